@@ -1,0 +1,7 @@
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+SEED ?= 0
+
+help:
+	@true

@@ -1,0 +1,1 @@
+"""The Registry: the only writer of truth."""

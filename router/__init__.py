@@ -1,0 +1,1 @@
+"""The Router: carries Predict along the Registry's routes."""

@@ -1,0 +1,2 @@
+"""Crossfade: new versions of machine-learning models, put into production safely."""
+

@@ -1,0 +1,46 @@
+"""What a failed call says: the google.rpc.ErrorInfo that every service of Crossfade sends (AIP-193)."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+
+_DETAILS_KEY = "grpc-status-details-bin"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorDetails:
+    """Why a call failed.
+
+    Attributes:
+        code: the gRPC code.
+        message: for people.
+        reason: UPPER_SNAKE, for programs; empty when the failure did not come from a service of Crossfade.
+        metadata: facts for programs.
+        field: path of the field that is wrong; empty: no single one.
+    """
+
+    code: grpc.StatusCode
+    message: str
+    reason: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+    field: str = ""
+
+
+def details_of(error: grpc.RpcError) -> ErrorDetails:
+    """Reads what a failed call says, whichever of grpc's APIs raised it."""
+    code = error.code() if hasattr(error, "code") else grpc.StatusCode.UNKNOWN
+    message = (error.details() if hasattr(error, "details") else None) or ""
+    metadata: Any = error.trailing_metadata() if hasattr(error, "trailing_metadata") else None
+    raw = next((value for key, value in tuple(metadata or ()) if key == _DETAILS_KEY), None)
+    if not isinstance(raw, bytes):
+        return ErrorDetails(code, message)
+    status = status_pb2.Status.FromString(raw)
+    info = error_details_pb2.ErrorInfo()
+    bad = error_details_pb2.BadRequest()
+    for detail in status.details:
+        detail.Unpack(info)
+        detail.Unpack(bad)
+    path = bad.field_violations[0].field if bad.field_violations else ""
+    return ErrorDetails(code, status.message, info.reason, dict(info.metadata), path)

@@ -1,0 +1,73 @@
+"""Ids, and the resource names made of them: `models/{model}/versions/{version}`."""
+
+import re
+
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z", re.IGNORECASE)
+_MODEL = re.compile(r"models/([^/]+)\Z")
+_VERSION = re.compile(r"models/([^/]+)/versions/([^/]+)\Z")
+_ROLLOUT = re.compile(r"models/([^/]+)/rollouts/([1-9][0-9]{0,17})\Z")
+
+
+def check_id(value: str, what: str) -> str:
+    """Answers `value` if it can be a model's or a version's id.
+
+    Raises:
+        ValueError: it is not 1 to 63 letters, digits, '-', '_' and '.', beginning with a letter or a digit.
+    """
+    if not _ID.match(value):
+        raise ValueError(
+            f"{what} {value!r} is not an id: use 1 to 63 letters, digits, '-', '_' and '.', "
+            "beginning with a letter or a digit"
+        )
+    return value
+
+
+def model_name(model: str) -> str:
+    """`models/{model}`."""
+    return f"models/{model}"
+
+
+def version_name(model: str, version: str) -> str:
+    """`models/{model}/versions/{version}`."""
+    return f"models/{model}/versions/{version}"
+
+
+def rollout_name(model: str, rollout: int) -> str:
+    """`models/{model}/rollouts/{rollout}`."""
+    return f"models/{model}/rollouts/{rollout}"
+
+
+def parse_model(name: str) -> str:
+    """The model's id in `models/{model}`.
+
+    Raises:
+        ValueError: the name has another form.
+    """
+    match = _MODEL.match(name)
+    if match is None:
+        raise ValueError(f"{name!r} is not a model's name: write models/MODEL")
+    return match[1]
+
+
+def parse_version(name: str) -> tuple[str, str]:
+    """The model's and the version's id in `models/{model}/versions/{version}`.
+
+    Raises:
+        ValueError: the name has another form.
+    """
+    match = _VERSION.match(name)
+    if match is None:
+        raise ValueError(f"{name!r} is not a version's name: write models/MODEL/versions/VERSION")
+    return match[1], match[2]
+
+
+def parse_rollout(name: str) -> tuple[str, int]:
+    """The model's id and the rollout's number in `models/{model}/rollouts/{rollout}`.
+
+    Raises:
+        ValueError: the name has another form.
+    """
+    match = _ROLLOUT.match(name)
+    if match is None:
+        raise ValueError(f"{name!r} is not a rollout's name: write models/MODEL/rollouts/NUMBER")
+    return match[1], int(match[2])

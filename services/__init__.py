@@ -1,0 +1,1 @@
+"""Services of Crossfade that share one machine or one library."""

@@ -1,0 +1,46 @@
+"""Channels to other services: one set of options, TLS when the settings ask for it."""
+
+from typing import Final
+
+import grpc
+from grpc import aio
+
+from services.common.settings import TlsSettings
+
+MESSAGE_LIMIT: Final = 16 * 1024 * 1024
+"""Bytes of the largest message, in and out."""
+
+OPTIONS: Final = (
+    ("grpc.max_send_message_length", MESSAGE_LIMIT),
+    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.enable_retries", 0),
+)
+
+
+def open_channel(address: str, tls: TlsSettings) -> aio.Channel:
+    """Opens a channel to host:port."""
+    if tls.tls:
+        return aio.secure_channel(address, channel_credentials(tls), options=OPTIONS)
+    return aio.insecure_channel(address, options=OPTIONS)
+
+
+def channel_credentials(tls: TlsSettings) -> grpc.ChannelCredentials:
+    """The client's side of mutual TLS."""
+    if tls.tls_ca is None or tls.tls_key is None or tls.tls_certificate is None:
+        raise ValueError("no TLS files are set")
+    return grpc.ssl_channel_credentials(
+        tls.tls_ca.read_bytes(), tls.tls_key.read_bytes(), tls.tls_certificate.read_bytes()
+    )
+
+
+def server_credentials(tls: TlsSettings) -> grpc.ServerCredentials:
+    """The server's side of mutual TLS: clients without a certificate are refused."""
+    if tls.tls_ca is None or tls.tls_key is None or tls.tls_certificate is None:
+        raise ValueError("no TLS files are set")
+    pair = (tls.tls_key.read_bytes(), tls.tls_certificate.read_bytes())
+    return grpc.ssl_server_credentials([pair], tls.tls_ca.read_bytes(), require_client_auth=True)

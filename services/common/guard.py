@@ -1,0 +1,130 @@
+"""What happens around every RPC: who is calling, may they, and what a failure looks like to them."""
+
+import contextvars
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+
+import grpc
+import structlog
+from grpc import aio
+
+from services.common import statuses
+from services.common.errors import CrossfadeError, InternalError
+from services.common.identity import LOCAL, Principal, authorize, certificate_principal, local_principal
+
+USER_KEY: Final = "x-crossfade-user"
+"""Metadata key by which a caller of a local trial says its name."""
+
+_current: Final[contextvars.ContextVar[Principal]] = contextvars.ContextVar("principal", default=LOCAL)
+
+Authenticate = Callable[["aio.ServicerContext[Any, Any]"], Principal]
+
+
+def current_principal() -> Principal:
+    """Who made the call that is being handled."""
+    return _current.get()
+
+
+def authenticate_local(context: "aio.ServicerContext[Any, Any]") -> Principal:
+    """A local trial believes the name that the caller gives, and gives every role."""
+    for key, value in context.invocation_metadata() or ():
+        if key == USER_KEY:
+            return local_principal(str(value))
+    return LOCAL
+
+
+def authenticate_certificate(context: "aio.ServicerContext[Any, Any]") -> Principal:
+    """Reads the URIs of the verified client certificate."""
+    uris = context.auth_context().get("peer_spiffe_id") or context.auth_context().get("x509_uri") or ()
+    return certificate_principal(uri.decode() for uri in uris)
+
+
+class Guard(aio.ServerInterceptor):
+    """Authenticates, authorizes and turns domain errors into statuses with details.
+
+    Args:
+        authenticate: finds the principal of a call; raises a CrossfadeError when it cannot.
+        log: gets one line per refusal that nobody expected.
+    """
+
+    def __init__(self, authenticate: Authenticate, log: structlog.typing.FilteringBoundLogger) -> None:
+        self._authenticate = authenticate
+        self._log = log
+        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Answers the method's guarded handler, made once per method."""
+        method = handler_call_details.method
+        guarded = self._handlers.get(method)
+        if guarded is None:
+            handler = await continuation(handler_call_details)
+            # grpc answers UNIMPLEMENTED by itself; such names are not kept, for a caller could invent them.
+            if handler is None:
+                return None
+            guarded = self._handlers[method] = self._guard(handler, method)
+        return guarded
+
+    def _guard(self, handler: grpc.RpcMethodHandler[Any, Any], method: str) -> grpc.RpcMethodHandler[Any, Any]:
+        codecs = {
+            "request_deserializer": handler.request_deserializer,
+            "response_serializer": handler.response_serializer,
+        }
+        if handler.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(self._unary(handler.unary_unary, method), **codecs)
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(self._stream(handler.unary_stream, method), **codecs)
+        if handler.stream_stream is not None:
+            return grpc.stream_stream_rpc_method_handler(self._stream(handler.stream_stream, method), **codecs)
+        return grpc.stream_unary_rpc_method_handler(self._unary(handler.stream_unary, method), **codecs)
+
+    def _enter(self, method: str, context: "aio.ServicerContext[Any, Any]") -> None:
+        principal = self._authenticate(context)
+        authorize(principal, method)
+        _current.set(principal)
+
+    def _unary(self, behavior: Any, method: str) -> Any:
+        async def call(request: Any, context: "aio.ServicerContext[Any, Any]") -> Any:
+            try:
+                self._enter(method, context)
+                return await behavior(request, context)
+            except aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the one place where every failure becomes a status
+                await self._abort(context, method, error)
+
+        return call
+
+    def _stream(self, behavior: Any, method: str) -> Any:
+        async def call(request: Any, context: "aio.ServicerContext[Any, Any]") -> AsyncIterator[Any]:
+            try:
+                self._enter(method, context)
+                async for response in behavior(request, context):
+                    yield response
+            except aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the one place where every failure becomes a status
+                await self._abort(context, method, error)
+
+        return call
+
+    async def _abort(self, context: "aio.ServicerContext[Any, Any]", method: str, error: Exception) -> None:
+        if not isinstance(error, CrossfadeError):
+            number = uuid.uuid4().hex
+            self._log.error("call failed", method=method, error_id=number, exc_info=error)
+            error = InternalError(
+                "INTERNAL",
+                f"internal error; the service's log has it under error_id {number}",
+                error_id=number,
+            )
+        await abort(context, error)
+
+
+async def abort(context: "aio.ServicerContext[Any, Any]", error: CrossfadeError) -> None:
+    """Ends a call with the error's status and details."""
+    trailer = ((statuses.DETAILS_KEY, statuses.details_of(error)),)
+    await context.abort(statuses.code_of(error), error.message, trailer)

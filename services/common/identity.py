@@ -1,0 +1,154 @@
+"""Who may call what: roles, the table RPC × role, and how a call's principal is found.
+
+Deny by default: a method that the table does not name is refused to everyone.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+from urllib.parse import urlsplit
+
+from services.common.errors import PermissionDeniedError, UnauthenticatedError
+
+
+class Role(StrEnum):
+    """What a principal is allowed to be."""
+
+    VIEWER = "viewer"
+    PUBLISHER = "publisher"
+    OPERATOR = "operator"
+    EVALUATOR = "evaluator"
+    ROUTER = "router"
+    WORKER = "worker"
+    CLIENT = "client"
+    TESTER = "tester"
+    FEEDBACK = "feedback"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is calling.
+
+    Attributes:
+        name: what stands in events: `local:ana`, `spiffe://crossfade/operator/ana`.
+        roles: what they may be.
+    """
+
+    name: str
+    roles: frozenset[Role]
+
+
+_EVERYONE: Final = frozenset(Role)
+_READERS: Final = frozenset({Role.VIEWER, Role.PUBLISHER, Role.OPERATOR, Role.EVALUATOR, Role.ROUTER, Role.WORKER})
+_PUBLISHERS: Final = frozenset({Role.PUBLISHER, Role.OPERATOR})
+_OPERATORS: Final = frozenset({Role.OPERATOR})
+_JUDGES: Final = frozenset({Role.OPERATOR, Role.EVALUATOR})
+_CALLERS: Final = frozenset({Role.CLIENT, Role.TESTER, Role.ROUTER})
+
+_REGISTRY: Final = "/crossfade.registry.v1.RegistryService/"
+_PREDICT: Final = "/crossfade.predict.v1.PredictionService/"
+_INFERENCE: Final = "/inference.GRPCInferenceService/"
+
+ALLOWED: Final[Mapping[str, frozenset[Role]]] = {
+    _REGISTRY + "CreateModel": _PUBLISHERS,
+    _REGISTRY + "GetModel": _READERS,
+    _REGISTRY + "ListModels": _READERS,
+    _REGISTRY + "PublishVersion": _PUBLISHERS,
+    _REGISTRY + "GetVersion": _READERS,
+    _REGISTRY + "ListVersions": _READERS,
+    _REGISTRY + "StartRollout": _PUBLISHERS,
+    _REGISTRY + "GetRollout": _READERS,
+    _REGISTRY + "ListRollouts": _READERS,
+    _REGISTRY + "AdvanceRollout": _JUDGES,
+    _REGISTRY + "PauseRollout": _JUDGES,
+    _REGISTRY + "ResumeRollout": _JUDGES,
+    _REGISTRY + "PromoteRollout": _JUDGES,
+    _REGISTRY + "RollbackRollout": _JUDGES,
+    _REGISTRY + "CancelRollout": _JUDGES,
+    _REGISTRY + "RecordAnalysis": frozenset({Role.EVALUATOR}),
+    _REGISTRY + "ListAnalyses": _READERS,
+    _REGISTRY + "ListEvents": _READERS,
+    _REGISTRY + "WatchRoutes": frozenset({Role.VIEWER, Role.OPERATOR, Role.ROUTER, Role.WORKER, Role.EVALUATOR}),
+    _REGISTRY + "ReportInstance": frozenset({Role.ROUTER, Role.WORKER, Role.EVALUATOR}),
+    _REGISTRY + "ListInstances": _READERS,
+    _PREDICT + "Predict": _CALLERS,
+    _PREDICT + "Feedback": frozenset({Role.CLIENT, Role.FEEDBACK, Role.ROUTER}),
+    _INFERENCE + "ModelInfer": _CALLERS,
+    _INFERENCE + "ServerLive": _EVERYONE,
+    _INFERENCE + "ServerReady": _EVERYONE,
+    _INFERENCE + "ModelReady": _EVERYONE,
+    _INFERENCE + "ServerMetadata": _EVERYONE,
+    _INFERENCE + "ModelMetadata": _EVERYONE,
+    "/crossfade.router.v1.RouterService/GetRoute": _READERS | _CALLERS,
+    "/crossfade.evaluator.v1.EvaluatorService/CheckPolicy": _READERS,
+    "/crossfade.telemetry.v1.TelemetryService/GetMetrics": frozenset(
+        {Role.VIEWER, Role.OPERATOR, Role.EVALUATOR, Role.WORKER}
+    ),
+    "/grpc.health.v1.Health/Check": _EVERYONE,
+    "/grpc.health.v1.Health/Watch": _EVERYONE,
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _EVERYONE,
+    "/grpc.channelz.v1.Channelz/GetTopChannels": _OPERATORS,
+    "/grpc.channelz.v1.Channelz/GetServers": _OPERATORS,
+    "/grpc.channelz.v1.Channelz/GetServer": _OPERATORS,
+    "/grpc.channelz.v1.Channelz/GetServerSockets": _OPERATORS,
+    "/grpc.channelz.v1.Channelz/GetChannel": _OPERATORS,
+    "/grpc.channelz.v1.Channelz/GetSubchannel": _OPERATORS,
+    "/grpc.channelz.v1.Channelz/GetSocket": _OPERATORS,
+}
+
+
+def authorize(principal: Principal, method: str) -> None:
+    """Refuses a principal that has none of the roles that may call `method`.
+
+    Args:
+        principal: who is calling.
+        method: `/package.Service/Method`.
+
+    Raises:
+        PermissionDeniedError: reason ROLE_MISSING, with the roles that would do in the metadata.
+    """
+    allowed = ALLOWED.get(method, frozenset())
+    if principal.roles.isdisjoint(allowed):
+        wanted = ", ".join(sorted(allowed)) or "none"
+        raise PermissionDeniedError(
+            "ROLE_MISSING",
+            f"{principal.name} may not call {method}; it takes one of these roles: {wanted}",
+            roles=wanted,
+        )
+
+
+LOCAL: Final = Principal("local:user", _EVERYONE)
+"""The caller of a local trial when it does not say its name."""
+
+
+def local_principal(user: str) -> Principal:
+    """`local:<user>`, with every role: for servers that listen on loopback without TLS."""
+    return Principal(f"local:{user}", _EVERYONE) if user else LOCAL
+
+
+def certificate_principal(uris: Iterable[str]) -> Principal:
+    """The principal in a client certificate's URIs: `spiffe://<trust domain>/<role>/<name>`.
+
+    Source: SPIFFE ID, section 2; the roles are the path's first part, joined by '+' when there are several.
+
+    Raises:
+        UnauthenticatedError: no URI of this form, or an unknown role.
+    """
+    for uri in uris:
+        parts = urlsplit(uri)
+        path = parts.path.strip("/").split("/")
+        if parts.scheme != "spiffe" or not path[0]:
+            continue
+        try:
+            roles = frozenset(Role(name) for name in path[0].split("+"))
+        except ValueError as error:
+            raise UnauthenticatedError(
+                "ROLE_UNKNOWN", f"the certificate's URI {uri} names no role of Crossfade ({', '.join(Role)})"
+            ) from error
+        return Principal(uri, roles)
+    raise UnauthenticatedError(
+        "CERTIFICATE_WITHOUT_ROLE",
+        "the client certificate has no URI of the form spiffe://DOMAIN/ROLE/NAME; "
+        "`crossfade certs dev` makes such certificates",
+    )

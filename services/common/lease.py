@@ -1,0 +1,69 @@
+"""The lease of a process: says to the Registry that it lives and what it serves, at once when that changes."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
+from google.protobuf import duration_pb2
+from grpc import aio
+
+
+class Lease:
+    """Reports an instance to the Registry three times per lease.
+
+    Args:
+        channel: to the Registry.
+        describe: gives the instance as it is now.
+        lease_seconds: how long the Registry believes a report.
+        log: gets a line when the Registry cannot be reached, once.
+    """
+
+    def __init__(
+        self,
+        channel: aio.Channel,
+        describe: Callable[[], resources_pb2.Instance],
+        lease_seconds: float,
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        self._stub = service_pb2_grpc.RegistryServiceStub(channel)
+        self._describe = describe
+        self._seconds = lease_seconds
+        self._log = log
+        self._changed = asyncio.Event()
+        self._lost = False
+
+    def changed(self) -> None:
+        """Reports soon instead of at the next turn."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Reports until it is cancelled."""
+        while True:
+            self._changed.clear()
+            ok = await self._report(leaving=False)
+            try:
+                async with asyncio.timeout(self._seconds / 3 if ok else min(1.0, self._seconds / 3)):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def leave(self) -> None:
+        """Ends the lease now."""
+        await self._report(leaving=True)
+
+    async def _report(self, *, leaving: bool) -> bool:
+        ttl = duration_pb2.Duration()
+        ttl.FromNanoseconds(int(self._seconds * 1e9))
+        request = service_pb2.ReportInstanceRequest(instance=self._describe(), ttl=ttl, leaving=leaving)
+        try:
+            await self._stub.ReportInstance(request, timeout=min(5.0, self._seconds / 3))
+        except aio.AioRpcError as error:
+            if not self._lost:
+                self._log.warning(
+                    "the Registry does not take the report", code=error.code().name, reason=error.details()
+                )
+            self._lost = True
+            return False
+        self._lost = False
+        return True

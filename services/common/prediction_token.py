@@ -1,0 +1,158 @@
+"""The prediction id: a compact, authenticated token, so that feedback needs no store of past predictions.
+
+Layout before base64url without padding: key id (1 byte), body, and the first 16 bytes of HMAC-SHA256 (RFC 2104) over
+both. The body, in network order: format (1 byte), nonce (8), time in ms (8), epoch (4), slice (4), traffic (1), then
+model, version and segment each behind their length (1), then the number of rows (1) and each row's class index (2).
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+_FORMAT: Final = 1
+_HEAD: Final = struct.Struct("!BQQIIB")
+_TAG_BYTES: Final = 16
+MAX_ROWS: Final = 64
+"""Rows whose predicted class a token states; later rows take no feedback."""
+NO_CLASS: Final = 0xFFFF
+"""Class index of a row without a predicted class (a regression)."""
+
+
+class TokenError(ValueError):
+    """The token was not made by a Worker with one of our keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a token states.
+
+    Attributes:
+        nonce: 64 random bits; names the prediction.
+        time_ms: when it was made, milliseconds since 1970-01-01 UTC.
+        epoch: the lane's epoch.
+        slice: the slice within it.
+        traffic: the number of `crossfade.common.v1.Traffic`.
+        model: the model's id.
+        version: the version's id.
+        segment: the lane's segment.
+        classes: predicted class index per row, at most 64 rows; NO_CLASS for a row without one.
+    """
+
+    nonce: int
+    time_ms: int
+    epoch: int
+    slice: int
+    traffic: int
+    model: str
+    version: str
+    segment: str
+    classes: tuple[int, ...]
+
+
+class TokenKeys:
+    """The keys of a deployment: one signs, all verify, so that keys can rotate.
+
+    Args:
+        keys: key id (0 to 255) to key (at least 16 bytes).
+        signing: id of the key that signs.
+
+    Raises:
+        ValueError: no key, a short one, or an unknown id.
+    """
+
+    def __init__(self, keys: Mapping[int, bytes], signing: int) -> None:
+        if signing not in keys:
+            raise ValueError(f"the signing key {signing} is not among the keys {sorted(keys)}")
+        for number, key in keys.items():
+            if not 0 <= number <= 255 or len(key) < 16:
+                raise ValueError(f"token key {number}: ids are 0 to 255 and keys at least 16 bytes")
+        self._hashers = {number: hmac.new(key, digestmod=hashlib.sha256) for number, key in keys.items()}
+        self._signing = signing
+
+    @staticmethod
+    def parse(text: str) -> "TokenKeys":
+        """Reads a key file: a line `ID HEX` per key, the signing one first, '#' before comments.
+
+        Raises:
+            ValueError: a line has another form.
+        """
+        keys: dict[int, bytes] = {}
+        for line in text.splitlines():
+            words = line.partition("#")[0].split()
+            if not words:
+                continue
+            try:
+                number, key = words
+                keys[int(number)] = bytes.fromhex(key)
+            except ValueError as error:
+                raise ValueError(
+                    "a token key's line is `ID HEX`, as in `1 00112233445566778899aabbccddeeff`"
+                ) from error
+        if not keys:
+            raise ValueError("the file holds no token key; write a line `ID HEX`")
+        return TokenKeys(keys, next(iter(keys)))
+
+    def sign(self, prediction: Prediction) -> str:
+        """The token of a prediction, in printable ASCII."""
+        classes: Sequence[int] = prediction.classes[:MAX_ROWS]
+        parts = [
+            bytes((self._signing,)),
+            _HEAD.pack(
+                _FORMAT,
+                prediction.nonce,
+                prediction.time_ms,
+                prediction.epoch & 0xFFFFFFFF,
+                prediction.slice & 0xFFFFFFFF,
+                prediction.traffic,
+            ),
+        ]
+        for text in (prediction.model, prediction.version, prediction.segment):
+            encoded = text.encode()
+            parts.append(bytes((len(encoded),)))
+            parts.append(encoded)
+        parts.append(bytes((len(classes),)))
+        parts.append(struct.pack(f"!{len(classes)}H", *classes))
+        signed = b"".join(parts)
+        return base64.urlsafe_b64encode(signed + self._tag(self._signing, signed)).rstrip(b"=").decode()
+
+    def verify(self, token: str) -> Prediction:
+        """Reads a token.
+
+        Raises:
+            TokenError: it is damaged, forged, or made with a key that is not here.
+        """
+        try:
+            raw = base64.b64decode(token.encode() + b"=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        except (binascii.Error, UnicodeEncodeError, ValueError) as error:
+            raise TokenError("the prediction id is not one of ours: it is not base64url") from error
+        if len(raw) <= _TAG_BYTES + 1 + _HEAD.size or raw[0] not in self._hashers:
+            raise TokenError("the prediction id is not one of ours: it is too short or its key is unknown")
+        signed, tag = raw[:-_TAG_BYTES], raw[-_TAG_BYTES:]
+        if not hmac.compare_digest(tag, self._tag(raw[0], signed)):
+            raise TokenError("the prediction id is forged, damaged, or of another deployment")
+        return _unpack(signed)
+
+    def _tag(self, number: int, signed: bytes) -> bytes:
+        hasher = self._hashers[number].copy()
+        hasher.update(signed)
+        return hasher.digest()[:_TAG_BYTES]
+
+
+def _unpack(signed: bytes) -> Prediction:
+    version, nonce, time_ms, epoch, slice_, traffic = _HEAD.unpack_from(signed, 1)
+    if version != _FORMAT:
+        raise TokenError(f"the prediction id has format {version}; this release reads format {_FORMAT}")
+    position = 1 + _HEAD.size
+    texts = []
+    for _ in range(3):
+        length = signed[position]
+        texts.append(signed[position + 1 : position + 1 + length].decode())
+        position += 1 + length
+    rows = signed[position]
+    classes = struct.unpack_from(f"!{rows}H", signed, position + 1)
+    return Prediction(nonce, time_ms, epoch, slice_, traffic, texts[0], texts[1], texts[2], classes)

@@ -1,0 +1,171 @@
+"""A gRPC server as every service starts and ends it."""
+
+import asyncio
+import errno
+import ipaddress
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import structlog
+from grpc import aio
+from grpc_channelz.v1 import channelz
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from services.common import guard
+from services.common.channels import MESSAGE_LIMIT, server_credentials
+from services.common.settings import ServiceSettings
+
+OPTIONS: Final = (
+    # By default a second server silently takes the same port.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_send_message_length", MESSAGE_LIMIT),
+    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+    ("grpc.max_metadata_size", 8 * 1024),
+    ("grpc.max_concurrent_streams", 256),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
+    ("grpc.max_connection_age_ms", 30 * 60_000),
+    ("grpc.max_connection_age_grace_ms", 60_000),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+)
+
+
+class AddressError(Exception):
+    """A server cannot listen where it was told to; the message says what to do."""
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of `host:port` or `[v6]:port`.
+
+    Raises:
+        AddressError: it has another form.
+    """
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdigit() or int(port) > 65535:
+        raise AddressError(f"{address!r} is not an address: write HOST:PORT, as in 127.0.0.1:8500")
+    return host.strip("[]"), int(port)
+
+
+def check_exposure(address: str, *, tls: bool) -> None:
+    """Refuses to listen beyond loopback without TLS.
+
+    Raises:
+        AddressError: the host is not a loopback address and TLS is off.
+    """
+    host, _ = split_address(address)
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback and not tls:
+        raise AddressError(
+            f"{address} can be reached from other machines, so it takes TLS: set CROSSFADE_TLS_CERTIFICATE, "
+            "CROSSFADE_TLS_KEY and CROSSFADE_TLS_CA (`crossfade certs dev` makes a set), or listen on 127.0.0.1"
+        )
+
+
+def check_free(address: str) -> None:
+    """Refuses a port that another process listens on.
+
+    Raises:
+        AddressError: the port is in use, or the host is not this machine's.
+    """
+    host, port = split_address(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise AddressError(
+                    f"port {port} on {host} is in use by another process: end it or choose another port"
+                ) from error
+            raise AddressError(f"cannot listen on {address}: {error.strerror}") from error
+
+
+class Server:
+    """A server with health, reflection, the guard, and an orderly end.
+
+    Args:
+        settings: where to listen, TLS, drain time.
+        log: the service's log.
+        services: full names of the services that `register` adds, for reflection and health.
+        register: adds the servicers to the server.
+        maximum_concurrent_rpcs: calls beyond it are refused with RESOURCE_EXHAUSTED; None: no bound.
+
+    Raises:
+        AddressError: the address is in use, exposed without TLS, or none.
+    """
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        log: structlog.typing.FilteringBoundLogger,
+        services: Sequence[str],
+        register: Callable[[aio.Server], Any],
+        maximum_concurrent_rpcs: int | None = None,
+    ) -> None:
+        check_exposure(settings.listen, tls=settings.tls)
+        check_free(settings.listen)
+        self._settings = settings
+        self._log = log
+        self._services = services
+        authenticate = guard.authenticate_certificate if settings.tls else guard.authenticate_local
+        self._server = aio.server(
+            interceptors=(guard.Guard(authenticate, log),),
+            options=OPTIONS,
+            maximum_concurrent_rpcs=maximum_concurrent_rpcs,
+        )
+        register(self._server)
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        if settings.channelz:
+            channelz.add_channelz_servicer(self._server)
+        if settings.tls:
+            port = self._server.add_secure_port(settings.listen, server_credentials(settings))
+        else:
+            port = self._server.add_insecure_port(settings.listen)
+        host, _ = split_address(settings.listen)
+        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        """host:port that it listens on."""
+
+    @property
+    def advertised(self) -> str:
+        """host:port under which others reach it."""
+        return self._settings.advertise or self.address
+
+    async def start(self) -> None:
+        """Starts to serve; health is NOT_SERVING until `set_serving`."""
+        await self.set_serving(False)
+        await self._server.start()
+        self._log.info("serving", address=self.address)
+
+    async def set_serving(self, serving: bool) -> None:
+        """Sets what grpc.health.v1 answers, for the whole server and each service."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for service in ("", *self._services):
+            await self._health.set(service, status)
+
+    async def stop(self) -> None:
+        """Takes no new calls and waits up to `drain_seconds` for those in flight."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(self._settings.drain_seconds)
+
+
+async def run_until_signal(start: Callable[[], Awaitable[None]], stop: Callable[[], Awaitable[None]]) -> None:
+    """Starts, waits for SIGTERM or SIGINT, and stops."""
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    try:
+        await start()
+        await ended.wait()
+    finally:
+        await stop()

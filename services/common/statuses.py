@@ -1,0 +1,51 @@
+"""One table from domain errors to gRPC statuses with google.rpc details (AIP-193)."""
+
+import grpc
+from google.protobuf import any_pb2, message
+from google.rpc import error_details_pb2, status_pb2
+
+from services.common import errors
+
+DOMAIN = "crossfade"
+
+CODES: dict[type[errors.CrossfadeError], grpc.StatusCode] = {
+    errors.InvalidArgumentError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.NotFoundError: grpc.StatusCode.NOT_FOUND,
+    errors.AlreadyExistsError: grpc.StatusCode.ALREADY_EXISTS,
+    errors.FailedPreconditionError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.AbortedError: grpc.StatusCode.ABORTED,
+    errors.OutOfRangeError: grpc.StatusCode.OUT_OF_RANGE,
+    errors.UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+    errors.PermissionDeniedError: grpc.StatusCode.PERMISSION_DENIED,
+    errors.ResourceExhaustedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.DeadlineExceededError: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.UnavailableError: grpc.StatusCode.UNAVAILABLE,
+    errors.InternalError: grpc.StatusCode.INTERNAL,
+}
+
+DETAILS_KEY = "grpc-status-details-bin"
+
+
+def code_of(error: errors.CrossfadeError) -> grpc.StatusCode:
+    """The gRPC code of a domain error."""
+    return CODES[type(error)]
+
+
+def details_of(error: errors.CrossfadeError) -> bytes:
+    """The serialized google.rpc.Status for the trailer `grpc-status-details-bin`."""
+    details: list[message.Message] = [
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=dict(error.metadata))
+    ]
+    if isinstance(error, errors.InvalidArgumentError) and error.field:
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, errors.FailedPreconditionError):
+        failure = error_details_pb2.PreconditionFailure.Violation(type=error.reason, description=error.message)
+        details.append(error_details_pb2.PreconditionFailure(violations=[failure]))
+    code: int = code_of(error).value[0]
+    status = status_pb2.Status(code=code, message=error.message)
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return bytes(status.SerializeToString())

@@ -1,0 +1,163 @@
+"""Every metric of Crossfade: name, kind, unit, bounds and attributes. One source per gate.
+
+Histograms have geometric explicit bounds, so that a margin is a whole number of buckets: OpenTelemetry's default bounds
+lose half of the information at 3 ms.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Kind(StrEnum):
+    """How a metric adds up; all but gauges are cumulative since the process's start."""
+
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+    GAUGE = "gauge"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        name: as in OpenTelemetry.
+        kind: how it adds up.
+        unit: UCUM, as OpenTelemetry asks: `s`, `1`.
+        description: one sentence.
+        attributes: names of its attributes, in the order of a series' values.
+        bounds: a histogram's upper bounds, ascending; a value equal to a bound belongs below it.
+        spread: for a counter kept as an array: the attribute that its entries stand for.
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    description: str
+    attributes: tuple[str, ...]
+    bounds: tuple[float, ...] = ()
+    spread: str = ""
+
+
+def geometric_bounds(low: float, high: float, steps_per_doubling: int) -> tuple[float, ...]:
+    """Bounds from `low` by 2^(1/steps_per_doubling), the last one the first that is not below `high`."""
+    bounds = [low]
+    while bounds[-1] < high * (1 - 1e-9):
+        bounds.append(low * 2.0 ** (len(bounds) / steps_per_doubling))
+    return tuple(bounds)
+
+
+CALL_BOUNDS: Final = geometric_bounds(0.001, 60.0, 4)
+"""1 ms to 60 s by 2^(1/4): durations of calls."""
+INFERENCE_BOUNDS: Final = geometric_bounds(50e-6, 10.0, 8)
+"""50 µs to 10 s by 2^(1/8), 9.05 % a bucket: durations of batches."""
+LAG_BOUNDS: Final = geometric_bounds(0.1, 30 * 86_400.0, 1)
+"""0.1 s to 30 days by 2: from prediction to label."""
+
+_ARM: Final = ("model", "version", "traffic")
+
+ATTEMPT_DURATION: Final = Metric(
+    "crossfade.attempt.duration",
+    Kind.HISTOGRAM,
+    "s",
+    "Time of one attempt at one version, as the Router saw it.",
+    (*_ARM, "segment", "outcome", "epoch"),
+    CALL_BOUNDS,
+)
+ROUTE_DURATION: Final = Metric(
+    "crossfade.route.duration",
+    Kind.HISTOGRAM,
+    "s",
+    "Time of one Predict call, as its caller saw it.",
+    (*_ARM, "segment", "outcome"),
+    CALL_BOUNDS,
+)
+WORKER_DURATION: Final = Metric(
+    "crossfade.worker.duration",
+    Kind.HISTOGRAM,
+    "s",
+    "Time of one Predict call inside the Worker.",
+    (*_ARM, "segment", "outcome", "epoch"),
+    CALL_BOUNDS,
+)
+QUEUE_DURATION: Final = Metric(
+    "crossfade.queue.duration",
+    Kind.HISTOGRAM,
+    "s",
+    "Time that a request waited for the device.",
+    _ARM,
+    INFERENCE_BOUNDS,
+)
+INFERENCE_DURATION: Final = Metric(
+    "crossfade.inference.duration",
+    Kind.HISTOGRAM,
+    "s",
+    "Time of one batch on the device.",
+    (*_ARM, "batch", "precision"),
+    INFERENCE_BOUNDS,
+)
+PREDICTION_COUNT: Final = Metric(
+    "crossfade.prediction.count",
+    Kind.COUNTER,
+    "1",
+    "Predicted rows by class.",
+    (*_ARM, "segment", "slice"),
+    spread="class",
+)
+FEEDBACK_COUNT: Final = Metric(
+    "crossfade.feedback.count",
+    Kind.COUNTER,
+    "1",
+    "Labelled rows: predicted and actual class up to 32 classes, above that actual class and whether it was predicted.",
+    (*_ARM, "segment", "slice", "predicted", "actual", "correct"),
+)
+FEEDBACK_DUPLICATE_COUNT: Final = Metric(
+    "crossfade.feedback.duplicate.count",
+    Kind.COUNTER,
+    "1",
+    "Labels that came again for the same row.",
+    _ARM,
+)
+FEEDBACK_LAG: Final = Metric(
+    "crossfade.feedback.lag",
+    Kind.HISTOGRAM,
+    "s",
+    "Time from prediction to label.",
+    _ARM,
+    LAG_BOUNDS,
+)
+INPUT_COUNT: Final = Metric(
+    "crossfade.input.count",
+    Kind.COUNTER,
+    "1",
+    "Rows of live traffic by feature and bin of a reference profile.",
+    (*_ARM, "feature", "profile"),
+    spread="bin",
+)
+INPUT_INVALID_COUNT: Final = Metric(
+    "crossfade.input.invalid.count",
+    Kind.COUNTER,
+    "1",
+    "Values that no bin holds.",
+    (*_ARM, "feature", "reason"),
+)
+ROUTE_SHARE: Final = Metric(
+    "crossfade.route.share",
+    Kind.GAUGE,
+    "1",
+    "Share of the lane's requests in force, in basis points.",
+    (*_ARM, "segment"),
+)
+CONTROL_PLANE_AGE: Final = Metric(
+    "crossfade.route.table.age",
+    Kind.GAUGE,
+    "s",
+    "Time since the Registry last confirmed the routing table.",
+    (),
+)
+
+KEPT_EPOCHS: Final = 4
+"""Epochs of a lane whose series a process keeps."""
+KEPT_SLICES: Final = 16
+"""Slices of a lane whose series a process keeps."""

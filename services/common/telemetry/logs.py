@@ -1,0 +1,43 @@
+"""structlog: one JSON line per event on standard error, with the trace's ids where there is a trace."""
+
+import logging
+import sys
+from typing import cast
+
+import structlog
+from opentelemetry import trace
+
+
+def _add_trace_ids(
+    logger: structlog.typing.WrappedLogger, name: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    del logger, name
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        event["trace_id"] = format(context.trace_id, "032x")
+        event["span_id"] = format(context.span_id, "016x")
+    return event
+
+
+def make_log(service: str, level: str) -> structlog.typing.FilteringBoundLogger:
+    """A logger that writes lines of `level` and above, each with the service's name.
+
+    Raises:
+        ValueError: no such level.
+    """
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise ValueError(f"no log level {level!r}: use debug, info, warning or error")
+    logger = structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _add_trace_ids,
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        service=service,
+    )
+    return cast("structlog.typing.FilteringBoundLogger", logger)

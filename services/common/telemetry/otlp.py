@@ -1,0 +1,170 @@
+"""Snapshots of series as OTLP `MetricsData`, and back.
+
+Source: opentelemetry-proto 1.x, metrics/v1/metrics.proto. A spread counter becomes a data point per counted label.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1 import metrics_pb2 as otlp
+
+from services.common.telemetry import catalog
+from services.common.telemetry.catalog import Kind, Metric
+from services.common.telemetry.store import Snapshot
+
+_CUMULATIVE: Final = otlp.AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
+METRICS: Final[Mapping[str, Metric]] = {m.name: m for m in vars(catalog).values() if isinstance(m, Metric)}
+"""Every metric of the catalog by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Which process counted.
+
+    Attributes:
+        service: `crossfade-router`, `crossfade-worker`, …
+        instance_id: which start of which process.
+        start_time_ns: when it started, nanoseconds since 1970-01-01 UTC.
+    """
+
+    service: str
+    instance_id: str
+    start_time_ns: int
+
+
+def encode(resource: Resource, snapshots: Iterable[Snapshot], now_ns: int | None = None) -> bytes:
+    """Serializes snapshots as one `MetricsData`."""
+    now = time.time_ns() if now_ns is None else now_ns
+    data = otlp.MetricsData()
+    group = data.resource_metrics.add()
+    group.resource.attributes.extend(
+        (_pair("service.name", resource.service), _pair("service.instance.id", resource.instance_id))
+    )
+    scope = group.scope_metrics.add()
+    scope.scope.name = "crossfade"
+    by_metric: defaultdict[Metric, list[Snapshot]] = defaultdict(list)
+    for snapshot in snapshots:
+        by_metric[snapshot.metric].append(snapshot)
+    for metric, series in by_metric.items():
+        target = scope.metrics.add(name=metric.name, unit=metric.unit, description=metric.description)
+        for snapshot in series:
+            _write(target, snapshot, resource.start_time_ns, now)
+    return data.SerializeToString()
+
+
+def _write(target: otlp.Metric, snapshot: Snapshot, start: int, now: int) -> None:
+    metric = snapshot.metric
+    attributes = [_pair(key, value) for key, value in zip(metric.attributes, snapshot.attributes, strict=True)]
+    match metric.kind:
+        case Kind.HISTOGRAM:
+            target.histogram.aggregation_temporality = _CUMULATIVE
+            target.histogram.data_points.add(
+                attributes=attributes,
+                start_time_unix_nano=start,
+                time_unix_nano=now,
+                count=sum(snapshot.counts),
+                sum=snapshot.total,
+                bucket_counts=snapshot.counts,
+                explicit_bounds=metric.bounds,
+            )
+        case Kind.COUNTER:
+            target.sum.aggregation_temporality = _CUMULATIVE
+            target.sum.is_monotonic = True
+            for label, count in zip(snapshot.labels or ("",), snapshot.counts, strict=True):
+                if count or not metric.spread:
+                    target.sum.data_points.add(
+                        attributes=[*attributes, _pair(metric.spread, label)] if metric.spread else attributes,
+                        start_time_unix_nano=start,
+                        time_unix_nano=now,
+                        as_int=count,
+                    )
+        case Kind.GAUGE:
+            target.gauge.data_points.add(attributes=attributes, time_unix_nano=now, as_double=snapshot.total)
+
+
+def _pair(key: str, value: str) -> KeyValue:
+    return KeyValue(key=key, value=AnyValue(string_value=value))
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """What one process answered.
+
+    Attributes:
+        service: `service.name` of the resource.
+        instance_id: `service.instance.id` of the resource.
+        time_ns: the latest time of its data points; 0 when it has none.
+        snapshots: its series.
+    """
+
+    service: str
+    instance_id: str
+    time_ns: int
+    snapshots: tuple[Snapshot, ...]
+
+
+def decode(raw: bytes) -> Pull:
+    """Reads one process's `MetricsData`; metrics that the catalog does not know are passed over.
+
+    Raises:
+        google.protobuf.message.DecodeError: the bytes are no `MetricsData`.
+        ValueError: a histogram has other bounds than the catalog's.
+    """
+    data = otlp.MetricsData.FromString(raw)
+    service = instance = ""
+    latest = 0
+    snapshots: list[Snapshot] = []
+    for group in data.resource_metrics:
+        resource = {pair.key: pair.value.string_value for pair in group.resource.attributes}
+        service = resource.get("service.name", service)
+        instance = resource.get("service.instance.id", instance)
+        for scope in group.scope_metrics:
+            for message in scope.metrics:
+                metric = METRICS.get(message.name)
+                if metric is not None:
+                    newest, read = _read(metric, message)
+                    latest = max(latest, newest)
+                    snapshots.extend(read)
+    return Pull(service, instance, latest, tuple(snapshots))
+
+
+def _read(metric: Metric, message: otlp.Metric) -> tuple[int, list[Snapshot]]:
+    if metric.kind is Kind.HISTOGRAM:
+        return _read_histogram(metric, message.histogram)
+    points = message.gauge.data_points if metric.kind is Kind.GAUGE else message.sum.data_points
+    latest = 0
+    found: list[Snapshot] = []
+    spread: defaultdict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
+    for point in points:
+        latest = max(latest, point.time_unix_nano)
+        attributes = {pair.key: pair.value.string_value for pair in point.attributes}
+        values = tuple(attributes.get(key, "") for key in metric.attributes)
+        if metric.kind is Kind.GAUGE:
+            found.append(Snapshot(metric, values, (), point.as_double))
+        elif metric.spread:
+            spread[values][attributes.get(metric.spread, "")] = point.as_int
+        else:
+            found.append(Snapshot(metric, values, (point.as_int,)))
+    found.extend(
+        Snapshot(metric, values, tuple(counts.values()), labels=tuple(counts)) for values, counts in spread.items()
+    )
+    return latest, found
+
+
+def _read_histogram(metric: Metric, message: otlp.Histogram) -> tuple[int, list[Snapshot]]:
+    latest = 0
+    found: list[Snapshot] = []
+    for point in message.data_points:
+        if len(point.explicit_bounds) != len(metric.bounds):
+            raise ValueError(
+                f"{metric.name} came with {len(point.explicit_bounds)} bounds instead of {len(metric.bounds)}"
+            )
+        latest = max(latest, point.time_unix_nano)
+        attributes = {pair.key: pair.value.string_value for pair in point.attributes}
+        values = tuple(attributes.get(key, "") for key in metric.attributes)
+        found.append(Snapshot(metric, values, tuple(point.bucket_counts), point.sum))
+    return latest, found

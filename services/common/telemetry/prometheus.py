@@ -1,0 +1,113 @@
+"""The Prometheus page for dashboards: the same series that GetMetrics hands out, in Prometheus's text format."""
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from services.common.server import AddressError, check_exposure, check_free, split_address
+from services.common.settings import ServiceSettings
+from services.common.telemetry import catalog
+from services.common.telemetry.catalog import Kind
+from services.common.telemetry.store import Snapshot
+
+
+def families(snapshots: Iterable[Snapshot]) -> Iterator[Metric]:
+    """Snapshots as Prometheus families; dots become underscores and seconds are named, as OpenTelemetry's mapping asks."""
+    by_metric: dict[catalog.Metric, list[Snapshot]] = {}
+    for snapshot in snapshots:
+        by_metric.setdefault(snapshot.metric, []).append(snapshot)
+    for metric, series in by_metric.items():
+        name = metric.name.replace(".", "_") + ("_seconds" if metric.unit == "s" else "")
+        labels = [*metric.attributes, metric.spread] if metric.spread else list(metric.attributes)
+        match metric.kind:
+            case Kind.HISTOGRAM:
+                histogram = HistogramMetricFamily(name, metric.description, labels=labels)
+                for one in series:
+                    histogram.add_metric(one.attributes, list(_cumulative(metric.bounds, one.counts)), one.total)
+                yield histogram
+            case Kind.COUNTER:
+                counter = CounterMetricFamily(name, metric.description, labels=labels)
+                for one in series:
+                    for label, count in zip(one.labels or ("",), one.counts, strict=True):
+                        counter.add_metric([*one.attributes, label] if metric.spread else one.attributes, count)
+                yield counter
+            case Kind.GAUGE:
+                gauge = GaugeMetricFamily(name, metric.description, labels=labels)
+                for one in series:
+                    gauge.add_metric(one.attributes, one.total)
+                yield gauge
+
+
+def _cumulative(bounds: tuple[float, ...], counts: tuple[int, ...]) -> Iterator[tuple[str, float]]:
+    total = 0
+    for bound, count in zip((*bounds, float("inf")), counts, strict=True):
+        total += count
+        yield ("+Inf" if bound == float("inf") else repr(bound)), total
+
+
+class _Collector(Collector):
+    def __init__(self, read: Callable[[], Iterable[Snapshot]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        return families(self._read())
+
+
+class MetricsPage:
+    """An HTTP(S) server with the page at /metrics, on a thread of its own.
+
+    Args:
+        settings: `metrics_listen`, and TLS: with it, scrapers need a client certificate.
+        collect: gives every series at this moment, on the event loop's thread.
+
+    Raises:
+        AddressError: the address is in use, exposed without TLS, or none.
+    """
+
+    def __init__(self, settings: ServiceSettings, collect: Callable[[], Awaitable[Iterable[Snapshot]]]) -> None:
+        address = settings.metrics_listen
+        check_exposure(address, tls=settings.tls)
+        check_free(address)
+        host, port = split_address(address)
+        loop = asyncio.get_running_loop()
+
+        async def gather() -> list[Snapshot]:
+            return list(await collect())
+
+        def read() -> list[Snapshot]:
+            return asyncio.run_coroutine_threadsafe(gather(), loop).result(timeout=5)
+
+        registry = CollectorRegistry()
+        registry.register(_Collector(read))
+        try:
+            self._server, self._thread = self._start(settings, port, host, registry)
+        except (OSError, ssl.SSLError) as error:
+            raise AddressError(f"the metrics page cannot be served on {address}: {error}") from error
+
+    @staticmethod
+    def _start(
+        settings: ServiceSettings, port: int, host: str, registry: CollectorRegistry
+    ) -> tuple[WSGIServer, threading.Thread]:
+        if not settings.tls:
+            return start_http_server(port, host, registry)
+        return start_http_server(
+            port,
+            host,
+            registry,
+            certfile=str(settings.tls_certificate),
+            keyfile=str(settings.tls_key),
+            client_cafile=str(settings.tls_ca),
+            client_auth_required=True,
+        )
+
+    def close(self) -> None:
+        """Ends the server."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=5)

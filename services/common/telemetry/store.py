@@ -1,0 +1,176 @@
+"""Where a process counts: plain lists and arrays, so that a request pays about a microsecond a metric.
+
+The OpenTelemetry SDK's own instruments take 11 µs a record and never forget a series; here series of ended epochs and
+unloaded versions are dropped. What leaves the process is OpenTelemetry all the same (`services.common.telemetry.otlp`).
+One thread (the event loop's) writes and reads.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from services.common.telemetry.catalog import Kind, Metric
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One series at one moment.
+
+    Attributes:
+        metric: what it counts.
+        attributes: attribute values, in the order of `metric.attributes`.
+        counts: a histogram's counts per bucket (one more than its bounds), a counter's one count, or one per label.
+        total: a histogram's sum, or a gauge's value.
+        labels: what the counts of a spread counter stand for.
+    """
+
+    metric: Metric
+    attributes: tuple[str, ...]
+    counts: tuple[int, ...]
+    total: float = 0.0
+    labels: tuple[str, ...] = ()
+
+
+class HistogramSeries:
+    """Counts per bucket, and the sum."""
+
+    __slots__ = ("_bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def record(self, value: float) -> None:
+        """Counts one value, in the metric's unit."""
+        self.counts[bisect_left(self._bounds, value)] += 1
+        self.total += value
+
+
+class CounterSeries:
+    """One count."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def add(self, amount: int = 1) -> None:
+        """Adds to the count."""
+        self.value += amount
+
+
+class SpreadSeries:
+    """One count per label, as an array."""
+
+    __slots__ = ("counts", "labels")
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self.labels = tuple(labels)
+        self.counts: npt.NDArray[np.int64] = np.zeros(len(self.labels), dtype=np.int64)
+
+    def add(self, counts: npt.NDArray[np.integer]) -> None:
+        """Adds an array of as many counts as labels."""
+        self.counts += counts
+
+
+class GaugeSeries:
+    """One value that goes up and down."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def set(self, value: float) -> None:
+        """Replaces the value."""
+        self.value = value
+
+
+Series = HistogramSeries | CounterSeries | SpreadSeries | GaugeSeries
+_SeriesT = TypeVar("_SeriesT", HistogramSeries, CounterSeries, SpreadSeries, GaugeSeries)
+
+
+class MetricStore:
+    """All series of one process."""
+
+    def __init__(self) -> None:
+        self._series: dict[tuple[Metric, tuple[str, ...]], Series] = {}
+
+    def histogram(self, metric: Metric, *attributes: str) -> HistogramSeries:
+        """The histogram with these attribute values; made when it is new."""
+        return self._get(metric, attributes, HistogramSeries, lambda: HistogramSeries(metric.bounds))
+
+    def counter(self, metric: Metric, *attributes: str) -> CounterSeries:
+        """The counter with these attribute values; made when it is new."""
+        return self._get(metric, attributes, CounterSeries, CounterSeries)
+
+    def gauge(self, metric: Metric, *attributes: str) -> GaugeSeries:
+        """The gauge with these attribute values; made when it is new."""
+        return self._get(metric, attributes, GaugeSeries, GaugeSeries)
+
+    def spread(self, metric: Metric, labels: Sequence[str], *attributes: str) -> SpreadSeries:
+        """The array of counters with these attribute values; made when it is new."""
+        return self._get(metric, attributes, SpreadSeries, lambda: SpreadSeries(labels))
+
+    def _get(
+        self, metric: Metric, attributes: tuple[str, ...], kind: type[_SeriesT], make: Callable[[], _SeriesT]
+    ) -> _SeriesT:
+        key = (metric, attributes)
+        series = self._series.get(key)
+        if series is None:
+            if len(attributes) != len(metric.attributes):
+                raise ValueError(f"{metric.name} takes {metric.attributes}, not {attributes}")
+            series = self._series[key] = make()
+        if not isinstance(series, kind):
+            raise TypeError(f"{metric.name} is not a {kind.__name__}")
+        return series
+
+    def drop(self, unwanted: Callable[[Metric, Mapping[str, str]], bool]) -> None:
+        """Forgets the series for which `unwanted(metric, attributes)` is true."""
+        for metric, values in list(self._series):
+            if unwanted(metric, dict(zip(metric.attributes, values, strict=True))):
+                del self._series[metric, values]
+
+    def snapshot(self) -> list[Snapshot]:
+        """Every series at this moment."""
+        return [_freeze(metric, values, series) for (metric, values), series in self._series.items()]
+
+
+def _freeze(metric: Metric, values: tuple[str, ...], series: Series) -> Snapshot:
+    match series:
+        case HistogramSeries():
+            return Snapshot(metric, values, tuple(series.counts), series.total)
+        case CounterSeries():
+            return Snapshot(metric, values, (series.value,))
+        case SpreadSeries():
+            return Snapshot(metric, values, tuple(series.counts.tolist()), labels=series.labels)
+        case GaugeSeries():
+            return Snapshot(metric, values, (), series.value)
+
+
+def merge(parts: Iterable[Snapshot]) -> list[Snapshot]:
+    """Adds up snapshots of the same series (of several processes); of a gauge the last one counts."""
+    merged: dict[tuple[Metric, tuple[str, ...]], Snapshot] = {}
+    for part in parts:
+        key = (part.metric, part.attributes)
+        known = merged.get(key)
+        if known is None or part.metric.kind is Kind.GAUGE:
+            merged[key] = part
+        else:
+            merged[key] = _add(known, part)
+    return list(merged.values())
+
+
+def _add(one: Snapshot, other: Snapshot) -> Snapshot:
+    if one.labels == other.labels:
+        counts = tuple(a + b for a, b in zip(one.counts, other.counts, strict=True))
+        return Snapshot(one.metric, one.attributes, counts, one.total + other.total, one.labels)
+    by_label = dict(zip(one.labels, one.counts, strict=True))
+    for label, count in zip(other.labels, other.counts, strict=True):
+        by_label[label] = by_label.get(label, 0) + count
+    return Snapshot(one.metric, one.attributes, tuple(by_label.values()), labels=tuple(by_label))

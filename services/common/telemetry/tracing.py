@@ -1,0 +1,90 @@
+"""Traces: spans from client through Router to Worker, by W3C trace context, over OTLP.
+
+With no endpoint every tracer is a no-op and a request pays nothing. Ordinary calls are sampled by ratio; a span that
+begins with `crossfade.keep` true (the test arm, a failure, a promotion) is always recorded.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
+from opentelemetry.trace import Link, SpanKind, TraceState
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import Attributes
+
+KEEP: Final = "crossfade.keep"
+"""Span attribute: always record this one."""
+
+_PROPAGATOR: Final = TraceContextTextMapPropagator()
+
+
+class _KeepSampler(Sampler):
+    """Records what says `crossfade.keep`, and of the rest what `rest` says."""
+
+    def __init__(self, rest: Sampler) -> None:
+        self._rest = rest
+
+    def should_sample(
+        self,
+        parent_context: otel_context.Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        if attributes and attributes.get(KEEP):
+            return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes, trace_state)
+        return self._rest.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
+
+    def get_description(self) -> str:
+        return f"Keep({self._rest.get_description()})"
+
+
+class Tracing:
+    """The tracer of one process.
+
+    Args:
+        service: `service.name` of its spans.
+        instance_id: `service.instance.id` of its spans.
+        endpoint: OTLP gRPC receiver, as http://host:4317; empty: no traces.
+        ratio: share of ordinary calls that are traced, 0 to 1.
+    """
+
+    def __init__(self, service: str, instance_id: str, endpoint: str, ratio: float) -> None:
+        self.enabled = bool(endpoint)
+        self._provider: TracerProvider | None = None
+        if not endpoint:
+            self.tracer: trace.Tracer = trace.NoOpTracer()
+            return
+        resource = Resource.create({"service.name": service, "service.instance.id": instance_id})
+        sampler = _KeepSampler(ParentBased(TraceIdRatioBased(ratio)))
+        self._provider = TracerProvider(resource=resource, sampler=sampler)
+        exporter = OTLPSpanExporter(endpoint=endpoint, insecure=endpoint.startswith("http://"))
+        self._provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1_000))
+        self.tracer = self._provider.get_tracer("crossfade")
+
+    def close(self) -> None:
+        """Sends what has not been sent."""
+        if self._provider is not None:
+            self._provider.shutdown()
+
+
+def extract(metadata: Iterable[tuple[str, str | bytes]]) -> otel_context.Context:
+    """The caller's trace context in gRPC metadata (W3C Trace Context: `traceparent`, `tracestate`)."""
+    carrier: Mapping[str, str] = {key: str(value) for key, value in metadata if key in ("traceparent", "tracestate")}
+    return _PROPAGATOR.extract(carrier)
+
+
+def inject(context: otel_context.Context) -> tuple[tuple[str, str], ...]:
+    """The metadata that hands a trace context on."""
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier, context)
+    return tuple(carrier.items())

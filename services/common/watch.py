@@ -1,0 +1,86 @@
+"""Following the Registry's routes: resumes by revision, forever, and says when it has lost sight of them."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Final
+
+import grpc
+import structlog
+from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
+from grpc import aio
+
+_BACKOFF_SECONDS: Final = 0.2
+_BACKOFF_LIMIT_SECONDS: Final = 5.0
+_SILENCE_SECONDS: Final = 30.0
+"""The Registry sends a sign of life every 10 s; after three missed ones the stream is taken for dead."""
+
+Lanes = dict[tuple[str, str], resources_pb2.LaneRoutes]
+
+
+class RouteWatch:
+    """The lanes' routes as last heard, kept up to date by `run`.
+
+    Args:
+        channel: to the Registry.
+        on_change: called after each change with the revision and all lanes, by (model, segment).
+        on_contact: called at every message, changes or not.
+        log: gets a line when the Registry is lost and when it is back.
+    """
+
+    def __init__(
+        self,
+        channel: aio.Channel,
+        on_change: Callable[[int, Lanes], None],
+        on_contact: Callable[[], None],
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        self._stub = service_pb2_grpc.RegistryServiceStub(channel)
+        self._on_change = on_change
+        self._on_contact = on_contact
+        self._log = log
+        self.revision = 0
+        self.lanes: Lanes = {}
+
+    async def run(self) -> None:
+        """Follows the routes until it is cancelled."""
+        failures = 0
+        while True:
+            try:
+                await self._follow()
+                failures = 0
+            except (aio.AioRpcError, TimeoutError) as error:
+                if isinstance(error, aio.AioRpcError) and error.code() is grpc.StatusCode.OUT_OF_RANGE:
+                    self.revision = 0
+                if failures == 0:
+                    reason = error.details() if isinstance(error, aio.AioRpcError) else "no sign of life"
+                    self._log.warning("registry lost; the last routes stay in force", reason=reason)
+                failures += 1
+            limit = min(_BACKOFF_LIMIT_SECONDS, _BACKOFF_SECONDS * 2 ** min(failures, 10))
+            await asyncio.sleep(random.uniform(_BACKOFF_SECONDS / 2, limit))  # noqa: S311 - spreads the reconnects
+
+    async def _follow(self) -> None:
+        call = self._stub.WatchRoutes(service_pb2.WatchRoutesRequest(start_revision=self.revision))
+        try:
+            while True:
+                async with asyncio.timeout(_SILENCE_SECONDS):
+                    response = await call.read()
+                if not isinstance(response, service_pb2.WatchRoutesResponse):
+                    return
+                self._apply(response)
+        finally:
+            call.cancel()
+
+    def _apply(self, response: service_pb2.WatchRoutesResponse) -> None:
+        self._on_contact()
+        if response.snapshot:
+            self.lanes = {}
+        for lane in response.lanes:
+            key = (lane.model, lane.segment)
+            if lane.removed:
+                self.lanes.pop(key, None)
+            else:
+                self.lanes[key] = lane
+        self.revision = max(self.revision, response.revision)
+        if response.lanes or response.snapshot:
+            self._on_change(self.revision, dict(self.lanes))

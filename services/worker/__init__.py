@@ -1,0 +1,1 @@
+"""The Worker: runs model versions, batched and in mixed precision."""
