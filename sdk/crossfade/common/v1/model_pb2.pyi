@@ -164,3 +164,79 @@ class Artifact(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Artifact: _TypeAlias = Artifact  # noqa: Y015
+
+@_typing.final
+class FeatureProfile(_message.Message):
+    """What one feature looked like in training."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    EDGES_FIELD_NUMBER: _builtins.int
+    PROPORTIONS_FIELD_NUMBER: _builtins.int
+    feature: _builtins.str
+    """The feature's name."""
+    kind: _builtins.str
+    """"numeric" or "categorical"."""
+    @_builtins.property
+    def edges(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Bin edges (numeric: one fewer than bins) or categories' values."""
+
+    @_builtins.property
+    def proportions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Share of the training rows per bin; they add up to 1. The index is the `bin` of crossfade.input.count."""
+
+    def __init__(
+        self,
+        *,
+        feature: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        edges: _abc.Iterable[_builtins.float] | None = ...,
+        proportions: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edges", b"edges", "feature", b"feature", "kind", b"kind", "proportions", b"proportions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeatureProfile: _TypeAlias = FeatureProfile  # noqa: Y015
+
+@_typing.final
+class ReferenceProfile(_message.Message):
+    """What the inputs and classes looked like in training: what drift is measured against."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROFILE_ID_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    CLASS_PROPORTIONS_FIELD_NUMBER: _builtins.int
+    profile_id: _builtins.str
+    """Digest of its content; the `profile` of crossfade.input.count."""
+    rows: _builtins.int
+    """Training rows behind it."""
+    @_builtins.property
+    def features(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureProfile]:
+        """At most 64 features."""
+
+    @_builtins.property
+    def class_proportions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Share of the training rows per class, in the order of the signature's classes; empty: unknown."""
+
+    def __init__(
+        self,
+        *,
+        profile_id: _builtins.str = ...,
+        rows: _builtins.int = ...,
+        features: _abc.Iterable[Global___FeatureProfile] | None = ...,
+        class_proportions: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_proportions", b"class_proportions", "features", b"features", "profile_id", b"profile_id", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReferenceProfile: _TypeAlias = ReferenceProfile  # noqa: Y015

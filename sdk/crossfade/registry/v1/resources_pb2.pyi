@@ -338,6 +338,7 @@ class Version(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     CREATOR_FIELD_NUMBER: _builtins.int
     READINESS_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"models/{model}/versions/{version}"."""
     description: _builtins.str
@@ -364,6 +365,10 @@ class Version(_message.Message):
     def readiness(self) -> _containers.RepeatedCompositeFieldContainer[Global___Readiness]:
         """What each Worker says of it. Output only; GetVersion alone fills it in."""
 
+    @_builtins.property
+    def profile(self) -> _model_pb2.ReferenceProfile:
+        """What its inputs looked like in training. Default: none, so that drift is not watched. ListVersions leaves it out."""
+
     def __init__(
         self,
         *,
@@ -375,10 +380,11 @@ class Version(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         creator: _builtins.str = ...,
         readiness: _abc.Iterable[Global___Readiness] | None = ...,
+        profile: _model_pb2.ReferenceProfile | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "create_time", b"create_time", "signature", b"signature"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "create_time", b"create_time", "profile", b"profile", "signature", b"signature"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "create_time", b"create_time", "creator", b"creator", "description", b"description", "name", b"name", "readiness", b"readiness", "signature", b"signature", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "create_time", b"create_time", "creator", b"creator", "description", b"description", "name", b"name", "profile", b"profile", "readiness", b"readiness", "signature", b"signature", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -23,84 +23,83 @@ _sym_db = _symbol_database.Default()
 
 
 from crossfade.common.v1 import analysis_pb2 as crossfade_dot_common_dot_v1_dot_analysis__pb2
-from crossfade.common.v1 import model_pb2 as crossfade_dot_common_dot_v1_dot_model__pb2
 from crossfade.common.v1 import policy_pb2 as crossfade_dot_common_dot_v1_dot_policy__pb2
 from crossfade.registry.v1 import resources_pb2 as crossfade_dot_registry_dot_v1_dot_resources__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#crossfade/registry/v1/service.proto\x12\x15\x63rossfade.registry.v1\x1a\"crossfade/common/v1/analysis.proto\x1a\x1f\x63rossfade/common/v1/model.proto\x1a crossfade/common/v1/policy.proto\x1a%crossfade/registry/v1/resources.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"g\n\x12\x43reateModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12+\n\x05model\x18\x02 \x01(\x0b\x32\x1c.crossfade.registry.v1.Model\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x12ListModelsResponse\x12,\n\x06models\x18\x01 \x03(\x0b\x32\x1c.crossfade.registry.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd2\x01\n\x0bRolloutSpec\x12.\n\x04plan\x18\x01 \x01(\x0b\x32 .crossfade.common.v1.TrafficPlan\x12+\n\x06policy\x18\x02 \x01(\x0b\x32\x1b.crossfade.common.v1.Policy\x12\x31\n\tobjective\x18\x03 \x01(\x0e\x32\x1e.crossfade.common.v1.Objective\x12\x33\n\nassignment\x18\x04 \x01(\x0e\x32\x1f.crossfade.common.v1.Assignment\"\xfb\x01\n\x15PublishVersionRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x12\n\nversion_id\x18\x02 \x01(\t\x12/\n\x07version\x18\x03 \x01(\x0b\x32\x1e.crossfade.registry.v1.Version\x12\x0f\n\x07segment\x18\x04 \x01(\t\x12\x33\n\x07rollout\x18\x05 \x01(\x0b\x32\".crossfade.registry.v1.RolloutSpec\x12\x17\n\x0fwithout_rollout\x18\x06 \x01(\x08\x12\x1a\n\x12\x61llow_incompatible\x18\x07 \x01(\x08\x12\x12\n\nrequest_id\x18\x08 \x01(\t\"\x88\x01\n\x16PublishVersionResponse\x12/\n\x07version\x18\x01 \x01(\x0b\x32\x1e.crossfade.registry.v1.Version\x12/\n\x07rollout\x18\x02 \x01(\x0b\x32\x1e.crossfade.registry.v1.Rollout\x12\x0c\n\x04note\x18\x03 \x01(\t\"!\n\x11GetVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x13ListVersionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x14ListVersionsResponse\x12\x30\n\x08versions\x18\x01 \x03(\x0b\x32\x1e.crossfade.registry.v1.Version\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xaa\x01\n\x13StartRolloutRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07segment\x18\x02 \x01(\t\x12\x33\n\x07rollout\x18\x03 \x01(\x0b\x32\".crossfade.registry.v1.RolloutSpec\x12\x1a\n\x12\x61llow_incompatible\x18\x04 \x01(\x08\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"!\n\x11GetRolloutRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"_\n\x13ListRolloutsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x11\n\tlive_only\x18\x04 \x01(\x08\"a\n\x14ListRolloutsResponse\x12\x30\n\x08rollouts\x18\x01 \x03(\x0b\x32\x1e.crossfade.registry.v1.Rollout\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb2\x01\n\x15\x41\x64vanceRolloutRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x19\n\x11\x61nalysis_sequence\x18\x03 \x01(\x03\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12/\n\x07outcome\x18\x05 \x01(\x0b\x32\x1e.crossfade.registry.v1.Outcome\x12\r\n\x05\x66orce\x18\x06 \x01(\x08\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"\xaa\x01\n\x13PauseRolloutRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x38\n\x0cpause_reason\x18\x04 \x01(\x0e\x32\".crossfade.registry.v1.PauseReason\x12\x19\n\x11\x61nalysis_sequence\x18\x05 \x01(\x03\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"q\n\x14ResumeRolloutRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x19\n\x11\x61nalysis_sequence\x18\x04 \x01(\x03\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"\xa2\x01\n\x15PromoteRolloutRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x19\n\x11\x61nalysis_sequence\x18\x03 \x01(\x03\x12/\n\x07outcome\x18\x04 \x01(\x0b\x32\x1e.crossfade.registry.v1.Outcome\x12\r\n\x05\x66orce\x18\x05 \x01(\x08\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"\x94\x01\n\x16RollbackRolloutRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x19\n\x11\x61nalysis_sequence\x18\x03 \x01(\x03\x12/\n\x07outcome\x18\x04 \x01(\x0b\x32\x1e.crossfade.registry.v1.Outcome\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"\xa8\x01\n\x14\x43\x61ncelRolloutRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12/\n\x07outcome\x18\x03 \x01(\x0b\x32\x1e.crossfade.registry.v1.Outcome\x12\x14\n\x0cinconclusive\x18\x04 \x01(\x08\x12\x19\n\x11\x61nalysis_sequence\x18\x05 \x01(\x03\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"\\\n\x15RecordAnalysisRequest\x12/\n\x08\x61nalysis\x18\x01 \x01(\x0b\x32\x1d.crossfade.common.v1.Analysis\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"3\n\x16RecordAnalysisResponse\x12\x19\n\x11\x61nalysis_sequence\x18\x01 \x01(\x03\"\x91\x01\n\x13ListAnalysesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x16\n\x0esummaries_only\x18\x05 \x01(\x08\x12\x13\n\x0blatest_only\x18\x06 \x01(\x08\"`\n\x14ListAnalysesResponse\x12/\n\x08\x61nalyses\x18\x01 \x03(\x0b\x32\x1d.crossfade.common.v1.Analysis\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"[\n\x11ListEventsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0f\n\x07rollout\x18\x04 \x01(\t\"[\n\x12ListEventsResponse\x12,\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1c.crossfade.registry.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\",\n\x12WatchRoutesRequest\x12\x16\n\x0estart_revision\x18\x01 \x01(\x03\"k\n\x13WatchRoutesResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x10\n\x08snapshot\x18\x02 \x01(\x08\x12\x30\n\x05lanes\x18\x03 \x03(\x0b\x32!.crossfade.registry.v1.LaneRoutes\"\x83\x01\n\x15ReportInstanceRequest\x12\x31\n\x08instance\x18\x01 \x01(\x0b\x32\x1f.crossfade.registry.v1.Instance\x12&\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07leaving\x18\x03 \x01(\x08\"[\n\x16ReportInstanceResponse\x12/\n\x0b\x65xpire_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x02 \x01(\x03\"p\n\x14ListInstancesRequest\x12\x31\n\x04kind\x18\x01 \x01(\x0e\x32#.crossfade.registry.v1.InstanceKind\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"d\n\x15ListInstancesResponse\x12\x32\n\tinstances\x18\x01 \x03(\x0b\x32\x1f.crossfade.registry.v1.Instance\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xa3\x10\n\x0fRegistryService\x12V\n\x0b\x43reateModel\x12).crossfade.registry.v1.CreateModelRequest\x1a\x1c.crossfade.registry.v1.Model\x12P\n\x08GetModel\x12&.crossfade.registry.v1.GetModelRequest\x1a\x1c.crossfade.registry.v1.Model\x12\x61\n\nListModels\x12(.crossfade.registry.v1.ListModelsRequest\x1a).crossfade.registry.v1.ListModelsResponse\x12m\n\x0ePublishVersion\x12,.crossfade.registry.v1.PublishVersionRequest\x1a-.crossfade.registry.v1.PublishVersionResponse\x12V\n\nGetVersion\x12(.crossfade.registry.v1.GetVersionRequest\x1a\x1e.crossfade.registry.v1.Version\x12g\n\x0cListVersions\x12*.crossfade.registry.v1.ListVersionsRequest\x1a+.crossfade.registry.v1.ListVersionsResponse\x12Z\n\x0cStartRollout\x12*.crossfade.registry.v1.StartRolloutRequest\x1a\x1e.crossfade.registry.v1.Rollout\x12V\n\nGetRollout\x12(.crossfade.registry.v1.GetRolloutRequest\x1a\x1e.crossfade.registry.v1.Rollout\x12g\n\x0cListRollouts\x12*.crossfade.registry.v1.ListRolloutsRequest\x1a+.crossfade.registry.v1.ListRolloutsResponse\x12^\n\x0e\x41\x64vanceRollout\x12,.crossfade.registry.v1.AdvanceRolloutRequest\x1a\x1e.crossfade.registry.v1.Rollout\x12Z\n\x0cPauseRollout\x12*.crossfade.registry.v1.PauseRolloutRequest\x1a\x1e.crossfade.registry.v1.Rollout\x12\\\n\rResumeRollout\x12+.crossfade.registry.v1.ResumeRolloutRequest\x1a\x1e.crossfade.registry.v1.Rollout\x12^\n\x0ePromoteRollout\x12,.crossfade.registry.v1.PromoteRolloutRequest\x1a\x1e.crossfade.registry.v1.Rollout\x12`\n\x0fRollbackRollout\x12-.crossfade.registry.v1.RollbackRolloutRequest\x1a\x1e.crossfade.registry.v1.Rollout\x12\\\n\rCancelRollout\x12+.crossfade.registry.v1.CancelRolloutRequest\x1a\x1e.crossfade.registry.v1.Rollout\x12m\n\x0eRecordAnalysis\x12,.crossfade.registry.v1.RecordAnalysisRequest\x1a-.crossfade.registry.v1.RecordAnalysisResponse\x12g\n\x0cListAnalyses\x12*.crossfade.registry.v1.ListAnalysesRequest\x1a+.crossfade.registry.v1.ListAnalysesResponse\x12\x61\n\nListEvents\x12(.crossfade.registry.v1.ListEventsRequest\x1a).crossfade.registry.v1.ListEventsResponse\x12\x66\n\x0bWatchRoutes\x12).crossfade.registry.v1.WatchRoutesRequest\x1a*.crossfade.registry.v1.WatchRoutesResponse0\x01\x12m\n\x0eReportInstance\x12,.crossfade.registry.v1.ReportInstanceRequest\x1a-.crossfade.registry.v1.ReportInstanceResponse\x12j\n\rListInstances\x12+.crossfade.registry.v1.ListInstancesRequest\x1a,.crossfade.registry.v1.ListInstancesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#crossfade/registry/v1/service.proto\x12\x15\x63rossfade.registry.v1\x1a\"crossfade/common/v1/analysis.proto\x1a crossfade/common/v1/policy.proto\x1a%crossfade/registry/v1/resources.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"g\n\x12\x43reateModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12+\n\x05model\x18\x02 \x01(\x0b\x32\x1c.crossfade.registry.v1.Model\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x12ListModelsResponse\x12,\n\x06models\x18\x01 \x03(\x0b\x32\x1c.crossfade.registry.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd2\x01\n\x0bRolloutSpec\x12.\n\x04plan\x18\x01 \x01(\x0b\x32 .crossfade.common.v1.TrafficPlan\x12+\n\x06policy\x18\x02 \x01(\x0b\x32\x1b.crossfade.common.v1.Policy\x12\x31\n\tobjective\x18\x03 \x01(\x0e\x32\x1e.crossfade.common.v1.Objective\x12\x33\n\nassignment\x18\x04 \x01(\x0e\x32\x1f.crossfade.common.v1.Assignment\"\xfb\x01\n\x15PublishVersionRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x12\n\nversion_id\x18\x02 \x01(\t\x12/\n\x07version\x18\x03 \x01(\x0b\x32\x1e.crossfade.registry.v1.Version\x12\x0f\n\x07segment\x18\x04 \x01(\t\x12\x33\n\x07rollout\x18\x05 \x01(\x0b\x32\".crossfade.registry.v1.RolloutSpec\x12\x17\n\x0fwithout_rollout\x18\x06 \x01(\x08\x12\x1a\n\x12\x61llow_incompatible\x18\x07 \x01(\x08\x12\x12\n\nrequest_id\x18\x08 \x01(\t\"\x88\x01\n\x16PublishVersionResponse\x12/\n\x07version\x18\x01 \x01(\x0b\x32\x1e.crossfade.registry.v1.Version\x12/\n\x07rollout\x18\x02 \x01(\x0b\x32\x1e.crossfade.registry.v1.Rollout\x12\x0c\n\x04note\x18\x03 \x01(\t\"!\n\x11GetVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x13ListVersionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x14ListVersionsResponse\x12\x30\n\x08versions\x18\x01 \x03(\x0b\x32\x1e.crossfade.registry.v1.Version\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xaa\x01\n\x13StartRolloutRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07segment\x18\x02 \x01(\t\x12\x33\n\x07rollout\x18\x03 \x01(\x0b\x32\".crossfade.registry.v1.RolloutSpec\x12\x1a\n\x12\x61llow_incompatible\x18\x04 \x01(\x08\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"!\n\x11GetRolloutRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"_\n\x13ListRolloutsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x11\n\tlive_only\x18\x04 \x01(\x08\"a\n\x14ListRolloutsResponse\x12\x30\n\x08rollouts\x18\x01 \x03(\x0b\x32\x1e.crossfade.registry.v1.Rollout\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb2\x01\n\x15\x41\x64vanceRolloutRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x19\n\x11\x61nalysis_sequence\x18\x03 \x01(\x03\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12/\n\x07outcome\x18\x05 \x01(\x0b\x32\x1e.crossfade.registry.v1.Outcome\x12\r\n\x05\x66orce\x18\x06 \x01(\x08\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"\xaa\x01\n\x13PauseRolloutRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x38\n\x0cpause_reason\x18\x04 \x01(\x0e\x32\".crossfade.registry.v1.PauseReason\x12\x19\n\x11\x61nalysis_sequence\x18\x05 \x01(\x03\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"q\n\x14ResumeRolloutRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x19\n\x11\x61nalysis_sequence\x18\x04 \x01(\x03\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"\xa2\x01\n\x15PromoteRolloutRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x19\n\x11\x61nalysis_sequence\x18\x03 \x01(\x03\x12/\n\x07outcome\x18\x04 \x01(\x0b\x32\x1e.crossfade.registry.v1.Outcome\x12\r\n\x05\x66orce\x18\x05 \x01(\x08\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"\x94\x01\n\x16RollbackRolloutRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x19\n\x11\x61nalysis_sequence\x18\x03 \x01(\x03\x12/\n\x07outcome\x18\x04 \x01(\x0b\x32\x1e.crossfade.registry.v1.Outcome\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"\xa8\x01\n\x14\x43\x61ncelRolloutRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12/\n\x07outcome\x18\x03 \x01(\x0b\x32\x1e.crossfade.registry.v1.Outcome\x12\x14\n\x0cinconclusive\x18\x04 \x01(\x08\x12\x19\n\x11\x61nalysis_sequence\x18\x05 \x01(\x03\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"\\\n\x15RecordAnalysisRequest\x12/\n\x08\x61nalysis\x18\x01 \x01(\x0b\x32\x1d.crossfade.common.v1.Analysis\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"3\n\x16RecordAnalysisResponse\x12\x19\n\x11\x61nalysis_sequence\x18\x01 \x01(\x03\"\x91\x01\n\x13ListAnalysesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x16\n\x0esummaries_only\x18\x05 \x01(\x08\x12\x13\n\x0blatest_only\x18\x06 \x01(\x08\"`\n\x14ListAnalysesResponse\x12/\n\x08\x61nalyses\x18\x01 \x03(\x0b\x32\x1d.crossfade.common.v1.Analysis\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"[\n\x11ListEventsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0f\n\x07rollout\x18\x04 \x01(\t\"[\n\x12ListEventsResponse\x12,\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1c.crossfade.registry.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\",\n\x12WatchRoutesRequest\x12\x16\n\x0estart_revision\x18\x01 \x01(\x03\"k\n\x13WatchRoutesResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x10\n\x08snapshot\x18\x02 \x01(\x08\x12\x30\n\x05lanes\x18\x03 \x03(\x0b\x32!.crossfade.registry.v1.LaneRoutes\"\x83\x01\n\x15ReportInstanceRequest\x12\x31\n\x08instance\x18\x01 \x01(\x0b\x32\x1f.crossfade.registry.v1.Instance\x12&\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07leaving\x18\x03 \x01(\x08\"[\n\x16ReportInstanceResponse\x12/\n\x0b\x65xpire_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x02 \x01(\x03\"p\n\x14ListInstancesRequest\x12\x31\n\x04kind\x18\x01 \x01(\x0e\x32#.crossfade.registry.v1.InstanceKind\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"d\n\x15ListInstancesResponse\x12\x32\n\tinstances\x18\x01 \x03(\x0b\x32\x1f.crossfade.registry.v1.Instance\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xa3\x10\n\x0fRegistryService\x12V\n\x0b\x43reateModel\x12).crossfade.registry.v1.CreateModelRequest\x1a\x1c.crossfade.registry.v1.Model\x12P\n\x08GetModel\x12&.crossfade.registry.v1.GetModelRequest\x1a\x1c.crossfade.registry.v1.Model\x12\x61\n\nListModels\x12(.crossfade.registry.v1.ListModelsRequest\x1a).crossfade.registry.v1.ListModelsResponse\x12m\n\x0ePublishVersion\x12,.crossfade.registry.v1.PublishVersionRequest\x1a-.crossfade.registry.v1.PublishVersionResponse\x12V\n\nGetVersion\x12(.crossfade.registry.v1.GetVersionRequest\x1a\x1e.crossfade.registry.v1.Version\x12g\n\x0cListVersions\x12*.crossfade.registry.v1.ListVersionsRequest\x1a+.crossfade.registry.v1.ListVersionsResponse\x12Z\n\x0cStartRollout\x12*.crossfade.registry.v1.StartRolloutRequest\x1a\x1e.crossfade.registry.v1.Rollout\x12V\n\nGetRollout\x12(.crossfade.registry.v1.GetRolloutRequest\x1a\x1e.crossfade.registry.v1.Rollout\x12g\n\x0cListRollouts\x12*.crossfade.registry.v1.ListRolloutsRequest\x1a+.crossfade.registry.v1.ListRolloutsResponse\x12^\n\x0e\x41\x64vanceRollout\x12,.crossfade.registry.v1.AdvanceRolloutRequest\x1a\x1e.crossfade.registry.v1.Rollout\x12Z\n\x0cPauseRollout\x12*.crossfade.registry.v1.PauseRolloutRequest\x1a\x1e.crossfade.registry.v1.Rollout\x12\\\n\rResumeRollout\x12+.crossfade.registry.v1.ResumeRolloutRequest\x1a\x1e.crossfade.registry.v1.Rollout\x12^\n\x0ePromoteRollout\x12,.crossfade.registry.v1.PromoteRolloutRequest\x1a\x1e.crossfade.registry.v1.Rollout\x12`\n\x0fRollbackRollout\x12-.crossfade.registry.v1.RollbackRolloutRequest\x1a\x1e.crossfade.registry.v1.Rollout\x12\\\n\rCancelRollout\x12+.crossfade.registry.v1.CancelRolloutRequest\x1a\x1e.crossfade.registry.v1.Rollout\x12m\n\x0eRecordAnalysis\x12,.crossfade.registry.v1.RecordAnalysisRequest\x1a-.crossfade.registry.v1.RecordAnalysisResponse\x12g\n\x0cListAnalyses\x12*.crossfade.registry.v1.ListAnalysesRequest\x1a+.crossfade.registry.v1.ListAnalysesResponse\x12\x61\n\nListEvents\x12(.crossfade.registry.v1.ListEventsRequest\x1a).crossfade.registry.v1.ListEventsResponse\x12\x66\n\x0bWatchRoutes\x12).crossfade.registry.v1.WatchRoutesRequest\x1a*.crossfade.registry.v1.WatchRoutesResponse0\x01\x12m\n\x0eReportInstance\x12,.crossfade.registry.v1.ReportInstanceRequest\x1a-.crossfade.registry.v1.ReportInstanceResponse\x12j\n\rListInstances\x12+.crossfade.registry.v1.ListInstancesRequest\x1a,.crossfade.registry.v1.ListInstancesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'crossfade.registry.v1.service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREATEMODELREQUEST']._serialized_start=269
-  _globals['_CREATEMODELREQUEST']._serialized_end=372
-  _globals['_GETMODELREQUEST']._serialized_start=374
-  _globals['_GETMODELREQUEST']._serialized_end=405
-  _globals['_LISTMODELSREQUEST']._serialized_start=407
-  _globals['_LISTMODELSREQUEST']._serialized_end=465
-  _globals['_LISTMODELSRESPONSE']._serialized_start=467
-  _globals['_LISTMODELSRESPONSE']._serialized_end=558
-  _globals['_ROLLOUTSPEC']._serialized_start=561
-  _globals['_ROLLOUTSPEC']._serialized_end=771
-  _globals['_PUBLISHVERSIONREQUEST']._serialized_start=774
-  _globals['_PUBLISHVERSIONREQUEST']._serialized_end=1025
-  _globals['_PUBLISHVERSIONRESPONSE']._serialized_start=1028
-  _globals['_PUBLISHVERSIONRESPONSE']._serialized_end=1164
-  _globals['_GETVERSIONREQUEST']._serialized_start=1166
-  _globals['_GETVERSIONREQUEST']._serialized_end=1199
-  _globals['_LISTVERSIONSREQUEST']._serialized_start=1201
-  _globals['_LISTVERSIONSREQUEST']._serialized_end=1277
-  _globals['_LISTVERSIONSRESPONSE']._serialized_start=1279
-  _globals['_LISTVERSIONSRESPONSE']._serialized_end=1376
-  _globals['_STARTROLLOUTREQUEST']._serialized_start=1379
-  _globals['_STARTROLLOUTREQUEST']._serialized_end=1549
-  _globals['_GETROLLOUTREQUEST']._serialized_start=1551
-  _globals['_GETROLLOUTREQUEST']._serialized_end=1584
-  _globals['_LISTROLLOUTSREQUEST']._serialized_start=1586
-  _globals['_LISTROLLOUTSREQUEST']._serialized_end=1681
-  _globals['_LISTROLLOUTSRESPONSE']._serialized_start=1683
-  _globals['_LISTROLLOUTSRESPONSE']._serialized_end=1780
-  _globals['_ADVANCEROLLOUTREQUEST']._serialized_start=1783
-  _globals['_ADVANCEROLLOUTREQUEST']._serialized_end=1961
-  _globals['_PAUSEROLLOUTREQUEST']._serialized_start=1964
-  _globals['_PAUSEROLLOUTREQUEST']._serialized_end=2134
-  _globals['_RESUMEROLLOUTREQUEST']._serialized_start=2136
-  _globals['_RESUMEROLLOUTREQUEST']._serialized_end=2249
-  _globals['_PROMOTEROLLOUTREQUEST']._serialized_start=2252
-  _globals['_PROMOTEROLLOUTREQUEST']._serialized_end=2414
-  _globals['_ROLLBACKROLLOUTREQUEST']._serialized_start=2417
-  _globals['_ROLLBACKROLLOUTREQUEST']._serialized_end=2565
-  _globals['_CANCELROLLOUTREQUEST']._serialized_start=2568
-  _globals['_CANCELROLLOUTREQUEST']._serialized_end=2736
-  _globals['_RECORDANALYSISREQUEST']._serialized_start=2738
-  _globals['_RECORDANALYSISREQUEST']._serialized_end=2830
-  _globals['_RECORDANALYSISRESPONSE']._serialized_start=2832
-  _globals['_RECORDANALYSISRESPONSE']._serialized_end=2883
-  _globals['_LISTANALYSESREQUEST']._serialized_start=2886
-  _globals['_LISTANALYSESREQUEST']._serialized_end=3031
-  _globals['_LISTANALYSESRESPONSE']._serialized_start=3033
-  _globals['_LISTANALYSESRESPONSE']._serialized_end=3129
-  _globals['_LISTEVENTSREQUEST']._serialized_start=3131
-  _globals['_LISTEVENTSREQUEST']._serialized_end=3222
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=3224
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=3315
-  _globals['_WATCHROUTESREQUEST']._serialized_start=3317
-  _globals['_WATCHROUTESREQUEST']._serialized_end=3361
-  _globals['_WATCHROUTESRESPONSE']._serialized_start=3363
-  _globals['_WATCHROUTESRESPONSE']._serialized_end=3470
-  _globals['_REPORTINSTANCEREQUEST']._serialized_start=3473
-  _globals['_REPORTINSTANCEREQUEST']._serialized_end=3604
-  _globals['_REPORTINSTANCERESPONSE']._serialized_start=3606
-  _globals['_REPORTINSTANCERESPONSE']._serialized_end=3697
-  _globals['_LISTINSTANCESREQUEST']._serialized_start=3699
-  _globals['_LISTINSTANCESREQUEST']._serialized_end=3811
-  _globals['_LISTINSTANCESRESPONSE']._serialized_start=3813
-  _globals['_LISTINSTANCESRESPONSE']._serialized_end=3913
-  _globals['_REGISTRYSERVICE']._serialized_start=3916
-  _globals['_REGISTRYSERVICE']._serialized_end=5999
+  _globals['_CREATEMODELREQUEST']._serialized_start=236
+  _globals['_CREATEMODELREQUEST']._serialized_end=339
+  _globals['_GETMODELREQUEST']._serialized_start=341
+  _globals['_GETMODELREQUEST']._serialized_end=372
+  _globals['_LISTMODELSREQUEST']._serialized_start=374
+  _globals['_LISTMODELSREQUEST']._serialized_end=432
+  _globals['_LISTMODELSRESPONSE']._serialized_start=434
+  _globals['_LISTMODELSRESPONSE']._serialized_end=525
+  _globals['_ROLLOUTSPEC']._serialized_start=528
+  _globals['_ROLLOUTSPEC']._serialized_end=738
+  _globals['_PUBLISHVERSIONREQUEST']._serialized_start=741
+  _globals['_PUBLISHVERSIONREQUEST']._serialized_end=992
+  _globals['_PUBLISHVERSIONRESPONSE']._serialized_start=995
+  _globals['_PUBLISHVERSIONRESPONSE']._serialized_end=1131
+  _globals['_GETVERSIONREQUEST']._serialized_start=1133
+  _globals['_GETVERSIONREQUEST']._serialized_end=1166
+  _globals['_LISTVERSIONSREQUEST']._serialized_start=1168
+  _globals['_LISTVERSIONSREQUEST']._serialized_end=1244
+  _globals['_LISTVERSIONSRESPONSE']._serialized_start=1246
+  _globals['_LISTVERSIONSRESPONSE']._serialized_end=1343
+  _globals['_STARTROLLOUTREQUEST']._serialized_start=1346
+  _globals['_STARTROLLOUTREQUEST']._serialized_end=1516
+  _globals['_GETROLLOUTREQUEST']._serialized_start=1518
+  _globals['_GETROLLOUTREQUEST']._serialized_end=1551
+  _globals['_LISTROLLOUTSREQUEST']._serialized_start=1553
+  _globals['_LISTROLLOUTSREQUEST']._serialized_end=1648
+  _globals['_LISTROLLOUTSRESPONSE']._serialized_start=1650
+  _globals['_LISTROLLOUTSRESPONSE']._serialized_end=1747
+  _globals['_ADVANCEROLLOUTREQUEST']._serialized_start=1750
+  _globals['_ADVANCEROLLOUTREQUEST']._serialized_end=1928
+  _globals['_PAUSEROLLOUTREQUEST']._serialized_start=1931
+  _globals['_PAUSEROLLOUTREQUEST']._serialized_end=2101
+  _globals['_RESUMEROLLOUTREQUEST']._serialized_start=2103
+  _globals['_RESUMEROLLOUTREQUEST']._serialized_end=2216
+  _globals['_PROMOTEROLLOUTREQUEST']._serialized_start=2219
+  _globals['_PROMOTEROLLOUTREQUEST']._serialized_end=2381
+  _globals['_ROLLBACKROLLOUTREQUEST']._serialized_start=2384
+  _globals['_ROLLBACKROLLOUTREQUEST']._serialized_end=2532
+  _globals['_CANCELROLLOUTREQUEST']._serialized_start=2535
+  _globals['_CANCELROLLOUTREQUEST']._serialized_end=2703
+  _globals['_RECORDANALYSISREQUEST']._serialized_start=2705
+  _globals['_RECORDANALYSISREQUEST']._serialized_end=2797
+  _globals['_RECORDANALYSISRESPONSE']._serialized_start=2799
+  _globals['_RECORDANALYSISRESPONSE']._serialized_end=2850
+  _globals['_LISTANALYSESREQUEST']._serialized_start=2853
+  _globals['_LISTANALYSESREQUEST']._serialized_end=2998
+  _globals['_LISTANALYSESRESPONSE']._serialized_start=3000
+  _globals['_LISTANALYSESRESPONSE']._serialized_end=3096
+  _globals['_LISTEVENTSREQUEST']._serialized_start=3098
+  _globals['_LISTEVENTSREQUEST']._serialized_end=3189
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=3191
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=3282
+  _globals['_WATCHROUTESREQUEST']._serialized_start=3284
+  _globals['_WATCHROUTESREQUEST']._serialized_end=3328
+  _globals['_WATCHROUTESRESPONSE']._serialized_start=3330
+  _globals['_WATCHROUTESRESPONSE']._serialized_end=3437
+  _globals['_REPORTINSTANCEREQUEST']._serialized_start=3440
+  _globals['_REPORTINSTANCEREQUEST']._serialized_end=3571
+  _globals['_REPORTINSTANCERESPONSE']._serialized_start=3573
+  _globals['_REPORTINSTANCERESPONSE']._serialized_end=3664
+  _globals['_LISTINSTANCESREQUEST']._serialized_start=3666
+  _globals['_LISTINSTANCESREQUEST']._serialized_end=3778
+  _globals['_LISTINSTANCESRESPONSE']._serialized_start=3780
+  _globals['_LISTINSTANCESRESPONSE']._serialized_end=3880
+  _globals['_REGISTRYSERVICE']._serialized_start=3883
+  _globals['_REGISTRYSERVICE']._serialized_end=5966
 # @@protoc_insertion_point(module_scope)

@@ -197,7 +197,7 @@ class PublishVersionRequest(_message.Message):
     """A UUID made by the caller; required."""
     @_builtins.property
     def version(self) -> _resources_pb2.Version:
-        """artifact, signature and description are read."""
+        """artifact, signature, profile and description are read."""
 
     @_builtins.property
     def rollout(self) -> Global___RolloutSpec:
