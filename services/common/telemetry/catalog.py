@@ -54,6 +54,10 @@ INFERENCE_BOUNDS: Final = geometric_bounds(50e-6, 10.0, 8)
 """50 µs to 10 s by 2^(1/8), 9.05 % a bucket: durations of batches."""
 LAG_BOUNDS: Final = geometric_bounds(0.1, 30 * 86_400.0, 1)
 """0.1 s to 30 days by 2: from prediction to label."""
+VALUE_BOUNDS: Final = tuple(
+    sorted({0.0, *(sign * bound for bound in geometric_bounds(0.001, 1e6, 2) for sign in (-1.0, 1.0))})
+)
+"""0 and ±0.001 to ±1,000,000 by 2^(1/2): any number that a caller reports."""
 
 _ARM: Final = ("model", "version", "traffic")
 
@@ -109,7 +113,7 @@ FEEDBACK_COUNT: Final = Metric(
     "crossfade.feedback.count",
     Kind.COUNTER,
     "1",
-    "Labelled rows: predicted and actual class up to 32 classes, above that actual class and whether it was predicted.",
+    "Labelled rows: predicted (up to 32 classes) and actual class, and whether they agree.",
     (*_ARM, "segment", "slice", "predicted", "actual", "correct"),
 )
 FEEDBACK_DUPLICATE_COUNT: Final = Metric(
@@ -126,6 +130,14 @@ FEEDBACK_LAG: Final = Metric(
     "Time from prediction to label.",
     _ARM,
     LAG_BOUNDS,
+)
+FEEDBACK_VALUE: Final = Metric(
+    "crossfade.feedback.value",
+    Kind.HISTOGRAM,
+    "1",
+    "Numbers that callers reported for predictions (engagement, revenue).",
+    (*_ARM, "segment", "slice"),
+    VALUE_BOUNDS,
 )
 INPUT_COUNT: Final = Metric(
     "crossfade.input.count",

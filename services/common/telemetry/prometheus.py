@@ -18,7 +18,7 @@ from services.common.telemetry.store import Snapshot
 
 
 def families(snapshots: Iterable[Snapshot]) -> Iterator[Metric]:
-    """Snapshots as Prometheus families; dots become underscores and seconds are named, as OpenTelemetry's mapping asks."""
+    """Snapshots as Prometheus families, named as OpenTelemetry's mapping asks: underscores for dots, `_seconds`."""
     by_metric: dict[catalog.Metric, list[Snapshot]] = {}
     for snapshot in snapshots:
         by_metric.setdefault(snapshot.metric, []).append(snapshot)

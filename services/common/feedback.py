@@ -1,0 +1,177 @@
+"""Labels that come late: each counted once, under the slice in which its prediction was routed.
+
+Nothing is stored of a prediction: its token says which version answered, when, and what it predicted.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from services.common.clock import Clock
+from services.common.prediction_token import NO_CLASS, Prediction, TokenError, TokenKeys
+from services.common.telemetry import catalog
+from services.common.telemetry.store import MetricStore
+
+PREDICTED_CLASSES: Final = 32
+"""Up to as many classes the predicted class is an attribute too."""
+
+TRAFFIC_NAMES: Final = ("", "live", "control", "shadow", "pinned", "failover", "reduced")
+"""Values of the attribute `traffic`, by the number of `crossfade.common.v1.Traffic`."""
+
+
+class Status(StrEnum):
+    """What became of an observation."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    REFUSED = "refused"
+    TOO_LATE = "too_late"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of an observation, and why it was refused."""
+
+    status: Status
+    reason: str = ""
+
+
+Classes = Callable[[str, str], Sequence[str] | None]
+"""Class names of (model, version); None: the version is not known here any more."""
+
+
+class FeedbackBook:
+    """Verifies tokens, remembers which rows were labelled, and counts.
+
+    Args:
+        keys: verify the tokens.
+        store: where labels are counted.
+        clock: for the lag from prediction to label.
+        classes: gives a version's class names.
+        remembered: predictions whose labelled rows are remembered; the oldest are forgotten first.
+    """
+
+    def __init__(
+        self, keys: TokenKeys, store: MetricStore, clock: Clock, classes: Classes, remembered: int = 500_000
+    ) -> None:
+        self._keys = keys
+        self._store = store
+        self._clock = clock
+        self._classes = classes
+        self._remembered = remembered
+        # A bit per row: a prediction has at most 64 that take labels.
+        self._rows: dict[int, int] = {}
+        self._slices: dict[tuple[str, str], list[tuple[int, int]]] = {}
+
+    def nonce(self, prediction_id: str) -> int:
+        """The nonce that names the instance which keeps the prediction's labels.
+
+        Raises:
+            TokenError: the id is not one of ours.
+        """
+        return self._keys.verify(prediction_id).nonce
+
+    def label(self, prediction_id: str, row: int, actual: str) -> Result:
+        """Counts the true class of a row."""
+        prediction = self._verify(prediction_id, row)
+        if isinstance(prediction, Result):
+            return prediction
+        classes = self._classes(prediction.model, prediction.version)
+        if classes is None:
+            return Result(Status.TOO_LATE)
+        if actual not in classes:
+            return Result(Status.REFUSED, f"{actual!r} is not a class of {prediction.model}: {', '.join(classes[:20])}")
+        number = prediction.classes[row]
+        if number == NO_CLASS or number >= len(classes):
+            return Result(Status.REFUSED, f"{prediction.model} {prediction.version} predicted no class for row {row}")
+        refusal = self._remember(prediction, row)
+        if refusal is not None:
+            return refusal
+        predicted = classes[number]
+        few = len(classes) <= PREDICTED_CLASSES
+        self._store.counter(
+            catalog.FEEDBACK_COUNT,
+            *_arm(prediction),
+            prediction.segment,
+            _slice(prediction),
+            predicted if few else "",
+            actual,
+            "true" if predicted == actual else "false",
+        ).add()
+        self._count_lag(prediction)
+        return Result(Status.ACCEPTED)
+
+    def value(self, prediction_id: str, row: int, value: float) -> Result:
+        """Counts a number that the caller reports for a row."""
+        prediction = self._verify(prediction_id, row)
+        if isinstance(prediction, Result):
+            return prediction
+        if not abs(value) < float("inf"):
+            return Result(Status.REFUSED, f"{value} is not a finite number")
+        refusal = self._remember(prediction, row)
+        if refusal is not None:
+            return refusal
+        self._store.histogram(catalog.FEEDBACK_VALUE, *_arm(prediction), prediction.segment, _slice(prediction)).record(
+            value
+        )
+        self._count_lag(prediction)
+        return Result(Status.ACCEPTED)
+
+    def _verify(self, prediction_id: str, row: int) -> Prediction | Result:
+        try:
+            prediction = self._keys.verify(prediction_id)
+        except TokenError as error:
+            return Result(Status.REFUSED, str(error))
+        if not 0 <= row < len(prediction.classes):
+            rows = len(prediction.classes)
+            return Result(Status.REFUSED, f"row {row} is none of the {rows} rows of this prediction that take labels")
+        return prediction
+
+    def _remember(self, prediction: Prediction, row: int) -> Result | None:
+        """Notes the row; a result when it does not count."""
+        if not self._keep_slice(prediction):
+            return Result(Status.TOO_LATE)
+        rows = self._rows.get(prediction.nonce, 0)
+        if rows >> row & 1:
+            self._store.counter(catalog.FEEDBACK_DUPLICATE_COUNT, *_arm(prediction)).add()
+            return Result(Status.DUPLICATE)
+        self._rows[prediction.nonce] = rows | 1 << row
+        if len(self._rows) > self._remembered:
+            del self._rows[next(iter(self._rows))]
+        return None
+
+    def _keep_slice(self, prediction: Prediction) -> bool:
+        """Whether the prediction's slice is kept; a newer slice than all pushes the oldest out, with its series."""
+        lane = (prediction.model, prediction.segment)
+        kept = self._slices.setdefault(lane, [])
+        here = (prediction.epoch, prediction.slice)
+        if here in kept:
+            return True
+        if len(kept) == catalog.KEPT_SLICES and here < kept[0]:
+            return False
+        kept.append(here)
+        kept.sort()
+        if len(kept) > catalog.KEPT_SLICES:
+            epoch, number = kept.pop(0)
+            name = f"{epoch}.{number}"
+            self._store.drop(
+                lambda metric, attributes: (
+                    metric in (catalog.FEEDBACK_COUNT, catalog.FEEDBACK_VALUE)
+                    and attributes["slice"] == name
+                    and (attributes["model"], attributes["segment"]) == lane
+                )
+            )
+        return True
+
+    def _count_lag(self, prediction: Prediction) -> None:
+        lag = max(0.0, self._clock.now() - prediction.time_ms / 1000)
+        self._store.histogram(catalog.FEEDBACK_LAG, *_arm(prediction)).record(lag)
+
+
+def _arm(prediction: Prediction) -> tuple[str, str, str]:
+    return prediction.model, prediction.version, TRAFFIC_NAMES[prediction.traffic]
+
+
+def _slice(prediction: Prediction) -> str:
+    return f"{prediction.epoch}.{prediction.slice}"
