@@ -1,0 +1,343 @@
+"""The manifest of an artifact: `model.json`.
+
+It lists every other file of the artifact with its SHA-256 and size, so that the SHA-256 of its own bytes (the
+version's digest) fixes the whole artifact, as an OCI image manifest does. Reading is strict: a field that is
+missing, unknown or of another type is refused with its path, e.g. `profile.features[3].edges`.
+"""
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from crossfade.strict_json import FieldError, decode, encode, parse, refuse, require
+
+MANIFEST_FILE = "model.json"
+FORMAT_VERSION = 1
+MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+MAX_FEATURES = 64
+BATCH = -1
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_TENSOR_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class ManifestError(ValueError):
+    """The manifest can't be used; the message names the field and what is wrong with it."""
+
+
+class DType(StrEnum):
+    """Element types, by their Open Inference Protocol names."""
+
+    BOOL = "BOOL"
+    UINT8 = "UINT8"
+    INT8 = "INT8"
+    INT16 = "INT16"
+    INT32 = "INT32"
+    INT64 = "INT64"
+    FP16 = "FP16"
+    BF16 = "BF16"
+    FP32 = "FP32"
+    FP64 = "FP64"
+
+    @property
+    def is_float(self) -> bool:
+        return self in {DType.FP16, DType.BF16, DType.FP32, DType.FP64}
+
+
+class Task(StrEnum):
+    """What the outputs mean; it decides which quality gates apply."""
+
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+    OTHER = "other"
+
+
+class Kind(StrEnum):
+    """How the model is stored."""
+
+    TORCH_EXPORT = "torch.export"
+
+
+class FeatureKind(StrEnum):
+    """How a feature's values fall into bins."""
+
+    NUMERIC = "numeric"
+    CATEGORICAL = "categorical"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output tensor. The first of `shape` is -1, the batch; the others are fixed."""
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        require(_TENSOR_NAME.fullmatch(self.name), "name", f"{self.name!r} is no tensor name (letters, digits, _ .)")
+        require(self.shape[:1] == (BATCH,), "shape", "must begin with -1, the batch dimension")
+        require(all(size > 0 for size in self.shape[1:]), "shape", "sizes after the batch must be positive")
+
+    @property
+    def width(self) -> int:
+        """Number of elements in one row."""
+        return math.prod(self.shape[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Inputs, in the order in which the program takes them, and outputs, in the order in which it returns them."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def __post_init__(self) -> None:
+        for field, specs in (("inputs", self.inputs), ("outputs", self.outputs)):
+            require(specs, field, "must not be empty")
+            _unique(field, (spec.name for spec in specs))
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """Bins of one feature and the proportions that the reference had in them.
+
+    `index` is its column in the profiled tensor, flattened beyond the batch. There is one more bin than `edges`:
+
+    - numeric: `edges` are the inner cuts, bin i holds edges[i-1] <= x < edges[i], and the end bins are open.
+      Outside [low, high) a value is counted as out of range besides.
+    - categorical: bin i holds the values equal to edges[i], the last bin all others; `low` and `high` are null.
+    """
+
+    name: str
+    index: int
+    kind: FeatureKind
+    edges: tuple[float, ...]
+    proportions: tuple[float, ...]
+    low: float | None
+    high: float | None
+
+    def __post_init__(self) -> None:
+        _label("name", self.name)
+        require(self.index >= 0, "index", "must not be negative")
+        require(self.edges, "edges", "must not be empty")
+        rising = all(a < b for a, b in zip(self.edges, self.edges[1:], strict=False))
+        require(rising, "edges", "must rise strictly")
+        require(len(self.proportions) == len(self.edges) + 1, "proportions", "must be one more than the edges")
+        _proportions("proportions", self.proportions)
+        if self.kind is FeatureKind.CATEGORICAL:
+            require(self.low is None and self.high is None, "low", "low and high must be null for categories")
+        elif self.low is None or self.high is None:
+            refuse("low", "low and high must be numbers for a numeric feature")
+        else:
+            require(self.low <= self.edges[0], "low", "must not lie above the first edge")
+            require(self.high >= self.edges[-1], "high", "must not lie below the last edge")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The reference profile: what the inputs and the answers looked like in training.
+
+    `rows` is the number of reference rows (n_ref of the drift test). `classes` holds the proportion of each
+    predicted class, `prediction` the bins of a regression's predictions. `id` is a short digest of the rest.
+    """
+
+    id: str
+    input: str
+    rows: int
+    features: tuple[Feature, ...]
+    classes: Mapping[str, float] | None
+    prediction: Feature | None
+
+    @classmethod
+    def of(
+        cls,
+        input_name: str,
+        rows: int,
+        features: tuple[Feature, ...],
+        classes: Mapping[str, float] | None,
+        prediction: Feature | None,
+    ) -> Self:
+        """A profile with the id that belongs to its content."""
+        content_id = _profile_id(input_name, rows, features, classes, prediction)
+        return cls(content_id, input_name, rows, features, classes, prediction)
+
+    def __post_init__(self) -> None:
+        require(_TENSOR_NAME.fullmatch(self.input), "input", f"{self.input!r} is no tensor name")
+        require(self.rows > 0, "rows", "must be positive")
+        require(len(self.features) <= MAX_FEATURES, "features", f"at most {MAX_FEATURES} features")
+        _unique("features", (feature.name for feature in self.features))
+        _unique("features", (f"index {feature.index}" for feature in self.features))
+        if self.classes is not None:
+            for name in self.classes:
+                _label("classes", name)
+            _proportions("classes", self.classes.values())
+        content_id = _profile_id(self.input, self.rows, self.features, self.classes, self.prediction)
+        require(self.id == content_id, "id", "does not belong to this content: it was edited")
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """The file of golden inputs and outputs, and how many rows it has."""
+
+    file: str
+    rows: int
+
+    def __post_init__(self) -> None:
+        require(self.rows > 0, "rows", "must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """Outputs agree where abs(got - expected) <= atol + rtol * abs(expected)."""
+
+    rtol: float
+    atol: float
+
+    def __post_init__(self) -> None:
+        require(self.rtol >= 0, "rtol", "must not be negative")
+        require(self.atol >= 0, "atol", "must not be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file of the artifact: plain name, SHA-256 in lower-case hex, size in bytes."""
+
+    path: str
+    sha256: str
+    size: int
+
+    def __post_init__(self) -> None:
+        require(_PLAIN_NAME.fullmatch(self.path), "path", f"{self.path!r} is no plain file name")
+        require(self.path != MANIFEST_FILE, "path", "the manifest can't list itself")
+        require(_SHA256.fullmatch(self.sha256), "sha256", "must be 64 lower-case hex digits")
+        require(self.size >= 0, "size", "must not be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What `model.json` says.
+
+    `torch` is the version of torch that wrote the program; `program` is its file. `max_batch` bounds the batch
+    dimension. `scores` names the output with a score per class (logits or probabilities, [-1, classes]): the
+    predicted class is its argmax. `classes`, `positive_class` and `scores` are null unless `task` is
+    classification; `profile` is null where the model was packaged without reference data.
+    """
+
+    format_version: int
+    created_by: str
+    kind: Kind
+    torch: str
+    program: str
+    task: Task
+    signature: Signature
+    max_batch: int
+    classes: tuple[str, ...] | None
+    positive_class: str | None
+    scores: str | None
+    profile: Profile | None
+    golden: Golden
+    tolerance: Tolerance
+    files: tuple[FileEntry, ...]
+
+    def __post_init__(self) -> None:
+        require(self.format_version == FORMAT_VERSION, "format_version", f"must be {FORMAT_VERSION}")
+        _label("created_by", self.created_by)
+        _label("torch", self.torch)
+        require(self.max_batch > 0, "max_batch", "must be positive")
+        _unique("files", (entry.path for entry in self.files))
+        paths = {entry.path for entry in self.files}
+        for field, path in (("program", self.program), ("golden.file", self.golden.file)):
+            require(path in paths, field, f"{path!r} is not among the files")
+        self._check_classes()
+        self._check_profile()
+
+    def _check_classes(self) -> None:
+        if self.task is not Task.CLASSIFICATION:
+            for field in ("classes", "positive_class", "scores"):
+                require(getattr(self, field) is None, field, f"must be null for the task {self.task}")
+            return
+        if self.classes is None:
+            refuse("classes", "a classification needs its class names")
+        require(len(self.classes) > 1, "classes", "at least two are needed")
+        for name in self.classes:
+            _label("classes", name)
+        _unique("classes", self.classes)
+        if self.positive_class is not None:
+            require(self.positive_class in self.classes, "positive_class", "is not one of the classes")
+        scores = [spec for spec in self.signature.outputs if spec.name == self.scores]
+        require(scores, "scores", f"{self.scores!r} is not one of the outputs")
+        expected = (BATCH, len(self.classes))
+        require(scores[0].shape == expected, "scores", f"its shape must be {list(expected)}, one column per class")
+
+    def _check_profile(self) -> None:
+        if self.profile is None:
+            return
+        profiled = [spec for spec in self.signature.inputs if spec.name == self.profile.input]
+        require(profiled, "profile.input", f"{self.profile.input!r} is not one of the inputs")
+        inside = all(feature.index < profiled[0].width for feature in self.profile.features)
+        require(inside, "profile.features", f"an index is beyond the {profiled[0].width} elements of the input")
+        known = set(self.profile.classes or ()) <= set(self.classes or ())
+        require(known, "profile.classes", "has a class that the model does not have")
+
+
+def loads(data: bytes) -> Manifest:
+    """Parse the bytes of `model.json`.
+
+    Raises ManifestError with the line or the field at fault; a `format_version` that this release does not know
+    is named before anything else is looked at.
+    """
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise ManifestError(f"{MANIFEST_FILE}: it has {len(data)} bytes; at most {MAX_MANIFEST_BYTES} are read")
+    try:
+        value = parse(data)
+        version = value.get("format_version")
+        if version != FORMAT_VERSION or isinstance(version, bool):
+            refuse("format_version", _version_problem(version))
+        return decode(Manifest, value)
+    except FieldError as error:
+        raise ManifestError(f"{MANIFEST_FILE}: {error}") from error
+
+
+def dumps(manifest: Manifest) -> bytes:
+    """The canonical bytes of `model.json`: sorted keys, no spaces, UTF-8, a newline at the end."""
+    return encode(manifest) + b"\n"
+
+
+def digest(data: bytes) -> str:
+    """The digest of an artifact, from the bytes of its manifest: `sha256:` and 64 hex digits."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def _version_problem(version: object) -> str:
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        return (
+            f"{version} is newer than this crossfade reads ({FORMAT_VERSION}): upgrade crossfade here,"
+            " or package the model again with this release"
+        )
+    return f"must be {FORMAT_VERSION}, not {version!r}: is this the manifest of an artifact?"
+
+
+def _profile_id(*content: object) -> str:
+    return hashlib.sha256(encode(content)).hexdigest()[:12]
+
+
+def _label(field: str, name: str) -> None:
+    usable = 0 < len(name) <= 128 and name.isprintable()
+    require(usable, field, f"{name!r} must have 1 to 128 printable characters")
+
+
+def _unique(field: str, names: Iterable[str]) -> None:
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    require(not twice, field, f"{', '.join(twice)} occurs more than once")
+
+
+def _proportions(field: str, values: Iterable[float]) -> None:
+    shares = tuple(values)
+    require(all(0 <= share <= 1 for share in shares), field, "must lie between 0 and 1")
+    require(abs(math.fsum(shares) - 1) < 1e-3, field, f"must add up to 1, not {math.fsum(shares):.4f}")
