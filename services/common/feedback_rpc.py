@@ -3,7 +3,6 @@
 from typing import Final
 
 from crossfade.predict.v1 import predict_pb2
-
 from services.common.errors import InvalidArgumentError
 from services.common.feedback import FeedbackBook, Result, Status
 

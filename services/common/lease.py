@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Callable
 
 import structlog
-from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from google.protobuf import duration_pb2
 from grpc import aio
+
+from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 
 
 class Lease:

@@ -7,8 +7,9 @@ from typing import Final
 
 import grpc
 import structlog
-from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from grpc import aio
+
+from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 
 _BACKOFF_SECONDS: Final = 0.2
 _BACKOFF_LIMIT_SECONDS: Final = 5.0

@@ -17,9 +17,9 @@ class Kind(StrEnum):
     GAUGE = "gauge"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """One metric.
+    """One metric. The catalog holds the only instance of each, so metrics compare and hash by identity.
 
     Attributes:
         name: as in OpenTelemetry.

@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from grpc import aio
 
+from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from services.common.telemetry import otlp
 from services.common.telemetry.store import Snapshot
 

@@ -1,0 +1,165 @@
+"""The Router's wiring."""
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import Coroutine, Iterable
+from contextlib import suppress
+from typing import Any, Final
+
+import structlog
+from grpc import aio
+
+from crossfade.registry.v1 import resources_pb2, service_pb2
+from crossfade.router.v1 import router_pb2_grpc
+from crossfade.telemetry.v1 import telemetry_pb2_grpc
+from router import table_file
+from router.meters import Meters
+from router.peers import Peers
+from router.proxy import Proxy
+from router.routes import build_table
+from router.servicer import INFERENCE_SERVICE, PREDICTION_SERVICE, PredictHandlers, RouterServicer
+from router.settings import RouterSettings
+from router.spans import Spans
+from router.transport import GrpcTransport
+from services.common.channels import open_channel
+from services.common.clock import Clock, SystemClock
+from services.common.feedback import FeedbackBook
+from services.common.lease import Lease
+from services.common.prediction_token import TokenKeys
+from services.common.server import Server
+from services.common.telemetry import catalog
+from services.common.telemetry.logs import make_log
+from services.common.telemetry.otlp import Resource
+from services.common.telemetry.prometheus import MetricsPage
+from services.common.telemetry.servicer import TelemetryServicer
+from services.common.telemetry.store import MetricStore, Snapshot
+from services.common.telemetry.tracing import Tracing
+from services.common.watch import Lanes, RouteWatch
+
+_SERVICES: Final = (PREDICTION_SERVICE, INFERENCE_SERVICE, "crossfade.router.v1.RouterService")
+_REFLECTED: Final = "crossfade.telemetry.v1.TelemetryService"
+_SERVICE_NAME: Final = "crossfade-router"
+
+
+class App:
+    """One Router.
+
+    Args:
+        settings: where to listen and whom to ask.
+        clock: time.
+        log: where its lines go.
+
+    Raises:
+        AddressError: it cannot listen there.
+        ValueError: the token keys' file is not one.
+        OSError: the token keys cannot be read.
+    """
+
+    def __init__(
+        self,
+        settings: RouterSettings,
+        clock: Clock | None = None,
+        log: structlog.typing.FilteringBoundLogger | None = None,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._log = log or make_log(_SERVICE_NAME, settings.log_level)
+        self.instance_id = str(uuid.uuid4())
+        keys = TokenKeys.parse(settings.token_keys.read_text())
+        self._store = MetricStore()
+        self._tracing = Tracing(_SERVICE_NAME, self.instance_id, settings.otlp_endpoint, settings.trace_ratio)
+        self._registry = open_channel(settings.registry, settings)
+        # Not for secrets: it spreads requests over arms and processes.
+        rng = random.Random()  # noqa: S311
+        self._transport = GrpcTransport(settings, self._clock, rng)
+        self.proxy = Proxy(self._transport, Meters(self._store), self._clock, rng.random)
+        self._book = FeedbackBook(keys, self._store, self._clock, self._classes)
+        self._peers = Peers(self.instance_id, self._registry, self._book, settings, self._log)
+        self._handlers = PredictHandlers(self.proxy, self._peers, Spans(self._tracing, self._clock), self._clock)
+        self._telemetry = TelemetryServicer(Resource(_SERVICE_NAME, self.instance_id, time.time_ns()), self._collect)
+        self._watch = RouteWatch(self._registry, self._use, self._touch, self._log)
+        self._lease = Lease(self._registry, self._describe, settings.lease_seconds, self._log)
+        self._contact = self._clock.monotonic()
+        self._server = Server(
+            settings, self._log, (*_SERVICES, _REFLECTED), self._register, settings.maximum_concurrent_rpcs
+        )
+        self.address = self._server.address
+        self._page: MetricsPage | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._housekeeping: set[asyncio.Task[None]] = set()
+
+    def _register(self, server: aio.Server) -> None:
+        self._handlers.register(server)
+        router_pb2_grpc.add_RouterServiceServicer_to_server(RouterServicer(self.proxy), server)
+        telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(self._telemetry, server)
+
+    async def start(self) -> None:
+        """Serves; from the table on disk when the Registry is away."""
+        await self._server.start()
+        if self._settings.table_file is not None:
+            saved = table_file.load(self._settings.table_file)
+            if saved is not None:
+                self._log.info("serving the table on disk until the Registry answers", revision=saved.revision)
+                self._use(saved.revision, {(lane.model, lane.segment): lane for lane in saved.lanes})
+        if self._settings.metrics_listen:
+            self._page = MetricsPage(self._settings, self._collect)
+        loops = (self._watch.run(), self._lease.run(), self._peers.run())
+        self._tasks = [asyncio.create_task(loop) for loop in loops]
+
+    async def stop(self) -> None:
+        """Leaves, lets the calls in flight end, and closes everything."""
+        await self._lease.leave()
+        for task in self._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await self._server.stop()
+        if self._page is not None:
+            await asyncio.to_thread(self._page.close)
+        await self._peers.close()
+        await self._transport.close()
+        await self._registry.close()
+        self._tracing.close()
+
+    def _use(self, revision: int, lanes: Lanes) -> None:
+        table = build_table(revision, lanes.values(), self.proxy.table)
+        addresses = frozenset(
+            address
+            for lane in table.lanes.values()
+            for where in (*(arm.addresses for arm in lane.arms.values()), *lane.pins.values())
+            for address in where
+        )
+        self._transport.connect(addresses)
+        self.proxy.use(table)
+        if self._settings.table_file is not None:
+            snapshot = service_pb2.WatchRoutesResponse(revision=revision, snapshot=True, lanes=lanes.values())
+            table_file.save(self._settings.table_file, snapshot)
+        self._later(self._settle(addresses))
+
+    async def _settle(self, addresses: frozenset[str]) -> None:
+        await self._server.set_serving(True)
+        await self._transport.retain(addresses)
+
+    def _classes(self, model: str, version: str) -> tuple[str, ...] | None:
+        return self.proxy.table.classes(model, version)
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._housekeeping.add(task)
+        task.add_done_callback(self._housekeeping.discard)
+
+    def _touch(self) -> None:
+        self._contact = self._clock.monotonic()
+
+    def _describe(self) -> resources_pb2.Instance:
+        return resources_pb2.Instance(
+            instance_id=self.instance_id,
+            kind=resources_pb2.INSTANCE_KIND_ROUTER,
+            address=self._server.advertised,
+        )
+
+    async def _collect(self) -> Iterable[Snapshot]:
+        self._store.gauge(catalog.CONTROL_PLANE_AGE).set(self._clock.monotonic() - self._contact)
+        return self._store.snapshot()

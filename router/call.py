@@ -1,0 +1,90 @@
+"""What the proxy works with: a call, a reply, and the port through which attempts leave. Plain Python, no gRPC."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+OK: Final = "OK"
+DEADLINE_EXCEEDED: Final = "DEADLINE_EXCEEDED"
+UNAVAILABLE: Final = "UNAVAILABLE"
+RESOURCE_EXHAUSTED: Final = "RESOURCE_EXHAUSTED"
+INVALID_ARGUMENT: Final = "INVALID_ARGUMENT"
+
+PREDICT: Final = "/crossfade.predict.v1.PredictionService/Predict"
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A Predict call.
+
+    Attributes:
+        body: the request's bytes, never parsed beyond its first fields.
+        deadline: monotonic seconds at which the caller gives up.
+        trace: the caller's trace context, as metadata.
+    """
+
+    body: bytes
+    deadline: float
+    trace: Metadata = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """How an attempt ended.
+
+    Attributes:
+        code: the gRPC code's name.
+        body: the answer's bytes.
+        message: what a failure says.
+        details: the google.rpc.Status of a failure, serialized; empty: none.
+        begun: the Worker's handler had accepted the request.
+    """
+
+    code: str
+    body: bytes = b""
+    message: str = ""
+    details: bytes = b""
+    begun: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """True for an answer."""
+        return self.code == OK
+
+    @property
+    def charged(self) -> bool:
+        """Whether the outcome speaks for or against the version.
+
+        A refusal by a process that never began (drained, not live, gone) is charged to nobody, and what is wrong with
+        the request is its sender's. A timeout at the caller's deadline and a full queue are charged.
+        """
+        if self.code == INVALID_ARGUMENT:
+            return False
+        return self.begun or self.code in (OK, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED)
+
+
+class Transport(Protocol):
+    """Carries bytes to a Worker."""
+
+    def pick(self, addresses: tuple[str, ...], avoid: str = "") -> str:
+        """The address that the next attempt should go to, another than `avoid` if there is one."""
+
+    async def send(
+        self, address: str, body: bytes, metadata: Metadata, timeout: float, *, wait: bool, method: str = PREDICT
+    ) -> Reply:
+        """One attempt.
+
+        Args:
+            address: host:port.
+            body: the request's bytes.
+            metadata: sent along.
+            timeout: seconds.
+            wait: wait for a connection instead of failing at once when there is none.
+            method: full name of the RPC.
+        """
+
+
+Draw = Callable[[], float]
+"""A uniform number in [0, 1)."""

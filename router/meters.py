@@ -1,0 +1,71 @@
+"""What the Router counts: an attempt per version, a call per caller."""
+
+from router.table import Lane, Table, Target
+from services.common.telemetry import catalog
+from services.common.telemetry.store import HistogramSeries, MetricStore
+
+
+class Meters:
+    """The Router's series. Looked up once per arm and outcome, since a request should pay for its count alone."""
+
+    def __init__(self, store: MetricStore) -> None:
+        self._store = store
+        self._attempts: dict[tuple[str, str, str, str, str, int], HistogramSeries] = {}
+        self._calls: dict[tuple[str, str, str, str, str], HistogramSeries] = {}
+        self._epochs: dict[tuple[str, str], list[int]] = {}
+
+    def attempt(self, lane: Lane, version: str, traffic: str, outcome: str, seconds: float) -> None:
+        """Counts an attempt that is charged to its version."""
+        key = (lane.model, version, traffic, lane.segment, outcome, lane.epoch)
+        series = self._attempts.get(key)
+        if series is None:
+            series = self._attempts[key] = self._store.histogram(catalog.ATTEMPT_DURATION, *key[:5], str(lane.epoch))
+        series.record(seconds)
+
+    def call(self, lane: Lane, target: Target, outcome: str, seconds: float) -> None:
+        """Counts a call as its caller saw it."""
+        key = (lane.model, target.version, target.traffic, lane.segment, outcome)
+        series = self._calls.get(key)
+        if series is None:
+            series = self._calls[key] = self._store.histogram(catalog.ROUTE_DURATION, *key)
+        series.record(seconds)
+
+    def table(self, table: Table) -> None:
+        """Shows the shares in force, and drops what belongs to lanes, versions and epochs that are gone."""
+        self._store.drop(lambda metric, _: metric is catalog.ROUTE_SHARE)
+        for lane in table.lanes.values():
+            self._keep_epoch(lane)
+            shares = {"test": lane.split.test, "control": lane.split.control}
+            shares["stable"] = 10_000 - sum(shares.values())
+            for name, target in lane.arms.items():
+                gauge = self._store.gauge(catalog.ROUTE_SHARE, lane.model, target.version, name.value, lane.segment)
+                gauge.set(shares[name.value])
+        held = {(model, version) for (model, _), lane in table.lanes.items() for version in lane.classes}
+        self._store.drop(
+            lambda metric, attributes: (
+                metric in (catalog.ATTEMPT_DURATION, catalog.ROUTE_DURATION)
+                and (attributes["model"], attributes["version"]) not in held
+            )
+        )
+        self._attempts = {key: series for key, series in self._attempts.items() if key[:2] in held}
+        self._calls = {key: series for key, series in self._calls.items() if key[:2] in held}
+
+    def _keep_epoch(self, lane: Lane) -> None:
+        epochs = self._epochs.setdefault((lane.model, lane.segment), [])
+        if lane.epoch in epochs:
+            return
+        epochs.append(lane.epoch)
+        if len(epochs) > catalog.KEPT_EPOCHS:
+            oldest = epochs.pop(0)
+            self._store.drop(
+                lambda metric, attributes: (
+                    metric is catalog.ATTEMPT_DURATION
+                    and attributes["epoch"] == str(oldest)
+                    and attributes["model"] == lane.model
+                    and attributes["segment"] == lane.segment
+                )
+            )
+            for key in [
+                key for key in self._attempts if (key[0], key[3], key[5]) == (lane.model, lane.segment, oldest)
+            ]:
+                del self._attempts[key]

@@ -1,0 +1,114 @@
+"""The other Routers: found through the Registry, asked for feedback that is theirs."""
+
+import asyncio
+from collections import defaultdict
+from typing import Any
+
+import structlog
+from grpc import aio
+
+from crossfade import metadata as keys
+from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
+from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
+from router.feedback import owner
+from services.common import feedback_rpc
+from services.common.channels import open_channel
+from services.common.feedback import FeedbackBook
+from services.common.prediction_token import TokenError
+from services.common.settings import TlsSettings
+
+_LOOK_SECONDS = 5.0
+_FORWARD_SECONDS = 2.0
+
+
+class Peers:
+    """Hands observations to the Routers that own them.
+
+    Args:
+        instance_id: this Router.
+        registry: channel to the Registry.
+        book: where this Router's own observations are counted.
+        tls: how to reach other Routers.
+        log: gets a line when another Router cannot be reached.
+    """
+
+    def __init__(
+        self,
+        instance_id: str,
+        registry: aio.Channel,
+        book: FeedbackBook,
+        tls: TlsSettings,
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        self._me = instance_id
+        self._registry = service_pb2_grpc.RegistryServiceStub(registry)
+        self._book = book
+        self._tls = tls
+        self._log = log
+        self._addresses: dict[str, str] = {}
+        self._channels: dict[str, aio.Channel] = {}
+
+    async def run(self) -> None:
+        """Keeps the list of Routers fresh until it is cancelled."""
+        request = service_pb2.ListInstancesRequest(kind=resources_pb2.INSTANCE_KIND_ROUTER, page_size=1000)
+        while True:
+            try:
+                answer = await self._registry.ListInstances(request, timeout=_LOOK_SECONDS)
+            except aio.AioRpcError:
+                # The Routers known stay known: their labels must not change hands because the Registry is away.
+                pass
+            else:
+                await self._use({one.instance_id: one.address for one in answer.instances})
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _use(self, addresses: dict[str, str]) -> None:
+        self._addresses = {instance: address for instance, address in addresses.items() if instance != self._me}
+        for address in [known for known in self._channels if known not in self._addresses.values()]:
+            await self._channels.pop(address).close()
+
+    async def observe(self, request: predict_pb2.FeedbackRequest, *, forwarded: bool) -> predict_pb2.FeedbackResponse:
+        """Counts a request's observations, here or where they belong; results come in the request's order."""
+        feedback_rpc.check(request)
+        if forwarded or not self._addresses:
+            return feedback_rpc.answer(self._book, request)
+        by_owner: defaultdict[str, list[int]] = defaultdict(list)
+        for number, observation in enumerate(request.observations):
+            by_owner[self._owner(observation.prediction_id)].append(number)
+        results: list[predict_pb2.ObservationResult] = [predict_pb2.ObservationResult()] * len(request.observations)
+        for instance, numbers in by_owner.items():
+            part = predict_pb2.FeedbackRequest(observations=[request.observations[number] for number in numbers])
+            answer = await self._answer(instance, part)
+            for number, result in zip(numbers, answer.results, strict=True):
+                results[number] = result
+        return predict_pb2.FeedbackResponse(results=results)
+
+    def _owner(self, prediction_id: str) -> str:
+        try:
+            nonce = self._book.nonce(prediction_id)
+        except TokenError:
+            # This Router's book says what is wrong with it.
+            return self._me
+        return owner(nonce, (self._me, *self._addresses))
+
+    async def _answer(self, instance: str, part: predict_pb2.FeedbackRequest) -> predict_pb2.FeedbackResponse:
+        if instance == self._me:
+            return feedback_rpc.answer(self._book, part)
+        address = self._addresses[instance]
+        channel = self._channels.get(address)
+        if channel is None:
+            channel = self._channels[address] = open_channel(address, self._tls)
+        stub: Any = predict_pb2_grpc.PredictionServiceStub(channel)
+        try:
+            answer: predict_pb2.FeedbackResponse = await stub.Feedback(
+                part, timeout=_FORWARD_SECONDS, metadata=((keys.FORWARDED, "1"),)
+            )
+        except aio.AioRpcError as error:
+            # A label counted at the wrong Router may count twice; one that is dropped is lost for good.
+            self._log.warning("feedback counted here, its Router is away", peer=address, code=error.code().name)
+            return feedback_rpc.answer(self._book, part)
+        return answer
+
+    async def close(self) -> None:
+        """Closes the channels to other Routers."""
+        for channel in self._channels.values():
+            await channel.close()

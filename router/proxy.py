@@ -1,0 +1,260 @@
+"""The proxy's rules: which version a call goes to, who is asked next, and what is charged to whom.
+
+The caller does not pay for the trial: a test version that fails or dawdles is followed by stable, within the caller's
+deadline. The Transport carries the bytes; nothing here knows of gRPC.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from crossfade import metadata as keys
+from router.breaker import Admission, Breaker
+from router.call import DEADLINE_EXCEEDED, INVALID_ARGUMENT, UNAVAILABLE, Call, Draw, Metadata, Reply, Transport
+from router.meters import Meters
+from router.patience import Patience
+from router.retries import RetryBudget
+from router.split import BUCKETS, ArmName, bucket_of
+from router.table import PIN_PREVIOUS, PIN_STABLE, PIN_TEST, Lane, Table, Target
+from services.common.clock import Clock
+from services.common.errors import (
+    DeadlineExceededError,
+    FailedPreconditionError,
+    NotFoundError,
+    UnavailableError,
+)
+
+_T = TypeVar("_T")
+_ALIASES: Final = (PIN_STABLE, PIN_TEST, PIN_PREVIOUS)
+_MARGIN_SECONDS: Final = 0.005
+"""What an attempt's time is shorter than the caller's, so that the answer to a timeout still arrives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a call goes.
+
+    Attributes:
+        lane: its lane.
+        target: the version and kind of traffic.
+        arm: the arm; None for a pin.
+        bucket: 0 to 9,999; -1 for a pin.
+    """
+
+    lane: Lane
+    target: Target
+    arm: ArmName | None
+    bucket: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the caller gets, and which version it came from."""
+
+    reply: Reply
+    version: str
+    traffic: str
+
+
+class Proxy:
+    """Carries calls along the table in force.
+
+    Args:
+        transport: sends attempts.
+        meters: counts them.
+        clock: measures them.
+        draw: gives uniform numbers in [0, 1).
+    """
+
+    def __init__(self, transport: Transport, meters: Meters, clock: Clock, draw: Draw) -> None:
+        self._transport = transport
+        self._meters = meters
+        self._clock = clock
+        self._draw = draw
+        self._breakers: dict[tuple[str, str, str], Breaker] = {}
+        self._patience: dict[tuple[str, str, str], Patience] = {}
+        self._retries = RetryBudget()
+        self._late: set[asyncio.Task[Reply]] = set()
+        self.table = Table()
+        """The table in force."""
+
+    def use(self, table: Table) -> None:
+        """Puts a table in force; calls in flight end along the one before."""
+        self.table = table
+        live = {
+            (lane.model, lane.segment, target.version) for lane in table.lanes.values() for target in lane.arms.values()
+        }
+        self._breakers = {key: breaker for key, breaker in self._breakers.items() if key in live}
+        self._patience = {key: patience for key, patience in self._patience.items() if key in live}
+        self._meters.table(table)
+
+    def route(self, model: str, segment: str, key: str, pin: str) -> Route:
+        """Chooses the version for a call.
+
+        Raises:
+            NotFoundError: MODEL_NOT_FOUND, or VERSION_NOT_LOADED for a pin.
+            FailedPreconditionError: NO_STABLE_VERSION.
+        """
+        lane = self.table.lane(model, segment)
+        if lane is None:
+            raise NotFoundError(
+                "MODEL_NOT_FOUND",
+                f"no model {model!r}; `crossfade models` lists them, and `crossfade publish` creates one",
+                model=model,
+            )
+        if pin:
+            return Route(lane, self._pinned(lane, pin), None, -1)
+        bucket = bucket_of(model, key) if key and lane.sticky else int(self._draw() * BUCKETS)
+        target = lane.arm(bucket)
+        if target is None:
+            raise FailedPreconditionError(
+                "NO_STABLE_VERSION",
+                f"{model} has no stable version yet; publish one with `crossfade publish {model} DIR`",
+            )
+        arm = next(name for name, one in lane.arms.items() if one is target)
+        return Route(lane, target, arm, bucket)
+
+    @staticmethod
+    def _pinned(lane: Lane, pin: str) -> Target:
+        version = lane.names.get(pin, "") if pin in _ALIASES else pin
+        addresses = lane.pins.get(version)
+        if not addresses:
+            held = ", ".join(sorted(version for version, where in lane.pins.items() if where)) or "none"
+            raise NotFoundError(
+                "VERSION_NOT_LOADED",
+                f"no Worker holds {lane.model} {pin}; versions that a pin can reach now: {held}",
+                model=lane.model,
+                version=pin,
+            )
+        return Target(version, "pinned", addresses)
+
+    async def predict(self, call: Call, route: Route) -> Answer:
+        """Answers a call along its route.
+
+        Raises:
+            DeadlineExceededError: the caller's time is over before the first attempt.
+            UnavailableError: nothing serves the version.
+        """
+        started = self._clock.monotonic()
+        if call.deadline - started <= _MARGIN_SECONDS:
+            raise DeadlineExceededError("DEADLINE_EXCEEDED", "the call's deadline was over when it arrived")
+        self._retries.earn()
+        if route.arm is ArmName.TEST:
+            answer = await self._test(route.lane, route.target, call)
+        else:
+            answer = await self._steady(route.lane, route.target, call)
+        outcome = "ok" if answer.reply.ok else answer.reply.code
+        seen = replace(route.target, version=answer.version, traffic=answer.traffic)
+        self._meters.call(route.lane, seen, outcome, self._clock.monotonic() - started)
+        return answer
+
+    async def ask(self, route: Route, method: str, body: bytes, timeout: float) -> Reply:
+        """Sends a question about a version to a process that serves it; it is not counted.
+
+        Raises:
+            UnavailableError: no process serves it.
+        """
+        address = self._pick(route.lane, route.target)
+        return await self._transport.send(address, body, (), timeout, wait=False, method=method)
+
+    async def _test(self, lane: Lane, target: Target, call: Call) -> Answer:
+        """Asks the test version, and stable after it where that is needed."""
+        breaker = self._of(self._breakers, lane, target.version, Breaker)
+        admission = breaker.admit(self._clock.monotonic(), self._draw())
+        if admission is Admission.REFUSED:
+            return await self._failover(lane, call)
+        if admission is Admission.REDUCED:
+            target = replace(target, traffic="reduced")
+        attempt = asyncio.create_task(self._attempt(lane, target, call, breaker))
+        try:
+            return await self._with_patience(lane, target, call, attempt)
+        except asyncio.CancelledError:
+            # The caller has gone; at its deadline the attempt ends by its own timeout and is counted.
+            if call.deadline - self._clock.monotonic() > _MARGIN_SECONDS:
+                attempt.cancel()
+            raise
+
+    async def _with_patience(self, lane: Lane, target: Target, call: Call, attempt: asyncio.Task[Reply]) -> Answer:
+        stable = lane.stable
+        left = call.deadline - self._clock.monotonic()
+        patience = left if stable is None else self._of(self._patience, lane, stable.version, Patience).seconds(left)
+        done, _ = await asyncio.wait({attempt}, timeout=patience)
+        if done:
+            reply = attempt.result()
+            if reply.ok or reply.code == INVALID_ARGUMENT or stable is None:
+                return Answer(reply, target.version, target.traffic)
+            return await self._failover(lane, call)
+        # Its true outcome is recorded, so that slow is not counted as wrong.
+        self._late.add(attempt)
+        attempt.add_done_callback(self._late.discard)
+        return await self._failover(lane, call)
+
+    async def _failover(self, lane: Lane, call: Call) -> Answer:
+        stable = lane.stable
+        if stable is None:
+            raise UnavailableError("NOT_SERVING", f"no Worker serves a stable version of {lane.model}; try again")
+        return await self._steady(lane, replace(stable, traffic="failover"), call)
+
+    async def _steady(self, lane: Lane, target: Target, call: Call) -> Answer:
+        """Asks a version that is not under test: another process after a refusal, once more after a broken one."""
+        address = self._pick(lane, target)
+        reply = await self._send(lane, target, call, address, wait=False)
+        again = reply.code == UNAVAILABLE or (not reply.ok and not reply.charged and reply.code != INVALID_ARGUMENT)
+        if again and (not reply.begun or self._retries.spend()):
+            fallback = self._elsewhere(lane, target)
+            other = self._transport.pick(fallback.addresses, avoid=address)
+            # With nobody else to ask, the process that is being started again is waited for.
+            reply = await self._send(lane, fallback, call, other, wait=True)
+            target = fallback
+        return Answer(reply, target.version, target.traffic)
+
+    @staticmethod
+    def _elsewhere(lane: Lane, target: Target) -> Target:
+        """The same version's other processes: control's requests go to stable's, and the other way round."""
+        arms = [arm for arm in lane.arms.values() if arm.version == target.version]
+        others = tuple(dict.fromkeys(address for arm in arms for address in arm.addresses))
+        return replace(target, addresses=others or target.addresses)
+
+    async def _attempt(self, lane: Lane, target: Target, call: Call, breaker: Breaker) -> Reply:
+        address = self._pick(lane, target)
+        reply = await self._send(lane, target, call, address, wait=False)
+        if reply.charged:
+            breaker.record(self._clock.monotonic(), failed=not reply.ok)
+        return reply
+
+    def _pick(self, lane: Lane, target: Target) -> str:
+        if not target.addresses:
+            raise UnavailableError(
+                "NOT_SERVING", f"no Worker serves {lane.model} {target.version} at present; try again", model=lane.model
+            )
+        return self._transport.pick(target.addresses)
+
+    async def _send(self, lane: Lane, target: Target, call: Call, address: str, *, wait: bool) -> Reply:
+        started = self._clock.monotonic()
+        timeout = call.deadline - started - _MARGIN_SECONDS
+        if timeout <= 0:
+            return Reply(DEADLINE_EXCEEDED, message="the caller's deadline is over")
+        metadata: Metadata = (
+            (keys.TRAFFIC, target.traffic),
+            (keys.EPOCH, str(lane.epoch)),
+            (keys.SEGMENT, lane.segment),
+            *call.trace,
+        )
+        reply = await self._transport.send(address, call.body, metadata, timeout, wait=wait)
+        if reply.charged:
+            seconds = self._clock.monotonic() - started
+            self._meters.attempt(lane, target.version, target.traffic, "ok" if reply.ok else reply.code, seconds)
+            if reply.ok and target.traffic in ("live", "control"):
+                stable = lane.stable
+                if stable is not None and stable.version == target.version:
+                    self._of(self._patience, lane, target.version, Patience).record(seconds)
+        return reply
+
+    @staticmethod
+    def _of(known: dict[tuple[str, str, str], _T], lane: Lane, version: str, make: Callable[[], _T]) -> _T:
+        key = (lane.model, lane.segment, version)
+        found = known.get(key)
+        if found is None:
+            found = known[key] = make()
+        return found

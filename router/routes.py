@@ -1,0 +1,49 @@
+"""From the Registry's LaneRoutes to the routing table."""
+
+from collections.abc import Iterable
+
+from crossfade.common.v1 import policy_pb2
+from crossfade.registry.v1 import resources_pb2
+from router.split import ArmName, Split
+from router.table import PIN_PREVIOUS, PIN_STABLE, PIN_TEST, Lane, Table, Target, keep_half
+
+
+def build_table(revision: int, lanes: Iterable[resources_pb2.LaneRoutes], before: Table) -> Table:
+    """The table of these lanes.
+
+    Args:
+        revision: the routes' revision.
+        lanes: all lanes.
+        before: the table in force; it bounds how fast stable's addresses may vanish.
+    """
+    return Table(revision, {(lane.model, lane.segment): _lane(lane, before) for lane in lanes})
+
+
+def _lane(routes: resources_pb2.LaneRoutes, before: Table) -> Lane:
+    arms: dict[ArmName, Target] = {}
+    shares = dict.fromkeys(ArmName, 0)
+    for arm in routes.arms:
+        name = ArmName(arm.arm)
+        shares[name] = arm.share_bps
+        traffic = "control" if name is ArmName.CONTROL else "live"
+        arms[name] = Target(arm.version, traffic, tuple(endpoint.address for endpoint in arm.endpoints))
+    known = before.lanes.get((routes.model, routes.segment))
+    stable = arms.get(ArmName.STABLE)
+    if stable is not None and known is not None and known.stable is not None and known.stable.version == stable.version:
+        kept = keep_half(stable.addresses, known.stable.addresses)
+        arms[ArmName.STABLE] = Target(stable.version, stable.traffic, kept)
+    return Lane(
+        model=routes.model,
+        segment=routes.segment,
+        epoch=routes.epoch,
+        sticky=routes.assignment == policy_pb2.ASSIGNMENT_KEY,
+        split=Split(routes.bucket_offset, shares[ArmName.TEST], shares[ArmName.CONTROL]),
+        arms=arms,
+        pins={one.version: tuple(endpoint.address for endpoint in one.endpoints) for one in routes.wanted},
+        names={
+            PIN_STABLE: routes.stable_version,
+            PIN_TEST: routes.test_version,
+            PIN_PREVIOUS: routes.previous_version,
+        },
+        classes={one.version: tuple(one.signature.classes) for one in routes.wanted},
+    )

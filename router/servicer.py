@@ -1,0 +1,200 @@
+"""The Router's RPCs: bytes and metadata to the proxy's calls, replies to statuses."""
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import grpc
+from grpc import aio
+
+from crossfade import metadata as keys
+from crossfade.common.v1 import model_pb2
+from crossfade.predict.v1 import predict_pb2
+from crossfade.router.v1 import router_pb2, router_pb2_grpc
+from router.call import Call
+from router.peers import Peers
+from router.proxy import Answer, Proxy, Route
+from router.spans import Spans
+from router.split import ArmName
+from router.wire import MalformedError, first_fields
+from services.common.clock import Clock
+from services.common.errors import InvalidArgumentError, PermissionDeniedError
+from services.common.feedback import TRAFFIC_NAMES
+from services.common.guard import current_principal
+from services.common.identity import Role
+from services.common.statuses import DETAILS_KEY
+
+_DEFAULT_SECONDS: Final = 30.0
+"""Time of a call without a deadline."""
+
+PREDICTION_SERVICE: Final = "crossfade.predict.v1.PredictionService"
+INFERENCE_SERVICE: Final = "inference.GRPCInferenceService"
+
+_Context = aio.ServicerContext
+
+
+class PredictHandlers:
+    """PredictionService and the Open Inference Protocol's own names, on the same proxy.
+
+    Args:
+        proxy: routes and carries.
+        peers: takes feedback.
+        spans: traces.
+        clock: deadlines.
+    """
+
+    def __init__(self, proxy: Proxy, peers: Peers, spans: Spans, clock: Clock) -> None:
+        self._proxy = proxy
+        self._peers = peers
+        self._spans = spans
+        self._clock = clock
+
+    def register(self, server: aio.Server) -> None:
+        """Adds the handlers to a server. Predict's bytes are passed on as they are."""
+        predict: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._predict)
+        feedback = grpc.unary_unary_rpc_method_handler(
+            self._feedback,
+            request_deserializer=predict_pb2.FeedbackRequest.FromString,
+            response_serializer=predict_pb2.FeedbackResponse.SerializeToString,
+        )
+        ours = {"Predict": predict, "Feedback": feedback}
+        theirs = {
+            "ModelInfer": predict,
+            "ServerLive": _unary(self._server_live, predict_pb2.ServerLiveRequest),
+            "ServerReady": _unary(self._server_ready, predict_pb2.ServerReadyRequest),
+            "ModelReady": _unary(self._model_ready, predict_pb2.ModelReadyRequest),
+            "ServerMetadata": _unary(self._server_metadata, predict_pb2.ServerMetadataRequest),
+            "ModelMetadata": grpc.unary_unary_rpc_method_handler(self._model_metadata),
+        }
+        server.add_generic_rpc_handlers(
+            (
+                grpc.method_handlers_generic_handler(PREDICTION_SERVICE, ours),
+                grpc.method_handlers_generic_handler(INFERENCE_SERVICE, theirs),
+            )
+        )
+
+    async def _predict(self, body: bytes, context: "_Context[bytes, bytes]") -> bytes:
+        started_ns = time.time_ns()
+        metadata = context.invocation_metadata() or ()
+        said: dict[str, Any] = {key: value for key, value in metadata if key.startswith("x-crossfade-")}
+        try:
+            model, version = first_fields(body)
+        except MalformedError as error:
+            raise InvalidArgumentError("MESSAGE_MALFORMED", str(error)) from error
+        model = said.get(keys.MODEL) or model
+        if not model:
+            raise InvalidArgumentError(
+                "FIELD_INVALID", f"the request names no model: set model_name or {keys.MODEL}", field="model_name"
+            )
+        pin = said.get(keys.VERSION) or version
+        if pin and Role.TESTER not in current_principal().roles:
+            raise PermissionDeniedError("ROLE_MISSING", "a pinned call takes the role tester", roles=Role.TESTER)
+        route = self._proxy.route(model, said.get(keys.SEGMENT, ""), said.get(keys.KEY, ""), pin)
+        left = context.time_remaining()
+        deadline = self._clock.monotonic() + (_DEFAULT_SECONDS if left is None else left)
+        span, trace = self._spans.begin(route, metadata)
+        answer = await self._proxy.predict(Call(body, deadline, trace), route)
+        self._spans.end(span, route, answer, started_ns)
+        if not answer.reply.ok:
+            await _abort(context, answer)
+        return answer.reply.body
+
+    async def _feedback(
+        self, request: predict_pb2.FeedbackRequest, context: "_Context[Any, Any]"
+    ) -> predict_pb2.FeedbackResponse:
+        metadata = context.invocation_metadata() or ()
+        forwarded = Role.ROUTER in current_principal().roles and any(key == keys.FORWARDED for key, _ in metadata)
+        return await self._peers.observe(request, forwarded=forwarded)
+
+    async def _server_live(self, _: predict_pb2.ServerLiveRequest, __: Any) -> predict_pb2.ServerLiveResponse:
+        return predict_pb2.ServerLiveResponse(live=True)
+
+    async def _server_ready(self, _: predict_pb2.ServerReadyRequest, __: Any) -> predict_pb2.ServerReadyResponse:
+        lanes = self._proxy.table.lanes.values()
+        return predict_pb2.ServerReadyResponse(ready=any(lane.stable and lane.stable.addresses for lane in lanes))
+
+    async def _model_ready(self, request: predict_pb2.ModelReadyRequest, _: Any) -> predict_pb2.ModelReadyResponse:
+        lane = self._proxy.table.lane(request.name, "")
+        if lane is None:
+            return predict_pb2.ModelReadyResponse(ready=False)
+        stable = lane.stable.addresses if lane.stable else ()
+        return predict_pb2.ModelReadyResponse(ready=bool(lane.pins.get(request.version) if request.version else stable))
+
+    async def _server_metadata(
+        self, _: predict_pb2.ServerMetadataRequest, __: Any
+    ) -> predict_pb2.ServerMetadataResponse:
+        return predict_pb2.ServerMetadataResponse(name="crossfade", version="0.1.0")
+
+    async def _model_metadata(self, body: bytes, context: "_Context[bytes, bytes]") -> bytes:
+        """Asked of a Worker: it alone has read the artifact."""
+        request = predict_pb2.ModelMetadataRequest.FromString(body)
+        route = self._proxy.route(request.name, "", "", request.version or "@stable")
+        left = context.time_remaining() or _DEFAULT_SECONDS
+        reply = await self._proxy.ask(route, "/inference.GRPCInferenceService/ModelMetadata", body, left)
+        if not reply.ok:
+            await _abort(context, Answer(reply, route.target.version, route.target.traffic))
+        return reply.body
+
+
+class RouterServicer(router_pb2_grpc.RouterServiceServicer):
+    """RouterService: explains routes.
+
+    Args:
+        proxy: routes.
+    """
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+
+    async def GetRoute(  # noqa: N802 - the method's name in the contract
+        self, request: router_pb2.GetRouteRequest, context: "_Context[Any, Any]"
+    ) -> router_pb2.GetRouteResponse:
+        """Which version a request would get, and why."""
+        del context
+        if not request.model:
+            raise InvalidArgumentError("FIELD_INVALID", "the request names no model: set model", field="model")
+        route = self._proxy.route(request.model, request.segment, request.key, request.version)
+        return router_pb2.GetRouteResponse(
+            version=route.target.version,
+            traffic=model_pb2.Traffic.ValueType(TRAFFIC_NAMES.index(route.target.traffic)),
+            bucket=route.bucket,
+            epoch=route.lane.epoch,
+            revision=self._proxy.table.revision,
+            addresses=route.target.addresses,
+            reason=_explain(route, request),
+        )
+
+
+def _explain(route: Route, request: router_pb2.GetRouteRequest) -> str:
+    if route.arm is None:
+        return f"the request pins {request.version}"
+    split = route.lane.split
+    if request.key and route.lane.sticky:
+        drawn = f"the key's bucket is {route.bucket}"
+    elif request.key:
+        drawn = f"bucket {route.bucket} was drawn, since the lane assigns by request and not by key"
+    else:
+        drawn = f"bucket {route.bucket} was drawn"
+    if split.test == 0:
+        return f"{drawn}; stable has all buckets"
+    ranges = {
+        ArmName.TEST: (split.offset, split.test),
+        ArmName.CONTROL: (split.offset + split.test, split.control),
+        ArmName.STABLE: (split.offset + split.test + split.control, 10_000 - split.test - split.control),
+    }
+    begin, size = ranges[route.arm]
+    return f"{drawn}; {route.arm} has the {size} buckets from {begin % 10_000} on"
+
+
+async def _abort(context: "_Context[bytes, bytes]", answer: Answer) -> None:
+    reply = answer.reply
+    trailer = ((DETAILS_KEY, reply.details),) if reply.details else ()
+    await context.abort(grpc.StatusCode[reply.code], reply.message, trailer)
+
+
+def _unary(behavior: Callable[..., Any], request: Any) -> grpc.RpcMethodHandler[Any, Any]:
+    return grpc.unary_unary_rpc_method_handler(
+        behavior,
+        request_deserializer=request.FromString,
+        response_serializer=lambda response: response.SerializeToString(),
+    )

@@ -1,0 +1,77 @@
+"""The Router's spans: one per traced Predict call, with the route it took."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from opentelemetry import trace
+
+from router.call import Metadata
+from router.proxy import Answer, Route
+from router.split import ArmName
+from services.common.clock import Clock
+from services.common.telemetry.tracing import KEEP, Tracing, extract, inject
+
+KEPT_PER_SECOND: Final = 50.0
+"""Spans of the test arm and of failures that are kept whatever the sampling ratio."""
+
+
+class Spans:
+    """Opens and ends the spans of calls.
+
+    Args:
+        tracing: where spans go.
+        clock: bounds the rate of spans that are kept.
+    """
+
+    def __init__(self, tracing: Tracing, clock: Clock) -> None:
+        self._tracing = tracing
+        self._clock = clock
+        self._tokens = KEPT_PER_SECOND
+        self._counted = clock.monotonic()
+
+    def begin(self, route: Route, metadata: Iterable[tuple[str, str | bytes]]) -> tuple[trace.Span, Metadata]:
+        """Begins a call's span; answers it with the metadata that hands it on. A no-op when traces go nowhere."""
+        if not self._tracing.enabled:
+            return trace.INVALID_SPAN, ()
+        span = self._tracing.tracer.start_span(
+            "crossfade.router/Predict",
+            context=extract(metadata),
+            kind=trace.SpanKind.SERVER,
+            attributes={
+                "rpc.system": "grpc",
+                "crossfade.model": route.lane.model,
+                "crossfade.version": route.target.version,
+                "crossfade.arm": route.arm or "pinned",
+                "crossfade.epoch": route.lane.epoch,
+                "crossfade.bucket": route.bucket,
+                KEEP: route.arm is ArmName.TEST and self._keep(),
+            },
+        )
+        return span, inject(trace.set_span_in_context(span))
+
+    def end(self, span: trace.Span, route: Route, answer: Answer, started_ns: int) -> None:
+        """Ends a call's span with its outcome; a failure that was not sampled gets a span after the fact."""
+        if not self._tracing.enabled:
+            return
+        if not answer.reply.ok and not span.is_recording() and self._keep():
+            span = self._tracing.tracer.start_span(
+                "crossfade.router/Predict",
+                kind=trace.SpanKind.SERVER,
+                start_time=started_ns,
+                attributes={"crossfade.model": route.lane.model, KEEP: True},
+            )
+        span.set_attribute("crossfade.answered_by", answer.version)
+        span.set_attribute("crossfade.traffic", answer.traffic)
+        span.set_attribute("rpc.grpc.status_code", answer.reply.code)
+        if not answer.reply.ok:
+            span.set_status(trace.StatusCode.ERROR, answer.reply.message)
+        span.end()
+
+    def _keep(self) -> bool:
+        now = self._clock.monotonic()
+        self._tokens = min(KEPT_PER_SECOND, self._tokens + (now - self._counted) * KEPT_PER_SECOND)
+        self._counted = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True

@@ -1,0 +1,97 @@
+"""The routing table: immutable, with a revision; every door of the Router reads it, none changes it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from router.split import ArmName, Split
+
+PIN_STABLE: Final = "@stable"
+PIN_TEST: Final = "@test"
+PIN_PREVIOUS: Final = "@previous"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A version as one kind of traffic reaches it.
+
+    Attributes:
+        version: the version's id.
+        traffic: `live`, `control`, `pinned`, …: what the Worker and the metrics are told.
+        addresses: host:port of each process that serves it.
+    """
+
+    version: str
+    traffic: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The routes of one lane.
+
+    Attributes:
+        model: the model's id.
+        segment: the segment; empty: the default one.
+        epoch: number of the split.
+        sticky: requests with a key go by their key's bucket.
+        split: who owns which buckets.
+        arms: the arms that have a version; stable is missing in a lane without one.
+        pins: LIVE addresses of every version that Workers hold.
+        names: what `@stable`, `@test` and `@previous` mean here.
+        classes: class names of every version that Workers hold.
+    """
+
+    model: str
+    segment: str
+    epoch: int
+    sticky: bool
+    split: Split
+    arms: Mapping[ArmName, Target]
+    pins: Mapping[str, tuple[str, ...]]
+    names: Mapping[str, str]
+    classes: Mapping[str, tuple[str, ...]]
+
+    def arm(self, bucket: int) -> Target | None:
+        """Where the request of a bucket goes; an arm that nobody serves leaves its buckets to stable."""
+        target = self.arms.get(self.split.arm(bucket))
+        if target is None or not target.addresses:
+            return self.arms.get(ArmName.STABLE)
+        return target
+
+    @property
+    def stable(self) -> Target | None:
+        """The stable arm."""
+        return self.arms.get(ArmName.STABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All lanes at one revision."""
+
+    revision: int = 0
+    lanes: Mapping[tuple[str, str], Lane] = field(default_factory=dict)
+
+    def lane(self, model: str, segment: str) -> Lane | None:
+        """The lane of a segment; requests of a segment without a lane of its own belong to the default lane."""
+        lane = self.lanes.get((model, segment))
+        return lane if lane is not None else self.lanes.get((model, ""))
+
+    def classes(self, model: str, version: str) -> tuple[str, ...] | None:
+        """The class names of a version that some lane holds; None: no lane does."""
+        for (name, _), lane in self.lanes.items():
+            if name == model and version in lane.classes:
+                return lane.classes[version]
+        return None
+
+
+def keep_half(addresses: tuple[str, ...], before: tuple[str, ...]) -> tuple[str, ...]:
+    """The stable version's addresses, but never fewer than half of those before on the word of leases alone.
+
+    A Registry that lost sight of the Workers takes their leases away all at once, while they serve on. The addresses
+    kept beyond the leases come last; an attempt that they refuse goes elsewhere.
+    """
+    missing = (len(before) + 1) // 2 - len(addresses)
+    if missing <= 0:
+        return addresses
+    return addresses + tuple(address for address in before if address not in addresses)[:missing]

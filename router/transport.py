@@ -1,0 +1,110 @@
+"""Attempts over gRPC: one channel per Worker process, bytes in, bytes out."""
+
+import random
+from typing import Any, Final
+
+import grpc
+from grpc import aio
+
+from crossfade import metadata as keys
+from router.call import PREDICT, Metadata, Reply
+from services.common.channels import open_channel
+from services.common.clock import Clock
+from services.common.settings import TlsSettings
+from services.common.statuses import DETAILS_KEY
+
+_SHUNNED_SECONDS: Final = 0.5
+"""How long an address that refused is asked last."""
+
+
+class _Backend:
+    """One Worker process."""
+
+    __slots__ = ("channel", "in_flight", "predict", "shunned_until")
+
+    def __init__(self, channel: aio.Channel) -> None:
+        self.channel = channel
+        self.predict: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(PREDICT)
+        self.in_flight = 0
+        self.shunned_until = 0.0
+
+
+class GrpcTransport:
+    """Sends attempts; prefers processes that did not refuse lately, and of two the one with less in flight.
+
+    Choosing the better of two random ones: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001.
+
+    Args:
+        tls: how to reach Workers.
+        clock: how long a refusal is remembered.
+        rng: which two are compared.
+    """
+
+    def __init__(self, tls: TlsSettings, clock: Clock, rng: random.Random) -> None:
+        self._tls = tls
+        self._clock = clock
+        self._rng = rng
+        self._backends: dict[str, _Backend] = {}
+
+    def pick(self, addresses: tuple[str, ...], avoid: str = "") -> str:
+        """The address that the next attempt should go to, another than `avoid` if there is one."""
+        if len(addresses) == 1:
+            return addresses[0]
+        others = [address for address in addresses if address != avoid] or list(addresses)
+        now = self._clock.monotonic()
+        fit = [address for address in others if self._backend(address).shunned_until <= now] or others
+        if len(fit) == 1:
+            return fit[0]
+        one, other = self._rng.sample(fit, 2)
+        return one if self._backend(one).in_flight <= self._backend(other).in_flight else other
+
+    async def send(
+        self, address: str, body: bytes, metadata: Metadata, timeout: float, *, wait: bool, method: str = PREDICT
+    ) -> Reply:
+        """One attempt at one process."""
+        backend = self._backend(address)
+        backend.in_flight += 1
+        multicallable = backend.predict if method == PREDICT else backend.channel.unary_unary(method)
+        call = multicallable(body, timeout=timeout, metadata=metadata, wait_for_ready=wait)
+        try:
+            return Reply("OK", await call, begun=True)
+        except aio.AioRpcError as error:
+            begun = any(key == keys.ACCEPTED for key, _ in tuple(error.initial_metadata() or ()))
+            code = error.code()
+            if code is grpc.StatusCode.UNAVAILABLE and not begun:
+                backend.shunned_until = self._clock.monotonic() + _SHUNNED_SECONDS
+            return Reply(code.name, message=error.details() or "", details=_details(error), begun=begun)
+        finally:
+            backend.in_flight -= 1
+            call.cancel()
+
+    def connect(self, addresses: frozenset[str]) -> None:
+        """Opens channels to these processes ahead of need, and forgets idle ones to others."""
+        for address in addresses:
+            self._backend(address).channel.get_state(try_to_connect=True)
+
+    async def retain(self, addresses: frozenset[str]) -> None:
+        """Closes the channels to processes that no table names and no attempt uses."""
+        for address in [known for known in self._backends if known not in addresses]:
+            if self._backends[address].in_flight == 0:
+                await self._backends.pop(address).channel.close()
+
+    async def close(self) -> None:
+        """Closes every channel."""
+        for backend in self._backends.values():
+            await backend.channel.close()
+        self._backends.clear()
+
+    def _backend(self, address: str) -> _Backend:
+        backend = self._backends.get(address)
+        if backend is None:
+            backend = self._backends[address] = _Backend(open_channel(address, self._tls))
+        return backend
+
+
+def _details(error: aio.AioRpcError) -> bytes:
+    metadata: Any = error.trailing_metadata()
+    for key, value in tuple(metadata or ()):
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            return value
+    return b""

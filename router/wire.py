@@ -1,0 +1,52 @@
+"""The first fields of a Predict request's bytes, without parsing the rest.
+
+Source: Protocol Buffers, "Encoding"; model_name is field 1 and model_version field 2, and writers put them first.
+"""
+
+from typing import Final
+
+_MODEL_NAME: Final = 0x0A
+_MODEL_VERSION: Final = 0x12
+
+
+class MalformedError(ValueError):
+    """The bytes are no protobuf message of this kind."""
+
+
+def first_fields(body: bytes) -> tuple[str, str]:
+    """`model_name` and `model_version`; empty where the message does not begin with them.
+
+    Raises:
+        MalformedError: the bytes cannot be the beginning of a Predict request.
+    """
+    model = version = ""
+    position = 0
+    if body[:1] and not 0x08 <= body[0] < 0x80:
+        raise MalformedError("the request is no PredictRequest: it does not begin with one of its fields")
+    while position < len(body) and body[position] in (_MODEL_NAME, _MODEL_VERSION):
+        tag = body[position]
+        length, start = _length(body, position + 1)
+        position = start + length
+        if position > len(body):
+            raise MalformedError("the request is no PredictRequest: it ends inside a field")
+        try:
+            text = body[start:position].decode()
+        except UnicodeDecodeError as error:
+            raise MalformedError("the request is no PredictRequest: a name is not UTF-8") from error
+        if tag == _MODEL_NAME:
+            model = text
+        else:
+            version = text
+    return model, version
+
+
+def _length(body: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while position < len(body) and shift < 35:
+        byte = body[position]
+        value |= (byte & 0x7F) << shift
+        position += 1
+        if byte < 0x80:
+            return value, position
+        shift += 7
+    raise MalformedError("the request is no PredictRequest: it ends inside a field's length")

@@ -1,0 +1,45 @@
+"""A service's process: settings in, one clear line out when it cannot start."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from pydantic import ValidationError
+
+from services.common.server import AddressError, run_until_signal
+from services.common.settings import ServiceSettings
+
+SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
+
+
+class Application(Protocol):
+    """What a service's app.py wires."""
+
+    async def start(self) -> None:
+        """Serves."""
+
+    async def stop(self) -> None:
+        """Ends in order."""
+
+
+def run(name: str, settings: type[SettingsT], make: Callable[[SettingsT], Application]) -> None:
+    """Runs a service until SIGTERM or SIGINT; exits with 1 and one line when it cannot start.
+
+    Args:
+        name: the service's, for the line.
+        settings: read from the environment.
+        make: wires the application, on the running loop.
+    """
+
+    async def serve() -> None:
+        application = make(settings())
+        await run_until_signal(application.start, application.stop)
+
+    try:
+        asyncio.run(serve())
+    except ValidationError as error:
+        lines = (f"CROSSFADE_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors())
+        sys.exit(f"{name}: error: {'; '.join(lines)}")
+    except (AddressError, ValueError, OSError) as error:
+        sys.exit(f"{name}: error: {error}")
