@@ -1,0 +1,171 @@
+"""`package`: from a torch module to an artifact on disk."""
+
+import importlib.metadata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from crossfade.artifact.folder import (
+    GOLDEN_FILE,
+    PROGRAM_FILE,
+    Arrays,
+    Artifact,
+    ArtifactError,
+    file_entry,
+    staged,
+    verify,
+    write_golden,
+)
+from crossfade.artifact.meaning import MeaningError, class_shares, infer_meaning, predictions
+from crossfade.manifest import (
+    FORMAT_VERSION,
+    MANIFEST_FILE,
+    Golden,
+    Kind,
+    Manifest,
+    Signature,
+    Task,
+    TensorSpec,
+    Tolerance,
+    dumps,
+)
+from crossfade.profile import ProfileError, build_profile
+from crossfade.strict_json import FieldError
+
+if TYPE_CHECKING:
+    import torch
+
+DEFAULT_GOLDEN_ROWS = 8
+DEFAULT_MAX_BATCH = 1024
+
+# One array, tensor or table of rows, or a tuple, list or dict of several.
+Inputs = Any
+
+
+class PackageError(ArtifactError):
+    """The model can't be packaged; the message says what to change."""
+
+
+def package(
+    module: "torch.nn.Module",
+    *,
+    example: Inputs,
+    to: str | Path,
+    reference: Inputs | None = None,
+    labels: ArrayLike | None = None,
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
+    task: Task | str | None = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    feature_names: Sequence[str] | None = None,
+    features: Sequence[int | str] | None = None,
+    categorical: Sequence[int | str] = (),
+    profile_input: str | None = None,
+    golden: int | Inputs = DEFAULT_GOLDEN_ROWS,
+    tolerance: Tolerance | None = None,
+    max_batch: int = DEFAULT_MAX_BATCH,
+    overwrite: bool = False,
+) -> Artifact:
+    """Export `module` with a dynamic batch dimension and write it as an artifact into the folder `to`.
+
+    Inputs (`example`, `reference`, golden rows) are one array, tensor or table [rows, ...], or a tuple, list or
+    dict of several; a dict's keys are the names of forward's parameters. Arrays of float64 become the module's own
+    type. The module is left as it is: a copy of it, in evaluation mode on the CPU, is packaged.
+
+    Args:
+        module: any module that torch.export can trace and whose answer for a row depends on that row alone.
+        example: rows that show types and shapes.
+        to: the new folder; it appears at once and whole.
+        reference: training inputs, for the reference profile; without it drift of the inputs can't be judged. At
+            most 20,000 rows of it are used, drawn evenly.
+        labels: training labels, whole numbers or class names: they say the task and its classes.
+        classes: class names, in the order of the columns of the class scores.
+        positive: the class that precision, recall and F1 are about.
+        task: "classification", "regression" or "other"; inferred by default.
+        input_names: names of inputs given by position; by default `input`, or the names of forward's parameters.
+        output_names: by default `output`, `output_0`..., or the keys of a dict.
+        feature_names: a name per column of the profiled input, flattened; by default a table's column names.
+        features: at most 64 columns to profile, by name or position; by default all, or 64 evenly spaced ones.
+        categorical: columns whose values are categories, by name or position.
+        profile_input: the input to profile; by default the first one of floats.
+        golden: how many rows of `example` become golden rows, or the golden rows themselves.
+        tolerance: how far answers may be from the golden ones, in mixed precision too; by default 1 % of each
+            value plus 1 % of the largest.
+        max_batch: upper bound of the batch dimension.
+        overwrite: replace an artifact that stands at `to`.
+
+    Raises:
+        PackageError: with what to change.
+    """
+    # Importing torch takes seconds, and verifying needs none.
+    from crossfade.artifact.exporting import ExportableModel, ExportError
+    from crossfade.artifact.tensors import TensorError, answered_rows
+
+    try:
+        with staged(Path(to), overwrite=overwrite) as folder:
+            model = ExportableModel(module, example, input_names, output_names)
+            signature = model.signature
+            meaning = infer_meaning(signature.outputs, task=task, labels=labels, classes=classes, positive=positive)
+            golden_inputs = model.golden_inputs(golden)
+            golden_outputs = model.checked_answer(golden_inputs)
+            model.export(folder / PROGRAM_FILE, golden_inputs, golden_outputs, max_batch)
+            golden_rows = answered_rows(golden_inputs, golden_outputs)
+            write_golden(folder / GOLDEN_FILE, golden_rows)
+            profile = None
+            if reference is not None:
+                profiled = _profiled(signature, profile_input)
+                rows = model.answer_reference(reference)
+                profile = build_profile(
+                    profiled,
+                    rows.inputs[profiled.name],
+                    names=feature_names or _column_names(reference),
+                    features=features,
+                    categorical=categorical,
+                    classes=class_shares(meaning, rows.outputs),
+                    predictions=predictions(meaning, rows.outputs),
+                )
+            manifest = Manifest(
+                format_version=FORMAT_VERSION,
+                created_by=f"crossfade {importlib.metadata.version('crossfade')}",
+                kind=Kind.TORCH_EXPORT,
+                torch=importlib.metadata.version("torch"),
+                program=PROGRAM_FILE,
+                task=meaning.task,
+                signature=signature,
+                max_batch=max_batch,
+                classes=meaning.classes,
+                positive_class=meaning.positive_class,
+                scores=meaning.scores,
+                profile=profile,
+                golden=Golden(GOLDEN_FILE, golden_rows.count),
+                tolerance=tolerance or _default_tolerance(golden_rows.outputs),
+                files=(file_entry(folder / GOLDEN_FILE), file_entry(folder / PROGRAM_FILE)),
+            )
+            (folder / MANIFEST_FILE).write_bytes(dumps(manifest))
+    except (ArtifactError, ExportError, TensorError, MeaningError, ProfileError, FieldError) as error:
+        raise PackageError(str(error)) from error
+    return verify(to)
+
+
+def _profiled(signature: Signature, name: str | None) -> TensorSpec:
+    names = ", ".join(spec.name for spec in signature.inputs)
+    for spec in signature.inputs:
+        if spec.name == name:
+            return spec
+    if name is not None:
+        raise ProfileError(f"profile_input: {name!r} is not one of the inputs {names}")
+    return next((spec for spec in signature.inputs if spec.dtype.is_float), signature.inputs[0])
+
+
+def _column_names(reference: Inputs) -> Sequence[str] | None:
+    columns = getattr(reference, "columns", None)
+    return None if columns is None else [str(name) for name in columns]
+
+
+def _default_tolerance(outputs: Arrays) -> Tolerance:
+    largest = max(float(np.abs(output.astype(np.float64)).max(initial=0)) for output in outputs.values())
+    return Tolerance(rtol=0.01, atol=float(f"{0.01 * largest:.2g}"))
