@@ -1,0 +1,178 @@
+"""Bets on two rates: the e-value of one window against a line between the arms' rates.
+
+The test arm's rate is theta_c, the stable arm's theta_s; x of n is binomial in each, given n. The null is one
+side of the line theta_c = a + b*theta_s. A bet names a point (tc, ts) on the other side, chosen from the past
+alone, and projects it onto the line at (c, s), the point that minimises w*KL(tc||c) + (1-w)*KL(ts||s) with w
+= n_c/(n_c+n_s). Its e-value is the likelihood ratio of the two points,
+
+    ln e = x_c ln(tc/c) + (n_c-x_c) ln((1-tc)/(1-c)) + x_s ln(ts/s) + (n_s-x_s) ln((1-ts)/(1-s)).
+
+Why E[e] <= 1 in all of the null: ln E[e] is concave in (theta_c, theta_s), zero at (c, s), and its gradient
+there is normal to the line and points to (tc, ts). (Turner, Ly, Gruenwald, arXiv:2106.02693; Turner,
+Gruenwald, arXiv:2203.09785.)
+"""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluator.statistics.counts import FloatArray
+
+_RATIOS: Final = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
+_STEPS: Final = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
+# A rate of exactly 0 or 1 would bet everything on never seeing the other outcome.
+_SMALLEST_RATE: Final = 1e-12
+_MOST_STEPS: Final = 200
+# An error r of s, relative, raises ln E[e] by n*s*r^2/2 at most: by 5e-5 at n = 10^12. Newton's last step is
+# far below.
+_PRECISION: Final = 1e-8
+
+
+class Side(StrEnum):
+    """Which side of the line is the null."""
+
+    HARM = "harm"
+    """Null theta_c <= a + b*theta_s; rejecting it shows that the test version does harm."""
+    NON_INFERIOR = "non_inferior"
+    """Null theta_c >= a + b*theta_s; rejecting it shows that the test version is not worse by the margin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """The line a + b*theta_s between what is tolerated of the test arm and what is not.
+
+    a: in rate (0.0005 is .05 points); negative where the test version must be better. b: a factor, > 0.
+    Raises ValueError for a line that misses the unit square.
+    """
+
+    a: float = 0.0
+    b: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.a) and math.isfinite(self.b)):
+            raise ValueError(f"a margin must be finite, got a={self.a}, b={self.b}")
+        if not (self.b > 0.0 and -self.b < self.a < 1.0):
+            raise ValueError(f"a margin needs b > 0 and -b < a < 1, got a={self.a}, b={self.b}")
+
+    def rate(self, stable_rate: FloatArray) -> FloatArray:
+        """Return the line's rate for the test arm at `stable_rate`."""
+        return self.a + self.b * stable_rate
+
+
+def prior_weights(side: Side) -> FloatArray:
+    """Return the candidates' prior weights, (J,).
+
+    For harm all alike, since nothing is known of it. For non-inferiority half of the weight is on the two
+    versions being
+    alike: that is what a promotion nearly always has to show.
+    """
+    grid = len(_RATIOS) + len(_STEPS)
+    if side is Side.HARM:
+        return np.full(grid, 1.0 / grid)
+    return np.append(np.full(grid, 0.5 / grid), 0.5)
+
+
+def smoothed_rate(n: npt.ArrayLike, x: npt.ArrayLike) -> FloatArray:
+    """Return (x + 1/2)/(n + 1), kept strictly inside (0, 1)."""
+    rate = (np.asarray(x, dtype=np.float64) + 0.5) / (np.asarray(n, dtype=np.float64) + 1.0)
+    return np.clip(rate, _SMALLEST_RATE, 1.0 - _SMALLEST_RATE)
+
+
+def candidates(side: Side, margin: Margin, stable_rate: FloatArray, alike: FloatArray) -> FloatArray:
+    """Return the test arm's rates bet on, (*shape, J); NaN where a candidate does not lie beyond the line.
+
+    stable_rate, alike: (*shape), in (0, 1). `alike` is the test arm's rate if the versions are alike: the
+    stable rate itself, unless the two arms count different events.
+    """
+    line = margin.rate(stable_rate)[..., np.newaxis]
+    ratios, steps = np.array(_RATIOS), np.array(_STEPS)
+    if side is Side.HARM:
+        rates = np.concatenate((line * ratios, line + steps), axis=-1)
+        beyond = (rates > line) & (rates > 0.0) & (rates < 1.0)
+    else:
+        rates = np.concatenate((line / ratios, line - steps, alike[..., np.newaxis]), axis=-1)
+        beyond = (rates < line) & (rates > 0.0) & (rates < 1.0)
+    return np.where(beyond, rates, np.nan)
+
+
+def project(
+    side: Side, margin: Margin, test_rate: FloatArray, stable_rate: FloatArray, share: FloatArray
+) -> FloatArray:
+    """Return s, the stable arm's rate at the projection of (test_rate, stable_rate) onto the line; c is
+    margin.rate(s).
+
+    The arguments broadcast; each candidate lies beyond the line (`candidates` without its NaN); share =
+    n_c/(n_c+n_s) lies in (0, 1). The root of a cubic is enclosed in a bracket and found by Newton's method,
+    with a bisection wherever Newton's step would leave the bracket.
+    """
+    a, b = margin.a, margin.b
+    if a == 0.0 and b == 1.0:
+        return share * test_rate + (1.0 - share) * stable_rate
+    touching = (test_rate - a) / b
+    lowest, highest = max(0.0, -a / b), min(1.0, (1.0 - a) / b)
+    if side is Side.HARM:
+        low, high = np.maximum(stable_rate, lowest), np.minimum(touching, highest)
+    else:
+        low, high = np.maximum(touching, lowest), np.minimum(stable_rate, highest)
+    test_weight, stable_weight = share * b, 1.0 - share
+    # Newton starts where the two arms' Fisher information at the line would put a straight problem's answer.
+    line = np.clip(margin.rate(stable_rate), _SMALLEST_RATE, 1.0 - _SMALLEST_RATE)
+    test_information = share * b * b / (line * (1.0 - line))
+    stable_information = (1.0 - share) / (stable_rate * (1.0 - stable_rate))
+    start = (test_information * touching + stable_information * stable_rate) / (test_information + stable_information)
+    s = np.clip(start, low, high)
+    for _ in range(_MOST_STEPS):
+        c = a + b * s
+        test_gap, stable_gap = c - test_rate, s - stable_rate
+        test_spread, stable_spread = c * (1.0 - c), s * (1.0 - s)
+        value = test_weight * test_gap * stable_spread + stable_weight * stable_gap * test_spread
+        slope = test_weight * (b * stable_spread + test_gap * (1.0 - 2.0 * s)) + stable_weight * (
+            test_spread + stable_gap * b * (1.0 - 2.0 * c)
+        )
+        below = value < 0.0
+        low, high = np.where(below, s, low), np.where(below, high, s)
+        newton = s - value / np.where(slope == 0.0, 1.0, slope)
+        following = np.where((newton >= low) & (newton <= high), newton, 0.5 * (low + high))
+        moved = np.abs(following - s)
+        s = following
+        if (moved <= _PRECISION * s).all():
+            break
+    return np.asarray(s)
+
+
+def log_bets(
+    side: Side,
+    margin: Margin,
+    stable_rate: FloatArray,
+    alike: FloatArray,
+    *,
+    test: tuple[FloatArray, FloatArray],
+    stable: tuple[FloatArray, FloatArray],
+) -> FloatArray:
+    """Return ln e per candidate, (*shape, J), zero where a window or a candidate says nothing.
+
+    stable_rate, alike: as in `candidates`, known before the windows. test, stable: (n, x) of the windows,
+    each (*shape).
+    """
+    rates = candidates(side, margin, stable_rate, alike)
+    informative = (test[0] > 0) & (stable[0] > 0)
+    speaks = ~np.isnan(rates) & informative[..., np.newaxis]
+    logs = np.zeros(speaks.shape)
+    if speaks.any():
+        tc = (logs + rates)[speaks]
+        ts, n_c, x_c, n_s, x_s = ((logs + values[..., np.newaxis])[speaks] for values in (stable_rate, *test, *stable))
+        s = project(side, margin, tc, ts, n_c / (n_c + n_s))
+        c = margin.rate(s)
+        logs[speaks] = _log_ratio(n_c, x_c, tc, c) + _log_ratio(n_s, x_s, ts, s)
+    return logs
+
+
+def _log_ratio(n: FloatArray, x: FloatArray, rate: FloatArray, null_rate: FloatArray) -> FloatArray:
+    """Return x ln(rate/null) + (n-x) ln((1-rate)/(1-null)) without cancellation where the rates are close."""
+    gap = rate - null_rate
+    logs: FloatArray = x * np.log1p(gap / null_rate) + (n - x) * np.log1p(-gap / (1.0 - null_rate))
+    return logs

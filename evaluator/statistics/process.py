@@ -1,0 +1,117 @@
+"""A mixture e-process: wealth spread over candidate alternatives, some of it held back for later.
+
+E = sum_j wealth_j + reserve; at the start the candidates hold 1 - reserve_0 by their prior weights. A look
+multiplies wealth_j by its bet e_j, whose conditional expectation under the null is at most 1, so E is a
+non-negative supermartingale with start 1 and P(E ever >= 1/alpha) <= alpha (Ville). Two things are added to
+the plain mixture, both of which keep that:
+
+- **Reserve.** Through a long calm stretch a plain mixture sinks without bound, and harm that begins then must
+  first win all of it back. At the k-th look a fraction 1/(k+1) of the reserve moves to the candidates by
+  their prior weights, which is the mixture over bets that start at look k with prior weight 1/(k(k+1)).
+  Moving wealth at a time fixed in advance leaves its sum unchanged. The delay after k calm looks is then at
+  most that of 2 ln(k) - ln(reserve_0) more of log E, whatever was seen before.
+- **Cap.** One look can be kept from raising E above C max(E, 1), E its value before: with C the third root of
+  1/alpha, no fewer than three looks reach 1/alpha. Wealth given away has no greater expectation, so what is left
+  is a supermartingale too. Every candidate's wealth and the reserve are divided by the same excess, so that the
+  shares among them stay those of the uncapped mixture and the next look's ratio is again a mixture of bets.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from evaluator.statistics.counts import FloatArray, frozen
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EProcess:
+    """The state of one mixture e-process, or of an array of them of shape `shape`.
+
+    log_weights: (J,) the candidates' prior weights, in natural logarithms; they sum to 1.
+    reserve:     the share of the wealth held back at the start.
+    log_wealth:  (*shape, J+1) ln wealth per candidate, the reserve last.
+    looks:       looks that brought evidence.
+    log_e:       (*shape) ln E at the last look, whose exponential is an e-value at any stopping time.
+    max_log_e:   (*shape) the greatest ln E so far, for "has it ever reached 1/alpha".
+    """
+
+    log_weights: FloatArray
+    reserve: float
+    log_wealth: FloatArray
+    looks: int
+    log_e: FloatArray
+    max_log_e: FloatArray
+
+
+def open_process(weights: FloatArray, reserve: float = 0.0, shape: tuple[int, ...] = ()) -> EProcess:
+    """Return a fresh process with E = 1.
+
+    weights: (J,) positive, of any sum. reserve: share of the wealth held back for later, in [0, 1).
+    """
+    if weights.ndim != 1 or weights.size == 0 or not (np.isfinite(weights) & (weights > 0)).all():
+        raise ValueError("weights must be one row of positive numbers")
+    if not 0.0 <= reserve < 1.0:
+        raise ValueError(f"reserve must lie in [0, 1), got {reserve}")
+    log_weights = np.log(weights / weights.sum())
+    log_reserve = math.log(reserve) if reserve > 0.0 else -math.inf
+    wealth = np.append(log_weights + math.log1p(-reserve), log_reserve)
+    zero = frozen(np.zeros(shape))
+    return EProcess(
+        log_weights=frozen(log_weights),
+        reserve=reserve,
+        log_wealth=frozen(np.broadcast_to(wealth, (*shape, wealth.size)).copy()),
+        looks=0,
+        log_e=zero,
+        max_log_e=zero,
+    )
+
+
+def advance(process: EProcess, log_bets: FloatArray, cap: float = math.inf) -> EProcess:
+    """Return the process after one look.
+
+    log_bets: (*shape, J) ln of each candidate's e-value for this look, summed over the look's windows.
+    cap: the most by which this look may raise ln E above its value before, or above 0 where that was negative.
+    """
+    looks = process.looks + 1
+    wealth = process.log_wealth.copy()
+    wealth[..., :-1] += log_bets
+    log_e = log_sum_exp(wealth)
+    excess = np.maximum(log_e - np.maximum(process.log_e, 0.0) - cap, 0.0)
+    wealth -= excess[..., np.newaxis]
+    reserve = wealth[..., -1:]
+    wealth[..., :-1] = np.logaddexp(wealth[..., :-1], reserve - math.log1p(looks) + process.log_weights)
+    wealth[..., -1] += math.log(looks / (looks + 1))
+    log_e = log_e - excess
+    return replace(
+        process,
+        log_wealth=frozen(wealth),
+        looks=looks,
+        log_e=frozen(log_e),
+        max_log_e=frozen(np.maximum(process.max_log_e, log_e)),
+    )
+
+
+def log_threshold(alpha: float) -> float:
+    """Return ln(1/alpha), where an e-process rejects its null at level alpha. Raises ValueError outside (0, 1)."""
+    if not 0.0 < alpha < 1.0:
+        raise ValueError(f"alpha must lie between 0 and 1, got {alpha}")
+    return -math.log(alpha)
+
+
+def look_cap(alpha: float, looks: int = 3) -> float:
+    """Return the cap on one look's growth of ln E that lets no fewer than `looks` looks reach ln(1/alpha).
+
+    Rounded up by one part in 10^9, so that exactly `looks` capped looks reach the threshold in spite of
+    rounding; any cap is valid.
+    """
+    if looks < 1:
+        raise ValueError(f"looks must be at least 1, got {looks}")
+    return log_threshold(alpha) / looks * (1.0 + 1e-9)
+
+
+def log_sum_exp(values: FloatArray) -> FloatArray:
+    """Return ln(sum(exp(values))) over the last axis, each row with a finite value and none of +infinity or NaN."""
+    greatest = values.max(axis=-1, keepdims=True)
+    total: FloatArray = np.log(np.exp(values - greatest).sum(axis=-1)) + greatest[..., 0]
+    return total

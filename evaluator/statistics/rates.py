@@ -1,0 +1,144 @@
+"""P1: two rates, folded window by window.
+
+A state holds the stable arm's past, from which the next bets are made, and one mixture e-process over the
+candidates of `bets`. The windows of one look are judged against the past before that look: given it they are
+independent, so their e-values multiply, and their order matters only to the last bit of the sum.
+
+Windows, never cumulative rates: a rise of errors that both arms share during a ramp makes cumulative rates
+differ although the versions are alike, while within each window they do not.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluator.statistics.bets import Margin, Side, log_bets, prior_weights, smoothed_rate
+from evaluator.statistics.counts import FloatArray, check_part, checked_counts, frozen
+from evaluator.statistics.process import EProcess, advance, look_cap, open_process
+
+# Bets made from a handful of requests are far off and lose more than the wait for a hundred costs.
+ENOUGH_PAST: Final = 100
+# The share of a harm test's wealth kept for harm that begins late: it costs 1 % more requests at the start.
+LATE_HARM: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RateWindows:
+    """The windows of one look: x of n in the test and in the stable arm, each of shape (windows, *shape).
+
+    One window per instance (and slice, for labels). `shape` is that of the state they are for: () but in
+    simulations. Raises ValueError for counts that are negative, not whole, not finite, or x > n.
+    """
+
+    n_test: FloatArray
+    x_test: FloatArray
+    n_stable: FloatArray
+    x_stable: FloatArray
+
+    def __post_init__(self) -> None:
+        names = ("n_test", "x_test", "n_stable", "x_stable")
+        table = checked_counts("counts", [getattr(self, name) for name in names])
+        check_part("x_test", table[1], "n_test", table[0])
+        check_part("x_stable", table[3], "n_stable", table[2])
+        for name, row in zip(names, table, strict=True):
+            object.__setattr__(self, name, row)
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[int, int, int, int]]) -> Self:
+        """Return the windows of rows (n_test, x_test, n_stable, x_stable), in an order that does not vary."""
+        table = np.array(list(rows), dtype=np.float64).reshape(-1, 4)
+        return cls(table[:, 0], table[:, 1], table[:, 2], table[:, 3])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RateTest:
+    """The state of one P1 test.
+
+    n_past, x_past: the stable arm's totals so far. cap: of one look, see `process.advance` (infinity: none).
+    """
+
+    side: Side
+    margin: Margin
+    cap: float
+    n_past: FloatArray
+    x_past: FloatArray
+    process: EProcess
+
+    @property
+    def log_e(self) -> float:
+        """ln E at the last look: what non-inferiority is read from."""
+        return float(self.process.log_e)
+
+    @property
+    def max_log_e(self) -> float:
+        """The greatest ln E so far: what harm is read from."""
+        return float(self.process.max_log_e)
+
+
+def harm_test(
+    margin: Margin,
+    alpha: float,
+    n_past: npt.ArrayLike = 0,
+    x_past: npt.ArrayLike = 0,
+    *,
+    late: float = LATE_HARM,
+    agreeing_looks: int = 3,
+) -> RateTest:
+    """Return a fresh test of harm: null theta_c <= a + b*theta_s.
+
+    alpha: the gate's own level, of which the burst guard is made: no fewer than `agreeing_looks` looks reach
+    1/alpha.
+    n_past, x_past: the stable arm's counts from before the test; with fewer than ENOUGH_PAST the first
+    windows only add to them. late: the share of the wealth kept for harm that begins later.
+    """
+    return _test(Side.HARM, margin, look_cap(alpha, agreeing_looks), n_past, x_past, reserve=late)
+
+
+def non_inferiority_test(margin: Margin, n_past: npt.ArrayLike = 0, x_past: npt.ArrayLike = 0) -> RateTest:
+    """Return a fresh test of non-inferiority, null theta_c >= a + b*theta_s; of superiority with a negative a."""
+    return _test(Side.NON_INFERIOR, margin, math.inf, n_past, x_past, reserve=0.0)
+
+
+def restart(test: RateTest) -> RateTest:
+    """Return the test with E = 1 and its past kept, for a new step of the plan."""
+    return _test(test.side, test.margin, test.cap, test.n_past, test.x_past, reserve=test.process.reserve)
+
+
+def update(test: RateTest, windows: RateWindows) -> RateTest:
+    """Return the test after one look's windows.
+
+    A window without requests in one arm is no evidence, but what it has of the stable arm joins the past.
+    """
+    process = test.process
+    if windows.n_test.shape[1:] != test.n_past.shape:
+        raise ValueError(f"windows must have shape (windows, *{test.n_past.shape}), got {windows.n_test.shape}")
+    informative = (windows.n_test > 0) & (windows.n_stable > 0) & (test.n_past >= ENOUGH_PAST)
+    if informative.any():
+        stable_rate = smoothed_rate(test.n_past, test.x_past)
+        bets = log_bets(
+            test.side,
+            test.margin,
+            stable_rate,
+            stable_rate,
+            test=(np.where(informative, windows.n_test, 0.0), windows.x_test),
+            stable=(windows.n_stable, windows.x_stable),
+        )
+        process = advance(process, bets.sum(axis=0), test.cap)
+    return replace(
+        test,
+        n_past=frozen(test.n_past + windows.n_stable.sum(axis=0)),
+        x_past=frozen(test.x_past + windows.x_stable.sum(axis=0)),
+        process=process,
+    )
+
+
+def _test(
+    side: Side, margin: Margin, cap: float, n_past: npt.ArrayLike, x_past: npt.ArrayLike, *, reserve: float
+) -> RateTest:
+    n, x = checked_counts("n_past", n_past), checked_counts("x_past", x_past)
+    check_part("x_past", x, "n_past", n)
+    return RateTest(side, margin, cap, n, x, open_process(prior_weights(side), reserve, n.shape))

@@ -1,0 +1,165 @@
+"""P2: runtimes of the test version against the control arm's, within each batch size, folded window by
+window.
+
+Harm: the null is that no batch size is slower than the control made slower by the margin, in stochastic
+order; the bets are those of `shapes`. Non-inferiority: with tau the control's quantile from the past, the
+null is P_test(Y > g**k * tau) >= P_control(Y > tau), k the margin in buckets of ratio g, by the bets of
+`bets`.
+
+Batch sizes differ in their pasts and so in what is bet, but a candidate is one idea ("20 % slower") in all of
+them: its e-values multiply over the batch sizes and instances of a look, which are independent given the
+past. The price of not knowing the right candidate is then paid once and not once per batch size.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluator.statistics import bets, shapes
+from evaluator.statistics.bets import Margin, Side
+from evaluator.statistics.counts import FloatArray, checked_counts
+from evaluator.statistics.histograms import Past, RuntimeWindows, quantile_bucket, shifted
+from evaluator.statistics.process import EProcess, advance, look_cap, open_process
+
+# Fewer batches of one size than these say too little of its histogram to bet on a shape.
+ENOUGH_PAST: Final = 30
+LATE_HARM: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RuntimeTest:
+    """The state of one P2 test.
+
+    ratio: that of the geometric bounds. margin: in buckets. quantile: that of tau, for non-inferiority. cap:
+    of one look, see `process.advance`.
+    """
+
+    side: Side
+    ratio: float
+    margin: int
+    quantile: float
+    cap: float
+    past: Past
+    process: EProcess
+
+    @property
+    def log_e(self) -> float:
+        """ln E at the last look: what non-inferiority is read from."""
+        return float(self.process.log_e)
+
+    @property
+    def max_log_e(self) -> float:
+        """The greatest ln E so far: what harm is read from."""
+        return float(self.process.max_log_e)
+
+
+def runtime_harm_test(
+    buckets: int,
+    ratio: float,
+    alpha: float,
+    margin: int = 1,
+    *,
+    late: float = LATE_HARM,
+    agreeing_looks: int = 3,
+) -> RuntimeTest:
+    """Return a fresh test of harm over histograms of `buckets` buckets whose bounds have the given ratio.
+
+    alpha, late, agreeing_looks: as in `rates.harm_test`. margin: buckets by which the test version may be
+    slower.
+    """
+    cap = look_cap(alpha, agreeing_looks)
+    process = open_process(shapes.prior_weights(), late)
+    return _checked(RuntimeTest(Side.HARM, ratio, margin, 0.5, cap, Past.empty(buckets), process))
+
+
+def runtime_non_inferiority_test(buckets: int, ratio: float, margin: int = 2, quantile: float = 0.5) -> RuntimeTest:
+    """Return a fresh test of non-inferiority: at the control's `quantile` not slower by `margin` buckets or more."""
+    process = open_process(bets.prior_weights(Side.NON_INFERIOR))
+    return _checked(RuntimeTest(Side.NON_INFERIOR, ratio, margin, quantile, math.inf, Past.empty(buckets), process))
+
+
+def seed(test: RuntimeTest, rows: Iterable[tuple[int, Sequence[int]]]) -> RuntimeTest:
+    """Return the test with rows (batch size, counts) of the stable version added to its past."""
+    past = test.past
+    for batch, row in rows:
+        counts = checked_counts("past", [row])
+        if counts.shape[1] != past.counts.shape[1]:
+            raise ValueError(f"past must have {past.counts.shape[1]} buckets, got {counts.shape[1]}")
+        past = past.knowing([batch]).plus([batch], counts)
+    return replace(test, past=past)
+
+
+def restart(test: RuntimeTest) -> RuntimeTest:
+    """Return the test with E = 1 and its past kept, for a new step of the plan."""
+    return replace(test, process=open_process(np.exp(test.process.log_weights), test.process.reserve))
+
+
+def update(test: RuntimeTest, windows: RuntimeWindows) -> RuntimeTest:
+    """Return the test after one look's windows.
+
+    A window without batches in one arm is no evidence, but what it has of the control arm joins the past.
+    """
+    if windows.test.shape[1] != test.past.counts.shape[1]:
+        raise ValueError(f"windows must have {test.past.counts.shape[1]} buckets, got {windows.test.shape[1]}")
+    past = test.past.knowing(windows.batches)
+    rows = past.rows(windows.batches)
+    enough = past.counts.sum(axis=-1)[rows] >= ENOUGH_PAST
+    informative = enough & (windows.test.sum(axis=-1) > 0) & (windows.control.sum(axis=-1) > 0)
+    process = test.process
+    if informative.any():
+        used, row_of = np.unique(rows[informative], return_inverse=True)
+        log_e = (_log_bets_harm if test.side is Side.HARM else _log_bets_non_inferior)(
+            test, past.counts[used], row_of, windows.test[informative], windows.control[informative]
+        )
+        process = advance(process, log_e.sum(axis=0), test.cap)
+    return replace(test, past=past.plus(windows.batches, windows.control), process=process)
+
+
+def _log_bets_harm(
+    test: RuntimeTest, past: FloatArray, row_of: npt.NDArray[np.intp], arm: FloatArray, control: FloatArray
+) -> FloatArray:
+    logs = shapes.log_ratios(shifted(past, test.margin), test.ratio)[row_of]
+    slower = shifted(control, test.margin)
+    n_test, n_control = arm.sum(axis=-1), slower.sum(axis=-1)
+    log_test, log_control = shapes.log_evidence(logs, n_test / (n_test + n_control))
+    log_e: FloatArray = (arm[:, np.newaxis] * log_test + slower[:, np.newaxis] * log_control).sum(axis=-1)
+    return log_e
+
+
+def _log_bets_non_inferior(
+    test: RuntimeTest, past: FloatArray, row_of: npt.NDArray[np.intp], arm: FloatArray, control: FloatArray
+) -> FloatArray:
+    cut = quantile_bucket(past, test.quantile)
+    tail, slower_tail = _at_least(past, cut), _at_least(past, cut + test.margin)
+    n_past = past.sum(axis=-1)
+    stable_rate = bets.smoothed_rate(n_past, tail)[row_of]
+    alike = bets.smoothed_rate(n_past, slower_tail)[row_of]
+    # A cut beyond the last bucket counts nothing of the test arm, which would pass for fast.
+    countable = (cut + test.margin < arm.shape[-1])[row_of]
+    return bets.log_bets(
+        Side.NON_INFERIOR,
+        Margin(),
+        stable_rate,
+        alike,
+        test=(np.where(countable, arm.sum(axis=-1), 0.0), _at_least(arm, (cut + test.margin)[row_of])),
+        stable=(control.sum(axis=-1), _at_least(control, cut[row_of])),
+    )
+
+
+def _at_least(counts: FloatArray, bucket: npt.NDArray[np.intp]) -> FloatArray:
+    total: FloatArray = np.where(np.arange(counts.shape[-1]) >= bucket[:, np.newaxis], counts, 0.0).sum(axis=-1)
+    return total
+
+
+def _checked(test: RuntimeTest) -> RuntimeTest:
+    if not (math.isfinite(test.ratio) and test.ratio > 1.0):
+        raise ValueError(f"ratio must be greater than 1, got {test.ratio}")
+    if not 0 <= test.margin < test.past.counts.shape[1]:
+        raise ValueError(f"margin must lie in 0 to {test.past.counts.shape[1] - 1} buckets, got {test.margin}")
+    if not 0.0 < test.quantile < 1.0:
+        raise ValueError(f"quantile must lie between 0 and 1, got {test.quantile}")
+    return test

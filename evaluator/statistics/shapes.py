@@ -1,0 +1,112 @@
+"""Bets on the shape of a slower version's histogram.
+
+A bet is a ratio r = q_c/q_s per bucket between the alternative q_c and the control's past q_s. The e-value of
+one observation is r/(w r + 1 - w) in the test arm and 1/(w r + 1 - w) in the control arm, w the window's
+share of the test arm. Why E[e] <= 1: for arms of one distribution by the inequality of the means, whatever
+that distribution is; and r, so the test arm's factor, does not fall with the bucket, so a test arm
+stochastically faster than the control has no greater expectation.
+
+Two families: tilts q_s*exp(lambda*bucket), the whole distribution slower; and steps, more mass from some
+quantile on, which is what a slow path taken by few batches looks like.
+"""
+
+import math
+from typing import Final
+
+import numpy as np
+
+from evaluator.statistics.counts import FloatArray
+from evaluator.statistics.histograms import quantile_bucket, smoothed
+
+_SLOWDOWNS: Final = (1.05, 1.1, 1.2, 1.4, 1.8)
+# The past's quantile, how much slower than it in time, and the masses that alternatives have beyond.
+_CUTS: Final = (
+    (0.9, 1.0, (0.2, 0.4, 0.8)),
+    (0.99, 1.0, (0.02, 0.04, 0.08)),
+    (0.99, 4.0, (0.01, 0.03, 0.1)),
+)
+_MASSES_PER_CUT: Final = 3
+# Part of every alternative is the past itself, so that one observation faster than the past costs no more
+# than ln(0.05).
+_PLAIN: Final = 0.05
+_TAIL: Final = 0.001
+_NEWTON_STEPS: Final = 12
+# In buckets: which alternatives are bet on need not be exact, only fixed by the past.
+_NEAR: Final = 0.01
+_STEEPEST: Final = 40.0
+
+
+def prior_weights() -> FloatArray:
+    """Return the alternatives' prior weights, (J,): half on the tilts, half on the steps."""
+    tilts, steps = len(_SLOWDOWNS), len(_CUTS) * _MASSES_PER_CUT
+    return np.concatenate((np.full(tilts, 0.5 / tilts), np.full(steps, 0.5 / steps)))
+
+
+def log_ratios(past: FloatArray, ratio: float) -> FloatArray:
+    """Return ln r, (rows, J, buckets), for the control's past counts (rows, buckets), each row with an
+    observation.
+
+    ratio: that of the geometric bounds.
+    """
+    shape = smoothed(past)
+    logs = np.concatenate((_tilts(past, shape, ratio), _steps(past, shape, ratio)), axis=1)
+    mixed: FloatArray = np.logaddexp(logs + math.log1p(-_PLAIN), math.log(_PLAIN))
+    return mixed
+
+
+def log_evidence(logs: FloatArray, share: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return ln of the e-value of one observation in the test and in the control arm, each the shape of
+    `logs`.
+
+    logs: ln r, (rows, J, buckets). share: w per row, in (0, 1).
+    """
+    w = share[:, np.newaxis, np.newaxis]
+    mean = np.logaddexp(logs + np.log(w), np.log1p(-w))
+    return logs - mean, -mean
+
+
+def _tilts(past: FloatArray, shape: FloatArray, ratio: float) -> FloatArray:
+    """Tilt each row's shape so that its mean moves up by each slowdown; outside the past's reach the tilt is flat."""
+    moves = np.log(np.array(_SLOWDOWNS)) / math.log(ratio)
+    lowest = quantile_bucket(past, _TAIL)[:, np.newaxis, np.newaxis]
+    highest = quantile_bucket(past, 1.0 - _TAIL)[:, np.newaxis, np.newaxis] + moves[:, np.newaxis]
+    scores = np.clip(np.arange(past.shape[-1], dtype=np.float64), lowest, np.maximum(highest, lowest + 1))
+    weights = shape[:, np.newaxis, :]
+    scores = scores - (weights * scores).sum(axis=-1, keepdims=True)
+    tilt = np.zeros((*scores.shape[:-1], 1))
+    for _ in range(_NEWTON_STEPS):
+        mass = _exponential(weights, tilt * scores)
+        mean = (mass * scores).sum(axis=-1, keepdims=True)
+        spread = (mass * scores * scores).sum(axis=-1, keepdims=True) - mean * mean
+        short = moves[:, np.newaxis] - mean
+        if (np.abs(short) < _NEAR).all():
+            break
+        tilt = np.clip(tilt + short / np.maximum(spread, 0.05), 0.0, _STEEPEST)
+    exponents = tilt * scores
+    greatest = exponents.max(axis=-1, keepdims=True)
+    total = np.log((weights * np.exp(exponents - greatest)).sum(axis=-1, keepdims=True)) + greatest
+    tilted: FloatArray = exponents - total
+    return tilted
+
+
+def _exponential(weights: FloatArray, exponents: FloatArray) -> FloatArray:
+    mass = weights * np.exp(exponents - exponents.max(axis=-1, keepdims=True))
+    proportions: FloatArray = mass / mass.sum(axis=-1, keepdims=True)
+    return proportions
+
+
+def _steps(past: FloatArray, shape: FloatArray, ratio: float) -> FloatArray:
+    """Give the buckets above each step's cut its mass; a cut beyond the last bucket leaves the shape as it is."""
+    cuts = np.stack(
+        [
+            quantile_bucket(past, quantile) + 1 + round(math.log(factor) / math.log(ratio))
+            for quantile, factor, _ in _CUTS
+        ],
+        axis=-1,
+    )
+    above = np.repeat(np.arange(past.shape[-1]) >= cuts[..., np.newaxis], _MASSES_PER_CUT, axis=1)
+    mass = np.array([mass for _, _, masses in _CUTS for mass in masses])[:, np.newaxis]
+    tail = np.clip((shape[:, np.newaxis] * above).sum(axis=-1, keepdims=True), 1e-12, 0.5 * mass)
+    logs = np.where(above, np.log(mass / tail), np.log((1.0 - mass) / (1.0 - tail)))
+    stepped: FloatArray = np.where(above.any(axis=-1, keepdims=True), logs, 0.0)
+    return stepped
