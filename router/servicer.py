@@ -57,8 +57,8 @@ class PredictHandlers:
             request_deserializer=predict_pb2.FeedbackRequest.FromString,
             response_serializer=predict_pb2.FeedbackResponse.SerializeToString,
         )
-        ours = {"Predict": predict, "Feedback": feedback}
-        theirs = {
+        ours: dict[str, grpc.RpcMethodHandler[Any, Any]] = {"Predict": predict, "Feedback": feedback}
+        theirs: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "ModelInfer": predict,
             "ServerLive": _unary(self._server_live, predict_pb2.ServerLiveRequest),
             "ServerReady": _unary(self._server_ready, predict_pb2.ServerReadyRequest),

@@ -1,0 +1,351 @@
+"""Predict and Feedback for backend services: numpy in, numpy out.
+
+with Client("localhost:8500") as client:
+    answer = client.predict("churn", rows)
+    client.feedback(answer, labels)
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+import grpc
+import numpy as np
+
+from crossfade import codec, metadata
+from crossfade.codec import Array
+from crossfade.connection import USER_KEY, TlsFiles, local_user, open_aio_channel, open_channel
+from crossfade.errors import details_of
+from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
+
+DEFAULT_TIMEOUT: Final = 5.0
+"""Seconds that a call may take."""
+_FEEDBACK_BATCH: Final = 1_000
+
+Inputs = Array | Mapping[str, Array]
+"""One array, for a model with one input (named "input"), or arrays by input name; the first dimension is the batch."""
+
+
+class PredictError(Exception):
+    """A call failed.
+
+    Attributes:
+        code: the gRPC code.
+        reason: UPPER_SNAKE, for programs; empty: nothing answered.
+        message: for people.
+    """
+
+    def __init__(self, code: grpc.StatusCode, reason: str, message: str) -> None:
+        super().__init__(f"{code.name}: {message}" + (f" ({reason})" if reason else ""))
+        self.code = code
+        self.reason = reason
+        self.message = message
+
+
+class NothingAnswersError(PredictError):
+    """No Router answers at the address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A prediction.
+
+    Attributes:
+        model: the model's id.
+        version: the version that answered.
+        outputs: arrays by output name, the batch as their first dimension.
+        prediction_id: what feedback refers to.
+        request_id: the request's id.
+    """
+
+    model: str
+    version: str
+    outputs: Mapping[str, Array]
+    prediction_id: str
+    request_id: str
+
+    @property
+    def output(self) -> Array:
+        """The first output."""
+        return next(iter(self.outputs.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackSummary:
+    """What became of observations.
+
+    Attributes:
+        accepted: counted.
+        duplicates: labelled before; counted once.
+        too_late: of a time that is no longer kept.
+        refused: reasons of those that were not counted, in order.
+    """
+
+    accepted: int
+    duplicates: int
+    too_late: int
+    refused: tuple[str, ...]
+
+
+class _Caller:
+    """What both clients share: requests, metadata, errors."""
+
+    def __init__(self, address: str, tls: TlsFiles | None, timeout: float) -> None:
+        self._address = address
+        self._tls = tls
+        self._timeout = timeout
+        self._user = () if tls else ((USER_KEY, local_user()),)
+
+    def _metadata(self, model: str, key: str, segment: str, version: str) -> tuple[tuple[str, str], ...]:
+        said = {metadata.MODEL: model, metadata.KEY: key, metadata.SEGMENT: segment, metadata.VERSION: version}
+        return (*((name, value) for name, value in said.items() if value), *self._user, *_trace_metadata())
+
+    def _error(self, error: grpc.RpcError) -> PredictError:
+        details = details_of(error)
+        if details.code is grpc.StatusCode.UNAVAILABLE and not details.reason:
+            return NothingAnswersError(
+                details.code,
+                "",
+                f"nothing answers at {self._address}. Is `crossfade up` running, and is this the Router's address? "
+                f"({details.message})",
+            )
+        return PredictError(details.code, details.reason, details.message)
+
+    @staticmethod
+    def _retry(error: grpc.RpcError) -> bool:
+        """Only when nothing answered: what the Router has seen, the Router retries."""
+        details = details_of(error)
+        return details.code is grpc.StatusCode.UNAVAILABLE and not details.reason
+
+
+def _trace_metadata() -> tuple[tuple[str, str], ...]:
+    """The current span's W3C trace context, when the application uses OpenTelemetry."""
+    try:
+        from opentelemetry import propagate
+    except ImportError:
+        return ()
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return tuple(carrier.items())
+
+
+def _inputs(inputs: Inputs) -> Mapping[str, Array]:
+    return inputs if isinstance(inputs, Mapping) else {"input": np.asarray(inputs)}
+
+
+def _answer(response: predict_pb2.PredictResponse) -> Answer:
+    return Answer(
+        response.model_name,
+        response.model_version,
+        codec.decode_outputs(response),
+        codec.prediction_id(response),
+        response.id,
+    )
+
+
+def _observations(answer: Answer, observed: Sequence[Any] | Array) -> list[predict_pb2.Observation]:
+    """Texts are labels, numbers are values; None: nothing is known of that row."""
+    observations = []
+    for row, one in enumerate(observed):
+        if one is None:
+            continue
+        if isinstance(one, str):
+            observations.append(predict_pb2.Observation(prediction_id=answer.prediction_id, row=row, label=one))
+        else:
+            observations.append(predict_pb2.Observation(prediction_id=answer.prediction_id, row=row, value=float(one)))
+    return observations
+
+
+def _batches(observations: list[predict_pb2.Observation]) -> Iterable[predict_pb2.FeedbackRequest]:
+    for start in range(0, len(observations), _FEEDBACK_BATCH):
+        yield predict_pb2.FeedbackRequest(observations=observations[start : start + _FEEDBACK_BATCH])
+
+
+def _summarize(results: Iterable[predict_pb2.ObservationResult]) -> FeedbackSummary:
+    status = predict_pb2.ObservationResult
+    known = list(results)
+    counts = [one.status for one in known]
+    return FeedbackSummary(
+        counts.count(status.STATUS_ACCEPTED),
+        counts.count(status.STATUS_DUPLICATE),
+        counts.count(status.STATUS_TOO_LATE),
+        tuple(one.reason for one in known if one.status == status.STATUS_REFUSED),
+    )
+
+
+class Client(_Caller):
+    """Calls models through a Router (or a Worker). Threads may share it.
+
+    Args:
+        address: host:port.
+        tls: files of mutual TLS. Default: those that the environment names, if any.
+        timeout: seconds that a call may take unless it says otherwise.
+    """
+
+    def __init__(self, address: str, *, tls: TlsFiles | None = None, timeout: float = DEFAULT_TIMEOUT) -> None:
+        super().__init__(address, tls or TlsFiles.from_environment(), timeout)
+        self._channel = open_channel(address, self._tls)
+        self._stub = predict_pb2_grpc.PredictionServiceStub(self._channel)
+
+    def predict(
+        self,
+        model: str,
+        inputs: Inputs,
+        *,
+        key: str = "",
+        segment: str = "",
+        version: str = "",
+        request_id: str = "",
+        timeout: float | None = None,
+    ) -> Answer:
+        """Runs a model.
+
+        Args:
+            model: the model's id.
+            inputs: one array, or arrays by input name; the first dimension is the batch.
+            key: routing key (user, session): under KEY assignment one key always gets one arm.
+            segment: the caller's segment.
+            version: a pin: a version, "@stable", "@test" or "@previous"; such calls are left out of the gates.
+            request_id: echoed in the answer.
+            timeout: seconds; the answer comes within them or not at all.
+
+        Raises:
+            PredictError: the call failed; its reason says why.
+        """
+        request = codec.encode_request(model, _inputs(inputs), request_id=request_id)
+        said = self._metadata(model, key, segment, version)
+        seconds = self._timeout if timeout is None else timeout
+        try:
+            try:
+                return _answer(self._stub.Predict(request, timeout=seconds, metadata=said))
+            except grpc.RpcError as error:
+                if not self._retry(error):
+                    raise
+                return _answer(self._stub.Predict(request, timeout=seconds, metadata=said, wait_for_ready=True))
+        except grpc.RpcError as error:
+            raise self._error(error) from error
+
+    def feedback(self, answer: Answer, observed: Sequence[Any] | Array) -> FeedbackSummary:
+        """Reports what turned out to be true, one entry per row: a class name, a number, or None for nothing.
+
+        Raises:
+            PredictError: the call failed.
+        """
+        return self.report(_observations(answer, observed))
+
+    def report(self, observations: Iterable[predict_pb2.Observation]) -> FeedbackSummary:
+        """Reports observations of any predictions.
+
+        Raises:
+            PredictError: a call failed; observations of the calls before it are counted.
+        """
+        results: list[predict_pb2.ObservationResult] = []
+        try:
+            for request in _batches(list(observations)):
+                answer = self._stub.Feedback(request, timeout=self._timeout, metadata=self._user)
+                results.extend(answer.results)
+        except grpc.RpcError as error:
+            raise self._error(error) from error
+        return _summarize(results)
+
+    def close(self) -> None:
+        """Closes the channel."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncClient(_Caller):
+    """The same for asyncio.
+
+    Args:
+        address: host:port.
+        tls: files of mutual TLS. Default: those that the environment names, if any.
+        timeout: seconds that a call may take unless it says otherwise.
+    """
+
+    def __init__(self, address: str, *, tls: TlsFiles | None = None, timeout: float = DEFAULT_TIMEOUT) -> None:
+        super().__init__(address, tls or TlsFiles.from_environment(), timeout)
+        self._channel = open_aio_channel(address, self._tls)
+        # The stub's type depends on the channel's, which mypy-protobuf sees at its construction alone.
+        self._stub: Any = predict_pb2_grpc.PredictionServiceStub(self._channel)
+
+    async def predict(
+        self,
+        model: str,
+        inputs: Inputs,
+        *,
+        key: str = "",
+        segment: str = "",
+        version: str = "",
+        request_id: str = "",
+        timeout: float | None = None,
+    ) -> Answer:
+        """Runs a model; see `Client.predict`.
+
+        Raises:
+            PredictError: the call failed; its reason says why.
+        """
+        request = codec.encode_request(model, _inputs(inputs), request_id=request_id)
+        said = self._metadata(model, key, segment, version)
+        seconds = self._timeout if timeout is None else timeout
+        try:
+            return _answer(await self._call(self._stub.Predict, request, seconds, said, wait=False))
+        except grpc.aio.AioRpcError as error:
+            if not self._retry(error):
+                raise self._error(error) from error
+        try:
+            return _answer(await self._call(self._stub.Predict, request, seconds, said, wait=True))
+        except grpc.aio.AioRpcError as error:
+            raise self._error(error) from error
+
+    async def feedback(self, answer: Answer, observed: Sequence[Any] | Array) -> FeedbackSummary:
+        """Reports what turned out to be true; see `Client.feedback`.
+
+        Raises:
+            PredictError: the call failed.
+        """
+        return await self.report(_observations(answer, observed))
+
+    async def report(self, observations: Iterable[predict_pb2.Observation]) -> FeedbackSummary:
+        """Reports observations of any predictions; see `Client.report`.
+
+        Raises:
+            PredictError: a call failed; observations of the calls before it are counted.
+        """
+        results: list[predict_pb2.ObservationResult] = []
+        try:
+            for request in _batches(list(observations)):
+                answer = await self._call(self._stub.Feedback, request, self._timeout, self._user, wait=False)
+                results.extend(answer.results)
+        except grpc.aio.AioRpcError as error:
+            raise self._error(error) from error
+        return _summarize(results)
+
+    @staticmethod
+    async def _call(method: Any, request: Any, seconds: float, said: Any, *, wait: bool) -> Any:
+        call = method(request, timeout=seconds, metadata=said, wait_for_ready=wait)
+        try:
+            return await call
+        finally:
+            # grpc.aio never collects an abandoned call.
+            call.cancel()
+
+    async def close(self) -> None:
+        """Closes the channel."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

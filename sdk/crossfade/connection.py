@@ -1,0 +1,85 @@
+"""How users reach the services: addresses, TLS files and names, from arguments or the environment."""
+
+import getpass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import grpc
+
+MESSAGE_LIMIT: Final = 16 * 1024 * 1024
+"""Bytes of the largest message, in and out."""
+
+OPTIONS: Final = (
+    ("grpc.max_send_message_length", MESSAGE_LIMIT),
+    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+    ("grpc.enable_retries", 0),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+)
+
+USER_KEY: Final = "x-crossfade-user"
+"""Metadata key by which a caller of a local trial says its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files of mutual TLS.
+
+    Attributes:
+        certificate: the caller's chain; its URI says who it is and which roles it has.
+        key: its private key.
+        ca: certificates that the servers are checked against.
+    """
+
+    certificate: Path
+    key: Path
+    ca: Path
+
+    @staticmethod
+    def from_environment(environment: Mapping[str, str] = os.environ) -> "TlsFiles | None":
+        """The files named by CROSSFADE_TLS_CERTIFICATE, CROSSFADE_TLS_KEY and CROSSFADE_TLS_CA; None: none is.
+
+        Raises:
+            ValueError: some are named, but not all.
+        """
+        names = ("CROSSFADE_TLS_CERTIFICATE", "CROSSFADE_TLS_KEY", "CROSSFADE_TLS_CA")
+        files = [environment.get(name, "") for name in names]
+        if not any(files):
+            return None
+        if not all(files):
+            raise ValueError(f"set {', '.join(names)} together, or none of them")
+        return TlsFiles(*map(Path, files))
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """The client's side of mutual TLS.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        return grpc.ssl_channel_credentials(self.ca.read_bytes(), self.key.read_bytes(), self.certificate.read_bytes())
+
+
+def open_channel(address: str, tls: TlsFiles | None) -> grpc.Channel:
+    """A channel to host:port."""
+    if tls is None:
+        return grpc.insecure_channel(address, options=OPTIONS)
+    return grpc.secure_channel(address, tls.credentials(), options=OPTIONS)
+
+
+def open_aio_channel(address: str, tls: TlsFiles | None) -> grpc.aio.Channel:
+    """A channel to host:port for asyncio."""
+    if tls is None:
+        return grpc.aio.insecure_channel(address, options=OPTIONS)
+    return grpc.aio.secure_channel(address, tls.credentials(), options=OPTIONS)
+
+
+def local_user() -> str:
+    """The name that a local trial writes into its events."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "user"
