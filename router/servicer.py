@@ -1,5 +1,7 @@
 """The Router's RPCs: bytes and metadata to the proxy's calls, replies to statuses."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -73,7 +75,7 @@ class PredictHandlers:
             )
         )
 
-    async def _predict(self, body: bytes, context: "_Context[bytes, bytes]") -> bytes:
+    async def _predict(self, body: bytes, context: _Context[bytes, bytes]) -> bytes:
         started_ns = time.time_ns()
         metadata = context.invocation_metadata() or ()
         said: dict[str, Any] = {key: value for key, value in metadata if key.startswith("x-crossfade-")}
@@ -100,7 +102,7 @@ class PredictHandlers:
         return answer.reply.body
 
     async def _feedback(
-        self, request: predict_pb2.FeedbackRequest, context: "_Context[Any, Any]"
+        self, request: predict_pb2.FeedbackRequest, context: _Context[Any, Any]
     ) -> predict_pb2.FeedbackResponse:
         metadata = context.invocation_metadata() or ()
         forwarded = Role.ROUTER in current_principal().roles and any(key == keys.FORWARDED for key, _ in metadata)
@@ -125,7 +127,7 @@ class PredictHandlers:
     ) -> predict_pb2.ServerMetadataResponse:
         return predict_pb2.ServerMetadataResponse(name="crossfade", version="0.1.0")
 
-    async def _model_metadata(self, body: bytes, context: "_Context[bytes, bytes]") -> bytes:
+    async def _model_metadata(self, body: bytes, context: _Context[bytes, bytes]) -> bytes:
         """Asked of a Worker: it alone has read the artifact."""
         request = predict_pb2.ModelMetadataRequest.FromString(body)
         route = self._proxy.route(request.name, "", "", request.version or "@stable")
@@ -147,7 +149,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         self._proxy = proxy
 
     async def GetRoute(  # noqa: N802 - the method's name in the contract
-        self, request: router_pb2.GetRouteRequest, context: "_Context[Any, Any]"
+        self, request: router_pb2.GetRouteRequest, context: _Context[Any, Any]
     ) -> router_pb2.GetRouteResponse:
         """Which version a request would get, and why."""
         del context
@@ -186,7 +188,7 @@ def _explain(route: Route, request: router_pb2.GetRouteRequest) -> str:
     return f"{drawn}; {route.arm} has the {size} buckets from {begin % 10_000} on"
 
 
-async def _abort(context: "_Context[bytes, bytes]", answer: Answer) -> None:
+async def _abort(context: _Context[bytes, bytes], answer: Answer) -> None:
     reply = answer.reply
     trailer = ((DETAILS_KEY, reply.details),) if reply.details else ()
     await context.abort(grpc.StatusCode[reply.code], reply.message, trailer)

@@ -1,5 +1,7 @@
 """What happens around every RPC: who is calling, may they, and what a failure looks like to them."""
 
+from __future__ import annotations
+
 import contextvars
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,7 +28,7 @@ def current_principal() -> Principal:
     return _current.get()
 
 
-def authenticate_local(context: "aio.ServicerContext[Any, Any]") -> Principal:
+def authenticate_local(context: aio.ServicerContext[Any, Any]) -> Principal:
     """A local trial believes the name that the caller gives, and gives every role."""
     for key, value in context.invocation_metadata() or ():
         if key == USER_KEY:
@@ -34,7 +36,7 @@ def authenticate_local(context: "aio.ServicerContext[Any, Any]") -> Principal:
     return LOCAL
 
 
-def authenticate_certificate(context: "aio.ServicerContext[Any, Any]") -> Principal:
+def authenticate_certificate(context: aio.ServicerContext[Any, Any]) -> Principal:
     """Reads the URIs of the verified client certificate."""
     uris = context.auth_context().get("peer_spiffe_id") or context.auth_context().get("x509_uri") or ()
     return certificate_principal(uri.decode() for uri in uris)
@@ -82,13 +84,13 @@ class Guard(aio.ServerInterceptor):
             return grpc.stream_stream_rpc_method_handler(self._stream(handler.stream_stream, method), **codecs)
         return grpc.stream_unary_rpc_method_handler(self._unary(handler.stream_unary, method), **codecs)
 
-    def _enter(self, method: str, context: "aio.ServicerContext[Any, Any]") -> None:
+    def _enter(self, method: str, context: aio.ServicerContext[Any, Any]) -> None:
         principal = self._authenticate(context)
         authorize(principal, method)
         _current.set(principal)
 
     def _unary(self, behavior: Any, method: str) -> Any:
-        async def call(request: Any, context: "aio.ServicerContext[Any, Any]") -> Any:
+        async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> Any:
             try:
                 self._enter(method, context)
                 return await behavior(request, context)
@@ -100,7 +102,7 @@ class Guard(aio.ServerInterceptor):
         return call
 
     def _stream(self, behavior: Any, method: str) -> Any:
-        async def call(request: Any, context: "aio.ServicerContext[Any, Any]") -> AsyncIterator[Any]:
+        async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             try:
                 self._enter(method, context)
                 async for response in behavior(request, context):
@@ -112,7 +114,7 @@ class Guard(aio.ServerInterceptor):
 
         return call
 
-    async def _abort(self, context: "aio.ServicerContext[Any, Any]", method: str, error: Exception) -> None:
+    async def _abort(self, context: aio.ServicerContext[Any, Any], method: str, error: Exception) -> None:
         if not isinstance(error, CrossfadeError):
             number = uuid.uuid4().hex
             self._log.error("call failed", method=method, error_id=number, exc_info=error)
@@ -124,7 +126,7 @@ class Guard(aio.ServerInterceptor):
         await abort(context, error)
 
 
-async def abort(context: "aio.ServicerContext[Any, Any]", error: CrossfadeError) -> None:
+async def abort(context: aio.ServicerContext[Any, Any], error: CrossfadeError) -> None:
     """Ends a call with the error's status and details."""
     trailer = ((statuses.DETAILS_KEY, statuses.details_of(error)),)
     await context.abort(statuses.code_of(error), error.message, trailer)

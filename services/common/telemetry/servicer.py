@@ -1,5 +1,7 @@
 """TelemetryService: hands out the process's cumulative metrics."""
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -27,7 +29,7 @@ class TelemetryServicer(telemetry_pb2_grpc.TelemetryServiceServicer):
     async def GetMetrics(  # noqa: N802 - the method's name in the contract
         self,
         request: telemetry_pb2.GetMetricsRequest,
-        context: "aio.ServicerContext[Any, Any]",
+        context: aio.ServicerContext[Any, Any],
     ) -> telemetry_pb2.GetMetricsResponse:
         """The series asked for."""
         del context
