@@ -7,6 +7,8 @@ from typing import Final
 
 _MODEL_NAME: Final = 0x0A
 _MODEL_VERSION: Final = 0x12
+_FIRST_BYTES: Final = frozenset(range(_MODEL_NAME, 0x3B, 0x08))
+"""Tags of the message's fields 1 to 7, all of them length-delimited."""
 
 
 class MalformedError(ValueError):
@@ -21,7 +23,7 @@ def first_fields(body: bytes) -> tuple[str, str]:
     """
     model = version = ""
     position = 0
-    if body[:1] and not 0x08 <= body[0] < 0x80:
+    if body and body[0] not in _FIRST_BYTES:
         raise MalformedError("the request is no PredictRequest: it does not begin with one of its fields")
     while position < len(body) and body[position] in (_MODEL_NAME, _MODEL_VERSION):
         tag = body[position]

@@ -1,0 +1,141 @@
+"""One service as a child process: its environment, its log, its health, its end."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+_POLL_SECONDS: Final = 0.05
+_START_SECONDS: Final = 60.0
+_STOP_SECONDS: Final = 20.0
+_SHOWN_LINES: Final = 12
+_PR_SET_PDEATHSIG: Final = 1
+
+
+class StartError(Exception):
+    """A service did not start; the message holds the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """How a service is started.
+
+    Attributes:
+        name: `registry`, `router`, `worker` or `evaluator`.
+        module: what `python -m` runs.
+        address: host:port that it listens on.
+        environment: its settings, beside those of this process.
+        log: file that its standard error is appended to.
+    """
+
+    name: str
+    module: str
+    address: str
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class ServiceProcess:
+    """A running service.
+
+    Args:
+        service: what to run.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process's id.
+
+        Raises:
+            RuntimeError: it was not started.
+        """
+        if self._process is None:
+            raise RuntimeError(f"{self.service.name} was not started")
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Starts the process; does not wait for it."""
+        self.service.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.service.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                self.service.module,
+                env={**os.environ, **self.service.environment},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # A Ctrl-C in the terminal is for the parent, which ends its services in order.
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+
+    async def ready(self) -> None:
+        """Waits until the service's health is SERVING.
+
+        Raises:
+            StartError: it ended, or was not ready in a minute.
+        """
+        async with grpc.aio.insecure_channel(self.service.address) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            for _ in range(int(_START_SECONDS / _POLL_SECONDS)):
+                if self.exit_code is not None:
+                    raise StartError(f"{self.service.name} ended as it started:\n{self._last_lines()}")
+                try:
+                    answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=1)
+                except grpc.aio.AioRpcError:
+                    pass
+                else:
+                    if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                        return
+                await asyncio.sleep(_POLL_SECONDS)
+        raise StartError(f"{self.service.name} was not ready in {_START_SECONDS:.0f} s:\n{self._last_lines()}")
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the process ended; None: it runs."""
+        return None if self._process is None else self._process.returncode
+
+    async def wait(self) -> int:
+        """Waits for the process's end and answers its exit code."""
+        if self._process is None:
+            raise RuntimeError(f"{self.service.name} was not started")
+        return await self._process.wait()
+
+    def kill(self) -> None:
+        """SIGKILL, for those who want to see what happens."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+    async def stop(self) -> None:
+        """Ends the process in order, and by force when it takes too long."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+    def _last_lines(self) -> str:
+        lines = self.service.log.read_text(errors="replace").splitlines()
+        return "\n".join(lines[-_SHOWN_LINES:]) or "(it wrote nothing)"
+
+
+def _die_with_parent() -> None:
+    """Runs in the child: when the parent is killed, the service ends in order instead of living on."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,24 @@
+"""A clock that stands until a test moves it."""
+
+
+class ManualClock:
+    """Time in a test's hand.
+
+    Args:
+        start: seconds since 1970-01-01 UTC at which it stands.
+    """
+
+    def __init__(self, start: float = 1_700_000_000.0) -> None:
+        self._now = start
+
+    def now(self) -> float:
+        """Seconds since 1970-01-01 UTC."""
+        return self._now
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards."""
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Moves it on."""
+        self._now += seconds

@@ -1,0 +1,120 @@
+"""Labels: each counted once, in its slice."""
+
+import dataclasses
+
+from services.common.feedback import FeedbackBook, Status
+from services.common.prediction_token import NO_CLASS, Prediction, TokenKeys
+from services.common.telemetry import catalog
+from services.common.telemetry.store import MetricStore
+from tests.fakes.clock import ManualClock
+
+KEYS = TokenKeys({1: b"k" * 32}, signing=1)
+CLASSES = {("churn", "v1"): ("keep", "churn"), ("wide", "v1"): tuple(f"c{n}" for n in range(40))}
+
+
+class Desk:
+    """A book with its store and clock."""
+
+    def __init__(self, remembered: int = 1_000) -> None:
+        self.clock = ManualClock()
+        self.store = MetricStore()
+        self.book = FeedbackBook(
+            KEYS, self.store, self.clock, lambda model, version: CLASSES.get((model, version)), remembered
+        )
+        self._nonce = 0
+
+    def token(self, **changes: object) -> str:
+        self._nonce += 1
+        base = Prediction(self._nonce, int(self.clock.now() * 1000), 3, 10, 1, "churn", "v1", "", (1, 0))
+        return KEYS.sign(dataclasses.replace(base, **changes))  # type: ignore[arg-type]  # fields by name
+
+    def counts(self) -> dict[tuple[str, ...], int]:
+        return {
+            snapshot.attributes: snapshot.counts[0]
+            for snapshot in self.store.snapshot()
+            if snapshot.metric is catalog.FEEDBACK_COUNT
+        }
+
+
+def test_a_label_is_counted_with_what_was_predicted() -> None:
+    desk = Desk()
+    token = desk.token()
+    assert desk.book.label(token, 0, "churn").status is Status.ACCEPTED
+    assert desk.book.label(token, 1, "churn").status is Status.ACCEPTED
+    assert desk.counts() == {
+        ("churn", "v1", "live", "", "3.10", "churn", "churn", "true"): 1,
+        ("churn", "v1", "live", "", "3.10", "keep", "churn", "false"): 1,
+    }
+
+
+def test_above_32_classes_the_predicted_class_is_left_out() -> None:
+    desk = Desk()
+    desk.book.label(desk.token(model="wide"), 0, "c7")
+    assert desk.counts() == {("wide", "v1", "live", "", "3.10", "", "c7", "false"): 1}
+
+
+def test_a_label_sent_twice_counts_once() -> None:
+    desk = Desk()
+    token = desk.token()
+    desk.book.label(token, 0, "churn")
+    assert desk.book.label(token, 0, "keep").status is Status.DUPLICATE
+    assert sum(desk.counts().values()) == 1
+    duplicates = [one for one in desk.store.snapshot() if one.metric is catalog.FEEDBACK_DUPLICATE_COUNT]
+    assert [one.counts for one in duplicates] == [(1,)]
+
+
+def test_forged_tokens_unknown_classes_and_rows_are_refused_with_a_reason() -> None:
+    desk = Desk()
+    token = desk.token()
+    foreign = TokenKeys({1: b"x" * 32}, signing=1).sign(KEYS.verify(token))
+    refusals = [
+        desk.book.label(foreign, 0, "churn"),
+        desk.book.label("not a token", 0, "churn"),
+        desk.book.label(token, 2, "churn"),
+        desk.book.label(token, -1, "churn"),
+        desk.book.label(token, 0, "chrun"),
+        desk.book.label(desk.token(classes=(NO_CLASS,)), 0, "churn"),
+        desk.book.value(token, 0, float("nan")),
+    ]
+    assert all(result.status is Status.REFUSED and result.reason for result in refusals)
+    assert desk.counts() == {}
+
+
+def test_a_refused_label_may_come_again_right() -> None:
+    desk = Desk()
+    token = desk.token()
+    desk.book.label(token, 0, "chrun")
+    assert desk.book.label(token, 0, "churn").status is Status.ACCEPTED
+
+
+def test_a_version_that_is_gone_takes_no_labels() -> None:
+    desk = Desk()
+    assert desk.book.label(desk.token(version="v0"), 0, "churn").status is Status.TOO_LATE
+
+
+def test_the_last_sixteen_slices_are_kept() -> None:
+    desk = Desk()
+    for number in range(20):
+        assert desk.book.label(desk.token(slice=number), 0, "churn").status is Status.ACCEPTED
+    assert {attributes[4] for attributes in desk.counts()} == {f"3.{number}" for number in range(4, 20)}
+    assert desk.book.label(desk.token(slice=2), 0, "churn").status is Status.TOO_LATE
+    assert desk.book.label(desk.token(epoch=4, slice=0), 0, "churn").status is Status.ACCEPTED
+
+
+def test_memory_is_bounded() -> None:
+    desk = Desk(remembered=10)
+    first = desk.token()
+    desk.book.label(first, 0, "churn")
+    for _ in range(10):
+        desk.book.label(desk.token(), 0, "churn")
+    assert desk.book.label(first, 0, "churn").status is Status.ACCEPTED
+
+
+def test_a_value_goes_into_its_histogram_and_the_lag_is_measured() -> None:
+    desk = Desk()
+    token = desk.token()
+    desk.clock.advance(30.0)
+    assert desk.book.value(token, 0, -2.5).status is Status.ACCEPTED
+    by_metric = {one.metric: one for one in desk.store.snapshot()}
+    assert by_metric[catalog.FEEDBACK_VALUE].total == -2.5
+    assert by_metric[catalog.FEEDBACK_LAG].total == 30.0

@@ -1,0 +1,73 @@
+"""The prediction token."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.common.prediction_token import MAX_ROWS, Prediction, TokenError, TokenKeys
+
+KEYS = TokenKeys({1: b"k" * 32, 2: b"l" * 32}, signing=1)
+PREDICTION = Prediction(2**64 - 1, 1_700_000_000_123, 7, 424_242, 1, "churn", "v2", "eu", (0, 1, 65_535))
+
+
+def test_a_token_states_what_was_signed() -> None:
+    assert KEYS.verify(KEYS.sign(PREDICTION)) == PREDICTION
+
+
+def test_it_is_short_and_printable() -> None:
+    token = KEYS.sign(PREDICTION)
+    assert len(token) < 100
+    assert token.isascii()
+    assert token.isprintable()
+
+
+@given(st.integers(0, 400), st.integers(1, 255))
+def test_no_changed_byte_is_believed(position: int, difference: int) -> None:
+    token = bytearray(KEYS.sign(PREDICTION).encode())
+    position %= len(token)
+    token[position] = (token[position] + difference) % 256
+    if bytes(token) == KEYS.sign(PREDICTION).encode():
+        return
+    try:
+        changed = KEYS.verify(token.decode("latin-1"))
+    except TokenError:
+        return
+    # Base64 leaves spare bits in the last character: another spelling of the same bytes is the same token.
+    assert changed == PREDICTION
+
+
+def test_keys_rotate() -> None:
+    old = TokenKeys({1: b"k" * 32}, signing=1).sign(PREDICTION)
+    assert TokenKeys({1: b"k" * 32, 2: b"l" * 32}, signing=2).verify(old) == PREDICTION
+    with pytest.raises(TokenError, match="key is unknown"):
+        TokenKeys({2: b"l" * 32}, signing=2).verify(old)
+
+
+def test_a_token_of_another_deployment_is_refused() -> None:
+    foreign = TokenKeys({1: b"x" * 32}, signing=1).sign(PREDICTION)
+    with pytest.raises(TokenError, match="another deployment"):
+        KEYS.verify(foreign)
+
+
+@given(st.text(max_size=200))
+def test_no_text_breaks_it(text: str) -> None:
+    with pytest.raises(TokenError):
+        KEYS.verify(text)
+
+
+def test_rows_beyond_the_bound_are_left_out() -> None:
+    many = Prediction(1, 2, 3, 4, 1, "m", "v", "", tuple(range(100)))
+    assert KEYS.verify(KEYS.sign(many)).classes == tuple(range(MAX_ROWS))
+
+
+def test_a_key_file_is_read() -> None:
+    keys = TokenKeys.parse(f"# signing first\n2 {'ab' * 16}\n1 {'cd' * 16} # old\n")
+    assert keys.verify(keys.sign(PREDICTION)) == PREDICTION
+    with pytest.raises(TokenError):
+        KEYS.verify(keys.sign(PREDICTION))
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "1\n", "one abcd\n", "1 xyz\n", "1 abcd\n", "300 " + "ab" * 16])
+def test_a_bad_key_file_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="key"):
+        TokenKeys.parse(text)

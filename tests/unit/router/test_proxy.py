@@ -1,0 +1,242 @@
+"""Who is asked, who is asked next, and what is charged to whom."""
+
+import asyncio
+import random
+from collections import Counter
+
+import pytest
+
+from router.call import Call
+from router.meters import Meters
+from router.proxy import Answer, Proxy
+from router.split import ArmName, Split
+from router.table import Lane, Table, Target
+from services.common.clock import SystemClock
+from services.common.errors import DeadlineExceededError, FailedPreconditionError, NotFoundError, UnavailableError
+from services.common.telemetry import catalog
+from services.common.telemetry.store import MetricStore
+from tests.fakes.transport import FakeTransport, fail, hang
+from tests.support.wait import until
+
+STABLE, TEST, CONTROL = "stable:1", "test:1", "control:1"
+
+
+def lane(*, test: int = 0, control: int = 0, sticky: bool = False, epoch: int = 3) -> Lane:
+    arms = {ArmName.STABLE: Target("v1", "live", (STABLE,))}
+    if test:
+        arms[ArmName.TEST] = Target("v2", "live", (TEST,))
+    if control:
+        arms[ArmName.CONTROL] = Target("v1", "control", (CONTROL,))
+    return Lane(
+        model="churn",
+        segment="",
+        epoch=epoch,
+        sticky=sticky,
+        split=Split(0, test, control),
+        arms=arms,
+        pins={"v1": (STABLE,), "v2": (TEST,), "v0": ()},
+        names={"@stable": "v1", "@test": "v2", "@previous": "v0"},
+        classes={"v1": ("keep", "churn"), "v2": ("keep", "churn"), "v0": ("keep", "churn")},
+    )
+
+
+class House:
+    """A proxy on a fake transport, with real clock and meters."""
+
+    def __init__(self, *lanes: Lane, seed: int = 7) -> None:
+        self.transport = FakeTransport()
+        self.store = MetricStore()
+        self.proxy = Proxy(self.transport, Meters(self.store), SystemClock(), random.Random(seed).random)
+        self.proxy.use(Table(1, {(one.model, one.segment): one for one in lanes}))
+
+    async def predict(self, *, seconds: float = 5.0, key: str = "", pin: str = "", segment: str = "") -> Answer:
+        route = self.proxy.route("churn", segment, key, pin)
+        return await self.proxy.predict(Call(b"body", SystemClock().monotonic() + seconds), route)
+
+    def attempts(self) -> dict[tuple[str, str, str], int]:
+        """Charged attempts by (version, traffic, outcome)."""
+        found: Counter[tuple[str, str, str]] = Counter()
+        for snapshot in self.store.snapshot():
+            if snapshot.metric is catalog.ATTEMPT_DURATION:
+                _, version, traffic, _, outcome, _ = snapshot.attributes
+                found[version, traffic, outcome] += sum(snapshot.counts)
+        return dict(found)
+
+
+async def test_requests_are_split_by_share() -> None:
+    house = House(lane(test=1_000, control=1_000))
+    for _ in range(4_000):
+        await house.predict()
+    counts = house.attempts()
+    # Binomial(4,000, 0.1) has a standard deviation of 19: five of them.
+    assert abs(counts["v2", "live", "ok"] - 400) < 95
+    assert abs(counts["v1", "control", "ok"] - 400) < 95
+    assert sum(counts.values()) == 4_000
+
+
+async def test_the_worker_is_told_traffic_epoch_and_segment() -> None:
+    house = House(lane(test=10_000))
+    await house.predict()
+    said = house.transport.sent[0].metadata
+    assert said == {"x-crossfade-traffic": "live", "x-crossfade-epoch": "3", "x-crossfade-segment": ""}
+
+
+async def test_a_key_stays_with_its_arm_under_key_assignment() -> None:
+    house = House(lane(test=5_000, sticky=True))
+    versions = {(await house.predict(key="user-1")).version for _ in range(50)}
+    assert len(versions) == 1
+
+
+async def test_a_key_is_ignored_under_request_assignment() -> None:
+    house = House(lane(test=5_000))
+    versions = {(await house.predict(key="user-1")).version for _ in range(50)}
+    assert versions == {"v1", "v2"}
+
+
+@pytest.mark.parametrize(("pin", "version"), [("v2", "v2"), ("@stable", "v1"), ("@test", "v2"), ("v1", "v1")])
+async def test_pins(pin: str, version: str) -> None:
+    house = House(lane())
+    answer = await house.predict(pin=pin)
+    assert (answer.version, answer.traffic) == (version, "pinned")
+
+
+@pytest.mark.parametrize("pin", ["@previous", "v9"])
+async def test_a_pin_to_what_no_worker_holds_says_what_can_be_reached(pin: str) -> None:
+    with pytest.raises(NotFoundError, match="v1, v2") as caught:
+        await House(lane()).predict(pin=pin)
+    assert caught.value.reason == "VERSION_NOT_LOADED"
+
+
+async def test_unknown_model() -> None:
+    with pytest.raises(NotFoundError) as caught:
+        House(lane()).proxy.route("chrun", "", "", "")
+    assert caught.value.reason == "MODEL_NOT_FOUND"
+
+
+async def test_a_lane_without_a_stable_version() -> None:
+    empty = Lane("churn", "", 0, False, Split(0, 0, 0), {}, {}, {}, {})
+    with pytest.raises(FailedPreconditionError) as caught:
+        await House(empty).predict()
+    assert caught.value.reason == "NO_STABLE_VERSION"
+
+
+async def test_nothing_serves_the_stable_version() -> None:
+    bare = Lane("churn", "", 0, False, Split(0, 0, 0), {ArmName.STABLE: Target("v1", "live", ())}, {}, {}, {})
+    with pytest.raises(UnavailableError) as caught:
+        await House(bare).predict()
+    assert caught.value.reason == "NOT_SERVING"
+
+
+async def test_a_deadline_that_was_over_on_arrival() -> None:
+    house = House(lane())
+    with pytest.raises(DeadlineExceededError):
+        await house.predict(seconds=0.0)
+    assert house.transport.sent == []
+
+
+async def test_a_failing_test_version_is_charged_and_the_caller_gets_stables_answer() -> None:
+    house = House(lane(test=10_000))
+    house.transport.behaviors[TEST] = fail("INTERNAL")
+    answer = await house.predict()
+    assert answer.reply.ok
+    assert (answer.version, answer.traffic) == ("v1", "failover")
+    assert house.attempts() == {("v2", "live", "INTERNAL"): 1, ("v1", "failover", "ok"): 1}
+
+
+async def test_a_test_process_that_never_began_is_charged_to_nobody() -> None:
+    house = House(lane(test=10_000))
+    house.transport.behaviors[TEST] = fail("UNAVAILABLE", begun=False)
+    answer = await house.predict()
+    assert answer.reply.ok
+    assert house.attempts() == {("v1", "failover", "ok"): 1}
+
+
+async def test_a_version_that_is_not_live_any_more_is_charged_to_nobody() -> None:
+    house = House(lane(test=10_000))
+    house.transport.behaviors[TEST] = fail("FAILED_PRECONDITION", begun=False)
+    assert (await house.predict()).version == "v1"
+    assert house.attempts() == {("v1", "failover", "ok"): 1}
+
+
+async def test_a_full_queue_is_charged() -> None:
+    house = House(lane(test=10_000))
+    house.transport.behaviors[TEST] = fail("RESOURCE_EXHAUSTED", begun=False)
+    assert (await house.predict()).version == "v1"
+    assert house.attempts()["v2", "live", "RESOURCE_EXHAUSTED"] == 1
+
+
+@pytest.mark.parametrize("test", [0, 10_000])
+async def test_bad_input_goes_back_to_its_sender_and_is_charged_to_nobody(test: int) -> None:
+    house = House(lane(test=test))
+    house.transport.behaviors.update({TEST: fail("INVALID_ARGUMENT"), STABLE: fail("INVALID_ARGUMENT")})
+    answer = await house.predict()
+    assert answer.reply.code == "INVALID_ARGUMENT"
+    assert len(house.transport.sent) == 1
+    assert house.attempts() == {}
+
+
+async def test_a_slow_test_version_costs_the_caller_half_of_its_time_and_its_timeout_is_recorded() -> None:
+    house = House(lane(test=10_000))
+    house.transport.behaviors[TEST] = hang()
+    started = SystemClock().monotonic()
+    answer = await house.predict(seconds=0.4)
+    assert answer.version == "v1"
+    assert SystemClock().monotonic() - started < 0.35
+    await until(lambda: ("v2", "live", "DEADLINE_EXCEEDED") in house.attempts())
+    assert house.attempts()["v1", "failover", "ok"] == 1
+
+
+async def test_a_stable_version_that_fails_is_not_asked_twice() -> None:
+    house = House(lane())
+    house.transport.behaviors[STABLE] = fail("INTERNAL")
+    answer = await house.predict()
+    assert answer.reply.code == "INTERNAL"
+    assert len(house.transport.sent) == 1
+
+
+async def test_a_stable_process_that_is_gone_is_waited_for() -> None:
+    house = House(lane())
+    house.transport.behaviors[STABLE] = fail("UNAVAILABLE", begun=False)
+    await house.predict()
+    assert [sent.wait for sent in house.transport.sent] == [False, True]
+
+
+async def test_controls_requests_go_to_stables_process_when_its_own_is_gone() -> None:
+    house = House(lane(test=1, control=9_999))
+    house.transport.behaviors[CONTROL] = fail("UNAVAILABLE", begun=False)
+    answer = await house.predict()
+    assert answer.reply.ok
+    assert {sent.address for sent in house.transport.sent} == {CONTROL, STABLE}
+
+
+async def test_a_test_version_that_always_fails_is_cut_to_a_probe() -> None:
+    house = House(lane(test=10_000))
+    house.transport.behaviors[TEST] = fail("INTERNAL")
+    for _ in range(500):
+        assert (await house.predict()).reply.ok
+    attempts = house.attempts()
+    assert attempts["v2", "live", "INTERNAL"] == 15
+    assert 0 < attempts["v2", "reduced", "INTERNAL"] < 20
+
+
+async def test_a_caller_who_leaves_charges_nobody() -> None:
+    house = House(lane(test=10_000))
+    house.transport.behaviors[TEST] = hang()
+    call = asyncio.create_task(house.predict(seconds=30.0))
+    await until(lambda: house.transport.sent)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await asyncio.sleep(0)
+    assert house.attempts() == {}
+
+
+async def test_series_of_old_epochs_are_dropped() -> None:
+    house = House(lane(epoch=1))
+    for epoch in range(1, 7):
+        house.proxy.use(Table(epoch, {("churn", ""): lane(epoch=epoch)}))
+        await house.predict()
+    epochs = {
+        snapshot.attributes[5] for snapshot in house.store.snapshot() if snapshot.metric is catalog.ATTEMPT_DURATION
+    }
+    assert epochs == {"3", "4", "5", "6"}

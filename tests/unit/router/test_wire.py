@@ -1,0 +1,45 @@
+"""The first fields of a request's bytes."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crossfade.predict.v1 import predict_pb2
+from router.wire import MalformedError, first_fields
+
+
+@given(st.text(max_size=200), st.text(max_size=200), st.binary(max_size=300))
+def test_agrees_with_protobuf(model: str, version: str, content: bytes) -> None:
+    request = predict_pb2.PredictRequest(model_name=model, model_version=version, id="7", raw_input_contents=[content])
+    assert first_fields(request.SerializeToString()) == (model, version)
+
+
+def test_an_empty_body_names_nothing() -> None:
+    assert first_fields(b"") == ("", "")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"GET / HTTP/1.1",
+        b"\x0a",
+        b"\x0a\x05abc",
+        b"\x0a\xff\xff\xff\xff\xff\xff\xff",
+        b"\x0a\x02\xff\xfe",
+        b"\x00",
+        b'{"model_name": "churn"}',
+    ],
+)
+def test_what_cannot_be_a_request_is_refused(body: bytes) -> None:
+    with pytest.raises(MalformedError, match="no PredictRequest"):
+        first_fields(body)
+
+
+@given(st.binary(max_size=64))
+def test_no_bytes_break_it(body: bytes) -> None:
+    try:
+        model, version = first_fields(body)
+    except MalformedError:
+        return
+    assert isinstance(model, str)
+    assert isinstance(version, str)
