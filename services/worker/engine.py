@@ -1,0 +1,170 @@
+"""A loaded program on its device: numpy arrays in, numpy arrays out, in full or mixed precision.
+
+The same code on CUDA and on the CPU: a CPU has no copies to overlap and runs in full precision unless told otherwise.
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from crossfade.manifest import DType, Signature
+from services.worker.settings import Precision
+from services.worker.tensors import Array
+
+_TORCH: Final[dict[DType, torch.dtype]] = {
+    DType.BOOL: torch.bool,
+    DType.UINT8: torch.uint8,
+    DType.INT8: torch.int8,
+    DType.INT16: torch.int16,
+    DType.INT32: torch.int32,
+    DType.INT64: torch.int64,
+    DType.FP16: torch.float16,
+    DType.BF16: torch.bfloat16,
+    DType.FP32: torch.float32,
+    DType.FP64: torch.float64,
+}
+_MIXED: Final = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOutput:
+    """What one batch gave.
+
+    Attributes:
+        arrays: one per output, [rows, ...].
+        finite: no output holds NaN or an infinity.
+    """
+
+    arrays: tuple[Array, ...]
+    finite: bool
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that the setting names; `auto` is CUDA where there is one.
+
+    Raises:
+        ValueError: a CUDA device is asked for that is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda":
+        index = device.index or 0
+        if index >= torch.cuda.device_count():
+            raise ValueError(f"no device {name}: this machine has {torch.cuda.device_count()} CUDA devices")
+        return torch.device("cuda", index)
+    return device
+
+
+def mixed_precision(device: torch.device, wanted: Precision) -> Precision | None:
+    """The mixed precision to try; None: full precision only.
+
+    On CUDA bfloat16 where the device has it, else float16. A CPU tries only what is asked for.
+    """
+    if wanted is Precision.FP32:
+        return None
+    if wanted is not Precision.AUTO:
+        return wanted
+    if device.type != "cuda":
+        return None
+    return Precision.BF16 if torch.cuda.is_bf16_supported() else Precision.FP16
+
+
+class Engine:
+    """Runs batches of one program. One thread at a time.
+
+    Args:
+        module: takes the inputs in the signature's order and gives a sequence of outputs.
+        signature: of the program.
+        device: where it runs; its parameters are moved there.
+    """
+
+    def __init__(self, module: torch.nn.Module, signature: Signature, device: torch.device) -> None:
+        self.device = device
+        self.precision = Precision.FP32
+        self._signature = signature
+        self._forward: Callable[..., Any] = module.to(device).forward
+        self._inputs = [_TORCH[spec.dtype] for spec in signature.inputs]
+        self._outputs = [_TORCH[spec.dtype] for spec in signature.outputs]
+        self._floats = [i for i, spec in enumerate(signature.outputs) if spec.dtype.is_float]
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def run(self, pieces: Sequence[Sequence[Array]], precision: Precision | None = None) -> EngineOutput:
+        """Runs one batch.
+
+        Args:
+            pieces: per request, one array per input, [rows, ...]; joined in their order.
+            precision: what to run in; None: `self.precision`.
+
+        Raises:
+            Exception: whatever the program raised.
+        """
+        columns = [pieces[0]] if len(pieces) == 1 else pieces
+        with torch.inference_mode(), self._autocast(precision or self.precision):
+            if self._stream is None:
+                inputs = [self._joined(columns, slot) for slot in range(len(self._inputs))]
+                outputs = self._forward(*inputs)
+                arrays = tuple(self._array(output, slot) for slot, output in enumerate(outputs))
+            else:
+                arrays = self._run_on_stream(columns, self._stream)
+        return EngineOutput(arrays, all(_finite(arrays[i], self._signature.outputs[i].dtype) for i in self._floats))
+
+    def _autocast(self, precision: Precision) -> contextlib.AbstractContextManager[Any]:
+        mixed = _MIXED.get(precision)
+        if mixed is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=mixed)
+
+    def _joined(self, pieces: Sequence[Sequence[Array]], slot: int) -> torch.Tensor:
+        # The one copy on the way in: requests hold read-only bytes, and torch takes writable memory only.
+        joined = np.concatenate([piece[slot] for piece in pieces])
+        tensor = torch.from_numpy(joined)
+        dtype = self._inputs[slot]
+        return tensor.view(dtype) if dtype is torch.bfloat16 else tensor
+
+    def _array(self, output: torch.Tensor, slot: int) -> Array:
+        dtype = self._outputs[slot]
+        if output.dtype is not dtype:
+            output = output.to(dtype)
+        if dtype is torch.bfloat16:
+            output = output.view(torch.int16)
+        array: Array = output.numpy()
+        return array
+
+    def _run_on_stream(self, pieces: Sequence[Sequence[Array]], stream: torch.cuda.Stream) -> tuple[Array, ...]:
+        # Pinned memory lets the copies run asynchronously, in order with the kernels of this stream; the caching host
+        # allocator hands the same pages out again once the stream has passed them.
+        with torch.cuda.stream(stream):
+            inputs = [
+                self._joined(pieces, slot).pin_memory().to(self.device, non_blocking=True)
+                for slot in range(len(self._inputs))
+            ]
+            hosts = []
+            for output, dtype in zip(self._forward(*inputs), self._outputs, strict=True):
+                converted = output.to(dtype)
+                host = torch.empty(converted.shape, dtype=dtype, pin_memory=True)
+                host.copy_(converted, non_blocking=True)
+                hosts.append(host)
+        stream.synchronize()
+        # The pinned pages go back to the allocator, so what leaves is a copy.
+        return tuple(self._array(host, slot).copy() for slot, host in enumerate(hosts))
+
+
+def _finite(array: Array, dtype: DType) -> bool:
+    if dtype is DType.BF16:
+        # An exponent of all ones is NaN or an infinity (IEEE 754).
+        return not bool(((array & 0x7F80) == 0x7F80).any())
+    return bool(np.isfinite(array).all())
+
+
+def finite_rows(arrays: Sequence[Array], signature: Signature, start: int, stop: int) -> bool:
+    """Whether rows `start` to `stop` of every floating-point output are finite."""
+    return all(
+        _finite(array[start:stop], spec.dtype)
+        for array, spec in zip(arrays, signature.outputs, strict=True)
+        if spec.dtype.is_float
+    )

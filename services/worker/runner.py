@@ -1,0 +1,251 @@
+"""Feeds the device: batches of whatever waits, on the event loop or on a thread.
+
+A batch of a small model takes less time than handing it to a thread and back, and a thread that computes in Python
+contends with the loop for the interpreter (each operator gives it up and has to win it back). So short batches run on
+the loop, after everything that has arrived has been queued; long ones and those on CUDA run on one thread.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from services.common.clock import Clock
+from services.common.errors import DeadlineExceededError, InternalError, ResourceExhaustedError, UnavailableError
+from services.worker.batcher import Batch, Batcher, QueueFullError, Ticket
+from services.worker.engine import EngineOutput
+from services.worker.tensors import Array
+
+INLINE_SECONDS: Final = 0.004
+"""A largest batch that takes less runs on the event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """One batch that ran.
+
+    Attributes:
+        rows: how many rows.
+        started: when it began, by the monotonic clock.
+        seconds: how long it took on the device.
+        span: whatever `on_batch` answered for it.
+    """
+
+    rows: int
+    started: float
+    seconds: float
+    span: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request gets.
+
+    Attributes:
+        outputs: one array per output, [rows, ...].
+        finite: none of its rows holds NaN or an infinity.
+        queue_seconds: how long it waited for the device.
+        batch: the (last) batch that it was in.
+    """
+
+    outputs: tuple[Array, ...]
+    finite: bool
+    queue_seconds: float
+    batch: BatchRecord
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """A request under way: its inputs, and where its answer goes."""
+
+    inputs: Sequence[Array]
+    future: "asyncio.Future[Answer]"
+    queued: float
+    tag: object
+    parts: list[EngineOutput]
+
+
+Run = Callable[[Sequence[Sequence[Array]]], EngineOutput]
+_Outcome = tuple[EngineOutput | Exception, float, float]
+
+
+class Runner:
+    """Runs requests in batches.
+
+    Args:
+        run: runs the joined inputs of several requests.
+        batcher: the queue.
+        is_finite: whether rows `start` to `stop` of a batch's outputs are finite; asked only of batches that are not.
+        clock: measures.
+        inline: batches run on the event loop.
+        on_batch: told of each batch that ran, with the tags of its requests; its answer goes into the record.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        batcher: Batcher[Work],
+        is_finite: Callable[[Sequence[Array], int, int], bool],
+        clock: Clock,
+        *,
+        inline: bool,
+        on_batch: Callable[[BatchRecord, Sequence[object]], object],
+    ) -> None:
+        self._run = run
+        self._batcher = batcher
+        self._is_finite = is_finite
+        self._clock = clock
+        self._inline = inline
+        self._on_batch = on_batch
+        self._busy = False
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+        self._batches: queue.SimpleQueue[Batch[Work] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        if not inline:
+            self._thread = threading.Thread(target=self._serve_batches, name="device", daemon=True)
+            self._thread.start()
+
+    def submit(
+        self, inputs: Sequence[Array], rows: int, deadline: float, tag: object = None
+    ) -> "tuple[Ticket[Work], asyncio.Future[Answer]]":
+        """Queues a request.
+
+        Args:
+            inputs: one array per input, [rows, ...].
+            rows: how many rows.
+            deadline: by the monotonic clock.
+            tag: handed to `on_batch`.
+
+        Raises:
+            ResourceExhaustedError: QUEUE_FULL.
+            UnavailableError: the process ends.
+        """
+        if self._closed:
+            raise UnavailableError("DRAINING", "this process takes no more requests; send it again")
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        ticket = Ticket(Work(inputs, future, self._clock.monotonic(), tag, []), rows, deadline)
+        try:
+            self._batcher.add(ticket)
+        except QueueFullError as error:
+            raise ResourceExhaustedError("QUEUE_FULL", f"the version's queue is full: {error}; send less") from error
+        if not self._busy:
+            self._busy = True
+            if self._inline:
+                # Not at once: requests that have arrived and wait for the loop join the batch.
+                self._loop.call_soon(self._turn)
+            else:
+                self._hand_over()
+        return ticket, future
+
+    def cancel(self, ticket: Ticket[Work]) -> None:
+        """Says that nobody waits for the request."""
+        self._batcher.cancel(ticket)
+
+    def close(self) -> None:
+        """Fails what waits, and ends the thread when its batch has."""
+        self._closed = True
+        for ticket in self._batcher.drain():
+            _fail(ticket, UnavailableError("DRAINING", "this process ended before the request's turn; send it again"))
+        if self._thread is not None:
+            self._batches.put(None)
+
+    def _turn(self) -> None:
+        batch = self._take()
+        if batch is None:
+            self._busy = False
+            return
+        self._finish(batch, self._timed(batch))
+        if len(self._batcher):
+            self._loop.call_soon(self._turn)
+        else:
+            self._busy = False
+
+    def _hand_over(self) -> None:
+        batch = self._take()
+        self._busy = batch is not None
+        if batch is not None:
+            self._batches.put(batch)
+
+    def _serve_batches(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            outcome = self._timed(batch)
+            try:
+                self._loop.call_soon_threadsafe(self._finished, batch, outcome)
+            except RuntimeError:
+                # The loop is closed: nobody waits any more.
+                return
+
+    def _finished(self, batch: Batch[Work], outcome: _Outcome) -> None:
+        # The device first: it works on while the answers are written.
+        self._hand_over()
+        self._finish(batch, outcome)
+
+    def _take(self) -> Batch[Work] | None:
+        while len(self._batcher):
+            batch = self._batcher.take(self._clock.monotonic())
+            for ticket in batch.expired:
+                _fail(ticket, DeadlineExceededError("DEADLINE_EXCEEDED", "the deadline passed in the version's queue"))
+            if batch.pieces:
+                return batch
+        return None
+
+    def _timed(self, batch: Batch[Work]) -> _Outcome:
+        pieces = [
+            piece.ticket.work.inputs
+            if piece.rows == piece.ticket.rows
+            else [array[piece.start : piece.stop] for array in piece.ticket.work.inputs]
+            for piece in batch.pieces
+        ]
+        started = self._clock.monotonic()
+        try:
+            result: EngineOutput | Exception = self._run(pieces)
+        except Exception as error:  # noqa: BLE001 - a model may raise anything; its callers are told
+            result = error
+        return result, started, self._clock.monotonic() - started
+
+    def _finish(self, batch: Batch[Work], outcome: _Outcome) -> None:
+        result, started, seconds = outcome
+        record = BatchRecord(batch.rows, started, seconds)
+        tags = [piece.ticket.work.tag for piece in batch.pieces]
+        if isinstance(result, EngineOutput):
+            span = self._on_batch(record, tags)
+            if span is not None:
+                record = BatchRecord(record.rows, started, seconds, span)
+        position = 0
+        for piece in batch.pieces:
+            if isinstance(result, Exception):
+                _fail(
+                    piece.ticket,
+                    InternalError("MODEL_RAISED", f"the model raised {type(result).__name__}: {str(result)[:300]}"),
+                )
+                # The rest of a cut request is not worth running.
+                self._batcher.cancel(piece.ticket)
+            else:
+                self._deliver(piece.ticket, result, position, position + piece.rows, record)
+            position += piece.rows
+
+    def _deliver(self, ticket: Ticket[Work], result: EngineOutput, start: int, stop: int, record: BatchRecord) -> None:
+        work = ticket.work
+        if work.future.done():
+            return
+        finite = result.finite or self._is_finite(result.arrays, start, stop)
+        whole = start == 0 and stop == record.rows
+        arrays = result.arrays if whole else tuple(array[start:stop] for array in result.arrays)
+        rows = stop - start
+        if rows < ticket.rows:
+            work.parts.append(EngineOutput(arrays, finite))
+            if sum(len(part.arrays[0]) for part in work.parts) < ticket.rows:
+                return
+            arrays = tuple(np.concatenate(parts) for parts in zip(*(part.arrays for part in work.parts), strict=True))
+            finite = all(part.finite for part in work.parts)
+        work.future.set_result(Answer(arrays, finite, record.started - work.queued, record))
+
+
+def _fail(ticket: Ticket[Work], error: Exception) -> None:
+    if not ticket.work.future.done():
+        ticket.work.future.set_exception(error)

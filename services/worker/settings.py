@@ -1,0 +1,67 @@
+"""Settings of the Worker, from the environment (CROSSFADE_…) or from arguments."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import Field
+
+from services.common.settings import ServiceSettings
+
+
+class Precision(StrEnum):
+    """What a version may run in: `auto` takes mixed precision on CUDA where it agrees and is faster."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+class Handoff(StrEnum):
+    """Where batches run: on the event loop, on a thread, or (auto) on a thread only when they take long."""
+
+    AUTO = "auto"
+    INLINE = "inline"
+    THREAD = "thread"
+
+
+class WorkerSettings(ServiceSettings):
+    """Settings of one Worker.
+
+    Attributes:
+        listen: host:port of the supervisor; the versions' processes listen on free ports of the same host.
+        artifact_cache: folder of fetched artifacts, by digest; safe to delete while no Worker runs.
+        token_keys: file with a line `ID HEX` per key that signs prediction ids; unset: answers have no prediction id.
+        device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
+        precision: what versions run in.
+        version_threads: CPU threads of one version's process; 0: the cores shared out.
+        max_batch: rows of the largest batch; a version's manifest may allow fewer.
+        batch_seconds: a batch size that takes longer than this at warm-up is not used.
+        queue_rows: rows that may wait per process; beyond it requests are turned away.
+        handoff: where batches run.
+        quiet_seconds: a version that is no longer wanted ends when no request came for so long.
+        load_seconds: a load that takes longer has failed.
+        parallel_loads: how many versions load at once.
+        poll_seconds: how often the versions' counts are fetched; a crash loses what was counted since.
+    """
+
+    listen: str = "127.0.0.1:8600"
+    artifact_cache: Path = Path(".crossfade/artifacts")
+    token_keys: Path | None = None
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")
+    precision: Precision = Precision.AUTO
+    version_threads: int = Field(default=0, ge=0)
+    max_batch: int = Field(default=64, ge=1, le=4096)
+    batch_seconds: float = Field(default=0.02, gt=0)
+    queue_rows: int = Field(default=1024, ge=1)
+    handoff: Handoff = Handoff.AUTO
+    quiet_seconds: float = Field(default=1.0, ge=0)
+    load_seconds: float = Field(default=300.0, gt=0)
+    parallel_loads: int = Field(default=1, ge=1)
+    poll_seconds: float = Field(default=1.0, gt=0)
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of one version's process: stable, control and test share the cores unless it is set."""
+        return self.version_threads or max(1, len(os.sched_getaffinity(0)) // 3)

@@ -1,0 +1,294 @@
+"""Tensors of the Open Inference Protocol: a request's bytes to numpy arrays, and arrays to an answer's bytes.
+
+Source: Open Inference Protocol (v2), "Tensor Data" and "Raw Tensor Contents": row-major, little-endian, no padding.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from google.protobuf.message import DecodeError
+
+from crossfade.manifest import DType, Signature, TensorSpec
+from crossfade.predict.v1 import predict_pb2
+from services.common.errors import InvalidArgumentError
+
+Array = npt.NDArray[Any]
+
+STORED: Final[Mapping[DType, np.dtype[Any]]] = {
+    DType.BOOL: np.dtype(np.bool_),
+    DType.UINT8: np.dtype("u1"),
+    DType.INT8: np.dtype("i1"),
+    DType.INT16: np.dtype("<i2"),
+    DType.INT32: np.dtype("<i4"),
+    DType.INT64: np.dtype("<i8"),
+    DType.FP16: np.dtype("<f2"),
+    # numpy has no bfloat16: its bits are carried as integers.
+    DType.BF16: np.dtype("<i2"),
+    DType.FP32: np.dtype("<f4"),
+    DType.FP64: np.dtype("<f8"),
+}
+"""How each element type is held in numpy."""
+
+_TYPED: Final[Mapping[DType, str]] = {
+    DType.BOOL: "bool_contents",
+    DType.UINT8: "uint_contents",
+    DType.INT8: "int_contents",
+    DType.INT16: "int_contents",
+    DType.INT32: "int_contents",
+    DType.INT64: "int64_contents",
+    DType.FP32: "fp32_contents",
+    DType.FP64: "fp64_contents",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """A request's tensors.
+
+    Attributes:
+        arrays: one per input of the signature, in its order, each [rows, ...]; views of the request where possible.
+        rows: how many rows each has.
+    """
+
+    arrays: tuple[Array, ...]
+    rows: int
+
+
+def parse_request(body: bytes) -> predict_pb2.PredictRequest:
+    """Reads a request.
+
+    Raises:
+        InvalidArgumentError: MESSAGE_MALFORMED, the bytes are no PredictRequest.
+    """
+    try:
+        return predict_pb2.PredictRequest.FromString(body)
+    except DecodeError as error:
+        raise InvalidArgumentError(
+            "MESSAGE_MALFORMED",
+            f"the body's {len(body)} bytes are no PredictRequest (a ModelInferRequest of the Open Inference Protocol)",
+        ) from error
+
+
+class InputReader:
+    """Reads the inputs of requests against one signature."""
+
+    def __init__(self, signature: Signature) -> None:
+        self._specs = signature.inputs
+        self._index = {spec.name: i for i, spec in enumerate(signature.inputs)}
+
+    def read(self, request: predict_pb2.PredictRequest) -> Inputs:
+        """The request's tensors.
+
+        Raises:
+            InvalidArgumentError: INPUT_MISSING, INPUT_UNKNOWN, INPUT_DTYPE, INPUT_SHAPE, INPUT_SIZE or
+                MESSAGE_MALFORMED, with the field's path.
+        """
+        tensors = request.inputs
+        raw = request.raw_input_contents
+        if raw and len(raw) != len(tensors):
+            raise InvalidArgumentError(
+                "MESSAGE_MALFORMED",
+                f"raw_input_contents has {len(raw)} entries for {len(tensors)} inputs; send one per input",
+                field="raw_input_contents",
+            )
+        found: list[Array | None] = [None] * len(self._specs)
+        rows = 0
+        for position, tensor in enumerate(tensors):
+            slot = self._index.get(tensor.name)
+            if slot is None:
+                raise InvalidArgumentError(
+                    "INPUT_UNKNOWN",
+                    f"the model has no input {tensor.name!r}; its inputs are {self._names()}",
+                    field=f"inputs[{position}].name",
+                )
+            if found[slot] is not None:
+                raise InvalidArgumentError(
+                    "MESSAGE_MALFORMED", f"input {tensor.name!r} is given twice", field=f"inputs[{position}]"
+                )
+            spec = self._specs[slot]
+            shape = _check_shape(spec, tensor, position, rows)
+            rows = shape[0]
+            array = _from_raw(spec, shape, tensor, raw[position], position) if raw else None
+            found[slot] = _from_typed(spec, shape, tensor, position) if array is None else array
+        arrays = tuple(array for array in found if array is not None)
+        if len(arrays) < len(self._specs):
+            missing = ", ".join(spec.name for spec, array in zip(self._specs, found, strict=True) if array is None)
+            raise InvalidArgumentError(
+                "INPUT_MISSING", f"input {missing} is missing; the model's inputs are {self._names()}", field="inputs"
+            )
+        return Inputs(arrays, rows)
+
+    def _names(self) -> str:
+        return ", ".join(f"{spec.name} ({spec.dtype} {list(spec.shape)})" for spec in self._specs)
+
+
+def _check_shape(
+    spec: TensorSpec, tensor: predict_pb2.PredictRequest.InferInputTensor, position: int, rows: int
+) -> tuple[int, ...]:
+    if tensor.datatype != spec.dtype:
+        raise InvalidArgumentError(
+            "INPUT_DTYPE",
+            f"input {spec.name!r} takes {spec.dtype}, not {tensor.datatype!r}",
+            field=f"inputs[{position}].datatype",
+        )
+    shape = tuple(tensor.shape)
+    if len(shape) != len(spec.shape) or shape[0] < 1 or shape[1:] != spec.shape[1:]:
+        raise InvalidArgumentError(
+            "INPUT_SHAPE",
+            f"input {spec.name!r} takes the shape {list(spec.shape)} (-1: the rows, at least 1), not {list(shape)}",
+            field=f"inputs[{position}].shape",
+        )
+    if rows and shape[0] != rows:
+        raise InvalidArgumentError(
+            "INPUT_SHAPE",
+            f"input {spec.name!r} has {shape[0]} rows, another input has {rows}",
+            field=f"inputs[{position}].shape",
+        )
+    return shape
+
+
+def _from_raw(
+    spec: TensorSpec,
+    shape: tuple[int, ...],
+    tensor: predict_pb2.PredictRequest.InferInputTensor,
+    data: bytes,
+    position: int,
+) -> Array:
+    dtype = STORED[spec.dtype]
+    expected = shape[0] * spec.width * dtype.itemsize
+    if len(data) != expected:
+        raise InvalidArgumentError(
+            "INPUT_SIZE",
+            f"input {spec.name!r} of {spec.dtype} {list(shape)} takes {expected} bytes, not {len(data)}",
+            field=f"raw_input_contents[{position}]",
+        )
+    if tensor.HasField("contents"):
+        raise InvalidArgumentError(
+            "MESSAGE_MALFORMED",
+            f"input {spec.name!r} has both contents and raw_input_contents; send one of them",
+            field=f"inputs[{position}].contents",
+        )
+    if spec.dtype is DType.BOOL:
+        flags: Array = np.frombuffer(data, np.uint8).reshape(shape) != 0
+        return flags
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+def _from_typed(
+    spec: TensorSpec, shape: tuple[int, ...], tensor: predict_pb2.PredictRequest.InferInputTensor, position: int
+) -> Array:
+    path = f"inputs[{position}].contents"
+    name = _TYPED.get(spec.dtype)
+    if name is None:
+        raise InvalidArgumentError(
+            "INPUT_SIZE", f"input {spec.name!r} of {spec.dtype} is sent in raw_input_contents only", field=path
+        )
+    for field, _ in tensor.contents.ListFields():
+        if field.name != name:
+            raise InvalidArgumentError(
+                "INPUT_DTYPE", f"input {spec.name!r} of {spec.dtype} is sent in {name}, not {field.name}", field=path
+            )
+    values: Sequence[Any] = getattr(tensor.contents, name)
+    expected = shape[0] * spec.width
+    if len(values) != expected:
+        raise InvalidArgumentError(
+            "INPUT_SIZE",
+            f"input {spec.name!r} of shape {list(shape)} takes {expected} values, not {len(values)}",
+            field=f"{path}.{name}",
+        )
+    dtype = STORED[spec.dtype]
+    if name in {"int_contents", "uint_contents"}:
+        wide = np.array(values, dtype=np.int64)
+        limits = np.iinfo(dtype)
+        if wide.min() < limits.min or wide.max() > limits.max:
+            raise InvalidArgumentError(
+                "INPUT_DTYPE",
+                f"input {spec.name!r} has a value outside {limits.min} to {limits.max}, the range of {spec.dtype}",
+                field=f"{path}.{name}",
+            )
+        return wide.astype(dtype).reshape(shape)
+    return np.array(values, dtype=dtype).reshape(shape)
+
+
+class OutputWriter:
+    """Writes the answers of one version.
+
+    What does not change between answers is serialized once per number of rows: serialized messages that follow one
+    another read as one (protobuf encoding, "Last One Wins", merging of repeated fields).
+    """
+
+    _KEPT_HEADS = 256
+
+    def __init__(self, model: str, version: str, signature: Signature) -> None:
+        self._model = model
+        self._version = version
+        self._specs = signature.outputs
+        self._index = {spec.name: i for i, spec in enumerate(signature.outputs)}
+        self._all = tuple(range(len(signature.outputs)))
+        self._heads: dict[tuple[int, tuple[int, ...]], bytes] = {}
+
+    def wanted(self, request: predict_pb2.PredictRequest) -> tuple[int, ...]:
+        """Positions of the outputs that the request asks for, in its order; all when it names none.
+
+        Raises:
+            InvalidArgumentError: OUTPUT_UNKNOWN.
+        """
+        if not request.outputs:
+            return self._all
+        chosen = []
+        for position, output in enumerate(request.outputs):
+            index = self._index.get(output.name)
+            if index is None:
+                raise InvalidArgumentError(
+                    "OUTPUT_UNKNOWN",
+                    f"the model has no output {output.name!r}; its outputs are {', '.join(self._index)}",
+                    field=f"outputs[{position}].name",
+                )
+            chosen.append(index)
+        return tuple(chosen)
+
+    def write(
+        self, rows: int, wanted: tuple[int, ...], outputs: Sequence[Array], tail: predict_pb2.PredictResponse
+    ) -> bytes:
+        """A serialized answer.
+
+        Args:
+            rows: rows of each output.
+            wanted: positions of the outputs to send.
+            outputs: all outputs, in the signature's order.
+            tail: what belongs to this answer alone (id, parameters); the raw contents are added to it.
+        """
+        tail.raw_output_contents.extend([outputs[index].tobytes() for index in wanted])
+        return self._head(rows, wanted) + tail.SerializeToString()
+
+    def _head(self, rows: int, wanted: tuple[int, ...]) -> bytes:
+        head = self._heads.get((rows, wanted))
+        if head is None:
+            message = predict_pb2.PredictResponse(model_name=self._model, model_version=self._version)
+            for index in wanted:
+                spec = self._specs[index]
+                message.outputs.add(name=spec.name, datatype=str(spec.dtype), shape=(rows, *spec.shape[1:]))
+            head = message.SerializeToString()
+            # Callers choose rows and outputs, so only so many are kept.
+            if len(self._heads) < self._KEPT_HEADS:
+                self._heads[rows, wanted] = head
+        return head
+
+
+def to_stored(dtype: DType, array: Array) -> Array:
+    """Values as `STORED` holds them: bfloat16, which artifacts keep as float32, becomes its bits."""
+    if dtype is not DType.BF16:
+        return array
+    bits: Array = (np.ascontiguousarray(array, np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    return bits.view(np.int16)
+
+
+def to_numbers(dtype: DType, array: Array) -> npt.NDArray[np.float64]:
+    """Stored values as float64, to compare them."""
+    if dtype is not DType.BF16:
+        return array.astype(np.float64)
+    bits = np.ascontiguousarray(array).view(np.uint16).astype(np.uint32) << 16
+    return bits.view(np.float32).astype(np.float64)

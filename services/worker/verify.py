@@ -1,0 +1,223 @@
+"""What a version must show before it is called ready: its golden answers, finite, in every way that it will run.
+
+Runtimes are medians of a few batches after a warm-up of the same size.
+"""
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from crossfade.artifact import AnsweredRows, ArtifactError, read_golden
+from crossfade.manifest import Manifest, Signature, Tolerance
+from services.common.clock import Clock
+from services.worker.domain import FailureCode, LoadError, LoadReport
+from services.worker.engine import Engine, EngineOutput, choose_device, mixed_precision
+from services.worker.loader import load_program
+from services.worker.settings import Precision, WorkerSettings
+from services.worker.tensors import Array, to_numbers, to_stored
+
+SINGLE_ROWS: Final = 8
+"""Golden rows that are also run one by one."""
+_TIMED_RUNS: Final = 7
+_TIMED_SECONDS: Final = 0.5
+"""A size is timed for no longer than this, or once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A version that is ready to serve.
+
+    Attributes:
+        engine: loaded, warm, set to the precision that it runs in.
+        max_rows: rows of its largest batch.
+        largest_seconds: what such a batch takes.
+        report: what was measured.
+    """
+
+    engine: Engine
+    max_rows: int
+    largest_seconds: float
+    report: LoadReport
+
+
+def prepare(folder: Path, manifest: Manifest, settings: WorkerSettings, clock: Clock, ordered_at: float) -> Prepared:
+    """Loads, verifies and warms a version.
+
+    Args:
+        folder: its artifact, whole and undamaged.
+        manifest: the artifact's.
+        settings: device, precision, batch limits.
+        clock: times the batches.
+        ordered_at: when loading was ordered, by the monotonic clock.
+
+    Raises:
+        LoadError: it cannot be loaded, or does not answer as it did when it was packaged.
+    """
+    try:
+        device = choose_device(settings.device)
+        golden = read_golden(folder, manifest)
+        engine = Engine(load_program(folder, manifest), manifest.signature, device)
+        return _verified(engine, golden, manifest, settings, clock, ordered_at)
+    except torch.OutOfMemoryError as error:
+        raise LoadError(f"the device's memory is too small for it: {str(error).splitlines()[0]}") from error
+    except (ArtifactError, ValueError) as error:
+        raise LoadError(str(error)) from error
+
+
+def _verified(
+    engine: Engine,
+    golden: AnsweredRows,
+    manifest: Manifest,
+    settings: WorkerSettings,
+    clock: Clock,
+    ordered_at: float,
+) -> Prepared:
+    check = _GoldenCheck(engine, golden, manifest)
+    limit = min(manifest.max_batch, settings.max_batch)
+    error = check.error(Precision.FP32, limit)
+    if not error <= 1:
+        raise LoadError(check.complaint(Precision.FP32, error), FailureCode.VERIFY_FAILED)
+    timer = _Timer(engine, check, clock)
+    full = timer.seconds(1, Precision.FP32)
+    mixed, mixed_error, mixed_seconds = mixed_precision(engine.device, settings.precision), 0.0, 0.0
+    reason = "full precision was asked for"
+    if mixed is None and settings.precision is Precision.AUTO:
+        reason = "mixed precision is tried on CUDA only, unless it is asked for"
+    elif mixed is not None:
+        mixed_error, mixed_seconds, reason = _try_mixed(check, timer, mixed, full, limit, settings.precision)
+    max_rows, largest = _largest_batch(timer, engine.precision, limit, settings.batch_seconds)
+    report = LoadReport(
+        device=str(engine.device),
+        precision=engine.precision,
+        load_seconds=clock.monotonic() - ordered_at,
+        full_seconds=full,
+        mixed_seconds=mixed_seconds,
+        golden_error=error if engine.precision is Precision.FP32 else mixed_error,
+        mixed_error=mixed_error,
+        precision_reason=reason,
+    )
+    return Prepared(engine, max_rows, largest, report)
+
+
+def _try_mixed(
+    check: "_GoldenCheck", timer: "_Timer", mixed: Precision, full: float, limit: int, wanted: Precision
+) -> tuple[float, float, str]:
+    """Sets the engine to `mixed` where that is right; answers its error, its runtime, and why."""
+    try:
+        error = check.error(mixed, limit)
+        seconds = timer.seconds(1, mixed)
+    except LoadError as failure:
+        return 0.0, 0.0, f"full precision, since {failure}"
+    if not error <= 1:
+        return _finite_or_zero(error), seconds, f"full precision, since {check.complaint(mixed, error)}"
+    if wanted is Precision.AUTO and seconds >= full:
+        return error, seconds, f"full precision, since {mixed} takes {seconds * 1e3:.3f} ms instead of {full * 1e3:.3f}"
+    timer.engine.precision = mixed
+    return error, seconds, f"{mixed} agrees with the golden outputs ({error:.2g} of the tolerance)"
+
+
+def _finite_or_zero(error: float) -> float:
+    return error if np.isfinite(error) else 0.0
+
+
+def _largest_batch(timer: "_Timer", precision: Precision, limit: int, seconds: float) -> tuple[int, float]:
+    """Warms up every power of two up to `limit`; answers the largest size within `seconds`, and its runtime."""
+    best, taken = 1, timer.seconds(1, precision)
+    for rows in _sizes(limit):
+        needed = timer.seconds(rows, precision)
+        if needed > seconds:
+            break
+        best, taken = rows, needed
+    return best, taken
+
+
+def _sizes(limit: int) -> Iterator[int]:
+    rows = 2
+    while rows < limit:
+        yield rows
+        rows *= 2
+    if limit > 1:
+        yield limit
+
+
+class _GoldenCheck:
+    def __init__(self, engine: Engine, golden: AnsweredRows, manifest: Manifest) -> None:
+        signature: Signature = manifest.signature
+        self._engine = engine
+        self._signature = signature
+        self._tolerance: Tolerance = manifest.tolerance
+        self.rows = golden.count
+        self.inputs: list[Array] = [to_stored(spec.dtype, golden.inputs[spec.name]) for spec in signature.inputs]
+        self._expected = [golden.outputs[spec.name].astype(np.float64) for spec in signature.outputs]
+        if not all(np.isfinite(expected).all() for expected in self._expected):
+            raise LoadError("its golden outputs hold NaN or infinities", FailureCode.VERIFY_FAILED)
+
+    def run(self, start: int, stop: int, precision: Precision) -> EngineOutput:
+        """Runs golden rows; `stop` may lie beyond the last row, which then are repeated."""
+        index = np.arange(start, stop) % self.rows
+        try:
+            output = self._engine.run([[array[index] for array in self.inputs]], precision)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            raise LoadError(
+                f"the program raised {type(error).__name__} on {stop - start} golden rows in {precision}: {error}",
+                FailureCode.VERIFY_FAILED,
+            ) from error
+        for array, spec in zip(output.arrays, self._signature.outputs, strict=True):
+            if array.shape != (stop - start, *spec.shape[1:]):
+                raise LoadError(
+                    f"output {spec.name!r} has the shape {list(array.shape)} for {stop - start} rows, "
+                    f"its signature says {list(spec.shape)}",
+                    FailureCode.VERIFY_FAILED,
+                )
+        return output
+
+    def error(self, precision: Precision, limit: int) -> float:
+        """Largest difference from the golden outputs over the tolerance, in batches of `limit` and one by one."""
+        worst = 0.0
+        spans = [(start, min(start + limit, self.rows)) for start in range(0, self.rows, limit)]
+        spans += [(row, row + 1) for row in range(min(SINGLE_ROWS, self.rows))]
+        for start, stop in spans:
+            output = self.run(start, stop, precision)
+            if not output.finite:
+                return float("nan")
+            for array, spec, expected in zip(output.arrays, self._signature.outputs, self._expected, strict=True):
+                wanted = expected[start:stop]
+                difference = np.abs(to_numbers(spec.dtype, array) - wanted)
+                allowed = self._tolerance.atol + self._tolerance.rtol * np.abs(wanted)
+                # No difference is right even where none is allowed.
+                ratio = np.divide(difference, allowed, out=np.where(difference > 0, np.inf, 0.0), where=allowed > 0)
+                worst = max(worst, float(ratio.max(initial=0.0)))
+        return worst
+
+    def complaint(self, precision: Precision, error: float) -> str:
+        """What is wrong with the answers, as a sentence."""
+        if np.isnan(error):
+            return f"its answers to the golden inputs hold NaN or infinities in {precision}"
+        return (
+            f"its answers to the golden inputs differ in {precision} by {error:.3g} times the tolerance "
+            f"(rtol {self._tolerance.rtol:g}, atol {self._tolerance.atol:g})"
+        )
+
+
+class _Timer:
+    def __init__(self, engine: Engine, check: _GoldenCheck, clock: Clock) -> None:
+        self.engine = engine
+        self._check = check
+        self._clock = clock
+
+    def seconds(self, rows: int, precision: Precision) -> float:
+        """Median runtime of a batch of `rows`, after a warm-up."""
+        self._check.run(0, rows, precision)
+        taken: list[float] = []
+        while len(taken) < _TIMED_RUNS and sum(taken) < _TIMED_SECONDS:
+            start = self._clock.monotonic()
+            self._check.run(0, rows, precision)
+            taken.append(self._clock.monotonic() - start)
+        return statistics.median(taken)
