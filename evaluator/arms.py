@@ -1,0 +1,200 @@
+"""What a window says of each arm: the rows that the gates' tests take, each from one process."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from evaluator.counts import Counts, InstanceCounts, Series
+from evaluator.terms import Profile, Terms
+from services.common.telemetry import catalog
+
+LIVE: Final = "live"
+CONTROL: Final = "control"
+OK: Final = "ok"
+CALLERS_FAULTS: Final = frozenset({"INVALID_ARGUMENT", "CANCELLED", "UNAUTHENTICATED", "PERMISSION_DENIED"})
+"""Outcomes that say nothing of a version: the request was wrong, forbidden or given up."""
+
+ATTEMPTS: Final = catalog.ATTEMPT_DURATION.name
+INFERENCE: Final = catalog.INFERENCE_DURATION.name
+PREDICTIONS: Final = catalog.PREDICTION_COUNT.name
+FEEDBACK: Final = catalog.FEEDBACK_COUNT.name
+INPUTS: Final = catalog.INPUT_COUNT.name
+METRICS: Final = (ATTEMPTS, FEEDBACK, INFERENCE, INPUTS, PREDICTIONS)
+"""All that a look reads."""
+
+SliceKey = tuple[int, int]
+"""An epoch and the slice's number in it."""
+
+RateRow = tuple[int, int, int, int]
+"""n and x of the test arm, n and x of the stable arm."""
+RuntimeRow = tuple[int, tuple[int, ...], tuple[int, ...]]
+"""A batch size, and the test's and the control's batches by runtime."""
+BinCounts = dict[str, dict[str, int]]
+"""Rows by feature and bin."""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceCounts:
+    """Predicted, labelled and wrongly predicted rows of one slice, in both arms."""
+
+    test_predictions: int = 0
+    test_labels: int = 0
+    test_wrong: int = 0
+    stable_predictions: int = 0
+    stable_labels: int = 0
+    stable_wrong: int = 0
+
+    def plus(self, other: "SliceCounts") -> "SliceCounts":
+        """The sum of both."""
+        return SliceCounts(
+            self.test_predictions + other.test_predictions,
+            self.test_labels + other.test_labels,
+            self.test_wrong + other.test_wrong,
+            self.stable_predictions + other.stable_predictions,
+            self.stable_labels + other.stable_labels,
+            self.stable_wrong + other.stable_wrong,
+        )
+
+    def labels_beyond(self, taken: RateRow) -> RateRow:
+        """Labels and wrong ones of both arms, less those that were taken before."""
+        mine = (self.test_labels, self.test_wrong, self.stable_labels, self.stable_wrong)
+        return (mine[0] - taken[0], mine[1] - taken[1], mine[2] - taken[2], mine[3] - taken[3])
+
+
+def concerns(one: Series, terms: Terms) -> bool:
+    """Whether a series says anything of a rollout, and so is recorded."""
+    at = one.values()
+    version, traffic = at.get("version"), at.get("traffic")
+    if "segment" in at and at["segment"] != terms.segment:
+        return False
+    if version == terms.test and traffic == LIVE:
+        return one.metric != INPUTS or _is_of(terms.test_profile, at)
+    if version == terms.stable and traffic in {LIVE, CONTROL}:
+        if one.metric == INFERENCE:
+            return traffic == CONTROL
+        return one.metric != INPUTS or _is_of(terms.stable_profile, at)
+    return False
+
+
+def error_rows(window: Counts, terms: Terms, epoch: int | None) -> list[RateRow]:
+    """Attempts and failed ones, a row per process; epoch None: of stable alone, in whatever epoch."""
+    rows = []
+    for instance in window:
+        n_test = x_test = n_stable = x_stable = 0
+        for one, at in _of(instance, ATTEMPTS):
+            outcome = at.get("outcome", "")
+            if outcome in CALLERS_FAULTS or (epoch is not None and at.get("epoch") != str(epoch)):
+                continue
+            n = sum(one.counts)
+            x = 0 if outcome == OK else n
+            if _is_test(at, terms) and epoch is not None:
+                n_test, x_test = n_test + n, x_test + x
+            elif _is_stable(at, terms):
+                n_stable, x_stable = n_stable + n, x_stable + x
+        if n_test or n_stable:
+            rows.append((n_test, x_test, n_stable, x_stable))
+    return rows
+
+
+def runtime_rows(window: Counts, terms: Terms) -> list[RuntimeRow]:
+    """Batches by runtime, a row per process and batch size; precisions are added up."""
+    rows: list[RuntimeRow] = []
+    nothing = (0,) * BUCKETS
+    for instance in window:
+        arms: dict[int, list[tuple[int, ...]]] = {}
+        for one, at in _of(instance, INFERENCE):
+            batch = at.get("batch", "")
+            if not batch.isdigit() or int(batch) < 1 or len(one.counts) != BUCKETS:
+                continue
+            pair = arms.setdefault(int(batch), [nothing, nothing])
+            if _is_test(at, terms):
+                pair[0] = _sum(pair[0], one.counts)
+            elif at.get("version") == terms.stable and at.get("traffic") == CONTROL:
+                pair[1] = _sum(pair[1], one.counts)
+        rows += [(batch, arms[batch][0], arms[batch][1]) for batch in sorted(arms)]
+    return rows
+
+
+def slice_counts(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
+    """Predictions and labels by slice, all processes together: a label's process is drawn by a hash, not by arm."""
+    found: dict[SliceKey, SliceCounts] = {}
+    for instance in window:
+        for one, at in _of(instance, PREDICTIONS, FEEDBACK):
+            key = parse_slice(at.get("slice", ""))
+            test, stable = _is_test(at, terms), _is_stable(at, terms)
+            if key is None or not (test or stable):
+                continue
+            rows = sum(one.counts)
+            if one.metric == PREDICTIONS:
+                part = SliceCounts(test_predictions=rows) if test else SliceCounts(stable_predictions=rows)
+            else:
+                wrong = rows - _right(one, at)
+                part = (
+                    SliceCounts(test_labels=rows, test_wrong=wrong)
+                    if test
+                    else SliceCounts(stable_labels=rows, stable_wrong=wrong)
+                )
+            found[key] = found.get(key, SliceCounts()).plus(part)
+    return found
+
+
+def input_counts(window: Counts, terms: Terms) -> tuple[BinCounts, BinCounts]:
+    """Rows by feature and bin of the test arm and of the stable arm, each against its own profile."""
+    test: BinCounts = {}
+    stable: BinCounts = {}
+    for instance in window:
+        for one, at in _of(instance, INPUTS):
+            if _is_test(at, terms) and _is_of(terms.test_profile, at):
+                target = test
+            elif _is_stable(at, terms) and _is_of(terms.stable_profile, at):
+                target = stable
+            else:
+                continue
+            bins = target.setdefault(at.get("feature", ""), {})
+            for label, count in one.by_label.items():
+                bins[label] = bins.get(label, 0) + count
+    return test, stable
+
+
+def input_matrix(profile: Profile, counts: BinCounts) -> list[list[int]]:
+    """Counts in the order of the profile's features and bins; what the profile does not know is left out."""
+    return [
+        [counts.get(feature.name, {}).get(str(number), 0) for number in range(len(feature.proportions))]
+        for feature in profile.features
+    ]
+
+
+def parse_slice(value: str) -> SliceKey | None:
+    """Epoch and number of `{epoch}.{number}`; None: it has another form."""
+    epoch, _, number = value.partition(".")
+    return (int(epoch), int(number)) if epoch.isdigit() and number.isdigit() else None
+
+
+BUCKETS: Final = len(catalog.INFERENCE_DURATION.bounds) + 1
+"""Buckets of crossfade.inference.duration."""
+
+
+def _of(instance: InstanceCounts, *metrics: str) -> Iterable[tuple[Series, dict[str, str]]]:
+    return ((one, one.values()) for one in instance.series if one.metric in metrics)
+
+
+def _is_test(at: Mapping[str, str], terms: Terms) -> bool:
+    return at.get("version") == terms.test and at.get("traffic") == LIVE
+
+
+def _is_stable(at: Mapping[str, str], terms: Terms) -> bool:
+    return at.get("version") == terms.stable and at.get("traffic") in {LIVE, CONTROL}
+
+
+def _is_of(profile: Profile | None, at: Mapping[str, str]) -> bool:
+    return profile is not None and at.get("profile") == profile.profile_id
+
+
+def _right(one: Series, at: Mapping[str, str]) -> int:
+    if at.get("predicted"):
+        return one.by_label.get(at["predicted"], 0)
+    return sum(one.counts) if at.get("correct") == "true" else 0
+
+
+def _sum(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(a + b for a, b in zip(one, other, strict=True))

@@ -1,0 +1,200 @@
+"""What follows from the evidence: a pure function from a rollout's state and its circumstances to one action.
+
+The rules, the first that applies: a version that cannot be served fails; harm rolls back at any time; a drift of the
+inputs in both arms pauses, and its end resumes; every required gate's PASS goes to the next step or promotes; the end of
+a step's period goes on if nothing was violated and a harm would have shown. No data is never success.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from evaluator import sentences
+from evaluator.fold import State
+from evaluator.policy import PeriodEnd, Step
+from evaluator.readiness import PATIENCE, Worker, control_missing, find_failure, is_ready
+from evaluator.reports import DriftReport, GateReport, Verdict, report_gates, report_inputs
+
+
+class Phase(StrEnum):
+    """Where a rollout stands, as far as looks care."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    PAUSED_BY_PERSON = "paused_by_person"
+    PAUSED_BY_DRIFT = "paused_by_drift"
+
+    @property
+    def paused(self) -> bool:
+        """Whether the plan's clock stands."""
+        return self in {Phase.PAUSED_BY_PERSON, Phase.PAUSED_BY_DRIFT}
+
+
+class Action(StrEnum):
+    """What a look does about its conclusion."""
+
+    NONE = ""
+    PROMOTE = "promote"
+    ADVANCE = "advance"
+    PAUSE = "pause"
+    RESUME = "resume"
+    ROLLBACK = "rollback"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a look knows besides the evidence.
+
+    Attributes:
+        phase: where the rollout stands.
+        now: seconds since 1970-01-01 UTC.
+        elapsed: seconds that the step has run, without pauses.
+        workers: every Worker, and what it serves of the model.
+        holds: why nothing may be concluded in the version's favour, as sentence parts.
+    """
+
+    phase: Phase
+    now: float
+    elapsed: float = 0.0
+    workers: tuple[Worker, ...] = ()
+    holds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The conclusion of one look.
+
+    Attributes:
+        action: what follows.
+        verdict: on the rollout.
+        code: UPPER_SNAKE, for Outcome.code; empty: the rollout goes on.
+        reason: one sentence for people.
+        gate: the gate that decided; empty: none alone.
+        gates: every gate.
+        drift: the inputs.
+        holds: what is in the way.
+    """
+
+    action: Action
+    verdict: Verdict
+    reason: str
+    code: str = ""
+    gate: str = ""
+    gates: tuple[GateReport, ...] = ()
+    drift: DriftReport = field(default_factory=DriftReport)
+    holds: tuple[str, ...] = ()
+
+
+def decide(state: State, at: Circumstances) -> Decision:
+    """The conclusion of a look whose window `state` has taken in."""
+    found = _unservable(state, at)
+    gates = report_gates(state, control_missing=control_missing(at.workers, state.terms.stable))
+    drift = report_inputs(state)
+    if found is None and at.phase is Phase.WAITING:
+        found = _waiting(state, at)
+    if found is None:
+        found = _sticky(state, at) if state.terms.sticky else _judged(state, at, gates, drift)
+    return Decision(found.action, found.verdict, found.reason, found.code, found.gate, gates, drift, at.holds)
+
+
+def _unservable(state: State, at: Circumstances) -> Decision | None:
+    waited = at.now - state.first_time if state.first_time else 0.0
+    failure = find_failure(at.workers, state.terms.test, state.terms.stable, waited)
+    if failure is not None:
+        return Decision(Action.ROLLBACK, Verdict.FAIL, failure.reason, failure.code)
+    return None
+
+
+def _waiting(state: State, at: Circumstances) -> Decision:
+    test = state.terms.test
+    waited = at.now - state.first_time if state.first_time else 0.0
+    if waited >= PATIENCE and not is_ready(at.workers, test):
+        reason = f"{test} was ready on no Worker within {PATIENCE / 60:.0f} min"
+        return Decision(Action.CANCEL, Verdict.INCONCLUSIVE, reason, "NOT_READY")
+    return Decision(Action.NONE, Verdict.CONTINUE, f"waits until a Worker has {test} loaded, verified and warm")
+
+
+def _sticky(state: State, at: Circumstances) -> Decision:
+    period = _step(state).period
+    why = "requests are assigned by key, so its gates are watched and never decide"
+    if at.phase.paused or at.elapsed < period:
+        return Decision(Action.NONE, Verdict.CONTINUE, f"goes on until its period ends; {why}")
+    return _end_of_period(state, f"the period ended; {why}")
+
+
+def _judged(state: State, at: Circumstances, gates: Sequence[GateReport], drift: DriftReport) -> Decision:
+    harmful = [report for report in gates if report.harm.enough]
+    if harmful:
+        worst = max(harmful, key=lambda report: report.harm.log_e / report.harm.bar)
+        reason = sentences.harm(state, worst)
+        return Decision(Action.ROLLBACK, Verdict.FAIL, reason, "VIOLATION", worst.gate)
+    if state.resting and at.phase is Phase.RUNNING:
+        return Decision(Action.PAUSE, Verdict.CONTINUE, sentences.drifted(state, drift))
+    if at.phase is Phase.PAUSED_BY_DRIFT:
+        if state.resting:
+            return Decision(Action.NONE, Verdict.CONTINUE, sentences.drifted(state, drift))
+        return Decision(Action.RESUME, Verdict.CONTINUE, "the drift of the inputs has ended")
+    if at.phase.paused:
+        return Decision(Action.NONE, Verdict.CONTINUE, "paused by a person; harm is still judged")
+    return _forward(state, at, gates)
+
+
+def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> Decision:
+    """Goes on, promotes, or says what it waits for."""
+    required = [report for report in gates if report.required]
+    open_gates = [report for report in required if report.verdict is not Verdict.PASS]
+    step = _step(state)
+    if at.holds:
+        if at.elapsed >= step.period and _is_last(state) and open_gates:
+            return _end_of_period(state, f"the period ended, and {at.holds[0]}")
+        return Decision(Action.NONE, Verdict.CONTINUE, f"waits: {'; '.join(at.holds)}")
+    if required and not open_gates:
+        if at.elapsed >= step.min_duration:
+            return _go_on(state, sentences.safe(state, required), "SAFE")
+        left = step.min_duration - at.elapsed
+        return Decision(Action.NONE, Verdict.PASS, sentences.shortest_time(state, left))
+    if at.elapsed >= step.period:
+        return _period_over(state, required)
+    return Decision(Action.NONE, Verdict.CONTINUE, sentences.waits(open_gates))
+
+
+def _period_over(state: State, required: Sequence[GateReport]) -> Decision:
+    """No violation in the whole period: that counts where a harm would have shown."""
+    if not _is_last(state):
+        unseen = [report for report in required if not report.test.n]
+        if not unseen and required:
+            return _go_on(state, sentences.no_violation(state, required), "NO_VIOLATION")
+        return _end_of_period(state, sentences.too_little(state, unseen, {}))
+    needs = {gate.gate.name: math.inf if gate.needs is None else gate.needs for gate in state.gates}
+    thin = [report for report in required if report.test.n < needs[report.gate]]
+    if required and not thin:
+        return _go_on(state, sentences.no_violation(state, required), "NO_VIOLATION")
+    return _end_of_period(state, sentences.too_little(state, thin, needs))
+
+
+def _go_on(state: State, reason: str, code: str) -> Decision:
+    if _is_last(state):
+        return Decision(Action.PROMOTE, Verdict.PASS, reason, code)
+    return Decision(Action.ADVANCE, Verdict.PASS, reason, code)
+
+
+def _end_of_period(state: State, reason: str) -> Decision:
+    """Too little evidence: what the policy wants then."""
+    match state.terms.policy.period_end:
+        case PeriodEnd.INCONCLUSIVE:
+            return Decision(Action.CANCEL, Verdict.INCONCLUSIVE, reason, "TOO_LITTLE_EVIDENCE")
+        case PeriodEnd.ROLLBACK:
+            reason = f"{reason}; the policy asks for a rollback then"
+            return Decision(Action.ROLLBACK, Verdict.INCONCLUSIVE, reason, "TOO_LITTLE_EVIDENCE")
+        case PeriodEnd.HOLD:
+            return Decision(Action.NONE, Verdict.CONTINUE, f"{reason}; it goes on, as the policy asks")
+
+
+def _step(state: State) -> Step:
+    return state.terms.plan.steps[state.step]
+
+
+def _is_last(state: State) -> bool:
+    return state.step == len(state.terms.plan.steps) - 1

@@ -1,0 +1,229 @@
+"""The evidence of a rollout as a pure fold over its recorded windows.
+
+The same windows under the same terms give the same state, bit for bit, whether folded one by one as they come or all
+at once after a restart.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import reduce
+
+from evaluator.arms import error_rows, input_counts, runtime_rows, slice_counts
+from evaluator.counts import Counts, read_time
+from evaluator.gates import GateState, RateGate, RuntimeGate, open_gate
+from evaluator.inputs import Inputs, open_inputs
+from evaluator.ledger import Ledger
+from evaluator.policy import LABEL_METRICS, MetricKind
+from evaluator.terms import Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look as it is recorded.
+
+    Attributes:
+        sequence: 1 for the first, and one more for each.
+        epoch: the lane's split in force.
+        step: the plan's step, from 0.
+        judged: False: the counts are recorded only.
+        window: the counts since the look before.
+    """
+
+    sequence: int
+    epoch: int
+    step: int
+    judged: bool
+    window: Counts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """The evidence after some looks.
+
+    Attributes:
+        terms: what it is judged by.
+        sequence: the latest look; 0: none.
+        first_time: when the first look read, seconds since 1970-01-01 UTC; 0: none.
+        time: when the latest look read.
+        epoch: the latest look's epoch; -1: none.
+        epoch_since: when a look first saw that epoch.
+        step: the latest look's step; -1: none.
+        steps: the step by epoch.
+        gates: evidence of every gate that judges the version, in the policy's order.
+        inputs: of both arms.
+        ledger: labels by slice.
+        judged: looks that were judged.
+        step_seconds: what the present evidence of "no worse" covers: seconds of judged windows.
+        coverage: share of the aged slices' predictions that have labels, test and stable; None: no such slices.
+    """
+
+    terms: Terms
+    sequence: int
+    first_time: float
+    time: float
+    epoch: int
+    epoch_since: float
+    step: int
+    steps: Mapping[int, int]
+    gates: tuple[GateState, ...]
+    inputs: Inputs
+    ledger: Ledger = field(default_factory=Ledger)
+    judged: int = 0
+    step_seconds: float = 0.0
+    coverage: tuple[float, float] | None = None
+
+    @property
+    def watches_inputs(self) -> bool:
+        """Whether the policy has a gate for input drift."""
+        return any(gate.metric is MetricKind.INPUT_DRIFT for gate in self.terms.policy.gates)
+
+    @property
+    def resting(self) -> bool:
+        """Whether the inputs of both arms are drifted, so that quality is not judged."""
+        return self.ledger.resting
+
+    def slice_seconds(self, epoch: int) -> float | None:
+        """Seconds that a slice of the epoch lasts; None: the epoch is none of the rollout's."""
+        step = self.steps.get(epoch)
+        return None if step is None else self.terms.plan.steps[step].slice_seconds
+
+
+def start(terms: Terms) -> State:
+    """The state before the first look."""
+    policy = terms.policy
+    opened = [open_gate(gate, policy.gate_alpha(gate)) for gate in policy.gates]
+    return State(
+        terms=terms,
+        sequence=0,
+        first_time=0.0,
+        time=0.0,
+        epoch=-1,
+        epoch_since=0.0,
+        step=-1,
+        steps={},
+        gates=tuple(gate for gate in opened if gate is not None),
+        inputs=open_inputs(terms),
+    )
+
+
+def fold(state: State, look: Look) -> State:
+    """The state after one more look."""
+    now = max(read_time(look.window), state.time)
+    after = _enter(state, look, now)
+    after = replace(after, ledger=after.ledger.plus(slice_counts(look.window, state.terms)))
+    after = _watch_inputs(after, look, state.time or now)
+    if look.judged:
+        after = _judge(after, look)
+        return replace(after, judged=after.judged + 1, step_seconds=after.step_seconds + now - (state.time or now))
+    return _learn(after, look)
+
+
+def fold_all(terms: Terms, looks: Iterable[Look]) -> State:
+    """The state after all looks, oldest first."""
+    return reduce(fold, looks, start(terms))
+
+
+def _enter(state: State, look: Look, now: float) -> State:
+    """Takes note of the look's time, epoch and step; a new step begins with fresh evidence of non-inferiority."""
+    new_epoch = look.epoch != state.epoch
+    step = min(look.step, len(state.terms.plan.steps) - 1)
+    new_step = step != state.step
+    return replace(
+        state,
+        sequence=look.sequence,
+        first_time=state.first_time or now,
+        time=now,
+        epoch=look.epoch,
+        epoch_since=now if new_epoch else state.epoch_since,
+        step=step,
+        steps={**state.steps, look.epoch: step},
+        gates=tuple(gate.restart() for gate in state.gates) if new_step else state.gates,
+        step_seconds=0.0 if new_step else state.step_seconds,
+    )
+
+
+def _watch_inputs(state: State, look: Look, before: float) -> State:
+    """Follows drift; while both arms' inputs are drifted quality rests, and afterwards "no worse" is shown anew."""
+    if not state.watches_inputs:
+        return state
+    inputs = state.inputs.after(*input_counts(look.window, state.terms))
+    was, drifted = state.inputs.drifted, inputs.drifted
+    if drifted and not was:
+        return replace(state, inputs=inputs, ledger=state.ledger.rest(before))
+    if was and not drifted:
+        return replace(
+            state,
+            inputs=inputs,
+            ledger=state.ledger.wake(state.time),
+            gates=tuple(gate.restart() for gate in state.gates),
+            step_seconds=0.0,
+        )
+    return replace(state, inputs=inputs)
+
+
+def _learn(state: State, look: Look) -> State:
+    """Adds stable's attempts and control's batches to the past from which bets are made."""
+    attempts = error_rows(look.window, state.terms, epoch=None)
+    batches = runtime_rows(look.window, state.terms)
+    gates: list[GateState] = []
+    for gate in state.gates:
+        if isinstance(gate, RuntimeGate):
+            gates.append(gate.learn(batches))
+        elif gate.gate.metric is MetricKind.ERRORS:
+            gates.append(gate.learn(attempts))
+        else:
+            gates.append(gate)
+    return replace(state, gates=tuple(gates))
+
+
+def _judge(state: State, look: Look) -> State:
+    errors = error_rows(look.window, state.terms, look.epoch)
+    runtimes = runtime_rows(look.window, state.terms)
+    state = _freeze_needs(state)
+    gates: list[GateState] = []
+    for gate in state.gates:
+        if isinstance(gate, RuntimeGate):
+            gates.append(gate.judge(runtimes))
+        elif gate.gate.metric is MetricKind.ERRORS:
+            gates.append(gate.judge_harm(errors).judge_safe(errors))
+        else:
+            gates.append(gate)
+    judged = replace(state, gates=tuple(gates))
+    return judged if state.resting else _judge_labels(judged)
+
+
+def _judge_labels(state: State) -> State:
+    """Labels: harm by every new label of every slice, "no worse" by mature slices of the present step."""
+    maturity = state.terms.policy.labels
+    past, young, ledger = state.ledger.take_harm(state.slice_seconds)
+    aged = ledger.aged(state.time, maturity, state.slice_seconds, lambda epoch: state.steps.get(epoch) == state.step)
+    coverage = ledger.coverage(aged) if aged else None
+    mature, ledger = (
+        ledger.take_safe(aged, maturity, state.slice_seconds)
+        if coverage is not None and alike(coverage, maturity.max_coverage_gap)
+        else ([], ledger)
+    )
+    gates = tuple(
+        gate.learn(past).judge_harm(young).judge_safe(mature)
+        if isinstance(gate, RateGate) and gate.gate.metric in LABEL_METRICS
+        else gate
+        for gate in state.gates
+    )
+    return replace(state, gates=gates, ledger=ledger, coverage=coverage)
+
+
+def _freeze_needs(state: State) -> State:
+    """Fixes how many requests each gate needs to show a harm of its safe margin, from stable's past alone."""
+    step = state.terms.plan.steps[state.step]
+    return replace(
+        state,
+        gates=tuple(
+            gate.freeze(state.terms.policy.gate_alpha(gate.gate), state.terms.policy.power, step.share_bps / 10_000)
+            for gate in state.gates
+        ),
+    )
+
+
+def alike(coverage: tuple[float, float], gap: float) -> bool:
+    """Whether labels reach both arms alike."""
+    return abs(coverage[0] - coverage[1]) <= gap

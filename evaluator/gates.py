@@ -1,0 +1,201 @@
+"""A gate's evidence: the e-processes of harm and of non-inferiority, and the counts that people are shown."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+
+from evaluator.arms import BUCKETS, RateRow, RuntimeRow
+from evaluator.policy import Gate, GateMargin, MetricKind
+from evaluator.statistics import rates, runtime
+from evaluator.statistics.bets import Margin, smoothed_rate
+from evaluator.statistics.histograms import RuntimeWindows, geometric_ratio
+from evaluator.statistics.intervals import RateEstimate, RuntimeEstimate, runtime_quantile
+from evaluator.statistics.power import needed, rate_growth, remaining, runtime_growth
+from evaluator.statistics.rates import RateTest, RateWindows
+from evaluator.statistics.runtime import RuntimeTest
+from services.common.telemetry import catalog
+
+RATIO: Final = geometric_ratio(catalog.INFERENCE_DURATION.bounds)
+"""Ratio of neighbouring bounds of crossfade.inference.duration."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RateGate:
+    """Evidence of a gate on two rates.
+
+    Attributes:
+        gate: what it watches.
+        harm: evidence that the test version is worse.
+        safe: evidence that it is no worse, since the step's start.
+        seen: both arms in all judged windows, for people's eyes.
+        step_n: attempts or labels of the test arm that `safe` has taken.
+        needs: attempts or labels of the test arm with which a harm of the safe margin would have shown; infinity: no
+            number is enough; None: not known yet.
+    """
+
+    gate: Gate
+    harm: RateTest
+    safe: RateTest
+    seen: RateEstimate = field(default_factory=RateEstimate)
+    step_n: int = 0
+    needs: float | None = None
+
+    @property
+    def test_n(self) -> int:
+        """Attempts or labels of the test arm that were judged."""
+        return int(self.seen.n_test)
+
+    def learn(self, rows: Sequence[RateRow]) -> "RateGate":
+        """The gate with what stable counted added to the past, and nothing judged."""
+        windows = RateWindows.of([(0, 0, n, x) for _, _, n, x in rows])
+        return replace(self, harm=rates.update(self.harm, windows), safe=rates.update(self.safe, windows))
+
+    def judge_harm(self, rows: Sequence[RateRow]) -> "RateGate":
+        """The gate after rows that harm is judged by."""
+        windows = RateWindows.of(rows)
+        return replace(self, harm=rates.update(self.harm, windows), seen=self.seen.plus(windows))
+
+    def judge_safe(self, rows: Sequence[RateRow]) -> "RateGate":
+        """The gate after rows that non-inferiority is judged by."""
+        taken = self.step_n + sum(row[0] for row in rows)
+        return replace(self, safe=rates.update(self.safe, RateWindows.of(rows)), step_n=taken)
+
+    def restart(self) -> "RateGate":
+        """The gate with fresh evidence of non-inferiority."""
+        return replace(self, safe=rates.restart(self.safe), step_n=0)
+
+    def freeze(self, alpha: float, power: float, share: float) -> "RateGate":
+        """The gate with `needs`, once stable's past says what it takes; it never changes afterwards."""
+        if self.needs is not None or self.harm.n_past < rates.ENOUGH_PAST:
+            return self
+        stable = float(smoothed_rate(self.harm.n_past, self.harm.x_past))
+        line = min(self.gate.safe.offset + self.gate.safe.factor * stable, 1.0)
+        growth = rate_growth(self.harm, line, stable, _between(share))
+        found = needed(self.harm.process, growth, alpha, power)
+        return replace(self, needs=math.inf if found is None else float(found))
+
+    def remaining(self, alpha: float, share: float) -> int | None:
+        """Forecast: mature attempts or labels of the test arm until PASS if the versions are alike; None: unknown."""
+        if self.safe.n_past < rates.ENOUGH_PAST:
+            return None
+        stable = float(smoothed_rate(self.safe.n_past, self.safe.x_past))
+        return remaining(self.safe.process, rate_growth(self.safe, stable, stable, _between(share)), alpha)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RuntimeGate:
+    """Evidence of a gate on runtimes.
+
+    Attributes:
+        gate: what it watches.
+        harm: evidence that the test version is slower.
+        safe: evidence that it is not, since the step's start.
+        seen: both arms in all judged windows, for people's eyes.
+        step_n: batches of the test arm that `safe` has taken.
+        needs: as in RateGate, in batches.
+    """
+
+    gate: Gate
+    harm: RuntimeTest
+    safe: RuntimeTest
+    seen: RuntimeEstimate
+    step_n: int = 0
+    needs: float | None = None
+
+    @property
+    def test_n(self) -> int:
+        """Batches of the test arm that were judged."""
+        return int(self.seen.test.counts.sum())
+
+    @property
+    def control_n(self) -> int:
+        """Batches of the control arm that were judged."""
+        return int(self.seen.control.counts.sum())
+
+    def judge(self, rows: Sequence[RuntimeRow]) -> "RuntimeGate":
+        """The gate after one look."""
+        windows = RuntimeWindows.of(BUCKETS, rows)
+        return replace(
+            self,
+            harm=runtime.update(self.harm, windows),
+            safe=runtime.update(self.safe, windows),
+            seen=self.seen.plus(windows),
+            step_n=self.step_n + sum(sum(test) for _, test, _ in rows),
+        )
+
+    def learn(self, rows: Sequence[RuntimeRow]) -> "RuntimeGate":
+        """The gate with control's batches added to the past, and nothing judged."""
+        past = [(batch, control) for batch, _, control in rows]
+        return replace(self, harm=runtime.seed(self.harm, past), safe=runtime.seed(self.safe, past))
+
+    def restart(self) -> "RuntimeGate":
+        """The gate with fresh evidence of non-inferiority."""
+        return replace(self, safe=runtime.restart(self.safe), step_n=0)
+
+    def freeze(self, alpha: float, power: float, share: float) -> "RuntimeGate":
+        """The gate with `needs`, once control's past says what it takes; it never changes afterwards."""
+        del share
+        if self.needs is not None or not self._knows(self.harm):
+            return self
+        found = needed(self.harm.process, runtime_growth(self.harm, self.gate.safe.buckets), alpha, power)
+        return replace(self, needs=math.inf if found is None else float(found))
+
+    def remaining(self, alpha: float, share: float) -> int | None:
+        """Forecast: batches of the test arm until PASS if the versions are alike; None: unknown."""
+        del share
+        return remaining(self.safe.process, runtime_growth(self.safe, 0), alpha) if self._knows(self.safe) else None
+
+    @staticmethod
+    def _knows(test: RuntimeTest) -> bool:
+        return bool(test.past.counts.sum() >= runtime.ENOUGH_PAST)
+
+    def medians(self) -> tuple[float, float]:
+        """Median seconds of test and control, control's batch sizes weighted as test's; NaN where an arm has none."""
+        test, control = self.seen.test.counts, self.seen.control.counts
+        n_test, n_control = test.sum(axis=-1), control.sum(axis=-1)
+        both = (n_test > 0) & (n_control > 0)
+        weights = (n_test[both] / n_control[both])[:, np.newaxis]
+        bounds = catalog.INFERENCE_DURATION.bounds
+        return (
+            runtime_quantile(test[both].sum(axis=0), bounds, 0.5),
+            runtime_quantile((control[both] * weights).sum(axis=0), bounds, 0.5),
+        )
+
+
+GateState = RateGate | RuntimeGate
+
+
+def open_gate(gate: Gate, alpha: float) -> GateState | None:
+    """A gate without evidence; None for input drift, which is no gate of the version's.
+
+    Args:
+        gate: what it watches.
+        alpha: the probability with which it may roll back a version as good as stable.
+    """
+    match gate.metric:
+        case MetricKind.INPUT_DRIFT:
+            return None
+        case MetricKind.RUNTIME:
+            return RuntimeGate(
+                gate,
+                runtime.runtime_harm_test(BUCKETS, RATIO, alpha, gate.harm.buckets),
+                runtime.runtime_non_inferiority_test(BUCKETS, RATIO, gate.safe.buckets),
+                RuntimeEstimate.empty(BUCKETS, RATIO),
+            )
+        case MetricKind.ERRORS | MetricKind.ACCURACY:
+            return RateGate(
+                gate,
+                rates.harm_test(_line(gate.harm), alpha),
+                rates.non_inferiority_test(_line(gate.safe)),
+            )
+
+
+def _between(share: float) -> float:
+    return min(max(share, 1e-4), 1.0 - 1e-4)
+
+
+def _line(margin: GateMargin) -> Margin:
+    return Margin(margin.offset, margin.factor)

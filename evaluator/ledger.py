@@ -1,0 +1,138 @@
+"""Labels slice by slice: what has been counted, what the tests have taken, and which slices are mature.
+
+Labels are compared within a slice only: those of one stretch of routing time in one epoch. Otherwise the early labels
+of a young test arm would meet the settled labels of stable. Harm takes young slices too; "no worse" takes a slice only
+when it is mature, since wrong answers may be labelled later than right ones.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from evaluator.arms import RateRow, SliceCounts, SliceKey
+from evaluator.policy import LabelMaturity
+
+NOTHING: RateRow = (0, 0, 0, 0)
+
+Length = Callable[[int], float | None]
+"""Seconds that a slice of an epoch lasts; None: the epoch is none of the rollout's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The slices of a rollout.
+
+    Attributes:
+        slices: all that was counted.
+        harm_taken: labels that the tests of harm have taken.
+        safe_taken: labels that the tests of non-inferiority have taken.
+        rests: stretches of time (start, end) whose slices are left out, since the inputs had drifted.
+    """
+
+    slices: Mapping[SliceKey, SliceCounts] = field(default_factory=dict)
+    harm_taken: Mapping[SliceKey, RateRow] = field(default_factory=dict)
+    safe_taken: Mapping[SliceKey, RateRow] = field(default_factory=dict)
+    rests: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def resting(self) -> bool:
+        """Whether the inputs are drifted now."""
+        return bool(self.rests) and self.rests[-1][1] == math.inf
+
+    def plus(self, counted: Mapping[SliceKey, SliceCounts]) -> "Ledger":
+        """The ledger with a look's counts."""
+        slices = dict(self.slices)
+        for key, part in counted.items():
+            slices[key] = slices.get(key, SliceCounts()).plus(part)
+        return replace(self, slices=slices)
+
+    def rest(self, start: float) -> "Ledger":
+        """Leaves out the slices from `start` on."""
+        return replace(self, rests=(*self.rests, (start, math.inf)))
+
+    def wake(self, end: float) -> "Ledger":
+        """Takes in slices that begin after `end` again."""
+        return replace(self, rests=(*self.rests[:-1], (self.rests[-1][0], end)))
+
+    def take_harm(self, length: Length) -> tuple[list[RateRow], list[RateRow], "Ledger"]:
+        """New labels of slices without a test arm, new labels of all others, and the ledger with both taken."""
+        taken = dict(self.harm_taken)
+        past: list[RateRow] = []
+        rows: list[RateRow] = []
+        for key in sorted(self.slices):
+            counts = self.slices[key]
+            row = counts.labels_beyond(taken.get(key, NOTHING))
+            if not any(row) or self._left_out(key, length):
+                continue
+            (rows if counts.test_predictions or counts.test_labels else past).append(row)
+            taken[key] = _plus(taken.get(key, NOTHING), row)
+        return past, rows, replace(self, harm_taken=taken)
+
+    def take_safe(
+        self, keys: list[SliceKey], maturity: LabelMaturity, length: Length
+    ) -> tuple[list[RateRow], "Ledger"]:
+        """New labels of those slices that are covered enough and not left out, and the ledger with them taken."""
+        taken = dict(self.safe_taken)
+        rows: list[RateRow] = []
+        for key in keys:
+            counts = self.slices[key]
+            row = counts.labels_beyond(taken.get(key, NOTHING))
+            if any(row) and _covered(counts, maturity) and not self._left_out(key, length):
+                rows.append(row)
+                taken[key] = _plus(taken.get(key, NOTHING), row)
+        return rows, replace(self, safe_taken=taken)
+
+    def aged(
+        self, now: float, maturity: LabelMaturity, length: Length, in_step: Callable[[int], bool]
+    ) -> list[SliceKey]:
+        """The slices of the step with a test arm that have reached the age from which labels may be complete."""
+        keys = []
+        for key in sorted(self.slices):
+            seconds = length(key[0])
+            if seconds is None or not in_step(key[0]) or not self.slices[key].test_predictions:
+                continue
+            if now - (key[1] + 1) * seconds >= maturity.min_age and not self._left_out(key, length):
+                keys.append(key)
+        return keys
+
+    def coverage(self, keys: list[SliceKey]) -> tuple[float, float]:
+        """Shares of the slices' predictions that have labels, test and stable; NaN where nothing was predicted."""
+        total = SliceCounts()
+        for key in keys:
+            total = total.plus(self.slices[key])
+        return (
+            _share(total.test_labels, total.test_predictions),
+            _share(total.stable_labels, total.stable_predictions),
+        )
+
+    def labels(self) -> tuple[int, int]:
+        """All labels of the test arm and of the stable arm."""
+        return (
+            sum(counts.test_labels for counts in self.slices.values()),
+            sum(counts.stable_labels for counts in self.slices.values()),
+        )
+
+    def _left_out(self, key: SliceKey, length: Length) -> bool:
+        seconds = length(key[0])
+        if seconds is None:
+            return False
+        begin, end = key[1] * seconds, (key[1] + 1) * seconds
+        return any(begin < until and end > since for since, until in self.rests)
+
+
+def _covered(counts: SliceCounts, maturity: LabelMaturity) -> bool:
+    return all(
+        labels >= maturity.min_coverage * predictions > 0
+        for labels, predictions in (
+            (counts.test_labels, counts.test_predictions),
+            (counts.stable_labels, counts.stable_predictions),
+        )
+    )
+
+
+def _share(labels: int, predictions: int) -> float:
+    return labels / predictions if predictions else math.nan
+
+
+def _plus(one: RateRow, other: RateRow) -> RateRow:
+    return (one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3])

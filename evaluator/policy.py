@@ -1,0 +1,234 @@
+"""By what a rollout is judged, and how it proceeds: the policy and the plan with every default filled in."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+
+class MetricKind(StrEnum):
+    """What a gate watches."""
+
+    ERRORS = "errors"
+    RUNTIME = "runtime"
+    ACCURACY = "accuracy"
+    INPUT_DRIFT = "input_drift"
+
+
+class Need(StrEnum):
+    """Whether promotion needs a gate's PASS."""
+
+    ALWAYS = "always"
+    WITH_LABELS = "with_labels"
+    """Only where the lane gets labels: some were counted for its stable version."""
+    NEVER = "never"
+
+
+class PeriodEnd(StrEnum):
+    """What happens when the last step's period ends and the evidence is too thin to promote."""
+
+    INCONCLUSIVE = "inconclusive"
+    HOLD = "hold"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, slots=True)
+class GateMargin:
+    """How much worse than stable counts as worse: test <= offset + factor * stable.
+
+    Attributes:
+        factor: multiplies stable's rate, at least 1.
+        offset: added to it, as a rate (0.01 is one point).
+        buckets: for runtimes, instead of both: buckets of the geometric histogram (one is 9.05 %).
+    """
+
+    factor: float = 1.0
+    offset: float = 0.0
+    buckets: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One metric, one direction, one margin.
+
+    Attributes:
+        name: unique within the policy.
+        metric: what is watched.
+        need: whether promotion needs its PASS; a gate that it does not need can still roll back.
+        harm: beyond this the version is rolled back.
+        safe: within this the version is no worse.
+        share: of alpha_rollback, the part that this gate may spend; the shares of a policy add up to 1. Input drift has
+            none, for it never rolls back.
+    """
+
+    name: str
+    metric: MetricKind
+    need: Need
+    harm: GateMargin
+    safe: GateMargin
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMaturity:
+    """When the labels of a slice are complete enough to say "no worse".
+
+    Attributes:
+        min_coverage: smallest share of the predictions that have labels, in both arms.
+        min_age: seconds since the slice's end.
+        max_coverage_gap: largest difference of the two arms' coverage.
+    """
+
+    min_coverage: float = 0.5
+    min_age: float = 60.0
+    max_coverage_gap: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """By what a rollout is judged; times in seconds.
+
+    Attributes:
+        gates: at least one that promotion needs.
+        look_interval: time between two looks.
+        settling: after a change of share, counts are recorded and not judged for this long.
+        alpha_rollback: largest probability of rolling back a version as good as stable, over the whole rollout.
+        alpha_promote: largest probability that one gate passes a version at its safe margin.
+        period_end: what happens at the end of the last step's period without enough evidence.
+        power: that the period's end must have had to promote without proof.
+        labels: when labels count for "no worse".
+        drift_margin: shift of a cumulative proportion that counts as drift.
+        stale_after: metrics older than this hold the rollout.
+        fresh_instances: share of the instances whose metrics must be fresh for a promotion.
+    """
+
+    gates: tuple[Gate, ...]
+    look_interval: float = 30.0
+    settling: float = 30.0
+    alpha_rollback: float = 0.01
+    alpha_promote: float = 0.05
+    period_end: PeriodEnd = PeriodEnd.INCONCLUSIVE
+    power: float = 0.95
+    labels: LabelMaturity = field(default_factory=LabelMaturity)
+    drift_margin: float = 0.1
+    stale_after: float = 90.0
+    fresh_instances: float = 0.95
+
+    def gate_alpha(self, gate: Gate) -> float:
+        """The probability with which this gate alone may roll back a version as good as stable."""
+        return self.alpha_rollback * gate.share
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One stretch of a rollout with one share.
+
+    Attributes:
+        share_bps: the test version's share of the lane's requests, in basis points.
+        min_duration: seconds that it lasts at least, however clear the evidence.
+        period: seconds after which it is decided if it was not before.
+    """
+
+    share_bps: int = 500
+    min_duration: float = 0.0
+    period: float = 3600.0
+
+    @property
+    def slice_seconds(self) -> float:
+        """Length of a slice of routing time within which labels are compared: a twelfth of the period."""
+        return self.period / SLICES_PER_PERIOD
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps of a rollout, in order, their shares never falling."""
+
+    steps: tuple[Step, ...] = (Step(),)
+
+
+SLICES_PER_PERIOD: Final = 12
+
+DEFAULT_HARM: Final[dict[MetricKind, GateMargin]] = {
+    MetricKind.ERRORS: GateMargin(factor=1.1, offset=0.0005),
+    MetricKind.RUNTIME: GateMargin(buckets=1),
+    MetricKind.ACCURACY: GateMargin(offset=0.005),
+    MetricKind.INPUT_DRIFT: GateMargin(),
+}
+"""Beyond these the version is rolled back."""
+DEFAULT_SAFE: Final[dict[MetricKind, GateMargin]] = {
+    MetricKind.ERRORS: GateMargin(factor=1.5, offset=0.0025),
+    MetricKind.RUNTIME: GateMargin(buckets=2),
+    MetricKind.ACCURACY: GateMargin(offset=0.02),
+    MetricKind.INPUT_DRIFT: GateMargin(),
+}
+"""Within these the version is no worse."""
+DEFAULT_WEIGHT: Final[dict[MetricKind, float]] = {
+    MetricKind.ERRORS: 0.4,
+    MetricKind.RUNTIME: 0.3,
+    MetricKind.ACCURACY: 0.3,
+    MetricKind.INPUT_DRIFT: 0.0,
+}
+"""Shares of the rollback error per kind of metric; gates of one kind split theirs."""
+
+LABEL_METRICS: Final = frozenset({MetricKind.ACCURACY})
+"""What is judged by labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One thing that is wrong with a policy or a plan.
+
+    Attributes:
+        field: path of the field, as `policy.gates[1].harm.offset`.
+        description: what is wrong, and what is allowed.
+    """
+
+    field: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateDraft:
+    """A gate as it was asked for; None: the default."""
+
+    metric: MetricKind | None
+    name: str = ""
+    required: bool = False
+    harm: GateMargin | None = None
+    safe: GateMargin | None = None
+    weight: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDraft:
+    """A policy as it was asked for; None and zero: the default. Fields as in `Policy`."""
+
+    gates: tuple[GateDraft, ...] = ()
+    look_interval: float | None = None
+    settling: float | None = None
+    alpha_rollback: float = 0.0
+    alpha_promote: float = 0.0
+    period_end: PeriodEnd | None = None
+    power: float = 0.0
+    min_coverage: float = 0.0
+    min_age: float | None = None
+    max_coverage_gap: float = 0.0
+    drift_margin: float = 0.0
+    stale_after: float | None = None
+    fresh_instances: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepDraft:
+    """A step as it was asked for; None: the default. Fields as in `Step`."""
+
+    share_bps: int
+    min_duration: float | None = None
+    period: float | None = None
+    shadow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDraft:
+    """A plan as it was asked for; no steps: the default."""
+
+    steps: tuple[StepDraft, ...] = ()

@@ -1,0 +1,219 @@
+"""From what was asked for to what is judged by: fills in defaults, shares the rollback error, finds violations."""
+
+import math
+from collections import Counter
+from typing import Final
+
+from evaluator.policy import (
+    DEFAULT_HARM,
+    DEFAULT_SAFE,
+    DEFAULT_WEIGHT,
+    Gate,
+    GateDraft,
+    GateMargin,
+    LabelMaturity,
+    MetricKind,
+    Need,
+    PeriodEnd,
+    Plan,
+    PlanDraft,
+    Policy,
+    PolicyDraft,
+    Step,
+    StepDraft,
+    Violation,
+)
+
+CLASSIFICATION: Final = "classification"
+"""The task whose versions are judged by accuracy unless the policy says otherwise."""
+
+_SHORTEST_LOOK: Final = 0.1
+_LONGEST_LOOK: Final = 3600.0
+_LONGEST_PERIOD: Final = 90 * 86_400.0
+_MOST_BUCKETS: Final = 40
+_STALE_LOOKS: Final = 3
+
+
+def complete_plan(draft: PlanDraft) -> tuple[Plan, tuple[Violation, ...]]:
+    """The plan with its defaults, and what is wrong with it."""
+    if not draft.steps:
+        return Plan(), ()
+    found: list[Violation] = []
+    before = 0
+    for number, step in enumerate(draft.steps):
+        found += _step_violations(f"plan.steps[{number}]", step, before)
+        before = max(before, step.share_bps)
+    steps = tuple(
+        Step(
+            share_bps=step.share_bps,
+            min_duration=_or(step.min_duration, 0.0),
+            period=_or(step.period, 3600.0),
+        )
+        for step in draft.steps
+    )
+    return Plan(steps), tuple(found)
+
+
+def complete_policy(draft: PolicyDraft, task: str) -> tuple[Policy, tuple[Violation, ...]]:
+    """The policy with its defaults, and what is wrong with it.
+
+    Args:
+        draft: what was asked for.
+        task: the model's, which decides on the default gates.
+    """
+    found: list[Violation] = []
+    gates = _default_gates(task) if not draft.gates else _asked_gates(draft.gates, found)
+    interval = _or(draft.look_interval, 30.0)
+    policy = Policy(
+        gates=gates,
+        look_interval=interval,
+        settling=_or(draft.settling, 30.0),
+        alpha_rollback=draft.alpha_rollback or 0.01,
+        alpha_promote=draft.alpha_promote or 0.05,
+        period_end=draft.period_end or PeriodEnd.INCONCLUSIVE,
+        power=draft.power or 0.95,
+        labels=LabelMaturity(
+            min_coverage=draft.min_coverage or 0.5,
+            min_age=_or(draft.min_age, 60.0),
+            max_coverage_gap=draft.max_coverage_gap or 0.1,
+        ),
+        drift_margin=draft.drift_margin or 0.1,
+        stale_after=_or(draft.stale_after, _STALE_LOOKS * interval),
+        fresh_instances=draft.fresh_instances or 0.95,
+    )
+    found += _policy_violations(policy)
+    return policy, tuple(found)
+
+
+def _default_gates(task: str) -> tuple[Gate, ...]:
+    needs = {MetricKind.ERRORS: Need.ALWAYS, MetricKind.RUNTIME: Need.ALWAYS}
+    if task == CLASSIFICATION:
+        needs[MetricKind.ACCURACY] = Need.WITH_LABELS
+    needs[MetricKind.INPUT_DRIFT] = Need.NEVER
+    total = sum(DEFAULT_WEIGHT[metric] for metric in needs)
+    return tuple(
+        Gate(metric.value, metric, need, DEFAULT_HARM[metric], DEFAULT_SAFE[metric], DEFAULT_WEIGHT[metric] / total)
+        for metric, need in needs.items()
+    )
+
+
+def _asked_gates(drafts: tuple[GateDraft, ...], found: list[Violation]) -> tuple[Gate, ...]:
+    kinds = Counter(draft.metric for draft in drafts)
+    names = Counter(_name(draft) for draft in drafts)
+    weighted: list[tuple[Gate, float]] = []
+    for number, draft in enumerate(drafts):
+        path = f"policy.gates[{number}]"
+        if draft.metric is None:
+            allowed = ", ".join(metric.upper() for metric in MetricKind)
+            found.append(Violation(f"{path}.metric", f"say what the gate watches: one of {allowed}"))
+            continue
+        if names[_name(draft)] > 1:
+            found.append(Violation(f"{path}.name", f"{_name(draft)!r} occurs more than once: names are unique"))
+        found += _gate_violations(path, draft, draft.metric)
+        gate = Gate(
+            name=_name(draft),
+            metric=draft.metric,
+            need=Need.ALWAYS if draft.required else Need.NEVER,
+            harm=draft.harm or DEFAULT_HARM[draft.metric],
+            safe=draft.safe or DEFAULT_SAFE[draft.metric],
+            share=0.0,
+        )
+        default = DEFAULT_WEIGHT[draft.metric] / kinds[draft.metric]
+        weighted.append((gate, 0.0 if draft.metric is MetricKind.INPUT_DRIFT else draft.weight or default))
+    total = math.fsum(weight for _, weight in weighted)
+    if not any(gate.need is not Need.NEVER for gate, _ in weighted):
+        found.append(
+            Violation("policy.gates", "no gate is required, so nothing would have to be shown: require at least one")
+        )
+    return tuple(
+        Gate(gate.name, gate.metric, gate.need, gate.harm, gate.safe, weight / total if total > 0 else 0.0)
+        for gate, weight in weighted
+    )
+
+
+def _name(draft: GateDraft) -> str:
+    return draft.name or (draft.metric.value if draft.metric else "")
+
+
+def _gate_violations(path: str, draft: GateDraft, metric: MetricKind) -> list[Violation]:
+    found: list[Violation] = []
+    if not (math.isfinite(draft.weight) and draft.weight >= 0):
+        found.append(Violation(f"{path}.weight", f"{draft.weight:g} is no weight: use 0 (the default) or more"))
+    if metric is MetricKind.INPUT_DRIFT:
+        if draft.required:
+            found.append(Violation(f"{path}.required", "a drift of the inputs pauses a rollout; it can't be required"))
+        return found
+    for side, margin in (("harm", draft.harm), ("safe", draft.safe)):
+        if margin is not None:
+            found += _margin_violations(f"{path}.{side}", margin, metric)
+    safe = draft.safe
+    if safe is not None and safe.buckets == 0 and safe.offset == 0 and safe.factor <= 1:
+        found.append(
+            Violation(f"{path}.safe", "no data can show that a version is not worse by nothing: allow a margin")
+        )
+    return found
+
+
+def _margin_violations(path: str, margin: GateMargin, metric: MetricKind) -> list[Violation]:
+    found: list[Violation] = []
+    if metric is MetricKind.RUNTIME:
+        if margin.offset != 0 or margin.factor != 1:
+            found.append(Violation(path, "a runtime's margin is given in buckets (one is 9.05 %)"))
+        if not 0 <= margin.buckets <= _MOST_BUCKETS:
+            found.append(Violation(f"{path}.buckets", f"{margin.buckets} is out of range: 0 to {_MOST_BUCKETS}"))
+        return found
+    if margin.buckets:
+        found.append(Violation(f"{path}.buckets", "buckets are for runtimes: use factor and offset"))
+    if not (math.isfinite(margin.factor) and margin.factor >= 1):
+        found.append(Violation(f"{path}.factor", f"{margin.factor:g} is out of range: at least 1"))
+    if not 0 <= margin.offset < 1:
+        found.append(
+            Violation(f"{path}.offset", f"{margin.offset:g} is out of range: 0 to 1, as a rate (0.01 is one point)")
+        )
+    return found
+
+
+def _policy_violations(policy: Policy) -> list[Violation]:
+    rules = (
+        ("look_interval", policy.look_interval, _SHORTEST_LOOK, _LONGEST_LOOK, "0.1 s to 1 h"),
+        ("settling", policy.settling, 0.0, 86_400.0, "0 s to 1 d"),
+        ("alpha_rollback", policy.alpha_rollback, 1e-9, 0.5, "above 0, up to 0.5"),
+        ("alpha_promote", policy.alpha_promote, 1e-9, 0.5, "above 0, up to 0.5"),
+        ("power", policy.power, 0.5, 0.9999, "0.5 to 0.9999"),
+        ("labels.min_coverage", policy.labels.min_coverage, 0.0, 1.0, "0 to 1"),
+        ("labels.min_age", policy.labels.min_age, 0.0, 30 * 86_400.0, "0 s to 30 d"),
+        ("labels.max_coverage_gap", policy.labels.max_coverage_gap, 0.0, 1.0, "0 to 1"),
+        ("drift_margin", policy.drift_margin, 1e-9, 0.999, "above 0, below 1"),
+        ("stale_after", policy.stale_after, policy.look_interval, _LONGEST_PERIOD, "at least one look_interval"),
+        ("fresh_instances", policy.fresh_instances, 0.0, 1.0, "0 to 1"),
+    )
+    # `not low <= value <= high` is true of NaN too.
+    return [
+        Violation(f"policy.{name}", f"{value:g} is out of range: {allowed}")
+        for name, value, low, high, allowed in rules
+        if not low <= value <= high
+    ]
+
+
+def _step_violations(path: str, step: StepDraft, before: int) -> list[Violation]:
+    found: list[Violation] = []
+    if step.shadow:
+        found.append(Violation(f"{path}.mode", "this release carries out LIVE steps only"))
+    if not 1 <= step.share_bps <= 10_000:
+        found.append(
+            Violation(f"{path}.share_bps", f"{step.share_bps} is out of range: 1 to 10000 basis points (500 is 5 %)")
+        )
+    elif step.share_bps < before:
+        found.append(Violation(f"{path}.share_bps", f"{step.share_bps} is less than the step before has ({before})"))
+    period, least = _or(step.period, 3600.0), _or(step.min_duration, 0.0)
+    if not 1.0 <= period <= _LONGEST_PERIOD:
+        found.append(Violation(f"{path}.period", f"{period:g} s is out of range: 1 s to 90 d"))
+    elif not 0.0 <= least <= period:
+        found.append(
+            Violation(f"{path}.min_duration", f"{least:g} s is out of range: 0 s to the step's period, {period:g} s")
+        )
+    return found
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value

@@ -1,0 +1,101 @@
+"""Reasons, as sentences that an on-call engineer understands: numbers of both arms, what is allowed, what it waits for."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from evaluator import words
+from evaluator.fold import State
+from evaluator.gates import RATIO
+from evaluator.policy import Gate, GateMargin, MetricKind
+from evaluator.reports import DriftReport, GateReport
+
+
+def harm(state: State, report: GateReport) -> str:
+    """Why the version is rolled back."""
+    margin = _gate(state, report).harm
+    return f"{_compared(state, report)}; {_allowed(report, margin)}"
+
+
+def safe(state: State, required: Sequence[GateReport]) -> str:
+    """Why the version passes."""
+    parts = (f"{_compared(state, report)}, {_allowed(report, _gate(state, report).safe)}" for report in required)
+    return f"{state.terms.test} is no worse than {state.terms.stable}: {'; '.join(parts)}"
+
+
+def no_violation(state: State, required: Sequence[GateReport]) -> str:
+    """Why the end of a period passes the version."""
+    counted = "; ".join(_compared(state, report) for report in required)
+    period = words.duration(state.terms.plan.steps[state.step].period)
+    return f"no gate was violated in {period}, in which a harm would have shown: {counted}"
+
+
+def too_little(state: State, thin: Sequence[GateReport], needs: Mapping[str, float]) -> str:
+    """Why the end of a period passes nothing."""
+    parts = []
+    for report in thin:
+        have = f"{report.gate} has {words.many(report.test.n, _noun(report))} of {state.terms.test}"
+        need = needs.get(report.gate, math.inf)
+        parts.append(have if math.isinf(need) else f"{have}, and {words.count(need)} are needed to see a harm")
+    return f"the period ended with too little evidence: {'; '.join(parts)}"
+
+
+def drifted(state: State, drift: DriftReport) -> str:
+    """Why the plan stands."""
+    named = ", ".join(f"{feature} by {words.points(shift)}" for feature, shift in drift.features[:3] if shift > 0)
+    moved = f" (most: {named})" if named else ""
+    return (
+        f"inputs drifted in both arms{moved}: {state.terms.test} is not blamed, "
+        "and the plan goes on when the drift has ended"
+    )
+
+
+def shortest_time(state: State, left: float) -> str:
+    """What a version that has passed waits for."""
+    return f"{state.terms.test} has passed and waits for the step's shortest time: {words.duration(left)} more"
+
+
+def waits(reports: Sequence[GateReport]) -> str:
+    """What the rollout waits for."""
+    longest = max(reports, key=lambda report: (report.needed_seconds, report.needed), default=None)
+    if longest is None:
+        return "waits for the first evidence"
+    blind = [report for report in reports if report.waits_for and not report.needed]
+    chosen = blind[0] if blind else longest
+    return f"waits for {chosen.waits_for}" if chosen.waits_for else f"waits for {chosen.gate}"
+
+
+def _compared(state: State, report: GateReport) -> str:
+    test, stable = state.terms.test, state.terms.stable
+    match report.metric:
+        case MetricKind.RUNTIME:
+            return (
+                f"{test}'s batches took {words.runtime(report.test.estimate)} at the median and {stable}'s "
+                f"{words.runtime(report.baseline.estimate)} with the same traffic ({words.change(report.difference)})"
+            )
+        case MetricKind.ACCURACY:
+            return (
+                f"{test} was wrong on {words.percent(report.test.estimate)} of {words.many(report.test.n, 'label')} and "
+                f"{stable} on {words.percent(report.baseline.estimate)} of {words.count(report.baseline.n)} "
+                "of the same minutes"
+            )
+        case _:
+            return (
+                f"{test} failed {words.percent(report.test.estimate)} of {words.many(report.test.n, 'attempt')} and "
+                f"{stable} {words.percent(report.baseline.estimate)} of {words.count(report.baseline.n)}"
+            )
+
+
+def _allowed(report: GateReport, margin: GateMargin) -> str:
+    if report.metric is MetricKind.RUNTIME:
+        return f"{words.change(RATIO**margin.buckets - 1.0)} is allowed"
+    if margin.factor == 1:
+        return f"{words.points(margin.offset)} more are allowed"
+    return f"{words.percent(margin.offset + margin.factor * report.baseline.estimate)} is allowed"
+
+
+def _gate(state: State, report: GateReport) -> Gate:
+    return next(gate for gate in state.terms.policy.gates if gate.name == report.gate)
+
+
+def _noun(report: GateReport) -> str:
+    return {MetricKind.ERRORS: "attempt", MetricKind.RUNTIME: "batch"}.get(report.metric, "label")

@@ -1,0 +1,67 @@
+"""What a rollout is judged by, fixed while it runs: versions, policy, plan, profiles; and the hash that names it."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from evaluator.policy import Plan, Policy
+
+STATISTICS_VERSION: Final = 1
+"""Goes up whenever the same windows under the same policy could give another log e."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One feature's name and the share of the reference's rows in each of its bins."""
+
+    name: str
+    proportions: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A version's reference profile.
+
+    Attributes:
+        profile_id: the value of `profile` in crossfade.input.count.
+        rows: rows of the reference.
+        features: those that drift can be seen in: of two bins or more.
+    """
+
+    profile_id: str
+    rows: int
+    features: tuple[Feature, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a rollout is judged by.
+
+    Attributes:
+        model: the model's id.
+        segment: the lane's segment.
+        test: the test version's id.
+        stable: the stable version's id.
+        policy: gates, margins, errors.
+        plan: the steps.
+        sticky: requests are assigned by key, so that the gates are watched only.
+        test_profile: what the test arm's inputs are compared with; None: nothing.
+        stable_profile: what the stable arm's inputs are compared with; None: nothing.
+    """
+
+    model: str
+    segment: str
+    test: str
+    stable: str
+    policy: Policy
+    plan: Plan
+    sticky: bool = False
+    test_profile: Profile | None = None
+    stable_profile: Profile | None = None
+
+    def policy_hash(self) -> str:
+        """Hex SHA-256 over the policy, the plan, the profiles and the statistics' version."""
+        parts = asdict(self)
+        canonical = json.dumps([STATISTICS_VERSION, parts], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()

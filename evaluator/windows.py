@@ -1,0 +1,188 @@
+"""From cumulative counters to windows: what each process counted since the look before.
+
+The cursor holds each process's counters as last taken in. Three things are no evidence, and say so: a process that
+could not be read, counters that are not whole and finite, and counters that went backwards. Then the cursor stays where
+it was, so that nothing is counted twice when the counters are back.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from evaluator.counts import Counts, InstanceCounts, Series, arrange
+
+SPLIT_ATTRIBUTES: Final = frozenset({"epoch", "slice"})
+"""Attributes within which the arms are compared: such series can be counted from zero whenever a process appears."""
+KEPT_EPOCHS: Final = 4
+"""Epochs of a lane whose series a process keeps."""
+KEPT_SLICES: Final = 16
+"""Slices of a lane whose series a process keeps."""
+LARGEST_COUNT: Final = 2**53
+"""Beyond it a float no longer tells neighbouring counts apart; at a million rows a second that takes 285 years."""
+FIRST_READ_METRICS: Final = frozenset({"crossfade.feedback.count", "crossfade.prediction.count"})
+"""Series of these are recorded from zero by a rollout's first look: they say whether the lane gets labels at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one attempt to read a process gave.
+
+    Attributes:
+        instance_id: which process.
+        read_us: when, microseconds since 1970-01-01 UTC.
+        series: its cumulative counters; None: it could not be read.
+        error: why not, as a sentence part.
+    """
+
+    instance_id: str
+    read_us: int
+    series: tuple[Series, ...] | None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a process gave no evidence at this look."""
+
+    instance_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One look's window.
+
+    Attributes:
+        window: counts between the look before and this one; one entry per process that gave evidence.
+        cursor: the cumulative counts after it.
+        problems: processes that gave none, and why.
+    """
+
+    window: Counts
+    cursor: Counts
+    problems: tuple[Problem, ...]
+
+
+def take(cursor: Counts, readings: Iterable[Reading], *, first: bool) -> Taken:
+    """The window between a cursor and new readings, and the next cursor.
+
+    A process that the cursor does not know started after the look before: its counters count from zero. At the first
+    look, and where a process could not be read when it was first seen, what it has counted by now is history: then
+    only labels, or series of one epoch or slice, count. A process that is not read keeps its place in the cursor.
+
+    Args:
+        cursor: of the look before.
+        readings: at most one per process.
+        first: no look was recorded before.
+    """
+    known = {instance.instance_id: instance for instance in cursor}
+    following = dict(known)
+    window: list[InstanceCounts] = []
+    problems: list[Problem] = []
+    for reading in sorted(readings, key=lambda one: one.instance_id):
+        before = known.get(reading.instance_id)
+        complaint = _complaint(reading, before)
+        if complaint:
+            problems.append(Problem(reading.instance_id, complaint))
+            following.setdefault(reading.instance_id, InstanceCounts(reading.instance_id, 0))
+            continue
+        series = {one.key: one for one in reading.series or ()}
+        past = {one.key: one for one in before.series} if before else {}
+        history = first or (before is not None and before.read_us == 0)
+        counted = {
+            key: part
+            for key, one in series.items()
+            if (part := _difference(one, past.get(key), from_zero=not history or _recorded_at_first(one, first)))
+        }
+        window.append(InstanceCounts(reading.instance_id, reading.read_us, arrange(counted)))
+        newest = _newest_splits(series.values())
+        kept = {key: one for key, one in past.items() if key not in series and not _ended(one, newest)}
+        following[reading.instance_id] = InstanceCounts(reading.instance_id, reading.read_us, arrange(kept | series))
+    return Taken(tuple(window), tuple(following[name] for name in sorted(following)), tuple(problems))
+
+
+def fresh_share(cursor: Counts, instances: Sequence[str], now: float, stale_after: float) -> float:
+    """Share of the processes that were read within the last `stale_after` seconds, 0 to 1; 0 when there are none."""
+    read = {instance.instance_id: instance.read_us / 1e6 for instance in cursor}
+    fresh = sum(1 for name in instances if now - read.get(name, 0.0) <= stale_after)
+    return fresh / len(instances) if instances else 0.0
+
+
+def _complaint(reading: Reading, before: InstanceCounts | None) -> str:
+    if reading.series is None:
+        return reading.error or "it did not answer"
+    if any(not 0 <= count <= LARGEST_COUNT for one in reading.series for count in one.counts) or not all(
+        math.isfinite(one.total) for one in reading.series
+    ):
+        return "its counters are not numbers that count"
+    if before is None:
+        return ""
+    past = {one.key: one for one in before.series}
+    for one in reading.series:
+        known = past.get(one.key)
+        if known is not None and _went_back(one, known):
+            return f"its counter {one.metric} went backwards"
+    return ""
+
+
+def _went_back(one: Series, past: Series) -> bool:
+    if one.labels or past.labels:
+        counts = one.by_label
+        return any(counts.get(label, 0) < count for label, count in past.by_label.items())
+    return len(one.counts) != len(past.counts) or any(a < b for a, b in zip(one.counts, past.counts, strict=True))
+
+
+def _difference(one: Series, past: Series | None, *, from_zero: bool) -> Series | None:
+    """What the series counted since `past`; None: nothing."""
+    if past is None and not from_zero:
+        return None
+    if past is None:
+        return one if any(one.counts) else None
+    if one.labels:
+        before = past.by_label
+        grown = {label: count - before.get(label, 0) for label, count in one.by_label.items()}
+        grown = {label: count for label, count in grown.items() if count}
+        return Series(one.metric, one.attributes, tuple(grown.values()), labels=tuple(grown)) if grown else None
+    counts = tuple(a - b for a, b in zip(one.counts, past.counts, strict=True))
+    return Series(one.metric, one.attributes, counts, one.total - past.total) if any(counts) else None
+
+
+def _recorded_at_first(one: Series, first: bool) -> bool:
+    if first:
+        return one.metric in FIRST_READ_METRICS
+    return any(name in SPLIT_ATTRIBUTES for name, _ in one.attributes)
+
+
+Split = tuple[int, ...]
+"""An epoch, or an epoch and a slice's number."""
+
+
+def _newest_splits(series: Iterable[Series]) -> dict[str, Split]:
+    newest: dict[str, Split] = {}
+    for one in series:
+        split = _split(one)
+        if split is not None:
+            newest[one.metric] = max(split, newest.get(one.metric, split))
+    return newest
+
+
+def _ended(past: Series, newest: Mapping[str, Split]) -> bool:
+    """Whether a series that is gone was dropped for good, as processes do with old epochs and slices.
+
+    A series that is gone for another reason (a child process that did not answer) may come back with all its counts.
+    """
+    mine, latest = _split(past), newest.get(past.metric)
+    if mine is None or latest is None or len(mine) != len(latest):
+        return False
+    if latest[0] != mine[0]:
+        return latest[0] - mine[0] >= KEPT_EPOCHS
+    return len(mine) == 2 and latest[1] - mine[1] >= KEPT_SLICES
+
+
+def _split(one: Series) -> Split | None:
+    for name, value in one.attributes:
+        if name in SPLIT_ATTRIBUTES:
+            parts = value.split(".")
+            return tuple(int(part) for part in parts) if all(part.isdigit() for part in parts) else None
+    return None
