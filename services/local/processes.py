@@ -139,3 +139,24 @@ class ServiceProcess:
 def _die_with_parent() -> None:
     """Runs in the child: when the parent is killed, the service ends in order instead of living on."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+async def run_once(service: Service, *arguments: str) -> None:
+    """Runs a service's module with arguments until it ends.
+
+    Raises:
+        StartError: it ended with an error; the message is what it said.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        service.module,
+        *arguments,
+        env={**os.environ, **service.environment},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+    if process.returncode:
+        raise StartError(said.decode(errors="replace").strip() or f"{service.name} {' '.join(arguments)} failed")

@@ -1,0 +1,141 @@
+"""All services on one machine: PostgreSQL, Registry, Worker, Router, Evaluator, started in their order."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from services.common.server import check_free
+from services.local.folder import DataFolder
+from services.local.postgres import EmbeddedPostgres
+from services.local.processes import Service, ServiceProcess, StartError, run_once
+
+NAMES: Final = ("registry", "worker", "router", "evaluator")
+_MODULES: Final = {"registry": "registry", "worker": "services.worker", "router": "router", "evaluator": "evaluator"}
+_RESTART_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Ports on 127.0.0.1."""
+
+    registry: int = 8400
+    router: int = 8500
+    worker: int = 8600
+    evaluator: int = 8700
+
+    def address(self, name: str) -> str:
+        """host:port of a service."""
+        return f"127.0.0.1:{getattr(self, name)}"
+
+
+@dataclass(frozen=True, slots=True)
+class StackOptions:
+    """How the services are to run.
+
+    Attributes:
+        folder: the data folder.
+        ports: where they listen.
+        environment: further settings of all services, as CROSSFADE_… variables.
+        restart: start a service again that ended by itself.
+        say: gets a line for people at each step.
+    """
+
+    folder: Path
+    ports: Ports = Ports()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    restart: bool = True
+    say: Callable[[str], None] = lambda _: None
+
+
+class Stack:
+    """The services of one data folder, as an asynchronous context manager.
+
+    Args:
+        options: how they are to run.
+    """
+
+    def __init__(self, options: StackOptions) -> None:
+        self._options = options
+        self._folder = DataFolder(options.folder)
+        self._exits = AsyncExitStack()
+        self._watchers: list[asyncio.Task[None]] = []
+        self.processes: dict[str, ServiceProcess] = {}
+
+    async def __aenter__(self) -> Self:
+        """Starts everything; ends what it started when something fails.
+
+        Raises:
+            AddressError: a port is in use.
+            FolderInUseError: another stack uses the folder.
+            StartError: a service does not start; the message holds the end of its log.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _start(self) -> None:
+        for name in NAMES:
+            check_free(self._options.ports.address(name))
+        self._exits.enter_context(self._folder)
+        postgres = await asyncio.to_thread(EmbeddedPostgres.start, self._folder.database)
+        self._exits.push_async_callback(asyncio.to_thread, postgres.stop)
+        self._options.say("PostgreSQL is up")
+        services = {name: self._service(name, postgres.url("crossfade")) for name in NAMES}
+        await run_once(services["registry"], "migrate")
+        for name in NAMES:
+            await self._run(services[name])
+
+    async def _run(self, service: Service) -> None:
+        process = self.processes[service.name] = ServiceProcess(service)
+        await process.start()
+        await process.ready()
+        self._options.say(f"{service.name} is up at {service.address}")
+        if self._options.restart:
+            self._watchers.append(asyncio.create_task(self._keep(process)))
+
+    async def _keep(self, process: ServiceProcess) -> None:
+        while True:
+            code = await process.wait()
+            name = process.service.name
+            self._options.say(f"{name} ended with code {code} and is started again; its log is {process.service.log}")
+            await asyncio.sleep(_RESTART_SECONDS)
+            await process.start()
+
+    def _service(self, name: str, database_url: str) -> Service:
+        ports = self._options.ports
+        environment = {
+            "CROSSFADE_LISTEN": ports.address(name),
+            "CROSSFADE_REGISTRY": ports.address("registry"),
+            "CROSSFADE_TOKEN_KEYS": str(self._folder.token_keys),
+            "CROSSFADE_DATABASE_URL": database_url,
+            "CROSSFADE_ARTIFACT_CACHE": str(self._folder.cache),
+            "CROSSFADE_TABLE_FILE": str(self._folder.routes),
+            **self._options.environment,
+        }
+        return Service(name, _MODULES[name], ports.address(name), self._folder.logs / f"{name}.log", environment)
+
+    async def stop(self) -> None:
+        """Ends the services, last started first, then PostgreSQL."""
+        for watcher in self._watchers:
+            watcher.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+        self._watchers.clear()
+        for process in reversed(self.processes.values()):
+            await process.stop()
+        self.processes.clear()
+        await self._exits.aclose()
+
+
+__all__ = ["Ports", "Stack", "StackOptions", "StartError"]
