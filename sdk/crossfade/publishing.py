@@ -45,7 +45,7 @@ def _profile(profile: Profile, classes: tuple[str, ...]) -> model_pb2.ReferenceP
         rows=profile.rows,
         features=[
             model_pb2.FeatureProfile(
-                name=feature.name, kind=feature.kind.value, edges=feature.edges, proportions=feature.proportions
+                feature=feature.name, kind=feature.kind.value, edges=feature.edges, proportions=feature.proportions
             )
             for feature in profile.features
         ],

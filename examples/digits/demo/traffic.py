@@ -49,8 +49,7 @@ class Traffic:
     Args:
         client: calls the Router.
         model: the model's id.
-        images: what is drawn from, [n, 64].
-        labels: their digits, [n].
+        data: the images [n, 64] that are drawn from, and their digits [n].
         rate: calls per second.
         seed: of the draws.
     """
@@ -62,7 +61,7 @@ class Traffic:
         self._labels = labels
         self._rate = rate
         self._rng = np.random.default_rng(seed)
-        self._shifted = drift(images, "shift", np.random.default_rng(seed + 1))
+        self._shifted = drift(self._images, "shift", np.random.default_rng(seed + 1))
         self._due: list[tuple[float, int, str, str]] = []
         self._calls: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
