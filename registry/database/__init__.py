@@ -1,0 +1,1 @@
+"""The Registry's serializable database: CockroachDB, or PostgreSQL where one node is enough."""

@@ -1,0 +1,139 @@
+"""Models and versions."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.engine import Connection
+
+from crossfade.common.v1 import model_pb2
+from registry import converters
+from registry.database.tables import lane_versions, models, versions
+from registry.domain import VersionState
+from registry.domain_records import Artifact, Model, Version
+from registry.ports import Stale
+
+
+class SqlCatalog:
+    """The tables models and versions."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def model(self, model: str) -> Model | None:
+        """A model; None: there is none."""
+        row = self._connection.execute(select(models).where(models.c.model == model)).one_or_none()
+        return None if row is None else _model(row)
+
+    def models(self, after: str, limit: int) -> list[Model]:
+        """Models by name, after the one named."""
+        query = select(models).where(models.c.model > after).order_by(models.c.model).limit(limit)
+        return [_model(row) for row in self._connection.execute(query)]
+
+    def add_model(self, model: Model) -> None:
+        """Writes a new model."""
+        self._connection.execute(insert(models).values(**_model_values(model)))
+
+    def save_model(self, model: Model, before: Model) -> None:
+        """Compares and sets: the model must be as it was read.
+
+        Raises:
+            Stale: it has changed.
+        """
+        statement = (
+            update(models)
+            .where(
+                models.c.model == model.model,
+                models.c.event_sequence == before.event_sequence,
+                models.c.etag == before.etag,
+            )
+            .values(**_model_values(model))
+            .returning(models.c.model)
+        )
+        if self._connection.execute(statement).one_or_none() is None:
+            raise Stale(model.model)
+
+    def version(self, model: str, version: str) -> Version | None:
+        """A version; None: there is none."""
+        return self.versions_by_id(model, (version,)).get(version)
+
+    def versions(self, model: str, before_number: int | None, limit: int) -> list[Version]:
+        """Versions of a model, newest first."""
+        query = select(versions).where(versions.c.model == model)
+        if before_number is not None:
+            query = query.where(versions.c.number < before_number)
+        query = query.order_by(versions.c.number.desc()).limit(limit)
+        return [_version(row) for row in self._connection.execute(query)]
+
+    def versions_by_id(self, model: str, ids: Iterable[str]) -> dict[str, Version]:
+        """The versions of these ids, as far as there are such."""
+        query = select(versions).where(versions.c.model == model, versions.c.version.in_(tuple(ids)))
+        return {row.version: _version(row) for row in self._connection.execute(query)}
+
+    def add_version(self, version: Version) -> None:
+        """Writes a new version."""
+        self._connection.execute(
+            insert(versions).values(
+                model=version.model,
+                version=version.version,
+                number=version.number,
+                artifact_uri=version.artifact.uri,
+                artifact_digest=version.artifact.digest,
+                artifact_bytes=version.artifact.size_bytes,
+                signature=converters.pack(converters.signature_to_proto(version.signature)),
+                description=version.description,
+                created=version.created,
+                creator=version.creator,
+            )
+        )
+
+    def lane_states(self, model: str, ids: Iterable[str]) -> dict[str, list[tuple[str, VersionState]]]:
+        """The states of versions in each lane, by version, as (segment, state)."""
+        query = (
+            select(lane_versions.c.version, lane_versions.c.segment, lane_versions.c.state)
+            .where(lane_versions.c.model == model, lane_versions.c.version.in_(tuple(ids)))
+            .order_by(lane_versions.c.segment)
+        )
+        found: dict[str, list[tuple[str, VersionState]]] = {}
+        for row in self._connection.execute(query):
+            found.setdefault(row.version, []).append((row.segment, VersionState(row.state)))
+        return found
+
+
+def _model(row: Row[Any]) -> Model:
+    return Model(
+        row.model,
+        row.description,
+        row.created,
+        row.next_version,
+        row.next_rollout,
+        row.event_sequence,
+        row.event_hash,
+        row.etag,
+    )
+
+
+def _model_values(model: Model) -> dict[str, Any]:
+    return {
+        "model": model.model,
+        "description": model.description,
+        "created": model.created,
+        "next_version": model.next_version,
+        "next_rollout": model.next_rollout,
+        "event_sequence": model.event_sequence,
+        "event_hash": model.event_hash,
+        "etag": model.etag,
+    }
+
+
+def _version(row: Row[Any]) -> Version:
+    return Version(
+        model=row.model,
+        version=row.version,
+        number=row.number,
+        artifact=Artifact(row.artifact_uri, row.artifact_digest, row.artifact_bytes),
+        signature=converters.signature_from_proto(model_pb2.Signature.FromString(row.signature)),
+        description=row.description,
+        created=row.created,
+        creator=row.creator,
+    )

@@ -1,0 +1,59 @@
+"""The connection to the database: one dialect, SERIALIZABLE, and nothing that waits for ever."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from sqlalchemy import create_engine
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import ArgumentError
+
+DRIVER: Final = "cockroachdb+psycopg"
+_ACCEPTED: Final = frozenset({DRIVER, "cockroachdb", "postgresql", "postgres"})
+
+_CONNECT: Final[Mapping[str, object]] = {
+    "connect_timeout": 5,
+    # A peer that is gone is noticed, and a process that stands still lets go of what it holds.
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+    "options": "-c statement_timeout=30000 -c idle_in_transaction_session_timeout=15000",
+    "application_name": "crossfade-registry",
+}
+
+
+class DatabaseUrlError(ValueError):
+    """The database's URL cannot be used; the message says how it has to look."""
+
+
+def parse_url(text: str) -> URL:
+    """The URL with our dialect.
+
+    Raises:
+        DatabaseUrlError: it is no URL, or of another kind of database.
+    """
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise DatabaseUrlError(
+            "CROSSFADE_DATABASE is not a URL: write cockroachdb+psycopg://USER@HOST:26257/DATABASE"
+        ) from error
+    if url.drivername not in _ACCEPTED:
+        raise DatabaseUrlError(
+            f"CROSSFADE_DATABASE names {url.drivername}; the Registry keeps its truth in CockroachDB or PostgreSQL: "
+            "write cockroachdb+psycopg://USER@HOST:26257/DATABASE for both"
+        )
+    return url.set(drivername=DRIVER)
+
+
+def open_engine(url: URL, connections: int) -> Engine:
+    """An engine with at most `connections` connections; none is opened yet."""
+    return create_engine(
+        url,
+        isolation_level="SERIALIZABLE",
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=10,
+        pool_recycle=1800,
+        connect_args=dict(_CONNECT),
+    )

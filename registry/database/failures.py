@@ -1,0 +1,50 @@
+"""What a database error means for the transaction: again, outcome unknown, or not our doing."""
+
+from enum import Enum, auto
+from typing import Final
+
+from psycopg import errors as pg
+from sqlalchemy import exc
+
+
+class Failure(Enum):
+    """What to do about a failed transaction.
+
+    RETRY: it had no effect and may succeed. LOST: the connection is gone; at COMMIT its outcome is unknown.
+    UNAVAILABLE: the database cannot do it at present. DEFECT: it is ours to mend.
+    """
+
+    RETRY = auto()
+    LOST = auto()
+    UNAVAILABLE = auto()
+    DEFECT = auto()
+
+
+# Unique violations too: two transactions that found nothing and wrote the same key conflict by it before the database
+# notices that they could not be serialized. Another try sees the other's row and answers accordingly.
+_RETRY: Final = frozenset({"40001", "40P01", "23505"})
+_LOST: Final = frozenset({"40003", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
+_UNAVAILABLE_CLASSES: Final = frozenset({"53", "58"})
+_STATEMENT_TIMEOUT: Final = "57014"
+_READ_ONLY: Final = "25006"
+
+
+def classify(error: Exception) -> Failure:
+    """What a failure of a statement, a COMMIT or a connection attempt means."""
+    if isinstance(error, exc.TimeoutError):
+        return Failure.UNAVAILABLE
+    if not isinstance(error, exc.DBAPIError):
+        return Failure.DEFECT
+    cause = error.orig
+    state = cause.sqlstate if isinstance(cause, pg.Error) else None
+    if state in _RETRY:
+        return Failure.RETRY
+    if state is None:
+        # The server said nothing: the connection broke, or was refused.
+        lost = error.connection_invalidated or isinstance(error, exc.OperationalError | exc.InterfaceError)
+        return Failure.LOST if lost else Failure.DEFECT
+    if state in _LOST or state.startswith("08"):
+        return Failure.LOST
+    if state[:2] in _UNAVAILABLE_CLASSES or state in (_STATEMENT_TIMEOUT, _READ_ONLY):
+        return Failure.UNAVAILABLE
+    return Failure.DEFECT

@@ -1,0 +1,155 @@
+"""Instances, their leases, and what Workers serve."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Row, delete, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.engine import Connection
+
+from registry.database.tables import instances, readiness
+from registry.domain_serving import Instance, InstanceKind, Placement, Serving, ServingState, Traffic
+
+_PLACEMENT_KEY = ("instance_id", "model", "version", "traffic")
+
+
+class SqlFleet:
+    """The tables instances and readiness."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def instance(self, instance_id: str) -> Instance | None:
+        """An instance; None: there is none."""
+        query = select(instances).where(instances.c.instance_id == instance_id)
+        row = self._connection.execute(query).one_or_none()
+        return None if row is None else _instance(row)
+
+    def instances(
+        self, kind: InstanceKind | None, after: tuple[str, str] | None, limit: int, expiring_after: float
+    ) -> list[Instance]:
+        """Instances by kind and id whose leases end after a moment."""
+        order = (instances.c.kind, instances.c.instance_id)
+        query = select(instances).where(instances.c.expires > expiring_after).order_by(*order).limit(limit)
+        if kind is not None:
+            query = query.where(instances.c.kind == str(kind))
+        if after is not None:
+            query = query.where(tuple_(*order) > tuple_(*after))
+        return [_instance(row) for row in self._connection.execute(query)]
+
+    def renew(self, instance_id: str, digest: str, reported: float, expires: float) -> bool:
+        """Renews a lease in one statement, if its report is the one that is stored; False: it is not."""
+        statement = (
+            update(instances)
+            .where(instances.c.instance_id == instance_id, instances.c.digest == digest)
+            .values(reported=reported, expires=expires)
+            .returning(instances.c.instance_id)
+        )
+        return self._connection.execute(statement).one_or_none() is not None
+
+    def put_instance(self, instance: Instance) -> None:
+        """Writes an instance."""
+        values = {
+            "kind": str(instance.kind),
+            "address": instance.address,
+            "ttl": instance.ttl,
+            "reported": instance.reported,
+            "expires": instance.expires,
+            "recheck": instance.recheck,
+            "digest": instance.digest,
+        }
+        statement = upsert(instances).values(instance_id=instance.instance_id, **values)
+        self._connection.execute(statement.on_conflict_do_update(index_elements=["instance_id"], set_=values))
+
+    def remove_instance(self, instance_id: str) -> None:
+        """Removes an instance and what it served."""
+        self._connection.execute(delete(readiness).where(readiness.c.instance_id == instance_id))
+        self._connection.execute(delete(instances).where(instances.c.instance_id == instance_id))
+
+    def due(self, now: float, limit: int) -> list[str]:
+        """Instances whose lease has ended, or whose readiness has to be looked at again."""
+        query = (
+            select(instances.c.instance_id)
+            .where(or_(instances.c.expires <= now, instances.c.recheck <= now))
+            .limit(limit)
+        )
+        return list(self._connection.execute(query).scalars())
+
+    def placements_on(self, instance_ids: Iterable[str]) -> list[Placement]:
+        """What these Workers serve."""
+        query = (
+            select(readiness)
+            .where(readiness.c.instance_id.in_(tuple(instance_ids)))
+            .order_by(*(readiness.c[name] for name in _PLACEMENT_KEY))
+        )
+        return [_placement(row) for row in self._connection.execute(query)]
+
+    def placements_of(self, model: str, versions: Iterable[str]) -> list[Placement]:
+        """Where these versions are served."""
+        query = (
+            select(readiness)
+            .where(readiness.c.model == model, readiness.c.version.in_(tuple(versions)))
+            .order_by(*(readiness.c[name] for name in _PLACEMENT_KEY))
+        )
+        return [_placement(row) for row in self._connection.execute(query)]
+
+    def put_placements(self, placements: Iterable[Placement]) -> None:
+        """Writes placements."""
+        for one in placements:
+            serving = one.serving
+            values = {
+                "address": serving.address,
+                "state": str(serving.state),
+                "error": serving.error,
+                "error_code": serving.error_code,
+                "load_report": serving.load_report,
+                "ready": one.ready,
+                "since": one.since,
+            }
+            statement = upsert(readiness).values(
+                instance_id=one.instance_id,
+                model=serving.model,
+                version=serving.version,
+                traffic=str(serving.traffic),
+                **values,
+            )
+            self._connection.execute(statement.on_conflict_do_update(index_elements=list(_PLACEMENT_KEY), set_=values))
+
+    def remove_placements(self, placements: Iterable[Placement]) -> None:
+        """Removes placements."""
+        for one in placements:
+            self._connection.execute(
+                delete(readiness).where(
+                    readiness.c.instance_id == one.instance_id,
+                    readiness.c.model == one.serving.model,
+                    readiness.c.version == one.serving.version,
+                    readiness.c.traffic == str(one.serving.traffic),
+                )
+            )
+
+
+def _instance(row: Row[Any]) -> Instance:
+    return Instance(
+        row.instance_id,
+        InstanceKind(row.kind),
+        row.address,
+        row.ttl,
+        row.reported,
+        row.expires,
+        row.recheck,
+        row.digest,
+    )
+
+
+def _placement(row: Row[Any]) -> Placement:
+    serving = Serving(
+        model=row.model,
+        version=row.version,
+        traffic=Traffic(row.traffic),
+        address=row.address,
+        state=ServingState(row.state),
+        error=row.error,
+        error_code=row.error_code,
+        load_report=bytes(row.load_report),
+    )
+    return Placement(row.instance_id, serving, row.ready, row.since)

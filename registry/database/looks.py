@@ -1,0 +1,69 @@
+"""Recorded looks, under a sequence of their own beside the rollout's row."""
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.engine import Connection
+
+from registry.database.tables import analyses, rollout_looks
+from registry.ports import Look
+
+
+class SqlLooks:
+    """The tables rollout_looks and analyses."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def open(self, model: str, rollout: int) -> None:
+        """Makes place for a rollout's looks."""
+        self._connection.execute(
+            upsert(rollout_looks).values(model=model, rollout=rollout, sequence=0, cursor=b"").on_conflict_do_nothing()
+        )
+
+    def record(self, model: str, rollout: int, look: Look, now: float) -> bool:
+        """Compares and sets the sequence, and writes the look; False: another look has taken its number."""
+        statement = (
+            update(rollout_looks)
+            .where(
+                rollout_looks.c.model == model,
+                rollout_looks.c.rollout == rollout,
+                rollout_looks.c.sequence == look.sequence - 1,
+            )
+            .values(sequence=look.sequence, cursor=look.cursor)
+            .returning(rollout_looks.c.sequence)
+        )
+        if self._connection.execute(statement).one_or_none() is None:
+            return False
+        self._connection.execute(
+            insert(analyses).values(
+                model=model, rollout=rollout, sequence=look.sequence, recorded=now, payload=look.payload
+            )
+        )
+        return True
+
+    def page(self, model: str, rollout: int, after: int, limit: int) -> list[Look]:
+        """Looks after a number, oldest first."""
+        query = (
+            select(analyses.c.sequence, analyses.c.payload)
+            .where(analyses.c.model == model, analyses.c.rollout == rollout, analyses.c.sequence > after)
+            .order_by(analyses.c.sequence)
+            .limit(limit)
+        )
+        return [Look(row.sequence, bytes(row.payload)) for row in self._connection.execute(query)]
+
+    def latest(self, model: str, rollout: int) -> Look | None:
+        """The latest look with its cursor; None: there is none."""
+        query = (
+            select(analyses.c.sequence, analyses.c.payload, rollout_looks.c.cursor)
+            .select_from(
+                rollout_looks.join(
+                    analyses,
+                    (analyses.c.model == rollout_looks.c.model)
+                    & (analyses.c.rollout == rollout_looks.c.rollout)
+                    & (analyses.c.sequence == rollout_looks.c.sequence),
+                )
+            )
+            .where(rollout_looks.c.model == model, rollout_looks.c.rollout == rollout)
+        )
+        row = self._connection.execute(query).one_or_none()
+        return None if row is None else Look(row.sequence, bytes(row.payload), bytes(row.cursor))

@@ -1,0 +1,301 @@
+"""The tables. Keys are made by clients, states are text under CHECK, and every constraint has a name."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TIMESTAMP, TypeDecorator
+
+from registry.domain import LIVE_STATES, OPEN_STATES, RolloutState, VersionState
+from registry.domain_records import Assignment, Objective, PauseReason
+from registry.domain_serving import InstanceKind, ServingState, Traffic
+
+
+class Moment(TypeDecorator[float]):
+    """Seconds since 1970, kept as a timestamp with time zone: whole microseconds."""
+
+    impl = TIMESTAMP(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> datetime | None:
+        """To the database."""
+        del dialect
+        return None if value is None else datetime.fromtimestamp(value, UTC)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> float | None:
+        """From the database."""
+        del dialect
+        return None if value is None else float(value.timestamp())
+
+
+def _among(name: str, column: str, values: Any) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in sorted(values))
+    return CheckConstraint(f"{column} IN ({listed})", name=name)
+
+
+def _where(values: Any) -> Any:
+    return text("state IN (" + ", ".join(f"'{value}'" for value in sorted(values)) + ")")
+
+
+METADATA: Final = MetaData()
+# The CHECKs name every state of the contract, those too that no operation leads to yet: a later release that uses them
+# has no constraint to change, and this one can go on beside it.
+
+schema_release = Table(
+    "schema_release",
+    METADATA,
+    Column("id", Integer, nullable=False, autoincrement=False),
+    Column("version", Text, nullable=False),
+    Column("release", Text, nullable=False),
+    PrimaryKeyConstraint("id", name="schema_release_pk"),
+    CheckConstraint("id = 1", name="schema_release_one"),
+)
+
+models = Table(
+    "models",
+    METADATA,
+    Column("model", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("next_version", BigInteger, nullable=False),
+    Column("next_rollout", BigInteger, nullable=False),
+    Column("event_sequence", BigInteger, nullable=False),
+    Column("event_hash", Text, nullable=False),
+    Column("etag", Text, nullable=False),
+    PrimaryKeyConstraint("model", name="models_pk"),
+)
+
+versions = Table(
+    "versions",
+    METADATA,
+    Column("model", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("artifact_uri", Text, nullable=False),
+    Column("artifact_digest", Text, nullable=False),
+    Column("artifact_bytes", BigInteger, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("creator", Text, nullable=False),
+    PrimaryKeyConstraint("model", "version", name="versions_pk"),
+    UniqueConstraint("model", "number", name="versions_number"),
+)
+
+lanes = Table(
+    "lanes",
+    METADATA,
+    Column("model", Text, nullable=False),
+    Column("segment", Text, nullable=False),
+    Column("stable_version", Text, nullable=False),
+    Column("stable_since", Moment),
+    Column("stable_seen", Boolean, nullable=False),
+    Column("previous_version", Text, nullable=False),
+    Column("handover_version", Text, nullable=False),
+    Column("handover_offset", Integer, nullable=False),
+    Column("live", BigInteger, nullable=False),
+    Column("queued", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("test_version", Text, nullable=False),
+    Column("test_bps", Integer, nullable=False),
+    Column("control_version", Text, nullable=False),
+    Column("control_bps", Integer, nullable=False),
+    Column("split_version", Text, nullable=False),
+    Column("split_bps", Integer, nullable=False),
+    Column("next_offset", Integer, nullable=False),
+    Column("etag", Text, nullable=False),
+    PrimaryKeyConstraint("model", "segment", name="lanes_pk"),
+    CheckConstraint("test_bps + control_bps + split_bps IN (0, 10000)", name="lanes_split"),
+)
+
+lane_versions = Table(
+    "lane_versions",
+    METADATA,
+    Column("model", Text, nullable=False),
+    Column("segment", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("since", Moment, nullable=False),
+    PrimaryKeyConstraint("model", "segment", "version", name="lane_versions_pk"),
+    _among("lane_versions_state", "state", {*VersionState, "WITHDRAWN"}),
+    Index("lane_versions_one_stable", "model", "segment", unique=True, postgresql_where=text("state = 'STABLE'")),
+    Index("lane_versions_one_testing", "model", "segment", unique=True, postgresql_where=text("state = 'TESTING'")),
+    Index("lane_versions_by_state", "model", "segment", "state", "since"),
+    Index("lane_versions_by_version", "model", "version"),
+)
+
+rollouts = Table(
+    "rollouts",
+    METADATA,
+    Column("model", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("segment", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("stable_version", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("plan", LargeBinary, nullable=False),
+    Column("policy", LargeBinary, nullable=False),
+    Column("objective", Text, nullable=False),
+    Column("assignment", Text, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("step_started", Moment),
+    Column("step_paused", Double, nullable=False),
+    Column("paused", Moment),
+    Column("pause_reason", Text),
+    Column("bucket_offset", Integer, nullable=False),
+    Column("effective_share_bps", Integer, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("started", Moment),
+    Column("ended", Moment),
+    Column("creator", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("outcome", LargeBinary),
+    Column("etag", Text, nullable=False),
+    PrimaryKeyConstraint("model", "number", name="rollouts_pk"),
+    _among("rollouts_state", "state", RolloutState),
+    _among("rollouts_objective", "objective", {*Objective, "SUPERIOR"}),
+    _among("rollouts_assignment", "assignment", Assignment),
+    _among("rollouts_pause_reason", "pause_reason", PauseReason),
+    CheckConstraint("bucket_offset BETWEEN 0 AND 9999", name="rollouts_bucket_offset"),
+    Index("rollouts_one_live", "model", "segment", unique=True, postgresql_where=_where(LIVE_STATES)),
+    Index("rollouts_one_queued", "model", "segment", unique=True, postgresql_where=text("state = 'QUEUED'")),
+    Index("rollouts_open", "model", "number", postgresql_where=_where(OPEN_STATES)),
+    Index("rollouts_by_time", "created", "model", "number"),
+)
+
+rollout_looks = Table(
+    "rollout_looks",
+    METADATA,
+    Column("model", Text, nullable=False),
+    Column("rollout", BigInteger, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("cursor", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("model", "rollout", name="rollout_looks_pk"),
+)
+
+analyses = Table(
+    "analyses",
+    METADATA,
+    Column("model", Text, nullable=False),
+    Column("rollout", BigInteger, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("recorded", Moment, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("model", "rollout", "sequence", name="analyses_pk"),
+)
+
+instances = Table(
+    "instances",
+    METADATA,
+    Column("instance_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("ttl", Double, nullable=False),
+    Column("reported", Moment, nullable=False),
+    Column("expires", Moment, nullable=False),
+    Column("recheck", Moment),
+    Column("digest", Text, nullable=False),
+    PrimaryKeyConstraint("instance_id", name="instances_pk"),
+    _among("instances_kind", "kind", InstanceKind),
+    Index("instances_by_kind", "kind", "instance_id"),
+    Index("instances_by_expiry", "expires"),
+)
+
+readiness = Table(
+    "readiness",
+    METADATA,
+    Column("instance_id", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("traffic", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("error_code", Text, nullable=False),
+    Column("load_report", LargeBinary, nullable=False),
+    Column("ready", Boolean, nullable=False),
+    Column("since", Moment, nullable=False),
+    PrimaryKeyConstraint("instance_id", "model", "version", "traffic", name="readiness_pk"),
+    _among("readiness_state", "state", ServingState),
+    _among("readiness_traffic", "traffic", Traffic),
+    Index("readiness_by_version", "model", "version"),
+)
+
+events = Table(
+    "events",
+    METADATA,
+    Column("model", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("segment", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("rollout", BigInteger, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("time", Moment, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("outcome", LargeBinary),
+    Column("hash", Text, nullable=False),
+    Column("previous_hash", Text, nullable=False),
+    PrimaryKeyConstraint("model", "sequence", name="events_pk"),
+    Index("events_by_rollout", "model", "rollout", "sequence"),
+    Index("events_by_time", "time", "model", "sequence"),
+)
+
+requests = Table(
+    "requests",
+    METADATA,
+    Column("principal", Text, nullable=False),
+    Column("rpc", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Column("created", Moment, nullable=False),
+    PrimaryKeyConstraint("principal", "rpc", "request_id", name="requests_pk"),
+    Index("requests_by_time", "created"),
+)
+
+route_clock = Table(
+    "route_clock",
+    METADATA,
+    Column("id", Integer, nullable=False, autoincrement=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("compacted", BigInteger, nullable=False),
+    PrimaryKeyConstraint("id", name="route_clock_pk"),
+    CheckConstraint("id = 1", name="route_clock_one"),
+)
+
+lane_routes = Table(
+    "lane_routes",
+    METADATA,
+    Column("model", Text, nullable=False),
+    Column("segment", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("model", "segment", name="lane_routes_pk"),
+)
+
+route_changes = Table(
+    "route_changes",
+    METADATA,
+    Column("revision", BigInteger, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("segment", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("revision", "model", "segment", name="route_changes_pk"),
+)

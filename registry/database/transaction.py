@@ -1,0 +1,24 @@
+"""One transaction's view of the tables."""
+
+from sqlalchemy.engine import Connection
+
+from registry.database.catalog import SqlCatalog
+from registry.database.fleet import SqlFleet
+from registry.database.lanes import SqlLanes
+from registry.database.ledger import SqlLedger
+from registry.database.looks import SqlLooks
+from registry.database.requests import SqlRequests
+from registry.database.routes import SqlRouteLog
+
+
+class SqlTransaction:
+    """The repositories over one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.catalog = SqlCatalog(connection)
+        self.lanes = SqlLanes(connection)
+        self.fleet = SqlFleet(connection)
+        self.looks = SqlLooks(connection)
+        self.ledger = SqlLedger(connection)
+        self.routes = SqlRouteLog(connection)
+        self.requests = SqlRequests(connection)

@@ -1,0 +1,130 @@
+"""Runs transactions: SERIALIZABLE, each one retried as a whole, inside the caller's time."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from registry.database.failures import Failure, classify
+from registry.database.transaction import SqlTransaction
+from registry.ports import Transaction
+from services.common.clock import Clock
+from services.common.errors import AbortedError, DeadlineExceededError, UnavailableError
+
+T = TypeVar("T")
+
+ATTEMPTS: Final = 8
+_FIRST_SECONDS: Final = 0.02
+_LONGEST_SECONDS: Final = 1.0
+_TURN_SECONDS: Final = 1.0
+"""How long a writer waits for the one before it."""
+
+
+def backoff(attempt: int, uniform: Callable[[float, float], float]) -> float:
+    """Seconds before the next attempt: full jitter, its bound growing from 20 ms to 1 s.
+
+    Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    """
+    return uniform(0.0, min(_LONGEST_SECONDS, _FIRST_SECONDS * 2.0**attempt))
+
+
+class SqlUnitOfWork:
+    """Runs `work` in a transaction, and again from its start when it could not be serialized.
+
+    A transaction whose connection broke is run again too. At COMMIT its outcome is unknown then; every `work` that
+    changes anything begins by looking for its own stored answer (`registry.service_requests`) or is idempotent.
+
+    Args:
+        engine: with isolation SERIALIZABLE.
+        clock: measures the caller's time.
+        on_revision: called after a commit that changed the routes, with their new revision.
+        sleep: waits between attempts.
+        uniform: draws the waiting time.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        on_revision: Callable[[int], None],
+        sleep: Callable[[float], None] = time.sleep,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._on_revision = on_revision
+        self._sleep = sleep
+        self._uniform = uniform
+        # Writers of one process take turns, for all of them write route_clock and only one could succeed. It is no
+        # part of correctness: other processes do not know of it, and nobody waits for it longer than a moment.
+        self._turn = threading.Lock()
+
+    def run(self, work: Callable[[Transaction], T], *, deadline: float, exclusive: bool = False) -> T:
+        """What `work` answers, committed.
+
+        Args:
+            work: reads and writes; no effects outside the database, since it may run several times.
+            deadline: on the clock's monotonic scale.
+            exclusive: it changes lanes, so it takes its turn.
+
+        Raises:
+            AbortedError: CONTENTION after 8 attempts.
+            UnavailableError: DATABASE_UNAVAILABLE.
+            DeadlineExceededError: the caller's time is over.
+        """
+        taken = exclusive and self._turn.acquire(timeout=_TURN_SECONDS)
+        try:
+            return self._attempts(work, deadline)
+        finally:
+            if taken:
+                self._turn.release()
+
+    def _attempts(self, work: Callable[[Transaction], T], deadline: float) -> T:
+        failure = Failure.RETRY
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                pause = backoff(attempt - 1, self._uniform)
+                self._sleep(max(0.0, min(pause, deadline - self._clock.monotonic())))
+            if self._clock.monotonic() >= deadline:
+                raise DeadlineExceededError(
+                    "DEADLINE_EXCEEDED",
+                    "the call's time was over before the database had answered; read the state, or repeat with the "
+                    "same request_id and a longer deadline",
+                )
+            try:
+                return self._once(work)
+            except SQLAlchemyError as error:
+                failure = classify(error)
+                if failure is Failure.DEFECT:
+                    raise
+                if failure is Failure.UNAVAILABLE:
+                    raise _unavailable() from error
+        if failure is Failure.LOST:
+            raise _unavailable()
+        raise AbortedError(
+            "CONTENTION",
+            f"{ATTEMPTS} attempts lost to concurrent changes; read the state and try again",
+            attempts=str(ATTEMPTS),
+        )
+
+    def _once(self, work: Callable[[Transaction], T]) -> T:
+        with self._engine.connect() as connection:
+            with connection.begin():
+                transaction = SqlTransaction(connection)
+                result = work(transaction)
+            revision = transaction.routes.written
+        if revision:
+            self._on_revision(revision)
+        return result
+
+
+def _unavailable() -> UnavailableError:
+    return UnavailableError(
+        "DATABASE_UNAVAILABLE",
+        "the Registry's database does not answer. Repeat the call with the same request_id: if it was carried out "
+        "after all, you get its answer",
+    )

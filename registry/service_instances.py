@@ -1,0 +1,175 @@
+"""Use cases of instances: leases, readiness and what follows from it."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from registry.domain_lane import REGISTRY_ACTOR
+from registry.domain_serving import Instance, InstanceKind, Placement, Serving, settle
+from registry.ports import Transaction, UnitOfWork
+from registry.service_lanes import commit, open_lane, require_model
+from services.common.clock import Clock
+
+_SWEEP_BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a process says of itself.
+
+    Attributes:
+        ttl: length of the lease in seconds.
+        leaving: the lease ends now.
+    """
+
+    instance_id: str
+    kind: InstanceKind
+    address: str
+    serving: tuple[Serving, ...]
+    ttl: float
+    leaving: bool
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of everything that a renewal must not change."""
+        fields = [
+            self.kind,
+            self.address,
+            self.ttl,
+            [
+                [s.model, s.version, s.traffic, s.address, s.state, s.error, s.error_code, s.load_report.hex()]
+                for s in self.serving
+            ],
+        ]
+        return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceView:
+    """An instance and what it serves."""
+
+    instance: Instance
+    placements: tuple[Placement, ...]
+
+
+class InstanceService:
+    """Leases and readiness.
+
+    Args:
+        unit_of_work: runs the transactions.
+        clock: leases are written by `now`; how long this process has been up is measured by `monotonic`.
+        debounce: seconds that a version's loss of readiness by loading again has to last.
+        revision: gives the latest revision of the routes that this process knows of.
+    """
+
+    def __init__(self, unit_of_work: UnitOfWork, clock: Clock, *, debounce: float, revision: Callable[[], int]) -> None:
+        self._unit_of_work = unit_of_work
+        self._clock = clock
+        self._debounce = debounce
+        self._revision = revision
+        self._up_since = clock.monotonic()
+
+    def lost_sight(self) -> None:
+        """The database was away: nobody could report, so every lease gets its full length from now on."""
+        self._up_since = self._clock.monotonic()
+
+    def report(self, report: Report, *, deadline: float) -> tuple[float, int]:
+        """Takes a report.
+
+        Returns:
+            When the lease ends (seconds since 1970), and the routes' revision.
+        """
+        now = round(self._clock.now(), 6)
+        expires = now + report.ttl
+        if report.leaving:
+            self._unit_of_work.run(
+                lambda tx: self._remove(tx, report.instance_id, now), deadline=deadline, exclusive=True
+            )
+            return now, self._revision()
+        digest = report.digest
+        renewed = self._unit_of_work.run(
+            lambda tx: tx.fleet.renew(report.instance_id, digest, now, expires), deadline=deadline
+        )
+        if not renewed:
+            instance = Instance(report.instance_id, report.kind, report.address, report.ttl, now, expires, None, digest)
+            self._unit_of_work.run(
+                lambda tx: self._take(tx, instance, report.serving, now), deadline=deadline, exclusive=True
+            )
+        return expires, self._revision()
+
+    def list(
+        self, kind: InstanceKind | None, after: tuple[str, str] | None, limit: int, *, deadline: float
+    ) -> list[InstanceView]:
+        """Instances by kind and id whose leases run."""
+        now = self._clock.now()
+
+        def read(tx: Transaction) -> "list[InstanceView]":
+            # A lease that ended while nobody could renew it still runs; the sweep removes it when its time has come.
+            found = tx.fleet.instances(kind, after, limit, now if self._is_settled(600.0) else 0.0)
+            placements: dict[str, list[Placement]] = {}
+            for one in tx.fleet.placements_on([instance.instance_id for instance in found]):
+                placements.setdefault(one.instance_id, []).append(one)
+            return [InstanceView(one, tuple(placements.get(one.instance_id, ()))) for one in found]
+
+        return self._unit_of_work.run(read, deadline=deadline)
+
+    def sweep(self, *, deadline: float) -> int:
+        """Ends expired leases and settles readiness that was pending; answers how many instances it looked at."""
+        now = round(self._clock.now(), 6)
+        due = self._unit_of_work.run(lambda tx: tx.fleet.due(now, _SWEEP_BATCH), deadline=deadline)
+        for instance_id in due:
+            self._unit_of_work.run(
+                lambda tx, chosen=instance_id: self._sweep_one(tx, chosen, now), deadline=deadline, exclusive=True
+            )
+        return len(due)
+
+    def _sweep_one(self, tx: Transaction, instance_id: str, now: float) -> None:
+        instance = tx.fleet.instance(instance_id)
+        if instance is None:
+            return
+        if instance.expires <= now and self._is_settled(instance.ttl):
+            self._remove(tx, instance_id, now)
+        elif instance.recheck is not None and instance.recheck <= now:
+            placements = tx.fleet.placements_on((instance_id,))
+            self._take(tx, instance, [one.serving for one in placements], now)
+
+    def _is_settled(self, ttl: float) -> bool:
+        """Whether every process has had the time to report to us."""
+        return self._clock.monotonic() - self._up_since >= ttl
+
+    def _take(self, tx: Transaction, instance: Instance, reported: Iterable[Serving], now: float) -> None:
+        old = tx.fleet.placements_on((instance.instance_id,))
+        before = {one.serving.key: one for one in old}
+        placements, recheck = settle(instance.instance_id, reported, before, now=now, debounce=self._debounce)
+        tx.fleet.put_instance(
+            Instance(
+                instance.instance_id,
+                instance.kind,
+                instance.address,
+                instance.ttl,
+                instance.reported,
+                instance.expires,
+                recheck,
+                instance.digest,
+            )
+        )
+        kept = {one.serving.key for one in placements}
+        gone = [one for one in old if one.serving.key not in kept]
+        changed = [one for one in placements if before.get(one.serving.key) != one]
+        tx.fleet.remove_placements(gone)
+        tx.fleet.put_placements(changed)
+        self._follow(tx, {one.serving.model for one in (*gone, *changed)}, now)
+
+    def _remove(self, tx: Transaction, instance_id: str, now: float) -> None:
+        models = {one.serving.model for one in tx.fleet.placements_on((instance_id,))}
+        tx.fleet.remove_instance(instance_id)
+        self._follow(tx, models, now)
+
+    def _follow(self, tx: Transaction, models: set[str], now: float) -> None:
+        """Lets the lanes of models see changed readiness; one that follows from it changes its routes."""
+        lanes = tx.lanes.of_models(sorted(models))
+        for name in sorted(lanes):
+            model = require_model(tx, name)
+            opened = [open_lane(tx, lane, now=now, actor=REGISTRY_ACTOR) for lane in lanes[name]]
+            commit(tx, opened, model=model, before=model, actor=REGISTRY_ACTOR, now=now)

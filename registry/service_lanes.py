@@ -1,0 +1,145 @@
+"""Reading a lane as a whole, and writing what changed: lanes, rollouts, routes and events in one transaction."""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from registry import domain_ledger
+from registry.domain import OPEN_STATES
+from registry.domain_lane import Lane, LaneAggregate
+from registry.domain_ledger import EventDraft
+from registry.domain_records import Model, Rollout
+from registry.domain_routes import FAILED_LISTED, LaneRoutes, held_versions, routes_of, split_of
+from registry.domain_serving import Placement
+from registry.ports import Transaction
+from services.common.errors import NotFoundError
+
+
+def new_etag() -> str:
+    """An etag that was never used before."""
+    return uuid.uuid4().hex
+
+
+def require_model(tx: Transaction, model: str) -> Model:
+    """The model.
+
+    Raises:
+        NotFoundError: MODEL_NOT_FOUND.
+    """
+    found = tx.catalog.model(model)
+    if found is None:
+        raise NotFoundError("MODEL_NOT_FOUND", f"there is no model {model}; create it, or list the models", model=model)
+    return found
+
+
+@dataclass(slots=True)
+class OpenLane:
+    """A lane being changed, and what was read of it.
+
+    Attributes:
+        aggregate: carries out the changes.
+        lane: as it was read; None: it is a new one.
+        rollouts: as they were read, by number.
+    """
+
+    aggregate: LaneAggregate
+    lane: Lane | None
+    rollouts: dict[int, Rollout]
+
+
+def open_lane(tx: Transaction, lane: Lane, *, now: float, actor: str, version: str = "", new: bool = False) -> OpenLane:
+    """Reads what a change of the lane needs.
+
+    Args:
+        lane: as read (or made, with `new`).
+        version: one that the change is about, besides those that the lane and its rollouts name.
+    """
+    rollouts = tx.lanes.rollouts(lane.model, (lane.live, lane.queued))
+    concerned = {lane.stable_version, lane.previous_version, version, *(rollout.version for rollout in rollouts)}
+    states = tx.lanes.states(lane.model, lane.segment, sorted(concerned - {""}))
+    aggregate = LaneAggregate(lane, rollouts, states, now=now, actor=actor, new_etag=new_etag)
+    return OpenLane(aggregate, None if new else lane, {rollout.number: rollout for rollout in rollouts})
+
+
+def placements_of(tx: Transaction, aggregate: LaneAggregate) -> list[Placement]:
+    """Where the lane's versions are served."""
+    return tx.fleet.placements_of(aggregate.lane.model, held_versions(aggregate.lane, aggregate.live))
+
+
+def commit(
+    tx: Transaction,
+    lanes: Iterable[OpenLane],
+    *,
+    model: Model,
+    before: Model | None,
+    events: Iterable[EventDraft] = (),
+    actor: str,
+    now: float,
+) -> Model:
+    """Writes changed lanes of one model, their routes and events.
+
+    Args:
+        lanes: what was changed, or has to be looked at since readiness has.
+        model: the model as it is to be.
+        before: the model as it was read; None: it is new.
+        events: what happened besides what the lanes noted, before it.
+
+    Returns:
+        The model with its new etag and ledger.
+    """
+    lanes = tuple(lanes)
+    routes = [_settle(tx, lane) for lane in lanes]
+    revision = tx.routes.write(routes)
+    drafts = (*events, *(draft for lane in lanes for draft in lane.aggregate.events))
+    if model == before and not drafts:
+        return model
+    model, placed = domain_ledger.append(model, drafts, actor=actor, now=now, revision=revision)
+    model = replace(model, etag=new_etag())
+    if before is None:
+        tx.catalog.add_model(model)
+    else:
+        tx.catalog.save_model(model, before)
+    tx.ledger.append(placed)
+    return model
+
+
+def _settle(tx: Transaction, opened: OpenLane) -> LaneRoutes:
+    aggregate = opened.aggregate
+    placements = placements_of(tx, aggregate)
+    held = held_versions(aggregate.lane, aggregate.live)
+    aggregate.observe(placements)
+    while held != held_versions(aggregate.lane, aggregate.live):
+        # A rollout ended by what was observed, so that the next one has begun to wait.
+        held = held_versions(aggregate.lane, aggregate.live)
+        placements = placements_of(tx, aggregate)
+        aggregate.observe(placements)
+    aggregate.resplit(split_of(aggregate.lane, aggregate.live, placements))
+    _save(tx, opened)
+    lane = aggregate.lane
+    return routes_of(
+        lane,
+        aggregate.live,
+        versions=tx.catalog.versions_by_id(lane.model, held),
+        states={version: state.state for version, state in aggregate.states.items()},
+        failed=tx.lanes.failed(lane.model, lane.segment, FAILED_LISTED),
+        placements=placements,
+    )
+
+
+def _save(tx: Transaction, opened: OpenLane) -> None:
+    aggregate = opened.aggregate
+    lane = aggregate.lane
+    if opened.lane is None:
+        tx.lanes.add_lane(lane)
+    elif lane != opened.lane:
+        tx.lanes.save_lane(lane, opened.lane)
+    # Those that ended first: a lane has one live rollout and one that waits, at every statement.
+    order = {state: place for place, state in enumerate(OPEN_STATES, start=1)}
+    for rollout in sorted(aggregate.changed_rollouts.values(), key=lambda one: order.get(one.state, 0)):
+        read = opened.rollouts.get(rollout.number)
+        if read is None:
+            tx.lanes.add_rollout(rollout)
+            tx.looks.open(rollout.model, rollout.number)
+        elif rollout != read:
+            tx.lanes.save_rollout(rollout, read)
+    tx.lanes.put_states(lane.model, lane.segment, aggregate.changed_states.values())

@@ -1,0 +1,71 @@
+"""Use cases of recorded looks."""
+
+from registry.domain import LIVE_STATES
+from registry.ports import Look, RequestKey, Transaction, UnitOfWork
+from registry.service_requests import Mutations
+from registry.service_rollouts import require_rollout
+from services.common.errors import AbortedError, FailedPreconditionError
+
+
+class LookService:
+    """Recorded looks: outside etags, routes and events, so that a look never aborts a person's action."""
+
+    def __init__(self, unit_of_work: UnitOfWork, mutations: Mutations) -> None:
+        self._unit_of_work = unit_of_work
+        self._mutations = mutations
+
+    def record(self, key: RequestKey, model: str, number: int, look: Look, answer: bytes, *, deadline: float) -> bytes:
+        """Records the look that follows the latest one.
+
+        Raises:
+            NotFoundError: MODEL_NOT_FOUND, ROLLOUT_NOT_FOUND.
+            FailedPreconditionError: TRANSITION_ILLEGAL, the rollout is not live.
+            AbortedError: SEQUENCE_STALE, another look has this number, or the one before it is missing.
+        """
+
+        def act(tx: Transaction, now: float) -> bytes:
+            rollout = require_rollout(tx, model, number)
+            if rollout.state not in LIVE_STATES:
+                raise FailedPreconditionError(
+                    "TRANSITION_ILLEGAL",
+                    f"{rollout.title} is {rollout.state} and takes no looks",
+                    state=rollout.state,
+                )
+            if not tx.looks.record(model, number, look, now):
+                raise AbortedError(
+                    "SEQUENCE_STALE",
+                    f"the latest look of {rollout.title} is {rollout.analysis_sequence}, so that look {look.sequence} "
+                    "does not follow it; read the latest one and look again",
+                    analysis_sequence=str(rollout.analysis_sequence),
+                )
+            return answer
+
+        return self._mutations.run(key, act, deadline=deadline, exclusive=False)
+
+    def page(self, model: str, number: int, after: int, limit: int, *, deadline: float) -> list[Look]:
+        """Looks after a number, oldest first; the latest one has its cursor.
+
+        Raises:
+            NotFoundError: MODEL_NOT_FOUND, ROLLOUT_NOT_FOUND.
+        """
+
+        def read(tx: Transaction) -> list[Look]:
+            require_rollout(tx, model, number)
+            looks = tx.looks.page(model, number, after, limit)
+            latest = tx.looks.latest(model, number) if looks else None
+            return [latest if latest is not None and look.sequence == latest.sequence else look for look in looks]
+
+        return self._unit_of_work.run(read, deadline=deadline)
+
+    def latest(self, model: str, number: int, *, deadline: float) -> Look | None:
+        """The latest look with its cursor; None: there is none.
+
+        Raises:
+            NotFoundError: MODEL_NOT_FOUND, ROLLOUT_NOT_FOUND.
+        """
+
+        def read(tx: Transaction) -> Look | None:
+            require_rollout(tx, model, number)
+            return tx.looks.latest(model, number)
+
+        return self._unit_of_work.run(read, deadline=deadline)

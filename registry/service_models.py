@@ -1,0 +1,105 @@
+"""Use cases of models and the audit log."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from registry.domain_lane import Lane, empty_lane
+from registry.domain_ledger import Event, EventDraft
+from registry.domain_records import Model, VersionInLane
+from registry.ports import RequestKey, Transaction, UnitOfWork
+from registry.service_lanes import commit, new_etag, open_lane, require_model
+from registry.service_requests import Mutations
+from services.common.errors import AlreadyExistsError
+
+STATES_SHOWN = 100
+"""Versions per lane that a model's answer lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneView:
+    """A lane, and its versions whose states are newest."""
+
+    lane: Lane
+    states: tuple[VersionInLane, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """A model and its lanes, the default segment's first."""
+
+    model: Model
+    lanes: tuple[LaneView, ...]
+
+
+class ModelService:
+    """Models and the audit log."""
+
+    def __init__(self, unit_of_work: UnitOfWork, mutations: Mutations) -> None:
+        self._unit_of_work = unit_of_work
+        self._mutations = mutations
+
+    def create(
+        self, key: RequestKey, model: str, description: str, encode: Callable[[ModelView], bytes], *, deadline: float
+    ) -> bytes:
+        """Creates a model with an empty default lane.
+
+        Raises:
+            AlreadyExistsError: MODEL_EXISTS.
+        """
+
+        def act(tx: Transaction, now: float) -> bytes:
+            if tx.catalog.model(model) is not None:
+                raise AlreadyExistsError(
+                    "MODEL_EXISTS", f"there is a model {model} already; publish versions of it, or choose another id"
+                )
+            made = Model(model, description, now, 1, 1, 0, "", "")
+            lane = empty_lane(model, "", new_etag())
+            opened = open_lane(tx, lane, now=now, actor=key.principal, new=True)
+            created = EventDraft("MODEL_CREATED", reason=f"{model} was created.")
+            made = commit(tx, (opened,), model=made, before=None, events=(created,), actor=key.principal, now=now)
+            return encode(ModelView(made, (LaneView(opened.aggregate.lane, ()),)))
+
+        return self._mutations.run(key, act, deadline=deadline)
+
+    def get(self, model: str, *, deadline: float) -> ModelView:
+        """A model and its lanes.
+
+        Raises:
+            NotFoundError: MODEL_NOT_FOUND.
+        """
+        return self._unit_of_work.run(lambda tx: _views(tx, [require_model(tx, model)])[0], deadline=deadline)
+
+    def list(self, after: str, limit: int, *, deadline: float) -> list[ModelView]:
+        """Models by name, after the one named."""
+        return self._unit_of_work.run(lambda tx: _views(tx, tx.catalog.models(after, limit)), deadline=deadline)
+
+    def events(
+        self, model: str, rollout: int, before: tuple[float, str, int] | None, limit: int, *, deadline: float
+    ) -> "list[Event]":
+        """Events, newest first: of a model (and of one of its rollouts, unless 0), or of all when it is empty.
+
+        Raises:
+            NotFoundError: MODEL_NOT_FOUND.
+        """
+
+        def read(tx: Transaction) -> "list[Event]":
+            if model:
+                require_model(tx, model)
+            return tx.ledger.page(model, rollout, before, limit)
+
+        return self._unit_of_work.run(read, deadline=deadline)
+
+
+def _views(tx: Transaction, models: list[Model]) -> "list[ModelView]":
+    ids = [model.model for model in models]
+    lanes = tx.lanes.of_models(ids)
+    states = tx.lanes.newest_states(ids, STATES_SHOWN)
+    return [
+        ModelView(
+            model,
+            tuple(
+                LaneView(lane, tuple(states.get((lane.model, lane.segment), ()))) for lane in lanes.get(model.model, ())
+            ),
+        )
+        for model in models
+    ]

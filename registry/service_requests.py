@@ -1,0 +1,57 @@
+"""Mutations that are carried out once, however often they are asked for."""
+
+from collections.abc import Callable
+
+from registry.ports import RequestKey, Stale, Transaction, UnitOfWork
+from services.common.clock import Clock
+from services.common.errors import AbortedError, InvalidArgumentError
+
+Act = Callable[[Transaction, float], bytes]
+"""Carries a mutation out, given the transaction and the time (seconds since 1970, whole microseconds), and answers the
+serialized answer."""
+
+
+class Mutations:
+    """Runs mutations and keeps their answers in the same transaction.
+
+    Args:
+        unit_of_work: runs the transactions.
+        clock: the time that is written down.
+    """
+
+    def __init__(self, unit_of_work: UnitOfWork, clock: Clock) -> None:
+        self._unit_of_work = unit_of_work
+        self._clock = clock
+
+    def run(self, key: RequestKey, act: Act, *, deadline: float, exclusive: bool = True) -> bytes:
+        """The serialized answer: of `act`, or the one stored for the same request.
+
+        The stored answer is looked for first in every attempt, so that a COMMIT whose outcome stayed unknown is found
+        out by running again.
+
+        Raises:
+            InvalidArgumentError: REQUEST_ID_REUSED.
+            AbortedError: ETAG_STALE, a compare-and-set found a change.
+        """
+
+        def work(tx: Transaction) -> bytes:
+            stored = tx.requests.find(key)
+            if stored is not None:
+                if stored.digest != key.digest:
+                    raise InvalidArgumentError(
+                        "REQUEST_ID_REUSED",
+                        f"request_id {key.request_id} was used for another {key.rpc}; make a new UUID for each request",
+                        field="request_id",
+                    )
+                return stored.payload
+            now = round(self._clock.now(), 6)
+            try:
+                payload = act(tx, now)
+            except Stale as error:
+                raise AbortedError(
+                    "ETAG_STALE", "somebody changed it at the same moment; read it again and decide again"
+                ) from error
+            tx.requests.put(key, payload, now)
+            return payload
+
+        return self._unit_of_work.run(work, deadline=deadline, exclusive=exclusive)

@@ -1,0 +1,286 @@
+"""Use cases of rollouts: start, the transitions, and what is known of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from registry.domain import RolloutOperation, rollout_after
+from registry.domain_lane import LaneAggregate
+from registry.domain_records import Outcome, PauseReason, Rollout, Spec
+from registry.ports import RequestKey, Transaction, UnitOfWork
+from registry.service_lanes import commit, open_lane, placements_of, require_model
+from registry.service_requests import Mutations
+from registry.service_versions import check_against_stable, require_version
+from services.common.errors import AbortedError, NotFoundError
+
+Encode = Callable[[Rollout], bytes]
+Change = Callable[[LaneAggregate, Rollout, Transaction], None]
+
+_DONE: Final = {
+    RolloutOperation.PROMOTE: "promoted",
+    RolloutOperation.ROLLBACK: "rolled back",
+    RolloutOperation.CANCEL: "cancelled",
+    RolloutOperation.CONCLUDE: "ended as inconclusive",
+    RolloutOperation.ADVANCE: "taken to its next step",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which rollout a transition is for, and what its caller has seen of it.
+
+    Attributes:
+        etag: of the rollout, as the caller read it.
+        analysis_sequence: the look that the caller rests on; 0: none.
+    """
+
+    model: str
+    number: int
+    etag: str
+    analysis_sequence: int
+
+
+def require_rollout(tx: Transaction, model: str, number: int) -> Rollout:
+    """The rollout.
+
+    Raises:
+        NotFoundError: MODEL_NOT_FOUND, ROLLOUT_NOT_FOUND.
+    """
+    found = tx.lanes.rollout(model, number)
+    if found is None:
+        require_model(tx, model)
+        raise NotFoundError(
+            "ROLLOUT_NOT_FOUND", f"model {model} has no rollout {number}; list its rollouts", model=model
+        )
+    return found
+
+
+class RolloutService:
+    """Rollouts."""
+
+    def __init__(self, unit_of_work: UnitOfWork, mutations: Mutations) -> None:
+        self._unit_of_work = unit_of_work
+        self._mutations = mutations
+
+    def start(
+        self,
+        key: RequestKey,
+        name: tuple[str, str, str],
+        spec: Spec,
+        etag: str,
+        encode: Encode,
+        *,
+        allow_incompatible: bool,
+        deadline: float,
+    ) -> bytes:
+        """Starts a rollout of a PENDING version, or queues it behind the live one.
+
+        Args:
+            name: model, version and segment.
+            etag: the lane's.
+
+        Raises:
+            NotFoundError: MODEL_NOT_FOUND, VERSION_NOT_FOUND, LANE_NOT_FOUND.
+            AbortedError: ETAG_STALE.
+            FailedPreconditionError: TRANSITION_ILLEGAL, SIGNATURE_INCOMPATIBLE.
+        """
+        model_id, version_id, segment = name
+
+        def act(tx: Transaction, now: float) -> bytes:
+            version = require_version(tx, model_id, version_id)
+            model = require_model(tx, model_id)
+            lane = tx.lanes.lane(model_id, segment)
+            if lane is None:
+                raise NotFoundError(
+                    "LANE_NOT_FOUND", f"model {model_id} has no lane for segment {segment!r}", segment=segment
+                )
+            if lane.etag != etag:
+                raise AbortedError(
+                    "ETAG_STALE",
+                    f"the lane has changed since you read it: {lane.stable_version or 'nothing'} is stable"
+                    + (f", rollout {lane.live} is live" if lane.live else "")
+                    + "; read the model again and decide again",
+                    etag=lane.etag,
+                )
+            opened = open_lane(tx, lane, now=now, actor=key.principal, version=version_id)
+            aggregate = opened.aggregate
+            aggregate.add(version_id)
+            number = model.next_rollout
+            aggregate.start(version_id, spec, number)
+            if not allow_incompatible:
+                check_against_stable(tx, aggregate, version)
+            counted = replace(model, next_rollout=number + 1)
+            commit(tx, (opened,), model=counted, before=model, actor=key.principal, now=now)
+            return encode(_after(tx, aggregate, model_id, number))
+
+        return self._mutations.run(key, act, deadline=deadline)
+
+    def advance(
+        self, key: RequestKey, target: Target, outcome: Outcome, encode: Encode, *, force: bool, deadline: float
+    ) -> bytes:
+        """Goes to the next step."""
+        operation = RolloutOperation.ADVANCE
+        outcome = _complete(outcome, operation, key, target)
+
+        def change(aggregate: LaneAggregate, rollout: Rollout, tx: Transaction) -> None:
+            del rollout
+            aggregate.advance(outcome, placements_of(tx, aggregate), force=force)
+
+        return self._transition(key, target, operation, change, encode, deadline)
+
+    def pause(
+        self, key: RequestKey, target: Target, reason: str, why: PauseReason, encode: Encode, *, deadline: float
+    ) -> bytes:
+        """Stops the plan's clock."""
+        return self._transition(
+            key,
+            target,
+            RolloutOperation.PAUSE,
+            lambda aggregate, rollout, tx: aggregate.pause(reason or f"Paused by {key.principal}.", why),
+            encode,
+            deadline,
+        )
+
+    def resume(self, key: RequestKey, target: Target, reason: str, encode: Encode, *, deadline: float) -> bytes:
+        """Lets the plan go on."""
+        automatic = target.analysis_sequence > 0
+        return self._transition(
+            key,
+            target,
+            RolloutOperation.RESUME,
+            lambda aggregate, rollout, tx: aggregate.resume(
+                reason or f"Resumed by {key.principal}.", automatic=automatic
+            ),
+            encode,
+            deadline,
+        )
+
+    def promote(
+        self, key: RequestKey, target: Target, outcome: Outcome, encode: Encode, *, force: bool, deadline: float
+    ) -> bytes:
+        """Makes the version stable and deprecates the old one."""
+        operation = RolloutOperation.PROMOTE
+        outcome = _complete(outcome, operation, key, target)
+
+        def change(aggregate: LaneAggregate, rollout: Rollout, tx: Transaction) -> None:
+            del rollout
+            aggregate.promote(outcome, placements_of(tx, aggregate), force=force)
+
+        return self._transition(key, target, operation, change, encode, deadline)
+
+    def rollback(self, key: RequestKey, target: Target, outcome: Outcome, encode: Encode, *, deadline: float) -> bytes:
+        """Marks the version FAILED."""
+        operation = RolloutOperation.ROLLBACK
+        outcome = _complete(outcome, operation, key, target)
+        return self._transition(
+            key, target, operation, lambda aggregate, rollout, tx: aggregate.rollback(outcome), encode, deadline
+        )
+
+    def cancel(
+        self,
+        key: RequestKey,
+        target: Target,
+        outcome: Outcome,
+        encode: Encode,
+        *,
+        inconclusive: bool,
+        deadline: float,
+    ) -> bytes:
+        """Ends a rollout without blame."""
+        operation = RolloutOperation.CONCLUDE if inconclusive else RolloutOperation.CANCEL
+        outcome = _complete(outcome, operation, key, target)
+        return self._transition(
+            key,
+            target,
+            operation,
+            lambda aggregate, rollout, tx: aggregate.cancel(rollout, outcome, inconclusive=inconclusive),
+            encode,
+            deadline,
+        )
+
+    def get(self, model: str, number: int, *, deadline: float) -> Rollout:
+        """A rollout.
+
+        Raises:
+            NotFoundError: MODEL_NOT_FOUND, ROLLOUT_NOT_FOUND.
+        """
+        return self._unit_of_work.run(lambda tx: require_rollout(tx, model, number), deadline=deadline)
+
+    def list(
+        self,
+        model: str,
+        before: tuple[float, str, int] | None,
+        limit: int,
+        *,
+        live_only: bool,
+        deadline: float,
+    ) -> "list[Rollout]":
+        """Rollouts, newest first: of a model, or of all when it is empty.
+
+        Raises:
+            NotFoundError: MODEL_NOT_FOUND.
+        """
+
+        def read(tx: Transaction) -> "list[Rollout]":
+            if model:
+                require_model(tx, model)
+            return tx.lanes.page(model, before, limit, live_only=live_only)
+
+        return self._unit_of_work.run(read, deadline=deadline)
+
+    def _transition(
+        self,
+        key: RequestKey,
+        target: Target,
+        operation: RolloutOperation,
+        change: Change,
+        encode: Encode,
+        deadline: float,
+    ) -> bytes:
+        def act(tx: Transaction, now: float) -> bytes:
+            rollout = require_rollout(tx, target.model, target.number)
+            _check_seen(rollout, target)
+            rollout_after(rollout.title, rollout.state, operation)
+            model = require_model(tx, target.model)
+            lane = tx.lanes.lane(rollout.model, rollout.segment)
+            if lane is None:
+                raise NotFoundError("LANE_NOT_FOUND", f"{rollout.title} has no lane any more")
+            opened = open_lane(tx, lane, now=now, actor=key.principal)
+            change(opened.aggregate, rollout, tx)
+            commit(tx, (opened,), model=model, before=model, actor=key.principal, now=now)
+            return encode(_after(tx, opened.aggregate, target.model, target.number))
+
+        return self._mutations.run(key, act, deadline=deadline)
+
+
+def _check_seen(rollout: Rollout, target: Target) -> None:
+    if rollout.etag != target.etag:
+        raise AbortedError(
+            "ETAG_STALE",
+            f"{rollout.title} has changed since you read it: it is {rollout.state}, {rollout.note!r}; "
+            "read it again and decide again",
+            state=rollout.state,
+            etag=rollout.etag,
+        )
+    if target.analysis_sequence and target.analysis_sequence != rollout.analysis_sequence:
+        raise AbortedError(
+            "SEQUENCE_STALE",
+            f"look {target.analysis_sequence} of {rollout.title} is not the latest, which is "
+            f"{rollout.analysis_sequence}; decide again by that one",
+            analysis_sequence=str(rollout.analysis_sequence),
+        )
+
+
+def _complete(outcome: Outcome, operation: RolloutOperation, key: RequestKey, target: Target) -> Outcome:
+    """What the caller said, with who and on which look; where nothing was said, that a person did it."""
+    return replace(
+        outcome,
+        reason=outcome.reason or f"It was {_DONE[operation]} by {key.principal}.",
+        code=outcome.code or "PERSON",
+        actor=key.principal,
+        analysis_sequence=target.analysis_sequence,
+    )
+
+
+def _after(tx: Transaction, aggregate: LaneAggregate, model: str, number: int) -> Rollout:
+    return aggregate.of(number) or require_rollout(tx, model, number)

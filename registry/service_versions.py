@@ -1,0 +1,192 @@
+"""Use cases of versions: publication, and what is known of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from registry.domain import VersionState
+from registry.domain_lane import LaneAggregate, empty_lane
+from registry.domain_ledger import EventDraft
+from registry.domain_records import Artifact, Model, Rollout, Signature, Spec, Version
+from registry.domain_serving import Placement
+from registry.domain_signature import check_compatible
+from registry.ports import RequestKey, Transaction, UnitOfWork
+from registry.service_lanes import commit, new_etag, open_lane, require_model
+from registry.service_requests import Mutations
+from services.common.errors import AlreadyExistsError, NotFoundError
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What is to be published.
+
+    Attributes:
+        version: its id; empty: the next `vN`.
+        segment: the lane.
+        spec: how its rollout is to be done; None: start nothing.
+        allow_incompatible: publish although callers of the stable version could not use it.
+    """
+
+    model: str
+    version: str
+    artifact: Artifact
+    signature: Signature
+    description: str
+    segment: str
+    spec: Spec | None
+    allow_incompatible: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VersionView:
+    """A version, its states as (segment, state), and what Workers say of it."""
+
+    version: Version
+    states: Sequence[tuple[str, VersionState]]
+    placements: Sequence[Placement] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedView:
+    """What a publication did; `note` says it in one sentence."""
+
+    version: VersionView
+    rollout: Rollout | None
+    note: str
+
+
+def require_version(tx: Transaction, model: str, version: str) -> Version:
+    """The version.
+
+    Raises:
+        NotFoundError: MODEL_NOT_FOUND, VERSION_NOT_FOUND.
+    """
+    found = tx.catalog.version(model, version)
+    if found is None:
+        require_model(tx, model)
+        raise NotFoundError(
+            "VERSION_NOT_FOUND",
+            f"model {model} has no version {version}; list its versions",
+            model=model,
+            version=version,
+        )
+    return found
+
+
+def check_against_stable(tx: Transaction, aggregate: LaneAggregate, version: Version) -> None:
+    """Refuses a version that the callers of the lane's stable version could not use.
+
+    Raises:
+        FailedPreconditionError: SIGNATURE_INCOMPATIBLE.
+    """
+    stable = aggregate.lane.stable_version
+    if stable and stable != version.version:
+        known = require_version(tx, version.model, stable)
+        check_compatible(version.version, stable, known.signature, version.signature)
+
+
+class VersionService:
+    """Versions."""
+
+    def __init__(self, unit_of_work: UnitOfWork, mutations: Mutations) -> None:
+        self._unit_of_work = unit_of_work
+        self._mutations = mutations
+
+    def publish(
+        self, key: RequestKey, wanted: Publication, encode: Callable[[PublishedView], bytes], *, deadline: float
+    ) -> bytes:
+        """Publishes a version: stable at once as the lane's first, otherwise with a rollout unless told not to.
+
+        Raises:
+            NotFoundError: MODEL_NOT_FOUND.
+            AlreadyExistsError: VERSION_EXISTS.
+            FailedPreconditionError: SIGNATURE_INCOMPATIBLE.
+        """
+        return self._mutations.run(
+            key, lambda tx, now: encode(_publish(tx, wanted, key.principal, now)), deadline=deadline
+        )
+
+    def get(self, model: str, version: str, *, deadline: float) -> VersionView:
+        """A version and what each Worker says of it.
+
+        Raises:
+            NotFoundError: MODEL_NOT_FOUND, VERSION_NOT_FOUND.
+        """
+
+        def read(tx: Transaction) -> VersionView:
+            found = require_version(tx, model, version)
+            states = tx.catalog.lane_states(model, (version,)).get(version, [])
+            return VersionView(found, states, tx.fleet.placements_of(model, (version,)))
+
+        return self._unit_of_work.run(read, deadline=deadline)
+
+    def list(self, model: str, before_number: int | None, limit: int, *, deadline: float) -> list[VersionView]:
+        """Versions of a model, newest first.
+
+        Raises:
+            NotFoundError: MODEL_NOT_FOUND.
+        """
+
+        def read(tx: Transaction) -> "list[VersionView]":
+            require_model(tx, model)
+            found = tx.catalog.versions(model, before_number, limit)
+            states = tx.catalog.lane_states(model, [one.version for one in found])
+            return [VersionView(one, states.get(one.version, [])) for one in found]
+
+        return self._unit_of_work.run(read, deadline=deadline)
+
+
+def _publish(tx: Transaction, wanted: Publication, actor: str, now: float) -> PublishedView:
+    before = require_model(tx, wanted.model)
+    model, version = _place(tx, before, wanted, actor, now)
+    lane = tx.lanes.lane(wanted.model, wanted.segment)
+    new = lane is None
+    opened = open_lane(
+        tx,
+        lane or empty_lane(wanted.model, wanted.segment, new_etag()),
+        now=now,
+        actor=actor,
+        version=version.version,
+        new=new,
+    )
+    aggregate = opened.aggregate
+    if not wanted.allow_incompatible:
+        check_against_stable(tx, aggregate, version)
+    tx.catalog.add_version(version)
+    aggregate.add(version.version)
+    published = EventDraft(
+        "VERSION_PUBLISHED",
+        wanted.segment,
+        version.version,
+        reason=version.description or f"{version.version} was published.",
+    )
+    number = 0
+    if wanted.spec is None:
+        note = f"{version.version} is PENDING and has no traffic; start a rollout of it when you want one."
+    elif not aggregate.lane.stable_version and aggregate.live is None:
+        aggregate.establish(version.version)
+        note = f"{version.version} is the lane's first version and stable at once."
+    else:
+        number = model.next_rollout
+        model = replace(model, next_rollout=number + 1)
+        note = aggregate.start(version.version, wanted.spec, number).note
+    commit(tx, (opened,), model=model, before=before, events=(published,), actor=actor, now=now)
+    states = tx.catalog.lane_states(wanted.model, (version.version,)).get(version.version, [])
+    return PublishedView(VersionView(version, states), aggregate.of(number), note)
+
+
+def _place(tx: Transaction, model: Model, wanted: Publication, actor: str, now: float) -> tuple[Model, Version]:
+    """The version with its id and number, and the model that has counted it."""
+    number = model.next_version
+    name = wanted.version
+    if not name:
+        while tx.catalog.version(model.model, f"v{number}") is not None:
+            number += 1
+        name = f"v{number}"
+    elif tx.catalog.version(model.model, name) is not None:
+        raise AlreadyExistsError(
+            "VERSION_EXISTS",
+            f"model {model.model} has a version {name} already, and versions never change; publish under another id",
+            version=name,
+        )
+    version = Version(model.model, name, number, wanted.artifact, wanted.signature, wanted.description, now, actor)
+    return replace(model, next_version=number + 1), version
