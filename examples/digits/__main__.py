@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,12 @@ from examples.digits.train import package_module, train_versions
 _TIMED_RUNS = 300
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Write DIR/v1 to DIR/v6 and print what each version is worth on held-out images."""
     parser = argparse.ArgumentParser(prog="python -m examples.digits", description=__doc__)
     parser.add_argument("--seed", type=int, default=0, help="of the split and the training (default 0)")
     parser.add_argument("--to", type=Path, required=True, help="folder for the artifacts")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     started = time.perf_counter()
     images, labels = held_out(arguments.seed)
     print(f"{'version':8} {'right':>8} {'NaN':>8} {'1 image':>10}  artifact")

@@ -4,6 +4,7 @@ Both sides use the same binning, so that a drift test needs counts only (populat
 tests on bins of equal mass in the reference).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -64,7 +65,7 @@ class Binner:
     def count(self, batch: NDArray[np.generic]) -> BinCounts:
         """Count a batch [rows, ...] of any numeric or boolean dtype, flattened beyond its first dimension."""
         rows = batch.shape[0]
-        values = batch.reshape(rows, -1).astype(np.float64).take(self._columns, axis=1)
+        values = batch.reshape(rows, math.prod(batch.shape[1:])).astype(np.float64).take(self._columns, axis=1)
         reached = np.zeros((self._cuts.shape[0], self._columns.size), dtype=np.int64)
         equal = np.zeros((self._categories.shape[0], self._categorical.size), dtype=np.int64)
         for start in range(0, rows, _CHUNK_ROWS):

@@ -54,11 +54,10 @@ class Traffic:
         seed: of the draws.
     """
 
-    def __init__(self, client: AsyncClient, model: str, images: Images, labels: Labels, rate: float, seed: int) -> None:
+    def __init__(self, client: AsyncClient, model: str, data: tuple[Images, Labels], rate: float, seed: int) -> None:
         self._client = client
         self._model = model
-        self._images = images
-        self._labels = labels
+        self._images, self._labels = data
         self._rate = rate
         self._rng = np.random.default_rng(seed)
         self._shifted = drift(self._images, "shift", np.random.default_rng(seed + 1))

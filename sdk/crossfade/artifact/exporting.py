@@ -71,7 +71,9 @@ class ExportableModel:
     def golden_inputs(self, golden: Any) -> Tensors:
         """The first rows of the example, as many as `golden` says, or the rows that it holds."""
         if isinstance(golden, int):
-            return take(self._example, slice(max(golden, 1)))
+            if golden < 1:
+                raise ExportError(f"golden: {golden} rows prove nothing; at least one is needed")
+            return take(self._example, slice(golden))
         return self._like_example(golden, "golden")
 
     def checked_answer(self, inputs: Tensors) -> Tensors:

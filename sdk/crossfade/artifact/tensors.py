@@ -68,6 +68,8 @@ def to_tensor(value: Any, what: str, float_dtype: torch.dtype | None) -> torch.T
         # numpy makes float64 of nearly everything; modules rarely compute in it.
         if tensor.dtype == torch.float64 and float_dtype is not None:
             tensor = tensor.to(float_dtype)
+    if tensor.layout != torch.strided:
+        raise TensorError(f"{what} is a sparse tensor: give to_dense() of it")
     if tensor.dim() == 0:
         raise TensorError(f"{what} is a single number: its first dimension must be the batch")
     return tensor
@@ -76,8 +78,8 @@ def to_tensor(value: Any, what: str, float_dtype: torch.dtype | None) -> torch.T
 def output_tensors(raw: Any) -> dict[str, torch.Tensor]:
     """What forward() returned, by name. Raises TensorError if it is anything but tensors."""
     if isinstance(raw, torch.Tensor):
-        return {"output": raw}
-    if isinstance(raw, Mapping):
+        named: dict[str, Any] = {"output": raw}
+    elif isinstance(raw, Mapping):
         named = {str(name): value for name, value in raw.items()}
     elif isinstance(raw, tuple | list):
         named = {f"output_{i}": value for i, value in enumerate(raw)}
@@ -86,6 +88,8 @@ def output_tensors(raw: Any) -> dict[str, torch.Tensor]:
     for name, value in named.items():
         if not isinstance(value, torch.Tensor):
             raise TensorError(f"output {name!r} is a {type(value).__name__}, not a tensor")
+        if value.layout != torch.strided:
+            raise TensorError(f"output {name!r} is a sparse tensor: return to_dense() of it")
     return named
 
 
