@@ -30,7 +30,7 @@ class _KeepSampler(Sampler):
     def __init__(self, rest: Sampler) -> None:
         self._rest = rest
 
-    def should_sample(  # noqa: PLR0917 - the SDK's signature
+    def should_sample(
         self,
         parent_context: otel_context.Context | None,
         trace_id: int,
