@@ -1,0 +1,190 @@
+"""What every command has: options, output, connections, and an end with an exit code."""
+
+import functools
+import inspect
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from crossfade.cli.errors import CommandError, ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from crossfade.cli.connect import Connections
+
+WIDTH: Final = 100
+"""Columns that tables are made for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What can be said before a command or after it.
+
+    Attributes:
+        registry: the Registry's host:port.
+        router: a Router's host:port.
+        evaluator: an Evaluator's host:port.
+        user: the name that a local trial writes into its events; empty: the login name.
+        json: machine-readable output.
+        no_color: no colours, whatever the terminal can.
+    """
+
+    registry: str = "localhost:8400"
+    router: str = "localhost:8500"
+    evaluator: str = "localhost:8700"
+    user: str = ""
+    json: bool = False
+    no_color: bool = False
+
+    def changed(self, given: dict[str, Any]) -> "Options":
+        """These, but for those that were given."""
+        return replace(self, **{name: value for name, value in given.items() if value not in (None, False)})
+
+
+RegistryOption = Annotated[str | None, typer.Option("--registry", help="Registry, host:port.", metavar="ADDRESS")]
+RouterOption = Annotated[str | None, typer.Option("--router", help="Router, host:port.", metavar="ADDRESS")]
+EvaluatorOption = Annotated[str | None, typer.Option("--evaluator", help="Evaluator, host:port.", metavar="ADDRESS")]
+UserOption = Annotated[str | None, typer.Option("--user", help="Your name in a local trial.", metavar="NAME")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+NoColorOption = Annotated[bool, typer.Option("--no-color", help="No colours.")]
+
+_COMMON: Final = {
+    "registry": (RegistryOption, None),
+    "router": (RouterOption, None),
+    "evaluator": (EvaluatorOption, None),
+    "user": (UserOption, None),
+    "json": (JsonOption, False),
+    "no_color": (NoColorOption, False),
+}
+
+
+# By these typer itself ends a command.
+_FRAMEWORK: Final = (typer.Exit, typer.Abort, typer.BadParameter)
+
+
+class Session:
+    """One command's run.
+
+    Args:
+        options: what was said.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    @functools.cached_property
+    def console(self) -> "Console":
+        """Where text goes: colours on a terminal, plain lines elsewhere."""
+        from rich.console import Console
+
+        console = Console(
+            no_color=self.options.no_color or None, highlight=False, markup=False, emoji=False, soft_wrap=True
+        )
+        console.width = min(WIDTH, console.width) if console.is_terminal else WIDTH
+        return console
+
+    @functools.cached_property
+    def connect(self) -> "Connections":
+        """Connections to the services."""
+        from crossfade.cli.connect import Connections
+
+        return Connections(self.options)
+
+    def show(self, payload: object, text: "Callable[[], Text | str]") -> None:
+        """Prints the payload as JSON when that was asked for, else the text."""
+        if self.options.json:
+            typer.echo(json.dumps(payload, indent=2, ensure_ascii=False))
+            return
+        rendered = text()
+        if not rendered:
+            return
+        self.console.print(rendered)
+
+    def note(self, message: str) -> None:
+        """Says something on stderr, so that stdout holds the result alone."""
+        typer.echo(message, err=True)
+
+    def close(self) -> None:
+        """Closes what was opened."""
+        if "connect" in self.__dict__:
+            self.connect.close()
+
+
+def run(action: Callable[[], None]) -> None:
+    """Runs an action; failures become a line on stderr and an exit code, never a traceback.
+
+    CROSSFADE_DEBUG=1 lets the failure through.
+
+    Raises:
+        typer.Exit: the action failed or was interrupted.
+    """
+    debug = os.environ.get("CROSSFADE_DEBUG", "") not in ("", "0")
+    try:
+        action()
+    except CommandError as error:
+        if debug:
+            raise
+        typer.echo(f"error: {error.message}", err=True)
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt as error:
+        raise typer.Exit(ExitCode.INTERRUPTED) from error
+    except BrokenPipeError as error:
+        # Whoever read us has had enough. The interpreter's own flush at exit must not fail on the closed pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise typer.Exit(ExitCode.FAILED) from error
+    except Exception as error:
+        if debug or isinstance(error, _FRAMEWORK):
+            raise
+        typer.echo(
+            f"error: {type(error).__name__}: {error}. This is a fault of crossfade itself; "
+            "CROSSFADE_DEBUG=1 shows where it happened",
+            err=True,
+        )
+        raise typer.Exit(ExitCode.FAILED) from error
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Makes a command of `function(session, ...)`: adds the common options, and ends failures with an exit code."""
+    own = list(inspect.signature(function).parameters.values())[1:]
+
+    def wrapper(ctx: typer.Context, **given: Any) -> None:
+        base = ctx.find_root().obj
+        common = {name: given.pop(name) for name in _COMMON}
+        session = Session((base if isinstance(base, Options) else Options()).changed(common))
+        try:
+            run(functools.partial(function, session, **given))
+        finally:
+            session.close()
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context),
+        *(parameter.replace(kind=keyword) for parameter in own),
+        *(
+            inspect.Parameter(name, keyword, annotation=annotation, default=default)
+            for name, (annotation, default) in _COMMON.items()
+        ),
+    ]
+    wrapper.__name__ = function.__name__
+    wrapper.__doc__ = function.__doc__
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    vars(wrapper)["__signature__"] = inspect.Signature(parameters)
+    return wrapper
+
+
+def address(value: str, option: str) -> str:
+    """Answers a value that can be host:port.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    host, colon, port = value.rpartition(":")
+    if not (host and colon and port.isdigit() and 0 < int(port) < 65_536):
+        raise UsageError(f"--{option} {value!r} is not an address: write HOST:PORT, as in localhost:8400")
+    return value

@@ -1,0 +1,104 @@
+"""What ends a command, and with which exit code."""
+
+from enum import IntEnum
+
+import grpc
+
+from crossfade.errors import ErrorDetails, details_of
+
+_TLS_WORDS = ("SSL", "TLS", "handshake", "certificate")
+
+
+class ExitCode(IntEnum):
+    """What a script reads."""
+
+    DONE = 0
+    FAILED = 1
+    """Refused or failed."""
+    USAGE = 2
+    """Wrong usage."""
+    NOTHING_ANSWERS = 3
+    ROLLING_OUT = 10
+    """`status --exit-code`: a rollout lives."""
+    ROLLED_BACK = 11
+    """`status --exit-code`: the latest rollout was rolled back."""
+    INTERRUPTED = 130
+    """Ctrl-C."""
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked for.
+
+    Args:
+        message: what happened and what to do next.
+        exit_code: what the process ends with.
+        reason: the service's UPPER_SNAKE reason; empty: it came from no service.
+    """
+
+    def __init__(self, message: str, exit_code: ExitCode = ExitCode.FAILED, reason: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.exit_code = exit_code
+        self.reason = reason
+
+
+class UsageError(CommandError):
+    """The arguments do not make sense."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, ExitCode.USAGE)
+
+
+class NothingAnswersError(CommandError):
+    """No service answers at an address.
+
+    Args:
+        address: host:port.
+        service: "registry", "router" or "evaluator": names the option and the variable that set another address.
+    """
+
+    def __init__(self, address: str, service: str) -> None:
+        super().__init__(
+            f"nothing answers at {address}. Is `crossfade up` running? {other_address(service)}",
+            ExitCode.NOTHING_ANSWERS,
+        )
+
+
+def other_address(service: str) -> str:
+    """How another address is set."""
+    return f"(--{service} or CROSSFADE_{service.upper()} set another address)"
+
+
+def command_error(error: grpc.RpcError, address: str, service: str) -> CommandError:
+    """What a failed call means to the person at the command line.
+
+    Args:
+        error: the call's failure.
+        address: where it went.
+        service: "registry", "router" or "evaluator".
+    """
+    details = details_of(error)
+    if details.reason:
+        return CommandError(details.message, reason=details.reason)
+    if details.code is grpc.StatusCode.UNAVAILABLE:
+        if any(word in details.message for word in _TLS_WORDS):
+            return _no_handshake(details, address)
+        return NothingAnswersError(address, service)
+    if details.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return CommandError(
+            f"{address} did not answer in time. Is it overloaded? {other_address(service)}", ExitCode.NOTHING_ANSWERS
+        )
+    if details.code is grpc.StatusCode.UNIMPLEMENTED:
+        return CommandError(
+            f"what answers at {address} is no {service.capitalize()} of Crossfade, or one of another release "
+            f"{other_address(service)}"
+        )
+    return CommandError(f"{address} answered {details.code.name}: {details.message or 'no message'}")
+
+
+def _no_handshake(details: ErrorDetails, address: str) -> CommandError:
+    return CommandError(
+        f"no TLS connection to {address}: {details.message}. Do CROSSFADE_TLS_CERTIFICATE, CROSSFADE_TLS_KEY and "
+        "CROSSFADE_TLS_CA name files of the same CA as the server's?",
+        ExitCode.NOTHING_ANSWERS,
+    )

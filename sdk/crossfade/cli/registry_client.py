@@ -1,0 +1,221 @@
+"""The Registry as commands use it: one method per question, errors as `CommandError`."""
+
+import uuid
+from collections.abc import Iterator
+from typing import Final
+
+from crossfade import names
+from crossfade.cli.connect import Service, pages
+from crossfade.cli.errors import CommandError, UsageError
+from crossfade.cli.text import last_part
+from crossfade.common.v1.analysis_pb2 import Analysis
+from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
+
+_PAGE: Final = 100
+_LOOK_BACK: Final = 500
+_NEVER_BEGAN: Final = frozenset({resources_pb2.ROLLOUT_STATE_QUEUED, resources_pb2.ROLLOUT_STATE_CANCELLED})
+
+
+def request_id() -> str:
+    """A new id of a mutation."""
+    return str(uuid.uuid4())
+
+
+def checked(value: str, what: str) -> str:
+    """Answers an id that can be one.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    try:
+        return names.check_id(value, what)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+class Registry:
+    """Asks a Registry.
+
+    Args:
+        service: where it is.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._stub = service_pb2_grpc.RegistryServiceStub(service.channel)
+
+    def model(self, model: str) -> resources_pb2.Model:
+        """A model and its lanes."""
+        name = names.model_name(checked(model, "model"))
+        return self._service.call(self._stub.GetModel, service_pb2.GetModelRequest(name=name))
+
+    def lane(self, model: str, segment: str) -> resources_pb2.Lane:
+        """One lane of a model.
+
+        Raises:
+            CommandError: there is none for this segment.
+        """
+        lanes = self.model(model).lanes
+        for lane in lanes:
+            if lane.segment == segment:
+                return lane
+        if not lanes:
+            raise CommandError(f"{model} has no version yet: crossfade publish {model} DIR publishes the first")
+        known = ", ".join(repr(lane.segment) for lane in lanes)
+        raise CommandError(f"{model} has no lane for the segment {segment!r}; it has: {known}")
+
+    def models(self) -> Iterator[resources_pb2.Model]:
+        """All models, by name."""
+
+        def fetch(token: str) -> tuple[list[resources_pb2.Model], str]:
+            request = service_pb2.ListModelsRequest(page_size=_PAGE, page_token=token)
+            answer = self._service.call(self._stub.ListModels, request)
+            return list(answer.models), answer.next_page_token
+
+        return pages(fetch)
+
+    def create_model(self, model: str) -> None:
+        """Creates a model; somebody else may have been faster."""
+        request = service_pb2.CreateModelRequest(model_id=checked(model, "model"), request_id=request_id())
+        try:
+            self._service.call(self._stub.CreateModel, request)
+        except CommandError as error:
+            if error.reason != "MODEL_EXISTS":
+                raise
+
+    def publish(self, request: service_pb2.PublishVersionRequest) -> service_pb2.PublishVersionResponse:
+        """Publishes a version."""
+        return self._service.call(self._stub.PublishVersion, request)
+
+    def version(self, model: str, version: str) -> resources_pb2.Version:
+        """A version, with its readiness and its profile."""
+        name = names.version_name(checked(model, "model"), checked(version, "version"))
+        return self._service.call(self._stub.GetVersion, service_pb2.GetVersionRequest(name=name))
+
+    def versions(self, model: str) -> Iterator[resources_pb2.Version]:
+        """Versions of a model, newest first."""
+        parent = names.model_name(checked(model, "model"))
+
+        def fetch(token: str) -> tuple[list[resources_pb2.Version], str]:
+            request = service_pb2.ListVersionsRequest(parent=parent, page_size=_PAGE, page_token=token)
+            answer = self._service.call(self._stub.ListVersions, request)
+            return list(answer.versions), answer.next_page_token
+
+        return pages(fetch)
+
+    def start_rollout(self, request: service_pb2.StartRolloutRequest) -> resources_pb2.Rollout:
+        """Starts a rollout."""
+        return self._service.call(self._stub.StartRollout, request)
+
+    def rollout(self, name: str) -> resources_pb2.Rollout:
+        """A rollout, by its resource name."""
+        return self._service.call(self._stub.GetRollout, service_pb2.GetRolloutRequest(name=name))
+
+    def rollouts(
+        self, model: str, *, live_only: bool = False, limit: int | None = None
+    ) -> Iterator[resources_pb2.Rollout]:
+        """Rollouts of a model, newest first."""
+        parent = names.model_name(checked(model, "model"))
+        size = min(_PAGE, limit or _PAGE)
+
+        def fetch(token: str) -> tuple[list[resources_pb2.Rollout], str]:
+            request = service_pb2.ListRolloutsRequest(
+                parent=parent, page_size=size, page_token=token, live_only=live_only
+            )
+            answer = self._service.call(self._stub.ListRollouts, request)
+            return list(answer.rollouts), answer.next_page_token
+
+        return pages(fetch, limit)
+
+    def find_rollout(self, model: str, segment: str, number: int | None) -> resources_pb2.Rollout:
+        """The rollout with this number, or the lane's live one.
+
+        Raises:
+            CommandError: none lives in the lane.
+        """
+        if number is not None:
+            return self.rollout(names.rollout_name(checked(model, "model"), number))
+        lane = self.lane(model, segment)
+        if lane.rollout:
+            return self.rollout(lane.rollout)
+        where = f" in the segment {segment!r}" if segment else ""
+        raise CommandError(
+            f"no rollout of {model} lives{where}; crossfade rollouts {model} lists those that have ended, "
+            f"crossfade start {model} VERSION starts one"
+        )
+
+    def latest_rollout(self, model: str, segment: str) -> resources_pb2.Rollout | None:
+        """The lane's live rollout, or else the one that ended last; None: it has had none.
+
+        One that is still queued, or was cancelled before it began, has nothing to tell unless there is no other.
+        """
+        never_began = None
+        for rollout in self.rollouts(model, limit=_LOOK_BACK):
+            if rollout.segment != segment:
+                continue
+            if rollout.state not in _NEVER_BEGAN or rollout.HasField("start_time"):
+                return rollout
+            never_began = never_began or rollout
+        return never_began
+
+    def latest_analysis(self, rollout: str) -> Analysis | None:
+        """The latest look of a rollout, its summary alone; None: nobody has looked yet."""
+        request = service_pb2.ListAnalysesRequest(parent=rollout, latest_only=True, summaries_only=True)
+        analyses = self._service.call(self._stub.ListAnalyses, request).analyses
+        return analyses[-1] if analyses else None
+
+    def events(
+        self, model: str, *, rollout: int | None = None, limit: int | None = None
+    ) -> Iterator[resources_pb2.Event]:
+        """The audit log, newest first; model "-": of all models."""
+        parent = names.model_name(model if model == "-" else checked(model, "model"))
+        only = "" if rollout is None else names.rollout_name(model, rollout)
+        size = min(_PAGE, limit or _PAGE)
+
+        def fetch(token: str) -> tuple[list[resources_pb2.Event], str]:
+            request = service_pb2.ListEventsRequest(parent=parent, page_size=size, page_token=token, rollout=only)
+            answer = self._service.call(self._stub.ListEvents, request)
+            return list(answer.events), answer.next_page_token
+
+        return pages(fetch, limit)
+
+    def instances(
+        self, kind: resources_pb2.InstanceKind.ValueType = resources_pb2.INSTANCE_KIND_UNSPECIFIED
+    ) -> Iterator[resources_pb2.Instance]:
+        """The processes whose leases run."""
+
+        def fetch(token: str) -> tuple[list[resources_pb2.Instance], str]:
+            request = service_pb2.ListInstancesRequest(kind=kind, page_size=_PAGE, page_token=token)
+            answer = self._service.call(self._stub.ListInstances, request)
+            return list(answer.instances), answer.next_page_token
+
+        return pages(fetch)
+
+    def advance(self, request: service_pb2.AdvanceRolloutRequest) -> resources_pb2.Rollout:
+        """Goes to the next step."""
+        return self._service.call(self._stub.AdvanceRollout, request)
+
+    def pause(self, request: service_pb2.PauseRolloutRequest) -> resources_pb2.Rollout:
+        """Pauses."""
+        return self._service.call(self._stub.PauseRollout, request)
+
+    def resume(self, request: service_pb2.ResumeRolloutRequest) -> resources_pb2.Rollout:
+        """Resumes."""
+        return self._service.call(self._stub.ResumeRollout, request)
+
+    def promote(self, request: service_pb2.PromoteRolloutRequest) -> resources_pb2.Rollout:
+        """Promotes."""
+        return self._service.call(self._stub.PromoteRollout, request)
+
+    def roll_back(self, request: service_pb2.RollbackRolloutRequest) -> resources_pb2.Rollout:
+        """Rolls back."""
+        return self._service.call(self._stub.RollbackRollout, request)
+
+    def cancel(self, request: service_pb2.CancelRolloutRequest) -> resources_pb2.Rollout:
+        """Cancels."""
+        return self._service.call(self._stub.CancelRollout, request)
+
+
+def number_of(rollout: str | resources_pb2.Rollout) -> str:
+    """The number in a rollout's name."""
+    return last_part(rollout if isinstance(rollout, str) else rollout.name)

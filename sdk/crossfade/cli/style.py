@@ -1,0 +1,55 @@
+"""Which state has which word and colour. Pure."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from rich.text import Text
+
+from crossfade.cli.text import enum_word
+from crossfade.registry.v1.resources_pb2 import RolloutState, ServingState, VersionState
+
+_COLOURS: Final[Mapping[str, str]] = {
+    "STABLE": "green",
+    "PROMOTED": "green",
+    "READY": "green",
+    "TESTING": "cyan",
+    "RUNNING": "cyan",
+    "PENDING": "yellow",
+    "QUEUED": "yellow",
+    "WAITING READY": "yellow",
+    "LOADING": "yellow",
+    "PAUSED": "yellow",
+    "INCONCLUSIVE": "yellow",
+    "FAILED": "red",
+    "ROLLED BACK": "red",
+}
+
+LIVE_STATES: Final = frozenset(
+    {
+        RolloutState.ROLLOUT_STATE_QUEUED,
+        RolloutState.ROLLOUT_STATE_WAITING_READY,
+        RolloutState.ROLLOUT_STATE_RUNNING,
+        RolloutState.ROLLOUT_STATE_PAUSED,
+    }
+)
+"""States of a rollout that has not ended."""
+
+
+def word(text: str) -> Text:
+    """A state's word in its colour."""
+    return Text(text, _COLOURS.get(text, ""))
+
+
+def version_word(state: VersionState.ValueType) -> str:
+    """`STABLE`."""
+    return enum_word(VersionState.Name(state), "VERSION_STATE_")
+
+
+def rollout_word(state: RolloutState.ValueType) -> str:
+    """`ROLLED BACK`."""
+    return enum_word(RolloutState.Name(state), "ROLLOUT_STATE_")
+
+
+def serving_word(state: ServingState.ValueType) -> str:
+    """`READY`."""
+    return enum_word(ServingState.Name(state), "SERVING_STATE_")
