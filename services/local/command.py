@@ -10,6 +10,7 @@ import typer
 
 from services.common.server import AddressError
 from services.local.folder import FolderInUseError
+from services.local.postgres import PostgresError
 from services.local.stack import Ports, Stack, StackOptions, StartError
 
 
@@ -29,7 +30,7 @@ def up(
     )
     try:
         asyncio.run(_serve(options))
-    except (AddressError, FolderInUseError, StartError, OSError) as error:
+    except (AddressError, FolderInUseError, PostgresError, StartError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
 

@@ -10,11 +10,12 @@ from typing import Final, Self
 
 from services.common.server import check_free
 from services.local.folder import DataFolder
-from services.local.postgres import EmbeddedPostgres
+from services.local.postgres import Postgres
 from services.local.processes import Service, ServiceProcess, StartError, run_once
 
 NAMES: Final = ("registry", "worker", "router", "evaluator")
 _MODULES: Final = {"registry": "registry", "worker": "services.worker", "router": "router", "evaluator": "evaluator"}
+_DATABASE: Final = "crossfade"
 _RESTART_SECONDS: Final = 1.0
 
 
@@ -71,6 +72,7 @@ class Stack:
         Raises:
             AddressError: a port is in use.
             FolderInUseError: another stack uses the folder.
+            PostgresError: the database does not start.
             StartError: a service does not start; the message holds the end of its log.
         """
         try:
@@ -89,10 +91,12 @@ class Stack:
         for name in NAMES:
             check_free(self._options.ports.address(name))
         self._exits.enter_context(self._folder)
-        postgres = await asyncio.to_thread(EmbeddedPostgres.start, self._folder.database)
+        postgres = Postgres(self._folder.database)
         self._exits.push_async_callback(asyncio.to_thread, postgres.stop)
+        await asyncio.to_thread(postgres.start)
+        await asyncio.to_thread(postgres.create_database, _DATABASE)
         self._options.say("PostgreSQL is up")
-        services = {name: self._service(name, postgres.url("crossfade")) for name in NAMES}
+        services = {name: self._service(name, postgres.url(_DATABASE)) for name in NAMES}
         await run_once(services["registry"], "migrate")
         for name in NAMES:
             await self._run(services[name])
