@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from crossfade.manifest import DType, Signature
+from crossfade.manifest import DType, Manifest, Signature
 from services.worker.settings import Precision
-from services.worker.tensors import Array
+from services.worker.tensors import Array, to_numbers
 
 _TORCH: Final[dict[DType, torch.dtype]] = {
     DType.BOOL: torch.bool,
@@ -37,10 +37,12 @@ class EngineOutput:
     Attributes:
         arrays: one per output, [rows, ...].
         finite: no output holds NaN or an infinity.
+        classes: the predicted class of each row, by its index; empty unless the model is a classification.
     """
 
     arrays: tuple[Array, ...]
     finite: bool
+    classes: list[int]
 
 
 def choose_device(name: str) -> torch.device:
@@ -79,11 +81,12 @@ class Engine:
 
     Args:
         module: takes the inputs in the signature's order and gives a sequence of outputs.
-        signature: of the program.
+        manifest: signature and scores of the program.
         device: where it runs; its parameters are moved there.
     """
 
-    def __init__(self, module: torch.nn.Module, signature: Signature, device: torch.device) -> None:
+    def __init__(self, module: torch.nn.Module, manifest: Manifest, device: torch.device) -> None:
+        signature = manifest.signature
         self.device = device
         self.precision = Precision.FP32
         self._signature = signature
@@ -91,7 +94,10 @@ class Engine:
         self._inputs = [_TORCH[spec.dtype] for spec in signature.inputs]
         self._outputs = [_TORCH[spec.dtype] for spec in signature.outputs]
         self._floats = [i for i, spec in enumerate(signature.outputs) if spec.dtype.is_float]
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._scores = next((i for i, spec in enumerate(signature.outputs) if spec.name == manifest.scores), None)
+        self._stream: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call] # torch leaves it unannotated
 
     def run(self, pieces: Sequence[Sequence[Array]], precision: Precision | None = None) -> EngineOutput:
         """Runs one batch.
@@ -111,7 +117,16 @@ class Engine:
                 arrays = tuple(self._array(output, slot) for slot, output in enumerate(outputs))
             else:
                 arrays = self._run_on_stream(columns, self._stream)
-        return EngineOutput(arrays, all(_finite(arrays[i], self._signature.outputs[i].dtype) for i in self._floats))
+        finite = all(_finite(arrays[i], self._signature.outputs[i].dtype) for i in self._floats)
+        return EngineOutput(arrays, finite, self._predicted(arrays))
+
+    def _predicted(self, arrays: tuple[Array, ...]) -> list[int]:
+        if self._scores is None:
+            return []
+        scores = arrays[self._scores]
+        dtype = self._signature.outputs[self._scores].dtype
+        classes: list[int] = (to_numbers(dtype, scores) if dtype is DType.BF16 else scores).argmax(axis=1).tolist()
+        return classes
 
     def _autocast(self, precision: Precision) -> contextlib.AbstractContextManager[Any]:
         mixed = _MIXED.get(precision)

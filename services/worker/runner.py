@@ -48,12 +48,14 @@ class Answer:
     Attributes:
         outputs: one array per output, [rows, ...].
         finite: none of its rows holds NaN or an infinity.
+        classes: the predicted class of each row, by its index; empty unless the model is a classification.
         queue_seconds: how long it waited for the device.
         batch: the (last) batch that it was in.
     """
 
     outputs: tuple[Array, ...]
     finite: bool
+    classes: list[int]
     queue_seconds: float
     batch: BatchRecord
 
@@ -233,17 +235,23 @@ class Runner:
         work = ticket.work
         if work.future.done():
             return
-        finite = result.finite or self._is_finite(result.arrays, start, stop)
-        whole = start == 0 and stop == record.rows
-        arrays = result.arrays if whole else tuple(array[start:stop] for array in result.arrays)
-        rows = stop - start
-        if rows < ticket.rows:
-            work.parts.append(EngineOutput(arrays, finite))
-            if sum(len(part.arrays[0]) for part in work.parts) < ticket.rows:
+        part = result
+        if start or stop != record.rows:
+            arrays = tuple(array[start:stop] for array in result.arrays)
+            finite = result.finite or self._is_finite(result.arrays, start, stop)
+            part = EngineOutput(arrays, finite, result.classes[start:stop])
+        if stop - start < ticket.rows:
+            work.parts.append(part)
+            if sum(len(one.arrays[0]) for one in work.parts) < ticket.rows:
                 return
-            arrays = tuple(np.concatenate(parts) for parts in zip(*(part.arrays for part in work.parts), strict=True))
-            finite = all(part.finite for part in work.parts)
-        work.future.set_result(Answer(arrays, finite, record.started - work.queued, record))
+            part = _joined(work.parts)
+        queued = record.started - work.queued
+        work.future.set_result(Answer(part.arrays, part.finite, part.classes, queued, record))
+
+
+def _joined(parts: Sequence[EngineOutput]) -> EngineOutput:
+    arrays = tuple(np.concatenate(columns) for columns in zip(*(part.arrays for part in parts), strict=True))
+    return EngineOutput(arrays, all(part.finite for part in parts), [one for part in parts for one in part.classes])
 
 
 def _fail(ticket: Ticket[Work], error: Exception) -> None:

@@ -61,8 +61,11 @@ def prepare(folder: Path, manifest: Manifest, settings: WorkerSettings, clock: C
     try:
         device = choose_device(settings.device)
         golden = read_golden(folder, manifest)
-        engine = Engine(load_program(folder, manifest), manifest.signature, device)
-        return _verified(engine, golden, manifest, settings, clock, ordered_at)
+        engine = Engine(load_program(folder, manifest), manifest, device)
+        check = _GoldenCheck(engine, golden, manifest)
+        return _verified(
+            check, _Timer(engine, check, clock), min(manifest.max_batch, settings.max_batch), settings, ordered_at
+        )
     except torch.OutOfMemoryError as error:
         raise LoadError(f"the device's memory is too small for it: {str(error).splitlines()[0]}") from error
     except (ArtifactError, ValueError) as error:
@@ -70,55 +73,57 @@ def prepare(folder: Path, manifest: Manifest, settings: WorkerSettings, clock: C
 
 
 def _verified(
-    engine: Engine,
-    golden: AnsweredRows,
-    manifest: Manifest,
-    settings: WorkerSettings,
-    clock: Clock,
-    ordered_at: float,
+    check: "_GoldenCheck", timer: "_Timer", limit: int, settings: WorkerSettings, ordered_at: float
 ) -> Prepared:
-    check = _GoldenCheck(engine, golden, manifest)
-    limit = min(manifest.max_batch, settings.max_batch)
+    engine = timer.engine
     error = check.error(Precision.FP32, limit)
     if not error <= 1:
         raise LoadError(check.complaint(Precision.FP32, error), FailureCode.VERIFY_FAILED)
-    timer = _Timer(engine, check, clock)
     full = timer.seconds(1, Precision.FP32)
-    mixed, mixed_error, mixed_seconds = mixed_precision(engine.device, settings.precision), 0.0, 0.0
-    reason = "full precision was asked for"
-    if mixed is None and settings.precision is Precision.AUTO:
-        reason = "mixed precision is tried on CUDA only, unless it is asked for"
-    elif mixed is not None:
-        mixed_error, mixed_seconds, reason = _try_mixed(check, timer, mixed, full, limit, settings.precision)
+    trial = _Trial(0.0, 0.0, "full precision was asked for")
+    mixed = mixed_precision(engine.device, settings.precision)
+    if mixed is not None:
+        trial = _try_mixed(check, timer, mixed, limit)
+        if trial.agrees and settings.precision is Precision.AUTO and trial.seconds >= full:
+            slower = f"full precision, since {mixed} takes {trial.seconds * 1e3:.3f} ms instead of {full * 1e3:.3f}"
+            trial = _Trial(trial.error, trial.seconds, slower)
+    elif settings.precision is Precision.AUTO:
+        trial = _Trial(0.0, 0.0, "mixed precision is tried on CUDA only, unless it is asked for")
+    if mixed is not None and trial.agrees:
+        engine.precision = mixed
     max_rows, largest = _largest_batch(timer, engine.precision, limit, settings.batch_seconds)
     report = LoadReport(
         device=str(engine.device),
         precision=engine.precision,
-        load_seconds=clock.monotonic() - ordered_at,
+        load_seconds=timer.clock.monotonic() - ordered_at,
         full_seconds=full,
-        mixed_seconds=mixed_seconds,
-        golden_error=error if engine.precision is Precision.FP32 else mixed_error,
-        mixed_error=mixed_error,
-        precision_reason=reason,
+        mixed_seconds=trial.seconds,
+        golden_error=trial.error if trial.agrees else error,
+        mixed_error=trial.error,
+        precision_reason=trial.reason,
     )
     return Prepared(engine, max_rows, largest, report)
 
 
-def _try_mixed(
-    check: "_GoldenCheck", timer: "_Timer", mixed: Precision, full: float, limit: int, wanted: Precision
-) -> tuple[float, float, str]:
-    """Sets the engine to `mixed` where that is right; answers its error, its runtime, and why."""
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """Mixed precision: its error over the tolerance, its runtime in seconds, what follows and why."""
+
+    error: float
+    seconds: float
+    reason: str
+    agrees: bool = False
+
+
+def _try_mixed(check: "_GoldenCheck", timer: "_Timer", mixed: Precision, limit: int) -> _Trial:
     try:
         error = check.error(mixed, limit)
         seconds = timer.seconds(1, mixed)
     except LoadError as failure:
-        return 0.0, 0.0, f"full precision, since {failure}"
+        return _Trial(0.0, 0.0, f"full precision, since {failure}")
     if not error <= 1:
-        return _finite_or_zero(error), seconds, f"full precision, since {check.complaint(mixed, error)}"
-    if wanted is Precision.AUTO and seconds >= full:
-        return error, seconds, f"full precision, since {mixed} takes {seconds * 1e3:.3f} ms instead of {full * 1e3:.3f}"
-    timer.engine.precision = mixed
-    return error, seconds, f"{mixed} agrees with the golden outputs ({error:.2g} of the tolerance)"
+        return _Trial(_finite_or_zero(error), seconds, f"full precision, since {check.complaint(mixed, error)}")
+    return _Trial(error, seconds, f"{mixed} agrees with the golden outputs ({error:.2g} of the tolerance)", agrees=True)
 
 
 def _finite_or_zero(error: float) -> float:
@@ -152,6 +157,7 @@ class _GoldenCheck:
         self._signature = signature
         self._tolerance: Tolerance = manifest.tolerance
         self.rows = golden.count
+        self.max_batch = manifest.max_batch
         self.inputs: list[Array] = [to_stored(spec.dtype, golden.inputs[spec.name]) for spec in signature.inputs]
         self._expected = [golden.outputs[spec.name].astype(np.float64) for spec in signature.outputs]
         if not all(np.isfinite(expected).all() for expected in self._expected):
@@ -210,14 +216,14 @@ class _Timer:
     def __init__(self, engine: Engine, check: _GoldenCheck, clock: Clock) -> None:
         self.engine = engine
         self._check = check
-        self._clock = clock
+        self.clock = clock
 
     def seconds(self, rows: int, precision: Precision) -> float:
         """Median runtime of a batch of `rows`, after a warm-up."""
         self._check.run(0, rows, precision)
         taken: list[float] = []
         while len(taken) < _TIMED_RUNS and sum(taken) < _TIMED_SECONDS:
-            start = self._clock.monotonic()
+            start = self.clock.monotonic()
             self._check.run(0, rows, precision)
-            taken.append(self._clock.monotonic() - start)
+            taken.append(self.clock.monotonic() - start)
         return statistics.median(taken)

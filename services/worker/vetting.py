@@ -27,6 +27,7 @@ MAX_GRAPH_BYTES: Final = 256 << 20
 _GRAPH: Final = "models/model.json"
 _CONFIGS: Final = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
 _SAMPLES: Final = "data/sample_inputs/model.pt"
+_READ: Final = (_GRAPH, _SAMPLES, *_CONFIGS)
 _PLAIN: Final = re.compile(
     r"data/weights/weight_[0-9]+|data/constants/tensor_[0-9]+"
     r"|archive_format|archive_version|version|byteorder|\.data/version|\.data/serialization_id|\.format_version"
@@ -39,60 +40,12 @@ _OPERATOR: Final = re.compile(
     r"|_operator\.(add|sub|mul|truediv|floordiv|mod|pow|neg|pos|eq|ne|lt|le|gt|ge|and_|or_|getitem)"
     r"|math\.(ceil|floor|trunc|sqrt)"
 )
-_FUNCTIONS: Final = frozenset(
-    [
-        "Symbol",
-        "Integer",
-        "Float",
-        "Rational",
-        "Add",
-        "Mul",
-        "Pow",
-        "Mod",
-        "Max",
-        "Min",
-        "Abs",
-        "Eq",
-        "Ne",
-        "Lt",
-        "Le",
-        "Gt",
-        "Ge",
-        "And",
-        "Or",
-        "Not",
-        "Equality",
-        "Unequality",
-        "StrictLessThan",
-        "LessThan",
-        "StrictGreaterThan",
-        "GreaterThan",
-        "FloorDiv",
-        "ModularIndexing",
-        "Where",
-        "PythonMod",
-        "CleanDiv",
-        "CeilToInt",
-        "FloorToInt",
-        "CeilDiv",
-        "LShift",
-        "RShift",
-        "PowByNatural",
-        "FloatPow",
-        "FloatTrueDiv",
-        "IntTrueDiv",
-        "TruncToFloat",
-        "TruncToInt",
-        "RoundToInt",
-        "RoundDecimal",
-        "ToFloat",
-        "Identity",
-        "IsNonOverlappingAndDenseIndicator",
-        "true",
-        "false",
-        "oo",
-        "int_oo",
-    ]
+_FUNCTION: Final = re.compile(
+    r"Symbol|Integer|Float|Rational|Add|Mul|Pow|Mod|Max|Min|Abs|Eq|Ne|Lt|Le|Gt|Ge|And|Or|Not|Equality"
+    r"|Unequality|StrictLessThan|LessThan|StrictGreaterThan|GreaterThan|FloorDiv|ModularIndexing|Where"
+    r"|PythonMod|CleanDiv|CeilToInt|FloorToInt|CeilDiv|LShift|RShift|PowByNatural|FloatPow|FloatTrueDiv"
+    r"|IntTrueDiv|TruncToFloat|TruncToInt|RoundToInt|RoundDecimal|ToFloat|Identity"
+    r"|IsNonOverlappingAndDenseIndicator|true|false|oo|int_oo"
 )
 _NODES: Final = (
     ast.Expression,
@@ -112,32 +65,10 @@ _SYMBOL: Final = re.compile(r"(s|u|f|zf|zuf)[0-9]+")
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?")
 _MAX_EXPRESSION: Final = 2_000
 # What the sample inputs' pickle may name: tensors and plain containers.
-_PICKLED: Final = frozenset(
-    {
-        ("torch._utils", "_rebuild_tensor_v2"),
-        ("torch._utils", "_rebuild_tensor_v3"),
-        ("collections", "OrderedDict"),
-        *(
-            ("torch", f"{kind}Storage")
-            for kind in ["Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool"]
-        ),
-        *(
-            ("torch", kind)
-            for kind in [
-                "float32",
-                "float64",
-                "float16",
-                "bfloat16",
-                "int64",
-                "int32",
-                "int16",
-                "int8",
-                "uint8",
-                "bool",
-            ]
-        ),
-        ("torch.storage", "UntypedStorage"),
-    }
+_PICKLED: Final = re.compile(
+    r"torch\._utils _rebuild_tensor_v[23]|collections OrderedDict|torch\.storage UntypedStorage"
+    r"|torch (Float|Double|Half|BFloat16|Long|Int|Short|Char|Byte|Bool)Storage"
+    r"|torch (float|bfloat|int|uint)(8|16|32|64)|torch bool"
 )
 
 
@@ -191,31 +122,35 @@ def _members(archive: ZipFile) -> dict[str, ZipInfo]:
 
 def _vet(archive: _Archive) -> None:
     for name in archive.members:
-        if name not in (_GRAPH, _SAMPLES, *_CONFIGS) and not _PLAIN.fullmatch(name):
+        if name not in _READ and not _PLAIN.fullmatch(name):
             raise LoadError(
                 f"the program's archive holds {name!r}, which could run code or is unknown; "
                 "package the model again without custom objects or compiled parts"
             )
-    for name in (_GRAPH, _SAMPLES, *_CONFIGS):
+    for name in _READ:
         if name not in archive.members:
             raise LoadError(f"the program's archive lacks {name!r}: was it made by torch.export.save?")
     for name in _CONFIGS:
-        for entry, payload in _entries(archive.read_json(name), name):
-            if not isinstance(payload, dict) or payload.get("use_pickle") is not False:
-                raise LoadError(f"the program's tensor {entry!r} is pickled, which could run code")
+        _vet_tensors(archive.read_json(name), name)
     _vet_samples(archive)
-    for key, value in _walk(archive.read_json(_GRAPH)):
+    _vet_graph(archive.read_json(_GRAPH))
+
+
+def _vet_graph(graph: Any) -> None:
+    for key, value in _walk(graph):
         if key == "target" and not _OPERATOR.fullmatch(str(value)):
             raise LoadError(f"the program calls {value!r}, which is none of the operators that Workers run")
         if key == "expr_str":
             _vet_expression(value)
 
 
-def _entries(config: Any, name: str) -> list[tuple[str, Any]]:
+def _vet_tensors(config: Any, name: str) -> None:
     entries = config.get("config") if isinstance(config, dict) else None
     if not isinstance(entries, dict):
         raise LoadError(f"the program's {name} has no list of tensors")
-    return list(entries.items())
+    for entry, payload in entries.items():
+        if not isinstance(payload, dict) or payload.get("use_pickle") is not False:
+            raise LoadError(f"the program's tensor {entry!r} is pickled, which could run code")
 
 
 def _vet_samples(archive: _Archive) -> None:
@@ -232,7 +167,7 @@ def _vet_samples(archive: _Archive) -> None:
     for name, argument in operations:
         if name in ("STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"):
             raise LoadError(f"the program's sample inputs are pickled with {name}, which could run code")
-        if name == "GLOBAL" and tuple(str(argument).split(" ", 1)) not in _PICKLED:
+        if name == "GLOBAL" and not _PICKLED.fullmatch(str(argument)):
             raise LoadError(f"the program's sample inputs name {argument!r}, which could run code")
 
 
@@ -261,7 +196,7 @@ def _vet_expression(value: Any) -> None:
 def _harmless(node: ast.AST) -> bool:
     match node:
         case ast.Name(id=name):
-            return name in _FUNCTIONS or _SYMBOL.fullmatch(name) is not None
+            return _FUNCTION.fullmatch(name) is not None or _SYMBOL.fullmatch(name) is not None
         case ast.Constant(value=str(text)):
             return _SYMBOL.fullmatch(text) is not None or _NUMBER.fullmatch(text) is not None
         case ast.Call(func=function):

@@ -1,0 +1,15 @@
+"""`python -m services.worker`: one Worker, with settings from the environment."""
+
+
+def main() -> None:
+    """Runs until SIGTERM or SIGINT."""
+    # Imported here because the versions' processes import this module again, and need none of it.
+    from services.common.process import run
+    from services.worker.app import App
+    from services.worker.settings import WorkerSettings
+
+    run("worker", WorkerSettings, App)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The Worker's wiring: supervisor, routes, lease, telemetry."""
+
+import asyncio
+import time
+import uuid
+
+from grpc import aio
+
+from crossfade.registry.v1 import resources_pb2
+from crossfade.telemetry.v1 import telemetry_pb2_grpc
+from services.common.channels import open_channel
+from services.common.clock import Clock, SystemClock
+from services.common.lease import Lease
+from services.common.prediction_token import TokenKeys
+from services.common.server import Server, split_address
+from services.common.telemetry.logs import make_log
+from services.common.telemetry.otlp import Resource
+from services.common.telemetry.prometheus import MetricsPage
+from services.common.telemetry.servicer import TelemetryServicer
+from services.common.telemetry.store import Snapshot
+from services.common.watch import Lanes, RouteWatch
+from services.worker.fetch import ArtifactCache
+from services.worker.ports import Ports
+from services.worker.process import ForkServer
+from services.worker.routes import instance_of, lanes_of
+from services.worker.settings import WorkerSettings
+from services.worker.supervisor import Supervisor
+
+_TELEMETRY = "crossfade.telemetry.v1.TelemetryService"
+
+
+class App:
+    """One Worker. Made on a running event loop.
+
+    Args:
+        settings: where to listen, where the Registry is, how to run versions.
+        clock: times crashes, limits and retries.
+
+    Raises:
+        AddressError: the address is in use, exposed without TLS, or none.
+        ValueError: a setting does not make sense; the message says which.
+        OSError: the file of token keys cannot be read.
+    """
+
+    def __init__(self, settings: WorkerSettings, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._log = make_log("crossfade-worker", settings.log_level)
+        if settings.token_keys is not None:
+            # Each version's process reads them; a file that is wrong is said here, before anything runs.
+            TokenKeys.parse(settings.token_keys.read_text())
+        self.instance_id = str(uuid.uuid4())
+        resource = Resource("crossfade-worker", self.instance_id, time.time_ns())
+
+        def register(server: aio.Server) -> None:
+            servicer = TelemetryServicer(resource, self._counts)
+            telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(servicer, server)
+
+        self._server = Server(settings, self._log, [_TELEMETRY], register)
+        self.address = self._server.address
+        host, _ = split_address(settings.listen)
+        advertised, _ = split_address(self._server.advertised)
+        self._channel = open_channel(settings.registry, settings)
+        self._lease = Lease(self._channel, self._describe, settings.lease_seconds, self._log)
+        self._watch = RouteWatch(self._channel, self._on_routes, lambda: None, self._log)
+        self.supervisor = Supervisor(
+            settings,
+            self.instance_id,
+            clock=clock or SystemClock(),
+            log=self._log,
+            cache=ArtifactCache(settings.artifact_cache),
+            forks=ForkServer(settings.threads),
+            ports=Ports(host, advertised),
+            on_change=self._lease.changed,
+        )
+        self._page = MetricsPage(settings, self._counts) if settings.metrics_listen else None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Serves telemetry, follows the routes and reports."""
+        await self._server.start()
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(work) for work in (self.supervisor.run(), self._watch.run(), self._lease.run())]
+        await self._server.set_serving(True)
+
+    async def stop(self) -> None:
+        """Drains every version, reporting so meanwhile, then leaves."""
+        if self._tasks:
+            await self._server.set_serving(False)
+            self.supervisor.stop()
+            supervising, *others = self._tasks
+            await supervising
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await self._lease.leave()
+        self.supervisor.close()
+        if self._page is not None:
+            self._page.close()
+        await self._server.stop()
+        await self._channel.close()
+
+    def _on_routes(self, revision: int, lanes: Lanes) -> None:
+        self._log.debug("routes", revision=revision)
+        self.supervisor.follow(lanes_of(lanes.values()))
+
+    def _describe(self) -> resources_pb2.Instance:
+        return instance_of(self.instance_id, self._server.advertised, self.supervisor.servings())
+
+    async def _counts(self) -> list[Snapshot]:
+        return await self.supervisor.counts()

@@ -1,0 +1,216 @@
+"""What a version's process counts of each request and each batch (the metrics that the Evaluator judges by).
+
+A request pays a few microseconds: series are looked up once and kept, inputs are binned some hundred rows at a time.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from crossfade.manifest import Manifest, Profile
+from crossfade.profile import INVALID_REASONS, Binner
+from services.common.telemetry import catalog
+from services.common.telemetry.catalog import Metric
+from services.common.telemetry.store import CounterSeries, HistogramSeries, MetricStore, Snapshot, SpreadSeries
+from services.worker.domain import Traffic
+
+_BINNED_ROWS: Final = 256
+_BINNED_BYTES: Final = 4 << 20
+"""Inputs are binned when as many rows or bytes of them wait."""
+OTHER: Final = "other"
+_COUNTED: Final = frozenset({Traffic.LIVE, Traffic.CONTROL})
+
+
+class Counting:
+    """The series of one version's process. One thread (the event loop's) writes and reads.
+
+    Args:
+        store: where they are kept.
+        model: the model's id.
+        version: the version's id.
+        manifest: declares the classes and the reference profile.
+        precision: what the version runs in.
+    """
+
+    def __init__(self, store: MetricStore, model: str, version: str, manifest: Manifest, precision: str) -> None:
+        self._store = store
+        self._arm = (model, version)
+        self._precision = precision
+        self._classes = (*(manifest.classes or ()), OTHER)
+        self._calls: dict[tuple[str, str, str, int], HistogramSeries] = {}
+        self._queues: dict[str, HistogramSeries] = {}
+        self._batches: dict[tuple[str, int], HistogramSeries] = {}
+        self._predictions: dict[tuple[str, str, int, int], SpreadSeries] = {}
+        self._slices: dict[str, list[tuple[int, int]]] = {}
+        self._widths = {spec.name: spec.width for spec in manifest.signature.inputs}
+        self._own = _InputCounter(store, self._arm, manifest.profile, invalid=True) if manifest.profile else None
+        self._compared: list[_InputCounter] = []
+
+    def compare_with(self, profiles: Sequence[Profile]) -> None:
+        """Counts inputs against these reference profiles too; its own and those of other inputs are left out."""
+        kept = {counter.profile.id: counter for counter in self._compared}
+        own = self._own.profile.id if self._own else ""
+        wanted = {profile.id: profile for profile in profiles if profile.id != own and self._fits(profile)}
+        for profile_id, counter in kept.items():
+            if profile_id not in wanted:
+                counter.flush()
+        self._compared = [
+            kept.get(key) or _InputCounter(self._store, self._arm, wanted[key], invalid=False) for key in wanted
+        ]
+
+    def _fits(self, profile: Profile) -> bool:
+        return all(feature.index < self._widths.get(profile.input, 0) for feature in profile.features)
+
+    def call(self, traffic: Traffic, segment: str, outcome: str, epoch: int, seconds: float) -> None:
+        """Counts one call that was accepted. `outcome` is `ok` or the gRPC code's name."""
+        key = (traffic.value, segment, outcome, epoch)
+        series = self._calls.get(key)
+        if series is None:
+            series = self._store.histogram(
+                catalog.WORKER_DURATION, *self._arm, traffic.value, segment, outcome, str(epoch)
+            )
+            self._calls[key] = series
+        series.record(seconds)
+
+    def queued(self, traffic: Traffic, seconds: float) -> None:
+        """Counts how long one request waited for the device."""
+        series = self._queues.get(traffic.value)
+        if series is None:
+            series = self._queues[traffic.value] = self._store.histogram(
+                catalog.QUEUE_DURATION, *self._arm, traffic.value
+            )
+        series.record(seconds)
+
+    def batch(self, traffic: Traffic, rows: int, seconds: float) -> None:
+        """Counts one batch, under the power of two at or above its rows."""
+        size = 1 << (rows - 1).bit_length()
+        key = (traffic.value, size)
+        series = self._batches.get(key)
+        if series is None:
+            series = self._batches[key] = self._store.histogram(
+                catalog.INFERENCE_DURATION, *self._arm, traffic.value, str(size), self._precision
+            )
+        series.record(seconds)
+
+    def predicted(self, traffic: Traffic, segment: str, epoch: int, number: int, classes: Sequence[int]) -> None:
+        """Counts predicted classes by their index, under slice `number` of an epoch."""
+        key = (traffic.value, segment, epoch, number)
+        series = self._predictions.get(key)
+        if series is None:
+            if not self._keep_slice(segment, (epoch, number)):
+                return
+            series = self._predictions[key] = self._store.spread(
+                catalog.PREDICTION_COUNT, self._classes, *self._arm, traffic.value, segment, f"{epoch}.{number}"
+            )
+        other = len(self._classes) - 1
+        for index in classes:
+            series.counts[index if 0 <= index < other else other] += 1
+
+    def inputs(self, traffic: Traffic, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Counts the rows of a request of live or control traffic, by the profiles' bins."""
+        if traffic not in _COUNTED:
+            return
+        if self._own is not None:
+            self._own.add(traffic, arrays[self._own.profile.input])
+        for counter in self._compared:
+            counter.add(traffic, arrays[counter.profile.input])
+
+    def keep_epochs(self, newest: Mapping[str, int]) -> None:
+        """Drops what belongs to older epochs than the last four of each segment; `newest` is the epoch in force."""
+
+        def is_old(metric: Metric, attributes: Mapping[str, str]) -> bool:
+            if metric is not catalog.WORKER_DURATION:
+                return False
+            return int(attributes["epoch"]) <= newest.get(attributes["segment"], 0) - catalog.KEPT_EPOCHS
+
+        self._store.drop(is_old)
+        self._calls.clear()
+
+    def snapshot(self) -> list[Snapshot]:
+        """Every series at this moment."""
+        for counter in (self._own, *self._compared):
+            if counter is not None:
+                counter.flush()
+        return self._store.snapshot()
+
+    def _keep_slice(self, segment: str, here: tuple[int, int]) -> bool:
+        """Whether a slice is kept; a newer one than all pushes the oldest out, with its series."""
+        kept = self._slices.setdefault(segment, [])
+        if here in kept:
+            return True
+        if len(kept) == catalog.KEPT_SLICES and here < kept[0]:
+            return False
+        kept.append(here)
+        kept.sort()
+        if len(kept) > catalog.KEPT_SLICES:
+            epoch, number = kept.pop(0)
+            name = f"{epoch}.{number}"
+            self._store.drop(
+                lambda metric, attributes: (
+                    metric is catalog.PREDICTION_COUNT
+                    and attributes["segment"] == segment
+                    and attributes["slice"] == name
+                )
+            )
+            for key in [key for key in self._predictions if key[1:] == (segment, epoch, number)]:
+                del self._predictions[key]
+        return True
+
+
+class _InputCounter:
+    """Counts inputs against one reference profile, and what no bin holds if `invalid`."""
+
+    def __init__(self, store: MetricStore, arm: tuple[str, str], profile: Profile, *, invalid: bool) -> None:
+        self.profile = profile
+        self._store = store
+        self._arm = arm
+        self._binner = Binner(profile.features)
+        self._counts_invalid = invalid
+        self._labels = [tuple(map(str, range(len(feature.proportions)))) for feature in profile.features]
+        self._waiting: dict[Traffic, list[npt.NDArray[Any]]] = {}
+        self._rows = 0
+        self._bytes = 0
+        self._series: dict[Traffic, list[SpreadSeries]] = {}
+        self._invalid: dict[tuple[Traffic, int, int], CounterSeries] = {}
+
+    def add(self, traffic: Traffic, rows: npt.NDArray[Any]) -> None:
+        self._waiting.setdefault(traffic, []).append(rows)
+        self._rows += len(rows)
+        self._bytes += rows.nbytes
+        if self._rows >= _BINNED_ROWS or self._bytes >= _BINNED_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        for traffic, parts in self._waiting.items():
+            self._count(traffic, np.concatenate(parts))
+        self._waiting.clear()
+        self._rows = self._bytes = 0
+
+    def _count(self, traffic: Traffic, rows: npt.NDArray[Any]) -> None:
+        counts = self._binner.count(rows)
+        series = self._series.get(traffic)
+        if series is None:
+            series = self._series[traffic] = [
+                self._store.spread(
+                    catalog.INPUT_COUNT, labels, *self._arm, traffic.value, feature.name, self.profile.id
+                )
+                for feature, labels in zip(self.profile.features, self._labels, strict=True)
+            ]
+        for one, labels, bins in zip(series, self._labels, counts.bins, strict=True):
+            one.add(bins[: len(labels)])
+        if not self._counts_invalid:
+            return
+        for feature, reason in zip(*np.nonzero(counts.invalid), strict=True):
+            self._invalid_series(traffic, int(feature), int(reason)).add(int(counts.invalid[feature, reason]))
+
+    def _invalid_series(self, traffic: Traffic, feature: int, reason: int) -> CounterSeries:
+        key = (traffic, feature, reason)
+        series = self._invalid.get(key)
+        if series is None:
+            name = self.profile.features[feature].name
+            series = self._invalid[key] = self._store.counter(
+                catalog.INPUT_INVALID_COUNT, *self._arm, traffic.value, name, INVALID_REASONS[reason]
+            )
+        return series

@@ -1,0 +1,85 @@
+"""Which lane, arm, epoch and slice a request belongs to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from crossfade import metadata as keys
+from services.worker.domain import TRAFFIC_NUMBERS, Context, LaneContext, ServingKey, Traffic
+
+DEFAULT_SLICE_SECONDS: Final = 300.0
+"""A twelfth of the default period of 1 h."""
+_SLICE_BITS: Final = 0xFFFFFFFF
+"""A prediction token has 32 bits for the slice."""
+_EPOCHS_BEHIND: Final = 3
+_EPOCHS_AHEAD: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a request is counted.
+
+    Attributes:
+        traffic: its kind.
+        segment: its lane's segment.
+        epoch: the split that sent it here.
+        slice_number: whole slices since 1970, modulo 2^32.
+        refused: the version has failed in the lane.
+    """
+
+    traffic: Traffic
+    segment: str
+    epoch: int
+    slice_number: int
+    refused: bool
+
+    @property
+    def traffic_number(self) -> int:
+        """The number of `crossfade.common.v1.Traffic`."""
+        return TRAFFIC_NUMBERS[self.traffic]
+
+
+class LaneBook:
+    """The lanes that a process's version is in.
+
+    Args:
+        key: what the process serves.
+    """
+
+    def __init__(self, key: ServingKey) -> None:
+        self._key = key
+        self._lanes: dict[str, LaneContext] = {}
+        self._default = LaneContext("", 0, DEFAULT_SLICE_SECONDS, refused=False)
+
+    def update(self, context: Context) -> None:
+        """Takes over what the supervisor says."""
+        self._lanes = {lane.segment: lane for lane in context.lanes}
+        # Requests that name no segment belong to the default one, or to the only one there is.
+        if "" in self._lanes:
+            self._default = self._lanes[""]
+        elif context.lanes:
+            self._default = context.lanes[0]
+
+    @property
+    def epochs(self) -> dict[str, int]:
+        """The epoch in force of each segment."""
+        return {segment: lane.epoch for segment, lane in self._lanes.items()}
+
+    def place(self, metadata: Mapping[str, str], now: float) -> Place:
+        """Where a request with this metadata is counted. `now`: seconds since 1970.
+
+        An unknown kind of traffic, segment or epoch is replaced by what the address and the routes say, so that a
+        caller cannot create series.
+        """
+        lane = self._lanes.get(metadata.get(keys.SEGMENT, ""), self._default)
+        try:
+            traffic = Traffic(metadata.get(keys.TRAFFIC, self._key.traffic))
+        except ValueError:
+            traffic = self._key.traffic
+        epoch = lane.epoch
+        stated = metadata.get(keys.EPOCH, "")
+        if stated.isdecimal() and len(stated) < 19 and -_EPOCHS_BEHIND <= int(stated) - epoch <= _EPOCHS_AHEAD:
+            # Router and Worker learn of a new split at different moments; the Router's word is what it acted on.
+            epoch = int(stated)
+        number = int(now / (lane.slice_seconds or DEFAULT_SLICE_SECONDS)) & _SLICE_BITS
+        return Place(traffic, lane.segment, epoch, number, lane.refused)

@@ -1,0 +1,145 @@
+"""What the supervisor and a version's process say to one another over their pipe.
+
+A frame is the lengths of its two parts (4 bytes each, network order), a JSON object, and bytes that JSON would carry
+badly. Nothing is pickled: the process runs a model that others made.
+"""
+
+import asyncio
+import json
+import struct
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from crossfade.strict_json import decode, encode
+from services.common.telemetry.otlp import METRICS
+from services.common.telemetry.store import Snapshot
+from services.worker.domain import Context, FailureCode, LoadReport
+
+_LENGTHS: Final = struct.Struct("!II")
+_LIMIT: Final = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """From the process: it serves."""
+
+    report: LoadReport
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """From the process: the version cannot be served; it ends."""
+
+    code: FailureCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """To the process: what it knows of its lanes, and the folders of the artifacts whose profiles it counts by."""
+
+    context: Context
+    profiles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """To the process: end when no request came for `quiet_seconds`, at the latest after `limit_seconds`."""
+
+    quiet_seconds: float
+    limit_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """To the process: send the counts, under this number."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series of `Counts`: how many counts it has in the frame's bytes."""
+
+    metric: str
+    attributes: tuple[str, ...]
+    labels: tuple[str, ...]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """From the process: its series; the frame's bytes hold all counts (int64), then each one's total (float64)."""
+
+    number: int
+    series: tuple[Series, ...]
+
+
+Message: TypeAlias = Ready | Failed | Tell | Drain | Count | Counts
+_KINDS: Final[Mapping[object, type[Message]]] = {
+    kind.__name__: kind for kind in (Ready, Failed, Tell, Drain, Count, Counts)
+}
+
+
+def pack(message: Message, binary: bytes = b"") -> bytes:
+    """One frame."""
+    text = encode({"kind": type(message).__name__, "body": message})
+    return _LENGTHS.pack(len(text), len(binary)) + text + binary
+
+
+async def read(reader: asyncio.StreamReader) -> tuple[Message, bytes] | None:
+    """The next frame; None at the end of the stream.
+
+    Raises:
+        ValueError: what came is no frame.
+    """
+    try:
+        text_length, length = _LENGTHS.unpack(await reader.readexactly(_LENGTHS.size))
+        if text_length + length > _LIMIT:
+            raise ValueError(f"a frame of {text_length + length} bytes")
+        frame = json.loads(await reader.readexactly(text_length))
+        binary = await reader.readexactly(length)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+    kind = _KINDS.get(frame.get("kind")) if isinstance(frame, dict) else None
+    if kind is None:
+        raise ValueError("a frame of no known kind")
+    return decode(kind, frame["body"]), binary
+
+
+def pack_counts(number: int, snapshots: Sequence[Snapshot]) -> bytes:
+    """The frame of `Counts`."""
+    counts = array("q")
+    for snapshot in snapshots:
+        counts.extend(snapshot.counts)
+    totals = array("d", [snapshot.total for snapshot in snapshots])
+    series = tuple(
+        Series(snapshot.metric.name, snapshot.attributes, snapshot.labels, len(snapshot.counts))
+        for snapshot in snapshots
+    )
+    return pack(Counts(number, series), counts.tobytes() + totals.tobytes())
+
+
+def unpack_counts(message: Counts, binary: bytes) -> list[Snapshot]:
+    """The series of a frame.
+
+    Raises:
+        ValueError: the bytes do not belong to the series, or a metric is unknown.
+    """
+    size = sum(series.size for series in message.series)
+    if len(binary) != 8 * (size + len(message.series)):
+        raise ValueError(f"{len(binary)} bytes of counts for {len(message.series)} series")
+    counts = array("q", binary[: 8 * size])
+    totals = array("d", binary[8 * size :])
+    snapshots = []
+    position = 0
+    for series, total in zip(message.series, totals, strict=True):
+        metric = METRICS.get(series.metric)
+        if metric is None:
+            raise ValueError(f"an unknown metric {series.metric!r}")
+        part = tuple(counts[position : position + series.size])
+        snapshots.append(Snapshot(metric, series.attributes, part, total, series.labels))
+        position += series.size
+    return snapshots

@@ -1,0 +1,52 @@
+"""The addresses of a Worker's versions: chosen once and kept while the supervisor lives.
+
+Between a crash and the restart any other program could take the port, as its own or for an outgoing connection. So the
+supervisor holds a socket that is bound to it and never listens, with SO_REUSEPORT (socket(7)): only a process of the
+same user that sets it too can listen there.
+"""
+
+import socket
+
+from services.worker.domain import ServingKey
+
+
+class Ports:
+    """Reserved ports of one host.
+
+    Args:
+        host: where the versions' processes listen.
+        advertised: under what name others reach the host.
+    """
+
+    def __init__(self, host: str, advertised: str) -> None:
+        self._host = host
+        self._advertised = advertised
+        self._sockets: dict[ServingKey, socket.socket] = {}
+
+    def listen_address(self, key: ServingKey) -> str:
+        """host:port that the process of `key` listens on; reserved at the first call."""
+        return _join(self._host, self._port(key))
+
+    def advertised_address(self, key: ServingKey) -> str:
+        """host:port under which others reach it."""
+        return _join(self._advertised, self._port(key))
+
+    def close(self) -> None:
+        """Gives all ports back."""
+        for reserved in self._sockets.values():
+            reserved.close()
+        self._sockets.clear()
+
+    def _port(self, key: ServingKey) -> int:
+        reserved = self._sockets.get(key)
+        if reserved is None:
+            reserved = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET, socket.SOCK_STREAM)
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            reserved.bind((self._host, 0))
+            self._sockets[key] = reserved
+        port: int = reserved.getsockname()[1]
+        return port
+
+
+def _join(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

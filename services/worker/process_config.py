@@ -1,0 +1,28 @@
+"""What a version's process is started with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.worker.domain import ServingKey
+from services.worker.settings import WorkerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ChildConfig:
+    """What a process is started with.
+
+    Attributes:
+        key: what it serves.
+        folder: the verified artifact.
+        address: host:port to listen on.
+        settings: the Worker's.
+        instance_id: the Worker's.
+        ordered_at: when loading was ordered, by the machine's monotonic clock.
+    """
+
+    key: ServingKey
+    folder: Path
+    address: str
+    settings: WorkerSettings
+    instance_id: str
+    ordered_at: float

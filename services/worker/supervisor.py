@@ -1,0 +1,324 @@
+"""Keeps what runs as it is wanted: a thin loop around `plan.decide` that carries its actions out."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from services.common.clock import Clock
+from services.common.telemetry.store import Snapshot
+from services.worker import messages
+from services.worker.domain import (
+    ArtifactRef,
+    Context,
+    FailureCode,
+    Lane,
+    LoadError,
+    LoadReport,
+    ServingKey,
+    WantedVersion,
+)
+from services.worker.fetch import ArtifactCache
+from services.worker.plan import Abandon, Action, Drain, Fail, Forget, Held, Phase, Start, Tell, decide
+from services.worker.plan import Snapshot as PlanSnapshot
+from services.worker.ports import Ports
+from services.worker.process import ForkServer, VersionProcess
+from services.worker.process_config import ChildConfig
+from services.worker.settings import WorkerSettings
+from services.worker.signature import check_signature
+from services.worker.totals import Totals
+
+RETRY_SECONDS: Final = 30.0
+"""When an artifact whose source could not be reached is tried again."""
+_TICK_SECONDS: Final = 0.5
+_COUNT_SECONDS: Final = 1.0
+_KILL_MARGIN_SECONDS: Final = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """One held version and kind of traffic."""
+
+    digest: str
+    told: Context
+    phase: Phase = Phase.LOADING
+    crashes: tuple[float, ...] = ()
+    retry_at: float | None = None
+    code: str = ""
+    error: str = ""
+    report: LoadReport | None = None
+    process: VersionProcess | None = None
+    task: "asyncio.Task[None] | None" = None
+    overdue_at: float = field(default=float("inf"))
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What is reported of one version and kind of traffic; `address` is empty until it serves."""
+
+    key: ServingKey
+    phase: Phase
+    address: str
+    code: str
+    error: str
+    report: LoadReport | None
+
+
+class Supervisor:
+    """Starts, watches and ends the versions' processes.
+
+    Args:
+        settings: the Worker's.
+        instance_id: the Worker's.
+        clock: for crashes, limits and retries.
+        log: the Worker's.
+        cache: fetches artifacts.
+        forks: starts processes.
+        ports: gives each version and kind of traffic its address.
+        on_change: called whenever what `servings` answers has changed.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        instance_id: str,
+        *,
+        clock: Clock,
+        log: structlog.typing.FilteringBoundLogger,
+        cache: ArtifactCache,
+        forks: ForkServer,
+        ports: Ports,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._instance_id = instance_id
+        self._clock = clock
+        self._log = log
+        self._cache = cache
+        self._forks = forks
+        self._ports = ports
+        self._on_change = on_change
+        self._lanes: tuple[Lane, ...] = ()
+        self._entries: dict[ServingKey, _Entry] = {}
+        self._folders: dict[tuple[str, str], Path] = {}
+        self._fetching: dict[str, asyncio.Lock] = {}
+        self._totals = Totals()
+        self._stopping = False
+        self._wake = asyncio.Event()
+
+    def follow(self, lanes: Sequence[Lane]) -> None:
+        """Takes over new routes."""
+        self._lanes = tuple(lanes)
+        self._wake.set()
+
+    def servings(self) -> list[Serving]:
+        """What is held, by model, version and kind of traffic."""
+        found = []
+        for key, entry in sorted(self._entries.items()):
+            serves = entry.phase in (Phase.READY, Phase.DRAINING)
+            address = self._ports.advertised_address(key) if serves else ""
+            found.append(Serving(key, entry.phase, address, entry.code, entry.error, entry.report))
+        return found
+
+    def pids(self) -> dict[ServingKey, int]:
+        """The process ids of what runs."""
+        return {key: entry.process.pid for key, entry in self._entries.items() if entry.process is not None}
+
+    async def counts(self) -> list[Snapshot]:
+        """Every series of every process at this moment, added up with those of processes that have ended."""
+        await asyncio.gather(*(self._poll(key, entry) for key, entry in list(self._entries.items())))
+        return self._totals.sum()
+
+    async def run(self) -> None:
+        """Keeps what runs as it is wanted, until `stop` has ended everything."""
+        polled = self._clock.monotonic()
+        while not (self._stopping and not self._entries):
+            self._wake.clear()
+            self._reconcile()
+            try:
+                async with asyncio.timeout(min(_TICK_SECONDS, self._settings.poll_seconds)):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            now = self._clock.monotonic()
+            if now - polled >= self._settings.poll_seconds:
+                polled = now
+                await asyncio.gather(*(self._poll(key, entry) for key, entry in list(self._entries.items())))
+                self._totals.prune(self._entries, self._lanes, now)
+
+    def stop(self) -> None:
+        """Drains everything; `run` returns when all has ended."""
+        self._stopping = True
+        self._wake.set()
+
+    def close(self) -> None:
+        """Ends at once whatever still runs."""
+        for entry in self._entries.values():
+            if entry.task is not None:
+                entry.task.cancel()
+            if entry.process is not None:
+                entry.process.kill()
+        self._ports.close()
+
+    async def _poll(self, key: ServingKey, entry: _Entry) -> None:
+        if entry.process is None or entry.phase not in (Phase.READY, Phase.DRAINING):
+            return
+        counts = await entry.process.counts(_COUNT_SECONDS)
+        # A process may end while it is asked; what it has counted then is in the totals already.
+        if counts is not None and entry.process is not None:
+            self._totals.update(key, counts)
+
+    def _reconcile(self) -> None:
+        now = self._clock.monotonic()
+        for entry in self._entries.values():
+            if entry.process is not None and now >= entry.overdue_at:
+                self._overdue(entry)
+        while True:
+            action = decide(self._snapshot(now))
+            if action is None:
+                return
+            self._log.debug("action", kind=type(action).__name__, serving=str(action.key))
+            self._apply(action)
+            self._on_change()
+
+    def _snapshot(self, now: float) -> PlanSnapshot:
+        held = {
+            key: Held(entry.digest, entry.phase, entry.told, entry.crashes, entry.retry_at)
+            for key, entry in self._entries.items()
+        }
+        fetched = frozenset(self._folders)
+        return PlanSnapshot(now, self._lanes, held, fetched, self._settings.parallel_loads, self._stopping)
+
+    def _overdue(self, entry: _Entry) -> None:
+        if entry.phase is Phase.LOADING:
+            entry.code = FailureCode.LOAD_FAILED
+            entry.error = f"it was not ready within {self._settings.load_seconds:g} s"
+        if entry.process is not None:
+            entry.process.kill()
+
+    def _apply(self, action: Action) -> None:
+        key = action.key
+        match action:
+            case Start(wanted=wanted, context=context):
+                before = self._entries.get(key)
+                entry = _Entry(wanted.artifact.digest, context, crashes=before.crashes if before else ())
+                entry.overdue_at = self._clock.monotonic() + self._settings.load_seconds
+                self._entries[key] = entry
+                entry.task = asyncio.get_running_loop().create_task(self._live(key, entry, wanted))
+            case Tell(context=context):
+                entry = self._entries[key]
+                entry.told = context
+                self._tell(key, entry)
+            case Drain():
+                entry = self._entries[key]
+                entry.phase = Phase.DRAINING
+                limit = self._settings.drain_seconds
+                entry.overdue_at = self._clock.monotonic() + 2 * limit + _KILL_MARGIN_SECONDS
+                if entry.process is not None:
+                    entry.process.send(messages.Drain(self._settings.quiet_seconds, limit))
+            case Abandon():
+                entry = self._entries[key]
+                entry.phase = Phase.DRAINING
+                if entry.process is not None:
+                    entry.process.kill()
+                elif entry.task is not None:
+                    entry.task.cancel()
+            case Forget():
+                del self._entries[key]
+            case Fail(code=code, message=message, retry_at=retry_at):
+                self._fail(key, self._entries[key], code, message, retry_at)
+
+    def _tell(self, key: ServingKey, entry: _Entry) -> None:
+        if entry.process is not None:
+            found = (self._folders.get((key.model, version)) for version in entry.told.profiles)
+            folders = [str(folder) for folder in found if folder is not None]
+            entry.process.send(messages.Tell(entry.told, tuple(folders)))
+
+    async def _live(self, key: ServingKey, entry: _Entry, wanted: WantedVersion) -> None:
+        """One process from its order to its end."""
+        ordered_at = self._clock.monotonic()
+        try:
+            folder = await self._fetch(key, wanted)
+            address = self._ports.listen_address(key)
+            config = ChildConfig(key, folder, address, self._settings, self._instance_id, ordered_at)
+            process = await self._forks.start(config)
+        except LoadError as error:
+            retry = self._clock.monotonic() + RETRY_SECONDS if error.transient else None
+            self._fail(key, entry, error.code, str(error), retry)
+            return
+        except asyncio.CancelledError:
+            self._remove(key, entry)
+            raise
+        except OSError as error:
+            retry = self._clock.monotonic() + RETRY_SECONDS
+            self._fail(key, entry, FailureCode.LOAD_FAILED, f"its process cannot be started: {error}", retry)
+            return
+        entry.process = process
+        if entry.phase is Phase.DRAINING:
+            process.kill()
+        self._tell(key, entry)
+        async for message in process.reports():
+            match message:
+                case messages.Ready(report):
+                    self._ready(key, entry, report)
+                case messages.Failed(code, text):
+                    entry.code, entry.error = code, text
+        if process.last_counts is not None:
+            self._totals.update(key, process.last_counts)
+        exit_code = await process.exit_code()
+        entry.process = None
+        self._totals.ended(key)
+        self._ended(key, entry, exit_code)
+
+    async def _fetch(self, key: ServingKey, wanted: WantedVersion) -> Path:
+        artifact: ArtifactRef = wanted.artifact
+        # LIVE and CONTROL of one version fetch it once.
+        async with self._fetching.setdefault(artifact.digest, asyncio.Lock()):
+            folder, manifest = await asyncio.to_thread(self._cache.fetch, artifact)
+        check_signature(wanted.signature, manifest)
+        self._folders[key.model, key.version] = folder
+        self._wake.set()
+        return folder
+
+    def _ready(self, key: ServingKey, entry: _Entry, report: LoadReport) -> None:
+        entry.report = report
+        if entry.phase is Phase.LOADING:
+            entry.phase = Phase.READY
+            entry.overdue_at = float("inf")
+        self._log.info("ready", serving=str(key), seconds=report.load_seconds, precision=report.precision)
+        self._changed()
+
+    def _ended(self, key: ServingKey, entry: _Entry, exit_code: int | None) -> None:
+        if entry.phase is Phase.DRAINING:
+            self._remove(key, entry)
+        elif entry.code:
+            self._fail(key, entry, FailureCode(entry.code), entry.error, None)
+        else:
+            entry.phase = Phase.CRASHED
+            entry.crashes = (*entry.crashes, self._clock.monotonic())[-10:]
+            self._log.error("process crashed", serving=str(key), exit_code=exit_code)
+            self._changed()
+
+    def _fail(self, key: ServingKey, entry: _Entry, code: FailureCode, message: str, retry_at: float | None) -> None:
+        if entry.phase is Phase.DRAINING:
+            self._remove(key, entry)
+            return
+        entry.phase = Phase.FAILED
+        entry.code, entry.error, entry.retry_at = code, message, retry_at
+        self._log.error("version failed", serving=str(key), code=code, reason=message)
+        self._changed()
+
+    def _remove(self, key: ServingKey, entry: _Entry) -> None:
+        if self._entries.get(key) is entry:
+            del self._entries[key]
+        if not any((other.model, other.version) == (key.model, key.version) for other in self._entries):
+            self._folders.pop((key.model, key.version), None)
+        self._log.info("ended", serving=str(key))
+        self._changed()
+
+    def _changed(self) -> None:
+        self._wake.set()
+        self._on_change()
