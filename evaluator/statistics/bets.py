@@ -26,6 +26,8 @@ _RATIOS: Final = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
 _STEPS: Final = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
 # A rate of exactly 0 or 1 would bet everything on never seeing the other outcome.
 _SMALLEST_RATE: Final = 1e-12
+# A window of 10^12 requests against one of a few puts the projection next to the corner.
+_INSIDE: Final = (1e-15, 1.0 - 1e-15)
 _MOST_STEPS: Final = 200
 # An error r of s, relative, raises ln E[e] by n*s*r^2/2 at most: by 5e-5 at n = 10^12. Newton's last step is
 # far below.
@@ -59,7 +61,7 @@ class Margin:
             raise ValueError(f"a margin needs b > 0 and -b < a < 1, got a={self.a}, b={self.b}")
 
     def rate(self, stable_rate: FloatArray) -> FloatArray:
-        """Return the line's rate for the test arm at `stable_rate`."""
+        """Return the line's rate for the test arm at `stable_rate`; it may lie outside [0, 1]."""
         return self.a + self.b * stable_rate
 
 
@@ -92,18 +94,18 @@ def candidates(side: Side, margin: Margin, stable_rate: FloatArray, alike: Float
     ratios, steps = np.array(_RATIOS), np.array(_STEPS)
     if side is Side.HARM:
         rates = np.concatenate((line * ratios, line + steps), axis=-1)
-        beyond = (rates > line) & (rates > 0.0) & (rates < 1.0)
+        beyond = rates > line
     else:
         rates = np.concatenate((line / ratios, line - steps, alike[..., np.newaxis]), axis=-1)
-        beyond = (rates < line) & (rates > 0.0) & (rates < 1.0)
-    return np.where(beyond, rates, np.nan)
+        beyond = rates < line
+    inside = (rates > _SMALLEST_RATE) & (rates < 1.0 - _SMALLEST_RATE)
+    return np.where(beyond & inside, rates, np.nan)
 
 
 def project(
     side: Side, margin: Margin, test_rate: FloatArray, stable_rate: FloatArray, share: FloatArray
-) -> FloatArray:
-    """Return s, the stable arm's rate at the projection of (test_rate, stable_rate) onto the line; c is
-    margin.rate(s).
+) -> tuple[FloatArray, FloatArray]:
+    """Return (s, c), the stable and the test arm's rates at the projection of both rates onto the line.
 
     The arguments broadcast; each candidate lies beyond the line (`candidates` without its NaN); share =
     n_c/(n_c+n_s) lies in (0, 1). The root of a cubic is enclosed in a bracket and found by Newton's method,
@@ -111,7 +113,8 @@ def project(
     """
     a, b = margin.a, margin.b
     if a == 0.0 and b == 1.0:
-        return share * test_rate + (1.0 - share) * stable_rate
+        both = share * test_rate + (1.0 - share) * stable_rate
+        return both, both
     touching = (test_rate - a) / b
     lowest, highest = max(0.0, -a / b), min(1.0, (1.0 - a) / b)
     if side is Side.HARM:
@@ -139,9 +142,9 @@ def project(
         following = np.where((newton >= low) & (newton <= high), newton, 0.5 * (low + high))
         moved = np.abs(following - s)
         s = following
-        if (moved <= _PRECISION * s).all():
+        if (moved <= _PRECISION * np.minimum(stable_spread, test_spread)).all():
             break
-    return np.asarray(s)
+    return np.clip(s, *_INSIDE), np.clip(margin.rate(s), *_INSIDE)
 
 
 def log_bets(
@@ -165,8 +168,7 @@ def log_bets(
     if speaks.any():
         tc = (logs + rates)[speaks]
         ts, n_c, x_c, n_s, x_s = ((logs + values[..., np.newaxis])[speaks] for values in (stable_rate, *test, *stable))
-        s = project(side, margin, tc, ts, n_c / (n_c + n_s))
-        c = margin.rate(s)
+        s, c = project(side, margin, tc, ts, n_c / (n_c + n_s))
         logs[speaks] = _log_ratio(n_c, x_c, tc, c) + _log_ratio(n_s, x_s, ts, s)
     return logs
 

@@ -180,7 +180,7 @@ def _feature_log_e(reference: DriftReference, drifted: bool, looks: int, wealth:
         features[some] = np.where(tested, log_e, math.inf).min(axis=(1, 2))[some]
     else:
         rows = np.where(tested, log_e, -math.inf)[some]
-        features[some] = log_sum_exp(rows.reshape(len(rows), -1)) - np.log(sides[some])
+        features[some] = log_sum_exp(rows.reshape(len(rows), tested[0].size)) - np.log(sides[some])
     return features
 
 

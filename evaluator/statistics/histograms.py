@@ -138,6 +138,12 @@ def smoothed(counts: FloatArray) -> FloatArray:
     return proportions
 
 
+def at_least(counts: FloatArray, bucket: npt.NDArray[np.intp]) -> FloatArray:
+    """Return the sum per row of `counts` (rows, buckets) from the row's `bucket` (rows) on."""
+    total: FloatArray = np.where(np.arange(counts.shape[-1]) >= bucket[:, np.newaxis], counts, 0.0).sum(axis=-1)
+    return total
+
+
 def quantile_bucket(counts: FloatArray, quantile: float) -> npt.NDArray[np.intp]:
     """Return the bucket that holds the quantile, per row of `counts` (rows, buckets).
 

@@ -11,9 +11,10 @@ the plain mixture, both of which keep that:
   Moving wealth at a time fixed in advance leaves its sum unchanged. The delay after k calm looks is then at
   most that of 2 ln(k) - ln(reserve_0) more of log E, whatever was seen before.
 - **Cap.** One look can be kept from raising E above C max(E, 1), E its value before: with C the third root of
-  1/alpha, no fewer than three looks reach 1/alpha. Wealth given away has no greater expectation, so what is left
-  is a supermartingale too. Every candidate's wealth and the reserve are divided by the same excess, so that the
-  shares among them stay those of the uncapped mixture and the next look's ratio is again a mixture of bets.
+  1/alpha, no fewer than three looks reach 1/alpha. Wealth given away has no greater expectation, so what is
+  left is a supermartingale too. Every candidate's wealth and the reserve are divided by the same excess, so
+  that the shares among them stay those of the uncapped mixture and the next look's ratio is again a mixture
+  of bets.
 """
 
 import math
@@ -71,7 +72,8 @@ def advance(process: EProcess, log_bets: FloatArray, cap: float = math.inf) -> E
     """Return the process after one look.
 
     log_bets: (*shape, J) ln of each candidate's e-value for this look, summed over the look's windows.
-    cap: the most by which this look may raise ln E above its value before, or above 0 where that was negative.
+    cap: the most by which this look may raise ln E above its value before, or above 0 where that was
+    negative.
     """
     looks = process.looks + 1
     wealth = process.log_wealth.copy()

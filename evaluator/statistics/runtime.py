@@ -22,7 +22,7 @@ import numpy.typing as npt
 from evaluator.statistics import bets, shapes
 from evaluator.statistics.bets import Margin, Side
 from evaluator.statistics.counts import FloatArray, checked_counts
-from evaluator.statistics.histograms import Past, RuntimeWindows, quantile_bucket, shifted
+from evaluator.statistics.histograms import Past, RuntimeWindows, at_least, quantile_bucket, shifted
 from evaluator.statistics.process import EProcess, advance, look_cap, open_process
 
 # Fewer batches of one size than these say too little of its histogram to bet on a shape.
@@ -134,7 +134,7 @@ def _log_bets_non_inferior(
     test: RuntimeTest, past: FloatArray, row_of: npt.NDArray[np.intp], arm: FloatArray, control: FloatArray
 ) -> FloatArray:
     cut = quantile_bucket(past, test.quantile)
-    tail, slower_tail = _at_least(past, cut), _at_least(past, cut + test.margin)
+    tail, slower_tail = at_least(past, cut), at_least(past, cut + test.margin)
     n_past = past.sum(axis=-1)
     stable_rate = bets.smoothed_rate(n_past, tail)[row_of]
     alike = bets.smoothed_rate(n_past, slower_tail)[row_of]
@@ -145,14 +145,9 @@ def _log_bets_non_inferior(
         Margin(),
         stable_rate,
         alike,
-        test=(np.where(countable, arm.sum(axis=-1), 0.0), _at_least(arm, (cut + test.margin)[row_of])),
-        stable=(control.sum(axis=-1), _at_least(control, cut[row_of])),
+        test=(np.where(countable, arm.sum(axis=-1), 0.0), at_least(arm, (cut + test.margin)[row_of])),
+        stable=(control.sum(axis=-1), at_least(control, cut[row_of])),
     )
-
-
-def _at_least(counts: FloatArray, bucket: npt.NDArray[np.intp]) -> FloatArray:
-    total: FloatArray = np.where(np.arange(counts.shape[-1]) >= bucket[:, np.newaxis], counts, 0.0).sum(axis=-1)
-    return total
 
 
 def _checked(test: RuntimeTest) -> RuntimeTest:

@@ -1,0 +1,206 @@
+"""What people are shown: estimates with intervals that hold at every look.
+
+Both estimates are weighted means of differences within windows, so that a rise which both arms share during a
+ramp does not pass for a difference. A window k with n_c and n_s observations has weight W_k = n_c
+n_s/(n_c+n_s) (Mantel, Haenszel), which its counts of observations fix before their outcomes; sum W_k
+(difference_k - true difference_k) is a martingale with variance V. The interval is the normal mixture's
+
+    sum(W_k difference_k)/sum(W_k) +- sqrt((V + rho) ln((V + rho)/(rho alpha^2)))/sum(W_k),
+
+an asymptotic confidence sequence for the weighted mean of the true differences: of limits looked at all the
+time, the probability of ever missing is alpha in the limit of many observations (Waudby-Smith, Arbour, Sinha,
+Kennedy, Ramdas, arXiv:2103.06476, with its extension to means that vary over time). It is for eyes only:
+decisions are made by the e-processes, whose guarantee needs no limit.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+import numpy as np
+
+from evaluator.statistics.bets import smoothed_rate
+from evaluator.statistics.counts import FloatArray, frozen
+from evaluator.statistics.histograms import Past, RuntimeWindows
+from evaluator.statistics.process import log_threshold
+from evaluator.statistics.rates import RateWindows
+
+# An interval is tightest at V of about 9 rho for alpha = .05: some 25 failures, or 15 batches that spread
+# over 35 %.
+_RATE_RHO: Final = 3.0
+_RUNTIME_RHO: Final = 30.0
+# Observations of the usual rate that a window's own rate is mixed with.
+_PRIOR: Final = 10.0
+DEFAULT_ALPHA: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate between its limits; all NaN where there is nothing to estimate from."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class RateEstimate:
+    """Two rates over all windows so far, and the difference test minus stable within windows.
+
+    n_test, x_test, n_stable, x_stable: totals. weight, difference, variance: sum W, sum W*difference, V.
+    """
+
+    n_test: float = 0.0
+    x_test: float = 0.0
+    n_stable: float = 0.0
+    x_stable: float = 0.0
+    weight: float = 0.0
+    difference: float = 0.0
+    variance: float = 0.0
+
+    @property
+    def test_rate(self) -> float:
+        """The test arm's rate over all of its observations; NaN without any."""
+        return self.x_test / self.n_test if self.n_test else math.nan
+
+    @property
+    def stable_rate(self) -> float:
+        """The stable arm's rate over all of its observations; NaN without any."""
+        return self.x_stable / self.n_stable if self.n_stable else math.nan
+
+    def plus(self, windows: RateWindows) -> Self:
+        """Return the estimate with one look's windows, of shape (windows), taken in."""
+        n_c, x_c, n_s, x_s = windows.n_test, windows.x_test, windows.n_stable, windows.x_stable
+        totals = replace(
+            self,
+            n_test=self.n_test + float(n_c.sum()),
+            x_test=self.x_test + float(x_c.sum()),
+            n_stable=self.n_stable + float(n_s.sum()),
+            x_stable=self.x_stable + float(x_s.sum()),
+        )
+        both = np.maximum(n_c + n_s, 1.0)
+        weight = self.weight + float((n_c * n_s / both).sum())
+        difference = self.difference + float((x_c * (n_s / both) - x_s * (n_c / both)).sum())
+        # The window's own rate, since an incident makes its outcomes vary more than the whole stretch's do.
+        usual = smoothed_rate(totals.n_stable, totals.x_stable)
+        stable_rate = (x_s + _PRIOR * usual) / (n_s + _PRIOR)
+        test_rate = np.clip(stable_rate + difference / max(weight, 1.0), 0.0, 1.0)
+        spread = n_s * test_rate * (1.0 - test_rate) + n_c * stable_rate * (1.0 - stable_rate)
+        variance = self.variance + float((n_c / both * n_s / both * spread).sum())
+        return replace(totals, weight=weight, difference=difference, variance=variance)
+
+    def interval(self, alpha: float = DEFAULT_ALPHA) -> Interval:
+        """Return the difference test minus stable with limits in [-1, 1]."""
+        return _interval(self.difference, self.weight, self.variance, rho=_RATE_RHO, alpha=alpha, furthest=1.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RuntimeEstimate:
+    """The test arm's runtime over the control's, within windows and batch sizes, in buckets.
+
+    ratio: of the geometric bounds. test, control: totals per batch size. weight, difference, variance: as in
+    `RateEstimate`, of the bucket's number, that is of the runtime's logarithm.
+    """
+
+    ratio: float
+    test: Past
+    control: Past
+    weight: float = 0.0
+    difference: float = 0.0
+    variance: float = 0.0
+
+    @classmethod
+    def empty(cls, buckets: int, ratio: float) -> Self:
+        """Return the estimate before the first window."""
+        if not (math.isfinite(ratio) and ratio > 1.0):
+            raise ValueError(f"ratio must be greater than 1, got {ratio}")
+        return cls(ratio, Past.empty(buckets), Past.empty(buckets))
+
+    def plus(self, windows: RuntimeWindows) -> Self:
+        """Return the estimate with one look's windows taken in."""
+        test = self.test.knowing(windows.batches).plus(windows.batches, windows.test)
+        control = self.control.knowing(windows.batches).plus(windows.batches, windows.control)
+        rows = test.rows(windows.batches)
+        n_c, n_s = windows.test.sum(axis=-1), windows.control.sum(axis=-1)
+        both = np.maximum(n_c + n_s, 1.0)
+        numbers = np.arange(windows.test.shape[1], dtype=np.float64)
+        sum_c, sum_s = (windows.test * numbers).sum(axis=-1), (windows.control * numbers).sum(axis=-1)
+        spread = n_s * _spread(test.counts)[rows] + n_c * _spread(control.counts)[rows]
+        return replace(
+            self,
+            test=test,
+            control=control,
+            weight=self.weight + float((n_c * n_s / both).sum()),
+            difference=self.difference + float((sum_c * (n_s / both) - sum_s * (n_c / both)).sum()),
+            variance=self.variance + float((n_c / both * n_s / both * spread).sum()),
+        )
+
+    def interval(self, alpha: float = DEFAULT_ALPHA) -> Interval:
+        """Return the ratio of the geometric mean runtimes, test over control; 1.05 is 5 % slower."""
+        furthest = float(self.test.counts.shape[1])
+        limits = _interval(
+            self.difference, self.weight, self.variance, rho=_RUNTIME_RHO, alpha=alpha, furthest=furthest
+        )
+        return Interval(*(self.ratio**buckets for buckets in (limits.estimate, limits.low, limits.high)))
+
+    def median_ratio(self) -> float:
+        """Return the ratio of the medians, test over control, NaN with no batch size seen in both arms.
+
+        It is the geometric mean over batch sizes, each by its weight n_c n_s/(n_c+n_s).
+        """
+        n_c, n_s = self.test.counts.sum(axis=-1), self.control.counts.sum(axis=-1)
+        seen = (n_c > 0) & (n_s > 0)
+        if not seen.any():
+            return math.nan
+        weights = n_c[seen] * n_s[seen] / (n_c[seen] + n_s[seen])
+        apart = _position(self.test.counts[seen], 0.5) - _position(self.control.counts[seen], 0.5)
+        return float(self.ratio ** ((weights * apart).sum() / weights.sum()))
+
+
+def runtime_quantile(counts: FloatArray, bounds: tuple[float, ...], quantile: float) -> float:
+    """Return a quantile of one histogram in the unit of its bounds; NaN without observations.
+
+    counts: (len(bounds) + 1). Interpolated geometrically; in an open bucket it is that bucket's bound.
+    """
+    if len(counts) != len(bounds) + 1:
+        raise ValueError(f"{len(bounds)} bounds make {len(bounds) + 1} buckets, got {len(counts)}")
+    if not counts.sum() > 0:
+        return math.nan
+    position = float(_position(np.asarray(counts)[np.newaxis], quantile)[0])
+    edge = min(max(position - 1.0, 0.0), len(bounds) - 1.0)
+    lower = min(int(edge), len(bounds) - 2)
+    part = edge - lower
+    return float(bounds[lower] ** (1.0 - part) * bounds[lower + 1] ** part)
+
+
+def _interval(
+    difference: float, weight: float, variance: float, *, rho: float, alpha: float, furthest: float
+) -> Interval:
+    threshold = log_threshold(alpha)
+    if not weight > 0.0:
+        return Interval(math.nan, math.nan, math.nan)
+    mixed = variance + rho
+    radius = math.sqrt(mixed * (math.log(mixed / rho) + 2.0 * threshold)) / weight
+    estimate = difference / weight
+    return Interval(estimate, max(estimate - radius, -furthest), min(estimate + radius, furthest))
+
+
+def _spread(counts: FloatArray) -> FloatArray:
+    """Return the variance of the bucket's number per row, with 1/12 for the width of a bucket."""
+    numbers = np.arange(counts.shape[-1], dtype=np.float64)
+    shares = counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1.0)
+    mean = (shares * numbers).sum(axis=-1, keepdims=True)
+    variance: FloatArray = (shares * (numbers - mean) ** 2).sum(axis=-1) + 1.0 / 12.0
+    return frozen(variance)
+
+
+def _position(counts: FloatArray, quantile: float) -> FloatArray:
+    """Return where the quantile lies per row, in buckets from the lower edge of bucket 0, linear within a bucket."""
+    cumulative = counts.cumsum(axis=-1)
+    target = quantile * cumulative[:, -1]
+    bucket = np.argmax(cumulative >= target[:, np.newaxis], axis=-1)
+    rows = np.arange(len(counts))
+    inside = counts[rows, bucket]
+    before = cumulative[rows, bucket] - inside
+    position: FloatArray = bucket + np.where(inside > 0, (target - before) / np.maximum(inside, 1.0), 0.0)
+    return position

@@ -1,0 +1,159 @@
+"""How many requests a test needs, and how many it still needs.
+
+At constant rates the log e of each candidate is a random walk: per request of the test arm it grows by `mean`
+with variance `variance`, both closed forms (a difference of Kullback-Leibler divergences). The mixture is no
+less than any one candidate with its prior weight, so what the best candidate needs is enough.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri
+
+from evaluator.statistics import bets, shapes
+from evaluator.statistics.bets import Side
+from evaluator.statistics.counts import LARGEST_COUNT, FloatArray
+from evaluator.statistics.histograms import at_least, quantile_bucket, shifted
+from evaluator.statistics.process import EProcess, log_sum_exp, log_threshold
+from evaluator.statistics.rates import RateTest
+from evaluator.statistics.runtime import RuntimeTest
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Growth:
+    """mean, variance: (J,) of each candidate's log e, per request (or label, or batch) of the test arm."""
+
+    mean: FloatArray
+    variance: FloatArray
+
+
+def rate_growth(test: RateTest, test_rate: float, stable_rate: float, share: float) -> Growth:
+    """Return the growth of a rate test where the arms' rates are as given, and known to the bets.
+
+    share: the test arm's part of the requests of both arms, in (0, 1). Raises ValueError outside these
+    ranges.
+    """
+    _check_share(share)
+    if not (0.0 <= test_rate <= 1.0 and 0.0 <= stable_rate <= 1.0):
+        raise ValueError(f"rates must lie in [0, 1], got {test_rate} and {stable_rate}")
+    arms = np.array([test_rate]), np.array([stable_rate])
+    known = np.clip(arms[1], 1e-12, 1.0 - 1e-12)
+    mean, variance = _rate_moments(test, known, known, arms, share)
+    return Growth(mean[0], variance[0])
+
+
+def runtime_growth(test: RuntimeTest, slower: int, share: float = 0.5) -> Growth:
+    """Return the growth of a runtime test, per batch of the test arm, if the test version is `slower` buckets
+    slower.
+
+    The control arm is taken to go on as in the test's past, which must have an observation. share: as in
+    `rate_growth`, 0.5 where the control arm gets as much as the test arm.
+    """
+    _check_share(share)
+    past = test.past.counts[test.past.counts.sum(axis=-1) > 0]
+    if not past.size:
+        raise ValueError("the runtime test has no past to forecast from; seed it with histograms")
+    n_past = past.sum(axis=-1)
+    arm = shifted(past, slower)
+    if test.side is Side.HARM:
+        mean, square = _shape_moments(test, past, arm, share)
+    else:
+        cut = quantile_bucket(past, test.quantile)
+        known = bets.smoothed_rate(n_past, at_least(past, cut))
+        alike = bets.smoothed_rate(n_past, at_least(past, cut + test.margin))
+        arms = at_least(arm, cut + test.margin) / n_past, at_least(past, cut) / n_past
+        mean, variance = _rate_moments(test, known, alike, arms, share)
+        square = variance + mean * mean
+    weights = (n_past / n_past.sum())[:, np.newaxis]
+    overall = (weights * mean).sum(axis=0)
+    return Growth(overall, np.maximum((weights * square).sum(axis=0) - overall * overall, 0.0))
+
+
+def needed(process: EProcess, growth: Growth, alpha: float, power: float = 0.95) -> int | None:
+    """Return the test arm's requests with which a fresh `process` reaches 1/alpha with probability `power`.
+
+    None where no candidate's log e grows: at these rates the test never concludes. By the normal
+    approximation of the random walk, for the candidate that needs least.
+    """
+    if not 0.0 < power < 1.0:
+        raise ValueError(f"power must lie between 0 and 1, got {power}")
+    growing = growth.mean > 0.0
+    if not growing.any():
+        return None
+    mean, deviation = growth.mean[growing], np.sqrt(growth.variance[growing])
+    distance = log_threshold(alpha) - process.log_weights[growing] - math.log1p(-process.reserve)
+    quantile = float(ndtri(power)) * deviation
+    root = (quantile + np.sqrt(quantile * quantile + 4.0 * mean * distance)) / (2.0 * mean)
+    return math.ceil(float((root * root).min()))
+
+
+def remaining(process: EProcess, growth: Growth, alpha: float) -> int | None:
+    """Return the test arm's further requests after which `process`, growing as expected, reaches 1/alpha.
+
+    0 where it stands there, None where no candidate's log e grows to speak of. `process` is a single one, of
+    shape ().
+    """
+    threshold = log_threshold(alpha)
+    wealth, mean = process.log_wealth[..., :-1], growth.mean
+
+    def reached(requests: float) -> bool:
+        return bool(log_sum_exp(wealth + requests * mean) >= threshold)
+
+    if float(process.log_e) >= threshold:
+        return 0
+    if not (mean > 0.0).any():
+        return None
+    enough = 1.0
+    while not reached(enough):
+        if enough > LARGEST_COUNT:
+            return None
+        enough *= 2.0
+    short = enough / 2.0 if enough > 1.0 else 0.0
+    # ln E is convex in the requests and below the threshold at 0, so it crosses once.
+    while enough - short > max(1.0, 1e-6 * enough):
+        middle = 0.5 * (short + enough)
+        short, enough = (short, middle) if reached(middle) else (middle, enough)
+    return math.ceil(enough)
+
+
+def _rate_moments(
+    test: RateTest | RuntimeTest,
+    known: FloatArray,
+    alike: FloatArray,
+    arms: tuple[FloatArray, FloatArray],
+    share: float,
+) -> tuple[FloatArray, FloatArray]:
+    """Return mean and variance, (rows, J), of log e per test request; a candidate that says nothing has 0 of both."""
+    margin = test.margin if isinstance(test, RateTest) else bets.Margin()
+    rates = bets.candidates(test.side, margin, known, alike)
+    speaks = ~np.isnan(rates)
+    tc, ts = rates[speaks], np.broadcast_to(known[:, np.newaxis], rates.shape)[speaks]
+    s, c = bets.project(test.side, margin, tc, ts, np.full(tc.shape, share))
+    mean, variance = np.zeros(rates.shape), np.zeros(rates.shape)
+    per_test = (1.0 - share) / share
+    for theta, rate, null, weight in ((arms[0], tc, c, 1.0), (arms[1], ts, s, per_test)):
+        true = np.broadcast_to(theta[:, np.newaxis], rates.shape)[speaks]
+        bad, good = np.log(rate / null), np.log1p(-rate) - np.log1p(-null)
+        mean[speaks] += weight * (true * bad + (1.0 - true) * good)
+        variance[speaks] += weight * true * (1.0 - true) * (bad - good) ** 2
+    return mean, variance
+
+
+def _shape_moments(test: RuntimeTest, past: FloatArray, arm: FloatArray, share: float) -> tuple[FloatArray, FloatArray]:
+    """Return mean and mean square, (rows, J), of log e per test batch."""
+    slower = shifted(past, test.margin)
+    logs = shapes.log_ratios(slower, test.ratio)
+    log_test, log_control = shapes.log_evidence(logs, np.full(len(past), share))
+    per_test = (1.0 - share) / share
+    p, q = (counts[:, np.newaxis] / counts.sum(axis=-1)[:, np.newaxis, np.newaxis] for counts in (arm, slower))
+    mean_test, mean_control = (p * log_test).sum(axis=-1), (q * log_control).sum(axis=-1)
+    square_test, square_control = (p * log_test**2).sum(axis=-1), (q * log_control**2).sum(axis=-1)
+    mean = mean_test + per_test * mean_control
+    variance = square_test - mean_test**2 + per_test * (square_control - mean_control**2)
+    return mean, variance + mean * mean
+
+
+def _check_share(share: float) -> None:
+    if not 0.0 < share < 1.0:
+        raise ValueError(f"share must lie between 0 and 1, got {share}")

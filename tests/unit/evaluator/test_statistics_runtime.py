@@ -1,0 +1,266 @@
+import itertools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom, multinomial
+
+from evaluator.statistics import shapes
+from evaluator.statistics.bets import Side
+from evaluator.statistics.histograms import RuntimeWindows, shifted
+from evaluator.statistics.process import log_threshold
+from evaluator.statistics.runtime import (
+    ENOUGH_PAST,
+    RuntimeTest,
+    restart,
+    runtime_harm_test,
+    runtime_non_inferiority_test,
+    seed,
+    update,
+)
+
+RATIO = 2 ** (1 / 8)
+BOUNDS = 50e-6 * RATIO ** np.arange(142)
+BUCKETS = len(BOUNDS) + 1
+Times = Callable[[np.random.Generator, int], npt.NDArray[np.float64]]
+
+
+def histogram(times: npt.NDArray[np.float64]) -> list[int]:
+    counts = np.bincount(np.searchsorted(BOUNDS, times, side="left"), minlength=BUCKETS)
+    return [int(count) for count in counts]
+
+
+def lognormal(factor: float = 1.0, deviation: float = 0.35) -> Times:
+    return lambda rng, n: factor * rng.lognormal(math.log(0.003), deviation, n)
+
+
+def with_past(test: RuntimeTest, times: Times, n: int = 2000) -> RuntimeTest:
+    return seed(test, [(1, histogram(times(np.random.default_rng(1), n)))])
+
+
+def batches_until(
+    test: RuntimeTest, test_times: Times, control_times: Times, *, alpha: float, looks: int, seed_: int
+) -> float:
+    """Return the test arm's batches at the first crossing, 10 a look in each arm; infinity without one."""
+    rng = np.random.default_rng(seed_)
+    for look in range(looks):
+        row = 1, histogram(test_times(rng, 10)), histogram(control_times(rng, 10))
+        test = update(test, RuntimeWindows.of(BUCKETS, [row]))
+        if test.log_e >= log_threshold(alpha):
+            return 10.0 * (look + 1)
+    return math.inf
+
+
+def outcomes(observations: int, buckets: int) -> npt.NDArray[np.float64]:
+    every = itertools.product(range(observations + 1), repeat=buckets)
+    return np.array([counts for counts in every if sum(counts) == observations], dtype=float)
+
+
+@pytest.mark.parametrize("side", list(Side))
+@pytest.mark.parametrize("past", [[10, 20, 5, 1, 0], [0, 0, 40, 0, 0], [1, 0, 0, 20, 19]])
+def test_e_is_an_e_value_for_every_outcome_of_a_look(side: Side, past: list[int]) -> None:
+    # 2 batches of the test arm and 3 of the control arm, over 5 buckets; a margin of one bucket.
+    make = (
+        runtime_harm_test(5, RATIO, 0.5, margin=1, agreeing_looks=1)
+        if side is Side.HARM
+        else runtime_non_inferiority_test(5, RATIO, margin=1)
+    )
+    test = seed(make, [(1, past)])
+    arm, control = outcomes(2, 5), outcomes(3, 5)
+    e = np.array(
+        [
+            [math.exp(update(test, RuntimeWindows((1,), c[np.newaxis], s[np.newaxis])).log_e) for s in control]
+            for c in arm
+        ]
+    )
+    rng = np.random.default_rng(3)
+    for _ in range(40):
+        stable = rng.dirichlet(rng.choice([0.3, 1.0, 5.0], 5))
+        margin = shifted(stable[np.newaxis], 1)[0]
+        if side is Side.HARM:
+            # Mass moved down from the margin's distribution: at most as slow in stochastic order.
+            null = margin.copy()
+            moved = rng.uniform(0, null[1:]) * rng.integers(0, 2)
+            null[1:] -= moved
+            null[:-1] += moved
+        else:
+            # At least as slow beyond every cut.
+            null = margin.copy()
+            moved = rng.uniform(0, null[:-1]) * rng.integers(0, 2)
+            null[:-1] -= moved
+            null[1:] += moved
+        chance = multinomial.pmf(arm, 2, null)[:, np.newaxis] * multinomial.pmf(control, 3, stable)
+        assert (chance * e).sum() <= 1.0 + 1e-9
+
+
+@pytest.mark.parametrize("past", [[30, 40, 20, 5, 2, 1, 1, 0, 0, 1], [0, 0, 0, 50, 0, 0, 0, 0, 0, 0], [0] * 9 + [40]])
+def test_every_shape_bet_on_is_monotone(past: list[int]) -> None:
+    # What makes the test one of stochastic order.
+    logs = shapes.log_ratios(np.array([past], dtype=float), RATIO)
+    assert logs.shape == (1, len(shapes.prior_weights()), 10)
+    assert (np.diff(logs, axis=-1) >= -1e-12).all()
+    assert np.isfinite(logs).all()
+
+
+@pytest.mark.parametrize(
+    ("factor", "margin", "times"),
+    # `times`: of the two-sample bound for known log-normal times that spread over 35 %.
+    [(1.1, 0, 1.7), (1.3, 0, 2.0), (1.3, 1, 2.0), (2.0, 1, 4.0)],
+)
+def test_a_slower_version_is_found_within_a_small_multiple_of_the_bound(
+    factor: float, margin: int, times: float
+) -> None:
+    beyond = math.log(factor) - margin * math.log(RATIO)
+    bound = math.log(100) / (beyond**2 / (4 * 0.35**2))
+    test = with_past(runtime_harm_test(BUCKETS, RATIO, 0.01, margin, agreeing_looks=1), lognormal())
+    found = [batches_until(test, lognormal(factor), lognormal(), alpha=0.01, looks=200, seed_=run) for run in range(15)]
+    assert np.mean(found) <= times * bound
+
+
+def test_a_slow_path_taken_by_few_batches_is_found() -> None:
+    def slow_path(rng: np.random.Generator, n: int) -> npt.NDArray[np.float64]:
+        return lognormal()(rng, n) * np.where(rng.random(n) < 0.03, 10.0, 1.0)
+
+    test = with_past(runtime_harm_test(BUCKETS, RATIO, 0.01, agreeing_looks=1), lognormal())
+    found = [batches_until(test, slow_path, lognormal(), alpha=0.01, looks=200, seed_=run) for run in range(10)]
+    # ln(100) by the divergence of the two-sample mixture, about .021 per batch.
+    assert np.mean(found) <= 3 * 219
+
+
+@pytest.mark.parametrize("deviation", [0.02, 0.35])
+def test_a_version_slower_by_the_margin_is_rarely_rolled_back(deviation: float) -> None:
+    test = with_past(runtime_harm_test(BUCKETS, RATIO, 0.05, agreeing_looks=1), lognormal(1.0, deviation))
+    slower, control = lognormal(RATIO, deviation), lognormal(1.0, deviation)
+    found = [batches_until(test, slower, control, alpha=0.05, looks=25, seed_=run) for run in range(25)]
+    assert np.isfinite(found).sum() <= binom.ppf(0.999, 25, 0.05)
+
+
+@pytest.mark.parametrize("deviation", [0.02, 0.35])
+def test_a_version_slower_by_two_buckets_is_rarely_promoted(deviation: float) -> None:
+    test = with_past(runtime_non_inferiority_test(BUCKETS, RATIO), lognormal(1.0, deviation))
+    slower, control = lognormal(RATIO**2, deviation), lognormal(1.0, deviation)
+    found = [batches_until(test, slower, control, alpha=0.05, looks=40, seed_=run) for run in range(40)]
+    assert np.isfinite(found).sum() <= binom.ppf(0.999, 40, 0.05)
+
+
+def test_an_incident_that_slows_both_arms_blames_nobody() -> None:
+    test = with_past(runtime_harm_test(BUCKETS, RATIO, 0.01, margin=0, agreeing_looks=1), lognormal())
+    rng = np.random.default_rng(8)
+    for look in range(120):
+        host = 3.0 if 60 <= look < 80 else 1.0
+        n_test = (2, 10, 50)[look // 40]
+        row = 1, histogram(lognormal(host)(rng, n_test)), histogram(lognormal(host)(rng, n_test))
+        test = update(test, RuntimeWindows.of(BUCKETS, [row]))
+    assert test.max_log_e < log_threshold(0.01)
+
+
+@pytest.mark.parametrize(("deviation", "most"), [(0.0, 20.0), (0.05, 20.0), (0.35, 150.0)])
+def test_a_version_like_the_stable_one_passes_in_time(deviation: float, most: float) -> None:
+    # With no spread at all every batch lies in one bucket, whose edges are all there is to cut at.
+    test = with_past(runtime_non_inferiority_test(BUCKETS, RATIO), lognormal(1.0, deviation))
+    times = lognormal(1.0, deviation)
+    found = [batches_until(test, times, times, alpha=0.05, looks=200, seed_=run) for run in range(20)]
+    assert np.mean(found) <= most
+
+
+def test_batch_sizes_and_instances_add_up_within_a_look() -> None:
+    rng = np.random.default_rng(2)
+    control = {batch: lognormal(batch**0.5) for batch in (1, 8)}
+    test = runtime_harm_test(BUCKETS, RATIO, 0.001, agreeing_looks=1)
+    test = seed(test, [(batch, histogram(times(rng, 500))) for batch, times in control.items()])
+    rows = [
+        (batch, histogram(1.3 * control[batch](rng, 10)), histogram(control[batch](rng, 10))) for batch in (8, 1, 8)
+    ]
+    one_by_one = [update(test, RuntimeWindows.of(BUCKETS, [row])) for row in rows]
+    together = update(test, RuntimeWindows.of(BUCKETS, rows))
+    assert together.process.looks == 1
+    # A reserve of a tenth moves at each look: what is compared is the gain before that.
+    fresh = restart(test).process.log_wealth[:-1]
+    gains = [np.exp(one.process.log_wealth[:-1]) - 0.05 * np.exp(test.process.log_weights) for one in one_by_one]
+    expected = np.exp(fresh) * np.prod([gain / np.exp(fresh) for gain in gains], axis=0)
+    found = np.exp(together.process.log_wealth[:-1]) - 0.05 * np.exp(test.process.log_weights)
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert together.past.counts.sum() == 1000 + 30
+
+
+def test_one_burst_of_slow_batches_is_not_enough() -> None:
+    test = with_past(runtime_harm_test(BUCKETS, RATIO, 0.003), lognormal())
+    rng = np.random.default_rng(9)
+    for look in (1, 2, 3):
+        row = 1, histogram(lognormal(50.0)(rng, 200)), histogram(lognormal()(rng, 200))
+        test = update(test, RuntimeWindows.of(BUCKETS, [row]))
+        assert (test.max_log_e >= log_threshold(0.003)) == (look == 3)
+
+
+@pytest.mark.parametrize("test", [runtime_harm_test(5, 2.0, 0.01), runtime_non_inferiority_test(5, 2.0)])
+def test_windows_without_an_arm_or_a_past_are_no_evidence(test: RuntimeTest) -> None:
+    some, none = [0, 3, 3, 0, 0], [0, 0, 0, 0, 0]
+    empty = update(test, RuntimeWindows.of(5, [(1, none, none)]))
+    assert (empty.log_e, empty.process.looks) == (0.0, 0)
+    assert update(test, RuntimeWindows.of(5, [])).log_e == 0.0
+    # A new batch size first has to be seen in the control arm.
+    new = update(test, RuntimeWindows.of(5, [(1, [0, 0, 0, 0, 9], some)]))
+    assert (new.log_e, float(new.past.counts.sum())) == (0.0, 6.0)
+    known = seed(new, [(1, [0, ENOUGH_PAST, 0, 0, 0])])
+    one_arm = update(known, RuntimeWindows.of(5, [(1, none, some), (1, [0, 0, 9, 0, 0], none)]))
+    assert (one_arm.log_e, float(one_arm.past.counts.sum())) == (0.0, 12.0 + ENOUGH_PAST)
+    assert update(known, RuntimeWindows.of(5, [(1, [0, 0, 0, 0, 9], some)])).log_e != 0.0
+
+
+def test_a_cut_beyond_the_last_bucket_promotes_nobody() -> None:
+    test = seed(runtime_non_inferiority_test(5, 2.0), [(1, [0, 0, 0, 0, 100])])
+    after = update(test, RuntimeWindows.of(5, [(1, [0, 0, 0, 0, 500], [0, 0, 0, 0, 500])]))
+    assert after.log_e == pytest.approx(0.0, abs=1e-12)
+
+
+COUNTS = st.lists(st.one_of(st.integers(0, 3), st.integers(0, 10**12)), min_size=6, max_size=6)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(past=COUNTS, rows=st.lists(st.tuples(st.sampled_from([1, 2, 64]), COUNTS, COUNTS), max_size=3))
+def test_log_e_is_finite_whatever_is_counted(past: list[int], rows: list[tuple[int, list[int], list[int]]]) -> None:
+    for fresh in (runtime_harm_test(6, RATIO, 0.01), runtime_non_inferiority_test(6, RATIO)):
+        test = seed(fresh, [(1, past), (2, past)])
+        for _ in range(2):
+            test = update(test, RuntimeWindows.of(6, rows))
+            assert math.isfinite(test.log_e)
+            assert math.isfinite(test.max_log_e)
+
+
+def test_folding_the_same_windows_gives_the_same_bits() -> None:
+    def fold() -> tuple[float, float]:
+        rng = np.random.default_rng(6)
+        harm, fine = runtime_harm_test(BUCKETS, RATIO, 0.01), runtime_non_inferiority_test(BUCKETS, RATIO)
+        for _ in range(20):
+            rows = [(batch, histogram(lognormal()(rng, 9)), histogram(lognormal()(rng, 9))) for batch in (4, 1, 16)]
+            harm, fine = (update(test, RuntimeWindows.of(BUCKETS, rows)) for test in (harm, fine))
+        return harm.log_e, fine.log_e
+
+    assert fold() == fold()
+
+
+def test_a_restart_keeps_the_past_alone() -> None:
+    test = with_past(runtime_non_inferiority_test(BUCKETS, RATIO), lognormal())
+    row = 1, histogram(lognormal()(np.random.default_rng(1), 50)), histogram(lognormal()(np.random.default_rng(2), 50))
+    after = update(test, RuntimeWindows.of(BUCKETS, [row]))
+    again = restart(after)
+    assert after.log_e != 0.0
+    assert (again.log_e, again.max_log_e, float(again.past.counts.sum())) == (0.0, 0.0, 2050.0)
+    assert again.process.log_wealth == pytest.approx(test.process.log_wealth)
+
+
+def test_bad_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match="ratio must be greater than 1"):
+        runtime_harm_test(5, 1.0, 0.01)
+    with pytest.raises(ValueError, match="margin must lie in 0 to 4 buckets"):
+        runtime_harm_test(5, 2.0, 0.01, margin=5)
+    with pytest.raises(ValueError, match="quantile"):
+        runtime_non_inferiority_test(5, 2.0, quantile=1.0)
+    with pytest.raises(ValueError, match="windows must have 5 buckets, got 6"):
+        update(runtime_harm_test(5, 2.0, 0.01), RuntimeWindows.of(6, [(1, [0] * 6, [0] * 6)]))
+    with pytest.raises(ValueError, match="past must have 5 buckets"):
+        seed(runtime_harm_test(5, 2.0, 0.01), [(1, [1, 2, 3])])
