@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from crossfade.manifest import MANIFEST_FILE
 from examples.digits.data import Images, Labels, held_out
-from examples.digits.train import package_module, train_versions
+from examples.digits.train import VERSIONS, package_module, train_versions
 
 _TIMED_RUNS = 300
 
@@ -21,6 +22,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the split and the training (default 0)")
     parser.add_argument("--to", type=Path, required=True, help="folder for the artifacts")
     arguments = parser.parse_args(argv)
+    for folder in (arguments.to / name for name in VERSIONS):
+        if folder.exists() and not (folder / MANIFEST_FILE).is_file():
+            parser.exit(1, f"error: {folder} is no artifact and is not overwritten: choose another --to\n")
     started = time.perf_counter()
     images, labels = held_out(arguments.seed)
     print(f"{'version':8} {'right':>8} {'NaN':>8} {'1 image':>10}  artifact")

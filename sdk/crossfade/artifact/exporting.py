@@ -132,20 +132,14 @@ class ExportableModel:
                 program = torch.export.export(
                     self._positional(), sample, dynamic_shapes=(tuple({0: batch} for _ in sample),)
                 )
+            _erase_metadata_checks(program)
+            program.example_inputs = None
+            torch.export.save(program, path)
         except Exception as error:
             # Tracing runs the user's code, which may raise anything.
             raise ExportError(_export_problem(error)) from error
-        _erase_metadata_checks(program)
-        program.example_inputs = None
         for count in (1, golden):
-            with torch.no_grad():
-                answer = program.module()(*(tensor.clone() for tensor in take(inputs, slice(count)).values()))
-            if not agree(dict(zip(outputs, answer, strict=True)), take(outputs, slice(count))):
-                raise ExportError(
-                    f"the exported program answers a batch of {count} differently from the module: forward() must"
-                    " not depend on Python state or on the values of its inputs"
-                )
-        torch.export.save(program, path)
+            _check_program(program, take(inputs, slice(count)), take(outputs, slice(count)))
         if pickled := _pickled_parts(path):
             raise ExportError(
                 f"{', '.join(pickled)} can only be stored as a pickle, which workers refuse: use plain tensors"
@@ -218,6 +212,20 @@ class ExportableModel:
         state = (*self._module.parameters(), *self._module.buffers())
         dtypes = {tensor.dtype for tensor in state if tensor.is_floating_point()}
         return dtypes.pop() if len(dtypes) == 1 else None
+
+
+def _check_program(program: torch.export.ExportedProgram, inputs: Tensors, outputs: Tensors) -> None:
+    what = f"the exported program, with a batch of {row_count(inputs)},"
+    try:
+        with torch.no_grad():
+            answer = program.module()(*(tensor.clone() for tensor in inputs.values()))
+    except (RuntimeError, AssertionError) as error:
+        raise ExportError(f"{what} fails: {_first_line(error)}") from error
+    if not agree(dict(zip(outputs, answer, strict=True)), outputs):
+        raise ExportError(
+            f"{what} answers differently from the module: forward() must not depend on Python state or on the values"
+            " of its inputs"
+        )
 
 
 def _erase_metadata_checks(program: torch.export.ExportedProgram) -> None:
