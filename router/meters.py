@@ -1,6 +1,6 @@
 """What the Router counts: an attempt per version, a call per caller."""
 
-from router.table import Lane, Table, Target
+from router.table import Lane, Table
 from services.common.telemetry import catalog
 from services.common.telemetry.store import HistogramSeries, MetricStore
 
@@ -22,9 +22,9 @@ class Meters:
             series = self._attempts[key] = self._store.histogram(catalog.ATTEMPT_DURATION, *key[:5], str(lane.epoch))
         series.record(seconds)
 
-    def call(self, lane: Lane, target: Target, outcome: str, seconds: float) -> None:
+    def call(self, lane: Lane, version: str, traffic: str, outcome: str, seconds: float) -> None:
         """Counts a call as its caller saw it."""
-        key = (lane.model, target.version, target.traffic, lane.segment, outcome)
+        key = (lane.model, version, traffic, lane.segment, outcome)
         series = self._calls.get(key)
         if series is None:
             series = self._calls[key] = self._store.histogram(catalog.ROUTE_DURATION, *key)

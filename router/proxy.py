@@ -145,8 +145,8 @@ class Proxy:
         else:
             answer = await self._steady(route.lane, route.target, call)
         outcome = "ok" if answer.reply.ok else answer.reply.code
-        seen = replace(route.target, version=answer.version, traffic=answer.traffic)
-        self._meters.call(route.lane, seen, outcome, self._clock.monotonic() - started)
+        seconds = self._clock.monotonic() - started
+        self._meters.call(route.lane, answer.version, answer.traffic, outcome, seconds)
         return answer
 
     async def ask(self, route: Route, method: str, body: bytes, timeout: float) -> Reply:
@@ -235,12 +235,9 @@ class Proxy:
         timeout = call.deadline - started - _MARGIN_SECONDS
         if timeout <= 0:
             return Reply(DEADLINE_EXCEEDED, message="the caller's deadline is over")
-        metadata: Metadata = (
-            (keys.TRAFFIC, target.traffic),
-            (keys.EPOCH, str(lane.epoch)),
-            (keys.SEGMENT, lane.segment),
-            *call.trace,
-        )
+        metadata: Metadata = ((keys.TRAFFIC, target.traffic), (keys.EPOCH, str(lane.epoch)), *call.trace)
+        if lane.segment:
+            metadata = (*metadata, (keys.SEGMENT, lane.segment))
         reply = await self._transport.send(address, call.body, metadata, timeout, wait=wait)
         if reply.charged:
             seconds = self._clock.monotonic() - started

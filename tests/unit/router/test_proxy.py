@@ -74,11 +74,11 @@ async def test_requests_are_split_by_share() -> None:
     assert sum(counts.values()) == 4_000
 
 
-async def test_the_worker_is_told_traffic_epoch_and_segment() -> None:
+async def test_the_worker_is_told_traffic_and_epoch() -> None:
     house = House(lane(test=10_000))
     await house.predict()
     said = house.transport.sent[0].metadata
-    assert said == {"x-crossfade-traffic": "live", "x-crossfade-epoch": "3", "x-crossfade-segment": ""}
+    assert said == {"x-crossfade-traffic": "live", "x-crossfade-epoch": "3"}
 
 
 async def test_a_key_stays_with_its_arm_under_key_assignment() -> None:
