@@ -1,8 +1,8 @@
 """What follows from the evidence: a pure function from a rollout's state and its circumstances to one action.
 
 The rules, the first that applies: a version that cannot be served fails; harm rolls back at any time; a drift of the
-inputs in both arms pauses, and its end resumes; every required gate's PASS goes to the next step or promotes; the end of
-a step's period goes on if nothing was violated and a harm would have shown. No data is never success.
+inputs in both arms pauses, and its end resumes; every required gate's PASS goes to the next step or promotes; the end
+of a step's period goes on if nothing was violated and a harm would have shown. No data is never success.
 """
 
 import math
@@ -147,7 +147,9 @@ def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> De
     open_gates = [report for report in required if report.verdict is not Verdict.PASS]
     step = _step(state)
     if at.holds:
-        if at.elapsed >= step.period and _is_last(state) and open_gates:
+        # One failed scrape at the period's end is no reason to end the rollout.
+        grace = step.period + state.terms.policy.stale_after
+        if at.elapsed >= grace and _is_last(state) and open_gates:
             return _end_of_period(state, f"the period ended, and {at.holds[0]}")
         return Decision(Action.NONE, Verdict.CONTINUE, f"waits: {'; '.join(at.holds)}")
     if required and not open_gates:

@@ -1,6 +1,7 @@
 """The inputs of both arms against their reference profiles: P3 of each, and whether the world has changed."""
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from evaluator.statistics.counts import FloatArray, frozen
 from evaluator.statistics.drift import DriftReference, DriftTest
 from evaluator.terms import Profile, Terms
 
-ALPHA = 0.01
+ALPHA: Final = 0.01
 """An arm alarms at 1/.01."""
 
 
@@ -21,7 +22,7 @@ class ArmInputs:
     Attributes:
         profile: what they are compared with.
         test: the e-process of the present phase: "not drifted", or once drifted "still drifted".
-        counts: [features, bins] rows of the present phase.
+        counts: [features, bins] rows of the present phase, from the look that began it on.
     """
 
     profile: Profile
@@ -47,12 +48,12 @@ class ArmInputs:
         """The arm's inputs after one look."""
         rows = input_matrix(self.profile, counted)
         test = drift.update(self.test, rows)
-        if test.drifted is not self.test.drifted:
-            return replace(self, test=test, counts=frozen(np.zeros_like(self.counts)))
         added = np.zeros_like(self.counts)
         for number, row in enumerate(rows):
             added[number, : len(row)] = row
-        return replace(self, test=test, counts=frozen(self.counts + added))
+        # The look that raised the alarm shows the drift; what came before it would hide it.
+        before = self.counts if test.drifted is self.test.drifted else np.zeros_like(self.counts)
+        return replace(self, test=test, counts=frozen(before + added))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

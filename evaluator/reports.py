@@ -17,7 +17,7 @@ class Verdict(StrEnum):
     """What a gate or a look concludes."""
 
     NONE = ""
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 - a verdict, no password
     FAIL = "fail"
     CONTINUE = "continue"
     INCONCLUSIVE = "inconclusive"
@@ -25,7 +25,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ArmFigures:
-    """n attempts, labels or batches of one arm, the x among them that count, and the arm's value in the metric's unit."""
+    """n attempts, labels or batches of one arm, the x among them that count, and the arm's value in its unit."""
 
     n: int = 0
     x: int = 0

@@ -1,4 +1,4 @@
-"""Reasons, as sentences that an on-call engineer understands: numbers of both arms, what is allowed, what it waits for."""
+"""Reasons, as sentences for an on-call engineer: numbers of both arms, what is allowed, what it waits for."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -74,8 +74,8 @@ def _compared(state: State, report: GateReport) -> str:
             )
         case MetricKind.ACCURACY:
             return (
-                f"{test} was wrong on {words.percent(report.test.estimate)} of {words.many(report.test.n, 'label')} and "
-                f"{stable} on {words.percent(report.baseline.estimate)} of {words.count(report.baseline.n)} "
+                f"{test} was wrong on {words.percent(report.test.estimate)} of {words.many(report.test.n, 'label')} "
+                f"and {stable} on {words.percent(report.baseline.estimate)} of {words.count(report.baseline.n)} "
                 "of the same minutes"
             )
         case _:

@@ -43,10 +43,17 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a process gave no evidence at this look."""
+    """Why a process gave no evidence at this look.
+
+    Attributes:
+        instance_id: which process.
+        reason: as a sentence part.
+        lasting: its counters cannot be right, so the next look may not help; False: it could not be read.
+    """
 
     instance_id: str
     reason: str
+    lasting: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,7 @@ def take(cursor: Counts, readings: Iterable[Reading], *, first: bool) -> Taken:
         before = known.get(reading.instance_id)
         complaint = _complaint(reading, before)
         if complaint:
-            problems.append(Problem(reading.instance_id, complaint))
+            problems.append(Problem(reading.instance_id, complaint, lasting=reading.series is not None))
             following.setdefault(reading.instance_id, InstanceCounts(reading.instance_id, 0))
             continue
         series = {one.key: one for one in reading.series or ()}

@@ -1,0 +1,139 @@
+"""The Evaluator's wiring."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
+
+import structlog
+from grpc import aio
+from opentelemetry import context as otel_context
+
+from crossfade.evaluator.v1 import evaluator_pb2_grpc
+from crossfade.registry.v1 import resources_pb2
+from crossfade.telemetry.v1 import telemetry_pb2_grpc
+from evaluator.instances import InstanceSource
+from evaluator.loop import Loop
+from evaluator.meters import Meters
+from evaluator.registry_client import RegistryClient
+from evaluator.service import Evaluator
+from evaluator.servicer import EvaluatorServicer
+from evaluator.settings import EvaluatorSettings
+from evaluator.spans import Spans
+from services.common.channels import open_channel
+from services.common.clock import Clock, SystemClock
+from services.common.guard import USER_KEY
+from services.common.lease import Lease
+from services.common.server import Server
+from services.common.telemetry.logs import make_log
+from services.common.telemetry.otlp import Resource
+from services.common.telemetry.prometheus import MetricsPage
+from services.common.telemetry.servicer import TelemetryServicer
+from services.common.telemetry.store import MetricStore, Snapshot
+from services.common.telemetry.tracing import Tracing, inject
+
+_SERVICES: Final = ("crossfade.evaluator.v1.EvaluatorService", "crossfade.telemetry.v1.TelemetryService")
+_SERVICE_NAME: Final = "crossfade-evaluator"
+_USER: Final = "evaluator"
+"""Who acts in a local trial; with TLS the certificate says it."""
+
+
+class App:
+    """One Evaluator.
+
+    Args:
+        settings: where to listen and whom to ask.
+        clock: time.
+        log: where its lines go.
+
+    Raises:
+        AddressError: it cannot listen there.
+    """
+
+    def __init__(
+        self,
+        settings: EvaluatorSettings,
+        clock: Clock | None = None,
+        log: structlog.typing.FilteringBoundLogger | None = None,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._log = log or make_log(_SERVICE_NAME, settings.log_level)
+        self.instance_id = str(uuid.uuid4())
+        self._store = MetricStore()
+        self._meters = Meters(self._store)
+        self._tracing = Tracing(_SERVICE_NAME, self.instance_id, settings.otlp_endpoint, settings.trace_ratio)
+        self._channel = open_channel(settings.registry, settings)
+        registry = RegistryClient(self._channel, self._metadata, settings.registry_seconds)
+        self._source = InstanceSource(self._connect, self._clock, self._identity())
+        evaluator = Evaluator(
+            registry,
+            self._source,
+            clock=self._clock,
+            spans=Spans(self._tracing.tracer),
+            meters=self._meters,
+            log=self._log,
+            scrape_seconds=settings.scrape_seconds,
+        )
+        self._loop = Loop(
+            registry,
+            evaluator,
+            self._meters,
+            clock=self._clock,
+            log=self._log,
+            poll_seconds=settings.poll_seconds,
+        )
+        self._telemetry = TelemetryServicer(Resource(_SERVICE_NAME, self.instance_id, time.time_ns()), self._collect)
+        self._lease = Lease(self._channel, self._describe, settings.lease_seconds, self._log)
+        self._server = Server(settings, self._log, _SERVICES, self._register)
+        self.address = self._server.address
+        self._page: MetricsPage | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Serves, and begins to look."""
+        await self._server.start()
+        if self._settings.metrics_listen:
+            self._page = MetricsPage(self._settings, self._collect)
+        self._tasks = [asyncio.create_task(self._lease.run()), asyncio.create_task(self._loop.run())]
+        await self._server.set_serving(True)
+
+    async def stop(self) -> None:
+        """Ends between two looks, wherever it is: the next Evaluator goes on from what is recorded."""
+        for task in self._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await self._lease.leave()
+        await self._server.stop()
+        if self._page is not None:
+            await asyncio.to_thread(self._page.close)
+        await self._source.close()
+        await self._channel.close()
+        self._tracing.close()
+
+    def _register(self, server: aio.Server) -> None:
+        evaluator_pb2_grpc.add_EvaluatorServiceServicer_to_server(EvaluatorServicer(), server)
+        telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(self._telemetry, server)
+
+    def _connect(self, address: str) -> aio.Channel:
+        return open_channel(address, self._settings)
+
+    def _identity(self) -> tuple[tuple[str, str], ...]:
+        return () if self._settings.tls else ((USER_KEY, _USER),)
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        return (*self._identity(), *inject(otel_context.get_current()))
+
+    def _describe(self) -> resources_pb2.Instance:
+        return resources_pb2.Instance(
+            instance_id=self.instance_id,
+            kind=resources_pb2.INSTANCE_KIND_EVALUATOR,
+            address=self._server.advertised,
+        )
+
+    async def _collect(self) -> Iterable[Snapshot]:
+        self._meters.watched(self._loop.watched)
+        return self._store.snapshot()

@@ -1,0 +1,157 @@
+"""What the Evaluator needs of the world: the Registry and a source of metrics, without a word of RPC."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from evaluator.counts import Counts
+from evaluator.decide import Decision, Phase
+from evaluator.fold import Look
+from evaluator.policy import PlanDraft, PolicyDraft
+from evaluator.readiness import Served
+from evaluator.terms import Profile, Terms
+from evaluator.windows import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutView:
+    """A rollout as the Registry has it; times in seconds since 1970-01-01 UTC, 0: unset.
+
+    Attributes:
+        name: `models/{model}/rollouts/{rollout}`.
+        model: the model's id.
+        segment: the lane's segment.
+        test: the test version's id.
+        stable: the stable version's id; empty before RUNNING.
+        phase: where it stands; None: there is nothing to look at (queued or ended).
+        step: the plan's step in force, from 0.
+        step_start: when it began.
+        step_paused: seconds that its clock has stood, without a pause that lasts still.
+        pause_start: when the present pause began.
+        sticky: requests are assigned by key.
+        policy: by what it is to be judged, as asked for.
+        plan: its steps, as asked for.
+        sequence: the number of the latest recorded look.
+        etag: for transitions.
+    """
+
+    name: str
+    model: str
+    segment: str
+    test: str
+    stable: str
+    phase: Phase | None
+    step: int
+    step_start: float
+    step_paused: float
+    pause_start: float
+    sticky: bool
+    policy: PolicyDraft
+    plan: PlanDraft
+    sequence: int
+    etag: str
+
+    def elapsed(self, now: float) -> float:
+        """Seconds that the present step has run, without pauses; 0 before the first step."""
+        if not self.step_start:
+            return 0.0
+        paused = now - self.pause_start if self.pause_start else 0.0
+        return max(0.0, now - self.step_start - self.step_paused - paused)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneView:
+    """A lane: the number of its split in force, and its stable version's id (empty: none)."""
+
+    epoch: int
+    stable: str
+
+
+@dataclass(frozen=True, slots=True)
+class VersionView:
+    """What is needed of a version: its task and its reference profile (None: none)."""
+
+    task: str
+    profile: Profile | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessView:
+    """A Router or a Worker.
+
+    Attributes:
+        instance_id: which start of which process.
+        address: host:port of its metrics.
+        worker: it is a Worker.
+        served: what a Worker says of the versions, with their models' ids.
+    """
+
+    instance_id: str
+    address: str
+    worker: bool
+    served: tuple[tuple[str, Served], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Looks that were recorded, oldest first, and the cumulative counts after the latest."""
+
+    looks: tuple[Look, ...]
+    cursor: Counts
+
+
+class SupersededError(Exception):
+    """Somebody else changed the rollout or recorded a look first: read again and look again."""
+
+
+class EndedError(Exception):
+    """The rollout takes no look and no transition any more."""
+
+
+class RefusedError(Exception):
+    """The Registry does not carry the action out now (too few Workers are ready, say); the message says why."""
+
+
+class UnreachableError(Exception):
+    """The Registry cannot be reached; the message says why."""
+
+
+class Registry(Protocol):
+    """The Registry. Every method raises UnreachableError while it is away."""
+
+    async def live_rollouts(self) -> Sequence[RolloutView]:
+        """Rollouts that have not ended."""
+
+    async def rollout(self, name: str) -> RolloutView:
+        """One rollout. Raises EndedError when there is none of that name."""
+
+    async def lane(self, model: str, segment: str) -> LaneView:
+        """One lane. Raises EndedError when there is none."""
+
+    async def version(self, model: str, version: str) -> VersionView:
+        """One version. Raises EndedError when there is none."""
+
+    async def recorded(self, name: str, after: int) -> Recorded:
+        """Looks of a rollout after a number."""
+
+    async def processes(self) -> Sequence[ProcessView]:
+        """Routers and Workers whose leases run."""
+
+    async def record(self, name: str, look: Look, policy_hash: str, cursor: Counts, decision: Decision) -> None:
+        """Records a look. Raises SupersededError when its number is taken, EndedError when the rollout has ended."""
+
+    async def act(self, rollout: RolloutView, sequence: int, decision: Decision) -> None:
+        """Carries out a decision that rests on a look.
+
+        Raises:
+            SupersededError: the rollout or its looks have changed since.
+            EndedError: the rollout has ended.
+            RefusedError: not now.
+        """
+
+
+class MetricsSource(Protocol):
+    """Where cumulative counts come from."""
+
+    async def read(self, processes: Sequence[ProcessView], terms: Terms, timeout: float) -> Sequence[Reading]:
+        """Reads every process at once; those that fail within `timeout` seconds give a reading without series."""

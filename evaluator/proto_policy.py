@@ -1,0 +1,139 @@
+"""Policies and plans: messages to what was asked for, and what is judged by to messages."""
+
+from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
+
+from crossfade.common.v1 import policy_pb2
+from evaluator import proto_times
+from evaluator.policy import (
+    Gate,
+    GateDraft,
+    GateMargin,
+    MetricKind,
+    Need,
+    PeriodEnd,
+    Plan,
+    PlanDraft,
+    Policy,
+    PolicyDraft,
+    StepDraft,
+)
+
+_METRICS: Final = {
+    policy_pb2.METRIC_ERRORS: MetricKind.ERRORS,
+    policy_pb2.METRIC_RUNTIME: MetricKind.RUNTIME,
+    policy_pb2.METRIC_ACCURACY: MetricKind.ACCURACY,
+    policy_pb2.METRIC_INPUT_DRIFT: MetricKind.INPUT_DRIFT,
+}
+_METRIC_VALUES: Final = {kind: value for value, kind in _METRICS.items()}
+_PERIOD_ENDS: Final = {
+    policy_pb2.PERIOD_END_INCONCLUSIVE: PeriodEnd.INCONCLUSIVE,
+    policy_pb2.PERIOD_END_HOLD: PeriodEnd.HOLD,
+    policy_pb2.PERIOD_END_ROLLBACK: PeriodEnd.ROLLBACK,
+}
+_PERIOD_END_VALUES: Final = {end: value for value, end in _PERIOD_ENDS.items()}
+
+
+def policy_draft(message: policy_pb2.Policy) -> PolicyDraft:
+    """A policy as it was asked for."""
+    return PolicyDraft(
+        gates=tuple(_gate_draft(gate) for gate in message.gates),
+        look_interval=_given(message.look_interval, present=message.HasField("look_interval")),
+        settling=_given(message.settling, present=message.HasField("settling")),
+        alpha_rollback=message.alpha_rollback,
+        alpha_promote=message.alpha_promote,
+        period_end=_PERIOD_ENDS.get(message.period_end),
+        power=message.power,
+        min_coverage=message.labels.min_coverage,
+        min_age=_given(message.labels.min_age, present=message.labels.HasField("min_age")),
+        max_coverage_gap=message.labels.max_coverage_gap,
+        drift_margin=message.drift_margin,
+        stale_after=_given(message.stale_after, present=message.HasField("stale_after")),
+        fresh_instances=message.fresh_instances,
+    )
+
+
+def plan_draft(message: policy_pb2.TrafficPlan) -> PlanDraft:
+    """A plan as it was asked for."""
+    return PlanDraft(
+        tuple(
+            StepDraft(
+                share_bps=step.share_bps,
+                min_duration=_given(step.min_duration, present=step.HasField("min_duration")),
+                period=_given(step.period, present=step.HasField("period")),
+                shadow=step.mode == policy_pb2.MODE_SHADOW,
+            )
+            for step in message.steps
+        )
+    )
+
+
+def policy_message(policy: Policy) -> policy_pb2.Policy:
+    """A policy with every default filled in; a gate required once the lane gets labels is said to be required."""
+    return policy_pb2.Policy(
+        gates=[_gate_message(gate) for gate in policy.gates],
+        look_interval=proto_times.duration(policy.look_interval),
+        settling=proto_times.duration(policy.settling),
+        alpha_rollback=policy.alpha_rollback,
+        alpha_promote=policy.alpha_promote,
+        period_end=_PERIOD_END_VALUES[policy.period_end],
+        power=policy.power,
+        labels=policy_pb2.LabelMaturity(
+            min_coverage=policy.labels.min_coverage,
+            min_age=proto_times.duration(policy.labels.min_age),
+            max_coverage_gap=policy.labels.max_coverage_gap,
+        ),
+        drift_margin=policy.drift_margin,
+        stale_after=proto_times.duration(policy.stale_after),
+        fresh_instances=policy.fresh_instances,
+    )
+
+
+def plan_message(plan: Plan) -> policy_pb2.TrafficPlan:
+    """A plan with every default filled in."""
+    return policy_pb2.TrafficPlan(
+        steps=[
+            policy_pb2.Step(
+                mode=policy_pb2.MODE_LIVE,
+                share_bps=step.share_bps,
+                min_duration=proto_times.duration(step.min_duration),
+                period=proto_times.duration(step.period),
+            )
+            for step in plan.steps
+        ]
+    )
+
+
+def _gate_draft(message: policy_pb2.Gate) -> GateDraft:
+    return GateDraft(
+        metric=_METRICS.get(message.metric),
+        name=message.name,
+        required=message.required,
+        harm=_margin(message.harm) if message.HasField("harm") else None,
+        safe=_margin(message.safe) if message.HasField("safe") else None,
+        weight=message.weight,
+    )
+
+
+def _margin(message: policy_pb2.Margin) -> GateMargin:
+    return GateMargin(factor=message.factor or 1.0, offset=message.offset, buckets=message.buckets)
+
+
+def _gate_message(gate: Gate) -> policy_pb2.Gate:
+    return policy_pb2.Gate(
+        name=gate.name,
+        metric=_METRIC_VALUES[gate.metric],
+        required=gate.need is not Need.NEVER,
+        harm=_margin_message(gate.harm),
+        safe=_margin_message(gate.safe),
+        weight=gate.share,
+    )
+
+
+def _margin_message(margin: GateMargin) -> policy_pb2.Margin:
+    return policy_pb2.Margin(factor=margin.factor, offset=margin.offset, buckets=margin.buckets)
+
+
+def _given(message: Duration, *, present: bool) -> float | None:
+    return proto_times.seconds(message) if present else None

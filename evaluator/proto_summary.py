@@ -1,0 +1,77 @@
+"""A decision as crossfade.common.v1.Summary: what the Registry keeps and people read."""
+
+from typing import Final
+
+from crossfade.common.v1 import analysis_pb2
+from evaluator import proto_times
+from evaluator.decide import Action, Decision
+from evaluator.reports import ArmFigures, DriftReport, Evidence, GateReport, Verdict
+
+_VERDICTS: Final = {
+    Verdict.NONE: analysis_pb2.VERDICT_UNSPECIFIED,
+    Verdict.PASS: analysis_pb2.VERDICT_PASS,
+    Verdict.FAIL: analysis_pb2.VERDICT_FAIL,
+    Verdict.CONTINUE: analysis_pb2.VERDICT_CONTINUE,
+    Verdict.INCONCLUSIVE: analysis_pb2.VERDICT_INCONCLUSIVE,
+}
+_ACTIONS: Final = {
+    Action.NONE: analysis_pb2.ACTION_UNSPECIFIED,
+    Action.PROMOTE: analysis_pb2.ACTION_PROMOTE,
+    Action.ADVANCE: analysis_pb2.ACTION_ADVANCE,
+    Action.PAUSE: analysis_pb2.ACTION_PAUSE,
+    Action.RESUME: analysis_pb2.ACTION_RESUME,
+    Action.ROLLBACK: analysis_pb2.ACTION_ROLLBACK,
+    Action.CANCEL: analysis_pb2.ACTION_CANCEL,
+}
+_LONGEST_FORECAST: Final = 10 * 365 * 86_400.0
+
+
+def to_proto(decision: Decision) -> analysis_pb2.Summary:
+    """A decision as a message."""
+    return analysis_pb2.Summary(
+        verdict=_VERDICTS[decision.verdict],
+        action=_ACTIONS[decision.action],
+        reason=decision.reason,
+        gate=decision.gate,
+        gates=[_gate(report) for report in decision.gates],
+        drift=_drift(decision.drift),
+        holds=decision.holds,
+    )
+
+
+def _gate(report: GateReport) -> analysis_pb2.GateReport:
+    return analysis_pb2.GateReport(
+        gate=report.gate,
+        verdict=_VERDICTS[report.verdict],
+        required=report.required,
+        test=_arm(report.test),
+        baseline=_arm(report.baseline),
+        difference=report.difference,
+        low=report.low,
+        high=report.high,
+        harm=_evidence(report.harm),
+        safe=_evidence(report.safe),
+        waits_for=report.waits_for,
+        needed=report.needed,
+        needed_time=proto_times.duration(min(report.needed_seconds, _LONGEST_FORECAST)),
+    )
+
+
+def _drift(drift: DriftReport) -> analysis_pb2.DriftReport:
+    return analysis_pb2.DriftReport(
+        test_drifted=drift.test_drifted,
+        stable_drifted=drift.stable_drifted,
+        test_rows=drift.test_rows,
+        stable_rows=drift.stable_rows,
+        test=_evidence(drift.test),
+        stable=_evidence(drift.stable),
+        features=[analysis_pb2.FeatureDrift(feature=feature, shift=shift) for feature, shift in drift.features],
+    )
+
+
+def _arm(figures: ArmFigures) -> analysis_pb2.ArmCounts:
+    return analysis_pb2.ArmCounts(n=figures.n, x=figures.x, estimate=figures.estimate)
+
+
+def _evidence(evidence: Evidence) -> analysis_pb2.Evidence:
+    return analysis_pb2.Evidence(log_e=evidence.log_e, bar=evidence.bar)

@@ -1,0 +1,111 @@
+"""The Registry's resources as what the Evaluator needs of them."""
+
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from crossfade import names
+from crossfade.common.v1 import analysis_pb2, model_pb2, policy_pb2
+from crossfade.registry.v1 import resources_pb2
+from evaluator import proto_counts, proto_policy, proto_times
+from evaluator.decide import Phase
+from evaluator.fold import Look
+from evaluator.ports import LaneView, ProcessView, RolloutView, VersionView
+from evaluator.readiness import Served, Serving
+from evaluator.terms import Feature, Profile
+
+_SERVING: Final = {
+    resources_pb2.SERVING_STATE_LOADING: Serving.LOADING,
+    resources_pb2.SERVING_STATE_READY: Serving.READY,
+    resources_pb2.SERVING_STATE_FAILED: Serving.FAILED,
+    resources_pb2.SERVING_STATE_DRAINING: Serving.DRAINING,
+}
+_KINDS: Final = frozenset({resources_pb2.INSTANCE_KIND_ROUTER, resources_pb2.INSTANCE_KIND_WORKER})
+
+
+def rollout(message: resources_pb2.Rollout) -> RolloutView:
+    """A rollout."""
+    model, _ = names.parse_rollout(message.name)
+    return RolloutView(
+        name=message.name,
+        model=model,
+        segment=message.segment,
+        test=message.version,
+        stable=message.stable_version,
+        phase=_phase(message),
+        step=message.step,
+        step_start=_time(message.step_start_time, present=message.HasField("step_start_time")),
+        step_paused=proto_times.seconds(message.step_paused),
+        pause_start=_time(message.pause_time, present=message.HasField("pause_time")),
+        sticky=message.assignment == policy_pb2.ASSIGNMENT_KEY,
+        policy=proto_policy.policy_draft(message.policy),
+        plan=proto_policy.plan_draft(message.plan),
+        sequence=message.analysis_sequence,
+        etag=message.etag,
+    )
+
+
+def lane(message: resources_pb2.Model, segment: str) -> LaneView | None:
+    """The lane of a segment; None: there is none."""
+    for one in message.lanes:
+        if one.segment == segment:
+            return LaneView(one.epoch, one.stable_version)
+    return None
+
+
+def version(message: resources_pb2.Version) -> VersionView:
+    """A version."""
+    return VersionView(message.signature.task, _profile(message.profile) if message.HasField("profile") else None)
+
+
+def look(message: analysis_pb2.Analysis) -> Look:
+    """A recorded look."""
+    return Look(message.sequence, message.epoch, message.step, message.judged, proto_counts.from_proto(message.window))
+
+
+def process(message: resources_pb2.Instance) -> ProcessView | None:
+    """A Router or a Worker; None: another kind, which counts nothing that is judged."""
+    if message.kind not in _KINDS:
+        return None
+    served = tuple(
+        (
+            one.model,
+            Served(
+                version=one.version,
+                control=one.traffic == model_pb2.TRAFFIC_CONTROL,
+                state=_SERVING[one.state],
+                error=one.error,
+                error_code=one.error_code,
+            ),
+        )
+        for one in message.serving
+        if one.state in _SERVING
+    )
+    worker = message.kind == resources_pb2.INSTANCE_KIND_WORKER
+    return ProcessView(message.instance_id, message.address, worker, served)
+
+
+def _phase(message: resources_pb2.Rollout) -> Phase | None:
+    match message.state:
+        case resources_pb2.ROLLOUT_STATE_WAITING_READY:
+            return Phase.WAITING
+        case resources_pb2.ROLLOUT_STATE_RUNNING:
+            return Phase.RUNNING
+        case resources_pb2.ROLLOUT_STATE_PAUSED:
+            drift = message.pause_reason == resources_pb2.PAUSE_REASON_INPUT_DRIFT
+            return Phase.PAUSED_BY_DRIFT if drift else Phase.PAUSED_BY_PERSON
+        case _:
+            return None
+
+
+def _profile(message: model_pb2.ReferenceProfile) -> Profile | None:
+    features = tuple(
+        Feature(feature.feature, tuple(feature.proportions))
+        for feature in message.features
+        if len(feature.proportions) > 1 and sum(feature.proportions) > 0
+    )
+    return Profile(message.profile_id, max(1, message.rows), features) if features else None
+
+
+def _time(message: Timestamp, *, present: bool) -> float:
+    return proto_times.unix_seconds(message) if present else 0.0

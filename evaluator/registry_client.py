@@ -1,0 +1,211 @@
+"""The Registry over gRPC."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+import grpc
+from grpc import aio
+
+from crossfade import names
+from crossfade.common.v1 import analysis_pb2
+from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
+from evaluator import proto_counts, proto_summary, proto_views
+from evaluator.counts import Counts
+from evaluator.decide import Action, Decision
+from evaluator.fold import Look
+from evaluator.ports import (
+    EndedError,
+    LaneView,
+    ProcessView,
+    Recorded,
+    RefusedError,
+    RolloutView,
+    SupersededError,
+    UnreachableError,
+    VersionView,
+)
+
+Metadata = tuple[tuple[str, str], ...]
+_RequestT = TypeVar("_RequestT")
+_ResponseT = TypeVar("_ResponseT")
+_LOOKS_PER_PAGE: Final = 10
+"""A window of 20 Workers with 64 features each has about a megabyte."""
+_PAGE: Final = 1_000
+
+
+class RegistryClient:
+    """Implements `evaluator.ports.Registry`.
+
+    Args:
+        channel: to the Registry.
+        metadata: gives what goes with every call: who calls, and the trace.
+        timeout: seconds that a call may take.
+    """
+
+    def __init__(self, channel: aio.Channel, metadata: Callable[[], Metadata], timeout: float) -> None:
+        self._stub = service_pb2_grpc.RegistryServiceStub(channel)
+        self._metadata = metadata
+        self._timeout = timeout
+
+    async def live_rollouts(self) -> Sequence[RolloutView]:
+        """Rollouts that have not ended."""
+        found: list[RolloutView] = []
+        token = ""
+        while True:
+            request = service_pb2.ListRolloutsRequest(
+                parent="models/-", page_size=_PAGE, page_token=token, live_only=True
+            )
+            response = await self._call(self._stub.ListRollouts, request)
+            found += [proto_views.rollout(message) for message in response.rollouts]
+            token = response.next_page_token
+            if not token:
+                return found
+
+    async def rollout(self, name: str) -> RolloutView:
+        """One rollout."""
+        return proto_views.rollout(await self._call(self._stub.GetRollout, service_pb2.GetRolloutRequest(name=name)))
+
+    async def lane(self, model: str, segment: str) -> LaneView:
+        """One lane."""
+        request = service_pb2.GetModelRequest(name=names.model_name(model))
+        lane = proto_views.lane(await self._call(self._stub.GetModel, request), segment)
+        if lane is None:
+            raise EndedError(f"{model} has no lane {segment!r}")
+        return lane
+
+    async def version(self, model: str, version: str) -> VersionView:
+        """One version."""
+        request = service_pb2.GetVersionRequest(name=names.version_name(model, version))
+        return proto_views.version(await self._call(self._stub.GetVersion, request))
+
+    async def recorded(self, name: str, after: int) -> Recorded:
+        """Looks of a rollout after a number."""
+        looks: list[Look] = []
+        cursor: Counts = ()
+        token = ""
+        while True:
+            request = service_pb2.ListAnalysesRequest(
+                parent=name, after_sequence=after, page_size=_LOOKS_PER_PAGE, page_token=token
+            )
+            response = await self._call(self._stub.ListAnalyses, request)
+            for analysis in response.analyses:
+                looks.append(proto_views.look(analysis))
+                cursor = proto_counts.from_proto(analysis.cursor)
+            token = response.next_page_token
+            if not token:
+                return Recorded(tuple(looks), cursor)
+
+    async def processes(self) -> Sequence[ProcessView]:
+        """Routers and Workers whose leases run."""
+        found: list[ProcessView] = []
+        token = ""
+        while True:
+            request = service_pb2.ListInstancesRequest(page_size=_PAGE, page_token=token)
+            response = await self._call(self._stub.ListInstances, request)
+            found += [view for message in response.instances if (view := proto_views.process(message)) is not None]
+            token = response.next_page_token
+            if not token:
+                return found
+
+    async def record(self, name: str, look: Look, policy_hash: str, cursor: Counts, decision: Decision) -> None:
+        """Records a look."""
+        analysis = analysis_pb2.Analysis(
+            rollout=name,
+            sequence=look.sequence,
+            epoch=look.epoch,
+            step=look.step,
+            judged=look.judged,
+            policy_hash=policy_hash,
+            window=proto_counts.to_proto(look.window),
+            cursor=proto_counts.to_proto(cursor),
+            summary=proto_summary.to_proto(decision),
+        )
+        request = service_pb2.RecordAnalysisRequest(analysis=analysis, request_id=_request_id())
+        try:
+            await self._call(self._stub.RecordAnalysis, request)
+        except RefusedError as error:
+            raise EndedError(str(error)) from error
+
+    async def act(self, rollout: RolloutView, sequence: int, decision: Decision) -> None:
+        """Carries out a decision that rests on a look."""
+        name, etag, number = rollout.name, rollout.etag, _request_id()
+        outcome = resources_pb2.Outcome(
+            reason=decision.reason,
+            code=decision.code,
+            gate=decision.gate,
+            summary=proto_summary.to_proto(decision),
+            analysis_sequence=sequence,
+        )
+        match decision.action:
+            case Action.PROMOTE:
+                promote = service_pb2.PromoteRolloutRequest(
+                    name=name, etag=etag, analysis_sequence=sequence, outcome=outcome, request_id=number
+                )
+                await self._call(self._stub.PromoteRollout, promote)
+            case Action.ADVANCE:
+                advance = service_pb2.AdvanceRolloutRequest(
+                    name=name,
+                    etag=etag,
+                    analysis_sequence=sequence,
+                    reason=decision.reason,
+                    outcome=outcome,
+                    request_id=number,
+                )
+                await self._call(self._stub.AdvanceRollout, advance)
+            case Action.PAUSE:
+                pause = service_pb2.PauseRolloutRequest(
+                    name=name,
+                    etag=etag,
+                    analysis_sequence=sequence,
+                    reason=decision.reason,
+                    pause_reason=resources_pb2.PAUSE_REASON_INPUT_DRIFT,
+                    request_id=number,
+                )
+                await self._call(self._stub.PauseRollout, pause)
+            case Action.RESUME:
+                resume = service_pb2.ResumeRolloutRequest(
+                    name=name, etag=etag, analysis_sequence=sequence, reason=decision.reason, request_id=number
+                )
+                await self._call(self._stub.ResumeRollout, resume)
+            case Action.ROLLBACK:
+                rollback = service_pb2.RollbackRolloutRequest(
+                    name=name, etag=etag, analysis_sequence=sequence, outcome=outcome, request_id=number
+                )
+                await self._call(self._stub.RollbackRollout, rollback)
+            case Action.CANCEL:
+                cancel = service_pb2.CancelRolloutRequest(
+                    name=name,
+                    etag=etag,
+                    analysis_sequence=sequence,
+                    outcome=outcome,
+                    inconclusive=True,
+                    request_id=number,
+                )
+                await self._call(self._stub.CancelRollout, cancel)
+            case Action.NONE:
+                return
+
+    async def _call(
+        self, method: "aio.UnaryUnaryMultiCallable[_RequestT, _ResponseT]", request: _RequestT
+    ) -> _ResponseT:
+        call = method(request, timeout=self._timeout, metadata=self._metadata())
+        try:
+            return await call
+        except aio.AioRpcError as error:
+            text = f"{error.code().name}: {error.details()}"
+            match error.code():
+                case grpc.StatusCode.ABORTED | grpc.StatusCode.ALREADY_EXISTS:
+                    raise SupersededError(text) from error
+                case grpc.StatusCode.NOT_FOUND:
+                    raise EndedError(text) from error
+                case grpc.StatusCode.FAILED_PRECONDITION:
+                    raise RefusedError(error.details() or text) from error
+                case _:
+                    raise UnreachableError(text) from error
+        finally:
+            call.cancel()
+
+
+def _request_id() -> str:
+    return str(uuid.uuid4())

@@ -1,0 +1,268 @@
+"""One look at one rollout: read, fold, decide, record, act.
+
+Nothing is lost when it ends anywhere in between: the Registry holds the windows and the cursor, and the next look, by
+this process or another, goes on from there. What is kept in memory is a copy.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from evaluator import words
+from evaluator.counts import Counts
+from evaluator.decide import Action, Circumstances, Decision, Phase, decide
+from evaluator.fold import Look, State, fold, fold_all
+from evaluator.meters import Meters
+from evaluator.policy import Policy, Violation
+from evaluator.policy_defaults import complete_plan, complete_policy
+from evaluator.ports import (
+    MetricsSource,
+    ProcessView,
+    Recorded,
+    RefusedError,
+    Registry,
+    RolloutView,
+    SupersededError,
+    VersionView,
+)
+from evaluator.readiness import Worker
+from evaluator.reports import Verdict
+from evaluator.spans import Spans
+from evaluator.terms import Terms
+from evaluator.windows import Taken, fresh_share, take
+from services.common.clock import Clock
+
+_EARLY: Final = 0.1
+"""Part of the look interval by which a look may come early."""
+_MOST_ROLLOUTS: Final = 1_000
+_MOST_VERSIONS: Final = 1_000
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is remembered of a rollout.
+
+    Attributes:
+        state: the evidence after its latest look.
+        cursor: the cumulative counts after it.
+        since: when it was seen, in the clock's monotonic seconds.
+    """
+
+    state: State
+    cursor: Counts
+    since: float = 0.0
+
+
+class Evaluator:
+    """Looks at rollouts.
+
+    Args:
+        registry: what is recorded, and carries decisions out.
+        source: where counts come from.
+        clock: the time.
+        spans: traces of decisions.
+        meters: counts of decisions.
+        log: one line per decision.
+        scrape_seconds: how long a process may take to answer.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        source: MetricsSource,
+        *,
+        clock: Clock,
+        spans: Spans,
+        meters: Meters,
+        log: structlog.typing.FilteringBoundLogger,
+        scrape_seconds: float,
+    ) -> None:
+        self._registry = registry
+        self._source = source
+        self._clock = clock
+        self._spans = spans
+        self._meters = meters
+        self._log = log
+        self._scrape_seconds = scrape_seconds
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._versions: OrderedDict[tuple[str, str], VersionView] = OrderedDict()
+
+    def forget(self, name: str) -> None:
+        """Frees what is remembered of a rollout that has ended."""
+        self._known.pop(name, None)
+
+    async def look(self, name: str) -> float:
+        """Looks at a rollout if a look is due, and answers the seconds until the next one.
+
+        Args:
+            name: `models/{model}/rollouts/{rollout}`.
+
+        Raises:
+            EndedError: there is nothing to look at any more.
+            SupersededError: somebody else was faster; look again soon.
+            UnreachableError: the Registry is away.
+        """
+        rollout = await self._registry.rollout(name)
+        if rollout.phase is None:
+            self.forget(name)
+            return 1.0
+        lane = await self._registry.lane(rollout.model, rollout.segment)
+        stable = rollout.stable or lane.stable
+        if not stable:
+            return 1.0
+        terms, violations = await self._terms(rollout, stable)
+        interval = terms.policy.look_interval
+        if violations:
+            await self._complain(rollout, lane.epoch, violations)
+            return max(interval, 30.0)
+        known = await self._catch_up(rollout, terms)
+        passed = self._clock.now() - known.state.time
+        if passed < 0:
+            # Another Evaluator's clock is ahead of this one's: count from when its look was seen.
+            passed = self._clock.monotonic() - known.since
+        if known.state.sequence and passed < interval * (1.0 - _EARLY):
+            return interval - passed
+        processes = await self._registry.processes()
+        timeout = min(self._scrape_seconds, max(interval / 2, 0.5))
+        readings = await self._source.read(processes, terms, timeout)
+        taken = take(known.cursor, readings, first=known.state.sequence == 0)
+        await self._conclude(rollout, lane.epoch, known, taken, processes)
+        return interval
+
+    async def _conclude(
+        self, rollout: RolloutView, epoch: int, known: _Known, taken: Taken, processes: Sequence[ProcessView]
+    ) -> None:
+        """Folds the window in, decides, records, acts."""
+        assert rollout.phase is not None  # noqa: S101 - for the type checker: look() has left otherwise
+        before, terms, now = known.state, known.state.terms, self._clock.now()
+        policy = terms.policy
+        settled_for = now - before.epoch_since if before.epoch == epoch else 0.0
+        settled = settled_for >= policy.settling - _EARLY * policy.look_interval
+        judged = rollout.phase is not Phase.WAITING and settled and bool(taken.window)
+        look = Look(before.sequence + 1, epoch, rollout.step, judged, taken.window)
+        state = fold(before, look)
+        holds = list(_metric_holds(policy, taken, processes, now))
+        if not settled and rollout.phase is not Phase.WAITING:
+            left = words.duration(policy.settling - settled_for)
+            holds.append(f"the split has just changed; counts are judged again in {left}")
+        at = Circumstances(rollout.phase, now, rollout.elapsed(now), _workers(processes, rollout.model), tuple(holds))
+        decision = decide(state, at)
+        await self._registry.record(rollout.name, look, terms.policy_hash(), taken.cursor, decision)
+        self._remember(rollout.name, _Known(state, taken.cursor))
+        self._log.debug("looked", rollout=rollout.name, sequence=look.sequence, reason=decision.reason)
+        if decision.action is not Action.NONE:
+            await self._act(rollout, look.sequence, terms, decision)
+
+    async def _act(self, rollout: RolloutView, sequence: int, terms: Terms, decision: Decision) -> None:
+        with self._spans.decision(rollout.name, sequence, terms, decision):
+            try:
+                await self._registry.act(rollout, sequence, decision)
+            except RefusedError as error:
+                self._log.warning(
+                    "refused; the next look decides again",
+                    rollout=rollout.name,
+                    action=decision.action.value,
+                    reason=str(error),
+                )
+                return
+            self._meters.decided(decision.action.value)
+            self._log.info(
+                "decided",
+                rollout=rollout.name,
+                version=terms.test,
+                action=decision.action.value,
+                code=decision.code,
+                gate=decision.gate,
+                reason=decision.reason,
+            )
+
+    async def _complain(self, rollout: RolloutView, epoch: int, violations: Sequence[Violation]) -> None:
+        """Records why a rollout is not judged, so that people see it."""
+        listed = "; ".join(f"{violation.field}: {violation.description}" for violation in violations)
+        reason = f"the policy can't be used ({listed}): cancel the rollout and start it with another"
+        recorded = await self._registry.recorded(rollout.name, max(rollout.sequence - 1, 0))
+        look = Look(rollout.sequence + 1, epoch, rollout.step, judged=False, window=())
+        decision = Decision(Action.NONE, Verdict.CONTINUE, reason, holds=(reason,))
+        await self._registry.record(rollout.name, look, "", recorded.cursor, decision)
+        self._log.warning("the policy can't be used", rollout=rollout.name, violations=listed)
+
+    async def _terms(self, rollout: RolloutView, stable: str) -> tuple[Terms, tuple[Violation, ...]]:
+        test_view = await self._version(rollout.model, rollout.test)
+        stable_view = await self._version(rollout.model, stable)
+        policy, policy_violations = complete_policy(rollout.policy, test_view.task)
+        plan, plan_violations = complete_plan(rollout.plan)
+        terms = Terms(
+            model=rollout.model,
+            segment=rollout.segment,
+            test=rollout.test,
+            stable=stable,
+            policy=policy,
+            plan=plan,
+            sticky=rollout.sticky,
+            test_profile=test_view.profile or stable_view.profile,
+            stable_profile=stable_view.profile,
+        )
+        return terms, (*policy_violations, *plan_violations)
+
+    async def _version(self, model: str, version: str) -> VersionView:
+        key = (model, version)
+        if key not in self._versions:
+            self._versions[key] = await self._registry.version(model, version)
+            while len(self._versions) > _MOST_VERSIONS:
+                self._versions.popitem(last=False)
+        return self._versions[key]
+
+    async def _catch_up(self, rollout: RolloutView, terms: Terms) -> _Known:
+        """The evidence up to the rollout's latest look: from memory, and what others recorded since."""
+        known = self._known.get(rollout.name)
+        if known is not None and known.state.terms == terms and known.state.sequence == rollout.sequence:
+            return known
+        if known is None or known.state.terms != terms or known.state.sequence > rollout.sequence:
+            recorded = await self._registry.recorded(rollout.name, 0)
+            return self._remember(rollout.name, _Known(fold_all(terms, recorded.looks), recorded.cursor))
+        recorded = await self._registry.recorded(rollout.name, known.state.sequence)
+        return self._remember(rollout.name, _continued(known.state, recorded))
+
+    def _remember(self, name: str, known: _Known) -> _Known:
+        known.since = self._clock.monotonic()
+        self._known[name] = known
+        self._known.move_to_end(name)
+        while len(self._known) > _MOST_ROLLOUTS:
+            self._known.popitem(last=False)
+        return known
+
+
+def _continued(state: State, recorded: Recorded) -> _Known:
+    for look in recorded.looks:
+        if look.sequence != state.sequence + 1:
+            raise SupersededError(f"look {state.sequence + 1} is missing among the recorded ones")
+        state = fold(state, look)
+    return _Known(state, recorded.cursor)
+
+
+def _metric_holds(policy: Policy, taken: Taken, processes: Sequence[ProcessView], now: float) -> list[str]:
+    """Why the metrics allow no conclusion in the version's favour."""
+    if not processes:
+        return ["no Router and no Worker has a running lease, so there are no metrics"]
+    holds = [f"{problem.instance_id}: {problem.reason}" for problem in taken.problems if problem.lasting]
+    names = [process.instance_id for process in processes]
+    share = fresh_share(taken.cursor, names, now, policy.stale_after)
+    if share < policy.fresh_instances:
+        first = next(iter(taken.problems), None)
+        why = f" ({first.instance_id}: {first.reason})" if first is not None else ""
+        holds.append(
+            f"metrics of {words.percent(share)} of the processes are younger than "
+            f"{words.duration(policy.stale_after)}, and {words.percent(policy.fresh_instances)} are needed{why}"
+        )
+    return holds
+
+
+def _workers(processes: Sequence[ProcessView], model: str) -> tuple[Worker, ...]:
+    return tuple(
+        Worker(process.instance_id, tuple(served for name, served in process.served if name == model))
+        for process in processes
+        if process.worker
+    )

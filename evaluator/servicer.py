@@ -1,0 +1,31 @@
+"""EvaluatorService: proto to domain and back, nothing else."""
+
+from typing import Any
+
+from grpc import aio
+
+from crossfade.evaluator.v1 import evaluator_pb2, evaluator_pb2_grpc
+from evaluator import proto_policy
+from evaluator.policy_defaults import complete_plan, complete_policy
+
+
+class EvaluatorServicer(evaluator_pb2_grpc.EvaluatorServiceServicer):
+    """Answers to people."""
+
+    async def CheckPolicy(  # noqa: N802 - the method's name in the contract
+        self,
+        request: evaluator_pb2.CheckPolicyRequest,
+        context: "aio.ServicerContext[Any, Any]",
+    ) -> evaluator_pb2.CheckPolicyResponse:
+        """A dry run of a policy and a plan."""
+        del context
+        policy, policy_violations = complete_policy(proto_policy.policy_draft(request.policy), request.task)
+        plan, plan_violations = complete_plan(proto_policy.plan_draft(request.plan))
+        violations = (*policy_violations, *plan_violations)
+        if violations:
+            return evaluator_pb2.CheckPolicyResponse(
+                violations=[evaluator_pb2.Violation(field=one.field, description=one.description) for one in violations]
+            )
+        return evaluator_pb2.CheckPolicyResponse(
+            policy=proto_policy.policy_message(policy), plan=proto_policy.plan_message(plan)
+        )

@@ -1,0 +1,56 @@
+"""One process's snapshots as the series that a look takes: those that concern the rollout, few enough to record."""
+
+from collections.abc import Iterable, Mapping
+
+from evaluator.arms import FEEDBACK, METRICS, concerns
+from evaluator.counts import Key, Series, arrange
+from evaluator.terms import Terms
+from services.common.telemetry.store import Snapshot
+
+
+def series_of(snapshots: Iterable[Snapshot], terms: Terms) -> tuple[Series, ...]:
+    """The series that concern a rollout, sorted.
+
+    `model` is left out, since a rollout has one. Labels are spread by their actual class, and `correct` is left out
+    where the predicted class says it: that is a tenth of the series.
+    """
+    versions = (terms.test, terms.stable)
+    found: dict[Key, Series] = {}
+    for snapshot in snapshots:
+        if snapshot.metric.name not in METRICS:
+            continue
+        at = dict(zip(snapshot.metric.attributes, snapshot.attributes, strict=True))
+        if at.pop("model", None) != terms.model or at.get("version") not in versions:
+            continue
+        one = _label(at, snapshot) if snapshot.metric.name == FEEDBACK else _plain(at, snapshot)
+        if concerns(one, terms):
+            before = found.get(one.key)
+            found[one.key] = one if before is None else _together(before, one)
+    return arrange(found)
+
+
+def _plain(at: Mapping[str, str], snapshot: Snapshot) -> Series:
+    counts, labels = snapshot.counts, snapshot.labels
+    if labels:
+        pairs = sorted(zip(labels, counts, strict=True))
+        counts, labels = tuple(count for _, count in pairs), tuple(label for label, _ in pairs)
+    return Series(snapshot.metric.name, tuple(sorted(at.items())), counts, snapshot.total, labels)
+
+
+def _label(at: dict[str, str], snapshot: Snapshot) -> Series:
+    actual = at.pop("actual", "")
+    if at.get("predicted"):
+        at.pop("correct", None)
+    return Series(snapshot.metric.name, tuple(sorted(at.items())), snapshot.counts, labels=(actual,))
+
+
+def _together(one: Series, other: Series) -> Series:
+    """The sum of two series with the same key."""
+    if not one.labels:
+        counts = tuple(a + b for a, b in zip(one.counts, other.counts, strict=True))
+        return Series(one.metric, one.attributes, counts, one.total + other.total)
+    merged = one.by_label
+    for label, count in other.by_label.items():
+        merged[label] = merged.get(label, 0) + count
+    labels = tuple(sorted(merged))
+    return Series(one.metric, one.attributes, tuple(merged[label] for label in labels), labels=labels)
