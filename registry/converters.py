@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 
 from crossfade import names
 from crossfade.common.v1 import analysis_pb2, model_pb2, policy_pb2
-from crossfade.registry.v1 import resources_pb2
+from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry.domain import VersionState
 from registry.domain_lane import Lane
 from registry.domain_ledger import Event
@@ -38,9 +38,12 @@ def pack(message: Message) -> bytes:
 
 
 def timestamp(seconds: float | None) -> timestamp_pb2.Timestamp | None:
+    """A moment in whole microseconds, where there is one."""
+    return None if seconds is None else moment(seconds)
+
+
+def moment(seconds: float) -> timestamp_pb2.Timestamp:
     """A moment, in whole microseconds."""
-    if seconds is None:
-        return None
     made = timestamp_pb2.Timestamp()
     made.FromMicroseconds(round(seconds * 1e6))
     return made
@@ -58,7 +61,7 @@ def seconds_of(value: duration_pb2.Duration) -> float:
     return value.seconds + value.nanos / 1e9
 
 
-def version_state(state: VersionState) -> resources_pb2.VersionState:
+def version_state(state: VersionState) -> resources_pb2.VersionState.ValueType:
     """A version's state on the wire."""
     return resources_pb2.VersionState.Value(f"VERSION_STATE_{state}")
 
@@ -124,19 +127,24 @@ def plan_from_proto(message: policy_pb2.TrafficPlan) -> tuple[Step, ...]:
     )
 
 
-def assignment_from_proto(value: policy_pb2.Assignment) -> Assignment:
+def assignment_from_proto(value: policy_pb2.Assignment.ValueType) -> Assignment:
     """An assignment from the wire; the default is REQUEST."""
     return Assignment.KEY if value == policy_pb2.ASSIGNMENT_KEY else Assignment.REQUEST
 
 
-def assignment_to_proto(value: Assignment) -> policy_pb2.Assignment:
+def assignment_to_proto(value: Assignment) -> policy_pb2.Assignment.ValueType:
     """An assignment on the wire."""
     return policy_pb2.Assignment.Value(f"ASSIGNMENT_{value}")
 
 
-def spec_of(plan: policy_pb2.TrafficPlan, policy: policy_pb2.Policy, assignment: policy_pb2.Assignment) -> Spec:
+def spec_from_proto(message: service_pb2.RolloutSpec) -> Spec:
     """How a rollout is to be done, from the wire."""
-    return Spec(plan_from_proto(plan), pack(policy), Objective.NON_INFERIOR, assignment_from_proto(assignment))
+    return Spec(
+        plan_from_proto(message.plan),
+        pack(message.policy),
+        Objective.NON_INFERIOR,
+        assignment_from_proto(message.assignment),
+    )
 
 
 def outcome_to_proto(outcome: Outcome) -> resources_pb2.Outcome:

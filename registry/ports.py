@@ -1,6 +1,6 @@
 """What the use cases need of a database: one transaction's view of it, in the domain's words."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -53,11 +53,13 @@ class Look:
 
     Attributes:
         cursor: serialized crossfade.common.v1.Counts; only the latest look has one.
+        recorded: when, seconds since 1970; set when it is read.
     """
 
     sequence: int
     payload: bytes
     cursor: bytes = b""
+    recorded: float = 0.0
 
 
 class Catalog(Protocol):
@@ -99,7 +101,7 @@ class Fleet(Protocol):
 
     def instance(self, instance_id: str) -> Instance | None: ...
     def instances(
-        self, kind: InstanceKind | None, after: tuple[str, str] | None, limit: int, expiring_after: float
+        self, kind: InstanceKind | None, after: tuple[str, str] | None, limit: int, *, now: float, up_seconds: float
     ) -> list[Instance]: ...
     def renew(self, instance_id: str, digest: str, reported: float, expires: float) -> bool: ...
     def put_instance(self, instance: Instance) -> None: ...
@@ -173,6 +175,3 @@ class UnitOfWork(Protocol):
 
 class Stale(Exception):  # noqa: N818 - a signal between layers, turned into AbortedError where the caller is known
     """A compare-and-set found another value than the one read."""
-
-
-States = Mapping[str, VersionInLane]

@@ -3,15 +3,17 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
 
 from registry.domain_lane import REGISTRY_ACTOR
 from registry.domain_serving import Instance, InstanceKind, Placement, Serving, settle
 from registry.ports import Transaction, UnitOfWork
-from registry.service_lanes import commit, open_lane, require_model
+from registry.service_lanes import ModelChange, commit, open_lane, require_model
 from services.common.clock import Clock
 
-_SWEEP_BATCH = 100
+_SWEEP_BATCH: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +100,14 @@ class InstanceService:
             )
         return expires, self._revision()
 
-    def list(
+    def page(
         self, kind: InstanceKind | None, after: tuple[str, str] | None, limit: int, *, deadline: float
     ) -> list[InstanceView]:
         """Instances by kind and id whose leases run."""
         now = self._clock.now()
 
-        def read(tx: Transaction) -> "list[InstanceView]":
-            # A lease that ended while nobody could renew it still runs; the sweep removes it when its time has come.
-            found = tx.fleet.instances(kind, after, limit, now if self._is_settled(600.0) else 0.0)
+        def read(tx: Transaction) -> list[InstanceView]:
+            found = tx.fleet.instances(kind, after, limit, now=now, up_seconds=self._up_seconds())
             placements: dict[str, list[Placement]] = {}
             for one in tx.fleet.placements_on([instance.instance_id for instance in found]):
                 placements.setdefault(one.instance_id, []).append(one)
@@ -119,41 +120,28 @@ class InstanceService:
         now = round(self._clock.now(), 6)
         due = self._unit_of_work.run(lambda tx: tx.fleet.due(now, _SWEEP_BATCH), deadline=deadline)
         for instance_id in due:
-            self._unit_of_work.run(
-                lambda tx, chosen=instance_id: self._sweep_one(tx, chosen, now), deadline=deadline, exclusive=True
-            )
+            self._unit_of_work.run(partial(self._sweep_one, instance_id, now), deadline=deadline, exclusive=True)
         return len(due)
 
-    def _sweep_one(self, tx: Transaction, instance_id: str, now: float) -> None:
+    def _sweep_one(self, instance_id: str, now: float, tx: Transaction) -> None:
         instance = tx.fleet.instance(instance_id)
         if instance is None:
             return
-        if instance.expires <= now and self._is_settled(instance.ttl):
+        if instance.expires <= now and self._up_seconds() >= instance.ttl:
             self._remove(tx, instance_id, now)
         elif instance.recheck is not None and instance.recheck <= now:
             placements = tx.fleet.placements_on((instance_id,))
             self._take(tx, instance, [one.serving for one in placements], now)
 
-    def _is_settled(self, ttl: float) -> bool:
-        """Whether every process has had the time to report to us."""
-        return self._clock.monotonic() - self._up_since >= ttl
+    def _up_seconds(self) -> float:
+        """For how long processes have been able to report to us."""
+        return self._clock.monotonic() - self._up_since
 
     def _take(self, tx: Transaction, instance: Instance, reported: Iterable[Serving], now: float) -> None:
         old = tx.fleet.placements_on((instance.instance_id,))
         before = {one.serving.key: one for one in old}
         placements, recheck = settle(instance.instance_id, reported, before, now=now, debounce=self._debounce)
-        tx.fleet.put_instance(
-            Instance(
-                instance.instance_id,
-                instance.kind,
-                instance.address,
-                instance.ttl,
-                instance.reported,
-                instance.expires,
-                recheck,
-                instance.digest,
-            )
-        )
+        tx.fleet.put_instance(replace(instance, recheck=recheck))
         kept = {one.serving.key for one in placements}
         gone = [one for one in old if one.serving.key not in kept]
         changed = [one for one in placements if before.get(one.serving.key) != one]
@@ -169,7 +157,9 @@ class InstanceService:
     def _follow(self, tx: Transaction, models: set[str], now: float) -> None:
         """Lets the lanes of models see changed readiness; one that follows from it changes its routes."""
         lanes = tx.lanes.of_models(sorted(models))
+        changes = []
         for name in sorted(lanes):
             model = require_model(tx, name)
-            opened = [open_lane(tx, lane, now=now, actor=REGISTRY_ACTOR) for lane in lanes[name]]
-            commit(tx, opened, model=model, before=model, actor=REGISTRY_ACTOR, now=now)
+            opened = tuple(open_lane(tx, lane, now=now, actor=REGISTRY_ACTOR) for lane in lanes[name])
+            changes.append(ModelChange(model, model, opened))
+        commit(tx, changes, actor=REGISTRY_ACTOR, now=now)

@@ -66,40 +66,46 @@ def placements_of(tx: Transaction, aggregate: LaneAggregate) -> list[Placement]:
     return tx.fleet.placements_of(aggregate.lane.model, held_versions(aggregate.lane, aggregate.live))
 
 
-def commit(
-    tx: Transaction,
-    lanes: Iterable[OpenLane],
-    *,
-    model: Model,
-    before: Model | None,
-    events: Iterable[EventDraft] = (),
-    actor: str,
-    now: float,
-) -> Model:
-    """Writes changed lanes of one model, their routes and events.
+@dataclass(frozen=True, slots=True)
+class ModelChange:
+    """What is to be written of one model.
 
-    Args:
+    Attributes:
+        model: as it is to be.
+        before: as it was read; None: it is new.
         lanes: what was changed, or has to be looked at since readiness has.
-        model: the model as it is to be.
-        before: the model as it was read; None: it is new.
         events: what happened besides what the lanes noted, before it.
+    """
+
+    model: Model
+    before: Model | None
+    lanes: tuple[OpenLane, ...]
+    events: tuple[EventDraft, ...] = ()
+
+
+def commit(tx: Transaction, changes: Iterable[ModelChange], *, actor: str, now: float) -> list[Model]:
+    """Writes changed lanes, their routes under one revision, and the events.
 
     Returns:
-        The model with its new etag and ledger.
+        The models with their new etags and ledgers.
     """
-    lanes = tuple(lanes)
-    routes = [_settle(tx, lane) for lane in lanes]
+    changes = tuple(changes)
+    routes = [_settle(tx, lane) for change in changes for lane in change.lanes]
     revision = tx.routes.write(routes)
-    drafts = (*events, *(draft for lane in lanes for draft in lane.aggregate.events))
-    if model == before and not drafts:
-        return model
-    model, placed = domain_ledger.append(model, drafts, actor=actor, now=now, revision=revision)
+    return [_record(tx, change, actor=actor, now=now, revision=revision) for change in changes]
+
+
+def _record(tx: Transaction, change: ModelChange, *, actor: str, now: float, revision: int) -> Model:
+    drafts = (*change.events, *(draft for lane in change.lanes for draft in lane.aggregate.events))
+    if change.model == change.before and not drafts:
+        return change.model
+    model, events = domain_ledger.append(change.model, drafts, actor=actor, now=now, revision=revision)
     model = replace(model, etag=new_etag())
-    if before is None:
+    if change.before is None:
         tx.catalog.add_model(model)
     else:
-        tx.catalog.save_model(model, before)
-    tx.ledger.append(placed)
+        tx.catalog.save_model(model, change.before)
+    tx.ledger.append(events)
     return model
 
 

@@ -7,7 +7,7 @@ from registry.domain_lane import Lane, empty_lane
 from registry.domain_ledger import Event, EventDraft
 from registry.domain_records import Model, VersionInLane
 from registry.ports import RequestKey, Transaction, UnitOfWork
-from registry.service_lanes import commit, new_etag, open_lane, require_model
+from registry.service_lanes import ModelChange, commit, new_etag, open_lane, require_model
 from registry.service_requests import Mutations
 from services.common.errors import AlreadyExistsError
 
@@ -56,7 +56,8 @@ class ModelService:
             lane = empty_lane(model, "", new_etag())
             opened = open_lane(tx, lane, now=now, actor=key.principal, new=True)
             created = EventDraft("MODEL_CREATED", reason=f"{model} was created.")
-            made = commit(tx, (opened,), model=made, before=None, events=(created,), actor=key.principal, now=now)
+            change = ModelChange(made, None, (opened,), (created,))
+            (made,) = commit(tx, (change,), actor=key.principal, now=now)
             return encode(ModelView(made, (LaneView(opened.aggregate.lane, ()),)))
 
         return self._mutations.run(key, act, deadline=deadline)
@@ -69,20 +70,20 @@ class ModelService:
         """
         return self._unit_of_work.run(lambda tx: _views(tx, [require_model(tx, model)])[0], deadline=deadline)
 
-    def list(self, after: str, limit: int, *, deadline: float) -> list[ModelView]:
+    def page(self, after: str, limit: int, *, deadline: float) -> list[ModelView]:
         """Models by name, after the one named."""
         return self._unit_of_work.run(lambda tx: _views(tx, tx.catalog.models(after, limit)), deadline=deadline)
 
     def events(
         self, model: str, rollout: int, before: tuple[float, str, int] | None, limit: int, *, deadline: float
-    ) -> "list[Event]":
+    ) -> list[Event]:
         """Events, newest first: of a model (and of one of its rollouts, unless 0), or of all when it is empty.
 
         Raises:
             NotFoundError: MODEL_NOT_FOUND.
         """
 
-        def read(tx: Transaction) -> "list[Event]":
+        def read(tx: Transaction) -> list[Event]:
             if model:
                 require_model(tx, model)
             return tx.ledger.page(model, rollout, before, limit)
@@ -90,7 +91,7 @@ class ModelService:
         return self._unit_of_work.run(read, deadline=deadline)
 
 
-def _views(tx: Transaction, models: list[Model]) -> "list[ModelView]":
+def _views(tx: Transaction, models: list[Model]) -> list[ModelView]:
     ids = [model.model for model in models]
     lanes = tx.lanes.of_models(ids)
     states = tx.lanes.newest_states(ids, STATES_SHOWN)

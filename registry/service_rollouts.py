@@ -7,14 +7,15 @@ from typing import Final
 from registry.domain import RolloutOperation, rollout_after
 from registry.domain_lane import LaneAggregate
 from registry.domain_records import Outcome, PauseReason, Rollout, Spec
+from registry.domain_serving import Placement
 from registry.ports import RequestKey, Transaction, UnitOfWork
-from registry.service_lanes import commit, open_lane, placements_of, require_model
+from registry.service_lanes import ModelChange, commit, open_lane, placements_of, require_model
 from registry.service_requests import Mutations
 from registry.service_versions import check_against_stable, require_version
 from services.common.errors import AbortedError, NotFoundError
 
 Encode = Callable[[Rollout], bytes]
-Change = Callable[[LaneAggregate, Rollout, Transaction], None]
+Change = Callable[[LaneAggregate, Rollout, list[Placement]], None]
 
 _DONE: Final = {
     RolloutOperation.PROMOTE: "promoted",
@@ -110,7 +111,7 @@ class RolloutService:
             if not allow_incompatible:
                 check_against_stable(tx, aggregate, version)
             counted = replace(model, next_rollout=number + 1)
-            commit(tx, (opened,), model=counted, before=model, actor=key.principal, now=now)
+            commit(tx, (ModelChange(counted, model, (opened,)),), actor=key.principal, now=now)
             return encode(_after(tx, aggregate, model_id, number))
 
         return self._mutations.run(key, act, deadline=deadline)
@@ -122,11 +123,14 @@ class RolloutService:
         operation = RolloutOperation.ADVANCE
         outcome = _complete(outcome, operation, key, target)
 
-        def change(aggregate: LaneAggregate, rollout: Rollout, tx: Transaction) -> None:
-            del rollout
-            aggregate.advance(outcome, placements_of(tx, aggregate), force=force)
-
-        return self._transition(key, target, operation, change, encode, deadline)
+        return self._transition(
+            key,
+            target,
+            operation,
+            lambda aggregate, _rollout, placements: aggregate.advance(outcome, placements, force=force),
+            encode=encode,
+            deadline=deadline,
+        )
 
     def pause(
         self, key: RequestKey, target: Target, reason: str, why: PauseReason, encode: Encode, *, deadline: float
@@ -136,9 +140,9 @@ class RolloutService:
             key,
             target,
             RolloutOperation.PAUSE,
-            lambda aggregate, rollout, tx: aggregate.pause(reason or f"Paused by {key.principal}.", why),
-            encode,
-            deadline,
+            lambda aggregate, _rollout, _placements: aggregate.pause(reason or f"Paused by {key.principal}.", why),
+            encode=encode,
+            deadline=deadline,
         )
 
     def resume(self, key: RequestKey, target: Target, reason: str, encode: Encode, *, deadline: float) -> bytes:
@@ -148,11 +152,11 @@ class RolloutService:
             key,
             target,
             RolloutOperation.RESUME,
-            lambda aggregate, rollout, tx: aggregate.resume(
+            lambda aggregate, _rollout, _placements: aggregate.resume(
                 reason or f"Resumed by {key.principal}.", automatic=automatic
             ),
-            encode,
-            deadline,
+            encode=encode,
+            deadline=deadline,
         )
 
     def promote(
@@ -162,18 +166,26 @@ class RolloutService:
         operation = RolloutOperation.PROMOTE
         outcome = _complete(outcome, operation, key, target)
 
-        def change(aggregate: LaneAggregate, rollout: Rollout, tx: Transaction) -> None:
-            del rollout
-            aggregate.promote(outcome, placements_of(tx, aggregate), force=force)
-
-        return self._transition(key, target, operation, change, encode, deadline)
+        return self._transition(
+            key,
+            target,
+            operation,
+            lambda aggregate, _rollout, placements: aggregate.promote(outcome, placements, force=force),
+            encode=encode,
+            deadline=deadline,
+        )
 
     def rollback(self, key: RequestKey, target: Target, outcome: Outcome, encode: Encode, *, deadline: float) -> bytes:
         """Marks the version FAILED."""
         operation = RolloutOperation.ROLLBACK
         outcome = _complete(outcome, operation, key, target)
         return self._transition(
-            key, target, operation, lambda aggregate, rollout, tx: aggregate.rollback(outcome), encode, deadline
+            key,
+            target,
+            operation,
+            lambda aggregate, _rollout, _placements: aggregate.rollback(outcome),
+            encode=encode,
+            deadline=deadline,
         )
 
     def cancel(
@@ -193,9 +205,9 @@ class RolloutService:
             key,
             target,
             operation,
-            lambda aggregate, rollout, tx: aggregate.cancel(rollout, outcome, inconclusive=inconclusive),
-            encode,
-            deadline,
+            lambda aggregate, rollout, _placements: aggregate.cancel(rollout, outcome, inconclusive=inconclusive),
+            encode=encode,
+            deadline=deadline,
         )
 
     def get(self, model: str, number: int, *, deadline: float) -> Rollout:
@@ -206,7 +218,7 @@ class RolloutService:
         """
         return self._unit_of_work.run(lambda tx: require_rollout(tx, model, number), deadline=deadline)
 
-    def list(
+    def page(
         self,
         model: str,
         before: tuple[float, str, int] | None,
@@ -214,14 +226,14 @@ class RolloutService:
         *,
         live_only: bool,
         deadline: float,
-    ) -> "list[Rollout]":
+    ) -> list[Rollout]:
         """Rollouts, newest first: of a model, or of all when it is empty.
 
         Raises:
             NotFoundError: MODEL_NOT_FOUND.
         """
 
-        def read(tx: Transaction) -> "list[Rollout]":
+        def read(tx: Transaction) -> list[Rollout]:
             if model:
                 require_model(tx, model)
             return tx.lanes.page(model, before, limit, live_only=live_only)
@@ -234,6 +246,7 @@ class RolloutService:
         target: Target,
         operation: RolloutOperation,
         change: Change,
+        *,
         encode: Encode,
         deadline: float,
     ) -> bytes:
@@ -246,8 +259,8 @@ class RolloutService:
             if lane is None:
                 raise NotFoundError("LANE_NOT_FOUND", f"{rollout.title} has no lane any more")
             opened = open_lane(tx, lane, now=now, actor=key.principal)
-            change(opened.aggregate, rollout, tx)
-            commit(tx, (opened,), model=model, before=model, actor=key.principal, now=now)
+            change(opened.aggregate, rollout, placements_of(tx, opened.aggregate))
+            commit(tx, (ModelChange(model, model, (opened,)),), actor=key.principal, now=now)
             return encode(_after(tx, opened.aggregate, target.model, target.number))
 
         return self._mutations.run(key, act, deadline=deadline)

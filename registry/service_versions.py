@@ -10,7 +10,7 @@ from registry.domain_records import Artifact, Model, Rollout, Signature, Spec, V
 from registry.domain_serving import Placement
 from registry.domain_signature import check_compatible
 from registry.ports import RequestKey, Transaction, UnitOfWork
-from registry.service_lanes import commit, new_etag, open_lane, require_model
+from registry.service_lanes import ModelChange, commit, new_etag, open_lane, require_model
 from registry.service_requests import Mutations
 from services.common.errors import AlreadyExistsError, NotFoundError
 
@@ -119,14 +119,14 @@ class VersionService:
 
         return self._unit_of_work.run(read, deadline=deadline)
 
-    def list(self, model: str, before_number: int | None, limit: int, *, deadline: float) -> list[VersionView]:
+    def page(self, model: str, before_number: int | None, limit: int, *, deadline: float) -> list[VersionView]:
         """Versions of a model, newest first.
 
         Raises:
             NotFoundError: MODEL_NOT_FOUND.
         """
 
-        def read(tx: Transaction) -> "list[VersionView]":
+        def read(tx: Transaction) -> list[VersionView]:
             require_model(tx, model)
             found = tx.catalog.versions(model, before_number, limit)
             states = tx.catalog.lane_states(model, [one.version for one in found])
@@ -169,7 +169,7 @@ def _publish(tx: Transaction, wanted: Publication, actor: str, now: float) -> Pu
         number = model.next_rollout
         model = replace(model, next_rollout=number + 1)
         note = aggregate.start(version.version, wanted.spec, number).note
-    commit(tx, (opened,), model=model, before=before, events=(published,), actor=actor, now=now)
+    commit(tx, (ModelChange(model, before, (opened,), (published,)),), actor=actor, now=now)
     states = tx.catalog.lane_states(wanted.model, (version.version,)).get(version.version, [])
     return PublishedView(VersionView(version, states), aggregate.of(number), note)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Row, delete, or_, select, tuple_, update
+from sqlalchemy import Row, delete, literal, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
@@ -26,15 +26,16 @@ class SqlFleet:
         return None if row is None else _instance(row)
 
     def instances(
-        self, kind: InstanceKind | None, after: tuple[str, str] | None, limit: int, expiring_after: float
+        self, kind: InstanceKind | None, after: tuple[str, str] | None, limit: int, *, now: float, up_seconds: float
     ) -> list[Instance]:
-        """Instances by kind and id whose leases end after a moment."""
+        """Instances by kind and id whose leases run: those too that nobody could renew in `up_seconds`."""
         order = (instances.c.kind, instances.c.instance_id)
-        query = select(instances).where(instances.c.expires > expiring_after).order_by(*order).limit(limit)
+        running = or_(instances.c.expires > now, instances.c.ttl > up_seconds)
+        query = select(instances).where(running).order_by(*order).limit(limit)
         if kind is not None:
             query = query.where(instances.c.kind == str(kind))
         if after is not None:
-            query = query.where(tuple_(*order) > tuple_(*after))
+            query = query.where(tuple_(*order) > tuple_(*(literal(value) for value in after)))
         return [_instance(row) for row in self._connection.execute(query)]
 
     def renew(self, instance_id: str, digest: str, reported: float, expires: float) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, func, insert, select, tuple_, update
+from sqlalchemy import Row, Select, and_, func, insert, literal, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
@@ -136,7 +136,10 @@ class SqlLanes:
             order = (rollouts.c.created, rollouts.c.model, rollouts.c.number)
             query = query.order_by(*(column.desc() for column in order))
             if before is not None:
-                query = query.where(tuple_(*order) < tuple_(*before, types=[column.type for column in order]))
+                query = query.where(
+                    tuple_(*order)
+                    < tuple_(*(literal(value, column.type) for value, column in zip(before, order, strict=True)))
+                )
         if live_only:
             query = query.where(rollouts.c.state.in_(sorted(OPEN_STATES)))
         return [_rollout(row) for row in self._connection.execute(query.limit(limit))]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Row, insert, select, tuple_
+from sqlalchemy import Row, insert, literal, select, tuple_
 from sqlalchemy.engine import Connection
 
 from crossfade.registry.v1 import resources_pb2
@@ -37,7 +37,10 @@ class SqlLedger:
             order = (events.c.time, events.c.model, events.c.sequence)
             query = query.order_by(*(column.desc() for column in order))
             if before is not None:
-                query = query.where(tuple_(*order) < tuple_(*before, types=[column.type for column in order]))
+                query = query.where(
+                    tuple_(*order)
+                    < tuple_(*(literal(value, column.type) for value, column in zip(before, order, strict=True)))
+                )
         return [_event(row) for row in self._connection.execute(query.limit(limit))]
 
 

@@ -44,17 +44,19 @@ class SqlLooks:
     def page(self, model: str, rollout: int, after: int, limit: int) -> list[Look]:
         """Looks after a number, oldest first."""
         query = (
-            select(analyses.c.sequence, analyses.c.payload)
+            select(analyses.c.sequence, analyses.c.payload, analyses.c.recorded)
             .where(analyses.c.model == model, analyses.c.rollout == rollout, analyses.c.sequence > after)
             .order_by(analyses.c.sequence)
             .limit(limit)
         )
-        return [Look(row.sequence, bytes(row.payload)) for row in self._connection.execute(query)]
+        return [
+            Look(row.sequence, bytes(row.payload), recorded=row.recorded) for row in self._connection.execute(query)
+        ]
 
     def latest(self, model: str, rollout: int) -> Look | None:
         """The latest look with its cursor; None: there is none."""
         query = (
-            select(analyses.c.sequence, analyses.c.payload, rollout_looks.c.cursor)
+            select(analyses.c.sequence, analyses.c.payload, analyses.c.recorded, rollout_looks.c.cursor)
             .select_from(
                 rollout_looks.join(
                     analyses,
@@ -66,4 +68,4 @@ class SqlLooks:
             .where(rollout_looks.c.model == model, rollout_looks.c.rollout == rollout)
         )
         row = self._connection.execute(query).one_or_none()
-        return None if row is None else Look(row.sequence, bytes(row.payload), bytes(row.cursor))
+        return None if row is None else Look(row.sequence, bytes(row.payload), bytes(row.cursor), row.recorded)

@@ -25,11 +25,11 @@ class SqlRouteLog:
 
     def revision(self) -> int:
         """The latest revision."""
-        return self._connection.execute(select(route_clock.c.revision)).scalar_one()
+        return int(self._connection.execute(select(route_clock.c.revision)).scalar_one())
 
     def oldest(self) -> int:
         """The revision up to which changes are no longer kept."""
-        return self._connection.execute(select(route_clock.c.compacted)).scalar_one()
+        return int(self._connection.execute(select(route_clock.c.compacted)).scalar_one())
 
     def write(self, routes: Sequence[LaneRoutes]) -> int:
         """Writes the routes that differ from those in force; one revision for all of them.

@@ -1,0 +1,137 @@
+"""The Registry's wiring."""
+
+import asyncio
+import contextlib
+import uuid
+from typing import Final
+
+from sqlalchemy.engine import Engine
+
+from crossfade.registry.v1 import service_pb2, service_pb2_grpc
+from registry.database import schema
+from registry.database.engine import open_engine, parse_url
+from registry.database.unit_of_work import SqlUnitOfWork
+from registry.offload import Offload
+from registry.service_instances import InstanceService
+from registry.service_looks import LookService
+from registry.service_models import ModelService
+from registry.service_requests import Mutations
+from registry.service_rollouts import RolloutService
+from registry.service_versions import VersionService
+from registry.servicer import RegistryServicer
+from registry.servicer_base import Calls
+from registry.settings import RegistrySettings
+from registry.upkeep import Upkeep
+from registry.watch_hub import WatchHub
+from services.common.clock import Clock, SystemClock
+from services.common.server import Server
+from services.common.telemetry.logs import make_log
+from services.common.telemetry.tracing import Tracing
+
+_BACKGROUND_THREADS: Final = 2
+
+
+def open_database(settings: RegistrySettings) -> Engine:
+    """The engine that the settings name.
+
+    Raises:
+        DatabaseUrlError: there is none, or it is no database of ours.
+        OSError: the password's file cannot be read.
+    """
+    url = parse_url(settings.database)
+    if settings.database_password_file is not None:
+        url = url.set(password=settings.database_password_file.read_text(encoding="utf-8").strip())
+    return open_engine(url, settings.database_connections + _BACKGROUND_THREADS)
+
+
+class App:
+    """The Registry of one process.
+
+    Args:
+        settings: where to listen, which database.
+        clock: the time.
+
+    Raises:
+        AddressError: it cannot listen where it was told to.
+        DatabaseUrlError: the database's URL cannot be used.
+    """
+
+    def __init__(self, settings: RegistrySettings, clock: Clock | None = None) -> None:
+        clock = clock or SystemClock()
+        self._log = make_log("registry", settings.log_level)
+        self._engine = open_database(settings)
+        self._tracing = Tracing("registry", str(uuid.uuid4()), settings.otlp_endpoint, settings.trace_ratio)
+        unit_of_work = SqlUnitOfWork(self._engine, clock, self._committed)
+        self._foreground = Offload(unit_of_work, settings.database_connections, "registry")
+        self._background = Offload(unit_of_work, _BACKGROUND_THREADS, "upkeep")
+        self._hub = WatchHub(
+            self._background,
+            clock,
+            self._log,
+            poll_seconds=settings.watch_poll_seconds,
+            heartbeat_seconds=settings.heartbeat_seconds,
+        )
+        mutations = Mutations(unit_of_work, clock)
+        instances = InstanceService(
+            unit_of_work,
+            clock,
+            debounce=settings.readiness_debounce_seconds,
+            revision=lambda: self._hub.revision,
+        )
+        self.upkeep = Upkeep(
+            instances,
+            self._background,
+            clock,
+            self._log,
+            sweep_seconds=settings.sweep_seconds,
+            request_days=settings.request_days,
+            route_changes_kept=settings.route_changes_kept,
+        )
+        servicer = RegistryServicer(
+            Calls(clock, self._foreground),
+            models=ModelService(unit_of_work, mutations),
+            versions=VersionService(unit_of_work, mutations),
+            rollouts=RolloutService(unit_of_work, mutations),
+            looks=LookService(unit_of_work, mutations),
+            instances=instances,
+            hub=self._hub,
+            tracer=self._tracing.tracer,
+        )
+        name = service_pb2.DESCRIPTOR.services_by_name["RegistryService"].full_name
+        self._server = Server(
+            settings,
+            self._log,
+            [name],
+            lambda server: service_pb2_grpc.add_RegistryServiceServicer_to_server(servicer, server),
+        )
+        self.address = self._server.address
+        """host:port that it listens on."""
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Checks the schema and serves.
+
+        Raises:
+            SchemaError: the database's schema is not this release's, or it does not answer.
+        """
+        await self._background.call(lambda: schema.check(self._engine))
+        await self._hub.open()
+        self._tasks = [asyncio.create_task(self._hub.run()), asyncio.create_task(self.upkeep.run())]
+        await self._server.start()
+        await self._server.set_serving(True)
+
+    async def stop(self) -> None:
+        """Ends watches, waits for calls in flight, and lets go of the database."""
+        self._hub.close()
+        await self._server.stop()
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._foreground.close()
+        self._background.close()
+        self._engine.dispose()
+        self._tracing.close()
+
+    def _committed(self, revision: int) -> None:
+        self._hub.committed(revision)

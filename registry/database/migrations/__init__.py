@@ -1,0 +1,1 @@
+"""Alembic's environment; `registry.database.schema` runs it."""

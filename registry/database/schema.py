@@ -1,0 +1,107 @@
+"""Which schema a database has, which one this release needs, and the way from one to the other."""
+
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from registry.database.failures import Failure, classify
+from registry.database.tables import schema_release
+
+REVISIONS: Final = ("0001", "0002")
+"""Every schema that this release knows, oldest first; the last one is what it needs."""
+
+_ATTEMPTS: Final = 5
+_UNDEFINED_TABLE: Final = "42P01"
+
+
+class SchemaError(Exception):
+    """The database cannot be used by this release as it is; the message says what to do, in one line."""
+
+
+def check(engine: Engine) -> None:
+    """Refuses a database whose schema is not this release's.
+
+    Raises:
+        SchemaError: the schema is older or newer, or the database does not answer.
+    """
+    found = _reading(engine)
+    if found == REVISIONS[-1]:
+        return
+    if found in (None, *REVISIONS):
+        raise SchemaError(
+            f"the database has schema {found or 'none'} and this release needs {REVISIONS[-1]}: "
+            "run `python -m registry migrate`"
+        )
+    raise SchemaError(
+        f"the database has schema {found}, which crossfade {_release(engine)} wrote; this is crossfade "
+        f"{release()} and knows schemas up to {REVISIONS[-1]}: upgrade crossfade"
+    )
+
+
+def migrate(engine: Engine) -> str:
+    """Brings the schema to this release's; safe to run again after it was stopped anywhere, and beside others.
+
+    Returns:
+        The schema's revision after it.
+
+    Raises:
+        SchemaError: the schema is newer than this release, or the database does not answer.
+    """
+    # Alembic is needed here alone, and a server that runs is the smaller without it.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    for attempt in range(1, _ATTEMPTS + 1):
+        if _reading(engine) not in (None, *REVISIONS):
+            check(engine)
+        try:
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, REVISIONS[-1])
+                values = {"version": REVISIONS[-1], "release": release()}
+                statement = upsert(schema_release).values(id=1, **values)
+                connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
+            break
+        except SQLAlchemyError as error:
+            # Somebody who migrates at the same moment was faster with a statement; the next try finds it done.
+            if classify(error) is not Failure.RETRY or attempt == _ATTEMPTS:
+                raise SchemaError(_describe(error)) from error
+    return REVISIONS[-1]
+
+
+def release() -> str:
+    """This release of crossfade."""
+    return metadata.version("crossfade-services")
+
+
+def _reading(engine: Engine) -> str | None:
+    try:
+        with engine.connect() as connection:
+            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    except SQLAlchemyError as error:
+        if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE:
+            return None
+        raise SchemaError(_describe(error)) from error
+
+
+def _release(engine: Engine) -> str:
+    try:
+        with engine.connect() as connection:
+            return connection.execute(select(schema_release.c.release)).scalar_one_or_none() or "of an unknown release"
+    except SQLAlchemyError:
+        return "of an unknown release"
+
+
+def _describe(error: SQLAlchemyError) -> str:
+    cause = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    first = cause.strip().partition("\n")[0]
+    if classify(error) is Failure.LOST:
+        return f"the database does not answer ({first}): check CROSSFADE_DATABASE and that the server runs"
+    return f"the database refused ({first})"

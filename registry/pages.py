@@ -1,0 +1,47 @@
+"""Page tokens: the last key of a page, opaque to callers and of use for the same list only."""
+
+import base64
+import binascii
+import hashlib
+import json
+
+from registry.validation_policy import refuse
+
+Key = tuple[str | int | float, ...]
+
+
+def write(listed: str, key: Key) -> str:
+    """The token of the page that begins after `key`.
+
+    Args:
+        listed: what is listed, with its filters; a token of another list is refused.
+    """
+    raw = json.dumps([_mark(listed), *key], separators=(",", ":"))
+    return base64.urlsafe_b64encode(raw.encode()).rstrip(b"=").decode()
+
+
+def read(listed: str, token: str, form: Key) -> Key | None:
+    """The key in a token; None for an empty token, which is the first page.
+
+    Args:
+        form: an example of the key; the types must be the same.
+
+    Raises:
+        InvalidArgumentError: FIELD_INVALID, the token is not from the same list.
+    """
+    if not token:
+        return None
+    try:
+        padded = token.encode("ascii") + b"=" * (-len(token) % 4)
+        values = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (ValueError, binascii.Error):
+        values = None
+    if isinstance(values, list) and len(values) == len(form) + 1 and values[0] == _mark(listed):
+        key = tuple(values[1:])
+        if all(type(value) is type(example) for value, example in zip(key, form, strict=True)):
+            return key
+    raise refuse("page_token", "is not from the answer before to the same list; begin again without it")
+
+
+def _mark(listed: str) -> str:
+    return hashlib.sha256(listed.encode()).hexdigest()[:12]

@@ -1,0 +1,143 @@
+"""RPCs of models, versions and the audit log."""
+
+from functools import partial
+
+from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
+from registry import converters, pages, validation
+from registry.service_models import ModelService, ModelView
+from registry.service_versions import Publication, PublishedView, VersionService, VersionView
+from registry.servicer_base import Calls, Context
+from registry.validation_policy import refuse
+
+# Methods are named as in the contract.
+# ruff: noqa: N802
+
+
+class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
+    """Models, versions, events."""
+
+    def __init__(self, calls: Calls, models: ModelService, versions: VersionService) -> None:
+        self._calls = calls
+        self._models = models
+        self._versions = versions
+
+    async def CreateModel(self, request: service_pb2.CreateModelRequest, context: Context) -> resources_pb2.Model:
+        """Creates a model."""
+        key = self._calls.key("CreateModel", request, request.request_id)
+        model = validation.model_identifier("model_id", request.model_id)
+        description = validation.text("model.description", request.model.description)
+        work = partial(
+            self._models.create, key, model, description, _pack_model, deadline=self._calls.deadline(context)
+        )
+        return resources_pb2.Model.FromString(await self._calls.run(work))
+
+    async def GetModel(self, request: service_pb2.GetModelRequest, context: Context) -> resources_pb2.Model:
+        """A model and its lanes."""
+        model = validation.model_name("name", request.name)
+        work = partial(self._models.get, model, deadline=self._calls.deadline(context))
+        return _model(await self._calls.run(work))
+
+    async def ListModels(
+        self, request: service_pb2.ListModelsRequest, context: Context
+    ) -> service_pb2.ListModelsResponse:
+        """Models, by name."""
+        size = validation.page_size(request.page_size)
+        after = pages.read("models", request.page_token, ("",))
+        start = "" if after is None else str(after[0])
+        work = partial(self._models.page, start, size + 1, deadline=self._calls.deadline(context))
+        found = await self._calls.run(work)
+        more = len(found) > size
+        return service_pb2.ListModelsResponse(
+            models=[_model(view) for view in found[:size]],
+            next_page_token=pages.write("models", (found[size - 1].model.model,)) if more else "",
+        )
+
+    async def PublishVersion(
+        self, request: service_pb2.PublishVersionRequest, context: Context
+    ) -> service_pb2.PublishVersionResponse:
+        """Publishes a version."""
+        key = self._calls.key("PublishVersion", request, request.request_id)
+        model = validation.model_name("parent", request.parent)
+        version = validation.identifier("version_id", request.version_id) if request.version_id else ""
+        segment = validation.segment("segment", request.segment)
+        validation.publication(request)
+        wanted = Publication(
+            model=model,
+            version=version,
+            artifact=converters.artifact_from_proto(request.version.artifact),
+            signature=converters.signature_from_proto(request.version.signature),
+            description=request.version.description,
+            segment=segment,
+            spec=None if request.without_rollout else converters.spec_from_proto(request.rollout),
+            allow_incompatible=request.allow_incompatible,
+        )
+        work = partial(self._versions.publish, key, wanted, _pack_published, deadline=self._calls.deadline(context))
+        return service_pb2.PublishVersionResponse.FromString(await self._calls.run(work))
+
+    async def GetVersion(self, request: service_pb2.GetVersionRequest, context: Context) -> resources_pb2.Version:
+        """A version, and what each Worker says of it."""
+        model, version = validation.version_name("name", request.name)
+        work = partial(self._versions.get, model, version, deadline=self._calls.deadline(context))
+        return _version(await self._calls.run(work))
+
+    async def ListVersions(
+        self, request: service_pb2.ListVersionsRequest, context: Context
+    ) -> service_pb2.ListVersionsResponse:
+        """Versions of a model, newest first."""
+        model = validation.model_name("parent", request.parent)
+        size = validation.page_size(request.page_size)
+        listed = f"versions of {model}"
+        before = pages.read(listed, request.page_token, (0,))
+        number = None if before is None else int(before[0])
+        work = partial(self._versions.page, model, number, size + 1, deadline=self._calls.deadline(context))
+        found = await self._calls.run(work)
+        more = len(found) > size
+        return service_pb2.ListVersionsResponse(
+            versions=[_version(view) for view in found[:size]],
+            next_page_token=pages.write(listed, (found[size - 1].version.number,)) if more else "",
+        )
+
+    async def ListEvents(
+        self, request: service_pb2.ListEventsRequest, context: Context
+    ) -> service_pb2.ListEventsResponse:
+        """The audit log, newest first."""
+        model = validation.model_or_any("parent", request.parent)
+        rollout = 0
+        if request.rollout:
+            owner, rollout = validation.rollout_name("rollout", request.rollout)
+            if model not in ("", owner):
+                raise refuse("rollout", f"is one of model {owner}, and parent is {request.parent}")
+            model = owner
+        size = validation.page_size(request.page_size)
+        listed = f"events of {model or '-'} {rollout}"
+        before = pages.read(listed, request.page_token, (0.0, "", 0))
+        start = None if before is None else (float(before[0]), str(before[1]), int(before[2]))
+        work = partial(self._models.events, model, rollout, start, size + 1, deadline=self._calls.deadline(context))
+        found = await self._calls.run(work)
+        token = ""
+        if len(found) > size:
+            last = found[size - 1]
+            token = pages.write(listed, (last.time, last.model, last.sequence))
+        return service_pb2.ListEventsResponse(
+            events=[converters.event_to_proto(event) for event in found[:size]], next_page_token=token
+        )
+
+
+def _model(view: ModelView) -> resources_pb2.Model:
+    return converters.model_to_proto(
+        view.model, [converters.lane_to_proto(lane.lane, lane.states) for lane in view.lanes]
+    )
+
+
+def _pack_model(view: ModelView) -> bytes:
+    return converters.pack(_model(view))
+
+
+def _version(view: VersionView) -> resources_pb2.Version:
+    return converters.version_to_proto(view.version, view.states, view.placements)
+
+
+def _pack_published(view: PublishedView) -> bytes:
+    rollout = None if view.rollout is None else converters.rollout_to_proto(view.rollout)
+    response = service_pb2.PublishVersionResponse(version=_version(view.version), rollout=rollout, note=view.note)
+    return converters.pack(response)

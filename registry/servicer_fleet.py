@@ -1,0 +1,143 @@
+"""RPCs of instances, routes and recorded looks."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+
+from crossfade.common.v1 import analysis_pb2
+from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
+from registry import converters, pages, validation
+from registry.domain_serving import InstanceKind
+from registry.ports import Look
+from registry.service_instances import InstanceService, Report
+from registry.service_looks import LookService
+from registry.servicer_base import Calls, Context
+from registry.watch_hub import WatchHub
+
+# Methods are named as in the contract.
+# ruff: noqa: N802
+
+
+class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
+    """Instances, routes and looks."""
+
+    def __init__(self, calls: Calls, instances: InstanceService, looks: LookService, hub: WatchHub) -> None:
+        self._calls = calls
+        self._instances = instances
+        self._looks = looks
+        self._hub = hub
+
+    async def RecordAnalysis(
+        self, request: service_pb2.RecordAnalysisRequest, context: Context
+    ) -> service_pb2.RecordAnalysisResponse:
+        """Records one look."""
+        key = self._calls.key("RecordAnalysis", request, request.request_id)
+        model, number = validation.analysis(request.analysis)
+        kept = analysis_pb2.Analysis()
+        kept.CopyFrom(request.analysis)
+        kept.ClearField("cursor")
+        kept.ClearField("record_time")
+        look = Look(request.analysis.sequence, converters.pack(kept), converters.pack(request.analysis.cursor))
+        answer = service_pb2.RecordAnalysisResponse(analysis_sequence=request.analysis.sequence)
+        work = partial(
+            self._looks.record,
+            key,
+            model,
+            number,
+            look,
+            converters.pack(answer),
+            deadline=self._calls.deadline(context),
+        )
+        return service_pb2.RecordAnalysisResponse.FromString(await self._calls.run(work))
+
+    async def ListAnalyses(
+        self, request: service_pb2.ListAnalysesRequest, context: Context
+    ) -> service_pb2.ListAnalysesResponse:
+        """Recorded looks, oldest first."""
+        model, number = validation.rollout_name("parent", request.parent)
+        after = validation.not_negative("after_sequence", request.after_sequence)
+        size = validation.page_size(request.page_size)
+        deadline = self._calls.deadline(context)
+        if request.latest_only:
+            latest = await self._calls.run(partial(self._looks.latest, model, number, deadline=deadline))
+            looks = [latest] if latest is not None and latest.sequence > after else []
+            return service_pb2.ListAnalysesResponse(
+                analyses=[_analysis(look, summaries_only=request.summaries_only) for look in looks]
+            )
+        listed = f"analyses of {model} {number}"
+        key = pages.read(listed, request.page_token, (0,))
+        start = after if key is None else max(after, int(key[0]))
+        work = partial(self._looks.page, model, number, start, size + 1, deadline=deadline)
+        found = await self._calls.run(work)
+        more = len(found) > size
+        return service_pb2.ListAnalysesResponse(
+            analyses=[_analysis(look, summaries_only=request.summaries_only) for look in found[:size]],
+            next_page_token=pages.write(listed, (found[size - 1].sequence,)) if more else "",
+        )
+
+    async def WatchRoutes(
+        self, request: service_pb2.WatchRoutesRequest, context: Context
+    ) -> AsyncIterator[service_pb2.WatchRoutesResponse]:
+        """Routes of all lanes, then every change."""
+        del context
+        start = validation.not_negative("start_revision", request.start_revision)
+        async for batch in self._hub.watch(start):
+            yield service_pb2.WatchRoutesResponse(
+                revision=batch.revision,
+                snapshot=batch.snapshot,
+                lanes=[resources_pb2.LaneRoutes.FromString(payload) for payload in batch.lanes],
+            )
+
+    async def ReportInstance(
+        self, request: service_pb2.ReportInstanceRequest, context: Context
+    ) -> service_pb2.ReportInstanceResponse:
+        """A process says that it lives and what it serves."""
+        ttl = validation.report(request)
+        instance = request.instance
+        kind = resources_pb2.InstanceKind.Name(instance.kind).removeprefix("INSTANCE_KIND_")
+        report = Report(
+            instance_id=instance.instance_id,
+            kind=InstanceKind(kind),
+            address=instance.address,
+            serving=tuple(converters.serving_from_proto(serving) for serving in instance.serving),
+            ttl=ttl,
+            leaving=request.leaving,
+        )
+        work = partial(self._instances.report, report, deadline=self._calls.deadline(context))
+        expires, revision = await self._calls.run(work)
+        return service_pb2.ReportInstanceResponse(expire_time=converters.timestamp(expires), revision=revision)
+
+    async def ListInstances(
+        self, request: service_pb2.ListInstancesRequest, context: Context
+    ) -> service_pb2.ListInstancesResponse:
+        """The processes whose leases run."""
+        size = validation.page_size(request.page_size)
+        kind = validation.instance_kind(request.kind)
+        listed = f"instances {kind}"
+        key = pages.read(listed, request.page_token, ("", ""))
+        after = None if key is None else (str(key[0]), str(key[1]))
+        work = partial(
+            self._instances.page,
+            InstanceKind(kind) if kind else None,
+            after,
+            size + 1,
+            deadline=self._calls.deadline(context),
+        )
+        found = await self._calls.run(work)
+        token = ""
+        if len(found) > size:
+            last = found[size - 1].instance
+            token = pages.write(listed, (str(last.kind), last.instance_id))
+        return service_pb2.ListInstancesResponse(
+            instances=[converters.instance_to_proto(view.instance, view.placements) for view in found[:size]],
+            next_page_token=token,
+        )
+
+
+def _analysis(look: Look, *, summaries_only: bool) -> analysis_pb2.Analysis:
+    message = analysis_pb2.Analysis.FromString(look.payload)
+    message.record_time.CopyFrom(converters.moment(look.recorded))
+    if summaries_only:
+        message.ClearField("window")
+    elif look.cursor:
+        message.cursor.CopyFrom(analysis_pb2.Counts.FromString(look.cursor))
+    return message

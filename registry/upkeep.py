@@ -1,0 +1,81 @@
+"""What has to be done from time to time, by any replica and as often as one likes: expiry, forgetting, compaction."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from registry.offload import Offload
+from registry.ports import Transaction
+from registry.service_instances import InstanceService
+from services.common.clock import Clock
+from services.common.errors import CrossfadeError
+
+_DEADLINE_SECONDS: Final = 20.0
+_FORGET_SECONDS: Final = 60.0
+_FORGET_BATCH: Final = 1_000
+_DAY_SECONDS: Final = 86_400.0
+
+
+class Upkeep:
+    """Sweeps expired leases, and forgets old answers and route changes.
+
+    Args:
+        instances: knows what expires.
+        offload: runs the transactions.
+        clock: the time.
+        log: gets a line when the database is lost and found.
+        sweep_seconds: time between two sweeps.
+        request_days: how long answers are kept.
+        route_changes_kept: how many revisions' changes are kept.
+    """
+
+    def __init__(
+        self,
+        instances: InstanceService,
+        offload: Offload,
+        clock: Clock,
+        log: structlog.typing.FilteringBoundLogger,
+        *,
+        sweep_seconds: float,
+        request_days: float,
+        route_changes_kept: int,
+    ) -> None:
+        self._instances = instances
+        self._offload = offload
+        self._clock = clock
+        self._log = log
+        self._sweep_seconds = sweep_seconds
+        self._request_seconds = request_days * _DAY_SECONDS
+        self._route_changes_kept = route_changes_kept
+        self._forgot = clock.monotonic()
+        self._lost = False
+
+    async def run(self) -> None:
+        """Does it until it is cancelled."""
+        while True:
+            await asyncio.sleep(self._sweep_seconds)
+            await self.once()
+
+    async def once(self) -> None:
+        """One round."""
+        deadline = self._clock.monotonic() + _DEADLINE_SECONDS
+        try:
+            await self._offload.call(lambda: self._instances.sweep(deadline=deadline))
+            if self._clock.monotonic() - self._forgot >= _FORGET_SECONDS:
+                self._forgot = self._clock.monotonic()
+                await self._offload.run(self.forget, deadline=deadline)
+        except CrossfadeError as error:
+            self._instances.lost_sight()
+            if not self._lost:
+                self._log.warning("no upkeep: the database does not answer", reason=error.message)
+            self._lost = True
+        else:
+            if self._lost:
+                self._log.info("upkeep goes on")
+            self._lost = False
+
+    def forget(self, tx: Transaction) -> None:
+        """Forgets a batch of old answers, and the route changes that nobody needs any more."""
+        tx.requests.purge(self._clock.now() - self._request_seconds, _FORGET_BATCH)
+        tx.routes.compact(self._route_changes_kept)

@@ -1,0 +1,215 @@
+"""What a request must look like, whatever the state of the system; every refusal names the field."""
+
+import re
+import uuid
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from google.protobuf import duration_pb2
+
+from crossfade import names
+from crossfade.common.v1 import analysis_pb2, model_pb2
+from crossfade.registry.v1 import resources_pb2, service_pb2
+from registry.validation_policy import check_signature, check_spec, refuse
+from services.common.errors import InvalidArgumentError
+
+T = TypeVar("T")
+
+ANY_MODEL: Final = "models/-"
+PAGE_DEFAULT: Final = 100
+PAGE_LIMIT: Final = 1_000
+_TEXT_LIMIT: Final = 4_000
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}\Z")
+_ADDRESS: Final = re.compile(r"[^\s/]+:[0-9]{1,5}\Z")
+_TTL_DEFAULT: Final = 15.0
+_SERVING_LIMIT: Final = 10_000
+
+
+def request_id(value: str) -> str:
+    """The caller's UUID in its usual form.
+
+    Raises:
+        InvalidArgumentError: REQUEST_ID_MISSING, FIELD_INVALID.
+    """
+    if not value:
+        raise InvalidArgumentError(
+            "REQUEST_ID_MISSING",
+            "request_id is required: make a UUID for this request, and use it again only to repeat the same request",
+            field="request_id",
+        )
+    try:
+        return str(uuid.UUID(value))
+    except ValueError as error:
+        raise refuse("request_id", f"{value!r} is not a UUID") from error
+
+
+def etag(value: str) -> str:
+    """The etag of what is to be changed.
+
+    Raises:
+        InvalidArgumentError: ETAG_MISSING.
+    """
+    if not value:
+        raise InvalidArgumentError(
+            "ETAG_MISSING", "etag is required: read what you want to change and send its etag", field="etag"
+        )
+    return value
+
+
+def _named(field: str, parse: Callable[[str], T], value: str) -> T:
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise refuse(field, str(error)) from error
+
+
+def identifier(field: str, value: str) -> str:
+    """A model's or a version's id."""
+    return _named(field, lambda text: names.check_id(text, field.rpartition(".")[2]), value)
+
+
+def model_identifier(field: str, value: str) -> str:
+    """A new model's id: lower case, for it stands in addresses (`xds:///MODEL`)."""
+    checked = identifier(field, value)
+    if checked != checked.lower():
+        raise refuse(field, f"{value!r} has upper-case letters; use lower-case ones")
+    return checked
+
+
+def model_name(field: str, value: str) -> str:
+    """The id in `models/{model}`."""
+    return identifier(field, _named(field, names.parse_model, value))
+
+
+def model_or_any(field: str, value: str) -> str:
+    """The id in `models/{model}`; empty for `models/-`."""
+    return "" if value == ANY_MODEL else model_name(field, value)
+
+
+def version_name(field: str, value: str) -> tuple[str, str]:
+    """The ids in `models/{model}/versions/{version}`."""
+    model, version = _named(field, names.parse_version, value)
+    return identifier(field, model), identifier(field, version)
+
+
+def rollout_name(field: str, value: str) -> tuple[str, int]:
+    """The id and the number in `models/{model}/rollouts/{rollout}`."""
+    model, number = _named(field, names.parse_rollout, value)
+    return identifier(field, model), number
+
+
+def segment(field: str, value: str) -> str:
+    """A segment; empty is the default one."""
+    return identifier(field, value) if value else ""
+
+
+def text(field: str, value: str) -> str:
+    """Words for people."""
+    if len(value) > _TEXT_LIMIT:
+        raise refuse(field, f"has {len(value)} characters; at most {_TEXT_LIMIT} are kept")
+    return value
+
+
+def page_size(value: int) -> int:
+    """The size of a page, its default filled in."""
+    if not 0 <= value <= PAGE_LIMIT:
+        raise refuse("page_size", f"is {value}; use 1 to {PAGE_LIMIT}, or 0 for {PAGE_DEFAULT}")
+    return value or PAGE_DEFAULT
+
+
+def not_negative(field: str, value: int) -> int:
+    """A number from 0."""
+    if value < 0:
+        raise refuse(field, f"is {value}; it cannot be negative")
+    return value
+
+
+def publication(request: service_pb2.PublishVersionRequest) -> None:
+    """Checks a publication."""
+    artifact = request.version.artifact
+    if not artifact.uri:
+        raise refuse("version.artifact.uri", "is required: where model.json lies, as in file:///models/churn-1")
+    if not _DIGEST.match(artifact.digest):
+        raise refuse("version.artifact.digest", f"{artifact.digest!r} is not sha256: and 64 hexadecimal digits")
+    if artifact.size_bytes <= 0:
+        raise refuse("version.artifact.size_bytes", f"is {artifact.size_bytes}; an artifact has at least one byte")
+    check_signature("version.signature", request.version.signature)
+    text("version.description", request.version.description)
+    if not request.without_rollout:
+        check_spec("rollout", request.rollout)
+    elif request.HasField("rollout"):
+        raise refuse("rollout", "says how a rollout is to be done, and without_rollout that there is none; drop one")
+
+
+def outcome(field: str, message: resources_pb2.Outcome) -> None:
+    """Checks the evidence of a transition."""
+    text(f"{field}.reason", message.reason)
+    if message.code and not re.fullmatch(r"[A-Z][A-Z0-9_]{0,62}", message.code):
+        raise refuse(f"{field}.code", f"{message.code!r} is not UPPER_SNAKE")
+
+
+def pause_reason(value: resources_pb2.PauseReason.ValueType) -> str:
+    """Why a rollout is to be paused; the default is PERSON."""
+    if value not in resources_pb2.PauseReason.values():
+        raise refuse("pause_reason", "is unknown; use PERSON or INPUT_DRIFT")
+    name = resources_pb2.PauseReason.Name(value or resources_pb2.PAUSE_REASON_PERSON)
+    return name.removeprefix("PAUSE_REASON_")
+
+
+def instance_kind(value: resources_pb2.InstanceKind.ValueType) -> str:
+    """A kind of processes; empty is every kind."""
+    if value not in resources_pb2.InstanceKind.values():
+        raise refuse("kind", "is unknown; use ROUTER, WORKER or EVALUATOR, or none for all")
+    return resources_pb2.InstanceKind.Name(value).removeprefix("INSTANCE_KIND_") if value else ""
+
+
+def analysis(message: analysis_pb2.Analysis) -> tuple[str, int]:
+    """Checks a look; answers its rollout."""
+    name = rollout_name("analysis.rollout", message.rollout)
+    if message.sequence < 1:
+        raise refuse("analysis.sequence", f"is {message.sequence}; the first look is 1, and each is one more")
+    not_negative("analysis.step", message.step)
+    not_negative("analysis.epoch", message.epoch)
+    return name
+
+
+def report(request: service_pb2.ReportInstanceRequest) -> float:
+    """Checks a process's report; answers the length of its lease in seconds."""
+    instance = request.instance
+    try:
+        uuid.UUID(instance.instance_id)
+    except ValueError as error:
+        raise refuse("instance.instance_id", f"{instance.instance_id!r} is not a UUID") from error
+    if instance.kind not in resources_pb2.InstanceKind.values()[1:]:
+        raise refuse("instance.kind", "is required: ROUTER, WORKER or EVALUATOR")
+    if not _ADDRESS.match(instance.address):
+        raise refuse("instance.address", f"{instance.address!r} is not HOST:PORT")
+    if len(instance.serving) > _SERVING_LIMIT:
+        raise refuse("instance.serving", f"has {len(instance.serving)} entries; at most {_SERVING_LIMIT} are taken")
+    seen = set()
+    for index, serving in enumerate(instance.serving):
+        _check_serving(f"instance.serving[{index}]", serving)
+        key = (serving.model, serving.version, serving.traffic)
+        if key in seen:
+            raise refuse(f"instance.serving[{index}]", "is there twice; one entry per model, version and traffic")
+        seen.add(key)
+    return _ttl(request.ttl) if request.HasField("ttl") else _TTL_DEFAULT
+
+
+def _check_serving(field: str, serving: resources_pb2.Serving) -> None:
+    identifier(f"{field}.model", serving.model)
+    identifier(f"{field}.version", serving.version)
+    if serving.traffic not in (model_pb2.TRAFFIC_LIVE, model_pb2.TRAFFIC_CONTROL):
+        raise refuse(f"{field}.traffic", "must be LIVE or CONTROL")
+    if serving.state not in resources_pb2.ServingState.values()[1:]:
+        raise refuse(f"{field}.state", "is required: LOADING, READY, FAILED or DRAINING")
+    ready = serving.state == resources_pb2.SERVING_STATE_READY
+    if (ready or serving.address) and not _ADDRESS.match(serving.address):
+        raise refuse(f"{field}.address", f"{serving.address!r} is not HOST:PORT")
+
+
+def _ttl(value: duration_pb2.Duration) -> float:
+    seconds = value.seconds + value.nanos / 1e9
+    if not 1.0 <= seconds <= 600.0:
+        raise refuse("ttl", f"is {seconds:g} s; use 1 s to 600 s")
+    return seconds
