@@ -36,10 +36,9 @@ def jensen_shannon(reference: npt.ArrayLike, live: npt.ArrayLike) -> FloatArray:
 
 
 def largest_shift(reference: npt.ArrayLike, live: npt.ArrayLike) -> FloatArray:
-    """Return the greatest distance between the two cumulative shares over the last axis (Kolmogorov-Smirnov),
-    in [0, 1].
+    """Return the greatest distance between the cumulative shares over the last axis, in [0, 1].
 
-    It is the distance that `drift` bounds.
+    It is the Kolmogorov-Smirnov statistic of the binned values, and the distance that `drift` bounds.
     """
     first, second = _counts(reference), _counts(live)
     gaps = np.abs(_proportions(first).cumsum(axis=-1) - _proportions(second).cumsum(axis=-1))

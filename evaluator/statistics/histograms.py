@@ -120,8 +120,7 @@ def shifted(counts: FloatArray, buckets: int) -> FloatArray:
 
 
 def smoothed(counts: FloatArray) -> FloatArray:
-    """Return proportions (rows, buckets) of `counts`, blurred by a Gaussian of 0.7 buckets that reaches 8
-    buckets far.
+    """Return proportions (rows, buckets) of `counts`, blurred by a Gaussian of 0.7 buckets.
 
     The blur stands for what the past has not seen yet, and is light enough in its tails to be tilted.
     """

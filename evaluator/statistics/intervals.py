@@ -1,9 +1,9 @@
 """What people are shown: estimates with intervals that hold at every look.
 
 Both estimates are weighted means of differences within windows, so that a rise which both arms share during a
-ramp does not pass for a difference. A window k with n_c and n_s observations has weight W_k = n_c
-n_s/(n_c+n_s) (Mantel, Haenszel), which its counts of observations fix before their outcomes; sum W_k
-(difference_k - true difference_k) is a martingale with variance V. The interval is the normal mixture's
+ramp does not pass for a difference. A window k with n_c and n_s observations has the weight (Mantel, Haenszel)
+W_k = n_c*n_s/(n_c+n_s), which its sizes fix before their outcomes; sum(W_k (difference_k - true difference_k))
+is a martingale with variance V. The interval is the normal mixture's
 
     sum(W_k difference_k)/sum(W_k) +- sqrt((V + rho) ln((V + rho)/(rho alpha^2)))/sum(W_k),
 

@@ -44,8 +44,7 @@ def rate_growth(test: RateTest, test_rate: float, stable_rate: float, share: flo
 
 
 def runtime_growth(test: RuntimeTest, slower: int, share: float = 0.5) -> Growth:
-    """Return the growth of a runtime test, per batch of the test arm, if the test version is `slower` buckets
-    slower.
+    """Return the growth of a runtime test per batch of the test arm, at `slower` buckets slower.
 
     The control arm is taken to go on as in the test's past, which must have an observation. share: as in
     `rate_growth`, 0.5 where the control arm gets as much as the test arm.
@@ -144,7 +143,7 @@ def _shape_moments(test: RuntimeTest, past: FloatArray, arm: FloatArray, share: 
     """Return mean and mean square, (rows, J), of log e per test batch."""
     slower = shifted(past, test.margin)
     logs = shapes.log_ratios(slower, test.ratio)
-    log_test, log_control = shapes.log_evidence(logs, np.full(len(past), share))
+    log_test, log_control = shapes.log_evidence(logs, np.full(len(past), share), np.full(len(past), 1.0 - share))
     per_test = (1.0 - share) / share
     p, q = (counts[:, np.newaxis] / counts.sum(axis=-1)[:, np.newaxis, np.newaxis] for counts in (arm, slower))
     mean_test, mean_control = (p * log_test).sum(axis=-1), (q * log_control).sum(axis=-1)

@@ -1,5 +1,4 @@
-"""P2: runtimes of the test version against the control arm's, within each batch size, folded window by
-window.
+"""P2: runtimes of the test version against the control arm's, within each batch size.
 
 Harm: the null is that no batch size is slower than the control made slower by the margin, in stochastic
 order; the bets are those of `shapes`. Non-inferiority: with tau the control's quantile from the past, the
@@ -83,7 +82,11 @@ def runtime_non_inferiority_test(buckets: int, ratio: float, margin: int = 2, qu
 
 
 def seed(test: RuntimeTest, rows: Iterable[tuple[int, Sequence[int]]]) -> RuntimeTest:
-    """Return the test with rows (batch size, counts) of the stable version added to its past."""
+    """Return the test with rows (batch size, counts) added to its past.
+
+    The past is where bets come from: histograms of a process under another load, such as the stable version's
+    while it had all of the traffic, make poor ones.
+    """
     past = test.past
     for batch, row in rows:
         counts = checked_counts("past", [row])
@@ -125,7 +128,8 @@ def _log_bets_harm(
     logs = shapes.log_ratios(shifted(past, test.margin), test.ratio)[row_of]
     slower = shifted(control, test.margin)
     n_test, n_control = arm.sum(axis=-1), slower.sum(axis=-1)
-    log_test, log_control = shapes.log_evidence(logs, n_test / (n_test + n_control))
+    both = n_test + n_control
+    log_test, log_control = shapes.log_evidence(logs, n_test / both, n_control / both)
     log_e: FloatArray = (arm[:, np.newaxis] * log_test + slower[:, np.newaxis] * log_control).sum(axis=-1)
     return log_e
 

@@ -43,10 +43,9 @@ def prior_weights() -> FloatArray:
 
 
 def log_ratios(past: FloatArray, ratio: float) -> FloatArray:
-    """Return ln r, (rows, J, buckets), for the control's past counts (rows, buckets), each row with an
-    observation.
+    """Return ln r, (rows, J, buckets), for the control's past.
 
-    ratio: that of the geometric bounds.
+    past: (rows, buckets) counts, each row with an observation. ratio: that of the geometric bounds.
     """
     shape = smoothed(past)
     logs = np.concatenate((_tilts(past, shape, ratio), _steps(past, shape, ratio)), axis=1)
@@ -54,14 +53,14 @@ def log_ratios(past: FloatArray, ratio: float) -> FloatArray:
     return mixed
 
 
-def log_evidence(logs: FloatArray, share: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return ln of the e-value of one observation in the test and in the control arm, each the shape of
-    `logs`.
+def log_evidence(logs: FloatArray, test_share: FloatArray, control_share: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return ln of the e-value of one observation in the test and in the control arm, both like `logs`.
 
-    logs: ln r, (rows, J, buckets). share: w per row, in (0, 1).
+    logs: ln r, (rows, J, buckets). test_share, control_share: w and 1 - w per row, both > 0.
     """
-    w = share[:, np.newaxis, np.newaxis]
-    mean = np.logaddexp(logs + np.log(w), np.log1p(-w))
+    mean = np.logaddexp(
+        logs + np.log(test_share)[:, np.newaxis, np.newaxis], np.log(control_share)[:, np.newaxis, np.newaxis]
+    )
     return logs - mean, -mean
 
 
@@ -79,9 +78,11 @@ def _tilts(past: FloatArray, shape: FloatArray, ratio: float) -> FloatArray:
         mean = (mass * scores).sum(axis=-1, keepdims=True)
         spread = (mass * scores * scores).sum(axis=-1, keepdims=True) - mean * mean
         short = moves[:, np.newaxis] - mean
-        if (np.abs(short) < _NEAR).all():
+        near = np.abs(short) < _NEAR
+        if near.all():
             break
-        tilt = np.clip(tilt + short / np.maximum(spread, 0.05), 0.0, _STEEPEST)
+        # Each row stops on its own, so that no batch size's bet hangs on which others were seen in the look.
+        tilt = np.where(near, tilt, np.clip(tilt + short / np.maximum(spread, 0.05), 0.0, _STEEPEST))
     exponents = tilt * scores
     greatest = exponents.max(axis=-1, keepdims=True)
     total = np.log((weights * np.exp(exponents - greatest)).sum(axis=-1, keepdims=True)) + greatest

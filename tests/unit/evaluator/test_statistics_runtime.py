@@ -24,7 +24,7 @@ from evaluator.statistics.runtime import (
 )
 
 RATIO = 2 ** (1 / 8)
-BOUNDS = 50e-6 * RATIO ** np.arange(142)
+BOUNDS = 0.5e-3 * RATIO ** np.arange(60)
 BUCKETS = len(BOUNDS) + 1
 Times = Callable[[np.random.Generator, int], npt.NDArray[np.float64]]
 
@@ -109,7 +109,7 @@ def test_every_shape_bet_on_is_monotone(past: list[int]) -> None:
 @pytest.mark.parametrize(
     ("factor", "margin", "times"),
     # `times`: of the two-sample bound for known log-normal times that spread over 35 %.
-    [(1.1, 0, 1.7), (1.3, 0, 2.0), (1.3, 1, 2.0), (2.0, 1, 4.0)],
+    [(1.1, 0, 1.7), (1.3, 0, 2.2), (1.3, 1, 2.0), (2.0, 1, 4.0)],
 )
 def test_a_slower_version_is_found_within_a_small_multiple_of_the_bound(
     factor: float, margin: int, times: float
@@ -117,7 +117,7 @@ def test_a_slower_version_is_found_within_a_small_multiple_of_the_bound(
     beyond = math.log(factor) - margin * math.log(RATIO)
     bound = math.log(100) / (beyond**2 / (4 * 0.35**2))
     test = with_past(runtime_harm_test(BUCKETS, RATIO, 0.01, margin, agreeing_looks=1), lognormal())
-    found = [batches_until(test, lognormal(factor), lognormal(), alpha=0.01, looks=200, seed_=run) for run in range(15)]
+    found = [batches_until(test, lognormal(factor), lognormal(), alpha=0.01, looks=200, seed_=run) for run in range(20)]
     assert np.mean(found) <= times * bound
 
 
@@ -170,7 +170,7 @@ def test_a_version_like_the_stable_one_passes_in_time(deviation: float, most: fl
 def test_batch_sizes_and_instances_add_up_within_a_look() -> None:
     rng = np.random.default_rng(2)
     control = {batch: lognormal(batch**0.5) for batch in (1, 8)}
-    test = runtime_harm_test(BUCKETS, RATIO, 0.001, agreeing_looks=1)
+    test = runtime_harm_test(BUCKETS, RATIO, 0.001, late=0.0, agreeing_looks=1)
     test = seed(test, [(batch, histogram(times(rng, 500))) for batch, times in control.items()])
     rows = [
         (batch, histogram(1.3 * control[batch](rng, 10)), histogram(control[batch](rng, 10))) for batch in (8, 1, 8)
@@ -178,12 +178,9 @@ def test_batch_sizes_and_instances_add_up_within_a_look() -> None:
     one_by_one = [update(test, RuntimeWindows.of(BUCKETS, [row])) for row in rows]
     together = update(test, RuntimeWindows.of(BUCKETS, rows))
     assert together.process.looks == 1
-    # A reserve of a tenth moves at each look: what is compared is the gain before that.
-    fresh = restart(test).process.log_wealth[:-1]
-    gains = [np.exp(one.process.log_wealth[:-1]) - 0.05 * np.exp(test.process.log_weights) for one in one_by_one]
-    expected = np.exp(fresh) * np.prod([gain / np.exp(fresh) for gain in gains], axis=0)
-    found = np.exp(together.process.log_wealth[:-1]) - 0.05 * np.exp(test.process.log_weights)
-    assert found == pytest.approx(expected, rel=1e-9)
+    before = test.process.log_wealth[:-1]
+    gains = sum(one.process.log_wealth[:-1] - before for one in one_by_one)
+    assert together.process.log_wealth[:-1] == pytest.approx(before + gains)
     assert together.past.counts.sum() == 1000 + 30
 
 
