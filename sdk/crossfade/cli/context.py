@@ -4,7 +4,7 @@ import functools
 import inspect
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -41,6 +41,12 @@ class Options:
     user: str = ""
     json: bool = False
     no_color: bool = False
+
+    @staticmethod
+    def from_environment(environment: Mapping[str, str] = os.environ) -> "Options":
+        """The defaults, but for what CROSSFADE_REGISTRY, _ROUTER, _EVALUATOR and _USER say."""
+        names = ("registry", "router", "evaluator", "user")
+        return Options().changed({name: environment.get(f"CROSSFADE_{name.upper()}") or None for name in names})
 
     def changed(self, given: dict[str, Any]) -> "Options":
         """These, but for those that were given."""

@@ -6,7 +6,7 @@ from typing import Final
 from rich.text import Text
 
 from crossfade.cli.gate_words import accuracy_like, metric_of
-from crossfade.cli.text import EMPTY, FULL, columns, percent, seconds, share, signed
+from crossfade.cli.text import EMPTY, FULL, columns, percent, seconds, signed
 from crossfade.common.v1.analysis_pb2 import VERDICT_FAIL, VERDICT_PASS, DriftReport, Evidence, GateReport, Summary
 from crossfade.common.v1.policy_pb2 import METRIC_INPUT_DRIFT, METRIC_RUNTIME, Metric, Policy
 
@@ -116,8 +116,3 @@ def _meter(evidence: Evidence, width: int, colour: str, decided: str) -> Text:
     meter.append(EMPTY * (width - filled), "dim")
     # 100 % decides, so that what has not decided is never rounded up to it.
     return meter + Text(f" {decided}" if decided else f" {min(99, math.floor(100 * part)):2d} %")
-
-
-def plan_text(steps: list[int]) -> str:
-    """`5 % → 25 % → 100 %`."""
-    return " → ".join(share(points) for points in steps)

@@ -8,9 +8,9 @@ from rich.text import Text
 
 from crossfade.cli import text
 from crossfade.cli.render_gates import drift_line, gates_table, waiting_lines
-from crossfade.cli.snapshot import LaneView, ModelView
 from crossfade.cli.style import LIVE_STATES, rollout_word, version_word, word
 from crossfade.cli.traffic import VersionFigures
+from crossfade.cli.views import LaneView, ModelView
 from crossfade.common.v1.analysis_pb2 import Analysis, Summary
 from crossfade.common.v1.model_pb2 import TRAFFIC_LIVE
 from crossfade.registry.v1.resources_pb2 import (
@@ -33,6 +33,7 @@ _BAR_WIDTH: Final = 20
 _OTHERS: Final = 5
 _INDENT: Final = 5
 _WHOLE: Final = 10_000
+_MANY_ERRORS: Final = 0.01
 
 
 def render_models(views: Sequence[ModelView]) -> Text:
@@ -158,21 +159,23 @@ def _version_row(
     basis_points = split[one.version]
     row += [Text(text.percent(basis_points / _WHOLE, 1)), Text(text.bar(basis_points / _WHOLE, _BAR_WIDTH))]
     figures = view.figures.versions.get(one.version) if view.figures else None
-    row += _figures(figures, one.version, view)
+    row += _figures(figures)
     readiness = _readiness(model, one.version, workers)
     if readiness:
         row.append(Text(readiness, "yellow"))
     return row
 
 
-def _figures(figures: VersionFigures | None, version: str, view: LaneView) -> list[Text]:
+def _figures(figures: VersionFigures | None) -> list[Text]:
     if figures is None or not figures.attempts:
         return [Text(), Text(), Text()]
-    cells = [Text(f"p50 {text.seconds(figures.median)}"), Text()]
     failed = figures.failed / figures.attempts
-    cells[1] = Text(f"errors {text.percent(failed)}", "red" if failed > 0.01 else "")
-    cells.append(Text(f"accuracy {text.percent(figures.right / figures.labelled, 1)}" if figures.labelled else ""))
-    return cells
+    right = f"accuracy {text.percent(figures.right / figures.labelled, 1)}" if figures.labelled else ""
+    return [
+        Text(f"p50 {text.seconds(figures.median)}"),
+        Text(f"errors {text.percent(failed)}", "red" if failed > _MANY_ERRORS else ""),
+        Text(right),
+    ]
 
 
 def _readiness(model: str, version: str, workers: Sequence[Instance]) -> str:

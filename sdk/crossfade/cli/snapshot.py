@@ -7,62 +7,19 @@ from dataclasses import dataclass, field
 from crossfade.cli.connect import Connections
 from crossfade.cli.errors import CommandError
 from crossfade.cli.registry_client import Registry
-from crossfade.cli.traffic import METRICS, LaneFigures, Reading, Series, decode, lane_figures
-from crossfade.common.v1.analysis_pb2 import Analysis
+from crossfade.cli.traffic import METRICS, Reading, Series, decode, lane_figures
+from crossfade.cli.views import LaneView, ModelView
 from crossfade.registry.v1.resources_pb2 import (
     INSTANCE_KIND_ROUTER,
     INSTANCE_KIND_WORKER,
     ROLLOUT_STATE_QUEUED,
-    Event,
-    Instance,
     Lane,
-    Model,
     Rollout,
 )
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 
 _READ_TIMEOUT = 2.0
 _BETWEEN_READINGS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class LaneView:
-    """One lane at one moment.
-
-    Attributes:
-        lane: the lane.
-        rollout: its live rollout, or else the one that ended last; None: it has had none.
-        analysis: the live rollout's latest look; None: none.
-        queued: the rollout that waits behind the live one; None: none.
-        figures: what the Routers' counters say; None: no Router could be read.
-    """
-
-    lane: Lane
-    rollout: Rollout | None = None
-    analysis: Analysis | None = None
-    queued: Rollout | None = None
-    figures: LaneFigures | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ModelView:
-    """One model at one moment.
-
-    Attributes:
-        model: the model.
-        lanes: its lanes, the default segment's first.
-        workers: the Workers whose leases run.
-        changed: its latest event; None: none.
-        now: seconds since 1970.
-        warnings: what could not be found out, as sentences.
-    """
-
-    model: Model
-    lanes: tuple[LaneView, ...]
-    workers: tuple[Instance, ...] = ()
-    changed: Event | None = None
-    now: float = 0.0
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

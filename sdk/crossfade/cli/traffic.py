@@ -116,7 +116,7 @@ def lane_figures(earlier: Reading | None, later: Reading, segment: str, epoch: i
     mine = [one for one in series if one.attributes.get("segment", "") == segment]
     judged = [one for one in mine if one.attributes.get("traffic") in _JUDGED]
     attempts = [one for one in judged if one.metric == ATTEMPT]
-    present = [one for one in attempts if one.attributes.get("epoch") == str(epoch) and sum(one.counts)]
+    present = [one for one in attempts if one.attributes.get("epoch") == str(epoch) and any(one.counts)]
     labels = [one for one in judged if one.metric == FEEDBACK]
     names = {one.attributes.get("version", "") for one in judged}
     versions = {

@@ -1,0 +1,86 @@
+"""Arrays from files: .npy, .npz, .json, or any of them from standard input."""
+
+import io
+import json
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from crossfade.cli.errors import CommandError, UsageError
+from crossfade.codec import DTYPES, Array
+from crossfade.common.v1.model_pb2 import Signature
+
+_NPY_MAGIC: Final = b"\x93NUMPY"
+_ZIP_MAGIC: Final = b"PK"
+
+
+def load_arrays(source: str) -> dict[str, Array]:
+    """Arrays by input name; an array without a name has the empty one.
+
+    Args:
+        source: a path, or `-` for standard input. JSON is an array, or an object of arrays by name.
+
+    Raises:
+        CommandError: it cannot be read.
+        UsageError: it holds no arrays.
+    """
+    name = "standard input" if source == "-" else source
+    try:
+        raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+    except OSError as error:
+        raise CommandError(f"{name} cannot be read: {error.strerror}") from error
+    try:
+        if raw.startswith(_NPY_MAGIC):
+            return {"": np.load(io.BytesIO(raw), allow_pickle=False)}
+        if raw.startswith(_ZIP_MAGIC):
+            with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
+                return {key: archive[key] for key in archive.files}
+        return _from_json(json.loads(raw))
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{name} holds no arrays (.npy, .npz or JSON): {error}") from error
+
+
+def fit(arrays: Mapping[str, Array], signature: Signature | None) -> dict[str, Array]:
+    """Names and types as the model takes them: an array without a name is its input, float64 becomes float32.
+
+    Types are changed within their kind, or from whole numbers to floats; what does not fit is left for the service
+    to refuse, which says what it takes.
+
+    Args:
+        arrays: by input name.
+        signature: the model's; None: unknown.
+    """
+    known = {spec.name: spec.datatype for spec in signature.inputs} if signature else {}
+    alone = next(iter(known), "input")
+    fitted = {}
+    for name, array in arrays.items():
+        chosen = name or alone
+        wanted = DTYPES.get(known.get(chosen, "FP32" if array.dtype.kind == "f" else ""))
+        if wanted is not None and np.can_cast(array.dtype, wanted, "same_kind"):
+            array = array.astype(wanted)  # noqa: PLW2901 - the loop's one step
+        fitted[chosen] = array
+    return fitted
+
+
+def first_rows(arrays: Mapping[str, Array], rows: int | None) -> dict[str, Array]:
+    """The first rows of each array; None: all."""
+    return {name: array if rows is None else array[:rows] for name, array in arrays.items()}
+
+
+def _from_json(value: Any) -> dict[str, Array]:
+    if isinstance(value, list):
+        return {"": _array(value)}
+    if isinstance(value, dict) and value and all(isinstance(one, list) for one in value.values()):
+        return {str(name): _array(one) for name, one in value.items()}
+    raise ValueError("the JSON must be an array of rows, or an object of such arrays by input name")
+
+
+def _array(value: list[Any]) -> Array:
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise ValueError("its elements must be numbers or truths, in rows of one length")
+    return array

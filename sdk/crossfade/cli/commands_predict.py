@@ -1,0 +1,57 @@
+"""Commands that call models: predict, feedback."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crossfade.cli.commands_look import ModelArgument
+from crossfade.cli.context import Session, command
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    for function in (predict, feedback):
+        app.command(function.__name__)(command(function))
+
+
+def predict(
+    session: Session,
+    model: ModelArgument,
+    source: Annotated[str, typer.Option("--input", "-i", help="Rows: FILE.npy, FILE.npz, FILE.json, or - for stdin.")],
+    key: Annotated[str, typer.Option("--key", help="Routing key: user, session.")] = "",
+    segment: Annotated[str, typer.Option("--segment", help="The caller's segment.")] = "",
+    version: Annotated[str, typer.Option("--version", help="A pin: a version, @stable, @test or @previous.")] = "",
+    rows: Annotated[int | None, typer.Option("--rows", min=1, help="Only the first rows of the input.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", help="Write the outputs to this .npz file.")] = None,
+    save: Annotated[Path | None, typer.Option("--save", help="Write the answer to this .json file, for feedback.")] = (
+        None
+    ),
+    timeout: Annotated[str, typer.Option("--timeout", help="The answer comes within this time or not at all.")] = "5s",
+) -> None:
+    """Send rows to a model and print what comes back."""
+    from crossfade.cli.predicting import PredictOptions, predict_rows
+
+    predict_rows(session, PredictOptions(model, source, key, segment, version, rows, output, save, timeout))
+
+
+def feedback(
+    session: Session,
+    prediction: Annotated[
+        str,
+        typer.Argument(
+            metavar="PREDICTION", help="A prediction id, or the file of predict --save.", show_default=False
+        ),
+    ],
+    labels: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[LABEL...]", help="What was true, row by row; - skips a row.", show_default=False),
+    ] = None,
+    row: Annotated[int, typer.Option("--row", min=0, help="The row of the first label.")] = 0,
+    value: Annotated[bool, typer.Option("--value", help="The labels are numbers (regression).")] = False,
+    file: Annotated[Path | None, typer.Option("--labels", help="A file with one label per line.")] = None,
+) -> None:
+    """Report what turned out to be true of a prediction."""
+    from crossfade.cli.feeding import send_feedback
+
+    send_feedback(session, prediction, labels or [], row=row, as_values=value, file=file)

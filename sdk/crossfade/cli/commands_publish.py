@@ -1,0 +1,122 @@
+"""Commands that bring versions in: package, publish, start."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crossfade.cli.commands_look import ModelArgument, SegmentOption
+from crossfade.cli.context import Session, command
+
+PlanOption = Annotated[str, typer.Option("--plan", help="Shares step by step: 5%,25%,100%, or 5%:10m,25%:1h.")]
+ShareOption = Annotated[str, typer.Option("--share", help="Share of one step; default: 5%.")]
+PeriodOption = Annotated[str, typer.Option("--period", help="How long a step may take; default: 1h.")]
+PolicyOption = Annotated[str, typer.Option("--policy", help="Policy file (YAML); see crossfade policy check.")]
+AssignmentOption = Annotated[
+    str, typer.Option("--assignment", help="request: each is drawn by itself (default); key: sticky by routing key.")
+]
+IncompatibleOption = Annotated[
+    bool, typer.Option("--allow-incompatible", help="Although its signature differs from the stable version's.")
+]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for the outcome; end with 0 only if it is a good one.")]
+TimeoutOption = Annotated[str, typer.Option("--timeout", help="Longest time of --wait.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    for function in (package, publish, start):
+        app.command(function.__name__)(command(function))
+
+
+def package(
+    session: Session,
+    module: Annotated[str, typer.Argument(metavar="MODULE:NAME", help="path/to/file.py:name or package.module:name.")],
+    example: Annotated[Path, typer.Option("--example", help="Rows that show types and shapes (.npy or .npz).")],
+    to: Annotated[Path, typer.Option("--to", help="The artifact's new folder.")],
+    reference: Annotated[
+        Path | None, typer.Option("--reference", help="Training inputs, for drift (.npy or .npz).")
+    ] = None,
+    classes: Annotated[str, typer.Option("--classes", help="Class names, in the scores' order: keep,churn.")] = "",
+    positive: Annotated[str, typer.Option("--positive", help="The class that precision and recall are about.")] = "",
+    task: Annotated[str, typer.Option("--task", help="classification, regression or other; default: inferred.")] = "",
+    features: Annotated[str, typer.Option("--features", help="Names of the input's columns: age,income.")] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an artifact that stands there.")] = False,
+) -> None:
+    """Package a torch model as an artifact.
+
+    NAME is a torch.nn.Module, or a callable without arguments that returns one.
+    """
+    from crossfade.cli.packaging import PackageOptions, package_module
+
+    options = PackageOptions(module, example, to, reference, classes, positive, task, features, overwrite)
+    package_module(session, options)
+
+
+def publish(
+    session: Session,
+    model: ModelArgument,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The artifact's folder.", show_default=False)],
+    version: Annotated[str, typer.Option("--version", help="Its id; default: the next vN.")] = "",
+    uri: Annotated[
+        str, typer.Option("--uri", help="Where workers fetch the same folder (s3://…); default: file://DIR.")
+    ] = "",
+    description: Annotated[str, typer.Option("--description", help="What changed.")] = "",
+    segment: SegmentOption = "",
+    plan: PlanOption = "",
+    share: ShareOption = "",
+    period: PeriodOption = "",
+    policy: PolicyOption = "",
+    assignment: AssignmentOption = "",
+    without_rollout: Annotated[
+        bool, typer.Option("--without-rollout", help="Publish it as PENDING and start nothing.")
+    ] = False,
+    allow_incompatible: IncompatibleOption = False,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = "2h",
+) -> None:
+    """Publish a version.
+
+    The first of its lane is stable at once; later ones get a watched rollout. The model is made if there is none.
+    """
+    from crossfade.cli.publishing import publish_version
+    from crossfade.cli.rollout_options import rollout_spec, wait_seconds
+    from crossfade.registry.v1.service_pb2 import PublishVersionRequest
+
+    request = PublishVersionRequest(
+        version_id=version,
+        segment=segment,
+        rollout=rollout_spec(plan, share, period, policy, assignment),
+        without_rollout=without_rollout,
+        allow_incompatible=allow_incompatible,
+    )
+    publish_version(session, model, folder, uri, description, request, wait_seconds(timeout, wait=wait))
+
+
+def start(
+    session: Session,
+    model: ModelArgument,
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="A PENDING version.", show_default=False)],
+    segment: SegmentOption = "",
+    plan: PlanOption = "",
+    share: ShareOption = "",
+    period: PeriodOption = "",
+    policy: PolicyOption = "",
+    assignment: AssignmentOption = "",
+    allow_incompatible: IncompatibleOption = False,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = "2h",
+) -> None:
+    """Start the rollout of a version that is PENDING."""
+    from crossfade.cli.publishing import start_rollout
+    from crossfade.cli.rollout_options import rollout_spec, wait_seconds
+
+    spec = rollout_spec(plan, share, period, policy, assignment)
+    start_rollout(
+        session,
+        model,
+        version,
+        segment,
+        spec,
+        allow_incompatible=allow_incompatible,
+        wait=wait_seconds(timeout, wait=wait),
+    )

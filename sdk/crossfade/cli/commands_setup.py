@@ -1,0 +1,99 @@
+"""Commands around the services: policy check, certs dev, up."""
+
+import importlib.metadata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from crossfade.cli.context import Session, command, run
+from crossfade.cli.errors import CommandError
+
+_GROUP = "crossfade.commands"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    policy = typer.Typer(help="Check policy files.", rich_markup_mode=None, no_args_is_help=True)
+    policy.command("check")(command(check))
+    app.add_typer(policy, name="policy")
+    certs = typer.Typer(help="Make certificates.", rich_markup_mode=None, no_args_is_help=True)
+    certs.command("dev")(command(dev))
+    app.add_typer(certs, name="certs")
+    # What follows `up` is read by the services' own command, so that this one starts fast and knows no services.
+    settings = {"allow_extra_args": True, "ignore_unknown_options": True}
+    app.command("up", context_settings=settings, add_help_option=False)(up)
+
+
+def check(
+    session: Session,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The policy file (YAML).", show_default=False)],
+    task: Annotated[
+        str, typer.Option("--task", help="classification, regression or other; decides on the default gates.")
+    ] = "classification",
+) -> None:
+    """Check a policy file, and print it with every default filled in."""
+    from crossfade.cli.policy_check import check_policy
+
+    check_policy(session, file, task)
+
+
+def dev(
+    session: Session,
+    to: Annotated[Path, typer.Option("--to", help="The folder.")],
+    name: Annotated[
+        list[str] | None, typer.Option("--name", help="One more host name or IP address of the servers.")
+    ] = None,
+) -> None:
+    """Make a CA and a certificate per service and role, for trying mutual TLS."""
+    import datetime as dt
+
+    from crossfade.cli.certificates import PEOPLE, SERVICES, VALID_DAYS, CertificateError, make_certificates
+
+    try:
+        files = make_certificates(to, name or [], dt.datetime.now(dt.UTC))
+    except CertificateError as error:
+        raise CommandError(str(error)) from error
+    session.show(
+        {"folder": str(to.resolve()), "files": [file.name for file in files], "valid_days": VALID_DAYS},
+        lambda: (
+            f"{to}: a CA, and certificates for {', '.join((*SERVICES, *PEOPLE))}, valid for {VALID_DAYS} days\n"
+            "For trying out only: the CA's key lies beside them. To act as an operator:\n"
+            f"  export CROSSFADE_TLS_CA={to.resolve()}/ca.pem\n"
+            f"  export CROSSFADE_TLS_CERTIFICATE={to.resolve()}/operator.pem\n"
+            f"  export CROSSFADE_TLS_KEY={to.resolve()}/operator.key"
+        ),
+    )
+
+
+def up(ctx: typer.Context) -> None:
+    """Run all services on this machine, until Ctrl-C."""
+    run(lambda: _run_extension("up", ctx.args))
+
+
+def _run_extension(name: str, arguments: list[str]) -> None:
+    """Runs a command that another package brings.
+
+    Raises:
+        CommandError: the package is not installed, or one of its parts is missing.
+    """
+    found = importlib.metadata.entry_points(group=_GROUP, name=name)
+    missing = f"crossfade {name} needs the services: pip install 'crossfade-services[local]'"
+    if not found:
+        raise CommandError(missing)
+    try:
+        extension = next(iter(found)).load()
+    except ImportError as error:
+        raise CommandError(f"{missing} ({error})") from error
+    _as_command(extension, name)(args=arguments, prog_name=f"crossfade {name}")
+
+
+def _as_command(extension: Any, name: str) -> Callable[..., Any]:
+    """A typer app or a command as it is; a plain function as a command of its own."""
+    if isinstance(extension, typer.Typer) or hasattr(extension, "main"):
+        ready: Callable[..., Any] = extension
+        return ready
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command(name)(extension)
+    return app

@@ -1,0 +1,187 @@
+"""Why a rollout ended as it did, or what a live one waits for: from the Registry's messages alone. Pure."""
+
+from typing import Final
+
+from crossfade.cli import text
+from crossfade.cli.gate_words import ALPHA_ROLLBACK, allowance, arm_sentence, metric_of
+from crossfade.cli.render_gates import difference_text, drift_line
+from crossfade.cli.render_status import step_elapsed, step_period, step_share
+from crossfade.cli.style import LIVE_STATES, rollout_word
+from crossfade.common.v1.analysis_pb2 import VERDICT_FAIL, VERDICT_PASS, Analysis, GateReport, Summary
+from crossfade.common.v1.policy_pb2 import METRIC_ACCURACY, METRIC_ERRORS, METRIC_INPUT_DRIFT, METRIC_RUNTIME
+from crossfade.registry.v1.resources_pb2 import (
+    ROLLOUT_STATE_CANCELLED,
+    ROLLOUT_STATE_INCONCLUSIVE,
+    ROLLOUT_STATE_PAUSED,
+    ROLLOUT_STATE_PROMOTED,
+    ROLLOUT_STATE_QUEUED,
+    ROLLOUT_STATE_ROLLED_BACK,
+    ROLLOUT_STATE_WAITING_READY,
+    Rollout,
+)
+
+_TRACES: Final = 3
+_PERSON: Final = "PERSON"
+_NOT_BY_GATES: Final = {
+    "LOAD_FAILED": "it could not be loaded",
+    "CRASHED": "its process crashed",
+    "NOT_READY": "no worker had it ready in time",
+    "SUPERSEDED": "a newer version was published",
+    "TOO_LITTLE_EVIDENCE": "there was too little evidence",
+}
+
+
+def explain(model: str, rollout: Rollout, analysis: Analysis | None, now: float) -> str:
+    """Explains a rollout.
+
+    Args:
+        model: the model's id.
+        rollout: the rollout.
+        analysis: a live rollout's latest look; None: none, or the rollout has ended.
+        now: seconds since 1970.
+    """
+    lines = _live(rollout, analysis, now) if rollout.state in LIVE_STATES else _ended(rollout)
+    first, *rest = [*lines, _next(model, rollout)]
+    return "\n".join([first, *(f"  {line}" for line in rest if line)])
+
+
+def _ended(rollout: Rollout) -> list[str]:
+    outcome = rollout.outcome
+    lines = [_ending(rollout)]
+    reason = outcome.reason or rollout.note
+    deciding = next((gate for gate in outcome.summary.gates if gate.gate == outcome.gate), None)
+    if deciding is None:
+        lines += [f"Reason: {reason.rstrip('.')}."] if reason else []
+        lines += [_gate_line(gate, rollout) for gate in _judged(outcome.summary, rollout)]
+    else:
+        lines += _deciding(deciding, rollout)
+    lines.append(_calls(rollout, outcome.summary))
+    if deciding is not None:
+        lines.append(_others(deciding, rollout))
+    elif drift := drift_line(outcome.summary.drift, rollout.policy.drift_margin):
+        lines.append(f"{drift}.")
+    if outcome.trace_ids:
+        more = ", …" if len(outcome.trace_ids) > _TRACES else ""
+        lines.append(f"Traces: {', '.join(outcome.trace_ids[:_TRACES])}{more}")
+    return lines
+
+
+def _ending(rollout: Rollout) -> str:
+    verb = "ended" if rollout.state == ROLLOUT_STATE_INCONCLUSIVE else "was"
+    line = f"Rollout {text.last_part(rollout.name)}: {rollout.version} {verb} {rollout_word(rollout.state)}"
+    began = rollout.HasField("start_time")
+    if rollout.HasField("end_time"):
+        since = rollout.start_time if began else rollout.create_time
+        after = text.span(text.unix(rollout.end_time) - text.unix(since))
+        line += f" {after} after its start" if began else f" {after} after it was asked for, before it began"
+    outcome = rollout.outcome
+    if outcome.actor:
+        line += f", by {_actor(outcome.actor)}"
+    if outcome.gate:
+        line += f", for {outcome.gate}"
+    elif outcome.code in _NOT_BY_GATES:
+        line += f": {_NOT_BY_GATES[outcome.code]}"
+    return line + "."
+
+
+def _actor(name: str) -> str:
+    shown = text.actor(name)
+    return f"the {shown}" if shown in {"evaluator", "registry"} else shown
+
+
+def _deciding(gate: GateReport, rollout: Rollout) -> list[str]:
+    metric = metric_of(rollout.policy, gate)
+    stable = rollout.stable_version
+    test = arm_sentence(rollout.version, gate.test, metric)
+    baseline = arm_sentence(stable, gate.baseline, metric).removesuffix(" labels").removesuffix(" attempts")
+    where = {METRIC_RUNTIME: " with the same traffic", METRIC_ACCURACY: " of the same minutes"}.get(metric, "")
+    lines = [f"{test}, {baseline}{where}."]
+    allowed = allowance(rollout.policy, gate, metric)
+    difference = f"The difference is {difference_text(gate, metric).replace(' pt', ' points')}"
+    difference += " (95 % interval in brackets)" if "(" in difference else ""
+    lines.append(difference + (f"; the gate allows {allowed}." if allowed else "."))
+    if rollout.state == ROLLOUT_STATE_ROLLED_BACK and rollout.outcome.code != _PERSON:
+        alpha = rollout.policy.alpha_rollback or ALPHA_ROLLBACK
+        lines.append(
+            f"A version as good as {stable} would be rolled back wrongly in at most 1 of {1 / alpha:,.0f} rollouts."
+        )
+    return lines
+
+
+def _calls(rollout: Rollout, summary: Summary) -> str:
+    errors = next((one for one in summary.gates if metric_of(rollout.policy, one) == METRIC_ERRORS), None)
+    if errors is None or not errors.test.n:
+        return ""
+    attempts = text.plural(errors.test.n, "attempt")
+    if not errors.test.x:
+        return f"Callers saw no failure of {rollout.version}: {attempts}, none failed."
+    failed = f"{text.count(errors.test.x)} of {attempts} failed at {rollout.version}"
+    return f"{failed}; those were tried again at {rollout.stable_version} where their deadlines left time."
+
+
+def _others(deciding: GateReport, rollout: Rollout) -> str:
+    summary = rollout.outcome.summary
+    others = [f"{gate.gate} {_standing(gate)}" for gate in _judged(summary, rollout) if gate.gate != deciding.gate]
+    drift = drift_line(summary.drift, rollout.policy.drift_margin)
+    parts = [f"Other gates: {', '.join(others)}."] if others else []
+    return " ".join([*parts, f"{drift}."] if drift else parts)
+
+
+def _judged(summary: Summary, rollout: Rollout) -> list[GateReport]:
+    return [gate for gate in summary.gates if metric_of(rollout.policy, gate) != METRIC_INPUT_DRIFT]
+
+
+def _standing(gate: GateReport) -> str:
+    return {VERDICT_PASS: "safe", VERDICT_FAIL: "worse"}.get(gate.verdict, "undecided")
+
+
+def _gate_line(gate: GateReport, rollout: Rollout) -> str:
+    metric = metric_of(rollout.policy, gate)
+    test = arm_sentence(rollout.version, gate.test, metric)
+    baseline = arm_sentence(rollout.stable_version, gate.baseline, metric)
+    watched = "" if gate.required else " (watched only)"
+    line = f"{gate.gate}: {_standing(gate)}{watched}: {test}, {baseline}"
+    if gate.test.n and gate.baseline.n:
+        line += f"; difference {difference_text(gate, metric)}"
+    waits = gate.waits_for and gate.verdict not in (VERDICT_PASS, VERDICT_FAIL)
+    return f"{line}; waits for {gate.waits_for}." if waits else f"{line}."
+
+
+def _live(rollout: Rollout, analysis: Analysis | None, now: float) -> list[str]:
+    number, state = text.last_part(rollout.name), rollout_word(rollout.state)
+    if rollout.state == ROLLOUT_STATE_QUEUED:
+        return [f"Rollout {number}: {rollout.version} is QUEUED.", rollout.note]
+    if rollout.state == ROLLOUT_STATE_WAITING_READY:
+        waits = f"It waits until a worker has {rollout.version} verified and warm; then its period begins."
+        return [f"Rollout {number}: {rollout.version} is {state}.", waits]
+    share = text.share(rollout.effective_share_bps or step_share(rollout))
+    elapsed = text.clock(step_elapsed(rollout, now) or 0.0)
+    line = f"Rollout {number}: {rollout.version} is {state} at {share} against {rollout.stable_version}, "
+    if len(rollout.plan.steps) > 1:
+        line += f"step {rollout.step + 1} of {len(rollout.plan.steps)}, "
+    lines = [f"{line}{elapsed} of {text.clock(step_period(rollout))}."]
+    if rollout.state == ROLLOUT_STATE_PAUSED:
+        lines.append(f"Paused: {rollout.note or 'by a person'}")
+    if analysis is None:
+        return [*lines, "The evaluator has not looked at it yet."]
+    summary = analysis.summary
+    lines += [_gate_line(gate, rollout) for gate in _judged(summary, rollout)]
+    if drift := drift_line(summary.drift, rollout.policy.drift_margin):
+        lines.append(f"{drift}.")
+    lines += [f"It holds: {hold.rstrip('.')}." for hold in summary.holds]
+    if summary.reason:
+        lines.append(f"At look {analysis.sequence}: {summary.reason.rstrip('.')}.")
+    return lines
+
+
+def _next(model: str, rollout: Rollout) -> str:
+    show = f"Next: crossfade versions show {model} {rollout.version}"
+    match rollout.state:
+        case value if value in LIVE_STATES:
+            return f"Next: crossfade status {model} -w"
+        case value if value == ROLLOUT_STATE_PROMOTED:
+            return f"Next: crossfade status {model}"
+        case value if value in (ROLLOUT_STATE_INCONCLUSIVE, ROLLOUT_STATE_CANCELLED):
+            return f"{show}, or try again: crossfade start {model} {rollout.version}"
+        case _:
+            return show

@@ -1,0 +1,134 @@
+"""What `package` does: finds the module and the arrays. torch is imported by nothing else of the command."""
+
+import importlib
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from crossfade.artifact import ArtifactError, package
+from crossfade.cli.arrays import load_arrays
+from crossfade.cli.context import Session
+from crossfade.cli.errors import CommandError, UsageError
+from crossfade.cli.text import plural, size
+
+
+@dataclass(frozen=True, slots=True)
+class PackageOptions:
+    """What is packaged, and how; see the command's help."""
+
+    module: str
+    example: Path
+    to: Path
+    reference: Path | None
+    classes: str
+    positive: str
+    task: str
+    features: str
+    overwrite: bool
+
+
+def package_module(session: Session, options: PackageOptions) -> None:
+    """Packages a torch module.
+
+    Raises:
+        CommandError: it cannot be packaged.
+    """
+    module = find_module(options.module)
+    try:
+        artifact = package(
+            module,
+            example=_plain(load_arrays(str(options.example))),
+            to=options.to,
+            reference=_plain(load_arrays(str(options.reference))) if options.reference else None,
+            classes=_names(options.classes),
+            positive=options.positive or None,
+            task=options.task or None,
+            feature_names=_names(options.features),
+            overwrite=options.overwrite,
+        )
+    except ArtifactError as error:
+        raise CommandError(str(error)) from error
+    except ImportError as error:
+        raise CommandError(f"packaging needs torch: pip install 'crossfade[torch]' ({error})") from error
+    manifest = artifact.manifest
+    profile = manifest.profile
+    watched = f"{plural(len(profile.features), 'feature')} watched for drift" if profile else "no reference: no drift"
+    session.show(
+        {
+            "path": str(artifact.path.resolve()),
+            "digest": artifact.digest,
+            "size_bytes": artifact.size,
+            "task": manifest.task.value,
+            "classes": list(manifest.classes or ()),
+        },
+        lambda: (
+            f"packaged {artifact.path} ({size(artifact.size)}, {manifest.task}, {watched})\n"
+            f"Publish it: crossfade publish MODEL {artifact.path}"
+        ),
+    )
+
+
+def find_module(place: str) -> Any:
+    """The torch module at `path/to/file.py:name` or `package.module:name`; a callable that is no module is called.
+
+    Raises:
+        UsageError: the place has another form.
+        CommandError: nothing is there, or its code fails.
+    """
+    where, colon, name = place.rpartition(":")
+    if not (where and colon and name):
+        raise UsageError(f"{place!r} names no model: write path/to/file.py:NAME or package.module:NAME")
+    source = _import(where)
+    if not hasattr(source, name):
+        raise CommandError(f"{where} has no {name!r}")
+    found = getattr(source, name)
+    try:
+        from torch.nn import Module
+    except ImportError as error:
+        raise CommandError("packaging needs torch: pip install 'crossfade[torch]'") from error
+    if isinstance(found, Module):
+        return found
+    if not callable(found):
+        raise CommandError(f"{place} is a {type(found).__name__}, neither a torch module nor a callable that gives one")
+    try:
+        made = found()
+    except Exception as error:
+        raise CommandError(f"{place}() failed: {type(error).__name__}: {error}") from error
+    if not isinstance(made, Module):
+        raise CommandError(f"{place}() gave a {type(made).__name__}, not a torch module")
+    return made
+
+
+def _import(where: str) -> ModuleType:
+    path = Path(where)
+    try:
+        if path.suffix != ".py":
+            sys.path.insert(0, str(Path.cwd()))
+            return importlib.import_module(where)
+        if not path.is_file():
+            raise CommandError(f"there is no file {where}")
+        # A script finds the modules beside it.
+        sys.path.insert(0, str(path.resolve().parent))
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        if spec is None or spec.loader is None:
+            raise CommandError(f"{where} cannot be imported")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module
+        spec.loader.exec_module(module)
+    except CommandError:
+        raise
+    except Exception as error:
+        raise CommandError(f"{where} cannot be imported: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _names(text: str) -> list[str] | None:
+    return [name.strip() for name in text.split(",")] if text else None
+
+
+def _plain(arrays: dict[str, Any]) -> Any:
+    """One array without a name, or arrays by name."""
+    return arrays[""] if set(arrays) == {""} else arrays

@@ -1,0 +1,167 @@
+"""What `predict` does."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from rich.text import Text
+
+from crossfade.cli import text
+from crossfade.cli.arrays import first_rows, fit, load_arrays
+from crossfade.cli.context import Session
+from crossfade.cli.errors import CommandError, NothingAnswersError, UsageError
+from crossfade.cli.registry_client import Registry
+from crossfade.client import Answer, Client, PredictError
+from crossfade.client import NothingAnswersError as RouterAwayError
+from crossfade.codec import Array
+from crossfade.common.v1.model_pb2 import Signature
+from crossfade.policy_file import parse_duration
+
+_ROWS_SHOWN: Final = 20
+_COLUMNS_SHOWN: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class PredictOptions:
+    """What is asked, and where the answer goes; see the command's help."""
+
+    model: str
+    source: str
+    key: str
+    segment: str
+    version: str
+    rows: int | None
+    output: Path | None
+    save: Path | None
+    timeout: str
+
+
+def predict_rows(session: Session, options: PredictOptions) -> None:
+    """Sends rows and prints the answer.
+
+    Raises:
+        CommandError: the call failed.
+    """
+    try:
+        timeout = parse_duration(options.timeout)
+    except ValueError as error:
+        raise UsageError(f"--timeout: {error}") from error
+    arrays = first_rows(load_arrays(options.source), options.rows)
+    signature = _signature(session, options)
+    inputs = fit(arrays, signature)
+    began = time.perf_counter()
+    answer = call(session, options, inputs, timeout)
+    took = time.perf_counter() - began
+    predicted = predictions(answer.outputs, tuple(signature.classes) if signature else ())
+    payload = answer_json(answer, predicted)
+    _write(options, answer, payload)
+    session.show(payload, lambda: answer_text(answer, predicted, took))
+
+
+def call(session: Session, options: PredictOptions, inputs: Mapping[str, Array], timeout: float) -> Answer:
+    """The Predict call.
+
+    Raises:
+        CommandError: it failed.
+    """
+    address = session.connect.router().address
+    with router_client(session) as client:
+        try:
+            return client.predict(
+                options.model,
+                inputs,
+                key=options.key,
+                segment=options.segment,
+                version=options.version,
+                timeout=timeout,
+            )
+        except PredictError as error:
+            raise call_error(error, address) from error
+        except TypeError as error:
+            raise UsageError(str(error)) from error
+
+
+def router_client(session: Session) -> Client:
+    """The client that applications use, to the Router."""
+    return Client(session.connect.router().address, tls=session.connect.tls)
+
+
+def call_error(error: PredictError, address: str) -> CommandError:
+    """What a failed call means at the command line."""
+    if isinstance(error, RouterAwayError):
+        return NothingAnswersError(address, "router")
+    return CommandError(error.message or f"the call failed with {error.code.name}", reason=error.reason)
+
+
+def predictions(outputs: Mapping[str, Array], classes: tuple[str, ...]) -> list[str]:
+    """The class of each row, by its largest score; empty: no output has a score per class."""
+    for array in outputs.values():
+        if classes and array.ndim == 2 and array.shape[1] == len(classes) and array.dtype.kind == "f":
+            return [classes[column] for column in np.argmax(array, axis=1)]
+    return []
+
+
+def answer_json(answer: Answer, predicted: list[str]) -> dict[str, Any]:
+    """An answer for programs, and for `feedback`."""
+    return {
+        "model": answer.model,
+        "version": answer.version,
+        "prediction_id": answer.prediction_id,
+        "predicted": predicted,
+        "outputs": {name: array.tolist() for name, array in answer.outputs.items()},
+    }
+
+
+def answer_text(answer: Answer, predicted: list[str], took: float) -> Text:
+    """An answer for people: who answered, a line per row, and the prediction's id."""
+    rows = max((len(array) for array in answer.outputs.values() if array.ndim), default=0)
+    head = f"{answer.model} {answer.version} answered {text.plural(rows, 'row')} in {text.seconds(took)}"
+    names = list(answer.outputs)
+    cells: list[list[str | Text]] = [["row", *(["class"] if predicted else []), *names]]
+    for row in range(min(rows, _ROWS_SHOWN)):
+        own = [predicted[row]] if predicted else []
+        cells.append([str(row), *own, *(_cell(answer.outputs[name], row) for name in names)])
+    lines: list[Text | str] = [head, *text.columns(cells, right=(0,), indent=1)]
+    if rows > _ROWS_SHOWN:
+        lines.append(f" … and {text.plural(rows - _ROWS_SHOWN, 'row')} more; --output or --json has them all")
+    if answer.prediction_id:
+        lines.append(f"prediction {answer.prediction_id}")
+    return text.join(lines)
+
+
+def _cell(array: Array, row: int) -> str:
+    flat = array[row].reshape(-1) if array.ndim else array.reshape(-1)
+    shown = [f"{value:.4g}" if array.dtype.kind == "f" else str(value) for value in flat[:_COLUMNS_SHOWN]]
+    return " ".join(shown) + (" …" if flat.size > _COLUMNS_SHOWN else "")
+
+
+def _signature(session: Session, options: PredictOptions) -> Signature | None:
+    """The signature of the version asked for, or of the stable one; None: the Registry does not say.
+
+    The call itself needs the Router alone, so that a Registry that is away or refuses us is no failure.
+    """
+    try:
+        registry = Registry(session.connect.registry())
+        version = options.version
+        if not version or version.startswith("@"):
+            version = registry.lane(options.model, options.segment).stable_version
+        return registry.version(options.model, version).signature if version else None
+    except CommandError:
+        return None
+
+
+def _write(options: PredictOptions, answer: Answer, payload: dict[str, Any]) -> None:
+    try:
+        if options.output is not None:
+            with options.output.open("wb") as file:
+                np.savez(file, allow_pickle=False, **dict(answer.outputs))
+        if options.save is not None:
+            options.save.write_text(json.dumps(payload, indent=2) + "\n")
+    except OSError as error:
+        raise CommandError(
+            f"{error.filename} cannot be written: {error.strerror}; the prediction is {answer.prediction_id}"
+        ) from error

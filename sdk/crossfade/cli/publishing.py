@@ -1,0 +1,187 @@
+"""What `publish` and `start` do, and how they say it."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from crossfade.artifact.folder import ArtifactError, verify
+from crossfade.cli import text
+from crossfade.cli.context import Session
+from crossfade.cli.errors import CommandError
+from crossfade.cli.jsons import to_json
+from crossfade.cli.registry_client import Registry, checked, number_of, request_id
+from crossfade.cli.style import LIVE_STATES, rollout_word
+from crossfade.common.v1.model_pb2 import TRAFFIC_LIVE
+from crossfade.names import model_name, version_name
+from crossfade.publishing import version_of
+from crossfade.registry.v1 import resources_pb2
+from crossfade.registry.v1.service_pb2 import (
+    PublishVersionRequest,
+    PublishVersionResponse,
+    RolloutSpec,
+    StartRolloutRequest,
+)
+
+_POLL = 0.5
+
+
+def publish_version(
+    session: Session,
+    model: str,
+    folder: Path,
+    uri: str,
+    description: str,
+    request: PublishVersionRequest,
+    wait: float | None,
+) -> None:
+    """Publishes an artifact, and creates the model if there is none.
+
+    Args:
+        session: the command's run.
+        model: the model's id.
+        folder: the artifact on this machine.
+        uri: where Workers fetch it from; empty: the folder.
+        description: what changed.
+        request: the rest.
+        wait: seconds to wait for the outcome; None: not at all.
+    """
+    registry = Registry(session.connect.registry())
+    try:
+        artifact = verify(folder)
+    except ArtifactError as error:
+        raise CommandError(str(error)) from error
+    request.parent = model_name(checked(model, "model"))
+    if request.version_id:
+        checked(request.version_id, "version")
+    request.version.CopyFrom(version_of(artifact, uri, description))
+    request.request_id = request_id()
+    try:
+        answer = registry.publish(request)
+    except CommandError as error:
+        if error.reason != "MODEL_NOT_FOUND":
+            raise
+        registry.create_model(model)
+        request.request_id = request_id()
+        answer = registry.publish(request)
+    version = text.last_part(answer.version.name)
+    session.show(to_json(answer), lambda: published(model, version, request.segment, answer))
+    if wait is not None:
+        rollout = answer.rollout.name if answer.HasField("rollout") else ""
+        wait_for_outcome(session, registry, model, version, rollout, wait)
+
+
+def start_rollout(
+    session: Session,
+    model: str,
+    version: str,
+    segment: str,
+    spec: RolloutSpec,
+    *,
+    allow_incompatible: bool,
+    wait: float | None,
+) -> None:
+    """Starts the rollout of a version that is PENDING."""
+    registry = Registry(session.connect.registry())
+    lane = registry.lane(model, segment)
+    request = StartRolloutRequest(
+        version=version_name(model, checked(version, "version")),
+        segment=segment,
+        rollout=spec,
+        allow_incompatible=allow_incompatible,
+        etag=lane.etag,
+        request_id=request_id(),
+    )
+    try:
+        rollout = registry.start_rollout(request)
+    except CommandError as error:
+        if error.reason != "ETAG_STALE":
+            raise
+        raise CommandError(
+            f"{model} has changed since it was read; look at it (crossfade status {model}), then start again",
+            reason=error.reason,
+        ) from error
+    session.show(to_json(rollout), lambda: rollout_sentence(model, rollout))
+    if wait is not None:
+        wait_for_outcome(session, registry, model, version, rollout.name, wait)
+
+
+def published(model: str, version: str, segment: str, answer: PublishVersionResponse) -> str:
+    """What a publication did."""
+    if answer.HasField("rollout"):
+        sentence = rollout_sentence(model, answer.rollout)
+        waits = sentence.removeprefix(f"{version} ")
+        return f"{version} published; {'it ' + waits if waits != sentence else sentence}"
+    states = {one.segment: one.state for one in answer.version.states}
+    if states.get(segment) == resources_pb2.VERSION_STATE_STABLE:
+        return (
+            f"{version} published; it is STABLE at once, as the first version of {model}.\n"
+            f"It answers as soon as a worker has it ready: crossfade status {model}"
+        )
+    more = f" {answer.note}" if answer.note else ""
+    return (
+        f"{version} published; it is PENDING and gets no requests.{more}\n"
+        f"Start its rollout: crossfade start {model} {version}"
+    )
+
+
+def rollout_sentence(model: str, rollout: resources_pb2.Rollout) -> str:
+    """What a rollout that was just asked for does."""
+    number = number_of(rollout)
+    if rollout.state == resources_pb2.ROLLOUT_STATE_QUEUED:
+        return rollout.note or f"rollout {number} of {rollout.version} waits for the live one and starts by itself."
+    if not rollout.stable_version and rollout.state == resources_pb2.ROLLOUT_STATE_WAITING_READY:
+        return f"rollout {number} begins as soon as a worker has {rollout.version} ready."
+    steps = rollout.plan.steps
+    share = text.share(steps[0].share_bps if steps else 500)
+    more = "" if len(steps) < 2 else ", then " + ", ".join(text.share(step.share_bps) for step in steps[1:])
+    return (
+        f"rollout {number} gives it {share} of the requests{more}, as soon as a worker has it ready.\n"
+        f"It is promoted or rolled back by itself: crossfade status {model} -w"
+    )
+
+
+def wait_for_outcome(
+    session: Session, registry: Registry, model: str, version: str, rollout: str, seconds: float
+) -> None:
+    """Waits until a rollout has ended or, with none, until a worker has the version ready.
+
+    Raises:
+        CommandError: the version was not promoted, cannot be loaded, or the time is over.
+    """
+    deadline = time.monotonic() + seconds
+    progress = _rollout_progress(registry, rollout) if rollout else _load_progress(registry, model, version)
+    said = ""
+    for sentence, done in progress:
+        if sentence != said and not session.options.json:
+            session.note(sentence)
+            said = sentence
+        if done:
+            return
+        if time.monotonic() >= deadline:
+            raise CommandError(f"not decided after {text.span(seconds)}: {sentence}; crossfade status {model} -w")
+        time.sleep(_POLL)
+
+
+def _rollout_progress(registry: Registry, name: str) -> Iterator[tuple[str, bool]]:
+    while True:
+        rollout = registry.rollout(name)
+        state = rollout_word(rollout.state)
+        reason = rollout.outcome.reason or rollout.note
+        sentence = f"rollout {number_of(rollout)}: {rollout.version} {state}" + (f": {reason}" if reason else "")
+        if rollout.state not in LIVE_STATES and rollout.state != resources_pb2.ROLLOUT_STATE_PROMOTED:
+            raise CommandError(sentence)
+        yield sentence, rollout.state == resources_pb2.ROLLOUT_STATE_PROMOTED
+
+
+def _load_progress(registry: Registry, model: str, version: str) -> Iterator[tuple[str, bool]]:
+    while True:
+        live = [
+            one.serving for one in registry.version(model, version).readiness if one.serving.traffic == TRAFFIC_LIVE
+        ]
+        ready = [one for one in live if one.state == resources_pb2.SERVING_STATE_READY]
+        failed = [one for one in live if one.state == resources_pb2.SERVING_STATE_FAILED]
+        if failed and len(failed) == len(live):
+            raise CommandError(f"{version} cannot be served: {failed[0].error_code}: {failed[0].error}")
+        if ready:
+            yield f"{version} is ready at {ready[0].address}", True
+        yield f"{version} is being loaded" if live else f"{version} waits for a worker", False

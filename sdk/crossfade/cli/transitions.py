@@ -1,0 +1,179 @@
+"""What a person does to a rollout, with its etag: what changed meanwhile is told, never overrun."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from crossfade.cli import text
+from crossfade.cli.context import Session
+from crossfade.cli.errors import CommandError
+from crossfade.cli.jsons import to_json
+from crossfade.cli.registry_client import Registry, number_of, request_id
+from crossfade.cli.render_status import step_share
+from crossfade.cli.style import rollout_word
+from crossfade.registry.v1 import service_pb2
+from crossfade.registry.v1.resources_pb2 import PAUSE_REASON_PERSON, Outcome, Rollout
+
+_PERSON = "PERSON"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which rollout, and why.
+
+    Attributes:
+        model: the model's id.
+        segment: the lane's.
+        number: the rollout's; None: the lane's live one.
+        reason: one sentence; empty: none was given.
+    """
+
+    model: str
+    segment: str
+    number: int | None
+    reason: str
+
+    def outcome(self, done: str) -> Outcome:
+        """What stands in the audit log."""
+        return Outcome(reason=self.reason or f"{done} by hand", code=_PERSON)
+
+
+def promote_rollout(session: Session, target: Target, *, force: bool) -> None:
+    """Promotes."""
+
+    def act(registry: Registry, rollout: Rollout) -> Rollout:
+        request = service_pb2.PromoteRolloutRequest(
+            name=rollout.name,
+            etag=rollout.etag,
+            outcome=target.outcome("promoted"),
+            force=force,
+            request_id=request_id(),
+        )
+        return registry.promote(request)
+
+    def say(rollout: Rollout) -> str:
+        old = f"; {rollout.stable_version} is DEPRECATED" if rollout.stable_version else ""
+        return f"{rollout.version} promoted: it is STABLE and gets every request{old}"
+
+    _transition(session, target, act, say)
+
+
+def roll_back_rollout(session: Session, target: Target) -> None:
+    """Rolls back."""
+
+    def act(registry: Registry, rollout: Rollout) -> Rollout:
+        request = service_pb2.RollbackRolloutRequest(
+            name=rollout.name, etag=rollout.etag, outcome=target.outcome("rolled back"), request_id=request_id()
+        )
+        return registry.roll_back(request)
+
+    def say(rollout: Rollout) -> str:
+        return f"{rollout.version} rolled back: it is FAILED{_to_stable(rollout)}"
+
+    _transition(session, target, act, say)
+
+
+def pause_rollout(session: Session, target: Target) -> None:
+    """Pauses."""
+
+    def act(registry: Registry, rollout: Rollout) -> Rollout:
+        request = service_pb2.PauseRolloutRequest(
+            name=rollout.name,
+            etag=rollout.etag,
+            reason=target.reason or "paused by hand",
+            pause_reason=PAUSE_REASON_PERSON,
+            request_id=request_id(),
+        )
+        return registry.pause(request)
+
+    def say(rollout: Rollout) -> str:
+        share = text.share(rollout.effective_share_bps)
+        return f"rollout {number_of(rollout)} paused at {share}; crossfade resume {target.model} lets it go on"
+
+    _transition(session, target, act, say)
+
+
+def resume_rollout(session: Session, target: Target) -> None:
+    """Resumes."""
+
+    def act(registry: Registry, rollout: Rollout) -> Rollout:
+        request = service_pb2.ResumeRolloutRequest(
+            name=rollout.name, etag=rollout.etag, reason=target.reason or "resumed by hand", request_id=request_id()
+        )
+        return registry.resume(request)
+
+    def say(rollout: Rollout) -> str:
+        return f"rollout {number_of(rollout)} goes on at {text.share(rollout.effective_share_bps)}"
+
+    _transition(session, target, act, say)
+
+
+def abort_rollout(session: Session, target: Target) -> None:
+    """Cancels."""
+
+    def act(registry: Registry, rollout: Rollout) -> Rollout:
+        request = service_pb2.CancelRolloutRequest(
+            name=rollout.name, etag=rollout.etag, outcome=target.outcome("cancelled"), request_id=request_id()
+        )
+        return registry.cancel(request)
+
+    def say(rollout: Rollout) -> str:
+        return f"rollout {number_of(rollout)} cancelled: {rollout.version} is PENDING again{_to_stable(rollout)}"
+
+    _transition(session, target, act, say)
+
+
+def advance_rollout(session: Session, target: Target, *, force: bool) -> None:
+    """Goes to the next step."""
+
+    def act(registry: Registry, rollout: Rollout) -> Rollout:
+        request = service_pb2.AdvanceRolloutRequest(
+            name=rollout.name,
+            etag=rollout.etag,
+            reason=target.reason or "advanced by hand",
+            outcome=target.outcome("advanced"),
+            force=force,
+            request_id=request_id(),
+        )
+        return registry.advance(request)
+
+    def say(rollout: Rollout) -> str:
+        steps = f"step {rollout.step + 1} of {len(rollout.plan.steps)}"
+        return f"rollout {number_of(rollout)}: {rollout.version} gets {text.share(step_share(rollout))} ({steps})"
+
+    _transition(session, target, act, say)
+
+
+def _transition(
+    session: Session,
+    target: Target,
+    act: Callable[[Registry, Rollout], Rollout],
+    say: Callable[[Rollout], str],
+) -> None:
+    registry = Registry(session.connect.registry())
+    before = registry.find_rollout(target.model, target.segment, target.number)
+    try:
+        after = act(registry, before)
+    except CommandError as error:
+        if error.reason != "ETAG_STALE":
+            raise
+        raise CommandError(changed(target.model, before, registry.rollout(before.name)), reason=error.reason) from error
+    session.show(to_json(after), lambda: say(after))
+
+
+def changed(model: str, before: Rollout, after: Rollout) -> str:
+    """What somebody else did to a rollout between our reading and our acting."""
+    return (
+        f"rollout {number_of(before)} has changed since it was read: it was {_standing(before)}, it is "
+        f"{_standing(after)}. Look at it (crossfade explain {model} --rollout {number_of(before)}), then say it again "
+        "if you still want it"
+    )
+
+
+def _standing(rollout: Rollout) -> str:
+    words = f"{rollout_word(rollout.state)} at {text.share(rollout.effective_share_bps)}"
+    reason = rollout.outcome.reason or rollout.note
+    return f"{words} ({reason.rstrip('.')})" if reason else words
+
+
+def _to_stable(rollout: Rollout) -> str:
+    return f"; every request goes to {rollout.stable_version}" if rollout.stable_version else ""
