@@ -93,13 +93,11 @@ class LaneContext:
         segment: the lane's segment.
         epoch: number of the split in force.
         slice_seconds: length of a slice.
-        refused: the version has failed in this lane; requests of the lane are turned away.
     """
 
     segment: str
     epoch: int
     slice_seconds: float
-    refused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +105,13 @@ class Context:
     """What a process is told whenever it changes.
 
     Attributes:
-        lanes: the lanes that its version is in, by segment.
+        lanes: the lanes that its version is in or has failed in, by segment.
+        refused: segments of the lanes in which it has failed; their requests are turned away.
         profiles: ids of the versions whose reference profiles the inputs are counted against besides its own.
     """
 
     lanes: tuple[LaneContext, ...] = ()
+    refused: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
 
 

@@ -4,6 +4,8 @@ The messages are those of crossfade.predict.v1, which have the protocol's field 
 enters the descriptor pool, where it would clash with a client of that protocol in the same process.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any

@@ -49,11 +49,13 @@ class LaneBook:
     def __init__(self, key: ServingKey) -> None:
         self._key = key
         self._lanes: dict[str, LaneContext] = {}
-        self._default = LaneContext("", 0, DEFAULT_SLICE_SECONDS, refused=False)
+        self._default = LaneContext("", 0, DEFAULT_SLICE_SECONDS)
+        self._refused: frozenset[str] = frozenset()
 
     def update(self, context: Context) -> None:
         """Takes over what the supervisor says."""
         self._lanes = {lane.segment: lane for lane in context.lanes}
+        self._refused = frozenset(context.refused)
         # Requests that name no segment belong to the default one, or to the only one there is.
         if "" in self._lanes:
             self._default = self._lanes[""]
@@ -82,4 +84,4 @@ class LaneBook:
             # Router and Worker learn of a new split at different moments; the Router's word is what it acted on.
             epoch = int(stated)
         number = int(now / (lane.slice_seconds or DEFAULT_SLICE_SECONDS)) & _SLICE_BITS
-        return Place(traffic, lane.segment, epoch, number, lane.refused)
+        return Place(traffic, lane.segment, epoch, number, lane.segment in self._refused)

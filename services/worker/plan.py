@@ -147,18 +147,21 @@ def wanted_keys(lanes: tuple[Lane, ...]) -> dict[ServingKey, WantedVersion]:
 def context_of(key: ServingKey, lanes: tuple[Lane, ...], fetched: frozenset[tuple[str, str]]) -> Context:
     """What the process of `key` has to know of the lanes that its version is in or has failed in."""
     contexts = []
+    refused = []
     profiles = set()
     for lane in lanes:
         if lane.model != key.model:
             continue
-        refused = key.version in lane.failed_versions
-        if refused or any(version.version == key.version for version in lane.wanted):
-            contexts.append(LaneContext(lane.segment, lane.epoch, lane.slice_seconds, refused))
+        failed = key.version in lane.failed_versions
+        if failed:
+            refused.append(lane.segment)
+        if failed or any(version.version == key.version for version in lane.wanted):
+            contexts.append(LaneContext(lane.segment, lane.epoch, lane.slice_seconds))
         on_test = key.version == lane.test_version != lane.stable_version
         if on_test and (lane.model, lane.stable_version) in fetched:
             profiles.add(lane.stable_version)
     contexts.sort(key=lambda context: context.segment)
-    return Context(tuple(contexts), tuple(sorted(profiles)))
+    return Context(tuple(contexts), tuple(sorted(refused)), tuple(sorted(profiles)))
 
 
 def _for_held(snapshot: Snapshot, key: ServingKey, held: Held, wanted: WantedVersion | None) -> Action | None:

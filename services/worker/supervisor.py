@@ -252,9 +252,9 @@ class Supervisor:
         except asyncio.CancelledError:
             self._remove(key, entry)
             raise
-        except OSError as error:
+        except (OSError, EOFError) as error:
             retry = self._clock.monotonic() + RETRY_SECONDS
-            self._fail(key, entry, FailureCode.LOAD_FAILED, f"its process cannot be started: {error}", retry)
+            self._fail(key, entry, FailureCode.LOAD_FAILED, f"its process cannot be started: {error!r}", retry)
             return
         entry.process = process
         if entry.phase is Phase.DRAINING:

@@ -1,0 +1,121 @@
+"""A Worker with real processes, beside a Registry that the test writes."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpc import aio
+
+from crossfade.predict.v1 import predict_pb2
+from services.worker.app import App
+from services.worker.settings import WorkerSettings
+from tests.fakes.models import Packaged, Rows, package_scores, request_of
+from tests.fakes.registry import LIVE, FakeRegistry
+from tests.support.wait import until
+
+PREDICT = "/crossfade.predict.v1.PredictionService/Predict"
+
+
+@pytest.fixture(scope="session")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Packaged]:
+    """Packages a model once per set of options."""
+    made: dict[str, Packaged] = {}
+    root = tmp_path_factory.mktemp("artifacts")
+
+    def get(**options: Any) -> Packaged:
+        name = repr(sorted(options.items(), key=lambda item: item[0]))
+        if name not in made:
+            made[name] = package_scores(root / str(len(made)), **options)
+        return made[name]
+
+    return get
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[FakeRegistry]:
+    """A Registry without lanes."""
+    fake = FakeRegistry()
+    await fake.start()
+    yield fake
+    await fake.stop()
+
+
+@pytest.fixture
+def token_keys(tmp_path: Path) -> Path:
+    """A file with one key."""
+    path = tmp_path / "token-keys"
+    path.write_text("1 " + "ab" * 32 + "\n")
+    return path
+
+
+@pytest.fixture
+async def start_worker(registry: FakeRegistry, tmp_path: Path, token_keys: Path) -> AsyncIterator[Callable[..., Any]]:
+    """Starts Workers; they are stopped at the end."""
+    apps: list[App] = []
+
+    async def start(**options: Any) -> App:
+        values = {
+            "listen": "127.0.0.1:0",
+            "registry": registry.address,
+            "artifact_cache": tmp_path / "cache",
+            "token_keys": token_keys,
+            "quiet_seconds": 0.1,
+            "drain_seconds": 5.0,
+            "poll_seconds": 0.1,
+            "version_threads": 1,
+            "lease_seconds": 3.0,
+            **options,
+        }
+        app = App(WorkerSettings(**values))
+        apps.append(app)
+        await app.start()
+        return app
+
+    yield start
+    for app in apps:
+        await app.stop()
+
+
+class Caller:
+    """Calls one address as a Router would."""
+
+    def __init__(self, address: str) -> None:
+        self.channel = aio.insecure_channel(address)
+        self._predict = self.channel.unary_unary(PREDICT)
+
+    async def predict(
+        self,
+        rows: Rows,
+        model: str = "scores",
+        *,
+        timeout_seconds: float | None = 10.0,
+        metadata: tuple[tuple[str, str], ...] = (),
+        **options: Any,
+    ) -> predict_pb2.PredictResponse:
+        """One request."""
+        body = await self._predict(request_of(model, rows, **options), timeout=timeout_seconds, metadata=metadata)
+        return predict_pb2.PredictResponse.FromString(body)
+
+    async def call(self, body: bytes, method: str = PREDICT) -> bytes:
+        """One request of any bytes."""
+        answer: bytes = await self.channel.unary_unary(method)(body, timeout=10)
+        return answer
+
+
+@pytest.fixture
+async def caller_of(registry: FakeRegistry) -> AsyncIterator[Callable[..., Any]]:
+    """Waits until a version is ready and answers a caller of its address."""
+    callers: list[Caller] = []
+
+    async def get(version: str, model: str = "scores", traffic: int = LIVE) -> Caller:
+        await until(lambda: registry.state(model, version, traffic) == "READY", 20)
+        serving = registry.serving(model, version, traffic)
+        assert serving is not None
+        caller = Caller(serving.address)
+        callers.append(caller)
+        return caller
+
+    yield get
+    for caller in callers:
+        await caller.channel.close()
