@@ -147,9 +147,9 @@ def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> De
     open_gates = [report for report in required if report.verdict is not Verdict.PASS]
     step = _step(state)
     if at.holds:
-        # One failed scrape at the period's end is no reason to end the rollout.
+        # One failed scrape at the period's end is no reason to end the rollout; a version nobody can see is one.
         grace = step.period + state.terms.policy.stale_after
-        if at.elapsed >= grace and _is_last(state) and open_gates:
+        if at.elapsed >= grace and open_gates:
             return _end_of_period(state, f"the period ended, and {at.holds[0]}")
         return Decision(Action.NONE, Verdict.CONTINUE, f"waits: {'; '.join(at.holds)}")
     if required and not open_gates:

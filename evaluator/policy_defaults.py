@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import Final
 
 from evaluator.policy import (
@@ -27,9 +28,12 @@ from evaluator.policy import (
 CLASSIFICATION: Final = "classification"
 """The task whose versions are judged by accuracy unless the policy says otherwise."""
 
-_SHORTEST_LOOK: Final = 0.1
-_LONGEST_LOOK: Final = 3600.0
-_LONGEST_PERIOD: Final = 90 * 86_400.0
+_DAY: Final = 86_400.0
+_SHORTEST_LOOK: Final = 0.05
+_SHORTEST_PERIOD: Final = 1e-3
+_LONGEST_PERIOD: Final = 366 * _DAY
+_HIGHEST_POWER: Final = 0.9999
+_WIDEST_DRIFT: Final = 0.999
 _MOST_BUCKETS: Final = 40
 _STALE_LOOKS: Final = 3
 
@@ -82,7 +86,11 @@ def complete_policy(draft: PolicyDraft, task: str) -> tuple[Policy, tuple[Violat
         fresh_instances=draft.fresh_instances or 0.95,
     )
     found += _policy_violations(policy)
-    return policy, tuple(found)
+    # Certainty takes infinitely many requests, and no shift is larger than the largest.
+    possible = replace(
+        policy, power=min(policy.power, _HIGHEST_POWER), drift_margin=min(policy.drift_margin, _WIDEST_DRIFT)
+    )
+    return possible, tuple(found)
 
 
 def _default_gates(task: str) -> tuple[Gate, ...]:
@@ -146,10 +154,14 @@ def _gate_violations(path: str, draft: GateDraft, metric: MetricKind) -> list[Vi
     for side, margin in (("harm", draft.harm), ("safe", draft.safe)):
         if margin is not None:
             found += _margin_violations(f"{path}.{side}", margin, metric)
-    safe = draft.safe
-    if safe is not None and safe.buckets == 0 and safe.offset == 0 and safe.factor <= 1:
+    harm, safe = draft.harm or DEFAULT_HARM[metric], draft.safe or DEFAULT_SAFE[metric]
+    if safe.buckets == 0 and safe.offset == 0 and safe.factor <= 1:
         found.append(
             Violation(f"{path}.safe", "no data can show that a version is not worse by nothing: allow a margin")
+        )
+    if safe.factor < harm.factor or safe.offset < harm.offset or safe.buckets < harm.buckets:
+        found.append(
+            Violation(f"{path}.safe", "it is tighter than harm, so that a version could be neither: make it as wide")
         )
     return found
 
@@ -175,15 +187,15 @@ def _margin_violations(path: str, margin: GateMargin, metric: MetricKind) -> lis
 
 def _policy_violations(policy: Policy) -> list[Violation]:
     rules = (
-        ("look_interval", policy.look_interval, _SHORTEST_LOOK, _LONGEST_LOOK, "0.1 s to 1 h"),
-        ("settling", policy.settling, 0.0, 86_400.0, "0 s to 1 d"),
+        ("look_interval", policy.look_interval, _SHORTEST_LOOK, _DAY, "0.05 s to 1 d"),
+        ("settling", policy.settling, 0.0, _DAY, "0 s to 1 d"),
         ("alpha_rollback", policy.alpha_rollback, 1e-9, 0.5, "above 0, up to 0.5"),
         ("alpha_promote", policy.alpha_promote, 1e-9, 0.5, "above 0, up to 0.5"),
-        ("power", policy.power, 0.5, 0.9999, "0.5 to 0.9999"),
+        ("power", policy.power, 0.5, 1.0, "0.5 to 1"),
         ("labels.min_coverage", policy.labels.min_coverage, 0.0, 1.0, "0 to 1"),
-        ("labels.min_age", policy.labels.min_age, 0.0, 30 * 86_400.0, "0 s to 30 d"),
+        ("labels.min_age", policy.labels.min_age, 0.0, _LONGEST_PERIOD, "0 s to 366 d"),
         ("labels.max_coverage_gap", policy.labels.max_coverage_gap, 0.0, 1.0, "0 to 1"),
-        ("drift_margin", policy.drift_margin, 1e-9, 0.999, "above 0, below 1"),
+        ("drift_margin", policy.drift_margin, 1e-9, 1.0, "above 0, up to 1"),
         ("stale_after", policy.stale_after, policy.look_interval, _LONGEST_PERIOD, "at least one look_interval"),
         ("fresh_instances", policy.fresh_instances, 0.0, 1.0, "0 to 1"),
     )
@@ -206,8 +218,8 @@ def _step_violations(path: str, step: StepDraft, before: int) -> list[Violation]
     elif step.share_bps < before:
         found.append(Violation(f"{path}.share_bps", f"{step.share_bps} is less than the step before has ({before})"))
     period, least = _or(step.period, 3600.0), _or(step.min_duration, 0.0)
-    if not 1.0 <= period <= _LONGEST_PERIOD:
-        found.append(Violation(f"{path}.period", f"{period:g} s is out of range: 1 s to 90 d"))
+    if not _SHORTEST_PERIOD <= period <= _LONGEST_PERIOD:
+        found.append(Violation(f"{path}.period", f"{period:g} s is out of range: 1 ms to 366 d"))
     elif not 0.0 <= least <= period:
         found.append(
             Violation(f"{path}.min_duration", f"{least:g} s is out of range: 0 s to the step's period, {period:g} s")

@@ -1,0 +1,212 @@
+"""A fleet that counts: Routers and Workers with real metric stores under seeded traffic."""
+
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from grpc import aio
+from numpy.random import Generator
+
+from crossfade.telemetry.v1 import telemetry_pb2_grpc
+from evaluator.arms import BUCKETS
+from evaluator.gates import RATIO
+from evaluator.snapshots import series_of
+from evaluator.terms import Feature, Profile, Terms
+from evaluator.windows import Reading
+from services.common.telemetry import catalog
+from services.common.telemetry.otlp import Resource
+from services.common.telemetry.servicer import TelemetryServicer
+from services.common.telemetry.store import MetricStore, Snapshot
+
+IntArray = npt.NDArray[np.int64]
+CLASSES = ("3", "7")
+
+
+@dataclass(slots=True)
+class Behaviour:
+    """How a version answers: error rate, share of wrong answers, median seconds of a batch."""
+
+    errors: float = 0.002
+    wrong: float = 0.08
+    seconds: float = 0.002
+
+
+@dataclass(slots=True)
+class Instance:
+    """One process's counters."""
+
+    name: str
+    worker: bool
+    store: MetricStore = field(default_factory=MetricStore)
+
+    def histogram(self, metric: catalog.Metric, counts: IntArray, *attributes: str) -> None:
+        """Counts a histogram's worth."""
+        series = self.store.histogram(metric, *attributes)
+        series.counts = [a + int(b) for a, b in zip(series.counts, counts, strict=True)]
+
+    def read(self, now: float, terms: Terms) -> Reading:
+        """What a look gets from it."""
+        return Reading(self.name, round(now * 1e6), series_of(self.store.snapshot(), terms))
+
+
+@dataclass(slots=True)
+class MetricServer:
+    """A process's TelemetryService on a port of its own."""
+
+    instance: Instance
+    address: str = ""
+    served: int = 0
+    _server: aio.Server | None = None
+
+    async def start(self) -> None:
+        """Serves."""
+        self._server = aio.server(options=(("grpc.so_reuseport", 0),))
+        resource = Resource("crossfade-worker", self.instance.name, time.time_ns())
+        telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(
+            TelemetryServicer(resource, self._collect), self._server
+        )
+        port = self._server.add_insecure_port(self.address or "127.0.0.1:0")
+        self.address = f"127.0.0.1:{port}"
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Ends at once."""
+        if self._server is not None:
+            await self._server.stop(None)
+
+    async def _collect(self) -> Iterable[Snapshot]:
+        self.served += 1
+        return self.instance.store.snapshot()
+
+
+@dataclass(slots=True)
+class Fleet:
+    """Traffic of one lane under one rollout.
+
+    Attributes:
+        terms: what the rollout is judged by.
+        random: where chance comes from.
+        rate: requests per second.
+        test: how the test version answers.
+        stable: how the stable version answers.
+        labelled: share of the answers that get a label.
+        test_labelled: the same of the test version's; None: as all.
+        lag: mean seconds until the label comes.
+        wrong_lag: how much later the label of a wrong answer comes.
+        shift: share of each feature's mass that has moved to its last bin; 0: no drift.
+        test_shift: the same against the test version's profile; None: as all.
+        now: seconds since 1970-01-01 UTC.
+        share: the test version's, in basis points.
+        epoch: the lane's.
+        slice_seconds: the length of a slice.
+    """
+
+    terms: Terms
+    random: Generator
+    rate: float = 400.0
+    test: Behaviour = field(default_factory=Behaviour)
+    stable: Behaviour = field(default_factory=Behaviour)
+    labelled: float = 0.9
+    test_labelled: float | None = None
+    lag: float = 1.0
+    wrong_lag: float = 0.0
+    shift: float = 0.0
+    test_shift: float | None = None
+    now: float = 1_000_000.0
+    share: int = 0
+    epoch: int = 1
+    slice_seconds: float = 300.0
+    routers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("router-1", worker=False),))
+    workers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("worker-1", worker=True),))
+    waiting: list[tuple[float, str, str, str, bool]] = field(default_factory=list)
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """Every process."""
+        return (*self.routers, *self.workers)
+
+    def run(self, seconds: float, ticks: int = 2) -> None:
+        """Lets traffic flow."""
+        for _ in range(ticks):
+            self._tick(seconds / ticks)
+
+    def _tick(self, seconds: float) -> None:
+        self.now += seconds
+        requests = int(self.random.poisson(self.rate * seconds))
+        share = self.share / 10_000
+        control = min(share, 1.0 - share)
+        parts = self.random.multinomial(requests, [share, control, max(0.0, 1.0 - share - control)])
+        for arm, part in zip(("test", "control", "stable"), parts, strict=True):
+            if part:
+                self._serve(arm, int(part))
+        due = [item for item in self.waiting if item[0] <= self.now]
+        self.waiting = [item for item in self.waiting if item[0] > self.now]
+        for _, version, traffic, number, wrong in due:
+            predicted = CLASSES[0] if wrong else CLASSES[1]
+            at = (*self._at(version, traffic), self.terms.segment, number)
+            correct = "false" if wrong else "true"
+            self.routers[0].store.counter(catalog.FEEDBACK_COUNT, *at, predicted, CLASSES[1], correct).add()
+
+    def _at(self, version: str, traffic: str) -> tuple[str, str, str]:
+        return self.terms.model, version, traffic
+
+    def _serve(self, arm: str, requests: int) -> None:
+        version = self.terms.test if arm == "test" else self.terms.stable
+        traffic = "control" if arm == "control" else "live"
+        behaviour = self.test if arm == "test" else self.stable
+        router = self.routers[int(self.random.integers(len(self.routers)))]
+        worker = self.workers[int(self.random.integers(len(self.workers)))]
+        at = self._at(version, traffic)
+        failed = int(self.random.binomial(requests, behaviour.errors))
+        for outcome, number in (("ok", requests - failed), ("INTERNAL", failed)):
+            calls = np.zeros(len(catalog.ATTEMPT_DURATION.bounds) + 1, dtype=np.int64)
+            calls[5] = number
+            if number:
+                labels = (self.terms.segment, outcome, str(self.epoch))
+                router.histogram(catalog.ATTEMPT_DURATION, calls, *at, *labels)
+        self._batches(worker, at, behaviour, requests)
+        answered = requests - failed
+        number_in_time = f"{self.epoch}.{math.floor(self.now / self.slice_seconds)}"
+        wrong = self.random.random(answered) < behaviour.wrong
+        counts = np.array([int(wrong.sum()), answered - int(wrong.sum())], dtype=np.int64)
+        worker.store.spread(catalog.PREDICTION_COUNT, CLASSES, *at, self.terms.segment, number_in_time).add(counts)
+        self._inputs(worker, at, answered)
+        asked = self.test_labelled if arm == "test" and self.test_labelled is not None else self.labelled
+        labelled = self.random.random(answered) < asked
+        due = self.now + self.random.exponential(self.lag, answered) + self.wrong_lag * wrong
+        self.waiting += [
+            (float(when), version, traffic, number_in_time, bool(bad))
+            for when, bad in zip(due[labelled], wrong[labelled], strict=True)
+        ]
+
+    def _batches(self, worker: Instance, at: tuple[str, str, str], behaviour: Behaviour, requests: int) -> None:
+        batches = 2 ** self.random.integers(0, 3, max(1, requests // 2))
+        seconds = behaviour.seconds * np.exp(0.2 * self.random.standard_normal(len(batches)))
+        buckets = np.clip(np.ceil(np.log(seconds / 50e-6) / np.log(RATIO)), 0, BUCKETS - 1).astype(int)
+        for batch in (1, 2, 4):
+            inside = buckets[batches == batch]
+            if len(inside):
+                histogram = np.bincount(inside, minlength=BUCKETS)
+                worker.histogram(catalog.INFERENCE_DURATION, histogram, *at, str(batch), "fp32")
+
+    def _inputs(self, worker: Instance, at: tuple[str, str, str], rows: int) -> None:
+        test = at[1] == self.terms.test
+        profile = self.terms.test_profile if test else self.terms.stable_profile
+        if profile is None:
+            return
+        for feature in profile.features:
+            shift = self.test_shift if test and self.test_shift is not None else self.shift
+            chances = np.array(feature.proportions) * (1.0 - shift)
+            chances[-1] += shift
+            labels = tuple(str(number) for number in range(len(chances)))
+            series = worker.store.spread(catalog.INPUT_COUNT, labels, *at, feature.name, profile.profile_id)
+            series.add(self.random.multinomial(rows, chances / chances.sum()))
+
+
+def reference(profile_id: str, features: int, bins: int = 10, rows: int = 1500) -> Profile:
+    """A reference profile with bins of equal mass."""
+    shares = tuple(1.0 / bins for _ in range(bins))
+    return Profile(profile_id, rows, tuple(Feature(f"pixel_{number}", shares) for number in range(features)))

@@ -1,0 +1,238 @@
+"""Evidence as a fold over recorded windows: the same windows give the same state, bit for bit."""
+
+from dataclasses import replace
+
+import pytest
+
+from evaluator.arms import SliceCounts, error_rows, runtime_rows, slice_counts
+from evaluator.counts import InstanceCounts, Series
+from evaluator.decide import Phase
+from evaluator.fold import Look, State, fold, fold_all, start
+from evaluator.gates import RateGate, RuntimeGate
+from evaluator.ledger import Ledger
+from evaluator.policy import LabelMaturity
+from tests.fakes.metrics import Behaviour
+from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
+
+ATTEMPTS = "crossfade.attempt.duration"
+
+
+def series(metric: str, *counts: int, labels: tuple[str, ...] = (), **at: str) -> Series:
+    return Series(metric, tuple(sorted(at.items())), counts, 0.0, labels)
+
+
+def window(*found: Series, at: float = 100.0, name: str = "a") -> tuple[InstanceCounts, ...]:
+    return (InstanceCounts(name, round(at * 1e6), tuple(sorted(found, key=lambda one: one.key))),)
+
+
+def attempt(version: str, traffic: str, outcome: str, count: int, epoch: int = 2) -> Series:
+    return series(ATTEMPTS, count, version=version, traffic=traffic, outcome=outcome, epoch=str(epoch), segment="")
+
+
+def evidence(state: State) -> list[object]:
+    """What a state says, every float to its last bit."""
+    numbers: list[object] = [
+        float(value).hex() for gate in state.gates for value in (gate.harm.log_e, gate.harm.max_log_e, gate.safe.log_e)
+    ]
+    for arm in (state.inputs.test, state.inputs.stable):
+        numbers += [float(arm.test.log_e).hex(), arm.counts.tobytes()] if arm else []
+    return [*numbers, dict(state.ledger.slices), dict(state.ledger.harm_taken), dict(state.ledger.safe_taken)]
+
+
+def test_folding_all_looks_at_once_gives_what_folding_them_one_by_one_gave() -> None:
+    made = trial(3, demo_terms(plan=demo_plan(1000, 5000)))
+    made.run(40)
+    again = fold_all(made.fleet.terms, made.looks)
+    assert evidence(again) == evidence(made.state)
+    assert again.sequence == len(made.looks)
+
+
+def test_errors_are_of_the_looks_epoch_and_not_of_the_callers() -> None:
+    terms = demo_terms(features=0)
+    found = (
+        attempt("v2", "live", "ok", 90),
+        attempt("v2", "live", "INTERNAL", 7),
+        attempt("v2", "live", "DEADLINE_EXCEEDED", 3),
+        attempt("v2", "live", "INVALID_ARGUMENT", 50),
+        attempt("v2", "pinned", "INTERNAL", 50),
+        attempt("v2", "live", "INTERNAL", 50, epoch=1),
+        attempt("v1", "live", "ok", 800),
+        attempt("v1", "control", "UNAVAILABLE", 10),
+        attempt("v1", "failover", "INTERNAL", 50),
+        attempt("v0", "live", "INTERNAL", 50),
+    )
+    assert error_rows(window(*found), terms, 2) == [(100, 10, 810, 10)]
+
+
+def test_each_process_gives_a_window_of_its_own() -> None:
+    both = window(attempt("v2", "live", "ok", 5), attempt("v1", "live", "ok", 50)) + window(
+        attempt("v2", "live", "ok", 6), attempt("v1", "live", "ok", 60), name="b"
+    )
+    assert error_rows(both, demo_terms(features=0), 2) == [(5, 0, 50, 0), (6, 0, 60, 0)]
+
+
+def test_runtimes_are_compared_with_control_within_a_batch_size() -> None:
+    buckets = [0] * 143
+    buckets[3] = 4
+    found = [
+        series(
+            "crossfade.inference.duration", *buckets, version=version, traffic=traffic, batch=batch, precision=precision
+        )
+        for version, traffic, batch, precision in (
+            ("v2", "live", "1", "fp32"),
+            ("v2", "live", "1", "bf16"),
+            ("v1", "control", "8", "fp32"),
+            ("v1", "live", "1", "fp32"),
+        )
+    ]
+    rows = runtime_rows(window(*found), demo_terms(features=0))
+    assert [(batch, sum(test), sum(control)) for batch, test, control in rows] == [(1, 8, 0), (8, 0, 4)]
+
+
+def test_labels_are_counted_within_their_slice() -> None:
+    test = {"version": "v2", "traffic": "live", "segment": "", "slice": "2.5"}
+    stable = {"version": "v1", "segment": "", "slice": "2.6", "predicted": ""}
+    found = (
+        series("crossfade.prediction.count", 3, 7, labels=("3", "7"), **test),
+        series("crossfade.feedback.count", 1, 4, labels=("3", "7"), predicted="7", **test),
+        series("crossfade.feedback.count", 6, labels=("3",), traffic="control", correct="true", **stable),
+        series("crossfade.feedback.count", 2, labels=("3",), traffic="live", correct="false", **stable),
+    )
+    assert slice_counts(window(*found), demo_terms(features=0)) == {
+        (2, 5): SliceCounts(test_predictions=10, test_labels=5, test_wrong=1),
+        (2, 6): SliceCounts(stable_labels=8, stable_wrong=2),
+    }
+
+
+def test_what_is_not_judged_is_no_evidence_but_teaches_what_is_usual() -> None:
+    state = start(demo_terms(features=0))
+    bad = window(attempt("v2", "live", "INTERNAL", 500), attempt("v1", "live", "ok", 500))
+    state = fold(state, Look(1, 2, 0, judged=False, window=bad))
+    gate = state.gates[0]
+    assert isinstance(gate, RateGate)
+    assert gate.harm.max_log_e == 0.0
+    assert float(gate.harm.n_past) == 500.0
+    assert gate.test_n == 0
+
+
+def test_a_new_step_starts_safety_anew_and_keeps_harm() -> None:
+    made = trial(1, demo_terms(plan=demo_plan(1000, 5000)), test=Behaviour(errors=0.004))
+    while made.step == 0:
+        made.look()
+    before = made.state.gates[0]
+    after = fold(made.state, Look(made.state.sequence + 1, made.fleet.epoch, 1, judged=False, window=())).gates[0]
+    assert before.safe.log_e >= 2.9
+    assert after.safe.log_e == 0.0
+    assert after.harm.log_e == before.harm.log_e
+    assert after.harm.max_log_e == before.harm.max_log_e
+
+
+def test_labels_of_a_young_slice_count_for_harm_and_not_for_safety() -> None:
+    terms = demo_terms(demo_policy(min_age=60.0), demo_plan(1000, period=120.0))
+    made = trial(2, terms, lag=0.5)
+    made.run(10)
+    gate = next(gate for gate in made.state.gates if gate.gate.name == "accuracy")
+    assert isinstance(gate, RateGate)
+    assert gate.test_n > 200
+    assert gate.step_n == 0
+    assert gate.safe.log_e == 0.0
+
+
+def test_labels_that_come_later_to_one_arm_hold_safety() -> None:
+    labelled = {(2, 1): SliceCounts(100, 95, 5, 1000, 600, 60)}
+    ledger = Ledger().plus(labelled)
+    keys = ledger.aged(1e9, LabelMaturity(), lambda epoch: 10.0, lambda epoch: True)
+    assert ledger.coverage(keys) == (0.95, 0.6)
+
+
+def test_a_slice_is_taken_once_and_only_its_new_labels_later() -> None:
+    ledger = Ledger().plus({(2, 1): SliceCounts(100, 60, 5, 1000, 600, 60)})
+    rows, ledger = ledger.take_safe([(2, 1)], LabelMaturity(), lambda epoch: 10.0)
+    assert rows == [(60, 5, 600, 60)]
+    ledger = ledger.plus({(2, 1): SliceCounts(0, 3, 1, 0, 0, 0)})
+    rows, ledger = ledger.take_safe([(2, 1)], LabelMaturity(), lambda epoch: 10.0)
+    assert rows == [(3, 1, 0, 0)]
+    assert ledger.take_safe([(2, 1)], LabelMaturity(), lambda epoch: 10.0)[0] == []
+
+
+def test_a_slice_with_too_few_labels_waits() -> None:
+    ledger = Ledger().plus({(2, 1): SliceCounts(100, 49, 5, 1000, 600, 60)})
+    assert ledger.take_safe([(2, 1)], LabelMaturity(), lambda epoch: 10.0)[0] == []
+
+
+def test_slices_of_a_drift_are_left_out_for_good() -> None:
+    counts = {(2, number): SliceCounts(10, 10, 1, 100, 100, 10) for number in range(6)}
+    ledger = Ledger().plus(counts).rest(25.0)
+    assert ledger.resting
+    ledger = ledger.wake(35.0)
+    assert not ledger.resting
+    _, rows, ledger = ledger.take_harm(lambda epoch: 10.0)
+    assert len(rows) == 4
+    assert set(ledger.harm_taken) == {(2, 0), (2, 1), (2, 4), (2, 5)}
+
+
+def test_a_drift_in_both_arms_rests_quality_and_restarts_safety() -> None:
+    made = trial(4, demo_terms(plan=demo_plan(1000), features=8), test=Behaviour(wrong=0.1))
+    made.run(8)
+    made.fleet.shift, made.fleet.test.wrong, made.fleet.stable.wrong = 0.4, 0.5, 0.4
+    while not made.state.resting:
+        made.look()
+    assert made.phase is Phase.PAUSED_BY_DRIFT
+    gate = next(gate for gate in made.state.gates if gate.gate.name == "accuracy")
+    for _ in range(5):
+        made.look()
+    rested = next(gate for gate in made.state.gates if gate.gate.name == "accuracy")
+    assert rested.test_n == gate.test_n
+    errors = made.state.gates[0]
+    assert errors.test_n > 0
+    made.fleet.shift, made.fleet.test.wrong, made.fleet.stable.wrong = 0.0, 0.1, 0.1
+    while made.state.resting:
+        made.look()
+    assert all(gate.safe.log_e == 0.0 or gate.step_n for gate in made.state.gates)
+    assert made.state.step_seconds <= 4.0
+
+
+def test_what_a_harm_needs_to_show_is_frozen_once_it_is_known() -> None:
+    made = trial(5)
+    made.run(4)
+    needs = [gate.needs for gate in made.state.gates]
+    assert all(need is not None and 10 < need < 1e5 for need in needs)
+    made.run(3)
+    assert [gate.needs for gate in made.state.gates] == needs
+
+
+def test_an_arm_without_requests_is_no_evidence() -> None:
+    state = start(demo_terms(features=0))
+    for number in range(1, 6):
+        only_stable = window(attempt("v1", "live", "ok", 500), attempt("v1", "live", "INTERNAL", 50), at=100.0 + number)
+        state = fold(state, Look(number, 2, 0, judged=True, window=only_stable))
+    assert state.gates[0].harm.max_log_e == 0.0
+    assert state.gates[0].safe.log_e == 0.0
+    assert state.judged == 5
+
+
+@pytest.mark.parametrize("count", [0, 10**12])
+def test_no_counts_and_very_many_leave_every_number_finite(count: int) -> None:
+    state = start(demo_terms(features=0))
+    for number in range(1, 5):
+        found = window(
+            attempt("v2", "live", "ok", count),
+            attempt("v1", "live", "ok", count),
+            attempt("v1", "live", "INTERNAL", count // 1000),
+            at=100.0 + number,
+        )
+        state = fold(state, Look(number, 2, 0, judged=True, window=found))
+    gate = state.gates[0]
+    assert abs(gate.harm.log_e) < float("inf")
+    assert gate.harm.log_e == gate.harm.log_e
+    assert gate.safe.log_e == gate.safe.log_e
+
+
+def test_gates_that_are_not_of_a_metric_keep_their_evidence() -> None:
+    state = start(demo_terms(features=0))
+    found = window(attempt("v2", "live", "ok", 50), attempt("v1", "live", "ok", 500))
+    after = fold(fold(state, Look(1, 2, 0, judged=True, window=found)), Look(2, 2, 0, judged=True, window=found))
+    runtime = after.gates[1]
+    assert isinstance(runtime, RuntimeGate)
+    assert runtime.test_n == 0
+    assert replace(after, gates=()).judged == 2

@@ -1,0 +1,154 @@
+"""Policies and plans: defaults, shares of the rollback error, violations with the field's path."""
+
+import dataclasses
+import math
+
+import pytest
+
+from evaluator.policy import (
+    GateDraft,
+    GateMargin,
+    MetricKind,
+    Need,
+    PeriodEnd,
+    PlanDraft,
+    PolicyDraft,
+    StepDraft,
+)
+from evaluator.policy_defaults import complete_plan, complete_policy
+from tests.fakes.rollouts import demo_terms
+
+
+def fields(draft: PolicyDraft, task: str = "classification") -> list[str]:
+    return [violation.field for violation in complete_policy(draft, task)[1]]
+
+
+def test_a_classification_gets_errors_runtime_accuracy_and_watched_inputs() -> None:
+    policy, violations = complete_policy(PolicyDraft(), "classification")
+    assert not violations
+    assert [(gate.name, gate.need) for gate in policy.gates] == [
+        ("errors", Need.ALWAYS),
+        ("runtime", Need.ALWAYS),
+        ("accuracy", Need.WITH_LABELS),
+        ("input_drift", Need.NEVER),
+    ]
+    assert [gate.share for gate in policy.gates] == pytest.approx([0.4, 0.3, 0.3, 0.0])
+    assert policy.gates[0].harm == GateMargin(1.1, 0.0005)
+    assert policy.gates[0].safe == GateMargin(1.5, 0.0025)
+    assert (policy.gates[1].harm.buckets, policy.gates[1].safe.buckets) == (1, 2)
+    assert (policy.gates[2].harm.offset, policy.gates[2].safe.offset) == (0.005, 0.02)
+
+
+def test_other_tasks_have_no_accuracy_and_share_the_error_over_what_is_left() -> None:
+    policy, _ = complete_policy(PolicyDraft(), "regression")
+    assert [gate.metric for gate in policy.gates] == [MetricKind.ERRORS, MetricKind.RUNTIME, MetricKind.INPUT_DRIFT]
+    assert math.fsum(gate.share for gate in policy.gates) == pytest.approx(1.0)
+
+
+def test_numbers_that_were_not_given_get_their_defaults() -> None:
+    policy, _ = complete_policy(PolicyDraft(look_interval=2.0), "other")
+    assert (policy.alpha_rollback, policy.alpha_promote, policy.power) == (0.01, 0.05, 0.95)
+    assert policy.stale_after == 6.0
+    assert policy.settling == 30.0
+    assert policy.period_end is PeriodEnd.INCONCLUSIVE
+    assert (policy.labels.min_coverage, policy.labels.min_age, policy.labels.max_coverage_gap) == (0.5, 60.0, 0.1)
+    assert (policy.drift_margin, policy.fresh_instances) == (0.1, 0.95)
+
+
+def test_a_settling_of_zero_is_not_the_default() -> None:
+    policy, violations = complete_policy(PolicyDraft(settling=0.0), "other")
+    assert not violations
+    assert policy.settling == 0.0
+
+
+def test_gates_of_one_metric_share_its_weight_and_given_weights_count() -> None:
+    two = PolicyDraft(
+        gates=(
+            GateDraft(MetricKind.ERRORS, required=True),
+            GateDraft(MetricKind.ACCURACY, name="loose"),
+            GateDraft(MetricKind.ACCURACY, name="tight"),
+        )
+    )
+    policy, violations = complete_policy(two, "classification")
+    assert not violations
+    assert [gate.share for gate in policy.gates] == pytest.approx([0.4 / 0.7, 0.15 / 0.7, 0.15 / 0.7])
+    weighted = PolicyDraft(
+        gates=(GateDraft(MetricKind.ERRORS, required=True, weight=3.0), GateDraft(MetricKind.RUNTIME, weight=1.0))
+    )
+    policy, _ = complete_policy(weighted, "other")
+    assert [gate.share for gate in policy.gates] == pytest.approx([0.75, 0.25])
+    assert policy.gate_alpha(policy.gates[0]) == pytest.approx(0.0075)
+
+
+def gates(*drafts: GateDraft) -> PolicyDraft:
+    return PolicyDraft(gates=(GateDraft(MetricKind.ERRORS, name="first", required=True), *drafts))
+
+
+@pytest.mark.parametrize(
+    ("draft", "field"),
+    [
+        (gates(GateDraft(None)), "policy.gates[1].metric"),
+        (gates(GateDraft(MetricKind.RUNTIME, name="first")), "policy.gates[1].name"),
+        (gates(GateDraft(MetricKind.RUNTIME, harm=GateMargin(offset=0.1))), "policy.gates[1].harm"),
+        (gates(GateDraft(MetricKind.RUNTIME, safe=GateMargin(buckets=41))), "policy.gates[1].safe.buckets"),
+        (gates(GateDraft(MetricKind.ACCURACY, safe=GateMargin(offset=1.5))), "policy.gates[1].safe.offset"),
+        (gates(GateDraft(MetricKind.ACCURACY, safe=GateMargin(offset=math.nan))), "policy.gates[1].safe.offset"),
+        (gates(GateDraft(MetricKind.ACCURACY, harm=GateMargin(factor=0.5))), "policy.gates[1].harm.factor"),
+        (gates(GateDraft(MetricKind.ACCURACY, harm=GateMargin(buckets=2))), "policy.gates[1].harm.buckets"),
+        (gates(GateDraft(MetricKind.ACCURACY, harm=GateMargin(), safe=GateMargin())), "policy.gates[1].safe"),
+        (gates(GateDraft(MetricKind.ACCURACY, harm=GateMargin(offset=0.1))), "policy.gates[1].safe"),
+        (gates(GateDraft(MetricKind.ACCURACY, weight=-1.0)), "policy.gates[1].weight"),
+        (gates(GateDraft(MetricKind.INPUT_DRIFT, required=True)), "policy.gates[1].required"),
+        (PolicyDraft(gates=(GateDraft(MetricKind.ERRORS),)), "policy.gates"),
+        (PolicyDraft(look_interval=0.01), "policy.look_interval"),
+        (PolicyDraft(settling=-1.0), "policy.settling"),
+        (PolicyDraft(alpha_rollback=0.7), "policy.alpha_rollback"),
+        (PolicyDraft(alpha_promote=math.nan), "policy.alpha_promote"),
+        (PolicyDraft(power=0.2), "policy.power"),
+        (PolicyDraft(min_coverage=1.2), "policy.labels.min_coverage"),
+        (PolicyDraft(min_age=-1.0), "policy.labels.min_age"),
+        (PolicyDraft(max_coverage_gap=-0.1), "policy.labels.max_coverage_gap"),
+        (PolicyDraft(drift_margin=2.0), "policy.drift_margin"),
+        (PolicyDraft(stale_after=1.0), "policy.stale_after"),
+        (PolicyDraft(fresh_instances=1.1), "policy.fresh_instances"),
+    ],
+)
+def test_what_contradicts_itself_is_named_with_its_path(draft: PolicyDraft, field: str) -> None:
+    assert field in fields(draft)
+
+
+def test_a_plan_without_steps_is_one_hour_at_five_percent() -> None:
+    plan, violations = complete_plan(PlanDraft())
+    assert not violations
+    assert [(step.share_bps, step.period, step.min_duration) for step in plan.steps] == [(500, 3600.0, 0.0)]
+    assert plan.steps[0].slice_seconds == 300.0
+
+
+@pytest.mark.parametrize(
+    ("step", "field"),
+    [
+        (StepDraft(0), "plan.steps[1].share_bps"),
+        (StepDraft(10_001), "plan.steps[1].share_bps"),
+        (StepDraft(100), "plan.steps[1].share_bps"),
+        (StepDraft(1000, period=0.0), "plan.steps[1].period"),
+        (StepDraft(1000, period=math.inf), "plan.steps[1].period"),
+        (StepDraft(1000, min_duration=61.0, period=60.0), "plan.steps[1].min_duration"),
+        (StepDraft(1000, shadow=True), "plan.steps[1].mode"),
+    ],
+)
+def test_a_step_that_cannot_be_is_named_with_its_path(step: StepDraft, field: str) -> None:
+    _, violations = complete_plan(PlanDraft((StepDraft(500), step)))
+    assert [violation.field for violation in violations] == [field]
+
+
+def test_the_hash_changes_with_whatever_changes_the_judgement() -> None:
+    terms = demo_terms()
+    same = demo_terms()
+    assert terms.policy_hash() == same.policy_hash()
+    others = [
+        dataclasses.replace(terms, policy=dataclasses.replace(terms.policy, alpha_rollback=0.02)),
+        dataclasses.replace(terms, sticky=True),
+        dataclasses.replace(terms, stable_profile=None),
+        demo_terms(features=3),
+    ]
+    assert len({terms.policy_hash(), *(other.policy_hash() for other in others)}) == 5

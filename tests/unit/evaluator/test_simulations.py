@@ -1,0 +1,126 @@
+"""Whole rollouts, seeded: what the evidence makes of good and bad versions, of drift, and of missing data."""
+
+import numpy as np
+import pytest
+
+from evaluator.decide import Action, Phase
+from tests.fakes.metrics import Behaviour, Instance
+from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
+
+
+def test_a_version_alike_is_promoted_step_by_step_in_about_half_a_minute() -> None:
+    seconds = []
+    for seed in range(10):
+        made = trial(seed)
+        decision = made.run(150)
+        assert decision is not None, seed
+        assert (decision.action, decision.code) == (Action.PROMOTE, "SAFE"), decision.reason
+        assert [one.action for one in made.decisions if one.action].count(Action.ADVANCE) == 1
+        seconds.append(made.seconds)
+    assert np.median(seconds) <= 50.0
+    assert max(seconds) <= 120.0
+
+
+@pytest.mark.parametrize(
+    ("test", "gate"),
+    [
+        (Behaviour(errors=0.05), "errors"),
+        (Behaviour(wrong=0.14), "accuracy"),
+        (Behaviour(seconds=0.008), "runtime"),
+        (Behaviour(seconds=0.0026), "runtime"),
+    ],
+)
+def test_a_worse_version_is_rolled_back_for_what_is_worse(test: Behaviour, gate: str) -> None:
+    for seed in range(3):
+        decision = trial(seed, test=test).run(150)
+        assert decision is not None, seed
+        assert (decision.action, decision.gate) == (Action.ROLLBACK, gate), decision.reason
+
+
+def test_good_versions_are_not_rolled_back_while_errors_rise_in_both_arms() -> None:
+    for seed in range(6):
+        made = trial(seed)
+        for look in range(120):
+            made.fleet.test.errors = made.fleet.stable.errors = 0.05 if 5 <= look % 20 < 12 else 0.002
+            if made.look().action in {Action.ROLLBACK, Action.PROMOTE}:
+                break
+        assert made.outcome is not None
+        assert made.outcome.action is Action.PROMOTE, made.outcome.reason
+
+
+def test_a_drift_in_both_arms_pauses_and_its_end_resumes_and_promotes() -> None:
+    for seed in range(3):
+        made = trial(seed, demo_terms(features=16))
+        made.run(4)
+        made.fleet.shift, made.fleet.test.wrong, made.fleet.stable.wrong = 0.35, 0.3, 0.26
+        for _ in range(12):
+            made.look()
+        assert made.phase is Phase.PAUSED_BY_DRIFT, [one.reason for one in made.decisions]
+        made.fleet.shift, made.fleet.test.wrong, made.fleet.stable.wrong = 0.0, 0.08, 0.08
+        decision = made.run(100)
+        assert decision is not None
+        assert decision.action is Action.PROMOTE, decision.reason
+        order = [one.action for one in made.decisions if one.action in {Action.PAUSE, Action.RESUME, Action.PROMOTE}]
+        assert order == [Action.PAUSE, Action.RESUME, Action.PROMOTE]
+
+
+def test_a_version_trained_on_what_the_world_has_become_is_not_paused_by_stables_old_profile() -> None:
+    made = trial(0, demo_terms(features=8), shift=0.4, test_shift=0.0)
+    decision = made.run(100)
+    assert decision is not None
+    assert decision.action is Action.PROMOTE, decision.reason
+    assert decision.drift.stable_drifted
+    assert not decision.drift.test_drifted
+
+
+@pytest.mark.parametrize("missing", ["router-1", "worker-1"])
+def test_metrics_that_are_gone_never_promote(missing: str) -> None:
+    made = trial(1)
+    made.run(3)
+    decision = made.run(100, unreadable=frozenset({missing}))
+    assert decision is not None
+    assert (decision.action, decision.reason) == (Action.CANCEL, "the period ended, and metrics are stale")
+    assert not any(one.action is Action.PROMOTE for one in made.decisions)
+
+
+def test_no_traffic_never_promotes() -> None:
+    made = trial(2, rate=0.0)
+    made.run(200)
+    assert not any(one.action in {Action.PROMOTE, Action.ADVANCE} for one in made.decisions)
+
+
+def test_no_labels_never_promote_where_accuracy_is_required() -> None:
+    made = trial(3, labelled=0.0)
+    made.run(200)
+    assert not any(one.action in {Action.PROMOTE, Action.ADVANCE} for one in made.decisions)
+
+
+def test_labels_that_reach_the_arms_unlike_never_promote() -> None:
+    made = trial(4, test_labelled=0.6)
+    made.run(25)
+    assert not any(one.action in {Action.PROMOTE, Action.ADVANCE} for one in made.decisions)
+    accuracy = next(report for report in made.decisions[-1].gates if report.gate == "accuracy")
+    assert accuracy.waits_for.startswith("labels that reach both versions alike: ")
+
+
+def test_wrong_answers_that_are_labelled_late_do_not_promote_a_worse_version() -> None:
+    policy = demo_policy(min_coverage=0.97, min_age=20.0)
+    for seed in range(3):
+        terms = demo_terms(policy, demo_plan(2000, period=120.0))
+        made = trial(seed, terms, test=Behaviour(wrong=0.13), labelled=1.0, wrong_lag=15.0, rate=200.0)
+        decision = made.run(50)
+        assert decision is None or decision.action is Action.ROLLBACK, decision.reason
+
+
+def test_a_worker_that_comes_and_goes_changes_no_verdict() -> None:
+    made = trial(5)
+    extra = Instance("worker-2", worker=True)
+    for look in range(150):
+        if look == 5:
+            made.fleet.workers = (*made.fleet.workers, extra)
+        if look == 15:
+            made.fleet.workers = made.fleet.workers[:1]
+        if made.look().action in {Action.ROLLBACK, Action.PROMOTE, Action.CANCEL}:
+            break
+    assert made.outcome is not None
+    assert made.outcome.action is Action.PROMOTE

@@ -1,0 +1,157 @@
+"""Windows from cumulative counters: each count in exactly one window, and what is no evidence."""
+
+import math
+
+import pytest
+
+from evaluator.counts import Counts, Series
+from evaluator.windows import Reading, fresh_share, take
+
+ATTEMPTS = "crossfade.attempt.duration"
+FEEDBACK = "crossfade.feedback.count"
+INFERENCE = "crossfade.inference.duration"
+INPUTS = "crossfade.input.count"
+
+
+def series(metric: str, *counts: int, labels: tuple[str, ...] = (), total: float = 0.0, **at: str) -> Series:
+    return Series(metric, tuple(sorted(at.items())), counts, total, labels)
+
+
+def reading(name: str, *found: Series, at: float = 1.0) -> Reading:
+    return Reading(name, round(at * 1e6), tuple(sorted(found, key=lambda one: one.key)))
+
+
+def counted(window: Counts) -> dict[str, list[tuple[int, ...]]]:
+    return {instance.instance_id: [one.counts for one in instance.series] for instance in window}
+
+
+def test_a_window_is_the_difference_to_the_cursor_per_process() -> None:
+    first = take((), [reading("a", series(INFERENCE, 5, 1)), reading("b", series(INFERENCE, 2, 0))], first=True)
+    assert counted(first.window) == {"a": [], "b": []}
+    second = take(
+        first.cursor, [reading("a", series(INFERENCE, 7, 4)), reading("b", series(INFERENCE, 2, 0))], first=False
+    )
+    assert counted(second.window) == {"a": [(2, 3)], "b": []}
+    assert not second.problems
+
+
+def test_every_count_is_in_exactly_one_window() -> None:
+    cursor: Counts = ()
+    total = 0
+    for look in range(10):
+        taken = take(cursor, [reading("a", series(INFERENCE, 3 * look + 1))], first=look == 0)
+        cursor = taken.cursor
+        total += sum(one.counts[0] for instance in taken.window for one in instance.series)
+    assert total == 27
+
+
+def test_a_new_process_counts_from_zero() -> None:
+    first = take((), [reading("a", series(INFERENCE, 5))], first=True)
+    second = take(first.cursor, [reading("a", series(INFERENCE, 5)), reading("b", series(INFERENCE, 9))], first=False)
+    assert counted(second.window)["b"] == [(9,)]
+
+
+def test_a_process_that_was_seen_but_not_read_has_a_history() -> None:
+    first = take((), [reading("a"), Reading("b", 1, None)], first=True)
+    found = [series(INFERENCE, 900), series(ATTEMPTS, 40, epoch="3")]
+    second = take(first.cursor, [reading("a"), reading("b", *found)], first=False)
+    assert counted(second.window)["b"] == [(40,)]
+    found = [series(INFERENCE, 903), series(ATTEMPTS, 41, epoch="3")]
+    third = take(second.cursor, [reading("a"), reading("b", *found)], first=False)
+    assert counted(third.window)["b"] == [(1,), (3,)]
+
+
+def test_labels_are_taken_from_zero_by_the_first_look() -> None:
+    found = [series(FEEDBACK, 7, labels=("x",), slice="1.5"), series(ATTEMPTS, 40, epoch="3")]
+    first = take((), [reading("a", *found)], first=True)
+    assert [one.metric for one in first.window[0].series] == [FEEDBACK]
+
+
+def test_a_counter_that_went_backwards_is_no_evidence_and_is_not_counted_twice() -> None:
+    first = take((), [reading("a", series(INFERENCE, 100))], first=True)
+    dipped = take(first.cursor, [reading("a", series(INFERENCE, 60))], first=False)
+    assert dipped.window == ()
+    assert [(problem.instance_id, problem.lasting) for problem in dipped.problems] == [("a", True)]
+    assert "backwards" in dipped.problems[0].reason
+    back = take(dipped.cursor, [reading("a", series(INFERENCE, 103))], first=False)
+    assert counted(back.window) == {"a": [(3,)]}
+
+
+def test_one_bin_that_went_backwards_is_enough() -> None:
+    first = take((), [reading("a", series(INPUTS, 4, 4, labels=("0", "1")))], first=True)
+    second = take(first.cursor, [reading("a", series(INPUTS, 9, 3, labels=("0", "1")))], first=False)
+    assert second.window == ()
+    assert second.problems[0].lasting
+
+
+def test_bins_that_are_new_count_from_zero() -> None:
+    first = take((), [reading("a", series(INPUTS, 4, labels=("0",)))], first=True)
+    second = take(first.cursor, [reading("a", series(INPUTS, 5, 2, labels=("0", "1")))], first=False)
+    assert second.window[0].series[0].by_label == {"0": 1, "1": 2}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        series(INFERENCE, 3, total=math.nan),
+        series(INFERENCE, 3, total=math.inf),
+        series(INFERENCE, -1),
+        series(INFERENCE, 2**60),
+    ],
+)
+def test_counters_that_are_no_numbers_are_no_evidence(bad: Series) -> None:
+    first = take((), [reading("a", series(INFERENCE, 1))], first=True)
+    second = take(first.cursor, [reading("a", bad)], first=False)
+    assert second.window == ()
+    assert second.cursor == first.cursor
+    assert len(second.problems) == 1
+
+
+def test_a_million_million_counts_are_counted() -> None:
+    first = take((), [reading("a", series(INFERENCE, 10**12))], first=True)
+    second = take(first.cursor, [reading("a", series(INFERENCE, 2 * 10**12))], first=False)
+    assert counted(second.window) == {"a": [(10**12,)]}
+
+
+def test_a_process_that_vanished_and_comes_back_goes_on_from_its_cursor() -> None:
+    first = take((), [reading("a", series(INFERENCE, 10)), reading("b", series(INFERENCE, 10))], first=True)
+    gone = take(first.cursor, [reading("a", series(INFERENCE, 11))], first=False)
+    assert not gone.problems
+    back = take(gone.cursor, [reading("a", series(INFERENCE, 12)), reading("b", series(INFERENCE, 14))], first=False)
+    assert counted(back.window) == {"a": [(1,)], "b": [(4,)]}
+
+
+def test_a_series_that_vanished_and_comes_back_goes_on_from_its_cursor() -> None:
+    one, other = series(INFERENCE, 10, version="v1"), series(INFERENCE, 20, version="v2")
+    first = take((), [reading("a", one, other)], first=True)
+    gone = take(first.cursor, [reading("a", one)], first=False)
+    back = take(gone.cursor, [reading("a", one, series(INFERENCE, 23, version="v2"))], first=False)
+    assert counted(back.window) == {"a": [(3,)]}
+
+
+def test_dropped_slices_and_epochs_leave_the_cursor_when_they_cannot_come_back() -> None:
+    old = [series(FEEDBACK, 1, labels=("x",), slice="1.5"), series(ATTEMPTS, 1, epoch="1")]
+    first = take((), [reading("a", *old)], first=True)
+    near = [series(FEEDBACK, 1, labels=("x",), slice="1.20"), series(ATTEMPTS, 1, epoch="4")]
+    second = take(first.cursor, [reading("a", *near)], first=False)
+    assert len(second.cursor[0].series) == 4
+    far = [series(FEEDBACK, 1, labels=("x",), slice="1.21"), series(ATTEMPTS, 1, epoch="5")]
+    third = take(second.cursor, [reading("a", *far)], first=False)
+    assert {dict(one.attributes).get("slice", dict(one.attributes).get("epoch")) for one in third.cursor[0].series} == {
+        "1.20",
+        "1.21",
+        "4",
+        "5",
+    }
+
+
+def test_windows_and_cursors_do_not_depend_on_the_order_of_readings() -> None:
+    a, b = reading("a", series(INFERENCE, 1)), reading("b", series(INFERENCE, 2))
+    assert take((), [a, b], first=True) == take((), [b, a], first=True)
+
+
+def test_freshness_is_the_share_of_processes_read_lately() -> None:
+    cursor = take((), [reading("a", at=100.0), reading("b", at=50.0), Reading("c", 1, None)], first=True).cursor
+    assert fresh_share(cursor, ["a", "b", "c", "d"], now=110.0, stale_after=30.0) == 0.25
+    assert fresh_share(cursor, ["a"], now=110.0, stale_after=30.0) == 1.0
+    assert fresh_share(cursor, [], now=110.0, stale_after=30.0) == 0.0
