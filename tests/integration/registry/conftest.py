@@ -1,0 +1,45 @@
+"""A Registry on a real database behind a real gRPC server."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from registry.app import App
+from registry.settings import RegistrySettings
+from services.common.clock import Clock, SystemClock
+from tests.integration.registry.harness import Registry, Start
+
+
+@pytest.fixture
+async def start(database: str) -> AsyncIterator[Start]:
+    """Starts Registries on one database; they end with the test."""
+    started: list[Registry] = []
+
+    async def make(clock: Clock | None = None, **changes: object) -> Registry:
+        values = {
+            "listen": "127.0.0.1:0",
+            "database": database,
+            "drain_seconds": 1,
+            "log_level": "error",
+            "database_connections": 4,
+            "readiness_debounce_seconds": 0.0,
+            "sweep_seconds": 0.2,
+            "watch_poll_seconds": 0.02,
+            **changes,
+        }
+        app = App(RegistrySettings(**values), clock or SystemClock())  # type: ignore[arg-type]  # settings, by name
+        await app.start()
+        registry = Registry(app)
+        started.append(registry)
+        return registry
+
+    yield make
+    for registry in started:
+        await registry.channel.close()
+        await registry.app.stop()
+
+
+@pytest.fixture
+async def registry(start: Start) -> Registry:
+    """One Registry."""
+    return await start()

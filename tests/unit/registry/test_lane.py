@@ -1,0 +1,229 @@
+"""The lane as a whole: what follows from what, and what is refused."""
+
+from collections.abc import Callable
+
+import pytest
+
+from registry.domain import RolloutOperation, RolloutState, VersionState
+from registry.domain_lane import LaneAggregate
+from registry.domain_records import Outcome, PauseReason
+from registry.domain_serving import ServingState, Traffic
+from services.common.errors import FailedPreconditionError
+from tests.unit.registry.lanes import START, aggregate, both, placed, running_lane, spec, stable_lane
+
+OUTCOME = Outcome(reason="Because.", code="PERSON", actor="local:ana")
+
+
+def states(lane: LaneAggregate) -> dict[str, str]:
+    return {name: str(one.state) for name, one in lane.states.items()}
+
+
+def types(lane: LaneAggregate) -> list[str]:
+    return [event.type for event in lane.events]
+
+
+def test_rollout_begins_when_test_and_control_are_ready() -> None:
+    lane = stable_lane()
+    lane.add("v2")
+    lane.start("v2", spec(500), 1)
+    assert lane.live is not None
+    assert states(lane) == {"v1": "STABLE", "v2": "TESTING"}
+    for placements in (
+        placed("v1", "w1"),
+        [*placed("v1", "w1"), *placed("v2", "w1", state=ServingState.LOADING)],
+        # Ready, but stable's control process is still to come there.
+        [*placed("v1", "w1"), *placed("v2", "w1")],
+        [*placed("v2", "w1"), *placed("v1", "w1", state=ServingState.LOADING, traffic=Traffic.CONTROL)],
+        [*placed("v2", "w1"), *placed("v1", "w2", traffic=Traffic.CONTROL)],
+    ):
+        lane.observe(placements)
+        assert lane.live.state is RolloutState.WAITING_READY
+    lane.observe(both())
+    assert lane.live.state is RolloutState.RUNNING
+    assert lane.live.started == lane.live.step_started == START
+    assert types(lane)[-1] == "ROLLOUT_RUNNING"
+
+
+def test_control_that_failed_holds_nothing_up() -> None:
+    lane = stable_lane()
+    lane.add("v2")
+    lane.start("v2", spec(500), 1)
+    lane.observe([*placed("v2", "w1"), *placed("v1", "w1", state=ServingState.FAILED, traffic=Traffic.CONTROL)])
+    assert lane.live is not None
+    assert lane.live.state is RolloutState.RUNNING
+
+
+def test_stable_version_that_was_never_ready_is_replaced() -> None:
+    lane = aggregate()
+    lane.add("v1")
+    lane.establish("v1")
+    lane.add("v2")
+    lane.start("v2", spec(500), 1)
+    lane.observe([*placed("v1", "w1", state=ServingState.LOADING), *placed("v2", "w1")])
+    assert lane.lane.stable_version == "v1"
+    lane.observe([*placed("v1", "w1", state=ServingState.FAILED), *placed("v2", "w1")])
+    assert states(lane) == {"v1": "DEPRECATED", "v2": "STABLE"}
+    assert lane.live is None
+    ended = lane.changed_rollouts[1]
+    assert ended.state is RolloutState.PROMOTED
+    assert ended.outcome is not None
+    assert ended.outcome.code == "STABLE_NEVER_READY"
+
+
+def test_a_newer_publication_waits_and_supersedes() -> None:
+    lane = running_lane(500, 5000)
+    lane.add("v3")
+    third = lane.start("v3", spec(500), 2)
+    assert third.state is RolloutState.QUEUED
+    assert third.note == "v3 waits for rollout 1 (v2, 5 %) and starts by itself."
+    lane.advance(OUTCOME, both(), force=False)
+    assert lane.queued is not None
+    assert lane.queued.note == "v3 waits for rollout 1 (v2, 50 %) and starts by itself."
+    lane.add("v4")
+    lane.start("v4", spec(500), 3)
+    superseded = lane.changed_rollouts[2]
+    assert superseded.state is RolloutState.CANCELLED
+    assert superseded.outcome is not None
+    assert superseded.outcome.code == "SUPERSEDED"
+    assert states(lane) == {"v1": "STABLE", "v2": "TESTING", "v3": "PENDING", "v4": "PENDING"}
+    lane.rollback(OUTCOME)
+    assert lane.live is not None
+    assert (lane.live.number, lane.live.state) == (3, RolloutState.WAITING_READY)
+    assert lane.queued is None
+    assert lane.lane.queued == 0
+    assert states(lane) == {"v1": "STABLE", "v2": "FAILED", "v3": "PENDING", "v4": "TESTING"}
+
+
+def test_the_next_range_begins_where_the_last_one_ended() -> None:
+    lane = running_lane(500, 5000)
+    assert lane.live is not None
+    assert lane.live.bucket_offset == 0
+    lane.advance(OUTCOME, both(), force=False)
+    lane.rollback(OUTCOME)
+    assert lane.lane.next_offset == 5000
+    lane.add("v3")
+    lane.start("v3", spec(6000), 2)
+    # It never began, so it had no range.
+    assert lane.live is not None
+    lane.cancel(lane.live, OUTCOME, inconclusive=False)
+    assert lane.lane.next_offset == 5000
+    lane.start("v3", spec(6000), 3)
+    placements = [*placed("v1", "w1"), *placed("v1", "w1", traffic=Traffic.CONTROL), *placed("v3", "w1")]
+    lane.observe(placements)
+    assert lane.live.bucket_offset == 5000
+    lane.promote(OUTCOME, placements, force=False)
+    assert lane.lane.next_offset == 1000
+
+
+def test_pause_takes_time_off_the_step() -> None:
+    lane = running_lane(500)
+    lane.pause("", PauseReason.INPUT_DRIFT)
+    assert lane.live is not None
+    later = LaneAggregate(lane.lane, (lane.live,), lane.states, now=START + 40, actor="local:ana", new_etag=lambda: "e")
+    later.pause("Mine.", PauseReason.PERSON)
+    assert later.live is not None
+    assert (later.live.paused, later.live.pause_reason) == (START, PauseReason.PERSON)
+    with pytest.raises(FailedPreconditionError, match="only a person resumes it"):
+        later.resume("", automatic=True)
+    with pytest.raises(FailedPreconditionError, match="paused already"):
+        later.pause("", PauseReason.INPUT_DRIFT)
+    later.resume("", automatic=False)
+    assert (later.live.state, later.live.step_paused, later.live.paused) == (RolloutState.RUNNING, 40.0, None)
+
+
+def test_cancelled_versions_can_be_tried_again_and_failed_ones_not() -> None:
+    lane = running_lane(500)
+    assert lane.live is not None
+    lane.cancel(lane.live, OUTCOME, inconclusive=True)
+    assert lane.changed_rollouts[1].state is RolloutState.INCONCLUSIVE
+    lane.start("v2", spec(500), 2)
+    lane.rollback(OUTCOME)
+    with pytest.raises(FailedPreconditionError, match="FAILED is final"):
+        lane.start("v2", spec(500), 3)
+    with pytest.raises(FailedPreconditionError, match="all of the lane's traffic"):
+        lane.start("v1", spec(500), 3)
+
+
+def test_a_version_waits_once() -> None:
+    lane = running_lane(500)
+    lane.add("v3")
+    lane.start("v3", spec(500), 2)
+    with pytest.raises(FailedPreconditionError, match="waits already as rollout 2"):
+        lane.start("v3", spec(500), 3)
+    with pytest.raises(FailedPreconditionError, match="is under way"):
+        lane.start("v2", spec(500), 3)
+
+
+@pytest.mark.parametrize(("ready", "stable", "allowed"), [(0, 1, False), (1, 2, False), (1, 1, True), (2, 3, True)])
+def test_advance_asks_for_workers(ready: int, stable: int, *, allowed: bool) -> None:
+    lane = running_lane(500, 6000)
+    placements = [
+        *placed("v1", *(f"w{number}" for number in range(stable))),
+        *placed("v2", *(f"w{number}" for number in range(ready))),
+    ]
+    if allowed:
+        lane.advance(OUTCOME, placements, force=False)
+    else:
+        with pytest.raises(FailedPreconditionError, match="repeat with force") as caught:
+            lane.advance(OUTCOME, placements, force=False)
+        assert caught.value.reason == "NOT_READY_ENOUGH"
+        lane.advance(OUTCOME, placements, force=True)
+    assert lane.live is not None
+    assert lane.live.step == 1
+
+
+def test_last_step_cannot_be_advanced() -> None:
+    lane = running_lane(500)
+    with pytest.raises(FailedPreconditionError, match="last of its 1 steps"):
+        lane.advance(OUTCOME, both(), force=True)
+
+
+Move = Callable[[LaneAggregate], None]
+
+MOVES: dict[RolloutOperation, Move] = {
+    RolloutOperation.ADVANCE: lambda lane: lane.advance(OUTCOME, both(), force=True),
+    RolloutOperation.PAUSE: lambda lane: lane.pause("", PauseReason.PERSON),
+    RolloutOperation.RESUME: lambda lane: lane.resume("", automatic=False),
+    RolloutOperation.PROMOTE: lambda lane: lane.promote(OUTCOME, both(), force=True),
+    RolloutOperation.ROLLBACK: lambda lane: lane.rollback(OUTCOME),
+}
+
+
+@pytest.mark.parametrize("operation", MOVES)
+def test_nothing_moves_without_a_live_rollout(operation: RolloutOperation) -> None:
+    lane = stable_lane()
+    with pytest.raises(FailedPreconditionError):
+        MOVES[operation](lane)
+
+
+@pytest.mark.parametrize("operation", [RolloutOperation.ADVANCE, RolloutOperation.PAUSE, RolloutOperation.PROMOTE])
+def test_a_waiting_rollout_has_nothing_to_move(operation: RolloutOperation) -> None:
+    lane = stable_lane()
+    lane.add("v2")
+    lane.start("v2", spec(500, 600), 1)
+    with pytest.raises(FailedPreconditionError, match="possible now: roll back, end as inconclusive, cancel"):
+        MOVES[operation](lane)
+
+
+def test_etags_follow_transitions_and_not_readiness() -> None:
+    lane = stable_lane()
+    before = lane.lane.etag
+    lane.observe(placed("v1", "w1", "w2"))
+    assert lane.lane.etag == before
+    lane.add("v2")
+    lane.start("v2", spec(500), 1)
+    assert lane.lane.etag != before
+    assert lane.live is not None
+    etag = lane.live.etag
+    lane.observe(both())
+    assert lane.live.etag != etag
+
+
+def test_promotion_hands_over() -> None:
+    lane = running_lane(500)
+    placements = [*both(), *placed("v1", "w2")]
+    with pytest.raises(FailedPreconditionError, match="too few for 100 %"):
+        lane.promote(OUTCOME, placements, force=False)
+    lane.promote(OUTCOME, placements, force=True)
+    assert (lane.lane.stable_version, lane.lane.previous_version, lane.lane.handover_version) == ("v2", "v1", "v1")
+    assert states(lane) == {"v1": str(VersionState.DEPRECATED), "v2": str(VersionState.STABLE)}

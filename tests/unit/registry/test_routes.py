@@ -1,0 +1,160 @@
+"""Shares, arms and epochs."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry.domain_lane import LaneAggregate
+from registry.domain_records import Assignment, Outcome
+from registry.domain_routes import LaneRoutes, held_versions, routes_of, split_of
+from registry.domain_serving import Placement, Traffic
+from registry.domain_split import BUCKETS, Split, effective_share, handover_split, trial_split, whole_split
+from tests.unit.registry.lanes import both, placed, running_lane, spec, stable_lane, version
+
+OUTCOME = Outcome(reason="Because.", code="PERSON", actor="local:ana")
+COUNTS = st.integers(min_value=0, max_value=40)
+SHARES = st.integers(min_value=1, max_value=BUCKETS)
+
+
+def routes(lane: LaneAggregate, placements: list[Placement]) -> LaneRoutes:
+    lane.resplit(split_of(lane.lane, lane.live, placements))
+    held = held_versions(lane.lane, lane.live)
+    return routes_of(
+        lane.lane,
+        lane.live,
+        versions={name: version(name) for name in held},
+        states={name: one.state for name, one in lane.states.items()},
+        failed=("v0",),
+        placements=placements,
+    )
+
+
+def shares(found: LaneRoutes) -> dict[str, tuple[str, int]]:
+    return {arm.arm: (arm.version, arm.share_bps) for arm in found.arms}
+
+
+@given(wanted=SHARES, ready=COUNTS, stable=COUNTS)
+def test_effective_share_is_what_workers_carry(wanted: int, ready: int, stable: int) -> None:
+    share = effective_share(wanted, ready=ready, stable_ready=stable)
+    assert 0 <= share <= wanted
+    assert (share == 0) == (ready == 0 or (stable > 0 and BUCKETS * ready < stable))
+    if stable:
+        assert share * stable <= BUCKETS * ready
+    if ready >= stable and ready:
+        assert share == wanted
+
+
+@given(wanted=SHARES, ready=COUNTS, stable=COUNTS)
+def test_shares_add_up(wanted: int, ready: int, stable: int) -> None:
+    placements = [
+        *placed("v1", *(f"w{number}" for number in range(stable))),
+        *placed("v2", *(f"w{number}" for number in range(ready))),
+    ]
+    split = trial_split("v1", "v2", wanted, placements)
+    assert split.test_bps + split.control_bps + split.stable_bps == BUCKETS
+    assert split.control_bps == min(split.test_bps, BUCKETS - split.test_bps)
+    over = handover_split("v2", "v1", placements)
+    assert over.test_bps + over.control_bps + over.stable_bps == BUCKETS
+    assert (over == whole_split("v2")) == (stable == 0 or ready >= stable)
+
+
+def test_nothing_is_split_without_a_stable_version() -> None:
+    assert whole_split("") == Split()
+
+
+def test_arms_of_a_trial() -> None:
+    lane = running_lane(500)
+    found = routes(lane, both())
+    assert shares(found) == {"test": ("v2", 500), "control": ("v1", 500), "stable": ("v1", 9000)}
+    assert {arm.arm: [one.address for one in arm.endpoints] for arm in found.arms} == {
+        "test": ["w1.v2.live:1"],
+        "control": ["w1.v1.control:1"],
+        "stable": ["w1.v1.live:1"],
+    }
+    assert [(one.version.version, one.traffic) for one in found.wanted] == [
+        ("v1", (Traffic.LIVE, Traffic.CONTROL)),
+        ("v2", (Traffic.LIVE,)),
+    ]
+    assert (found.stable_version, found.test_version, found.rollout) == ("v1", "v2", 1)
+    assert found.failed_versions == ("v0",)
+    assert found.slice_seconds == 300.0
+
+
+def test_stable_keeps_its_arm_without_a_share() -> None:
+    lane = running_lane(5000)
+    found = routes(lane, both())
+    assert shares(found) == {"test": ("v2", 5000), "control": ("v1", 5000), "stable": ("v1", 0)}
+    assert found.arms[-1].endpoints
+
+
+def test_key_assignment_and_slices_come_from_the_rollout() -> None:
+    lane = stable_lane()
+    lane.add("v2")
+    lane.start("v2", spec(500, assignment=Assignment.KEY, period=120.0), 1)
+    lane.observe(both())
+    found = routes(lane, both())
+    assert (found.assignment, found.slice_seconds) == (Assignment.KEY, 10.0)
+
+
+def test_waiting_rollout_is_held_by_workers_and_gets_nothing() -> None:
+    lane = stable_lane()
+    lane.add("v2")
+    lane.start("v2", spec(500), 1)
+    found = routes(lane, placed("v1", "w1"))
+    assert shares(found) == {"stable": ("v1", BUCKETS)}
+    assert [one.version.version for one in found.wanted] == ["v1", "v2"]
+
+
+def test_offset_wraps() -> None:
+    lane = running_lane(6000)
+    routes(lane, both())
+    lane.rollback(OUTCOME)
+    lane.add("v3")
+    lane.start("v3", spec(6000), 2)
+    placements = [*both(), *placed("v3", "w1")]
+    lane.observe(placements)
+    found = routes(lane, placements)
+    assert (found.bucket_offset, shares(found)["test"]) == (6000, ("v3", 6000))
+    lane.rollback(OUTCOME)
+    assert lane.lane.next_offset == 2000
+
+
+def test_epoch_goes_up_with_the_split_alone() -> None:
+    lane = running_lane(500, 5000)
+    first = routes(lane, both()).epoch
+    more = [*both(), *placed("v1", "w2"), *placed("v2", "w2")]
+    assert routes(lane, more).epoch == first
+    lane.advance(OUTCOME, more, force=False)
+    assert routes(lane, more).epoch == first + 1
+    # One of two Workers has the test version: the same number as wanted, so nothing changes.
+    half = [one for one in more if not (one.instance_id == "w2" and one.serving.version == "v2")]
+    assert routes(lane, half).epoch == first + 1
+    third = [*half, *placed("v1", "w3")]
+    found = routes(lane, third)
+    assert (found.epoch, shares(found)["test"]) == (first + 2, ("v2", 3333))
+    lane.rollback(OUTCOME)
+    assert routes(lane, third).epoch == first + 3
+
+
+def test_old_stable_carries_what_the_new_one_cannot() -> None:
+    lane = running_lane(500)
+    placements = [*both(), *placed("v1", "w2", "w3", "w4")]
+    offset = lane.lane.handover_offset
+    lane.promote(OUTCOME, placements, force=True)
+    found = routes(lane, placements)
+    assert shares(found) == {"test": ("v2", 2500), "stable": ("v1", 7500)}
+    assert (found.stable_version, found.previous_version, found.test_version) == ("v2", "v1", "")
+    assert found.bucket_offset == offset
+    ready = [*placements, *placed("v2", "w2", "w3", "w4")]
+    assert shares(routes(lane, ready)) == {"stable": ("v2", BUCKETS)}
+    assert lane.lane.handover_version == ""
+    # Once it carries everything, the old one gets nothing back by a Worker's absence.
+    assert shares(routes(lane, placements)) == {"stable": ("v2", BUCKETS)}
+
+
+def test_handover_with_no_worker_ready_leaves_all_with_the_old_one() -> None:
+    lane = running_lane(500)
+    lane.promote(OUTCOME, placed("v1", "w1"), force=True)
+    found = routes(lane, placed("v1", "w1"))
+    assert shares(found) == {"stable": ("v1", BUCKETS)}
+    assert lane.lane.handover_version == "v1"
+    assert shares(routes(lane, both())) == {"stable": ("v2", BUCKETS)}

@@ -1,0 +1,52 @@
+"""Debounced readiness."""
+
+from registry.domain_serving import Placement, Serving, ServingState, Traffic, settle
+
+NOW = 1_000.0
+
+
+def serving(state: ServingState, address: str = "h:1") -> Serving:
+    return Serving("m", "v1", Traffic.LIVE, address, state)
+
+
+def step(
+    before: Placement | None, state: ServingState, now: float, address: str = "h:1"
+) -> tuple[Placement, float | None]:
+    known = {} if before is None else {before.serving.key: before}
+    (placed,), recheck = settle("w1", [serving(state, address)], known, now=now, debounce=3.0)
+    return placed, recheck
+
+
+def test_a_restart_keeps_readiness_for_a_while() -> None:
+    ready, recheck = step(None, ServingState.READY, NOW)
+    assert (ready.ready, recheck) == (True, None)
+    restarting, recheck = step(ready, ServingState.LOADING, NOW + 10, address="")
+    assert (restarting.ready, recheck, restarting.serving.address) == (True, NOW + 13, "h:1")
+    still, recheck = step(restarting, ServingState.LOADING, NOW + 12)
+    assert (still.ready, recheck) == (True, NOW + 13)
+    lost, recheck = step(still, ServingState.LOADING, NOW + 13)
+    assert (lost.ready, recheck) == (False, None)
+    # Not ready any more, so that loading on does not make it so.
+    on, recheck = step(lost, ServingState.LOADING, NOW + 14)
+    assert (on.ready, recheck) == (False, None)
+    back, _ = step(on, ServingState.READY, NOW + 15)
+    assert back.ready
+
+
+def test_a_quick_restart_changes_nothing() -> None:
+    ready, _ = step(None, ServingState.READY, NOW)
+    restarting, _ = step(ready, ServingState.LOADING, NOW + 1)
+    back, recheck = step(restarting, ServingState.READY, NOW + 2)
+    assert (back.ready, recheck, back.serving) == (True, None, ready.serving)
+
+
+def test_failure_and_draining_count_at_once() -> None:
+    ready, _ = step(None, ServingState.READY, NOW)
+    for state in (ServingState.FAILED, ServingState.DRAINING):
+        gone, recheck = step(ready, state, NOW + 1)
+        assert (gone.ready, recheck) == (False, None)
+
+
+def test_first_load_is_not_ready() -> None:
+    loading, recheck = step(None, ServingState.LOADING, NOW)
+    assert (loading.ready, recheck) == (False, None)

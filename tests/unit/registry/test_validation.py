@@ -1,0 +1,209 @@
+"""What is refused whatever the state, and which field is named."""
+
+import math
+import uuid
+from collections.abc import Callable
+
+import pytest
+from google.protobuf import duration_pb2
+
+from crossfade.common.v1 import model_pb2, policy_pb2
+from crossfade.registry.v1 import resources_pb2, service_pb2
+from registry import converters, validation
+from registry.domain_records import Assignment, Step
+from registry.validation_policy import check_spec
+from services.common.errors import InvalidArgumentError
+
+
+def request() -> service_pb2.PublishVersionRequest:
+    tensor = model_pb2.TensorSpec(name="x", datatype="FP32", shape=[-1, 4])
+    return service_pb2.PublishVersionRequest(
+        parent="models/m",
+        version=resources_pb2.Version(
+            artifact=model_pb2.Artifact(uri="file:///m", digest="sha256:" + "0" * 64, size_bytes=1),
+            signature=model_pb2.Signature(inputs=[tensor], outputs=[tensor], task="classification", classes=["a", "b"]),
+        ),
+        rollout=service_pb2.RolloutSpec(
+            plan=policy_pb2.TrafficPlan(steps=[policy_pb2.Step(share_bps=500), policy_pb2.Step(share_bps=5000)]),
+            policy=policy_pb2.Policy(
+                gates=[
+                    policy_pb2.Gate(metric=policy_pb2.METRIC_ERRORS, required=True),
+                    policy_pb2.Gate(
+                        metric=policy_pb2.METRIC_ACCURACY,
+                        harm=policy_pb2.Margin(offset=0.01),
+                        safe=policy_pb2.Margin(offset=0.03),
+                    ),
+                ]
+            ),
+        ),
+    )
+
+
+def seconds(value: float) -> duration_pb2.Duration:
+    return duration_pb2.Duration(seconds=int(value), nanos=int((value % 1) * 1e9))
+
+
+Change = Callable[[service_pb2.PublishVersionRequest], object]
+
+WRONG: list[tuple[str, Change]] = [
+    ("version.artifact.uri", lambda r: r.version.artifact.ClearField("uri")),
+    ("version.artifact.digest", lambda r: setattr(r.version.artifact, "digest", "sha256:ab")),
+    ("version.artifact.size_bytes", lambda r: setattr(r.version.artifact, "size_bytes", 0)),
+    ("version.signature.inputs", lambda r: r.version.signature.ClearField("inputs")),
+    ("version.signature.outputs", lambda r: r.version.signature.ClearField("outputs")),
+    ("version.signature.inputs[0].name", lambda r: setattr(r.version.signature.inputs[0], "name", "")),
+    ("version.signature.inputs[1].name", lambda r: r.version.signature.inputs.append(r.version.signature.inputs[0])),
+    ("version.signature.inputs[0].datatype", lambda r: setattr(r.version.signature.inputs[0], "datatype", "float")),
+    ("version.signature.inputs[0].shape", lambda r: r.version.signature.inputs[0].shape.__setitem__(0, 1)),
+    ("version.signature.task", lambda r: setattr(r.version.signature, "task", "guess")),
+    ("version.signature.classes", lambda r: r.version.signature.classes.append("a")),
+    ("version.signature.classes", lambda r: setattr(r.version.signature, "task", "regression")),
+    ("version.signature.positive_class", lambda r: setattr(r.version.signature, "positive_class", "c")),
+    ("version.description", lambda r: setattr(r.version, "description", "x" * 4001)),
+    ("rollout", lambda r: setattr(r, "without_rollout", True)),
+    ("rollout.objective", lambda r: setattr(r.rollout, "objective", policy_pb2.OBJECTIVE_SUPERIOR)),
+    ("rollout.assignment", lambda r: setattr(r.rollout, "assignment", 9)),
+    ("rollout.plan.steps[0].mode", lambda r: setattr(r.rollout.plan.steps[0], "mode", policy_pb2.MODE_SHADOW)),
+    ("rollout.plan.steps[0].share_bps", lambda r: setattr(r.rollout.plan.steps[0], "share_bps", 0)),
+    ("rollout.plan.steps[1].share_bps", lambda r: setattr(r.rollout.plan.steps[1], "share_bps", 10_001)),
+    ("rollout.plan.steps[1].share_bps", lambda r: setattr(r.rollout.plan.steps[1], "share_bps", 499)),
+    ("rollout.plan.steps[0].period", lambda r: r.rollout.plan.steps[0].period.CopyFrom(seconds(0))),
+    ("rollout.plan.steps[0].min_duration", lambda r: r.rollout.plan.steps[0].min_duration.FromSeconds(-1)),
+    (
+        "rollout.plan.steps[0].min_duration",
+        lambda r: r.rollout.plan.steps[0].MergeFrom(policy_pb2.Step(period=seconds(10), min_duration=seconds(11))),
+    ),
+    ("rollout.policy.gates[0].metric", lambda r: r.rollout.policy.gates[0].ClearField("metric")),
+    ("rollout.policy.gates[1].name", lambda r: setattr(r.rollout.policy.gates[1], "name", "errors")),
+    ("rollout.policy.gates[0].weight", lambda r: setattr(r.rollout.policy.gates[0], "weight", math.nan)),
+    ("rollout.policy.gates[0].harm.factor", lambda r: setattr(r.rollout.policy.gates[0].harm, "factor", 0.5)),
+    ("rollout.policy.gates[0].harm.offset", lambda r: setattr(r.rollout.policy.gates[0].harm, "offset", 1.5)),
+    ("rollout.policy.gates[0].safe.buckets", lambda r: setattr(r.rollout.policy.gates[0].safe, "buckets", 41)),
+    ("rollout.policy.gates[1].safe", lambda r: setattr(r.rollout.policy.gates[1].safe, "offset", 0.001)),
+    ("rollout.policy.alpha_rollback", lambda r: setattr(r.rollout.policy, "alpha_rollback", 0.6)),
+    ("rollout.policy.alpha_promote", lambda r: setattr(r.rollout.policy, "alpha_promote", -0.1)),
+    ("rollout.policy.power", lambda r: setattr(r.rollout.policy, "power", 0.3)),
+    ("rollout.policy.drift_margin", lambda r: setattr(r.rollout.policy, "drift_margin", math.inf)),
+    ("rollout.policy.fresh_instances", lambda r: setattr(r.rollout.policy, "fresh_instances", 2)),
+    ("rollout.policy.period_end", lambda r: setattr(r.rollout.policy, "period_end", 17)),
+    ("rollout.policy.look_interval", lambda r: r.rollout.policy.look_interval.CopyFrom(seconds(0))),
+    ("rollout.policy.stale_after", lambda r: r.rollout.policy.stale_after.CopyFrom(seconds(0))),
+    ("rollout.policy.settling", lambda r: r.rollout.policy.settling.FromSeconds(-1)),
+    ("rollout.policy.labels.min_coverage", lambda r: setattr(r.rollout.policy.labels, "min_coverage", 1.1)),
+    ("rollout.policy.labels.min_age", lambda r: r.rollout.policy.labels.min_age.FromSeconds(-5)),
+]
+
+
+@pytest.mark.parametrize(("field", "change"), WRONG, ids=[f"{n}-{field}" for n, (field, _) in enumerate(WRONG)])
+def test_wrong_publications_name_the_field(field: str, change: Change) -> None:
+    wrong = request()
+    change(wrong)
+    with pytest.raises(InvalidArgumentError) as caught:
+        validation.publication(wrong)
+    assert (caught.value.reason, caught.value.field) == ("FIELD_INVALID", field)
+    assert caught.value.message.startswith(field)
+
+
+def test_a_right_publication_passes() -> None:
+    validation.publication(request())
+    bare = request()
+    bare.ClearField("rollout")
+    bare.without_rollout = True
+    validation.publication(bare)
+
+
+def test_defaults_are_filled_in() -> None:
+    empty = service_pb2.RolloutSpec()
+    check_spec("rollout", empty)
+    spec = converters.spec_from_proto(empty)
+    assert spec.plan == (Step(500, 0.0, 3600.0),)
+    assert spec.assignment is Assignment.REQUEST
+    given = converters.spec_from_proto(request().rollout)
+    assert given.plan == (Step(500, 0.0, 3600.0), Step(5000, 0.0, 3600.0))
+    assert policy_pb2.Policy.FromString(given.policy) == request().rollout.policy
+
+
+def test_request_ids() -> None:
+    made = str(uuid.uuid4())
+    assert validation.request_id(made.upper()) == made
+    with pytest.raises(InvalidArgumentError) as missing:
+        validation.request_id("")
+    assert (missing.value.reason, missing.value.field) == ("REQUEST_ID_MISSING", "request_id")
+    with pytest.raises(InvalidArgumentError) as wrong:
+        validation.request_id("1")
+    assert wrong.value.reason == "FIELD_INVALID"
+
+
+@pytest.mark.parametrize(
+    ("check", "value"),
+    [
+        (lambda v: validation.model_name("name", v), "m"),
+        (lambda v: validation.model_name("name", v), "models/-"),
+        (lambda v: validation.model_or_any("parent", v), "models/a b"),
+        (lambda v: validation.version_name("name", v), "models/m/versions/"),
+        (lambda v: validation.rollout_name("name", v), "models/m/rollouts/0"),
+        (lambda v: validation.model_identifier("model_id", v), "Churn"),
+        (lambda v: validation.model_identifier("model_id", v), "x" * 64),
+        (lambda v: validation.segment("segment", v), "/"),
+    ],
+)
+def test_wrong_names(check: Callable[[str], object], value: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        check(value)
+    assert caught.value.reason == "FIELD_INVALID"
+
+
+def test_page_sizes() -> None:
+    assert (validation.page_size(0), validation.page_size(1000)) == (100, 1000)
+    for wrong in (-1, 1001):
+        with pytest.raises(InvalidArgumentError):
+            validation.page_size(wrong)
+
+
+def instance(**changes: object) -> service_pb2.ReportInstanceRequest:
+    made = resources_pb2.Instance(instance_id=str(uuid.uuid4()), kind=resources_pb2.INSTANCE_KIND_WORKER, address="h:1")
+    made.MergeFrom(resources_pb2.Instance(**changes))  # type: ignore[arg-type]  # fields, by name
+    return service_pb2.ReportInstanceRequest(instance=made)
+
+
+READY = resources_pb2.Serving(
+    model="m",
+    version="v1",
+    traffic=model_pb2.TRAFFIC_LIVE,
+    address="h:2",
+    state=resources_pb2.SERVING_STATE_READY,
+)
+SHADOWED, STATELESS, HOMELESS = (resources_pb2.Serving() for _ in range(3))
+for one in (SHADOWED, STATELESS, HOMELESS):
+    one.CopyFrom(READY)
+SHADOWED.traffic = model_pb2.TRAFFIC_SHADOW
+STATELESS.ClearField("state")
+HOMELESS.ClearField("address")
+
+
+@pytest.mark.parametrize(
+    ("field", "report"),
+    [
+        ("instance.instance_id", instance(instance_id="w1")),
+        ("instance.kind", instance(kind=9)),
+        ("instance.address", instance(address="nowhere")),
+        ("instance.serving[0].traffic", instance(serving=[SHADOWED])),
+        ("instance.serving[0].state", instance(serving=[STATELESS])),
+        ("instance.serving[0].address", instance(serving=[HOMELESS])),
+        ("instance.serving[1]", instance(serving=[READY, READY])),
+    ],
+)
+def test_wrong_reports(field: str, report: service_pb2.ReportInstanceRequest) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        validation.report(report)
+    assert caught.value.field == field
+
+
+def test_lease_lengths() -> None:
+    report = instance(serving=[READY])
+    assert validation.report(report) == 15.0
+    report.ttl.FromMilliseconds(1500)
+    assert validation.report(report) == 1.5
+    report.ttl.FromSeconds(601)
+    with pytest.raises(InvalidArgumentError):
+        validation.report(report)
