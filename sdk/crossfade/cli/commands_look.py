@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 def status(
     session: Session,
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="Default: every model.", show_default=False)
+        str | None, typer.Argument(metavar="MODEL", help="Default: every model.", show_default=False)
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again and again, until Ctrl-C.")] = False,
     interval: Annotated[str, typer.Option("--interval", help="Time between two looks of --watch.")] = "2s",
@@ -134,7 +134,7 @@ def explain(
 def events(
     session: Session,
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="Default: every model.", show_default=False)
+        str | None, typer.Argument(metavar="MODEL", help="Default: every model.", show_default=False)
     ] = None,
     rollout: Annotated[int | None, typer.Option("--rollout", min=1, help="Only this rollout's.")] = None,
     number: Annotated[int, typer.Option("-n", min=1, help="At most so many.")] = 50,

@@ -45,7 +45,7 @@ def feedback(
     ],
     labels: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[LABEL...]", help="What was true, row by row; - skips a row.", show_default=False),
+        typer.Argument(metavar="LABEL...", help="What was true, row by row; - skips a row.", show_default=False),
     ] = None,
     row: Annotated[int, typer.Option("--row", min=0, help="The row of the first label.")] = 0,
     value: Annotated[bool, typer.Option("--value", help="The labels are numbers (regression).")] = False,

@@ -3,7 +3,7 @@
 from typing import Final
 
 from crossfade.cli import text
-from crossfade.cli.gate_words import ALPHA_ROLLBACK, allowance, arm_sentence, metric_of
+from crossfade.cli.gate_words import ALPHA_ROLLBACK, allowance, arms_sentence, difference, metric_of
 from crossfade.cli.render_gates import difference_text, drift_line
 from crossfade.cli.render_status import step_elapsed, step_period, step_share
 from crossfade.cli.style import LIVE_STATES, rollout_word
@@ -52,7 +52,7 @@ def _ended(rollout: Rollout) -> list[str]:
     deciding = next((gate for gate in outcome.summary.gates if gate.gate == outcome.gate), None)
     if deciding is None:
         lines += [f"Reason: {reason.rstrip('.')}."] if reason else []
-        lines += [_gate_line(gate, rollout) for gate in _judged(outcome.summary, rollout)]
+        lines += [line for gate in _judged(outcome.summary, rollout) for line in _gate_lines(gate, rollout)]
     else:
         lines += _deciding(deciding, rollout)
     lines.append(_calls(rollout, outcome.summary))
@@ -92,14 +92,16 @@ def _actor(name: str) -> str:
 def _deciding(gate: GateReport, rollout: Rollout) -> list[str]:
     metric = metric_of(rollout.policy, gate)
     stable = rollout.stable_version
-    test = arm_sentence(rollout.version, gate.test, metric)
-    baseline = arm_sentence(stable, gate.baseline, metric).removesuffix(" labels").removesuffix(" attempts")
     where = {METRIC_RUNTIME: " with the same traffic", METRIC_ACCURACY: " of the same minutes"}.get(metric, "")
-    lines = [f"{test}, {baseline}{where}."]
-    allowed = allowance(rollout.policy, gate, metric)
-    difference = f"The difference is {difference_text(gate, metric).replace(' pt', ' points')}"
-    difference += " (95 % interval in brackets)" if "(" in difference else ""
-    lines.append(difference + (f"; the gate allows {allowed}." if allowed else "."))
+    lines = [f"{arms_sentence(rollout.version, stable, gate, metric)}{where}."]
+    found = difference(gate, metric)
+    if found is not None:
+        unit = "points" if found.unit == "pt" else found.unit
+        interval = f" (95 % interval {found.interval})" if found.interval else ""
+        allowed = allowance(rollout.policy, gate, metric)
+        lines.append(
+            f"The difference is {found.middle} {unit}{interval}" + (f"; the gate allows {allowed}." if allowed else ".")
+        )
     if rollout.state == ROLLOUT_STATE_ROLLED_BACK and rollout.outcome.code != _PERSON:
         alpha = rollout.policy.alpha_rollback or ALPHA_ROLLBACK
         lines.append(
@@ -135,16 +137,15 @@ def _standing(gate: GateReport) -> str:
     return {VERDICT_PASS: "safe", VERDICT_FAIL: "worse"}.get(gate.verdict, "undecided")
 
 
-def _gate_line(gate: GateReport, rollout: Rollout) -> str:
+def _gate_lines(gate: GateReport, rollout: Rollout) -> list[str]:
     metric = metric_of(rollout.policy, gate)
-    test = arm_sentence(rollout.version, gate.test, metric)
-    baseline = arm_sentence(rollout.stable_version, gate.baseline, metric)
     watched = "" if gate.required else " (watched only)"
-    line = f"{gate.gate}: {_standing(gate)}{watched}: {test}, {baseline}"
+    figures = arms_sentence(rollout.version, rollout.stable_version, gate, metric)
+    line = f"{gate.gate}: {_standing(gate)}{watched}. {figures}"
     if gate.test.n and gate.baseline.n:
-        line += f"; difference {difference_text(gate, metric)}"
+        line += f"; {difference_text(gate, metric)}"
     waits = gate.waits_for and gate.verdict not in (VERDICT_PASS, VERDICT_FAIL)
-    return f"{line}; waits for {gate.waits_for}." if waits else f"{line}."
+    return [line, f"  waits for {gate.waits_for}"] if waits else [line]
 
 
 def _live(rollout: Rollout, analysis: Analysis | None, now: float) -> list[str]:
@@ -165,7 +166,7 @@ def _live(rollout: Rollout, analysis: Analysis | None, now: float) -> list[str]:
     if analysis is None:
         return [*lines, "The evaluator has not looked at it yet."]
     summary = analysis.summary
-    lines += [_gate_line(gate, rollout) for gate in _judged(summary, rollout)]
+    lines += [line for gate in _judged(summary, rollout) for line in _gate_lines(gate, rollout)]
     if drift := drift_line(summary.drift, rollout.policy.drift_margin):
         lines.append(f"{drift}.")
     lines += [f"It holds: {hold.rstrip('.')}." for hold in summary.holds]

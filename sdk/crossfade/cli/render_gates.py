@@ -5,8 +5,8 @@ from typing import Final
 
 from rich.text import Text
 
-from crossfade.cli.gate_words import accuracy_like, metric_of
-from crossfade.cli.text import EMPTY, FULL, columns, percent, seconds, signed
+from crossfade.cli.gate_words import accuracy_like, difference, metric_of
+from crossfade.cli.text import EMPTY, FULL, columns, percent, seconds
 from crossfade.common.v1.analysis_pb2 import VERDICT_FAIL, VERDICT_PASS, DriftReport, Evidence, GateReport, Summary
 from crossfade.common.v1.policy_pb2 import METRIC_INPUT_DRIFT, METRIC_RUNTIME, Metric, Policy
 
@@ -37,17 +37,14 @@ def estimate_text(estimate: float, metric: Metric.ValueType) -> str:
 
 
 def difference_text(gate: GateReport, metric: Metric.ValueType) -> str:
-    """`+0.3 (−1.4 … +2.1) pt`; more is better for accuracy, worse for errors and runtimes."""
-    low, high, middle = gate.low, gate.high, gate.difference
-    if accuracy_like(metric):
-        low, high, middle = -high, -low, -middle
-    digits, unit = (0, "%") if metric == METRIC_RUNTIME else (1 if accuracy_like(metric) else 2, "pt")
-    if not (gate.test.n and gate.baseline.n):
+    """`+0.3 (−1.4 … +2.1) pt`, `+2 % (−3 … +6) %`; `–`: nothing to compare."""
+    found = difference(gate, metric)
+    if found is None:
         return "–"
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return f"{signed(100 * middle, digits)} {unit}"
-    interval = f"({signed(100 * low, digits)} … {signed(100 * high, digits)})"
-    return f"{signed(100 * middle, digits)} {interval} {unit}"
+    if not found.interval:
+        return f"{found.middle} {found.unit}"
+    own = f"{found.middle} %" if found.unit == "%" else found.middle
+    return f"{own} ({found.interval}) {found.unit}"
 
 
 def fraction(evidence: Evidence) -> float:

@@ -170,7 +170,8 @@ def changed(model: str, before: Rollout, after: Rollout) -> str:
 
 
 def _standing(rollout: Rollout) -> str:
-    words = f"{rollout_word(rollout.state)} at {text.share(rollout.effective_share_bps)}"
+    share = rollout.effective_share_bps
+    words = rollout_word(rollout.state) + (f" at {text.share(share)}" if share else "")
     reason = rollout.outcome.reason or rollout.note
     return f"{words} ({reason.rstrip('.')})" if reason else words
 

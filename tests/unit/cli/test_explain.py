@@ -1,0 +1,143 @@
+"""`crossfade explain`, by its exact text; the errors of failed calls."""
+
+import grpc
+import pytest
+
+from crossfade.cli.errors import NothingAnswersError, command_error
+from crossfade.cli.explain import explain
+from crossfade.cli.gate_words import DEFAULT_HARM, allowance
+from crossfade.cli.transitions import changed
+from crossfade.common.v1 import policy_pb2 as policy
+from crossfade.registry.v1 import resources_pb2 as resources
+from evaluator.policy import DEFAULT_HARM as EVALUATOR_HARM
+from evaluator.policy import MetricKind
+from tests.unit.cli import samples
+
+ROLLED_BACK = f"""\
+Rollout 8: v3 was ROLLED BACK 4 min 10 s after its start, by the evaluator, for accuracy.
+  v3 was right on 82.5 % of 487 labels, v1 on 91.8 % of 9,602 of the same minutes.
+  The difference is −9.2 points (95 % interval −13.8 … −4.7); the gate allows −0.5 points.
+  A version as good as v1 would be rolled back wrongly in at most 1 of 100 rollouts.
+  Callers saw no failure of v3: 487 attempts, none failed.
+  Other gates: errors safe, runtime safe. Inputs: no drift (largest: age, 0.03 of 0.10).
+  Traces: 4bf92f3577b34da6a3ce929d0e0e4736, {"a" * 32}, {"b" * 32}, …
+  Next: crossfade versions show churn v3"""
+
+LIVE = """\
+Rollout 7: v2 is RUNNING at 5 % against v1, 4:12 of 1:00:00.
+  errors: undecided. v2 failed 0.00 % of 5,120 attempts, v1 0.02 % of 97,300; −0.02 (−0.06 … +0.31) pt
+    waits for about 900 more attempts of v2: 45 s at this traffic
+  runtime: safe. v2 took 3.2 ms a batch at the median (4,800 batches), v1 3.1 ms (4,790); +2 % (−3 … +6) %
+  accuracy: undecided. v2 was right on 92.1 % of 1,204 labels, v1 on 91.8 % of 22,900; +0.3 (−1.4 … +2.1) pt
+    waits for about 380 more mature labels of v2: 3 min at this traffic
+  Inputs: no drift (largest: age, 0.03 of 0.10).
+  At look 42: waits for about 380 more mature labels of v2: 3 min at this traffic.
+  Next: crossfade status churn -w"""
+
+
+def test_a_rollback_by_a_gate() -> None:
+    assert explain("churn", samples.rolled_back(), None, samples.NOW) == ROLLED_BACK
+
+
+def test_a_live_rollout() -> None:
+    assert explain("churn", samples.rollout(), samples.live_analysis(), samples.NOW) == LIVE
+
+
+def test_a_rollback_without_a_gate() -> None:
+    ended = samples.rolled_back()
+    ended.ClearField("start_time")
+    ended.outcome.CopyFrom(
+        resources.Outcome(reason="no Worker could load v3: CUDA out of memory", code="LOAD_FAILED", actor="evaluator")
+    )
+    ended.create_time.CopyFrom(samples.at(340))
+    assert explain("churn", ended, None, samples.NOW) == (
+        "Rollout 8: v3 was ROLLED BACK 40 s after it was asked for, before it began, by the evaluator: "
+        "it could not be loaded.\n"
+        "  Reason: no Worker could load v3: CUDA out of memory.\n"
+        "  Next: crossfade versions show churn v3"
+    )
+
+
+def test_failed_attempts_are_said_to_have_been_tried_again() -> None:
+    ended = samples.rolled_back()
+    ended.outcome.summary.gates[0].test.x = 12
+    text = explain("churn", ended, None, samples.NOW)
+    assert "12 of 487 attempts failed at v3; those were tried again at v1 where their deadlines left time." in text
+
+
+def test_a_cancelled_rollout_says_how_to_start_again() -> None:
+    ended = samples.rollout(resources.ROLLOUT_STATE_CANCELLED)
+    ended.end_time.CopyFrom(samples.at(12))
+    ended.outcome.CopyFrom(
+        resources.Outcome(reason="not today", code="PERSON", actor="spiffe://crossfade/operator/ana")
+    )
+    assert explain("churn", ended, None, samples.NOW) == (
+        "Rollout 7: v2 was CANCELLED 4 min after its start, by ana (operator).\n"
+        "  Reason: not today.\n"
+        "  Next: crossfade versions show churn v2, or try again: crossfade start churn v2"
+    )
+
+
+def test_before_the_first_look() -> None:
+    assert "The evaluator has not looked at it yet." in explain("churn", samples.rollout(), None, samples.NOW)
+
+
+def test_the_allowance_follows_the_policy() -> None:
+    gates = [policy.Gate(metric=policy.METRIC_ACCURACY, harm=policy.Margin(factor=1, offset=0.03))]
+    gate = samples.rolled_back().outcome.summary.gates[2]
+    assert allowance(policy.Policy(gates=gates), gate, policy.METRIC_ACCURACY) == "−3 points"
+    assert allowance(policy.Policy(), gate, policy.METRIC_RUNTIME) == "+9 %"
+
+
+@pytest.mark.parametrize("metric", [MetricKind.ERRORS, MetricKind.RUNTIME, MetricKind.ACCURACY])
+def test_the_default_margins_are_those_of_the_evaluator(metric: MetricKind) -> None:
+    mine = DEFAULT_HARM[policy.Metric.Value(f"METRIC_{metric.upper()}")]
+    theirs = EVALUATOR_HARM[metric]
+    assert (mine.factor or 1, mine.offset, mine.buckets) == (theirs.factor, theirs.offset, theirs.buckets)
+
+
+def test_what_changed_meanwhile_is_told() -> None:
+    after = samples.rollout(resources.ROLLOUT_STATE_PROMOTED)
+    after.effective_share_bps = 0
+    after.note = "v2 is no worse than v1."
+    assert changed("churn", samples.rollout(), after) == (
+        "rollout 7 has changed since it was read: it was RUNNING at 5 % (v2 gets 5 % (step 1 of 1)), it is "
+        "PROMOTED (v2 is no worse than v1). Look at it (crossfade explain churn --rollout 7), then say it again "
+        "if you still want it"
+    )
+
+
+class _Failure(grpc.RpcError):
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        self._code, self._details = code, details
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def details(self) -> str:
+        return self._details
+
+
+def test_nothing_answers() -> None:
+    error = command_error(_Failure(grpc.StatusCode.UNAVAILABLE, "connection refused"), "localhost:8500", "router")
+    assert isinstance(error, NothingAnswersError)
+    assert int(error.exit_code) == 3
+    assert error.message == (
+        "nothing answers at localhost:8500. Is `crossfade up` running? "
+        "(--router or CROSSFADE_ROUTER set another address)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "words", "exit_code"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, "SSL handshake failed", "no TLS connection to localhost:8400", 3),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", "did not answer in time", 3),
+        (grpc.StatusCode.UNIMPLEMENTED, "Method not found!", "is no Registry of Crossfade", 1),
+        (grpc.StatusCode.UNKNOWN, "", "localhost:8400 answered UNKNOWN: no message", 1),
+    ],
+)
+def test_other_failures(code: grpc.StatusCode, details: str, words: str, exit_code: int) -> None:
+    error = command_error(_Failure(code, details), "localhost:8400", "registry")
+    assert words in error.message
+    assert error.exit_code == exit_code

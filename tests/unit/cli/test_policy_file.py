@@ -1,0 +1,204 @@
+"""Policy files: what they say, and each kind of error with its line and field."""
+
+from pathlib import Path
+
+import pytest
+
+from crossfade.cli.errors import UsageError
+from crossfade.cli.policy_check import file_field, violation_lines
+from crossfade.cli.rollout_options import rollout_spec
+from crossfade.common.v1 import policy_pb2 as policy
+from crossfade.evaluator.v1.evaluator_pb2 import Violation
+from crossfade.policy_file import (
+    PolicyFileError,
+    load_policy,
+    parse_duration,
+    parse_policy,
+    parse_rate,
+    parse_share,
+    to_duration,
+)
+
+FILE = """\
+plan:
+  - share: 5%
+    min_duration: 10s
+    period: 1h30m
+  - share_bps: 5000
+look_interval: 2s
+gates:
+  - metric: errors
+    required: true
+    harm: {factor: 1.1, offset: 0.05%}
+  - metric: METRIC_RUNTIME
+    safe: {buckets: 2}
+period_end: hold
+labels: {min_coverage: 0.5}
+"""
+
+
+def test_a_whole_file() -> None:
+    file = parse_policy(FILE)
+    first, second = file.plan.steps
+    assert (first.share_bps, first.min_duration.seconds, first.period.seconds) == (500, 10, 5_400)
+    assert second.share_bps == 5_000
+    assert not second.HasField("period")
+    errors, runtime = file.policy.gates
+    assert (errors.metric, errors.required, errors.harm.factor) == (policy.METRIC_ERRORS, True, 1.1)
+    assert errors.harm.offset == pytest.approx(0.0005)
+    assert (runtime.metric, runtime.safe.buckets) == (policy.METRIC_RUNTIME, 2)
+    assert file.policy.look_interval.seconds == 2
+    assert file.policy.period_end == policy.PERIOD_END_HOLD
+    assert file.policy.labels.min_coverage == 0.5
+
+
+def test_an_empty_file_leaves_everything_to_the_defaults() -> None:
+    file = parse_policy("# nothing\n")
+    assert file.policy == policy.Policy()
+    assert not file.plan.steps
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("plan: 5", "policy.yaml:1: plan: must be a list, each entry on a line that begins with '-'"),
+        ("plan:\n  - period: 1h", "policy.yaml:2: plan[0]: the step has no share: write share: 5%"),
+        ("plan:\n- share: 5", "policy.yaml:2: plan[0].share: '5' has no %: write share: 5%, or share_bps: 500"),
+        ("plan:\n- share: 101%", "policy.yaml:2: plan[0].share: '101%' is out of range"),
+        ("plan:\n- share: 5%\n  share_bps: 5", "policy.yaml:3: plan[0].share_bps: share and share_bps are one field"),
+        ("gates:\n- metric: speed", "policy.yaml:2: gates[0].metric: 'speed' is none of errors, runtime, accuracy"),
+        ("gates:\n- metric: errors\n  harmm: 1", "policy.yaml:3: gates[0].harmm: unknown field; did you mean harm?"),
+        ("gates:\n- required: maybe", "policy.yaml:2: gates[0].required: 'maybe' is neither true nor false"),
+        ("gates:\n- safe: {buckets: 1.5}", "policy.yaml:2: gates[0].safe.buckets: '1.5' is no whole number"),
+        ("gates:\n- weight: [1]", "policy.yaml:2: gates[0].weight: must be one value, not a list or a mapping"),
+        ("gates: {}", "policy.yaml:1: gates: must be a list"),
+        ("look_interval: 3 parsecs", "policy.yaml:1: look_interval: '3 parsecs' is no duration: write 30s, 5m"),
+        ("power: high", "policy.yaml:1: power: 'high' is no number: write 0.01, or 1%"),
+        ("power: .nan", "policy.yaml:1: power: '.nan' is no number"),
+        ("power: 0.9\npower: 0.8", "policy.yaml:2: power: occurs twice"),
+        ("settling:", "policy.yaml:1: settling: has no value: write one, or leave the field out"),
+        ("labels: 5", "policy.yaml:1: labels: must be a mapping with some of: min_coverage"),
+        ("- 1", "policy.yaml:1: must be a mapping with some of: plan, gates"),
+        ("a: [", "policy.yaml:1: no YAML: "),
+        ("speed: 1", "policy.yaml:1: speed: unknown field; known here: plan, gates"),
+        ("a: &a [*a]", "policy.yaml:1: a: unknown field"),
+    ],
+)
+def test_each_kind_of_error(text: str, message: str) -> None:
+    with pytest.raises(PolicyFileError) as caught:
+        parse_policy(text)
+    assert str(caught.value).startswith(message)
+
+
+def test_all_problems_are_told_at_once_in_the_order_of_lines() -> None:
+    with pytest.raises(PolicyFileError) as caught:
+        parse_policy("power: x\ngates:\n- metric: y\nalpha_promote: z\n")
+    assert [problem.line for problem in caught.value.problems] == [1, 3, 4]
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(PolicyFileError, match="it cannot be read: No such file"):
+        load_policy(tmp_path / "none.yaml")
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff")
+    with pytest.raises(PolicyFileError, match="it is not UTF-8"):
+        load_policy(tmp_path / "bytes.yaml")
+    (tmp_path / "large.yaml").write_bytes(b"#" * (1024 * 1024 + 1))
+    with pytest.raises(PolicyFileError, match="more than"):
+        load_policy(tmp_path / "large.yaml")
+
+
+def test_violations_of_the_evaluator_get_their_lines() -> None:
+    violations = [
+        Violation(field="policy.gates[0].harm.offset", description="out of range"),
+        Violation(field="policy.gates[1].harm.buckets", description="out of range"),
+        Violation(field="plan.steps[1].share_bps", description="less than before"),
+        Violation(field="policy.power", description="out of range"),
+    ]
+    assert violation_lines(parse_policy(FILE, "p.yaml"), violations) == [
+        "p.yaml:10: gates[0].harm.offset: out of range",
+        "p.yaml:11: gates[1].harm.buckets: out of range",
+        "p.yaml:5: plan[1].share_bps: less than before",
+        "p.yaml:1: power: out of range",
+    ]
+    assert file_field("plan.steps[0].period") == "plan[0].period"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("30s", 30),
+        ("5m", 300),
+        ("5min", 300),
+        ("1h", 3600),
+        ("1h30m", 5400),
+        ("500ms", 0.5),
+        ("2 d", 172_800),
+        ("7", 7),
+    ],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "h", "5x", "-5s", "1e9d", "nan", "inf", "1:30", "5s3", "400d"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is no duration|is out of range"):
+        parse_duration(text)
+
+
+def test_a_duration_keeps_its_fraction() -> None:
+    assert (to_duration(1.5).seconds, to_duration(1.5).nanos) == (1, 500_000_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "points"), [("5%", 500), ("2.5 %", 250), ("0.01%", 1), ("100%", 10_000), ("500", 500)]
+)
+def test_shares(text: str, points: int) -> None:
+    assert parse_share(text) == points
+
+
+@pytest.mark.parametrize("text", ["", "%", "0%", "0", "101%", "10001", "-5%", "0.001%", "1.5", "five", "1e2"])
+def test_what_is_no_share(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is no share|is out of range|is too fine"):
+        parse_share(text)
+
+
+def test_rates() -> None:
+    assert [parse_rate("0.01"), parse_rate("1%"), parse_rate("1e-3")] == pytest.approx([0.01, 0.01, 0.001])
+    with pytest.raises(ValueError, match="is no number"):
+        parse_rate("1,5")
+
+
+def test_options_overrule_the_plan_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(FILE)
+    spec = rollout_spec("5%,25%:10m,100%", "", "1h", str(tmp_path / "p.yaml"), "key")
+    assert [(step.share_bps, step.period.seconds) for step in spec.plan.steps] == [
+        (500, 3600),
+        (2_500, 600),
+        (10_000, 3600),
+    ]
+    assert spec.assignment == policy.ASSIGNMENT_KEY
+    assert len(spec.policy.gates) == 2
+
+
+def test_without_options_everything_is_left_to_the_registry() -> None:
+    spec = rollout_spec("", "", "", "", "")
+    assert not spec.HasField("plan")
+    assert not spec.HasField("policy")
+
+
+@pytest.mark.parametrize(
+    ("plan", "share", "period", "assignment"),
+    [
+        ("5%", "5%", "", ""),
+        ("5%:", "", "", ""),
+        ("5%,,", "", "", ""),
+        ("", "x", "", ""),
+        ("", "", "x", ""),
+        ("", "", "", "x"),
+    ],
+)
+def test_options_that_make_no_sense(plan: str, share: str, period: str, assignment: str) -> None:
+    with pytest.raises(UsageError):
+        rollout_spec(plan, share, period, "", assignment)

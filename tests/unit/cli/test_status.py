@@ -1,0 +1,148 @@
+"""`crossfade status`, by its exact text."""
+
+import dataclasses
+
+from crossfade.cli.jsons import view_json
+from crossfade.cli.render_status import render_models, rollout_line, split_of
+from crossfade.cli.views import LaneView
+from crossfade.cli.watching import code_of
+from crossfade.common.v1 import model_pb2
+from crossfade.common.v1.analysis_pb2 import DriftReport, FeatureDrift, Summary
+from crossfade.common.v1.policy_pb2 import Step, TrafficPlan
+from crossfade.registry.v1 import resources_pb2 as resources
+from tests.unit.cli import samples
+
+LIVE = """\
+churn · 412 req/s · changed 14 s ago by evaluator
+ v1  STABLE      95.0 %  ███████████████████░  p50 3.1 ms  errors 0.02 %  accuracy 91.8 %
+ v2  TESTING      5.0 %  █░░░░░░░░░░░░░░░░░░░  p50 3.2 ms  errors 0.00 %  accuracy 92.1 %
+     rollout 7 · 5 % · RUNNING 4:12 of 1:00:00
+     gate      stable  test    difference (95 % interval)  harm        safe
+     errors    0.02 %  0.00 %  −0.02 (−0.06 … +0.31) pt    ░░░░░  2 %  ██████░░ 86 %
+     runtime   3.1 ms  3.2 ms  +2 % (−3 … +6) %            ░░░░░  4 %  ████████ safe
+     accuracy  91.8 %  92.1 %  +0.3 (−1.4 … +2.1) pt       ░░░░░  1 %  █████░░░ 71 %
+     inputs: no drift (largest: age, 0.03 of 0.10)
+     waits for about 900 more attempts of v2: 45 s at this traffic
+     waits for about 380 more mature labels of v2: 3 min at this traffic
+ v0  DEPRECATED          1 d 1 h ago"""
+
+ENDED = """\
+churn · changed 14 s ago by evaluator
+ v1  STABLE  100.0 %  ████████████████████
+ v3  FAILED           5 min ago
+     rollout 8 · v3 ROLLED BACK 5 min ago: v3 was wrong on 17.5 % of 487 labels and v1 on 8.20 % of 9,602 of the \
+same minutes
+ note: no Router could be read"""
+
+
+def test_a_live_rollout() -> None:
+    assert render_models([samples.view()]).plain == LIVE
+
+
+def test_an_ended_rollout_without_routers() -> None:
+    ended = samples.lane()
+    ended.rollout = ""
+    del ended.versions[:]
+    ended.versions.add(version="v3", state=resources.VERSION_STATE_FAILED, state_time=samples.at(300))
+    ended.versions.add(version="v1", state=resources.VERSION_STATE_STABLE)
+    view = dataclasses.replace(
+        samples.view(),
+        lanes=(LaneView(ended, samples.rolled_back()),),
+        workers=(),
+        warnings=("no Router could be read",),
+    )
+    assert render_models([view]).plain == ENDED
+
+
+def test_every_line_of_a_live_rollout_fits_the_width() -> None:
+    assert max(map(len, render_models([samples.view()]).plain.splitlines())) <= 100
+
+
+def test_what_waits_behind_a_rollout_is_shown() -> None:
+    queued = samples.rollout(resources.ROLLOUT_STATE_QUEUED, 9)
+    queued.note = "v4 waits for rollout 7 (v2, 5 %) and starts by itself."
+    lane = dataclasses.replace(samples.view().lanes[0], queued=queued)
+    text = render_models([dataclasses.replace(samples.view(), lanes=(lane,))]).plain
+    assert "     rollout 9 · QUEUED · v4 waits for rollout 7 (v2, 5 %) and starts by itself." in text.splitlines()
+
+
+def test_a_pause_for_drift_stops_the_clock_and_says_why() -> None:
+    paused = samples.rollout(resources.ROLLOUT_STATE_PAUSED)
+    paused.pause_time.CopyFrom(samples.at(100))
+    paused.pause_reason = resources.PAUSE_REASON_INPUT_DRIFT
+    paused.note = "inputs drifted in both arms"
+    look = samples.live_analysis()
+    drift = DriftReport(
+        test_drifted=True,
+        stable_drifted=True,
+        test_rows=10,
+        stable_rows=10,
+        features=[FeatureDrift(feature="age", shift=0.312)],
+    )
+    look.summary.CopyFrom(Summary(drift=drift, holds=["metrics of 1 of 2 routers are stale"]))
+    lane = LaneView(samples.lane(), paused, look)
+    text = render_models([dataclasses.replace(samples.view(), lanes=(lane,))]).plain
+    assert (
+        "     rollout 7 · 5 % · PAUSED 2:32 of 1:00:00\n"
+        "     inputs drifted in both arms\n"
+        "     inputs: drifted in both arms (age 0.31; 0.10 allowed)\n"
+        "     holds: metrics of 1 of 2 routers are stale\n"
+    ) in text
+
+
+def test_a_version_that_waits_for_a_worker() -> None:
+    waiting = samples.rollout(resources.ROLLOUT_STATE_WAITING_READY)
+    waiting.ClearField("step_start_time")
+    waiting.effective_share_bps = 0
+    broken = samples.worker("v1")
+    broken.serving.add(
+        model="churn",
+        version="v2",
+        traffic=model_pb2.TRAFFIC_LIVE,
+        state=resources.SERVING_STATE_FAILED,
+        error="golden outputs differ",
+        error_code="VERIFY_FAILED",
+    )
+    view = dataclasses.replace(samples.view(), lanes=(LaneView(samples.lane(), waiting),), workers=(broken,))
+    text = render_models([view]).plain
+    assert "v1  STABLE      100.0 %" in text
+    assert "ready on 0 of 1 worker; VERIFY_FAILED: golden outputs differ" in text
+    assert "rollout 7 · 5 % · WAITING READY\n     waits until a worker has v2 verified and warm" in text
+
+
+def test_a_share_that_workers_cannot_carry_and_the_step_are_said() -> None:
+    one = samples.rollout()
+    one.plan.CopyFrom(TrafficPlan(steps=[Step(share_bps=500), Step(share_bps=5_000)]))
+    one.step = 1
+    one.effective_share_bps = 2_500
+    expected = "rollout 7 · 25 % of 50 % wanted: too few workers are ready · step 2 of 2 · RUNNING 4:12 of 1:00:00"
+    assert rollout_line(one, samples.NOW).plain == expected
+
+
+def test_the_split_adds_up_and_control_belongs_to_stable() -> None:
+    assert split_of(samples.lane(), samples.rollout()) == {"v1": 9_500, "v2": 500}
+    assert split_of(resources.Lane(), None) == {}
+
+
+def test_no_models_says_what_to_do() -> None:
+    assert "crossfade publish MODEL DIR" in render_models([]).plain
+
+
+def test_a_model_without_versions_says_what_to_do() -> None:
+    view = dataclasses.replace(samples.view(), model=resources.Model(name="models/churn"), lanes=())
+    assert render_models([view]).plain == ("churn has no version yet: crossfade publish churn DIR publishes the first")
+
+
+def test_exit_codes() -> None:
+    view = samples.view()
+    ended = dataclasses.replace(view, lanes=(LaneView(samples.lane(), samples.rolled_back()),))
+    none = dataclasses.replace(view, lanes=(LaneView(samples.lane()),))
+    assert [code_of([view]), code_of([ended]), code_of([none]), code_of([ended, view])] == [10, 11, 0, 10]
+
+
+def test_the_json_has_the_same_keys_with_and_without_a_rollout() -> None:
+    view = samples.view()
+    bare = dataclasses.replace(view, lanes=(LaneView(samples.lane()),), changed=None)
+    assert view_json(view).keys() == view_json(bare).keys()
+    assert view_json(view)["lanes"][0].keys() == view_json(bare)["lanes"][0].keys()
+    assert view_json(view)["lanes"][0]["requests_per_second"] == 412.4
