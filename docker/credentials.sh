@@ -1,0 +1,39 @@
+#!/bin/sh
+# Gives each container its own certificate, key and CA, and the token keys to those that use them, readable by its user
+# alone. Usage: credentials.sh SOURCE TARGET, where SOURCE holds certificates/ (from `crossfade certs dev`) and
+# token-keys, and TARGET gets one folder per container.
+set -eu
+umask 077
+
+source=$1
+target=$2
+service_user=${SERVICE_USER:-10001:10001}
+prometheus_user=${PROMETHEUS_USER:-65534:65534}
+
+give() { # USER FILE DESTINATION
+    if [ ! -s "$2" ]; then
+        echo "credentials: $2 is missing: see docs/deployment.md, step 2" >&2
+        exit 1
+    fi
+    install -o "${1%:*}" -g "${1#*:}" -m 0400 "$2" "$3"
+}
+
+identity() { # USER NAME FOLDER STEM: certificate NAME as FOLDER/STEM.pem and FOLDER/STEM.key
+    give "$1" "$source/certificates/$2.pem" "$target/$3/$4.pem"
+    give "$1" "$source/certificates/$2.key" "$target/$3/$4.key"
+}
+
+container() { # USER FOLDER NAME
+    install -d -o "${1%:*}" -g "${1#*:}" -m 0500 "$target/$2"
+    give "$1" "$source/certificates/ca.pem" "$target/$2/ca.pem"
+    identity "$1" "$3" "$2" certificate
+}
+
+for name in registry router worker evaluator; do
+    container "$service_user" "$name" "$name"
+done
+identity "$service_user" viewer registry probe
+container "$prometheus_user" prometheus viewer
+for name in router worker; do
+    give "$service_user" "$source/token-keys" "$target/$name/token-keys"
+done
