@@ -76,8 +76,8 @@ class App:
         self._transport = GrpcTransport(settings, self._clock, rng)
         self.proxy = Proxy(self._transport, Meters(self._store), self._clock, rng.random)
         self._book = FeedbackBook(keys, self._store, self._clock, self._classes)
-        self._peers = Peers(self.instance_id, self._registry, self._book, settings, self._log)
-        self._handlers = PredictHandlers(self.proxy, self._peers, Spans(self._tracing, self._clock), self._clock)
+        self.peers = Peers(self.instance_id, self._registry, self._book, settings, self._log)
+        self._handlers = PredictHandlers(self.proxy, self.peers, Spans(self._tracing, self._clock), self._clock)
         self._telemetry = TelemetryServicer(Resource(_SERVICE_NAME, self.instance_id, time.time_ns()), self._collect)
         self._watch = RouteWatch(self._registry, self._use, self._touch, self._log)
         self._lease = Lease(self._registry, self._describe, settings.lease_seconds, self._log)
@@ -105,7 +105,7 @@ class App:
                 self._use(saved.revision, {(lane.model, lane.segment): lane for lane in saved.lanes})
         if self._settings.metrics_listen:
             self._page = MetricsPage(self._settings, self._collect)
-        loops = (self._watch.run(), self._lease.run(), self._peers.run())
+        loops = (self._watch.run(), self._lease.run(), self.peers.run())
         self._tasks = [asyncio.create_task(loop) for loop in loops]
 
     async def stop(self) -> None:
@@ -118,7 +118,7 @@ class App:
         await self._server.stop()
         if self._page is not None:
             await asyncio.to_thread(self._page.close)
-        await self._peers.close()
+        await self.peers.close()
         await self._transport.close()
         await self._registry.close()
         self._tracing.close()

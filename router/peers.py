@@ -48,6 +48,11 @@ class Peers:
         self._addresses: dict[str, str] = {}
         self._channels: dict[str, aio.Channel] = {}
 
+    @property
+    def known(self) -> int:
+        """How many other Routers there are."""
+        return len(self._addresses)
+
     async def run(self) -> None:
         """Keeps the list of Routers fresh until it is cancelled."""
         request = service_pb2.ListInstancesRequest(kind=resources_pb2.INSTANCE_KIND_ROUTER, page_size=1000)

@@ -123,7 +123,7 @@ class Stack:
             "CROSSFADE_LISTEN": ports.address(name),
             "CROSSFADE_REGISTRY": ports.address("registry"),
             "CROSSFADE_TOKEN_KEYS": str(self._folder.token_keys),
-            "CROSSFADE_DATABASE_URL": database_url,
+            "CROSSFADE_DATABASE": database_url,
             "CROSSFADE_ARTIFACT_CACHE": str(self._folder.cache),
             "CROSSFADE_TABLE_FILE": str(self._folder.routes),
             **self._options.environment,

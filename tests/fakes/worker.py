@@ -1,0 +1,85 @@
+"""A Worker's process as far as Routers see it: a real gRPC server that answers, fails or hangs as a test says."""
+
+import asyncio
+from typing import Any, Literal
+
+import grpc
+from grpc import aio
+
+from crossfade import metadata as keys
+from crossfade.predict.v1 import predict_pb2
+
+Behavior = Literal["answer", "fail", "refuse", "hang", "bad input"]
+
+
+class FakeWorker:
+    """Serves Predict for one version.
+
+    Args:
+        version: what it answers with.
+
+    Attributes:
+        address: host:port, once started; kept across `stop` and `start`.
+        behavior: what it does with requests.
+        calls: the metadata of each request.
+    """
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        self.address = "127.0.0.1:0"
+        self.behavior: Behavior = "answer"
+        self.calls: list[dict[str, Any]] = []
+        self._server: aio.Server | None = None
+
+    async def start(self) -> None:
+        """Serves."""
+        self._server = aio.server(options=(("grpc.so_reuseport", 0),))
+        predict: Any = grpc.unary_unary_rpc_method_handler(
+            self._predict,
+            request_deserializer=predict_pb2.PredictRequest.FromString,
+            response_serializer=predict_pb2.PredictResponse.SerializeToString,
+        )
+        metadata: Any = grpc.unary_unary_rpc_method_handler(
+            self._metadata,
+            request_deserializer=predict_pb2.ModelMetadataRequest.FromString,
+            response_serializer=predict_pb2.ModelMetadataResponse.SerializeToString,
+        )
+        self._server.add_generic_rpc_handlers(
+            (
+                grpc.method_handlers_generic_handler("crossfade.predict.v1.PredictionService", {"Predict": predict}),
+                grpc.method_handlers_generic_handler("inference.GRPCInferenceService", {"ModelMetadata": metadata}),
+            )
+        )
+        port = self._server.add_insecure_port(self.address)
+        self.address = f"127.0.0.1:{port}"
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Ends at once, as when it is killed."""
+        if self._server is not None:
+            await self._server.stop(None)
+
+    async def _predict(
+        self, request: predict_pb2.PredictRequest, context: "aio.ServicerContext[Any, Any]"
+    ) -> predict_pb2.PredictResponse:
+        self.calls.append(dict(context.invocation_metadata() or ()))
+        if self.behavior == "refuse":
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not live here any more")
+        if self.behavior == "bad input":
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no such input")
+        await context.send_initial_metadata(((keys.ACCEPTED, "1"),))
+        if self.behavior == "hang":
+            await asyncio.sleep(60)
+        if self.behavior == "fail":
+            await context.abort(grpc.StatusCode.INTERNAL, "the model raised")
+        return predict_pb2.PredictResponse(
+            model_name=request.model_name,
+            model_version=self.version,
+            id=request.id,
+            raw_output_contents=request.raw_input_contents,
+        )
+
+    async def _metadata(
+        self, request: predict_pb2.ModelMetadataRequest, _: "aio.ServicerContext[Any, Any]"
+    ) -> predict_pb2.ModelMetadataResponse:
+        return predict_pb2.ModelMetadataResponse(name=request.name, versions=[self.version])
