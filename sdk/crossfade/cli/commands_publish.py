@@ -82,10 +82,12 @@ def publish(
     from crossfade.cli.rollout_options import rollout_spec, wait_seconds
     from crossfade.registry.v1.service_pb2 import PublishVersionRequest
 
+    spec = rollout_spec(plan, share, period, policy, assignment)
     request = PublishVersionRequest(
         version_id=version,
         segment=segment,
-        rollout=rollout_spec(plan, share, period, policy, assignment),
+        # The Registry refuses a rollout beside without_rollout, even one that says nothing.
+        rollout=spec if spec.ByteSize() else None,
         without_rollout=without_rollout,
         allow_incompatible=allow_incompatible,
     )

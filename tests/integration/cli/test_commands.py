@@ -1,0 +1,260 @@
+"""A model's life by the command: publish, look, decide; errors and exit codes."""
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crossfade.cli import transitions
+from crossfade.cli.context import Options, Session
+from crossfade.cli.errors import CommandError
+from crossfade.cli.registry_client import Registry, request_id
+from crossfade.cli.transitions import Target, pause_rollout
+from crossfade.registry.v1.resources_pb2 import Rollout
+from crossfade.registry.v1.service_pb2 import PauseRolloutRequest
+from tests.integration.cli.conftest import Command
+from tests.integration.cli.stack import TOKEN, Stack
+
+Json = Callable[..., Any]
+
+
+@pytest.fixture
+def running(crossfade: Command, stack: Stack, artifact: Path, request: pytest.FixtureRequest) -> str:
+    """A model whose v2 is tested against v1."""
+    model = str(request.node.name).replace("_", "-")[:60]
+    crossfade("publish", model, str(artifact))
+    stack.report(model, "v1")
+    crossfade("publish", model, str(artifact), "--plan", "5%,50%", "--period", "10m")
+    stack.report(model, "v1", "v2")
+    return model
+
+
+def test_the_first_version_is_stable_at_once(crossfade: Command, crossfade_json: Json, artifact: Path) -> None:
+    said = crossfade("publish", "first", str(artifact), "--description", "the first").stdout
+    assert said == (
+        "v1 published; it is STABLE at once, as the first version of first.\n"
+        "It answers as soon as a worker has it ready: crossfade status first\n"
+    )
+    assert "first   " in crossfade("models").stdout
+    table = crossfade("versions", "first").stdout.splitlines()
+    assert table[0].split() == ["version", "state", "published", "by", "size", "description"]
+    assert table[1].startswith("v1       STABLE")
+    assert table[1].endswith("the first")
+    version = crossfade_json("versions", "show", "first", "v1")
+    assert version["signature"]["classes"] == ["low", "middle", "high"]
+    assert version["artifact"]["uri"] == artifact.resolve().as_uri()
+    assert crossfade("explain", "first").stdout == (
+        "first has had no rollout: v1 became stable at once, as the first version.\n"
+    )
+    assert "ana" in crossfade("events", "first").stdout
+
+
+def test_a_later_version_gets_a_rollout_and_the_next_one_waits(
+    crossfade: Command, stack: Stack, artifact: Path
+) -> None:
+    crossfade("publish", "later", str(artifact))
+    stack.report("later", "v1")
+    said = crossfade("publish", "later", str(artifact), "--share", "10%", "--period", "5m").stdout
+    assert said.startswith("v2 published; rollout 1 gives it 10 % of the requests, as soon as a worker has it ready.\n")
+    said = crossfade("publish", "later", str(artifact), "--version", "next").stdout
+    assert said == "next published; it waits for rollout 1 (v2, 10 %) and starts by itself.\n"
+    said = crossfade("publish", "later", str(artifact), "--without-rollout").stdout
+    assert said.startswith("v4 published; it is PENDING and gets no requests.")
+    both = crossfade("publish", "later", str(artifact), "--without-rollout", "--share", "5%", code=1)
+    assert both.stderr.startswith("error: ")
+
+
+def test_status_of_a_live_rollout(crossfade: Command, crossfade_json: Json, running: str) -> None:
+    lines = crossfade("status", running, "--exit-code", code=10).stdout.splitlines()
+    assert lines[0].startswith(f"{running} · ")
+    assert " req/s · changed " in lines[0]
+    assert lines[1].startswith(" v1  STABLE   95.0 %  ███████████████████░  p50 1.0 ms  errors 0.00 %")
+    assert lines[2].startswith(" v2  TESTING   5.0 %  █░░░░░░░░░░░░░░░░░░░")
+    assert lines[3].startswith("     rollout 1 · 5 % · step 1 of 2 · RUNNING 0:0")
+    assert lines[4] == "     waits for the evaluator's first look"
+    assert "\x1b" not in "".join(lines)
+    status = crossfade_json("status", running)
+    assert status["lanes"][0]["requests_per_second"] > 0
+    assert status["lanes"][0]["rollout"]["state"] == "ROLLOUT_STATE_RUNNING"
+    assert crossfade("explain", running).stdout.splitlines()[1] == "  The evaluator has not looked at it yet."
+    assert "v2 live READY" in crossfade("instances").stdout
+    assert "runs in fp32 on cpu" in crossfade("versions", "show", running, "v2").stdout
+
+
+def test_a_person_pauses_resumes_advances_and_promotes(crossfade: Command, running: str) -> None:
+    said = crossfade("pause", running, "--reason", "lunch").stdout
+    assert said == f"rollout 1 paused at 5 %; crossfade resume {running} lets it go on\n"
+    assert "paused by a person: lunch; crossfade resume lets it go on" in crossfade("status", running).stdout
+    assert crossfade("resume", running).stdout == "rollout 1 goes on at 5 %\n"
+    assert crossfade("advance", running).stdout == "rollout 1: v2 gets 50 % (step 2 of 2)\n"
+    refused = crossfade("advance", running, code=1)
+    assert refused.stderr.startswith("error: ")
+    said = crossfade("promote", running, "--reason", "it is good").stdout
+    assert said == "v2 promoted: it is STABLE and gets every request; v1 is DEPRECATED\n"
+    assert "it is good" in crossfade("rollouts", running).stdout
+    assert crossfade("promote", running, code=1).stderr.startswith(f"error: no rollout of {running} lives")
+    ended = crossfade("rollback", running, "--rollout", "1", code=1)
+    assert ended.stderr.startswith("error: ")
+    assert crossfade("status", running, "--exit-code").exit_code == 0
+
+
+def test_a_rollback_is_explained_and_has_its_exit_code(crossfade: Command, running: str) -> None:
+    said = crossfade("rollback", running, "--reason", "wrong labels").stdout
+    assert said == "v2 rolled back: it is FAILED; every request goes to v1\n"
+    crossfade("status", running, "--exit-code", code=11)
+    lines = crossfade("explain", running).stdout.splitlines()
+    assert lines[0].startswith("Rollout 1: v2 was ROLLED BACK ")
+    assert lines[0].endswith(" after its start, by ana.")
+    assert lines[1:] == ["  Reason: wrong labels.", f"  Next: crossfade versions show {running} v2"]
+
+
+def test_an_aborted_version_can_be_started_again(crossfade: Command, running: str) -> None:
+    said = crossfade("abort", running).stdout
+    assert said == "rollout 1 cancelled: v2 is PENDING again; every request goes to v1\n"
+    said = crossfade("start", running, "v2", "--share", "20%").stdout
+    assert "rollout 2" in said
+    crossfade("start", running, "v1", code=1)
+
+
+def test_a_wait_ends_with_the_outcome(crossfade: Command, stack: Stack, artifact: Path) -> None:
+    crossfade("publish", "waited", str(artifact))
+    stack.report("waited", "v1", "v2")
+    late = crossfade("publish", "waited", str(artifact), "--wait", "--timeout", "1s", code=1)
+    assert "error: not decided after 1 s: rollout 1: v2 RUNNING" in late.stderr
+
+
+def test_a_stale_etag_tells_what_changed(crossfade: Command, stack: Stack, running: str) -> None:
+    session = Session(Options(registry=stack.registry))
+
+    def pause_twice(registry: Registry, rollout: Rollout) -> Rollout:
+        pause_rollout(session, Target(running, "", None, "somebody else"))
+        request = PauseRolloutRequest(name=rollout.name, etag=rollout.etag, reason="mine", request_id=request_id())
+        return registry.pause(request)
+
+    with pytest.raises(CommandError, match=r"it was RUNNING at 5 % .*, it is PAUSED at 5 % \(somebody else\)"):
+        transitions._transition(session, Target(running, "", None, ""), pause_twice, str)
+    session.close()
+
+
+def test_every_reading_command_has_json(crossfade_json: Json, running: str) -> None:
+    assert {one["name"] for one in crossfade_json("models")["models"]} >= {f"models/{running}"}
+    assert [one["version"] for one in crossfade_json("rollouts", running)["rollouts"]] == ["v2"]
+    assert len(crossfade_json("versions", running)["versions"]) == 2
+    assert crossfade_json("explain", running)["rollout"]["version"] == "v2"
+    types = [one["type"] for one in crossfade_json("events", running, "-n", "3")["events"]]
+    assert len(types) == 3
+    assert len(crossfade_json("events", "-n", "2")["events"]) == 2
+    assert {one["kind"] for one in crossfade_json("instances")["instances"]} == {
+        "INSTANCE_KIND_WORKER",
+        "INSTANCE_KIND_ROUTER",
+    }
+    assert crossfade_json("route", running, "--key", "u1")["bucket"] == 4_711
+
+
+def test_the_route_says_why(crossfade: Command) -> None:
+    assert crossfade("route", "churn", "--key", "u1").stdout == (
+        "churn v1 (live): bucket 4711 of the key 'u1' is stable's\n"
+        "  bucket 4711, epoch 3, routes of revision 9\n"
+        "  served at 127.0.0.1:9001\n"
+    )
+
+
+def test_predict_and_feedback(
+    crossfade: Command, crossfade_json: Json, stack: Stack, running: str, sources: Path, tmp_path: Path
+) -> None:
+    rows = str(sources / "rows.npy")
+    said = crossfade(
+        *("predict", running, "--input", rows, "--rows", "2", "--key", "u1"),
+        *("--save", str(tmp_path / "answer.json"), "--output", str(tmp_path / "out.npz")),
+    ).stdout.splitlines()
+    assert said[0].startswith(f"{running} v1 answered 2 rows in ")
+    assert said[2].split() == ["0", "middle", "0.1", "0.8", "0.1"]
+    assert said[-1] == f"prediction {TOKEN}"
+    # The model takes float32, and the file has float64.
+    assert [(one.name, one.datatype) for one in stack.predictions.requests[-1].inputs] == [("input", "FP32")]
+    assert stack.predictions.metadata[-1]["x-crossfade-key"] == "u1"
+    with np.load(tmp_path / "out.npz") as outputs:
+        assert outputs["output"].shape == (2, 3)
+    assert json.loads((tmp_path / "answer.json").read_text())["predicted"] == ["middle", "middle"]
+    assert crossfade("feedback", str(tmp_path / "answer.json"), "low", "-", "high").stdout == "2 labels counted\n"
+    again = crossfade_json("feedback", TOKEN, "low", "--row", "0")
+    assert again == {"accepted": 0, "duplicates": 1, "too_late": 0, "refused": []}
+    refused = crossfade("feedback", "forged", "low", code=1)
+    assert refused.stderr == "error: 1 label refused: the prediction id is not ours\n"
+    from_stdin = crossfade("predict", running, "--input", "-", "--json", stdin="[[1, 2, 3, 4]]").stdout
+    assert json.loads(from_stdin)["version"] == "v1"
+
+
+def test_policy_check(crossfade: Command, crossfade_json: Json, tmp_path: Path) -> None:
+    good, bad, wrong = (tmp_path / name for name in ("good.yaml", "bad.yaml", "wrong.yaml"))
+    good.write_text("look_interval: 2s\n")
+    assert "can be used; with every default:\n\nplan:\n- " in crossfade("policy", "check", str(good)).stdout
+    assert crossfade_json("policy", "check", str(good))["policy"]["look_interval"] == "2s"
+    bad.write_text("plan:\n- share: 50%\n- share: 5%\ngates:\n- metric: errors\n")
+    lines = crossfade("policy", "check", str(bad), code=1).stderr.splitlines()
+    assert lines[0].startswith(f"error: {bad}:")
+    assert any(f"{bad}:3: plan[1].share" in line for line in lines)
+    wrong.write_text("gates:\n- metric: speed\n")
+    assert f"{wrong}:2: gates[0].metric: 'speed'" in crossfade("policy", "check", str(wrong), code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("status", "nobody"), 1, "error: "),
+        (("versions", "show", "nobody", "v1"), 1, "error: "),
+        (("versions", "show", "nobody"), 2, "error: write crossfade versions MODEL"),
+        (("status", "not a model"), 2, "error: model 'not a model' is not an id"),
+        (("status", "m", "--interval", "soon"), 2, "error: --interval: 'soon' is no duration"),
+        (("publish", "m"), 2, "Missing argument 'DIR'"),
+        (("publish", "m", "/nowhere"), 1, "error: /nowhere is no artifact"),
+        (("publish", "m", "/nowhere", "--share", "5%", "--plan", "5%"), 2, "error: --plan and --share"),
+        (("events", "--rollout", "3"), 2, "error: --rollout takes a model"),
+        (("predict", "m", "--input", "/nowhere.npy"), 1, "error: /nowhere.npy cannot be read"),
+        (("package", "nothing", "--example", "x.npy", "--to", "y"), 2, "error: 'nothing' names no model"),
+        (("package", "none.py:x", "--example", "x.npy", "--to", "y"), 1, "error: there is no file none.py"),
+        (("models", "--registry", "nowhere"), 2, "error: --registry 'nowhere' is not an address"),
+        (("models", "--user", "Jürgen"), 2, "error: the user name 'Jürgen' has characters beyond ASCII"),
+    ],
+)
+def test_refusals(crossfade: Command, arguments: tuple[str, ...], code: int, words: str) -> None:
+    result = crossfade(*arguments, code=code)
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_what_is_no_module(crossfade: Command, sources: Path) -> None:
+    rest = ("--example", str(sources / "rows.npy"), "--to", str(sources / "never"))
+    assert "is a int, neither" in crossfade("package", f"{sources / 'model.py'}:number", *rest, code=1).stderr
+    assert "has no 'absent'" in crossfade("package", f"{sources / 'model.py'}:absent", *rest, code=1).stderr
+
+
+def test_nothing_answers(crossfade: Command, artifact: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    for option, arguments in (
+        ("registry", ("models",)),
+        ("registry", ("publish", "m", str(artifact))),
+        ("router", ("route", "m")),
+    ):
+        result = crossfade(*arguments, f"--{option}", address, code=3)
+        assert result.stderr == (
+            f"error: nothing answers at {address}. Is `crossfade up` running? "
+            f"(--{option} or CROSSFADE_{option.upper()} set another address)\n"
+        )
+
+
+def test_status_goes_on_without_a_router(crossfade: Command, stack: Stack, artifact: Path) -> None:
+    crossfade("publish", "alone", str(artifact))
+    said = crossfade("status", "alone").stdout
+    assert " v1  STABLE  100.0 %  ████████████████████" in said
+
+
+def test_certificates(crossfade: Command, crossfade_json: Json, tmp_path: Path) -> None:
+    made = crossfade_json("certs", "dev", "--to", str(tmp_path / "tls"), "--name", "router")
+    assert "operator.key" in made["files"]
+    assert "already" in crossfade("certs", "dev", "--to", str(tmp_path / "tls"), code=1).stderr

@@ -1,0 +1,57 @@
+"""The command as a process: what it imports, Ctrl-C, pipes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from crossfade.cli.app import build
+from tests.integration.cli.stack import Stack
+
+
+def test_help_imports_neither_torch_nor_numpy() -> None:
+    code = (
+        "import sys\n"
+        "from crossfade.cli.app import build\n"
+        "try:\n"
+        "    build()(['--help'])\n"
+        "finally:\n"
+        "    sys.stderr.write(','.join(sorted({'torch', 'numpy', 'sqlalchemy'} & set(sys.modules))))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    for name in ("publish", "status", "explain", "feedback", "up", "certs", "policy"):
+        assert f"  {name} " in ended.stdout
+
+
+def test_ctrl_c_ends_a_watch_quietly(stack: Stack, artifact: Path) -> None:
+    published = CliRunner().invoke(build(), ["--registry", stack.registry, "publish", "watched", str(artifact)])
+    assert published.exit_code == 0, published.output
+    command = [sys.executable, "-m", "crossfade.cli", "status", "watched", "--watch", "--interval", "200ms"]
+    environment = {**os.environ, "CROSSFADE_REGISTRY": stack.registry, "CROSSFADE_ROUTER": stack.router}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert first.startswith("watched · ")
+    assert (process.returncode, errors) == (130, "")
+
+
+def test_a_reader_that_has_had_enough_is_no_failure_with_a_traceback(stack: Stack) -> None:
+    command = [sys.executable, "-m", "crossfade.cli", "events", "--json", "--registry", stack.registry]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        errors = process.stderr.read()
+        process.wait(20)
+    assert "Traceback" not in errors
+    assert "BrokenPipe" not in errors
