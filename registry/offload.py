@@ -27,9 +27,9 @@ class Offload:
         """What `work` answers."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
-    async def run(self, work: Callable[[Transaction], T], *, deadline: float) -> T:
+    async def run(self, work: Callable[[Transaction], T], *, deadline: float, read_only: bool = False) -> T:
         """What a transaction answers."""
-        return await self.call(lambda: self._unit_of_work.run(work, deadline=deadline))
+        return await self.call(lambda: self._unit_of_work.run(work, deadline=deadline, read_only=read_only))
 
     def close(self) -> None:
         """Waits for what runs and drops what waits."""

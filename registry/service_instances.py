@@ -113,12 +113,12 @@ class InstanceService:
                 placements.setdefault(one.instance_id, []).append(one)
             return [InstanceView(one, tuple(placements.get(one.instance_id, ()))) for one in found]
 
-        return self._unit_of_work.run(read, deadline=deadline)
+        return self._unit_of_work.run(read, deadline=deadline, read_only=True)
 
     def sweep(self, *, deadline: float) -> int:
         """Ends expired leases and settles readiness that was pending; answers how many instances it looked at."""
         now = round(self._clock.now(), 6)
-        due = self._unit_of_work.run(lambda tx: tx.fleet.due(now, _SWEEP_BATCH), deadline=deadline)
+        due = self._unit_of_work.run(lambda tx: tx.fleet.due(now, _SWEEP_BATCH), deadline=deadline, read_only=True)
         for instance_id in due:
             self._unit_of_work.run(partial(self._sweep_one, instance_id, now), deadline=deadline, exclusive=True)
         return len(due)

@@ -3,7 +3,7 @@
 from registry.domain import LIVE_STATES
 from registry.ports import Look, RequestKey, Transaction, UnitOfWork
 from registry.service_requests import Mutations
-from registry.service_rollouts import require_rollout
+from registry.service_rollouts import require_rollout, with_sequences
 from services.common.errors import AbortedError, FailedPreconditionError
 
 
@@ -23,8 +23,15 @@ class LookService:
             AbortedError: SEQUENCE_STALE, another look has this number, or the one before it is missing.
         """
 
+        # Read before and apart: a look that read the rollout's row in its own transaction could not be serialized with
+        # an action that reads the latest look's number and writes that row, and the action would be the one to wait.
+        rollout = self._unit_of_work.run(
+            lambda tx: with_sequences(tx, [require_rollout(tx, model, number)])[0],
+            deadline=deadline,
+            read_only=True,
+        )
+
         def act(tx: Transaction, now: float) -> bytes:
-            rollout = require_rollout(tx, model, number)
             if rollout.state not in LIVE_STATES:
                 raise FailedPreconditionError(
                     "TRANSITION_ILLEGAL",
@@ -34,8 +41,8 @@ class LookService:
             if not tx.looks.record(model, number, look, now):
                 raise AbortedError(
                     "SEQUENCE_STALE",
-                    f"the latest look of {rollout.title} is {rollout.analysis_sequence}, so that look {look.sequence} "
-                    "does not follow it; read the latest one and look again",
+                    f"look {look.sequence} of {rollout.title} does not follow the latest one, which was "
+                    f"{rollout.analysis_sequence} a moment ago; read the latest one and look again",
                     analysis_sequence=str(rollout.analysis_sequence),
                 )
             return answer
@@ -55,7 +62,7 @@ class LookService:
             latest = tx.looks.latest(model, number) if looks else None
             return [latest if latest is not None and look.sequence == latest.sequence else look for look in looks]
 
-        return self._unit_of_work.run(read, deadline=deadline)
+        return self._unit_of_work.run(read, deadline=deadline, read_only=True)
 
     def latest(self, model: str, number: int, *, deadline: float) -> Look | None:
         """The latest look with its cursor; None: there is none.
@@ -68,4 +75,4 @@ class LookService:
             require_rollout(tx, model, number)
             return tx.looks.latest(model, number)
 
-        return self._unit_of_work.run(read, deadline=deadline)
+        return self._unit_of_work.run(read, deadline=deadline, read_only=True)

@@ -68,11 +68,15 @@ class ModelService:
         Raises:
             NotFoundError: MODEL_NOT_FOUND.
         """
-        return self._unit_of_work.run(lambda tx: _views(tx, [require_model(tx, model)])[0], deadline=deadline)
+        return self._unit_of_work.run(
+            lambda tx: _views(tx, [require_model(tx, model)])[0], deadline=deadline, read_only=True
+        )
 
     def page(self, after: str, limit: int, *, deadline: float) -> list[ModelView]:
         """Models by name, after the one named."""
-        return self._unit_of_work.run(lambda tx: _views(tx, tx.catalog.models(after, limit)), deadline=deadline)
+        return self._unit_of_work.run(
+            lambda tx: _views(tx, tx.catalog.models(after, limit)), deadline=deadline, read_only=True
+        )
 
     def events(
         self, model: str, rollout: int, before: tuple[float, str, int] | None, limit: int, *, deadline: float
@@ -88,7 +92,7 @@ class ModelService:
                 require_model(tx, model)
             return tx.ledger.page(model, rollout, before, limit)
 
-        return self._unit_of_work.run(read, deadline=deadline)
+        return self._unit_of_work.run(read, deadline=deadline, read_only=True)
 
 
 def _views(tx: Transaction, models: list[Model]) -> list[ModelView]:

@@ -4,15 +4,23 @@ from collections.abc import Callable
 
 from registry.ports import RequestKey, Stale, Transaction, UnitOfWork
 from services.common.clock import Clock
-from services.common.errors import AbortedError, InvalidArgumentError
+from services.common.errors import AbortedError, CrossfadeError, InvalidArgumentError
 
 Act = Callable[[Transaction, float], bytes]
 """Carries a mutation out, given the transaction and the time (seconds since 1970, whole microseconds), and answers the
 serialized answer."""
 
 
+class _DoneBeforeError(CrossfadeError):
+    """An answer under this request's id is stored already."""
+
+
 class Mutations:
     """Runs mutations and keeps their answers in the same transaction.
+
+    The key of the stored answer makes a mutation happen once. The answer is looked for only when that key is taken or
+    the mutation is refused, and in a transaction of its own: a mutation that read the table of answers would conflict
+    with every other that writes to the same page of its index.
 
     Args:
         unit_of_work: runs the transactions.
@@ -26,8 +34,7 @@ class Mutations:
     def run(self, key: RequestKey, act: Act, *, deadline: float, exclusive: bool = True) -> bytes:
         """The serialized answer: of `act`, or the one stored for the same request.
 
-        The stored answer is looked for first in every attempt, so that a COMMIT whose outcome stayed unknown is found
-        out by running again.
+        A COMMIT whose outcome stayed unknown is found out by running again: if it was carried out, the key is taken.
 
         Raises:
             InvalidArgumentError: REQUEST_ID_REUSED.
@@ -35,15 +42,6 @@ class Mutations:
         """
 
         def work(tx: Transaction) -> bytes:
-            stored = tx.requests.find(key)
-            if stored is not None:
-                if stored.digest != key.digest:
-                    raise InvalidArgumentError(
-                        "REQUEST_ID_REUSED",
-                        f"request_id {key.request_id} was used for another {key.rpc}; make a new UUID for each request",
-                        field="request_id",
-                    )
-                return stored.payload
             now = round(self._clock.now(), 6)
             try:
                 payload = act(tx, now)
@@ -51,7 +49,20 @@ class Mutations:
                 raise AbortedError(
                     "ETAG_STALE", "somebody changed it at the same moment; read it again and decide again"
                 ) from error
-            tx.requests.put(key, payload, now)
+            if not tx.requests.put(key, payload, now):
+                raise _DoneBeforeError("REQUEST_ID_REUSED", key.request_id)
             return payload
 
-        return self._unit_of_work.run(work, deadline=deadline, exclusive=exclusive)
+        try:
+            return self._unit_of_work.run(work, deadline=deadline, exclusive=exclusive)
+        except CrossfadeError:
+            stored = self._unit_of_work.run(lambda tx: tx.requests.find(key), deadline=deadline, read_only=True)
+            if stored is None:
+                raise
+            if stored.digest != key.digest:
+                raise InvalidArgumentError(
+                    "REQUEST_ID_REUSED",
+                    f"request_id {key.request_id} was used for another {key.rpc}; make a new UUID for each request",
+                    field="request_id",
+                ) from None
+            return stored.payload

@@ -1,6 +1,6 @@
 """Use cases of rollouts: start, the transitions, and what is known of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -42,7 +42,7 @@ class Target:
 
 
 def require_rollout(tx: Transaction, model: str, number: int) -> Rollout:
-    """The rollout.
+    """The rollout, without the number of its latest look.
 
     Raises:
         NotFoundError: MODEL_NOT_FOUND, ROLLOUT_NOT_FOUND.
@@ -54,6 +54,13 @@ def require_rollout(tx: Transaction, model: str, number: int) -> Rollout:
             "ROLLOUT_NOT_FOUND", f"model {model} has no rollout {number}; list its rollouts", model=model
         )
     return found
+
+
+def with_sequences(tx: Transaction, rollouts: Iterable[Rollout]) -> list[Rollout]:
+    """Rollouts with the numbers of their latest looks."""
+    rollouts = list(rollouts)
+    found = tx.looks.sequences((one.model, one.number) for one in rollouts)
+    return [replace(one, analysis_sequence=found.get((one.model, one.number), 0)) for one in rollouts]
 
 
 class RolloutService:
@@ -216,7 +223,9 @@ class RolloutService:
         Raises:
             NotFoundError: MODEL_NOT_FOUND, ROLLOUT_NOT_FOUND.
         """
-        return self._unit_of_work.run(lambda tx: require_rollout(tx, model, number), deadline=deadline)
+        return self._unit_of_work.run(
+            lambda tx: with_sequences(tx, [require_rollout(tx, model, number)])[0], deadline=deadline, read_only=True
+        )
 
     def page(
         self,
@@ -236,9 +245,9 @@ class RolloutService:
         def read(tx: Transaction) -> list[Rollout]:
             if model:
                 require_model(tx, model)
-            return tx.lanes.page(model, before, limit, live_only=live_only)
+            return with_sequences(tx, tx.lanes.page(model, before, limit, live_only=live_only))
 
-        return self._unit_of_work.run(read, deadline=deadline)
+        return self._unit_of_work.run(read, deadline=deadline, read_only=True)
 
     def _transition(
         self,
@@ -250,8 +259,18 @@ class RolloutService:
         encode: Encode,
         deadline: float,
     ) -> bytes:
+        # Looks are written all the time. An action that rests on none reads their number before and apart, for one that
+        # read it in its own transaction could not be serialized with them.
+        sequence = 0
+        if not target.analysis_sequence:
+            name = (target.model, target.number)
+            sequences = self._unit_of_work.run(lambda tx: tx.looks.sequences([name]), deadline=deadline, read_only=True)
+            sequence = sequences.get(name, 0)
+
         def act(tx: Transaction, now: float) -> bytes:
             rollout = require_rollout(tx, target.model, target.number)
+            if target.analysis_sequence:
+                (rollout,) = with_sequences(tx, [rollout])
             _check_seen(rollout, target)
             rollout_after(rollout.title, rollout.state, operation)
             model = require_model(tx, target.model)
@@ -261,7 +280,8 @@ class RolloutService:
             opened = open_lane(tx, lane, now=now, actor=key.principal)
             change(opened.aggregate, rollout, placements_of(tx, opened.aggregate))
             commit(tx, (ModelChange(model, model, (opened,)),), actor=key.principal, now=now)
-            return encode(_after(tx, opened.aggregate, target.model, target.number))
+            after = _after(tx, opened.aggregate, target.model, target.number)
+            return encode(replace(after, analysis_sequence=target.analysis_sequence or sequence))
 
         return self._mutations.run(key, act, deadline=deadline)
 

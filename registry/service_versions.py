@@ -117,7 +117,7 @@ class VersionService:
             states = tx.catalog.lane_states(model, (version,)).get(version, [])
             return VersionView(found, states, tx.fleet.placements_of(model, (version,)))
 
-        return self._unit_of_work.run(read, deadline=deadline)
+        return self._unit_of_work.run(read, deadline=deadline, read_only=True)
 
     def page(self, model: str, before_number: int | None, limit: int, *, deadline: float) -> list[VersionView]:
         """Versions of a model, newest first.
@@ -132,7 +132,7 @@ class VersionService:
             states = tx.catalog.lane_states(model, [one.version for one in found])
             return [VersionView(one, states.get(one.version, [])) for one in found]
 
-        return self._unit_of_work.run(read, deadline=deadline)
+        return self._unit_of_work.run(read, deadline=deadline, read_only=True)
 
 
 def _publish(tx: Transaction, wanted: Publication, actor: str, now: float) -> PublishedView:

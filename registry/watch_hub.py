@@ -29,7 +29,7 @@ _BACKOFF_SECONDS: Final = 0.5
 class Database(Protocol):
     """Runs a transaction off the event loop."""
 
-    async def run(self, work: Callable[[Transaction], T], *, deadline: float) -> T: ...
+    async def run(self, work: Callable[[Transaction], T], *, deadline: float, read_only: bool) -> T: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class WatchHub:
         return oldest, revision, batches
 
     async def _read(self, work: Callable[[Transaction], T]) -> T:
-        return await self._database.run(work, deadline=self._clock.monotonic() + _READ_SECONDS)
+        return await self._database.run(work, deadline=self._clock.monotonic() + _READ_SECONDS, read_only=True)
 
     def _tell(self) -> None:
         news, self._news = self._news, asyncio.Event()

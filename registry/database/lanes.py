@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, func, insert, literal, select, tuple_, update
+from sqlalchemy import Row, func, insert, literal, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
 from crossfade.common.v1 import policy_pb2
 from crossfade.registry.v1 import resources_pb2
 from registry import converters
-from registry.database.tables import lane_versions, lanes, rollout_looks, rollouts
+from registry.database.tables import lane_versions, lanes, rollouts
 from registry.domain import OPEN_STATES, RolloutState, VersionState
 from registry.domain_lane import Lane
 from registry.domain_records import Assignment, Objective, PauseReason, Rollout, Spec, VersionInLane
@@ -118,16 +118,16 @@ class SqlLanes:
         return next(iter(self.rollouts(model, (number,))), None)
 
     def rollouts(self, model: str, numbers: Iterable[int]) -> list[Rollout]:
-        """The rollouts of these numbers, as far as there are such."""
+        """The rollouts of these numbers, as far as there are such, without the numbers of their looks."""
         wanted = tuple(number for number in numbers if number)
         if not wanted:
             return []
-        query = _rollouts().where(rollouts.c.model == model, rollouts.c.number.in_(wanted))
+        query = select(rollouts).where(rollouts.c.model == model, rollouts.c.number.in_(wanted))
         return [_rollout(row) for row in self._connection.execute(query)]
 
     def page(self, model: str, before: tuple[float, str, int] | None, limit: int, *, live_only: bool) -> list[Rollout]:
-        """Rollouts, newest first; of one model, or of all when it is empty."""
-        query = _rollouts()
+        """Rollouts, newest first; of one model, or of all when it is empty; without the numbers of their looks."""
+        query = select(rollouts)
         if model:
             query = query.where(rollouts.c.model == model).order_by(rollouts.c.number.desc())
             if before is not None:
@@ -166,12 +166,6 @@ class SqlLanes:
         )
         if self._connection.execute(statement).one_or_none() is None:
             raise Stale(rollout.title)
-
-
-def _rollouts() -> Select[Any]:
-    looks = and_(rollout_looks.c.model == rollouts.c.model, rollout_looks.c.rollout == rollouts.c.number)
-    sequence = func.coalesce(rollout_looks.c.sequence, 0).label("sequence")
-    return select(rollouts, sequence).select_from(rollouts.outerjoin(rollout_looks, looks))
 
 
 def _state(row: Row[Any]) -> VersionInLane:
@@ -256,7 +250,6 @@ def _rollout(row: Row[Any]) -> Rollout:
         pause_reason=None if row.pause_reason is None else PauseReason(row.pause_reason),
         bucket_offset=row.bucket_offset,
         effective_share_bps=row.effective_share_bps,
-        analysis_sequence=row.sequence,
         started=row.started,
         ended=row.ended,
         outcome=outcome,

@@ -1,6 +1,8 @@
 """Recorded looks, under a sequence of their own beside the rollout's row."""
 
-from sqlalchemy import insert, select, update
+from collections.abc import Iterable
+
+from sqlalchemy import insert, literal, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
@@ -40,6 +42,14 @@ class SqlLooks:
             )
         )
         return True
+
+    def sequences(self, rollouts: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """The numbers of the latest looks of rollouts, given as (model, number)."""
+        wanted = [tuple_(literal(model), literal(number)) for model, number in rollouts]
+        key = tuple_(rollout_looks.c.model, rollout_looks.c.rollout)
+        query = select(rollout_looks.c.model, rollout_looks.c.rollout, rollout_looks.c.sequence)
+        rows = self._connection.execute(query.where(key.in_(wanted)))
+        return {(row.model, row.rollout): row.sequence for row in rows}
 
     def page(self, model: str, rollout: int, after: int, limit: int) -> list[Look]:
         """Looks after a number, oldest first."""

@@ -1,6 +1,7 @@
 """Answers to mutations, for those who ask again."""
 
-from sqlalchemy import delete, insert, select, tuple_
+from sqlalchemy import delete, select, tuple_
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
 from registry.database.tables import requests
@@ -23,10 +24,11 @@ class SqlRequests:
         row = self._connection.execute(query).one_or_none()
         return None if row is None else Answer(row.digest, bytes(row.answer))
 
-    def put(self, key: RequestKey, payload: bytes, now: float) -> None:
-        """Keeps an answer."""
-        self._connection.execute(
-            insert(requests).values(
+    def put(self, key: RequestKey, payload: bytes, now: float) -> bool:
+        """Keeps an answer; False: there is one under this key."""
+        statement = (
+            upsert(requests)
+            .values(
                 principal=key.principal,
                 rpc=key.rpc,
                 request_id=key.request_id,
@@ -34,7 +36,10 @@ class SqlRequests:
                 answer=payload,
                 created=now,
             )
+            .on_conflict_do_nothing(index_elements=["principal", "rpc", "request_id"])
+            .returning(requests.c.request_id)
         )
+        return self._connection.execute(statement).one_or_none() is not None
 
     def purge(self, before: float, limit: int) -> int:
         """Forgets answers older than a moment, at most `limit` of them; answers how many."""

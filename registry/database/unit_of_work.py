@@ -36,7 +36,7 @@ class SqlUnitOfWork:
     """Runs `work` in a transaction, and again from its start when it could not be serialized.
 
     A transaction whose connection broke is run again too. At COMMIT its outcome is unknown then; every `work` that
-    changes anything begins by looking for its own stored answer (`registry.service_requests`) or is idempotent.
+    changes anything ends by storing its answer under a unique key (`registry.service_requests`) or is idempotent.
 
     Args:
         engine: with isolation SERIALIZABLE.
@@ -63,13 +63,21 @@ class SqlUnitOfWork:
         # part of correctness: other processes do not know of it, and nobody waits for it longer than a moment.
         self._turn = threading.Lock()
 
-    def run(self, work: Callable[[Transaction], T], *, deadline: float, exclusive: bool = False) -> T:
+    def run(
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        deadline: float,
+        exclusive: bool = False,
+        read_only: bool = False,
+    ) -> T:
         """What `work` answers, committed.
 
         Args:
             work: reads and writes; no effects outside the database, since it may run several times.
             deadline: on the clock's monotonic scale.
             exclusive: it changes lanes, so it takes its turn.
+            read_only: it writes nothing, so that it conflicts with hardly anything.
 
         Raises:
             AbortedError: CONTENTION after 8 attempts.
@@ -78,12 +86,12 @@ class SqlUnitOfWork:
         """
         taken = exclusive and self._turn.acquire(timeout=_TURN_SECONDS)
         try:
-            return self._attempts(work, deadline)
+            return self._attempts(work, deadline, read_only=read_only)
         finally:
             if taken:
                 self._turn.release()
 
-    def _attempts(self, work: Callable[[Transaction], T], deadline: float) -> T:
+    def _attempts(self, work: Callable[[Transaction], T], deadline: float, *, read_only: bool) -> T:
         failure = Failure.RETRY
         for attempt in range(ATTEMPTS):
             if attempt:
@@ -96,7 +104,7 @@ class SqlUnitOfWork:
                     "same request_id and a longer deadline",
                 )
             try:
-                return self._once(work)
+                return self._once(work, read_only=read_only)
             except SQLAlchemyError as error:
                 failure = classify(error)
                 if failure is Failure.DEFECT:
@@ -111,8 +119,10 @@ class SqlUnitOfWork:
             attempts=str(ATTEMPTS),
         )
 
-    def _once(self, work: Callable[[Transaction], T]) -> T:
+    def _once(self, work: Callable[[Transaction], T], *, read_only: bool) -> T:
         with self._engine.connect() as connection:
+            if read_only:
+                connection.execution_options(postgresql_readonly=True)
             with connection.begin():
                 transaction = SqlTransaction(connection)
                 result = work(transaction)

@@ -1,0 +1,120 @@
+"""Recorded looks: each number once, apart from everything else."""
+
+import asyncio
+
+from crossfade.registry.v1 import resources_pb2, service_pb2
+from grpc import aio
+
+from tests.integration.registry.harness import Registry, Start, refusal, refused
+
+
+async def looks(registry: Registry, **wanted: object) -> service_pb2.ListAnalysesResponse:
+    request = service_pb2.ListAnalysesRequest(parent="models/m/rollouts/1", **wanted)  # type: ignore[arg-type]  # by name
+    return await registry.stub.ListAnalyses(request)
+
+
+async def test_looks_are_kept_in_order(registry: Registry) -> None:
+    rollout = await registry.running()
+    for sequence in (1, 2, 3):
+        assert await registry.look(rollout, sequence) == sequence
+    found = (await looks(registry)).analyses
+    assert [one.sequence for one in found] == [1, 2, 3]
+    assert [one.window.instances[0].series[0].counts[0] for one in found] == [1, 2, 3]
+    # The cursor is kept for the latest look only.
+    assert [one.HasField("cursor") for one in found] == [False, False, True]
+    assert all(one.record_time.seconds for one in found)
+    assert [one.sequence for one in (await looks(registry, after_sequence=1)).analyses] == [2, 3]
+    (latest,) = (await looks(registry, latest_only=True)).analyses
+    assert latest == found[2]
+    bare = (await looks(registry, summaries_only=True)).analyses
+    assert not any(one.HasField("window") or one.HasField("cursor") for one in bare)
+    page = await looks(registry, page_size=2)
+    assert [one.sequence for one in page.analyses] == [1, 2]
+    assert not page.analyses[1].HasField("cursor")
+    rest = await looks(registry, page_size=2, page_token=page.next_page_token)
+    assert [one.sequence for one in rest.analyses] == [3]
+    assert (await registry.rollout(1)).analysis_sequence == 3
+
+
+async def test_no_look_yet(registry: Registry) -> None:
+    await registry.running()
+    assert not (await looks(registry, latest_only=True)).analyses
+    assert (await registry.rollout(1)).analysis_sequence == 0
+
+
+async def test_two_evaluators_cannot_record_the_same_look(start: Start) -> None:
+    one, other = await start(), await start()
+    rollout = await one.running()
+
+    async def record(registry: Registry) -> str:
+        try:
+            await registry.look(rollout, 1)
+        except aio.AioRpcError as error:
+            assert error.code().name == "ABORTED"
+            return refusal(error).reason
+        return "recorded"
+
+    results = await asyncio.gather(record(one), record(other))
+    assert sorted(results) == ["SEQUENCE_STALE", "recorded"]
+    gap = await refused(one.look(rollout, 3))
+    assert (gap.code, gap.reason, gap.metadata) == ("ABORTED", "SEQUENCE_STALE", {"analysis_sequence": "1"})
+
+
+async def test_a_look_touches_neither_etag_nor_routes_nor_events(registry: Registry) -> None:
+    rollout = await registry.running()
+    events = await registry.events()
+    await registry.look(rollout, 1)
+    after = await registry.rollout(1)
+    assert (after.etag, after.analysis_sequence) == (rollout.etag, 1)
+    assert await registry.events() == events
+
+
+async def test_an_action_rests_on_the_latest_look(registry: Registry) -> None:
+    rollout = await registry.running()
+    await registry.look(rollout, 1)
+    await registry.look(rollout, 2)
+    said = await refused(registry.rollback(rollout, analysis_sequence=1))
+    assert (said.code, said.reason, said.metadata) == ("ABORTED", "SEQUENCE_STALE", {"analysis_sequence": "2"})
+    done = await registry.rollback(rollout, analysis_sequence=2)
+    assert done.outcome.analysis_sequence == 2
+
+
+async def test_an_ended_rollout_takes_no_looks(registry: Registry) -> None:
+    rollout = await registry.running()
+    queued = (await registry.publish()).rollout
+    said = await refused(registry.look(queued, 1))
+    assert (said.code, said.reason) == ("FAILED_PRECONDITION", "TRANSITION_ILLEGAL")
+    await registry.rollback(rollout)
+    said = await refused(registry.look(rollout, 1))
+    assert (said.code, said.metadata) == ("FAILED_PRECONDITION", {"state": "ROLLED_BACK"})
+
+
+async def test_looks_never_abort_a_person(start: Start) -> None:
+    one, other = await start(), await start()
+    rollout = await one.running()
+    recorded = 0
+
+    async def record() -> None:
+        nonlocal recorded
+        while True:
+            await other.look(rollout, recorded + 1)
+            recorded += 1
+
+    recording = asyncio.create_task(record())
+    try:
+        for _ in range(10):
+            request = service_pb2.PauseRolloutRequest(name=rollout.name, etag=rollout.etag)
+            request.request_id = _id()
+            rollout = await one.stub.PauseRollout(request)
+            resume = service_pb2.ResumeRolloutRequest(name=rollout.name, etag=rollout.etag, request_id=_id())
+            rollout = await one.stub.ResumeRollout(resume)
+    finally:
+        recording.cancel()
+    assert rollout.state == resources_pb2.ROLLOUT_STATE_RUNNING
+    assert recorded > 0
+
+
+def _id() -> str:
+    from tests.integration.registry.harness import new_id
+
+    return new_id()
