@@ -1,0 +1,136 @@
+"""`crossfade up` as people run it: started, killed, started again, and its errors."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from crossfade.artifact import Artifact
+from crossfade.client import AsyncClient
+from services.local.postgres import Postgres
+from tests.e2e.conftest import MODEL, rows
+from tests.support.wait import until, until_async
+
+CROSSFADE = str(Path(sys.executable).with_name("crossfade"))
+
+
+def port_block() -> int:
+    """A port whose neighbours at −100, +100 and +200 are free, too."""
+    for base in range(21_000, 40_000, 1_000):
+        with suppress(OSError):
+            for port in (base - 100, base, base + 100, base + 200):
+                socket.create_server(("127.0.0.1", port)).close()
+            return base
+    raise AssertionError("no ports are free")
+
+
+class Up:
+    """`crossfade up` in a process of its own."""
+
+    def __init__(self, data: Path, port: int) -> None:
+        self.port = port
+        self._log = data.with_suffix(".log")
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [CROSSFADE, "up", "--data", str(data), "--port", str(port)], stdout=log, stderr=log
+            )
+
+    def said(self) -> str:
+        """What it has printed."""
+        return self._log.read_text()
+
+    async def ready(self, times: int = 1) -> None:
+        """Waits until it says that it is up."""
+        await until(lambda: self.said().count("Crossfade is up") >= times or self.process.poll() is not None, 90)
+        assert self.process.poll() is None, self.said()
+
+    async def end(self, number: int) -> int:
+        """Sends a signal and waits."""
+        self.process.send_signal(number)
+        return await asyncio.to_thread(self.process.wait, 60)
+
+
+def crossfade(up: Up, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command against a running suite."""
+    environment = {
+        **os.environ,
+        "CROSSFADE_REGISTRY": f"127.0.0.1:{up.port - 100}",
+        "CROSSFADE_ROUTER": f"127.0.0.1:{up.port}",
+        "CROSSFADE_EVALUATOR": f"127.0.0.1:{up.port + 200}",
+    }
+    return subprocess.run(
+        [CROSSFADE, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+async def serves(up: Up, version: str) -> None:
+    """Waits until calls are answered by a version."""
+
+    async def there() -> bool:
+        with suppress(Exception):
+            return (await client.predict(MODEL, rows(1), timeout=2.0)).version == version
+        return False
+
+    async with AsyncClient(f"127.0.0.1:{up.port}") as client:
+        await until_async(there, seconds=60)
+
+
+@pytest.mark.timeout(300)
+async def test_killed_and_ended_at_any_time_it_starts_again_with_everything(
+    tmp_path: Path, artifacts: Mapping[str, Artifact]
+) -> None:
+    data, port = tmp_path / "data", port_block()
+    first = Up(data, port)
+    await first.ready()
+    published = crossfade(first, "publish", MODEL, str(artifacts["v1"].path), "--version", "v1")
+    assert published.returncode == 0, published.stderr
+    await serves(first, "v1")
+    await first.end(signal.SIGKILL)
+
+    second = Up(data, port)
+    await second.ready(times=2)
+    await serves(second, "v1")
+    assert "v1" in crossfade(second, "versions", MODEL).stdout
+    assert await second.end(signal.SIGINT) == 0
+    for number in (port - 100, port, port + 100, port + 200):
+        socket.create_server(("127.0.0.1", number)).close()
+
+    third = Up(data, port)
+    await third.ready(times=3)
+    await serves(third, "v1")
+    assert await third.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.timeout(120)
+async def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    port = port_block()
+    with socket.create_server(("127.0.0.1", port)):
+        up = Up(tmp_path / "data", port)
+        assert await asyncio.to_thread(up.process.wait, 60) == 1
+    assert re.search(rf"^error: port {port} on 127.0.0.1 is in use .* choose another port", up.said(), re.MULTILINE)
+    assert "Traceback" not in up.said()
+
+
+@pytest.mark.timeout(120)
+async def test_a_data_folder_of_a_newer_release_is_refused(tmp_path: Path) -> None:
+    data, port = tmp_path / "data", port_block()
+    up = Up(data, port)
+    await up.ready()
+    assert await up.end(signal.SIGTERM) == 0
+    with Postgres(data / "postgres") as postgres:
+        url = postgres.url("crossfade").replace("cockroachdb+psycopg", "postgresql")
+        with psycopg.connect(url) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    again = Up(data, port)
+    assert await asyncio.to_thread(again.process.wait, 60) == 1
+    assert "upgrade crossfade" in again.said()
+    assert "Traceback" not in again.said()
