@@ -134,7 +134,7 @@ def _complaint(reading: Reading, before: InstanceCounts | None) -> str:
 
 
 def _went_back(one: Series, past: Series) -> bool:
-    if one.labels or past.labels:
+    if one.labels != past.labels:
         counts = one.by_label
         return any(counts.get(label, 0) < count for label, count in past.by_label.items())
     return len(one.counts) != len(past.counts) or any(a < b for a, b in zip(one.counts, past.counts, strict=True))
@@ -148,8 +148,8 @@ def _difference(one: Series, past: Series | None, *, from_zero: bool) -> Series 
         return one if any(one.counts) else None
     if one.labels:
         before = past.by_label
-        grown = {label: count - before.get(label, 0) for label, count in one.by_label.items()}
-        grown = {label: count for label, count in grown.items() if count}
+        changes = ((label, count - before.get(label, 0)) for label, count in zip(one.labels, one.counts, strict=True))
+        grown = {label: count for label, count in changes if count}
         return Series(one.metric, one.attributes, tuple(grown.values()), labels=tuple(grown)) if grown else None
     counts = tuple(a - b for a, b in zip(one.counts, past.counts, strict=True))
     return Series(one.metric, one.attributes, counts, one.total - past.total) if any(counts) else None

@@ -1,0 +1,119 @@
+"""The Evaluator's own server: policies are checked and metrics handed out while the Registry is away."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import urllib.request
+from collections.abc import AsyncIterator
+
+import pytest
+from grpc import aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from crossfade.common.v1 import policy_pb2
+from crossfade.evaluator.v1 import evaluator_pb2, evaluator_pb2_grpc
+from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
+from evaluator.app import App
+from evaluator.settings import EvaluatorSettings
+from services.common.telemetry.otlp import decode
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[App]:
+    """An Evaluator whose Registry is away."""
+    settings = EvaluatorSettings(
+        listen="127.0.0.1:0",
+        registry="127.0.0.1:1",
+        metrics_listen=f"127.0.0.1:{free_port()}",
+        log_level="critical",
+        drain_seconds=0.1,
+        poll_seconds=0.1,
+    )
+    made = App(settings)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def channel(app: App) -> AsyncIterator[aio.Channel]:
+    """A channel to it."""
+    async with aio.insecure_channel(app.address) as opened:
+        yield opened
+
+
+async def test_a_policy_comes_back_with_its_defaults(channel: aio.Channel) -> None:
+    stub = evaluator_pb2_grpc.EvaluatorServiceStub(channel)
+    answer = await stub.CheckPolicy(evaluator_pb2.CheckPolicyRequest(task="classification"))
+    assert not answer.violations
+    assert [gate.name for gate in answer.policy.gates] == ["errors", "runtime", "accuracy", "input_drift"]
+    assert answer.policy.look_interval.seconds == 30
+    assert [(step.share_bps, step.period.seconds) for step in answer.plan.steps] == [(500, 3600)]
+
+
+async def test_what_is_wrong_with_a_policy_is_named_with_its_path(channel: aio.Channel) -> None:
+    stub = evaluator_pb2_grpc.EvaluatorServiceStub(channel)
+    request = evaluator_pb2.CheckPolicyRequest(
+        policy=policy_pb2.Policy(power=2.0, gates=[policy_pb2.Gate(metric=policy_pb2.METRIC_ERRORS)]),
+        plan=policy_pb2.TrafficPlan(steps=[policy_pb2.Step(share_bps=20_000)]),
+    )
+    answer = await stub.CheckPolicy(request)
+    fields = [violation.field for violation in answer.violations]
+    assert fields == ["policy.gates", "policy.power", "plan.steps[0].share_bps"]
+    assert not answer.policy.gates
+    assert "1 to 10000 basis points" in answer.violations[2].description
+
+
+async def test_it_serves_and_hands_out_its_metrics_while_the_registry_is_away(app: App, channel: aio.Channel) -> None:
+    health = health_pb2_grpc.HealthStub(channel)
+    answer = await health.Check(health_pb2.HealthCheckRequest())
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    telemetry = telemetry_pb2_grpc.TelemetryServiceStub(channel)
+    pull = decode((await telemetry.GetMetrics(telemetry_pb2.GetMetricsRequest())).metrics_data)
+    assert (pull.service, pull.instance_id) == ("crossfade-evaluator", app.instance_id)
+    url = f"http://{app._settings.metrics_listen}/metrics"
+    page = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=5).read().decode())
+    assert "crossfade_rollouts_watched 0.0" in page
+
+
+async def run(**environment: str) -> "asyncio.subprocess.Process":
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "evaluator",
+        env={**os.environ, **{f"CROSSFADE_{key}": value for key, value in environment.items()}},
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def test_a_port_in_use_is_one_clear_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = await run(LISTEN=f"127.0.0.1:{port}")
+        _, errors = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 1
+    assert errors.decode().strip() == (
+        f"evaluator: error: port {port} on 127.0.0.1 is in use by another process: end it or choose another port"
+    )
+
+
+async def test_it_ends_in_order_at_sigterm() -> None:
+    process = await run(LISTEN="127.0.0.1:0", REGISTRY="127.0.0.1:1", DRAIN_SECONDS="0")
+    assert process.stderr is not None
+    async with asyncio.timeout(30):
+        while b'"serving"' not in await process.stderr.readline():
+            assert process.returncode is None
+        await asyncio.sleep(0)
+        process.send_signal(signal.SIGTERM)
+        await process.communicate()
+    assert process.returncode == 0

@@ -1,0 +1,131 @@
+"""Evaluators against a real Registry and real metric servers: decisions, kills, two at once."""
+
+import asyncio
+
+from crossfade.common.v1 import analysis_pb2
+from crossfade.registry.v1 import resources_pb2
+from evaluator import proto_views
+from evaluator.fold import fold_all
+from tests.fakes.metrics import Behaviour
+from tests.integration.evaluator.conftest import MakeScene
+from tests.integration.evaluator.scene import Scene, attempts, quick_terms
+
+PROMOTED = resources_pb2.ROLLOUT_STATE_PROMOTED
+ROLLED_BACK = resources_pb2.ROLLOUT_STATE_ROLLED_BACK
+INCONCLUSIVE = resources_pb2.ROLLOUT_STATE_INCONCLUSIVE
+
+
+def ended(rollout: resources_pb2.Rollout) -> bool:
+    return rollout.HasField("end_time")
+
+
+async def check_that_each_count_is_in_one_window(scene: Scene) -> list[analysis_pb2.Analysis]:
+    """v2 counted from zero within the rollout, so its windows add up to its cursor."""
+    looks = await scene.looks()
+    assert [look.sequence for look in looks] == list(range(1, len(looks) + 1))
+    counted = sum(attempts(look.window, "v2") for look in looks)
+    assert counted == attempts(looks[-1].cursor, "v2")
+    assert counted > 0
+    return looks
+
+
+async def test_a_good_version_goes_through_its_steps_and_is_promoted(scene: MakeScene) -> None:
+    made = await scene(quick_terms(1000, 5000))
+    await made.evaluate()
+    await made.publish()
+    rollout = await made.until(ended)
+    assert rollout.state == PROMOTED, rollout.outcome.reason
+    assert (rollout.step, rollout.outcome.code) == (1, "SAFE")
+    assert rollout.outcome.reason.startswith("v2 is no worse than v1: ")
+    assert rollout.outcome.actor == "local:evaluator"
+    looks = await check_that_each_count_is_in_one_window(made)
+    assert rollout.outcome.analysis_sequence == looks[-1].sequence
+    assert not looks[0].judged
+    assert looks[0].summary.reason == "waits until a Worker has v2 loaded, verified and warm"
+    assert looks[-1].summary.drift.test_rows > 100
+    actions = [look.summary.action for look in looks if look.summary.action]
+    assert actions == [analysis_pb2.ACTION_ADVANCE, analysis_pb2.ACTION_PROMOTE]
+    assert [look.step for look in looks] == sorted(look.step for look in looks)
+
+
+async def test_the_recorded_windows_alone_give_the_recorded_evidence(scene: MakeScene) -> None:
+    made = await scene(quick_terms(5000))
+    made.fleet.test = Behaviour(seconds=0.01)
+    await made.evaluate()
+    await made.publish()
+    rollout = await made.until(ended)
+    assert (rollout.state, rollout.outcome.gate) == (ROLLED_BACK, "runtime"), rollout.outcome.reason
+    looks = await made.looks()
+    state = fold_all(made.terms, [proto_views.look(look) for look in looks])
+    assert looks[-1].policy_hash == made.terms.policy_hash()
+    recorded = {report.gate: report for report in looks[-1].summary.gates}
+    for gate in state.gates:
+        report = recorded[gate.gate.name]
+        assert (gate.harm.max_log_e, gate.safe.log_e) == (report.harm.log_e, report.safe.log_e)
+
+
+async def test_two_evaluators_count_each_window_once_and_roll_back_a_failing_version(scene: MakeScene) -> None:
+    made = await scene(quick_terms(500))
+    made.fleet.test = Behaviour(errors=0.03)
+    await made.evaluate()
+    await made.evaluate()
+    await made.publish()
+    rollout = await made.until(ended)
+    assert (rollout.state, rollout.outcome.gate) == (ROLLED_BACK, "errors"), rollout.outcome.reason
+    assert rollout.outcome.reason.startswith("v2 failed ")
+    looks = await check_that_each_count_is_in_one_window(made)
+    seconds = looks[-1].record_time.ToMicroseconds() - looks[0].record_time.ToMicroseconds()
+    assert len(looks) <= seconds / 250_000 * 1.25 + 3
+
+
+async def test_evaluators_that_are_killed_lose_and_repeat_nothing(scene: MakeScene) -> None:
+    made = await scene(quick_terms(5000))
+    app = await made.evaluate()
+    await made.publish()
+    for looks in (2, 3, 4):
+        await made.until(lambda rollout, looks=looks: rollout.analysis_sequence >= looks or ended(rollout))  # type: ignore[misc] # binds the loop's value
+        for task in app._tasks:
+            task.cancel()
+        app = await made.evaluate()
+    rollout = await made.until(ended)
+    assert rollout.state == PROMOTED, rollout.outcome.reason
+    await check_that_each_count_is_in_one_window(made)
+
+
+async def test_metrics_that_are_gone_hold_the_rollout_and_say_why(scene: MakeScene) -> None:
+    made = await scene(quick_terms(5000, period=2.0))
+    made.fleet.labelled = 0.0
+    await made.evaluate()
+    await made.publish()
+    await made.until(lambda rollout: rollout.analysis_sequence >= 3)
+    worker = next(server for server in made.servers if server.instance.worker)
+    await worker.stop()
+    rollout = await made.until(ended)
+    assert rollout.state == INCONCLUSIVE
+    assert "metrics of 50.0 % of the processes are younger than 1 s" in rollout.outcome.reason
+    looks = await made.looks()
+    assert any("did not answer" in hold for look in looks for hold in look.summary.holds)
+
+
+async def test_a_version_that_fails_to_load_is_rolled_back_without_statistics(scene: MakeScene) -> None:
+    made = await scene(quick_terms(500))
+    await made.evaluate()
+    made.ready("v2", state=resources_pb2.SERVING_STATE_FAILED, error_code="LOAD_FAILED")
+    await made.publish_only(made.terms.test_profile)
+    await made.report()
+    rollout = await made.until(ended)
+    assert (rollout.state, rollout.outcome.code) == (ROLLED_BACK, "LOAD_FAILED")
+    assert rollout.outcome.reason == "v2 could not be loaded by the Worker that tried: out of memory"
+
+
+async def test_a_drift_in_both_arms_pauses_and_its_end_resumes(scene: MakeScene) -> None:
+    made = await scene(quick_terms(5000))
+    made.fleet.shift = 0.5
+    await made.evaluate()
+    await made.publish()
+    paused = await made.until(lambda rollout: rollout.state == resources_pb2.ROLLOUT_STATE_PAUSED)
+    assert paused.pause_reason == resources_pb2.PAUSE_REASON_INPUT_DRIFT
+    await asyncio.sleep(0.3)
+    made.fleet.shift = 0.0
+    rollout = await made.until(ended)
+    assert rollout.state == PROMOTED, rollout.outcome.reason

@@ -1,0 +1,185 @@
+"""Messages and snapshots to the domain and back, without loss and always alike."""
+
+from crossfade.common.v1 import analysis_pb2, model_pb2, policy_pb2
+from crossfade.registry.v1 import resources_pb2
+from evaluator import proto_counts, proto_policy, proto_summary, proto_views
+from evaluator.counts import InstanceCounts, Series
+from evaluator.decide import Phase
+from evaluator.policy import MetricKind, Need, PeriodEnd, PlanDraft, PolicyDraft
+from evaluator.policy_defaults import complete_plan, complete_policy
+from evaluator.readiness import Served, Serving
+from evaluator.reports import Verdict
+from evaluator.snapshots import series_of
+from services.common.telemetry import catalog
+from services.common.telemetry.store import MetricStore
+from tests.fakes.rollouts import demo_terms, trial
+
+LIVE, CONTROL = model_pb2.TRAFFIC_LIVE, model_pb2.TRAFFIC_CONTROL
+COUNTS = (
+    InstanceCounts(
+        "a",
+        1_700_000_000_123_456,
+        (
+            Series("crossfade.attempt.duration", (("epoch", "2"), ("version", "v2")), (0, 3, 1), 0.1 + 0.2),
+            Series("crossfade.input.count", (("feature", "x"),), (4, 2**52), labels=("0", "9")),
+        ),
+    ),
+    InstanceCounts("b", 0),
+)
+
+
+def test_counts_survive_the_way_through_the_registry_bit_for_bit() -> None:
+    raw = proto_counts.to_proto(COUNTS).SerializeToString()
+    assert proto_counts.from_proto(analysis_pb2.Counts.FromString(raw)) == COUNTS
+
+
+def test_counts_are_sorted_whatever_order_they_come_in() -> None:
+    message = proto_counts.to_proto(COUNTS)
+    turned = analysis_pb2.Counts(instances=list(message.instances)[::-1])
+    series = list(turned.instances[1].series)[::-1]
+    del turned.instances[1].series[:]
+    turned.instances[1].series.extend(series)
+    assert proto_counts.from_proto(turned) == COUNTS
+
+
+def test_a_policy_with_its_defaults_is_the_same_when_it_is_asked_for() -> None:
+    policy, _ = complete_policy(PolicyDraft(look_interval=2.0, period_end=PeriodEnd.HOLD), "classification")
+    message = policy_pb2.Policy.FromString(proto_policy.policy_message(policy).SerializeToString())
+    again, violations = complete_policy(proto_policy.policy_draft(message), "classification")
+    assert not violations
+    assert [gate.need for gate in again.gates] == [Need.ALWAYS, Need.ALWAYS, Need.ALWAYS, Need.NEVER]
+    assert [(gate.metric, gate.harm, gate.safe) for gate in again.gates] == [
+        (gate.metric, gate.harm, gate.safe) for gate in policy.gates
+    ]
+    assert (again.period_end, again.look_interval, again.labels) == (PeriodEnd.HOLD, 2.0, policy.labels)
+    plan, _ = complete_plan(PlanDraft())
+    assert complete_plan(proto_policy.plan_draft(proto_policy.plan_message(plan))) == (plan, ())
+
+
+def test_what_a_message_leaves_out_is_the_default_and_what_it_says_is_not() -> None:
+    assert proto_policy.policy_draft(policy_pb2.Policy()) == PolicyDraft()
+    assert proto_policy.plan_draft(policy_pb2.TrafficPlan()) == PlanDraft()
+    message = policy_pb2.Policy(gates=[policy_pb2.Gate(metric=policy_pb2.METRIC_RUNTIME)])
+    message.settling.seconds = 0
+    message.settling.SetInParent()
+    draft = proto_policy.policy_draft(message)
+    assert draft.settling == 0.0
+    assert draft.gates[0].metric is MetricKind.RUNTIME
+    assert (draft.gates[0].harm, draft.gates[0].safe) == (None, None)
+
+
+def test_an_unknown_metric_is_a_violation_and_no_crash() -> None:
+    message = policy_pb2.Policy()
+    message.MergeFromString(
+        policy_pb2.Policy(gates=[policy_pb2.Gate(name="x")]).SerializeToString() + b"\x0a\x02\x10\x63"
+    )
+    _, violations = complete_policy(proto_policy.policy_draft(message), "other")
+    assert "policy.gates[1].metric" in [violation.field for violation in violations]
+
+
+def test_a_rollout_is_read_with_its_clock() -> None:
+    message = resources_pb2.Rollout(
+        name="models/digits/rollouts/3",
+        version="v2",
+        stable_version="v1",
+        state=resources_pb2.ROLLOUT_STATE_PAUSED,
+        pause_reason=resources_pb2.PAUSE_REASON_INPUT_DRIFT,
+        assignment=policy_pb2.ASSIGNMENT_KEY,
+        step=1,
+        etag="e",
+        analysis_sequence=9,
+    )
+    message.step_start_time.FromMilliseconds(1_000_500)
+    message.step_paused.FromMilliseconds(2_000)
+    message.pause_time.FromMilliseconds(1_010_500)
+    view = proto_views.rollout(message)
+    assert (view.model, view.phase, view.sticky, view.sequence) == ("digits", Phase.PAUSED_BY_DRIFT, True, 9)
+    assert view.elapsed(1015.5) == 8.0
+    message.state = resources_pb2.ROLLOUT_STATE_PROMOTED
+    assert proto_views.rollout(message).phase is None
+
+
+def test_only_routers_and_workers_are_processes() -> None:
+    worker = resources_pb2.Instance(
+        instance_id="w",
+        kind=resources_pb2.INSTANCE_KIND_WORKER,
+        address="h:1",
+        serving=[
+            resources_pb2.Serving(model="m", version="v2", traffic=LIVE, state=resources_pb2.SERVING_STATE_READY),
+            resources_pb2.Serving(
+                model="m", version="v1", traffic=CONTROL, state=resources_pb2.SERVING_STATE_FAILED, error_code="CRASHED"
+            ),
+        ],
+    )
+    view = proto_views.process(worker)
+    assert view is not None
+    assert view.served == (
+        ("m", Served("v2", False, Serving.READY)),
+        ("m", Served("v1", True, Serving.FAILED, "", "CRASHED")),
+    )
+    assert proto_views.process(resources_pb2.Instance(kind=resources_pb2.INSTANCE_KIND_EVALUATOR)) is None
+
+
+def test_a_decision_is_recorded_with_every_gate_and_the_inputs() -> None:
+    made = trial(0)
+    made.run(4)
+    message = proto_summary.to_proto(made.decisions[-1])
+    assert [gate.gate for gate in message.gates] == ["errors", "runtime", "accuracy"]
+    assert message.gates[0].test.n > 0
+    assert message.gates[0].low < message.gates[0].difference < message.gates[0].high
+    assert message.gates[0].needed_time.seconds > 0
+    assert message.drift.stable_rows > message.drift.test_rows > 0
+    assert message.reason == made.decisions[-1].reason
+    assert analysis_pb2.Verdict.Name(message.verdict) == "VERDICT_CONTINUE"
+    assert made.decisions[-1].verdict is Verdict.CONTINUE
+
+
+def test_only_series_that_concern_the_rollout_are_taken() -> None:
+    store = MetricStore()
+    terms = demo_terms()
+    for model, version, traffic in (
+        ("digits", "v2", "live"),
+        ("digits", "v1", "control"),
+        ("digits", "v1", "live"),
+        ("digits", "v1", "failover"),
+        ("digits", "v2", "pinned"),
+        ("digits", "v0", "live"),
+        ("other", "v2", "live"),
+    ):
+        at = (model, version, traffic)
+        store.histogram(catalog.ATTEMPT_DURATION, *at, "", "ok", "2").record(0.01)
+        store.histogram(catalog.ATTEMPT_DURATION, *at, "vip", "ok", "2").record(0.01)
+        store.histogram(catalog.INFERENCE_DURATION, *at, "1", "fp32").record(0.01)
+        store.histogram(catalog.ROUTE_DURATION, *at, "", "ok").record(0.01)
+        for profile in ("p1", "p2"):
+            store.spread(catalog.INPUT_COUNT, ("0", "1"), *at, "pixel_0", profile)
+    taken = [
+        (
+            one.metric.removeprefix("crossfade."),
+            one.values()["version"],
+            one.values()["traffic"],
+            one.values().get("profile"),
+        )
+        for one in series_of(store.snapshot(), terms)
+    ]
+    assert taken == [
+        ("attempt.duration", "v1", "control", None),
+        ("attempt.duration", "v1", "live", None),
+        ("attempt.duration", "v2", "live", None),
+        ("inference.duration", "v1", "control", None),
+        ("inference.duration", "v2", "live", None),
+        ("input.count", "v1", "control", "p1"),
+        ("input.count", "v1", "live", "p1"),
+        ("input.count", "v2", "live", "p2"),
+    ]  # fmt: skip
+
+
+def test_labels_are_spread_by_their_actual_class() -> None:
+    store = MetricStore()
+    at = ("digits", "v2", "live", "", "2.5")
+    for predicted, actual, count in (("7", "7", 5), ("7", "3", 2), ("3", "3", 1)):
+        correct = "true" if predicted == actual else "false"
+        store.counter(catalog.FEEDBACK_COUNT, *at, predicted, actual, correct).add(count)
+    found = series_of(store.snapshot(), demo_terms())
+    assert [(one.values()["predicted"], one.by_label) for one in found] == [("3", {"3": 1}), ("7", {"3": 2, "7": 5})]
+    assert all("correct" not in one.values() for one in found)

@@ -1,0 +1,310 @@
+"""Looks through the ports: what is recorded, what is done, and what happens when something is in the way."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+import structlog
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from evaluator.counts import Counts
+from evaluator.decide import Action, Decision, Phase
+from evaluator.fold import Look
+from evaluator.meters import Meters
+from evaluator.policy import PlanDraft, PolicyDraft, StepDraft
+from evaluator.ports import (
+    EndedError,
+    LaneView,
+    ProcessView,
+    Recorded,
+    RefusedError,
+    RolloutView,
+    SupersededError,
+    VersionView,
+)
+from evaluator.readiness import Served, Serving
+from evaluator.service import Evaluator
+from evaluator.spans import Spans
+from evaluator.terms import Terms
+from evaluator.windows import Reading
+from services.common.telemetry.store import MetricStore
+from tests.fakes.clock import ManualClock
+from tests.fakes.metrics import Behaviour, Fleet, reference
+from tests.fakes.rollouts import DEMO_GATES, demo_terms
+
+NAME = "models/digits/rollouts/1"
+DRAFT = PolicyDraft(gates=DEMO_GATES, look_interval=2.0, settling=2.0, min_age=1.0)
+
+
+@dataclass
+class Ledger:
+    """A Registry in memory, by the port."""
+
+    view: RolloutView
+    epoch: int = 1
+    looks: list[Look] = field(default_factory=list)
+    cursor: Counts = ()
+    decisions: list[Decision] = field(default_factory=list)
+    acted: list[Decision] = field(default_factory=list)
+    refusal: Exception | None = None
+
+    async def live_rollouts(self) -> Sequence[RolloutView]:
+        return [self.view]
+
+    async def rollout(self, name: str) -> RolloutView:
+        return self.view
+
+    async def lane(self, model: str, segment: str) -> LaneView:
+        return LaneView(self.epoch, "v1")
+
+    async def version(self, model: str, version: str) -> VersionView:
+        return VersionView("classification", reference({"v1": "p1", "v2": "p2"}[version], 2))
+
+    async def recorded(self, name: str, after: int) -> Recorded:
+        return Recorded(tuple(self.looks[after:]), self.cursor)
+
+    async def processes(self) -> Sequence[ProcessView]:
+        served = tuple(("digits", Served(version, False, Serving.READY)) for version in ("v1", "v2"))
+        return [ProcessView("router-1", "r:1", False), ProcessView("worker-1", "w:1", True, served)]
+
+    async def record(self, name: str, look: Look, policy_hash: str, cursor: Counts, decision: Decision) -> None:
+        if look.sequence != len(self.looks) + 1:
+            raise SupersededError("taken")
+        self.looks.append(look)
+        self.cursor = cursor
+        self.decisions.append(decision)
+        self.view = replace(self.view, sequence=look.sequence)
+
+    async def act(self, rollout: RolloutView, sequence: int, decision: Decision) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.acted.append(decision)
+
+
+@dataclass
+class Counters:
+    """A source of the fleet's counts."""
+
+    fleet: Fleet
+    silent: frozenset[str] = frozenset()
+
+    async def read(self, processes: Sequence[ProcessView], terms: Terms, timeout: float) -> Sequence[Reading]:
+        return [
+            Reading(one.name, round(self.fleet.now * 1e6), None, "it did not answer in time")
+            if one.name in self.silent
+            else one.read(self.fleet.now, terms)
+            for one in self.fleet.instances
+        ]
+
+
+@dataclass
+class World:
+    """Everything around an Evaluator."""
+
+    ledger: Ledger
+    source: Counters
+    clock: ManualClock
+    spans: InMemorySpanExporter
+
+    def evaluator(self) -> Evaluator:
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(self.spans))
+        return Evaluator(
+            self.ledger,
+            self.source,
+            clock=self.clock,
+            spans=Spans(provider.get_tracer("test")),
+            meters=Meters(MetricStore()),
+            log=structlog.wrap_logger(
+                structlog.ReturnLogger(), wrapper_class=structlog.make_filtering_bound_logger(50)
+            ),
+            scrape_seconds=2.0,
+        )
+
+    def flow(self, seconds: float = 2.0) -> None:
+        self.clock.advance(seconds)
+        self.source.fleet.run(seconds)
+
+    async def looks(self, evaluator: Evaluator, count: int) -> None:
+        """Looks until something is done, `count` times at most."""
+        for _ in range(count):
+            self.flow()
+            await evaluator.look(NAME)
+            if self.ledger.acted:
+                return
+
+
+def world(**changes: object) -> World:
+    clock = ManualClock(1_000_000.0)
+    fleet = Fleet(demo_terms(), np.random.default_rng(3), now=clock.now(), share=5000, epoch=1, slice_seconds=5.0)
+    view = RolloutView(
+        name=NAME,
+        model="digits",
+        segment="",
+        test="v2",
+        stable="v1",
+        phase=Phase.RUNNING,
+        step=0,
+        step_start=clock.now(),
+        step_paused=0.0,
+        pause_start=0.0,
+        sticky=False,
+        policy=DRAFT,
+        plan=PlanDraft((StepDraft(5000, period=60.0),)),
+        sequence=0,
+        etag="e",
+    )
+    return World(Ledger(replace(view, **changes)), Counters(fleet), clock, InMemorySpanExporter())  # type: ignore[arg-type] # fields by name
+
+
+async def test_looks_are_recorded_and_a_good_version_is_promoted_with_its_span() -> None:
+    made = world()
+    await made.looks(made.evaluator(), 40)
+    assert [one.action for one in made.ledger.acted] == [Action.PROMOTE]
+    assert [look.sequence for look in made.ledger.looks] == list(range(1, len(made.ledger.looks) + 1))
+    assert [look.judged for look in made.ledger.looks[:2]] == [False, True]
+    span = made.spans.get_finished_spans()[0]
+    assert span.name == "crossfade.evaluator promote"
+    assert span.attributes is not None
+    assert span.attributes["crossfade.version"] == "v2"
+    assert span.attributes["crossfade.gates.errors.verdict"] == "pass"
+    log_e, bar = (span.attributes[f"crossfade.gates.accuracy.safe.{key}"] for key in ("log_e", "bar"))
+    assert isinstance(log_e, float)
+    assert isinstance(bar, float)
+    assert log_e >= bar
+
+
+async def test_a_look_that_is_not_due_waits() -> None:
+    made = world()
+    evaluator = made.evaluator()
+    assert await evaluator.look(NAME) == 2.0
+    made.flow(0.5)
+    assert await evaluator.look(NAME) == pytest.approx(1.5)
+    made.flow(1.4)
+    assert await evaluator.look(NAME) == 2.0
+    assert len(made.ledger.looks) == 2
+
+
+async def test_an_evaluator_whose_clock_is_behind_still_looks() -> None:
+    made = world()
+    await made.evaluator().look(NAME)
+    behind = World(made.ledger, made.source, ManualClock(made.clock.now() - 300.0), made.spans)
+    evaluator = behind.evaluator()
+    assert await evaluator.look(NAME) == 2.0
+    behind.flow()
+    assert await evaluator.look(NAME) == 2.0
+    assert len(made.ledger.looks) == 2
+
+
+async def test_a_restarted_evaluator_decides_as_one_that_never_ended() -> None:
+    steady, killed = world(), world()
+    await steady.looks(steady.evaluator(), 40)
+    while not killed.ledger.acted:
+        await killed.looks(killed.evaluator(), 1)
+    assert killed.ledger.looks == steady.ledger.looks
+    assert repr(killed.ledger.decisions) == repr(steady.ledger.decisions)
+
+
+async def test_an_evaluator_takes_in_what_another_one_recorded() -> None:
+    made = world()
+    one, other = made.evaluator(), made.evaluator()
+    for evaluator in (one, one, other, one, other, other):
+        made.flow()
+        await evaluator.look(NAME)
+    assert len(made.ledger.looks) == 6
+    total = sum(
+        sum(s.counts) for look in made.ledger.looks for i in look.window for s in i.series if "outcome" in s.values()
+    )
+    cursor = sum(sum(s.counts) for i in made.ledger.cursor for s in i.series if "outcome" in s.values())
+    first = made.ledger.looks[0]
+    assert not any("outcome" in s.values() for i in first.window for s in i.series)
+    assert 0 < total < cursor
+
+
+async def test_a_look_that_was_overtaken_counts_nothing() -> None:
+    made = world()
+    evaluator = made.evaluator()
+    await evaluator.look(NAME)
+    made.flow()
+    late = made.ledger.view
+    await made.evaluator().look(NAME)
+    made.flow()
+    made.ledger.view = late
+    with pytest.raises(SupersededError):
+        await evaluator.look(NAME)
+    assert len(made.ledger.looks) == 2
+
+
+async def test_what_the_registry_refuses_is_decided_again_by_the_next_look() -> None:
+    made = world()
+    made.source.fleet.test = Behaviour(errors=0.3)
+    made.ledger.refusal = RefusedError("too few Workers are ready")
+    evaluator = made.evaluator()
+    for _ in range(10):
+        made.flow()
+        await evaluator.look(NAME)
+    assert made.ledger.decisions[-1].action is Action.ROLLBACK
+    assert not made.ledger.acted
+    made.ledger.refusal = None
+    await made.looks(evaluator, 1)
+    assert [one.action for one in made.ledger.acted] == [Action.ROLLBACK]
+
+
+async def test_an_ended_rollout_is_forgotten() -> None:
+    made = world(phase=None)
+    assert await made.evaluator().look(NAME) == 1.0
+    assert not made.ledger.looks
+    made = world()
+    made.ledger.refusal = EndedError("promoted by a person")
+    made.source.fleet.test = Behaviour(errors=0.3)
+    with pytest.raises(EndedError):
+        await made.looks(made.evaluator(), 20)
+
+
+async def test_while_it_waits_looks_are_recorded_and_not_judged() -> None:
+    made = world(phase=Phase.WAITING, stable="", step_start=0.0)
+    await made.looks(made.evaluator(), 3)
+    assert [look.judged for look in made.ledger.looks] == [False] * 3
+    assert made.ledger.decisions[-1].reason == "waits until a Worker has v2 loaded, verified and warm"
+
+
+async def test_a_change_of_the_split_is_not_judged_until_it_has_settled() -> None:
+    made = world()
+    made.source.fleet.rate = 50.0
+    evaluator = made.evaluator()
+    await made.looks(evaluator, 4)
+    made.ledger.epoch = made.source.fleet.epoch = 2
+    await made.looks(evaluator, 3)
+    assert [look.judged for look in made.ledger.looks] == [False, True, True, True, False, True, True]
+    assert made.ledger.decisions[4].holds == ("the split has just changed; counts are judged again in 2 s",)
+
+
+async def test_silent_processes_hold_and_the_reason_names_one() -> None:
+    made = world()
+    made.source.fleet.rate = 50.0
+    evaluator = made.evaluator()
+    await made.looks(evaluator, 3)
+    made.source.silent = frozenset({"worker-1"})
+    await made.looks(evaluator, 3)
+    assert not made.ledger.decisions[-1].holds
+    await made.looks(evaluator, 1)
+    hold = (
+        "metrics of 50.0 % of the processes are younger than 6 s, and 95.0 % are needed "
+        "(worker-1: it did not answer in time)"
+    )
+    assert made.ledger.decisions[-1].holds == (hold,)
+    await made.looks(evaluator, 60)
+    assert [one.action for one in made.ledger.acted] == [Action.CANCEL]
+
+
+async def test_a_policy_that_contradicts_itself_is_named_and_never_judged() -> None:
+    made = world(policy=replace(DRAFT, alpha_rollback=0.9))
+    assert await made.evaluator().look(NAME) == 30.0
+    assert made.ledger.decisions[0].reason.startswith(
+        "the policy can't be used (policy.alpha_rollback: 0.9 is out of range"
+    )
+    assert not made.ledger.looks[0].judged
+    assert not made.ledger.acted
