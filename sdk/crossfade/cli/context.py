@@ -89,9 +89,7 @@ class Session:
         """Where text goes: colours on a terminal, plain lines elsewhere."""
         from rich.console import Console
 
-        console = Console(
-            no_color=self.options.no_color or None, highlight=False, markup=False, emoji=False, soft_wrap=True
-        )
+        console = Console(no_color=self.options.no_color or None, highlight=False, markup=False, emoji=False)
         console.width = min(WIDTH, console.width) if console.is_terminal else WIDTH
         return console
 
@@ -108,9 +106,12 @@ class Session:
             typer.echo(json.dumps(payload, indent=2, ensure_ascii=False))
             return
         rendered = text()
-        if not rendered:
-            return
-        self.console.print(rendered)
+        if rendered:
+            self.print(rendered)
+
+    def print(self, rendered: "Text | str", end: str = "\n") -> None:
+        """Prints text; lines are broken by the terminal alone, so that a pipe gets them whole."""
+        self.console.print(rendered, end=end, soft_wrap=True)
 
     def note(self, message: str) -> None:
         """Says something on stderr, so that stdout holds the result alone."""

@@ -218,6 +218,8 @@ def _live_lines(rollout: Rollout, analysis: Analysis | None, now: float) -> list
         lines.append(Text(_pause(rollout), "yellow"))
     if analysis is None:
         return [*lines, Text("waits for the evaluator's first look")]
+    if analysis.HasField("record_time"):
+        lines[0].append(f" · look {analysis.sequence}, {text.span(now - text.unix(analysis.record_time))} ago")
     return lines + summary_lines(analysis.summary, rollout)
 
 
@@ -247,5 +249,5 @@ def _ended_line(rollout: Rollout, now: float) -> Text:
     line.append_text(word(rollout_word(rollout.state)))
     if rollout.HasField("end_time"):
         line.append(f" {text.span(now - text.unix(rollout.end_time))} ago")
-    reason = rollout.outcome.reason or rollout.note
+    reason = text.gist(rollout.outcome.reason or rollout.note)
     return line + Text(f": {reason}" if reason else "")

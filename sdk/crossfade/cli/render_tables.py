@@ -91,7 +91,7 @@ def rollouts_table(model: str, rollouts: Sequence[Rollout], now: float) -> Text:
             took = text.span(text.unix(rollout.end_time) - text.unix(rollout.start_time))
         live = rollout.state in LIVE_STATES
         share = text.share(rollout.effective_share_bps) if live else ""
-        why = rollout.outcome.reason or rollout.note
+        why = text.gist(rollout.outcome.reason or rollout.note)
         segment = f" ({rollout.segment})" if rollout.segment else ""
         state = word(rollout_word(rollout.state))
         number = text.last_part(rollout.name) + segment

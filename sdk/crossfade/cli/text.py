@@ -135,6 +135,11 @@ def plural(number: int, one: str, many: str = "") -> str:
     return f"{count(number)} {one if number == 1 else many or one + 's'}"
 
 
+def gist(reason: str) -> str:
+    """The first part of a reason: `v2 is no worse than v1` of `v2 is no worse than v1: v2 failed …; …`."""
+    return reason.partition("; ")[0].partition(": ")[0].rstrip(".")
+
+
 def columns(rows: Sequence[Sequence[str | Text]], right: Iterable[int] = (), indent: int = 0) -> list[Text]:
     """Rows of cells as aligned lines, two spaces between columns, none at the end.
 

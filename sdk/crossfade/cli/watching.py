@@ -77,7 +77,7 @@ def _print_again(
         if session.options.json:
             typer.echo(json.dumps(_json(views, model), ensure_ascii=False))
         else:
-            session.console.print(render_models(views), end="\n\n")
+            session.print(render_models(views), end="\n\n")
         if until_ended and code_of(views) is not ExitCode.ROLLING_OUT:
             return views
         time.sleep(pause)

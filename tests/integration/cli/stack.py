@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -87,22 +88,30 @@ class Stack:
 
     Args:
         database: URL of a migrated database.
+        tls: a folder of `crossfade certs dev`; None: a local trial. With it, only the Registry can be reached.
     """
 
-    def __init__(self, database: str) -> None:
+    def __init__(self, database: str, tls: Path | None = None) -> None:
         self.predictions = _Predictions()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._calls = 0
         self._serving: tuple[resources_pb2.Serving, ...] = ()
-        self.run(self._start(database))
+        self.run(self._start(database, tls))
         self._channel = grpc.insecure_channel(self.registry)
         self._stub = service_pb2_grpc.RegistryServiceStub(self._channel)
 
-    async def _start(self, database: str) -> None:
+    async def _start(self, database: str, tls: Path | None) -> None:
         settings = RegistrySettings(
-            listen="127.0.0.1:0", database=database, drain_seconds=0.1, log_level="error", readiness_debounce_seconds=0
+            listen="127.0.0.1:0",
+            database=database,
+            drain_seconds=0.1,
+            log_level="error",
+            readiness_debounce_seconds=0,
+            tls_certificate=tls and tls / "registry.pem",
+            tls_key=tls and tls / "registry.key",
+            tls_ca=tls and tls / "ca.pem",
         )
         self._app = App(settings)
         await self._app.start()

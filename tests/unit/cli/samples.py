@@ -204,7 +204,9 @@ def worker(*versions: str) -> resources.Instance:
 
 def live_analysis() -> analysis.Analysis:
     """The look of live_summary."""
-    return analysis.Analysis(rollout="models/churn/rollouts/7", sequence=42, judged=True, summary=live_summary())
+    return analysis.Analysis(
+        rollout="models/churn/rollouts/7", sequence=42, record_time=at(9), judged=True, summary=live_summary()
+    )
 
 
 def view() -> ModelView:

@@ -16,7 +16,7 @@ LIVE = """\
 churn · 412 req/s · changed 14 s ago by evaluator
  v1  STABLE      95.0 %  ███████████████████░  p50 3.1 ms  errors 0.02 %  accuracy 91.8 %
  v2  TESTING      5.0 %  █░░░░░░░░░░░░░░░░░░░  p50 3.2 ms  errors 0.00 %  accuracy 92.1 %
-     rollout 7 · 5 % · RUNNING 4:12 of 1:00:00
+     rollout 7 · 5 % · RUNNING 4:12 of 1:00:00 · look 42, 9 s ago
      gate      stable  test    difference (95 % interval)  harm        safe
      errors    0.02 %  0.00 %  −0.02 (−0.06 … +0.31) pt    ░░░░░  2 %  ██████░░ 86 %
      runtime   3.1 ms  3.2 ms  +2 % (−3 … +6) %            ░░░░░  4 %  ████████ safe
@@ -83,7 +83,7 @@ def test_a_pause_for_drift_stops_the_clock_and_says_why() -> None:
     lane = LaneView(samples.lane(), paused, look)
     text = render_models([dataclasses.replace(samples.view(), lanes=(lane,))]).plain
     assert (
-        "     rollout 7 · 5 % · PAUSED 2:32 of 1:00:00\n"
+        "     rollout 7 · 5 % · PAUSED 2:32 of 1:00:00 · look 42, 9 s ago\n"
         "     inputs drifted in both arms\n"
         "     inputs: drifted in both arms (age 0.31; 0.10 allowed)\n"
         "     holds: metrics of 1 of 2 routers are stale\n"

@@ -53,6 +53,11 @@ def test_actors() -> None:
     assert [text.actor(name) for name in names] == ["ana", "evaluator", "ana (operator)", "x"]
 
 
+def test_the_gist_of_a_reason() -> None:
+    assert text.gist("v2 is no worse than v1: v2 failed 0.00 %; 1 point is allowed") == "v2 is no worse than v1"
+    assert text.gist("not today.") == "not today"
+
+
 def test_columns_align_and_leave_no_space_at_the_end() -> None:
     lines = text.columns([["a", "1", Text("x")], ["bb", "10"]], right=(1,), indent=1)
     assert [line.plain for line in lines] == [" a    1  x", " bb  10"]

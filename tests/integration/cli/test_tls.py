@@ -1,0 +1,55 @@
+"""The command over mutual TLS, with the certificates that it makes itself."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from crossfade.cli.app import build
+from tests.integration.cli.stack import Stack
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    result = CliRunner().invoke(build(), ["certs", "dev", "--to", str(tmp_path / "tls")])
+    assert result.exit_code == 0, result.output
+    return tmp_path / "tls"
+
+
+@pytest.fixture
+def secured(database: str, folder: Path) -> Iterator[Stack]:
+    stack = Stack(database, folder)
+    yield stack
+    stack.close()
+
+
+def _run(stack: Stack, folder: Path | None, who: str, *arguments: str) -> Result:
+    files = {"CERTIFICATE": f"{who}.pem", "KEY": f"{who}.key", "CA": "ca.pem"}
+    environment = {f"CROSSFADE_TLS_{name}": str(folder / file) for name, file in files.items()} if folder else {}
+    return CliRunner().invoke(build(), [*arguments, "--registry", stack.registry], env=environment)
+
+
+def test_the_certificate_says_who_acts_and_what_they_may(secured: Stack, folder: Path, artifact: Path) -> None:
+    published = _run(secured, folder, "publisher", "publish", "sealed", str(artifact))
+    assert published.exit_code == 0, published.output
+    assert "publisher" in _run(secured, folder, "viewer", "events", "sealed").stdout
+    refused = _run(secured, folder, "viewer", "publish", "sealed", str(artifact))
+    assert (refused.exit_code, "it takes one of these roles: operator, publisher" in refused.stderr) == (1, True)
+
+
+def test_without_a_certificate_nobody_is_let_in(secured: Stack, tmp_path: Path) -> None:
+    assert _run(secured, None, "", "models").exit_code == 3
+    other = tmp_path / "other"
+    assert CliRunner().invoke(build(), ["certs", "dev", "--to", str(other)]).exit_code == 0
+    foreign = _run(secured, other, "operator", "models")
+    assert (foreign.exit_code, foreign.stderr.startswith("error: ")) == (3, True)
+
+
+def test_half_of_the_files_is_wrong_usage(secured: Stack, folder: Path) -> None:
+    environment = {"CROSSFADE_TLS_CA": str(folder / "ca.pem")}
+    result = CliRunner().invoke(build(), ["models", "--registry", secured.registry], env=environment)
+    assert result.exit_code == 2
+    assert "CROSSFADE_TLS_CERTIFICATE, CROSSFADE_TLS_KEY, CROSSFADE_TLS_CA together" in result.stderr
+    gone = _run(secured, folder / "gone", "operator", "models")
+    assert (gone.exit_code, "the TLS files cannot be read" in gone.stderr) == (1, True)
