@@ -91,11 +91,11 @@ class FeedbackSummary:
 class _Caller:
     """What both clients share: requests, metadata, errors."""
 
-    def __init__(self, address: str, tls: TlsFiles | None, timeout: float) -> None:
+    def __init__(self, address: str, tls: TlsFiles | None, timeout: float, user: str) -> None:
         self._address = address
         self._tls = tls
         self._timeout = timeout
-        self._user = () if tls else ((USER_KEY, local_user()),)
+        self._user = () if tls else ((USER_KEY, user or local_user()),)
 
     def _metadata(self, model: str, key: str, segment: str, version: str) -> tuple[tuple[str, str], ...]:
         said = {metadata.MODEL: model, metadata.KEY: key, metadata.SEGMENT: segment, metadata.VERSION: version}
@@ -181,10 +181,13 @@ class Client(_Caller):
         address: host:port.
         tls: files of mutual TLS. Default: those that the environment names, if any.
         timeout: seconds that a call may take unless it says otherwise.
+        user: the caller's name in a local trial; with TLS the certificate says it. Default: the login name.
     """
 
-    def __init__(self, address: str, *, tls: TlsFiles | None = None, timeout: float = DEFAULT_TIMEOUT) -> None:
-        super().__init__(address, tls or TlsFiles.from_environment(), timeout)
+    def __init__(
+        self, address: str, *, tls: TlsFiles | None = None, timeout: float = DEFAULT_TIMEOUT, user: str = ""
+    ) -> None:
+        super().__init__(address, tls or TlsFiles.from_environment(), timeout, user)
         self._channel = open_channel(address, self._tls)
         self._stub = predict_pb2_grpc.PredictionServiceStub(self._channel)
 
@@ -269,10 +272,13 @@ class AsyncClient(_Caller):
         address: host:port.
         tls: files of mutual TLS. Default: those that the environment names, if any.
         timeout: seconds that a call may take unless it says otherwise.
+        user: the caller's name in a local trial; with TLS the certificate says it. Default: the login name.
     """
 
-    def __init__(self, address: str, *, tls: TlsFiles | None = None, timeout: float = DEFAULT_TIMEOUT) -> None:
-        super().__init__(address, tls or TlsFiles.from_environment(), timeout)
+    def __init__(
+        self, address: str, *, tls: TlsFiles | None = None, timeout: float = DEFAULT_TIMEOUT, user: str = ""
+    ) -> None:
+        super().__init__(address, tls or TlsFiles.from_environment(), timeout, user)
         self._channel = open_aio_channel(address, self._tls)
         # The stub's type depends on the channel's, which mypy-protobuf sees at its construction alone.
         self._stub: Any = predict_pb2_grpc.PredictionServiceStub(self._channel)

@@ -80,6 +80,8 @@ def open_aio_channel(address: str, tls: TlsFiles | None) -> grpc.aio.Channel:
 def local_user() -> str:
     """The name that a local trial writes into its events."""
     try:
-        return getpass.getuser()
+        name = getpass.getuser()
     except (KeyError, OSError):
         return "user"
+    # gRPC metadata holds printable ASCII only.
+    return name.encode("ascii", "replace").decode()

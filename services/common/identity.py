@@ -18,6 +18,7 @@ class Role(StrEnum):
     VIEWER = "viewer"
     PUBLISHER = "publisher"
     OPERATOR = "operator"
+    REGISTRY = "registry"
     EVALUATOR = "evaluator"
     ROUTER = "router"
     WORKER = "worker"
