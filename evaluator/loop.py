@@ -78,6 +78,9 @@ class Loop:
                 self._log.warning("the Registry cannot be reached; rollouts stand as they are", reason=str(error))
             self._lost = True
             return
+        except Exception as error:  # noqa: BLE001 - whatever one answer holds, the looks must go on
+            self._log.error("the live rollouts cannot be read", exc_info=error)
+            return
         if self._lost:
             self._log.info("the Registry is back")
         self._lost = False

@@ -1,6 +1,6 @@
 """What the Evaluator needs of the world: the Registry and a source of metrics, without a word of RPC."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -94,7 +94,12 @@ class ProcessView:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Looks that were recorded, oldest first, and the cumulative counts after the latest."""
+    """A page of recorded looks, oldest first.
+
+    Attributes:
+        looks: at least one.
+        cursor: the cumulative counts after the last of them; kept for a rollout's latest look only.
+    """
 
     looks: tuple[Look, ...]
     cursor: Counts
@@ -131,8 +136,8 @@ class Registry(Protocol):
     async def version(self, model: str, version: str) -> VersionView:
         """One version. Raises EndedError when there is none."""
 
-    async def recorded(self, name: str, after: int) -> Recorded:
-        """Looks of a rollout after a number."""
+    def recorded(self, name: str, after: int) -> AsyncIterator[Recorded]:
+        """Looks of a rollout after a number, page by page: the windows of weeks don't fit into memory at once."""
 
     async def processes(self) -> Sequence[ProcessView]:
         """Routers and Workers whose leases run."""

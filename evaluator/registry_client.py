@@ -1,7 +1,7 @@
 """The Registry over gRPC."""
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, TypeVar
 
 import grpc
@@ -79,22 +79,20 @@ class RegistryClient:
         request = service_pb2.GetVersionRequest(name=names.version_name(model, version))
         return proto_views.version(await self._call(self._stub.GetVersion, request))
 
-    async def recorded(self, name: str, after: int) -> Recorded:
-        """Looks of a rollout after a number."""
-        looks: list[Look] = []
-        cursor: Counts = ()
+    async def recorded(self, name: str, after: int) -> AsyncIterator[Recorded]:
+        """Looks of a rollout after a number, page by page."""
         token = ""
         while True:
             request = service_pb2.ListAnalysesRequest(
                 parent=name, after_sequence=after, page_size=_LOOKS_PER_PAGE, page_token=token
             )
             response = await self._call(self._stub.ListAnalyses, request)
-            for analysis in response.analyses:
-                looks.append(proto_views.look(analysis))
-                cursor = proto_counts.from_proto(analysis.cursor)
+            if response.analyses:
+                cursor = proto_counts.from_proto(response.analyses[-1].cursor)
+                yield Recorded(tuple(proto_views.look(analysis) for analysis in response.analyses), cursor)
             token = response.next_page_token
             if not token:
-                return Recorded(tuple(looks), cursor)
+                return
 
     async def processes(self) -> Sequence[ProcessView]:
         """Routers and Workers whose leases run."""

@@ -4,6 +4,7 @@ Nothing is lost when it ends anywhere in between: the Registry holds the windows
 this process or another, goes on from there. What is kept in memory is a copy.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +15,13 @@ import structlog
 from evaluator import words
 from evaluator.counts import Counts
 from evaluator.decide import Action, Circumstances, Decision, Phase, decide
-from evaluator.fold import Look, State, fold, fold_all
+from evaluator.fold import Look, State, fold, start
 from evaluator.meters import Meters
 from evaluator.policy import Policy, Violation
 from evaluator.policy_defaults import complete_plan, complete_policy
 from evaluator.ports import (
     MetricsSource,
     ProcessView,
-    Recorded,
     RefusedError,
     Registry,
     RolloutView,
@@ -183,10 +183,12 @@ class Evaluator:
         """Records why a rollout is not judged, so that people see it."""
         listed = "; ".join(f"{violation.field}: {violation.description}" for violation in violations)
         reason = f"the policy can't be used ({listed}): cancel the rollout and start it with another"
-        recorded = await self._registry.recorded(rollout.name, max(rollout.sequence - 1, 0))
+        cursor: Counts = ()
+        async for page in self._registry.recorded(rollout.name, max(rollout.sequence - 1, 0)):
+            cursor = page.cursor
         look = Look(rollout.sequence + 1, epoch, rollout.step, judged=False, window=())
         decision = Decision(Action.NONE, Verdict.CONTINUE, reason, holds=(reason,))
-        await self._registry.record(rollout.name, look, "", recorded.cursor, decision)
+        await self._registry.record(rollout.name, look, "", cursor, decision)
         self._log.warning("the policy can't be used", rollout=rollout.name, violations=listed)
 
     async def _terms(self, rollout: RolloutView, stable: str) -> tuple[Terms, tuple[Violation, ...]]:
@@ -221,10 +223,17 @@ class Evaluator:
         if known is not None and known.state.terms == terms and known.state.sequence == rollout.sequence:
             return known
         if known is None or known.state.terms != terms or known.state.sequence > rollout.sequence:
-            recorded = await self._registry.recorded(rollout.name, 0)
-            return self._remember(rollout.name, _Known(fold_all(terms, recorded.looks), recorded.cursor))
-        recorded = await self._registry.recorded(rollout.name, known.state.sequence)
-        return self._remember(rollout.name, _continued(known.state, recorded))
+            known = _Known(start(terms), ())
+        state, cursor = known.state, known.cursor
+        async for page in self._registry.recorded(rollout.name, state.sequence):
+            for look in page.looks:
+                if look.sequence != state.sequence + 1:
+                    raise SupersededError(f"look {state.sequence + 1} is missing among the recorded ones")
+                state = fold(state, look)
+                # A long rollout's evidence takes seconds to rebuild, and the lease must be renewed meanwhile.
+                await asyncio.sleep(0)
+            cursor = page.cursor
+        return self._remember(rollout.name, _Known(state, cursor))
 
     def _remember(self, name: str, known: _Known) -> _Known:
         known.since = self._clock.monotonic()
@@ -233,14 +242,6 @@ class Evaluator:
         while len(self._known) > _MOST_ROLLOUTS:
             self._known.popitem(last=False)
         return known
-
-
-def _continued(state: State, recorded: Recorded) -> _Known:
-    for look in recorded.looks:
-        if look.sequence != state.sequence + 1:
-            raise SupersededError(f"look {state.sequence + 1} is missing among the recorded ones")
-        state = fold(state, look)
-    return _Known(state, recorded.cursor)
 
 
 def _metric_holds(policy: Policy, taken: Taken, processes: Sequence[ProcessView], now: float) -> list[str]:

@@ -1,6 +1,6 @@
 """Looks through the ports: what is recorded, what is done, and what happens when something is in the way."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -63,8 +63,9 @@ class Ledger:
     async def version(self, model: str, version: str) -> VersionView:
         return VersionView("classification", reference({"v1": "p1", "v2": "p2"}[version], 2))
 
-    async def recorded(self, name: str, after: int) -> Recorded:
-        return Recorded(tuple(self.looks[after:]), self.cursor)
+    async def recorded(self, name: str, after: int) -> AsyncIterator[Recorded]:
+        for number in range(after, len(self.looks), 3):
+            yield Recorded(tuple(self.looks[number : number + 3]), self.cursor)
 
     async def processes(self) -> Sequence[ProcessView]:
         served = tuple(("digits", Served(version, False, Serving.READY)) for version in ("v1", "v2"))
