@@ -13,7 +13,8 @@ from services.local.folder import DataFolder
 from services.local.postgres import Postgres
 from services.local.processes import Service, ServiceProcess, StartError, run_once
 
-NAMES: Final = ("registry", "worker", "router", "evaluator")
+_CLIENTS: Final = ("worker", "router", "evaluator")
+NAMES: Final = ("registry", *_CLIENTS)
 _MODULES: Final = {"registry": "registry", "worker": "services.worker", "router": "router", "evaluator": "evaluator"}
 _DATABASE: Final = "crossfade"
 _RESTART_SECONDS: Final = 1.0
@@ -98,8 +99,8 @@ class Stack:
         self._options.say("PostgreSQL is up")
         services = {name: self._service(name, postgres.url(_DATABASE)) for name in NAMES}
         await run_once(services["registry"], "migrate")
-        for name in NAMES:
-            await self._run(services[name])
+        await self._run(services["registry"])
+        await asyncio.gather(*(self._run(services[name]) for name in _CLIENTS))
 
     async def _run(self, service: Service) -> None:
         process = self.processes[service.name] = ServiceProcess(service)
@@ -136,8 +137,10 @@ class Stack:
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
         self._watchers.clear()
-        for process in reversed(self.processes.values()):
-            await process.stop()
+        # The Registry ends last, so that the others can end their leases.
+        await asyncio.gather(*(self.processes[name].stop() for name in _CLIENTS if name in self.processes))
+        if "registry" in self.processes:
+            await self.processes["registry"].stop()
         self.processes.clear()
         await self._exits.aclose()
 
