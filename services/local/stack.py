@@ -1,6 +1,7 @@
 """All services on one machine: PostgreSQL, Registry, Worker, Router, Evaluator, started in their order."""
 
 import asyncio
+import socket
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -28,6 +29,15 @@ class Ports:
     router: int = 8500
     worker: int = 8600
     evaluator: int = 8700
+
+    @classmethod
+    def free(cls) -> Self:
+        """Ports that nobody listens on at this moment."""
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in NAMES]
+        ports = [one.getsockname()[1] for one in sockets]
+        for one in sockets:
+            one.close()
+        return cls(*ports)
 
     def address(self, name: str) -> str:
         """host:port of a service."""

@@ -1,7 +1,6 @@
 """The whole suite on this machine, with small real models."""
 
 import asyncio
-import socket
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -66,15 +65,6 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Artifact
         )
         for name, module in modules.items()
     }
-
-
-def free_ports() -> Ports:
-    """Four ports that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return Ports(*ports)
 
 
 class House:
@@ -189,7 +179,7 @@ class Load:
 @pytest.fixture
 async def house(tmp_path: Path, artifacts: Mapping[str, Artifact]) -> AsyncIterator[House]:
     """Everything is up, and v1 is stable."""
-    ports = free_ports()
+    ports = Ports.free()
     async with Stack(StackOptions(tmp_path / "data", ports, restart=False)) as stack:
         built = House(stack, ports, artifacts)
         await built.create()

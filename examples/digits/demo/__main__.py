@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import socket
 import sys
 import tempfile
 import time
@@ -52,7 +51,7 @@ async def _demo(seed: int, rate: float, folder: Path, console: Console) -> Repor
     screen.policy(_POLICY.read_text())
     screen.say("six small models are trained on scikit-learn's handwritten digits …")
     training = asyncio.create_task(asyncio.to_thread(_artifacts, seed, folder / "versions"))
-    ports = Ports(*_free_ports(4))
+    ports = Ports.free()
     async with Stack(StackOptions(folder / "data", ports, say=screen.say)):
         artifacts = await training
         return await _play(seed, rate, ports, artifacts, screen)
@@ -96,14 +95,6 @@ async def _until_answered(client: AsyncClient, seed: int) -> None:
 def _artifacts(seed: int, folder: Path) -> dict[str, Artifact]:
     folder.mkdir(parents=True, exist_ok=True)
     return {name: package_module(module, seed, folder / name) for name, module in train_versions(seed).items()}
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 if __name__ == "__main__":
