@@ -128,8 +128,9 @@ class App:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        self._foreground.close()
-        self._background.close()
+        # What runs waits for the database, and the loop has other things to do meanwhile.
+        await asyncio.to_thread(self._foreground.close)
+        await asyncio.to_thread(self._background.close)
         self._engine.dispose()
         self._tracing.close()
 

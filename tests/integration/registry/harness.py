@@ -94,7 +94,7 @@ async def refused(call: Awaitable[object]) -> Refusal:
 class FakeWorker:
     """What a Worker reports; tests set it."""
 
-    stub: service_pb2_grpc.RegistryServiceStub
+    stub: "service_pb2_grpc.RegistryServiceAsyncStub"
     model: str
     instance_id: str = field(default_factory=new_id)
     serving: dict[tuple[str, int], resources_pb2.Serving] = field(default_factory=dict)

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from crossfade.registry.v1 import resources_pb2, service_pb2
 from grpc import aio
 
-from tests.integration.registry.harness import Registry, Start, refusal, refused
+from crossfade.registry.v1 import resources_pb2, service_pb2
+from tests.integration.registry.harness import Registry, Start, new_id, refusal, refused
 
 
 async def looks(registry: Registry, **wanted: object) -> service_pb2.ListAnalysesResponse:
@@ -104,17 +104,11 @@ async def test_looks_never_abort_a_person(start: Start) -> None:
     try:
         for _ in range(10):
             request = service_pb2.PauseRolloutRequest(name=rollout.name, etag=rollout.etag)
-            request.request_id = _id()
+            request.request_id = new_id()
             rollout = await one.stub.PauseRollout(request)
-            resume = service_pb2.ResumeRolloutRequest(name=rollout.name, etag=rollout.etag, request_id=_id())
+            resume = service_pb2.ResumeRolloutRequest(name=rollout.name, etag=rollout.etag, request_id=new_id())
             rollout = await one.stub.ResumeRollout(resume)
     finally:
         recording.cancel()
     assert rollout.state == resources_pb2.ROLLOUT_STATE_RUNNING
     assert recorded > 0
-
-
-def _id() -> str:
-    from tests.integration.registry.harness import new_id
-
-    return new_id()

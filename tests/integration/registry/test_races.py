@@ -1,11 +1,12 @@
 """Races: of many writers the right number wins, and the others are told."""
 
 import asyncio
+from collections.abc import Awaitable
 
 import grpc
-from crossfade.registry.v1 import resources_pb2
 from grpc import aio
 
+from crossfade.registry.v1 import resources_pb2, service_pb2
 from tests.integration.registry.harness import Registry, Start, refusal
 
 
@@ -26,7 +27,7 @@ async def test_one_of_twenty_first_versions_is_stable(start: Start) -> None:
     assert sequences == list(range(1, len(sequences) + 1))
 
 
-async def _outcome(call: "aio.UnaryUnaryCall[object, resources_pb2.Rollout]") -> str:
+async def _outcome(call: Awaitable[resources_pb2.Rollout]) -> str:
     try:
         return resources_pb2.RolloutState.Name((await call).state)
     except aio.AioRpcError as error:
@@ -69,8 +70,6 @@ async def test_readiness_from_all_sides(start: Start) -> None:
 
 
 async def _endpoints(registry: Registry) -> set[str]:
-    from crossfade.registry.v1 import service_pb2
-
     call = registry.stub.WatchRoutes(service_pb2.WatchRoutesRequest())
     try:
         response = await call.read()

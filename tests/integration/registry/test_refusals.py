@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable
 
 import pytest
-from crossfade.registry.v1 import resources_pb2, service_pb2
 
+from crossfade.registry.v1 import resources_pb2, service_pb2
 from tests.integration.registry.harness import Registry, new_id, plan, refused, signature, version
 
 Call = Callable[[Registry], Awaitable[object]]

@@ -3,7 +3,6 @@
 import asyncio
 
 from crossfade.registry.v1 import service_pb2
-
 from services.common.guard import USER_KEY
 from tests.integration.registry.harness import Registry, Start, new_id, plan, refused, version
 

@@ -2,7 +2,6 @@
 
 from crossfade.common.v1 import analysis_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
-
 from tests.integration.registry.harness import (
     CONTROL,
     FAILED,

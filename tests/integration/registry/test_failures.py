@@ -1,0 +1,222 @@
+"""The database fails at the worst moments: one effect each, or a clear refusal."""
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import event, make_url
+from sqlalchemy.exc import DBAPIError
+
+from crossfade.registry.v1 import resources_pb2, service_pb2
+from tests.integration.registry.harness import Registry, Start, new_id, refused
+
+
+class Proxy:
+    """Stands between the Registry and its database and cuts connections at COMMIT.
+
+    Attributes:
+        cut: "before" the server gets the COMMIT, "after" it has carried it out, or "" for not at all.
+        marker: only transactions that have sent this are cut.
+        times: how many are cut.
+        cuts: how many were.
+    """
+
+    def __init__(self, target: Path, folder: Path) -> None:
+        self._target = target
+        self._path = folder / target.name
+        self.cut = ""
+        self.marker = b""
+        self.times = 1
+        self.cuts = 0
+        self._server: asyncio.Server | None = None
+        self._serving: set[asyncio.Task[None]] = set()
+
+    def arm(self, cut: str, marker: str = "", times: int = 1) -> None:
+        self.cut, self.marker, self.times, self.cuts = cut, marker.encode(), times, 0
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_unix_server(self._accept, self._path)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+    def _accept(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        self._serving.add(asyncio.create_task(self._serve(near, back)))
+
+    async def _serve(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        far, forth = await asyncio.open_unix_connection(self._target)
+        answering = asyncio.create_task(self._answer(far, back))
+        try:
+            marked = False
+            while data := await near.read(65536):
+                marked = marked or self.marker in data
+                if b"COMMIT" in data and self.cut and marked and self.cuts < self.times:
+                    self.cuts += 1
+                    if self.cut == "after":
+                        answering.cancel()
+                        forth.write(data)
+                        # The answer says that it is done; the caller never sees it.
+                        await far.read(65536)
+                    break
+                marked = marked and b"COMMIT" not in data
+                forth.write(data)
+                await forth.drain()
+        except ConnectionError:
+            pass
+        finally:
+            answering.cancel()
+            with contextlib.suppress(ConnectionError):
+                forth.close()
+                back.close()
+
+    @staticmethod
+    async def _answer(far: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        try:
+            while data := await far.read(65536):
+                back.write(data)
+                await back.drain()
+        except ConnectionError:
+            pass
+        finally:
+            back.close()
+
+
+@pytest.fixture
+async def proxy(database: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proxy]:
+    query = make_url(database).query
+    folder = Path(tempfile.mkdtemp(prefix="cut-", dir="/tmp"))
+    made = Proxy(Path(str(query["host"])) / f".s.PGSQL.{query['port']}", folder)
+    await made.start()
+    yield made
+    await made.stop()
+    shutil.rmtree(folder)
+
+
+def through(proxy: Proxy, database: str) -> str:
+    url = make_url(database).update_query_dict({"host": str(proxy._path.parent)})
+    return url.render_as_string(hide_password=False)
+
+
+@pytest.mark.parametrize("cut", ["before", "after"])
+async def test_connection_lost_at_commit(proxy: Proxy, start: Start, database: str, cut: str) -> None:
+    registry = await start(database=through(proxy, database))
+    rollout = await registry.running()
+    events = len(await registry.events())
+    request_id = new_id()
+    proxy.arm(cut, request_id)
+    done = await registry.promote(rollout, request_id=request_id)
+    assert done.state == resources_pb2.ROLLOUT_STATE_PROMOTED
+    assert proxy.cuts == 1
+    assert [event.type for event in await registry.events()][events:] == ["ROLLOUT_PROMOTED"]
+    assert await registry.promote(rollout, request_id=request_id) == done
+
+
+async def test_publications_through_many_cuts(proxy: Proxy, start: Start, database: str) -> None:
+    registry = await start(database=through(proxy, database))
+    await registry.create()
+    for number in range(12):
+        request_id = new_id()
+        proxy.arm(("before", "after")[number % 2], request_id, times=1 + number % 3)
+        await registry.publish(without_rollout=True, request_id=request_id)
+        assert proxy.cuts >= 1
+    types = [event.type for event in await registry.events()]
+    assert types == ["MODEL_CREATED"] + ["VERSION_PUBLISHED"] * 12
+    assert sorted(await registry.states()) == sorted(f"v{number}" for number in range(1, 13))
+
+
+def _fail_statements(registry: Registry, matching: str, times: int) -> list[str]:
+    """Makes the next `times` statements that contain a text fail with 40001; answers the list of those that did."""
+    failed: list[str] = []
+
+    def before(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        if matching in statement and len(failed) < times:
+            failed.append(statement)
+            raise DBAPIError(statement, {}, psycopg.errors.SerializationFailure("injected"))
+
+    event.listen(registry.app._engine, "before_cursor_execute", before)
+    return failed
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO events",
+        "UPDATE route_clock",
+        "UPDATE rollouts",
+        "UPDATE models",
+        "INSERT INTO requests",
+        "FROM lanes",
+    ],
+)
+async def test_serialization_failure_anywhere(start: Start, statement: str) -> None:
+    registry = await start()
+    rollout = await registry.running()
+    events = len(await registry.events())
+    failed = _fail_statements(registry, statement, 3)
+    done = await registry.rollback(rollout)
+    assert len(failed) == 3
+    assert done.state == resources_pb2.ROLLOUT_STATE_ROLLED_BACK
+    assert len(await registry.events()) == events + 1
+
+
+async def test_contention_that_does_not_end(start: Start) -> None:
+    registry = await start()
+    rollout = await registry.running()
+    failed = _fail_statements(registry, "UPDATE rollouts", 100)
+    said = await refused(registry.rollback(rollout))
+    assert (said.code, said.reason) == ("ABORTED", "CONTENTION")
+    assert len(failed) == 8
+    assert (await registry.rollout(1)).state == resources_pb2.ROLLOUT_STATE_RUNNING
+
+
+async def test_connections_ended_by_the_database(start: Start, database: str) -> None:
+    registry = await start()
+    await registry.running()
+    url = make_url(database)
+    query = url.query
+    with psycopg.connect(
+        host=str(query["host"]),
+        port=int(str(query["port"])),
+        user=url.username,
+        dbname="postgres",
+        passfile=str(query["passfile"]),
+        autocommit=True,
+    ) as connection:
+        ended = connection.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = %s", (url.database,)
+        ).fetchone()
+    assert ended is not None
+    assert int(ended[0]) > 0
+    done = await registry.rollback(await registry.rollout(1))
+    assert done.state == resources_pb2.ROLLOUT_STATE_ROLLED_BACK
+
+
+async def test_database_that_does_not_answer(proxy: Proxy, start: Start, database: str) -> None:
+    registry = await start(database=through(proxy, database))
+    await registry.create()
+    proxy.arm("before", times=10_000)
+    said = await refused(registry.create("n"))
+    assert (said.code, said.reason) == ("UNAVAILABLE", "DATABASE_UNAVAILABLE")
+    assert "request_id" in said.message
+    proxy.arm("")
+    await registry.create("n")
+
+
+async def test_an_expired_deadline_changes_nothing(start: Start) -> None:
+    registry = await start()
+    rollout = await registry.running()
+    _fail_statements(registry, "UPDATE rollouts", 100)
+    request = service_pb2.PauseRolloutRequest(name=rollout.name, etag=rollout.etag, request_id=new_id())
+    call = registry.stub.PauseRollout(request, timeout=0.1)
+    said = await refused(call)
+    assert said.code == "DEADLINE_EXCEEDED"
+    assert (await registry.rollout(1)).state == resources_pb2.ROLLOUT_STATE_RUNNING

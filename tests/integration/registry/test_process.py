@@ -1,0 +1,143 @@
+"""`python -m registry` as a process: starts, serves, ends, and says what is wrong in one line."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psutil
+import pytest
+from grpc import aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from crossfade.registry.v1 import service_pb2, service_pb2_grpc
+from registry.__main__ import main
+
+IDLE_MEGABYTES = 130
+
+
+def environment(**settings: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CROSSFADE_")}
+    return kept | {f"CROSSFADE_{name.upper()}": value for name, value in settings.items()}
+
+
+def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "registry", *arguments],
+        env=environment(**settings),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@asynccontextmanager
+async def serving(database: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "registry",
+        env=environment(database=database, listen="127.0.0.1:0"),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(60):
+            line = json.loads(await process.stderr.readline())
+        assert line["event"] == "serving"
+        yield process, line["address"]
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_it_serves_in_little_memory_and_ends_on_sigterm(database: str) -> None:
+    async with serving(database) as (process, address), aio.insecure_channel(address) as channel:
+        stub = service_pb2_grpc.RegistryServiceStub(channel)
+        await stub.ListModels(service_pb2.ListModelsRequest())
+        health = health_pb2_grpc.HealthStub(channel)
+        answer = await health.Check(health_pb2.HealthCheckRequest(service="crossfade.registry.v1.RegistryService"))
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        memory = psutil.Process(process.pid).memory_info().rss / 1e6
+        assert memory <= IDLE_MEGABYTES
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(20):
+            assert await process.wait() == 0
+
+
+async def test_what_was_acknowledged_survives_sigkill(database: str) -> None:
+    request = service_pb2.CreateModelRequest(model_id="m", request_id="6f0f2d3c-6a51-4a3b-9a37-0d6a54f2c0aa")
+    async with serving(database) as (process, address), aio.insecure_channel(address) as channel:
+        made = await service_pb2_grpc.RegistryServiceStub(channel).CreateModel(request)
+        process.kill()
+        await process.wait()
+    async with serving(database) as (_, address), aio.insecure_channel(address) as channel:
+        stub = service_pb2_grpc.RegistryServiceStub(channel)
+        assert await stub.GetModel(service_pb2.GetModelRequest(name="models/m")) == made
+        assert await stub.CreateModel(request) == made
+
+
+def test_migrate(empty_database: str) -> None:
+    before = run(database=empty_database, listen="127.0.0.1:0")
+    assert (before.returncode, before.stderr.count("\n")) == (1, 1)
+    assert "run `python -m registry migrate`" in before.stderr
+    done = run("migrate", database=empty_database)
+    assert (done.returncode, done.stdout) == (0, "the database has schema 0002\n")
+
+
+def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, **settings: str) -> str:
+    """What `python -m registry` says, in one line, when it cannot start."""
+    for name in [name for name in os.environ if name.startswith("CROSSFADE_")]:
+        monkeypatch.delenv(name)
+    for name, value in {"listen": "127.0.0.1:0", **settings}.items():
+        monkeypatch.setenv(f"CROSSFADE_{name.upper()}", value)
+    assert main([]) == 1
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"registry: .+\n", said)
+    return said
+
+
+NOWHERE = "postgresql://x@127.0.0.1:1/x"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "CROSSFADE_DATABASE is not set"),
+        ({"database": "mysql://x"}, "CockroachDB or PostgreSQL"),
+        ({"database": NOWHERE}, "does not answer"),
+        ({"database": NOWHERE, "listen": "0.0.0.0:0"}, "takes TLS"),
+        ({"database": NOWHERE, "log_level": "loud"}, "no log level"),
+        ({"database": NOWHERE, "sweep_seconds": "-1"}, "sweep_seconds"),
+        ({"database": NOWHERE, "database_password_file": "/none"}, "No such file"),
+    ],
+)
+def test_wrong_settings_are_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], said: str
+) -> None:
+    assert said in refused(capsys, monkeypatch, **settings)
+
+
+def test_a_port_in_use_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"port {port}" in refused(capsys, monkeypatch, database=NOWHERE, listen=f"127.0.0.1:{port}")
+
+
+def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["upgrade"]) == 2
+    assert capsys.readouterr().err == "usage: python -m registry [migrate]\n"
+
+
+def test_the_registry_imports_no_heavy_library() -> None:
+    code = "import registry.app, sys; print([m for m in ('torch', 'scipy', 'numpy', 'alembic') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,116 @@
+"""Schemas: migrated, refused when older or newer, and the same as the tables that the code knows."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.engine import Engine
+
+from registry.database.engine import open_engine, parse_url
+from registry.database.migrations.versions import r0001_tables
+from registry.database.schema import REVISIONS, SchemaError, check, migrate, release
+from registry.database.tables import METADATA
+
+
+@pytest.fixture
+def empty(empty_database: str) -> Iterator[Engine]:
+    engine = open_engine(parse_url(empty_database), 3)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def migrated(database: str) -> Iterator[Engine]:
+    engine = open_engine(parse_url(database), 3)
+    yield engine
+    engine.dispose()
+
+
+def execute(engine: Engine, statement: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+
+
+def test_an_empty_database_is_refused_and_migrated(empty: Engine) -> None:
+    with pytest.raises(SchemaError, match=r"schema none .* run `python -m registry migrate`"):
+        check(empty)
+    assert migrate(empty) == REVISIONS[-1]
+    check(empty)
+    assert migrate(empty) == REVISIONS[-1]
+
+
+def test_an_older_schema_is_refused(migrated: Engine) -> None:
+    execute(migrated, "UPDATE alembic_version SET version_num = '0001'")
+    with pytest.raises(SchemaError, match=r"schema 0001 .* run `python -m registry migrate`"):
+        check(migrated)
+    migrate(migrated)
+    check(migrated)
+
+
+def test_a_newer_schema_is_refused(migrated: Engine) -> None:
+    execute(migrated, "UPDATE alembic_version SET version_num = '9999'")
+    execute(migrated, "UPDATE schema_release SET release = '7.0.0'")
+    for refuse in (check, migrate):
+        with pytest.raises(
+            SchemaError, match=r"schema 9999, which crossfade 7\.0\.0 wrote.*upgrade crossfade"
+        ) as error:
+            refuse(migrated)
+        assert release() in str(error.value)
+
+
+def test_a_migration_that_was_killed_is_run_again(empty: Engine) -> None:
+    for stop in range(0, len(r0001_tables.STATEMENTS), 5):
+        with empty.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for statement in r0001_tables.STATEMENTS[:stop]:
+                connection.execute(text(statement))
+    migrate(empty)
+    check(empty)
+
+
+def test_replicas_may_migrate_at_the_same_time(empty: Engine, empty_database: str) -> None:
+    command = [sys.executable, "-m", "registry", "migrate"]
+    environment = os.environ | {"CROSSFADE_DATABASE": empty_database}
+    # Processes of their own, for Alembic keeps what it does in globals.
+    migrating = [subprocess.Popen(command, env=environment) for _ in range(2)]
+    assert [one.wait(60) for one in migrating] == [0, 0]
+    check(empty)
+
+
+def test_the_schema_is_the_one_of_the_tables(database: str) -> None:
+    # Reflection needs PostgreSQL's own dialect.
+    engine = create_engine(make_url(database).set(drivername="postgresql+psycopg"))
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        found = compare_metadata(context, METADATA)
+    engine.dispose()
+    assert found == []
+
+
+def test_no_statement_that_cockroachdb_lacks() -> None:
+    for statement in r0001_tables.STATEMENTS:
+        assert re.match(r"\s*CREATE (TABLE|(UNIQUE )?INDEX) IF NOT EXISTS", statement)
+        assert statement.count(";") == 0
+        assert not re.search(r"\bSERIAL\b|SEQUENCE |\bENUM\b|DEFERRABLE|nextval", statement)
+
+
+def test_lanes_are_guarded_by_the_database_too(migrated: Engine) -> None:
+    insert = (
+        "INSERT INTO lane_versions (model, segment, version, state, since) VALUES ('m', '', '{0}', '{1}', '2024-01-01')"
+    )
+    execute(migrated, insert.format("v1", "STABLE"))
+    for state, name in (("STABLE", "lane_versions_one_stable"), ("NONE", "lane_versions_state")):
+        with pytest.raises(Exception, match=name):
+            execute(migrated, insert.format("v2", state))
+
+
+def test_a_database_that_is_not_there() -> None:
+    engine = open_engine(parse_url("postgresql://nobody@127.0.0.1:1/none"), 1)
+    with pytest.raises(SchemaError, match=r"does not answer .*CROSSFADE_DATABASE"):
+        check(engine)
+    engine.dispose()

@@ -1,0 +1,71 @@
+"""A promotion is a span with its evidence, at a real OTLP receiver."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from grpc import aio
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from crossfade.common.v1 import analysis_pb2
+from crossfade.registry.v1 import resources_pb2, service_pb2
+from tests.integration.registry.harness import Start, new_id
+from tests.support.wait import until
+
+
+class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
+    """Keeps the spans that it is sent."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+        self.address = ""
+
+    async def Export(  # noqa: N802 - the method's name in OTLP
+        self, request: trace_service_pb2.ExportTraceServiceRequest, context: Any
+    ) -> trace_service_pb2.ExportTraceServiceResponse:
+        for resource in request.resource_spans:
+            for scope in resource.scope_spans:
+                self.spans += scope.spans
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    made = Receiver()
+    server = aio.server()
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(made, server)  # type: ignore[no-untyped-call]  # no stubs
+    made.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    yield made
+    await server.stop(None)
+
+
+async def test_a_rollback_is_a_span_with_its_evidence(receiver: Receiver, start: Start) -> None:
+    registry = await start(otlp_endpoint=f"http://{receiver.address}")
+    rollout = await registry.running()
+    gate = analysis_pb2.GateReport(
+        gate="errors",
+        verdict=analysis_pb2.VERDICT_FAIL,
+        test=analysis_pb2.ArmCounts(n=100, x=9),
+        baseline=analysis_pb2.ArmCounts(n=1900, x=2),
+        difference=0.089,
+    )
+    summary = analysis_pb2.Summary(verdict=analysis_pb2.VERDICT_FAIL, gates=[gate])
+    outcome = resources_pb2.Outcome(reason="Errors.", code="VIOLATION", gate="errors", summary=summary)
+    traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    request = service_pb2.RollbackRolloutRequest(
+        name=rollout.name, etag=rollout.etag, request_id=new_id(), outcome=outcome
+    )
+    await registry.stub.RollbackRollout(request, metadata=(("traceparent", traceparent),))
+    await until(lambda: receiver.spans)
+    (span,) = receiver.spans
+    assert span.name == "registry.rollback"
+    assert span.trace_id.hex() == "4bf92f3577b34da6a3ce929d0e0e4736"
+    values = {one.key: one.value for one in span.attributes}
+    assert values["crossfade.model"].string_value == "m"
+    assert values["crossfade.version"].string_value == "v2"
+    assert values["crossfade.code"].string_value == "VIOLATION"
+    assert values["crossfade.gate.errors.verdict"].string_value == "FAIL"
+    assert values["crossfade.gate.errors.test"].string_value == "9/100"
+    assert values["crossfade.gate.errors.difference"].double_value == 0.089
