@@ -18,21 +18,16 @@ give() { # USER FILE DESTINATION
     install -o "${1%:*}" -g "${1#*:}" -m 0400 "$2" "$3"
 }
 
-identity() { # USER NAME FOLDER STEM: certificate NAME as FOLDER/STEM.pem and FOLDER/STEM.key
-    give "$1" "$source/certificates/$2.pem" "$target/$3/$4.pem"
-    give "$1" "$source/certificates/$2.key" "$target/$3/$4.key"
-}
-
-container() { # USER FOLDER NAME
+container() { # USER FOLDER NAME, where NAME is the certificate's
     install -d -o "${1%:*}" -g "${1#*:}" -m 0500 "$target/$2"
     give "$1" "$source/certificates/ca.pem" "$target/$2/ca.pem"
-    identity "$1" "$3" "$2" certificate
+    give "$1" "$source/certificates/$3.pem" "$target/$2/certificate.pem"
+    give "$1" "$source/certificates/$3.key" "$target/$2/certificate.key"
 }
 
 for name in registry router worker evaluator; do
     container "$service_user" "$name" "$name"
 done
-identity "$service_user" viewer registry probe
 container "$prometheus_user" prometheus viewer
 for name in router worker; do
     give "$service_user" "$source/token-keys" "$target/$name/token-keys"

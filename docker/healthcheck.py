@@ -27,7 +27,7 @@ def check(settings: ServiceSettings) -> str:
     """
     listen = urlsplit(f"//{settings.listen}")
     if not listen.port:
-        raise ValueError(f"CROSSFADE_LISTEN is {settings.listen!r}: give the service a port of its own, as in 0.0.0.0:8500")
+        raise ValueError(f"CROSSFADE_LISTEN is {settings.listen!r}: give the service a fixed port, as in 0.0.0.0:8500")
     host = _LOOPBACK.get(listen.hostname or "", listen.hostname)
     target = f"[{host}]:{listen.port}" if ":" in (host or "") else f"{host}:{listen.port}"
     with _open(target, settings) as channel:

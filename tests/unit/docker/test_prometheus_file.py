@@ -1,0 +1,46 @@
+"""prometheus.yaml: it scrapes every metrics page that compose.yaml opens, over mutual TLS."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+Jobs = dict[str, dict[str, Any]]
+
+
+@pytest.fixture
+def jobs(root: Path) -> Jobs:
+    loaded = yaml.safe_load((root / "docker/prometheus.yaml").read_text())
+    return {job["job_name"]: job for job in loaded["scrape_configs"]}
+
+
+def test_it_names_every_metrics_page(jobs: Jobs, containers: dict[str, dict[str, Any]]) -> None:
+    pages = set()
+    for container in containers.values():
+        environment = container.get("environment", {})
+        if listen := environment.get("CROSSFADE_METRICS_LISTEN"):
+            pages.add(environment["CROSSFADE_ADVERTISE"].rpartition(":")[0] + ":" + listen.rpartition(":")[2])
+    targets = [target for group in jobs["crossfade"]["static_configs"] for target in group["targets"]]
+    assert pages == {"router:9500", "worker:9600", "evaluator:9700"}
+    assert sorted(targets) == sorted(pages)
+
+
+def test_it_shows_a_certificate_from_its_volume(jobs: Jobs, containers: dict[str, dict[str, Any]]) -> None:
+    assert jobs["crossfade"]["scheme"] == "https"
+    tls = jobs["crossfade"]["tls_config"]
+    assert set(tls) == {"ca_file", "cert_file", "key_file"}
+    assert all(Path(file).parent == Path("/run/crossfade") for file in tls.values())
+    assert "prometheus-credentials:/run/crossfade:ro" in containers["prometheus"]["volumes"]
+
+
+def test_promtool_accepts_it(root: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian: apt-get install prometheus)")
+    command = [promtool, "check", "config", "--syntax-only", str(root / "docker/prometheus.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "SUCCESS" in done.stdout
