@@ -21,6 +21,8 @@ class Publication:
 
     Attributes:
         version: its id; empty: the next `vN`.
+        profile: a serialized crossfade.common.v1.ReferenceProfile, which the Registry keeps and does not read; empty:
+            none.
         segment: the lane.
         spec: how its rollout is to be done; None: start nothing.
         allow_incompatible: publish although callers of the stable version could not use it.
@@ -30,6 +32,7 @@ class Publication:
     version: str
     artifact: Artifact
     signature: Signature
+    profile: bytes
     description: str
     segment: str
     spec: Spec | None
@@ -38,11 +41,12 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class VersionView:
-    """A version, its states as (segment, state), and what Workers say of it."""
+    """A version, its states as (segment, state), what Workers say of it, and its serialized reference profile."""
 
     version: Version
     states: Sequence[tuple[str, VersionState]]
     placements: Sequence[Placement] = ()
+    profile: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,8 @@ class VersionService:
         def read(tx: Transaction) -> VersionView:
             found = require_version(tx, model, version)
             states = tx.catalog.lane_states(model, (version,)).get(version, [])
-            return VersionView(found, states, tx.fleet.placements_of(model, (version,)))
+            placements = tx.fleet.placements_of(model, (version,))
+            return VersionView(found, states, placements, tx.catalog.profile(model, version))
 
         return self._unit_of_work.run(read, deadline=deadline, read_only=True)
 
@@ -152,6 +157,8 @@ def _publish(tx: Transaction, wanted: Publication, actor: str, now: float) -> Pu
     if not wanted.allow_incompatible:
         check_against_stable(tx, aggregate, version)
     tx.catalog.add_version(version)
+    if wanted.profile:
+        tx.catalog.add_profile(version.model, version.version, wanted.profile)
     aggregate.add(version.version)
     published = EventDraft(
         "VERSION_PUBLISHED",

@@ -66,6 +66,7 @@ class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
             version=version,
             artifact=converters.artifact_from_proto(request.version.artifact),
             signature=converters.signature_from_proto(request.version.signature),
+            profile=converters.pack(request.version.profile) if request.version.HasField("profile") else b"",
             description=request.version.description,
             segment=segment,
             spec=None if request.without_rollout else converters.spec_from_proto(request.rollout),
@@ -134,7 +135,10 @@ def _pack_model(view: ModelView) -> bytes:
 
 
 def _version(view: VersionView) -> resources_pb2.Version:
-    return converters.version_to_proto(view.version, view.states, view.placements)
+    version = converters.version_to_proto(view.version, view.states, view.placements)
+    if view.profile:
+        version.profile.ParseFromString(view.profile)
+    return version
 
 
 def _pack_published(view: PublishedView) -> bytes:

@@ -10,7 +10,7 @@ from google.protobuf import duration_pb2
 from crossfade import names
 from crossfade.common.v1 import analysis_pb2, model_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
-from registry.validation_policy import check_signature, check_spec, refuse
+from registry.validation_policy import check_profile, check_signature, check_spec, refuse
 from services.common.errors import InvalidArgumentError
 
 T = TypeVar("T")
@@ -134,6 +134,8 @@ def publication(request: service_pb2.PublishVersionRequest) -> None:
     if artifact.size_bytes <= 0:
         raise refuse("version.artifact.size_bytes", f"is {artifact.size_bytes}; an artifact has at least one byte")
     check_signature("version.signature", request.version.signature)
+    if request.version.HasField("profile"):
+        check_profile("version.profile", request.version.profile, len(request.version.signature.classes))
     text("version.description", request.version.description)
     if not request.without_rollout:
         check_spec("rollout", request.rollout)

@@ -17,6 +17,8 @@ _DATATYPES: Final = frozenset(
     {"BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64"}
     | {"FP16", "FP32", "FP64", "BF16", "BYTES"}
 )
+_MOST_FEATURES: Final = 64
+_PROPORTION_ERROR: Final = 1e-6
 _TASKS: Final = ("classification", "regression", "other")
 
 
@@ -42,6 +44,42 @@ def check_signature(field: str, signature: model_pb2.Signature) -> None:
         raise refuse(f"{field}.classes", "must be different, and none empty")
     if signature.positive_class and signature.positive_class not in classes:
         raise refuse(f"{field}.positive_class", f"{signature.positive_class!r} is not among the classes")
+
+
+def check_profile(field: str, profile: model_pb2.ReferenceProfile, classes: int) -> None:
+    """Checks what the inputs looked like in training.
+
+    Args:
+        field: its path.
+        profile: the profile.
+        classes: how many classes the signature has.
+
+    Raises:
+        InvalidArgumentError: FIELD_INVALID.
+    """
+    if not profile.profile_id:
+        raise refuse(f"{field}.profile_id", "is required: the digest under which Workers count")
+    if profile.rows <= 0:
+        raise refuse(f"{field}.rows", f"is {profile.rows}; a profile is made of at least one row")
+    if len(profile.features) > _MOST_FEATURES:
+        raise refuse(f"{field}.features", f"are {len(profile.features)}; at most {_MOST_FEATURES} are watched")
+    seen = set()
+    for index, feature in enumerate(profile.features):
+        where = f"{field}.features[{index}]"
+        if not feature.feature or feature.feature in seen:
+            raise refuse(f"{where}.feature", f"{feature.feature!r} is empty or there twice")
+        seen.add(feature.feature)
+        _proportions(f"{where}.proportions", list(feature.proportions))
+    if profile.class_proportions:
+        if len(profile.class_proportions) != classes:
+            raise refuse(f"{field}.class_proportions", f"are {len(profile.class_proportions)} for {classes} classes")
+        _proportions(f"{field}.class_proportions", list(profile.class_proportions))
+
+
+def _proportions(field: str, proportions: list[float]) -> None:
+    # A comparison with NaN is false, so that this refuses it, too.
+    if not (all(0 <= one <= 1 for one in proportions) and abs(sum(proportions) - 1) <= _PROPORTION_ERROR):
+        raise refuse(field, "are not proportions: each is 0 to 1, and together they are 1")
 
 
 def _tensors(field: str, specs: list[model_pb2.TensorSpec]) -> None:

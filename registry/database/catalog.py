@@ -8,14 +8,14 @@ from sqlalchemy.engine import Connection
 
 from crossfade.common.v1 import model_pb2
 from registry import converters
-from registry.database.tables import lane_versions, models, versions
+from registry.database.tables import lane_versions, models, profiles, versions
 from registry.domain import VersionState
 from registry.domain_records import Artifact, Model, Version
 from registry.ports import Stale
 
 
 class SqlCatalog:
-    """The tables models and versions."""
+    """The tables models, versions and profiles."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -86,6 +86,15 @@ class SqlCatalog:
                 creator=version.creator,
             )
         )
+
+    def add_profile(self, model: str, version: str, profile: bytes) -> None:
+        """Writes a new version's reference profile."""
+        self._connection.execute(insert(profiles).values(model=model, version=version, profile=profile))
+
+    def profile(self, model: str, version: str) -> bytes:
+        """A version's reference profile; empty: it has none."""
+        query = select(profiles.c.profile).where(profiles.c.model == model, profiles.c.version == version)
+        return bytes(self._connection.execute(query).scalar() or b"")
 
     def lane_states(self, model: str, ids: Iterable[str]) -> dict[str, list[tuple[str, VersionState]]]:
         """The states of versions in each lane, by version, as (segment, state)."""

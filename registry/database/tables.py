@@ -98,6 +98,16 @@ versions = Table(
     UniqueConstraint("model", "number", name="versions_number"),
 )
 
+# Apart from the versions, of which lists are made: a profile has some kilobytes.
+profiles = Table(
+    "profiles",
+    METADATA,
+    Column("model", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("profile", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("model", "version", name="profiles_pk"),
+)
+
 lanes = Table(
     "lanes",
     METADATA,

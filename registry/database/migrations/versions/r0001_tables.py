@@ -49,6 +49,14 @@ STATEMENTS: Final = (
     )
     """,
     """
+    CREATE TABLE IF NOT EXISTS profiles (
+        model TEXT NOT NULL,
+        version TEXT NOT NULL,
+        profile BYTEA NOT NULL,
+        CONSTRAINT profiles_pk PRIMARY KEY (model, version)
+    )
+    """,
+    """
     CREATE TABLE IF NOT EXISTS lanes (
         model TEXT NOT NULL,
         segment TEXT NOT NULL,
