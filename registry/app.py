@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import uuid
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from sqlalchemy.engine import Engine
@@ -29,6 +30,7 @@ from services.common.telemetry.logs import make_log
 from services.common.telemetry.tracing import Tracing
 
 _BACKGROUND_THREADS: Final = 2
+_RESTART_SECONDS: Final = 1.0
 
 
 def open_database(settings: RegistrySettings) -> Engine:
@@ -76,7 +78,7 @@ class App:
             unit_of_work,
             clock,
             debounce=settings.readiness_debounce_seconds,
-            revision=lambda: self._hub.revision,
+            revision=lambda: self._hub.latest,
         )
         self.upkeep = Upkeep(
             instances,
@@ -116,7 +118,7 @@ class App:
         """
         await self._background.call(lambda: schema.check(self._engine))
         await self._hub.open()
-        self._tasks = [asyncio.create_task(self._hub.run()), asyncio.create_task(self.upkeep.run())]
+        self._tasks = [asyncio.create_task(self._keep(run)) for run in (self._hub.run, self.upkeep.run)]
         await self._server.start()
         await self._server.set_serving(True)
 
@@ -133,6 +135,14 @@ class App:
         await asyncio.to_thread(self._background.close)
         self._engine.dispose()
         self._tracing.close()
+
+    async def _keep(self, run: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await run()
+            except Exception as error:  # noqa: BLE001 - a loop that ended by a defect would be missed by nobody
+                self._log.error("a background task failed and starts again", exc_info=error)
+            await asyncio.sleep(_RESTART_SECONDS)
 
     def _committed(self, revision: int) -> None:
         self._hub.committed(revision)

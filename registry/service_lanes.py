@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from registry import domain_ledger
 from registry.domain import OPEN_STATES
-from registry.domain_lane import Lane, LaneAggregate
+from registry.domain_aggregate import LaneAggregate
+from registry.domain_lane import Lane
 from registry.domain_ledger import EventDraft
 from registry.domain_records import Model, Rollout
 from registry.domain_routes import FAILED_LISTED, LaneRoutes, held_versions, routes_of, split_of
@@ -30,6 +31,28 @@ def require_model(tx: Transaction, model: str) -> Model:
     if found is None:
         raise NotFoundError("MODEL_NOT_FOUND", f"there is no model {model}; create it, or list the models", model=model)
     return found
+
+
+def require_rollout(tx: Transaction, model: str, number: int) -> Rollout:
+    """The rollout, without the number of its latest look.
+
+    Raises:
+        NotFoundError: MODEL_NOT_FOUND, ROLLOUT_NOT_FOUND.
+    """
+    found = tx.lanes.rollout(model, number)
+    if found is None:
+        require_model(tx, model)
+        raise NotFoundError(
+            "ROLLOUT_NOT_FOUND", f"model {model} has no rollout {number}; list its rollouts", model=model
+        )
+    return found
+
+
+def with_sequences(tx: Transaction, rollouts: Iterable[Rollout]) -> list[Rollout]:
+    """Rollouts with the numbers of their latest looks."""
+    rollouts = list(rollouts)
+    found = tx.looks.sequences((one.model, one.number) for one in rollouts)
+    return [replace(one, analysis_sequence=found.get((one.model, one.number), 0)) for one in rollouts]
 
 
 @dataclass(slots=True)

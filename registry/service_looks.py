@@ -2,8 +2,8 @@
 
 from registry.domain import LIVE_STATES
 from registry.ports import Look, RequestKey, Transaction, UnitOfWork
+from registry.service_lanes import require_rollout, with_sequences
 from registry.service_requests import Mutations
-from registry.service_rollouts import require_rollout, with_sequences
 from services.common.errors import AbortedError, FailedPreconditionError
 
 

@@ -17,7 +17,7 @@ STATES_SHOWN = 100
 
 @dataclass(frozen=True, slots=True)
 class LaneView:
-    """A lane, and its versions whose states are newest."""
+    """A lane, and the states of its newest versions."""
 
     lane: Lane
     states: tuple[VersionInLane, ...]

@@ -1,15 +1,23 @@
 """Use cases of rollouts: start, the transitions, and what is known of them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
 from registry.domain import RolloutOperation, rollout_after
-from registry.domain_lane import LaneAggregate
+from registry.domain_aggregate import LaneAggregate
 from registry.domain_records import Outcome, PauseReason, Rollout, Spec
 from registry.domain_serving import Placement
 from registry.ports import RequestKey, Transaction, UnitOfWork
-from registry.service_lanes import ModelChange, commit, open_lane, placements_of, require_model
+from registry.service_lanes import (
+    ModelChange,
+    commit,
+    open_lane,
+    placements_of,
+    require_model,
+    require_rollout,
+    with_sequences,
+)
 from registry.service_requests import Mutations
 from registry.service_versions import check_against_stable, require_version
 from services.common.errors import AbortedError, NotFoundError
@@ -39,28 +47,6 @@ class Target:
     number: int
     etag: str
     analysis_sequence: int
-
-
-def require_rollout(tx: Transaction, model: str, number: int) -> Rollout:
-    """The rollout, without the number of its latest look.
-
-    Raises:
-        NotFoundError: MODEL_NOT_FOUND, ROLLOUT_NOT_FOUND.
-    """
-    found = tx.lanes.rollout(model, number)
-    if found is None:
-        require_model(tx, model)
-        raise NotFoundError(
-            "ROLLOUT_NOT_FOUND", f"model {model} has no rollout {number}; list its rollouts", model=model
-        )
-    return found
-
-
-def with_sequences(tx: Transaction, rollouts: Iterable[Rollout]) -> list[Rollout]:
-    """Rollouts with the numbers of their latest looks."""
-    rollouts = list(rollouts)
-    found = tx.looks.sequences((one.model, one.number) for one in rollouts)
-    return [replace(one, analysis_sequence=found.get((one.model, one.number), 0)) for one in rollouts]
 
 
 class RolloutService:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from registry.domain import VersionState
-from registry.domain_lane import LaneAggregate, empty_lane
+from registry.domain_aggregate import LaneAggregate
+from registry.domain_lane import empty_lane
 from registry.domain_ledger import EventDraft
 from registry.domain_records import Artifact, Model, Rollout, Signature, Spec, Version
 from registry.domain_serving import Placement

@@ -8,7 +8,7 @@ from opentelemetry import trace
 
 from crossfade.common.v1 import analysis_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
-from registry import converters, pages, validation
+from registry import converters, converters_views, pages, validation
 from registry.domain_records import Outcome, PauseReason, Rollout
 from registry.service_rollouts import RolloutService, Target
 from registry.servicer_base import Calls, Context
@@ -50,7 +50,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
         """A rollout."""
         model, number = validation.rollout_name("name", request.name)
         work = partial(self._rollouts.get, model, number, deadline=self._calls.deadline(context))
-        return converters.rollout_to_proto(await self._calls.run(work))
+        return converters_views.rollout_to_proto(await self._calls.run(work))
 
     async def ListRollouts(
         self, request: service_pb2.ListRolloutsRequest, context: Context
@@ -75,7 +75,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
             last = found[size - 1]
             token = pages.write(listed, (last.created, last.model, last.number))
         return service_pb2.ListRolloutsResponse(
-            rollouts=[converters.rollout_to_proto(one) for one in found[:size]], next_page_token=token
+            rollouts=[converters_views.rollout_to_proto(one) for one in found[:size]], next_page_token=token
         )
 
     async def AdvanceRollout(
@@ -229,4 +229,4 @@ def _outcome(message: resources_pb2.Outcome, reason: str = "") -> Outcome:
 
 
 def _pack(rollout: Rollout) -> bytes:
-    return converters.pack(converters.rollout_to_proto(rollout))
+    return converters.pack(converters_views.rollout_to_proto(rollout))

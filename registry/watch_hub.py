@@ -74,7 +74,9 @@ class WatchHub:
         self._batches: deque[Batch] = deque(maxlen=_REMEMBERED)
         self._begin = 0
         self.revision = 0
-        """The latest revision that this process knows of."""
+        """The latest revision whose changes are remembered."""
+        self.latest = 0
+        """The latest revision that this process has heard of."""
         self._closed = False
         self._wake = asyncio.Event()
         self._news = asyncio.Event()
@@ -83,11 +85,11 @@ class WatchHub:
     async def open(self) -> None:
         """Learns where the routes stand."""
         self._loop = asyncio.get_running_loop()
-        self.revision = self._begin = await self._read(lambda tx: tx.routes.revision())
+        self.revision = self.latest = self._begin = await self._read(lambda tx: tx.routes.revision())
 
     def committed(self, revision: int) -> None:
         """Says from any thread that a commit made this revision."""
-        del revision
+        self.latest = max(self.latest, revision)
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake.set)
 
@@ -173,6 +175,7 @@ class WatchHub:
                     self._begin = self._batches[0].revision
                 self._batches.append(batch)
                 self.revision = batch.revision
+            self.latest = max(self.latest, self.revision)
             self._tell()
 
     async def _read_batches(self, position: int) -> tuple[int, int, list[Batch]]:

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 from crossfade.common.v1 import policy_pb2
 from crossfade.registry.v1 import resources_pb2
 from registry import converters
-from registry.database.tables import lane_versions, lanes, rollouts
+from registry.database.tables import lane_versions, lanes, rollouts, versions
 from registry.domain import OPEN_STATES, RolloutState, VersionState
 from registry.domain_lane import Lane
 from registry.domain_records import Assignment, Objective, PauseReason, Rollout, Spec, VersionInLane
@@ -72,12 +72,19 @@ class SqlLanes:
         return {row.version: _state(row) for row in self._connection.execute(query)}
 
     def newest_states(self, models: Iterable[str], limit: int) -> dict[tuple[str, str], list[VersionInLane]]:
-        """Per lane of the models, the `limit` versions whose states are newest."""
+        """The states of the newest versions of each lane of the models, at most `limit` per lane."""
         place = func.row_number().over(
-            partition_by=(lane_versions.c.model, lane_versions.c.segment),
-            order_by=(lane_versions.c.since.desc(), lane_versions.c.version.desc()),
+            partition_by=(lane_versions.c.model, lane_versions.c.segment), order_by=versions.c.number.desc()
         )
-        ranked = select(lane_versions, place.label("place")).where(lane_versions.c.model.in_(tuple(models))).subquery()
+        ranked = (
+            select(lane_versions, place.label("place"))
+            .join(
+                versions,
+                (versions.c.model == lane_versions.c.model) & (versions.c.version == lane_versions.c.version),
+            )
+            .where(lane_versions.c.model.in_(tuple(models)))
+            .subquery()
+        )
         query = select(ranked).where(ranked.c.place <= limit).order_by(ranked.c.place)
         found: dict[tuple[str, str], list[VersionInLane]] = {}
         for row in self._connection.execute(query):

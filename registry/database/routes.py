@@ -6,7 +6,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
-from registry import converters
+from registry import converters, converters_views
 from registry.database.tables import lane_routes, route_changes, route_clock
 from registry.domain_routes import LaneRoutes
 from registry.ports import RouteChange
@@ -39,7 +39,7 @@ class SqlRouteLog:
         """
         changed = []
         for one in routes:
-            payload = converters.pack(converters.routes_to_proto(one))
+            payload = converters.pack(converters_views.routes_to_proto(one))
             query = select(lane_routes.c.payload).where(
                 lane_routes.c.model == one.model, lane_routes.c.segment == one.segment
             )

@@ -16,6 +16,8 @@ REVISIONS: Final = ("0001", "0002")
 """Every schema that this release knows, oldest first; the last one is what it needs."""
 
 _ATTEMPTS: Final = 5
+# Two that migrate at the same moment can leave a row each. Revisions are in one line, so the newest one counts.
+_ONE_ROW: Final = "DELETE FROM alembic_version WHERE version_num < (SELECT max(version_num) FROM alembic_version)"
 _UNDEFINED_TABLE: Final = "42P01"
 
 
@@ -59,10 +61,13 @@ def migrate(engine: Engine) -> str:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     for attempt in range(1, _ATTEMPTS + 1):
-        if _reading(engine) not in (None, *REVISIONS):
+        found = _reading(engine)
+        if found not in (None, *REVISIONS):
             check(engine)
         try:
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                if found is not None:
+                    connection.execute(text(_ONE_ROW))
                 config.attributes["connection"] = connection
                 command.upgrade(config, REVISIONS[-1])
                 values = {"version": REVISIONS[-1], "release": release()}
@@ -84,7 +89,8 @@ def release() -> str:
 def _reading(engine: Engine) -> str | None:
     try:
         with engine.connect() as connection:
-            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+            found = connection.execute(text("SELECT max(version_num) FROM alembic_version")).scalar_one()
+            return None if found is None else str(found)
     except SQLAlchemyError as error:
         if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE:
             return None

@@ -152,7 +152,7 @@ class Postgres:
         for one in (name, template or name):
             if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", one):
                 raise ValueError(f"{one!r} is not a database name: use lower-case letters, digits and underscores")
-        with self._connect() as connection:
+        with self.connect() as connection:
             query = "SELECT 1 FROM pg_database WHERE datname = %s"
             if connection.execute(query, (name,)).fetchone() is None:
                 copy = f' TEMPLATE "{template}" STRATEGY FILE_COPY' if template else ""
@@ -160,17 +160,18 @@ class Postgres:
 
     def drop_database(self, name: str) -> None:
         """Drops a database and ends its connections."""
-        with self._connect() as connection:
+        with self.connect() as connection:
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
 
-    def _connect(self) -> psycopg.Connection[tuple[object, ...]]:
+    def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[object, ...]]:
+        """A connection of its owner's, each statement a transaction of its own."""
         if self._socket_folder is None:
             raise PostgresError("the server is not running")
         return psycopg.connect(
             host=str(self._socket_folder),
             port=_PORT,
             user=_USER,
-            dbname="postgres",
+            dbname=database,
             passfile=str(self._password_file),
             connect_timeout=5,
             autocommit=True,
@@ -297,7 +298,7 @@ class Postgres:
         end = time.monotonic() + _START_SECONDS
         while True:
             try:
-                self._connect().close()
+                self.connect().close()
             except psycopg.OperationalError as error:
                 if not self.running or time.monotonic() > end:
                     raise PostgresError(

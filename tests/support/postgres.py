@@ -1,14 +1,22 @@
-"""A real PostgreSQL for the whole run, and a database of its own for each test that asks for one."""
+"""A real PostgreSQL for the whole run, and an empty database for each test that asks for one."""
 
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from services.local.postgres import Postgres
 
 _TEMPLATE = "crossfade_template"
+_SHARED = "crossfade_test"
+_EMPTY = """
+DELETE FROM models; DELETE FROM versions; DELETE FROM profiles; DELETE FROM lanes; DELETE FROM lane_versions; DELETE FROM rollouts;
+DELETE FROM rollout_looks; DELETE FROM analyses; DELETE FROM instances; DELETE FROM readiness; DELETE FROM events;
+DELETE FROM requests; DELETE FROM lane_routes; DELETE FROM route_changes;
+UPDATE route_clock SET revision = 0, compacted = 0;
+"""
 
 
 @pytest.fixture(scope="session")
@@ -36,19 +44,36 @@ def migrated_template(postgres: Postgres) -> str:
     return _TEMPLATE
 
 
+@pytest.fixture(scope="session")
+def shared_database(postgres: Postgres, migrated_template: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """A connection to the database that the tests use one after the other: copying one takes a quarter of a second."""
+    postgres.create_database(_SHARED, template=migrated_template)
+    with postgres.connect(_SHARED) as connection:
+        yield connection
+
+
 @pytest.fixture
-def empty_database(postgres: Postgres) -> Iterator[str]:
-    """The URL of a database without any table."""
+def database(postgres: Postgres, shared_database: psycopg.Connection[tuple[object, ...]]) -> str:
+    """The URL of a database with the present schema and no rows but the route clock's."""
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+    shared_database.execute(others, (_SHARED,))
+    shared_database.execute(_EMPTY)
+    return postgres.url(_SHARED)
+
+
+@pytest.fixture
+def own_database(postgres: Postgres, migrated_template: str) -> Iterator[str]:
+    """The URL of a database with the present schema, for a test that changes the schema."""
     name = f"test_{uuid.uuid4().hex}"
-    postgres.create_database(name)
+    postgres.create_database(name, template=migrated_template)
     yield postgres.url(name)
     postgres.drop_database(name)
 
 
 @pytest.fixture
-def database(postgres: Postgres, migrated_template: str) -> Iterator[str]:
-    """The URL of a database with the present schema and no rows but the route clock's."""
+def empty_database(postgres: Postgres) -> Iterator[str]:
+    """The URL of a database without any table."""
     name = f"test_{uuid.uuid4().hex}"
-    postgres.create_database(name, template=migrated_template)
+    postgres.create_database(name)
     yield postgres.url(name)
     postgres.drop_database(name)

@@ -178,24 +178,15 @@ async def test_contention_that_does_not_end(start: Start) -> None:
     assert (await registry.rollout(1)).state == resources_pb2.ROLLOUT_STATE_RUNNING
 
 
-async def test_connections_ended_by_the_database(start: Start, database: str) -> None:
+async def test_connections_ended_by_the_database(start: Start, shared_database: psycopg.Connection[tuple[int]]) -> None:
     registry = await start()
     await registry.running()
-    url = make_url(database)
-    query = url.query
-    with psycopg.connect(
-        host=str(query["host"]),
-        port=int(str(query["port"])),
-        user=url.username,
-        dbname="postgres",
-        passfile=str(query["passfile"]),
-        autocommit=True,
-    ) as connection:
-        ended = connection.execute(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = %s", (url.database,)
-        ).fetchone()
+    ended = shared_database.execute(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    ).fetchone()
     assert ended is not None
-    assert int(ended[0]) > 0
+    assert ended[0] > 0
     done = await registry.rollback(await registry.rollout(1))
     assert done.state == resources_pb2.ROLLOUT_STATE_ROLLED_BACK
 

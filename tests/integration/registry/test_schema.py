@@ -26,8 +26,8 @@ def empty(empty_database: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def migrated(database: str) -> Iterator[Engine]:
-    engine = open_engine(parse_url(database), 3)
+def migrated(own_database: str) -> Iterator[Engine]:
+    engine = open_engine(parse_url(own_database), 3)
     yield engine
     engine.dispose()
 

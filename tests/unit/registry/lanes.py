@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable
 from itertools import count
 
-from registry.domain_lane import LaneAggregate, empty_lane
+from registry.domain_aggregate import LaneAggregate
+from registry.domain_lane import empty_lane
 from registry.domain_records import Artifact, Assignment, Objective, Signature, Spec, Step, TensorSpec, Version
 from registry.domain_serving import Placement, Serving, ServingState, Traffic
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from registry.domain import RolloutOperation, RolloutState, VersionState
-from registry.domain_lane import LaneAggregate
+from registry.domain_aggregate import LaneAggregate
 from registry.domain_records import Outcome, PauseReason
 from registry.domain_serving import ServingState, Traffic
 from services.common.errors import FailedPreconditionError

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.domain_lane import LaneAggregate
+from registry.domain_aggregate import LaneAggregate
 from registry.domain_records import Assignment, Outcome
 from registry.domain_routes import LaneRoutes, held_versions, routes_of, split_of
 from registry.domain_serving import Placement, Traffic
