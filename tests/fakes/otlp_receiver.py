@@ -22,7 +22,8 @@ class OtlpReceiver(trace_service_pb2_grpc.TraceServiceServicer):
 
     async def start(self) -> None:
         """Serves."""
-        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, self._server)
+        register: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
+        register(self, self._server)
         self.endpoint = f"http://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         await self._server.start()
 
