@@ -4,6 +4,7 @@ import asyncio
 
 from crossfade.registry.v1 import service_pb2
 from services.common.guard import USER_KEY
+from tests.fakes.clock import ManualClock
 from tests.integration.registry.harness import Registry, Start, new_id, plan, refused, version
 
 
@@ -52,3 +53,18 @@ async def test_the_same_request_at_the_same_time(start: Start) -> None:
     answers = await asyncio.gather(*(replicas[n % 2].stub.PublishVersion(request) for n in range(8)))
     assert all(answer == answers[0] for answer in answers)
     assert await replicas[0].states() == {"v1": "STABLE"}
+
+
+async def test_answers_are_forgotten_after_a_week(start: Start) -> None:
+    clock = ManualClock()
+    registry = await start(clock, sweep_seconds=60)
+    request = service_pb2.CreateModelRequest(model_id="a", request_id=new_id())
+    await registry.stub.CreateModel(request)
+    for days, reason in ((6.9, "REQUEST_ID_REUSED"), (0.2, "")):
+        clock.advance(days * 86_400)
+        await registry.app.upkeep.once()
+        other = service_pb2.CreateModelRequest(model_id="b", request_id=request.request_id)
+        if reason:
+            assert (await refused(registry.stub.CreateModel(other))).reason == reason
+        else:
+            assert (await registry.stub.CreateModel(other)).name == "models/b"
