@@ -106,6 +106,11 @@ class MetricsPage:
             client_auth_required=True,
         )
 
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self._server.server_port
+
     def close(self) -> None:
         """Ends the server."""
         self._server.shutdown()

@@ -1,0 +1,198 @@
+"""A server as every service starts it: identity, exposure, errors, the metrics page, the drain."""
+
+import asyncio
+import datetime as dt
+import ssl
+import urllib.request
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc import aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from crossfade.cli.certificates import make_certificates
+from crossfade.errors import details_of
+from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
+from services.common.channels import open_channel
+from services.common.errors import FailedPreconditionError
+from services.common.server import AddressError, Server
+from services.common.settings import ServiceSettings
+from services.common.telemetry import catalog
+from services.common.telemetry.logs import make_log
+from services.common.telemetry.otlp import Resource
+from services.common.telemetry.prometheus import MetricsPage
+from services.common.telemetry.servicer import TelemetryServicer
+from services.common.telemetry.store import MetricStore, Snapshot
+
+LOG = make_log("test", "critical")
+
+
+class House:
+    """A server with one service, and what it counts."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self.store = MetricStore()
+        self.store.histogram(catalog.ROUTE_DURATION, "churn", "v1", "live", "", "ok").record(0.003)
+        self.error: Exception | None = None
+        self.release = asyncio.Event()
+        self.release.set()
+        telemetry = TelemetryServicer(Resource("test", "1", 0), self.collect)
+
+        def register(server: aio.Server) -> None:
+            telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(telemetry, server)
+
+        self.server = Server(settings, LOG, ("crossfade.telemetry.v1.TelemetryService",), register)
+
+    async def collect(self) -> list[Snapshot]:
+        await self.release.wait()
+        if self.error is not None:
+            raise self.error
+        return self.store.snapshot()
+
+
+async def read(house: House, settings: ServiceSettings) -> telemetry_pb2.GetMetricsResponse:
+    async with open_channel(house.server.address, settings) as channel:
+        stub: Any = telemetry_pb2_grpc.TelemetryServiceStub(channel)
+        answer: telemetry_pb2.GetMetricsResponse = await stub.GetMetrics(telemetry_pb2.GetMetricsRequest(), timeout=5)
+        return answer
+
+
+@pytest.fixture
+async def local() -> AsyncIterator[House]:
+    house = House(ServiceSettings(listen="127.0.0.1:0", drain_seconds=5))
+    await house.server.start()
+    yield house
+    await house.server.stop()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("tls")
+    make_certificates(made / "dev", [], dt.datetime.now(dt.UTC))
+    make_certificates(made / "foreign", [], dt.datetime.now(dt.UTC))
+    return made
+
+
+def files(folder: Path, who: str, ca: str = "dev", **more: Any) -> ServiceSettings:
+    return ServiceSettings(
+        listen="127.0.0.1:0",
+        tls_certificate=folder / ca / f"{who}.pem",
+        tls_key=folder / ca / f"{who}.key",
+        tls_ca=folder / ca / "ca.pem",
+        **more,
+    )
+
+
+@pytest.fixture
+async def secured(folder: Path) -> AsyncIterator[House]:
+    house = House(files(folder, "router"))
+    await house.server.start()
+    yield house
+    await house.server.stop()
+
+
+async def test_a_domain_error_becomes_a_status_with_details(local: House) -> None:
+    local.error = FailedPreconditionError("NOT_READY_ENOUGH", "wait for a Worker", ready="0")
+    with pytest.raises(aio.AioRpcError) as caught:
+        await read(local, ServiceSettings())
+    details = details_of(caught.value)
+    assert (details.code, details.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "NOT_READY_ENOUGH")
+    assert (details.message, details.metadata) == ("wait for a Worker", {"ready": "0"})
+
+
+async def test_what_nobody_expected_is_internal_and_says_nothing_of_itself(local: House) -> None:
+    local.error = RuntimeError("password=hunter2")
+    with pytest.raises(aio.AioRpcError) as caught:
+        await read(local, ServiceSettings())
+    details = details_of(caught.value)
+    assert (details.code, details.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
+    assert "hunter2" not in details.message
+    assert details.metadata["error_id"] in details.message
+
+
+async def test_health_follows_the_service(local: House) -> None:
+    async with aio.insecure_channel(local.server.address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        for serving, status in ((False, "NOT_SERVING"), (True, "SERVING"), (False, "NOT_SERVING")):
+            await local.server.set_serving(serving)
+            answer = await stub.Check(health_pb2.HealthCheckRequest())
+            assert health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status) == status
+
+
+async def test_a_drain_lets_the_calls_in_flight_end(local: House) -> None:
+    local.release.clear()
+    call = asyncio.create_task(read(local, ServiceSettings()))
+    await asyncio.sleep(0.2)
+    stopping = asyncio.create_task(local.server.stop())
+    await asyncio.sleep(0.1)
+    local.release.set()
+    assert (await call).metrics_data
+    await stopping
+
+
+async def test_a_certificate_with_a_role_is_let_in(secured: House, folder: Path) -> None:
+    assert (await read(secured, files(folder, "evaluator"))).metrics_data
+
+
+@pytest.mark.parametrize("who", ["client", "publisher"])
+async def test_a_role_that_may_not_is_told_which_may(secured: House, folder: Path, who: str) -> None:
+    with pytest.raises(aio.AioRpcError) as caught:
+        await read(secured, files(folder, who))
+    details = details_of(caught.value)
+    assert (details.code, details.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_MISSING")
+    assert "evaluator" in details.metadata["roles"]
+
+
+async def test_no_certificate_and_a_foreign_one_are_not_let_in(secured: House, folder: Path) -> None:
+    for settings in (ServiceSettings(), files(folder, "evaluator", ca="foreign")):
+        with pytest.raises(aio.AioRpcError) as caught:
+            await read(secured, settings)
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "example.org:0"])
+def test_nothing_listens_beyond_loopback_without_tls(address: str) -> None:
+    with pytest.raises(AddressError, match="takes TLS"):
+        Server(ServiceSettings(listen=address), LOG, (), lambda _: None)
+
+
+@pytest.mark.parametrize("address", ["8500", "127.0.0.1:port", "127.0.0.1:70000"])
+def test_what_is_no_address_is_said(address: str) -> None:
+    with pytest.raises(AddressError, match="write HOST:PORT"):
+        Server(ServiceSettings(listen=address), LOG, (), lambda _: None)
+
+
+def test_half_of_the_tls_files_is_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match="together"):
+        _ = ServiceSettings(tls_ca=folder / "dev" / "ca.pem").tls
+
+
+async def test_the_metrics_page(local: House) -> None:
+    page = MetricsPage(ServiceSettings(metrics_listen="127.0.0.1:0"), local.collect)
+    try:
+        text = await asyncio.to_thread(fetch, f"http://127.0.0.1:{page.port}/metrics", None)
+    finally:
+        await asyncio.to_thread(page.close)
+    assert "crossfade_route_duration_seconds_count{" in text
+    assert 'version="v1"' in text
+
+
+async def test_the_metrics_page_takes_a_certificate_under_tls(local: House, folder: Path) -> None:
+    page = MetricsPage(files(folder, "router", metrics_listen="127.0.0.1:0"), local.collect)
+    url = f"https://127.0.0.1:{page.port}/metrics"
+    context = ssl.create_default_context(cafile=str(folder / "dev" / "ca.pem"))
+    try:
+        with pytest.raises(OSError, match=r"(?i)certificate|closed|reset|EOF"):
+            await asyncio.to_thread(fetch, url, context)
+        context.load_cert_chain(folder / "dev" / "viewer.pem", folder / "dev" / "viewer.key")
+        assert "crossfade_route" in await asyncio.to_thread(fetch, url, context)
+    finally:
+        await asyncio.to_thread(page.close)
+
+
+def fetch(url: str, context: ssl.SSLContext | None) -> str:
+    with urllib.request.urlopen(url, timeout=5, context=context) as answer:  # noqa: S310 - our own page
+        return str(answer.read().decode())
