@@ -11,12 +11,7 @@ from services.local.postgres import Postgres
 
 _TEMPLATE = "crossfade_template"
 _SHARED = "crossfade_test"
-_EMPTY = """
-DELETE FROM models; DELETE FROM versions; DELETE FROM profiles; DELETE FROM lanes; DELETE FROM lane_versions; DELETE FROM rollouts;
-DELETE FROM rollout_looks; DELETE FROM analyses; DELETE FROM instances; DELETE FROM readiness; DELETE FROM events;
-DELETE FROM requests; DELETE FROM lane_routes; DELETE FROM route_changes;
-UPDATE route_clock SET revision = 0, compacted = 0;
-"""
+_KEPT = {"schema_release", "route_clock"}
 
 
 @pytest.fixture(scope="session")
@@ -55,9 +50,13 @@ def shared_database(postgres: Postgres, migrated_template: str) -> Iterator[psyc
 @pytest.fixture
 def database(postgres: Postgres, shared_database: psycopg.Connection[tuple[object, ...]]) -> str:
     """The URL of a database with the present schema and no rows but the route clock's."""
+    from registry.database.tables import METADATA
+
     others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
     shared_database.execute(others, (_SHARED,))
-    shared_database.execute(_EMPTY)
+    emptying = [f"DELETE FROM {name}" for name in sorted(METADATA.tables.keys() - _KEPT)]
+    emptying.append("UPDATE route_clock SET revision = 0, compacted = 0")
+    shared_database.execute("; ".join(emptying).encode())
     return postgres.url(_SHARED)
 
 
