@@ -19,6 +19,8 @@ _ATTEMPTS: Final = 5
 # Two that migrate at the same moment can leave a row each. Revisions are in one line, so the newest one counts.
 _ONE_ROW: Final = "DELETE FROM alembic_version WHERE version_num < (SELECT max(version_num) FROM alembic_version)"
 _UNDEFINED_TABLE: Final = "42P01"
+_EXISTS: Final = frozenset({"42P07", "42710"})
+"""Duplicate table and duplicate object: Alembic's own table has no IF NOT EXISTS."""
 
 
 class SchemaError(Exception):
@@ -76,7 +78,8 @@ def migrate(engine: Engine) -> str:
             break
         except SQLAlchemyError as error:
             # Somebody who migrates at the same moment was faster with a statement; the next try finds it done.
-            if classify(error) is not Failure.RETRY or attempt == _ATTEMPTS:
+            overtaken = classify(error) is Failure.RETRY or _state(error) in _EXISTS
+            if not overtaken or attempt == _ATTEMPTS:
                 raise SchemaError(_describe(error)) from error
     return REVISIONS[-1]
 
@@ -92,7 +95,7 @@ def _reading(engine: Engine) -> str | None:
             found = connection.execute(text("SELECT max(version_num) FROM alembic_version")).scalar_one()
             return None if found is None else str(found)
     except SQLAlchemyError as error:
-        if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE:
+        if _state(error) == _UNDEFINED_TABLE:
             return None
         raise SchemaError(_describe(error)) from error
 
@@ -103,6 +106,10 @@ def _release(engine: Engine) -> str:
             return connection.execute(select(schema_release.c.release)).scalar_one_or_none() or "of an unknown release"
     except SQLAlchemyError:
         return "of an unknown release"
+
+
+def _state(error: SQLAlchemyError) -> str | None:
+    return getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
 
 
 def _describe(error: SQLAlchemyError) -> str:
