@@ -5,6 +5,9 @@ with Client("localhost:8500") as client:
     client.feedback(answer, labels)
 """
 
+import asyncio
+import random
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -22,6 +25,7 @@ from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
 DEFAULT_TIMEOUT: Final = 5.0
 """Seconds that a call may take."""
 _FEEDBACK_BATCH: Final = 1_000
+_PAUSE_SECONDS: Final = (0.05, 0.2)
 
 Inputs = Array | Mapping[str, Array]
 """One array, for a model with one input (named "input"), or arrays by input name; the first dimension is the batch."""
@@ -117,6 +121,11 @@ class _Caller:
         """Only when nothing answered: what the Router has seen, the Router retries."""
         details = details_of(error)
         return details.code is grpc.StatusCode.UNAVAILABLE and not details.reason
+
+
+def _pause() -> float:
+    """Seconds before the second attempt: a Router that is overloaded or starts needs a moment."""
+    return random.uniform(*_PAUSE_SECONDS)  # noqa: S311 - spreads the callers
 
 
 def _trace_metadata() -> tuple[tuple[str, str], ...]:
@@ -225,6 +234,7 @@ class Client(_Caller):
             except grpc.RpcError as error:
                 if not self._retry(error):
                     raise
+                time.sleep(_pause())
                 return _answer(self._stub.Predict(request, timeout=seconds, metadata=said, wait_for_ready=True))
         except grpc.RpcError as error:
             raise self._error(error) from error
@@ -307,6 +317,7 @@ class AsyncClient(_Caller):
         except grpc.aio.AioRpcError as error:
             if not self._retry(error):
                 raise self._error(error) from error
+        await asyncio.sleep(_pause())
         try:
             return _answer(await self._call(self._stub.Predict, request, seconds, said, wait=True))
         except grpc.aio.AioRpcError as error:
