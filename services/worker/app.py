@@ -62,13 +62,14 @@ class App:
         self._channel = open_channel(settings.registry, settings)
         self._lease = Lease(self._channel, self._describe, settings.lease_seconds, self._log)
         self._watch = RouteWatch(self._channel, self._on_routes, lambda: None, self._log)
+        self._forks = ForkServer(settings.threads)
         self.supervisor = Supervisor(
             settings,
             self.instance_id,
             clock=clock or SystemClock(),
             log=self._log,
             cache=ArtifactCache(settings.artifact_cache),
-            forks=ForkServer(settings.threads),
+            forks=self._forks,
             ports=Ports(host, advertised),
             on_change=self._lease.changed,
         )
@@ -77,6 +78,7 @@ class App:
 
     async def start(self) -> None:
         """Serves telemetry, follows the routes and reports."""
+        self._forks.warm_up()
         await self._server.start()
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(work) for work in (self.supervisor.run(), self._watch.run(), self._lease.run())]

@@ -84,6 +84,11 @@ class Batcher(Generic[WorkT]):
     def __len__(self) -> int:
         return len(self._queue)
 
+    @property
+    def full(self) -> bool:
+        """Whether the largest batch waits."""
+        return self.waiting_rows >= self._max_rows
+
     def add(self, ticket: Ticket[WorkT]) -> None:
         """Queues a request.
 

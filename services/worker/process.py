@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Final
 
@@ -13,7 +14,7 @@ from services.common.telemetry.store import Snapshot
 from services.worker import messages
 from services.worker.process_config import ChildConfig
 
-_MODULE: Final = "services.worker.child"
+_MODULE: Final = "services.worker.preload"
 _EXIT_SECONDS: Final = 5.0
 
 
@@ -36,6 +37,11 @@ class ForkServer:
             "GRPC_ENABLE_FORK_SUPPORT": "0",
         }
         self._lock = asyncio.Lock()
+
+    def warm_up(self) -> None:
+        """Starts the server itself, which imports torch meanwhile; the first `start` does it otherwise."""
+        with _environment(self._environment):
+            forkserver.ensure_running()
 
     async def start(self, config: ChildConfig) -> "VersionProcess":
         """Starts the process that loads and serves what `config` names."""

@@ -22,6 +22,12 @@ from services.worker.tensors import Array
 
 INLINE_SECONDS: Final = 0.004
 """A largest batch that takes less runs on the event loop."""
+QUIET_TURNS: Final = 2
+"""A batch runs on the event loop when this many turns of the loop brought nothing."""
+QUIET_TURN_SECONDS: Final = 60e-6
+"""A turn of the event loop that takes longer has brought something."""
+GATHER_SECONDS: Final = 0.01
+"""A request waits no longer than this for others to be let in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,9 @@ class Runner:
         self._on_batch = on_batch
         self._busy = False
         self._closed = False
+        self._turned = 0.0
+        self._quiet = 0
+        self._gather_until = 0.0
         self._loop = asyncio.get_running_loop()
         self._batches: queue.SimpleQueue[Batch[Work] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -113,7 +122,7 @@ class Runner:
             self._thread.start()
 
     def submit(
-        self, inputs: Sequence[Array], rows: int, deadline: float, tag: object = None
+        self, inputs: Sequence[Array], rows: int, deadline: float, tag: object = None, *, alone: bool = False
     ) -> "tuple[Ticket[Work], asyncio.Future[Answer]]":
         """Queues a request.
 
@@ -122,6 +131,7 @@ class Runner:
             rows: how many rows.
             deadline: by the monotonic clock.
             tag: handed to `on_batch`.
+            alone: no other request is under way: a free device takes it before this returns.
 
         Raises:
             ResourceExhaustedError: QUEUE_FULL.
@@ -137,16 +147,25 @@ class Runner:
             raise ResourceExhaustedError("QUEUE_FULL", f"the version's queue is full: {error}; send less") from error
         if not self._busy:
             self._busy = True
-            if self._inline:
-                # Not at once: requests that have arrived and wait for the loop join the batch.
-                self._loop.call_soon(self._turn)
-            else:
+            if not self._inline:
                 self._hand_over()
+            elif alone:
+                self._run_next()
+            else:
+                self._gather(ticket.work.queued)
         return ticket, future
 
     def cancel(self, ticket: Ticket[Work]) -> None:
         """Says that nobody waits for the request."""
         self._batcher.cancel(ticket)
+
+    def expire(self, ticket: Ticket[Work]) -> None:
+        """Ends a request that nobody set a deadline for."""
+        self._batcher.cancel(ticket)
+        _fail(
+            ticket,
+            DeadlineExceededError("DEADLINE_EXCEEDED", "no answer in the time that a call without a deadline gets"),
+        )
 
     def close(self) -> None:
         """Fails what waits, and ends the thread when its batch has."""
@@ -156,16 +175,28 @@ class Runner:
         if self._thread is not None:
             self._batches.put(None)
 
+    def _gather(self, now: float) -> None:
+        # grpc hands requests to the loop one at a time. Those that have reached the process are let in first, until the
+        # loop has nothing else to do.
+        self._turned, self._quiet, self._gather_until = now, 0, now + GATHER_SECONDS
+        self._loop.call_soon(self._turn)
+
     def _turn(self) -> None:
-        batch = self._take()
-        if batch is None:
-            self._busy = False
-            return
-        self._finish(batch, self._timed(batch))
-        if len(self._batcher):
+        now = self._clock.monotonic()
+        self._quiet = self._quiet + 1 if now - self._turned < QUIET_TURN_SECONDS else 0
+        self._turned = now
+        if self._quiet < QUIET_TURNS and now < self._gather_until and not self._batcher.full:
             self._loop.call_soon(self._turn)
         else:
-            self._busy = False
+            self._run_next()
+
+    def _run_next(self) -> None:
+        batch = self._take()
+        if batch is not None:
+            self._finish(batch, self._timed(batch))
+        self._busy = len(self._batcher) > 0
+        if self._busy:
+            self._gather(self._clock.monotonic())
 
     def _hand_over(self) -> None:
         batch = self._take()

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from crossfade.manifest import DType, Signature, TensorSpec
+from crossfade.metadata import PREDICTION_ID
 from crossfade.predict.v1 import predict_pb2
 from services.common.errors import InvalidArgumentError
 
@@ -78,6 +79,11 @@ class InputReader:
     def __init__(self, signature: Signature) -> None:
         self._specs = signature.inputs
         self._index = {spec.name: i for i, spec in enumerate(signature.inputs)}
+        self._plain = [
+            (spec.name, spec.dtype.value, spec.shape[1:], spec.width * STORED[spec.dtype].itemsize, STORED[spec.dtype])
+            for spec in signature.inputs
+            if spec.dtype is not DType.BOOL
+        ]
 
     def read(self, request: predict_pb2.PredictRequest) -> Inputs:
         """The request's tensors.
@@ -86,6 +92,26 @@ class InputReader:
             InvalidArgumentError: INPUT_MISSING, INPUT_UNKNOWN, INPUT_DTYPE, INPUT_SHAPE, INPUT_SIZE or
                 MESSAGE_MALFORMED, with the field's path.
         """
+        return self._read_plain(request) or self._read_any(request)
+
+    def _read_plain(self, request: predict_pb2.PredictRequest) -> Inputs | None:
+        """The common request, quickly: every input in its place, in raw contents; None: it is another one."""
+        tensors = request.inputs
+        raw = request.raw_input_contents
+        if not len(tensors) == len(raw) == len(self._plain) == len(self._specs):
+            return None
+        arrays: list[Array] = []
+        rows = 0
+        for (name, datatype, inner, row_bytes, dtype), tensor, data in zip(self._plain, tensors, raw, strict=True):
+            shape = tuple(tensor.shape)
+            rows = rows or (shape[0] if shape else 0)
+            fits = rows > 0 and shape == (rows, *inner) and len(data) == rows * row_bytes
+            if not fits or tensor.name != name or tensor.datatype != datatype or tensor.HasField("contents"):
+                return None
+            arrays.append(np.frombuffer(data, dtype).reshape(shape))
+        return Inputs(tuple(arrays), rows)
+
+    def _read_any(self, request: predict_pb2.PredictRequest) -> Inputs:
         tensors = request.inputs
         raw = request.raw_input_contents
         if raw and len(raw) != len(tensors):
@@ -221,6 +247,7 @@ class OutputWriter:
     """
 
     _KEPT_HEADS = 256
+    _PREDICTION_KEY: Final = b"\x0a" + bytes((len(PREDICTION_ID),)) + PREDICTION_ID.encode()
 
     def __init__(self, model: str, version: str, signature: Signature) -> None:
         self._model = model
@@ -251,7 +278,12 @@ class OutputWriter:
         return tuple(chosen)
 
     def write(
-        self, rows: int, wanted: tuple[int, ...], outputs: Sequence[Array], tail: predict_pb2.PredictResponse
+        self,
+        rows: int,
+        wanted: tuple[int, ...],
+        outputs: Sequence[Array],
+        request_id: str = "",
+        prediction_id: str = "",
     ) -> bytes:
         """A serialized answer.
 
@@ -259,10 +291,19 @@ class OutputWriter:
             rows: rows of each output.
             wanted: positions of the outputs to send.
             outputs: all outputs, in the signature's order.
-            tail: what belongs to this answer alone (id, parameters); the raw contents are added to it.
+            request_id: the caller's, echoed.
+            prediction_id: the token that Feedback takes; empty: none.
         """
-        tail.raw_output_contents.extend([outputs[index].tobytes() for index in wanted])
-        return self._head(rows, wanted) + tail.SerializeToString()
+        parts = [self._head(rows, wanted)]
+        if request_id:
+            parts.append(_field(_ID, request_id.encode()))
+        if prediction_id:
+            parameter = _field(_STRING_PARAM, prediction_id.encode())
+            parts.append(_field(_PARAMETERS, self._PREDICTION_KEY + _field(_MAP_VALUE, parameter)))
+        for index in wanted:
+            data = outputs[index].tobytes()
+            parts.extend((_RAW_OUTPUT, _varint(len(data)), data))
+        return b"".join(parts)
 
     def _head(self, rows: int, wanted: tuple[int, ...]) -> bytes:
         head = self._heads.get((rows, wanted))
@@ -276,6 +317,29 @@ class OutputWriter:
             if len(self._heads) < self._KEPT_HEADS:
                 self._heads[rows, wanted] = head
         return head
+
+
+# Tags of length-delimited fields (protobuf encoding, "Message Structure"): number * 8 + 2.
+_ID: Final = b"\x1a"
+_PARAMETERS: Final = b"\x22"
+_MAP_VALUE: Final = b"\x12"
+_STRING_PARAM: Final = b"\x1a"
+_RAW_OUTPUT: Final = b"\x32"
+
+
+def _field(tag: bytes, value: bytes) -> bytes:
+    return tag + _varint(len(value)) + value
+
+
+def _varint(number: int) -> bytes:
+    if number < 0x80:
+        return bytes((number,))
+    encoded = bytearray()
+    while number >= 0x80:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
 
 
 def to_stored(dtype: DType, array: Array) -> Array:

@@ -1,0 +1,192 @@
+"""What a process counts, how it crosses the pipe, and how the supervisor adds it up."""
+
+import asyncio
+
+import numpy as np
+
+from crossfade.manifest import (
+    DType,
+    Feature,
+    FeatureKind,
+    FileEntry,
+    Golden,
+    Kind,
+    Manifest,
+    Profile,
+    Signature,
+    Task,
+    TensorSpec,
+    Tolerance,
+)
+from services.common.telemetry import catalog
+from services.common.telemetry.store import MetricStore, Snapshot
+from services.worker import messages
+from services.worker.counting import Counting
+from services.worker.domain import Context, FailureCode, Lane, LaneContext, ServingKey, Traffic
+from services.worker.totals import RETENTION_SECONDS, Totals
+
+LIVE = Traffic.LIVE
+
+
+def profile(edge: float = 0.5, name: str = "a") -> Profile:
+    feature = Feature(name, 0, FeatureKind.NUMERIC, (edge,), (0.5, 0.5), -10.0, 10.0)
+    return Profile.of("x", 100, (feature,), None, None)
+
+
+def manifest() -> Manifest:
+    signature = Signature((TensorSpec("x", DType.FP32, (-1, 2)),), (TensorSpec("scores", DType.FP32, (-1, 3)),))
+    return Manifest(
+        format_version=1,
+        created_by="test",
+        kind=Kind.TORCH_EXPORT,
+        torch="2.13",
+        program="p",
+        task=Task.CLASSIFICATION,
+        signature=signature,
+        max_batch=8,
+        classes=("low", "middle", "high"),
+        positive_class=None,
+        scores="scores",
+        profile=profile(),
+        golden=Golden("g", 1),
+        tolerance=Tolerance(0.1, 0.1),
+        files=(FileEntry("p", "0" * 64, 1), FileEntry("g", "0" * 64, 1)),
+    )
+
+
+def counting() -> Counting:
+    return Counting(MetricStore(), "m", "v1", manifest(), "fp32")
+
+
+def found(snapshots: list[Snapshot], metric: catalog.Metric) -> dict[tuple[str, ...], Snapshot]:
+    return {one.attributes: one for one in snapshots if one.metric is metric}
+
+
+def test_calls_batches_and_queues() -> None:
+    counts = counting()
+    counts.call(LIVE, "", "ok", 3, 0.004)
+    counts.call(LIVE, "", "INTERNAL", 3, 0.004)
+    counts.call(LIVE, "", "ok", 3, 0.5)
+    for rows in (1, 3, 4, 5):
+        counts.batch(LIVE, rows, 0.002)
+    counts.queued(LIVE, 0.001)
+    snapshots = counts.snapshot()
+    calls = found(snapshots, catalog.WORKER_DURATION)
+    assert {key[2:]: sum(one.counts) for key, one in calls.items()} == {
+        ("live", "", "ok", "3"): 2,
+        ("live", "", "INTERNAL", "3"): 1,
+    }
+    batches = found(snapshots, catalog.INFERENCE_DURATION)
+    assert {key[3]: sum(one.counts) for key, one in batches.items()} == {"1": 1, "4": 2, "8": 1}
+    assert all(key[4] == "fp32" for key in batches)
+    assert sum(found(snapshots, catalog.QUEUE_DURATION)["m", "v1", "live"].counts) == 1
+
+
+def test_predictions_by_slice_keep_the_last_sixteen() -> None:
+    counts = counting()
+    for number in range(20):
+        counts.predicted(LIVE, "", 1, number, [0, 2, 2, 7])
+    counts.predicted(LIVE, "", 1, 0, [1])
+    series = found(counts.snapshot(), catalog.PREDICTION_COUNT)
+    assert sorted(int(key[4].removeprefix("1.")) for key in series) == list(range(4, 20))
+    one = series["m", "v1", "live", "", "1.19"]
+    assert dict(zip(one.labels, one.counts, strict=True)) == {"low": 1, "middle": 0, "high": 2, "other": 1}
+
+
+def test_only_the_last_four_epochs_are_kept() -> None:
+    counts = counting()
+    for epoch in range(1, 7):
+        counts.call(LIVE, "", "ok", epoch, 0.001)
+    counts.call(LIVE, "eu", "ok", 1, 0.001)
+    counts.keep_epochs({"": 6, "eu": 2})
+    kept = found(counts.snapshot(), catalog.WORKER_DURATION)
+    assert {(key[3], key[5]) for key in kept} == {("", "3"), ("", "4"), ("", "5"), ("", "6"), ("eu", "1")}
+    counts.call(LIVE, "", "ok", 6, 0.001)
+    again = found(counts.snapshot(), catalog.WORKER_DURATION)
+    assert sum(again["m", "v1", "live", "", "ok", "6"].counts) == 2
+
+
+def test_inputs_of_live_and_control_by_both_profiles() -> None:
+    counts = counting()
+    other = profile(edge=0.9, name="a")
+    counts.compare_with([other, profile()])
+    rows = {"x": np.array([[0.1, 0], [0.6, 0], [np.nan, 0], [99.0, 0]], np.float32)}
+    counts.inputs(LIVE, rows)
+    counts.inputs(Traffic.CONTROL, rows)
+    counts.inputs(Traffic.PINNED, rows)
+    snapshots = counts.snapshot()
+    inputs = found(snapshots, catalog.INPUT_COUNT)
+    assert {key[2:]: one.counts for key, one in inputs.items()} == {
+        ("live", "a", profile().id): (1, 2),
+        ("control", "a", profile().id): (1, 2),
+        ("live", "a", other.id): (2, 1),
+        ("control", "a", other.id): (2, 1),
+    }
+    invalid = found(snapshots, catalog.INPUT_INVALID_COUNT)
+    assert {key[2:]: one.counts for key, one in invalid.items()} == {
+        ("live", "a", "nan"): (1,),
+        ("live", "a", "range"): (1,),
+        ("control", "a", "nan"): (1,),
+        ("control", "a", "range"): (1,),
+    }
+
+
+async def test_messages_cross_the_pipe() -> None:
+    counts = counting()
+    counts.predicted(LIVE, "", 1, 1, [0, 1])
+    counts.call(LIVE, "", "ok", 1, 0.25)
+    snapshots = counts.snapshot()
+    reader = asyncio.StreamReader()
+    tell = messages.Tell(Context((LaneContext("eu", 2, 1.5),), ("eu",), ("v0",)), ("/a",))
+    failed = messages.Failed(FailureCode.VERIFY_FAILED, "ärger")
+    reader.feed_data(messages.pack(tell) + messages.pack(failed) + messages.pack_counts(7, snapshots))
+    reader.feed_eof()
+    assert await messages.read(reader) == (tell, b"")
+    assert await messages.read(reader) == (failed, b"")
+    frame = await messages.read(reader)
+    assert frame is not None
+    message, binary = frame
+    assert isinstance(message, messages.Counts)
+    assert message.number == 7
+    assert messages.unpack_counts(message, binary) == snapshots
+    assert await messages.read(reader) is None
+
+
+def call_counts(number: int, epoch: int = 1) -> list[Snapshot]:
+    counts = counting()
+    for _ in range(number):
+        counts.call(LIVE, "", "ok", epoch, 0.001)
+    return counts.snapshot()
+
+
+def lane(epoch: int) -> Lane:
+    return Lane("m", "", epoch, 1.0, (), frozenset(), "", "")
+
+
+def calls_of(totals: Totals) -> int:
+    return sum(sum(one.counts) for one in totals.sum())
+
+
+def test_the_counts_of_the_dead_are_kept() -> None:
+    totals, key = Totals(), ServingKey("m", "v1", LIVE)
+    totals.update(key, call_counts(3))
+    totals.ended(key)
+    totals.update(key, call_counts(4))
+    assert calls_of(totals) == 7
+    totals.update(key, call_counts(5))
+    totals.ended(key)
+    totals.ended(key)
+    assert calls_of(totals) == 8
+
+
+def test_old_epochs_and_long_unloaded_versions_are_dropped() -> None:
+    totals, key = Totals(), ServingKey("m", "v1", LIVE)
+    totals.update(key, call_counts(3, epoch=1) + call_counts(2, epoch=5))
+    totals.ended(key)
+    totals.prune([key], [lane(epoch=5)], 0.0)
+    assert calls_of(totals) == 2
+    totals.prune([], [lane(epoch=5)], 100.0)
+    totals.prune([], [lane(epoch=5)], 99.0 + RETENTION_SECONDS)
+    assert calls_of(totals) == 2
+    totals.prune([], [lane(epoch=5)], 100.0 + RETENTION_SECONDS)
+    assert calls_of(totals) == 0

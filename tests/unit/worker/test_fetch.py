@@ -1,0 +1,142 @@
+"""Artifacts into the cache: whole and unaltered, or refused with what differs."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from crossfade.manifest import MANIFEST_FILE
+from services.worker.domain import ArtifactRef, LoadError
+from services.worker.fetch import ArtifactCache
+
+FILES = {"program.pt2": b"not really a program" * 1000, "golden.npz": b"nor golden rows"}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "published"
+    folder.mkdir()
+    for name, data in FILES.items():
+        (folder / name).write_bytes(data)
+    write_manifest(folder)
+    return folder
+
+
+def write_manifest(folder: Path, **changes: object) -> None:
+    files = [
+        {"path": name, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in FILES.items()
+    ]
+    spec = {"name": "x", "dtype": "FP32", "shape": [-1, 2]}
+    manifest = {
+        "format_version": 1,
+        "created_by": "test",
+        "kind": "torch.export",
+        "torch": "2.13",
+        "program": "program.pt2",
+        "task": "other",
+        "signature": {"inputs": [spec], "outputs": [spec]},
+        "max_batch": 8,
+        "classes": None,
+        "positive_class": None,
+        "scores": None,
+        "profile": None,
+        "golden": {"file": "golden.npz", "rows": 1},
+        "tolerance": {"rtol": 0.01, "atol": 0.01},
+        "files": files,
+        **changes,
+    }
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
+
+
+def reference(folder: Path) -> ArtifactRef:
+    data = (folder / MANIFEST_FILE).read_bytes()
+    size = len(data) + sum(len(one) for one in FILES.values())
+    return ArtifactRef(folder.as_uri(), "sha256:" + hashlib.sha256(data).hexdigest(), size)
+
+
+def refusal(cache: ArtifactCache, artifact: ArtifactRef) -> LoadError:
+    with pytest.raises(LoadError) as raised:
+        cache.fetch(artifact)
+    return raised.value
+
+
+def left_behind(root: Path) -> list[Path]:
+    return [path for path in root.glob("**/*") if path.is_file()]
+
+
+def test_fetches_once_and_keeps(source: Path, tmp_path: Path) -> None:
+    artifact = reference(source)
+    cache = ArtifactCache(tmp_path / "cache")
+    folder, manifest = cache.fetch(artifact)
+    assert folder.name == artifact.digest.removeprefix("sha256:")
+    assert folder.parent.name == "sha256"
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != MANIFEST_FILE} == FILES
+    assert manifest.max_batch == 8
+    shutil.rmtree(source)
+    assert cache.fetch(artifact) == (folder, manifest)
+
+
+def test_a_damaged_copy_in_the_cache_is_fetched_again(source: Path, tmp_path: Path) -> None:
+    cache = ArtifactCache(tmp_path / "cache")
+    folder, _ = cache.fetch(reference(source))
+    (folder / "golden.npz").write_bytes(b"nor golden rowz")
+    again, _ = cache.fetch(reference(source))
+    assert (again / "golden.npz").read_bytes() == FILES["golden.npz"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("program.pt2", FILES["program.pt2"][:-1], "cut short: it has 19999 of 20000 bytes"),
+        ("program.pt2", FILES["program.pt2"] + b"x", "longer than the 20000 bytes"),
+        ("program.pt2", b"N" + FILES["program.pt2"][1:], "was altered: its SHA-256 is"),
+        ("golden.npz", b"", "cut short: it has 0 of 15 bytes"),
+        (MANIFEST_FILE, b"{}", "is not the published one: its digest is"),
+        (MANIFEST_FILE, b"", "is not the published one: its digest is"),
+    ],
+)
+def test_what_was_changed_is_refused_and_nothing_is_kept(
+    source: Path, tmp_path: Path, name: str, data: bytes, words: str
+) -> None:
+    artifact = reference(source)
+    (source / name).write_bytes(data)
+    error = refusal(ArtifactCache(tmp_path / "cache"), artifact)
+    assert words in str(error)
+    assert name in str(error)
+    assert not error.transient
+    assert left_behind(tmp_path / "cache") == []
+
+
+def test_what_is_missing_may_come_back(source: Path, tmp_path: Path) -> None:
+    artifact = reference(source)
+    (source / "golden.npz").unlink()
+    error = refusal(ArtifactCache(tmp_path / "cache"), artifact)
+    assert "golden.npz does not exist" in str(error)
+    assert error.transient
+
+
+@pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", "a/b", "..", "model.json", ""])
+def test_paths_that_leave_the_folder_are_refused(source: Path, tmp_path: Path, path: str) -> None:
+    entries = [{"path": path, "sha256": "0" * 64, "size": 1}]
+    write_manifest(source, files=entries, program=path, golden={"file": path, "rows": 1})
+    error = refusal(ArtifactCache(tmp_path / "cache"), reference(source))
+    assert "path" in str(error)
+
+
+@pytest.mark.parametrize("uri", ["/no/scheme", "memory://x", "simplecache::file:///x", "zip://a::file:///b", ""])
+def test_addresses_that_workers_do_not_read(uri: str, tmp_path: Path) -> None:
+    error = refusal(ArtifactCache(tmp_path), ArtifactRef(uri, "sha256:" + "0" * 64, 0))
+    assert "is not one that Workers read" in str(error)
+
+
+def test_a_digest_of_another_form(tmp_path: Path) -> None:
+    for digest in ("", "sha256:../../x", "md5:" + "0" * 64, "sha256:" + "A" * 64):
+        assert "is not sha256:" in str(refusal(ArtifactCache(tmp_path), ArtifactRef("file:///x", digest, 0)))
+
+
+def test_another_size_than_published(source: Path, tmp_path: Path) -> None:
+    artifact = reference(source)
+    other = ArtifactRef(artifact.uri, artifact.digest, artifact.size + 1)
+    assert "published were" in str(refusal(ArtifactCache(tmp_path / "cache"), other))
