@@ -1,2 +1,1 @@
 """Crossfade: new versions of machine-learning models, put into production safely."""
-

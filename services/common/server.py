@@ -24,7 +24,8 @@ OPTIONS: Final = (
     ("grpc.max_send_message_length", MESSAGE_LIMIT),
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
     ("grpc.max_metadata_size", 8 * 1024),
-    ("grpc.max_concurrent_streams", 256),
+    # A connection at its bound has calls reset (docs/adr/0006); maximum_concurrent_rpcs sheds load with a clear status.
+    ("grpc.max_concurrent_streams", 10_000),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 30_000),

@@ -122,6 +122,22 @@ async def test_health_follows_the_service(local: House) -> None:
             assert health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status) == status
 
 
+async def test_many_calls_over_one_connection_are_all_answered(local: House) -> None:
+    async with open_channel(local.server.address, ServiceSettings()) as channel:
+        stub: Any = telemetry_pb2_grpc.TelemetryServiceStub(channel)
+
+        async def call() -> bytes:
+            answer = await stub.GetMetrics(telemetry_pb2.GetMetricsRequest(), timeout=30)
+            return bytes(answer.metrics_data)
+
+        for _ in range(3):
+            local.release.clear()
+            calls = [asyncio.create_task(call()) for _ in range(800)]
+            await asyncio.sleep(0.2)
+            local.release.set()
+            assert all(await asyncio.gather(*calls))
+
+
 async def test_a_drain_lets_the_calls_in_flight_end(local: House) -> None:
     local.release.clear()
     call = asyncio.create_task(read(local, ServiceSettings()))
