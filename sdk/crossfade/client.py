@@ -9,7 +9,6 @@ import asyncio
 import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -17,79 +16,29 @@ import grpc
 import numpy as np
 
 from crossfade import codec, metadata
+from crossfade.answers import (
+    Answer,
+    FeedbackSummary,
+    NothingAnswersError,
+    PredictError,
+    answer_of,
+    batches,
+    observations_of,
+    summarize,
+)
 from crossfade.codec import Array
 from crossfade.connection import USER_KEY, TlsFiles, local_user, open_aio_channel, open_channel
 from crossfade.errors import details_of
 from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
 
+__all__ = ["Answer", "AsyncClient", "Client", "FeedbackSummary", "Inputs", "NothingAnswersError", "PredictError"]
+
 DEFAULT_TIMEOUT: Final = 5.0
 """Seconds that a call may take."""
-_FEEDBACK_BATCH: Final = 1_000
 _PAUSE_SECONDS: Final = (0.05, 0.2)
 
 Inputs = Array | Mapping[str, Array]
 """One array, for a model with one input (named "input"), or arrays by input name; the first dimension is the batch."""
-
-
-class PredictError(Exception):
-    """A call failed.
-
-    Attributes:
-        code: the gRPC code.
-        reason: UPPER_SNAKE, for programs; empty: nothing answered.
-        message: for people.
-    """
-
-    def __init__(self, code: grpc.StatusCode, reason: str, message: str) -> None:
-        super().__init__(f"{code.name}: {message}" + (f" ({reason})" if reason else ""))
-        self.code = code
-        self.reason = reason
-        self.message = message
-
-
-class NothingAnswersError(PredictError):
-    """No Router answers at the address."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A prediction.
-
-    Attributes:
-        model: the model's id.
-        version: the version that answered.
-        outputs: arrays by output name, the batch as their first dimension.
-        prediction_id: what feedback refers to.
-        request_id: the request's id.
-    """
-
-    model: str
-    version: str
-    outputs: Mapping[str, Array]
-    prediction_id: str
-    request_id: str
-
-    @property
-    def output(self) -> Array:
-        """The first output."""
-        return next(iter(self.outputs.values()))
-
-
-@dataclass(frozen=True, slots=True)
-class FeedbackSummary:
-    """What became of observations.
-
-    Attributes:
-        accepted: counted.
-        duplicates: labelled before; counted once.
-        too_late: of a time that is no longer kept.
-        refused: reasons of those that were not counted, in order.
-    """
-
-    accepted: int
-    duplicates: int
-    too_late: int
-    refused: tuple[str, ...]
 
 
 class _Caller:
@@ -143,46 +92,6 @@ def _inputs(inputs: Inputs) -> Mapping[str, Array]:
     return inputs if isinstance(inputs, Mapping) else {"input": np.asarray(inputs)}
 
 
-def _answer(response: predict_pb2.PredictResponse) -> Answer:
-    return Answer(
-        response.model_name,
-        response.model_version,
-        codec.decode_outputs(response),
-        codec.prediction_id(response),
-        response.id,
-    )
-
-
-def _observations(answer: Answer, observed: Sequence[Any] | Array) -> list[predict_pb2.Observation]:
-    """Texts are labels, numbers are values; None: nothing is known of that row."""
-    observations = []
-    for row, one in enumerate(observed):
-        if one is None:
-            continue
-        if isinstance(one, str):
-            observations.append(predict_pb2.Observation(prediction_id=answer.prediction_id, row=row, label=one))
-        else:
-            observations.append(predict_pb2.Observation(prediction_id=answer.prediction_id, row=row, value=float(one)))
-    return observations
-
-
-def _batches(observations: list[predict_pb2.Observation]) -> Iterable[predict_pb2.FeedbackRequest]:
-    for start in range(0, len(observations), _FEEDBACK_BATCH):
-        yield predict_pb2.FeedbackRequest(observations=observations[start : start + _FEEDBACK_BATCH])
-
-
-def _summarize(results: Iterable[predict_pb2.ObservationResult]) -> FeedbackSummary:
-    status = predict_pb2.ObservationResult
-    known = list(results)
-    counts = [one.status for one in known]
-    return FeedbackSummary(
-        counts.count(status.STATUS_ACCEPTED),
-        counts.count(status.STATUS_DUPLICATE),
-        counts.count(status.STATUS_TOO_LATE),
-        tuple(one.reason for one in known if one.status == status.STATUS_REFUSED),
-    )
-
-
 class Client(_Caller):
     """Calls models through a Router (or a Worker). Threads may share it.
 
@@ -230,12 +139,12 @@ class Client(_Caller):
         seconds = self._timeout if timeout is None else timeout
         try:
             try:
-                return _answer(self._stub.Predict(request, timeout=seconds, metadata=said))
+                return answer_of(self._stub.Predict(request, timeout=seconds, metadata=said))
             except grpc.RpcError as error:
                 if not self._retry(error):
                     raise
                 time.sleep(_pause())
-                return _answer(self._stub.Predict(request, timeout=seconds, metadata=said, wait_for_ready=True))
+                return answer_of(self._stub.Predict(request, timeout=seconds, metadata=said, wait_for_ready=True))
         except grpc.RpcError as error:
             raise self._error(error) from error
 
@@ -245,7 +154,7 @@ class Client(_Caller):
         Raises:
             PredictError: the call failed.
         """
-        return self.report(_observations(answer, observed))
+        return self.report(observations_of(answer, observed))
 
     def report(self, observations: Iterable[predict_pb2.Observation]) -> FeedbackSummary:
         """Reports observations of any predictions.
@@ -255,12 +164,12 @@ class Client(_Caller):
         """
         results: list[predict_pb2.ObservationResult] = []
         try:
-            for request in _batches(list(observations)):
+            for request in batches(list(observations)):
                 answer = self._stub.Feedback(request, timeout=self._timeout, metadata=self._user)
                 results.extend(answer.results)
         except grpc.RpcError as error:
             raise self._error(error) from error
-        return _summarize(results)
+        return summarize(results)
 
     def close(self) -> None:
         """Closes the channel."""
@@ -313,13 +222,13 @@ class AsyncClient(_Caller):
         said = self._metadata(model, key, segment, version)
         seconds = self._timeout if timeout is None else timeout
         try:
-            return _answer(await self._call(self._stub.Predict, request, seconds, said, wait=False))
+            return answer_of(await self._call(self._stub.Predict, request, seconds, said, wait=False))
         except grpc.aio.AioRpcError as error:
             if not self._retry(error):
                 raise self._error(error) from error
         await asyncio.sleep(_pause())
         try:
-            return _answer(await self._call(self._stub.Predict, request, seconds, said, wait=True))
+            return answer_of(await self._call(self._stub.Predict, request, seconds, said, wait=True))
         except grpc.aio.AioRpcError as error:
             raise self._error(error) from error
 
@@ -329,7 +238,7 @@ class AsyncClient(_Caller):
         Raises:
             PredictError: the call failed.
         """
-        return await self.report(_observations(answer, observed))
+        return await self.report(observations_of(answer, observed))
 
     async def report(self, observations: Iterable[predict_pb2.Observation]) -> FeedbackSummary:
         """Reports observations of any predictions; see `Client.report`.
@@ -339,12 +248,12 @@ class AsyncClient(_Caller):
         """
         results: list[predict_pb2.ObservationResult] = []
         try:
-            for request in _batches(list(observations)):
+            for request in batches(list(observations)):
                 answer = await self._call(self._stub.Feedback, request, self._timeout, self._user, wait=False)
                 results.extend(answer.results)
         except grpc.aio.AioRpcError as error:
             raise self._error(error) from error
-        return _summarize(results)
+        return summarize(results)
 
     @staticmethod
     async def _call(method: Any, request: Any, seconds: float, said: Any, *, wait: bool) -> Any:

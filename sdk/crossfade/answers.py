@@ -1,0 +1,118 @@
+"""What calls answer: predictions, what became of feedback, and errors."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+
+from crossfade import codec
+from crossfade.codec import Array
+from crossfade.predict.v1 import predict_pb2
+
+_FEEDBACK_BATCH: Final = 1_000
+"""Observations that one request may hold."""
+
+
+class PredictError(Exception):
+    """A call failed.
+
+    Attributes:
+        code: the gRPC code.
+        reason: UPPER_SNAKE, for programs; empty: nothing answered.
+        message: for people.
+    """
+
+    def __init__(self, code: grpc.StatusCode, reason: str, message: str) -> None:
+        super().__init__(f"{code.name}: {message}" + (f" ({reason})" if reason else ""))
+        self.code = code
+        self.reason = reason
+        self.message = message
+
+
+class NothingAnswersError(PredictError):
+    """No Router answers at the address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A prediction.
+
+    Attributes:
+        model: the model's id.
+        version: the version that answered.
+        outputs: arrays by output name, the batch as their first dimension.
+        prediction_id: what feedback refers to.
+        request_id: the request's id.
+    """
+
+    model: str
+    version: str
+    outputs: Mapping[str, Array]
+    prediction_id: str
+    request_id: str
+
+    @property
+    def output(self) -> Array:
+        """The first output."""
+        return next(iter(self.outputs.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackSummary:
+    """What became of observations.
+
+    Attributes:
+        accepted: counted.
+        duplicates: labelled before; counted once.
+        too_late: of a time that is no longer kept.
+        refused: reasons of those that were not counted, in order.
+    """
+
+    accepted: int
+    duplicates: int
+    too_late: int
+    refused: tuple[str, ...]
+
+
+def answer_of(response: predict_pb2.PredictResponse) -> Answer:
+    """An answer's arrays and names."""
+    return Answer(
+        response.model_name,
+        response.model_version,
+        codec.decode_outputs(response),
+        codec.prediction_id(response),
+        response.id,
+    )
+
+
+def observations_of(answer: Answer, observed: Sequence[Any] | Array) -> list[predict_pb2.Observation]:
+    """Texts are labels, numbers are values; None: nothing is known of that row."""
+    observations = []
+    for row, one in enumerate(observed):
+        if one is None:
+            continue
+        if isinstance(one, str):
+            observations.append(predict_pb2.Observation(prediction_id=answer.prediction_id, row=row, label=one))
+        else:
+            observations.append(predict_pb2.Observation(prediction_id=answer.prediction_id, row=row, value=float(one)))
+    return observations
+
+
+def batches(observations: list[predict_pb2.Observation]) -> Iterable[predict_pb2.FeedbackRequest]:
+    """Requests of as many observations as one may hold."""
+    for start in range(0, len(observations), _FEEDBACK_BATCH):
+        yield predict_pb2.FeedbackRequest(observations=observations[start : start + _FEEDBACK_BATCH])
+
+
+def summarize(results: Iterable[predict_pb2.ObservationResult]) -> FeedbackSummary:
+    """What became of observations, in numbers."""
+    status = predict_pb2.ObservationResult
+    known = list(results)
+    counts = [one.status for one in known]
+    return FeedbackSummary(
+        counts.count(status.STATUS_ACCEPTED),
+        counts.count(status.STATUS_DUPLICATE),
+        counts.count(status.STATUS_TOO_LATE),
+        tuple(one.reason for one in known if one.status == status.STATUS_REFUSED),
+    )
