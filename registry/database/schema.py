@@ -59,6 +59,7 @@ def migrate(engine: Engine) -> str:
     # Alembic is needed here alone, and a server that runs is the smaller without it.
     from alembic import command
     from alembic.config import Config
+    from alembic.util.exc import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -76,6 +77,10 @@ def migrate(engine: Engine) -> str:
                 statement = upsert(schema_release).values(id=1, **values)
                 connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
             break
+        except CommandError as error:
+            # Alembic met the rows of two that migrate; the next try begins with one.
+            if attempt == _ATTEMPTS:
+                raise SchemaError(f"the migrations do not fit the database: {error}") from error
         except SQLAlchemyError as error:
             # Somebody who migrates at the same moment was faster with a statement; the next try finds it done.
             overtaken = classify(error) is Failure.RETRY or _state(error) in _EXISTS
