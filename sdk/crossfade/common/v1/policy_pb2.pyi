@@ -353,7 +353,9 @@ class Policy(_message.Message):
     """Share of the instances whose metrics must be fresh for a promotion. 0 to 1. Default: 0.95."""
     @_builtins.property
     def gates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Gate]:
-        """The gates. Default (none): errors and runtime required, accuracy for a classification, input drift watched."""
+        """The gates. Default (none): errors and runtime required, accuracy for a classification (required once the lane gets
+        labels), input drift watched.
+        """
 
     @_builtins.property
     def look_interval(self) -> _duration_pb2.Duration:

@@ -564,7 +564,9 @@ class Outcome(_message.Message):
     reason: _builtins.str
     """The reason in one sentence."""
     code: _builtins.str
-    """UPPER_SNAKE: VIOLATION, NO_VIOLATION, SAFE, LOAD_FAILED, CRASHED, NOT_READY, TOO_LITTLE_EVIDENCE, SUPERSEDED, PERSON."""
+    """UPPER_SNAKE: VIOLATION, NO_VIOLATION, SAFE, LOAD_FAILED, CRASHED, NOT_READY, TOO_LITTLE_EVIDENCE, SUPERSEDED,
+    STABLE_NEVER_READY, PERSON.
+    """
     gate: _builtins.str
     """The deciding gate; empty: none."""
     actor: _builtins.str

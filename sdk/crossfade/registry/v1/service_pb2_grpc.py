@@ -31,7 +31,7 @@ class RegistryServiceStub:
     UPPER_SNAKE reason. Every mutation takes a request_id: the same id with the same request answers what it answered
     before; with another request it is INVALID_ARGUMENT (REQUEST_ID_REUSED). Every transition of a rollout takes its etag:
     missing is INVALID_ARGUMENT, stale is ABORTED (ETAG_STALE). A transition that the state does not allow is
-    FAILED_PRECONDITION.
+    FAILED_PRECONDITION. UNAVAILABLE (DATABASE_UNAVAILABLE, DRAINING) may be tried again.
     """
 
     def __init__(self, channel):
@@ -152,7 +152,7 @@ class RegistryServiceServicer:
     UPPER_SNAKE reason. Every mutation takes a request_id: the same id with the same request answers what it answered
     before; with another request it is INVALID_ARGUMENT (REQUEST_ID_REUSED). Every transition of a rollout takes its etag:
     missing is INVALID_ARGUMENT, stale is ABORTED (ETAG_STALE). A transition that the state does not allow is
-    FAILED_PRECONDITION.
+    FAILED_PRECONDITION. UNAVAILABLE (DATABASE_UNAVAILABLE, DRAINING) may be tried again.
     """
 
     def CreateModel(self, request, context):
@@ -199,7 +199,8 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StartRollout(self, request, context):
-        """Starts a rollout of a PENDING version, or queues it behind the live one. Errors: FAILED_PRECONDITION.
+        """Starts a rollout of a PENDING version, or queues it behind the live one. Errors: NOT_FOUND (version, or
+        LANE_NOT_FOUND), FAILED_PRECONDITION.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -424,7 +425,7 @@ class RegistryService:
     UPPER_SNAKE reason. Every mutation takes a request_id: the same id with the same request answers what it answered
     before; with another request it is INVALID_ARGUMENT (REQUEST_ID_REUSED). Every transition of a rollout takes its etag:
     missing is INVALID_ARGUMENT, stale is ABORTED (ETAG_STALE). A transition that the state does not allow is
-    FAILED_PRECONDITION.
+    FAILED_PRECONDITION. UNAVAILABLE (DATABASE_UNAVAILABLE, DRAINING) may be tried again.
     """
 
     @staticmethod

@@ -32,7 +32,7 @@ class RegistryServiceStub:
     UPPER_SNAKE reason. Every mutation takes a request_id: the same id with the same request answers what it answered
     before; with another request it is INVALID_ARGUMENT (REQUEST_ID_REUSED). Every transition of a rollout takes its etag:
     missing is INVALID_ARGUMENT, stale is ABORTED (ETAG_STALE). A transition that the state does not allow is
-    FAILED_PRECONDITION.
+    FAILED_PRECONDITION. UNAVAILABLE (DATABASE_UNAVAILABLE, DRAINING) may be tried again.
     """
 
     @_typing.overload
@@ -54,7 +54,9 @@ class RegistryServiceStub:
     ListVersions: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListVersionsRequest, _service_pb2.ListVersionsResponse]
     """Versions of a model, newest first."""
     StartRollout: _grpc.UnaryUnaryMultiCallable[_service_pb2.StartRolloutRequest, _resources_pb2.Rollout]
-    """Starts a rollout of a PENDING version, or queues it behind the live one. Errors: FAILED_PRECONDITION."""
+    """Starts a rollout of a PENDING version, or queues it behind the live one. Errors: NOT_FOUND (version, or
+    LANE_NOT_FOUND), FAILED_PRECONDITION.
+    """
     GetRollout: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetRolloutRequest, _resources_pb2.Rollout]
     """A rollout. Errors: NOT_FOUND."""
     ListRollouts: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListRolloutsRequest, _service_pb2.ListRolloutsResponse]
@@ -90,7 +92,7 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     UPPER_SNAKE reason. Every mutation takes a request_id: the same id with the same request answers what it answered
     before; with another request it is INVALID_ARGUMENT (REQUEST_ID_REUSED). Every transition of a rollout takes its etag:
     missing is INVALID_ARGUMENT, stale is ABORTED (ETAG_STALE). A transition that the state does not allow is
-    FAILED_PRECONDITION.
+    FAILED_PRECONDITION. UNAVAILABLE (DATABASE_UNAVAILABLE, DRAINING) may be tried again.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -109,7 +111,9 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     ListVersions: _aio.UnaryUnaryMultiCallable[_service_pb2.ListVersionsRequest, _service_pb2.ListVersionsResponse]  # type: ignore[assignment]
     """Versions of a model, newest first."""
     StartRollout: _aio.UnaryUnaryMultiCallable[_service_pb2.StartRolloutRequest, _resources_pb2.Rollout]  # type: ignore[assignment]
-    """Starts a rollout of a PENDING version, or queues it behind the live one. Errors: FAILED_PRECONDITION."""
+    """Starts a rollout of a PENDING version, or queues it behind the live one. Errors: NOT_FOUND (version, or
+    LANE_NOT_FOUND), FAILED_PRECONDITION.
+    """
     GetRollout: _aio.UnaryUnaryMultiCallable[_service_pb2.GetRolloutRequest, _resources_pb2.Rollout]  # type: ignore[assignment]
     """A rollout. Errors: NOT_FOUND."""
     ListRollouts: _aio.UnaryUnaryMultiCallable[_service_pb2.ListRolloutsRequest, _service_pb2.ListRolloutsResponse]  # type: ignore[assignment]
@@ -144,7 +148,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     UPPER_SNAKE reason. Every mutation takes a request_id: the same id with the same request answers what it answered
     before; with another request it is INVALID_ARGUMENT (REQUEST_ID_REUSED). Every transition of a rollout takes its etag:
     missing is INVALID_ARGUMENT, stale is ABORTED (ETAG_STALE). A transition that the state does not allow is
-    FAILED_PRECONDITION.
+    FAILED_PRECONDITION. UNAVAILABLE (DATABASE_UNAVAILABLE, DRAINING) may be tried again.
     """
 
     @_abc_1.abstractmethod
@@ -203,7 +207,9 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.StartRolloutRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Rollout, _abc.Awaitable[_resources_pb2.Rollout]]:
-        """Starts a rollout of a PENDING version, or queues it behind the live one. Errors: FAILED_PRECONDITION."""
+        """Starts a rollout of a PENDING version, or queues it behind the live one. Errors: NOT_FOUND (version, or
+        LANE_NOT_FOUND), FAILED_PRECONDITION.
+        """
 
     @_abc_1.abstractmethod
     def GetRollout(
