@@ -143,6 +143,8 @@ def _policy(field: str, policy: policy_pb2.Policy) -> None:
         if name in seen:
             raise refuse(f"{where}.name", f"{name!r} is there twice; give each gate a name of its own")
         seen.add(name)
+    if policy.gates and not any(gate.required for gate in policy.gates):
+        raise refuse(f"{field}.gates", "require nothing, so that nothing would have to be shown; require at least one")
     if policy.HasField("look_interval"):
         _seconds(f"{field}.look_interval", policy.look_interval, low=0.05, high=_DAY_SECONDS)
     if policy.HasField("stale_after"):
@@ -173,6 +175,14 @@ def _gate(field: str, gate: policy_pb2.Gate) -> None:
             _between(f"{field}.{name}.factor", margin.factor, 1.0, 1e3)
         _between(f"{field}.{name}.offset", margin.offset, 0.0, 1.0)
         _between(f"{field}.{name}.buckets", margin.buckets, 0, 40)
+        if gate.metric == policy_pb2.METRIC_RUNTIME and (margin.factor or margin.offset):
+            raise refuse(f"{field}.{name}", "of a runtime is given in buckets; one is 9.05 %")
+        if gate.metric != policy_pb2.METRIC_RUNTIME and margin.buckets:
+            raise refuse(f"{field}.{name}.buckets", "are for runtimes; use factor and offset")
+    if gate.metric == policy_pb2.METRIC_INPUT_DRIFT and gate.required:
+        raise refuse(f"{field}.required", "cannot be for input drift, which pauses a rollout and proves nothing")
+    if gate.HasField("safe") and not (gate.safe.factor > 1.0 or gate.safe.offset or gate.safe.buckets):
+        raise refuse(f"{field}.safe", "allows nothing, and no data can show that; allow a margin")
     if gate.HasField("harm") and gate.HasField("safe"):
         harm, safe = gate.harm, gate.safe
         tighter = (

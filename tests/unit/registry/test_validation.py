@@ -39,6 +39,15 @@ def request() -> service_pb2.PublishVersionRequest:
     )
 
 
+def gate(
+    request: service_pb2.PublishVersionRequest,
+    metric: "policy_pb2.Metric.ValueType",
+    safe: policy_pb2.Margin | None,
+) -> None:
+    """Makes the first gate a required one of another metric."""
+    request.rollout.policy.gates[0].CopyFrom(policy_pb2.Gate(metric=metric, required=True, safe=safe))
+
+
 def seconds(value: float) -> duration_pb2.Duration:
     return duration_pb2.Duration(seconds=int(value), nanos=int((value % 1) * 1e9))
 
@@ -79,6 +88,11 @@ WRONG: list[tuple[str, Change]] = [
     ("rollout.policy.gates[0].harm.factor", lambda r: setattr(r.rollout.policy.gates[0].harm, "factor", 0.5)),
     ("rollout.policy.gates[0].harm.offset", lambda r: setattr(r.rollout.policy.gates[0].harm, "offset", 1.5)),
     ("rollout.policy.gates[0].safe.buckets", lambda r: setattr(r.rollout.policy.gates[0].safe, "buckets", 41)),
+    ("rollout.policy.gates", lambda r: setattr(r.rollout.policy.gates[0], "required", False)),
+    ("rollout.policy.gates[0].harm.buckets", lambda r: setattr(r.rollout.policy.gates[0].harm, "buckets", 1)),
+    ("rollout.policy.gates[0].safe", lambda r: r.rollout.policy.gates[0].safe.CopyFrom(policy_pb2.Margin(factor=1))),
+    ("rollout.policy.gates[0].safe", lambda r: gate(r, policy_pb2.METRIC_RUNTIME, policy_pb2.Margin(offset=0.1))),
+    ("rollout.policy.gates[0].required", lambda r: gate(r, policy_pb2.METRIC_INPUT_DRIFT, None)),
     ("rollout.policy.gates[1].safe", lambda r: setattr(r.rollout.policy.gates[1].safe, "offset", 0.001)),
     ("rollout.policy.alpha_rollback", lambda r: setattr(r.rollout.policy, "alpha_rollback", 0.6)),
     ("rollout.policy.alpha_promote", lambda r: setattr(r.rollout.policy, "alpha_promote", -0.1)),
