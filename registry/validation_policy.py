@@ -168,31 +168,35 @@ def _gate(field: str, gate: policy_pb2.Gate) -> None:
         raise refuse(f"{field}.metric", "is required: ERRORS, RUNTIME, ACCURACY or INPUT_DRIFT")
     if len(gate.name) > 63:
         raise refuse(f"{field}.name", "is longer than 63 characters")
-    _between(f"{field}.weight", gate.weight, 0.0, 1e6)
-    for name in ("harm", "safe"):
-        margin = getattr(gate, name)
-        if margin.factor:
-            _between(f"{field}.{name}.factor", margin.factor, 1.0, 1e3)
-        _between(f"{field}.{name}.offset", margin.offset, 0.0, 1.0)
-        _between(f"{field}.{name}.buckets", margin.buckets, 0, 40)
-        if gate.metric == policy_pb2.METRIC_RUNTIME and (margin.factor or margin.offset):
-            raise refuse(f"{field}.{name}", "of a runtime is given in buckets; one is 9.05 %")
-        if gate.metric != policy_pb2.METRIC_RUNTIME and margin.buckets:
-            raise refuse(f"{field}.{name}.buckets", "are for runtimes; use factor and offset")
     if gate.metric == policy_pb2.METRIC_INPUT_DRIFT and gate.required:
         raise refuse(f"{field}.required", "cannot be for input drift, which pauses a rollout and proves nothing")
-    if gate.HasField("safe") and not (gate.safe.factor > 1.0 or gate.safe.offset or gate.safe.buckets):
-        raise refuse(f"{field}.safe", "allows nothing, and no data can show that; allow a margin")
-    if gate.HasField("harm") and gate.HasField("safe"):
-        harm, safe = gate.harm, gate.safe
-        tighter = (
-            (safe.factor or 1.0) < (harm.factor or 1.0) or safe.offset < harm.offset or safe.buckets < harm.buckets
+    _between(f"{field}.weight", gate.weight, 0.0, 1e6)
+    _margin(f"{field}.harm", gate.harm, runtime=gate.metric == policy_pb2.METRIC_RUNTIME)
+    _margin(f"{field}.safe", gate.safe, runtime=gate.metric == policy_pb2.METRIC_RUNTIME)
+    if gate.HasField("safe"):
+        _safe(f"{field}.safe", gate)
+
+
+def _margin(field: str, margin: policy_pb2.Margin, *, runtime: bool) -> None:
+    if margin.factor:
+        _between(f"{field}.factor", margin.factor, 1.0, 1e3)
+    _between(f"{field}.offset", margin.offset, 0.0, 1.0)
+    _between(f"{field}.buckets", margin.buckets, 0, 40)
+    if runtime and (margin.factor or margin.offset):
+        raise refuse(field, "of a runtime is given in buckets; one is 9.05 %")
+    if margin.buckets and not runtime:
+        raise refuse(f"{field}.buckets", "are for runtimes; use factor and offset")
+
+
+def _safe(field: str, gate: policy_pb2.Gate) -> None:
+    harm, safe = gate.harm, gate.safe
+    if not (safe.factor > 1.0 or safe.offset or safe.buckets):
+        raise refuse(field, "allows nothing, and no data can show that; allow a margin")
+    tighter = (safe.factor or 1.0) < (harm.factor or 1.0) or safe.offset < harm.offset or safe.buckets < harm.buckets
+    if gate.HasField("harm") and tighter:
+        raise refuse(
+            field, "is tighter than harm, so that a version could be neither; make safe at least as wide as harm"
         )
-        if tighter:
-            raise refuse(
-                f"{field}.safe",
-                "is tighter than harm, so that a version could be neither; make safe at least as wide as harm",
-            )
 
 
 def _between(field: str, value: float, low: float, high: float) -> None:
