@@ -141,7 +141,7 @@ class Run:
         as_expected = (outcome, rollout.outcome.gate, paused) == (chapter.outcome, chapter.gate, chapter.drift)
         reason = rollout.outcome.reason or rollout.note
         if paused:
-            reason = f"{reason} It had paused while {_DRIFT_NOTE}."
+            reason = f"{reason}; it had paused while {_DRIFT_NOTE}"
         return VersionReport(
             chapter.version,
             chapter.outcome,
