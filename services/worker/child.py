@@ -190,14 +190,23 @@ class _Child:
 
     async def _drain(self, order: messages.Drain) -> None:
         """Serves on until it has been quiet: callers learn of the end a moment later than this process."""
+        if not await self._quiet(order.quiet_seconds, order.limit_seconds):
+            # Somebody calls on. grpc would cancel what arrives while it stops; this way it is told to go elsewhere.
+            self._servicer.activity.closing = True
+            await self._quiet(order.quiet_seconds, order.quiet_seconds)
+        self._ended.set()
+
+    async def _quiet(self, quiet_seconds: float, limit_seconds: float) -> bool:
+        """Waits until no request was under way for so long; false: not within the limit."""
         activity, now = self._servicer.activity, self._clock.monotonic
         begun = now()
-        while now() - begun < order.limit_seconds:
+        while True:
             quiet = 0.0 if activity.in_flight else now() - max(begun, activity.latest)
-            if quiet >= order.quiet_seconds and not activity.in_flight:
-                break
-            await asyncio.sleep(min(0.05, max(0.005, order.quiet_seconds - quiet)))
-        self._ended.set()
+            if not activity.in_flight and quiet >= quiet_seconds:
+                return True
+            if now() - begun >= limit_seconds:
+                return False
+            await asyncio.sleep(min(0.05, max(0.005, quiet_seconds - quiet)))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -82,20 +82,21 @@ class InferenceServicer:
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The methods of inference.GRPCInferenceService."""
+        p = predict_pb2
         methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "ModelInfer": grpc.unary_unary_rpc_method_handler(self._predict.predict),
-            "ServerLive": _unary(self.server_live, predict_pb2.ServerLiveRequest),
-            "ServerReady": _unary(self.server_ready, predict_pb2.ServerReadyRequest),
-            "ModelReady": _unary(self.model_ready, predict_pb2.ModelReadyRequest),
-            "ServerMetadata": _unary(self.server_metadata, predict_pb2.ServerMetadataRequest),
-            "ModelMetadata": _unary(self.model_metadata, predict_pb2.ModelMetadataRequest),
+            "ServerLive": _unary(self.server_live, p.ServerLiveRequest, p.ServerLiveResponse),
+            "ServerReady": _unary(self.server_ready, p.ServerReadyRequest, p.ServerReadyResponse),
+            "ModelReady": _unary(self.model_ready, p.ModelReadyRequest, p.ModelReadyResponse),
+            "ServerMetadata": _unary(self.server_metadata, p.ServerMetadataRequest, p.ServerMetadataResponse),
+            "ModelMetadata": _unary(self.model_metadata, p.ModelMetadataRequest, p.ModelMetadataResponse),
         }
         return grpc.method_handlers_generic_handler("inference.GRPCInferenceService", methods)
 
 
-def _unary(method: Any, request: type[Message]) -> grpc.RpcMethodHandler[Any, Any]:
+def _unary(method: Any, request: type[Message], response: type[Message]) -> grpc.RpcMethodHandler[Any, Any]:
     return grpc.unary_unary_rpc_method_handler(
-        method, request_deserializer=request.FromString, response_serializer=Message.SerializeToString
+        method, request_deserializer=request.FromString, response_serializer=response.SerializeToString
     )
 
 

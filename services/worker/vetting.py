@@ -32,9 +32,10 @@ _PLAIN: Final = re.compile(
     r"|\.storage_alignment"
 )
 _OPERATOR: Final = re.compile(
-    r"torch\.ops\.(aten|prims|quantized_decomposed)\.[a-zA-Z_0-9]+(\.[a-zA-Z_0-9]+)?"
+    # from_file would map any file of the machine.
+    r"torch\.ops\.(aten|prims|quantized_decomposed)\.(?!from_file\b)[a-zA-Z_0-9]+(\.(?!__)[a-zA-Z_0-9]+)?"
     r"|torch\.ops\.higher_order\.(cond|while_loop|scan|map_impl|wrap_with_autocast|wrap_with_set_grad_enabled)"
-    r"|torch\.sym_[a-z_]+|torch\.sym_(int|float|not|max|min|ite)"
+    r"|torch\.sym_(int|float|not|max|min|sum|ite)"
     r"|_operator\.(add|sub|mul|truediv|floordiv|mod|pow|neg|pos|eq|ne|lt|le|gt|ge|and_|or_|getitem)"
     r"|math\.(ceil|floor|trunc|sqrt)"
 )

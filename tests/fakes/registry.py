@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf import timestamp_pb2
 from grpc import aio
@@ -14,8 +14,14 @@ from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 LIVE = model_pb2.TRAFFIC_LIVE
 CONTROL = model_pb2.TRAFFIC_CONTROL
 
+if TYPE_CHECKING:
+    # mypy takes every method of a servicer for abstract; at run time those left out answer UNIMPLEMENTED.
+    _Servicer = object
+else:
+    _Servicer = service_pb2_grpc.RegistryServiceServicer
 
-class FakeRegistry(service_pb2_grpc.RegistryServiceServicer):
+
+class FakeRegistry(_Servicer):
     """Serves `WatchRoutes` from `set_lanes`, and keeps what `ReportInstance` is told.
 
     Attributes:
@@ -36,7 +42,8 @@ class FakeRegistry(service_pb2_grpc.RegistryServiceServicer):
     async def start(self) -> None:
         """Serves."""
         self._server = aio.server(options=(("grpc.so_reuseport", 0),))
-        service_pb2_grpc.add_RegistryServiceServicer_to_server(self, self._server)
+        servicer: Any = self
+        service_pb2_grpc.add_RegistryServiceServicer_to_server(servicer, self._server)
         port = self._server.add_insecure_port(self.address)
         self.address = f"127.0.0.1:{port}"
         await self._server.start()

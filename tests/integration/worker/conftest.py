@@ -11,8 +11,9 @@ from crossfade.predict.v1 import predict_pb2
 from services.worker.app import App
 from services.worker.settings import WorkerSettings
 from tests.fakes.models import Packaged, Rows, package_scores, request_of
-from tests.fakes.registry import LIVE, FakeRegistry
+from tests.fakes.registry import LIVE, FakeRegistry, wanted
 from tests.support.wait import until
+from tests.support.worker import Failure, failure_of
 
 PREDICT = "/crossfade.predict.v1.PredictionService/Predict"
 
@@ -30,6 +31,17 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Package
         return made[name]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def want() -> Callable[..., Any]:
+    """A packaged version as routes want it."""
+
+    def make(packaged: Packaged, version: str = "v1", **options: Any) -> Any:
+        artifact = packaged.artifact
+        return wanted(version, packaged.uri, artifact.digest, artifact.manifest, size=artifact.size, **options)
+
+    return make
 
 
 @pytest.fixture
@@ -82,7 +94,7 @@ class Caller:
 
     def __init__(self, address: str) -> None:
         self.channel = aio.insecure_channel(address)
-        self._predict = self.channel.unary_unary(PREDICT)
+        self._predict: aio.UnaryUnaryMultiCallable[bytes, bytes] = self.channel.unary_unary(PREDICT)
 
     async def predict(
         self,
@@ -97,10 +109,22 @@ class Caller:
         body = await self._predict(request_of(model, rows, **options), timeout=timeout_seconds, metadata=metadata)
         return predict_pb2.PredictResponse.FromString(body)
 
+    async def failure(self, rows: Rows, model: str = "scores", **options: Any) -> Failure:
+        """One request that fails."""
+        return await self.failure_of(request_of(model, rows), **options)
+
+    async def failure_of(
+        self, body: bytes, timeout_seconds: float = 10.0, metadata: tuple[tuple[str, str], ...] = ()
+    ) -> Failure:
+        """One request of any bytes that fails."""
+        with pytest.raises(aio.AioRpcError) as raised:
+            await self._predict(body, timeout=timeout_seconds, metadata=metadata)
+        return failure_of(raised.value)
+
     async def call(self, body: bytes, method: str = PREDICT) -> bytes:
         """One request of any bytes."""
-        answer: bytes = await self.channel.unary_unary(method)(body, timeout=10)
-        return answer
+        call: aio.UnaryUnaryMultiCallable[bytes, bytes] = self.channel.unary_unary(method)
+        return await call(body, timeout=10)
 
 
 @pytest.fixture

@@ -1,26 +1,27 @@
-"""From routes to right answers, with real models, processes and RPCs."""
+"""From routes to right answers and clear refusals, with real models, processes and RPCs."""
 
-from collections.abc import Callable
+import asyncio
+import os
 from typing import Any
 
 import numpy as np
+import pytest
+from google.protobuf import descriptor_pool
+from grpc import aio
 
+from crossfade.predict.v1 import predict_pb2
 from services.common.prediction_token import TokenKeys
-from tests.fakes.models import Packaged, expected_scores, reference_rows, scores_of
-from tests.fakes.registry import LIVE, FakeRegistry, lane, wanted
-
-Artifacts = Callable[..., Packaged]
-
-
-def want(packaged: Packaged, version: str, **options: Any) -> Any:
-    artifact = packaged.artifact
-    return wanted(version, packaged.uri, artifact.digest, artifact.manifest, size=artifact.size, **options)
+from services.common.telemetry import catalog
+from tests.fakes.models import RAISES, expected_scores, reference_rows, request_of, scores_of
+from tests.fakes.registry import CONTROL, LIVE, FakeRegistry, lane
+from tests.support.wait import until
+from tests.support.worker import counted, failure_of, metrics
 
 
 async def test_loads_reports_and_answers(
-    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Artifacts, token_keys: Any
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any, token_keys: Any
 ) -> None:
-    await registry.set_lanes(lane("scores", want(artifacts(), "v1"), epoch=7))
+    await registry.set_lanes(lane("scores", want(artifacts()), epoch=7))
     await start_worker()
     caller = await caller_of("v1")
     rows = reference_rows(5, seed=1)
@@ -37,3 +38,256 @@ async def test_loads_reports_and_answers(
     assert (report.device, report.precision) == ("cpu", "fp32")
     assert 0 < report.full_seconds < report.load_seconds
     assert 0 <= report.golden_error <= 1
+
+
+async def test_many_at_once_and_more_rows_than_a_batch(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts())))
+    await start_worker(max_batch=8)
+    caller = await caller_of("v1")
+    sizes = [1, 2, 3, 50, 1, 8, 9, 1] * 8
+
+    async def one(number: int, size: int) -> None:
+        rows = reference_rows(size, seed=number)
+        response = await caller.predict(rows)
+        np.testing.assert_allclose(scores_of(response), expected_scores(rows), rtol=1e-5)
+        assert list(response.outputs[0].shape) == [size, 3]
+
+    await asyncio.gather(*(one(number, size) for number, size in enumerate(sizes)))
+
+
+@pytest.mark.parametrize("handoff", ["inline", "thread"])
+async def test_only_requests_with_bad_rows_fail(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any, handoff: str
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts(nan_above=50.0))))
+    app = await start_worker(handoff=handoff)
+    caller = await caller_of("v1")
+    good = reference_rows(2)
+    bad = good.copy()
+    bad[1, 0] = 60.0
+    results = await asyncio.gather(
+        *(caller.predict(good) if number % 3 else caller.failure(bad) for number in range(30))
+    )
+    for number, result in enumerate(results):
+        if number % 3:
+            np.testing.assert_allclose(scores_of(result), expected_scores(good), rtol=1e-5)
+        else:
+            assert (result.code, result.reason, result.accepted) == ("INTERNAL", "OUTPUT_NOT_FINITE", True)
+    snapshots = await metrics(app.address)
+    assert counted(snapshots, catalog.WORKER_DURATION, outcome="ok") == 20
+    assert counted(snapshots, catalog.WORKER_DURATION, outcome="INTERNAL") == 10
+    assert counted(snapshots, catalog.PREDICTION_COUNT) == 40
+
+
+async def test_a_model_that_raises(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts())))
+    await start_worker()
+    caller = await caller_of("v1")
+    rows = reference_rows(1)
+    rows[0, 0] = RAISES
+    failure = await caller.failure(rows)
+    assert (failure.code, failure.reason, failure.accepted) == ("INTERNAL", "MODEL_RAISED", True)
+    assert "IndexError" in failure.message
+    assert len((await caller.predict(reference_rows(1))).raw_output_contents) == 1
+
+
+async def test_bad_input_is_the_callers_fault(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts())))
+    app = await start_worker()
+    caller = await caller_of("v1")
+    wide = np.zeros((1, 5), np.float32)
+    pinned = predict_pb2.PredictRequest(model_version="v9").SerializeToString()
+    for body, code, reason in (
+        (b"\xff\xff", "INVALID_ARGUMENT", "MESSAGE_MALFORMED"),
+        (request_of("scores", wide), "INVALID_ARGUMENT", "INPUT_SHAPE"),
+        (request_of("scores", reference_rows(1), outputs=["nothing"]), "INVALID_ARGUMENT", "OUTPUT_UNKNOWN"),
+        (b"", "INVALID_ARGUMENT", "INPUT_MISSING"),
+        (request_of("other", reference_rows(1)), "NOT_FOUND", "MODEL_NOT_FOUND"),
+        (pinned, "FAILED_PRECONDITION", "VERSION_NOT_LIVE"),
+    ):
+        failure = await caller.failure_of(body)
+        assert (failure.code, failure.reason, failure.accepted) == (code, reason, False)
+    assert counted(await metrics(app.address), catalog.WORKER_DURATION) == 0
+
+
+async def test_the_open_inference_protocol_under_its_own_name(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts())))
+    await start_worker()
+    caller = await caller_of("v1")
+    service = "/inference.GRPCInferenceService/"
+    rows = reference_rows(3)
+    answer = await caller.call(request_of("scores", rows), service + "ModelInfer")
+    scores = scores_of(predict_pb2.PredictResponse.FromString(answer))
+    np.testing.assert_allclose(scores, expected_scores(rows), rtol=1e-5)
+    live = predict_pb2.ServerLiveResponse.FromString(await caller.call(b"", service + "ServerLive"))
+    ready = predict_pb2.ServerReadyResponse.FromString(await caller.call(b"", service + "ServerReady"))
+    assert (live.live, ready.ready) == (True, True)
+    for name, expected in (("scores", True), ("other", False)):
+        body = predict_pb2.ModelReadyRequest(name=name).SerializeToString()
+        model = predict_pb2.ModelReadyResponse.FromString(await caller.call(body, service + "ModelReady"))
+        assert model.ready is expected
+    server = predict_pb2.ServerMetadataResponse.FromString(await caller.call(b"", service + "ServerMetadata"))
+    assert server.name == "crossfade"
+    body = predict_pb2.ModelMetadataRequest(name="scores").SerializeToString()
+    described = predict_pb2.ModelMetadataResponse.FromString(await caller.call(body, service + "ModelMetadata"))
+    assert (described.name, list(described.versions)) == ("scores", ["v1"])
+    assert [(one.name, one.datatype, list(one.shape)) for one in described.inputs] == [("input", "FP32", [-1, 4])]
+    with pytest.raises(KeyError):
+        descriptor_pool.Default().FindFileContainingSymbol("inference.GRPCInferenceService")
+
+
+async def test_a_full_queue_and_an_expired_deadline(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts(work=1000))))
+    app = await start_worker(handoff="thread", queue_rows=3, max_batch=1, batch_seconds=10)
+    caller = await caller_of("v1")
+    rows = reference_rows(1)
+    running = [asyncio.create_task(caller.predict(rows)) for _ in range(3)]
+    assert (await caller.failure(rows, timeout_seconds=0.02)).code == "DEADLINE_EXCEEDED"
+    await asyncio.gather(*running)
+    results = await asyncio.gather(*(caller.predict(rows) for _ in range(12)), return_exceptions=True)
+    refused = [result for result in results if isinstance(result, aio.AioRpcError)]
+    assert refused
+    for error in refused:
+        failure = failure_of(error)
+        assert (failure.code, failure.reason, failure.accepted) == ("RESOURCE_EXHAUSTED", "QUEUE_FULL", True)
+    snapshots = await metrics(app.address)
+    answered = len(running) + len(results) - len(refused)
+    assert counted(snapshots, catalog.WORKER_DURATION, outcome="ok") == answered
+    assert counted(snapshots, catalog.WORKER_DURATION, outcome="RESOURCE_EXHAUSTED") == len(refused)
+    assert counted(snapshots, catalog.WORKER_DURATION, outcome="DEADLINE_EXCEEDED") == 1
+
+
+async def test_what_the_router_says_of_a_request_is_counted(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    test = artifacts(scale=2.0)
+    stable = want(artifacts(), "v1", traffic=(LIVE, CONTROL))
+    await registry.set_lanes(lane("scores", stable, want(test, "v2"), epoch=5, test="v2", slice_seconds=1e6))
+    app = await start_worker()
+    live, control, tested = (
+        await caller_of("v1"),
+        await caller_of("v1", traffic=CONTROL),
+        await caller_of("v2"),
+    )
+    addresses = {str(one.address) for instance in registry.instances.values() for one in instance.serving}
+    assert len(addresses) == 3
+    rows = reference_rows(4)
+    await live.predict(rows)
+    await live.predict(rows, metadata=(("x-crossfade-traffic", "failover"), ("x-crossfade-epoch", "4")))
+    await live.predict(rows, metadata=(("x-crossfade-traffic", "nonsense"), ("x-crossfade-epoch", "9999")))
+    await control.predict(rows)
+    await tested.predict(rows, metadata=(("x-crossfade-segment", "unknown"),))
+    snapshots = await metrics(app.address)
+    calls = {
+        (dict(zip(one.metric.attributes, one.attributes, strict=True))["version"], *one.attributes[2:]): sum(one.counts)
+        for one in snapshots
+        if one.metric is catalog.WORKER_DURATION
+    }
+    assert calls == {
+        ("v1", "live", "", "ok", "5"): 2,
+        ("v1", "failover", "", "ok", "4"): 1,
+        ("v1", "control", "", "ok", "5"): 1,
+        ("v2", "live", "", "ok", "5"): 1,
+    }
+    own = test.artifact.manifest.profile
+    stables = artifacts().artifact.manifest.profile
+    features = len(own.features)
+    assert counted(snapshots, catalog.INPUT_COUNT, version="v1", traffic="live") == 8 * features
+    assert counted(snapshots, catalog.INPUT_COUNT, version="v1", traffic="failover") == 0
+    assert counted(snapshots, catalog.INPUT_COUNT, version="v1", traffic="control") == 4 * features
+    for profile in (own, stables):
+        assert counted(snapshots, catalog.INPUT_COUNT, version="v2", profile=profile.id) == 4 * features
+
+
+async def test_labels_come_late(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts())))
+    app = await start_worker()
+    caller = await caller_of("v1")
+    token = (await caller.predict(reference_rows(2))).parameters["crossfade_prediction_id"].string_param
+    request = predict_pb2.FeedbackRequest()
+    for row, label in ((0, "high"), (0, "high"), (1, "low"), (1, "nothing")):
+        request.observations.add(prediction_id=token, row=row, label=label)
+    request.observations.add(prediction_id=token[:-2] + "xx", row=0, label="high")
+    body = await caller.call(request.SerializeToString(), "/crossfade.predict.v1.PredictionService/Feedback")
+    results = predict_pb2.FeedbackResponse.FromString(body).results
+    names = [predict_pb2.ObservationResult.Status.Name(one.status).removeprefix("STATUS_") for one in results]
+    assert names == ["ACCEPTED", "DUPLICATE", "ACCEPTED", "REFUSED", "REFUSED"]
+    snapshots = await metrics(app.address)
+    assert counted(snapshots, catalog.FEEDBACK_COUNT, correct="true") == 1
+    assert counted(snapshots, catalog.FEEDBACK_COUNT, actual="low", predicted="high") == 1
+
+
+async def test_a_version_that_failed_is_refused_and_leaves(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    stable = want(artifacts(), "v1")
+    await registry.set_lanes(lane("scores", stable, want(artifacts(scale=2.0), "v2"), test="v2"))
+    app = await start_worker(quiet_seconds=1.0)
+    caller = await caller_of("v2")
+    await caller.predict(reference_rows(1))
+    pid = {key.version: pid for key, pid in app.supervisor.pids().items()}["v2"]
+    await registry.set_lanes(lane("scores", stable, failed=["v2"]))
+    await until(lambda: registry.state("scores", "v2") == "DRAINING")
+    failure = await caller.failure(reference_rows(1))
+    assert (failure.code, failure.reason, failure.accepted) == ("FAILED_PRECONDITION", "VERSION_NOT_LIVE", False)
+    await until(lambda: registry.state("scores", "v2") == "")
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert registry.state("scores", "v1") == "READY"
+
+
+async def test_draining_loses_no_request(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts())))
+    await start_worker(drain_seconds=1.0)
+    caller = await caller_of("v1")
+    rows = reference_rows(1)
+    outcomes: list[str] = []
+
+    async def drive() -> None:
+        # As long as it is answered: this caller, unlike a Router, never learns that the version has gone.
+        while not outcomes or outcomes[-1] == "ok":
+            try:
+                await caller.predict(rows)
+            except aio.AioRpcError as error:
+                outcomes.append(error.code().name)
+                assert not dict(error.initial_metadata() or ())
+            else:
+                outcomes.append("ok")
+
+    driving = [asyncio.create_task(drive()) for _ in range(8)]
+    await until(lambda: len(outcomes) > 100)
+    await registry.set_lanes()
+    await asyncio.wait_for(asyncio.gather(*driving), 20)
+    assert set(outcomes) == {"ok", "UNAVAILABLE"}
+    assert outcomes.count("UNAVAILABLE") <= len(driving)
+    await until(lambda: registry.state("scores", "v1") == "")
+
+
+async def test_the_registry_goes_away(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts())))
+    await start_worker(lease_seconds=1.0)
+    caller = await caller_of("v1")
+    await registry.stop()
+    for _ in range(20):
+        await caller.predict(reference_rows(1))
+    registry.instances.clear()
+    await registry.start()
+    await until(lambda: registry.state("scores", "v1") == "READY")
+    await registry.set_lanes(lane("scores", want(artifacts()), want(artifacts(scale=2.0), "v2"), test="v2"))
+    await until(lambda: registry.state("scores", "v2") == "READY", 20)

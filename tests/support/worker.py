@@ -1,0 +1,50 @@
+"""What tests of Workers read: counts by GetMetrics, failures as a Router sees them."""
+
+from dataclasses import dataclass
+
+from grpc import aio
+
+from crossfade import metadata as keys
+from crossfade.errors import details_of
+from crossfade.telemetry.v1 import telemetry_pb2
+from services.common.telemetry import catalog, otlp
+from services.common.telemetry.store import Snapshot
+
+_GET_METRICS = "/crossfade.telemetry.v1.TelemetryService/GetMetrics"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a caller sees of a failed call; `accepted`: it is charged to the version."""
+
+    code: str
+    reason: str
+    message: str
+    accepted: bool
+
+
+def failure_of(error: aio.AioRpcError) -> Failure:
+    """Reads a failed call as a Router does."""
+    details = details_of(error)
+    accepted = any(key == keys.ACCEPTED for key, _ in tuple(error.initial_metadata() or ()))
+    return Failure(details.code.name, details.reason, details.message, accepted)
+
+
+async def metrics(address: str) -> list[Snapshot]:
+    """What a process counts, by GetMetrics."""
+    async with aio.insecure_channel(address) as channel:
+        call: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+            "/crossfade.telemetry.v1.TelemetryService/GetMetrics"
+        )
+        body = await call(telemetry_pb2.GetMetricsRequest().SerializeToString(), timeout=5)
+    return list(otlp.decode(telemetry_pb2.GetMetricsResponse.FromString(body).metrics_data).snapshots)
+
+
+def counted(snapshots: list[Snapshot], metric: catalog.Metric, **attributes: str) -> int:
+    """The sum of a metric's counts over the series with these attributes."""
+    total = 0
+    for one in snapshots:
+        named = dict(zip(one.metric.attributes, one.attributes, strict=True))
+        if one.metric is metric and attributes.items() <= named.items():
+            total += sum(one.counts)
+    return total
