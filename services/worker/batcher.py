@@ -7,7 +7,7 @@ request in flight pays no delay. Requests keep their order. One larger than a ba
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 WorkT = TypeVar("WorkT")
 
@@ -35,8 +35,7 @@ class Ticket(Generic[WorkT]):
     taken: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Piece(Generic[WorkT]):
+class Piece(NamedTuple, Generic[WorkT]):
     """Rows `start` to `stop` of a request: all of it, unless it is larger than a batch."""
 
     ticket: Ticket[WorkT]
@@ -49,8 +48,7 @@ class Piece(Generic[WorkT]):
         return self.stop - self.start
 
 
-@dataclass(frozen=True, slots=True)
-class Batch(Generic[WorkT]):
+class Batch(NamedTuple, Generic[WorkT]):
     """What runs together.
 
     Attributes:

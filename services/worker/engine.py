@@ -6,8 +6,7 @@ The same code on CUDA and on the CPU: a CPU has no copies to overlap and runs in
 import contextlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -32,8 +31,7 @@ _FEW: Final = 64
 _MIXED: Final = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
 
 
-@dataclass(frozen=True, slots=True)
-class EngineOutput:
+class EngineOutput(NamedTuple):
     """What one batch gave.
 
     Attributes:

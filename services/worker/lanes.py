@@ -1,8 +1,7 @@
 """Which lane, arm, epoch and slice a request belongs to."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from crossfade import metadata as keys
 from services.worker.domain import TRAFFIC_NUMBERS, Context, LaneContext, ServingKey, Traffic
@@ -13,10 +12,11 @@ _SLICE_BITS: Final = 0xFFFFFFFF
 """A prediction token has 32 bits for the slice."""
 _EPOCHS_BEHIND: Final = 3
 _EPOCHS_AHEAD: Final = 4
+_KEPT_PLACES: Final = 256
+_KINDS: Final = frozenset(Traffic)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a request is counted.
 
     Attributes:
@@ -50,10 +50,12 @@ class LaneBook:
         self._key = key
         self._lanes: dict[str, LaneContext] = {}
         self._default = LaneContext("", 0, DEFAULT_SLICE_SECONDS)
+        self._places: dict[tuple[str, str, str, int], Place] = {}
         self._refused: frozenset[str] = frozenset()
 
     def update(self, context: Context) -> None:
         """Takes over what the supervisor says."""
+        self._places.clear()
         self._lanes = {lane.segment: lane for lane in context.lanes}
         self._refused = frozenset(context.refused)
         # Requests that name no segment belong to the default one, or to the only one there is.
@@ -73,15 +75,22 @@ class LaneBook:
         An unknown kind of traffic, segment or epoch is replaced by what the address and the routes say, so that a
         caller cannot create series.
         """
-        lane = self._lanes.get(metadata.get(keys.SEGMENT, ""), self._default)
-        try:
-            traffic = Traffic(metadata.get(keys.TRAFFIC, self._key.traffic))
-        except ValueError:
-            traffic = self._key.traffic
+        segment, traffic = metadata.get(keys.SEGMENT, ""), metadata.get(keys.TRAFFIC, "")
+        lane = self._lanes.get(segment, self._default)
+        number = int(now / (lane.slice_seconds or DEFAULT_SLICE_SECONDS)) & _SLICE_BITS
+        key = (lane.segment, traffic, metadata.get(keys.EPOCH, ""), number)
+        place = self._places.get(key)
+        if place is None:
+            # Callers choose what is looked up, so only so many are kept.
+            if len(self._places) >= _KEPT_PLACES:
+                self._places.clear()
+            place = self._places[key] = self._find(lane, *key)
+        return place
+
+    def _find(self, lane: LaneContext, segment: str, traffic: str, stated: str, number: int) -> Place:
+        kind = Traffic(traffic) if traffic in _KINDS else self._key.traffic
         epoch = lane.epoch
-        stated = metadata.get(keys.EPOCH, "")
         if stated.isdecimal() and len(stated) < 19 and -_EPOCHS_BEHIND <= int(stated) - epoch <= _EPOCHS_AHEAD:
             # Router and Worker learn of a new split at different moments; the Router's word is what it acted on.
             epoch = int(stated)
-        number = int(now / (lane.slice_seconds or DEFAULT_SLICE_SECONDS)) & _SLICE_BITS
-        return Place(traffic, lane.segment, epoch, number, lane.segment in self._refused)
+        return Place(kind, segment, epoch, number, segment in self._refused)

@@ -1,10 +1,11 @@
 """Predict and Feedback of one version: bytes in, bytes out."""
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -45,8 +46,7 @@ _NONCE_BITS: Final = 0xFFFFFFFFFFFFFFFF
 _INTERNAL_KEYS: Final = frozenset({keys.TRAFFIC, keys.EPOCH})
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
+class Tag(NamedTuple):
     """What the device's batches know of a request."""
 
     place: Place
@@ -84,13 +84,17 @@ class Acceptance:
     def begin(self) -> None:
         """Begins to send the metadata."""
         if self._sending is None:
-            metadata = ((keys.ACCEPTED, "1"),)
-            self._sending = asyncio.get_running_loop().create_task(self._context.send_initial_metadata(metadata))
+            self._sending = asyncio.get_running_loop().create_task(self._send())
 
     async def finish(self) -> None:
         """Waits until it is sent, if it was begun: grpc takes no answer meanwhile."""
         if self._sending is not None:
             await self._sending
+
+    async def _send(self) -> None:
+        # A caller that has gone needs no word of it.
+        with contextlib.suppress(aio.BaseError, asyncio.CancelledError):
+            await self._context.send_initial_metadata(((keys.ACCEPTED, "1"),))
 
 
 class PredictServicer:

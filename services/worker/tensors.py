@@ -4,8 +4,7 @@ Source: Open Inference Protocol (v2), "Tensor Data" and "Raw Tensor Contents": r
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -45,8 +44,7 @@ _TYPED: Final[Mapping[DType, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
+class Inputs(NamedTuple):
     """A request's tensors.
 
     Attributes:

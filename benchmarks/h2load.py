@@ -1,0 +1,53 @@
+"""Closed-loop load by h2load (Debian package nghttp2-client): a client in C that leaves the server to be the limit."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from benchmarks.load import Load
+
+_CONNECTIONS = 4
+_WARM_UP_SECONDS = 1
+
+
+def available() -> bool:
+    """Whether h2load is installed."""
+    return shutil.which("h2load") is not None
+
+
+async def measure(
+    address: str, method: str, body: bytes, in_flight: int, seconds: int, watched: Iterable[int] = ()
+) -> Load:
+    """As `benchmarks.load.measure`, by h2load; failures are calls that got no HTTP answer of status 200."""
+    connections = 1 if in_flight == 1 else _CONNECTIONS
+    with tempfile.TemporaryDirectory() as folder:
+        data, log = Path(folder) / "body", Path(folder) / "log"
+        # A gRPC message is preceded by a flag (not compressed) and its length.
+        data.write_bytes(b"\0" + len(body).to_bytes(4, "big") + body)
+        command = [
+            *("h2load", "-c", str(connections), "-m", str(in_flight // connections)),
+            *("-D", str(seconds), f"--warm-up-time={_WARM_UP_SECONDS}", "-d", str(data), f"--log-file={log}"),
+            *("-H", "content-type: application/grpc", "-H", "te: trailers", f"http://{address}{method}"),
+        ]
+        processes = [psutil.Process(pid) for pid in watched]
+        before = _cpu(processes)
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+        await process.wait()
+        cpu = _cpu(processes) - before
+        # Columns: start time, HTTP status, duration (microseconds).
+        rows = np.loadtxt(log, dtype=np.int64, ndmin=2)
+    latencies = rows[rows[:, 1] == 200, 2] / 1e6
+    p50, p99 = np.percentile(latencies, (50, 99)) if latencies.size else (float("nan"), float("nan"))
+    # The log leaves out the warm-up, whose calls cost CPU too.
+    calls = max(1.0, latencies.size * (seconds + _WARM_UP_SECONDS) / seconds)
+    return Load(latencies.size / seconds, float(p50), float(p99), cpu / calls, int(len(rows) - latencies.size))
+
+
+def _cpu(processes: Iterable[psutil.Process]) -> float:
+    times = [process.cpu_times() for process in processes]
+    return sum(one.user + one.system for one in times)
