@@ -31,9 +31,10 @@ from services.common.prediction_token import MAX_ROWS, NO_CLASS, Prediction, Tok
 from services.worker.counting import Counting
 from services.worker.domain import ServingKey
 from services.worker.lanes import LaneBook, Place
+from services.worker.outputs import OutputWriter
 from services.worker.runner import Answer, BatchRecord, Runner
 from services.worker.spans import RequestSpan, Spans
-from services.worker.tensors import InputReader, Inputs, OutputWriter, parse_request
+from services.worker.tensors import InputReader, Inputs, parse_request
 
 MISSING_DEADLINE_SECONDS: Final = 30.0
 """What a call without a deadline gets."""
