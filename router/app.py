@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -40,6 +40,9 @@ from services.common.watch import Lanes, RouteWatch
 
 _SERVICES: Final = (PREDICTION_SERVICE, INFERENCE_SERVICE, "crossfade.router.v1.RouterService")
 _REFLECTED: Final = "crossfade.telemetry.v1.TelemetryService"
+_REGISTRY_HEALTH: Final = "crossfade.registry"
+_LOST_SECONDS: Final = 30.0
+_AGAIN_SECONDS: Final = 1.0
 _SERVICE_NAME: Final = "crossfade-router"
 
 
@@ -105,16 +108,16 @@ class App:
                 self._use(saved.revision, {(lane.model, lane.segment): lane for lane in saved.lanes})
         if self._settings.metrics_listen:
             self._page = MetricsPage(self._settings, self._collect)
-        loops = (self._watch.run(), self._lease.run(), self.peers.run())
-        self._tasks = [asyncio.create_task(loop) for loop in loops]
+        loops = (self._watch.run, self._lease.run, self.peers.run, self._tell_contact)
+        self._tasks = [asyncio.create_task(self._forever(loop)) for loop in loops]
 
     async def stop(self) -> None:
         """Leaves, lets the calls in flight end, and closes everything."""
-        await self._lease.leave()
         for task in self._tasks:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        await self._lease.leave()
         await self._server.stop()
         if self._page is not None:
             await asyncio.to_thread(self._page.close)
@@ -133,10 +136,34 @@ class App:
         )
         self._transport.connect(addresses)
         self.proxy.use(table)
-        if self._settings.table_file is not None:
-            snapshot = service_pb2.WatchRoutesResponse(revision=revision, snapshot=True, lanes=lanes.values())
-            table_file.save(self._settings.table_file, snapshot)
+        self._save(revision, lanes)
         self._later(self._settle(addresses))
+
+    def _save(self, revision: int, lanes: Lanes) -> None:
+        if self._settings.table_file is None:
+            return
+        snapshot = service_pb2.WatchRoutesResponse(revision=revision, snapshot=True, lanes=lanes.values())
+        try:
+            table_file.save(self._settings.table_file, snapshot)
+        except OSError as error:
+            # The table in memory serves on; only a restart without the Registry would miss this one.
+            self._log.error("the table cannot be kept on disk", file=str(self._settings.table_file), reason=str(error))
+
+    async def _forever(self, loop: Callable[[], Awaitable[None]]) -> None:
+        """Begins a loop again that an unexpected error has ended: routes must go on changing."""
+        while True:
+            try:
+                await loop()
+            except Exception as error:  # noqa: BLE001 - whatever it was, the loop goes on
+                self._log.error("a loop failed and begins again", exc_info=error)
+                await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _tell_contact(self) -> None:
+        """Says in health whether the Registry is heard: the service `crossfade.registry` of this server."""
+        while True:
+            heard = self._clock.monotonic() - self._contact < _LOST_SECONDS
+            await self._server.set_serving(heard, _REGISTRY_HEALTH)
+            await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _settle(self, addresses: frozenset[str]) -> None:
         await self._server.set_serving(True)

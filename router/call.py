@@ -7,6 +7,8 @@ from typing import Final, Protocol
 OK: Final = "OK"
 DEADLINE_EXCEEDED: Final = "DEADLINE_EXCEEDED"
 UNAVAILABLE: Final = "UNAVAILABLE"
+CANCELLED: Final = "CANCELLED"
+FAILED_PRECONDITION: Final = "FAILED_PRECONDITION"
 RESOURCE_EXHAUSTED: Final = "RESOURCE_EXHAUSTED"
 INVALID_ARGUMENT: Final = "INVALID_ARGUMENT"
 
@@ -63,6 +65,11 @@ class Reply:
         if self.code == INVALID_ARGUMENT:
             return False
         return self.begun or self.code in (OK, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the process never began, so that another one may be asked: gone, draining, or not live there."""
+        return not self.begun and self.code in (UNAVAILABLE, CANCELLED, FAILED_PRECONDITION)
 
 
 class Transport(Protocol):

@@ -69,20 +69,22 @@ class Peers:
     async def _use(self, addresses: dict[str, str]) -> None:
         self._addresses = {instance: address for instance, address in addresses.items() if instance != self._me}
         for address in [known for known in self._channels if known not in self._addresses.values()]:
-            await self._channels.pop(address).close()
+            # Whoever forwards over it at this moment may end.
+            await self._channels.pop(address).close(grace=_FORWARD_SECONDS)
 
     async def observe(self, request: predict_pb2.FeedbackRequest, *, forwarded: bool) -> predict_pb2.FeedbackResponse:
         """Counts a request's observations, here or where they belong; results come in the request's order."""
         feedback_rpc.check(request)
         if forwarded or not self._addresses:
             return feedback_rpc.answer(self._book, request)
+        # The list of Routers may change while others answer: addresses are taken before.
         by_owner: defaultdict[str, list[int]] = defaultdict(list)
         for number, observation in enumerate(request.observations):
-            by_owner[self._owner(observation.prediction_id)].append(number)
+            by_owner[self._addresses.get(self._owner(observation.prediction_id), "")].append(number)
         results: list[predict_pb2.ObservationResult] = [predict_pb2.ObservationResult()] * len(request.observations)
-        for instance, numbers in by_owner.items():
+        for address, numbers in by_owner.items():
             part = predict_pb2.FeedbackRequest(observations=[request.observations[number] for number in numbers])
-            answer = await self._answer(instance, part)
+            answer = await self._answer(address, part)
             for number, result in zip(numbers, answer.results, strict=True):
                 results[number] = result
         return predict_pb2.FeedbackResponse(results=results)
@@ -95,22 +97,23 @@ class Peers:
             return self._me
         return owner(nonce, (self._me, *self._addresses))
 
-    async def _answer(self, instance: str, part: predict_pb2.FeedbackRequest) -> predict_pb2.FeedbackResponse:
-        if instance == self._me:
+    async def _answer(self, address: str, part: predict_pb2.FeedbackRequest) -> predict_pb2.FeedbackResponse:
+        """The answer of the Router at an address; empty: this one."""
+        if not address:
             return feedback_rpc.answer(self._book, part)
-        address = self._addresses[instance]
         channel = self._channels.get(address)
         if channel is None:
             channel = self._channels[address] = open_channel(address, self._tls)
         stub: Any = predict_pb2_grpc.PredictionServiceStub(channel)
+        call = stub.Feedback(part, timeout=_FORWARD_SECONDS, metadata=((keys.FORWARDED, "1"),))
         try:
-            answer: predict_pb2.FeedbackResponse = await stub.Feedback(
-                part, timeout=_FORWARD_SECONDS, metadata=((keys.FORWARDED, "1"),)
-            )
+            answer: predict_pb2.FeedbackResponse = await call
         except aio.AioRpcError as error:
             # A label counted at the wrong Router may count twice; one that is dropped is lost for good.
             self._log.warning("feedback counted here, its Router is away", peer=address, code=error.code().name)
             return feedback_rpc.answer(self._book, part)
+        finally:
+            call.cancel()
         return answer
 
     async def close(self) -> None:

@@ -11,7 +11,17 @@ from typing import Final, TypeVar
 
 from crossfade import metadata as keys
 from router.breaker import Admission, Breaker
-from router.call import DEADLINE_EXCEEDED, INVALID_ARGUMENT, UNAVAILABLE, Call, Draw, Metadata, Reply, Transport
+from router.call import (
+    DEADLINE_EXCEEDED,
+    FAILED_PRECONDITION,
+    INVALID_ARGUMENT,
+    UNAVAILABLE,
+    Call,
+    Draw,
+    Metadata,
+    Reply,
+    Transport,
+)
 from router.meters import Meters
 from router.patience import Patience
 from router.retries import RetryBudget
@@ -26,6 +36,9 @@ from services.common.errors import (
 )
 
 _T = TypeVar("_T")
+_FAILOVER: Final = "failover"
+_OTHERS: Final = 3
+"""How many other processes are asked after a refusal."""
 _ALIASES: Final = (PIN_STABLE, PIN_TEST, PIN_PREVIOUS)
 _MARGIN_SECONDS: Final = 0.005
 """What an attempt's time is shorter than the caller's, so that the answer to a timeout still arrives."""
@@ -140,10 +153,15 @@ class Proxy:
         if call.deadline - started <= _MARGIN_SECONDS:
             raise DeadlineExceededError("DEADLINE_EXCEEDED", "the call's deadline was over when it arrived")
         self._retries.earn()
-        if route.arm is ArmName.TEST:
-            answer = await self._test(route.lane, route.target, call)
-        else:
-            answer = await self._steady(route.lane, route.target, call)
+        try:
+            if route.arm is ArmName.TEST:
+                answer = await self._test(route.lane, route.target, call)
+            else:
+                answer = await self._steady(route.lane, route.target, call)
+        except UnavailableError:
+            seconds = self._clock.monotonic() - started
+            self._meters.call(route.lane, route.target.version, route.target.traffic, UNAVAILABLE, seconds)
+            raise
         outcome = "ok" if answer.reply.ok else answer.reply.code
         seconds = self._clock.monotonic() - started
         self._meters.call(route.lane, answer.version, answer.traffic, outcome, seconds)
@@ -188,37 +206,50 @@ class Proxy:
         # Its true outcome is recorded, so that slow is not counted as wrong.
         self._late.add(attempt)
         attempt.add_done_callback(self._late.discard)
-        return await self._failover(lane, call)
+        try:
+            answer = await self._failover(lane, call)
+        except UnavailableError:
+            return Answer(await asyncio.shield(attempt), target.version, target.traffic)
+        if not answer.reply.ok and (late := await asyncio.shield(attempt)).ok:
+            return Answer(late, target.version, target.traffic)
+        return answer
 
     async def _failover(self, lane: Lane, call: Call) -> Answer:
         stable = lane.stable
         if stable is None:
             raise UnavailableError("NOT_SERVING", f"no Worker serves a stable version of {lane.model}; try again")
-        return await self._steady(lane, replace(stable, traffic="failover"), call)
+        return await self._steady(lane, replace(stable, traffic=_FAILOVER), call)
 
     async def _steady(self, lane: Lane, target: Target, call: Call) -> Answer:
-        """Asks a version that is not under test: another process after a refusal, once more after a broken one."""
-        address = self._pick(lane, target)
-        reply = await self._send(lane, target, call, address, wait=False)
-        again = reply.code == UNAVAILABLE or (not reply.ok and not reply.charged and reply.code != INVALID_ARGUMENT)
-        if again and (not reply.begun or self._retries.spend()):
-            fallback = self._elsewhere(lane, target)
-            other = self._transport.pick(fallback.addresses, avoid=address)
+        """Asks a version that is not under test: other processes after a refusal, once more after a broken one."""
+        first = address = self._pick(lane, target)
+        reply = await self._send(lane, target, call, address)
+        for address in self._others(lane, target, first):
+            if not reply.refused:
+                break
+            reply = await self._send(lane, self._at(target, address), call, address)
+        if reply.refused and reply.code != FAILED_PRECONDITION:
             # With nobody else to ask, the process that is being started again is waited for.
-            reply = await self._send(lane, fallback, call, other, wait=True)
-            target = fallback
+            reply = await self._send(lane, target, call, first, wait=True)
+        elif reply.code == UNAVAILABLE and self._retries.spend():
+            address = self._transport.pick(target.addresses, avoid=address)
+            reply = await self._send(lane, target, call, address, wait=True)
         return Answer(reply, target.version, target.traffic)
 
     @staticmethod
-    def _elsewhere(lane: Lane, target: Target) -> Target:
-        """The same version's other processes: control's requests go to stable's, and the other way round."""
-        arms = [arm for arm in lane.arms.values() if arm.version == target.version]
-        others = tuple(dict.fromkeys(address for arm in arms for address in arm.addresses))
-        return replace(target, addresses=others or target.addresses)
+    def _others(lane: Lane, target: Target, first: str) -> list[str]:
+        """The same version's other processes: the target's own, then those of the version's other arm."""
+        arms = [arm.addresses for arm in lane.arms.values() if arm.version == target.version]
+        known = dict.fromkeys(address for addresses in (target.addresses, *arms) for address in addresses)
+        return [address for address in known if address != first][:_OTHERS]
+
+    @staticmethod
+    def _at(target: Target, address: str) -> Target:
+        """The target at an address; what another arm's process answers is judged for neither."""
+        return target if address in target.addresses else replace(target, traffic=_FAILOVER)
 
     async def _attempt(self, lane: Lane, target: Target, call: Call, breaker: Breaker) -> Reply:
-        address = self._pick(lane, target)
-        reply = await self._send(lane, target, call, address, wait=False)
+        reply = await self._send(lane, target, call, self._pick(lane, target))
         if reply.charged:
             breaker.record(self._clock.monotonic(), failed=not reply.ok)
         return reply
@@ -230,7 +261,7 @@ class Proxy:
             )
         return self._transport.pick(target.addresses)
 
-    async def _send(self, lane: Lane, target: Target, call: Call, address: str, *, wait: bool) -> Reply:
+    async def _send(self, lane: Lane, target: Target, call: Call, address: str, *, wait: bool = False) -> Reply:
         started = self._clock.monotonic()
         timeout = call.deadline - started - _MARGIN_SECONDS
         if timeout <= 0:
@@ -238,15 +269,25 @@ class Proxy:
         metadata: Metadata = ((keys.TRAFFIC, target.traffic), (keys.EPOCH, str(lane.epoch)), *call.trace)
         if lane.segment:
             metadata = (*metadata, (keys.SEGMENT, lane.segment))
-        reply = await self._transport.send(address, call.body, metadata, timeout, wait=wait)
-        if reply.charged:
-            seconds = self._clock.monotonic() - started
-            self._meters.attempt(lane, target.version, target.traffic, "ok" if reply.ok else reply.code, seconds)
-            if reply.ok and target.traffic in ("live", "control"):
-                stable = lane.stable
-                if stable is not None and stable.version == target.version:
-                    self._of(self._patience, lane, target.version, Patience).record(seconds)
+        try:
+            reply = await self._transport.send(address, call.body, metadata, timeout, wait=wait)
+        except asyncio.CancelledError:
+            # A busy loop lets the caller's deadline cancel the handler before the attempt's own timeout ends it: both
+            # arms' timeouts are counted all the same.
+            if self._clock.monotonic() >= call.deadline - _MARGIN_SECONDS and not wait:
+                self._record(lane, target, DEADLINE_EXCEEDED, started)
+            raise
+        # Whoever waited for a process that never came back was not failed by the version.
+        if reply.charged and not (wait and not reply.begun and reply.code == DEADLINE_EXCEEDED):
+            self._record(lane, target, "ok" if reply.ok else reply.code, started)
         return reply
+
+    def _record(self, lane: Lane, target: Target, outcome: str, started: float) -> None:
+        seconds = self._clock.monotonic() - started
+        self._meters.attempt(lane, target.version, target.traffic, outcome, seconds)
+        stable = lane.stable
+        if outcome == "ok" and target.traffic in ("live", "control") and stable and stable.version == target.version:
+            self._of(self._patience, lane, target.version, Patience).record(seconds)
 
     @staticmethod
     def _of(known: dict[tuple[str, str, str], _T], lane: Lane, version: str, make: Callable[[], _T]) -> _T:

@@ -29,8 +29,9 @@ def _lane(routes: resources_pb2.LaneRoutes, before: Table) -> Lane:
         arms[name] = Target(arm.version, traffic, tuple(endpoint.address for endpoint in arm.endpoints))
     known = before.lanes.get((routes.model, routes.segment))
     stable = arms.get(ArmName.STABLE)
-    if stable is not None and known is not None and known.stable is not None and known.stable.version == stable.version:
-        kept = keep_half(stable.addresses, known.stable.addresses)
+    basis = stable.addresses if stable else ()
+    if stable and known and known.stable and known.stable.version == stable.version:
+        kept, basis = keep_half(stable.addresses, known.basis)
         arms[ArmName.STABLE] = Target(stable.version, stable.traffic, kept)
     return Lane(
         model=routes.model,
@@ -46,4 +47,5 @@ def _lane(routes: resources_pb2.LaneRoutes, before: Table) -> Lane:
             PIN_PREVIOUS: routes.previous_version,
         },
         classes={one.version: tuple(one.signature.classes) for one in routes.wanted},
+        basis=basis,
     )

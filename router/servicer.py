@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc import aio
 
 from crossfade import metadata as keys
 from crossfade.common.v1 import model_pb2
 from crossfade.predict.v1 import predict_pb2
 from crossfade.router.v1 import router_pb2, router_pb2_grpc
-from router.call import Call
+from router.call import Call, Reply
 from router.peers import Peers
 from router.proxy import Answer, Proxy, Route
 from router.spans import Spans
 from router.split import ArmName
 from router.wire import MalformedError, first_fields
 from services.common.clock import Clock
-from services.common.errors import InvalidArgumentError, PermissionDeniedError
+from services.common.errors import (
+    CrossfadeError,
+    DeadlineExceededError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
 from services.common.feedback import TRAFFIC_NAMES
 from services.common.guard import current_principal
 from services.common.identity import Role
-from services.common.statuses import DETAILS_KEY
+from services.common.statuses import DETAILS_KEY, code_of, details_of
 
 _DEFAULT_SECONDS: Final = 30.0
 """Time of a call without a deadline."""
@@ -83,7 +92,14 @@ class PredictHandlers:
             model, version = first_fields(body)
         except MalformedError as error:
             raise InvalidArgumentError("MESSAGE_MALFORMED", str(error)) from error
-        model = said.get(keys.MODEL) or model
+        named = said.get(keys.MODEL, "")
+        if named and model and named != model:
+            raise InvalidArgumentError(
+                "FIELD_INVALID",
+                f"the request names the model {model[:64]!r} and {keys.MODEL} {named[:64]!r}: name one",
+                field="model_name",
+            )
+        model = named or model
         if not model:
             raise InvalidArgumentError(
                 "FIELD_INVALID", f"the request names no model: set model_name or {keys.MODEL}", field="model_name"
@@ -95,7 +111,15 @@ class PredictHandlers:
         left = context.time_remaining()
         deadline = self._clock.monotonic() + (_DEFAULT_SECONDS if left is None else left)
         span, trace = self._spans.begin(route, metadata)
-        answer = await self._proxy.predict(Call(body, deadline, trace), route)
+        try:
+            answer = await self._proxy.predict(Call(body, deadline, trace), route)
+        except CrossfadeError as error:
+            failed = Reply(code_of(error).name, message=error.message, details=details_of(error))
+            answer = Answer(failed, route.target.version, route.target.traffic)
+        except asyncio.CancelledError:
+            gone = Answer(Reply("CANCELLED"), route.target.version, route.target.traffic)
+            self._spans.end(span, route, gone, started_ns)
+            raise
         self._spans.end(span, route, answer, started_ns)
         if not answer.reply.ok:
             await _abort(context, answer)
@@ -129,7 +153,10 @@ class PredictHandlers:
 
     async def _model_metadata(self, body: bytes, context: _Context[bytes, bytes]) -> bytes:
         """Asked of a Worker: it alone has read the artifact."""
-        request = predict_pb2.ModelMetadataRequest.FromString(body)
+        try:
+            request = predict_pb2.ModelMetadataRequest.FromString(body)
+        except DecodeError as error:
+            raise InvalidArgumentError("MESSAGE_MALFORMED", "the request is no ModelMetadataRequest") from error
         route = self._proxy.route(request.name, "", "", request.version or "@stable")
         left = context.time_remaining() or _DEFAULT_SECONDS
         reply = await self._proxy.ask(route, "/inference.GRPCInferenceService/ModelMetadata", body, left)
@@ -190,8 +217,27 @@ def _explain(route: Route, request: router_pb2.GetRouteRequest) -> str:
 
 async def _abort(context: _Context[bytes, bytes], answer: Answer) -> None:
     reply = answer.reply
+    own = None if reply.details else _own_words(answer)
+    if own is not None:
+        raise own
     trailer = ((DETAILS_KEY, reply.details),) if reply.details else ()
     await context.abort(grpc.StatusCode[reply.code], reply.message, trailer)
+
+
+def _own_words(answer: Answer) -> CrossfadeError | None:
+    """The error for a failure that grpc itself reported, which has no reason and no advice; None: the Worker's own."""
+    reply, version = answer.reply, answer.version
+    match reply.code:
+        case "DEADLINE_EXCEEDED":
+            return DeadlineExceededError(
+                "DEADLINE_EXCEEDED", f"{version} did not answer within the call's deadline", version=version
+            )
+        case "UNAVAILABLE" | "CANCELLED":
+            return UnavailableError("NOT_SERVING", f"no process of {version} answers; try again", version=version)
+        case "RESOURCE_EXHAUSTED":
+            return ResourceExhaustedError("TOO_LARGE", f"{version} could not take the call: {reply.message}")
+        case _:
+            return None
 
 
 def _unary(behavior: Callable[..., Any], request: Any) -> grpc.RpcMethodHandler[Any, Any]:

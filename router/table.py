@@ -40,6 +40,7 @@ class Lane:
         pins: LIVE addresses of every version that Workers hold.
         names: what `@stable`, `@test` and `@previous` mean here.
         classes: class names of every version that Workers hold.
+        basis: stable's addresses before they became too few; see `keep_half`.
     """
 
     model: str
@@ -51,6 +52,7 @@ class Lane:
     pins: Mapping[str, tuple[str, ...]]
     names: Mapping[str, str]
     classes: Mapping[str, tuple[str, ...]]
+    basis: tuple[str, ...] = ()
 
     def arm(self, bucket: int) -> Target | None:
         """Where the request of a bucket goes; an arm that nobody serves leaves its buckets to stable."""
@@ -85,13 +87,20 @@ class Table:
         return None
 
 
-def keep_half(addresses: tuple[str, ...], before: tuple[str, ...]) -> tuple[str, ...]:
+def keep_half(leased: tuple[str, ...], basis: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The stable version's addresses, but never fewer than half of those before on the word of leases alone.
 
     A Registry that lost sight of the Workers takes their leases away all at once, while they serve on. The addresses
     kept beyond the leases come last; an attempt that they refuse goes elsewhere.
+
+    Args:
+        leased: the addresses with a lease.
+        basis: the addresses before they became too few.
+
+    Returns:
+        The addresses to use, and the basis for the next table.
     """
-    missing = (len(before) + 1) // 2 - len(addresses)
+    missing = (len(basis) + 1) // 2 - len(leased)
     if missing <= 0:
-        return addresses
-    return addresses + tuple(address for address in before if address not in addresses)[:missing]
+        return leased, leased
+    return leased + tuple(address for address in basis if address not in leased)[:missing], basis

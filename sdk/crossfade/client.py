@@ -52,11 +52,17 @@ class _Caller:
 
     def _metadata(self, model: str, key: str, segment: str, version: str) -> tuple[tuple[str, str], ...]:
         said = {metadata.MODEL: model, metadata.KEY: key, metadata.SEGMENT: segment, metadata.VERSION: version}
+        for name, value in said.items():
+            if not (value.isascii() and value.isprintable()):
+                raise ValueError(
+                    f"{name.removeprefix('x-crossfade-')} {value!r} has characters beyond printable ASCII, which "
+                    "metadata cannot carry: send a hash or an encoding of it"
+                )
         return (*((name, value) for name, value in said.items() if value), *self._user, *_trace_metadata())
 
     def _error(self, error: grpc.RpcError) -> PredictError:
         details = details_of(error)
-        if details.code is grpc.StatusCode.UNAVAILABLE and not details.reason:
+        if self._silent(error):
             return NothingAnswersError(
                 details.code,
                 "",
@@ -66,10 +72,15 @@ class _Caller:
         return PredictError(details.code, details.reason, details.message)
 
     @staticmethod
-    def _retry(error: grpc.RpcError) -> bool:
-        """Only when nothing answered: what the Router has seen, the Router retries."""
+    def _silent(error: grpc.RpcError) -> bool:
+        """Whether nothing answered; only then a call is tried again: what the Router has seen, the Router retries."""
         details = details_of(error)
         return details.code is grpc.StatusCode.UNAVAILABLE and not details.reason
+
+    def _second(self, first: grpc.RpcError, second: grpc.RpcError) -> PredictError:
+        """The error of a call that was tried twice: waiting in vain for a connection is no timeout of the model's."""
+        waited = details_of(second).code is grpc.StatusCode.DEADLINE_EXCEEDED
+        return self._error(first if waited else second)
 
 
 def _pause() -> float:
@@ -133,20 +144,24 @@ class Client(_Caller):
 
         Raises:
             PredictError: the call failed; its reason says why.
+            ValueError: a name or key is not printable ASCII.
         """
         request = codec.encode_request(model, _inputs(inputs), request_id=request_id)
         said = self._metadata(model, key, segment, version)
         seconds = self._timeout if timeout is None else timeout
+        end = time.monotonic() + seconds
         try:
-            try:
-                return answer_of(self._stub.Predict(request, timeout=seconds, metadata=said))
-            except grpc.RpcError as error:
-                if not self._retry(error):
-                    raise
-                time.sleep(_pause())
-                return answer_of(self._stub.Predict(request, timeout=seconds, metadata=said, wait_for_ready=True))
+            return answer_of(self._stub.Predict(request, timeout=seconds, metadata=said))
         except grpc.RpcError as error:
-            raise self._error(error) from error
+            if not self._silent(error):
+                raise self._error(error) from error
+            first = error
+        time.sleep(min(_pause(), max(0.0, end - time.monotonic())))
+        left = max(0.0, end - time.monotonic())
+        try:
+            return answer_of(self._stub.Predict(request, timeout=left, metadata=said, wait_for_ready=True))
+        except grpc.RpcError as error:
+            raise self._second(first, error) from error
 
     def feedback(self, answer: Answer, observed: Sequence[Any] | Array) -> FeedbackSummary:
         """Reports what turned out to be true, one entry per row: a class name, a number, or None for nothing.
@@ -217,20 +232,24 @@ class AsyncClient(_Caller):
 
         Raises:
             PredictError: the call failed; its reason says why.
+            ValueError: a name or key is not printable ASCII.
         """
         request = codec.encode_request(model, _inputs(inputs), request_id=request_id)
         said = self._metadata(model, key, segment, version)
         seconds = self._timeout if timeout is None else timeout
+        end = time.monotonic() + seconds
         try:
             return answer_of(await self._call(self._stub.Predict, request, seconds, said, wait=False))
         except grpc.aio.AioRpcError as error:
-            if not self._retry(error):
+            if not self._silent(error):
                 raise self._error(error) from error
-        await asyncio.sleep(_pause())
+            first = error
+        await asyncio.sleep(min(_pause(), max(0.0, end - time.monotonic())))
+        left = max(0.0, end - time.monotonic())
         try:
-            return answer_of(await self._call(self._stub.Predict, request, seconds, said, wait=True))
+            return answer_of(await self._call(self._stub.Predict, request, left, said, wait=True))
         except grpc.aio.AioRpcError as error:
-            raise self._error(error) from error
+            raise self._second(first, error) from error
 
     async def feedback(self, answer: Answer, observed: Sequence[Any] | Array) -> FeedbackSummary:
         """Reports what turned out to be true; see `Client.feedback`.

@@ -2,7 +2,7 @@
 
 import re
 
-_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z", re.IGNORECASE)
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _MODEL = re.compile(r"models/([^/]+)\Z")
 _VERSION = re.compile(r"models/([^/]+)/versions/([^/]+)\Z")
 _ROLLOUT = re.compile(r"models/([^/]+)/rollouts/([1-9][0-9]{0,17})\Z")

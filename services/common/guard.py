@@ -115,6 +115,9 @@ class Guard(aio.ServerInterceptor):
         return call
 
     async def _abort(self, context: aio.ServicerContext[Any, Any], method: str, error: Exception) -> None:
+        if context.done() or context.cancelled():
+            # The caller's deadline was faster than the answer: nobody is there to be told, and nothing is wrong here.
+            raise error
         if not isinstance(error, CrossfadeError):
             number = uuid.uuid4().hex
             self._log.error("call failed", method=method, error_id=number, exc_info=error)

@@ -147,10 +147,10 @@ class Server:
         await self._server.start()
         self._log.info("serving", address=self.address)
 
-    async def set_serving(self, serving: bool) -> None:
-        """Sets what grpc.health.v1 answers, for the whole server and each service."""
+    async def set_serving(self, serving: bool, *services: str) -> None:
+        """Sets what grpc.health.v1 answers, for the named services or for the whole server and each of its own."""
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        for service in ("", *self._services):
+        for service in services or ("", *self._services):
             await self._health.set(service, status)
 
     async def stop(self) -> None:

@@ -40,24 +40,23 @@ class RouteWatch:
         self._on_change = on_change
         self._on_contact = on_contact
         self._log = log
+        self._failures = 0
         self.revision = 0
         self.lanes: Lanes = {}
 
     async def run(self) -> None:
         """Follows the routes until it is cancelled."""
-        failures = 0
         while True:
             try:
                 await self._follow()
-                failures = 0
             except (aio.AioRpcError, TimeoutError) as error:
                 if isinstance(error, aio.AioRpcError) and error.code() is grpc.StatusCode.OUT_OF_RANGE:
                     self.revision = 0
-                if failures == 0:
+                if self._failures == 0:
                     reason = error.details() if isinstance(error, aio.AioRpcError) else "no sign of life"
                     self._log.warning("registry lost; the last routes stay in force", reason=reason)
-                failures += 1
-            limit = min(_BACKOFF_LIMIT_SECONDS, _BACKOFF_SECONDS * 2 ** min(failures, 10))
+                self._failures += 1
+            limit = min(_BACKOFF_LIMIT_SECONDS, _BACKOFF_SECONDS * 2 ** min(self._failures, 10))
             await asyncio.sleep(random.uniform(_BACKOFF_SECONDS / 2, limit))  # noqa: S311 - spreads the reconnects
 
     async def _follow(self) -> None:
@@ -73,6 +72,9 @@ class RouteWatch:
             call.cancel()
 
     def _apply(self, response: service_pb2.WatchRoutesResponse) -> None:
+        if self._failures:
+            self._log.info("registry found again", revision=response.revision)
+            self._failures = 0
         self._on_contact()
         if response.snapshot:
             self.lanes = {}

@@ -51,9 +51,12 @@ async def _serve(options: StackOptions) -> None:
             f"\nCrossfade is up. Publish with `crossfade publish MODEL DIR`, call {options.ports.address('router')}; "
             f"Ctrl-C ends all.\nEverything is kept in {options.folder.resolve()}."
         )
-        await ended.wait()
+        failing = asyncio.create_task(stack.failed.wait())
+        await asyncio.wait({stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
         typer.echo("ending …")
         await stack.stop()
+        if stack.failed.is_set():
+            raise StartError("the database ended by itself; start again, and look at its log if it does so again")
 
 
 async def _enter(options: StackOptions) -> Stack:

@@ -45,9 +45,14 @@ class DataFolder:
                 f"another `crossfade up` runs on {self.path}: end it, or choose another folder with --data"
             ) from error
         if not self.token_keys.exists():
-            descriptor = os.open(self.token_keys, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
+            # Written beside its place and renamed, so that a half-written one is never taken for it.
+            making = self.token_keys.with_suffix(".making")
+            making.unlink(missing_ok=True)
+            with os.fdopen(os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(f"1 {secrets.token_hex(32)}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            making.rename(self.token_keys)
         return self
 
     def __exit__(

@@ -73,7 +73,7 @@ class ServiceProcess:
                 sys.executable,
                 "-m",
                 self.service.module,
-                env={**os.environ, **self.service.environment},
+                env=_environment(self.service),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -136,6 +136,12 @@ class ServiceProcess:
         return "\n".join(lines[-_SHOWN_LINES:]) or "(it wrote nothing)"
 
 
+def _environment(service: Service) -> dict[str, str]:
+    """This process's environment with the service's settings; those of a user of another deployment stay out."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("CROSSFADE_")}
+    return {**ours, **service.environment}
+
+
 def _die_with_parent() -> None:
     """Runs in the child: when the parent is killed, the service ends in order instead of living on."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -152,7 +158,7 @@ async def run_once(service: Service, *arguments: str) -> None:
         "-m",
         service.module,
         *arguments,
-        env={**os.environ, **service.environment},
+        env=_environment(service),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from services.common.server import check_free
+from services.common.server import AddressError, check_free
 from services.local.folder import DataFolder
 from services.local.postgres import Postgres
 from services.local.processes import Service, ServiceProcess, StartError, run_once
@@ -18,6 +18,9 @@ _CLIENTS: Final = ("worker", "router", "evaluator")
 NAMES: Final = ("registry", *_CLIENTS)
 _MODULES: Final = {"registry": "registry", "worker": "services.worker", "router": "router", "evaluator": "evaluator"}
 _DATABASE: Final = "crossfade"
+_PORT_TRIES: Final = 10
+_PORT_SECONDS: Final = 0.5
+_DATABASE_SECONDS: Final = 1.0
 _RESTART_SECONDS: Final = 1.0
 
 
@@ -76,6 +79,8 @@ class Stack:
         self._exits = AsyncExitStack()
         self._watchers: list[asyncio.Task[None]] = []
         self.processes: dict[str, ServiceProcess] = {}
+        self.failed = asyncio.Event()
+        """Set when the stack cannot go on: its database has ended."""
 
     async def __aenter__(self) -> Self:
         """Starts everything; ends what it started when something fails.
@@ -99,18 +104,39 @@ class Stack:
         await self.stop()
 
     async def _start(self) -> None:
-        for name in NAMES:
-            check_free(self._options.ports.address(name))
         self._exits.enter_context(self._folder)
+        for name in NAMES:
+            await self._until_free(self._options.ports.address(name))
         postgres = Postgres(self._folder.database)
         self._exits.push_async_callback(asyncio.to_thread, postgres.stop)
         await asyncio.to_thread(postgres.start)
         await asyncio.to_thread(postgres.create_database, _DATABASE)
+        self._watchers.append(asyncio.create_task(self._watch_database(postgres)))
         self._options.say("PostgreSQL is up")
         services = {name: self._service(name, postgres.url(_DATABASE)) for name in NAMES}
         await run_once(services["registry"], "migrate")
         await self._run(services["registry"])
         await asyncio.gather(*(self._run(services[name]) for name in _CLIENTS))
+
+    @staticmethod
+    async def _until_free(address: str) -> None:
+        """Gives services of a stack that was killed the time to end.
+
+        Raises:
+            AddressError: the port stays in use.
+        """
+        for _ in range(_PORT_TRIES):
+            try:
+                return check_free(address)
+            except AddressError:
+                await asyncio.sleep(_PORT_SECONDS)
+        return check_free(address)
+
+    async def _watch_database(self, postgres: Postgres) -> None:
+        while postgres.running:
+            await asyncio.sleep(_DATABASE_SECONDS)
+        self._options.say(f"PostgreSQL ended by itself; its log is in {self._folder.database}")
+        self.failed.set()
 
     async def _run(self, service: Service) -> None:
         process = self.processes[service.name] = ServiceProcess(service)

@@ -50,6 +50,7 @@ class FakeTransport:
 
     behaviors: dict[str, Behavior] = field(default_factory=dict)
     sent: list[Sent] = field(default_factory=list)
+    cancelled: int = 0
 
     def pick(self, addresses: tuple[str, ...], avoid: str = "") -> str:
         """The first address that is not to be avoided."""
@@ -61,4 +62,8 @@ class FakeTransport:
         """Answers as the address's behavior does."""
         sent = Sent(address, dict(metadata), timeout, wait)
         self.sent.append(sent)
-        return await self.behaviors.get(address, answer)(sent)
+        try:
+            return await self.behaviors.get(address, answer)(sent)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise

@@ -36,6 +36,7 @@ def main() -> int:
     parser.add_argument("--report", type=Path, default=Path("demo-report.json"), help="where the report is written")
     parser.add_argument("--data", type=Path, help="keep the services' data and logs in this folder")
     arguments = parser.parse_args()
+    arguments.report.unlink(missing_ok=True)
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix="crossfade-demo-") as temporary:
         folder = arguments.data or Path(temporary)

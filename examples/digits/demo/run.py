@@ -100,9 +100,18 @@ class Run:
         async with asyncio.timeout(_FIRST_SECONDS):
             while not await self._first_is_ready():
                 await asyncio.sleep(_POLL_SECONDS)
+        seconds = round(time.monotonic() - started, 1)
+        outcome = await self._version_state(FIRST.version)
+        reason = "the lane's first version"
+        return VersionReport(FIRST.version, FIRST.outcome, outcome, reason, seconds, 0, outcome == FIRST.outcome)
+
+    async def _version_state(self, version: str) -> str:
         await self._refresh(None)
-        seconds = time.monotonic() - started
-        return VersionReport(FIRST.version, FIRST.outcome, "STABLE", "the lane's first version", seconds, 0, True)
+        lanes = self.view.model.lanes if self.view.model is not None else ()
+        states = {one.version: one.state for lane in lanes for one in lane.versions}
+        return resources_pb2.VersionState.Name(
+            states.get(version, resources_pb2.VERSION_STATE_UNSPECIFIED)
+        ).removeprefix("VERSION_STATE_")
 
     async def _first_is_ready(self) -> bool:
         name = f"{model_name(MODEL)}/versions/{FIRST.version}"
@@ -132,13 +141,19 @@ class Run:
             if nature is not None:
                 nature.cancel()
                 self._set_drifting(False)
-        return self._conclude(chapter, rollout, paused_for_drift, started, before)
+        return await self._conclude(chapter, rollout, paused_for_drift, started, before)
 
-    def _conclude(
+    async def _conclude(
         self, chapter: Chapter, rollout: resources_pb2.Rollout, paused: bool, started: float, before: int
     ) -> VersionReport:
         outcome = _STATES.Name(rollout.state).removeprefix("ROLLOUT_STATE_")
-        as_expected = (outcome, rollout.outcome.gate, paused) == (chapter.outcome, chapter.gate, chapter.drift)
+        states = (await self._version_state(chapter.version), await self._version_state(rollout.stable_version))
+        as_expected = (outcome, rollout.outcome.gate, paused, states) == (
+            chapter.outcome,
+            chapter.gate,
+            chapter.drift,
+            ("STABLE", "DEPRECATED") if chapter.outcome == "PROMOTED" else ("FAILED", "STABLE"),
+        )
         reason = rollout.outcome.reason or rollout.note
         if paused:
             reason = f"{reason}; it had paused while {_DRIFT_NOTE}"

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from typing import cast
+from typing import TextIO, cast
 
 import structlog
 from opentelemetry import trace
@@ -19,8 +19,13 @@ def _add_trace_ids(
     return event
 
 
-def make_log(service: str, level: str) -> structlog.typing.FilteringBoundLogger:
+def make_log(service: str, level: str, file: TextIO | None = None) -> structlog.typing.FilteringBoundLogger:
     """A logger that writes lines of `level` and above, each with the service's name.
+
+    Args:
+        service: the service's name.
+        level: debug, info, warning, error or critical.
+        file: where the lines go. Default: standard error.
 
     Raises:
         ValueError: no such level.
@@ -29,12 +34,13 @@ def make_log(service: str, level: str) -> structlog.typing.FilteringBoundLogger:
     if number is None:
         raise ValueError(f"no log level {level!r}: use debug, info, warning or error")
     logger = structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr),
+        structlog.PrintLogger(file or sys.stderr),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _add_trace_ids,
-            structlog.processors.dict_tracebacks,
+            # Local variables hold requests, tokens and keys.
+            structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import io
 import ssl
 import urllib.request
 from collections.abc import AsyncIterator
@@ -111,6 +112,19 @@ async def test_what_nobody_expected_is_internal_and_says_nothing_of_itself(local
     assert (details.code, details.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
     assert "hunter2" not in details.message
     assert details.metadata["error_id"] in details.message
+
+
+def test_a_logged_failure_shows_no_local_variables() -> None:
+    def fail(password: str) -> None:
+        raise RuntimeError("no connection")
+
+    lines = io.StringIO()
+    try:
+        fail("hunter2")
+    except RuntimeError as error:
+        make_log("test", "info", lines).error("call failed", exc_info=error)
+    assert "no connection" in lines.getvalue()
+    assert "hunter2" not in lines.getvalue()
 
 
 async def test_health_follows_the_service(local: House) -> None:

@@ -2,20 +2,22 @@
 
 import asyncio
 import random
+import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from router.call import Call
+from router.call import Call, Reply
 from router.meters import Meters
 from router.proxy import Answer, Proxy
 from router.split import ArmName, Split
-from router.table import Lane, Table, Target
+from router.table import Lane, Table, Target, keep_half
 from services.common.clock import SystemClock
 from services.common.errors import DeadlineExceededError, FailedPreconditionError, NotFoundError, UnavailableError
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
-from tests.fakes.transport import FakeTransport, fail, hang
+from tests.fakes.transport import FakeTransport, Sent, fail, hang
 from tests.support.wait import until
 
 STABLE, TEST, CONTROL = "stable:1", "test:1", "control:1"
@@ -227,7 +229,7 @@ async def test_a_caller_who_leaves_charges_nobody() -> None:
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    await asyncio.sleep(0)
+    await until(lambda: house.transport.cancelled == 1)
     assert house.attempts() == {}
 
 
@@ -240,3 +242,78 @@ async def test_series_of_old_epochs_are_dropped() -> None:
         snapshot.attributes[5] for snapshot in house.store.snapshot() if snapshot.metric is catalog.ATTEMPT_DURATION
     }
     assert epochs == {"3", "4", "5", "6"}
+
+
+def many(addresses: tuple[str, ...], test: int = 0) -> Lane:
+    """A lane whose stable version has several processes."""
+    one = lane(test=test)
+    return replace(one, arms={**one.arms, ArmName.STABLE: Target("v1", "live", addresses)})
+
+
+async def test_dead_processes_are_passed_over_while_others_serve() -> None:
+    house = House(many(("dead:1", "dead:2", STABLE)))
+    house.transport.behaviors.update({name: fail("UNAVAILABLE", begun=False) for name in ("dead:1", "dead:2")})
+    assert (await house.predict()).reply.ok
+    assert [(sent.address, sent.wait) for sent in house.transport.sent] == [
+        ("dead:1", False),
+        ("dead:2", False),
+        (STABLE, False),
+    ]
+
+
+async def test_what_stables_process_answers_for_control_is_judged_for_neither() -> None:
+    house = House(lane(test=1, control=9_999))
+    house.transport.behaviors[CONTROL] = fail("UNAVAILABLE", begun=False)
+    await house.predict()
+    assert house.attempts() == {("v1", "failover", "ok"): 1}
+
+
+async def test_waiting_in_vain_for_a_process_is_charged_to_nobody() -> None:
+    house = House(lane())
+    calls = 0
+
+    async def gone(sent: Sent) -> Reply:
+        nonlocal calls
+        calls += 1
+        return Reply("DEADLINE_EXCEEDED") if sent.wait else Reply("UNAVAILABLE")
+
+    house.transport.behaviors[STABLE] = gone
+    assert (await house.predict()).reply.code == "DEADLINE_EXCEEDED"
+    assert calls == 2
+    assert house.attempts() == {}
+
+
+@pytest.mark.parametrize("test", [0, 10_000])
+async def test_a_deadline_that_cancels_the_handler_is_charged_in_both_arms_alike(test: int) -> None:
+    house = House(lane(test=test))
+    house.transport.behaviors.update({STABLE: hang(), TEST: hang()})
+    call = asyncio.create_task(house.predict(seconds=0.1))
+    await until(lambda: house.transport.sent)
+    time.sleep(0.11)  # noqa: ASYNC251 - the loop is blocked beyond the caller's deadline
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    version = "v2" if test else "v1"
+    await until(lambda: house.attempts().get((version, "live", "DEADLINE_EXCEEDED")) == 1)
+
+
+async def test_a_late_answer_of_the_test_version_is_better_than_none() -> None:
+    house = House(lane(test=10_000))
+
+    async def slow(sent: Sent) -> Reply:
+        await asyncio.sleep(0.15)
+        return Reply("OK", b"late", begun=True)
+
+    house.transport.behaviors.update({TEST: slow, STABLE: fail("INTERNAL")})
+    answer = await house.predict(seconds=0.2)
+    assert (answer.version, answer.reply.body) == ("v2", b"late")
+
+
+def test_leases_that_vanish_leave_half_of_stables_processes_however_often_the_table_is_built() -> None:
+    eight = tuple(f"w:{number}" for number in range(8))
+    addresses, basis = keep_half((), eight)
+    for _ in range(5):
+        addresses, basis = keep_half((), basis)
+    assert addresses == eight[:4]
+    assert keep_half(eight[4:7], basis) == ((*eight[4:7], eight[0]), eight)
+    assert keep_half(eight[:5], basis) == (eight[:5], eight[:5])
