@@ -173,7 +173,7 @@ def _gate(field: str, gate: policy_pb2.Gate) -> None:
     _between(f"{field}.weight", gate.weight, 0.0, 1e6)
     _margin(f"{field}.harm", gate.harm, runtime=gate.metric == policy_pb2.METRIC_RUNTIME)
     _margin(f"{field}.safe", gate.safe, runtime=gate.metric == policy_pb2.METRIC_RUNTIME)
-    if gate.HasField("safe"):
+    if gate.HasField("safe") and gate.metric != policy_pb2.METRIC_INPUT_DRIFT:
         _safe(f"{field}.safe", gate)
 
 
@@ -182,7 +182,7 @@ def _margin(field: str, margin: policy_pb2.Margin, *, runtime: bool) -> None:
         _between(f"{field}.factor", margin.factor, 1.0, 1e3)
     _between(f"{field}.offset", margin.offset, 0.0, 1.0)
     _between(f"{field}.buckets", margin.buckets, 0, 40)
-    if runtime and (margin.factor or margin.offset):
+    if runtime and (margin.factor > 1.0 or margin.offset):
         raise refuse(field, "of a runtime is given in buckets; one is 9.05 %")
     if margin.buckets and not runtime:
         raise refuse(f"{field}.buckets", "are for runtimes; use factor and offset")

@@ -1,5 +1,7 @@
 """Which schema a database has, which one this release needs, and the way from one to the other."""
 
+import random
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -15,7 +17,9 @@ from registry.database.tables import schema_release
 REVISIONS: Final = ("0001", "0002")
 """Every schema that this release knows, oldest first; the last one is what it needs."""
 
-_ATTEMPTS: Final = 5
+_ATTEMPTS: Final = 10
+_PAUSE_SECONDS: Final = (0.05, 0.5)
+"""Between attempts: two that migrate in step would meet at every statement."""
 # Two that migrate at the same moment can leave a row each. Revisions are in one line, so the newest one counts.
 _ONE_ROW: Final = "DELETE FROM alembic_version WHERE version_num < (SELECT max(version_num) FROM alembic_version)"
 _UNDEFINED_TABLE: Final = "42P01"
@@ -86,6 +90,7 @@ def migrate(engine: Engine) -> str:
             overtaken = classify(error) is Failure.RETRY or _state(error) in _EXISTS
             if not overtaken or attempt == _ATTEMPTS:
                 raise SchemaError(_describe(error)) from error
+        time.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311 - spreads those who migrate
     return REVISIONS[-1]
 
 
