@@ -10,6 +10,8 @@ from crossfade.cli.text import EMPTY, FULL, columns, percent, seconds
 from crossfade.common.v1.analysis_pb2 import VERDICT_FAIL, VERDICT_PASS, DriftReport, Evidence, GateReport, Summary
 from crossfade.common.v1.policy_pb2 import METRIC_INPUT_DRIFT, METRIC_RUNTIME, Metric, Policy
 
+ENOUGH_ROWS: Final = 1_000
+"""Below as many rows the largest shift of many features is mostly noise."""
 DRIFT_MARGIN: Final = 0.1
 """The policy's drift_margin where it sets none."""
 _HEADER: Final = ("gate", "stable", "test", "difference (95 % interval)", "harm", "safe")
@@ -71,7 +73,8 @@ def drift_line(drift: DriftReport, margin: float = 0.0) -> str:
     }
     state = arms.get((drift.test_drifted, drift.stable_drifted))
     if state is None:
-        largest = drift.features[0] if drift.features else None
+        enough = min(drift.test_rows, drift.stable_rows) >= ENOUGH_ROWS
+        largest = drift.features[0] if drift.features and enough else None
         most = f" (largest: {largest.feature}, {largest.shift:.2f} of {allowed})" if largest else ""
         return f"Inputs: no drift{most}"
     moved = ", ".join(f"{one.feature} {one.shift:.2f}" for one in drift.features[:3])

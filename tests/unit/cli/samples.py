@@ -83,7 +83,7 @@ def live_summary() -> analysis.Summary:
             ),
         ],
         drift=analysis.DriftReport(
-            test_rows=5_120, stable_rows=97_300, features=[analysis.FeatureDrift(feature="age", shift=0.031)]
+            test_rows=1_204, stable_rows=97_300, features=[analysis.FeatureDrift(feature="age", shift=0.031)]
         ),
     )
 
@@ -141,7 +141,7 @@ def rolled_back() -> resources.Rollout:
             ),
         ],
         drift=analysis.DriftReport(
-            test_rows=487, stable_rows=9_602, features=[analysis.FeatureDrift(feature="age", shift=0.03)]
+            test_rows=1_204, stable_rows=9_602, features=[analysis.FeatureDrift(feature="age", shift=0.03)]
         ),
     )
     ended = rollout(resources.ROLLOUT_STATE_ROLLED_BACK, 8)
