@@ -1,8 +1,7 @@
 """What the proxy works with: a call, a reply, and the port through which attempts leave. Plain Python, no gRPC."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 OK: Final = "OK"
 DEADLINE_EXCEEDED: Final = "DEADLINE_EXCEEDED"
@@ -17,8 +16,7 @@ PREDICT: Final = "/crossfade.predict.v1.PredictionService/Predict"
 Metadata = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A Predict call.
 
     Attributes:
@@ -32,8 +30,7 @@ class Call:
     trace: Metadata = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """How an attempt ended.
 
     Attributes:

@@ -6,8 +6,8 @@ deadline. The Transport carries the bytes; nothing here knows of gRPC.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from dataclasses import replace
+from typing import Final, NamedTuple, TypeVar
 
 from crossfade import metadata as keys
 from router.breaker import Admission, Breaker
@@ -44,8 +44,7 @@ _MARGIN_SECONDS: Final = 0.005
 """What an attempt's time is shorter than the caller's, so that the answer to a timeout still arrives."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """Where a call goes.
 
     Attributes:
@@ -61,8 +60,7 @@ class Route:
     bucket: int
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What the caller gets, and which version it came from."""
 
     reply: Reply
@@ -119,13 +117,12 @@ class Proxy:
         if pin:
             return Route(lane, self._pinned(lane, pin), None, -1)
         bucket = bucket_of(model, key) if key and lane.sticky else int(self._draw() * BUCKETS)
-        target = lane.arm(bucket)
+        arm, target = lane.arm(bucket)
         if target is None:
             raise FailedPreconditionError(
                 "NO_STABLE_VERSION",
                 f"{model} has no stable version yet; publish one with `crossfade publish {model} DIR`",
             )
-        arm = next(name for name, one in lane.arms.items() if one is target)
         return Route(lane, target, arm, bucket)
 
     @staticmethod
@@ -224,6 +221,8 @@ class Proxy:
         """Asks a version that is not under test: other processes after a refusal, once more after a broken one."""
         first = address = self._pick(lane, target)
         reply = await self._send(lane, target, call, address)
+        if reply.ok:
+            return Answer(reply, target.version, target.traffic)
         for address in self._others(lane, target, first):
             if not reply.refused:
                 break

@@ -31,7 +31,7 @@ from services.common.errors import (
     UnavailableError,
 )
 from services.common.feedback import TRAFFIC_NAMES
-from services.common.guard import current_principal
+from services.common.guard import current_metadata, current_principal
 from services.common.identity import Role
 from services.common.statuses import DETAILS_KEY, code_of, details_of
 
@@ -86,7 +86,7 @@ class PredictHandlers:
 
     async def _predict(self, body: bytes, context: _Context[bytes, bytes]) -> bytes:
         started_ns = time.time_ns()
-        metadata = context.invocation_metadata() or ()
+        metadata = current_metadata()
         said: dict[str, Any] = {key: value for key, value in metadata if key.startswith("x-crossfade-")}
         try:
             model, version = first_fields(body)
@@ -128,8 +128,10 @@ class PredictHandlers:
     async def _feedback(
         self, request: predict_pb2.FeedbackRequest, context: _Context[Any, Any]
     ) -> predict_pb2.FeedbackResponse:
-        metadata = context.invocation_metadata() or ()
-        forwarded = Role.ROUTER in current_principal().roles and any(key == keys.FORWARDED for key, _ in metadata)
+        del context
+        forwarded = Role.ROUTER in current_principal().roles and any(
+            key == keys.FORWARDED for key, _ in current_metadata()
+        )
         return await self._peers.observe(request, forwarded=forwarded)
 
     async def _server_live(self, _: predict_pb2.ServerLiveRequest, __: Any) -> predict_pb2.ServerLiveResponse:

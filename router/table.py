@@ -54,12 +54,13 @@ class Lane:
     classes: Mapping[str, tuple[str, ...]]
     basis: tuple[str, ...] = ()
 
-    def arm(self, bucket: int) -> Target | None:
+    def arm(self, bucket: int) -> tuple[ArmName, Target | None]:
         """Where the request of a bucket goes; an arm that nobody serves leaves its buckets to stable."""
-        target = self.arms.get(self.split.arm(bucket))
+        name = self.split.arm(bucket)
+        target = self.arms.get(name)
         if target is None or not target.addresses:
-            return self.arms.get(ArmName.STABLE)
-        return target
+            return ArmName.STABLE, self.arms.get(ArmName.STABLE)
+        return name, target
 
     @property
     def stable(self) -> Target | None:

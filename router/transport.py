@@ -76,7 +76,9 @@ class GrpcTransport:
             return Reply(code.name, message=error.details() or "", details=_details(error), begun=begun)
         finally:
             backend.in_flight -= 1
-            call.cancel()
+            # grpc.aio never collects an abandoned call; one that has ended costs 13 µs to cancel.
+            if not call.done():
+                call.cancel()
 
     def connect(self, addresses: frozenset[str]) -> None:
         """Opens channels to these processes ahead of need, and forgets idle ones to others."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import grpc
@@ -20,7 +20,10 @@ USER_KEY: Final = "x-crossfade-user"
 
 _current: Final[contextvars.ContextVar[Principal]] = contextvars.ContextVar("principal", default=LOCAL)
 
-Authenticate = Callable[["aio.ServicerContext[Any, Any]"], Principal]
+Metadata = Sequence[tuple[str, str | bytes]]
+Authenticate = Callable[["aio.ServicerContext[Any, Any]", Metadata], Principal]
+
+_metadata: Final[contextvars.ContextVar[Metadata]] = contextvars.ContextVar("metadata", default=())
 
 
 def current_principal() -> Principal:
@@ -28,15 +31,20 @@ def current_principal() -> Principal:
     return _current.get()
 
 
-def authenticate_local(context: aio.ServicerContext[Any, Any]) -> Principal:
+def current_metadata() -> Metadata:
+    """What the caller of the call that is being handled sent along; grpc makes it anew at each look."""
+    return _metadata.get()
+
+
+def authenticate_local(_: aio.ServicerContext[Any, Any], metadata: Metadata) -> Principal:
     """A local trial believes the name that the caller gives, and gives every role."""
-    for key, value in context.invocation_metadata() or ():
+    for key, value in metadata:
         if key == USER_KEY:
             return local_principal(str(value))
     return LOCAL
 
 
-def authenticate_certificate(context: aio.ServicerContext[Any, Any]) -> Principal:
+def authenticate_certificate(context: aio.ServicerContext[Any, Any], _: Metadata) -> Principal:
     """Reads the URIs of the verified client certificate."""
     uris = context.auth_context().get("peer_spiffe_id") or context.auth_context().get("x509_uri") or ()
     return certificate_principal(uri.decode() for uri in uris)
@@ -85,7 +93,9 @@ class Guard(aio.ServerInterceptor):
         return grpc.stream_unary_rpc_method_handler(self._unary(handler.stream_unary, method), **codecs)
 
     def _enter(self, method: str, context: aio.ServicerContext[Any, Any]) -> None:
-        principal = self._authenticate(context)
+        metadata: Metadata = context.invocation_metadata() or ()  # type: ignore[assignment]  # named tuples of the same
+        _metadata.set(metadata)
+        principal = self._authenticate(context, metadata)
         authorize(principal, method)
         _current.set(principal)
 
