@@ -11,6 +11,7 @@ import structlog
 from grpc import aio
 from opentelemetry import context as otel_context
 
+from crossfade.connection import USER_KEY
 from crossfade.evaluator.v1 import evaluator_pb2_grpc
 from crossfade.registry.v1 import resources_pb2
 from crossfade.telemetry.v1 import telemetry_pb2_grpc
@@ -24,7 +25,6 @@ from evaluator.settings import EvaluatorSettings
 from evaluator.spans import Spans
 from services.common.channels import open_channel
 from services.common.clock import Clock, SystemClock
-from services.common.guard import USER_KEY
 from services.common.lease import Lease
 from services.common.server import Server
 from services.common.telemetry.logs import make_log

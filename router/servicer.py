@@ -13,6 +13,7 @@ from grpc import aio
 
 from crossfade import metadata as keys
 from crossfade.common.v1 import model_pb2
+from crossfade.errors import DETAILS_KEY
 from crossfade.predict.v1 import predict_pb2
 from crossfade.router.v1 import router_pb2, router_pb2_grpc
 from router.call import Call, Reply
@@ -33,7 +34,7 @@ from services.common.errors import (
 from services.common.feedback import TRAFFIC_NAMES
 from services.common.guard import current_metadata, current_principal
 from services.common.identity import Role
-from services.common.statuses import DETAILS_KEY, code_of, details_of
+from services.common.statuses import code_of, details_of
 
 _DEFAULT_SECONDS: Final = 30.0
 """Time of a call without a deadline."""

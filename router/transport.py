@@ -1,17 +1,17 @@
 """Attempts over gRPC: one channel per Worker process, bytes in, bytes out."""
 
 import random
-from typing import Any, Final
+from typing import Final
 
 import grpc
 from grpc import aio
 
 from crossfade import metadata as keys
+from crossfade.errors import raw_details
 from router.call import PREDICT, Metadata, Reply
 from services.common.channels import open_channel
 from services.common.clock import Clock
 from services.common.settings import TlsSettings
-from services.common.statuses import DETAILS_KEY
 
 _SHUNNED_SECONDS: Final = 0.5
 """How long an address that refused is asked last."""
@@ -73,7 +73,7 @@ class GrpcTransport:
             code = error.code()
             if code is grpc.StatusCode.UNAVAILABLE and not begun:
                 backend.shunned_until = self._clock.monotonic() + _SHUNNED_SECONDS
-            return Reply(code.name, message=error.details() or "", details=_details(error), begun=begun)
+            return Reply(code.name, message=error.details() or "", details=raw_details(error), begun=begun)
         finally:
             backend.in_flight -= 1
             # grpc.aio never collects an abandoned call; one that has ended costs 13 µs to cancel.
@@ -102,11 +102,3 @@ class GrpcTransport:
         if backend is None:
             backend = self._backends[address] = _Backend(open_channel(address, self._tls))
         return backend
-
-
-def _details(error: aio.AioRpcError) -> bytes:
-    metadata: Any = error.trailing_metadata()
-    for key, value in tuple(metadata or ()):
-        if key == DETAILS_KEY and isinstance(value, bytes):
-            return value
-    return b""

@@ -1,12 +1,13 @@
 """What a failed call says: the google.rpc.ErrorInfo that every service of Crossfade sends (AIP-193)."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 
-_DETAILS_KEY = "grpc-status-details-bin"
+DETAILS_KEY: Final = "grpc-status-details-bin"
+"""Trailer that holds a serialized google.rpc.Status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +29,19 @@ class ErrorDetails:
     field: str = ""
 
 
+def raw_details(error: grpc.RpcError) -> bytes:
+    """The serialized google.rpc.Status of a failed call; empty: it has none."""
+    metadata: Any = error.trailing_metadata() if hasattr(error, "trailing_metadata") else None
+    raw = next((value for key, value in tuple(metadata or ()) if key == DETAILS_KEY), b"")
+    return raw if isinstance(raw, bytes) else b""
+
+
 def details_of(error: grpc.RpcError) -> ErrorDetails:
     """Reads what a failed call says, whichever of grpc's APIs raised it."""
     code = error.code() if hasattr(error, "code") else grpc.StatusCode.UNKNOWN
     message = (error.details() if hasattr(error, "details") else None) or ""
-    metadata: Any = error.trailing_metadata() if hasattr(error, "trailing_metadata") else None
-    raw = next((value for key, value in tuple(metadata or ()) if key == _DETAILS_KEY), None)
-    if not isinstance(raw, bytes):
+    raw = raw_details(error)
+    if not raw:
         return ErrorDetails(code, message)
     status = status_pb2.Status.FromString(raw)
     info = error_details_pb2.ErrorInfo()

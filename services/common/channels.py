@@ -5,10 +5,8 @@ from typing import Final
 import grpc
 from grpc import aio
 
+from crossfade.connection import MESSAGE_LIMIT
 from services.common.settings import TlsSettings
-
-MESSAGE_LIMIT: Final = 16 * 1024 * 1024
-"""Bytes of the largest message, in and out."""
 
 OPTIONS: Final = (
     ("grpc.max_send_message_length", MESSAGE_LIMIT),

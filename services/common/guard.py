@@ -11,12 +11,11 @@ import grpc
 import structlog
 from grpc import aio
 
+from crossfade.connection import USER_KEY
+from crossfade.errors import DETAILS_KEY
 from services.common import statuses
 from services.common.errors import CrossfadeError, InternalError
 from services.common.identity import LOCAL, Principal, authorize, certificate_principal, local_principal
-
-USER_KEY: Final = "x-crossfade-user"
-"""Metadata key by which a caller of a local trial says its name."""
 
 _current: Final[contextvars.ContextVar[Principal]] = contextvars.ContextVar("principal", default=LOCAL)
 
@@ -141,5 +140,5 @@ class Guard(aio.ServerInterceptor):
 
 async def abort(context: aio.ServicerContext[Any, Any], error: CrossfadeError) -> None:
     """Ends a call with the error's status and details."""
-    trailer = ((statuses.DETAILS_KEY, statuses.details_of(error)),)
+    trailer = ((DETAILS_KEY, statuses.details_of(error)),)
     await context.abort(statuses.code_of(error), error.message, trailer)

@@ -14,8 +14,9 @@ from grpc_channelz.v1 import channelz
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from crossfade.connection import MESSAGE_LIMIT
 from services.common import guard
-from services.common.channels import MESSAGE_LIMIT, server_credentials
+from services.common.channels import server_credentials
 from services.common.settings import ServiceSettings
 
 OPTIONS: Final = (

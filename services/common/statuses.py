@@ -23,8 +23,6 @@ CODES: dict[type[errors.CrossfadeError], grpc.StatusCode] = {
     errors.InternalError: grpc.StatusCode.INTERNAL,
 }
 
-DETAILS_KEY = "grpc-status-details-bin"
-
 
 def code_of(error: errors.CrossfadeError) -> grpc.StatusCode:
     """The gRPC code of a domain error."""

@@ -10,9 +10,9 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 
 from crossfade.common.v1 import analysis_pb2, model_pb2, policy_pb2
+from crossfade.errors import DETAILS_KEY
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from registry.app import App
-from services.common.statuses import DETAILS_KEY
 
 LIVE = model_pb2.TRAFFIC_LIVE
 CONTROL = model_pb2.TRAFFIC_CONTROL

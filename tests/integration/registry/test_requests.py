@@ -2,8 +2,8 @@
 
 import asyncio
 
+from crossfade.connection import USER_KEY
 from crossfade.registry.v1 import service_pb2
-from services.common.guard import USER_KEY
 from tests.fakes.clock import ManualClock
 from tests.integration.registry.harness import Registry, Start, new_id, plan, refused, version
 
