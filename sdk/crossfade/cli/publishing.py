@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from crossfade.artifact.folder import ArtifactError, verify
 from crossfade.cli import text
@@ -21,8 +22,11 @@ from crossfade.registry.v1.service_pb2 import (
     RolloutSpec,
     StartRolloutRequest,
 )
+from crossfade.router.v1 import router_pb2, router_pb2_grpc
 
-_POLL = 0.5
+_POLL: Final = 0.5
+_NOT_ROUTED: Final = frozenset({"MODEL_NOT_FOUND", "NO_STABLE_VERSION"})
+"""What a Router says that has not heard of a publication yet."""
 
 
 def publish_version(
@@ -66,8 +70,13 @@ def publish_version(
     version = text.last_part(answer.version.name)
     session.show(to_json(answer), lambda: published(model, version, request.segment, answer))
     if wait is not None:
-        rollout = answer.rollout.name if answer.HasField("rollout") else ""
-        wait_for_outcome(session, registry, model, version, rollout, wait)
+        if answer.HasField("rollout"):
+            progress = _rollout_progress(registry, answer.rollout.name)
+        elif _is_stable(answer, request.segment):
+            progress = _route_progress(session, registry, model, version, request.segment)
+        else:
+            progress = _load_progress(registry, model, version)
+        _follow(session, model, progress, wait)
 
 
 def start_rollout(
@@ -102,7 +111,7 @@ def start_rollout(
         ) from error
     session.show(to_json(rollout), lambda: rollout_sentence(model, rollout))
     if wait is not None:
-        wait_for_outcome(session, registry, model, version, rollout.name, wait)
+        _follow(session, model, _rollout_progress(registry, rollout.name), wait)
 
 
 def published(model: str, version: str, segment: str, answer: PublishVersionResponse) -> str:
@@ -111,8 +120,7 @@ def published(model: str, version: str, segment: str, answer: PublishVersionResp
         sentence = rollout_sentence(model, answer.rollout)
         waits = sentence.removeprefix(f"{version} ")
         return f"{version} published; {'it ' + waits if waits != sentence else sentence}"
-    states = {one.segment: one.state for one in answer.version.states}
-    if states.get(segment) == resources_pb2.VERSION_STATE_STABLE:
+    if _is_stable(answer, segment):
         return (
             f"{version} published; it is STABLE at once, as the first version of {model}.\n"
             f"It answers as soon as a worker has it ready: crossfade status {model}"
@@ -140,16 +148,18 @@ def rollout_sentence(model: str, rollout: resources_pb2.Rollout) -> str:
     )
 
 
-def wait_for_outcome(
-    session: Session, registry: Registry, model: str, version: str, rollout: str, seconds: float
-) -> None:
-    """Waits until a rollout has ended or, with none, until a worker has the version ready.
+def _is_stable(answer: PublishVersionResponse, segment: str) -> bool:
+    states = {one.segment: one.state for one in answer.version.states}
+    return states.get(segment) == resources_pb2.VERSION_STATE_STABLE
+
+
+def _follow(session: Session, model: str, progress: Iterator[tuple[str, bool]], seconds: float) -> None:
+    """Tells the progress until it is done.
 
     Raises:
         CommandError: the version was not promoted, cannot be loaded, or the time is over.
     """
     deadline = time.monotonic() + seconds
-    progress = _rollout_progress(registry, rollout) if rollout else _load_progress(registry, model, version)
     said = ""
     for sentence, done in progress:
         if sentence != said and not session.options.json:
@@ -185,3 +195,26 @@ def _load_progress(registry: Registry, model: str, version: str) -> Iterator[tup
         if ready:
             yield f"{version} is ready at {ready[0].address}", True
         yield f"{version} is being loaded" if live else f"{version} waits for a worker", False
+
+
+def _route_progress(
+    session: Session, registry: Registry, model: str, version: str, segment: str
+) -> Iterator[tuple[str, bool]]:
+    """As above, and then until the Router sends requests there, so that a Predict call may follow at once."""
+    for sentence, ready in _load_progress(registry, model, version):
+        if ready:
+            break
+        yield sentence, False
+    router = session.connect.router()
+    stub = router_pb2_grpc.RouterServiceStub(router.channel)
+    request = router_pb2.GetRouteRequest(model=model, segment=segment)
+    while True:
+        try:
+            route = router.call(stub.GetRoute, request)
+        except CommandError as error:
+            # Publishing takes no Router: only one that answers, and is a moment behind the Registry, is waited for.
+            yield f"{version} is ready; at the Router: {error.message}", error.reason not in _NOT_ROUTED
+        else:
+            routed = route.version == version and bool(route.addresses)
+            where = f"answers at {router.address}" if routed else f"is ready; {router.address} does not route to it yet"
+            yield f"{version} {where}", routed

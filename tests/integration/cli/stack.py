@@ -67,11 +67,17 @@ class _Predictions(predict_pb2_grpc.PredictionServiceServicer):
 
 
 class _Routes(router_pb2_grpc.RouterServiceServicer):
-    """Always the stable version."""
+    """Always the stable version, but for the first `behind` questions after it was set."""
+
+    def __init__(self) -> None:
+        self.behind = 0
 
     async def GetRoute(  # noqa: N802 - the method's name in the contract
         self, request: router_pb2.GetRouteRequest, context: "aio.ServicerContext[Any, Any]"
     ) -> router_pb2.GetRouteResponse:
+        if self.behind:
+            self.behind -= 1
+            return router_pb2.GetRouteResponse(version="v1", traffic=model_pb2.TRAFFIC_LIVE)
         return router_pb2.GetRouteResponse(
             version="v1",
             traffic=model_pb2.TRAFFIC_LIVE,
@@ -93,6 +99,7 @@ class Stack:
 
     def __init__(self, database: str, tls: Path | None = None) -> None:
         self.predictions = _Predictions()
+        self.routes = _Routes()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -117,7 +124,7 @@ class Stack:
         await self._app.start()
         self._other = aio.server(options=(("grpc.so_reuseport", 0),))
         predict_pb2_grpc.add_PredictionServiceServicer_to_server(self.predictions, self._other)
-        router_pb2_grpc.add_RouterServiceServicer_to_server(_Routes(), self._other)
+        router_pb2_grpc.add_RouterServiceServicer_to_server(self.routes, self._other)
         evaluator_pb2_grpc.add_EvaluatorServiceServicer_to_server(EvaluatorServicer(), self._other)
         telemetry = TelemetryServicer(otlp.Resource("crossfade-router", ROUTER, 0), self._snapshots)
         telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(telemetry, self._other)
@@ -140,6 +147,14 @@ class Stack:
     def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Runs work on the loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    def has(self, model: str, version: str) -> bool:
+        """Whether the version has been published."""
+        try:
+            self._stub.GetVersion(service_pb2.GetVersionRequest(name=f"models/{model}/versions/{version}"))
+        except grpc.RpcError:
+            return False
+        return True
 
     def report(self, model: str, *versions: str) -> None:
         """A Worker that has these versions of a model ready, LIVE and CONTROL; and the Router."""

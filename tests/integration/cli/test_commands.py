@@ -1,7 +1,9 @@
 """A model's life by the command: publish, look, decide; errors and exit codes."""
 
+import asyncio
 import json
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from crossfade.registry.v1.resources_pb2 import Rollout
 from crossfade.registry.v1.service_pb2 import PauseRolloutRequest
 from tests.integration.cli.conftest import Command
 from tests.integration.cli.stack import TOKEN, Stack
+from tests.support.wait import until
 
 Json = Callable[..., Any]
 
@@ -118,6 +121,22 @@ def test_an_aborted_version_can_be_started_again(crossfade: Command, running: st
     said = crossfade("start", running, "v2", "--share", "20%").stdout
     assert "rollout 2" in said
     crossfade("start", running, "v1", code=1)
+
+
+def test_a_first_version_is_waited_for_until_it_is_routed_to(crossfade: Command, stack: Stack, artifact: Path) -> None:
+    def load() -> None:
+        asyncio.run(until(lambda: stack.has("routed", "v1")))
+        stack.report("routed", "v1")
+
+    stack.routes.behind = 1
+    worker = threading.Thread(target=load)
+    worker.start()
+    said = crossfade("publish", "routed", str(artifact), "--wait", "--timeout", "20s")
+    worker.join()
+    assert said.stderr.splitlines()[-2:] == [
+        f"v1 is ready; {stack.router} does not route to it yet",
+        f"v1 answers at {stack.router}",
+    ]
 
 
 def test_a_wait_ends_with_the_outcome(crossfade: Command, stack: Stack, artifact: Path) -> None:
