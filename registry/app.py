@@ -13,14 +13,14 @@ from registry.database import schema
 from registry.database.engine import open_engine, parse_url
 from registry.database.unit_of_work import SqlUnitOfWork
 from registry.offload import Offload
-from registry.service_instances import InstanceService
-from registry.service_looks import LookService
-from registry.service_models import ModelService
-from registry.service_requests import Mutations
-from registry.service_rollouts import RolloutService
-from registry.service_versions import VersionService
-from registry.servicer import RegistryServicer
-from registry.servicer_base import Calls
+from registry.service.instances import InstanceService
+from registry.service.looks import LookService
+from registry.service.models import ModelService
+from registry.service.requests import Mutations
+from registry.service.rollouts import RolloutService
+from registry.service.versions import VersionService
+from registry.servicer.calls import Calls
+from registry.servicer.registry import RegistryServicer
 from registry.settings import RegistrySettings
 from registry.upkeep import Upkeep
 from registry.watch_hub import WatchHub

@@ -7,8 +7,7 @@ from google.protobuf.message import Message
 
 from crossfade.common.v1 import analysis_pb2, model_pb2, policy_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
-from registry.domain import VersionState
-from registry.domain_records import (
+from registry.domain.records import (
     Artifact,
     Assignment,
     Objective,
@@ -18,6 +17,7 @@ from registry.domain_records import (
     Step,
     TensorSpec,
 )
+from registry.domain.states import VersionState
 
 DEFAULT_SHARE_BPS = 500
 DEFAULT_PERIOD_SECONDS = 3600.0

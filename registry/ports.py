@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from registry.domain import VersionState
-from registry.domain_lane import Lane
-from registry.domain_ledger import Event
-from registry.domain_records import Model, Rollout, Version, VersionInLane
-from registry.domain_routes import LaneRoutes
-from registry.domain_serving import Instance, InstanceKind, Placement
+from registry.domain.lane import Lane
+from registry.domain.ledger import Event
+from registry.domain.records import Model, Rollout, Version, VersionInLane
+from registry.domain.routes import LaneRoutes
+from registry.domain.serving import Instance, InstanceKind, Placement
+from registry.domain.states import VersionState
 
 T = TypeVar("T")
 

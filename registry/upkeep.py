@@ -7,7 +7,7 @@ import structlog
 
 from registry.offload import Offload
 from registry.ports import Transaction
-from registry.service_instances import InstanceService
+from registry.service.instances import InstanceService
 from services.common.clock import Clock
 from services.common.errors import CrossfadeError
 

@@ -9,8 +9,8 @@ from sqlalchemy.engine import Connection
 from crossfade.common.v1 import model_pb2
 from registry import converters
 from registry.database.tables import lane_versions, models, profiles, versions
-from registry.domain import VersionState
-from registry.domain_records import Artifact, Model, Version
+from registry.domain.records import Artifact, Model, Version
+from registry.domain.states import VersionState
 from registry.ports import Stale
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
 from registry.database.tables import instances, readiness
-from registry.domain_serving import Instance, InstanceKind, Placement, Serving, ServingState, Traffic
+from registry.domain.serving import Instance, InstanceKind, Placement, Serving, ServingState, Traffic
 
 _PLACEMENT_KEY = ("instance_id", "model", "version", "traffic")
 

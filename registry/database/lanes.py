@@ -11,10 +11,10 @@ from crossfade.common.v1 import policy_pb2
 from crossfade.registry.v1 import resources_pb2
 from registry import converters
 from registry.database.tables import lane_versions, lanes, rollouts, versions
-from registry.domain import OPEN_STATES, RolloutState, VersionState
-from registry.domain_lane import Lane
-from registry.domain_records import Assignment, Objective, PauseReason, Rollout, Spec, VersionInLane
-from registry.domain_split import Split
+from registry.domain.lane import Lane
+from registry.domain.records import Assignment, Objective, PauseReason, Rollout, Spec, VersionInLane
+from registry.domain.split import Split
+from registry.domain.states import OPEN_STATES, RolloutState, VersionState
 from registry.ports import Stale
 
 

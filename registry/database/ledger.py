@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from crossfade.registry.v1 import resources_pb2
 from registry import converters
 from registry.database.tables import events
-from registry.domain_ledger import Event, EventDraft
+from registry.domain.ledger import Event, EventDraft
 
 
 class SqlLedger:

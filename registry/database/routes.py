@@ -6,9 +6,10 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
-from registry import converters, converters_views
+from registry import converters
+from registry import views as converters_views
 from registry.database.tables import lane_routes, route_changes, route_clock
-from registry.domain_routes import LaneRoutes
+from registry.domain.routes import LaneRoutes
 from registry.ports import RouteChange
 
 

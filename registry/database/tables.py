@@ -22,9 +22,9 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TIMESTAMP, TypeDecorator
 
-from registry.domain import LIVE_STATES, OPEN_STATES, RolloutState, VersionState
-from registry.domain_records import Assignment, Objective, PauseReason
-from registry.domain_serving import InstanceKind, ServingState, Traffic
+from registry.domain.records import Assignment, Objective, PauseReason
+from registry.domain.serving import InstanceKind, ServingState, Traffic
+from registry.domain.states import LIVE_STATES, OPEN_STATES, RolloutState, VersionState
 
 
 class Moment(TypeDecorator[float]):

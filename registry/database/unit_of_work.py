@@ -36,7 +36,7 @@ class SqlUnitOfWork:
     """Runs `work` in a transaction, and again from its start when it could not be serialized.
 
     A transaction whose connection broke is run again too. At COMMIT its outcome is unknown then; every `work` that
-    changes anything ends by storing its answer under a unique key (`registry.service_requests`) or is idempotent.
+    changes anything ends by storing its answer under a unique key (`registry.service.requests`) or is idempotent.
 
     Args:
         engine: with isolation SERIALIZABLE.

@@ -2,7 +2,7 @@
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry import converters
-from registry.domain_ledger import Event, EventDraft, event_hash
+from registry.domain.ledger import Event, EventDraft, event_hash
 from tests.integration.registry.harness import FAILED, LIVE, READY, Registry, new_id, refused, version
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable
 from itertools import count
 
-from registry.domain_aggregate import LaneAggregate
-from registry.domain_lane import empty_lane
-from registry.domain_records import Artifact, Assignment, Objective, Signature, Spec, Step, TensorSpec, Version
-from registry.domain_serving import Placement, Serving, ServingState, Traffic
+from registry.domain.lane import empty_lane
+from registry.domain.lane_aggregate import LaneAggregate
+from registry.domain.records import Artifact, Assignment, Objective, Signature, Spec, Step, TensorSpec, Version
+from registry.domain.serving import Placement, Serving, ServingState, Traffic
 
 START = 1_700_000_000.0
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from registry.domain import RolloutOperation, RolloutState, VersionState
-from registry.domain_aggregate import LaneAggregate
-from registry.domain_records import Outcome, PauseReason
-from registry.domain_serving import ServingState, Traffic
+from registry.domain.lane_aggregate import LaneAggregate
+from registry.domain.records import Outcome, PauseReason
+from registry.domain.serving import ServingState, Traffic
+from registry.domain.states import RolloutOperation, RolloutState, VersionState
 from services.common.errors import FailedPreconditionError
 from tests.unit.registry.lanes import START, aggregate, both, placed, running_lane, spec, stable_lane
 

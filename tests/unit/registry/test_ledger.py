@@ -6,8 +6,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.domain_ledger import Event, EventDraft, append, event_hash
-from registry.domain_records import Model, Outcome
+from registry.domain.ledger import Event, EventDraft, append, event_hash
+from registry.domain.records import Model, Outcome
 
 MODEL = Model("m", "", 1.0, 1, 1, 0, "", "e")
 OUTCOME = Outcome("Because.", "VIOLATION", "errors", b"\x01\x02", ("ab",), "evaluator", 7)

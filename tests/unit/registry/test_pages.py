@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry import pages
+from registry.servicer import pages
 from services.common.errors import InvalidArgumentError
 
 FORM = (0.0, "", 0)

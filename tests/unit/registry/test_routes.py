@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.domain_aggregate import LaneAggregate
-from registry.domain_records import Assignment, Outcome
-from registry.domain_routes import LaneRoutes, held_versions, routes_of, split_of
-from registry.domain_serving import Placement, Traffic
-from registry.domain_split import BUCKETS, Split, effective_share, handover_split, trial_split, whole_split
+from registry.domain.lane_aggregate import LaneAggregate
+from registry.domain.records import Assignment, Outcome
+from registry.domain.routes import LaneRoutes, held_versions, routes_of, split_of
+from registry.domain.serving import Placement, Traffic
+from registry.domain.split import BUCKETS, Split, effective_share, handover_split, trial_split, whole_split
 from tests.unit.registry.lanes import both, placed, running_lane, spec, stable_lane, version
 
 OUTCOME = Outcome(reason="Because.", code="PERSON", actor="local:ana")

@@ -1,6 +1,6 @@
 """Debounced readiness."""
 
-from registry.domain_serving import Placement, Serving, ServingState, Traffic, settle
+from registry.domain.serving import Placement, Serving, ServingState, Traffic, settle
 
 NOW = 1_000.0
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from registry.domain_records import Signature, TensorSpec
-from registry.domain_signature import check_compatible, differences
+from registry.domain.records import Signature, TensorSpec
+from registry.domain.signature import check_compatible, differences
 from services.common.errors import FailedPreconditionError
 
 STABLE = Signature(

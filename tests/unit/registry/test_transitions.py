@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from registry.domain import (
+from registry.domain.states import (
     LIVE_STATES,
     OPEN_STATES,
     ROLLOUT_TRANSITIONS,

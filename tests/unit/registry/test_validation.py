@@ -9,9 +9,10 @@ from google.protobuf import duration_pb2
 
 from crossfade.common.v1 import model_pb2, policy_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
-from registry import converters, validation
-from registry.domain_records import Assignment, Step
-from registry.validation_policy import check_spec
+from registry import converters
+from registry.domain.records import Assignment, Step
+from registry.servicer import validation
+from registry.servicer.policy_validation import check_spec
 from services.common.errors import InvalidArgumentError
 
 

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from registry.domain import RolloutOperation, RolloutState, VersionOperation, rollout_after, version_after
-from registry.domain_lane import Lane
-from registry.domain_ledger import EventDraft
-from registry.domain_records import Outcome, Rollout, VersionInLane, percent
-from registry.domain_serving import Placement, ready_workers
-from registry.domain_split import BUCKETS, Split, whole_split
+from registry.domain.lane import Lane
+from registry.domain.ledger import EventDraft
+from registry.domain.records import Outcome, Rollout, VersionInLane, percent
+from registry.domain.serving import Placement, ready_workers
+from registry.domain.split import BUCKETS, Split, whole_split
+from registry.domain.states import RolloutOperation, RolloutState, VersionOperation, rollout_after, version_after
 from services.common.errors import FailedPreconditionError
 
 REGISTRY_ACTOR: Final = "registry"

@@ -1,9 +1,9 @@
 """Use cases of recorded looks."""
 
-from registry.domain import LIVE_STATES
+from registry.domain.states import LIVE_STATES
 from registry.ports import Look, RequestKey, Transaction, UnitOfWork
-from registry.service_lanes import require_rollout, with_sequences
-from registry.service_requests import Mutations
+from registry.service.lanes import require_rollout, with_sequences
+from registry.service.requests import Mutations
 from services.common.errors import AbortedError, FailedPreconditionError
 
 

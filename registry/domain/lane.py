@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from registry.domain_split import Split
+from registry.domain.split import Split
 
 
 @dataclass(frozen=True, slots=True)

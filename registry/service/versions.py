@@ -3,16 +3,16 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from registry.domain import VersionState
-from registry.domain_aggregate import LaneAggregate
-from registry.domain_lane import empty_lane
-from registry.domain_ledger import EventDraft
-from registry.domain_records import Artifact, Model, Rollout, Signature, Spec, Version
-from registry.domain_serving import Placement
-from registry.domain_signature import check_compatible
+from registry.domain.lane import empty_lane
+from registry.domain.lane_aggregate import LaneAggregate
+from registry.domain.ledger import EventDraft
+from registry.domain.records import Artifact, Model, Rollout, Signature, Spec, Version
+from registry.domain.serving import Placement
+from registry.domain.signature import check_compatible
+from registry.domain.states import VersionState
 from registry.ports import RequestKey, Transaction, UnitOfWork
-from registry.service_lanes import ModelChange, commit, new_etag, open_lane, require_model
-from registry.service_requests import Mutations
+from registry.service.lanes import ModelChange, commit, new_etag, open_lane, require_model
+from registry.service.requests import Mutations
 from services.common.errors import AlreadyExistsError, NotFoundError
 
 

@@ -3,11 +3,12 @@
 from functools import partial
 
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
-from registry import converters, converters_views, pages, validation
-from registry.service_models import ModelService, ModelView
-from registry.service_versions import Publication, PublishedView, VersionService, VersionView
-from registry.servicer_base import Calls, Context
-from registry.validation_policy import refuse
+from registry import converters, views
+from registry.service.models import ModelService, ModelView
+from registry.service.versions import Publication, PublishedView, VersionService, VersionView
+from registry.servicer import pages, validation
+from registry.servicer.calls import Calls, Context
+from registry.servicer.policy_validation import refuse
 
 # Methods are named as in the contract.
 # ruff: noqa: N802
@@ -120,14 +121,12 @@ class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
             last = found[size - 1]
             token = pages.write(listed, (last.time, last.model, last.sequence))
         return service_pb2.ListEventsResponse(
-            events=[converters_views.event_to_proto(event) for event in found[:size]], next_page_token=token
+            events=[views.event_to_proto(event) for event in found[:size]], next_page_token=token
         )
 
 
 def _model(view: ModelView) -> resources_pb2.Model:
-    return converters_views.model_to_proto(
-        view.model, [converters_views.lane_to_proto(lane.lane, lane.states) for lane in view.lanes]
-    )
+    return views.model_to_proto(view.model, [views.lane_to_proto(lane.lane, lane.states) for lane in view.lanes])
 
 
 def _pack_model(view: ModelView) -> bytes:
@@ -135,13 +134,13 @@ def _pack_model(view: ModelView) -> bytes:
 
 
 def _version(view: VersionView) -> resources_pb2.Version:
-    version = converters_views.version_to_proto(view.version, view.states, view.placements)
+    version = views.version_to_proto(view.version, view.states, view.placements)
     if view.profile:
         version.profile.ParseFromString(view.profile)
     return version
 
 
 def _pack_published(view: PublishedView) -> bytes:
-    rollout = None if view.rollout is None else converters_views.rollout_to_proto(view.rollout)
+    rollout = None if view.rollout is None else views.rollout_to_proto(view.rollout)
     response = service_pb2.PublishVersionResponse(version=_version(view.version), rollout=rollout, note=view.note)
     return converters.pack(response)

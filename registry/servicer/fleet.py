@@ -5,12 +5,13 @@ from functools import partial
 
 from crossfade.common.v1 import analysis_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
-from registry import converters, converters_views, pages, validation
-from registry.domain_serving import InstanceKind
+from registry import converters, views
+from registry.domain.serving import InstanceKind
 from registry.ports import Look
-from registry.service_instances import InstanceService, Report
-from registry.service_looks import LookService
-from registry.servicer_base import Calls, Context
+from registry.service.instances import InstanceService, Report
+from registry.service.looks import LookService
+from registry.servicer import pages, validation
+from registry.servicer.calls import Calls, Context
 from registry.watch_hub import WatchHub
 
 # Methods are named as in the contract.
@@ -98,7 +99,7 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
             instance_id=instance.instance_id,
             kind=InstanceKind(kind),
             address=instance.address,
-            serving=tuple(converters_views.serving_from_proto(serving) for serving in instance.serving),
+            serving=tuple(views.serving_from_proto(serving) for serving in instance.serving),
             ttl=ttl,
             leaving=request.leaving,
         )
@@ -128,7 +129,7 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
             last = found[size - 1].instance
             token = pages.write(listed, (str(last.kind), last.instance_id))
         return service_pb2.ListInstancesResponse(
-            instances=[converters_views.instance_to_proto(view.instance, view.placements) for view in found[:size]],
+            instances=[views.instance_to_proto(view.instance, view.placements) for view in found[:size]],
             next_page_token=token,
         )
 

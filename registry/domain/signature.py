@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from registry.domain_records import Signature, TensorSpec
+from registry.domain.records import Signature, TensorSpec
 from services.common.errors import FailedPreconditionError
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from registry.domain_lane_changes import REGISTRY_ACTOR
-from registry.domain_serving import Instance, InstanceKind, Placement, Serving, settle
+from registry.domain.lane_changes import REGISTRY_ACTOR
+from registry.domain.serving import Instance, InstanceKind, Placement, Serving, settle
 from registry.ports import Transaction, UnitOfWork
-from registry.service_lanes import ModelChange, commit, open_lane, require_model
+from registry.service.lanes import ModelChange, commit, open_lane, require_model
 from services.common.clock import Clock
 
 _SWEEP_BATCH: Final = 100

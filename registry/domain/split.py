@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from registry.domain_serving import Placement, ready_workers
+from registry.domain.serving import Placement, ready_workers
 
 BUCKETS: Final = 10_000
 """Buckets of a lane; one is a basis point of its requests."""

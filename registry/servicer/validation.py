@@ -10,7 +10,7 @@ from google.protobuf import duration_pb2
 from crossfade import names
 from crossfade.common.v1 import analysis_pb2, model_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
-from registry.validation_policy import check_profile, check_signature, check_spec, refuse
+from registry.servicer.policy_validation import check_profile, check_signature, check_spec, refuse
 from services.common.errors import InvalidArgumentError
 
 T = TypeVar("T")

@@ -6,10 +6,10 @@ from typing import Any, Final
 from google.protobuf.message import Message
 from grpc import aio
 
-from registry import validation
 from registry.converters import pack
 from registry.offload import Offload
 from registry.ports import RequestKey
+from registry.servicer import validation
 from services.common.clock import Clock
 from services.common.guard import current_principal
 

@@ -5,7 +5,7 @@ import binascii
 import hashlib
 import json
 
-from registry.validation_policy import refuse
+from registry.servicer.policy_validation import refuse
 
 Key = tuple[str | int | float, ...]
 

@@ -8,11 +8,12 @@ from opentelemetry import trace
 
 from crossfade.common.v1 import analysis_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
-from registry import converters, converters_views, pages, validation
-from registry.domain_records import Outcome, PauseReason, Rollout
-from registry.service_rollouts import RolloutService, Target
-from registry.servicer_base import Calls, Context
-from registry.validation_policy import check_spec
+from registry import converters, views
+from registry.domain.records import Outcome, PauseReason, Rollout
+from registry.service.rollouts import RolloutService, Target
+from registry.servicer import pages, validation
+from registry.servicer.calls import Calls, Context
+from registry.servicer.policy_validation import check_spec
 from services.common.telemetry.tracing import KEEP, extract
 
 # Methods are named as in the contract.
@@ -50,7 +51,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
         """A rollout."""
         model, number = validation.rollout_name("name", request.name)
         work = partial(self._rollouts.get, model, number, deadline=self._calls.deadline(context))
-        return converters_views.rollout_to_proto(await self._calls.run(work))
+        return views.rollout_to_proto(await self._calls.run(work))
 
     async def ListRollouts(
         self, request: service_pb2.ListRolloutsRequest, context: Context
@@ -75,7 +76,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
             last = found[size - 1]
             token = pages.write(listed, (last.created, last.model, last.number))
         return service_pb2.ListRolloutsResponse(
-            rollouts=[converters_views.rollout_to_proto(one) for one in found[:size]], next_page_token=token
+            rollouts=[views.rollout_to_proto(one) for one in found[:size]], next_page_token=token
         )
 
     async def AdvanceRollout(
@@ -229,4 +230,4 @@ def _outcome(message: resources_pb2.Outcome, reason: str = "") -> Outcome:
 
 
 def _pack(rollout: Rollout) -> bytes:
-    return converters.pack(converters_views.rollout_to_proto(rollout))
+    return converters.pack(views.rollout_to_proto(rollout))

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from registry.domain import RolloutOperation, rollout_after
-from registry.domain_aggregate import LaneAggregate
-from registry.domain_records import Outcome, PauseReason, Rollout, Spec
-from registry.domain_serving import Placement
+from registry.domain.lane_aggregate import LaneAggregate
+from registry.domain.records import Outcome, PauseReason, Rollout, Spec
+from registry.domain.serving import Placement
+from registry.domain.states import RolloutOperation, rollout_after
 from registry.ports import RequestKey, Transaction, UnitOfWork
-from registry.service_lanes import (
+from registry.service.lanes import (
     ModelChange,
     commit,
     open_lane,
@@ -18,8 +18,8 @@ from registry.service_lanes import (
     require_rollout,
     with_sequences,
 )
-from registry.service_requests import Mutations
-from registry.service_versions import check_against_stable, require_version
+from registry.service.requests import Mutations
+from registry.service.versions import check_against_stable, require_version
 from services.common.errors import AbortedError, NotFoundError
 
 Encode = Callable[[Rollout], bytes]

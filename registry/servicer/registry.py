@@ -2,15 +2,15 @@
 
 from opentelemetry import trace
 
-from registry.service_instances import InstanceService
-from registry.service_looks import LookService
-from registry.service_models import ModelService
-from registry.service_rollouts import RolloutService
-from registry.service_versions import VersionService
-from registry.servicer_base import Calls
-from registry.servicer_catalog import CatalogServicer
-from registry.servicer_fleet import FleetServicer
-from registry.servicer_rollouts import RolloutServicer
+from registry.service.instances import InstanceService
+from registry.service.looks import LookService
+from registry.service.models import ModelService
+from registry.service.rollouts import RolloutService
+from registry.service.versions import VersionService
+from registry.servicer.calls import Calls
+from registry.servicer.catalog import CatalogServicer
+from registry.servicer.fleet import FleetServicer
+from registry.servicer.rollouts import RolloutServicer
 from registry.watch_hub import WatchHub
 
 

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from registry.domain import LIVE_STATES, SHARING_STATES, VersionState
-from registry.domain_lane import Lane
-from registry.domain_records import Assignment, Rollout, Version
-from registry.domain_serving import Placement, Traffic
-from registry.domain_split import Split, handover_split, trial_split, whole_split
+from registry.domain.lane import Lane
+from registry.domain.records import Assignment, Rollout, Version
+from registry.domain.serving import Placement, Traffic
+from registry.domain.split import Split, handover_split, trial_split, whole_split
+from registry.domain.states import LIVE_STATES, SHARING_STATES, VersionState
 
 _SLICES_PER_PERIOD: Final = 12
 _IDLE_SLICE_SECONDS: Final = 300.0

@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 
-from registry.domain_records import Model, Outcome
+from registry.domain.records import Model, Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from registry.domain import (
+from registry.domain.lane_changes import BEGIN_NOTE, REGISTRY_ACTOR, LaneChanges
+from registry.domain.records import Outcome, PauseReason, Rollout, Spec, VersionInLane, percent
+from registry.domain.serving import Placement, ServingState, Traffic, can_begin, ready_workers
+from registry.domain.split import BUCKETS
+from registry.domain.states import (
     LIVE_STATES,
     RolloutOperation,
     RolloutState,
@@ -12,10 +16,6 @@ from registry.domain import (
     rollout_after,
     version_after,
 )
-from registry.domain_lane_changes import BEGIN_NOTE, REGISTRY_ACTOR, LaneChanges
-from registry.domain_records import Outcome, PauseReason, Rollout, Spec, VersionInLane, percent
-from registry.domain_serving import Placement, ServingState, Traffic, can_begin, ready_workers
-from registry.domain_split import BUCKETS
 from services.common.errors import FailedPreconditionError
 
 

@@ -4,14 +4,14 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from registry import domain_ledger
-from registry.domain import OPEN_STATES
-from registry.domain_aggregate import LaneAggregate
-from registry.domain_lane import Lane
-from registry.domain_ledger import EventDraft
-from registry.domain_records import Model, Rollout
-from registry.domain_routes import FAILED_LISTED, LaneRoutes, held_versions, routes_of, split_of
-from registry.domain_serving import Placement
+from registry.domain import ledger as domain_ledger
+from registry.domain.lane import Lane
+from registry.domain.lane_aggregate import LaneAggregate
+from registry.domain.ledger import EventDraft
+from registry.domain.records import Model, Rollout
+from registry.domain.routes import FAILED_LISTED, LaneRoutes, held_versions, routes_of, split_of
+from registry.domain.serving import Placement
+from registry.domain.states import OPEN_STATES
 from registry.ports import Transaction
 from services.common.errors import NotFoundError
 

@@ -16,12 +16,12 @@ from registry.converters import (
     timestamp,
     version_state,
 )
-from registry.domain import VersionState
-from registry.domain_lane import Lane
-from registry.domain_ledger import Event
-from registry.domain_records import Model, Rollout, Version, VersionInLane
-from registry.domain_routes import Endpoint, LaneRoutes
-from registry.domain_serving import Instance, Placement, Serving, ServingState, Traffic
+from registry.domain.lane import Lane
+from registry.domain.ledger import Event
+from registry.domain.records import Model, Rollout, Version, VersionInLane
+from registry.domain.routes import Endpoint, LaneRoutes
+from registry.domain.serving import Instance, Placement, Serving, ServingState, Traffic
+from registry.domain.states import VersionState
 
 
 def lane_to_proto(lane: Lane, states: Iterable[VersionInLane]) -> resources_pb2.Lane:

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from registry.domain_lane import Lane, empty_lane
-from registry.domain_ledger import Event, EventDraft
-from registry.domain_records import Model, VersionInLane
+from registry.domain.lane import Lane, empty_lane
+from registry.domain.ledger import Event, EventDraft
+from registry.domain.records import Model, VersionInLane
 from registry.ports import RequestKey, Transaction, UnitOfWork
-from registry.service_lanes import ModelChange, commit, new_etag, open_lane, require_model
-from registry.service_requests import Mutations
+from registry.service.lanes import ModelChange, commit, new_etag, open_lane, require_model
+from registry.service.requests import Mutations
 from services.common.errors import AlreadyExistsError
 
 STATES_SHOWN = 100

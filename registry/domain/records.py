@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from registry.domain import RolloutState, VersionState
+from registry.domain.states import RolloutState, VersionState
 
 
 class Objective(StrEnum):

@@ -1,0 +1,1 @@
+"""The Registry's rules: plain Python, no gRPC, no protobuf, no SQL."""

@@ -1,0 +1,1 @@
+"""The Registry's use cases: each one a transaction."""
