@@ -19,7 +19,8 @@ INFERENCE: Final = catalog.INFERENCE_DURATION.name
 PREDICTIONS: Final = catalog.PREDICTION_COUNT.name
 FEEDBACK: Final = catalog.FEEDBACK_COUNT.name
 INPUTS: Final = catalog.INPUT_COUNT.name
-METRICS: Final = (ATTEMPTS, FEEDBACK, INFERENCE, INPUTS, PREDICTIONS)
+LAG: Final = catalog.FEEDBACK_LAG.name
+METRICS: Final = (ATTEMPTS, FEEDBACK, LAG, INFERENCE, INPUTS, PREDICTIONS)
 """All that a look reads."""
 
 SliceKey = tuple[int, int]
@@ -31,6 +32,9 @@ RuntimeRow = tuple[int, tuple[int, ...], tuple[int, ...]]
 """A batch size, and the test's and the control's batches by runtime."""
 BinCounts = dict[str, dict[str, int]]
 """Rows by feature and bin."""
+Lags = tuple[int, ...]
+"""Labels by the buckets of crossfade.feedback.lag."""
+NO_LAGS: Final[Lags] = (0,) * (len(catalog.FEEDBACK_LAG.bounds) + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,20 @@ def slice_counts(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
                 )
             found[key] = found.get(key, SliceCounts()).plus(part)
     return found
+
+
+def label_lags(window: Counts, terms: Terms) -> tuple[Lags, Lags]:
+    """Labels of the test version and of the stable one by their lag, all processes together."""
+    test = stable = NO_LAGS
+    for instance in window:
+        for one, at in _of(instance, LAG):
+            if len(one.counts) != len(NO_LAGS):
+                continue
+            if _is_test(at, terms):
+                test = _sum(test, one.counts)
+            elif _is_stable(at, terms):
+                stable = _sum(stable, one.counts)
+    return test, stable
 
 
 def input_counts(window: Counts, terms: Terms) -> tuple[BinCounts, BinCounts]:

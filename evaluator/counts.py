@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 """A metric's name and its attributes as sorted pairs."""
@@ -46,7 +47,8 @@ class InstanceCounts:
 
     Attributes:
         instance_id: which start of which process.
-        read_us: when it was read, microseconds since 1970-01-01 UTC; 0: it was seen and could not be read.
+        read_us: when it was read, microseconds since 1970-01-01 UTC; 0: it was seen and could not be read; FORGOTTEN:
+            it has been gone for so long that its counts were let go.
         series: sorted by key.
     """
 
@@ -54,6 +56,8 @@ class InstanceCounts:
     read_us: int
     series: tuple[Series, ...] = ()
 
+
+FORGOTTEN: Final = -1
 
 Counts = tuple[InstanceCounts, ...]
 """The counts of all processes, sorted by instance id."""

@@ -12,9 +12,9 @@ from enum import StrEnum
 
 from evaluator import sentences
 from evaluator.fold import State
-from evaluator.policy import PeriodEnd, Step
 from evaluator.readiness import PATIENCE, Worker, control_missing, find_failure, is_ready
 from evaluator.reports import DriftReport, GateReport, Verdict, report_gates, report_inputs
+from services.common.policy.records import PeriodEnd, Step
 
 
 class Phase(StrEnum):
@@ -164,16 +164,15 @@ def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> De
 
 def _period_over(state: State, required: Sequence[GateReport]) -> Decision:
     """No violation in the whole period: that counts where a harm would have shown."""
-    if not _is_last(state):
-        unseen = [report for report in required if not report.test.n]
-        if not unseen and required:
-            return _go_on(state, sentences.no_violation(state, required), "NO_VIOLATION")
-        return _end_of_period(state, sentences.too_little(state, unseen, {}))
-    needs = {gate.gate.name: math.inf if gate.needs is None else gate.needs for gate in state.gates}
-    thin = [report for report in required if report.test.n < needs[report.gate]]
+    # What earlier steps have seen does not count: traffic may have stopped since, or labels.
+    seen = {gate.gate.name: gate.step_n for gate in state.gates}
+    needs = dict.fromkeys(seen, 1.0)
+    if _is_last(state):
+        needs = {gate.gate.name: math.inf if gate.needs is None else gate.needs for gate in state.gates}
+    thin = [report for report in required if seen[report.gate] < needs[report.gate]]
     if required and not thin:
-        return _go_on(state, sentences.no_violation(state, required), "NO_VIOLATION")
-    return _end_of_period(state, sentences.too_little(state, thin, needs))
+        return _go_on(state, sentences.no_violation(state, required, shown=_is_last(state)), "NO_VIOLATION")
+    return _end_of_period(state, sentences.too_little(state, thin, seen, needs))
 
 
 def _go_on(state: State, reason: str, code: str) -> Decision:

@@ -7,14 +7,22 @@ at once after a restart.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
+from itertools import accumulate
+from operator import add
+from typing import Final
 
-from evaluator.arms import error_rows, input_counts, runtime_rows, slice_counts
+from evaluator.arms import NO_LAGS, Lags, error_rows, input_counts, label_lags, runtime_rows, slice_counts
 from evaluator.counts import Counts, read_time
 from evaluator.gates import GateState, RateGate, RuntimeGate, open_gate
 from evaluator.inputs import Inputs, open_inputs
 from evaluator.ledger import Ledger
-from evaluator.policy import LABEL_METRICS, MetricKind
 from evaluator.terms import Terms
+from services.common.policy.records import LABEL_METRICS, MetricKind
+from services.common.telemetry.catalog import LAG_BOUNDS
+
+USUAL_LABELS: Final = 0.99
+"""Share of the labels that `usual_lag` covers."""
+ENOUGH_LAGS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,7 @@ class State:
         gates: evidence of every gate that judges the version, in the policy's order.
         inputs: of both arms.
         ledger: labels by slice.
+        lags: labels of the test version and of the stable one by their lag.
         judged: looks that were judged.
         step_seconds: what the present evidence of "no worse" covers: seconds of judged windows.
         coverage: share of the aged slices' predictions that have labels, test and stable; None: no such slices.
@@ -68,6 +77,7 @@ class State:
     gates: tuple[GateState, ...]
     inputs: Inputs
     ledger: Ledger = field(default_factory=Ledger)
+    lags: tuple[Lags, Lags] = (NO_LAGS, NO_LAGS)
     judged: int = 0
     step_seconds: float = 0.0
     coverage: tuple[float, float] | None = None
@@ -81,6 +91,12 @@ class State:
     def resting(self) -> bool:
         """Whether the inputs of both arms are drifted, so that quality is not judged."""
         return self.ledger.resting
+
+    @property
+    def label_age(self) -> float:
+        """Seconds after which a slice's labels may be complete: `min_age` or, by default, what labels have taken."""
+        maturity = self.terms.policy.labels
+        return max(maturity.min_age, *map(usual_lag, self.lags)) if maturity.follows_lag else maturity.min_age
 
     def slice_seconds(self, epoch: int) -> float | None:
         """Seconds that a slice of the epoch lasts; None: the epoch is none of the rollout's."""
@@ -110,7 +126,11 @@ def fold(state: State, look: Look) -> State:
     """The state after one more look."""
     now = max(read_time(look.window), state.time)
     after = _enter(state, look, now)
-    after = replace(after, ledger=after.ledger.plus(slice_counts(look.window, state.terms)))
+    after = replace(
+        after,
+        ledger=after.ledger.plus(slice_counts(look.window, state.terms)),
+        lags=_plus(state.lags, label_lags(look.window, state.terms)),
+    )
     after = _watch_inputs(after, look, state.time or now)
     if look.judged:
         after = _judge(after, look)
@@ -196,7 +216,9 @@ def _judge_labels(state: State) -> State:
     """Labels: harm by every new label of every slice, "no worse" by mature slices of the present step."""
     maturity = state.terms.policy.labels
     past, young, ledger = state.ledger.take_harm(state.slice_seconds)
-    aged = ledger.aged(state.time, maturity, state.slice_seconds, lambda epoch: state.steps.get(epoch) == state.step)
+    aged = ledger.aged(
+        state.time, state.label_age, state.slice_seconds, lambda epoch: state.steps.get(epoch) == state.step
+    )
     coverage = ledger.coverage(aged) if aged else None
     mature, ledger = (
         ledger.take_safe(aged, maturity, state.slice_seconds)
@@ -222,6 +244,26 @@ def _freeze_needs(state: State) -> State:
             for gate in state.gates
         ),
     )
+
+
+def usual_lag(lags: Lags) -> float:
+    """Seconds within which nearly all labels have come, rounded up to a bound; 0: there are too few to tell.
+
+    Labels that have not come yet are in none of the counts, so that early in a lane's life this is too little.
+    """
+    total = sum(lags)
+    if total < ENOUGH_LAGS:
+        return 0.0
+    bucket = next(number for number, sofar in enumerate(accumulate(lags)) if sofar >= USUAL_LABELS * total)
+    return LAG_BOUNDS[min(bucket, len(LAG_BOUNDS) - 1)]
+
+
+def _plus(one: tuple[Lags, Lags], other: tuple[Lags, Lags]) -> tuple[Lags, Lags]:
+    return _sum(one[0], other[0]), _sum(one[1], other[1])
+
+
+def _sum(one: Lags, other: Lags) -> Lags:
+    return tuple(map(add, one, other))
 
 
 def alike(coverage: tuple[float, float], gap: float) -> bool:

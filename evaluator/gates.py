@@ -8,7 +8,6 @@ from typing import Final
 import numpy as np
 
 from evaluator.arms import BUCKETS, RateRow, RuntimeRow
-from evaluator.policy import Gate, GateMargin, MetricKind
 from evaluator.statistics import rates, runtime
 from evaluator.statistics.bets import Margin, smoothed_rate
 from evaluator.statistics.histograms import RuntimeWindows, geometric_ratio
@@ -16,6 +15,7 @@ from evaluator.statistics.intervals import RateEstimate, RuntimeEstimate, runtim
 from evaluator.statistics.power import needed, rate_growth, remaining, runtime_growth
 from evaluator.statistics.rates import RateTest, RateWindows
 from evaluator.statistics.runtime import RuntimeTest
+from services.common.policy.records import Gate, GateMargin, MetricKind
 from services.common.telemetry import catalog
 
 RATIO: Final = geometric_ratio(catalog.INFERENCE_DURATION.bounds)

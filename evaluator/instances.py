@@ -37,10 +37,11 @@ class InstanceSource:
 
     async def read(self, processes: Sequence[ProcessView], terms: Terms, timeout: float) -> Sequence[Reading]:
         """Reads every process at once; those that fail within `timeout` seconds give a reading without series."""
+        await self._keep(processes)
         return await asyncio.gather(*(self._read(process, terms, timeout) for process in processes))
 
-    async def keep(self, processes: Sequence[ProcessView]) -> None:
-        """Closes the channels to all other processes."""
+    async def _keep(self, processes: Sequence[ProcessView]) -> None:
+        """Closes the channels to all other processes, which have gone."""
         addresses = {process.address for process in processes}
         names = {process.instance_id for process in processes}
         self._times = {key: time for key, time in self._times.items() if key[0] in names}
@@ -49,7 +50,7 @@ class InstanceSource:
 
     async def close(self) -> None:
         """Closes every channel."""
-        await self.keep(())
+        await self._keep(())
 
     async def _read(self, process: ProcessView, terms: Terms, timeout: float) -> Reading:
         channel = self._channels.get(process.address)

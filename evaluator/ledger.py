@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from evaluator.arms import RateRow, SliceCounts, SliceKey
-from evaluator.policy import LabelMaturity
+from services.common.policy.records import LabelMaturity
 
 NOTHING: RateRow = (0, 0, 0, 0)
 
@@ -82,16 +82,14 @@ class Ledger:
                 taken[key] = _plus(taken.get(key, NOTHING), row)
         return rows, replace(self, safe_taken=taken)
 
-    def aged(
-        self, now: float, maturity: LabelMaturity, length: Length, in_step: Callable[[int], bool]
-    ) -> list[SliceKey]:
-        """The slices of the step with a test arm that have reached the age from which labels may be complete."""
+    def aged(self, now: float, age: float, length: Length, in_step: Callable[[int], bool]) -> list[SliceKey]:
+        """The slices of the step with a test arm that ended `age` seconds ago, so that labels may be complete."""
         keys = []
         for key in sorted(self.slices):
             seconds = length(key[0])
             if seconds is None or not in_step(key[0]) or not self.slices[key].test_predictions:
                 continue
-            if now - (key[1] + 1) * seconds >= maturity.min_age and not self._left_out(key, length):
+            if now - (key[1] + 1) * seconds >= age and not self._left_out(key, length):
                 keys.append(key)
         return keys
 

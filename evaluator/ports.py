@@ -7,10 +7,10 @@ from typing import Protocol
 from evaluator.counts import Counts
 from evaluator.decide import Decision, Phase
 from evaluator.fold import Look
-from evaluator.policy import PlanDraft, PolicyDraft
 from evaluator.readiness import Served
 from evaluator.terms import Profile, Terms
 from evaluator.windows import Reading
+from services.common.policy.records import PlanDraft, PolicyDraft
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Counts to crossfade.common.v1.Counts and back: deterministic, sorted, without loss."""
 
 from crossfade.common.v1 import analysis_pb2
-from evaluator import proto_times
 from evaluator.counts import Counts, InstanceCounts, Series
+from services.common import times
 
 
 def to_proto(counts: Counts) -> analysis_pb2.Counts:
@@ -11,7 +11,7 @@ def to_proto(counts: Counts) -> analysis_pb2.Counts:
     for instance in counts:
         target = message.instances.add(instance_id=instance.instance_id)
         if instance.read_us:
-            target.read_time.CopyFrom(proto_times.timestamp(instance.read_us))
+            target.read_time.CopyFrom(times.timestamp(instance.read_us))
         for one in instance.series:
             target.series.add(
                 metric=one.metric,
@@ -28,7 +28,7 @@ def from_proto(message: analysis_pb2.Counts) -> Counts:
     found = [
         InstanceCounts(
             instance.instance_id,
-            proto_times.microseconds(instance.read_time) if instance.HasField("read_time") else 0,
+            times.microseconds(instance.read_time) if instance.HasField("read_time") else 0,
             tuple(sorted((_series(one) for one in instance.series), key=lambda one: one.key)),
         )
         for instance in message.instances

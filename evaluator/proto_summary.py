@@ -3,9 +3,9 @@
 from typing import Final
 
 from crossfade.common.v1 import analysis_pb2
-from evaluator import proto_times
 from evaluator.decide import Action, Decision
 from evaluator.reports import ArmFigures, DriftReport, Evidence, GateReport, Verdict
+from services.common import times
 
 _VERDICTS: Final = {
     Verdict.NONE: analysis_pb2.VERDICT_UNSPECIFIED,
@@ -53,7 +53,7 @@ def _gate(report: GateReport) -> analysis_pb2.GateReport:
         safe=_evidence(report.safe),
         waits_for=report.waits_for,
         needed=report.needed,
-        needed_time=proto_times.duration(min(report.needed_seconds, _LONGEST_FORECAST)),
+        needed_time=times.duration(min(report.needed_seconds, _LONGEST_FORECAST)),
     )
 
 

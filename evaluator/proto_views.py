@@ -7,12 +7,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from crossfade import names
 from crossfade.common.v1 import analysis_pb2, model_pb2, policy_pb2
 from crossfade.registry.v1 import resources_pb2
-from evaluator import proto_counts, proto_policy, proto_times
+from evaluator import proto_counts
 from evaluator.decide import Phase
 from evaluator.fold import Look
 from evaluator.ports import LaneView, ProcessView, RolloutView, VersionView
 from evaluator.readiness import Served, Serving
 from evaluator.terms import Feature, Profile
+from services.common import times
+from services.common.policy import messages as policy_messages
 
 _SERVING: Final = {
     resources_pb2.SERVING_STATE_LOADING: Serving.LOADING,
@@ -35,11 +37,11 @@ def rollout(message: resources_pb2.Rollout) -> RolloutView:
         phase=_phase(message),
         step=message.step,
         step_start=_time(message.step_start_time, present=message.HasField("step_start_time")),
-        step_paused=proto_times.seconds(message.step_paused),
+        step_paused=times.seconds(message.step_paused),
         pause_start=_time(message.pause_time, present=message.HasField("pause_time")),
         sticky=message.assignment == policy_pb2.ASSIGNMENT_KEY,
-        policy=proto_policy.policy_draft(message.policy),
-        plan=proto_policy.plan_draft(message.plan),
+        policy=policy_messages.policy_draft(message.policy),
+        plan=policy_messages.plan_draft(message.plan),
         sequence=message.analysis_sequence,
         etag=message.etag,
     )
@@ -108,4 +110,4 @@ def _profile(message: model_pb2.ReferenceProfile) -> Profile | None:
 
 
 def _time(message: Timestamp, *, present: bool) -> float:
-    return proto_times.unix_seconds(message) if present else 0.0
+    return times.unix_seconds(message) if present else 0.0

@@ -8,9 +8,9 @@ from evaluator import words
 from evaluator.fold import State, alike
 from evaluator.gates import GateState, RateGate, RuntimeGate
 from evaluator.inputs import ArmInputs
-from evaluator.policy import LABEL_METRICS, MetricKind, Need
 from evaluator.statistics import rates, runtime
 from evaluator.statistics.process import log_threshold
+from services.common.policy.records import LABEL_METRICS, MetricKind, Need
 
 
 class Verdict(StrEnum):
@@ -223,7 +223,7 @@ def _waits_for_labels(state: State) -> str:
         if not labels:
             return f"labels of {version}: none yet"
     if state.coverage is None:
-        return f"labels to be {words.duration(maturity.min_age)} old"
+        return f"labels to be {words.duration(state.label_age)} old"
     shares = tuple(zip(state.coverage, (terms.test, terms.stable), strict=True))
     for share, version in shares:
         if math.isnan(share) or share < maturity.min_coverage:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from evaluator import words
 from evaluator.fold import State
 from evaluator.gates import RATIO
-from evaluator.policy import Gate, GateMargin, MetricKind
 from evaluator.reports import DriftReport, GateReport
+from services.common.policy.records import Gate, GateMargin, MetricKind
 
 
 def harm(state: State, report: GateReport) -> str:
@@ -22,19 +22,33 @@ def safe(state: State, required: Sequence[GateReport]) -> str:
     return f"{state.terms.test} is no worse than {state.terms.stable}: {'; '.join(parts)}"
 
 
-def no_violation(state: State, required: Sequence[GateReport]) -> str:
-    """Why the end of a period passes the version."""
+def no_violation(state: State, required: Sequence[GateReport], *, shown: bool) -> str:
+    """Why the end of a period passes the version.
+
+    Args:
+        state: the evidence.
+        required: the gates that promotion needs.
+        shown: each had the requests that a harm needs to show.
+    """
     counted = "; ".join(_compared(state, report) for report in required)
     period = words.duration(state.terms.plan.steps[state.step].period)
-    return f"no gate was violated in {period}, in which a harm would have shown: {counted}"
+    would = ", in which a harm would have shown" if shown else ""
+    return f"no gate was violated in {period}{would}: {counted}"
 
 
-def too_little(state: State, thin: Sequence[GateReport], needs: Mapping[str, float]) -> str:
-    """Why the end of a period passes nothing."""
+def too_little(state: State, thin: Sequence[GateReport], seen: Mapping[str, int], needs: Mapping[str, float]) -> str:
+    """Why the end of a period passes nothing.
+
+    Args:
+        state: the evidence.
+        thin: the gates that had too little.
+        seen: attempts, batches or labels of the test version in this step, by gate.
+        needs: those that each gate needs; infinity: no number is known.
+    """
     parts = []
     for report in thin:
-        have = f"{report.gate} has {words.many(report.test.n, _noun(report))} of {state.terms.test}"
-        need = needs.get(report.gate, math.inf)
+        have = f"{report.gate} has {words.many(seen[report.gate], _noun(report))} of {state.terms.test} in this step"
+        need = needs[report.gate]
         parts.append(have if math.isinf(need) else f"{have}, and {words.count(need)} are needed to see a harm")
     return f"the period ended with too little evidence: {'; '.join(parts)}"
 

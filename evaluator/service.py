@@ -17,8 +17,6 @@ from evaluator.counts import Counts
 from evaluator.decide import Action, Circumstances, Decision, Phase, decide
 from evaluator.fold import Look, State, fold, start
 from evaluator.meters import Meters
-from evaluator.policy import Policy, Violation
-from evaluator.policy_defaults import complete_plan, complete_policy
 from evaluator.ports import (
     MetricsSource,
     ProcessView,
@@ -34,6 +32,8 @@ from evaluator.spans import Spans
 from evaluator.terms import Terms
 from evaluator.windows import Taken, fresh_share, take
 from services.common.clock import Clock
+from services.common.policy.defaults import complete_plan, complete_policy
+from services.common.policy.records import Policy, Violation
 
 _EARLY: Final = 0.1
 """Part of the look interval by which a look may come early."""
@@ -116,7 +116,7 @@ class Evaluator:
         terms, violations = await self._terms(rollout, stable)
         interval = terms.policy.look_interval
         if violations:
-            await self._complain(rollout, lane.epoch, violations)
+            await self._give_up(rollout, lane.epoch, terms, violations)
             return max(interval, 30.0)
         known = await self._catch_up(rollout, terms)
         passed = self._clock.now() - known.state.time
@@ -179,17 +179,20 @@ class Evaluator:
                 reason=decision.reason,
             )
 
-    async def _complain(self, rollout: RolloutView, epoch: int, violations: Sequence[Violation]) -> None:
-        """Records why a rollout is not judged, so that people see it."""
+    async def _give_up(self, rollout: RolloutView, epoch: int, terms: Terms, violations: Sequence[Violation]) -> None:
+        """Ends a rollout that cannot be judged, since nobody would see its harm.
+
+        The Registry refuses such a policy; one of an older release may have become one.
+        """
         listed = "; ".join(f"{violation.field}: {violation.description}" for violation in violations)
-        reason = f"the policy can't be used ({listed}): cancel the rollout and start it with another"
+        reason = f"it can't be judged by its policy ({listed}); start it again with another"
         cursor: Counts = ()
         async for page in self._registry.recorded(rollout.name, max(rollout.sequence - 1, 0)):
             cursor = page.cursor
         look = Look(rollout.sequence + 1, epoch, rollout.step, judged=False, window=())
-        decision = Decision(Action.NONE, Verdict.CONTINUE, reason, holds=(reason,))
+        decision = Decision(Action.CANCEL, Verdict.INCONCLUSIVE, reason, "POLICY_INVALID")
         await self._registry.record(rollout.name, look, "", cursor, decision)
-        self._log.warning("the policy can't be used", rollout=rollout.name, violations=listed)
+        await self._act(rollout, look.sequence, terms, decision)
 
     async def _terms(self, rollout: RolloutView, stable: str) -> tuple[Terms, tuple[Violation, ...]]:
         test_view = await self._version(rollout.model, rollout.test)

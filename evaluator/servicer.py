@@ -5,8 +5,8 @@ from typing import Any
 from grpc import aio
 
 from crossfade.evaluator.v1 import evaluator_pb2, evaluator_pb2_grpc
-from evaluator import proto_policy
-from evaluator.policy_defaults import complete_plan, complete_policy
+from services.common.policy import messages as policy_messages
+from services.common.policy.defaults import complete_plan, complete_policy
 
 
 class EvaluatorServicer(evaluator_pb2_grpc.EvaluatorServiceServicer):
@@ -19,13 +19,13 @@ class EvaluatorServicer(evaluator_pb2_grpc.EvaluatorServiceServicer):
     ) -> evaluator_pb2.CheckPolicyResponse:
         """A dry run of a policy and a plan."""
         del context
-        policy, policy_violations = complete_policy(proto_policy.policy_draft(request.policy), request.task)
-        plan, plan_violations = complete_plan(proto_policy.plan_draft(request.plan))
+        policy, policy_violations = complete_policy(policy_messages.policy_draft(request.policy), request.task)
+        plan, plan_violations = complete_plan(policy_messages.plan_draft(request.plan))
         violations = (*policy_violations, *plan_violations)
         if violations:
             return evaluator_pb2.CheckPolicyResponse(
                 violations=[evaluator_pb2.Violation(field=one.field, description=one.description) for one in violations]
             )
         return evaluator_pb2.CheckPolicyResponse(
-            policy=proto_policy.policy_message(policy), plan=proto_policy.plan_message(plan)
+            policy=policy_messages.policy_message(policy), plan=policy_messages.plan_message(plan)
         )

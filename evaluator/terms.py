@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from evaluator.policy import Plan, Policy
+from services.common.policy.records import Plan, Policy
 
 STATISTICS_VERSION: Final = 1
 """Goes up whenever the same windows under the same policy could give another log e."""

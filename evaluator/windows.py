@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from evaluator.counts import Counts, InstanceCounts, Series, arrange
+from evaluator.counts import FORGOTTEN, Counts, InstanceCounts, Series, arrange
 
 SPLIT_ATTRIBUTES: Final = frozenset({"epoch", "slice"})
 """Attributes within which the arms are compared: such series can be counted from zero whenever a process appears."""
@@ -18,10 +18,14 @@ KEPT_EPOCHS: Final = 4
 """Epochs of a lane whose series a process keeps."""
 KEPT_SLICES: Final = 16
 """Slices of a lane whose series a process keeps."""
+GONE_US: Final = 900_000_000
+"""A process that nobody has listed for so long (15 min) has ended; its counts would weigh on every cursor for ever."""
 LARGEST_COUNT: Final = 2**53
 """Beyond it a float no longer tells neighbouring counts apart; at a million rows a second that takes 285 years."""
-FIRST_READ_METRICS: Final = frozenset({"crossfade.feedback.count", "crossfade.prediction.count"})
-"""Series of these are recorded from zero by a rollout's first look: they say whether the lane gets labels at all."""
+FIRST_READ_METRICS: Final = frozenset(
+    {"crossfade.feedback.count", "crossfade.feedback.lag", "crossfade.prediction.count"}
+)
+"""Series of these are recorded from zero by a rollout's first look: they say whether labels come, and how late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Problem:
     Attributes:
         instance_id: which process.
         reason: as a sentence part.
-        lasting: its counters cannot be right, so the next look may not help; False: it could not be read.
+        lasting: its counters cannot be right, so the next look may not help; False: they are gone or were not read.
     """
 
     instance_id: str
@@ -71,12 +75,13 @@ class Taken:
     problems: tuple[Problem, ...]
 
 
-def take(cursor: Counts, readings: Iterable[Reading], *, first: bool) -> Taken:
+def take(cursor: Counts, readings: Sequence[Reading], *, first: bool) -> Taken:
     """The window between a cursor and new readings, and the next cursor.
 
     A process that the cursor does not know started after the look before: its counters count from zero. At the first
     look, and where a process could not be read when it was first seen, what it has counted by now is history: then
-    only labels, or series of one epoch or slice, count. A process that is not read keeps its place in the cursor.
+    only labels, or series of one epoch or slice, count. A process that is not read keeps its place in the cursor, and
+    one that is not even listed for 15 min only its name there: should it come back, all that it has counted is history.
 
     Args:
         cursor: of the look before.
@@ -91,21 +96,25 @@ def take(cursor: Counts, readings: Iterable[Reading], *, first: bool) -> Taken:
         before = known.get(reading.instance_id)
         complaint = _complaint(reading, before)
         if complaint:
-            problems.append(Problem(reading.instance_id, complaint, lasting=reading.series is not None))
+            problems.append(Problem(reading.instance_id, complaint, lasting=bool(reading.series)))
             following.setdefault(reading.instance_id, InstanceCounts(reading.instance_id, 0))
             continue
         series = {one.key: one for one in reading.series or ()}
         past = {one.key: one for one in before.series} if before else {}
-        history = first or (before is not None and before.read_us == 0)
         counted = {
             key: part
             for key, one in series.items()
-            if (part := _difference(one, past.get(key), from_zero=not history or _recorded_at_first(one, first)))
+            if (part := _difference(one, past.get(key), from_zero=_from_zero(one, before, first=first)))
         }
         window.append(InstanceCounts(reading.instance_id, reading.read_us, arrange(counted)))
         newest = _newest_splits(series.values())
         kept = {key: one for key, one in past.items() if key not in series and not _ended(one, newest)}
         following[reading.instance_id] = InstanceCounts(reading.instance_id, reading.read_us, arrange(kept | series))
+    listed = {reading.instance_id: reading.read_us for reading in readings}
+    now = max(listed.values(), default=0)
+    for name, instance in following.items():
+        if name not in listed and now - instance.read_us > GONE_US:
+            following[name] = InstanceCounts(name, FORGOTTEN)
     return Taken(tuple(window), tuple(following[name] for name in sorted(following)), tuple(problems))
 
 
@@ -125,6 +134,8 @@ def _complaint(reading: Reading, before: InstanceCounts | None) -> str:
         return "its counters are not numbers that count"
     if before is None:
         return ""
+    if before.series and not reading.series:
+        return "its counters are gone"
     past = {one.key: one for one in before.series}
     for one in reading.series:
         known = past.get(one.key)
@@ -155,10 +166,13 @@ def _difference(one: Series, past: Series | None, *, from_zero: bool) -> Series 
     return Series(one.metric, one.attributes, counts, one.total - past.total) if any(counts) else None
 
 
-def _recorded_at_first(one: Series, first: bool) -> bool:
+def _from_zero(one: Series, before: InstanceCounts | None, *, first: bool) -> bool:
+    """Whether a series that the cursor does not know counts from zero; otherwise what it has counted is history."""
     if first:
         return one.metric in FIRST_READ_METRICS
-    return any(name in SPLIT_ATTRIBUTES for name, _ in one.attributes)
+    if before is not None and before.read_us == FORGOTTEN:
+        return False
+    return before is None or before.read_us > 0 or any(name in SPLIT_ATTRIBUTES for name, _ in one.attributes)
 
 
 Split = tuple[int, ...]

@@ -1,18 +1,16 @@
 """What a signature, a traffic plan and a policy must look like."""
 
-import math
 from typing import Final
-
-from google.protobuf import duration_pb2
 
 from crossfade.common.v1 import model_pb2, policy_pb2
 from crossfade.registry.v1 import service_pb2
 from services.common.errors import InvalidArgumentError
+from services.common.policy import messages
+from services.common.policy.defaults import complete_plan, complete_policy
 
 _STEPS_LIMIT: Final = 100
 _GATES_LIMIT: Final = 100
-_DAY_SECONDS: Final = 86_400.0
-_PERIOD_LIMIT: Final = 366 * _DAY_SECONDS
+_NAME_LIMIT: Final = 63
 _DATATYPES: Final = frozenset(
     {"BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64"}
     | {"FP16", "FP32", "FP64", "BF16", "BYTES"}
@@ -100,7 +98,7 @@ def _tensors(field: str, specs: list[model_pb2.TensorSpec]) -> None:
 
 
 def check_spec(field: str, spec: service_pb2.RolloutSpec) -> None:
-    """Checks how a rollout is to be done.
+    """Checks how a rollout is to be done, with every default filled in: what passes here the Evaluator can judge by.
 
     Raises:
         InvalidArgumentError: FIELD_INVALID.
@@ -109,103 +107,24 @@ def check_spec(field: str, spec: service_pb2.RolloutSpec) -> None:
         raise refuse(f"{field}.objective", "is not NON_INFERIOR; this release carries out NON_INFERIOR rollouts only")
     if spec.assignment not in policy_pb2.Assignment.values():
         raise refuse(f"{field}.assignment", "is unknown; use REQUEST or KEY")
-    _plan(f"{field}.plan", spec.plan)
-    _policy(f"{field}.policy", spec.policy)
+    _sizes(field, spec)
+    for index, step in enumerate(spec.plan.steps):
+        if step.mode not in policy_pb2.Mode.values():
+            raise refuse(f"{field}.plan.steps[{index}].mode", "is unknown; use LIVE")
+    if spec.policy.period_end not in policy_pb2.PeriodEnd.values():
+        raise refuse(f"{field}.policy.period_end", "is unknown; use INCONCLUSIVE, HOLD or ROLLBACK")
+    # The task decides on nothing but the default gates, and those are right.
+    _, wrong_plan = complete_plan(messages.plan_draft(spec.plan))
+    _, wrong_policy = complete_policy(messages.policy_draft(spec.policy), task="")
+    for violation in (*wrong_plan, *wrong_policy):
+        raise refuse(f"{field}.{violation.field}", f"is wrong: {violation.description}")
 
 
-def _plan(field: str, plan: policy_pb2.TrafficPlan) -> None:
-    if len(plan.steps) > _STEPS_LIMIT:
-        raise refuse(f"{field}.steps", f"has {len(plan.steps)} steps; at most {_STEPS_LIMIT} are taken")
-    before = 1
-    for index, step in enumerate(plan.steps):
-        where = f"{field}.steps[{index}]"
-        if step.mode not in (policy_pb2.MODE_UNSPECIFIED, policy_pb2.MODE_LIVE):
-            raise refuse(f"{where}.mode", "is not LIVE; this release carries out LIVE steps only")
-        if not 1 <= step.share_bps <= 10_000:
-            raise refuse(f"{where}.share_bps", f"is {step.share_bps}; use 1 to 10,000 basis points (500 is 5 %)")
-        if step.share_bps < before:
-            raise refuse(f"{where}.share_bps", f"is {step.share_bps} after {before}; shares never fall")
-        before = step.share_bps
-        period = _PERIOD_LIMIT
-        if step.HasField("period"):
-            period = _seconds(f"{where}.period", step.period, low=1e-3, high=_PERIOD_LIMIT)
-        _seconds(f"{where}.min_duration", step.min_duration, low=0.0, high=period)
-
-
-def _policy(field: str, policy: policy_pb2.Policy) -> None:
-    if len(policy.gates) > _GATES_LIMIT:
-        raise refuse(f"{field}.gates", f"has {len(policy.gates)} gates; at most {_GATES_LIMIT} are taken")
-    seen = set()
-    for index, gate in enumerate(policy.gates):
-        where = f"{field}.gates[{index}]"
-        _gate(where, gate)
-        name = gate.name or policy_pb2.Metric.Name(gate.metric).removeprefix("METRIC_").lower()
-        if name in seen:
-            raise refuse(f"{where}.name", f"{name!r} is there twice; give each gate a name of its own")
-        seen.add(name)
-    if policy.gates and not any(gate.required for gate in policy.gates):
-        raise refuse(f"{field}.gates", "require nothing, so that nothing would have to be shown; require at least one")
-    if policy.HasField("look_interval"):
-        _seconds(f"{field}.look_interval", policy.look_interval, low=0.05, high=_DAY_SECONDS)
-    if policy.HasField("stale_after"):
-        _seconds(f"{field}.stale_after", policy.stale_after, low=0.05, high=_DAY_SECONDS)
-    _seconds(f"{field}.settling", policy.settling, low=0.0, high=_DAY_SECONDS)
-    for name in ("alpha_rollback", "alpha_promote"):
-        _between(f"{field}.{name}", getattr(policy, name), 0.0, 0.5)
-    _between(f"{field}.drift_margin", policy.drift_margin, 0.0, 1.0)
-    _between(f"{field}.fresh_instances", policy.fresh_instances, 0.0, 1.0)
-    if policy.power:
-        _between(f"{field}.power", policy.power, 0.5, 1.0)
-    if policy.period_end not in policy_pb2.PeriodEnd.values():
-        raise refuse(f"{field}.period_end", "is unknown; use INCONCLUSIVE, HOLD or ROLLBACK")
-    _between(f"{field}.labels.min_coverage", policy.labels.min_coverage, 0.0, 1.0)
-    _between(f"{field}.labels.max_coverage_gap", policy.labels.max_coverage_gap, 0.0, 1.0)
-    _seconds(f"{field}.labels.min_age", policy.labels.min_age, low=0.0, high=_PERIOD_LIMIT)
-
-
-def _gate(field: str, gate: policy_pb2.Gate) -> None:
-    if gate.metric not in policy_pb2.Metric.values()[1:]:
-        raise refuse(f"{field}.metric", "is required: ERRORS, RUNTIME, ACCURACY or INPUT_DRIFT")
-    if len(gate.name) > 63:
-        raise refuse(f"{field}.name", "is longer than 63 characters")
-    if gate.metric == policy_pb2.METRIC_INPUT_DRIFT and gate.required:
-        raise refuse(f"{field}.required", "cannot be for input drift, which pauses a rollout and proves nothing")
-    _between(f"{field}.weight", gate.weight, 0.0, 1e6)
-    _margin(f"{field}.harm", gate.harm, runtime=gate.metric == policy_pb2.METRIC_RUNTIME)
-    _margin(f"{field}.safe", gate.safe, runtime=gate.metric == policy_pb2.METRIC_RUNTIME)
-    if gate.HasField("safe") and gate.metric != policy_pb2.METRIC_INPUT_DRIFT:
-        _safe(f"{field}.safe", gate)
-
-
-def _margin(field: str, margin: policy_pb2.Margin, *, runtime: bool) -> None:
-    if margin.factor:
-        _between(f"{field}.factor", margin.factor, 1.0, 1e3)
-    _between(f"{field}.offset", margin.offset, 0.0, 1.0)
-    _between(f"{field}.buckets", margin.buckets, 0, 40)
-    if runtime and (margin.factor > 1.0 or margin.offset):
-        raise refuse(field, "of a runtime is given in buckets; one is 9.05 %")
-    if margin.buckets and not runtime:
-        raise refuse(f"{field}.buckets", "are for runtimes; use factor and offset")
-
-
-def _safe(field: str, gate: policy_pb2.Gate) -> None:
-    harm, safe = gate.harm, gate.safe
-    if not (safe.factor > 1.0 or safe.offset or safe.buckets):
-        raise refuse(field, "allows nothing, and no data can show that; allow a margin")
-    tighter = (safe.factor or 1.0) < (harm.factor or 1.0) or safe.offset < harm.offset or safe.buckets < harm.buckets
-    if gate.HasField("harm") and tighter:
-        raise refuse(
-            field, "is tighter than harm, so that a version could be neither; make safe at least as wide as harm"
-        )
-
-
-def _between(field: str, value: float, low: float, high: float) -> None:
-    if not (math.isfinite(value) and low <= value <= high):
-        raise refuse(field, f"is {value:g}; use {low:g} to {high:g}")
-
-
-def _seconds(field: str, value: duration_pb2.Duration, *, low: float, high: float) -> float:
-    seconds = value.seconds + value.nanos / 1e9
-    if not low <= seconds <= high:
-        raise refuse(field, f"is {seconds:g} s; use {low:g} s to {high:g} s")
-    return seconds
+def _sizes(field: str, spec: service_pb2.RolloutSpec) -> None:
+    if len(spec.plan.steps) > _STEPS_LIMIT:
+        raise refuse(f"{field}.plan.steps", f"has {len(spec.plan.steps)} steps; at most {_STEPS_LIMIT} are taken")
+    if len(spec.policy.gates) > _GATES_LIMIT:
+        raise refuse(f"{field}.policy.gates", f"has {len(spec.policy.gates)} gates; at most {_GATES_LIMIT} are taken")
+    for index, gate in enumerate(spec.policy.gates):
+        if len(gate.name) > _NAME_LIMIT:
+            raise refuse(f"{field}.policy.gates[{index}].name", f"is longer than {_NAME_LIMIT} characters")

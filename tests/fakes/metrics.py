@@ -121,7 +121,7 @@ class Fleet:
     slice_seconds: float = 300.0
     routers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("router-1", worker=False),))
     workers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("worker-1", worker=True),))
-    waiting: list[tuple[float, str, str, str, bool]] = field(default_factory=list)
+    waiting: list[tuple[float, str, str, str, bool, float]] = field(default_factory=list)
 
     @property
     def instances(self) -> tuple[Instance, ...]:
@@ -144,11 +144,12 @@ class Fleet:
                 self._serve(arm, int(part))
         due = [item for item in self.waiting if item[0] <= self.now]
         self.waiting = [item for item in self.waiting if item[0] > self.now]
-        for _, version, traffic, number, wrong in due:
+        for when, version, traffic, number, wrong, served in due:
             predicted = CLASSES[0] if wrong else CLASSES[1]
             at = (*self._at(version, traffic), self.terms.segment, number)
             correct = "false" if wrong else "true"
             self.routers[0].store.counter(catalog.FEEDBACK_COUNT, *at, predicted, CLASSES[1], correct).add()
+            self.routers[0].store.histogram(catalog.FEEDBACK_LAG, *self._at(version, traffic)).record(when - served)
 
     def _at(self, version: str, traffic: str) -> tuple[str, str, str]:
         return self.terms.model, version, traffic
@@ -178,7 +179,7 @@ class Fleet:
         labelled = self.random.random(answered) < asked
         due = self.now + self.random.exponential(self.lag, answered) + self.wrong_lag * wrong
         self.waiting += [
-            (float(when), version, traffic, number_in_time, bool(bad))
+            (float(when), version, traffic, number_in_time, bool(bad), self.now)
             for when, bad in zip(due[labelled], wrong[labelled], strict=True)
         ]
 

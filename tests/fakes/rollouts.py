@@ -7,10 +7,19 @@ import numpy as np
 from evaluator.counts import Counts
 from evaluator.decide import Action, Circumstances, Decision, Phase, decide
 from evaluator.fold import Look, State, fold, start
-from evaluator.policy import GateDraft, GateMargin, MetricKind, Plan, PlanDraft, Policy, PolicyDraft, StepDraft
-from evaluator.policy_defaults import complete_plan, complete_policy
 from evaluator.terms import Terms
 from evaluator.windows import Reading, fresh_share, take
+from services.common.policy.defaults import complete_plan, complete_policy
+from services.common.policy.records import (
+    GateDraft,
+    GateMargin,
+    MetricKind,
+    Plan,
+    PlanDraft,
+    Policy,
+    PolicyDraft,
+    StepDraft,
+)
 from tests.fakes.metrics import Behaviour, Fleet, reference
 
 DEMO_GATES = (

@@ -14,9 +14,9 @@ from grpc import aio
 from crossfade.common.v1 import analysis_pb2, model_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from evaluator.app import App
-from evaluator.proto_policy import plan_message, policy_message
 from evaluator.settings import EvaluatorSettings
 from evaluator.terms import Profile, Terms
+from services.common.policy.messages import plan_message, policy_message
 from tests.fakes.metrics import Fleet, Instance, MetricServer
 from tests.fakes.rollouts import DEMO_GATES, demo_plan, demo_policy, demo_terms
 

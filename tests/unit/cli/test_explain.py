@@ -9,8 +9,8 @@ from crossfade.cli.gate_words import DEFAULT_HARM, allowance
 from crossfade.cli.transitions import changed
 from crossfade.common.v1 import policy_pb2 as policy
 from crossfade.registry.v1 import resources_pb2 as resources
-from evaluator.policy import DEFAULT_HARM as EVALUATOR_HARM
-from evaluator.policy import MetricKind
+from services.common.policy.records import DEFAULT_HARM as EVALUATOR_HARM
+from services.common.policy.records import MetricKind
 from tests.unit.cli import samples
 
 ROLLED_BACK = f"""\

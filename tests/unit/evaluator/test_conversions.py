@@ -2,14 +2,15 @@
 
 from crossfade.common.v1 import analysis_pb2, model_pb2, policy_pb2
 from crossfade.registry.v1 import resources_pb2
-from evaluator import proto_counts, proto_policy, proto_summary, proto_views
+from evaluator import proto_counts, proto_summary, proto_views
 from evaluator.counts import InstanceCounts, Series
 from evaluator.decide import Phase
-from evaluator.policy import MetricKind, Need, PeriodEnd, PlanDraft, PolicyDraft
-from evaluator.policy_defaults import complete_plan, complete_policy
 from evaluator.readiness import Served, Serving
 from evaluator.reports import Verdict
 from evaluator.snapshots import series_of
+from services.common.policy import messages as policy_messages
+from services.common.policy.defaults import complete_plan, complete_policy
+from services.common.policy.records import MetricKind, Need, PeriodEnd, PlanDraft, PolicyDraft
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
 from tests.fakes.rollouts import demo_terms, trial
@@ -44,8 +45,8 @@ def test_counts_are_sorted_whatever_order_they_come_in() -> None:
 
 def test_a_policy_with_its_defaults_is_the_same_when_it_is_asked_for() -> None:
     policy, _ = complete_policy(PolicyDraft(look_interval=2.0, period_end=PeriodEnd.HOLD), "classification")
-    message = policy_pb2.Policy.FromString(proto_policy.policy_message(policy).SerializeToString())
-    again, violations = complete_policy(proto_policy.policy_draft(message), "classification")
+    message = policy_pb2.Policy.FromString(policy_messages.policy_message(policy).SerializeToString())
+    again, violations = complete_policy(policy_messages.policy_draft(message), "classification")
     assert not violations
     assert [gate.need for gate in again.gates] == [Need.ALWAYS, Need.ALWAYS, Need.ALWAYS, Need.NEVER]
     assert [(gate.metric, gate.harm, gate.safe) for gate in again.gates] == [
@@ -53,16 +54,16 @@ def test_a_policy_with_its_defaults_is_the_same_when_it_is_asked_for() -> None:
     ]
     assert (again.period_end, again.look_interval, again.labels) == (PeriodEnd.HOLD, 2.0, policy.labels)
     plan, _ = complete_plan(PlanDraft())
-    assert complete_plan(proto_policy.plan_draft(proto_policy.plan_message(plan))) == (plan, ())
+    assert complete_plan(policy_messages.plan_draft(policy_messages.plan_message(plan))) == (plan, ())
 
 
 def test_what_a_message_leaves_out_is_the_default_and_what_it_says_is_not() -> None:
-    assert proto_policy.policy_draft(policy_pb2.Policy()) == PolicyDraft()
-    assert proto_policy.plan_draft(policy_pb2.TrafficPlan()) == PlanDraft()
+    assert policy_messages.policy_draft(policy_pb2.Policy()) == PolicyDraft()
+    assert policy_messages.plan_draft(policy_pb2.TrafficPlan()) == PlanDraft()
     message = policy_pb2.Policy(gates=[policy_pb2.Gate(metric=policy_pb2.METRIC_RUNTIME)])
     message.settling.seconds = 0
     message.settling.SetInParent()
-    draft = proto_policy.policy_draft(message)
+    draft = policy_messages.policy_draft(message)
     assert draft.settling == 0.0
     assert draft.gates[0].metric is MetricKind.RUNTIME
     assert (draft.gates[0].harm, draft.gates[0].safe) == (None, None)
@@ -73,7 +74,7 @@ def test_an_unknown_metric_is_a_violation_and_no_crash() -> None:
     message.MergeFromString(
         policy_pb2.Policy(gates=[policy_pb2.Gate(name="x")]).SerializeToString() + b"\x0a\x02\x10\x63"
     )
-    _, violations = complete_policy(proto_policy.policy_draft(message), "other")
+    _, violations = complete_policy(policy_messages.policy_draft(message), "other")
     assert "policy.gates[1].metric" in [violation.field for violation in violations]
 
 

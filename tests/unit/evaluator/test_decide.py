@@ -7,12 +7,12 @@ import pytest
 from evaluator.decide import Action, Circumstances, Decision, Phase, decide
 from evaluator.fold import State, start
 from evaluator.gates import RateGate
-from evaluator.policy import GateDraft, MetricKind, PeriodEnd, PolicyDraft
-from evaluator.policy_defaults import complete_policy
 from evaluator.readiness import Served, Serving, Worker
 from evaluator.reports import Verdict
 from evaluator.statistics.counts import frozen
 from evaluator.statistics.rates import RateTest
+from services.common.policy.defaults import complete_policy
+from services.common.policy.records import GateDraft, MetricKind, PeriodEnd, PolicyDraft
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms, trial
 
@@ -168,15 +168,37 @@ def test_or_holds_or_rolls_back_as_the_policy_asks(young: State) -> None:
     assert (rolled.action, rolled.code) == (Action.ROLLBACK, "TOO_LITTLE_EVIDENCE")
 
 
-def test_no_violation_in_a_period_with_power_promotes(young: State) -> None:
-    decision = decide(with_needs(young, 10.0), at(elapsed=61.0))
+@pytest.fixture(scope="module")
+def labelled() -> State:
+    """One step, mature labels, and too little evidence yet."""
+    made = trial(0, demo_terms(plan=demo_plan(1000)))
+    assert made.run(8) is None
+    return made.state
+
+
+def test_no_violation_in_a_period_with_power_promotes(labelled: State) -> None:
+    decision = decide(with_needs(labelled, 10.0), at(elapsed=61.0))
     assert (decision.action, decision.code) == (Action.PROMOTE, "NO_VIOLATION")
     assert decision.reason.startswith("no gate was violated in 60 s, in which a harm would have shown: ")
 
 
-def test_no_violation_goes_to_the_next_step_without_that_condition(young: State) -> None:
-    more = replace(young, terms=replace(young.terms, plan=demo_plan(1000, 5000)))
-    assert decide(with_needs(more, 1e6), at(elapsed=61.0)).action is Action.ADVANCE
+def test_no_violation_goes_to_the_next_step_without_that_condition(labelled: State) -> None:
+    more = replace(labelled, terms=replace(labelled.terms, plan=demo_plan(1000, 5000)))
+    decision = decide(with_needs(more, 1e6), at(elapsed=61.0))
+    assert decision.action is Action.ADVANCE
+    assert decision.reason.startswith("no gate was violated in 60 s: ")
+
+
+def test_a_step_without_traffic_goes_nowhere_whatever_the_steps_before_have_seen() -> None:
+    for shares in ((1000, 5000), (1000, 2000, 5000)):
+        made = trial(0, demo_terms(plan=demo_plan(*shares, min_duration=55.0)))
+        while made.step == 0:
+            assert made.look().action is not Action.CANCEL
+        made.fleet.rate = 0.0
+        decision = made.run(60)
+        assert decision is not None
+        assert (decision.action, decision.code) == (Action.CANCEL, "TOO_LITTLE_EVIDENCE")
+        assert "errors has 0 attempts of v2 in this step" in decision.reason
 
 
 def test_what_is_needed_but_was_never_known_does_not_promote(young: State) -> None:

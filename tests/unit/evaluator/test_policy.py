@@ -5,7 +5,8 @@ import math
 
 import pytest
 
-from evaluator.policy import (
+from services.common.policy.defaults import complete_plan, complete_policy
+from services.common.policy.records import (
     GateDraft,
     GateMargin,
     MetricKind,
@@ -15,7 +16,6 @@ from evaluator.policy import (
     PolicyDraft,
     StepDraft,
 )
-from evaluator.policy_defaults import complete_plan, complete_policy
 from tests.fakes.rollouts import demo_terms
 
 

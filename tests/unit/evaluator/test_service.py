@@ -14,7 +14,6 @@ from evaluator.counts import Counts
 from evaluator.decide import Action, Decision, Phase
 from evaluator.fold import Look
 from evaluator.meters import Meters
-from evaluator.policy import PlanDraft, PolicyDraft, StepDraft
 from evaluator.ports import (
     EndedError,
     LaneView,
@@ -26,10 +25,12 @@ from evaluator.ports import (
     VersionView,
 )
 from evaluator.readiness import Served, Serving
+from evaluator.reports import Verdict
 from evaluator.service import Evaluator
 from evaluator.spans import Spans
 from evaluator.terms import Terms
 from evaluator.windows import Reading
+from services.common.policy.records import PlanDraft, PolicyDraft, StepDraft
 from services.common.telemetry.store import MetricStore
 from tests.fakes.clock import ManualClock
 from tests.fakes.metrics import Behaviour, Fleet, reference
@@ -301,11 +302,12 @@ async def test_silent_processes_hold_and_the_reason_names_one() -> None:
     assert [one.action for one in made.ledger.acted] == [Action.CANCEL]
 
 
-async def test_a_policy_that_contradicts_itself_is_named_and_never_judged() -> None:
+async def test_a_rollout_that_cannot_be_judged_by_its_policy_is_ended() -> None:
     made = world(policy=replace(DRAFT, alpha_rollback=0.9))
     assert await made.evaluator().look(NAME) == 30.0
     assert made.ledger.decisions[0].reason.startswith(
-        "the policy can't be used (policy.alpha_rollback: 0.9 is out of range"
+        "it can't be judged by its policy (policy.alpha_rollback: 0.9 is out of range"
     )
     assert not made.ledger.looks[0].judged
-    assert not made.ledger.acted
+    (acted,) = made.ledger.acted
+    assert (acted.action, acted.verdict, acted.code) == (Action.CANCEL, Verdict.INCONCLUSIVE, "POLICY_INVALID")

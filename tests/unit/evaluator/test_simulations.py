@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from evaluator.decide import Action, Phase
-from tests.fakes.metrics import Behaviour, Instance
-from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
+from tests.fakes.metrics import Behaviour, Fleet, Instance
+from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms, trial
 
 
 def test_a_version_alike_is_promoted_step_by_step_in_about_half_a_minute() -> None:
@@ -110,6 +110,20 @@ def test_wrong_answers_that_are_labelled_late_do_not_promote_a_worse_version() -
         made = trial(seed, terms, test=Behaviour(wrong=0.13), labelled=1.0, wrong_lag=15.0, rate=200.0)
         decision = made.run(50)
         assert decision is None or decision.action is Action.ROLLBACK, decision.reason
+
+
+def test_slices_wait_for_as_long_as_labels_have_taken_so_far() -> None:
+    for seed in range(3):
+        # Wrong answers are labelled half an hour late, which shows in what the lane has seen before the rollout.
+        terms = demo_terms(demo_policy(min_age=None), demo_plan(2000, period=3600.0))
+        fleet = Fleet(
+            terms, np.random.default_rng(seed), test=Behaviour(wrong=0.15), labelled=1.0, wrong_lag=1800.0, rate=50.0
+        )
+        fleet.run(4000.0, ticks=100)
+        made = Trial.begin(fleet)
+        decision = made.run(400)
+        assert decision is None, decision.reason
+        assert made.state.label_age > 1800.0
 
 
 def test_a_worker_that_comes_and_goes_changes_no_verdict() -> None:

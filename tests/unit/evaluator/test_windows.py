@@ -121,6 +121,28 @@ def test_a_process_that_vanished_and_comes_back_goes_on_from_its_cursor() -> Non
     assert counted(back.window) == {"a": [(1,)], "b": [(4,)]}
 
 
+def test_a_process_whose_counters_are_all_gone_is_no_evidence_and_grows_stale() -> None:
+    cursor = take((), [reading("a", series(INFERENCE, 5))], first=True).cursor
+    gone = take(cursor, [reading("a", at=100.0)], first=False)
+    assert not gone.window
+    assert [(one.reason, one.lasting) for one in gone.problems] == [("its counters are gone", False)]
+    assert fresh_share(gone.cursor, ["a"], now=100.0, stale_after=90.0) == 0.0
+    back = take(gone.cursor, [reading("a", series(INFERENCE, 9), at=130.0)], first=False)
+    assert counted(back.window) == {"a": [(4,)]}
+
+
+def test_a_process_that_has_long_been_gone_leaves_its_name_alone() -> None:
+    cursor = take((), [reading("a", series(INFERENCE, 5)), reading("b", series(INFERENCE, 5))], first=True).cursor
+    for at, held in ((900.0, 1), (902.0, 0)):
+        cursor = take(cursor, [reading("b", series(INFERENCE, 6), at=at)], first=False).cursor
+        assert [len(one.series) for one in cursor] == [held, 1]
+    # Should it come back after all, nothing of it is counted twice.
+    for total, window in ((9, []), (12, [(3,)])):
+        taken = take(cursor, [reading("a", series(ATTEMPTS, total, epoch="1"), at=1000.0 + total)], first=False)
+        cursor = taken.cursor
+        assert counted(taken.window)["a"] == window
+
+
 def test_a_series_that_vanished_and_comes_back_goes_on_from_its_cursor() -> None:
     one, other = series(INFERENCE, 10, version="v1"), series(INFERENCE, 20, version="v2")
     first = take((), [reading("a", one, other)], first=True)

@@ -53,6 +53,9 @@ def seconds(value: float) -> duration_pb2.Duration:
     return duration_pb2.Duration(seconds=int(value), nanos=int((value % 1) * 1e9))
 
 
+WIDE_HARM = policy_pb2.Gate(metric=policy_pb2.METRIC_ACCURACY, harm=policy_pb2.Margin(offset=0.05))
+
+
 Change = Callable[[service_pb2.PublishVersionRequest], object]
 
 WRONG: list[tuple[str, Change]] = [
@@ -95,6 +98,11 @@ WRONG: list[tuple[str, Change]] = [
     ("rollout.policy.gates[0].safe", lambda r: gate(r, policy_pb2.METRIC_RUNTIME, policy_pb2.Margin(offset=0.1))),
     ("rollout.policy.gates[0].required", lambda r: gate(r, policy_pb2.METRIC_INPUT_DRIFT, None)),
     ("rollout.policy.gates[1].safe", lambda r: setattr(r.rollout.policy.gates[1].safe, "offset", 0.001)),
+    # Wrong only beside a default: the other margin's, the look's interval, the period.
+    ("rollout.policy.gates[0].safe", lambda r: gate(r, policy_pb2.METRIC_ERRORS, policy_pb2.Margin(offset=0.01))),
+    ("rollout.policy.gates[1].safe", lambda r: r.rollout.policy.gates[1].CopyFrom(WIDE_HARM)),
+    ("rollout.policy.stale_after", lambda r: r.rollout.policy.MergeFrom(policy_pb2.Policy(stale_after=seconds(10)))),
+    ("rollout.plan.steps[0].min_duration", lambda r: r.rollout.plan.steps[0].min_duration.FromSeconds(7200)),
     ("rollout.policy.alpha_rollback", lambda r: setattr(r.rollout.policy, "alpha_rollback", 0.6)),
     ("rollout.policy.alpha_promote", lambda r: setattr(r.rollout.policy, "alpha_promote", -0.1)),
     ("rollout.policy.power", lambda r: setattr(r.rollout.policy, "power", 0.3)),

@@ -305,7 +305,9 @@ class LabelMaturity(_message.Message):
     """Largest difference of the two arms' coverage. 0 to 1. Default: 0.1."""
     @_builtins.property
     def min_age(self) -> _duration_pb2.Duration:
-        """Age that a slice must have reached. Default: 1 min."""
+        """Age that a slice must have reached. Default: the time within which 99 % of the labels of each version have come so
+        far, at least 1 min: wrong answers are often labelled later than right ones.
+        """
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Final
 
-from evaluator.policy import (
+from services.common.policy.records import (
     DEFAULT_HARM,
     DEFAULT_SAFE,
     DEFAULT_WEIGHT,
@@ -80,6 +80,7 @@ def complete_policy(draft: PolicyDraft, task: str) -> tuple[Policy, tuple[Violat
             min_coverage=draft.min_coverage or 0.5,
             min_age=_or(draft.min_age, 60.0),
             max_coverage_gap=draft.max_coverage_gap or 0.1,
+            follows_lag=draft.min_age is None,
         ),
         drift_margin=draft.drift_margin or 0.1,
         stale_after=_or(draft.stale_after, _STALE_LOOKS * interval),
@@ -107,7 +108,7 @@ def _default_gates(task: str) -> tuple[Gate, ...]:
 
 def _asked_gates(drafts: tuple[GateDraft, ...], found: list[Violation]) -> tuple[Gate, ...]:
     kinds = Counter(draft.metric for draft in drafts)
-    names = Counter(_name(draft) for draft in drafts)
+    names: set[str] = set()
     weighted: list[tuple[Gate, float]] = []
     for number, draft in enumerate(drafts):
         path = f"policy.gates[{number}]"
@@ -115,8 +116,9 @@ def _asked_gates(drafts: tuple[GateDraft, ...], found: list[Violation]) -> tuple
             allowed = ", ".join(metric.upper() for metric in MetricKind)
             found.append(Violation(f"{path}.metric", f"say what the gate watches: one of {allowed}"))
             continue
-        if names[_name(draft)] > 1:
+        if _name(draft) in names:
             found.append(Violation(f"{path}.name", f"{_name(draft)!r} occurs more than once: names are unique"))
+        names.add(_name(draft))
         found += _gate_violations(path, draft, draft.metric)
         gate = Gate(
             name=_name(draft),
@@ -161,9 +163,19 @@ def _gate_violations(path: str, draft: GateDraft, metric: MetricKind) -> list[Vi
         )
     if safe.factor < harm.factor or safe.offset < harm.offset or safe.buckets < harm.buckets:
         found.append(
-            Violation(f"{path}.safe", "it is tighter than harm, so that a version could be neither: make it as wide")
+            Violation(
+                f"{path}.safe",
+                f"it allows {_margin_words(safe)}, which is tighter than harm ({_margin_words(harm)}), so that a "
+                "version could be neither: make safe at least as wide, or give both",
+            )
         )
     return found
+
+
+def _margin_words(margin: GateMargin) -> str:
+    if margin.buckets:
+        return f"{margin.buckets} buckets"
+    return f"factor {margin.factor:g} and offset {margin.offset:g}"
 
 
 def _margin_violations(path: str, margin: GateMargin, metric: MetricKind) -> list[Violation]:

@@ -5,8 +5,8 @@ from typing import Final
 from google.protobuf.duration_pb2 import Duration
 
 from crossfade.common.v1 import policy_pb2
-from evaluator import proto_times
-from evaluator.policy import (
+from services.common import times
+from services.common.policy.records import (
     Gate,
     GateDraft,
     GateMargin,
@@ -73,19 +73,19 @@ def policy_message(policy: Policy) -> policy_pb2.Policy:
     """A policy with every default filled in; a gate required once the lane gets labels is said to be required."""
     return policy_pb2.Policy(
         gates=[_gate_message(gate) for gate in policy.gates],
-        look_interval=proto_times.duration(policy.look_interval),
-        settling=proto_times.duration(policy.settling),
+        look_interval=times.duration(policy.look_interval),
+        settling=times.duration(policy.settling),
         alpha_rollback=policy.alpha_rollback,
         alpha_promote=policy.alpha_promote,
         period_end=_PERIOD_END_VALUES[policy.period_end],
         power=policy.power,
         labels=policy_pb2.LabelMaturity(
             min_coverage=policy.labels.min_coverage,
-            min_age=proto_times.duration(policy.labels.min_age),
+            min_age=None if policy.labels.follows_lag else times.duration(policy.labels.min_age),
             max_coverage_gap=policy.labels.max_coverage_gap,
         ),
         drift_margin=policy.drift_margin,
-        stale_after=proto_times.duration(policy.stale_after),
+        stale_after=times.duration(policy.stale_after),
         fresh_instances=policy.fresh_instances,
     )
 
@@ -97,8 +97,8 @@ def plan_message(plan: Plan) -> policy_pb2.TrafficPlan:
             policy_pb2.Step(
                 mode=policy_pb2.MODE_LIVE,
                 share_bps=step.share_bps,
-                min_duration=proto_times.duration(step.min_duration),
-                period=proto_times.duration(step.period),
+                min_duration=times.duration(step.min_duration),
+                period=times.duration(step.period),
             )
             for step in plan.steps
         ]
@@ -136,4 +136,4 @@ def _margin_message(margin: GateMargin) -> policy_pb2.Margin:
 
 
 def _given(message: Duration, *, present: bool) -> float | None:
-    return proto_times.seconds(message) if present else None
+    return times.seconds(message) if present else None

@@ -74,13 +74,15 @@ class LabelMaturity:
 
     Attributes:
         min_coverage: smallest share of the predictions that have labels, in both arms.
-        min_age: seconds since the slice's end.
+        min_age: seconds since the slice's end; with `follows_lag` at least.
         max_coverage_gap: largest difference of the two arms' coverage.
+        follows_lag: the age is also that at which nearly all labels had come so far. False: `min_age` was asked for.
     """
 
     min_coverage: float = 0.5
     min_age: float = 60.0
     max_coverage_gap: float = 0.1
+    follows_lag: bool = True
 
 
 @dataclass(frozen=True, slots=True)
