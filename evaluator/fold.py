@@ -32,6 +32,7 @@ class Look:
     Attributes:
         sequence: 1 for the first, and one more for each.
         epoch: the lane's split in force.
+        slice_seconds: length of the epoch's slices.
         step: the plan's step, from 0.
         judged: False: the counts are recorded only.
         window: the counts since the look before.
@@ -39,6 +40,7 @@ class Look:
 
     sequence: int
     epoch: int
+    slice_seconds: float
     step: int
     judged: bool
     window: Counts
@@ -56,7 +58,8 @@ class State:
         epoch: the latest look's epoch; -1: none.
         epoch_since: when a look first saw that epoch.
         step: the latest look's step; -1: none.
-        steps: the step by epoch.
+        steps: the step by epoch, the latest one where shares did not change.
+        slices: the length of slices by epoch.
         gates: evidence of every gate that judges the version, in the policy's order.
         inputs: of both arms.
         ledger: labels by slice.
@@ -74,6 +77,7 @@ class State:
     epoch_since: float
     step: int
     steps: Mapping[int, int]
+    slices: Mapping[int, float]
     gates: tuple[GateState, ...]
     inputs: Inputs
     ledger: Ledger = field(default_factory=Ledger)
@@ -100,8 +104,7 @@ class State:
 
     def slice_seconds(self, epoch: int) -> float | None:
         """Seconds that a slice of the epoch lasts; None: the epoch is none of the rollout's."""
-        step = self.steps.get(epoch)
-        return None if step is None else self.terms.plan.steps[step].slice_seconds
+        return self.slices.get(epoch)
 
 
 def start(terms: Terms) -> State:
@@ -117,6 +120,7 @@ def start(terms: Terms) -> State:
         epoch_since=0.0,
         step=-1,
         steps={},
+        slices={},
         gates=tuple(gate for gate in opened if gate is not None),
         inputs=open_inputs(terms),
     )
@@ -157,6 +161,7 @@ def _enter(state: State, look: Look, now: float) -> State:
         epoch_since=now if new_epoch else state.epoch_since,
         step=step,
         steps={**state.steps, look.epoch: step},
+        slices={**state.slices, look.epoch: look.slice_seconds},
         gates=tuple(gate.restart() for gate in state.gates) if new_step else state.gates,
         step_seconds=0.0 if new_step else state.step_seconds,
     )

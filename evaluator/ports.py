@@ -61,9 +61,10 @@ class RolloutView:
 
 @dataclass(frozen=True, slots=True)
 class LaneView:
-    """A lane: the number of its split in force, and its stable version's id (empty: none)."""
+    """A lane: the number of its split in force, the length of that epoch's slices, and its stable version (or none)."""
 
     epoch: int
+    slice_seconds: float
     stable: str
 
 

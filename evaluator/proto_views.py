@@ -51,7 +51,7 @@ def lane(message: resources_pb2.Model, segment: str) -> LaneView | None:
     """The lane of a segment; None: there is none."""
     for one in message.lanes:
         if one.segment == segment:
-            return LaneView(one.epoch, one.stable_version)
+            return LaneView(one.epoch, one.slice_seconds, one.stable_version)
     return None
 
 
@@ -62,7 +62,14 @@ def version(message: resources_pb2.Version) -> VersionView:
 
 def look(message: analysis_pb2.Analysis) -> Look:
     """A recorded look."""
-    return Look(message.sequence, message.epoch, message.step, message.judged, proto_counts.from_proto(message.window))
+    return Look(
+        sequence=message.sequence,
+        epoch=message.epoch,
+        slice_seconds=message.slice_seconds,
+        step=message.step,
+        judged=message.judged,
+        window=proto_counts.from_proto(message.window),
+    )
 
 
 def process(message: resources_pb2.Instance) -> ProcessView | None:

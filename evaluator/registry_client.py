@@ -112,6 +112,7 @@ class RegistryClient:
             rollout=name,
             sequence=look.sequence,
             epoch=look.epoch,
+            slice_seconds=look.slice_seconds,
             step=look.step,
             judged=look.judged,
             policy_hash=policy_hash,

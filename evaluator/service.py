@@ -18,6 +18,7 @@ from evaluator.decide import Action, Circumstances, Decision, Phase, decide
 from evaluator.fold import Look, State, fold, start
 from evaluator.meters import Meters
 from evaluator.ports import (
+    LaneView,
     MetricsSource,
     ProcessView,
     RefusedError,
@@ -116,7 +117,7 @@ class Evaluator:
         terms, violations = await self._terms(rollout, stable)
         interval = terms.policy.look_interval
         if violations:
-            await self._give_up(rollout, lane.epoch, terms, violations)
+            await self._give_up(rollout, lane, terms, violations)
             return max(interval, 30.0)
         known = await self._catch_up(rollout, terms)
         passed = self._clock.now() - known.state.time
@@ -129,20 +130,20 @@ class Evaluator:
         timeout = min(self._scrape_seconds, max(interval / 2, 0.5))
         readings = await self._source.read(processes, terms, timeout)
         taken = take(known.cursor, readings, first=known.state.sequence == 0)
-        await self._conclude(rollout, lane.epoch, known, taken, processes)
+        await self._conclude(rollout, lane, known, taken, processes)
         return interval
 
     async def _conclude(
-        self, rollout: RolloutView, epoch: int, known: _Known, taken: Taken, processes: Sequence[ProcessView]
+        self, rollout: RolloutView, lane: LaneView, known: _Known, taken: Taken, processes: Sequence[ProcessView]
     ) -> None:
         """Folds the window in, decides, records, acts."""
         assert rollout.phase is not None  # noqa: S101 - for the type checker: look() has left otherwise
         before, terms, now = known.state, known.state.terms, self._clock.now()
         policy = terms.policy
-        settled_for = now - before.epoch_since if before.epoch == epoch else 0.0
+        settled_for = now - before.epoch_since if before.epoch == lane.epoch else 0.0
         settled = settled_for >= policy.settling - _EARLY * policy.look_interval
         judged = rollout.phase is not Phase.WAITING and settled and bool(taken.window)
-        look = Look(before.sequence + 1, epoch, rollout.step, judged, taken.window)
+        look = Look(before.sequence + 1, lane.epoch, lane.slice_seconds, rollout.step, judged, taken.window)
         state = fold(before, look)
         holds = list(_metric_holds(policy, taken, processes, now))
         if not settled and rollout.phase is not Phase.WAITING:
@@ -179,7 +180,9 @@ class Evaluator:
                 reason=decision.reason,
             )
 
-    async def _give_up(self, rollout: RolloutView, epoch: int, terms: Terms, violations: Sequence[Violation]) -> None:
+    async def _give_up(
+        self, rollout: RolloutView, lane: LaneView, terms: Terms, violations: Sequence[Violation]
+    ) -> None:
         """Ends a rollout that cannot be judged, since nobody would see its harm.
 
         The Registry refuses such a policy; one of an older release may have become one.
@@ -189,7 +192,7 @@ class Evaluator:
         cursor: Counts = ()
         async for page in self._registry.recorded(rollout.name, max(rollout.sequence - 1, 0)):
             cursor = page.cursor
-        look = Look(rollout.sequence + 1, epoch, rollout.step, judged=False, window=())
+        look = Look(rollout.sequence + 1, lane.epoch, lane.slice_seconds, rollout.step, judged=False, window=())
         decision = Decision(Action.CANCEL, Verdict.INCONCLUSIVE, reason, "POLICY_INVALID")
         await self._registry.record(rollout.name, look, "", cursor, decision)
         await self._act(rollout, look.sequence, terms, decision)

@@ -32,6 +32,7 @@ def lane_to_proto(lane: Lane, states: Iterable[VersionInLane]) -> resources_pb2.
         previous_version=lane.previous_version,
         rollout=names.rollout_name(lane.model, lane.live) if lane.live else "",
         epoch=lane.epoch,
+        slice_seconds=lane.slice_seconds,
         stable_since=timestamp(lane.stable_since),
         versions=[
             resources_pb2.LaneVersion(

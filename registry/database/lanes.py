@@ -192,6 +192,7 @@ def _lane(row: Row[Any]) -> Lane:
         live=row.live,
         queued=row.queued,
         epoch=row.epoch,
+        slice_seconds=row.slice_seconds,
         split=Split(
             row.test_version,
             row.test_bps,
@@ -218,6 +219,7 @@ def _lane_values(lane: Lane) -> dict[str, Any]:
         "live": lane.live,
         "queued": lane.queued,
         "epoch": lane.epoch,
+        "slice_seconds": lane.slice_seconds,
         "test_version": lane.split.test_version,
         "test_bps": lane.split.test_bps,
         "control_version": lane.split.control_version,

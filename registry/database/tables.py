@@ -122,6 +122,7 @@ lanes = Table(
     Column("live", BigInteger, nullable=False),
     Column("queued", BigInteger, nullable=False),
     Column("epoch", BigInteger, nullable=False),
+    Column("slice_seconds", Double, nullable=False),
     Column("test_version", Text, nullable=False),
     Column("test_bps", Integer, nullable=False),
     Column("control_version", Text, nullable=False),

@@ -1,8 +1,12 @@
 """A lane: what has a stable version, a history and at most one live rollout of its own."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from registry.domain.split import Split
+
+IDLE_SLICE_SECONDS: Final = 300.0
+"""Slice length without a rollout: a twelfth of a step's default period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,7 @@ class Lane:
         live: number of the live rollout; 0: none.
         queued: number of the rollout behind it; 0: none.
         epoch: number of the split in force.
+        slice_seconds: length of the epoch's slices, fixed at its beginning: a twelfth of the step's period.
         split: the split in force.
         next_offset: end of the last rollout's range: first bucket of the next one's.
         etag: changes with its versions' states and its rollouts' coming and going, never with readiness.
@@ -35,6 +40,7 @@ class Lane:
     live: int
     queued: int
     epoch: int
+    slice_seconds: float
     split: Split
     next_offset: int
     etag: str
@@ -42,4 +48,4 @@ class Lane:
 
 def empty_lane(model: str, segment: str, etag: str) -> Lane:
     """A lane to which nothing was published yet."""
-    return Lane(model, segment, "", None, False, "", "", 0, 0, 0, 0, Split(), 0, etag)
+    return Lane(model, segment, "", None, False, "", "", 0, 0, 0, 0, IDLE_SLICE_SECONDS, Split(), 0, etag)

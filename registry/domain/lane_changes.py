@@ -4,13 +4,21 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from registry.domain.lane import Lane
+from registry.domain.lane import IDLE_SLICE_SECONDS, Lane
 from registry.domain.ledger import EventDraft
 from registry.domain.records import Outcome, Rollout, VersionInLane, percent
 from registry.domain.serving import Placement, ready_workers
 from registry.domain.split import BUCKETS, Split, whole_split
-from registry.domain.states import RolloutOperation, RolloutState, VersionOperation, rollout_after, version_after
+from registry.domain.states import (
+    SHARING_STATES,
+    RolloutOperation,
+    RolloutState,
+    VersionOperation,
+    rollout_after,
+    version_after,
+)
 from services.common.errors import FailedPreconditionError
+from services.common.policy.records import SLICES_PER_PERIOD
 
 REGISTRY_ACTOR: Final = "registry"
 """Who stands in the events of what the Registry does by itself."""
@@ -59,14 +67,24 @@ class LaneChanges:
         return None
 
     def resplit(self, split: Split) -> None:
-        """Takes a split into force: the epoch goes up if it differs, and at nothing else."""
+        """Takes a split into force: the epoch goes up if it differs, and at nothing else.
+
+        The length of slices changes with the epoch alone: with another one within it, the numbers of slices would go
+        back, and labels of different times would meet.
+        """
         if split != self.lane.split:
-            self.lane = replace(self.lane, split=split, epoch=self.lane.epoch + 1)
+            self.lane = replace(self.lane, split=split, epoch=self.lane.epoch + 1, slice_seconds=self._slice_seconds())
         if self.lane.handover_version and split == whole_split(self.lane.stable_version):
             self.lane = replace(self.lane, handover_version="")
         live = self.live
         if live is not None and live.effective_share_bps != split.test_bps:
             self.live = self._keep(replace(live, effective_share_bps=split.test_bps))
+
+    def _slice_seconds(self) -> float:
+        live = self.live
+        if live is None or live.state not in SHARING_STATES:
+            return IDLE_SLICE_SECONDS
+        return live.spec.plan[live.step].period_seconds / SLICES_PER_PERIOD
 
     def _live(self) -> Rollout:
         if self.live is None:

@@ -10,9 +10,6 @@ from registry.domain.serving import Placement, Traffic
 from registry.domain.split import Split, handover_split, trial_split, whole_split
 from registry.domain.states import LIVE_STATES, SHARING_STATES, VersionState
 
-_SLICES_PER_PERIOD: Final = 12
-_IDLE_SLICE_SECONDS: Final = 300.0
-"""Slice length without a rollout: a twelfth of a step's default period."""
 FAILED_LISTED: Final = 20
 """FAILED versions that Workers are told of."""
 
@@ -117,7 +114,6 @@ def routes_of(
                 endpoints=_endpoints(placements, name, Traffic.LIVE),
             )
         )
-    period = live.spec.plan[live.step].period_seconds if live is not None else None
     if live is not None and live.state in SHARING_STATES:
         offset = live.bucket_offset
     else:
@@ -126,7 +122,7 @@ def routes_of(
         model=lane.model,
         segment=lane.segment,
         epoch=lane.epoch,
-        slice_seconds=_IDLE_SLICE_SECONDS if period is None else period / _SLICES_PER_PERIOD,
+        slice_seconds=lane.slice_seconds,
         assignment=live.spec.assignment if live is not None else Assignment.REQUEST,
         bucket_offset=offset,
         arms=_arms(lane.split, placements),

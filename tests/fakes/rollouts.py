@@ -11,6 +11,7 @@ from evaluator.terms import Terms
 from evaluator.windows import Reading, fresh_share, take
 from services.common.policy.defaults import complete_plan, complete_policy
 from services.common.policy.records import (
+    SLICES_PER_PERIOD,
     GateDraft,
     GateMargin,
     MetricKind,
@@ -103,7 +104,7 @@ class Trial:
     def _enter(self, step: int) -> None:
         self.step, self.step_start, self.paused = step, self.fleet.now, 0.0
         self.fleet.share = self.fleet.terms.plan.steps[step].share_bps
-        self.fleet.slice_seconds = self.fleet.terms.plan.steps[step].slice_seconds
+        self.fleet.slice_seconds = self.fleet.terms.plan.steps[step].period / SLICES_PER_PERIOD
         self.fleet.epoch += 1
 
     def look(self, *, unreadable: frozenset[str] = frozenset()) -> Decision:
@@ -119,7 +120,7 @@ class Trial:
         taken = take(self.cursor, readings, first=not self.looks)
         settled = self.state.epoch == fleet.epoch and fleet.now - self.state.epoch_since >= policy.settling
         judged = self.phase is not Phase.WAITING and settled and bool(taken.window)
-        look = Look(len(self.looks) + 1, fleet.epoch, self.step, judged, taken.window)
+        look = Look(len(self.looks) + 1, fleet.epoch, fleet.slice_seconds, self.step, judged, taken.window)
         self.cursor = taken.cursor
         self.looks.append(look)
         self.state = fold(self.state, look)

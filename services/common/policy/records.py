@@ -134,11 +134,6 @@ class Step:
     min_duration: float = 0.0
     period: float = 3600.0
 
-    @property
-    def slice_seconds(self) -> float:
-        """Length of a slice of routing time within which labels are compared: a twelfth of the period."""
-        return self.period / SLICES_PER_PERIOD
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -148,6 +143,7 @@ class Plan:
 
 
 SLICES_PER_PERIOD: Final = 12
+"""Slices of routing time within which labels are compared."""
 
 DEFAULT_HARM: Final[dict[MetricKind, GateMargin]] = {
     MetricKind.ERRORS: GateMargin(factor=1.1, offset=0.0005),

@@ -178,8 +178,7 @@ class Scene:
             if lane.rollout:
                 rollout = await self.stub.GetRollout(service_pb2.GetRolloutRequest(name=lane.rollout))
                 share = rollout.effective_share_bps
-                self.fleet.slice_seconds = self.terms.plan.steps[rollout.step].slice_seconds
-            self.fleet.share, self.fleet.epoch = share, lane.epoch
+            self.fleet.share, self.fleet.epoch, self.fleet.slice_seconds = share, lane.epoch, lane.slice_seconds
             if lane.stable_version == "v2":
                 continue
             now = time.time()

@@ -107,7 +107,7 @@ def test_labels_are_counted_within_their_slice() -> None:
 def test_what_is_not_judged_is_no_evidence_but_teaches_what_is_usual() -> None:
     state = start(demo_terms(features=0))
     bad = window(attempt("v2", "live", "INTERNAL", 500), attempt("v1", "live", "ok", 500))
-    state = fold(state, Look(1, 2, 0, judged=False, window=bad))
+    state = fold(state, Look(1, 2, 5.0, 0, judged=False, window=bad))
     gate = state.gates[0]
     assert isinstance(gate, RateGate)
     assert gate.harm.max_log_e == 0.0
@@ -120,7 +120,10 @@ def test_a_new_step_starts_safety_anew_and_keeps_harm() -> None:
     while made.step == 0:
         made.look()
     before = made.state.gates[0]
-    after = fold(made.state, Look(made.state.sequence + 1, made.fleet.epoch, 1, judged=False, window=())).gates[0]
+    after = fold(
+        made.state,
+        Look(made.state.sequence + 1, made.fleet.epoch, made.fleet.slice_seconds, 1, judged=False, window=()),
+    ).gates[0]
     assert before.safe.log_e >= 2.9
     assert after.safe.log_e == 0.0
     assert after.harm.log_e == before.harm.log_e
@@ -205,7 +208,7 @@ def test_an_arm_without_requests_is_no_evidence() -> None:
     state = start(demo_terms(features=0))
     for number in range(1, 6):
         only_stable = window(attempt("v1", "live", "ok", 500), attempt("v1", "live", "INTERNAL", 50), at=100.0 + number)
-        state = fold(state, Look(number, 2, 0, judged=True, window=only_stable))
+        state = fold(state, Look(number, 2, 5.0, 0, judged=True, window=only_stable))
     assert state.gates[0].harm.max_log_e == 0.0
     assert state.gates[0].safe.log_e == 0.0
     assert state.judged == 5
@@ -221,7 +224,7 @@ def test_no_counts_and_very_many_leave_every_number_finite(count: int) -> None:
             attempt("v1", "live", "INTERNAL", count // 1000),
             at=100.0 + number,
         )
-        state = fold(state, Look(number, 2, 0, judged=True, window=found))
+        state = fold(state, Look(number, 2, 5.0, 0, judged=True, window=found))
     gate = state.gates[0]
     assert abs(gate.harm.log_e) < float("inf")
     assert gate.harm.log_e == gate.harm.log_e
@@ -231,7 +234,9 @@ def test_no_counts_and_very_many_leave_every_number_finite(count: int) -> None:
 def test_gates_that_are_not_of_a_metric_keep_their_evidence() -> None:
     state = start(demo_terms(features=0))
     found = window(attempt("v2", "live", "ok", 50), attempt("v1", "live", "ok", 500))
-    after = fold(fold(state, Look(1, 2, 0, judged=True, window=found)), Look(2, 2, 0, judged=True, window=found))
+    after = fold(
+        fold(state, Look(1, 2, 5.0, 0, judged=True, window=found)), Look(2, 2, 5.0, 0, judged=True, window=found)
+    )
     runtime = after.gates[1]
     assert isinstance(runtime, RuntimeGate)
     assert runtime.test_n == 0

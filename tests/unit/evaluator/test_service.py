@@ -59,7 +59,7 @@ class Ledger:
         return self.view
 
     async def lane(self, model: str, segment: str) -> LaneView:
-        return LaneView(self.epoch, "v1")
+        return LaneView(self.epoch, 5.0, "v1")
 
     async def version(self, model: str, version: str) -> VersionView:
         return VersionView("classification", reference({"v1": "p1", "v2": "p2"}[version], 2))

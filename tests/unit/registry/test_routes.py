@@ -1,10 +1,12 @@
 """Shares, arms and epochs."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.domain.lane_aggregate import LaneAggregate
-from registry.domain.records import Assignment, Outcome
+from registry.domain.records import Assignment, Outcome, Step
 from registry.domain.routes import LaneRoutes, held_versions, routes_of, split_of
 from registry.domain.serving import Placement, Traffic
 from registry.domain.split import BUCKETS, Split, effective_share, handover_split, trial_split, whole_split
@@ -133,6 +135,25 @@ def test_epoch_goes_up_with_the_split_alone() -> None:
     assert (found.epoch, shares(found)["test"]) == (first + 2, ("v2", 3333))
     lane.rollback(OUTCOME)
     assert routes(lane, third).epoch == first + 3
+
+
+def test_the_length_of_slices_changes_with_the_epoch_alone() -> None:
+    lane = stable_lane()
+    assert routes(lane, placed("v1", "w1")).slice_seconds == 300.0
+    lane.add("v2")
+    plan = (Step(500, 0.0, 600.0), Step(500, 0.0, 86_400.0), Step(1000, 0.0, 1200.0))
+    lane.start("v2", replace(spec(), plan=plan), 1)
+    # It waits: the split is that of before, and so are the slices.
+    assert routes(lane, placed("v1", "w1")).slice_seconds == 300.0
+    lane.observe(both())
+    first = routes(lane, both())
+    assert first.slice_seconds == 50.0
+    lane.advance(OUTCOME, both(), force=False)
+    second = routes(lane, both())
+    assert (second.epoch, second.slice_seconds) == (first.epoch, 50.0)
+    lane.advance(OUTCOME, both(), force=False)
+    third = routes(lane, both())
+    assert (third.epoch, third.slice_seconds) == (first.epoch + 1, 100.0)
 
 
 def test_old_stable_carries_what_the_new_one_cannot() -> None:

@@ -69,6 +69,7 @@ STATEMENTS: Final = (
         live BIGINT NOT NULL,
         queued BIGINT NOT NULL,
         epoch BIGINT NOT NULL,
+        slice_seconds DOUBLE PRECISION NOT NULL,
         test_version TEXT NOT NULL,
         test_bps INTEGER NOT NULL,
         control_version TEXT NOT NULL,

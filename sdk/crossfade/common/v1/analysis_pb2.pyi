@@ -497,6 +497,7 @@ class Analysis(_message.Message):
     WINDOW_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    SLICE_SECONDS_FIELD_NUMBER: _builtins.int
     rollout: _builtins.str
     """"models/{model}/rollouts/{rollout}"."""
     sequence: _builtins.int
@@ -509,6 +510,8 @@ class Analysis(_message.Message):
     """False: recorded only (waiting for readiness, settling, no data)."""
     policy_hash: _builtins.str
     """Hash of the policy and of the statistics' version that made the summary."""
+    slice_seconds: _builtins.float
+    """Length of the epoch's slices in seconds."""
     @_builtins.property
     def record_time(self) -> _timestamp_pb2.Timestamp:
         """When it was recorded."""
@@ -538,10 +541,11 @@ class Analysis(_message.Message):
         window: Global___Counts | None = ...,
         cursor: Global___Counts | None = ...,
         summary: Global___Summary | None = ...,
+        slice_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "record_time", b"record_time", "summary", b"summary", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "epoch", b"epoch", "judged", b"judged", "policy_hash", b"policy_hash", "record_time", b"record_time", "rollout", b"rollout", "sequence", b"sequence", "step", b"step", "summary", b"summary", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "epoch", b"epoch", "judged", b"judged", "policy_hash", b"policy_hash", "record_time", b"record_time", "rollout", b"rollout", "sequence", b"sequence", "slice_seconds", b"slice_seconds", "step", b"step", "summary", b"summary", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -252,6 +252,7 @@ class Lane(_message.Message):
     STABLE_SINCE_FIELD_NUMBER: _builtins.int
     VERSIONS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    SLICE_SECONDS_FIELD_NUMBER: _builtins.int
     segment: _builtins.str
     """The segment; empty: the default segment."""
     stable_version: _builtins.str
@@ -264,6 +265,8 @@ class Lane(_message.Message):
     """Number of the split in force."""
     etag: _builtins.str
     """Required by transitions of the lane."""
+    slice_seconds: _builtins.float
+    """Length of the epoch's slices in seconds; it never changes within an epoch."""
     @_builtins.property
     def stable_since(self) -> _timestamp_pb2.Timestamp:
         """When the stable version became so."""
@@ -283,10 +286,11 @@ class Lane(_message.Message):
         stable_since: _timestamp_pb2.Timestamp | None = ...,
         versions: _abc.Iterable[Global___LaneVersion] | None = ...,
         etag: _builtins.str = ...,
+        slice_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["stable_since", b"stable_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "etag", b"etag", "previous_version", b"previous_version", "rollout", b"rollout", "segment", b"segment", "stable_since", b"stable_since", "stable_version", b"stable_version", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "etag", b"etag", "previous_version", b"previous_version", "rollout", b"rollout", "segment", b"segment", "slice_seconds", b"slice_seconds", "stable_since", b"stable_since", "stable_version", b"stable_version", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -993,7 +997,9 @@ class LaneRoutes(_message.Message):
     epoch: _builtins.int
     """Number of the split in force."""
     slice_seconds: _builtins.float
-    """Length of a slice in seconds: a twelfth of the step's period."""
+    """Length of the epoch's slices in seconds: a twelfth of the period of the step in which the epoch began, or 300
+    without a rollout. It never changes within an epoch.
+    """
     assignment: _policy_pb2.Assignment.ValueType
     """How requests are given to the arms."""
     bucket_offset: _builtins.int
