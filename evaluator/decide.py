@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from evaluator import sentences
 from evaluator.fold import State
-from evaluator.readiness import PATIENCE, Worker, control_missing, find_failure, is_ready
+from evaluator.readiness import PATIENCE, Worker, control_missing, find_failure, is_ready, obstacle
 from evaluator.reports import DriftReport, GateReport, Verdict, report_gates, report_inputs
 from services.common.policy.records import PeriodEnd, Step
 
@@ -110,10 +110,12 @@ def _unservable(state: State, at: Circumstances) -> Decision | None:
 def _waiting(state: State, at: Circumstances) -> Decision:
     test = state.terms.test
     waited = at.now - state.first_time if state.first_time else 0.0
+    known = obstacle(at.workers, test)
+    why = f": {known}" if known else ""
     if waited >= PATIENCE and not is_ready(at.workers, test):
-        reason = f"{test} was ready on no Worker within {PATIENCE / 60:.0f} min"
+        reason = f"{test} was ready on no Worker within {PATIENCE / 60:.0f} min{why}"
         return Decision(Action.CANCEL, Verdict.INCONCLUSIVE, reason, "NOT_READY")
-    return Decision(Action.NONE, Verdict.CONTINUE, f"waits until a Worker has {test} loaded, verified and warm")
+    return Decision(Action.NONE, Verdict.CONTINUE, f"waits until a Worker has {test} loaded, verified and warm{why}")
 
 
 def _sticky(state: State, at: Circumstances) -> Decision:

@@ -30,8 +30,8 @@ class Served:
         version: the version's id.
         control: the process for control's traffic; False: for live traffic.
         state: how far it is.
-        error: why it failed, as a sentence.
-        error_code: LOAD_FAILED, VERIFY_FAILED, CRASHED; empty otherwise.
+        error: why it failed, or what is in the way, as a sentence.
+        error_code: LOAD_FAILED, VERIFY_FAILED, CRASHED (also of a stable version that is started again), or empty.
     """
 
     version: str
@@ -73,7 +73,7 @@ def find_failure(workers: Sequence[Worker], test: str, stable: str, waited: floa
     tried = [(worker, served) for worker in workers if (served := worker.of(test)) is not None]
     for worker, served in tried:
         other = worker.of(stable)
-        stable_fine = other is None or other.state is not Serving.FAILED
+        stable_fine = other is None or (other.state is not Serving.FAILED and other.error_code != CRASHED)
         if served.state is Serving.FAILED and served.error_code == CRASHED and stable_fine:
             return Failure(
                 CRASHED, f"{test}'s process crashed twice while {stable}'s did not: {_sentence(served.error)}"
@@ -87,6 +87,12 @@ def find_failure(workers: Sequence[Worker], test: str, stable: str, waited: floa
             LOAD_FAILED, f"{test} could not be loaded by {where} that tried: {_sentence(unloadable[0].error)}"
         )
     return None
+
+
+def obstacle(workers: Iterable[Worker], version: str) -> str:
+    """What keeps some Worker from having the version ready, as a sentence; empty: nothing is known."""
+    errors = (one.error for worker in workers if (one := worker.of(version)) is not None)
+    return next((error for error in errors if error), "")
 
 
 def is_ready(workers: Iterable[Worker], version: str) -> bool:

@@ -68,6 +68,11 @@ class Reply(NamedTuple):
         """Whether the process never began, so that another one may be asked: gone, draining, or not live there."""
         return not self.begun and self.code in (UNAVAILABLE, CANCELLED, FAILED_PRECONDITION)
 
+    @property
+    def lost(self) -> bool:
+        """Whether the process went away while it worked on the request: grpc says so, without details of a Worker."""
+        return self.begun and self.code == UNAVAILABLE and not self.details
+
 
 class Transport(Protocol):
     """Carries bytes to a Worker."""

@@ -230,7 +230,9 @@ class Proxy:
         if reply.refused and reply.code != FAILED_PRECONDITION:
             # With nobody else to ask, the process that is being started again is waited for.
             reply = await self._send(lane, target, call, first, wait=True)
-        elif reply.code == UNAVAILABLE and self._retries.spend():
+        elif reply.code == UNAVAILABLE and (reply.lost or self._retries.spend()):
+            # A process that dies takes all that it works on with it, and those calls come to no more than they were:
+            # the budget, which keeps retries from multiplying an overload, is not for them.
             address = self._transport.pick(target.addresses, avoid=address)
             reply = await self._send(lane, target, call, address, wait=True)
         return Answer(reply, target.version, target.traffic)

@@ -82,7 +82,8 @@ class LaneAggregate(LaneChanges):
         if not ready_workers(placements, live.version):
             return
         if not self.lane.stable_seen:
-            # A stable version that is being loaded may well become ready; one that is not was tried in vain.
+            # A stable version that is being loaded may well become ready; one that is not, or only in spite of an
+            # error, was tried in vain.
             if not _is_loading(placements, stable):
                 self._replace(live)
         elif can_begin(placements, version=live.version, stable_version=stable):
@@ -220,5 +221,6 @@ def _is_loading(placements: Iterable[Placement], version: str) -> bool:
         one.serving.version == version
         and one.serving.traffic is Traffic.LIVE
         and one.serving.state is ServingState.LOADING
+        and not one.serving.error
         for one in placements
     )

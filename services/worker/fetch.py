@@ -9,7 +9,7 @@ import hashlib
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final
 from urllib.parse import urlsplit
@@ -35,10 +35,14 @@ class ArtifactCache:
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
 
-    def fetch(self, artifact: ArtifactRef) -> tuple[Path, Manifest]:
+    def fetch(self, artifact: ArtifactRef, is_over: Callable[[], bool] = lambda: False) -> tuple[Path, Manifest]:
         """The folder and the manifest of an artifact, from the cache when it is there undamaged.
 
         Blocks while it reads; call it on a thread.
+
+        Args:
+            artifact: where it lies, and what it must be.
+            is_over: asked between blocks: whether nobody waits for it any more.
 
         Raises:
             LoadError: it cannot be read, or it is not what was published; the message names what differs.
@@ -48,14 +52,14 @@ class ArtifactCache:
         folder = self._root / "sha256" / artifact.digest.removeprefix("sha256:")
         if folder.is_dir():
             try:
-                return folder, self._copy(_local(folder), artifact, None)
+                return folder, self._copy(_local(folder), artifact, None, is_over)
             except LoadError:
                 shutil.rmtree(folder, ignore_errors=True)
         base = _base(artifact.uri)
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".fetch-", dir=self._root))
         try:
-            manifest = self._copy(base, artifact, temporary)
+            manifest = self._copy(base, artifact, temporary, is_over)
             with contextlib.suppress(FileExistsError, OSError):
                 temporary.rename(folder)
             if not folder.is_dir():
@@ -64,7 +68,7 @@ class ArtifactCache:
             shutil.rmtree(temporary, ignore_errors=True)
         return folder, manifest
 
-    def _copy(self, base: str, artifact: ArtifactRef, target: Path | None) -> Manifest:
+    def _copy(self, base: str, artifact: ArtifactRef, target: Path | None, is_over: Callable[[], bool]) -> Manifest:
         data = _read_manifest(base)
         found = digest(data)
         if found != artifact.digest:
@@ -83,7 +87,8 @@ class ArtifactCache:
             (target / MANIFEST_FILE).write_bytes(data)
         for entry in manifest.files:
             # The manifest refuses any path that is not a plain name, so nothing leaves the folder.
-            _copy_file(f"{base}/{entry.path}", entry.size, entry.sha256, target / entry.path if target else None)
+            place = target / entry.path if target else None
+            _copy_file(f"{base}/{entry.path}", entry.size, entry.sha256, place, is_over)
         return manifest
 
 
@@ -106,11 +111,13 @@ def _read_manifest(base: str) -> bytes:
         return bytes(source.read(MAX_MANIFEST_BYTES + 1))
 
 
-def _copy_file(uri: str, size: int, sha256: str, target: Path | None) -> None:
+def _copy_file(uri: str, size: int, sha256: str, target: Path | None, is_over: Callable[[], bool]) -> None:
     hasher = hashlib.sha256()
     length = 0
     with _opened(uri) as source, target.open("xb") if target else contextlib.nullcontext() as file:
         while block := source.read(_BLOCK):
+            if is_over():
+                raise LoadError(f"{uri} was not fetched in time: {length} of {size} bytes came", transient=True)
             length += len(block)
             if length > size:
                 raise LoadError(f"{uri} is longer than the {size} bytes that the manifest says")

@@ -5,16 +5,29 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from services.worker.domain import Context, FailureCode, Lane, LaneContext, ServingKey, WantedVersion
+from services.worker.domain import Context, FailureCode, Lane, LaneContext, ServingKey, Traffic, WantedVersion
 
 CRASH_WINDOW_SECONDS: Final = 600.0
 CRASH_LIMIT: Final = 2
-"""A version whose process crashes this often within the window has failed."""
+"""A version whose process crashes this often within the window has failed, unless it is a lane's stable one."""
+
+
+FIRST_RESTART_SECONDS: Final = 1.0
+LONGEST_RESTART_SECONDS: Final = 30.0
+"""How long a stable version that crashes again and again waits for its next start: from the first to the longest, twice
+as long each time."""
 
 
 class Phase(StrEnum):
-    """Where a held version is."""
+    """Where a held version is.
 
+    WAITING: its source could not be reached, or its process not be started, and it is tried again. FETCHED: its turn to
+    be loaded has not come.
+    """
+
+    FETCHING = "fetching"
+    WAITING = "waiting"
+    FETCHED = "fetched"
     LOADING = "loading"
     READY = "ready"
     DRAINING = "draining"
@@ -31,7 +44,7 @@ class Held:
         phase: where it is.
         told: the context that its process has, or will have when it starts.
         crashes: when its processes crashed, by the monotonic clock, oldest first.
-        retry_at: when a failed load is tried again; None: never.
+        retry_at: when one that waits or has failed is tried again; None: never.
     """
 
     digest: str
@@ -63,12 +76,19 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """Fetch and load a version that is not held; also again after a crash or a failed fetch."""
+class Fetch:
+    """Bring the artifact of a version that is not held; also again after a crash or a failed fetch."""
 
     key: ServingKey
     wanted: WantedVersion
     context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Start the process of a version whose artifact is there."""
+
+    key: ServingKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +108,14 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Abandon:
-    """End a load that nobody waits for any more."""
+    """End a fetch or a load that nobody waits for any more."""
 
     key: ServingKey
 
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Drop what is known of a version that has failed and is no longer wanted."""
+    """Drop what is known of a version that nothing runs for and that is no longer wanted."""
 
     key: ServingKey
 
@@ -110,7 +130,7 @@ class Fail:
     retry_at: float
 
 
-Action = Start | Tell | Drain | Abandon | Forget | Fail
+Action = Fetch | Load | Tell | Drain | Abandon | Forget | Fail
 
 
 def decide(snapshot: Snapshot) -> Action | None:
@@ -121,11 +141,23 @@ def decide(snapshot: Snapshot) -> Action | None:
         if action is not None:
             return action
     loading = sum(held.phase is Phase.LOADING for held in snapshot.held.values())
-    if loading < snapshot.parallel_loads:
-        for key, version in wanted.items():
-            if key not in snapshot.held:
-                return Start(key, version, context_of(key, snapshot.lanes, snapshot.fetched))
+    for key, version in wanted.items():
+        known = snapshot.held.get(key)
+        if known is None:
+            return Fetch(key, version, context_of(key, snapshot.lanes, snapshot.fetched))
+        if known.phase is Phase.FETCHED and loading < snapshot.parallel_loads:
+            return Load(key)
     return None
+
+
+def recent_crashes(crashes: tuple[float, ...], now: float) -> tuple[float, ...]:
+    """The crashes that count, oldest first."""
+    return tuple(moment for moment in crashes if now - moment < CRASH_WINDOW_SECONDS)
+
+
+def crash_message(crashes: tuple[float, ...]) -> str:
+    """What is said of a version with these recent crashes."""
+    return f"its process crashed {len(crashes)} times within {CRASH_WINDOW_SECONDS / 60:.0f} minutes"
 
 
 def wanted_keys(lanes: tuple[Lane, ...]) -> dict[ServingKey, WantedVersion]:
@@ -172,7 +204,7 @@ def _for_held(snapshot: Snapshot, key: ServingKey, held: Held, wanted: WantedVer
         return Tell(key, context)
     if wanted is None or wanted.artifact.digest != held.digest:
         match held.phase:
-            case Phase.LOADING:
+            case Phase.FETCHING | Phase.LOADING:
                 return Abandon(key)
             case Phase.READY:
                 return Drain(key)
@@ -181,15 +213,23 @@ def _for_held(snapshot: Snapshot, key: ServingKey, held: Held, wanted: WantedVer
             case _:
                 return Forget(key)
     if held.phase is Phase.CRASHED:
-        return _after_crash(snapshot.now, key, held, wanted, context)
-    if held.phase is Phase.FAILED and held.retry_at is not None and held.retry_at <= snapshot.now:
-        return Start(key, wanted, context)
+        return _after_crash(snapshot, key, held, Fetch(key, wanted, context))
+    stands = held.phase in (Phase.WAITING, Phase.FAILED)
+    if stands and held.retry_at is not None and held.retry_at <= snapshot.now:
+        return Fetch(key, wanted, context)
     return None
 
 
-def _after_crash(now: float, key: ServingKey, held: Held, wanted: WantedVersion, context: Context) -> Action:
-    recent = [moment for moment in held.crashes if now - moment < CRASH_WINDOW_SECONDS]
+def _after_crash(snapshot: Snapshot, key: ServingKey, held: Held, again: Fetch) -> Action | None:
+    recent = recent_crashes(held.crashes, snapshot.now)
     if len(recent) < CRASH_LIMIT:
-        return Start(key, wanted, context)
-    message = f"its process crashed {len(recent)} times within {CRASH_WINDOW_SECONDS / 60:.0f} minutes"
-    return Fail(key, FailureCode.CRASHED, message, recent[-CRASH_LIMIT] + CRASH_WINDOW_SECONDS)
+        return again
+    if key.traffic is Traffic.LIVE and _is_stable(key, snapshot.lanes):
+        # Nobody could answer in its place.
+        pause = min(FIRST_RESTART_SECONDS * 2.0 ** (len(recent) - CRASH_LIMIT), LONGEST_RESTART_SECONDS)
+        return again if snapshot.now - recent[-1] >= pause else None
+    return Fail(key, FailureCode.CRASHED, crash_message(recent), recent[-CRASH_LIMIT] + CRASH_WINDOW_SECONDS)
+
+
+def _is_stable(key: ServingKey, lanes: tuple[Lane, ...]) -> bool:
+    return any((lane.model, lane.stable_version) == (key.model, key.version) for lane in lanes)

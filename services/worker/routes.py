@@ -15,15 +15,18 @@ from services.worker.domain import (
     Traffic,
     WantedVersion,
 )
+from services.worker.entries import Serving
 from services.worker.plan import Phase
-from services.worker.supervisor import Serving
 
 _KINDS: Final = {number: traffic for traffic, number in TRAFFIC_NUMBERS.items()}
 _STATES: Final = {
+    Phase.FETCHING: resources_pb2.SERVING_STATE_LOADING,
+    Phase.WAITING: resources_pb2.SERVING_STATE_LOADING,
+    Phase.FETCHED: resources_pb2.SERVING_STATE_LOADING,
     Phase.LOADING: resources_pb2.SERVING_STATE_LOADING,
     Phase.READY: resources_pb2.SERVING_STATE_READY,
     Phase.DRAINING: resources_pb2.SERVING_STATE_DRAINING,
-    # It is about to be started again; the second crash is reported as FAILED.
+    # It is about to be started again; the second crash of any but a stable version is reported as FAILED.
     Phase.CRASHED: resources_pb2.SERVING_STATE_LOADING,
     Phase.FAILED: resources_pb2.SERVING_STATE_FAILED,
 }

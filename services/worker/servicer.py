@@ -252,7 +252,8 @@ class PredictServicer:
     def _written(
         self, request: predict_pb2.PredictRequest, answer: Answer, rows: int, wanted: tuple[int, ...], place: Place
     ) -> bytes:
-        classes = answer.classes
+        # Those rows that the token states, and that labels may therefore come for: coverage is their share.
+        classes = answer.classes[:MAX_ROWS]
         self._counting.predicted(place.traffic, place.segment, place.epoch, place.slice_number, classes)
         token = ""
         if self._tokens is not None:
@@ -267,7 +268,7 @@ class PredictServicer:
                 model=self.key.model,
                 version=self.key.version,
                 segment=place.segment,
-                classes=tuple(classes[:MAX_ROWS]) or (NO_CLASS,) * min(rows, MAX_ROWS),
+                classes=tuple(classes) or (NO_CLASS,) * min(rows, MAX_ROWS),
             )
             token = self._tokens.sign(prediction)
         return self._writer.write(rows, wanted, answer.outputs, request.id, token)

@@ -41,6 +41,7 @@ class WorkerSettings(ServiceSettings):
         queue_rows: rows that may wait per process; beyond it requests are turned away.
         handoff: where batches run.
         quiet_seconds: a version that is no longer wanted ends when no request came for so long.
+        fetch_seconds: a fetch that takes longer is given up, and tried again later.
         load_seconds: a load that takes longer has failed.
         parallel_loads: how many versions load at once.
         poll_seconds: how often the versions' counts are fetched; a crash loses what was counted since.
@@ -57,6 +58,7 @@ class WorkerSettings(ServiceSettings):
     queue_rows: int = Field(default=1024, ge=1)
     handoff: Handoff = Handoff.AUTO
     quiet_seconds: float = Field(default=1.0, ge=0)
+    fetch_seconds: float = Field(default=1800.0, gt=0)
     load_seconds: float = Field(default=300.0, gt=0)
     parallel_loads: int = Field(default=1, ge=1)
     poll_seconds: float = Field(default=1.0, gt=0)

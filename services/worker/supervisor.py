@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +12,6 @@ from services.common.telemetry.store import Snapshot
 from services.worker import messages
 from services.worker.domain import (
     ArtifactRef,
-    Context,
     FailureCode,
     Lane,
     LoadError,
@@ -21,11 +19,12 @@ from services.worker.domain import (
     ServingKey,
     WantedVersion,
 )
+from services.worker.entries import Entry, Serving, serving_of
 from services.worker.fetch import ArtifactCache
-from services.worker.plan import Abandon, Action, Drain, Fail, Forget, Held, Phase, Start, Tell, decide
+from services.worker.plan import Abandon, Action, Drain, Fail, Fetch, Forget, Load, Phase, Tell, decide
 from services.worker.plan import Snapshot as PlanSnapshot
 from services.worker.ports import Ports
-from services.worker.process import ForkServer, VersionProcess
+from services.worker.process import ForkServer
 from services.worker.process_config import ChildConfig
 from services.worker.settings import WorkerSettings
 from services.worker.signature import check_signature
@@ -36,35 +35,6 @@ RETRY_SECONDS: Final = 30.0
 _TICK_SECONDS: Final = 0.5
 _COUNT_SECONDS: Final = 1.0
 _KILL_MARGIN_SECONDS: Final = 5.0
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    """One held version and kind of traffic."""
-
-    digest: str
-    told: Context
-    phase: Phase = Phase.LOADING
-    crashes: tuple[float, ...] = ()
-    retry_at: float | None = None
-    code: str = ""
-    error: str = ""
-    report: LoadReport | None = None
-    process: VersionProcess | None = None
-    task: "asyncio.Task[None] | None" = None
-    overdue_at: float = field(default=float("inf"))
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """What is reported of one version and kind of traffic; `address` is empty until it serves."""
-
-    key: ServingKey
-    phase: Phase
-    address: str
-    code: str
-    error: str
-    report: LoadReport | None
 
 
 class Supervisor:
@@ -102,7 +72,7 @@ class Supervisor:
         self._ports = ports
         self._on_change = on_change
         self._lanes: tuple[Lane, ...] = ()
-        self._entries: dict[ServingKey, _Entry] = {}
+        self._entries: dict[ServingKey, Entry] = {}
         self._folders: dict[tuple[str, str], Path] = {}
         self._fetching: dict[str, asyncio.Lock] = {}
         self._totals = Totals()
@@ -116,12 +86,11 @@ class Supervisor:
 
     def servings(self) -> list[Serving]:
         """What is held, by model, version and kind of traffic."""
-        found = []
-        for key, entry in sorted(self._entries.items()):
-            serves = entry.phase in (Phase.READY, Phase.DRAINING)
-            address = self._ports.advertised_address(key) if serves else ""
-            found.append(Serving(key, entry.phase, address, entry.code, entry.error, entry.report))
-        return found
+        now = self._clock.monotonic()
+        return [
+            serving_of(key, entry, self._ports.advertised_address(key), now)
+            for key, entry in sorted(self._entries.items())
+        ]
 
     def pids(self) -> dict[ServingKey, int]:
         """The process ids of what runs."""
@@ -163,7 +132,7 @@ class Supervisor:
                 entry.process.kill()
         self._ports.close()
 
-    async def _poll(self, key: ServingKey, entry: _Entry) -> None:
+    async def _poll(self, key: ServingKey, entry: Entry) -> None:
         if entry.process is None or entry.phase not in (Phase.READY, Phase.DRAINING):
             return
         counts = await entry.process.counts(_COUNT_SECONDS)
@@ -185,14 +154,11 @@ class Supervisor:
             self._on_change()
 
     def _snapshot(self, now: float) -> PlanSnapshot:
-        held = {
-            key: Held(entry.digest, entry.phase, entry.told, entry.crashes, entry.retry_at)
-            for key, entry in self._entries.items()
-        }
+        held = {key: entry.held for key, entry in self._entries.items()}
         fetched = frozenset(self._folders)
         return PlanSnapshot(now, self._lanes, held, fetched, self._settings.parallel_loads, self._stopping)
 
-    def _overdue(self, entry: _Entry) -> None:
+    def _overdue(self, entry: Entry) -> None:
         if entry.phase is Phase.LOADING:
             entry.code = FailureCode.LOAD_FAILED
             entry.error = f"it was not ready within {self._settings.load_seconds:g} s"
@@ -202,12 +168,8 @@ class Supervisor:
     def _apply(self, action: Action) -> None:
         key = action.key
         match action:
-            case Start(wanted=wanted, context=context):
-                before = self._entries.get(key)
-                entry = _Entry(wanted.artifact.digest, context, crashes=before.crashes if before else ())
-                entry.overdue_at = self._clock.monotonic() + self._settings.load_seconds
-                self._entries[key] = entry
-                entry.task = asyncio.get_running_loop().create_task(self._live(key, entry, wanted))
+            case Fetch() | Load():
+                self._begin(action)
             case Tell(context=context):
                 entry = self._entries[key]
                 entry.told = context
@@ -231,30 +193,56 @@ class Supervisor:
             case Fail(code=code, message=message, retry_at=retry_at):
                 self._fail(key, self._entries[key], code, message, retry_at)
 
-    def _tell(self, key: ServingKey, entry: _Entry) -> None:
+    def _begin(self, action: Fetch | Load) -> None:
+        key, loop = action.key, asyncio.get_running_loop()
+        before = self._entries.get(key)
+        if isinstance(action, Fetch):
+            crashes = before.crashes if before else ()
+            entry = self._entries[key] = Entry(action.wanted.artifact.digest, action.context, crashes=crashes)
+            entry.task = loop.create_task(self._bring(key, entry, action.wanted))
+        elif before is not None:
+            before.phase = Phase.LOADING
+            before.overdue_at = self._clock.monotonic() + self._settings.load_seconds
+            before.task = loop.create_task(self._live(key, before))
+
+    def _tell(self, key: ServingKey, entry: Entry) -> None:
         if entry.process is not None:
             found = (self._folders.get((key.model, version)) for version in entry.told.profiles)
             folders = [str(folder) for folder in found if folder is not None]
             entry.process.send(messages.Tell(entry.told, tuple(folders)))
 
-    async def _live(self, key: ServingKey, entry: _Entry, wanted: WantedVersion) -> None:
-        """One process from its order to its end."""
-        ordered_at = self._clock.monotonic()
+    async def _bring(self, key: ServingKey, entry: Entry, wanted: WantedVersion) -> None:
+        """Fetches the artifact."""
         try:
-            folder = await self._fetch(key, wanted)
-            address = self._ports.listen_address(key)
-            config = ChildConfig(key, folder, address, self._settings, self._instance_id, ordered_at)
-            process = await self._forks.start(config)
+            entry.folder = await self._fetch(key, wanted)
         except LoadError as error:
-            retry = self._clock.monotonic() + RETRY_SECONDS if error.transient else None
-            self._fail(key, entry, error.code, str(error), retry)
-            return
+            if error.transient:
+                self._postpone(key, entry, str(error))
+            else:
+                self._fail(key, entry, error.code, str(error), None)
+        except asyncio.CancelledError:
+            self._remove(key, entry)
+            raise
+        else:
+            if entry.phase is Phase.DRAINING:
+                self._remove(key, entry)
+                return
+            entry.phase = Phase.FETCHED
+            self._changed()
+
+    async def _live(self, key: ServingKey, entry: Entry) -> None:
+        """One process from its start to its end."""
+        assert entry.folder is not None  # noqa: S101 - for the type checker: only what was fetched is loaded
+        try:
+            address = self._ports.listen_address(key)
+            now = self._clock.monotonic()
+            config = ChildConfig(key, entry.folder, address, self._settings, self._instance_id, now)
+            process = await self._forks.start(config)
         except asyncio.CancelledError:
             self._remove(key, entry)
             raise
         except (OSError, EOFError) as error:
-            retry = self._clock.monotonic() + RETRY_SECONDS
-            self._fail(key, entry, FailureCode.LOAD_FAILED, f"its process cannot be started: {error!r}", retry)
+            self._postpone(key, entry, f"its process cannot be started: {error!r}")
             return
         entry.process = process
         if entry.phase is Phase.DRAINING:
@@ -275,15 +263,26 @@ class Supervisor:
 
     async def _fetch(self, key: ServingKey, wanted: WantedVersion) -> Path:
         artifact: ArtifactRef = wanted.artifact
-        # LIVE and CONTROL of one version fetch it once.
-        async with self._fetching.setdefault(artifact.digest, asyncio.Lock()):
-            folder, manifest = await asyncio.to_thread(self._cache.fetch, artifact)
+        end = self._clock.monotonic() + self._settings.fetch_seconds
+        try:
+            # LIVE and CONTROL of one version fetch it once. A read that hangs is left to its thread.
+            async with (
+                asyncio.timeout(self._settings.fetch_seconds),
+                self._fetching.setdefault(artifact.digest, asyncio.Lock()),
+            ):
+                folder, manifest = await asyncio.to_thread(
+                    self._cache.fetch, artifact, lambda: self._clock.monotonic() >= end
+                )
+        except TimeoutError as error:
+            raise LoadError(
+                f"{artifact.uri} was not fetched within {self._settings.fetch_seconds:g} s", transient=True
+            ) from error
         check_signature(wanted.signature, manifest)
         self._folders[key.model, key.version] = folder
         self._wake.set()
         return folder
 
-    def _ready(self, key: ServingKey, entry: _Entry, report: LoadReport) -> None:
+    def _ready(self, key: ServingKey, entry: Entry, report: LoadReport) -> None:
         entry.report = report
         if entry.phase is Phase.LOADING:
             entry.phase = Phase.READY
@@ -291,7 +290,7 @@ class Supervisor:
         self._log.info("ready", serving=str(key), seconds=report.load_seconds, precision=report.precision)
         self._changed()
 
-    def _ended(self, key: ServingKey, entry: _Entry, exit_code: int | None) -> None:
+    def _ended(self, key: ServingKey, entry: Entry, exit_code: int | None) -> None:
         if entry.phase is Phase.DRAINING:
             self._remove(key, entry)
         elif entry.code:
@@ -302,7 +301,7 @@ class Supervisor:
             self._log.error("process crashed", serving=str(key), exit_code=exit_code)
             self._changed()
 
-    def _fail(self, key: ServingKey, entry: _Entry, code: FailureCode, message: str, retry_at: float | None) -> None:
+    def _fail(self, key: ServingKey, entry: Entry, code: FailureCode, message: str, retry_at: float | None) -> None:
         if entry.phase is Phase.DRAINING:
             self._remove(key, entry)
             return
@@ -311,7 +310,17 @@ class Supervisor:
         self._log.error("version failed", serving=str(key), code=code, reason=message)
         self._changed()
 
-    def _remove(self, key: ServingKey, entry: _Entry) -> None:
+    def _postpone(self, key: ServingKey, entry: Entry, message: str) -> None:
+        """What may go better later is no failure of the version."""
+        if entry.phase is Phase.DRAINING:
+            self._remove(key, entry)
+            return
+        entry.phase = Phase.WAITING
+        entry.error, entry.retry_at = message, self._clock.monotonic() + RETRY_SECONDS
+        self._log.warning("version not there yet", serving=str(key), reason=message, retry_seconds=RETRY_SECONDS)
+        self._changed()
+
+    def _remove(self, key: ServingKey, entry: Entry) -> None:
         if self._entries.get(key) is entry:
             del self._entries[key]
         if not any((other.model, other.version) == (key.model, key.version) for other in self._entries):

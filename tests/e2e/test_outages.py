@@ -57,6 +57,11 @@ async def test_a_versions_process_killed_under_load_fails_no_call(house: House) 
     await kill_version(house, "v1")
     before = len(load.versions)
     await until_async(lambda: _more(load, before + 300), seconds=60)
+    # A second time within minutes: stable is started again all the same.
+    await until_async(lambda: address_of(house, "v1"), seconds=30)
+    await kill_version(house, "v1")
+    before = len(load.versions)
+    await until_async(lambda: _more(load, before + 300), seconds=60)
     calls = await load.stop()
     assert load.errors == []
     assert len(load.versions) == calls

@@ -194,7 +194,9 @@ def _load_progress(registry: Registry, model: str, version: str) -> Iterator[tup
             raise CommandError(f"{version} cannot be served: {failed[0].error_code}: {failed[0].error}")
         if ready:
             yield f"{version} is ready at {ready[0].address}", True
-        yield f"{version} is being loaded" if live else f"{version} waits for a worker", False
+        loading = f"{version} is being loaded" if live else f"{version} waits for a worker"
+        obstacle = next((one.error for one in live if one.error), "")
+        yield f"{loading}: {obstacle}" if obstacle else loading, False
 
 
 def _route_progress(

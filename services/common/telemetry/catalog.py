@@ -105,7 +105,7 @@ PREDICTION_COUNT: Final = Metric(
     "crossfade.prediction.count",
     Kind.COUNTER,
     "1",
-    "Predicted rows by class.",
+    "Predicted rows by class: of each answer those that its prediction id states, at most 64.",
     (*_ARM, "segment", "slice"),
     spread="class",
 )

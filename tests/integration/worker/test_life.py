@@ -25,9 +25,16 @@ from tests.support.worker import counted, metrics
 
 
 def pid_of(app: Any, version: str = "v1") -> int:
-    """The process that serves a version."""
-    found: int = next(pid for key, pid in app.supervisor.pids().items() if key.version == version)
+    """The process that serves a version; 0: none does."""
+    found: int = next((pid for key, pid in app.supervisor.pids().items() if key.version == version), 0)
     return found
+
+
+async def kill(app: Any) -> None:
+    """Kills the process of v1 and waits until another one runs."""
+    pid = pid_of(app)
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: pid_of(app) not in (0, pid), 20)
 
 
 @pytest.mark.parametrize(
@@ -121,16 +128,14 @@ async def test_another_signature_than_published(
 async def test_a_crash_is_restarted_at_the_same_address_and_a_second_one_fails(
     registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
 ) -> None:
-    await registry.set_lanes(lane("scores", want(artifacts())))
+    await registry.set_lanes(lane("scores", want(artifacts(scale=3.0), "v0"), want(artifacts())))
     app = await start_worker()
     caller = await caller_of("v1")
     for _ in range(5):
         await caller.predict(reference_rows(1))
     await until_async(lambda: has_counted(app, 5))
     first = registry.serving("scores", "v1")
-    pid = pid_of(app)
-    os.kill(pid, signal.SIGKILL)
-    await until(lambda: app.supervisor.pids() and pid_of(app) != pid)
+    await kill(app)
     await until(lambda: registry.state("scores", "v1") == "READY", 20)
     again = registry.serving("scores", "v1")
     assert first is not None
@@ -152,7 +157,36 @@ async def test_a_crash_is_restarted_at_the_same_address_and_a_second_one_fails(
     assert "crashed 2 times" in failed.error
     # What the dead have counted is kept.
     assert await has_counted(app, 6)
-    assert app.supervisor.pids() == {}
+    assert pid_of(app) == 0
+
+
+async def test_the_stable_version_comes_back_however_often_it_is_killed(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts())))
+    app = await start_worker()
+    caller = await caller_of("v1")
+    for killed in (1, 2, 3):
+        await kill(app)
+        await until(lambda: registry.state("scores", "v1") == "READY", 20)
+        serving = registry.serving("scores", "v1")
+        assert serving is not None
+        # So that a test version that crashes beside it is not blamed.
+        assert serving.error_code == ("" if killed == 1 else "CRASHED")
+    await caller.predict(reference_rows(1))
+
+
+async def test_a_source_that_cannot_be_reached_is_no_failure_and_keeps_nobody_waiting(
+    registry: FakeRegistry, start_worker: Any, artifacts: Any, want: Any, tmp_path: Path
+) -> None:
+    missing = wanted("v1", (tmp_path / "later").as_uri(), artifacts().artifact.digest, artifacts().artifact.manifest)
+    await registry.set_lanes(lane("scores", missing, want(artifacts(scale=3.0), "v2")))
+    await start_worker()
+    await until(lambda: registry.state("scores", "v2") == "READY", 20)
+    serving = registry.serving("scores", "v1")
+    assert serving is not None
+    assert (registry.state("scores", "v1"), serving.error_code) == ("LOADING", "")
+    assert serving.error.endswith("model.json does not exist")
 
 
 async def has_counted(app: Any, calls: int) -> bool:

@@ -82,6 +82,17 @@ async def test_only_requests_with_bad_rows_fail(
     assert counted(snapshots, catalog.PREDICTION_COUNT) == 40
 
 
+async def test_of_a_large_request_as_many_rows_are_counted_as_may_be_labelled(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts())))
+    app = await start_worker()
+    caller = await caller_of("v1")
+    await caller.predict(reference_rows(100))
+    await caller.predict(reference_rows(3))
+    assert counted(await metrics(app.address), catalog.PREDICTION_COUNT) == 64 + 3
+
+
 async def test_a_model_that_raises(
     registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
 ) -> None:

@@ -297,6 +297,20 @@ def test_a_crash_that_stable_shares_is_not_blamed_on_the_version(young: State) -
     assert decide(young, at(workers=shared)).action is Action.NONE
 
 
+def test_nor_is_one_after_which_stable_was_started_again(young: State) -> None:
+    again = Served("v1", False, Serving.READY, "its process crashed 2 times", "CRASHED")
+    shared = (Worker("a", (again, CONTROL, Served("v2", False, Serving.FAILED, "", "CRASHED"))),)
+    assert decide(young, at(workers=shared)).action is Action.NONE
+
+
+def test_a_source_that_cannot_be_reached_is_waited_for_and_named() -> None:
+    waiting = (Worker("a", (STABLE, Served("v2", False, Serving.LOADING, "s3://m/model.json does not exist"))),)
+    assert failed(waiting, waited=899.0).reason.endswith("verified and warm: s3://m/model.json does not exist")
+    decision = failed(waiting, waited=901.0)
+    assert (decision.action, decision.code) == (Action.CANCEL, "NOT_READY")
+    assert decision.reason == "v2 was ready on no Worker within 15 min: s3://m/model.json does not exist"
+
+
 def test_a_version_that_is_ready_nowhere_ends_inconclusive_in_time() -> None:
     loading = served(("a", Serving.LOADING, ""))
     assert failed(loading, waited=899.0).action is Action.NONE

@@ -1,6 +1,8 @@
 """The lane as a whole: what follows from what, and what is refused."""
 
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 
@@ -61,8 +63,13 @@ def test_stable_version_that_was_never_ready_is_replaced() -> None:
     lane.start("v2", spec(500), 1)
     lane.observe([*placed("v1", "w1", state=ServingState.LOADING), *placed("v2", "w1")])
     assert lane.lane.stable_version == "v1"
-    lane.observe([*placed("v1", "w1", state=ServingState.FAILED), *placed("v2", "w1")])
-    assert states(lane) == {"v1": "DEPRECATED", "v2": "STABLE"}
+    (waits,) = placed("v1", "w1", state=ServingState.LOADING)
+    unreachable = replace(waits, serving=replace(waits.serving, error="its source does not exist"))
+    for tried in ([unreachable], placed("v1", "w1", state=ServingState.FAILED)):
+        again = deepcopy(lane)
+        again.observe([*tried, *placed("v2", "w1")])
+        assert states(again) == {"v1": "DEPRECATED", "v2": "STABLE"}
+    lane = again
     assert lane.live is None
     ended = lane.changed_rollouts[1]
     assert ended.state is RolloutState.PROMOTED

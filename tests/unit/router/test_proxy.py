@@ -203,6 +203,33 @@ async def test_a_stable_process_that_is_gone_is_waited_for() -> None:
     assert [sent.wait for sent in house.transport.sent] == [False, True]
 
 
+async def test_all_that_a_dying_process_worked_on_is_asked_once_more() -> None:
+    house = House(lane())
+
+    async def die(sent: Sent) -> Reply:
+        return (
+            Reply("OK", b"again", begun=True)
+            if sent.wait
+            else Reply("UNAVAILABLE", message="Socket closed", begun=True)
+        )
+
+    house.transport.behaviors[STABLE] = die
+    answers = await asyncio.gather(*(house.predict() for _ in range(100)))
+    assert all(answer.reply.ok for answer in answers)
+
+
+async def test_a_worker_that_says_itself_that_it_cannot_is_asked_again_within_the_budget() -> None:
+    house = House(lane())
+
+    async def refuse(sent: Sent) -> Reply:
+        return Reply("UNAVAILABLE", message="not now", details=b"a status", begun=True)
+
+    house.transport.behaviors[STABLE] = refuse
+    for _ in range(100):
+        await house.predict()
+    assert 110 <= len(house.transport.sent) <= 125
+
+
 async def test_controls_requests_go_to_stables_process_when_its_own_is_gone() -> None:
     house = House(lane(test=1, control=9_999))
     house.transport.behaviors[CONTROL] = fail("UNAVAILABLE", begun=False)

@@ -23,11 +23,12 @@ from services.worker.plan import (
     Action,
     Drain,
     Fail,
+    Fetch,
     Forget,
     Held,
+    Load,
     Phase,
     Snapshot,
-    Start,
     Tell,
     decide,
 )
@@ -59,23 +60,29 @@ def test_starts_what_is_wanted_stable_first() -> None:
     snapshot = Snapshot(0.0, lanes, {}, parallel_loads=9)
     order = []
     while (action := decide(snapshot)) is not None:
-        assert isinstance(action, Start)
+        assert isinstance(action, Fetch)
         order.append((action.key.version, action.key.traffic))
-        taken = Held(action.wanted.artifact.digest, Phase.LOADING, action.context)
+        taken = Held(action.wanted.artifact.digest, Phase.FETCHING, action.context)
         snapshot = replace(snapshot, held={**snapshot.held, action.key: taken})
     assert order == [("v1", LIVE), ("v1", CONTROL), ("v2", LIVE), ("v0", LIVE)]
+    snapshot = replace(snapshot, held={key: replace(one, phase=Phase.FETCHED) for key, one in snapshot.held.items()})
+    assert decide(snapshot) == Load(KEY)
 
 
 def test_loads_no_more_at_once_than_it_may() -> None:
     lanes = (lane(want("v1"), want("v2")),)
-    assert decide(Snapshot(0.0, lanes, {KEY: held(Phase.LOADING)}, parallel_loads=1)) is None
-    assert isinstance(decide(Snapshot(0.0, lanes, {KEY: held(Phase.READY)}, parallel_loads=1)), Start)
+    other = {ServingKey("m", "v2", LIVE): held(Phase.FETCHED, "v2")}
+    assert decide(Snapshot(0.0, lanes, {KEY: held(Phase.LOADING), **other}, parallel_loads=1)) is None
+    for phase in (Phase.READY, Phase.FETCHING, Phase.WAITING):
+        # Whatever is still to be fetched keeps nothing else from being loaded.
+        action = decide(Snapshot(0.0, lanes, {KEY: held(phase, retry_at=9.0), **other}, parallel_loads=1))
+        assert action == Load(ServingKey("m", "v2", LIVE))
 
 
 def test_a_version_that_two_lanes_want_is_held_once() -> None:
     lanes = (lane(want("v1")), lane(want("v1"), segment="eu", epoch=4))
     action = decide(Snapshot(0.0, lanes, {}))
-    assert isinstance(action, Start)
+    assert isinstance(action, Fetch)
     assert action.context.lanes == (LaneContext("", 1, 10.0), LaneContext("eu", 4, 10.0))
     assert decide(Snapshot(0.0, lanes, {KEY: Held("sha256:v1", Phase.READY, action.context)})) is None
 
@@ -104,6 +111,9 @@ def test_a_version_failed_in_one_lane_serves_on_in_another() -> None:
 
 def test_what_is_unwanted_ends() -> None:
     for phase, expected in (
+        (Phase.FETCHING, Abandon(KEY)),
+        (Phase.WAITING, Forget(KEY)),
+        (Phase.FETCHED, Forget(KEY)),
         (Phase.LOADING, Abandon(KEY)),
         (Phase.READY, Drain(KEY)),
         (Phase.DRAINING, None),
@@ -113,26 +123,44 @@ def test_what_is_unwanted_ends() -> None:
         assert decide(Snapshot(0.0, (), {KEY: held(phase)})) == expected
 
 
+OTHER = {ServingKey("m", "v0", LIVE): held(Phase.READY, "v0")}
+
+
 def test_the_first_crash_restarts_the_second_fails_and_time_forgives() -> None:
-    lanes = (lane(want("v1")),)
+    lanes = (lane(want("v0"), want("v1")),)
     once = held(Phase.CRASHED, crashes=(100.0,))
-    assert isinstance(decide(Snapshot(101.0, lanes, {KEY: once})), Start)
+    assert isinstance(decide(Snapshot(101.0, lanes, {KEY: once, **OTHER})), Fetch)
     twice = held(Phase.CRASHED, crashes=(100.0, 200.0))
-    failed = decide(Snapshot(201.0, lanes, {KEY: twice}))
+    failed = decide(Snapshot(201.0, lanes, {KEY: twice, **OTHER}))
     assert isinstance(failed, Fail)
     assert (failed.code, failed.retry_at) == (FailureCode.CRASHED, 100.0 + CRASH_WINDOW_SECONDS)
     after = held(Phase.FAILED, crashes=(100.0, 200.0), retry_at=failed.retry_at)
-    assert decide(Snapshot(failed.retry_at - 1, lanes, {KEY: after})) is None
-    assert isinstance(decide(Snapshot(failed.retry_at, lanes, {KEY: after})), Start)
+    assert decide(Snapshot(failed.retry_at - 1, lanes, {KEY: after, **OTHER})) is None
+    assert isinstance(decide(Snapshot(failed.retry_at, lanes, {KEY: after, **OTHER})), Fetch)
     apart = held(Phase.CRASHED, crashes=(100.0, 100.0 + CRASH_WINDOW_SECONDS))
-    assert isinstance(decide(Snapshot(101.0 + CRASH_WINDOW_SECONDS, lanes, {KEY: apart})), Start)
+    assert isinstance(decide(Snapshot(101.0 + CRASH_WINDOW_SECONDS, lanes, {KEY: apart, **OTHER})), Fetch)
+
+
+def test_the_stable_version_is_started_again_however_often_it_crashes_but_later_each_time() -> None:
+    lanes = (lane(want("v1", LIVE, CONTROL)),)
+    for crashes, pause in ((1, 0.0), (2, 1.0), (3, 2.0), (4, 4.0), (9, 30.0)):
+        crashed = held(Phase.CRASHED, crashes=tuple(100.0 + number for number in range(crashes)))
+        control = {ServingKey("m", "v1", CONTROL): held(Phase.READY)}
+        latest = crashed.crashes[-1]
+        if pause:
+            assert decide(Snapshot(latest + pause - 0.1, lanes, {KEY: crashed, **control})) is None
+        assert isinstance(decide(Snapshot(latest + pause, lanes, {KEY: crashed, **control})), Fetch)
+    # Its control process is only for comparison.
+    twice = {ServingKey("m", "v1", CONTROL): held(Phase.CRASHED, crashes=(1.0, 2.0))}
+    assert isinstance(decide(Snapshot(3.0, lanes, {KEY: held(Phase.READY), **twice})), Fail)
 
 
 def test_a_failed_load_stays_failed_unless_it_may_be_tried_again() -> None:
     lanes = (lane(want("v1")),)
     assert decide(Snapshot(9e9, lanes, {KEY: held(Phase.FAILED)})) is None
-    assert decide(Snapshot(9.0, lanes, {KEY: held(Phase.FAILED, retry_at=10.0)})) is None
-    assert isinstance(decide(Snapshot(10.0, lanes, {KEY: held(Phase.FAILED, retry_at=10.0)})), Start)
+    for phase in (Phase.FAILED, Phase.WAITING):
+        assert decide(Snapshot(9.0, lanes, {KEY: held(phase, retry_at=10.0)})) is None
+        assert isinstance(decide(Snapshot(10.0, lanes, {KEY: held(phase, retry_at=10.0)})), Fetch)
 
 
 def test_the_test_version_counts_by_stables_profile_once_that_is_fetched() -> None:
@@ -180,9 +208,11 @@ def carried_out(snapshot: Snapshot, action: Action) -> Snapshot:
     """The snapshot after an action, as the supervisor's loop leaves it."""
     after = dict(snapshot.held)
     match action:
-        case Start(key=key, wanted=wanted, context=context):
+        case Fetch(key=key, wanted=wanted, context=context):
             before = after.get(key)
-            after[key] = Held(wanted.artifact.digest, Phase.LOADING, context, before.crashes if before else ())
+            after[key] = Held(wanted.artifact.digest, Phase.FETCHED, context, before.crashes if before else ())
+        case Load(key=key):
+            after[key] = replace(after[key], phase=Phase.READY)
         case Tell(key=key, context=context):
             after[key] = replace(after[key], told=context)
         case Drain(key=key) | Abandon(key=key):
@@ -213,4 +243,5 @@ def test_deciding_and_doing_comes_to_rest_with_nothing_unwanted_running(snapshot
     for key, one in snapshot.held.items():
         if one.phase in (Phase.READY, Phase.LOADING, Phase.FAILED):
             assert (key.version, key.traffic) in wanted
-        assert one.phase is not Phase.CRASHED
+        stable = any(key.version == one_lane.stable_version for one_lane in snapshot.lanes)
+        assert one.phase is not Phase.CRASHED or (stable and key.traffic is LIVE)

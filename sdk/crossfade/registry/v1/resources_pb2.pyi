@@ -677,9 +677,11 @@ class Serving(_message.Message):
     state: Global___ServingState.ValueType
     """How far it is."""
     error: _builtins.str
-    """Why it failed, as a sentence."""
+    """Why it failed or, beside LOADING, what is in the way (a source that cannot be reached), as a sentence."""
     error_code: _builtins.str
-    """Why it failed: LOAD_FAILED, VERIFY_FAILED, CRASHED; empty otherwise."""
+    """Why it failed: LOAD_FAILED, VERIFY_FAILED, CRASHED; CRASHED also of a lane's stable version that is started again
+    and again; empty otherwise.
+    """
     @_builtins.property
     def load_report(self) -> Global___LoadReport:
         """What was measured before it was ready."""

@@ -1,0 +1,79 @@
+"""What the supervisor holds of each version and kind of traffic, and what it reports of it."""
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from services.worker.domain import Context, FailureCode, LoadReport, ServingKey
+from services.worker.plan import CRASH_LIMIT, Held, Phase, crash_message, recent_crashes
+from services.worker.process import VersionProcess
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One held version and kind of traffic.
+
+    Attributes:
+        digest: the artifact's.
+        told: the context that its process has, or will have when it starts.
+        phase: where it is.
+        crashes: when its processes crashed, by the monotonic clock, oldest first.
+        retry_at: when it is tried again.
+        code: why it failed; empty: it has not.
+        error: what went wrong last, as a sentence.
+        report: what was measured before it was ready.
+        folder: the fetched artifact.
+        process: while one runs.
+        task: brings the artifact, or follows the process.
+        overdue_at: when the process is killed unless it has come further.
+    """
+
+    digest: str
+    told: Context
+    phase: Phase = Phase.FETCHING
+    crashes: tuple[float, ...] = ()
+    retry_at: float | None = None
+    code: str = ""
+    error: str = ""
+    report: LoadReport | None = None
+    folder: Path | None = None
+    process: VersionProcess | None = None
+    task: "asyncio.Task[None] | None" = None
+    overdue_at: float = field(default=float("inf"))
+
+    @property
+    def held(self) -> Held:
+        """What decisions rest on."""
+        return Held(self.digest, self.phase, self.told, self.crashes, self.retry_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What is reported of one version and kind of traffic; `address` is empty until it serves."""
+
+    key: ServingKey
+    phase: Phase
+    address: str
+    code: str
+    error: str
+    report: LoadReport | None
+
+
+def serving_of(key: ServingKey, entry: Entry, address: str, now: float) -> Serving:
+    """What is reported of an entry.
+
+    A version that is started again although it crashed often (the stable one) says so, whatever its phase: a test
+    version that crashes beside it is not to blame.
+
+    Args:
+        key: what it is.
+        entry: as it is held.
+        address: where it serves, if it does.
+        now: seconds of the monotonic clock.
+    """
+    code, error = entry.code, entry.error
+    crashes = recent_crashes(entry.crashes, now)
+    if not code and len(crashes) >= CRASH_LIMIT:
+        code, error = FailureCode.CRASHED, crash_message(crashes)
+    serves = entry.phase in (Phase.READY, Phase.DRAINING)
+    return Serving(key, entry.phase, address if serves else "", code, error, entry.report)
