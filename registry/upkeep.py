@@ -9,7 +9,7 @@ from registry.offload import Offload
 from registry.ports import Transaction
 from registry.service.instances import InstanceService
 from services.common.clock import Clock
-from services.common.errors import CrossfadeError
+from services.common.errors import AbortedError, CrossfadeError
 
 _DEADLINE_SECONDS: Final = 20.0
 _FORGET_SECONDS: Final = 60.0
@@ -65,6 +65,9 @@ class Upkeep:
             if self._clock.monotonic() - self._forgot >= _FORGET_SECONDS:
                 self._forgot = self._clock.monotonic()
                 await self._offload.run(self.forget, deadline=deadline)
+        except AbortedError as error:
+            # Others were faster, so the database is there, and so were the leases.
+            self._log.debug("upkeep is tried again", reason=error.message)
         except CrossfadeError as error:
             self._instances.lost_sight()
             if not self._lost:

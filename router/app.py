@@ -14,7 +14,6 @@ from grpc import aio
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from crossfade.router.v1 import router_pb2_grpc
 from crossfade.telemetry.v1 import telemetry_pb2_grpc
-from router import table_file
 from router.meters import Meters
 from router.peers import Peers
 from router.proxy import Proxy
@@ -22,6 +21,7 @@ from router.routes import build_table
 from router.servicer import INFERENCE_SERVICE, PREDICTION_SERVICE, PredictHandlers, RouterServicer
 from router.settings import RouterSettings
 from router.spans import Spans
+from router.table_file import TableFile
 from router.transport import GrpcTransport
 from services.common.channels import open_channel
 from services.common.clock import Clock, SystemClock
@@ -84,6 +84,7 @@ class App:
         self._telemetry = TelemetryServicer(Resource(_SERVICE_NAME, self.instance_id, time.time_ns()), self._collect)
         self._watch = RouteWatch(self._registry, self._use, self._touch, self._log)
         self._lease = Lease(self._registry, self._describe, settings.lease_seconds, self._log)
+        self._table_file = TableFile(settings.table_file, self._log) if settings.table_file is not None else None
         self._contact = self._clock.monotonic()
         self._server = Server(
             settings, self._log, (*_SERVICES, _REFLECTED), self._register, settings.maximum_concurrent_rpcs
@@ -101,8 +102,8 @@ class App:
     async def start(self) -> None:
         """Serves; from the table on disk when the Registry is away."""
         await self._server.start()
-        if self._settings.table_file is not None:
-            saved = table_file.load(self._settings.table_file)
+        if self._table_file is not None:
+            saved = self._table_file.load()
             if saved is not None:
                 self._log.info("serving the table on disk until the Registry answers", revision=saved.revision)
                 self._use(saved.revision, {(lane.model, lane.segment): lane for lane in saved.lanes})
@@ -121,6 +122,8 @@ class App:
         await self._server.stop()
         if self._page is not None:
             await asyncio.to_thread(self._page.close)
+        if self._table_file is not None:
+            await self._table_file.close()
         await self.peers.close()
         await self._transport.close()
         await self._registry.close()
@@ -140,14 +143,10 @@ class App:
         self._later(self._settle(addresses))
 
     def _save(self, revision: int, lanes: Lanes) -> None:
-        if self._settings.table_file is None:
-            return
-        snapshot = service_pb2.WatchRoutesResponse(revision=revision, snapshot=True, lanes=lanes.values())
-        try:
-            table_file.save(self._settings.table_file, snapshot)
-        except OSError as error:
-            # The table in memory serves on; only a restart without the Registry would miss this one.
-            self._log.error("the table cannot be kept on disk", file=str(self._settings.table_file), reason=str(error))
+        if self._table_file is not None:
+            self._table_file.keep(
+                service_pb2.WatchRoutesResponse(revision=revision, snapshot=True, lanes=lanes.values())
+            )
 
     async def _forever(self, loop: Callable[[], Awaitable[None]]) -> None:
         """Begins a loop again that an unexpected error has ended: routes must go on changing."""

@@ -1,28 +1,63 @@
 """The last table on disk, so that a Router that starts while the Registry is away still serves."""
 
+import asyncio
 import os
 from pathlib import Path
 
+import structlog
 from google.protobuf.message import DecodeError
 
 from crossfade.registry.v1 import service_pb2
 
 
-def save(path: Path, snapshot: service_pb2.WatchRoutesResponse) -> None:
-    """Replaces the file in one step: a reader sees the old or the new table."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(snapshot.SerializeToString())
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+class TableFile:
+    """One file, written off the event loop: a slow disk must not keep calls waiting.
 
+    Args:
+        path: the file.
+        log: gets a line when it cannot be written.
+    """
 
-def load(path: Path) -> service_pb2.WatchRoutesResponse | None:
-    """The snapshot on disk; None: there is none, or it is damaged."""
-    try:
-        snapshot = service_pb2.WatchRoutesResponse.FromString(path.read_bytes())
-    except (FileNotFoundError, DecodeError):
-        return None
-    return snapshot if snapshot.snapshot else None
+    def __init__(self, path: Path, log: structlog.typing.FilteringBoundLogger) -> None:
+        self._path = path
+        self._log = log
+        self._next: service_pb2.WatchRoutesResponse | None = None
+        self._writing: asyncio.Task[None] | None = None
+
+    def load(self) -> service_pb2.WatchRoutesResponse | None:
+        """The snapshot on disk; None: there is none, or it is damaged."""
+        try:
+            snapshot = service_pb2.WatchRoutesResponse.FromString(self._path.read_bytes())
+        except (FileNotFoundError, DecodeError):
+            return None
+        return snapshot if snapshot.snapshot else None
+
+    def keep(self, snapshot: service_pb2.WatchRoutesResponse) -> None:
+        """Has a snapshot written, after the one that is being written and instead of one that waits."""
+        self._next = snapshot
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.get_running_loop().create_task(self._write())
+
+    async def close(self) -> None:
+        """Waits until the newest snapshot is on disk."""
+        if self._writing is not None:
+            await self._writing
+
+    async def _write(self) -> None:
+        while self._next is not None:
+            snapshot, self._next = self._next, None
+            try:
+                await asyncio.to_thread(self._replace, snapshot.SerializeToString())
+            except OSError as error:
+                # The table in memory serves on; only a restart without the Registry would miss this one.
+                self._log.error("the table cannot be kept on disk", file=str(self._path), reason=str(error))
+
+    def _replace(self, data: bytes) -> None:
+        """Replaces the file in one step: a reader sees the old or the new table."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._path)

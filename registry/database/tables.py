@@ -164,6 +164,7 @@ rollouts = Table(
     Column("policy", LargeBinary, nullable=False),
     Column("objective", Text, nullable=False),
     Column("assignment", Text, nullable=False),
+    Column("allow_incompatible", Boolean, nullable=False),
     Column("step", Integer, nullable=False),
     Column("step_started", Moment),
     Column("step_paused", Double, nullable=False),

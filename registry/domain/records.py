@@ -132,12 +132,14 @@ class Spec:
 
     Attributes:
         policy: a serialized crossfade.common.v1.Policy, which the Registry keeps and does not read.
+        allow_incompatible: callers of the stable version are prepared for another signature.
     """
 
     plan: tuple[Step, ...]
     policy: bytes
     objective: Objective
     assignment: Assignment
+    allow_incompatible: bool = False
 
 
 @dataclass(frozen=True, slots=True)

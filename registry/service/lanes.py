@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from registry.domain import ledger as domain_ledger
 from registry.domain.lane import Lane
 from registry.domain.lane_aggregate import LaneAggregate
+from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.ledger import EventDraft
-from registry.domain.records import Model, Rollout
+from registry.domain.records import Model, Outcome, Rollout
 from registry.domain.routes import FAILED_LISTED, LaneRoutes, held_versions, routes_of, split_of
 from registry.domain.serving import Placement
-from registry.domain.states import OPEN_STATES
+from registry.domain.signature import differences
+from registry.domain.states import OPEN_STATES, RolloutState
 from registry.ports import Transaction
 from services.common.errors import NotFoundError
 
@@ -134,11 +136,11 @@ def _record(tx: Transaction, change: ModelChange, *, actor: str, now: float, rev
 
 def _settle(tx: Transaction, opened: OpenLane) -> LaneRoutes:
     aggregate = opened.aggregate
-    placements = placements_of(tx, aggregate)
-    held = held_versions(aggregate.lane, aggregate.live)
-    aggregate.observe(placements)
+    held: tuple[str, ...] | None = None
+    placements: list[Placement] = []
+    # Again when a rollout ended by what was observed, so that the next one has begun to wait.
     while held != held_versions(aggregate.lane, aggregate.live):
-        # A rollout ended by what was observed, so that the next one has begun to wait.
+        _end_unfit(tx, opened)
         held = held_versions(aggregate.lane, aggregate.live)
         placements = placements_of(tx, aggregate)
         aggregate.observe(placements)
@@ -153,6 +155,24 @@ def _settle(tx: Transaction, opened: OpenLane) -> LaneRoutes:
         failed=tx.lanes.failed(lane.model, lane.segment, FAILED_LISTED),
         placements=placements,
     )
+
+
+def _end_unfit(tx: Transaction, opened: OpenLane) -> None:
+    """Ends a rollout whose turn has come, if callers of what became stable meanwhile could not use its version."""
+    aggregate = opened.aggregate
+    live, stable = aggregate.live, aggregate.lane.stable_version
+    read = None if live is None else opened.rollouts.get(live.number)
+    if live is None or read is None or read.state is not RolloutState.QUEUED or live.spec.allow_incompatible:
+        return
+    known = tx.catalog.versions_by_id(live.model, (live.version, stable))
+    found = differences(known[stable].signature, known[live.version].signature) if stable else ()
+    if live.state is RolloutState.WAITING_READY and found:
+        reason = (
+            f"{stable} became stable while it waited, and callers of {stable} could not use {live.version}: "
+            f"{'; '.join(found)}. If they are prepared for it, start it again with allow_incompatible."
+        )
+        outcome = Outcome(reason=reason, code="SIGNATURE_INCOMPATIBLE", actor=REGISTRY_ACTOR)
+        aggregate.cancel(live, outcome, inconclusive=False)
 
 
 def _save(tx: Transaction, opened: OpenLane) -> None:

@@ -64,7 +64,6 @@ class RolloutService:
         etag: str,
         encode: Encode,
         *,
-        allow_incompatible: bool,
         deadline: float,
     ) -> bytes:
         """Starts a rollout of a PENDING version, or queues it behind the live one.
@@ -101,7 +100,7 @@ class RolloutService:
             aggregate.add(version_id)
             number = model.next_rollout
             aggregate.start(version_id, spec, number)
-            if not allow_incompatible:
+            if not spec.allow_incompatible:
                 check_against_stable(tx, aggregate, version)
             counted = replace(model, next_rollout=number + 1)
             commit(tx, (ModelChange(counted, model, (opened,)),), actor=key.principal, now=now)

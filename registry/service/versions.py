@@ -176,7 +176,8 @@ def _publish(tx: Transaction, wanted: Publication, actor: str, now: float) -> Pu
     else:
         number = model.next_rollout
         model = replace(model, next_rollout=number + 1)
-        note = aggregate.start(version.version, wanted.spec, number).note
+        spec = replace(wanted.spec, allow_incompatible=wanted.allow_incompatible)
+        note = aggregate.start(version.version, spec, number).note
     commit(tx, (ModelChange(model, before, (opened,), (published,)),), actor=actor, now=now)
     states = tx.catalog.lane_states(wanted.model, (version.version,)).get(version.version, [])
     return PublishedView(VersionView(version, states), aggregate.of(number), note)

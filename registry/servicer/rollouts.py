@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 from opentelemetry import trace
@@ -39,10 +40,9 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
             self._rollouts.start,
             key,
             (model, version, segment),
-            converters.spec_from_proto(request.rollout),
+            replace(converters.spec_from_proto(request.rollout), allow_incompatible=request.allow_incompatible),
             etag,
             _pack,
-            allow_incompatible=request.allow_incompatible,
             deadline=self._calls.deadline(context),
         )
         return resources_pb2.Rollout.FromString(await self._calls.run(work))

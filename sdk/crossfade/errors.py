@@ -1,5 +1,6 @@
 """What a failed call says: the google.rpc.ErrorInfo that every service of Crossfade sends (AIP-193)."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -8,6 +9,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 DETAILS_KEY: Final = "grpc-status-details-bin"
 """Trailer that holds a serialized google.rpc.Status."""
+_OVER_LIMIT: Final = re.compile(r"message larger than max \((\d+) vs\. (\d+)\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,23 @@ def raw_details(error: grpc.RpcError) -> bytes:
     return raw if isinstance(raw, bytes) else b""
 
 
+def _of_grpc(code: grpc.StatusCode, message: str) -> ErrorDetails:
+    """What grpc itself says, with advice where its own words have none."""
+    over = _OVER_LIMIT.search(message)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and over:
+        size, limit = int(over[1]), int(over[2])
+        advice = f"a message of {size:,} bytes is over the limit of {limit:,} for one call: send fewer rows in each"
+        return ErrorDetails(code, advice, "TOO_LARGE", {"bytes": str(size), "limit": str(limit)})
+    return ErrorDetails(code, message)
+
+
 def details_of(error: grpc.RpcError) -> ErrorDetails:
     """Reads what a failed call says, whichever of grpc's APIs raised it."""
     code = error.code() if hasattr(error, "code") else grpc.StatusCode.UNKNOWN
     message = (error.details() if hasattr(error, "details") else None) or ""
     raw = raw_details(error)
     if not raw:
-        return ErrorDetails(code, message)
+        return _of_grpc(code, message)
     status = status_pb2.Status.FromString(raw)
     info = error_details_pb2.ErrorInfo()
     bad = error_details_pb2.BadRequest()

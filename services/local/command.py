@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import json
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,31 +13,37 @@ import typer
 from services.common.server import AddressError
 from services.local.folder import FolderInUseError
 from services.local.postgres import PostgresError
-from services.local.stack import Ports, Stack, StackOptions, StartError
+from services.local.stack import NAMES, Ports, Stack, StackOptions, StartError
 
 
 def up(
+    ctx: typer.Context,
     data: Annotated[Path, typer.Option(help="Folder of the database, keys, cache and logs.")] = Path(".crossfade"),
     port: Annotated[
         int, typer.Option(help="The Router's port; Registry, Worker and Evaluator take it −100, +100 and +200.")
     ] = 8500,
     otlp: Annotated[str, typer.Option(help="OTLP receiver of traces, as http://localhost:4317.")] = "",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One line of JSON on standard output once all is up; the rest on stderr.")
+    ] = False,
 ) -> None:
     """Start Registry, Router, Worker and Evaluator on this machine; Ctrl-C ends all."""
+    # `crossfade --json up` says the same as `crossfade up --json`.
+    as_json = as_json or bool(getattr(ctx.find_root().obj, "json", False))
     options = StackOptions(
         folder=data,
         ports=Ports(port - 100, port, port + 100, port + 200),
         environment={"CROSSFADE_OTLP_ENDPOINT": otlp} if otlp else {},
-        say=typer.echo,
+        say=partial(typer.echo, err=as_json),
     )
     try:
-        asyncio.run(_serve(options))
+        asyncio.run(_serve(options, as_json=as_json))
     except (AddressError, FolderInUseError, PostgresError, StartError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
 
 
-async def _serve(options: StackOptions) -> None:
+async def _serve(options: StackOptions, *, as_json: bool) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -47,13 +55,16 @@ async def _serve(options: StackOptions) -> None:
         starting.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         stack = await starting
-        typer.echo(
+        if as_json:
+            addresses = {name: options.ports.address(name) for name in NAMES}
+            typer.echo(json.dumps({"up": True, "folder": str(options.folder.resolve()), "addresses": addresses}))
+        options.say(
             f"\nCrossfade is up. Publish with `crossfade publish MODEL DIR`, call {options.ports.address('router')}; "
             f"Ctrl-C ends all.\nEverything is kept in {options.folder.resolve()}."
         )
         failing = asyncio.create_task(stack.failed.wait())
         await asyncio.wait({stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
-        typer.echo("ending …")
+        options.say("ending …")
         await stack.stop()
         if stack.failed.is_set():
             raise StartError("the database ended by itself; start again, and look at its log if it does so again")

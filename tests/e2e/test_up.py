@@ -1,6 +1,7 @@
 """`crossfade up` as people run it: started, killed, started again, and its errors."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -17,7 +18,7 @@ import pytest
 from crossfade.artifact import Artifact
 from crossfade.client import AsyncClient
 from services.local.postgres import Postgres
-from tests.e2e.conftest import MODEL, rows
+from tests.e2e.conftest import MODEL, QUICK, Load, rows
 from tests.support.wait import until, until_async
 
 CROSSFADE = str(Path(sys.executable).with_name("crossfade"))
@@ -108,6 +109,86 @@ async def test_killed_and_ended_at_any_time_it_starts_again_with_everything(
     await third.ready(times=3)
     await serves(third, "v1")
     assert await third.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.timeout(300)
+async def test_killed_while_it_starts_it_starts_again(tmp_path: Path) -> None:
+    data, port = tmp_path / "data", port_block()
+    # While the database is made, while it is migrated, while services start; the next one finds what is left of it.
+    for seconds in (0.4, 0.9, 1.4, 2.0, 2.8):
+        up = Up(data, port)
+        with suppress(subprocess.TimeoutExpired):
+            await asyncio.to_thread(up.process.wait, seconds)
+        await up.end(signal.SIGKILL)
+    whole = Up(data, port)
+    await whole.ready(times=whole.said().count("Crossfade is up") + 1)
+    assert crossfade(whole, "models").returncode == 0
+    assert await whole.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.timeout(300)
+async def test_killed_amid_publications_and_a_rollout_it_has_all_that_was_acknowledged(
+    tmp_path: Path, artifacts: Mapping[str, Artifact]
+) -> None:
+    data, port = tmp_path / "data", port_block()
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(QUICK)
+    up = Up(data, port)
+    await up.ready()
+    folder = str(artifacts["v1"].path)
+    assert crossfade(up, "publish", MODEL, folder, "--wait").returncode == 0
+    assert crossfade(up, "publish", MODEL, str(artifacts["v2"].path), "--policy", str(policy)).returncode == 0
+    await until_async(lambda: _runs(up))
+
+    def publish() -> list[str]:
+        acknowledged = []
+        for number in range(1000):
+            name = f"extra-{number}"
+            done = crossfade(up, "publish", MODEL, folder, "--version", name, "--without-rollout")
+            if done.returncode:
+                break
+            acknowledged.append(name)
+        return acknowledged
+
+    publishing = asyncio.create_task(asyncio.to_thread(publish))
+    await until(lambda: "extra-3 " in crossfade(up, "versions", MODEL).stdout, 60)
+    await up.end(signal.SIGKILL)
+    acknowledged = await publishing
+    assert len(acknowledged) >= 3
+
+    again = Up(data, port)
+    await again.ready(times=2)
+    listed = crossfade(again, "versions", MODEL).stdout
+    assert [name for name in acknowledged if f"{name} " not in listed] == []
+    # The rollout goes on where it was, and ends.
+    async with AsyncClient(f"127.0.0.1:{port}") as client:
+        load = Load(client, rate=100)
+        await until_async(lambda: _is_stable(again, "v2"), seconds=120)
+        await load.stop()
+    assert await again.end(signal.SIGTERM) == 0
+
+
+async def _runs(up: Up) -> bool:
+    return "RUNNING" in crossfade(up, "status", MODEL).stdout
+
+
+async def _is_stable(up: Up, version: str) -> bool:
+    return re.search(rf"^ ?{version} +STABLE", crossfade(up, "status", MODEL).stdout, re.MULTILINE) is not None
+
+
+@pytest.mark.timeout(120)
+async def test_the_addresses_are_there_for_programs(tmp_path: Path) -> None:
+    port = port_block()
+    process = await asyncio.create_subprocess_exec(
+        *(CROSSFADE, "up", "--json", "--data", str(tmp_path / "data"), "--port", str(port)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    said = json.loads(await asyncio.wait_for(process.stdout.readline(), 90))
+    assert said["addresses"]["router"] == f"127.0.0.1:{port}"
+    process.send_signal(signal.SIGTERM)
+    assert (await process.stdout.read(), await process.wait()) == (b"", 0)
 
 
 @pytest.mark.timeout(120)

@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 SERVICES: Final = ("registry", "router", "worker", "evaluator")
 """They serve, and call one another."""
-PEOPLE: Final = ("operator", "publisher", "viewer", "client")
+PEOPLE: Final = ("operator", "publisher", "viewer", "client", "tester", "feedback")
 """They only call."""
 TRUST_DOMAIN: Final = "crossfade"
 VALID_DAYS: Final = 365

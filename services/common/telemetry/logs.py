@@ -7,12 +7,18 @@ from typing import TextIO, cast
 import structlog
 from opentelemetry import trace
 
+from services.common.guard import current_metadata
+from services.common.telemetry.tracing import extract
+
 
 def _add_trace_ids(
     logger: structlog.typing.WrappedLogger, name: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
     del logger, name
     context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        # No span is open in this process: the caller's trace, of the call that is being handled.
+        context = trace.get_current_span(extract(current_metadata())).get_span_context()
     if context.is_valid:
         event["trace_id"] = format(context.trace_id, "032x")
         event["span_id"] = format(context.span_id, "016x")

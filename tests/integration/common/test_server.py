@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import io
+import json
 import ssl
 import urllib.request
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
+import structlog
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -34,7 +36,7 @@ LOG = make_log("test", "critical")
 class House:
     """A server with one service, and what it counts."""
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(self, settings: ServiceSettings, log: structlog.typing.FilteringBoundLogger = LOG) -> None:
         self.store = MetricStore()
         self.store.histogram(catalog.ROUTE_DURATION, "churn", "v1", "live", "", "ok").record(0.003)
         self.error: Exception | None = None
@@ -45,7 +47,7 @@ class House:
         def register(server: aio.Server) -> None:
             telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(telemetry, server)
 
-        self.server = Server(settings, LOG, ("crossfade.telemetry.v1.TelemetryService",), register)
+        self.server = Server(settings, log, ("crossfade.telemetry.v1.TelemetryService",), register)
 
     async def collect(self) -> list[Snapshot]:
         await self.release.wait()
@@ -112,6 +114,21 @@ async def test_what_nobody_expected_is_internal_and_says_nothing_of_itself(local
     assert (details.code, details.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
     assert "hunter2" not in details.message
     assert details.metadata["error_id"] in details.message
+
+
+async def test_a_line_about_a_call_has_the_ids_of_its_callers_trace(tmp_path: Path) -> None:
+    lines = io.StringIO()
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    house = House(ServiceSettings(listen="127.0.0.1:0", drain_seconds=0.1), make_log("test", "info", lines))
+    house.error = RuntimeError("broken")
+    await house.server.start()
+    async with aio.insecure_channel(house.server.address) as channel:
+        call: Any = channel.unary_unary("/crossfade.telemetry.v1.TelemetryService/GetMetrics")
+        with pytest.raises(aio.AioRpcError):
+            await call(b"", metadata=(("traceparent", f"00-{trace_id}-00f067aa0ba902b7-01"),), timeout=5)
+    await house.server.stop()
+    (line,) = [json.loads(one) for one in lines.getvalue().splitlines() if "call failed" in one]
+    assert (line["trace_id"], line["span_id"]) == (trace_id, "00f067aa0ba902b7")
 
 
 def test_a_logged_failure_shows_no_local_variables() -> None:

@@ -10,6 +10,8 @@ from tests.integration.registry.harness import (
     Registry,
     new_id,
     plan,
+    signature,
+    version,
 )
 
 
@@ -184,3 +186,29 @@ async def test_lanes_are_apart(registry: Registry) -> None:
         ("", resources_pb2.VERSION_STATE_TESTING),
         ("eu", resources_pb2.VERSION_STATE_STABLE),
     ]
+
+
+async def test_a_waiting_version_is_compared_again_with_what_became_stable_meanwhile(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    worker = registry.worker()
+    await worker.ready("v1")
+    wide = version()
+    wide.signature.CopyFrom(signature(width=8))
+    second = await registry.publish(version=wide, allow_incompatible=True, rollout=plan(500))
+    await worker.ready("v1", "v2", control="v1")
+    third = await registry.publish()
+    assert third.rollout.state == resources_pb2.ROLLOUT_STATE_QUEUED
+    await registry.promote(await registry.rollout(1), force=True)
+    ended = await registry.rollout(2)
+    assert (ended.state, ended.outcome.code) == (resources_pb2.ROLLOUT_STATE_CANCELLED, "SIGNATURE_INCOMPATIBLE")
+    assert "input x had the shape [-1, 8] and has [-1, 4]" in ended.outcome.reason
+    assert (await registry.states())["v3"] == "PENDING"
+    # With the callers' consent it may be started all the same.
+    lane = (await registry.model()).lanes[0]
+    await registry.stub.StartRollout(
+        service_pb2.StartRolloutRequest(
+            version=third.version.name, allow_incompatible=True, etag=lane.etag, request_id=new_id()
+        )
+    )
+    assert second.version.name.endswith("v2")

@@ -219,8 +219,10 @@ async def test_a_router_that_starts_while_the_registry_is_away_serves_its_last_t
 
 async def test_a_table_file_that_cannot_be_written_stops_nothing(house: House, tmp_path: Path) -> None:
     await house.routes()
-    (tmp_path / "table.pb").unlink()
-    (tmp_path / "table.pb").mkdir()
+    table = tmp_path / "table.pb"
+    await until(table.exists)
+    table.unlink()
+    table.mkdir()
     await house.routes(test_share=10_000, epoch=2)
     await house.routes(test_share=0, epoch=3)
     assert (await house.client.predict("churn", ROWS)).version == "v1"
@@ -298,7 +300,8 @@ async def test_a_message_over_the_limit_is_refused_before_it_is_read(house: Hous
     await house.routes()
     with pytest.raises(PredictError) as caught:
         await house.client.predict("churn", np.zeros((5, 1024, 1024), dtype=np.float32))
-    assert caught.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (caught.value.code, caught.value.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_LARGE")
+    assert "is over the limit of 16,777,216 for one call: send fewer rows in each" in caught.value.message
     assert house.stable.calls == []
 
 

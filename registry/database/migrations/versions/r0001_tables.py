@@ -117,6 +117,7 @@ STATEMENTS: Final = (
         policy BYTEA NOT NULL,
         objective TEXT NOT NULL,
         assignment TEXT NOT NULL,
+        allow_incompatible BOOLEAN NOT NULL,
         step INTEGER NOT NULL,
         step_started TIMESTAMP WITH TIME ZONE,
         step_paused DOUBLE PRECISION NOT NULL,
