@@ -1,6 +1,6 @@
-"""The least that a hop can cost with grpc.aio: an echo server, and a forwarder that looks at nothing.
+"""The least that a hop can cost with grpc.aio: a forwarder that looks at nothing.
 
-`python -m benchmarks.bare echo ADDRESS` and `python -m benchmarks.bare forward ADDRESS TARGET`.
+`python -m benchmarks.bare forward ADDRESS TARGET`.
 """
 
 import asyncio
@@ -9,24 +9,9 @@ from typing import Any
 
 import grpc
 
-METHOD = "/crossfade.predict.v1.PredictionService/Predict"
+from benchmarks.load import METHOD
+
 _SERVICE, _NAME = METHOD[1:].split("/")
-
-
-async def _serve(address: str, behavior: Any) -> None:
-    server = grpc.aio.server()
-    handlers: dict[str, Any] = {_NAME: grpc.unary_unary_rpc_method_handler(behavior)}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
-    server.add_insecure_port(address)
-    await server.start()
-    await server.wait_for_termination()
-
-
-async def _echo(address: str) -> None:
-    async def behavior(body: bytes, _: Any) -> bytes:
-        return body
-
-    await _serve(address, behavior)
 
 
 async def _forward(address: str, target: str) -> None:
@@ -37,11 +22,13 @@ async def _forward(address: str, target: str) -> None:
             answer: bytes = await call(body, timeout=10)
             return answer
 
-        await _serve(address, behavior)
+        server = grpc.aio.server()
+        handlers: dict[str, Any] = {_NAME: grpc.unary_unary_rpc_method_handler(behavior)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
+        server.add_insecure_port(address)
+        await server.start()
+        await server.wait_for_termination()
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "echo":
-        asyncio.run(_echo(sys.argv[2]))
-    else:
-        asyncio.run(_forward(sys.argv[2], sys.argv[3]))
+    asyncio.run(_forward(sys.argv[2], sys.argv[3]))

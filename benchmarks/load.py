@@ -4,10 +4,13 @@ import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import grpc
 import numpy as np
 import psutil
+
+METHOD: Final = "/crossfade.predict.v1.PredictionService/Predict"
 
 
 @dataclass(frozen=True, slots=True)

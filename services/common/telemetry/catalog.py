@@ -139,6 +139,29 @@ FEEDBACK_VALUE: Final = Metric(
     (*_ARM, "segment", "slice"),
     VALUE_BOUNDS,
 )
+FEEDBACK_ERROR: Final = Metric(
+    "crossfade.feedback.error",
+    Kind.HISTOGRAM,
+    "1",
+    "Absolute error of a regression's predictions, by what turned out to be true.",
+    (*_ARM, "segment", "slice"),
+    VALUE_BOUNDS,
+)
+PREDICTION_VALUE_COUNT: Final = Metric(
+    "crossfade.prediction.value.count",
+    Kind.COUNTER,
+    "1",
+    "Predicted values of a regression by bin of the reference profile.",
+    (*_ARM,),
+    spread="bin",
+)
+SHADOW_PAIR_COUNT: Final = Metric(
+    "crossfade.shadow.pair.count",
+    Kind.COUNTER,
+    "1",
+    "Mirrored requests by what stable and the test version answered: classes, or equal, near and far.",
+    (*_ARM, "segment", "stable", "test"),
+)
 INPUT_COUNT: Final = Metric(
     "crossfade.input.count",
     Kind.COUNTER,
