@@ -1,7 +1,8 @@
 """What the Router adds to a call: direct, through a forwarder that does nothing, through the proxy, through Envoy.
 
 Every way ends at the same Worker's process, so that the difference is the hop's. The forwarder is the floor: what
-grpc.aio itself costs on both sides of a call. The ways take turns and are compared round by round.
+grpc.aio itself costs on both sides of a call. The ways take turns and are compared round by round. The load comes from
+h2load where it is installed, otherwise from grpc.aio.
 `python -m benchmarks.routing_overhead`; the last line is a JSON object.
 """
 
@@ -20,15 +21,16 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import h2load, load
 from benchmarks.environments import environment
-from benchmarks.load import METHOD, Load, measure
+from benchmarks.load import METHOD, Load
 from benchmarks.served import Way, free_address, package_mlp, request, serve, until_serving
 from benchmarks.turns import Rounds, paired, take_turns, typical
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from services.worker.process import ForkServer
 from services.worker.settings import WorkerSettings
 
-_SECONDS: Final = 2.0
+_SECONDS: Final = 2
 _ROUNDS: Final = 7
 _IN_FLIGHT: Final = (1, 32)
 _TYPES: Final = "type.googleapis.com/envoy.extensions"
@@ -60,6 +62,7 @@ async def _measure(stack: ExitStack, folder: Path) -> None:
 
 
 async def _measured(way: Way, in_flight: int) -> Load:
+    measure = h2load.measure if h2load.available() else load.measure
     return await measure(way.address, METHOD, request(), in_flight, _SECONDS, [way.pid])
 
 
@@ -167,6 +170,7 @@ def _print(found: dict[int, Rounds]) -> None:
         "floor_cpu_us": round(1e6 * typical(together["floor"]).cpu),
         "proxy_vs_floor_at_1": round(paired(alone, "proxy", "floor", _cpu), 3),
         "proxy_vs_floor": round(paired(together, "proxy", "floor", _cpu), 3),
+        "client": "h2load" if h2load.available() else "grpc.aio",
     }
     print(json.dumps(result))
 

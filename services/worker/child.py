@@ -151,12 +151,13 @@ class _Child:
         authenticate = guard.authenticate_certificate if settings.tls else guard.authenticate_local
         # The supervisor keeps the port reserved with a socket that is bound and never listens.
         options = {**dict(OPTIONS), "grpc.so_reuseport": 1}
-        server = aio.server(interceptors=(guard.Guard(authenticate, self._log),), options=tuple(options.items()))
-        server.add_generic_rpc_handlers((self._servicer.handlers(), InferenceServicer(self._servicer).handlers()))
+        server = aio.server(options=tuple(options.items()))
+        guarded: Any = guard.GuardedServer(server, guard.Guard(authenticate, self._log))
+        guarded.add_generic_rpc_handlers((self._servicer.handlers(), InferenceServicer(self._servicer).handlers()))
         resource = Resource("crossfade-worker", self._config.instance_id, time.time_ns())
-        telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(TelemetryServicer(resource, self._collect), server)
+        telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(TelemetryServicer(resource, self._collect), guarded)
         health_servicer = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+        health_pb2_grpc.add_HealthServicer_to_server(health_servicer, guarded)
         if settings.tls:
             server.add_secure_port(self._config.address, server_credentials(settings))
         else:
