@@ -1,8 +1,22 @@
 """What the Router counts: an attempt per version, a call per caller."""
 
+from typing import Final
+
 from router.table import Lane, Table
 from services.common.telemetry import catalog
 from services.common.telemetry.store import HistogramSeries, MetricStore
+
+_OF_VERSIONS: Final = frozenset(
+    {
+        catalog.ATTEMPT_DURATION,
+        catalog.ROUTE_DURATION,
+        catalog.FEEDBACK_COUNT,
+        catalog.FEEDBACK_DUPLICATE_COUNT,
+        catalog.FEEDBACK_LAG,
+        catalog.FEEDBACK_VALUE,
+    }
+)
+"""What is dropped with the version that it is about."""
 
 
 class Meters:
@@ -43,8 +57,7 @@ class Meters:
         held = {(model, version) for (model, _), lane in table.lanes.items() for version in lane.classes}
         self._store.drop(
             lambda metric, attributes: (
-                metric in (catalog.ATTEMPT_DURATION, catalog.ROUTE_DURATION)
-                and (attributes["model"], attributes["version"]) not in held
+                metric in _OF_VERSIONS and (attributes["model"], attributes["version"]) not in held
             )
         )
         self._attempts = {key: series for key, series in self._attempts.items() if key[:2] in held}

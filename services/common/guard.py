@@ -16,6 +16,7 @@ from crossfade.errors import DETAILS_KEY
 from services.common import statuses
 from services.common.errors import CrossfadeError, InternalError
 from services.common.identity import LOCAL, Principal, authorize, certificate_principal, local_principal
+from services.common.settings import ServiceSettings
 
 _current: Final[contextvars.ContextVar[Principal]] = contextvars.ContextVar("principal", default=LOCAL)
 
@@ -43,10 +44,19 @@ def authenticate_local(_: aio.ServicerContext[Any, Any], metadata: Metadata) -> 
     return LOCAL
 
 
-def authenticate_certificate(context: aio.ServicerContext[Any, Any], _: Metadata) -> Principal:
-    """Reads the URIs of the verified client certificate."""
-    uris = context.auth_context().get("peer_spiffe_id") or context.auth_context().get("x509_uri") or ()
-    return certificate_principal(uri.decode() for uri in uris)
+def authenticate_certificates(trust_domain: str) -> Authenticate:
+    """Reads the URIs of the verified client certificate, those of the trust domain alone unless it is empty."""
+
+    def authenticate(context: aio.ServicerContext[Any, Any], _: Metadata) -> Principal:
+        uris = context.auth_context().get("peer_spiffe_id") or context.auth_context().get("x509_uri") or ()
+        return certificate_principal((uri.decode() for uri in uris), trust_domain)
+
+    return authenticate
+
+
+def authentication(settings: ServiceSettings) -> Authenticate:
+    """How a service with these settings knows its callers."""
+    return authenticate_certificates(settings.trust_domain) if settings.tls else authenticate_local
 
 
 class Guard:

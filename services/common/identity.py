@@ -128,10 +128,14 @@ def local_principal(user: str) -> Principal:
     return Principal(f"local:{user}", _EVERYONE) if user else LOCAL
 
 
-def certificate_principal(uris: Iterable[str]) -> Principal:
+def certificate_principal(uris: Iterable[str], trust_domain: str = "") -> Principal:
     """The principal in a client certificate's URIs: `spiffe://<trust domain>/<role>/<name>`.
 
     Source: SPIFFE ID, section 2; the roles are the path's first part, joined by '+' when there are several.
+
+    Args:
+        uris: of the certificate.
+        trust_domain: the one that is believed; empty: whatever the CA signs.
 
     Raises:
         UnauthenticatedError: no URI of this form, or an unknown role.
@@ -139,7 +143,7 @@ def certificate_principal(uris: Iterable[str]) -> Principal:
     for uri in uris:
         parts = urlsplit(uri)
         path = parts.path.strip("/").split("/")
-        if parts.scheme != "spiffe" or not path[0]:
+        if parts.scheme != "spiffe" or not path[0] or (trust_domain and parts.netloc != trust_domain):
             continue
         try:
             roles = frozenset(Role(name) for name in path[0].split("+"))
@@ -150,6 +154,6 @@ def certificate_principal(uris: Iterable[str]) -> Principal:
         return Principal(uri, roles)
     raise UnauthenticatedError(
         "CERTIFICATE_WITHOUT_ROLE",
-        "the client certificate has no URI of the form spiffe://DOMAIN/ROLE/NAME; "
+        f"the client certificate has no URI of the form spiffe://{trust_domain or 'DOMAIN'}/ROLE/NAME; "
         "`crossfade certs dev` makes such certificates",
     )

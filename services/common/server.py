@@ -118,9 +118,8 @@ class Server:
         self._settings = settings
         self._log = log
         self._services = services
-        authenticate = guard.authenticate_certificate if settings.tls else guard.authenticate_local
         self._server = aio.server(options=OPTIONS, maximum_concurrent_rpcs=maximum_concurrent_rpcs)
-        guarded: Any = guard.GuardedServer(self._server, guard.Guard(authenticate, log))
+        guarded: Any = guard.GuardedServer(self._server, guard.Guard(guard.authentication(settings), log))
         register(guarded)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, guarded)

@@ -43,6 +43,7 @@ class ServiceSettings(TlsSettings):
         listen: host:port of the gRPC server; port 0: any free one.
         advertise: host:port under which others reach it. Default: the address that it listens on.
         registry: host:port of the Registry.
+        trust_domain: with TLS, callers' URIs must be of this SPIFFE trust domain; empty: of any that the CA signs.
         metrics_listen: host:port of the Prometheus page; empty: none.
         otlp_endpoint: where traces go, as http://host:4317; empty: nowhere.
         trace_ratio: share of ordinary calls that are traced, 0 to 1.
@@ -55,6 +56,7 @@ class ServiceSettings(TlsSettings):
     listen: str = "127.0.0.1:0"
     advertise: str = ""
     registry: str = "127.0.0.1:8400"
+    trust_domain: str = Field(default="", max_length=255)
     metrics_listen: str = ""
     otlp_endpoint: str = ""
     trace_ratio: float = Field(default=0.01, ge=0, le=1)

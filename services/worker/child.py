@@ -148,11 +148,10 @@ class _Child:
 
     async def _serve(self) -> tuple[aio.Server, health.aio.HealthServicer]:
         settings = self._config.settings
-        authenticate = guard.authenticate_certificate if settings.tls else guard.authenticate_local
         # The supervisor keeps the port reserved with a socket that is bound and never listens.
         options = {**dict(OPTIONS), "grpc.so_reuseport": 1}
         server = aio.server(options=tuple(options.items()))
-        guarded: Any = guard.GuardedServer(server, guard.Guard(authenticate, self._log))
+        guarded: Any = guard.GuardedServer(server, guard.Guard(guard.authentication(settings), self._log))
         guarded.add_generic_rpc_handlers((self._servicer.handlers(), InferenceServicer(self._servicer).handlers()))
         resource = Resource("crossfade-worker", self._config.instance_id, time.time_ns())
         telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(TelemetryServicer(resource, self._collect), guarded)

@@ -60,6 +60,13 @@ def test_a_certificate_says_its_role_and_name() -> None:
     )
 
 
+def test_certificates_of_another_trust_domain_are_nobodys() -> None:
+    uris = ["spiffe://elsewhere/operator/eve", "spiffe://crossfade/viewer/ana"]
+    assert certificate_principal(uris, "crossfade").roles == {Role.VIEWER}
+    with pytest.raises(UnauthenticatedError, match="spiffe://crossfade/ROLE/NAME"):
+        certificate_principal(uris[:1], "crossfade")
+
+
 @pytest.mark.parametrize("uris", [[], ["https://x/operator"], ["spiffe://crossfade"], ["spiffe://crossfade/king/ana"]])
 def test_a_certificate_without_a_role_is_nobody(uris: list[str]) -> None:
     with pytest.raises(UnauthenticatedError):
