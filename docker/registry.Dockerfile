@@ -26,7 +26,7 @@ COPY docker/healthcheck.py /opt/crossfade/healthcheck.py
 ENV PATH=/opt/crossfade/bin:$PATH PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1
 WORKDIR /var/lib/crossfade
 USER 10001:10001
-EXPOSE 8400
+EXPOSE 8400 9400
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=8s --start-period=60s --retries=3 CMD ["python", "/opt/crossfade/healthcheck.py"]
 ENTRYPOINT ["python", "-m", "registry"]

@@ -2,16 +2,20 @@
 
 import asyncio
 import contextlib
+import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
+from grpc import aio
 from sqlalchemy.engine import Engine
 
 from crossfade.registry.v1 import service_pb2, service_pb2_grpc
+from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from registry.database import schema
 from registry.database.engine import open_engine, parse_url
 from registry.database.unit_of_work import SqlUnitOfWork
+from registry.meters import Meters
 from registry.offload import Offload
 from registry.service.instances import InstanceService
 from registry.service.looks import LookService
@@ -27,10 +31,19 @@ from registry.watch_hub import WatchHub
 from services.common.clock import Clock, SystemClock
 from services.common.server import Server
 from services.common.telemetry.logs import make_log
+from services.common.telemetry.otlp import Resource
+from services.common.telemetry.prometheus import MetricsPage
+from services.common.telemetry.servicer import TelemetryServicer
+from services.common.telemetry.store import MetricStore, Snapshot
 from services.common.telemetry.tracing import Tracing
 
 _BACKGROUND_THREADS: Final = 2
 _RESTART_SECONDS: Final = 1.0
+_SERVICE_NAME: Final = "registry"
+_SERVICES: Final = tuple(
+    contract.DESCRIPTOR.services_by_name[name].full_name
+    for contract, name in ((service_pb2, "RegistryService"), (telemetry_pb2, "TelemetryService"))
+)
 
 
 def open_database(settings: RegistrySettings) -> Engine:
@@ -60,10 +73,14 @@ class App:
 
     def __init__(self, settings: RegistrySettings, clock: Clock | None = None) -> None:
         clock = clock or SystemClock()
-        self._log = make_log("registry", settings.log_level)
+        self._settings = settings
+        self._log = make_log(_SERVICE_NAME, settings.log_level)
         self._engine = open_database(settings)
-        self._tracing = Tracing("registry", str(uuid.uuid4()), settings.otlp_endpoint, settings.trace_ratio)
-        unit_of_work = SqlUnitOfWork(self._engine, clock, self._committed)
+        instance_id = str(uuid.uuid4())
+        self._tracing = Tracing(_SERVICE_NAME, instance_id, settings.otlp_endpoint, settings.trace_ratio)
+        self._store = MetricStore()
+        self._meters = Meters(self._store)
+        unit_of_work = SqlUnitOfWork(self._engine, clock, self._committed, self._meters.transaction)
         self._foreground = Offload(unit_of_work, settings.database_connections, "registry")
         self._background = Offload(unit_of_work, _BACKGROUND_THREADS, "upkeep")
         self._hub = WatchHub(
@@ -85,6 +102,7 @@ class App:
             self._background,
             clock,
             self._log,
+            self._serve_while,
             sweep_seconds=settings.sweep_seconds,
             request_days=settings.request_days,
             route_changes_kept=settings.route_changes_kept,
@@ -99,16 +117,18 @@ class App:
             hub=self._hub,
             tracer=self._tracing.tracer,
         )
-        name = service_pb2.DESCRIPTOR.services_by_name["RegistryService"].full_name
-        self._server = Server(
-            settings,
-            self._log,
-            [name],
-            lambda server: service_pb2_grpc.add_RegistryServiceServicer_to_server(servicer, server),
-        )
+        telemetry = TelemetryServicer(Resource(_SERVICE_NAME, instance_id, time.time_ns()), self._collect)
+
+        def register(server: aio.Server) -> None:
+            service_pb2_grpc.add_RegistryServiceServicer_to_server(servicer, server)
+            telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(telemetry, server)
+
+        self._server = Server(settings, self._log, _SERVICES, register)
+        self._page: MetricsPage | None = None
         self.address = self._server.address
         """host:port that it listens on."""
         self._tasks: list[asyncio.Task[None]] = []
+        self._serving = True
 
     async def start(self) -> None:
         """Checks the schema and serves.
@@ -117,15 +137,20 @@ class App:
             SchemaError: the database's schema is not this release's, or it does not answer.
         """
         await self._background.call(lambda: schema.check(self._engine))
+        self._meters.open()
         await self._hub.open()
         self._tasks = [asyncio.create_task(self._keep(run)) for run in (self._hub.run, self.upkeep.run)]
         await self._server.start()
+        if self._settings.metrics_listen:
+            self._page = MetricsPage(self._settings, self._collect)
         await self._server.set_serving(True)
 
     async def stop(self) -> None:
         """Ends watches, waits for calls in flight, and lets go of the database."""
         self._hub.close()
         await self._server.stop()
+        if self._page is not None:
+            await asyncio.to_thread(self._page.close)
         for task in self._tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -143,6 +168,16 @@ class App:
             except Exception as error:  # noqa: BLE001 - a loop that ended by a defect would be missed by nobody
                 self._log.error("a background task failed and starts again", exc_info=error)
             await asyncio.sleep(_RESTART_SECONDS)
+
+    async def _serve_while(self, answers: bool) -> None:
+        """Says in health whether the database answers; calls are taken all the same, and told what to do."""
+        if answers != self._serving:
+            self._serving = answers
+            await self._server.set_serving(answers)
+
+    async def _collect(self) -> Iterable[Snapshot]:
+        self._meters.watching(self._hub.watchers, self._hub.latest)
+        return self._store.snapshot()
 
     def _committed(self, revision: int) -> None:
         self._hub.committed(revision)

@@ -1,6 +1,7 @@
 """What has to be done from time to time, by any replica and as often as one likes: expiry, forgetting, compaction."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -25,6 +26,7 @@ class Upkeep:
         offload: runs the transactions.
         clock: the time.
         log: gets a line when the database is lost and found.
+        on_database: told after each round whether the database answered.
         sweep_seconds: time between two sweeps.
         request_days: how long answers are kept.
         route_changes_kept: how many revisions' changes are kept.
@@ -36,6 +38,7 @@ class Upkeep:
         offload: Offload,
         clock: Clock,
         log: structlog.typing.FilteringBoundLogger,
+        on_database: Callable[[bool], Awaitable[None]],
         *,
         sweep_seconds: float,
         request_days: float,
@@ -45,6 +48,7 @@ class Upkeep:
         self._offload = offload
         self._clock = clock
         self._log = log
+        self._on_database = on_database
         self._sweep_seconds = sweep_seconds
         self._request_seconds = request_days * _DAY_SECONDS
         self._route_changes_kept = route_changes_kept
@@ -77,6 +81,7 @@ class Upkeep:
             if self._lost:
                 self._log.info("upkeep goes on")
             self._lost = False
+        await self._on_database(not self._lost)
 
     def forget(self, tx: Transaction) -> None:
         """Forgets a batch of old answers, and the route changes that nobody needs any more."""

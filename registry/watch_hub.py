@@ -78,6 +78,8 @@ class WatchHub:
         self.latest = 0
         """The latest revision that this process has heard of."""
         self._closed = False
+        self.watchers = 0
+        """How many watches there are."""
         self._wake = asyncio.Event()
         self._news = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -133,6 +135,14 @@ class WatchHub:
             oldest, revision, _ = await self._read_batches(start)
             if not oldest <= start <= revision:
                 raise _compacted(start, oldest, revision)
+        self.watchers += 1
+        try:
+            async for batch in self._follow(position):
+                yield batch
+        finally:
+            self.watchers -= 1
+
+    async def _follow(self, position: int) -> AsyncIterator[Batch]:
         while not self._closed:
             news = self._news
             batches = await self._after(position)

@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from sqlalchemy.engine import Engine
@@ -13,7 +14,7 @@ from registry.database.failures import Failure, classify
 from registry.database.transaction import SqlTransaction
 from registry.ports import Transaction
 from services.common.clock import Clock
-from services.common.errors import AbortedError, DeadlineExceededError, UnavailableError
+from services.common.errors import AbortedError, CrossfadeError, DeadlineExceededError, UnavailableError
 
 T = TypeVar("T")
 
@@ -42,6 +43,7 @@ class SqlUnitOfWork:
         engine: with isolation SERIALIZABLE.
         clock: measures the caller's time.
         on_revision: called after a commit that changed the routes, with their new revision.
+        on_end: called after each transaction, with how it ended (ok, or the reason), its seconds and its attempts.
         sleep: waits between attempts.
         uniform: draws the waiting time.
     """
@@ -51,12 +53,14 @@ class SqlUnitOfWork:
         engine: Engine,
         clock: Clock,
         on_revision: Callable[[int], None],
+        on_end: Callable[[str, float, int], None] = lambda _outcome, _seconds, _attempts: None,
         sleep: Callable[[float], None] = time.sleep,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._on_revision = on_revision
+        self._on_end = on_end
         self._sleep = sleep
         self._uniform = uniform
         # Writers of one process take turns, for all of them write route_clock and only one could succeed. It is no
@@ -84,14 +88,21 @@ class SqlUnitOfWork:
             UnavailableError: DATABASE_UNAVAILABLE.
             DeadlineExceededError: the caller's time is over.
         """
+        story = _Story(self._clock.monotonic())
         taken = exclusive and self._turn.acquire(timeout=_TURN_SECONDS)
         try:
-            return self._attempts(work, deadline, read_only=read_only)
+            result = self._attempts(work, deadline, story, read_only=read_only)
+            story.outcome = "ok"
+            return result
+        except CrossfadeError as error:
+            story.outcome = error.reason
+            raise
         finally:
             if taken:
                 self._turn.release()
+            self._on_end(story.outcome, self._clock.monotonic() - story.started, story.attempts)
 
-    def _attempts(self, work: Callable[[Transaction], T], deadline: float, *, read_only: bool) -> T:
+    def _attempts(self, work: Callable[[Transaction], T], deadline: float, story: "_Story", *, read_only: bool) -> T:
         failure = Failure.RETRY
         for attempt in range(ATTEMPTS):
             if attempt:
@@ -103,6 +114,7 @@ class SqlUnitOfWork:
                     "the call's time was over before the database had answered; read the state, or repeat with the "
                     "same request_id and a longer deadline",
                 )
+            story.attempts += 1
             try:
                 return self._once(work, read_only=read_only)
             except SQLAlchemyError as error:
@@ -130,6 +142,15 @@ class SqlUnitOfWork:
         if revision:
             self._on_revision(revision)
         return result
+
+
+@dataclass(slots=True)
+class _Story:
+    """How a transaction went: when it began, how often it was tried, and how it ended."""
+
+    started: float
+    attempts: int = 0
+    outcome: str = "DEFECT"
 
 
 def _unavailable() -> UnavailableError:

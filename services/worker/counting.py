@@ -199,7 +199,7 @@ class _InputCounter:
                 for feature, labels in zip(self.profile.features, self._labels, strict=True)
             ]
         for one, labels, bins in zip(series, self._labels, counts.bins, strict=True):
-            one.add(bins[: len(labels)])
+            one.add(bins[: len(labels)].tolist())
         if not self._counts_invalid:
             return
         for feature, reason in zip(*np.nonzero(counts.invalid), strict=True):

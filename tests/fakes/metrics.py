@@ -172,7 +172,7 @@ class Fleet:
         answered = requests - failed
         number_in_time = f"{self.epoch}.{math.floor(self.now / self.slice_seconds)}"
         wrong = self.random.random(answered) < behaviour.wrong
-        counts = np.array([int(wrong.sum()), answered - int(wrong.sum())], dtype=np.int64)
+        counts = [int(wrong.sum()), answered - int(wrong.sum())]
         worker.store.spread(catalog.PREDICTION_COUNT, CLASSES, *at, self.terms.segment, number_in_time).add(counts)
         self._inputs(worker, at, answered)
         asked = self.test_labelled if arm == "test" and self.test_labelled is not None else self.labelled
@@ -204,7 +204,7 @@ class Fleet:
             chances[-1] += shift
             labels = tuple(str(number) for number in range(len(chances)))
             series = worker.store.spread(catalog.INPUT_COUNT, labels, *at, feature.name, profile.profile_id)
-            series.add(self.random.multinomial(rows, chances / chances.sum()))
+            series.add(self.random.multinomial(rows, chances / chances.sum()).tolist())
 
 
 def reference(profile_id: str, features: int, bins: int = 10, rows: int = 1500) -> Profile:

@@ -10,9 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from services.common.telemetry.catalog import Kind, Metric
 
 
@@ -65,17 +62,17 @@ class CounterSeries:
 
 
 class SpreadSeries:
-    """One count per label, as an array."""
+    """One count per label."""
 
     __slots__ = ("counts", "labels")
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
-        self.counts: npt.NDArray[np.int64] = np.zeros(len(self.labels), dtype=np.int64)
+        self.counts = [0] * len(self.labels)
 
-    def add(self, counts: npt.NDArray[np.integer]) -> None:
-        """Adds an array of as many counts as labels."""
-        self.counts += counts
+    def add(self, counts: Sequence[int]) -> None:
+        """Adds as many counts as there are labels."""
+        self.counts = [a + b for a, b in zip(self.counts, counts, strict=True)]
 
 
 class GaugeSeries:
@@ -114,7 +111,7 @@ class MetricStore:
         return self._get(metric, attributes, GaugeSeries, GaugeSeries)
 
     def spread(self, metric: Metric, labels: Sequence[str], *attributes: str) -> SpreadSeries:
-        """The array of counters with these attribute values; made when it is new."""
+        """The counters with these attribute values; made when it is new."""
         return self._get(metric, attributes, SpreadSeries, lambda: SpreadSeries(labels))
 
     def _get(
@@ -148,7 +145,7 @@ def _freeze(metric: Metric, values: tuple[str, ...], series: Series) -> Snapshot
         case CounterSeries():
             return Snapshot(metric, values, (series.value,))
         case SpreadSeries():
-            return Snapshot(metric, values, tuple(series.counts.tolist()), labels=series.labels)
+            return Snapshot(metric, values, tuple(series.counts), labels=series.labels)
         case GaugeSeries():
             return Snapshot(metric, values, (), series.value)
 

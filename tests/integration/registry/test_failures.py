@@ -9,11 +9,16 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from grpc import aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from sqlalchemy import event, make_url
 from sqlalchemy.exc import DBAPIError
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
+from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from tests.integration.registry.harness import Registry, Start, new_id, refused
+from tests.support.wait import until_async
 
 
 class Proxy:
@@ -200,6 +205,51 @@ async def test_database_that_does_not_answer(proxy: Proxy, start: Start, databas
     assert "request_id" in said.message
     proxy.arm("")
     await registry.create("n")
+
+
+async def test_health_says_whether_the_database_answers(proxy: Proxy, start: Start, database: str) -> None:
+    registry = await start(database=through(proxy, database))
+    health = health_pb2_grpc.HealthStub(registry.channel)
+
+    async def is_serving(wanted: bool) -> bool:
+        answer = await health.Check(health_pb2.HealthCheckRequest())
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING) is wanted
+
+    await until_async(lambda: is_serving(True))
+    proxy.arm("before", times=10_000)
+    await until_async(lambda: is_serving(False), seconds=30)
+    proxy.arm("")
+    await until_async(lambda: is_serving(True), seconds=30)
+
+
+async def test_transactions_and_their_retries_are_counted(start: Start) -> None:
+    registry = await start()
+    rollout = await registry.running()
+    _fail_statements(registry, "UPDATE rollouts", 3)
+    await registry.rollback(rollout)
+    with contextlib.suppress(aio.AioRpcError):
+        await registry.rollout(99)
+    stub = telemetry_pb2_grpc.TelemetryServiceStub(registry.channel)
+
+    async def counted() -> dict[str, int]:
+        answer = await stub.GetMetrics(telemetry_pb2.GetMetricsRequest())
+        found = {}
+        for metric in MetricsData.FromString(answer.metrics_data).resource_metrics[0].scope_metrics[0].metrics:
+            for point in metric.histogram.data_points:
+                outcome = point.attributes[0].value.string_value
+                found[f"{metric.name} {outcome}"] = point.count
+            for count in metric.sum.data_points:
+                found[metric.name] = count.as_int
+        return found
+
+    async def all_there() -> bool:
+        found = await counted()
+        return found.get("crossfade.registry.retry.count") == 3 and bool(
+            found.get("crossfade.registry.transaction.duration ROLLOUT_NOT_FOUND")
+        )
+
+    await until_async(all_there)
+    assert (await counted())["crossfade.registry.transaction.duration ok"] > 10
 
 
 async def test_an_expired_deadline_changes_nothing(start: Start) -> None:

@@ -17,7 +17,7 @@ def filled() -> MetricStore:
     for value in (40e-6, 50e-6, 51e-6, 0.003, 99.0):
         histogram.record(value)
     store.counter(catalog.FEEDBACK_COUNT, "churn", "v1", "live", "", "3.1", "keep", "keep", "true").add(5)
-    store.spread(catalog.INPUT_COUNT, ("0", "1", "2"), "churn", "v1", "live", "age", "p1").add(np.array([3, 0, 4]))
+    store.spread(catalog.INPUT_COUNT, ("0", "1", "2"), "churn", "v1", "live", "age", "p1").add([3, 0, 4])
     store.gauge(catalog.ROUTE_SHARE, "churn", "v1", "stable", "").set(9_500)
     return store
 
@@ -67,7 +67,7 @@ def test_other_bounds_are_refused() -> None:
 
 def test_snapshots_of_several_processes_add_up() -> None:
     one, other = filled(), filled()
-    other.spread(catalog.INPUT_COUNT, ("0", "1", "2"), "churn", "v1", "live", "age", "p1").add(np.array([0, 1, 0]))
+    other.spread(catalog.INPUT_COUNT, ("0", "1", "2"), "churn", "v1", "live", "age", "p1").add([0, 1, 0])
     merged = {snapshot.metric: snapshot for snapshot in merge([*one.snapshot(), *other.snapshot()])}
     assert merged[catalog.FEEDBACK_COUNT].counts == (10,)
     assert merged[catalog.INPUT_COUNT].counts == (6, 1, 8)

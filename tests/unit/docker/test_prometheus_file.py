@@ -24,7 +24,7 @@ def test_it_names_every_metrics_page(jobs: Jobs, containers: dict[str, dict[str,
         if listen := environment.get("CROSSFADE_METRICS_LISTEN"):
             pages.add(environment["CROSSFADE_ADVERTISE"].rpartition(":")[0] + ":" + listen.rpartition(":")[2])
     targets = [target for group in jobs["crossfade"]["static_configs"] for target in group["targets"]]
-    assert pages == {"router:9500", "worker:9600", "evaluator:9700"}
+    assert pages == {"registry:9400", "router:9500", "worker:9600", "evaluator:9700"}
     assert sorted(targets) == sorted(pages)
 
 
