@@ -18,6 +18,7 @@ from registry.database.unit_of_work import SqlUnitOfWork
 from registry.meters import Meters
 from registry.offload import Offload
 from registry.service.instances import InstanceService
+from registry.service.lane_actions import LaneService
 from registry.service.looks import LookService
 from registry.service.models import ModelService
 from registry.service.requests import Mutations
@@ -111,6 +112,7 @@ class App:
             Calls(clock, self._foreground),
             models=ModelService(unit_of_work, mutations),
             versions=VersionService(unit_of_work, mutations),
+            lanes=LaneService(mutations),
             rollouts=RolloutService(unit_of_work, mutations),
             looks=LookService(unit_of_work, mutations),
             instances=instances,

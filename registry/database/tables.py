@@ -144,7 +144,7 @@ lane_versions = Table(
     Column("state", Text, nullable=False),
     Column("since", Moment, nullable=False),
     PrimaryKeyConstraint("model", "segment", "version", name="lane_versions_pk"),
-    _among("lane_versions_state", "state", {*VersionState, "WITHDRAWN"}),
+    _among("lane_versions_state", "state", VersionState),
     Index("lane_versions_one_stable", "model", "segment", unique=True, postgresql_where=text("state = 'STABLE'")),
     Index("lane_versions_one_testing", "model", "segment", unique=True, postgresql_where=text("state = 'TESTING'")),
     Index("lane_versions_by_state", "model", "segment", "state", "since"),

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from registry.domain.lane_changes import BEGIN_NOTE, REGISTRY_ACTOR, LaneChanges
-from registry.domain.records import Outcome, PauseReason, Rollout, Spec, VersionInLane, percent
+from registry.domain.records import Outcome, PauseReason, Rollout, Spec, Undo, VersionInLane, percent
 from registry.domain.serving import Placement, ServingState, Traffic, can_begin, ready_workers
 from registry.domain.split import BUCKETS
 from registry.domain.states import (
@@ -189,6 +189,60 @@ class LaneAggregate(LaneChanges):
         if rollout.state in LIVE_STATES:
             self._move(rollout.version, VersionOperation.RELEASE)
         self._end(rollout, state, outcome, "ROLLOUT_INCONCLUSIVE" if inconclusive else "ROLLOUT_CANCELLED")
+
+    def withdraw(self, version: str, reason: str) -> None:
+        """Takes a PENDING version back.
+
+        Raises:
+            FailedPreconditionError: it is not PENDING, or its rollout waits.
+        """
+        if self.queued is not None and self.queued.version == version:
+            raise FailedPreconditionError(
+                "TRANSITION_ILLEGAL",
+                f"{version} waits as rollout {self.queued.number}; cancel that, then withdraw it",
+                state=self.queued.state,
+            )
+        self._move(version, VersionOperation.WITHDRAW)
+        self._lane()
+        self._event("VERSION_WITHDRAWN", version, reason=reason)
+
+    def undo(self, wanted: Undo, placements: Iterable[Placement]) -> None:
+        """Makes an earlier version stable again.
+
+        Raises:
+            FailedPreconditionError: it was never stable, a rollout is live, or too few Workers have it ready.
+        """
+        version, old = wanted.version or self.lane.previous_version, self.lane.stable_version
+        if not version:
+            raise FailedPreconditionError(
+                "TRANSITION_ILLEGAL", "the lane has no version to go back to; name one that was stable before"
+            )
+        version_after(version, self.states[version].state, VersionOperation.RESTORE)
+        placements = tuple(placements)
+        if not wanted.force:
+            self._check_ready(placements, version, BUCKETS)
+        if self.live is not None:
+            if not wanted.cancel_rollout:
+                raise FailedPreconditionError(
+                    "ROLLOUT_LIVE",
+                    f"{self.live.title} is live; cancel it, or repeat with cancel_rollout",
+                    rollout=str(self.live.number),
+                )
+            ended = f"{old} was undone while {self.live.version} was tested."
+            self.cancel(self.live, Outcome(ended, "UNDONE", actor=self._actor), inconclusive=False)
+        self._move(old, VersionOperation.CONDEMN if wanted.bad else VersionOperation.DEPRECATE)
+        self._move(version, VersionOperation.RESTORE)
+        # Workers refuse what has failed, so that only a version that is not bad can carry anything meanwhile.
+        self._lane(
+            stable_version=version,
+            stable_since=self._now,
+            stable_seen=ready_workers(placements, version) > 0,
+            previous_version="" if wanted.bad else old,
+            handover_version="" if wanted.bad else old,
+            handover_offset=self.lane.next_offset,
+        )
+        outcome = Outcome(wanted.reason, "UNDONE", actor=self._actor)
+        self._event("LANE_UNDONE", version, reason=wanted.reason, outcome=outcome)
 
     def _begin(self, live: Rollout) -> None:
         state = rollout_after(live.title, live.state, RolloutOperation.BEGIN)

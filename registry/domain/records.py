@@ -166,6 +166,25 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Undo:
+    """How a lane is to go back to an earlier version.
+
+    Attributes:
+        version: the one to be stable again; empty: the one before the present one.
+        reason: one sentence.
+        bad: the present one has failed for ever; otherwise it is DEPRECATED.
+        cancel_rollout: a live rollout is cancelled first.
+        force: although too few Workers have the version ready.
+    """
+
+    version: str
+    reason: str
+    bad: bool
+    cancel_rollout: bool
+    force: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Rollout:
     """One trial of one version in one lane.
 

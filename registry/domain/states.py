@@ -28,6 +28,7 @@ class VersionState(StrEnum):
     STABLE = "STABLE"
     DEPRECATED = "DEPRECATED"
     FAILED = "FAILED"
+    WITHDRAWN = "WITHDRAWN"
 
 
 class RolloutOperation(StrEnum):
@@ -53,7 +54,8 @@ class RolloutOperation(StrEnum):
 class VersionOperation(StrEnum):
     """What can happen to a version in a lane; the value is what it is called in messages.
 
-    ESTABLISH: it is the lane's first. TEST: its rollout is live. RELEASE: its rollout ended without blame.
+    ESTABLISH: it is the lane's first. TEST: its rollout is live. RELEASE: its rollout ended without blame. RESTORE: it
+    is stable again. CONDEMN: it was stable, and is found bad.
     """
 
     ESTABLISH = "make stable as the first"
@@ -62,6 +64,9 @@ class VersionOperation(StrEnum):
     FAIL = "roll back"
     RELEASE = "release"
     DEPRECATE = "deprecate"
+    RESTORE = "make stable again"
+    CONDEMN = "mark as failed"
+    WITHDRAW = "withdraw"
 
 
 LIVE_STATES: Final = frozenset({RolloutState.WAITING_READY, RolloutState.RUNNING, RolloutState.PAUSED})
@@ -102,6 +107,9 @@ VERSION_TRANSITIONS: Final[Mapping[tuple[VersionState, VersionOperation], Versio
     (VersionState.TESTING, VersionOperation.FAIL): VersionState.FAILED,
     (VersionState.TESTING, VersionOperation.RELEASE): VersionState.PENDING,
     (VersionState.STABLE, VersionOperation.DEPRECATE): VersionState.DEPRECATED,
+    (VersionState.STABLE, VersionOperation.CONDEMN): VersionState.FAILED,
+    (VersionState.DEPRECATED, VersionOperation.RESTORE): VersionState.STABLE,
+    (VersionState.PENDING, VersionOperation.WITHDRAW): VersionState.WITHDRAWN,
 }
 
 _AUTOMATIC: Final = frozenset(
@@ -152,6 +160,7 @@ _ADVICE: Final[Mapping[VersionState, str]] = {
     VersionState.PENDING: "start a rollout of it first",
     VersionState.TESTING: "its rollout is under way: promote, roll back or cancel that",
     VersionState.STABLE: "it has all of the lane's traffic already",
-    VersionState.DEPRECATED: "publish its artifact again under a new version id",
+    VersionState.DEPRECATED: "undo the lane to make it stable again, or publish its artifact under a new version id",
+    VersionState.WITHDRAWN: "it was taken back: publish its artifact again under a new version id",
     VersionState.FAILED: "FAILED is final in the lane: publish a corrected artifact under a new version id",
 }

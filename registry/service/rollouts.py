@@ -9,6 +9,7 @@ from registry.domain.records import Outcome, PauseReason, Rollout, Spec
 from registry.domain.serving import Placement
 from registry.domain.states import RolloutOperation, rollout_after
 from registry.ports import RequestKey, Transaction, UnitOfWork
+from registry.service.lane_actions import require_lane
 from registry.service.lanes import (
     ModelChange,
     commit,
@@ -82,19 +83,7 @@ class RolloutService:
         def act(tx: Transaction, now: float) -> bytes:
             version = require_version(tx, model_id, version_id)
             model = require_model(tx, model_id)
-            lane = tx.lanes.lane(model_id, segment)
-            if lane is None:
-                raise NotFoundError(
-                    "LANE_NOT_FOUND", f"model {model_id} has no lane for segment {segment!r}", segment=segment
-                )
-            if lane.etag != etag:
-                raise AbortedError(
-                    "ETAG_STALE",
-                    f"the lane has changed since you read it: {lane.stable_version or 'nothing'} is stable"
-                    + (f", rollout {lane.live} is live" if lane.live else "")
-                    + "; read the model again and decide again",
-                    etag=lane.etag,
-                )
+            lane = require_lane(tx, model_id, segment, etag)
             opened = open_lane(tx, lane, now=now, actor=key.principal, version=version_id)
             aggregate = opened.aggregate
             aggregate.add(version_id)

@@ -3,6 +3,7 @@
 from opentelemetry import trace
 
 from registry.service.instances import InstanceService
+from registry.service.lane_actions import LaneService
 from registry.service.looks import LookService
 from registry.service.models import ModelService
 from registry.service.rollouts import RolloutService
@@ -10,11 +11,12 @@ from registry.service.versions import VersionService
 from registry.servicer.calls import Calls
 from registry.servicer.catalog import CatalogServicer
 from registry.servicer.fleet import FleetServicer
+from registry.servicer.lanes import LaneServicer
 from registry.servicer.rollouts import RolloutServicer
 from registry.watch_hub import WatchHub
 
 
-class RegistryServicer(CatalogServicer, RolloutServicer, FleetServicer):
+class RegistryServicer(CatalogServicer, LaneServicer, RolloutServicer, FleetServicer):
     """Every RPC of the Registry."""
 
     def __init__(
@@ -23,6 +25,7 @@ class RegistryServicer(CatalogServicer, RolloutServicer, FleetServicer):
         *,
         models: ModelService,
         versions: VersionService,
+        lanes: LaneService,
         rollouts: RolloutService,
         looks: LookService,
         instances: InstanceService,
@@ -30,5 +33,6 @@ class RegistryServicer(CatalogServicer, RolloutServicer, FleetServicer):
         tracer: trace.Tracer,
     ) -> None:
         CatalogServicer.__init__(self, calls, models, versions)
+        LaneServicer.__init__(self, calls, lanes)
         RolloutServicer.__init__(self, calls, rollouts, tracer)
         FleetServicer.__init__(self, calls, instances, looks, hub)

@@ -103,6 +103,14 @@ class Registry:
 
         return pages(fetch)
 
+    def withdraw(self, request: service_pb2.WithdrawVersionRequest) -> resources_pb2.Version:
+        """Takes a version back."""
+        return self._service.call(self._stub.WithdrawVersion, request)
+
+    def undo(self, request: service_pb2.UndoLaneRequest) -> resources_pb2.Lane:
+        """Goes back to an earlier version."""
+        return self._service.call(self._stub.UndoLane, request)
+
     def start_rollout(self, request: service_pb2.StartRolloutRequest) -> resources_pb2.Rollout:
         """Starts a rollout."""
         return self._service.call(self._stub.StartRollout, request)

@@ -123,6 +123,25 @@ def test_an_aborted_version_can_be_started_again(crossfade: Command, running: st
     crossfade("start", running, "v1", code=1)
 
 
+def test_a_promotion_is_undone(crossfade: Command, stack: Stack, running: str) -> None:
+    crossfade("promote", running)
+    stack.report(running, "v1", "v2")
+    said = crossfade("undo", running, "--reason", "callers complain").stdout
+    assert said == "v1 is STABLE again and gets every request; v2 is DEPRECATED\n"
+    assert "callers complain" in crossfade("events", running).stdout
+    said = crossfade("undo", running, "--to", "v2", "--bad").stdout
+    assert said == "v2 is STABLE again and gets every request; v1 is FAILED\n"
+    assert "no version to go back to" in crossfade("undo", running, code=1).stderr
+
+
+def test_a_version_is_withdrawn(crossfade: Command, artifact: Path) -> None:
+    crossfade("publish", "taken-back", str(artifact))
+    crossfade("publish", "taken-back", str(artifact), "--without-rollout")
+    assert crossfade("withdraw", "taken-back", "v2").stdout == "v2 is WITHDRAWN: it never gets requests here\n"
+    assert "WITHDRAWN" in crossfade("versions", "taken-back").stdout
+    assert "v1 is STABLE" in crossfade("withdraw", "taken-back", "v1", code=1).stderr
+
+
 def test_a_first_version_is_waited_for_until_it_is_routed_to(crossfade: Command, stack: Stack, artifact: Path) -> None:
     def load() -> None:
         asyncio.run(until(lambda: stack.has("routed", "v1")))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from registry.domain.lane_aggregate import LaneAggregate
-from registry.domain.records import Outcome, PauseReason
+from registry.domain.records import Outcome, PauseReason, Undo
 from registry.domain.serving import ServingState, Traffic
 from registry.domain.states import RolloutOperation, RolloutState, VersionState
 from services.common.errors import FailedPreconditionError
@@ -234,3 +234,74 @@ def test_promotion_hands_over() -> None:
     lane.promote(OUTCOME, placements, force=True)
     assert (lane.lane.stable_version, lane.lane.previous_version, lane.lane.handover_version) == ("v2", "v1", "v1")
     assert states(lane) == {"v1": str(VersionState.DEPRECATED), "v2": str(VersionState.STABLE)}
+
+
+def undo(version: str = "", *, bad: bool = False, cancel_rollout: bool = False, force: bool = False) -> Undo:
+    return Undo(version, "Callers complain.", bad, cancel_rollout, force)
+
+
+def promoted_lane() -> LaneAggregate:
+    """v2 is stable, v1 before it."""
+    lane = running_lane(500)
+    lane.promote(OUTCOME, both(), force=False)
+    return lane
+
+
+def test_undo_goes_back_to_the_version_before() -> None:
+    lane = promoted_lane()
+    lane.undo(undo(), both())
+    assert states(lane) == {"v1": "STABLE", "v2": "DEPRECATED"}
+    assert (lane.lane.stable_version, lane.lane.previous_version, lane.lane.stable_seen) == ("v1", "v2", True)
+    assert (lane.events[-1].type, lane.events[-1].reason) == ("LANE_UNDONE", "Callers complain.")
+    # And back again.
+    lane.undo(undo(), both())
+    assert states(lane) == {"v1": "DEPRECATED", "v2": "STABLE"}
+
+
+def test_undo_of_a_bad_version_is_final() -> None:
+    lane = promoted_lane()
+    lane.undo(undo(bad=True), both())
+    assert states(lane) == {"v1": "STABLE", "v2": "FAILED"}
+    assert (lane.lane.previous_version, lane.lane.handover_version) == ("", "")
+    with pytest.raises(FailedPreconditionError, match="no version to go back to"):
+        lane.undo(undo(), both())
+    with pytest.raises(FailedPreconditionError, match="v2 is FAILED"):
+        lane.undo(undo("v2"), both())
+
+
+def test_undo_waits_for_workers_unless_forced_and_the_present_one_carries_on_meanwhile() -> None:
+    lane = promoted_lane()
+    only_new = placed("v2", "w1")
+    with pytest.raises(FailedPreconditionError) as caught:
+        lane.undo(undo(), only_new)
+    assert caught.value.reason == "NOT_READY_ENOUGH"
+    lane.undo(undo(force=True), only_new)
+    assert (lane.lane.stable_version, lane.lane.handover_version, lane.lane.stable_seen) == ("v1", "v2", False)
+
+
+def test_undo_during_a_rollout_takes_its_cancellation() -> None:
+    lane = promoted_lane()
+    lane.add("v3")
+    lane.start("v3", spec(500), 2)
+    with pytest.raises(FailedPreconditionError) as caught:
+        lane.undo(undo(), both())
+    assert caught.value.reason == "ROLLOUT_LIVE"
+    lane.undo(undo(cancel_rollout=True), both())
+    assert states(lane) == {"v1": "STABLE", "v2": "DEPRECATED", "v3": "PENDING"}
+    assert lane.changed_rollouts[2].state is RolloutState.CANCELLED
+
+
+def test_only_a_pending_version_can_be_withdrawn() -> None:
+    lane = running_lane(500)
+    lane.add("v3")
+    lane.withdraw("v3", "Wrong data.")
+    assert states(lane)["v3"] == "WITHDRAWN"
+    for version in ("v1", "v2", "v3"):
+        with pytest.raises(FailedPreconditionError):
+            lane.withdraw(version, "Wrong data.")
+    lane.add("v4")
+    lane.start("v4", spec(500), 2)
+    with pytest.raises(FailedPreconditionError, match="waits as rollout 2"):
+        lane.withdraw("v4", "Wrong data.")
+    with pytest.raises(FailedPreconditionError, match="v3 is WITHDRAWN"):
+        lane.start("v3", spec(500), 3)

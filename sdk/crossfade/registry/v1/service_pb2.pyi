@@ -280,6 +280,98 @@ class GetVersionRequest(_message.Message):
 Global___GetVersionRequest: _TypeAlias = GetVersionRequest  # noqa: Y015
 
 @_typing.final
+class WithdrawVersionRequest(_message.Message):
+    """Takes a version back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"models/{model}/versions/{version}"."""
+    segment: _builtins.str
+    """The lane. Default: the default segment."""
+    etag: _builtins.str
+    """The lane's etag; required."""
+    reason: _builtins.str
+    """Why, in one sentence."""
+    request_id: _builtins.str
+    """A UUID made by the caller; required."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        segment: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "reason", b"reason", "request_id", b"request_id", "segment", b"segment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawVersionRequest: _TypeAlias = WithdrawVersionRequest  # noqa: Y015
+
+@_typing.final
+class UndoLaneRequest(_message.Message):
+    """Goes back to an earlier version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    BAD_FIELD_NUMBER: _builtins.int
+    CANCEL_ROLLOUT_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """"models/{model}"."""
+    segment: _builtins.str
+    """The lane. Default: the default segment."""
+    version: _builtins.str
+    """The version to become stable again, one that was stable before. Default: the one before the present one."""
+    bad: _builtins.bool
+    """True: the present stable version is FAILED in the lane for ever; false: it is DEPRECATED."""
+    cancel_rollout: _builtins.bool
+    """True: a live rollout is cancelled first; false: it is refused while there is one."""
+    force: _builtins.bool
+    """True: although too few Workers have the version ready. Unless `bad`, the present one carries the rest meanwhile."""
+    reason: _builtins.str
+    """Why, in one sentence."""
+    etag: _builtins.str
+    """The lane's etag; required."""
+    request_id: _builtins.str
+    """A UUID made by the caller; required."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        segment: _builtins.str = ...,
+        version: _builtins.str = ...,
+        bad: _builtins.bool = ...,
+        cancel_rollout: _builtins.bool = ...,
+        force: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bad", b"bad", "cancel_rollout", b"cancel_rollout", "etag", b"etag", "force", b"force", "model", b"model", "reason", b"reason", "request_id", b"request_id", "segment", b"segment", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoLaneRequest: _TypeAlias = UndoLaneRequest  # noqa: Y015
+
+@_typing.final
 class ListVersionsRequest(_message.Message):
     """Asks for a page of versions."""
 

@@ -70,6 +70,16 @@ class RegistryServiceStub:
                 request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListVersionsRequest.SerializeToString,
                 response_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListVersionsResponse.FromString,
                 _registered_method=True)
+        self.WithdrawVersion = channel.unary_unary(
+                '/crossfade.registry.v1.RegistryService/WithdrawVersion',
+                request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.WithdrawVersionRequest.SerializeToString,
+                response_deserializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Version.FromString,
+                _registered_method=True)
+        self.UndoLane = channel.unary_unary(
+                '/crossfade.registry.v1.RegistryService/UndoLane',
+                request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.UndoLaneRequest.SerializeToString,
+                response_deserializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Lane.FromString,
+                _registered_method=True)
         self.StartRollout = channel.unary_unary(
                 '/crossfade.registry.v1.RegistryService/StartRollout',
                 request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.StartRolloutRequest.SerializeToString,
@@ -193,6 +203,22 @@ class RegistryServiceServicer:
 
     def ListVersions(self, request, context):
         """Versions of a model, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawVersion(self, request, context):
+        """Takes a PENDING version back: it is WITHDRAWN and never gets traffic in the lane. Errors: NOT_FOUND,
+        FAILED_PRECONDITION (it is not PENDING, or its rollout waits).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndoLane(self, request, context):
+        """Makes an earlier version of a lane stable again. Errors: NOT_FOUND, FAILED_PRECONDITION (it was never stable, a
+        rollout is live, or too few Workers have it ready).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -336,6 +362,16 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.ListVersions,
                     request_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListVersionsRequest.FromString,
                     response_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListVersionsResponse.SerializeToString,
+            ),
+            'WithdrawVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawVersion,
+                    request_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.WithdrawVersionRequest.FromString,
+                    response_serializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Version.SerializeToString,
+            ),
+            'UndoLane': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndoLane,
+                    request_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.UndoLaneRequest.FromString,
+                    response_serializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Lane.SerializeToString,
             ),
             'StartRollout': grpc.unary_unary_rpc_method_handler(
                     servicer.StartRollout,
@@ -580,6 +616,60 @@ class RegistryService:
             '/crossfade.registry.v1.RegistryService/ListVersions',
             crossfade_dot_registry_dot_v1_dot_service__pb2.ListVersionsRequest.SerializeToString,
             crossfade_dot_registry_dot_v1_dot_service__pb2.ListVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossfade.registry.v1.RegistryService/WithdrawVersion',
+            crossfade_dot_registry_dot_v1_dot_service__pb2.WithdrawVersionRequest.SerializeToString,
+            crossfade_dot_registry_dot_v1_dot_resources__pb2.Version.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndoLane(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossfade.registry.v1.RegistryService/UndoLane',
+            crossfade_dot_registry_dot_v1_dot_service__pb2.UndoLaneRequest.SerializeToString,
+            crossfade_dot_registry_dot_v1_dot_resources__pb2.Lane.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,14 @@ class RegistryServiceStub:
     """A version, and what each Worker says of it. Errors: NOT_FOUND."""
     ListVersions: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListVersionsRequest, _service_pb2.ListVersionsResponse]
     """Versions of a model, newest first."""
+    WithdrawVersion: _grpc.UnaryUnaryMultiCallable[_service_pb2.WithdrawVersionRequest, _resources_pb2.Version]
+    """Takes a PENDING version back: it is WITHDRAWN and never gets traffic in the lane. Errors: NOT_FOUND,
+    FAILED_PRECONDITION (it is not PENDING, or its rollout waits).
+    """
+    UndoLane: _grpc.UnaryUnaryMultiCallable[_service_pb2.UndoLaneRequest, _resources_pb2.Lane]
+    """Makes an earlier version of a lane stable again. Errors: NOT_FOUND, FAILED_PRECONDITION (it was never stable, a
+    rollout is live, or too few Workers have it ready).
+    """
     StartRollout: _grpc.UnaryUnaryMultiCallable[_service_pb2.StartRolloutRequest, _resources_pb2.Rollout]
     """Starts a rollout of a PENDING version, or queues it behind the live one. Errors: NOT_FOUND (version, or
     LANE_NOT_FOUND), FAILED_PRECONDITION.
@@ -110,6 +118,14 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """A version, and what each Worker says of it. Errors: NOT_FOUND."""
     ListVersions: _aio.UnaryUnaryMultiCallable[_service_pb2.ListVersionsRequest, _service_pb2.ListVersionsResponse]  # type: ignore[assignment]
     """Versions of a model, newest first."""
+    WithdrawVersion: _aio.UnaryUnaryMultiCallable[_service_pb2.WithdrawVersionRequest, _resources_pb2.Version]  # type: ignore[assignment]
+    """Takes a PENDING version back: it is WITHDRAWN and never gets traffic in the lane. Errors: NOT_FOUND,
+    FAILED_PRECONDITION (it is not PENDING, or its rollout waits).
+    """
+    UndoLane: _aio.UnaryUnaryMultiCallable[_service_pb2.UndoLaneRequest, _resources_pb2.Lane]  # type: ignore[assignment]
+    """Makes an earlier version of a lane stable again. Errors: NOT_FOUND, FAILED_PRECONDITION (it was never stable, a
+    rollout is live, or too few Workers have it ready).
+    """
     StartRollout: _aio.UnaryUnaryMultiCallable[_service_pb2.StartRolloutRequest, _resources_pb2.Rollout]  # type: ignore[assignment]
     """Starts a rollout of a PENDING version, or queues it behind the live one. Errors: NOT_FOUND (version, or
     LANE_NOT_FOUND), FAILED_PRECONDITION.
@@ -200,6 +216,26 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.ListVersionsResponse, _abc.Awaitable[_service_pb2.ListVersionsResponse]]:
         """Versions of a model, newest first."""
+
+    @_abc_1.abstractmethod
+    def WithdrawVersion(
+        self,
+        request: _service_pb2.WithdrawVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_resources_pb2.Version, _abc.Awaitable[_resources_pb2.Version]]:
+        """Takes a PENDING version back: it is WITHDRAWN and never gets traffic in the lane. Errors: NOT_FOUND,
+        FAILED_PRECONDITION (it is not PENDING, or its rollout waits).
+        """
+
+    @_abc_1.abstractmethod
+    def UndoLane(
+        self,
+        request: _service_pb2.UndoLaneRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_resources_pb2.Lane, _abc.Awaitable[_resources_pb2.Lane]]:
+        """Makes an earlier version of a lane stable again. Errors: NOT_FOUND, FAILED_PRECONDITION (it was never stable, a
+        rollout is live, or too few Workers have it ready).
+        """
 
     @_abc_1.abstractmethod
     def StartRollout(

@@ -1,0 +1,62 @@
+"""What a person does to a lane without a rollout: undo, withdraw; with its etag, so that no change is overrun."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from crossfade.cli.context import Session
+from crossfade.cli.errors import CommandError
+from crossfade.cli.jsons import to_json
+from crossfade.cli.registry_client import Registry, checked, request_id
+from crossfade.names import model_name, version_name
+from crossfade.registry.v1 import resources_pb2
+from crossfade.registry.v1.service_pb2 import UndoLaneRequest, WithdrawVersionRequest
+
+_Answer = TypeVar("_Answer")
+
+
+def undo_lane(session: Session, model: str, request: UndoLaneRequest) -> None:
+    """Makes an earlier version stable again.
+
+    Args:
+        session: the command's run.
+        model: the model's id.
+        request: what is wanted; name, etag and id are filled in here.
+    """
+    registry = Registry(session.connect.registry())
+    before = registry.lane(model, request.segment)
+    request.model = model_name(model)
+    request.etag = before.etag
+    request.request_id = request_id()
+    after = _act(model, registry.undo, request)
+    session.show(to_json(after), lambda: _undone(before, after, bad=request.bad))
+
+
+def withdraw_version(session: Session, model: str, version: str, segment: str, reason: str) -> None:
+    """Takes a PENDING version back."""
+    registry = Registry(session.connect.registry())
+    request = WithdrawVersionRequest(
+        name=version_name(model, checked(version, "version")),
+        segment=segment,
+        etag=registry.lane(model, segment).etag,
+        reason=reason,
+        request_id=request_id(),
+    )
+    after = _act(model, registry.withdraw, request)
+    session.show(to_json(after), lambda: f"{version} is WITHDRAWN: it never gets requests here")
+
+
+def _act(model: str, call: Callable[..., _Answer], request: object) -> _Answer:
+    try:
+        return call(request)
+    except CommandError as error:
+        if error.reason != "ETAG_STALE":
+            raise
+        raise CommandError(
+            f"{model} has changed since it was read; look at it (crossfade status {model}), then say it again",
+            reason=error.reason,
+        ) from error
+
+
+def _undone(before: resources_pb2.Lane, after: resources_pb2.Lane, *, bad: bool) -> str:
+    state = "FAILED" if bad else "DEPRECATED"
+    return f"{after.stable_version} is STABLE again and gets every request; {before.stable_version} is {state}"
