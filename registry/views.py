@@ -52,6 +52,8 @@ def model_to_proto(model: Model, lanes: Iterable[resources_pb2.Lane]) -> resourc
         lanes=lanes,
         create_time=timestamp(model.created),
         etag=model.etag,
+        event_sequence=model.event_sequence,
+        event_hash=model.event_hash,
     )
 
 

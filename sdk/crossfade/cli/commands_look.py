@@ -138,6 +138,7 @@ def events(
     ] = None,
     rollout: Annotated[int | None, typer.Option("--rollout", min=1, help="Only this rollout's.")] = None,
     number: Annotated[int, typer.Option("-n", min=1, help="At most so many.")] = 50,
+    verify: Annotated[bool, typer.Option("--verify", help="Check that nothing was altered or removed.")] = False,
 ) -> None:
     """Show who did what, when and why; the newest last."""
     from crossfade.cli.jsons import list_json
@@ -146,7 +147,13 @@ def events(
 
     if rollout is not None and model is None:
         raise UsageError("--rollout takes a model: crossfade events MODEL --rollout N")
-    found = list(Registry(session.connect.registry()).events(model or "-", rollout=rollout, limit=number))
+    registry = Registry(session.connect.registry())
+    if verify:
+        from crossfade.cli.verifying import verify_events
+
+        verify_events(session, registry, model)
+        return
+    found = list(registry.events(model or "-", rollout=rollout, limit=number))
     found.reverse()
     session.show(list_json("events", found), lambda: events_table(found))
 

@@ -100,6 +100,7 @@ class Stack:
     def __init__(self, database: str, tls: Path | None = None) -> None:
         self.predictions = _Predictions()
         self.routes = _Routes()
+        self.database = database
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()

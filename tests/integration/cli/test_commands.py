@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 
 from crossfade.cli import transitions
@@ -140,6 +141,37 @@ def test_a_version_is_withdrawn(crossfade: Command, artifact: Path) -> None:
     assert crossfade("withdraw", "taken-back", "v2").stdout == "v2 is WITHDRAWN: it never gets requests here\n"
     assert "WITHDRAWN" in crossfade("versions", "taken-back").stdout
     assert "v1 is STABLE" in crossfade("withdraw", "taken-back", "v1", code=1).stderr
+
+
+def test_the_log_is_verified_and_one_altered_byte_or_removed_row_is_found(
+    crossfade: Command, stack: Stack, running: str
+) -> None:
+    crossfade("rollback", running)
+    said = crossfade("events", running, "--verify").stdout
+    count = int(said.split(": ")[1].split()[0])
+    assert count >= 6
+
+    def broken(change: str, back: str, sequence: int) -> str:
+        url = stack.database.replace("cockroachdb+psycopg", "postgresql")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(change, {"model": running, "sequence": sequence})
+            said = crossfade("events", running, "--verify", code=1).stderr
+            connection.execute(back, {"model": running, "sequence": sequence})
+        crossfade("events", running, "--verify")
+        return said
+
+    altered = (
+        "UPDATE events SET actor = actor || 'x' WHERE model = %(model)s AND sequence = %(sequence)s",
+        "UPDATE events SET actor = left(actor, -1) WHERE model = %(model)s AND sequence = %(sequence)s",
+    )
+    assert f"event 3 of {running} is not what was written" in broken(*altered, 3)
+    removed = (
+        "UPDATE events SET model = 'gone' WHERE model = %(model)s AND sequence = %(sequence)s",
+        "UPDATE events SET model = %(model)s WHERE model = 'gone' AND sequence = %(sequence)s",
+    )
+    assert f"event 3 of {running} is missing" in broken(*removed, 3)
+    assert "events before 2" in broken(*removed, 1)
+    assert f"event {count} of models/{running}, the last that was written, is missing" in broken(*removed, count)
 
 
 def test_a_first_version_is_waited_for_until_it_is_routed_to(crossfade: Command, stack: Stack, artifact: Path) -> None:

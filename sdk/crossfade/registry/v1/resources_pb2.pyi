@@ -207,12 +207,18 @@ class Model(_message.Message):
     LANES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    EVENT_SEQUENCE_FIELD_NUMBER: _builtins.int
+    EVENT_HASH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"models/{model}"."""
     description: _builtins.str
     """For people. Default: empty."""
     etag: _builtins.str
     """Changes with every change of the model or its lanes. Output only."""
+    event_sequence: _builtins.int
+    """Number of its latest event: the head of its audit log. Output only."""
+    event_hash: _builtins.str
+    """Hash of its latest event, which stands for the whole log. Output only."""
     @_builtins.property
     def lanes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lane]:
         """Its lanes; the default segment's first. Output only."""
@@ -229,10 +235,12 @@ class Model(_message.Message):
         lanes: _abc.Iterable[Global___Lane] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        event_sequence: _builtins.int = ...,
+        event_hash: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "etag", b"etag", "lanes", b"lanes", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "etag", b"etag", "event_hash", b"event_hash", "event_sequence", b"event_sequence", "lanes", b"lanes", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -822,7 +830,10 @@ class Event(_message.Message):
     revision: _builtins.int
     """The routes' revision after it."""
     hash: _builtins.str
-    """Hex SHA-256 over this event and the hash of the model's event before it."""
+    """Hex SHA-256 of the UTF-8 of a JSON array without spaces: previous_hash, model, sequence, segment, version, the
+    rollout's number, type, time in microseconds, actor, reason, revision, and the outcome as an array (reason, code,
+    gate, hex SHA-256 of the summary's bytes, trace ids, actor, analysis sequence) or null.
+    """
     previous_hash: _builtins.str
     """Hash of the model's event before it; empty: the first."""
     @_builtins.property
