@@ -98,8 +98,10 @@ class App:
             debounce=settings.readiness_debounce_seconds,
             revision=lambda: self._hub.latest,
         )
+        lanes = LaneService(unit_of_work, mutations, clock)
         self.upkeep = Upkeep(
             instances,
+            lanes,
             self._background,
             clock,
             self._log,
@@ -112,7 +114,7 @@ class App:
             Calls(clock, self._foreground),
             models=ModelService(unit_of_work, mutations),
             versions=VersionService(unit_of_work, mutations),
-            lanes=LaneService(mutations),
+            lanes=lanes,
             rollouts=RolloutService(unit_of_work, mutations),
             looks=LookService(unit_of_work, mutations),
             instances=instances,

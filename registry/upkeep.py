@@ -9,6 +9,7 @@ import structlog
 from registry.offload import Offload
 from registry.ports import Transaction
 from registry.service.instances import InstanceService
+from registry.service.lane_actions import LaneService
 from services.common.clock import Clock
 from services.common.errors import AbortedError, CrossfadeError
 
@@ -22,7 +23,8 @@ class Upkeep:
     """Sweeps expired leases, and forgets old answers and route changes.
 
     Args:
-        instances: knows what expires.
+        instances: knows which leases expire.
+        lanes: knows which versions were loaded for a while.
         offload: runs the transactions.
         clock: the time.
         log: gets a line when the database is lost and found.
@@ -35,6 +37,7 @@ class Upkeep:
     def __init__(
         self,
         instances: InstanceService,
+        lanes: LaneService,
         offload: Offload,
         clock: Clock,
         log: structlog.typing.FilteringBoundLogger,
@@ -45,6 +48,7 @@ class Upkeep:
         route_changes_kept: int,
     ) -> None:
         self._instances = instances
+        self._lanes = lanes
         self._offload = offload
         self._clock = clock
         self._log = log
@@ -66,6 +70,7 @@ class Upkeep:
         deadline = self._clock.monotonic() + _DEADLINE_SECONDS
         try:
             await self._offload.call(lambda: self._instances.sweep(deadline=deadline))
+            await self._offload.call(lambda: self._lanes.expire(deadline=deadline))
             if self._clock.monotonic() - self._forgot >= _FORGET_SECONDS:
                 self._forgot = self._clock.monotonic()
                 await self._offload.run(self.forget, deadline=deadline)

@@ -33,6 +33,9 @@ def lane_to_proto(lane: Lane, states: Iterable[VersionInLane]) -> resources_pb2.
         rollout=names.rollout_name(lane.model, lane.live) if lane.live else "",
         epoch=lane.epoch,
         slice_seconds=lane.slice_seconds,
+        loaded=[
+            resources_pb2.LoadedVersion(version=load.version, expire_time=timestamp(load.until)) for load in lane.loaded
+        ],
         stable_since=timestamp(lane.stable_since),
         versions=[
             resources_pb2.LaneVersion(

@@ -1,5 +1,6 @@
 """Lanes, the states of their versions, and rollouts."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,7 +12,7 @@ from crossfade.common.v1 import policy_pb2
 from crossfade.registry.v1 import resources_pb2
 from registry import converters
 from registry.database.tables import lane_versions, lanes, rollouts, versions
-from registry.domain.lane import Lane
+from registry.domain.lane import Lane, Load
 from registry.domain.records import Assignment, Objective, PauseReason, Rollout, Spec, VersionInLane
 from registry.domain.split import Split
 from registry.domain.states import OPEN_STATES, RolloutState, VersionState
@@ -37,6 +38,11 @@ class SqlLanes:
         for row in self._connection.execute(query):
             found.setdefault(row.model, []).append(_lane(row))
         return found
+
+    def expiring(self, now: float, limit: int) -> list[tuple[str, str]]:
+        """Lanes (model, segment) that hold a version for longer than was asked."""
+        query = select(lanes.c.model, lanes.c.segment).where(lanes.c.loaded_until <= now).limit(limit)
+        return [(row.model, row.segment) for row in self._connection.execute(query)]
 
     def add_lane(self, lane: Lane) -> None:
         """Writes a new lane."""
@@ -202,6 +208,7 @@ def _lane(row: Row[Any]) -> Lane:
             row.split_bps,
         ),
         next_offset=row.next_offset,
+        loaded=tuple(Load(version, until) for version, until in json.loads(row.loaded)),
         etag=row.etag,
     )
 
@@ -227,6 +234,8 @@ def _lane_values(lane: Lane) -> dict[str, Any]:
         "split_version": lane.split.stable_version,
         "split_bps": lane.split.stable_bps,
         "next_offset": lane.next_offset,
+        "loaded": json.dumps([[load.version, load.until] for load in lane.loaded]),
+        "loaded_until": min((load.until for load in lane.loaded), default=None),
         "etag": lane.etag,
     }
 

@@ -130,9 +130,12 @@ lanes = Table(
     Column("split_version", Text, nullable=False),
     Column("split_bps", Integer, nullable=False),
     Column("next_offset", Integer, nullable=False),
+    Column("loaded", Text, nullable=False),
+    Column("loaded_until", Moment),
     Column("etag", Text, nullable=False),
     PrimaryKeyConstraint("model", "segment", name="lanes_pk"),
     CheckConstraint("test_bps + control_bps + split_bps IN (0, 10000)", name="lanes_split"),
+    Index("lanes_by_loaded", "loaded_until"),
 )
 
 lane_versions = Table(

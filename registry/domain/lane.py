@@ -9,6 +9,18 @@ IDLE_SLICE_SECONDS: Final = 300.0
 """Slice length without a rollout: a twelfth of a step's default period."""
 
 
+MOST_LOADED: Final = 5
+"""Versions that may be loaded by hand at a time: each takes its memory on every Worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A version that Workers hold without traffic until a moment, seconds since 1970."""
+
+    version: str
+    until: float
+
+
 @dataclass(frozen=True, slots=True)
 class Lane:
     """(model, segment) and what holds there.
@@ -26,6 +38,7 @@ class Lane:
         slice_seconds: length of the epoch's slices, fixed at its beginning: a twelfth of the step's period.
         split: the split in force.
         next_offset: end of the last rollout's range: first bucket of the next one's.
+        loaded: versions that Workers hold for pinned calls alone.
         etag: changes with its versions' states and its rollouts' coming and going, never with readiness.
     """
 
@@ -43,9 +56,10 @@ class Lane:
     slice_seconds: float
     split: Split
     next_offset: int
+    loaded: tuple[Load, ...]
     etag: str
 
 
 def empty_lane(model: str, segment: str, etag: str) -> Lane:
     """A lane to which nothing was published yet."""
-    return Lane(model, segment, "", None, False, "", "", 0, 0, 0, 0, IDLE_SLICE_SECONDS, Split(), 0, etag)
+    return Lane(model, segment, "", None, False, "", "", 0, 0, 0, 0, IDLE_SLICE_SECONDS, Split(), 0, (), etag)

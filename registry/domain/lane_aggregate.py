@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from registry.domain.lane import MOST_LOADED, Load
 from registry.domain.lane_changes import BEGIN_NOTE, REGISTRY_ACTOR, LaneChanges
 from registry.domain.records import Outcome, PauseReason, Rollout, Spec, Undo, VersionInLane, percent
 from registry.domain.serving import Placement, ServingState, Traffic, can_begin, ready_workers
 from registry.domain.split import BUCKETS
 from registry.domain.states import (
     LIVE_STATES,
+    REFUSED_STATES,
     RolloutOperation,
     RolloutState,
     VersionOperation,
@@ -189,6 +191,42 @@ class LaneAggregate(LaneChanges):
         if rollout.state in LIVE_STATES:
             self._move(rollout.version, VersionOperation.RELEASE)
         self._end(rollout, state, outcome, "ROLLOUT_INCONCLUSIVE" if inconclusive else "ROLLOUT_CANCELLED")
+
+    def load(self, version: str, until: float) -> None:
+        """Has Workers hold a version for pinned calls until a moment, in seconds since 1970; a past one lets it go.
+
+        Raises:
+            FailedPreconditionError: the version has failed or was withdrawn, or too many are loaded.
+        """
+        others = tuple(load for load in self.lane.loaded if load.version != version)
+        if until <= self._now:
+            if others != self.lane.loaded:
+                self._lane(loaded=others)
+                self._event("VERSION_UNLOADED", version, reason=f"{version} is no longer held for pinned calls.")
+            return
+        state = self.states[version].state
+        if state in REFUSED_STATES:
+            raise FailedPreconditionError(
+                "TRANSITION_ILLEGAL",
+                f"version {version} is {state} in this lane, and no request may reach it",
+                state=state,
+            )
+        if len(others) >= MOST_LOADED:
+            held = ", ".join(load.version for load in others)
+            raise FailedPreconditionError(
+                "TOO_MANY_LOADED",
+                f"{len(others)} versions are loaded by hand already ({held}); let one of them go first",
+            )
+        self._lane(loaded=(*others, Load(version, until)))
+        self._event("VERSION_LOADED", version, reason=f"{version} is held for pinned calls and gets no traffic.")
+
+    def expire_loads(self) -> None:
+        """Lets go what was loaded for long enough."""
+        for load in self.lane.loaded:
+            if load.until <= self._now:
+                self._unload(load.version)
+                reason = f"{load.version} was held for as long as was asked."
+                self._event("VERSION_UNLOADED", load.version, reason=reason, actor=REGISTRY_ACTOR)
 
     def withdraw(self, version: str, reason: str) -> None:
         """Takes a PENDING version back.

@@ -10,6 +10,7 @@ from registry.domain.records import Outcome, Rollout, VersionInLane, percent
 from registry.domain.serving import Placement, ready_workers
 from registry.domain.split import BUCKETS, Split, whole_split
 from registry.domain.states import (
+    REFUSED_STATES,
     SHARING_STATES,
     RolloutOperation,
     RolloutState,
@@ -177,6 +178,13 @@ class LaneChanges:
     def _move(self, version: str, operation: VersionOperation) -> None:
         state = version_after(version, self.states[version].state, operation)
         self._put(VersionInLane(version, state, self._now))
+        if state in REFUSED_STATES:
+            self._unload(version)
+
+    def _unload(self, version: str) -> None:
+        kept = tuple(load for load in self.lane.loaded if load.version != version)
+        if kept != self.lane.loaded:
+            self._lane(loaded=kept)
 
     def _put(self, one: VersionInLane) -> None:
         self.states[one.version] = self.changed_states[one.version] = one

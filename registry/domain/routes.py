@@ -76,9 +76,9 @@ def split_of(lane: Lane, live: Rollout | None, placements: Iterable[Placement]) 
 
 
 def held_versions(lane: Lane, live: Rollout | None) -> tuple[str, ...]:
-    """The versions that Workers hold for a lane, best first: stable, test, previous."""
+    """The versions that Workers hold for a lane, best first: stable, test, previous, those loaded by hand."""
     test = live.version if live is not None and live.state in LIVE_STATES else ""
-    names = (lane.stable_version, test, lane.previous_version)
+    names = (lane.stable_version, test, lane.previous_version, *(load.version for load in lane.loaded))
     return tuple(dict.fromkeys(name for name in names if name))
 
 

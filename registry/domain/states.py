@@ -69,6 +69,8 @@ class VersionOperation(StrEnum):
     WITHDRAW = "withdraw"
 
 
+REFUSED_STATES: Final = frozenset({VersionState.FAILED, VersionState.WITHDRAWN})
+"""States in which no request of the lane may reach a version, pinned ones neither."""
 LIVE_STATES: Final = frozenset({RolloutState.WAITING_READY, RolloutState.RUNNING, RolloutState.PAUSED})
 """States in which a rollout holds its lane."""
 SHARING_STATES: Final = frozenset({RolloutState.RUNNING, RolloutState.PAUSED})

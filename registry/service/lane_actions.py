@@ -1,15 +1,21 @@
-"""Use cases of people that change a lane without a rollout: undo, withdraw."""
+"""Use cases of people that change a lane without a rollout: load, undo, withdraw."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Final
 
 from registry.domain.lane import Lane
+from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.records import Undo
-from registry.ports import RequestKey, Transaction
+from registry.ports import RequestKey, Transaction, UnitOfWork
 from registry.service.lanes import ModelChange, OpenLane, commit, open_lane, placements_of, require_model
 from registry.service.models import STATES_SHOWN, LaneView
 from registry.service.requests import Mutations
 from registry.service.versions import VersionView, require_version
+from services.common.clock import Clock
 from services.common.errors import AbortedError, NotFoundError
+
+_BATCH: Final = 100
 
 
 def require_lane(tx: Transaction, model: str, segment: str, etag: str) -> Lane:
@@ -37,8 +43,50 @@ def require_lane(tx: Transaction, model: str, segment: str, etag: str) -> Lane:
 class LaneService:
     """Lanes."""
 
-    def __init__(self, mutations: Mutations) -> None:
+    def __init__(self, unit_of_work: UnitOfWork, mutations: Mutations, clock: Clock) -> None:
+        self._unit_of_work = unit_of_work
         self._mutations = mutations
+        self._clock = clock
+
+    def load(
+        self,
+        key: RequestKey,
+        name: tuple[str, str, str],
+        seconds: float,
+        etag: str,
+        encode: Callable[[LaneView], bytes],
+        *,
+        deadline: float,
+    ) -> bytes:
+        """Has Workers hold a version for pinned calls, for so long from now on; 0 lets it go.
+
+        Args:
+            name: model, version and segment.
+            etag: the lane's.
+
+        Raises:
+            NotFoundError: MODEL_NOT_FOUND, LANE_NOT_FOUND, VERSION_NOT_FOUND.
+            AbortedError: ETAG_STALE.
+            FailedPreconditionError: TRANSITION_ILLEGAL, TOO_MANY_LOADED.
+        """
+        model_id, version_id, segment = name
+
+        def act(tx: Transaction, now: float) -> bytes:
+            found = require_lane(tx, model_id, segment, etag)
+            opened = _open(tx, found, version_id, key.principal, now)
+            opened.aggregate.load(version_id, now + seconds)
+            _commit(tx, opened, key.principal, now)
+            return encode(_view(tx, opened))
+
+        return self._mutations.run(key, act, deadline=deadline)
+
+    def expire(self, *, deadline: float) -> int:
+        """Lets go what was loaded for long enough; answers in how many lanes."""
+        now = round(self._clock.now(), 6)
+        due = self._unit_of_work.run(lambda tx: tx.lanes.expiring(now, _BATCH), deadline=deadline, read_only=True)
+        for model, segment in due:
+            self._unit_of_work.run(partial(_expire, model, segment, now), deadline=deadline, exclusive=True)
+        return len(due)
 
     def undo(
         self,
@@ -72,8 +120,7 @@ class LaneService:
                 placements += tx.fleet.placements_of(model_id, (version,))
             opened.aggregate.undo(wanted, placements)
             _commit(tx, opened, key.principal, now)
-            states = tx.lanes.newest_states([model_id], STATES_SHOWN)
-            return encode(LaneView(opened.aggregate.lane, tuple(states.get((model_id, segment), ()))))
+            return encode(_view(tx, opened))
 
         return self._mutations.run(key, act, deadline=deadline)
 
@@ -109,6 +156,20 @@ class LaneService:
             return encode(VersionView(version, tx.catalog.lane_states(model_id, (version_id,)).get(version_id, [])))
 
         return self._mutations.run(key, act, deadline=deadline)
+
+
+def _expire(model: str, segment: str, now: float, tx: Transaction) -> None:
+    lane = tx.lanes.lane(model, segment)
+    if lane is not None:
+        opened = open_lane(tx, lane, now=now, actor=REGISTRY_ACTOR)
+        opened.aggregate.expire_loads()
+        _commit(tx, opened, REGISTRY_ACTOR, now)
+
+
+def _view(tx: Transaction, opened: OpenLane) -> LaneView:
+    lane = opened.aggregate.lane
+    states = tx.lanes.newest_states([lane.model], STATES_SHOWN)
+    return LaneView(lane, tuple(states.get((lane.model, lane.segment), ())))
 
 
 def _open(tx: Transaction, lane: Lane, version: str, actor: str, now: float) -> OpenLane:

@@ -80,7 +80,8 @@ def open_lane(tx: Transaction, lane: Lane, *, now: float, actor: str, version: s
         version: one that the change is about, besides those that the lane and its rollouts name.
     """
     rollouts = tx.lanes.rollouts(lane.model, (lane.live, lane.queued))
-    concerned = {lane.stable_version, lane.previous_version, version, *(rollout.version for rollout in rollouts)}
+    named = (lane.stable_version, lane.previous_version, version, *(load.version for load in lane.loaded))
+    concerned = {*named, *(rollout.version for rollout in rollouts)}
     states = tx.lanes.states(lane.model, lane.segment, sorted(concerned - {""}))
     aggregate = LaneAggregate(lane, rollouts, states, now=now, actor=actor, new_etag=new_etag)
     return OpenLane(aggregate, None if new else lane, {rollout.number: rollout for rollout in rollouts})

@@ -22,6 +22,17 @@ class LaneServicer(service_pb2_grpc.RegistryServiceServicer):
         self._calls = calls
         self._lanes = lanes
 
+    async def LoadVersion(self, request: service_pb2.LoadVersionRequest, context: Context) -> resources_pb2.Lane:
+        """Has Workers hold a version without traffic, or lets it go."""
+        key = self._calls.key("LoadVersion", request, request.request_id)
+        model, version = validation.version_name("name", request.name)
+        name = (model, version, validation.segment("segment", request.segment))
+        seconds = validation.load_seconds(request)
+        etag = validation.etag(request.etag)
+        deadline = self._calls.deadline(context)
+        work = partial(self._lanes.load, key, name, seconds, etag, _pack_lane, deadline=deadline)
+        return resources_pb2.Lane.FromString(await self._calls.run(work))
+
     async def WithdrawVersion(
         self, request: service_pb2.WithdrawVersionRequest, context: Context
     ) -> resources_pb2.Version:

@@ -10,6 +10,7 @@ from google.protobuf import duration_pb2
 from crossfade import names
 from crossfade.common.v1 import analysis_pb2, model_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
+from registry import converters
 from registry.servicer.policy_validation import check_profile, check_signature, check_spec, refuse
 from services.common.errors import InvalidArgumentError
 
@@ -22,6 +23,8 @@ _TEXT_LIMIT: Final = 4_000
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _ADDRESS: Final = re.compile(r"[^\s/]+:[0-9]{1,5}\Z")
 _TTL_DEFAULT: Final = 15.0
+_LOAD_DEFAULT: Final = 3600.0
+_LOAD_LIMIT: Final = 7 * 86_400.0
 _SERVING_LIMIT: Final = 10_000
 
 
@@ -141,6 +144,20 @@ def publication(request: service_pb2.PublishVersionRequest) -> None:
         check_spec("rollout", request.rollout)
     elif request.HasField("rollout"):
         raise refuse("rollout", "says how a rollout is to be done, and without_rollout that there is none; drop one")
+
+
+def load_seconds(request: service_pb2.LoadVersionRequest) -> float:
+    """For how long a version is to be held; 0: it is to be let go.
+
+    Raises:
+        InvalidArgumentError: FIELD_INVALID.
+    """
+    if not request.HasField("ttl"):
+        return _LOAD_DEFAULT
+    seconds = converters.seconds_of(request.ttl)
+    if seconds != 0 and not 1 <= seconds <= _LOAD_LIMIT:
+        raise refuse("ttl", f"is {seconds:g} s; use 1 s to {_LOAD_LIMIT:g} s (7 d), or 0 s to let the version go")
+    return seconds
 
 
 def outcome(field: str, message: resources_pb2.Outcome) -> None:

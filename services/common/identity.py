@@ -58,6 +58,7 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = {
     _REGISTRY + "PublishVersion": _PUBLISHERS,
     _REGISTRY + "GetVersion": _READERS,
     _REGISTRY + "ListVersions": _READERS,
+    _REGISTRY + "LoadVersion": _PUBLISHERS,
     _REGISTRY + "WithdrawVersion": _PUBLISHERS,
     _REGISTRY + "UndoLane": _OPERATORS,
     _REGISTRY + "StartRollout": _PUBLISHERS,

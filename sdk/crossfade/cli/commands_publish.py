@@ -1,4 +1,4 @@
-"""Commands that bring versions in: package, publish, start."""
+"""Commands that bring versions in: package, publish, start, try."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,8 +24,8 @@ TimeoutOption = Annotated[str, typer.Option("--timeout", help="Longest time of -
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for function in (package, publish, start):
-        app.command(function.__name__)(command(function))
+    for function in (package, publish, start, try_):
+        app.command(function.__name__.rstrip("_"))(command(function))
 
 
 def package(
@@ -121,4 +121,23 @@ def start(
         spec,
         allow_incompatible=allow_incompatible,
         wait=wait_seconds(timeout, wait=wait),
+    )
+
+
+def try_(
+    session: Session,
+    model: ModelArgument,
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="A published version.", show_default=False)],
+    segment: SegmentOption = "",
+    ttl: Annotated[str, typer.Option("--ttl", help="For how long, 7d at most.")] = "1h",
+    off: Annotated[bool, typer.Option("--off", help="Let it go.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until a worker has it ready.")] = False,
+    timeout: TimeoutOption = "15m",
+) -> None:
+    """Load a version for pinned calls, without traffic."""
+    from crossfade.cli.lane_actions import try_version
+    from crossfade.cli.rollout_options import seconds_of, wait_seconds
+
+    try_version(
+        session, model, version, segment, 0.0 if off else seconds_of(ttl, "--ttl"), wait_seconds(timeout, wait=wait)
     )

@@ -1,15 +1,17 @@
-"""What a person does to a lane without a rollout: undo, withdraw; with its etag, so that no change is overrun."""
+"""What a person does to a lane without a rollout: try, undo, withdraw; with its etag, so that no change is overrun."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
+from crossfade.cli import text
 from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError
 from crossfade.cli.jsons import to_json
+from crossfade.cli.publishing import follow, load_progress
 from crossfade.cli.registry_client import Registry, checked, request_id
 from crossfade.names import model_name, version_name
 from crossfade.registry.v1 import resources_pb2
-from crossfade.registry.v1.service_pb2 import UndoLaneRequest, WithdrawVersionRequest
+from crossfade.registry.v1.service_pb2 import LoadVersionRequest, UndoLaneRequest, WithdrawVersionRequest
 
 _Answer = TypeVar("_Answer")
 
@@ -29,6 +31,40 @@ def undo_lane(session: Session, model: str, request: UndoLaneRequest) -> None:
     request.request_id = request_id()
     after = _act(model, registry.undo, request)
     session.show(to_json(after), lambda: _undone(before, after, bad=request.bad))
+
+
+def try_version(session: Session, model: str, version: str, segment: str, seconds: float, wait: float | None) -> None:
+    """Has Workers hold a version for pinned calls.
+
+    Args:
+        session: the command's run.
+        model: the model's id.
+        version: the version's id.
+        segment: the lane's.
+        seconds: for how long; 0: it is let go.
+        wait: seconds to wait until a Worker has it ready; None: not at all.
+    """
+    registry = Registry(session.connect.registry())
+    request = LoadVersionRequest(
+        name=version_name(model, checked(version, "version")),
+        segment=segment,
+        etag=registry.lane(model, segment).etag,
+        request_id=request_id(),
+    )
+    request.ttl.FromMilliseconds(round(seconds * 1000))
+    after = _act(model, registry.load, request)
+    session.show(to_json(after), lambda: _loaded(model, version, seconds))
+    if seconds and wait is not None:
+        follow(session, model, load_progress(registry, model, version), wait)
+
+
+def _loaded(model: str, version: str, seconds: float) -> str:
+    if not seconds:
+        return f"{version} is let go"
+    return (
+        f"{version} is loaded for {text.span(seconds)} and gets no traffic; a pinned call reaches it:\n"
+        f"crossfade predict {model} ROWS --version {version}"
+    )
 
 
 def withdraw_version(session: Session, model: str, version: str, segment: str, reason: str) -> None:

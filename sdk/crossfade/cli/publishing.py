@@ -75,8 +75,8 @@ def publish_version(
         elif _is_stable(answer, request.segment):
             progress = _route_progress(session, registry, model, version, request.segment)
         else:
-            progress = _load_progress(registry, model, version)
-        _follow(session, model, progress, wait)
+            progress = load_progress(registry, model, version)
+        follow(session, model, progress, wait)
 
 
 def start_rollout(
@@ -111,7 +111,7 @@ def start_rollout(
         ) from error
     session.show(to_json(rollout), lambda: rollout_sentence(model, rollout))
     if wait is not None:
-        _follow(session, model, _rollout_progress(registry, rollout.name), wait)
+        follow(session, model, _rollout_progress(registry, rollout.name), wait)
 
 
 def published(model: str, version: str, segment: str, answer: PublishVersionResponse) -> str:
@@ -153,7 +153,7 @@ def _is_stable(answer: PublishVersionResponse, segment: str) -> bool:
     return states.get(segment) == resources_pb2.VERSION_STATE_STABLE
 
 
-def _follow(session: Session, model: str, progress: Iterator[tuple[str, bool]], seconds: float) -> None:
+def follow(session: Session, model: str, progress: Iterator[tuple[str, bool]], seconds: float) -> None:
     """Tells the progress until it is done.
 
     Raises:
@@ -183,7 +183,7 @@ def _rollout_progress(registry: Registry, name: str) -> Iterator[tuple[str, bool
         yield sentence, rollout.state == resources_pb2.ROLLOUT_STATE_PROMOTED
 
 
-def _load_progress(registry: Registry, model: str, version: str) -> Iterator[tuple[str, bool]]:
+def load_progress(registry: Registry, model: str, version: str) -> Iterator[tuple[str, bool]]:
     while True:
         live = [
             one.serving for one in registry.version(model, version).readiness if one.serving.traffic == TRAFFIC_LIVE
@@ -203,7 +203,7 @@ def _route_progress(
     session: Session, registry: Registry, model: str, version: str, segment: str
 ) -> Iterator[tuple[str, bool]]:
     """As above, and then until the Router sends requests there, so that a Predict call may follow at once."""
-    for sentence, ready in _load_progress(registry, model, version):
+    for sentence, ready in load_progress(registry, model, version):
         if ready:
             break
         yield sentence, False

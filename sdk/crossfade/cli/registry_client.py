@@ -103,6 +103,10 @@ class Registry:
 
         return pages(fetch)
 
+    def load(self, request: service_pb2.LoadVersionRequest) -> resources_pb2.Lane:
+        """Has Workers hold a version without traffic."""
+        return self._service.call(self._stub.LoadVersion, request)
+
     def withdraw(self, request: service_pb2.WithdrawVersionRequest) -> resources_pb2.Version:
         """Takes a version back."""
         return self._service.call(self._stub.WithdrawVersion, request)

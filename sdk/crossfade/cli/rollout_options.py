@@ -72,9 +72,16 @@ def wait_seconds(timeout: str, *, wait: bool) -> float | None:
     Raises:
         UsageError: the timeout is no duration.
     """
-    if not wait:
-        return None
+    return seconds_of(timeout, "--timeout") if wait else None
+
+
+def seconds_of(value: str, option: str) -> float:
+    """Seconds of a duration option.
+
+    Raises:
+        UsageError: it is no duration.
+    """
     try:
-        return parse_duration(timeout)
+        return parse_duration(value)
     except ValueError as error:
-        raise UsageError(f"--timeout: {error}") from error
+        raise UsageError(f"{option}: {error}") from error

@@ -135,6 +135,17 @@ def test_a_promotion_is_undone(crossfade: Command, stack: Stack, running: str) -
     assert "no version to go back to" in crossfade("undo", running, code=1).stderr
 
 
+def test_a_version_is_tried_by_pinned_calls_alone(crossfade: Command, stack: Stack, artifact: Path) -> None:
+    crossfade("publish", "tried", str(artifact))
+    crossfade("publish", "tried", str(artifact), "--without-rollout")
+    stack.report("tried", "v1", "v2")
+    said = crossfade("try", "tried", "v2", "--ttl", "30m", "--wait")
+    assert said.stdout.startswith("v2 is loaded for 30 min and gets no traffic; a pinned call reaches it:\n")
+    assert said.stderr.startswith("v2 is ready at ")
+    assert crossfade("try", "tried", "v2", "--off").stdout == "v2 is let go\n"
+    assert "--ttl" in crossfade("try", "tried", "v2", "--ttl", "soon", code=2).stderr
+
+
 def test_a_version_is_withdrawn(crossfade: Command, artifact: Path) -> None:
     crossfade("publish", "taken-back", str(artifact))
     crossfade("publish", "taken-back", str(artifact), "--without-rollout")

@@ -1,9 +1,12 @@
-"""Undo and withdraw over RPC."""
+"""Load, undo and withdraw over RPC."""
+
+import time
 
 import pytest
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from tests.integration.registry.harness import Registry, new_id, plan, refused
+from tests.support.wait import until_async
 
 
 async def undo(registry: Registry, **changes: object) -> resources_pb2.Lane:
@@ -95,3 +98,63 @@ async def test_a_withdrawn_version_is_never_tested(registry: Registry) -> None:
     said = await refused(registry.stub.StartRollout(start))
     assert (said.code, said.reason) == ("FAILED_PRECONDITION", "TRANSITION_ILLEGAL")
     assert (await registry.events())[-1].type == "VERSION_WITHDRAWN"
+
+
+async def load(registry: Registry, seconds: float | None, **changes: object) -> resources_pb2.Lane:
+    """Loads v2 by hand."""
+    lane = (await registry.model()).lanes[0]
+    values = {"name": "models/m/versions/v2", "etag": lane.etag, "request_id": new_id(), **changes}
+    request = service_pb2.LoadVersionRequest(**values)  # type: ignore[arg-type]  # by name
+    if seconds is not None:
+        request.ttl.FromMilliseconds(int(seconds * 1000))
+    return await registry.stub.LoadVersion(request)
+
+
+async def wanted(registry: Registry) -> dict[str, int]:
+    """The versions that Workers are to hold, and how many addresses each has."""
+    watch = registry.stub.WatchRoutes(service_pb2.WatchRoutesRequest())
+    async for answer in watch:
+        watch.cancel()
+        return {one.version: len(one.endpoints) for one in answer.lanes[0].wanted}
+    raise AssertionError("no routes")
+
+
+async def test_a_version_is_loaded_for_a_while_and_let_go(registry: Registry) -> None:
+    await registry.create()
+    worker = registry.worker()
+    await registry.publish()
+    await worker.ready("v1")
+    await registry.publish(without_rollout=True)
+    lane = await load(registry, 1.5)
+    assert [one.version for one in lane.loaded] == ["v2"]
+    await worker.ready("v1", "v2")
+    assert await wanted(registry) == {"v1": 1, "v2": 1}
+    assert await registry.states() == {"v1": "STABLE", "v2": "PENDING"}
+
+    async def gone() -> bool:
+        return await wanted(registry) == {"v1": 1}
+
+    await until_async(gone)
+    assert [event.type for event in await registry.events()][-2:] == ["VERSION_LOADED", "VERSION_UNLOADED"]
+    by_default = await load(registry, None)
+    assert by_default.loaded[0].expire_time.seconds > time.time() + 3000
+    assert (await load(registry, 0)).loaded == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "changes", "code", "reason"),
+    [
+        (0.5, {}, "INVALID_ARGUMENT", "FIELD_INVALID"),
+        (8 * 86_400.0, {}, "INVALID_ARGUMENT", "FIELD_INVALID"),
+        (60.0, {"name": "models/m/versions/v9"}, "NOT_FOUND", "VERSION_NOT_FOUND"),
+        (60.0, {"etag": "old"}, "ABORTED", "ETAG_STALE"),
+    ],
+)
+async def test_loading_is_refused(
+    registry: Registry, seconds: float, changes: dict[str, str], code: str, reason: str
+) -> None:
+    await registry.create()
+    await registry.publish()
+    await registry.publish(without_rollout=True)
+    said = await refused(load(registry, seconds, **changes))
+    assert (said.code, said.reason) == (code, reason)

@@ -8,6 +8,7 @@ import pytest
 
 from registry.domain.lane_aggregate import LaneAggregate
 from registry.domain.records import Outcome, PauseReason, Undo
+from registry.domain.routes import held_versions
 from registry.domain.serving import ServingState, Traffic
 from registry.domain.states import RolloutOperation, RolloutState, VersionState
 from services.common.errors import FailedPreconditionError
@@ -305,3 +306,41 @@ def test_only_a_pending_version_can_be_withdrawn() -> None:
         lane.withdraw("v4", "Wrong data.")
     with pytest.raises(FailedPreconditionError, match="v3 is WITHDRAWN"):
         lane.start("v3", spec(500), 3)
+
+
+def test_a_loaded_version_is_held_until_its_time_and_counts_for_nothing_else() -> None:
+    lane = stable_lane()
+    lane.add("v2")
+    lane.load("v2", START + 60)
+    assert [load.version for load in lane.lane.loaded] == ["v2"]
+    assert states(lane)["v2"] == "PENDING"
+    assert held_versions(lane.lane, lane.live) == ("v1", "v2")
+    lane.load("v2", START + 90)
+    assert [load.until for load in lane.lane.loaded] == [START + 90]
+    for now, left in ((START + 89, 1), (START + 90, 0)):
+        later = LaneAggregate(lane.lane, (), lane.states, now=now, actor="registry", new_etag=lambda: "e")
+        later.expire_loads()
+        assert len(later.lane.loaded) == left
+    lane.load("v2", START)
+    assert (lane.lane.loaded, lane.events[-1].type) == ((), "VERSION_UNLOADED")
+
+
+def test_what_has_failed_cannot_be_loaded_and_what_fails_is_let_go() -> None:
+    lane = running_lane(500)
+    lane.load("v2", START + 60)
+    lane.rollback(OUTCOME)
+    assert lane.lane.loaded == ()
+    with pytest.raises(FailedPreconditionError, match="v2 is FAILED in this lane, and no request may reach it"):
+        lane.load("v2", START + 60)
+
+
+def test_only_so_many_versions_are_loaded_by_hand() -> None:
+    lane = stable_lane()
+    for number in range(2, 8):
+        lane.add(f"v{number}")
+    for number in range(2, 7):
+        lane.load(f"v{number}", START + 60)
+    with pytest.raises(FailedPreconditionError, match="v2, v3, v4, v5, v6") as caught:
+        lane.load("v7", START + 60)
+    assert caught.value.reason == "TOO_MANY_LOADED"
+    lane.load("v6", START + 90)

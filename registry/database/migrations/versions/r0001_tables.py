@@ -77,11 +77,14 @@ STATEMENTS: Final = (
         split_version TEXT NOT NULL,
         split_bps INTEGER NOT NULL,
         next_offset INTEGER NOT NULL,
+        loaded TEXT NOT NULL,
+        loaded_until TIMESTAMP WITH TIME ZONE,
         etag TEXT NOT NULL,
         CONSTRAINT lanes_pk PRIMARY KEY (model, segment),
         CONSTRAINT lanes_split CHECK (test_bps + control_bps + split_bps IN (0, 10000))
     )
     """,
+    "CREATE INDEX IF NOT EXISTS lanes_by_loaded ON lanes (loaded_until)",
     """
     CREATE TABLE IF NOT EXISTS lane_versions (
         model TEXT NOT NULL,

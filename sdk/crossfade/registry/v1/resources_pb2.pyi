@@ -261,6 +261,7 @@ class Lane(_message.Message):
     VERSIONS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     SLICE_SECONDS_FIELD_NUMBER: _builtins.int
+    LOADED_FIELD_NUMBER: _builtins.int
     segment: _builtins.str
     """The segment; empty: the default segment."""
     stable_version: _builtins.str
@@ -283,6 +284,10 @@ class Lane(_message.Message):
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___LaneVersion]:
         """Versions of the lane and their states, newest first."""
 
+    @_builtins.property
+    def loaded(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoadedVersion]:
+        """Versions that Workers hold for pinned calls alone."""
+
     def __init__(
         self,
         *,
@@ -295,14 +300,43 @@ class Lane(_message.Message):
         versions: _abc.Iterable[Global___LaneVersion] | None = ...,
         etag: _builtins.str = ...,
         slice_seconds: _builtins.float = ...,
+        loaded: _abc.Iterable[Global___LoadedVersion] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["stable_since", b"stable_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "etag", b"etag", "previous_version", b"previous_version", "rollout", b"rollout", "segment", b"segment", "slice_seconds", b"slice_seconds", "stable_since", b"stable_since", "stable_version", b"stable_version", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "etag", b"etag", "loaded", b"loaded", "previous_version", b"previous_version", "rollout", b"rollout", "segment", b"segment", "slice_seconds", b"slice_seconds", "stable_since", b"stable_since", "stable_version", b"stable_version", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Lane: _TypeAlias = Lane  # noqa: Y015
+
+@_typing.final
+class LoadedVersion(_message.Message):
+    """A version that Workers hold for a while without traffic."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """The version's id."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is let go."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadedVersion: _TypeAlias = LoadedVersion  # noqa: Y015
 
 @_typing.final
 class LaneVersion(_message.Message):

@@ -280,6 +280,48 @@ class GetVersionRequest(_message.Message):
 Global___GetVersionRequest: _TypeAlias = GetVersionRequest  # noqa: Y015
 
 @_typing.final
+class LoadVersionRequest(_message.Message):
+    """Has Workers hold a version without traffic."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"models/{model}/versions/{version}"."""
+    segment: _builtins.str
+    """The lane. Default: the default segment."""
+    etag: _builtins.str
+    """The lane's etag; required."""
+    request_id: _builtins.str
+    """A UUID made by the caller; required."""
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """For how long, 1 s to 7 d; a version that is loaded already is held for so long from now on. 0 s: it is let go.
+        Default: 1 h.
+        """
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        segment: _builtins.str = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id", "segment", b"segment", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadVersionRequest: _TypeAlias = LoadVersionRequest  # noqa: Y015
+
+@_typing.final
 class WithdrawVersionRequest(_message.Message):
     """Takes a version back."""
 

@@ -70,6 +70,11 @@ class RegistryServiceStub:
                 request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListVersionsRequest.SerializeToString,
                 response_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListVersionsResponse.FromString,
                 _registered_method=True)
+        self.LoadVersion = channel.unary_unary(
+                '/crossfade.registry.v1.RegistryService/LoadVersion',
+                request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.LoadVersionRequest.SerializeToString,
+                response_deserializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Lane.FromString,
+                _registered_method=True)
         self.WithdrawVersion = channel.unary_unary(
                 '/crossfade.registry.v1.RegistryService/WithdrawVersion',
                 request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.WithdrawVersionRequest.SerializeToString,
@@ -203,6 +208,14 @@ class RegistryServiceServicer:
 
     def ListVersions(self, request, context):
         """Versions of a model, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LoadVersion(self, request, context):
+        """Has Workers hold a version for a while without traffic, so that pinned calls reach it; or lets it go. Errors:
+        NOT_FOUND, FAILED_PRECONDITION (it has FAILED or was WITHDRAWN, or too many are loaded).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -362,6 +375,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.ListVersions,
                     request_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListVersionsRequest.FromString,
                     response_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListVersionsResponse.SerializeToString,
+            ),
+            'LoadVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadVersion,
+                    request_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.LoadVersionRequest.FromString,
+                    response_serializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Lane.SerializeToString,
             ),
             'WithdrawVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.WithdrawVersion,
@@ -616,6 +634,33 @@ class RegistryService:
             '/crossfade.registry.v1.RegistryService/ListVersions',
             crossfade_dot_registry_dot_v1_dot_service__pb2.ListVersionsRequest.SerializeToString,
             crossfade_dot_registry_dot_v1_dot_service__pb2.ListVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossfade.registry.v1.RegistryService/LoadVersion',
+            crossfade_dot_registry_dot_v1_dot_service__pb2.LoadVersionRequest.SerializeToString,
+            crossfade_dot_registry_dot_v1_dot_resources__pb2.Lane.FromString,
             options,
             channel_credentials,
             insecure,

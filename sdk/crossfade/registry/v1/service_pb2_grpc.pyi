@@ -53,6 +53,10 @@ class RegistryServiceStub:
     """A version, and what each Worker says of it. Errors: NOT_FOUND."""
     ListVersions: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListVersionsRequest, _service_pb2.ListVersionsResponse]
     """Versions of a model, newest first."""
+    LoadVersion: _grpc.UnaryUnaryMultiCallable[_service_pb2.LoadVersionRequest, _resources_pb2.Lane]
+    """Has Workers hold a version for a while without traffic, so that pinned calls reach it; or lets it go. Errors:
+    NOT_FOUND, FAILED_PRECONDITION (it has FAILED or was WITHDRAWN, or too many are loaded).
+    """
     WithdrawVersion: _grpc.UnaryUnaryMultiCallable[_service_pb2.WithdrawVersionRequest, _resources_pb2.Version]
     """Takes a PENDING version back: it is WITHDRAWN and never gets traffic in the lane. Errors: NOT_FOUND,
     FAILED_PRECONDITION (it is not PENDING, or its rollout waits).
@@ -118,6 +122,10 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """A version, and what each Worker says of it. Errors: NOT_FOUND."""
     ListVersions: _aio.UnaryUnaryMultiCallable[_service_pb2.ListVersionsRequest, _service_pb2.ListVersionsResponse]  # type: ignore[assignment]
     """Versions of a model, newest first."""
+    LoadVersion: _aio.UnaryUnaryMultiCallable[_service_pb2.LoadVersionRequest, _resources_pb2.Lane]  # type: ignore[assignment]
+    """Has Workers hold a version for a while without traffic, so that pinned calls reach it; or lets it go. Errors:
+    NOT_FOUND, FAILED_PRECONDITION (it has FAILED or was WITHDRAWN, or too many are loaded).
+    """
     WithdrawVersion: _aio.UnaryUnaryMultiCallable[_service_pb2.WithdrawVersionRequest, _resources_pb2.Version]  # type: ignore[assignment]
     """Takes a PENDING version back: it is WITHDRAWN and never gets traffic in the lane. Errors: NOT_FOUND,
     FAILED_PRECONDITION (it is not PENDING, or its rollout waits).
@@ -216,6 +224,16 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.ListVersionsResponse, _abc.Awaitable[_service_pb2.ListVersionsResponse]]:
         """Versions of a model, newest first."""
+
+    @_abc_1.abstractmethod
+    def LoadVersion(
+        self,
+        request: _service_pb2.LoadVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_resources_pb2.Lane, _abc.Awaitable[_resources_pb2.Lane]]:
+        """Has Workers hold a version for a while without traffic, so that pinned calls reach it; or lets it go. Errors:
+        NOT_FOUND, FAILED_PRECONDITION (it has FAILED or was WITHDRAWN, or too many are loaded).
+        """
 
     @_abc_1.abstractmethod
     def WithdrawVersion(
