@@ -222,7 +222,11 @@ def _judge_labels(state: State) -> State:
     maturity = state.terms.policy.labels
     past, young, ledger = state.ledger.take_harm(state.slice_seconds)
     aged = ledger.aged(
-        state.time, state.label_age, state.slice_seconds, lambda epoch: state.steps.get(epoch) == state.step
+        state.first_time,
+        state.time,
+        state.label_age,
+        state.slice_seconds,
+        lambda epoch: state.steps.get(epoch) == state.step,
     )
     coverage = ledger.coverage(aged) if aged else None
     mature, ledger = (

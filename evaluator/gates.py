@@ -31,7 +31,7 @@ class RateGate:
         harm: evidence that the test version is worse.
         safe: evidence that it is no worse, since the step's start.
         seen: both arms in all judged windows, for people's eyes.
-        step_n: attempts or labels of the test arm that `safe` has taken.
+        step_n: attempts or labels of the test arm that `safe` has compared with stable's.
         needs: attempts or labels of the test arm with which a harm of the safe margin would have shown; infinity: no
             number is enough; None: not known yet.
     """
@@ -60,7 +60,8 @@ class RateGate:
 
     def judge_safe(self, rows: Sequence[RateRow]) -> "RateGate":
         """The gate after rows that non-inferiority is judged by."""
-        taken = self.step_n + sum(row[0] for row in rows)
+        # Attempts that nothing was compared with show nothing.
+        taken = self.step_n + sum(row[0] for row in rows if row[2])
         return replace(self, safe=rates.update(self.safe, RateWindows.of(rows)), step_n=taken)
 
     def restart(self) -> "RateGate":
@@ -94,7 +95,7 @@ class RuntimeGate:
         harm: evidence that the test version is slower.
         safe: evidence that it is not, since the step's start.
         seen: both arms in all judged windows, for people's eyes.
-        step_n: batches of the test arm that `safe` has taken.
+        step_n: batches of the test arm that `safe` has compared with control's.
         needs: as in RateGate, in batches.
     """
 
@@ -123,7 +124,7 @@ class RuntimeGate:
             harm=runtime.update(self.harm, windows),
             safe=runtime.update(self.safe, windows),
             seen=self.seen.plus(windows),
-            step_n=self.step_n + sum(sum(test) for _, test, _ in rows),
+            step_n=self.step_n + sum(sum(test) for _, test, control in rows if any(control)),
         )
 
     def learn(self, rows: Sequence[RuntimeRow]) -> "RuntimeGate":

@@ -1,6 +1,7 @@
 """Counts from the processes themselves: GetMetrics of every Router and Worker."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import grpc
@@ -34,6 +35,7 @@ class InstanceSource:
         self._metadata = metadata
         self._channels: dict[str, aio.Channel] = {}
         self._times: dict[tuple[str, str, str], int] = {}
+        self._readers: Counter[str] = Counter()
 
     async def read(self, processes: Sequence[ProcessView], terms: Terms, timeout: float) -> Sequence[Reading]:
         """Reads every process at once; those that fail within `timeout` seconds give a reading without series."""
@@ -45,7 +47,8 @@ class InstanceSource:
         addresses = {process.address for process in processes}
         names = {process.instance_id for process in processes}
         self._times = {key: time for key, time in self._times.items() if key[0] in names}
-        for address in [known for known in self._channels if known not in addresses]:
+        # Another rollout's look may still wait for an answer over one of them.
+        for address in [known for known in self._channels if known not in addresses and not self._readers[known]]:
             await self._channels.pop(address).close()
 
     async def close(self) -> None:
@@ -59,6 +62,7 @@ class InstanceSource:
         stub = telemetry_pb2_grpc.TelemetryServiceStub(channel)
         request = telemetry_pb2.GetMetricsRequest(names=METRICS, model=terms.model)
         call = stub.GetMetrics(request, timeout=timeout, metadata=self._metadata)
+        self._readers[process.address] += 1
         try:
             response = await call
             pull = otlp.decode(response.metrics_data)
@@ -68,6 +72,7 @@ class InstanceSource:
             return self._nothing(process, f"its metrics cannot be read: {error}")
         finally:
             call.cancel()
+            self._readers[process.address] -= 1
         if pull.instance_id and pull.instance_id != process.instance_id:
             return self._nothing(process, "another process answers at its address")
         key = (process.instance_id, terms.model, terms.segment)

@@ -82,14 +82,21 @@ class Ledger:
                 taken[key] = _plus(taken.get(key, NOTHING), row)
         return rows, replace(self, safe_taken=taken)
 
-    def aged(self, now: float, age: float, length: Length, in_step: Callable[[int], bool]) -> list[SliceKey]:
-        """The slices of the step with a test arm that ended `age` seconds ago, so that labels may be complete."""
+    def aged(
+        self, begun: float, now: float, age: float, length: Length, in_step: Callable[[int], bool]
+    ) -> list[SliceKey]:
+        """The slices of the step with a test arm that ended `age` seconds ago, so that labels may be complete.
+
+        One that would have ended before the rollout was `begun` was numbered by a Worker which had not heard of the
+        epoch's length of slices yet: nobody knows when it was.
+        """
         keys = []
         for key in sorted(self.slices):
             seconds = length(key[0])
             if seconds is None or not in_step(key[0]) or not self.slices[key].test_predictions:
                 continue
-            if now - (key[1] + 1) * seconds >= age and not self._left_out(key, length):
+            end = (key[1] + 1) * seconds
+            if end >= begun and now - end >= age and not self._left_out(key, length):
                 keys.append(key)
         return keys
 

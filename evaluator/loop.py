@@ -87,6 +87,10 @@ class Loop:
         for name in self._tasks.keys() - live:
             self._tasks.pop(name).cancel()
             self._evaluator.forget(name)
+        for name in [name for name, task in self._tasks.items() if task.done()]:
+            # Nothing is meant to end it but us.
+            self._log.error("the looks at a rollout had ended; they begin again", rollout=name)
+            del self._tasks[name]
         for name in live - self._tasks.keys():
             self._tasks[name] = asyncio.create_task(self._watch(name), name=name)
 

@@ -113,7 +113,7 @@ def take(cursor: Counts, readings: Sequence[Reading], *, first: bool) -> Taken:
     listed = {reading.instance_id: reading.read_us for reading in readings}
     now = max(listed.values(), default=0)
     for name, instance in following.items():
-        if name not in listed and now - instance.read_us > GONE_US:
+        if name not in listed and instance.read_us > 0 and now - instance.read_us > GONE_US:
             following[name] = InstanceCounts(name, FORGOTTEN)
     return Taken(tuple(window), tuple(following[name] for name in sorted(following)), tuple(problems))
 
@@ -134,7 +134,8 @@ def _complaint(reading: Reading, before: InstanceCounts | None) -> str:
         return "its counters are not numbers that count"
     if before is None:
         return ""
-    if before.series and not reading.series:
+    # Series of epochs and slices that are over are dropped where no traffic comes; all others stay.
+    if not reading.series and any(_split(one) is None for one in before.series):
         return "its counters are gone"
     past = {one.key: one for one in before.series}
     for one in reading.series:

@@ -77,6 +77,7 @@ class Upkeep:
         except AbortedError as error:
             # Others were faster, so the database is there, and so were the leases.
             self._log.debug("upkeep is tried again", reason=error.message)
+            self._lost = False
         except CrossfadeError as error:
             self._instances.lost_sight()
             if not self._lost:

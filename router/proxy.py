@@ -223,9 +223,10 @@ class Proxy:
         reply = await self._send(lane, target, call, address)
         if reply.ok:
             return Answer(reply, target.version, target.traffic)
-        for address in self._others(lane, target, first):
+        for other in self._others(lane, target, first):
             if not reply.refused:
                 break
+            address = other
             reply = await self._send(lane, self._at(target, address), call, address)
         if reply.refused and reply.code != FAILED_PRECONDITION:
             # With nobody else to ask, the process that is being started again is waited for.

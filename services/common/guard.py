@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import inspect
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
@@ -107,6 +108,10 @@ class Guard:
         return call
 
     def _stream(self, behavior: Any, method: str) -> Any:
+        # A handler either yields its answers or is a coroutine that writes them (grpc's own health servicer).
+        if not inspect.isasyncgenfunction(behavior):
+            return self._unary(behavior, method)
+
         async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             try:
                 self._enter(method, context)

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import structlog
 from grpc import aio
-from grpc_channelz.v1 import channelz
+from grpc_channelz.v1 import channelz, channelz_pb2_grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from crossfade.connection import MESSAGE_LIMIT
 from services.common import guard
@@ -123,9 +123,11 @@ class Server:
         register(guarded)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, guarded)
-        reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), guarded)
+        # Their own helpers take what is no aio.Server for a server of threads.
+        shown = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(shown), guarded)
         if settings.channelz:
-            channelz.add_channelz_servicer(guarded)
+            channelz_pb2_grpc.add_ChannelzServicer_to_server(channelz.aio.ChannelzServicer(), guarded)
         if settings.tls:
             port = self._server.add_secure_port(settings.listen, server_credentials(settings))
         else:

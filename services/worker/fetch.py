@@ -53,7 +53,10 @@ class ArtifactCache:
         if folder.is_dir():
             try:
                 return folder, self._copy(_local(folder), artifact, None, is_over)
-            except LoadError:
+            except LoadError as error:
+                # Others may use what is merely not read in time.
+                if error.transient:
+                    raise
                 shutil.rmtree(folder, ignore_errors=True)
         base = _base(artifact.uri)
         folder.parent.mkdir(parents=True, exist_ok=True)

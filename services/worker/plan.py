@@ -145,7 +145,8 @@ def decide(snapshot: Snapshot) -> Action | None:
         known = snapshot.held.get(key)
         if known is None:
             return Fetch(key, version, context_of(key, snapshot.lanes, snapshot.fetched))
-        if known.phase is Phase.FETCHED and loading < snapshot.parallel_loads:
+        # What has crashed is missing at this moment, and is not kept waiting by what is only to come.
+        if known.phase is Phase.FETCHED and (known.crashes or loading < snapshot.parallel_loads):
             return Load(key)
     return None
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,7 @@ from services.worker.process import ForkServer
 from services.worker.process_config import ChildConfig
 from services.worker.settings import WorkerSettings
 from services.worker.signature import check_signature
+from services.worker.threads import on_thread
 from services.worker.totals import Totals
 
 RETRY_SECONDS: Final = 30.0
@@ -220,6 +222,8 @@ class Supervisor:
                 self._postpone(key, entry, str(error))
             else:
                 self._fail(key, entry, error.code, str(error), None)
+        except OSError as error:
+            self._postpone(key, entry, f"its artifact cannot be stored: {error}")
         except asyncio.CancelledError:
             self._remove(key, entry)
             raise
@@ -263,16 +267,13 @@ class Supervisor:
 
     async def _fetch(self, key: ServingKey, wanted: WantedVersion) -> Path:
         artifact: ArtifactRef = wanted.artifact
-        end = self._clock.monotonic() + self._settings.fetch_seconds
         try:
             # LIVE and CONTROL of one version fetch it once. A read that hangs is left to its thread.
             async with (
                 asyncio.timeout(self._settings.fetch_seconds),
                 self._fetching.setdefault(artifact.digest, asyncio.Lock()),
             ):
-                folder, manifest = await asyncio.to_thread(
-                    self._cache.fetch, artifact, lambda: self._clock.monotonic() >= end
-                )
+                folder, manifest = await on_thread(partial(self._cache.fetch, artifact), "fetch")
         except TimeoutError as error:
             raise LoadError(
                 f"{artifact.uri} was not fetched within {self._settings.fetch_seconds:g} s", transient=True
@@ -294,7 +295,9 @@ class Supervisor:
         if entry.phase is Phase.DRAINING:
             self._remove(key, entry)
         elif entry.code:
-            self._fail(key, entry, FailureCode(entry.code), entry.error, None)
+            # One that has served before may fail to be loaded again for the machine's own reasons.
+            retry = self._clock.monotonic() + RETRY_SECONDS if entry.crashes else None
+            self._fail(key, entry, FailureCode(entry.code), entry.error, retry)
         else:
             entry.phase = Phase.CRASHED
             entry.crashes = (*entry.crashes, self._clock.monotonic())[-10:]

@@ -138,7 +138,7 @@ async def test_killed_amid_publications_and_a_rollout_it_has_all_that_was_acknow
     folder = str(artifacts["v1"].path)
     assert crossfade(up, "publish", MODEL, folder, "--wait").returncode == 0
     assert crossfade(up, "publish", MODEL, str(artifacts["v2"].path), "--policy", str(policy)).returncode == 0
-    await until_async(lambda: _runs(up))
+    await until_async(lambda: _runs(up), seconds=90)
 
     def publish() -> list[str]:
         acknowledged = []
@@ -169,11 +169,16 @@ async def test_killed_amid_publications_and_a_rollout_it_has_all_that_was_acknow
 
 
 async def _runs(up: Up) -> bool:
-    return "RUNNING" in crossfade(up, "status", MODEL).stdout
+    return "RUNNING" in (await _status(up))
 
 
 async def _is_stable(up: Up, version: str) -> bool:
-    return re.search(rf"^ ?{version} +STABLE", crossfade(up, "status", MODEL).stdout, re.MULTILINE) is not None
+    return re.search(rf"^ ?{version} +STABLE", await _status(up), re.MULTILINE) is not None
+
+
+async def _status(up: Up) -> str:
+    """What `crossfade status` says, without keeping the load on this loop waiting."""
+    return (await asyncio.to_thread(crossfade, up, "status", MODEL)).stdout
 
 
 @pytest.mark.timeout(120)

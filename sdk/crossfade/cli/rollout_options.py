@@ -12,7 +12,7 @@ def rollout_spec(plan: str, share: str, period: str, policy: str, assignment: st
     """The specification; what was not said is left to the Registry.
 
     Args:
-        plan: `5%,25%,100%`, each with a period of its own if wanted: `5%:10m`.
+        plan: `5%,25%,50%`, each with a period of its own if wanted: `5%:10m`.
         share: `5%`, for a plan of one step.
         period: `1h`, of every step that has none of its own.
         policy: a policy file's path; its plan counts unless a plan, share or period is given.

@@ -36,6 +36,7 @@ _HIGHEST_POWER: Final = 0.9999
 _WIDEST_DRIFT: Final = 0.999
 _MOST_BUCKETS: Final = 40
 _STALE_LOOKS: Final = 3
+_ALL_BPS: Final = 10_000
 
 
 def complete_plan(draft: PlanDraft) -> tuple[Plan, tuple[Violation, ...]]:
@@ -223,9 +224,16 @@ def _step_violations(path: str, step: StepDraft, before: int) -> list[Violation]
     found: list[Violation] = []
     if step.shadow:
         found.append(Violation(f"{path}.mode", "this release carries out LIVE steps only"))
-    if not 1 <= step.share_bps <= 10_000:
+    if step.share_bps == _ALL_BPS:
         found.append(
-            Violation(f"{path}.share_bps", f"{step.share_bps} is out of range: 1 to 10000 basis points (500 is 5 %)")
+            Violation(
+                f"{path}.share_bps",
+                "at 100 % nothing is left to compare with: leave the step out, since promotion moves all traffic",
+            )
+        )
+    elif not 1 <= step.share_bps < _ALL_BPS:
+        found.append(
+            Violation(f"{path}.share_bps", f"{step.share_bps} is out of range: 1 to 9999 basis points (500 is 5 %)")
         )
     elif step.share_bps < before:
         found.append(Violation(f"{path}.share_bps", f"{step.share_bps} is less than the step before has ({before})"))

@@ -14,7 +14,9 @@ import grpc
 import pytest
 import structlog
 from grpc import aio
+from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from crossfade.cli.certificates import make_certificates
 from crossfade.errors import details_of
@@ -142,6 +144,35 @@ def test_a_logged_failure_shows_no_local_variables() -> None:
         make_log("test", "info", lines).error("call failed", exc_info=error)
     assert "no connection" in lines.getvalue()
     assert "hunter2" not in lines.getvalue()
+
+
+async def test_health_can_be_watched(local: House) -> None:
+    async with aio.insecure_channel(local.server.address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        watch = stub.Watch(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        await local.server.set_serving(True)
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        watch.cancel()
+
+
+async def test_reflection_names_the_services(local: House) -> None:
+    async with aio.insecure_channel(local.server.address) as channel:
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+        call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
+        answer = await call.read()
+        assert "crossfade.telemetry.v1.TelemetryService" in {one.name for one in answer.list_services_response.service}
+        call.cancel()
+
+
+async def test_channelz_is_served_where_it_is_wanted() -> None:
+    house = House(ServiceSettings(listen="127.0.0.1:0", drain_seconds=0.1, channelz=True))
+    await house.server.start()
+    async with aio.insecure_channel(house.server.address) as channel:
+        stub: Any = channelz_pb2_grpc.ChannelzStub(channel)
+        answer = await stub.GetServers(channelz_pb2.GetServersRequest())
+        assert answer.server
+    await house.server.stop()
 
 
 async def test_health_follows_the_service(local: House) -> None:

@@ -244,7 +244,7 @@ async def test_transactions_and_their_retries_are_counted(start: Start) -> None:
 
     async def all_there() -> bool:
         found = await counted()
-        return found.get("crossfade.registry.retry.count") == 3 and bool(
+        return found.get("crossfade.registry.retry.count", 0) >= 3 and bool(
             found.get("crossfade.registry.transaction.duration ROLLOUT_NOT_FOUND")
         )
 

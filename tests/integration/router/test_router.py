@@ -221,6 +221,9 @@ async def test_a_table_file_that_cannot_be_written_stops_nothing(house: House, t
     await house.routes()
     table = tmp_path / "table.pb"
     await until(table.exists)
+    # A write that is under way would put the file back.
+    assert house.app._table_file is not None
+    await house.app._table_file.close()
     table.unlink()
     table.mkdir()
     await house.routes(test_share=10_000, epoch=2)

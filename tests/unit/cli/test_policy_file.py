@@ -172,11 +172,11 @@ def test_rates() -> None:
 
 def test_options_overrule_the_plan_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(FILE)
-    spec = rollout_spec("5%,25%:10m,100%", "", "1h", str(tmp_path / "p.yaml"), "key")
+    spec = rollout_spec("5%,25%:10m,50%", "", "1h", str(tmp_path / "p.yaml"), "key")
     assert [(step.share_bps, step.period.seconds) for step in spec.plan.steps] == [
         (500, 3600),
         (2_500, 600),
-        (10_000, 3600),
+        (5_000, 3600),
     ]
     assert spec.assignment == policy.ASSIGNMENT_KEY
     assert len(spec.policy.gates) == 2

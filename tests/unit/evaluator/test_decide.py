@@ -14,7 +14,7 @@ from evaluator.statistics.rates import RateTest
 from services.common.policy.defaults import complete_policy
 from services.common.policy.records import GateDraft, MetricKind, PeriodEnd, PolicyDraft
 from tests.fakes.metrics import Behaviour
-from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms, trial
+from tests.fakes.rollouts import DEMO_GATES, Trial, demo_plan, demo_policy, demo_terms, trial
 
 STABLE, CONTROL = Served("v1", False, Serving.READY), Served("v1", True, Serving.READY)
 READY = (Worker("w1", (STABLE, CONTROL, Served("v2", False, Serving.READY))),)
@@ -199,6 +199,18 @@ def test_a_step_without_traffic_goes_nowhere_whatever_the_steps_before_have_seen
         assert decision is not None
         assert (decision.action, decision.code) == (Action.CANCEL, "TOO_LITTLE_EVIDENCE")
         assert "errors has 0 attempts of v2 in this step" in decision.reason
+
+
+def test_a_step_in_which_nothing_is_left_to_compare_with_shows_nothing() -> None:
+    terms = demo_terms(demo_policy(gates=DEMO_GATES[:2]), demo_plan(1000, 5000, min_duration=55.0))
+    made = trial(0, terms)
+    while made.step == 0:
+        assert made.look().action is not Action.CANCEL
+    made.fleet.share = 10_000
+    made.fleet.test = Behaviour(errors=0.9)
+    decision = made.run(60)
+    assert decision is not None
+    assert (decision.action, decision.code) == (Action.CANCEL, "TOO_LITTLE_EVIDENCE")
 
 
 def test_what_is_needed_but_was_never_known_does_not_promote(young: State) -> None:

@@ -144,7 +144,7 @@ def test_labels_of_a_young_slice_count_for_harm_and_not_for_safety() -> None:
 def test_labels_that_come_later_to_one_arm_hold_safety() -> None:
     labelled = {(2, 1): SliceCounts(100, 95, 5, 1000, 600, 60)}
     ledger = Ledger().plus(labelled)
-    keys = ledger.aged(1e9, 60.0, lambda epoch: 10.0, lambda epoch: True)
+    keys = ledger.aged(0.0, 1e9, 60.0, lambda epoch: 10.0, lambda epoch: True)
     assert ledger.coverage(keys) == (0.95, 0.6)
 
 

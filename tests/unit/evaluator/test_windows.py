@@ -131,6 +131,13 @@ def test_a_process_whose_counters_are_all_gone_is_no_evidence_and_grows_stale() 
     assert counted(back.window) == {"a": [(4,)]}
 
 
+def test_a_router_without_traffic_for_some_epochs_has_no_series_and_is_fresh() -> None:
+    cursor = take((), [reading("a", series(ATTEMPTS, 5, epoch="1"))], first=True).cursor
+    idle = take(cursor, [reading("a", at=100.0)], first=False)
+    assert not idle.problems
+    assert fresh_share(idle.cursor, ["a"], now=100.0, stale_after=90.0) == 1.0
+
+
 def test_a_process_that_has_long_been_gone_leaves_its_name_alone() -> None:
     cursor = take((), [reading("a", series(INFERENCE, 5)), reading("b", series(INFERENCE, 5))], first=True).cursor
     for at, held in ((900.0, 1), (902.0, 0)):

@@ -79,6 +79,7 @@ WRONG: list[tuple[str, Change]] = [
     ("rollout.plan.steps[0].mode", lambda r: setattr(r.rollout.plan.steps[0], "mode", policy_pb2.MODE_SHADOW)),
     ("rollout.plan.steps[0].share_bps", lambda r: setattr(r.rollout.plan.steps[0], "share_bps", 0)),
     ("rollout.plan.steps[1].share_bps", lambda r: setattr(r.rollout.plan.steps[1], "share_bps", 10_001)),
+    ("rollout.plan.steps[1].share_bps", lambda r: setattr(r.rollout.plan.steps[1], "share_bps", 10_000)),
     ("rollout.plan.steps[1].share_bps", lambda r: setattr(r.rollout.plan.steps[1], "share_bps", 499)),
     ("rollout.plan.steps[0].period", lambda r: r.rollout.plan.steps[0].period.CopyFrom(seconds(0))),
     ("rollout.plan.steps[0].min_duration", lambda r: r.rollout.plan.steps[0].min_duration.FromSeconds(-1)),

@@ -218,6 +218,13 @@ async def test_all_that_a_dying_process_worked_on_is_asked_once_more() -> None:
     assert all(answer.reply.ok for answer in answers)
 
 
+async def test_a_call_of_a_dying_process_goes_to_another_one_where_there_is_one() -> None:
+    house = House(many((STABLE, "other:1")))
+    house.transport.behaviors[STABLE] = fail("UNAVAILABLE")
+    assert (await house.predict()).reply.body == b"other:1"
+    assert [sent.address for sent in house.transport.sent] == [STABLE, "other:1"]
+
+
 async def test_a_worker_that_says_itself_that_it_cannot_is_asked_again_within_the_budget() -> None:
     house = House(lane())
 

@@ -140,3 +140,12 @@ def test_another_size_than_published(source: Path, tmp_path: Path) -> None:
     artifact = reference(source)
     other = ArtifactRef(artifact.uri, artifact.digest, artifact.size + 1)
     assert "published were" in str(refusal(ArtifactCache(tmp_path / "cache"), other))
+
+
+def test_what_is_not_read_in_time_stays_in_the_cache(tmp_path: Path, source: Path) -> None:
+    cache = ArtifactCache(tmp_path / "cache")
+    folder, _ = cache.fetch(reference(source))
+    with pytest.raises(LoadError) as caught:
+        cache.fetch(reference(source), lambda: True)
+    assert caught.value.transient
+    assert cache.fetch(reference(source))[0] == folder

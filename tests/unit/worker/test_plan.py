@@ -79,6 +79,13 @@ def test_loads_no_more_at_once_than_it_may() -> None:
         assert action == Load(ServingKey("m", "v2", LIVE))
 
 
+def test_what_has_crashed_is_loaded_again_beside_whatever_else_loads() -> None:
+    lanes = (lane(want("v1"), want("v2")),)
+    other = {ServingKey("m", "v2", LIVE): held(Phase.LOADING, "v2")}
+    crashed = held(Phase.FETCHED, crashes=(1.0,))
+    assert decide(Snapshot(2.0, lanes, {KEY: crashed, **other}, parallel_loads=1)) == Load(KEY)
+
+
 def test_a_version_that_two_lanes_want_is_held_once() -> None:
     lanes = (lane(want("v1")), lane(want("v1"), segment="eu", epoch=4))
     action = decide(Snapshot(0.0, lanes, {}))

@@ -165,7 +165,9 @@ class Step(_message.Message):
     mode: Global___Mode.ValueType
     """LIVE or SHADOW. Default: LIVE."""
     share_bps: _builtins.int
-    """The test version's share of the lane's requests, in basis points, 1 to 10,000 (500 is 5 %)."""
+    """The test version's share of the lane's requests, in basis points, 1 to 9,999 (500 is 5 %). At 100 %
+    nothing would be left to compare with; promotion moves all traffic.
+    """
     @_builtins.property
     def min_duration(self) -> _duration_pb2.Duration:
         """The step lasts at least this long, however clear the evidence. Default: 0 s."""
