@@ -69,7 +69,7 @@ async def test_what_is_wrong_with_a_policy_is_named_with_its_path(channel: aio.C
     fields = [violation.field for violation in answer.violations]
     assert fields == ["policy.gates", "policy.power", "plan.steps[0].share_bps"]
     assert not answer.policy.gates
-    assert "1 to 10000 basis points" in answer.violations[2].description
+    assert "1 to 9999 basis points" in answer.violations[2].description
 
 
 async def test_it_serves_and_hands_out_its_metrics_while_the_registry_is_away(app: App, channel: aio.Channel) -> None:
