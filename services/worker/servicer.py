@@ -25,7 +25,7 @@ from services.common.errors import (
     UnavailableError,
 )
 from services.common.feedback import FeedbackBook
-from services.common.guard import current_principal
+from services.common.guard import current_metadata, current_principal
 from services.common.identity import Role
 from services.common.prediction_token import MAX_ROWS, NO_CLASS, Prediction, TokenKeys
 from services.worker.counting import Counting
@@ -157,7 +157,7 @@ class PredictServicer:
         self.activity.open_calls += 1
         context.add_done_callback(self._call_ended)  # type: ignore[arg-type] # the stubs leave out its argument
         request = parse_request(body)
-        metadata = {key: str(value) for key, value in context.invocation_metadata() or ()}
+        metadata = {key: str(value) for key, value in current_metadata()}
         if metadata.keys() & _INTERNAL_KEYS and Role.ROUTER not in current_principal().roles:
             metadata = {key: value for key, value in metadata.items() if key not in _INTERNAL_KEYS}
         place = self._lanes.place(metadata, self._clock.now())
