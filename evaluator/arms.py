@@ -112,9 +112,9 @@ def runtime_rows(window: Counts, terms: Terms) -> list[RuntimeRow]:
                 continue
             pair = arms.setdefault(int(batch), [nothing, nothing])
             if _is_test(at, terms):
-                pair[0] = _sum(pair[0], one.counts)
+                pair[0] = added(pair[0], one.counts)
             elif at.get("version") == terms.stable and at.get("traffic") == CONTROL:
-                pair[1] = _sum(pair[1], one.counts)
+                pair[1] = added(pair[1], one.counts)
         rows += [(batch, arms[batch][0], arms[batch][1]) for batch in sorted(arms)]
     return rows
 
@@ -150,9 +150,9 @@ def label_lags(window: Counts, terms: Terms) -> tuple[Lags, Lags]:
             if len(one.counts) != len(NO_LAGS):
                 continue
             if _is_test(at, terms):
-                test = _sum(test, one.counts)
+                test = added(test, one.counts)
             elif _is_stable(at, terms):
-                stable = _sum(stable, one.counts)
+                stable = added(stable, one.counts)
     return test, stable
 
 
@@ -214,5 +214,6 @@ def _right(one: Series, at: Mapping[str, str]) -> int:
     return sum(one.counts) if at.get("correct") == "true" else 0
 
 
-def _sum(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+def added(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    """Counts of the same buckets, added up."""
     return tuple(a + b for a, b in zip(one, other, strict=True))

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import accumulate
-from operator import add
 from typing import Final
 
-from evaluator.arms import NO_LAGS, Lags, error_rows, input_counts, label_lags, runtime_rows, slice_counts
+from evaluator.arms import NO_LAGS, Lags, added, error_rows, input_counts, label_lags, runtime_rows, slice_counts
 from evaluator.counts import Counts, read_time
 from evaluator.gates import GateState, RateGate, RuntimeGate, open_gate
 from evaluator.inputs import Inputs, open_inputs
@@ -130,10 +129,11 @@ def fold(state: State, look: Look) -> State:
     """The state after one more look."""
     now = max(read_time(look.window), state.time)
     after = _enter(state, look, now)
+    test_lags, stable_lags = label_lags(look.window, state.terms)
     after = replace(
         after,
         ledger=after.ledger.plus(slice_counts(look.window, state.terms)),
-        lags=_plus(state.lags, label_lags(look.window, state.terms)),
+        lags=(added(state.lags[0], test_lags), added(state.lags[1], stable_lags)),
     )
     after = _watch_inputs(after, look, state.time or now)
     if look.judged:
@@ -265,14 +265,6 @@ def usual_lag(lags: Lags) -> float:
         return 0.0
     bucket = next(number for number, sofar in enumerate(accumulate(lags)) if sofar >= USUAL_LABELS * total)
     return LAG_BOUNDS[min(bucket, len(LAG_BOUNDS) - 1)]
-
-
-def _plus(one: tuple[Lags, Lags], other: tuple[Lags, Lags]) -> tuple[Lags, Lags]:
-    return _sum(one[0], other[0]), _sum(one[1], other[1])
-
-
-def _sum(one: Lags, other: Lags) -> Lags:
-    return tuple(map(add, one, other))
 
 
 def alike(coverage: tuple[float, float], gap: float) -> bool:

@@ -7,6 +7,7 @@ processes from being started, and the Worker from ending.
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -19,26 +20,19 @@ async def on_thread(work: Callable[[Callable[[], bool]], T], name: str) -> T:
         work: is handed a function that says whether nobody waits for its answer any more.
         name: the thread's.
     """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
     left = threading.Event()
-
-    def settle(set_outcome: Callable[[], None]) -> None:
-        if not future.done():
-            set_outcome()
+    answer: Future[T] = Future()
+    # From here on nobody's cancellation takes it from the thread that answers it.
+    answer.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
-            result = work(left.is_set)
+            answer.set_result(work(left.is_set))
         except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to whoever waits
-            outcome: Callable[[], None] = lambda error=error: future.set_exception(error)  # type: ignore[misc]  # noqa: E731
-        else:
-            outcome = lambda: future.set_result(result)  # noqa: E731
-        if not left.is_set() and not loop.is_closed():
-            loop.call_soon_threadsafe(settle, outcome)
+            answer.set_exception(error)
 
     threading.Thread(target=run, name=name, daemon=True).start()
     try:
-        return await future
+        return await asyncio.wrap_future(answer)
     finally:
         left.set()

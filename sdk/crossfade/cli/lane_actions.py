@@ -1,19 +1,13 @@
 """What a person does to a lane without a rollout: try, undo, withdraw; with its etag, so that no change is overrun."""
 
-from collections.abc import Callable
-from typing import TypeVar
-
 from crossfade.cli import text
 from crossfade.cli.context import Session
-from crossfade.cli.errors import CommandError
 from crossfade.cli.jsons import to_json
-from crossfade.cli.publishing import follow, load_progress
+from crossfade.cli.publishing import act_on_lane, follow, load_progress
 from crossfade.cli.registry_client import Registry, checked, request_id
 from crossfade.names import model_name, version_name
 from crossfade.registry.v1 import resources_pb2
 from crossfade.registry.v1.service_pb2 import LoadVersionRequest, UndoLaneRequest, WithdrawVersionRequest
-
-_Answer = TypeVar("_Answer")
 
 
 def undo_lane(session: Session, model: str, request: UndoLaneRequest) -> None:
@@ -29,7 +23,7 @@ def undo_lane(session: Session, model: str, request: UndoLaneRequest) -> None:
     request.model = model_name(model)
     request.etag = before.etag
     request.request_id = request_id()
-    after = _act(model, registry.undo, request)
+    after = act_on_lane(model, registry.undo, request, again="say it again")
     session.show(to_json(after), lambda: _undone(before, after, bad=request.bad))
 
 
@@ -52,7 +46,7 @@ def try_version(session: Session, model: str, version: str, segment: str, second
         request_id=request_id(),
     )
     request.ttl.FromMilliseconds(round(seconds * 1000))
-    after = _act(model, registry.load, request)
+    after = act_on_lane(model, registry.load, request, again="say it again")
     session.show(to_json(after), lambda: _loaded(model, version, seconds))
     if seconds and wait is not None:
         follow(session, model, load_progress(registry, model, version), wait)
@@ -77,20 +71,8 @@ def withdraw_version(session: Session, model: str, version: str, segment: str, r
         reason=reason,
         request_id=request_id(),
     )
-    after = _act(model, registry.withdraw, request)
+    after = act_on_lane(model, registry.withdraw, request, again="say it again")
     session.show(to_json(after), lambda: f"{version} is WITHDRAWN: it never gets requests here")
-
-
-def _act(model: str, call: Callable[..., _Answer], request: object) -> _Answer:
-    try:
-        return call(request)
-    except CommandError as error:
-        if error.reason != "ETAG_STALE":
-            raise
-        raise CommandError(
-            f"{model} has changed since it was read; look at it (crossfade status {model}), then say it again",
-            reason=error.reason,
-        ) from error
 
 
 def _undone(before: resources_pb2.Lane, after: resources_pb2.Lane, *, bad: bool) -> str:

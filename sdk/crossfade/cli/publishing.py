@@ -1,9 +1,9 @@
 """What `publish` and `start` do, and how they say it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from crossfade.artifact.folder import ArtifactError, verify
 from crossfade.cli import text
@@ -23,6 +23,9 @@ from crossfade.registry.v1.service_pb2 import (
     StartRolloutRequest,
 )
 from crossfade.router.v1 import router_pb2, router_pb2_grpc
+
+_Request = TypeVar("_Request")
+_Answer = TypeVar("_Answer")
 
 _POLL: Final = 0.5
 _NOT_ROUTED: Final = frozenset({"MODEL_NOT_FOUND", "NO_STABLE_VERSION"})
@@ -100,18 +103,33 @@ def start_rollout(
         etag=lane.etag,
         request_id=request_id(),
     )
+    rollout = act_on_lane(model, registry.start_rollout, request, again="start again")
+    session.show(to_json(rollout), lambda: rollout_sentence(model, rollout))
+    if wait is not None:
+        follow(session, model, _rollout_progress(registry, rollout.name), wait)
+
+
+def act_on_lane(model: str, call: Callable[[_Request], _Answer], request: _Request, again: str) -> _Answer:
+    """Makes a call that rests on a lane's etag; what changed meanwhile is told, never overrun.
+
+    Args:
+        model: the lane's model.
+        call: the Registry's method.
+        request: with the etag.
+        again: what to do after a look at the change.
+
+    Raises:
+        CommandError: the call failed, or the lane has changed.
+    """
     try:
-        rollout = registry.start_rollout(request)
+        return call(request)
     except CommandError as error:
         if error.reason != "ETAG_STALE":
             raise
         raise CommandError(
-            f"{model} has changed since it was read; look at it (crossfade status {model}), then start again",
+            f"{model} has changed since it was read; look at it (crossfade status {model}), then {again}",
             reason=error.reason,
         ) from error
-    session.show(to_json(rollout), lambda: rollout_sentence(model, rollout))
-    if wait is not None:
-        follow(session, model, _rollout_progress(registry, rollout.name), wait)
 
 
 def published(model: str, version: str, segment: str, answer: PublishVersionResponse) -> str:
