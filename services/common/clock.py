@@ -17,10 +17,6 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clock."""
 
-    def now(self) -> float:
-        """Seconds since 1970-01-01 UTC."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Seconds since some moment in the past."""
-        return time.monotonic()
+    # The functions themselves: a call reads the time half a dozen times.
+    now = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)

@@ -1,8 +1,9 @@
 """The prediction id: a compact, authenticated token, so that feedback needs no store of past predictions.
 
-Layout before base64url without padding: key id (1 byte), body, and the first 16 bytes of HMAC-SHA256 (RFC 2104) over
-both. The body, in network order: format (1 byte), nonce (8), time in ms (8), epoch (4), slice (4), traffic (1), then
-model, version and segment each behind their length (1), then the number of rows (1) and each row's class index (2).
+Layout before base64url without padding: key id (1 byte), body, and 16 bytes of keyed BLAKE2s (RFC 7693) over both, its
+key the SHA-256 of ours. The body, in network order: format (1 byte), nonce (8), time in ms (8), epoch (4), slice (4),
+traffic (1), then model, version and segment each behind their length (1), then the number of rows (1) and each row's
+class index (2).
 """
 
 import base64
@@ -10,13 +11,15 @@ import binascii
 import hashlib
 import hmac
 import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
-_FORMAT: Final = 1
-_HEAD: Final = struct.Struct("!BQQIIB")
+_FORMAT: Final = 2
+_HEAD: Final = struct.Struct("!BBQQIIB")
+_BITS: Final = 0xFFFFFFFF
 _TAG_BYTES: Final = 16
+_KEPT_NAMES: Final = 256
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 MAX_ROWS: Final = 64
 """Rows whose predicted class a token states; later rows take no feedback."""
 NO_CLASS: Final = 0xFFFF
@@ -27,8 +30,7 @@ class TokenError(ValueError):
     """The token was not made by a Worker with one of our keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What a token states.
 
     Attributes:
@@ -71,8 +73,10 @@ class TokenKeys:
         for number, key in keys.items():
             if not 0 <= number <= 255 or len(key) < 16:
                 raise ValueError(f"token key {number}: ids are 0 to 255 and keys at least 16 bytes")
-        self._hashers = {number: hmac.new(key, digestmod=hashlib.sha256) for number, key in keys.items()}
+        # Hashed, since BLAKE2s takes no key of more than 32 bytes.
+        self._keys = {number: hashlib.sha256(key).digest() for number, key in keys.items()}
         self._signing = signing
+        self._names: dict[tuple[str, str, str], bytes] = {}
 
     @staticmethod
     def parse(text: str) -> "TokenKeys":
@@ -99,26 +103,12 @@ class TokenKeys:
 
     def sign(self, prediction: Prediction) -> str:
         """The token of a prediction, in printable ASCII."""
-        classes: Sequence[int] = prediction.classes[:MAX_ROWS]
-        parts = [
-            bytes((self._signing,)),
-            _HEAD.pack(
-                _FORMAT,
-                prediction.nonce,
-                prediction.time_ms,
-                prediction.epoch & 0xFFFFFFFF,
-                prediction.slice & 0xFFFFFFFF,
-                prediction.traffic,
-            ),
-        ]
-        for text in (prediction.model, prediction.version, prediction.segment):
-            encoded = text.encode()
-            parts.append(bytes((len(encoded),)))
-            parts.append(encoded)
-        parts.append(bytes((len(classes),)))
-        parts.append(struct.pack(f"!{len(classes)}H", *classes))
-        signed = b"".join(parts)
-        return base64.urlsafe_b64encode(signed + self._tag(self._signing, signed)).rstrip(b"=").decode()
+        nonce, time_ms, epoch, slice_, traffic, model, version, segment, classes = prediction
+        head = _HEAD.pack(self._signing, _FORMAT, nonce, time_ms, epoch & _BITS, slice_ & _BITS, traffic)
+        rows = min(len(classes), MAX_ROWS)
+        signed = head + self._named(model, version, segment) + struct.pack(f"!B{rows}H", rows, *classes[:rows])
+        raw = signed + self._tag(self._signing, signed)
+        return binascii.b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode()
 
     def verify(self, token: str) -> Prediction:
         """Reads a token.
@@ -130,24 +120,33 @@ class TokenKeys:
             raw = base64.b64decode(token.encode() + b"=" * (-len(token) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, UnicodeEncodeError, ValueError) as error:
             raise TokenError("the prediction id is not one of ours: it is not base64url") from error
-        if len(raw) <= _TAG_BYTES + 1 + _HEAD.size or raw[0] not in self._hashers:
+        if len(raw) <= _TAG_BYTES + _HEAD.size or raw[0] not in self._keys:
             raise TokenError("the prediction id is not one of ours: it is too short or its key is unknown")
         signed, tag = raw[:-_TAG_BYTES], raw[-_TAG_BYTES:]
         if not hmac.compare_digest(tag, self._tag(raw[0], signed)):
             raise TokenError("the prediction id is forged, damaged, or of another deployment")
         return _unpack(signed)
 
+    def _named(self, model: str, version: str, segment: str) -> bytes:
+        """The part of a token that is the same for every request of a lane."""
+        key = (model, version, segment)
+        found = self._names.get(key)
+        if found is None:
+            encoded = [text.encode() for text in key]
+            found = b"".join(bytes((len(text),)) + text for text in encoded)
+            if len(self._names) < _KEPT_NAMES:
+                self._names[key] = found
+        return found
+
     def _tag(self, number: int, signed: bytes) -> bytes:
-        hasher = self._hashers[number].copy()
-        hasher.update(signed)
-        return hasher.digest()[:_TAG_BYTES]
+        return hashlib.blake2s(signed, digest_size=_TAG_BYTES, key=self._keys[number]).digest()
 
 
 def _unpack(signed: bytes) -> Prediction:
-    version, nonce, time_ms, epoch, slice_, traffic = _HEAD.unpack_from(signed, 1)
+    _, version, nonce, time_ms, epoch, slice_, traffic = _HEAD.unpack_from(signed)
     if version != _FORMAT:
         raise TokenError(f"the prediction id has format {version}; this release reads format {_FORMAT}")
-    position = 1 + _HEAD.size
+    position = _HEAD.size
     texts = []
     for _ in range(3):
         length = signed[position]

@@ -74,7 +74,7 @@ class Batcher(Generic[WorkT]):
     """
 
     def __init__(self, max_rows: int, queue_rows: int) -> None:
-        self._max_rows = max_rows
+        self.max_rows = max_rows
         self._queue_rows = queue_rows
         self._queue: deque[Ticket[WorkT]] = deque()
         self.waiting_rows = 0
@@ -85,7 +85,7 @@ class Batcher(Generic[WorkT]):
     @property
     def full(self) -> bool:
         """Whether the largest batch waits."""
-        return self.waiting_rows >= self._max_rows
+        return self.waiting_rows >= self.max_rows
 
     def add(self, ticket: Ticket[WorkT]) -> None:
         """Queues a request.
@@ -111,7 +111,7 @@ class Batcher(Generic[WorkT]):
         """The next batch; empty when nothing is left to run."""
         pieces: list[Piece[WorkT]] = []
         expired: list[Ticket[WorkT]] = []
-        room = self._max_rows
+        room = self.max_rows
         while self._queue and room:
             ticket = self._queue[0]
             left = ticket.rows - ticket.taken
@@ -119,7 +119,7 @@ class Batcher(Generic[WorkT]):
                 expired.append(ticket)
                 self._leave(left)
                 ticket.taken = ticket.rows
-            elif left <= room or ticket.rows > self._max_rows:
+            elif left <= room or ticket.rows > self.max_rows:
                 size = min(left, room)
                 pieces.append(Piece(ticket, ticket.taken, ticket.taken + size))
                 ticket.taken += size

@@ -39,11 +39,12 @@ class Counting:
         self._arm = (model, version)
         self._precision = precision
         self._classes = (*(manifest.classes or ()), OTHER)
-        self._calls: dict[tuple[str, str, str, int], HistogramSeries] = {}
-        self._queues: dict[str, HistogramSeries] = {}
-        self._batches: dict[tuple[str, int], HistogramSeries] = {}
-        self._predictions: dict[tuple[str, str, int, int], SpreadSeries] = {}
+        self._calls: dict[tuple[Traffic, str, str, int], HistogramSeries] = {}
+        self._queues: dict[Traffic, HistogramSeries] = {}
+        self._batches: dict[tuple[Traffic, int], HistogramSeries] = {}
+        self._predictions: dict[tuple[Traffic, str, int, int], SpreadSeries] = {}
         self._slices: dict[str, list[tuple[int, int]]] = {}
+        self._slots = {spec.name: slot for slot, spec in enumerate(manifest.signature.inputs)}
         self._widths = {spec.name: spec.width for spec in manifest.signature.inputs}
         self._own = _InputCounter(store, self._arm, manifest.profile, invalid=True) if manifest.profile else None
         self._compared: list[_InputCounter] = []
@@ -65,7 +66,7 @@ class Counting:
 
     def call(self, traffic: Traffic, segment: str, outcome: str, epoch: int, seconds: float) -> None:
         """Counts one call that was accepted. `outcome` is `ok` or the gRPC code's name."""
-        key = (traffic.value, segment, outcome, epoch)
+        key = (traffic, segment, outcome, epoch)
         series = self._calls.get(key)
         if series is None:
             series = self._store.histogram(
@@ -76,17 +77,15 @@ class Counting:
 
     def queued(self, traffic: Traffic, seconds: float) -> None:
         """Counts how long one request waited for the device."""
-        series = self._queues.get(traffic.value)
+        series = self._queues.get(traffic)
         if series is None:
-            series = self._queues[traffic.value] = self._store.histogram(
-                catalog.QUEUE_DURATION, *self._arm, traffic.value
-            )
+            series = self._queues[traffic] = self._store.histogram(catalog.QUEUE_DURATION, *self._arm, traffic.value)
         series.record(seconds)
 
     def batch(self, traffic: Traffic, rows: int, seconds: float) -> None:
         """Counts one batch, under the power of two at or above its rows."""
         size = 1 << (rows - 1).bit_length()
-        key = (traffic.value, size)
+        key = (traffic, size)
         series = self._batches.get(key)
         if series is None:
             series = self._batches[key] = self._store.histogram(
@@ -96,7 +95,7 @@ class Counting:
 
     def predicted(self, traffic: Traffic, segment: str, epoch: int, number: int, classes: Sequence[int]) -> None:
         """Counts predicted classes by their index, under slice `number` of an epoch."""
-        key = (traffic.value, segment, epoch, number)
+        key = (traffic, segment, epoch, number)
         series = self._predictions.get(key)
         if series is None:
             if not self._keep_slice(segment, (epoch, number)):
@@ -108,14 +107,19 @@ class Counting:
         for index in classes:
             series.counts[index if 0 <= index < other else other] += 1
 
-    def inputs(self, traffic: Traffic, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Counts the rows of a request of live or control traffic, by the profiles' bins."""
+    def inputs(self, traffic: Traffic, arrays: Sequence[npt.NDArray[Any]]) -> None:
+        """Counts the rows of a request of live or control traffic, by the profiles' bins.
+
+        Args:
+            traffic: its kind.
+            arrays: one per input of the signature, in its order, each [rows, ...].
+        """
         if traffic not in _COUNTED:
             return
         if self._own is not None:
-            self._own.add(traffic, arrays[self._own.profile.input])
+            self._own.add(traffic, arrays[self._slots[self._own.profile.input]])
         for counter in self._compared:
-            counter.add(traffic, arrays[counter.profile.input])
+            counter.add(traffic, arrays[self._slots[counter.profile.input]])
 
     def keep_epochs(self, newest: Mapping[str, int]) -> None:
         """Drops what belongs to older epochs than the last four of each segment; `newest` is the epoch in force."""

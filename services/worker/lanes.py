@@ -25,6 +25,7 @@ class Place(NamedTuple):
         epoch: the split that sent it here.
         slice_number: whole slices since 1970, modulo 2^32.
         refused: the version has failed in the lane.
+        traffic_number: the number of its kind in `crossfade.common.v1.Traffic`.
     """
 
     traffic: Traffic
@@ -32,11 +33,7 @@ class Place(NamedTuple):
     epoch: int
     slice_number: int
     refused: bool
-
-    @property
-    def traffic_number(self) -> int:
-        """The number of `crossfade.common.v1.Traffic`."""
-        return TRAFFIC_NUMBERS[self.traffic]
+    traffic_number: int
 
 
 class LaneBook:
@@ -93,4 +90,4 @@ class LaneBook:
         if stated.isdecimal() and len(stated) < 19 and -_EPOCHS_BEHIND <= int(stated) - epoch <= _EPOCHS_AHEAD:
             # Router and Worker learn of a new split at different moments; the Router's word is what it acted on.
             epoch = int(stated)
-        return Place(kind, segment, epoch, number, segment in self._refused)
+        return Place(kind, segment, epoch, number, segment in self._refused, TRAFFIC_NUMBERS[kind])

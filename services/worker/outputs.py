@@ -34,6 +34,7 @@ class OutputWriter:
         self._index = {spec.name: i for i, spec in enumerate(signature.outputs)}
         self._all = tuple(range(len(signature.outputs)))
         self._heads: dict[tuple[int, tuple[int, ...]], bytes] = {}
+        self._before_ids: dict[int, bytes] = {}
 
     def wanted(self, request: predict_pb2.PredictRequest) -> tuple[int, ...]:
         """Positions of the outputs that the request asks for, in its order; all when it names none.
@@ -76,12 +77,21 @@ class OutputWriter:
         if request_id:
             parts.append(_field(_ID, request_id.encode()))
         if prediction_id:
-            parameter = _field(_STRING_PARAM, prediction_id.encode())
-            parts.append(_field(_PARAMETERS, self._PREDICTION_KEY + _field(_MAP_VALUE, parameter)))
+            parts.extend((self._before_id(len(prediction_id)), prediction_id.encode()))
         for index in wanted:
             data = outputs[index].tobytes()
             parts.extend((_RAW_OUTPUT, _varint(len(data)), data))
         return b"".join(parts)
+
+    def _before_id(self, length: int) -> bytes:
+        """What comes before a prediction id of this length: it is the last thing in its field."""
+        found = self._before_ids.get(length)
+        if found is None:
+            empty = b"\0" * length
+            parameter = _field(_STRING_PARAM, empty)
+            field = _field(_PARAMETERS, self._PREDICTION_KEY + _field(_MAP_VALUE, parameter))
+            found = self._before_ids[length] = field[: len(field) - length]
+        return found
 
     def _head(self, rows: int, wanted: tuple[int, ...]) -> bytes:
         head = self._heads.get((rows, wanted))

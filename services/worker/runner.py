@@ -106,6 +106,7 @@ class Runner:
         self._is_finite = is_finite
         self._clock = clock
         self._inline = inline
+        self._max_rows = batcher.max_rows
         self._on_batch = on_batch
         self._busy = False
         self._closed = False
@@ -119,8 +120,27 @@ class Runner:
             self._thread = threading.Thread(target=self._serve_batches, name="device", daemon=True)
             self._thread.start()
 
+    def run_alone(self, inputs: Sequence[Array], rows: int, tag: object = None) -> Answer | None:
+        """Runs a request at once, past the queue; None: it is to be queued, since the device is not free for it.
+
+        Raises:
+            InternalError: MODEL_RAISED.
+        """
+        if self._busy or self._closed or not self._inline or rows > self._max_rows:
+            return None
+        started = self._clock.monotonic()
+        try:
+            result = self._run((inputs,))
+        except Exception as error:
+            raise _raised(error) from error
+        record = BatchRecord(rows, started, self._clock.monotonic() - started)
+        span = self._on_batch(record, (tag,))
+        if span is not None:
+            record = record._replace(span=span)
+        return Answer(result.arrays, result.finite, result.classes, 0.0, record)
+
     def submit(
-        self, inputs: Sequence[Array], rows: int, deadline: float, tag: object = None, *, alone: bool = False
+        self, inputs: Sequence[Array], rows: int, deadline: float, tag: object = None
     ) -> "tuple[Ticket[Work], asyncio.Future[Answer]]":
         """Queues a request.
 
@@ -129,7 +149,6 @@ class Runner:
             rows: how many rows.
             deadline: by the monotonic clock.
             tag: handed to `on_batch`.
-            alone: no other request is under way: a free device takes it before this returns.
 
         Raises:
             ResourceExhaustedError: QUEUE_FULL.
@@ -147,8 +166,6 @@ class Runner:
             self._busy = True
             if not self._inline:
                 self._hand_over()
-            elif alone:
-                self._run_next()
             else:
                 self._gather(ticket.work.queued)
         return ticket, future
@@ -250,10 +267,7 @@ class Runner:
         position = 0
         for piece in batch.pieces:
             if isinstance(result, Exception):
-                _fail(
-                    piece.ticket,
-                    InternalError("MODEL_RAISED", f"the model raised {type(result).__name__}: {str(result)[:300]}"),
-                )
+                _fail(piece.ticket, _raised(result))
                 # The rest of a cut request is not worth running.
                 self._batcher.cancel(piece.ticket)
             else:
@@ -281,6 +295,10 @@ class Runner:
 def _joined(parts: Sequence[EngineOutput]) -> EngineOutput:
     arrays = tuple(np.concatenate(columns) for columns in zip(*(part.arrays for part in parts), strict=True))
     return EngineOutput(arrays, all(part.finite for part in parts), [one for part in parts for one in part.classes])
+
+
+def _raised(error: Exception) -> InternalError:
+    return InternalError("MODEL_RAISED", f"the model raised {type(error).__name__}: {str(error)[:300]}")
 
 
 def _fail(ticket: Ticket[Work], error: Exception) -> None:

@@ -135,7 +135,6 @@ class PredictServicer:
         self._feedback = feedback
         self._reader = InputReader(manifest.signature)
         self._writer = OutputWriter(key.model, key.version, manifest.signature)
-        self._names = tuple(spec.name for spec in manifest.signature.inputs)
         self._nonce = secrets.randbits(64)
         self._runner: Runner
 
@@ -145,10 +144,14 @@ class PredictServicer:
 
     def on_batch(self, record: BatchRecord, tags: Sequence[object]) -> object:
         """Counts a batch that ran, and traces it when one of its requests is traced."""
-        own = [tag for tag in tags if isinstance(tag, Tag)]
-        kinds = [tag.place.traffic for tag in own]
-        self._counting.batch(self.key.traffic if self.key.traffic in kinds else kinds[0], record.rows, record.seconds)
-        traced = [tag.span for tag in own if tag.span is not None]
+        traffic, traced = None, []
+        for tag in tags:
+            assert isinstance(tag, Tag)  # noqa: S101 - for the type checker: the runner hands back what it was given
+            if traffic is None or tag.place.traffic is self.key.traffic:
+                traffic = tag.place.traffic
+            if tag.span is not None:
+                traced.append(tag.span)
+        self._counting.batch(traffic or self.key.traffic, record.rows, record.seconds)
         return self._spans.batch(record, traced) if traced else None
 
     async def predict(self, body: bytes, context: "aio.ServicerContext[bytes, bytes]") -> bytes:
@@ -198,27 +201,12 @@ class PredictServicer:
     async def _run(
         self, inputs: Inputs, tag: Tag, begun: float, remaining: float | None, acceptance: Acceptance
     ) -> Answer:
-        left = MISSING_DEADLINE_SECONDS if remaining is None else remaining
-        ticket, future = self._runner.submit(
-            inputs.arrays, inputs.rows, begun + left, tag, alone=self.activity.open_calls <= 1
-        )
-        self._counting.inputs(tag.place.traffic, dict(zip(self._names, inputs.arrays, strict=True)))
-        if not future.done():
-            loop = asyncio.get_running_loop()
-            timers = [loop.call_later(min(ACCEPT_SECONDS, left / 4), acceptance.begin)]
-            if remaining is None:
-                # The caller's deadline cancels this call; a call without one is ended here.
-                timers.append(loop.call_later(left, self._runner.expire, ticket))
-            try:
-                await future
-            except asyncio.CancelledError:
-                self._runner.cancel(ticket)
-                raise
-            finally:
-                for timer in timers:
-                    timer.cancel()
-            await acceptance.finish()
-        answer = future.result()
+        self._counting.inputs(tag.place.traffic, inputs.arrays)
+        answer = None
+        if self.activity.open_calls <= 1:
+            answer = self._runner.run_alone(inputs.arrays, inputs.rows, tag)
+        if answer is None:
+            answer = await self._queue(inputs, tag, begun, remaining, acceptance)
         self._counting.queued(tag.place.traffic, answer.queue_seconds)
         if tag.span is not None:
             tag.span.waited(answer)
@@ -226,6 +214,27 @@ class PredictServicer:
             raise InternalError(
                 "OUTPUT_NOT_FINITE", f"{self.key.model} {self.key.version} answered with NaN or an infinity"
             )
+        return answer
+
+    async def _queue(
+        self, inputs: Inputs, tag: Tag, begun: float, remaining: float | None, acceptance: Acceptance
+    ) -> Answer:
+        left = MISSING_DEADLINE_SECONDS if remaining is None else remaining
+        ticket, future = self._runner.submit(inputs.arrays, inputs.rows, begun + left, tag)
+        loop = asyncio.get_running_loop()
+        timers = [loop.call_later(min(ACCEPT_SECONDS, left / 4), acceptance.begin)]
+        if remaining is None:
+            # The caller's deadline cancels this call; a call without one is ended here.
+            timers.append(loop.call_later(left, self._runner.expire, ticket))
+        try:
+            answer = await future
+        except asyncio.CancelledError:
+            self._runner.cancel(ticket)
+            raise
+        finally:
+            for timer in timers:
+                timer.cancel()
+        await acceptance.finish()
         return answer
 
     def _call_ended(self, _: "aio.ServicerContext[bytes, bytes]") -> None:

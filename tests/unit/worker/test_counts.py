@@ -110,7 +110,7 @@ def test_inputs_of_live_and_control_by_both_profiles() -> None:
     counts = counting()
     other = profile(edge=0.9, name="a")
     counts.compare_with([other, profile()])
-    rows = {"x": np.array([[0.1, 0], [0.6, 0], [np.nan, 0], [99.0, 0]], np.float32)}
+    rows = [np.array([[0.1, 0], [0.6, 0], [np.nan, 0], [99.0, 0]], np.float32)]
     counts.inputs(LIVE, rows)
     counts.inputs(Traffic.CONTROL, rows)
     counts.inputs(Traffic.PINNED, rows)

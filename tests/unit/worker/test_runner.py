@@ -37,9 +37,9 @@ def runner(run: Run = doubled, *, inline: bool, max_rows: int = 4, queue_rows: i
     )
 
 
-async def ask(device: Runner, values: Sequence[float], deadline: float = FAR, *, alone: bool = False) -> Answer:
+async def ask(device: Runner, values: Sequence[float], deadline: float = FAR) -> Answer:
     rows = np.array(values, dtype=np.float64).reshape(-1, 1)
-    _, future = device.submit([rows], len(rows), deadline, alone=alone)
+    _, future = device.submit([rows], len(rows), deadline)
     return await future
 
 
@@ -57,11 +57,27 @@ async def test_everyone_gets_their_own_rows(inline: bool) -> None:
     device.close()
 
 
-async def test_one_alone_is_answered_before_submit_returns() -> None:
+async def test_one_alone_is_answered_at_once() -> None:
     device = runner(inline=True)
-    _, future = device.submit([np.ones((1, 1))], 1, FAR, alone=True)
-    assert future.done()
-    assert future.result().batch.span == (1, 1)
+    answer = device.run_alone([np.array([[3.0]])], 1)
+    assert answer is not None
+    assert (answer.outputs[0].tolist(), answer.classes, answer.queue_seconds) == ([[6.0]], [3], 0.0)
+    assert answer.batch.span == (1, 1)
+    with pytest.raises(CrossfadeError, match="ValueError: NaN came in"):
+        device.run_alone([np.array([[np.nan]])], 1)
+
+
+async def test_one_is_not_run_alone_past_others_beyond_a_batch_or_on_a_thread() -> None:
+    device = runner(inline=True, max_rows=2)
+    assert device.run_alone([np.ones((3, 1))], 3) is None
+    _, waiting = device.submit([np.ones((1, 1))], 1, FAR)
+    assert device.run_alone([np.ones((1, 1))], 1) is None
+    await waiting
+    threaded = runner(inline=False)
+    assert threaded.run_alone([np.ones((1, 1))], 1) is None
+    for one in (device, threaded):
+        one.close()
+    assert device.run_alone([np.ones((1, 1))], 1) is None
 
 
 async def test_those_that_come_together_run_together() -> None:
