@@ -53,6 +53,7 @@ class Circumstances:
         elapsed: seconds that the step has run, without pauses.
         workers: every Worker, and what it serves of the model.
         holds: why nothing may be concluded in the version's favour, as sentence parts.
+        approval_missing: a person is to agree to the promotion, and nobody has yet.
     """
 
     phase: Phase
@@ -60,6 +61,7 @@ class Circumstances:
     elapsed: float = 0.0
     workers: tuple[Worker, ...] = ()
     holds: tuple[str, ...] = ()
+    approval_missing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +158,15 @@ def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> De
         return Decision(Action.NONE, Verdict.CONTINUE, f"waits: {'; '.join(at.holds)}")
     if required and not open_gates:
         if at.elapsed >= step.min_duration:
-            return _go_on(state, sentences.safe(state, required), "SAFE")
+            return _go_on(state, at, sentences.safe(state, required), "SAFE")
         left = step.min_duration - at.elapsed
         return Decision(Action.NONE, Verdict.PASS, sentences.shortest_time(state, left))
     if at.elapsed >= step.period:
-        return _period_over(state, required)
+        return _period_over(state, at, required)
     return Decision(Action.NONE, Verdict.CONTINUE, sentences.waits(open_gates))
 
 
-def _period_over(state: State, required: Sequence[GateReport]) -> Decision:
+def _period_over(state: State, at: Circumstances, required: Sequence[GateReport]) -> Decision:
     """No violation in the whole period: that counts where a harm would have shown."""
     # What earlier steps have seen does not count: traffic may have stopped since, or labels.
     seen = {gate.gate.name: gate.step_n for gate in state.gates}
@@ -173,12 +175,14 @@ def _period_over(state: State, required: Sequence[GateReport]) -> Decision:
         needs = {gate.gate.name: math.inf if gate.needs is None else gate.needs for gate in state.gates}
     thin = [report for report in required if seen[report.gate] < needs[report.gate]]
     if required and not thin:
-        return _go_on(state, sentences.no_violation(state, required, shown=_is_last(state)), "NO_VIOLATION")
+        return _go_on(state, at, sentences.no_violation(state, required, shown=_is_last(state)), "NO_VIOLATION")
     return _end_of_period(state, sentences.too_little(state, thin, seen, needs))
 
 
-def _go_on(state: State, reason: str, code: str) -> Decision:
+def _go_on(state: State, at: Circumstances, reason: str, code: str) -> Decision:
     if _is_last(state):
+        if at.approval_missing:
+            return Decision(Action.NONE, Verdict.PASS, sentences.awaits_approval(state, reason))
         return Decision(Action.PROMOTE, Verdict.PASS, reason, code)
     return Decision(Action.ADVANCE, Verdict.PASS, reason, code)
 

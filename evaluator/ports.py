@@ -33,6 +33,7 @@ class RolloutView:
         plan: its steps, as asked for.
         sequence: the number of the latest recorded look.
         etag: for transitions.
+        approval_missing: a person is to agree to the promotion, and nobody has yet.
     """
 
     name: str
@@ -50,6 +51,7 @@ class RolloutView:
     plan: PlanDraft
     sequence: int
     etag: str
+    approval_missing: bool = False
 
     def elapsed(self, now: float) -> float:
         """Seconds that the present step has run, without pauses; 0 before the first step."""

@@ -44,6 +44,7 @@ def rollout(message: resources_pb2.Rollout) -> RolloutView:
         plan=policy_messages.plan_draft(message.plan),
         sequence=message.analysis_sequence,
         etag=message.etag,
+        approval_missing=message.HasField("approval") and not message.approval.actor,
     )
 
 

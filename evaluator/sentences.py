@@ -68,6 +68,11 @@ def shortest_time(state: State, left: float) -> str:
     return f"{state.terms.test} has passed and waits for the step's shortest time: {words.duration(left)} more"
 
 
+def awaits_approval(state: State, reason: str) -> str:
+    """What a version waits for that has passed and is to be promoted by a person's word."""
+    return f"{state.terms.test} has passed ({reason}) and waits for a person to agree: crossfade approve"
+
+
 def waits(reports: Sequence[GateReport]) -> str:
     """What the rollout waits for."""
     longest = max(reports, key=lambda report: (report.needed_seconds, report.needed), default=None)

@@ -149,7 +149,8 @@ class Evaluator:
         if not settled and rollout.phase is not Phase.WAITING:
             left = words.duration(policy.settling - settled_for)
             holds.append(f"the split has just changed; counts are judged again in {left}")
-        at = Circumstances(rollout.phase, now, rollout.elapsed(now), _workers(processes, rollout.model), tuple(holds))
+        workers = _workers(processes, rollout.model)
+        at = Circumstances(rollout.phase, now, rollout.elapsed(now), workers, tuple(holds), rollout.approval_missing)
         decision = decide(state, at)
         await self._registry.record(rollout.name, look, terms.policy_hash(), taken.cursor, decision)
         self._remember(rollout.name, _Known(state, taken.cursor))

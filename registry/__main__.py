@@ -1,26 +1,18 @@
-"""`python -m registry` serves; `python -m registry migrate` brings the database's schema up to date."""
+"""`python -m registry` serves; `python -m registry migrate [--check]` is `crossfade registry migrate`."""
 
 import asyncio
 import sys
 
 from pydantic import ValidationError
 
-from registry.app import App, open_database
+from registry.app import App
 from registry.database.engine import DatabaseUrlError
-from registry.database.schema import SchemaError, migrate
+from registry.database.schema import SchemaError
+from registry.migrating import migrate_database, require_database
 from registry.settings import RegistrySettings
 from services.common.server import AddressError, run_until_signal
 
-_USAGE = "usage: python -m registry [migrate]"
-
-
-def _migrate(settings: RegistrySettings) -> None:
-    engine = open_database(settings)
-    try:
-        revision = migrate(engine)
-    finally:
-        engine.dispose()
-    sys.stdout.write(f"the database has schema {revision}\n")
+_USAGE = "usage: python -m registry [migrate [--check]]"
 
 
 async def _serve(settings: RegistrySettings) -> None:
@@ -30,20 +22,17 @@ async def _serve(settings: RegistrySettings) -> None:
 
 def main(arguments: list[str]) -> int:
     """Runs the command; answers the exit code."""
-    if arguments not in ([], ["migrate"]):
+    if arguments not in ([], ["migrate"], ["migrate", "--check"]):
         sys.stderr.write(_USAGE + "\n")
         return 2
     try:
         settings = RegistrySettings()
-        if not settings.database:
-            raise DatabaseUrlError(
-                "CROSSFADE_DATABASE is not set: write cockroachdb+psycopg://USER@HOST:26257/DATABASE"
-            )
         if arguments:
-            _migrate(settings)
+            sys.stdout.write(migrate_database(settings, check_only="--check" in arguments) + "\n")
         else:
+            require_database(settings)
             asyncio.run(_serve(settings))
-    except (AddressError, SchemaError, ValidationError, ValueError, OSError) as error:
+    except (AddressError, DatabaseUrlError, SchemaError, ValidationError, ValueError, OSError) as error:
         line = " ".join(str(error).split())
         sys.stderr.write(f"registry: {line}\n")
         return 1

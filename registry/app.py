@@ -17,12 +17,14 @@ from registry.database.engine import open_engine, parse_url
 from registry.database.unit_of_work import SqlUnitOfWork
 from registry.meters import Meters
 from registry.offload import Offload
+from registry.service.history import HistoryService
 from registry.service.instances import InstanceService
 from registry.service.lane_actions import LaneService
 from registry.service.looks import LookService
 from registry.service.models import ModelService
 from registry.service.requests import Mutations
 from registry.service.rollouts import RolloutService
+from registry.service.segments import SegmentService
 from registry.service.versions import VersionService
 from registry.servicer.calls import Calls
 from registry.servicer.registry import RegistryServicer
@@ -114,7 +116,9 @@ class App:
             Calls(clock, self._foreground),
             models=ModelService(unit_of_work, mutations),
             versions=VersionService(unit_of_work, mutations),
+            history=HistoryService(unit_of_work),
             lanes=lanes,
+            segments=SegmentService(mutations),
             rollouts=RolloutService(unit_of_work, mutations),
             looks=LookService(unit_of_work, mutations),
             instances=instances,

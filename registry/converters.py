@@ -47,6 +47,11 @@ def duration(seconds: float) -> duration_pb2.Duration:
     return made
 
 
+def seconds_since_1970(value: timestamp_pb2.Timestamp) -> float:
+    """A moment, from the wire."""
+    return value.seconds + value.nanos / 1e9
+
+
 def seconds_of(value: duration_pb2.Duration) -> float:
     """Seconds of a duration."""
     return value.seconds + value.nanos / 1e9
@@ -135,6 +140,7 @@ def spec_from_proto(message: service_pb2.RolloutSpec) -> Spec:
         pack(message.policy),
         Objective.NON_INFERIOR,
         assignment_from_proto(message.assignment),
+        approval_required=message.approval_required,
     )
 
 

@@ -16,6 +16,7 @@ from registry.converters import (
     timestamp,
     version_state,
 )
+from registry.domain.history import PastLane
 from registry.domain.lane import Lane
 from registry.domain.ledger import Event
 from registry.domain.records import Model, Rollout, Version, VersionInLane
@@ -37,13 +38,26 @@ def lane_to_proto(lane: Lane, states: Iterable[VersionInLane]) -> resources_pb2.
             resources_pb2.LoadedVersion(version=load.version, expire_time=timestamp(load.until)) for load in lane.loaded
         ],
         stable_since=timestamp(lane.stable_since),
-        versions=[
-            resources_pb2.LaneVersion(
-                version=one.version, state=version_state(one.state), state_time=timestamp(one.since)
-            )
-            for one in states
-        ],
+        versions=[lane_version_to_proto(one) for one in states],
         etag=lane.etag,
+    )
+
+
+def past_lane_to_proto(model: str, lane: PastLane) -> resources_pb2.Lane:
+    """A lane as it was, on the wire."""
+    return resources_pb2.Lane(
+        segment=lane.segment,
+        stable_version=lane.stable_version,
+        stable_since=timestamp(lane.stable_since),
+        rollout=names.rollout_name(model, lane.rollout) if lane.rollout else "",
+        versions=[lane_version_to_proto(one) for one in lane.states],
+    )
+
+
+def lane_version_to_proto(one: VersionInLane) -> resources_pb2.LaneVersion:
+    """A version's state in a lane, on the wire."""
+    return resources_pb2.LaneVersion(
+        version=one.version, state=version_state(one.state), state_time=timestamp(one.since)
     )
 
 
@@ -109,7 +123,15 @@ def rollout_to_proto(rollout: Rollout) -> resources_pb2.Rollout:
         note=rollout.note,
         outcome=outcome_to_proto(rollout.outcome) if rollout.outcome is not None else None,
         etag=rollout.etag,
+        approval=_approval(rollout),
     )
+
+
+def _approval(rollout: Rollout) -> resources_pb2.Approval | None:
+    given = rollout.approval
+    if given is not None:
+        return resources_pb2.Approval(actor=given.actor, time=timestamp(given.time), reason=given.reason)
+    return resources_pb2.Approval() if rollout.spec.approval_required else None
 
 
 def event_to_proto(event: Event) -> resources_pb2.Event:
@@ -175,6 +197,8 @@ def instance_to_proto(instance: Instance, placements: Iterable[Placement]) -> re
 
 def routes_to_proto(routes: LaneRoutes) -> resources_pb2.LaneRoutes:
     """A lane's routes on the wire."""
+    if routes.removed:
+        return resources_pb2.LaneRoutes(model=routes.model, segment=routes.segment, removed=True)
     return resources_pb2.LaneRoutes(
         model=routes.model,
         segment=routes.segment,

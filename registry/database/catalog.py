@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import ColumnElement, Row, exists, insert, select, update
 from sqlalchemy.engine import Connection
 
 from crossfade.common.v1 import model_pb2
@@ -11,6 +11,7 @@ from registry import converters
 from registry.database.tables import lane_versions, models, profiles, versions
 from registry.domain.records import Artifact, Model, Version
 from registry.domain.states import VersionState
+from registry.filters import VersionFilter
 from registry.ports import Stale
 
 
@@ -57,11 +58,13 @@ class SqlCatalog:
         """A version; None: there is none."""
         return self.versions_by_id(model, (version,)).get(version)
 
-    def versions(self, model: str, before_number: int | None, limit: int) -> list[Version]:
+    def versions(self, model: str, before_number: int | None, limit: int, only: VersionFilter) -> list[Version]:
         """Versions of a model, newest first."""
         query = select(versions).where(versions.c.model == model)
         if before_number is not None:
             query = query.where(versions.c.number < before_number)
+        if only.segment is not None or only.states:
+            query = query.where(_in_lane(only))
         query = query.order_by(versions.c.number.desc()).limit(limit)
         return [_version(row) for row in self._connection.execute(query)]
 
@@ -107,6 +110,15 @@ class SqlCatalog:
         for row in self._connection.execute(query):
             found.setdefault(row.version, []).append((row.segment, VersionState(row.state)))
         return found
+
+
+def _in_lane(only: VersionFilter) -> ColumnElement[bool]:
+    found = exists().where(lane_versions.c.model == versions.c.model, lane_versions.c.version == versions.c.version)
+    if only.segment is not None:
+        found = found.where(lane_versions.c.segment == only.segment)
+    if only.states:
+        found = found.where(lane_versions.c.state.in_(sorted(only.states)))
+    return found
 
 
 def _model(row: Row[Any]) -> Model:

@@ -1,15 +1,16 @@
 """The audit log."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Row, insert, literal, select, tuple_
+from sqlalchemy import ColumnElement, Row, insert, literal, select, tuple_
 from sqlalchemy.engine import Connection
 
 from crossfade.registry.v1 import resources_pb2
 from registry import converters
 from registry.database.tables import events
 from registry.domain.ledger import Event, EventDraft
+from registry.filters import EventFilter
 
 
 class SqlLedger:
@@ -24,13 +25,11 @@ class SqlLedger:
         if rows:
             self._connection.execute(insert(events), rows)
 
-    def page(self, model: str, rollout: int, before: tuple[float, str, int] | None, limit: int) -> list[Event]:
-        """Events, newest first: of one model (and one of its rollouts), or of all models when it is empty."""
+    def page(self, model: str, before: tuple[float, str, int] | None, limit: int, only: EventFilter) -> list[Event]:
+        """Events, newest first: of one model, or of all models when it is empty."""
         query = select(events)
         if model:
             query = query.where(events.c.model == model).order_by(events.c.sequence.desc())
-            if rollout:
-                query = query.where(events.c.rollout == rollout)
             if before is not None:
                 query = query.where(events.c.sequence < before[2])
         else:
@@ -41,7 +40,22 @@ class SqlLedger:
                     tuple_(*order)
                     < tuple_(*(literal(value, column.type) for value, column in zip(before, order, strict=True)))
                 )
-        return [_event(row) for row in self._connection.execute(query.limit(limit))]
+        return [_event(row) for row in self._connection.execute(query.where(*_wanted(only)).limit(limit))]
+
+
+def _wanted(only: EventFilter) -> Iterator[ColumnElement[bool]]:
+    if only.rollout:
+        yield events.c.rollout == only.rollout
+    if only.segment is not None:
+        yield events.c.segment == only.segment
+    if only.version:
+        yield events.c.version == only.version
+    if only.types:
+        yield events.c.type.in_(sorted(only.types))
+    if only.start is not None:
+        yield events.c.time >= only.start
+    if only.end is not None:
+        yield events.c.time < only.end
 
 
 def _values(event: Event) -> dict[str, Any]:

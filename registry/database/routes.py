@@ -44,19 +44,28 @@ class SqlRouteLog:
             query = select(lane_routes.c.payload).where(
                 lane_routes.c.model == one.model, lane_routes.c.segment == one.segment
             )
-            if self._connection.execute(query).scalar_one_or_none() != payload:
+            known = self._connection.execute(query).scalar_one_or_none()
+            if known != payload and not (one.removed and known is None):
                 changed.append((one, payload))
         if not changed:
             return self.revision()
         tick = update(route_clock).values(revision=route_clock.c.revision + 1).returning(route_clock.c.revision)
         self.written = self._connection.execute(tick).scalar_one()
         for one, payload in changed:
+            self._connection.execute(
+                insert(route_changes).values(
+                    revision=self.written, model=one.model, segment=one.segment, payload=payload
+                )
+            )
             key = {"model": one.model, "segment": one.segment}
+            if one.removed:
+                gone = delete(lane_routes).where(lane_routes.c.model == one.model, lane_routes.c.segment == one.segment)
+                self._connection.execute(gone)
+                continue
             statement = upsert(lane_routes).values(**key, payload=payload)
             self._connection.execute(
                 statement.on_conflict_do_update(index_elements=["model", "segment"], set_={"payload": payload})
             )
-            self._connection.execute(insert(route_changes).values(revision=self.written, **key, payload=payload))
         return self.written
 
     def snapshot(self) -> tuple[int, list[bytes]]:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from registry.database.failures import Failure, classify
 from registry.database.tables import schema_release
 
-REVISIONS: Final = ("0001", "0002")
+REVISIONS: Final = ("0001", "0002", "0003", "0004")
 """Every schema that this release knows, oldest first; the last one is what it needs."""
 
 _ATTEMPTS: Final = 10
@@ -43,7 +43,7 @@ def check(engine: Engine) -> None:
     if found in (None, *REVISIONS):
         raise SchemaError(
             f"the database has schema {found or 'none'} and this release needs {REVISIONS[-1]}: "
-            "run `python -m registry migrate`"
+            "run `crossfade registry migrate`"
         )
     raise SchemaError(
         f"the database has schema {found}, which crossfade {_release(engine)} wrote; this is crossfade "

@@ -1,7 +1,6 @@
 """The tables. Keys are made by clients, states are text under CHECK, and every constraint has a name."""
 
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -17,41 +16,14 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TIMESTAMP, TypeDecorator
 
+from registry.database.columns import Moment, among, in_states
 from registry.domain.records import Assignment, Objective, PauseReason
 from registry.domain.serving import InstanceKind, ServingState, Traffic
 from registry.domain.states import LIVE_STATES, OPEN_STATES, RolloutState, VersionState
-
-
-class Moment(TypeDecorator[float]):
-    """Seconds since 1970, kept as a timestamp with time zone: whole microseconds."""
-
-    impl = TIMESTAMP(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: float | None, dialect: Dialect) -> datetime | None:
-        """To the database."""
-        del dialect
-        return None if value is None else datetime.fromtimestamp(value, UTC)
-
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> float | None:
-        """From the database."""
-        del dialect
-        return None if value is None else float(value.timestamp())
-
-
-def _among(name: str, column: str, values: Any) -> CheckConstraint:
-    listed = ", ".join(f"'{value}'" for value in sorted(values))
-    return CheckConstraint(f"{column} IN ({listed})", name=name)
-
-
-def _where(values: Any) -> Any:
-    return text("state IN (" + ", ".join(f"'{value}'" for value in sorted(values)) + ")")
-
 
 METADATA: Final = MetaData()
 # The CHECKs name every state of the contract, those too that no operation leads to yet: a later release that uses them
@@ -133,6 +105,7 @@ lanes = Table(
     Column("loaded", Text, nullable=False),
     Column("loaded_until", Moment),
     Column("etag", Text, nullable=False),
+    Column("removed", Boolean, nullable=False, server_default=false()),
     PrimaryKeyConstraint("model", "segment", name="lanes_pk"),
     CheckConstraint("test_bps + control_bps + split_bps IN (0, 10000)", name="lanes_split"),
     Index("lanes_by_loaded", "loaded_until"),
@@ -147,11 +120,27 @@ lane_versions = Table(
     Column("state", Text, nullable=False),
     Column("since", Moment, nullable=False),
     PrimaryKeyConstraint("model", "segment", "version", name="lane_versions_pk"),
-    _among("lane_versions_state", "state", VersionState),
+    among("lane_versions_state", "state", VersionState),
     Index("lane_versions_one_stable", "model", "segment", unique=True, postgresql_where=text("state = 'STABLE'")),
     Index("lane_versions_one_testing", "model", "segment", unique=True, postgresql_where=text("state = 'TESTING'")),
     Index("lane_versions_by_state", "model", "segment", "state", "since"),
     Index("lane_versions_by_version", "model", "version"),
+)
+
+# One row for each state that a version came into, under the number of the model's event that says why.
+state_history = Table(
+    "state_history",
+    METADATA,
+    Column("model", Text, nullable=False),
+    Column("segment", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("since", Moment, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    PrimaryKeyConstraint("model", "segment", "sequence", "version", name="state_history_pk"),
+    Index("state_history_by_version", "model", "segment", "version", "sequence"),
+    Index("state_history_by_state", "model", "segment", "state", "sequence"),
 )
 
 rollouts = Table(
@@ -182,16 +171,21 @@ rollouts = Table(
     Column("note", Text, nullable=False),
     Column("outcome", LargeBinary),
     Column("etag", Text, nullable=False),
+    Column("approval_required", Boolean, nullable=False, server_default=false()),
+    Column("approver", Text, nullable=False, server_default=""),
+    Column("approved", Moment),
+    Column("approval_reason", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("model", "number", name="rollouts_pk"),
-    _among("rollouts_state", "state", RolloutState),
-    _among("rollouts_objective", "objective", {*Objective, "SUPERIOR"}),
-    _among("rollouts_assignment", "assignment", Assignment),
-    _among("rollouts_pause_reason", "pause_reason", PauseReason),
+    among("rollouts_state", "state", RolloutState),
+    among("rollouts_objective", "objective", {*Objective, "SUPERIOR"}),
+    among("rollouts_assignment", "assignment", Assignment),
+    among("rollouts_pause_reason", "pause_reason", PauseReason),
     CheckConstraint("bucket_offset BETWEEN 0 AND 9999", name="rollouts_bucket_offset"),
-    Index("rollouts_one_live", "model", "segment", unique=True, postgresql_where=_where(LIVE_STATES)),
+    Index("rollouts_one_live", "model", "segment", unique=True, postgresql_where=in_states(LIVE_STATES)),
     Index("rollouts_one_queued", "model", "segment", unique=True, postgresql_where=text("state = 'QUEUED'")),
-    Index("rollouts_open", "model", "number", postgresql_where=_where(OPEN_STATES)),
+    Index("rollouts_open", "model", "number", postgresql_where=in_states(OPEN_STATES)),
     Index("rollouts_by_time", "created", "model", "number"),
+    Index("rollouts_by_version", "model", "version", "number"),
 )
 
 rollout_looks = Table(
@@ -227,7 +221,7 @@ instances = Table(
     Column("recheck", Moment),
     Column("digest", Text, nullable=False),
     PrimaryKeyConstraint("instance_id", name="instances_pk"),
-    _among("instances_kind", "kind", InstanceKind),
+    among("instances_kind", "kind", InstanceKind),
     Index("instances_by_kind", "kind", "instance_id"),
     Index("instances_by_expiry", "expires"),
 )
@@ -247,8 +241,8 @@ readiness = Table(
     Column("ready", Boolean, nullable=False),
     Column("since", Moment, nullable=False),
     PrimaryKeyConstraint("instance_id", "model", "version", "traffic", name="readiness_pk"),
-    _among("readiness_state", "state", ServingState),
-    _among("readiness_traffic", "traffic", Traffic),
+    among("readiness_state", "state", ServingState),
+    among("readiness_traffic", "traffic", Traffic),
     Index("readiness_by_version", "model", "version"),
 )
 
@@ -271,6 +265,7 @@ events = Table(
     PrimaryKeyConstraint("model", "sequence", name="events_pk"),
     Index("events_by_rollout", "model", "rollout", "sequence"),
     Index("events_by_time", "time", "model", "sequence"),
+    Index("events_by_version", "model", "version", "sequence"),
 )
 
 requests = Table(

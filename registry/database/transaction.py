@@ -4,6 +4,7 @@ from sqlalchemy.engine import Connection
 
 from registry.database.catalog import SqlCatalog
 from registry.database.fleet import SqlFleet
+from registry.database.history import SqlHistory
 from registry.database.lanes import SqlLanes
 from registry.database.ledger import SqlLedger
 from registry.database.looks import SqlLooks
@@ -20,5 +21,6 @@ class SqlTransaction:
         self.fleet = SqlFleet(connection)
         self.looks = SqlLooks(connection)
         self.ledger = SqlLedger(connection)
+        self.history = SqlHistory(connection)
         self.routes = SqlRouteLog(connection)
         self.requests = SqlRequests(connection)

@@ -39,6 +39,7 @@ class Lane:
         split: the split in force.
         next_offset: end of the last rollout's range: first bucket of the next one's.
         loaded: versions that Workers hold for pinned calls alone.
+        removed: the segment has no lane any more; what is known of its versions stays.
         etag: changes with its versions' states and its rollouts' coming and going, never with readiness.
     """
 
@@ -58,6 +59,7 @@ class Lane:
     next_offset: int
     loaded: tuple[Load, ...]
     etag: str
+    removed: bool = False
 
 
 def empty_lane(model: str, segment: str, etag: str) -> Lane:

@@ -67,6 +67,11 @@ class LaneChanges:
                 return rollout
         return None
 
+    def reopen(self) -> None:
+        """Brings a lane back that was taken away; it has no stable version yet."""
+        if self.lane.removed:
+            self._lane(removed=False)
+
     def resplit(self, split: Split) -> None:
         """Takes a split into force: the epoch goes up if it differs, and at nothing else.
 

@@ -133,6 +133,7 @@ class Spec:
     Attributes:
         policy: a serialized crossfade.common.v1.Policy, which the Registry keeps and does not read.
         allow_incompatible: callers of the stable version are prepared for another signature.
+        approval_required: a person must agree before the version is promoted.
     """
 
     plan: tuple[Step, ...]
@@ -140,6 +141,7 @@ class Spec:
     objective: Objective
     assignment: Assignment
     allow_incompatible: bool = False
+    approval_required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,15 @@ class Outcome:
     trace_ids: tuple[str, ...] = ()
     actor: str = ""
     analysis_sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A person's agreement to a promotion: who, when (seconds since 1970), and why in one sentence."""
+
+    actor: str
+    time: float
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +209,7 @@ class Rollout:
         bucket_offset: first bucket of the test version's range.
         effective_share_bps: the share in force.
         analysis_sequence: number of the latest recorded look.
+        approval: who agreed to its promotion; None: nobody yet.
         note: one sentence for people.
         etag: changes with each of its transitions.
     """
@@ -224,6 +236,7 @@ class Rollout:
     started: float | None = None
     ended: float | None = None
     outcome: Outcome | None = None
+    approval: Approval | None = None
 
     @property
     def title(self) -> str:

@@ -64,6 +64,12 @@ class LaneRoutes:
     stable_version: str
     test_version: str
     previous_version: str
+    removed: bool = False
+
+
+def removed_routes(lane: Lane) -> LaneRoutes:
+    """What is said of a lane that is gone."""
+    return LaneRoutes(lane.model, lane.segment, 0, 0.0, Assignment.REQUEST, 0, (), (), (), 0, "", "", "", removed=True)
 
 
 def split_of(lane: Lane, live: Rollout | None, placements: Iterable[Placement]) -> Split:

@@ -44,6 +44,7 @@ class RolloutOperation(StrEnum):
     ADVANCE = "advance"
     PAUSE = "pause"
     RESUME = "resume"
+    APPROVE = "approve"
     PROMOTE = "promote"
     ROLLBACK = "roll back"
     CONCLUDE = "end as inconclusive"
@@ -80,16 +81,19 @@ OPEN_STATES: Final = LIVE_STATES | {RolloutState.QUEUED}
 
 ROLLOUT_TRANSITIONS: Final[Mapping[tuple[RolloutState, RolloutOperation], RolloutState]] = {
     (RolloutState.QUEUED, RolloutOperation.ACTIVATE): RolloutState.WAITING_READY,
+    (RolloutState.QUEUED, RolloutOperation.APPROVE): RolloutState.QUEUED,
     (RolloutState.QUEUED, RolloutOperation.CANCEL): RolloutState.CANCELLED,
     (RolloutState.QUEUED, RolloutOperation.SUPERSEDE): RolloutState.CANCELLED,
     (RolloutState.WAITING_READY, RolloutOperation.BEGIN): RolloutState.RUNNING,
     (RolloutState.WAITING_READY, RolloutOperation.REPLACE): RolloutState.PROMOTED,
+    (RolloutState.WAITING_READY, RolloutOperation.APPROVE): RolloutState.WAITING_READY,
     (RolloutState.WAITING_READY, RolloutOperation.ROLLBACK): RolloutState.ROLLED_BACK,
     (RolloutState.WAITING_READY, RolloutOperation.CONCLUDE): RolloutState.INCONCLUSIVE,
     (RolloutState.WAITING_READY, RolloutOperation.CANCEL): RolloutState.CANCELLED,
     (RolloutState.RUNNING, RolloutOperation.ADVANCE): RolloutState.RUNNING,
     (RolloutState.RUNNING, RolloutOperation.PAUSE): RolloutState.PAUSED,
     (RolloutState.RUNNING, RolloutOperation.PROMOTE): RolloutState.PROMOTED,
+    (RolloutState.RUNNING, RolloutOperation.APPROVE): RolloutState.RUNNING,
     (RolloutState.RUNNING, RolloutOperation.ROLLBACK): RolloutState.ROLLED_BACK,
     (RolloutState.RUNNING, RolloutOperation.CONCLUDE): RolloutState.INCONCLUSIVE,
     (RolloutState.RUNNING, RolloutOperation.CANCEL): RolloutState.CANCELLED,
@@ -97,6 +101,7 @@ ROLLOUT_TRANSITIONS: Final[Mapping[tuple[RolloutState, RolloutOperation], Rollou
     (RolloutState.PAUSED, RolloutOperation.PAUSE): RolloutState.PAUSED,
     (RolloutState.PAUSED, RolloutOperation.RESUME): RolloutState.RUNNING,
     (RolloutState.PAUSED, RolloutOperation.PROMOTE): RolloutState.PROMOTED,
+    (RolloutState.PAUSED, RolloutOperation.APPROVE): RolloutState.PAUSED,
     (RolloutState.PAUSED, RolloutOperation.ROLLBACK): RolloutState.ROLLED_BACK,
     (RolloutState.PAUSED, RolloutOperation.CONCLUDE): RolloutState.INCONCLUSIVE,
     (RolloutState.PAUSED, RolloutOperation.CANCEL): RolloutState.CANCELLED,
@@ -114,8 +119,15 @@ VERSION_TRANSITIONS: Final[Mapping[tuple[VersionState, VersionOperation], Versio
     (VersionState.PENDING, VersionOperation.WITHDRAW): VersionState.WITHDRAWN,
 }
 
-_AUTOMATIC: Final = frozenset(
-    {RolloutOperation.ACTIVATE, RolloutOperation.BEGIN, RolloutOperation.REPLACE, RolloutOperation.SUPERSEDE}
+# What happens by itself, and what moves no rollout.
+_NO_ADVICE: Final = frozenset(
+    {
+        RolloutOperation.ACTIVATE,
+        RolloutOperation.BEGIN,
+        RolloutOperation.REPLACE,
+        RolloutOperation.SUPERSEDE,
+        RolloutOperation.APPROVE,
+    }
 )
 
 
@@ -130,7 +142,7 @@ def rollout_after(name: str, state: RolloutState, operation: RolloutOperation) -
     """
     after = ROLLOUT_TRANSITIONS.get((state, operation))
     if after is None:
-        possible = [other.value for before, other in ROLLOUT_TRANSITIONS if before is state and other not in _AUTOMATIC]
+        possible = [other.value for before, other in ROLLOUT_TRANSITIONS if before is state and other not in _NO_ADVICE]
         hint = f"possible now: {', '.join(possible)}" if possible else "it has ended and nothing changes it any more"
         raise FailedPreconditionError(
             "TRANSITION_ILLEGAL",

@@ -9,7 +9,7 @@ from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.records import Undo
 from registry.ports import RequestKey, Transaction, UnitOfWork
 from registry.service.lanes import ModelChange, OpenLane, commit, open_lane, placements_of, require_model
-from registry.service.models import STATES_SHOWN, LaneView
+from registry.service.models import LaneView, lane_view
 from registry.service.requests import Mutations
 from registry.service.versions import VersionView, require_version
 from services.common.clock import Clock
@@ -26,7 +26,7 @@ def require_lane(tx: Transaction, model: str, segment: str, etag: str) -> Lane:
         AbortedError: ETAG_STALE.
     """
     lane = tx.lanes.lane(model, segment)
-    if lane is None:
+    if lane is None or lane.removed:
         require_model(tx, model)
         raise NotFoundError("LANE_NOT_FOUND", f"model {model} has no lane for segment {segment!r}", segment=segment)
     if lane.etag != etag:
@@ -76,7 +76,7 @@ class LaneService:
             opened = _open(tx, found, version_id, key.principal, now)
             opened.aggregate.load(version_id, now + seconds)
             _commit(tx, opened, key.principal, now)
-            return encode(_view(tx, opened))
+            return encode(lane_view(tx, opened.aggregate.lane))
 
         return self._mutations.run(key, act, deadline=deadline)
 
@@ -120,7 +120,7 @@ class LaneService:
                 placements += tx.fleet.placements_of(model_id, (version,))
             opened.aggregate.undo(wanted, placements)
             _commit(tx, opened, key.principal, now)
-            return encode(_view(tx, opened))
+            return encode(lane_view(tx, opened.aggregate.lane))
 
         return self._mutations.run(key, act, deadline=deadline)
 
@@ -160,16 +160,10 @@ class LaneService:
 
 def _expire(model: str, segment: str, now: float, tx: Transaction) -> None:
     lane = tx.lanes.lane(model, segment)
-    if lane is not None:
+    if lane is not None and not lane.removed:
         opened = open_lane(tx, lane, now=now, actor=REGISTRY_ACTOR)
         opened.aggregate.expire_loads()
         _commit(tx, opened, REGISTRY_ACTOR, now)
-
-
-def _view(tx: Transaction, opened: OpenLane) -> LaneView:
-    lane = opened.aggregate.lane
-    states = tx.lanes.newest_states([lane.model], STATES_SHOWN)
-    return LaneView(lane, tuple(states.get((lane.model, lane.segment), ())))
 
 
 def _open(tx: Transaction, lane: Lane, version: str, actor: str, now: float) -> OpenLane:

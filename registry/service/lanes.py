@@ -10,7 +10,7 @@ from registry.domain.lane_aggregate import LaneAggregate
 from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.ledger import EventDraft
 from registry.domain.records import Model, Outcome, Rollout
-from registry.domain.routes import FAILED_LISTED, LaneRoutes, held_versions, routes_of, split_of
+from registry.domain.routes import FAILED_LISTED, LaneRoutes, held_versions, removed_routes, routes_of, split_of
 from registry.domain.serving import Placement
 from registry.domain.signature import differences
 from registry.domain.states import OPEN_STATES, RolloutState
@@ -132,6 +132,9 @@ def _record(tx: Transaction, change: ModelChange, *, actor: str, now: float, rev
     else:
         tx.catalog.save_model(model, change.before)
     tx.ledger.append(events)
+    for opened in change.lanes:
+        lane, states = opened.aggregate.lane, opened.aggregate.changed_states.values()
+        tx.history.note(lane.model, lane.segment, model.event_sequence, revision, states)
     return model
 
 
@@ -148,6 +151,8 @@ def _settle(tx: Transaction, opened: OpenLane) -> LaneRoutes:
     aggregate.resplit(split_of(aggregate.lane, aggregate.live, placements))
     _save(tx, opened)
     lane = aggregate.lane
+    if lane.removed:
+        return removed_routes(lane)
     return routes_of(
         lane,
         aggregate.live,

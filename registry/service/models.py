@@ -1,15 +1,16 @@
 """Use cases of models and the audit log."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from registry.domain.lane import Lane, empty_lane
 from registry.domain.ledger import Event, EventDraft
 from registry.domain.records import Model, VersionInLane
+from registry.filters import EventFilter
 from registry.ports import RequestKey, Transaction, UnitOfWork
 from registry.service.lanes import ModelChange, commit, new_etag, open_lane, require_model
 from registry.service.requests import Mutations
-from services.common.errors import AlreadyExistsError
+from services.common.errors import AbortedError, AlreadyExistsError
 
 STATES_SHOWN = 100
 """Versions per lane that a model's answer lists."""
@@ -62,6 +63,42 @@ class ModelService:
 
         return self._mutations.run(key, act, deadline=deadline)
 
+    def update(
+        self,
+        key: RequestKey,
+        model: str,
+        description: str | None,
+        etag: str,
+        encode: Callable[[ModelView], bytes],
+        *,
+        deadline: float,
+    ) -> bytes:
+        """Changes what people wrote of a model.
+
+        Args:
+            description: None: it stays.
+            etag: the model's, or empty: whatever it is now.
+
+        Raises:
+            NotFoundError: MODEL_NOT_FOUND.
+            AbortedError: ETAG_STALE.
+        """
+
+        def act(tx: Transaction, now: float) -> bytes:
+            before = require_model(tx, model)
+            if etag and etag != before.etag:
+                raise AbortedError(
+                    "ETAG_STALE", f"{model} or one of its lanes has changed; read it and decide again", etag=before.etag
+                )
+            if description is None or description == before.description:
+                return encode(model_view(tx, before))
+            changed = replace(before, description=description)
+            event = EventDraft("MODEL_UPDATED", reason=f"The description of {model} was changed.")
+            (after,) = commit(tx, (ModelChange(changed, before, (), (event,)),), actor=key.principal, now=now)
+            return encode(model_view(tx, after))
+
+        return self._mutations.run(key, act, deadline=deadline)
+
     def get(self, model: str, *, deadline: float) -> ModelView:
         """A model and its lanes.
 
@@ -69,7 +106,7 @@ class ModelService:
             NotFoundError: MODEL_NOT_FOUND.
         """
         return self._unit_of_work.run(
-            lambda tx: _views(tx, [require_model(tx, model)])[0], deadline=deadline, read_only=True
+            lambda tx: model_view(tx, require_model(tx, model)), deadline=deadline, read_only=True
         )
 
     def page(self, after: str, limit: int, *, deadline: float) -> list[ModelView]:
@@ -79,9 +116,9 @@ class ModelService:
         )
 
     def events(
-        self, model: str, rollout: int, before: tuple[float, str, int] | None, limit: int, *, deadline: float
+        self, model: str, before: tuple[float, str, int] | None, limit: int, only: EventFilter, *, deadline: float
     ) -> list[Event]:
-        """Events, newest first: of a model (and of one of its rollouts, unless 0), or of all when it is empty.
+        """Events, newest first: of a model, or of all when it is empty.
 
         Raises:
             NotFoundError: MODEL_NOT_FOUND.
@@ -90,9 +127,20 @@ class ModelService:
         def read(tx: Transaction) -> list[Event]:
             if model:
                 require_model(tx, model)
-            return tx.ledger.page(model, rollout, before, limit)
+            return tx.ledger.page(model, before, limit, only)
 
         return self._unit_of_work.run(read, deadline=deadline, read_only=True)
+
+
+def lane_view(tx: Transaction, lane: Lane) -> LaneView:
+    """A lane as it is answered."""
+    states = tx.lanes.newest_states([lane.model], STATES_SHOWN)
+    return LaneView(lane, tuple(states.get((lane.model, lane.segment), ())))
+
+
+def model_view(tx: Transaction, model: Model) -> ModelView:
+    """A model as it is answered."""
+    return _views(tx, [model])[0]
 
 
 def _views(tx: Transaction, models: list[Model]) -> list[ModelView]:

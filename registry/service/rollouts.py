@@ -1,13 +1,14 @@
 """Use cases of rollouts: start, the transitions, and what is known of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from registry.domain.lane_aggregate import LaneAggregate
 from registry.domain.records import Outcome, PauseReason, Rollout, Spec
 from registry.domain.serving import Placement
 from registry.domain.states import RolloutOperation, rollout_after
+from registry.filters import RolloutFilter
 from registry.ports import RequestKey, Transaction, UnitOfWork
 from registry.service.lane_actions import require_lane
 from registry.service.lanes import (
@@ -20,8 +21,9 @@ from registry.service.lanes import (
     with_sequences,
 )
 from registry.service.requests import Mutations
+from registry.service.targets import Target, check_seen
 from registry.service.versions import check_against_stable, require_version
-from services.common.errors import AbortedError, NotFoundError
+from services.common.errors import NotFoundError
 
 Encode = Callable[[Rollout], bytes]
 Change = Callable[[LaneAggregate, Rollout, list[Placement]], None]
@@ -33,21 +35,6 @@ _DONE: Final = {
     RolloutOperation.CONCLUDE: "ended as inconclusive",
     RolloutOperation.ADVANCE: "taken to its next step",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Which rollout a transition is for, and what its caller has seen of it.
-
-    Attributes:
-        etag: of the rollout, as the caller read it.
-        analysis_sequence: the look that the caller rests on; 0: none.
-    """
-
-    model: str
-    number: int
-    etag: str
-    analysis_sequence: int
 
 
 class RolloutService:
@@ -140,6 +127,19 @@ class RolloutService:
             deadline=deadline,
         )
 
+    def approve(self, key: RequestKey, target: Target, reason: str, encode: Encode, *, deadline: float) -> bytes:
+        """A person agrees to the promotion."""
+        return self._transition(
+            key,
+            target,
+            RolloutOperation.APPROVE,
+            lambda aggregate, rollout, _placements: aggregate.approve(
+                rollout, reason or f"Approved by {key.principal}."
+            ),
+            encode=encode,
+            deadline=deadline,
+        )
+
     def promote(
         self, key: RequestKey, target: Target, outcome: Outcome, encode: Encode, *, force: bool, deadline: float
     ) -> bytes:
@@ -206,8 +206,8 @@ class RolloutService:
         model: str,
         before: tuple[float, str, int] | None,
         limit: int,
+        only: RolloutFilter,
         *,
-        live_only: bool,
         deadline: float,
     ) -> list[Rollout]:
         """Rollouts, newest first: of a model, or of all when it is empty.
@@ -219,7 +219,7 @@ class RolloutService:
         def read(tx: Transaction) -> list[Rollout]:
             if model:
                 require_model(tx, model)
-            return with_sequences(tx, tx.lanes.page(model, before, limit, live_only=live_only))
+            return with_sequences(tx, tx.lanes.page(model, before, limit, only))
 
         return self._unit_of_work.run(read, deadline=deadline, read_only=True)
 
@@ -245,11 +245,11 @@ class RolloutService:
             rollout = require_rollout(tx, target.model, target.number)
             if target.analysis_sequence:
                 (rollout,) = with_sequences(tx, [rollout])
-            _check_seen(rollout, target)
+            check_seen(rollout, target)
             rollout_after(rollout.title, rollout.state, operation)
             model = require_model(tx, target.model)
             lane = tx.lanes.lane(rollout.model, rollout.segment)
-            if lane is None:
+            if lane is None or lane.removed:
                 raise NotFoundError("LANE_NOT_FOUND", f"{rollout.title} has no lane any more")
             opened = open_lane(tx, lane, now=now, actor=key.principal)
             change(opened.aggregate, rollout, placements_of(tx, opened.aggregate))
@@ -258,24 +258,6 @@ class RolloutService:
             return encode(replace(after, analysis_sequence=target.analysis_sequence or sequence))
 
         return self._mutations.run(key, act, deadline=deadline)
-
-
-def _check_seen(rollout: Rollout, target: Target) -> None:
-    if rollout.etag != target.etag:
-        raise AbortedError(
-            "ETAG_STALE",
-            f"{rollout.title} has changed since you read it: it is {rollout.state}, {rollout.note!r}; "
-            "read it again and decide again",
-            state=rollout.state,
-            etag=rollout.etag,
-        )
-    if target.analysis_sequence and target.analysis_sequence != rollout.analysis_sequence:
-        raise AbortedError(
-            "SEQUENCE_STALE",
-            f"look {target.analysis_sequence} of {rollout.title} is not the latest, which is "
-            f"{rollout.analysis_sequence}; decide again by that one",
-            analysis_sequence=str(rollout.analysis_sequence),
-        )
 
 
 def _complete(outcome: Outcome, operation: RolloutOperation, key: RequestKey, target: Target) -> Outcome:

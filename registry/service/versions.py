@@ -10,6 +10,7 @@ from registry.domain.records import Artifact, Model, Rollout, Signature, Spec, V
 from registry.domain.serving import Placement
 from registry.domain.signature import check_compatible
 from registry.domain.states import VersionState
+from registry.filters import VersionFilter
 from registry.ports import RequestKey, Transaction, UnitOfWork
 from registry.service.lanes import ModelChange, commit, new_etag, open_lane, require_model
 from registry.service.requests import Mutations
@@ -125,7 +126,9 @@ class VersionService:
 
         return self._unit_of_work.run(read, deadline=deadline, read_only=True)
 
-    def page(self, model: str, before_number: int | None, limit: int, *, deadline: float) -> list[VersionView]:
+    def page(
+        self, model: str, before_number: int | None, limit: int, only: VersionFilter, *, deadline: float
+    ) -> list[VersionView]:
         """Versions of a model, newest first.
 
         Raises:
@@ -134,7 +137,7 @@ class VersionService:
 
         def read(tx: Transaction) -> list[VersionView]:
             require_model(tx, model)
-            found = tx.catalog.versions(model, before_number, limit)
+            found = tx.catalog.versions(model, before_number, limit, only)
             states = tx.catalog.lane_states(model, [one.version for one in found])
             return [VersionView(one, states.get(one.version, [])) for one in found]
 
@@ -155,6 +158,7 @@ def _publish(tx: Transaction, wanted: Publication, actor: str, now: float) -> Pu
         new=new,
     )
     aggregate = opened.aggregate
+    aggregate.reopen()
     if not wanted.allow_incompatible:
         check_against_stable(tx, aggregate, version)
     tx.catalog.add_version(version)

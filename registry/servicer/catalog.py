@@ -4,9 +4,10 @@ from functools import partial
 
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from registry import converters, views
-from registry.service.models import ModelService, ModelView
-from registry.service.versions import Publication, PublishedView, VersionService, VersionView
-from registry.servicer import pages, validation
+from registry.service.history import HistoryService
+from registry.service.models import ModelService
+from registry.service.versions import Publication, VersionService
+from registry.servicer import answers, filters, pages, validation
 from registry.servicer.calls import Calls, Context
 from registry.servicer.policy_validation import refuse
 
@@ -17,10 +18,11 @@ from registry.servicer.policy_validation import refuse
 class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
     """Models, versions, events."""
 
-    def __init__(self, calls: Calls, models: ModelService, versions: VersionService) -> None:
+    def __init__(self, calls: Calls, models: ModelService, versions: VersionService, history: HistoryService) -> None:
         self._calls = calls
         self._models = models
         self._versions = versions
+        self._history = history
 
     async def CreateModel(self, request: service_pb2.CreateModelRequest, context: Context) -> resources_pb2.Model:
         """Creates a model."""
@@ -28,15 +30,38 @@ class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
         model = validation.model_identifier("model_id", request.model_id)
         description = validation.text("model.description", request.model.description)
         work = partial(
-            self._models.create, key, model, description, _pack_model, deadline=self._calls.deadline(context)
+            self._models.create, key, model, description, answers.pack_model, deadline=self._calls.deadline(context)
         )
         return resources_pb2.Model.FromString(await self._calls.run(work))
 
     async def GetModel(self, request: service_pb2.GetModelRequest, context: Context) -> resources_pb2.Model:
         """A model and its lanes."""
         model = validation.model_name("name", request.name)
-        work = partial(self._models.get, model, deadline=self._calls.deadline(context))
-        return _model(await self._calls.run(work))
+        moment = validation.moment(request)
+        deadline = self._calls.deadline(context)
+        if moment is not None:
+            return answers.past_model(
+                await self._calls.run(partial(self._history.model, model, moment, deadline=deadline))
+            )
+        return answers.model(await self._calls.run(partial(self._models.get, model, deadline=deadline)))
+
+    async def UpdateModel(self, request: service_pb2.UpdateModelRequest, context: Context) -> resources_pb2.Model:
+        """Changes what people wrote of a model."""
+        key = self._calls.key("UpdateModel", request, request.request_id)
+        model = validation.model_name("model.name", request.model.name)
+        description = None
+        if "description" in validation.update_paths(request):
+            description = validation.text("model.description", request.model.description)
+        work = partial(
+            self._models.update,
+            key,
+            model,
+            description,
+            request.model.etag,
+            answers.pack_model,
+            deadline=self._calls.deadline(context),
+        )
+        return resources_pb2.Model.FromString(await self._calls.run(work))
 
     async def ListModels(
         self, request: service_pb2.ListModelsRequest, context: Context
@@ -49,7 +74,7 @@ class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
         found = await self._calls.run(work)
         more = len(found) > size
         return service_pb2.ListModelsResponse(
-            models=[_model(view) for view in found[:size]],
+            models=[answers.model(view) for view in found[:size]],
             next_page_token=pages.write("models", (found[size - 1].model.model,)) if more else "",
         )
 
@@ -73,14 +98,16 @@ class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
             spec=None if request.without_rollout else converters.spec_from_proto(request.rollout),
             allow_incompatible=request.allow_incompatible,
         )
-        work = partial(self._versions.publish, key, wanted, _pack_published, deadline=self._calls.deadline(context))
+        work = partial(
+            self._versions.publish, key, wanted, answers.pack_published, deadline=self._calls.deadline(context)
+        )
         return service_pb2.PublishVersionResponse.FromString(await self._calls.run(work))
 
     async def GetVersion(self, request: service_pb2.GetVersionRequest, context: Context) -> resources_pb2.Version:
         """A version, and what each Worker says of it."""
         model, version = validation.version_name("name", request.name)
         work = partial(self._versions.get, model, version, deadline=self._calls.deadline(context))
-        return _version(await self._calls.run(work))
+        return answers.version(await self._calls.run(work))
 
     async def ListVersions(
         self, request: service_pb2.ListVersionsRequest, context: Context
@@ -88,14 +115,15 @@ class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
         """Versions of a model, newest first."""
         model = validation.model_name("parent", request.parent)
         size = validation.page_size(request.page_size)
-        listed = f"versions of {model}"
+        only = filters.versions(request)
+        listed = f"versions of {model} {only}"
         before = pages.read(listed, request.page_token, (0,))
         number = None if before is None else int(before[0])
-        work = partial(self._versions.page, model, number, size + 1, deadline=self._calls.deadline(context))
+        work = partial(self._versions.page, model, number, size + 1, only, deadline=self._calls.deadline(context))
         found = await self._calls.run(work)
         more = len(found) > size
         return service_pb2.ListVersionsResponse(
-            versions=[_version(view) for view in found[:size]],
+            versions=[answers.version(view) for view in found[:size]],
             next_page_token=pages.write(listed, (found[size - 1].version.number,)) if more else "",
         )
 
@@ -111,10 +139,11 @@ class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
                 raise refuse("rollout", f"is one of model {owner}, and parent is {request.parent}")
             model = owner
         size = validation.page_size(request.page_size)
-        listed = f"events of {model or '-'} {rollout}"
+        only = filters.events(request, rollout)
+        listed = f"events of {model or '-'} {only}"
         before = pages.read(listed, request.page_token, (0.0, "", 0))
         start = None if before is None else (float(before[0]), str(before[1]), int(before[2]))
-        work = partial(self._models.events, model, rollout, start, size + 1, deadline=self._calls.deadline(context))
+        work = partial(self._models.events, model, start, size + 1, only, deadline=self._calls.deadline(context))
         found = await self._calls.run(work)
         token = ""
         if len(found) > size:
@@ -123,24 +152,3 @@ class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
         return service_pb2.ListEventsResponse(
             events=[views.event_to_proto(event) for event in found[:size]], next_page_token=token
         )
-
-
-def _model(view: ModelView) -> resources_pb2.Model:
-    return views.model_to_proto(view.model, [views.lane_to_proto(lane.lane, lane.states) for lane in view.lanes])
-
-
-def _pack_model(view: ModelView) -> bytes:
-    return converters.pack(_model(view))
-
-
-def _version(view: VersionView) -> resources_pb2.Version:
-    version = views.version_to_proto(view.version, view.states, view.placements)
-    if view.profile:
-        version.profile.ParseFromString(view.profile)
-    return version
-
-
-def _pack_published(view: PublishedView) -> bytes:
-    rollout = None if view.rollout is None else views.rollout_to_proto(view.rollout)
-    response = service_pb2.PublishVersionResponse(version=_version(view.version), rollout=rollout, note=view.note)
-    return converters.pack(response)

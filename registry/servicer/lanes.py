@@ -3,12 +3,10 @@
 from functools import partial
 
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
-from registry import converters, views
 from registry.domain.records import Undo
 from registry.service.lane_actions import LaneService
-from registry.service.models import LaneView
-from registry.service.versions import VersionView
-from registry.servicer import validation
+from registry.service.segments import SegmentService
+from registry.servicer import answers, validation
 from registry.servicer.calls import Calls, Context
 
 # Methods are named as in the contract.
@@ -18,9 +16,38 @@ from registry.servicer.calls import Calls, Context
 class LaneServicer(service_pb2_grpc.RegistryServiceServicer):
     """Lanes."""
 
-    def __init__(self, calls: Calls, lanes: LaneService) -> None:
+    def __init__(self, calls: Calls, lanes: LaneService, segments: SegmentService) -> None:
         self._calls = calls
         self._lanes = lanes
+        self._segments = segments
+
+    async def SetSegment(self, request: service_pb2.SetSegmentRequest, context: Context) -> resources_pb2.Lane:
+        """Gives a segment a lane of its own."""
+        key = self._calls.key("SetSegment", request, request.request_id)
+        name = (validation.model_name("model", request.model), validation.own_segment("segment", request.segment))
+        version = validation.identifier("version", request.version) if request.version else ""
+        reason = validation.text("reason", request.reason)
+        etag = validation.etag(request.etag)
+        deadline = self._calls.deadline(context)
+        work = partial(self._segments.set, key, name, version, reason, etag, answers.pack_lane, deadline=deadline)
+        return resources_pb2.Lane.FromString(await self._calls.run(work))
+
+    async def DeleteSegment(self, request: service_pb2.DeleteSegmentRequest, context: Context) -> resources_pb2.Model:
+        """Takes a segment's lane away."""
+        key = self._calls.key("DeleteSegment", request, request.request_id)
+        name = (validation.model_name("model", request.model), validation.own_segment("segment", request.segment))
+        reason = validation.text("reason", request.reason)
+        work = partial(
+            self._segments.delete,
+            key,
+            name,
+            reason,
+            validation.etag(request.etag),
+            answers.pack_model,
+            cancel_rollout=request.cancel_rollout,
+            deadline=self._calls.deadline(context),
+        )
+        return resources_pb2.Model.FromString(await self._calls.run(work))
 
     async def LoadVersion(self, request: service_pb2.LoadVersionRequest, context: Context) -> resources_pb2.Lane:
         """Has Workers hold a version without traffic, or lets it go."""
@@ -30,7 +57,7 @@ class LaneServicer(service_pb2_grpc.RegistryServiceServicer):
         seconds = validation.load_seconds(request)
         etag = validation.etag(request.etag)
         deadline = self._calls.deadline(context)
-        work = partial(self._lanes.load, key, name, seconds, etag, _pack_lane, deadline=deadline)
+        work = partial(self._lanes.load, key, name, seconds, etag, answers.pack_lane, deadline=deadline)
         return resources_pb2.Lane.FromString(await self._calls.run(work))
 
     async def WithdrawVersion(
@@ -43,7 +70,7 @@ class LaneServicer(service_pb2_grpc.RegistryServiceServicer):
         etag = validation.etag(request.etag)
         reason = validation.text("reason", request.reason) or f"It was withdrawn by {key.principal}."
         deadline = self._calls.deadline(context)
-        work = partial(self._lanes.withdraw, key, name, reason, etag, _pack_version, deadline=deadline)
+        work = partial(self._lanes.withdraw, key, name, reason, etag, answers.pack_version, deadline=deadline)
         return resources_pb2.Version.FromString(await self._calls.run(work))
 
     async def UndoLane(self, request: service_pb2.UndoLaneRequest, context: Context) -> resources_pb2.Lane:
@@ -58,13 +85,7 @@ class LaneServicer(service_pb2_grpc.RegistryServiceServicer):
             force=request.force,
         )
         etag = validation.etag(request.etag)
-        work = partial(self._lanes.undo, key, lane, wanted, etag, _pack_lane, deadline=self._calls.deadline(context))
+        work = partial(
+            self._lanes.undo, key, lane, wanted, etag, answers.pack_lane, deadline=self._calls.deadline(context)
+        )
         return resources_pb2.Lane.FromString(await self._calls.run(work))
-
-
-def _pack_version(view: VersionView) -> bytes:
-    return converters.pack(views.version_to_proto(view.version, view.states, view.placements))
-
-
-def _pack_lane(view: LaneView) -> bytes:
-    return converters.pack(views.lane_to_proto(view.lane, view.states))

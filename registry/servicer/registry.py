@@ -2,11 +2,13 @@
 
 from opentelemetry import trace
 
+from registry.service.history import HistoryService
 from registry.service.instances import InstanceService
 from registry.service.lane_actions import LaneService
 from registry.service.looks import LookService
 from registry.service.models import ModelService
 from registry.service.rollouts import RolloutService
+from registry.service.segments import SegmentService
 from registry.service.versions import VersionService
 from registry.servicer.calls import Calls
 from registry.servicer.catalog import CatalogServicer
@@ -25,14 +27,16 @@ class RegistryServicer(CatalogServicer, LaneServicer, RolloutServicer, FleetServ
         *,
         models: ModelService,
         versions: VersionService,
+        history: HistoryService,
         lanes: LaneService,
+        segments: SegmentService,
         rollouts: RolloutService,
         looks: LookService,
         instances: InstanceService,
         hub: WatchHub,
         tracer: trace.Tracer,
     ) -> None:
-        CatalogServicer.__init__(self, calls, models, versions)
-        LaneServicer.__init__(self, calls, lanes)
+        CatalogServicer.__init__(self, calls, models, versions, history)
+        LaneServicer.__init__(self, calls, lanes, segments)
         RolloutServicer.__init__(self, calls, rollouts, tracer)
         FleetServicer.__init__(self, calls, instances, looks, hub)

@@ -11,8 +11,9 @@ from crossfade.common.v1 import analysis_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from registry import converters, views
 from registry.domain.records import Outcome, PauseReason, Rollout
-from registry.service.rollouts import RolloutService, Target
-from registry.servicer import pages, validation
+from registry.service.rollouts import RolloutService
+from registry.service.targets import Target
+from registry.servicer import filters, pages, validation
 from registry.servicer.calls import Calls, Context
 from registry.servicer.policy_validation import check_spec
 from services.common.telemetry.tracing import KEEP, extract
@@ -59,7 +60,8 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
         """Rollouts, newest first."""
         model = validation.model_or_any("parent", request.parent)
         size = validation.page_size(request.page_size)
-        listed = f"rollouts of {model or '-'} {request.live_only}"
+        only = filters.rollouts(request)
+        listed = f"rollouts of {model or '-'} {only}"
         before = pages.read(listed, request.page_token, (0.0, "", 0))
         start = None if before is None else (float(before[0]), str(before[1]), int(before[2]))
         work = partial(
@@ -67,7 +69,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
             model,
             start,
             size + 1,
-            live_only=request.live_only,
+            only,
             deadline=self._calls.deadline(context),
         )
         found = await self._calls.run(work)
@@ -119,6 +121,17 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
         work = partial(
             self._rollouts.resume, key, _target(request), reason, _pack, deadline=self._calls.deadline(context)
         )
+        return resources_pb2.Rollout.FromString(await self._calls.run(work))
+
+    async def ApproveRollout(
+        self, request: service_pb2.ApproveRolloutRequest, context: Context
+    ) -> resources_pb2.Rollout:
+        """A person agrees to the promotion."""
+        key = self._calls.key("ApproveRollout", request, request.request_id)
+        reason = validation.text("reason", request.reason)
+        model, number = validation.rollout_name("name", request.name)
+        target = Target(model, number, validation.etag(request.etag), 0)
+        work = partial(self._rollouts.approve, key, target, reason, _pack, deadline=self._calls.deadline(context))
         return resources_pb2.Rollout.FromString(await self._calls.run(work))
 
     async def PromoteRollout(

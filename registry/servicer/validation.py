@@ -11,6 +11,7 @@ from crossfade import names
 from crossfade.common.v1 import analysis_pb2, model_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry import converters
+from registry.domain.history import Moment
 from registry.servicer.policy_validation import check_profile, check_signature, check_spec, refuse
 from services.common.errors import InvalidArgumentError
 
@@ -104,6 +105,43 @@ def rollout_name(field: str, value: str) -> tuple[str, int]:
 def segment(field: str, value: str) -> str:
     """A segment; empty is the default one."""
     return identifier(field, value) if value else ""
+
+
+def own_segment(field: str, value: str) -> str:
+    """A segment that is not the default one."""
+    if not value:
+        raise refuse(field, "is required; the default segment has its lane with the model")
+    return identifier(field, value)
+
+
+def update_paths(request: service_pb2.UpdateModelRequest) -> frozenset[str]:
+    """What is to be changed.
+
+    Raises:
+        InvalidArgumentError: FIELD_INVALID.
+    """
+    paths = frozenset(request.update_mask.paths)
+    unknown = sorted(paths - {"description", "*"})
+    if unknown:
+        raise refuse("update_mask", f"names {', '.join(unknown)}; description is all of a model that can be changed")
+    if not request.HasField("update_mask"):
+        return frozenset({"description"} if request.model.description else ())
+    return frozenset({"description"} if paths else ())
+
+
+def moment(request: service_pb2.GetModelRequest) -> Moment | None:
+    """As of when a model is asked for; None: now.
+
+    Raises:
+        InvalidArgumentError: FIELD_INVALID.
+    """
+    not_negative("revision", request.revision)
+    timed = request.HasField("read_time")
+    if timed and request.revision:
+        raise refuse("revision", "and read_time are both set; name one moment")
+    if not timed and not request.revision:
+        return None
+    return Moment(converters.seconds_since_1970(request.read_time) if timed else 0.0, request.revision)
 
 
 def text(field: str, value: str) -> str:

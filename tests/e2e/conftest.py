@@ -140,12 +140,14 @@ class Load:
         client: calls the Router.
         rate: calls per second.
         model: the model's id.
+        segment: the callers'.
     """
 
-    def __init__(self, client: AsyncClient, rate: float, model: str = MODEL) -> None:
+    def __init__(self, client: AsyncClient, rate: float, model: str = MODEL, segment: str = "") -> None:
         self._client = client
         self._rate = rate
         self._model = model
+        self._segment = segment
         self._calls: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
         self.errors: list[PredictError] = []
@@ -162,7 +164,7 @@ class Load:
 
     async def _call(self, number: int) -> None:
         try:
-            answer = await self._client.predict(self._model, rows(1, seed=number))
+            answer = await self._client.predict(self._model, rows(1, seed=number), segment=self._segment)
         except PredictError as error:
             self.errors.append(error)
         else:

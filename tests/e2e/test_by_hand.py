@@ -5,9 +5,10 @@ import uuid
 import pytest
 
 from crossfade.client import PredictError
+from crossfade.policy_file import parse_policy
 from crossfade.publishing import version_of
 from crossfade.registry.v1 import resources_pb2, service_pb2
-from tests.e2e.conftest import MODEL, House, Load, rows
+from tests.e2e.conftest import MODEL, QUICK, House, Load, rows
 from tests.support.wait import until_async
 
 
@@ -72,3 +73,55 @@ async def test_a_version_is_tried_by_pinned_calls_then_promoted_and_undone_witho
 
 async def _is_gone(house: House) -> bool:
     return not await pinned(house, "v2")
+
+
+@pytest.mark.timeout(240)
+async def test_a_segment_has_its_own_version_and_its_promotion_waits_for_a_person(house: House) -> None:
+    load = Load(house.client, rate=50)
+    model = await house.registry.GetModel(service_pb2.GetModelRequest(name=f"models/{MODEL}"))
+    await house.registry.SetSegment(
+        service_pb2.SetSegmentRequest(model=f"models/{MODEL}", segment="eu", etag=model.etag, request_id=new_id())
+    )
+    policy = parse_policy(QUICK)
+    published = await house.registry.PublishVersion(
+        service_pb2.PublishVersionRequest(
+            parent=f"models/{MODEL}",
+            version_id="v2",
+            version=version_of(house.artifacts["v2"]),
+            segment="eu",
+            rollout=service_pb2.RolloutSpec(plan=policy.plan, policy=policy.policy, approval_required=True),
+            request_id=new_id(),
+        )
+    )
+    name = published.rollout.name
+    europe = Load(house.client, rate=80, segment="eu")
+
+    async def waits_for_a_person() -> bool:
+        request = service_pb2.ListAnalysesRequest(parent=name, latest_only=True, summaries_only=True)
+        answer = await house.registry.ListAnalyses(request)
+        return any("waits for a person to agree" in one.summary.reason for one in answer.analyses)
+
+    await until_async(waits_for_a_person, seconds=120)
+    live = await house.rollout(name)
+    await house.registry.ApproveRollout(
+        service_pb2.ApproveRolloutRequest(name=name, etag=live.etag, request_id=new_id())
+    )
+    await house.until_state(name, resources_pb2.ROLLOUT_STATE_PROMOTED)
+    await until_async(lambda: _answers(house, "v2", "eu"), seconds=30)
+    await europe.stop()
+    assert europe.errors == []
+    assert set(europe.versions) == {"v1", "v2"}
+
+    lanes = (await house.registry.GetModel(service_pb2.GetModelRequest(name=f"models/{MODEL}"))).lanes
+    etags = {lane.segment: lane.etag for lane in lanes}
+    await house.registry.DeleteSegment(
+        service_pb2.DeleteSegmentRequest(model=f"models/{MODEL}", segment="eu", etag=etags["eu"], request_id=new_id())
+    )
+    await until_async(lambda: _answers(house, "v1", "eu"), seconds=30)
+    await load.stop()
+    assert load.errors == []
+    assert set(load.versions) == {"v1"}
+
+
+async def _answers(house: House, version: str, segment: str) -> bool:
+    return (await house.client.predict(MODEL, rows(1), segment=segment, timeout=2.0)).version == version

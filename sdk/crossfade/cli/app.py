@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from crossfade.cli import commands_look, commands_predict, commands_publish, commands_rollout, commands_setup
+from crossfade.cli import (
+    commands_lane,
+    commands_look,
+    commands_predict,
+    commands_publish,
+    commands_rollout,
+    commands_setup,
+)
 from crossfade.cli.context import (
     EvaluatorOption,
     JsonOption,
@@ -28,7 +35,14 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     app.callback()(_options)
-    for commands in (commands_publish, commands_look, commands_rollout, commands_predict, commands_setup):
+    for commands in (
+        commands_publish,
+        commands_look,
+        commands_rollout,
+        commands_lane,
+        commands_predict,
+        commands_setup,
+    ):
         commands.register(app)
     return app
 

@@ -9,6 +9,13 @@ from crossfade.cli.context import Session, command
 from crossfade.cli.errors import UsageError
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="The model.", show_default=False)]
+EverySegmentOption = Annotated[
+    str | None, typer.Option("--segment", help="Only this segment's; '' is the default one.", show_default=False)
+]
+StateOption = Annotated[
+    list[str] | None, typer.Option("--state", help="Only those in this state; may be repeated.", show_default=False)
+]
+OfVersionOption = Annotated[str, typer.Option("--version", help="Only those of this version.")]
 SegmentOption = Annotated[str, typer.Option("--segment", help="The lane's segment; default: the default segment.")]
 RolloutOption = Annotated[
     int | None, typer.Option("--rollout", min=1, help="The rollout's number; default: the lane's live one.")
@@ -61,19 +68,22 @@ def versions(
         list[str],
         typer.Argument(metavar="MODEL | show MODEL VERSION", help="A model, or one version.", show_default=False),
     ],
+    state: StateOption = None,
+    segment: EverySegmentOption = None,
 ) -> None:
     """List a model's versions, or show one.
 
     One version: its state, its artifact, and what the workers measured before they called it ready.
     """
     from crossfade.cli.jsons import list_json, to_json
+    from crossfade.cli.list_options import version_list
     from crossfade.cli.registry_client import Registry
     from crossfade.cli.render_tables import version_details, versions_table
 
     registry = Registry(session.connect.registry())
     match what:
         case [model]:
-            found = list(registry.versions(model))
+            found = list(registry.versions(model, version_list(state or [], segment)))
             session.show(list_json("versions", found), lambda: versions_table(model, found))
         case ["show", model, version]:
             one = registry.version(model, version)
@@ -85,14 +95,19 @@ def versions(
 def rollouts(
     session: Session,
     model: ModelArgument,
+    state: StateOption = None,
+    version: OfVersionOption = "",
+    segment: EverySegmentOption = None,
     number: Annotated[int, typer.Option("-n", min=1, help="At most so many.")] = 20,
 ) -> None:
     """List a model's rollouts, newest first."""
     from crossfade.cli.jsons import list_json
+    from crossfade.cli.list_options import rollout_list
     from crossfade.cli.registry_client import Registry
     from crossfade.cli.render_tables import rollouts_table
 
-    found = list(Registry(session.connect.registry()).rollouts(model, limit=number))
+    only = rollout_list(state or [], version, segment)
+    found = list(Registry(session.connect.registry()).rollouts(model, only, limit=number))
     session.show(list_json("rollouts", found), lambda: rollouts_table(model, found, time.time()))
 
 
@@ -137,11 +152,23 @@ def events(
         str | None, typer.Argument(metavar="MODEL", help="Default: every model.", show_default=False)
     ] = None,
     rollout: Annotated[int | None, typer.Option("--rollout", min=1, help="Only this rollout's.")] = None,
+    version: OfVersionOption = "",
+    segment: EverySegmentOption = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option("--type", help="Only these, as in rollout-promoted; may be repeated.", show_default=False),
+    ] = None,
+    since: Annotated[str, typer.Option("--since", help="2026-11-24 14:00, 14:00 (today) or 2h (ago).")] = "",
+    until: Annotated[str, typer.Option("--until", help="Before this moment.")] = "",
     number: Annotated[int, typer.Option("-n", min=1, help="At most so many.")] = 50,
     verify: Annotated[bool, typer.Option("--verify", help="Check that nothing was altered or removed.")] = False,
 ) -> None:
     """Show who did what, when and why; the newest last."""
+    import datetime as dt
+
+    from crossfade import names
     from crossfade.cli.jsons import list_json
+    from crossfade.cli.list_options import event_list
     from crossfade.cli.registry_client import Registry
     from crossfade.cli.render_tables import events_table
 
@@ -153,7 +180,10 @@ def events(
 
         verify_events(session, registry, model)
         return
-    found = list(registry.events(model or "-", rollout=rollout, limit=number))
+    only = event_list(kind or [], version, segment, since, until, dt.datetime.now().astimezone())
+    if model is not None and rollout is not None:
+        only.rollout = names.rollout_name(model, rollout)
+    found = list(registry.events(model or "-", only, limit=number))
     found.reverse()
     session.show(list_json("events", found), lambda: events_table(found))
 

@@ -15,6 +15,7 @@ PolicyOption = Annotated[str, typer.Option("--policy", help="Policy file (YAML);
 AssignmentOption = Annotated[
     str, typer.Option("--assignment", help="request: each is drawn by itself (default); key: sticky by routing key.")
 ]
+ApprovalOption = Annotated[bool, typer.Option("--approval", help="Promote it only after crossfade approve.")]
 IncompatibleOption = Annotated[
     bool, typer.Option("--allow-incompatible", help="Although its signature differs from the stable version's.")
 ]
@@ -67,6 +68,7 @@ def publish(
     period: PeriodOption = "",
     policy: PolicyOption = "",
     assignment: AssignmentOption = "",
+    approval: ApprovalOption = False,
     without_rollout: Annotated[
         bool, typer.Option("--without-rollout", help="Publish it as PENDING and start nothing.")
     ] = False,
@@ -82,7 +84,7 @@ def publish(
     from crossfade.cli.rollout_options import rollout_spec, wait_seconds
     from crossfade.registry.v1.service_pb2 import PublishVersionRequest
 
-    spec = rollout_spec(plan, share, period, policy, assignment)
+    spec = rollout_spec(plan, share, period, policy, assignment, approval=approval)
     request = PublishVersionRequest(
         version_id=version,
         segment=segment,
@@ -104,6 +106,7 @@ def start(
     period: PeriodOption = "",
     policy: PolicyOption = "",
     assignment: AssignmentOption = "",
+    approval: ApprovalOption = False,
     allow_incompatible: IncompatibleOption = False,
     wait: WaitOption = False,
     timeout: TimeoutOption = "2h",
@@ -112,7 +115,7 @@ def start(
     from crossfade.cli.publishing import start_rollout
     from crossfade.cli.rollout_options import rollout_spec, wait_seconds
 
-    spec = rollout_spec(plan, share, period, policy, assignment)
+    spec = rollout_spec(plan, share, period, policy, assignment, approval=approval)
     start_rollout(
         session,
         model,

@@ -1,4 +1,4 @@
-"""Commands of a person over a rollout or a lane: promote, rollback, pause, resume, abort, advance, undo, withdraw."""
+"""Commands of a person over a rollout: approve, promote, rollback, pause, resume, abort, advance."""
 
 from typing import Annotated
 
@@ -13,8 +13,24 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Although too few wor
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for function in (promote, rollback, pause, resume, abort, advance, undo, withdraw):
+    for function in (approve, promote, rollback, pause, resume, abort, advance):
         app.command(function.__name__)(command(function))
+
+
+def approve(
+    session: Session,
+    model: ModelArgument,
+    rollout: RolloutOption = None,
+    segment: SegmentOption = "",
+    reason: ReasonOption = "",
+) -> None:
+    """Agree to a promotion that waits for it.
+
+    It may be given ahead of time: the version is promoted when it has passed.
+    """
+    from crossfade.cli.transitions import Target, approve_rollout
+
+    approve_rollout(session, Target(model, segment, rollout, reason))
 
 
 def promote(
@@ -104,36 +120,3 @@ def advance(
     from crossfade.cli.transitions import Target, advance_rollout
 
     advance_rollout(session, Target(model, segment, rollout, reason), force=force)
-
-
-def undo(
-    session: Session,
-    model: ModelArgument,
-    to: Annotated[str, typer.Option("--to", help="A version that was stable before; default: the one before.")] = "",
-    segment: SegmentOption = "",
-    bad: Annotated[bool, typer.Option("--bad", help="The present version is FAILED for ever, not DEPRECATED.")] = False,
-    cancel_rollout: Annotated[bool, typer.Option("--cancel-rollout", help="End a live rollout first.")] = False,
-    reason: ReasonOption = "",
-    force: ForceOption = False,
-) -> None:
-    """Make an earlier version stable again."""
-    from crossfade.cli.lane_actions import undo_lane
-    from crossfade.registry.v1.service_pb2 import UndoLaneRequest
-
-    request = UndoLaneRequest(
-        segment=segment, version=to, bad=bad, cancel_rollout=cancel_rollout, force=force, reason=reason
-    )
-    undo_lane(session, model, request)
-
-
-def withdraw(
-    session: Session,
-    model: ModelArgument,
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="A PENDING version.", show_default=False)],
-    segment: SegmentOption = "",
-    reason: ReasonOption = "",
-) -> None:
-    """Take a version back before it had requests; it is never tested."""
-    from crossfade.cli.lane_actions import withdraw_version
-
-    withdraw_version(session, model, version, segment, reason)

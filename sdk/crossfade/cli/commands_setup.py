@@ -1,4 +1,4 @@
-"""Commands around the services: policy check, certs dev, up."""
+"""Commands around the services: policy check, certs dev, up, registry."""
 
 import importlib.metadata
 from collections.abc import Callable
@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
     # What follows `up` is read by the services' own command, so that this one starts fast and knows no services.
     settings = {"allow_extra_args": True, "ignore_unknown_options": True}
     app.command("up", context_settings=settings, add_help_option=False)(up)
+    app.command("registry", context_settings=settings, add_help_option=False)(registry)
 
 
 def check(
@@ -69,17 +70,27 @@ def dev(
 
 def up(ctx: typer.Context) -> None:
     """Run all services on this machine, until Ctrl-C."""
-    run(lambda: _run_extension("up", ctx.args))
+    run(lambda: _run_extension("up", "local", ctx.args))
 
 
-def _run_extension(name: str, arguments: list[str]) -> None:
+def registry(ctx: typer.Context) -> None:
+    """Look after a Registry's database: migrate."""
+    run(lambda: _run_extension("registry", "registry", ctx.args))
+
+
+def _run_extension(name: str, extra: str, arguments: list[str]) -> None:
     """Runs a command that another package brings.
+
+    Args:
+        name: the command's.
+        extra: of crossfade-services, which has all that it needs.
+        arguments: what follows its name.
 
     Raises:
         CommandError: the package is not installed, or one of its parts is missing.
     """
     found = importlib.metadata.entry_points(group=_GROUP, name=name)
-    missing = f"crossfade {name} needs the services: pip install 'crossfade-services[local]'"
+    missing = f"crossfade {name} needs the services: pip install 'crossfade-services[{extra}]'"
     if not found:
         raise CommandError(missing)
     try:

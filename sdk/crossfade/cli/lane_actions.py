@@ -1,4 +1,4 @@
-"""What a person does to a lane without a rollout: try, undo, withdraw; with its etag, so that no change is overrun."""
+"""What a person does to a model or a lane without a rollout, with its etag, so that no change is overrun."""
 
 from crossfade.cli import text
 from crossfade.cli.context import Session
@@ -7,7 +7,57 @@ from crossfade.cli.publishing import act_on_lane, follow, load_progress
 from crossfade.cli.registry_client import Registry, checked, request_id
 from crossfade.names import model_name, version_name
 from crossfade.registry.v1 import resources_pb2
-from crossfade.registry.v1.service_pb2 import LoadVersionRequest, UndoLaneRequest, WithdrawVersionRequest
+from crossfade.registry.v1.service_pb2 import (
+    DeleteSegmentRequest,
+    LoadVersionRequest,
+    SetSegmentRequest,
+    UndoLaneRequest,
+    UpdateModelRequest,
+    WithdrawVersionRequest,
+)
+
+
+def describe_model(session: Session, model: str, description: str) -> None:
+    """Says what a model is for."""
+    request = UpdateModelRequest(request_id=request_id())
+    request.model.name, request.model.description = model_name(checked(model, "model")), description
+    request.update_mask.paths.append("description")
+    after = Registry(session.connect.registry()).update_model(request)
+    session.show(to_json(after), lambda: f"{model}: {after.description or 'no description'}")
+
+
+def give_segment(session: Session, model: str, segment: str, version: str, reason: str) -> None:
+    """Gives a segment a lane of its own."""
+    registry = Registry(session.connect.registry())
+    request = SetSegmentRequest(
+        model=model_name(model),
+        segment=checked(segment, "segment"),
+        version=version,
+        reason=reason,
+        etag=registry.model(model).etag,
+        request_id=request_id(),
+    )
+    lane = act_on_lane(model, registry.set_segment, request, again="say it again")
+    session.show(
+        to_json(lane), lambda: f"segment {segment} of {model} has its own lane: {lane.stable_version} is stable"
+    )
+
+
+def drop_segment(session: Session, model: str, segment: str, reason: str, *, cancel_rollout: bool) -> None:
+    """Takes a segment's lane away."""
+    registry = Registry(session.connect.registry())
+    request = DeleteSegmentRequest(
+        model=model_name(model),
+        segment=checked(segment, "segment"),
+        cancel_rollout=cancel_rollout,
+        reason=reason,
+        etag=registry.lane(model, segment).etag,
+        request_id=request_id(),
+    )
+    after = act_on_lane(model, registry.delete_segment, request, again="say it again")
+    session.show(
+        to_json(after), lambda: f"the lane of segment {segment} is gone: its requests go to {model}'s default lane"
+    )
 
 
 def undo_lane(session: Session, model: str, request: UndoLaneRequest) -> None:

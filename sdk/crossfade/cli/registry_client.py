@@ -49,6 +49,22 @@ class Registry:
         name = names.model_name(checked(model, "model"))
         return self._service.call(self._stub.GetModel, service_pb2.GetModelRequest(name=name))
 
+    def past_model(self, request: service_pb2.GetModelRequest) -> resources_pb2.Model:
+        """A model as of the moment that the request says."""
+        return self._service.call(self._stub.GetModel, request)
+
+    def update_model(self, request: service_pb2.UpdateModelRequest) -> resources_pb2.Model:
+        """Changes a model."""
+        return self._service.call(self._stub.UpdateModel, request)
+
+    def set_segment(self, request: service_pb2.SetSegmentRequest) -> resources_pb2.Lane:
+        """Gives a segment a lane of its own."""
+        return self._service.call(self._stub.SetSegment, request)
+
+    def delete_segment(self, request: service_pb2.DeleteSegmentRequest) -> resources_pb2.Model:
+        """Takes a segment's lane away."""
+        return self._service.call(self._stub.DeleteSegment, request)
+
     def lane(self, model: str, segment: str) -> resources_pb2.Lane:
         """One lane of a model.
 
@@ -92,12 +108,15 @@ class Registry:
         name = names.version_name(checked(model, "model"), checked(version, "version"))
         return self._service.call(self._stub.GetVersion, service_pb2.GetVersionRequest(name=name))
 
-    def versions(self, model: str) -> Iterator[resources_pb2.Version]:
-        """Versions of a model, newest first."""
-        parent = names.model_name(checked(model, "model"))
+    def versions(
+        self, model: str, only: service_pb2.ListVersionsRequest | None = None
+    ) -> Iterator[resources_pb2.Version]:
+        """Versions of a model, newest first; `only` says which."""
+        request = only or service_pb2.ListVersionsRequest()
+        request.parent, request.page_size = names.model_name(checked(model, "model")), _PAGE
 
         def fetch(token: str) -> tuple[list[resources_pb2.Version], str]:
-            request = service_pb2.ListVersionsRequest(parent=parent, page_size=_PAGE, page_token=token)
+            request.page_token = token
             answer = self._service.call(self._stub.ListVersions, request)
             return list(answer.versions), answer.next_page_token
 
@@ -124,16 +143,14 @@ class Registry:
         return self._service.call(self._stub.GetRollout, service_pb2.GetRolloutRequest(name=name))
 
     def rollouts(
-        self, model: str, *, live_only: bool = False, limit: int | None = None
+        self, model: str, only: service_pb2.ListRolloutsRequest | None = None, *, limit: int | None = None
     ) -> Iterator[resources_pb2.Rollout]:
-        """Rollouts of a model, newest first."""
-        parent = names.model_name(checked(model, "model"))
-        size = min(_PAGE, limit or _PAGE)
+        """Rollouts of a model, newest first; `only` says which."""
+        request = only or service_pb2.ListRolloutsRequest()
+        request.parent, request.page_size = names.model_name(checked(model, "model")), min(_PAGE, limit or _PAGE)
 
         def fetch(token: str) -> tuple[list[resources_pb2.Rollout], str]:
-            request = service_pb2.ListRolloutsRequest(
-                parent=parent, page_size=size, page_token=token, live_only=live_only
-            )
+            request.page_token = token
             answer = self._service.call(self._stub.ListRollouts, request)
             return list(answer.rollouts), answer.next_page_token
 
@@ -177,15 +194,15 @@ class Registry:
         return analyses[-1] if analyses else None
 
     def events(
-        self, model: str, *, rollout: int | None = None, limit: int | None = None
+        self, model: str, only: service_pb2.ListEventsRequest | None = None, *, limit: int | None = None
     ) -> Iterator[resources_pb2.Event]:
-        """The audit log, newest first; model "-": of all models."""
-        parent = names.model_name(model if model == "-" else checked(model, "model"))
-        only = "" if rollout is None else names.rollout_name(model, rollout)
-        size = min(_PAGE, limit or _PAGE)
+        """The audit log, newest first, `only` says which; model "-": of all models."""
+        request = only or service_pb2.ListEventsRequest()
+        request.parent = names.model_name(model if model == "-" else checked(model, "model"))
+        request.page_size = min(_PAGE, limit or _PAGE)
 
         def fetch(token: str) -> tuple[list[resources_pb2.Event], str]:
-            request = service_pb2.ListEventsRequest(parent=parent, page_size=size, page_token=token, rollout=only)
+            request.page_token = token
             answer = self._service.call(self._stub.ListEvents, request)
             return list(answer.events), answer.next_page_token
 
@@ -206,6 +223,10 @@ class Registry:
     def advance(self, request: service_pb2.AdvanceRolloutRequest) -> resources_pb2.Rollout:
         """Goes to the next step."""
         return self._service.call(self._stub.AdvanceRollout, request)
+
+    def approve(self, request: service_pb2.ApproveRolloutRequest) -> resources_pb2.Rollout:
+        """Agrees to a promotion."""
+        return self._service.call(self._stub.ApproveRollout, request)
 
     def pause(self, request: service_pb2.PauseRolloutRequest) -> resources_pb2.Rollout:
         """Pauses."""

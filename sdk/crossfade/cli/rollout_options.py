@@ -8,7 +8,9 @@ from crossfade.registry.v1.service_pb2 import RolloutSpec
 _DEFAULT_SHARE = 500
 
 
-def rollout_spec(plan: str, share: str, period: str, policy: str, assignment: str) -> RolloutSpec:
+def rollout_spec(
+    plan: str, share: str, period: str, policy: str, assignment: str, *, approval: bool = False
+) -> RolloutSpec:
     """The specification; what was not said is left to the Registry.
 
     Args:
@@ -17,11 +19,12 @@ def rollout_spec(plan: str, share: str, period: str, policy: str, assignment: st
         period: `1h`, of every step that has none of its own.
         policy: a policy file's path; its plan counts unless a plan, share or period is given.
         assignment: `request` or `key`.
+        approval: a person must agree before it is promoted.
 
     Raises:
         UsageError: an option or the file makes no sense.
     """
-    spec = RolloutSpec(assignment=_assignment(assignment))
+    spec = RolloutSpec(assignment=_assignment(assignment), approval_required=approval)
     if policy:
         try:
             file = load_policy(policy)

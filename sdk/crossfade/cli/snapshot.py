@@ -16,6 +16,7 @@ from crossfade.registry.v1.resources_pb2 import (
     Lane,
     Rollout,
 )
+from crossfade.registry.v1.service_pb2 import ListRolloutsRequest
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 
 _READ_TIMEOUT = 2.0
@@ -48,7 +49,7 @@ class Gatherer:
         earlier, later = self._readings(model, routers)
         waiting = {
             rollout.segment: rollout
-            for rollout in registry.rollouts(model, live_only=True)
+            for rollout in registry.rollouts(model, ListRolloutsRequest(live_only=True))
             if rollout.state == ROLLOUT_STATE_QUEUED
         }
         lanes = tuple(_lane(registry, model, lane, waiting, earlier, later) for lane in found.lanes)

@@ -57,6 +57,21 @@ def promote_rollout(session: Session, target: Target, *, force: bool) -> None:
     _transition(session, target, act, say)
 
 
+def approve_rollout(session: Session, target: Target) -> None:
+    """Agrees to a promotion."""
+
+    def act(registry: Registry, rollout: Rollout) -> Rollout:
+        request = service_pb2.ApproveRolloutRequest(
+            name=rollout.name, etag=rollout.etag, reason=target.reason, request_id=request_id()
+        )
+        return registry.approve(request)
+
+    def say(rollout: Rollout) -> str:
+        return f"rollout {number_of(rollout)} approved: {rollout.version} is promoted when it has passed"
+
+    _transition(session, target, act, say)
+
+
 def roll_back_rollout(session: Session, target: Target) -> None:
     """Rolls back."""
 

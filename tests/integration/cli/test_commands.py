@@ -154,6 +154,71 @@ def test_a_version_is_withdrawn(crossfade: Command, artifact: Path) -> None:
     assert "v1 is STABLE" in crossfade("withdraw", "taken-back", "v1", code=1).stderr
 
 
+def test_a_promotion_that_waits_for_a_person(crossfade: Command, stack: Stack, artifact: Path) -> None:
+    crossfade("publish", "agreed", str(artifact))
+    crossfade("publish", "agreed", str(artifact), "--approval")
+    stack.report("agreed", "v1", "v2")
+    assert "crossfade approve agreed" in crossfade("promote", "agreed", code=1).stderr
+    said = crossfade("approve", "agreed", "--reason", "looked at").stdout
+    assert said == "rollout 1 approved: v2 is promoted when it has passed\n"
+    assert "approved by ana already" in crossfade("approve", "agreed", code=1).stderr.replace("local:", "")
+    assert crossfade("promote", "agreed").stdout.startswith("v2 promoted")
+
+
+def test_a_segment_has_a_lane_of_its_own(
+    crossfade: Command, crossfade_json: Json, stack: Stack, artifact: Path
+) -> None:
+    crossfade("publish", "parted", str(artifact))
+    stack.report("parted", "v1")
+    said = crossfade("segment", "set", "parted", "eu").stdout
+    assert said == "segment eu of parted has its own lane: v1 is stable\n"
+    crossfade("publish", "parted", str(artifact), "--segment", "eu")
+    stack.report("parted", "v1", "v2")
+    crossfade("promote", "parted", "--segment", "eu")
+    lanes = crossfade_json("status", "parted")["models"][0]["lanes"]
+    assert {lane.get("segment", ""): lane["stable_version"] for lane in lanes} == {"": "v1", "eu": "v2"}
+    assert crossfade("versions", "parted", "--segment", "eu", "--state", "stable").stdout.count("\nv") == 1
+    assert crossfade("rollouts", "parted", "--segment", "").stdout.startswith("parted has had no rollout")
+    said = crossfade("segment", "delete", "parted", "eu").stdout
+    assert said == "the lane of segment eu is gone: its requests go to parted's default lane\n"
+    assert "has no lane for the segment 'eu'" in crossfade("segment", "delete", "parted", "eu", code=1).stderr
+
+
+def test_what_was_production_when(crossfade: Command, crossfade_json: Json, stack: Stack, running: str) -> None:
+    revision = crossfade_json("events", running)["events"][-1]["revision"]
+    crossfade("promote", running)
+    stack.report(running, "v1", "v2")
+    lines = crossfade("history", running).stdout.splitlines()
+    assert ["version stable" in lines[0], "rollout promoted" in lines[1]] == [True, True]
+    past = crossfade("history", running, "--revision", str(revision)).stdout.splitlines()
+    assert past[0] == f"{running} at revision {revision}"
+    assert past[1].startswith(" stable: v1 since ")
+    assert past[2] == " tested: rollout 1"
+    now = crossfade("history", running, "--at", "0s").stdout.splitlines()
+    assert now[1].startswith(" stable: v2 since ")
+    assert "was created after that moment" in crossfade("history", running, "--at", "2020-01-01", code=1).stderr
+    assert "is no moment" in crossfade("history", running, "--at", "Tuesday", code=2).stderr
+    assert "one of them" in crossfade("history", running, "--at", "1h", "--revision", "3", code=2).stderr
+
+
+def test_lists_say_which(crossfade: Command, crossfade_json: Json, running: str) -> None:
+    crossfade("rollback", running)
+    assert [one["type"] for one in crossfade_json("events", running, "--type", "rollout-rolled-back")["events"]] == [
+        "ROLLOUT_ROLLED_BACK"
+    ]
+    assert crossfade("events", running, "--until", "1h").stdout == "no events\n"
+    assert crossfade("events", running, "--since", "1h", "--version", "v2").stdout.count("\n") >= 4
+    assert len(crossfade_json("versions", running, "--state", "failed")["versions"]) == 1
+    assert len(crossfade_json("rollouts", running, "--state", "rolled-back", "--version", "v2")["rollouts"]) == 1
+    assert "there are PENDING, TESTING" in crossfade("versions", running, "--state", "bad", code=2).stderr
+
+
+def test_a_model_is_described(crossfade: Command, artifact: Path) -> None:
+    crossfade("publish", "told", str(artifact))
+    assert crossfade("describe", "told", "Who leaves next month.").stdout == "told: Who leaves next month.\n"
+    assert "Who leaves next month." in crossfade("models").stdout
+
+
 def test_the_log_is_verified_and_one_altered_byte_or_removed_row_is_found(
     crossfade: Command, stack: Stack, running: str
 ) -> None:

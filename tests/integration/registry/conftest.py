@@ -1,13 +1,18 @@
 """A Registry on a real database behind a real gRPC server."""
 
+import shutil
+import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from registry.app import App
 from registry.settings import RegistrySettings
 from services.common.clock import Clock, SystemClock
 from tests.integration.registry.harness import Registry, Start
+from tests.support.cutting import Proxy
 
 
 @pytest.fixture
@@ -43,3 +48,16 @@ async def start(database: str) -> AsyncIterator[Start]:
 async def registry(start: Start) -> Registry:
     """One Registry."""
     return await start()
+
+
+@pytest.fixture
+async def proxy(database: str) -> AsyncIterator[Proxy]:
+    """Stands before the database, and cuts nothing yet."""
+    query = make_url(database).query
+    # A socket's path has a hundred characters at most.
+    folder = Path(tempfile.mkdtemp(prefix="cut-", dir="/tmp"))
+    made = Proxy(Path(str(query["host"])) / f".s.PGSQL.{query['port']}", folder)
+    await made.start()
+    yield made
+    await made.stop()
+    shutil.rmtree(folder)

@@ -1,119 +1,25 @@
 """The database fails at the worst moments: one effect each, or a clear refusal."""
 
-import asyncio
 import contextlib
-import shutil
-import tempfile
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import psycopg
 import pytest
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
-from sqlalchemy import event, make_url
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from tests.integration.registry.harness import Registry, Start, new_id, refused
+from tests.support.cutting import Proxy
 from tests.support.wait import until_async
-
-
-class Proxy:
-    """Stands between the Registry and its database and cuts connections at COMMIT.
-
-    Attributes:
-        cut: "before" the server gets the COMMIT, "after" it has carried it out, or "" for not at all.
-        marker: only transactions that have sent this are cut.
-        times: how many are cut.
-        cuts: how many were.
-    """
-
-    def __init__(self, target: Path, folder: Path) -> None:
-        self._target = target
-        self._path = folder / target.name
-        self.cut = ""
-        self.marker = b""
-        self.times = 1
-        self.cuts = 0
-        self._server: asyncio.Server | None = None
-        self._serving: set[asyncio.Task[None]] = set()
-
-    def arm(self, cut: str, marker: str = "", times: int = 1) -> None:
-        self.cut, self.marker, self.times, self.cuts = cut, marker.encode(), times, 0
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_unix_server(self._accept, self._path)
-
-    async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in self._serving:
-            task.cancel()
-        await asyncio.gather(*self._serving, return_exceptions=True)
-
-    def _accept(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        self._serving.add(asyncio.create_task(self._serve(near, back)))
-
-    async def _serve(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        far, forth = await asyncio.open_unix_connection(self._target)
-        answering = asyncio.create_task(self._answer(far, back))
-        try:
-            marked = False
-            while data := await near.read(65536):
-                marked = marked or self.marker in data
-                if b"COMMIT" in data and self.cut and marked and self.cuts < self.times:
-                    self.cuts += 1
-                    if self.cut == "after":
-                        answering.cancel()
-                        forth.write(data)
-                        # The answer says that it is done; the caller never sees it.
-                        await far.read(65536)
-                    break
-                marked = marked and b"COMMIT" not in data
-                forth.write(data)
-                await forth.drain()
-        except ConnectionError:
-            pass
-        finally:
-            answering.cancel()
-            with contextlib.suppress(ConnectionError):
-                forth.close()
-                back.close()
-
-    @staticmethod
-    async def _answer(far: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        try:
-            while data := await far.read(65536):
-                back.write(data)
-                await back.drain()
-        except ConnectionError:
-            pass
-        finally:
-            back.close()
-
-
-@pytest.fixture
-async def proxy(database: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proxy]:
-    query = make_url(database).query
-    folder = Path(tempfile.mkdtemp(prefix="cut-", dir="/tmp"))
-    made = Proxy(Path(str(query["host"])) / f".s.PGSQL.{query['port']}", folder)
-    await made.start()
-    yield made
-    await made.stop()
-    shutil.rmtree(folder)
-
-
-def through(proxy: Proxy, database: str) -> str:
-    url = make_url(database).update_query_dict({"host": str(proxy._path.parent)})
-    return url.render_as_string(hide_password=False)
 
 
 @pytest.mark.parametrize("cut", ["before", "after"])
 async def test_connection_lost_at_commit(proxy: Proxy, start: Start, database: str, cut: str) -> None:
-    registry = await start(database=through(proxy, database))
+    registry = await start(database=proxy.url(database))
     rollout = await registry.running()
     events = len(await registry.events())
     request_id = new_id()
@@ -126,7 +32,7 @@ async def test_connection_lost_at_commit(proxy: Proxy, start: Start, database: s
 
 
 async def test_publications_through_many_cuts(proxy: Proxy, start: Start, database: str) -> None:
-    registry = await start(database=through(proxy, database))
+    registry = await start(database=proxy.url(database))
     await registry.create()
     for number in range(12):
         request_id = new_id()
@@ -197,7 +103,7 @@ async def test_connections_ended_by_the_database(start: Start, shared_database: 
 
 
 async def test_database_that_does_not_answer(proxy: Proxy, start: Start, database: str) -> None:
-    registry = await start(database=through(proxy, database))
+    registry = await start(database=proxy.url(database))
     await registry.create()
     proxy.arm("before", times=10_000)
     said = await refused(registry.create("n"))
@@ -208,7 +114,7 @@ async def test_database_that_does_not_answer(proxy: Proxy, start: Start, databas
 
 
 async def test_health_says_whether_the_database_answers(proxy: Proxy, start: Start, database: str) -> None:
-    registry = await start(database=through(proxy, database))
+    registry = await start(database=proxy.url(database))
     health = health_pb2_grpc.HealthStub(registry.channel)
 
     async def is_serving(wanted: bool) -> bool:

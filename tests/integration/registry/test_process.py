@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from crossfade.registry.v1 import service_pb2, service_pb2_grpc
 from registry.__main__ import main
+from registry.database.schema import REVISIONS
 
 IDLE_MEGABYTES = 130
 
@@ -88,9 +89,30 @@ async def test_what_was_acknowledged_survives_sigkill(database: str) -> None:
 def test_migrate(empty_database: str) -> None:
     before = run(database=empty_database, listen="127.0.0.1:0")
     assert (before.returncode, before.stderr.count("\n")) == (1, 1)
-    assert "run `python -m registry migrate`" in before.stderr
+    assert "run `crossfade registry migrate`" in before.stderr
     done = run("migrate", database=empty_database)
-    assert (done.returncode, done.stdout) == (0, "the database has schema 0002\n")
+    assert (done.returncode, done.stdout) == (0, f"the database has schema {REVISIONS[-1]}\n")
+
+
+def test_a_check_changes_nothing(empty_database: str) -> None:
+    for _ in range(2):
+        checked = run("migrate", "--check", database=empty_database)
+        assert (checked.returncode, "has schema none" in checked.stderr) == (1, True)
+    run("migrate", database=empty_database)
+    checked = run("migrate", "--check", database=empty_database)
+    assert (checked.returncode, checked.stdout.endswith("which this release needs\n")) == (0, True)
+
+
+def test_by_the_crossfade_command(empty_database: str) -> None:
+    def crossfade(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "crossfade.cli", "registry", "migrate", *arguments]
+        environment = os.environ | {"CROSSFADE_DATABASE": empty_database}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    refused = crossfade("--check")
+    assert (refused.returncode, refused.stderr.startswith("error: the database has schema none")) == (1, True)
+    assert crossfade().stdout == f"the database has schema {REVISIONS[-1]}\n"
+    assert crossfade("--check").returncode == 0
 
 
 def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, **settings: str) -> str:
@@ -134,7 +156,7 @@ def test_a_port_in_use_is_named(capsys: pytest.CaptureFixture[str], monkeypatch:
 
 def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["upgrade"]) == 2
-    assert capsys.readouterr().err == "usage: python -m registry [migrate]\n"
+    assert capsys.readouterr().err == "usage: python -m registry [migrate [--check]]\n"
 
 
 def test_the_registry_imports_no_heavy_library() -> None:

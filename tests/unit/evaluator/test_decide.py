@@ -80,6 +80,15 @@ def test_all_required_gates_passed_promote_after_the_last_step(safe: State) -> N
     assert "is allowed" in decision.reason
 
 
+def test_a_promotion_waits_for_a_person_where_one_is_asked(safe: State, harmful: State) -> None:
+    decision = decide(safe, at(approval_missing=True))
+    assert (decision.action, decision.verdict, decision.code) == (Action.NONE, Verdict.PASS, "")
+    assert decision.reason.startswith("v2 has passed (v2 is no worse than v1: ")
+    assert decision.reason.endswith("and waits for a person to agree: crossfade approve")
+    # Nobody is asked about harm.
+    assert decide(harmful, at(approval_missing=True)).action is Action.ROLLBACK
+
+
 def test_and_advance_before_it() -> None:
     made = trial(0, demo_terms(plan=demo_plan(1000, 5000)))
     while made.look().action is not Action.ADVANCE:

@@ -20,8 +20,9 @@ from services.common.errors import FailedPreconditionError
 
 # Written out again on purpose: a change of the table has to be meant.
 ROLLOUT_LEGAL = {
-    "QUEUED": {"ACTIVATE": "WAITING_READY", "CANCEL": "CANCELLED", "SUPERSEDE": "CANCELLED"},
+    "QUEUED": {"APPROVE": "QUEUED", "ACTIVATE": "WAITING_READY", "CANCEL": "CANCELLED", "SUPERSEDE": "CANCELLED"},
     "WAITING_READY": {
+        "APPROVE": "WAITING_READY",
         "BEGIN": "RUNNING",
         "REPLACE": "PROMOTED",
         "ROLLBACK": "ROLLED_BACK",
@@ -29,6 +30,7 @@ ROLLOUT_LEGAL = {
         "CANCEL": "CANCELLED",
     },
     "RUNNING": {
+        "APPROVE": "RUNNING",
         "ADVANCE": "RUNNING",
         "PAUSE": "PAUSED",
         "PROMOTE": "PROMOTED",
@@ -37,6 +39,7 @@ ROLLOUT_LEGAL = {
         "CANCEL": "CANCELLED",
     },
     "PAUSED": {
+        "APPROVE": "PAUSED",
         "PAUSE": "PAUSED",
         "RESUME": "RUNNING",
         "PROMOTE": "PROMOTED",

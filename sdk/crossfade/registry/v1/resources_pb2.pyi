@@ -492,6 +492,7 @@ class Rollout(_message.Message):
     NOTE_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    APPROVAL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"models/{model}/rollouts/{rollout}"; rollouts of a model are numbered from 1."""
     segment: _builtins.str
@@ -558,6 +559,10 @@ class Rollout(_message.Message):
     def outcome(self) -> Global___Outcome:
         """Why it ended; unset while it lives."""
 
+    @_builtins.property
+    def approval(self) -> Global___Approval:
+        """Whether a person must agree before it is promoted, and who has; unset: nobody is asked."""
+
     def __init__(
         self,
         *,
@@ -585,14 +590,47 @@ class Rollout(_message.Message):
         note: _builtins.str = ...,
         outcome: Global___Outcome | None = ...,
         etag: _builtins.str = ...,
+        approval: Global___Approval | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "outcome", b"outcome", "pause_time", b"pause_time", "plan", b"plan", "policy", b"policy", "start_time", b"start_time", "step_paused", b"step_paused", "step_start_time", b"step_start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "create_time", b"create_time", "end_time", b"end_time", "outcome", b"outcome", "pause_time", b"pause_time", "plan", b"plan", "policy", b"policy", "start_time", b"start_time", "step_paused", b"step_paused", "step_start_time", b"step_start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["analysis_sequence", b"analysis_sequence", "assignment", b"assignment", "bucket_offset", b"bucket_offset", "create_time", b"create_time", "creator", b"creator", "effective_share_bps", b"effective_share_bps", "end_time", b"end_time", "etag", b"etag", "name", b"name", "note", b"note", "objective", b"objective", "outcome", b"outcome", "pause_reason", b"pause_reason", "pause_time", b"pause_time", "plan", b"plan", "policy", b"policy", "segment", b"segment", "stable_version", b"stable_version", "start_time", b"start_time", "state", b"state", "step", b"step", "step_paused", b"step_paused", "step_start_time", b"step_start_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["analysis_sequence", b"analysis_sequence", "approval", b"approval", "assignment", b"assignment", "bucket_offset", b"bucket_offset", "create_time", b"create_time", "creator", b"creator", "effective_share_bps", b"effective_share_bps", "end_time", b"end_time", "etag", b"etag", "name", b"name", "note", b"note", "objective", b"objective", "outcome", b"outcome", "pause_reason", b"pause_reason", "pause_time", b"pause_time", "plan", b"plan", "policy", b"policy", "segment", b"segment", "stable_version", b"stable_version", "start_time", b"start_time", "state", b"state", "step", b"step", "step_paused", b"step_paused", "step_start_time", b"step_start_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Rollout: _TypeAlias = Rollout  # noqa: Y015
+
+@_typing.final
+class Approval(_message.Message):
+    """A person's agreement to a promotion."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTOR_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    actor: _builtins.str
+    """Who agreed; empty: nobody yet."""
+    reason: _builtins.str
+    """Why, in one sentence."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When; unset: nobody yet."""
+
+    def __init__(
+        self,
+        *,
+        actor: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "reason", b"reason", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Approval: _TypeAlias = Approval  # noqa: Y015
 
 @_typing.final
 class Outcome(_message.Message):

@@ -55,6 +55,21 @@ class RegistryServiceStub:
                 request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.UpdateModel = channel.unary_unary(
+                '/crossfade.registry.v1.RegistryService/UpdateModel',
+                request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.UpdateModelRequest.SerializeToString,
+                response_deserializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Model.FromString,
+                _registered_method=True)
+        self.SetSegment = channel.unary_unary(
+                '/crossfade.registry.v1.RegistryService/SetSegment',
+                request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.SetSegmentRequest.SerializeToString,
+                response_deserializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Lane.FromString,
+                _registered_method=True)
+        self.DeleteSegment = channel.unary_unary(
+                '/crossfade.registry.v1.RegistryService/DeleteSegment',
+                request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.DeleteSegmentRequest.SerializeToString,
+                response_deserializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Model.FromString,
+                _registered_method=True)
         self.PublishVersion = channel.unary_unary(
                 '/crossfade.registry.v1.RegistryService/PublishVersion',
                 request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.PublishVersionRequest.SerializeToString,
@@ -113,6 +128,11 @@ class RegistryServiceStub:
         self.ResumeRollout = channel.unary_unary(
                 '/crossfade.registry.v1.RegistryService/ResumeRollout',
                 request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ResumeRolloutRequest.SerializeToString,
+                response_deserializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Rollout.FromString,
+                _registered_method=True)
+        self.ApproveRollout = channel.unary_unary(
+                '/crossfade.registry.v1.RegistryService/ApproveRollout',
+                request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ApproveRolloutRequest.SerializeToString,
                 response_deserializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Rollout.FromString,
                 _registered_method=True)
         self.PromoteRollout = channel.unary_unary(
@@ -178,7 +198,7 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """A model and its lanes. Errors: NOT_FOUND.
+        """A model and its lanes, now or as of a past moment. Errors: NOT_FOUND, OUT_OF_RANGE (no history reaches back so far).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -186,6 +206,30 @@ class RegistryServiceServicer:
 
     def ListModels(self, request, context):
         """Models, by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateModel(self, request, context):
+        """Changes what people wrote of a model. Errors: NOT_FOUND, ABORTED (the etag, if one is sent, is stale).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetSegment(self, request, context):
+        """Gives a segment a lane of its own, with a stable version of its own; does nothing where it has this one already.
+        Errors: NOT_FOUND (model or version), FAILED_PRECONDITION (it has another stable version, the version has failed in
+        it, or there is none to begin with).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSegment(self, request, context):
+        """Takes a segment's lane away: its requests go to the default lane again. Errors: NOT_FOUND, FAILED_PRECONDITION (a
+        rollout is live in it).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -280,8 +324,17 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ApproveRollout(self, request, context):
+        """A person agrees to a promotion that was to wait for it. Errors: FAILED_PRECONDITION (no approval was asked for, it
+        was given already, or the rollout has ended).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PromoteRollout(self, request, context):
-        """Makes the version stable and deprecates the old one. Errors: FAILED_PRECONDITION (too few Workers are ready).
+        """Makes the version stable and deprecates the old one. Errors: FAILED_PRECONDITION (too few Workers are ready, or
+        APPROVAL_MISSING).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -361,6 +414,21 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     request_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListModelsRequest.FromString,
                     response_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListModelsResponse.SerializeToString,
             ),
+            'UpdateModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateModel,
+                    request_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.UpdateModelRequest.FromString,
+                    response_serializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Model.SerializeToString,
+            ),
+            'SetSegment': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetSegment,
+                    request_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.SetSegmentRequest.FromString,
+                    response_serializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Lane.SerializeToString,
+            ),
+            'DeleteSegment': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSegment,
+                    request_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.DeleteSegmentRequest.FromString,
+                    response_serializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Model.SerializeToString,
+            ),
             'PublishVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.PublishVersion,
                     request_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.PublishVersionRequest.FromString,
@@ -419,6 +487,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
             'ResumeRollout': grpc.unary_unary_rpc_method_handler(
                     servicer.ResumeRollout,
                     request_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ResumeRolloutRequest.FromString,
+                    response_serializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Rollout.SerializeToString,
+            ),
+            'ApproveRollout': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveRollout,
+                    request_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ApproveRolloutRequest.FromString,
                     response_serializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Rollout.SerializeToString,
             ),
             'PromoteRollout': grpc.unary_unary_rpc_method_handler(
@@ -553,6 +626,87 @@ class RegistryService:
             '/crossfade.registry.v1.RegistryService/ListModels',
             crossfade_dot_registry_dot_v1_dot_service__pb2.ListModelsRequest.SerializeToString,
             crossfade_dot_registry_dot_v1_dot_service__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossfade.registry.v1.RegistryService/UpdateModel',
+            crossfade_dot_registry_dot_v1_dot_service__pb2.UpdateModelRequest.SerializeToString,
+            crossfade_dot_registry_dot_v1_dot_resources__pb2.Model.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetSegment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossfade.registry.v1.RegistryService/SetSegment',
+            crossfade_dot_registry_dot_v1_dot_service__pb2.SetSegmentRequest.SerializeToString,
+            crossfade_dot_registry_dot_v1_dot_resources__pb2.Lane.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSegment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossfade.registry.v1.RegistryService/DeleteSegment',
+            crossfade_dot_registry_dot_v1_dot_service__pb2.DeleteSegmentRequest.SerializeToString,
+            crossfade_dot_registry_dot_v1_dot_resources__pb2.Model.FromString,
             options,
             channel_credentials,
             insecure,
@@ -876,6 +1030,33 @@ class RegistryService:
             target,
             '/crossfade.registry.v1.RegistryService/ResumeRollout',
             crossfade_dot_registry_dot_v1_dot_service__pb2.ResumeRolloutRequest.SerializeToString,
+            crossfade_dot_registry_dot_v1_dot_resources__pb2.Rollout.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveRollout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossfade.registry.v1.RegistryService/ApproveRollout',
+            crossfade_dot_registry_dot_v1_dot_service__pb2.ApproveRolloutRequest.SerializeToString,
             crossfade_dot_registry_dot_v1_dot_resources__pb2.Rollout.FromString,
             options,
             channel_credentials,

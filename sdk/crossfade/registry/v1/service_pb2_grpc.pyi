@@ -42,9 +42,20 @@ class RegistryServiceStub:
     CreateModel: _grpc.UnaryUnaryMultiCallable[_service_pb2.CreateModelRequest, _resources_pb2.Model]
     """Creates a model. Errors: ALREADY_EXISTS."""
     GetModel: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetModelRequest, _resources_pb2.Model]
-    """A model and its lanes. Errors: NOT_FOUND."""
+    """A model and its lanes, now or as of a past moment. Errors: NOT_FOUND, OUT_OF_RANGE (no history reaches back so far)."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListModelsRequest, _service_pb2.ListModelsResponse]
     """Models, by name."""
+    UpdateModel: _grpc.UnaryUnaryMultiCallable[_service_pb2.UpdateModelRequest, _resources_pb2.Model]
+    """Changes what people wrote of a model. Errors: NOT_FOUND, ABORTED (the etag, if one is sent, is stale)."""
+    SetSegment: _grpc.UnaryUnaryMultiCallable[_service_pb2.SetSegmentRequest, _resources_pb2.Lane]
+    """Gives a segment a lane of its own, with a stable version of its own; does nothing where it has this one already.
+    Errors: NOT_FOUND (model or version), FAILED_PRECONDITION (it has another stable version, the version has failed in
+    it, or there is none to begin with).
+    """
+    DeleteSegment: _grpc.UnaryUnaryMultiCallable[_service_pb2.DeleteSegmentRequest, _resources_pb2.Model]
+    """Takes a segment's lane away: its requests go to the default lane again. Errors: NOT_FOUND, FAILED_PRECONDITION (a
+    rollout is live in it).
+    """
     PublishVersion: _grpc.UnaryUnaryMultiCallable[_service_pb2.PublishVersionRequest, _service_pb2.PublishVersionResponse]
     """Publishes a version: stable at once as the lane's first, otherwise under a rollout unless told not to. Errors:
     NOT_FOUND (model), ALREADY_EXISTS (version id), FAILED_PRECONDITION (SIGNATURE_INCOMPATIBLE).
@@ -79,8 +90,14 @@ class RegistryServiceStub:
     """Keeps the share and stops the plan's clock."""
     ResumeRollout: _grpc.UnaryUnaryMultiCallable[_service_pb2.ResumeRolloutRequest, _resources_pb2.Rollout]
     """Lets the plan go on."""
+    ApproveRollout: _grpc.UnaryUnaryMultiCallable[_service_pb2.ApproveRolloutRequest, _resources_pb2.Rollout]
+    """A person agrees to a promotion that was to wait for it. Errors: FAILED_PRECONDITION (no approval was asked for, it
+    was given already, or the rollout has ended).
+    """
     PromoteRollout: _grpc.UnaryUnaryMultiCallable[_service_pb2.PromoteRolloutRequest, _resources_pb2.Rollout]
-    """Makes the version stable and deprecates the old one. Errors: FAILED_PRECONDITION (too few Workers are ready)."""
+    """Makes the version stable and deprecates the old one. Errors: FAILED_PRECONDITION (too few Workers are ready, or
+    APPROVAL_MISSING).
+    """
     RollbackRollout: _grpc.UnaryUnaryMultiCallable[_service_pb2.RollbackRolloutRequest, _resources_pb2.Rollout]
     """Marks the version FAILED; every request goes to stable."""
     CancelRollout: _grpc.UnaryUnaryMultiCallable[_service_pb2.CancelRolloutRequest, _resources_pb2.Rollout]
@@ -111,9 +128,20 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     CreateModel: _aio.UnaryUnaryMultiCallable[_service_pb2.CreateModelRequest, _resources_pb2.Model]  # type: ignore[assignment]
     """Creates a model. Errors: ALREADY_EXISTS."""
     GetModel: _aio.UnaryUnaryMultiCallable[_service_pb2.GetModelRequest, _resources_pb2.Model]  # type: ignore[assignment]
-    """A model and its lanes. Errors: NOT_FOUND."""
+    """A model and its lanes, now or as of a past moment. Errors: NOT_FOUND, OUT_OF_RANGE (no history reaches back so far)."""
     ListModels: _aio.UnaryUnaryMultiCallable[_service_pb2.ListModelsRequest, _service_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Models, by name."""
+    UpdateModel: _aio.UnaryUnaryMultiCallable[_service_pb2.UpdateModelRequest, _resources_pb2.Model]  # type: ignore[assignment]
+    """Changes what people wrote of a model. Errors: NOT_FOUND, ABORTED (the etag, if one is sent, is stale)."""
+    SetSegment: _aio.UnaryUnaryMultiCallable[_service_pb2.SetSegmentRequest, _resources_pb2.Lane]  # type: ignore[assignment]
+    """Gives a segment a lane of its own, with a stable version of its own; does nothing where it has this one already.
+    Errors: NOT_FOUND (model or version), FAILED_PRECONDITION (it has another stable version, the version has failed in
+    it, or there is none to begin with).
+    """
+    DeleteSegment: _aio.UnaryUnaryMultiCallable[_service_pb2.DeleteSegmentRequest, _resources_pb2.Model]  # type: ignore[assignment]
+    """Takes a segment's lane away: its requests go to the default lane again. Errors: NOT_FOUND, FAILED_PRECONDITION (a
+    rollout is live in it).
+    """
     PublishVersion: _aio.UnaryUnaryMultiCallable[_service_pb2.PublishVersionRequest, _service_pb2.PublishVersionResponse]  # type: ignore[assignment]
     """Publishes a version: stable at once as the lane's first, otherwise under a rollout unless told not to. Errors:
     NOT_FOUND (model), ALREADY_EXISTS (version id), FAILED_PRECONDITION (SIGNATURE_INCOMPATIBLE).
@@ -148,8 +176,14 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Keeps the share and stops the plan's clock."""
     ResumeRollout: _aio.UnaryUnaryMultiCallable[_service_pb2.ResumeRolloutRequest, _resources_pb2.Rollout]  # type: ignore[assignment]
     """Lets the plan go on."""
+    ApproveRollout: _aio.UnaryUnaryMultiCallable[_service_pb2.ApproveRolloutRequest, _resources_pb2.Rollout]  # type: ignore[assignment]
+    """A person agrees to a promotion that was to wait for it. Errors: FAILED_PRECONDITION (no approval was asked for, it
+    was given already, or the rollout has ended).
+    """
     PromoteRollout: _aio.UnaryUnaryMultiCallable[_service_pb2.PromoteRolloutRequest, _resources_pb2.Rollout]  # type: ignore[assignment]
-    """Makes the version stable and deprecates the old one. Errors: FAILED_PRECONDITION (too few Workers are ready)."""
+    """Makes the version stable and deprecates the old one. Errors: FAILED_PRECONDITION (too few Workers are ready, or
+    APPROVAL_MISSING).
+    """
     RollbackRollout: _aio.UnaryUnaryMultiCallable[_service_pb2.RollbackRolloutRequest, _resources_pb2.Rollout]  # type: ignore[assignment]
     """Marks the version FAILED; every request goes to stable."""
     CancelRollout: _aio.UnaryUnaryMultiCallable[_service_pb2.CancelRolloutRequest, _resources_pb2.Rollout]  # type: ignore[assignment]
@@ -189,7 +223,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.GetModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Model, _abc.Awaitable[_resources_pb2.Model]]:
-        """A model and its lanes. Errors: NOT_FOUND."""
+        """A model and its lanes, now or as of a past moment. Errors: NOT_FOUND, OUT_OF_RANGE (no history reaches back so far)."""
 
     @_abc_1.abstractmethod
     def ListModels(
@@ -198,6 +232,35 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.ListModelsResponse, _abc.Awaitable[_service_pb2.ListModelsResponse]]:
         """Models, by name."""
+
+    @_abc_1.abstractmethod
+    def UpdateModel(
+        self,
+        request: _service_pb2.UpdateModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_resources_pb2.Model, _abc.Awaitable[_resources_pb2.Model]]:
+        """Changes what people wrote of a model. Errors: NOT_FOUND, ABORTED (the etag, if one is sent, is stale)."""
+
+    @_abc_1.abstractmethod
+    def SetSegment(
+        self,
+        request: _service_pb2.SetSegmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_resources_pb2.Lane, _abc.Awaitable[_resources_pb2.Lane]]:
+        """Gives a segment a lane of its own, with a stable version of its own; does nothing where it has this one already.
+        Errors: NOT_FOUND (model or version), FAILED_PRECONDITION (it has another stable version, the version has failed in
+        it, or there is none to begin with).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteSegment(
+        self,
+        request: _service_pb2.DeleteSegmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_resources_pb2.Model, _abc.Awaitable[_resources_pb2.Model]]:
+        """Takes a segment's lane away: its requests go to the default lane again. Errors: NOT_FOUND, FAILED_PRECONDITION (a
+        rollout is live in it).
+        """
 
     @_abc_1.abstractmethod
     def PublishVersion(
@@ -306,12 +369,24 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lets the plan go on."""
 
     @_abc_1.abstractmethod
+    def ApproveRollout(
+        self,
+        request: _service_pb2.ApproveRolloutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_resources_pb2.Rollout, _abc.Awaitable[_resources_pb2.Rollout]]:
+        """A person agrees to a promotion that was to wait for it. Errors: FAILED_PRECONDITION (no approval was asked for, it
+        was given already, or the rollout has ended).
+        """
+
+    @_abc_1.abstractmethod
     def PromoteRollout(
         self,
         request: _service_pb2.PromoteRolloutRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Rollout, _abc.Awaitable[_resources_pb2.Rollout]]:
-        """Makes the version stable and deprecates the old one. Errors: FAILED_PRECONDITION (too few Workers are ready)."""
+        """Makes the version stable and deprecates the old one. Errors: FAILED_PRECONDITION (too few Workers are ready, or
+        APPROVAL_MISSING).
+        """
 
     @_abc_1.abstractmethod
     def RollbackRollout(

@@ -1,0 +1,33 @@
+"""`crossfade registry`: what is done to a Registry's database by hand."""
+
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from crossfade.cli.errors import CommandError
+from registry.database.engine import DatabaseUrlError
+from registry.database.schema import SchemaError
+from registry.migrating import migrate_database
+from registry.settings import RegistrySettings
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
+
+
+@app.callback()
+def _registry() -> None:
+    """Look after a Registry's database (CROSSFADE_DATABASE)."""
+
+
+@app.command()
+def migrate(
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; end with 1 unless it fits.")] = False,
+) -> None:
+    """Bring the database's schema to this release's.
+
+    It may be stopped and run again at any point, and beside others.
+    """
+    try:
+        typer.echo(migrate_database(RegistrySettings(), check_only=check))
+    except (DatabaseUrlError, SchemaError, ValidationError, OSError) as error:
+        raise CommandError(" ".join(str(error).split())) from error

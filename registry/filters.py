@@ -1,0 +1,35 @@
+"""Which entries of a list are wanted; what is empty or None leaves nothing out."""
+
+from dataclasses import dataclass
+
+from registry.domain.states import RolloutState, VersionState
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFilter:
+    """Versions in the lane of a segment, and in one of these states in it (in any lane, when the segment is None)."""
+
+    segment: str | None = None
+    states: frozenset[VersionState] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutFilter:
+    """Rollouts in a lane, of a version, in one of these states; `live`: only those that have not ended."""
+
+    segment: str | None = None
+    version: str = ""
+    states: frozenset[RolloutState] = frozenset()
+    live: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Events of a rollout, in a lane, about a version, of these types, from `start` to before `end` (s since 1970)."""
+
+    rollout: int = 0
+    segment: str | None = None
+    version: str = ""
+    types: frozenset[str] = frozenset()
+    start: float | None = None
+    end: float | None = None

@@ -1,0 +1,79 @@
+"""A model as of a past moment."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from registry.domain.history import Moment, PastLane, StateChange, states_after
+from registry.domain.records import Model
+from registry.domain.states import VersionState
+from registry.ports import Transaction, UnitOfWork
+from registry.service.lanes import require_model
+from registry.service.models import STATES_SHOWN
+from services.common.errors import OutOfRangeError
+
+_READ_CHANGES: Final = 5 * STATES_SHOWN
+"""Changes of a lane that are looked through for its versions: each has a few in its life."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastModel:
+    """A model and its lanes as they were; of the model itself, what never changes."""
+
+    model: Model
+    lanes: Sequence[PastLane]
+
+
+class HistoryService:
+    """The past.
+
+    Args:
+        unit_of_work: runs the transactions.
+    """
+
+    def __init__(self, unit_of_work: UnitOfWork) -> None:
+        self._unit_of_work = unit_of_work
+
+    def model(self, model: str, moment: Moment, *, deadline: float) -> PastModel:
+        """A model as of a moment.
+
+        Raises:
+            NotFoundError: MODEL_NOT_FOUND.
+            OutOfRangeError: HISTORY_UNKNOWN, the model is younger, or the revision has not come yet.
+        """
+        return self._unit_of_work.run(lambda tx: _model_at(tx, model, moment), deadline=deadline, read_only=True)
+
+
+def _model_at(tx: Transaction, name: str, moment: Moment) -> PastModel:
+    model = require_model(tx, name)
+    if moment.revision > (latest := tx.routes.revision()):
+        raise OutOfRangeError("HISTORY_UNKNOWN", f"revision {moment.revision} has not come yet; the latest is {latest}")
+    if not moment.revision and moment.time < model.created:
+        raise OutOfRangeError("HISTORY_UNKNOWN", f"model {name} was created after that moment")
+    lanes = [lane for segment in tx.history.segments(name) if (lane := _lane_at(tx, name, segment, moment))]
+    return PastModel(model, lanes)
+
+
+def _lane_at(tx: Transaction, model: str, segment: str, moment: Moment) -> PastLane | None:
+    changes = tx.history.latest(model, segment, moment, _READ_CHANGES)
+    if not changes:
+        return None
+    stable = _last_into(tx, model, segment, moment, VersionState.STABLE)
+    testing = _last_into(tx, model, segment, moment, VersionState.TESTING)
+    rollout = None if testing is None else tx.history.rollout(model, segment, testing.version, testing.since)
+    return PastLane(
+        segment,
+        "" if stable is None else stable.version,
+        None if stable is None else stable.since,
+        0 if rollout is None else rollout.number,
+        states_after(changes)[:STATES_SHOWN],
+    )
+
+
+def _last_into(tx: Transaction, model: str, segment: str, moment: Moment, state: VersionState) -> StateChange | None:
+    """The change that brought a version into a state that one version of a lane has; None: none had it then."""
+    found = next(iter(tx.history.latest(model, segment, moment, 1, state=state)), None)
+    if found is None:
+        return None
+    (last,) = tx.history.latest(model, segment, moment, 1, version=found.version)
+    return found if last.state is state else None

@@ -1,0 +1,126 @@
+"""Use cases of segments: lanes of their own, and their end."""
+
+from collections.abc import Callable
+
+from registry.domain.lane import Lane, empty_lane
+from registry.ports import RequestKey, Transaction
+from registry.service.lane_actions import require_lane
+from registry.service.lanes import ModelChange, commit, new_etag, open_lane, require_model
+from registry.service.models import LaneView, ModelView, lane_view, model_view
+from registry.service.requests import Mutations
+from registry.service.versions import require_version
+from services.common.errors import AbortedError, FailedPreconditionError
+
+
+class SegmentService:
+    """Segments."""
+
+    def __init__(self, mutations: Mutations) -> None:
+        self._mutations = mutations
+
+    def set(
+        self,
+        key: RequestKey,
+        name: tuple[str, str],
+        version: str,
+        reason: str,
+        etag: str,
+        encode: Callable[[LaneView], bytes],
+        *,
+        deadline: float,
+    ) -> bytes:
+        """Gives a segment a lane of its own; one that has this version as its stable one is left as it is.
+
+        Args:
+            name: model and segment.
+            version: to be stable in it; empty: the default lane's stable version.
+            etag: the model's.
+
+        Raises:
+            NotFoundError: MODEL_NOT_FOUND, VERSION_NOT_FOUND.
+            AbortedError: ETAG_STALE.
+            FailedPreconditionError: TRANSITION_ILLEGAL, NO_STABLE_VERSION.
+        """
+        model_id, segment = name
+
+        def act(tx: Transaction, now: float) -> bytes:
+            model = require_model(tx, model_id)
+            if model.etag != etag:
+                raise AbortedError(
+                    "ETAG_STALE",
+                    f"{model_id} or one of its lanes has changed; read it and decide again",
+                    etag=model.etag,
+                )
+            wanted = version or _default_stable(tx, model_id)
+            require_version(tx, model_id, wanted)
+            lane = tx.lanes.lane(model_id, segment)
+            if lane is not None and not lane.removed:
+                _check_same(lane, wanted, version)
+                return encode(lane_view(tx, lane))
+            opened = open_lane(
+                tx,
+                lane or empty_lane(model_id, segment, new_etag()),
+                now=now,
+                actor=key.principal,
+                version=wanted,
+                new=lane is None,
+            )
+            opened.aggregate.settle_in(
+                wanted, reason or f"Segment {segment} has {wanted} as a stable version of its own."
+            )
+            commit(tx, (ModelChange(model, model, (opened,)),), actor=key.principal, now=now)
+            return encode(lane_view(tx, opened.aggregate.lane))
+
+        return self._mutations.run(key, act, deadline=deadline)
+
+    def delete(
+        self,
+        key: RequestKey,
+        name: tuple[str, str],
+        reason: str,
+        etag: str,
+        encode: Callable[[ModelView], bytes],
+        *,
+        cancel_rollout: bool,
+        deadline: float,
+    ) -> bytes:
+        """Takes a segment's lane away.
+
+        Args:
+            name: model and segment.
+            etag: the lane's.
+
+        Raises:
+            NotFoundError: MODEL_NOT_FOUND, LANE_NOT_FOUND.
+            AbortedError: ETAG_STALE.
+            FailedPreconditionError: ROLLOUT_LIVE.
+        """
+        model_id, segment = name
+
+        def act(tx: Transaction, now: float) -> bytes:
+            lane = require_lane(tx, model_id, segment, etag)
+            model = require_model(tx, model_id)
+            opened = open_lane(tx, lane, now=now, actor=key.principal)
+            opened.aggregate.remove(reason or f"It was deleted by {key.principal}.", cancel_rollout=cancel_rollout)
+            (model,) = commit(tx, (ModelChange(model, model, (opened,)),), actor=key.principal, now=now)
+            return encode(model_view(tx, model))
+
+        return self._mutations.run(key, act, deadline=deadline)
+
+
+def _default_stable(tx: Transaction, model: str) -> str:
+    lane = tx.lanes.lane(model, "")
+    if lane is None or not lane.stable_version:
+        raise FailedPreconditionError(
+            "NO_STABLE_VERSION", f"{model} has no stable version that the segment could begin with; name a version"
+        )
+    return lane.stable_version
+
+
+def _check_same(lane: Lane, wanted: str, named: str) -> None:
+    if named and lane.stable_version != wanted:
+        raise FailedPreconditionError(
+            "TRANSITION_ILLEGAL",
+            f"segment {lane.segment} has a lane already, and {lane.stable_version or 'nothing'} is stable in it; "
+            f"start a rollout of {wanted} there, or undo the lane",
+        )

@@ -1,0 +1,71 @@
+"""What a list's request leaves out, from the wire; page tokens hold for one filter only, so each has one form."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from crossfade.registry.v1 import resources_pb2, service_pb2
+from registry import converters
+from registry.domain.states import RolloutState, VersionState
+from registry.filters import EventFilter, RolloutFilter, VersionFilter
+from registry.servicer import validation
+from registry.servicer.policy_validation import refuse
+
+_TYPE: Final = re.compile(r"[A-Z][A-Z_]{0,62}")
+
+
+def versions(request: service_pb2.ListVersionsRequest) -> VersionFilter:
+    """Which versions.
+
+    Raises:
+        InvalidArgumentError: FIELD_INVALID.
+    """
+    names = _names(resources_pb2.VersionState.items(), request.states, "VERSION_STATE_")
+    return VersionFilter(_segment(request), frozenset(VersionState(name) for name in names))
+
+
+def rollouts(request: service_pb2.ListRolloutsRequest) -> RolloutFilter:
+    """Which rollouts.
+
+    Raises:
+        InvalidArgumentError: FIELD_INVALID.
+    """
+    names = _names(resources_pb2.RolloutState.items(), request.states, "ROLLOUT_STATE_")
+    return RolloutFilter(
+        _segment(request),
+        validation.identifier("version", request.version) if request.version else "",
+        frozenset(RolloutState(name) for name in names),
+        request.live_only,
+    )
+
+
+def events(request: service_pb2.ListEventsRequest, rollout: int) -> EventFilter:
+    """Which events, besides those of one rollout alone.
+
+    Raises:
+        InvalidArgumentError: FIELD_INVALID.
+    """
+    for index, kind in enumerate(request.types):
+        if not _TYPE.fullmatch(kind):
+            raise refuse(f"types[{index}]", f"{kind!r} is not UPPER_SNAKE")
+    start = converters.seconds_since_1970(request.start_time) if request.HasField("start_time") else None
+    end = converters.seconds_since_1970(request.end_time) if request.HasField("end_time") else None
+    if start is not None and end is not None and end <= start:
+        raise refuse("end_time", "is not after start_time")
+    version = validation.identifier("version", request.version) if request.version else ""
+    return EventFilter(rollout, _segment(request), version, frozenset(request.types), start, end)
+
+
+def _segment(
+    request: service_pb2.ListVersionsRequest | service_pb2.ListRolloutsRequest | service_pb2.ListEventsRequest,
+) -> str | None:
+    return validation.segment("segment", request.segment) if request.HasField("segment") else None
+
+
+def _names(items: Iterable[tuple[str, int]], values: Iterable[int], prefix: str) -> list[str]:
+    known = {number: name for name, number in items}
+    names = [known.get(value, "").removeprefix(prefix) for value in values]
+    for index, name in enumerate(names):
+        if name in ("", "UNSPECIFIED"):
+            raise refuse(f"states[{index}]", "is no state; leave it out to get all of them")
+    return names

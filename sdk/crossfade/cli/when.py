@@ -1,0 +1,30 @@
+"""Moments as people write them."""
+
+import datetime as dt
+
+from crossfade.cli.errors import UsageError
+from crossfade.policy_file import parse_duration
+
+
+def parse_when(value: str, option: str, now: dt.datetime) -> dt.datetime:
+    """A moment: `2026-11-24 14:00` (local time unless it has a zone), `14:00` (today), or `2h` (so long ago).
+
+    Args:
+        value: as written.
+        option: for the error.
+        now: with its zone, which is the local one.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    try:
+        return now - dt.timedelta(seconds=parse_duration(value))
+    except ValueError:
+        pass
+    for text in (value, f"{now:%Y-%m-%d}T{value}"):
+        try:
+            found = dt.datetime.fromisoformat(text)
+        except ValueError:
+            continue
+        return found if found.tzinfo is not None else found.replace(tzinfo=now.tzinfo)
+    raise UsageError(f"{option}: {value!r} is no moment: write 2026-11-24 14:00, 14:00 (today) or 2h (ago)")

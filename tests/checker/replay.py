@@ -1,0 +1,147 @@
+"""The ledger read again from its beginning: what the tables must hold, and whether it was lawful all the way."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from crossfade.names import parse_rollout
+from crossfade.registry.v1 import resources_pb2
+
+_LIVE = frozenset({"WAITING_READY", "RUNNING", "PAUSED"})
+_OF_THE_MODEL = frozenset({"MODEL_CREATED", "MODEL_UPDATED"})
+_NO_STATE = frozenset({"VERSION_LOADED", "VERSION_UNLOADED", "ROLLOUT_APPROVED"})
+_MOVES = {
+    "ROLLOUT_QUEUED": "QUEUED",
+    "ROLLOUT_STARTED": "WAITING_READY",
+    "ROLLOUT_RUNNING": "RUNNING",
+    "ROLLOUT_ADVANCED": "RUNNING",
+    "ROLLOUT_PAUSED": "PAUSED",
+    "ROLLOUT_RESUMED": "RUNNING",
+}
+_ENDS = {
+    "ROLLOUT_PROMOTED": "PROMOTED",
+    "ROLLOUT_ROLLED_BACK": "ROLLED_BACK",
+    "ROLLOUT_INCONCLUSIVE": "INCONCLUSIVE",
+    "ROLLOUT_CANCELLED": "CANCELLED",
+}
+
+
+@dataclass
+class LaneState:
+    """A lane as the events so far have left it.
+
+    Attributes:
+        versions: states by version.
+        rollouts: states by number.
+        removed: its segment was deleted.
+    """
+
+    versions: dict[str, str] = field(default_factory=dict)
+    rollouts: dict[int, str] = field(default_factory=dict)
+    removed: bool = False
+
+    @property
+    def stable(self) -> list[str]:
+        """The versions that are STABLE: one at most, if all is well."""
+        return [version for version, state in self.versions.items() if state == "STABLE"]
+
+    @property
+    def live(self) -> list[int]:
+        """The rollouts that are live: one at most, if all is well."""
+        return [number for number, state in self.rollouts.items() if state in _LIVE]
+
+
+class Replay:
+    """Reads one model's events, oldest first.
+
+    Attributes:
+        lanes: by segment.
+        found: what was against the rules.
+    """
+
+    def __init__(self, events: Iterable[resources_pb2.Event]) -> None:
+        self.lanes: dict[str, LaneState] = {}
+        self.found: list[str] = []
+        for event in events:
+            self._take(event)
+
+    def _take(self, event: resources_pb2.Event) -> None:
+        if event.type in _OF_THE_MODEL:
+            return
+        lane = self.lanes.setdefault(event.segment, LaneState())
+        number = parse_rollout(event.rollout)[1] if event.rollout else 0
+        if event.type in _MOVES:
+            lane.rollouts[number] = _MOVES[event.type]
+            if event.type == "ROLLOUT_STARTED":
+                lane.versions[event.version] = "TESTING"
+        elif event.type in _ENDS:
+            self._end(lane, event, number)
+        elif event.type not in _NO_STATE:
+            self._change(lane, event)
+        self._check(lane, event)
+
+    def _change(self, lane: LaneState, event: resources_pb2.Event) -> None:
+        """What happens to versions without a rollout."""
+        lane.removed = event.type == "SEGMENT_DELETED"
+        match event.type:
+            case "VERSION_PUBLISHED":
+                lane.versions[event.version] = "PENDING"
+            case "VERSION_WITHDRAWN":
+                lane.versions[event.version] = "WITHDRAWN"
+            case "SEGMENT_DELETED" if event.version:
+                lane.versions[event.version] = "DEPRECATED"
+            case "SEGMENT_DELETED":
+                pass
+            case "VERSION_STABLE" | "SEGMENT_SET":
+                self._become_stable(lane, event, "")
+            case "LANE_UNDONE":
+                self._become_stable(lane, event, "FAILED" if event.outcome.code == "UNDONE_AS_BAD" else "DEPRECATED")
+            case kind:
+                self.found.append(f"event {event.sequence} of {event.model} has the unknown type {kind}")
+
+    def _end(self, lane: LaneState, event: resources_pb2.Event, number: int) -> None:
+        was_live = lane.rollouts.get(number) in _LIVE
+        lane.rollouts[number] = _ENDS[event.type]
+        if event.type == "ROLLOUT_PROMOTED":
+            self._become_stable(lane, event, "DEPRECATED")
+        elif event.type == "ROLLOUT_ROLLED_BACK":
+            lane.versions[event.version] = "FAILED"
+        elif was_live:
+            lane.versions[event.version] = "PENDING"
+
+    def _become_stable(self, lane: LaneState, event: resources_pb2.Event, old_state: str) -> None:
+        for old in lane.stable:
+            if not old_state:
+                self.found.append(f"event {event.sequence} of {event.model} makes a second version stable beside {old}")
+            else:
+                lane.versions[old] = old_state
+        lane.versions[event.version] = "STABLE"
+
+    def _check(self, lane: LaneState, event: resources_pb2.Event) -> None:
+        for what, those in (("stable versions", lane.stable), ("live rollouts", lane.live)):
+            if len(those) > 1:
+                self.found.append(f"after event {event.sequence} {event.model}/{event.segment} has {what} {those}")
+
+
+def differences(model: resources_pb2.Model, replay: Replay) -> list[str]:
+    """What the tables hold otherwise than the ledger says."""
+    found = []
+    names = resources_pb2.VersionState
+    present = {segment for segment, lane in replay.lanes.items() if not lane.removed}
+    # The default lane is there from the model's creation, before any event of its own.
+    listed = {lane.segment for lane in model.lanes}
+    if listed - {""} != present - {""}:
+        found.append(f"{model.name} has the lanes {sorted(listed)}; by the ledger {sorted(present)}")
+    for lane in model.lanes:
+        known = replay.lanes.get(lane.segment, LaneState())
+        states = {one.version: names.Name(one.state).removeprefix("VERSION_STATE_") for one in lane.versions}
+        expected = {version: state for version, state in known.versions.items() if version in states}
+        if states != expected:
+            wrong = {version: (state, expected.get(version)) for version, state in states.items()}
+            wrong = {version: pair for version, pair in wrong.items() if pair[0] != pair[1]}
+            found.append(f"{model.name}/{lane.segment}: (table, ledger) differ in {wrong}")
+        if [lane.stable_version] != (known.stable or [""]):
+            found.append(f"{model.name}/{lane.segment} has {lane.stable_version} stable; by the ledger {known.stable}")
+        live = [parse_rollout(lane.rollout)[1]] if lane.rollout else []
+        if live != known.live:
+            found.append(f"{model.name}/{lane.segment} has the live rollouts {live}; by the ledger {known.live}")
+    return found

@@ -1,0 +1,135 @@
+"""Registries as processes on one database, killed and started again, their database connections cut."""
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Final
+
+import grpc
+import psycopg
+from grpc import aio
+
+from crossfade.registry.v1 import service_pb2, service_pb2_grpc
+
+_CHANNEL: Final = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Replicas:
+    """Two or more Registries.
+
+    Args:
+        database: URL.
+        folder: of their logs.
+        count: how many.
+        module: what runs; another one than the Registry's own sabotages it.
+        arguments: of the module.
+    """
+
+    def __init__(
+        self, database: str, folder: Path, count: int = 2, module: str = "registry", arguments: tuple[str, ...] = ()
+    ) -> None:
+        self._database = database
+        self._folder = folder
+        self._command = (sys.executable, "-m", module, *arguments)
+        self.addresses = [f"127.0.0.1:{_free_port()}" for _ in range(count)]
+        self._processes: list[asyncio.subprocess.Process | None] = [None] * count
+        self._channels = [aio.insecure_channel(address, options=_CHANNEL) for address in self.addresses]
+        self.stubs = [service_pb2_grpc.RegistryServiceStub(channel) for channel in self._channels]
+        self.kills = 0
+        self.cuts = 0
+
+    async def start(self) -> None:
+        """Starts all, and waits until they answer."""
+        for index in range(len(self.addresses)):
+            await self._start(index)
+        await self.until_all_answer()
+
+    async def _start(self, index: int) -> None:
+        settings = {
+            "CROSSFADE_DATABASE": self._database,
+            "CROSSFADE_LISTEN": self.addresses[index],
+            "CROSSFADE_DATABASE_CONNECTIONS": "8",
+            "CROSSFADE_LOG_LEVEL": "warning",
+        }
+        with (self._folder / f"registry-{index}.log").open("ab") as log:
+            self._processes[index] = await asyncio.create_subprocess_exec(
+                *self._command, env={**os.environ, **settings}, stdout=log, stderr=log
+            )
+
+    async def until_all_answer(self, seconds: float = 60.0) -> None:
+        """Waits until each of them answers."""
+        async with asyncio.timeout(seconds):
+            for stub in self.stubs:
+                while True:
+                    try:
+                        await stub.ListModels(service_pb2.ListModelsRequest(), timeout=2)
+                        break
+                    except grpc.RpcError:
+                        await asyncio.sleep(0.1)
+
+    async def kill(self, index: int) -> None:
+        """Kills one with SIGKILL, and starts it again."""
+        process = self._processes[index]
+        assert process is not None
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        self.kills += 1
+        await self._start(index)
+
+    async def harass(self, rng: random.Random, every_seconds: float) -> None:
+        """Kills one now and then, and cuts database connections in between, until it is cancelled."""
+        while True:
+            for _ in range(rng.randint(2, 5)):
+                await asyncio.sleep(rng.uniform(0.2, every_seconds / 3))
+                self.cuts += await asyncio.to_thread(self._cut, rng.random())
+            await self.kill(rng.randrange(len(self.addresses)))
+
+    def _cut(self, share: float) -> int:
+        query = (
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid() AND random() < %s"
+        )
+        with psycopg.connect(self._plain_url(), autocommit=True) as connection:
+            row = connection.execute(query, (share / 2,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def _plain_url(self) -> str:
+        return "postgresql://" + self._database.split("://", 1)[1]
+
+    async def until_quiet(self, seconds: float = 40.0) -> None:
+        """Waits until the database carries nothing out any more: what a client gave up may come to its end yet."""
+        query = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+            "AND (state <> 'idle' OR now() - state_change < interval '0 s')"
+        )
+        quiet = 0
+        async with asyncio.timeout(seconds):
+            with psycopg.connect(self._plain_url(), autocommit=True) as connection:
+                while quiet < 10:
+                    row = connection.execute(query).fetchone()
+                    quiet = quiet + 1 if row and row[0] == 0 else 0
+                    await asyncio.sleep(0.1)
+
+    async def stop(self) -> None:
+        """Ends all."""
+        for channel in self._channels:
+            await channel.close()
+        for process in self._processes:
+            if process is not None and process.returncode is None:
+                process.kill()
+                await process.wait()

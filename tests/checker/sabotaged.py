@@ -1,0 +1,89 @@
+"""`python -m tests.checker.sabotaged isolation|requests|ledger`: a Registry made wrong on purpose.
+
+A checker that finds nothing in these would prove nothing about the real one.
+"""
+
+import random
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import URL, Engine, insert, select, update
+
+import registry.app
+from registry.__main__ import main
+from registry.database.catalog import SqlCatalog
+from registry.database.engine import open_engine
+from registry.database.lanes import SqlLanes
+from registry.database.ledger import SqlLedger, _values
+from registry.database.requests import SqlRequests
+from registry.database.rows import lane_values, rollout_values
+from registry.database.tables import events, lanes, models, rollouts
+from registry.domain.ledger import Event, event_hash
+
+
+def isolation() -> None:
+    """READ COMMITTED, and whoever writes last wins."""
+    make = open_engine
+
+    def weaker(url: URL, connections: int) -> Engine:
+        return make(url, connections).execution_options(isolation_level="READ COMMITTED")
+
+    setattr(registry.app, "open_engine", weaker)  # noqa: B010 - it is no name that others should take from there
+
+    def save_lane(self: SqlLanes, lane: Any, before: Any) -> None:
+        del before
+        where = (lanes.c.model == lane.model, lanes.c.segment == lane.segment)
+        self._connection.execute(update(lanes).where(*where).values(**lane_values(lane)))
+
+    def save_rollout(self: SqlLanes, rollout: Any, before: Any) -> None:
+        del before
+        where = (rollouts.c.model == rollout.model, rollouts.c.number == rollout.number)
+        self._connection.execute(update(rollouts).where(*where).values(**rollout_values(rollout)))
+
+    def save_model(self: SqlCatalog, model: Any, before: Any) -> None:
+        del before
+        values = {"next_version": model.next_version, "next_rollout": model.next_rollout, "etag": model.etag}
+        self._connection.execute(update(models).where(models.c.model == model.model).values(**values))
+
+    def append(self: SqlLedger, added: Iterable[Event]) -> None:
+        # The number is taken at the last moment, so that it conflicts with hardly anybody's.
+        for event in added:
+            query = select(models.c.event_sequence, models.c.event_hash).where(models.c.model == event.model)
+            last = self._connection.execute(query).one()
+            placed = replace(event, sequence=last.event_sequence + 1, previous_hash=last.event_hash, hash="")
+            placed = replace(placed, hash=event_hash(placed))
+            self._connection.execute(insert(events), [_values(placed)])
+            self._connection.execute(
+                update(models)
+                .where(models.c.model == event.model)
+                .values(event_sequence=placed.sequence, event_hash=placed.hash)
+            )
+
+    SqlLanes.save_lane = save_lane  # type: ignore[method-assign]
+    SqlLanes.save_rollout = save_rollout  # type: ignore[method-assign]
+    SqlCatalog.save_model = save_model  # type: ignore[method-assign]
+    SqlLedger.append = append  # type: ignore[method-assign]
+
+
+def requests() -> None:
+    """Nobody remembers what was asked."""
+    SqlRequests.put = lambda *_: True  # type: ignore[method-assign]
+    SqlRequests.find = lambda *_: None  # type: ignore[method-assign]
+
+
+def ledger() -> None:
+    """One event in fifty is lost."""
+    keep = SqlLedger.append
+    rng = random.Random(0)
+
+    def append(self: SqlLedger, added: Iterable[Event]) -> None:
+        keep(self, [event for event in added if rng.random() > 0.02])
+
+    SqlLedger.append = append  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    {"isolation": isolation, "requests": requests, "ledger": ledger}[sys.argv[1]]()
+    sys.exit(main([]))

@@ -1,0 +1,112 @@
+"""What was production when: by time and by revision, after everything has changed."""
+
+from google.protobuf import timestamp_pb2
+
+from crossfade.registry.v1 import resources_pb2, service_pb2
+from tests.fakes.clock import ManualClock
+from tests.integration.registry.harness import Registry, Start, new_id, plan, refused
+
+TUESDAY = 1_732_000_000.0
+
+
+async def model_at(registry: Registry, when: float = 0.0, revision: int = 0) -> resources_pb2.Model:
+    """The model as of a moment."""
+    request = service_pb2.GetModelRequest(name="models/m", revision=revision)
+    if when:
+        request.read_time.FromMicroseconds(int(when * 1e6))
+    return await registry.stub.GetModel(request)
+
+
+def states(lane: resources_pb2.Lane) -> dict[str, str]:
+    """A lane's versions and their states."""
+    names = resources_pb2.VersionState
+    return {one.version: names.Name(one.state).removeprefix("VERSION_STATE_") for one in lane.versions}
+
+
+async def lived(start: Start) -> tuple[Registry, dict[str, int]]:
+    """v1 stable at 0; v2 tested from 100 and promoted at 200; v3 tested from 300, failed at 400; v2 undone at 500."""
+    clock = ManualClock(TUESDAY)
+    registry = await start(clock, sweep_seconds=60.0)
+    await registry.create()
+    clock.advance(1)
+    await registry.publish()
+    worker = registry.worker()
+    await worker.ready("v1")
+    clock.advance(99)
+    await registry.publish(rollout=plan(500))
+    await worker.ready("v1", "v2", control="v1")
+    clock.advance(100)
+    await registry.promote(await registry.rollout(1))
+    clock.advance(100)
+    await registry.publish(rollout=plan(500))
+    await worker.ready("v1", "v2", "v3", control="v2")
+    clock.advance(100)
+    await registry.rollback(await registry.rollout(2))
+    clock.advance(100)
+    lane = (await registry.model()).lanes[0]
+    await registry.stub.UndoLane(
+        service_pb2.UndoLaneRequest(model="models/m", bad=True, etag=lane.etag, request_id=new_id())
+    )
+    clock.advance(100)
+    revisions = {event.type: event.revision for event in await registry.events()}
+    return registry, revisions
+
+
+async def test_as_of_a_time(start: Start) -> None:
+    registry, _ = await lived(start)
+    expected = {
+        50: ("v1", "", {"v1": "STABLE"}),
+        150: ("v1", "models/m/rollouts/1", {"v1": "STABLE", "v2": "TESTING"}),
+        250: ("v2", "", {"v1": "DEPRECATED", "v2": "STABLE"}),
+        350: ("v2", "models/m/rollouts/2", {"v1": "DEPRECATED", "v2": "STABLE", "v3": "TESTING"}),
+        450: ("v2", "", {"v1": "DEPRECATED", "v2": "STABLE", "v3": "FAILED"}),
+        550: ("v1", "", {"v1": "STABLE", "v2": "FAILED", "v3": "FAILED"}),
+    }
+    for after, (stable, rollout, known) in expected.items():
+        (lane,) = (await model_at(registry, TUESDAY + after)).lanes
+        assert (lane.stable_version, lane.rollout, states(lane)) == (stable, rollout, known), after
+        assert not lane.etag
+    (lane,) = (await model_at(registry, TUESDAY + 450)).lanes
+    assert lane.stable_since == timestamp_pb2.Timestamp(seconds=int(TUESDAY) + 200)
+
+
+async def test_as_of_a_revision(start: Start) -> None:
+    registry, revisions = await lived(start)
+    promoted, failed = revisions["ROLLOUT_PROMOTED"], revisions["ROLLOUT_ROLLED_BACK"]
+    for revision, stable in ((promoted - 1, "v1"), (promoted, "v2"), (failed, "v2"), (revisions["LANE_UNDONE"], "v1")):
+        (lane,) = (await model_at(registry, revision=revision)).lanes
+        assert lane.stable_version == stable, revision
+    (lane,) = (await model_at(registry, revision=failed - 1)).lanes
+    assert states(lane)["v3"] == "TESTING"
+
+
+async def test_before_anything_was_published_there_is_no_lane(start: Start) -> None:
+    registry, _ = await lived(start)
+    assert list((await model_at(registry, TUESDAY + 0.5)).lanes) == []
+
+
+async def test_a_deleted_segment_is_in_the_past_still(start: Start) -> None:
+    registry, _ = await lived(start)
+    model = await registry.model()
+    set_segment = service_pb2.SetSegmentRequest(model="models/m", segment="eu", etag=model.etag, request_id=new_id())
+    lane = await registry.stub.SetSegment(set_segment)
+    revision = (await registry.events())[-1].revision
+    await registry.stub.DeleteSegment(
+        service_pb2.DeleteSegmentRequest(model="models/m", segment="eu", etag=lane.etag, request_id=new_id())
+    )
+    past = await model_at(registry, revision=revision)
+    assert {one.segment: one.stable_version for one in past.lanes} == {"": "v1", "eu": "v1"}
+    now = await model_at(registry, revision=revision + 1)
+    assert {one.segment: one.stable_version for one in now.lanes} == {"": "v1", "eu": ""}
+
+
+async def test_refusals(start: Start) -> None:
+    registry, revisions = await lived(start)
+    early = await refused(model_at(registry, TUESDAY - 1))
+    assert (early.code, early.reason) == ("OUT_OF_RANGE", "HISTORY_UNKNOWN")
+    late = await refused(model_at(registry, revision=revisions["LANE_UNDONE"] + 100))
+    assert (late.code, late.reason) == ("OUT_OF_RANGE", "HISTORY_UNKNOWN")
+    assert (await refused(model_at(registry, TUESDAY, revision=3))).field == "revision"
+    assert (await refused(model_at(registry, revision=-1))).field == "revision"
+    request = service_pb2.GetModelRequest(name="models/none", revision=1)
+    assert (await refused(registry.stub.GetModel(request))).reason == "MODEL_NOT_FOUND"

@@ -1,0 +1,127 @@
+"""Filters of lists, pages that hold for one filter, and field masks."""
+
+from google.protobuf import field_mask_pb2
+
+from crossfade.registry.v1 import resources_pb2, service_pb2
+from tests.integration.registry.harness import Registry, new_id, plan, refused
+
+FAILED = resources_pb2.VERSION_STATE_FAILED
+PENDING = resources_pb2.VERSION_STATE_PENDING
+
+
+async def filled(registry: Registry) -> None:
+    """v1 stable, v2 failed in rollout 1, v3 pending, v4 stable in eu, v5 under test there in rollout 2."""
+    rollout = await registry.running()
+    await registry.rollback(rollout)
+    await registry.publish(without_rollout=True)
+    await registry.publish(segment="eu")
+    await registry.publish(segment="eu", rollout=plan(500))
+
+
+async def versions(registry: Registry, **wanted: object) -> list[str]:
+    """Ids of the versions listed."""
+    request = service_pb2.ListVersionsRequest(parent="models/m", **wanted)  # type: ignore[arg-type]  # by name
+    return [one.name.rpartition("/")[2] for one in (await registry.stub.ListVersions(request)).versions]
+
+
+async def rollouts(registry: Registry, **wanted: object) -> list[str]:
+    """Numbers of the rollouts listed."""
+    request = service_pb2.ListRolloutsRequest(parent="models/-", **wanted)  # type: ignore[arg-type]  # by name
+    return [one.name.rpartition("/")[2] for one in (await registry.stub.ListRollouts(request)).rollouts]
+
+
+async def events(registry: Registry, **wanted: object) -> list[str]:
+    """Types of the events listed, oldest first."""
+    request = service_pb2.ListEventsRequest(parent="models/m", **wanted)  # type: ignore[arg-type]  # by name
+    return [one.type for one in (await registry.stub.ListEvents(request)).events][::-1]
+
+
+async def test_versions_by_lane_and_state(registry: Registry) -> None:
+    await filled(registry)
+    assert await versions(registry) == ["v5", "v4", "v3", "v2", "v1"]
+    assert await versions(registry, segment="eu") == ["v5", "v4"]
+    assert await versions(registry, segment="") == ["v3", "v2", "v1"]
+    assert await versions(registry, states=[FAILED, PENDING]) == ["v3", "v2"]
+    assert await versions(registry, segment="eu", states=[resources_pb2.VERSION_STATE_STABLE]) == ["v4"]
+
+
+async def test_rollouts_by_lane_version_and_state(registry: Registry) -> None:
+    await filled(registry)
+    assert await rollouts(registry) == ["2", "1"]
+    assert await rollouts(registry, segment="eu") == ["2"]
+    assert await rollouts(registry, version="v2") == ["1"]
+    assert await rollouts(registry, states=[resources_pb2.ROLLOUT_STATE_ROLLED_BACK]) == ["1"]
+    assert await rollouts(registry, live_only=True) == ["2"]
+
+
+async def test_events_by_lane_version_type_and_time(registry: Registry) -> None:
+    await filled(registry)
+    every = await registry.events()
+    assert await events(registry, version="v2") == [one.type for one in every if one.version == "v2"]
+    assert await events(registry, types=["VERSION_STABLE", "ROLLOUT_ROLLED_BACK"]) == [
+        "VERSION_STABLE",
+        "ROLLOUT_ROLLED_BACK",
+        "VERSION_STABLE",
+    ]
+    assert await events(registry, segment="eu", types=["VERSION_STABLE"]) == ["VERSION_STABLE"]
+    cut = every[3].time
+    before, after = await events(registry, end_time=cut), await events(registry, start_time=cut)
+    assert before + after == [one.type for one in every]
+    assert 0 < len(before) < len(every)
+
+
+async def test_a_page_holds_for_its_filter(registry: Registry) -> None:
+    await filled(registry)
+    request = service_pb2.ListVersionsRequest(parent="models/m", segment="", page_size=2)
+    first = await registry.stub.ListVersions(request)
+    request.page_token = first.next_page_token
+    rest = await registry.stub.ListVersions(request)
+    assert [one.name[-2:] for one in (*first.versions, *rest.versions)] == ["v3", "v2", "v1"]
+    assert not rest.next_page_token
+    request.segment = "eu"
+    assert (await refused(registry.stub.ListVersions(request))).field == "page_token"
+
+
+async def test_filters_that_make_no_sense(registry: Registry) -> None:
+    await filled(registry)
+    assert (await refused(versions(registry, states=[0]))).field == "states[0]"
+    assert (await refused(rollouts(registry, states=[99]))).field == "states[0]"
+    assert (await refused(events(registry, types=["promoted"]))).field == "types[0]"
+    moment = (await registry.events())[0].time
+    assert (await refused(events(registry, start_time=moment, end_time=moment))).field == "end_time"
+    assert (await refused(versions(registry, segment="no segment"))).field == "segment"
+
+
+async def update(
+    registry: Registry, paths: list[str] | None = None, name: str = "models/m", description: str = "", etag: str = ""
+) -> resources_pb2.Model:
+    """Changes the model."""
+    request = service_pb2.UpdateModelRequest(
+        model=resources_pb2.Model(name=name, description=description, etag=etag), request_id=new_id()
+    )
+    if paths is not None:
+        request.update_mask.CopyFrom(field_mask_pb2.FieldMask(paths=paths))
+    return await registry.stub.UpdateModel(request)
+
+
+async def test_a_model_is_described(registry: Registry) -> None:
+    created = await registry.create()
+    changed = await update(registry, ["description"], description="Who leaves.")
+    assert (changed.description, changed.etag != created.etag) == ("Who leaves.", True)
+    assert (await registry.events())[-1].type == "MODEL_UPDATED"
+    count = len(await registry.events())
+    # Nothing to change is no event; without a mask, what is not set stays.
+    for call in (update(registry, description="Who leaves."), update(registry), update(registry, [])):
+        assert (await call).description == "Who leaves."
+    assert len(await registry.events()) == count
+    assert (await update(registry, ["*"])).description == ""
+
+
+async def test_refusals_of_update(registry: Registry) -> None:
+    created = await registry.create()
+    await registry.publish()
+    assert (await refused(update(registry, ["lanes"]))).field == "update_mask"
+    stale = await refused(update(registry, etag=created.etag, description="x"))
+    assert (stale.code, stale.reason) == ("ABORTED", "ETAG_STALE")
+    missing = await refused(update(registry, name="models/none", description="x"))
+    assert missing.reason == "MODEL_NOT_FOUND"

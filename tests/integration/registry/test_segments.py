@@ -1,0 +1,158 @@
+"""Segments: lanes of their own, and their end."""
+
+from crossfade.registry.v1 import resources_pb2, service_pb2
+from tests.integration.registry.harness import Registry, new_id, plan, refused
+
+
+async def set_segment(registry: Registry, segment: str = "eu", **changes: object) -> resources_pb2.Lane:
+    """Gives a segment a lane."""
+    etag = (await registry.model()).etag
+    values = {"model": "models/m", "segment": segment, "etag": etag, "request_id": new_id(), **changes}
+    return await registry.stub.SetSegment(service_pb2.SetSegmentRequest(**values))  # type: ignore[arg-type]  # by name
+
+
+async def lane_of(registry: Registry, segment: str = "eu") -> resources_pb2.Lane:
+    """The segment's lane."""
+    return next(lane for lane in (await registry.model()).lanes if lane.segment == segment)
+
+
+async def delete_segment(registry: Registry, segment: str = "eu", **changes: object) -> resources_pb2.Model:
+    """Takes a segment's lane away."""
+    lane = await lane_of(registry, segment)
+    values = {"model": "models/m", "segment": segment, "etag": lane.etag, "request_id": new_id(), **changes}
+    request = service_pb2.DeleteSegmentRequest(**values)  # type: ignore[arg-type]  # by name
+    return await registry.stub.DeleteSegment(request)
+
+
+async def routes(registry: Registry) -> dict[str, resources_pb2.RouteArm]:
+    """The stable arm of each segment in the routes' snapshot."""
+    watch = registry.stub.WatchRoutes(service_pb2.WatchRoutesRequest())
+    first = await watch.read()
+    watch.cancel()
+    assert isinstance(first, service_pb2.WatchRoutesResponse)
+    return {lane.segment: lane.arms[-1] for lane in first.lanes if lane.arms}
+
+
+async def test_a_segment_begins_with_the_default_lanes_stable_version(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    lane = await set_segment(registry, reason="Europe is judged by itself.")
+    assert (lane.segment, lane.stable_version) == ("eu", "v1")
+    assert [(one.version, one.state) for one in lane.versions] == [("v1", resources_pb2.VERSION_STATE_STABLE)]
+    assert (await routes(registry))["eu"].version == "v1"
+    event = (await registry.events())[-1]
+    assert (event.type, event.segment, event.reason) == ("SEGMENT_SET", "eu", "Europe is judged by itself.")
+
+
+async def test_its_rollouts_leave_the_default_lane_alone(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    await set_segment(registry)
+    published = await registry.publish(segment="eu", rollout=plan(500))
+    worker = registry.worker()
+    await worker.ready("v1", "v2", control="v1")
+    number = int(published.rollout.name.rpartition("/")[2])
+    await registry.promote(await registry.rollout(number))
+    model = await registry.model()
+    assert {lane.segment: lane.stable_version for lane in model.lanes} == {"": "v1", "eu": "v2"}
+    assert {name: arm.version for name, arm in (await routes(registry)).items()} == {"": "v1", "eu": "v2"}
+
+
+async def test_set_again_changes_nothing_and_another_version_is_refused(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    await registry.publish(without_rollout=True)
+    before = await set_segment(registry)
+    assert await set_segment(registry) == before
+    assert await set_segment(registry, version="v1") == before
+    refusal = await refused(set_segment(registry, version="v2"))
+    assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "TRANSITION_ILLEGAL")
+    assert "start a rollout of v2" in refusal.message
+
+
+async def test_refusals_of_set(registry: Registry) -> None:
+    await registry.create()
+    assert (await refused(set_segment(registry))).reason == "NO_STABLE_VERSION"
+    assert (await refused(set_segment(registry, version="v9"))).reason == "VERSION_NOT_FOUND"
+    assert (await refused(set_segment(registry, segment=""))).field == "segment"
+    assert (await refused(set_segment(registry, etag="old"))).reason == "ETAG_STALE"
+    assert (await refused(set_segment(registry, etag=""))).reason == "ETAG_MISSING"
+
+
+async def test_deleted_its_requests_belong_to_the_default_lane(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    await set_segment(registry)
+    revision = (await registry.events())[-1].revision
+    watch = registry.stub.WatchRoutes(service_pb2.WatchRoutesRequest(start_revision=revision))
+    model = await delete_segment(registry, reason="Europe is like the rest.")
+    assert [lane.segment for lane in model.lanes] == [""]
+    change = await watch.read()
+    while isinstance(change, service_pb2.WatchRoutesResponse) and not change.lanes:
+        change = await watch.read()
+    assert isinstance(change, service_pb2.WatchRoutesResponse)
+    (gone,) = change.lanes
+    assert (gone.model, gone.segment, gone.removed) == ("m", "eu", True)
+    watch.cancel()
+    assert list(await routes(registry)) == [""]
+    event = (await registry.events())[-1]
+    assert (event.type, event.segment, event.reason) == ("SEGMENT_DELETED", "eu", "Europe is like the rest.")
+    for call in (
+        registry.stub.LoadVersion(
+            service_pb2.LoadVersionRequest(name="models/m/versions/v1", segment="eu", etag="x", request_id=new_id())
+        ),
+        registry.stub.StartRollout(
+            service_pb2.StartRolloutRequest(version="models/m/versions/v1", segment="eu", etag="x", request_id=new_id())
+        ),
+    ):
+        assert (await refused(call)).reason == "LANE_NOT_FOUND"
+
+
+async def test_a_live_rollout_is_ended_first_and_only_if_asked(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    await set_segment(registry)
+    await registry.publish(segment="eu", rollout=plan(500))
+    await registry.publish(segment="eu", rollout=plan(500))
+    assert (await refused(delete_segment(registry))).reason == "ROLLOUT_LIVE"
+    await delete_segment(registry, cancel_rollout=True)
+    for number in (1, 2):
+        rollout = await registry.rollout(number)
+        assert (rollout.state, rollout.outcome.code) == (
+            resources_pb2.ROLLOUT_STATE_CANCELLED,
+            "SEGMENT_DELETED",
+        )
+    assert [lane.segment for lane in (await registry.model()).lanes] == [""]
+
+
+async def test_what_failed_in_a_segment_has_failed_when_it_comes_back(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    await set_segment(registry)
+    await registry.publish(segment="eu", rollout=plan(500))
+    await registry.worker().ready("v1", "v2", control="v1")
+    await registry.rollback(await registry.rollout(1))
+    before = await lane_of(registry)
+    await delete_segment(registry)
+    refusal = await refused(set_segment(registry, version="v2"))
+    assert (refusal.reason, refusal.metadata["state"]) == ("TRANSITION_ILLEGAL", "FAILED")
+    after = await set_segment(registry)
+    assert after.stable_version == "v1"
+    # Counts of the lane before are told apart by their epoch.
+    assert after.epoch > before.epoch
+
+
+async def test_a_publication_brings_a_deleted_segment_back(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    await set_segment(registry)
+    await delete_segment(registry)
+    published = await registry.publish(segment="eu")
+    assert "stable at once" in published.note
+    assert (await lane_of(registry)).stable_version == "v2"
+
+
+async def test_the_default_segment_stays(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    assert (await refused(delete_segment(registry, segment=""))).field == "segment"
