@@ -102,7 +102,7 @@ class Replicas:
     def _cut(self, share: float) -> int:
         query = (
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid() AND random() < %s"
+            "WHERE datname = current_database() AND application_name = 'crossfade-registry' AND random() < %s"
         )
         with psycopg.connect(self._plain_url(), autocommit=True) as connection:
             row = connection.execute(query, (share / 2,)).fetchone()
@@ -114,8 +114,8 @@ class Replicas:
     async def until_quiet(self, seconds: float = 40.0) -> None:
         """Waits until the database carries nothing out any more: what a client gave up may come to its end yet."""
         query = (
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
-            "AND (state <> 'idle' OR now() - state_change < interval '0 s')"
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name = 'crossfade-registry' AND state <> 'idle'"
         )
         quiet = 0
         async with asyncio.timeout(seconds):

@@ -175,8 +175,8 @@ def test_a_segment_has_a_lane_of_its_own(
     crossfade("publish", "parted", str(artifact), "--segment", "eu")
     stack.report("parted", "v1", "v2")
     crossfade("promote", "parted", "--segment", "eu")
-    lanes = crossfade_json("status", "parted")["models"][0]["lanes"]
-    assert {lane.get("segment", ""): lane["stable_version"] for lane in lanes} == {"": "v1", "eu": "v2"}
+    (model,) = [one for one in crossfade_json("models")["models"] if one["name"] == "models/parted"]
+    assert {lane["segment"]: lane["stable_version"] for lane in model["lanes"]} == {"": "v1", "eu": "v2"}
     assert crossfade("versions", "parted", "--segment", "eu", "--state", "stable").stdout.count("\nv") == 1
     assert crossfade("rollouts", "parted", "--segment", "").stdout.startswith("parted has had no rollout")
     said = crossfade("segment", "delete", "parted", "eu").stdout
