@@ -23,14 +23,19 @@ from registry.service.lane_actions import LaneService
 from registry.service.looks import LookService
 from registry.service.models import ModelService
 from registry.service.requests import Mutations
+from registry.service.retention import RetentionService
 from registry.service.rollouts import RolloutService
 from registry.service.segments import SegmentService
 from registry.service.versions import VersionService
+from registry.service.webhooks import WebhookService
 from registry.servicer.calls import Calls
 from registry.servicer.registry import RegistryServicer
 from registry.settings import RegistrySettings
 from registry.upkeep import Upkeep
 from registry.watch_hub import WatchHub
+from registry.webhooks.config import read_webhooks
+from registry.webhooks.courier import Courier
+from registry.webhooks.sender import HttpSender
 from services.common.clock import Clock, SystemClock
 from services.common.server import Server
 from services.common.telemetry.logs import make_log
@@ -72,6 +77,7 @@ class App:
     Raises:
         AddressError: it cannot listen where it was told to.
         DatabaseUrlError: the database's URL cannot be used.
+        WebhookFileError: the file of webhooks cannot be used.
     """
 
     def __init__(self, settings: RegistrySettings, clock: Clock | None = None) -> None:
@@ -83,7 +89,8 @@ class App:
         self._tracing = Tracing(_SERVICE_NAME, instance_id, settings.otlp_endpoint, settings.trace_ratio)
         self._store = MetricStore()
         self._meters = Meters(self._store)
-        unit_of_work = SqlUnitOfWork(self._engine, clock, self._committed, self._meters.transaction)
+        webhooks = () if settings.webhooks is None else read_webhooks(settings.webhooks)
+        unit_of_work = SqlUnitOfWork(self._engine, clock, self._committed, self._meters.transaction, webhooks=webhooks)
         self._foreground = Offload(unit_of_work, settings.database_connections, "registry")
         self._background = Offload(unit_of_work, _BACKGROUND_THREADS, "upkeep")
         self._hub = WatchHub(
@@ -101,16 +108,24 @@ class App:
             revision=lambda: self._hub.latest,
         )
         lanes = LaneService(unit_of_work, mutations, clock)
+        self.retention = RetentionService(unit_of_work, clock, settings.kept)
         self.upkeep = Upkeep(
             instances,
             lanes,
+            self.retention,
             self._background,
             clock,
             self._log,
             self._serve_while,
             sweep_seconds=settings.sweep_seconds,
-            request_days=settings.request_days,
-            route_changes_kept=settings.route_changes_kept,
+        )
+        self._courier = Courier(
+            webhooks,
+            self._background,
+            HttpSender(),
+            clock,
+            self._log,
+            poll_seconds=settings.webhook_poll_seconds,
         )
         servicer = RegistryServicer(
             Calls(clock, self._foreground),
@@ -122,6 +137,7 @@ class App:
             rollouts=RolloutService(unit_of_work, mutations),
             looks=LookService(unit_of_work, mutations),
             instances=instances,
+            webhooks=WebhookService(unit_of_work, webhooks),
             hub=self._hub,
             tracer=self._tracing.tracer,
         )
@@ -147,7 +163,9 @@ class App:
         await self._background.call(lambda: schema.check(self._engine))
         self._meters.open()
         await self._hub.open()
-        self._tasks = [asyncio.create_task(self._keep(run)) for run in (self._hub.run, self.upkeep.run)]
+        self._tasks = [
+            asyncio.create_task(self._keep(run)) for run in (self._hub.run, self.upkeep.run, self._courier.run)
+        ]
         await self._server.start()
         if self._settings.metrics_listen:
             self._page = MetricsPage(self._settings, self._collect)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from registry.service.retention import Kept
 from services.common.settings import ServiceSettings
 
 
@@ -21,6 +22,11 @@ class RegistrySettings(ServiceSettings):
         readiness_debounce_seconds: a version that loads again counts as ready for this long.
         route_changes_kept: revisions that a watch can be resumed from.
         request_days: answers to mutations are kept for this long.
+        event_days: events are kept for this long; 0: for ever.
+        analysis_days: recorded looks are kept for this long after their rollout has ended; 0: for ever.
+        webhooks: file that names the webhooks (TOML, see docs/registry.md); none: nobody is told.
+        webhook_poll_seconds: time between two looks for events that webhooks have yet to be told of.
+        webhook_days: events that a webhook does not take are kept for this long.
     """
 
     listen: str = "127.0.0.1:8400"
@@ -33,3 +39,13 @@ class RegistrySettings(ServiceSettings):
     readiness_debounce_seconds: float = Field(default=3.0, ge=0, le=60)
     route_changes_kept: int = Field(default=10_000, ge=1)
     request_days: float = Field(default=7.0, gt=0)
+    event_days: float = Field(default=400.0, ge=0)
+    analysis_days: float = Field(default=90.0, ge=0)
+    webhooks: Path | None = None
+    webhook_poll_seconds: float = Field(default=1.0, gt=0, le=60)
+    webhook_days: float = Field(default=7.0, gt=0)
+
+    @property
+    def kept(self) -> Kept:
+        """What is kept for how long."""
+        return Kept(self.event_days, self.analysis_days, self.request_days, self.webhook_days, self.route_changes_kept)

@@ -7,55 +7,50 @@ from typing import Final
 import structlog
 
 from registry.offload import Offload
-from registry.ports import Transaction
 from registry.service.instances import InstanceService
 from registry.service.lane_actions import LaneService
+from registry.service.retention import RetentionService
 from services.common.clock import Clock
 from services.common.errors import AbortedError, CrossfadeError
 
 _DEADLINE_SECONDS: Final = 20.0
 _FORGET_SECONDS: Final = 60.0
-_FORGET_BATCH: Final = 1_000
-_DAY_SECONDS: Final = 86_400.0
 
 
 class Upkeep:
-    """Sweeps expired leases, and forgets old answers and route changes.
+    """Sweeps expired leases, and forgets what is old.
 
     Args:
         instances: knows which leases expire.
         lanes: knows which versions were loaded for a while.
+        retention: knows what is old.
         offload: runs the transactions.
         clock: the time.
         log: gets a line when the database is lost and found.
         on_database: told after each round whether the database answered.
         sweep_seconds: time between two sweeps.
-        request_days: how long answers are kept.
-        route_changes_kept: how many revisions' changes are kept.
     """
 
     def __init__(
         self,
         instances: InstanceService,
         lanes: LaneService,
+        retention: RetentionService,
         offload: Offload,
         clock: Clock,
         log: structlog.typing.FilteringBoundLogger,
         on_database: Callable[[bool], Awaitable[None]],
         *,
         sweep_seconds: float,
-        request_days: float,
-        route_changes_kept: int,
     ) -> None:
         self._instances = instances
         self._lanes = lanes
+        self._retention = retention
         self._offload = offload
         self._clock = clock
         self._log = log
         self._on_database = on_database
         self._sweep_seconds = sweep_seconds
-        self._request_seconds = request_days * _DAY_SECONDS
-        self._route_changes_kept = route_changes_kept
         self._forgot = clock.monotonic()
         self._lost = False
 
@@ -73,7 +68,7 @@ class Upkeep:
             await self._offload.call(lambda: self._lanes.expire(deadline=deadline))
             if self._clock.monotonic() - self._forgot >= _FORGET_SECONDS:
                 self._forgot = self._clock.monotonic()
-                await self._offload.run(self.forget, deadline=deadline)
+                await self._offload.call(lambda: self._retention.forget(deadline=deadline))
         except AbortedError as error:
             # Others were faster, so the database is there, and so were the leases.
             self._log.debug("upkeep is tried again", reason=error.message)
@@ -88,8 +83,3 @@ class Upkeep:
                 self._log.info("upkeep goes on")
             self._lost = False
         await self._on_database(not self._lost)
-
-    def forget(self, tx: Transaction) -> None:
-        """Forgets a batch of old answers, and the route changes that nobody needs any more."""
-        tx.requests.purge(self._clock.now() - self._request_seconds, _FORGET_BATCH)
-        tx.routes.compact(self._route_changes_kept)

@@ -71,6 +71,8 @@ def model_to_proto(model: Model, lanes: Iterable[resources_pb2.Lane]) -> resourc
         etag=model.etag,
         event_sequence=model.event_sequence,
         event_hash=model.event_hash,
+        compacted_sequence=model.compacted_sequence,
+        compacted_hash=model.compacted_hash,
     )
 
 

@@ -131,6 +131,8 @@ def _model(row: Row[Any]) -> Model:
         row.event_sequence,
         row.event_hash,
         row.etag,
+        row.compacted_sequence,
+        row.compacted_hash,
     )
 
 
@@ -144,6 +146,8 @@ def _model_values(model: Model) -> dict[str, Any]:
         "event_sequence": model.event_sequence,
         "event_hash": model.event_hash,
         "etag": model.etag,
+        "compacted_sequence": model.compacted_sequence,
+        "compacted_hash": model.compacted_hash,
     }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, insert, literal, select, tuple_
+from sqlalchemy import ColumnElement, Row, delete, insert, literal, select, tuple_
 from sqlalchemy.engine import Connection
 
 from crossfade.registry.v1 import resources_pb2
@@ -41,6 +41,20 @@ class SqlLedger:
                     < tuple_(*(literal(value, column.type) for value, column in zip(before, order, strict=True)))
                 )
         return [_event(row) for row in self._connection.execute(query.where(*_wanted(only)).limit(limit))]
+
+    def aged(self, before: float, limit: int) -> list[str]:
+        """Models that have events from before a moment."""
+        query = select(events.c.model).where(events.c.time < before).distinct().limit(limit)
+        return list(self._connection.execute(query).scalars())
+
+    def oldest(self, model: str, limit: int) -> list[Event]:
+        """The oldest events of a model that are kept."""
+        query = select(events).where(events.c.model == model).order_by(events.c.sequence).limit(limit)
+        return [_event(row) for row in self._connection.execute(query)]
+
+    def remove(self, model: str, up_to: int) -> None:
+        """Removes events up to a number."""
+        self._connection.execute(delete(events).where(events.c.model == model, events.c.sequence <= up_to))
 
 
 def _wanted(only: EventFilter) -> Iterator[ColumnElement[bool]]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import insert, literal, select, tuple_, update
+from sqlalchemy import delete, insert, literal, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
-from registry.database.tables import analyses, rollout_looks
+from registry.database.tables import analyses, rollout_looks, rollouts
 from registry.ports import Look
 
 
@@ -79,3 +79,25 @@ class SqlLooks:
         )
         row = self._connection.execute(query).one_or_none()
         return None if row is None else Look(row.sequence, bytes(row.payload), bytes(row.cursor), row.recorded)
+
+    def purge(self, before: float, limit: int) -> int:
+        """Forgets looks from before a moment, of rollouts that ended before it, and their cursors.
+
+        Returns:
+            Of how many rollouts.
+        """
+        key = (analyses.c.model, analyses.c.rollout, analyses.c.sequence)
+        old = (
+            select(*key)
+            .join(rollouts, (rollouts.c.model == analyses.c.model) & (rollouts.c.number == analyses.c.rollout))
+            .where(analyses.c.recorded < before, rollouts.c.ended < before)
+            .order_by(analyses.c.recorded)
+            .limit(limit)
+        )
+        statement = delete(analyses).where(tuple_(*key).in_(old)).returning(analyses.c.model, analyses.c.rollout)
+        gone = {(row.model, row.rollout) for row in self._connection.execute(statement)}
+        if gone:
+            wanted = [tuple_(literal(model), literal(rollout)) for model, rollout in sorted(gone)]
+            of_rollout = tuple_(rollout_looks.c.model, rollout_looks.c.rollout)
+            self._connection.execute(update(rollout_looks).where(of_rollout.in_(wanted)).values(cursor=b""))
+        return len(gone)

@@ -50,6 +50,8 @@ models = Table(
     Column("event_sequence", BigInteger, nullable=False),
     Column("event_hash", Text, nullable=False),
     Column("etag", Text, nullable=False),
+    Column("compacted_sequence", BigInteger, nullable=False, server_default="0"),
+    Column("compacted_hash", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("model", name="models_pk"),
 )
 
@@ -207,6 +209,7 @@ analyses = Table(
     Column("recorded", Moment, nullable=False),
     Column("payload", LargeBinary, nullable=False),
     PrimaryKeyConstraint("model", "rollout", "sequence", name="analyses_pk"),
+    Index("analyses_by_time", "recorded"),
 )
 
 instances = Table(
@@ -308,4 +311,20 @@ route_changes = Table(
     Column("segment", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),
     PrimaryKeyConstraint("revision", "model", "segment", name="route_changes_pk"),
+)
+
+outbox = Table(
+    "outbox",
+    METADATA,
+    Column("model", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("webhook", Text, nullable=False),
+    Column("event", LargeBinary, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due", Moment, nullable=False),
+    Column("error", Text, nullable=False),
+    PrimaryKeyConstraint("model", "sequence", "webhook", name="outbox_pk"),
+    Index("outbox_by_due", "webhook", "due"),
+    Index("outbox_by_time", "created"),
 )

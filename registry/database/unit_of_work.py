@@ -3,7 +3,7 @@
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from registry.database.failures import Failure, classify
 from registry.database.transaction import SqlTransaction
+from registry.domain.webhooks import Webhook
 from registry.ports import Transaction
 from services.common.clock import Clock
 from services.common.errors import AbortedError, CrossfadeError, DeadlineExceededError, UnavailableError
@@ -44,6 +45,7 @@ class SqlUnitOfWork:
         clock: measures the caller's time.
         on_revision: called after a commit that changed the routes, with their new revision.
         on_end: called after each transaction, with how it ended (ok, or the reason), its seconds and its attempts.
+        webhooks: who is told of what transactions write.
         sleep: waits between attempts.
         uniform: draws the waiting time.
     """
@@ -54,6 +56,7 @@ class SqlUnitOfWork:
         clock: Clock,
         on_revision: Callable[[int], None],
         on_end: Callable[[str, float, int], None] = lambda _outcome, _seconds, _attempts: None,
+        webhooks: Sequence[Webhook] = (),
         sleep: Callable[[float], None] = time.sleep,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
@@ -61,6 +64,7 @@ class SqlUnitOfWork:
         self._clock = clock
         self._on_revision = on_revision
         self._on_end = on_end
+        self._webhooks = webhooks
         self._sleep = sleep
         self._uniform = uniform
         # Writers of one process take turns, for all of them write route_clock and only one could succeed. It is no
@@ -136,7 +140,7 @@ class SqlUnitOfWork:
             if read_only:
                 connection.execution_options(postgresql_readonly=True)
             with connection.begin():
-                transaction = SqlTransaction(connection)
+                transaction = SqlTransaction(connection, self._webhooks)
                 result = work(transaction)
             revision = transaction.routes.written
         if revision:

@@ -72,6 +72,8 @@ class Model:
         event_sequence: number of the latest event.
         event_hash: its hash; empty: no event yet.
         etag: changes with every change of the model or its lanes.
+        compacted_sequence: number of the latest event that is no longer kept; 0: all are.
+        compacted_hash: its hash, from which the chain goes on.
     """
 
     model: str
@@ -82,6 +84,8 @@ class Model:
     event_sequence: int
     event_hash: str
     etag: str
+    compacted_sequence: int = 0
+    compacted_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,7 @@ def _record(tx: Transaction, change: ModelChange, *, actor: str, now: float, rev
     else:
         tx.catalog.save_model(model, change.before)
     tx.ledger.append(events)
+    tx.outbox.add(events)
     for opened in change.lanes:
         lane, states = opened.aggregate.lane, opened.aggregate.changed_states.values()
         tx.history.note(lane.model, lane.segment, model.event_sequence, revision, states)

@@ -1,11 +1,14 @@
 """What use cases answer, on the wire: as messages, and serialized as they are kept for who asks again."""
 
+from urllib.parse import urlsplit
+
 from crossfade import names
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry import converters, views
 from registry.service.history import PastModel
 from registry.service.models import LaneView, ModelView
 from registry.service.versions import PublishedView, VersionView
+from registry.service.webhooks import WebhookView
 
 
 def model(view: ModelView) -> resources_pb2.Model:
@@ -26,6 +29,25 @@ def version(view: VersionView) -> resources_pb2.Version:
     answer = views.version_to_proto(view.version, view.states, view.placements)
     if view.profile:
         answer.profile.ParseFromString(view.profile)
+    return answer
+
+
+def webhook(view: WebhookView) -> resources_pb2.Webhook:
+    """A webhook, with nothing of its URL that may be a secret."""
+    answer = resources_pb2.Webhook(name=view.name, undelivered=view.undelivered)
+    if view.webhook is not None:
+        parts = urlsplit(view.webhook.url)
+        answer.host = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+        answer.form = view.webhook.form
+        answer.models.extend(sorted(view.webhook.models))
+        answer.types.extend(sorted(view.webhook.types))
+    for one in view.oldest:
+        answer.deliveries.add(
+            event=resources_pb2.Event.FromString(one.event),
+            attempts=one.attempts,
+            next_time=converters.timestamp(one.due),
+            error=one.error,
+        )
     return answer
 
 

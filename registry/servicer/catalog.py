@@ -7,6 +7,7 @@ from registry import converters, views
 from registry.service.history import HistoryService
 from registry.service.models import ModelService
 from registry.service.versions import Publication, VersionService
+from registry.service.webhooks import WebhookService
 from registry.servicer import answers, filters, pages, validation
 from registry.servicer.calls import Calls, Context
 from registry.servicer.policy_validation import refuse
@@ -18,11 +19,19 @@ from registry.servicer.policy_validation import refuse
 class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
     """Models, versions, events."""
 
-    def __init__(self, calls: Calls, models: ModelService, versions: VersionService, history: HistoryService) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        models: ModelService,
+        versions: VersionService,
+        history: HistoryService,
+        webhooks: WebhookService,
+    ) -> None:
         self._calls = calls
         self._models = models
         self._versions = versions
         self._history = history
+        self._webhooks = webhooks
 
     async def CreateModel(self, request: service_pb2.CreateModelRequest, context: Context) -> resources_pb2.Model:
         """Creates a model."""
@@ -126,6 +135,14 @@ class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
             versions=[answers.version(view) for view in found[:size]],
             next_page_token=pages.write(listed, (found[size - 1].version.number,)) if more else "",
         )
+
+    async def ListWebhooks(
+        self, request: service_pb2.ListWebhooksRequest, context: Context
+    ) -> service_pb2.ListWebhooksResponse:
+        """The webhooks, and what each has yet to be told."""
+        del request
+        found = await self._calls.run(partial(self._webhooks.all, deadline=self._calls.deadline(context)))
+        return service_pb2.ListWebhooksResponse(webhooks=[answers.webhook(view) for view in found])
 
     async def ListEvents(
         self, request: service_pb2.ListEventsRequest, context: Context

@@ -10,6 +10,7 @@ from registry.service.models import ModelService
 from registry.service.rollouts import RolloutService
 from registry.service.segments import SegmentService
 from registry.service.versions import VersionService
+from registry.service.webhooks import WebhookService
 from registry.servicer.calls import Calls
 from registry.servicer.catalog import CatalogServicer
 from registry.servicer.fleet import FleetServicer
@@ -33,10 +34,11 @@ class RegistryServicer(CatalogServicer, LaneServicer, RolloutServicer, FleetServ
         rollouts: RolloutService,
         looks: LookService,
         instances: InstanceService,
+        webhooks: WebhookService,
         hub: WatchHub,
         tracer: trace.Tracer,
     ) -> None:
-        CatalogServicer.__init__(self, calls, models, versions, history)
+        CatalogServicer.__init__(self, calls, models, versions, history, webhooks)
         LaneServicer.__init__(self, calls, lanes, segments)
         RolloutServicer.__init__(self, calls, rollouts, tracer)
         FleetServicer.__init__(self, calls, instances, looks, hub)

@@ -68,8 +68,10 @@ def verify(head: resources_pb2.Model, newest_first: Iterable[resources_pb2.Event
         later = event
     if not met_head:
         raise LedgerError(f"event {head.event_sequence} of {head.name}, the last that was written, is missing")
-    if later is not None and (later.sequence != 1 or later.previous_hash):
+    if later is not None and later.sequence != head.compacted_sequence + 1:
         raise LedgerError(f"events before {later.sequence} of {later.model} are missing")
+    if later is not None and later.previous_hash != head.compacted_hash:
+        raise LedgerError(f"event {later.sequence} of {later.model} does not follow the one that was compacted last")
     return count
 
 

@@ -77,6 +77,7 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = {
     _REGISTRY + "RecordAnalysis": frozenset({Role.EVALUATOR}),
     _REGISTRY + "ListAnalyses": _READERS,
     _REGISTRY + "ListEvents": _READERS,
+    _REGISTRY + "ListWebhooks": _READERS,
     _REGISTRY + "WatchRoutes": frozenset({Role.VIEWER, Role.OPERATOR, Role.ROUTER, Role.WORKER, Role.EVALUATOR}),
     _REGISTRY + "ReportInstance": frozenset({Role.ROUTER, Role.WORKER, Role.EVALUATOR}),
     _REGISTRY + "ListInstances": _READERS,

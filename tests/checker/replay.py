@@ -7,7 +7,7 @@ from crossfade.names import parse_rollout
 from crossfade.registry.v1 import resources_pb2
 
 _LIVE = frozenset({"WAITING_READY", "RUNNING", "PAUSED"})
-_OF_THE_MODEL = frozenset({"MODEL_CREATED", "MODEL_UPDATED"})
+_OF_THE_MODEL = frozenset({"MODEL_CREATED", "MODEL_UPDATED", "EVENTS_COMPACTED"})
 _NO_STATE = frozenset({"VERSION_LOADED", "VERSION_UNLOADED", "ROLLOUT_APPROVED"})
 _MOVES = {
     "ROLLOUT_QUEUED": "QUEUED",

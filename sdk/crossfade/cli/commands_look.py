@@ -1,4 +1,4 @@
-"""Commands that only look: status, models, versions, rollouts, explain, events, instances, route."""
+"""Commands that only look: status, models, versions, rollouts, explain, events, webhooks, instances, route."""
 
 import time
 from typing import Annotated
@@ -24,7 +24,7 @@ RolloutOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for function in (status, models, versions, rollouts, explain, events, instances, route):
+    for function in (status, models, versions, rollouts, explain, events, webhooks, instances, route):
         app.command(function.__name__)(command(function))
 
 
@@ -186,6 +186,16 @@ def events(
     found = list(registry.events(model or "-", only, limit=number))
     found.reverse()
     session.show(list_json("events", found), lambda: events_table(found))
+
+
+def webhooks(session: Session) -> None:
+    """List who is told of events over HTTP, and what they do not take."""
+    from crossfade.cli.jsons import list_json
+    from crossfade.cli.registry_client import Registry
+    from crossfade.cli.render_tables import webhooks_table
+
+    found = Registry(session.connect.registry()).webhooks()
+    session.show(list_json("webhooks", found), lambda: webhooks_table(found, time.time()))
 
 
 def instances(session: Session) -> None:

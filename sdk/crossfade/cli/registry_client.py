@@ -208,6 +208,10 @@ class Registry:
 
         return pages(fetch, limit)
 
+    def webhooks(self) -> list[resources_pb2.Webhook]:
+        """The webhooks, and what each has yet to be told."""
+        return list(self._service.call(self._stub.ListWebhooks, service_pb2.ListWebhooksRequest()).webhooks)
+
     def instances(
         self, kind: resources_pb2.InstanceKind.ValueType = resources_pb2.INSTANCE_KIND_UNSPECIFIED
     ) -> Iterator[resources_pb2.Instance]:

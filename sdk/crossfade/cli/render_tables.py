@@ -18,6 +18,7 @@ from crossfade.registry.v1.resources_pb2 import (
     Rollout,
     Serving,
     Version,
+    Webhook,
 )
 from crossfade.router.v1.router_pb2 import GetRouteResponse
 
@@ -108,6 +109,32 @@ def events_table(events: Iterable[Event], zone: tzinfo | None = None) -> Text:
         kind = event.type.replace("_", " ").lower()
         rows.append([text.moment(event.time, zone), about, rollout, kind, text.actor(event.actor), event.reason])
     return text.join(text.columns(rows)) if rows else Text("no events")
+
+
+def webhooks_table(webhooks: Sequence[Webhook], now: float) -> Text:
+    """Webhooks, and below each what it does not take."""
+    if not webhooks:
+        return Text("nobody is told of events: the Registry's CROSSFADE_WEBHOOKS names no file")
+    rows: list[list[str | Text]] = [_header("webhook", "posts to", "form", "models", "undelivered")]
+    for webhook in webhooks:
+        host = webhook.host or "not in the Registry's settings any more"
+        models = ", ".join(webhook.models) or "all"
+        rows.append([webhook.name, host, webhook.form, models, str(webhook.undelivered)])
+    lines = text.columns(rows, right=(4,))
+    for webhook in webhooks:
+        waiting: list[list[str | Text]] = [
+            [
+                f"{one.event.model} {one.event.sequence}",
+                one.event.type.replace("_", " ").lower(),
+                f"tried {text.plural(one.attempts, 'time')}",
+                f"again in {text.span(max(0.0, text.unix(one.next_time) - now))}" if webhook.host else "",
+                one.error,
+            ]
+            for one in webhook.deliveries
+        ]
+        if waiting:
+            lines += [Text(f"{webhook.name} has yet to be told", "bold"), *text.columns(waiting, indent=1)]
+    return text.join(lines)
 
 
 def instances_table(instances: Sequence[Instance], now: float) -> Text:

@@ -135,7 +135,7 @@ async def test_revisions_that_are_not_there(start: Start, start_revision: int) -
     registry = await start(route_changes_kept=3)
     for number in range(6):
         await registry.create(f"m{number}")
-    await registry.app._background.run(registry.app.upkeep.forget, deadline=float("inf"))
+    await asyncio.to_thread(registry.app.retention.forget, deadline=float("inf"))
     async with watching(registry, start=3) as watch:
         assert [response.revision for response in await watch.until(6)] == [4, 5, 6]
     with pytest.raises(aio.AioRpcError) as caught:

@@ -209,6 +209,8 @@ class Model(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     EVENT_SEQUENCE_FIELD_NUMBER: _builtins.int
     EVENT_HASH_FIELD_NUMBER: _builtins.int
+    COMPACTED_SEQUENCE_FIELD_NUMBER: _builtins.int
+    COMPACTED_HASH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"models/{model}"."""
     description: _builtins.str
@@ -219,6 +221,10 @@ class Model(_message.Message):
     """Number of its latest event: the head of its audit log. Output only."""
     event_hash: _builtins.str
     """Hash of its latest event, which stands for the whole log. Output only."""
+    compacted_sequence: _builtins.int
+    """Number of the latest event that is no longer kept, for its age; 0: all are kept. Output only."""
+    compacted_hash: _builtins.str
+    """Hash of that event, which the first kept one follows. Output only."""
     @_builtins.property
     def lanes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lane]:
         """Its lanes; the default segment's first. Output only."""
@@ -237,10 +243,12 @@ class Model(_message.Message):
         etag: _builtins.str = ...,
         event_sequence: _builtins.int = ...,
         event_hash: _builtins.str = ...,
+        compacted_sequence: _builtins.int = ...,
+        compacted_hash: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "etag", b"etag", "event_hash", b"event_hash", "event_sequence", b"event_sequence", "lanes", b"lanes", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compacted_hash", b"compacted_hash", "compacted_sequence", b"compacted_sequence", "create_time", b"create_time", "description", b"description", "etag", b"etag", "event_hash", b"event_hash", "event_sequence", b"event_sequence", "lanes", b"lanes", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1134,3 +1142,95 @@ class LaneRoutes(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LaneRoutes: _TypeAlias = LaneRoutes  # noqa: Y015
+
+@_typing.final
+class Webhook(_message.Message):
+    """Somebody who is told of events over HTTP; the Registry's settings name them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    FORM_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    TYPES_FIELD_NUMBER: _builtins.int
+    UNDELIVERED_FIELD_NUMBER: _builtins.int
+    DELIVERIES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    host: _builtins.str
+    """Where requests are posted: scheme and host, for the rest may be a secret. Empty: the settings of the Registry that
+    answered name no such webhook.
+    """
+    form: _builtins.str
+    """"cloudevents" or "slack"."""
+    undelivered: _builtins.int
+    """How many events it has yet to be told of."""
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The models that it is told of; none: all."""
+
+    @_builtins.property
+    def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The types of events that it is told of."""
+
+    @_builtins.property
+    def deliveries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Delivery]:
+        """The oldest of them, at most 20."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        host: _builtins.str = ...,
+        form: _builtins.str = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
+        types: _abc.Iterable[_builtins.str] | None = ...,
+        undelivered: _builtins.int = ...,
+        deliveries: _abc.Iterable[Global___Delivery] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deliveries", b"deliveries", "form", b"form", "host", b"host", "models", b"models", "name", b"name", "types", b"types", "undelivered", b"undelivered"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Webhook: _TypeAlias = Webhook  # noqa: Y015
+
+@_typing.final
+class Delivery(_message.Message):
+    """An event that a webhook has yet to be told of."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    NEXT_TIME_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    attempts: _builtins.int
+    """How often it was tried."""
+    error: _builtins.str
+    """Why the latest attempt failed; empty: there was none."""
+    @_builtins.property
+    def event(self) -> Global___Event:
+        """The event."""
+
+    @_builtins.property
+    def next_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is tried next."""
+
+    def __init__(
+        self,
+        *,
+        event: Global___Event | None = ...,
+        attempts: _builtins.int = ...,
+        next_time: _timestamp_pb2.Timestamp | None = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "next_time", b"next_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "error", b"error", "event", b"event", "next_time", b"next_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Delivery: _TypeAlias = Delivery  # noqa: Y015

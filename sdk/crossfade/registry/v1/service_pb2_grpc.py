@@ -165,6 +165,11 @@ class RegistryServiceStub:
                 request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListEventsRequest.SerializeToString,
                 response_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListEventsResponse.FromString,
                 _registered_method=True)
+        self.ListWebhooks = channel.unary_unary(
+                '/crossfade.registry.v1.RegistryService/ListWebhooks',
+                request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListWebhooksRequest.SerializeToString,
+                response_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListWebhooksResponse.FromString,
+                _registered_method=True)
         self.WatchRoutes = channel.unary_stream(
                 '/crossfade.registry.v1.RegistryService/WatchRoutes',
                 request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.WatchRoutesRequest.SerializeToString,
@@ -375,6 +380,13 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListWebhooks(self, request, context):
+        """The webhooks, and what each has yet to be told.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchRoutes(self, request, context):
         """Routes of all lanes, then every change. Errors: OUT_OF_RANGE (REVISION_COMPACTED: start again from 0).
         """
@@ -523,6 +535,11 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.ListEvents,
                     request_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListEventsRequest.FromString,
                     response_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'ListWebhooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWebhooks,
+                    request_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListWebhooksRequest.FromString,
+                    response_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListWebhooksResponse.SerializeToString,
             ),
             'WatchRoutes': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchRoutes,
@@ -1220,6 +1237,33 @@ class RegistryService:
             '/crossfade.registry.v1.RegistryService/ListEvents',
             crossfade_dot_registry_dot_v1_dot_service__pb2.ListEventsRequest.SerializeToString,
             crossfade_dot_registry_dot_v1_dot_service__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWebhooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossfade.registry.v1.RegistryService/ListWebhooks',
+            crossfade_dot_registry_dot_v1_dot_service__pb2.ListWebhooksRequest.SerializeToString,
+            crossfade_dot_registry_dot_v1_dot_service__pb2.ListWebhooksResponse.FromString,
             options,
             channel_credentials,
             insecure,

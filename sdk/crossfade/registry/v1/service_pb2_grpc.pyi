@@ -108,6 +108,8 @@ class RegistryServiceStub:
     """Recorded looks of a rollout, oldest first."""
     ListEvents: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListEventsRequest, _service_pb2.ListEventsResponse]
     """The audit log, newest first."""
+    ListWebhooks: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListWebhooksRequest, _service_pb2.ListWebhooksResponse]
+    """The webhooks, and what each has yet to be told."""
     WatchRoutes: _grpc.UnaryStreamMultiCallable[_service_pb2.WatchRoutesRequest, _service_pb2.WatchRoutesResponse]
     """Routes of all lanes, then every change. Errors: OUT_OF_RANGE (REVISION_COMPACTED: start again from 0)."""
     ReportInstance: _grpc.UnaryUnaryMultiCallable[_service_pb2.ReportInstanceRequest, _service_pb2.ReportInstanceResponse]
@@ -194,6 +196,8 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Recorded looks of a rollout, oldest first."""
     ListEvents: _aio.UnaryUnaryMultiCallable[_service_pb2.ListEventsRequest, _service_pb2.ListEventsResponse]  # type: ignore[assignment]
     """The audit log, newest first."""
+    ListWebhooks: _aio.UnaryUnaryMultiCallable[_service_pb2.ListWebhooksRequest, _service_pb2.ListWebhooksResponse]  # type: ignore[assignment]
+    """The webhooks, and what each has yet to be told."""
     WatchRoutes: _aio.UnaryStreamMultiCallable[_service_pb2.WatchRoutesRequest, _service_pb2.WatchRoutesResponse]  # type: ignore[assignment]
     """Routes of all lanes, then every change. Errors: OUT_OF_RANGE (REVISION_COMPACTED: start again from 0)."""
     ReportInstance: _aio.UnaryUnaryMultiCallable[_service_pb2.ReportInstanceRequest, _service_pb2.ReportInstanceResponse]  # type: ignore[assignment]
@@ -427,6 +431,14 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.ListEventsResponse, _abc.Awaitable[_service_pb2.ListEventsResponse]]:
         """The audit log, newest first."""
+
+    @_abc_1.abstractmethod
+    def ListWebhooks(
+        self,
+        request: _service_pb2.ListWebhooksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.ListWebhooksResponse, _abc.Awaitable[_service_pb2.ListWebhooksResponse]]:
+        """The webhooks, and what each has yet to be told."""
 
     @_abc_1.abstractmethod
     def WatchRoutes(

@@ -1,0 +1,98 @@
+"""Events that webhooks have yet to be told of."""
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Row, delete, func, insert, literal, select, tuple_, update
+from sqlalchemy.engine import Connection
+
+from registry import converters, views
+from registry.database.tables import outbox
+from registry.domain.ledger import Event
+from registry.domain.webhooks import Delivery, Webhook
+
+
+class SqlOutbox:
+    """The table outbox.
+
+    Args:
+        connection: of the transaction.
+        webhooks: who is told of what from now on.
+    """
+
+    def __init__(self, connection: Connection, webhooks: Sequence[Webhook]) -> None:
+        self._connection = connection
+        self._webhooks = webhooks
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Keeps what has happened for the webhooks that want it."""
+        rows = [
+            {
+                "model": event.model,
+                "sequence": event.sequence,
+                "webhook": webhook.name,
+                "event": converters.pack(views.event_to_proto(event)),
+                "created": event.time,
+                "attempts": 0,
+                "due": event.time,
+                "error": "",
+            }
+            for event in events
+            for webhook in self._webhooks
+            if webhook.wants(event)
+        ]
+        if rows:
+            self._connection.execute(insert(outbox), rows)
+
+    def claim(self, webhook: str, now: float, until: float, limit: int) -> list[Delivery]:
+        """Takes what is due, the oldest first; nobody else gets it until then. Each has one attempt more."""
+        key = (outbox.c.model, outbox.c.sequence, outbox.c.webhook)
+        due = (
+            select(*key)
+            .where(outbox.c.webhook == webhook, outbox.c.due <= now)
+            .order_by(outbox.c.due, outbox.c.created, outbox.c.sequence)
+            .limit(limit)
+        )
+        statement = (
+            update(outbox)
+            .where(tuple_(*key).in_(due))
+            .values(due=until, attempts=outbox.c.attempts + 1)
+            .returning(outbox)
+        )
+        found = [_delivery(row) for row in self._connection.execute(statement)]
+        return sorted(found, key=lambda one: (one.created, one.model, one.sequence))
+
+    def remove(self, delivery: Delivery) -> None:
+        """Forgets what was delivered."""
+        self._connection.execute(
+            delete(outbox).where(
+                outbox.c.model == delivery.model,
+                outbox.c.sequence == delivery.sequence,
+                outbox.c.webhook == delivery.webhook,
+            )
+        )
+
+    def postpone(self, deliveries: Iterable[Delivery], due: float, error: str) -> None:
+        """Notes that deliveries were not taken; they are tried again then."""
+        keys = [tuple_(literal(one.model), literal(one.sequence), literal(one.webhook)) for one in deliveries]
+        key = tuple_(outbox.c.model, outbox.c.sequence, outbox.c.webhook)
+        self._connection.execute(update(outbox).where(key.in_(keys)).values(due=due, error=error))
+
+    def purge(self, before: float) -> int:
+        """Forgets what nobody took since before a moment; answers how much."""
+        return self._connection.execute(delete(outbox).where(outbox.c.created < before)).rowcount
+
+    def undelivered(self) -> dict[str, int]:
+        """How much each webhook has yet to be told."""
+        query = select(outbox.c.webhook, func.count()).group_by(outbox.c.webhook).order_by(outbox.c.webhook)
+        return {row[0]: row[1] for row in self._connection.execute(query)}
+
+    def oldest(self, webhook: str, limit: int) -> list[Delivery]:
+        """What a webhook has yet to be told, the oldest first."""
+        query = select(outbox).where(outbox.c.webhook == webhook).order_by(outbox.c.created, outbox.c.sequence)
+        return [_delivery(row) for row in self._connection.execute(query.limit(limit))]
+
+
+def _delivery(row: Row[tuple[object, ...]]) -> Delivery:
+    return Delivery(
+        row.model, row.sequence, row.webhook, bytes(row.event), row.created, row.attempts, row.due, row.error
+    )

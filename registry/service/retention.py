@@ -1,0 +1,89 @@
+"""What is kept for how long: the ledger's beginning, recorded looks, answers to mutations, undelivered events."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import takewhile
+from typing import Final
+
+from registry.domain.lane_changes import REGISTRY_ACTOR
+from registry.domain.ledger import EventDraft
+from registry.ports import Transaction, UnitOfWork
+from registry.service.lanes import ModelChange, commit, require_model
+from services.common.clock import Clock
+
+_DAY_SECONDS: Final = 86_400.0
+_BATCH: Final = 1_000
+_MODELS: Final = 20
+_FEWEST_EVENTS: Final = 100
+"""Events are removed so many at a time at least, since each removal is an event by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """For how many days things are kept; 0: for ever.
+
+    Attributes:
+        events: the ledger's.
+        analyses: recorded looks, after their rollout has ended.
+        requests: answers to mutations.
+        deliveries: events that a webhook does not take.
+        route_changes: how many revisions' changes, whatever their age.
+    """
+
+    events: float
+    analyses: float
+    requests: float
+    deliveries: float
+    route_changes: int
+
+
+class RetentionService:
+    """Forgets.
+
+    Args:
+        unit_of_work: runs the transactions.
+        clock: what is old.
+        kept: for how long.
+    """
+
+    def __init__(self, unit_of_work: UnitOfWork, clock: Clock, kept: Kept) -> None:
+        self._unit_of_work = unit_of_work
+        self._clock = clock
+        self._kept = kept
+
+    def forget(self, *, deadline: float) -> None:
+        """Forgets a batch of everything that is old enough."""
+        self._unit_of_work.run(self._forget_small, deadline=deadline)
+        if not self._kept.events:
+            return
+        before = self._before(self._kept.events)
+        aged = self._unit_of_work.run(lambda tx: tx.ledger.aged(before, _MODELS), deadline=deadline, read_only=True)
+        for model in aged:
+            self._unit_of_work.run(partial(self._compact, model, before), deadline=deadline, exclusive=True)
+
+    def _forget_small(self, tx: Transaction) -> None:
+        tx.requests.purge(self._before(self._kept.requests), _BATCH)
+        tx.outbox.purge(self._before(self._kept.deliveries))
+        if self._kept.analyses:
+            tx.looks.purge(self._before(self._kept.analyses), _BATCH)
+        tx.routes.compact(self._kept.route_changes)
+
+    def _compact(self, name: str, before: float, tx: Transaction) -> None:
+        """Removes the beginning of a model's ledger; the hash of its end stays, from which the chain goes on."""
+        model = require_model(tx, name)
+        old = list(takewhile(lambda event: event.time < before, tx.ledger.oldest(name, _BATCH)))
+        if len(old) < _FEWEST_EVENTS:
+            return
+        first, last = old[0], old[-1]
+        changed = replace(model, compacted_sequence=last.sequence, compacted_hash=last.hash)
+        reason = (
+            f"Events {first.sequence} to {last.sequence} are older than {self._kept.events:g} days and were removed; "
+            f"the last of them has the hash {last.hash}."
+        )
+        event = EventDraft("EVENTS_COMPACTED", reason=reason)
+        now = round(self._clock.now(), 6)
+        commit(tx, (ModelChange(changed, model, (), (event,)),), actor=REGISTRY_ACTOR, now=now)
+        tx.ledger.remove(name, last.sequence)
+
+    def _before(self, days: float) -> float:
+        return self._clock.now() - days * _DAY_SECONDS

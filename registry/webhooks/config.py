@@ -1,0 +1,88 @@
+"""The file that names the webhooks (TOML).
+
+[[webhook]]
+name = "on-call"
+url = "https://hooks.example.com/crossfade"
+secret_file = "/run/secrets/on-call"    # signs the requests; default: they are not signed
+form = "cloudevents"                    # or "slack"; default: cloudevents
+models = ["churn"]                      # default: all
+events = ["ROLLOUT_ROLLED_BACK"]        # default: outcomes of rollouts, undone lanes and alerts
+"""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from registry.domain.webhooks import DEFAULT_TYPES, Form, Webhook
+
+_SHORTEST_SECRET: Final = 16
+_TYPE: Final = re.compile(r"[A-Z][A-Z_]{0,62}")
+
+
+class WebhookFileError(ValueError):
+    """The file cannot be used; the message says what is wrong with it, in one line."""
+
+
+def _check_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("write https://HOST/PATH")
+    return url
+
+
+def _check_type(kind: str) -> str:
+    if not _TYPE.fullmatch(kind):
+        raise ValueError(f"{kind!r} is no type of event: write them as in ROLLOUT_ROLLED_BACK")
+    return kind
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
+    url: Annotated[str, AfterValidator(_check_url)]
+    secret_file: Path | None = None
+    form: Form = Form.CLOUDEVENTS
+    models: list[str] = []
+    events: list[Annotated[str, AfterValidator(_check_type)]] = []
+
+    def webhook(self) -> Webhook:
+        secret = b"" if self.secret_file is None else self.secret_file.read_bytes().strip()
+        if self.secret_file is not None and len(secret) < _SHORTEST_SECRET:
+            raise WebhookFileError(
+                f"{self.secret_file} has {len(secret)} bytes; a secret has at least {_SHORTEST_SECRET}"
+            )
+        types = frozenset(self.events) or DEFAULT_TYPES
+        return Webhook(self.name, self.url, self.form, secret, frozenset(self.models), types)
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    webhook: list[_Entry] = []
+
+
+def read_webhooks(path: Path) -> tuple[Webhook, ...]:
+    """The webhooks that a file names.
+
+    Raises:
+        WebhookFileError: it is not such a file.
+        OSError: it, or a secret's file, cannot be read.
+    """
+    try:
+        entries = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).webhook
+    except tomllib.TOMLDecodeError as error:
+        raise WebhookFileError(f"{path}: {error}") from error
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise WebhookFileError(f"{path}: {where}: {first['msg']}") from error
+    names = [entry.name for entry in entries]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise WebhookFileError(f"{path}: there are two webhooks {twice[0]}; give each a name of its own")
+    return tuple(entry.webhook() for entry in entries)

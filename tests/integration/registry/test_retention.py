@@ -1,0 +1,112 @@
+"""What is old is forgotten; the chain holds all the same, and what is live is kept whatever its age."""
+
+import asyncio
+
+import pytest
+
+from crossfade.ledger import LedgerError, verify
+from crossfade.registry.v1 import service_pb2
+from tests.fakes.clock import ManualClock
+from tests.integration.registry.harness import Registry, Start, new_id
+
+DAY = 86_400.0
+
+
+async def forget(registry: Registry) -> None:
+    """A round of forgetting."""
+    await asyncio.to_thread(registry.app.retention.forget, deadline=float("inf"))
+
+
+async def looks(registry: Registry, number: int) -> list[int]:
+    """Numbers of the looks of a rollout."""
+    request = service_pb2.ListAnalysesRequest(parent=f"models/m/rollouts/{number}")
+    return [one.sequence for one in (await registry.stub.ListAnalyses(request)).analyses]
+
+
+async def describe(registry: Registry, times: int) -> None:
+    """Makes events."""
+    for number in range(times):
+        request = service_pb2.UpdateModelRequest(request_id=new_id())
+        request.model.name, request.model.description = "models/m", f"text {number}"
+        await registry.stub.UpdateModel(request)
+
+
+async def test_the_beginning_of_the_ledger_goes_and_the_chain_holds(start: Start) -> None:
+    clock = ManualClock()
+    registry = await start(clock, event_days=30.0)
+    await registry.create()
+    await describe(registry, 120)
+    clock.advance(20 * DAY)
+    await describe(registry, 5)
+    await forget(registry)
+    assert len(await registry.events()) == 126
+    before = await registry.events()
+    clock.advance(20 * DAY)
+    await forget(registry)
+    after = await registry.events()
+    assert [one.sequence for one in after] == [*range(122, 127), 127]
+    assert after[-1].type == "EVENTS_COMPACTED"
+    assert (
+        f"Events 1 to 121 are older than 30 days and were removed; the last of them has the hash {before[120].hash}"
+        in (after[-1].reason)
+    )
+    model = await registry.model()
+    assert (model.compacted_sequence, model.compacted_hash) == (121, before[120].hash)
+    assert verify(model, reversed(after)) == 6
+    await describe(registry, 1)
+    assert verify(await registry.model(), reversed(await registry.events())) == 7
+    # A few old events are no reason to begin again.
+    clock.advance(400 * DAY)
+    await forget(registry)
+    assert len(await registry.events()) == 7
+
+
+async def test_more_than_was_compacted_is_missed(start: Start) -> None:
+    clock = ManualClock()
+    registry = await start(clock, event_days=30.0)
+    await registry.create()
+    await describe(registry, 120)
+    clock.advance(60 * DAY)
+    await describe(registry, 3)
+    await forget(registry)
+    model, kept = await registry.model(), await registry.events()
+    assert verify(model, reversed(kept)) == 4
+    with pytest.raises(LedgerError, match="events before 123 of m are missing"):
+        verify(model, reversed(kept[1:]))
+    forged = kept[0]
+    forged.previous_hash = "0" * 64
+    with pytest.raises(LedgerError):
+        verify(model, reversed([forged, *kept[1:]]))
+
+
+async def test_looks_go_after_their_rollout_has_ended(start: Start) -> None:
+    clock = ManualClock()
+    registry = await start(clock, analysis_days=30.0)
+    rollout = await registry.running()
+    for sequence in (1, 2, 3):
+        await registry.look(rollout, sequence)
+    clock.advance(100 * DAY)
+    await forget(registry)
+    assert await looks(registry, 1) == [1, 2, 3]
+    await registry.rollback(await registry.rollout(1))
+    await forget(registry)
+    assert await looks(registry, 1) == [1, 2, 3]
+    clock.advance(31 * DAY)
+    await forget(registry)
+    assert await looks(registry, 1) == []
+    ended = await registry.rollout(1)
+    assert (ended.analysis_sequence, ended.outcome.code) == (3, "PERSON")
+
+
+async def test_for_ever(start: Start) -> None:
+    clock = ManualClock()
+    registry = await start(clock, event_days=0.0, analysis_days=0.0)
+    rollout = await registry.running()
+    await registry.look(rollout, 1)
+    await registry.rollback(await registry.rollout(1))
+    await describe(registry, 110)
+    events = len(await registry.events())
+    clock.advance(10_000 * DAY)
+    await forget(registry)
+    assert len(await registry.events()) == events
+    assert await looks(registry, 1) == [1]
