@@ -9,6 +9,7 @@ models = ["churn"]                      # default: all
 events = ["ROLLOUT_ROLLED_BACK"]        # default: outcomes of rollouts, undone lanes and alerts
 """
 
+import base64
 import re
 import tomllib
 from pathlib import Path
@@ -20,6 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from registry.domain.webhooks import DEFAULT_TYPES, Form, Webhook
 
 _SHORTEST_SECRET: Final = 16
+_ENCODED: Final = b"whsec_"
 _TYPE: Final = re.compile(r"[A-Z][A-Z_]{0,62}")
 
 
@@ -51,13 +53,23 @@ class _Entry(BaseModel):
     events: list[Annotated[str, AfterValidator(_check_type)]] = []
 
     def webhook(self) -> Webhook:
-        secret = b"" if self.secret_file is None else self.secret_file.read_bytes().strip()
+        secret = b"" if self.secret_file is None else _decoded(self.secret_file.read_bytes().strip())
         if self.secret_file is not None and len(secret) < _SHORTEST_SECRET:
             raise WebhookFileError(
                 f"{self.secret_file} has {len(secret)} bytes; a secret has at least {_SHORTEST_SECRET}"
             )
         types = frozenset(self.events) or DEFAULT_TYPES
         return Webhook(self.name, self.url, self.form, secret, frozenset(self.models), types)
+
+
+def _decoded(secret: bytes) -> bytes:
+    """As Standard Webhooks write a secret: `whsec_` and base64; anything else is taken as it is."""
+    if not secret.startswith(_ENCODED):
+        return secret
+    try:
+        return base64.b64decode(secret.removeprefix(_ENCODED), validate=True)
+    except ValueError as error:
+        raise WebhookFileError("a secret that begins with whsec_ goes on in base64") from error
 
 
 class _File(BaseModel):

@@ -1,0 +1,108 @@
+"""Webhooks: the file, the forms, the pauses."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from crossfade.registry.v1 import resources_pb2
+from registry.domain.ledger import Event, EventDraft
+from registry.domain.webhooks import DEFAULT_TYPES, Delivery, Form, Webhook, pause_seconds
+from registry.webhooks.config import WebhookFileError, read_webhooks
+from registry.webhooks.forms import sign, slack_text, write
+
+
+def hook(form: Form = Form.CLOUDEVENTS, secret: bytes = b"", **more: frozenset[str]) -> Webhook:
+    values = {"models": frozenset[str](), "types": DEFAULT_TYPES, **more}
+    return Webhook("w", "https://example.com/x", form, secret, **values)
+
+
+def event(kind: str = "ROLLOUT_PROMOTED", model: str = "m") -> Event:
+    draft = EventDraft(kind, "", "v2", 3, "It is better.")
+    return Event(model, 7, draft, 1.0, "local:ana", 9, "h", "p")
+
+
+def delivery(message: resources_pb2.Event) -> Delivery:
+    return Delivery("m", 7, "w", message.SerializeToString(), 1.0, 1, 2.0, "")
+
+
+def test_who_wants_what() -> None:
+    assert hook().wants(event())
+    assert not hook().wants(event("ROLLOUT_STARTED"))
+    assert hook(models=frozenset({"m"})).wants(event())
+    assert not hook(models=frozenset({"n"})).wants(event())
+    assert hook(types=frozenset({"ROLLOUT_STARTED"})).wants(event("ROLLOUT_STARTED"))
+
+
+def test_pauses_double_from_seconds_to_an_hour() -> None:
+    longest = [pause_seconds(attempts, lambda _, high: high) for attempts in (1, 2, 3, 10, 11, 1000)]
+    assert longest == [5.0, 10.0, 20.0, 2560.0, 3600.0, 3600.0]
+    assert pause_seconds(3, lambda low, _: low) == 10.0
+
+
+def test_a_signature_is_of_id_time_and_body() -> None:
+    secret = b"0123456789abcdef"
+    signed = sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", b'{"test": 2432232314}')
+    assert signed.startswith("v1,")
+    assert signed == sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", b'{"test": 2432232314}')
+    for other in (
+        sign(secret + b"x", "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", b'{"test": 2432232314}'),
+        sign(secret, "msg", "1614265330", b'{"test": 2432232314}'),
+        sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265331", b'{"test": 2432232314}'),
+        sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", b'{"test": 2432232315}'),
+    ):
+        assert other != signed
+
+
+def test_a_version_is_the_subject_where_there_is_no_rollout() -> None:
+    message = resources_pb2.Event(model="m", sequence=7, version="v1", type="LANE_UNDONE", reason="Bad.")
+    request = write(hook(secret=b"s" * 16), delivery(message), 5.9)
+    assert json.loads(request.body)["subject"] == "models/m/versions/v1"
+    assert (request.headers["webhook-id"], request.headers["webhook-timestamp"]) == ("m/7", "5")
+    assert slack_text(message) == ":rewind: *m* went back to v1: Bad."
+
+
+def test_slack_has_words_for_every_type() -> None:
+    message = resources_pb2.Event(model="m", version="v1", segment="eu", type="VERSION_WITHDRAWN", reason="a & b")
+    assert slack_text(message) == "*m* v1: version withdrawn in segment eu: a &amp; b"
+
+
+def test_the_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("0123456789abcdef\n")
+    file = tmp_path / "webhooks.toml"
+    file.write_text(
+        f'[[webhook]]\nname = "a"\nurl = "https://a.example/x"\nsecret_file = "{tmp_path}/secret"\n'
+        '[[webhook]]\nname = "b"\nurl = "http://b.example"\nform = "slack"\nmodels = ["m"]\nevents = ["LANE_UNDONE"]\n'
+    )
+    first, second = read_webhooks(file)
+    assert first == Webhook(
+        "a", "https://a.example/x", Form.CLOUDEVENTS, b"0123456789abcdef", frozenset(), DEFAULT_TYPES
+    )
+    assert second == Webhook("b", "http://b.example", Form.SLACK, b"", frozenset({"m"}), frozenset({"LANE_UNDONE"}))
+    (tmp_path / "secret").write_text("whsec_MDEyMzQ1Njc4OWFiY2RlZg==\n")
+    assert read_webhooks(file)[0].secret == b"0123456789abcdef"
+    file.write_text("")
+    assert read_webhooks(file) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[webhook", "Expected"),
+        ('[[webhook]]\nname = "a"', "webhook.0.url: Field required"),
+        ('[[webhook]]\nname = "a"\nurl = "ftp://x"', "write https://HOST/PATH"),
+        ('[[webhook]]\nname = "A b"\nurl = "https://x"', "webhook.0.name"),
+        ('[[webhook]]\nname = "a"\nurl = "https://x"\nform = "teams"', "cloudevents"),
+        ('[[webhook]]\nname = "a"\nurl = "https://x"\nevents = ["promoted"]', "as in ROLLOUT_ROLLED_BACK"),
+        ('[[webhook]]\nname = "a"\nurl = "https://x"\ncolour = "red"', "webhook.0.colour"),
+        ('[[webhook]]\nname = "a"\nurl = "https://x"\n' * 2, "there are two webhooks a"),
+        ('[[webhook]]\nname = "a"\nurl = "https://x"\nsecret_file = "SHORT"', "at least 16"),
+    ],
+)
+def test_what_is_no_such_file(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "short").write_text("abc")
+    file = tmp_path / "webhooks.toml"
+    file.write_text(text.replace("SHORT", str(tmp_path / "short")))
+    with pytest.raises(WebhookFileError, match=said) as error:
+        read_webhooks(file)
+    assert "\n" not in str(error.value)
