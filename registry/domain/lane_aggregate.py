@@ -129,7 +129,9 @@ class LaneAggregate(LaneRollouts):
                 )
             ended = f"{old} was undone while {self.live.version} was tested."
             self.cancel(self.live, Outcome(ended, "UNDONE", actor=self._actor), inconclusive=False)
-        self._move(old, VersionOperation.CONDEMN if wanted.bad else VersionOperation.DEPRECATE)
+        # A lane that came back after its segment was deleted may have none.
+        if old:
+            self._move(old, VersionOperation.CONDEMN if wanted.bad else VersionOperation.DEPRECATE)
         self._move(version, VersionOperation.RESTORE)
         # Workers refuse what has failed, so that only a version that is not bad can carry anything meanwhile.
         self._lane(

@@ -344,3 +344,12 @@ def test_only_so_many_versions_are_loaded_by_hand() -> None:
         lane.load("v7", START + 60)
     assert caught.value.reason == "TOO_MANY_LOADED"
     lane.load("v6", START + 90)
+
+
+def test_a_lane_that_came_back_without_a_stable_version_is_undone_too() -> None:
+    lane = stable_lane()
+    lane.remove("Not needed.", cancel_rollout=False)
+    lane.reopen()
+    lane.undo(Undo("v1", "Needed after all.", bad=True, cancel_rollout=False, force=True), ())
+    assert (lane.lane.stable_version, lane.lane.previous_version) == ("v1", "")
+    assert lane.states["v1"].state is VersionState.STABLE

@@ -6,7 +6,16 @@ from itertools import count
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
 
 from registry import views
 from registry.domain.lane import Lane, empty_lane
@@ -94,6 +103,9 @@ class LaneMachine(RuleBasedStateMachine):
     )
     def publish(self, with_rollout: bool, approval: bool, shares: tuple[int, ...]) -> object:
         """A new version: stable at once as the first, otherwise with a rollout or without."""
+        return self._publish(with_rollout, approval, shares)
+
+    def _publish(self, with_rollout: bool, approval: bool, shares: tuple[int, ...]) -> str:
         version = f"v{len(self.states) + 1}"
 
         def work(made: LaneAggregate) -> None:
@@ -107,14 +119,21 @@ class LaneMachine(RuleBasedStateMachine):
             else:
                 made.start(version, replace(spec(*shares), approval_required=approval), next(self.numbers))
 
-        return version if self.act(work, reviving=True) else multiple()
+        assert self.act(work, reviving=True)
+        return version
+
+    @initialize(target=published)
+    def begin(self) -> object:
+        """v1 is stable, v2 is tested, and both are ready."""
+        self.ready |= {"v1", "v2"}
+        return multiple(self._publish(True, False, (500, 5000)), self._publish(True, False, (500, 5000)))
 
     @rule(version=published)
     def start(self, version: str) -> None:
         """A rollout of a version in whatever state it is."""
         self.act(lambda made: made.start(version, spec(500), next(self.numbers)))
 
-    @rule(version=published, is_ready=st.booleans())
+    @rule(version=published, is_ready=st.sampled_from([True, True, True, False]))
     def readiness(self, version: str, is_ready: bool) -> None:
         """A Worker has a version ready, or no longer."""
         (self.ready.add if is_ready else self.ready.discard)(version)
@@ -174,7 +193,7 @@ class LaneMachine(RuleBasedStateMachine):
         """An earlier version becomes stable again."""
         old = self.lane.stable_version
         done = self.act(lambda made: made.undo(Undo(version, "r", bad, cancel, force), self.placements()))
-        if done:
+        if done and old:
             assert self.states[old].state is (VersionState.FAILED if bad else VersionState.DEPRECATED)
 
     @rule(version=consumes(published))
@@ -194,6 +213,7 @@ class LaneMachine(RuleBasedStateMachine):
         assert self.act(LaneAggregate.expire_loads) or self.lane.removed
         assert all(load.until > self.now - 1.0 for load in self.lane.loaded)
 
+    @precondition(lambda self: len(self.states) % 4 == 0)
     @rule(cancel=st.booleans())
     def remove(self, cancel: bool) -> None:
         """The lane goes, as a segment's does."""
@@ -245,4 +265,4 @@ class LaneMachine(RuleBasedStateMachine):
 
 
 TestLane = LaneMachine.TestCase
-TestLane.settings = settings(max_examples=120, stateful_step_count=40, deadline=None, derandomize=True)
+TestLane.settings = settings(max_examples=300, stateful_step_count=50, deadline=None, derandomize=True)
