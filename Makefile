@@ -17,6 +17,10 @@ demo: $(VENV)/ready ## six versions of a model, live, on real data (SEED=n chang
 test: $(VENV)/ready ## every test: unit, integration, e2e
 	$(BIN)/python -m pytest
 
+test-cockroach: $(VENV)/ready ## the Registry's tests on a CockroachDB of yours (URL=cockroachdb+psycopg://USER@HOST:26257/NAME)
+	@test -n "$(URL)" || { echo "say which: make test-cockroach URL=cockroachdb+psycopg://root@127.0.0.1:26257/defaultdb"; exit 2; }
+	CROSSFADE_TEST_DATABASE='$(URL)' $(BIN)/python -m pytest tests/integration/registry -m 'not postgres_only'
+
 lint: $(VENV)/ready verify-proto ## ruff, mypy --strict, import rules, contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

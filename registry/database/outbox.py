@@ -44,7 +44,16 @@ class SqlOutbox:
             self._connection.execute(insert(outbox), rows)
 
     def claim(self, webhook: str, now: float, until: float, limit: int) -> list[Delivery]:
-        """Takes what is due, the oldest first; nobody else gets it until then. Each has one attempt more."""
+        """Takes what is due, the oldest first; nobody else gets it until then. Each has one attempt more.
+
+        Nothing while an earlier attempt has its pause, or is under way somewhere: a receiver that does not answer is
+        asked once in a while and not for each event, and gets them in their order.
+        """
+        pausing = select(outbox.c.model).where(
+            outbox.c.webhook == webhook, outbox.c.due > now, outbox.c.attempts > 0
+        )
+        if self._connection.execute(pausing.limit(1)).first() is not None:
+            return []
         key = (outbox.c.model, outbox.c.sequence, outbox.c.webhook)
         due = (
             select(*key)

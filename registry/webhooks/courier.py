@@ -16,9 +16,9 @@ from registry.webhooks.sender import SendError
 from services.common.clock import Clock
 from services.common.errors import CrossfadeError
 
-_BATCH: Final = 20
-_CLAIM_SECONDS: Final = 300.0
-"""What is claimed belongs to one replica for so long: a batch of requests that all time out takes less."""
+_BATCH: Final = 5
+_CLAIM_SECONDS: Final = 60.0
+"""What is claimed belongs to one replica for so long: a batch of requests that all take long takes less."""
 _DEADLINE_SECONDS: Final = 10.0
 
 

@@ -17,9 +17,12 @@ class Proxy:
         cuts: how many were.
     """
 
-    def __init__(self, target: Path, folder: Path) -> None:
-        self._target = target
-        self._path = folder / target.name
+    def __init__(self, database: str, folder: Path) -> None:
+        url = make_url(database)
+        self._address = (url.host or "", url.port or 26257)
+        self._socket = Path(str(url.query["host"])) / f".s.PGSQL.{url.query['port']}" if "host" in url.query else None
+        # Listens under the same name as the database's own socket.
+        self._path = folder / f".s.PGSQL.{url.query.get('port', 5432)}"
         self.cut = ""
         self.marker = b""
         self.times = 1
@@ -29,7 +32,9 @@ class Proxy:
 
     def url(self, database: str) -> str:
         """The database's URL through this proxy."""
-        return make_url(database).update_query_dict({"host": str(self._path.parent)}).render_as_string(False)
+        folder, port = self._path.parent, self._path.name.rpartition(".")[2]
+        url = make_url(database).set(host=None, port=None).update_query_dict({"host": str(folder), "port": port})
+        return url.render_as_string(hide_password=False)
 
     def arm(self, cut: str, marker: str = "", times: int = 1) -> None:
         """Cuts from now on."""
@@ -51,7 +56,10 @@ class Proxy:
         self._serving.add(asyncio.create_task(self._serve(near, back)))
 
     async def _serve(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        far, forth = await asyncio.open_unix_connection(self._target)
+        if self._socket is None:
+            far, forth = await asyncio.open_connection(*self._address)
+        else:
+            far, forth = await asyncio.open_unix_connection(self._socket)
         answering = asyncio.create_task(self._answer(far, back))
         try:
             marked = False

@@ -1,5 +1,9 @@
-"""A real PostgreSQL for the whole run, and an empty database for each test that asks for one."""
+"""A real PostgreSQL for the whole run, and an empty database for each test that asks for one.
 
+With CROSSFADE_TEST_DATABASE (`make test-cockroach`), the server of that URL instead.
+"""
+
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +12,9 @@ import psycopg
 import pytest
 
 from services.local.postgres import Postgres
+from tests.support.given_server import GivenServer
+
+Server = Postgres | GivenServer
 
 _TEMPLATE = "crossfade_template"
 _SHARED = "crossfade_test"
@@ -15,8 +22,11 @@ _KEPT = {"schema_release", "route_clock"}
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that lives for the run; nothing of it survives a crash, which makes it fast."""
+    if given := os.environ.get("CROSSFADE_TEST_DATABASE"):
+        yield GivenServer(given)
+        return
     fast = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
     folder: Path = tmp_path_factory.mktemp("postgres")
     with Postgres(folder, fast) as server:
@@ -24,7 +34,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def migrated_template(postgres: Postgres) -> str:
+def migrated_template(postgres: Server) -> str:
     """The name of a database with the present schema, to be copied."""
     # Imported here so that a run without database tests does not load SQLAlchemy.
     from registry.database.engine import open_engine, parse_url
@@ -40,7 +50,7 @@ def migrated_template(postgres: Postgres) -> str:
 
 
 @pytest.fixture(scope="session")
-def shared_database(postgres: Postgres, migrated_template: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+def shared_database(postgres: Server, migrated_template: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
     """A connection to the database that the tests use one after the other: copying one takes a quarter of a second."""
     postgres.create_database(_SHARED, template=migrated_template)
     with postgres.connect(_SHARED) as connection:
@@ -48,20 +58,21 @@ def shared_database(postgres: Postgres, migrated_template: str) -> Iterator[psyc
 
 
 @pytest.fixture
-def database(postgres: Postgres, shared_database: psycopg.Connection[tuple[object, ...]]) -> str:
+def database(postgres: Server, shared_database: psycopg.Connection[tuple[object, ...]]) -> str:
     """The URL of a database with the present schema and no rows but the route clock's."""
     from registry.database.tables import METADATA
 
-    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
-    shared_database.execute(others, (_SHARED,))
+    if isinstance(postgres, Postgres):
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+        shared_database.execute(others, (_SHARED,))
     emptying = [f"DELETE FROM {name}" for name in sorted(METADATA.tables.keys() - _KEPT)]  # noqa: S608 - our own names
-    emptying.append("UPDATE route_clock SET revision = 0, compacted = 0")
+    emptying.append("UPDATE route_clock SET revision = 0, compacted = 0 WHERE id = 1")
     shared_database.execute("; ".join(emptying).encode())
     return postgres.url(_SHARED)
 
 
 @pytest.fixture
-def own_database(postgres: Postgres, migrated_template: str) -> Iterator[str]:
+def own_database(postgres: Server, migrated_template: str) -> Iterator[str]:
     """The URL of a database with the present schema, for a test that changes the schema."""
     name = f"test_{uuid.uuid4().hex}"
     postgres.create_database(name, template=migrated_template)
@@ -70,7 +81,7 @@ def own_database(postgres: Postgres, migrated_template: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def empty_database(postgres: Postgres) -> Iterator[str]:
+def empty_database(postgres: Server) -> Iterator[str]:
     """The URL of a database without any table."""
     name = f"test_{uuid.uuid4().hex}"
     postgres.create_database(name)

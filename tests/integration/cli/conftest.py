@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from crossfade.cli.app import build
-from services.local.postgres import Postgres
 from tests.integration.cli.stack import Stack
+from tests.support.postgres import Server
 
 Command = Callable[..., Result]
 
@@ -39,7 +39,7 @@ number = 5
 
 
 @pytest.fixture(scope="session")
-def stack(postgres: Postgres, migrated_template: str) -> Iterator[Stack]:
+def stack(postgres: Server, migrated_template: str) -> Iterator[Stack]:
     """One set of services for all tests; each test uses a model of its own."""
     name = f"cli_{uuid.uuid4().hex}"
     postgres.create_database(name, template=migrated_template)

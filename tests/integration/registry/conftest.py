@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
 
 from registry.app import App
 from registry.settings import RegistrySettings
@@ -53,10 +52,9 @@ async def registry(start: Start) -> Registry:
 @pytest.fixture
 async def proxy(database: str) -> AsyncIterator[Proxy]:
     """Stands before the database, and cuts nothing yet."""
-    query = make_url(database).query
     # A socket's path has a hundred characters at most.
     folder = Path(tempfile.mkdtemp(prefix="cut-", dir="/tmp"))
-    made = Proxy(Path(str(query["host"])) / f".s.PGSQL.{query['port']}", folder)
+    made = Proxy(database, folder)
     await made.start()
     yield made
     await made.stop()

@@ -89,6 +89,7 @@ async def test_contention_that_does_not_end(start: Start) -> None:
     assert (await registry.rollout(1)).state == resources_pb2.ROLLOUT_STATE_RUNNING
 
 
+@pytest.mark.postgres_only
 async def test_connections_ended_by_the_database(start: Start, shared_database: psycopg.Connection[tuple[int]]) -> None:
     registry = await start()
     await registry.running()

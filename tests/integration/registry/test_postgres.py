@@ -17,6 +17,8 @@ from sqlalchemy import create_engine, text
 
 from services.local.postgres import Postgres, PostgresError
 
+pytestmark = pytest.mark.postgres_only
+
 HOLDER = """
 import sys, time
 from pathlib import Path

@@ -82,6 +82,7 @@ def test_replicas_may_migrate_at_the_same_time(empty: Engine, empty_database: st
     check(empty)
 
 
+@pytest.mark.postgres_only
 def test_the_schema_is_the_one_of_the_tables(database: str) -> None:
     # Reflection needs PostgreSQL's own dialect.
     engine = create_engine(make_url(database).set(drivername="postgresql+psycopg"))

@@ -194,7 +194,7 @@ async def test_a_receiver_that_refuses_is_asked_again_and_gets_everything(
     await undo(registry)
     await until(lambda: len(receiver.got) >= 2)
     assert (await listed(registry))["busy"].deliveries[0].error == "HTTP 503"
-    # One request at a time is tried, not one for each event.
+    # One request at a time is tried, not one for each event, and they stay in their order.
     assert {one["type"] for one in receiver.events()} == {"crossfade.rollout.promoted.v1"}
     receiver.status = 200
     receiver.got.clear()
