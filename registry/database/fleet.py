@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Row, delete, literal, or_, select, tuple_, update
+from sqlalchemy import Row, delete, literal, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
 from registry.database.tables import instances, readiness
-from registry.domain.serving import Instance, InstanceKind, Placement, Serving, ServingState, Traffic
+from registry.domain.serving import Instance, InstanceKind, Lease, Placement, Serving, ServingState, Traffic
 
 _PLACEMENT_KEY = ("instance_id", "model", "version", "traffic")
 
@@ -25,13 +25,10 @@ class SqlFleet:
         row = self._connection.execute(query).one_or_none()
         return None if row is None else _instance(row)
 
-    def instances(
-        self, kind: InstanceKind | None, after: tuple[str, str] | None, limit: int, *, now: float, up_seconds: float
-    ) -> list[Instance]:
-        """Instances by kind and id whose leases run: those too that nobody could renew in `up_seconds`."""
+    def instances(self, kind: InstanceKind | None, after: tuple[str, str] | None, limit: int) -> list[Instance]:
+        """Instances by kind and id."""
         order = (instances.c.kind, instances.c.instance_id)
-        running = or_(instances.c.expires > now, instances.c.ttl > up_seconds)
-        query = select(instances).where(running).order_by(*order).limit(limit)
+        query = select(instances).order_by(*order).limit(limit)
         if kind is not None:
             query = query.where(instances.c.kind == str(kind))
         if after is not None:
@@ -67,14 +64,10 @@ class SqlFleet:
         self._connection.execute(delete(readiness).where(readiness.c.instance_id == instance_id))
         self._connection.execute(delete(instances).where(instances.c.instance_id == instance_id))
 
-    def due(self, now: float, limit: int) -> list[str]:
-        """Instances whose lease has ended, or whose readiness has to be looked at again."""
-        query = (
-            select(instances.c.instance_id)
-            .where(or_(instances.c.expires <= now, instances.c.recheck <= now))
-            .limit(limit)
-        )
-        return list(self._connection.execute(query).scalars())
+    def leases(self) -> list[Lease]:
+        """The leases of all instances."""
+        columns = (instances.c.instance_id, instances.c.ttl, instances.c.reported, instances.c.recheck)
+        return [Lease(*row) for row in self._connection.execute(select(*columns))]
 
     def placements_on(self, instance_ids: Iterable[str]) -> list[Placement]:
         """What these Workers serve."""

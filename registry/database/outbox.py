@@ -49,9 +49,7 @@ class SqlOutbox:
         Nothing while an earlier attempt has its pause, or is under way somewhere: a receiver that does not answer is
         asked once in a while and not for each event, and gets them in their order.
         """
-        pausing = select(outbox.c.model).where(
-            outbox.c.webhook == webhook, outbox.c.due > now, outbox.c.attempts > 0
-        )
+        pausing = select(outbox.c.model).where(outbox.c.webhook == webhook, outbox.c.due > now, outbox.c.attempts > 0)
         if self._connection.execute(pausing.limit(1)).first() is not None:
             return []
         key = (outbox.c.model, outbox.c.sequence, outbox.c.webhook)

@@ -89,6 +89,16 @@ class Instance:
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """An instance as far as its lease goes; the attributes are those of `Instance`."""
+
+    instance_id: str
+    ttl: float
+    reported: float
+    recheck: float | None
+
+
 def settle(
     instance_id: str,
     reported: Iterable[Serving],

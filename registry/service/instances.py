@@ -8,9 +8,10 @@ from functools import partial
 from typing import Final
 
 from registry.domain.lane_changes import REGISTRY_ACTOR
-from registry.domain.serving import Instance, InstanceKind, Placement, Serving, settle
+from registry.domain.serving import Instance, InstanceKind, Lease, Placement, Serving, settle
 from registry.ports import Transaction, UnitOfWork
 from registry.service.lanes import ModelChange, commit, open_lane, require_model
+from registry.service.leases import LeaseWatch
 from services.common.clock import Clock
 
 _SWEEP_BATCH: Final = 100
@@ -60,7 +61,7 @@ class InstanceService:
 
     Args:
         unit_of_work: runs the transactions.
-        clock: leases are written by `now`; how long this process has been up is measured by `monotonic`.
+        clock: reports are written by `now`; how long a lease lasts is measured by `monotonic`.
         debounce: seconds that a version's loss of readiness by loading again has to last.
         revision: gives the latest revision of the routes that this process knows of.
     """
@@ -70,11 +71,11 @@ class InstanceService:
         self._clock = clock
         self._debounce = debounce
         self._revision = revision
-        self._up_since = clock.monotonic()
+        self._leases = LeaseWatch(clock)
 
     def lost_sight(self) -> None:
         """The database was away: nobody could report, so every lease gets its full length from now on."""
-        self._up_since = self._clock.monotonic()
+        self._leases.begin_again()
 
     def report(self, report: Report, *, deadline: float) -> tuple[float, int]:
         """Takes a report.
@@ -98,16 +99,16 @@ class InstanceService:
             self._unit_of_work.run(
                 lambda tx: self._take(tx, instance, report.serving, now), deadline=deadline, exclusive=True
             )
+        self._leases.note(report.instance_id, now)
         return expires, self._revision()
 
     def page(
         self, kind: InstanceKind | None, after: tuple[str, str] | None, limit: int, *, deadline: float
     ) -> list[InstanceView]:
         """Instances by kind and id whose leases run."""
-        now = self._clock.now()
 
         def read(tx: Transaction) -> list[InstanceView]:
-            found = tx.fleet.instances(kind, after, limit, now=now, up_seconds=self._up_seconds())
+            found = tx.fleet.instances(kind, after, limit)
             placements: dict[str, list[Placement]] = {}
             for one in tx.fleet.placements_on([instance.instance_id for instance in found]):
                 placements.setdefault(one.instance_id, []).append(one)
@@ -116,26 +117,27 @@ class InstanceService:
         return self._unit_of_work.run(read, deadline=deadline, read_only=True)
 
     def sweep(self, *, deadline: float) -> int:
-        """Ends expired leases and settles readiness that was pending; answers how many instances it looked at."""
+        """Ends leases and settles readiness that was pending; answers how many instances it looked at."""
         now = round(self._clock.now(), 6)
-        due = self._unit_of_work.run(lambda tx: tx.fleet.due(now, _SWEEP_BATCH), deadline=deadline, read_only=True)
+        leases = self._unit_of_work.run(lambda tx: tx.fleet.leases(), deadline=deadline, read_only=True)
+        ended = self._leases.ended(leases)
+        pending = [one.instance_id for one in leases if one.recheck is not None and one.recheck <= now]
+        due = list(dict.fromkeys((*ended, *pending)))[:_SWEEP_BATCH]
+        read = {one.instance_id: one for one in leases}
         for instance_id in due:
-            self._unit_of_work.run(partial(self._sweep_one, instance_id, now), deadline=deadline, exclusive=True)
+            work = partial(self._sweep_one, read[instance_id], now, instance_id in ended)
+            self._unit_of_work.run(work, deadline=deadline, exclusive=True)
         return len(due)
 
-    def _sweep_one(self, instance_id: str, now: float, tx: Transaction) -> None:
-        instance = tx.fleet.instance(instance_id)
+    def _sweep_one(self, read: Lease, now: float, ended: bool, tx: Transaction) -> None:
+        instance = tx.fleet.instance(read.instance_id)
         if instance is None:
             return
-        if instance.expires <= now and self._up_seconds() >= instance.ttl:
-            self._remove(tx, instance_id, now)
+        if ended and instance.reported == read.reported:
+            self._remove(tx, read.instance_id, now)
         elif instance.recheck is not None and instance.recheck <= now:
-            placements = tx.fleet.placements_on((instance_id,))
+            placements = tx.fleet.placements_on((read.instance_id,))
             self._take(tx, instance, [one.serving for one in placements], now)
-
-    def _up_seconds(self) -> float:
-        """For how long processes have been able to report to us."""
-        return self._clock.monotonic() - self._up_since
 
     def _take(self, tx: Transaction, instance: Instance, reported: Iterable[Serving], now: float) -> None:
         old = tx.fleet.placements_on((instance.instance_id,))

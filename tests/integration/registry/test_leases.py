@@ -81,8 +81,8 @@ async def test_a_lease_expires(start: Start) -> None:
     clock.advance(10)
     await alive.ready("v1")
     clock.advance(5)
-    assert [one.instance_id for one in await listed(registry)] == [alive.instance_id]
     await registry.app.upkeep.once()
+    assert [one.instance_id for one in await listed(registry)] == [alive.instance_id]
     assert await arms(registry) == {"stable": 1}
     # It was only slow: its next report brings it back.
     await dead.report()
@@ -106,9 +106,33 @@ async def test_no_lease_expires_before_the_registry_is_up_for_one(start: Start) 
     await second.app.upkeep.once()
     assert await arms(second) == {"stable": 1}
     clock.advance(2)
-    assert await listed(second) == []
     await second.app.upkeep.once()
+    assert await listed(second) == []
     assert await arms(second) == {"stable": 0}
+
+
+async def test_replicas_whose_clocks_are_minutes_apart(start: Start) -> None:
+    behind, ahead = ManualClock(1_700_000_000.0), ManualClock(1_700_000_300.0)
+    replicas = [await ticking(start, behind), await ticking(start, ahead)]
+    registry = replicas[0]
+    await registry.create()
+    await registry.publish()
+    alive, dead = registry.worker(), replicas[1].worker()
+    await alive.ready("v1")
+    await dead.ready("v1")
+
+    async def seconds_pass(seconds: float) -> None:
+        for clock in (behind, ahead):
+            clock.advance(seconds)
+        for replica in replicas:
+            await replica.app.upkeep.once()
+
+    for _ in range(4):
+        await seconds_pass(5)
+        await alive.report()
+    # Neither was the lease ended that one clock wrote into the other's past, nor did the other last for five minutes.
+    assert [one.instance_id for one in await listed(replicas[1])] == [alive.instance_id]
+    assert await arms(registry) == {"stable": 1}
 
 
 async def test_two_replicas_sweep_the_same(start: Start) -> None:
