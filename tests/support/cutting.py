@@ -30,6 +30,11 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
 
+    def retarget(self, database: str) -> None:
+        """Goes on before another server, as one that was started again."""
+        url = make_url(database)
+        self._socket = Path(str(url.query["host"])) / f".s.PGSQL.{url.query['port']}"
+
     def url(self, database: str) -> str:
         """The database's URL through this proxy."""
         folder, port = self._path.parent, self._path.name.rpartition(".")[2]
@@ -56,10 +61,12 @@ class Proxy:
         self._serving.add(asyncio.create_task(self._serve(near, back)))
 
     async def _serve(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        if self._socket is None:
-            far, forth = await asyncio.open_connection(*self._address)
-        else:
-            far, forth = await asyncio.open_unix_connection(self._socket)
+        try:
+            far, forth = await self._reach()
+        except OSError:
+            # Nobody is there: the caller is told as it would be without us.
+            back.close()
+            return
         answering = asyncio.create_task(self._answer(far, back))
         try:
             marked = False
@@ -83,6 +90,11 @@ class Proxy:
             with contextlib.suppress(ConnectionError):
                 forth.close()
                 back.close()
+
+    async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._socket is None:
+            return await asyncio.open_connection(*self._address)
+        return await asyncio.open_unix_connection(self._socket)
 
     @staticmethod
     async def _answer(far: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:

@@ -73,10 +73,10 @@ class Scene:
         await self.report()
         self._tasks = [asyncio.create_task(self._flow()), asyncio.create_task(self._renew())]
 
-    async def publish(self) -> None:
+    async def publish(self, *, looked_at: bool = False) -> None:
         """Publishes v2, which the Worker has ready once the rollout was looked at, if it is looked at."""
         await self.publish_only(self.terms.test_profile)
-        if self.evaluators:
+        if self.evaluators or looked_at:
             await self.until(lambda rollout: rollout.analysis_sequence >= 1)
         self.ready("v2")
         self.ready("v1", CONTROL)
@@ -150,6 +150,11 @@ class Scene:
                 await asyncio.sleep(0.05)
                 rollout = await self.rollout()
         return rollout
+
+    async def events(self) -> list[resources_pb2.Event]:
+        """The ledger, newest first."""
+        request = service_pb2.ListEventsRequest(parent=f"models/{MODEL}")
+        return list((await self.stub.ListEvents(request)).events)
 
     async def looks(self) -> list[analysis_pb2.Analysis]:
         """Every recorded look."""

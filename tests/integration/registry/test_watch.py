@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc
 import pytest
@@ -29,17 +29,17 @@ class Watcher:
     ) -> None:
         self._call = call
 
-    async def next(self) -> service_pb2.WatchRoutesResponse:
-        async with asyncio.timeout(5):
+    async def next(self, seconds: float = 5) -> service_pb2.WatchRoutesResponse:
+        async with asyncio.timeout(seconds):
             response = await self._call.read()
         assert isinstance(response, service_pb2.WatchRoutesResponse)
         return response
 
-    async def until(self, revision: int) -> list[service_pb2.WatchRoutesResponse]:
+    async def until(self, revision: int, seconds: float = 5) -> list[service_pb2.WatchRoutesResponse]:
         """The messages up to one of this revision."""
         found: list[service_pb2.WatchRoutesResponse] = []
         while not found or found[-1].revision < revision:
-            found.append(await self.next())
+            found.append(await self.next(seconds))
         return found
 
 
@@ -174,3 +174,18 @@ async def test_a_watcher_that_does_not_read_holds_nobody_up(start: Start) -> Non
         assert len(await watch.until(20)) == 20
         assert (await idle.next()).snapshot
         assert [response.revision for response in await idle.until(20)] == list(range(1, 21))
+
+
+@pytest.mark.timeout(180)
+async def test_a_thousand_watchers_get_each_change_once_and_in_order(start: Start) -> None:
+    replicas = [await start(), await start()]
+    async with AsyncExitStack() as stack:
+        watchers = [await stack.enter_async_context(watching(replicas[number % 2])) for number in range(1000)]
+        assert all(first.snapshot for first in await asyncio.gather(*(one.next(60) for one in watchers)))
+        for number in range(6):
+            await replicas[number % 2].create(f"m{number}")
+        for found in await asyncio.gather(*(one.until(6, 60) for one in watchers)):
+            assert [response.revision for response in found] == list(range(1, 7))
+            assert [lane.model for response in found for lane in response.lanes] == [f"m{n}" for n in range(6)]
+        # Nobody of them holds a transaction, or the writers would wait.
+        assert (await replicas[0].create("last")).name == "models/last"

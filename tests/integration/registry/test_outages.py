@@ -1,0 +1,101 @@
+"""The database is killed, or its disk is full: nothing wrong is acknowledged, and all goes on by itself."""
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from crossfade.ledger import verify
+from crossfade.registry.v1 import resources_pb2
+from registry.database.engine import open_engine, parse_url
+from registry.database.schema import migrate
+from services.local.postgres import Postgres
+from tests.integration.registry.harness import Registry, Start, new_id, refused
+from tests.support.cutting import Proxy
+from tests.support.wait import until_async
+
+pytestmark = pytest.mark.postgres_only
+
+
+@pytest.fixture
+async def durable(tmp_path: Path) -> AsyncIterator[tuple[Postgres, Proxy]]:
+    """A PostgreSQL that keeps what it has committed, behind an address that outlives it."""
+    server = Postgres(tmp_path / "postgres")
+    server.start()
+    server.create_database("kept")
+    engine = open_engine(parse_url(server.url("kept")), 1)
+    migrate(engine)
+    engine.dispose()
+    folder = Path(tempfile.mkdtemp(prefix="cut-", dir="/tmp"))
+    proxy = Proxy(server.url("kept"), folder)
+    await proxy.start()
+    yield server, proxy
+    await proxy.stop()
+    shutil.rmtree(folder)
+    server.stop()
+
+
+def _kill(folder: Path) -> None:
+    (pid_file,) = folder.rglob("postmaster.pid")
+    os.kill(int(pid_file.read_text().splitlines()[0]), signal.SIGKILL)
+
+
+async def answers(registry: Registry, status: int) -> bool:
+    """Whether health says so."""
+    stub = health_pb2_grpc.HealthStub(registry.channel)
+    return bool((await stub.Check(health_pb2.HealthCheckRequest())).status == status)
+
+
+async def test_a_database_that_is_killed_and_started_again(
+    durable: tuple[Postgres, Proxy], start: Start, tmp_path: Path
+) -> None:
+    server, proxy = durable
+    registry = await start(database=proxy.url(server.url("kept")))
+    rollout = await registry.running()
+    request_id = new_id()
+    promoted = await registry.promote(rollout, request_id=request_id)
+    events = await registry.events()
+
+    _kill(tmp_path)
+    said = await refused(registry.create("lost"))
+    assert (said.code, said.reason) == ("UNAVAILABLE", "DATABASE_UNAVAILABLE")
+    await until_async(lambda: answers(registry, health_pb2.HealthCheckResponse.NOT_SERVING), seconds=30)
+
+    server.stop()
+    server.start()
+    proxy.retarget(server.url("kept"))
+    await until_async(lambda: answers(registry, health_pb2.HealthCheckResponse.SERVING), seconds=60)
+    assert await registry.states() == {"v1": "DEPRECATED", "v2": "STABLE"}
+    assert await registry.events() == events
+    assert await registry.promote(rollout, request_id=request_id) == promoted
+    await registry.publish()
+    verify(await registry.model(), reversed(await registry.events()))
+
+
+async def test_a_full_disk(start: Start, shared_database: "psycopg.Connection[tuple[object, ...]]") -> None:
+    registry = await start()
+    rollout = await registry.running()
+    before = await registry.events()
+    # What the server says when it cannot extend a file, at the statement that wanted to.
+    shared_database.execute(
+        b"CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        b"RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$"
+    )
+    shared_database.execute(b"CREATE TRIGGER no_room BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION no_room()")
+    try:
+        request_id = new_id()
+        said = await refused(registry.promote(rollout, request_id=request_id))
+        assert (said.code, said.reason) == ("UNAVAILABLE", "DATABASE_UNAVAILABLE")
+        assert await registry.events() == before
+        assert (await registry.rollout(1)).state == resources_pb2.ROLLOUT_STATE_RUNNING
+        assert await registry.states() == {"v1": "STABLE", "v2": "TESTING"}
+    finally:
+        shared_database.execute(b"DROP FUNCTION no_room() CASCADE")
+    promoted = await registry.promote(rollout, request_id=request_id)
+    assert promoted.state == resources_pb2.ROLLOUT_STATE_PROMOTED
