@@ -1,0 +1,102 @@
+"""Registries as processes on a PostgreSQL of their own, for benchmarks."""
+
+import asyncio
+import contextlib
+import os
+import sys
+import tempfile
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import grpc
+from grpc import aio
+
+from benchmarks.served import free_address
+from crossfade.common.v1 import model_pb2
+from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
+from registry.migrating import migrate_database
+from registry.settings import RegistrySettings
+from services.local.postgres import Postgres
+
+Stub: TypeAlias = "service_pb2_grpc.RegistryServiceAsyncStub"
+
+_SIGNATURE = model_pb2.Signature(
+    inputs=[model_pb2.TensorSpec(name="x", datatype="FP32", shape=[-1, 4])],
+    outputs=[model_pb2.TensorSpec(name="y", datatype="FP32", shape=[-1, 2])],
+    task="classification",
+    classes=["no", "yes"],
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Registries:
+    """Replicas on one database."""
+
+    database: str
+    stubs: "list[Stub]"
+
+
+@contextlib.asynccontextmanager
+async def registries(count: int) -> AsyncIterator[Registries]:
+    """Starts a PostgreSQL that syncs to its disk, and so many replicas."""
+    with tempfile.TemporaryDirectory() as folder, Postgres(Path(folder) / "postgres") as server:
+        server.create_database("registry")
+        database = server.url("registry")
+        migrate_database(RegistrySettings(database=database), check_only=False)
+        async with contextlib.AsyncExitStack() as stack:
+            stubs = [await stack.enter_async_context(_registry(database)) for _ in range(count)]
+            yield Registries(database, stubs)
+
+
+@contextlib.asynccontextmanager
+async def _registry(database: str) -> "AsyncIterator[Stub]":
+    address = free_address()
+    settings = {"CROSSFADE_DATABASE": database, "CROSSFADE_LISTEN": address, "CROSSFADE_LOG_LEVEL": "error"}
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "registry", env={**os.environ, **settings})
+    try:
+        async with aio.insecure_channel(address) as channel:
+            stub: Stub = service_pb2_grpc.RegistryServiceStub(channel)
+            async with asyncio.timeout(60):
+                while True:
+                    with contextlib.suppress(grpc.RpcError):
+                        await stub.ListModels(service_pb2.ListModelsRequest())
+                        break
+                    await asyncio.sleep(0.1)
+            yield stub
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def new_id() -> str:
+    """A request id."""
+    return str(uuid.uuid4())
+
+
+async def running(stub: "Stub", model: str) -> resources_pb2.Rollout:
+    """A model with v1 stable and v2 under test."""
+    await stub.CreateModel(service_pb2.CreateModelRequest(model_id=model, request_id=new_id()))
+    worker = new_id()
+    for number in (1, 2):
+        artifact = model_pb2.Artifact(uri="file:///m", digest="sha256:" + "a" * 64, size_bytes=1)
+        version = resources_pb2.Version(artifact=artifact, signature=_SIGNATURE)
+        await stub.PublishVersion(
+            service_pb2.PublishVersionRequest(parent=f"models/{model}", version=version, request_id=new_id())
+        )
+        kinds = [("v1", model_pb2.TRAFFIC_LIVE), ("v2", model_pb2.TRAFFIC_LIVE), ("v1", model_pb2.TRAFFIC_CONTROL)]
+        serving = [
+            resources_pb2.Serving(
+                model=model, version=name, traffic=kind, address="127.0.0.1:1", state=resources_pb2.SERVING_STATE_READY
+            )
+            for name, kind in kinds[: number * 2 - 1]
+        ]
+        instance = resources_pb2.Instance(
+            instance_id=worker, kind=resources_pb2.INSTANCE_KIND_WORKER, address="127.0.0.1:1", serving=serving
+        )
+        request = service_pb2.ReportInstanceRequest(instance=instance)
+        request.ttl.seconds = 600
+        await stub.ReportInstance(request)
+    return await stub.GetRollout(service_pb2.GetRolloutRequest(name=f"models/{model}/rollouts/1"))
