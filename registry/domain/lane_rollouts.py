@@ -185,9 +185,10 @@ class LaneRollouts(LaneChanges):
         live = self._live()
         state = rollout_after(live.title, live.state, RolloutOperation.PROMOTE)
         if live.spec.approval_required and live.approval is None:
+            where = f" --segment {live.segment}" if live.segment else ""
             raise FailedPreconditionError(
                 "APPROVAL_MISSING",
-                f"{live.title} is promoted only after a person has agreed: `crossfade approve {live.model}`",
+                f"{live.title} is promoted only after a person has agreed: `crossfade approve {live.model}{where}`",
                 rollout=str(live.number),
             )
         placements = tuple(placements)

@@ -23,6 +23,9 @@ def up(
         int, typer.Option(help="The Router's port; Registry, Worker and Evaluator take it −100, +100 and +200.")
     ] = 8500,
     otlp: Annotated[str, typer.Option(help="OTLP receiver of traces, as http://localhost:4317.")] = "",
+    webhooks: Annotated[
+        Path | None, typer.Option(help="File of the webhooks that are told of outcomes (docs/registry.md).")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One line of JSON on standard output once all is up; the rest on stderr.")
     ] = False,
@@ -30,10 +33,13 @@ def up(
     """Start Registry, Router, Worker and Evaluator on this machine; Ctrl-C ends all."""
     # `crossfade --json up` says the same as `crossfade up --json`.
     as_json = as_json or bool(getattr(ctx.find_root().obj, "json", False))
+    environment = {"CROSSFADE_OTLP_ENDPOINT": otlp} if otlp else {}
+    if webhooks is not None:
+        environment["CROSSFADE_WEBHOOKS"] = str(webhooks.resolve())
     options = StackOptions(
         folder=data,
         ports=Ports(port - 100, port, port + 100, port + 200),
-        environment={"CROSSFADE_OTLP_ENDPOINT": otlp} if otlp else {},
+        environment=environment,
         say=partial(typer.echo, err=as_json),
     )
     try:

@@ -160,10 +160,11 @@ def rollout_sentence(model: str, rollout: resources_pb2.Rollout) -> str:
     steps = rollout.plan.steps
     share = text.share(steps[0].share_bps if steps else 500)
     more = "" if len(steps) < 2 else ", then " + ", ".join(text.share(step.share_bps) for step in steps[1:])
-    return (
-        f"rollout {number} gives it {share} of the requests{more}, as soon as a worker has it ready.\n"
-        f"It is promoted or rolled back by itself: crossfade status {model} -w"
-    )
+    begins = f"rollout {number} gives it {share} of the requests{more}, as soon as a worker has it ready.\n"
+    if rollout.HasField("approval"):
+        segment = f" --segment {rollout.segment}" if rollout.segment else ""
+        return f"{begins}It is rolled back by itself, and promoted once you agree: crossfade approve {model}{segment}"
+    return f"{begins}It is promoted or rolled back by itself: crossfade status {model} -w"
 
 
 def _is_stable(answer: PublishVersionResponse, segment: str) -> bool:

@@ -156,7 +156,8 @@ def test_a_version_is_withdrawn(crossfade: Command, artifact: Path) -> None:
 
 def test_a_promotion_that_waits_for_a_person(crossfade: Command, stack: Stack, artifact: Path) -> None:
     crossfade("publish", "agreed", str(artifact))
-    crossfade("publish", "agreed", str(artifact), "--approval")
+    said = crossfade("publish", "agreed", str(artifact), "--approval").stdout
+    assert said.endswith("It is rolled back by itself, and promoted once you agree: crossfade approve agreed\n")
     stack.report("agreed", "v1", "v2")
     assert "crossfade approve agreed" in crossfade("promote", "agreed", code=1).stderr
     said = crossfade("approve", "agreed", "--reason", "looked at").stdout
@@ -199,6 +200,23 @@ def test_what_was_production_when(crossfade: Command, crossfade_json: Json, stac
     assert "was created after that moment" in crossfade("history", running, "--at", "2020-01-01", code=1).stderr
     assert "is no moment" in crossfade("history", running, "--at", "Tuesday", code=2).stderr
     assert "one of them" in crossfade("history", running, "--at", "1h", "--revision", "3", code=2).stderr
+
+
+def test_webhooks_are_listed_with_what_they_do_not_take(crossfade: Command, stack: Stack, artifact: Path) -> None:
+    crossfade("publish", "untold", str(artifact))
+    assert crossfade("webhooks").stdout == "nobody is told of events: the Registry's CROSSFADE_WEBHOOKS names no file\n"
+    event = "INSERT INTO outbox VALUES ('untold', 1, 'chat', '', now(), 3, now() + interval '90 s', 'HTTP 503')"
+    with psycopg.connect(stack.database.replace("cockroachdb+psycopg", "postgresql"), autocommit=True) as connection:
+        connection.execute(event)
+        try:
+            lines = crossfade("webhooks").stdout.splitlines()
+        finally:
+            connection.execute("DELETE FROM outbox")
+    assert lines[0].split() == ["webhook", "posts", "to", "form", "models", "undelivered"]
+    assert lines[1].startswith("chat     not in the Registry's settings any more")
+    assert lines[2] == "chat has yet to be told"
+    assert "tried 3 times" in lines[3]
+    assert lines[3].endswith("HTTP 503")
 
 
 def test_lists_say_which(crossfade: Command, crossfade_json: Json, running: str) -> None:
