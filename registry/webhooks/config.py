@@ -92,7 +92,10 @@ def read_webhooks(path: Path) -> tuple[Webhook, ...]:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise WebhookFileError(f"{path}: {where}: {first['msg']}") from error
+        said = first["msg"]
+        if first["type"] == "extra_forbidden":
+            said = f"is unknown; a file has [[webhook]] entries of {', '.join(_Entry.model_fields)}"
+        raise WebhookFileError(f"{path}: {where}: {said}") from error
     names = [entry.name for entry in entries]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -94,7 +94,10 @@ def test_the_file(tmp_path: Path) -> None:
         ('[[webhook]]\nname = "A b"\nurl = "https://x"', "webhook.0.name"),
         ('[[webhook]]\nname = "a"\nurl = "https://x"\nform = "teams"', "cloudevents"),
         ('[[webhook]]\nname = "a"\nurl = "https://x"\nevents = ["promoted"]', "as in ROLLOUT_ROLLED_BACK"),
-        ('[[webhook]]\nname = "a"\nurl = "https://x"\ncolour = "red"', "webhook.0.colour"),
+        (
+            '[[webhook]]\nname = "a"\nurl = "https://x"\ncolour = "red"',
+            "webhook.0.colour: is unknown; a file has .* of name, url",
+        ),
         ('[[webhook]]\nname = "a"\nurl = "https://x"\n' * 2, "there are two webhooks a"),
         ('[[webhook]]\nname = "a"\nurl = "https://x"\nsecret_file = "SHORT"', "at least 16"),
     ],
