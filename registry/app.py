@@ -131,7 +131,7 @@ class App:
             Calls(clock, self._foreground),
             models=ModelService(unit_of_work, mutations),
             versions=VersionService(unit_of_work, mutations),
-            history=HistoryService(unit_of_work),
+            history=HistoryService(unit_of_work, clock),
             lanes=lanes,
             segments=SegmentService(mutations),
             rollouts=RolloutService(unit_of_work, mutations),

@@ -1,4 +1,7 @@
-"""Which entries of a list are wanted; what is empty or None leaves nothing out."""
+"""Which entries of a list are wanted; what is empty or None leaves nothing out.
+
+Their words have one order, for page tokens hold for one filter, whichever process reads them.
+"""
 
 from dataclasses import dataclass
 
@@ -10,7 +13,7 @@ class VersionFilter:
     """Versions in the lane of a segment, and in one of these states in it (in any lane, when the segment is None)."""
 
     segment: str | None = None
-    states: frozenset[VersionState] = frozenset()
+    states: tuple[VersionState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class RolloutFilter:
 
     segment: str | None = None
     version: str = ""
-    states: frozenset[RolloutState] = frozenset()
+    states: tuple[RolloutState, ...] = ()
     live: bool = False
 
 
@@ -30,6 +33,6 @@ class EventFilter:
     rollout: int = 0
     segment: str | None = None
     version: str = ""
-    types: frozenset[str] = frozenset()
+    types: tuple[str, ...] = ()
     start: float | None = None
     end: float | None = None

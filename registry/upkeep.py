@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -51,24 +52,33 @@ class Upkeep:
         self._log = log
         self._on_database = on_database
         self._sweep_seconds = sweep_seconds
-        self._forgot = clock.monotonic()
         self._lost = False
 
     async def run(self) -> None:
-        """Does it until it is cancelled."""
+        """Sweeps until it is cancelled."""
         while True:
             await asyncio.sleep(self._sweep_seconds)
             await self.once()
 
+    async def run_forgetting(self) -> None:
+        """Forgets until it is cancelled: apart, since leases do not wait for it."""
+        while True:
+            await asyncio.sleep(_FORGET_SECONDS)
+            deadline = self._clock.monotonic() + _DEADLINE_SECONDS
+            try:
+                dropped = await self._offload.call(partial(self._retention.forget, deadline=deadline))
+            except CrossfadeError as error:
+                self._log.info("less was forgotten than could be; the next round goes on", reason=error.message)
+                continue
+            if dropped:
+                self._log.warning("webhooks did not take events in time, and were not told of them", events=dropped)
+
     async def once(self) -> None:
-        """One round."""
+        """One round of sweeping."""
         deadline = self._clock.monotonic() + _DEADLINE_SECONDS
         try:
             await self._offload.call(lambda: self._instances.sweep(deadline=deadline))
             await self._offload.call(lambda: self._lanes.expire(deadline=deadline))
-            if self._clock.monotonic() - self._forgot >= _FORGET_SECONDS:
-                self._forgot = self._clock.monotonic()
-                await self._offload.call(lambda: self._retention.forget(deadline=deadline))
         except AbortedError as error:
             # Others were faster, so the database is there, and so were the leases.
             self._log.debug("upkeep is tried again", reason=error.message)

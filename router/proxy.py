@@ -116,6 +116,9 @@ class Proxy:
             )
         if pin:
             return Route(lane, self._pinned(lane, pin), None, -1)
+        if lane.stable is None:
+            # A segment's lane to which nothing that could serve was published yet.
+            lane = self.table.lane(model, "") or lane
         bucket = bucket_of(model, key) if key and lane.sticky else int(self._draw() * BUCKETS)
         arm, target = lane.arm(bucket)
         if target is None:

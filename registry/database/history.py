@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
@@ -30,6 +30,7 @@ class SqlHistory:
                 "state": str(one.state),
                 "since": one.since,
                 "revision": revision,
+                "noted": one.since,
             }
             for one in states
         ]
@@ -40,6 +41,14 @@ class SqlHistory:
         """Every segment in which a version of the model ever had a state, the default one first."""
         query = select(state_history.c.segment).where(state_history.c.model == model).distinct()
         return sorted(self._connection.execute(query).scalars())
+
+    def beginning(self, model: str) -> Moment | None:
+        """When a model's history began, if it is older than that; None: it is whole."""
+        query = select(func.max(state_history.c.noted), func.max(state_history.c.revision)).where(
+            state_history.c.model == model, state_history.c.sequence == 0
+        )
+        noted, revision = self._connection.execute(query).one()
+        return None if noted is None else Moment(noted, revision)
 
     def latest(
         self,
@@ -85,4 +94,4 @@ class SqlHistory:
 def _up_to(moment: Moment) -> ColumnElement[bool]:
     if moment.revision:
         return state_history.c.revision <= moment.revision
-    return state_history.c.since <= moment.time
+    return state_history.c.noted <= moment.time

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from crossfade.registry.v1 import resources_pb2
 from registry import converters
-from registry.database.tables import events
+from registry.database.tables import events, models
 from registry.domain.ledger import Event, EventDraft
 from registry.filters import EventFilter
 
@@ -42,10 +42,11 @@ class SqlLedger:
                 )
         return [_event(row) for row in self._connection.execute(query.where(*_wanted(only)).limit(limit))]
 
-    def aged(self, before: float, limit: int) -> list[str]:
-        """Models that have events from before a moment."""
-        query = select(events.c.model).where(events.c.time < before).distinct().limit(limit)
-        return list(self._connection.execute(query).scalars())
+    def aged(self, before: float, fewest: int, limit: int) -> list[str]:
+        """Models that have at least so many events from before a moment."""
+        last = events.c.sequence == models.c.compacted_sequence + fewest
+        query = select(models.c.model).join(events, (events.c.model == models.c.model) & last)
+        return list(self._connection.execute(query.where(events.c.time < before).limit(limit)).scalars())
 
     def oldest(self, model: str, limit: int) -> list[Event]:
         """The oldest events of a model that are kept."""

@@ -56,7 +56,7 @@ class SqlOutbox:
         due = (
             select(*key)
             .where(outbox.c.webhook == webhook, outbox.c.due <= now)
-            .order_by(outbox.c.due, outbox.c.created, outbox.c.sequence)
+            .order_by(outbox.c.created, outbox.c.model, outbox.c.sequence)
             .limit(limit)
         )
         statement = (
@@ -78,11 +78,14 @@ class SqlOutbox:
             )
         )
 
-    def postpone(self, deliveries: Iterable[Delivery], due: float, error: str) -> None:
-        """Notes that deliveries were not taken; they are tried again then."""
+    def postpone(self, deliveries: Sequence[Delivery], due: float, error: str) -> None:
+        """Notes that the first of these was not taken; it, and the others behind it, are tried (again) then."""
         keys = [tuple_(literal(one.model), literal(one.sequence), literal(one.webhook)) for one in deliveries]
         key = tuple_(outbox.c.model, outbox.c.sequence, outbox.c.webhook)
-        self._connection.execute(update(outbox).where(key.in_(keys)).values(due=due, error=error))
+        self._connection.execute(update(outbox).where(key.in_(keys[:1])).values(due=due, error=error))
+        if keys[1:]:
+            untried = update(outbox).where(key.in_(keys[1:]))
+            self._connection.execute(untried.values(due=due, attempts=outbox.c.attempts - 1))
 
     def purge(self, before: float) -> int:
         """Forgets what nobody took since before a moment; answers how much."""

@@ -129,7 +129,8 @@ lane_versions = Table(
     Index("lane_versions_by_version", "model", "version"),
 )
 
-# One row for each state that a version came into, under the number of the model's event that says why.
+# One row for each state that a version came into, under the number of the model's event that says why; those of event 0
+# were there before there was a history. `noted` is when the row was written.
 state_history = Table(
     "state_history",
     METADATA,
@@ -140,6 +141,7 @@ state_history = Table(
     Column("state", Text, nullable=False),
     Column("since", Moment, nullable=False),
     Column("revision", BigInteger, nullable=False),
+    Column("noted", Moment, nullable=False),
     PrimaryKeyConstraint("model", "segment", "sequence", "version", name="state_history_pk"),
     Index("state_history_by_version", "model", "segment", "version", "sequence"),
     Index("state_history_by_state", "model", "segment", "state", "sequence"),
@@ -325,6 +327,6 @@ outbox = Table(
     Column("due", Moment, nullable=False),
     Column("error", Text, nullable=False),
     PrimaryKeyConstraint("model", "sequence", "webhook", name="outbox_pk"),
-    Index("outbox_by_due", "webhook", "due"),
+    Index("outbox_by_webhook", "webhook", "created", "model", "sequence"),
     Index("outbox_by_time", "created"),
 )

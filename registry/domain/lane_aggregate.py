@@ -49,7 +49,13 @@ class LaneAggregate(LaneRollouts):
         if stable:
             self._move(stable, VersionOperation.DEPRECATE)
         self._lane(
-            stable_version="", stable_since=None, previous_version="", handover_version="", loaded=(), removed=True
+            stable_version="",
+            stable_since=None,
+            stable_seen=False,
+            previous_version="",
+            handover_version="",
+            loaded=(),
+            removed=True,
         )
         self._event("SEGMENT_DELETED", stable, reason=reason)
 

@@ -84,7 +84,7 @@ class LaneRollouts(LaneChanges):
         if not self.lane.stable_seen:
             # A stable version that is being loaded may well become ready; one that is not, or only in spite of an
             # error, was tried in vain.
-            if not _is_loading(placements, stable):
+            if not _is_loading(placements, stable) and not live.approval_missing:
                 self._replace(live)
         elif can_begin(placements, version=live.version, stable_version=stable):
             self._begin(live)
@@ -184,7 +184,7 @@ class LaneRollouts(LaneChanges):
         """
         live = self._live()
         state = rollout_after(live.title, live.state, RolloutOperation.PROMOTE)
-        if live.spec.approval_required and live.approval is None:
+        if live.approval_missing:
             where = f" --segment {live.segment}" if live.segment else ""
             raise FailedPreconditionError(
                 "APPROVAL_MISSING",

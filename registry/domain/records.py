@@ -248,6 +248,11 @@ class Rollout:
         return f"rollout {self.number} ({self.version})"
 
     @property
+    def approval_missing(self) -> bool:
+        """Whether a person is to agree to its promotion, and nobody has yet."""
+        return self.spec.approval_required and self.approval is None
+
+    @property
     def share_bps(self) -> int:
         """The share that the step in force wants."""
         return self.spec.plan[self.step].share_bps

@@ -10,10 +10,14 @@ from registry.domain.states import VersionState
 from registry.ports import Transaction, UnitOfWork
 from registry.service.lanes import require_model
 from registry.service.models import STATES_SHOWN
+from services.common.clock import Clock
 from services.common.errors import OutOfRangeError
 
 _READ_CHANGES: Final = 5 * STATES_SHOWN
 """Changes of a lane that are looked through for its versions: each has a few in its life."""
+
+_CLOCKS_APART_SECONDS: Final = 300.0
+"""A caller's "now" may be so far ahead of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +33,38 @@ class HistoryService:
 
     Args:
         unit_of_work: runs the transactions.
+        clock: what has not come yet.
     """
 
-    def __init__(self, unit_of_work: UnitOfWork) -> None:
+    def __init__(self, unit_of_work: UnitOfWork, clock: Clock) -> None:
         self._unit_of_work = unit_of_work
+        self._clock = clock
 
     def model(self, model: str, moment: Moment, *, deadline: float) -> PastModel:
         """A model as of a moment.
 
         Raises:
             NotFoundError: MODEL_NOT_FOUND.
-            OutOfRangeError: HISTORY_UNKNOWN, the model is younger, or the revision has not come yet.
+            OutOfRangeError: HISTORY_UNKNOWN, the model or its history is younger, or the moment has not come yet.
         """
-        return self._unit_of_work.run(lambda tx: _model_at(tx, model, moment), deadline=deadline, read_only=True)
+        return self._unit_of_work.run(
+            lambda tx: _model_at(tx, model, moment, self._clock.now()), deadline=deadline, read_only=True
+        )
 
 
-def _model_at(tx: Transaction, name: str, moment: Moment) -> PastModel:
+def _model_at(tx: Transaction, name: str, moment: Moment, now: float) -> PastModel:
     model = require_model(tx, name)
     if moment.revision > (latest := tx.routes.revision()):
         raise OutOfRangeError("HISTORY_UNKNOWN", f"revision {moment.revision} has not come yet; the latest is {latest}")
+    begins = tx.history.beginning(name)
+    if begins is not None and (moment.revision < begins.revision if moment.revision else moment.time < begins.time):
+        raise OutOfRangeError(
+            "HISTORY_UNKNOWN",
+            f"the history of {name} begins with revision {begins.revision}, when the Registry was upgraded; its events "
+            "tell what was before",
+        )
+    if not moment.revision and moment.time > now + _CLOCKS_APART_SECONDS:
+        raise OutOfRangeError("HISTORY_UNKNOWN", "that moment has not come yet")
     if not moment.revision and moment.time < model.created:
         raise OutOfRangeError("HISTORY_UNKNOWN", f"model {name} was created after that moment")
     lanes = [lane for segment in tx.history.segments(name) if (lane := _lane_at(tx, name, segment, moment))]

@@ -51,22 +51,25 @@ class RetentionService:
         self._clock = clock
         self._kept = kept
 
-    def forget(self, *, deadline: float) -> None:
-        """Forgets a batch of everything that is old enough."""
-        self._unit_of_work.run(self._forget_small, deadline=deadline)
-        if not self._kept.events:
-            return
-        before = self._before(self._kept.events)
-        aged = self._unit_of_work.run(lambda tx: tx.ledger.aged(before, _MODELS), deadline=deadline, read_only=True)
+    def forget(self, *, deadline: float) -> int:
+        """Forgets a batch of everything that is old enough; answers how many events nobody took in time."""
+        run, kept = self._unit_of_work.run, self._kept
+        # One transaction each: one that has to begin again must not take the others with it.
+        run(lambda tx: tx.requests.purge(self._before(kept.requests), _BATCH), deadline=deadline)
+        run(lambda tx: tx.routes.compact(kept.route_changes), deadline=deadline, exclusive=True)
+        dropped = run(lambda tx: tx.outbox.purge(self._before(kept.deliveries)), deadline=deadline)
+        if kept.analyses:
+            run(lambda tx: tx.looks.purge(self._before(kept.analyses), _BATCH), deadline=deadline)
+        if kept.events:
+            self._forget_events(self._before(kept.events), deadline)
+        return dropped
+
+    def _forget_events(self, before: float, deadline: float) -> None:
+        aged = self._unit_of_work.run(
+            lambda tx: tx.ledger.aged(before, _FEWEST_EVENTS, _MODELS), deadline=deadline, read_only=True
+        )
         for model in aged:
             self._unit_of_work.run(partial(self._compact, model, before), deadline=deadline, exclusive=True)
-
-    def _forget_small(self, tx: Transaction) -> None:
-        tx.requests.purge(self._before(self._kept.requests), _BATCH)
-        tx.outbox.purge(self._before(self._kept.deliveries))
-        if self._kept.analyses:
-            tx.looks.purge(self._before(self._kept.analyses), _BATCH)
-        tx.routes.compact(self._kept.route_changes)
 
     def _compact(self, name: str, before: float, tx: Transaction) -> None:
         """Removes the beginning of a model's ledger; the hash of its end stays, from which the chain goes on."""

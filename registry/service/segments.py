@@ -3,6 +3,9 @@
 from collections.abc import Callable
 
 from registry.domain.lane import Lane, empty_lane
+from registry.domain.records import Version
+from registry.domain.serving import ready_workers
+from registry.domain.signature import check_compatible
 from registry.ports import RequestKey, Transaction
 from registry.service.lane_actions import require_lane
 from registry.service.lanes import ModelChange, commit, new_etag, open_lane, require_model
@@ -27,6 +30,7 @@ class SegmentService:
         etag: str,
         encode: Callable[[LaneView], bytes],
         *,
+        force: bool,
         deadline: float,
     ) -> bytes:
         """Gives a segment a lane of its own; one that has this version as its stable one is left as it is.
@@ -35,11 +39,12 @@ class SegmentService:
             name: model and segment.
             version: to be stable in it; empty: the default lane's stable version.
             etag: the model's.
+            force: although no Worker has the version ready, or callers could not use it.
 
         Raises:
             NotFoundError: MODEL_NOT_FOUND, VERSION_NOT_FOUND.
             AbortedError: ETAG_STALE.
-            FailedPreconditionError: TRANSITION_ILLEGAL, NO_STABLE_VERSION.
+            FailedPreconditionError: TRANSITION_ILLEGAL, NO_STABLE_VERSION, NOT_READY_ENOUGH, SIGNATURE_INCOMPATIBLE.
         """
         model_id, segment = name
 
@@ -52,11 +57,13 @@ class SegmentService:
                     etag=model.etag,
                 )
             wanted = version or _default_stable(tx, model_id)
-            require_version(tx, model_id, wanted)
+            named = require_version(tx, model_id, wanted)
             lane = tx.lanes.lane(model_id, segment)
             if lane is not None and not lane.removed:
                 _check_same(lane, wanted, version)
                 return encode(lane_view(tx, lane))
+            if version and not force:
+                _check_serves(tx, named)
             opened = open_lane(
                 tx,
                 lane or empty_lane(model_id, segment, new_etag()),
@@ -115,6 +122,23 @@ def _default_stable(tx: Transaction, model: str) -> str:
             "NO_STABLE_VERSION", f"{model} has no stable version that the segment could begin with; name a version"
         )
     return lane.stable_version
+
+
+def _check_serves(tx: Transaction, version: Version) -> None:
+    """Refuses a version that the segment's callers, who had the default lane's so far, would not be served by."""
+    default = tx.lanes.lane(version.model, "")
+    stable = "" if default is None else default.stable_version
+    if version.version == stable:
+        return
+    if not ready_workers(tx.fleet.placements_of(version.model, (version.version,)), version.version):
+        raise FailedPreconditionError(
+            "NOT_READY_ENOUGH",
+            f"{version.version} is ready on no Worker: load it first (`crossfade try {version.model} {version.version} "
+            "--wait`), or repeat with force",
+        )
+    if stable:
+        known = require_version(tx, version.model, stable)
+        check_compatible(version.version, stable, known.signature, version.signature)
 
 
 def _check_same(lane: Lane, wanted: str, named: str) -> None:

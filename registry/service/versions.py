@@ -14,7 +14,7 @@ from registry.filters import VersionFilter
 from registry.ports import RequestKey, Transaction, UnitOfWork
 from registry.service.lanes import ModelChange, commit, new_etag, open_lane, require_model
 from registry.service.requests import Mutations
-from services.common.errors import AlreadyExistsError, NotFoundError
+from services.common.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +175,12 @@ def _publish(tx: Transaction, wanted: Publication, actor: str, now: float) -> Pu
     if wanted.spec is None:
         note = f"{version.version} is PENDING and has no traffic; start a rollout of it when you want one."
     elif not aggregate.lane.stable_version and aggregate.live is None:
+        if wanted.spec.approval_required:
+            raise FailedPreconditionError(
+                "APPROVAL_IMPOSSIBLE",
+                f"{version.version} is the lane's first version and stable at once, with no rollout that could "
+                "wait for a person; publish it without asking for an approval, or without a rollout",
+            )
         aggregate.establish(version.version)
         note = f"{version.version} is the lane's first version and stable at once."
     else:

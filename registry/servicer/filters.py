@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import Final
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
-from registry import converters
 from registry.domain.states import RolloutState, VersionState
 from registry.filters import EventFilter, RolloutFilter, VersionFilter
 from registry.servicer import validation
@@ -21,7 +20,7 @@ def versions(request: service_pb2.ListVersionsRequest) -> VersionFilter:
         InvalidArgumentError: FIELD_INVALID.
     """
     names = _names(resources_pb2.VersionState.items(), request.states, "VERSION_STATE_")
-    return VersionFilter(_segment(request), frozenset(VersionState(name) for name in names))
+    return VersionFilter(_segment(request), tuple(VersionState(name) for name in names))
 
 
 def rollouts(request: service_pb2.ListRolloutsRequest) -> RolloutFilter:
@@ -34,7 +33,7 @@ def rollouts(request: service_pb2.ListRolloutsRequest) -> RolloutFilter:
     return RolloutFilter(
         _segment(request),
         validation.identifier("version", request.version) if request.version else "",
-        frozenset(RolloutState(name) for name in names),
+        tuple(RolloutState(name) for name in names),
         request.live_only,
     )
 
@@ -48,12 +47,12 @@ def events(request: service_pb2.ListEventsRequest, rollout: int) -> EventFilter:
     for index, kind in enumerate(request.types):
         if not _TYPE.fullmatch(kind):
             raise refuse(f"types[{index}]", f"{kind!r} is not UPPER_SNAKE")
-    start = converters.seconds_since_1970(request.start_time) if request.HasField("start_time") else None
-    end = converters.seconds_since_1970(request.end_time) if request.HasField("end_time") else None
+    start = validation.time("start_time", request.start_time) if request.HasField("start_time") else None
+    end = validation.time("end_time", request.end_time) if request.HasField("end_time") else None
     if start is not None and end is not None and end <= start:
         raise refuse("end_time", "is not after start_time")
     version = validation.identifier("version", request.version) if request.version else ""
-    return EventFilter(rollout, _segment(request), version, frozenset(request.types), start, end)
+    return EventFilter(rollout, _segment(request), version, tuple(sorted(set(request.types))), start, end)
 
 
 def _segment(
@@ -68,4 +67,4 @@ def _names(items: Iterable[tuple[str, int]], values: Iterable[int], prefix: str)
     for index, name in enumerate(names):
         if name in ("", "UNSPECIFIED"):
             raise refuse(f"states[{index}]", "is no state; leave it out to get all of them")
-    return names
+    return sorted(set(names))

@@ -29,7 +29,17 @@ class LaneServicer(service_pb2_grpc.RegistryServiceServicer):
         reason = validation.text("reason", request.reason)
         etag = validation.etag(request.etag)
         deadline = self._calls.deadline(context)
-        work = partial(self._segments.set, key, name, version, reason, etag, answers.pack_lane, deadline=deadline)
+        work = partial(
+            self._segments.set,
+            key,
+            name,
+            version,
+            reason,
+            etag,
+            answers.pack_lane,
+            force=request.force,
+            deadline=deadline,
+        )
         return resources_pb2.Lane.FromString(await self._calls.run(work))
 
     async def DeleteSegment(self, request: service_pb2.DeleteSegmentRequest, context: Context) -> resources_pb2.Model:

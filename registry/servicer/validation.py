@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from google.protobuf import duration_pb2
+from google.protobuf import duration_pb2, timestamp_pb2
 
 from crossfade import names
 from crossfade.common.v1 import analysis_pb2, model_pb2
@@ -26,6 +26,7 @@ _ADDRESS: Final = re.compile(r"[^\s/]+:[0-9]{1,5}\Z")
 _TTL_DEFAULT: Final = 15.0
 _LOAD_DEFAULT: Final = 3600.0
 _LOAD_LIMIT: Final = 7 * 86_400.0
+_LATEST_SECONDS: Final = 7_000 * 365 * 86_400.0
 _SERVING_LIMIT: Final = 10_000
 
 
@@ -141,7 +142,19 @@ def moment(request: service_pb2.GetModelRequest) -> Moment | None:
         raise refuse("revision", "and read_time are both set; name one moment")
     if not timed and not request.revision:
         return None
-    return Moment(converters.seconds_since_1970(request.read_time) if timed else 0.0, request.revision)
+    return Moment(time("read_time", request.read_time) if timed else 0.0, request.revision)
+
+
+def time(field: str, value: timestamp_pb2.Timestamp) -> float:
+    """A time, in seconds since 1970.
+
+    Raises:
+        InvalidArgumentError: FIELD_INVALID, it is before 1970 or after 9000.
+    """
+    seconds = converters.seconds_since_1970(value)
+    if not 0 <= seconds < _LATEST_SECONDS:
+        raise refuse(field, "is no time of this age")
+    return seconds
 
 
 def text(field: str, value: str) -> str:

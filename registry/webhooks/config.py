@@ -31,8 +31,11 @@ class WebhookFileError(ValueError):
 
 def _check_url(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("write https://HOST/PATH")
+    plain = url.isascii() and url.isprintable() and " " not in url and "@" not in parts.netloc
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+        raise ValueError("write https://HOST/PATH, in ASCII, without blanks and without a user")
+    if parts.port is not None and not 0 < parts.port < 65536:
+        raise ValueError("its port is none")
     return url
 
 

@@ -17,7 +17,9 @@ from services.common.clock import Clock
 from services.common.errors import CrossfadeError
 
 _BATCH: Final = 5
-_CLAIM_SECONDS: Final = 60.0
+_POST_SECONDS: Final = 12.0
+"""One request, from first to last: its sender's time is that of one silence."""
+_CLAIM_SECONDS: Final = 90.0
 """What is claimed belongs to one replica for so long: a batch of requests that all take long takes less."""
 _DEADLINE_SECONDS: Final = 10.0
 
@@ -76,6 +78,11 @@ class Courier:
                 # The database is away or busy; nothing is lost meanwhile.
                 self._log.debug("no deliveries", webhook=webhook.name, reason=error.message)
                 busy = False
+            except Exception as error:  # noqa: BLE001 - what is wrong with one webhook must not stop the others
+                self._log.error(
+                    "a webhook's deliveries failed and are tried again", webhook=webhook.name, exc_info=error
+                )
+                busy = False
             if not busy:
                 await asyncio.sleep(self._poll_seconds)
 
@@ -87,7 +94,7 @@ class Courier:
         )
         for number, delivery in enumerate(claimed):
             try:
-                await asyncio.to_thread(self._sender.post, webhook.url, write(webhook, delivery, self._clock.now()))
+                await self._post(webhook, delivery)
             except SendError as error:
                 # The others would fare no better: one that does not answer is asked once in a while, not for each.
                 await self._failed(webhook, claimed[number:], str(error))
@@ -97,6 +104,14 @@ class Courier:
                 self._failing.discard(webhook.name)
                 self._log.info("a webhook takes deliveries again", webhook=webhook.name)
         return len(claimed) == _BATCH
+
+    async def _post(self, webhook: Webhook, delivery: Delivery) -> None:
+        request = write(webhook, delivery, self._clock.now())
+        try:
+            async with asyncio.timeout(_POST_SECONDS):
+                await asyncio.to_thread(self._sender.post, webhook.url, request)
+        except TimeoutError as error:
+            raise SendError(f"no whole answer within {_POST_SECONDS:g} s") from error
 
     async def _failed(self, webhook: Webhook, left: list[Delivery], error: str) -> None:
         if webhook.name not in self._failing:

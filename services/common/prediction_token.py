@@ -34,7 +34,7 @@ class Prediction(NamedTuple):
     """What a token states.
 
     Attributes:
-        nonce: 64 random bits; names the prediction.
+        nonce: 64 bits that name the prediction: no other of its maker's process has them.
         time_ms: when it was made, milliseconds since 1970-01-01 UTC.
         epoch: the lane's epoch.
         slice: the slice within it.

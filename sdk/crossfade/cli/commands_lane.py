@@ -41,6 +41,7 @@ def set_segment(
         str, typer.Option("--version", help="Its stable version; default: the default lane's.", show_default=False)
     ] = "",
     reason: ReasonOption = "",
+    force: ForceOption = False,
 ) -> None:
     """Give a segment a lane of its own.
 
@@ -48,7 +49,7 @@ def set_segment(
     """
     from crossfade.cli.lane_actions import give_segment
 
-    give_segment(session, model, segment, version, reason)
+    give_segment(session, model, segment, version, reason, force=force)
 
 
 def delete_segment(

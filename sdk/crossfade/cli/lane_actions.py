@@ -26,7 +26,7 @@ def describe_model(session: Session, model: str, description: str) -> None:
     session.show(to_json(after), lambda: f"{model}: {after.description or 'no description'}")
 
 
-def give_segment(session: Session, model: str, segment: str, version: str, reason: str) -> None:
+def give_segment(session: Session, model: str, segment: str, version: str, reason: str, *, force: bool) -> None:
     """Gives a segment a lane of its own."""
     registry = Registry(session.connect.registry())
     request = SetSegmentRequest(
@@ -34,6 +34,7 @@ def give_segment(session: Session, model: str, segment: str, version: str, reaso
         segment=checked(segment, "segment"),
         version=version,
         reason=reason,
+        force=force,
         etag=registry.model(model).etag,
         request_id=request_id(),
     )

@@ -12,7 +12,7 @@ def parse_when(value: str, option: str, now: dt.datetime) -> dt.datetime:
     Args:
         value: as written.
         option: for the error.
-        now: with its zone, which is the local one.
+        now: with its zone.
 
     Raises:
         UsageError: it is none of these.
@@ -26,5 +26,6 @@ def parse_when(value: str, option: str, now: dt.datetime) -> dt.datetime:
             found = dt.datetime.fromisoformat(text)
         except ValueError:
             continue
-        return found if found.tzinfo is not None else found.replace(tzinfo=now.tzinfo)
+        # The local zone's offset of that day, which need not be today's.
+        return found if found.tzinfo is not None else found.astimezone()
     raise UsageError(f"{option}: {value!r} is no moment: write 2026-11-24 14:00, 14:00 (today) or 2h (ago)")

@@ -72,3 +72,19 @@ async def test_refusals(registry: Registry) -> None:
     assert (again.reason, "local:user" in again.message) == ("APPROVAL_GIVEN", True)
     ended = await registry.rollback(approved)
     assert (await refused(approve(registry, ended))).reason == "TRANSITION_ILLEGAL"
+
+
+async def test_a_stable_version_that_was_never_ready_is_not_replaced_without_a_person(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    published = await registry.publish(rollout=held())
+    await registry.worker().ready("v2")
+    assert (await registry.rollout(1)).state == resources_pb2.ROLLOUT_STATE_WAITING_READY
+    assert (await approve(registry, published.rollout)).state == resources_pb2.ROLLOUT_STATE_PROMOTED
+    assert await registry.states() == {"v1": "DEPRECATED", "v2": "STABLE"}
+
+
+async def test_a_first_version_has_no_rollout_that_could_wait(registry: Registry) -> None:
+    await registry.create()
+    assert (await refused(registry.publish(rollout=held()))).reason == "APPROVAL_IMPOSSIBLE"
+    assert await registry.states() == {}

@@ -1,8 +1,10 @@
 """What was production when: by time and by revision, after everything has changed."""
 
+import psycopg
 from google.protobuf import timestamp_pb2
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
+from registry.database.migrations.versions import r0004_first_history
 from tests.fakes.clock import ManualClock
 from tests.integration.registry.harness import Registry, Start, new_id, plan, refused
 
@@ -110,3 +112,18 @@ async def test_refusals(start: Start) -> None:
     assert (await refused(model_at(registry, revision=-1))).field == "revision"
     request = service_pb2.GetModelRequest(name="models/none", revision=1)
     assert (await refused(registry.stub.GetModel(request))).reason == "MODEL_NOT_FOUND"
+
+
+async def test_before_the_history_of_an_older_database_nothing_is_said(
+    start: Start, shared_database: "psycopg.Connection[tuple[object, ...]]"
+) -> None:
+    registry, revisions = await lived(start)
+    # As the migration leaves a database that was there before it.
+    shared_database.execute("DELETE FROM state_history")
+    shared_database.execute(r0004_first_history.STATEMENT.encode())
+    shared_database.execute(b"UPDATE state_history SET noted = to_timestamp(%s)", (TUESDAY + 550,))
+    for past in (model_at(registry, TUESDAY + 250), model_at(registry, revision=revisions["ROLLOUT_PROMOTED"])):
+        refusal = await refused(past)
+        assert (refusal.reason, "when the Registry was upgraded" in refusal.message) == ("HISTORY_UNKNOWN", True)
+    (lane,) = (await model_at(registry, TUESDAY + 560)).lanes
+    assert (lane.stable_version, lane.stable_since.ToSeconds()) == ("v1", int(TUESDAY) + 500)

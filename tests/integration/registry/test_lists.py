@@ -1,6 +1,6 @@
 """Filters of lists, pages that hold for one filter, and field masks."""
 
-from google.protobuf import field_mask_pb2
+from google.protobuf import field_mask_pb2, timestamp_pb2
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from tests.integration.registry.harness import Registry, new_id, plan, refused
@@ -125,3 +125,22 @@ async def test_refusals_of_update(registry: Registry) -> None:
     assert (stale.code, stale.reason) == ("ABORTED", "ETAG_STALE")
     missing = await refused(update(registry, name="models/none", description="x"))
     assert missing.reason == "MODEL_NOT_FOUND"
+
+
+async def test_a_page_token_holds_whatever_the_order_of_the_words(registry: Registry) -> None:
+    await filled(registry)
+    types = ["VERSION_STABLE", "VERSION_PUBLISHED", "MODEL_CREATED"]
+    request = service_pb2.ListEventsRequest(parent="models/m", types=types, page_size=2)
+    token = (await registry.stub.ListEvents(request)).next_page_token
+    turned = service_pb2.ListEventsRequest(parent="models/m", types=types[::-1], page_size=2, page_token=token)
+    assert (await registry.stub.ListEvents(turned)).events
+
+
+async def test_times_that_are_none(registry: Registry) -> None:
+    await registry.create()
+    far = timestamp_pb2.Timestamp(seconds=10**13)
+    assert (await refused(events(registry, start_time=far))).field == "start_time"
+    request = service_pb2.GetModelRequest(name="models/m", read_time=far)
+    assert (await refused(registry.stub.GetModel(request))).field == "read_time"
+    request.read_time.FromSeconds(4_000_000_000)
+    assert (await refused(registry.stub.GetModel(request))).reason == "HISTORY_UNKNOWN"

@@ -110,3 +110,15 @@ async def test_for_ever(start: Start) -> None:
     await forget(registry)
     assert len(await registry.events()) == events
     assert await looks(registry, 1) == [1]
+
+
+async def test_many_models_with_few_old_events_hide_none_with_many(start: Start) -> None:
+    clock = ManualClock()
+    registry = await start(clock, event_days=30.0)
+    for number in range(25):
+        await registry.create(f"a{number}")
+    await registry.create()
+    await describe(registry, 110)
+    clock.advance(60 * DAY)
+    await forget(registry)
+    assert (await registry.model()).compacted_sequence > 0

@@ -1,7 +1,7 @@
 """Segments: lanes of their own, and their end."""
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
-from tests.integration.registry.harness import Registry, new_id, plan, refused
+from tests.integration.registry.harness import Registry, new_id, plan, refused, signature, version
 
 
 async def set_segment(registry: Registry, segment: str = "eu", **changes: object) -> resources_pb2.Lane:
@@ -156,3 +156,37 @@ async def test_the_default_segment_stays(registry: Registry) -> None:
     await registry.create()
     await registry.publish()
     assert (await refused(delete_segment(registry, segment=""))).field == "segment"
+
+
+async def test_a_named_version_must_serve_the_segments_callers(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    await registry.publish(without_rollout=True)
+    wider = version()
+    wider.signature.CopyFrom(signature(width=9))
+    await registry.publish(without_rollout=True, version=wider, allow_incompatible=True)
+    refusal = await refused(set_segment(registry, version="v2"))
+    assert (refusal.reason, "crossfade try m v2 --wait" in refusal.message) == ("NOT_READY_ENOUGH", True)
+    await registry.worker().ready("v2", "v3")
+    assert (await refused(set_segment(registry, version="v3"))).reason == "SIGNATURE_INCOMPATIBLE"
+    assert (await set_segment(registry, version="v2")).stable_version == "v2"
+    assert (await set_segment(registry, "us", version="v3", force=True)).stable_version == "v3"
+
+
+async def test_a_segment_that_comes_back_is_tested_as_any_other(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    worker = registry.worker()
+    await set_segment(registry)
+    await worker.ready("v1")
+    await delete_segment(registry)
+    # Nothing is stable in it now, so that the first version that is ready replaces nothing at once.
+    await registry.publish(segment="eu", without_rollout=True)
+    lane = await lane_of(registry)
+    await registry.stub.StartRollout(
+        service_pb2.StartRolloutRequest(
+            version="models/m/versions/v2", segment="eu", etag=lane.etag, request_id=new_id(), rollout=plan(500)
+        )
+    )
+    await worker.ready("v1", "v2")
+    assert (await lane_of(registry)).stable_version == "v2"

@@ -236,3 +236,51 @@ async def test_a_webhook_that_is_named_no_more_is_shown_as_such(
     other = await start()
     hook = (await listed(other))["gone"]
     assert (hook.host, hook.undelivered) == ("", 1)
+
+
+async def test_a_receiver_that_misbehaves_stops_no_other(start: Start, receiver: Receiver, tmp_path: Path) -> None:
+    stalling = await asyncio.start_server(_stall, "127.0.0.1", 0)
+    port = stalling.sockets[0].getsockname()[1]
+    file = webhooks(
+        tmp_path, {"name": "bad", "url": f"http://127.0.0.1:{port}/x"}, {"name": "good", "url": receiver.url}
+    )
+    registry = await start(webhooks=file, webhook_poll_seconds=0.05)
+    await registry.promote(await registry.running())
+    await until(lambda: receiver.got)
+    await undo(registry)
+    await until(lambda: len(receiver.got) == 2)
+
+    async def noted() -> bool:
+        hook = (await listed(registry))["bad"]
+        return bool(hook.deliveries[0].error)
+
+    await until_async(noted, seconds=30)
+    hook = (await listed(registry))["bad"]
+    assert hook.deliveries[0].error == "HTTP 500"
+    # What waits behind it was not tried.
+    assert [(one.attempts, one.error) for one in hook.deliveries[1:]] == [(0, "")]
+    stalling.close()
+
+
+async def _stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1000)
+    writer.write(b"HTTP/1.1 500 Bad\r\ncontent-length: 100\r\n\r\n")
+    await writer.drain()
+    await asyncio.sleep(60)
+
+
+async def test_everything_comes_in_order_after_a_failure(
+    start: Start, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.domain.webhooks._FIRST_SECONDS", 0.5)
+    receiver.status = 500
+    file = webhooks(tmp_path, {"name": "on-call", "url": receiver.url, "events": ["VERSION_PUBLISHED"]})
+    registry = await start(webhooks=file, webhook_poll_seconds=0.02)
+    await registry.create()
+    for _ in range(12):
+        await registry.publish(without_rollout=True)
+    receiver.status = 200
+    receiver.got.clear()
+    await until_async(lambda: _all_told(registry), seconds=20)
+    told = [int(one["id"].partition("/")[2]) for one in receiver.events()]
+    assert told == sorted(told)

@@ -90,7 +90,10 @@ def test_the_file(tmp_path: Path) -> None:
     [
         ("[[webhook", "Expected"),
         ('[[webhook]]\nname = "a"', "webhook.0.url: Field required"),
-        ('[[webhook]]\nname = "a"\nurl = "ftp://x"', "write https://HOST/PATH"),
+        ('[[webhook]]\nname = "a"\nurl = "ftp://x"', "write https://HOST/PATH, in ASCII"),
+        ('[[webhook]]\nname = "a"\nurl = "https://me:pw@x/y"', "without a user"),
+        ('[[webhook]]\nname = "a"\nurl = "https://x/a b"', "without blanks"),
+        ('[[webhook]]\nname = "a"\nurl = "https://x:99999/y"', "webhook.0.url"),
         ('[[webhook]]\nname = "A b"\nurl = "https://x"', "webhook.0.name"),
         ('[[webhook]]\nname = "a"\nurl = "https://x"\nform = "teams"', "cloudevents"),
         ('[[webhook]]\nname = "a"\nurl = "https://x"\nevents = ["promoted"]', "as in ROLLOUT_ROLLED_BACK"),

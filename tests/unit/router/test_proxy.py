@@ -351,3 +351,11 @@ def test_leases_that_vanish_leave_half_of_stables_processes_however_often_the_ta
     assert addresses == eight[:4]
     assert keep_half(eight[4:7], basis) == ((*eight[4:7], eight[0]), eight)
     assert keep_half(eight[:5], basis) == (eight[:5], eight[:5])
+
+
+async def test_a_segments_lane_without_a_stable_version_leaves_its_requests_to_the_default_lane() -> None:
+    empty = replace(lane(), segment="eu", arms={})
+    house = House(lane(), empty)
+    assert (await house.predict(segment="eu")).version == "v1"
+    own = replace(lane(), segment="eu", arms={ArmName.STABLE: Target("v9", "live", ("own:1",))})
+    assert (await House(lane(), own).predict(segment="eu")).version == "v9"

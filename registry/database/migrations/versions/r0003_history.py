@@ -27,6 +27,7 @@ STATEMENTS: Final = (
         state TEXT NOT NULL,
         since TIMESTAMP WITH TIME ZONE NOT NULL,
         revision BIGINT NOT NULL,
+        noted TIMESTAMP WITH TIME ZONE NOT NULL,
         CONSTRAINT state_history_pk PRIMARY KEY (model, segment, sequence, version)
     )
     """,

@@ -23,7 +23,7 @@ STATEMENTS: Final = (
         CONSTRAINT outbox_pk PRIMARY KEY (model, sequence, webhook)
     )
     """,
-    "CREATE INDEX IF NOT EXISTS outbox_by_due ON outbox (webhook, due)",
+    "CREATE INDEX IF NOT EXISTS outbox_by_webhook ON outbox (webhook, created, model, sequence)",
     "CREATE INDEX IF NOT EXISTS outbox_by_time ON outbox (created)",
     "ALTER TABLE models ADD COLUMN IF NOT EXISTS compacted_sequence BIGINT NOT NULL DEFAULT 0",
     "ALTER TABLE models ADD COLUMN IF NOT EXISTS compacted_hash TEXT NOT NULL DEFAULT ''",

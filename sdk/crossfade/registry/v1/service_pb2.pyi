@@ -136,18 +136,23 @@ class SetSegmentRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """"models/{model}"."""
     segment: _builtins.str
     """The segment; the default one has its lane already."""
     version: _builtins.str
-    """The version to be stable in it. Default: the default lane's stable version."""
+    """The version to be stable in it; callers of the default lane's stable version must be able to use it. Default: the
+    default lane's stable version.
+    """
     reason: _builtins.str
     """Why, in one sentence."""
     etag: _builtins.str
     """The model's etag; required."""
     request_id: _builtins.str
     """A UUID made by the caller; required."""
+    force: _builtins.bool
+    """True: although no Worker has the version ready, or callers could not use it."""
     def __init__(
         self,
         *,
@@ -157,10 +162,11 @@ class SetSegmentRequest(_message.Message):
         reason: _builtins.str = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        force: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "model", b"model", "reason", b"reason", "request_id", b"request_id", "segment", b"segment", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "force", b"force", "model", b"model", "reason", b"reason", "request_id", b"request_id", "segment", b"segment", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
