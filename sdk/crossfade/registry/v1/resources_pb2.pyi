@@ -656,8 +656,9 @@ class Outcome(_message.Message):
     reason: _builtins.str
     """The reason in one sentence."""
     code: _builtins.str
-    """UPPER_SNAKE: VIOLATION, NO_VIOLATION, SAFE, LOAD_FAILED, CRASHED, NOT_READY, TOO_LITTLE_EVIDENCE, SUPERSEDED,
-    STABLE_NEVER_READY, PERSON.
+    """UPPER_SNAKE: VIOLATION, NO_VIOLATION, SAFE, LOAD_FAILED, CRASHED, NOT_READY, TOO_LITTLE_EVIDENCE, POLICY_INVALID,
+    SUPERSEDED, STABLE_NEVER_READY, SIGNATURE_INCOMPATIBLE, SEGMENT_DELETED, PERSON; of an undone lane UNDONE, or
+    UNDONE_AS_BAD when the version before is FAILED.
     """
     gate: _builtins.str
     """The deciding gate; empty: none."""
