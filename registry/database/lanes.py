@@ -21,9 +21,11 @@ class SqlLanes:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def lane(self, model: str, segment: str) -> Lane | None:
-        """A lane, one that was taken away too; None: there never was one."""
+    def lane(self, model: str, segment: str, *, removed_too: bool = False) -> Lane | None:
+        """A lane; None: there is none (or, with `removed_too`, there never was one)."""
         query = select(lanes).where(lanes.c.model == model, lanes.c.segment == segment)
+        if not removed_too:
+            query = query.where(lanes.c.removed == false())
         row = self._connection.execute(query).one_or_none()
         return None if row is None else lane_of(row)
 

@@ -25,21 +25,24 @@ class SqlOutbox:
 
     def add(self, events: Iterable[Event]) -> None:
         """Keeps what has happened for the webhooks that want it."""
-        rows = [
-            {
-                "model": event.model,
-                "sequence": event.sequence,
-                "webhook": webhook.name,
-                "event": converters.pack(views.event_to_proto(event)),
-                "created": event.time,
-                "attempts": 0,
-                "due": event.time,
-                "error": "",
-            }
-            for event in events
-            for webhook in self._webhooks
-            if webhook.wants(event)
-        ]
+        rows = []
+        for event in events:
+            wanted = [webhook.name for webhook in self._webhooks if webhook.wants(event)]
+            # The same for all of them, and not made where nobody wants it.
+            payload = converters.pack(views.event_to_proto(event)) if wanted else b""
+            rows += [
+                {
+                    "model": event.model,
+                    "sequence": event.sequence,
+                    "webhook": name,
+                    "event": payload,
+                    "created": event.time,
+                    "attempts": 0,
+                    "due": event.time,
+                    "error": "",
+                }
+                for name in wanted
+            ]
         if rows:
             self._connection.execute(insert(outbox), rows)
 

@@ -24,7 +24,7 @@ class SqlTransaction:
         webhooks: who is told of what it writes.
     """
 
-    def __init__(self, connection: Connection, webhooks: Sequence[Webhook] = ()) -> None:
+    def __init__(self, connection: Connection, webhooks: Sequence[Webhook]) -> None:
         self.catalog = SqlCatalog(connection)
         self.lanes = SqlLanes(connection)
         self.fleet = SqlFleet(connection)

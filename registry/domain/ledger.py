@@ -2,9 +2,14 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, replace
+from typing import Final
 
 from registry.domain.records import Model, Outcome
+
+EVENT_TYPE: Final = re.compile(r"[A-Z][A-Z_]{0,62}")
+"""What the type of an event looks like."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from registry.domain.lane import Lane
 from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.records import Undo
 from registry.ports import RequestKey, Transaction, UnitOfWork
-from registry.service.lanes import ModelChange, OpenLane, commit, open_lane, placements_of, require_model
+from registry.service.lanes import OpenLane, commit_lane, open_lane, placements_of, require_model
 from registry.service.models import LaneView, lane_view
 from registry.service.requests import Mutations
 from registry.service.versions import VersionView, require_version
@@ -26,7 +26,7 @@ def require_lane(tx: Transaction, model: str, segment: str, etag: str) -> Lane:
         AbortedError: ETAG_STALE.
     """
     lane = tx.lanes.lane(model, segment)
-    if lane is None or lane.removed:
+    if lane is None:
         require_model(tx, model)
         raise NotFoundError("LANE_NOT_FOUND", f"model {model} has no lane for segment {segment!r}", segment=segment)
     if lane.etag != etag:
@@ -75,7 +75,7 @@ class LaneService:
             found = require_lane(tx, model_id, segment, etag)
             opened = _open(tx, found, version_id, key.principal, now)
             opened.aggregate.load(version_id, now + seconds)
-            _commit(tx, opened, key.principal, now)
+            commit_lane(tx, opened, actor=key.principal, now=now)
             return encode(lane_view(tx, opened.aggregate.lane))
 
         return self._mutations.run(key, act, deadline=deadline)
@@ -119,7 +119,7 @@ class LaneService:
             if version and version not in (found.stable_version, found.previous_version):
                 placements += tx.fleet.placements_of(model_id, (version,))
             opened.aggregate.undo(wanted, placements)
-            _commit(tx, opened, key.principal, now)
+            commit_lane(tx, opened, actor=key.principal, now=now)
             return encode(lane_view(tx, opened.aggregate.lane))
 
         return self._mutations.run(key, act, deadline=deadline)
@@ -152,7 +152,7 @@ class LaneService:
             version = require_version(tx, model_id, version_id)
             opened = _open(tx, found, version_id, key.principal, now)
             opened.aggregate.withdraw(version_id, reason)
-            _commit(tx, opened, key.principal, now)
+            commit_lane(tx, opened, actor=key.principal, now=now)
             return encode(VersionView(version, tx.catalog.lane_states(model_id, (version_id,)).get(version_id, [])))
 
         return self._mutations.run(key, act, deadline=deadline)
@@ -160,10 +160,10 @@ class LaneService:
 
 def _expire(model: str, segment: str, now: float, tx: Transaction) -> None:
     lane = tx.lanes.lane(model, segment)
-    if lane is not None and not lane.removed:
+    if lane is not None:
         opened = open_lane(tx, lane, now=now, actor=REGISTRY_ACTOR)
         opened.aggregate.expire_loads()
-        _commit(tx, opened, REGISTRY_ACTOR, now)
+        commit_lane(tx, opened, actor=REGISTRY_ACTOR, now=now)
 
 
 def _open(tx: Transaction, lane: Lane, version: str, actor: str, now: float) -> OpenLane:
@@ -179,8 +179,3 @@ def _open(tx: Transaction, lane: Lane, version: str, actor: str, now: float) -> 
             "VERSION_NOT_FOUND", f"version {version} is not in the lane of segment {lane.segment!r}", version=version
         )
     return opened
-
-
-def _commit(tx: Transaction, opened: OpenLane, actor: str, now: float) -> None:
-    model = require_model(tx, opened.aggregate.lane.model)
-    commit(tx, (ModelChange(model, model, (opened,)),), actor=actor, now=now)

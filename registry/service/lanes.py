@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from registry.domain import ledger as domain_ledger
-from registry.domain.lane import Lane
+from registry.domain.lane import Lane, empty_lane
 from registry.domain.lane_aggregate import LaneAggregate
 from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.ledger import EventDraft
@@ -87,6 +87,13 @@ def open_lane(tx: Transaction, lane: Lane, *, now: float, actor: str, version: s
     return OpenLane(aggregate, None if new else lane, {rollout.number: rollout for rollout in rollouts})
 
 
+def open_or_make_lane(tx: Transaction, model: str, segment: str, *, now: float, actor: str, version: str) -> OpenLane:
+    """The lane of a segment, one that was taken away as well, or a new one where there never was one."""
+    known = tx.lanes.lane(model, segment, removed_too=True)
+    lane = known or empty_lane(model, segment, new_etag())
+    return open_lane(tx, lane, now=now, actor=actor, version=version, new=known is None)
+
+
 def placements_of(tx: Transaction, aggregate: LaneAggregate) -> list[Placement]:
     """Where the lane's versions are served."""
     return tx.fleet.placements_of(aggregate.lane.model, held_versions(aggregate.lane, aggregate.live))
@@ -119,6 +126,13 @@ def commit(tx: Transaction, changes: Iterable[ModelChange], *, actor: str, now: 
     routes = [_settle(tx, lane) for change in changes for lane in change.lanes]
     revision = tx.routes.write(routes)
     return [_record(tx, change, actor=actor, now=now, revision=revision) for change in changes]
+
+
+def commit_lane(tx: Transaction, opened: OpenLane, *, actor: str, now: float) -> Model:
+    """Writes what changed in one lane; answers its model with its new etag and ledger."""
+    model = require_model(tx, opened.aggregate.lane.model)
+    (model,) = commit(tx, (ModelChange(model, model, (opened,)),), actor=actor, now=now)
+    return model
 
 
 def _record(tx: Transaction, change: ModelChange, *, actor: str, now: float, revision: int) -> Model:

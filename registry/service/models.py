@@ -86,10 +86,8 @@ class ModelService:
 
         def act(tx: Transaction, now: float) -> bytes:
             before = require_model(tx, model)
-            if etag and etag != before.etag:
-                raise AbortedError(
-                    "ETAG_STALE", f"{model} or one of its lanes has changed; read it and decide again", etag=before.etag
-                )
+            if etag:
+                check_model_seen(before, etag)
             if description is None or description == before.description:
                 return encode(model_view(tx, before))
             changed = replace(before, description=description)
@@ -130,6 +128,20 @@ class ModelService:
             return tx.ledger.page(model, before, limit, only)
 
         return self._unit_of_work.run(read, deadline=deadline, read_only=True)
+
+
+def check_model_seen(model: Model, etag: str) -> None:
+    """Refuses a change whose caller has not seen the model as it is.
+
+    Raises:
+        AbortedError: ETAG_STALE.
+    """
+    if etag != model.etag:
+        raise AbortedError(
+            "ETAG_STALE",
+            f"{model.model} or one of its lanes has changed; read it and decide again",
+            etag=model.etag,
+        )
 
 
 def lane_view(tx: Transaction, lane: Lane) -> LaneView:

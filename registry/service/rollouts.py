@@ -77,7 +77,7 @@ class RolloutService:
             number = model.next_rollout
             aggregate.start(version_id, spec, number)
             if not spec.allow_incompatible:
-                check_against_stable(tx, aggregate, version)
+                check_against_stable(tx, aggregate.lane.stable_version, version)
             counted = replace(model, next_rollout=number + 1)
             commit(tx, (ModelChange(counted, model, (opened,)),), actor=key.principal, now=now)
             return encode(_after(tx, aggregate, model_id, number))
@@ -249,7 +249,7 @@ class RolloutService:
             rollout_after(rollout.title, rollout.state, operation)
             model = require_model(tx, target.model)
             lane = tx.lanes.lane(rollout.model, rollout.segment)
-            if lane is None or lane.removed:
+            if lane is None:
                 raise NotFoundError("LANE_NOT_FOUND", f"{rollout.title} has no lane any more")
             opened = open_lane(tx, lane, now=now, actor=key.principal)
             change(opened.aggregate, rollout, placements_of(tx, opened.aggregate))

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable
 
-from registry.domain.lane import Lane, empty_lane
+from registry.domain.lane import Lane
 from registry.domain.records import Version
 from registry.domain.serving import ready_workers
-from registry.domain.signature import check_compatible
 from registry.ports import RequestKey, Transaction
 from registry.service.lane_actions import require_lane
-from registry.service.lanes import ModelChange, commit, new_etag, open_lane, require_model
-from registry.service.models import LaneView, ModelView, lane_view, model_view
+from registry.service.lanes import commit_lane, open_lane, open_or_make_lane, require_model
+from registry.service.models import LaneView, ModelView, check_model_seen, lane_view, model_view
 from registry.service.requests import Mutations
-from registry.service.versions import require_version
-from services.common.errors import AbortedError, FailedPreconditionError
+from registry.service.versions import check_against_stable, require_version
+from services.common.errors import FailedPreconditionError
 
 
 class SegmentService:
@@ -49,33 +48,20 @@ class SegmentService:
         model_id, segment = name
 
         def act(tx: Transaction, now: float) -> bytes:
-            model = require_model(tx, model_id)
-            if model.etag != etag:
-                raise AbortedError(
-                    "ETAG_STALE",
-                    f"{model_id} or one of its lanes has changed; read it and decide again",
-                    etag=model.etag,
-                )
+            check_model_seen(require_model(tx, model_id), etag)
             wanted = version or _default_stable(tx, model_id)
             named = require_version(tx, model_id, wanted)
             lane = tx.lanes.lane(model_id, segment)
-            if lane is not None and not lane.removed:
+            if lane is not None:
                 _check_same(lane, wanted, version)
                 return encode(lane_view(tx, lane))
             if version and not force:
                 _check_serves(tx, named)
-            opened = open_lane(
-                tx,
-                lane or empty_lane(model_id, segment, new_etag()),
-                now=now,
-                actor=key.principal,
-                version=wanted,
-                new=lane is None,
-            )
+            opened = open_or_make_lane(tx, model_id, segment, now=now, actor=key.principal, version=wanted)
             opened.aggregate.settle_in(
                 wanted, reason or f"Segment {segment} has {wanted} as a stable version of its own."
             )
-            commit(tx, (ModelChange(model, model, (opened,)),), actor=key.principal, now=now)
+            commit_lane(tx, opened, actor=key.principal, now=now)
             return encode(lane_view(tx, opened.aggregate.lane))
 
         return self._mutations.run(key, act, deadline=deadline)
@@ -106,11 +92,9 @@ class SegmentService:
 
         def act(tx: Transaction, now: float) -> bytes:
             lane = require_lane(tx, model_id, segment, etag)
-            model = require_model(tx, model_id)
             opened = open_lane(tx, lane, now=now, actor=key.principal)
             opened.aggregate.remove(reason or f"It was deleted by {key.principal}.", cancel_rollout=cancel_rollout)
-            (model,) = commit(tx, (ModelChange(model, model, (opened,)),), actor=key.principal, now=now)
-            return encode(model_view(tx, model))
+            return encode(model_view(tx, commit_lane(tx, opened, actor=key.principal, now=now)))
 
         return self._mutations.run(key, act, deadline=deadline)
 
@@ -136,9 +120,7 @@ def _check_serves(tx: Transaction, version: Version) -> None:
             f"{version.version} is ready on no Worker: load it first (`crossfade try {version.model} {version.version} "
             "--wait`), or repeat with force",
         )
-    if stable:
-        known = require_version(tx, version.model, stable)
-        check_compatible(version.version, stable, known.signature, version.signature)
+    check_against_stable(tx, stable, version)
 
 
 def _check_same(lane: Lane, wanted: str, named: str) -> None:

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from registry.domain.lane import empty_lane
-from registry.domain.lane_aggregate import LaneAggregate
 from registry.domain.ledger import EventDraft
 from registry.domain.records import Artifact, Model, Rollout, Signature, Spec, Version
 from registry.domain.serving import Placement
@@ -12,7 +10,7 @@ from registry.domain.signature import check_compatible
 from registry.domain.states import VersionState
 from registry.filters import VersionFilter
 from registry.ports import RequestKey, Transaction, UnitOfWork
-from registry.service.lanes import ModelChange, commit, new_etag, open_lane, require_model
+from registry.service.lanes import ModelChange, commit, open_or_make_lane, require_model
 from registry.service.requests import Mutations
 from services.common.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 
@@ -78,13 +76,12 @@ def require_version(tx: Transaction, model: str, version: str) -> Version:
     return found
 
 
-def check_against_stable(tx: Transaction, aggregate: LaneAggregate, version: Version) -> None:
-    """Refuses a version that the callers of the lane's stable version could not use.
+def check_against_stable(tx: Transaction, stable: str, version: Version) -> None:
+    """Refuses a version that the callers of a lane's stable version (empty: there is none) could not use.
 
     Raises:
         FailedPreconditionError: SIGNATURE_INCOMPATIBLE.
     """
-    stable = aggregate.lane.stable_version
     if stable and stable != version.version:
         known = require_version(tx, version.model, stable)
         check_compatible(version.version, stable, known.signature, version.signature)
@@ -147,20 +144,11 @@ class VersionService:
 def _publish(tx: Transaction, wanted: Publication, actor: str, now: float) -> PublishedView:
     before = require_model(tx, wanted.model)
     model, version = _place(tx, before, wanted, actor, now)
-    lane = tx.lanes.lane(wanted.model, wanted.segment)
-    new = lane is None
-    opened = open_lane(
-        tx,
-        lane or empty_lane(wanted.model, wanted.segment, new_etag()),
-        now=now,
-        actor=actor,
-        version=version.version,
-        new=new,
-    )
+    opened = open_or_make_lane(tx, wanted.model, wanted.segment, now=now, actor=actor, version=version.version)
     aggregate = opened.aggregate
     aggregate.reopen()
     if not wanted.allow_incompatible:
-        check_against_stable(tx, aggregate, version)
+        check_against_stable(tx, aggregate.lane.stable_version, version)
     tx.catalog.add_version(version)
     if wanted.profile:
         tx.catalog.add_profile(version.model, version.version, wanted.profile)

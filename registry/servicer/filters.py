@@ -1,16 +1,13 @@
 """What a list's request leaves out, from the wire; page tokens hold for one filter only, so each has one form."""
 
-import re
 from collections.abc import Iterable
-from typing import Final
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
+from registry.domain.ledger import EVENT_TYPE
 from registry.domain.states import RolloutState, VersionState
 from registry.filters import EventFilter, RolloutFilter, VersionFilter
 from registry.servicer import validation
 from registry.servicer.policy_validation import refuse
-
-_TYPE: Final = re.compile(r"[A-Z][A-Z_]{0,62}")
 
 
 def versions(request: service_pb2.ListVersionsRequest) -> VersionFilter:
@@ -45,7 +42,7 @@ def events(request: service_pb2.ListEventsRequest, rollout: int) -> EventFilter:
         InvalidArgumentError: FIELD_INVALID.
     """
     for index, kind in enumerate(request.types):
-        if not _TYPE.fullmatch(kind):
+        if not EVENT_TYPE.fullmatch(kind):
             raise refuse(f"types[{index}]", f"{kind!r} is not UPPER_SNAKE")
     start = validation.time("start_time", request.start_time) if request.HasField("start_time") else None
     end = validation.time("end_time", request.end_time) if request.HasField("end_time") else None

@@ -10,7 +10,6 @@ events = ["ROLLOUT_ROLLED_BACK"]        # default: outcomes of rollouts, undone 
 """
 
 import base64
-import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Final
@@ -18,11 +17,11 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from registry.domain.ledger import EVENT_TYPE
 from registry.domain.webhooks import DEFAULT_TYPES, Form, Webhook
 
 _SHORTEST_SECRET: Final = 16
 _ENCODED: Final = b"whsec_"
-_TYPE: Final = re.compile(r"[A-Z][A-Z_]{0,62}")
 
 
 class WebhookFileError(ValueError):
@@ -40,7 +39,7 @@ def _check_url(url: str) -> str:
 
 
 def _check_type(kind: str) -> str:
-    if not _TYPE.fullmatch(kind):
+    if not EVENT_TYPE.fullmatch(kind):
         raise ValueError(f"{kind!r} is no type of event: write them as in ROLLOUT_ROLLED_BACK")
     return kind
 

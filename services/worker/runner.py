@@ -106,7 +106,6 @@ class Runner:
         self._is_finite = is_finite
         self._clock = clock
         self._inline = inline
-        self._max_rows = batcher.max_rows
         self._on_batch = on_batch
         self._busy = False
         self._closed = False
@@ -126,17 +125,14 @@ class Runner:
         Raises:
             InternalError: MODEL_RAISED.
         """
-        if self._busy or self._closed or not self._inline or rows > self._max_rows:
+        if self._busy or self._closed or not self._inline or rows > self._batcher.max_rows:
             return None
         started = self._clock.monotonic()
         try:
             result = self._run((inputs,))
         except Exception as error:
             raise _raised(error) from error
-        record = BatchRecord(rows, started, self._clock.monotonic() - started)
-        span = self._on_batch(record, (tag,))
-        if span is not None:
-            record = record._replace(span=span)
+        record = self._tell(BatchRecord(rows, started, self._clock.monotonic() - started), (tag,))
         return Answer(result.arrays, result.finite, result.classes, 0.0, record)
 
     def submit(
@@ -259,11 +255,8 @@ class Runner:
     def _finish(self, batch: Batch[Work], outcome: _Outcome) -> None:
         result, started, seconds = outcome
         record = BatchRecord(batch.rows, started, seconds)
-        tags = [piece.ticket.work.tag for piece in batch.pieces]
         if isinstance(result, EngineOutput):
-            span = self._on_batch(record, tags)
-            if span is not None:
-                record = BatchRecord(record.rows, started, seconds, span)
+            record = self._tell(record, [piece.ticket.work.tag for piece in batch.pieces])
         position = 0
         for piece in batch.pieces:
             if isinstance(result, Exception):
@@ -273,6 +266,11 @@ class Runner:
             else:
                 self._deliver(piece.ticket, result, position, position + piece.rows, record)
             position += piece.rows
+
+    def _tell(self, record: BatchRecord, tags: Sequence[object]) -> BatchRecord:
+        """Tells of a batch that ran; answers its record with what was said to that."""
+        span = self._on_batch(record, tags)
+        return record if span is None else record._replace(span=span)
 
     def _deliver(self, ticket: Ticket[Work], result: EngineOutput, start: int, stop: int, record: BatchRecord) -> None:
         work = ticket.work

@@ -1,8 +1,8 @@
 """The Registry as commands use it: one method per question, errors as `CommandError`."""
 
 import uuid
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, Protocol, TypeVar
 
 from crossfade import names
 from crossfade.cli.connect import Service, pages
@@ -10,6 +10,18 @@ from crossfade.cli.errors import CommandError, UsageError
 from crossfade.cli.text import last_part
 from crossfade.common.v1.analysis_pb2 import Analysis
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
+
+
+class _Page(Protocol):
+    """The answer of a list."""
+
+    @property
+    def next_page_token(self) -> str:
+        """Empty: the last page."""
+
+
+_Answer = TypeVar("_Answer", bound=_Page)
+_Item = TypeVar("_Item")
 
 _PAGE: Final = 100
 _LOOK_BACK: Final = 500
@@ -82,13 +94,8 @@ class Registry:
 
     def models(self) -> Iterator[resources_pb2.Model]:
         """All models, by name."""
-
-        def fetch(token: str) -> tuple[list[resources_pb2.Model], str]:
-            request = service_pb2.ListModelsRequest(page_size=_PAGE, page_token=token)
-            answer = self._service.call(self._stub.ListModels, request)
-            return list(answer.models), answer.next_page_token
-
-        return pages(fetch)
+        request = service_pb2.ListModelsRequest(page_size=_PAGE)
+        return self._pages(self._stub.ListModels, request, lambda answer: answer.models)
 
     def create_model(self, model: str) -> None:
         """Creates a model; somebody else may have been faster."""
@@ -114,13 +121,7 @@ class Registry:
         """Versions of a model, newest first; `only` says which."""
         request = only or service_pb2.ListVersionsRequest()
         request.parent, request.page_size = names.model_name(checked(model, "model")), _PAGE
-
-        def fetch(token: str) -> tuple[list[resources_pb2.Version], str]:
-            request.page_token = token
-            answer = self._service.call(self._stub.ListVersions, request)
-            return list(answer.versions), answer.next_page_token
-
-        return pages(fetch)
+        return self._pages(self._stub.ListVersions, request, lambda answer: answer.versions)
 
     def load(self, request: service_pb2.LoadVersionRequest) -> resources_pb2.Lane:
         """Has Workers hold a version without traffic."""
@@ -148,13 +149,7 @@ class Registry:
         """Rollouts of a model, newest first; `only` says which."""
         request = only or service_pb2.ListRolloutsRequest()
         request.parent, request.page_size = names.model_name(checked(model, "model")), min(_PAGE, limit or _PAGE)
-
-        def fetch(token: str) -> tuple[list[resources_pb2.Rollout], str]:
-            request.page_token = token
-            answer = self._service.call(self._stub.ListRollouts, request)
-            return list(answer.rollouts), answer.next_page_token
-
-        return pages(fetch, limit)
+        return self._pages(self._stub.ListRollouts, request, lambda answer: answer.rollouts, limit)
 
     def find_rollout(self, model: str, segment: str, number: int | None) -> resources_pb2.Rollout:
         """The rollout with this number, or the lane's live one.
@@ -200,13 +195,7 @@ class Registry:
         request = only or service_pb2.ListEventsRequest()
         request.parent = names.model_name(model if model == "-" else checked(model, "model"))
         request.page_size = min(_PAGE, limit or _PAGE)
-
-        def fetch(token: str) -> tuple[list[resources_pb2.Event], str]:
-            request.page_token = token
-            answer = self._service.call(self._stub.ListEvents, request)
-            return list(answer.events), answer.next_page_token
-
-        return pages(fetch, limit)
+        return self._pages(self._stub.ListEvents, request, lambda answer: answer.events, limit)
 
     def webhooks(self) -> list[resources_pb2.Webhook]:
         """The webhooks, and what each has yet to be told."""
@@ -216,13 +205,8 @@ class Registry:
         self, kind: resources_pb2.InstanceKind.ValueType = resources_pb2.INSTANCE_KIND_UNSPECIFIED
     ) -> Iterator[resources_pb2.Instance]:
         """The processes whose leases run."""
-
-        def fetch(token: str) -> tuple[list[resources_pb2.Instance], str]:
-            request = service_pb2.ListInstancesRequest(kind=kind, page_size=_PAGE, page_token=token)
-            answer = self._service.call(self._stub.ListInstances, request)
-            return list(answer.instances), answer.next_page_token
-
-        return pages(fetch)
+        request = service_pb2.ListInstancesRequest(kind=kind, page_size=_PAGE)
+        return self._pages(self._stub.ListInstances, request, lambda answer: answer.instances)
 
     def advance(self, request: service_pb2.AdvanceRolloutRequest) -> resources_pb2.Rollout:
         """Goes to the next step."""
@@ -251,6 +235,22 @@ class Registry:
     def cancel(self, request: service_pb2.CancelRolloutRequest) -> resources_pb2.Rollout:
         """Cancels."""
         return self._service.call(self._stub.CancelRollout, request)
+
+    def _pages(
+        self,
+        method: Callable[..., _Answer],
+        request: Any,
+        items: Callable[[_Answer], Iterable[_Item]],
+        limit: int | None = None,
+    ) -> Iterator[_Item]:
+        """The items of every page that a list's request leads to."""
+
+        def fetch(token: str) -> tuple[list[_Item], str]:
+            request.page_token = token
+            answer = self._service.call(method, request)
+            return list(items(answer)), answer.next_page_token
+
+        return pages(fetch, limit)
 
 
 def number_of(rollout: str | resources_pb2.Rollout) -> str:
