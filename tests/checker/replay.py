@@ -62,9 +62,10 @@ class Replay:
         self.lanes: dict[str, LaneState] = {}
         self.found: list[str] = []
         for event in events:
-            self._take(event)
+            self.take(event)
 
-    def _take(self, event: resources_pb2.Event) -> None:
+    def take(self, event: resources_pb2.Event) -> None:
+        """Reads one more."""
         if event.type in _OF_THE_MODEL:
             return
         lane = self.lanes.setdefault(event.segment, LaneState())

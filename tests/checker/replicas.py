@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ import psycopg
 from grpc import aio
 
 from crossfade.registry.v1 import service_pb2, service_pb2_grpc
+from tests.support.ports import free_port
 
 _CHANNEL: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -21,12 +21,6 @@ _CHANNEL: Final = (
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.use_local_subchannel_pool", 1),
 )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Replicas:
@@ -47,7 +41,7 @@ class Replicas:
         self._folder = folder
         self._given = "CROSSFADE_TEST_DATABASE" in os.environ
         self._command = (sys.executable, "-m", module, *arguments)
-        self.addresses = [f"127.0.0.1:{_free_port()}" for _ in range(count)]
+        self.addresses = [f"127.0.0.1:{free_port()}" for _ in range(count)]
         self._processes: list[asyncio.subprocess.Process | None] = [None] * count
         self._channels = [aio.insecure_channel(address, options=_CHANNEL) for address in self.addresses]
         self.stubs = [service_pb2_grpc.RegistryServiceStub(channel) for channel in self._channels]

@@ -5,7 +5,7 @@ With CROSSFADE_TEST_DATABASE (`make test-cockroach`), the server of that URL ins
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -72,12 +72,24 @@ def database(postgres: Server, shared_database: psycopg.Connection[tuple[object,
 
 
 @pytest.fixture
-def own_database(postgres: Server, migrated_template: str) -> Iterator[str]:
+def own_databases(postgres: Server, migrated_template: str) -> Iterator[Callable[[], str]]:
+    """Makes databases with the present schema, each for one use, and answers their URLs."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(f"test_{uuid.uuid4().hex}")
+        postgres.create_database(made[-1], template=migrated_template)
+        return postgres.url(made[-1])
+
+    yield make
+    for name in made:
+        postgres.drop_database(name)
+
+
+@pytest.fixture
+def own_database(own_databases: Callable[[], str]) -> str:
     """The URL of a database with the present schema, for a test that changes the schema."""
-    name = f"test_{uuid.uuid4().hex}"
-    postgres.create_database(name, template=migrated_template)
-    yield postgres.url(name)
-    postgres.drop_database(name)
+    return own_databases()
 
 
 @pytest.fixture

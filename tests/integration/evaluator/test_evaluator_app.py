@@ -18,12 +18,7 @@ from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from evaluator.app import App
 from evaluator.settings import EvaluatorSettings
 from services.common.telemetry.otlp import decode
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.support.ports import free_port
 
 
 @pytest.fixture

@@ -2,31 +2,14 @@
 
 import os
 import re
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from tests.checker.run import check
-from tests.support.postgres import Server
 
 SECONDS = 60.0
 SABOTAGED_SECONDS = 15.0
-
-
-@pytest.fixture
-def own_databases(postgres: Server, migrated_template: str) -> Iterator[Callable[[], str]]:
-    """Makes databases with the present schema, one for each try."""
-    made = []
-
-    def make() -> str:
-        made.append(f"checked_{uuid.uuid4().hex}")
-        postgres.create_database(made[-1], template=migrated_template)
-        return postgres.url(made[-1])
-
-    yield make
-    for name in made:
-        postgres.drop_database(name)
 
 
 @pytest.mark.timeout(300)

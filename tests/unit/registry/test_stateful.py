@@ -83,7 +83,7 @@ class LaneMachine(RuleBasedStateMachine):
             self.rollouts[number] = rollout
         self.model, events = append(self.model, tuple(made.events), actor="local:ana", now=self.now, revision=1)
         for event in events:
-            self.replay._take(views.event_to_proto(event))
+            self.replay.take(views.event_to_proto(event))
         return True
 
     def placements(self) -> list[Placement]:
