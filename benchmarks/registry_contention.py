@@ -1,7 +1,8 @@
 """Thirty writers on one lane, and on a hundred, over two replicas on a PostgreSQL that syncs to its disk.
 
-Each writer reads a rollout, pauses or resumes it as it found it, and tries again when somebody was faster. The ledger
-is held against what the writers were told. `python -m benchmarks.registry_contention`; the last line is a JSON object.
+Each writer pauses or resumes a rollout as it knows it: from its own last answer, or from the error that told it that
+somebody was faster. Then it waits a moment, with full jitter, and decides again. The ledger is held against what the
+writers were told. `python -m benchmarks.registry_contention`; the last line is a JSON object.
 """
 
 import asyncio
@@ -19,12 +20,22 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.registries import Registries, new_id, registries, running
+from crossfade.errors import details_of
 from crossfade.registry.v1 import resources_pb2, service_pb2
 
 _WRITERS: Final = 30
 _LANES: Final = 100
 _SECONDS: Final = 10.0
-_RUNNING: Final = resources_pb2.ROLLOUT_STATE_RUNNING
+_FIRST_PAUSE: Final = 0.01
+_LONGEST_PAUSE: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A rollout as a writer knows it."""
+
+    state: str
+    etag: str
 
 
 @dataclass
@@ -78,35 +89,49 @@ async def _write(started: Registries, models: list[str], name: str) -> Tally:
 
     async def writer(number: int) -> None:
         rng = random.Random(f"{name}/{number}")
+        known: dict[str, Seen] = {}
         turn = 0
         while time.monotonic() < until:
             turn += 1
             model = rng.choice(models)
-            began = time.monotonic()
-            while not await _toggle(rng.choice(started.stubs), model, f"{name} {number}.{turn}", tally):
+            began, tries = time.monotonic(), 0
+            while not await _toggle(rng.choice(started.stubs), model, f"{name} {number}.{turn}", known, tally):
                 if time.monotonic() > until:
                     return
+                await asyncio.sleep(rng.uniform(0.0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**tries)))
+                tries += 1
             tally.seconds.append(time.monotonic() - began)
 
     await asyncio.gather(*(writer(number) for number in range(_WRITERS)))
     return tally
 
 
-async def _toggle(stub: Any, model: str, reason: str, tally: Tally) -> bool:
+async def _toggle(stub: Any, model: str, reason: str, known: dict[str, Seen], tally: Tally) -> bool:
     tally.tries += 1
-    rollout = await stub.GetRollout(service_pb2.GetRolloutRequest(name=f"models/{model}/rollouts/1"))
-    values = {"name": rollout.name, "etag": rollout.etag, "reason": reason, "request_id": new_id()}
+    name = f"models/{model}/rollouts/1"
+    if model not in known:
+        known[model] = _seen(await stub.GetRollout(service_pb2.GetRolloutRequest(name=name)))
+    values: dict[str, Any] = {"name": name, "etag": known[model].etag, "reason": reason, "request_id": new_id()}
     try:
-        if rollout.state == _RUNNING:
-            await stub.PauseRollout(service_pb2.PauseRolloutRequest(**values))
+        if known[model].state == "RUNNING":
+            after = await stub.PauseRollout(service_pb2.PauseRolloutRequest(**values))
         else:
-            await stub.ResumeRollout(service_pb2.ResumeRolloutRequest(**values))
+            after = await stub.ResumeRollout(service_pb2.ResumeRolloutRequest(**values))
     except aio.AioRpcError as error:
-        if error.code() not in (grpc.StatusCode.ABORTED, grpc.StatusCode.FAILED_PRECONDITION):
+        if error.code() is not grpc.StatusCode.ABORTED:
             raise
+        told = details_of(error).metadata
+        known.pop(model)
+        if "etag" in told:
+            known[model] = Seen(told["state"], told["etag"])
         return False
+    known[model] = _seen(after)
     tally.done.append(reason)
     return True
+
+
+def _seen(rollout: resources_pb2.Rollout) -> Seen:
+    return Seen(resources_pb2.RolloutState.Name(rollout.state).removeprefix("ROLLOUT_STATE_"), rollout.etag)
 
 
 async def _reasons(started: Registries, models: list[str]) -> Counter[str]:

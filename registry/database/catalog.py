@@ -1,18 +1,25 @@
 """Models and versions."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, exists, insert, select, update
 from sqlalchemy.engine import Connection
 
 from crossfade.common.v1 import model_pb2
 from registry import converters
+from registry.database.columns import at, given, given_any
 from registry.database.tables import lane_versions, models, profiles, versions
 from registry.domain.records import Artifact, Model, Version
 from registry.domain.states import VersionState
 from registry.filters import VersionFilter
 from registry.ports import Stale
+
+_MODEL: Final = select(models).where(given(models.c.model))
+_SAVE_MODEL: Final = (
+    update(models).where(given(models.c.model, models.c.event_sequence, models.c.etag)).returning(models.c.model)
+)
+_VERSIONS: Final = select(versions).where(given(versions.c.model), given_any(versions.c.version))
 
 
 class SqlCatalog:
@@ -23,7 +30,7 @@ class SqlCatalog:
 
     def model(self, model: str) -> Model | None:
         """A model; None: there is none."""
-        row = self._connection.execute(select(models).where(models.c.model == model)).one_or_none()
+        row = self._connection.execute(_MODEL, at(model=model)).one_or_none()
         return None if row is None else _model(row)
 
     def models(self, after: str, limit: int) -> list[Model]:
@@ -41,17 +48,8 @@ class SqlCatalog:
         Raises:
             Stale: it has changed.
         """
-        statement = (
-            update(models)
-            .where(
-                models.c.model == model.model,
-                models.c.event_sequence == before.event_sequence,
-                models.c.etag == before.etag,
-            )
-            .values(**_model_values(model))
-            .returning(models.c.model)
-        )
-        if self._connection.execute(statement).one_or_none() is None:
+        seen = at(model=model.model, event_sequence=before.event_sequence, etag=before.etag)
+        if self._connection.execute(_SAVE_MODEL, seen | _model_values(model)).one_or_none() is None:
             raise Stale(model.model)
 
     def version(self, model: str, version: str) -> Version | None:
@@ -70,8 +68,8 @@ class SqlCatalog:
 
     def versions_by_id(self, model: str, ids: Iterable[str]) -> dict[str, Version]:
         """The versions of these ids, as far as there are such."""
-        query = select(versions).where(versions.c.model == model, versions.c.version.in_(tuple(ids)))
-        return {row.version: _version(row) for row in self._connection.execute(query)}
+        rows = self._connection.execute(_VERSIONS, at(model=model, version=tuple(ids)))
+        return {row.version: _version(row) for row in rows}
 
     def add_version(self, version: Version) -> None:
         """Writes a new version."""

@@ -1,9 +1,9 @@
-"""What columns and constraints are made of."""
+"""What columns, constraints and conditions are made of."""
 
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, text
+from sqlalchemy import CheckConstraint, Column, ColumnElement, and_, bindparam, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TIMESTAMP, TypeDecorator
 
@@ -34,3 +34,22 @@ def among(name: str, column: str, values: Any) -> CheckConstraint:
 def in_states(values: Any) -> Any:
     """The rows of a partial index: those in one of these states."""
     return text("state IN (" + ", ".join(f"'{value}'" for value in sorted(values)) + ")")
+
+
+def given(*columns: Column[Any]) -> ColumnElement[bool]:
+    """The rows whose columns have values that are given when the statement is run, by `at`.
+
+    Statements of every transition are put together once, when their module is read: to put one together and to find it
+    among those compiled costs SQLAlchemy as much again as to run it.
+    """
+    return and_(*(column == bindparam(f"at_{column.name}", type_=column.type) for column in columns))
+
+
+def given_any(column: Column[Any]) -> ColumnElement[bool]:
+    """The rows whose column has one of the values that are given, as a list, when the statement is run."""
+    return column.in_(bindparam(f"at_{column.name}", type_=column.type, expanding=True))
+
+
+def at(**values: Any) -> dict[str, Any]:
+    """The values for `given` and `given_any`, by their columns' names; they do not meet those that are written."""
+    return {f"at_{name}": value for name, value in values.items()}

@@ -1,16 +1,26 @@
 """Instances, their leases, and what Workers serve."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Row, delete, literal, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
+from registry.database.columns import at, given, given_any
 from registry.database.tables import instances, readiness
 from registry.domain.serving import Instance, InstanceKind, Lease, Placement, Serving, ServingState, Traffic
 
 _PLACEMENT_KEY = ("instance_id", "model", "version", "traffic")
+
+_RENEW: Final = (
+    update(instances).where(given(instances.c.instance_id, instances.c.digest)).returning(instances.c.instance_id)
+)
+_PLACEMENTS: Final = (
+    select(readiness)
+    .where(given(readiness.c.model), given_any(readiness.c.version))
+    .order_by(*(readiness.c[name] for name in _PLACEMENT_KEY))
+)
 
 
 class SqlFleet:
@@ -37,13 +47,8 @@ class SqlFleet:
 
     def renew(self, instance_id: str, digest: str, reported: float, expires: float) -> bool:
         """Renews a lease in one statement, if its report is the one that is stored; False: it is not."""
-        statement = (
-            update(instances)
-            .where(instances.c.instance_id == instance_id, instances.c.digest == digest)
-            .values(reported=reported, expires=expires)
-            .returning(instances.c.instance_id)
-        )
-        return self._connection.execute(statement).one_or_none() is not None
+        row = at(instance_id=instance_id, digest=digest) | {"reported": reported, "expires": expires}
+        return self._connection.execute(_RENEW, row).one_or_none() is not None
 
     def put_instance(self, instance: Instance) -> None:
         """Writes an instance."""
@@ -80,12 +85,8 @@ class SqlFleet:
 
     def placements_of(self, model: str, versions: Iterable[str]) -> list[Placement]:
         """Where these versions are served."""
-        query = (
-            select(readiness)
-            .where(readiness.c.model == model, readiness.c.version.in_(tuple(versions)))
-            .order_by(*(readiness.c[name] for name in _PLACEMENT_KEY))
-        )
-        return [_placement(row) for row in self._connection.execute(query)]
+        rows = self._connection.execute(_PLACEMENTS, at(model=model, version=tuple(versions)))
+        return [_placement(row) for row in rows]
 
     def put_placements(self, placements: Iterable[Placement]) -> None:
         """Writes placements."""

@@ -1,11 +1,13 @@
 """Lanes, the states of their versions, and rollouts."""
 
 from collections.abc import Iterable
+from typing import Final
 
-from sqlalchemy import false, func, insert, literal, select, tuple_, update
+from sqlalchemy import Integer, bindparam, false, func, insert, literal, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
+from registry.database.columns import at, given, given_any
 from registry.database.rows import lane_of, lane_values, rollout_of, rollout_values, state_of
 from registry.database.tables import lane_versions, lanes, rollouts, versions
 from registry.domain.lane import Lane
@@ -13,6 +15,32 @@ from registry.domain.records import Rollout, VersionInLane
 from registry.domain.states import OPEN_STATES, VersionState
 from registry.filters import RolloutFilter
 from registry.ports import Stale
+
+_LANE: Final = select(lanes).where(given(lanes.c.model, lanes.c.segment))
+_SAVE_LANE: Final = (
+    update(lanes).where(given(lanes.c.model, lanes.c.segment, lanes.c.etag, lanes.c.epoch)).returning(lanes.c.etag)
+)
+_STATES: Final = select(lane_versions).where(
+    given(lane_versions.c.model, lane_versions.c.segment), given_any(lane_versions.c.version)
+)
+_FAILED: Final = (
+    select(lane_versions.c.version)
+    .where(
+        given(lane_versions.c.model, lane_versions.c.segment),
+        lane_versions.c.state == VersionState.FAILED,
+    )
+    .order_by(lane_versions.c.since.desc(), lane_versions.c.version)
+    .limit(bindparam("limit", type_=Integer))
+)
+_NEW_STATE: Final = upsert(lane_versions)
+_PUT_STATE: Final = _NEW_STATE.on_conflict_do_update(
+    index_elements=["model", "segment", "version"],
+    set_={"state": _NEW_STATE.excluded.state, "since": _NEW_STATE.excluded.since},
+)
+_ROLLOUTS: Final = select(rollouts).where(given(rollouts.c.model), given_any(rollouts.c.number))
+_SAVE_ROLLOUT: Final = (
+    update(rollouts).where(given(rollouts.c.model, rollouts.c.number, rollouts.c.etag)).returning(rollouts.c.etag)
+)
 
 
 class SqlLanes:
@@ -23,11 +51,8 @@ class SqlLanes:
 
     def lane(self, model: str, segment: str, *, removed_too: bool = False) -> Lane | None:
         """A lane; None: there is none (or, with `removed_too`, there never was one)."""
-        query = select(lanes).where(lanes.c.model == model, lanes.c.segment == segment)
-        if not removed_too:
-            query = query.where(lanes.c.removed == false())
-        row = self._connection.execute(query).one_or_none()
-        return None if row is None else lane_of(row)
+        row = self._connection.execute(_LANE, at(model=model, segment=segment)).one_or_none()
+        return None if row is None or (row.removed and not removed_too) else lane_of(row)
 
     def of_models(self, models: Iterable[str]) -> dict[str, list[Lane]]:
         """The lanes of models that are there, the default segment's first."""
@@ -52,28 +77,14 @@ class SqlLanes:
         Raises:
             Stale: the lane has changed since it was read.
         """
-        statement = (
-            update(lanes)
-            .where(
-                lanes.c.model == lane.model,
-                lanes.c.segment == lane.segment,
-                lanes.c.etag == before.etag,
-                lanes.c.epoch == before.epoch,
-            )
-            .values(**lane_values(lane))
-            .returning(lanes.c.etag)
-        )
-        if self._connection.execute(statement).one_or_none() is None:
+        seen = at(model=lane.model, segment=lane.segment, etag=before.etag, epoch=before.epoch)
+        if self._connection.execute(_SAVE_LANE, seen | lane_values(lane)).one_or_none() is None:
             raise Stale(lane.model)
 
     def states(self, model: str, segment: str, versions: Iterable[str]) -> dict[str, VersionInLane]:
         """The states of these versions in a lane, as far as they are in it."""
-        query = select(lane_versions).where(
-            lane_versions.c.model == model,
-            lane_versions.c.segment == segment,
-            lane_versions.c.version.in_(tuple(versions)),
-        )
-        return {row.version: state_of(row) for row in self._connection.execute(query)}
+        wanted = at(model=model, segment=segment, version=tuple(versions))
+        return {row.version: state_of(row) for row in self._connection.execute(_STATES, wanted)}
 
     def newest_states(self, models: Iterable[str], limit: int) -> dict[tuple[str, str], list[VersionInLane]]:
         """The states of the newest versions of each lane of the models, at most `limit` per lane."""
@@ -97,32 +108,22 @@ class SqlLanes:
 
     def failed(self, model: str, segment: str, limit: int) -> list[str]:
         """The lane's FAILED versions, newest first."""
-        query = (
-            select(lane_versions.c.version)
-            .where(
-                lane_versions.c.model == model,
-                lane_versions.c.segment == segment,
-                lane_versions.c.state == VersionState.FAILED,
-            )
-            .order_by(lane_versions.c.since.desc(), lane_versions.c.version)
-            .limit(limit)
-        )
-        return list(self._connection.execute(query).scalars())
+        wanted = at(model=model, segment=segment) | {"limit": limit}
+        return list(self._connection.execute(_FAILED, wanted).scalars())
 
     def put_states(self, model: str, segment: str, states: Iterable[VersionInLane]) -> None:
         """Writes the states of versions in a lane."""
         # STABLE and TESTING last: each may be there once, so the old one has to leave first.
         last = (VersionState.TESTING, VersionState.STABLE)
         for one in sorted(states, key=lambda state: state.state in last):
-            statement = upsert(lane_versions).values(
-                model=model, segment=segment, version=one.version, state=str(one.state), since=one.since
-            )
-            self._connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["model", "segment", "version"],
-                    set_={"state": statement.excluded.state, "since": statement.excluded.since},
-                )
-            )
+            row = {
+                "model": model,
+                "segment": segment,
+                "version": one.version,
+                "state": str(one.state),
+                "since": one.since,
+            }
+            self._connection.execute(_PUT_STATE, row)
 
     def rollout(self, model: str, number: int) -> Rollout | None:
         """A rollout; None: there is none."""
@@ -133,8 +134,7 @@ class SqlLanes:
         wanted = tuple(number for number in numbers if number)
         if not wanted:
             return []
-        query = select(rollouts).where(rollouts.c.model == model, rollouts.c.number.in_(wanted))
-        return [rollout_of(row) for row in self._connection.execute(query)]
+        return [rollout_of(row) for row in self._connection.execute(_ROLLOUTS, at(model=model, number=wanted))]
 
     def page(self, model: str, before: tuple[float, str, int] | None, limit: int, only: RolloutFilter) -> list[Rollout]:
         """Rollouts, newest first; of one model, or of all when it is empty; without the numbers of their looks."""
@@ -171,15 +171,6 @@ class SqlLanes:
         Raises:
             Stale: the rollout has changed since it was read.
         """
-        statement = (
-            update(rollouts)
-            .where(
-                rollouts.c.model == rollout.model,
-                rollouts.c.number == rollout.number,
-                rollouts.c.etag == before.etag,
-            )
-            .values(**rollout_values(rollout))
-            .returning(rollouts.c.etag)
-        )
-        if self._connection.execute(statement).one_or_none() is None:
+        seen = at(model=rollout.model, number=rollout.number, etag=before.etag)
+        if self._connection.execute(_SAVE_ROLLOUT, seen | rollout_values(rollout)).one_or_none() is None:
             raise Stale(rollout.title)

@@ -1,7 +1,7 @@
 """The audit log."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, delete, insert, literal, select, tuple_
 from sqlalchemy.engine import Connection
@@ -11,6 +11,8 @@ from registry import converters
 from registry.database.tables import events, models
 from registry.domain.ledger import Event, EventDraft
 from registry.filters import EventFilter
+
+_APPEND: Final = insert(events)
 
 
 class SqlLedger:
@@ -23,7 +25,7 @@ class SqlLedger:
         """Writes events."""
         rows = [_values(event) for event in added]
         if rows:
-            self._connection.execute(insert(events), rows)
+            self._connection.execute(_APPEND, rows)
 
     def page(self, model: str, before: tuple[float, str, int] | None, limit: int, only: EventFilter) -> list[Event]:
         """Events, newest first: of one model, or of all models when it is empty."""

@@ -1,13 +1,25 @@
 """Recorded looks, under a sequence of their own beside the rollout's row."""
 
 from collections.abc import Iterable
+from typing import Final
 
-from sqlalchemy import delete, insert, literal, select, tuple_, update
+from sqlalchemy import bindparam, delete, insert, literal, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
+from registry.database.columns import at, given
 from registry.database.tables import analyses, rollout_looks, rollouts
 from registry.ports import Look
+
+_RECORD: Final = (
+    update(rollout_looks)
+    .where(given(rollout_looks.c.model, rollout_looks.c.rollout, rollout_looks.c.sequence))
+    .returning(rollout_looks.c.sequence)
+)
+_ADD: Final = insert(analyses)
+_SEQUENCES: Final = select(rollout_looks.c.model, rollout_looks.c.rollout, rollout_looks.c.sequence).where(
+    tuple_(rollout_looks.c.model, rollout_looks.c.rollout).in_(bindparam("rollouts", expanding=True))
+)
 
 
 class SqlLooks:
@@ -24,31 +36,23 @@ class SqlLooks:
 
     def record(self, model: str, rollout: int, look: Look, now: float) -> bool:
         """Compares and sets the sequence, and writes the look; False: another look has taken its number."""
-        statement = (
-            update(rollout_looks)
-            .where(
-                rollout_looks.c.model == model,
-                rollout_looks.c.rollout == rollout,
-                rollout_looks.c.sequence == look.sequence - 1,
-            )
-            .values(sequence=look.sequence, cursor=look.cursor)
-            .returning(rollout_looks.c.sequence)
-        )
-        if self._connection.execute(statement).one_or_none() is None:
+        seen = at(model=model, rollout=rollout, sequence=look.sequence - 1)
+        written = {"sequence": look.sequence, "cursor": look.cursor}
+        if self._connection.execute(_RECORD, seen | written).one_or_none() is None:
             return False
-        self._connection.execute(
-            insert(analyses).values(
-                model=model, rollout=rollout, sequence=look.sequence, recorded=now, payload=look.payload
-            )
-        )
+        row = {
+            "model": model,
+            "rollout": rollout,
+            "sequence": look.sequence,
+            "recorded": now,
+            "payload": look.payload,
+        }
+        self._connection.execute(_ADD, row)
         return True
 
     def sequences(self, rollouts: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """The numbers of the latest looks of rollouts, given as (model, number)."""
-        wanted = [tuple_(literal(model), literal(number)) for model, number in rollouts]
-        key = tuple_(rollout_looks.c.model, rollout_looks.c.rollout)
-        query = select(rollout_looks.c.model, rollout_looks.c.rollout, rollout_looks.c.sequence)
-        rows = self._connection.execute(query.where(key.in_(wanted)))
+        rows = self._connection.execute(_SEQUENCES, {"rollouts": list(rollouts)})
         return {(row.model, row.rollout): row.sequence for row in rows}
 
     def page(self, model: str, rollout: int, after: int, limit: int) -> list[Look]:

@@ -1,6 +1,7 @@
 """The routes in force, and every change of them under its revision."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -8,9 +9,21 @@ from sqlalchemy.engine import Connection
 
 from registry import converters
 from registry import views as converters_views
+from registry.database.columns import at, given
 from registry.database.tables import lane_routes, route_changes, route_clock
 from registry.domain.routes import LaneRoutes
 from registry.ports import RouteChange
+
+_REVISION: Final = select(route_clock.c.revision)
+# The revision in the same statement, since most transitions change no routes and need it all the same.
+_KNOWN: Final = select(route_clock.c.revision, lane_routes.c.payload).select_from(
+    route_clock.outerjoin(lane_routes, given(lane_routes.c.model, lane_routes.c.segment))
+)
+_TICK: Final = update(route_clock).values(revision=route_clock.c.revision + 1).returning(route_clock.c.revision)
+_CHANGE: Final = insert(route_changes)
+_NEW: Final = upsert(lane_routes)
+_PUT: Final = _NEW.on_conflict_do_update(index_elements=["model", "segment"], set_={"payload": _NEW.excluded.payload})
+_GONE: Final = delete(lane_routes).where(given(lane_routes.c.model, lane_routes.c.segment))
 
 
 class SqlRouteLog:
@@ -26,7 +39,7 @@ class SqlRouteLog:
 
     def revision(self) -> int:
         """The latest revision."""
-        return int(self._connection.execute(select(route_clock.c.revision)).scalar_one())
+        return int(self._connection.execute(_REVISION).scalar_one())
 
     def oldest(self) -> int:
         """The revision up to which changes are no longer kept."""
@@ -39,33 +52,22 @@ class SqlRouteLog:
             The revision after it, whether it is a new one or not.
         """
         changed = []
+        revision = None
         for one in routes:
             payload = converters.pack(converters_views.routes_to_proto(one))
-            query = select(lane_routes.c.payload).where(
-                lane_routes.c.model == one.model, lane_routes.c.segment == one.segment
-            )
-            known = self._connection.execute(query).scalar_one_or_none()
+            revision, known = self._connection.execute(_KNOWN, at(model=one.model, segment=one.segment)).one()
             if known != payload and not (one.removed and known is None):
                 changed.append((one, payload))
         if not changed:
-            return self.revision()
-        tick = update(route_clock).values(revision=route_clock.c.revision + 1).returning(route_clock.c.revision)
-        self.written = self._connection.execute(tick).scalar_one()
+            return self.revision() if revision is None else revision
+        self.written = self._connection.execute(_TICK).scalar_one()
         for one, payload in changed:
-            self._connection.execute(
-                insert(route_changes).values(
-                    revision=self.written, model=one.model, segment=one.segment, payload=payload
-                )
-            )
-            key = {"model": one.model, "segment": one.segment}
+            row = {"model": one.model, "segment": one.segment, "payload": payload}
+            self._connection.execute(_CHANGE, row | {"revision": self.written})
             if one.removed:
-                gone = delete(lane_routes).where(lane_routes.c.model == one.model, lane_routes.c.segment == one.segment)
-                self._connection.execute(gone)
-                continue
-            statement = upsert(lane_routes).values(**key, payload=payload)
-            self._connection.execute(
-                statement.on_conflict_do_update(index_elements=["model", "segment"], set_={"payload": payload})
-            )
+                self._connection.execute(_GONE, at(model=one.model, segment=one.segment))
+            else:
+                self._connection.execute(_PUT, row)
         return self.written
 
     def snapshot(self) -> tuple[int, list[bytes]]:

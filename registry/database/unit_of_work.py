@@ -93,20 +93,25 @@ class SqlUnitOfWork:
             DeadlineExceededError: the caller's time is over.
         """
         story = _Story(self._clock.monotonic())
-        taken = exclusive and self._turn.acquire(timeout=_TURN_SECONDS)
         try:
-            result = self._attempts(work, deadline, story, read_only=read_only)
+            result = self._attempts(work, deadline, story, exclusive=exclusive, read_only=read_only)
             story.outcome = "ok"
             return result
         except CrossfadeError as error:
             story.outcome = error.reason
             raise
         finally:
-            if taken:
-                self._turn.release()
             self._on_end(story.outcome, self._clock.monotonic() - story.started, story.attempts)
 
-    def _attempts(self, work: Callable[[Transaction], T], deadline: float, story: "_Story", *, read_only: bool) -> T:
+    def _attempts(
+        self,
+        work: Callable[[Transaction], T],
+        deadline: float,
+        story: "_Story",
+        *,
+        exclusive: bool,
+        read_only: bool,
+    ) -> T:
         failure = Failure.RETRY
         for attempt in range(ATTEMPTS):
             if attempt:
@@ -119,6 +124,8 @@ class SqlUnitOfWork:
                     "same request_id and a longer deadline",
                 )
             story.attempts += 1
+            # For each attempt anew, so that nobody waits for one that pauses.
+            taken = exclusive and self._turn.acquire(timeout=_TURN_SECONDS)
             try:
                 return self._once(work, read_only=read_only)
             except SQLAlchemyError as error:
@@ -127,6 +134,9 @@ class SqlUnitOfWork:
                     raise
                 if failure is Failure.UNAVAILABLE:
                     raise _unavailable() from error
+            finally:
+                if taken:
+                    self._turn.release()
         if failure is Failure.LOST:
             raise _unavailable()
         raise AbortedError(

@@ -8,7 +8,7 @@ from registry.domain.lane import Lane
 from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.records import Undo
 from registry.ports import RequestKey, Transaction, UnitOfWork
-from registry.service.lanes import OpenLane, commit_lane, open_lane, placements_of, require_model
+from registry.service.lanes import OpenLane, commit_lane, open_lane, require_model
 from registry.service.models import LaneView, lane_view
 from registry.service.requests import Mutations
 from registry.service.versions import VersionView, require_version
@@ -115,9 +115,9 @@ class LaneService:
             found = require_lane(tx, model_id, segment, etag)
             version = wanted.version or found.previous_version
             opened = _open(tx, found, version, key.principal, now)
-            placements = placements_of(tx, opened.aggregate)
+            placements = opened.placements(tx)
             if version and version not in (found.stable_version, found.previous_version):
-                placements += tx.fleet.placements_of(model_id, (version,))
+                placements += tuple(tx.fleet.placements_of(model_id, (version,)))
             opened.aggregate.undo(wanted, placements)
             commit_lane(tx, opened, actor=key.principal, now=now)
             return encode(lane_view(tx, opened.aggregate.lane))

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from registry.domain import ledger as domain_ledger
 from registry.domain.lane import Lane, empty_lane
@@ -70,16 +70,37 @@ class OpenLane:
     aggregate: LaneAggregate
     lane: Lane | None
     rollouts: dict[int, Rollout]
+    _served: dict[tuple[str, ...], tuple[Placement, ...]] = field(default_factory=dict)
+
+    def placements(self, tx: Transaction) -> tuple[Placement, ...]:
+        """Where the versions that the lane holds by now are served; each set of them is read once."""
+        held = held_versions(self.aggregate.lane, self.aggregate.live)
+        if held not in self._served:
+            self._served[held] = tuple(tx.fleet.placements_of(self.aggregate.lane.model, held))
+        return self._served[held]
 
 
-def open_lane(tx: Transaction, lane: Lane, *, now: float, actor: str, version: str = "", new: bool = False) -> OpenLane:
+def open_lane(
+    tx: Transaction,
+    lane: Lane,
+    *,
+    now: float,
+    actor: str,
+    version: str = "",
+    rollout: Rollout | None = None,
+    new: bool = False,
+) -> OpenLane:
     """Reads what a change of the lane needs.
 
     Args:
         lane: as read (or made, with `new`).
         version: one that the change is about, besides those that the lane and its rollouts name.
+        rollout: one that was read in this transaction already.
     """
-    rollouts = tx.lanes.rollouts(lane.model, (lane.live, lane.queued))
+    known = [] if rollout is None else [rollout]
+    numbers = {lane.live, lane.queued}
+    rollouts = [one for one in known if one.number in numbers]
+    rollouts += tx.lanes.rollouts(lane.model, numbers - {one.number for one in known})
     named = (lane.stable_version, lane.previous_version, version, *(load.version for load in lane.loaded))
     concerned = {*named, *(rollout.version for rollout in rollouts)}
     states = tx.lanes.states(lane.model, lane.segment, sorted(concerned - {""}))
@@ -92,11 +113,6 @@ def open_or_make_lane(tx: Transaction, model: str, segment: str, *, now: float, 
     known = tx.lanes.lane(model, segment, removed_too=True)
     lane = known or empty_lane(model, segment, new_etag())
     return open_lane(tx, lane, now=now, actor=actor, version=version, new=known is None)
-
-
-def placements_of(tx: Transaction, aggregate: LaneAggregate) -> list[Placement]:
-    """Where the lane's versions are served."""
-    return tx.fleet.placements_of(aggregate.lane.model, held_versions(aggregate.lane, aggregate.live))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +172,12 @@ def _record(tx: Transaction, change: ModelChange, *, actor: str, now: float, rev
 def _settle(tx: Transaction, opened: OpenLane) -> LaneRoutes:
     aggregate = opened.aggregate
     held: tuple[str, ...] | None = None
-    placements: list[Placement] = []
+    placements: tuple[Placement, ...] = ()
     # Again when a rollout ended by what was observed, so that the next one has begun to wait.
     while held != held_versions(aggregate.lane, aggregate.live):
         _end_unfit(tx, opened)
         held = held_versions(aggregate.lane, aggregate.live)
-        placements = placements_of(tx, aggregate)
+        placements = opened.placements(tx)
         aggregate.observe(placements)
     aggregate.resplit(split_of(aggregate.lane, aggregate.live, placements))
     _save(tx, opened)

@@ -31,8 +31,23 @@ class Mutations:
         self._unit_of_work = unit_of_work
         self._clock = clock
 
-    def run(self, key: RequestKey, act: Act, *, deadline: float, exclusive: bool = True) -> bytes:
+    def run(
+        self,
+        key: RequestKey,
+        act: Act,
+        *,
+        deadline: float,
+        before: Callable[[], None] = lambda: None,
+        exclusive: bool = True,
+    ) -> bytes:
         """The serialized answer: of `act`, or the one stored for the same request.
+
+        Args:
+            key: what makes it the same one.
+            act: carries it out.
+            deadline: on the clock's monotonic scale.
+            before: what is to be read, or refused, before its transaction.
+            exclusive: it changes lanes, so it takes its turn.
 
         A COMMIT whose outcome stayed unknown is found out by running again: if it was carried out, the key is taken.
 
@@ -54,6 +69,7 @@ class Mutations:
             return payload
 
         try:
+            before()
             return self._unit_of_work.run(work, deadline=deadline, exclusive=exclusive)
         except CrossfadeError:
             stored = self._unit_of_work.run(lambda tx: tx.requests.find(key), deadline=deadline, read_only=True)

@@ -1,6 +1,6 @@
 """Use cases of rollouts: start, the transitions, and what is known of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -15,18 +15,18 @@ from registry.service.lanes import (
     ModelChange,
     commit,
     open_lane,
-    placements_of,
     require_model,
     require_rollout,
     with_sequences,
 )
 from registry.service.requests import Mutations
+from registry.service.superseded import Superseded
 from registry.service.targets import Target, check_seen
 from registry.service.versions import check_against_stable, require_version
 from services.common.errors import NotFoundError
 
 Encode = Callable[[Rollout], bytes]
-Change = Callable[[LaneAggregate, Rollout, list[Placement]], None]
+Change = Callable[[LaneAggregate, Rollout, Iterable[Placement]], None]
 
 _DONE: Final = {
     RolloutOperation.PROMOTE: "promoted",
@@ -43,6 +43,7 @@ class RolloutService:
     def __init__(self, unit_of_work: UnitOfWork, mutations: Mutations) -> None:
         self._unit_of_work = unit_of_work
         self._mutations = mutations
+        self._superseded = Superseded()
 
     def start(
         self,
@@ -233,15 +234,23 @@ class RolloutService:
         encode: Encode,
         deadline: float,
     ) -> bytes:
-        # Looks are written all the time. An action that rests on none reads their number before and apart, for one that
-        # read it in its own transaction could not be serialized with them.
-        sequence = 0
-        if not target.analysis_sequence:
-            name = (target.model, target.number)
-            sequences = self._unit_of_work.run(lambda tx: tx.looks.sequences([name]), deadline=deadline, read_only=True)
-            sequence = sequences.get(name, 0)
+        sequence = target.analysis_sequence
+        after: Rollout | None = None
+
+        def before() -> None:
+            nonlocal sequence
+            self._superseded.check(target)
+            # Looks are written all the time. An action that rests on none reads their number before and apart, for one
+            # that read it in its own transaction could not be serialized with them.
+            if not sequence:
+                name = (target.model, target.number)
+                found = self._unit_of_work.run(lambda tx: tx.looks.sequences([name]), deadline=deadline, read_only=True)
+                sequence = found.get(name, 0)
 
         def act(tx: Transaction, now: float) -> bytes:
+            nonlocal after
+            after = None
+            self._superseded.check(target)
             rollout = require_rollout(tx, target.model, target.number)
             if target.analysis_sequence:
                 (rollout,) = with_sequences(tx, [rollout])
@@ -251,13 +260,16 @@ class RolloutService:
             lane = tx.lanes.lane(rollout.model, rollout.segment)
             if lane is None:
                 raise NotFoundError("LANE_NOT_FOUND", f"{rollout.title} has no lane any more")
-            opened = open_lane(tx, lane, now=now, actor=key.principal)
-            change(opened.aggregate, rollout, placements_of(tx, opened.aggregate))
+            opened = open_lane(tx, lane, now=now, actor=key.principal, rollout=rollout)
+            change(opened.aggregate, rollout, opened.placements(tx))
             commit(tx, (ModelChange(model, model, (opened,)),), actor=key.principal, now=now)
-            after = _after(tx, opened.aggregate, target.model, target.number)
-            return encode(replace(after, analysis_sequence=target.analysis_sequence or sequence))
+            after = replace(_after(tx, opened.aggregate, target.model, target.number), analysis_sequence=sequence)
+            return encode(after)
 
-        return self._mutations.run(key, act, deadline=deadline)
+        answer = self._mutations.run(key, act, before=before, deadline=deadline)
+        if after is not None:
+            self._superseded.note(target.etag, after)
+        return answer
 
 
 def _complete(outcome: Outcome, operation: RolloutOperation, key: RequestKey, target: Target) -> Outcome:
