@@ -47,12 +47,13 @@ async def registries(count: int) -> AsyncIterator[Registries]:
         database = server.url("registry")
         migrate_database(RegistrySettings(database=database), check_only=False)
         async with contextlib.AsyncExitStack() as stack:
-            stubs = [await stack.enter_async_context(_registry(database)) for _ in range(count)]
+            stubs = [await stack.enter_async_context(registry(database)) for _ in range(count)]
             yield Registries(database, stubs)
 
 
 @contextlib.asynccontextmanager
-async def _registry(database: str) -> "AsyncIterator[Stub]":
+async def registry(database: str) -> "AsyncIterator[Stub]":
+    """Starts one replica on a database that has been migrated."""
     address = free_address()
     settings = {"CROSSFADE_DATABASE": database, "CROSSFADE_LISTEN": address, "CROSSFADE_LOG_LEVEL": "error"}
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "registry", env={**os.environ, **settings})

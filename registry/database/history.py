@@ -1,16 +1,21 @@
 """What every version's state was, at any time."""
 
 from collections.abc import Iterable
+from typing import Final
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
 from registry.database.rows import rollout_of
-from registry.database.tables import rollouts, state_history
+from registry.database.tables import lanes, rollouts, state_history
 from registry.domain.history import Moment, StateChange
 from registry.domain.records import Rollout, VersionInLane
 from registry.domain.states import VersionState
+
+_LEAST_READ: Final = 20
+"""Changes that are read before the latest of them is told by its number: replicas' clocks differ, so that those of a
+few minutes may have been noted in another order."""
 
 
 class SqlHistory:
@@ -38,14 +43,17 @@ class SqlHistory:
             self._connection.execute(upsert(state_history).on_conflict_do_nothing(), rows)
 
     def segments(self, model: str) -> list[str]:
-        """Every segment in which a version of the model ever had a state, the default one first."""
-        query = select(state_history.c.segment).where(state_history.c.model == model).distinct()
-        return sorted(self._connection.execute(query).scalars())
+        """Every segment that the model ever had a lane for, the default one first."""
+        query = select(lanes.c.segment).where(lanes.c.model == model).order_by(lanes.c.segment)
+        return list(self._connection.execute(query).scalars())
 
     def beginning(self, model: str) -> Moment | None:
         """When a model's history began, if it is older than that; None: it is whole."""
-        query = select(func.max(state_history.c.noted), func.max(state_history.c.revision)).where(
-            state_history.c.model == model, state_history.c.sequence == 0
+        first = (state_history.c.model == lanes.c.model) & (state_history.c.segment == lanes.c.segment)
+        query = (
+            select(func.max(state_history.c.noted), func.max(state_history.c.revision))
+            .select_from(lanes.join(state_history, first))
+            .where(lanes.c.model == model, state_history.c.sequence == 0)
         )
         noted, revision = self._connection.execute(query).one()
         return None if noted is None else Moment(noted, revision)
@@ -61,18 +69,22 @@ class SqlHistory:
         version: str = "",
     ) -> list[StateChange]:
         """The latest changes up to a moment, newest first: all, those into one state, or those of one version."""
+        asked = state_history.c.revision if moment.revision else state_history.c.noted
         query = select(state_history).where(
-            state_history.c.model == model, state_history.c.segment == segment, _up_to(moment)
+            state_history.c.model == model,
+            state_history.c.segment == segment,
+            asked <= (moment.revision or moment.time),
         )
         if state is not None:
             query = query.where(state_history.c.state == str(state))
         if version:
             query = query.where(state_history.c.version == version)
-        order = (state_history.c.sequence.desc(), state_history.c.since.desc(), state_history.c.version)
-        return [
+        query = query.order_by(asked.desc(), state_history.c.sequence.desc()).limit(max(limit, _LEAST_READ))
+        found = [
             StateChange(row.sequence, row.version, VersionState(row.state), row.since)
-            for row in self._connection.execute(query.order_by(*order).limit(limit))
+            for row in self._connection.execute(query)
         ]
+        return sorted(found, key=lambda one: (-one.sequence, -one.since, one.version))[:limit]
 
     def rollout(self, model: str, segment: str, version: str, asked_by: float) -> Rollout | None:
         """The newest rollout of a version in a lane that was asked for by then; None: there was none."""
@@ -89,9 +101,3 @@ class SqlHistory:
         )
         row = self._connection.execute(query).one_or_none()
         return None if row is None else rollout_of(row)
-
-
-def _up_to(moment: Moment) -> ColumnElement[bool]:
-    if moment.revision:
-        return state_history.c.revision <= moment.revision
-    return state_history.c.noted <= moment.time

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from sqlalchemy import Integer, bindparam, false, func, insert, literal, select, tuple_, update
+from sqlalchemy import Integer, bindparam, false, insert, literal, select, true, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
@@ -86,21 +86,28 @@ class SqlLanes:
         wanted = at(model=model, segment=segment, version=tuple(versions))
         return {row.version: state_of(row) for row in self._connection.execute(_STATES, wanted)}
 
-    def newest_states(self, models: Iterable[str], limit: int) -> dict[tuple[str, str], list[VersionInLane]]:
-        """The states of the newest versions of each lane of the models, at most `limit` per lane."""
-        place = func.row_number().over(
-            partition_by=(lane_versions.c.model, lane_versions.c.segment), order_by=versions.c.number.desc()
+    def latest_states(self, models: Iterable[str], limit: int) -> dict[tuple[str, str], list[VersionInLane]]:
+        """The states of each lane's versions, newest version first; of more than `limit`, those that changed last."""
+        # For each lane by itself: to number the versions of all lanes is to read all of them.
+        latest = (
+            select(lane_versions.c.version, lane_versions.c.state, lane_versions.c.since)
+            .where(lane_versions.c.model == lanes.c.model, lane_versions.c.segment == lanes.c.segment)
+            .order_by(lane_versions.c.since.desc())
+            .limit(limit)
+            .lateral("latest")
         )
-        ranked = (
-            select(lane_versions, place.label("place"))
-            .join(
-                versions,
-                (versions.c.model == lane_versions.c.model) & (versions.c.version == lane_versions.c.version),
-            )
-            .where(lane_versions.c.model.in_(tuple(models)))
-            .subquery()
+        # Asked for one by one, since a join may read the model's other versions as well.
+        number = (
+            select(versions.c.number)
+            .where(versions.c.model == lanes.c.model, versions.c.version == latest.c.version)
+            .scalar_subquery()
         )
-        query = select(ranked).where(ranked.c.place <= limit).order_by(ranked.c.place)
+        query = (
+            select(lanes.c.model, lanes.c.segment, latest)
+            .select_from(lanes.join(latest, true()))
+            .where(lanes.c.model.in_(tuple(models)), lanes.c.removed == false())
+            .order_by(lanes.c.model, lanes.c.segment, number.desc())
+        )
         found: dict[tuple[str, str], list[VersionInLane]] = {}
         for row in self._connection.execute(query):
             found.setdefault((row.model, row.segment), []).append(state_of(row))

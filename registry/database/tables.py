@@ -127,6 +127,7 @@ lane_versions = Table(
     Index("lane_versions_one_testing", "model", "segment", unique=True, postgresql_where=text("state = 'TESTING'")),
     Index("lane_versions_by_state", "model", "segment", "state", "since"),
     Index("lane_versions_by_version", "model", "version"),
+    Index("lane_versions_by_since", "model", "segment", "since"),
 )
 
 # One row for each state that a version came into, under the number of the model's event that says why; those of event 0
@@ -144,7 +145,10 @@ state_history = Table(
     Column("noted", Moment, nullable=False),
     PrimaryKeyConstraint("model", "segment", "sequence", "version", name="state_history_pk"),
     Index("state_history_by_version", "model", "segment", "version", "sequence"),
-    Index("state_history_by_state", "model", "segment", "state", "sequence"),
+    Index("state_history_by_noted", "model", "segment", "noted", "sequence"),
+    Index("state_history_by_revision", "model", "segment", "revision", "sequence"),
+    Index("state_history_by_state_noted", "model", "segment", "state", "noted", "sequence"),
+    Index("state_history_by_state_revision", "model", "segment", "state", "revision", "sequence"),
 )
 
 rollouts = Table(
@@ -228,7 +232,6 @@ instances = Table(
     PrimaryKeyConstraint("instance_id", name="instances_pk"),
     among("instances_kind", "kind", InstanceKind),
     Index("instances_by_kind", "kind", "instance_id"),
-    Index("instances_by_expiry", "expires"),
 )
 
 readiness = Table(

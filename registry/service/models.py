@@ -146,7 +146,7 @@ def check_model_seen(model: Model, etag: str) -> None:
 
 def lane_view(tx: Transaction, lane: Lane) -> LaneView:
     """A lane as it is answered."""
-    states = tx.lanes.newest_states([lane.model], STATES_SHOWN)
+    states = tx.lanes.latest_states([lane.model], STATES_SHOWN)
     return LaneView(lane, tuple(states.get((lane.model, lane.segment), ())))
 
 
@@ -158,7 +158,7 @@ def model_view(tx: Transaction, model: Model) -> ModelView:
 def _views(tx: Transaction, models: list[Model]) -> list[ModelView]:
     ids = [model.model for model in models]
     lanes = tx.lanes.of_models(ids)
-    states = tx.lanes.newest_states(ids, STATES_SHOWN)
+    states = tx.lanes.latest_states(ids, STATES_SHOWN)
     return [
         ModelView(
             model,

@@ -7,7 +7,7 @@ from typing import Final
 from registry.domain.records import Rollout
 from registry.service.targets import Target, check_seen
 
-_KEPT: Final = 10_000
+KEPT: Final = 10_000
 
 
 class Superseded:
@@ -25,7 +25,7 @@ class Superseded:
         """Keeps what a rollout with this etag became, once that is committed."""
         with self._lock:
             self._after[etag] = after
-            if len(self._after) > _KEPT:
+            if len(self._after) > KEPT:
                 self._after.popitem(last=False)
 
     def check(self, target: Target) -> None:

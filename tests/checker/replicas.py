@@ -114,16 +114,19 @@ class Replicas:
             # Somebody else's server: what was given up ends with its connection, within its statements' time.
             await asyncio.sleep(seconds)
             return
+        # What is written moves the log on; the replicas' own polling does not, and is over in a moment.
         query = (
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-            "AND application_name = 'crossfade-registry' AND state <> 'idle'"
+            "SELECT pg_current_wal_lsn(), (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name = 'crossfade-registry' AND state <> 'idle' "
+            "AND xact_start < clock_timestamp() - interval '0.5 s')"
         )
-        quiet = 0
+        quiet, written = 0, None
         async with asyncio.timeout(seconds):
             with psycopg.connect(self._plain_url(), autocommit=True) as connection:
-                while quiet < 10:
+                while quiet < 15:
                     row = connection.execute(query).fetchone()
-                    quiet = quiet + 1 if row and row[0] == 0 else 0
+                    quiet = quiet + 1 if row == (written, 0) else 0
+                    written = row[0] if row else None
                     await asyncio.sleep(0.1)
 
     async def stop(self) -> None:

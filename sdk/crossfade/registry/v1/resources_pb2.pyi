@@ -290,7 +290,7 @@ class Lane(_message.Message):
 
     @_builtins.property
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___LaneVersion]:
-        """Versions of the lane and their states, newest first."""
+        """Versions of the lane and their states, newest first; of more than 100, those whose state changed last."""
 
     @_builtins.property
     def loaded(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoadedVersion]:

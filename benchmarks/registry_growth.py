@@ -1,0 +1,136 @@
+"""A Registry that has seen years beside one of a day: what grows, and what stays flat.
+
+Two Registries on one PostgreSQL, each with a database of its own: a model with 10 versions and 1,000 events, and one
+with 10,000 and 1,000,000. Calls go to either in turn. `python -m benchmarks.registry_growth`; the last line is a JSON
+object.
+"""
+
+import asyncio
+import contextlib
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.grown import grow
+from benchmarks.registries import Stub, new_id, registry, running
+from crossfade.registry.v1 import resources_pb2, service_pb2
+from registry.migrating import migrate_database
+from registry.settings import RegistrySettings
+from services.local.postgres import Postgres
+
+_SIZES: Final = {"young": (10, 1_000), "old": (10_000, 1_000_000)}
+"""Versions and events."""
+_ROUNDS: Final = 200
+_MODEL: Final = "models/m"
+_ROLLOUT: Final = f"{_MODEL}/rollouts/1"
+_RESUMED_CHANGES: Final = 10
+
+Call = Callable[[Stub], Awaitable[object]]
+
+
+def main() -> None:
+    """Measures and prints."""
+    asyncio.run(_measure())
+
+
+async def _measure() -> None:
+    with tempfile.TemporaryDirectory() as folder, Postgres(Path(folder) / "postgres") as server:
+        for name, (versions, events) in _SIZES.items():
+            server.create_database(name)
+            await _fill(server.url(name), versions, events)
+        async with contextlib.AsyncExitStack() as stack:
+            stubs = {name: await stack.enter_async_context(registry(server.url(name))) for name in _SIZES}
+            seconds = {name: await _alternate(stubs, call) for name, call in _CALLS.items()}
+    table = Table(
+        "call", *(f"{versions:,} versions, {events:,} events: ms" for versions, events in _SIZES.values()), "x"
+    )
+    growth = {}
+    for name, taken in seconds.items():
+        young, old = (statistics.median(taken[size]) for size in _SIZES)
+        growth[name] = round(old / young, 2)
+        table.add_row(name, f"{young * 1e3:.2f}", f"{old * 1e3:.2f}", f"{old / young:.2f}")
+    Console().print(table)
+    print(json.dumps({"growth": growth, "worst": max(growth.values())}))
+
+
+async def _fill(database: str, versions: int, events: int) -> None:
+    migrate_database(RegistrySettings(database=database), check_only=False)
+    async with registry(database) as stub:
+        await running(stub, "m")
+    await asyncio.to_thread(grow, database, "m", versions=versions, events=events)
+
+
+async def _alternate(stubs: "dict[str, Stub]", call: Call) -> dict[str, list[float]]:
+    taken: dict[str, list[float]] = {name: [] for name in stubs}
+    for stub in stubs.values():
+        for _ in range(10):
+            await call(stub)
+    for turn in range(_ROUNDS):
+        for name in sorted(stubs, reverse=turn % 2 == 1):
+            began = time.perf_counter()
+            await call(stubs[name])
+            taken[name].append(time.perf_counter() - began)
+    return taken
+
+
+async def _get_model(stub: Stub) -> None:
+    await stub.GetModel(service_pb2.GetModelRequest(name=_MODEL))
+
+
+async def _list_versions(stub: Stub) -> None:
+    page = await stub.ListVersions(service_pb2.ListVersionsRequest(parent=_MODEL, page_size=5))
+    await stub.ListVersions(
+        service_pb2.ListVersionsRequest(parent=_MODEL, page_size=5, page_token=page.next_page_token)
+    )
+
+
+async def _list_events(stub: Stub) -> None:
+    page = await stub.ListEvents(service_pb2.ListEventsRequest(parent=_MODEL, page_size=50))
+    await stub.ListEvents(service_pb2.ListEventsRequest(parent=_MODEL, page_size=50, page_token=page.next_page_token))
+
+
+async def _transition(stub: Stub) -> None:
+    rollout = await stub.GetRollout(service_pb2.GetRolloutRequest(name=_ROLLOUT))
+    if rollout.state == resources_pb2.ROLLOUT_STATE_RUNNING:
+        pause = service_pb2.PauseRolloutRequest(name=_ROLLOUT, etag=rollout.etag, request_id=new_id())
+        await stub.PauseRollout(pause)
+    else:
+        resume = service_pb2.ResumeRolloutRequest(name=_ROLLOUT, etag=rollout.etag, request_id=new_id())
+        await stub.ResumeRollout(resume)
+
+
+async def _resume(stub: Stub) -> None:
+    """Takes up a watch ten changes behind the latest."""
+    latest = await _revision(stub)
+    watch = stub.WatchRoutes(service_pb2.WatchRoutesRequest(start_revision=latest - _RESUMED_CHANGES))
+    async for response in watch:
+        if response.revision >= latest:
+            break
+    watch.cancel()
+
+
+async def _revision(stub: Stub) -> int:
+    watch = stub.WatchRoutes(service_pb2.WatchRoutesRequest())
+    first = await anext(aiter(watch))
+    watch.cancel()
+    return first.revision
+
+
+_CALLS: Final[dict[str, Call]] = {
+    "get_model": _get_model,
+    "list_versions": _list_versions,
+    "list_events": _list_events,
+    "transition": _transition,
+    "watch_resume": _resume,
+}
+
+
+if __name__ == "__main__":
+    main()

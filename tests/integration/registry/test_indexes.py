@@ -1,0 +1,168 @@
+"""Every query finds its rows by an index, and few others, however much is kept."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from google.protobuf import timestamp_pb2
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import Engine
+
+from benchmarks.grown import grow
+from crossfade.registry.v1 import resources_pb2, service_pb2
+from tests.integration.registry.harness import Registry, Start, new_id, plan
+
+pytestmark = pytest.mark.postgres_only
+
+ONE_ROW = {"route_clock", "schema_release", "alembic_version"}
+FEW_ROWS = {"instances"}
+"""A row for each process that runs, and all of them are wanted."""
+MOST_ROWS = 1_000
+"""That a query reads of 2,000 versions and 20,000 events."""
+Query = tuple[str, Any]
+
+DEPRECATED, PROMOTED = resources_pb2.VERSION_STATE_DEPRECATED, resources_pb2.ROLLOUT_STATE_PROMOTED
+OF_VERSIONS: list[dict[str, Any]] = [
+    {},
+    {"segment": ""},
+    {"states": [DEPRECATED]},
+    {"segment": "", "states": [DEPRECATED]},
+]
+OF_ROLLOUTS: list[dict[str, Any]] = [
+    {},
+    {"live_only": True},
+    {"states": [PROMOTED]},
+    {"version": "old7"},
+    {"segment": ""},
+]
+OF_EVENTS: list[dict[str, Any]] = [{}, {"segment": ""}, {"version": "old7"}, {"types": ["MODEL_CREATED"]}]
+
+
+@pytest.fixture
+def queries() -> Iterator[dict[str, Query]]:
+    """What is asked of the database, by its text."""
+    found: dict[str, Query] = {}
+
+    def note(_connection: Any, _cursor: Any, statement: str, values: Any, _context: Any, many: bool) -> None:
+        found.setdefault(statement, (statement, values[0] if many else values))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield found
+    event.remove(Engine, "before_cursor_execute", note)
+
+
+@pytest.fixture
+async def grown(own_database: str, start: Start) -> AsyncIterator[str]:
+    """A database with 2,000 versions and 20,000 events of the model m."""
+    first = await start(database=own_database)
+    await first.running()
+    await first.app.stop()
+    grow(own_database, "m", versions=2_000, events=20_000)
+    yield own_database
+
+
+async def use(registry: Registry) -> None:
+    """Calls each RPC, lists with each filter."""
+    stub, name = registry.stub, "models/m"
+    now = timestamp_pb2.Timestamp()
+    now.GetCurrentTime()
+    await stub.ListModels(service_pb2.ListModelsRequest())
+    await registry.model()
+    await stub.GetModel(service_pb2.GetModelRequest(name=name, read_time=now))
+    await stub.GetModel(service_pb2.GetModelRequest(name=name, revision=5))
+    await stub.GetVersion(service_pb2.GetVersionRequest(name=f"{name}/versions/old7"))
+    for wanted in OF_VERSIONS:
+        await pages(stub.ListVersions, service_pb2.ListVersionsRequest(parent=name, **wanted), "versions")
+    for parent in (name, "models/-"):
+        for wanted in OF_ROLLOUTS:
+            await pages(stub.ListRollouts, service_pb2.ListRolloutsRequest(parent=parent, **wanted), "rollouts")
+        for wanted in (*OF_EVENTS, {"start_time": now}, {"end_time": now}):
+            await pages(stub.ListEvents, service_pb2.ListEventsRequest(parent=parent, **wanted), "events")
+    of_one = service_pb2.ListEventsRequest(parent=name, rollout=f"{name}/rollouts/1007")
+    await pages(stub.ListEvents, of_one, "events")
+    await stub.ListInstances(service_pb2.ListInstancesRequest())
+    await stub.ListWebhooks(service_pb2.ListWebhooksRequest())
+    await change(registry)
+
+
+async def pages(call: Any, request: Any, field: str) -> None:
+    """Two pages of a list."""
+    request.page_size = 5
+    page = await call(request)
+    if page.next_page_token:
+        request.page_token = page.next_page_token
+        page = await call(request)
+        assert len(getattr(page, field)) > 0
+
+
+async def change(registry: Registry) -> None:
+    """Each kind of transition once."""
+    stub, name = registry.stub, "models/m"
+    worker = registry.worker()
+    await worker.ready("v1", "v2", control="v1")
+    rollout = await registry.rollout(1)
+    await registry.look(rollout, 1)
+    await stub.ListAnalyses(service_pb2.ListAnalysesRequest(parent=rollout.name))
+    for verb in ("Pause", "Resume", "Advance"):
+        request = getattr(service_pb2, f"{verb}RolloutRequest")(
+            name=rollout.name, etag=rollout.etag, request_id=new_id()
+        )
+        rollout = await getattr(stub, f"{verb}Rollout")(request)
+    again = service_pb2.PauseRolloutRequest(name=rollout.name, etag="x", request_id=new_id())
+    with pytest.raises(Exception, match="has changed"):
+        await stub.PauseRollout(again)
+    await registry.promote(rollout, force=True)
+    lane = (await registry.model()).lanes[0]
+    undo = service_pb2.UndoLaneRequest(model=name, etag=lane.etag, request_id=new_id(), bad=True, force=True)
+    lane = await stub.UndoLane(undo)
+    await registry.publish(rollout=plan(500), version_id="late")
+    await worker.ready("late")
+    model = await registry.model()
+    await stub.SetSegment(service_pb2.SetSegmentRequest(model=name, segment="eu", etag=model.etag, request_id=new_id()))
+    watch = stub.WatchRoutes(service_pb2.WatchRoutesRequest())
+    await watch.read()
+    watch.cancel()
+    await worker.report(leaving=True)
+
+
+@pytest.mark.timeout(120)
+async def test_every_query_has_an_index(grown: str, start: Start, queries: dict[str, Query]) -> None:
+    registry = await start(database=grown, event_days=0.001, analysis_days=0.001)
+    await use(registry)
+    await asyncio.to_thread(registry.app.retention.forget, deadline=time.monotonic() + 60)
+    await registry.app.stop()
+    assert len(queries) > 60
+    engine = create_engine(grown)
+    wasteful = []
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SET enable_seqscan = off")
+        for statement, values in tuple(queries.values()):
+            verb = statement.split(maxsplit=1)[0].upper()
+            if verb in ("SELECT", "UPDATE", "DELETE", "INSERT"):
+                # What reads is carried out as well, and counted.
+                options = "ANALYZE, FORMAT JSON" if verb == "SELECT" else "FORMAT JSON"
+                found = connection.exec_driver_sql(f"EXPLAIN ({options}) {statement}", values).scalar_one()
+                wasteful += [f"{why}: {statement} {values}" for why in waste(found[0]["Plan"])]
+    engine.dispose()
+    assert not wasteful, "\n".join(wasteful)
+
+
+def waste(node: dict[str, Any]) -> Iterator[str]:
+    """Where a plan reads a table from end to end, or far more of it than it is asked for."""
+    table = node.get("Relation Name", "")
+    if node["Node Type"] == "Seq Scan" and table not in ONE_ROW | FEW_ROWS:
+        yield f"{table} is read from end to end"
+    rows = (node.get("Actual Rows", 0) + node.get("Rows Removed by Filter", 0)) * node.get("Actual Loops", 1)
+    if rows > MOST_ROWS:
+        yield f"{node['Node Type']} of {table or 'all'} reads {rows} rows"
+    for part in node.get("Plans", ()):
+        yield from waste(part)
+
+
+def test_waste_is_noticed() -> None:
+    scan = {"Node Type": "Seq Scan", "Relation Name": "events"}
+    assert list(waste({"Node Type": "Limit", "Plans": [scan]})) == ["events is read from end to end"]
+    many = {"Node Type": "Index Scan", "Relation Name": "events", "Actual Rows": 5, "Rows Removed by Filter": 20_000}
+    assert list(waste(many)) == ["Index Scan of events reads 20005 rows"]
