@@ -1,10 +1,10 @@
 """What a window says of each arm: the rows that the gates' tests take, each from one process."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from evaluator.counts import Counts, InstanceCounts, Series
+from evaluator.labels import Labels, OfClass, RateRow, SliceCounts
 from evaluator.terms import Profile, Terms
 from services.common.telemetry import catalog
 
@@ -26,8 +26,6 @@ METRICS: Final = (ATTEMPTS, FEEDBACK, LAG, INFERENCE, INPUTS, PREDICTIONS)
 SliceKey = tuple[int, int]
 """An epoch and the slice's number in it."""
 
-RateRow = tuple[int, int, int, int]
-"""n and x of the test arm, n and x of the stable arm."""
 RuntimeRow = tuple[int, tuple[int, ...], tuple[int, ...]]
 """A batch size, and the test's and the control's batches by runtime."""
 BinCounts = dict[str, dict[str, int]]
@@ -35,34 +33,6 @@ BinCounts = dict[str, dict[str, int]]
 Lags = tuple[int, ...]
 """Labels by the buckets of crossfade.feedback.lag."""
 NO_LAGS: Final[Lags] = (0,) * (len(catalog.FEEDBACK_LAG.bounds) + 1)
-
-
-@dataclass(frozen=True, slots=True)
-class SliceCounts:
-    """Predicted, labelled and wrongly predicted rows of one slice, in both arms."""
-
-    test_predictions: int = 0
-    test_labels: int = 0
-    test_wrong: int = 0
-    stable_predictions: int = 0
-    stable_labels: int = 0
-    stable_wrong: int = 0
-
-    def plus(self, other: "SliceCounts") -> "SliceCounts":
-        """The sum of both."""
-        return SliceCounts(
-            self.test_predictions + other.test_predictions,
-            self.test_labels + other.test_labels,
-            self.test_wrong + other.test_wrong,
-            self.stable_predictions + other.stable_predictions,
-            self.stable_labels + other.stable_labels,
-            self.stable_wrong + other.stable_wrong,
-        )
-
-    def labels_beyond(self, taken: RateRow) -> RateRow:
-        """Labels and wrong ones of both arms, less those that were taken before."""
-        mine = (self.test_labels, self.test_wrong, self.stable_labels, self.stable_wrong)
-        return (mine[0] - taken[0], mine[1] - taken[1], mine[2] - taken[2], mine[3] - taken[3])
 
 
 def concerns(one: Series, terms: Terms) -> bool:
@@ -132,12 +102,8 @@ def slice_counts(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
             if one.metric == PREDICTIONS:
                 part = SliceCounts(test_predictions=rows) if test else SliceCounts(stable_predictions=rows)
             else:
-                wrong = rows - _right(one, at)
-                part = (
-                    SliceCounts(test_labels=rows, test_wrong=wrong)
-                    if test
-                    else SliceCounts(stable_labels=rows, stable_wrong=wrong)
-                )
+                labels = _labels(one, at, terms.classes)
+                part = SliceCounts(test=labels) if test else SliceCounts(stable=labels)
             found[key] = found.get(key, SliceCounts()).plus(part)
     return found
 
@@ -208,10 +174,17 @@ def _is_of(profile: Profile | None, at: Mapping[str, str]) -> bool:
     return profile is not None and at.get("profile") == profile.profile_id
 
 
-def _right(one: Series, at: Mapping[str, str]) -> int:
-    if at.get("predicted"):
-        return one.by_label.get(at["predicted"], 0)
-    return sum(one.counts) if at.get("correct") == "true" else 0
+def _labels(one: Series, at: Mapping[str, str], classes: Sequence[str]) -> Labels:
+    """What a series of labels, spread by the actual class, says; without a predicted class, whether that was right."""
+    predicted, actual, rows = at.get("predicted"), one.by_label, sum(one.counts)
+    if predicted:
+        right = {predicted: actual.get(predicted, 0)}
+        taken = {predicted: rows}
+    else:
+        right = actual if at.get("correct") == "true" else {}
+        taken = right
+    counted = ((taken.get(name, 0), actual.get(name, 0), right.get(name, 0)) for name in classes)
+    return Labels(rows, rows - sum(right.values()), tuple(OfClass(*each) for each in counted))
 
 
 def added(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ The same windows under the same terms give the same state, bit for bit, whether 
 at once after a restart.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import accumulate
@@ -14,9 +14,10 @@ from evaluator.arms import NO_LAGS, Lags, added, error_rows, input_counts, label
 from evaluator.counts import Counts, read_time
 from evaluator.gates import GateState, RateGate, RuntimeGate, open_gate
 from evaluator.inputs import Inputs, open_inputs
+from evaluator.labels import LabelPair, RateRow, label_rows
 from evaluator.ledger import Ledger
 from evaluator.terms import Terms
-from services.common.policy.records import LABEL_METRICS, MetricKind
+from services.common.policy.records import CLASS_METRICS, LABEL_METRICS, MetricKind
 from services.common.telemetry.catalog import LAG_BOUNDS
 
 USUAL_LABELS: Final = 0.99
@@ -234,10 +235,17 @@ def _judge_labels(state: State) -> State:
         if coverage is not None and alike(coverage, maturity.max_coverage_gap)
         else ([], ledger)
     )
+
+    def judged(gate: RateGate) -> RateGate:
+        place = state.terms.classes.index(gate.gate.positive) if gate.gate.metric in CLASS_METRICS else 0
+
+        def rows(pairs: Sequence[LabelPair]) -> list[RateRow]:
+            return label_rows(pairs, gate.gate.metric, place)
+
+        return gate.learn(rows(past)).judge_harm(rows(young)).judge_safe(rows(mature))
+
     gates = tuple(
-        gate.learn(past).judge_harm(young).judge_safe(mature)
-        if isinstance(gate, RateGate) and gate.gate.metric in LABEL_METRICS
-        else gate
+        judged(gate) if isinstance(gate, RateGate) and gate.gate.metric in LABEL_METRICS else gate
         for gate in state.gates
     )
     return replace(state, gates=gates, ledger=ledger, coverage=coverage)

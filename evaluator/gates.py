@@ -7,9 +7,11 @@ from typing import Final
 
 import numpy as np
 
-from evaluator.arms import BUCKETS, RateRow, RuntimeRow
+from evaluator.arms import BUCKETS, RuntimeRow
+from evaluator.labels import RateRow
 from evaluator.statistics import rates, runtime
 from evaluator.statistics.bets import Margin, smoothed_rate
+from evaluator.statistics.confusion import f1_from_unlike, unlike_margin
 from evaluator.statistics.histograms import RuntimeWindows, geometric_ratio
 from evaluator.statistics.intervals import RateEstimate, RuntimeEstimate, runtime_quantile
 from evaluator.statistics.power import needed, rate_growth, remaining, runtime_growth
@@ -34,6 +36,8 @@ class RateGate:
         step_n: attempts or labels of the test arm that `safe` has compared with stable's.
         needs: attempts or labels of the test arm with which a harm of the safe margin would have shown; infinity: no
             number is enough; None: not known yet.
+        drawn: whether the lines of its tests are what the policy asks for. F1 is no rate, and its margins become those
+            of one when stable's own F1 is known; nothing is judged before.
     """
 
     gate: Gate
@@ -42,6 +46,7 @@ class RateGate:
     seen: RateEstimate = field(default_factory=RateEstimate)
     step_n: int = 0
     needs: float | None = None
+    drawn: bool = True
 
     @property
     def test_n(self) -> int:
@@ -55,14 +60,14 @@ class RateGate:
 
     def judge_harm(self, rows: Sequence[RateRow]) -> "RateGate":
         """The gate after rows that harm is judged by."""
-        windows = RateWindows.of(rows)
-        return replace(self, harm=rates.update(self.harm, windows), seen=self.seen.plus(windows))
+        windows, gate = RateWindows.of(rows), self._draw()
+        return replace(gate, harm=rates.update(gate.harm, windows), seen=gate.seen.plus(windows))
 
     def judge_safe(self, rows: Sequence[RateRow]) -> "RateGate":
         """The gate after rows that non-inferiority is judged by."""
         # Attempts that nothing was compared with show nothing.
-        taken = self.step_n + sum(row[0] for row in rows if row[2])
-        return replace(self, safe=rates.update(self.safe, RateWindows.of(rows)), step_n=taken)
+        taken, gate = self.step_n + sum(row[0] for row in rows if row[2]), self._draw()
+        return replace(gate, safe=rates.update(gate.safe, RateWindows.of(rows)), step_n=taken)
 
     def restart(self) -> "RateGate":
         """The gate with fresh evidence of non-inferiority."""
@@ -72,11 +77,12 @@ class RateGate:
         """The gate with `needs`, once stable's past says what it takes; it never changes afterwards."""
         if self.needs is not None or self.harm.n_past < rates.ENOUGH_PAST:
             return self
-        stable = float(smoothed_rate(self.harm.n_past, self.harm.x_past))
-        line = min(self.gate.safe.offset + self.gate.safe.factor * stable, 1.0)
-        growth = rate_growth(self.harm, line, stable, _between(share))
-        found = needed(self.harm.process, growth, alpha, power)
-        return replace(self, needs=math.inf if found is None else float(found))
+        gate = self._draw()
+        stable = float(smoothed_rate(gate.harm.n_past, gate.harm.x_past))
+        line = min(gate.safe.margin.a + gate.safe.margin.b * stable, 1.0)
+        growth = rate_growth(gate.harm, line, stable, _between(share))
+        found = needed(gate.harm.process, growth, alpha, power)
+        return replace(gate, needs=math.inf if found is None else float(found))
 
     def remaining(self, alpha: float, share: float) -> int | None:
         """Forecast: mature attempts or labels of the test arm until PASS if the versions are alike; None: unknown."""
@@ -84,6 +90,14 @@ class RateGate:
             return None
         stable = float(smoothed_rate(self.safe.n_past, self.safe.x_past))
         return remaining(self.safe.process, rate_growth(self.safe, stable, stable, _between(share)), alpha)
+
+    def _draw(self) -> "RateGate":
+        """The gate with its lines drawn by stable's past, before the first bet and never again."""
+        if self.drawn or self.harm.n_past < rates.ENOUGH_PAST:
+            return self
+        f1 = f1_from_unlike(float(smoothed_rate(self.harm.n_past, self.harm.x_past)))
+        harm, safe = (Margin(unlike_margin(one.offset, f1)) for one in (self.gate.harm, self.gate.safe))
+        return replace(self, harm=replace(self.harm, margin=harm), safe=replace(self.safe, margin=safe), drawn=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,11 +200,12 @@ def open_gate(gate: Gate, alpha: float) -> GateState | None:
                 runtime.runtime_non_inferiority_test(BUCKETS, RATIO, gate.safe.buckets),
                 RuntimeEstimate.empty(BUCKETS, RATIO),
             )
-        case MetricKind.ERRORS | MetricKind.ACCURACY:
+        case _:
             return RateGate(
                 gate,
                 rates.harm_test(_line(gate.harm), alpha),
                 rates.non_inferiority_test(_line(gate.safe)),
+                drawn=gate.metric is not MetricKind.F1,
             )
 
 

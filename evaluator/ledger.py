@@ -9,10 +9,11 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from evaluator.arms import RateRow, SliceCounts, SliceKey
+from evaluator.arms import SliceKey
+from evaluator.labels import LabelPair, Labels, SliceCounts
 from services.common.policy.records import LabelMaturity
 
-NOTHING: RateRow = (0, 0, 0, 0)
+NOTHING: LabelPair = (Labels(), Labels())
 
 Length = Callable[[int], float | None]
 """Seconds that a slice of an epoch lasts; None: the epoch is none of the rollout's."""
@@ -30,8 +31,8 @@ class Ledger:
     """
 
     slices: Mapping[SliceKey, SliceCounts] = field(default_factory=dict)
-    harm_taken: Mapping[SliceKey, RateRow] = field(default_factory=dict)
-    safe_taken: Mapping[SliceKey, RateRow] = field(default_factory=dict)
+    harm_taken: Mapping[SliceKey, LabelPair] = field(default_factory=dict)
+    safe_taken: Mapping[SliceKey, LabelPair] = field(default_factory=dict)
     rests: tuple[tuple[float, float], ...] = ()
 
     @property
@@ -54,32 +55,32 @@ class Ledger:
         """Takes in slices that begin after `end` again."""
         return replace(self, rests=(*self.rests[:-1], (self.rests[-1][0], end)))
 
-    def take_harm(self, length: Length) -> tuple[list[RateRow], list[RateRow], "Ledger"]:
+    def take_harm(self, length: Length) -> tuple[list[LabelPair], list[LabelPair], "Ledger"]:
         """New labels of slices without a test arm, new labels of all others, and the ledger with both taken."""
         taken = dict(self.harm_taken)
-        past: list[RateRow] = []
-        rows: list[RateRow] = []
+        past: list[LabelPair] = []
+        rows: list[LabelPair] = []
         for key in sorted(self.slices):
             counts = self.slices[key]
-            row = counts.labels_beyond(taken.get(key, NOTHING))
-            if not any(row) or self._left_out(key, length):
+            row = _beyond(counts, taken.get(key, NOTHING))
+            if not _any(row) or self._left_out(key, length):
                 continue
-            (rows if counts.test_predictions or counts.test_labels else past).append(row)
-            taken[key] = _plus(taken.get(key, NOTHING), row)
+            (rows if counts.test_predictions or counts.test.rows else past).append(row)
+            taken[key] = (counts.test, counts.stable)
         return past, rows, replace(self, harm_taken=taken)
 
     def take_safe(
         self, keys: list[SliceKey], maturity: LabelMaturity, length: Length
-    ) -> tuple[list[RateRow], "Ledger"]:
+    ) -> tuple[list[LabelPair], "Ledger"]:
         """New labels of those slices that are covered enough and not left out, and the ledger with them taken."""
         taken = dict(self.safe_taken)
-        rows: list[RateRow] = []
+        rows: list[LabelPair] = []
         for key in keys:
             counts = self.slices[key]
-            row = counts.labels_beyond(taken.get(key, NOTHING))
-            if any(row) and _covered(counts, maturity) and not self._left_out(key, length):
+            row = _beyond(counts, taken.get(key, NOTHING))
+            if _any(row) and _covered(counts, maturity) and not self._left_out(key, length):
                 rows.append(row)
-                taken[key] = _plus(taken.get(key, NOTHING), row)
+                taken[key] = (counts.test, counts.stable)
         return rows, replace(self, safe_taken=taken)
 
     def aged(
@@ -106,15 +107,15 @@ class Ledger:
         for key in keys:
             total = total.plus(self.slices[key])
         return (
-            _share(total.test_labels, total.test_predictions),
-            _share(total.stable_labels, total.stable_predictions),
+            _share(total.test.rows, total.test_predictions),
+            _share(total.stable.rows, total.stable_predictions),
         )
 
     def labels(self) -> tuple[int, int]:
         """All labels of the test arm and of the stable arm."""
         return (
-            sum(counts.test_labels for counts in self.slices.values()),
-            sum(counts.stable_labels for counts in self.slices.values()),
+            sum(counts.test.rows for counts in self.slices.values()),
+            sum(counts.stable.rows for counts in self.slices.values()),
         )
 
     def _left_out(self, key: SliceKey, length: Length) -> bool:
@@ -129,8 +130,8 @@ def _covered(counts: SliceCounts, maturity: LabelMaturity) -> bool:
     return all(
         labels >= maturity.min_coverage * predictions > 0
         for labels, predictions in (
-            (counts.test_labels, counts.test_predictions),
-            (counts.stable_labels, counts.stable_predictions),
+            (counts.test.rows, counts.test_predictions),
+            (counts.stable.rows, counts.stable_predictions),
         )
     )
 
@@ -139,5 +140,9 @@ def _share(labels: int, predictions: int) -> float:
     return labels / predictions if predictions else math.nan
 
 
-def _plus(one: RateRow, other: RateRow) -> RateRow:
-    return (one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3])
+def _beyond(counts: SliceCounts, taken: LabelPair) -> LabelPair:
+    return counts.test.beyond(taken[0]), counts.stable.beyond(taken[1])
+
+
+def _any(row: LabelPair) -> bool:
+    return any(labels.rows for labels in row)

@@ -10,7 +10,7 @@ from evaluator.fold import Look
 from evaluator.readiness import Served
 from evaluator.terms import Profile, Terms
 from evaluator.windows import Reading
-from services.common.policy.records import PlanDraft, PolicyDraft
+from services.common.policy.records import Meaning, PlanDraft, PolicyDraft
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ class LaneView:
 
 @dataclass(frozen=True, slots=True)
 class VersionView:
-    """What is needed of a version: its task and its reference profile (None: none)."""
+    """What is needed of a version: what its answers mean, and its reference profile (None: none)."""
 
-    task: str
+    meaning: Meaning
     profile: Profile | None
 
 

@@ -6,6 +6,7 @@ from crossfade.common.v1 import analysis_pb2
 from evaluator.decide import Action, Decision
 from evaluator.reports import ArmFigures, DriftReport, Evidence, GateReport, Verdict
 from services.common import times
+from services.common.policy.messages import METRIC_VALUES
 
 _VERDICTS: Final = {
     Verdict.NONE: analysis_pb2.VERDICT_UNSPECIFIED,
@@ -54,6 +55,8 @@ def _gate(report: GateReport) -> analysis_pb2.GateReport:
         waits_for=report.waits_for,
         needed=report.needed,
         needed_time=times.duration(min(report.needed_seconds, _LONGEST_FORECAST)),
+        metric=METRIC_VALUES[report.metric],
+        positive_class=report.positive,
     )
 
 

@@ -15,6 +15,7 @@ from evaluator.readiness import Served, Serving
 from evaluator.terms import Feature, Profile
 from services.common import times
 from services.common.policy import messages as policy_messages
+from services.common.policy.records import Meaning
 
 _SERVING: Final = {
     resources_pb2.SERVING_STATE_LOADING: Serving.LOADING,
@@ -58,7 +59,9 @@ def lane(message: resources_pb2.Model, segment: str) -> LaneView | None:
 
 def version(message: resources_pb2.Version) -> VersionView:
     """A version."""
-    return VersionView(message.signature.task, _profile(message.profile) if message.HasField("profile") else None)
+    said = message.signature
+    meaning = Meaning(said.task, tuple(said.classes), said.positive_class)
+    return VersionView(meaning, _profile(message.profile) if message.HasField("profile") else None)
 
 
 def look(message: analysis_pb2.Analysis) -> Look:

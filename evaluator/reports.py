@@ -9,6 +9,7 @@ from evaluator.fold import State, alike
 from evaluator.gates import GateState, RateGate, RuntimeGate
 from evaluator.inputs import ArmInputs
 from evaluator.statistics import rates, runtime
+from evaluator.statistics.confusion import f1_from_unlike, unlike_margin
 from evaluator.statistics.process import log_threshold
 from services.common.policy.records import LABEL_METRICS, MetricKind, Need
 
@@ -63,6 +64,7 @@ class GateReport:
     waits_for: str = ""
     needed: int = 0
     needed_seconds: float = 0.0
+    positive: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,7 @@ def _report(state: State, gate: GateState, *, control_missing: bool) -> GateRepo
         waits_for=_waits_for(state, gate, needed, seconds) if verdict is Verdict.CONTINUE else "",
         needed=needed,
         needed_seconds=seconds,
+        positive=gate.gate.positive,
     )
 
 
@@ -174,14 +177,20 @@ def _figures(gate: GateState) -> tuple[ArmFigures, ArmFigures, float, float, flo
             ratio.low - 1.0,
             ratio.high - 1.0,
         )
-    seen = gate.seen
-    difference = seen.interval()
+    seen, difference, scale = gate.seen, gate.seen.interval(), 1.0
+    test_rate, stable_rate = seen.test_rate, seen.stable_rate
+    if gate.gate.metric is MetricKind.F1:
+        # Judged by 1 - J and shown as 1 - F1: a small difference of the one is so much of the other.
+        scale = 1.0 if math.isnan(stable_rate) else unlike_margin(1.0, f1_from_unlike(stable_rate)) ** -1
+        test_rate, stable_rate = (
+            rate if math.isnan(rate) else 1.0 - f1_from_unlike(rate) for rate in (test_rate, stable_rate)
+        )
     return (
-        ArmFigures(int(seen.n_test), int(seen.x_test), _zero(seen.test_rate)),
-        ArmFigures(int(seen.n_stable), int(seen.x_stable), _zero(seen.stable_rate)),
-        _zero(difference.estimate),
-        difference.low,
-        difference.high,
+        ArmFigures(int(seen.n_test), int(seen.x_test), _zero(test_rate)),
+        ArmFigures(int(seen.n_stable), int(seen.x_stable), _zero(stable_rate)),
+        _zero(scale * difference.estimate),
+        scale * difference.low,
+        scale * difference.high,
     )
 
 
@@ -240,7 +249,15 @@ def _waits_for_labels(state: State) -> str:
     return ""
 
 
-_NOUNS = {MetricKind.ERRORS: "attempt", MetricKind.RUNTIME: "batch", MetricKind.ACCURACY: "mature label"}
+_NOUNS = {
+    MetricKind.ERRORS: "attempt",
+    MetricKind.RUNTIME: "batch",
+    MetricKind.ACCURACY: "mature label",
+    MetricKind.PRECISION: "mature positive answer",
+    MetricKind.RECALL: "mature positive row",
+    MetricKind.FALSE_POSITIVE_RATE: "mature negative row",
+    MetricKind.F1: "mature positive row",
+}
 
 
 def _zero(value: float) -> float:

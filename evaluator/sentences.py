@@ -97,6 +97,30 @@ def _compared(state: State, report: GateReport) -> str:
                 f"and {stable} on {words.percent(report.baseline.estimate)} of {words.count(report.baseline.n)} "
                 "of the same minutes"
             )
+        case MetricKind.PRECISION:
+            return (
+                f"{test} was wrong in {words.percent(report.test.estimate)} of "
+                f"{words.many(report.test.n, 'answer')} {report.positive} and {stable} in "
+                f"{words.percent(report.baseline.estimate)} of {words.count(report.baseline.n)} of the same minutes"
+            )
+        case MetricKind.RECALL:
+            return (
+                f"{test} missed {words.percent(report.test.estimate)} of {words.many(report.test.n, 'row')} that are "
+                f"{report.positive} and {stable} {words.percent(report.baseline.estimate)} of "
+                f"{words.count(report.baseline.n)} of the same minutes"
+            )
+        case MetricKind.FALSE_POSITIVE_RATE:
+            return (
+                f"{test} took {words.percent(report.test.estimate)} of {words.many(report.test.n, 'other row')} for "
+                f"{report.positive} and {stable} {words.percent(report.baseline.estimate)} of "
+                f"{words.count(report.baseline.n)} of the same minutes"
+            )
+        case MetricKind.F1:
+            return (
+                f"{test}'s F1 for {report.positive} was {1 - report.test.estimate:.3f} over "
+                f"{words.many(report.test.n, 'row')} and {stable}'s {1 - report.baseline.estimate:.3f} over "
+                f"{words.count(report.baseline.n)} of the same minutes"
+            )
         case _:
             return (
                 f"{test} failed {words.percent(report.test.estimate)} of {words.many(report.test.n, 'attempt')} and "
@@ -107,6 +131,8 @@ def _compared(state: State, report: GateReport) -> str:
 def _allowed(report: GateReport, margin: GateMargin) -> str:
     if report.metric is MetricKind.RUNTIME:
         return f"{words.change(RATIO**margin.buckets - 1.0)} is allowed"
+    if report.metric is MetricKind.F1:
+        return f"{words.points(margin.offset)} less are allowed"
     if margin.factor == 1:
         return f"{words.points(margin.offset)} more are allowed"
     return f"{words.percent(margin.offset + margin.factor * report.baseline.estimate)} is allowed"

@@ -201,7 +201,7 @@ class Evaluator:
     async def _terms(self, rollout: RolloutView, stable: str) -> tuple[Terms, tuple[Violation, ...]]:
         test_view = await self._version(rollout.model, rollout.test)
         stable_view = await self._version(rollout.model, stable)
-        policy, policy_violations = complete_policy(rollout.policy, test_view.task)
+        policy, policy_violations = complete_policy(rollout.policy, test_view.meaning)
         plan, plan_violations = complete_plan(rollout.plan)
         terms = Terms(
             model=rollout.model,

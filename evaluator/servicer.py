@@ -7,6 +7,7 @@ from grpc import aio
 from crossfade.evaluator.v1 import evaluator_pb2, evaluator_pb2_grpc
 from services.common.policy import messages as policy_messages
 from services.common.policy.defaults import complete_plan, complete_policy
+from services.common.policy.records import Meaning
 
 
 class EvaluatorServicer(evaluator_pb2_grpc.EvaluatorServiceServicer):
@@ -19,7 +20,10 @@ class EvaluatorServicer(evaluator_pb2_grpc.EvaluatorServiceServicer):
     ) -> evaluator_pb2.CheckPolicyResponse:
         """A dry run of a policy and a plan."""
         del context
-        policy, policy_violations = complete_policy(policy_messages.policy_draft(request.policy), request.task)
+        policy, policy_violations = complete_policy(
+            policy_messages.policy_draft(request.policy),
+            Meaning(request.task, tuple(request.classes), request.positive_class),
+        )
         plan, plan_violations = complete_plan(policy_messages.plan_draft(request.plan))
         violations = (*policy_violations, *plan_violations)
         if violations:

@@ -7,6 +7,7 @@ from crossfade.registry.v1 import service_pb2
 from services.common.errors import InvalidArgumentError
 from services.common.policy import messages
 from services.common.policy.defaults import complete_plan, complete_policy
+from services.common.policy.records import Meaning
 
 _STEPS_LIMIT: Final = 100
 _GATES_LIMIT: Final = 100
@@ -97,8 +98,13 @@ def _tensors(field: str, specs: list[model_pb2.TensorSpec]) -> None:
             raise refuse(f"{where}.shape", f"is {shape}; the first dimension is the batch, -1, and none is below -1")
 
 
-def check_spec(field: str, spec: service_pb2.RolloutSpec) -> None:
+def check_spec(field: str, spec: service_pb2.RolloutSpec, signature: model_pb2.Signature | None = None) -> None:
     """Checks how a rollout is to be done, with every default filled in: what passes here the Evaluator can judge by.
+
+    Args:
+        field: its path.
+        spec: how it is to be done.
+        signature: the version's; None: not known here, so that classes are checked when the rollout is judged.
 
     Raises:
         InvalidArgumentError: FIELD_INVALID.
@@ -113,11 +119,16 @@ def check_spec(field: str, spec: service_pb2.RolloutSpec) -> None:
             raise refuse(f"{field}.plan.steps[{index}].mode", "is unknown; use LIVE")
     if spec.policy.period_end not in policy_pb2.PeriodEnd.values():
         raise refuse(f"{field}.policy.period_end", "is unknown; use INCONCLUSIVE, HOLD or ROLLBACK")
-    # The task decides on nothing but the default gates, and those are right.
     _, wrong_plan = complete_plan(messages.plan_draft(spec.plan))
-    _, wrong_policy = complete_policy(messages.policy_draft(spec.policy), task="")
+    _, wrong_policy = complete_policy(messages.policy_draft(spec.policy), _meaning(signature))
     for violation in (*wrong_plan, *wrong_policy):
         raise refuse(f"{field}.{violation.field}", f"is wrong: {violation.description}")
+
+
+def _meaning(signature: model_pb2.Signature | None) -> Meaning:
+    if signature is None:
+        return Meaning()
+    return Meaning(signature.task, tuple(signature.classes), signature.positive_class)
 
 
 def _sizes(field: str, spec: service_pb2.RolloutSpec) -> None:

@@ -192,7 +192,7 @@ def publication(request: service_pb2.PublishVersionRequest) -> None:
         check_profile("version.profile", request.version.profile, len(request.version.signature.classes))
     text("version.description", request.version.description)
     if not request.without_rollout:
-        check_spec("rollout", request.rollout)
+        check_spec("rollout", request.rollout, request.version.signature)
     elif request.HasField("rollout"):
         raise refuse("rollout", "says how a rollout is to be done, and without_rollout that there is none; drop one")
 

@@ -13,9 +13,6 @@ from services.common.prediction_token import NO_CLASS, Prediction, TokenError, T
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
 
-PREDICTED_CLASSES: Final = 32
-"""Up to as many classes the predicted class is an attribute too."""
-
 TRAFFIC_NAMES: Final = ("", "live", "control", "shadow", "pinned", "failover", "reduced")
 """Values of the attribute `traffic`, by the number of `crossfade.common.v1.Traffic`."""
 
@@ -89,7 +86,7 @@ class FeedbackBook:
         if refusal is not None:
             return refusal
         predicted = classes[number]
-        few = len(classes) <= PREDICTED_CLASSES
+        few = len(classes) <= catalog.PREDICTED_CLASSES
         self._store.counter(
             catalog.FEEDBACK_COUNT,
             *_arm(prediction),

@@ -27,11 +27,12 @@ CLASSES = ("3", "7")
 
 @dataclass(slots=True)
 class Behaviour:
-    """How a version answers: error rate, share of wrong answers, median seconds of a batch."""
+    """How a version answers: error rate, share of wrong answers (of positives missed), median seconds of a batch."""
 
     errors: float = 0.002
     wrong: float = 0.08
     seconds: float = 0.002
+    missed: float = 0.08
 
 
 @dataclass(slots=True)
@@ -96,6 +97,7 @@ class Fleet:
         test_labelled: the same of the test version's; None: as all.
         lag: mean seconds until the label comes.
         wrong_lag: how much later the label of a wrong answer comes.
+        positives: share of the rows that are of the class 3; the others are of 7.
         shift: share of each feature's mass that has moved to its last bin; 0: no drift.
         test_shift: the same against the test version's profile; None: as all.
         now: seconds since 1970-01-01 UTC.
@@ -113,6 +115,7 @@ class Fleet:
     test_labelled: float | None = None
     lag: float = 1.0
     wrong_lag: float = 0.0
+    positives: float = 0.0
     shift: float = 0.0
     test_shift: float | None = None
     now: float = 1_000_000.0
@@ -121,7 +124,7 @@ class Fleet:
     slice_seconds: float = 300.0
     routers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("router-1", worker=False),))
     workers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("worker-1", worker=True),))
-    waiting: list[tuple[float, str, str, str, bool, float]] = field(default_factory=list)
+    waiting: list[tuple[float, str, str, str, str, str, float]] = field(default_factory=list)
 
     @property
     def instances(self) -> tuple[Instance, ...]:
@@ -144,11 +147,10 @@ class Fleet:
                 self._serve(arm, int(part))
         due = [item for item in self.waiting if item[0] <= self.now]
         self.waiting = [item for item in self.waiting if item[0] > self.now]
-        for when, version, traffic, number, wrong, served in due:
-            predicted = CLASSES[0] if wrong else CLASSES[1]
+        for when, version, traffic, number, predicted, actual, served in due:
             at = (*self._at(version, traffic), self.terms.segment, number)
-            correct = "false" if wrong else "true"
-            self.routers[0].store.counter(catalog.FEEDBACK_COUNT, *at, predicted, CLASSES[1], correct).add()
+            correct = "true" if predicted == actual else "false"
+            self.routers[0].store.counter(catalog.FEEDBACK_COUNT, *at, predicted, actual, correct).add()
             self.routers[0].store.histogram(catalog.FEEDBACK_LAG, *self._at(version, traffic)).record(when - served)
 
     def _at(self, version: str, traffic: str) -> tuple[str, str, str]:
@@ -172,15 +174,20 @@ class Fleet:
         answered = requests - failed
         number_in_time = f"{self.epoch}.{math.floor(self.now / self.slice_seconds)}"
         wrong = self.random.random(answered) < behaviour.wrong
-        counts = [int(wrong.sum()), answered - int(wrong.sum())]
+        positive = np.zeros(answered, dtype=bool)
+        if self.positives:
+            positive = self.random.random(answered) < self.positives
+            wrong = np.where(positive, self.random.random(answered) < behaviour.missed, wrong)
+        taken = positive != wrong
+        counts = [int(taken.sum()), answered - int(taken.sum())]
         worker.store.spread(catalog.PREDICTION_COUNT, CLASSES, *at, self.terms.segment, number_in_time).add(counts)
         self._inputs(worker, at, answered)
         asked = self.test_labelled if arm == "test" and self.test_labelled is not None else self.labelled
         labelled = self.random.random(answered) < asked
         due = self.now + self.random.exponential(self.lag, answered) + self.wrong_lag * wrong
         self.waiting += [
-            (float(when), version, traffic, number_in_time, bool(bad), self.now)
-            for when, bad in zip(due[labelled], wrong[labelled], strict=True)
+            (float(when), version, traffic, number_in_time, CLASSES[1 - int(said)], CLASSES[1 - int(is_)], self.now)
+            for when, said, is_ in zip(due[labelled], taken[labelled], positive[labelled], strict=True)
         ]
 
     def _batches(self, worker: Instance, at: tuple[str, str, str], behaviour: Behaviour, requests: int) -> None:

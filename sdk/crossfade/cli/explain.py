@@ -3,12 +3,12 @@
 from typing import Final
 
 from crossfade.cli import text
-from crossfade.cli.gate_words import ALPHA_ROLLBACK, allowance, arms_sentence, difference, metric_of
+from crossfade.cli.gate_words import ALPHA_ROLLBACK, LABEL_METRICS, allowance, arms_sentence, difference, metric_of
 from crossfade.cli.render_gates import difference_text, drift_line
 from crossfade.cli.render_status import step_elapsed, step_period, step_share
 from crossfade.cli.style import LIVE_STATES, rollout_word
 from crossfade.common.v1.analysis_pb2 import VERDICT_FAIL, VERDICT_PASS, Analysis, GateReport, Summary
-from crossfade.common.v1.policy_pb2 import METRIC_ACCURACY, METRIC_ERRORS, METRIC_INPUT_DRIFT, METRIC_RUNTIME
+from crossfade.common.v1.policy_pb2 import METRIC_ERRORS, METRIC_INPUT_DRIFT, METRIC_RUNTIME
 from crossfade.registry.v1.resources_pb2 import (
     ROLLOUT_STATE_CANCELLED,
     ROLLOUT_STATE_INCONCLUSIVE,
@@ -92,7 +92,9 @@ def _actor(name: str) -> str:
 def _deciding(gate: GateReport, rollout: Rollout) -> list[str]:
     metric = metric_of(rollout.policy, gate)
     stable = rollout.stable_version
-    where = {METRIC_RUNTIME: " with the same traffic", METRIC_ACCURACY: " of the same minutes"}.get(metric, "")
+    where = " of the same minutes" if metric in LABEL_METRICS else ""
+    if metric == METRIC_RUNTIME:
+        where = " with the same traffic"
     lines = [f"{arms_sentence(rollout.version, stable, gate, metric)}{where}."]
     found = difference(gate, metric)
     if found is not None:

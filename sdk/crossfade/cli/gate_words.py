@@ -10,7 +10,11 @@ from crossfade.common.v1.analysis_pb2 import GateReport
 from crossfade.common.v1.policy_pb2 import (
     METRIC_ACCURACY,
     METRIC_ERRORS,
+    METRIC_F1,
+    METRIC_FALSE_POSITIVE_RATE,
     METRIC_INPUT_DRIFT,
+    METRIC_PRECISION,
+    METRIC_RECALL,
     METRIC_RUNTIME,
     METRIC_UNSPECIFIED,
     Gate,
@@ -25,6 +29,10 @@ DEFAULT_HARM: Final[Mapping[Metric.ValueType, Margin]] = {
     METRIC_ERRORS: Margin(factor=1.1, offset=0.0005),
     METRIC_RUNTIME: Margin(buckets=1),
     METRIC_ACCURACY: Margin(factor=1, offset=0.005),
+    METRIC_PRECISION: Margin(factor=1, offset=0.005),
+    METRIC_RECALL: Margin(factor=1, offset=0.005),
+    METRIC_FALSE_POSITIVE_RATE: Margin(factor=1, offset=0.005),
+    METRIC_F1: Margin(factor=1, offset=0.005),
 }
 """The harm margins of gates that set none."""
 
@@ -35,17 +43,22 @@ _NAMES: Final[Mapping[str, Metric.ValueType]] = {
     "accuracy": METRIC_ACCURACY,
     "input_drift": METRIC_INPUT_DRIFT,
 }
+_MORE_IS_BETTER: Final = frozenset({METRIC_ACCURACY, METRIC_PRECISION, METRIC_RECALL, METRIC_F1})
+LABEL_METRICS: Final = _MORE_IS_BETTER | {METRIC_FALSE_POSITIVE_RATE}
+"""What is judged by labels."""
 
 
 def metric_of(policy: Policy, gate: GateReport) -> Metric.ValueType:
-    """What a gate watches: as the policy says or, for the default gates, as its name says."""
+    """What a gate watches: as it says or, in the looks of older releases, as the policy or its name says."""
+    if gate.metric:
+        return gate.metric
     asked = _asked(policy, gate.gate)
     return asked.metric if asked else _NAMES.get(gate.gate, METRIC_UNSPECIFIED)
 
 
-def accuracy_like(metric: Metric.ValueType) -> bool:
-    """Whether people read the share of right answers where the gate counts wrong ones."""
-    return metric == METRIC_ACCURACY
+def more_is_better(metric: Metric.ValueType) -> bool:
+    """Whether people read the share of what was right where the gate counts what was wrong."""
+    return metric in _MORE_IS_BETTER
 
 
 def arms_sentence(test: str, stable: str, gate: GateReport, metric: Metric.ValueType) -> str:
@@ -67,20 +80,34 @@ def arms_sentence(test: str, stable: str, gate: GateReport, metric: Metric.Value
             f"{test} took {seconds(gate.test.estimate)} a batch at the median ({plural(n, 'batch', 'batches')}), "
             f"{stable} {seconds(gate.baseline.estimate)} ({count(m)})"
         )
-    if accuracy_like(metric):
-        return (
-            f"{test} was right on {percent(1 - gate.test.estimate, 1)} of {plural(n, 'label')}, "
-            f"{stable} on {percent(1 - gate.baseline.estimate, 1)} of {count(m)}"
-        )
+    if metric in LABEL_METRICS:
+        return _labels_sentence(test, stable, gate, metric)
     return (
         f"{test} failed {percent(gate.test.estimate)} of {plural(n, 'attempt')}, "
         f"{stable} {percent(gate.baseline.estimate)} of {count(m)}"
     )
 
 
+def _labels_sentence(test: str, stable: str, gate: GateReport, metric: Metric.ValueType) -> str:
+    n, m, positive = gate.test.n, count(gate.baseline.n), gate.positive_class
+    wrong = gate.test.estimate, gate.baseline.estimate
+    right = [percent(1 - one, 1) for one in wrong]
+    if metric == METRIC_PRECISION:
+        return f"{right[0]} of {test}'s {plural(n, 'answer')} {positive} were right, {right[1]} of {stable}'s {m}"
+    if metric == METRIC_RECALL:
+        return f"{test} found {right[0]} of {plural(n, 'row')} that are {positive}, {stable} {right[1]} of {m}"
+    if metric == METRIC_FALSE_POSITIVE_RATE:
+        false = [percent(one) for one in wrong]
+        return f"{test} took {false[0]} of {plural(n, 'other row')} for {positive}, {stable} {false[1]} of {m}"
+    if metric == METRIC_F1:
+        f1 = [f"{1 - one:.3f}" for one in wrong]
+        return f"{test}'s F1 for {positive} was {f1[0]} ({plural(n, 'row')}), {stable}'s {f1[1]} ({m})"
+    return f"{test} was right on {right[0]} of {plural(n, 'label')}, {stable} on {right[1]} of {m}"
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Test against stable as people read it: more is better for accuracy, worse for errors and runtimes.
+    """Test against stable as people read it: more is better for accuracy and its kin, worse for the others.
 
     Attributes:
         middle: `+0.3`.
@@ -98,9 +125,9 @@ def difference(gate: GateReport, metric: Metric.ValueType) -> Difference | None:
     if not (gate.test.n and gate.baseline.n):
         return None
     low, high, middle = gate.low, gate.high, gate.difference
-    if accuracy_like(metric):
+    if more_is_better(metric):
         low, high, middle = -high, -low, -middle
-    digits, unit = (0, "%") if metric == METRIC_RUNTIME else (1 if accuracy_like(metric) else 2, "pt")
+    digits, unit = (0, "%") if metric == METRIC_RUNTIME else (1 if more_is_better(metric) else 2, "pt")
     known = math.isfinite(low) and math.isfinite(high)
     interval = f"{signed(100 * low, digits)} … {signed(100 * high, digits)}" if known else ""
     return Difference(signed(100 * middle, digits), interval, unit)
@@ -118,7 +145,7 @@ def allowance(policy: Policy, gate: GateReport, metric: Metric.ValueType) -> str
     if metric == METRIC_RUNTIME:
         return f"+{100 * (_BUCKET**margin.buckets - 1):.0f} %"
     more = margin.offset + ((margin.factor or 1) - 1) * gate.baseline.estimate
-    return f"{MINUS if accuracy_like(metric) else '+'}{100 * more:.3g} points"
+    return f"{MINUS if more_is_better(metric) else '+'}{100 * more:.3g} points"
 
 
 def _asked(policy: Policy, name: str) -> Gate | None:

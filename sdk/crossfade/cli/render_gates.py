@@ -5,7 +5,7 @@ from typing import Final
 
 from rich.text import Text
 
-from crossfade.cli.gate_words import accuracy_like, difference, metric_of
+from crossfade.cli.gate_words import difference, metric_of, more_is_better
 from crossfade.cli.text import EMPTY, FULL, columns, percent, seconds
 from crossfade.common.v1.analysis_pb2 import VERDICT_FAIL, VERDICT_PASS, DriftReport, Evidence, GateReport, Summary
 from crossfade.common.v1.policy_pb2 import METRIC_INPUT_DRIFT, METRIC_RUNTIME, Metric, Policy
@@ -35,7 +35,7 @@ def estimate_text(estimate: float, metric: Metric.ValueType) -> str:
     """An arm's value: `0.02 %`, `3.1 ms`, and for accuracy the share of right answers."""
     if metric == METRIC_RUNTIME:
         return seconds(estimate)
-    return percent(1 - estimate, 1) if accuracy_like(metric) else percent(estimate)
+    return percent(1 - estimate, 1) if more_is_better(metric) else percent(estimate)
 
 
 def difference_text(gate: GateReport, metric: Metric.ValueType) -> str:

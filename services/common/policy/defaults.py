@@ -6,13 +6,16 @@ from dataclasses import replace
 from typing import Final
 
 from services.common.policy.records import (
+    CLASS_METRICS,
     DEFAULT_HARM,
     DEFAULT_SAFE,
     DEFAULT_WEIGHT,
+    LABEL_METRICS,
     Gate,
     GateDraft,
     GateMargin,
     LabelMaturity,
+    Meaning,
     MetricKind,
     Need,
     PeriodEnd,
@@ -24,9 +27,10 @@ from services.common.policy.records import (
     StepDraft,
     Violation,
 )
+from services.common.telemetry import catalog
 
 CLASSIFICATION: Final = "classification"
-"""The task whose versions are judged by accuracy unless the policy says otherwise."""
+"""The task whose versions are judged by labels unless the policy says otherwise."""
 
 _DAY: Final = 86_400.0
 _SHORTEST_LOOK: Final = 0.05
@@ -37,6 +41,7 @@ _WIDEST_DRIFT: Final = 0.999
 _MOST_BUCKETS: Final = 40
 _STALE_LOOKS: Final = 3
 _ALL_BPS: Final = 10_000
+_CLASSES_NAMED: Final = 20
 
 
 def complete_plan(draft: PlanDraft) -> tuple[Plan, tuple[Violation, ...]]:
@@ -59,15 +64,15 @@ def complete_plan(draft: PlanDraft) -> tuple[Plan, tuple[Violation, ...]]:
     return Plan(steps), tuple(found)
 
 
-def complete_policy(draft: PolicyDraft, task: str) -> tuple[Policy, tuple[Violation, ...]]:
+def complete_policy(draft: PolicyDraft, meaning: Meaning) -> tuple[Policy, tuple[Violation, ...]]:
     """The policy with its defaults, and what is wrong with it.
 
     Args:
         draft: what was asked for.
-        task: the model's, which decides on the default gates.
+        meaning: of the version's answers, which decides on the default gates.
     """
     found: list[Violation] = []
-    gates = _default_gates(task) if not draft.gates else _asked_gates(draft.gates, found)
+    gates = _default_gates(meaning) if not draft.gates else _asked_gates(draft.gates, meaning, found)
     interval = _or(draft.look_interval, 30.0)
     policy = Policy(
         gates=gates,
@@ -95,20 +100,29 @@ def complete_policy(draft: PolicyDraft, task: str) -> tuple[Policy, tuple[Violat
     return possible, tuple(found)
 
 
-def _default_gates(task: str) -> tuple[Gate, ...]:
+def _default_gates(meaning: Meaning) -> tuple[Gate, ...]:
     needs = {MetricKind.ERRORS: Need.ALWAYS, MetricKind.RUNTIME: Need.ALWAYS}
-    if task == CLASSIFICATION:
-        needs[MetricKind.ACCURACY] = Need.WITH_LABELS
+    if meaning.task == CLASSIFICATION:
+        one_class = meaning.positive and len(meaning.classes) <= catalog.PREDICTED_CLASSES
+        needs[MetricKind.F1 if one_class else MetricKind.ACCURACY] = Need.WITH_LABELS
     needs[MetricKind.INPUT_DRIFT] = Need.NEVER
     total = sum(DEFAULT_WEIGHT[metric] for metric in needs)
     return tuple(
-        Gate(metric.value, metric, need, DEFAULT_HARM[metric], DEFAULT_SAFE[metric], DEFAULT_WEIGHT[metric] / total)
+        Gate(
+            metric.value,
+            metric,
+            need,
+            DEFAULT_HARM[metric],
+            DEFAULT_SAFE[metric],
+            DEFAULT_WEIGHT[metric] / total,
+            meaning.positive if metric in CLASS_METRICS else "",
+        )
         for metric, need in needs.items()
     )
 
 
-def _asked_gates(drafts: tuple[GateDraft, ...], found: list[Violation]) -> tuple[Gate, ...]:
-    kinds = Counter(draft.metric for draft in drafts)
+def _asked_gates(drafts: tuple[GateDraft, ...], meaning: Meaning, found: list[Violation]) -> tuple[Gate, ...]:
+    kinds = Counter(_kind(draft.metric) for draft in drafts)
     names: set[str] = set()
     weighted: list[tuple[Gate, float]] = []
     for number, draft in enumerate(drafts):
@@ -121,6 +135,7 @@ def _asked_gates(drafts: tuple[GateDraft, ...], found: list[Violation]) -> tuple
             found.append(Violation(f"{path}.name", f"{_name(draft)!r} occurs more than once: names are unique"))
         names.add(_name(draft))
         found += _gate_violations(path, draft, draft.metric)
+        found += _class_violations(f"{path}.positive_class", draft, draft.metric, meaning)
         gate = Gate(
             name=_name(draft),
             metric=draft.metric,
@@ -128,18 +143,21 @@ def _asked_gates(drafts: tuple[GateDraft, ...], found: list[Violation]) -> tuple
             harm=draft.harm or DEFAULT_HARM[draft.metric],
             safe=draft.safe or DEFAULT_SAFE[draft.metric],
             share=0.0,
+            positive=(draft.positive or meaning.positive) if draft.metric in CLASS_METRICS else "",
         )
-        default = DEFAULT_WEIGHT[draft.metric] / kinds[draft.metric]
+        default = DEFAULT_WEIGHT[draft.metric] / kinds[_kind(draft.metric)]
         weighted.append((gate, 0.0 if draft.metric is MetricKind.INPUT_DRIFT else draft.weight or default))
     total = math.fsum(weight for _, weight in weighted)
     if not any(gate.need is not Need.NEVER for gate, _ in weighted):
         found.append(
             Violation("policy.gates", "no gate is required, so nothing would have to be shown: require at least one")
         )
-    return tuple(
-        Gate(gate.name, gate.metric, gate.need, gate.harm, gate.safe, weight / total if total > 0 else 0.0)
-        for gate, weight in weighted
-    )
+    return tuple(replace(gate, share=weight / total if total > 0 else 0.0) for gate, weight in weighted)
+
+
+def _kind(metric: MetricKind | None) -> MetricKind | None:
+    """Metrics of one kind share its part of the rollback error: all that are judged by labels are one."""
+    return MetricKind.ACCURACY if metric in LABEL_METRICS else metric
 
 
 def _name(draft: GateDraft) -> str:
@@ -173,6 +191,25 @@ def _gate_violations(path: str, draft: GateDraft, metric: MetricKind) -> list[Vi
     return found
 
 
+def _class_violations(path: str, draft: GateDraft, metric: MetricKind, meaning: Meaning) -> list[Violation]:
+    if metric not in CLASS_METRICS:
+        allowed = ", ".join(sorted(CLASS_METRICS))
+        return [Violation(path, f"is for {allowed}, and this gate watches {metric}")] if draft.positive else []
+    if meaning.task and meaning.task != CLASSIFICATION:
+        return [Violation(path, f"{metric} is for a classification, and the model's task is {meaning.task}")]
+    if not meaning.classes:
+        return []
+    if len(meaning.classes) > catalog.PREDICTED_CLASSES and metric is not MetricKind.RECALL:
+        counted = f"predictions are counted by class up to {catalog.PREDICTED_CLASSES} classes, and the model has"
+        return [Violation(path, f"{counted} {len(meaning.classes)}: use recall or accuracy")]
+    positive = draft.positive or meaning.positive
+    if positive in meaning.classes:
+        return []
+    listed = ", ".join(meaning.classes[:_CLASSES_NAMED]) + (", …" if len(meaning.classes) > _CLASSES_NAMED else "")
+    problem = f"{positive!r} is no class of the model" if positive else "the model has no positive class"
+    return [Violation(path, f"{problem}: say which class counts as positive, one of {listed}")]
+
+
 def _margin_words(margin: GateMargin) -> str:
     if margin.buckets:
         return f"{margin.buckets} buckets"
@@ -189,6 +226,8 @@ def _margin_violations(path: str, margin: GateMargin, metric: MetricKind) -> lis
         return found
     if margin.buckets:
         found.append(Violation(f"{path}.buckets", "buckets are for runtimes: use factor and offset"))
+    if metric is MetricKind.F1 and margin.factor != 1:
+        found.append(Violation(f"{path}.factor", "an F1's margin is an offset, in points of F1"))
     if not (math.isfinite(margin.factor) and margin.factor >= 1):
         found.append(Violation(f"{path}.factor", f"{margin.factor:g} is out of range: at least 1"))
     if not 0 <= margin.offset < 1:

@@ -25,8 +25,13 @@ _METRICS: Final = {
     policy_pb2.METRIC_RUNTIME: MetricKind.RUNTIME,
     policy_pb2.METRIC_ACCURACY: MetricKind.ACCURACY,
     policy_pb2.METRIC_INPUT_DRIFT: MetricKind.INPUT_DRIFT,
+    policy_pb2.METRIC_PRECISION: MetricKind.PRECISION,
+    policy_pb2.METRIC_RECALL: MetricKind.RECALL,
+    policy_pb2.METRIC_FALSE_POSITIVE_RATE: MetricKind.FALSE_POSITIVE_RATE,
+    policy_pb2.METRIC_F1: MetricKind.F1,
 }
-_METRIC_VALUES: Final = {kind: value for value, kind in _METRICS.items()}
+METRIC_VALUES: Final = {kind: value for value, kind in _METRICS.items()}
+"""Metrics as the contract numbers them."""
 _PERIOD_ENDS: Final = {
     policy_pb2.PERIOD_END_INCONCLUSIVE: PeriodEnd.INCONCLUSIVE,
     policy_pb2.PERIOD_END_HOLD: PeriodEnd.HOLD,
@@ -113,6 +118,7 @@ def _gate_draft(message: policy_pb2.Gate) -> GateDraft:
         harm=_margin(message.harm) if message.HasField("harm") else None,
         safe=_margin(message.safe) if message.HasField("safe") else None,
         weight=message.weight,
+        positive=message.positive_class,
     )
 
 
@@ -123,11 +129,12 @@ def _margin(message: policy_pb2.Margin) -> GateMargin:
 def _gate_message(gate: Gate) -> policy_pb2.Gate:
     return policy_pb2.Gate(
         name=gate.name,
-        metric=_METRIC_VALUES[gate.metric],
+        metric=METRIC_VALUES[gate.metric],
         required=gate.need is not Need.NEVER,
         harm=_margin_message(gate.harm),
         safe=_margin_message(gate.safe),
         weight=gate.share,
+        positive_class=gate.positive,
     )
 
 

@@ -12,6 +12,10 @@ class MetricKind(StrEnum):
     RUNTIME = "runtime"
     ACCURACY = "accuracy"
     INPUT_DRIFT = "input_drift"
+    PRECISION = "precision"
+    RECALL = "recall"
+    FALSE_POSITIVE_RATE = "false_positive_rate"
+    F1 = "f1"
 
 
 class Need(StrEnum):
@@ -58,6 +62,7 @@ class Gate:
         safe: within this the version is no worse.
         share: of alpha_rollback, the part that this gate may spend; the shares of a policy add up to 1. Input drift has
             none, for it never rolls back.
+        positive: the class that counts as positive, for the metrics of one class.
     """
 
     name: str
@@ -66,6 +71,7 @@ class Gate:
     harm: GateMargin
     safe: GateMargin
     share: float
+    positive: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,30 +151,49 @@ class Plan:
 SLICES_PER_PERIOD: Final = 12
 """Slices of routing time within which labels are compared."""
 
+CLASS_METRICS: Final = frozenset(
+    {MetricKind.PRECISION, MetricKind.RECALL, MetricKind.FALSE_POSITIVE_RATE, MetricKind.F1}
+)
+"""What is said of one class against the rest."""
+LABEL_METRICS: Final = CLASS_METRICS | {MetricKind.ACCURACY}
+"""What is judged by labels."""
+
 DEFAULT_HARM: Final[dict[MetricKind, GateMargin]] = {
     MetricKind.ERRORS: GateMargin(factor=1.1, offset=0.0005),
     MetricKind.RUNTIME: GateMargin(buckets=1),
-    MetricKind.ACCURACY: GateMargin(offset=0.005),
     MetricKind.INPUT_DRIFT: GateMargin(),
+    **dict.fromkeys(LABEL_METRICS, GateMargin(offset=0.005)),
 }
 """Beyond these the version is rolled back."""
 DEFAULT_SAFE: Final[dict[MetricKind, GateMargin]] = {
     MetricKind.ERRORS: GateMargin(factor=1.5, offset=0.0025),
     MetricKind.RUNTIME: GateMargin(buckets=2),
-    MetricKind.ACCURACY: GateMargin(offset=0.02),
     MetricKind.INPUT_DRIFT: GateMargin(),
+    **dict.fromkeys(LABEL_METRICS, GateMargin(offset=0.02)),
 }
 """Within these the version is no worse."""
 DEFAULT_WEIGHT: Final[dict[MetricKind, float]] = {
     MetricKind.ERRORS: 0.4,
     MetricKind.RUNTIME: 0.3,
-    MetricKind.ACCURACY: 0.3,
     MetricKind.INPUT_DRIFT: 0.0,
+    **dict.fromkeys(LABEL_METRICS, 0.3),
 }
-"""Shares of the rollback error per kind of metric; gates of one kind split theirs."""
+"""Shares of the rollback error per metric. Gates of one metric split theirs, and so do all judged by labels."""
 
-LABEL_METRICS: Final = frozenset({MetricKind.ACCURACY})
-"""What is judged by labels."""
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a version's answers mean, as far as gates ask.
+
+    Attributes:
+        task: "classification", "regression" or "other"; empty: not known here, so that nothing is checked against it.
+        classes: of a classification; empty: not known here.
+        positive: the positive class; empty: none.
+    """
+
+    task: str = ""
+    classes: tuple[str, ...] = ()
+    positive: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +219,7 @@ class GateDraft:
     harm: GateMargin | None = None
     safe: GateMargin | None = None
     weight: float = 0.0
+    positive: str = ""
 
 
 @dataclass(frozen=True, slots=True)

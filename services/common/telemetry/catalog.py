@@ -109,6 +109,8 @@ PREDICTION_COUNT: Final = Metric(
     (*_ARM, "segment", "slice"),
     spread="class",
 )
+PREDICTED_CLASSES: Final = 32
+"""Labels of a model with up to as many classes are counted by the predicted class too."""
 FEEDBACK_COUNT: Final = Metric(
     "crossfade.feedback.count",
     Kind.COUNTER,

@@ -17,6 +17,7 @@ from evaluator.app import App
 from evaluator.settings import EvaluatorSettings
 from evaluator.terms import Profile, Terms
 from services.common.policy.messages import plan_message, policy_message
+from services.common.policy.records import GateDraft
 from tests.fakes.metrics import Fleet, Instance, MetricServer
 from tests.fakes.rollouts import DEMO_GATES, demo_plan, demo_policy, demo_terms
 
@@ -26,9 +27,9 @@ READY = resources_pb2.SERVING_STATE_READY
 _TICK = 0.05
 
 
-def quick_terms(*shares: int, period: float = 12.0) -> Terms:
+def quick_terms(*shares: int, period: float = 12.0, gates: tuple[GateDraft, ...] = DEMO_GATES) -> Terms:
     """Looks of a quarter of a second, for traffic of thousands a second."""
-    policy = demo_policy(gates=DEMO_GATES, look_interval=0.25, settling=0.25, min_age=0.2, stale_after=1.0)
+    policy = demo_policy(gates=gates, look_interval=0.25, settling=0.25, min_age=0.2, stale_after=1.0)
     return demo_terms(policy, demo_plan(*(shares or (1000, 5000)), period=period), features=3)
 
 

@@ -1,11 +1,15 @@
 """Evaluators against a real Registry and real metric servers: decisions, kills, two at once."""
 
 import asyncio
+import re
 
-from crossfade.common.v1 import analysis_pb2
+import pytest
+
+from crossfade.common.v1 import analysis_pb2, policy_pb2
 from crossfade.registry.v1 import resources_pb2
 from evaluator import proto_views
 from evaluator.fold import fold_all
+from services.common.policy.records import GateDraft, GateMargin, MetricKind
 from tests.fakes.metrics import Behaviour
 from tests.integration.evaluator.conftest import MakeScene
 from tests.integration.evaluator.scene import Scene, attempts, quick_terms
@@ -62,6 +66,23 @@ async def test_the_recorded_windows_alone_give_the_recorded_evidence(scene: Make
     for gate in state.gates:
         report = recorded[gate.gate.name]
         assert (gate.harm.max_log_e, gate.safe.log_e) == (report.harm.log_e, report.safe.log_e)
+
+
+async def test_a_version_that_misses_one_class_is_rolled_back_by_its_recall(scene: MakeScene) -> None:
+    gates = (
+        GateDraft(MetricKind.ERRORS, required=True, safe=GateMargin(1.5, 0.01)),
+        GateDraft(MetricKind.RECALL, required=True, safe=GateMargin(offset=0.04), positive="3"),
+    )
+    made = await scene(quick_terms(1000, gates=gates))
+    made.fleet.positives, made.fleet.test = 0.3, Behaviour(missed=0.3)
+    await made.evaluate()
+    await made.publish()
+    rollout = await made.until(ended)
+    assert (rollout.state, rollout.outcome.gate) == (ROLLED_BACK, "recall"), rollout.outcome.reason
+    assert re.match(r"v2 missed [\d.]+ % of [\d,]+ rows that are 3 and v1 ", rollout.outcome.reason)
+    report = rollout.outcome.summary.gates[1]
+    assert (report.metric, report.positive_class) == (policy_pb2.METRIC_RECALL, "3")
+    assert report.baseline.estimate == pytest.approx(0.08, abs=0.03)
 
 
 async def test_two_evaluators_count_each_window_once_and_roll_back_a_failing_version(scene: MakeScene) -> None:

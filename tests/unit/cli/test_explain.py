@@ -5,9 +5,10 @@ import pytest
 
 from crossfade.cli.errors import NothingAnswersError, command_error
 from crossfade.cli.explain import explain
-from crossfade.cli.gate_words import DEFAULT_HARM, allowance
+from crossfade.cli.gate_words import DEFAULT_HARM, allowance, arms_sentence, difference, metric_of
 from crossfade.cli.transitions import changed
 from crossfade.common.v1 import policy_pb2 as policy
+from crossfade.common.v1.analysis_pb2 import ArmCounts, GateReport
 from crossfade.registry.v1 import resources_pb2 as resources
 from services.common.policy.records import DEFAULT_HARM as EVALUATOR_HARM
 from services.common.policy.records import MetricKind
@@ -141,3 +142,31 @@ def test_other_failures(code: grpc.StatusCode, details: str, words: str, exit_co
     error = command_error(_Failure(code, details), "localhost:8400", "registry")
     assert words in error.message
     assert error.exit_code == exit_code
+
+
+@pytest.mark.parametrize(
+    ("metric", "sentence", "shown"),
+    [
+        (policy.METRIC_PRECISION, "82.5 % of v2's 487 answers spam were right, 91.8 % of v1's 9,602", "−9.3"),
+        (policy.METRIC_RECALL, "v2 found 82.5 % of 487 rows that are spam, v1 91.8 % of 9,602", "−9.3"),
+        (policy.METRIC_FALSE_POSITIVE_RATE, "v2 took 17.5 % of 487 other rows for spam, v1 8.20 % of 9,602", "+9.30"),
+        (policy.METRIC_F1, "v2's F1 for spam was 0.825 (487 rows), v1's 0.918 (9,602)", "−9.3"),
+    ],
+)
+def test_what_gates_of_one_class_say(metric: policy.Metric.ValueType, sentence: str, shown: str) -> None:
+    gate = GateReport(
+        gate="quality",
+        metric=metric,
+        positive_class="spam",
+        test=ArmCounts(n=487, estimate=0.175),
+        baseline=ArmCounts(n=9602, estimate=0.082),
+        difference=0.093,
+        low=0.047,
+        high=0.138,
+    )
+    assert metric_of(policy.Policy(), gate) == metric
+    assert arms_sentence("v2", "v1", gate, metric) == sentence
+    found = difference(gate, metric)
+    assert found is not None
+    assert found.middle == shown
+    assert allowance(policy.Policy(), gate, metric).endswith("0.5 points")

@@ -10,7 +10,7 @@ from evaluator.reports import Verdict
 from evaluator.snapshots import series_of
 from services.common.policy import messages as policy_messages
 from services.common.policy.defaults import complete_plan, complete_policy
-from services.common.policy.records import MetricKind, Need, PeriodEnd, PlanDraft, PolicyDraft
+from services.common.policy.records import Meaning, MetricKind, Need, PeriodEnd, PlanDraft, PolicyDraft
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
 from tests.fakes.rollouts import demo_terms, trial
@@ -44,9 +44,9 @@ def test_counts_are_sorted_whatever_order_they_come_in() -> None:
 
 
 def test_a_policy_with_its_defaults_is_the_same_when_it_is_asked_for() -> None:
-    policy, _ = complete_policy(PolicyDraft(look_interval=2.0, period_end=PeriodEnd.HOLD), "classification")
+    policy, _ = complete_policy(PolicyDraft(look_interval=2.0, period_end=PeriodEnd.HOLD), Meaning("classification"))
     message = policy_pb2.Policy.FromString(policy_messages.policy_message(policy).SerializeToString())
-    again, violations = complete_policy(policy_messages.policy_draft(message), "classification")
+    again, violations = complete_policy(policy_messages.policy_draft(message), Meaning("classification"))
     assert not violations
     assert [gate.need for gate in again.gates] == [Need.ALWAYS, Need.ALWAYS, Need.ALWAYS, Need.NEVER]
     assert [(gate.metric, gate.harm, gate.safe) for gate in again.gates] == [
@@ -74,7 +74,7 @@ def test_an_unknown_metric_is_a_violation_and_no_crash() -> None:
     message.MergeFromString(
         policy_pb2.Policy(gates=[policy_pb2.Gate(name="x")]).SerializeToString() + b"\x0a\x02\x10\x63"
     )
-    _, violations = complete_policy(policy_messages.policy_draft(message), "other")
+    _, violations = complete_policy(policy_messages.policy_draft(message), Meaning("other"))
     assert "policy.gates[1].metric" in [violation.field for violation in violations]
 
 

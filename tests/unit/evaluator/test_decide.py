@@ -12,7 +12,7 @@ from evaluator.reports import Verdict
 from evaluator.statistics.counts import frozen
 from evaluator.statistics.rates import RateTest
 from services.common.policy.defaults import complete_policy
-from services.common.policy.records import GateDraft, MetricKind, PeriodEnd, PolicyDraft
+from services.common.policy.records import GateDraft, Meaning, MetricKind, PeriodEnd, PolicyDraft
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import DEMO_GATES, Trial, demo_plan, demo_policy, demo_terms, trial
 
@@ -253,7 +253,9 @@ def test_without_labels_a_required_accuracy_waits(safe: State) -> None:
 
 def by_default(labelled: float) -> Trial:
     """A rollout by the default gates, but for the length of looks and margins."""
-    policy, violations = complete_policy(PolicyDraft(look_interval=2.0, settling=2.0, min_age=1.0), "classification")
+    policy, violations = complete_policy(
+        PolicyDraft(look_interval=2.0, settling=2.0, min_age=1.0), Meaning("classification")
+    )
     assert not violations
     return trial(0, demo_terms(policy, demo_plan(5000, period=600.0)), labelled=labelled)
 

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from evaluator.arms import SliceCounts, error_rows, runtime_rows, slice_counts
+from evaluator.arms import error_rows, runtime_rows, slice_counts
 from evaluator.counts import InstanceCounts, Series
 from evaluator.decide import Phase
 from evaluator.fold import Look, State, fold, fold_all, start
 from evaluator.gates import RateGate, RuntimeGate
+from evaluator.labels import Labels, OfClass, SliceCounts
 from evaluator.ledger import Ledger
-from services.common.policy.records import LabelMaturity
+from services.common.policy.records import GateDraft, LabelMaturity, MetricKind
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
 
@@ -99,9 +100,27 @@ def test_labels_are_counted_within_their_slice() -> None:
         series("crossfade.feedback.count", 2, labels=("3",), traffic="live", correct="false", **stable),
     )
     assert slice_counts(window(*found), demo_terms(features=0)) == {
-        (2, 5): SliceCounts(test_predictions=10, test_labels=5, test_wrong=1),
-        (2, 6): SliceCounts(stable_labels=8, stable_wrong=2),
+        (2, 5): SliceCounts(test_predictions=10, test=Labels(5, 1)),
+        (2, 6): SliceCounts(stable=Labels(8, 2)),
     }
+
+
+def test_labels_are_counted_by_the_classes_that_gates_watch() -> None:
+    policy = demo_policy(gates=(GateDraft(MetricKind.RECALL, required=True, positive="3"),))
+    test = {"version": "v2", "traffic": "live", "segment": "", "slice": "2.5"}
+    stable = {"version": "v1", "traffic": "live", "segment": "", "slice": "2.5"}
+    found = (
+        series("crossfade.feedback.count", 1, 4, labels=("3", "7"), predicted="7", **test),
+        series("crossfade.feedback.count", 6, 2, labels=("3", "7"), predicted="3", **test),
+        # A model of many classes: its labels do not say what was predicted, only whether that was right.
+        series("crossfade.feedback.count", 5, 9, labels=("3", "7"), predicted="", correct="true", **stable),
+        series("crossfade.feedback.count", 3, labels=("3",), predicted="", correct="false", **stable),
+    )
+    counted = slice_counts(window(*found), demo_terms(policy, features=0))[2, 5]
+    assert counted.test == Labels(13, 3, (OfClass(predicted=8, actual=7, both=6),))
+    assert counted.test.bad(MetricKind.RECALL, 0) == (7, 1)
+    assert counted.stable.bad(MetricKind.RECALL, 0) == (8, 3)
+    assert counted.stable.bad(MetricKind.ACCURACY, 0) == (17, 3)
 
 
 def test_what_is_not_judged_is_no_evidence_but_teaches_what_is_usual() -> None:
@@ -142,29 +161,29 @@ def test_labels_of_a_young_slice_count_for_harm_and_not_for_safety() -> None:
 
 
 def test_labels_that_come_later_to_one_arm_hold_safety() -> None:
-    labelled = {(2, 1): SliceCounts(100, 95, 5, 1000, 600, 60)}
+    labelled = {(2, 1): SliceCounts(100, 1000, Labels(95, 5), Labels(600, 60))}
     ledger = Ledger().plus(labelled)
     keys = ledger.aged(0.0, 1e9, 60.0, lambda epoch: 10.0, lambda epoch: True)
     assert ledger.coverage(keys) == (0.95, 0.6)
 
 
 def test_a_slice_is_taken_once_and_only_its_new_labels_later() -> None:
-    ledger = Ledger().plus({(2, 1): SliceCounts(100, 60, 5, 1000, 600, 60)})
+    ledger = Ledger().plus({(2, 1): SliceCounts(100, 1000, Labels(60, 5), Labels(600, 60))})
     rows, ledger = ledger.take_safe([(2, 1)], LabelMaturity(), lambda epoch: 10.0)
-    assert rows == [(60, 5, 600, 60)]
-    ledger = ledger.plus({(2, 1): SliceCounts(0, 3, 1, 0, 0, 0)})
+    assert rows == [(Labels(60, 5), Labels(600, 60))]
+    ledger = ledger.plus({(2, 1): SliceCounts(0, 0, Labels(3, 1), Labels(0, 0))})
     rows, ledger = ledger.take_safe([(2, 1)], LabelMaturity(), lambda epoch: 10.0)
-    assert rows == [(3, 1, 0, 0)]
+    assert rows == [(Labels(3, 1), Labels())]
     assert ledger.take_safe([(2, 1)], LabelMaturity(), lambda epoch: 10.0)[0] == []
 
 
 def test_a_slice_with_too_few_labels_waits() -> None:
-    ledger = Ledger().plus({(2, 1): SliceCounts(100, 49, 5, 1000, 600, 60)})
+    ledger = Ledger().plus({(2, 1): SliceCounts(100, 1000, Labels(49, 5), Labels(600, 60))})
     assert ledger.take_safe([(2, 1)], LabelMaturity(), lambda epoch: 10.0)[0] == []
 
 
 def test_slices_of_a_drift_are_left_out_for_good() -> None:
-    counts = {(2, number): SliceCounts(10, 10, 1, 100, 100, 10) for number in range(6)}
+    counts = {(2, number): SliceCounts(10, 100, Labels(10, 1), Labels(100, 10)) for number in range(6)}
     ledger = Ledger().plus(counts).rest(25.0)
     assert ledger.resting
     ledger = ledger.wake(35.0)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import pytest
 
@@ -9,6 +10,7 @@ from services.common.policy.defaults import complete_plan, complete_policy
 from services.common.policy.records import (
     GateDraft,
     GateMargin,
+    Meaning,
     MetricKind,
     Need,
     PeriodEnd,
@@ -20,11 +22,11 @@ from tests.fakes.rollouts import demo_terms
 
 
 def fields(draft: PolicyDraft, task: str = "classification") -> list[str]:
-    return [violation.field for violation in complete_policy(draft, task)[1]]
+    return [violation.field for violation in complete_policy(draft, Meaning(task))[1]]
 
 
 def test_a_classification_gets_errors_runtime_accuracy_and_watched_inputs() -> None:
-    policy, violations = complete_policy(PolicyDraft(), "classification")
+    policy, violations = complete_policy(PolicyDraft(), Meaning("classification"))
     assert not violations
     assert [(gate.name, gate.need) for gate in policy.gates] == [
         ("errors", Need.ALWAYS),
@@ -40,13 +42,13 @@ def test_a_classification_gets_errors_runtime_accuracy_and_watched_inputs() -> N
 
 
 def test_other_tasks_have_no_accuracy_and_share_the_error_over_what_is_left() -> None:
-    policy, _ = complete_policy(PolicyDraft(), "regression")
+    policy, _ = complete_policy(PolicyDraft(), Meaning("regression"))
     assert [gate.metric for gate in policy.gates] == [MetricKind.ERRORS, MetricKind.RUNTIME, MetricKind.INPUT_DRIFT]
     assert math.fsum(gate.share for gate in policy.gates) == pytest.approx(1.0)
 
 
 def test_numbers_that_were_not_given_get_their_defaults() -> None:
-    policy, _ = complete_policy(PolicyDraft(look_interval=2.0), "other")
+    policy, _ = complete_policy(PolicyDraft(look_interval=2.0), Meaning("other"))
     assert (policy.alpha_rollback, policy.alpha_promote, policy.power) == (0.01, 0.05, 0.95)
     assert policy.stale_after == 6.0
     assert policy.settling == 30.0
@@ -56,7 +58,7 @@ def test_numbers_that_were_not_given_get_their_defaults() -> None:
 
 
 def test_a_settling_of_zero_is_not_the_default() -> None:
-    policy, violations = complete_policy(PolicyDraft(settling=0.0), "other")
+    policy, violations = complete_policy(PolicyDraft(settling=0.0), Meaning("other"))
     assert not violations
     assert policy.settling == 0.0
 
@@ -69,13 +71,13 @@ def test_gates_of_one_metric_share_its_weight_and_given_weights_count() -> None:
             GateDraft(MetricKind.ACCURACY, name="tight"),
         )
     )
-    policy, violations = complete_policy(two, "classification")
+    policy, violations = complete_policy(two, Meaning("classification"))
     assert not violations
     assert [gate.share for gate in policy.gates] == pytest.approx([0.4 / 0.7, 0.15 / 0.7, 0.15 / 0.7])
     weighted = PolicyDraft(
         gates=(GateDraft(MetricKind.ERRORS, required=True, weight=3.0), GateDraft(MetricKind.RUNTIME, weight=1.0))
     )
-    policy, _ = complete_policy(weighted, "other")
+    policy, _ = complete_policy(weighted, Meaning("other"))
     assert [gate.share for gate in policy.gates] == pytest.approx([0.75, 0.25])
     assert policy.gate_alpha(policy.gates[0]) == pytest.approx(0.0075)
 
@@ -151,3 +153,58 @@ def test_the_hash_changes_with_whatever_changes_the_judgement() -> None:
         demo_terms(features=3),
     ]
     assert len({terms.policy_hash(), *(other.policy_hash() for other in others)}) == 5
+
+
+CHURN = Meaning("classification", ("stays", "churns"), "churns")
+MANY = Meaning("classification", tuple(f"c{number}" for number in range(33)), "c0")
+
+
+def test_a_version_with_a_positive_class_is_judged_by_f1() -> None:
+    policy, _ = complete_policy(PolicyDraft(), CHURN)
+    quality = policy.gates[2]
+    assert (quality.name, quality.metric, quality.positive) == ("f1", MetricKind.F1, "churns")
+    assert (quality.harm.offset, quality.safe.offset) == (0.005, 0.02)
+    assert quality.need is Need.WITH_LABELS
+    assert quality.share == pytest.approx(0.3)
+    by_accuracy, _ = complete_policy(PolicyDraft(), MANY)
+    assert by_accuracy.gates[2].metric is MetricKind.ACCURACY
+
+
+def test_gates_on_labels_share_one_part_of_the_rollback_error() -> None:
+    kinds = (MetricKind.ERRORS, MetricKind.RUNTIME, MetricKind.PRECISION, MetricKind.RECALL, MetricKind.RECALL)
+    drafts = tuple(GateDraft(kind, f"g{number}", required=True) for number, kind in enumerate(kinds))
+    policy, violations = complete_policy(PolicyDraft(gates=drafts), CHURN)
+    assert not violations
+    assert [gate.share for gate in policy.gates] == pytest.approx([0.4, 0.3, 0.1, 0.1, 0.1])
+    assert [gate.positive for gate in policy.gates] == ["", "", "churns", "churns", "churns"]
+
+
+@pytest.mark.parametrize(
+    ("draft", "meaning", "told"),
+    [
+        (
+            GateDraft(MetricKind.RECALL, required=True, positive="leaves"),
+            CHURN,
+            "'leaves' is no class .* stays, churns",
+        ),
+        (GateDraft(MetricKind.F1, required=True), Meaning("classification", ("a", "b")), "no positive class: .* a, b"),
+        (GateDraft(MetricKind.F1, required=True), MANY, "up to 32 classes, and the model has 33: use recall"),
+        (GateDraft(MetricKind.F1, required=True), Meaning("regression"), "the model's task is regression"),
+        (GateDraft(MetricKind.ERRORS, required=True, positive="a"), CHURN, "this gate watches errors"),
+    ],
+)
+def test_classes_that_make_no_sense(draft: GateDraft, meaning: Meaning, told: str) -> None:
+    _, violations = complete_policy(PolicyDraft(gates=(draft,)), meaning)
+    assert [one.field for one in violations] == ["policy.gates[0].positive_class"]
+    assert re.search(told, violations[0].description)
+
+
+def test_recall_of_many_classes_can_be_judged() -> None:
+    gates = (GateDraft(MetricKind.RECALL, required=True, positive="c7"),)
+    assert not complete_policy(PolicyDraft(gates=gates), MANY)[1]
+
+
+def test_an_f1_has_no_factor() -> None:
+    gate = GateDraft(MetricKind.F1, required=True, harm=GateMargin(1.1), safe=GateMargin(1.2, 0.02))
+    _, violations = complete_policy(PolicyDraft(gates=(gate,)), CHURN)
+    assert [one.field for one in violations] == ["policy.gates[0].harm.factor", "policy.gates[0].safe.factor"]

@@ -30,7 +30,7 @@ from evaluator.service import Evaluator
 from evaluator.spans import Spans
 from evaluator.terms import Terms
 from evaluator.windows import Reading
-from services.common.policy.records import PlanDraft, PolicyDraft, StepDraft
+from services.common.policy.records import Meaning, PlanDraft, PolicyDraft, StepDraft
 from services.common.telemetry.store import MetricStore
 from tests.fakes.clock import ManualClock
 from tests.fakes.metrics import Behaviour, Fleet, reference
@@ -62,7 +62,7 @@ class Ledger:
         return LaneView(self.epoch, 5.0, "v1")
 
     async def version(self, model: str, version: str) -> VersionView:
-        return VersionView("classification", reference({"v1": "p1", "v2": "p2"}[version], 2))
+        return VersionView(Meaning("classification"), reference({"v1": "p1", "v2": "p2"}[version], 2))
 
     async def recorded(self, name: str, after: int) -> AsyncIterator[Recorded]:
         for number in range(after, len(self.looks), 3):

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from evaluator.decide import Action, Phase
-from tests.fakes.metrics import Behaviour, Fleet, Instance
+from evaluator.terms import Terms
+from services.common.policy.records import GateDraft, GateMargin, MetricKind
+from tests.fakes.metrics import CLASSES, Behaviour, Fleet, Instance
 from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms, trial
 
 
@@ -35,6 +37,63 @@ def test_a_worse_version_is_rolled_back_for_what_is_worse(test: Behaviour, gate:
         decision = trial(seed, test=test).run(150)
         assert decision is not None, seed
         assert (decision.action, decision.gate) == (Action.ROLLBACK, gate), decision.reason
+
+
+QUALITY = (MetricKind.PRECISION, MetricKind.RECALL, MetricKind.FALSE_POSITIVE_RATE, MetricKind.F1)
+
+
+def one_quality_gate(metric: MetricKind) -> Terms:
+    gates = (
+        GateDraft(MetricKind.ERRORS, required=True, safe=GateMargin(1.5, 0.01)),
+        GateDraft(
+            metric, required=True, harm=GateMargin(offset=0.01), safe=GateMargin(offset=0.04), positive=CLASSES[0]
+        ),
+    )
+    return demo_terms(demo_policy(gates=gates), demo_plan(1000, period=240.0), features=0)
+
+
+@pytest.mark.parametrize(
+    ("metric", "test"),
+    [
+        (MetricKind.PRECISION, Behaviour(wrong=0.15)),
+        (MetricKind.FALSE_POSITIVE_RATE, Behaviour(wrong=0.15)),
+        (MetricKind.RECALL, Behaviour(missed=0.25)),
+        (MetricKind.F1, Behaviour(missed=0.3)),
+    ],
+)
+def test_a_version_that_is_worse_for_one_class_is_rolled_back(metric: MetricKind, test: Behaviour) -> None:
+    for seed in range(3):
+        made = trial(seed, one_quality_gate(metric), test=test, positives=0.3)
+        decision = made.run(120)
+        assert decision is not None, seed
+        assert (decision.action, decision.gate) == (Action.ROLLBACK, metric.value), decision.reason
+        assert CLASSES[0] in decision.reason
+
+
+@pytest.mark.parametrize("metric", QUALITY)
+def test_a_version_alike_for_one_class_is_promoted(metric: MetricKind) -> None:
+    for seed in range(3):
+        decision = trial(seed, one_quality_gate(metric), positives=0.3).run(120)
+        assert decision is not None, seed
+        assert (decision.action, decision.code) == (Action.PROMOTE, "SAFE"), decision.reason
+
+
+def test_recall_is_judged_by_the_rows_of_its_class_alone() -> None:
+    made = trial(0, one_quality_gate(MetricKind.RECALL), test=Behaviour(wrong=0.3), positives=0.3)
+    decision = made.run(120)
+    assert decision is not None
+    assert decision.action is Action.PROMOTE, decision.reason
+
+
+def test_the_f1_that_is_shown_is_the_arms_own() -> None:
+    made = trial(1, one_quality_gate(MetricKind.F1), test=Behaviour(missed=0.14), positives=0.3)
+    made.run(20)
+    report = made.decisions[-1].gates[1]
+    # Of 100 rows 30 are positive: found 27.6 (25.8), false 5.6.
+    assert 1 - report.baseline.estimate == pytest.approx(2 * 27.6 / (2 * 27.6 + 2.4 + 5.6), abs=0.02)
+    assert 1 - report.test.estimate == pytest.approx(2 * 25.8 / (2 * 25.8 + 4.2 + 5.6), abs=0.03)
+    assert report.difference == pytest.approx(report.test.estimate - report.baseline.estimate, abs=0.02)
+    assert report.low < report.difference < report.high
 
 
 def test_good_versions_are_not_rolled_back_while_errors_rise_in_both_arms() -> None:

@@ -58,6 +58,7 @@ WIDE_HARM = policy_pb2.Gate(metric=policy_pb2.METRIC_ACCURACY, harm=policy_pb2.M
 
 Change = Callable[[service_pb2.PublishVersionRequest], object]
 
+OF_NO_CLASS = policy_pb2.Gate(metric=policy_pb2.METRIC_RECALL, required=True, positive_class="none of them")
 WRONG: list[tuple[str, Change]] = [
     ("version.artifact.uri", lambda r: r.version.artifact.ClearField("uri")),
     ("version.artifact.digest", lambda r: setattr(r.version.artifact, "digest", "sha256:ab")),
@@ -104,6 +105,8 @@ WRONG: list[tuple[str, Change]] = [
     ("rollout.policy.gates[1].safe", lambda r: r.rollout.policy.gates[1].CopyFrom(WIDE_HARM)),
     ("rollout.policy.stale_after", lambda r: r.rollout.policy.MergeFrom(policy_pb2.Policy(stale_after=seconds(10)))),
     ("rollout.plan.steps[0].min_duration", lambda r: r.rollout.plan.steps[0].min_duration.FromSeconds(7200)),
+    ("rollout.policy.gates[0].positive_class", lambda r: r.rollout.policy.gates[0].CopyFrom(OF_NO_CLASS)),
+    ("rollout.policy.gates[0].positive_class", lambda r: setattr(r.rollout.policy.gates[0], "positive_class", "a")),
     ("rollout.policy.alpha_rollback", lambda r: setattr(r.rollout.policy, "alpha_rollback", 0.6)),
     ("rollout.policy.alpha_promote", lambda r: setattr(r.rollout.policy, "alpha_promote", -0.1)),
     ("rollout.policy.power", lambda r: setattr(r.rollout.policy, "power", 0.3)),

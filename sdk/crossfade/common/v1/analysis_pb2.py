@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from crossfade.common.v1 import policy_pb2 as crossfade_dot_common_dot_v1_dot_policy__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"crossfade/common/v1/analysis.proto\x12\x13\x63rossfade.common.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x01\n\x0cSeriesCounts\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x45\n\nattributes\x18\x02 \x03(\x0b\x32\x31.crossfade.common.v1.SeriesCounts.AttributesEntry\x12\x0e\n\x06\x63ounts\x18\x03 \x03(\x04\x12\x0b\n\x03sum\x18\x04 \x01(\x01\x12\x0e\n\x06labels\x18\x05 \x03(\t\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x87\x01\n\x0eInstanceCounts\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12-\n\tread_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x06series\x18\x03 \x03(\x0b\x32!.crossfade.common.v1.SeriesCounts\"@\n\x06\x43ounts\x12\x36\n\tinstances\x18\x01 \x03(\x0b\x32#.crossfade.common.v1.InstanceCounts\"3\n\tArmCounts\x12\t\n\x01n\x18\x01 \x01(\x04\x12\t\n\x01x\x18\x02 \x01(\x04\x12\x10\n\x08\x65stimate\x18\x03 \x01(\x01\"&\n\x08\x45vidence\x12\r\n\x05log_e\x18\x01 \x01(\x01\x12\x0b\n\x03\x62\x61r\x18\x02 \x01(\x01\"\x97\x03\n\nGateReport\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12-\n\x07verdict\x18\x02 \x01(\x0e\x32\x1c.crossfade.common.v1.Verdict\x12\x10\n\x08required\x18\x03 \x01(\x08\x12,\n\x04test\x18\x04 \x01(\x0b\x32\x1e.crossfade.common.v1.ArmCounts\x12\x30\n\x08\x62\x61seline\x18\x05 \x01(\x0b\x32\x1e.crossfade.common.v1.ArmCounts\x12\x12\n\ndifference\x18\x06 \x01(\x01\x12\x0b\n\x03low\x18\x07 \x01(\x01\x12\x0c\n\x04high\x18\x08 \x01(\x01\x12+\n\x04harm\x18\t \x01(\x0b\x32\x1d.crossfade.common.v1.Evidence\x12+\n\x04safe\x18\n \x01(\x0b\x32\x1d.crossfade.common.v1.Evidence\x12\x11\n\twaits_for\x18\x0b \x01(\t\x12\x0e\n\x06needed\x18\x0c \x01(\x04\x12.\n\x0bneeded_time\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\".\n\x0c\x46\x65\x61tureDrift\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\r\n\x05shift\x18\x02 \x01(\x01\"\xf4\x01\n\x0b\x44riftReport\x12\x14\n\x0ctest_drifted\x18\x01 \x01(\x08\x12\x16\n\x0estable_drifted\x18\x02 \x01(\x08\x12\x11\n\ttest_rows\x18\x03 \x01(\x04\x12\x13\n\x0bstable_rows\x18\x04 \x01(\x04\x12+\n\x04test\x18\x05 \x01(\x0b\x32\x1d.crossfade.common.v1.Evidence\x12-\n\x06stable\x18\x06 \x01(\x0b\x32\x1d.crossfade.common.v1.Evidence\x12\x33\n\x08\x66\x65\x61tures\x18\x07 \x03(\x0b\x32!.crossfade.common.v1.FeatureDrift\"\xf3\x01\n\x07Summary\x12-\n\x07verdict\x18\x01 \x01(\x0e\x32\x1c.crossfade.common.v1.Verdict\x12+\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x1b.crossfade.common.v1.Action\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04gate\x18\x04 \x01(\t\x12.\n\x05gates\x18\x05 \x03(\x0b\x32\x1f.crossfade.common.v1.GateReport\x12/\n\x05\x64rift\x18\x06 \x01(\x0b\x32 .crossfade.common.v1.DriftReport\x12\r\n\x05holds\x18\x07 \x03(\t\"\xc0\x02\n\x08\x41nalysis\x12\x0f\n\x07rollout\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12/\n\x0brecord_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12\x0c\n\x04step\x18\x05 \x01(\x05\x12\x0e\n\x06judged\x18\x06 \x01(\x08\x12\x13\n\x0bpolicy_hash\x18\x07 \x01(\t\x12+\n\x06window\x18\x08 \x01(\x0b\x32\x1b.crossfade.common.v1.Counts\x12+\n\x06\x63ursor\x18\t \x01(\x0b\x32\x1b.crossfade.common.v1.Counts\x12-\n\x07summary\x18\n \x01(\x0b\x32\x1c.crossfade.common.v1.Summary\x12\x15\n\rslice_seconds\x18\x0b \x01(\x01*v\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n\x0cVERDICT_PASS\x10\x01\x12\x10\n\x0cVERDICT_FAIL\x10\x02\x12\x14\n\x10VERDICT_CONTINUE\x10\x03\x12\x18\n\x14VERDICT_INCONCLUSIVE\x10\x04*\x95\x01\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x41\x43TION_PROMOTE\x10\x01\x12\x12\n\x0e\x41\x43TION_ADVANCE\x10\x02\x12\x10\n\x0c\x41\x43TION_PAUSE\x10\x03\x12\x11\n\rACTION_RESUME\x10\x04\x12\x13\n\x0f\x41\x43TION_ROLLBACK\x10\x05\x12\x11\n\rACTION_CANCEL\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"crossfade/common/v1/analysis.proto\x12\x13\x63rossfade.common.v1\x1a crossfade/common/v1/policy.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x01\n\x0cSeriesCounts\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x45\n\nattributes\x18\x02 \x03(\x0b\x32\x31.crossfade.common.v1.SeriesCounts.AttributesEntry\x12\x0e\n\x06\x63ounts\x18\x03 \x03(\x04\x12\x0b\n\x03sum\x18\x04 \x01(\x01\x12\x0e\n\x06labels\x18\x05 \x03(\t\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x87\x01\n\x0eInstanceCounts\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12-\n\tread_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x06series\x18\x03 \x03(\x0b\x32!.crossfade.common.v1.SeriesCounts\"@\n\x06\x43ounts\x12\x36\n\tinstances\x18\x01 \x03(\x0b\x32#.crossfade.common.v1.InstanceCounts\"3\n\tArmCounts\x12\t\n\x01n\x18\x01 \x01(\x04\x12\t\n\x01x\x18\x02 \x01(\x04\x12\x10\n\x08\x65stimate\x18\x03 \x01(\x01\"&\n\x08\x45vidence\x12\r\n\x05log_e\x18\x01 \x01(\x01\x12\x0b\n\x03\x62\x61r\x18\x02 \x01(\x01\"\xdc\x03\n\nGateReport\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12-\n\x07verdict\x18\x02 \x01(\x0e\x32\x1c.crossfade.common.v1.Verdict\x12\x10\n\x08required\x18\x03 \x01(\x08\x12,\n\x04test\x18\x04 \x01(\x0b\x32\x1e.crossfade.common.v1.ArmCounts\x12\x30\n\x08\x62\x61seline\x18\x05 \x01(\x0b\x32\x1e.crossfade.common.v1.ArmCounts\x12\x12\n\ndifference\x18\x06 \x01(\x01\x12\x0b\n\x03low\x18\x07 \x01(\x01\x12\x0c\n\x04high\x18\x08 \x01(\x01\x12+\n\x04harm\x18\t \x01(\x0b\x32\x1d.crossfade.common.v1.Evidence\x12+\n\x04safe\x18\n \x01(\x0b\x32\x1d.crossfade.common.v1.Evidence\x12\x11\n\twaits_for\x18\x0b \x01(\t\x12\x0e\n\x06needed\x18\x0c \x01(\x04\x12.\n\x0bneeded_time\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x06metric\x18\x0e \x01(\x0e\x32\x1b.crossfade.common.v1.Metric\x12\x16\n\x0epositive_class\x18\x0f \x01(\t\".\n\x0c\x46\x65\x61tureDrift\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\r\n\x05shift\x18\x02 \x01(\x01\"\xf4\x01\n\x0b\x44riftReport\x12\x14\n\x0ctest_drifted\x18\x01 \x01(\x08\x12\x16\n\x0estable_drifted\x18\x02 \x01(\x08\x12\x11\n\ttest_rows\x18\x03 \x01(\x04\x12\x13\n\x0bstable_rows\x18\x04 \x01(\x04\x12+\n\x04test\x18\x05 \x01(\x0b\x32\x1d.crossfade.common.v1.Evidence\x12-\n\x06stable\x18\x06 \x01(\x0b\x32\x1d.crossfade.common.v1.Evidence\x12\x33\n\x08\x66\x65\x61tures\x18\x07 \x03(\x0b\x32!.crossfade.common.v1.FeatureDrift\"\xf3\x01\n\x07Summary\x12-\n\x07verdict\x18\x01 \x01(\x0e\x32\x1c.crossfade.common.v1.Verdict\x12+\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x1b.crossfade.common.v1.Action\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04gate\x18\x04 \x01(\t\x12.\n\x05gates\x18\x05 \x03(\x0b\x32\x1f.crossfade.common.v1.GateReport\x12/\n\x05\x64rift\x18\x06 \x01(\x0b\x32 .crossfade.common.v1.DriftReport\x12\r\n\x05holds\x18\x07 \x03(\t\"\xc0\x02\n\x08\x41nalysis\x12\x0f\n\x07rollout\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12/\n\x0brecord_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12\x0c\n\x04step\x18\x05 \x01(\x05\x12\x0e\n\x06judged\x18\x06 \x01(\x08\x12\x13\n\x0bpolicy_hash\x18\x07 \x01(\t\x12+\n\x06window\x18\x08 \x01(\x0b\x32\x1b.crossfade.common.v1.Counts\x12+\n\x06\x63ursor\x18\t \x01(\x0b\x32\x1b.crossfade.common.v1.Counts\x12-\n\x07summary\x18\n \x01(\x0b\x32\x1c.crossfade.common.v1.Summary\x12\x15\n\rslice_seconds\x18\x0b \x01(\x01*v\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n\x0cVERDICT_PASS\x10\x01\x12\x10\n\x0cVERDICT_FAIL\x10\x02\x12\x14\n\x10VERDICT_CONTINUE\x10\x03\x12\x18\n\x14VERDICT_INCONCLUSIVE\x10\x04*\x95\x01\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x41\x43TION_PROMOTE\x10\x01\x12\x12\n\x0e\x41\x43TION_ADVANCE\x10\x02\x12\x10\n\x0c\x41\x43TION_PAUSE\x10\x03\x12\x11\n\rACTION_RESUME\x10\x04\x12\x13\n\x0f\x41\x43TION_ROLLBACK\x10\x05\x12\x11\n\rACTION_CANCEL\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,30 +36,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SERIESCOUNTS_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_SERIESCOUNTS_ATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_VERDICT']._serialized_start=1895
-  _globals['_VERDICT']._serialized_end=2013
-  _globals['_ACTION']._serialized_start=2016
-  _globals['_ACTION']._serialized_end=2165
-  _globals['_SERIESCOUNTS']._serialized_start=125
-  _globals['_SERIESCOUNTS']._serialized_end=322
-  _globals['_SERIESCOUNTS_ATTRIBUTESENTRY']._serialized_start=273
-  _globals['_SERIESCOUNTS_ATTRIBUTESENTRY']._serialized_end=322
-  _globals['_INSTANCECOUNTS']._serialized_start=325
-  _globals['_INSTANCECOUNTS']._serialized_end=460
-  _globals['_COUNTS']._serialized_start=462
-  _globals['_COUNTS']._serialized_end=526
-  _globals['_ARMCOUNTS']._serialized_start=528
-  _globals['_ARMCOUNTS']._serialized_end=579
-  _globals['_EVIDENCE']._serialized_start=581
-  _globals['_EVIDENCE']._serialized_end=619
-  _globals['_GATEREPORT']._serialized_start=622
-  _globals['_GATEREPORT']._serialized_end=1029
-  _globals['_FEATUREDRIFT']._serialized_start=1031
-  _globals['_FEATUREDRIFT']._serialized_end=1077
-  _globals['_DRIFTREPORT']._serialized_start=1080
-  _globals['_DRIFTREPORT']._serialized_end=1324
-  _globals['_SUMMARY']._serialized_start=1327
-  _globals['_SUMMARY']._serialized_end=1570
-  _globals['_ANALYSIS']._serialized_start=1573
-  _globals['_ANALYSIS']._serialized_end=1893
+  _globals['_VERDICT']._serialized_start=1998
+  _globals['_VERDICT']._serialized_end=2116
+  _globals['_ACTION']._serialized_start=2119
+  _globals['_ACTION']._serialized_end=2268
+  _globals['_SERIESCOUNTS']._serialized_start=159
+  _globals['_SERIESCOUNTS']._serialized_end=356
+  _globals['_SERIESCOUNTS_ATTRIBUTESENTRY']._serialized_start=307
+  _globals['_SERIESCOUNTS_ATTRIBUTESENTRY']._serialized_end=356
+  _globals['_INSTANCECOUNTS']._serialized_start=359
+  _globals['_INSTANCECOUNTS']._serialized_end=494
+  _globals['_COUNTS']._serialized_start=496
+  _globals['_COUNTS']._serialized_end=560
+  _globals['_ARMCOUNTS']._serialized_start=562
+  _globals['_ARMCOUNTS']._serialized_end=613
+  _globals['_EVIDENCE']._serialized_start=615
+  _globals['_EVIDENCE']._serialized_end=653
+  _globals['_GATEREPORT']._serialized_start=656
+  _globals['_GATEREPORT']._serialized_end=1132
+  _globals['_FEATUREDRIFT']._serialized_start=1134
+  _globals['_FEATUREDRIFT']._serialized_end=1180
+  _globals['_DRIFTREPORT']._serialized_start=1183
+  _globals['_DRIFTREPORT']._serialized_end=1427
+  _globals['_SUMMARY']._serialized_start=1430
+  _globals['_SUMMARY']._serialized_end=1673
+  _globals['_ANALYSIS']._serialized_start=1676
+  _globals['_ANALYSIS']._serialized_end=1996
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ isort:skip_file
 What the Evaluator saw and concluded at one look: recorded by the Registry, read by people and by replay."""
 
 from collections import abc as _abc
+from crossfade.common.v1 import policy_pb2 as _policy_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
@@ -290,6 +291,8 @@ class GateReport(_message.Message):
     WAITS_FOR_FIELD_NUMBER: _builtins.int
     NEEDED_FIELD_NUMBER: _builtins.int
     NEEDED_TIME_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    POSITIVE_CLASS_FIELD_NUMBER: _builtins.int
     gate: _builtins.str
     """The gate's name in the policy."""
     verdict: Global___Verdict.ValueType
@@ -306,6 +309,10 @@ class GateReport(_message.Message):
     """What it waits for, as a sentence; empty: nothing."""
     needed: _builtins.int
     """Forecast of the test arm's attempts, labels or batches until PASS; 0: none needed or unknown."""
+    metric: _policy_pb2.Metric.ValueType
+    """What it watches."""
+    positive_class: _builtins.str
+    """The class that counts as positive, for the metrics that have one."""
     @_builtins.property
     def test(self) -> Global___ArmCounts:
         """The test arm."""
@@ -342,10 +349,12 @@ class GateReport(_message.Message):
         waits_for: _builtins.str = ...,
         needed: _builtins.int = ...,
         needed_time: _duration_pb2.Duration | None = ...,
+        metric: _policy_pb2.Metric.ValueType = ...,
+        positive_class: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "harm", b"harm", "needed_time", b"needed_time", "safe", b"safe", "test", b"test"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "difference", b"difference", "gate", b"gate", "harm", b"harm", "high", b"high", "low", b"low", "needed", b"needed", "needed_time", b"needed_time", "required", b"required", "safe", b"safe", "test", b"test", "verdict", b"verdict", "waits_for", b"waits_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "difference", b"difference", "gate", b"gate", "harm", b"harm", "high", b"high", "low", b"low", "metric", b"metric", "needed", b"needed", "needed_time", b"needed_time", "positive_class", b"positive_class", "required", b"required", "safe", b"safe", "test", b"test", "verdict", b"verdict", "waits_for", b"waits_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

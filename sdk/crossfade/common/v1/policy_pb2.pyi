@@ -136,6 +136,14 @@ class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueTy
     """Share of the labelled rows that were predicted wrong."""
     METRIC_INPUT_DRIFT: _Metric.ValueType  # 4
     """Shift of the inputs' distribution against the reference profile; pauses, never rolls back."""
+    METRIC_PRECISION: _Metric.ValueType  # 5
+    """Of the labelled rows predicted as the positive class, the share that is of another: 1 - precision."""
+    METRIC_RECALL: _Metric.ValueType  # 6
+    """Of the labelled rows of the positive class, the share that was predicted as another: 1 - recall."""
+    METRIC_FALSE_POSITIVE_RATE: _Metric.ValueType  # 7
+    """Of the labelled rows of other classes, the share that was predicted as the positive one."""
+    METRIC_F1: _Metric.ValueType  # 8
+    """F1 of the positive class. Its margins are offsets in F1."""
 
 class Metric(_Metric, metaclass=_MetricEnumTypeWrapper):
     """What a gate watches."""
@@ -150,6 +158,14 @@ METRIC_ACCURACY: Metric.ValueType  # 3
 """Share of the labelled rows that were predicted wrong."""
 METRIC_INPUT_DRIFT: Metric.ValueType  # 4
 """Shift of the inputs' distribution against the reference profile; pauses, never rolls back."""
+METRIC_PRECISION: Metric.ValueType  # 5
+"""Of the labelled rows predicted as the positive class, the share that is of another: 1 - precision."""
+METRIC_RECALL: Metric.ValueType  # 6
+"""Of the labelled rows of the positive class, the share that was predicted as another: 1 - recall."""
+METRIC_FALSE_POSITIVE_RATE: Metric.ValueType  # 7
+"""Of the labelled rows of other classes, the share that was predicted as the positive one."""
+METRIC_F1: Metric.ValueType  # 8
+"""F1 of the positive class. Its margins are offsets in F1."""
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
 @_typing.final
@@ -258,6 +274,7 @@ class Gate(_message.Message):
     HARM_FIELD_NUMBER: _builtins.int
     SAFE_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
+    POSITIVE_CLASS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique within the policy. Default: the metric's name in lower case."""
     metric: Global___Metric.ValueType
@@ -266,6 +283,10 @@ class Gate(_message.Message):
     """Promotion needs this gate's PASS. False: the gate is watched and can only roll back."""
     weight: _builtins.float
     """Share of the rollback error that this gate may spend, relative to the other gates. Default: by metric."""
+    positive_class: _builtins.str
+    """For PRECISION, RECALL, FALSE_POSITIVE_RATE and F1: the class that counts as positive, against the rest. Default: the
+    version's positive class.
+    """
     @_builtins.property
     def harm(self) -> Global___Margin:
         """Beyond this the version is rolled back."""
@@ -283,10 +304,11 @@ class Gate(_message.Message):
         harm: Global___Margin | None = ...,
         safe: Global___Margin | None = ...,
         weight: _builtins.float = ...,
+        positive_class: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["harm", b"harm", "safe", b"safe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["harm", b"harm", "metric", b"metric", "name", b"name", "required", b"required", "safe", b"safe", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["harm", b"harm", "metric", b"metric", "name", b"name", "positive_class", b"positive_class", "required", b"required", "safe", b"safe", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -357,8 +379,8 @@ class Policy(_message.Message):
     """Share of the instances whose metrics must be fresh for a promotion. 0 to 1. Default: 0.95."""
     @_builtins.property
     def gates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Gate]:
-        """The gates. Default (none): errors and runtime required, accuracy for a classification (required once the lane gets
-        labels), input drift watched.
+        """The gates. Default (none): errors and runtime required; for a classification F1 where the version has a positive
+        class, else accuracy (required once the lane gets labels); input drift watched.
         """
 
     @_builtins.property

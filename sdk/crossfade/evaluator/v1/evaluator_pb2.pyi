@@ -28,8 +28,12 @@ class CheckPolicyRequest(_message.Message):
     POLICY_FIELD_NUMBER: _builtins.int
     PLAN_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
+    CLASSES_FIELD_NUMBER: _builtins.int
+    POSITIVE_CLASS_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     """The model's task: "classification", "regression" or "other"; decides which gates are defaults."""
+    positive_class: _builtins.str
+    """The model's positive class; empty: none."""
     @_builtins.property
     def policy(self) -> _policy_pb2.Policy:
         """The policy."""
@@ -38,16 +42,22 @@ class CheckPolicyRequest(_message.Message):
     def plan(self) -> _policy_pb2.TrafficPlan:
         """The plan."""
 
+    @_builtins.property
+    def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The model's classes; empty: not checked against."""
+
     def __init__(
         self,
         *,
         policy: _policy_pb2.Policy | None = ...,
         plan: _policy_pb2.TrafficPlan | None = ...,
         task: _builtins.str = ...,
+        classes: _abc.Iterable[_builtins.str] | None = ...,
+        positive_class: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "policy", b"policy", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "plan", b"plan", "policy", b"policy", "positive_class", b"positive_class", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

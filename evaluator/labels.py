@@ -1,0 +1,100 @@
+"""Labels of a slice in both arms, and what each quality metric counts of them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import NamedTuple
+
+from evaluator.statistics.confusion import BadOf, Confusion, false_alarms, imprecision, missed, unlike
+from services.common.policy.records import MetricKind
+
+RateRow = tuple[int, int, int, int]
+"""n and x of the test arm, n and x of the stable arm."""
+
+
+class OfClass(NamedTuple):
+    """Labelled rows that were predicted as a class, that are of it, and that are both."""
+
+    predicted: int = 0
+    actual: int = 0
+    both: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Labelled rows of one arm.
+
+    Attributes:
+        rows: all of them.
+        wrong: those that were predicted wrong.
+        classes: of each class that gates watch, in the order of `Terms.classes`; empty: none is counted yet.
+    """
+
+    rows: int = 0
+    wrong: int = 0
+    classes: tuple[OfClass, ...] = ()
+
+    def plus(self, other: "Labels") -> "Labels":
+        """The sum of both."""
+        return self._with(other, 1)
+
+    def beyond(self, taken: "Labels") -> "Labels":
+        """What was counted since `taken`."""
+        return self._with(taken, -1)
+
+    def _with(self, other: "Labels", sign: int) -> "Labels":
+        pairs = zip_longest(self.classes, other.classes, fillvalue=OfClass())
+        classes = tuple(OfClass(*(a + sign * b for a, b in zip(*pair, strict=True))) for pair in pairs)
+        return Labels(self.rows + sign * other.rows, self.wrong + sign * other.wrong, classes)
+
+    def bad(self, metric: MetricKind, place: int) -> BadOf:
+        """What a metric counts.
+
+        Args:
+            metric: one that is judged by labels.
+            place: of the gate's class among `classes`.
+        """
+        if metric is MetricKind.ACCURACY:
+            return BadOf(self.rows, self.wrong)
+        of = self.classes[place] if self.classes else OfClass()
+        false_positive, false_negative = of.predicted - of.both, of.actual - of.both
+        counts = Confusion(of.both, false_positive, false_negative, self.rows - of.predicted - of.actual + of.both)
+        match metric:
+            case MetricKind.PRECISION:
+                return imprecision(counts)
+            case MetricKind.RECALL:
+                return missed(counts)
+            case MetricKind.FALSE_POSITIVE_RATE:
+                return false_alarms(counts)
+            case MetricKind.F1:
+                return unlike(counts)
+            case _:
+                raise ValueError(f"{metric} is not judged by labels")
+
+
+LabelPair = tuple[Labels, Labels]
+"""Labels of the test arm and of the stable arm."""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceCounts:
+    """Predicted and labelled rows of one slice, in both arms."""
+
+    test_predictions: int = 0
+    stable_predictions: int = 0
+    test: Labels = Labels()
+    stable: Labels = Labels()
+
+    def plus(self, other: "SliceCounts") -> "SliceCounts":
+        """The sum of both."""
+        return SliceCounts(
+            self.test_predictions + other.test_predictions,
+            self.stable_predictions + other.stable_predictions,
+            self.test.plus(other.test),
+            self.stable.plus(other.stable),
+        )
+
+
+def label_rows(pairs: Iterable[LabelPair], metric: MetricKind, place: int) -> list[RateRow]:
+    """What a gate's tests take of labels; the arguments are those of `Labels.bad`."""
+    return [(*test.bad(metric, place), *stable.bad(metric, place)) for test, stable in pairs]
