@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from evaluator.balance import BalanceRow
 from evaluator.counts import Counts, InstanceCounts, Series
 from evaluator.labels import Labels, OfClass, RateRow, SliceCounts
 from evaluator.terms import Profile, Terms
@@ -106,6 +107,28 @@ def slice_counts(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
                 part = SliceCounts(test=labels) if test else SliceCounts(stable=labels)
             found[key] = found.get(key, SliceCounts()).plus(part)
     return found
+
+
+def class_rows(window: Counts, terms: Terms, epoch: int | None) -> list[BalanceRow]:
+    """Predictions by class, a row per process; epoch None: of stable alone, in whatever epoch."""
+    if not terms.declared:
+        return []
+    rows: list[BalanceRow] = []
+    for instance in window:
+        test = stable = (0,) * len(terms.declared)
+        for one, at in _of(instance, PREDICTIONS):
+            key = parse_slice(at.get("slice", ""))
+            if key is None or (epoch is not None and key[0] != epoch):
+                continue
+            by_class = one.by_label
+            counts = tuple(by_class.get(name, 0) for name in terms.declared)
+            if _is_test(at, terms) and epoch is not None:
+                test = added(test, counts)
+            elif _is_stable(at, terms):
+                stable = added(stable, counts)
+        if any(test) or any(stable):
+            rows.append((test, stable))
+    return rows
 
 
 def label_lags(window: Counts, terms: Terms) -> tuple[Lags, Lags]:

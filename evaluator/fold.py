@@ -10,7 +10,18 @@ from functools import reduce
 from itertools import accumulate
 from typing import Final
 
-from evaluator.arms import NO_LAGS, Lags, added, error_rows, input_counts, label_lags, runtime_rows, slice_counts
+from evaluator.arms import (
+    NO_LAGS,
+    Lags,
+    added,
+    class_rows,
+    error_rows,
+    input_counts,
+    label_lags,
+    runtime_rows,
+    slice_counts,
+)
+from evaluator.balance import BalanceGate
 from evaluator.counts import Counts, read_time
 from evaluator.gates import GateState, RateGate, RuntimeGate, open_gate
 from evaluator.inputs import Inputs, open_inputs
@@ -110,7 +121,7 @@ class State:
 def start(terms: Terms) -> State:
     """The state before the first look."""
     policy = terms.policy
-    opened = [open_gate(gate, policy.gate_alpha(gate)) for gate in policy.gates]
+    opened = [open_gate(gate, policy.gate_alpha(gate), terms.declared) for gate in policy.gates]
     return State(
         terms=terms,
         sequence=0,
@@ -191,10 +202,13 @@ def _learn(state: State, look: Look) -> State:
     """Adds stable's attempts and control's batches to the past from which bets are made."""
     attempts = error_rows(look.window, state.terms, epoch=None)
     batches = runtime_rows(look.window, state.terms)
+    answers = class_rows(look.window, state.terms, epoch=None)
     gates: list[GateState] = []
     for gate in state.gates:
         if isinstance(gate, RuntimeGate):
             gates.append(gate.learn(batches))
+        elif isinstance(gate, BalanceGate):
+            gates.append(gate.learn(answers))
         elif gate.gate.metric is MetricKind.ERRORS:
             gates.append(gate.learn(attempts))
         else:
@@ -205,11 +219,14 @@ def _learn(state: State, look: Look) -> State:
 def _judge(state: State, look: Look) -> State:
     errors = error_rows(look.window, state.terms, look.epoch)
     runtimes = runtime_rows(look.window, state.terms)
+    answers = [] if state.resting else class_rows(look.window, state.terms, look.epoch)
     state = _freeze_needs(state)
     gates: list[GateState] = []
     for gate in state.gates:
         if isinstance(gate, RuntimeGate):
             gates.append(gate.judge(runtimes))
+        elif isinstance(gate, BalanceGate):
+            gates.append(gate.judge(answers))
         elif gate.gate.metric is MetricKind.ERRORS:
             gates.append(gate.judge_harm(errors).judge_safe(errors))
         else:

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from evaluator.arms import BUCKETS, RuntimeRow
+from evaluator.balance import BalanceGate
 from evaluator.labels import RateRow
 from evaluator.statistics import rates, runtime
 from evaluator.statistics.bets import Margin, smoothed_rate
@@ -180,15 +181,16 @@ class RuntimeGate:
         )
 
 
-GateState = RateGate | RuntimeGate
+GateState = RateGate | RuntimeGate | BalanceGate
 
 
-def open_gate(gate: Gate, alpha: float) -> GateState | None:
+def open_gate(gate: Gate, alpha: float, classes: tuple[str, ...]) -> GateState | None:
     """A gate without evidence; None for input drift, which is no gate of the version's.
 
     Args:
         gate: what it watches.
         alpha: the probability with which it may roll back a version as good as stable.
+        classes: of the version.
     """
     match gate.metric:
         case MetricKind.INPUT_DRIFT:
@@ -200,6 +202,8 @@ def open_gate(gate: Gate, alpha: float) -> GateState | None:
                 runtime.runtime_non_inferiority_test(BUCKETS, RATIO, gate.safe.buckets),
                 RuntimeEstimate.empty(BUCKETS, RATIO),
             )
+        case MetricKind.CLASS_BALANCE:
+            return BalanceGate.open(gate, alpha, classes)
         case _:
             return RateGate(
                 gate,

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from evaluator import words
+from evaluator.balance import BalanceGate
 from evaluator.fold import State, alike
-from evaluator.gates import GateState, RateGate, RuntimeGate
+from evaluator.gates import GateState, RuntimeGate
 from evaluator.inputs import ArmInputs
 from evaluator.statistics import rates, runtime
 from evaluator.statistics.confusion import f1_from_unlike, unlike_margin
@@ -135,6 +136,7 @@ def _report(state: State, gate: GateState, *, control_missing: bool) -> GateRepo
         verdict = Verdict.PASS if safe.enough else Verdict.CONTINUE
     needed, seconds = _forecast(state, gate) if verdict is Verdict.CONTINUE else (0, 0.0)
     test, baseline, difference, low, high = _figures(gate)
+    moved = gate.most_moved().name if isinstance(gate, BalanceGate) and gate.test_n else ""
     return GateReport(
         gate=gate.gate.name,
         metric=gate.gate.metric,
@@ -150,7 +152,7 @@ def _report(state: State, gate: GateState, *, control_missing: bool) -> GateRepo
         waits_for=_waits_for(state, gate, needed, seconds) if verdict is Verdict.CONTINUE else "",
         needed=needed,
         needed_seconds=seconds,
-        positive=gate.gate.positive,
+        positive=moved or gate.gate.positive,
     )
 
 
@@ -177,7 +179,8 @@ def _figures(gate: GateState) -> tuple[ArmFigures, ArmFigures, float, float, flo
             ratio.low - 1.0,
             ratio.high - 1.0,
         )
-    seen, difference, scale = gate.seen, gate.seen.interval(), 1.0
+    seen = gate.most_moved().seen if isinstance(gate, BalanceGate) else gate.seen
+    difference, scale = seen.interval(), 1.0
     test_rate, stable_rate = seen.test_rate, seen.stable_rate
     if gate.gate.metric is MetricKind.F1:
         # Judged by 1 - J and shown as 1 - F1: a small difference of the one is so much of the other.
@@ -213,8 +216,10 @@ def _waits_for(state: State, gate: GateState, needed: int, seconds: float) -> st
         return f"{words.plural(noun)} of {terms.test}: none yet"
     if isinstance(gate, RuntimeGate) and gate.control_n == 0:
         return f"{words.plural(noun)} of {terms.stable}'s control process: none yet"
-    known = float(gate.safe.n_past) if isinstance(gate, RateGate) else float(gate.safe.past.counts.sum())
-    enough = rates.ENOUGH_PAST if isinstance(gate, RateGate) else runtime.ENOUGH_PAST
+    if isinstance(gate, RuntimeGate):
+        known, enough = float(gate.safe.past.counts.sum()), runtime.ENOUGH_PAST
+    else:
+        known, enough = float(gate.safe.n_past.min()), rates.ENOUGH_PAST
     if known < enough:
         return f"{words.many(round(enough - known), noun)} of {terms.stable}, to know what is usual"
     if not needed:
@@ -257,6 +262,7 @@ _NOUNS = {
     MetricKind.RECALL: "mature positive row",
     MetricKind.FALSE_POSITIVE_RATE: "mature negative row",
     MetricKind.F1: "mature positive row",
+    MetricKind.CLASS_BALANCE: "prediction",
 }
 
 

@@ -115,6 +115,12 @@ def _compared(state: State, report: GateReport) -> str:
                 f"{report.positive} and {stable} {words.percent(report.baseline.estimate)} of "
                 f"{words.count(report.baseline.n)} of the same minutes"
             )
+        case MetricKind.CLASS_BALANCE:
+            return (
+                f"{test} answered {report.positive} for {words.percent(report.test.estimate)} of "
+                f"{words.many(report.test.n, 'row')} and {stable} for {words.percent(report.baseline.estimate)} of "
+                f"{words.count(report.baseline.n)}"
+            )
         case MetricKind.F1:
             return (
                 f"{test}'s F1 for {report.positive} was {1 - report.test.estimate:.3f} over "
@@ -133,6 +139,8 @@ def _allowed(report: GateReport, margin: GateMargin) -> str:
         return f"{words.change(RATIO**margin.buckets - 1.0)} is allowed"
     if report.metric is MetricKind.F1:
         return f"{words.points(margin.offset)} less are allowed"
+    if report.metric is MetricKind.CLASS_BALANCE:
+        return f"{words.points(margin.offset)} more or less are allowed"
     if margin.factor == 1:
         return f"{words.points(margin.offset)} more are allowed"
     return f"{words.percent(margin.offset + margin.factor * report.baseline.estimate)} is allowed"
@@ -143,4 +151,5 @@ def _gate(state: State, report: GateReport) -> Gate:
 
 
 def _noun(report: GateReport) -> str:
-    return {MetricKind.ERRORS: "attempt", MetricKind.RUNTIME: "batch"}.get(report.metric, "label")
+    nouns = {MetricKind.ERRORS: "attempt", MetricKind.RUNTIME: "batch", MetricKind.CLASS_BALANCE: "prediction"}
+    return nouns.get(report.metric, "label")

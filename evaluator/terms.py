@@ -48,6 +48,7 @@ class Terms:
         sticky: requests are assigned by key, so that the gates are watched only.
         test_profile: what the test arm's inputs are compared with; None: nothing.
         stable_profile: what the stable arm's inputs are compared with; None: nothing.
+        declared: the classes of the test version.
     """
 
     model: str
@@ -59,6 +60,7 @@ class Terms:
     sticky: bool = False
     test_profile: Profile | None = None
     stable_profile: Profile | None = None
+    declared: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -70,8 +70,8 @@ class RateTest:
 
     @property
     def log_e(self) -> float:
-        """ln E at the last look: what non-inferiority is read from."""
-        return float(self.process.log_e)
+        """ln E at the last look: what non-inferiority is read from (of several rates the least: all must show it)."""
+        return float(self.process.log_e.min())
 
     @property
     def max_log_e(self) -> float:
@@ -96,6 +96,18 @@ def harm_test(
     windows only add to them. late: the share of the wealth kept for harm that begins later.
     """
     return _test(Side.HARM, margin, look_cap(alpha, agreeing_looks), n_past, x_past, reserve=late)
+
+
+def harm_test_of_any(margin: Margin, alpha: float, rates: int, *, late: float = LATE_HARM) -> RateTest:
+    """Return a fresh test of harm in any of several rates: null theta_c <= a + b*theta_s for each of them.
+
+    One mixture over the candidates of all rates, so that what is not known (which rate, and by how much) is paid
+    for once. Valid although the rates depend on one another: an average of e-values is one. Its windows are of shape
+    (windows, rates).
+    """
+    nothing = frozen(np.zeros(rates))
+    process = open_process(np.tile(prior_weights(Side.HARM), rates), late)
+    return RateTest(Side.HARM, margin, look_cap(alpha), nothing, nothing, process)
 
 
 def non_inferiority_test(margin: Margin, n_past: npt.ArrayLike = 0, x_past: npt.ArrayLike = 0) -> RateTest:
@@ -127,13 +139,18 @@ def update(test: RateTest, windows: RateWindows) -> RateTest:
             test=(np.where(informative, windows.n_test, 0.0), windows.x_test),
             stable=(windows.n_stable, windows.x_stable),
         )
-        process = advance(process, bets.sum(axis=0), test.cap)
+        by_rate = bets.sum(axis=0)
+        process = advance(process, by_rate.ravel() if _is_of_any(test) else by_rate, test.cap)
     return replace(
         test,
         n_past=frozen(test.n_past + windows.n_stable.sum(axis=0)),
         x_past=frozen(test.x_past + windows.x_stable.sum(axis=0)),
         process=process,
     )
+
+
+def _is_of_any(test: RateTest) -> bool:
+    return test.n_past.shape != test.process.log_e.shape
 
 
 def _test(

@@ -22,7 +22,7 @@ from services.common.policy.records import (
     PolicyDraft,
     StepDraft,
 )
-from tests.fakes.metrics import Behaviour, Fleet, reference
+from tests.fakes.metrics import CLASSES, Behaviour, Fleet, reference
 
 DEMO_GATES = (
     GateDraft(MetricKind.ERRORS, required=True, safe=GateMargin(1.5, 0.01)),
@@ -35,7 +35,7 @@ DEMO_GATES = (
 def demo_policy(**changes: object) -> Policy:
     """The policy of a demo: looks of 2 s, settling 2 s, wide margins."""
     asked: dict[str, object] = {"gates": DEMO_GATES, "look_interval": 2.0, "settling": 2.0, "min_age": 1.0}
-    policy, violations = complete_policy(PolicyDraft(**(asked | changes)), Meaning("classification"))  # type: ignore[arg-type] # fields by name
+    policy, violations = complete_policy(PolicyDraft(**(asked | changes)), Meaning("classification", CLASSES))  # type: ignore[arg-type] # fields by name
     assert not violations, violations
     return policy
 

@@ -9,6 +9,7 @@ from crossfade.cli.text import MINUS, count, percent, plural, seconds, signed
 from crossfade.common.v1.analysis_pb2 import GateReport
 from crossfade.common.v1.policy_pb2 import (
     METRIC_ACCURACY,
+    METRIC_CLASS_BALANCE,
     METRIC_ERRORS,
     METRIC_F1,
     METRIC_FALSE_POSITIVE_RATE,
@@ -33,6 +34,7 @@ DEFAULT_HARM: Final[Mapping[Metric.ValueType, Margin]] = {
     METRIC_RECALL: Margin(factor=1, offset=0.005),
     METRIC_FALSE_POSITIVE_RATE: Margin(factor=1, offset=0.005),
     METRIC_F1: Margin(factor=1, offset=0.005),
+    METRIC_CLASS_BALANCE: Margin(factor=1, offset=0.02),
 }
 """The harm margins of gates that set none."""
 
@@ -79,6 +81,11 @@ def arms_sentence(test: str, stable: str, gate: GateReport, metric: Metric.Value
         return (
             f"{test} took {seconds(gate.test.estimate)} a batch at the median ({plural(n, 'batch', 'batches')}), "
             f"{stable} {seconds(gate.baseline.estimate)} ({count(m)})"
+        )
+    if metric == METRIC_CLASS_BALANCE:
+        return (
+            f"{test} answered {gate.positive_class} for {percent(gate.test.estimate, 1)} of {plural(n, 'row')}, "
+            f"{stable} for {percent(gate.baseline.estimate, 1)} of {count(m)}"
         )
     if metric in LABEL_METRICS:
         return _labels_sentence(test, stable, gate, metric)
@@ -145,7 +152,8 @@ def allowance(policy: Policy, gate: GateReport, metric: Metric.ValueType) -> str
     if metric == METRIC_RUNTIME:
         return f"+{100 * (_BUCKET**margin.buckets - 1):.0f} %"
     more = margin.offset + ((margin.factor or 1) - 1) * gate.baseline.estimate
-    return f"{MINUS if more_is_better(metric) else '+'}{100 * more:.3g} points"
+    sign = "±" if metric == METRIC_CLASS_BALANCE else MINUS if more_is_better(metric) else "+"
+    return f"{sign}{100 * more:.3g} points"
 
 
 def _asked(policy: Policy, name: str) -> Gate | None:

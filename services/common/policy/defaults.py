@@ -10,7 +10,7 @@ from services.common.policy.records import (
     DEFAULT_HARM,
     DEFAULT_SAFE,
     DEFAULT_WEIGHT,
-    LABEL_METRICS,
+    QUALITY_METRICS,
     Gate,
     GateDraft,
     GateMargin,
@@ -42,6 +42,7 @@ _MOST_BUCKETS: Final = 40
 _STALE_LOOKS: Final = 3
 _ALL_BPS: Final = 10_000
 _CLASSES_NAMED: Final = 20
+_MOST_BALANCED: Final = 100
 
 
 def complete_plan(draft: PlanDraft) -> tuple[Plan, tuple[Violation, ...]]:
@@ -156,8 +157,8 @@ def _asked_gates(drafts: tuple[GateDraft, ...], meaning: Meaning, found: list[Vi
 
 
 def _kind(metric: MetricKind | None) -> MetricKind | None:
-    """Metrics of one kind share its part of the rollback error: all that are judged by labels are one."""
-    return MetricKind.ACCURACY if metric in LABEL_METRICS else metric
+    """Metrics of one kind share its part of the rollback error: all that are about quality are one."""
+    return MetricKind.ACCURACY if metric in QUALITY_METRICS else metric
 
 
 def _name(draft: GateDraft) -> str:
@@ -192,6 +193,12 @@ def _gate_violations(path: str, draft: GateDraft, metric: MetricKind) -> list[Vi
 
 
 def _class_violations(path: str, draft: GateDraft, metric: MetricKind, meaning: Meaning) -> list[Violation]:
+    if metric is MetricKind.CLASS_BALANCE and meaning.task:
+        if not meaning.classes:
+            return [Violation(path, f"{metric} is for a version that declares classes, and this one has none")]
+        if len(meaning.classes) > _MOST_BALANCED:
+            many = f"{metric} is for up to {_MOST_BALANCED} classes, and the model has {len(meaning.classes)}"
+            return [Violation(path, f"{many}: use accuracy")]
     if metric not in CLASS_METRICS:
         allowed = ", ".join(sorted(CLASS_METRICS))
         return [Violation(path, f"is for {allowed}, and this gate watches {metric}")] if draft.positive else []
@@ -226,8 +233,8 @@ def _margin_violations(path: str, margin: GateMargin, metric: MetricKind) -> lis
         return found
     if margin.buckets:
         found.append(Violation(f"{path}.buckets", "buckets are for runtimes: use factor and offset"))
-    if metric is MetricKind.F1 and margin.factor != 1:
-        found.append(Violation(f"{path}.factor", "an F1's margin is an offset, in points of F1"))
+    if metric in (MetricKind.F1, MetricKind.CLASS_BALANCE) and margin.factor != 1:
+        found.append(Violation(f"{path}.factor", f"the margin of {metric} is an offset: 0.01 is one point"))
     if not (math.isfinite(margin.factor) and margin.factor >= 1):
         found.append(Violation(f"{path}.factor", f"{margin.factor:g} is out of range: at least 1"))
     if not 0 <= margin.offset < 1:

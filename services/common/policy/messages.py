@@ -29,6 +29,7 @@ _METRICS: Final = {
     policy_pb2.METRIC_RECALL: MetricKind.RECALL,
     policy_pb2.METRIC_FALSE_POSITIVE_RATE: MetricKind.FALSE_POSITIVE_RATE,
     policy_pb2.METRIC_F1: MetricKind.F1,
+    policy_pb2.METRIC_CLASS_BALANCE: MetricKind.CLASS_BALANCE,
 }
 METRIC_VALUES: Final = {kind: value for value, kind in _METRICS.items()}
 """Metrics as the contract numbers them."""

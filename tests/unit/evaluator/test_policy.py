@@ -156,6 +156,7 @@ def test_the_hash_changes_with_whatever_changes_the_judgement() -> None:
 
 
 CHURN = Meaning("classification", ("stays", "churns"), "churns")
+CENTURY = Meaning("classification", tuple(f"c{number}" for number in range(101)))
 MANY = Meaning("classification", tuple(f"c{number}" for number in range(33)), "c0")
 
 
@@ -191,6 +192,8 @@ def test_gates_on_labels_share_one_part_of_the_rollback_error() -> None:
         (GateDraft(MetricKind.F1, required=True), MANY, "up to 32 classes, and the model has 33: use recall"),
         (GateDraft(MetricKind.F1, required=True), Meaning("regression"), "the model's task is regression"),
         (GateDraft(MetricKind.ERRORS, required=True, positive="a"), CHURN, "this gate watches errors"),
+        (GateDraft(MetricKind.CLASS_BALANCE, required=True), Meaning("regression"), "this one has none"),
+        (GateDraft(MetricKind.CLASS_BALANCE, required=True), CENTURY, "up to 100 classes, and the model has 101"),
     ],
 )
 def test_classes_that_make_no_sense(draft: GateDraft, meaning: Meaning, told: str) -> None:

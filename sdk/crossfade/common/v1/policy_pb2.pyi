@@ -144,6 +144,8 @@ class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueTy
     """Of the labelled rows of other classes, the share that was predicted as the positive one."""
     METRIC_F1: _Metric.ValueType  # 8
     """F1 of the positive class. Its margins are offsets in F1."""
+    METRIC_CLASS_BALANCE: _Metric.ValueType  # 9
+    """Share of each class among the predictions, test against stable, in both directions."""
 
 class Metric(_Metric, metaclass=_MetricEnumTypeWrapper):
     """What a gate watches."""
@@ -166,6 +168,8 @@ METRIC_FALSE_POSITIVE_RATE: Metric.ValueType  # 7
 """Of the labelled rows of other classes, the share that was predicted as the positive one."""
 METRIC_F1: Metric.ValueType  # 8
 """F1 of the positive class. Its margins are offsets in F1."""
+METRIC_CLASS_BALANCE: Metric.ValueType  # 9
+"""Share of each class among the predictions, test against stable, in both directions."""
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
 @_typing.final
