@@ -21,12 +21,14 @@ from evaluator.arms import (
     runtime_rows,
     slice_counts,
 )
-from evaluator.balance import BalanceGate
+from evaluator.balance import BalanceGate, BalanceRow
 from evaluator.counts import Counts, read_time
-from evaluator.gates import GateState, RateGate, RuntimeGate, open_gate
+from evaluator.each_class import EachClassGate
+from evaluator.gates import RateGate, RuntimeGate
 from evaluator.inputs import Inputs, open_inputs
 from evaluator.labels import LabelPair, RateRow, label_rows
 from evaluator.ledger import Ledger
+from evaluator.opening import GateState, open_gate
 from evaluator.terms import Terms
 from services.common.policy.records import CLASS_METRICS, LABEL_METRICS, MetricKind
 from services.common.telemetry.catalog import LAG_BOUNDS
@@ -202,24 +204,29 @@ def _learn(state: State, look: Look) -> State:
     """Adds stable's attempts and control's batches to the past from which bets are made."""
     attempts = error_rows(look.window, state.terms, epoch=None)
     batches = runtime_rows(look.window, state.terms)
-    answers = class_rows(look.window, state.terms, epoch=None)
+    answers = _answers(state, look, epoch=None)
     gates: list[GateState] = []
     for gate in state.gates:
         if isinstance(gate, RuntimeGate):
             gates.append(gate.learn(batches))
         elif isinstance(gate, BalanceGate):
             gates.append(gate.learn(answers))
-        elif gate.gate.metric is MetricKind.ERRORS:
+        elif isinstance(gate, RateGate) and gate.gate.metric is MetricKind.ERRORS:
             gates.append(gate.learn(attempts))
         else:
             gates.append(gate)
     return replace(state, gates=tuple(gates))
 
 
+def _answers(state: State, look: Look, epoch: int | None) -> list[BalanceRow]:
+    watched = any(isinstance(gate, BalanceGate) for gate in state.gates)
+    return class_rows(look.window, state.terms, epoch) if watched else []
+
+
 def _judge(state: State, look: Look) -> State:
     errors = error_rows(look.window, state.terms, look.epoch)
     runtimes = runtime_rows(look.window, state.terms)
-    answers = [] if state.resting else class_rows(look.window, state.terms, look.epoch)
+    answers = [] if state.resting else _answers(state, look, look.epoch)
     state = _freeze_needs(state)
     gates: list[GateState] = []
     for gate in state.gates:
@@ -227,7 +234,7 @@ def _judge(state: State, look: Look) -> State:
             gates.append(gate.judge(runtimes))
         elif isinstance(gate, BalanceGate):
             gates.append(gate.judge(answers))
-        elif gate.gate.metric is MetricKind.ERRORS:
+        elif isinstance(gate, RateGate) and gate.gate.metric is MetricKind.ERRORS:
             gates.append(gate.judge_harm(errors).judge_safe(errors))
         else:
             gates.append(gate)
@@ -261,11 +268,15 @@ def _judge_labels(state: State) -> State:
 
         return gate.learn(rows(past)).judge_harm(rows(young)).judge_safe(rows(mature))
 
-    gates = tuple(
-        judged(gate) if isinstance(gate, RateGate) and gate.gate.metric in LABEL_METRICS else gate
-        for gate in state.gates
-    )
-    return replace(state, gates=gates, ledger=ledger, coverage=coverage)
+    gates: list[GateState] = []
+    for gate in state.gates:
+        if isinstance(gate, EachClassGate):
+            gates.append(gate.each(judged))
+        elif isinstance(gate, RateGate) and gate.gate.metric in LABEL_METRICS:
+            gates.append(judged(gate))
+        else:
+            gates.append(gate)
+    return replace(state, gates=tuple(gates), ledger=ledger, coverage=coverage)
 
 
 def _freeze_needs(state: State) -> State:

@@ -8,7 +8,6 @@ from typing import Final
 import numpy as np
 
 from evaluator.arms import BUCKETS, RuntimeRow
-from evaluator.balance import BalanceGate
 from evaluator.labels import RateRow
 from evaluator.statistics import rates, runtime
 from evaluator.statistics.bets import Margin, smoothed_rate
@@ -181,36 +180,24 @@ class RuntimeGate:
         )
 
 
-GateState = RateGate | RuntimeGate | BalanceGate
+def rate_gate(gate: Gate, alpha: float) -> RateGate:
+    """A gate on two rates without evidence; `alpha` as in `open_gate`."""
+    return RateGate(
+        gate,
+        rates.harm_test(_line(gate.harm), alpha),
+        rates.non_inferiority_test(_line(gate.safe)),
+        drawn=gate.metric is not MetricKind.F1,
+    )
 
 
-def open_gate(gate: Gate, alpha: float, classes: tuple[str, ...]) -> GateState | None:
-    """A gate without evidence; None for input drift, which is no gate of the version's.
-
-    Args:
-        gate: what it watches.
-        alpha: the probability with which it may roll back a version as good as stable.
-        classes: of the version.
-    """
-    match gate.metric:
-        case MetricKind.INPUT_DRIFT:
-            return None
-        case MetricKind.RUNTIME:
-            return RuntimeGate(
-                gate,
-                runtime.runtime_harm_test(BUCKETS, RATIO, alpha, gate.harm.buckets),
-                runtime.runtime_non_inferiority_test(BUCKETS, RATIO, gate.safe.buckets),
-                RuntimeEstimate.empty(BUCKETS, RATIO),
-            )
-        case MetricKind.CLASS_BALANCE:
-            return BalanceGate.open(gate, alpha, classes)
-        case _:
-            return RateGate(
-                gate,
-                rates.harm_test(_line(gate.harm), alpha),
-                rates.non_inferiority_test(_line(gate.safe)),
-                drawn=gate.metric is not MetricKind.F1,
-            )
+def runtime_gate(gate: Gate, alpha: float) -> RuntimeGate:
+    """A gate on runtimes without evidence; `alpha` as in `open_gate`."""
+    return RuntimeGate(
+        gate,
+        runtime.runtime_harm_test(BUCKETS, RATIO, alpha, gate.harm.buckets),
+        runtime.runtime_non_inferiority_test(BUCKETS, RATIO, gate.safe.buckets),
+        RuntimeEstimate.empty(BUCKETS, RATIO),
+    )
 
 
 def _between(share: float) -> float:

@@ -6,9 +6,11 @@ from enum import StrEnum
 
 from evaluator import words
 from evaluator.balance import BalanceGate
+from evaluator.each_class import EachClassGate
 from evaluator.fold import State, alike
-from evaluator.gates import GateState, RuntimeGate
+from evaluator.gates import RuntimeGate
 from evaluator.inputs import ArmInputs
+from evaluator.opening import GateState
 from evaluator.statistics import rates, runtime
 from evaluator.statistics.confusion import f1_from_unlike, unlike_margin
 from evaluator.statistics.process import log_threshold
@@ -136,7 +138,6 @@ def _report(state: State, gate: GateState, *, control_missing: bool) -> GateRepo
         verdict = Verdict.PASS if safe.enough else Verdict.CONTINUE
     needed, seconds = _forecast(state, gate) if verdict is Verdict.CONTINUE else (0, 0.0)
     test, baseline, difference, low, high = _figures(gate)
-    moved = gate.most_moved().name if isinstance(gate, BalanceGate) and gate.test_n else ""
     return GateReport(
         gate=gate.gate.name,
         metric=gate.gate.metric,
@@ -152,8 +153,15 @@ def _report(state: State, gate: GateState, *, control_missing: bool) -> GateRepo
         waits_for=_waits_for(state, gate, needed, seconds) if verdict is Verdict.CONTINUE else "",
         needed=needed,
         needed_seconds=seconds,
-        positive=moved or gate.gate.positive,
+        positive=_positive(gate),
     )
+
+
+def _positive(gate: GateState) -> str:
+    """The class that the figures are of."""
+    if isinstance(gate, BalanceGate):
+        return gate.most_moved().name if gate.test_n else ""
+    return gate.shown.gate.positive if isinstance(gate, EachClassGate) else gate.gate.positive
 
 
 def _required(state: State, gate: GateState, *, control_missing: bool) -> bool:
@@ -169,6 +177,8 @@ def _required(state: State, gate: GateState, *, control_missing: bool) -> bool:
 
 
 def _figures(gate: GateState) -> tuple[ArmFigures, ArmFigures, float, float, float]:
+    if isinstance(gate, EachClassGate):
+        return _figures(gate.shown)
     if isinstance(gate, RuntimeGate):
         test_seconds, control_seconds = gate.medians()
         ratio = gate.seen.interval()
@@ -216,6 +226,8 @@ def _waits_for(state: State, gate: GateState, needed: int, seconds: float) -> st
         return f"{words.plural(noun)} of {terms.test}: none yet"
     if isinstance(gate, RuntimeGate) and gate.control_n == 0:
         return f"{words.plural(noun)} of {terms.stable}'s control process: none yet"
+    if isinstance(gate, EachClassGate):
+        return f"{_waits_for(state, gate.shown, needed, seconds)} (class {gate.shown.gate.positive})"
     if isinstance(gate, RuntimeGate):
         known, enough = float(gate.safe.past.counts.sum()), runtime.ENOUGH_PAST
     else:

@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from services.common.policy.records import CLASS_METRICS, Plan, Policy
+from services.common.policy.records import CLASS_METRICS, EACH_CLASS, Plan, Policy
 
 STATISTICS_VERSION: Final = 1
 """Goes up whenever the same windows under the same policy could give another log e."""
@@ -65,7 +65,8 @@ class Terms:
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes whose labels are counted, since a gate watches them."""
-        return tuple(sorted({gate.positive for gate in self.policy.gates if gate.metric in CLASS_METRICS}))
+        watched = {gate.positive for gate in self.policy.gates if gate.metric in CLASS_METRICS}
+        return self.declared if EACH_CLASS in watched else tuple(sorted(watched))
 
     def policy_hash(self) -> str:
         """Hex SHA-256 over the policy, the plan, the profiles and the statistics' version."""

@@ -10,6 +10,7 @@ from services.common.policy.records import (
     DEFAULT_HARM,
     DEFAULT_SAFE,
     DEFAULT_WEIGHT,
+    EACH_CLASS,
     QUALITY_METRICS,
     Gate,
     GateDraft,
@@ -210,11 +211,11 @@ def _class_violations(path: str, draft: GateDraft, metric: MetricKind, meaning: 
         counted = f"predictions are counted by class up to {catalog.PREDICTED_CLASSES} classes, and the model has"
         return [Violation(path, f"{counted} {len(meaning.classes)}: use recall or accuracy")]
     positive = draft.positive or meaning.positive
-    if positive in meaning.classes:
+    if positive in (*meaning.classes, EACH_CLASS):
         return []
     listed = ", ".join(meaning.classes[:_CLASSES_NAMED]) + (", …" if len(meaning.classes) > _CLASSES_NAMED else "")
     problem = f"{positive!r} is no class of the model" if positive else "the model has no positive class"
-    return [Violation(path, f"{problem}: say which class counts as positive, one of {listed}")]
+    return [Violation(path, f"{problem}: say which class counts as positive, one of {listed}, or '*' for each of them")]
 
 
 def _margin_words(margin: GateMargin) -> str:

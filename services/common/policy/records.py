@@ -63,7 +63,7 @@ class Gate:
         safe: within this the version is no worse.
         share: of alpha_rollback, the part that this gate may spend; the shares of a policy add up to 1. Input drift has
             none, for it never rolls back.
-        positive: the class that counts as positive, for the metrics of one class.
+        positive: the class that counts as positive, for the metrics of one class; or EACH_CLASS.
     """
 
     name: str
@@ -156,6 +156,8 @@ CLASS_METRICS: Final = frozenset(
     {MetricKind.PRECISION, MetricKind.RECALL, MetricKind.FALSE_POSITIVE_RATE, MetricKind.F1}
 )
 """What is said of one class against the rest."""
+EACH_CLASS: Final = "*"
+"""As a gate's positive class: every class, each against the rest."""
 LABEL_METRICS: Final = CLASS_METRICS | {MetricKind.ACCURACY}
 """What is judged by labels."""
 QUALITY_METRICS: Final = LABEL_METRICS | {MetricKind.CLASS_BALANCE}

@@ -6,7 +6,8 @@ import pytest
 
 from evaluator.decide import Action, Circumstances, Decision, Phase, decide
 from evaluator.fold import State, start
-from evaluator.gates import RateGate
+from evaluator.gates import RateGate, RuntimeGate
+from evaluator.opening import GateState
 from evaluator.readiness import Served, Serving, Worker
 from evaluator.reports import Verdict
 from evaluator.statistics.counts import frozen
@@ -70,7 +71,12 @@ def with_period_end(state: State, end: PeriodEnd) -> State:
 
 
 def with_needs(state: State, needs: float) -> State:
-    return replace(state, gates=tuple(replace(gate, needs=needs) for gate in state.gates))
+    return replace(state, gates=tuple(needing(gate, needs) for gate in state.gates))
+
+
+def needing(gate: GateState, needs: float | None) -> GateState:
+    assert isinstance(gate, RateGate | RuntimeGate)
+    return replace(gate, needs=needs)
 
 
 def test_all_required_gates_passed_promote_after_the_last_step(safe: State) -> None:
@@ -223,7 +229,7 @@ def test_a_step_in_which_nothing_is_left_to_compare_with_shows_nothing() -> None
 
 
 def test_what_is_needed_but_was_never_known_does_not_promote(young: State) -> None:
-    unknown = replace(young, gates=tuple(replace(gate, needs=None) for gate in young.gates))
+    unknown = replace(young, gates=tuple(needing(gate, None) for gate in young.gates))
     assert decide(unknown, at(elapsed=61.0)).action is Action.CANCEL
 
 

@@ -202,6 +202,13 @@ def test_classes_that_make_no_sense(draft: GateDraft, meaning: Meaning, told: st
     assert re.search(told, violations[0].description)
 
 
+def test_every_class_can_be_judged() -> None:
+    gates = (GateDraft(MetricKind.F1, required=True, positive="*"),)
+    policy, violations = complete_policy(PolicyDraft(gates=gates), Meaning("classification", ("a", "b")))
+    assert not violations
+    assert policy.gates[0].positive == "*"
+
+
 def test_recall_of_many_classes_can_be_judged() -> None:
     gates = (GateDraft(MetricKind.RECALL, required=True, positive="c7"),)
     assert not complete_policy(PolicyDraft(gates=gates), MANY)[1]

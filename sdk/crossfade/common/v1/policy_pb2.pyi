@@ -288,8 +288,8 @@ class Gate(_message.Message):
     weight: _builtins.float
     """Share of the rollback error that this gate may spend, relative to the other gates. Default: by metric."""
     positive_class: _builtins.str
-    """For PRECISION, RECALL, FALSE_POSITIVE_RATE and F1: the class that counts as positive, against the rest. Default: the
-    version's positive class.
+    """For PRECISION, RECALL, FALSE_POSITIVE_RATE and F1: the class that counts as positive, against the rest; or "*", for
+    each class by itself: harm to any of them counts, and all must be safe. Default: the version's positive class.
     """
     @_builtins.property
     def harm(self) -> Global___Margin:
