@@ -62,6 +62,7 @@ def demo_terms(
         sticky=sticky,
         test_profile=reference("p2", features) if features else None,
         stable_profile=reference("p1", features) if features else None,
+        declared=CLASSES,
     )
 
 

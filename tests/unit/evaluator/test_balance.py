@@ -1,7 +1,6 @@
 """Class balance: valid by exact enumeration, and what it makes of versions that answer some class more often."""
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,8 +69,7 @@ def balanced(*, required: bool = True) -> Terms:
         GateDraft(MetricKind.ERRORS, required=True, safe=GateMargin(1.5, 0.01)),
         GateDraft(MetricKind.CLASS_BALANCE, required=required),
     )
-    terms = demo_terms(demo_policy(gates=gates), demo_plan(1000, period=240.0), features=0)
-    return replace(terms, declared=CLASSES)
+    return demo_terms(demo_policy(gates=gates), demo_plan(1000, period=240.0), features=0)
 
 
 def test_a_version_alike_is_promoted() -> None:

@@ -15,7 +15,7 @@ from evaluator.labels import RateRow
 from evaluator.reports import report_gates
 from evaluator.terms import Terms
 from services.common.policy.records import EACH_CLASS, Gate, GateDraft, GateMargin, MetricKind, Need
-from tests.fakes.metrics import CLASSES, Behaviour
+from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
 
 GATE = Gate("recall", MetricKind.RECALL, Need.ALWAYS, GateMargin(offset=0.01), GateMargin(offset=0.04), 1.0, EACH_CLASS)
@@ -80,8 +80,7 @@ def every_class(metric: MetricKind) -> Terms:
             metric, required=True, harm=GateMargin(offset=0.01), safe=GateMargin(offset=0.05), positive=EACH_CLASS
         ),
     )
-    terms = demo_terms(demo_policy(gates=gates), demo_plan(1000, period=240.0), features=0)
-    return replace(terms, declared=CLASSES)
+    return demo_terms(demo_policy(gates=gates), demo_plan(1000, period=240.0), features=0)
 
 
 @pytest.mark.parametrize("metric", [MetricKind.RECALL, MetricKind.F1])
