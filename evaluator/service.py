@@ -213,7 +213,7 @@ class Evaluator:
             sticky=rollout.sticky,
             test_profile=test_view.profile or stable_view.profile,
             stable_profile=stable_view.profile,
-            declared=test_view.meaning.classes,
+            declared=test_view.meaning.classes or (),
         )
         return terms, (*policy_violations, *plan_violations)
 

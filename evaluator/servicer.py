@@ -22,7 +22,7 @@ class EvaluatorServicer(evaluator_pb2_grpc.EvaluatorServiceServicer):
         del context
         policy, policy_violations = complete_policy(
             policy_messages.policy_draft(request.policy),
-            Meaning(request.task, tuple(request.classes), request.positive_class),
+            Meaning(request.task, tuple(request.classes) or None, request.positive_class),
         )
         plan, plan_violations = complete_plan(policy_messages.plan_draft(request.plan))
         violations = (*policy_violations, *plan_violations)

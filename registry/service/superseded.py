@@ -7,7 +7,7 @@ from typing import Final
 from registry.domain.records import Rollout
 from registry.service.targets import Target, check_seen
 
-KEPT: Final = 10_000
+KEPT: Final = 1_000
 
 
 class Superseded:

@@ -105,7 +105,7 @@ def complete_policy(draft: PolicyDraft, meaning: Meaning) -> tuple[Policy, tuple
 def _default_gates(meaning: Meaning) -> tuple[Gate, ...]:
     needs = {MetricKind.ERRORS: Need.ALWAYS, MetricKind.RUNTIME: Need.ALWAYS}
     if meaning.task == CLASSIFICATION:
-        one_class = meaning.positive and len(meaning.classes) <= catalog.PREDICTED_CLASSES
+        one_class = meaning.positive and len(meaning.classes or ()) <= catalog.PREDICTED_CLASSES
         needs[MetricKind.F1 if one_class else MetricKind.ACCURACY] = Need.WITH_LABELS
     needs[MetricKind.INPUT_DRIFT] = Need.NEVER
     total = sum(DEFAULT_WEIGHT[metric] for metric in needs)
@@ -194,19 +194,20 @@ def _gate_violations(path: str, draft: GateDraft, metric: MetricKind) -> list[Vi
 
 
 def _class_violations(path: str, draft: GateDraft, metric: MetricKind, meaning: Meaning) -> list[Violation]:
-    if metric is MetricKind.CLASS_BALANCE and meaning.task:
-        if not meaning.classes:
-            return [Violation(path, f"{metric} is for a version that declares classes, and this one has none")]
-        if len(meaning.classes) > _MOST_BALANCED:
-            many = f"{metric} is for up to {_MOST_BALANCED} classes, and the model has {len(meaning.classes)}"
-            return [Violation(path, f"{many}: use accuracy")]
-    if metric not in CLASS_METRICS:
+    if draft.positive and metric not in CLASS_METRICS:
         allowed = ", ".join(sorted(CLASS_METRICS))
-        return [Violation(path, f"is for {allowed}, and this gate watches {metric}")] if draft.positive else []
-    if meaning.task and meaning.task != CLASSIFICATION:
-        return [Violation(path, f"{metric} is for a classification, and the model's task is {meaning.task}")]
-    if not meaning.classes:
+        return [Violation(path, f"is for {allowed}, and this gate watches {metric}")]
+    if not meaning.task or metric not in CLASS_METRICS | {MetricKind.CLASS_BALANCE}:
         return []
+    if meaning.task != CLASSIFICATION:
+        return [Violation(path, f"{metric} is for a classification, and the model's task is {meaning.task}")]
+    if meaning.classes is None:
+        return []
+    if not meaning.classes:
+        return [Violation(path, f"{metric} is for a version that declares classes, and this one has none")]
+    if metric is MetricKind.CLASS_BALANCE:
+        many = f"{metric} is for up to {_MOST_BALANCED} classes, and the model has {len(meaning.classes)}"
+        return [Violation(path, f"{many}: use accuracy")] if len(meaning.classes) > _MOST_BALANCED else []
     if len(meaning.classes) > catalog.PREDICTED_CLASSES and metric is not MetricKind.RECALL:
         counted = f"predictions are counted by class up to {catalog.PREDICTED_CLASSES} classes, and the model has"
         return [Violation(path, f"{counted} {len(meaning.classes)}: use recall or accuracy")]

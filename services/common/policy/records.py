@@ -194,12 +194,12 @@ class Meaning:
 
     Attributes:
         task: "classification", "regression" or "other"; empty: not known here, so that nothing is checked against it.
-        classes: of a classification; empty: not known here.
+        classes: of a classification; empty: none are declared; None: not known here.
         positive: the positive class; empty: none.
     """
 
     task: str = ""
-    classes: tuple[str, ...] = ()
+    classes: tuple[str, ...] | None = None
     positive: str = ""
 
 

@@ -192,7 +192,9 @@ def test_gates_on_labels_share_one_part_of_the_rollback_error() -> None:
         (GateDraft(MetricKind.F1, required=True), MANY, "up to 32 classes, and the model has 33: use recall"),
         (GateDraft(MetricKind.F1, required=True), Meaning("regression"), "the model's task is regression"),
         (GateDraft(MetricKind.ERRORS, required=True, positive="a"), CHURN, "this gate watches errors"),
-        (GateDraft(MetricKind.CLASS_BALANCE, required=True), Meaning("regression"), "this one has none"),
+        (GateDraft(MetricKind.CLASS_BALANCE, required=True), Meaning("regression"), "the model's task is regression"),
+        (GateDraft(MetricKind.CLASS_BALANCE, required=True), Meaning("classification", ()), "this one has none"),
+        (GateDraft(MetricKind.RECALL, required=True, positive="*"), Meaning("classification", ()), "this one has none"),
         (GateDraft(MetricKind.CLASS_BALANCE, required=True), CENTURY, "up to 100 classes, and the model has 101"),
     ],
 )
@@ -218,3 +220,9 @@ def test_an_f1_has_no_factor() -> None:
     gate = GateDraft(MetricKind.F1, required=True, harm=GateMargin(1.1), safe=GateMargin(1.2, 0.02))
     _, violations = complete_policy(PolicyDraft(gates=(gate,)), CHURN)
     assert [one.field for one in violations] == ["policy.gates[0].harm.factor", "policy.gates[0].safe.factor"]
+
+
+def test_classes_that_are_not_known_are_not_checked() -> None:
+    gates = (GateDraft(MetricKind.RECALL, required=True, positive="c7"), GateDraft(MetricKind.CLASS_BALANCE))
+    for meaning in (Meaning(), Meaning("classification")):
+        assert not complete_policy(PolicyDraft(gates=gates), meaning)[1]
