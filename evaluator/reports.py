@@ -12,7 +12,7 @@ from evaluator.gates import RuntimeGate
 from evaluator.inputs import ArmInputs
 from evaluator.opening import GateState
 from evaluator.statistics import rates, runtime
-from evaluator.statistics.confusion import f1_from_unlike, unlike_margin
+from evaluator.statistics.confusion import f1_from_unlike
 from evaluator.statistics.process import log_threshold
 from services.common.policy.records import LABEL_METRICS, MetricKind, Need
 
@@ -190,21 +190,32 @@ def _figures(gate: GateState) -> tuple[ArmFigures, ArmFigures, float, float, flo
             ratio.high - 1.0,
         )
     seen = gate.most_moved().seen if isinstance(gate, BalanceGate) else gate.seen
-    difference, scale = seen.interval(), 1.0
-    test_rate, stable_rate = seen.test_rate, seen.stable_rate
+    found, shown = seen.interval(), _as_it_is
     if gate.gate.metric is MetricKind.F1:
-        # Judged by 1 - J and shown as 1 - F1: a small difference of the one is so much of the other.
-        scale = 1.0 if math.isnan(stable_rate) else unlike_margin(1.0, f1_from_unlike(stable_rate)) ** -1
-        test_rate, stable_rate = (
-            rate if math.isnan(rate) else 1.0 - f1_from_unlike(rate) for rate in (test_rate, stable_rate)
-        )
+        shown = _as_f1
+    test_rate, stable_rate = shown(seen.test_rate), shown(seen.stable_rate)
+    difference, low, high = (
+        shown(min(max(seen.stable_rate + one, 0.0), 1.0)) - stable_rate
+        for one in (found.estimate, found.low, found.high)
+    )
+    if shown is _as_it_is:
+        difference, low, high = found.estimate, found.low, found.high
     return (
         ArmFigures(int(seen.n_test), int(seen.x_test), _zero(test_rate)),
         ArmFigures(int(seen.n_stable), int(seen.x_stable), _zero(stable_rate)),
-        _zero(scale * difference.estimate),
-        scale * difference.low,
-        scale * difference.high,
+        _zero(difference),
+        low,
+        high,
     )
+
+
+def _as_it_is(rate: float) -> float:
+    return rate
+
+
+def _as_f1(rate: float) -> float:
+    """1 - F1 of a rate 1 - J, which is what is judged."""
+    return rate if math.isnan(rate) else 1.0 - f1_from_unlike(rate)
 
 
 def _forecast(state: State, gate: GateState) -> tuple[int, float]:

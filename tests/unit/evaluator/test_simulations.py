@@ -86,6 +86,10 @@ def test_recall_is_judged_by_the_rows_of_its_class_alone() -> None:
 
 
 def test_the_f1_that_is_shown_is_the_arms_own() -> None:
+    ruined = trial(1, one_quality_gate(MetricKind.F1), test=Behaviour(missed=0.95), positives=0.3)
+    ruined.run(20)
+    lost = ruined.decisions[-1].gates[1]
+    assert lost.difference == pytest.approx(lost.test.estimate - lost.baseline.estimate, abs=0.03)
     made = trial(1, one_quality_gate(MetricKind.F1), test=Behaviour(missed=0.14), positives=0.3)
     made.run(20)
     report = made.decisions[-1].gates[1]
