@@ -158,10 +158,13 @@ def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> De
         return Decision(Action.NONE, Verdict.CONTINUE, f"waits: {'; '.join(at.holds)}")
     if required and not open_gates:
         if at.elapsed >= step.min_duration:
-            return _go_on(state, at, sentences.safe(state, required), "SAFE")
+            return _go_on(state, at, sentences.safe(state, required), "SUPERIOR" if state.terms.superior else "SAFE")
         left = step.min_duration - at.elapsed
         return Decision(Action.NONE, Verdict.PASS, sentences.shortest_time(state, left))
     if at.elapsed >= step.period:
+        if state.terms.superior:
+            # No violation is no victory: what an A/B test is held for must be shown.
+            return _end_of_period(state, sentences.no_winner(state, gates), "NO_WINNER")
         return _period_over(state, at, required)
     return Decision(Action.NONE, Verdict.CONTINUE, sentences.waits(open_gates))
 
@@ -187,14 +190,14 @@ def _go_on(state: State, at: Circumstances, reason: str, code: str) -> Decision:
     return Decision(Action.ADVANCE, Verdict.PASS, reason, code)
 
 
-def _end_of_period(state: State, reason: str) -> Decision:
+def _end_of_period(state: State, reason: str, code: str = "TOO_LITTLE_EVIDENCE") -> Decision:
     """Too little evidence: what the policy wants then."""
     match state.terms.policy.period_end:
         case PeriodEnd.INCONCLUSIVE:
-            return Decision(Action.CANCEL, Verdict.INCONCLUSIVE, reason, "TOO_LITTLE_EVIDENCE")
+            return Decision(Action.CANCEL, Verdict.INCONCLUSIVE, reason, code)
         case PeriodEnd.ROLLBACK:
             reason = f"{reason}; the policy asks for a rollback then"
-            return Decision(Action.ROLLBACK, Verdict.INCONCLUSIVE, reason, "TOO_LITTLE_EVIDENCE")
+            return Decision(Action.ROLLBACK, Verdict.INCONCLUSIVE, reason, code)
         case PeriodEnd.HOLD:
             return Decision(Action.NONE, Verdict.CONTINUE, f"{reason}; it goes on, as the policy asks")
 

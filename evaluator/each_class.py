@@ -58,7 +58,12 @@ class EachClassGate:
     def shown(self) -> RateGate:
         """The class that people are shown: the one with most harm, or the one that safety waits for."""
         harmed = max(self.parts, key=lambda part: part.harm.max_log_e)
-        return harmed if self.harm.max_log_e > 0 else min(self.parts, key=lambda part: part.safe.log_e)
+        return harmed if self.harm.max_log_e > 0 else self.awaited
+
+    @property
+    def awaited(self) -> RateGate:
+        """The class that safety waits for."""
+        return min(self.parts, key=lambda part: part.safe.log_e)
 
     @property
     def test_n(self) -> int:

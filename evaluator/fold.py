@@ -7,8 +7,6 @@ at once after a restart.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from itertools import accumulate
-from typing import Final
 
 from evaluator.arms import (
     NO_LAGS,
@@ -28,14 +26,11 @@ from evaluator.gates import RateGate, RuntimeGate
 from evaluator.inputs import Inputs, open_inputs
 from evaluator.labels import LabelPair, RateRow, label_rows
 from evaluator.ledger import Ledger
+from evaluator.limits import RuntimeLimitGate
+from evaluator.maturity import is_alike, shows_young, usual_lag
 from evaluator.opening import GateState, open_gate
 from evaluator.terms import Terms
 from services.common.policy.records import CLASS_METRICS, LABEL_METRICS, MetricKind
-from services.common.telemetry.catalog import LAG_BOUNDS
-
-USUAL_LABELS: Final = 0.99
-"""Share of the labels that `usual_lag` covers."""
-ENOUGH_LAGS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +202,7 @@ def _learn(state: State, look: Look) -> State:
     answers = _answers(state, look, epoch=None)
     gates: list[GateState] = []
     for gate in state.gates:
-        if isinstance(gate, RuntimeGate):
+        if isinstance(gate, RuntimeGate | RuntimeLimitGate):
             gates.append(gate.learn(batches))
         elif isinstance(gate, BalanceGate):
             gates.append(gate.learn(answers))
@@ -230,7 +225,7 @@ def _judge(state: State, look: Look) -> State:
     state = _freeze_needs(state)
     gates: list[GateState] = []
     for gate in state.gates:
-        if isinstance(gate, RuntimeGate):
+        if isinstance(gate, RuntimeGate | RuntimeLimitGate):
             gates.append(gate.judge(runtimes))
         elif isinstance(gate, BalanceGate):
             gates.append(gate.judge(answers))
@@ -243,22 +238,16 @@ def _judge(state: State, look: Look) -> State:
 
 
 def _judge_labels(state: State) -> State:
-    """Labels: harm by every new label of every slice, "no worse" by mature slices of the present step."""
-    maturity = state.terms.policy.labels
-    past, young, ledger = state.ledger.take_harm(state.slice_seconds)
-    aged = ledger.aged(
-        state.first_time,
-        state.time,
-        state.label_age,
-        state.slice_seconds,
-        lambda epoch: state.steps.get(epoch) == state.step,
-    )
-    coverage = ledger.coverage(aged) if aged else None
-    mature, ledger = (
-        ledger.take_safe(aged, maturity, state.slice_seconds)
-        if coverage is not None and alike(coverage, maturity.max_coverage_gap)
-        else ([], ledger)
-    )
+    """Labels: harm by every slice that may show it, "no worse" by mature slices of the present step."""
+    maturity, age = state.terms.policy.labels, state.label_age
+    past, young, ledger = state.ledger.take_young(state.slice_seconds)
+    keys = ledger.aged(state.first_time, state.time, age, state.slice_seconds)
+    aged, ledger = ledger.take_aged(keys) if is_alike(ledger.coverage(keys), maturity) else ([], ledger)
+    in_step = [key for key in keys if state.steps.get(key[0]) == state.step]
+    coverage = ledger.coverage(in_step) if in_step else None
+    mature: list[LabelPair] = []
+    if coverage is not None and is_alike(coverage, maturity):
+        mature, ledger = ledger.take_safe(in_step, maturity)
 
     def judged(gate: RateGate) -> RateGate:
         place = state.terms.classes.index(gate.gate.positive) if gate.gate.metric in CLASS_METRICS else 0
@@ -266,7 +255,8 @@ def _judge_labels(state: State) -> State:
         def rows(pairs: Sequence[LabelPair]) -> list[RateRow]:
             return label_rows(pairs, gate.gate.metric, place)
 
-        return gate.learn(rows(past)).judge_harm(rows(young)).judge_safe(rows(mature))
+        harmful = young if shows_young(gate.gate, maturity) else aged
+        return gate.learn(rows(past)).judge_harm(rows(harmful)).judge_safe(rows(mature))
 
     gates: list[GateState] = []
     for gate in state.gates:
@@ -289,20 +279,3 @@ def _freeze_needs(state: State) -> State:
             for gate in state.gates
         ),
     )
-
-
-def usual_lag(lags: Lags) -> float:
-    """Seconds within which nearly all labels have come, rounded up to a bound; 0: there are too few to tell.
-
-    Labels that have not come yet are in none of the counts, so that early in a lane's life this is too little.
-    """
-    total = sum(lags)
-    if total < ENOUGH_LAGS:
-        return 0.0
-    bucket = next(number for number, sofar in enumerate(accumulate(lags)) if sofar >= USUAL_LABELS * total)
-    return LAG_BOUNDS[min(bucket, len(LAG_BOUNDS) - 1)]
-
-
-def alike(coverage: tuple[float, float], gap: float) -> bool:
-    """Whether labels reach both arms alike."""
-    return abs(coverage[0] - coverage[1]) <= gap

@@ -11,13 +11,13 @@ from evaluator.arms import BUCKETS, RuntimeRow
 from evaluator.labels import RateRow
 from evaluator.statistics import rates, runtime
 from evaluator.statistics.bets import Margin, smoothed_rate
-from evaluator.statistics.confusion import f1_from_unlike, unlike_margin
+from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1, unlike_margin
 from evaluator.statistics.histograms import RuntimeWindows, geometric_ratio
 from evaluator.statistics.intervals import RateEstimate, RuntimeEstimate, runtime_quantile
 from evaluator.statistics.power import needed, rate_growth, remaining, runtime_growth
 from evaluator.statistics.rates import RateTest, RateWindows
 from evaluator.statistics.runtime import RuntimeTest
-from services.common.policy.records import Gate, GateMargin, MetricKind
+from services.common.policy.records import DEFAULT_SAFE, Gate, GateMargin, MetricKind
 from services.common.telemetry import catalog
 
 RATIO: Final = geometric_ratio(catalog.INFERENCE_DURATION.bounds)
@@ -53,8 +53,19 @@ class RateGate:
         """Attempts or labels of the test arm that were judged."""
         return int(self.seen.n_test)
 
+    @property
+    def limit_rate(self) -> float | None:
+        """The rate that is judged, at the gate's limit; None: it compares with stable."""
+        return None if self.gate.limit is None else _limit_rate(self.gate)
+
     def learn(self, rows: Sequence[RateRow]) -> "RateGate":
-        """The gate with what stable counted added to the past, and nothing judged."""
+        """The gate with what stable counted added to the past, and nothing judged.
+
+        Not while its lines are still to be drawn by the past: these are rows of any age, and an F1 of which only the
+        labels of one class have come is not stable's.
+        """
+        if not self.drawn:
+            return self
         windows = RateWindows.of([(0, 0, n, x) for _, _, n, x in rows])
         return replace(self, harm=rates.update(self.harm, windows), safe=rates.update(self.safe, windows))
 
@@ -65,8 +76,9 @@ class RateGate:
 
     def judge_safe(self, rows: Sequence[RateRow]) -> "RateGate":
         """The gate after rows that non-inferiority is judged by."""
-        # Attempts that nothing was compared with show nothing.
-        taken, gate = self.step_n + sum(row[0] for row in rows if row[2]), self._draw()
+        # Attempts that nothing was compared with show nothing, unless they are held against a number.
+        taken = self.step_n + sum(row[0] for row in rows if row[2] or self.gate.limit is not None)
+        gate = self._draw()
         return replace(gate, safe=rates.update(gate.safe, RateWindows.of(rows)), step_n=taken)
 
     def restart(self) -> "RateGate":
@@ -75,29 +87,52 @@ class RateGate:
 
     def freeze(self, alpha: float, power: float, share: float) -> "RateGate":
         """The gate with `needs`, once stable's past says what it takes; it never changes afterwards."""
-        if self.needs is not None or self.harm.n_past < rates.ENOUGH_PAST:
+        if self.needs is not None or not self._knows(self.harm):
             return self
+        if self.gate.better is not None:
+            return replace(self, needs=math.inf)
         gate = self._draw()
         stable = float(smoothed_rate(gate.harm.n_past, gate.harm.x_past))
         line = min(gate.safe.margin.a + gate.safe.margin.b * stable, 1.0)
+        if self.gate.limit is not None:
+            line = min(_limit_rate(self.gate, DEFAULT_SAFE[self.gate.metric].offset), 1.0)
         growth = rate_growth(gate.harm, line, stable, _between(share))
         found = needed(gate.harm.process, growth, alpha, power)
         return replace(gate, needs=math.inf if found is None else float(found))
 
     def remaining(self, alpha: float, share: float) -> int | None:
-        """Forecast: mature attempts or labels of the test arm until PASS if the versions are alike; None: unknown."""
-        if self.safe.n_past < rates.ENOUGH_PAST:
+        """Forecast: mature attempts or labels of the test arm until PASS; None: unknown.
+
+        If the versions are alike; where that shows nothing (a limit, an A/B test), if the version goes on as it was.
+        """
+        if not self._knows(self.safe):
             return None
         stable = float(smoothed_rate(self.safe.n_past, self.safe.x_past))
-        return remaining(self.safe.process, rate_growth(self.safe, stable, stable, _between(share)), alpha)
+        test = stable
+        if self.gate.limit is not None or self.gate.better is not None:
+            if not self.seen.n_test:
+                return None
+            test = float(smoothed_rate(self.seen.n_test, self.seen.x_test))
+        return remaining(self.safe.process, rate_growth(self.safe, test, stable, _between(share)), alpha)
+
+    @staticmethod
+    def _knows(test: RateTest) -> bool:
+        return test.margin.is_limit or bool(test.n_past >= rates.ENOUGH_PAST)
 
     def _draw(self) -> "RateGate":
         """The gate with its lines drawn by stable's past, before the first bet and never again."""
         if self.drawn or self.harm.n_past < rates.ENOUGH_PAST:
             return self
         f1 = f1_from_unlike(float(smoothed_rate(self.harm.n_past, self.harm.x_past)))
-        harm, safe = (Margin(unlike_margin(one.offset, f1)) for one in (self.gate.harm, self.gate.safe))
-        return replace(self, harm=replace(self.harm, margin=harm), safe=replace(self.safe, margin=safe), drawn=True)
+        better = self.gate.better
+        harm = unlike_margin(self.gate.harm.offset, f1)
+        safe = unlike_margin(self.gate.safe.offset if better is None else -better.offset, f1)
+        return replace(
+            self,
+            harm=replace(self.harm, margin=Margin(harm)),
+            safe=replace(self.safe, margin=Margin(safe)),
+            drawn=True,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,13 +190,17 @@ class RuntimeGate:
         del share
         if self.needs is not None or not self._knows(self.harm):
             return self
+        if self.gate.better is not None:
+            return replace(self, needs=math.inf)
         found = needed(self.harm.process, runtime_growth(self.harm, self.gate.safe.buckets), alpha, power)
         return replace(self, needs=math.inf if found is None else float(found))
 
     def remaining(self, alpha: float, share: float) -> int | None:
         """Forecast: batches of the test arm until PASS if the versions are alike; None: unknown."""
         del share
-        return remaining(self.safe.process, runtime_growth(self.safe, 0), alpha) if self._knows(self.safe) else None
+        if self.gate.better is not None or not self._knows(self.safe):
+            return None
+        return remaining(self.safe.process, runtime_growth(self.safe, 0), alpha)
 
     @staticmethod
     def _knows(test: RuntimeTest) -> bool:
@@ -181,13 +220,15 @@ class RuntimeGate:
 
 
 def rate_gate(gate: Gate, alpha: float) -> RateGate:
-    """A gate on two rates without evidence; `alpha` as in `open_gate`."""
-    return RateGate(
-        gate,
-        rates.harm_test(_line(gate.harm), alpha),
-        rates.non_inferiority_test(_line(gate.safe)),
-        drawn=gate.metric is not MetricKind.F1,
-    )
+    """A gate on rates without evidence; `alpha` as in `open_gate`."""
+    if gate.limit is not None:
+        limit = Margin(_limit_rate(gate), 0.0)
+        return RateGate(gate, rates.harm_test(limit, alpha), rates.non_inferiority_test(limit))
+    if gate.better is not None:
+        safe = rates.superiority_test(gate.better.offset)
+    else:
+        safe = rates.non_inferiority_test(_line(gate.safe))
+    return RateGate(gate, rates.harm_test(_line(gate.harm), alpha), safe, drawn=gate.metric is not MetricKind.F1)
 
 
 def runtime_gate(gate: Gate, alpha: float) -> RuntimeGate:
@@ -195,7 +236,9 @@ def runtime_gate(gate: Gate, alpha: float) -> RuntimeGate:
     return RuntimeGate(
         gate,
         runtime.runtime_harm_test(BUCKETS, RATIO, alpha, gate.harm.buckets),
-        runtime.runtime_non_inferiority_test(BUCKETS, RATIO, gate.safe.buckets),
+        runtime.runtime_non_inferiority_test(
+            BUCKETS, RATIO, gate.safe.buckets if gate.better is None else -gate.better.buckets
+        ),
         RuntimeEstimate.empty(BUCKETS, RATIO),
     )
 
@@ -206,3 +249,10 @@ def _between(share: float) -> float:
 
 def _line(margin: GateMargin) -> Margin:
     return Margin(margin.offset, margin.factor)
+
+
+def _limit_rate(gate: Gate, beyond: float = 0.0) -> float:
+    """The rate that is judged, at a gate's limit or, in the metric's own unit, `beyond` it."""
+    assert gate.limit is not None  # noqa: S101 - for the type checker: callers have asked
+    rate = gate.limit.bad_rate() + beyond
+    return unlike_from_f1(max(1.0 - rate, 0.0)) if gate.metric is MetricKind.F1 else rate

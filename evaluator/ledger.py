@@ -1,8 +1,9 @@
-"""Labels slice by slice: what has been counted, what the tests have taken, and which slices are mature.
+"""Labels by slice of routing time, and what of them has been taken in.
 
-Labels are compared within a slice only: those of one stretch of routing time in one epoch. Otherwise the early labels
-of a young test arm would meet the settled labels of stable. Harm takes young slices too; "no worse" takes a slice only
-when it is mature, since wrong answers may be labelled later than right ones.
+Labels are compared within a slice only, and only once each: what comes later for a slice is added. Otherwise early
+labels of a young test arm would meet the settled labels of stable. What depends on one class alone may take slices of
+any age for harm; all else takes a slice when it is old enough, since labels of one class, or of wrong answers, may come
+later than others.
 """
 
 import math
@@ -25,13 +26,15 @@ class Ledger:
 
     Attributes:
         slices: all that was counted.
-        harm_taken: labels that the tests of harm have taken.
+        young_taken: labels that were taken whatever their slice's age.
+        aged_taken: labels that were taken when their slice was old enough.
         safe_taken: labels that the tests of non-inferiority have taken.
         rests: stretches of time (start, end) whose slices are left out, since the inputs had drifted.
     """
 
     slices: Mapping[SliceKey, SliceCounts] = field(default_factory=dict)
-    harm_taken: Mapping[SliceKey, LabelPair] = field(default_factory=dict)
+    young_taken: Mapping[SliceKey, LabelPair] = field(default_factory=dict)
+    aged_taken: Mapping[SliceKey, LabelPair] = field(default_factory=dict)
     safe_taken: Mapping[SliceKey, LabelPair] = field(default_factory=dict)
     rests: tuple[tuple[float, float], ...] = ()
 
@@ -55,9 +58,9 @@ class Ledger:
         """Takes in slices that begin after `end` again."""
         return replace(self, rests=(*self.rests[:-1], (self.rests[-1][0], end)))
 
-    def take_harm(self, length: Length) -> tuple[list[LabelPair], list[LabelPair], "Ledger"]:
+    def take_young(self, length: Length) -> tuple[list[LabelPair], list[LabelPair], "Ledger"]:
         """New labels of slices without a test arm, new labels of all others, and the ledger with both taken."""
-        taken = dict(self.harm_taken)
+        taken = dict(self.young_taken)
         past: list[LabelPair] = []
         rows: list[LabelPair] = []
         for key in sorted(self.slices):
@@ -67,26 +70,22 @@ class Ledger:
                 continue
             (rows if counts.test_predictions or counts.test.rows else past).append(row)
             taken[key] = (counts.test, counts.stable)
-        return past, rows, replace(self, harm_taken=taken)
+        return past, rows, replace(self, young_taken=taken)
 
-    def take_safe(
-        self, keys: list[SliceKey], maturity: LabelMaturity, length: Length
-    ) -> tuple[list[LabelPair], "Ledger"]:
-        """New labels of those slices that are covered enough and not left out, and the ledger with them taken."""
+    def take_aged(self, keys: list[SliceKey]) -> tuple[list[LabelPair], "Ledger"]:
+        """New labels of those slices, and the ledger with them taken."""
+        taken = dict(self.aged_taken)
+        rows = self._take(keys, taken)
+        return rows, replace(self, aged_taken=taken)
+
+    def take_safe(self, keys: list[SliceKey], maturity: LabelMaturity) -> tuple[list[LabelPair], "Ledger"]:
+        """New labels of those slices that are covered enough, and the ledger with them taken."""
         taken = dict(self.safe_taken)
-        rows: list[LabelPair] = []
-        for key in keys:
-            counts = self.slices[key]
-            row = _beyond(counts, taken.get(key, NOTHING))
-            if _any(row) and _covered(counts, maturity) and not self._left_out(key, length):
-                rows.append(row)
-                taken[key] = (counts.test, counts.stable)
+        rows = self._take([key for key in keys if _covered(self.slices[key], maturity)], taken)
         return rows, replace(self, safe_taken=taken)
 
-    def aged(
-        self, begun: float, now: float, age: float, length: Length, in_step: Callable[[int], bool]
-    ) -> list[SliceKey]:
-        """The slices of the step with a test arm that ended `age` seconds ago, so that labels may be complete.
+    def aged(self, begun: float, now: float, age: float, length: Length) -> list[SliceKey]:
+        """The slices with a test arm that ended `age` seconds ago, so that labels may be complete.
 
         One that would have ended before the rollout was `begun` was numbered by a Worker which had not heard of the
         epoch's length of slices yet: nobody knows when it was.
@@ -94,7 +93,7 @@ class Ledger:
         keys = []
         for key in sorted(self.slices):
             seconds = length(key[0])
-            if seconds is None or not in_step(key[0]) or not self.slices[key].test_predictions:
+            if seconds is None or not self.slices[key].test_predictions:
                 continue
             end = (key[1] + 1) * seconds
             if end >= begun and now - end >= age and not self._left_out(key, length):
@@ -117,6 +116,17 @@ class Ledger:
             sum(counts.test.rows for counts in self.slices.values()),
             sum(counts.stable.rows for counts in self.slices.values()),
         )
+
+    def _take(self, keys: list[SliceKey], taken: dict[SliceKey, LabelPair]) -> list[LabelPair]:
+        """New labels of those slices, which are noted in `taken`."""
+        rows: list[LabelPair] = []
+        for key in keys:
+            counts = self.slices[key]
+            row = _beyond(counts, taken.get(key, NOTHING))
+            if _any(row):
+                rows.append(row)
+                taken[key] = (counts.test, counts.stable)
+        return rows
 
     def _left_out(self, key: SliceKey, length: Length) -> bool:
         seconds = length(key[0])

@@ -3,9 +3,10 @@
 from evaluator.balance import BalanceGate
 from evaluator.each_class import EachClassGate
 from evaluator.gates import RateGate, RuntimeGate, rate_gate, runtime_gate
+from evaluator.limits import RuntimeLimitGate
 from services.common.policy.records import CLASS_METRICS, EACH_CLASS, Gate, MetricKind
 
-GateState = RateGate | RuntimeGate | BalanceGate | EachClassGate
+GateState = RateGate | RuntimeGate | RuntimeLimitGate | BalanceGate | EachClassGate
 
 
 def open_gate(gate: Gate, alpha: float, classes: tuple[str, ...]) -> GateState | None:
@@ -20,7 +21,7 @@ def open_gate(gate: Gate, alpha: float, classes: tuple[str, ...]) -> GateState |
         case MetricKind.INPUT_DRIFT:
             return None
         case MetricKind.RUNTIME:
-            return runtime_gate(gate, alpha)
+            return runtime_gate(gate, alpha) if gate.limit is None else RuntimeLimitGate.open(gate, alpha)
         case MetricKind.CLASS_BALANCE:
             return BalanceGate.open(gate, alpha, classes)
         case _ if gate.metric in CLASS_METRICS and gate.positive == EACH_CLASS:

@@ -10,7 +10,7 @@ from evaluator.fold import Look
 from evaluator.readiness import Served
 from evaluator.terms import Profile, Terms
 from evaluator.windows import Reading
-from services.common.policy.records import Meaning, PlanDraft, PolicyDraft
+from services.common.policy.records import Meaning, Objective, PlanDraft, PolicyDraft
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class RolloutView:
         step_paused: seconds that its clock has stood, without a pause that lasts still.
         pause_start: when the present pause began.
         sticky: requests are assigned by key.
+        objective: what the test version must show; None: one that this release does not know.
         policy: by what it is to be judged, as asked for.
         plan: its steps, as asked for.
         sequence: the number of the latest recorded look.
@@ -52,6 +53,7 @@ class RolloutView:
     sequence: int
     etag: str
     approval_missing: bool = False
+    objective: Objective | None = Objective.NON_INFERIOR
 
     def elapsed(self, now: float) -> float:
         """Seconds that the present step has run, without pauses; 0 before the first step."""

@@ -4,9 +4,10 @@ from typing import Final
 
 from crossfade.common.v1 import analysis_pb2
 from evaluator.decide import Action, Decision
-from evaluator.reports import ArmFigures, DriftReport, Evidence, GateReport, Verdict
+from evaluator.figures import ArmFigures
+from evaluator.reports import DriftReport, Evidence, GateReport, Verdict
 from services.common import times
-from services.common.policy.messages import METRIC_VALUES
+from services.common.policy.messages import METRIC_VALUES, limit_message
 
 _VERDICTS: Final = {
     Verdict.NONE: analysis_pb2.VERDICT_UNSPECIFIED,
@@ -57,6 +58,8 @@ def _gate(report: GateReport) -> analysis_pb2.GateReport:
         needed_time=times.duration(min(report.needed_seconds, _LONGEST_FORECAST)),
         metric=METRIC_VALUES[report.metric],
         positive_class=report.positive,
+        limit=None if report.limit is None else limit_message(report.limit),
+        primary=report.primary,
     )
 
 

@@ -46,6 +46,7 @@ def rollout(message: resources_pb2.Rollout) -> RolloutView:
         sequence=message.analysis_sequence,
         etag=message.etag,
         approval_missing=message.HasField("approval") and not message.approval.actor,
+        objective=policy_messages.objective(message.objective),
     )
 
 

@@ -1,20 +1,18 @@
 """What a look says of every gate and of the inputs: what is recorded and what people read."""
 
-import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from evaluator import words
 from evaluator.balance import BalanceGate
 from evaluator.each_class import EachClassGate
-from evaluator.fold import State, alike
+from evaluator.figures import ArmFigures, figures_of
+from evaluator.fold import State
 from evaluator.gates import RuntimeGate
 from evaluator.inputs import ArmInputs
 from evaluator.opening import GateState
-from evaluator.statistics import rates, runtime
-from evaluator.statistics.confusion import f1_from_unlike
 from evaluator.statistics.process import log_threshold
-from services.common.policy.records import LABEL_METRICS, MetricKind, Need
+from evaluator.waits import waits_for
+from services.common.policy.records import Limit, MetricKind, Need
 
 
 class Verdict(StrEnum):
@@ -25,15 +23,6 @@ class Verdict(StrEnum):
     FAIL = "fail"
     CONTINUE = "continue"
     INCONCLUSIVE = "inconclusive"
-
-
-@dataclass(frozen=True, slots=True)
-class ArmFigures:
-    """n attempts, labels or batches of one arm, the x among them that count, and the arm's value in its unit."""
-
-    n: int = 0
-    x: int = 0
-    estimate: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +57,8 @@ class GateReport:
     needed: int = 0
     needed_seconds: float = 0.0
     positive: str = ""
+    limit: Limit | None = None
+    primary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +128,7 @@ def _report(state: State, gate: GateState, *, control_missing: bool) -> GateRepo
     else:
         verdict = Verdict.PASS if safe.enough else Verdict.CONTINUE
     needed, seconds = _forecast(state, gate) if verdict is Verdict.CONTINUE else (0, 0.0)
-    test, baseline, difference, low, high = _figures(gate)
+    test, baseline, difference, low, high = figures_of(gate)
     return GateReport(
         gate=gate.gate.name,
         metric=gate.gate.metric,
@@ -150,10 +141,12 @@ def _report(state: State, gate: GateState, *, control_missing: bool) -> GateRepo
         high=high,
         harm=harm,
         safe=safe,
-        waits_for=_waits_for(state, gate, needed, seconds) if verdict is Verdict.CONTINUE else "",
+        waits_for=waits_for(state, gate, needed, seconds) if verdict is Verdict.CONTINUE else "",
         needed=needed,
         needed_seconds=seconds,
         positive=_positive(gate),
+        limit=gate.gate.limit,
+        primary=gate.gate.better is not None,
     )
 
 
@@ -176,48 +169,6 @@ def _required(state: State, gate: GateState, *, control_missing: bool) -> bool:
             return False
 
 
-def _figures(gate: GateState) -> tuple[ArmFigures, ArmFigures, float, float, float]:
-    if isinstance(gate, EachClassGate):
-        return _figures(gate.shown)
-    if isinstance(gate, RuntimeGate):
-        test_seconds, control_seconds = gate.medians()
-        ratio = gate.seen.interval()
-        return (
-            ArmFigures(gate.test_n, 0, _zero(test_seconds)),
-            ArmFigures(gate.control_n, 0, _zero(control_seconds)),
-            _zero(ratio.estimate - 1.0),
-            ratio.low - 1.0,
-            ratio.high - 1.0,
-        )
-    seen = gate.most_moved().seen if isinstance(gate, BalanceGate) else gate.seen
-    found, shown = seen.interval(), _as_it_is
-    if gate.gate.metric is MetricKind.F1:
-        shown = _as_f1
-    test_rate, stable_rate = shown(seen.test_rate), shown(seen.stable_rate)
-    difference, low, high = (
-        shown(min(max(seen.stable_rate + one, 0.0), 1.0)) - stable_rate
-        for one in (found.estimate, found.low, found.high)
-    )
-    if shown is _as_it_is:
-        difference, low, high = found.estimate, found.low, found.high
-    return (
-        ArmFigures(int(seen.n_test), int(seen.x_test), _zero(test_rate)),
-        ArmFigures(int(seen.n_stable), int(seen.x_stable), _zero(stable_rate)),
-        _zero(difference),
-        low,
-        high,
-    )
-
-
-def _as_it_is(rate: float) -> float:
-    return rate
-
-
-def _as_f1(rate: float) -> float:
-    """1 - F1 of a rate 1 - J, which is what is judged."""
-    return rate if math.isnan(rate) else 1.0 - f1_from_unlike(rate)
-
-
 def _forecast(state: State, gate: GateState) -> tuple[int, float]:
     """Attempts, labels or batches of the test arm until PASS, and seconds at the pace of this step; 0: unknown."""
     step = state.terms.plan.steps[max(state.step, 0)]
@@ -226,68 +177,3 @@ def _forecast(state: State, gate: GateState) -> tuple[int, float]:
         return 0, 0.0
     pace = gate.step_n / state.step_seconds if state.step_seconds > 0 else 0.0
     return more, more / pace if pace > 0 else 0.0
-
-
-def _waits_for(state: State, gate: GateState, needed: int, seconds: float) -> str:
-    terms = state.terms
-    noun = _NOUNS[gate.gate.metric]
-    if gate.gate.metric in LABEL_METRICS and (waits := _waits_for_labels(state)):
-        return waits
-    if gate.test_n == 0:
-        return f"{words.plural(noun)} of {terms.test}: none yet"
-    if isinstance(gate, RuntimeGate) and gate.control_n == 0:
-        return f"{words.plural(noun)} of {terms.stable}'s control process: none yet"
-    if isinstance(gate, EachClassGate):
-        return f"{_waits_for(state, gate.shown, needed, seconds)} (class {gate.shown.gate.positive})"
-    if isinstance(gate, RuntimeGate):
-        known, enough = float(gate.safe.past.counts.sum()), runtime.ENOUGH_PAST
-    else:
-        known, enough = float(gate.safe.n_past.min()), rates.ENOUGH_PAST
-    if known < enough:
-        return f"{words.many(round(enough - known), noun)} of {terms.stable}, to know what is usual"
-    if not needed:
-        return f"more {words.plural(noun)} of {terms.test}"
-    forecast = f"about {words.some(needed)} more {noun if needed == 1 else words.plural(noun)} of {terms.test}"
-    return f"{forecast}: {words.duration(seconds)} at this traffic" if seconds else forecast
-
-
-def _waits_for_labels(state: State) -> str:
-    terms, maturity = state.terms, state.terms.policy.labels
-    test_labels, stable_labels = state.ledger.labels()
-    if state.resting:
-        return "the end of the drift of the inputs"
-    for labels, version in ((stable_labels, terms.stable), (test_labels, terms.test)):
-        if not labels:
-            return f"labels of {version}: none yet"
-    if state.coverage is None:
-        return f"labels to be {words.duration(state.label_age)} old"
-    shares = tuple(zip(state.coverage, (terms.test, terms.stable), strict=True))
-    for share, version in shares:
-        if math.isnan(share) or share < maturity.min_coverage:
-            return (
-                f"labels: {words.percent(share)} of {version}'s answers have one, "
-                f"{words.percent(maturity.min_coverage)} are needed"
-            )
-    if not alike(state.coverage, maturity.max_coverage_gap):
-        return (
-            f"labels that reach both versions alike: {words.percent(state.coverage[0])} of {terms.test}'s answers have "
-            f"one and {words.percent(state.coverage[1])} of {terms.stable}'s; "
-            f"they may differ by {words.points(maturity.max_coverage_gap)}"
-        )
-    return ""
-
-
-_NOUNS = {
-    MetricKind.ERRORS: "attempt",
-    MetricKind.RUNTIME: "batch",
-    MetricKind.ACCURACY: "mature label",
-    MetricKind.PRECISION: "mature positive answer",
-    MetricKind.RECALL: "mature positive row",
-    MetricKind.FALSE_POSITIVE_RATE: "mature negative row",
-    MetricKind.F1: "mature positive row",
-    MetricKind.CLASS_BALANCE: "prediction",
-}
-
-
-def _zero(value: float) -> float:
-    return 0.0 if math.isnan(value) else value

@@ -6,20 +6,40 @@ from collections.abc import Mapping, Sequence
 from evaluator import words
 from evaluator.fold import State
 from evaluator.gates import RATIO
-from evaluator.reports import DriftReport, GateReport
-from services.common.policy.records import Gate, GateMargin, MetricKind
+from evaluator.reports import DriftReport, GateReport, Verdict
+from services.common.policy.records import Gate, GateMargin, Limit, MetricKind
 
 
 def harm(state: State, report: GateReport) -> str:
     """Why the version is rolled back."""
-    margin = _gate(state, report).harm
-    return f"{_compared(state, report)}; {_allowed(report, margin)}"
+    return f"{_compared(state, report)}; {_allowed(report, _gate(state, report).harm)}"
 
 
 def safe(state: State, required: Sequence[GateReport]) -> str:
     """Why the version passes."""
-    parts = (f"{_compared(state, report)}, {_allowed(report, _gate(state, report).safe)}" for report in required)
-    return f"{state.terms.test} is no worse than {state.terms.stable}: {'; '.join(parts)}"
+    compared = (report for report in required if not report.primary)
+    parts = [f"{_compared(state, report)}, {_allowed(report, _gate(state, report).safe)}" for report in compared]
+    found = f"{state.terms.test} is no worse than {state.terms.stable}: {'; '.join(parts)}" if parts else ""
+    primary = next((report for report in required if report.primary), None)
+    if primary is None:
+        return found
+    better = f"{state.terms.test} is better than {state.terms.stable} in {primary.gate}: {_compared(state, primary)}"
+    return f"{better}. {found}" if found else better
+
+
+def no_winner(state: State, reports: Sequence[GateReport]) -> str:
+    """Why an A/B test ends without a winner."""
+    primary = next(report for report in reports if report.primary)
+    test, stable = state.terms.test, state.terms.stable
+    if primary.verdict is Verdict.PASS:
+        open_gates = ", ".join(
+            report.gate for report in reports if report.required and report.verdict is not Verdict.PASS
+        )
+        return f"the period ended, and {test} is better in {primary.gate}, but {open_gates} is not shown to be safe"
+    return (
+        f"the period ended, and {test} was not shown to be better than {stable} in {primary.gate}: "
+        f"{_compared(state, primary)}"
+    )
 
 
 def no_violation(state: State, required: Sequence[GateReport], *, shown: bool) -> str:
@@ -86,6 +106,10 @@ def waits(reports: Sequence[GateReport]) -> str:
 def _compared(state: State, report: GateReport) -> str:
     test, stable = state.terms.test, state.terms.stable
     match report.metric:
+        case MetricKind.RUNTIME if report.limit is not None:
+            part = report.limit.quantile
+            took = f"{100 * part:g} % of {test}'s batches took at most" if part else f"{test}'s batches took a mean of"
+            return f"{took} {words.runtime(report.test.estimate)} ({words.many(report.test.n, 'batch')})"
         case MetricKind.RUNTIME:
             return (
                 f"{test}'s batches took {words.runtime(report.test.estimate)} at the median and {stable}'s "
@@ -135,6 +159,8 @@ def _compared(state: State, report: GateReport) -> str:
 
 
 def _allowed(report: GateReport, margin: GateMargin) -> str:
+    if report.limit is not None:
+        return limit(report.limit)
     if report.metric is MetricKind.RUNTIME:
         return f"{words.change(RATIO**margin.buckets - 1.0)} is allowed"
     if report.metric is MetricKind.F1:
@@ -144,6 +170,16 @@ def _allowed(report: GateReport, margin: GateMargin) -> str:
     if margin.factor == 1:
         return f"{words.points(margin.offset)} more are allowed"
     return f"{words.percent(margin.offset + margin.factor * report.baseline.estimate)} is allowed"
+
+
+def limit(said: Limit) -> str:
+    """What a gate with a limit allows."""
+    if said.at_least is not None:
+        return f"at least {words.percent(said.at_least)} is asked for"
+    if said.at_most is not None:
+        return f"at most {words.percent(said.at_most)} is allowed"
+    of = f"{100 * said.quantile:g} % of them must take at most" if said.quantile else "a mean of at most"
+    return f"{of} {words.runtime(said.seconds or 0.0)}" + ("" if said.quantile else " is allowed")
 
 
 def _gate(state: State, report: GateReport) -> Gate:

@@ -7,7 +7,7 @@ this process or another, goes on from there. What is kept in memory is a copy.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -34,7 +34,7 @@ from evaluator.terms import Terms
 from evaluator.windows import Taken, fresh_share, take
 from services.common.clock import Clock
 from services.common.policy.defaults import complete_plan, complete_policy
-from services.common.policy.records import Policy, Violation
+from services.common.policy.records import Objective, Policy, Violation
 
 _EARLY: Final = 0.1
 """Part of the look interval by which a look may come early."""
@@ -201,8 +201,13 @@ class Evaluator:
     async def _terms(self, rollout: RolloutView, stable: str) -> tuple[Terms, tuple[Violation, ...]]:
         test_view = await self._version(rollout.model, rollout.test)
         stable_view = await self._version(rollout.model, stable)
-        policy, policy_violations = complete_policy(rollout.policy, test_view.meaning)
-        plan, plan_violations = complete_plan(rollout.plan)
+        objective = rollout.objective or Objective.NON_INFERIOR
+        meaning = replace(test_view.meaning, stable_classes=len(stable_view.meaning.classes or ()))
+        policy, policy_violations = complete_policy(rollout.policy, meaning, objective)
+        plan, plan_violations = complete_plan(rollout.plan, objective)
+        if rollout.objective is None:
+            unknown = Violation("objective", "this release of the Evaluator does not know it")
+            policy_violations = (unknown, *policy_violations)
         terms = Terms(
             model=rollout.model,
             segment=rollout.segment,

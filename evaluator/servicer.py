@@ -20,11 +20,16 @@ class EvaluatorServicer(evaluator_pb2_grpc.EvaluatorServiceServicer):
     ) -> evaluator_pb2.CheckPolicyResponse:
         """A dry run of a policy and a plan."""
         del context
+        objective = policy_messages.objective(request.objective)
+        if objective is None:
+            unknown = evaluator_pb2.Violation(field="objective", description="is unknown: use NON_INFERIOR or SUPERIOR")
+            return evaluator_pb2.CheckPolicyResponse(violations=[unknown])
         policy, policy_violations = complete_policy(
             policy_messages.policy_draft(request.policy),
             Meaning(request.task, tuple(request.classes) or None, request.positive_class),
+            objective,
         )
-        plan, plan_violations = complete_plan(policy_messages.plan_draft(request.plan))
+        plan, plan_violations = complete_plan(policy_messages.plan_draft(request.plan), objective)
         violations = (*policy_violations, *plan_violations)
         if violations:
             return evaluator_pb2.CheckPolicyResponse(

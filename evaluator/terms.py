@@ -5,9 +5,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from services.common.policy.records import CLASS_METRICS, EACH_CLASS, Plan, Policy
+from services.common.policy.records import CLASS_METRICS, EACH_CLASS, Objective, Plan, Policy
 
-STATISTICS_VERSION: Final = 1
+STATISTICS_VERSION: Final = 2
 """Goes up whenever the same windows under the same policy could give another log e."""
 
 
@@ -61,6 +61,11 @@ class Terms:
     test_profile: Profile | None = None
     stable_profile: Profile | None = None
     declared: tuple[str, ...] = ()
+
+    @property
+    def superior(self) -> bool:
+        """Whether the test version must be better than stable: an A/B test."""
+        return self.policy.objective is Objective.SUPERIOR
 
     @property
     def classes(self) -> tuple[str, ...]:

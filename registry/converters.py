@@ -128,6 +128,16 @@ def assignment_from_proto(value: policy_pb2.Assignment.ValueType) -> Assignment:
     return Assignment.KEY if value == policy_pb2.ASSIGNMENT_KEY else Assignment.REQUEST
 
 
+def objective_from_proto(value: policy_pb2.Objective.ValueType) -> Objective:
+    """An objective from the wire; the default is NON_INFERIOR."""
+    return Objective.SUPERIOR if value == policy_pb2.OBJECTIVE_SUPERIOR else Objective.NON_INFERIOR
+
+
+def objective_to_proto(value: Objective) -> policy_pb2.Objective.ValueType:
+    """An objective on the wire."""
+    return policy_pb2.Objective.Value(f"OBJECTIVE_{value}")
+
+
 def assignment_to_proto(value: Assignment) -> policy_pb2.Assignment.ValueType:
     """An assignment on the wire."""
     return policy_pb2.Assignment.Value(f"ASSIGNMENT_{value}")
@@ -138,7 +148,7 @@ def spec_from_proto(message: service_pb2.RolloutSpec) -> Spec:
     return Spec(
         plan_from_proto(message.plan),
         pack(message.policy),
-        Objective.NON_INFERIOR,
+        objective_from_proto(message.objective),
         assignment_from_proto(message.assignment),
         approval_required=message.approval_required,
     )

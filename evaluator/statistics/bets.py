@@ -47,8 +47,9 @@ class Side(StrEnum):
 class Margin:
     """The line a + b*theta_s between what is tolerated of the test arm and what is not.
 
-    a: in rate (0.0005 is .05 points); negative where the test version must be better. b: a factor, > 0.
-    Raises ValueError for a line that misses the unit square.
+    a: in rate (0.0005 is .05 points); negative where the test version must be better. b: a factor, > 0; or 0, and then
+    a is a limit that the test arm must keep to whatever the stable arm does. Raises ValueError for a line that misses
+    the unit square.
     """
 
     a: float = 0.0
@@ -57,8 +58,15 @@ class Margin:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.a) and math.isfinite(self.b)):
             raise ValueError(f"a margin must be finite, got a={self.a}, b={self.b}")
-        if not (self.b > 0.0 and -self.b < self.a < 1.0):
+        if self.is_limit and not 0.0 < self.a < 1.0:
+            raise ValueError(f"a limit (b=0) needs 0 < a < 1, got a={self.a}")
+        if not self.is_limit and not (self.b > 0.0 and -self.b < self.a < 1.0):
             raise ValueError(f"a margin needs b > 0 and -b < a < 1, got a={self.a}, b={self.b}")
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether the line is the same for every rate of the stable arm, which then is no evidence."""
+        return self.b == 0.0
 
     def rate(self, stable_rate: FloatArray) -> FloatArray:
         """Return the line's rate for the test arm at `stable_rate`; it may lie outside [0, 1]."""
@@ -76,6 +84,15 @@ def prior_weights(side: Side) -> FloatArray:
     if side is Side.HARM:
         return np.full(grid, 1.0 / grid)
     return np.append(np.full(grid, 0.5 / grid), 0.5)
+
+
+def superiority_weights() -> FloatArray:
+    """Return the weights of non-inferiority's candidates where the test arm must be better, (J,).
+
+    "Alike" is then none of the alternatives; it keeps a weight only since all candidates must have one.
+    """
+    grid = len(_RATIOS) + len(_STEPS)
+    return np.append(np.full(grid, 1.0 / grid), 1e-6)
 
 
 def smoothed_rate(n: npt.ArrayLike, x: npt.ArrayLike) -> FloatArray:
@@ -112,6 +129,9 @@ def project(
     with a bisection wherever Newton's step would leave the bracket.
     """
     a, b = margin.a, margin.b
+    if margin.is_limit:
+        stable, _ = np.broadcast_arrays(stable_rate, test_rate)
+        return stable, np.full(stable.shape, a)
     if a == 0.0 and b == 1.0:
         both = share * test_rate + (1.0 - share) * stable_rate
         return both, both
@@ -162,7 +182,7 @@ def log_bets(
     each (*shape).
     """
     rates = candidates(side, margin, stable_rate, alike)
-    informative = (test[0] > 0) & (stable[0] > 0)
+    informative = (test[0] > 0) & (margin.is_limit | (stable[0] > 0))
     speaks = ~np.isnan(rates) & informative[..., np.newaxis]
     logs = np.zeros(speaks.shape)
     if speaks.any():

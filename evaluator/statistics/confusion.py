@@ -83,12 +83,21 @@ def f1_from_unlike(rate: float) -> float:
     return 2.0 * (1.0 - rate) / (2.0 - rate)
 
 
-def unlike_margin(f1_margin: float, f1_stable: float) -> float:
-    """Return the margin in J that a margin in F1 stands for at the stable version's F1: 2*delta/(2-F1)^2.
+def unlike_from_f1(f1: float) -> float:
+    """Return the rate 1 - J for an F1 in [0, 1]."""
+    if not 0.0 <= f1 <= 1.0:
+        raise ValueError(f"F1 must lie in [0, 1], got {f1}")
+    return 2.0 * (1.0 - f1) / (2.0 - f1)
 
-    To be fixed from history before the test: read from the test's own data, the line would move with what is
-    judged.
+
+def unlike_margin(f1_margin: float, f1_stable: float) -> float:
+    """Return the margin in 1 - J that a margin in F1 stands for at the stable version's F1.
+
+    It is 2*delta/((2-F1)*(2-F1+delta)), of which 2*delta/(2-F1)^2 is the tangent; negative where the test version must
+    be better by as much. An F1 of 0 is the worst and one of 1 the best there is. To be fixed from history before the
+    test: read from the test's own data, the line would move with what is judged.
     """
     if not 0.0 <= f1_stable <= 1.0:
         raise ValueError(f"F1 must lie in [0, 1], got {f1_stable}")
-    return 2.0 * f1_margin / (2.0 - f1_stable) ** 2
+    reached = min(max(f1_stable - f1_margin, 0.0), 1.0)
+    return unlike_from_f1(reached) - unlike_from_f1(f1_stable)

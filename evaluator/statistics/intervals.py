@@ -93,6 +93,17 @@ class RateEstimate:
         """Return the difference test minus stable with limits in [-1, 1]."""
         return _interval(self.difference, self.weight, self.variance, rho=_RATE_RHO, alpha=alpha, furthest=1.0)
 
+    def beyond(self, limit: float, alpha: float = DEFAULT_ALPHA) -> Interval:
+        """Return the test arm's rate minus a limit, with limits in [-1, 1].
+
+        The variance at the mean rate is no less than the windows' own, which differ in their rates (concavity).
+        """
+        rate = float(smoothed_rate(self.n_test, self.x_test))
+        excess = self.x_test - self.n_test * limit
+        return _interval(
+            excess, self.n_test, self.n_test * rate * (1.0 - rate), rho=_RATE_RHO, alpha=alpha, furthest=1.0
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RuntimeEstimate:
@@ -155,6 +166,18 @@ class RuntimeEstimate:
         weights = n_c[seen] * n_s[seen] / (n_c[seen] + n_s[seen])
         apart = _position(self.test.counts[seen], 0.5) - _position(self.control.counts[seen], 0.5)
         return float(self.ratio ** ((weights * apart).sum() / weights.sum()))
+
+
+def mean_interval(counts: FloatArray, values: FloatArray, alpha: float = DEFAULT_ALPHA) -> Interval:
+    """Return the mean of what was counted, with limits; counts, values: (buckets), values of order 1."""
+    n = float(counts.sum())
+    if not n > 0.0:
+        return Interval(math.nan, math.nan, math.nan)
+    mean = float((counts * values).sum() / n)
+    variance = float((counts * (values - mean) ** 2).sum())
+    furthest = max(abs(float(values.max()) - mean), abs(float(values.min()) - mean))
+    around = _interval(0.0, n, variance, rho=_RATE_RHO, alpha=alpha, furthest=furthest)
+    return Interval(mean, mean + around.low, mean + around.high)
 
 
 def runtime_quantile(counts: FloatArray, bounds: tuple[float, ...], quantile: float) -> float:

@@ -68,6 +68,15 @@ def open_process(weights: FloatArray, reserve: float = 0.0, shape: tuple[int, ..
     )
 
 
+def reset(process: EProcess) -> EProcess:
+    """Return the process with E = 1, as it was opened."""
+    log_reserve = math.log(process.reserve) if process.reserve > 0.0 else -math.inf
+    wealth = np.append(process.log_weights + math.log1p(-process.reserve), log_reserve)
+    zero = frozen(np.zeros(process.log_e.shape))
+    opened = np.broadcast_to(wealth, process.log_wealth.shape).copy()
+    return replace(process, log_wealth=frozen(opened), looks=0, log_e=zero, max_log_e=zero)
+
+
 def advance(process: EProcess, log_bets: FloatArray, cap: float = math.inf) -> EProcess:
     """Return the process after one look.
 

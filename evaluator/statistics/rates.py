@@ -16,9 +16,9 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from evaluator.statistics.bets import Margin, Side, log_bets, prior_weights, smoothed_rate
+from evaluator.statistics.bets import Margin, Side, log_bets, prior_weights, smoothed_rate, superiority_weights
 from evaluator.statistics.counts import FloatArray, check_part, checked_counts, frozen
-from evaluator.statistics.process import EProcess, advance, look_cap, open_process
+from evaluator.statistics.process import EProcess, advance, look_cap, open_process, reset
 
 # Bets made from a handful of requests are far off and lose more than the wait for a hundred costs.
 ENOUGH_PAST: Final = 100
@@ -111,24 +111,35 @@ def harm_test_of_any(margin: Margin, alpha: float, rates: int, *, late: float = 
 
 
 def non_inferiority_test(margin: Margin, n_past: npt.ArrayLike = 0, x_past: npt.ArrayLike = 0) -> RateTest:
-    """Return a fresh test of non-inferiority, null theta_c >= a + b*theta_s; of superiority with a negative a."""
+    """Return a fresh test of non-inferiority, null theta_c >= a + b*theta_s; or, against a limit, theta_c >= a."""
     return _test(Side.NON_INFERIOR, margin, math.inf, n_past, x_past, reserve=0.0)
+
+
+def superiority_test(better: float) -> RateTest:
+    """Return a fresh test of superiority, null theta_c >= theta_s - better, `better` in rate and >= 0.
+
+    The bet that both versions are alike, on which half of a non-inferiority test's wealth is, could not win here.
+    """
+    test = non_inferiority_test(Margin(-better))
+    return replace(test, process=open_process(superiority_weights()))
 
 
 def restart(test: RateTest) -> RateTest:
     """Return the test with E = 1 and its past kept, for a new step of the plan."""
-    return _test(test.side, test.margin, test.cap, test.n_past, test.x_past, reserve=test.process.reserve)
+    return replace(test, process=reset(test.process))
 
 
 def update(test: RateTest, windows: RateWindows) -> RateTest:
     """Return the test after one look's windows.
 
-    A window without requests in one arm is no evidence, but what it has of the stable arm joins the past.
+    A window without requests in one arm is no evidence, but what it has of the stable arm joins the past. Against a
+    limit (`Margin.is_limit`) the test arm's requests are enough.
     """
     process = test.process
     if windows.n_test.shape[1:] != test.n_past.shape:
         raise ValueError(f"windows must have shape (windows, *{test.n_past.shape}), got {windows.n_test.shape}")
-    informative = (windows.n_test > 0) & (windows.n_stable > 0) & (test.n_past >= ENOUGH_PAST)
+    comparable = (windows.n_stable > 0) & (test.n_past >= ENOUGH_PAST)
+    informative = (windows.n_test > 0) & (test.margin.is_limit | comparable)
     if informative.any():
         stable_rate = smoothed_rate(test.n_past, test.x_past)
         bets = log_bets(

@@ -76,8 +76,12 @@ def runtime_harm_test(
 
 
 def runtime_non_inferiority_test(buckets: int, ratio: float, margin: int = 2, quantile: float = 0.5) -> RuntimeTest:
-    """Return a fresh test of non-inferiority: at the control's `quantile` not slower by `margin` buckets or more."""
-    process = open_process(bets.prior_weights(Side.NON_INFERIOR))
+    """Return a fresh test of non-inferiority: at the control's `quantile` not slower by `margin` buckets or more.
+
+    With a margin of 0 or less it is one of superiority: faster by as many buckets, or at all.
+    """
+    weights = bets.prior_weights(Side.NON_INFERIOR) if margin > 0 else bets.superiority_weights()
+    process = open_process(weights)
     return _checked(RuntimeTest(Side.NON_INFERIOR, ratio, margin, quantile, math.inf, Past.empty(buckets), process))
 
 
@@ -157,8 +161,9 @@ def _log_bets_non_inferior(
 def _checked(test: RuntimeTest) -> RuntimeTest:
     if not (math.isfinite(test.ratio) and test.ratio > 1.0):
         raise ValueError(f"ratio must be greater than 1, got {test.ratio}")
-    if not 0 <= test.margin < test.past.counts.shape[1]:
-        raise ValueError(f"margin must lie in 0 to {test.past.counts.shape[1] - 1} buckets, got {test.margin}")
+    most = test.past.counts.shape[1] - 1
+    if not (0 if test.side is Side.HARM else -most) <= test.margin <= most:
+        raise ValueError(f"margin must lie in 0 to {most} buckets, got {test.margin}")
     if not 0.0 < test.quantile < 1.0:
         raise ValueError(f"quantile must lie between 0 and 1, got {test.quantile}")
     return test

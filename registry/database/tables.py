@@ -185,7 +185,7 @@ rollouts = Table(
     Column("approval_reason", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("model", "number", name="rollouts_pk"),
     among("rollouts_state", "state", RolloutState),
-    among("rollouts_objective", "objective", {*Objective, "SUPERIOR"}),
+    among("rollouts_objective", "objective", Objective),
     among("rollouts_assignment", "assignment", Assignment),
     among("rollouts_pause_reason", "pause_reason", PauseReason),
     CheckConstraint("bucket_offset BETWEEN 0 AND 9999", name="rollouts_bucket_offset"),

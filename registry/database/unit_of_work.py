@@ -117,16 +117,13 @@ class SqlUnitOfWork:
             if attempt:
                 pause = backoff(attempt - 1, self._uniform)
                 self._sleep(max(0.0, min(pause, deadline - self._clock.monotonic())))
-            if self._clock.monotonic() >= deadline:
-                raise DeadlineExceededError(
-                    "DEADLINE_EXCEEDED",
-                    "the call's time was over before the database had answered; read the state, or repeat with the "
-                    "same request_id and a longer deadline",
-                )
-            story.attempts += 1
             # For each attempt anew, so that nobody waits for one that pauses.
-            taken = exclusive and self._turn.acquire(timeout=_TURN_SECONDS)
+            left = max(0.0, deadline - self._clock.monotonic())
+            taken = exclusive and self._turn.acquire(timeout=min(_TURN_SECONDS, left))
             try:
+                # After the turn has come: nothing is carried out whose caller has been told that it was not.
+                self._check_time(deadline)
+                story.attempts += 1
                 return self._once(work, read_only=read_only)
             except SQLAlchemyError as error:
                 failure = classify(error)
@@ -144,6 +141,14 @@ class SqlUnitOfWork:
             f"{ATTEMPTS} attempts lost to concurrent changes; read the state and try again",
             attempts=str(ATTEMPTS),
         )
+
+    def _check_time(self, deadline: float) -> None:
+        if self._clock.monotonic() >= deadline:
+            raise DeadlineExceededError(
+                "DEADLINE_EXCEEDED",
+                "the call's time was over before the database had answered; read the state, or repeat with the "
+                "same request_id and a longer deadline",
+            )
 
     def _once(self, work: Callable[[Transaction], T], *, read_only: bool) -> T:
         with self._engine.connect() as connection:

@@ -10,6 +10,7 @@ class Objective(StrEnum):
     """What the test version must show."""
 
     NON_INFERIOR = "NON_INFERIOR"
+    SUPERIOR = "SUPERIOR"
 
 
 class Assignment(StrEnum):

@@ -109,8 +109,9 @@ def check_spec(field: str, spec: service_pb2.RolloutSpec, signature: model_pb2.S
     Raises:
         InvalidArgumentError: FIELD_INVALID.
     """
-    if spec.objective not in (policy_pb2.OBJECTIVE_UNSPECIFIED, policy_pb2.OBJECTIVE_NON_INFERIOR):
-        raise refuse(f"{field}.objective", "is not NON_INFERIOR; this release carries out NON_INFERIOR rollouts only")
+    objective = messages.objective(spec.objective)
+    if objective is None:
+        raise refuse(f"{field}.objective", "is unknown; use NON_INFERIOR or SUPERIOR")
     if spec.assignment not in policy_pb2.Assignment.values():
         raise refuse(f"{field}.assignment", "is unknown; use REQUEST or KEY")
     _sizes(field, spec)
@@ -119,8 +120,8 @@ def check_spec(field: str, spec: service_pb2.RolloutSpec, signature: model_pb2.S
             raise refuse(f"{field}.plan.steps[{index}].mode", "is unknown; use LIVE")
     if spec.policy.period_end not in policy_pb2.PeriodEnd.values():
         raise refuse(f"{field}.policy.period_end", "is unknown; use INCONCLUSIVE, HOLD or ROLLBACK")
-    _, wrong_plan = complete_plan(messages.plan_draft(spec.plan))
-    _, wrong_policy = complete_policy(messages.policy_draft(spec.policy), _meaning(signature))
+    _, wrong_plan = complete_plan(messages.plan_draft(spec.plan), objective)
+    _, wrong_policy = complete_policy(messages.policy_draft(spec.policy), _meaning(signature), objective)
     for violation in (*wrong_plan, *wrong_policy):
         raise refuse(f"{field}.{violation.field}", f"is wrong: {violation.description}")
 

@@ -97,6 +97,7 @@ class Fleet:
         test_labelled: the same of the test version's; None: as all.
         lag: mean seconds until the label comes.
         wrong_lag: how much later the label of a wrong answer comes.
+        negative_lag: how much later the label of a row that is not of the class 3 comes.
         positives: share of the rows that are of the class 3; the others are of 7.
         shift: share of each feature's mass that has moved to its last bin; 0: no drift.
         test_shift: the same against the test version's profile; None: as all.
@@ -115,6 +116,7 @@ class Fleet:
     test_labelled: float | None = None
     lag: float = 1.0
     wrong_lag: float = 0.0
+    negative_lag: float = 0.0
     positives: float = 0.0
     shift: float = 0.0
     test_shift: float | None = None
@@ -184,7 +186,8 @@ class Fleet:
         self._inputs(worker, at, answered)
         asked = self.test_labelled if arm == "test" and self.test_labelled is not None else self.labelled
         labelled = self.random.random(answered) < asked
-        due = self.now + self.random.exponential(self.lag, answered) + self.wrong_lag * wrong
+        due = self.now + self.random.exponential(self.lag, answered)
+        due = due + self.wrong_lag * wrong + self.negative_lag * ~positive
         self.waiting += [
             (float(when), version, traffic, number_in_time, CLASSES[1 - int(said)], CLASSES[1 - int(is_)], self.now)
             for when, said, is_ in zip(due[labelled], taken[labelled], positive[labelled], strict=True)

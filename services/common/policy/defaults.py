@@ -1,24 +1,13 @@
-"""From what was asked for to what is judged by: fills in defaults, shares the rollback error, finds violations."""
+"""From what was asked for to what is judged by: fills in defaults, finds violations."""
 
-import math
-from collections import Counter
 from dataclasses import replace
 from typing import Final
 
+from services.common.policy.gates import asked_gates, default_gates, with_primary
 from services.common.policy.records import (
-    CLASS_METRICS,
-    DEFAULT_HARM,
-    DEFAULT_SAFE,
-    DEFAULT_WEIGHT,
-    EACH_CLASS,
-    QUALITY_METRICS,
-    Gate,
-    GateDraft,
-    GateMargin,
     LabelMaturity,
     Meaning,
-    MetricKind,
-    Need,
+    Objective,
     PeriodEnd,
     Plan,
     PlanDraft,
@@ -28,10 +17,6 @@ from services.common.policy.records import (
     StepDraft,
     Violation,
 )
-from services.common.telemetry import catalog
-
-CLASSIFICATION: Final = "classification"
-"""The task whose versions are judged by labels unless the policy says otherwise."""
 
 _DAY: Final = 86_400.0
 _SHORTEST_LOOK: Final = 0.05
@@ -39,18 +24,24 @@ _SHORTEST_PERIOD: Final = 1e-3
 _LONGEST_PERIOD: Final = 366 * _DAY
 _HIGHEST_POWER: Final = 0.9999
 _WIDEST_DRIFT: Final = 0.999
-_MOST_BUCKETS: Final = 40
 _STALE_LOOKS: Final = 3
 _ALL_BPS: Final = 10_000
-_CLASSES_NAMED: Final = 20
-_MOST_BALANCED: Final = 100
 
 
-def complete_plan(draft: PlanDraft) -> tuple[Plan, tuple[Violation, ...]]:
-    """The plan with its defaults, and what is wrong with it."""
+def complete_plan(
+    draft: PlanDraft, objective: Objective = Objective.NON_INFERIOR
+) -> tuple[Plan, tuple[Violation, ...]]:
+    """The plan with its defaults, and what is wrong with it.
+
+    Args:
+        draft: what was asked for.
+        objective: what the version must show.
+    """
     if not draft.steps:
         return Plan(), ()
     found: list[Violation] = []
+    if objective is Objective.SUPERIOR and len(draft.steps) > 1:
+        found.append(Violation("plan.steps", f"are {len(draft.steps)}: an A/B test (SUPERIOR) has one step"))
     before = 0
     for number, step in enumerate(draft.steps):
         found += _step_violations(f"plan.steps[{number}]", step, before)
@@ -66,15 +57,25 @@ def complete_plan(draft: PlanDraft) -> tuple[Plan, tuple[Violation, ...]]:
     return Plan(steps), tuple(found)
 
 
-def complete_policy(draft: PolicyDraft, meaning: Meaning) -> tuple[Policy, tuple[Violation, ...]]:
+def complete_policy(
+    draft: PolicyDraft, meaning: Meaning, objective: Objective = Objective.NON_INFERIOR
+) -> tuple[Policy, tuple[Violation, ...]]:
     """The policy with its defaults, and what is wrong with it.
 
     Args:
         draft: what was asked for.
         meaning: of the version's answers, which decides on the default gates.
+        objective: what the version must show.
     """
     found: list[Violation] = []
-    gates = _default_gates(meaning) if not draft.gates else _asked_gates(draft.gates, meaning, found)
+    gates = default_gates(meaning)
+    if draft.gates:
+        gates, wrong = asked_gates(draft.gates, meaning, objective)
+        found += wrong
+    # Which gates an unknown task has by default is not known either.
+    if objective is Objective.SUPERIOR and (draft.gates or meaning.task):
+        gates, wrong = with_primary(gates)
+        found += wrong
     interval = _or(draft.look_interval, 30.0)
     policy = Policy(
         gates=gates,
@@ -89,10 +90,12 @@ def complete_policy(draft: PolicyDraft, meaning: Meaning) -> tuple[Policy, tuple
             min_age=_or(draft.min_age, 60.0),
             max_coverage_gap=draft.max_coverage_gap or 0.1,
             follows_lag=draft.min_age is None,
+            judge_young=draft.judge_young,
         ),
         drift_margin=draft.drift_margin or 0.1,
         stale_after=_or(draft.stale_after, _STALE_LOOKS * interval),
         fresh_instances=draft.fresh_instances or 0.95,
+        objective=objective,
     )
     found += _policy_violations(policy)
     # Certainty takes infinitely many requests, and no shift is larger than the largest.
@@ -100,150 +103,6 @@ def complete_policy(draft: PolicyDraft, meaning: Meaning) -> tuple[Policy, tuple
         policy, power=min(policy.power, _HIGHEST_POWER), drift_margin=min(policy.drift_margin, _WIDEST_DRIFT)
     )
     return possible, tuple(found)
-
-
-def _default_gates(meaning: Meaning) -> tuple[Gate, ...]:
-    needs = {MetricKind.ERRORS: Need.ALWAYS, MetricKind.RUNTIME: Need.ALWAYS}
-    if meaning.task == CLASSIFICATION:
-        one_class = meaning.positive and len(meaning.classes or ()) <= catalog.PREDICTED_CLASSES
-        needs[MetricKind.F1 if one_class else MetricKind.ACCURACY] = Need.WITH_LABELS
-    needs[MetricKind.INPUT_DRIFT] = Need.NEVER
-    total = sum(DEFAULT_WEIGHT[metric] for metric in needs)
-    return tuple(
-        Gate(
-            metric.value,
-            metric,
-            need,
-            DEFAULT_HARM[metric],
-            DEFAULT_SAFE[metric],
-            DEFAULT_WEIGHT[metric] / total,
-            meaning.positive if metric in CLASS_METRICS else "",
-        )
-        for metric, need in needs.items()
-    )
-
-
-def _asked_gates(drafts: tuple[GateDraft, ...], meaning: Meaning, found: list[Violation]) -> tuple[Gate, ...]:
-    kinds = Counter(_kind(draft.metric) for draft in drafts)
-    names: set[str] = set()
-    weighted: list[tuple[Gate, float]] = []
-    for number, draft in enumerate(drafts):
-        path = f"policy.gates[{number}]"
-        if draft.metric is None:
-            allowed = ", ".join(metric.upper() for metric in MetricKind)
-            found.append(Violation(f"{path}.metric", f"say what the gate watches: one of {allowed}"))
-            continue
-        if _name(draft) in names:
-            found.append(Violation(f"{path}.name", f"{_name(draft)!r} occurs more than once: names are unique"))
-        names.add(_name(draft))
-        found += _gate_violations(path, draft, draft.metric)
-        found += _class_violations(f"{path}.positive_class", draft, draft.metric, meaning)
-        gate = Gate(
-            name=_name(draft),
-            metric=draft.metric,
-            need=Need.ALWAYS if draft.required else Need.NEVER,
-            harm=draft.harm or DEFAULT_HARM[draft.metric],
-            safe=draft.safe or DEFAULT_SAFE[draft.metric],
-            share=0.0,
-            positive=(draft.positive or meaning.positive) if draft.metric in CLASS_METRICS else "",
-        )
-        default = DEFAULT_WEIGHT[draft.metric] / kinds[_kind(draft.metric)]
-        weighted.append((gate, 0.0 if draft.metric is MetricKind.INPUT_DRIFT else draft.weight or default))
-    total = math.fsum(weight for _, weight in weighted)
-    if not any(gate.need is not Need.NEVER for gate, _ in weighted):
-        found.append(
-            Violation("policy.gates", "no gate is required, so nothing would have to be shown: require at least one")
-        )
-    return tuple(replace(gate, share=weight / total if total > 0 else 0.0) for gate, weight in weighted)
-
-
-def _kind(metric: MetricKind | None) -> MetricKind | None:
-    """Metrics of one kind share its part of the rollback error: all that are about quality are one."""
-    return MetricKind.ACCURACY if metric in QUALITY_METRICS else metric
-
-
-def _name(draft: GateDraft) -> str:
-    return draft.name or (draft.metric.value if draft.metric else "")
-
-
-def _gate_violations(path: str, draft: GateDraft, metric: MetricKind) -> list[Violation]:
-    found: list[Violation] = []
-    if not (math.isfinite(draft.weight) and draft.weight >= 0):
-        found.append(Violation(f"{path}.weight", f"{draft.weight:g} is no weight: use 0 (the default) or more"))
-    if metric is MetricKind.INPUT_DRIFT:
-        if draft.required:
-            found.append(Violation(f"{path}.required", "a drift of the inputs pauses a rollout; it can't be required"))
-        return found
-    for side, margin in (("harm", draft.harm), ("safe", draft.safe)):
-        if margin is not None:
-            found += _margin_violations(f"{path}.{side}", margin, metric)
-    harm, safe = draft.harm or DEFAULT_HARM[metric], draft.safe or DEFAULT_SAFE[metric]
-    if safe.buckets == 0 and safe.offset == 0 and safe.factor <= 1:
-        found.append(
-            Violation(f"{path}.safe", "no data can show that a version is not worse by nothing: allow a margin")
-        )
-    if safe.factor < harm.factor or safe.offset < harm.offset or safe.buckets < harm.buckets:
-        found.append(
-            Violation(
-                f"{path}.safe",
-                f"it allows {_margin_words(safe)}, which is tighter than harm ({_margin_words(harm)}), so that a "
-                "version could be neither: make safe at least as wide, or give both",
-            )
-        )
-    return found
-
-
-def _class_violations(path: str, draft: GateDraft, metric: MetricKind, meaning: Meaning) -> list[Violation]:
-    if draft.positive and metric not in CLASS_METRICS:
-        allowed = ", ".join(sorted(CLASS_METRICS))
-        return [Violation(path, f"is for {allowed}, and this gate watches {metric}")]
-    if not meaning.task or metric not in CLASS_METRICS | {MetricKind.CLASS_BALANCE}:
-        return []
-    if meaning.task != CLASSIFICATION:
-        return [Violation(path, f"{metric} is for a classification, and the model's task is {meaning.task}")]
-    if meaning.classes is None:
-        return []
-    if not meaning.classes:
-        return [Violation(path, f"{metric} is for a version that declares classes, and this one has none")]
-    if metric is MetricKind.CLASS_BALANCE:
-        many = f"{metric} is for up to {_MOST_BALANCED} classes, and the model has {len(meaning.classes)}"
-        return [Violation(path, f"{many}: use accuracy")] if len(meaning.classes) > _MOST_BALANCED else []
-    if len(meaning.classes) > catalog.PREDICTED_CLASSES and metric is not MetricKind.RECALL:
-        counted = f"predictions are counted by class up to {catalog.PREDICTED_CLASSES} classes, and the model has"
-        return [Violation(path, f"{counted} {len(meaning.classes)}: use recall or accuracy")]
-    positive = draft.positive or meaning.positive
-    if positive in (*meaning.classes, EACH_CLASS):
-        return []
-    listed = ", ".join(meaning.classes[:_CLASSES_NAMED]) + (", …" if len(meaning.classes) > _CLASSES_NAMED else "")
-    problem = f"{positive!r} is no class of the model" if positive else "the model has no positive class"
-    return [Violation(path, f"{problem}: say which class counts as positive, one of {listed}, or '*' for each of them")]
-
-
-def _margin_words(margin: GateMargin) -> str:
-    if margin.buckets:
-        return f"{margin.buckets} buckets"
-    return f"factor {margin.factor:g} and offset {margin.offset:g}"
-
-
-def _margin_violations(path: str, margin: GateMargin, metric: MetricKind) -> list[Violation]:
-    found: list[Violation] = []
-    if metric is MetricKind.RUNTIME:
-        if margin.offset != 0 or margin.factor != 1:
-            found.append(Violation(path, "a runtime's margin is given in buckets (one is 9.05 %)"))
-        if not 0 <= margin.buckets <= _MOST_BUCKETS:
-            found.append(Violation(f"{path}.buckets", f"{margin.buckets} is out of range: 0 to {_MOST_BUCKETS}"))
-        return found
-    if margin.buckets:
-        found.append(Violation(f"{path}.buckets", "buckets are for runtimes: use factor and offset"))
-    if metric in (MetricKind.F1, MetricKind.CLASS_BALANCE) and margin.factor != 1:
-        found.append(Violation(f"{path}.factor", f"the margin of {metric} is an offset: 0.01 is one point"))
-    if not (math.isfinite(margin.factor) and margin.factor >= 1):
-        found.append(Violation(f"{path}.factor", f"{margin.factor:g} is out of range: at least 1"))
-    if not 0 <= margin.offset < 1:
-        found.append(
-            Violation(f"{path}.offset", f"{margin.offset:g} is out of range: 0 to 1, as a rate (0.01 is one point)")
-        )
-    return found
 
 
 def _policy_violations(policy: Policy) -> list[Violation]:

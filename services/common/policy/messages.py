@@ -10,8 +10,10 @@ from services.common.policy.records import (
     Gate,
     GateDraft,
     GateMargin,
+    Limit,
     MetricKind,
     Need,
+    Objective,
     PeriodEnd,
     Plan,
     PlanDraft,
@@ -41,6 +43,18 @@ _PERIOD_ENDS: Final = {
 _PERIOD_END_VALUES: Final = {end: value for value, end in _PERIOD_ENDS.items()}
 
 
+_OBJECTIVES: Final = {
+    policy_pb2.OBJECTIVE_UNSPECIFIED: Objective.NON_INFERIOR,
+    policy_pb2.OBJECTIVE_NON_INFERIOR: Objective.NON_INFERIOR,
+    policy_pb2.OBJECTIVE_SUPERIOR: Objective.SUPERIOR,
+}
+
+
+def objective(value: policy_pb2.Objective.ValueType) -> Objective | None:
+    """What a version must show; None: this release knows no such objective."""
+    return _OBJECTIVES.get(value)
+
+
 def policy_draft(message: policy_pb2.Policy) -> PolicyDraft:
     """A policy as it was asked for."""
     return PolicyDraft(
@@ -54,6 +68,7 @@ def policy_draft(message: policy_pb2.Policy) -> PolicyDraft:
         min_coverage=message.labels.min_coverage,
         min_age=_given(message.labels.min_age, present=message.labels.HasField("min_age")),
         max_coverage_gap=message.labels.max_coverage_gap,
+        judge_young=message.labels.judge_young,
         drift_margin=message.drift_margin,
         stale_after=_given(message.stale_after, present=message.HasField("stale_after")),
         fresh_instances=message.fresh_instances,
@@ -89,6 +104,7 @@ def policy_message(policy: Policy) -> policy_pb2.Policy:
             min_coverage=policy.labels.min_coverage,
             min_age=None if policy.labels.follows_lag else times.duration(policy.labels.min_age),
             max_coverage_gap=policy.labels.max_coverage_gap,
+            judge_young=policy.labels.judge_young,
         ),
         drift_margin=policy.drift_margin,
         stale_after=times.duration(policy.stale_after),
@@ -120,6 +136,18 @@ def _gate_draft(message: policy_pb2.Gate) -> GateDraft:
         safe=_margin(message.safe) if message.HasField("safe") else None,
         weight=message.weight,
         positive=message.positive_class,
+        limit=_limit(message.limit) if message.HasField("limit") else None,
+        primary=message.primary,
+        better=_margin(message.better) if message.HasField("better") else None,
+    )
+
+
+def _limit(message: policy_pb2.Limit) -> Limit:
+    return Limit(
+        at_least=message.at_least if message.HasField("at_least") else None,
+        at_most=message.at_most if message.HasField("at_most") else None,
+        seconds=_given(message.duration, present=message.HasField("duration")),
+        quantile=message.quantile,
     )
 
 
@@ -128,15 +156,29 @@ def _margin(message: policy_pb2.Margin) -> GateMargin:
 
 
 def _gate_message(gate: Gate) -> policy_pb2.Gate:
+    limited = gate.limit is not None
     return policy_pb2.Gate(
         name=gate.name,
         metric=METRIC_VALUES[gate.metric],
         required=gate.need is not Need.NEVER,
-        harm=_margin_message(gate.harm),
-        safe=_margin_message(gate.safe),
+        harm=None if limited else _margin_message(gate.harm),
+        safe=None if limited else _margin_message(gate.safe),
         weight=gate.share,
         positive_class=gate.positive,
+        limit=None if gate.limit is None else limit_message(gate.limit),
+        primary=gate.better is not None,
+        better=None if gate.better is None else _margin_message(gate.better),
     )
+
+
+def limit_message(limit: Limit) -> policy_pb2.Limit:
+    """A number that a metric must keep to."""
+    if limit.at_least is not None:
+        return policy_pb2.Limit(at_least=limit.at_least)
+    if limit.at_most is not None:
+        return policy_pb2.Limit(at_most=limit.at_most)
+    duration = None if limit.seconds is None else times.duration(limit.seconds)
+    return policy_pb2.Limit(duration=duration, quantile=limit.quantile)
 
 
 def _margin_message(margin: GateMargin) -> policy_pb2.Margin:

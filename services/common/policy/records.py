@@ -28,6 +28,15 @@ class Need(StrEnum):
     NEVER = "never"
 
 
+class Objective(StrEnum):
+    """What the test version must show."""
+
+    NON_INFERIOR = "non_inferior"
+    """It is no worse than stable: a canary."""
+    SUPERIOR = "superior"
+    """It is better than stable in the primary gate's metric: an A/B test."""
+
+
 class PeriodEnd(StrEnum):
     """What happens when the last step's period ends and the evidence is too thin to promote."""
 
@@ -52,6 +61,31 @@ class GateMargin:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """A number that a metric itself must keep to; exactly one of the first three is given.
+
+    Attributes:
+        at_least: for a share of which more is better.
+        at_most: for a share of which less is better.
+        seconds: for runtimes, at most.
+        quantile: for runtimes, the share of the batches that must keep to `seconds`; 0: the mean must.
+    """
+
+    at_least: float | None = None
+    at_most: float | None = None
+    seconds: float | None = None
+    quantile: float = 0.0
+
+    def bad_rate(self) -> float:
+        """The share of what is bad that is allowed: at most `at_most`, or what `at_least` leaves."""
+        if self.at_most is not None:
+            return self.at_most
+        if self.at_least is None:
+            raise ValueError("a limit in seconds is no rate")
+        return 1.0 - self.at_least
+
+
+@dataclass(frozen=True, slots=True)
 class Gate:
     """One metric, one direction, one margin.
 
@@ -64,6 +98,8 @@ class Gate:
         share: of alpha_rollback, the part that this gate may spend; the shares of a policy add up to 1. Input drift has
             none, for it never rolls back.
         positive: the class that counts as positive, for the metrics of one class; or EACH_CLASS.
+        limit: what the metric is judged against instead of stable's; then `harm` and `safe` say nothing.
+        better: by how much the version must be better, for the primary gate of an A/B test; None: for all others.
     """
 
     name: str
@@ -73,6 +109,8 @@ class Gate:
     safe: GateMargin
     share: float
     positive: str = ""
+    limit: Limit | None = None
+    better: GateMargin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +122,14 @@ class LabelMaturity:
         min_age: seconds since the slice's end; with `follows_lag` at least.
         max_coverage_gap: largest difference of the two arms' coverage.
         follows_lag: the age is also that at which nearly all labels had come so far. False: `min_age` was asked for.
+        judge_young: accuracy's harm is judged by slices of any age too.
     """
 
     min_coverage: float = 0.5
     min_age: float = 60.0
     max_coverage_gap: float = 0.1
     follows_lag: bool = True
+    judge_young: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +148,7 @@ class Policy:
         drift_margin: shift of a cumulative proportion that counts as drift.
         stale_after: metrics older than this hold the rollout.
         fresh_instances: share of the instances whose metrics must be fresh for a promotion.
+        objective: what the version must show.
     """
 
     gates: tuple[Gate, ...]
@@ -121,6 +162,7 @@ class Policy:
     drift_margin: float = 0.1
     stale_after: float = 90.0
     fresh_instances: float = 0.95
+    objective: Objective = Objective.NON_INFERIOR
 
     def gate_alpha(self, gate: Gate) -> float:
         """The probability with which this gate alone may roll back a version as good as stable."""
@@ -163,6 +205,9 @@ LABEL_METRICS: Final = CLASS_METRICS | {MetricKind.ACCURACY}
 QUALITY_METRICS: Final = LABEL_METRICS | {MetricKind.CLASS_BALANCE}
 """What rests while the inputs are drifted: all that the answers say."""
 
+MORE_IS_BETTER: Final = LABEL_METRICS - {MetricKind.FALSE_POSITIVE_RATE}
+"""What people say the share of what was right of."""
+
 DEFAULT_HARM: Final[dict[MetricKind, GateMargin]] = {
     MetricKind.ERRORS: GateMargin(factor=1.1, offset=0.0005),
     MetricKind.RUNTIME: GateMargin(buckets=1),
@@ -196,11 +241,18 @@ class Meaning:
         task: "classification", "regression" or "other"; empty: not known here, so that nothing is checked against it.
         classes: of a classification; empty: none are declared; None: not known here.
         positive: the positive class; empty: none.
+        stable_classes: how many classes the version has that this one is compared with; 0: as many, or not known here.
     """
 
     task: str = ""
     classes: tuple[str, ...] | None = None
     positive: str = ""
+    stable_classes: int = 0
+
+    @property
+    def most_classes(self) -> int:
+        """The greater number of classes of the two versions."""
+        return max(len(self.classes or ()), self.stable_classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +279,9 @@ class GateDraft:
     safe: GateMargin | None = None
     weight: float = 0.0
     positive: str = ""
+    limit: Limit | None = None
+    primary: bool = False
+    better: GateMargin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +298,7 @@ class PolicyDraft:
     min_coverage: float = 0.0
     min_age: float | None = None
     max_coverage_gap: float = 0.0
+    judge_young: bool = False
     drift_margin: float = 0.0
     stale_after: float | None = None
     fresh_instances: float = 0.0

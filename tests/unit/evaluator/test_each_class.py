@@ -56,6 +56,14 @@ def test_one_class_of_ten_that_is_lost_is_seen_and_named() -> None:
     assert gate.safe.log_e < 0
 
 
+def test_safety_waits_for_the_class_that_lacks_most_whatever_was_once_suspected() -> None:
+    gate = judged(opened(), {"c0": (100, 20, 400, 40), "c1": (0, 0, 400, 40)})
+    assert gate.harm.max_log_e > 0
+    assert gate.shown.gate.positive == "c0"
+    gate = judged(gate, {"c0": (3000, 250, 4000, 400), "c1": (0, 0, 400, 40)})
+    assert gate.awaited.gate.positive == "c1"
+
+
 def test_three_looks_have_to_agree() -> None:
     gate = opened()
     wild: dict[str, RateRow] = {"c0": (1000, 1000, 1000, 100), "c1": (1000, 1000, 1000, 100)}

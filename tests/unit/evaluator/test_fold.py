@@ -37,7 +37,8 @@ def evidence(state: State) -> list[object]:
     ]
     for arm in (state.inputs.test, state.inputs.stable):
         numbers += [float(arm.test.log_e).hex(), arm.counts.tobytes()] if arm else []
-    return [*numbers, dict(state.ledger.slices), dict(state.ledger.harm_taken), dict(state.ledger.safe_taken)]
+    taken = (state.ledger.young_taken, state.ledger.aged_taken, state.ledger.safe_taken)
+    return [*numbers, dict(state.ledger.slices), *map(dict, taken)]
 
 
 def test_folding_all_looks_at_once_gives_what_folding_them_one_by_one_gave() -> None:
@@ -149,37 +150,64 @@ def test_a_new_step_starts_safety_anew_and_keeps_harm() -> None:
     assert after.harm.max_log_e == before.harm.max_log_e
 
 
-def test_labels_of_a_young_slice_count_for_harm_and_not_for_safety() -> None:
-    terms = demo_terms(demo_policy(min_age=60.0), demo_plan(1000, period=120.0))
-    made = trial(2, terms, lag=0.5)
+@pytest.mark.parametrize(
+    ("metric", "judge_young", "taken"),
+    [
+        (MetricKind.ACCURACY, False, False),
+        (MetricKind.ACCURACY, True, True),
+        (MetricKind.RECALL, False, True),
+        (MetricKind.PRECISION, False, True),
+        (MetricKind.F1, True, False),
+    ],
+)
+def test_labels_of_a_young_slice_show_harm_where_one_class_is_judged(
+    metric: MetricKind, judge_young: bool, taken: bool
+) -> None:
+    positive = "" if metric is MetricKind.ACCURACY else "3"
+    gates = (GateDraft(metric, required=True, positive=positive),)
+    terms = demo_terms(demo_policy(gates=gates, min_age=60.0, judge_young=judge_young), demo_plan(1000, period=120.0))
+    made = trial(2, terms, lag=0.5, positives=0.5)
     made.run(10)
-    gate = next(gate for gate in made.state.gates if gate.gate.name == "accuracy")
+    gate = made.state.gates[0]
     assert isinstance(gate, RateGate)
-    assert gate.test_n > 200
+    assert (gate.test_n > 100) is taken
     assert gate.step_n == 0
     assert gate.safe.log_e == 0.0
+
+
+def test_what_may_not_be_young_shows_harm_when_it_is_old_enough_in_a_later_step_too() -> None:
+    terms = demo_terms(demo_policy(min_age=20.0), demo_plan(1000, 2000, period=60.0))
+    made = trial(2, terms, lag=0.5, test=Behaviour(wrong=0.1))
+    made.run(6)
+    made._enter(1)
+    before = made.state.ledger.aged_taken
+    made.run(12)
+    epochs = {key[0] for key in made.state.ledger.aged_taken}
+    assert not before
+    assert {made.fleet.epoch - 1, made.fleet.epoch} >= epochs
+    assert made.fleet.epoch - 1 in epochs
 
 
 def test_labels_that_come_later_to_one_arm_hold_safety() -> None:
     labelled = {(2, 1): SliceCounts(100, 1000, Labels(95, 5), Labels(600, 60))}
     ledger = Ledger().plus(labelled)
-    keys = ledger.aged(0.0, 1e9, 60.0, lambda epoch: 10.0, lambda epoch: True)
+    keys = ledger.aged(0.0, 1e9, 60.0, lambda epoch: 10.0)
     assert ledger.coverage(keys) == (0.95, 0.6)
 
 
 def test_a_slice_is_taken_once_and_only_its_new_labels_later() -> None:
     ledger = Ledger().plus({(2, 1): SliceCounts(100, 1000, Labels(60, 5), Labels(600, 60))})
-    rows, ledger = ledger.take_safe([(2, 1)], LabelMaturity(), lambda epoch: 10.0)
+    rows, ledger = ledger.take_safe([(2, 1)], LabelMaturity())
     assert rows == [(Labels(60, 5), Labels(600, 60))]
     ledger = ledger.plus({(2, 1): SliceCounts(0, 0, Labels(3, 1), Labels(0, 0))})
-    rows, ledger = ledger.take_safe([(2, 1)], LabelMaturity(), lambda epoch: 10.0)
+    rows, ledger = ledger.take_safe([(2, 1)], LabelMaturity())
     assert rows == [(Labels(3, 1), Labels())]
-    assert ledger.take_safe([(2, 1)], LabelMaturity(), lambda epoch: 10.0)[0] == []
+    assert ledger.take_safe([(2, 1)], LabelMaturity())[0] == []
 
 
 def test_a_slice_with_too_few_labels_waits() -> None:
     ledger = Ledger().plus({(2, 1): SliceCounts(100, 1000, Labels(49, 5), Labels(600, 60))})
-    assert ledger.take_safe([(2, 1)], LabelMaturity(), lambda epoch: 10.0)[0] == []
+    assert ledger.take_safe([(2, 1)], LabelMaturity())[0] == []
 
 
 def test_slices_of_a_drift_are_left_out_for_good() -> None:
@@ -188,9 +216,9 @@ def test_slices_of_a_drift_are_left_out_for_good() -> None:
     assert ledger.resting
     ledger = ledger.wake(35.0)
     assert not ledger.resting
-    _, rows, ledger = ledger.take_harm(lambda epoch: 10.0)
+    _, rows, ledger = ledger.take_young(lambda epoch: 10.0)
     assert len(rows) == 4
-    assert set(ledger.harm_taken) == {(2, 0), (2, 1), (2, 4), (2, 5)}
+    assert set(ledger.young_taken) == {(2, 0), (2, 1), (2, 4), (2, 5)}
 
 
 def test_a_drift_in_both_arms_rests_quality_and_restarts_safety() -> None:

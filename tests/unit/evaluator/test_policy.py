@@ -1,8 +1,8 @@
 """Policies and plans: defaults, shares of the rollback error, violations with the field's path."""
 
-import dataclasses
 import math
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -147,9 +147,9 @@ def test_the_hash_changes_with_whatever_changes_the_judgement() -> None:
     same = demo_terms()
     assert terms.policy_hash() == same.policy_hash()
     others = [
-        dataclasses.replace(terms, policy=dataclasses.replace(terms.policy, alpha_rollback=0.02)),
-        dataclasses.replace(terms, sticky=True),
-        dataclasses.replace(terms, stable_profile=None),
+        replace(terms, policy=replace(terms.policy, alpha_rollback=0.02)),
+        replace(terms, sticky=True),
+        replace(terms, stable_profile=None),
         demo_terms(features=3),
     ]
     assert len({terms.policy_hash(), *(other.policy_hash() for other in others)}) == 5
@@ -167,8 +167,8 @@ def test_a_version_with_a_positive_class_is_judged_by_f1() -> None:
     assert (quality.harm.offset, quality.safe.offset) == (0.005, 0.02)
     assert quality.need is Need.WITH_LABELS
     assert quality.share == pytest.approx(0.3)
-    by_accuracy, _ = complete_policy(PolicyDraft(), MANY)
-    assert by_accuracy.gates[2].metric is MetricKind.ACCURACY
+    for many in (MANY, replace(CHURN, stable_classes=40)):
+        assert complete_policy(PolicyDraft(), many)[0].gates[2].metric is MetricKind.ACCURACY
 
 
 def test_gates_on_labels_share_one_part_of_the_rollback_error() -> None:
@@ -189,7 +189,8 @@ def test_gates_on_labels_share_one_part_of_the_rollback_error() -> None:
             "'leaves' is no class .* stays, churns",
         ),
         (GateDraft(MetricKind.F1, required=True), Meaning("classification", ("a", "b")), "no positive class: .* a, b"),
-        (GateDraft(MetricKind.F1, required=True), MANY, "up to 32 classes, and the model has 33: use recall"),
+        (GateDraft(MetricKind.F1, required=True), MANY, "up to 32 classes, and there are 33: use recall"),
+        (GateDraft(MetricKind.F1, required=True), replace(CHURN, stable_classes=40), "there are 40: use recall"),
         (GateDraft(MetricKind.F1, required=True), Meaning("regression"), "the model's task is regression"),
         (GateDraft(MetricKind.ERRORS, required=True, positive="a"), CHURN, "this gate watches errors"),
         (GateDraft(MetricKind.CLASS_BALANCE, required=True), Meaning("regression"), "the model's task is regression"),

@@ -162,7 +162,13 @@ def test_one_more_failure_of_the_test_arm_never_speaks_for_it(
         assert (sign * (more - fewer) >= -1e-9).all()
 
 
-@pytest.mark.parametrize(("a", "b"), [(1.0, 1.0), (0.0, 0.0), (-1.0, 1.0), (math.nan, 1.0), (0.0, math.inf)])
+@pytest.mark.parametrize(("a", "b"), [(1.0, 1.0), (0.5, -1.0), (-1.0, 1.0), (math.nan, 1.0), (0.0, math.inf)])
 def test_lines_that_miss_the_unit_square_are_refused(a: float, b: float) -> None:
     with pytest.raises(ValueError, match="a margin"):
         Margin(a, b)
+
+
+@pytest.mark.parametrize("limit", [0.0, 1.0, -0.1])
+def test_a_limit_that_no_rate_can_be_on_both_sides_of_is_refused(limit: float) -> None:
+    with pytest.raises(ValueError, match="a limit"):
+        Margin(limit, 0.0)

@@ -8,6 +8,7 @@ from evaluator.statistics.confusion import (
     imprecision,
     missed,
     unlike,
+    unlike_from_f1,
     unlike_margin,
     wrong,
 )
@@ -45,6 +46,18 @@ def test_the_margin_of_f1_is_that_of_the_jaccard_index_to_first_order() -> None:
     jaccard = f1 / (2 - f1)
     worse = (f1 - delta) / (2 - (f1 - delta))
     assert unlike_margin(delta, f1) == pytest.approx(jaccard - worse, rel=1e-4)
+
+
+@pytest.mark.parametrize(("f1", "delta"), [(0.9, 0.2), (0.5, 0.02), (0.95, 0.6), (0.9, -0.05), (0.4, -0.1)])
+def test_a_margin_of_f1_is_exact_however_large(f1: float, delta: float) -> None:
+    line = unlike_from_f1(f1) + unlike_margin(delta, f1)
+    assert f1_from_unlike(line) == pytest.approx(f1 - delta)
+    assert unlike_margin(delta, f1) == pytest.approx(2 * delta / ((2 - f1) * (2 - f1 + delta)))
+
+
+def test_no_f1_is_worse_than_0_or_better_than_1() -> None:
+    assert unlike_from_f1(0.3) + unlike_margin(0.6, 0.3) == pytest.approx(1.0)
+    assert unlike_from_f1(0.98) + unlike_margin(-0.1, 0.98) == pytest.approx(0.0)
 
 
 def test_bad_matrices_and_rates_are_refused() -> None:

@@ -230,7 +230,7 @@ class ArmCounts(_message.Message):
     x: _builtins.int
     """Those that failed, were wrong, or were slower than the cut."""
     estimate: _builtins.float
-    """The arm's value in the metric's unit: a rate, or seconds at the median."""
+    """The arm's value in the metric's unit: a rate, or seconds at the median (with a limit: the mean or its quantile)."""
     def __init__(
         self,
         *,
@@ -293,6 +293,8 @@ class GateReport(_message.Message):
     NEEDED_TIME_FIELD_NUMBER: _builtins.int
     METRIC_FIELD_NUMBER: _builtins.int
     POSITIVE_CLASS_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    PRIMARY_FIELD_NUMBER: _builtins.int
     gate: _builtins.str
     """The gate's name in the policy."""
     verdict: Global___Verdict.ValueType
@@ -300,7 +302,7 @@ class GateReport(_message.Message):
     required: _builtins.bool
     """Promotion needs its PASS."""
     difference: _builtins.float
-    """Test minus baseline as a rate, or test over baseline minus 1 for runtimes."""
+    """Test minus baseline as a rate, or test over baseline minus 1 for runtimes; with a limit: minus or over that."""
     low: _builtins.float
     """Lower end of the 95 % confidence sequence of the difference; NaN: unknown yet."""
     high: _builtins.float
@@ -313,6 +315,8 @@ class GateReport(_message.Message):
     """What it watches."""
     positive_class: _builtins.str
     """The class that counts as positive, for the metrics that have one."""
+    primary: _builtins.bool
+    """The test version must be better in this metric (SUPERIOR): `safe` is then the evidence that it is."""
     @_builtins.property
     def test(self) -> Global___ArmCounts:
         """The test arm."""
@@ -333,6 +337,10 @@ class GateReport(_message.Message):
     def needed_time(self) -> _duration_pb2.Duration:
         """Forecast of the time until PASS at this traffic."""
 
+    @_builtins.property
+    def limit(self) -> _policy_pb2.Limit:
+        """What the metric must keep to by itself. Unset: it is compared with stable's."""
+
     def __init__(
         self,
         *,
@@ -351,10 +359,12 @@ class GateReport(_message.Message):
         needed_time: _duration_pb2.Duration | None = ...,
         metric: _policy_pb2.Metric.ValueType = ...,
         positive_class: _builtins.str = ...,
+        limit: _policy_pb2.Limit | None = ...,
+        primary: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "harm", b"harm", "needed_time", b"needed_time", "safe", b"safe", "test", b"test"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "harm", b"harm", "limit", b"limit", "needed_time", b"needed_time", "safe", b"safe", "test", b"test"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "difference", b"difference", "gate", b"gate", "harm", b"harm", "high", b"high", "low", b"low", "metric", b"metric", "needed", b"needed", "needed_time", b"needed_time", "positive_class", b"positive_class", "required", b"required", "safe", b"safe", "test", b"test", "verdict", b"verdict", "waits_for", b"waits_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "difference", b"difference", "gate", b"gate", "harm", b"harm", "high", b"high", "limit", b"limit", "low", b"low", "metric", b"metric", "needed", b"needed", "needed_time", b"needed_time", "positive_class", b"positive_class", "primary", b"primary", "required", b"required", "safe", b"safe", "test", b"test", "verdict", b"verdict", "waits_for", b"waits_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -267,6 +267,46 @@ class Margin(_message.Message):
 Global___Margin: _TypeAlias = Margin  # noqa: Y015
 
 @_typing.final
+class Limit(_message.Message):
+    """A number that the metric itself must keep to, whatever stable's does."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_LEAST_FIELD_NUMBER: _builtins.int
+    AT_MOST_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    QUANTILE_FIELD_NUMBER: _builtins.int
+    at_least: _builtins.float
+    """At least this share, above 0 and below 1: for ACCURACY, PRECISION, RECALL and F1."""
+    at_most: _builtins.float
+    """At most this share, above 0 and below 1: for ERRORS and FALSE_POSITIVE_RATE."""
+    quantile: _builtins.float
+    """For RUNTIME: the share of the batches that must keep to the duration, above 0 and below 1 (0.99: the 99th percentile
+    is at most as long). Default (0): the mean must, a batch of more than 10 s counting as one of 10 s.
+    """
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """At most this long, 0.1 ms to 9 s: for RUNTIME."""
+
+    def __init__(
+        self,
+        *,
+        at_least: _builtins.float = ...,
+        at_most: _builtins.float = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        quantile: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "at_most", b"at_most", "bound", b"bound", "duration", b"duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "at_most", b"at_most", "bound", b"bound", "duration", b"duration", "quantile", b"quantile"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_bound: _TypeAlias = _typing.Literal["at_least", "at_most", "duration"]  # noqa: Y015
+    _WhichOneofArgType_bound: _TypeAlias = _typing.Literal["bound", b"bound"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_bound) -> _WhichOneofReturnType_bound | None: ...
+
+Global___Limit: _TypeAlias = Limit  # noqa: Y015
+
+@_typing.final
 class Gate(_message.Message):
     """One metric, one direction, one margin."""
 
@@ -279,6 +319,9 @@ class Gate(_message.Message):
     SAFE_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
     POSITIVE_CLASS_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    PRIMARY_FIELD_NUMBER: _builtins.int
+    BETTER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique within the policy. Default: the metric's name in lower case."""
     metric: Global___Metric.ValueType
@@ -291,6 +334,10 @@ class Gate(_message.Message):
     """For PRECISION, RECALL, FALSE_POSITIVE_RATE and F1: the class that counts as positive, against the rest; or "*", for
     each class by itself: harm to any of them counts, and all must be safe. Default: the version's positive class.
     """
+    primary: _builtins.bool
+    """For SUPERIOR: this gate's metric is the one in which the test version must be better. Exactly one gate. Default: the
+    only required gate on quality.
+    """
     @_builtins.property
     def harm(self) -> Global___Margin:
         """Beyond this the version is rolled back."""
@@ -298,6 +345,16 @@ class Gate(_message.Message):
     @_builtins.property
     def safe(self) -> Global___Margin:
         """Within this the version is no worse."""
+
+    @_builtins.property
+    def limit(self) -> Global___Limit:
+        """The metric is judged against this number instead of against stable's, and the gate has no margins."""
+
+    @_builtins.property
+    def better(self) -> Global___Margin:
+        """For the primary gate of SUPERIOR: by how much the test version must be better, as an offset or in buckets. Default: at
+        all.
+        """
 
     def __init__(
         self,
@@ -309,10 +366,13 @@ class Gate(_message.Message):
         safe: Global___Margin | None = ...,
         weight: _builtins.float = ...,
         positive_class: _builtins.str = ...,
+        limit: Global___Limit | None = ...,
+        primary: _builtins.bool = ...,
+        better: Global___Margin | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["harm", b"harm", "safe", b"safe"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["better", b"better", "harm", b"harm", "limit", b"limit", "safe", b"safe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["harm", b"harm", "metric", b"metric", "name", b"name", "positive_class", b"positive_class", "required", b"required", "safe", b"safe", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["better", b"better", "harm", b"harm", "limit", b"limit", "metric", b"metric", "name", b"name", "positive_class", b"positive_class", "primary", b"primary", "required", b"required", "safe", b"safe", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -320,17 +380,23 @@ Global___Gate: _TypeAlias = Gate  # noqa: Y015
 
 @_typing.final
 class LabelMaturity(_message.Message):
-    """When labels of a slice are complete enough to say "no worse"."""
+    """When labels of a slice are complete enough to be judged."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MIN_COVERAGE_FIELD_NUMBER: _builtins.int
     MIN_AGE_FIELD_NUMBER: _builtins.int
     MAX_COVERAGE_GAP_FIELD_NUMBER: _builtins.int
+    JUDGE_YOUNG_FIELD_NUMBER: _builtins.int
     min_coverage: _builtins.float
     """Smallest share of a slice's predictions that have labels, in both arms. 0 to 1. Default: 0.5."""
     max_coverage_gap: _builtins.float
     """Largest difference of the two arms' coverage. 0 to 1. Default: 0.1."""
+    judge_young: _builtins.bool
+    """For ACCURACY: harm is judged by labels of slices of any age too, which is faster. Only where labels of all classes come
+    equally late: if those of one class come first, a version that is better in the others looks worse. (PRECISION, RECALL
+    and FALSE_POSITIVE_RATE are of one class, and always take them; F1 never does.) Default: false.
+    """
     @_builtins.property
     def min_age(self) -> _duration_pb2.Duration:
         """Age that a slice must have reached. Default: the time within which 99 % of the labels of each version have come so
@@ -343,10 +409,11 @@ class LabelMaturity(_message.Message):
         min_coverage: _builtins.float = ...,
         min_age: _duration_pb2.Duration | None = ...,
         max_coverage_gap: _builtins.float = ...,
+        judge_young: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["min_age", b"min_age"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_coverage_gap", b"max_coverage_gap", "min_age", b"min_age", "min_coverage", b"min_coverage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["judge_young", b"judge_young", "max_coverage_gap", b"max_coverage_gap", "min_age", b"min_age", "min_coverage", b"min_coverage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

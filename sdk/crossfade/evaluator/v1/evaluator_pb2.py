@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from crossfade.common.v1 import policy_pb2 as crossfade_dot_common_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&crossfade/evaluator/v1/evaluator.proto\x12\x16\x63rossfade.evaluator.v1\x1a crossfade/common/v1/policy.proto\"\xa8\x01\n\x12\x43heckPolicyRequest\x12+\n\x06policy\x18\x01 \x01(\x0b\x32\x1b.crossfade.common.v1.Policy\x12.\n\x04plan\x18\x02 \x01(\x0b\x32 .crossfade.common.v1.TrafficPlan\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\t\x12\x16\n\x0epositive_class\x18\x05 \x01(\t\"/\n\tViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"\xa9\x01\n\x13\x43heckPolicyResponse\x12+\n\x06policy\x18\x01 \x01(\x0b\x32\x1b.crossfade.common.v1.Policy\x12.\n\x04plan\x18\x02 \x01(\x0b\x32 .crossfade.common.v1.TrafficPlan\x12\x35\n\nviolations\x18\x03 \x03(\x0b\x32!.crossfade.evaluator.v1.Violation2z\n\x10\x45valuatorService\x12\x66\n\x0b\x43heckPolicy\x12*.crossfade.evaluator.v1.CheckPolicyRequest\x1a+.crossfade.evaluator.v1.CheckPolicyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&crossfade/evaluator/v1/evaluator.proto\x12\x16\x63rossfade.evaluator.v1\x1a crossfade/common/v1/policy.proto\"\xdb\x01\n\x12\x43heckPolicyRequest\x12+\n\x06policy\x18\x01 \x01(\x0b\x32\x1b.crossfade.common.v1.Policy\x12.\n\x04plan\x18\x02 \x01(\x0b\x32 .crossfade.common.v1.TrafficPlan\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\t\x12\x16\n\x0epositive_class\x18\x05 \x01(\t\x12\x31\n\tobjective\x18\x06 \x01(\x0e\x32\x1e.crossfade.common.v1.Objective\"/\n\tViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"\xa9\x01\n\x13\x43heckPolicyResponse\x12+\n\x06policy\x18\x01 \x01(\x0b\x32\x1b.crossfade.common.v1.Policy\x12.\n\x04plan\x18\x02 \x01(\x0b\x32 .crossfade.common.v1.TrafficPlan\x12\x35\n\nviolations\x18\x03 \x03(\x0b\x32!.crossfade.evaluator.v1.Violation2z\n\x10\x45valuatorService\x12\x66\n\x0b\x43heckPolicy\x12*.crossfade.evaluator.v1.CheckPolicyRequest\x1a+.crossfade.evaluator.v1.CheckPolicyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,11 +33,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'crossfade.evaluator.v1.eval
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CHECKPOLICYREQUEST']._serialized_start=101
-  _globals['_CHECKPOLICYREQUEST']._serialized_end=269
-  _globals['_VIOLATION']._serialized_start=271
-  _globals['_VIOLATION']._serialized_end=318
-  _globals['_CHECKPOLICYRESPONSE']._serialized_start=321
-  _globals['_CHECKPOLICYRESPONSE']._serialized_end=490
-  _globals['_EVALUATORSERVICE']._serialized_start=492
-  _globals['_EVALUATORSERVICE']._serialized_end=614
+  _globals['_CHECKPOLICYREQUEST']._serialized_end=320
+  _globals['_VIOLATION']._serialized_start=322
+  _globals['_VIOLATION']._serialized_end=369
+  _globals['_CHECKPOLICYRESPONSE']._serialized_start=372
+  _globals['_CHECKPOLICYRESPONSE']._serialized_end=541
+  _globals['_EVALUATORSERVICE']._serialized_start=543
+  _globals['_EVALUATORSERVICE']._serialized_end=665
 # @@protoc_insertion_point(module_scope)

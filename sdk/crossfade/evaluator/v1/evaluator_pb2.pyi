@@ -30,10 +30,13 @@ class CheckPolicyRequest(_message.Message):
     TASK_FIELD_NUMBER: _builtins.int
     CLASSES_FIELD_NUMBER: _builtins.int
     POSITIVE_CLASS_FIELD_NUMBER: _builtins.int
+    OBJECTIVE_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     """The model's task: "classification", "regression" or "other"; decides which gates are defaults."""
     positive_class: _builtins.str
     """The model's positive class; empty: none."""
+    objective: _policy_pb2.Objective.ValueType
+    """What the test version must show. Default: NON_INFERIOR."""
     @_builtins.property
     def policy(self) -> _policy_pb2.Policy:
         """The policy."""
@@ -54,10 +57,11 @@ class CheckPolicyRequest(_message.Message):
         task: _builtins.str = ...,
         classes: _abc.Iterable[_builtins.str] | None = ...,
         positive_class: _builtins.str = ...,
+        objective: _policy_pb2.Objective.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "plan", b"plan", "policy", b"policy", "positive_class", b"positive_class", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "objective", b"objective", "plan", b"plan", "policy", b"policy", "positive_class", b"positive_class", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

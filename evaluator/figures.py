@@ -1,0 +1,78 @@
+"""A gate's figures for people: both arms, and how far apart they are, in the metric's own unit."""
+
+import math
+from dataclasses import dataclass
+
+from evaluator.balance import BalanceGate
+from evaluator.each_class import EachClassGate
+from evaluator.gates import RateGate, RuntimeGate
+from evaluator.limits import RuntimeLimitGate
+from evaluator.opening import GateState
+from evaluator.statistics.confusion import f1_from_unlike
+from services.common.policy.records import MetricKind
+
+
+@dataclass(frozen=True, slots=True)
+class ArmFigures:
+    """n attempts, labels or batches of one arm, the x among them that count, and the arm's value in its unit."""
+
+    n: int = 0
+    x: int = 0
+    estimate: float = 0.0
+
+
+def figures_of(gate: GateState) -> tuple[ArmFigures, ArmFigures, float, float, float]:
+    """Test, baseline, and their difference with the limits of its interval; as in crossfade.common.v1.GateReport."""
+    if isinstance(gate, EachClassGate):
+        return figures_of(gate.shown)
+    if isinstance(gate, RuntimeGate):
+        test_seconds, control_seconds = gate.medians()
+        ratio = gate.seen.interval()
+        return (
+            ArmFigures(gate.test_n, 0, _zero(test_seconds)),
+            ArmFigures(gate.control_n, 0, _zero(control_seconds)),
+            _zero(ratio.estimate - 1.0),
+            ratio.low - 1.0,
+            ratio.high - 1.0,
+        )
+    if isinstance(gate, RuntimeLimitGate):
+        test_seconds, control_seconds = gate.seconds()
+        beyond = gate.interval()
+        return (
+            ArmFigures(gate.test_n, 0, _zero(test_seconds)),
+            ArmFigures(gate.control_n, 0, _zero(control_seconds)),
+            _zero(beyond.estimate),
+            beyond.low,
+            beyond.high,
+        )
+    seen = gate.most_moved().seen if isinstance(gate, BalanceGate) else gate.seen
+    shown = _as_f1 if gate.gate.metric is MetricKind.F1 else _as_it_is
+    test_rate, stable_rate = shown(seen.test_rate), shown(seen.stable_rate)
+    # What the difference is from, and its interval, both as a rate that is judged.
+    limit = gate.limit_rate if isinstance(gate, RateGate) else None
+    base, found = (seen.stable_rate, seen.interval()) if limit is None else (limit, seen.beyond(limit))
+    difference, low, high = (
+        shown(min(max(base + one, 0.0), 1.0)) - shown(base) for one in (found.estimate, found.low, found.high)
+    )
+    if shown is _as_it_is:
+        difference, low, high = found.estimate, found.low, found.high
+    return (
+        ArmFigures(int(seen.n_test), int(seen.x_test), _zero(test_rate)),
+        ArmFigures(int(seen.n_stable), int(seen.x_stable), _zero(stable_rate)),
+        _zero(difference),
+        low,
+        high,
+    )
+
+
+def _as_it_is(rate: float) -> float:
+    return rate
+
+
+def _as_f1(rate: float) -> float:
+    """1 - F1 of a rate 1 - J, which is what is judged."""
+    return rate if math.isnan(rate) else 1.0 - f1_from_unlike(rate)
+
+
+def _zero(value: float) -> float:
+    return 0.0 if math.isnan(value) else value

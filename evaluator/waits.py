@@ -1,0 +1,82 @@
+"""What a gate waits for, for people."""
+
+import math
+
+from evaluator import words
+from evaluator.each_class import EachClassGate
+from evaluator.fold import State
+from evaluator.gates import RuntimeGate
+from evaluator.limits import RuntimeLimitGate
+from evaluator.maturity import is_alike
+from evaluator.opening import GateState
+from evaluator.statistics import rates, runtime
+from services.common.policy.records import LABEL_METRICS, MetricKind
+
+_NOUNS = {
+    MetricKind.ERRORS: "attempt",
+    MetricKind.RUNTIME: "batch",
+    MetricKind.ACCURACY: "mature label",
+    MetricKind.PRECISION: "mature positive answer",
+    MetricKind.RECALL: "mature positive row",
+    MetricKind.FALSE_POSITIVE_RATE: "mature negative row",
+    MetricKind.F1: "mature positive row",
+    MetricKind.CLASS_BALANCE: "prediction",
+}
+
+
+def waits_for(state: State, gate: GateState, needed: int, seconds: float) -> str:
+    """What an undecided gate waits for, as a sentence part.
+
+    Args:
+        state: the evidence.
+        gate: the gate.
+        needed: forecast of the test arm's attempts, labels or batches; 0: unknown.
+        seconds: the same in time; 0: unknown.
+    """
+    terms = state.terms
+    noun = _NOUNS[gate.gate.metric]
+    if gate.gate.metric in LABEL_METRICS and (waits := _waits_for_labels(state)):
+        return waits
+    if gate.test_n == 0:
+        return f"{words.plural(noun)} of {terms.test}: none yet"
+    if isinstance(gate, RuntimeGate) and gate.control_n == 0:
+        return f"{words.plural(noun)} of {terms.stable}'s control process: none yet"
+    if isinstance(gate, EachClassGate):
+        return f"{waits_for(state, gate.awaited, needed, seconds)} (class {gate.awaited.gate.positive})"
+    known, enough = 0.0, 0
+    if isinstance(gate, RuntimeGate):
+        known, enough = float(gate.safe.past.counts.sum()), runtime.ENOUGH_PAST
+    elif not isinstance(gate, RuntimeLimitGate) and gate.gate.limit is None:
+        known, enough = float(gate.safe.n_past.min()), rates.ENOUGH_PAST
+    if known < enough:
+        return f"{words.many(round(enough - known), noun)} of {terms.stable}, to know what is usual"
+    if not needed:
+        return f"more {words.plural(noun)} of {terms.test}"
+    forecast = f"about {words.some(needed)} more {noun if needed == 1 else words.plural(noun)} of {terms.test}"
+    return f"{forecast}: {words.duration(seconds)} at this traffic" if seconds else forecast
+
+
+def _waits_for_labels(state: State) -> str:
+    terms, maturity = state.terms, state.terms.policy.labels
+    test_labels, stable_labels = state.ledger.labels()
+    if state.resting:
+        return "the end of the drift of the inputs"
+    for labels, version in ((stable_labels, terms.stable), (test_labels, terms.test)):
+        if not labels:
+            return f"labels of {version}: none yet"
+    if state.coverage is None:
+        return f"labels to be {words.duration(state.label_age)} old"
+    shares = tuple(zip(state.coverage, (terms.test, terms.stable), strict=True))
+    for share, version in shares:
+        if math.isnan(share) or share < maturity.min_coverage:
+            return (
+                f"labels: {words.percent(share)} of {version}'s answers have one, "
+                f"{words.percent(maturity.min_coverage)} are needed"
+            )
+    if not is_alike(state.coverage, maturity):
+        return (
+            f"labels that reach both versions alike: {words.percent(state.coverage[0])} of {terms.test}'s answers have "
+            f"one and {words.percent(state.coverage[1])} of {terms.stable}'s; "
+            f"they may differ by {words.points(maturity.max_coverage_gap)}"
+        )
+    return ""

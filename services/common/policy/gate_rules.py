@@ -1,0 +1,181 @@
+"""What a gate may ask for: every rule that one gate can break by itself."""
+
+import math
+from typing import Final
+
+from services.common.policy.records import (
+    CLASS_METRICS,
+    DEFAULT_HARM,
+    DEFAULT_SAFE,
+    EACH_CLASS,
+    MORE_IS_BETTER,
+    GateDraft,
+    GateMargin,
+    Limit,
+    Meaning,
+    MetricKind,
+    Objective,
+    Violation,
+)
+from services.common.telemetry import catalog
+
+CLASSIFICATION: Final = "classification"
+"""The task whose versions are judged by labels unless the policy says otherwise."""
+
+_MOST_BUCKETS: Final = 40
+_CLASSES_NAMED: Final = 20
+_MOST_BALANCED: Final = 100
+_SHORTEST_LIMIT: Final = 1e-4
+_LONGEST_LIMIT: Final = 9.0
+"""Seconds; runtimes beyond 10 s are not told apart."""
+_NO_LIMIT: Final = frozenset({MetricKind.INPUT_DRIFT, MetricKind.CLASS_BALANCE})
+_OFFSET_ONLY: Final = frozenset({MetricKind.F1, MetricKind.CLASS_BALANCE})
+
+
+def check_gate(
+    path: str, draft: GateDraft, metric: MetricKind, meaning: Meaning, objective: Objective
+) -> list[Violation]:
+    """What is wrong with one gate.
+
+    Args:
+        path: of the gate, as `policy.gates[1]`.
+        draft: as it was asked for.
+        metric: what it watches.
+        meaning: of the version's answers.
+        objective: what the version must show.
+    """
+    found: list[Violation] = []
+    if not (math.isfinite(draft.weight) and draft.weight >= 0):
+        found.append(Violation(f"{path}.weight", f"{draft.weight:g} is no weight: use 0 (the default) or more"))
+    found += _primary_violations(path, draft, metric, objective)
+    if metric is MetricKind.INPUT_DRIFT and draft.required:
+        found.append(Violation(f"{path}.required", "a drift of the inputs pauses a rollout; it can't be required"))
+    if draft.limit is not None:
+        found += _limit_violations(f"{path}.limit", draft.limit, metric)
+        if draft.harm is not None or draft.safe is not None:
+            found.append(
+                Violation(path, "a gate with a limit is judged by that number and has no margins: drop harm and safe")
+            )
+    elif metric is not MetricKind.INPUT_DRIFT:
+        found += _sides_violations(path, draft, metric)
+    return found + _class_violations(f"{path}.positive_class", draft, metric, meaning)
+
+
+def _sides_violations(path: str, draft: GateDraft, metric: MetricKind) -> list[Violation]:
+    found: list[Violation] = []
+    for side, margin in (("harm", draft.harm), ("safe", draft.safe)):
+        if margin is not None:
+            found += _margin_violations(f"{path}.{side}", margin, metric)
+    harm, safe = draft.harm or DEFAULT_HARM[metric], draft.safe or DEFAULT_SAFE[metric]
+    if safe.buckets == 0 and safe.offset == 0 and safe.factor <= 1:
+        found.append(
+            Violation(f"{path}.safe", "no data can show that a version is not worse by nothing: allow a margin")
+        )
+    if safe.factor < harm.factor or safe.offset < harm.offset or safe.buckets < harm.buckets:
+        found.append(
+            Violation(
+                f"{path}.safe",
+                f"it allows {_margin_words(safe)}, which is tighter than harm ({_margin_words(harm)}), so that a "
+                "version could be neither: make safe at least as wide, or give both",
+            )
+        )
+    return found
+
+
+def _primary_violations(path: str, draft: GateDraft, metric: MetricKind, objective: Objective) -> list[Violation]:
+    if not draft.primary:
+        unused = draft.better is not None
+        return [Violation(f"{path}.better", "is for the primary gate: add primary: true")] if unused else []
+    if objective is not Objective.SUPERIOR:
+        return [Violation(f"{path}.primary", "is for SUPERIOR, in which the version must be better in one metric")]
+    if metric in _NO_LIMIT:
+        return [Violation(f"{path}.primary", f"no version is better in {metric}")]
+    if draft.limit is not None:
+        return [Violation(f"{path}.primary", "a gate with a limit compares with no version: choose another")]
+    if draft.positive == EACH_CLASS:
+        return [Violation(f"{path}.primary", "one metric is primary, and '*' are as many as there are classes")]
+    better = draft.better or GateMargin()
+    if better.factor != 1:
+        return [Violation(f"{path}.better.factor", "it is an offset, or buckets for runtimes")]
+    return _margin_violations(f"{path}.better", better, metric)
+
+
+def _limit_violations(path: str, limit: Limit, metric: MetricKind) -> list[Violation]:
+    if metric in _NO_LIMIT:
+        return [Violation(path, f"{metric} is a comparison, and has no limit")]
+    if metric is MetricKind.RUNTIME:
+        return _duration_violations(path, limit)
+    wanted = "at_least" if metric in MORE_IS_BETTER else "at_most"
+    value = limit.at_least if metric in MORE_IS_BETTER else limit.at_most
+    if value is None:
+        return [Violation(path, f"the limit of {metric} is given as {wanted}")]
+    found = [Violation(f"{path}.quantile", "is for runtimes")] if limit.quantile else []
+    if not 0.0 < value < 1.0:
+        found.append(Violation(f"{path}.{wanted}", f"{value:g} is out of range: above 0 and below 1 (0.9 is 90 %)"))
+    return found
+
+
+def _duration_violations(path: str, limit: Limit) -> list[Violation]:
+    found: list[Violation] = []
+    if limit.seconds is None:
+        return [Violation(path, "the limit of runtime is given as duration: 20ms")]
+    if not _SHORTEST_LIMIT <= limit.seconds <= _LONGEST_LIMIT:
+        found.append(Violation(f"{path}.duration", f"{limit.seconds:g} s is out of range: 0.1 ms to 9 s"))
+    if not 0.0 <= limit.quantile < 1.0:
+        found.append(
+            Violation(f"{path}.quantile", f"{limit.quantile:g} is out of range: above 0 and below 1, or 0 for the mean")
+        )
+    return found
+
+
+def _class_violations(path: str, draft: GateDraft, metric: MetricKind, meaning: Meaning) -> list[Violation]:
+    if draft.positive and metric not in CLASS_METRICS:
+        allowed = ", ".join(sorted(CLASS_METRICS))
+        return [Violation(path, f"is for {allowed}, and this gate watches {metric}")]
+    if not meaning.task or metric not in CLASS_METRICS | {MetricKind.CLASS_BALANCE}:
+        return []
+    if meaning.task != CLASSIFICATION:
+        return [Violation(path, f"{metric} is for a classification, and the model's task is {meaning.task}")]
+    if meaning.classes is None:
+        return []
+    if not meaning.classes:
+        return [Violation(path, f"{metric} is for a version that declares classes, and this one has none")]
+    if metric is MetricKind.CLASS_BALANCE:
+        many = f"{metric} is for up to {_MOST_BALANCED} classes, and the model has {len(meaning.classes)}"
+        return [Violation(path, f"{many}: use accuracy")] if len(meaning.classes) > _MOST_BALANCED else []
+    if meaning.most_classes > catalog.PREDICTED_CLASSES and metric is not MetricKind.RECALL:
+        counted = f"labels are counted by the predicted class up to {catalog.PREDICTED_CLASSES} classes, and there are"
+        return [Violation(path, f"{counted} {meaning.most_classes}: use recall or accuracy")]
+    positive = draft.positive or meaning.positive
+    if positive in (*meaning.classes, EACH_CLASS):
+        return []
+    listed = ", ".join(meaning.classes[:_CLASSES_NAMED]) + (", …" if len(meaning.classes) > _CLASSES_NAMED else "")
+    problem = f"{positive!r} is no class of the model" if positive else "the model has no positive class"
+    return [Violation(path, f"{problem}: say which class counts as positive, one of {listed}, or '*' for each of them")]
+
+
+def _margin_words(margin: GateMargin) -> str:
+    if margin.buckets:
+        return f"{margin.buckets} buckets"
+    return f"factor {margin.factor:g} and offset {margin.offset:g}"
+
+
+def _margin_violations(path: str, margin: GateMargin, metric: MetricKind) -> list[Violation]:
+    found: list[Violation] = []
+    if metric is MetricKind.RUNTIME:
+        if margin.offset != 0 or margin.factor != 1:
+            found.append(Violation(path, "a runtime's margin is given in buckets (one is 9.05 %)"))
+        if not 0 <= margin.buckets <= _MOST_BUCKETS:
+            found.append(Violation(f"{path}.buckets", f"{margin.buckets} is out of range: 0 to {_MOST_BUCKETS}"))
+        return found
+    if margin.buckets:
+        found.append(Violation(f"{path}.buckets", "buckets are for runtimes: use factor and offset"))
+    if metric in _OFFSET_ONLY and margin.factor != 1:
+        found.append(Violation(f"{path}.factor", f"the margin of {metric} is an offset: 0.01 is one point"))
+    if not (math.isfinite(margin.factor) and margin.factor >= 1):
+        found.append(Violation(f"{path}.factor", f"{margin.factor:g} is out of range: at least 1"))
+    if not 0 <= margin.offset < 1:
+        found.append(
+            Violation(f"{path}.offset", f"{margin.offset:g} is out of range: 0 to 1, as a rate (0.01 is one point)")
+        )
+    return found

@@ -1,0 +1,129 @@
+"""The gates of a policy: the default ones of a task, and those that were asked for with what they left out."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+
+from services.common.policy.gate_rules import CLASSIFICATION, check_gate
+from services.common.policy.records import (
+    CLASS_METRICS,
+    DEFAULT_HARM,
+    DEFAULT_SAFE,
+    DEFAULT_WEIGHT,
+    QUALITY_METRICS,
+    Gate,
+    GateDraft,
+    GateMargin,
+    Meaning,
+    MetricKind,
+    Need,
+    Objective,
+    Violation,
+)
+from services.common.telemetry import catalog
+
+
+def default_gates(meaning: Meaning) -> tuple[Gate, ...]:
+    """The gates of a policy that asks for none.
+
+    Args:
+        meaning: of the version's answers.
+    """
+    needs = {MetricKind.ERRORS: Need.ALWAYS, MetricKind.RUNTIME: Need.ALWAYS}
+    if meaning.task == CLASSIFICATION:
+        one_class = meaning.positive and meaning.most_classes <= catalog.PREDICTED_CLASSES
+        needs[MetricKind.F1 if one_class else MetricKind.ACCURACY] = Need.WITH_LABELS
+    needs[MetricKind.INPUT_DRIFT] = Need.NEVER
+    total = sum(DEFAULT_WEIGHT[metric] for metric in needs)
+    return tuple(
+        Gate(
+            metric.value,
+            metric,
+            need,
+            DEFAULT_HARM[metric],
+            DEFAULT_SAFE[metric],
+            DEFAULT_WEIGHT[metric] / total,
+            meaning.positive if metric in CLASS_METRICS else "",
+        )
+        for metric, need in needs.items()
+    )
+
+
+def asked_gates(
+    drafts: tuple[GateDraft, ...], meaning: Meaning, objective: Objective
+) -> tuple[tuple[Gate, ...], tuple[Violation, ...]]:
+    """The gates that were asked for, their defaults filled in and the rollback error shared out; and what is wrong.
+
+    Args:
+        drafts: at least one.
+        meaning: of the version's answers.
+        objective: what the version must show.
+    """
+    found: list[Violation] = []
+    kinds = Counter(_kind(draft.metric) for draft in drafts)
+    names: set[str] = set()
+    weighted: list[tuple[Gate, float]] = []
+    for number, draft in enumerate(drafts):
+        path = f"policy.gates[{number}]"
+        if draft.metric is None:
+            allowed = ", ".join(metric.upper() for metric in MetricKind)
+            found.append(Violation(f"{path}.metric", f"say what the gate watches: one of {allowed}"))
+            continue
+        if _name(draft) in names:
+            found.append(Violation(f"{path}.name", f"{_name(draft)!r} occurs more than once: names are unique"))
+        names.add(_name(draft))
+        found += check_gate(path, draft, draft.metric, meaning, objective)
+        default = DEFAULT_WEIGHT[draft.metric] / kinds[_kind(draft.metric)]
+        weight = 0.0 if draft.metric is MetricKind.INPUT_DRIFT else draft.weight or default
+        weighted.append((_gate(draft, draft.metric, meaning), weight))
+    total = math.fsum(weight for _, weight in weighted)
+    if not any(gate.need is not Need.NEVER for gate, _ in weighted):
+        found.append(
+            Violation("policy.gates", "no gate is required, so nothing would have to be shown: require at least one")
+        )
+    gates = tuple(replace(gate, share=weight / total if total > 0 else 0.0) for gate, weight in weighted)
+    return gates, tuple(found)
+
+
+def with_primary(gates: tuple[Gate, ...]) -> tuple[tuple[Gate, ...], tuple[Violation, ...]]:
+    """The gates of an A/B test: one of them is primary, and required; and what is wrong."""
+    said = [number for number, gate in enumerate(gates) if gate.better is not None]
+    chosen = said or [
+        number
+        for number, gate in enumerate(gates)
+        if gate.metric in QUALITY_METRICS and gate.need is not Need.NEVER and gate.limit is None
+    ]
+    if len(chosen) != 1:
+        problem = "more than one gate is primary" if len(said) > 1 else "say which gate is primary"
+        return gates, (Violation("policy.gates", f"{problem}: SUPERIOR needs one metric to be better in"),)
+    number = chosen[0]
+    if gates[number].metric is MetricKind.CLASS_BALANCE:
+        return gates, (Violation(f"policy.gates[{number}].primary", "no version is better in class_balance"),)
+    primary = replace(gates[number], need=Need.ALWAYS, better=gates[number].better or GateMargin())
+    return (*gates[:number], primary, *gates[number + 1 :]), ()
+
+
+def _gate(draft: GateDraft, metric: MetricKind, meaning: Meaning) -> Gate:
+    better = (draft.better or GateMargin()) if draft.primary else None
+    return Gate(
+        name=_name(draft),
+        metric=metric,
+        need=Need.ALWAYS if draft.required or draft.primary else Need.NEVER,
+        harm=draft.harm or DEFAULT_HARM[metric],
+        safe=draft.safe or DEFAULT_SAFE[metric],
+        share=0.0,
+        positive=(draft.positive or meaning.positive) if metric in CLASS_METRICS else "",
+        limit=draft.limit,
+        better=better,
+    )
+
+
+def _kind(metric: MetricKind | None) -> MetricKind | None:
+    """Metrics of one kind share its part of the rollback error: all that are about quality are one."""
+    return MetricKind.ACCURACY if metric in QUALITY_METRICS else metric
+
+
+def _name(draft: GateDraft) -> str:
+    if draft.name or draft.metric is None:
+        return draft.name
+    return f"{draft.metric.value} limit" if draft.limit is not None else draft.metric.value
