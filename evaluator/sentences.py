@@ -17,14 +17,19 @@ def harm(state: State, report: GateReport) -> str:
 
 def safe(state: State, required: Sequence[GateReport]) -> str:
     """Why the version passes."""
-    compared = (report for report in required if not report.primary)
-    parts = [f"{_compared(state, report)}, {_allowed(report, _gate(state, report).safe)}" for report in compared]
-    found = f"{state.terms.test} is no worse than {state.terms.stable}: {'; '.join(parts)}" if parts else ""
-    primary = next((report for report in required if report.primary), None)
-    if primary is None:
-        return found
-    better = f"{state.terms.test} is better than {state.terms.stable} in {primary.gate}: {_compared(state, primary)}"
-    return f"{better}. {found}" if found else better
+    test, stable = state.terms.test, state.terms.stable
+    better: list[str] = []
+    alike: list[str] = []
+    limited: list[str] = []
+    for report in required:
+        if report.primary:
+            better.append(f"{test} is better than {stable} in {report.gate}: {_compared(state, report)}")
+        else:
+            part = f"{_compared(state, report)}, {_allowed(report, _gate(state, report).safe)}"
+            (alike if report.limit is None else limited).append(part)
+    no_worse = [f"{test} is no worse than {stable}: {'; '.join(alike)}"] if alike else []
+    within = [f"{test} keeps to what was asked for: {'; '.join(limited)}"] if limited else []
+    return ". ".join([*better, *no_worse, *within])
 
 
 def no_winner(state: State, reports: Sequence[GateReport]) -> str:

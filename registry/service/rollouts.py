@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from registry.domain.lane_aggregate import LaneAggregate
-from registry.domain.records import Outcome, PauseReason, Rollout, Spec
+from registry.domain.records import Outcome, PauseReason, Rollout, Signature, Spec
 from registry.domain.serving import Placement
 from registry.domain.states import RolloutOperation, rollout_after
 from registry.filters import RolloutFilter
@@ -53,6 +53,7 @@ class RolloutService:
         etag: str,
         encode: Encode,
         *,
+        check: Callable[[Signature], None],
         deadline: float,
     ) -> bytes:
         """Starts a rollout of a PENDING version, or queues it behind the live one.
@@ -60,8 +61,10 @@ class RolloutService:
         Args:
             name: model, version and segment.
             etag: the lane's.
+            check: raises for a specification by which such answers cannot be judged.
 
         Raises:
+            InvalidArgumentError: what `check` raises.
             NotFoundError: MODEL_NOT_FOUND, VERSION_NOT_FOUND, LANE_NOT_FOUND.
             AbortedError: ETAG_STALE.
             FailedPreconditionError: TRANSITION_ILLEGAL, SIGNATURE_INCOMPATIBLE.
@@ -70,6 +73,7 @@ class RolloutService:
 
         def act(tx: Transaction, now: float) -> bytes:
             version = require_version(tx, model_id, version_id)
+            check(version.signature)
             model = require_model(tx, model_id)
             lane = require_lane(tx, model_id, segment, etag)
             opened = open_lane(tx, lane, now=now, actor=key.principal, version=version_id)

@@ -19,6 +19,8 @@ _DATATYPES: Final = frozenset(
 _MOST_FEATURES: Final = 64
 _PROPORTION_ERROR: Final = 1e-3
 """As the manifest allows: its proportions are rounded."""
+NOT_KNOWN: Final = Meaning()
+"""Of a version that has not been read yet."""
 _TASKS: Final = ("classification", "regression", "other")
 
 
@@ -98,13 +100,13 @@ def _tensors(field: str, specs: list[model_pb2.TensorSpec]) -> None:
             raise refuse(f"{where}.shape", f"is {shape}; the first dimension is the batch, -1, and none is below -1")
 
 
-def check_spec(field: str, spec: service_pb2.RolloutSpec, signature: model_pb2.Signature | None = None) -> None:
+def check_spec(field: str, spec: service_pb2.RolloutSpec, meaning: Meaning = NOT_KNOWN) -> None:
     """Checks how a rollout is to be done, with every default filled in: what passes here the Evaluator can judge by.
 
     Args:
         field: its path.
         spec: how it is to be done.
-        signature: the version's; None: not known here, so that classes are checked when the rollout is judged.
+        meaning: of the version's answers.
 
     Raises:
         InvalidArgumentError: FIELD_INVALID.
@@ -121,15 +123,9 @@ def check_spec(field: str, spec: service_pb2.RolloutSpec, signature: model_pb2.S
     if spec.policy.period_end not in policy_pb2.PeriodEnd.values():
         raise refuse(f"{field}.policy.period_end", "is unknown; use INCONCLUSIVE, HOLD or ROLLBACK")
     _, wrong_plan = complete_plan(messages.plan_draft(spec.plan), objective)
-    _, wrong_policy = complete_policy(messages.policy_draft(spec.policy), _meaning(signature), objective)
+    _, wrong_policy = complete_policy(messages.policy_draft(spec.policy), meaning, objective)
     for violation in (*wrong_plan, *wrong_policy):
         raise refuse(f"{field}.{violation.field}", f"is wrong: {violation.description}")
-
-
-def _meaning(signature: model_pb2.Signature | None) -> Meaning:
-    if signature is None:
-        return Meaning()
-    return Meaning(signature.task, tuple(signature.classes), signature.positive_class)
 
 
 def _sizes(field: str, spec: service_pb2.RolloutSpec) -> None:

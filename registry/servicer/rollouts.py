@@ -10,12 +10,13 @@ from opentelemetry import trace
 from crossfade.common.v1 import analysis_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from registry import converters, views
-from registry.domain.records import Outcome, PauseReason, Rollout
+from registry.domain.records import Outcome, PauseReason, Rollout, Signature
 from registry.service.rollouts import RolloutService
 from registry.service.targets import Target
 from registry.servicer import filters, pages, validation
 from registry.servicer.calls import Calls, Context
 from registry.servicer.policy_validation import check_spec
+from services.common.policy.records import Meaning
 from services.common.telemetry.tracing import KEEP, extract
 
 # Methods are named as in the contract.
@@ -37,6 +38,12 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
         segment = validation.segment("segment", request.segment)
         etag = validation.etag(request.etag)
         check_spec("rollout", request.rollout)
+
+        def check(signature: Signature) -> None:
+            """What the version's answers mean is known only when it is read."""
+            meaning = Meaning(signature.task, signature.classes, signature.positive_class)
+            check_spec("rollout", request.rollout, meaning)
+
         work = partial(
             self._rollouts.start,
             key,
@@ -44,6 +51,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
             replace(converters.spec_from_proto(request.rollout), allow_incompatible=request.allow_incompatible),
             etag,
             _pack,
+            check=check,
             deadline=self._calls.deadline(context),
         )
         return resources_pb2.Rollout.FromString(await self._calls.run(work))

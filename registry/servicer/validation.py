@@ -14,6 +14,7 @@ from registry import converters
 from registry.domain.history import Moment
 from registry.servicer.policy_validation import check_profile, check_signature, check_spec, refuse
 from services.common.errors import InvalidArgumentError
+from services.common.policy.records import Meaning
 
 T = TypeVar("T")
 
@@ -192,7 +193,8 @@ def publication(request: service_pb2.PublishVersionRequest) -> None:
         check_profile("version.profile", request.version.profile, len(request.version.signature.classes))
     text("version.description", request.version.description)
     if not request.without_rollout:
-        check_spec("rollout", request.rollout, request.version.signature)
+        said = request.version.signature
+        check_spec("rollout", request.rollout, Meaning(said.task, tuple(said.classes), said.positive_class))
     elif request.HasField("rollout"):
         raise refuse("rollout", "says how a rollout is to be done, and without_rollout that there is none; drop one")
 

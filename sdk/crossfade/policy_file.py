@@ -13,7 +13,6 @@ Keys are the fields of crossfade.common.v1.Policy and Step. Every problem is tol
 """
 
 import difflib
-import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,14 +26,10 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from crossfade.common.v1.policy_pb2 import Policy, Step, TrafficPlan
+from crossfade.quantities import parse_duration, parse_rate, parse_share, to_duration
 
 MAX_BYTES: Final = 1024 * 1024
 
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|min|s|m|h|d))+\Z")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|min|s|m|h|d)")
-_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\Z")
-_LONGEST: Final = 366 * 86_400.0
 _TRUTHS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -93,61 +88,6 @@ class PolicyFile:
 def describe(source: str, problem: Problem) -> str:
     """`policy.yaml:7: gates[1].metric: …`."""
     return f"{source}:{problem.line}: " + (f"{problem.field}: " if problem.field else "") + problem.message
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of `30s`, `5m`, `1h30m`, `500ms`, `2d` or a bare number of seconds.
-
-    Raises:
-        ValueError: the text is none of these, or longer than a year.
-    """
-    written = text.strip().replace(" ", "")
-    if _NUMBER.match(written):
-        value = float(written)
-    elif _DURATION.match(written):
-        value = math.fsum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(written))
-    else:
-        raise ValueError(f"{text!r} is no duration: write 30s, 5m, 1h30m or 2d")
-    if not 0 <= value <= _LONGEST:
-        raise ValueError(f"{text!r} is out of range: 0s to 366d")
-    return value
-
-
-def parse_share(text: str) -> int:
-    """Basis points of `5%`, `2.5 %` or a bare whole number of basis points.
-
-    Raises:
-        ValueError: the text is neither, or not more than 0 % and at most 100 %.
-    """
-    written = text.strip().replace(" ", "")
-    number = written.removesuffix("%")
-    if not _NUMBER.match(number) or (number == written and not number.isdecimal()):
-        raise ValueError(f"{text!r} is no share: write 5% or, in basis points, 500")
-    points = float(number) * (100 if number != written else 1)
-    if not 0 < points <= 10_000:
-        raise ValueError(f"{text!r} is out of range: more than 0 % and at most 100 % (10000 basis points)")
-    if abs(points - round(points)) > 1e-6:
-        raise ValueError(f"{text!r} is too fine: shares are whole basis points, 0.01 %")
-    return round(points)
-
-
-def parse_rate(text: str) -> float:
-    """A number, or `0.5%` as 0.005.
-
-    Raises:
-        ValueError: the text is neither.
-    """
-    written = text.strip().replace(" ", "")
-    number = written.removesuffix("%")
-    if not _NUMBER.match(number):
-        raise ValueError(f"{text!r} is no number: write 0.01, or 1%")
-    return float(number) / (100 if number != written else 1)
-
-
-def to_duration(seconds: float) -> Duration:
-    """Seconds as a protobuf duration."""
-    whole = math.floor(seconds)
-    return Duration(seconds=whole, nanos=round((seconds - whole) * 1e9))
 
 
 def load_policy(path: str | Path) -> PolicyFile:
@@ -254,7 +194,10 @@ class _Reader:
             self._refuse(node, path, "the step has no share: write share: 5%")
 
     def _field(self, node: yaml.Node, path: str, field: Any, message: Message) -> None:
-        if field.is_repeated:
+        other = message.WhichOneof(field.containing_oneof.name) if field.containing_oneof else None
+        if other:
+            self._refuse(node, path, f"{other} is given already: write one of them")
+        elif field.is_repeated:
             self._list(node, path, getattr(message, field.name))
         elif field.message_type is None:
             self._value(node, path, field, message)

@@ -16,6 +16,7 @@ from services.common.policy.records import (
     GateMargin,
     Meaning,
     MetricKind,
+    Objective,
     Plan,
     PlanDraft,
     Policy,
@@ -32,10 +33,11 @@ DEMO_GATES = (
 )
 
 
-def demo_policy(**changes: object) -> Policy:
+def demo_policy(*, objective: Objective = Objective.NON_INFERIOR, **changes: object) -> Policy:
     """The policy of a demo: looks of 2 s, settling 2 s, wide margins."""
     asked: dict[str, object] = {"gates": DEMO_GATES, "look_interval": 2.0, "settling": 2.0, "min_age": 1.0}
-    policy, violations = complete_policy(PolicyDraft(**(asked | changes)), Meaning("classification", CLASSES))  # type: ignore[arg-type] # fields by name
+    draft = PolicyDraft(**(asked | changes))  # type: ignore[arg-type] # fields by name
+    policy, violations = complete_policy(draft, Meaning("classification", CLASSES), objective)
     assert not violations, violations
     return policy
 

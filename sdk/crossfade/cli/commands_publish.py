@@ -15,6 +15,13 @@ PolicyOption = Annotated[str, typer.Option("--policy", help="Policy file (YAML);
 AssignmentOption = Annotated[
     str, typer.Option("--assignment", help="request: each is drawn by itself (default); key: sticky by routing key.")
 ]
+ObjectiveOption = Annotated[
+    str,
+    typer.Option(
+        "--objective",
+        help="non-inferior: no worse than stable (default); superior: an A/B test, better in the primary gate.",
+    ),
+]
 ApprovalOption = Annotated[bool, typer.Option("--approval", help="Promote it only after crossfade approve.")]
 IncompatibleOption = Annotated[
     bool, typer.Option("--allow-incompatible", help="Although its signature differs from the stable version's.")
@@ -68,6 +75,7 @@ def publish(
     period: PeriodOption = "",
     policy: PolicyOption = "",
     assignment: AssignmentOption = "",
+    objective: ObjectiveOption = "",
     approval: ApprovalOption = False,
     without_rollout: Annotated[
         bool, typer.Option("--without-rollout", help="Publish it as PENDING and start nothing.")
@@ -84,7 +92,7 @@ def publish(
     from crossfade.cli.rollout_options import rollout_spec, wait_seconds
     from crossfade.registry.v1.service_pb2 import PublishVersionRequest
 
-    spec = rollout_spec(plan, share, period, policy, assignment, approval=approval)
+    spec = rollout_spec(plan, share, period, policy, assignment, objective=objective, approval=approval)
     request = PublishVersionRequest(
         version_id=version,
         segment=segment,
@@ -106,6 +114,7 @@ def start(
     period: PeriodOption = "",
     policy: PolicyOption = "",
     assignment: AssignmentOption = "",
+    objective: ObjectiveOption = "",
     approval: ApprovalOption = False,
     allow_incompatible: IncompatibleOption = False,
     wait: WaitOption = False,
@@ -115,7 +124,7 @@ def start(
     from crossfade.cli.publishing import start_rollout
     from crossfade.cli.rollout_options import rollout_spec, wait_seconds
 
-    spec = rollout_spec(plan, share, period, policy, assignment, approval=approval)
+    spec = rollout_spec(plan, share, period, policy, assignment, objective=objective, approval=approval)
     start_rollout(
         session,
         model,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from crossfade.cli.commands_publish import ObjectiveOption
 from crossfade.cli.context import Session, command, run
 from crossfade.cli.errors import CommandError
 
@@ -33,11 +34,12 @@ def check(
     task: Annotated[
         str, typer.Option("--task", help="classification, regression or other; decides on the default gates.")
     ] = "classification",
+    objective: ObjectiveOption = "",
 ) -> None:
     """Check a policy file, and print it with every default filled in."""
     from crossfade.cli.policy_check import check_policy
 
-    check_policy(session, file, task)
+    check_policy(session, file, task, objective)
 
 
 def dev(

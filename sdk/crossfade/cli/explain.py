@@ -28,6 +28,7 @@ _NOT_BY_GATES: Final = {
     "NOT_READY": "no worker had it ready in time",
     "SUPERSEDED": "a newer version was published",
     "TOO_LITTLE_EVIDENCE": "there was too little evidence",
+    "NO_WINNER": "it was not shown to be better",
 }
 
 
@@ -93,7 +94,7 @@ def _deciding(gate: GateReport, rollout: Rollout) -> list[str]:
     metric = metric_of(rollout.policy, gate)
     stable = rollout.stable_version
     where = " of the same minutes" if metric in LABEL_METRICS else ""
-    if metric == METRIC_RUNTIME:
+    if metric == METRIC_RUNTIME and not gate.HasField("limit"):
         where = " with the same traffic"
     lines = [f"{arms_sentence(rollout.version, stable, gate, metric)}{where}."]
     found = difference(gate, metric)
@@ -101,14 +102,14 @@ def _deciding(gate: GateReport, rollout: Rollout) -> list[str]:
         unit = "points" if found.unit == "pt" else found.unit
         interval = f" (95 % interval {found.interval})" if found.interval else ""
         allowed = allowance(rollout.policy, gate, metric)
+        what = "The distance from the limit" if gate.HasField("limit") else "The difference"
         lines.append(
-            f"The difference is {found.middle} {unit}{interval}" + (f"; the gate allows {allowed}." if allowed else ".")
+            f"{what} is {found.middle} {unit}{interval}" + (f"; the gate allows {allowed}." if allowed else ".")
         )
     if rollout.state == ROLLOUT_STATE_ROLLED_BACK and rollout.outcome.code != _PERSON:
         alpha = rollout.policy.alpha_rollback or ALPHA_ROLLBACK
-        lines.append(
-            f"A version as good as {stable} would be rolled back wrongly in at most 1 of {1 / alpha:,.0f} rollouts."
-        )
+        good = "that keeps to it" if gate.HasField("limit") else f"as good as {stable}"
+        lines.append(f"A version {good} would be rolled back wrongly in at most 1 of {1 / alpha:,.0f} rollouts.")
     return lines
 
 
@@ -136,7 +137,8 @@ def _judged(summary: Summary, rollout: Rollout) -> list[GateReport]:
 
 
 def _standing(gate: GateReport) -> str:
-    return {VERDICT_PASS: "safe", VERDICT_FAIL: "worse"}.get(gate.verdict, "undecided")
+    passed = "better" if gate.primary else "safe"
+    return {VERDICT_PASS: passed, VERDICT_FAIL: "worse"}.get(gate.verdict, "undecided")
 
 
 def _gate_lines(gate: GateReport, rollout: Rollout) -> list[str]:
@@ -144,7 +146,7 @@ def _gate_lines(gate: GateReport, rollout: Rollout) -> list[str]:
     watched = "" if gate.required else " (watched only)"
     figures = arms_sentence(rollout.version, rollout.stable_version, gate, metric)
     line = f"{gate.gate}: {_standing(gate)}{watched}. {figures}"
-    if gate.test.n and gate.baseline.n:
+    if difference(gate, metric) is not None:
         line += f"; {difference_text(gate, metric)}"
     waits = gate.waits_for and gate.verdict not in (VERDICT_PASS, VERDICT_FAIL)
     return [line, f"  waits for {gate.waits_for}"] if waits else [line]

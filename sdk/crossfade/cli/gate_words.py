@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from crossfade.cli.text import MINUS, count, percent, plural, seconds, signed
+from crossfade.cli.text import MINUS, count, duration_seconds, percent, plural, seconds, signed
 from crossfade.common.v1.analysis_pb2 import GateReport
 from crossfade.common.v1.policy_pb2 import (
     METRIC_ACCURACY,
@@ -19,6 +19,7 @@ from crossfade.common.v1.policy_pb2 import (
     METRIC_RUNTIME,
     METRIC_UNSPECIFIED,
     Gate,
+    Limit,
     Margin,
     Metric,
     Policy,
@@ -72,11 +73,16 @@ def arms_sentence(test: str, stable: str, gate: GateReport, metric: Metric.Value
         gate: the figures.
         metric: what the gate watches.
     """
-    arms = ((test, gate.test), (stable, gate.baseline))
-    unseen = [version for version, arm in arms if not arm.n]
+    compared = ((test, gate.test),) if gate.HasField("limit") else ((test, gate.test), (stable, gate.baseline))
+    unseen = [version for version, arm in compared if not arm.n]
     if unseen:
         return f"nothing was seen yet of {' and '.join(unseen)}"
     n, m = gate.test.n, gate.baseline.n
+    if metric == METRIC_RUNTIME and gate.HasField("limit"):
+        part = gate.limit.quantile
+        took = f"{100 * part:g} % of its batches took at most" if part else "its batches took a mean of"
+        other = f"; {stable}: {seconds(gate.baseline.estimate)} ({count(m)})" if m else ""
+        return f"{test}: {took} {seconds(gate.test.estimate)} ({plural(n, 'batch', 'batches')}){other}"
     if metric == METRIC_RUNTIME:
         return (
             f"{test} took {seconds(gate.test.estimate)} a batch at the median ({plural(n, 'batch', 'batches')}), "
@@ -128,8 +134,8 @@ class Difference:
 
 
 def difference(gate: GateReport, metric: Metric.ValueType) -> Difference | None:
-    """The difference of the arms; None: one of them has nothing to compare."""
-    if not (gate.test.n and gate.baseline.n):
+    """The difference of the arms, or of the test arm from the gate's limit; None: there is nothing to compare."""
+    if not (gate.test.n and (gate.baseline.n or gate.HasField("limit"))):
         return None
     low, high, middle = gate.low, gate.high, gate.difference
     if more_is_better(metric):
@@ -140,11 +146,26 @@ def difference(gate: GateReport, metric: Metric.ValueType) -> Difference | None:
     return Difference(signed(100 * middle, digits), interval, unit)
 
 
+def limit_text(limit: Limit) -> str:
+    """What a gate with a limit asks for: `≥ 90 %`, `≤ 20 ms` or, for a quantile, `≤ 50 ms for 99 %`."""
+    match limit.WhichOneof("bound"):
+        case "at_least":
+            return f"≥ {100 * limit.at_least:g} %"
+        case "at_most":
+            return f"≤ {100 * limit.at_most:g} %"
+        case _:
+            of = f" for {100 * limit.quantile:g} %" if limit.quantile else ""
+            value = duration_seconds(limit.duration)
+            return f"≤ {value:g} s{of}" if value >= 1 else f"≤ {1000 * value:g} ms{of}"
+
+
 def allowance(policy: Policy, gate: GateReport, metric: Metric.ValueType) -> str:
-    """How much worse than stable the gate lets a version be before it is rolled back: `−0.5 points`, `+9 %`.
+    """How much worse than stable the gate lets a version be before it is rolled back: `−0.5 points`, `+9 %`, `≥ 90 %`.
 
     Empty: the metric is none that this release knows.
     """
+    if gate.HasField("limit"):
+        return limit_text(gate.limit)
     asked = _asked(policy, gate.gate)
     margin = asked.harm if asked and asked.HasField("harm") else DEFAULT_HARM.get(metric)
     if margin is None:
@@ -159,6 +180,8 @@ def allowance(policy: Policy, gate: GateReport, metric: Metric.ValueType) -> str
 def _asked(policy: Policy, name: str) -> Gate | None:
     for gate in policy.gates:
         default = Metric.Name(gate.metric).removeprefix("METRIC_").lower()
+        if gate.HasField("limit"):
+            default += " limit"
         if (gate.name or default) == name:
             return gate
     return None

@@ -19,7 +19,7 @@ from crossfade.client import Answer, Client, PredictError
 from crossfade.client import NothingAnswersError as RouterAwayError
 from crossfade.codec import Array
 from crossfade.common.v1.model_pb2 import Signature
-from crossfade.policy_file import parse_duration
+from crossfade.quantities import parse_duration
 
 _ROWS_SHOWN: Final = 20
 _COLUMNS_SHOWN: Final = 6

@@ -5,7 +5,7 @@ from typing import Final
 
 from rich.text import Text
 
-from crossfade.cli.gate_words import difference, metric_of, more_is_better
+from crossfade.cli.gate_words import difference, limit_text, metric_of, more_is_better
 from crossfade.cli.text import EMPTY, FULL, columns, percent, seconds
 from crossfade.common.v1.analysis_pb2 import VERDICT_FAIL, VERDICT_PASS, DriftReport, Evidence, GateReport, Summary
 from crossfade.common.v1.policy_pb2 import METRIC_INPUT_DRIFT, METRIC_RUNTIME, Metric, Policy
@@ -39,14 +39,15 @@ def estimate_text(estimate: float, metric: Metric.ValueType) -> str:
 
 
 def difference_text(gate: GateReport, metric: Metric.ValueType) -> str:
-    """`+0.3 (−1.4 … +2.1) pt`, `+2 % (−3 … +6) %`; `–`: nothing to compare."""
+    """`+0.3 (−1.4 … +2.1) pt`, `+2 % (−3 … +6) %`, `+4.1 (+3.0 … +5.2) pt of ≥ 90 %`; `–`: nothing to compare."""
     found = difference(gate, metric)
+    of = f" of {limit_text(gate.limit)}" if gate.HasField("limit") else ""
     if found is None:
-        return "–"
+        return limit_text(gate.limit) if of else "–"
     if not found.interval:
-        return f"{found.middle} {found.unit}"
+        return f"{found.middle} {found.unit}{of}"
     own = f"{found.middle} %" if found.unit == "%" else found.middle
-    return f"{own} ({found.interval}) {found.unit}"
+    return f"{own} ({found.interval}) {found.unit}{of}"
 
 
 def fraction(evidence: Evidence) -> float:
@@ -106,7 +107,8 @@ def _safe(gate: GateReport) -> Text:
     # A gate that promotion does not need has nothing to reach.
     if not gate.required:
         return Text("watched", "dim")
-    return _meter(gate.safe, _SAFE_WIDTH, "green", "safe" if gate.verdict == VERDICT_PASS else "")
+    decided = "better" if gate.primary else "safe"
+    return _meter(gate.safe, _SAFE_WIDTH, "green", decided if gate.verdict == VERDICT_PASS else "")
 
 
 def _meter(evidence: Evidence, width: int, colour: str, decided: str) -> Text:

@@ -1,15 +1,32 @@
 """How a rollout is to be done, from the options of `publish` and `start`."""
 
 from crossfade.cli.errors import UsageError
-from crossfade.common.v1.policy_pb2 import ASSIGNMENT_KEY, ASSIGNMENT_REQUEST, Assignment, Step, TrafficPlan
-from crossfade.policy_file import PolicyFileError, load_policy, parse_duration, parse_share, to_duration
+from crossfade.common.v1.policy_pb2 import (
+    ASSIGNMENT_KEY,
+    ASSIGNMENT_REQUEST,
+    OBJECTIVE_NON_INFERIOR,
+    OBJECTIVE_SUPERIOR,
+    Assignment,
+    Objective,
+    Step,
+    TrafficPlan,
+)
+from crossfade.policy_file import PolicyFileError, load_policy
+from crossfade.quantities import parse_duration, parse_share, to_duration
 from crossfade.registry.v1.service_pb2 import RolloutSpec
 
 _DEFAULT_SHARE = 500
 
 
 def rollout_spec(
-    plan: str, share: str, period: str, policy: str, assignment: str, *, approval: bool = False
+    plan: str,
+    share: str,
+    period: str,
+    policy: str,
+    assignment: str,
+    *,
+    objective: str = "",
+    approval: bool = False,
 ) -> RolloutSpec:
     """The specification; what was not said is left to the Registry.
 
@@ -19,12 +36,15 @@ def rollout_spec(
         period: `1h`, of every step that has none of its own.
         policy: a policy file's path; its plan counts unless a plan, share or period is given.
         assignment: `request` or `key`.
+        objective: `non-inferior` or `superior`.
         approval: a person must agree before it is promoted.
 
     Raises:
         UsageError: an option or the file makes no sense.
     """
-    spec = RolloutSpec(assignment=_assignment(assignment), approval_required=approval)
+    spec = RolloutSpec(
+        assignment=_assignment(assignment), objective=parse_objective(objective), approval_required=approval
+    )
     if policy:
         try:
             file = load_policy(policy)
@@ -67,6 +87,23 @@ def _assignment(word: str) -> Assignment.ValueType:
     if word.lower() not in words:
         raise UsageError(f"--assignment {word!r} is neither request nor key")
     return words[word.lower()]
+
+
+def parse_objective(word: str) -> Objective.ValueType:
+    """What a version must show; nothing said: the Registry's default.
+
+    Raises:
+        UsageError: it is no objective.
+    """
+    words = {
+        "": Objective.OBJECTIVE_UNSPECIFIED,
+        "non-inferior": OBJECTIVE_NON_INFERIOR,
+        "superior": OBJECTIVE_SUPERIOR,
+    }
+    said = word.lower().replace("_", "-")
+    if said not in words:
+        raise UsageError(f"--objective {word!r} is neither non-inferior nor superior")
+    return words[said]
 
 
 def wait_seconds(timeout: str, *, wait: bool) -> float | None:

@@ -15,7 +15,7 @@ from crossfade.cli.snapshot import Gatherer
 from crossfade.cli.style import LIVE_STATES
 from crossfade.cli.text import last_part
 from crossfade.cli.views import ModelView
-from crossfade.policy_file import parse_duration
+from crossfade.quantities import parse_duration
 from crossfade.registry.v1.resources_pb2 import ROLLOUT_STATE_ROLLED_BACK
 
 _SHORTEST = 0.2

@@ -3,7 +3,7 @@
 import datetime as dt
 
 from crossfade.cli.errors import UsageError
-from crossfade.policy_file import parse_duration
+from crossfade.quantities import parse_duration
 
 
 def parse_when(value: str, option: str, now: dt.datetime) -> dt.datetime:

@@ -11,13 +11,13 @@ import numpy as np
 from google.protobuf import duration_pb2
 from grpc import aio
 
-from crossfade.common.v1 import analysis_pb2, model_pb2
+from crossfade.common.v1 import analysis_pb2, model_pb2, policy_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from evaluator.app import App
 from evaluator.settings import EvaluatorSettings
 from evaluator.terms import Profile, Terms
 from services.common.policy.messages import plan_message, policy_message
-from services.common.policy.records import GateDraft
+from services.common.policy.records import GateDraft, Objective
 from tests.fakes.metrics import Fleet, Instance, MetricServer
 from tests.fakes.rollouts import DEMO_GATES, demo_plan, demo_policy, demo_terms
 
@@ -25,11 +25,22 @@ MODEL = "digits"
 LIVE, CONTROL = model_pb2.TRAFFIC_LIVE, model_pb2.TRAFFIC_CONTROL
 READY = resources_pb2.SERVING_STATE_READY
 _TICK = 0.05
+_OBJECTIVES = {
+    Objective.NON_INFERIOR: policy_pb2.OBJECTIVE_UNSPECIFIED,
+    Objective.SUPERIOR: policy_pb2.OBJECTIVE_SUPERIOR,
+}
 
 
-def quick_terms(*shares: int, period: float = 12.0, gates: tuple[GateDraft, ...] = DEMO_GATES) -> Terms:
+def quick_terms(
+    *shares: int,
+    period: float = 12.0,
+    gates: tuple[GateDraft, ...] = DEMO_GATES,
+    objective: Objective = Objective.NON_INFERIOR,
+) -> Terms:
     """Looks of a quarter of a second, for traffic of thousands a second."""
-    policy = demo_policy(gates=gates, look_interval=0.25, settling=0.25, min_age=0.2, stale_after=1.0)
+    policy = demo_policy(
+        objective=objective, gates=gates, look_interval=0.25, settling=0.25, min_age=0.2, stale_after=1.0
+    )
     return demo_terms(policy, demo_plan(*(shares or (1000, 5000)), period=period), features=3)
 
 
@@ -89,7 +100,11 @@ class Scene:
         signature = model_pb2.Signature(inputs=[tensor], outputs=[scores], task="classification", classes=("3", "7"))
         artifact = model_pb2.Artifact(uri="file:///models/digits", digest="sha256:" + "a" * 64, size_bytes=10)
         version = resources_pb2.Version(artifact=artifact, signature=signature, profile=_profile(profile))
-        rollout = service_pb2.RolloutSpec(plan=plan_message(self.terms.plan), policy=policy_message(self.terms.policy))
+        rollout = service_pb2.RolloutSpec(
+            plan=plan_message(self.terms.plan),
+            policy=policy_message(self.terms.policy),
+            objective=_OBJECTIVES[self.terms.policy.objective],
+        )
         await self.stub.PublishVersion(
             service_pb2.PublishVersionRequest(
                 parent=f"models/{MODEL}", version=version, rollout=rollout, request_id=str(uuid.uuid4())

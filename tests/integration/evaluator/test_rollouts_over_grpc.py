@@ -9,7 +9,7 @@ from crossfade.common.v1 import analysis_pb2, policy_pb2
 from crossfade.registry.v1 import resources_pb2
 from evaluator import proto_views
 from evaluator.fold import fold_all
-from services.common.policy.records import GateDraft, GateMargin, MetricKind
+from services.common.policy.records import GateDraft, GateMargin, Limit, MetricKind, Objective
 from tests.fakes.metrics import Behaviour
 from tests.integration.evaluator.conftest import MakeScene
 from tests.integration.evaluator.scene import Scene, attempts, quick_terms
@@ -83,6 +83,53 @@ async def test_a_version_that_misses_one_class_is_rolled_back_by_its_recall(scen
     report = rollout.outcome.summary.gates[1]
     assert (report.metric, report.positive_class) == (policy_pb2.METRIC_RECALL, "3")
     assert report.baseline.estimate == pytest.approx(0.08, abs=0.03)
+
+
+async def test_a_version_that_is_as_slow_as_stable_and_slower_than_the_limit_is_rolled_back(scene: MakeScene) -> None:
+    gates = (
+        GateDraft(MetricKind.ERRORS, required=True, safe=GateMargin(1.5, 0.01)),
+        GateDraft(MetricKind.RUNTIME, required=True, limit=Limit(seconds=0.0015)),
+    )
+    made = await scene(quick_terms(1000, gates=gates))
+    await made.evaluate()
+    await made.publish()
+    rollout = await made.until(ended)
+    assert (rollout.state, rollout.outcome.gate) == (ROLLED_BACK, "runtime limit"), rollout.outcome.reason
+    assert re.fullmatch(
+        r"v2's batches took a mean of 2\.\d+ ms \([\d,]+ batches\); a mean of at most 1.5 ms is allowed",
+        rollout.outcome.reason,
+    )
+    report = rollout.outcome.summary.gates[1]
+    assert report.limit.duration.nanos == 1_500_000
+    assert report.test.estimate == pytest.approx(0.002, rel=0.1)
+    assert report.low < report.difference < report.high
+
+
+AB_GATES = (
+    GateDraft(MetricKind.ERRORS, required=True, safe=GateMargin(1.5, 0.01)),
+    GateDraft(MetricKind.ACCURACY, primary=True),
+)
+
+
+async def test_an_ab_test_promotes_the_better_version(scene: MakeScene) -> None:
+    made = await scene(quick_terms(5000, gates=AB_GATES, objective=Objective.SUPERIOR))
+    made.fleet.test = Behaviour(wrong=0.04)
+    await made.evaluate()
+    await made.publish()
+    rollout = await made.until(ended)
+    assert (rollout.state, rollout.outcome.code) == (PROMOTED, "SUPERIOR"), rollout.outcome.reason
+    assert rollout.objective == policy_pb2.OBJECTIVE_SUPERIOR
+    assert rollout.outcome.reason.startswith("v2 is better than v1 in accuracy: v2 was wrong on ")
+    assert [report.primary for report in rollout.outcome.summary.gates] == [False, True]
+
+
+async def test_an_ab_test_without_a_winner_leaves_stable_where_it_is(scene: MakeScene) -> None:
+    made = await scene(quick_terms(5000, period=3.0, gates=AB_GATES, objective=Objective.SUPERIOR))
+    await made.evaluate()
+    await made.publish()
+    rollout = await made.until(ended)
+    assert (rollout.state, rollout.outcome.code) == (INCONCLUSIVE, "NO_WINNER"), rollout.outcome.reason
+    assert "v2 was not shown to be better than v1 in accuracy" in rollout.outcome.reason
 
 
 async def test_two_evaluators_count_each_window_once_and_roll_back_a_failing_version(scene: MakeScene) -> None:

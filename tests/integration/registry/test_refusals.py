@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from crossfade.common.v1 import policy_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from tests.integration.registry.harness import Registry, new_id, plan, refused, signature, version
 
@@ -156,6 +157,50 @@ async def test_wrong_fields_are_named(registry: Registry) -> None:
     assert said.field == "name"
     said = await refused(registry.stub.ListModels(service_pb2.ListModelsRequest(page_size=5000)))
     assert said.field == "page_size"
+
+
+async def test_a_policy_that_the_version_cannot_be_judged_by_is_refused_at_its_start(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    await registry.publish(without_rollout=True)
+    lane = (await registry.model()).lanes[0]
+    spec = service_pb2.RolloutSpec(
+        policy=policy_pb2.Policy(
+            gates=[policy_pb2.Gate(metric=policy_pb2.METRIC_RECALL, required=True, positive_class="perhaps")]
+        )
+    )
+    start = service_pb2.StartRolloutRequest(
+        version="models/m/versions/v2", etag=lane.etag, rollout=spec, request_id=new_id()
+    )
+    said = await refused(registry.stub.StartRollout(start))
+    assert (said.code, said.reason, said.field) == (
+        "INVALID_ARGUMENT",
+        "FIELD_INVALID",
+        "rollout.policy.gates[0].positive_class",
+    )
+    assert "'perhaps' is no class of the model" in said.message
+    start.rollout.policy.gates[0].positive_class = "yes"
+    start.request_id = new_id()
+    assert (await registry.stub.StartRollout(start)).state == resources_pb2.ROLLOUT_STATE_WAITING_READY
+
+
+async def test_an_ab_test_is_kept_as_one_and_needs_a_metric_to_be_better_in(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    await registry.publish(without_rollout=True)
+    lane = (await registry.model()).lanes[0]
+    errors = policy_pb2.Gate(metric=policy_pb2.METRIC_ERRORS, required=True)
+    spec = service_pb2.RolloutSpec(policy=policy_pb2.Policy(gates=[errors]), objective=policy_pb2.OBJECTIVE_SUPERIOR)
+    start = service_pb2.StartRolloutRequest(
+        version="models/m/versions/v2", etag=lane.etag, rollout=spec, request_id=new_id()
+    )
+    said = await refused(registry.stub.StartRollout(start))
+    assert (said.reason, said.field) == ("FIELD_INVALID", "rollout.policy.gates")
+    start.rollout.policy.gates[0].primary = True
+    start.request_id = new_id()
+    started = await registry.stub.StartRollout(start)
+    assert started.objective == policy_pb2.OBJECTIVE_SUPERIOR
+    assert (await registry.rollout(1)).objective == policy_pb2.OBJECTIVE_SUPERIOR
 
 
 async def test_a_pause_by_a_person_is_not_ended_by_a_look(registry: Registry) -> None:

@@ -9,15 +9,8 @@ from crossfade.cli.policy_check import file_field, violation_lines
 from crossfade.cli.rollout_options import rollout_spec
 from crossfade.common.v1 import policy_pb2 as policy
 from crossfade.evaluator.v1.evaluator_pb2 import Violation
-from crossfade.policy_file import (
-    PolicyFileError,
-    load_policy,
-    parse_duration,
-    parse_policy,
-    parse_rate,
-    parse_share,
-    to_duration,
-)
+from crossfade.policy_file import PolicyFileError, load_policy, parse_policy
+from crossfade.quantities import parse_duration, parse_rate, parse_share, to_duration
 
 FILE = """\
 plan:
@@ -202,3 +195,32 @@ def test_without_options_everything_is_left_to_the_registry() -> None:
 def test_options_that_make_no_sense(plan: str, share: str, period: str, assignment: str) -> None:
     with pytest.raises(UsageError):
         rollout_spec(plan, share, period, "", assignment)
+
+
+def test_a_limit_and_an_ab_test_are_written_as_people_say_them() -> None:
+    text = """
+gates:
+  - {metric: runtime, required: true, limit: {duration: 20ms, quantile: 0.99}}
+  - {metric: recall, limit: {at_least: 90%}}
+  - {metric: accuracy, primary: true, better: {offset: 1%}}
+labels: {judge_young: true}
+"""
+    found = parse_policy(text).policy
+    assert (found.gates[0].limit.duration.nanos, found.gates[0].limit.quantile) == (20_000_000, 0.99)
+    assert found.gates[1].limit.WhichOneof("bound") == "at_least"
+    assert found.gates[1].limit.at_least == pytest.approx(0.9)
+    assert found.gates[2].primary
+    assert found.gates[2].better.offset == pytest.approx(0.01)
+    assert found.labels.judge_young
+
+
+def test_what_the_version_must_show_is_an_option() -> None:
+    assert rollout_spec("", "50%", "", "", "", objective="superior").objective == policy.OBJECTIVE_SUPERIOR
+    assert rollout_spec("", "", "", "", "", objective="NON_INFERIOR").objective == policy.OBJECTIVE_NON_INFERIOR
+    with pytest.raises(UsageError, match="neither non-inferior nor superior"):
+        rollout_spec("", "", "", "", "", objective="best")
+
+
+def test_two_numbers_of_one_limit_are_refused_with_their_line() -> None:
+    with pytest.raises(PolicyFileError, match=r"policy.yaml:2: gates\[0\].limit.at_most: .*at_least"):
+        parse_policy("gates:\n  - {metric: errors, limit: {at_least: 0.9, at_most: 0.1}}\n")

@@ -1,0 +1,68 @@
+"""Durations, shares and rates as people write them."""
+
+import math
+import re
+from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|min|s|m|h|d))+\Z")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|min|s|m|h|d)")
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\Z")
+_LONGEST: Final = 366 * 86_400.0
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `30s`, `5m`, `1h30m`, `500ms`, `2d` or a bare number of seconds.
+
+    Raises:
+        ValueError: the text is none of these, or longer than a year.
+    """
+    written = text.strip().replace(" ", "")
+    if _NUMBER.match(written):
+        value = float(written)
+    elif _DURATION.match(written):
+        value = math.fsum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(written))
+    else:
+        raise ValueError(f"{text!r} is no duration: write 30s, 5m, 1h30m or 2d")
+    if not 0 <= value <= _LONGEST:
+        raise ValueError(f"{text!r} is out of range: 0s to 366d")
+    return value
+
+
+def parse_share(text: str) -> int:
+    """Basis points of `5%`, `2.5 %` or a bare whole number of basis points.
+
+    Raises:
+        ValueError: the text is neither, or not more than 0 % and at most 100 %.
+    """
+    written = text.strip().replace(" ", "")
+    number = written.removesuffix("%")
+    if not _NUMBER.match(number) or (number == written and not number.isdecimal()):
+        raise ValueError(f"{text!r} is no share: write 5% or, in basis points, 500")
+    points = float(number) * (100 if number != written else 1)
+    if not 0 < points <= 10_000:
+        raise ValueError(f"{text!r} is out of range: more than 0 % and at most 100 % (10000 basis points)")
+    if abs(points - round(points)) > 1e-6:
+        raise ValueError(f"{text!r} is too fine: shares are whole basis points, 0.01 %")
+    return round(points)
+
+
+def parse_rate(text: str) -> float:
+    """A number, or `0.5%` as 0.005.
+
+    Raises:
+        ValueError: the text is neither.
+    """
+    written = text.strip().replace(" ", "")
+    number = written.removesuffix("%")
+    if not _NUMBER.match(number):
+        raise ValueError(f"{text!r} is no number: write 0.01, or 1%")
+    return float(number) / (100 if number != written else 1)
+
+
+def to_duration(seconds: float) -> Duration:
+    """Seconds as a protobuf duration."""
+    whole = math.floor(seconds)
+    return Duration(seconds=whole, nanos=round((seconds - whole) * 1e9))

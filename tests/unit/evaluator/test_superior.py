@@ -1,0 +1,114 @@
+"""A/B tests: the version must be better in one metric, and no worse in the others."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from evaluator.decide import Action
+from evaluator.statistics.process import log_threshold
+from evaluator.statistics.rates import RateWindows, restart, superiority_test, update
+from evaluator.terms import Terms
+from services.common.policy.records import GateDraft, GateMargin, MetricKind, Objective, PeriodEnd
+from tests.fakes.metrics import CLASSES, Behaviour
+from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
+
+ERRORS = GateDraft(MetricKind.ERRORS, required=True, safe=GateMargin(1.5, 0.01))
+
+
+def ab_test(metric: MetricKind, better: GateMargin | None = None, **policy: object) -> Terms:
+    positive = CLASSES[0] if metric is MetricKind.F1 else ""
+    gates = (ERRORS, GateDraft(metric, primary=True, better=better, positive=positive))
+    made = demo_policy(gates=gates, objective=Objective.SUPERIOR, **policy)
+    return demo_terms(made, demo_plan(5000, period=120.0), features=0)
+
+
+BETTER = [
+    (MetricKind.ACCURACY, None, Behaviour(wrong=0.04, missed=0.04)),
+    (MetricKind.ACCURACY, GateMargin(offset=0.01), Behaviour(wrong=0.04, missed=0.04)),
+    (MetricKind.F1, None, Behaviour(wrong=0.04, missed=0.04)),
+    (MetricKind.RUNTIME, None, Behaviour(seconds=0.0017)),
+    (MetricKind.RUNTIME, GateMargin(buckets=1), Behaviour(seconds=0.0015)),
+]
+
+
+@pytest.mark.parametrize(("metric", "better", "test"), BETTER)
+def test_a_better_version_wins(metric: MetricKind, better: GateMargin | None, test: Behaviour) -> None:
+    for seed in range(2):
+        decision = trial(seed, ab_test(metric, better), test, positives=0.5).run(80)
+        assert decision is not None, seed
+        assert (decision.action, decision.code) == (Action.PROMOTE, "SUPERIOR"), decision.reason
+        assert decision.reason.startswith(f"v2 is better than v1 in {metric}: ")
+        assert "v2 is no worse than v1: v2 failed" in decision.reason
+
+
+@pytest.mark.parametrize("metric", [MetricKind.ACCURACY, MetricKind.RUNTIME, MetricKind.F1])
+def test_a_version_alike_wins_nothing_and_stable_stays(metric: MetricKind) -> None:
+    for seed in range(3):
+        decision = trial(seed, ab_test(metric), positives=0.5).run(80)
+        assert decision is not None, seed
+        assert (decision.action, decision.code) == (Action.CANCEL, "NO_WINNER"), decision.reason
+        assert f"v2 was not shown to be better than v1 in {metric}" in decision.reason
+
+
+def test_better_by_less_than_was_asked_for_is_no_victory() -> None:
+    decision = trial(0, ab_test(MetricKind.ACCURACY, GateMargin(offset=0.05)), Behaviour(wrong=0.06)).run(80)
+    assert decision is not None
+    assert decision.code == "NO_WINNER", decision.reason
+
+
+def test_a_worse_version_is_rolled_back_by_the_primary_gate_too() -> None:
+    decision = trial(0, ab_test(MetricKind.ACCURACY), Behaviour(wrong=0.14)).run(80)
+    assert decision is not None
+    assert (decision.action, decision.gate) == (Action.ROLLBACK, "accuracy"), decision.reason
+
+
+def test_a_guardrail_rolls_a_better_version_back() -> None:
+    decision = trial(0, ab_test(MetricKind.ACCURACY), Behaviour(wrong=0.02, errors=0.05)).run(80)
+    assert decision is not None
+    assert (decision.action, decision.gate) == (Action.ROLLBACK, "errors"), decision.reason
+
+
+def test_a_winner_whose_guardrail_is_open_does_not_win() -> None:
+    gates = (
+        GateDraft(MetricKind.ERRORS, required=True, harm=GateMargin(1.0, 0.001), safe=GateMargin(1.0, 0.001)),
+        GateDraft(MetricKind.ACCURACY, primary=True),
+    )
+    policy = demo_policy(gates=gates, objective=Objective.SUPERIOR)
+    terms = demo_terms(policy, demo_plan(5000, period=60.0), features=0)
+    decision = trial(1, terms, Behaviour(wrong=0.02, errors=0.0029)).run(80)
+    assert decision is not None
+    assert decision.code == "NO_WINNER"
+    assert "v2 is better in accuracy, but errors is not shown to be safe" in decision.reason
+
+
+def test_an_ab_test_may_be_held_or_rolled_back_at_its_end() -> None:
+    held = trial(0, ab_test(MetricKind.ACCURACY, period_end=PeriodEnd.HOLD)).run(80)
+    assert held is None or held.action is Action.PROMOTE
+    rolled = trial(0, ab_test(MetricKind.ACCURACY, period_end=PeriodEnd.ROLLBACK)).run(80)
+    assert rolled is not None
+    assert (rolled.action, rolled.code) == (Action.ROLLBACK, "NO_WINNER")
+
+
+@pytest.mark.parametrize("better", [0.0, 0.02])
+def test_superiority_expects_no_more_than_one_where_the_version_is_not_better(better: float) -> None:
+    n_test, n_stable = 5, 6
+    opened = update(superiority_test(better), RateWindows.of([(0, 0, 400, 40)]))
+    for stable_rate, test_rate in itertools.product((0.05, 0.1, 0.5), (0.0, 0.01, 0.2)):
+        rate = min(stable_rate - better + test_rate, 1.0)
+        expected = 0.0
+        for x_test, x_stable in itertools.product(range(n_test + 1), range(n_stable + 1)):
+            test = update(opened, RateWindows.of([(n_test, x_test, n_stable, x_stable)]))
+            chance = binom.pmf(x_test, n_test, rate) * binom.pmf(x_stable, n_stable, stable_rate)
+            expected += chance * math.exp(test.log_e)
+        assert expected <= 1.0 + 1e-9
+
+
+def test_all_of_the_wealth_is_bet_on_better_versions() -> None:
+    opened = superiority_test(0.0)
+    weights = np.exp(opened.process.log_weights)
+    assert weights[:-1].sum() == pytest.approx(1.0, abs=1e-5)
+    assert restart(opened).process.log_wealth.tolist() == opened.process.log_wealth.tolist()
+    assert log_threshold(0.05) > 0
