@@ -18,6 +18,7 @@ from crossfade.telemetry.v1 import telemetry_pb2_grpc
 from evaluator.instances import InstanceSource
 from evaluator.loop import Loop
 from evaluator.meters import Meters
+from evaluator.questions import Questions
 from evaluator.registry_client import RegistryClient
 from evaluator.service import Evaluator
 from evaluator.servicer import EvaluatorServicer
@@ -77,6 +78,7 @@ class App:
             log=self._log,
             scrape_seconds=settings.scrape_seconds,
         )
+        self._questions = Questions(registry, self._source)
         self._loop = Loop(
             registry,
             evaluator,
@@ -115,7 +117,7 @@ class App:
         self._tracing.close()
 
     def _register(self, server: aio.Server) -> None:
-        evaluator_pb2_grpc.add_EvaluatorServiceServicer_to_server(EvaluatorServicer(), server)
+        evaluator_pb2_grpc.add_EvaluatorServiceServicer_to_server(EvaluatorServicer(self._questions), server)
         telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(self._telemetry, server)
 
     def _connect(self, address: str) -> aio.Channel:

@@ -98,14 +98,17 @@ class BalanceGate:
         """The gate with `needs`, once stable's past says what it takes; it never changes afterwards."""
         if self.needs is not None or self.harm.n_past[0] < rates.ENOUGH_PAST:
             return self
+        found = self.harmed(self.gate.safe.offset, alpha, power, share)
+        return replace(self, needs=math.inf if found is None else float(found))
+
+    def harmed(self, moved: float, alpha: float, power: float, share: float) -> int | None:
+        """Predictions with which a share that has moved by so much rolls back; None: never."""
         # The share whose counts vary most needs most.
         stable = float(min(_shares(self.harm), key=lambda rate: abs(rate - 0.5)))
-        line = min(self.gate.safe.offset + stable, 1.0)
         single = rates.harm_test(self.harm.margin, alpha)
-        growth = rate_growth(single, line, stable, min(max(share, 1e-4), 1.0 - 1e-4))
+        growth = rate_growth(single, min(moved + stable, 1.0), stable, min(max(share, 1e-4), 1.0 - 1e-4))
         # Among 2 K candidates of one mixture each has so much less of the wealth.
-        found = needed(single.process, growth, alpha / (2 * len(self.classes)), power)
-        return replace(self, needs=math.inf if found is None else float(found))
+        return needed(single.process, growth, alpha / (2 * len(self.classes)), power)
 
     def remaining(self, alpha: float, share: float) -> int | None:
         """Forecast: predictions of the test arm until PASS if the versions are alike; None: unknown."""

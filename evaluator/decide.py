@@ -7,7 +7,7 @@ of a step's period goes on if nothing was violated and a harm would have shown. 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from evaluator import sentences
@@ -76,7 +76,7 @@ class Decision:
         gate: the gate that decided; empty: none alone.
         gates: every gate.
         drift: the inputs.
-        holds: what is in the way.
+        at: the circumstances that it was concluded in; None: in none, for it rests on no evidence.
     """
 
     action: Action
@@ -86,7 +86,12 @@ class Decision:
     gate: str = ""
     gates: tuple[GateReport, ...] = ()
     drift: DriftReport = field(default_factory=DriftReport)
-    holds: tuple[str, ...] = ()
+    at: Circumstances | None = None
+
+    @property
+    def holds(self) -> tuple[str, ...]:
+        """What is in the way."""
+        return self.at.holds if self.at is not None else ()
 
 
 def decide(state: State, at: Circumstances) -> Decision:
@@ -98,7 +103,7 @@ def decide(state: State, at: Circumstances) -> Decision:
         found = _waiting(state, at)
     if found is None:
         found = _sticky(state, at) if state.terms.sticky else _judged(state, at, gates, drift)
-    return Decision(found.action, found.verdict, found.reason, found.code, found.gate, gates, drift, at.holds)
+    return replace(found, gates=gates, drift=drift, at=at)
 
 
 def _unservable(state: State, at: Circumstances) -> Decision | None:

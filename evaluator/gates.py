@@ -69,16 +69,22 @@ class RateGate:
         windows = RateWindows.of([(0, 0, n, x) for _, _, n, x in rows])
         return replace(self, harm=rates.update(self.harm, windows), safe=rates.update(self.safe, windows))
 
+    def knowing(self, n: int, x: int) -> "RateGate":
+        """The gate that takes stable to have counted x of n, and draws its lines by that: for forecasts."""
+        windows = RateWindows.of([(0, 0, n, x)])
+        known = replace(self, harm=rates.update(self.harm, windows), safe=rates.update(self.safe, windows))
+        return known.draw()
+
     def judge_harm(self, rows: Sequence[RateRow]) -> "RateGate":
         """The gate after rows that harm is judged by."""
-        windows, gate = RateWindows.of(rows), self._draw()
+        windows, gate = RateWindows.of(rows), self.draw()
         return replace(gate, harm=rates.update(gate.harm, windows), seen=gate.seen.plus(windows))
 
     def judge_safe(self, rows: Sequence[RateRow]) -> "RateGate":
         """The gate after rows that non-inferiority is judged by."""
         # Attempts that nothing was compared with show nothing, unless they are held against a number.
         taken = self.step_n + sum(row[0] for row in rows if row[2] or self.gate.limit is not None)
-        gate = self._draw()
+        gate = self.draw()
         return replace(gate, safe=rates.update(gate.safe, RateWindows.of(rows)), step_n=taken)
 
     def restart(self) -> "RateGate":
@@ -91,7 +97,7 @@ class RateGate:
             return self
         if self.gate.better is not None:
             return replace(self, needs=math.inf)
-        gate = self._draw()
+        gate = self.draw()
         stable = float(smoothed_rate(gate.harm.n_past, gate.harm.x_past))
         line = min(gate.safe.margin.a + gate.safe.margin.b * stable, 1.0)
         if self.gate.limit is not None:
@@ -110,16 +116,17 @@ class RateGate:
         stable = float(smoothed_rate(self.safe.n_past, self.safe.x_past))
         test = stable
         if self.gate.limit is not None or self.gate.better is not None:
-            if not self.seen.n_test:
+            if self.seen.n_test:
+                test = float(smoothed_rate(self.seen.n_test, self.seen.x_test))
+            elif not self.safe.n_past:
                 return None
-            test = float(smoothed_rate(self.seen.n_test, self.seen.x_test))
         return remaining(self.safe.process, rate_growth(self.safe, test, stable, _between(share)), alpha)
 
     @staticmethod
     def _knows(test: RateTest) -> bool:
         return test.margin.is_limit or bool(test.n_past >= rates.ENOUGH_PAST)
 
-    def _draw(self) -> "RateGate":
+    def draw(self) -> "RateGate":
         """The gate with its lines drawn by stable's past, before the first bet and never again."""
         if self.drawn or self.harm.n_past < rates.ENOUGH_PAST:
             return self
@@ -201,6 +208,10 @@ class RuntimeGate:
         if self.gate.better is not None or not self._knows(self.safe):
             return None
         return remaining(self.safe.process, runtime_growth(self.safe, 0), alpha)
+
+    def past_median(self) -> float:
+        """Control's median so far, in seconds; NaN: nothing is known."""
+        return runtime_quantile(self.harm.past.counts.sum(axis=0), catalog.INFERENCE_DURATION.bounds, 0.5)
 
     @staticmethod
     def _knows(test: RuntimeTest) -> bool:

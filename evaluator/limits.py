@@ -17,6 +17,7 @@ from services.common.policy.records import DEFAULT_SAFE, Gate, MetricKind
 from services.common.telemetry import catalog
 
 _BOUNDS: Final = catalog.INFERENCE_DURATION.bounds
+RATIO: Final = _BOUNDS[1] / _BOUNDS[0]
 _LOWER: Final = np.array((0.0, *_BOUNDS))
 _UPPER: Final = np.array((*_BOUNDS, _BOUNDS[-1]))
 """Seconds that a batch of each bucket took at least and at most; what is slower than the last bound counts as that."""
@@ -107,18 +108,29 @@ class RuntimeLimitGate:
     def freeze(self, alpha: float, power: float, share: float) -> "RuntimeLimitGate":
         """The gate with `needs`, once control's past says how runtimes spread; it never changes afterwards."""
         del share
-        known = self.past + self.control
-        if self.needs is not None or known.sum() < ENOUGH_PAST:
+        if self.needs is not None or (self.past + self.control).sum() < ENOUGH_PAST:
             return self
-        found = needed(self.harm.process, means.mean_growth(self.harm, self._beyond(known)), alpha, power)
+        found = self.harmed(RATIO ** DEFAULT_SAFE[MetricKind.RUNTIME].buckets - 1.0, alpha, power)
         return replace(self, needs=math.inf if found is None else float(found))
 
-    def remaining(self, alpha: float, share: float) -> int | None:
-        """Forecast: batches of the test arm until PASS if its runtimes stay as they are; None: unknown."""
-        del share
-        if not self.test_n:
+    def harmed(self, beyond: float, alpha: float, power: float) -> int | None:
+        """Batches with which a value `beyond` the limit (0.1: by 10 %) rolls back; None: never, or not known."""
+        known = self.past + self.control
+        if known.sum() < ENOUGH_PAST:
             return None
-        return remaining(self.safe.process, means.mean_growth(self.safe, self.test / self.test.sum()), alpha)
+        return needed(self.harm.process, means.mean_growth(self.harm, self._beyond(known, beyond)), alpha, power)
+
+    def remaining(self, alpha: float, share: float) -> int | None:
+        """Forecast: batches of the test arm until PASS if its runtimes (or stable's) stay; None: unknown."""
+        del share
+        seen = self.test if self.test_n else self.past + self.control
+        if not seen.sum():
+            return None
+        return remaining(self.safe.process, means.mean_growth(self.safe, seen / seen.sum()), alpha)
+
+    def past_seconds(self) -> float:
+        """Control's mean or quantile so far, in seconds; NaN: nothing is known."""
+        return self._seconds(self.past + self.control)
 
     def seconds(self) -> tuple[float, float]:
         """The mean or the quantile of the test and of the control arm, in seconds; NaN where an arm has none."""
@@ -149,12 +161,10 @@ class RuntimeLimitGate:
             return runtime_quantile(counts, _BOUNDS, quantile)
         return float((counts * _MIDDLE).sum() / counts.sum())
 
-    def _beyond(self, counts: FloatArray) -> FloatArray:
-        """Shares by bucket of a version whose runtimes spread as these do, beyond the limit by two buckets."""
+    def _beyond(self, counts: FloatArray, beyond: float) -> FloatArray:
+        """Shares by bucket of a version whose runtimes spread as these do, and whose value is beyond the limit."""
         limit, _ = _limit(self.gate)
-        ratio = _BOUNDS[1] / _BOUNDS[0]
-        target = limit * ratio ** DEFAULT_SAFE[MetricKind.RUNTIME].buckets
-        by = round(math.log(target / self._seconds(counts), ratio))
+        by = round(math.log(limit * (1.0 + beyond) / self._seconds(counts), RATIO))
         moved = np.zeros(BUCKETS)
         places = np.clip(np.arange(BUCKETS) + by, 0, BUCKETS - 1)
         np.add.at(moved, places, counts / counts.sum())

@@ -8,6 +8,7 @@ from evaluator.counts import Counts
 from evaluator.decide import Decision, Phase
 from evaluator.fold import Look
 from evaluator.readiness import Served
+from evaluator.replay import Concluded
 from evaluator.terms import Profile, Terms
 from evaluator.windows import Reading
 from services.common.policy.records import Meaning, Objective, PlanDraft, PolicyDraft
@@ -143,6 +144,9 @@ class Registry(Protocol):
 
     def recorded(self, name: str, after: int) -> AsyncIterator[Recorded]:
         """Looks of a rollout after a number, page by page: the windows of weeks don't fit into memory at once."""
+
+    def concluded(self, name: str) -> AsyncIterator[Concluded]:
+        """Every look of a rollout that is kept, oldest first, with what it concluded."""
 
     async def processes(self) -> Sequence[ProcessView]:
         """Routers and Workers whose leases run."""

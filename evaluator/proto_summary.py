@@ -3,6 +3,7 @@
 from typing import Final
 
 from crossfade.common.v1 import analysis_pb2
+from evaluator import proto_circumstances
 from evaluator.decide import Action, Decision
 from evaluator.figures import ArmFigures
 from evaluator.reports import DriftReport, Evidence, GateReport, Verdict
@@ -16,7 +17,7 @@ _VERDICTS: Final = {
     Verdict.CONTINUE: analysis_pb2.VERDICT_CONTINUE,
     Verdict.INCONCLUSIVE: analysis_pb2.VERDICT_INCONCLUSIVE,
 }
-_ACTIONS: Final = {
+ACTIONS: Final = {
     Action.NONE: analysis_pb2.ACTION_UNSPECIFIED,
     Action.PROMOTE: analysis_pb2.ACTION_PROMOTE,
     Action.ADVANCE: analysis_pb2.ACTION_ADVANCE,
@@ -25,6 +26,8 @@ _ACTIONS: Final = {
     Action.ROLLBACK: analysis_pb2.ACTION_ROLLBACK,
     Action.CANCEL: analysis_pb2.ACTION_CANCEL,
 }
+"""Actions as the contract numbers them."""
+KNOWN_ACTIONS: Final = {value: action for action, value in ACTIONS.items()}
 _LONGEST_FORECAST: Final = 10 * 365 * 86_400.0
 
 
@@ -32,12 +35,13 @@ def to_proto(decision: Decision) -> analysis_pb2.Summary:
     """A decision as a message."""
     return analysis_pb2.Summary(
         verdict=_VERDICTS[decision.verdict],
-        action=_ACTIONS[decision.action],
+        action=ACTIONS[decision.action],
         reason=decision.reason,
         gate=decision.gate,
         gates=[_gate(report) for report in decision.gates],
         drift=_drift(decision.drift),
         holds=decision.holds,
+        circumstances=None if decision.at is None else proto_circumstances.to_proto(decision.at),
     )
 
 

@@ -7,11 +7,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from crossfade import names
 from crossfade.common.v1 import analysis_pb2, model_pb2, policy_pb2
 from crossfade.registry.v1 import resources_pb2
-from evaluator import proto_counts
-from evaluator.decide import Phase
+from evaluator import proto_circumstances, proto_counts, proto_summary
+from evaluator.decide import Action, Phase
 from evaluator.fold import Look
 from evaluator.ports import LaneView, ProcessView, RolloutView, VersionView
 from evaluator.readiness import Served, Serving
+from evaluator.replay import Concluded
 from evaluator.terms import Feature, Profile
 from services.common import times
 from services.common.policy import messages as policy_messages
@@ -75,6 +76,14 @@ def look(message: analysis_pb2.Analysis) -> Look:
         judged=message.judged,
         window=proto_counts.from_proto(message.window),
     )
+
+
+def concluded(message: analysis_pb2.Analysis) -> Concluded:
+    """A recorded look, and what it concluded."""
+    summary = message.summary
+    action = proto_summary.KNOWN_ACTIONS.get(summary.action, Action.NONE)
+    at = proto_circumstances.from_proto(summary)
+    return Concluded(look(message), at, action, summary.gate, summary.reason)
 
 
 def process(message: resources_pb2.Instance) -> ProcessView | None:

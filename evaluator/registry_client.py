@@ -25,6 +25,7 @@ from evaluator.ports import (
     UnreachableError,
     VersionView,
 )
+from evaluator.replay import Concluded
 
 Metadata = tuple[tuple[str, str], ...]
 _RequestT = TypeVar("_RequestT")
@@ -81,6 +82,17 @@ class RegistryClient:
 
     async def recorded(self, name: str, after: int) -> AsyncIterator[Recorded]:
         """Looks of a rollout after a number, page by page."""
+        async for analyses in self._pages(name, after):
+            cursor = proto_counts.from_proto(analyses[-1].cursor)
+            yield Recorded(tuple(proto_views.look(analysis) for analysis in analyses), cursor)
+
+    async def concluded(self, name: str) -> AsyncIterator[Concluded]:
+        """Every look of a rollout that is kept, with what it concluded."""
+        async for analyses in self._pages(name, 0):
+            for analysis in analyses:
+                yield proto_views.concluded(analysis)
+
+    async def _pages(self, name: str, after: int) -> AsyncIterator[Sequence[analysis_pb2.Analysis]]:
         token = ""
         while True:
             request = service_pb2.ListAnalysesRequest(
@@ -88,8 +100,7 @@ class RegistryClient:
             )
             response = await self._call(self._stub.ListAnalyses, request)
             if response.analyses:
-                cursor = proto_counts.from_proto(response.analyses[-1].cursor)
-                yield Recorded(tuple(proto_views.look(analysis) for analysis in response.analyses), cursor)
+                yield response.analyses
             token = response.next_page_token
             if not token:
                 return

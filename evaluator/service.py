@@ -7,7 +7,7 @@ this process or another, goes on from there. What is kept in memory is a copy.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -25,21 +25,19 @@ from evaluator.ports import (
     Registry,
     RolloutView,
     SupersededError,
-    VersionView,
 )
 from evaluator.readiness import Worker
+from evaluator.reading_terms import TermsReader
 from evaluator.reports import Verdict
 from evaluator.spans import Spans
 from evaluator.terms import Terms
 from evaluator.windows import Taken, fresh_share, take
 from services.common.clock import Clock
-from services.common.policy.defaults import complete_plan, complete_policy
-from services.common.policy.records import Objective, Policy, Violation
+from services.common.policy.records import Policy, Violation
 
 _EARLY: Final = 0.1
 """Part of the look interval by which a look may come early."""
 _MOST_ROLLOUTS: Final = 1_000
-_MOST_VERSIONS: Final = 1_000
 
 
 @dataclass(slots=True)
@@ -89,7 +87,7 @@ class Evaluator:
         self._log = log
         self._scrape_seconds = scrape_seconds
         self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._versions: OrderedDict[tuple[str, str], VersionView] = OrderedDict()
+        self._reader = TermsReader(registry)
 
     def forget(self, name: str) -> None:
         """Frees what is remembered of a rollout that has ended."""
@@ -114,10 +112,11 @@ class Evaluator:
         stable = rollout.stable or lane.stable
         if not stable:
             return 1.0
-        terms, violations = await self._terms(rollout, stable)
+        found = await self._reader.read(rollout, stable)
+        terms = found.terms
         interval = terms.policy.look_interval
-        if violations:
-            await self._give_up(rollout, lane, terms, violations)
+        if found.violations:
+            await self._give_up(rollout, lane, terms, found.violations)
             return max(interval, 30.0)
         known = await self._catch_up(rollout, terms)
         passed = self._clock.now() - known.state.time
@@ -197,38 +196,6 @@ class Evaluator:
         decision = Decision(Action.CANCEL, Verdict.INCONCLUSIVE, reason, "POLICY_INVALID")
         await self._registry.record(rollout.name, look, "", cursor, decision)
         await self._act(rollout, look.sequence, terms, decision)
-
-    async def _terms(self, rollout: RolloutView, stable: str) -> tuple[Terms, tuple[Violation, ...]]:
-        test_view = await self._version(rollout.model, rollout.test)
-        stable_view = await self._version(rollout.model, stable)
-        objective = rollout.objective or Objective.NON_INFERIOR
-        meaning = replace(test_view.meaning, stable_classes=len(stable_view.meaning.classes or ()))
-        policy, policy_violations = complete_policy(rollout.policy, meaning, objective)
-        plan, plan_violations = complete_plan(rollout.plan, objective)
-        if rollout.objective is None:
-            unknown = Violation("objective", "this release of the Evaluator does not know it")
-            policy_violations = (unknown, *policy_violations)
-        terms = Terms(
-            model=rollout.model,
-            segment=rollout.segment,
-            test=rollout.test,
-            stable=stable,
-            policy=policy,
-            plan=plan,
-            sticky=rollout.sticky,
-            test_profile=test_view.profile or stable_view.profile,
-            stable_profile=stable_view.profile,
-            declared=test_view.meaning.classes or (),
-        )
-        return terms, (*policy_violations, *plan_violations)
-
-    async def _version(self, model: str, version: str) -> VersionView:
-        key = (model, version)
-        if key not in self._versions:
-            self._versions[key] = await self._registry.version(model, version)
-            while len(self._versions) > _MOST_VERSIONS:
-                self._versions.popitem(last=False)
-        return self._versions[key]
 
     async def _catch_up(self, rollout: RolloutView, terms: Terms) -> _Known:
         """The evidence up to the rollout's latest look: from memory, and what others recorded since."""

@@ -91,6 +91,8 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = {
     _INFERENCE + "ModelMetadata": _EVERYONE,
     "/crossfade.router.v1.RouterService/GetRoute": _READERS | _CALLERS,
     "/crossfade.evaluator.v1.EvaluatorService/CheckPolicy": _READERS,
+    "/crossfade.evaluator.v1.EvaluatorService/Forecast": _READERS,
+    "/crossfade.evaluator.v1.EvaluatorService/Replay": _READERS,
     "/crossfade.telemetry.v1.TelemetryService/GetMetrics": frozenset(
         {Role.VIEWER, Role.OPERATOR, Role.EVALUATOR, Role.WORKER}
     ),

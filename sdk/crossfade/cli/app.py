@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from crossfade.cli import (
+    commands_evaluator,
     commands_lane,
     commands_look,
     commands_predict,
@@ -38,6 +39,7 @@ def build() -> typer.Typer:
     for commands in (
         commands_publish,
         commands_look,
+        commands_evaluator,
         commands_rollout,
         commands_lane,
         commands_predict,

@@ -9,6 +9,7 @@ from crossfade.artifact.folder import ArtifactError, verify
 from crossfade.cli import text
 from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError
+from crossfade.cli.forecasting import plan_note
 from crossfade.cli.jsons import to_json
 from crossfade.cli.registry_client import Registry, checked, number_of, request_id
 from crossfade.cli.style import LIVE_STATES, rollout_word
@@ -72,6 +73,8 @@ def publish_version(
         answer = registry.publish(request)
     version = text.last_part(answer.version.name)
     session.show(to_json(answer), lambda: published(model, version, request.segment, answer))
+    if answer.HasField("rollout"):
+        _note_plan(session, model, request.segment, answer.rollout, request.rollout)
     if wait is not None:
         if answer.HasField("rollout"):
             progress = _rollout_progress(registry, answer.rollout.name)
@@ -105,8 +108,18 @@ def start_rollout(
     )
     rollout = act_on_lane(model, registry.start_rollout, request, again="start again")
     session.show(to_json(rollout), lambda: rollout_sentence(model, rollout))
+    _note_plan(session, model, segment, rollout, spec)
     if wait is not None:
         follow(session, model, _rollout_progress(registry, rollout.name), wait)
+
+
+def _note_plan(session: Session, model: str, segment: str, rollout: resources_pb2.Rollout, spec: RolloutSpec) -> None:
+    """Says so at once where a rollout that begins now cannot conclude in its period at the traffic seen."""
+    if session.options.json or rollout.state != resources_pb2.ROLLOUT_STATE_WAITING_READY:
+        return
+    note = plan_note(session, model, segment, rollout.version, spec)
+    if note:
+        session.note(note)
 
 
 def act_on_lane(model: str, call: Callable[[_Request], _Answer], request: _Request, again: str) -> _Answer:

@@ -11,14 +11,19 @@ import numpy as np
 from grpc import aio
 
 from crossfade.common.v1 import model_pb2
+from crossfade.connection import USER_KEY
 from crossfade.evaluator.v1 import evaluator_pb2_grpc
 from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from crossfade.router.v1 import router_pb2, router_pb2_grpc
 from crossfade.telemetry.v1 import telemetry_pb2_grpc
+from evaluator.instances import InstanceSource
+from evaluator.questions import Questions
+from evaluator.registry_client import RegistryClient
 from evaluator.servicer import EvaluatorServicer
 from registry.app import App
 from registry.settings import RegistrySettings
+from services.common.clock import SystemClock
 from services.common.telemetry import catalog, otlp
 from services.common.telemetry.servicer import TelemetryServicer
 from services.common.telemetry.store import Snapshot
@@ -126,13 +131,18 @@ class Stack:
         self._other = aio.server(options=(("grpc.so_reuseport", 0),))
         predict_pb2_grpc.add_PredictionServiceServicer_to_server(self.predictions, self._other)
         router_pb2_grpc.add_RouterServiceServicer_to_server(self.routes, self._other)
-        evaluator_pb2_grpc.add_EvaluatorServiceServicer_to_server(EvaluatorServicer(), self._other)
+        evaluator_pb2_grpc.add_EvaluatorServiceServicer_to_server(EvaluatorServicer(self._questions()), self._other)
         telemetry = TelemetryServicer(otlp.Resource("crossfade-router", ROUTER, 0), self._snapshots)
         telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(telemetry, self._other)
         port = self._other.add_insecure_port("127.0.0.1:0")
         await self._other.start()
         self.registry = self._app.address
         self.router = self.evaluator = f"127.0.0.1:{port}"
+
+    def _questions(self) -> Questions:
+        self._evaluator_channel = aio.insecure_channel(self._app.address)
+        client = RegistryClient(self._evaluator_channel, lambda: ((USER_KEY, "evaluator"),), 5.0)
+        return Questions(client, InstanceSource(aio.insecure_channel, SystemClock(), ((USER_KEY, "evaluator"),)))
 
     async def _snapshots(self) -> list[Snapshot]:
         """Each reading has 50 calls more than the one before, of every model, all within a millisecond."""
@@ -189,6 +199,7 @@ class Stack:
         """Ends everything."""
         self._channel.close()
         self.run(self._other.stop(None))
+        self.run(self._evaluator_channel.close())
         self.run(self._app.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)

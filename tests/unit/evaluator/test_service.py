@@ -25,6 +25,7 @@ from evaluator.ports import (
     VersionView,
 )
 from evaluator.readiness import Served, Serving
+from evaluator.replay import Concluded
 from evaluator.reports import Verdict
 from evaluator.service import Evaluator
 from evaluator.spans import Spans
@@ -67,6 +68,10 @@ class Ledger:
     async def recorded(self, name: str, after: int) -> AsyncIterator[Recorded]:
         for number in range(after, len(self.looks), 3):
             yield Recorded(tuple(self.looks[number : number + 3]), self.cursor)
+
+    async def concluded(self, name: str) -> AsyncIterator[Concluded]:
+        for look, one in zip(self.looks, self.decisions, strict=True):
+            yield Concluded(look, one.at, one.action, one.gate, one.reason)
 
     async def processes(self) -> Sequence[ProcessView]:
         served = tuple(("digits", Served(version, False, Serving.READY)) for version in ("v1", "v2"))

@@ -94,6 +94,38 @@ ACTION_CANCEL: Action.ValueType  # 6
 """End without a decision."""
 Global___Action: _TypeAlias = Action  # noqa: Y015
 
+class _Phase:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Phase.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PHASE_UNSPECIFIED: _Phase.ValueType  # 0
+    """Not recorded."""
+    PHASE_WAITING: _Phase.ValueType  # 1
+    """It waited until a Worker had the version ready."""
+    PHASE_RUNNING: _Phase.ValueType  # 2
+    """It ran."""
+    PHASE_PAUSED_BY_PERSON: _Phase.ValueType  # 3
+    """A person had paused it."""
+    PHASE_PAUSED_BY_DRIFT: _Phase.ValueType  # 4
+    """A drift of the inputs had paused it."""
+
+class Phase(_Phase, metaclass=_PhaseEnumTypeWrapper):
+    """Where a rollout stood at a look."""
+
+PHASE_UNSPECIFIED: Phase.ValueType  # 0
+"""Not recorded."""
+PHASE_WAITING: Phase.ValueType  # 1
+"""It waited until a Worker had the version ready."""
+PHASE_RUNNING: Phase.ValueType  # 2
+"""It ran."""
+PHASE_PAUSED_BY_PERSON: Phase.ValueType  # 3
+"""A person had paused it."""
+PHASE_PAUSED_BY_DRIFT: Phase.ValueType  # 4
+"""A drift of the inputs had paused it."""
+Global___Phase: _TypeAlias = Phase  # noqa: Y015
+
 @_typing.final
 class SeriesCounts(_message.Message):
     """The counts of one metric with one set of attributes."""
@@ -449,6 +481,120 @@ class DriftReport(_message.Message):
 Global___DriftReport: _TypeAlias = DriftReport  # noqa: Y015
 
 @_typing.final
+class ServedVersion(_message.Message):
+    """A version on a Worker at a look."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    CONTROL_FIELD_NUMBER: _builtins.int
+    READY_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    ERROR_CODE_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """The version's id."""
+    control: _builtins.bool
+    """The control process; false: the one for live traffic."""
+    ready: _builtins.bool
+    """It was ready."""
+    failed: _builtins.bool
+    """It had failed."""
+    error: _builtins.str
+    """Why, or what was in the way."""
+    error_code: _builtins.str
+    """LOAD_FAILED, VERIFY_FAILED, CRASHED, or empty."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        control: _builtins.bool = ...,
+        ready: _builtins.bool = ...,
+        failed: _builtins.bool = ...,
+        error: _builtins.str = ...,
+        error_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["control", b"control", "error", b"error", "error_code", b"error_code", "failed", b"failed", "ready", b"ready", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServedVersion: _TypeAlias = ServedVersion  # noqa: Y015
+
+@_typing.final
+class WorkerView(_message.Message):
+    """A Worker at a look."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    SERVED_FIELD_NUMBER: _builtins.int
+    instance_id: _builtins.str
+    """Which start of which process."""
+    @_builtins.property
+    def served(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServedVersion]:
+        """What it said of the rollout's model."""
+
+    def __init__(
+        self,
+        *,
+        instance_id: _builtins.str = ...,
+        served: _abc.Iterable[Global___ServedVersion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "served", b"served"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkerView: _TypeAlias = WorkerView  # noqa: Y015
+
+@_typing.final
+class Circumstances(_message.Message):
+    """What a look knew besides the counts. With the windows it is all that a conclusion follows from, so that a rollout can be
+    replayed.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHASE_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    ELAPSED_SECONDS_FIELD_NUMBER: _builtins.int
+    APPROVAL_MISSING_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
+    phase: Global___Phase.ValueType
+    """Where the rollout stood."""
+    elapsed_seconds: _builtins.float
+    """Seconds that the step had run, without pauses."""
+    approval_missing: _builtins.bool
+    """A person was to agree to the promotion, and nobody had yet."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was, by the Evaluator's clock."""
+
+    @_builtins.property
+    def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkerView]:
+        """Every Worker."""
+
+    def __init__(
+        self,
+        *,
+        phase: Global___Phase.ValueType = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        elapsed_seconds: _builtins.float = ...,
+        approval_missing: _builtins.bool = ...,
+        workers: _abc.Iterable[Global___WorkerView] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_missing", b"approval_missing", "elapsed_seconds", b"elapsed_seconds", "phase", b"phase", "time", b"time", "workers", b"workers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Circumstances: _TypeAlias = Circumstances  # noqa: Y015
+
+@_typing.final
 class Summary(_message.Message):
     """The conclusion of one look."""
 
@@ -461,6 +607,7 @@ class Summary(_message.Message):
     GATES_FIELD_NUMBER: _builtins.int
     DRIFT_FIELD_NUMBER: _builtins.int
     HOLDS_FIELD_NUMBER: _builtins.int
+    CIRCUMSTANCES_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
     """The verdict on the rollout."""
     action: Global___Action.ValueType
@@ -481,6 +628,10 @@ class Summary(_message.Message):
     def holds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why nothing may be concluded at present (stale metrics, settling, …); empty: nothing is in the way."""
 
+    @_builtins.property
+    def circumstances(self) -> Global___Circumstances:
+        """In what circumstances it was concluded."""
+
     def __init__(
         self,
         *,
@@ -491,10 +642,11 @@ class Summary(_message.Message):
         gates: _abc.Iterable[Global___GateReport] | None = ...,
         drift: Global___DriftReport | None = ...,
         holds: _abc.Iterable[_builtins.str] | None = ...,
+        circumstances: Global___Circumstances | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["circumstances", b"circumstances", "drift", b"drift"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "drift", b"drift", "gate", b"gate", "gates", b"gates", "holds", b"holds", "reason", b"reason", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "circumstances", b"circumstances", "drift", b"drift", "gate", b"gate", "gates", b"gates", "holds", b"holds", "reason", b"reason", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,9 +4,12 @@ isort:skip_file
 What the Evaluator answers to people."""
 
 from collections import abc as _abc
+from crossfade.common.v1 import analysis_pb2 as _analysis_pb2
 from crossfade.common.v1 import policy_pb2 as _policy_pb2
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -128,3 +131,399 @@ class CheckPolicyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckPolicyResponse: _TypeAlias = CheckPolicyResponse  # noqa: Y015
+
+@_typing.final
+class ReplayRequest(_message.Message):
+    """A rollout to replay."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
+    OBJECTIVE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"models/{model}/rollouts/{rollout}"."""
+    objective: _policy_pb2.Objective.ValueType
+    """Unspecified: the rollout's own."""
+    @_builtins.property
+    def policy(self) -> _policy_pb2.Policy:
+        """Unset: the rollout's own."""
+
+    @_builtins.property
+    def plan(self) -> _policy_pb2.TrafficPlan:
+        """Unset: the rollout's own. Traffic stays as it was recorded, and so do its steps; periods and their number are judged by."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        policy: _policy_pb2.Policy | None = ...,
+        plan: _policy_pb2.TrafficPlan | None = ...,
+        objective: _policy_pb2.Objective.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "objective", b"objective", "plan", b"plan", "policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayRequest: _TypeAlias = ReplayRequest  # noqa: Y015
+
+@_typing.final
+class ReplayedDecision(_message.Message):
+    """What a look decided to do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    GATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """The look."""
+    step: _builtins.int
+    """The step in force, counted from 0."""
+    action: _analysis_pb2.Action.ValueType
+    """What it decided to do."""
+    gate: _builtins.str
+    """The gate that decided; empty: none alone."""
+    reason: _builtins.str
+    """Why."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        step: _builtins.int = ...,
+        action: _analysis_pb2.Action.ValueType = ...,
+        gate: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "gate", b"gate", "reason", b"reason", "sequence", b"sequence", "step", b"step", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayedDecision: _TypeAlias = ReplayedDecision  # noqa: Y015
+
+@_typing.final
+class ReplayResponse(_message.Message):
+    """How a rollout would have gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIOLATIONS_FIELD_NUMBER: _builtins.int
+    LOOKS_FIELD_NUMBER: _builtins.int
+    PARTS_AT_FIELD_NUMBER: _builtins.int
+    RECORDED_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    looks: _builtins.int
+    """Recorded looks that were replayed, up to the one that ended the rollout either way."""
+    parts_at: _builtins.int
+    """The first look whose conclusion differs from the recorded one; 0: none does."""
+    @_builtins.property
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Violation]:
+        """What is wrong with the policy; then nothing was replayed."""
+
+    @_builtins.property
+    def recorded(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplayedDecision]:
+        """What was decided, one entry where the action changes."""
+
+    @_builtins.property
+    def replayed(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplayedDecision]:
+        """What would have been decided. It ends with the decision that would have ended the rollout: what came after would have
+        had other traffic.
+        """
+
+    @_builtins.property
+    def last(self) -> _analysis_pb2.Summary:
+        """The conclusion of the last look that was replayed."""
+
+    def __init__(
+        self,
+        *,
+        violations: _abc.Iterable[Global___Violation] | None = ...,
+        looks: _builtins.int = ...,
+        parts_at: _builtins.int = ...,
+        recorded: _abc.Iterable[Global___ReplayedDecision] | None = ...,
+        replayed: _abc.Iterable[Global___ReplayedDecision] | None = ...,
+        last: _analysis_pb2.Summary | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last", b"last"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last", b"last", "looks", b"looks", "parts_at", b"parts_at", "recorded", b"recorded", "replayed", b"replayed", "violations", b"violations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayResponse: _TypeAlias = ReplayResponse  # noqa: Y015
+
+@_typing.final
+class Harm(_message.Message):
+    """A harm that is asked about."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GATE_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    gate: _builtins.str
+    """The gate's name."""
+    by: _builtins.float
+    """How much worse: as a rate (0.02: accuracy falls by 2 points, errors rise by 2 points), or for runtimes relative (0.1 is
+    10 % slower). Above 0, below 1 (runtimes: up to 10).
+    """
+    def __init__(
+        self,
+        *,
+        gate: _builtins.str = ...,
+        by: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "gate", b"gate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Harm: _TypeAlias = Harm  # noqa: Y015
+
+@_typing.final
+class ForecastRequest(_message.Message):
+    """A rollout to come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
+    OBJECTIVE_FIELD_NUMBER: _builtins.int
+    HARMS_FIELD_NUMBER: _builtins.int
+    WATCH_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """"models/{model}"."""
+    segment: _builtins.str
+    """The lane's segment."""
+    version: _builtins.str
+    """The version whose classes count; empty: as stable."""
+    objective: _policy_pb2.Objective.ValueType
+    """What the version must show."""
+    @_builtins.property
+    def policy(self) -> _policy_pb2.Policy:
+        """Unset: the default policy."""
+
+    @_builtins.property
+    def plan(self) -> _policy_pb2.TrafficPlan:
+        """Unset: the default plan."""
+
+    @_builtins.property
+    def harms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Harm]:
+        """Harms to forecast. Default: of each gate the one that its safe margin allows."""
+
+    @_builtins.property
+    def watch(self) -> _duration_pb2.Duration:
+        """How long traffic is watched. Default: 10 s. 1 s to 60 s."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        segment: _builtins.str = ...,
+        version: _builtins.str = ...,
+        policy: _policy_pb2.Policy | None = ...,
+        plan: _policy_pb2.TrafficPlan | None = ...,
+        objective: _policy_pb2.Objective.ValueType = ...,
+        harms: _abc.Iterable[Global___Harm] | None = ...,
+        watch: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "policy", b"policy", "watch", b"watch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["harms", b"harms", "model", b"model", "objective", b"objective", "plan", b"plan", "policy", b"policy", "segment", b"segment", "version", b"version", "watch", b"watch"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForecastRequest: _TypeAlias = ForecastRequest  # noqa: Y015
+
+@_typing.final
+class Amount(_message.Message):
+    """So many of the test version's attempts, batches or labels."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    N_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    n: _builtins.int
+    """How many."""
+    @_builtins.property
+    def time(self) -> _duration_pb2.Duration:
+        """How long they take at the traffic seen. Unset: there is no such traffic."""
+
+    def __init__(
+        self,
+        *,
+        n: _builtins.int = ...,
+        time: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["n", b"n", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Amount: _TypeAlias = Amount  # noqa: Y015
+
+@_typing.final
+class GateForecast(_message.Message):
+    """One gate in one step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GATE_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    POSITIVE_CLASS_FIELD_NUMBER: _builtins.int
+    REQUIRED_FIELD_NUMBER: _builtins.int
+    STABLE_FIELD_NUMBER: _builtins.int
+    SAFE_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    HARM_FIELD_NUMBER: _builtins.int
+    ENOUGH_FIELD_NUMBER: _builtins.int
+    gate: _builtins.str
+    """Its name."""
+    metric: _policy_pb2.Metric.ValueType
+    """What it watches."""
+    positive_class: _builtins.str
+    """Its class."""
+    required: _builtins.bool
+    """Promotion needs it."""
+    stable: _builtins.float
+    """Stable's value now, as in GateReport; NaN: not known."""
+    by: _builtins.float
+    """The harm that `harm` is about."""
+    @_builtins.property
+    def safe(self) -> Global___Amount:
+        """Until a version like stable is shown to be safe. Unset: never, or not known."""
+
+    @_builtins.property
+    def harm(self) -> Global___Amount:
+        """Until that harm rolls the version back, typically. Unset: never, or not known."""
+
+    @_builtins.property
+    def enough(self) -> Global___Amount:
+        """Until the end of the last step's period promotes without proof. Unset: never, or not known."""
+
+    def __init__(
+        self,
+        *,
+        gate: _builtins.str = ...,
+        metric: _policy_pb2.Metric.ValueType = ...,
+        positive_class: _builtins.str = ...,
+        required: _builtins.bool = ...,
+        stable: _builtins.float = ...,
+        safe: Global___Amount | None = ...,
+        by: _builtins.float = ...,
+        harm: Global___Amount | None = ...,
+        enough: Global___Amount | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["enough", b"enough", "harm", b"harm", "safe", b"safe"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "enough", b"enough", "gate", b"gate", "harm", b"harm", "metric", b"metric", "positive_class", b"positive_class", "required", b"required", "safe", b"safe", "stable", b"stable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GateForecast: _TypeAlias = GateForecast  # noqa: Y015
+
+@_typing.final
+class StepForecast(_message.Message):
+    """One step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    GATES_FIELD_NUMBER: _builtins.int
+    CONCLUDES_FIELD_NUMBER: _builtins.int
+    LONGER_PERIOD_FIELD_NUMBER: _builtins.int
+    concludes: _builtins.bool
+    """It ends within its period, if the version is like stable."""
+    @_builtins.property
+    def step(self) -> _policy_pb2.Step:
+        """The step, with its defaults."""
+
+    @_builtins.property
+    def gates(self) -> _containers.RepeatedCompositeFieldContainer[Global___GateForecast]:
+        """Its gates."""
+
+    @_builtins.property
+    def longer_period(self) -> _duration_pb2.Duration:
+        """A period in which it would, with some room. Unset: none is known, or it does."""
+
+    def __init__(
+        self,
+        *,
+        step: _policy_pb2.Step | None = ...,
+        gates: _abc.Iterable[Global___GateForecast] | None = ...,
+        concludes: _builtins.bool = ...,
+        longer_period: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["longer_period", b"longer_period", "step", b"step"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concludes", b"concludes", "gates", b"gates", "longer_period", b"longer_period", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StepForecast: _TypeAlias = StepForecast  # noqa: Y015
+
+@_typing.final
+class ForecastResponse(_message.Message):
+    """What a rollout needs at the traffic seen."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIOLATIONS_FIELD_NUMBER: _builtins.int
+    STABLE_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    LABELS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    WATCHED_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    stable: _builtins.str
+    """The lane's stable version."""
+    attempts_per_second: _builtins.float
+    """The lane's attempts per second."""
+    labels_per_second: _builtins.float
+    """The lane's labels per second."""
+    @_builtins.property
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Violation]:
+        """What is wrong with the policy; then there is no forecast."""
+
+    @_builtins.property
+    def watched(self) -> _duration_pb2.Duration:
+        """For how long traffic was watched."""
+
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepForecast]:
+        """Every step of the plan."""
+
+    def __init__(
+        self,
+        *,
+        violations: _abc.Iterable[Global___Violation] | None = ...,
+        stable: _builtins.str = ...,
+        attempts_per_second: _builtins.float = ...,
+        labels_per_second: _builtins.float = ...,
+        watched: _duration_pb2.Duration | None = ...,
+        steps: _abc.Iterable[Global___StepForecast] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["watched", b"watched"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts_per_second", b"attempts_per_second", "labels_per_second", b"labels_per_second", "stable", b"stable", "steps", b"steps", "violations", b"violations", "watched", b"watched"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForecastResponse: _TypeAlias = ForecastResponse  # noqa: Y015

@@ -40,6 +40,16 @@ class EvaluatorServiceStub:
                 request_serializer=crossfade_dot_evaluator_dot_v1_dot_evaluator__pb2.CheckPolicyRequest.SerializeToString,
                 response_deserializer=crossfade_dot_evaluator_dot_v1_dot_evaluator__pb2.CheckPolicyResponse.FromString,
                 _registered_method=True)
+        self.Replay = channel.unary_unary(
+                '/crossfade.evaluator.v1.EvaluatorService/Replay',
+                request_serializer=crossfade_dot_evaluator_dot_v1_dot_evaluator__pb2.ReplayRequest.SerializeToString,
+                response_deserializer=crossfade_dot_evaluator_dot_v1_dot_evaluator__pb2.ReplayResponse.FromString,
+                _registered_method=True)
+        self.Forecast = channel.unary_unary(
+                '/crossfade.evaluator.v1.EvaluatorService/Forecast',
+                request_serializer=crossfade_dot_evaluator_dot_v1_dot_evaluator__pb2.ForecastRequest.SerializeToString,
+                response_deserializer=crossfade_dot_evaluator_dot_v1_dot_evaluator__pb2.ForecastResponse.FromString,
+                _registered_method=True)
 
 
 class EvaluatorServiceServicer:
@@ -54,6 +64,24 @@ class EvaluatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Replay(self, request, context):
+        """What another policy would have decided about a rollout, and when, from its recorded looks alone; under its own policy,
+        what was decided. Errors: NOT_FOUND (ROLLOUT_NOT_FOUND); FAILED_PRECONDITION (LOOKS_COMPACTED: the looks are not kept
+        any more; LOOKS_TOO_OLD: an older release recorded them without their circumstances); UNAVAILABLE: the Registry is away.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Forecast(self, request, context):
+        """Before a start: how many attempts, batches and labels each gate needs, and how long that takes at the traffic that the
+        lane's stable version has at present. Takes as long as `watch` says. Errors: NOT_FOUND (LANE_NOT_FOUND,
+        VERSION_NOT_FOUND); FAILED_PRECONDITION (NO_STABLE, NO_METRICS); INVALID_ARGUMENT; UNAVAILABLE: the Registry is away.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EvaluatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -61,6 +89,16 @@ def add_EvaluatorServiceServicer_to_server(servicer, server):
                     servicer.CheckPolicy,
                     request_deserializer=crossfade_dot_evaluator_dot_v1_dot_evaluator__pb2.CheckPolicyRequest.FromString,
                     response_serializer=crossfade_dot_evaluator_dot_v1_dot_evaluator__pb2.CheckPolicyResponse.SerializeToString,
+            ),
+            'Replay': grpc.unary_unary_rpc_method_handler(
+                    servicer.Replay,
+                    request_deserializer=crossfade_dot_evaluator_dot_v1_dot_evaluator__pb2.ReplayRequest.FromString,
+                    response_serializer=crossfade_dot_evaluator_dot_v1_dot_evaluator__pb2.ReplayResponse.SerializeToString,
+            ),
+            'Forecast': grpc.unary_unary_rpc_method_handler(
+                    servicer.Forecast,
+                    request_deserializer=crossfade_dot_evaluator_dot_v1_dot_evaluator__pb2.ForecastRequest.FromString,
+                    response_serializer=crossfade_dot_evaluator_dot_v1_dot_evaluator__pb2.ForecastResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -91,6 +129,60 @@ class EvaluatorService:
             '/crossfade.evaluator.v1.EvaluatorService/CheckPolicy',
             crossfade_dot_evaluator_dot_v1_dot_evaluator__pb2.CheckPolicyRequest.SerializeToString,
             crossfade_dot_evaluator_dot_v1_dot_evaluator__pb2.CheckPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Replay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossfade.evaluator.v1.EvaluatorService/Replay',
+            crossfade_dot_evaluator_dot_v1_dot_evaluator__pb2.ReplayRequest.SerializeToString,
+            crossfade_dot_evaluator_dot_v1_dot_evaluator__pb2.ReplayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Forecast(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossfade.evaluator.v1.EvaluatorService/Forecast',
+            crossfade_dot_evaluator_dot_v1_dot_evaluator__pb2.ForecastRequest.SerializeToString,
+            crossfade_dot_evaluator_dot_v1_dot_evaluator__pb2.ForecastResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,16 @@ class EvaluatorServiceStub:
     """A dry run: checks a policy and a plan, and answers them with every default filled in. Errors: none for a bad
     policy; its violations are in the answer.
     """
+    Replay: _grpc.UnaryUnaryMultiCallable[_evaluator_pb2.ReplayRequest, _evaluator_pb2.ReplayResponse]
+    """What another policy would have decided about a rollout, and when, from its recorded looks alone; under its own policy,
+    what was decided. Errors: NOT_FOUND (ROLLOUT_NOT_FOUND); FAILED_PRECONDITION (LOOKS_COMPACTED: the looks are not kept
+    any more; LOOKS_TOO_OLD: an older release recorded them without their circumstances); UNAVAILABLE: the Registry is away.
+    """
+    Forecast: _grpc.UnaryUnaryMultiCallable[_evaluator_pb2.ForecastRequest, _evaluator_pb2.ForecastResponse]
+    """Before a start: how many attempts, batches and labels each gate needs, and how long that takes at the traffic that the
+    lane's stable version has at present. Takes as long as `watch` says. Errors: NOT_FOUND (LANE_NOT_FOUND,
+    VERSION_NOT_FOUND); FAILED_PRECONDITION (NO_STABLE, NO_METRICS); INVALID_ARGUMENT; UNAVAILABLE: the Registry is away.
+    """
 
 @_typing.type_check_only
 class EvaluatorServiceAsyncStub(EvaluatorServiceStub):
@@ -46,6 +56,16 @@ class EvaluatorServiceAsyncStub(EvaluatorServiceStub):
     CheckPolicy: _aio.UnaryUnaryMultiCallable[_evaluator_pb2.CheckPolicyRequest, _evaluator_pb2.CheckPolicyResponse]  # type: ignore[assignment]
     """A dry run: checks a policy and a plan, and answers them with every default filled in. Errors: none for a bad
     policy; its violations are in the answer.
+    """
+    Replay: _aio.UnaryUnaryMultiCallable[_evaluator_pb2.ReplayRequest, _evaluator_pb2.ReplayResponse]  # type: ignore[assignment]
+    """What another policy would have decided about a rollout, and when, from its recorded looks alone; under its own policy,
+    what was decided. Errors: NOT_FOUND (ROLLOUT_NOT_FOUND); FAILED_PRECONDITION (LOOKS_COMPACTED: the looks are not kept
+    any more; LOOKS_TOO_OLD: an older release recorded them without their circumstances); UNAVAILABLE: the Registry is away.
+    """
+    Forecast: _aio.UnaryUnaryMultiCallable[_evaluator_pb2.ForecastRequest, _evaluator_pb2.ForecastResponse]  # type: ignore[assignment]
+    """Before a start: how many attempts, batches and labels each gate needs, and how long that takes at the traffic that the
+    lane's stable version has at present. Takes as long as `watch` says. Errors: NOT_FOUND (LANE_NOT_FOUND,
+    VERSION_NOT_FOUND); FAILED_PRECONDITION (NO_STABLE, NO_METRICS); INVALID_ARGUMENT; UNAVAILABLE: the Registry is away.
     """
 
 class EvaluatorServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -59,6 +79,28 @@ class EvaluatorServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_evaluator_pb2.CheckPolicyResponse, _abc.Awaitable[_evaluator_pb2.CheckPolicyResponse]]:
         """A dry run: checks a policy and a plan, and answers them with every default filled in. Errors: none for a bad
         policy; its violations are in the answer.
+        """
+
+    @_abc_1.abstractmethod
+    def Replay(
+        self,
+        request: _evaluator_pb2.ReplayRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evaluator_pb2.ReplayResponse, _abc.Awaitable[_evaluator_pb2.ReplayResponse]]:
+        """What another policy would have decided about a rollout, and when, from its recorded looks alone; under its own policy,
+        what was decided. Errors: NOT_FOUND (ROLLOUT_NOT_FOUND); FAILED_PRECONDITION (LOOKS_COMPACTED: the looks are not kept
+        any more; LOOKS_TOO_OLD: an older release recorded them without their circumstances); UNAVAILABLE: the Registry is away.
+        """
+
+    @_abc_1.abstractmethod
+    def Forecast(
+        self,
+        request: _evaluator_pb2.ForecastRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evaluator_pb2.ForecastResponse, _abc.Awaitable[_evaluator_pb2.ForecastResponse]]:
+        """Before a start: how many attempts, batches and labels each gate needs, and how long that takes at the traffic that the
+        lane's stable version has at present. Takes as long as `watch` says. Errors: NOT_FOUND (LANE_NOT_FOUND,
+        VERSION_NOT_FOUND); FAILED_PRECONDITION (NO_STABLE, NO_METRICS); INVALID_ARGUMENT; UNAVAILABLE: the Registry is away.
         """
 
 def add_EvaluatorServiceServicer_to_server(servicer: EvaluatorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,207 @@
+"""What people ask the Evaluator: how a rollout would go, and how it would have gone under another policy."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from evaluator.decide import Phase
+from evaluator.forecast import StepForecast, forecast
+from evaluator.ports import EndedError, MetricsSource, Registry, RolloutView, UnreachableError
+from evaluator.reading_terms import TermsReader
+from evaluator.replay import CompactedError, Replayed, UnknownCircumstancesError, replay
+from evaluator.terms import Terms
+from evaluator.traffic import Traffic
+from services.common.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError
+from services.common.policy.records import MetricKind, Objective, PlanDraft, PolicyDraft, Violation
+
+_Answer = TypeVar("_Answer")
+_MOST_SLOWER: Final = 10.0
+_READ_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """What to judge by instead of a rollout's own; None: its own."""
+
+    policy: PolicyDraft | None = None
+    plan: PlanDraft | None = None
+    objective: Objective | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToCome:
+    """A rollout to come.
+
+    Attributes:
+        model: the model's id.
+        segment: the lane's.
+        version: whose classes count; empty: as stable.
+        policy: by what it is to be judged.
+        plan: its steps.
+        objective: what the version must show.
+        drops: harms to forecast, by gate.
+        watch: seconds for which traffic is watched.
+    """
+
+    model: str
+    segment: str
+    version: str
+    policy: PolicyDraft
+    plan: PlanDraft
+    objective: Objective
+    drops: Mapping[str, float]
+    watch: float
+
+
+@dataclass(frozen=True, slots=True)
+class Forecasted:
+    """What a rollout needs at the traffic seen, or what is wrong with its policy."""
+
+    violations: tuple[Violation, ...] = ()
+    stable: str = ""
+    traffic: Traffic | None = None
+    steps: tuple[StepForecast, ...] = ()
+
+
+class Questions:
+    """Answers people.
+
+    Args:
+        registry: where rollouts and their looks are recorded.
+        source: where counts come from.
+        sleep: lets time pass.
+    """
+
+    def __init__(
+        self, registry: Registry, source: MetricsSource, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        self._registry = registry
+        self._source = source
+        self._sleep = sleep
+        self._reader = TermsReader(registry)
+
+    async def replay(self, name: str, other: Other) -> tuple[Replayed, tuple[Violation, ...]]:
+        """How a rollout would have gone, or what is wrong with the policy to replay it by.
+
+        Args:
+            name: `models/{model}/rollouts/{rollout}`.
+            other: what to judge by.
+
+        Raises:
+            NotFoundError: ROLLOUT_NOT_FOUND.
+            FailedPreconditionError: NOT_STARTED, LOOKS_COMPACTED, LOOKS_TOO_OLD.
+            UnavailableError: REGISTRY_UNAVAILABLE.
+        """
+        try:
+            return await _asking(self._replay(name, other), "ROLLOUT_NOT_FOUND")
+        except CompactedError as error:
+            raise FailedPreconditionError(
+                "LOOKS_COMPACTED",
+                f"the first looks of {name} are not kept any more (the Registry's retention), so that it cannot be "
+                "replayed; its outcome still stands in `crossfade explain`",
+            ) from error
+        except UnknownCircumstancesError as error:
+            raise FailedPreconditionError(
+                "LOOKS_TOO_OLD", f"an older release recorded looks of {name} without what a replay needs of them"
+            ) from error
+
+    async def forecast(self, asked: ToCome) -> Forecasted:
+        """What a rollout needs at the traffic that its lane has now.
+
+        Raises:
+            InvalidArgumentError: FIELD_INVALID: a harm of a gate that is not there, or out of range.
+            NotFoundError: LANE_NOT_FOUND: the model, its lane or the version.
+            FailedPreconditionError: NO_STABLE, NO_METRICS.
+            UnavailableError: REGISTRY_UNAVAILABLE.
+        """
+        return await _asking(self._forecast(asked), "LANE_NOT_FOUND")
+
+    async def _replay(self, name: str, other: Other) -> tuple[Replayed, tuple[Violation, ...]]:
+        rollout = await self._registry.rollout(name)
+        if not rollout.stable:
+            raise FailedPreconditionError(
+                "NOT_STARTED", f"{name} has not begun, so that there is nothing to replay: see crossfade status"
+            )
+        judged_by = replace(
+            rollout,
+            policy=other.policy or rollout.policy,
+            plan=other.plan or rollout.plan,
+            objective=other.objective or rollout.objective,
+        )
+        found = await self._reader.read(judged_by, rollout.stable)
+        if found.violations:
+            return Replayed(), found.violations
+        return await replay(found.terms, self._registry.concluded(name)), ()
+
+    async def _forecast(self, asked: ToCome) -> Forecasted:
+        lane = await self._registry.lane(asked.model, asked.segment)
+        if not lane.stable:
+            raise FailedPreconditionError(
+                "NO_STABLE", f"{asked.model} has no stable version yet, so that there is no traffic to forecast from"
+            )
+        found = await self._reader.read(_rollout(asked, asked.version or lane.stable), lane.stable)
+        if found.violations:
+            return Forecasted(found.violations)
+        _check_drops(asked.drops, found.terms)
+        both = await self._reader.read(_rollout(asked, lane.stable), lane.stable)
+        traffic = await self._watch(both.terms, asked.watch)
+        return Forecasted((), lane.stable, traffic, forecast(found.terms, traffic, asked.drops))
+
+    async def _watch(self, terms: Terms, seconds: float) -> Traffic:
+        processes = await self._registry.processes()
+        before = await self._source.read(processes, terms, _READ_SECONDS)
+        await self._sleep(seconds)
+        after = await self._source.read(processes, terms, _READ_SECONDS)
+        if all(reading.series is None for reading in after):
+            why = next((reading.error for reading in after), "no Router and no Worker has a running lease")
+            raise FailedPreconditionError("NO_METRICS", f"no process could be read, so that no traffic was seen: {why}")
+        return Traffic.between(terms, before, after)
+
+
+async def _asking(answer: Awaitable[_Answer], missing: str) -> _Answer:
+    try:
+        return await answer
+    except EndedError as error:
+        raise NotFoundError(missing, f"what was asked for is not there: {error}") from error
+    except UnreachableError as error:
+        raise UnavailableError(
+            "REGISTRY_UNAVAILABLE", f"the Registry does not answer; try again when it does: {error}"
+        ) from error
+
+
+def _rollout(asked: ToCome, version: str) -> RolloutView:
+    return RolloutView(
+        name="",
+        model=asked.model,
+        segment=asked.segment,
+        test=version,
+        stable="",
+        phase=Phase.WAITING,
+        step=0,
+        step_start=0.0,
+        step_paused=0.0,
+        pause_start=0.0,
+        sticky=False,
+        policy=asked.policy,
+        plan=asked.plan,
+        sequence=0,
+        etag="",
+        objective=asked.objective,
+    )
+
+
+def _check_drops(drops: Mapping[str, float], terms: Terms) -> None:
+    gates = {gate.name: gate for gate in terms.policy.gates if gate.metric is not MetricKind.INPUT_DRIFT}
+    for number, (name, by) in enumerate(drops.items()):
+        field = f"harms[{number}]"
+        if name not in gates:
+            known = ", ".join(gates)
+            raise InvalidArgumentError(
+                "FIELD_INVALID", f"{field}.gate: the policy has no gate {name!r}, but {known}", field=f"{field}.gate"
+            )
+        most = _MOST_SLOWER if gates[name].metric is MetricKind.RUNTIME else 1.0
+        if not 0.0 < by < most:
+            raise InvalidArgumentError(
+                "FIELD_INVALID", f"{field}.by: {by:g} is out of range: above 0, below {most:g}", field=f"{field}.by"
+            )

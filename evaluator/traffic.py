@@ -1,0 +1,127 @@
+"""What a lane's stable version is like at present and how much traffic it has, from two readings of its processes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluator.arms import class_rows, error_rows, label_lags, runtime_rows, slice_counts
+from evaluator.balance import BalanceGate
+from evaluator.counts import Counts
+from evaluator.each_class import EachClassGate
+from evaluator.gates import RateGate, RuntimeGate
+from evaluator.labels import Labels
+from evaluator.limits import RuntimeLimitGate
+from evaluator.maturity import usual_lag
+from evaluator.opening import GateState
+from evaluator.terms import Terms
+from evaluator.windows import Reading, take
+from services.common.policy.records import CLASS_METRICS, MetricKind
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """A lane's traffic, all of it stable's.
+
+    Attributes:
+        terms: what it is counted by; both arms are the stable version.
+        seconds: between the two readings.
+        counted: all that stable's processes have counted since their start.
+        recent: what they counted between the two readings.
+    """
+
+    terms: Terms
+    seconds: float
+    counted: Counts
+    recent: Counts
+
+    @classmethod
+    def between(cls, terms: Terms, before: Sequence[Reading], after: Sequence[Reading]) -> "Traffic":
+        """The traffic between two readings of the same processes; what could not be read twice counts as none."""
+        counted = take((), before, first=False)
+        latest = take((), after, first=False)
+        recent = take(counted.cursor, after, first=False)
+        times = [max((one.read_us for one in readings), default=0) / 1e6 for readings in (before, after)]
+        return cls(terms, max(times[1] - times[0], 1e-3), latest.window, recent.window)
+
+    @property
+    def attempts_per_second(self) -> float:
+        """Attempts per second."""
+        return _attempts(self.recent, self.terms) / self.seconds
+
+    @property
+    def labels_per_second(self) -> float:
+        """Labels per second: as many per prediction as there have been so far, for labels come in bursts."""
+        return self._predictions_per_second * self._labels_per_prediction
+
+    @property
+    def label_lag(self) -> float:
+        """Seconds within which nearly all labels have come; 0: unknown."""
+        return max(map(usual_lag, label_lags(self.counted, self.terms)))
+
+    @property
+    def labels(self) -> Labels:
+        """All labels so far."""
+        total = Labels()
+        for counts in slice_counts(self.counted, self.terms).values():
+            total = total.plus(counts.test).plus(counts.stable)
+        return total
+
+    def informed(self, gate: GateState) -> GateState:
+        """The gate that knows what is usual."""
+        if isinstance(gate, EachClassGate):
+            return gate.each(self._informed_by_labels)
+        if isinstance(gate, BalanceGate):
+            return gate.learn(class_rows(self.counted, self.terms, None))
+        if isinstance(gate, RuntimeGate | RuntimeLimitGate):
+            return gate.learn([(batch, live, _sum(live, control)) for batch, live, control in self._batches()])
+        if gate.gate.metric is MetricKind.ERRORS:
+            rows = error_rows(self.counted, self.terms, None)
+            return gate.knowing(sum(row[2] for row in rows), sum(row[3] for row in rows))
+        return self._informed_by_labels(gate)
+
+    def pace(self, gate: GateState) -> float:
+        """What the gate counts, per second of all of the lane's traffic."""
+        if isinstance(gate, EachClassGate):
+            return min(self.pace(part) for part in gate.parts)
+        if isinstance(gate, BalanceGate):
+            return self._predictions_per_second
+        if isinstance(gate, RuntimeGate | RuntimeLimitGate):
+            rows = runtime_rows(self.recent, self.terms)
+            return sum(sum(live) + sum(control) for _, live, control in rows) / self.seconds
+        if gate.gate.metric is MetricKind.ERRORS:
+            return self.attempts_per_second
+        labels = self.labels
+        part = labels.bad(gate.gate.metric, self._place(gate)).n / labels.rows if labels.rows else 0.0
+        return self.labels_per_second * part
+
+    @property
+    def _predictions_per_second(self) -> float:
+        return _predictions(self.recent, self.terms) / self.seconds
+
+    @property
+    def _labels_per_prediction(self) -> float:
+        predictions = _predictions(self.counted, self.terms)
+        return min(self.labels.rows / predictions, 1.0) if predictions else 0.0
+
+    def _informed_by_labels(self, gate: RateGate) -> RateGate:
+        n, x = self.labels.bad(gate.gate.metric, self._place(gate))
+        return gate.knowing(n, x)
+
+    def _place(self, gate: RateGate) -> int:
+        return self.terms.classes.index(gate.gate.positive) if gate.gate.metric in CLASS_METRICS else 0
+
+    def _batches(self) -> list[tuple[int, tuple[int, ...], tuple[int, ...]]]:
+        return runtime_rows(self.counted, self.terms)
+
+
+def _attempts(window: Counts, terms: Terms) -> int:
+    return sum(row[2] for row in error_rows(window, terms, None))
+
+
+def _predictions(window: Counts, terms: Terms) -> int:
+    return sum(one.test_predictions + one.stable_predictions for one in slice_counts(window, terms).values())
+
+
+def _sum(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(int(both) for both in np.add(one, other))

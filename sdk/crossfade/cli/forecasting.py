@@ -1,0 +1,186 @@
+"""What `forecast` does, and how it says it; and the note of a publication that cannot conclude in time."""
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from rich.text import Text
+
+from crossfade.cli import text
+from crossfade.cli.context import Session
+from crossfade.cli.errors import CommandError, UsageError
+from crossfade.cli.gate_words import more_is_better
+from crossfade.cli.jsons import to_json
+from crossfade.cli.registry_client import checked
+from crossfade.cli.render_gates import estimate_text
+from crossfade.common.v1.policy_pb2 import METRIC_CLASS_BALANCE, METRIC_ERRORS, METRIC_RUNTIME
+from crossfade.evaluator.v1 import evaluator_pb2, evaluator_pb2_grpc
+from crossfade.names import model_name
+from crossfade.quantities import parse_rate, to_duration
+from crossfade.registry.v1.service_pb2 import RolloutSpec
+
+_HALF_BPS: Final = 5_000
+_HURRIED: Final = 2.0
+"""Seconds for which a publication watches traffic."""
+_NOUNS: Final = {
+    METRIC_RUNTIME: ("batch", "batches"),
+    METRIC_ERRORS: ("request", "requests"),
+    METRIC_CLASS_BALANCE: ("row", "rows"),
+}
+"""What gates count that do not count labels."""
+
+
+def show_forecast(
+    session: Session, model: str, segment: str, version: str, spec: RolloutSpec, drops: Sequence[str], watch: float
+) -> None:
+    """Shows what a rollout needs.
+
+    Args:
+        session: the command's run.
+        model: the model's id.
+        segment: the lane's.
+        version: whose classes count; empty: stable's.
+        spec: the rollout to come.
+        drops: `gate=0.02` each.
+        watch: seconds for which traffic is watched.
+
+    Raises:
+        UsageError: a drop is none.
+        CommandError: there is no forecast.
+    """
+    request = _request(model, segment, version, spec, watch)
+    request.harms.extend(parse_drop(one) for one in drops)
+    answer = _ask(session, request)
+    if answer.violations:
+        if session.options.json:
+            session.show(to_json(answer), str)
+        raise CommandError("\n".join(f"{one.field}: {one.description}" for one in answer.violations))
+    session.show(to_json(answer), lambda: text.join(forecast_lines(model, answer)))
+
+
+def plan_note(session: Session, model: str, segment: str, version: str, spec: RolloutSpec) -> str:
+    """What to say of a rollout that was just asked for; empty: it can conclude in its period, or nothing is known."""
+    try:
+        answer = _ask(session, _request(model, segment, version, spec, _HURRIED))
+    except CommandError:
+        # A publication is done; that nobody can forecast it is no reason to fail.
+        return ""
+    if not answer.attempts_per_second:
+        return ""
+    late = next((step for step in answer.steps if not step.concludes), None)
+    return f"At the traffic seen now it cannot conclude in its period: {advice(late)}" if late is not None else ""
+
+
+def parse_drop(written: str) -> evaluator_pb2.Harm:
+    """A harm from `accuracy=0.02` or `runtime=10%`.
+
+    Raises:
+        UsageError: it is none.
+    """
+    gate, equals, by = written.rpartition("=")
+    try:
+        if not (equals and gate):
+            raise ValueError("write a gate and how much worse: accuracy=0.02")
+        return evaluator_pb2.Harm(gate=gate.strip(), by=parse_rate(by))
+    except ValueError as error:
+        raise UsageError(f"--drop {written!r}: {error}") from error
+
+
+def forecast_lines(model: str, answer: evaluator_pb2.ForecastResponse) -> list[Text]:
+    """The traffic seen, and each step with its gates."""
+    watched = text.span(text.duration_seconds(answer.watched))
+    lines = [
+        Text(
+            f"{model} · {answer.attempts_per_second:,.3g} requests/s, {answer.labels_per_second:,.3g} labels/s of "
+            f"{answer.stable}, watched for {watched}"
+        )
+    ]
+    for step in answer.steps:
+        period = text.span(text.duration_seconds(step.step.period))
+        lines.append(Text(f"{text.share(step.step.share_bps)} for at most {period}"))
+        header = ("gate", answer.stable, "safe, if like it", "rolled back, if worse by")
+        rows: list[list[str | Text]] = [[Text(cell, "dim") for cell in header]]
+        rows += [_row(gate) for gate in step.gates]
+        lines += text.columns(rows, indent=2)
+        if step.concludes:
+            longest = max(
+                (
+                    text.duration_seconds(gate.safe.time)
+                    for gate in step.gates
+                    if gate.required and gate.HasField("safe")
+                ),
+                default=0.0,
+            )
+            ends = min(longest, text.duration_seconds(step.step.period))
+            lines.append(Text(f"  It ends after about {text.span(ends)}, if the version is like {answer.stable}."))
+        else:
+            lines.append(Text(f"  It cannot conclude in its period at this traffic: {advice(step)}"))
+    return lines
+
+
+def advice(step: evaluator_pb2.StepForecast) -> str:
+    """What would let a step conclude."""
+    blind = [gate.gate for gate in step.gates if gate.required and not _has_traffic(gate)]
+    if blind:
+        return f"nothing that {', '.join(blind)} counts was seen."
+    if not step.HasField("longer_period"):
+        return "no period is long enough; look at the gates' margins."
+    longer, period = (text.duration_seconds(one) for one in (step.longer_period, step.step.period))
+    share = math.ceil(step.step.share_bps * longer / period / 100) * 100
+    more = f", or --share {text.share(share).replace(' ', '')}" if share <= _HALF_BPS else ""
+    return f"it needs --period {_written(longer)}{more}."
+
+
+def _has_traffic(gate: evaluator_pb2.GateForecast) -> bool:
+    return any(gate.HasField(name) and getattr(gate, name).HasField("time") for name in ("safe", "enough"))
+
+
+def _written(seconds: float) -> str:
+    """A period as the option takes it, rounded up."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{math.ceil(seconds / size)}{unit}"
+    return f"{math.ceil(seconds)}s"
+
+
+def _row(gate: evaluator_pb2.GateForecast) -> list[str | Text]:
+    name = gate.gate if gate.required else f"{gate.gate} (watched)"
+    value = "–" if math.isnan(gate.stable) else estimate_text(gate.stable, gate.metric)
+    by = _by(gate)
+    return [
+        Text(name),
+        Text(value),
+        Text(_amount(gate, gate.safe) if gate.HasField("safe") else "never, or unknown"),
+        Text(f"{by}: {_amount(gate, gate.harm)}" if gate.HasField("harm") else f"{by}: never, or unknown"),
+    ]
+
+
+def _by(gate: evaluator_pb2.GateForecast) -> str:
+    if gate.metric == METRIC_RUNTIME:
+        return f"+{100 * gate.by:.3g} %"
+    sign = "±" if gate.metric == METRIC_CLASS_BALANCE else text.MINUS if more_is_better(gate.metric) else "+"
+    return f"{sign}{100 * gate.by:.3g} pt"
+
+
+def _amount(gate: evaluator_pb2.GateForecast, amount: evaluator_pb2.Amount) -> str:
+    one, many = _NOUNS.get(gate.metric, ("label", "labels"))
+    took = f" · {text.span(text.duration_seconds(amount.time))}" if amount.HasField("time") else " · no such traffic"
+    return text.plural(amount.n, one, many) + took
+
+
+def _request(model: str, segment: str, version: str, spec: RolloutSpec, watch: float) -> evaluator_pb2.ForecastRequest:
+    return evaluator_pb2.ForecastRequest(
+        model=model_name(checked(model, "model")),
+        segment=segment,
+        version=version,
+        policy=spec.policy,
+        plan=spec.plan,
+        objective=spec.objective,
+        watch=to_duration(watch),
+    )
+
+
+def _ask(session: Session, request: evaluator_pb2.ForecastRequest) -> evaluator_pb2.ForecastResponse:
+    evaluator = session.connect.evaluator()
+    stub = evaluator_pb2_grpc.EvaluatorServiceStub(evaluator.channel)
+    return evaluator.call(stub.Forecast, request, timeout=text.duration_seconds(request.watch) + 30.0)
