@@ -8,7 +8,7 @@ from rich.text import Text
 
 from crossfade.cli import text
 from crossfade.manifest import FeatureKind
-from crossfade.profiling.gathering import MAX_VALUES, SEED
+from crossfade.profiling.gathering import DEFAULT_BOUNDS, SEED
 from crossfade.profiling.summarising import MAX_CLASSES
 from crossfade.profiling.summary import Bin, FeatureSummary, LabelSummary, LeftOut, Summary
 from crossfade.strict_json import encode, parse
@@ -121,7 +121,7 @@ def _numeric(one: FeatureSummary) -> list[str]:
 
 
 def _categorical(one: FeatureSummary) -> list[str]:
-    values = f"> {text.count(MAX_VALUES)}" if one.values is None else text.count(one.values)
+    values = f"> {text.count(DEFAULT_BOUNDS.values)}" if one.values is None else text.count(one.values)
     named = [(text.shortened(_bin(part), _WHAT // 2), part.share) for part in one.bins if part.what != "missing"]
     return [text.shortened(one.name, _NAME), _share(one.missing), values, text.shares(named, most=3)]
 

@@ -5,12 +5,13 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from enum import Enum, auto
+from itertools import islice
 from pathlib import Path
 from typing import Final, TextIO
 
 import numpy as np
 
-from crossfade.profiling.tables import Chunk, Numbers, TableError, Texts, cells_per_chunk
+from crossfade.profiling.tables import Chunk, Numbers, TableError, Texts, chunk_rows
 
 MISSING: Final = frozenset({"", "na", "n/a", "nan", "null", "none"})
 """Cells that say that a value is missing, in lower case."""
@@ -33,6 +34,7 @@ class CsvTable:
 
     Args:
         path: the file.
+        chunk_cells: about so many are read at a time.
         header: whether its first line names the columns; else they are named by position.
 
     Raises:
@@ -41,7 +43,8 @@ class CsvTable:
 
     format = "csv"
 
-    def __init__(self, path: Path, *, header: bool) -> None:
+    def __init__(self, path: Path, chunk_cells: int, *, header: bool) -> None:
+        self._chunk_cells = chunk_cells
         self.booleans: set[int] = set()
         self._path = path
         self._header = header
@@ -56,7 +59,7 @@ class CsvTable:
         names, notes = _names(path, first) if header else ([str(place) for place in range(len(first))], [])
         self.names = tuple(names)
         self.notes = tuple(notes)
-        self.shape = (len(first),)
+        self.shape: tuple[int, ...] = (len(first),)
         self._kinds = [_Kind.UNKNOWN] * len(first)
         self._as_text: frozenset[int] = frozenset()
 
@@ -69,7 +72,7 @@ class CsvTable:
             if self._header:
                 next(rows, None)
             while True:
-                block = [row for _, row in zip(range(cells_per_chunk(len(self.names))), rows, strict=False)]
+                block = list(islice(rows, chunk_rows(self._chunk_cells, len(self.names))))
                 if not block:
                     return
                 yield {place: self._cells(place, [row[place] for row in block], before) for place in columns}
@@ -90,11 +93,13 @@ class CsvTable:
             self._kinds[place] = _Kind.TEXTS if found is _Kind.NUMBERS and place in self._as_text else found
         kind = self._kinds[place]
         if kind is _Kind.TEXTS:
-            return [None if cell.strip().lower() in MISSING else cell.strip() for cell in cells]
+            # Texts repeat: each is looked at once.
+            meant = {cell: None if cell.strip().lower() in MISSING else cell.strip() for cell in set(cells)}
+            return [meant[cell] for cell in cells]
         read = _truth if kind is _Kind.TRUTHS else _number
         try:
             # Most columns have no cell that only the longer way can read.
-            plain = np.array([float(cell) for cell in cells]) if kind is _Kind.NUMBERS else None
+            plain = np.array([float(cell or "nan") for cell in cells]) if kind is _Kind.NUMBERS else None
         except ValueError:
             plain = None
         if plain is not None:

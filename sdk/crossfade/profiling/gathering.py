@@ -10,13 +10,25 @@ from crossfade.profiling.csv_table import MISSING
 from crossfade.profiling.sampling import RowSample
 from crossfade.profiling.tables import Chunk, Numbers, Table, Texts
 
-MAX_ROWS: Final = 200_000
-"""Of more rows a sample of so many is drawn, evenly and with a fixed seed."""
-MAX_CELLS: Final = 1 << 24
-"""Fewer are drawn where rows are so wide that the sample would have more numbers than this (128 MiB)."""
-MAX_VALUES: Final = 100_000
-"""Different values of a column that are told apart."""
 SEED: Final = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What bounds memory.
+
+    Attributes:
+        rows: of more rows a sample of so many is drawn, evenly and with a fixed seed.
+        cells: numbers in the sample (128 MiB): of wide rows fewer are drawn.
+        values: different values of a column of categories that are told apart.
+    """
+
+    rows: int = 200_000
+    cells: int = 1 << 24
+    values: int = 100_000
+
+
+DEFAULT_BOUNDS: Final = Bounds()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,9 +42,9 @@ class Column:
         least: the least finite value; NaN: there is none. Of texts it says nothing, as `greatest` does.
         greatest: the greatest finite value.
         sample: [sampled rows], NaN where missing; texts by their number in `texts`.
-        texts: the column's texts in the order of their first rows; None: it holds numbers.
+        texts: the column's texts, each once; None: it holds numbers.
         boolean: whether its values are truths.
-        counts: rows by value, or by number of the text, exact; None: not counted, or more values than MAX_VALUES.
+        counts: rows by value, or by number of the text, exact; None: not counted, or more values than bounded.
     """
 
     name: str
@@ -62,7 +74,7 @@ class Gathered:
 
 
 def gather(
-    table: Table, columns: Sequence[int], *, counted: frozenset[int] = frozenset(), most_rows: int = MAX_ROWS
+    table: Table, columns: Sequence[int], *, counted: frozenset[int] = frozenset(), bounds: Bounds = DEFAULT_BOUNDS
 ) -> Gathered:
     """Reads some columns of a table once.
 
@@ -71,13 +83,13 @@ def gather(
         columns: their positions, each once.
         counted: those whose values are categories or classes: each is counted, and csv cells are kept as they are
             written until all are known.
-        most_rows: rows of the sample.
+        bounds: what bounds memory.
 
     Raises:
         TableError: a row or a cell cannot be read.
     """
-    tallies = [_Tally(counted=place in counted) for place in columns]
-    most = max(1, min(most_rows, MAX_CELLS // max(1, len(columns))))
+    tallies = [_Tally(bounds.values, counted=place in counted) for place in columns]
+    most = max(1, min(bounds.rows, bounds.cells // max(1, len(columns))))
     sample = RowSample(most, len(columns), SEED)
     rows = 0
     for chunk in table.chunks(columns, counted):
@@ -106,7 +118,8 @@ def _matrix(chunk: Chunk, columns: Sequence[int], tallies: Sequence["_Tally"]) -
 class _Tally:
     """Exact counts of one column while it is read."""
 
-    def __init__(self, *, counted: bool) -> None:
+    def __init__(self, most_values: int, *, counted: bool) -> None:
+        self._most_values = most_values
         self._counted = counted
         self._missing = self._infinite = 0
         self._least, self._greatest = np.inf, -np.inf
@@ -119,14 +132,15 @@ class _Tally:
             return cells
         if self._codes is None:
             self._codes = {None: np.nan}
-        for text in cells:
+        # Sorted, so that equal files give equal numbers.
+        for text in sorted(text for text in set(cells) if text is not None):
             if text not in self._codes:
-                if len(self._codes) <= MAX_VALUES:
+                if len(self._codes) <= self._most_values:
                     self._codes[text] = float(len(self._codes) - 1)
                 else:
                     # Texts beyond the bound are not told apart.
                     self._counts = None
-        beyond = float(MAX_VALUES)
+        beyond = float(self._most_values)
         return np.array([self._codes.get(text, beyond) for text in cells])
 
     def add(self, values: Numbers) -> None:
@@ -141,7 +155,7 @@ class _Tally:
         if self._counts is not None and (self._counted or self._codes is not None):
             for value, times in zip(*np.unique(finite, return_counts=True), strict=True):
                 self._counts[float(value)] = self._counts.get(float(value), 0) + int(times)
-            if len(self._counts) > MAX_VALUES:
+            if len(self._counts) > self._most_values:
                 self._counts = None
 
     def column(self, name: str, sample: Numbers, *, boolean: bool) -> Column:

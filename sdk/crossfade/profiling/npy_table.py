@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from crossfade.profiling.tables import Chunk, Numbers, TableError, Texts, cells_per_chunk
+from crossfade.profiling.tables import Chunk, Numbers, TableError, Texts, chunk_rows
 
 _NUMERIC: Final = frozenset("biuf")
 _TEXTUAL: Final = frozenset("US")
@@ -19,6 +19,7 @@ class NpyTable:
 
     Args:
         path: the file.
+        chunk_cells: about so many are read at a time.
 
     Raises:
         TableError: it is cut short, or holds something else than numbers, truths, and texts in fields.
@@ -26,8 +27,9 @@ class NpyTable:
 
     format = "npy"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, chunk_cells: int) -> None:
         self._path = path
+        self._chunk_cells = chunk_cells
         self.notes: tuple[str, ...] = ()
         try:
             self._array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -62,7 +64,7 @@ class NpyTable:
             for place in columns:
                 self._check(self._dtype(place), self.names[place])
         rows = len(self._array)
-        step = cells_per_chunk(len(self.names))
+        step = chunk_rows(self._chunk_cells, len(self.names))
         for start in range(0, rows, step):
             part = self._array[start : start + step]
             if self.named:

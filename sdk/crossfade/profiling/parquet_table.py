@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from crossfade.profiling.tables import Chunk, Numbers, TableError, Texts, cells_per_chunk
+from crossfade.profiling.tables import Chunk, Numbers, TableError, Texts, chunk_rows
 
 INSTALL = "pip install 'crossfade[profile]'"
 
@@ -16,6 +16,7 @@ class ParquetTable:
 
     Args:
         path: the file.
+        chunk_cells: about so many are read at a time.
 
     Raises:
         TableError: pyarrow is not installed, or the file is broken.
@@ -24,13 +25,14 @@ class ParquetTable:
     format = "parquet"
     named = True
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, chunk_cells: int) -> None:
         try:
             import pyarrow as pa
             from pyarrow.parquet import ParquetFile
         except ImportError as error:
             raise TableError(f"{path} is a Parquet file, which pyarrow reads: {INSTALL}") from error
         self._path = path
+        self._chunk_cells = chunk_cells
         self._arrow: Any = pa
         try:
             self._file = ParquetFile(path)
@@ -41,7 +43,7 @@ class ParquetTable:
         twice = sorted({name for name in self.names if self.names.count(name) > 1})
         if twice or not self.names:
             raise TableError(f"{path}: {f'the column {twice[0]!r} occurs twice' if twice else 'it has no columns'}")
-        self.shape = (len(self.names),)
+        self.shape: tuple[int, ...] = (len(self.names),)
         self.notes: tuple[str, ...] = ()
         self.booleans = {place for place, one in enumerate(self._types) if pa.types.is_boolean(one)}
 
@@ -55,8 +57,11 @@ class ParquetTable:
             raise TableError(f"{self._path}: {held}, neither numbers nor texts: --exclude {rest}")
         wanted = [self.names[place] for place in columns]
         try:
-            for batch in self._file.iter_batches(batch_size=cells_per_chunk(len(columns)), columns=wanted):
-                yield {place: self._cells(place, batch.column(self.names[place])) for place in columns}
+            # One row group after the other: a reader of several keeps what it has read of all of them.
+            for group in range(self._file.num_row_groups):
+                rows = chunk_rows(self._chunk_cells, len(columns))
+                for batch in self._file.iter_batches(batch_size=rows, row_groups=[group], columns=wanted):
+                    yield {place: self._cells(place, batch.column(self.names[place])) for place in columns}
         except (self._arrow.ArrowException, OSError) as error:
             raise TableError(f"{self._path} cannot be read: {error}") from error
 

@@ -15,7 +15,7 @@ from crossfade.profile import (
     evenly_spaced,
 )
 from crossfade.profiling.binning import category_bins, range_bins, text_bins
-from crossfade.profiling.gathering import MAX_ROWS, Column, gather
+from crossfade.profiling.gathering import DEFAULT_BOUNDS, Bounds, Column, gather
 from crossfade.profiling.selection import Selection, Wishes, select
 from crossfade.profiling.summary import FeatureSummary, LabelSummary, LeftOut, Summary
 from crossfade.profiling.tables import Table
@@ -26,7 +26,7 @@ DEFAULT_INPUT: Final = "input"
 
 
 def summarise(
-    table: Table, source: str, wishes: Wishes, input_name: str | None = None, most_rows: int = MAX_ROWS
+    table: Table, source: str, wishes: Wishes, input_name: str | None = None, bounds: Bounds = DEFAULT_BOUNDS
 ) -> Summary:
     """Reads a table once, and says what is in it.
 
@@ -35,7 +35,7 @@ def summarise(
         source: its name.
         wishes: the columns that were asked for.
         input_name: the model's input that the columns are.
-        most_rows: rows of the sample that bins are made of.
+        bounds: what bounds memory.
 
     Raises:
         TableError: a column is not there, or a row or a cell cannot be read.
@@ -48,7 +48,7 @@ def summarise(
         table,
         [*selection.chosen, *label_place],
         counted=selection.categorical | frozenset(label_place),
-        most_rows=most_rows,
+        bounds=bounds,
     )
     if gathered.rows < MIN_REFERENCE_ROWS:
         raise ProfileError(

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 CHUNK_CELLS: Final = 1 << 18
-"""About so many cells are read at a time, so that memory is bounded however long the file is."""
 
 _NPY_MAGIC: Final = b"\x93NUMPY"
 _PARQUET_MAGIC: Final = b"PAR1"
@@ -58,12 +57,13 @@ class Table(Protocol):
         ...
 
 
-def open_table(path: Path, *, header: bool = True) -> Table:
+def open_table(path: Path, *, header: bool = True, chunk_cells: int = CHUNK_CELLS) -> Table:
     """The table in a file, by its first bytes; text by its name.
 
     Args:
         path: a .csv (or .tsv), .npy or .parquet file.
         header: whether the first line of a csv file names the columns.
+        chunk_cells: about so many cells are read at a time, so that memory is bounded however long the file is.
 
     Raises:
         TableError: there is no such file, it is of no known format, or its head is broken.
@@ -76,11 +76,11 @@ def open_table(path: Path, *, header: bool = True) -> Table:
     if magic.startswith(_NPY_MAGIC):
         from crossfade.profiling.npy_table import NpyTable
 
-        return NpyTable(path)
+        return NpyTable(path, chunk_cells)
     if magic.startswith(_PARQUET_MAGIC):
         from crossfade.profiling.parquet_table import ParquetTable
 
-        return ParquetTable(path)
+        return ParquetTable(path, chunk_cells)
     if magic.startswith(_ZIP_MAGIC):
         raise TableError(f"{path} is an archive (.npz?): save its array alone, with np.save")
     if magic.startswith(_GZIP_MAGIC):
@@ -88,10 +88,10 @@ def open_table(path: Path, *, header: bool = True) -> Table:
     if path.suffix.lower() in _CSV_SUFFIXES:
         from crossfade.profiling.csv_table import CsvTable
 
-        return CsvTable(path, header=header)
+        return CsvTable(path, chunk_cells, header=header)
     raise TableError(f"{path} is of no known format: give a .csv, .npy or .parquet file")
 
 
-def cells_per_chunk(width: int) -> int:
+def chunk_rows(chunk_cells: int, width: int) -> int:
     """Rows of a chunk, for rows of so many columns."""
-    return max(1, CHUNK_CELLS // max(1, width))
+    return max(1, chunk_cells // max(1, width))

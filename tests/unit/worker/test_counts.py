@@ -1,6 +1,7 @@
 """What a process counts, how it crosses the pipe, and how the supervisor adds it up."""
 
 import asyncio
+import dataclasses
 
 import numpy as np
 
@@ -129,6 +130,18 @@ def test_inputs_of_live_and_control_by_both_profiles() -> None:
         ("control", "a", "nan"): (1,),
         ("control", "a", "range"): (1,),
     }
+
+
+def test_missing_inputs_are_counted_in_their_bin() -> None:
+    feature = Feature("a", 0, FeatureKind.NUMERIC, (0.5,), (0.4, 0.4, 0.2), -10.0, 10.0)
+    gapped = Profile.of("x", 100, (feature,), None, None)
+    counts = Counting(MetricStore(), "m", "v1", dataclasses.replace(manifest(), profile=gapped), "fp32")
+    counts.inputs(LIVE, [np.array([[0.1, 0], [np.nan, 0], [np.nan, 0], [np.inf, 0]], np.float32)])
+    snapshots = counts.snapshot()
+    (inputs,) = found(snapshots, catalog.INPUT_COUNT).values()
+    assert dict(zip(inputs.labels, inputs.counts, strict=True)) == {"0": 1, "1": 0, "2": 2}
+    invalid = found(snapshots, catalog.INPUT_INVALID_COUNT)
+    assert {key[4]: one.counts for key, one in invalid.items()} == {"nan": (2,), "inf": (1,)}
 
 
 async def test_messages_cross_the_pipe() -> None:
