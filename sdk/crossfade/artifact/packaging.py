@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from crossfade.artifact.fitting import fit_profile
 from crossfade.artifact.folder import (
     GOLDEN_FILE,
     PROGRAM_FILE,
@@ -33,7 +34,6 @@ from crossfade.manifest import (
     dumps,
 )
 from crossfade.profile import ProfileError, build_profile
-from crossfade.profiling.fitting import fit_profile
 from crossfade.profiling.profile_file import ProfileFile, read_profile
 from crossfade.strict_json import FieldError
 

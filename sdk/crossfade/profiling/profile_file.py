@@ -12,6 +12,7 @@ from crossfade.profiling.summary import Summary
 from crossfade.strict_json import FieldError, decode, encode, parse, refuse, require
 
 FORMAT_VERSION: Final = 1
+_MAKE: Final = "crossfade profile DATA --to FILE makes one"
 
 
 class Names(StrEnum):
@@ -96,13 +97,16 @@ def read_profile(path: Path) -> ProfileFile:
     except OSError as error:
         raise ProfileError(f"the profile {path} cannot be read: {error.strerror}") from error
     if len(data) > MAX_MANIFEST_BYTES:
-        raise ProfileError(f"{path} is too large for a profile: crossfade profile DATA --to {path} makes one")
+        raise ProfileError(f"{path} is too large for a profile; {_MAKE}")
     try:
         value = parse(data)
         version = value.get("format_version")
         if version != FORMAT_VERSION or isinstance(version, bool) or "profile" not in value:
             newer = isinstance(version, int) and version > FORMAT_VERSION
-            refuse("format_version", "is newer than this crossfade reads: upgrade it" if newer else "it is no profile")
+            refuse(
+                "format_version",
+                "is newer than this crossfade reads: upgrade it" if newer else f"must be {FORMAT_VERSION}",
+            )
         return decode(ProfileFile, value)
     except FieldError as error:
-        raise ProfileError(f"{path}: {error}; crossfade profile DATA --to {path} makes a profile") from error
+        raise ProfileError(f"{path} is no profile: {error}; {_MAKE}") from error

@@ -62,7 +62,8 @@ def summarise(
         _feature(names[place], index[place], columns[place], gathered.rows, selection, place) for place in watched
     )
     label = None if selection.label is None else _label(gathered.columns[selection.label], gathered.rows)
-    obstacle = _obstacle([one.name for one in columns.values() if one.texts is not None], features)
+    texts = [one.name for one in columns.values() if one.texts is not None]
+    obstacle = _obstacle(texts, features, labelled=label is not None)
     profile = None
     if not obstacle:
         made = tuple(one.feature for one in features if one.feature is not None)
@@ -105,10 +106,9 @@ def _coded(column: Column, codes: tuple[str, ...] | None) -> Column:
 
 def _feature_names(table: Table, selection: Selection, input_name: str | None) -> dict[int, str]:
     """The features' names by position in the file, as `package` gives them."""
-    if table.named:
-        return {place: table.names[place] for place in selection.inputs}
     shape = table.shape if len(selection.inputs) == len(table.names) else (len(selection.inputs),)
-    labels = column_names(TensorSpec(input_name or DEFAULT_INPUT, DType.FP32, (-1, *shape)), None)
+    spec = TensorSpec(input_name or DEFAULT_INPUT, DType.FP32, (-1, *shape))
+    labels = [table.names[place] for place in selection.inputs] if table.named else column_names(spec, None)
     return dict(zip(selection.inputs, labels, strict=True))
 
 
@@ -194,7 +194,7 @@ def _median(column: Column) -> float:
     return float(np.median(finite)) if finite.size else float("nan")
 
 
-def _obstacle(texts: Sequence[str], features: Sequence[FeatureSummary]) -> str:
+def _obstacle(texts: Sequence[str], features: Sequence[FeatureSummary], *, labelled: bool) -> str:
     """Why no profile can be made; empty: it can."""
     if not features:
         return "no column has values that change: nothing can be watched"
@@ -205,5 +205,5 @@ def _obstacle(texts: Sequence[str], features: Sequence[FeatureSummary]) -> str:
     return (
         f"{which} {holds} texts, and a model takes numbers: say which number each text is for the model "
         f"(--codes {texts[0]}=A,B,C makes them 0, 1, 2), or leave out what is no input of it "
-        f"(--exclude {','.join(texts)})"
+        f"(--exclude {','.join(texts)}{'' if labelled else '; --label names the right answers'})"
     )

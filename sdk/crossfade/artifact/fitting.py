@@ -135,7 +135,8 @@ def _class_shares(file: ProfileFile, classes: Sequence[str] | None) -> dict[str,
     if set(shares) <= set(numbers):
         # Labels are the classes' numbers, as in package(labels=...).
         return {name: shares.get(number, 0.0) for number, name in zip(numbers, classes, strict=True)}
-    unknown = next(name for name in shares if name not in classes)
+    foreign = [name for name in shares if name not in classes]
+    unknown = next((name for name in foreign if name not in numbers), foreign[0])
     raise ProfileError(
         f"profile: the label has the class {unknown!r}, which the model does not have ({', '.join(classes)})"
     )
