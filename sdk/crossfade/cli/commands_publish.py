@@ -35,7 +35,9 @@ def profile(
         Path, typer.Argument(metavar="FILE", help="Training data: .csv, .npy or .parquet.", show_default=False)
     ],
     to: Annotated[Path | None, typer.Option("--to", help="Write the reference profile here, for package.")] = None,
-    label: Annotated[str, typer.Option("--label", help="The column of right answers, for class balance.")] = "",
+    label: Annotated[
+        str, typer.Option("--label", help="The column of right answers, for class balance; or a .npy beside a .npy.")
+    ] = "",
     features: Annotated[
         list[str] | None,
         typer.Option("--features", help="Columns to watch, 64 at most: age,income.", metavar="COLUMNS"),

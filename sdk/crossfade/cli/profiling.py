@@ -18,6 +18,7 @@ from crossfade.profiling import (
     summarise,
     write_profile,
 )
+from crossfade.profiling.labelled_table import with_labels
 from crossfade.strict_json import FieldError
 
 
@@ -63,11 +64,14 @@ def profile_data(session: Session, options: ProfileOptions) -> None:
 
 
 def _summary(options: ProfileOptions) -> Summary:
-    table = open_table(options.data, header=options.header)
+    table, label = open_table(options.data, header=options.header), options.label
+    if label.endswith(".npy") and label not in table.names:
+        labelled = with_labels(table, Path(label))
+        table, label = labelled, labelled.label
     wishes = Wishes(
         features=_listed(options.features, table.names),
         exclude=_listed(options.exclude, table.names),
-        label=options.label,
+        label=label,
         categorical=_listed(options.categorical, table.names),
         codes=dict(_code(one) for one in options.codes),
     )

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from crossfade.profiling.tables import Chunk, Numbers, TableError, Texts, chunk_rows
 
-_NUMERIC: Final = frozenset("biuf")
-_TEXTUAL: Final = frozenset("US")
+NUMERIC: Final = frozenset("biuf")
+TEXTUAL: Final = frozenset("US")
 
 
 class NpyTable:
@@ -31,15 +31,7 @@ class NpyTable:
         self._path = path
         self._chunk_cells = chunk_cells
         self.notes: tuple[str, ...] = ()
-        try:
-            self._array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            if "Python objects" in str(error):
-                raise TableError(
-                    f"{path} holds Python objects, which are never loaded, since that can run code from the file: save "
-                    "numbers, with np.save(file, array.astype(np.float32))"
-                ) from error
-            raise TableError(f"{path} cannot be read: {error}") from error
+        self._array = mapped(path)
         if self._array.ndim == 0:
             raise TableError(f"{path} holds a single number: its first dimension must be the rows")
         fields = self._array.dtype.names
@@ -68,10 +60,15 @@ class NpyTable:
         for start in range(0, rows, step):
             part = self._array[start : start + step]
             if self.named:
-                yield {place: _cells(part[self.names[place]]) for place in columns}
+                yield {place: cells_of(part[self.names[place]]) for place in columns}
             else:
                 taken = part.reshape(len(part), -1)[:, list(columns)].astype(np.float64)
                 yield dict(zip(columns, taken.T, strict=True))
+
+    @property
+    def rows(self) -> int:
+        """Rows of the file."""
+        return len(self._array)
 
     def _dtype(self, place: int) -> np.dtype[Any]:
         if not self.named:
@@ -81,15 +78,34 @@ class NpyTable:
 
     def _check(self, dtype: np.dtype[Any], field: str | None) -> None:
         # A field may hold an array per row; it would be several columns under one name.
-        if dtype.kind in _NUMERIC or (field is not None and dtype.kind in _TEXTUAL):
+        if dtype.kind in NUMERIC or (field is not None and dtype.kind in TEXTUAL):
             return
         where = str(self._path) if field is None else f"{self._path}: the field {field!r}"
         more = "" if field is None else f", or leave it out: --exclude {field}"
         raise TableError(f"{where} holds {dtype}, and not numbers: save it as numbers{more}")
 
 
-def _cells(values: NDArray[Any]) -> Numbers | Texts:
-    if values.dtype.kind not in _TEXTUAL:
+def mapped(path: Path) -> NDArray[Any]:
+    """The array in a file, mapped into memory.
+
+    Raises:
+        TableError: it is cut short, no array, or holds Python objects.
+    """
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        if "Python objects" in str(error):
+            raise TableError(
+                f"{path} holds Python objects, which are never loaded, since that can run code from the file: save "
+                "numbers, with np.save(file, array.astype(np.float32))"
+            ) from error
+        raise TableError(f"{path} cannot be read: {error}") from error
+    return array
+
+
+def cells_of(values: NDArray[Any]) -> Numbers | Texts:
+    """One column's cells, [rows], of numbers, truths or texts."""
+    if values.dtype.kind not in TEXTUAL:
         return values.astype(np.float64)
     texts = np.char.decode(values, "utf-8", "replace") if values.dtype.kind == "S" else values
     return [str(text).strip() or None for text in texts.tolist()]

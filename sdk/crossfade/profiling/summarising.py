@@ -1,5 +1,6 @@
 """From a table to its summary and its reference profile, in one pass over the file."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -106,7 +107,7 @@ def _coded(column: Column, codes: tuple[str, ...] | None) -> Column:
 
 def _feature_names(table: Table, selection: Selection, input_name: str | None) -> dict[int, str]:
     """The features' names by position in the file, as `package` gives them."""
-    shape = table.shape if len(selection.inputs) == len(table.names) else (len(selection.inputs),)
+    shape = table.shape if len(selection.inputs) == math.prod(table.shape) else (len(selection.inputs),)
     spec = TensorSpec(input_name or DEFAULT_INPUT, DType.FP32, (-1, *shape))
     labels = [table.names[place] for place in selection.inputs] if table.named else column_names(spec, None)
     return dict(zip(selection.inputs, labels, strict=True))

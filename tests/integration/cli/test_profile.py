@@ -129,6 +129,14 @@ def test_an_array_is_profiled_by_position(crossfade: Command, crossfade_json: Js
     assert "64 rows, 4 input columns" in crossfade("profile", str(sources / "rows.npy")).stdout
 
 
+def test_labels_may_be_an_array_of_their_own(crossfade: Command, sources: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "y.npy", np.arange(64) % 4 == 0)
+    said = crossfade("profile", str(sources / "rows.npy"), "--label", str(tmp_path / "y.npy")).stdout
+    assert "64 rows, 4 input columns\n label y.npy: 0 75.0 %, 1 25.0 %\n" in said
+    absent = crossfade("profile", str(sources / "rows.npy"), "--label", "/nowhere/y.npy", code=1).stderr
+    assert absent.startswith("error: /nowhere/y.npy cannot be read")
+
+
 def test_wide_data_says_what_is_left_out(crossfade: Command, tmp_path: Path) -> None:
     np.save(tmp_path / "wide.npy", np.random.default_rng(0).normal(size=(20, 70)))
     said = crossfade("profile", str(tmp_path / "wide.npy")).stdout
