@@ -100,6 +100,8 @@ class CsvTable:
         try:
             # Most columns have no cell that only the longer way can read.
             plain = np.array([float(cell or "nan") for cell in cells]) if kind is _Kind.NUMBERS else None
+            # Python takes 20_24 for a number; in a file it is a text.
+            plain = None if "_" in "".join(cells) else plain
         except ValueError:
             plain = None
         if plain is not None:
@@ -128,15 +130,14 @@ def _rows(path: Path, file: TextIO, delimiter: str, width: int | None = None) ->
     reader = csv.reader(file, delimiter=delimiter, strict=True)
     try:
         for row in reader:
+            if not row:
+                continue
             if width is not None and len(row) != width:
-                if not row and width > 1:
-                    continue
-                if row:
-                    raise TableError(
-                        f"{path}: line {reader.line_num:,} has {len(row)} cells, and the first line has {width}: are "
-                        "texts with commas quoted?"
-                    )
-            yield row or ([""] if width else row)
+                raise TableError(
+                    f"{path}: line {reader.line_num:,} has {len(row)} cells, and the first line has {width}: are "
+                    "texts with commas quoted?"
+                )
+            yield row
     except csv.Error as error:
         raise TableError(f"{path}: line {reader.line_num:,} cannot be read: {error}") from error
     except UnicodeDecodeError as error:
@@ -186,7 +187,7 @@ def _kind_of(cells: Sequence[str]) -> _Kind:
 def _number(cell: str) -> float | None:
     """The number that a cell holds, NaN where it is missing; None: it is no number."""
     try:
-        return float(cell)
+        return None if "_" in cell else float(cell)
     except ValueError:
         return math.nan if cell.strip().lower() in MISSING else None
 

@@ -183,7 +183,7 @@ class _Tally:
 
 def _numbers(texts: Sequence[str]) -> Numbers | None:
     """The numbers that the texts are; None: one of them is none, or there are no texts."""
-    if any(text.lower() in MISSING for text in texts):
+    if any(text.lower() in MISSING or "_" in text for text in texts):
         return None
     try:
         return np.array([float(text) for text in texts]) + 0.0 if texts else None

@@ -56,7 +56,13 @@ def test_a_csv_is_read_in_chunks(tmp_path: Path) -> None:
 
 
 def test_columns_taken_as_text_keep_what_is_written(tmp_path: Path) -> None:
-    assert read(csv(tmp_path, "code\n007\n8\n\n"), frozenset({0})) == [["007", "8", None]]
+    assert read(csv(tmp_path, 'code\n007\n\n8\n-\n""\n'), frozenset({0})) == [["007", "8", "-", None]]
+
+
+def test_what_only_python_takes_for_a_number_is_a_text(tmp_path: Path) -> None:
+    assert read(csv(tmp_path, "month\n2024_01\n2024_02\n")) == [["2024_01", "2024_02"]]
+    with pytest.raises(TableError, match="row 21 has '2_0' in the column 'a', which is no number"):
+        read(csv(tmp_path, "a\n" + "1\n" * 20 + "2_0\n", chunk_cells=10))
 
 
 def test_without_a_header_columns_have_positions(tmp_path: Path) -> None:
