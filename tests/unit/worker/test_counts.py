@@ -24,6 +24,7 @@ from services.common.telemetry.store import MetricStore, Snapshot
 from services.worker import messages
 from services.worker.counting import Counting
 from services.worker.domain import Context, FailureCode, Lane, LaneContext, ServingKey, Traffic
+from services.worker.tensors import to_stored
 from services.worker.totals import RETENTION_SECONDS, Totals
 
 LIVE = Traffic.LIVE
@@ -142,6 +143,23 @@ def test_missing_inputs_are_counted_in_their_bin() -> None:
     assert dict(zip(inputs.labels, inputs.counts, strict=True)) == {"0": 1, "1": 0, "2": 2}
     invalid = found(snapshots, catalog.INPUT_INVALID_COUNT)
     assert {key[4]: one.counts for key, one in invalid.items()} == {"nan": (2,), "inf": (1,)}
+
+
+def test_a_profile_of_an_input_that_is_not_there_is_left_out() -> None:
+    counts = counting()
+    counts.compare_with([Profile.of("y", 100, (), None, None)])
+    counts.inputs(LIVE, [np.zeros((1, 2), np.float32)])
+    assert {key[4] for key in found(counts.snapshot(), catalog.INPUT_COUNT)} == {profile().id}
+
+
+def test_inputs_in_bfloat16_are_counted_by_their_values() -> None:
+    signature = Signature((TensorSpec("x", DType.BF16, (-1, 2)),), manifest().signature.outputs)
+    counts = Counting(MetricStore(), "m", "v1", dataclasses.replace(manifest(), signature=signature), "fp32")
+    rows = np.array([[0.25, 0], [0.75, 0], [-3.0, 0], [np.nan, 0]], np.float32)
+    counts.inputs(LIVE, [to_stored(DType.BF16, rows)])
+    snapshots = counts.snapshot()
+    assert [one.counts for one in found(snapshots, catalog.INPUT_COUNT).values()] == [(2, 1)]
+    assert {key[4]: one.counts for key, one in found(snapshots, catalog.INPUT_INVALID_COUNT).items()} == {"nan": (1,)}
 
 
 async def test_messages_cross_the_pipe() -> None:
