@@ -107,11 +107,14 @@ class Signature:
 class Feature:
     """Bins of one feature and the proportions that the reference had in them.
 
-    `index` is its column in the profiled tensor, flattened beyond the batch. There is one more bin than `edges`:
+    `index` is its column in the profiled tensor, flattened beyond the batch. There is one more bin of values than
+    `edges`:
 
     - numeric: `edges` are the inner cuts, bin i holds edges[i-1] <= x < edges[i], and the end bins are open.
       Outside [low, high) a value is counted as out of range besides.
     - categorical: bin i holds the values equal to edges[i], the last bin all others; `low` and `high` are null.
+
+    Where values were missing (NaN) in the reference, one more bin, after those of values, is theirs.
     """
 
     name: str
@@ -128,7 +131,8 @@ class Feature:
         require(self.edges, "edges", "must not be empty")
         rising = all(a < b for a, b in zip(self.edges, self.edges[1:], strict=False))
         require(rising, "edges", "must rise strictly")
-        require(len(self.proportions) == len(self.edges) + 1, "proportions", "must be one more than the edges")
+        bins = (self.value_bins, self.value_bins + 1)
+        require(len(self.proportions) in bins, "proportions", "must be one more than the edges, two with a missing bin")
         _proportions("proportions", self.proportions)
         if self.kind is FeatureKind.CATEGORICAL:
             require(self.low is None and self.high is None, "low", "low and high must be null for categories")
@@ -138,13 +142,24 @@ class Feature:
             require(self.low <= self.edges[0], "low", "must not lie above the first edge")
             require(self.high >= self.edges[-1], "high", "must not lie below the last edge")
 
+    @property
+    def value_bins(self) -> int:
+        """Number of bins of values: all, but for the one of missing values."""
+        return len(self.edges) + 1
+
+    @property
+    def missing(self) -> float | None:
+        """Proportion of missing values in the reference; None: there were none, and no bin is theirs."""
+        return self.proportions[-1] if len(self.proportions) > self.value_bins else None
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
     """The reference profile: what the inputs and the answers looked like in training.
 
-    `rows` is the number of reference rows (n_ref of the drift test). `classes` holds the proportion of each
-    predicted class, `prediction` the bins of a regression's predictions. `id` is a short digest of the rest.
+    `rows` is the number of reference rows (n_ref of the drift test). `classes` holds the proportion of each class: as
+    labelled where the profile was made from a file with labels, else as the model itself answered the reference.
+    `prediction` holds the bins of a regression's predictions. `id` is a short digest of the rest.
     """
 
     id: str

@@ -36,8 +36,9 @@ class BinCounts(NamedTuple):
 
     Attributes:
         bins: int64 [features, most bins of any feature]; 0 beyond a feature's own bins.
-        invalid: int64 [features, 3], in the order of INVALID_REASONS. NaN and infinities are in no bin; values out
-            of range are in an end bin too, so that a drift beyond the range is seen by the test.
+        invalid: int64 [features, 3], in the order of INVALID_REASONS. Infinities are in no bin; values out of range
+            are in an end bin too, so that a drift beyond the range is seen by the test, and NaN is in the bin of
+            missing values where the feature has one.
     """
 
     bins: NDArray[np.int64]
@@ -57,6 +58,9 @@ class Binner:
         self._width = max((len(feature.proportions) for feature in features), default=1)
         self._cuts = _cut_table(features)
         self._last_bin = np.array([_numeric_bins(feature) - 1 for feature in features], dtype=np.intp)
+        # Features with a bin of missing values, and that bin.
+        self._gapped = np.array([i for i, one in enumerate(features) if one.missing is not None], dtype=np.intp)
+        self._missing_bin = np.array([features[i].value_bins for i in self._gapped], dtype=np.intp)
         self._categorical = np.array(
             [i for i, feature in enumerate(features) if feature.kind is FeatureKind.CATEGORICAL], dtype=np.intp
         )
@@ -87,7 +91,9 @@ class Binner:
         if self._categorical.size:
             bins[self._categorical] = self._category_bins(bins, equal)
             out_of_range[self._categorical] = 0
-        invalid = np.stack((rows - reached[0], between[0] + reached[-1], out_of_range), axis=1)
+        missing = rows - reached[0]
+        bins[self._gapped, self._missing_bin] = missing[self._gapped]
+        invalid = np.stack((missing, between[0] + reached[-1], out_of_range), axis=1)
         return BinCounts(bins, invalid)
 
     def _category_bins(self, bins: NDArray[np.int64], equal: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -122,7 +128,7 @@ def build_profile(
 
     Args:
         spec: the profiled input.
-        reference: its reference rows, [rows, *spec.shape[1:]]. NaN and infinities are left out.
+        reference: its reference rows, [rows, *spec.shape[1:]]. NaN gets a bin of its own; infinities are left out.
         names: a name per column; by default `input[i,j]`.
         features: the columns to take, by name or position.
         categorical: columns whose values are categories, by name or position; booleans always are.
@@ -137,26 +143,31 @@ def build_profile(
     if rows < MIN_REFERENCE_ROWS:
         raise ProfileError(f"a reference of {rows} rows says too little: give at least {MIN_REFERENCE_ROWS}")
     columns = reference.reshape(rows, -1)
-    labels = _column_names(spec, names)
+    labels = column_names(spec, names)
     if features is None:
-        chosen = _evenly_spaced(range(len(labels)), MAX_CANDIDATES)
+        chosen = evenly_spaced(range(len(labels)), MAX_CANDIDATES)
     else:
         chosen = _positions(features, labels)
         if len(chosen) > MAX_FEATURES:
             raise ProfileError(f"features: {len(chosen)} were chosen; a profile holds at most {MAX_FEATURES}")
     categories = frozenset(range(len(labels)) if reference.dtype == np.bool_ else _positions(categorical, labels))
-    chosen = [column for column in chosen if _changes(columns[:, column])]
+    chosen = [column for column in chosen if changes(columns[:, column])]
     made = (
-        _feature(labels[column], column, columns[:, column], bins, categorical=column in categories)
-        for column in _evenly_spaced(chosen, MAX_FEATURES)
+        bin_feature(labels[column], column, columns[:, column], bins, categorical=column in categories)
+        for column in evenly_spaced(chosen, MAX_FEATURES)
     )
     prediction = None
-    if predictions is not None and _changes(predictions.reshape(-1)):
-        prediction = _feature("prediction", 0, predictions.reshape(-1), bins, categorical=False)
+    if predictions is not None and changes(predictions.reshape(-1)):
+        prediction = bin_feature("prediction", 0, _finite(predictions.reshape(-1)), bins)
     return Profile.of(spec.name, rows, tuple(made), classes, prediction)
 
 
-def _column_names(spec: TensorSpec, names: Sequence[str] | None) -> list[str]:
+def column_names(spec: TensorSpec, names: Sequence[str] | None) -> list[str]:
+    """The features' names, one per column of the input, flattened: those given, or `input[i,j]`.
+
+    Raises:
+        ProfileError: there are more names than columns, or fewer.
+    """
     if names is None:
         shape = spec.shape[1:]
         return [f"{spec.name}[{','.join(map(str, place))}]" if shape else spec.name for place in np.ndindex(shape)]
@@ -177,7 +188,8 @@ def _positions(chosen: Sequence[int | str], labels: Sequence[str]) -> list[int]:
     return positions
 
 
-def _evenly_spaced(items: Sequence[int], most: int) -> list[int]:
+def evenly_spaced(items: Sequence[int], most: int) -> list[int]:
+    """All items, or `most` of them from the first to the last."""
     if len(items) <= most:
         return list(items)
     return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]
@@ -189,35 +201,49 @@ def _finite(values: NDArray[np.generic]) -> Values:
     return numbers[np.isfinite(numbers)]
 
 
-def _changes(values: NDArray[np.generic]) -> bool:
+def changes(values: NDArray[np.generic]) -> bool:
+    """Whether a column has more than one value, beside NaN and infinities: only then it can be watched."""
     finite = _finite(values)
     return bool(finite.size) and bool(finite.min() < finite.max())
 
 
-def _feature(name: str, index: int, values: NDArray[np.generic], bins: int, *, categorical: bool) -> Feature:
+def bin_feature(
+    name: str, index: int, values: NDArray[np.generic], bins: int = DEFAULT_BINS, *, categorical: bool = False
+) -> Feature:
+    """The bins of one column that changes, and the proportions in them.
+
+    Args:
+        name: the feature's.
+        index: its column in the profiled input, flattened.
+        values: [rows]; NaN is missing, infinities are left out.
+        bins: the number of bins of equal mass. A value with more mass than a bin gets one of its own.
+        categorical: each of the 64 most frequent values is a bin, the others share one.
+    """
     finite = _finite(values)
+    missing = int(np.isnan(values).sum()) if values.dtype.kind == "f" else 0
     distinct, counts = np.unique(finite, return_counts=True)
     if categorical:
         most_frequent = np.argsort(-counts, kind="stable")[:MAX_CATEGORIES]
         kept = np.sort(most_frequent)
         masses = np.append(counts[kept], finite.size - counts[kept].sum())
         edges = distinct[kept]
-        return Feature(name, index, FeatureKind.CATEGORICAL, _floats(edges), _shares(masses), None, None)
+        return Feature(name, index, FeatureKind.CATEGORICAL, _floats(edges), _shares(masses, missing), None, None)
     edges = _equal_mass_edges(distinct, counts, bins)
     masses = np.bincount(np.searchsorted(edges, finite, side="right"), minlength=edges.size + 1)
     least, greatest = float(distinct[0]), float(distinct[-1])
     spread = greatest - least
     # A whole width beyond the reference: live values just outside what a finite sample showed are no fault.
     low, high = max(least - spread, -_LARGEST), min(greatest + spread, _LARGEST)
-    return Feature(name, index, FeatureKind.NUMERIC, _floats(edges), _shares(masses), low, high)
+    return Feature(name, index, FeatureKind.NUMERIC, _floats(edges), _shares(masses, missing), low, high)
 
 
 def _floats(values: Values) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
 
 
-def _shares(masses: NDArray[np.integer]) -> tuple[float, ...]:
-    return tuple(round(float(mass), 6) for mass in masses / masses.sum())
+def _shares(masses: NDArray[np.integer], missing: int) -> tuple[float, ...]:
+    all_masses = np.append(masses, missing) if missing else masses
+    return tuple(round(float(mass), 6) for mass in all_masses / all_masses.sum())
 
 
 def _equal_mass_edges(distinct: Values, counts: NDArray[np.integer], bins: int) -> Values:
@@ -266,7 +292,7 @@ def _category_table(features: Sequence[Feature]) -> Values:
 
 
 def _numeric_bins(feature: Feature) -> int:
-    return len(feature.proportions) if feature.kind is FeatureKind.NUMERIC else 1
+    return feature.value_bins if feature.kind is FeatureKind.NUMERIC else 1
 
 
 def _ones_per_column(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -9,12 +9,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from crossfade.manifest import Manifest, Profile
+from crossfade.manifest import DType, Manifest, Profile
 from crossfade.profile import INVALID_REASONS, Binner
 from services.common.telemetry import catalog
 from services.common.telemetry.catalog import Metric
 from services.common.telemetry.store import CounterSeries, HistogramSeries, MetricStore, Snapshot, SpreadSeries
 from services.worker.domain import Traffic
+from services.worker.tensors import to_numbers
 
 _BINNED_ROWS: Final = 256
 _BINNED_BYTES: Final = 4 << 20
@@ -46,7 +47,8 @@ class Counting:
         self._slices: dict[str, list[tuple[int, int]]] = {}
         self._slots = {spec.name: slot for slot, spec in enumerate(manifest.signature.inputs)}
         self._widths = {spec.name: spec.width for spec in manifest.signature.inputs}
-        self._own = _InputCounter(store, self._arm, manifest.profile, invalid=True) if manifest.profile else None
+        self._dtypes = {spec.name: spec.dtype for spec in manifest.signature.inputs}
+        self._own = self._counter(manifest.profile, invalid=True) if manifest.profile else None
         self._compared: list[_InputCounter] = []
 
     def compare_with(self, profiles: Sequence[Profile]) -> None:
@@ -57,12 +59,14 @@ class Counting:
         for profile_id, counter in kept.items():
             if profile_id not in wanted:
                 counter.flush()
-        self._compared = [
-            kept.get(key) or _InputCounter(self._store, self._arm, wanted[key], invalid=False) for key in wanted
-        ]
+        self._compared = [kept.get(key) or self._counter(wanted[key], invalid=False) for key in wanted]
+
+    def _counter(self, profile: Profile, *, invalid: bool) -> "_InputCounter":
+        return _InputCounter(self._store, self._arm, profile, self._dtypes[profile.input], invalid=invalid)
 
     def _fits(self, profile: Profile) -> bool:
-        return all(feature.index < self._widths.get(profile.input, 0) for feature in profile.features)
+        width = self._widths.get(profile.input)
+        return width is not None and all(feature.index < width for feature in profile.features)
 
     def call(self, traffic: Traffic, segment: str, outcome: str, epoch: int, seconds: float) -> None:
         """Counts one call that was accepted. `outcome` is `ok` or the gRPC code's name."""
@@ -164,10 +168,13 @@ class Counting:
 
 
 class _InputCounter:
-    """Counts inputs against one reference profile, and what no bin holds if `invalid`."""
+    """Counts inputs of one type against one reference profile, and what no bin holds if `invalid`."""
 
-    def __init__(self, store: MetricStore, arm: tuple[str, str], profile: Profile, *, invalid: bool) -> None:
+    def __init__(
+        self, store: MetricStore, arm: tuple[str, str], profile: Profile, dtype: DType, *, invalid: bool
+    ) -> None:
         self.profile = profile
+        self._dtype = dtype
         self._store = store
         self._arm = arm
         self._binner = Binner(profile.features)
@@ -193,7 +200,8 @@ class _InputCounter:
         self._rows = self._bytes = 0
 
     def _count(self, traffic: Traffic, rows: npt.NDArray[Any]) -> None:
-        counts = self._binner.count(rows)
+        # bfloat16 comes as its bits.
+        counts = self._binner.count(to_numbers(self._dtype, rows) if self._dtype is DType.BF16 else rows)
         series = self._series.get(traffic)
         if series is None:
             series = self._series[traffic] = [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from crossfade.artifact.fitting import fit_profile
 from crossfade.artifact.folder import (
     GOLDEN_FILE,
     PROGRAM_FILE,
@@ -33,6 +34,7 @@ from crossfade.manifest import (
     dumps,
 )
 from crossfade.profile import ProfileError, build_profile
+from crossfade.profiling.profile_file import ProfileFile, read_profile
 from crossfade.strict_json import FieldError
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ def package(
     features: Sequence[int | str] | None = None,
     categorical: Sequence[int | str] = (),
     profile_input: str | None = None,
+    profile: ProfileFile | str | Path | None = None,
     golden: int | Inputs = DEFAULT_GOLDEN_ROWS,
     tolerance: Tolerance | None = None,
     max_batch: int = DEFAULT_MAX_BATCH,
@@ -80,8 +83,8 @@ def package(
         module: any module that torch.export can trace and whose answer for a row depends on that row alone.
         example: rows that show types and shapes.
         to: the new folder; it appears at once and whole.
-        reference: training inputs, for the reference profile; without it drift of the inputs can't be judged. At
-            most 20,000 rows of it are used, drawn evenly.
+        reference: training inputs, for the reference profile; without it, or `profile`, drift of the inputs can't
+            be judged. At most 20,000 rows of it are used, drawn evenly.
         labels: training labels, whole numbers or class names: they say the task and its classes.
         classes: class names, in the order of the columns of the class scores.
         positive: the class that precision, recall and F1 are about.
@@ -92,6 +95,8 @@ def package(
         features: at most 64 columns to profile, by name or position; by default all, or 64 evenly spaced ones.
         categorical: columns whose values are categories, by name or position.
         profile_input: the input to profile; by default the first one of floats.
+        profile: instead of `reference`, what `crossfade profile --to` wrote, or its path. It is checked against the
+            input; `features` and `categorical` were chosen when it was made.
         golden: how many rows of `example` become golden rows, or the golden rows themselves.
         tolerance: how far answers may be from the golden ones, in mixed precision too; by default 1 % of each
             value plus 1 % of the largest.
@@ -115,11 +120,19 @@ def package(
             model.export(folder / PROGRAM_FILE, golden_inputs, golden_outputs, max_batch)
             golden_rows = answered_rows(golden_inputs, golden_outputs)
             write_golden(folder / GOLDEN_FILE, golden_rows)
-            profile = None
-            if reference is not None:
+            made = None
+            if profile is not None:
+                if reference is not None or features is not None or categorical:
+                    raise ProfileError(
+                        "profile: it takes the place of reference, features and categorical: leave them out"
+                    )
+                file = profile if isinstance(profile, ProfileFile) else read_profile(Path(profile))
+                profiled = _profiled(signature, profile_input or file.input)
+                made = fit_profile(file, profiled, meaning.classes, feature_names)
+            elif reference is not None:
                 profiled = _profiled(signature, profile_input)
                 rows = model.answer_reference(reference)
-                profile = build_profile(
+                made = build_profile(
                     profiled,
                     rows.inputs[profiled.name],
                     names=feature_names or _column_names(reference),
@@ -140,7 +153,7 @@ def package(
                 classes=meaning.classes,
                 positive_class=meaning.positive_class,
                 scores=meaning.scores,
-                profile=profile,
+                profile=made,
                 golden=Golden(GOLDEN_FILE, golden_rows.count),
                 tolerance=tolerance or _default_tolerance(golden_rows.outputs),
                 files=(file_entry(folder / GOLDEN_FILE), file_entry(folder / PROGRAM_FILE)),

@@ -1,4 +1,4 @@
-"""Commands that bring versions in: package, publish, start, try."""
+"""Commands that bring versions in: profile, package, publish, start, try."""
 
 from pathlib import Path
 from typing import Annotated
@@ -32,8 +32,59 @@ TimeoutOption = Annotated[str, typer.Option("--timeout", help="Longest time of -
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for function in (package, publish, start, try_):
+    for function in (profile, package, publish, start, try_):
         app.command(function.__name__.rstrip("_"))(command(function))
+
+
+def profile(
+    session: Session,
+    data: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Training data: .csv, .npy or .parquet.", show_default=False)
+    ],
+    to: Annotated[Path | None, typer.Option("--to", help="Write the reference profile here, for package.")] = None,
+    label: Annotated[
+        str, typer.Option("--label", help="The column of right answers, for class balance; or a .npy beside a .npy.")
+    ] = "",
+    features: Annotated[
+        list[str] | None,
+        typer.Option("--features", help="Columns to watch, 64 at most: age,income.", metavar="COLUMNS"),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", help="Columns that are no input of the model.", metavar="COLUMNS")
+    ] = None,
+    categorical: Annotated[
+        list[str] | None, typer.Option("--categorical", help="Columns of categories.", metavar="COLUMNS")
+    ] = None,
+    codes: Annotated[
+        list[str] | None,
+        typer.Option("--codes", help="A text column's texts, as the model's 0, 1, 2.", metavar="COLUMN=A,B,C"),
+    ] = None,
+    input_name: Annotated[
+        str, typer.Option("--input", help="The model's input that the columns are; default: its first of floats.")
+    ] = "",
+    bins: Annotated[bool, typer.Option("--bins", help="Show every bin, too.")] = False,
+    no_header: Annotated[bool, typer.Option("--no-header", help="The first line of a .csv is a row.")] = False,
+) -> None:
+    """Show what training data looks like, and make its reference profile.
+
+    Per feature: its bins, missing values, extremes; of the label: the class balance. Drift is measured against it.
+    Columns are said by name; by position, from 0, where the file has no names.
+    """
+    from crossfade.cli.profiling import ProfileOptions, profile_data
+
+    options = ProfileOptions(
+        data,
+        to,
+        label,
+        tuple(features or ()),
+        tuple(exclude or ()),
+        tuple(categorical or ()),
+        tuple(codes or ()),
+        input_name,
+        bins=bins,
+        header=not no_header,
+    )
+    profile_data(session, options)
 
 
 def package(
@@ -43,6 +94,9 @@ def package(
     to: Annotated[Path, typer.Option("--to", help="The artifact's new folder.")],
     reference: Annotated[
         Path | None, typer.Option("--reference", help="Training inputs, for drift (.npy or .npz).")
+    ] = None,
+    profile: Annotated[
+        Path | None, typer.Option("--profile", help="Instead of --reference: what crossfade profile --to wrote.")
     ] = None,
     classes: Annotated[str, typer.Option("--classes", help="Class names, in the scores' order: keep,churn.")] = "",
     positive: Annotated[str, typer.Option("--positive", help="The class that precision and recall are about.")] = "",
@@ -56,7 +110,7 @@ def package(
     """
     from crossfade.cli.packaging import PackageOptions, package_module
 
-    options = PackageOptions(module, example, to, reference, classes, positive, task, features, overwrite)
+    options = PackageOptions(module, example, to, reference, profile, classes, positive, task, features, overwrite)
     package_module(session, options)
 
 

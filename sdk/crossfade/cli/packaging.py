@@ -23,6 +23,7 @@ class PackageOptions:
     example: Path
     to: Path
     reference: Path | None
+    profile: Path | None
     classes: str
     positive: str
     task: str
@@ -43,6 +44,7 @@ def package_module(session: Session, options: PackageOptions) -> None:
             example=_plain(load_arrays(str(options.example))),
             to=options.to,
             reference=_plain(load_arrays(str(options.reference))) if options.reference else None,
+            profile=options.profile,
             classes=_names(options.classes),
             positive=options.positive or None,
             task=options.task or None,

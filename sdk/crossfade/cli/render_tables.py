@@ -70,6 +70,7 @@ def version_details(model: str, version: Version, zone: tzinfo | None = None) ->
     if version.HasField("profile"):
         features = text.plural(len(version.profile.features), "feature")
         facts.append(["profile", f"{version.profile.profile_id}: {features}, {text.count(version.profile.rows)} rows"])
+        facts += _profile(version)
     if version.description:
         facts.append(["description", version.description])
     lines = [Text(f"{model} {text.last_part(version.name)}", "bold"), *text.columns(facts, indent=1)]
@@ -186,6 +187,23 @@ def _signature(signature: Signature) -> list[list[str | Text]]:
     if signature.classes:
         positive = f" (positive: {signature.positive_class})" if signature.positive_class else ""
         rows.append(["classes", ", ".join(signature.classes) + positive])
+    return rows
+
+
+def _profile(version: Version) -> list[list[str | Text]]:
+    """What the profile says besides: the class balance, and what was missing in training."""
+    rows: list[list[str | Text]] = []
+    shares = list(zip(version.signature.classes, version.profile.class_proportions, strict=False))
+    if shares:
+        ordered = sorted(shares, key=lambda item: -item[1])
+        rows.append(["class balance", text.shares(ordered)])
+    missing = [
+        (feature.feature, feature.proportions[-1])
+        for feature in version.profile.features
+        if len(feature.proportions) == len(feature.edges) + 2
+    ]
+    if missing:
+        rows.append(["missing", text.shares(sorted(missing, key=lambda item: -item[1]))])
     return rows
 
 

@@ -28,6 +28,26 @@ def percent(rate: float, digits: int = 2) -> str:
     return f"{100 * rate:.{digits}f} %" if math.isfinite(rate) else "–"
 
 
+def shares(parts: Sequence[tuple[str, float]], most: int = 8) -> str:
+    """`keep 80.6 %, churn 19.4 %`; what is beyond the first `most` is counted."""
+    shown = ", ".join(f"{name} {percent(rate, 1)}" for name, rate in parts[:most])
+    return shown + (f", and {len(parts) - most} more" if len(parts) > most else "")
+
+
+def number(value: float) -> str:
+    """A value of any size in few characters: `18`, `1,132,375`, `0.6602`, `1.5e+09`."""
+    if not math.isfinite(value):
+        return "–"
+    if abs(value) < 1e7 and (value == round(value) or abs(value) >= 1_000):
+        return f"{value:,.0f}".replace("-", MINUS)
+    return f"{value:.4g}".replace("-", MINUS, 1) if value < 0 else f"{value:.4g}"
+
+
+def shortened(name: str, width: int) -> str:
+    """A name that fits, its end cut off."""
+    return name if len(name) <= width else f"{name[: width - 1]}…"
+
+
 def share(basis_points: int) -> str:
     """500 as `5 %`, 250 as `2.5 %`."""
     return f"{basis_points / 100:g} %"

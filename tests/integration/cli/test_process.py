@@ -24,7 +24,7 @@ def test_help_imports_neither_torch_nor_numpy() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
-    for name in ("publish", "status", "explain", "feedback", "up", "certs", "policy"):
+    for name in ("profile", "publish", "status", "explain", "feedback", "up", "certs", "policy"):
         assert f"  {name} " in ended.stdout
 
 

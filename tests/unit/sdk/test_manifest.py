@@ -164,7 +164,11 @@ def _delete(key: str) -> Change:
         (_set("profile.features.0.edges", []), r"profile\.features\[0\]\.edges: must not be empty"),
         (_set("profile.features.0.edges", [30, "x"]), r"profile\.features\[0\]\.edges\[1\]: must be a number"),
         (_set("profile.features.0.edges", [30, False]), r"edges\[1\]: must be a number, not false"),
-        (_set("profile.features.0.edges", [30]), r"profile\.features\[0\]\.proportions: must be one more"),
+        (_set("profile.features.0.edges", [30, 40, 50]), r"profile\.features\[0\]\.proportions: must be one more"),
+        (
+            _set("profile.features.0.proportions", [0.2] * 5),
+            r"profile\.features\[0\]\.proportions: .*with a missing bin",
+        ),
         (_set("profile.features.0.proportions", [1, 1, 1]), r"proportions: must add up to 1, not 3"),
         (_set("profile.features.0.proportions", [-1, 1, 1]), r"proportions: must lie between 0 and 1"),
         (_set("profile.features.0.low", 31.0), r"features\[0\]\.low: must not lie above"),

@@ -186,6 +186,42 @@ def test_predictions_of_a_regression_get_bins() -> None:
     assert Binner((profile.prediction,)).count(predictions).bins.tolist() == [[10] * 10]
 
 
+def test_missing_values_of_the_reference_have_the_last_bin() -> None:
+    values = np.append(np.arange(90.0), [np.nan] * 10)
+
+    feature = _column(values, bins=3)
+    counts = Binner((feature,)).count(np.array([[np.nan], [0.0], [np.nan], [np.inf], [89.0]]))
+
+    assert feature.edges == (29.5, 59.5)
+    assert feature.proportions == (0.3, 0.3, 0.3, 0.1)
+    assert (feature.value_bins, feature.missing) == (3, 0.1)
+    assert counts.bins.tolist() == [[1, 0, 1, 2]]
+    assert counts.invalid[0, [_NAN, _INF, _RANGE]].tolist() == [2, 1, 0]
+
+
+def test_missing_categories_are_not_the_other_ones() -> None:
+    feature = _column(np.repeat([1.0, 3.0, np.nan], [50, 30, 20]), categorical=[0])
+
+    assert feature.proportions == (0.5, 0.3, 0.0, 0.2)
+    assert Binner((feature,)).count(np.array([[3.0], [9.0], [np.nan]])).bins.tolist() == [[0, 1, 1, 1]]
+
+
+def test_without_missing_values_in_the_reference_no_bin_is_theirs() -> None:
+    feature = _column(np.arange(100.0))
+
+    assert feature.missing is None
+    assert not Binner((feature,)).count(np.full((3, 1), np.nan)).bins.any()
+
+
+def test_a_prediction_has_no_bin_of_missing_values() -> None:
+    predictions = np.append(np.arange(99.0), np.nan)
+
+    profile = build_profile(_spec(1), np.arange(100.0).reshape(100, 1), predictions=predictions)
+
+    assert profile.prediction is not None
+    assert profile.prediction.missing is None
+
+
 def test_the_reference_itself_falls_into_its_proportions() -> None:
     rng = np.random.default_rng(1)
     reference = np.column_stack((rng.normal(size=700), rng.integers(0, 17, 700), rng.integers(0, 3, 700)))
@@ -225,10 +261,11 @@ def _naive(feature: Feature, values: NDArray[np.float64]) -> tuple[list[int], li
     for value in values:
         if np.isnan(value):
             invalid[_NAN] += 1
+            bins[-1] += feature.missing is not None
         elif np.isinf(value):
             invalid[_INF] += 1
         elif feature.low is None or feature.high is None:
-            bins[feature.edges.index(value) if value in feature.edges else -1] += 1
+            bins[feature.edges.index(value) if value in feature.edges else feature.value_bins - 1] += 1
         else:
             bins[sum(edge <= value for edge in feature.edges)] += 1
             invalid[_RANGE] += not feature.low <= value < feature.high
@@ -236,7 +273,7 @@ def _naive(feature: Feature, values: NDArray[np.float64]) -> tuple[list[int], li
 
 
 @given(
-    reference=hnp.arrays(np.float64, (12, 4), elements=st.sampled_from([-0.5, 0.0, 0.5, 1.0, 2.5, 4.0])),
+    reference=hnp.arrays(np.float64, (12, 4), elements=st.sampled_from([-0.5, 0.0, 0.5, 1.0, 2.5, 4.0, np.nan])),
     batch=st.integers(0, 9).flatmap(lambda rows: hnp.arrays(np.float64, (rows, 4), elements=_VALUES)),
     categorical=st.sets(st.integers(0, 3)),
 )

@@ -1,6 +1,7 @@
 """What a process counts, how it crosses the pipe, and how the supervisor adds it up."""
 
 import asyncio
+import dataclasses
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from services.common.telemetry.store import MetricStore, Snapshot
 from services.worker import messages
 from services.worker.counting import Counting
 from services.worker.domain import Context, FailureCode, Lane, LaneContext, ServingKey, Traffic
+from services.worker.tensors import to_stored
 from services.worker.totals import RETENTION_SECONDS, Totals
 
 LIVE = Traffic.LIVE
@@ -129,6 +131,35 @@ def test_inputs_of_live_and_control_by_both_profiles() -> None:
         ("control", "a", "nan"): (1,),
         ("control", "a", "range"): (1,),
     }
+
+
+def test_missing_inputs_are_counted_in_their_bin() -> None:
+    feature = Feature("a", 0, FeatureKind.NUMERIC, (0.5,), (0.4, 0.4, 0.2), -10.0, 10.0)
+    gapped = Profile.of("x", 100, (feature,), None, None)
+    counts = Counting(MetricStore(), "m", "v1", dataclasses.replace(manifest(), profile=gapped), "fp32")
+    counts.inputs(LIVE, [np.array([[0.1, 0], [np.nan, 0], [np.nan, 0], [np.inf, 0]], np.float32)])
+    snapshots = counts.snapshot()
+    (inputs,) = found(snapshots, catalog.INPUT_COUNT).values()
+    assert dict(zip(inputs.labels, inputs.counts, strict=True)) == {"0": 1, "1": 0, "2": 2}
+    invalid = found(snapshots, catalog.INPUT_INVALID_COUNT)
+    assert {key[4]: one.counts for key, one in invalid.items()} == {"nan": (2,), "inf": (1,)}
+
+
+def test_a_profile_of_an_input_that_is_not_there_is_left_out() -> None:
+    counts = counting()
+    counts.compare_with([Profile.of("y", 100, (), None, None)])
+    counts.inputs(LIVE, [np.zeros((1, 2), np.float32)])
+    assert {key[4] for key in found(counts.snapshot(), catalog.INPUT_COUNT)} == {profile().id}
+
+
+def test_inputs_in_bfloat16_are_counted_by_their_values() -> None:
+    signature = Signature((TensorSpec("x", DType.BF16, (-1, 2)),), manifest().signature.outputs)
+    counts = Counting(MetricStore(), "m", "v1", dataclasses.replace(manifest(), signature=signature), "fp32")
+    rows = np.array([[0.25, 0], [0.75, 0], [-3.0, 0], [np.nan, 0]], np.float32)
+    counts.inputs(LIVE, [to_stored(DType.BF16, rows)])
+    snapshots = counts.snapshot()
+    assert [one.counts for one in found(snapshots, catalog.INPUT_COUNT).values()] == [(2, 1)]
+    assert {key[4]: one.counts for key, one in found(snapshots, catalog.INPUT_INVALID_COUNT).items()} == {"nan": (1,)}
 
 
 async def test_messages_cross_the_pipe() -> None:

@@ -181,11 +181,13 @@ class FeatureProfile(_message.Message):
     """"numeric" or "categorical"."""
     @_builtins.property
     def edges(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Bin edges (numeric: one fewer than bins) or categories' values."""
+        """Bin edges or categories' values: one fewer than there are bins of values."""
 
     @_builtins.property
     def proportions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Share of the training rows per bin; they add up to 1. The index is the `bin` of crossfade.input.count."""
+        """Share of the training rows per bin; they add up to 1. The index is the `bin` of crossfade.input.count. Where rows of
+        training had no value (NaN), one more bin than those of values is there, the last, and is theirs.
+        """
 
     def __init__(
         self,
@@ -223,7 +225,9 @@ class ReferenceProfile(_message.Message):
 
     @_builtins.property
     def class_proportions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Share of the training rows per class, in the order of the signature's classes; empty: unknown."""
+        """Share of the training rows per class, in the order of the signature's classes; empty: unknown. As labelled, where the
+        profile was made from a file with labels; else as the version itself answered.
+        """
 
     def __init__(
         self,
