@@ -38,15 +38,16 @@ class EachClassGate:
     harm: Together = Together()
 
     @classmethod
-    def open(cls, gate: Gate, alpha: float, classes: Sequence[str]) -> "EachClassGate":
+    def open(cls, gate: Gate, alpha: float, classes: Sequence[str], agreeing: int = 3) -> "EachClassGate":
         """The gate without evidence.
 
         Args:
             gate: what it watches.
             alpha: the probability with which it may roll back a version as good as stable.
             classes: at least one.
+            agreeing: looks that must agree on the harm of one class at least.
         """
-        return cls(gate, tuple(rate_gate(replace(gate, positive=name), alpha) for name in classes))
+        return cls(gate, tuple(rate_gate(replace(gate, positive=name), alpha, agreeing) for name in classes))
 
     @property
     def safe(self) -> Together:

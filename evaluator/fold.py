@@ -118,7 +118,7 @@ class State:
 def start(terms: Terms) -> State:
     """The state before the first look."""
     policy = terms.policy
-    opened = [open_gate(gate, policy.gate_alpha(gate), terms.declared) for gate in policy.gates]
+    opened = [open_gate(gate, terms) for gate in policy.gates]
     return State(
         terms=terms,
         sequence=0,

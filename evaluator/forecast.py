@@ -84,7 +84,7 @@ def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float]) -> tupl
         gates = tuple(
             _gate(terms, traffic, state, step, drops)
             for gate in terms.policy.gates
-            if (state := open_gate(gate, terms.policy.gate_alpha(gate), terms.declared)) is not None
+            if (state := open_gate(gate, terms)) is not None
         )
         last = number == len(terms.plan.steps) - 1
         required = [gate for gate in gates if gate.required]

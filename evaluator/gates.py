@@ -230,20 +230,27 @@ class RuntimeGate:
         )
 
 
-def rate_gate(gate: Gate, alpha: float) -> RateGate:
-    """A gate on rates without evidence; `alpha` as in `open_gate`."""
+def rate_gate(gate: Gate, alpha: float, agreeing: int = 3) -> RateGate:
+    """A gate on rates without evidence.
+
+    Args:
+        gate: what it watches.
+        alpha: the probability with which it may roll back a version as good as stable.
+        agreeing: looks that must agree on harm at least.
+    """
     if gate.limit is not None:
         limit = Margin(_limit_rate(gate), 0.0)
-        return RateGate(gate, rates.harm_test(limit, alpha), rates.non_inferiority_test(limit))
+        return RateGate(gate, rates.harm_test(limit, alpha, agreeing_looks=agreeing), rates.non_inferiority_test(limit))
     if gate.better is not None:
         safe = rates.superiority_test(gate.better.offset)
     else:
         safe = rates.non_inferiority_test(_line(gate.safe))
-    return RateGate(gate, rates.harm_test(_line(gate.harm), alpha), safe, drawn=gate.metric is not MetricKind.F1)
+    harm = rates.harm_test(_line(gate.harm), alpha, agreeing_looks=agreeing)
+    return RateGate(gate, harm, safe, drawn=gate.metric is not MetricKind.F1)
 
 
 def runtime_gate(gate: Gate, alpha: float) -> RuntimeGate:
-    """A gate on runtimes without evidence; `alpha` as in `open_gate`."""
+    """A gate on runtimes without evidence; `alpha` as in `rate_gate`."""
     return RuntimeGate(
         gate,
         runtime.runtime_harm_test(BUCKETS, RATIO, alpha, gate.harm.buckets),

@@ -1,30 +1,56 @@
 """Which evidence a gate of the policy is judged by."""
 
+import math
+from typing import Final
+
 from evaluator.balance import BalanceGate
 from evaluator.each_class import EachClassGate
 from evaluator.gates import RateGate, RuntimeGate, rate_gate, runtime_gate
 from evaluator.limits import RuntimeLimitGate
-from services.common.policy.records import CLASS_METRICS, EACH_CLASS, Gate, MetricKind
+from evaluator.maturity import shows_young
+from evaluator.terms import Terms
+from services.common.policy.records import (
+    CLASS_METRICS,
+    EACH_CLASS,
+    LABEL_METRICS,
+    SLICES_PER_PERIOD,
+    Gate,
+    MetricKind,
+)
 
 GateState = RateGate | RuntimeGate | RuntimeLimitGate | BalanceGate | EachClassGate
 
 
-def open_gate(gate: Gate, alpha: float, classes: tuple[str, ...]) -> GateState | None:
+_AGREEING_LOOKS: Final = 3
+
+
+def open_gate(gate: Gate, terms: Terms) -> GateState | None:
     """A gate without evidence; None for input drift, which is no gate of the version's.
 
     Args:
         gate: what it watches.
-        alpha: the probability with which it may roll back a version as good as stable.
-        classes: of the version.
+        terms: what the rollout is judged by.
     """
+    alpha, agreeing = terms.policy.gate_alpha(gate), agreeing_looks(gate, terms)
     match gate.metric:
         case MetricKind.INPUT_DRIFT:
             return None
         case MetricKind.RUNTIME:
             return runtime_gate(gate, alpha) if gate.limit is None else RuntimeLimitGate.open(gate, alpha)
         case MetricKind.CLASS_BALANCE:
-            return BalanceGate.open(gate, alpha, classes)
+            return BalanceGate.open(gate, alpha, terms.declared)
         case _ if gate.metric in CLASS_METRICS and gate.positive == EACH_CLASS:
-            return EachClassGate.open(gate, alpha, classes)
+            return EachClassGate.open(gate, alpha, terms.declared, agreeing)
         case _:
-            return rate_gate(gate, alpha)
+            return rate_gate(gate, alpha, agreeing)
+
+
+def agreeing_looks(gate: Gate, terms: Terms) -> int:
+    """How many looks must agree on harm at least, so that no burst rolls a version back.
+
+    Three; but labels that wait for a slice's end come all at one look, and a slice may well be longer than three looks.
+    """
+    if gate.metric not in LABEL_METRICS or shows_young(gate, terms.policy.labels):
+        return _AGREEING_LOOKS
+    slice_seconds = min(step.period for step in terms.plan.steps) / SLICES_PER_PERIOD
+    return max(1, math.ceil(_AGREEING_LOOKS * terms.policy.look_interval / slice_seconds))
