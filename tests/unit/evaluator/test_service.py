@@ -92,6 +92,10 @@ class Counters:
 
     fleet: Fleet
     silent: frozenset[str] = frozenset()
+    late: float = 0.0
+
+    def age(self, terms: Terms) -> float:
+        return self.late
 
     async def read(self, processes: Sequence[ProcessView], terms: Terms, timeout: float) -> Sequence[Reading]:
         return [
