@@ -14,7 +14,6 @@ from evaluator.ports import ProcessView
 from evaluator.prometheus_access import Access
 from evaluator.prometheus_http import PrometheusHttp
 from evaluator.prometheus_source import PrometheusSource
-from evaluator.terms import Terms
 from evaluator.windows import Reading, take
 from services.common.clock import SystemClock
 from services.common.telemetry import catalog
