@@ -209,7 +209,7 @@ def _bound(metric: Metric, label: str) -> float:
     try:
         return float(label)
     except ValueError:
-        raise UnfitError(f"{page_name(metric)} has a bucket of the bound {label!r}, which is no number") from None
+        raise UnfitError(f"{page_name(metric)} has a bucket of the bound {label[:40]!r}, which is no number") from None
 
 
 def _whole(metric: Metric, value: float) -> int:

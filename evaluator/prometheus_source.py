@@ -64,14 +64,14 @@ class PrometheusSource:
         except PrometheusError as error:
             return [self._nothing(process, str(error)) for process in processes]
         known = scrapes_of(pages)
-        readings: list[Reading] = []
+        readings: dict[str, Reading] = {}
         places: list[_Place] = []
         for process in processes:
             try:
                 scrapes = pick(self._known(known, process, terms), span // 2)
                 self._check_clock(scrapes, terms)
             except UnfitError as error:
-                readings.append(self._nothing(process, str(error)))
+                readings[process.instance_id] = self._nothing(process, str(error))
             else:
                 places.append(_Place(process, scrapes))
         # Those scraped at about the same time go together, so that no answer covers more scrapes than it must.
@@ -79,8 +79,8 @@ class PrometheusSource:
         limit = asyncio.Semaphore(_AT_ONCE)
         batches = [places[start : start + _BATCH] for start in range(0, len(places), _BATCH)]
         for read in await asyncio.gather(*(self._read_batch(batch, terms, end, limit) for batch in batches)):
-            readings.extend(read)
-        return readings
+            readings |= {one.instance_id: one for one in read}
+        return [readings[name] for name in names]
 
     async def close(self) -> None:
         """Ends what is kept open to the server."""
