@@ -9,7 +9,7 @@ import http.client
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 from urllib.parse import urlencode
@@ -157,17 +157,29 @@ def parse(body: bytes) -> list[RawSeries]:
         data = answer["data"]
         if data["resultType"] != "matrix":
             raise TypeError("the answer is no matrix")
+        times = _Times()
         return [
-            RawSeries(
-                {str(name): str(value) for name, value in one["metric"].items()},
-                {round(float(when) * 1000): float(value) for when, value in one.get("values", ())},
-            )
+            RawSeries(_labels(one["metric"]), {times[when]: float(value) for when, value in one.get("values", ())})
             for one in data["result"]
         ]
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         raise PrometheusError(
             f"what Prometheus answers cannot be read ({type(error).__name__}): check CROSSFADE_EVALUATOR_PROMETHEUS"
         ) from error
+
+
+class _Times(dict[float, int]):
+    """Seconds as milliseconds; an answer of thousands of series has few different ones."""
+
+    def __missing__(self, seconds: float) -> int:
+        self[seconds] = made = round(float(seconds) * 1000)
+        return made
+
+
+def _labels(metric: object) -> Mapping[str, str]:
+    if not isinstance(metric, dict) or not all(type(value) is str for value in metric.values()):
+        raise TypeError("labels are texts")
+    return metric
 
 
 def _said(body: bytes) -> str:

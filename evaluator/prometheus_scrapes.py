@@ -144,17 +144,19 @@ def _identified(found: Iterable[RawSeries], segment: str) -> dict[Identity, Mapp
 
 def _lacks(samples: Mapping[Identity, Mapping[int, float]], time: int, before: Sequence[int]) -> bool:
     """Whether a series is missing that an earlier scrape had, and that no process drops."""
+    missing = [
+        identity
+        for identity, values in samples.items()
+        if time not in values and any(earlier in values for earlier in before)
+    ]
+    if not missing:
+        return False
     newest: dict[Metric, Split] = {}
     for identity, values in samples.items():
         split = _split(identity)
         if time in values and split is not None:
             newest[identity[0]] = max(split, newest.get(identity[0], split))
-    return any(
-        time not in values
-        and any(earlier in values for earlier in before)
-        and not long_over(_split(identity), newest.get(identity[0]))
-        for identity, values in samples.items()
-    )
+    return not all(long_over(_split(identity), newest.get(identity[0])) for identity in missing)
 
 
 def _split(identity: Identity) -> Split | None:
