@@ -20,10 +20,10 @@ from evaluator.windows import Reading
 from services.common.clock import Clock
 from services.common.telemetry.page_names import INSTANCE, TARGET_INFO
 
-_BATCH: Final = 8
-"""Processes per question for counts: each has thousands of series."""
-_AT_ONCE: Final = 4
-"""Questions at a time."""
+_BATCH: Final = 4
+"""Processes per question for counts: each has thousands of series, 3 MB of text."""
+_AT_ONCE: Final = 2
+"""Questions at a time, until their answers are read: more would take the memory."""
 _AHEAD: Final = 5.0
 """Seconds that a scrape may lie in the Evaluator's future; what has ended would pass for fresh for as long."""
 
@@ -100,25 +100,27 @@ class PrometheusSource:
         }
         # Before Prometheus 3 a span includes both its ends, since then the later one only.
         wanted = Selection(NAMES, labels, last - first + 1, last)
-        try:
-            async with limit:
+        async with limit:
+            try:
                 found = await self._queries.query(wanted, end - self._clock.monotonic())
-        except PrometheusError as error:
-            return [self._nothing(place.process, str(error)) for place in places]
-        grouped = by_process(found)
-        # Thousands of series take a while, in which the lease must be renewed.
-        return [await asyncio.to_thread(self._reading, place, grouped, terms) for place in places]
+            except PrometheusError as error:
+                return [self._nothing(place.process, str(error)) for place in places]
+            # Thousands of series take a while, in which the lease must be renewed.
+            return await asyncio.to_thread(self._readings, places, found, terms)
 
-    def _reading(
-        self, place: _Place, grouped: Mapping[tuple[str, frozenset[tuple[str, str]]], Sequence[RawSeries]], terms: Terms
-    ) -> Reading:
-        name = place.process.instance_id
-        series = grouped.get((name, place.scrapes.target), ())
-        try:
-            time, snapshots = counts_of(series, place.scrapes.times, terms.segment)
-        except UnfitError as error:
-            return self._nothing(place.process, str(error))
-        return Reading(name, time * 1000, series_of(snapshots, terms))
+    def _readings(self, places: Sequence[_Place], found: Sequence[RawSeries], terms: Terms) -> list[Reading]:
+        grouped = by_process(found)
+        readings: list[Reading] = []
+        for place in places:
+            name = place.process.instance_id
+            series = grouped.pop((name, place.scrapes.target), [])
+            try:
+                time, snapshots = counts_of(series, place.scrapes.times, terms.segment)
+            except UnfitError as error:
+                readings.append(self._nothing(place.process, str(error)))
+            else:
+                readings.append(Reading(name, time * 1000, series_of(snapshots, terms)))
+        return readings
 
     def _known(self, known: Mapping[str, Sequence[Scrapes]], process: ProcessView, terms: Terms) -> Sequence[Scrapes]:
         found = known.get(process.instance_id, ())

@@ -230,10 +230,12 @@ async def test_the_server_is_checked_and_shown_a_certificate(tmp_path: Path) -> 
     context.verify_mode = ssl.CERT_REQUIRED
     server = PrometheusServer()
     server.start(context)
-    own = {"tls_certificate": folder / "evaluator.pem", "tls_key": folder / "evaluator.key"}
-    url = f"https://localhost:{server.port}"
     known = EvaluatorSettings(
-        evaluator_prometheus=url, evaluator_prometheus_ca=folder / "ca.pem", tls_ca=folder / "ca.pem", **own
+        evaluator_prometheus=f"https://localhost:{server.port}",
+        evaluator_prometheus_ca=folder / "ca.pem",
+        tls_certificate=folder / "evaluator.pem",
+        tls_key=folder / "evaluator.key",
+        tls_ca=folder / "ca.pem",
     )
     stranger = known.model_copy(update={"evaluator_prometheus_ca": None})
     try:
