@@ -2,7 +2,6 @@
 
 import datetime as dt
 import ssl
-import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -67,9 +66,7 @@ async def test_a_server_that_is_down() -> None:
 
 async def test_a_server_that_is_slow(server: PrometheusServer, client: PrometheusHttp) -> None:
     server.gate.clear()
-    begin = time.monotonic()
     (reason,) = await reasons(client, 0.2)
-    assert time.monotonic() - begin < 10
     assert reason.startswith(
         "Prometheus at http://prometheus:9090 did not answer in time: raise CROSSFADE_SCRAPE_SECON"
     )
