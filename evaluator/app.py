@@ -18,6 +18,9 @@ from crossfade.telemetry.v1 import telemetry_pb2_grpc
 from evaluator.instances import InstanceSource
 from evaluator.loop import Loop
 from evaluator.meters import Meters
+from evaluator.prometheus_access import access_of
+from evaluator.prometheus_http import PrometheusHttp
+from evaluator.prometheus_source import PrometheusSource
 from evaluator.questions import Questions
 from evaluator.registry_client import RegistryClient
 from evaluator.service import Evaluator
@@ -51,6 +54,7 @@ class App:
 
     Raises:
         AddressError: it cannot listen there.
+        ValueError: the settings contradict each other.
     """
 
     def __init__(
@@ -68,7 +72,7 @@ class App:
         self._tracing = Tracing(_SERVICE_NAME, self.instance_id, settings.otlp_endpoint, settings.trace_ratio)
         self._channel = open_channel(settings.registry, settings)
         registry = RegistryClient(self._channel, self._metadata, settings.registry_seconds)
-        self._source = InstanceSource(self._connect, self._clock, self._identity())
+        self._source = self._open_source()
         evaluator = Evaluator(
             registry,
             self._source,
@@ -87,7 +91,8 @@ class App:
             log=self._log,
             poll_seconds=settings.poll_seconds,
         )
-        self._telemetry = TelemetryServicer(Resource(_SERVICE_NAME, self.instance_id, time.time_ns()), self._collect)
+        self._resource = Resource(_SERVICE_NAME, self.instance_id, time.time_ns())
+        self._telemetry = TelemetryServicer(self._resource, self._collect)
         self._lease = Lease(self._channel, self._describe, settings.lease_seconds, self._log)
         self._server = Server(settings, self._log, _SERVICES, self._register)
         self.address = self._server.address
@@ -98,7 +103,7 @@ class App:
         """Serves, and begins to look."""
         await self._server.start()
         if self._settings.metrics_listen:
-            self._page = MetricsPage(self._settings, self._collect)
+            self._page = MetricsPage(self._settings, self._resource, self._collect)
         self._tasks = [asyncio.create_task(self._lease.run()), asyncio.create_task(self._loop.run())]
         await self._server.set_serving(True)
 
@@ -119,6 +124,11 @@ class App:
     def _register(self, server: aio.Server) -> None:
         evaluator_pb2_grpc.add_EvaluatorServiceServicer_to_server(EvaluatorServicer(self._questions), server)
         telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(self._telemetry, server)
+
+    def _open_source(self) -> InstanceSource | PrometheusSource:
+        if self._settings.evaluator_prometheus:
+            return PrometheusSource(PrometheusHttp(access_of(self._settings)), self._clock)
+        return InstanceSource(self._connect, self._clock, self._identity())
 
     def _connect(self, address: str) -> aio.Channel:
         return open_channel(address, self._settings)

@@ -4,6 +4,7 @@ The same windows under the same terms give the same state, bit for bit, whether 
 at once after a restart.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -64,7 +65,7 @@ class State:
         first_time: when the first look read, seconds since 1970-01-01 UTC; 0: none.
         time: when the latest look read.
         epoch: the latest look's epoch; -1: none.
-        epoch_since: when a look first saw that epoch.
+        epoch_since: when a look first read counts in that epoch; infinity: none has.
         step: the latest look's step; -1: none.
         steps: the step by epoch, the latest one where shares did not change.
         slices: the length of slices by epoch.
@@ -158,7 +159,7 @@ def fold_all(terms: Terms, looks: Iterable[Look]) -> State:
 
 def _enter(state: State, look: Look, now: float) -> State:
     """Takes note of the look's time, epoch and step; a new step begins with fresh evidence of non-inferiority."""
-    new_epoch = look.epoch != state.epoch
+    since = math.inf if look.epoch != state.epoch else state.epoch_since
     step = min(look.step, len(state.terms.plan.steps) - 1)
     new_step = step != state.step
     return replace(
@@ -167,7 +168,7 @@ def _enter(state: State, look: Look, now: float) -> State:
         first_time=state.first_time or now,
         time=now,
         epoch=look.epoch,
-        epoch_since=now if new_epoch else state.epoch_since,
+        epoch_since=now if math.isinf(since) and look.window else since,
         step=step,
         steps={**state.steps, look.epoch: step},
         slices={**state.slices, look.epoch: look.slice_seconds},

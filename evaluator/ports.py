@@ -167,5 +167,8 @@ class Registry(Protocol):
 class MetricsSource(Protocol):
     """Where cumulative counts come from."""
 
+    def age(self, terms: Terms) -> float:
+        """Seconds that counts may be old when they are read; 0: they are of that moment."""
+
     async def read(self, processes: Sequence[ProcessView], terms: Terms, timeout: float) -> Sequence[Reading]:
         """Reads every process at once; those that fail within `timeout` seconds give a reading without series."""

@@ -139,14 +139,17 @@ class Evaluator:
         assert rollout.phase is not None  # noqa: S101 - for the type checker: look() has left otherwise
         before, terms, now = known.state, known.state.terms, self._clock.now()
         policy = terms.policy
-        settled_for = now - before.epoch_since if before.epoch == lane.epoch else 0.0
+        settled_for = max(0.0, now - before.epoch_since) if before.epoch == lane.epoch else 0.0
         settled = settled_for >= policy.settling - _EARLY * policy.look_interval
+        # Counts that come late may be of before the split in force, which was first seen with counts of that age.
+        age = self._source.age(terms)
+        settled = settled and (not age or _begin(known.cursor, taken.window) >= before.epoch_since + age)
         judged = rollout.phase is not Phase.WAITING and settled and bool(taken.window)
         look = Look(before.sequence + 1, lane.epoch, lane.slice_seconds, rollout.step, judged, taken.window)
         state = fold(before, look)
         holds = list(_metric_holds(policy, taken, processes, now))
         if not settled and rollout.phase is not Phase.WAITING:
-            left = words.duration(policy.settling - settled_for)
+            left = words.duration(max(policy.settling, age) - settled_for)
             holds.append(f"the split has just changed; counts are judged again in {left}")
         workers = _workers(processes, rollout.model)
         at = Circumstances(rollout.phase, now, rollout.elapsed(now), workers, tuple(holds), rollout.approval_missing)
@@ -239,6 +242,12 @@ def _metric_holds(policy: Policy, taken: Taken, processes: Sequence[ProcessView]
             f"{words.duration(policy.stale_after)}, and {words.percent(policy.fresh_instances)} are needed{why}"
         )
     return holds
+
+
+def _begin(cursor: Counts, window: Counts) -> float:
+    """Since when the first process of a window counts in it, in seconds; 0: all of them are new."""
+    known = {instance.instance_id: instance.read_us for instance in cursor if instance.read_us > 0}
+    return min((known[one.instance_id] for one in window if one.instance_id in known), default=0) / 1e6
 
 
 def _workers(processes: Sequence[ProcessView], model: str) -> tuple[Worker, ...]:

@@ -135,7 +135,7 @@ def _complaint(reading: Reading, before: InstanceCounts | None) -> str:
     if before is None:
         return ""
     # Series of epochs and slices that are over are dropped where no traffic comes; all others stay.
-    if not reading.series and any(_split(one) is None for one in before.series):
+    if not reading.series and any(split_of(one.attributes) is None for one in before.series):
         return "its counters are gone"
     past = {one.key: one for one in before.series}
     for one in reading.series:
@@ -183,7 +183,7 @@ Split = tuple[int, ...]
 def _newest_splits(series: Iterable[Series]) -> dict[str, Split]:
     newest: dict[str, Split] = {}
     for one in series:
-        split = _split(one)
+        split = split_of(one.attributes)
         if split is not None:
             newest[one.metric] = max(split, newest.get(one.metric, split))
     return newest
@@ -194,16 +194,21 @@ def _ended(past: Series, newest: Mapping[str, Split]) -> bool:
 
     A series that is gone for another reason (a child process that did not answer) may come back with all its counts.
     """
-    mine, latest = _split(past), newest.get(past.metric)
-    if mine is None or latest is None or len(mine) != len(latest):
+    return long_over(split_of(past.attributes), newest.get(past.metric))
+
+
+def long_over(split: Split | None, newest: Split | None) -> bool:
+    """Whether processes drop the series of a split once they have the newest one's."""
+    if split is None or newest is None or len(split) != len(newest):
         return False
-    if latest[0] != mine[0]:
-        return latest[0] - mine[0] >= KEPT_EPOCHS
-    return len(mine) == 2 and latest[1] - mine[1] >= KEPT_SLICES
+    if newest[0] != split[0]:
+        return newest[0] - split[0] >= KEPT_EPOCHS
+    return len(split) == 2 and newest[1] - split[1] >= KEPT_SLICES
 
 
-def _split(one: Series) -> Split | None:
-    for name, value in one.attributes:
+def split_of(attributes: Iterable[tuple[str, str]]) -> Split | None:
+    """The split that a series belongs to; None: to none, or it is written in another form."""
+    for name, value in attributes:
         if name in SPLIT_ATTRIBUTES:
             parts = value.split(".")
             return tuple(int(part) for part in parts) if all(part.isdigit() for part in parts) else None

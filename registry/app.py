@@ -141,7 +141,8 @@ class App:
             hub=self._hub,
             tracer=self._tracing.tracer,
         )
-        telemetry = TelemetryServicer(Resource(_SERVICE_NAME, instance_id, time.time_ns()), self._collect)
+        self._resource = Resource(_SERVICE_NAME, instance_id, time.time_ns())
+        telemetry = TelemetryServicer(self._resource, self._collect)
 
         def register(server: aio.Server) -> None:
             service_pb2_grpc.add_RegistryServiceServicer_to_server(servicer, server)
@@ -168,7 +169,7 @@ class App:
         ]
         await self._server.start()
         if self._settings.metrics_listen:
-            self._page = MetricsPage(self._settings, self._collect)
+            self._page = MetricsPage(self._settings, self._resource, self._collect)
         await self._server.set_serving(True)
 
     async def stop(self) -> None:

@@ -81,7 +81,8 @@ class App:
         self._book = FeedbackBook(keys, self._store, self._clock, self._classes)
         self.peers = Peers(self.instance_id, self._registry, self._book, settings, self._log)
         self._handlers = PredictHandlers(self.proxy, self.peers, Spans(self._tracing, self._clock), self._clock)
-        self._telemetry = TelemetryServicer(Resource(_SERVICE_NAME, self.instance_id, time.time_ns()), self._collect)
+        self._resource = Resource(_SERVICE_NAME, self.instance_id, time.time_ns())
+        self._telemetry = TelemetryServicer(self._resource, self._collect)
         self._watch = RouteWatch(self._registry, self._use, self._touch, self._log)
         self._lease = Lease(self._registry, self._describe, settings.lease_seconds, self._log)
         self._table_file = TableFile(settings.table_file, self._log) if settings.table_file is not None else None
@@ -108,7 +109,7 @@ class App:
                 self._log.info("serving the table on disk until the Registry answers", revision=saved.revision)
                 self._use(saved.revision, {(lane.model, lane.segment): lane for lane in saved.lanes})
         if self._settings.metrics_listen:
-            self._page = MetricsPage(self._settings, self._collect)
+            self._page = MetricsPage(self._settings, self._resource, self._collect)
         loops = (self._watch.run, self._lease.run, self.peers.run, self._tell_contact)
         self._tasks = [asyncio.create_task(self._forever(loop)) for loop in loops]
 

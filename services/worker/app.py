@@ -73,7 +73,7 @@ class App:
             ports=Ports(host, advertised),
             on_change=self._lease.changed,
         )
-        self._page = MetricsPage(settings, self._counts) if settings.metrics_listen else None
+        self._page = MetricsPage(settings, resource, self._counts) if settings.metrics_listen else None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:

@@ -1,5 +1,6 @@
 """A fleet that counts: Routers and Workers with real metric stores under seeded traffic."""
 
+import asyncio
 import math
 import time
 from collections.abc import Iterable
@@ -16,8 +17,10 @@ from evaluator.gates import RATIO
 from evaluator.snapshots import series_of
 from evaluator.terms import Feature, Profile, Terms
 from evaluator.windows import Reading
+from services.common.settings import ServiceSettings
 from services.common.telemetry import catalog
 from services.common.telemetry.otlp import Resource
+from services.common.telemetry.prometheus import MetricsPage
 from services.common.telemetry.servicer import TelemetryServicer
 from services.common.telemetry.store import MetricStore, Snapshot
 
@@ -80,6 +83,31 @@ class MetricServer:
 
     async def _collect(self) -> Iterable[Snapshot]:
         self.served += 1
+        return self.instance.store.snapshot()
+
+
+@dataclass(slots=True)
+class PageServer:
+    """A process's Prometheus page on a port of its own."""
+
+    instance: Instance
+    address: str = ""
+    _page: MetricsPage | None = None
+
+    def start(self) -> None:
+        """Serves; what is counted is read on the running loop."""
+        resource = Resource("crossfade-worker", self.instance.name, time.time_ns())
+        settings = ServiceSettings(metrics_listen=self.address or "127.0.0.1:0")
+        self._page = MetricsPage(settings, resource, self._collect)
+        self.address = f"127.0.0.1:{self._page.port}"
+
+    async def stop(self) -> None:
+        """Ends at once."""
+        if self._page is not None:
+            await asyncio.to_thread(self._page.close)
+            self._page = None
+
+    async def _collect(self) -> Iterable[Snapshot]:
         return self.instance.store.snapshot()
 
 

@@ -1,4 +1,4 @@
-"""The Prometheus page for dashboards: the same series that GetMetrics hands out, in Prometheus's text format."""
+"""The Prometheus page: the same series that GetMetrics hands out, in Prometheus's text format."""
 
 import asyncio
 import ssl
@@ -7,40 +7,53 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from services.common.server import AddressError, check_exposure, check_free, split_address
 from services.common.settings import ServiceSettings
 from services.common.telemetry import catalog
 from services.common.telemetry.catalog import Kind
+from services.common.telemetry.otlp import Resource
+from services.common.telemetry.page_names import INSTANCE, SERVICE, TARGET_INFO, page_name
 from services.common.telemetry.store import Snapshot
 
 
-def families(snapshots: Iterable[Snapshot]) -> Iterator[Metric]:
-    """Snapshots as Prometheus families, named as OpenTelemetry's mapping asks: underscores for dots, `_seconds`."""
+def families(resource: Resource, snapshots: Iterable[Snapshot]) -> Iterator[Metric]:
+    """Snapshots as Prometheus families, after `target_info`; every series says which process counted it."""
+    described = {SERVICE: resource.service, INSTANCE: resource.instance_id}
+    yield InfoMetricFamily(TARGET_INFO.removesuffix("_info"), "The process that this page is of.", value=described)
     by_metric: dict[catalog.Metric, list[Snapshot]] = {}
     for snapshot in snapshots:
         by_metric.setdefault(snapshot.metric, []).append(snapshot)
+    own = (resource.instance_id,)
     for metric, series in by_metric.items():
-        name = metric.name.replace(".", "_") + ("_seconds" if metric.unit == "s" else "")
-        labels = [*metric.attributes, metric.spread] if metric.spread else list(metric.attributes)
+        name = page_name(metric)
+        labels = [*metric.attributes, *((metric.spread,) if metric.spread else ()), INSTANCE]
         match metric.kind:
             case Kind.HISTOGRAM:
                 histogram = HistogramMetricFamily(name, metric.description, labels=labels)
                 for one in series:
-                    histogram.add_metric(one.attributes, list(_cumulative(metric.bounds, one.counts)), one.total)
+                    buckets = list(_cumulative(metric.bounds, one.counts))
+                    histogram.add_metric([*one.attributes, *own], buckets, one.total)
                 yield histogram
             case Kind.COUNTER:
                 counter = CounterMetricFamily(name, metric.description, labels=labels)
                 for one in series:
                     for label, count in zip(one.labels or ("",), one.counts, strict=True):
-                        counter.add_metric([*one.attributes, label] if metric.spread else one.attributes, count)
+                        spread = (label,) if metric.spread else ()
+                        counter.add_metric([*one.attributes, *spread, *own], count)
                 yield counter
             case Kind.GAUGE:
                 gauge = GaugeMetricFamily(name, metric.description, labels=labels)
                 for one in series:
-                    gauge.add_metric(one.attributes, one.total)
+                    gauge.add_metric([*one.attributes, *own], one.total)
                 yield gauge
 
 
@@ -52,11 +65,12 @@ def _cumulative(bounds: tuple[float, ...], counts: tuple[int, ...]) -> Iterator[
 
 
 class _Collector(Collector):
-    def __init__(self, read: Callable[[], Iterable[Snapshot]]) -> None:
+    def __init__(self, resource: Resource, read: Callable[[], Iterable[Snapshot]]) -> None:
+        self._resource = resource
         self._read = read
 
     def collect(self) -> Iterator[Metric]:
-        return families(self._read())
+        return families(self._resource, self._read())
 
 
 class MetricsPage:
@@ -64,13 +78,16 @@ class MetricsPage:
 
     Args:
         settings: `metrics_listen`, and TLS: with it, scrapers need a client certificate.
+        resource: which process this is.
         collect: gives every series at this moment, on the event loop's thread.
 
     Raises:
         AddressError: the address is in use, exposed without TLS, or none.
     """
 
-    def __init__(self, settings: ServiceSettings, collect: Callable[[], Awaitable[Iterable[Snapshot]]]) -> None:
+    def __init__(
+        self, settings: ServiceSettings, resource: Resource, collect: Callable[[], Awaitable[Iterable[Snapshot]]]
+    ) -> None:
         address = settings.metrics_listen
         check_exposure(address, tls=settings.tls)
         check_free(address)
@@ -84,7 +101,7 @@ class MetricsPage:
             return asyncio.run_coroutine_threadsafe(gather(), loop).result(timeout=5)
 
         registry = CollectorRegistry()
-        registry.register(_Collector(read))
+        registry.register(_Collector(resource, read))
         try:
             self._server, self._thread = self._start(settings, port, host, registry)
         except (OSError, ssl.SSLError) as error:

@@ -33,6 +33,7 @@ from services.common.telemetry.servicer import TelemetryServicer
 from services.common.telemetry.store import MetricStore, Snapshot
 
 LOG = make_log("test", "critical")
+RESOURCE = Resource("test", "1", 0)
 
 
 class House:
@@ -44,7 +45,7 @@ class House:
         self.error: Exception | None = None
         self.release = asyncio.Event()
         self.release.set()
-        telemetry = TelemetryServicer(Resource("test", "1", 0), self.collect)
+        telemetry = TelemetryServicer(RESOURCE, self.collect)
 
         def register(server: aio.Server) -> None:
             telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(telemetry, server)
@@ -249,7 +250,7 @@ def test_half_of_the_tls_files_is_refused(folder: Path) -> None:
 
 
 async def test_the_metrics_page(local: House) -> None:
-    page = MetricsPage(ServiceSettings(metrics_listen="127.0.0.1:0"), local.collect)
+    page = MetricsPage(ServiceSettings(metrics_listen="127.0.0.1:0"), RESOURCE, local.collect)
     try:
         text = await asyncio.to_thread(fetch, f"http://127.0.0.1:{page.port}/metrics", None)
     finally:
@@ -259,7 +260,7 @@ async def test_the_metrics_page(local: House) -> None:
 
 
 async def test_the_metrics_page_takes_a_certificate_under_tls(local: House, folder: Path) -> None:
-    page = MetricsPage(files(folder, "router", metrics_listen="127.0.0.1:0"), local.collect)
+    page = MetricsPage(files(folder, "router", metrics_listen="127.0.0.1:0"), RESOURCE, local.collect)
     url = f"https://127.0.0.1:{page.port}/metrics"
     context = ssl.create_default_context(cafile=str(folder / "dev" / "ca.pem"))
     try:

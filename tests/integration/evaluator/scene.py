@@ -36,10 +36,11 @@ def quick_terms(
     period: float = 12.0,
     gates: tuple[GateDraft, ...] = DEMO_GATES,
     objective: Objective = Objective.NON_INFERIOR,
+    stale_after: float = 1.0,
 ) -> Terms:
     """Looks of a quarter of a second, for traffic of thousands a second."""
     policy = demo_policy(
-        objective=objective, gates=gates, look_interval=0.25, settling=0.25, min_age=0.2, stale_after=1.0
+        objective=objective, gates=gates, look_interval=0.25, settling=0.25, min_age=0.2, stale_after=stale_after
     )
     return demo_terms(policy, demo_plan(*(shares or (1000, 5000)), period=period), features=3)
 
@@ -142,10 +143,15 @@ class Scene:
             request = service_pb2.ReportInstanceRequest(instance=instance, ttl=duration_pb2.Duration(seconds=30))
             await self.stub.ReportInstance(request)
 
-    async def evaluate(self) -> App:
-        """Starts an Evaluator."""
+    async def evaluate(self, prometheus: str = "") -> App:
+        """Starts an Evaluator, which reads the processes itself or through a Prometheus server."""
         settings = EvaluatorSettings(
-            listen="127.0.0.1:0", registry=self.registry, poll_seconds=0.1, drain_seconds=0.5, log_level="error"
+            listen="127.0.0.1:0",
+            registry=self.registry,
+            poll_seconds=0.1,
+            drain_seconds=0.5,
+            log_level="error",
+            evaluator_prometheus=prometheus,
         )
         app = App(settings)
         self.evaluators.append(app)

@@ -76,7 +76,7 @@ async def test_it_serves_and_hands_out_its_metrics_while_the_registry_is_away(ap
     assert (pull.service, pull.instance_id) == ("crossfade-evaluator", app.instance_id)
     url = f"http://{app._settings.metrics_listen}/metrics"
     page = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=5).read().decode())
-    assert "crossfade_rollouts_watched 0.0" in page
+    assert f'crossfade_rollouts_watched{{service_instance_id="{app.instance_id}"}} 0.0' in page
 
 
 async def run(**environment: str) -> "asyncio.subprocess.Process":

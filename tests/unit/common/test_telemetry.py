@@ -100,10 +100,21 @@ def test_wrong_attributes_and_kinds_are_programming_errors() -> None:
 
 
 def test_the_prometheus_page_has_cumulative_buckets() -> None:
-    families = {family.name: family for family in prometheus.families(filled().snapshot())}
+    families = {family.name: family for family in prometheus.families(RESOURCE, filled().snapshot())}
     histogram = families["crossfade_inference_duration_seconds"]
     buckets = [sample for sample in histogram.samples if sample.name.endswith("_bucket")]
     assert buckets[0].value == 2
     assert buckets[-1].labels["le"] == "+Inf"
     assert buckets[-1].value == 5
     assert families["crossfade_input_count"].samples[2].labels["bin"] == "2"
+
+
+def test_every_series_of_the_prometheus_page_says_which_process_counted_it() -> None:
+    first, *others = prometheus.families(RESOURCE, filled().snapshot())
+    (info,) = first.samples
+    assert info.name == "target_info"
+    assert info.labels == {"service_name": "crossfade-worker", "service_instance_id": "instance-1"}
+    assert len(others) == 4
+    for family in others:
+        assert family.samples
+        assert all(sample.labels["service_instance_id"] == "instance-1" for sample in family.samples)

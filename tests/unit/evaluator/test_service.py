@@ -97,6 +97,10 @@ class Counters:
 
     fleet: Fleet
     silent: frozenset[str] = frozenset()
+    late: float = 0.0
+
+    def age(self, terms: Terms) -> float:
+        return self.late
 
     async def read(self, processes: Sequence[ProcessView], terms: Terms, timeout: float) -> Sequence[Reading]:
         return [
@@ -287,6 +291,20 @@ async def test_a_change_of_the_split_is_not_judged_until_it_has_settled() -> Non
     await made.looks(evaluator, 3)
     assert [look.judged for look in made.ledger.looks] == [False, True, True, True, False, True, True]
     assert made.ledger.decisions[4].holds == ("the split has just changed; counts are judged again in 2 s",)
+
+
+async def test_a_split_that_changes_while_nothing_can_be_read_settles_from_the_first_reading() -> None:
+    """The window of that reading begins before the change."""
+    made = world()
+    made.source.fleet.rate = 50.0
+    evaluator = made.evaluator()
+    await made.looks(evaluator, 4)
+    made.ledger.epoch = made.source.fleet.epoch = 2
+    made.source.silent = frozenset({"router-1", "worker-1"})
+    await made.looks(evaluator, 3)
+    made.source.silent = frozenset()
+    await made.looks(evaluator, 2)
+    assert [look.judged for look in made.ledger.looks[4:]] == [False, False, False, False, True]
 
 
 async def test_silent_processes_hold_and_the_reason_names_one() -> None:

@@ -1,0 +1,135 @@
+"""Looks at counts that come late, through a Prometheus server: whole rollouts, and what a wrong clock does to them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from evaluator.decide import Action
+from evaluator.ports import ProcessView
+from evaluator.prometheus_source import PrometheusSource
+from evaluator.terms import Terms
+from evaluator.windows import Reading
+from services.common.policy.records import PlanDraft, StepDraft
+from tests.fakes.clock import ManualClock
+from tests.fakes.metrics import Behaviour, Fleet
+from tests.fakes.prometheus import FakePrometheus
+from tests.unit.evaluator.test_service import DRAFT, NAME, Counters, World, world
+
+STALE = 10.0
+
+
+@dataclass
+class Scraped(Counters):
+    """The fleet's counts, as a Prometheus has them that scrapes each 2 s, a second before the look.
+
+    Attributes:
+        clock: the Evaluator's.
+        ahead: by how many seconds the server's clock is ahead of it.
+        scraping: False: it scrapes no more.
+    """
+
+    clock: ManualClock = field(default_factory=ManualClock)
+    prometheus: FakePrometheus = field(default_factory=FakePrometheus)
+    ahead: float = 0.0
+    scraping: bool = True
+
+    def age(self, terms: Terms) -> float:
+        return self._source.age(terms)
+
+    async def read(self, processes: Sequence[ProcessView], terms: Terms, timeout: float) -> Sequence[Reading]:
+        self.prometheus.now = round((self.clock.now() + self.ahead) * 1000)
+        return await self._source.read(processes, terms, timeout)
+
+    def scrape(self) -> None:
+        """Scrapes every page, if it still does."""
+        self.prometheus.now = round((self.clock.now() + self.ahead) * 1000)
+        for one in self.fleet.instances if self.scraping else ():
+            self.prometheus.scrape(one.name, one.store.snapshot())
+
+    @property
+    def _source(self) -> PrometheusSource:
+        return PrometheusSource(self.prometheus, self.clock)
+
+
+class ScrapedWorld(World):
+    """A scrape in the middle of the time between two looks."""
+
+    def flow(self, seconds: float = 2.0) -> None:
+        super().flow(seconds / 2)
+        assert isinstance(self.source, Scraped)
+        self.source.scrape()
+        super().flow(seconds / 2)
+
+
+def made(period: float = 120.0, **fleet: object) -> tuple[ScrapedWorld, Scraped, Fleet]:
+    policy = replace(DRAFT, stale_after=STALE)
+    base = world(policy=policy, plan=PlanDraft((StepDraft(5000, period=period),)))
+    for name, value in fleet.items():
+        setattr(base.source.fleet, name, value)
+    source = Scraped(base.source.fleet, clock=base.clock)
+    return ScrapedWorld(base.ledger, source, base.clock, base.spans), source, source.fleet
+
+
+async def test_a_good_version_is_promoted() -> None:
+    scene, _, _ = made()
+    await scene.looks(scene.evaluator(), 80)
+    assert [one.action for one in scene.ledger.acted] == [Action.PROMOTE]
+
+
+async def test_a_failing_version_is_rolled_back() -> None:
+    scene, _, _ = made(test=Behaviour(errors=0.05))
+    await scene.looks(scene.evaluator(), 80)
+    assert [(one.action, one.gate) for one in scene.ledger.acted] == [(Action.ROLLBACK, "errors")]
+
+
+async def test_no_window_that_began_before_the_split_is_judged() -> None:
+    scene, _, fleet = made(rate=20.0)
+    evaluator = scene.evaluator()
+    await scene.looks(evaluator, 10)
+    before = len(scene.ledger.looks)
+    scene.ledger.epoch = fleet.epoch = 2
+    await scene.looks(evaluator, 10)
+    after = scene.ledger.looks[before:]
+    judged = [look.judged for look in after]
+    # The first look's counts are of a second before it, and might have been of up to 10 s before.
+    assert judged == [False] * 6 + [True] * 4
+    assert "the split has just changed; counts are judged again in " in scene.ledger.decisions[before + 3].holds[0]
+
+
+@pytest.mark.parametrize("ahead", [-300.0, 300.0])
+@pytest.mark.parametrize("errors", [0.002, 0.3])
+async def test_a_server_whose_clock_is_wrong_holds_the_rollout(ahead: float, errors: float) -> None:
+    scene, source, _ = made(test=Behaviour(errors=errors))
+    source.ahead = ahead
+    await scene.looks(scene.evaluator(), 40)
+    assert not scene.ledger.acted
+    assert len(scene.ledger.looks) == 40
+    assert "set the clocks of Prometheus and of the Evaluator (NTP)" in scene.ledger.decisions[-1].holds[0]
+
+
+@pytest.mark.parametrize("ahead", [-300.0, 300.0])
+async def test_a_clock_that_is_set_right_goes_on_where_it_was(ahead: float) -> None:
+    scene, source, _ = made()
+    evaluator = scene.evaluator()
+    await scene.looks(evaluator, 3)
+    source.ahead = ahead
+    await scene.looks(evaluator, 8)
+    assert not scene.ledger.acted
+    source.ahead = 0.0
+    await scene.looks(evaluator, 80)
+    assert [one.action for one in scene.ledger.acted] == [Action.PROMOTE]
+
+
+async def test_scrapes_that_end_hold_the_rollout() -> None:
+    scene, source, fleet = made(period=60.0, rate=20.0)
+    evaluator = scene.evaluator()
+    await scene.looks(evaluator, 5)
+    source.scraping, fleet.rate = False, 2000.0
+    for _ in range(8):
+        scene.flow()
+        await evaluator.look(NAME)
+    assert not scene.ledger.acted
+    assert "Prometheus has not scraped it within 10 s" in scene.ledger.decisions[-1].holds[0]
+    await scene.looks(evaluator, 60)
+    assert [one.action for one in scene.ledger.acted] == [Action.CANCEL]
