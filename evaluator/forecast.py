@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from evaluator.balance import BalanceGate
 from evaluator.each_class import EachClassGate
-from evaluator.gates import RATIO, RuntimeGate
+from evaluator.gates import RATIO, RateGate, RuntimeGate
 from evaluator.limits import RuntimeLimitGate
 from evaluator.opening import GateState, open_gate
 from evaluator.statistics.bets import smoothed_rate
 from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1
-from evaluator.statistics.power import needed, rate_growth, runtime_growth
+from evaluator.statistics.power import needed, rate_growth, remaining, runtime_growth
 from evaluator.terms import Terms
 from evaluator.traffic import Traffic
 from services.common.policy.records import LABEL_METRICS, SLICES_PER_PERIOD, MetricKind, Need, Step
@@ -41,7 +41,7 @@ class GateForecast:
         positive: its class.
         required: promotion needs it.
         stable: stable's value now, as GateReport's estimates; NaN: unknown.
-        safe: until it is shown that a version like stable is safe.
+        safe: until it is shown that a version like stable is safe; of the primary gate, that one better by `drop` is.
         drop: the harm that is asked about, in the metric's unit (for runtimes relative: 0.1 is 10 % slower).
         harm: until that harm rolls the version back.
         enough: until the period's end promotes without proof.
@@ -56,6 +56,7 @@ class GateForecast:
     drop: float
     harm: Amount | None
     enough: Amount | None
+    primary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,8 @@ def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float]) -> tupl
             if (state := open_gate(gate, terms)) is not None
         )
         last = number == len(terms.plan.steps) - 1
-        required = [gate for gate in gates if gate.required]
+        # Whether a version is better enough to win in time nobody knows before.
+        required = [gate for gate in gates if gate.required and not gate.primary]
         seconds = max((gate.safe.seconds if gate.safe else math.inf for gate in required), default=math.inf)
         by_proof = max(seconds, step.min_duration) <= step.period
         by_power = not terms.superior and all(_within(gate.enough, step.period, last=last) for gate in required)
@@ -97,7 +99,8 @@ def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float]) -> tupl
 
 def longer(step: StepForecast) -> float:
     """The period in which the step would end with some room; infinity: none."""
-    waits = [min(_seconds(gate.safe), _seconds(gate.enough)) for gate in step.gates if gate.required]
+    needed_gates = (gate for gate in step.gates if gate.required and not gate.primary)
+    waits = [min(_seconds(gate.safe), _seconds(gate.enough)) for gate in needed_gates]
     return 1.3 * max(waits, default=math.inf)
 
 
@@ -118,11 +121,26 @@ def _gate(terms: Terms, traffic: Traffic, opened: GateState, step: Step, drops: 
         positive=gate.positive,
         required=gate.need is Need.ALWAYS or (gate.need is Need.WITH_LABELS and traffic.labels.rows > 0),
         stable=_value(state),
-        safe=_amount(state.remaining(policy.alpha_promote, share), pace, wait),
+        safe=_amount(_shown(state, drop, policy.alpha_promote, share), pace, wait),
         drop=drop,
         harm=_amount(_harmed(state, drop, alpha, share), pace, wait),
-        enough=_amount(None if frozen.needs is None else frozen.needs, pace, wait),
+        enough=_amount(frozen.needs, pace, wait),
+        primary=gate.better is not None,
     )
+
+
+def _shown(gate: GateState, better: float, alpha: float, share: float) -> int | None:
+    """Attempts, batches or labels until PASS: of a version like stable, or in the primary gate of a better one."""
+    if gate.gate.better is None or not isinstance(gate, RateGate):
+        return gate.remaining(alpha, share)
+    if not gate.drawn or not gate.safe.n_past:
+        return None
+    stable = float(smoothed_rate(gate.safe.n_past, gate.safe.x_past))
+    reached = max(stable - better, 0.0)
+    if gate.gate.metric is MetricKind.F1:
+        reached = unlike_from_f1(min(f1_from_unlike(stable) + better, 1.0))
+    growth = rate_growth(gate.safe, reached, stable, min(max(share, 1e-4), 1.0 - 1e-4))
+    return remaining(gate.safe.process, growth, alpha)
 
 
 def _amount(n: float | None, pace: float, wait: float) -> Amount | None:

@@ -48,6 +48,7 @@ def _gate(one: GateForecast) -> evaluator_pb2.GateForecast:
         by=one.drop,
         harm=_amount(one.harm),
         enough=_amount(one.enough),
+        primary=one.primary,
     )
 
 

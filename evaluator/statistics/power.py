@@ -72,7 +72,7 @@ def runtime_growth(test: RuntimeTest, slower: int, share: float = 0.5) -> Growth
 def needed(process: EProcess, growth: Growth, alpha: float, power: float = 0.95) -> int | None:
     """Return the test arm's requests with which a fresh `process` reaches 1/alpha with probability `power`.
 
-    None where no candidate's log e grows: at these rates the test never concludes. By the normal
+    None where no candidate's log e grows to speak of: at these rates the test never concludes. By the normal
     approximation of the random walk, for the candidate that needs least.
     """
     if not 0.0 < power < 1.0:
@@ -84,7 +84,8 @@ def needed(process: EProcess, growth: Growth, alpha: float, power: float = 0.95)
     distance = log_threshold(alpha) - process.log_weights[growing] - math.log1p(-process.reserve)
     quantile = float(ndtri(power)) * deviation
     root = (quantile + np.sqrt(quantile * quantile + 4.0 * mean * distance)) / (2.0 * mean)
-    return math.ceil(float((root * root).min()))
+    least = float((root * root).min())
+    return math.ceil(least) if least <= LARGEST_COUNT else None
 
 
 def remaining(process: EProcess, growth: Growth, alpha: float) -> int | None:

@@ -103,24 +103,24 @@ def forecast_lines(model: str, answer: evaluator_pb2.ForecastResponse) -> list[T
         rows += [_row(gate) for gate in step.gates]
         lines += text.columns(rows, indent=2)
         if step.concludes:
-            longest = max(
-                (
-                    text.duration_seconds(gate.safe.time)
-                    for gate in step.gates
-                    if gate.required and gate.HasField("safe")
-                ),
-                default=0.0,
-            )
-            ends = min(longest, text.duration_seconds(step.step.period))
-            lines.append(Text(f"  It ends after about {text.span(ends)}, if the version is like {answer.stable}."))
+            lines.append(Text(f"  {_ending(step, answer.stable)}"))
         else:
             lines.append(Text(f"  It cannot conclude in its period at this traffic: {advice(step)}"))
     return lines
 
 
+def _ending(step: evaluator_pb2.StepForecast, stable: str) -> str:
+    period = text.duration_seconds(step.step.period)
+    if any(gate.primary for gate in step.gates):
+        return f"It ends when the version is shown to be better, or after {text.span(period)}."
+    needed = [gate.safe for gate in step.gates if gate.required and gate.HasField("safe")]
+    longest = max((text.duration_seconds(amount.time) for amount in needed), default=period)
+    return f"It ends after about {text.span(min(longest, period))}, if the version is like {stable}."
+
+
 def advice(step: evaluator_pb2.StepForecast) -> str:
     """What would let a step conclude."""
-    blind = [gate.gate for gate in step.gates if gate.required and not _has_traffic(gate)]
+    blind = [gate.gate for gate in step.gates if gate.required and not gate.primary and _lacks_traffic(gate)]
     if blind:
         return f"nothing that {', '.join(blind)} counts was seen."
     if not step.HasField("longer_period"):
@@ -131,8 +131,9 @@ def advice(step: evaluator_pb2.StepForecast) -> str:
     return f"it needs --period {_written(longer)}{more}."
 
 
-def _has_traffic(gate: evaluator_pb2.GateForecast) -> bool:
-    return any(gate.HasField(name) and getattr(gate, name).HasField("time") for name in ("safe", "enough"))
+def _lacks_traffic(gate: evaluator_pb2.GateForecast) -> bool:
+    amounts = [getattr(gate, name) for name in ("safe", "enough") if gate.HasField(name)]
+    return not any(amount.HasField("time") for amount in amounts) if amounts else math.isnan(gate.stable)
 
 
 def _written(seconds: float) -> str:
@@ -147,10 +148,13 @@ def _row(gate: evaluator_pb2.GateForecast) -> list[str | Text]:
     name = gate.gate if gate.required else f"{gate.gate} (watched)"
     value = "–" if math.isnan(gate.stable) else estimate_text(gate.stable, gate.metric)
     by = _by(gate)
+    safe = _amount(gate, gate.safe) if gate.HasField("safe") else "never, or unknown"
+    if gate.primary:
+        safe = f"better by {by[1:]}: {safe}"
     return [
         Text(name),
         Text(value),
-        Text(_amount(gate, gate.safe) if gate.HasField("safe") else "never, or unknown"),
+        Text(safe),
         Text(f"{by}: {_amount(gate, gate.harm)}" if gate.HasField("harm") else f"{by}: never, or unknown"),
     ]
 

@@ -395,6 +395,7 @@ class GateForecast(_message.Message):
     BY_FIELD_NUMBER: _builtins.int
     HARM_FIELD_NUMBER: _builtins.int
     ENOUGH_FIELD_NUMBER: _builtins.int
+    PRIMARY_FIELD_NUMBER: _builtins.int
     gate: _builtins.str
     """Its name."""
     metric: _policy_pb2.Metric.ValueType
@@ -406,10 +407,14 @@ class GateForecast(_message.Message):
     stable: _builtins.float
     """Stable's value now, as in GateReport; NaN: not known."""
     by: _builtins.float
-    """The harm that `harm` is about."""
+    """The harm that `harm` is about, in the metric's unit (for runtimes relative)."""
+    primary: _builtins.bool
+    """The version must be better in it (SUPERIOR)."""
     @_builtins.property
     def safe(self) -> Global___Amount:
-        """Until a version like stable is shown to be safe. Unset: never, or not known."""
+        """Until a version like stable is shown to be safe; of the primary gate until one that is better by `by` is shown to be
+        better. Unset: never, or not known.
+        """
 
     @_builtins.property
     def harm(self) -> Global___Amount:
@@ -431,10 +436,11 @@ class GateForecast(_message.Message):
         by: _builtins.float = ...,
         harm: Global___Amount | None = ...,
         enough: Global___Amount | None = ...,
+        primary: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["enough", b"enough", "harm", b"harm", "safe", b"safe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "enough", b"enough", "gate", b"gate", "harm", b"harm", "metric", b"metric", "positive_class", b"positive_class", "required", b"required", "safe", b"safe", "stable", b"stable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "enough", b"enough", "gate", b"gate", "harm", b"harm", "metric", b"metric", "positive_class", b"positive_class", "primary", b"primary", "required", b"required", "safe", b"safe", "stable", b"stable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
