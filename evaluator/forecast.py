@@ -14,7 +14,7 @@ from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1
 from evaluator.statistics.power import needed, rate_growth, remaining, runtime_growth
 from evaluator.terms import Terms
 from evaluator.traffic import Traffic
-from services.common.policy.records import LABEL_METRICS, SLICES_PER_PERIOD, MetricKind, Need, Step
+from services.common.policy.records import DEFAULT_SAFE, LABEL_METRICS, SLICES_PER_PERIOD, MetricKind, Need, Step
 
 TYPICAL = 0.5
 """The power with which "about so many" is meant."""
@@ -175,11 +175,17 @@ def _value(gate: GateState) -> float:
 
 
 def _allowed(gate: GateState) -> float:
-    """The harm that the gate's safe margin stands for, in the metric's own unit."""
-    if isinstance(gate, RuntimeGate | RuntimeLimitGate):
-        return RATIO ** (gate.gate.safe.buckets or 2) - 1.0
-    value = _value(gate)
-    return gate.gate.safe.offset + (gate.gate.safe.factor - 1.0) * (0.0 if math.isnan(value) else value)
+    """The harm that the gate's safe margin stands for, in the metric's own unit; with a limit, one beyond it."""
+    value = 0.0 if math.isnan(_value(gate)) else _value(gate)
+    limit, safe = gate.gate.limit, gate.gate.safe
+    if isinstance(gate, RuntimeLimitGate):
+        beyond = gate.limit_seconds * RATIO ** DEFAULT_SAFE[MetricKind.RUNTIME].buckets
+        return beyond / value - 1.0 if value else 0.0
+    if isinstance(gate, RuntimeGate):
+        return RATIO**safe.buckets - 1.0
+    if limit is not None:
+        return max(limit.bad_rate() - value, 0.0) + DEFAULT_SAFE[gate.gate.metric].offset
+    return safe.offset + (safe.factor - 1.0) * value
 
 
 def _harmed(gate: GateState, drop: float, alpha: float, share: float) -> int | None:
@@ -191,7 +197,7 @@ def _harmed(gate: GateState, drop: float, alpha: float, share: float) -> int | N
     if isinstance(gate, BalanceGate):
         return gate.harmed(drop, alpha, TYPICAL, share)
     if isinstance(gate, RuntimeLimitGate):
-        return gate.harmed(drop, alpha, TYPICAL)
+        return gate.harmed(gate.past_seconds() * (1.0 + drop) / gate.limit_seconds - 1.0, alpha, TYPICAL)
     if isinstance(gate, RuntimeGate):
         if not gate.harm.past.counts.sum():
             return None

@@ -128,6 +128,11 @@ class RuntimeLimitGate:
             return None
         return remaining(self.safe.process, means.mean_growth(self.safe, seen / seen.sum()), alpha)
 
+    @property
+    def limit_seconds(self) -> float:
+        """The number that the gate holds runtimes to."""
+        return _limit(self.gate)[0]
+
     def past_seconds(self) -> float:
         """Control's mean or quantile so far, in seconds; NaN: nothing is known."""
         return self._seconds(self.past + self.control)

@@ -119,20 +119,22 @@ class Questions:
 
     async def _replay(self, name: str, other: Other) -> tuple[Replayed, tuple[Violation, ...]]:
         rollout = await self._registry.rollout(name)
-        if not rollout.stable:
-            raise FailedPreconditionError(
-                "NOT_STARTED", f"{name} has not begun, so that there is nothing to replay: see crossfade status"
-            )
+        stable = rollout.stable or (await self._registry.lane(rollout.model, rollout.segment)).stable
         judged_by = replace(
             rollout,
             policy=other.policy or rollout.policy,
             plan=other.plan or rollout.plan,
             objective=other.objective or rollout.objective,
         )
-        found = await self._reader.read(judged_by, rollout.stable)
+        found = await self._reader.read(judged_by, stable)
         if found.violations:
             return Replayed(), found.violations
-        return await replay(found.terms, self._registry.concluded(name)), ()
+        replayed = await replay(found.terms, self._registry.concluded(name))
+        if not replayed.looks:
+            raise FailedPreconditionError(
+                "NOT_STARTED", f"nobody has looked at {name} yet, so that there is nothing to replay: crossfade status"
+            )
+        return replayed, ()
 
     async def _forecast(self, asked: ToCome) -> Forecasted:
         lane = await self._registry.lane(asked.model, asked.segment)

@@ -113,8 +113,9 @@ def _ending(step: evaluator_pb2.StepForecast, stable: str) -> str:
     period = text.duration_seconds(step.step.period)
     if any(gate.primary for gate in step.gates):
         return f"It ends when the version is shown to be better, or after {text.span(period)}."
-    needed = [gate.safe for gate in step.gates if gate.required and gate.HasField("safe")]
-    longest = max((text.duration_seconds(amount.time) for amount in needed), default=period)
+    needed = [gate.safe for gate in step.gates if gate.required]
+    shown = all(amount.HasField("time") for amount in needed)
+    longest = max((text.duration_seconds(amount.time) for amount in needed), default=period) if shown else period
     return f"It ends after about {text.span(min(longest, period))}, if the version is like {stable}."
 
 

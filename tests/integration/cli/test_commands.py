@@ -353,6 +353,30 @@ def test_predict_and_feedback(
     assert json.loads(from_stdin)["version"] == "v1"
 
 
+def test_a_forecast_says_what_a_rollout_needs(
+    crossfade: Command, crossfade_json: Json, running: str, tmp_path: Path
+) -> None:
+    said = crossfade("forecast", running, "--watch", "1s", "--drop", "errors=2%").stdout.splitlines()
+    assert said[0].startswith(f"{running} · ")
+    assert " requests/s, 0 labels/s of v1, watched for " in said[0]
+    assert said[1] == "5 % for at most 1 h"
+    assert said[2].split()[:3] == ["gate", "v1", "safe,"]
+    assert said[3].split()[0] == "errors"
+    assert "+2 pt: " in said[3]
+    assert crossfade_json("forecast", running, "--watch", "1s")["stable"] == "v1"
+    assert "--drop 'errors'" in crossfade("forecast", running, "--drop", "errors", code=2).stderr
+    assert "the policy has no gate 'speed'" in crossfade("forecast", running, "--drop", "speed=1%", code=1).stderr
+
+
+def test_a_rollout_that_nobody_has_looked_at_is_not_replayed(crossfade: Command, running: str, tmp_path: Path) -> None:
+    assert "nobody has looked at" in crossfade("replay", running, code=1).stderr
+    assert "nobody has looked at" in crossfade("replay", running, "--rollout", "1", code=1).stderr
+    policy = tmp_path / "strict.yaml"
+    policy.write_text("gates:\n  - {metric: recall, required: true, positive_class: none}\n")
+    told = crossfade("replay", running, "--policy", str(policy), code=1).stderr
+    assert f"{policy}:2: gates[0].positive_class: 'none' is no class of the model" in told
+
+
 def test_policy_check(crossfade: Command, crossfade_json: Json, tmp_path: Path) -> None:
     good, bad, wrong = (tmp_path / name for name in ("good.yaml", "bad.yaml", "wrong.yaml"))
     good.write_text("look_interval: 2s\n")

@@ -66,7 +66,7 @@ class EvaluatorServiceServicer:
 
     def Replay(self, request, context):
         """What another policy would have decided about a rollout, and when, from its recorded looks alone; under its own policy,
-        what was decided. Errors: NOT_FOUND (ROLLOUT_NOT_FOUND); FAILED_PRECONDITION (LOOKS_COMPACTED: the looks are not kept
+        what was decided. Errors: NOT_FOUND (ROLLOUT_NOT_FOUND); FAILED_PRECONDITION (NOT_STARTED, LOOKS_COMPACTED: the looks are not kept
         any more; LOOKS_TOO_OLD: an older release recorded them without their circumstances); UNAVAILABLE: the Registry is away.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -39,7 +39,7 @@ class EvaluatorServiceStub:
     """
     Replay: _grpc.UnaryUnaryMultiCallable[_evaluator_pb2.ReplayRequest, _evaluator_pb2.ReplayResponse]
     """What another policy would have decided about a rollout, and when, from its recorded looks alone; under its own policy,
-    what was decided. Errors: NOT_FOUND (ROLLOUT_NOT_FOUND); FAILED_PRECONDITION (LOOKS_COMPACTED: the looks are not kept
+    what was decided. Errors: NOT_FOUND (ROLLOUT_NOT_FOUND); FAILED_PRECONDITION (NOT_STARTED, LOOKS_COMPACTED: the looks are not kept
     any more; LOOKS_TOO_OLD: an older release recorded them without their circumstances); UNAVAILABLE: the Registry is away.
     """
     Forecast: _grpc.UnaryUnaryMultiCallable[_evaluator_pb2.ForecastRequest, _evaluator_pb2.ForecastResponse]
@@ -59,7 +59,7 @@ class EvaluatorServiceAsyncStub(EvaluatorServiceStub):
     """
     Replay: _aio.UnaryUnaryMultiCallable[_evaluator_pb2.ReplayRequest, _evaluator_pb2.ReplayResponse]  # type: ignore[assignment]
     """What another policy would have decided about a rollout, and when, from its recorded looks alone; under its own policy,
-    what was decided. Errors: NOT_FOUND (ROLLOUT_NOT_FOUND); FAILED_PRECONDITION (LOOKS_COMPACTED: the looks are not kept
+    what was decided. Errors: NOT_FOUND (ROLLOUT_NOT_FOUND); FAILED_PRECONDITION (NOT_STARTED, LOOKS_COMPACTED: the looks are not kept
     any more; LOOKS_TOO_OLD: an older release recorded them without their circumstances); UNAVAILABLE: the Registry is away.
     """
     Forecast: _aio.UnaryUnaryMultiCallable[_evaluator_pb2.ForecastRequest, _evaluator_pb2.ForecastResponse]  # type: ignore[assignment]
@@ -88,7 +88,7 @@ class EvaluatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_evaluator_pb2.ReplayResponse, _abc.Awaitable[_evaluator_pb2.ReplayResponse]]:
         """What another policy would have decided about a rollout, and when, from its recorded looks alone; under its own policy,
-        what was decided. Errors: NOT_FOUND (ROLLOUT_NOT_FOUND); FAILED_PRECONDITION (LOOKS_COMPACTED: the looks are not kept
+        what was decided. Errors: NOT_FOUND (ROLLOUT_NOT_FOUND); FAILED_PRECONDITION (NOT_STARTED, LOOKS_COMPACTED: the looks are not kept
         any more; LOOKS_TOO_OLD: an older release recorded them without their circumstances); UNAVAILABLE: the Registry is away.
         """
 

@@ -1,0 +1,149 @@
+"""Forecasts before a start: what was seen of a lane, what its gates need, and whether a plan ends in time."""
+
+import math
+from dataclasses import replace
+from statistics import median
+
+import pytest
+
+from evaluator.forecast import StepForecast, forecast, longer
+from evaluator.terms import Terms
+from evaluator.traffic import Traffic
+from evaluator.windows import Reading
+from services.common.policy.records import GateDraft, GateMargin, Limit, MetricKind, Objective
+from tests.fakes.metrics import CLASSES, Fleet
+from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
+
+ERRORS = GateDraft(MetricKind.ERRORS, required=True, safe=GateMargin(1.5, 0.01))
+
+
+def readings(fleet: Fleet, terms: Terms) -> list[Reading]:
+    return [one.read(fleet.now, terms) for one in fleet.instances]
+
+
+def seen(terms: Terms, **fleet: float) -> Traffic:
+    """A minute of a lane with one version, and ten seconds that are watched."""
+    both = replace(terms, test=terms.stable, test_profile=None, stable_profile=None)
+    made = trial(3, terms, None, **fleet).fleet
+    made.share = 0
+    made.run(60.0, ticks=60)
+    before = readings(made, both)
+    made.run(10.0, ticks=10)
+    return Traffic.between(both, before, readings(made, both))
+
+
+def first(terms: Terms, drops: dict[str, float] | None = None, **fleet: float) -> StepForecast:
+    return forecast(terms, seen(terms, **fleet), drops or {})[0]
+
+
+def test_the_traffic_seen_is_the_lanes() -> None:
+    traffic = seen(demo_terms(features=0), positives=0.3)
+    assert traffic.seconds == pytest.approx(10.0)
+    assert traffic.attempts_per_second == pytest.approx(400.0, rel=0.1)
+    assert traffic.labels_per_second == pytest.approx(400.0 * 0.9, rel=0.1)
+    assert traffic.labels.wrong / traffic.labels.rows == pytest.approx(0.08, rel=0.1)
+    assert traffic.label_lag > 0
+
+
+def test_a_process_that_is_new_or_silent_counts_nothing_recent() -> None:
+    terms = demo_terms(features=0)
+    both = replace(terms, test=terms.stable)
+    made = trial(3, terms).fleet
+    made.run(5.0)
+    silent = [Reading(one.name, round(made.now * 1e6), None, "it did not answer") for one in made.instances]
+    assert Traffic.between(both, silent, silent).attempts_per_second == 0.0
+
+
+def test_what_a_version_like_stable_needs_is_about_what_rollouts_take() -> None:
+    terms = demo_terms(demo_policy(gates=(ERRORS,)), demo_plan(1000, period=240.0), features=0)
+    step = first(terms)
+    gate = step.gates[0]
+    assert gate.safe is not None
+    took = []
+    for seed in range(15):
+        made = trial(seed, terms)
+        assert made.run(120) is not None
+        took.append(made.seconds)
+    assert step.concludes
+    assert step.seconds == gate.safe.seconds
+    assert gate.safe.seconds / 2.5 <= median(took) <= 2.5 * gate.safe.seconds + 4
+
+
+def test_what_a_harm_needs_is_about_what_rollbacks_take() -> None:
+    terms = demo_terms(demo_policy(gates=(ERRORS,)), demo_plan(1000, period=240.0), features=0)
+    gate = first(terms, {"errors": 0.03}).gates[0]
+    assert gate.harm is not None
+    took = []
+    for seed in range(15):
+        made = trial(seed, terms)
+        made.fleet.test.errors += 0.03
+        assert made.run(120) is not None
+        took.append(made.state.gates[0].test_n)
+    assert gate.harm.n / 3 <= median(took) <= 3 * gate.harm.n
+
+
+def test_labels_wait_for_their_slice_and_their_age() -> None:
+    terms = demo_terms(demo_policy(min_age=30.0), demo_plan(1000, period=240.0), features=0)
+    gate = next(gate for gate in first(terms).gates if gate.metric is MetricKind.ACCURACY)
+    assert gate.safe is not None
+    # A slice of 20 s, and 30 s of age.
+    assert gate.safe.seconds > 50.0
+    assert gate.stable == pytest.approx(0.08, rel=0.15)
+
+
+def test_a_plan_that_is_too_short_says_how_long_it_needs() -> None:
+    terms = demo_terms(demo_policy(gates=(ERRORS,)), demo_plan(50, period=5.0), features=0)
+    step = first(terms, rate=40.0)
+    assert not step.concludes
+    again = demo_terms(terms.policy, demo_plan(50, period=longer(step)), features=0)
+    assert first(again, rate=40.0).concludes
+
+
+def test_without_traffic_nothing_concludes() -> None:
+    terms = demo_terms(demo_policy(gates=(ERRORS,)), demo_plan(1000), features=0)
+    step = first(terms, rate=1e-9)
+    assert not step.concludes
+    assert math.isinf(longer(step))
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        GateDraft(MetricKind.ERRORS, "x", required=True),
+        GateDraft(MetricKind.RUNTIME, "x", required=True),
+        GateDraft(MetricKind.RUNTIME, "x", required=True, limit=Limit(seconds=0.01)),
+        GateDraft(MetricKind.RUNTIME, "x", required=True, limit=Limit(seconds=0.01, quantile=0.9)),
+        GateDraft(MetricKind.ACCURACY, "x", required=True, limit=Limit(at_least=0.8)),
+        GateDraft(MetricKind.PRECISION, "x", required=True, positive=CLASSES[0]),
+        GateDraft(MetricKind.F1, "x", required=True, positive=CLASSES[0]),
+        GateDraft(MetricKind.RECALL, "x", required=True, positive="*"),
+        GateDraft(MetricKind.CLASS_BALANCE, "x", required=True),
+    ],
+    ids=lambda draft: f"{draft.metric}{' limit' if draft.limit else ''}{draft.positive}",
+)
+def test_every_gate_has_a_forecast(draft: GateDraft) -> None:
+    step = first(demo_terms(demo_policy(gates=(draft,)), demo_plan(1000), features=0), positives=0.4)
+    gate = step.gates[0]
+    for amount in (gate.safe, gate.harm, gate.enough):
+        assert amount is not None
+        assert 0 < amount.n < 1e6
+        assert 0 < amount.seconds < 1e5
+    assert gate.drop > 0
+
+
+def test_a_harm_within_the_margin_never_shows() -> None:
+    gates = (GateDraft(MetricKind.RUNTIME, required=True, harm=GateMargin(buckets=8), safe=GateMargin(buckets=12)),)
+    gate = first(demo_terms(demo_policy(gates=gates), features=0), {"runtime": 0.5}).gates[0]
+    assert gate.harm is None
+
+
+def test_an_ab_tests_primary_gate_is_of_a_better_version() -> None:
+    gates = (ERRORS, GateDraft(MetricKind.ACCURACY, primary=True))
+    policy = demo_policy(gates=gates, objective=Objective.SUPERIOR)
+    terms = demo_terms(policy, demo_plan(5000, period=120.0), features=0)
+    little, much = (first(terms, {"accuracy": by}).gates[1] for by in (0.01, 0.04))
+    assert little.primary
+    assert little.safe is not None
+    assert much.safe is not None
+    assert much.safe.n < little.safe.n
+    assert first(terms).concludes
