@@ -10,8 +10,11 @@ from evaluator.terms import Profile, Terms
 from services.common.telemetry import catalog
 
 LIVE: Final = "live"
+SHADOW: Final = "shadow"
 CONTROL: Final = "control"
 OK: Final = "ok"
+FAR: Final = "far"
+"""Numbers that are far apart, as the Router says of a pair without classes."""
 CALLERS_FAULTS: Final = frozenset({"INVALID_ARGUMENT", "CANCELLED", "UNAUTHENTICATED", "PERMISSION_DENIED"})
 """Outcomes that say nothing of a version: the request was wrong, forbidden or given up."""
 
@@ -21,7 +24,8 @@ PREDICTIONS: Final = catalog.PREDICTION_COUNT.name
 FEEDBACK: Final = catalog.FEEDBACK_COUNT.name
 INPUTS: Final = catalog.INPUT_COUNT.name
 LAG: Final = catalog.FEEDBACK_LAG.name
-METRICS: Final = (ATTEMPTS, FEEDBACK, LAG, INFERENCE, INPUTS, PREDICTIONS)
+PAIRS: Final = catalog.SHADOW_PAIR_COUNT.name
+METRICS: Final = (ATTEMPTS, FEEDBACK, LAG, INFERENCE, INPUTS, PREDICTIONS, PAIRS)
 """All that a look reads."""
 
 SliceKey = tuple[int, int]
@@ -36,13 +40,17 @@ Lags = tuple[int, ...]
 NO_LAGS: Final[Lags] = (0,) * (len(catalog.FEEDBACK_LAG.bounds) + 1)
 
 
+_TESTED: Final = frozenset({LIVE, SHADOW})
+"""What the test arm gets: in one step callers' requests, in another copies of them, and never both in one epoch."""
+
+
 def concerns(one: Series, terms: Terms) -> bool:
     """Whether a series says anything of a rollout, and so is recorded."""
     at = one.values()
     version, traffic = at.get("version"), at.get("traffic")
     if "segment" in at and at["segment"] != terms.segment:
         return False
-    if version == terms.test and traffic == LIVE:
+    if version == terms.test and traffic in _TESTED:
         return one.metric != INPUTS or _is_of(terms.test_profile, at)
     if version == terms.stable and traffic in {LIVE, CONTROL}:
         if one.metric == INFERENCE:
@@ -171,6 +179,26 @@ def input_matrix(profile: Profile, counts: BinCounts) -> list[list[int]]:
     ]
 
 
+def pair_rows(window: Counts, terms: Terms) -> list[RateRow]:
+    """Mirrored rows, and those that the versions answered otherwise; a row per process, with nothing of stable."""
+    rows = []
+    for instance in window:
+        n = x = 0
+        for one, at in _of(instance, PAIRS):
+            if _is_test(at, terms):
+                count = sum(one.counts)
+                n += count
+                x += 0 if _agree(at.get("stable", ""), at.get("test", "")) else count
+        if n:
+            rows.append((n, x, 0, 0))
+    return rows
+
+
+def _agree(stable: str, test: str) -> bool:
+    """Whether a pair's answers are the same class, or numbers as near as two trainings of one model give."""
+    return stable == test != FAR
+
+
 def parse_slice(value: str) -> SliceKey | None:
     """Epoch and number of `{epoch}.{number}`; None: it has another form."""
     epoch, _, number = value.partition(".")
@@ -186,7 +214,7 @@ def _of(instance: InstanceCounts, *metrics: str) -> Iterable[tuple[Series, dict[
 
 
 def _is_test(at: Mapping[str, str], terms: Terms) -> bool:
-    return at.get("version") == terms.test and at.get("traffic") == LIVE
+    return at.get("version") == terms.test and at.get("traffic") in _TESTED
 
 
 def _is_stable(at: Mapping[str, str], terms: Terms) -> bool:

@@ -17,6 +17,7 @@ from evaluator.arms import (
     error_rows,
     input_counts,
     label_lags,
+    pair_rows,
     runtime_rows,
     slice_counts,
 )
@@ -76,6 +77,7 @@ class State:
         judged: looks that were judged.
         step_seconds: what the present evidence of "no worse" covers: seconds of judged windows.
         coverage: share of the aged slices' predictions that have labels, test and stable; None: no such slices.
+        pairs: mirrored rows so far, and those that the versions answered otherwise.
     """
 
     terms: Terms
@@ -94,6 +96,12 @@ class State:
     judged: int = 0
     step_seconds: float = 0.0
     coverage: tuple[float, float] | None = None
+    pairs: tuple[int, int] = (0, 0)
+
+    @property
+    def shadowed(self) -> bool:
+        """Whether the present step is a SHADOW one: the test version's answers reach nobody, and get no labels."""
+        return self.step >= 0 and self.terms.plan.steps[self.step].shadow
 
     @property
     def watches_inputs(self) -> bool:
@@ -144,12 +152,18 @@ def fold(state: State, look: Look) -> State:
         after,
         ledger=after.ledger.plus(slice_counts(look.window, state.terms)),
         lags=(added(state.lags[0], test_lags), added(state.lags[1], stable_lags)),
+        pairs=added_pairs(state.pairs, pair_rows(look.window, state.terms)),
     )
     after = _watch_inputs(after, look, state.time or now)
     if look.judged:
         after = _judge(after, look)
         return replace(after, judged=after.judged + 1, step_seconds=after.step_seconds + now - (state.time or now))
     return _learn(after, look)
+
+
+def added_pairs(before: tuple[int, int], rows: Sequence[RateRow]) -> tuple[int, int]:
+    """Pairs so far with a look's."""
+    return before[0] + sum(row[0] for row in rows), before[1] + sum(row[1] for row in rows)
 
 
 def fold_all(terms: Terms, looks: Iterable[Look]) -> State:
@@ -223,6 +237,7 @@ def _judge(state: State, look: Look) -> State:
     errors = error_rows(look.window, state.terms, look.epoch)
     runtimes = runtime_rows(look.window, state.terms)
     answers = [] if state.resting else _answers(state, look, look.epoch)
+    pairs = [] if state.resting else pair_rows(look.window, state.terms)
     state = _freeze_needs(state)
     gates: list[GateState] = []
     for gate in state.gates:
@@ -232,6 +247,8 @@ def _judge(state: State, look: Look) -> State:
             gates.append(gate.judge(answers))
         elif isinstance(gate, RateGate) and gate.gate.metric is MetricKind.ERRORS:
             gates.append(gate.judge_harm(errors).judge_safe(errors))
+        elif isinstance(gate, RateGate) and gate.gate.metric is MetricKind.DISAGREEMENT:
+            gates.append(gate.judge_harm(pairs).judge_safe(pairs))
         else:
             gates.append(gate)
     judged = replace(state, gates=tuple(gates))

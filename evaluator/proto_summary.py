@@ -41,6 +41,7 @@ def to_proto(decision: Decision) -> analysis_pb2.Summary:
         gates=[_gate(report) for report in decision.gates],
         drift=_drift(decision.drift),
         holds=decision.holds,
+        shadow=_shadow(decision.pairs),
         circumstances=None if decision.at is None else proto_circumstances.to_proto(decision.at),
     )
 
@@ -65,6 +66,10 @@ def _gate(report: GateReport) -> analysis_pb2.GateReport:
         limit=None if report.limit is None else limit_message(report.limit),
         primary=report.primary,
     )
+
+
+def _shadow(pairs: tuple[int, int]) -> analysis_pb2.ShadowReport | None:
+    return analysis_pb2.ShadowReport(rows=pairs[0], different=pairs[1]) if pairs[0] else None
 
 
 def _drift(drift: DriftReport) -> analysis_pb2.DriftReport:

@@ -12,7 +12,7 @@ from evaluator.inputs import ArmInputs
 from evaluator.opening import GateState
 from evaluator.statistics.process import log_threshold
 from evaluator.waits import waits_for
-from services.common.policy.records import Limit, MetricKind, Need
+from services.common.policy.records import LABEL_METRICS, Limit, MetricKind, Need
 
 
 class Verdict(StrEnum):
@@ -75,6 +75,7 @@ class DriftReport:
 
 
 _FEATURES_SHOWN = 5
+_PAIRED = MetricKind.DISAGREEMENT
 
 
 def report_gates(state: State, *, control_missing: bool) -> tuple[GateReport, ...]:
@@ -159,6 +160,9 @@ def _positive(gate: GateState) -> str:
 
 def _required(state: State, gate: GateState, *, control_missing: bool) -> bool:
     if isinstance(gate, RuntimeGate) and control_missing:
+        return False
+    # Answers that reach nobody get no labels, and without copies there are no pairs.
+    if state.shadowed if gate.gate.metric in LABEL_METRICS else gate.gate.metric is _PAIRED and not state.shadowed:
         return False
     match gate.gate.need:
         case Need.ALWAYS:

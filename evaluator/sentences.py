@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from evaluator import words
 from evaluator.fold import State
@@ -93,6 +94,13 @@ def shortest_time(state: State, left: float) -> str:
     return f"{state.terms.test} has passed and waits for the step's shortest time: {words.duration(left)} more"
 
 
+def shadow_passed(state: State, reason: str) -> str:
+    """Why a plan without a LIVE step ends."""
+    test, pairs, other = state.terms.test, *state.pairs
+    seen = f"; {words.many(pairs, 'mirrored row')}, {words.count(other)} answered otherwise" if pairs else ""
+    return f"{test} has passed in shadow ({reason}{seen}); its plan has no LIVE step, so it waits to be started live"
+
+
 def awaits_approval(state: State, reason: str) -> str:
     """What a version waits for that has passed and is to be promoted by a person's word."""
     return f"{state.terms.test} has passed ({reason}) and waits for a person to agree: crossfade approve"
@@ -150,6 +158,11 @@ def _compared(state: State, report: GateReport) -> str:
                 f"{words.many(report.test.n, 'row')} and {stable} for {words.percent(report.baseline.estimate)} of "
                 f"{words.count(report.baseline.n)}"
             )
+        case MetricKind.DISAGREEMENT:
+            return (
+                f"{test} answered {words.percent(report.test.estimate)} of {words.many(report.test.n, 'mirrored row')} "
+                f"otherwise than {stable}"
+            )
         case MetricKind.F1:
             return (
                 f"{test}'s F1 for {report.positive} was {1 - report.test.estimate:.3f} over "
@@ -191,6 +204,13 @@ def _gate(state: State, report: GateReport) -> Gate:
     return next(gate for gate in state.terms.policy.gates if gate.name == report.gate)
 
 
+_NOUNS: Final = {
+    MetricKind.ERRORS: "attempt",
+    MetricKind.RUNTIME: "batch",
+    MetricKind.CLASS_BALANCE: "prediction",
+    MetricKind.DISAGREEMENT: "mirrored row",
+}
+
+
 def _noun(report: GateReport) -> str:
-    nouns = {MetricKind.ERRORS: "attempt", MetricKind.RUNTIME: "batch", MetricKind.CLASS_BALANCE: "prediction"}
-    return nouns.get(report.metric, "label")
+    return _NOUNS.get(report.metric, "label")

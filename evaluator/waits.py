@@ -21,6 +21,7 @@ _NOUNS = {
     MetricKind.FALSE_POSITIVE_RATE: "mature negative row",
     MetricKind.F1: "mature positive row",
     MetricKind.CLASS_BALANCE: "prediction",
+    MetricKind.DISAGREEMENT: "mirrored row",
 }
 
 

@@ -99,7 +99,7 @@ def plan_to_proto(plan: Iterable[Step]) -> policy_pb2.TrafficPlan:
     return policy_pb2.TrafficPlan(
         steps=[
             policy_pb2.Step(
-                mode=policy_pb2.MODE_LIVE,
+                mode=policy_pb2.MODE_SHADOW if step.shadow else policy_pb2.MODE_LIVE,
                 share_bps=step.share_bps,
                 min_duration=duration(step.min_seconds),
                 period=duration(step.period_seconds),
@@ -118,6 +118,7 @@ def plan_from_proto(message: policy_pb2.TrafficPlan) -> tuple[Step, ...]:
             share_bps=step.share_bps,
             min_seconds=seconds_of(step.min_duration),
             period_seconds=seconds_of(step.period) if step.HasField("period") else DEFAULT_PERIOD_SECONDS,
+            shadow=step.mode == policy_pb2.MODE_SHADOW,
         )
         for step in message.steps
     )

@@ -20,7 +20,7 @@ from registry.domain.history import PastLane
 from registry.domain.lane import Lane
 from registry.domain.ledger import Event
 from registry.domain.records import Model, Rollout, Version, VersionInLane
-from registry.domain.routes import Endpoint, LaneRoutes
+from registry.domain.routes import Arm, Endpoint, LaneRoutes
 from registry.domain.serving import Instance, Placement, Serving, ServingState, Traffic
 from registry.domain.states import VersionState
 
@@ -197,6 +197,12 @@ def instance_to_proto(instance: Instance, placements: Iterable[Placement]) -> re
     )
 
 
+def _arm(arm: Arm) -> resources_pb2.RouteArm:
+    return resources_pb2.RouteArm(
+        arm=arm.arm, version=arm.version, share_bps=arm.share_bps, endpoints=_endpoints(arm.endpoints)
+    )
+
+
 def routes_to_proto(routes: LaneRoutes) -> resources_pb2.LaneRoutes:
     """A lane's routes on the wire."""
     if routes.removed:
@@ -208,12 +214,7 @@ def routes_to_proto(routes: LaneRoutes) -> resources_pb2.LaneRoutes:
         slice_seconds=routes.slice_seconds,
         assignment=assignment_to_proto(routes.assignment),
         bucket_offset=routes.bucket_offset,
-        arms=[
-            resources_pb2.RouteArm(
-                arm=arm.arm, version=arm.version, share_bps=arm.share_bps, endpoints=_endpoints(arm.endpoints)
-            )
-            for arm in routes.arms
-        ],
+        arms=[_arm(arm) for arm in routes.arms],
         wanted=[
             resources_pb2.WantedVersion(
                 version=one.version.version,
@@ -230,6 +231,7 @@ def routes_to_proto(routes: LaneRoutes) -> resources_pb2.LaneRoutes:
         stable_version=routes.stable_version,
         test_version=routes.test_version,
         previous_version=routes.previous_version,
+        shadow=None if routes.shadow is None else _arm(routes.shadow),
     )
 
 

@@ -126,6 +126,7 @@ class App:
         if self._table_file is not None:
             await self._table_file.close()
         await self.peers.close()
+        await self.proxy.close()
         await self._transport.close()
         await self._registry.close()
         self._tracing.close()

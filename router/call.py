@@ -74,6 +74,14 @@ class Reply(NamedTuple):
         return self.begun and self.code == UNAVAILABLE and not self.details
 
 
+class Answer(NamedTuple):
+    """What the caller gets, and which version it came from."""
+
+    reply: Reply
+    version: str
+    traffic: str
+
+
 class Transport(Protocol):
     """Carries bytes to a Worker."""
 

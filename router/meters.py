@@ -14,6 +14,8 @@ _OF_VERSIONS: Final = frozenset(
         catalog.FEEDBACK_DUPLICATE_COUNT,
         catalog.FEEDBACK_LAG,
         catalog.FEEDBACK_VALUE,
+        catalog.SHADOW_PAIR_COUNT,
+        catalog.SHADOW_DROPPED_COUNT,
     }
 )
 """What is dropped with the version that it is about."""
@@ -43,6 +45,16 @@ class Meters:
         if series is None:
             series = self._calls[key] = self._store.histogram(catalog.ROUTE_DURATION, *key)
         series.record(seconds)
+
+    def pair(self, lane: Lane, version: str, stable: str, test: str, rows: int) -> None:
+        """Counts rows that stable and the test version answered so; both classes, or one word of how far apart."""
+        self._store.counter(catalog.SHADOW_PAIR_COUNT, lane.model, version, "shadow", lane.segment, stable, test).add(
+            rows
+        )
+
+    def dropped(self, lane: Lane, version: str, reason: str) -> None:
+        """Counts a request that was not mirrored, or whose pair was not compared."""
+        self._store.counter(catalog.SHADOW_DROPPED_COUNT, lane.model, version, "shadow", lane.segment, reason).add()
 
     def table(self, table: Table) -> None:
         """Shows the shares in force, and drops what belongs to lanes, versions and epochs that are gone."""

@@ -7,7 +7,7 @@ deadline. The Transport carries the bytes; nothing here knows of gRPC.
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from crossfade import metadata as keys
 from router.breaker import Admission, Breaker
@@ -16,6 +16,7 @@ from router.call import (
     FAILED_PRECONDITION,
     INVALID_ARGUMENT,
     UNAVAILABLE,
+    Answer,
     Call,
     Draw,
     Metadata,
@@ -25,47 +26,21 @@ from router.call import (
 from router.meters import Meters
 from router.patience import Patience
 from router.retries import RetryBudget
-from router.split import BUCKETS, ArmName, bucket_of
-from router.table import PIN_PREVIOUS, PIN_STABLE, PIN_TEST, Lane, Table, Target
+from router.routing import Route, choose
+from router.shadow import Shadow
+from router.split import ArmName
+from router.table import Lane, Table, Target
 from services.common.clock import Clock
-from services.common.errors import (
-    DeadlineExceededError,
-    FailedPreconditionError,
-    NotFoundError,
-    UnavailableError,
-)
+from services.common.errors import DeadlineExceededError, UnavailableError
 
 _T = TypeVar("_T")
 _FAILOVER: Final = "failover"
 _OTHERS: Final = 3
 """How many other processes are asked after a refusal."""
-_ALIASES: Final = (PIN_STABLE, PIN_TEST, PIN_PREVIOUS)
+MOST_CALLS: Final = 128
+"""With more calls under way nothing is mirrored: callers come first."""
 _MARGIN_SECONDS: Final = 0.005
 """What an attempt's time is shorter than the caller's, so that the answer to a timeout still arrives."""
-
-
-class Route(NamedTuple):
-    """Where a call goes.
-
-    Attributes:
-        lane: its lane.
-        target: the version and kind of traffic.
-        arm: the arm; None for a pin.
-        bucket: 0 to 9,999; -1 for a pin.
-    """
-
-    lane: Lane
-    target: Target
-    arm: ArmName | None
-    bucket: int
-
-
-class Answer(NamedTuple):
-    """What the caller gets, and which version it came from."""
-
-    reply: Reply
-    version: str
-    traffic: str
 
 
 class Proxy:
@@ -87,6 +62,8 @@ class Proxy:
         self._patience: dict[tuple[str, str, str], Patience] = {}
         self._retries = RetryBudget()
         self._late: set[asyncio.Task[Reply]] = set()
+        self._shadow = Shadow(self._copy, meters)
+        self._calls = 0
         self.table = Table()
         """The table in force."""
 
@@ -101,46 +78,8 @@ class Proxy:
         self._meters.table(table)
 
     def route(self, model: str, segment: str, key: str, pin: str) -> Route:
-        """Chooses the version for a call.
-
-        Raises:
-            NotFoundError: MODEL_NOT_FOUND, or VERSION_NOT_LOADED for a pin.
-            FailedPreconditionError: NO_STABLE_VERSION.
-        """
-        lane = self.table.lane(model, segment)
-        if lane is None:
-            raise NotFoundError(
-                "MODEL_NOT_FOUND",
-                f"no model {model!r}; `crossfade models` lists them, and `crossfade publish` creates one",
-                model=model,
-            )
-        if pin:
-            return Route(lane, self._pinned(lane, pin), None, -1)
-        if lane.stable is None:
-            # A segment's lane to which nothing that could serve was published yet.
-            lane = self.table.lane(model, "") or lane
-        bucket = bucket_of(model, key) if key and lane.sticky else int(self._draw() * BUCKETS)
-        arm, target = lane.arm(bucket)
-        if target is None:
-            raise FailedPreconditionError(
-                "NO_STABLE_VERSION",
-                f"{model} has no stable version yet; publish one with `crossfade publish {model} DIR`",
-            )
-        return Route(lane, target, arm, bucket)
-
-    @staticmethod
-    def _pinned(lane: Lane, pin: str) -> Target:
-        version = lane.names.get(pin, "") if pin in _ALIASES else pin
-        addresses = lane.pins.get(version)
-        if not addresses:
-            held = ", ".join(sorted(version for version, where in lane.pins.items() if where)) or "none"
-            raise NotFoundError(
-                "VERSION_NOT_LOADED",
-                f"no Worker holds {lane.model} {pin}; versions that a pin can reach now: {held}",
-                model=lane.model,
-                version=pin,
-            )
-        return Target(version, "pinned", addresses)
+        """Chooses the version for a call; see `router.routing.choose`."""
+        return choose(self.table, model, segment, key, pin, self._draw)
 
     async def predict(self, call: Call, route: Route) -> Answer:
         """Answers a call along its route.
@@ -153,6 +92,7 @@ class Proxy:
         if call.deadline - started <= _MARGIN_SECONDS:
             raise DeadlineExceededError("DEADLINE_EXCEEDED", "the call's deadline was over when it arrived")
         self._retries.earn()
+        self._calls += 1
         try:
             if route.arm is ArmName.TEST:
                 answer = await self._test(route.lane, route.target, call)
@@ -162,10 +102,33 @@ class Proxy:
             seconds = self._clock.monotonic() - started
             self._meters.call(route.lane, route.target.version, route.target.traffic, UNAVAILABLE, seconds)
             raise
+        finally:
+            self._calls -= 1
         outcome = "ok" if answer.reply.ok else answer.reply.code
         seconds = self._clock.monotonic() - started
         self._meters.call(route.lane, answer.version, answer.traffic, outcome, seconds)
+        if route.lane.shadow is not None and answer.reply.ok and route.arm is not None:
+            self._mirror(route, call, answer, started)
         return answer
+
+    def _mirror(self, route: Route, call: Call, answer: Answer, started: float) -> None:
+        """Sends a copy to the test version if the bucket is one of those that are mirrored; the answer leaves first."""
+        lane = route.lane
+        if lane.shadow is None or lane.split.arm(route.bucket) is not ArmName.CONTROL:
+            return
+        if self._calls > MOST_CALLS:
+            self._meters.dropped(lane, lane.shadow.version, "busy")
+            return
+        copy = call._replace(deadline=self._clock.monotonic() + call.deadline - started)
+        self._shadow.mirror(lane, lane.shadow, copy, answer)
+
+    async def _copy(self, lane: Lane, target: Target, call: Call) -> Reply:
+        """The shadow's attempt, counted as any other."""
+        return await self._send(lane, target, call, self._pick(lane, target))
+
+    async def close(self) -> None:
+        """Gives the copies under way up."""
+        await self._shadow.close()
 
     async def ask(self, route: Route, method: str, body: bytes, timeout: float) -> Reply:
         """Sends a question about a version to a process that serves it; it is not counted.

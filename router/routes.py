@@ -48,4 +48,9 @@ def _lane(routes: resources_pb2.LaneRoutes, before: Table) -> Lane:
         },
         classes={one.version: tuple(one.signature.classes) for one in routes.wanted},
         basis=basis,
+        shadow=_shadow(routes.shadow) if routes.HasField("shadow") else None,
     )
+
+
+def _shadow(arm: resources_pb2.RouteArm) -> Target:
+    return Target(arm.version, "shadow", tuple(endpoint.address for endpoint in arm.endpoints))

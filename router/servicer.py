@@ -16,9 +16,10 @@ from crossfade.common.v1 import model_pb2
 from crossfade.errors import DETAILS_KEY
 from crossfade.predict.v1 import predict_pb2
 from crossfade.router.v1 import router_pb2, router_pb2_grpc
-from router.call import Call, Reply
+from router.call import Answer, Call, Reply
 from router.peers import Peers
-from router.proxy import Answer, Proxy, Route
+from router.proxy import Proxy
+from router.routing import Route
 from router.spans import Spans
 from router.split import ArmName
 from router.wire import MalformedError, first_fields

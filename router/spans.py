@@ -5,8 +5,8 @@ from typing import Final
 
 from opentelemetry import trace
 
-from router.call import Metadata
-from router.proxy import Answer, Route
+from router.call import Answer, Metadata
+from router.routing import Route
 from router.split import ArmName
 from services.common.clock import Clock
 from services.common.telemetry.tracing import KEEP, Tracing, extract, inject

@@ -41,6 +41,7 @@ class Lane:
         names: what `@stable`, `@test` and `@previous` mean here.
         classes: class names of every version that Workers hold.
         basis: stable's addresses before they became too few; see `keep_half`.
+        shadow: what gets a copy of the requests in control's buckets; None: nothing does.
     """
 
     model: str
@@ -53,6 +54,7 @@ class Lane:
     names: Mapping[str, str]
     classes: Mapping[str, tuple[str, ...]]
     basis: tuple[str, ...] = ()
+    shadow: Target | None = None
 
     def arm(self, bucket: int) -> tuple[ArmName, Target | None]:
         """Where the request of a bucket goes; an arm that nobody serves leaves its buckets to stable."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from registry.domain.lane_changes import BEGIN_NOTE, REGISTRY_ACTOR, LaneChanges
-from registry.domain.records import Approval, Outcome, PauseReason, Rollout, Spec, VersionInLane, percent
+from registry.domain.records import Approval, Outcome, PauseReason, Rollout, Spec, VersionInLane
 from registry.domain.serving import Placement, ServingState, Traffic, can_begin, ready_workers
 from registry.domain.split import BUCKETS
 from registry.domain.states import (
@@ -104,10 +104,10 @@ class LaneRollouts(LaneChanges):
                 f"{live.title} is in the last of its {len(live.spec.plan)} steps; promote it or roll it back",
                 state=live.state,
             )
-        share = live.spec.plan[step].share_bps
+        following = live.spec.plan[step]
         if not force:
-            self._check_ready(placements, live.version, share)
-        note = f"{live.version} gets {percent(share)} (step {step + 1} of {len(live.spec.plan)})."
+            self._check_ready(placements, live.version, following.share_bps)
+        note = f"{following.words(live.version)} (step {step + 1} of {len(live.spec.plan)})."
         self._update_live(state=state, step=step, step_started=self._now, step_paused=0.0, note=note)
         if self.queued is not None:
             self.queued = self._keep(replace(self.queued, note=self._queue_note(self.queued.version)))
@@ -147,7 +147,7 @@ class LaneRollouts(LaneChanges):
                 "TRANSITION_ILLEGAL", f"a person paused {live.title}, and only a person resumes it", state=live.state
             )
         stood = 0.0 if live.paused is None else max(0.0, self._now - live.paused)
-        note = f"{live.version} gets {percent(live.share_bps)} (step {live.step + 1} of {len(live.spec.plan)})."
+        note = f"{live.now.words(live.version)} (step {live.step + 1} of {len(live.spec.plan)})."
         self._update_live(state=state, paused=None, pause_reason=None, step_paused=live.step_paused + stood, note=note)
         self._event("ROLLOUT_RESUMED", live.version, live.number, reason or "Resumed.")
 
@@ -224,7 +224,7 @@ class LaneRollouts(LaneChanges):
 
     def _begin(self, live: Rollout) -> None:
         state = rollout_after(live.title, live.state, RolloutOperation.BEGIN)
-        note = f"{live.version} gets {percent(live.share_bps)} (step 1 of {len(live.spec.plan)})."
+        note = f"{live.now.words(live.version)} (step 1 of {len(live.spec.plan)})."
         self._update_live(
             state=state,
             stable_version=self.lane.stable_version,

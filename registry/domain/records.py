@@ -124,11 +124,17 @@ class Step:
         share_bps: the share wanted for the test version, in basis points.
         min_seconds: it lasts at least this long.
         period_seconds: it is decided at its end.
+        shadow: the test version gets a copy of its share of the requests, and its answers are discarded.
     """
 
     share_bps: int
     min_seconds: float
     period_seconds: float
+    shadow: bool = False
+
+    def words(self, version: str) -> str:
+        """What the version gets: `v2 gets 5 %`."""
+        return f"{version} gets {'a copy of ' if self.shadow else ''}{percent(self.share_bps)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +262,12 @@ class Rollout:
     @property
     def share_bps(self) -> int:
         """The share that the step in force wants."""
-        return self.spec.plan[self.step].share_bps
+        return self.now.share_bps
+
+    @property
+    def now(self) -> Step:
+        """The step in force."""
+        return self.spec.plan[self.step]
 
 
 def percent(share_bps: int) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 from registry.domain.lane import Lane
 from registry.domain.records import Assignment, Rollout, Version
 from registry.domain.serving import Placement, Traffic
-from registry.domain.split import Split, handover_split, trial_split, whole_split
+from registry.domain.split import Split, handover_split, shadow_split, trial_split, whole_split
 from registry.domain.states import LIVE_STATES, SHARING_STATES, VersionState
 
 FAILED_LISTED: Final = 20
@@ -49,7 +49,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class LaneRoutes:
-    """Everything that Routers and Workers need to know of one lane."""
+    """Everything that Routers and Workers need to know of one lane; `shadow` gets a copy of control's requests."""
 
     model: str
     segment: str
@@ -64,6 +64,7 @@ class LaneRoutes:
     stable_version: str
     test_version: str
     previous_version: str
+    shadow: Arm | None = None
     removed: bool = False
 
 
@@ -75,7 +76,8 @@ def removed_routes(lane: Lane) -> LaneRoutes:
 def split_of(lane: Lane, live: Rollout | None, placements: Iterable[Placement]) -> Split:
     """The split that follows from a lane's state and its Workers' readiness."""
     if live is not None and live.state in SHARING_STATES:
-        return trial_split(live.stable_version, live.version, live.share_bps, placements)
+        divide = shadow_split if live.now.shadow else trial_split
+        return divide(live.stable_version, live.version, live.share_bps, placements)
     if lane.handover_version:
         return handover_split(lane.stable_version, lane.handover_version, placements)
     return whole_split(lane.stable_version)
@@ -138,7 +140,15 @@ def routes_of(
         stable_version=lane.stable_version,
         test_version=live.version if live is not None else "",
         previous_version=lane.previous_version,
+        shadow=_shadow(lane.split, placements),
     )
+
+
+def _shadow(split: Split, placements: Sequence[Placement]) -> Arm | None:
+    if not split.shadow_bps:
+        return None
+    endpoints = _endpoints(placements, split.test_version, Traffic.LIVE)
+    return Arm("shadow", split.test_version, split.shadow_bps, endpoints)
 
 
 def _arms(split: Split, placements: Sequence[Placement]) -> tuple[Arm, ...]:

@@ -12,7 +12,10 @@ BUCKETS: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Which versions get which shares, in basis points; an empty version has none. Adds up to 10,000 or to nothing."""
+    """Which versions get which shares, in basis points; an empty version has none. Adds up to 10,000 or to nothing.
+
+    A test version without a share gets a copy of what control answers: a SHADOW step.
+    """
 
     test_version: str = ""
     test_bps: int = 0
@@ -20,6 +23,11 @@ class Split:
     control_bps: int = 0
     stable_version: str = ""
     stable_bps: int = 0
+
+    @property
+    def shadow_bps(self) -> int:
+        """The share of the requests of which the test version gets a copy."""
+        return self.control_bps if self.test_version and not self.test_bps else 0
 
 
 def effective_share(wanted_bps: int, *, ready: int, stable_ready: int) -> int:
@@ -42,6 +50,14 @@ def trial_split(stable: str, test: str, wanted_bps: int, placements: Iterable[Pl
         return whole_split(stable)
     control = min(share, BUCKETS - share)
     return Split(test, share, stable if control else "", control, stable, BUCKETS - share - control)
+
+
+def shadow_split(stable: str, test: str, wanted_bps: int, placements: Iterable[Placement]) -> Split:
+    """The split while the test version gets copies: of what control answers, so that both have the same requests."""
+    live = trial_split(stable, test, wanted_bps, placements)
+    if not live.test_bps:
+        return live
+    return Split(test, 0, stable, live.test_bps, stable, BUCKETS - live.test_bps)
 
 
 def handover_split(stable: str, old: str, placements: Iterable[Placement]) -> Split:

@@ -119,7 +119,7 @@ def check_spec(field: str, spec: service_pb2.RolloutSpec, meaning: Meaning = NOT
     _sizes(field, spec)
     for index, step in enumerate(spec.plan.steps):
         if step.mode not in policy_pb2.Mode.values():
-            raise refuse(f"{field}.plan.steps[{index}].mode", "is unknown; use LIVE")
+            raise refuse(f"{field}.plan.steps[{index}].mode", "is unknown; use LIVE or SHADOW")
     if spec.policy.period_end not in policy_pb2.PeriodEnd.values():
         raise refuse(f"{field}.policy.period_end", "is unknown; use INCONCLUSIVE, HOLD or ROLLBACK")
     _, wrong_plan = complete_plan(messages.plan_draft(spec.plan), objective)

@@ -21,7 +21,7 @@ _BINNED_ROWS: Final = 256
 _BINNED_BYTES: Final = 4 << 20
 """Inputs are binned when as many rows or bytes of them wait."""
 OTHER: Final = "other"
-_COUNTED: Final = frozenset({Traffic.LIVE, Traffic.CONTROL})
+_COUNTED: Final = frozenset({Traffic.LIVE, Traffic.CONTROL, Traffic.SHADOW})
 
 
 class Counting:
@@ -112,7 +112,7 @@ class Counting:
             series.counts[index if 0 <= index < other else other] += 1
 
     def inputs(self, traffic: Traffic, arrays: Sequence[npt.NDArray[Any]]) -> None:
-        """Counts the rows of a request of live or control traffic, by the profiles' bins.
+        """Counts the rows of a request of live, control or shadow traffic, by the profiles' bins.
 
         Args:
             traffic: its kind.

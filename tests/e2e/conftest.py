@@ -34,6 +34,9 @@ gates:
 """
 
 
+SHADOW = QUICK.replace("- {share: 20%, period: 2m}", "- {mode: shadow, share: 40%, period: 2m}")
+
+
 class Sign(nn.Module):
     """Says whether the features' sum is positive; NaN for rows whose first feature is beyond `limit`."""
 
@@ -88,9 +91,11 @@ class House:
         """Creates the model."""
         await self.registry.CreateModel(service_pb2.CreateModelRequest(model_id=model, request_id=str(uuid.uuid4())))
 
-    async def publish(self, version: str, model: str = MODEL) -> service_pb2.PublishVersionResponse:
-        """Publishes a version under the quick policy."""
-        document = parse_policy(QUICK)
+    async def publish(
+        self, version: str, model: str = MODEL, policy: str = QUICK
+    ) -> service_pb2.PublishVersionResponse:
+        """Publishes a version under a policy."""
+        document = parse_policy(policy)
         answer: service_pb2.PublishVersionResponse = await self.registry.PublishVersion(
             service_pb2.PublishVersionRequest(
                 parent=f"models/{model}",

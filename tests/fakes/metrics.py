@@ -133,6 +133,8 @@ class Fleet:
         share: the test version's, in basis points.
         epoch: the lane's.
         slice_seconds: the length of a slice.
+        shadow: the test version gets a copy of control's requests, and its answers reach nobody.
+        different: share of the mirrored rows that it answers otherwise.
     """
 
     terms: Terms
@@ -152,6 +154,8 @@ class Fleet:
     share: int = 0
     epoch: int = 1
     slice_seconds: float = 300.0
+    shadow: bool = False
+    different: float = 0.02
     routers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("router-1", worker=False),))
     workers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("worker-1", worker=True),))
     waiting: list[tuple[float, str, str, str, str, str, float]] = field(default_factory=list)
@@ -171,10 +175,14 @@ class Fleet:
         requests = int(self.random.poisson(self.rate * seconds))
         share = self.share / 10_000
         control = min(share, 1.0 - share)
-        parts = self.random.multinomial(requests, [share, control, max(0.0, 1.0 - share - control)])
+        if self.shadow:
+            copies = int(self.random.binomial(requests, share))
+            parts = [copies, copies, requests - copies]
+        else:
+            parts = self.random.multinomial(requests, [share, control, max(0.0, 1.0 - share - control)]).tolist()
         for arm, part in zip(("test", "control", "stable"), parts, strict=True):
             if part:
-                self._serve(arm, int(part))
+                self._serve(arm, part)
         due = [item for item in self.waiting if item[0] <= self.now]
         self.waiting = [item for item in self.waiting if item[0] > self.now]
         for when, version, traffic, number, predicted, actual, served in due:
@@ -188,7 +196,8 @@ class Fleet:
 
     def _serve(self, arm: str, requests: int) -> None:
         version = self.terms.test if arm == "test" else self.terms.stable
-        traffic = "control" if arm == "control" else "live"
+        mirrored = arm == "test" and self.shadow
+        traffic = "control" if arm == "control" else "shadow" if mirrored else "live"
         behaviour = self.test if arm == "test" else self.stable
         router = self.routers[int(self.random.integers(len(self.routers)))]
         worker = self.workers[int(self.random.integers(len(self.workers)))]
@@ -212,6 +221,11 @@ class Fleet:
         counts = [int(taken.sum()), answered - int(taken.sum())]
         worker.store.spread(catalog.PREDICTION_COUNT, CLASSES, *at, self.terms.segment, number_in_time).add(counts)
         self._inputs(worker, at, answered)
+        if mirrored:
+            other = int(self.random.binomial(answered, self.different))
+            for pair, rows in ((("3", "3"), answered - other), (("3", "7"), other)):
+                router.store.counter(catalog.SHADOW_PAIR_COUNT, *at, self.terms.segment, *pair).add(rows)
+            return
         asked = self.test_labelled if arm == "test" and self.test_labelled is not None else self.labelled
         labelled = self.random.random(answered) < asked
         due = self.now + self.random.exponential(self.lag, answered)

@@ -42,9 +42,9 @@ def demo_policy(*, objective: Objective = Objective.NON_INFERIOR, **changes: obj
     return policy
 
 
-def demo_plan(*shares: int, period: float = 60.0, min_duration: float = 0.0) -> Plan:
-    """A plan of steps of one length."""
-    steps = tuple(StepDraft(share, min_duration, period) for share in shares)
+def demo_plan(*shares: int, period: float = 60.0, min_duration: float = 0.0, shadow: int = 0) -> Plan:
+    """A plan of steps of one length; `shadow`: how many of them are SHADOW steps."""
+    steps = tuple(StepDraft(share, min_duration, period, shadow=number < shadow) for number, share in enumerate(shares))
     plan, violations = complete_plan(PlanDraft(steps))
     assert not violations, violations
     return plan
@@ -108,6 +108,7 @@ class Trial:
     def _enter(self, step: int) -> None:
         self.step, self.step_start, self.paused = step, self.fleet.now, 0.0
         self.fleet.share = self.fleet.terms.plan.steps[step].share_bps
+        self.fleet.shadow = self.fleet.terms.plan.steps[step].shadow
         self.fleet.slice_seconds = self.fleet.terms.plan.steps[step].period / SLICES_PER_PERIOD
         self.fleet.epoch += 1
 

@@ -8,7 +8,9 @@ import typer
 from crossfade.cli.commands_look import ModelArgument, SegmentOption
 from crossfade.cli.context import Session, command
 
-PlanOption = Annotated[str, typer.Option("--plan", help="Shares step by step: 5%,25%,50%, or 5%:10m,25%:1h.")]
+PlanOption = Annotated[
+    str, typer.Option("--plan", help="Shares step by step: 5%,25%, or 5%:10m,25%:1h, or shadow 20%,5%.")
+]
 ShareOption = Annotated[str, typer.Option("--share", help="Share of one step; default: 5%.")]
 PeriodOption = Annotated[str, typer.Option("--period", help="How long a step may take; default: 1h.")]
 PolicyOption = Annotated[str, typer.Option("--policy", help="Policy file (YAML); see crossfade policy check.")]

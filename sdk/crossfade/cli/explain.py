@@ -4,8 +4,8 @@ from typing import Final
 
 from crossfade.cli import text
 from crossfade.cli.gate_words import ALPHA_ROLLBACK, LABEL_METRICS, allowance, arms_sentence, difference, metric_of
-from crossfade.cli.render_gates import difference_text, drift_line
-from crossfade.cli.render_status import step_elapsed, step_period, step_share
+from crossfade.cli.render_gates import difference_text, drift_line, shadow_line
+from crossfade.cli.render_status import step_elapsed, step_period, step_shadow, step_share
 from crossfade.cli.style import LIVE_STATES, rollout_word
 from crossfade.common.v1.analysis_pb2 import VERDICT_FAIL, VERDICT_PASS, Analysis, GateReport, Summary
 from crossfade.common.v1.policy_pb2 import METRIC_ERRORS, METRIC_INPUT_DRIFT, METRIC_RUNTIME
@@ -29,6 +29,7 @@ _NOT_BY_GATES: Final = {
     "SUPERSEDED": "a newer version was published",
     "TOO_LITTLE_EVIDENCE": "there was too little evidence",
     "NO_WINNER": "it was not shown to be better",
+    "SHADOW_PASSED": "it passed in shadow, and its plan has no LIVE step",
 }
 
 
@@ -56,6 +57,8 @@ def _ended(rollout: Rollout) -> list[str]:
         lines += [line for gate in _judged(outcome.summary, rollout) for line in _gate_lines(gate, rollout)]
     else:
         lines += _deciding(deciding, rollout)
+    if said := shadow_line(outcome.summary.shadow):
+        lines.append(f"{said}.")
     lines.append(_calls(rollout, outcome.summary))
     if deciding is not None:
         lines.append(_others(deciding, rollout))
@@ -161,7 +164,12 @@ def _live(rollout: Rollout, analysis: Analysis | None, now: float) -> list[str]:
         return [f"Rollout {number}: {rollout.version} is {state}.", waits]
     share = text.share(rollout.effective_share_bps or step_share(rollout))
     elapsed = text.clock(step_elapsed(rollout, now) or 0.0)
-    line = f"Rollout {number}: {rollout.version} is {state} at {share} against {rollout.stable_version}, "
+    where = (
+        f"in shadow, on copies of {text.share(step_share(rollout))} of the requests,"
+        if step_shadow(rollout)
+        else f"at {share}"
+    )
+    line = f"Rollout {number}: {rollout.version} is {state} {where} against {rollout.stable_version}, "
     if len(rollout.plan.steps) > 1:
         line += f"step {rollout.step + 1} of {len(rollout.plan.steps)}, "
     lines = [f"{line}{elapsed} of {text.clock(step_period(rollout))}."]
@@ -173,6 +181,8 @@ def _live(rollout: Rollout, analysis: Analysis | None, now: float) -> list[str]:
     lines += [line for gate in _judged(summary, rollout) for line in _gate_lines(gate, rollout)]
     if drift := drift_line(summary.drift, rollout.policy.drift_margin):
         lines.append(f"{drift}.")
+    if said := shadow_line(summary.shadow):
+        lines.append(f"{said}.")
     lines += [f"It holds: {hold.rstrip('.')}." for hold in summary.holds]
     if summary.reason:
         lines.append(f"At look {analysis.sequence}: {summary.reason.rstrip('.')}.")

@@ -10,6 +10,7 @@ from crossfade.common.v1.analysis_pb2 import GateReport
 from crossfade.common.v1.policy_pb2 import (
     METRIC_ACCURACY,
     METRIC_CLASS_BALANCE,
+    METRIC_DISAGREEMENT,
     METRIC_ERRORS,
     METRIC_F1,
     METRIC_FALSE_POSITIVE_RATE,
@@ -93,6 +94,8 @@ def arms_sentence(test: str, stable: str, gate: GateReport, metric: Metric.Value
             f"{test} answered {gate.positive_class} for {percent(gate.test.estimate, 1)} of {plural(n, 'row')}, "
             f"{stable} for {percent(gate.baseline.estimate, 1)} of {count(m)}"
         )
+    if metric == METRIC_DISAGREEMENT:
+        return f"{test} answered {percent(gate.test.estimate)} of {plural(n, 'mirrored row')} otherwise than {stable}"
     if metric in LABEL_METRICS:
         return _labels_sentence(test, stable, gate, metric)
     return (

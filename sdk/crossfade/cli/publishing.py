@@ -14,6 +14,7 @@ from crossfade.cli.jsons import to_json
 from crossfade.cli.registry_client import Registry, checked, number_of, request_id
 from crossfade.cli.style import LIVE_STATES, rollout_word
 from crossfade.common.v1.model_pb2 import TRAFFIC_LIVE
+from crossfade.common.v1.policy_pb2 import MODE_SHADOW, Step
 from crossfade.names import model_name, version_name
 from crossfade.publishing import version_of
 from crossfade.registry.v1 import resources_pb2
@@ -171,13 +172,17 @@ def rollout_sentence(model: str, rollout: resources_pb2.Rollout) -> str:
     if not rollout.stable_version and rollout.state == resources_pb2.ROLLOUT_STATE_WAITING_READY:
         return f"rollout {number} begins as soon as a worker has {rollout.version} ready."
     steps = rollout.plan.steps
-    share = text.share(steps[0].share_bps if steps else 500)
-    more = "" if len(steps) < 2 else ", then " + ", ".join(text.share(step.share_bps) for step in steps[1:])
+    share = _step_words(steps[0]) if steps else text.share(500)
+    more = "" if len(steps) < 2 else ", then " + ", ".join(_step_words(step) for step in steps[1:])
     begins = f"rollout {number} gives it {share} of the requests{more}, as soon as a worker has it ready.\n"
     if rollout.HasField("approval"):
         segment = f" --segment {rollout.segment}" if rollout.segment else ""
         return f"{begins}It is rolled back by itself, and promoted once you agree: crossfade approve {model}{segment}"
     return f"{begins}It is promoted or rolled back by itself: crossfade status {model} -w"
+
+
+def _step_words(step: Step) -> str:
+    return f"{'a copy of ' if step.mode == MODE_SHADOW else ''}{text.share(step.share_bps)}"
 
 
 def _is_stable(answer: PublishVersionResponse, segment: str) -> bool:

@@ -6,8 +6,16 @@ from typing import Final
 from rich.text import Text
 
 from crossfade.cli.gate_words import difference, limit_text, metric_of, more_is_better
-from crossfade.cli.text import EMPTY, FULL, columns, percent, seconds
-from crossfade.common.v1.analysis_pb2 import VERDICT_FAIL, VERDICT_PASS, DriftReport, Evidence, GateReport, Summary
+from crossfade.cli.text import EMPTY, FULL, columns, percent, plural, seconds
+from crossfade.common.v1.analysis_pb2 import (
+    VERDICT_FAIL,
+    VERDICT_PASS,
+    DriftReport,
+    Evidence,
+    GateReport,
+    ShadowReport,
+    Summary,
+)
 from crossfade.common.v1.policy_pb2 import METRIC_INPUT_DRIFT, METRIC_RUNTIME, Metric, Policy
 
 ENOUGH_ROWS: Final = 1_000
@@ -80,6 +88,14 @@ def drift_line(drift: DriftReport, margin: float = 0.0) -> str:
         return f"Inputs: no drift{most}"
     moved = ", ".join(f"{one.feature} {one.shift:.2f}" for one in drift.features[:3])
     return f"Inputs: {state}" + (f" ({moved}; {allowed} allowed)" if moved else "")
+
+
+def shadow_line(shadow: ShadowReport) -> str:
+    """`Shadow: 3.12 % of 12,031 mirrored rows were answered otherwise`; empty: none was compared."""
+    if not shadow.rows:
+        return ""
+    share = percent(shadow.different / shadow.rows)
+    return f"Shadow: {share} of {plural(shadow.rows, 'mirrored row')} were answered otherwise"
 
 
 def waiting_lines(summary: Summary) -> list[str]:

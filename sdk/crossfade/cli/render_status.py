@@ -7,12 +7,13 @@ from typing import Final
 from rich.text import Text
 
 from crossfade.cli import text
-from crossfade.cli.render_gates import drift_line, gates_table, waiting_lines
+from crossfade.cli.render_gates import drift_line, gates_table, shadow_line, waiting_lines
 from crossfade.cli.style import LIVE_STATES, rollout_word, version_word, word
 from crossfade.cli.traffic import VersionFigures
 from crossfade.cli.views import LaneView, ModelView
 from crossfade.common.v1.analysis_pb2 import Analysis, Summary
 from crossfade.common.v1.model_pb2 import TRAFFIC_LIVE
+from crossfade.common.v1.policy_pb2 import MODE_SHADOW
 from crossfade.registry.v1.resources_pb2 import (
     PAUSE_REASON_INPUT_DRIFT,
     ROLLOUT_STATE_PAUSED,
@@ -95,6 +96,8 @@ def rollout_line(rollout: Rollout, now: float) -> Text:
     share = text.share(rollout.effective_share_bps if rollout.effective_share_bps else wanted)
     if 0 < rollout.effective_share_bps != wanted:
         share += f" of {text.share(wanted)} wanted: too few workers are ready"
+    if step_shadow(rollout):
+        share = f"shadow {text.share(wanted)}"
     line = Text(f"rollout {text.last_part(rollout.name)} · {share} · ")
     if len(rollout.plan.steps) > 1:
         line.append(f"step {rollout.step + 1} of {len(rollout.plan.steps)} · ")
@@ -125,6 +128,12 @@ def step_share(rollout: Rollout) -> int:
     """Basis points that the present step wants; the contract's default is 5 %."""
     steps = rollout.plan.steps
     return steps[rollout.step].share_bps if rollout.step < len(steps) else 500
+
+
+def step_shadow(rollout: Rollout) -> bool:
+    """Whether the version gets copies of requests in the present step."""
+    steps = rollout.plan.steps
+    return rollout.step < len(steps) and steps[rollout.step].mode == MODE_SHADOW
 
 
 def _heading(view: ModelView, lane: LaneView) -> Text:
@@ -230,6 +239,8 @@ def summary_lines(summary: Summary, rollout: Rollout) -> list[Text]:
     if drift:
         drifted = summary.drift.test_drifted or summary.drift.stable_drifted
         lines.append(Text(drift[0].lower() + drift[1:], "yellow" if drifted else "dim"))
+    if said := shadow_line(summary.shadow):
+        lines.append(Text(said[0].lower() + said[1:], "dim"))
     waits = waiting_lines(summary)
     lines.extend(Text(line) for line in waits)
     if not waits and summary.reason:

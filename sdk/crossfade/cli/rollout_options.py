@@ -4,6 +4,7 @@ from crossfade.cli.errors import UsageError
 from crossfade.common.v1.policy_pb2 import (
     ASSIGNMENT_KEY,
     ASSIGNMENT_REQUEST,
+    MODE_SHADOW,
     OBJECTIVE_NON_INFERIOR,
     OBJECTIVE_SUPERIOR,
     Assignment,
@@ -31,7 +32,7 @@ def rollout_spec(
     """The specification; what was not said is left to the Registry.
 
     Args:
-        plan: `5%,25%,50%`, each with a period of its own if wanted: `5%:10m`.
+        plan: `5%,25%,50%`, each with a period of its own if wanted: `5%:10m`; `shadow 20%` is a SHADOW step.
         share: `5%`, for a plan of one step.
         period: `1h`, of every step that has none of its own.
         policy: a policy file's path; its plan counts unless a plan, share or period is given.
@@ -70,9 +71,11 @@ def _plan(plan: str, share: str, period: str) -> TrafficPlan | None:
 
 
 def _step(part: str, period: str) -> Step:
-    share, colon, own = part.partition(":")
+    share, colon, own = part.removeprefix("shadow ").partition(":")
     try:
         step = Step(share_bps=parse_share(share))
+        if part.startswith("shadow "):
+            step.mode = MODE_SHADOW
         if own or period:
             step.period.CopyFrom(to_duration(parse_duration(own or period)))
         elif colon:

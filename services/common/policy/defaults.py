@@ -42,15 +42,18 @@ def complete_plan(
     found: list[Violation] = []
     if objective is Objective.SUPERIOR and len(draft.steps) > 1:
         found.append(Violation("plan.steps", f"are {len(draft.steps)}: an A/B test (SUPERIOR) has one step"))
-    before = 0
+    before = StepDraft(0, shadow=True)
     for number, step in enumerate(draft.steps):
         found += _step_violations(f"plan.steps[{number}]", step, before)
-        before = max(before, step.share_bps)
+        before = step
+    if objective is Objective.SUPERIOR and any(step.shadow for step in draft.steps):
+        found.append(Violation("plan.steps", "an A/B test (SUPERIOR) is of answers that callers get: its step is LIVE"))
     steps = tuple(
         Step(
             share_bps=step.share_bps,
             min_duration=_or(step.min_duration, 0.0),
             period=_or(step.period, 3600.0),
+            shadow=step.shadow,
         )
         for step in draft.steps
     )
@@ -127,10 +130,10 @@ def _policy_violations(policy: Policy) -> list[Violation]:
     ]
 
 
-def _step_violations(path: str, step: StepDraft, before: int) -> list[Violation]:
+def _step_violations(path: str, step: StepDraft, before: StepDraft) -> list[Violation]:
     found: list[Violation] = []
-    if step.shadow:
-        found.append(Violation(f"{path}.mode", "this release carries out LIVE steps only"))
+    if step.shadow and not before.shadow:
+        found.append(Violation(f"{path}.mode", "is SHADOW after a LIVE step: what callers get already is not mirrored"))
     if step.share_bps == _ALL_BPS:
         found.append(
             Violation(
@@ -142,8 +145,9 @@ def _step_violations(path: str, step: StepDraft, before: int) -> list[Violation]
         found.append(
             Violation(f"{path}.share_bps", f"{step.share_bps} is out of range: 1 to 9999 basis points (500 is 5 %)")
         )
-    elif step.share_bps < before:
-        found.append(Violation(f"{path}.share_bps", f"{step.share_bps} is less than the step before has ({before})"))
+    elif step.shadow is before.shadow and step.share_bps < before.share_bps:
+        said = f"{step.share_bps} is less than the step before has ({before.share_bps})"
+        found.append(Violation(f"{path}.share_bps", said))
     period, least = _or(step.period, 3600.0), _or(step.min_duration, 0.0)
     if not _SHORTEST_PERIOD <= period <= _LONGEST_PERIOD:
         found.append(Violation(f"{path}.period", f"{period:g} s is out of range: 1 ms to 366 d"))

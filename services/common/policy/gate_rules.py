@@ -56,6 +56,8 @@ def check_gate(
             found.append(
                 Violation(path, "a gate with a limit is judged by that number and has no margins: drop harm and safe")
             )
+    elif metric is MetricKind.DISAGREEMENT:
+        found.append(Violation(f"{path}.limit", "disagreement is no comparison: say at most how much, at_most: 5%"))
     elif metric is not MetricKind.INPUT_DRIFT:
         found += _sides_violations(path, draft, metric)
     return found + _class_violations(f"{path}.positive_class", draft, metric, meaning)

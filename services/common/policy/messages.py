@@ -32,6 +32,7 @@ _METRICS: Final = {
     policy_pb2.METRIC_FALSE_POSITIVE_RATE: MetricKind.FALSE_POSITIVE_RATE,
     policy_pb2.METRIC_F1: MetricKind.F1,
     policy_pb2.METRIC_CLASS_BALANCE: MetricKind.CLASS_BALANCE,
+    policy_pb2.METRIC_DISAGREEMENT: MetricKind.DISAGREEMENT,
 }
 METRIC_VALUES: Final = {kind: value for value, kind in _METRICS.items()}
 """Metrics as the contract numbers them."""
@@ -117,7 +118,7 @@ def plan_message(plan: Plan) -> policy_pb2.TrafficPlan:
     return policy_pb2.TrafficPlan(
         steps=[
             policy_pb2.Step(
-                mode=policy_pb2.MODE_LIVE,
+                mode=policy_pb2.MODE_SHADOW if step.shadow else policy_pb2.MODE_LIVE,
                 share_bps=step.share_bps,
                 min_duration=times.duration(step.min_duration),
                 period=times.duration(step.period),

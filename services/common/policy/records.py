@@ -17,6 +17,7 @@ class MetricKind(StrEnum):
     FALSE_POSITIVE_RATE = "false_positive_rate"
     F1 = "f1"
     CLASS_BALANCE = "class_balance"
+    DISAGREEMENT = "disagreement"
 
 
 class Need(StrEnum):
@@ -177,16 +178,18 @@ class Step:
         share_bps: the test version's share of the lane's requests, in basis points.
         min_duration: seconds that it lasts at least, however clear the evidence.
         period: seconds after which it is decided if it was not before.
+        shadow: the test version gets a copy of its share of the requests, and its answers are discarded.
     """
 
     share_bps: int = 500
     min_duration: float = 0.0
     period: float = 3600.0
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The steps of a rollout, in order, their shares never falling."""
+    """The steps of a rollout, in order: SHADOW ones first, shares never falling among those of one mode."""
 
     steps: tuple[Step, ...] = (Step(),)
 
@@ -202,7 +205,7 @@ EACH_CLASS: Final = "*"
 """As a gate's positive class: every class, each against the rest."""
 LABEL_METRICS: Final = CLASS_METRICS | {MetricKind.ACCURACY}
 """What is judged by labels."""
-QUALITY_METRICS: Final = LABEL_METRICS | {MetricKind.CLASS_BALANCE}
+QUALITY_METRICS: Final = LABEL_METRICS | {MetricKind.CLASS_BALANCE, MetricKind.DISAGREEMENT}
 """What rests while the inputs are drifted: all that the answers say."""
 
 MORE_IS_BETTER: Final = LABEL_METRICS - {MetricKind.FALSE_POSITIVE_RATE}
@@ -214,6 +217,7 @@ DEFAULT_HARM: Final[dict[MetricKind, GateMargin]] = {
     MetricKind.INPUT_DRIFT: GateMargin(),
     **dict.fromkeys(LABEL_METRICS, GateMargin(offset=0.005)),
     MetricKind.CLASS_BALANCE: GateMargin(offset=0.02),
+    MetricKind.DISAGREEMENT: GateMargin(offset=0.005),
 }
 """Beyond these the version is rolled back."""
 DEFAULT_SAFE: Final[dict[MetricKind, GateMargin]] = {
@@ -222,6 +226,7 @@ DEFAULT_SAFE: Final[dict[MetricKind, GateMargin]] = {
     MetricKind.INPUT_DRIFT: GateMargin(),
     **dict.fromkeys(LABEL_METRICS, GateMargin(offset=0.02)),
     MetricKind.CLASS_BALANCE: GateMargin(offset=0.05),
+    MetricKind.DISAGREEMENT: GateMargin(offset=0.02),
 }
 """Within these the version is no worse."""
 DEFAULT_WEIGHT: Final[dict[MetricKind, float]] = {

@@ -164,6 +164,13 @@ SHADOW_PAIR_COUNT: Final = Metric(
     "Mirrored requests by what stable and the test version answered: classes, or equal, near and far.",
     (*_ARM, "segment", "stable", "test"),
 )
+SHADOW_DROPPED_COUNT: Final = Metric(
+    "crossfade.shadow.dropped.count",
+    Kind.COUNTER,
+    "1",
+    "Requests that were not mirrored or whose pair was not compared, by why.",
+    (*_ARM, "segment", "reason"),
+)
 INPUT_COUNT: Final = Metric(
     "crossfade.input.count",
     Kind.COUNTER,

@@ -179,3 +179,37 @@ def test_handover_with_no_worker_ready_leaves_all_with_the_old_one() -> None:
     assert shares(found) == {"stable": ("v1", BUCKETS)}
     assert lane.lane.handover_version == "v1"
     assert shares(routes(lane, both())) == {"stable": ("v2", BUCKETS)}
+
+
+def test_in_a_shadow_step_control_answers_what_the_test_version_gets_a_copy_of() -> None:
+    lane = running_lane(500)
+    assert lane.live is not None
+    shadow, live = Step(2000, 0.0, 600.0, shadow=True), Step(500, 0.0, 600.0)
+    lane.live = replace(lane.live, spec=replace(lane.live.spec, plan=(shadow, live)))
+    found = routes(lane, both())
+    assert shares(found) == {"control": ("v1", 2000), "stable": ("v1", 8000)}
+    assert found.shadow is not None
+    assert (found.shadow.version, found.shadow.share_bps) == ("v2", 2000)
+    assert [one.address for one in found.shadow.endpoints] == ["w1.v2.live:1"]
+    assert lane.live.effective_share_bps == 0
+    before = lane.lane.epoch
+    lane.advance(OUTCOME, both(), force=False)
+    assert lane.live.note == "v2 gets 5 % (step 2 of 2)."
+    after = routes(lane, both())
+    assert after.shadow is None
+    assert shares(after) == {"test": ("v2", 500), "control": ("v1", 500), "stable": ("v1", 9000)}
+    assert lane.lane.epoch == before + 1
+
+
+def test_nothing_is_mirrored_to_a_version_that_no_worker_has() -> None:
+    lane = running_lane(500)
+    assert lane.live is not None
+    lane.live = replace(lane.live, spec=replace(lane.live.spec, plan=(Step(2000, 0.0, 600.0, shadow=True),)))
+    found = routes(lane, placed("v1", "w1"))
+    assert found.shadow is None
+    assert shares(found) == {"stable": ("v1", 10_000)}
+
+
+def test_what_a_version_gets_is_said() -> None:
+    assert Step(2000, 0.0, 1.0, shadow=True).words("v2") == "v2 gets a copy of 20 %"
+    assert Step(500, 0.0, 1.0).words("v2") == "v2 gets 5 %"

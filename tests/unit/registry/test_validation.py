@@ -76,7 +76,7 @@ WRONG: list[tuple[str, Change]] = [
     ("version.description", lambda r: setattr(r.version, "description", "x" * 4001)),
     ("rollout", lambda r: setattr(r, "without_rollout", True)),
     ("rollout.assignment", lambda r: setattr(r.rollout, "assignment", 9)),
-    ("rollout.plan.steps[0].mode", lambda r: setattr(r.rollout.plan.steps[0], "mode", policy_pb2.MODE_SHADOW)),
+    ("rollout.plan.steps[1].mode", lambda r: setattr(r.rollout.plan.steps[1], "mode", policy_pb2.MODE_SHADOW)),
     ("rollout.plan.steps[0].share_bps", lambda r: setattr(r.rollout.plan.steps[0], "share_bps", 0)),
     ("rollout.plan.steps[1].share_bps", lambda r: setattr(r.rollout.plan.steps[1], "share_bps", 10_001)),
     ("rollout.plan.steps[1].share_bps", lambda r: setattr(r.rollout.plan.steps[1], "share_bps", 10_000)),

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from router.call import Call, Reply
+from router.call import Answer, Call, Reply
 from router.meters import Meters
-from router.proxy import Answer, Proxy
+from router.proxy import Proxy
 from router.split import ArmName, Split
 from router.table import Lane, Table, Target, keep_half
 from services.common.clock import SystemClock

@@ -595,6 +595,32 @@ class Circumstances(_message.Message):
 Global___Circumstances: _TypeAlias = Circumstances  # noqa: Y015
 
 @_typing.final
+class ShadowReport(_message.Message):
+    """Rows that both versions answered, of requests that were mirrored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    DIFFERENT_FIELD_NUMBER: _builtins.int
+    rows: _builtins.int
+    """How many were compared."""
+    different: _builtins.int
+    """How many the test version answered otherwise: with another class, or a number that is far from stable's."""
+    def __init__(
+        self,
+        *,
+        rows: _builtins.int = ...,
+        different: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["different", b"different", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShadowReport: _TypeAlias = ShadowReport  # noqa: Y015
+
+@_typing.final
 class Summary(_message.Message):
     """The conclusion of one look."""
 
@@ -608,6 +634,7 @@ class Summary(_message.Message):
     DRIFT_FIELD_NUMBER: _builtins.int
     HOLDS_FIELD_NUMBER: _builtins.int
     CIRCUMSTANCES_FIELD_NUMBER: _builtins.int
+    SHADOW_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
     """The verdict on the rollout."""
     action: Global___Action.ValueType
@@ -632,6 +659,10 @@ class Summary(_message.Message):
     def circumstances(self) -> Global___Circumstances:
         """In what circumstances it was concluded."""
 
+    @_builtins.property
+    def shadow(self) -> Global___ShadowReport:
+        """The mirrored rows of SHADOW steps. Unset: there are none."""
+
     def __init__(
         self,
         *,
@@ -643,10 +674,11 @@ class Summary(_message.Message):
         drift: Global___DriftReport | None = ...,
         holds: _abc.Iterable[_builtins.str] | None = ...,
         circumstances: Global___Circumstances | None = ...,
+        shadow: Global___ShadowReport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["circumstances", b"circumstances", "drift", b"drift"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["circumstances", b"circumstances", "drift", b"drift", "shadow", b"shadow"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "circumstances", b"circumstances", "drift", b"drift", "gate", b"gate", "gates", b"gates", "holds", b"holds", "reason", b"reason", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "circumstances", b"circumstances", "drift", b"drift", "gate", b"gate", "gates", b"gates", "holds", b"holds", "reason", b"reason", "shadow", b"shadow", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

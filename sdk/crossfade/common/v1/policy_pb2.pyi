@@ -31,7 +31,9 @@ class _ModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Mode.ValueType],
     MODE_LIVE: _Mode.ValueType  # 1
     """Callers get the test version's answers."""
     MODE_SHADOW: _Mode.ValueType  # 2
-    """Requests are mirrored to the test version and its answers are discarded."""
+    """Requests that stable answers are mirrored to the test version, and its answers are discarded. SHADOW steps come before
+    LIVE ones; a plan that has no LIVE step promotes nothing: once it has passed, the version is PENDING again.
+    """
 
 class Mode(_Mode, metaclass=_ModeEnumTypeWrapper):
     """How a step treats the test version's answers."""
@@ -41,7 +43,9 @@ MODE_UNSPECIFIED: Mode.ValueType  # 0
 MODE_LIVE: Mode.ValueType  # 1
 """Callers get the test version's answers."""
 MODE_SHADOW: Mode.ValueType  # 2
-"""Requests are mirrored to the test version and its answers are discarded."""
+"""Requests that stable answers are mirrored to the test version, and its answers are discarded. SHADOW steps come before
+LIVE ones; a plan that has no LIVE step promotes nothing: once it has passed, the version is PENDING again.
+"""
 Global___Mode: _TypeAlias = Mode  # noqa: Y015
 
 class _Objective:
@@ -146,6 +150,8 @@ class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueTy
     """F1 of the positive class. Its margins are offsets in F1."""
     METRIC_CLASS_BALANCE: _Metric.ValueType  # 9
     """Share of each class among the predictions, test against stable, in both directions."""
+    METRIC_DISAGREEMENT: _Metric.ValueType  # 10
+    """In SHADOW steps: share of the rows that the test version answered otherwise than stable did. With a limit only."""
 
 class Metric(_Metric, metaclass=_MetricEnumTypeWrapper):
     """What a gate watches."""
@@ -170,6 +176,8 @@ METRIC_F1: Metric.ValueType  # 8
 """F1 of the positive class. Its margins are offsets in F1."""
 METRIC_CLASS_BALANCE: Metric.ValueType  # 9
 """Share of each class among the predictions, test against stable, in both directions."""
+METRIC_DISAGREEMENT: Metric.ValueType  # 10
+"""In SHADOW steps: share of the rows that the test version answered otherwise than stable did. With a limit only."""
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
 @_typing.final
@@ -185,8 +193,8 @@ class Step(_message.Message):
     mode: Global___Mode.ValueType
     """LIVE or SHADOW. Default: LIVE."""
     share_bps: _builtins.int
-    """The test version's share of the lane's requests, in basis points, 1 to 9,999 (500 is 5 %). At 100 %
-    nothing would be left to compare with; promotion moves all traffic.
+    """The test version's share of the lane's requests (SHADOW: of which it gets a copy), in basis points, 1 to 9,999 (500
+    is 5 %). At 100 % nothing would be left to compare with; promotion moves all traffic.
     """
     @_builtins.property
     def min_duration(self) -> _duration_pb2.Duration:
@@ -279,7 +287,7 @@ class Limit(_message.Message):
     at_least: _builtins.float
     """At least this share, above 0 and below 1: for ACCURACY, PRECISION, RECALL and F1."""
     at_most: _builtins.float
-    """At most this share, above 0 and below 1: for ERRORS and FALSE_POSITIVE_RATE."""
+    """At most this share, above 0 and below 1: for ERRORS, FALSE_POSITIVE_RATE and DISAGREEMENT."""
     quantile: _builtins.float
     """For RUNTIME: the share of the batches that must keep to the duration, above 0 and below 1 (0.99: the 99th percentile
     is at most as long). Default (0): the mean must, a batch of more than 10 s counting as one of 10 s.

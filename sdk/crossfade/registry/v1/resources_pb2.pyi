@@ -1082,6 +1082,7 @@ class LaneRoutes(_message.Message):
     STABLE_VERSION_FIELD_NUMBER: _builtins.int
     TEST_VERSION_FIELD_NUMBER: _builtins.int
     PREVIOUS_VERSION_FIELD_NUMBER: _builtins.int
+    SHADOW_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's id."""
     segment: _builtins.str
@@ -1118,6 +1119,10 @@ class LaneRoutes(_message.Message):
     def failed_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Versions that Workers refuse to answer for: the lane's FAILED ones, newest first, at most 20."""
 
+    @_builtins.property
+    def shadow(self) -> Global___RouteArm:
+        """In a SHADOW step: the test version, which gets a copy of each of control's requests, whose answers are discarded."""
+
     def __init__(
         self,
         *,
@@ -1135,10 +1140,11 @@ class LaneRoutes(_message.Message):
         stable_version: _builtins.str = ...,
         test_version: _builtins.str = ...,
         previous_version: _builtins.str = ...,
+        shadow: Global___RouteArm | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["shadow", b"shadow"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arms", b"arms", "assignment", b"assignment", "bucket_offset", b"bucket_offset", "epoch", b"epoch", "failed_versions", b"failed_versions", "model", b"model", "previous_version", b"previous_version", "removed", b"removed", "rollout", b"rollout", "segment", b"segment", "slice_seconds", b"slice_seconds", "stable_version", b"stable_version", "test_version", b"test_version", "wanted", b"wanted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arms", b"arms", "assignment", b"assignment", "bucket_offset", b"bucket_offset", "epoch", b"epoch", "failed_versions", b"failed_versions", "model", b"model", "previous_version", b"previous_version", "removed", b"removed", "rollout", b"rollout", "segment", b"segment", "shadow", b"shadow", "slice_seconds", b"slice_seconds", "stable_version", b"stable_version", "test_version", b"test_version", "wanted", b"wanted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

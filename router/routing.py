@@ -1,0 +1,77 @@
+"""Which version a call goes to: pins, segments, buckets."""
+
+from typing import Final, NamedTuple
+
+from router.call import Draw
+from router.split import BUCKETS, ArmName, bucket_of
+from router.table import PIN_PREVIOUS, PIN_STABLE, PIN_TEST, Lane, Table, Target
+from services.common.errors import FailedPreconditionError, NotFoundError
+
+_ALIASES: Final = (PIN_STABLE, PIN_TEST, PIN_PREVIOUS)
+
+
+class Route(NamedTuple):
+    """Where a call goes.
+
+    Attributes:
+        lane: its lane.
+        target: the version and kind of traffic.
+        arm: the arm; None for a pin.
+        bucket: 0 to 9,999; -1 for a pin.
+    """
+
+    lane: Lane
+    target: Target
+    arm: ArmName | None
+    bucket: int
+
+
+def choose(table: Table, model: str, segment: str, key: str, pin: str, draw: Draw) -> Route:
+    """Chooses the version for a call.
+
+    Args:
+        table: in force.
+        model: the model's id.
+        segment: the caller's; empty: the default one.
+        key: the routing key; empty: none.
+        pin: a version or an alias that the caller asks for; empty: none.
+        draw: gives uniform numbers in [0, 1).
+
+    Raises:
+        NotFoundError: MODEL_NOT_FOUND, or VERSION_NOT_LOADED for a pin.
+        FailedPreconditionError: NO_STABLE_VERSION.
+    """
+    lane = table.lane(model, segment)
+    if lane is None:
+        raise NotFoundError(
+            "MODEL_NOT_FOUND",
+            f"no model {model!r}; `crossfade models` lists them, and `crossfade publish` creates one",
+            model=model,
+        )
+    if pin:
+        return Route(lane, _pinned(lane, pin), None, -1)
+    if lane.stable is None:
+        # A segment's lane to which nothing that could serve was published yet.
+        lane = table.lane(model, "") or lane
+    bucket = bucket_of(model, key) if key and lane.sticky else int(draw() * BUCKETS)
+    arm, target = lane.arm(bucket)
+    if target is None:
+        raise FailedPreconditionError(
+            "NO_STABLE_VERSION",
+            f"{model} has no stable version yet; publish one with `crossfade publish {model} DIR`",
+        )
+    return Route(lane, target, arm, bucket)
+
+
+def _pinned(lane: Lane, pin: str) -> Target:
+    version = lane.names.get(pin, "") if pin in _ALIASES else pin
+    addresses = lane.pins.get(version)
+    if not addresses:
+        held = ", ".join(sorted(version for version, where in lane.pins.items() if where)) or "none"
+        raise NotFoundError(
+            "VERSION_NOT_LOADED",
+            f"no Worker holds {lane.model} {pin}; versions that a pin can reach now: {held}",
+            model=lane.model,
+            version=pin,
+        )
+    return Target(version, "pinned", addresses)
