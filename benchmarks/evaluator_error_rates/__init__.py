@@ -1,4 +1,4 @@
-"""How often the Evaluator errs, how soon it sees harm, and what a look costs: simulations of the product's own tests."""
+"""How often the Evaluator errs, how soon it sees harm, what a look costs: the product's own tests, simulated."""
 
 from benchmarks.evaluator_error_rates.run import main
 

@@ -16,7 +16,6 @@ from evaluator.statistics.bets import Margin, Side
 from evaluator.statistics.rates import RateTest, RateWindows
 
 _MARGINS: Final = ((0.0, 1.0), (0.0005, 1.1), (0.0025, 1.5), (0.005, 1.0), (0.02, 1.0), (0.05, 1.0), (-0.02, 1.0))
-_CASES: Final = 60
 _LOOKS: Final = 6
 # So small that the burst guard never binds: the oracle has none.
 _TINY: Final = 1e-300
@@ -39,7 +38,7 @@ class Checked:
     expectation: float
 
 
-def greatest_difference(seed: int, cases: int = _CASES) -> Checked:
+def greatest_difference(seed: int, cases: int) -> Checked:
     """Random rollouts of some looks, of both sides and all margins."""
     rng = np.random.default_rng(seed)
     gaps: list[float] = []

@@ -13,7 +13,7 @@ from benchmarks.evaluator_error_rates.jobs import SEED, spread
 Task = tuple[str, int, int]
 """An effect's name, rollouts and looks."""
 
-_FEWER_FOR_RUNTIME: Final = 4
+_FEWER_FOR_RUNTIME: Final = 8
 _FEWER_FOR_DRIFT: Final = 10
 SAFETY: Final = "alike: passes"
 

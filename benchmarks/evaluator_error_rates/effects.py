@@ -63,7 +63,7 @@ class Found:
         way: who judges.
         looks: until it found harm, (rollouts); infinity: never.
         false: the same where both versions are alike.
-        bound: requests of the test arm that no test of the same null can beat on average; None: it is compared with none.
+        bound: requests of the test arm that no test of the same null can beat on average; None: there is none here.
     """
 
     way: str

@@ -69,9 +69,7 @@ class Job:
             )
             return {MetricKind.RUNTIME: greatest}
         change = at_margin(gate.metric, margin, rollouts.F1) if self.worse else alike
-        return rollouts.Rollouts(
-            self.scenario, self.side, self.metrics, rng, self.rollouts, self.looks, change
-        ).run()
+        return rollouts.Rollouts(self.scenario, self.side, self.metrics, rng, self.rollouts, self.looks, change).run()
 
 
 def blocks(job: Job) -> list[Job]:

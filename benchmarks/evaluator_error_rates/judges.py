@@ -62,7 +62,7 @@ def msprt(seen: Rates, scale: float, alpha: float = 0.01) -> FloatArray:
 
 
 def flagger(seen: Rates, threshold: float) -> FloatArray:
-    """Flagger's rule: the test arm's own rate over 60 s above a threshold counts as a failed check; the fifth ends it."""
+    """Flagger's rule: where the test arm's own rate over 60 s is above a threshold, a check has failed; five end it."""
     n, x = (_per_minute(counts) for counts in (seen.n_test, seen.x_test))
     failed = (x > threshold * n).cumsum(axis=0)
     return first_look(failed >= _CHECKS) * PER_MINUTE

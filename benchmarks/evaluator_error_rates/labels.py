@@ -21,6 +21,8 @@ TEST, STABLE = 0, 1
 TP, FN, FP, TN = range(4)
 _RIGHT: Final = (TP, TN)
 _SLICE_SECONDS: Final = SLICE_LOOKS * LOOK_SECONDS
+_HISTORY: Final = 20_000
+"""Labels of a lane that has got some for long, all stable's."""
 
 Key = tuple[int, int]
 """A step and the slice's number."""
@@ -96,9 +98,14 @@ class Ledger:
 
     def __post_init__(self) -> None:
         self.lags = np.zeros((2, len(LAG_BOUNDS) + 1, self.rollouts))
+        if self.scenario.known_lags:
+            wrong = self.scenario.usual_wrong
+            for share, lags in ((1.0 - wrong, self.scenario.right), (wrong, self.scenario.wrong)):
+                for delay, part in lags.items():
+                    self.lags[STABLE, _bucket(delay)] += round(_HISTORY * share * part)
 
     def predict(self, look: int, step: int, cells: FloatArray) -> None:
-        """Takes in answers (arms, 4, rollouts) of a look, whose labels come later, and the labels that have come by it."""
+        """Takes in a look's answers (arms, 4, rollouts), whose labels come later, and the labels that have come."""
         key = step, slice_number(look)
         self._at(key).predicted += cells.sum(axis=1)
         labelled = self.rng.binomial(cells.astype(np.int64), self.scenario.labelled)
@@ -110,7 +117,7 @@ class Ledger:
                 self.due[look + delay][-1][-1][:, cell] = part
         for of, delay, part in self.due.pop(look, []):
             self._at(of).labelled += part
-            self.lags[:, np.searchsorted(LAG_BOUNDS, lag_seconds(delay))] += part.sum(axis=1)
+            self.lags[:, _bucket(delay)] += part.sum(axis=1)
 
     def take_harm(self) -> tuple[list[FloatArray], list[FloatArray]]:
         """New labels of slices of the wait, and new labels of all others, a row (arms, 4, rollouts) for each slice."""
@@ -166,6 +173,10 @@ def usual_lag(lags: FloatArray) -> FloatArray:
     bucket = np.minimum((cumulative >= USUAL_LABELS * cumulative[-1]).argmax(axis=0), len(LAG_BOUNDS) - 1)
     found: FloatArray = np.where(cumulative[-1] < ENOUGH_LAGS, 0.0, np.array(LAG_BOUNDS)[bucket])
     return found
+
+
+def _bucket(delay: int) -> int:
+    return int(np.searchsorted(LAG_BOUNDS, lag_seconds(delay)))
 
 
 def _spread(rng: Generator, counts: FloatArray, lags: Lags) -> list[tuple[int, FloatArray]]:

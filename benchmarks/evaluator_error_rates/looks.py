@@ -45,17 +45,15 @@ def attempts(of: dict[str, str], step: int, n: int, failed: int) -> list[Series]
 
 def predictions(of: dict[str, str], step: int, look: int, by_class: Sequence[int]) -> Series:
     """Predicted rows by class, in the order of CLASSES."""
-    return Series(
-        catalog.PREDICTION_COUNT.name, at(**of, slice=slice_name(step, slice_number(look))), tuple(by_class), labels=CLASSES
-    )
+    attributes = at(**of, slice=slice_name(step, slice_number(look)))
+    return Series(catalog.PREDICTION_COUNT.name, attributes, tuple(by_class), labels=CLASSES)
 
 
 def batches(version: str, traffic: str, counts: Sequence[int], batch: int = 1) -> Series:
     """Batches by runtime."""
     padded = (*counts, *(0,) * (BUCKETS - len(counts)))
-    return Series(
-        catalog.INFERENCE_DURATION.name, at(version=version, traffic=traffic, batch=str(batch), precision="fp32"), padded
-    )
+    attributes = at(version=version, traffic=traffic, batch=str(batch), precision="fp32")
+    return Series(catalog.INFERENCE_DURATION.name, attributes, padded)
 
 
 def feedback(of: dict[str, str], step: int, number: int, cells: FloatArray) -> list[Series]:

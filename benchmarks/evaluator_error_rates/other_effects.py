@@ -73,7 +73,8 @@ def judge_drift(rng: Generator, rollouts: int, looks: int) -> list[Found]:
     live = [shifted] + [usual] * (FEATURES - 1)
     runs = [[_watch(rng, reference, shares, looks) for _ in range(rollouts)] for shares in (live, [usual] * FEATURES)]
     (found, found_psi), (false, false_psi) = (np.array(run).T for run in runs)
-    return [Found("drift watch, alpha .01", found, false, bound), Found("PSI > .1 of any feature", found_psi, false_psi)]
+    watch = Found("drift watch, alpha .01", found, false, bound)
+    return [watch, Found("PSI > .1 of any feature", found_psi, false_psi)]
 
 
 def _watch(rng: Generator, reference: DriftReference, shares: list[FloatArray], looks: int) -> tuple[float, float]:

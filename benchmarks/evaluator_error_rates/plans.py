@@ -7,7 +7,7 @@ from benchmarks.evaluator_error_rates import scenarios
 from benchmarks.evaluator_error_rates.gates import METRICS, RATE_METRICS
 from benchmarks.evaluator_error_rates.jobs import Job
 from evaluator.statistics.bets import Side
-from services.common.policy.records import MetricKind
+from services.common.policy.records import LABEL_METRICS, MetricKind
 
 WRONG_ROLLBACK, WRONG_PROMOTION, AT_EDGE = "wrong rollback", "wrong promotion", "at the edge of harm"
 STICKY, WARM = "sticky keys", "against stable's warm process"
@@ -41,12 +41,12 @@ class Size:
     @property
     def of_runtimes(self) -> int:
         """Rollouts whose runtimes are judged: a histogram's bets cost thirty times as much as a rate's."""
-        return max(self.rollouts // 5, 1)
+        return max(self.rollouts // 8, 1)
 
     @property
     def at_margins(self) -> int:
         """Rollouts of each gate at a margin."""
-        return max(self.rollouts * 3 // 10, 1)
+        return max(self.rollouts // 5, 1)
 
     @property
     def of_detection(self) -> int:
@@ -82,14 +82,13 @@ def error_jobs(size: Size) -> list[Job]:
         count = size.at_margins if metric is not MetricKind.RUNTIME else max(size.of_runtimes // 2, 1)
         group = AT_EDGE, scenarios.INCIDENTS.name
         made.append(Job(group, scenarios.INCIDENTS, Side.HARM, (metric,), count, size.looks, worse=True))
-        for scenario in (scenarios.CONSTANT, scenarios.INCIDENTS, scenarios.LATE_CONSTANT):
-            if scenario is scenarios.LATE_CONSTANT and metric not in RATE_METRICS[1:6]:
-                continue
+        late = (scenarios.LATE_CONSTANT, scenarios.LATE_FIRST) if metric in LABEL_METRICS else ()
+        if metric is MetricKind.ACCURACY:
+            late = (*late, scenarios.LATE_RARE)
+        for scenario in (scenarios.CONSTANT, scenarios.INCIDENTS, *late):
             group = WRONG_PROMOTION, scenario.name
             made.append(Job(group, scenario, Side.NON_INFERIOR, (metric,), count, size.looks, worse=True))
     made.append(Job((STICKY, STICKY), scenarios.STICKY, Side.HARM, RATE_METRICS, size.sticky, size.looks))
     few = max(size.of_runtimes // 10, 1)
-    made.append(
-        Job((WARM, WARM), scenarios.COLD, Side.HARM, _RUNTIME, few, min(size.looks, 60), against_stable=True)
-    )
+    made.append(Job((WARM, WARM), scenarios.COLD, Side.HARM, _RUNTIME, few, min(size.looks, 60), against_stable=True))
     return made

@@ -43,24 +43,24 @@ def main(arguments: Sequence[str] | None = ()) -> None:
         _CONSOLE.print(f"{time.perf_counter() - began:6.0f} s  {what}", style="dim")
 
     figures: dict[str, object] = {"seed": SEED, "rollouts": size.rollouts, "looks": size.looks}
-    figures["oracle_greatest_difference"] = _show_oracle()
-    figures |= _show_look_cost(1_000 if not asked.quick else 50)
+    figures["oracle_greatest_difference"] = _show_oracle(3 if asked.quick else 60)
+    figures |= _show_look_cost(10 if asked.quick else 1_000)
     figures |= _show_detection(detection.measure(size.of_detection, size.looks, asked.processes, say), size.looks)
     figures |= _show_errors(run_all(plans.error_jobs(size), asked.processes, say))
     figures["seconds"] = round(time.perf_counter() - began)
     print(json.dumps(figures))
 
 
-def _show_oracle() -> float:
-    found = checks.greatest_difference(SEED)
-    _CONSOLE.print(f"ln E of {found.compared} looks against formulas by themselves: differs by {found.difference:.1e} at most")
-    _CONSOLE.print(f"E[e] over every outcome of {found.enumerated} small cases of the null: {found.expectation:.12f} at most")
+def _show_oracle(cases: int) -> float:
+    found = checks.greatest_difference(SEED, cases)
+    _CONSOLE.print(f"ln E of {found.compared:,} looks differs from the oracle's by {found.difference:.1e} at most")
+    _CONSOLE.print(f"over every outcome of {found.enumerated} nulls E averages {found.expectation:.12f} at most")
     return found.difference
 
 
 def _show_look_cost(rollouts: int) -> dict[str, object]:
     cost = look_cost.measure(SEED, rollouts)
-    _CONSOLE.print(f"a look over {rollouts:,} rollouts of 10 gates and 20 features: {cost.milliseconds:,.0f} ms on one core")
+    _CONSOLE.print(f"a look over {rollouts:,} rollouts, 10 gates, 20 features: {cost.milliseconds:,.0f} ms on one core")
     table = Table("where the time goes", "share")
     for name, share in cost.where:
         table.add_row(name, f"{share:.0%}")
@@ -94,7 +94,7 @@ def _show_detection(found: dict[str, list[Found]], looks: int) -> dict[str, obje
 
 def _show_errors(found: Results) -> dict[str, object]:
     names = [bars()[metric].gate.name for metric in METRICS]
-    table = Table("wrong rollbacks of versions alike", *names, "any of 8", "at most (99 %)")
+    table = Table("wrong rollbacks of versions alike", *names, "any of 8", "at most (98 %)")
     worst = 0.0
     for scenario in plans.ALIKE:
         rates = found[plans.WRONG_ROLLBACK, plans.rates_of(scenario.name)]
@@ -121,13 +121,18 @@ def _show_errors(found: Results) -> dict[str, object]:
         f"under sticky keys the product's gates showed harm: {harmful}; decisions that rolled back: {rolled_back}"
     )
     warm = found[plans.WARM, plans.WARM][MetricKind.RUNTIME] >= bars()[MetricKind.RUNTIME].harm
-    _CONSOLE.print(f"a version alike, its cold process against stable's warm one: {warm.mean():.0%} would be rolled back")
+    _CONSOLE.print(f"a cold process of a version alike against stable's warm one: {warm.mean():.0%} rolled back")
     promotions = Table("wrong promotions at the safe margin", *names)
     worst_promotion = 0.0
+    # What the design leaves to the policy (a higher min_coverage, a min_age): shown by itself.
+    unprotected = {scenarios.LATE_FIRST.name: 0.0, scenarios.LATE_RARE.name: 0.0}
     for (table_name, scenario_name), by_metric in found.items():
         if table_name == plans.WRONG_PROMOTION:
             passed = {metric: float((log_e >= safe_bar()).mean()) for metric, log_e in by_metric.items()}
-            worst_promotion = max(worst_promotion, *passed.values())
+            if scenario_name in unprotected:
+                unprotected[scenario_name] = max(passed.values())
+            else:
+                worst_promotion = max(worst_promotion, *passed.values())
             promotions.add_row(
                 scenario_name, *(f"{passed[metric]:.2%}" if metric in passed else "–" for metric in METRICS)
             )
@@ -136,6 +141,7 @@ def _show_errors(found: Results) -> dict[str, object]:
         "false_rollback": round(worst, 5),
         "false_rollback_at_edge": round(sum(at_edge.values()), 5),
         "false_promotion": round(worst_promotion, 4),
+        "false_promotion_unprotected": {name: round(share, 4) for name, share in unprotected.items()},
         "sticky_would_roll_back": round(would, 4),
         "sticky_rolled_back": rolled_back,
         "cold_against_stable": round(float(warm.mean()), 3),

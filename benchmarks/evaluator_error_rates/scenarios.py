@@ -67,7 +67,8 @@ class Scenario:
         labelled: share of the answers that get labels.
         right, wrong: when labels of right and of wrong answers come.
         sticky: requests are assigned by key.
-        users: rates of the test arm by its users; None: arms differ by chance only.
+        usual_wrong: share of stable's answers that are wrong.
+        known_lags: the lane has got labels for long, so that what labels take is known when the rollout begins.
     """
 
     name: str
@@ -76,12 +77,21 @@ class Scenario:
     right: Lags = field(default_factory=lambda: AT_ONCE)
     wrong: Lags = field(default_factory=lambda: AT_ONCE)
     sticky: bool = False
+    usual_wrong: float = 0.08
+    known_lags: bool = True
 
 
 def constant(rng: Generator, rollouts: int, looks: int) -> World:
     """5 % and nothing else."""
     del rng, rollouts, looks
     return lambda look: _one_step(look, 0.05)
+
+
+def few_wrong(rng: Generator, rollouts: int, looks: int) -> World:
+    """5 % of the traffic of a model that is wrong in 2 % of the cases."""
+    del rng, rollouts, looks
+    good = replace(_usual(), missed=0.02, false_alarms=0.02)
+    return lambda look: replace(_one_step(look, 0.05), stable=good)
 
 
 def ramp(rng: Generator, rollouts: int, looks: int) -> World:
@@ -116,7 +126,7 @@ def incidents(rng: Generator, rollouts: int, looks: int) -> World:
 
 
 def day_cycles(rng: Generator, rollouts: int, looks: int) -> World:
-    """The ramp through two days: traffic, errors, positives, wrong answers and runtimes rise and fall, each by itself."""
+    """The ramp through two days: traffic, errors, positives, wrong answers and runtimes, each a wave of its own."""
     phases = rng.random((5, rollouts)) * 2.0 * math.pi
 
     def at(look: int) -> Conditions:
@@ -172,7 +182,8 @@ def draw_users(rng: Generator, rollouts: int) -> Users:
         drawn.append([float(test.sum()), *rows[0], *rows[1]])
     share, *rates = np.array(drawn).T
     test_arm, stable_arm = (
-        Behaviour(errors=errors, missed=missed, false_alarms=alarms) for errors, missed, alarms in (rates[:3], rates[3:])
+        Behaviour(errors=errors, missed=missed, false_alarms=alarms)
+        for errors, missed, alarms in (rates[:3], rates[3:])
     )
     return Users(share, test_arm, stable_arm)
 
@@ -203,5 +214,9 @@ LATE: Final = Scenario(
     "late labels, ramp", ramp, right={0: 0.3, 2: 0.4, 6: 0.3}, wrong={2: 0.2, 20: 0.3, 40: 0.3, 60: 0.2}
 )
 LATE_CONSTANT: Final = replace(LATE, name="late labels, 5 %", make=constant)
+LATE_FIRST: Final = replace(LATE_CONSTANT, name="late labels, 5 %, a lane's first hours", known_lags=False)
+LATE_RARE: Final = Scenario(
+    "late labels of few wrong answers, 5 %", few_wrong, wrong={0: 0.6, 60: 0.4}, usual_wrong=0.02
+)
 COLD: Final = Scenario("colder caches", cold_caches)
 STICKY: Final = Scenario("sticky keys", constant, sticky=True)

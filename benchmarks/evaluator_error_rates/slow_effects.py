@@ -62,14 +62,12 @@ def judge(rng: Generator, effect: Slower, rollouts: int, looks: int) -> list[Fou
         fresh = runtime.runtime_harm_test(BUCKETS, RATIO, alpha, margin, agreeing_looks=agreeing, shape=(rollouts,))
         null = shifted(usual, margin)
         # Where the likelihood ratio falls somewhere, the nearest versions "not slower" are others than the mean.
-        bound = histogram_bound(alpha, slow, null) if _rises(slow / null) else None
+        bound = histogram_bound(alpha, slow, null) if _rises(slow, null) else None
         harmed = _first(rng, fresh, slow, log_threshold(alpha), looks)
         alike = _first(rng, fresh, usual, log_threshold(alpha), looks)
         found.append(Found(way, harmed, alike, bound))
     harmed, alike = (_others(rng, arm, rollouts, looks) for arm in (slow, usual))
-    for way in harmed:
-        found.append(Found(way, harmed[way], alike[way]))
-    return found
+    return found + [Found(way, harmed[way], alike[way]) for way in harmed]
 
 
 def judge_safety(rng: Generator, rollouts: int, looks: int) -> Found:
@@ -116,5 +114,7 @@ def _others(rng: Generator, arm: FloatArray, rollouts: int, looks: int) -> dict[
     }
 
 
-def _rises(ratio: FloatArray) -> bool:
-    return bool((np.diff(ratio) >= -1e-9).all())
+def _rises(one: FloatArray, other: FloatArray) -> bool:
+    """Whether the likelihood ratio rises with the bucket, leaving out buckets that hold nothing but rounding."""
+    seen = np.minimum(one, other) > 1e-12
+    return bool((np.diff(one[seen] / other[seen]) >= -1e-9).all())
