@@ -55,18 +55,26 @@ class RateGate:
 
     def learn(self, rows: Sequence[RateRow]) -> "RateGate":
         """The gate with what stable counted added to the past, and nothing judged."""
+        if not rows:
+            return self
         windows = RateWindows.of([(0, 0, n, x) for _, _, n, x in rows])
         return replace(self, harm=rates.update(self.harm, windows), safe=rates.update(self.safe, windows))
 
     def judge_harm(self, rows: Sequence[RateRow]) -> "RateGate":
         """The gate after rows that harm is judged by."""
-        windows, gate = RateWindows.of(rows), self._draw()
+        gate = self._draw()
+        if not rows:
+            return gate
+        windows = RateWindows.of(rows)
         return replace(gate, harm=rates.update(gate.harm, windows), seen=gate.seen.plus(windows))
 
     def judge_safe(self, rows: Sequence[RateRow]) -> "RateGate":
         """The gate after rows that non-inferiority is judged by."""
+        gate = self._draw()
+        if not rows:
+            return gate
         # Attempts that nothing was compared with show nothing.
-        taken, gate = self.step_n + sum(row[0] for row in rows if row[2]), self._draw()
+        taken = self.step_n + sum(row[0] for row in rows if row[2])
         return replace(gate, safe=rates.update(gate.safe, RateWindows.of(rows)), step_n=taken)
 
     def restart(self) -> "RateGate":

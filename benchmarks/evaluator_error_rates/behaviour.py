@@ -3,11 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
+
 from benchmarks.evaluator_error_rates.gates import line
 from evaluator.statistics.counts import FloatArray
 from services.common.policy.records import GateMargin, MetricKind
 
 Rate = float | FloatArray
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

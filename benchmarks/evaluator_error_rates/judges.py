@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluator.statistics.counts import FloatArray
+
+BoolArray = npt.NDArray[np.bool_]
 
 PER_MINUTE: Final = 12
 _MINUTES: Final = 5
@@ -30,7 +33,7 @@ class Rates:
     x_stable: FloatArray
 
 
-def first_look(crossed: np.ndarray) -> FloatArray:  # type: ignore[type-arg] # of booleans
+def first_look(crossed: BoolArray) -> FloatArray:
     """1-based number of the first true look per rollout, from (looks, rollouts); infinity: none."""
     found: FloatArray = np.where(crossed.any(axis=0), crossed.argmax(axis=0) + 1.0, np.inf)
     return found
@@ -95,7 +98,7 @@ def kayenta(test: FloatArray, stable: FloatArray) -> FloatArray:
     return first
 
 
-def mann_whitney(test: FloatArray, control: FloatArray) -> np.ndarray:  # type: ignore[type-arg] # of booleans
+def mann_whitney(test: FloatArray, control: FloatArray) -> BoolArray:
     """Whether a Mann-Whitney test of two histograms (rollouts, buckets) finds test slower, at .05 on that side."""
     n, m = test.sum(axis=-1), control.sum(axis=-1)
     below = control.cumsum(axis=-1) - control
@@ -103,7 +106,8 @@ def mann_whitney(test: FloatArray, control: FloatArray) -> np.ndarray:  # type: 
     ties = ((test + control) ** 3 - (test + control)).sum(axis=-1)
     both = n + m
     spread = np.sqrt(n * m / 12.0 * (both + 1.0 - ties / np.maximum(both * (both - 1.0), 1.0)))
-    return wins - 0.5 * n * m > _ONE_SIDED * spread
+    slower: BoolArray = wins - 0.5 * n * m > _ONE_SIDED * spread
+    return slower
 
 
 def psi(live: FloatArray, reference: FloatArray) -> FloatArray:
@@ -124,4 +128,5 @@ def _sums(seen: Rates) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
 
 def _per_minute(counts: FloatArray) -> FloatArray:
     minutes = len(counts) // PER_MINUTE
-    return counts[: minutes * PER_MINUTE].reshape(minutes, PER_MINUTE, -1).sum(axis=1)
+    total: FloatArray = counts[: minutes * PER_MINUTE].reshape(minutes, PER_MINUTE, -1).sum(axis=1)
+    return total

@@ -9,7 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.random import Generator
 
+from benchmarks.evaluator_error_rates.behaviour import IntArray
 from benchmarks.evaluator_error_rates.gates import policy
+from benchmarks.evaluator_error_rates.judges import BoolArray
 from benchmarks.evaluator_error_rates.scenarios import LOOK_SECONDS, SLICE_LOOKS, Lags, Scenario
 from evaluator.fold import ENOUGH_LAGS, USUAL_LABELS
 from evaluator.statistics.counts import FloatArray
@@ -78,7 +80,7 @@ class Slice:
         self.harm_taken = self.labelled.copy()
         return row
 
-    def new_for_safety(self, where: np.ndarray) -> FloatArray:  # type: ignore[type-arg] # of booleans
+    def new_for_safety(self, where: BoolArray) -> FloatArray:
         """The same for non-inferiority, of some rollouts."""
         row = np.where(where, self.labelled - self.safe_taken, 0.0)
         self.safe_taken = self.safe_taken + row
@@ -113,8 +115,8 @@ class Ledger:
             self.due.setdefault(look + delay, []).append((key, delay, np.zeros(labelled.shape)))
         for cell in range(4):
             lags = self.scenario.right if cell in _RIGHT else self.scenario.wrong
-            for delay, part in _spread(self.rng, labelled[:, cell], lags):
-                self.due[look + delay][-1][-1][:, cell] = part
+            for delay, late in _spread(self.rng, labelled[:, cell], lags):
+                self.due[look + delay][-1][-1][:, cell] = late
         for of, delay, part in self.due.pop(look, []):
             self._at(of).labelled += part
             self.lags[:, _bucket(delay)] += part.sum(axis=1)
@@ -179,12 +181,12 @@ def _bucket(delay: int) -> int:
     return int(np.searchsorted(LAG_BOUNDS, lag_seconds(delay)))
 
 
-def _spread(rng: Generator, counts: FloatArray, lags: Lags) -> list[tuple[int, FloatArray]]:
+def _spread(rng: Generator, counts: IntArray, lags: Lags) -> list[tuple[int, IntArray]]:
     """Labels by how many looks late they are."""
     left, rest = counts, 1.0
-    parts = []
+    parts: list[tuple[int, IntArray]] = []
     for delay, share in lags.items():
-        part = rng.binomial(left, min(share / rest, 1.0)) if share < rest - 1e-12 else left
+        part: IntArray = rng.binomial(left, min(share / rest, 1.0)) if share < rest - 1e-12 else left
         parts.append((delay, part))
         left, rest = left - part, rest - share
     return parts

@@ -51,9 +51,23 @@ _GATES: Final = (
 )
 
 
+_PARTS: Final = (
+    ("fold", ("fold.py", "fold")),
+    ("- tests of rates", ("rates.py", "update")),
+    ("- tests of runtimes", ("runtime.py", "update")),
+    ("- inputs", ("fold.py", "_watch_inputs")),
+    ("- rows of labels by slice", ("arms.py", "slice_counts")),
+    ("- rows of runtimes", ("arms.py", "runtime_rows")),
+    ("- estimates for people", ("intervals.py", "plus")),
+    ("decide", ("decide.py", "decide")),
+    ("- forecasts", ("reports.py", "_forecast")),
+    ("projections onto lines, in tests and forecasts", ("bets.py", "project")),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class LookCost:
-    """Milliseconds of one look over all rollouts, and where they go: (function, share of the time) by its own time."""
+    """Milliseconds of one look over all rollouts, and where they go: parts and their shares of the time."""
 
     rollouts: int
     milliseconds: float
@@ -147,12 +161,16 @@ def _series(rng: Generator, counted: Counted, instance: int, step: int, place: i
 
 
 def _profile(kinds: list[Prepared]) -> tuple[tuple[str, float], ...]:
+    """Parts of the time, each with what it calls; `project` is called by tests and by forecasts."""
     profiler = cProfile.Profile()
     profiler.enable()
     for state, look, at in kinds:
         decide(fold(state, look), at)
     profiler.disable()
-    stats = pstats.Stats(profiler).stats  # type: ignore[attr-defined] # it has them
-    total = sum(entry[2] for entry in stats.values())
-    ranked = sorted(stats.items(), key=lambda item: -item[1][2])[:10]
-    return tuple((f"{path.rsplit('/', 1)[-1]}:{name}", entry[2] / total) for (path, _, name), entry in ranked)
+    entries = pstats.Stats(profiler).stats  # type: ignore[attr-defined] # it has them
+    took: dict[tuple[str, str], float] = {}
+    for (path, _, name), entry in entries.items():
+        key = path.rsplit("/", 1)[-1], name
+        took[key] = took.get(key, 0.0) + entry[3]
+    total = took["fold.py", "fold"] + took["decide.py", "decide"]
+    return tuple((part, took[key] / total) for part, key in _PARTS)

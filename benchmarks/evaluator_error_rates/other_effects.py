@@ -48,11 +48,10 @@ def judge_lost_class(rng: Generator, rollouts: int, looks: int) -> list[Found]:
         past = np.full((rollouts, CLASSES), PAST // CLASSES), rng.binomial(PAST // CLASSES, MISSED, (rollouts, CLASSES))
         test = rates.harm_test(of, level, *past, agreeing_looks=agreeing)
         bound = rate_bound(level, 1.0 - 1e-9, MISSED, of) * CLASSES
-        looked = (_first_of_any(test, seen, log_threshold(level)) for seen in (harmed, alike))
-        found.append(Found(way, *looked, bound))
-    judged = (_z_of_any(seen) for seen in (harmed, alike))
-    found.append(Found("z-test at .005 for each class, each look", *judged))
-    return found
+        looked, false = (_first_of_any(test, seen, log_threshold(level)) for seen in (harmed, alike))
+        found.append(Found(way, looked, false, bound))
+    judged, misjudged = (_z_of_any(seen) for seen in (harmed, alike))
+    return [*found, Found("z-test at .005 for each class, each look", judged, misjudged)]
 
 
 def any_class(test: RateTest) -> FloatArray:
@@ -65,7 +64,7 @@ def judge_drift(rng: Generator, rollouts: int, looks: int) -> list[Found]:
     usual = np.full(BINS, 1.0 / BINS)
     shifted = usual * (1.0 - SHIFT)
     shifted[-1] += SHIFT
-    reference = DriftReference.of([usual] * FEATURES, REFERENCE_ROWS, alpha=DRIFT_ALPHA)
+    reference = DriftReference.of([usual.tolist()] * FEATURES, REFERENCE_ROWS, alpha=DRIFT_ALPHA)
     beyond = [abs(one) for one in (np.cumsum(shifted) - np.cumsum(usual))[:-1]]
     cut = int(np.argmax(beyond))
     limit = float(np.cumsum(usual)[cut] - reference.bounds[0])

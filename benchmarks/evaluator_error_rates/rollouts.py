@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.random import Generator
 
-from benchmarks.evaluator_error_rates.behaviour import Behaviour, Change, Rate, alike
-from benchmarks.evaluator_error_rates.gates import bars, open_harm, open_safe
+from benchmarks.evaluator_error_rates.behaviour import Behaviour, Change, IntArray, Rate, alike
+from benchmarks.evaluator_error_rates.gates import open_harm, open_safe
 from benchmarks.evaluator_error_rates.labels import Ledger, windows
 from benchmarks.evaluator_error_rates.scenarios import (
     INSTANCES,
@@ -134,12 +134,7 @@ def count(rng: Generator, now: Conditions, change: Change, rollouts: int, users:
     return Counted(*(np.array(list(part), dtype=np.float64) for part in zip(*parts, strict=True)))
 
 
-def crossed(greatest: dict[MetricKind, FloatArray]) -> dict[MetricKind, FloatArray]:
-    """Whether each gate would have rolled back, (rollouts)."""
-    return {metric: log_e >= bars()[metric].harm for metric, log_e in greatest.items()}
-
-
-def _answers(rng: Generator, n: FloatArray, arm: Behaviour) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+def _answers(rng: Generator, n: IntArray, arm: Behaviour) -> tuple[IntArray, IntArray, IntArray, IntArray]:
     failed = rng.binomial(n, arm.errors)
     actual = rng.binomial(n - failed, arm.positives)
     missed = rng.binomial(actual, arm.missed)

@@ -17,6 +17,7 @@ from benchmarks.evaluator_error_rates import checks, detection, look_cost, plans
 from benchmarks.evaluator_error_rates.effects import Found
 from benchmarks.evaluator_error_rates.gates import METRICS, RATE_METRICS, bars, policy, safe_bar
 from benchmarks.evaluator_error_rates.jobs import SEED, Results, run_all
+from benchmarks.evaluator_error_rates.judges import BoolArray
 from benchmarks.evaluator_error_rates.plans import Size
 from evaluator.decide import Action
 from evaluator.statistics.counts import FloatArray
@@ -149,8 +150,9 @@ def _show_errors(found: Results) -> dict[str, object]:
     }
 
 
-def _any(greatest: dict[MetricKind, FloatArray]) -> FloatArray:
-    return np.any([log_e >= bars()[metric].harm for metric, log_e in greatest.items()], axis=0)
+def _any(greatest: dict[MetricKind, FloatArray]) -> BoolArray:
+    found: BoolArray = np.any([log_e >= bars()[metric].harm for metric, log_e in greatest.items()], axis=0)
+    return found
 
 
 def _shares(greatest: dict[MetricKind, FloatArray]) -> list[str]:
@@ -159,7 +161,7 @@ def _shares(greatest: dict[MetricKind, FloatArray]) -> list[str]:
     ]
 
 
-def _upper(crossed: FloatArray) -> float:
+def _upper(crossed: BoolArray) -> float:
     """Clopper and Pearson's bound at 99 %."""
     count, total = int(crossed.sum()), len(crossed)
     return float(beta.ppf(0.99, count + 1, total - count)) if count < total else 1.0

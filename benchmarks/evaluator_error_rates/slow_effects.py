@@ -66,8 +66,8 @@ def judge(rng: Generator, effect: Slower, rollouts: int, looks: int) -> list[Fou
         harmed = _first(rng, fresh, slow, log_threshold(alpha), looks)
         alike = _first(rng, fresh, usual, log_threshold(alpha), looks)
         found.append(Found(way, harmed, alike, bound))
-    harmed, alike = (_others(rng, arm, rollouts, looks) for arm in (slow, usual))
-    return found + [Found(way, harmed[way], alike[way]) for way in harmed]
+    judged, misjudged = (_others(rng, arm, rollouts, looks) for arm in (slow, usual))
+    return found + [Found(way, judged[way], misjudged[way]) for way in judged]
 
 
 def judge_safety(rng: Generator, rollouts: int, looks: int) -> Found:
