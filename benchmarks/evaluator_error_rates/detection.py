@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.evaluator_error_rates import effects, other_effects, slow_effects
+from benchmarks.evaluator_error_rates import effects, other_effects, pooled, slow_effects
 from benchmarks.evaluator_error_rates.effects import Found
 from benchmarks.evaluator_error_rates.jobs import SEED, spread
 
@@ -22,12 +22,14 @@ def names() -> list[str]:
     """Every effect."""
     by_rate = [effect.name for effect in effects.rate_effects()]
     by_runtime = [effect.name for effect in slow_effects.EFFECTS]
-    return [*by_rate, *by_runtime, "one of ten classes lost", "one of 20 features shifted", SAFETY]
+    return [*by_rate, *by_runtime, "one of ten classes lost", "one of 20 features shifted", SAFETY, pooled.NAME]
 
 
-def measure(rollouts: int, looks: int, processes: int, say: Callable[[str], None]) -> dict[str, list[Found]]:
-    """What each way of judging makes of each effect."""
-    tasks = [(name, rollouts, looks) for name in names()]
+def measure(
+    asked: str, rollouts: int, looks: int, processes: int, say: Callable[[str], None]
+) -> dict[str, list[Found]]:
+    """What each way of judging makes of each effect whose name holds `asked`."""
+    tasks = [(name, rollouts, looks) for name in names() if asked in name]
     found: dict[str, list[Found]] = {}
     for (name, _, _), one in zip(tasks, spread(_judge, tasks, processes), strict=True):
         found[name] = one
@@ -48,6 +50,8 @@ def _judge(task: Task) -> list[Found]:
     if name == SAFETY:
         safe = [effects.judge_safety(rng, effect, rollouts, looks) for effect in by_rate.values()]
         return [*safe, slow_effects.judge_safety(rng, fewer, looks)]
+    if name == pooled.NAME:
+        return pooled.judge(rng, effects.rate_effects()[0], rollouts, looks)
     if "classes" in name:
         return other_effects.judge_lost_class(rng, fewer, looks)
     return other_effects.judge_drift(rng, max(rollouts // _FEWER_FOR_DRIFT, 1), looks)

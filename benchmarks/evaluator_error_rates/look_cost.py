@@ -67,7 +67,7 @@ _PARTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class LookCost:
-    """Milliseconds of one look over all rollouts, and where they go: parts and their shares of the time."""
+    """Milliseconds of the processor for one look over all rollouts, and the parts' shares of them."""
 
     rollouts: int
     milliseconds: float
@@ -91,10 +91,10 @@ def measure(seed: int, rollouts: int) -> LookCost:
     rng = np.random.default_rng(seed)
     kinds = [_prepare(rng, _WARM + number % SLICE_LOOKS) for number in range(min(_KINDS, rollouts))]
     turns = [kinds[number % len(kinds)] for number in range(rollouts)]
-    began = time.perf_counter()
+    began = time.process_time()
     for state, look, at in turns:
         decide(fold(state, look), at)
-    milliseconds = (time.perf_counter() - began) * 1e3
+    milliseconds = (time.process_time() - began) * 1e3
     return LookCost(rollouts, milliseconds, _profile(kinds))
 
 

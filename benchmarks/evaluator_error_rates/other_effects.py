@@ -71,27 +71,29 @@ def judge_drift(rng: Generator, rollouts: int, looks: int) -> list[Found]:
     bound = log_threshold(DRIFT_ALPHA) / kl(float(np.cumsum(shifted)[cut]), limit)
     live = [shifted] + [usual] * (FEATURES - 1)
     runs = [[_watch(rng, reference, shares, looks) for _ in range(rollouts)] for shares in (live, [usual] * FEATURES)]
-    (found, found_psi), (false, false_psi) = (np.array(run).T for run in runs)
-    watch = Found("drift watch, alpha .01", found, false, bound)
-    return [watch, Found("PSI > .1 of any feature", found_psi, false_psi)]
+    found, false = (np.array(run).T for run in runs)
+    ways = ("drift watch, alpha .01", "PSI > .1 of any feature", "PSI > .1 from 1,000 rows on")
+    bounds = (bound, None, None)
+    return [Found(way, found[place], false[place], bounds[place]) for place, way in enumerate(ways)]
 
 
-def _watch(rng: Generator, reference: DriftReference, shares: list[FloatArray], looks: int) -> tuple[float, float]:
-    """The looks at which the watch and PSI > .1 first alarm."""
+def _watch(rng: Generator, reference: DriftReference, shares: list[FloatArray], looks: int) -> list[float]:
+    """The looks at which the watch, PSI > .1, and PSI > .1 of enough rows first alarm."""
     test: DriftTest = drift.drift_test(reference)
     total = np.zeros((FEATURES, BINS))
-    found = [math.inf, math.inf]
+    found = [math.inf] * 3
     for look in range(looks):
         rows = np.array([rng.multinomial(TEST, chances) for chances in shares], dtype=np.float64)
         total += rows
         if math.isinf(found[0]):
             test = drift.update(test, rows)
             found[0] = look + 1.0 if test.alarms else math.inf
-        if math.isinf(found[1]) and total[0].sum() >= _ENOUGH_FOR_PSI:
-            found[1] = look + 1.0 if (psi(total, np.full(BINS, 1.0 / BINS)) > 0.1).any() else math.inf
+        if (psi(total, np.full(BINS, 1.0 / BINS)) > 0.1).any():
+            found[1] = min(found[1], look + 1.0)
+            found[2] = min(found[2], look + 1.0 if total[0].sum() >= _ENOUGH_FOR_PSI else math.inf)
         if math.isfinite(max(found)):
             break
-    return found[0], found[1]
+    return found
 
 
 def _draw_classes(rng: Generator, missed: FloatArray, rollouts: int, looks: int) -> Rates:

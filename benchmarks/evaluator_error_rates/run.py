@@ -24,6 +24,7 @@ from evaluator.statistics.counts import FloatArray
 from services.common.policy.records import MetricKind
 
 _QUICK: Final = Size(rollouts=200, looks=60)
+_PARTS: Final = ("oracle", "look", "detection", "errors")
 _CONSOLE: Final = Console(width=160)
 
 
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = ()) -> None:
     parser.add_argument("--looks", type=int, help="of each rollout (720)")
     parser.add_argument("--quick", action="store_true", help="200 rollouts of 60 looks: what it prints, not how much")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--part", choices=_PARTS, action="append", help="one of all parts; may be given again")
+    parser.add_argument("--effect", default="", help="of detection, effects whose names hold this")
     asked = parser.parse_args(arguments)
     usual = _QUICK if asked.quick else Size()
     size = Size(asked.rollouts or usual.rollouts, asked.looks or usual.looks)
@@ -44,10 +47,16 @@ def main(arguments: Sequence[str] | None = ()) -> None:
         _CONSOLE.print(f"{time.perf_counter() - began:6.0f} s  {what}", style="dim")
 
     figures: dict[str, object] = {"seed": SEED, "rollouts": size.rollouts, "looks": size.looks}
-    figures["oracle_greatest_difference"] = _show_oracle(3 if asked.quick else 60)
-    figures |= _show_look_cost(10 if asked.quick else 1_000)
-    figures |= _show_detection(detection.measure(size.of_detection, size.looks, asked.processes, say), size.looks)
-    figures |= _show_errors(run_all(plans.error_jobs(size), asked.processes, say))
+    parts = asked.part or _PARTS
+    if "oracle" in parts:
+        figures["oracle_greatest_difference"] = _show_oracle(3 if asked.quick else 60)
+    if "look" in parts:
+        figures |= _show_look_cost(10 if asked.quick else 1_000)
+    if "detection" in parts:
+        found = detection.measure(asked.effect, size.of_detection, size.looks, asked.processes, say)
+        figures |= _show_detection(found, size.looks)
+    if "errors" in parts:
+        figures |= _show_errors(run_all(plans.error_jobs(size), asked.processes, say))
     figures["seconds"] = round(time.perf_counter() - began)
     print(json.dumps(figures))
 
@@ -61,7 +70,7 @@ def _show_oracle(cases: int) -> float:
 
 def _show_look_cost(rollouts: int) -> dict[str, object]:
     cost = look_cost.measure(SEED, rollouts)
-    _CONSOLE.print(f"a look over {rollouts:,} rollouts, 10 gates, 20 features: {cost.milliseconds:,.0f} ms on one core")
+    _CONSOLE.print(f"a look over {rollouts:,} rollouts, 10 gates, 20 features: {cost.milliseconds:,.0f} ms of one core")
     table = Table("where the time goes", "share")
     for name, share in cost.where:
         table.add_row(name, f"{share:.0%}")
@@ -81,9 +90,9 @@ def _show_detection(found: dict[str, list[Found]], looks: int) -> dict[str, obje
                 effect,
                 one.way,
                 f"{bound:,.0f}" if bound else "–",
-                f"{requests:,.0f}",
+                f"{requests:,.0f}" if one.detected else "–",
                 "–" if math.isnan(ratio) else f"{ratio:.2f}",
-                f"{one.detected:.1%}",
+                f"{one.detected:.1%}" if one.detected else "–",
                 f"{one.alarms:.2%}",
             )
             if not math.isnan(ratio):
