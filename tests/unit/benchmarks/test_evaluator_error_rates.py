@@ -242,4 +242,4 @@ def test_it_prints_one_json_object_last(capsys: pytest.CaptureFixture[str]) -> N
     assert figures["oracle_greatest_difference"] <= 1e-9
     assert set(figures["false_alarms"]) == {*figures["detection_ratio"], *figures["false_alarms"]}
     assert figures["rollouts"] == 10
-    assert plans.Size(10, 60).of_runtimes == 2
+    assert plans.Size(10, 60).of_runtimes == 1
