@@ -37,6 +37,8 @@ BinCounts = dict[str, dict[str, int]]
 """Rows by feature and bin."""
 Lags = tuple[int, ...]
 """Labels by the buckets of crossfade.feedback.lag."""
+LabelLags = tuple[Lags, Lags, Lags, Lags]
+"""Those of right and of wrong answers of the test arm, and of right and of wrong ones of the stable arm."""
 NO_LAGS: Final[Lags] = (0,) * (len(catalog.FEEDBACK_LAG.bounds) + 1)
 
 
@@ -139,18 +141,16 @@ def class_rows(window: Counts, terms: Terms, epoch: int | None) -> list[BalanceR
     return rows
 
 
-def label_lags(window: Counts, terms: Terms) -> tuple[Lags, Lags]:
-    """Labels of the test version and of the stable one by their lag, all processes together."""
-    test = stable = NO_LAGS
+def label_lags(window: Counts, terms: Terms) -> LabelLags:
+    """Labels by their lag, all processes together; what is neither right nor wrong is with the right answers."""
+    found = dict.fromkeys(((arm, wrong) for arm in (True, False) for wrong in (False, True)), NO_LAGS)
     for instance in window:
         for one, at in _of(instance, LAG):
-            if len(one.counts) != len(NO_LAGS):
-                continue
-            if _is_test(at, terms):
-                test = added(test, one.counts)
-            elif _is_stable(at, terms):
-                stable = added(stable, one.counts)
-    return test, stable
+            test = _is_test(at, terms)
+            if len(one.counts) == len(NO_LAGS) and (test or _is_stable(at, terms)):
+                key = test, at.get("correct") == "false"
+                found[key] = added(found[key], one.counts)
+    return found[True, False], found[True, True], found[False, False], found[False, True]
 
 
 def input_counts(window: Counts, terms: Terms) -> tuple[BinCounts, BinCounts]:

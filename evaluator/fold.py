@@ -11,7 +11,7 @@ from functools import reduce
 
 from evaluator.arms import (
     NO_LAGS,
-    Lags,
+    LabelLags,
     added,
     class_rows,
     error_rows,
@@ -73,7 +73,7 @@ class State:
         gates: evidence of every gate that judges the version, in the policy's order.
         inputs: of both arms.
         ledger: labels by slice.
-        lags: labels of the test version and of the stable one by their lag.
+        lags: labels by their lag.
         judged: looks that were judged.
         step_seconds: what the present evidence of "no worse" covers: seconds of judged windows.
         coverage: share of the aged slices' predictions that have labels, test and stable; None: no such slices.
@@ -92,7 +92,7 @@ class State:
     gates: tuple[GateState, ...]
     inputs: Inputs
     ledger: Ledger = field(default_factory=Ledger)
-    lags: tuple[Lags, Lags] = (NO_LAGS, NO_LAGS)
+    lags: LabelLags = (NO_LAGS, NO_LAGS, NO_LAGS, NO_LAGS)
     judged: int = 0
     step_seconds: float = 0.0
     coverage: tuple[float, float] | None = None
@@ -147,11 +147,11 @@ def fold(state: State, look: Look) -> State:
     """The state after one more look."""
     now = max(read_time(look.window), state.time)
     after = _enter(state, look, now)
-    test_lags, stable_lags = label_lags(look.window, state.terms)
+    right, wrong, stable_right, stable_wrong = map(added, state.lags, label_lags(look.window, state.terms))
     after = replace(
         after,
         ledger=after.ledger.plus(slice_counts(look.window, state.terms)),
-        lags=(added(state.lags[0], test_lags), added(state.lags[1], stable_lags)),
+        lags=(right, wrong, stable_right, stable_wrong),
         pairs=added_pairs(state.pairs, pair_rows(look.window, state.terms)),
     )
     after = _watch_inputs(after, look, state.time or now)

@@ -64,7 +64,7 @@ class RateGate:
         Not while its lines are still to be drawn by the past: these are rows of any age, and an F1 of which only the
         labels of one class have come is not stable's.
         """
-        if not self.drawn:
+        if not rows or not self.drawn:
             return self
         windows = RateWindows.of([(0, 0, n, x) for _, _, n, x in rows])
         return replace(self, harm=rates.update(self.harm, windows), safe=rates.update(self.safe, windows))
@@ -77,14 +77,19 @@ class RateGate:
 
     def judge_harm(self, rows: Sequence[RateRow]) -> "RateGate":
         """The gate after rows that harm is judged by."""
-        windows, gate = RateWindows.of(rows), self.draw()
+        gate = self.draw()
+        if not rows:
+            return gate
+        windows = RateWindows.of(rows)
         return replace(gate, harm=rates.update(gate.harm, windows), seen=gate.seen.plus(windows))
 
     def judge_safe(self, rows: Sequence[RateRow]) -> "RateGate":
         """The gate after rows that non-inferiority is judged by."""
+        gate = self.draw()
+        if not rows:
+            return gate
         # Attempts that nothing was compared with show nothing, unless they are held against a number.
         taken = self.step_n + sum(row[0] for row in rows if row[2] or self.gate.limit is not None)
-        gate = self.draw()
         return replace(gate, safe=rates.update(gate.safe, RateWindows.of(rows)), step_n=taken)
 
     def restart(self) -> "RateGate":

@@ -143,11 +143,11 @@ def project(
         low, high = np.maximum(touching, lowest), np.minimum(stable_rate, highest)
     test_weight, stable_weight = share * b, 1.0 - share
     # Newton starts where the two arms' Fisher information at the line would put a straight problem's answer.
-    line = np.clip(margin.rate(stable_rate), _SMALLEST_RATE, 1.0 - _SMALLEST_RATE)
+    line = _between(margin.rate(stable_rate), _SMALLEST_RATE, 1.0 - _SMALLEST_RATE)
     test_information = share * b * b / (line * (1.0 - line))
     stable_information = (1.0 - share) / (stable_rate * (1.0 - stable_rate))
     start = (test_information * touching + stable_information * stable_rate) / (test_information + stable_information)
-    s = np.clip(start, low, high)
+    s = _between(start, low, high)
     for _ in range(_MOST_STEPS):
         c = a + b * s
         test_gap, stable_gap = c - test_rate, s - stable_rate
@@ -158,13 +158,20 @@ def project(
         )
         below = value < 0.0
         low, high = np.where(below, s, low), np.where(below, high, s)
-        newton = s - value / np.where(slope == 0.0, 1.0, slope)
-        following = np.where((newton >= low) & (newton <= high), newton, 0.5 * (low + high))
+        newton = s - value / (slope if slope.all() else np.where(slope == 0.0, 1.0, slope))
+        inside = (newton >= low) & (newton <= high)
+        following = newton if inside.all() else np.where(inside, newton, 0.5 * (low + high))
         moved = np.abs(following - s)
         s = following
         if (moved <= _PRECISION * np.minimum(stable_spread, test_spread)).all():
             break
-    return np.clip(s, *_INSIDE), np.clip(margin.rate(s), *_INSIDE)
+    return _between(s, *_INSIDE), _between(margin.rate(s), *_INSIDE)
+
+
+def _between(values: FloatArray, low: float | FloatArray, high: float | FloatArray) -> FloatArray:
+    """np.clip, which takes five times as long on a dozen values."""
+    within: FloatArray = np.minimum(np.maximum(values, low), high)
+    return within
 
 
 def log_bets(

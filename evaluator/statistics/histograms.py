@@ -24,7 +24,8 @@ _REACH: Final = 8
 class RuntimeWindows:
     """The windows of one look, one row per instance and batch size.
 
-    batches: (rows) the batch size of each. test, control: (rows, buckets) counts of batches by runtime.
+    batches: (rows) the batch size of each. test, control: (rows, *shape, buckets) counts of batches by runtime,
+    `shape` that of the state they are for: () but in simulations.
     Raises ValueError for counts that are negative, not whole or not finite, and for arms of different shape.
     """
 
@@ -35,7 +36,7 @@ class RuntimeWindows:
     def __post_init__(self) -> None:
         test = checked_counts("test", self.test)
         control = checked_counts("control", self.control)
-        if test.shape != control.shape or test.ndim != 2 or len(test) != len(self.batches):
+        if test.shape != control.shape or test.ndim < 2 or len(test) != len(self.batches):
             raise ValueError(
                 f"test and control need one row of buckets per batch size, got {test.shape} and {control.shape} "
                 f"for {len(self.batches)} batch sizes"
@@ -61,17 +62,17 @@ class RuntimeWindows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Past:
-    """The control arm's histograms so far: `counts` (batch sizes, buckets), in ascending order of `batches`."""
+    """The control arm's histograms so far: `counts` (batch sizes, *shape, buckets), in ascending order of `batches`."""
 
     batches: tuple[int, ...]
     counts: FloatArray
 
     @classmethod
-    def empty(cls, buckets: int) -> Self:
+    def empty(cls, buckets: int, shape: tuple[int, ...] = ()) -> Self:
         """Return a past without observations. Raises ValueError for fewer than 3 buckets."""
         if buckets < 3:
             raise ValueError(f"a histogram needs at least 3 buckets, got {buckets}")
-        return cls((), frozen(np.zeros((0, buckets))))
+        return cls((), frozen(np.zeros((0, *shape, buckets))))
 
     def rows(self, batches: Sequence[int]) -> npt.NDArray[np.intp]:
         """Return the row of each of `batches`, all of which the past must know."""
@@ -82,12 +83,12 @@ class Past:
         known = tuple(sorted({*self.batches, *batches}))
         if known == self.batches:
             return self
-        wider = Past(known, np.zeros((len(known), self.counts.shape[1])))
+        wider = Past(known, np.zeros((len(known), *self.counts.shape[1:])))
         wider.counts[wider.rows(self.batches)] = self.counts
         return Past(known, frozen(wider.counts))
 
     def plus(self, batches: Sequence[int], counts: FloatArray) -> "Past":
-        """Return the past with `counts` (rows, buckets) added, all of whose batch sizes it must know."""
+        """Return the past with `counts` (rows, *shape, buckets) added, all of whose batch sizes it must know."""
         total = self.counts.copy()
         np.add.at(total, self.rows(batches), counts)
         return Past(self.batches, frozen(total))

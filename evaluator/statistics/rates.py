@@ -98,15 +98,17 @@ def harm_test(
     return _test(Side.HARM, margin, look_cap(alpha, agreeing_looks), n_past, x_past, reserve=late)
 
 
-def harm_test_of_any(margin: Margin, alpha: float, rates: int, *, late: float = LATE_HARM) -> RateTest:
+def harm_test_of_any(
+    margin: Margin, alpha: float, rates: int, *, late: float = LATE_HARM, shape: tuple[int, ...] = ()
+) -> RateTest:
     """Return a fresh test of harm in any of several rates: null theta_c <= a + b*theta_s for each of them.
 
     One mixture over the candidates of all rates, so that what is not known (which rate, and by how much) is paid
     for once. Valid although the rates depend on one another: an average of e-values is one. Its windows are of shape
-    (windows, rates).
+    (windows, *shape, rates), `shape` that of the process: () but in simulations.
     """
-    nothing = frozen(np.zeros(rates))
-    process = open_process(np.tile(prior_weights(Side.HARM), rates), late)
+    nothing = frozen(np.zeros((*shape, rates)))
+    process = open_process(np.tile(prior_weights(Side.HARM), rates), late, shape)
     return RateTest(Side.HARM, margin, look_cap(alpha), nothing, nothing, process)
 
 
@@ -151,17 +153,14 @@ def update(test: RateTest, windows: RateWindows) -> RateTest:
             stable=(windows.n_stable, windows.x_stable),
         )
         by_rate = bets.sum(axis=0)
-        process = advance(process, by_rate.ravel() if _is_of_any(test) else by_rate, test.cap)
+        # Of any of several rates all candidates share one wealth.
+        process = advance(process, by_rate.reshape(*process.log_e.shape, -1), test.cap)
     return replace(
         test,
         n_past=frozen(test.n_past + windows.n_stable.sum(axis=0)),
         x_past=frozen(test.x_past + windows.x_stable.sum(axis=0)),
         process=process,
     )
-
-
-def _is_of_any(test: RateTest) -> bool:
-    return test.n_past.shape != test.process.log_e.shape
 
 
 def _test(

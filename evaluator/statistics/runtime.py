@@ -31,7 +31,7 @@ LATE_HARM: Final = 0.1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RuntimeTest:
-    """The state of one P2 test.
+    """The state of one P2 test, or of an array of them of shape `shape`: () but in simulations.
 
     ratio: that of the geometric bounds. margin: in buckets. quantile: that of tau, for non-inferiority. cap:
     of one look, see `process.advance`.
@@ -64,6 +64,7 @@ def runtime_harm_test(
     *,
     late: float = LATE_HARM,
     agreeing_looks: int = 3,
+    shape: tuple[int, ...] = (),
 ) -> RuntimeTest:
     """Return a fresh test of harm over histograms of `buckets` buckets whose bounds have the given ratio.
 
@@ -71,18 +72,21 @@ def runtime_harm_test(
     slower.
     """
     cap = look_cap(alpha, agreeing_looks)
-    process = open_process(shapes.prior_weights(), late)
-    return _checked(RuntimeTest(Side.HARM, ratio, margin, 0.5, cap, Past.empty(buckets), process))
+    process = open_process(shapes.prior_weights(), late, shape)
+    return _checked(RuntimeTest(Side.HARM, ratio, margin, 0.5, cap, Past.empty(buckets, shape), process))
 
 
-def runtime_non_inferiority_test(buckets: int, ratio: float, margin: int = 2, quantile: float = 0.5) -> RuntimeTest:
+def runtime_non_inferiority_test(
+    buckets: int, ratio: float, margin: int = 2, quantile: float = 0.5, *, shape: tuple[int, ...] = ()
+) -> RuntimeTest:
     """Return a fresh test of non-inferiority: at the control's `quantile` not slower by `margin` buckets or more.
 
     With a margin of 0 or less it is one of superiority: faster by as many buckets, or at all.
     """
     weights = bets.prior_weights(Side.NON_INFERIOR) if margin > 0 else bets.superiority_weights()
-    process = open_process(weights)
-    return _checked(RuntimeTest(Side.NON_INFERIOR, ratio, margin, quantile, math.inf, Past.empty(buckets), process))
+    process = open_process(weights, shape=shape)
+    past = Past.empty(buckets, shape)
+    return _checked(RuntimeTest(Side.NON_INFERIOR, ratio, margin, quantile, math.inf, past, process))
 
 
 def seed(test: RuntimeTest, rows: Iterable[tuple[int, Sequence[int]]]) -> RuntimeTest:
@@ -94,15 +98,16 @@ def seed(test: RuntimeTest, rows: Iterable[tuple[int, Sequence[int]]]) -> Runtim
     past = test.past
     for batch, row in rows:
         counts = checked_counts("past", [row])
-        if counts.shape[1] != past.counts.shape[1]:
-            raise ValueError(f"past must have {past.counts.shape[1]} buckets, got {counts.shape[1]}")
+        if counts.shape[1:] != past.counts.shape[1:]:
+            raise ValueError(f"past must have {_by(past.counts)} buckets, got {_by(counts)}")
         past = past.knowing([batch]).plus([batch], counts)
     return replace(test, past=past)
 
 
 def restart(test: RuntimeTest) -> RuntimeTest:
     """Return the test with E = 1 and its past kept, for a new step of the plan."""
-    return replace(test, process=open_process(np.exp(test.process.log_weights), test.process.reserve))
+    process = test.process
+    return replace(test, process=open_process(np.exp(process.log_weights), process.reserve, process.log_e.shape))
 
 
 def update(test: RuntimeTest, windows: RuntimeWindows) -> RuntimeTest:
@@ -110,18 +115,21 @@ def update(test: RuntimeTest, windows: RuntimeWindows) -> RuntimeTest:
 
     A window without batches in one arm is no evidence, but what it has of the control arm joins the past.
     """
-    if windows.test.shape[1] != test.past.counts.shape[1]:
-        raise ValueError(f"windows must have {test.past.counts.shape[1]} buckets, got {windows.test.shape[1]}")
+    if windows.test.shape[1:] != test.past.counts.shape[1:]:
+        raise ValueError(f"windows must have {_by(test.past.counts)} buckets, got {_by(windows.test)}")
     past = test.past.knowing(windows.batches)
     rows = past.rows(windows.batches)
     enough = past.counts.sum(axis=-1)[rows] >= ENOUGH_PAST
     informative = enough & (windows.test.sum(axis=-1) > 0) & (windows.control.sum(axis=-1) > 0)
     process = test.process
     if informative.any():
-        used, row_of = np.unique(rows[informative], return_inverse=True)
-        log_e = (_log_bets_harm if test.side is Side.HARM else _log_bets_non_inferior)(
-            test, past.counts[used], row_of, windows.test[informative], windows.control[informative]
-        )
+        # Of each past that windows are judged by the bets are made once.
+        cells = np.arange(past.counts[..., 0].size).reshape(past.counts.shape[:-1])[rows]
+        used, row_of = np.unique(cells[informative], return_inverse=True)
+        histograms = past.counts.reshape(-1, past.counts.shape[-1])[used]
+        judge = _log_bets_harm if test.side is Side.HARM else _log_bets_non_inferior
+        log_e = np.zeros((*informative.shape, test.process.log_weights.size))
+        log_e[informative] = judge(test, histograms, row_of, windows.test[informative], windows.control[informative])
         process = advance(process, log_e.sum(axis=0), test.cap)
     return replace(test, past=past.plus(windows.batches, windows.control), process=process)
 
@@ -161,9 +169,13 @@ def _log_bets_non_inferior(
 def _checked(test: RuntimeTest) -> RuntimeTest:
     if not (math.isfinite(test.ratio) and test.ratio > 1.0):
         raise ValueError(f"ratio must be greater than 1, got {test.ratio}")
-    most = test.past.counts.shape[1] - 1
+    most = test.past.counts.shape[-1] - 1
     if not (0 if test.side is Side.HARM else -most) <= test.margin <= most:
         raise ValueError(f"margin must lie in 0 to {most} buckets, got {test.margin}")
     if not 0.0 < test.quantile < 1.0:
         raise ValueError(f"quantile must lie between 0 and 1, got {test.quantile}")
     return test
+
+
+def _by(counts: FloatArray) -> str:
+    return " by ".join(str(size) for size in counts.shape[1:])

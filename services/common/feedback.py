@@ -86,6 +86,7 @@ class FeedbackBook:
         if refusal is not None:
             return refusal
         predicted = classes[number]
+        correct = "true" if predicted == actual else "false"
         few = len(classes) <= catalog.PREDICTED_CLASSES
         self._store.counter(
             catalog.FEEDBACK_COUNT,
@@ -94,9 +95,9 @@ class FeedbackBook:
             _slice(prediction),
             predicted if few else "",
             actual,
-            "true" if predicted == actual else "false",
+            correct,
         ).add()
-        self._count_lag(prediction)
+        self._count_lag(prediction, correct)
         return Result(Status.ACCEPTED)
 
     def value(self, prediction_id: str, row: int, value: float) -> Result:
@@ -112,7 +113,7 @@ class FeedbackBook:
         self._store.histogram(catalog.FEEDBACK_VALUE, *_arm(prediction), prediction.segment, _slice(prediction)).record(
             value
         )
-        self._count_lag(prediction)
+        self._count_lag(prediction, "")
         return Result(Status.ACCEPTED)
 
     def _verify(self, prediction_id: str, row: int) -> Prediction | Result:
@@ -161,9 +162,9 @@ class FeedbackBook:
             )
         return True
 
-    def _count_lag(self, prediction: Prediction) -> None:
+    def _count_lag(self, prediction: Prediction, correct: str) -> None:
         lag = max(0.0, self._clock.now() - prediction.time_ms / 1000)
-        self._store.histogram(catalog.FEEDBACK_LAG, *_arm(prediction)).record(lag)
+        self._store.histogram(catalog.FEEDBACK_LAG, *_arm(prediction), correct).record(lag)
 
 
 def _arm(prediction: Prediction) -> tuple[str, str, str]:

@@ -189,7 +189,8 @@ class Fleet:
             at = (*self._at(version, traffic), self.terms.segment, number)
             correct = "true" if predicted == actual else "false"
             self.routers[0].store.counter(catalog.FEEDBACK_COUNT, *at, predicted, actual, correct).add()
-            self.routers[0].store.histogram(catalog.FEEDBACK_LAG, *self._at(version, traffic)).record(when - served)
+            lags = self.routers[0].store.histogram(catalog.FEEDBACK_LAG, *self._at(version, traffic), correct)
+            lags.record(when - served)
 
     def _at(self, version: str, traffic: str) -> tuple[str, str, str]:
         return self.terms.model, version, traffic

@@ -129,8 +129,8 @@ FEEDBACK_LAG: Final = Metric(
     "crossfade.feedback.lag",
     Kind.HISTOGRAM,
     "s",
-    "Time from prediction to label.",
-    _ARM,
+    "Time from prediction to label, of right and of wrong answers.",
+    (*_ARM, "correct"),
     LAG_BOUNDS,
 )
 FEEDBACK_VALUE: Final = Metric(

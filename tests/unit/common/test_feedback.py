@@ -116,3 +116,15 @@ def test_a_value_goes_into_its_histogram_and_the_lag_is_measured() -> None:
     by_metric = {one.metric: one for one in desk.store.snapshot()}
     assert by_metric[catalog.FEEDBACK_VALUE].total == -2.5
     assert by_metric[catalog.FEEDBACK_LAG].total == 30.0
+
+
+def test_the_lag_of_wrong_answers_is_counted_apart() -> None:
+    desk = Desk()
+    right, wrong = desk.token(), desk.token()
+    classes = desk.book.label(right, 0, "churn"), None
+    assert classes[0].status is Status.ACCEPTED
+    desk.clock.advance(600.0)
+    assert desk.book.label(wrong, 0, "keep").status is Status.ACCEPTED
+    lags = {one.attributes[-1]: one.total for one in desk.store.snapshot() if one.metric is catalog.FEEDBACK_LAG}
+    assert sorted(lags) == ["false", "true"]
+    assert max(lags.values()) == 600.0

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from evaluator.arms import error_rows, runtime_rows, slice_counts
+from evaluator.arms import NO_LAGS, error_rows, runtime_rows, slice_counts
 from evaluator.counts import InstanceCounts, Series
 from evaluator.decide import Phase
 from evaluator.fold import Look, State, fold, fold_all, start
@@ -12,6 +12,7 @@ from evaluator.gates import RateGate, RuntimeGate
 from evaluator.labels import Labels, OfClass, SliceCounts
 from evaluator.ledger import Ledger
 from services.common.policy.records import GateDraft, LabelMaturity, MetricKind
+from services.common.telemetry.catalog import LAG_BOUNDS
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
 
@@ -288,3 +289,16 @@ def test_gates_that_are_not_of_a_metric_keep_their_evidence() -> None:
     assert isinstance(runtime, RuntimeGate)
     assert runtime.test_n == 0
     assert replace(after, gates=()).judged == 2
+
+
+def test_a_slice_is_as_old_as_the_labels_of_wrong_answers_take_however_few_they_are() -> None:
+    def lags(seconds: float, correct: str, rows: int) -> Series:
+        counts = [0] * len(NO_LAGS)
+        counts[next(place for place, bound in enumerate(LAG_BOUNDS) if bound >= seconds)] = rows
+        return series("crossfade.feedback.lag", *counts, version="v1", traffic="live", correct=correct)
+
+    state = start(demo_terms(demo_policy(min_age=None), features=0))
+    look = Look(1, 1, 300.0, 0, False, window(lags(20.0, "true", 10_000), lags(1_800.0, "false", 50)))
+    assert fold(state, look).label_age >= 1_800.0
+    few = Look(1, 1, 300.0, 0, False, window(lags(20.0, "true", 10_000), lags(1_800.0, "false", 10)))
+    assert fold(state, few).label_age == 60.0

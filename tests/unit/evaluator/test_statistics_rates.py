@@ -16,6 +16,7 @@ from evaluator.statistics.rates import (
     RateTest,
     RateWindows,
     harm_test,
+    harm_test_of_any,
     non_inferiority_test,
     restart,
     update,
@@ -230,6 +231,23 @@ def test_log_e_is_finite_whatever_is_counted(
             assert math.isfinite(state.log_e)
             assert math.isfinite(state.max_log_e)
             assert state.max_log_e >= 0.0
+
+
+def test_any_of_several_rates_in_many_rollouts_at_once_is_what_it_is_alone() -> None:
+    rng = np.random.default_rng(4)
+    rollouts, shares = 3, 4
+    many = harm_test_of_any(QUALITY, ALPHA, shares, shape=(rollouts,))
+    alone = [harm_test_of_any(QUALITY, ALPHA, shares) for _ in range(rollouts)]
+    for _ in range(10):
+        n_test, n_stable = np.full((2, rollouts, shares), 40.0), np.full((2, rollouts, shares), 400.0)
+        x_test = rng.binomial(40, 0.15, n_test.shape).astype(float)
+        x_stable = rng.binomial(400, 0.1, n_stable.shape).astype(float)
+        many = update(many, RateWindows(n_test, x_test, n_stable, x_stable))
+        for one in range(rollouts):
+            windows = RateWindows(n_test[:, one], x_test[:, one], n_stable[:, one], x_stable[:, one])
+            alone[one] = update(alone[one], windows)
+            assert float(many.process.log_e[one]) == pytest.approx(float(alone[one].process.log_e), abs=1e-12)
+    assert many.process.max_log_e.min() > 1.0
 
 
 def test_a_superiority_test_needs_the_margin_and_not_just_a_lead() -> None:

@@ -250,6 +250,33 @@ def test_a_restart_keeps_the_past_alone() -> None:
     assert again.process.log_wealth == pytest.approx(test.process.log_wealth)
 
 
+@pytest.mark.parametrize("side", list(Side))
+def test_many_rollouts_at_once_are_each_what_they_are_alone(side: Side) -> None:
+    def fresh(shape: tuple[int, ...] = ()) -> RuntimeTest:
+        if side is Side.HARM:
+            return runtime_harm_test(BUCKETS, RATIO, 0.003, shape=shape)
+        return runtime_non_inferiority_test(BUCKETS, RATIO, shape=shape)
+
+    rng = np.random.default_rng(6)
+    rollouts, batches = 3, (1, 1, 8)
+    many, alone = fresh((rollouts,)), [fresh() for _ in range(rollouts)]
+    for _ in range(12):
+        test, control = (
+            np.array([[histogram(times(rng, 20)) for _ in range(rollouts)] for _ in batches], dtype=float)
+            for times in (lognormal(1.1), lognormal())
+        )
+        many = update(many, RuntimeWindows(batches, test, control))
+        windows = [RuntimeWindows(batches, test[:, one], control[:, one]) for one in range(rollouts)]
+        alone = [update(one, seen) for one, seen in zip(alone, windows, strict=True)]
+        assert many.process.log_e == pytest.approx(np.array([one.log_e for one in alone]), abs=1e-12)
+    assert many.process.max_log_e.max() > 0.0
+    again = restart(many)
+    assert again.process.log_e.tolist() == [0.0] * rollouts
+    assert again.past.counts.tolist() == many.past.counts.tolist()
+    with pytest.raises(ValueError, match=f"windows must have 3 by {BUCKETS} buckets, got {BUCKETS}"):
+        update(many, windows[0])
+
+
 def test_bad_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="ratio must be greater than 1"):
         runtime_harm_test(5, 1.0, 0.01)

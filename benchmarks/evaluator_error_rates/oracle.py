@@ -1,0 +1,93 @@
+"""The formulas once more, by themselves: pure Python, a projection by plain bisection, nothing of the product's.
+
+What is computed here is compared with the product's ln E, of every look of random rollouts. No public package can take
+this part: confseq 0.0.11 has mixtures for one sample's mean, savvi 0.3.1 one Dirichlet mixture over which arm the
+successes come from, for arms of equal rates and known shares. Neither has these bets or a margin, so that their values
+differ by design.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+Row = tuple[int, int, int, int]
+"""n and x of the test arm, n and x of the stable arm."""
+_RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
+_STEPS = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
+_ENOUGH = 100
+
+
+def harm_bets(a: float, b: float, ts: float) -> list[tuple[float, float]]:
+    """Prior weight and rate of each bet that the test arm is worse than the line; a rate of NaN bets nothing."""
+    line = a + b * ts
+    rates = [line * ratio for ratio in _RATIOS] + [line + step for step in _STEPS]
+    return [(1.0 / len(rates), rate if max(line, 0.0) < rate < 1.0 else math.nan) for rate in rates]
+
+
+def safe_bets(a: float, b: float, ts: float) -> list[tuple[float, float]]:
+    """The same that it is better than the line, half of the weight on the arms being alike."""
+    line = a + b * ts
+    rates = [line / ratio for ratio in _RATIOS] + [line - step for step in _STEPS]
+    weighted = [(0.5 / len(rates), rate if 0.0 < rate < line else math.nan) for rate in rates]
+    return [*weighted, (0.5, ts if 0.0 < ts < line else math.nan)]
+
+
+Bets = Callable[[float, float, float], list[tuple[float, float]]]
+
+
+def project(a: float, b: float, tc: float, ts: float, w: float) -> tuple[float, float]:
+    """(c, s) on the line c = a + b*s that is nearest to (tc, ts), by bisection."""
+
+    def slope(s: float) -> float:
+        c = a + b * s
+        return w * b * (c - tc) / (c * (1.0 - c)) + (1.0 - w) * (s - ts) / (s * (1.0 - s))
+
+    low, high = max(0.0, -a / b), min(1.0, (1.0 - a) / b)
+    for _ in range(2000):
+        middle = 0.5 * (low + high)
+        if middle in (low, high):
+            break
+        low, high = (middle, high) if slope(middle) < 0.0 else (low, middle)
+    s = 0.5 * (low + high)
+    return a + b * s, s
+
+
+def log_bet(a: float, b: float, tc: float, ts: float, row: Row) -> float:
+    """ln e of one bet on one window."""
+    n_c, x_c, n_s, x_s = row
+    if math.isnan(tc) or not n_c or not n_s:
+        return 0.0
+    c, s = project(a, b, tc, ts, n_c / (n_c + n_s))
+    return math.fsum(
+        (
+            x_c * math.log(tc / c),
+            (n_c - x_c) * math.log((1.0 - tc) / (1.0 - c)),
+            x_s * math.log(ts / s),
+            (n_s - x_s) * math.log((1.0 - ts) / (1.0 - s)),
+        )
+    )
+
+
+def log_e(bets: Bets, a: float, b: float, past: tuple[int, int], looks: Sequence[Sequence[Row]], late: float) -> float:
+    """ln E after all looks, without a cap.
+
+    late: the part of the wealth for bets that begin at look k = 2, 3..., of it 1/((k-1)k) each: what has not begun by
+    look t is 1/(t+1) of it.
+    """
+    n, x = past
+    weights: list[float] = []
+    gains: list[list[float]] = []
+    for rows in looks:
+        if n >= _ENOUGH and any(row[0] and row[2] for row in rows):
+            ts = (x + 0.5) / (n + 1.0)
+            made = bets(a, b, ts)
+            weights = [weight for weight, _ in made]
+            gains.append([math.fsum(log_bet(a, b, tc, ts, row) for row in rows) for _, tc in made])
+        n, x = n + sum(row[2] for row in rows), x + sum(row[3] for row in rows)
+    seen = len(gains)
+    total = [late / (seen + 1.0)] if seen else [late]
+    for place, weight in enumerate(weights):
+        total += [
+            weight * part * math.exp(math.fsum(gain[place] for gain in gains[begin:]))
+            for begin, part in enumerate([1.0 - late, *(late / (k * (k + 1.0)) for k in range(1, seen + 1))])
+        ]
+    return math.log(math.fsum(total)) if seen else 0.0

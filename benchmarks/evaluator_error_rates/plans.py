@@ -1,0 +1,94 @@
+"""Which scenarios answer which question, with how many rollouts."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks.evaluator_error_rates import scenarios
+from benchmarks.evaluator_error_rates.gates import METRICS, RATE_METRICS
+from benchmarks.evaluator_error_rates.jobs import Job
+from evaluator.statistics.bets import Side
+from services.common.policy.records import LABEL_METRICS, MetricKind
+
+WRONG_ROLLBACK, WRONG_PROMOTION, AT_EDGE = "wrong rollback", "wrong promotion", "at the edge of harm"
+STICKY, WARM = "sticky keys", "against stable's warm process"
+_RUNTIME: Final = (MetricKind.RUNTIME,)
+_RUNTIME_AS: Final = {scenarios.LATE.name: scenarios.RAMPED.name}
+"""Scenarios whose runtimes are another one's."""
+_RATES_AS: Final = {scenarios.COLD.name: scenarios.CONSTANT.name}
+"""Scenarios whose rates are another one's."""
+ALIKE: Final = (
+    scenarios.CONSTANT,
+    scenarios.RAMPED,
+    scenarios.INCIDENTS,
+    scenarios.DAYS,
+    scenarios.LATE,
+    scenarios.COLD,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is simulated.
+
+    Attributes:
+        rollouts: of each scenario with versions alike.
+        looks: of each rollout.
+    """
+
+    rollouts: int = 10_000
+    looks: int = 720
+
+    @property
+    def of_runtimes(self) -> int:
+        """Rollouts whose runtimes are judged: a histogram's bets cost thirty times as much as a rate's."""
+        return max(self.rollouts // 8, 1)
+
+    @property
+    def at_margins(self) -> int:
+        """Rollouts of each gate at a margin."""
+        return max(self.rollouts // 5, 1)
+
+    @property
+    def of_detection(self) -> int:
+        """Rollouts of each effect."""
+        return max(self.rollouts // 5, 1)
+
+    @property
+    def sticky(self) -> int:
+        """Rollouts by keys, which are watched only."""
+        return max(self.rollouts // 10, 1)
+
+
+def rates_of(scenario: str) -> str:
+    """The scenario whose rates a row is made of."""
+    return _RATES_AS.get(scenario, scenario)
+
+
+def runtimes_of(scenario: str) -> str:
+    """The scenario whose runtimes a row is made of."""
+    return _RUNTIME_AS.get(scenario, scenario)
+
+
+def error_jobs(size: Size) -> list[Job]:
+    """All that wrong rollbacks and wrong promotions are counted in."""
+    made: list[Job] = []
+    for scenario in ALIKE:
+        group = WRONG_ROLLBACK, scenario.name
+        if scenario.name not in _RATES_AS:
+            made.append(Job(group, scenario, Side.HARM, RATE_METRICS, size.rollouts, size.looks))
+        if scenario.name not in _RUNTIME_AS:
+            made.append(Job(group, scenario, Side.HARM, _RUNTIME, size.of_runtimes, size.looks))
+    for metric in METRICS:
+        count = size.at_margins if metric is not MetricKind.RUNTIME else max(size.of_runtimes // 2, 1)
+        group = AT_EDGE, scenarios.INCIDENTS.name
+        made.append(Job(group, scenarios.INCIDENTS, Side.HARM, (metric,), count, size.looks, worse=True))
+        late = (scenarios.LATE_CONSTANT, scenarios.LATE_FIRST) if metric in LABEL_METRICS else ()
+        if metric is MetricKind.ACCURACY:
+            late = (*late, scenarios.LATE_RARE)
+        for scenario in (scenarios.CONSTANT, scenarios.INCIDENTS, *late):
+            group = WRONG_PROMOTION, scenario.name
+            made.append(Job(group, scenario, Side.NON_INFERIOR, (metric,), count, size.looks, worse=True))
+    made.append(Job((STICKY, STICKY), scenarios.STICKY, Side.HARM, RATE_METRICS, size.sticky, size.looks))
+    few = max(size.of_runtimes // 10, 1)
+    made.append(Job((WARM, WARM), scenarios.COLD, Side.HARM, _RUNTIME, few, min(size.looks, 60), against_stable=True))
+    return made
