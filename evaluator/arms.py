@@ -188,15 +188,27 @@ def pair_rows(window: Counts, terms: Terms) -> list[RateRow]:
             if _is_test(at, terms):
                 count = sum(one.counts)
                 n += count
-                x += 0 if _agree(at.get("stable", ""), at.get("test", "")) else count
+                x += 0 if _agree(at.get("stable", ""), at.get("test", ""), terms) else count
         if n:
             rows.append((n, x, 0, 0))
     return rows
 
 
-def _agree(stable: str, test: str) -> bool:
+def _agree(stable: str, test: str, terms: Terms) -> bool:
     """Whether a pair's answers are the same class, or numbers as near as two trainings of one model give."""
-    return stable == test != FAR
+    return stable == test and (stable != FAR or FAR in terms.declared)
+
+
+def copied(window: Counts, terms: Terms) -> tuple[int, int]:
+    """Copies that the test version got, and requests that control got, all processes together."""
+    sent = originals = 0
+    for instance in window:
+        for one, at in _of(instance, ATTEMPTS):
+            if _is_test(at, terms) and at.get("traffic") == SHADOW:
+                sent += sum(one.counts)
+            elif _is_stable(at, terms) and at.get("traffic") == CONTROL:
+                originals += sum(one.counts)
+    return sent, originals
 
 
 def parse_slice(value: str) -> SliceKey | None:

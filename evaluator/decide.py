@@ -105,7 +105,7 @@ def decide(state: State, at: Circumstances) -> Decision:
         found = _waiting(state, at)
     if found is None:
         found = _sticky(state, at) if state.terms.sticky else _judged(state, at, gates, drift)
-    return replace(found, gates=gates, drift=drift, at=at, pairs=state.pairs)
+    return replace(found, gates=gates, drift=drift, at=at, pairs=(state.copies.rows, state.copies.different))
 
 
 def _unservable(state: State, at: Circumstances) -> Decision | None:
@@ -157,6 +157,11 @@ def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> De
     required = [report for report in gates if report.required]
     open_gates = [report for report in required if report.verdict is not Verdict.PASS]
     step = _step(state)
+    if state.shadowed and state.copies.too_few:
+        reason = sentences.too_few_copies(state)
+        if at.elapsed >= step.period:
+            return _end_of_period(state, f"the period ended, and {reason}")
+        return Decision(Action.NONE, Verdict.CONTINUE, f"waits: {reason}")
     if at.holds:
         # One failed scrape at the period's end is no reason to end the rollout; a version nobody can see is one.
         grace = step.period + state.terms.policy.stale_after
@@ -185,7 +190,7 @@ def _period_over(state: State, at: Circumstances, required: Sequence[GateReport]
         needs = {gate.gate.name: math.inf if gate.needs is None else gate.needs for gate in state.gates}
     thin = [report for report in required if seen[report.gate] < needs[report.gate]]
     # Where only labels decide, copies show nothing but that they do no harm.
-    mirrored = state.shadowed and not required and state.pairs[0] > 0
+    mirrored = state.shadowed and not required and state.copies.rows > 0
     if mirrored or (required and not thin):
         return _go_on(state, at, sentences.no_violation(state, required, shown=_is_last(state)), "NO_VIOLATION")
     return _end_of_period(state, sentences.too_little(state, thin, seen, needs))

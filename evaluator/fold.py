@@ -22,6 +22,7 @@ from evaluator.arms import (
     slice_counts,
 )
 from evaluator.balance import BalanceGate, BalanceRow
+from evaluator.copies import NO_COPIES, Copies
 from evaluator.counts import Counts, read_time
 from evaluator.each_class import EachClassGate
 from evaluator.gates import RateGate, RuntimeGate
@@ -30,7 +31,7 @@ from evaluator.labels import LabelPair, RateRow, label_rows
 from evaluator.ledger import Ledger
 from evaluator.limits import RuntimeLimitGate
 from evaluator.maturity import is_alike, shows_young, usual_lag
-from evaluator.opening import GateState, open_gate
+from evaluator.opening import GateState, guarded, open_gate
 from evaluator.terms import Terms
 from services.common.policy.records import CLASS_METRICS, LABEL_METRICS, MetricKind
 
@@ -76,8 +77,8 @@ class State:
         lags: labels by their lag.
         judged: looks that were judged.
         step_seconds: what the present evidence of "no worse" covers: seconds of judged windows.
-        coverage: share of the aged slices' predictions that have labels, test and stable; None: no such slices.
-        pairs: mirrored rows so far, and those that the versions answered otherwise.
+        coverage: share of the aged slices' predictions with labels, test and stable; None: no such slices.
+        copies: of SHADOW steps.
     """
 
     terms: Terms
@@ -96,7 +97,7 @@ class State:
     judged: int = 0
     step_seconds: float = 0.0
     coverage: tuple[float, float] | None = None
-    pairs: tuple[int, int] = (0, 0)
+    copies: Copies = NO_COPIES
 
     @property
     def shadowed(self) -> bool:
@@ -152,18 +153,13 @@ def fold(state: State, look: Look) -> State:
         after,
         ledger=after.ledger.plus(slice_counts(look.window, state.terms)),
         lags=(right, wrong, stable_right, stable_wrong),
-        pairs=added_pairs(state.pairs, pair_rows(look.window, state.terms)),
+        copies=after.copies.plus(look.window, state.terms),
     )
     after = _watch_inputs(after, look, state.time or now)
     if look.judged:
         after = _judge(after, look)
         return replace(after, judged=after.judged + 1, step_seconds=after.step_seconds + now - (state.time or now))
     return _learn(after, look)
-
-
-def added_pairs(before: tuple[int, int], rows: Sequence[RateRow]) -> tuple[int, int]:
-    """Pairs so far with a look's."""
-    return before[0] + sum(row[0] for row in rows), before[1] + sum(row[1] for row in rows)
 
 
 def fold_all(terms: Terms, looks: Iterable[Look]) -> State:
@@ -186,7 +182,8 @@ def _enter(state: State, look: Look, now: float) -> State:
         step=step,
         steps={**state.steps, look.epoch: step},
         slices={**state.slices, look.epoch: look.slice_seconds},
-        gates=tuple(gate.restart() for gate in state.gates) if new_step else state.gates,
+        gates=tuple(guarded(gate.restart(), state.terms, step) for gate in state.gates) if new_step else state.gates,
+        copies=state.copies.anew() if new_step else state.copies,
         step_seconds=0.0 if new_step else state.step_seconds,
     )
 
@@ -259,7 +256,9 @@ def _judge_labels(state: State) -> State:
     """Labels: harm by every slice that may show it, "no worse" by mature slices of the present step."""
     maturity, age = state.terms.policy.labels, state.label_age
     past, young, ledger = state.ledger.take_young(state.slice_seconds)
-    keys = ledger.aged(state.first_time, state.time, age, state.slice_seconds)
+    # Copies' answers reach nobody: their slices will never have labels.
+    aged_keys = ledger.aged(state.first_time, state.time, age, state.slice_seconds)
+    keys = [key for key in aged_keys if not state.terms.plan.steps[state.steps[key[0]]].shadow]
     aged, ledger = ledger.take_aged(keys) if is_alike(ledger.coverage(keys), maturity) else ([], ledger)
     in_step = [key for key in keys if state.steps.get(key[0]) == state.step]
     coverage = ledger.coverage(in_step) if in_step else None

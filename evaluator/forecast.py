@@ -14,7 +14,15 @@ from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1
 from evaluator.statistics.power import needed, rate_growth, remaining, runtime_growth
 from evaluator.terms import Terms
 from evaluator.traffic import Traffic
-from services.common.policy.records import DEFAULT_SAFE, LABEL_METRICS, SLICES_PER_PERIOD, MetricKind, Need, Step
+from services.common.policy.records import (
+    DEFAULT_SAFE,
+    LABEL_METRICS,
+    SLICES_PER_PERIOD,
+    MetricKind,
+    Need,
+    Step,
+    shown_in,
+)
 
 TYPICAL = 0.5
 """The power with which "about so many" is meant."""
@@ -85,7 +93,7 @@ def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float]) -> tupl
         gates = tuple(
             _gate(terms, traffic, state, step, drops)
             for gate in terms.policy.gates
-            if (state := open_gate(gate, terms)) is not None
+            if shown_in(gate.metric, shadow=step.shadow) and (state := open_gate(gate, terms)) is not None
         )
         last = number == len(terms.plan.steps) - 1
         # Whether a version is better enough to win in time nobody knows before.

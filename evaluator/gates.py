@@ -36,6 +36,7 @@ class RateGate:
         step_n: attempts or labels of the test arm that `safe` has compared with stable's.
         needs: attempts or labels of the test arm with which a harm of the safe margin would have shown; infinity: no
             number is enough; None: not known yet.
+        alpha: the probability with which it may roll back a version as good as stable.
         drawn: whether the lines of its tests are what the policy asks for. F1 is no rate, and its margins become those
             of one when stable's own F1 is known; nothing is judged before.
     """
@@ -43,6 +44,7 @@ class RateGate:
     gate: Gate
     harm: RateTest
     safe: RateTest
+    alpha: float
     seen: RateEstimate = field(default_factory=RateEstimate)
     step_n: int = 0
     needs: float | None = None
@@ -245,13 +247,15 @@ def rate_gate(gate: Gate, alpha: float, agreeing: int = 3) -> RateGate:
     """
     if gate.limit is not None:
         limit = Margin(_limit_rate(gate), 0.0)
-        return RateGate(gate, rates.harm_test(limit, alpha, agreeing_looks=agreeing), rates.non_inferiority_test(limit))
+        return RateGate(
+            gate, rates.harm_test(limit, alpha, agreeing_looks=agreeing), rates.non_inferiority_test(limit), alpha
+        )
     if gate.better is not None:
         safe = rates.superiority_test(gate.better.offset)
     else:
         safe = rates.non_inferiority_test(_line(gate.safe))
     harm = rates.harm_test(_line(gate.harm), alpha, agreeing_looks=agreeing)
-    return RateGate(gate, harm, safe, drawn=gate.metric is not MetricKind.F1)
+    return RateGate(gate, harm, safe, alpha, drawn=gate.metric is not MetricKind.F1)
 
 
 def runtime_gate(gate: Gate, alpha: float) -> RuntimeGate:

@@ -1,6 +1,7 @@
 """Which evidence a gate of the policy is judged by."""
 
 import math
+from dataclasses import replace
 from typing import Final
 
 from evaluator.balance import BalanceGate
@@ -8,6 +9,7 @@ from evaluator.each_class import EachClassGate
 from evaluator.gates import RateGate, RuntimeGate, rate_gate, runtime_gate
 from evaluator.limits import RuntimeLimitGate
 from evaluator.maturity import shows_young
+from evaluator.statistics.process import look_cap
 from evaluator.terms import Terms
 from services.common.policy.records import (
     CLASS_METRICS,
@@ -31,7 +33,7 @@ def open_gate(gate: Gate, terms: Terms) -> GateState | None:
         gate: what it watches.
         terms: what the rollout is judged by.
     """
-    alpha, agreeing = terms.policy.gate_alpha(gate), agreeing_looks(gate, terms)
+    alpha, agreeing = terms.policy.gate_alpha(gate), agreeing_looks(gate, terms, 0)
     match gate.metric:
         case MetricKind.INPUT_DRIFT:
             return None
@@ -45,12 +47,26 @@ def open_gate(gate: Gate, terms: Terms) -> GateState | None:
             return rate_gate(gate, alpha, agreeing)
 
 
-def agreeing_looks(gate: Gate, terms: Terms) -> int:
+def guarded(gate: GateState, terms: Terms, step: int) -> GateState:
+    """The gate with the burst guard of a step, fixed before the step's first look as any bet is."""
+    if isinstance(gate, EachClassGate):
+        return replace(gate, parts=tuple(_guarded(part, terms, step, part.alpha) for part in gate.parts))
+    if isinstance(gate, RateGate):
+        return _guarded(gate, terms, step, gate.alpha)
+    return gate
+
+
+def agreeing_looks(gate: Gate, terms: Terms, step: int) -> int:
     """How many looks must agree on harm at least, so that no burst rolls a version back.
 
     Three; but labels that wait for a slice's end come all at one look, and a slice may well be longer than three looks.
     """
     if gate.metric not in LABEL_METRICS or shows_young(gate, terms.policy.labels):
         return _AGREEING_LOOKS
-    slice_seconds = min(step.period for step in terms.plan.steps) / SLICES_PER_PERIOD
-    return max(1, math.ceil(_AGREEING_LOOKS * terms.policy.look_interval / slice_seconds))
+    slice_seconds = terms.plan.steps[max(step, 0)].period / SLICES_PER_PERIOD
+    return min(_AGREEING_LOOKS, max(1, math.ceil(_AGREEING_LOOKS * terms.policy.look_interval / slice_seconds)))
+
+
+def _guarded(gate: RateGate, terms: Terms, step: int, alpha: float) -> RateGate:
+    cap = look_cap(alpha, agreeing_looks(gate.gate, terms, step))
+    return gate if gate.harm.cap == cap else replace(gate, harm=replace(gate.harm, cap=cap))

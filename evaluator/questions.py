@@ -127,8 +127,13 @@ class Questions:
             objective=other.objective or rollout.objective,
         )
         found = await self._reader.read(judged_by, stable)
-        if found.violations:
-            return Replayed(), found.violations
+        violations = found.violations
+        if other.plan is not None and len(other.plan.steps) != len(rollout.plan.steps):
+            said = f"are {len(other.plan.steps)}, and the rollout had {len(rollout.plan.steps) or 1}"
+            keeps = "its traffic was split by those, so give as many, or no plan"
+            violations = (*violations, Violation("plan.steps", f"{said}: {keeps}"))
+        if violations:
+            return Replayed(), violations
         replayed = await replay(found.terms, self._registry.concluded(name))
         if not replayed.looks:
             raise FailedPreconditionError(

@@ -6,7 +6,7 @@ from typing import Final
 
 from evaluator.ports import Registry, RolloutView, VersionView
 from evaluator.terms import Terms
-from services.common.policy.defaults import complete_plan, complete_policy
+from services.common.policy.defaults import check_together, complete_plan, complete_policy
 from services.common.policy.records import Objective, Violation
 
 _MOST_VERSIONS: Final = 1_000
@@ -48,7 +48,7 @@ class TermsReader:
         meaning = replace(test_view.meaning, stable_classes=len(stable_view.meaning.classes or ()))
         policy, policy_violations = complete_policy(rollout.policy, meaning, objective)
         plan, plan_violations = complete_plan(rollout.plan, objective)
-        violations = (*policy_violations, *plan_violations)
+        violations = (*policy_violations, *plan_violations, *check_together(policy, plan))
         if rollout.objective is None:
             unknown = Violation("objective", "this release of the Evaluator does not know it")
             violations = (unknown, *violations)

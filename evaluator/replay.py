@@ -89,7 +89,8 @@ async def replay(terms: Terms, recorded: AsyncIterator[Concluded]) -> Replayed:
     found = Replayed()
     async for one in recorded:
         state, found = _step(state, found, one)
-        if found.last is not None and (found.last.action in ENDING):
+        # The Registry may have refused a recorded one (too few Workers were ready): then the looks go on.
+        if found.last is not None and found.last.action in ENDING and found.last.action is not one.action:
             break
     return found
 

@@ -12,7 +12,7 @@ from evaluator.inputs import ArmInputs
 from evaluator.opening import GateState
 from evaluator.statistics.process import log_threshold
 from evaluator.waits import waits_for
-from services.common.policy.records import LABEL_METRICS, Limit, MetricKind, Need
+from services.common.policy.records import Limit, MetricKind, Need, shown_in
 
 
 class Verdict(StrEnum):
@@ -75,7 +75,6 @@ class DriftReport:
 
 
 _FEATURES_SHOWN = 5
-_PAIRED = MetricKind.DISAGREEMENT
 
 
 def report_gates(state: State, *, control_missing: bool) -> tuple[GateReport, ...]:
@@ -159,10 +158,10 @@ def _positive(gate: GateState) -> str:
 
 
 def _required(state: State, gate: GateState, *, control_missing: bool) -> bool:
-    if isinstance(gate, RuntimeGate) and control_missing:
+    # What a version must be better in is no less wanted where it cannot be shown.
+    if isinstance(gate, RuntimeGate) and control_missing and gate.gate.better is None:
         return False
-    # Answers that reach nobody get no labels, and without copies there are no pairs.
-    if state.shadowed if gate.gate.metric in LABEL_METRICS else gate.gate.metric is _PAIRED and not state.shadowed:
+    if not shown_in(gate.gate.metric, shadow=state.shadowed):
         return False
     match gate.gate.need:
         case Need.ALWAYS:

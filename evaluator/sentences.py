@@ -96,9 +96,18 @@ def shortest_time(state: State, left: float) -> str:
 
 def shadow_passed(state: State, reason: str) -> str:
     """Why a plan without a LIVE step ends."""
-    test, pairs, other = state.terms.test, *state.pairs
+    test, pairs, other = state.terms.test, state.copies.rows, state.copies.different
     seen = f"; {words.many(pairs, 'mirrored row')}, {words.count(other)} answered otherwise" if pairs else ""
     return f"{test} has passed in shadow ({reason}{seen}); its plan has no LIVE step, so it waits to be started live"
+
+
+def too_few_copies(state: State) -> str:
+    """Why copies show nothing of a version."""
+    share, stable = words.percent(state.copies.share), state.terms.stable
+    return (
+        f"{share} of the requests that {stable}'s control process answered were mirrored, and those that were left out "
+        "may be others: crossfade.shadow.dropped.count says why"
+    )
 
 
 def awaits_approval(state: State, reason: str) -> str:

@@ -14,7 +14,7 @@ from evaluator.replay import Moment
 from services.common import times
 from services.common.errors import InvalidArgumentError
 from services.common.policy import messages as policy_messages
-from services.common.policy.defaults import complete_plan, complete_policy
+from services.common.policy.defaults import check_together, complete_plan, complete_policy
 from services.common.policy.records import Meaning, Objective, Violation
 
 # Methods are named as in the contract.
@@ -50,7 +50,7 @@ class EvaluatorServicer(evaluator_pb2_grpc.EvaluatorServiceServicer):
             objective,
         )
         plan, plan_violations = complete_plan(policy_messages.plan_draft(request.plan), objective)
-        violations = (*policy_violations, *plan_violations)
+        violations = (*policy_violations, *plan_violations, *check_together(policy, plan))
         if violations:
             return evaluator_pb2.CheckPolicyResponse(violations=_violations(violations))
         return evaluator_pb2.CheckPolicyResponse(

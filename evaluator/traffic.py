@@ -40,7 +40,9 @@ class Traffic:
         """The traffic between two readings of the same processes; what could not be read twice counts as none."""
         counted = take((), before, first=False)
         latest = take((), after, first=False)
-        recent = take(counted.cursor, after, first=False)
+        # What was not read before has counted since its start, and not since then.
+        twice = {one.instance_id for one in before if one.series is not None}
+        recent = take(counted.cursor, [one for one in after if one.instance_id in twice], first=False)
         times = [max((one.read_us for one in readings), default=0) / 1e6 for readings in (before, after)]
         return cls(terms, max(times[1] - times[0], 1e-3), latest.window, recent.window)
 
@@ -71,6 +73,8 @@ class Traffic:
         """The gate that knows what is usual."""
         if isinstance(gate, EachClassGate):
             return gate.each(self._informed_by_labels)
+        if gate.gate.metric is MetricKind.DISAGREEMENT:
+            return gate
         if isinstance(gate, BalanceGate):
             return gate.learn(class_rows(self.counted, self.terms, None))
         if isinstance(gate, RuntimeGate | RuntimeLimitGate):
@@ -84,7 +88,7 @@ class Traffic:
         """What the gate counts, per second of all of the lane's traffic."""
         if isinstance(gate, EachClassGate):
             return min(self.pace(part) for part in gate.parts)
-        if isinstance(gate, BalanceGate):
+        if isinstance(gate, BalanceGate) or gate.gate.metric is MetricKind.DISAGREEMENT:
             return self._predictions_per_second
         if isinstance(gate, RuntimeGate | RuntimeLimitGate):
             rows = runtime_rows(self.recent, self.terms)

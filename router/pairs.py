@@ -92,7 +92,7 @@ def _first_output(body: bytes) -> FloatArray | None:
         return None
     output = response.outputs[0]
     dtype = _DTYPES.get(output.datatype)
-    if dtype is None or not output.shape or output.shape[0] < 1:
+    if dtype is None or not output.shape or min(output.shape) < 1:
         return None
     try:
         values = np.frombuffer(response.raw_output_contents[0], dtype=dtype).reshape(tuple(output.shape))

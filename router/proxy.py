@@ -107,7 +107,7 @@ class Proxy:
         outcome = "ok" if answer.reply.ok else answer.reply.code
         seconds = self._clock.monotonic() - started
         self._meters.call(route.lane, answer.version, answer.traffic, outcome, seconds)
-        if route.lane.shadow is not None and answer.reply.ok and route.arm is not None:
+        if route.lane.shadow is not None and answer.reply.code != INVALID_ARGUMENT and route.arm is not None:
             self._mirror(route, call, answer, started)
         return answer
 

@@ -208,7 +208,7 @@ def _explain(route: Route, request: router_pb2.GetRouteRequest) -> str:
         drawn = f"bucket {route.bucket} was drawn, since the lane assigns by request and not by key"
     else:
         drawn = f"bucket {route.bucket} was drawn"
-    if split.test == 0:
+    if split.test == 0 and split.control == 0:
         return f"{drawn}; stable has all buckets"
     ranges = {
         ArmName.TEST: (split.offset, split.test),
@@ -216,7 +216,10 @@ def _explain(route: Route, request: router_pb2.GetRouteRequest) -> str:
         ArmName.STABLE: (split.offset + split.test + split.control, 10_000 - split.test - split.control),
     }
     begin, size = ranges[route.arm]
-    return f"{drawn}; {route.arm} has the {size} buckets from {begin % 10_000} on"
+    copy = ""
+    if route.lane.shadow is not None and split.arm(route.bucket) is ArmName.CONTROL:
+        copy = f", and {route.lane.shadow.version} gets a copy"
+    return f"{drawn}; {route.arm} has the {size} buckets from {begin % 10_000} on{copy}"
 
 
 async def _abort(context: _Context[bytes, bytes], answer: Answer) -> None:

@@ -47,7 +47,9 @@ class Shadow:
         return len(self._tasks)
 
     def mirror(self, lane: Lane, target: Target, call: Call, answer: Answer) -> None:
-        """Sends a copy of a call that stable has answered, soon; or drops it.
+        """Sends a copy of a call that stable has answered or failed at, soon; or drops it.
+
+        Of calls that stable failed at, too: without them the test version would have easier requests.
 
         Args:
             lane: the call's.
@@ -80,7 +82,7 @@ class Shadow:
         except UnavailableError:
             self._meters.dropped(lane, target.version, "no_worker")
             return
-        if not reply.ok:
+        if not (reply.ok and answer.reply.ok):
             return
         if self._comparing >= MOST_COMPARED:
             self._meters.dropped(lane, target.version, "busy")

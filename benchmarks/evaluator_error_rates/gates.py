@@ -92,7 +92,7 @@ def open_harm(metric: MetricKind, rollouts: int, f1: float) -> RateTest:
 def agreeing(metric: MetricKind) -> int:
     """Looks that must agree on harm, as in a product's rollout with the default plan."""
     terms = Terms("m", "", "v2", "v1", policy(), Plan(), declared=CLASSES)
-    return agreeing_looks(bars()[metric].gate, terms)
+    return agreeing_looks(bars()[metric].gate, terms, 0)
 
 
 def open_safe(metric: MetricKind, rollouts: int, f1: float) -> RateTest:

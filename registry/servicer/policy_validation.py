@@ -6,7 +6,7 @@ from crossfade.common.v1 import model_pb2, policy_pb2
 from crossfade.registry.v1 import service_pb2
 from services.common.errors import InvalidArgumentError
 from services.common.policy import messages
-from services.common.policy.defaults import complete_plan, complete_policy
+from services.common.policy.defaults import check_together, complete_plan, complete_policy
 from services.common.policy.records import Meaning
 
 _STEPS_LIMIT: Final = 100
@@ -122,9 +122,9 @@ def check_spec(field: str, spec: service_pb2.RolloutSpec, meaning: Meaning = NOT
             raise refuse(f"{field}.plan.steps[{index}].mode", "is unknown; use LIVE or SHADOW")
     if spec.policy.period_end not in policy_pb2.PeriodEnd.values():
         raise refuse(f"{field}.policy.period_end", "is unknown; use INCONCLUSIVE, HOLD or ROLLBACK")
-    _, wrong_plan = complete_plan(messages.plan_draft(spec.plan), objective)
-    _, wrong_policy = complete_policy(messages.policy_draft(spec.policy), meaning, objective)
-    for violation in (*wrong_plan, *wrong_policy):
+    plan, wrong_plan = complete_plan(messages.plan_draft(spec.plan), objective)
+    policy, wrong_policy = complete_policy(messages.policy_draft(spec.policy), meaning, objective)
+    for violation in (*wrong_plan, *wrong_policy, *check_together(policy, plan)):
         raise refuse(f"{field}.{violation.field}", f"is wrong: {violation.description}")
 
 

@@ -135,6 +135,7 @@ class Fleet:
         slice_seconds: the length of a slice.
         shadow: the test version gets a copy of control's requests, and its answers reach nobody.
         different: share of the mirrored rows that it answers otherwise.
+        mirrored: share of control's requests that it gets a copy of.
     """
 
     terms: Terms
@@ -156,6 +157,7 @@ class Fleet:
     slice_seconds: float = 300.0
     shadow: bool = False
     different: float = 0.02
+    mirrored: float = 1.0
     routers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("router-1", worker=False),))
     workers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("worker-1", worker=True),))
     waiting: list[tuple[float, str, str, str, str, str, float]] = field(default_factory=list)
@@ -177,7 +179,7 @@ class Fleet:
         control = min(share, 1.0 - share)
         if self.shadow:
             copies = int(self.random.binomial(requests, share))
-            parts = [copies, copies, requests - copies]
+            parts = [round(copies * self.mirrored), copies, requests - copies]
         else:
             parts = self.random.multinomial(requests, [share, control, max(0.0, 1.0 - share - control)]).tolist()
         for arm, part in zip(("test", "control", "stable"), parts, strict=True):

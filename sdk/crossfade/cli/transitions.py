@@ -8,7 +8,7 @@ from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError
 from crossfade.cli.jsons import to_json
 from crossfade.cli.registry_client import Registry, number_of, request_id
-from crossfade.cli.render_status import step_share
+from crossfade.cli.render_status import step_shadow, step_share
 from crossfade.cli.style import rollout_word
 from crossfade.registry.v1 import service_pb2
 from crossfade.registry.v1.resources_pb2 import PAUSE_REASON_PERSON, Outcome, Rollout
@@ -101,8 +101,9 @@ def pause_rollout(session: Session, target: Target) -> None:
         return registry.pause(request)
 
     def say(rollout: Rollout) -> str:
-        share = text.share(rollout.effective_share_bps)
-        return f"rollout {number_of(rollout)} paused at {share}; crossfade resume {target.model} lets it go on"
+        return (
+            f"rollout {number_of(rollout)} paused at {_share(rollout)}; crossfade resume {target.model} lets it go on"
+        )
 
     _transition(session, target, act, say)
 
@@ -117,7 +118,7 @@ def resume_rollout(session: Session, target: Target) -> None:
         return registry.resume(request)
 
     def say(rollout: Rollout) -> str:
-        return f"rollout {number_of(rollout)} goes on at {text.share(rollout.effective_share_bps)}"
+        return f"rollout {number_of(rollout)} goes on at {_share(rollout)}"
 
     _transition(session, target, act, say)
 
@@ -182,6 +183,12 @@ def changed(model: str, before: Rollout, after: Rollout) -> str:
         f"{_standing(after)}. Look at it (crossfade explain {model} --rollout {number_of(before)}), then say it again "
         "if you still want it"
     )
+
+
+def _share(rollout: Rollout) -> str:
+    if step_shadow(rollout):
+        return f"copies of {text.share(step_share(rollout))}"
+    return text.share(rollout.effective_share_bps)
 
 
 def _standing(rollout: Rollout) -> str:

@@ -7,6 +7,8 @@ from services.common.policy.gates import asked_gates, default_gates, with_primar
 from services.common.policy.records import (
     LabelMaturity,
     Meaning,
+    MetricKind,
+    Need,
     Objective,
     PeriodEnd,
     Plan,
@@ -16,6 +18,7 @@ from services.common.policy.records import (
     Step,
     StepDraft,
     Violation,
+    shown_in,
 )
 
 _DAY: Final = 86_400.0
@@ -106,6 +109,20 @@ def complete_policy(
         policy, power=min(policy.power, _HIGHEST_POWER), drift_margin=min(policy.drift_margin, _WIDEST_DRIFT)
     )
     return possible, tuple(found)
+
+
+def check_together(policy: Policy, plan: Plan) -> tuple[Violation, ...]:
+    """What is wrong with a policy beside a plan: gates that none of its steps can show."""
+    modes = {step.shadow for step in plan.steps}
+    found = [
+        Violation(f"policy.gates[{number}].metric", f"{gate.metric} is of SHADOW steps, and the plan has none")
+        for number, gate in enumerate(policy.gates)
+        if gate.metric is MetricKind.DISAGREEMENT and True not in modes
+    ]
+    required = [gate for gate in policy.gates if gate.need is not Need.NEVER]
+    if False in modes and required and not any(shown_in(gate.metric, shadow=False) for gate in required):
+        found.append(Violation("policy.gates", "no gate is required that a LIVE step can show: require at least one"))
+    return tuple(found)
 
 
 def _policy_violations(policy: Policy) -> list[Violation]:

@@ -211,6 +211,12 @@ QUALITY_METRICS: Final = LABEL_METRICS | {MetricKind.CLASS_BALANCE, MetricKind.D
 MORE_IS_BETTER: Final = LABEL_METRICS - {MetricKind.FALSE_POSITIVE_RATE}
 """What people say the share of what was right of."""
 
+
+def shown_in(metric: MetricKind, *, shadow: bool) -> bool:
+    """Whether a step can show it: copies' answers reach nobody and get no labels, and only copies come in pairs."""
+    return metric not in LABEL_METRICS if shadow else metric is not MetricKind.DISAGREEMENT
+
+
 DEFAULT_HARM: Final[dict[MetricKind, GateMargin]] = {
     MetricKind.ERRORS: GateMargin(factor=1.1, offset=0.0005),
     MetricKind.RUNTIME: GateMargin(buckets=1),

@@ -11,7 +11,8 @@ from evaluator.fold import Look, State, fold, fold_all, start
 from evaluator.gates import RateGate, RuntimeGate
 from evaluator.labels import Labels, OfClass, SliceCounts
 from evaluator.ledger import Ledger
-from services.common.policy.records import GateDraft, LabelMaturity, MetricKind
+from evaluator.statistics.process import look_cap
+from services.common.policy.records import GateDraft, LabelMaturity, MetricKind, Plan, Step
 from services.common.telemetry.catalog import LAG_BOUNDS
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
@@ -302,3 +303,25 @@ def test_a_slice_is_as_old_as_the_labels_of_wrong_answers_take_however_few_they_
     assert fold(state, look).label_age >= 1_800.0
     few = Look(1, 1, 300.0, 0, False, window(lags(20.0, "true", 10_000), lags(1_800.0, "false", 10)))
     assert fold(state, few).label_age == 60.0
+
+
+@pytest.mark.parametrize(
+    ("metric", "periods", "agreeing"),
+    [
+        (MetricKind.ACCURACY, (240.0, 240.0), (1, 1)),
+        (MetricKind.ACCURACY, (4.0, 240.0), (3, 1)),
+        (MetricKind.ERRORS, (240.0, 240.0), (3, 3)),
+    ],
+)
+def test_the_burst_guard_is_of_the_step(
+    metric: MetricKind, periods: tuple[float, float], agreeing: tuple[int, int]
+) -> None:
+    gates = (GateDraft(metric, required=True),)
+    plan = Plan(tuple(Step(500, 0.0, period) for period in periods))
+    terms = demo_terms(demo_policy(gates=gates), plan, features=0)
+    state = start(terms)
+    for step, looks in enumerate(agreeing):
+        state = fold(state, Look(step + 1, step, 300.0, step, judged=False, window=()))
+        gate = state.gates[0]
+        assert isinstance(gate, RateGate)
+        assert gate.harm.cap == look_cap(gate.alpha, looks)

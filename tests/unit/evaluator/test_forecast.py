@@ -147,3 +147,29 @@ def test_an_ab_tests_primary_gate_is_of_a_better_version() -> None:
     assert much.safe is not None
     assert much.safe.n < little.safe.n
     assert first(terms).concludes
+
+
+def test_a_process_that_was_not_read_before_has_not_counted_its_life_in_the_meantime() -> None:
+    terms = demo_terms(features=0)
+    both = replace(terms, test=terms.stable, test_profile=None, stable_profile=None)
+    made = trial(3, terms).fleet
+    made.share = 0
+    made.run(60.0, ticks=60)
+    before = [replace(one, series=None) if one.instance_id == "router-1" else one for one in readings(made, both)]
+    made.run(10.0, ticks=10)
+    traffic = Traffic.between(both, before, readings(made, both))
+    assert traffic.attempts_per_second == 0.0
+    assert traffic.labels_per_second < 800.0
+
+
+def test_a_step_forecasts_what_it_can_show() -> None:
+    gates = (
+        ERRORS,
+        GateDraft(MetricKind.ACCURACY, required=True),
+        GateDraft(MetricKind.DISAGREEMENT, limit=Limit(at_most=0.05)),
+    )
+    terms = demo_terms(demo_policy(gates=gates), demo_plan(3000, 1000, shadow=1), features=0)
+    shadow, live = forecast(terms, seen(terms), {})
+    assert [gate.gate for gate in shadow.gates] == ["errors", "disagreement limit"]
+    assert [gate.gate for gate in live.gates] == ["errors", "accuracy"]
+    assert shadow.concludes

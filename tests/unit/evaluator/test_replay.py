@@ -115,3 +115,18 @@ def test_circumstances_survive_the_wire() -> None:
     assert proto_circumstances.from_proto(summary) == at
     summary.ClearField("circumstances")
     assert proto_circumstances.from_proto(summary) is None
+
+
+async def test_a_promotion_that_the_registry_refused_does_not_end_the_replay() -> None:
+    made = trial(0, demo_terms(plan=demo_plan(5000)))
+    while made.outcome is None:
+        made.look()
+    refused = len(made.looks)
+    made.outcome = None
+    made.fleet.test.errors = 0.2
+    made.run(60)
+    assert made.decisions[-1].action is Action.ROLLBACK
+    found = await replay(made.fleet.terms, recorded(made))
+    assert (found.looks, found.parts_at) == (len(made.looks), 0)
+    assert found.looks > refused
+    assert [moment.action for moment in found.replayed] == [Action.PROMOTE, Action.ROLLBACK]

@@ -1,11 +1,14 @@
 """SHADOW steps: what copies show of a version, and what they cannot show."""
 
+from dataclasses import replace
+
 import pytest
 
 from evaluator.arms import pair_rows
 from evaluator.counts import InstanceCounts, Series
 from evaluator.decide import Action
 from evaluator.terms import Terms
+from services.common.policy.defaults import check_together
 from services.common.policy.records import GateDraft, GateMargin, Limit, MetricKind
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
@@ -98,3 +101,39 @@ def test_numbers_that_are_near_agree() -> None:
 
     found = (pairs("equal", "equal", 5), pairs("near", "near", 4), pairs("far", "far", 3), pairs("a", "b", 2))
     assert pair_rows((InstanceCounts("router", 1, found),), demo_terms(features=0)) == [(14, 5, 0, 0)]
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_labels_show_harm_in_the_live_step_though_copies_had_none(required: bool) -> None:
+    gates = (ERRORS, GateDraft(MetricKind.ACCURACY, required=required))
+    made = trial(0, terms(3000, 500, shadow=1, gates=gates, period=240.0), test=Behaviour(wrong=0.3))
+    decision = made.run(150)
+    assert decision is not None
+    assert (decision.action, decision.gate, made.step) == (Action.ROLLBACK, "accuracy", 1), decision.reason
+
+
+def test_copies_that_are_left_out_at_peaks_show_nothing() -> None:
+    made = trial(0, terms(3000, 1000, shadow=1))
+    made.fleet.mirrored = 0.6
+    decision = made.run(60)
+    assert decision is not None
+    assert (decision.action, decision.code, made.step) == (Action.CANCEL, "TOO_LITTLE_EVIDENCE", 0)
+    assert "of the requests that v1's control process answered were mirrored" in decision.reason
+    held = made.decisions[-10]
+    assert (held.action, held.reason[:6]) == (Action.NONE, "waits:")
+
+
+def test_a_class_that_is_called_far_is_a_class() -> None:
+    at = (("segment", ""), ("stable", "far"), ("test", "far"), ("traffic", "shadow"), ("version", "v2"))
+    window = (InstanceCounts("router", 1, (Series("crossfade.shadow.pair.count", at, (7,)),)),)
+    assert pair_rows(window, demo_terms(features=0)) == [(7, 7, 0, 0)]
+    assert pair_rows(window, replace(demo_terms(features=0), declared=("near", "far"))) == [(7, 0, 0, 0)]
+
+
+def test_a_policy_and_a_plan_must_fit() -> None:
+    policy, live, both = demo_policy(gates=disagreement(0.05)), demo_plan(500), demo_plan(500, 500, shadow=1)
+    assert [one.field for one in check_together(policy, live)] == ["policy.gates[1].metric"]
+    assert not check_together(policy, both)
+    alone = demo_policy(gates=(replace(ERRORS, required=False), disagreement(0.05)[1]))
+    assert [one.field for one in check_together(alone, both)] == ["policy.gates"]
+    assert not check_together(alone, demo_plan(500, shadow=1))

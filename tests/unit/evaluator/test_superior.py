@@ -2,12 +2,14 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 
-from evaluator.decide import Action
+from evaluator.decide import Action, Circumstances, Phase, decide
+from evaluator.readiness import Served, Serving, Worker
 from evaluator.statistics.process import log_threshold
 from evaluator.statistics.rates import RateWindows, restart, superiority_test, update
 from evaluator.terms import Terms
@@ -82,6 +84,16 @@ def test_a_winner_whose_guardrail_is_open_does_not_win() -> None:
     assert decision is not None
     assert decision.code == "NO_WINNER"
     assert "v2 is better in accuracy, but errors is not shown to be safe" in decision.reason
+
+
+def test_what_the_version_must_be_better_in_is_wanted_where_it_cannot_be_shown_too() -> None:
+    made = trial(0, ab_test(MetricKind.RUNTIME))
+    made.run(6)
+    broken = Served("v1", True, Serving.FAILED, "out of memory", "LOAD_FAILED")
+    at = Circumstances(Phase.RUNNING, made.fleet.now, 10.0, (Worker("w", (broken,)),))
+    assert decide(made.state, at).action is Action.NONE
+    late = decide(made.state, replace(at, elapsed=200.0))
+    assert (late.action, late.code) == (Action.CANCEL, "NO_WINNER"), late.reason
 
 
 def test_an_ab_test_may_be_held_or_rolled_back_at_its_end() -> None:

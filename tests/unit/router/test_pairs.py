@@ -52,6 +52,7 @@ def test_numbers_are_equal_near_or_far() -> None:
         answer([[1.0]], shape=(7, 7)),
         answer([[1.0]], shape=(-1, 1)),
         answer([1.0], shape=(0,)),
+        answer([], shape=(1, 0)),
     ],
 )
 def test_what_cannot_be_compared_is_not(other: bytes) -> None:

@@ -84,13 +84,23 @@ async def test_a_failing_copy_reaches_nobody_and_is_charged_to_its_version(code:
     await house.proxy.close()
 
 
-async def test_what_stable_failed_at_and_what_is_pinned_is_not_mirrored() -> None:
+async def test_what_is_pinned_and_what_is_the_callers_fault_is_not_mirrored() -> None:
     house = House(shadowed())
     await house.predict(pin="v2")
-    house.transport.behaviors = {CONTROL: fail("INTERNAL")}
+    house.transport.behaviors = {CONTROL: fail("INVALID_ARGUMENT")}
     await house.predict()
     await asyncio.sleep(0)
     assert "shadow" not in {sent.metadata["x-crossfade-traffic"] for sent in house.transport.sent}
+    await house.proxy.close()
+
+
+async def test_what_stable_failed_at_is_mirrored_so_that_both_have_the_same_requests() -> None:
+    house = House(shadowed())
+    house.transport.behaviors = {CONTROL: fail("INTERNAL"), TEST: fail("INTERNAL")}
+    await house.predict()
+    await until(lambda: house.attempts().get(("v2", "shadow", "INTERNAL")) == 1)
+    assert house.attempts()["v1", "control", "INTERNAL"] == 1
+    assert counted(house, catalog.SHADOW_PAIR_COUNT) == {}
     await house.proxy.close()
 
 
