@@ -16,6 +16,9 @@ from evaluator.readiness import PATIENCE, Worker, control_missing, find_failure,
 from evaluator.reports import DriftReport, GateReport, Verdict, report_gates, report_inputs
 from services.common.policy.records import PeriodEnd, Step
 
+_SUSPICION = 0.33
+"""Of a gate's bar: just what one look may bring."""
+
 
 class Phase(StrEnum):
     """Where a rollout stands, as far as looks care."""
@@ -169,6 +172,9 @@ def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> De
             return _end_of_period(state, f"the period ended, and {at.holds[0]}")
         return Decision(Action.NONE, Verdict.CONTINUE, f"waits: {'; '.join(at.holds)}")
     if required and not open_gates:
+        suspected = _suspected(state, gates)
+        if suspected is not None and at.elapsed < step.period:
+            return Decision(Action.NONE, Verdict.CONTINUE, sentences.suspected(state, suspected))
         if at.elapsed >= step.min_duration:
             return _go_on(state, at, sentences.safe(state, required), "SUPERIOR" if state.terms.superior else "SAFE")
         left = step.min_duration - at.elapsed
@@ -179,6 +185,16 @@ def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> De
             return _end_of_period(state, sentences.no_winner(state, gates), "NO_WINNER")
         return _period_over(state, at, required)
     return Decision(Action.NONE, Verdict.CONTINUE, sentences.waits(open_gates))
+
+
+def _suspected(state: State, gates: Sequence[GateReport]) -> GateReport | None:
+    """The gate that one look more or two may roll back by; None: there is none.
+
+    Three looks have to agree on harm, and two may be enough to show that all else is safe.
+    """
+    standing = {gate.gate.name: gate.harm.log_e for gate in state.gates}
+    found = [report for report in gates if standing[report.gate] >= report.harm.bar * _SUSPICION > 0]
+    return max(found, key=lambda report: standing[report.gate] / report.harm.bar, default=None)
 
 
 def _period_over(state: State, at: Circumstances, required: Sequence[GateReport]) -> Decision:

@@ -89,6 +89,14 @@ def drifted(state: State, drift: DriftReport) -> str:
     )
 
 
+def suspected(state: State, report: GateReport) -> str:
+    """Why a version that has passed does not go on."""
+    return (
+        f"{state.terms.test} has passed, but may be doing harm: {_compared(state, report)}; "
+        f"it waits until {report.gate} has decided"
+    )
+
+
 def shortest_time(state: State, left: float) -> str:
     """What a version that has passed waits for."""
     return f"{state.terms.test} has passed and waits for the step's shortest time: {words.duration(left)} more"

@@ -13,7 +13,13 @@ from crossfade.cli.gate_words import more_is_better
 from crossfade.cli.jsons import to_json
 from crossfade.cli.registry_client import checked
 from crossfade.cli.render_gates import estimate_text
-from crossfade.common.v1.policy_pb2 import METRIC_CLASS_BALANCE, METRIC_ERRORS, METRIC_RUNTIME
+from crossfade.common.v1.policy_pb2 import (
+    METRIC_CLASS_BALANCE,
+    METRIC_DISAGREEMENT,
+    METRIC_ERRORS,
+    METRIC_RUNTIME,
+    MODE_SHADOW,
+)
 from crossfade.evaluator.v1 import evaluator_pb2, evaluator_pb2_grpc
 from crossfade.names import model_name
 from crossfade.quantities import parse_rate, to_duration
@@ -26,6 +32,7 @@ _NOUNS: Final = {
     METRIC_RUNTIME: ("batch", "batches"),
     METRIC_ERRORS: ("request", "requests"),
     METRIC_CLASS_BALANCE: ("row", "rows"),
+    METRIC_DISAGREEMENT: ("mirrored row", "mirrored rows"),
 }
 """What gates count that do not count labels."""
 
@@ -97,7 +104,8 @@ def forecast_lines(model: str, answer: evaluator_pb2.ForecastResponse) -> list[T
     ]
     for step in answer.steps:
         period = text.span(text.duration_seconds(step.step.period))
-        lines.append(Text(f"{text.share(step.step.share_bps)} for at most {period}"))
+        mode = "shadow " if step.step.mode == MODE_SHADOW else ""
+        lines.append(Text(f"{mode}{text.share(step.step.share_bps)} for at most {period}"))
         header = ("gate", answer.stable, "safe, if like it", "rolled back, if worse by")
         rows: list[list[str | Text]] = [[Text(cell, "dim") for cell in header]]
         rows += [_row(gate) for gate in step.gates]

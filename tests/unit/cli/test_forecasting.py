@@ -79,6 +79,14 @@ def test_a_forecast() -> None:
     assert str(forecast_lines("churn", shown)[-1]) == "  It ends after about 1 min, if the version is like v1."
 
 
+def test_a_shadow_step_is_called_one_and_counts_pairs() -> None:
+    shown = answer(step(gate("disagreement limit", policy_pb2.METRIC_DISAGREEMENT, harm=amount(16, 1))))
+    shown.steps[0].step.mode = policy_pb2.MODE_SHADOW
+    lines = [str(line) for line in forecast_lines("churn", shown)]
+    assert lines[1] == "shadow 5 % for at most 1 h"
+    assert "+2 pt: 16 mirrored rows · 1 s" in lines[3]
+
+
 def test_an_ab_test_says_what_better_takes() -> None:
     lines = [
         str(line) for line in forecast_lines("churn", answer(step(gate("f1", policy_pb2.METRIC_F1, primary=True))))

@@ -137,3 +137,18 @@ def test_a_policy_and_a_plan_must_fit() -> None:
     alone = demo_policy(gates=(replace(ERRORS, required=False), disagreement(0.05)[1]))
     assert [one.field for one in check_together(alone, both)] == ["policy.gates"]
     assert not check_together(alone, demo_plan(500, shadow=1))
+
+
+def test_what_is_watched_and_suspected_is_not_overtaken_by_what_is_safe() -> None:
+    gates = (
+        GateDraft(MetricKind.ERRORS, required=True, safe=GateMargin(3.0, 0.2)),
+        GateDraft(MetricKind.DISAGREEMENT, limit=Limit(at_most=0.2)),
+    )
+    made = trial(0, terms(3000, shadow=1, gates=gates))
+    made.fleet.different = 0.99
+    decision = made.run(20)
+    assert decision is not None
+    assert (decision.action, decision.gate) == (Action.ROLLBACK, "disagreement limit"), decision.reason
+    held = [one.reason for one in made.decisions if "may be doing harm" in one.reason]
+    assert held
+    assert held[0].endswith("it waits until disagreement limit has decided")
