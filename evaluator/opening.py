@@ -11,14 +11,7 @@ from evaluator.limits import RuntimeLimitGate
 from evaluator.maturity import shows_young
 from evaluator.statistics.process import look_cap
 from evaluator.terms import Terms
-from services.common.policy.records import (
-    CLASS_METRICS,
-    EACH_CLASS,
-    LABEL_METRICS,
-    SLICES_PER_PERIOD,
-    Gate,
-    MetricKind,
-)
+from services.common.policy.records import CLASS_METRICS, EACH_CLASS, LABEL_METRICS, SLICES_PER_PERIOD, Gate, MetricKind
 
 GateState = RateGate | RuntimeGate | RuntimeLimitGate | BalanceGate | EachClassGate
 

@@ -11,7 +11,8 @@ from evaluator.readiness import Served
 from evaluator.replay import Concluded
 from evaluator.terms import Profile, Terms
 from evaluator.windows import Reading
-from services.common.policy.records import Meaning, Objective, PlanDraft, PolicyDraft
+from services.common.policy.drafts import PlanDraft, PolicyDraft
+from services.common.policy.records import Meaning, Objective
 
 
 @dataclass(frozen=True, slots=True)

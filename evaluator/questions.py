@@ -13,7 +13,8 @@ from evaluator.replay import CompactedError, Replayed, UnknownCircumstancesError
 from evaluator.terms import Terms
 from evaluator.traffic import Traffic
 from services.common.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError
-from services.common.policy.records import MetricKind, Objective, PlanDraft, PolicyDraft, Violation
+from services.common.policy.drafts import PlanDraft, PolicyDraft
+from services.common.policy.records import MetricKind, Objective, Violation
 
 _Answer = TypeVar("_Answer")
 _MOST_SLOWER: Final = 10.0

@@ -14,16 +14,8 @@ from evaluator.statistics.process import log_threshold
 from evaluator.statistics.rates import RateTest
 from evaluator.terms import Terms
 from services.common.policy.defaults import complete_policy
-from services.common.policy.records import (
-    Gate,
-    GateDraft,
-    GateMargin,
-    Meaning,
-    MetricKind,
-    Plan,
-    Policy,
-    PolicyDraft,
-)
+from services.common.policy.drafts import GateDraft, PolicyDraft
+from services.common.policy.records import Gate, GateMargin, Meaning, MetricKind, Plan, Policy
 
 CLASSES: Final = ("no", "yes")
 POSITIVE: Final = "yes"

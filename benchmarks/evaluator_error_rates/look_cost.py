@@ -21,7 +21,8 @@ from evaluator.decide import Action, Circumstances, Phase, decide
 from evaluator.fold import Look, State, fold, start
 from evaluator.terms import Feature, Profile, Terms
 from services.common.policy.defaults import complete_policy
-from services.common.policy.records import GateDraft, Meaning, MetricKind, Plan, PolicyDraft, Step
+from services.common.policy.drafts import GateDraft, PolicyDraft
+from services.common.policy.records import Meaning, MetricKind, Plan, Step
 from services.common.telemetry import catalog
 
 FEATURES, BINS = 20, 10

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
+from services.common.policy.drafts import PlanDraft, PolicyDraft, StepDraft
 from services.common.policy.gates import asked_gates, default_gates, with_primary
 from services.common.policy.records import (
     LabelMaturity,
@@ -12,11 +13,8 @@ from services.common.policy.records import (
     Objective,
     PeriodEnd,
     Plan,
-    PlanDraft,
     Policy,
-    PolicyDraft,
     Step,
-    StepDraft,
     Violation,
     shown_in,
 )

@@ -3,13 +3,13 @@
 import math
 from typing import Final
 
+from services.common.policy.drafts import GateDraft
 from services.common.policy.records import (
     CLASS_METRICS,
     DEFAULT_HARM,
     DEFAULT_SAFE,
     EACH_CLASS,
     MORE_IS_BETTER,
-    GateDraft,
     GateMargin,
     Limit,
     Meaning,

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from dataclasses import replace
 
+from services.common.policy.drafts import GateDraft
 from services.common.policy.gate_rules import CLASSIFICATION, check_gate
 from services.common.policy.records import (
     CLASS_METRICS,
@@ -12,7 +13,6 @@ from services.common.policy.records import (
     DEFAULT_WEIGHT,
     QUALITY_METRICS,
     Gate,
-    GateDraft,
     GateMargin,
     Meaning,
     MetricKind,

@@ -6,21 +6,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from crossfade.common.v1 import policy_pb2
 from services.common import times
-from services.common.policy.records import (
-    Gate,
-    GateDraft,
-    GateMargin,
-    Limit,
-    MetricKind,
-    Need,
-    Objective,
-    PeriodEnd,
-    Plan,
-    PlanDraft,
-    Policy,
-    PolicyDraft,
-    StepDraft,
-)
+from services.common.policy.drafts import GateDraft, PlanDraft, PolicyDraft, StepDraft
+from services.common.policy.records import Gate, GateMargin, Limit, MetricKind, Need, Objective, PeriodEnd, Plan, Policy
 
 _METRICS: Final = {
     policy_pb2.METRIC_ERRORS: MetricKind.ERRORS,

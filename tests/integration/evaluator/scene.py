@@ -16,8 +16,9 @@ from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from evaluator.app import App
 from evaluator.settings import EvaluatorSettings
 from evaluator.terms import Profile, Terms
+from services.common.policy.drafts import GateDraft
 from services.common.policy.messages import plan_message, policy_message
-from services.common.policy.records import GateDraft, Objective
+from services.common.policy.records import Objective
 from tests.fakes.metrics import Fleet, Instance, MetricServer
 from tests.fakes.rollouts import DEMO_GATES, demo_plan, demo_policy, demo_terms
 

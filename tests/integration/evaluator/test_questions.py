@@ -9,8 +9,9 @@ from crossfade.common.v1 import analysis_pb2, policy_pb2
 from crossfade.evaluator.v1 import evaluator_pb2, evaluator_pb2_grpc
 from crossfade.registry.v1 import resources_pb2
 from evaluator.app import App
+from services.common.policy.drafts import GateDraft
 from services.common.policy.messages import plan_message, policy_message
-from services.common.policy.records import GateDraft, GateMargin, MetricKind
+from services.common.policy.records import GateMargin, MetricKind
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import demo_policy
 from tests.integration.evaluator.conftest import MakeScene

@@ -11,7 +11,8 @@ from evaluator.balance import BalanceGate
 from evaluator.counts import InstanceCounts, Series
 from evaluator.decide import Action
 from evaluator.terms import Terms
-from services.common.policy.records import Gate, GateDraft, GateMargin, MetricKind, Need
+from services.common.policy.drafts import GateDraft
+from services.common.policy.records import Gate, GateMargin, MetricKind, Need
 from tests.fakes.metrics import CLASSES, Behaviour
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
 

@@ -13,7 +13,8 @@ from evaluator.reports import Verdict
 from evaluator.statistics.counts import frozen
 from evaluator.statistics.rates import RateTest
 from services.common.policy.defaults import complete_policy
-from services.common.policy.records import GateDraft, Meaning, MetricKind, PeriodEnd, PolicyDraft
+from services.common.policy.drafts import GateDraft, PolicyDraft
+from services.common.policy.records import Meaning, MetricKind, PeriodEnd
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import DEMO_GATES, Trial, demo_plan, demo_policy, demo_terms, trial
 

@@ -12,7 +12,8 @@ from evaluator.gates import RateGate, RuntimeGate
 from evaluator.labels import Labels, OfClass, SliceCounts
 from evaluator.ledger import Ledger
 from evaluator.statistics.process import look_cap
-from services.common.policy.records import GateDraft, LabelMaturity, MetricKind, Plan, Step
+from services.common.policy.drafts import GateDraft
+from services.common.policy.records import LabelMaturity, MetricKind, Plan, Step
 from services.common.telemetry.catalog import LAG_BOUNDS
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial

@@ -10,7 +10,7 @@ from evaluator.ports import ProcessView
 from evaluator.prometheus_source import PrometheusSource
 from evaluator.terms import Terms
 from evaluator.windows import Reading
-from services.common.policy.records import PlanDraft, StepDraft
+from services.common.policy.drafts import PlanDraft, StepDraft
 from tests.fakes.clock import ManualClock
 from tests.fakes.metrics import Behaviour, Fleet
 from tests.fakes.prometheus import FakePrometheus

@@ -7,19 +7,8 @@ from dataclasses import replace
 import pytest
 
 from services.common.policy.defaults import complete_plan, complete_policy
-from services.common.policy.records import (
-    GateDraft,
-    GateMargin,
-    Limit,
-    Meaning,
-    MetricKind,
-    Need,
-    Objective,
-    PeriodEnd,
-    PlanDraft,
-    PolicyDraft,
-    StepDraft,
-)
+from services.common.policy.drafts import GateDraft, PlanDraft, PolicyDraft, StepDraft
+from services.common.policy.records import GateMargin, Limit, Meaning, MetricKind, Need, Objective, PeriodEnd
 from tests.fakes.rollouts import demo_terms
 
 

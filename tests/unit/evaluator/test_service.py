@@ -31,7 +31,8 @@ from evaluator.service import Evaluator
 from evaluator.spans import Spans
 from evaluator.terms import Terms
 from evaluator.windows import Reading
-from services.common.policy.records import Meaning, PlanDraft, PolicyDraft, StepDraft
+from services.common.policy.drafts import PlanDraft, PolicyDraft, StepDraft
+from services.common.policy.records import Meaning
 from services.common.telemetry.store import MetricStore
 from tests.fakes.clock import ManualClock
 from tests.fakes.metrics import Behaviour, Fleet, reference

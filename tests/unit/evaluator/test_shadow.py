@@ -9,7 +9,8 @@ from evaluator.counts import InstanceCounts, Series
 from evaluator.decide import Action
 from evaluator.terms import Terms
 from services.common.policy.defaults import check_together
-from services.common.policy.records import GateDraft, GateMargin, Limit, MetricKind
+from services.common.policy.drafts import GateDraft
+from services.common.policy.records import GateMargin, Limit, MetricKind
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
 
