@@ -106,7 +106,7 @@ class BalanceGate:
         # The share whose counts vary most needs most.
         stable = float(min(_shares(self.harm), key=lambda rate: abs(rate - 0.5)))
         single = rates.harm_test(self.harm.margin, alpha)
-        growth = rate_growth(single, min(moved + stable, 1.0), stable, min(max(share, 1e-4), 1.0 - 1e-4))
+        growth = rate_growth(single, min(moved + stable, 1.0), stable, share)
         # Among 2 K candidates of one mixture each has so much less of the wealth.
         return needed(single.process, growth, alpha / (2 * len(self.classes)), power)
 
@@ -123,7 +123,7 @@ class BalanceGate:
             log_e=process.log_e[last],
             max_log_e=process.max_log_e[last],
         )
-        growth = rate_growth(self.safe, stable, stable, min(max(share, 1e-4), 1.0 - 1e-4))
+        growth = rate_growth(self.safe, stable, stable, share)
         return remaining(alone, growth, alpha)
 
     def most_moved(self) -> Moved:

@@ -147,7 +147,7 @@ def _shown(gate: GateState, better: float, alpha: float, share: float) -> int | 
     reached = max(stable - better, 0.0)
     if gate.gate.metric is MetricKind.F1:
         reached = unlike_from_f1(min(f1_from_unlike(stable) + better, 1.0))
-    growth = rate_growth(gate.safe, reached, stable, min(max(share, 1e-4), 1.0 - 1e-4))
+    growth = rate_growth(gate.safe, reached, stable, share)
     return remaining(gate.safe.process, growth, alpha)
 
 
@@ -217,5 +217,5 @@ def _harmed(gate: GateState, drop: float, alpha: float, share: float) -> int | N
         harmed = unlike_from_f1(max(f1_from_unlike(stable) - drop, 0.0))
     if not gate.drawn:
         return None
-    growth = rate_growth(gate.harm, harmed, stable, min(max(share, 1e-4), 1.0 - 1e-4))
+    growth = rate_growth(gate.harm, harmed, stable, share)
     return needed(gate.harm.process, growth, alpha, TYPICAL)

@@ -109,7 +109,7 @@ class RateGate:
         line = min(gate.safe.margin.a + gate.safe.margin.b * stable, 1.0)
         if self.gate.limit is not None:
             line = min(_limit_rate(self.gate, DEFAULT_SAFE[self.gate.metric].offset), 1.0)
-        growth = rate_growth(gate.harm, line, stable, _between(share))
+        growth = rate_growth(gate.harm, line, stable, share)
         found = needed(gate.harm.process, growth, alpha, power)
         return replace(gate, needs=math.inf if found is None else float(found))
 
@@ -127,7 +127,7 @@ class RateGate:
                 test = float(smoothed_rate(self.seen.n_test, self.seen.x_test))
             elif not self.safe.n_past:
                 return None
-        return remaining(self.safe.process, rate_growth(self.safe, test, stable, _between(share)), alpha)
+        return remaining(self.safe.process, rate_growth(self.safe, test, stable, share), alpha)
 
     @staticmethod
     def _knows(test: RateTest) -> bool:
@@ -268,10 +268,6 @@ def runtime_gate(gate: Gate, alpha: float) -> RuntimeGate:
         ),
         RuntimeEstimate.empty(BUCKETS, RATIO),
     )
-
-
-def _between(share: float) -> float:
-    return min(max(share, 1e-4), 1.0 - 1e-4)
 
 
 def _line(margin: GateMargin) -> Margin:
