@@ -249,15 +249,22 @@ def _judge(state: State, look: Look) -> State:
         else:
             gates.append(gate)
     judged = replace(state, gates=tuple(gates))
-    return judged if state.resting else _judge_labels(judged)
+    # Each process was read at a moment of its own; labels are known as far as the one that was read first.
+    read = min((one.read_us for one in look.window), default=0) / 1e6 or state.time
+    return judged if state.resting else _judge_labels(judged, read)
 
 
-def _judge_labels(state: State) -> State:
-    """Labels: harm by every slice that may show it, "no worse" by mature slices of the present step."""
+def _judge_labels(state: State, read: float) -> State:
+    """Labels: harm by every slice that may show it, "no worse" by mature slices of the present step.
+
+    Args:
+        state: with the look's labels.
+        read: until when labels are known, seconds since 1970-01-01 UTC.
+    """
     maturity, age = state.terms.policy.labels, state.label_age
     past, young, ledger = state.ledger.take_young(state.slice_seconds)
     # Copies' answers reach nobody: their slices will never have labels.
-    aged_keys = ledger.aged(state.first_time, state.time, age, state.slice_seconds)
+    aged_keys = ledger.aged(state.first_time, read, age, state.slice_seconds)
     keys = [key for key in aged_keys if not state.terms.plan.steps[state.steps[key[0]]].shadow]
     aged, ledger = ledger.take_aged(keys) if is_alike(ledger.coverage(keys), maturity) else ([], ledger)
     in_step = [key for key in keys if state.steps.get(key[0]) == state.step]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from evaluator import words
-from evaluator.arms import CONTROL, LIVE
+from evaluator.arms import CONTROL, LIVE, SHADOW
 from evaluator.ports import ProcessView
 from evaluator.prometheus_scrapes import NAMES, Scrapes, UnfitError, by_process, counts_of, pick, scrapes_of
 from evaluator.prometheus_series import PrometheusError, Queries, RawSeries, Selection
@@ -94,7 +94,7 @@ class PrometheusSource:
         labels = {
             "model": (terms.model,),
             "version": (terms.test, terms.stable),
-            "traffic": (LIVE, CONTROL),
+            "traffic": (LIVE, CONTROL, SHADOW),
             "segment": (terms.segment, ""),
             INSTANCE: [place.process.instance_id for place in places],
         }

@@ -1,7 +1,7 @@
 """What people ask the Evaluator: how a rollout would go, and how it would have gone under another policy."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -12,6 +12,7 @@ from evaluator.reading_terms import TermsReader
 from evaluator.replay import CompactedError, Replayed, UnknownCircumstancesError, replay
 from evaluator.terms import Terms
 from evaluator.traffic import Traffic
+from evaluator.windows import Reading
 from services.common.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError
 from services.common.policy.drafts import PlanDraft, PolicyDraft
 from services.common.policy.records import MetricKind, Objective, Violation
@@ -19,6 +20,7 @@ from services.common.policy.records import MetricKind, Objective, Violation
 _Answer = TypeVar("_Answer")
 _MOST_SLOWER: Final = 10.0
 _READ_SECONDS: Final = 5.0
+_MORE_READINGS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,12 @@ class Questions:
         before = await self._source.read(processes, terms, _READ_SECONDS)
         await self._sleep(seconds)
         after = await self._source.read(processes, terms, _READ_SECONDS)
+        # A Prometheus server may not have scraped all of them meanwhile.
+        for _ in range(_MORE_READINGS):
+            if not _behind(before, after):
+                break
+            await self._sleep(seconds)
+            after = await self._source.read(processes, terms, _READ_SECONDS)
         if all(reading.series is None for reading in after):
             why = next((reading.error for reading in after), "no Router and no Worker has a running lease")
             raise FailedPreconditionError("NO_METRICS", f"no process could be read, so that no traffic was seen: {why}")
@@ -176,6 +184,12 @@ async def _asking(answer: Awaitable[_Answer], missing: str) -> _Answer:
         raise UnavailableError(
             "REGISTRY_UNAVAILABLE", f"the Registry does not answer; try again when it does: {error}"
         ) from error
+
+
+def _behind(before: Sequence[Reading], after: Sequence[Reading]) -> bool:
+    """Whether some process has been read, and its counts are those of the reading before."""
+    read = {one.instance_id: one.read_us for one in before if one.series is not None}
+    return any(one.series is not None and one.read_us <= read.get(one.instance_id, 0) for one in after)
 
 
 def _rollout(asked: ToCome, version: str) -> RolloutView:

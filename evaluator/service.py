@@ -140,7 +140,8 @@ class Evaluator:
         before, terms, now = known.state, known.state.terms, self._clock.now()
         policy = terms.policy
         settled_for = max(0.0, now - before.epoch_since) if before.epoch == lane.epoch else 0.0
-        settled = settled_for >= policy.settling - _EARLY * policy.look_interval
+        # The first window of an epoch begins in the one before.
+        settled = before.epoch == lane.epoch and settled_for >= policy.settling - _EARLY * policy.look_interval
         # Counts that come late may be of before the split in force, which was first seen with counts of that age.
         age = self._source.age(terms)
         settled = settled and (not age or _begin(known.cursor, taken.window) >= before.epoch_since + age)

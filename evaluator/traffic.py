@@ -1,6 +1,6 @@
 """What a lane's stable version is like at present and how much traffic it has, from two readings of its processes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,15 +25,15 @@ class Traffic:
 
     Attributes:
         terms: what it is counted by; both arms are the stable version.
-        seconds: between the two readings.
         counted: all that stable's processes have counted since their start.
         recent: what they counted between the two readings.
+        spans: seconds between the two readings, by process.
     """
 
     terms: Terms
-    seconds: float
     counted: Counts
     recent: Counts
+    spans: Mapping[str, float]
 
     @classmethod
     def between(cls, terms: Terms, before: Sequence[Reading], after: Sequence[Reading]) -> "Traffic":
@@ -41,15 +41,28 @@ class Traffic:
         counted = take((), before, first=False)
         latest = take((), after, first=False)
         # What was not read before has counted since its start, and not since then.
-        twice = {one.instance_id for one in before if one.series is not None}
-        recent = take(counted.cursor, [one for one in after if one.instance_id in twice], first=False)
-        times = [max((one.read_us for one in readings), default=0) / 1e6 for readings in (before, after)]
-        return cls(terms, max(times[1] - times[0], 1e-3), latest.window, recent.window)
+        read = {one.instance_id: one.read_us for one in before if one.series is not None}
+        spans = {
+            one.instance_id: (one.read_us - read[one.instance_id]) / 1e6
+            for one in after
+            if one.series is not None and one.read_us > read.get(one.instance_id, one.read_us)
+        }
+        recent = take(counted.cursor, [one for one in after if one.instance_id in spans], first=False)
+        return cls(terms, latest.window, recent.window, spans)
+
+    @property
+    def seconds(self) -> float:
+        """Between the two readings, of the process for which it was longest."""
+        return max(self.spans.values(), default=0.0)
 
     @property
     def attempts_per_second(self) -> float:
         """Attempts per second."""
-        return _attempts(self.recent, self.terms) / self.seconds
+        return self._per_second(_attempts)
+
+    def _per_second(self, count: Callable[[Counts, Terms], int]) -> float:
+        """What the processes count, each by its own time between its readings."""
+        return sum(count((one,), self.terms) / self.spans[one.instance_id] for one in self.recent)
 
     @property
     def labels_per_second(self) -> float:
@@ -91,8 +104,7 @@ class Traffic:
         if isinstance(gate, BalanceGate) or gate.gate.metric is MetricKind.DISAGREEMENT:
             return self._predictions_per_second
         if isinstance(gate, RuntimeGate | RuntimeLimitGate):
-            rows = runtime_rows(self.recent, self.terms)
-            return sum(sum(live) + sum(control) for _, live, control in rows) / self.seconds
+            return self._per_second(_of_batches)
         if gate.gate.metric is MetricKind.ERRORS:
             return self.attempts_per_second
         labels = self.labels
@@ -101,7 +113,7 @@ class Traffic:
 
     @property
     def _predictions_per_second(self) -> float:
-        return _predictions(self.recent, self.terms) / self.seconds
+        return self._per_second(_predictions)
 
     @property
     def _labels_per_prediction(self) -> float:
@@ -117,6 +129,10 @@ class Traffic:
 
     def _batches(self) -> list[tuple[int, tuple[int, ...], tuple[int, ...]]]:
         return runtime_rows(self.counted, self.terms)
+
+
+def _of_batches(window: Counts, terms: Terms) -> int:
+    return sum(sum(live) + sum(control) for _, live, control in runtime_rows(window, terms))
 
 
 def _attempts(window: Counts, terms: Terms) -> int:

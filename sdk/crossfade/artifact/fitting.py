@@ -34,13 +34,14 @@ def fit_profile(
         ProfileError: it does not fit; the message names the feature and what to change.
     """
     names = None if feature_names is None else column_names(spec, feature_names)
-    if names is None and file.width != spec.width:
+    by_position = file.names is Names.POSITIONS
+    # Columns without names can only be the input's in their order, whatever the input calls its own.
+    if (names is None or by_position) and file.width != spec.width:
         raise ProfileError(
             f"profile: {file.source} has {file.width} columns beside the label and what was excluded, and the input "
             f"{spec.name!r} has {spec.width}: exclude what is no input of the model (crossfade profile {file.source} "
             "--exclude ...), or name the input's columns in their order (feature_names, --features)"
         )
-    by_position = file.names is Names.POSITIONS
     placed = [
         _placed(one, spec, by_position=by_position) if names is None else _found(one, names, by_position=by_position)
         for one in file.profile.features
@@ -76,14 +77,14 @@ def _typed(feature: Feature, spec: TensorSpec) -> Feature:
     if not spec.dtype.is_float:
         _check_whole(feature, spec, edges)
         return feature
-    if feature.kind is FeatureKind.NUMERIC:
-        return feature
-    # Workers compare with what they got: a category of 0.1 arrives as the nearest number of the input's type.
+    # Workers compare with what they got: 0.1 arrives as the nearest number of the input's type.
     rounded = _rounded(edges, spec.dtype)
     if not (np.isfinite(rounded).all() and (np.diff(rounded) > 0).all()):
+        what = "categories" if feature.kind is FeatureKind.CATEGORICAL else "values that the bins tell apart"
         raise ProfileError(
-            f"profile: categories of {feature.name!r} are one and the same in {spec.dtype}, the type of the input "
-            f"{spec.name!r}, or too large for it: give them smaller numbers"
+            f"profile: {what} of {feature.name!r} are one and the same in {spec.dtype}, the type of the input "
+            f"{spec.name!r}, or too large for it (about {edges[-1]:g}): is the file what the model gets, scaled and "
+            "encoded?"
         )
     return replace(feature, edges=tuple(float(edge) for edge in rounded))
 

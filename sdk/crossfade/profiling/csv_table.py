@@ -11,10 +11,8 @@ from typing import Final, TextIO
 
 import numpy as np
 
-from crossfade.profiling.tables import Chunk, Numbers, TableError, Texts, chunk_rows
+from crossfade.profiling.tables import MISSING, Chunk, Numbers, TableError, Texts, chunk_rows
 
-MISSING: Final = frozenset({"", "na", "n/a", "nan", "null", "none"})
-"""Cells that say that a value is missing, in lower case."""
 _TRUTHS: Final = {"true": 1.0, "false": 0.0}
 _DELIMITERS: Final = ",;\t|"
 _FAULTY: Final = 0.9
@@ -88,9 +86,11 @@ class CsvTable:
         """One column's cells of a chunk. `before` is the number of rows before it."""
         if self._kinds[place] is _Kind.UNKNOWN:
             found = _kind_of(cells)
+            if found in (_Kind.NUMBERS, _Kind.TRUTHS) and place in self._as_text:
+                found = _Kind.TEXTS
             if found is _Kind.TRUTHS:
                 self.booleans.add(place)
-            self._kinds[place] = _Kind.TEXTS if found is _Kind.NUMBERS and place in self._as_text else found
+            self._kinds[place] = found
         kind = self._kinds[place]
         if kind is _Kind.TEXTS:
             # Texts repeat: each is looked at once.

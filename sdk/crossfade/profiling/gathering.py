@@ -6,9 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from crossfade.profiling.csv_table import MISSING
 from crossfade.profiling.sampling import RowSample
-from crossfade.profiling.tables import Chunk, Numbers, Table, Texts
+from crossfade.profiling.tables import MISSING, Chunk, Numbers, Table, Texts
 
 SEED: Final = 0
 

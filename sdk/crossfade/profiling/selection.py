@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from crossfade.manifest import MAX_FEATURES
 from crossfade.profile import MAX_CANDIDATES, evenly_spaced
-from crossfade.profiling.tables import Table, TableError
+from crossfade.profiling.tables import MISSING, Table, TableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,12 @@ def select(table: Table, wishes: Wishes) -> Selection:
     for place, texts in codes.items():
         if len(set(texts)) != len(texts):
             raise TableError(f"--codes: {table.names[place]!r} has a text twice: each has one number")
+        missing = [text for text in texts if text.strip().lower() in MISSING]
+        if missing:
+            raise TableError(
+                f"--codes: {missing[0]!r} says in a file that a value of {table.names[place]!r} is missing, and has no "
+                "number: write it otherwise in the file, or leave it out"
+            )
     return Selection(
         inputs,
         tuple(dict.fromkeys(chosen)) if chosen else tuple(evenly_spaced(inputs, MAX_CANDIDATES)),

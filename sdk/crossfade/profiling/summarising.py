@@ -97,6 +97,8 @@ def _coded(column: Column, codes: tuple[str, ...] | None) -> Column:
     if unknown or column.counts is None:
         some = ", ".join(map(repr, unknown[:5])) + (" …" if unknown[5:] else "")
         raise ProfileError(f"--codes: {column.name!r} has {some} besides: name every text, in the order of its numbers")
+    if not column.counts:
+        raise ProfileError(f"--codes: {column.name!r} has no value in any row: leave it out")
     numbers = np.array([float(codes.index(text)) for text in column.texts])
     known = ~np.isnan(column.sample)
     sample = column.sample.copy()

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 CHUNK_CELLS: Final = 1 << 18
+MISSING: Final = frozenset({"", "na", "n/a", "nan", "null", "none"})
+"""Texts that say that a value is missing, in lower case."""
 
 _NPY_MAGIC: Final = b"\x93NUMPY"
 _PARQUET_MAGIC: Final = b"PAR1"

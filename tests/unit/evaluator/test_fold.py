@@ -326,3 +326,25 @@ def test_the_burst_guard_is_of_the_step(
         gate = state.gates[0]
         assert isinstance(gate, RateGate)
         assert gate.harm.cap == look_cap(gate.alpha, looks)
+
+
+def test_labels_are_known_as_far_as_the_process_that_was_read_first() -> None:
+    """A Worker read just now says nothing of the labels that a Router had when it was read 40 s ago."""
+    terms = demo_terms(demo_policy(min_age=30.0), features=0)
+    state = fold(start(terms), Look(1, 1, 10.0, 0, False, window(at=1_000.0)))
+    labels = {"segment": "", "slice": "1.101", "traffic": "live"}
+    counted = (
+        series("crossfade.prediction.count", 50, labels=("3",), version="v2", **labels),
+        series("crossfade.prediction.count", 500, labels=("3",), version="v1", **labels),
+        series("crossfade.feedback.count", 50, labels=("3",), version="v2", predicted="3", **labels),
+        series("crossfade.feedback.count", 500, labels=("3",), version="v1", predicted="3", **labels),
+    )
+
+    def judged(router_read: float) -> int:
+        processes = (*window(at=1_060.0, name="worker"), *window(*counted, at=router_read, name="router"))
+        found = fold(state, Look(2, 1, 10.0, 0, True, processes)).gates[-1]
+        assert isinstance(found, RateGate)
+        return found.step_n
+
+    assert judged(1_055.0) == 50
+    assert judged(1_020.0) == 0

@@ -163,6 +163,21 @@ def test_a_process_that_was_not_read_before_has_not_counted_its_life_in_the_mean
     assert traffic.labels_per_second < 800.0
 
 
+def test_each_process_counts_by_its_own_time_between_its_readings() -> None:
+    terms = demo_terms(features=0)
+    both = replace(terms, test=terms.stable, test_profile=None, stable_profile=None)
+    made = trial(3, terms).fleet
+    made.share = 0
+    made.run(60.0, ticks=60)
+    early = {"router-1": 4.0, "worker-1": 0.0}
+    before = [replace(one, read_us=one.read_us - round(1e6 * early[one.instance_id])) for one in readings(made, both)]
+    made.run(10.0, ticks=10)
+    traffic = Traffic.between(both, before, readings(made, both))
+    assert traffic.seconds == pytest.approx(14.0)
+    assert traffic.attempts_per_second == pytest.approx(400.0 * 10 / 14, rel=0.1)
+    assert traffic.labels_per_second == pytest.approx(360.0, rel=0.1)
+
+
 def test_a_step_forecasts_what_it_can_show() -> None:
     gates = (
         ERRORS,

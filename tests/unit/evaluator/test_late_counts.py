@@ -14,6 +14,7 @@ from services.common.policy.drafts import PlanDraft, StepDraft
 from tests.fakes.clock import ManualClock
 from tests.fakes.metrics import Behaviour, Fleet
 from tests.fakes.prometheus import FakePrometheus
+from tests.fakes.rollouts import demo_plan, demo_terms, trial
 from tests.unit.evaluator.test_service import DRAFT, NAME, Counters, World, world
 
 STALE = 10.0
@@ -133,3 +134,19 @@ async def test_scrapes_that_end_hold_the_rollout() -> None:
     assert "Prometheus has not scraped it within 10 s" in scene.ledger.decisions[-1].holds[0]
     await scene.looks(evaluator, 60)
     assert [one.action for one in scene.ledger.acted] == [Action.CANCEL]
+
+
+async def test_copies_are_read_as_the_processes_count_them() -> None:
+    terms = demo_terms(plan=demo_plan(3000, 1000, shadow=1))
+    made = trial(0, terms)
+    made.run(2)
+    clock, prometheus = ManualClock(made.fleet.now), FakePrometheus()
+    prometheus.now = round(clock.now() * 1000)
+    views = [ProcessView(one.name, "h:1", one.worker) for one in made.fleet.instances]
+    for one in made.fleet.instances:
+        prometheus.scrape(one.name, one.store.snapshot())
+    readings = await PrometheusSource(prometheus, clock).read(views, terms, 5.0)
+    direct = {one.name: one.read(made.fleet.now, terms).series for one in made.fleet.instances}
+    assert {one.instance_id: one.series for one in readings} == direct
+    traffic = {part.values()["traffic"] for series in direct.values() for part in series or ()}
+    assert "shadow" in traffic

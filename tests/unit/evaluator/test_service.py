@@ -294,6 +294,17 @@ async def test_a_change_of_the_split_is_not_judged_until_it_has_settled() -> Non
     assert made.ledger.decisions[4].holds == ("the split has just changed; counts are judged again in 2 s",)
 
 
+async def test_the_first_window_of_a_split_is_not_judged_however_short_it_settles() -> None:
+    """It begins in the split before."""
+    made = world(policy=replace(DRAFT, settling=0.0))
+    made.source.fleet.rate = 50.0
+    evaluator = made.evaluator()
+    await made.looks(evaluator, 3)
+    made.ledger.epoch = made.source.fleet.epoch = 2
+    await made.looks(evaluator, 2)
+    assert [look.judged for look in made.ledger.looks] == [False, True, True, False, True]
+
+
 async def test_a_split_that_changes_while_nothing_can_be_read_settles_from_the_first_reading() -> None:
     """The window of that reading begins before the change."""
     made = world()

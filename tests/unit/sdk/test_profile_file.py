@@ -91,8 +91,20 @@ def test_features_by_position_are_named_as_package_names_them() -> None:
     assert [one.name for one in fitted.features] == ["pixels[0,0]", "pixels[0,2]"]
     named = fit_profile(file(names=Names.POSITIONS), image, None, ["a", "b", "c"])
     assert [one.name for one in named.features] == ["a", "c"]
-    with pytest.raises(ProfileError, match="the feature 'plan' is column 2, and the input has 2"):
-        fit_profile(file(names=Names.POSITIONS), spec(2), None, ["a", "b"])
+    for width in (2, 4):
+        with pytest.raises(ProfileError, match=f"has 3 columns .* has {width}: exclude what is no input"):
+            fit_profile(file(names=Names.POSITIONS), spec(width), None, [f"c{number}" for number in range(width)])
+
+
+def test_numbers_are_told_apart_as_the_input_s_type_does() -> None:
+    epoch = dataclasses.replace(_AGE, edges=(1.7e9, 1.7e9 + 10), low=1.6e9, high=1.8e9)
+    with pytest.raises(ProfileError, match="values that the bins tell apart of 'age' are one and the same in FP32"):
+        fit_profile(file(epoch, _PLAN), spec(), None)
+    with pytest.raises(ProfileError, match=r"or too large for it \(about 1.7e\+09\)"):
+        fit_profile(file(epoch, _PLAN), spec(dtype=DType.FP16), None)
+    fine = dataclasses.replace(_AGE, edges=(0.1, 0.2), low=0.0, high=1.0)
+    fitted = fit_profile(file(fine, _PLAN), spec(), None)
+    assert fitted.features[0].edges == (float(np.float32(0.1)), float(np.float32(0.2)))
 
 
 @pytest.mark.parametrize(("dtype", "numpy_type"), [(DType.FP32, np.float32), (DType.FP16, np.float16)])

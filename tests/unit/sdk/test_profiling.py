@@ -291,6 +291,7 @@ def test_a_file_in_which_nothing_changes_gives_no_profile(tmp_path: Path) -> Non
         (Wishes(label="age", exclude=["age"]), TableError, "is the label, which is no input anyway"),
         (Wishes(label="age", features=["age"]), TableError, "--features: 'age' is the label or excluded"),
         (Wishes(codes={"plan": ["x", "x"]}), TableError, "--codes: 'plan' has a text twice"),
+        (Wishes(codes={"plan": ["None", "x"]}), TableError, "--codes: 'None' says in a file that a value of 'plan' is"),
         (Wishes(codes={"plan": ["x"]}), ProfileError, "--codes: 'plan' has 'y' besides: name every text"),
         (Wishes(codes={"age": ["x"]}), ProfileError, "--codes: 'age' holds numbers already"),
         (Wishes(label="empty"), ProfileError, "--label: 'empty' has no value in any row"),
