@@ -82,7 +82,7 @@ def test_a_version_within_the_limit_is_promoted(metric: MetricKind, limit: Limit
     ],
 )
 def test_a_version_at_the_limit_is_not_rolled_back(metric: MetricKind, limit: Limit, test: Behaviour) -> None:
-    for seed in range(4):
+    for seed in range(2):
         made = trial(seed, limited(metric, limit), test, positives=0.5)
         made.fleet.stable = test
         decision = made.run(130)

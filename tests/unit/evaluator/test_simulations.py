@@ -118,7 +118,7 @@ def test_a_version_as_good_is_not_blamed_for_the_class_whose_labels_come_first(
     positive = CLASSES[0] if metric is MetricKind.F1 else ""
     gates = (GateDraft(metric, required=True, harm=GateMargin(offset=0.005), positive=positive),)
     terms = demo_terms(demo_policy(gates=gates, min_age=150.0), demo_plan(1000, period=240.0), features=0)
-    for seed in range(3):
+    for seed in range(2):
         made = trial(seed, terms, test=test, positives=0.3, negative_lag=120.0)
         decision = made.run(140)
         assert decision is None or decision.action is not Action.ROLLBACK, decision.reason
@@ -220,7 +220,7 @@ def test_wrong_answers_that_are_labelled_late_do_not_promote_a_worse_version() -
 
 
 def test_slices_wait_for_as_long_as_labels_have_taken_so_far() -> None:
-    for seed in range(3):
+    for seed in range(2):
         # Wrong answers are labelled half an hour late, which shows in what the lane has seen before the rollout.
         terms = demo_terms(demo_policy(min_age=None), demo_plan(2000, period=3600.0))
         fleet = Fleet(
