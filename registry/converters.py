@@ -134,11 +134,6 @@ def objective_from_proto(value: policy_pb2.Objective.ValueType) -> Objective:
     return Objective.SUPERIOR if value == policy_pb2.OBJECTIVE_SUPERIOR else Objective.NON_INFERIOR
 
 
-def objective_to_proto(value: Objective) -> policy_pb2.Objective.ValueType:
-    """An objective on the wire."""
-    return policy_pb2.Objective.Value(f"OBJECTIVE_{value}")
-
-
 def assignment_to_proto(value: Assignment) -> policy_pb2.Assignment.ValueType:
     """An assignment on the wire."""
     return policy_pb2.Assignment.Value(f"ASSIGNMENT_{value}")
