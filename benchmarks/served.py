@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 
 from crossfade.artifact import Artifact, package
 from crossfade.predict.v1 import predict_pb2
+from services.common.ports import free_port
 from services.worker import messages
 from services.worker.domain import Context, LaneContext, ServingKey, Traffic
 from services.worker.process import ForkServer, VersionProcess
@@ -87,6 +87,4 @@ async def until_serving(address: str) -> None:
 
 def free_address() -> str:
     """A loopback address that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"

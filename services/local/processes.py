@@ -1,7 +1,6 @@
 """One service as a child process: its environment, its log, its health, its end."""
 
 import asyncio
-import ctypes
 import os
 import signal
 import sys
@@ -13,11 +12,15 @@ from typing import Final
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from services.local import leash
+
 _POLL_SECONDS: Final = 0.05
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 20.0
 _SHOWN_LINES: Final = 12
-_PR_SET_PDEATHSIG: Final = 1
+# A Ctrl-C in the terminal is for the parent, which ends its services in order; when the parent is killed instead, the
+# kernel tells them to end.
+_LEASHED: Final = (sys.executable, "-I", "-S", leash.__file__)
 
 
 class StartError(Exception):
@@ -70,6 +73,8 @@ class ServiceProcess:
         self.service.log.parent.mkdir(parents=True, exist_ok=True)
         with self.service.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
+                *_LEASHED,
+                str(os.getpid()),
                 sys.executable,
                 "-m",
                 self.service.module,
@@ -77,9 +82,7 @@ class ServiceProcess:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # A Ctrl-C in the terminal is for the parent, which ends its services in order.
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
 
     async def ready(self) -> None:
@@ -92,7 +95,8 @@ class ServiceProcess:
             stub = health_pb2_grpc.HealthStub(channel)
             for _ in range(int(_START_SECONDS / _POLL_SECONDS)):
                 if self.exit_code is not None:
-                    raise StartError(f"{self.service.name} ended as it started:\n{self._last_lines()}")
+                    ended = f"{self.service.name} ended as it started, with code {self.exit_code}"
+                    raise StartError(f"{ended}:\n{self._last_lines()}")
                 try:
                     answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=1)
                 except grpc.aio.AioRpcError:
@@ -140,11 +144,6 @@ def _environment(service: Service) -> dict[str, str]:
     """This process's environment with the service's settings; those of a user of another deployment stay out."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("CROSSFADE_")}
     return {**ours, **service.environment}
-
-
-def _die_with_parent() -> None:
-    """Runs in the child: when the parent is killed, the service ends in order instead of living on."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 async def run_once(service: Service, *arguments: str) -> None:

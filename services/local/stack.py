@@ -1,7 +1,6 @@
 """All services on one machine: PostgreSQL, Registry, Worker, Router, Evaluator, started in their order."""
 
 import asyncio
-import socket
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from services.common.ports import free_port
 from services.common.server import AddressError, check_free
 from services.local.folder import DataFolder
 from services.local.postgres import Postgres
@@ -36,10 +36,9 @@ class Ports:
     @classmethod
     def free(cls) -> Self:
         """Ports that nobody listens on at this moment."""
-        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in NAMES]
-        ports = [one.getsockname()[1] for one in sockets]
-        for one in sockets:
-            one.close()
+        ports: set[int] = set()
+        while len(ports) < len(NAMES):
+            ports.add(free_port())
         return cls(*ports)
 
     def address(self, name: str) -> str:

@@ -13,7 +13,7 @@ import psycopg
 from grpc import aio
 
 from crossfade.registry.v1 import service_pb2, service_pb2_grpc
-from tests.support.ports import free_port
+from services.common.ports import free_port
 
 _CHANNEL: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.ports import free_port
+from services.common.ports import free_port
 
 _START_SECONDS = 20.0
 

@@ -17,8 +17,8 @@ from crossfade.evaluator.v1 import evaluator_pb2, evaluator_pb2_grpc
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from evaluator.app import App
 from evaluator.settings import EvaluatorSettings
+from services.common.ports import free_port
 from services.common.telemetry.otlp import decode
-from tests.support.ports import free_port
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from evaluator.prometheus_series import PrometheusError, Selection
 from evaluator.prometheus_source import PrometheusSource
 from evaluator.settings import EvaluatorSettings
 from services.common.clock import SystemClock
+from services.common.ports import free_port
 from tests.fakes.prometheus_server import MATRIX, PrometheusServer
 from tests.fakes.rollouts import demo_terms
-from tests.support.ports import free_port
 
 PROCESSES = [ProcessView("router-1", "", worker=False), ProcessView("worker-1", "", worker=True)]
 PAGES = Selection(("target_info",), {"service_instance_id": ("a", "b")}, 60_000)

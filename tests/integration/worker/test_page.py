@@ -19,11 +19,11 @@ from evaluator.windows import Reading
 from router.app import App as Router
 from router.settings import RouterSettings
 from services.common.clock import SystemClock
+from services.common.ports import free_port
 from tests.fakes.models import reference_rows
 from tests.fakes.registry import FakeRegistry, lane
 from tests.fakes.rollouts import demo_policy, demo_terms
 from tests.integration.worker.conftest import Caller
-from tests.support.ports import free_port
 from tests.support.prometheus import MakePrometheus
 from tests.support.wait import until, until_async
 

@@ -1,0 +1,71 @@
+"""Child processes, started by a process that talks gRPC."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import grpc
+import psutil
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from services.local import leash
+from services.local.processes import Service, ServiceProcess
+from tests.support.wait import until
+
+_STARTS = 40
+
+
+async def test_children_start_while_threads_of_grpc_are_at_work(tmp_path: Path) -> None:
+    """Python code between fork and exec lost one child in three here."""
+    server = grpc.aio.server()
+    health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    calls = [asyncio.create_task(_call_for_ever(port)) for _ in range(8)]
+    codes = []
+    for _ in range(_STARTS):
+        process = ServiceProcess(Service("quick", "platform", f"127.0.0.1:{port}", tmp_path / "quick.log"))
+        await process.start()
+        codes.append(await process.wait())
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    await server.stop(None)
+    assert codes == [0] * _STARTS
+
+
+async def _call_for_ever(port: int) -> None:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        while True:
+            await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+
+
+_PARENT = """
+import os, subprocess, sys, time
+leash = [sys.executable, sys.argv[1], str(os.getpid())]
+child = subprocess.Popen([*leash, sys.executable, "-c", "import time; time.sleep(600)"])
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+async def test_a_child_ends_when_its_parent_is_killed() -> None:
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _PARENT, leash.__file__, stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    child = psutil.Process(int(await parent.stdout.readline()))
+    await until(lambda: len(child.cmdline()) == 3)
+    parent.send_signal(signal.SIGKILL)
+    await parent.wait()
+    await until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+async def test_a_child_of_a_parent_that_is_gone_does_not_start() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, leash.__file__, str(os.getpid() + 1), sys.executable, "-V", stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await process.communicate()
+    assert (process.returncode, b"ended before its child" in said) == (1, True)
