@@ -1,6 +1,6 @@
 """A port for a server of this machine that is yet to start, or to start again."""
 
-import random
+import secrets
 import socket
 from typing import Final
 
@@ -19,7 +19,8 @@ def free_port() -> int:
     for _ in range(_TRIES):
         with socket.socket() as probe:
             try:
-                probe.bind(("127.0.0.1", port := random.choice(_PORTS)))  # noqa: S311 # nobody gains by guessing it
+                # Processes whose `random` was seeded alike would get each other's.
+                probe.bind(("127.0.0.1", port := secrets.choice(_PORTS)))
             except OSError:
                 continue
             return port
