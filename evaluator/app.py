@@ -18,6 +18,8 @@ from crossfade.telemetry.v1 import telemetry_pb2_grpc
 from evaluator.instances import InstanceSource
 from evaluator.loop import Loop
 from evaluator.meters import Meters
+from evaluator.monitor.loop import MonitorLoop
+from evaluator.monitor.service import Monitor
 from evaluator.prometheus_access import access_of
 from evaluator.prometheus_http import PrometheusHttp
 from evaluator.prometheus_source import PrometheusSource
@@ -91,6 +93,15 @@ class App:
             log=self._log,
             poll_seconds=settings.poll_seconds,
         )
+        monitor = Monitor(
+            registry,
+            self._source,
+            clock=self._clock,
+            log=self._log,
+            interval=settings.monitor_seconds,
+            scrape_seconds=settings.scrape_seconds,
+        )
+        self._monitor = MonitorLoop(registry, monitor, log=self._log, interval=settings.monitor_seconds)
         self._resource = Resource(_SERVICE_NAME, self.instance_id, time.time_ns())
         self._telemetry = TelemetryServicer(self._resource, self._collect)
         self._lease = Lease(self._channel, self._describe, settings.lease_seconds, self._log)
@@ -104,7 +115,8 @@ class App:
         await self._server.start()
         if self._settings.metrics_listen:
             self._page = MetricsPage(self._settings, self._resource, self._collect)
-        self._tasks = [asyncio.create_task(self._lease.run()), asyncio.create_task(self._loop.run())]
+        runs = (self._lease.run, self._loop.run, self._monitor.run)
+        self._tasks = [asyncio.create_task(run()) for run in runs]
         await self._server.set_serving(True)
 
     async def stop(self) -> None:

@@ -67,11 +67,25 @@ class RolloutView:
 
 @dataclass(frozen=True, slots=True)
 class LaneView:
-    """A lane: the number of its split in force, the length of that epoch's slices, and its stable version (or none)."""
+    """A lane.
+
+    Attributes:
+        epoch: number of its split in force.
+        slice_seconds: length of that epoch's slices.
+        stable: its stable version; empty: none.
+        segment: whose requests it gets.
+        rollout: the live rollout's name; empty: none.
+        previous: the stable version before this one; empty: none.
+        etag: for transitions.
+    """
 
     epoch: int
     slice_seconds: float
     stable: str
+    segment: str = ""
+    rollout: str = ""
+    previous: str = ""
+    etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +123,52 @@ class Recorded:
     """
 
     looks: tuple[Look, ...]
+    cursor: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorView:
+    """A lane that is watched without a rollout, as the Registry has it.
+
+    Attributes:
+        off: it is not to be watched.
+        undo: an alert is to make the version before stable again.
+        learn: seconds for which the stable version's past is learnt.
+        version: the one that the latest look was of; empty: there was none.
+        sequence: the latest look's number.
+        record_time: when it was, seconds since 1970-01-01 UTC; 0: there was none.
+        evidence: what it left to go on from.
+        cursor: the cumulative counts after it.
+    """
+
+    off: bool
+    undo: bool
+    learn: float
+    version: str
+    sequence: int
+    record_time: float
+    evidence: bytes
+    cursor: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorRecord:
+    """A look at a lane.
+
+    Attributes:
+        sequence: its number.
+        version: the stable version that was looked at.
+        decision: what was found.
+        alerts: what stands out: gates, each with a sentence.
+        evidence: what the next look goes on from.
+        cursor: the cumulative counts after it.
+    """
+
+    sequence: int
+    version: str
+    decision: Decision
+    alerts: tuple[tuple[str, str], ...]
+    evidence: bytes
     cursor: Counts
 
 
@@ -163,6 +223,28 @@ class Registry(Protocol):
             EndedError: the rollout has ended.
             RefusedError: not now.
         """
+
+
+class Lanes(Protocol):
+    """The Registry as lanes without a rollout need it. Every method raises UnreachableError while it is away."""
+
+    async def lanes(self) -> Sequence[tuple[str, LaneView]]:
+        """Every lane, with its model's id."""
+
+    async def version(self, model: str, version: str) -> VersionView:
+        """One version. Raises EndedError when there is none."""
+
+    async def processes(self) -> Sequence[ProcessView]:
+        """Routers and Workers whose leases run."""
+
+    async def monitor(self, model: str, segment: str) -> MonitorView:
+        """How a lane is watched, and what to go on from. Raises EndedError when there is no such lane."""
+
+    async def record_monitor(self, model: str, segment: str, record: MonitorRecord) -> None:
+        """Records a look. Raises SupersededError when its number is taken or another version is stable."""
+
+    async def undo(self, model: str, lane: LaneView, reason: str) -> None:
+        """Makes the version before stable again. Raises SupersededError, RefusedError (not now)."""
 
 
 class MetricsSource(Protocol):

@@ -10,7 +10,7 @@ from crossfade.registry.v1 import resources_pb2
 from evaluator import proto_circumstances, proto_counts, proto_summary
 from evaluator.decide import Action, Phase
 from evaluator.fold import Look
-from evaluator.ports import LaneView, ProcessView, RolloutView, VersionView
+from evaluator.ports import LaneView, MonitorView, ProcessView, RolloutView, VersionView
 from evaluator.readiness import Served, Serving
 from evaluator.replay import Concluded
 from evaluator.terms import Feature, Profile
@@ -55,8 +55,27 @@ def lane(message: resources_pb2.Model, segment: str) -> LaneView | None:
     """The lane of a segment; None: there is none."""
     for one in message.lanes:
         if one.segment == segment:
-            return LaneView(one.epoch, one.slice_seconds, one.stable_version)
+            return _lane(one)
     return None
+
+
+def lanes(message: resources_pb2.Model) -> list[LaneView]:
+    """Every lane of a model."""
+    return [_lane(one) for one in message.lanes]
+
+
+def monitor(message: resources_pb2.Monitor) -> MonitorView:
+    """A lane that is watched."""
+    return MonitorView(
+        off=message.settings.off,
+        undo=message.settings.undo,
+        learn=times.seconds(message.settings.learn),
+        version=message.version,
+        sequence=message.sequence,
+        record_time=_time(message.record_time, present=message.HasField("record_time")),
+        evidence=message.evidence,
+        cursor=proto_counts.from_proto(message.cursor),
+    )
 
 
 def version(message: resources_pb2.Version) -> VersionView:
@@ -106,6 +125,18 @@ def process(message: resources_pb2.Instance) -> ProcessView | None:
     )
     worker = message.kind == resources_pb2.INSTANCE_KIND_WORKER
     return ProcessView(message.instance_id, message.address, worker, served)
+
+
+def _lane(message: resources_pb2.Lane) -> LaneView:
+    return LaneView(
+        epoch=message.epoch,
+        slice_seconds=message.slice_seconds,
+        stable=message.stable_version,
+        segment=message.segment,
+        rollout=message.rollout,
+        previous=message.previous_version,
+        etag=message.etag,
+    )
 
 
 def _phase(message: resources_pb2.Rollout) -> Phase | None:

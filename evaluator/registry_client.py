@@ -17,6 +17,8 @@ from evaluator.fold import Look
 from evaluator.ports import (
     EndedError,
     LaneView,
+    MonitorRecord,
+    MonitorView,
     ProcessView,
     Recorded,
     RefusedError,
@@ -136,6 +138,51 @@ class RegistryClient:
             await self._call(self._stub.RecordAnalysis, request)
         except RefusedError as error:
             raise EndedError(str(error)) from error
+
+    async def lanes(self) -> Sequence[tuple[str, LaneView]]:
+        """Every lane, with its model's id."""
+        found: list[tuple[str, LaneView]] = []
+        token = ""
+        while True:
+            request = service_pb2.ListModelsRequest(page_size=_PAGE, page_token=token)
+            response = await self._call(self._stub.ListModels, request)
+            for message in response.models:
+                found += [(names.parse_model(message.name), lane) for lane in proto_views.lanes(message)]
+            token = response.next_page_token
+            if not token:
+                return found
+
+    async def monitor(self, model: str, segment: str) -> MonitorView:
+        """How a lane is watched, and what to go on from."""
+        request = service_pb2.GetMonitorRequest(model=names.model_name(model), segment=segment, with_evidence=True)
+        return proto_views.monitor(await self._call(self._stub.GetMonitor, request))
+
+    async def record_monitor(self, model: str, segment: str, record: MonitorRecord) -> None:
+        """Records a look at a lane."""
+        monitor = resources_pb2.Monitor(
+            model=names.model_name(model),
+            segment=segment,
+            version=record.version,
+            sequence=record.sequence,
+            summary=proto_summary.to_proto(record.decision),
+            alerts=[resources_pb2.Alert(gate=gate, reason=reason) for gate, reason in record.alerts],
+            evidence=record.evidence,
+            cursor=proto_counts.to_proto(record.cursor),
+        )
+        request = service_pb2.RecordMonitorRequest(monitor=monitor, request_id=_request_id())
+        await self._call(self._stub.RecordMonitor, request)
+
+    async def undo(self, model: str, lane: LaneView, reason: str) -> None:
+        """Makes the version before stable again."""
+        request = service_pb2.UndoLaneRequest(
+            model=names.model_name(model),
+            segment=lane.segment,
+            version=lane.previous,
+            reason=reason,
+            etag=lane.etag,
+            request_id=_request_id(),
+        )
+        await self._call(self._stub.UndoLane, request)
 
     async def act(self, rollout: RolloutView, sequence: int, decision: Decision) -> None:
         """Carries out a decision that rests on a look."""

@@ -100,8 +100,8 @@ def report_inputs(state: State) -> DriftReport:
         stable_drifted=stable is not None and stable.test.drifted,
         test_rows=test.rows if test is not None else 0,
         stable_rows=stable.rows if stable is not None else 0,
-        test=_drift_evidence(test),
-        stable=_drift_evidence(stable),
+        test=drift_evidence(test),
+        stable=drift_evidence(stable),
         features=tuple(largest),
     )
 
@@ -111,7 +111,8 @@ def gets_labels(state: State) -> bool:
     return state.ledger.labels()[1] > 0
 
 
-def _drift_evidence(arm: ArmInputs | None) -> Evidence:
+def drift_evidence(arm: ArmInputs | None) -> Evidence:
+    """The evidence of a drift, or of its end; of an arm without a reference profile there is none."""
     if arm is None:
         return Evidence()
     return Evidence(arm.test.log_e, log_threshold(arm.test.reference.alpha))

@@ -12,6 +12,7 @@ class EvaluatorSettings(ServiceSettings):
 
     Attributes:
         scrape_seconds: how long a Router or Worker, or Prometheus, may take to hand out metrics.
+        monitor_seconds: time between two looks at a lane without a rollout; 0: such lanes are not watched.
         poll_seconds: time between two questions for live rollouts.
         registry_seconds: how long a call of the Registry may take.
         evaluator_prometheus: http(s)://HOST:PORT of the Prometheus server that metrics are read from; empty: Routers
@@ -24,6 +25,7 @@ class EvaluatorSettings(ServiceSettings):
 
     listen: str = "127.0.0.1:8700"
     scrape_seconds: float = Field(default=2.0, gt=0, le=60)
+    monitor_seconds: float = Field(default=60.0, ge=0, le=3600)
     poll_seconds: float = Field(default=1.0, gt=0, le=60)
     registry_seconds: float = Field(default=10.0, gt=0, le=120)
     evaluator_prometheus: str = ""

@@ -22,6 +22,7 @@ from registry.service.instances import InstanceService
 from registry.service.lane_actions import LaneService
 from registry.service.looks import LookService
 from registry.service.models import ModelService
+from registry.service.monitors import MonitorService
 from registry.service.requests import Mutations
 from registry.service.retention import RetentionService
 from registry.service.rollouts import RolloutService
@@ -137,6 +138,7 @@ class App:
             rollouts=RolloutService(unit_of_work, mutations),
             looks=LookService(unit_of_work, mutations),
             instances=instances,
+            monitors=MonitorService(unit_of_work, mutations),
             webhooks=WebhookService(unit_of_work, webhooks),
             hub=self._hub,
             tracer=self._tracing.tracer,

@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 from registry.domain.history import Moment, StateChange
 from registry.domain.lane import Lane
 from registry.domain.ledger import Event
+from registry.domain.monitors import Monitor
 from registry.domain.records import Model, Rollout, Version, VersionInLane
 from registry.domain.routes import LaneRoutes
 from registry.domain.serving import Instance, InstanceKind, Lease, Placement
@@ -128,6 +129,13 @@ class Looks(Protocol):
     def purge(self, before: float, limit: int) -> int: ...
 
 
+class Monitors(Protocol):
+    """Lanes that are watched without a rollout."""
+
+    def find(self, model: str, segment: str) -> Monitor | None: ...
+    def save(self, monitor: Monitor, before: Monitor | None) -> bool: ...
+
+
 class Ledger(Protocol):
     """The audit log."""
 
@@ -199,6 +207,8 @@ class Transaction(Protocol):
     def fleet(self) -> Fleet: ...
     @property
     def looks(self) -> Looks: ...
+    @property
+    def monitors(self) -> Monitors: ...
     @property
     def ledger(self) -> Ledger: ...
     @property

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from registry.database.failures import Failure, classify
 from registry.database.tables import schema_release
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """Every schema that this release knows, oldest first; the last one is what it needs."""
 
 _ATTEMPTS: Final = 10

@@ -10,6 +10,7 @@ from registry.database.history import SqlHistory
 from registry.database.lanes import SqlLanes
 from registry.database.ledger import SqlLedger
 from registry.database.looks import SqlLooks
+from registry.database.monitors import SqlMonitors
 from registry.database.outbox import SqlOutbox
 from registry.database.requests import SqlRequests
 from registry.database.routes import SqlRouteLog
@@ -29,6 +30,7 @@ class SqlTransaction:
         self.lanes = SqlLanes(connection)
         self.fleet = SqlFleet(connection)
         self.looks = SqlLooks(connection)
+        self.monitors = SqlMonitors(connection)
         self.ledger = SqlLedger(connection)
         self.history = SqlHistory(connection)
         self.outbox = SqlOutbox(connection, webhooks)

@@ -6,11 +6,12 @@ from enum import StrEnum
 from typing import Final
 
 from registry.domain.ledger import Event
+from registry.domain.monitors import ENDED, RAISED
 
 OUTCOMES: Final = frozenset(
     {"ROLLOUT_PROMOTED", "ROLLOUT_ROLLED_BACK", "ROLLOUT_INCONCLUSIVE", "ROLLOUT_CANCELLED", "LANE_UNDONE"}
 )
-ALERTS: Final = frozenset({"ROLLOUT_PAUSED"})
+ALERTS: Final = frozenset({"ROLLOUT_PAUSED", RAISED, ENDED})
 DEFAULT_TYPES: Final = OUTCOMES | ALERTS
 """Types of events that a webhook is told of unless it says otherwise: outcomes, and alerts."""
 _FIRST_SECONDS: Final = 5.0

@@ -6,8 +6,9 @@ from typing import Final
 
 from registry.domain.lane import Lane
 from registry.domain.lane_changes import REGISTRY_ACTOR
+from registry.domain.monitors import disarmed
 from registry.domain.records import Undo
-from registry.ports import RequestKey, Transaction, UnitOfWork
+from registry.ports import RequestKey, Stale, Transaction, UnitOfWork
 from registry.service.lanes import OpenLane, commit_lane, open_lane, require_model
 from registry.service.models import LaneView, lane_view
 from registry.service.requests import Mutations
@@ -120,6 +121,7 @@ class LaneService:
                 placements += tuple(tx.fleet.placements_of(model_id, (version,)))
             opened.aggregate.undo(wanted, placements)
             commit_lane(tx, opened, actor=key.principal, now=now)
+            _disarm(tx, model_id, segment)
             return encode(lane_view(tx, opened.aggregate.lane))
 
         return self._mutations.run(key, act, deadline=deadline)
@@ -164,6 +166,13 @@ def _expire(model: str, segment: str, now: float, tx: Transaction) -> None:
         opened = open_lane(tx, lane, now=now, actor=REGISTRY_ACTOR)
         opened.aggregate.expire_loads()
         commit_lane(tx, opened, actor=REGISTRY_ACTOR, now=now)
+
+
+def _disarm(tx: Transaction, model: str, segment: str) -> None:
+    """Two versions must not take turns because a monitor undoes what was undone."""
+    monitor = tx.monitors.find(model, segment)
+    if monitor is not None and monitor.settings.undo and not tx.monitors.save(disarmed(monitor), monitor):
+        raise Stale
 
 
 def _open(tx: Transaction, lane: Lane, version: str, actor: str, now: float) -> OpenLane:

@@ -7,6 +7,7 @@ from registry.service.instances import InstanceService
 from registry.service.lane_actions import LaneService
 from registry.service.looks import LookService
 from registry.service.models import ModelService
+from registry.service.monitors import MonitorService
 from registry.service.rollouts import RolloutService
 from registry.service.segments import SegmentService
 from registry.service.versions import VersionService
@@ -15,11 +16,12 @@ from registry.servicer.calls import Calls
 from registry.servicer.catalog import CatalogServicer
 from registry.servicer.fleet import FleetServicer
 from registry.servicer.lanes import LaneServicer
+from registry.servicer.monitors import MonitorServicer
 from registry.servicer.rollouts import RolloutServicer
 from registry.watch_hub import WatchHub
 
 
-class RegistryServicer(CatalogServicer, LaneServicer, RolloutServicer, FleetServicer):
+class RegistryServicer(CatalogServicer, LaneServicer, RolloutServicer, FleetServicer, MonitorServicer):
     """Every RPC of the Registry."""
 
     def __init__(
@@ -34,6 +36,7 @@ class RegistryServicer(CatalogServicer, LaneServicer, RolloutServicer, FleetServ
         rollouts: RolloutService,
         looks: LookService,
         instances: InstanceService,
+        monitors: MonitorService,
         webhooks: WebhookService,
         hub: WatchHub,
         tracer: trace.Tracer,
@@ -42,3 +45,4 @@ class RegistryServicer(CatalogServicer, LaneServicer, RolloutServicer, FleetServ
         LaneServicer.__init__(self, calls, lanes, segments)
         RolloutServicer.__init__(self, calls, rollouts, tracer)
         FleetServicer.__init__(self, calls, instances, looks, hub)
+        MonitorServicer.__init__(self, calls, monitors)

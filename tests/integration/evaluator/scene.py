@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from google.protobuf import duration_pb2
@@ -57,7 +57,11 @@ def _profile(profile: Profile | None) -> model_pb2.ReferenceProfile:
 
 @dataclass
 class Scene:
-    """A lane, its traffic, and Evaluators that look at it."""
+    """A lane, its traffic, and Evaluators that look at it.
+
+    Attributes:
+        goes_on: there is traffic after a promotion, too.
+    """
 
     registry: str
     terms: Terms
@@ -65,6 +69,7 @@ class Scene:
     servers: list[MetricServer] = field(default_factory=list)
     evaluators: list[App] = field(default_factory=list)
     serving: dict[tuple[str, int], resources_pb2.Serving] = field(default_factory=dict)
+    goes_on: bool = False
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -144,7 +149,7 @@ class Scene:
             request = service_pb2.ReportInstanceRequest(instance=instance, ttl=duration_pb2.Duration(seconds=30))
             await self.stub.ReportInstance(request)
 
-    async def evaluate(self, prometheus: str = "") -> App:
+    async def evaluate(self, prometheus: str = "", monitor_seconds: float = 60.0) -> App:
         """Starts an Evaluator, which reads the processes itself or through a Prometheus server."""
         settings = EvaluatorSettings(
             listen="127.0.0.1:0",
@@ -153,6 +158,7 @@ class Scene:
             drain_seconds=0.5,
             log_level="error",
             evaluator_prometheus=prometheus,
+            monitor_seconds=monitor_seconds,
         )
         app = App(settings)
         self.evaluators.append(app)
@@ -207,12 +213,19 @@ class Scene:
                 rollout = await self.stub.GetRollout(service_pb2.GetRolloutRequest(name=lane.rollout))
                 share = rollout.effective_share_bps
             self.fleet.share, self.fleet.epoch, self.fleet.slice_seconds = share, lane.epoch, lane.slice_seconds
-            if lane.stable_version == "v2":
+            if lane.stable_version == "v2" and not self.goes_on:
                 continue
+            if self.goes_on:
+                self.fleet.terms = self._stable_alone(lane.stable_version)
             now = time.time()
             passed = min(now - self.fleet.now, 1.0)
             self.fleet.now = now - passed
             self.fleet.run(passed, ticks=1)
+
+    def _stable_alone(self, version: str) -> Terms:
+        """Whose traffic the fleet counts, once there is no rollout any more."""
+        profile = self.terms.test_profile if version == "v2" else self.terms.stable_profile
+        return replace(self.terms, stable=version, stable_profile=profile)
 
     async def _renew(self) -> None:
         while True:

@@ -104,6 +104,10 @@ async def change(registry: Registry) -> None:
     await worker.ready("v1", "v2", control="v1")
     rollout = await registry.rollout(1)
     await registry.look(rollout, 1)
+    for sequence in (1, 2):
+        watched = resources_pb2.Monitor(model=name, version="v1", sequence=sequence)
+        await stub.RecordMonitor(service_pb2.RecordMonitorRequest(monitor=watched, request_id=new_id()))
+    await stub.GetMonitor(service_pb2.GetMonitorRequest(model=name))
     await stub.ListAnalyses(service_pb2.ListAnalysesRequest(parent=rollout.name))
     for verb in ("Pause", "Resume", "Advance"):
         request = getattr(service_pb2, f"{verb}RolloutRequest")(

@@ -694,6 +694,142 @@ class Outcome(_message.Message):
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 @_typing.final
+class Monitor(_message.Message):
+    """How a lane is watched while no rollout is live in it, and what stands out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    RECORD_TIME_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    ALERTS_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """"models/{model}"."""
+    segment: _builtins.str
+    """The lane's segment; empty: the default one."""
+    version: _builtins.str
+    """The version that was watched at the latest look; empty: there was none."""
+    sequence: _builtins.int
+    """The latest look's number; 0: there was none."""
+    evidence: _builtins.bytes
+    """The Evaluator's evidence so far, in a form of its own. Only where it is asked for."""
+    @_builtins.property
+    def settings(self) -> Global___MonitorSettings:
+        """How it is to be watched."""
+
+    @_builtins.property
+    def record_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was recorded."""
+
+    @_builtins.property
+    def summary(self) -> _analysis_pb2.Summary:
+        """What it found: each gate against the version's own past (limit is what that allows), and the inputs."""
+
+    @_builtins.property
+    def alerts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alert]:
+        """What stands out now, oldest first."""
+
+    @_builtins.property
+    def cursor(self) -> _analysis_pb2.Counts:
+        """The processes' cumulative counts after the latest look. Only where it is asked for."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        segment: _builtins.str = ...,
+        settings: Global___MonitorSettings | None = ...,
+        version: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+        record_time: _timestamp_pb2.Timestamp | None = ...,
+        summary: _analysis_pb2.Summary | None = ...,
+        alerts: _abc.Iterable[Global___Alert] | None = ...,
+        evidence: _builtins.bytes = ...,
+        cursor: _analysis_pb2.Counts | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "record_time", b"record_time", "settings", b"settings", "summary", b"summary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alerts", b"alerts", "cursor", b"cursor", "evidence", b"evidence", "model", b"model", "record_time", b"record_time", "segment", b"segment", "sequence", b"sequence", "settings", b"settings", "summary", b"summary", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Monitor: _TypeAlias = Monitor  # noqa: Y015
+
+@_typing.final
+class MonitorSettings(_message.Message):
+    """How a lane is watched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFF_FIELD_NUMBER: _builtins.int
+    UNDO_FIELD_NUMBER: _builtins.int
+    LEARN_FIELD_NUMBER: _builtins.int
+    off: _builtins.bool
+    """True: it is not."""
+    undo: _builtins.bool
+    """True: an alert that does not come of drifted inputs makes the version before stable again (once: an undo, whoever asks
+    for it, sets this to false, so that two versions never take turns).
+    """
+    @_builtins.property
+    def learn(self) -> _duration_pb2.Duration:
+        """How long the stable version's past is learnt that it is held against later, 1 s to 90 days. Default: 1 day, so that day
+        and night are in it.
+        """
+
+    def __init__(
+        self,
+        *,
+        off: _builtins.bool = ...,
+        undo: _builtins.bool = ...,
+        learn: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["learn", b"learn"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["learn", b"learn", "off", b"off", "undo", b"undo"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MonitorSettings: _TypeAlias = MonitorSettings  # noqa: Y015
+
+@_typing.final
+class Alert(_message.Message):
+    """Something that stands out in a lane."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    gate: _builtins.str
+    """What: a gate of the monitor (errors, runtime, accuracy, f1, outputs, inputs), at most one alert each."""
+    reason: _builtins.str
+    """In one sentence, with its numbers."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when."""
+
+    def __init__(
+        self,
+        *,
+        gate: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gate", b"gate", "reason", b"reason", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Alert: _TypeAlias = Alert  # noqa: Y015
+
+@_typing.final
 class Instance(_message.Message):
     """One start of one process."""
 

@@ -1179,6 +1179,128 @@ class ListAnalysesResponse(_message.Message):
 Global___ListAnalysesResponse: _TypeAlias = ListAnalysesResponse  # noqa: Y015
 
 @_typing.final
+class GetMonitorRequest(_message.Message):
+    """Asks how a lane is watched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    WITH_EVIDENCE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """"models/{model}"."""
+    segment: _builtins.str
+    """The lane's segment; empty: the default one."""
+    with_evidence: _builtins.bool
+    """True: with the evidence and the cursor, for those who go on from there."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        segment: _builtins.str = ...,
+        with_evidence: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "segment", b"segment", "with_evidence", b"with_evidence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMonitorRequest: _TypeAlias = GetMonitorRequest  # noqa: Y015
+
+@_typing.final
+class SetMonitorRequest(_message.Message):
+    """Changes how a lane is watched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """"models/{model}"."""
+    segment: _builtins.str
+    """The lane's segment; empty: the default one."""
+    reason: _builtins.str
+    """Why, in one sentence."""
+    request_id: _builtins.str
+    """A UUID made by the caller; required."""
+    @_builtins.property
+    def settings(self) -> _resources_pb2.MonitorSettings:
+        """All of it is set."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        segment: _builtins.str = ...,
+        settings: _resources_pb2.MonitorSettings | None = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "reason", b"reason", "request_id", b"request_id", "segment", b"segment", "settings", b"settings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetMonitorRequest: _TypeAlias = SetMonitorRequest  # noqa: Y015
+
+@_typing.final
+class RecordMonitorRequest(_message.Message):
+    """Records a look at a lane."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MONITOR_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """A UUID made by the caller; required."""
+    @_builtins.property
+    def monitor(self) -> _resources_pb2.Monitor:
+        """model, segment, version, sequence (one more than the latest look's), summary, alerts (all that stand out now), evidence
+        and cursor are read. An alert that is known already keeps its start_time.
+        """
+
+    def __init__(
+        self,
+        *,
+        monitor: _resources_pb2.Monitor | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["monitor", b"monitor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["monitor", b"monitor", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordMonitorRequest: _TypeAlias = RecordMonitorRequest  # noqa: Y015
+
+@_typing.final
+class RecordMonitorResponse(_message.Message):
+    """What was recorded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """The look's number."""
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordMonitorResponse: _TypeAlias = RecordMonitorResponse  # noqa: Y015
+
+@_typing.final
 class ListEventsRequest(_message.Message):
     """Asks for a page of the audit log."""
 

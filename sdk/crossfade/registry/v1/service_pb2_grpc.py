@@ -160,6 +160,21 @@ class RegistryServiceStub:
                 request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListAnalysesRequest.SerializeToString,
                 response_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListAnalysesResponse.FromString,
                 _registered_method=True)
+        self.GetMonitor = channel.unary_unary(
+                '/crossfade.registry.v1.RegistryService/GetMonitor',
+                request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.GetMonitorRequest.SerializeToString,
+                response_deserializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Monitor.FromString,
+                _registered_method=True)
+        self.SetMonitor = channel.unary_unary(
+                '/crossfade.registry.v1.RegistryService/SetMonitor',
+                request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.SetMonitorRequest.SerializeToString,
+                response_deserializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Monitor.FromString,
+                _registered_method=True)
+        self.RecordMonitor = channel.unary_unary(
+                '/crossfade.registry.v1.RegistryService/RecordMonitor',
+                request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.RecordMonitorRequest.SerializeToString,
+                response_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.RecordMonitorResponse.FromString,
+                _registered_method=True)
         self.ListEvents = channel.unary_unary(
                 '/crossfade.registry.v1.RegistryService/ListEvents',
                 request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListEventsRequest.SerializeToString,
@@ -373,6 +388,28 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetMonitor(self, request, context):
+        """How a lane is watched while no rollout is live in it, and what stands out. Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetMonitor(self, request, context):
+        """Changes how a lane is watched. Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordMonitor(self, request, context):
+        """Records one look at a lane, and what stands out: an alert that was not there is told (ALERT_RAISED), and so is one that
+        is gone (ALERT_ENDED). Errors: NOT_FOUND, ABORTED (another look took this sequence, or another version is stable).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListEvents(self, request, context):
         """The audit log, newest first.
         """
@@ -530,6 +567,21 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.ListAnalyses,
                     request_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListAnalysesRequest.FromString,
                     response_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListAnalysesResponse.SerializeToString,
+            ),
+            'GetMonitor': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMonitor,
+                    request_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.GetMonitorRequest.FromString,
+                    response_serializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Monitor.SerializeToString,
+            ),
+            'SetMonitor': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetMonitor,
+                    request_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.SetMonitorRequest.FromString,
+                    response_serializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Monitor.SerializeToString,
+            ),
+            'RecordMonitor': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordMonitor,
+                    request_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.RecordMonitorRequest.FromString,
+                    response_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.RecordMonitorResponse.SerializeToString,
             ),
             'ListEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEvents,
@@ -1210,6 +1262,87 @@ class RegistryService:
             '/crossfade.registry.v1.RegistryService/ListAnalyses',
             crossfade_dot_registry_dot_v1_dot_service__pb2.ListAnalysesRequest.SerializeToString,
             crossfade_dot_registry_dot_v1_dot_service__pb2.ListAnalysesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMonitor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossfade.registry.v1.RegistryService/GetMonitor',
+            crossfade_dot_registry_dot_v1_dot_service__pb2.GetMonitorRequest.SerializeToString,
+            crossfade_dot_registry_dot_v1_dot_resources__pb2.Monitor.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetMonitor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossfade.registry.v1.RegistryService/SetMonitor',
+            crossfade_dot_registry_dot_v1_dot_service__pb2.SetMonitorRequest.SerializeToString,
+            crossfade_dot_registry_dot_v1_dot_resources__pb2.Monitor.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordMonitor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossfade.registry.v1.RegistryService/RecordMonitor',
+            crossfade_dot_registry_dot_v1_dot_service__pb2.RecordMonitorRequest.SerializeToString,
+            crossfade_dot_registry_dot_v1_dot_service__pb2.RecordMonitorResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -106,6 +106,14 @@ class RegistryServiceStub:
     """Records one look. Errors: ABORTED (another look took this sequence), FAILED_PRECONDITION (rollout ended)."""
     ListAnalyses: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListAnalysesRequest, _service_pb2.ListAnalysesResponse]
     """Recorded looks of a rollout, oldest first."""
+    GetMonitor: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetMonitorRequest, _resources_pb2.Monitor]
+    """How a lane is watched while no rollout is live in it, and what stands out. Errors: NOT_FOUND."""
+    SetMonitor: _grpc.UnaryUnaryMultiCallable[_service_pb2.SetMonitorRequest, _resources_pb2.Monitor]
+    """Changes how a lane is watched. Errors: NOT_FOUND."""
+    RecordMonitor: _grpc.UnaryUnaryMultiCallable[_service_pb2.RecordMonitorRequest, _service_pb2.RecordMonitorResponse]
+    """Records one look at a lane, and what stands out: an alert that was not there is told (ALERT_RAISED), and so is one that
+    is gone (ALERT_ENDED). Errors: NOT_FOUND, ABORTED (another look took this sequence, or another version is stable).
+    """
     ListEvents: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListEventsRequest, _service_pb2.ListEventsResponse]
     """The audit log, newest first."""
     ListWebhooks: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListWebhooksRequest, _service_pb2.ListWebhooksResponse]
@@ -194,6 +202,14 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Records one look. Errors: ABORTED (another look took this sequence), FAILED_PRECONDITION (rollout ended)."""
     ListAnalyses: _aio.UnaryUnaryMultiCallable[_service_pb2.ListAnalysesRequest, _service_pb2.ListAnalysesResponse]  # type: ignore[assignment]
     """Recorded looks of a rollout, oldest first."""
+    GetMonitor: _aio.UnaryUnaryMultiCallable[_service_pb2.GetMonitorRequest, _resources_pb2.Monitor]  # type: ignore[assignment]
+    """How a lane is watched while no rollout is live in it, and what stands out. Errors: NOT_FOUND."""
+    SetMonitor: _aio.UnaryUnaryMultiCallable[_service_pb2.SetMonitorRequest, _resources_pb2.Monitor]  # type: ignore[assignment]
+    """Changes how a lane is watched. Errors: NOT_FOUND."""
+    RecordMonitor: _aio.UnaryUnaryMultiCallable[_service_pb2.RecordMonitorRequest, _service_pb2.RecordMonitorResponse]  # type: ignore[assignment]
+    """Records one look at a lane, and what stands out: an alert that was not there is told (ALERT_RAISED), and so is one that
+    is gone (ALERT_ENDED). Errors: NOT_FOUND, ABORTED (another look took this sequence, or another version is stable).
+    """
     ListEvents: _aio.UnaryUnaryMultiCallable[_service_pb2.ListEventsRequest, _service_pb2.ListEventsResponse]  # type: ignore[assignment]
     """The audit log, newest first."""
     ListWebhooks: _aio.UnaryUnaryMultiCallable[_service_pb2.ListWebhooksRequest, _service_pb2.ListWebhooksResponse]  # type: ignore[assignment]
@@ -423,6 +439,32 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.ListAnalysesResponse, _abc.Awaitable[_service_pb2.ListAnalysesResponse]]:
         """Recorded looks of a rollout, oldest first."""
+
+    @_abc_1.abstractmethod
+    def GetMonitor(
+        self,
+        request: _service_pb2.GetMonitorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_resources_pb2.Monitor, _abc.Awaitable[_resources_pb2.Monitor]]:
+        """How a lane is watched while no rollout is live in it, and what stands out. Errors: NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def SetMonitor(
+        self,
+        request: _service_pb2.SetMonitorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_resources_pb2.Monitor, _abc.Awaitable[_resources_pb2.Monitor]]:
+        """Changes how a lane is watched. Errors: NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def RecordMonitor(
+        self,
+        request: _service_pb2.RecordMonitorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.RecordMonitorResponse, _abc.Awaitable[_service_pb2.RecordMonitorResponse]]:
+        """Records one look at a lane, and what stands out: an alert that was not there is told (ALERT_RAISED), and so is one that
+        is gone (ALERT_ENDED). Errors: NOT_FOUND, ABORTED (another look took this sequence, or another version is stable).
+        """
 
     @_abc_1.abstractmethod
     def ListEvents(

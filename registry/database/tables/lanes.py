@@ -1,6 +1,4 @@
-"""The tables. Keys are made by clients, states are text under CHECK, and every constraint has a name."""
-
-from typing import Final
+"""Lanes: the states of their versions, their past, rollouts and looks."""
 
 from sqlalchemy import (
     BigInteger,
@@ -11,76 +9,17 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     Table,
     Text,
-    UniqueConstraint,
     false,
     text,
 )
 
 from registry.database.columns import Moment, among, in_states
+from registry.database.tables.metadata import METADATA
 from registry.domain.records import Assignment, Objective, PauseReason
-from registry.domain.serving import InstanceKind, ServingState, Traffic
 from registry.domain.states import LIVE_STATES, OPEN_STATES, RolloutState, VersionState
-
-METADATA: Final = MetaData()
-# The CHECKs name every state of the contract, those too that no operation leads to yet: a later release that uses them
-# has no constraint to change, and this one can go on beside it.
-
-schema_release = Table(
-    "schema_release",
-    METADATA,
-    Column("id", Integer, nullable=False, autoincrement=False),
-    Column("version", Text, nullable=False),
-    Column("release", Text, nullable=False),
-    PrimaryKeyConstraint("id", name="schema_release_pk"),
-    CheckConstraint("id = 1", name="schema_release_one"),
-)
-
-models = Table(
-    "models",
-    METADATA,
-    Column("model", Text, nullable=False),
-    Column("description", Text, nullable=False),
-    Column("created", Moment, nullable=False),
-    Column("next_version", BigInteger, nullable=False),
-    Column("next_rollout", BigInteger, nullable=False),
-    Column("event_sequence", BigInteger, nullable=False),
-    Column("event_hash", Text, nullable=False),
-    Column("etag", Text, nullable=False),
-    Column("compacted_sequence", BigInteger, nullable=False, server_default="0"),
-    Column("compacted_hash", Text, nullable=False, server_default=""),
-    PrimaryKeyConstraint("model", name="models_pk"),
-)
-
-versions = Table(
-    "versions",
-    METADATA,
-    Column("model", Text, nullable=False),
-    Column("version", Text, nullable=False),
-    Column("number", BigInteger, nullable=False),
-    Column("artifact_uri", Text, nullable=False),
-    Column("artifact_digest", Text, nullable=False),
-    Column("artifact_bytes", BigInteger, nullable=False),
-    Column("signature", LargeBinary, nullable=False),
-    Column("description", Text, nullable=False),
-    Column("created", Moment, nullable=False),
-    Column("creator", Text, nullable=False),
-    PrimaryKeyConstraint("model", "version", name="versions_pk"),
-    UniqueConstraint("model", "number", name="versions_number"),
-)
-
-# Apart from the versions, of which lists are made: a profile has some kilobytes.
-profiles = Table(
-    "profiles",
-    METADATA,
-    Column("model", Text, nullable=False),
-    Column("version", Text, nullable=False),
-    Column("profile", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("model", "version", name="profiles_pk"),
-)
 
 lanes = Table(
     "lanes",
@@ -218,118 +157,21 @@ analyses = Table(
     Index("analyses_by_time", "recorded"),
 )
 
-instances = Table(
-    "instances",
+# One row per lane that was watched, or is not to be; the evidence is replaced at each look.
+monitors = Table(
+    "monitors",
     METADATA,
-    Column("instance_id", Text, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("address", Text, nullable=False),
-    Column("ttl", Double, nullable=False),
-    Column("reported", Moment, nullable=False),
-    Column("expires", Moment, nullable=False),
-    Column("recheck", Moment),
-    Column("digest", Text, nullable=False),
-    PrimaryKeyConstraint("instance_id", name="instances_pk"),
-    among("instances_kind", "kind", InstanceKind),
-    Index("instances_by_kind", "kind", "instance_id"),
-)
-
-readiness = Table(
-    "readiness",
-    METADATA,
-    Column("instance_id", Text, nullable=False),
     Column("model", Text, nullable=False),
+    Column("segment", Text, nullable=False),
+    Column("off", Boolean, nullable=False),
+    Column("undo", Boolean, nullable=False),
+    Column("learn", Double, nullable=False),
     Column("version", Text, nullable=False),
-    Column("traffic", Text, nullable=False),
-    Column("address", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("error", Text, nullable=False),
-    Column("error_code", Text, nullable=False),
-    Column("load_report", LargeBinary, nullable=False),
-    Column("ready", Boolean, nullable=False),
-    Column("since", Moment, nullable=False),
-    PrimaryKeyConstraint("instance_id", "model", "version", "traffic", name="readiness_pk"),
-    among("readiness_state", "state", ServingState),
-    among("readiness_traffic", "traffic", Traffic),
-    Index("readiness_by_version", "model", "version"),
-)
-
-events = Table(
-    "events",
-    METADATA,
-    Column("model", Text, nullable=False),
     Column("sequence", BigInteger, nullable=False),
-    Column("segment", Text, nullable=False),
-    Column("version", Text, nullable=False),
-    Column("rollout", BigInteger, nullable=False),
-    Column("type", Text, nullable=False),
-    Column("time", Moment, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("revision", BigInteger, nullable=False),
-    Column("outcome", LargeBinary),
-    Column("hash", Text, nullable=False),
-    Column("previous_hash", Text, nullable=False),
-    PrimaryKeyConstraint("model", "sequence", name="events_pk"),
-    Index("events_by_rollout", "model", "rollout", "sequence"),
-    Index("events_by_time", "time", "model", "sequence"),
-    Index("events_by_version", "model", "version", "sequence"),
-)
-
-requests = Table(
-    "requests",
-    METADATA,
-    Column("principal", Text, nullable=False),
-    Column("rpc", Text, nullable=False),
-    Column("request_id", Text, nullable=False),
-    Column("digest", Text, nullable=False),
-    Column("answer", LargeBinary, nullable=False),
-    Column("created", Moment, nullable=False),
-    PrimaryKeyConstraint("principal", "rpc", "request_id", name="requests_pk"),
-    Index("requests_by_time", "created"),
-)
-
-route_clock = Table(
-    "route_clock",
-    METADATA,
-    Column("id", Integer, nullable=False, autoincrement=False),
-    Column("revision", BigInteger, nullable=False),
-    Column("compacted", BigInteger, nullable=False),
-    PrimaryKeyConstraint("id", name="route_clock_pk"),
-    CheckConstraint("id = 1", name="route_clock_one"),
-)
-
-lane_routes = Table(
-    "lane_routes",
-    METADATA,
-    Column("model", Text, nullable=False),
-    Column("segment", Text, nullable=False),
-    Column("payload", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("model", "segment", name="lane_routes_pk"),
-)
-
-route_changes = Table(
-    "route_changes",
-    METADATA,
-    Column("revision", BigInteger, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("segment", Text, nullable=False),
-    Column("payload", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("revision", "model", "segment", name="route_changes_pk"),
-)
-
-outbox = Table(
-    "outbox",
-    METADATA,
-    Column("model", Text, nullable=False),
-    Column("sequence", BigInteger, nullable=False),
-    Column("webhook", Text, nullable=False),
-    Column("event", LargeBinary, nullable=False),
-    Column("created", Moment, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("due", Moment, nullable=False),
-    Column("error", Text, nullable=False),
-    PrimaryKeyConstraint("model", "sequence", "webhook", name="outbox_pk"),
-    Index("outbox_by_webhook", "webhook", "created", "model", "sequence"),
-    Index("outbox_by_time", "created"),
+    Column("recorded", Moment),
+    Column("summary", LargeBinary, nullable=False),
+    Column("alerts", LargeBinary, nullable=False),
+    Column("evidence", LargeBinary, nullable=False),
+    Column("cursor", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("model", "segment", name="monitors_pk"),
 )

@@ -1,0 +1,183 @@
+"""A watch as bytes and back: what the Registry keeps between two looks.
+
+JSON, with every float as Python writes it, so that what is read is what was written to the last bit. Evidence of other
+statistics than this release's is not taken over; the past that was learnt is.
+"""
+
+import json
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from evaluator.arms import SliceKey
+from evaluator.inputs import ArmInputs
+from evaluator.labels import Labels, OfClass, SliceCounts
+from evaluator.ledger import NOTHING, Ledger
+from evaluator.monitor.past import Known, Past
+from evaluator.monitor.watch import Watch, answers_profile, arm_of, open_watch
+from evaluator.monitor.watched import Watched
+from evaluator.statistics.counts import frozen
+from evaluator.statistics.means import MeanTest
+from evaluator.statistics.process import EProcess
+from evaluator.statistics.rates import RateTest
+from evaluator.terms import STATISTICS_VERSION, Terms
+from services.common.policy.records import DEFAULT_SAFE, MetricKind
+
+FORMAT: Final = 1
+
+
+def dump(watch: Watch) -> bytes:
+    """The watch as bytes."""
+    said = {
+        "format": FORMAT,
+        "statistics": STATISTICS_VERSION,
+        "since": watch.since,
+        "time": watch.time,
+        "slices": list(watch.slices.items()),
+        "ledger": [[*key, *_counts(counts)] for key, counts in watch.ledger.slices.items()],
+        "taken": [[*key, _labels(pair[0])] for key, pair in watch.ledger.aged_taken.items()],
+        "lags": watch.lags,
+        "past": {
+            "attempts": watch.past.attempts,
+            "batches": watch.past.batches,
+            "labels": _labels(watch.past.labels),
+            "answers": dict(watch.past.answers),
+        },
+        "watched": [_watched(one) for one in watch.watched],
+        "inputs": None if watch.inputs is None else _arm(watch.inputs),
+        "outputs": None if watch.outputs is None else _arm(watch.outputs),
+    }
+    return json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def load(payload: bytes, terms: Terms, learn: float) -> Watch:
+    """The watch of bytes; a fresh one where they are none of this form.
+
+    Args:
+        payload: what `dump` gave, or nothing.
+        terms: of the version that they are of.
+        learn: seconds for which the past is to be learnt.
+    """
+    fresh = open_watch(terms, learn)
+    try:
+        said: Any = json.loads(payload)
+        return _load(said, fresh) if said["format"] == FORMAT else fresh
+    except (ValueError, KeyError, TypeError, StopIteration):
+        # To learn anew costs a day; to stop at bytes that nobody can read would leave the lane unwatched for ever.
+        return fresh
+
+
+def _load(said: Any, fresh: Watch) -> Watch:
+    terms, past = fresh.terms, said["past"]
+    watch = replace(
+        fresh,
+        since=said["since"],
+        time=said["time"],
+        slices=dict(said["slices"]),
+        ledger=_ledger(said["ledger"], said["taken"]),
+        lags=(tuple(said["lags"][0]), tuple(said["lags"][1])),
+        past=Past(
+            tuple(past["attempts"]),
+            tuple(past["batches"]),
+            _labels_of(past["labels"]),
+            past["answers"],
+        ),
+    )
+    same = said["statistics"] == STATISTICS_VERSION
+    watched = tuple(_watched_of(one, terms, same=same) for one in said["watched"])
+    inputs, outputs = watch.inputs, None
+    if said["outputs"] is not None:
+        profile = answers_profile(watch.past.answers)
+        outputs = arm_of(profile, profile.rows, DEFAULT_SAFE[MetricKind.CLASS_BALANCE].offset)
+        outputs = _arm_of(outputs, said["outputs"]) if same else outputs
+    if inputs is not None and said["inputs"] is not None and same:
+        inputs = _arm_of(inputs, said["inputs"])
+    return replace(watch, watched=watched, inputs=inputs, outputs=outputs)
+
+
+def _counts(counts: SliceCounts) -> list[Any]:
+    return [counts.test_predictions, _labels(counts.test)]
+
+
+def _labels(labels: Labels) -> list[Any]:
+    return [labels.rows, labels.wrong, labels.classes]
+
+
+def _labels_of(said: Any) -> Labels:
+    rows, wrong, classes = said
+    return Labels(rows, wrong, tuple(OfClass(*each) for each in classes))
+
+
+def _ledger(slices: Any, taken: Any) -> Ledger:
+    known: dict[SliceKey, SliceCounts] = {
+        (epoch, number): SliceCounts(test_predictions=predictions, test=_labels_of(labels))
+        for epoch, number, predictions, labels in slices
+    }
+    pairs = {(epoch, number): (_labels_of(labels), NOTHING[1]) for epoch, number, labels in taken}
+    return Ledger(slices=known, aged_taken=pairs)
+
+
+def _watched(one: Watched) -> dict[str, Any]:
+    return {
+        "metric": one.metric.value,
+        "past": [one.past.n, one.past.value, one.past.limit],
+        "alert": one.alert,
+        "recent": one.recent,
+        "harm": _process(one.harm.process),
+        "safe": _process(one.safe.process),
+    }
+
+
+def _watched_of(said: Any, terms: Terms, *, same: bool) -> Watched:
+    metric = MetricKind(said["metric"])
+    alpha = next(terms.policy.gate_alpha(gate) for gate in terms.policy.gates if gate.metric is metric)
+    one = Watched.open(metric, alpha, Known(*said["past"]))
+    if not same:
+        return one
+    recent = tuple((n, value) for n, value in said["recent"])
+    harm, safe = _with(one.harm, said["harm"]), _with(one.safe, said["safe"])
+    return replace(one, harm=harm, safe=safe, recent=recent, alert=said["alert"])
+
+
+def _with(test: RateTest | MeanTest, said: Any) -> RateTest | MeanTest:
+    return replace(test, process=_process_of(test.process, said))
+
+
+def _process(process: EProcess) -> list[Any]:
+    return [process.log_wealth.tolist(), process.looks, float(process.log_e), float(process.max_log_e)]
+
+
+def _process_of(process: EProcess, said: Any) -> EProcess:
+    wealth, looks, log_e, max_log_e = said
+    return replace(
+        process,
+        log_wealth=frozen(wealth),
+        looks=looks,
+        log_e=frozen(np.array(log_e)),
+        max_log_e=frozen(np.array(max_log_e)),
+    )
+
+
+def _arm(arm: ArmInputs) -> dict[str, Any]:
+    test = arm.test
+    return {
+        "drifted": test.drifted,
+        "alarms": test.alarms,
+        "looks": test.looks,
+        "log_e": test.log_e,
+        "log_wealth": test.log_wealth.tolist(),
+        "counts": arm.counts.tolist(),
+    }
+
+
+def _arm_of(arm: ArmInputs, said: Any) -> ArmInputs:
+    test = replace(
+        arm.test,
+        drifted=said["drifted"],
+        alarms=said["alarms"],
+        looks=said["looks"],
+        log_e=said["log_e"],
+        log_wealth=frozen(said["log_wealth"]),
+    )
+    return replace(arm, test=test, counts=frozen(said["counts"]))

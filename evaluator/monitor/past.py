@@ -1,0 +1,112 @@
+"""What a stable version was like in its first days, and what that allows from then on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+from scipy import stats
+
+from evaluator.arms import BUCKETS, RuntimeRow, added
+from evaluator.gates import RATIO
+from evaluator.labels import Labels, RateRow
+from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1
+from services.common.policy.records import DEFAULT_SAFE, MetricKind
+from services.common.telemetry import catalog
+
+ENOUGH: Final = {MetricKind.ERRORS: 1_000, MetricKind.RUNTIME: 300, MetricKind.ACCURACY: 300, MetricKind.F1: 300}
+"""Attempts, batches or labelled rows that a past must have before anything is held against it."""
+ENOUGH_ANSWERS: Final = 1_000
+SLOWER_BUCKETS: Final = 5
+"""What is allowed of the mean runtime beyond the past's: 54 %. It depends on load, and a day's load varies."""
+_CONFIDENCE: Final = 0.995
+_HIGHEST_RATE: Final = 0.999
+_LONGEST_MEAN: Final = 9.0
+
+BOUNDS: Final = catalog.INFERENCE_DURATION.bounds
+SHORTEST: Final = np.array((0.0, *BOUNDS))
+"""Seconds that a batch of each bucket took at least."""
+LONGEST: Final = np.array((*BOUNDS, BOUNDS[-1]))
+"""Seconds that a batch of each bucket took at most; what is slower than the last bound counts as that."""
+MIDDLE: Final = np.sqrt(np.maximum(SHORTEST, BOUNDS[0] / 2) * LONGEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One figure of the past.
+
+    Attributes:
+        n: attempts, batches or labelled rows that it rests on.
+        value: a rate of what is bad, or mean seconds.
+        limit: what is allowed from then on, in the same unit.
+    """
+
+    n: int
+    value: float
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A version's counts while its past was learnt.
+
+    Attributes:
+        attempts: n and those that failed.
+        batches: by runtime.
+        labels: of slices whose labels were complete.
+        answers: predicted rows by class.
+    """
+
+    attempts: tuple[int, int] = (0, 0)
+    batches: tuple[int, ...] = (0,) * BUCKETS
+    labels: Labels = field(default_factory=Labels)
+    answers: Mapping[str, int] = field(default_factory=dict)
+
+    def plus(
+        self,
+        errors: Sequence[RateRow],
+        batches: Sequence[RuntimeRow],
+        labels: Sequence[Labels],
+        answers: Mapping[str, int],
+    ) -> "Past":
+        """The past with a look's counts."""
+        n, x = self.attempts
+        slower, known = self.batches, self.labels
+        for row in errors:
+            n, x = n + row[0], x + row[1]
+        for _, of_version, _ in batches:
+            slower = added(slower, of_version)
+        for more in labels:
+            known = known.plus(more)
+        classes = self.answers.keys() | answers.keys()
+        summed = {name: self.answers.get(name, 0) + answers.get(name, 0) for name in classes}
+        return replace(self, attempts=(n, x), batches=slower, labels=known, answers=dict(sorted(summed.items())))
+
+    def known(self, metric: MetricKind) -> Known | None:
+        """A figure, and what it allows; None: too little was counted, or the metric is not watched so."""
+        if metric is MetricKind.RUNTIME:
+            return self._known_runtime()
+        if metric is MetricKind.ERRORS:
+            n, x = self.attempts
+        elif metric in ENOUGH:
+            n, x = self.labels.bad(metric, 0)
+        else:
+            return None
+        if n < ENOUGH[metric]:
+            return None
+        # The rate itself is known to within its own error only: what is allowed begins at the upper end of that.
+        highest = float(stats.beta.ppf(_CONFIDENCE, x + 1, n - x)) if x < n else 1.0
+        margin = DEFAULT_SAFE[metric]
+        if metric is MetricKind.F1:
+            limit = unlike_from_f1(max(f1_from_unlike(highest) - margin.offset, 0.0))
+        else:
+            limit = margin.factor * highest + margin.offset
+        return Known(n, x / n, limit) if limit < _HIGHEST_RATE else None
+
+    def _known_runtime(self) -> Known | None:
+        n = sum(self.batches)
+        if n < ENOUGH[MetricKind.RUNTIME]:
+            return None
+        mean = float((np.array(self.batches) * MIDDLE).sum() / n)
+        limit = mean * RATIO**SLOWER_BUCKETS
+        return Known(n, mean, limit) if limit < _LONGEST_MEAN else None

@@ -1,0 +1,127 @@
+"""What a look at a lane found: for the record, for people, and as alerts."""
+
+from dataclasses import dataclass
+
+from evaluator import words
+from evaluator.decide import Action, Decision
+from evaluator.figures import ArmFigures
+from evaluator.inputs import ArmInputs
+from evaluator.monitor.watch import INPUTS, OUTPUTS, Watch
+from evaluator.monitor.watched import ALPHA_ENDED, Watched
+from evaluator.reports import DriftReport, Evidence, GateReport, Verdict, drift_evidence
+from evaluator.statistics.confusion import f1_from_unlike
+from evaluator.statistics.process import log_threshold
+from services.common.policy.records import Limit, MetricKind
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something that stands out: by which gate, and why in one sentence."""
+
+    gate: str
+    reason: str
+
+
+def alerts(watch: Watch) -> tuple[Alert, ...]:
+    """What stands out now."""
+    found = [Alert(one.metric.value, _beyond(watch, one)) for one in watch.watched if one.alert]
+    if watch.inputs is not None and watch.inputs.test.drifted:
+        found.append(
+            Alert(INPUTS, f"the inputs of {watch.terms.test} drifted from its reference profile{_most(watch.inputs)}")
+        )
+    if watch.outputs is not None and watch.outputs.test.drifted:
+        found.append(
+            Alert(OUTPUTS, f"{watch.terms.test} answers classes in other shares than before{_most(watch.outputs)}")
+        )
+    return tuple(found)
+
+
+def decision(watch: Watch) -> Decision:
+    """The look's conclusion, as it is recorded: nothing is done by it."""
+    standing = alerts(watch)
+    if standing:
+        reason = "; ".join(alert.reason for alert in standing)
+    elif watch.learning:
+        left = watch.learn - (watch.time - watch.since) if watch.since else watch.learn
+        reason = f"learns what {watch.terms.test} is like, for {words.duration(left)} more"
+    else:
+        reason = f"nothing stands out in {watch.terms.test}"
+    verdict = Verdict.FAIL if standing else Verdict.CONTINUE
+    gates = tuple(_report(one) for one in watch.watched)
+    return Decision(Action.NONE, verdict, reason, gates=gates, drift=_drift(watch))
+
+
+def _report(one: Watched) -> GateReport:
+    n, value = one.seen
+    seen, past, limit = (_shown(one.metric, each) for each in (value, one.past.value, one.past.limit))
+    bad = 0 if one.metric is MetricKind.RUNTIME else round(sum(row[1] for row in one.recent))
+    difference = (seen / limit - 1.0 if one.metric is MetricKind.RUNTIME else seen - limit) if n else 0.0
+    return GateReport(
+        gate=one.metric.value,
+        metric=one.metric,
+        verdict=Verdict.FAIL if one.alert else Verdict.PASS,
+        required=False,
+        test=ArmFigures(n, bad, seen if n else 0.0),
+        baseline=ArmFigures(one.past.n, 0, past),
+        difference=difference,
+        low=float("nan"),
+        high=float("nan"),
+        harm=Evidence(one.harm.log_e, one.bar),
+        safe=Evidence(one.safe.log_e, log_threshold(ALPHA_ENDED)),
+        limit=_limit(one.metric, limit),
+    )
+
+
+def _shown(metric: MetricKind, value: float) -> float:
+    """A figure in the unit that reports have it in: of F1, what is missing to 1."""
+    return 1.0 - f1_from_unlike(value) if metric is MetricKind.F1 else value
+
+
+def _limit(metric: MetricKind, value: float) -> Limit:
+    if metric is MetricKind.RUNTIME:
+        return Limit(seconds=value)
+    return Limit(at_most=value) if metric is MetricKind.ERRORS else Limit(at_least=1.0 - value)
+
+
+def _beyond(watch: Watch, one: Watched) -> str:
+    version, (n, value) = watch.terms.test, one.seen
+    seen, past, limit = (_shown(one.metric, each) for each in (value, one.past.value, one.past.limit))
+    match one.metric:
+        case MetricKind.RUNTIME:
+            return (
+                f"{version}'s batches took a mean of {words.runtime(seen)} lately ({words.many(n, 'batch')}); "
+                f"at most {words.runtime(limit)} is allowed by its own past of {words.runtime(past)}"
+            )
+        case MetricKind.ERRORS:
+            return (
+                f"{version} failed {words.percent(seen)} of {words.many(n, 'attempt')} lately; "
+                f"{words.percent(limit)} is allowed by its own past of {words.percent(past)}"
+            )
+        case MetricKind.F1:
+            return (
+                f"{version}'s F1 was {1 - seen:.3f} lately ({words.many(n, 'row')}); "
+                f"at least {1 - limit:.3f} is asked for by its own past of {1 - past:.3f}"
+            )
+        case _:
+            return (
+                f"{version} was wrong on {words.percent(seen)} of {words.many(n, 'label')} lately; "
+                f"{words.percent(limit)} is allowed by its own past of {words.percent(past)}"
+            )
+
+
+def _most(arm: ArmInputs) -> str:
+    largest = sorted(arm.shifts(), key=lambda item: (-item[1], item[0]))[:3]
+    named = ", ".join(f"{name} by {words.points(shift)}" for name, shift in largest if shift > 0)
+    return f" (most: {named})" if named else ""
+
+
+def _drift(watch: Watch) -> DriftReport:
+    arm = watch.inputs
+    if arm is None:
+        return DriftReport()
+    largest = sorted(arm.shifts(), key=lambda item: (-item[1], item[0]))[:_SHOWN]
+    return DriftReport(
+        stable_drifted=arm.test.drifted, stable_rows=arm.rows, stable=drift_evidence(arm), features=tuple(largest)
+    )

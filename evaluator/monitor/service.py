@@ -1,0 +1,116 @@
+"""One look at one lane: read, fold, record, and undo where the lane asks for it.
+
+What it goes on from lies in the Registry, so that it can be killed at any moment, and two Evaluators never count the
+same window twice.
+"""
+
+from typing import Final
+
+import structlog
+
+from evaluator.monitor import checkpoint, report
+from evaluator.monitor.watch import INPUTS, after, open_watch
+from evaluator.ports import Lanes, LaneView, MetricsSource, MonitorRecord, MonitorView, RefusedError
+from evaluator.terms import Terms
+from evaluator.windows import take
+from services.common.clock import Clock
+from services.common.policy.defaults import complete_plan, complete_policy
+from services.common.policy.drafts import PlanDraft, PolicyDraft
+
+_EARLY: Final = 0.1
+"""Part of the interval by which a look may come early."""
+_GAP: Final = 3.0
+"""Intervals after which a look has missed too much: what was counted meanwhile is of another split, perhaps."""
+
+
+class Monitor:
+    """Looks at lanes without a rollout.
+
+    Args:
+        registry: names them, and keeps what was found.
+        source: where counts come from.
+        clock: the time.
+        log: a line per alert.
+        interval: seconds between two looks at a lane.
+        scrape_seconds: how long a process may take to answer.
+    """
+
+    def __init__(
+        self,
+        registry: Lanes,
+        source: MetricsSource,
+        *,
+        clock: Clock,
+        log: structlog.typing.FilteringBoundLogger,
+        interval: float,
+        scrape_seconds: float,
+    ) -> None:
+        self._registry = registry
+        self._source = source
+        self._clock = clock
+        self._log = log
+        self._interval = interval
+        self._scrape_seconds = scrape_seconds
+
+    async def look(self, model: str, lane: LaneView) -> None:
+        """Looks at a lane, if a look is due.
+
+        Raises:
+            EndedError: there is no such lane or version any more.
+            SupersededError: another Evaluator was faster, or the lane has changed.
+            UnreachableError: the Registry is away.
+        """
+        if not lane.stable or lane.rollout:
+            return
+        known = await self._registry.monitor(model, lane.segment)
+        if known.off or not self._is_due(known):
+            return
+        terms = await self._terms(model, lane)
+        readings = await self._source.read(await self._registry.processes(), terms, self._scrape_seconds)
+        same = known.version == lane.stable
+        # The evidence of a version that was stable before is of another time, and so are the counts.
+        watch = checkpoint.load(known.evidence, terms, known.learn) if same else open_watch(terms, known.learn)
+        missed = self._clock.now() - known.record_time > _GAP * self._interval
+        taken = take(known.cursor if same else (), readings, first=not same or missed)
+        if same and not missed:
+            watch = after(watch, taken.window, lane.epoch, lane.slice_seconds)
+        standing = report.alerts(watch)
+        record = MonitorRecord(
+            sequence=known.sequence + 1,
+            version=lane.stable,
+            decision=report.decision(watch),
+            alerts=tuple((alert.gate, alert.reason) for alert in standing),
+            evidence=checkpoint.dump(watch),
+            cursor=taken.cursor,
+        )
+        await self._registry.record_monitor(model, lane.segment, record)
+        for alert in standing:
+            self._log.info("stands out", model=model, segment=lane.segment, gate=alert.gate, reason=alert.reason)
+        blamed = [alert for alert in standing if alert.gate != INPUTS]
+        if blamed and known.undo and lane.previous:
+            await self._undo(model, lane, blamed[0].reason)
+
+    async def _undo(self, model: str, lane: LaneView, reason: str) -> None:
+        """Also one that was not carried out at an earlier look: as long as there is an alert it is asked for."""
+        try:
+            await self._registry.undo(model, lane, reason)
+        except RefusedError as error:
+            self._log.warning("an undo was refused; the next look asks again", model=model, reason=str(error))
+
+    def _is_due(self, known: MonitorView) -> bool:
+        return self._clock.now() - known.record_time >= self._interval * (1.0 - _EARLY)
+
+    async def _terms(self, model: str, lane: LaneView) -> Terms:
+        version = await self._registry.version(model, lane.stable)
+        policy, _ = complete_policy(PolicyDraft(), version.meaning)
+        plan, _ = complete_plan(PlanDraft())
+        return Terms(
+            model=model,
+            segment=lane.segment,
+            test=lane.stable,
+            stable="",
+            policy=policy,
+            plan=plan,
+            test_profile=version.profile,
+            declared=version.meaning.classes or (),
+        )

@@ -1,0 +1,206 @@
+"""A lane under watch: the evidence as a pure function of the looks.
+
+First a version's past is learnt: for a while, and for each metric until there is enough of it. From then on each metric
+is held against what that past allows; and inputs against the reference profile from the first look on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+
+from evaluator.arms import (
+    NO_LAGS,
+    BinCounts,
+    Lags,
+    added,
+    class_rows,
+    error_rows,
+    input_counts,
+    label_lags,
+    runtime_rows,
+    slice_counts,
+)
+from evaluator.counts import Counts, read_time
+from evaluator.inputs import ALPHA, ArmInputs
+from evaluator.labels import Labels, RateRow
+from evaluator.ledger import Ledger
+from evaluator.maturity import usual_lag
+from evaluator.monitor.past import ENOUGH, ENOUGH_ANSWERS, Past
+from evaluator.monitor.watched import Watched
+from evaluator.statistics import drift
+from evaluator.statistics.counts import frozen
+from evaluator.statistics.drift import DriftReference
+from evaluator.terms import Feature, Profile, Terms
+from services.common.policy.records import DEFAULT_SAFE, LABEL_METRICS, MetricKind
+
+KEPT_SLICES: Final = 32
+"""Processes keep 16; nothing comes for older ones."""
+OUTPUTS: Final = "outputs"
+INPUTS: Final = "inputs"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Watch:
+    """What is known of a lane's stable version.
+
+    Attributes:
+        terms: whose metrics; the version stands as the one under test, and there is none that it is compared with.
+        learn: seconds for which its past is learnt.
+        since: when the first look read, seconds since 1970-01-01 UTC; 0: none has.
+        time: when the latest look read.
+        slices: length of the slices by epoch, in seconds.
+        ledger: labels by slice.
+        lags: labels of right and of wrong answers by their lag.
+        past: what was counted while it was learnt.
+        watched: the metrics that are held against it, as far as it is known.
+        inputs: against the reference profile; None: it has none.
+        outputs: shares of the classes against the past's; None: not yet, or it has no classes.
+    """
+
+    terms: Terms
+    learn: float
+    since: float = 0.0
+    time: float = 0.0
+    slices: Mapping[int, float] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    lags: tuple[Lags, Lags] = (NO_LAGS, NO_LAGS)
+    past: Past = field(default_factory=Past)
+    watched: tuple[Watched, ...] = ()
+    inputs: ArmInputs | None = None
+    outputs: ArmInputs | None = None
+
+    @property
+    def learning(self) -> bool:
+        """Whether the past is still learnt."""
+        return not self.since or self.time - self.since < self.learn
+
+    @property
+    def metrics(self) -> tuple[MetricKind, ...]:
+        """What is watched of this version, in the policy's order."""
+        return tuple(gate.metric for gate in self.terms.policy.gates if gate.metric in ENOUGH)
+
+    @property
+    def label_age(self) -> float:
+        """Seconds after which a slice's labels may be complete."""
+        return max(self.terms.policy.labels.min_age, *map(usual_lag, self.lags))
+
+
+def open_watch(terms: Terms, learn: float) -> Watch:
+    """A watch before its first look."""
+    profile = terms.test_profile
+    has_inputs = profile is not None and profile.features
+    inputs = arm_of(profile, profile.rows, terms.policy.drift_margin) if profile is not None and has_inputs else None
+    return Watch(terms, learn, inputs=inputs)
+
+
+def arm_of(profile: Profile, rows: int, tolerance: float) -> ArmInputs:
+    """Counts by bin against a profile, without evidence."""
+    reference = DriftReference.of([feature.proportions for feature in profile.features], rows, tolerance, ALPHA)
+    return ArmInputs(profile, drift.drift_test(reference), frozen(np.zeros_like(reference.counts)))
+
+
+def answers_profile(answers: Mapping[str, int]) -> Profile:
+    """Each class against all others, as features of two bins."""
+    rows = sum(answers.values())
+    shares = {name: count / rows for name, count in answers.items()}
+    return Profile(OUTPUTS, rows, tuple(Feature(name, (share, 1.0 - share)) for name, share in shares.items()))
+
+
+def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Watch:
+    """The watch after one look.
+
+    Args:
+        watch: before it.
+        window: counts since the look before.
+        epoch: the lane's split in force.
+        slice_seconds: length of its slices.
+    """
+    terms, now = watch.terms, max(read_time(window), watch.time)
+    right, wrong, _, _ = label_lags(window, terms)
+    watch = replace(
+        watch,
+        since=watch.since or now,
+        time=now,
+        slices={**watch.slices, epoch: slice_seconds},
+        lags=(added(watch.lags[0], right), added(watch.lags[1], wrong)),
+        ledger=_recent(watch.ledger.plus(slice_counts(window, terms))),
+    )
+    keys = watch.ledger.aged(watch.since, now, watch.label_age, watch.slices.get)
+    taken, ledger = watch.ledger.take_aged(keys)
+    watch = replace(watch, ledger=ledger)
+    errors, batches = error_rows(window, terms, epoch), runtime_rows(window, terms)
+    labels = [test for test, _ in taken]
+    answers = _answers(window, terms, epoch)
+    watch = _judged(watch, errors, batches, labels, answers)
+    if watch.inputs is not None:
+        watch = replace(watch, inputs=watch.inputs.after(input_counts(window, terms)[0]))
+    # What the judged metrics have counted is no past of theirs; of the others the past goes on until it is enough.
+    known = {one.metric for one in watch.watched}
+    past = watch.past.plus(
+        [] if MetricKind.ERRORS in known else errors,
+        [] if MetricKind.RUNTIME in known else batches,
+        [] if known & LABEL_METRICS else labels,
+        {} if watch.outputs is not None else answers,
+    )
+    return _drawn(replace(watch, past=past))
+
+
+def _judged(
+    watch: Watch,
+    errors: list[RateRow],
+    batches: list[tuple[int, tuple[int, ...], tuple[int, ...]]],
+    labels: list[Labels],
+    answers: Mapping[str, int],
+) -> Watch:
+    watched = []
+    for one in watch.watched:
+        if one.metric is MetricKind.RUNTIME:
+            watched.append(one.after_batches(batches))
+        elif one.metric is MetricKind.ERRORS:
+            watched.append(one.after_rates(errors))
+        else:
+            bad = [each.bad(one.metric, 0) for each in labels]
+            watched.append(one.after_rates([(counts.n, counts.x, 0, 0) for counts in bad]))
+    outputs = watch.outputs
+    if outputs is not None:
+        rows = sum(answers.values())
+        bins: BinCounts = {name: {"0": count, "1": rows - count} for name, count in answers.items()}
+        outputs = outputs.after(bins)
+    return replace(watch, watched=tuple(watched), outputs=outputs)
+
+
+def _drawn(watch: Watch) -> Watch:
+    """The watch with what its past allows, where that is known by now."""
+    if watch.learning:
+        return watch
+    have = {one.metric for one in watch.watched}
+    more = []
+    for gate in watch.terms.policy.gates:
+        known = watch.past.known(gate.metric) if gate.metric in ENOUGH and gate.metric not in have else None
+        if known is not None:
+            more.append(Watched.open(gate.metric, watch.terms.policy.gate_alpha(gate), known))
+    outputs = watch.outputs
+    answers = watch.past.answers
+    if outputs is None and len(answers) > 1 and sum(answers.values()) >= ENOUGH_ANSWERS:
+        profile = answers_profile(answers)
+        outputs = arm_of(profile, profile.rows, DEFAULT_SAFE[MetricKind.CLASS_BALANCE].offset)
+    return replace(watch, watched=(*watch.watched, *more), outputs=outputs)
+
+
+def _answers(window: Counts, terms: Terms, epoch: int) -> dict[str, int]:
+    """Predicted rows by class."""
+    total = [0] * len(terms.declared)
+    for test, _ in class_rows(window, terms, epoch):
+        total = [one + other for one, other in zip(total, test, strict=True)]
+    return dict(zip(terms.declared, total, strict=True))
+
+
+def _recent(ledger: Ledger) -> Ledger:
+    keys = set(sorted(ledger.slices)[-KEPT_SLICES:])
+    return replace(
+        ledger,
+        slices={key: counts for key, counts in ledger.slices.items() if key in keys},
+        aged_taken={key: pair for key, pair in ledger.aged_taken.items() if key in keys},
+    )

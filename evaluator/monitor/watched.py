@@ -1,0 +1,103 @@
+"""One metric of a stable version, held against a number that its own past gave."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from evaluator.arms import RuntimeRow
+from evaluator.labels import RateRow
+from evaluator.monitor.past import LONGEST, MIDDLE, SHORTEST, Known
+from evaluator.statistics import means, rates
+from evaluator.statistics.bets import Margin
+from evaluator.statistics.means import MeanTest
+from evaluator.statistics.process import log_threshold
+from evaluator.statistics.rates import RateTest, RateWindows
+from services.common.policy.records import MetricKind
+
+ALPHA_ENDED: Final = 0.05
+"""An alert ends when "it is beyond the limit" is rejected at this level."""
+_RECENT_LOOKS: Final = 10
+
+Row = tuple[int, float]
+"""Of one look: attempts, batches or labelled rows; and those that were bad, or the batches' seconds."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Watched:
+    """One metric.
+
+    Attributes:
+        metric: errors, runtime, accuracy or F1.
+        alpha: the probability with which it ever raises an alert while the limit is kept to.
+        past: what it is held against.
+        harm: evidence that the limit is exceeded.
+        safe: evidence that it is kept to; it counts while there is an alert, and begins anew with each.
+        recent: the latest looks that brought something.
+        alert: there is one.
+    """
+
+    metric: MetricKind
+    alpha: float
+    past: Known
+    harm: RateTest | MeanTest
+    safe: RateTest | MeanTest
+    recent: tuple[Row, ...] = ()
+    alert: bool = False
+
+    @classmethod
+    def open(cls, metric: MetricKind, alpha: float, past: Known) -> "Watched":
+        """The metric without evidence."""
+        if metric is MetricKind.RUNTIME:
+            # A batch counts as its bucket's edge, so that 9 % around the limit are undecided.
+            harm: RateTest | MeanTest = means.mean_harm_test(SHORTEST, past.limit, alpha)
+            safe: RateTest | MeanTest = means.mean_safe_test(LONGEST, past.limit)
+        else:
+            limit = Margin(past.limit, 0.0)
+            harm, safe = rates.harm_test(limit, alpha), rates.non_inferiority_test(limit)
+        return cls(metric, alpha, past, harm, safe)
+
+    @property
+    def bar(self) -> float:
+        """What the evidence of harm must reach."""
+        return log_threshold(self.alpha)
+
+    @property
+    def seen(self) -> tuple[int, float]:
+        """What the latest looks counted, and the rate or the mean seconds of it; NaN: nothing."""
+        n = sum(row[0] for row in self.recent)
+        return n, sum(row[1] for row in self.recent) / n if n else math.nan
+
+    def after_rates(self, rows: Sequence[RateRow]) -> "Watched":
+        """The metric after a look's attempts or labels."""
+        n, x = sum(row[0] for row in rows), sum(row[1] for row in rows)
+        if not n:
+            return self
+        assert isinstance(self.harm, RateTest)  # noqa: S101 - for the type checker: `open` made it so
+        assert isinstance(self.safe, RateTest)  # noqa: S101 - as above
+        windows = RateWindows.of([(row[0], row[1], 0, 0) for row in rows])
+        return self._concluded(rates.update(self.harm, windows), rates.update(self.safe, windows), (n, x))
+
+    def after_batches(self, rows: Sequence[RuntimeRow]) -> "Watched":
+        """The metric after a look's batches."""
+        batches = np.array([row[1] for row in rows], dtype=np.float64).reshape(-1, len(MIDDLE)).sum(axis=0)
+        if not batches.any():
+            return self
+        assert isinstance(self.harm, MeanTest)  # noqa: S101 - for the type checker: `open` made it so
+        assert isinstance(self.safe, MeanTest)  # noqa: S101 - as above
+        row = (int(batches.sum()), float((batches * MIDDLE).sum()))
+        return self._concluded(means.update(self.harm, batches), means.update(self.safe, batches), row)
+
+    def _concluded(self, harm: RateTest | MeanTest, safe: RateTest | MeanTest, row: Row) -> "Watched":
+        after = replace(self, harm=harm, safe=safe, recent=(*self.recent, row)[-_RECENT_LOOKS:])
+        if not self.alert and harm.max_log_e >= self.bar:
+            return replace(after, safe=_anew(safe), alert=True)
+        if self.alert and safe.log_e >= log_threshold(ALPHA_ENDED):
+            return replace(after, harm=_anew(harm), alert=False)
+        return after
+
+
+def _anew(test: RateTest | MeanTest) -> RateTest | MeanTest:
+    return rates.restart(test) if isinstance(test, RateTest) else means.restart(test)

@@ -1,0 +1,48 @@
+"""What requests about monitors must look like; every refusal names the field."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from crossfade.registry.v1 import resources_pb2
+from registry import converters
+from registry.domain.monitors import DEFAULT_LEARN, Alert, MonitorSettings
+from registry.servicer import validation
+from registry.servicer.policy_validation import refuse
+
+_SHORTEST: Final = 1.0
+_LONGEST: Final = 90 * 86_400.0
+_MOST_ALERTS: Final = 100
+
+
+def settings(field: str, message: resources_pb2.MonitorSettings) -> MonitorSettings:
+    """How a lane is to be watched.
+
+    Raises:
+        InvalidArgumentError: FIELD_INVALID.
+    """
+    learn = converters.seconds_of(message.learn) if message.HasField("learn") else DEFAULT_LEARN
+    if not _SHORTEST <= learn <= _LONGEST:
+        raise refuse(f"{field}.learn", f"is {learn:g} s; use 1 s to {_LONGEST:g} s (90 d)")
+    return MonitorSettings(message.off, message.undo, learn)
+
+
+def sequence(field: str, value: int) -> int:
+    """The number of a look."""
+    if value < 1:
+        raise refuse(field, f"is {value}; the first look is 1, and each is one more")
+    return value
+
+
+def alerts(field: str, messages: Sequence[resources_pb2.Alert]) -> tuple[Alert, ...]:
+    """What stands out, at most one alert per gate."""
+    if len(messages) > _MOST_ALERTS:
+        raise refuse(field, f"has {len(messages)} entries; at most {_MOST_ALERTS} are taken")
+    seen: set[str] = set()
+    for number, message in enumerate(messages):
+        if not message.gate or message.gate in seen:
+            raise refuse(f"{field}[{number}].gate", f"{message.gate!r} is empty or there twice; one alert per gate")
+        seen.add(message.gate)
+        if not message.reason:
+            raise refuse(f"{field}[{number}].reason", "is required: one sentence")
+        validation.text(f"{field}[{number}].reason", message.reason)
+    return tuple(Alert(message.gate, message.reason, 0.0) for message in messages)

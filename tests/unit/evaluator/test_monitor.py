@@ -1,0 +1,220 @@
+"""A lane without a rollout: what stands out, and what does not."""
+
+import json
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+
+from evaluator.counts import Counts
+from evaluator.monitor import checkpoint, report
+from evaluator.monitor.watch import Watch, after, open_watch
+from evaluator.reports import Verdict
+from evaluator.terms import Terms
+from evaluator.windows import take
+from services.common.policy.defaults import complete_plan, complete_policy
+from services.common.policy.drafts import PlanDraft, PolicyDraft
+from services.common.policy.records import Meaning, MetricKind
+from tests.fakes.metrics import CLASSES, Behaviour, Fleet, reference
+from tests.fakes.rollouts import demo_terms
+
+LOOK = 30.0
+LEARN = 1_200.0
+
+
+def monitor_terms(positive: str = "") -> Terms:
+    """v1 of the model digits, by itself."""
+    policy, _ = complete_policy(PolicyDraft(), Meaning("classification", CLASSES, positive))
+    plan, _ = complete_plan(PlanDraft())
+    profile = reference("p1", 2)
+    return Terms("digits", "", "v1", "", policy, plan, test_profile=profile, declared=CLASSES)
+
+
+@dataclass
+class Lane:
+    """A lane under traffic, looked at every half minute."""
+
+    seed: int = 1
+    terms: Terms = field(default_factory=monitor_terms)
+    fleet: Fleet = field(init=False)
+    watch: Watch = field(init=False)
+    cursor: Counts = ()
+    told: list[str] = field(default_factory=list)
+    kept: bool = False
+
+    def __post_init__(self) -> None:
+        self.fleet = Fleet(demo_terms(), np.random.default_rng(self.seed), rate=40.0, lag=5.0)
+        self.watch = open_watch(self.terms, LEARN)
+        self._take(first=True)
+
+    def _take(self, *, first: bool) -> Counts:
+        readings = [one.read(self.fleet.now, self.terms) for one in self.fleet.instances]
+        taken = take(self.cursor, readings, first=first)
+        self.cursor = taken.cursor
+        return taken.window
+
+    def run(self, seconds: float) -> None:
+        """Lets traffic flow and looks at it; notes each change of what stands out."""
+        for _ in range(round(seconds / LOOK)):
+            self.fleet.run(LOOK)
+            window = self._take(first=False)
+            self.watch = after(self.watch, window, self.fleet.epoch, self.fleet.slice_seconds)
+            if self.kept:
+                self.watch = checkpoint.load(checkpoint.dump(self.watch), self.terms, LEARN)
+            standing = sorted(alert.gate for alert in report.alerts(self.watch))
+            if not self.told or self.told[-1] != ",".join(standing):
+                self.told.append(",".join(standing))
+
+
+def learnt(seed: int = 1, **changes: object) -> Lane:
+    """A lane whose past is known."""
+    lane = Lane(seed)
+    for name, value in changes.items():
+        setattr(lane.fleet, name, value)
+    lane.run(2 * LEARN)
+    assert lane.told == [""]
+    assert {one.metric for one in lane.watch.watched} == {
+        MetricKind.ERRORS,
+        MetricKind.RUNTIME,
+        MetricKind.ACCURACY,
+    }
+    assert lane.watch.outputs is not None
+    return lane
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_stands_out_while_nothing_changes(seed: int) -> None:
+    lane = learnt(seed)
+    for rate in (10.0, 80.0, 40.0):
+        lane.fleet.rate = rate
+        lane.run(3600)
+    assert lane.told == [""]
+    assert all(one.verdict is Verdict.PASS for one in report.decision(lane.watch).gates)
+
+
+def test_failures_are_told_and_so_is_their_end() -> None:
+    lane = learnt()
+    lane.fleet.stable = Behaviour(errors=0.05)
+    lane.run(300)
+    assert lane.told == ["", "errors"]
+    (alert,) = report.alerts(lane.watch)
+    assert alert.reason.startswith("v1 failed ")
+    assert "is allowed by its own past of 0." in alert.reason
+    lane.fleet.stable = Behaviour()
+    lane.run(3600)
+    assert lane.told == ["", "errors", ""]
+    lane.fleet.stable = Behaviour(errors=0.05)
+    lane.run(300)
+    assert lane.told == ["", "errors", "", "errors"]
+
+
+def test_slower_batches_are_told() -> None:
+    lane = learnt()
+    lane.fleet.stable = Behaviour(seconds=0.004)
+    lane.run(600)
+    assert lane.told == ["", "runtime"]
+    assert report.decision(lane.watch).reason.startswith("v1's batches took a mean of ")
+
+
+def test_half_as_slow_again_is_within_a_days_load() -> None:
+    lane = learnt()
+    lane.fleet.stable = Behaviour(seconds=0.0026)
+    lane.run(3600)
+    assert lane.told == [""]
+
+
+def test_wrong_answers_are_told_when_their_labels_are_complete() -> None:
+    lane = learnt()
+    lane.fleet.stable = Behaviour(wrong=0.2)
+    lane.run(3600)
+    assert "accuracy" in lane.told[-1].split(",")
+
+
+def test_wrong_answers_whose_labels_come_first_are_no_harm() -> None:
+    lane = learnt(negative_lag=0.0, wrong_lag=-3.0, lag=60.0)
+    lane.run(3600)
+    assert lane.told == [""]
+
+
+def test_f1_is_watched_where_there_is_a_positive_class() -> None:
+    lane = Lane(terms=monitor_terms("3"))
+    lane.fleet.positives = 0.3
+    lane.run(3 * LEARN)
+    lane.fleet.stable = Behaviour(missed=0.3)
+    lane.run(2 * 3600)
+    assert "f1" in lane.told[-1].split(",")
+    alert = next(alert for alert in report.alerts(lane.watch) if alert.gate == "f1")
+    assert alert.reason.startswith("v1's F1 was 0.")
+
+
+def test_drifted_inputs_are_told_from_the_first_look_on_and_so_is_their_end() -> None:
+    lane = Lane()
+    lane.fleet.shift = 0.5
+    lane.run(600)
+    assert lane.told == ["inputs"]
+    lane.fleet.shift = 0.0
+    lane.run(3600)
+    assert lane.told == ["inputs", ""]
+
+
+def test_classes_that_are_answered_more_often_are_told() -> None:
+    lane = learnt(positives=0.3)
+    lane.fleet.positives = 0.6
+    lane.run(600)
+    assert "outputs" in lane.told[-1].split(",")
+
+
+def test_what_was_hardly_counted_is_not_held_against_anything() -> None:
+    lane = Lane()
+    lane.fleet.rate, lane.fleet.labelled = 0.2, 0.0
+    lane.run(2 * LEARN)
+    assert not lane.watch.watched
+    lane.fleet.rate = 40.0
+    lane.run(600)
+    assert [one.metric for one in lane.watch.watched] == [MetricKind.ERRORS, MetricKind.RUNTIME]
+
+
+def test_it_goes_on_from_what_was_kept_to_the_last_bit() -> None:
+    lanes = Lane(3), Lane(3, kept=True)
+    for lane in lanes:
+        lane.run(2 * LEARN)
+        lane.fleet.stable = Behaviour(errors=0.01, wrong=0.12)
+        lane.fleet.shift = 0.2
+        lane.run(3600)
+    assert checkpoint.dump(lanes[0].watch) == checkpoint.dump(lanes[1].watch)
+    assert lanes[0].told == lanes[1].told
+    assert len(lanes[0].told) > 1
+
+
+def test_evidence_of_other_statistics_begins_anew_and_the_past_stays() -> None:
+    lane = learnt()
+    lane.fleet.stable = Behaviour(errors=0.05)
+    lane.run(300)
+    kept = json.loads(checkpoint.dump(lane.watch)) | {"statistics": 0}
+    watch = checkpoint.load(json.dumps(kept).encode(), lane.terms, LEARN)
+    assert report.alerts(watch) == ()
+    assert watch.past == lane.watch.past
+    assert [one.past for one in watch.watched] == [one.past for one in lane.watch.watched]
+    assert all(one.harm.max_log_e == 0.0 for one in watch.watched)
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b"{}", b'{"format":99}', b'{"format":1,"past":7}'])
+def test_what_is_no_evidence_of_this_form_is_begun_anew(payload: bytes) -> None:
+    assert checkpoint.load(payload, monitor_terms(), LEARN).since == 0.0
+
+
+def test_slices_for_which_nothing_comes_any_more_are_let_go() -> None:
+    lane = learnt()
+    lane.fleet.rate, lane.fleet.slice_seconds = 5.0, 60.0
+    lane.run(2 * 3600)
+    assert len(lane.watch.ledger.slices) <= 32
+    assert lane.watch.ledger.aged_taken.keys() <= lane.watch.ledger.slices.keys()
+    assert len(checkpoint.dump(lane.watch)) < 100_000
+
+
+def test_while_it_learns_it_says_so() -> None:
+    lane = Lane()
+    assert report.decision(lane.watch).reason == "learns what v1 is like, for 20 min more"
+    lane.run(LEARN / 2)
+    assert report.decision(lane.watch).reason.startswith("learns what v1 is like, for 1")
+    assert report.decision(replace(lane.watch, learn=0.0)).reason == "nothing stands out in v1"
