@@ -26,7 +26,7 @@ class RegistrySettings(ServiceSettings):
         analysis_days: recorded looks are kept for this long after their rollout has ended; 0: for ever.
         webhooks: file that names the webhooks (TOML, see docs/registry.md); none: nobody is told.
         webhook_poll_seconds: time between two looks for events that webhooks have yet to be told of.
-        webhook_days: events that a webhook does not take are kept for this long.
+        webhook_days: events that a webhook does not take are kept for it for this long; 0: for ever.
     """
 
     listen: str = "127.0.0.1:8400"
@@ -43,7 +43,7 @@ class RegistrySettings(ServiceSettings):
     analysis_days: float = Field(default=90.0, ge=0)
     webhooks: Path | None = None
     webhook_poll_seconds: float = Field(default=1.0, gt=0, le=60)
-    webhook_days: float = Field(default=7.0, gt=0)
+    webhook_days: float = Field(default=400.0, ge=0)
 
     @property
     def kept(self) -> Kept:

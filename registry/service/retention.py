@@ -57,7 +57,9 @@ class RetentionService:
         # One transaction each: one that has to begin again must not take the others with it.
         run(lambda tx: tx.requests.purge(self._before(kept.requests), _BATCH), deadline=deadline)
         run(lambda tx: tx.routes.compact(kept.route_changes), deadline=deadline, exclusive=True)
-        dropped = run(lambda tx: tx.outbox.purge(self._before(kept.deliveries)), deadline=deadline)
+        dropped = 0
+        if kept.deliveries:
+            dropped = run(lambda tx: tx.outbox.purge(self._before(kept.deliveries)), deadline=deadline)
         if kept.analyses:
             run(lambda tx: tx.looks.purge(self._before(kept.analyses), _BATCH), deadline=deadline)
         if kept.events:

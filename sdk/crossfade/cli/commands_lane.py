@@ -1,4 +1,4 @@
-"""Commands over a model and its lanes: describe, segment set, segment delete, undo, withdraw, history."""
+"""Commands over a model and its lanes: describe, segment set, segment delete, undo, withdraw, history, monitor."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ CancelOption = Annotated[bool, typer.Option("--cancel-rollout", help="End a live
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for function in (describe, undo, withdraw, history):
+    for function in (describe, undo, withdraw, history, monitor):
         app.command(function.__name__)(command(function))
     segment = typer.Typer(help="Give segments lanes of their own.", rich_markup_mode=None, no_args_is_help=True)
     segment.command("set")(command(set_segment))
@@ -118,3 +118,27 @@ def history(
         show_moment(session, model, at, revision)
     else:
         show_changes(session, model, number)
+
+
+def monitor(
+    session: Session,
+    model: ModelArgument,
+    segment: SegmentOption = "",
+    on: Annotated[bool | None, typer.Option("--on/--off", help="Watch it, or not.", show_default=False)] = None,
+    undo: Annotated[
+        bool | None,
+        typer.Option("--undo/--no-undo", help="An alert makes the version before stable again.", show_default=False),
+    ] = None,
+    learn: Annotated[str, typer.Option("--learn", help="How long a version's past is learnt, as 1d or 2h.")] = "",
+    reason: ReasonOption = "",
+) -> None:
+    """Show what stands out in a lane without a rollout, or change how it is watched.
+
+    The stable version is held against its reference profile and against its own first day.
+    """
+    from crossfade.cli.monitoring import change_monitor, show_monitor
+
+    if on is None and undo is None and not learn:
+        show_monitor(session, model, segment)
+    else:
+        change_monitor(session, model, segment, on=on, undo=undo, learn=learn, reason=reason)

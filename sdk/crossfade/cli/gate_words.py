@@ -153,13 +153,13 @@ def limit_text(limit: Limit) -> str:
     """What a gate with a limit asks for: `≥ 90 %`, `≤ 20 ms` or, for a quantile, `≤ 50 ms for 99 %`."""
     match limit.WhichOneof("bound"):
         case "at_least":
-            return f"≥ {100 * limit.at_least:g} %"
+            return f"≥ {100 * limit.at_least:.4g} %"
         case "at_most":
-            return f"≤ {100 * limit.at_most:g} %"
+            return f"≤ {100 * limit.at_most:.4g} %"
         case _:
             of = f" for {100 * limit.quantile:g} %" if limit.quantile else ""
             value = duration_seconds(limit.duration)
-            return f"≤ {value:g} s{of}" if value >= 1 else f"≤ {1000 * value:g} ms{of}"
+            return f"≤ {value:.4g} s{of}" if value >= 1 else f"≤ {1000 * value:.4g} ms{of}"
 
 
 def allowance(policy: Policy, gate: GateReport, metric: Metric.ValueType) -> str:

@@ -29,6 +29,7 @@ def view_json(view: ModelView) -> dict[str, Any]:
                 "rollout": to_json(lane.rollout) if lane.rollout else None,
                 "queued": to_json(lane.queued) if lane.queued else None,
                 "analysis": to_json(lane.analysis) if lane.analysis else None,
+                "alerts": [to_json(alert) for alert in lane.monitor.alerts] if lane.monitor else [],
                 "requests_per_second": _finite(lane.figures.per_second) if lane.figures else None,
                 "versions": {
                     name: {

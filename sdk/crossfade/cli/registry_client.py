@@ -69,6 +69,15 @@ class Registry:
         """Changes a model."""
         return self._service.call(self._stub.UpdateModel, request)
 
+    def monitor(self, model: str, segment: str) -> resources_pb2.Monitor:
+        """How a lane is watched while no rollout is live in it."""
+        request = service_pb2.GetMonitorRequest(model=names.model_name(checked(model, "model")), segment=segment)
+        return self._service.call(self._stub.GetMonitor, request)
+
+    def set_monitor(self, request: service_pb2.SetMonitorRequest) -> resources_pb2.Monitor:
+        """Changes how a lane is watched."""
+        return self._service.call(self._stub.SetMonitor, request)
+
     def set_segment(self, request: service_pb2.SetSegmentRequest) -> resources_pb2.Lane:
         """Gives a segment a lane of its own."""
         return self._service.call(self._stub.SetSegment, request)

@@ -82,7 +82,7 @@ def drift_line(drift: DriftReport, margin: float = 0.0) -> str:
     }
     state = arms.get((drift.test_drifted, drift.stable_drifted))
     if state is None:
-        enough = min(drift.test_rows, drift.stable_rows) >= ENOUGH_ROWS
+        enough = min(rows for rows in (drift.test_rows, drift.stable_rows) if rows) >= ENOUGH_ROWS
         largest = drift.features[0] if drift.features and enough else None
         most = f" (largest: {largest.feature}, {largest.shift:.2f} of {allowed})" if largest else ""
         return f"Inputs: no drift{most}"
@@ -114,9 +114,14 @@ def _row(gate: GateReport, metric: Metric.ValueType) -> list[Text]:
         Text(estimate_text(gate.baseline.estimate, metric) if gate.baseline.n else "–"),
         Text(estimate_text(gate.test.estimate, metric) if gate.test.n else "–"),
         Text(difference_text(gate, metric)),
-        _meter(gate.harm, _HARM_WIDTH, "red", "worse" if gate.verdict == VERDICT_FAIL else ""),
+        harm_meter(gate),
         _safe(gate),
     ]
+
+
+def harm_meter(gate: GateReport) -> Text:
+    """Evidence of harm over the bar that decides."""
+    return _meter(gate.harm, _HARM_WIDTH, "red", "worse" if gate.verdict == VERDICT_FAIL else "")
 
 
 def _safe(gate: GateReport) -> Text:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from crossfade.cli import text
 from crossfade.cli.render_gates import drift_line, gates_table, shadow_line, waiting_lines
+from crossfade.cli.render_monitor import alert_lines
 from crossfade.cli.style import LIVE_STATES, rollout_word, version_word, word
 from crossfade.cli.traffic import VersionFigures
 from crossfade.cli.views import LaneView, ModelView
@@ -78,7 +79,7 @@ def render_lane(view: LaneView, workers: Sequence[Instance], model: str, now: fl
     lines = text.columns(rows, right=(2,), indent=1)
     at = next((number for number, one in enumerate(shown, 1) if live and one.version == live.version), len(lines))
     lines[at:at] = _rollout_lines(view, live, now)
-    return lines
+    return lines + (alert_lines(view.monitor.alerts, now) if view.monitor else [])
 
 
 def split_of(lane: Lane, live: Rollout | None) -> dict[str, int]:

@@ -14,6 +14,7 @@ from crossfade.registry.v1.resources_pb2 import (
     INSTANCE_KIND_WORKER,
     ROLLOUT_STATE_QUEUED,
     Lane,
+    Monitor,
     Rollout,
 )
 from crossfade.registry.v1.service_pb2 import ListRolloutsRequest
@@ -114,7 +115,16 @@ def _lane(
         registry.latest_analysis(rollout.name) if live and rollout else None,
         waiting.get(lane.segment),
         lane_figures(earlier, later, lane.segment, lane.epoch) if later else None,
+        _monitor(registry, model, lane),
     )
+
+
+def _monitor(registry: Registry, model: str, lane: Lane) -> Monitor | None:
+    try:
+        return registry.monitor(model, lane.segment)
+    except CommandError:
+        # A Registry of the release before does not know it, and all else is worth showing.
+        return None
 
 
 def _no_router(routers: list[str], router: str) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from crossfade.cli.traffic import LaneFigures
 from crossfade.common.v1.analysis_pb2 import Analysis
-from crossfade.registry.v1.resources_pb2 import Event, Instance, Lane, Model, Rollout
+from crossfade.registry.v1.resources_pb2 import Event, Instance, Lane, Model, Monitor, Rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,7 @@ class LaneView:
         analysis: the live rollout's latest look; None: none.
         queued: the rollout that waits behind the live one; None: none.
         figures: what the Routers' counters say; None: no Router could be read.
+        monitor: how it is watched without a rollout; None: not known.
     """
 
     lane: Lane
@@ -24,6 +25,7 @@ class LaneView:
     analysis: Analysis | None = None
     queued: Rollout | None = None
     figures: LaneFigures | None = None
+    monitor: Monitor | None = None
 
 
 @dataclass(frozen=True, slots=True)

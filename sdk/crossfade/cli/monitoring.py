@@ -1,0 +1,52 @@
+"""`crossfade monitor`: how a lane is watched while no rollout is live in it, and what stands out."""
+
+import time
+
+from rich.text import Text
+
+from crossfade.cli import text
+from crossfade.cli.context import Session
+from crossfade.cli.jsons import to_json
+from crossfade.cli.registry_client import Registry, request_id
+from crossfade.cli.render_monitor import render_monitor
+from crossfade.cli.rollout_options import seconds_of
+from crossfade.names import model_name
+from crossfade.registry.v1.resources_pb2 import Monitor
+from crossfade.registry.v1.service_pb2 import SetMonitorRequest
+
+
+def show_monitor(session: Session, model: str, segment: str) -> None:
+    """Shows a lane's monitor."""
+    registry = Registry(session.connect.registry())
+    found = registry.monitor(model, segment)
+    live = registry.lane(model, segment).rollout
+    session.show(to_json(found), lambda: text.join(render_monitor(found, model, text.last_part(live), time.time())))
+
+
+def change_monitor(
+    session: Session, model: str, segment: str, *, on: bool | None, undo: bool | None, learn: str, reason: str
+) -> None:
+    """Changes how a lane is watched; what is not given stays.
+
+    Raises:
+        UsageError: `learn` is no duration.
+    """
+    registry = Registry(session.connect.registry())
+    request = SetMonitorRequest(model=model_name(model), segment=segment, reason=reason, request_id=request_id())
+    request.settings.CopyFrom(registry.monitor(model, segment).settings)
+    if on is not None:
+        request.settings.off = not on
+    if undo is not None:
+        request.settings.undo = undo
+    if learn:
+        request.settings.learn.FromMilliseconds(round(seconds_of(learn, "--learn") * 1000))
+    after = registry.set_monitor(request)
+    session.show(to_json(after), lambda: Text(_changed(after, model)))
+
+
+def _changed(after: Monitor, model: str) -> str:
+    if after.settings.off:
+        return f"{model} is not watched any more: crossfade monitor {model} --on watches it again"
+    learn = text.span(text.duration_seconds(after.settings.learn))
+    then = "makes the version before stable again, once" if after.settings.undo else "is told and changes nothing"
+    return f"{model} is watched while no rollout is live: a version's past is learnt for {learn}, and an alert {then}"
