@@ -40,31 +40,34 @@ class Registries:
 
 
 @contextlib.asynccontextmanager
-async def registries(count: int) -> AsyncIterator[Registries]:
-    """Starts a PostgreSQL that syncs to its disk, and so many replicas."""
+async def registries(count: int, module: str = "registry") -> AsyncIterator[Registries]:
+    """Starts a PostgreSQL that syncs to its disk, and so many replicas (or processes of another module)."""
     with tempfile.TemporaryDirectory() as folder, Postgres(Path(folder) / "postgres") as server:
         server.create_database("registry")
         database = server.url("registry")
         migrate_database(RegistrySettings(database=database), check_only=False)
         async with contextlib.AsyncExitStack() as stack:
-            stubs = [await stack.enter_async_context(registry(database)) for _ in range(count)]
+            stubs = [await stack.enter_async_context(registry(database, module)) for _ in range(count)]
             yield Registries(database, stubs)
 
 
 @contextlib.asynccontextmanager
-async def registry(database: str) -> "AsyncIterator[Stub]":
+async def registry(database: str, module: str = "registry") -> "AsyncIterator[Stub]":
     """Starts one replica on a database that has been migrated."""
     address = free_address()
     settings = {"CROSSFADE_DATABASE": database, "CROSSFADE_LISTEN": address, "CROSSFADE_LOG_LEVEL": "error"}
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "registry", env={**os.environ, **settings})
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", module, env={**os.environ, **settings})
     try:
         async with aio.insecure_channel(address) as channel:
             stub: Stub = service_pb2_grpc.RegistryServiceStub(channel)
             async with asyncio.timeout(60):
                 while True:
-                    with contextlib.suppress(grpc.RpcError):
+                    try:
                         await stub.ListModels(service_pb2.ListModelsRequest())
                         break
+                    except aio.AioRpcError as error:
+                        if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                            break
                     await asyncio.sleep(0.1)
             yield stub
     finally:

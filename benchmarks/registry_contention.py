@@ -66,14 +66,16 @@ async def _measure() -> None:
         hot = await _write(started, models[:1], "hot")
         spread = await _write(started, models, "spread")
         written = await _reasons(started, models)
+    async with registries(2, "benchmarks.contention_floor") as bare:
+        floor = await _write(bare, models[:1], "floor")
     lost = sum(written[reason] == 0 for tally in (hot, spread) for reason in tally.done)
     duplicated = sum(count > 1 for count in written.values())
     table = Table("lanes", "transitions/s", "tries per success", "p50 ms", "p99 ms")
     result: dict[str, float] = {"lost": lost, "duplicated": duplicated}
-    for name, lanes, tally in (("hot_lane", 1, hot), ("spread", _LANES, spread)):
+    for name, lanes, tally in (("hot_lane", "1", hot), ("spread", str(_LANES), spread), ("floor", "1 (floor)", floor)):
         p50, p99 = np.percentile(tally.seconds, (50, 99)) * 1e3
         rate, tries = len(tally.done) / _SECONDS, tally.tries / max(1, len(tally.done))
-        table.add_row(str(lanes), f"{rate:.0f}", f"{tries:.2f}", f"{p50:.0f}", f"{p99:.0f}")
+        table.add_row(lanes, f"{rate:.0f}", f"{tries:.2f}", f"{p50:.0f}", f"{p99:.0f}")
         result |= {
             f"{name}_per_s": round(rate),
             f"{name}_tries": round(tries, 2),

@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 from crossfade.common.v1 import model_pb2
 from registry import converters
 from registry.database.columns import at, given, given_any
+from registry.database.rows import model_of
 from registry.database.tables import lane_versions, models, profiles, versions
 from registry.domain.records import Artifact, Model, Version
 from registry.domain.states import VersionState
@@ -31,12 +32,12 @@ class SqlCatalog:
     def model(self, model: str) -> Model | None:
         """A model; None: there is none."""
         row = self._connection.execute(_MODEL, at(model=model)).one_or_none()
-        return None if row is None else _model(row)
+        return None if row is None else model_of(row)
 
     def models(self, after: str, limit: int) -> list[Model]:
         """Models by name, after the one named."""
         query = select(models).where(models.c.model > after).order_by(models.c.model).limit(limit)
-        return [_model(row) for row in self._connection.execute(query)]
+        return [model_of(row) for row in self._connection.execute(query)]
 
     def add_model(self, model: Model) -> None:
         """Writes a new model."""
@@ -117,21 +118,6 @@ def _in_lane(only: VersionFilter) -> ColumnElement[bool]:
     if only.states:
         found = found.where(lane_versions.c.state.in_(sorted(only.states)))
     return found
-
-
-def _model(row: Row[Any]) -> Model:
-    return Model(
-        row.model,
-        row.description,
-        row.created,
-        row.next_version,
-        row.next_rollout,
-        row.event_sequence,
-        row.event_hash,
-        row.etag,
-        row.compacted_sequence,
-        row.compacted_hash,
-    )
 
 
 def _model_values(model: Model) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """What columns, constraints and conditions are made of."""
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Column, ColumnElement, and_, bindparam, text
+from sqlalchemy import CheckConstraint, Column, ColumnElement, Label, Row, Table, and_, bindparam, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TIMESTAMP, TypeDecorator
 
@@ -53,3 +54,13 @@ def given_any(column: Column[Any]) -> ColumnElement[bool]:
 def at(**values: Any) -> dict[str, Any]:
     """The values for `given` and `given_any`, by their columns' names; they do not meet those that are written."""
     return {f"at_{name}": value for name, value in values.items()}
+
+
+def prefixed(table: Table) -> list[Label[Any]]:
+    """A table's columns for a question to several tables, whose columns have the same names."""
+    return [column.label(f"{table.name}_{column.name}") for column in table.columns]
+
+
+def part(row: Row[Any], table: Table) -> Any:
+    """What a row has of one of the tables, as `prefixed` has named it, by the columns' own names."""
+    return SimpleNamespace(**{column.name: getattr(row, f"{table.name}_{column.name}") for column in table.columns})

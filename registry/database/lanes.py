@@ -7,11 +7,11 @@ from sqlalchemy import Integer, bindparam, false, insert, literal, select, true,
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
-from registry.database.columns import at, given, given_any
-from registry.database.rows import lane_of, lane_values, rollout_of, rollout_values, state_of
-from registry.database.tables import lane_versions, lanes, rollouts, versions
+from registry.database.columns import at, given, given_any, part, prefixed
+from registry.database.rows import lane_of, lane_values, model_of, rollout_of, rollout_values, state_of
+from registry.database.tables import lane_versions, lanes, models, rollouts, versions
 from registry.domain.lane import Lane
-from registry.domain.records import Rollout, VersionInLane
+from registry.domain.records import Model, Rollout, VersionInLane
 from registry.domain.states import OPEN_STATES, VersionState
 from registry.filters import RolloutFilter
 from registry.ports import Stale
@@ -38,6 +38,12 @@ _PUT_STATE: Final = _NEW_STATE.on_conflict_do_update(
     set_={"state": _NEW_STATE.excluded.state, "since": _NEW_STATE.excluded.since},
 )
 _ROLLOUTS: Final = select(rollouts).where(given(rollouts.c.model), given_any(rollouts.c.number))
+_OF_ROLLOUT: Final = (
+    select(rollouts, *prefixed(lanes), *prefixed(models))
+    .join(lanes, (lanes.c.model == rollouts.c.model) & (lanes.c.segment == rollouts.c.segment))
+    .join(models, models.c.model == rollouts.c.model)
+    .where(given(rollouts.c.model, rollouts.c.number))
+)
 _SAVE_ROLLOUT: Final = (
     update(rollouts).where(given(rollouts.c.model, rollouts.c.number, rollouts.c.etag)).returning(rollouts.c.etag)
 )
@@ -135,6 +141,14 @@ class SqlLanes:
     def rollout(self, model: str, number: int) -> Rollout | None:
         """A rollout; None: there is none."""
         return next(iter(self.rollouts(model, (number,))), None)
+
+    def of_rollout(self, model: str, number: int) -> tuple[Rollout, Lane, Model] | None:
+        """A rollout that is about to be changed, with its lane and its model; None: there is no such rollout.
+
+        One question instead of three, for what a transition takes is mostly the ways to the database and back.
+        """
+        row = self._connection.execute(_OF_ROLLOUT, at(model=model, number=number)).one_or_none()
+        return None if row is None else (rollout_of(row), lane_of(part(row, lanes)), model_of(part(row, models)))
 
     def rollouts(self, model: str, numbers: Iterable[int]) -> list[Rollout]:
         """The rollouts of these numbers, as far as there are such, without the numbers of their looks."""

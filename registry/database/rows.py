@@ -9,9 +9,25 @@ from crossfade.common.v1 import policy_pb2
 from crossfade.registry.v1 import resources_pb2
 from registry import converters
 from registry.domain.lane import Lane, Load
-from registry.domain.records import Approval, Assignment, Objective, PauseReason, Rollout, Spec, VersionInLane
+from registry.domain.records import Approval, Assignment, Model, Objective, PauseReason, Rollout, Spec, VersionInLane
 from registry.domain.split import Split
 from registry.domain.states import RolloutState, VersionState
+
+
+def model_of(row: Row[Any]) -> Model:
+    """A model."""
+    return Model(
+        row.model,
+        row.description,
+        row.created,
+        row.next_version,
+        row.next_rollout,
+        row.event_sequence,
+        row.event_hash,
+        row.etag,
+        row.compacted_sequence,
+        row.compacted_hash,
+    )
 
 
 def state_of(row: Row[Any]) -> VersionInLane:

@@ -255,15 +255,15 @@ class RolloutService:
             nonlocal after
             after = None
             self._superseded.check(target)
-            rollout = require_rollout(tx, target.model, target.number)
+            found = tx.lanes.of_rollout(target.model, target.number)
+            rollout = found[0] if found is not None else require_rollout(tx, target.model, target.number)
             if target.analysis_sequence:
                 (rollout,) = with_sequences(tx, [rollout])
             check_seen(rollout, target)
             rollout_after(rollout.title, rollout.state, operation)
-            model = require_model(tx, target.model)
-            lane = tx.lanes.lane(rollout.model, rollout.segment)
-            if lane is None:
+            if found is None or found[1].removed:
                 raise NotFoundError("LANE_NOT_FOUND", f"{rollout.title} has no lane any more")
+            _, lane, model = found
             opened = open_lane(tx, lane, now=now, actor=key.principal, rollout=rollout)
             change(opened.aggregate, rollout, opened.placements(tx))
             commit(tx, (ModelChange(model, model, (opened,)),), actor=key.principal, now=now)
