@@ -22,10 +22,11 @@ ATTEMPTS: Final = catalog.ATTEMPT_DURATION.name
 INFERENCE: Final = catalog.INFERENCE_DURATION.name
 PREDICTIONS: Final = catalog.PREDICTION_COUNT.name
 FEEDBACK: Final = catalog.FEEDBACK_COUNT.name
+FEEDBACK_ERROR: Final = catalog.FEEDBACK_ERROR.name
 INPUTS: Final = catalog.INPUT_COUNT.name
 LAG: Final = catalog.FEEDBACK_LAG.name
 PAIRS: Final = catalog.SHADOW_PAIR_COUNT.name
-METRICS: Final = (ATTEMPTS, FEEDBACK, LAG, INFERENCE, INPUTS, PREDICTIONS, PAIRS)
+METRICS: Final = (ATTEMPTS, FEEDBACK, FEEDBACK_ERROR, LAG, INFERENCE, INPUTS, PREDICTIONS, PAIRS)
 """All that a look reads."""
 
 SliceKey = tuple[int, int]
@@ -104,7 +105,7 @@ def slice_counts(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
     """Predictions and labels by slice, all processes together: a label's process is drawn by a hash, not by arm."""
     found: dict[SliceKey, SliceCounts] = {}
     for instance in window:
-        for one, at in _of(instance, PREDICTIONS, FEEDBACK):
+        for one, at in _of(instance, PREDICTIONS, FEEDBACK, FEEDBACK_ERROR):
             key = parse_slice(at.get("slice", ""))
             test, stable = _is_test(at, terms), _is_stable(at, terms)
             if key is None or not (test or stable):
@@ -113,7 +114,7 @@ def slice_counts(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
             if one.metric == PREDICTIONS:
                 part = SliceCounts(test_predictions=rows) if test else SliceCounts(stable_predictions=rows)
             else:
-                labels = _labels(one, at, terms.classes)
+                labels = _labels(one, at, terms.classes) if one.metric == FEEDBACK else Labels(rows, 0, (), one.counts)
                 part = SliceCounts(test=labels) if test else SliceCounts(stable=labels)
             found[key] = found.get(key, SliceCounts()).plus(part)
     return found

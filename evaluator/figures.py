@@ -4,8 +4,9 @@ import math
 from dataclasses import dataclass
 
 from evaluator.balance import BalanceGate
+from evaluator.distributions import DistributionGate
 from evaluator.each_class import EachClassGate
-from evaluator.gates import RateGate, RuntimeGate
+from evaluator.gates import RateGate
 from evaluator.limits import RuntimeLimitGate
 from evaluator.opening import GateState
 from evaluator.statistics.confusion import f1_from_unlike
@@ -25,7 +26,7 @@ def figures_of(gate: GateState) -> tuple[ArmFigures, ArmFigures, float, float, f
     """Test, baseline, and their difference with the limits of its interval; as in crossfade.common.v1.GateReport."""
     if isinstance(gate, EachClassGate):
         return figures_of(gate.shown)
-    if isinstance(gate, RuntimeGate):
+    if isinstance(gate, DistributionGate):
         test_seconds, control_seconds = gate.medians()
         ratio = gate.seen.interval()
         return (

@@ -24,10 +24,11 @@ from evaluator.arms import (
 from evaluator.balance import BalanceGate, BalanceRow
 from evaluator.copies import NO_COPIES, Copies
 from evaluator.counts import Counts, read_time
+from evaluator.distributions import DistributionGate
 from evaluator.each_class import EachClassGate
-from evaluator.gates import RateGate, RuntimeGate
+from evaluator.gates import RateGate
 from evaluator.inputs import Inputs, open_inputs
-from evaluator.labels import LabelPair, RateRow, label_rows
+from evaluator.labels import LabelPair, RateRow, error_distributions, label_rows
 from evaluator.ledger import Ledger
 from evaluator.limits import RuntimeLimitGate
 from evaluator.maturity import is_alike, shows_young, usual_lag
@@ -214,7 +215,7 @@ def _learn(state: State, look: Look) -> State:
     answers = _answers(state, look, epoch=None)
     gates: list[GateState] = []
     for gate in state.gates:
-        if isinstance(gate, RuntimeGate | RuntimeLimitGate):
+        if isinstance(gate, DistributionGate | RuntimeLimitGate) and gate.gate.metric is MetricKind.RUNTIME:
             gates.append(gate.learn(batches))
         elif isinstance(gate, BalanceGate):
             gates.append(gate.learn(answers))
@@ -238,7 +239,7 @@ def _judge(state: State, look: Look) -> State:
     state = _freeze_needs(state)
     gates: list[GateState] = []
     for gate in state.gates:
-        if isinstance(gate, RuntimeGate | RuntimeLimitGate):
+        if isinstance(gate, DistributionGate | RuntimeLimitGate) and gate.gate.metric is MetricKind.RUNTIME:
             gates.append(gate.judge(runtimes))
         elif isinstance(gate, BalanceGate):
             gates.append(gate.judge(answers))
@@ -288,6 +289,9 @@ def _judge_labels(state: State, read: float) -> State:
             gates.append(gate.each(judged))
         elif isinstance(gate, RateGate) and gate.gate.metric in LABEL_METRICS:
             gates.append(judged(gate))
+        elif isinstance(gate, DistributionGate) and gate.gate.metric in LABEL_METRICS:
+            learnt = gate.learn(error_distributions(past)).judge_harm(error_distributions(aged))
+            gates.append(learnt.judge_safe(error_distributions(mature)))
         else:
             gates.append(gate)
     return replace(state, gates=tuple(gates), ledger=ledger, coverage=coverage)

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from evaluator.balance import BalanceGate
+from evaluator.distributions import RATIO, DistributionGate
 from evaluator.each_class import EachClassGate
-from evaluator.gates import RATIO, RateGate, RuntimeGate
+from evaluator.gates import RateGate
 from evaluator.limits import RuntimeLimitGate
 from evaluator.opening import GateState, open_gate
 from evaluator.statistics.bets import smoothed_rate
@@ -172,7 +173,7 @@ def _value(gate: GateState) -> float:
         return _value(gate.shown)
     if isinstance(gate, BalanceGate):
         return math.nan
-    if isinstance(gate, RuntimeGate):
+    if isinstance(gate, DistributionGate):
         return gate.past_median()
     if isinstance(gate, RuntimeLimitGate):
         return gate.past_seconds()
@@ -189,7 +190,7 @@ def _allowed(gate: GateState) -> float:
     if isinstance(gate, RuntimeLimitGate):
         beyond = gate.limit_seconds * RATIO ** DEFAULT_SAFE[MetricKind.RUNTIME].buckets
         return beyond / value - 1.0 if value else 0.0
-    if isinstance(gate, RuntimeGate):
+    if isinstance(gate, DistributionGate):
         return RATIO**safe.buckets - 1.0
     if limit is not None:
         return max(limit.bad_rate() - value, 0.0) + DEFAULT_SAFE[gate.gate.metric].offset
@@ -206,7 +207,7 @@ def _harmed(gate: GateState, drop: float, alpha: float, share: float) -> int | N
         return gate.harmed(drop, alpha, TYPICAL, share)
     if isinstance(gate, RuntimeLimitGate):
         return gate.harmed(gate.past_seconds() * (1.0 + drop) / gate.limit_seconds - 1.0, alpha, TYPICAL)
-    if isinstance(gate, RuntimeGate):
+    if isinstance(gate, DistributionGate):
         if not gate.harm.past.counts.sum():
             return None
         buckets = round(math.log1p(drop) / math.log(RATIO))

@@ -3,25 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
 
-import numpy as np
-
-from evaluator.arms import BUCKETS, RuntimeRow
 from evaluator.labels import RateRow
-from evaluator.statistics import rates, runtime
+from evaluator.statistics import rates
 from evaluator.statistics.bets import Margin, smoothed_rate
 from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1, unlike_margin
-from evaluator.statistics.histograms import RuntimeWindows, geometric_ratio
-from evaluator.statistics.intervals import RateEstimate, RuntimeEstimate, runtime_quantile
-from evaluator.statistics.power import needed, rate_growth, remaining, runtime_growth
+from evaluator.statistics.intervals import RateEstimate
+from evaluator.statistics.power import needed, rate_growth, remaining
 from evaluator.statistics.rates import RateTest, RateWindows
-from evaluator.statistics.runtime import RuntimeTest
 from services.common.policy.records import DEFAULT_SAFE, Gate, GateMargin, MetricKind
-from services.common.telemetry import catalog
-
-RATIO: Final = geometric_ratio(catalog.INFERENCE_DURATION.bounds)
-"""Ratio of neighbouring bounds of crossfade.inference.duration."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,94 +139,6 @@ class RateGate:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RuntimeGate:
-    """Evidence of a gate on runtimes.
-
-    Attributes:
-        gate: what it watches.
-        harm: evidence that the test version is slower.
-        safe: evidence that it is not, since the step's start.
-        seen: both arms in all judged windows, for people's eyes.
-        step_n: batches of the test arm that `safe` has compared with control's.
-        needs: as in RateGate, in batches.
-    """
-
-    gate: Gate
-    harm: RuntimeTest
-    safe: RuntimeTest
-    seen: RuntimeEstimate
-    step_n: int = 0
-    needs: float | None = None
-
-    @property
-    def test_n(self) -> int:
-        """Batches of the test arm that were judged."""
-        return int(self.seen.test.counts.sum())
-
-    @property
-    def control_n(self) -> int:
-        """Batches of the control arm that were judged."""
-        return int(self.seen.control.counts.sum())
-
-    def judge(self, rows: Sequence[RuntimeRow]) -> "RuntimeGate":
-        """The gate after one look."""
-        windows = RuntimeWindows.of(BUCKETS, rows)
-        return replace(
-            self,
-            harm=runtime.update(self.harm, windows),
-            safe=runtime.update(self.safe, windows),
-            seen=self.seen.plus(windows),
-            step_n=self.step_n + sum(sum(test) for _, test, control in rows if any(control)),
-        )
-
-    def learn(self, rows: Sequence[RuntimeRow]) -> "RuntimeGate":
-        """The gate with control's batches added to the past, and nothing judged."""
-        past = [(batch, control) for batch, _, control in rows]
-        return replace(self, harm=runtime.seed(self.harm, past), safe=runtime.seed(self.safe, past))
-
-    def restart(self) -> "RuntimeGate":
-        """The gate with fresh evidence of non-inferiority."""
-        return replace(self, safe=runtime.restart(self.safe), step_n=0)
-
-    def freeze(self, alpha: float, power: float, share: float) -> "RuntimeGate":
-        """The gate with `needs`, once control's past says what it takes; it never changes afterwards."""
-        del share
-        if self.needs is not None or not self._knows(self.harm):
-            return self
-        if self.gate.better is not None:
-            return replace(self, needs=math.inf)
-        found = needed(self.harm.process, runtime_growth(self.harm, self.gate.safe.buckets), alpha, power)
-        return replace(self, needs=math.inf if found is None else float(found))
-
-    def remaining(self, alpha: float, share: float) -> int | None:
-        """Forecast: batches of the test arm until PASS if the versions are alike; None: unknown."""
-        del share
-        if self.gate.better is not None or not self._knows(self.safe):
-            return None
-        return remaining(self.safe.process, runtime_growth(self.safe, 0), alpha)
-
-    def past_median(self) -> float:
-        """Control's median so far, in seconds; NaN: nothing is known."""
-        return runtime_quantile(self.harm.past.counts.sum(axis=0), catalog.INFERENCE_DURATION.bounds, 0.5)
-
-    @staticmethod
-    def _knows(test: RuntimeTest) -> bool:
-        return bool(test.past.counts.sum() >= runtime.ENOUGH_PAST)
-
-    def medians(self) -> tuple[float, float]:
-        """Median seconds of test and control, control's batch sizes weighted as test's; NaN where an arm has none."""
-        test, control = self.seen.test.counts, self.seen.control.counts
-        n_test, n_control = test.sum(axis=-1), control.sum(axis=-1)
-        both = (n_test > 0) & (n_control > 0)
-        weights = (n_test[both] / n_control[both])[:, np.newaxis]
-        bounds = catalog.INFERENCE_DURATION.bounds
-        return (
-            runtime_quantile(test[both].sum(axis=0), bounds, 0.5),
-            runtime_quantile((control[both] * weights).sum(axis=0), bounds, 0.5),
-        )
-
-
 def rate_gate(gate: Gate, alpha: float, agreeing: int = 3) -> RateGate:
     """A gate on rates without evidence.
 
@@ -256,18 +158,6 @@ def rate_gate(gate: Gate, alpha: float, agreeing: int = 3) -> RateGate:
         safe = rates.non_inferiority_test(_line(gate.safe))
     harm = rates.harm_test(_line(gate.harm), alpha, agreeing_looks=agreeing)
     return RateGate(gate, harm, safe, alpha, drawn=gate.metric is not MetricKind.F1)
-
-
-def runtime_gate(gate: Gate, alpha: float) -> RuntimeGate:
-    """A gate on runtimes without evidence; `alpha` as in `rate_gate`."""
-    return RuntimeGate(
-        gate,
-        runtime.runtime_harm_test(BUCKETS, RATIO, alpha, gate.harm.buckets),
-        runtime.runtime_non_inferiority_test(
-            BUCKETS, RATIO, gate.safe.buckets if gate.better is None else -gate.better.buckets
-        ),
-        RuntimeEstimate.empty(BUCKETS, RATIO),
-    )
 
 
 def _line(margin: GateMargin) -> Margin:

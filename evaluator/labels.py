@@ -3,10 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from evaluator.statistics.confusion import BadOf, Confusion, false_alarms, imprecision, missed, unlike
 from services.common.policy.records import MetricKind
+from services.common.telemetry import catalog
+
+ERROR_BUCKETS: Final = len(catalog.FEEDBACK_ERROR.bounds) + 1
+"""Buckets of crossfade.feedback.error."""
 
 RateRow = tuple[int, int, int, int]
 """n and x of the test arm, n and x of the stable arm."""
@@ -28,11 +32,13 @@ class Labels:
         rows: all of them.
         wrong: those that were predicted wrong.
         classes: of each class that gates watch, in the order of `Terms.classes`; empty: none is counted yet.
+        errors: rows of a regression by their absolute error, in the buckets of crossfade.feedback.error; empty: none.
     """
 
     rows: int = 0
     wrong: int = 0
     classes: tuple[OfClass, ...] = ()
+    errors: tuple[int, ...] = ()
 
     def plus(self, other: "Labels") -> "Labels":
         """The sum of both."""
@@ -45,7 +51,8 @@ class Labels:
     def _with(self, other: "Labels", sign: int) -> "Labels":
         pairs = zip_longest(self.classes, other.classes, fillvalue=OfClass())
         classes = tuple(OfClass(*(a + sign * b for a, b in zip(*pair, strict=True))) for pair in pairs)
-        return Labels(self.rows + sign * other.rows, self.wrong + sign * other.wrong, classes)
+        errors = tuple(a + sign * b for a, b in zip_longest(self.errors, other.errors, fillvalue=0))
+        return Labels(self.rows + sign * other.rows, self.wrong + sign * other.wrong, classes, errors)
 
     def bad(self, metric: MetricKind, place: int) -> BadOf:
         """What a metric counts.
@@ -54,7 +61,7 @@ class Labels:
             metric: one that is judged by labels.
             place: of the gate's class among `classes`.
         """
-        if metric is MetricKind.ACCURACY:
+        if metric in (MetricKind.ACCURACY, MetricKind.ABSOLUTE_ERROR):
             return BadOf(self.rows, self.wrong)
         of = self.classes[place] if self.classes else OfClass()
         false_positive, false_negative = of.predicted - of.both, of.actual - of.both
@@ -93,6 +100,14 @@ class SliceCounts:
             self.test.plus(other.test),
             self.stable.plus(other.stable),
         )
+
+
+def error_distributions(pairs: Iterable[LabelPair]) -> list[tuple[int, tuple[int, ...], tuple[int, ...]]]:
+    """What a gate on absolute errors takes of labels: one row per pair that has any, all under the number 1."""
+    nothing = (0,) * ERROR_BUCKETS
+    return [
+        (1, test.errors or nothing, stable.errors or nothing) for test, stable in pairs if test.errors or stable.errors
+    ]
 
 
 def label_rows(pairs: Iterable[LabelPair], metric: MetricKind, place: int) -> list[RateRow]:

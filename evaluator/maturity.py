@@ -34,8 +34,9 @@ def shows_young(gate: Gate, maturity: LabelMaturity) -> bool:
 
     Not where a metric mixes classes, unless the policy says so: labels of one class often come first (a fraud is
     reported, and all else is known to be none when nothing was), and then a version that is better in the other class
-    looks worse. And not against a number, since labels of wrong answers may come first.
+    looks worse. Nor for how far rows were off, since large errors may be found out sooner. And not against a number,
+    since labels of wrong answers may come first.
     """
-    if gate.limit is not None or gate.metric is MetricKind.F1:
+    if gate.limit is not None or gate.metric in (MetricKind.F1, MetricKind.ABSOLUTE_ERROR):
         return False
     return gate.metric is not MetricKind.ACCURACY or maturity.judge_young

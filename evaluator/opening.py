@@ -2,18 +2,21 @@
 
 import math
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from evaluator.balance import BalanceGate
+from evaluator.distributions import DistributionGate, distribution_gate
 from evaluator.each_class import EachClassGate
-from evaluator.gates import RateGate, RuntimeGate, rate_gate, runtime_gate
+from evaluator.gates import RateGate, rate_gate
 from evaluator.limits import RuntimeLimitGate
 from evaluator.maturity import shows_young
 from evaluator.statistics.process import look_cap
 from evaluator.terms import Terms
 from services.common.policy.records import CLASS_METRICS, EACH_CLASS, LABEL_METRICS, SLICES_PER_PERIOD, Gate, MetricKind
+from services.common.telemetry import catalog
 
-GateState = RateGate | RuntimeGate | RuntimeLimitGate | BalanceGate | EachClassGate
+_Guarded = TypeVar("_Guarded", RateGate, DistributionGate)
+GateState = RateGate | DistributionGate | RuntimeLimitGate | BalanceGate | EachClassGate
 
 
 _AGREEING_LOOKS: Final = 3
@@ -31,7 +34,10 @@ def open_gate(gate: Gate, terms: Terms) -> GateState | None:
         case MetricKind.INPUT_DRIFT:
             return None
         case MetricKind.RUNTIME:
-            return runtime_gate(gate, alpha) if gate.limit is None else RuntimeLimitGate.open(gate, alpha)
+            bounds = catalog.INFERENCE_DURATION.bounds
+            return distribution_gate(gate, alpha, bounds) if gate.limit is None else RuntimeLimitGate.open(gate, alpha)
+        case MetricKind.ABSOLUTE_ERROR:
+            return _guarded(distribution_gate(gate, alpha, catalog.FEEDBACK_ERROR.bounds), terms, 0, alpha)
         case MetricKind.CLASS_BALANCE:
             return BalanceGate.open(gate, alpha, terms.declared)
         case _ if gate.metric in CLASS_METRICS and gate.positive == EACH_CLASS:
@@ -46,6 +52,8 @@ def guarded(gate: GateState, terms: Terms, step: int) -> GateState:
         return replace(gate, parts=tuple(_guarded(part, terms, step, part.alpha) for part in gate.parts))
     if isinstance(gate, RateGate):
         return _guarded(gate, terms, step, gate.alpha)
+    if isinstance(gate, DistributionGate) and gate.gate.metric in LABEL_METRICS:
+        return _guarded(gate, terms, step, terms.policy.gate_alpha(gate.gate))
     return gate
 
 
@@ -60,6 +68,6 @@ def agreeing_looks(gate: Gate, terms: Terms, step: int) -> int:
     return min(_AGREEING_LOOKS, max(1, math.ceil(_AGREEING_LOOKS * terms.policy.look_interval / slice_seconds)))
 
 
-def _guarded(gate: RateGate, terms: Terms, step: int, alpha: float) -> RateGate:
+def _guarded(gate: _Guarded, terms: Terms, step: int, alpha: float) -> _Guarded:
     cap = look_cap(alpha, agreeing_looks(gate.gate, terms, step))
     return gate if gate.harm.cap == cap else replace(gate, harm=replace(gate.harm, cap=cap))

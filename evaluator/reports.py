@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from evaluator.balance import BalanceGate
+from evaluator.distributions import DistributionGate
 from evaluator.each_class import EachClassGate
 from evaluator.figures import ArmFigures, figures_of
 from evaluator.fold import State
-from evaluator.gates import RuntimeGate
 from evaluator.inputs import ArmInputs
 from evaluator.opening import GateState
 from evaluator.statistics.process import log_threshold
@@ -160,7 +160,7 @@ def _positive(gate: GateState) -> str:
 
 def _required(state: State, gate: GateState, *, control_missing: bool) -> bool:
     # What a version must be better in is no less wanted where it cannot be shown.
-    if isinstance(gate, RuntimeGate) and control_missing and gate.gate.better is None:
+    if _by_control(gate) and control_missing and gate.gate.better is None:
         return False
     if not shown_in(gate.gate.metric, shadow=state.shadowed):
         return False
@@ -171,6 +171,11 @@ def _required(state: State, gate: GateState, *, control_missing: bool) -> bool:
             return gets_labels(state)
         case Need.NEVER:
             return False
+
+
+def _by_control(gate: GateState) -> bool:
+    """Whether it compares with the control process, which has as much traffic as the test version."""
+    return isinstance(gate, DistributionGate) and gate.gate.metric is MetricKind.RUNTIME
 
 
 def _forecast(state: State, gate: GateState) -> tuple[int, float]:

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from evaluator import words
+from evaluator.distributions import RATIO
 from evaluator.fold import State
-from evaluator.gates import RATIO
 from evaluator.reports import DriftReport, GateReport, Verdict
-from services.common.policy.records import Gate, GateMargin, Limit, MetricKind
+from services.common.policy.records import BUCKET_METRICS, LABEL_METRICS, Gate, GateMargin, Limit, MetricKind
 
 
 def harm(state: State, report: GateReport) -> str:
@@ -145,11 +145,33 @@ def _compared(state: State, report: GateReport) -> str:
                 f"{test}'s batches took {words.runtime(report.test.estimate)} at the median and {stable}'s "
                 f"{words.runtime(report.baseline.estimate)} with the same traffic ({words.change(report.difference)})"
             )
-        case MetricKind.ACCURACY:
+        case MetricKind.CLASS_BALANCE:
             return (
-                f"{test} was wrong on {words.percent(report.test.estimate)} of {words.many(report.test.n, 'label')} "
-                f"and {stable} on {words.percent(report.baseline.estimate)} of {words.count(report.baseline.n)} "
-                "of the same minutes"
+                f"{test} answered {report.positive} for {words.percent(report.test.estimate)} of "
+                f"{words.many(report.test.n, 'row')} and {stable} for {words.percent(report.baseline.estimate)} of "
+                f"{words.count(report.baseline.n)}"
+            )
+        case MetricKind.DISAGREEMENT:
+            return (
+                f"{test} answered {words.percent(report.test.estimate)} of {words.many(report.test.n, 'mirrored row')} "
+                f"otherwise than {stable}"
+            )
+        case _ if report.metric in LABEL_METRICS:
+            return _labelled(test, stable, report)
+        case _:
+            return (
+                f"{test} failed {words.percent(report.test.estimate)} of {words.many(report.test.n, 'attempt')} and "
+                f"{stable} {words.percent(report.baseline.estimate)} of {words.count(report.baseline.n)}"
+            )
+
+
+def _labelled(test: str, stable: str, report: GateReport) -> str:
+    match report.metric:
+        case MetricKind.ABSOLUTE_ERROR:
+            return (
+                f"{test} was off by {report.test.estimate:.3g} at the median of "
+                f"{words.many(report.test.n, 'label')} and {stable} by {report.baseline.estimate:.3g} of "
+                f"{words.count(report.baseline.n)} of the same minutes ({words.change(report.difference)})"
             )
         case MetricKind.PRECISION:
             return (
@@ -169,17 +191,6 @@ def _compared(state: State, report: GateReport) -> str:
                 f"{report.positive} and {stable} {words.percent(report.baseline.estimate)} of "
                 f"{words.count(report.baseline.n)} of the same minutes"
             )
-        case MetricKind.CLASS_BALANCE:
-            return (
-                f"{test} answered {report.positive} for {words.percent(report.test.estimate)} of "
-                f"{words.many(report.test.n, 'row')} and {stable} for {words.percent(report.baseline.estimate)} of "
-                f"{words.count(report.baseline.n)}"
-            )
-        case MetricKind.DISAGREEMENT:
-            return (
-                f"{test} answered {words.percent(report.test.estimate)} of {words.many(report.test.n, 'mirrored row')} "
-                f"otherwise than {stable}"
-            )
         case MetricKind.F1:
             return (
                 f"{test}'s F1 for {report.positive} was {1 - report.test.estimate:.3f} over "
@@ -188,15 +199,16 @@ def _compared(state: State, report: GateReport) -> str:
             )
         case _:
             return (
-                f"{test} failed {words.percent(report.test.estimate)} of {words.many(report.test.n, 'attempt')} and "
-                f"{stable} {words.percent(report.baseline.estimate)} of {words.count(report.baseline.n)}"
+                f"{test} was wrong on {words.percent(report.test.estimate)} of {words.many(report.test.n, 'label')} "
+                f"and {stable} on {words.percent(report.baseline.estimate)} of {words.count(report.baseline.n)} "
+                "of the same minutes"
             )
 
 
 def _allowed(report: GateReport, margin: GateMargin) -> str:
     if report.limit is not None:
         return limit(report.limit)
-    if report.metric is MetricKind.RUNTIME:
+    if report.metric in BUCKET_METRICS:
         return f"{words.change(RATIO**margin.buckets - 1.0)} is allowed"
     if report.metric is MetricKind.F1:
         return f"{words.points(margin.offset)} less are allowed"

@@ -8,9 +8,10 @@ import numpy as np
 from evaluator.arms import class_rows, error_rows, label_lags, runtime_rows, slice_counts
 from evaluator.balance import BalanceGate
 from evaluator.counts import Counts
+from evaluator.distributions import DistributionGate
 from evaluator.each_class import EachClassGate
-from evaluator.gates import RateGate, RuntimeGate
-from evaluator.labels import Labels
+from evaluator.gates import RateGate
+from evaluator.labels import Labels, error_distributions
 from evaluator.limits import RuntimeLimitGate
 from evaluator.maturity import usual_lag
 from evaluator.opening import GateState
@@ -90,11 +91,14 @@ class Traffic:
             return gate
         if isinstance(gate, BalanceGate):
             return gate.learn(class_rows(self.counted, self.terms, None))
-        if isinstance(gate, RuntimeGate | RuntimeLimitGate):
+        if isinstance(gate, DistributionGate) and gate.gate.metric is MetricKind.ABSOLUTE_ERROR:
+            return gate.learn(error_distributions([(Labels(), self.labels)]))
+        if isinstance(gate, DistributionGate | RuntimeLimitGate):
             return gate.learn([(batch, live, _sum(live, control)) for batch, live, control in self._batches()])
         if gate.gate.metric is MetricKind.ERRORS:
             rows = error_rows(self.counted, self.terms, None)
             return gate.knowing(sum(row[2] for row in rows), sum(row[3] for row in rows))
+        assert isinstance(gate, RateGate)  # noqa: S101 - for the type checker: all others have been told
         return self._informed_by_labels(gate)
 
     def pace(self, gate: GateState) -> float:
@@ -103,10 +107,13 @@ class Traffic:
             return min(self.pace(part) for part in gate.parts)
         if isinstance(gate, BalanceGate) or gate.gate.metric is MetricKind.DISAGREEMENT:
             return self._predictions_per_second
-        if isinstance(gate, RuntimeGate | RuntimeLimitGate):
+        if gate.gate.metric is MetricKind.ABSOLUTE_ERROR:
+            return self.labels_per_second
+        if isinstance(gate, DistributionGate | RuntimeLimitGate):
             return self._per_second(_of_batches)
         if gate.gate.metric is MetricKind.ERRORS:
             return self.attempts_per_second
+        assert isinstance(gate, RateGate)  # noqa: S101 - for the type checker: all others have been asked
         labels = self.labels
         part = labels.bad(gate.gate.metric, self._place(gate)).n / labels.rows if labels.rows else 0.0
         return self.labels_per_second * part

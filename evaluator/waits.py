@@ -3,9 +3,9 @@
 import math
 
 from evaluator import words
+from evaluator.distributions import DistributionGate
 from evaluator.each_class import EachClassGate
 from evaluator.fold import State
-from evaluator.gates import RuntimeGate
 from evaluator.limits import RuntimeLimitGate
 from evaluator.maturity import is_alike
 from evaluator.opening import GateState
@@ -16,6 +16,7 @@ _NOUNS = {
     MetricKind.ERRORS: "attempt",
     MetricKind.RUNTIME: "batch",
     MetricKind.ACCURACY: "mature label",
+    MetricKind.ABSOLUTE_ERROR: "mature label",
     MetricKind.PRECISION: "mature positive answer",
     MetricKind.RECALL: "mature positive row",
     MetricKind.FALSE_POSITIVE_RATE: "mature negative row",
@@ -40,12 +41,12 @@ def waits_for(state: State, gate: GateState, needed: int, seconds: float) -> str
         return waits
     if gate.test_n == 0:
         return f"{words.plural(noun)} of {terms.test}: none yet"
-    if isinstance(gate, RuntimeGate) and gate.control_n == 0:
+    if isinstance(gate, DistributionGate) and gate.gate.metric is MetricKind.RUNTIME and gate.control_n == 0:
         return f"{words.plural(noun)} of {terms.stable}'s control process: none yet"
     if isinstance(gate, EachClassGate):
         return f"{waits_for(state, gate.awaited, needed, seconds)} (class {gate.awaited.gate.positive})"
     known, enough = 0.0, 0
-    if isinstance(gate, RuntimeGate):
+    if isinstance(gate, DistributionGate):
         known, enough = float(gate.safe.past.counts.sum()), runtime.ENOUGH_PAST
     elif not isinstance(gate, RuntimeLimitGate) and gate.gate.limit is None:
         known, enough = float(gate.safe.n_past.min()), rates.ENOUGH_PAST

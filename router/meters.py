@@ -12,6 +12,7 @@ _OF_VERSIONS: Final = frozenset(
         catalog.ROUTE_DURATION,
         catalog.FEEDBACK_COUNT,
         catalog.FEEDBACK_DUPLICATE_COUNT,
+        catalog.FEEDBACK_ERROR,
         catalog.FEEDBACK_LAG,
         catalog.FEEDBACK_VALUE,
         catalog.SHADOW_PAIR_COUNT,

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from evaluator.arms import BUCKETS, RuntimeRow, added
-from evaluator.gates import RATIO
+from evaluator.distributions import RATIO
 from evaluator.labels import Labels, RateRow
 from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1
 from services.common.policy.records import DEFAULT_SAFE, MetricKind

@@ -9,10 +9,12 @@ from enum import StrEnum
 from typing import Final
 
 from services.common.clock import Clock
-from services.common.prediction_token import NO_CLASS, Prediction, TokenError, TokenKeys
+from services.common.prediction_token import MAX_ROWS, NO_CLASS, Prediction, TokenError, TokenKeys
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
 
+_VALUE_BITS: Final = MAX_ROWS
+_OF_SLICES: Final = frozenset({catalog.FEEDBACK_COUNT, catalog.FEEDBACK_ERROR, catalog.FEEDBACK_VALUE})
 TRAFFIC_NAMES: Final = ("", "live", "control", "shadow", "pinned", "failover", "reduced")
 """Values of the attribute `traffic`, by the number of `crossfade.common.v1.Traffic`."""
 
@@ -57,7 +59,7 @@ class FeedbackBook:
         self._clock = clock
         self._classes = classes
         self._remembered = remembered
-        # A bit per row: a prediction has at most 64 that take labels.
+        # Two bits per row, for a label and a number: a prediction has at most 64 rows that take them.
         self._rows: dict[int, int] = {}
         self._slices: dict[tuple[str, str], list[tuple[int, int]]] = {}
 
@@ -101,18 +103,20 @@ class FeedbackBook:
         return Result(Status.ACCEPTED)
 
     def value(self, prediction_id: str, row: int, value: float) -> Result:
-        """Counts a number that the caller reports for a row."""
+        """Counts what turned out to be true of a row of a regression, or a number that the caller reports for a row."""
         prediction = self._verify(prediction_id, row)
         if isinstance(prediction, Result):
             return prediction
         if not abs(value) < float("inf"):
             return Result(Status.REFUSED, f"{value} is not a finite number")
-        refusal = self._remember(prediction, row)
+        refusal = self._remember(prediction, row, _VALUE_BITS)
         if refusal is not None:
             return refusal
-        self._store.histogram(catalog.FEEDBACK_VALUE, *_arm(prediction), prediction.segment, _slice(prediction)).record(
-            value
-        )
+        # What is off by infinity, or was predicted as no number, is off by as much as can be told.
+        off = abs(prediction.numbers[row] - value) if prediction.numbers else 0.0
+        metric, seen = (catalog.FEEDBACK_ERROR, off) if prediction.numbers else (catalog.FEEDBACK_VALUE, value)
+        seen = seen if seen < float("inf") else catalog.ERROR_BOUNDS[-1] * 2
+        self._store.histogram(metric, *_arm(prediction), prediction.segment, _slice(prediction)).record(seen)
         self._count_lag(prediction, "")
         return Result(Status.ACCEPTED)
 
@@ -126,15 +130,16 @@ class FeedbackBook:
             return Result(Status.REFUSED, f"row {row} is none of the {rows} rows of this prediction that take labels")
         return prediction
 
-    def _remember(self, prediction: Prediction, row: int) -> Result | None:
-        """Notes the row; a result when it does not count."""
+    def _remember(self, prediction: Prediction, row: int, first: int = 0) -> Result | None:
+        """Notes the row, among the bits from `first` on; a result when it does not count."""
         if not self._keep_slice(prediction):
             return Result(Status.TOO_LATE)
         rows = self._rows.get(prediction.nonce, 0)
-        if rows >> row & 1:
+        bit = first + row
+        if rows >> bit & 1:
             self._store.counter(catalog.FEEDBACK_DUPLICATE_COUNT, *_arm(prediction)).add()
             return Result(Status.DUPLICATE)
-        self._rows[prediction.nonce] = rows | 1 << row
+        self._rows[prediction.nonce] = rows | 1 << bit
         if len(self._rows) > self._remembered:
             del self._rows[next(iter(self._rows))]
         return None
@@ -155,7 +160,7 @@ class FeedbackBook:
             name = f"{epoch}.{number}"
             self._store.drop(
                 lambda metric, attributes: (
-                    metric in (catalog.FEEDBACK_COUNT, catalog.FEEDBACK_VALUE)
+                    metric in _OF_SLICES
                     and attributes["slice"] == name
                     and (attributes["model"], attributes["segment"]) == lane
                 )

@@ -3,7 +3,7 @@
 Layout before base64url without padding: key id (1 byte), body, and 16 bytes of keyed BLAKE2s (RFC 7693) over both, its
 key the SHA-256 of ours. The body, in network order: format (1 byte), nonce (8), time in ms (8), epoch (4), slice (4),
 traffic (1), then model, version and segment each behind their length (1), then the number of rows (1) and each row's
-class index (2).
+class index (2), or, in the format of regressions, each row's predicted number (4, IEEE 754).
 """
 
 import base64
@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 _FORMAT: Final = 2
+_NUMBERS_FORMAT: Final = 3
+"""Of regressions; releases that do not know it refuse such labels, as they refused all labels of regressions."""
 _HEAD: Final = struct.Struct("!BBQQIIB")
 _BITS: Final = 0xFFFFFFFF
 _TAG_BYTES: Final = 16
@@ -43,6 +45,7 @@ class Prediction(NamedTuple):
         version: the version's id.
         segment: the lane's segment.
         classes: predicted class index per row, at most 64 rows; NO_CLASS for a row without one.
+        numbers: predicted number per row, for a regression; then all of `classes` are NO_CLASS.
     """
 
     nonce: int
@@ -54,6 +57,7 @@ class Prediction(NamedTuple):
     version: str
     segment: str
     classes: tuple[int, ...]
+    numbers: tuple[float, ...] = ()
 
 
 class TokenKeys:
@@ -103,10 +107,13 @@ class TokenKeys:
 
     def sign(self, prediction: Prediction) -> str:
         """The token of a prediction, in printable ASCII."""
-        nonce, time_ms, epoch, slice_, traffic, model, version, segment, classes = prediction
-        head = _HEAD.pack(self._signing, _FORMAT, nonce, time_ms, epoch & _BITS, slice_ & _BITS, traffic)
+        nonce, time_ms, epoch, slice_, traffic, model, version, segment, classes, numbers = prediction
+        number = _NUMBERS_FORMAT if numbers else _FORMAT
+        head = _HEAD.pack(self._signing, number, nonce, time_ms, epoch & _BITS, slice_ & _BITS, traffic)
         rows = min(len(classes), MAX_ROWS)
-        signed = head + self._named(model, version, segment) + struct.pack(f"!B{rows}H", rows, *classes[:rows])
+        by_row, kind = (numbers, "f") if numbers else (classes, "H")
+        said = struct.pack(f"!B{rows}{kind}", rows, *by_row[:rows])
+        signed = head + self._named(model, version, segment) + said
         raw = signed + self._tag(self._signing, signed)
         return binascii.b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode()
 
@@ -144,8 +151,10 @@ class TokenKeys:
 
 def _unpack(signed: bytes) -> Prediction:
     _, version, nonce, time_ms, epoch, slice_, traffic = _HEAD.unpack_from(signed)
-    if version != _FORMAT:
-        raise TokenError(f"the prediction id has format {version}; this release reads format {_FORMAT}")
+    if version not in (_FORMAT, _NUMBERS_FORMAT):
+        raise TokenError(
+            f"the prediction id has format {version}; this release reads formats {_FORMAT} and {_NUMBERS_FORMAT}"
+        )
     position = _HEAD.size
     texts = []
     for _ in range(3):
@@ -153,5 +162,9 @@ def _unpack(signed: bytes) -> Prediction:
         texts.append(signed[position + 1 : position + 1 + length].decode())
         position += 1 + length
     rows = signed[position]
+    if version == _NUMBERS_FORMAT:
+        numbers = struct.unpack_from(f"!{rows}f", signed, position + 1)
+        none = (NO_CLASS,) * rows
+        return Prediction(nonce, time_ms, epoch, slice_, traffic, texts[0], texts[1], texts[2], none, numbers)
     classes = struct.unpack_from(f"!{rows}H", signed, position + 1)
     return Prediction(nonce, time_ms, epoch, slice_, traffic, texts[0], texts[1], texts[2], classes)

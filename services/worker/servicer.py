@@ -1,7 +1,6 @@
 """Predict and Feedback of one version: bytes in, bytes out."""
 
 import asyncio
-import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from google.protobuf.message import DecodeError
 from grpc import aio
 
 from crossfade import metadata as keys
-from crossfade.manifest import Manifest
+from crossfade.manifest import Manifest, Task
 from crossfade.predict.v1 import predict_pb2
 from services.common import feedback_rpc, statuses
 from services.common.clock import Clock
@@ -28,13 +27,14 @@ from services.common.feedback import FeedbackBook
 from services.common.guard import current_metadata, current_principal
 from services.common.identity import Role
 from services.common.prediction_token import MAX_ROWS, NO_CLASS, Prediction, TokenKeys
+from services.worker.acceptance import Acceptance
 from services.worker.counting import Counting
 from services.worker.domain import ServingKey
 from services.worker.lanes import LaneBook, Place
 from services.worker.outputs import OutputWriter
 from services.worker.runner import Answer, BatchRecord, Runner
 from services.worker.spans import RequestSpan, Spans
-from services.worker.tensors import InputReader, Inputs, parse_request
+from services.worker.tensors import InputReader, Inputs, parse_request, to_numbers
 
 MISSING_DEADLINE_SECONDS: Final = 30.0
 """What a call without a deadline gets."""
@@ -69,33 +69,6 @@ class Activity:
     open_calls: int = 0
     latest: float = 0.0
     closing: bool = False
-
-
-class Acceptance:
-    """Tells the caller that its request has begun, by the initial metadata, so that its outcome is charged.
-
-    An answer says so by itself. Sending the metadata apart costs grpc 60 µs, so it goes ahead only of failures and of
-    answers that take long.
-    """
-
-    def __init__(self, context: "aio.ServicerContext[bytes, bytes]") -> None:
-        self._context = context
-        self._sending: asyncio.Task[None] | None = None
-
-    def begin(self) -> None:
-        """Begins to send the metadata."""
-        if self._sending is None:
-            self._sending = asyncio.get_running_loop().create_task(self._send())
-
-    async def finish(self) -> None:
-        """Waits until it is sent, if it was begun: grpc takes no answer meanwhile."""
-        if self._sending is not None:
-            await self._sending
-
-    async def _send(self) -> None:
-        # A caller that has gone needs no word of it.
-        with contextlib.suppress(aio.BaseError, asyncio.CancelledError):
-            await self._context.send_initial_metadata(((keys.ACCEPTED, "1"),))
 
 
 class PredictServicer:
@@ -135,6 +108,8 @@ class PredictServicer:
         self._feedback = feedback
         self._reader = InputReader(manifest.signature)
         self._writer = OutputWriter(key.model, key.version, manifest.signature)
+        outputs = manifest.signature.outputs
+        self._one_number = outputs[0] if manifest.task is Task.REGRESSION and outputs[0].width == 1 else None
         self._nonce = secrets.randbits(64)
         self._runner: Runner
 
@@ -262,7 +237,7 @@ class PredictServicer:
         self, request: predict_pb2.PredictRequest, answer: Answer, rows: int, wanted: tuple[int, ...], place: Place
     ) -> bytes:
         # Those rows that the token states, and that labels may therefore come for: coverage is their share.
-        classes = answer.classes[:MAX_ROWS]
+        classes = answer.classes[:MAX_ROWS] or (NO_CLASS,) * min(rows, MAX_ROWS)
         self._counting.predicted(place.traffic, place.segment, place.epoch, place.slice_number, classes)
         token = ""
         if self._tokens is not None:
@@ -277,10 +252,18 @@ class PredictServicer:
                 model=self.key.model,
                 version=self.key.version,
                 segment=place.segment,
-                classes=tuple(classes) or (NO_CLASS,) * min(rows, MAX_ROWS),
+                classes=tuple(classes),
+                numbers=self._numbers(answer),
             )
             token = self._tokens.sign(prediction)
         return self._writer.write(rows, wanted, answer.outputs, request.id, token)
+
+    def _numbers(self, answer: Answer) -> tuple[float, ...]:
+        """What a regression with one number per row has predicted, for the rows that take labels."""
+        if self._one_number is None:
+            return ()
+        numbers = to_numbers(self._one_number.dtype, answer.outputs[0].reshape(-1)[:MAX_ROWS])
+        return tuple(numbers.astype("float32").tolist())
 
     async def feedback(self, body: bytes, context: "aio.ServicerContext[bytes, bytes]") -> bytes:
         """Feedback for predictions of this process's version."""

@@ -13,7 +13,7 @@ from numpy.random import Generator
 
 from crossfade.telemetry.v1 import telemetry_pb2_grpc
 from evaluator.arms import BUCKETS
-from evaluator.gates import RATIO
+from evaluator.distributions import RATIO
 from evaluator.snapshots import series_of
 from evaluator.terms import Feature, Profile, Terms
 from evaluator.windows import Reading
@@ -30,12 +30,14 @@ CLASSES = ("3", "7")
 
 @dataclass(slots=True)
 class Behaviour:
-    """How a version answers: error rate, share of wrong answers (of positives missed), median seconds of a batch."""
+    """How a version answers: error rate, share of wrong answers (of positives missed), median seconds of a batch,
+    and (of a regression) median absolute error."""
 
     errors: float = 0.002
     wrong: float = 0.08
     seconds: float = 0.002
     missed: float = 0.08
+    off: float = 1.0
 
 
 @dataclass(slots=True)
@@ -136,6 +138,7 @@ class Fleet:
         shadow: the test version gets a copy of control's requests, and its answers reach nobody.
         different: share of the mirrored rows that it answers otherwise.
         mirrored: share of control's requests that it gets a copy of.
+        regression: answers are numbers, and off by so much.
     """
 
     terms: Terms
@@ -158,6 +161,7 @@ class Fleet:
     shadow: bool = False
     different: float = 0.02
     mirrored: float = 1.0
+    regression: bool = False
     routers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("router-1", worker=False),))
     workers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("worker-1", worker=True),))
     waiting: list[tuple[float, str, str, str, str, str, float]] = field(default_factory=list)
@@ -189,6 +193,12 @@ class Fleet:
         self.waiting = [item for item in self.waiting if item[0] > self.now]
         for when, version, traffic, number, predicted, actual, served in due:
             at = (*self._at(version, traffic), self.terms.segment, number)
+            if self.regression:
+                self.routers[0].store.histogram(catalog.FEEDBACK_ERROR, *at).record(float(predicted))
+                self.routers[0].store.histogram(catalog.FEEDBACK_LAG, *self._at(version, traffic), "").record(
+                    when - served
+                )
+                continue
             correct = "true" if predicted == actual else "false"
             self.routers[0].store.counter(catalog.FEEDBACK_COUNT, *at, predicted, actual, correct).add()
             lags = self.routers[0].store.histogram(catalog.FEEDBACK_LAG, *self._at(version, traffic), correct)
@@ -232,6 +242,13 @@ class Fleet:
         asked = self.test_labelled if arm == "test" and self.test_labelled is not None else self.labelled
         labelled = self.random.random(answered) < asked
         due = self.now + self.random.exponential(self.lag, answered)
+        if self.regression:
+            errors = behaviour.off * np.exp(0.8 * self.random.standard_normal(answered))
+            self.waiting += [
+                (float(when), version, traffic, number_in_time, f"{error}", "", self.now)
+                for when, error in zip(due[labelled], errors[labelled], strict=True)
+            ]
+            return
         due = due + self.wrong_lag * wrong + self.negative_lag * ~positive
         self.waiting += [
             (float(when), version, traffic, number_in_time, CLASSES[1 - int(said)], CLASSES[1 - int(is_)], self.now)

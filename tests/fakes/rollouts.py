@@ -22,11 +22,13 @@ DEMO_GATES = (
 )
 
 
-def demo_policy(*, objective: Objective = Objective.NON_INFERIOR, **changes: object) -> Policy:
+def demo_policy(
+    *, objective: Objective = Objective.NON_INFERIOR, task: object = "classification", **changes: object
+) -> Policy:
     """The policy of a demo: looks of 2 s, settling 2 s, wide margins."""
     asked: dict[str, object] = {"gates": DEMO_GATES, "look_interval": 2.0, "settling": 2.0, "min_age": 1.0}
     draft = PolicyDraft(**(asked | changes))  # type: ignore[arg-type] # fields by name
-    policy, violations = complete_policy(draft, Meaning("classification", CLASSES), objective)
+    policy, violations = complete_policy(draft, Meaning(str(task), CLASSES), objective)
     assert not violations, violations
     return policy
 

@@ -9,7 +9,7 @@ from rich.text import Text
 from crossfade.cli import text
 from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError, UsageError
-from crossfade.cli.gate_words import more_is_better
+from crossfade.cli.gate_words import RELATIVE_METRICS, more_is_better
 from crossfade.cli.jsons import to_json
 from crossfade.cli.registry_client import checked
 from crossfade.cli.render_gates import estimate_text
@@ -169,7 +169,7 @@ def _row(gate: evaluator_pb2.GateForecast) -> list[str | Text]:
 
 
 def _by(gate: evaluator_pb2.GateForecast) -> str:
-    if gate.metric == METRIC_RUNTIME:
+    if gate.metric in RELATIVE_METRICS:
         return f"+{100 * gate.by:.3g} %"
     sign = "±" if gate.metric == METRIC_CLASS_BALANCE else text.MINUS if more_is_better(gate.metric) else "+"
     return f"{sign}{100 * gate.by:.3g} pt"

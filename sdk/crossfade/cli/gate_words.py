@@ -8,6 +8,7 @@ from typing import Final
 from crossfade.cli.text import MINUS, count, duration_seconds, percent, plural, seconds, signed
 from crossfade.common.v1.analysis_pb2 import GateReport
 from crossfade.common.v1.policy_pb2 import (
+    METRIC_ABSOLUTE_ERROR,
     METRIC_ACCURACY,
     METRIC_CLASS_BALANCE,
     METRIC_DISAGREEMENT,
@@ -37,6 +38,7 @@ DEFAULT_HARM: Final[Mapping[Metric.ValueType, Margin]] = {
     METRIC_FALSE_POSITIVE_RATE: Margin(factor=1, offset=0.005),
     METRIC_F1: Margin(factor=1, offset=0.005),
     METRIC_CLASS_BALANCE: Margin(factor=1, offset=0.02),
+    METRIC_ABSOLUTE_ERROR: Margin(buckets=1),
 }
 """The harm margins of gates that set none."""
 
@@ -48,8 +50,10 @@ _NAMES: Final[Mapping[str, Metric.ValueType]] = {
     "input_drift": METRIC_INPUT_DRIFT,
 }
 _MORE_IS_BETTER: Final = frozenset({METRIC_ACCURACY, METRIC_PRECISION, METRIC_RECALL, METRIC_F1})
-LABEL_METRICS: Final = _MORE_IS_BETTER | {METRIC_FALSE_POSITIVE_RATE}
+LABEL_METRICS: Final = _MORE_IS_BETTER | {METRIC_FALSE_POSITIVE_RATE, METRIC_ABSOLUTE_ERROR}
 """What is judged by labels."""
+RELATIVE_METRICS: Final = frozenset({METRIC_RUNTIME, METRIC_ABSOLUTE_ERROR})
+"""What is compared as so many percent of stable's."""
 
 
 def metric_of(policy: Policy, gate: GateReport) -> Metric.ValueType:
@@ -108,6 +112,9 @@ def _labels_sentence(test: str, stable: str, gate: GateReport, metric: Metric.Va
     n, m, positive = gate.test.n, count(gate.baseline.n), gate.positive_class
     wrong = gate.test.estimate, gate.baseline.estimate
     right = [percent(1 - one, 1) for one in wrong]
+    if metric == METRIC_ABSOLUTE_ERROR:
+        off = [f"{one:.3g}" for one in wrong]
+        return f"{test} was off by {off[0]} at the median of {plural(n, 'label')}, {stable} by {off[1]} of {m}"
     if metric == METRIC_PRECISION:
         return f"{right[0]} of {test}'s {plural(n, 'answer')} {positive} were right, {right[1]} of {stable}'s {m}"
     if metric == METRIC_RECALL:
@@ -143,7 +150,7 @@ def difference(gate: GateReport, metric: Metric.ValueType) -> Difference | None:
     low, high, middle = gate.low, gate.high, gate.difference
     if more_is_better(metric):
         low, high, middle = -high, -low, -middle
-    digits, unit = (0, "%") if metric == METRIC_RUNTIME else (1 if more_is_better(metric) else 2, "pt")
+    digits, unit = (0, "%") if metric in RELATIVE_METRICS else (1 if more_is_better(metric) else 2, "pt")
     known = math.isfinite(low) and math.isfinite(high)
     interval = f"{signed(100 * low, digits)} … {signed(100 * high, digits)}" if known else ""
     return Difference(signed(100 * middle, digits), interval, unit)
@@ -173,7 +180,7 @@ def allowance(policy: Policy, gate: GateReport, metric: Metric.ValueType) -> str
     margin = asked.harm if asked and asked.HasField("harm") else DEFAULT_HARM.get(metric)
     if margin is None:
         return ""
-    if metric == METRIC_RUNTIME:
+    if metric in RELATIVE_METRICS:
         return f"+{100 * (_BUCKET**margin.buckets - 1):.0f} %"
     more = margin.offset + ((margin.factor or 1) - 1) * gate.baseline.estimate
     sign = "±" if metric == METRIC_CLASS_BALANCE else MINUS if more_is_better(metric) else "+"

@@ -16,7 +16,7 @@ from crossfade.common.v1.analysis_pb2 import (
     ShadowReport,
     Summary,
 )
-from crossfade.common.v1.policy_pb2 import METRIC_INPUT_DRIFT, METRIC_RUNTIME, Metric, Policy
+from crossfade.common.v1.policy_pb2 import METRIC_ABSOLUTE_ERROR, METRIC_INPUT_DRIFT, METRIC_RUNTIME, Metric, Policy
 
 ENOUGH_ROWS: Final = 1_000
 """Below as many rows the largest shift of many features is mostly noise."""
@@ -43,6 +43,8 @@ def estimate_text(estimate: float, metric: Metric.ValueType) -> str:
     """An arm's value: `0.02 %`, `3.1 ms`, and for accuracy the share of right answers."""
     if metric == METRIC_RUNTIME:
         return seconds(estimate)
+    if metric == METRIC_ABSOLUTE_ERROR:
+        return f"{estimate:.3g}"
     return percent(1 - estimate, 1) if more_is_better(metric) else percent(estimate)
 
 

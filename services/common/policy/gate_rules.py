@@ -5,6 +5,7 @@ from typing import Final
 
 from services.common.policy.drafts import GateDraft
 from services.common.policy.records import (
+    BUCKET_METRICS,
     CLASS_METRICS,
     DEFAULT_HARM,
     DEFAULT_SAFE,
@@ -20,7 +21,9 @@ from services.common.policy.records import (
 from services.common.telemetry import catalog
 
 CLASSIFICATION: Final = "classification"
-"""The task whose versions are judged by labels unless the policy says otherwise."""
+"""The task whose answers are classes, and right or wrong."""
+REGRESSION: Final = "regression"
+"""The task whose answers are numbers, and off by so much."""
 
 _MOST_BUCKETS: Final = 40
 _CLASSES_NAMED: Final = 20
@@ -105,6 +108,8 @@ def _primary_violations(path: str, draft: GateDraft, metric: MetricKind, objecti
 def _limit_violations(path: str, limit: Limit, metric: MetricKind) -> list[Violation]:
     if metric in _NO_LIMIT:
         return [Violation(path, f"{metric} is a comparison, and has no limit")]
+    if metric is MetricKind.ABSOLUTE_ERROR:
+        return [Violation(path, "absolute_error is a comparison: its unit is that of what is predicted")]
     if metric is MetricKind.RUNTIME:
         return _duration_violations(path, limit)
     wanted = "at_least" if metric in MORE_IS_BETTER else "at_most"
@@ -134,6 +139,9 @@ def _class_violations(path: str, draft: GateDraft, metric: MetricKind, meaning: 
     if draft.positive and metric not in CLASS_METRICS:
         allowed = ", ".join(sorted(CLASS_METRICS))
         return [Violation(path, f"is for {allowed}, and this gate watches {metric}")]
+    if metric is MetricKind.ABSOLUTE_ERROR and meaning.task not in ("", REGRESSION):
+        said = f"{metric} is for a regression, and the model's task is {meaning.task}"
+        return [Violation(path.replace("positive_class", "metric"), said)]
     if not meaning.task or metric not in CLASS_METRICS | {MetricKind.CLASS_BALANCE}:
         return []
     if meaning.task != CLASSIFICATION:
@@ -164,14 +172,16 @@ def _margin_words(margin: GateMargin) -> str:
 
 def _margin_violations(path: str, margin: GateMargin, metric: MetricKind) -> list[Violation]:
     found: list[Violation] = []
-    if metric is MetricKind.RUNTIME:
+    if metric in BUCKET_METRICS:
         if margin.offset != 0 or margin.factor != 1:
-            found.append(Violation(path, "a runtime's margin is given in buckets (one is 9.05 %)"))
+            found.append(Violation(path, f"the margin of {metric} is given in buckets (one is 9.05 %)"))
         if not 0 <= margin.buckets <= _MOST_BUCKETS:
             found.append(Violation(f"{path}.buckets", f"{margin.buckets} is out of range: 0 to {_MOST_BUCKETS}"))
         return found
     if margin.buckets:
-        found.append(Violation(f"{path}.buckets", "buckets are for runtimes: use factor and offset"))
+        found.append(
+            Violation(f"{path}.buckets", "buckets are for runtimes and absolute errors: use factor and offset")
+        )
     if metric in _OFFSET_ONLY and margin.factor != 1:
         found.append(Violation(f"{path}.factor", f"the margin of {metric} is an offset: 0.01 is one point"))
     if not (math.isfinite(margin.factor) and margin.factor >= 1):

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import replace
 
 from services.common.policy.drafts import GateDraft
-from services.common.policy.gate_rules import CLASSIFICATION, check_gate
+from services.common.policy.gate_rules import CLASSIFICATION, REGRESSION, check_gate
 from services.common.policy.records import (
     CLASS_METRICS,
     DEFAULT_HARM,
@@ -33,6 +33,8 @@ def default_gates(meaning: Meaning) -> tuple[Gate, ...]:
     if meaning.task == CLASSIFICATION:
         one_class = meaning.positive and meaning.most_classes <= catalog.PREDICTED_CLASSES
         needs[MetricKind.F1 if one_class else MetricKind.ACCURACY] = Need.WITH_LABELS
+    if meaning.task == REGRESSION:
+        needs[MetricKind.ABSOLUTE_ERROR] = Need.WITH_LABELS
     needs[MetricKind.INPUT_DRIFT] = Need.NEVER
     total = sum(DEFAULT_WEIGHT[metric] for metric in needs)
     return tuple(

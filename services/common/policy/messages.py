@@ -20,6 +20,7 @@ _METRICS: Final = {
     policy_pb2.METRIC_F1: MetricKind.F1,
     policy_pb2.METRIC_CLASS_BALANCE: MetricKind.CLASS_BALANCE,
     policy_pb2.METRIC_DISAGREEMENT: MetricKind.DISAGREEMENT,
+    policy_pb2.METRIC_ABSOLUTE_ERROR: MetricKind.ABSOLUTE_ERROR,
 }
 METRIC_VALUES: Final = {kind: value for value, kind in _METRICS.items()}
 """Metrics as the contract numbers them."""

@@ -18,6 +18,7 @@ class MetricKind(StrEnum):
     F1 = "f1"
     CLASS_BALANCE = "class_balance"
     DISAGREEMENT = "disagreement"
+    ABSOLUTE_ERROR = "absolute_error"
 
 
 class Need(StrEnum):
@@ -53,7 +54,7 @@ class GateMargin:
     Attributes:
         factor: multiplies stable's rate, at least 1.
         offset: added to it, as a rate (0.01 is one point).
-        buckets: for runtimes, instead of both: buckets of the geometric histogram (one is 9.05 %).
+        buckets: for runtimes and absolute errors, instead of both: buckets of the geometric histogram (one is 9.05 %).
     """
 
     factor: float = 1.0
@@ -203,12 +204,14 @@ CLASS_METRICS: Final = frozenset(
 """What is said of one class against the rest."""
 EACH_CLASS: Final = "*"
 """As a gate's positive class: every class, each against the rest."""
-LABEL_METRICS: Final = CLASS_METRICS | {MetricKind.ACCURACY}
+LABEL_METRICS: Final = CLASS_METRICS | {MetricKind.ACCURACY, MetricKind.ABSOLUTE_ERROR}
 """What is judged by labels."""
+BUCKET_METRICS: Final = frozenset({MetricKind.RUNTIME, MetricKind.ABSOLUTE_ERROR})
+"""What is judged by its distribution over geometric buckets, in which its margins are given."""
 QUALITY_METRICS: Final = LABEL_METRICS | {MetricKind.CLASS_BALANCE, MetricKind.DISAGREEMENT}
 """What rests while the inputs are drifted: all that the answers say."""
 
-MORE_IS_BETTER: Final = LABEL_METRICS - {MetricKind.FALSE_POSITIVE_RATE}
+MORE_IS_BETTER: Final = LABEL_METRICS - {MetricKind.FALSE_POSITIVE_RATE, MetricKind.ABSOLUTE_ERROR}
 """What people say the share of what was right of."""
 
 
@@ -222,6 +225,7 @@ DEFAULT_HARM: Final[dict[MetricKind, GateMargin]] = {
     MetricKind.RUNTIME: GateMargin(buckets=1),
     MetricKind.INPUT_DRIFT: GateMargin(),
     **dict.fromkeys(LABEL_METRICS, GateMargin(offset=0.005)),
+    MetricKind.ABSOLUTE_ERROR: GateMargin(buckets=1),
     MetricKind.CLASS_BALANCE: GateMargin(offset=0.02),
     MetricKind.DISAGREEMENT: GateMargin(offset=0.005),
 }
@@ -231,6 +235,7 @@ DEFAULT_SAFE: Final[dict[MetricKind, GateMargin]] = {
     MetricKind.RUNTIME: GateMargin(buckets=2),
     MetricKind.INPUT_DRIFT: GateMargin(),
     **dict.fromkeys(LABEL_METRICS, GateMargin(offset=0.02)),
+    MetricKind.ABSOLUTE_ERROR: GateMargin(buckets=2),
     MetricKind.CLASS_BALANCE: GateMargin(offset=0.05),
     MetricKind.DISAGREEMENT: GateMargin(offset=0.02),
 }

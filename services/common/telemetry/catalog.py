@@ -54,6 +54,8 @@ INFERENCE_BOUNDS: Final = geometric_bounds(50e-6, 10.0, 8)
 """50 µs to 10 s by 2^(1/8), 9.05 % a bucket: durations of batches."""
 LAG_BOUNDS: Final = geometric_bounds(0.1, 30 * 86_400.0, 1)
 """0.1 s to 30 days by 2: from prediction to label."""
+ERROR_BOUNDS: Final = geometric_bounds(1e-6, 1e6, 8)
+"""0.000001 to 1,000,000 by 2^(1/8), 9.05 % a bucket: absolute errors, in the unit of what is predicted."""
 VALUE_BOUNDS: Final = tuple(
     sorted({0.0, *(sign * bound for bound in geometric_bounds(0.001, 1e6, 2) for sign in (-1.0, 1.0))})
 )
@@ -147,7 +149,7 @@ FEEDBACK_ERROR: Final = Metric(
     "1",
     "Absolute error of a regression's predictions, by what turned out to be true.",
     (*_ARM, "segment", "slice"),
-    VALUE_BOUNDS,
+    ERROR_BOUNDS,
 )
 PREDICTION_VALUE_COUNT: Final = Metric(
     "crossfade.prediction.value.count",

@@ -7,16 +7,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from google.protobuf import descriptor_pool
 from grpc import aio
+from torch import nn
 
-from crossfade.predict.v1 import predict_pb2
+from crossfade.artifact import package
+from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
 from services.common.prediction_token import TokenKeys
 from services.common.telemetry import catalog
-from tests.fakes.models import RAISES, expected_scores, reference_rows, request_of, scores_of
+from tests.fakes.models import RAISES, Packaged, expected_scores, reference_rows, request_of, scores_of
 from tests.fakes.registry import CONTROL, LIVE, FakeRegistry, lane
 from tests.support.wait import until
 from tests.support.worker import counted, failure_of, metrics
+
+
+class Total(nn.Module):
+    """A regression: the sum of a row."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[rows, 4] to [rows, 1]."""
+        return x.sum(dim=1, keepdim=True)
 
 
 async def test_loads_reports_and_answers(
@@ -311,3 +322,29 @@ async def test_the_registry_goes_away(
     await until(lambda: registry.state("scores", "v1") == "READY")
     await registry.set_lanes(lane("scores", want(artifacts()), want(artifacts(scale=2.0), "v2"), test="v2"))
     await until(lambda: registry.state("scores", "v2") == "READY", 20)
+
+
+async def test_of_a_regression_truth_is_counted_by_how_far_it_was_off(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, tmp_path: Any, want: Any
+) -> None:
+    rows = reference_rows(16)
+    made = Packaged(package(Total(), example=rows, reference=rows, task="regression", to=tmp_path / "total"))
+    await registry.set_lanes(lane("scores", want(made)))
+    app = await start_worker()
+    caller = await caller_of("v1")
+    response = await caller.predict(rows[:3])
+    predicted = scores_of(response)[:, 0]
+    token = response.parameters["crossfade_prediction_id"].string_param
+    truths = [predicted[0] + 2.0, predicted[1], predicted[2] - 0.25]
+    observations = [
+        predict_pb2.Observation(prediction_id=token, row=row, value=float(truth)) for row, truth in enumerate(truths)
+    ]
+    stub = predict_pb2_grpc.PredictionServiceStub(caller.channel)
+    answer = await stub.Feedback(predict_pb2.FeedbackRequest(observations=observations))
+    assert [one.status for one in answer.results] == [predict_pb2.ObservationResult.STATUS_ACCEPTED] * 3
+    snapshots = await metrics(app.address)
+    (errors,) = (one for one in snapshots if one.metric is catalog.FEEDBACK_ERROR)
+    off = [catalog.ERROR_BOUNDS[place] for place, count in enumerate(errors.counts) if count]
+    assert off == pytest.approx([catalog.ERROR_BOUNDS[0], 0.25, 2.0], rel=0.1)
+    # Predictions are counted too, so that the share of those with labels is known.
+    assert counted(snapshots, catalog.PREDICTION_COUNT) == 3

@@ -154,6 +154,7 @@ def test_other_failures(code: grpc.StatusCode, details: str, words: str, exit_co
         (policy.METRIC_FALSE_POSITIVE_RATE, "v2 took 17.50 % of 487 other rows for spam, v1 8.20 % of 9,602", "+9.30"),
         (policy.METRIC_CLASS_BALANCE, "v2 answered spam for 17.5 % of 487 rows, v1 for 8.2 % of 9,602", "+9.30"),
         (policy.METRIC_F1, "v2's F1 for spam was 0.825 (487 rows), v1's 0.918 (9,602)", "−9.3"),
+        (policy.METRIC_ABSOLUTE_ERROR, "v2 was off by 0.175 at the median of 487 labels, v1 by 0.082 of 9,602", "+9"),
     ],
 )
 def test_what_gates_of_one_class_say(metric: policy.Metric.ValueType, sentence: str, shown: str) -> None:

@@ -118,6 +118,29 @@ def test_a_value_goes_into_its_histogram_and_the_lag_is_measured() -> None:
     assert by_metric[catalog.FEEDBACK_LAG].total == 30.0
 
 
+def test_of_a_regression_it_counts_how_far_the_row_was_off() -> None:
+    desk = Desk()
+    token = desk.token(classes=(NO_CLASS,) * 3, numbers=(10.0, float("nan"), 2.0))
+    assert desk.book.value(token, 0, 12.5).status is Status.ACCEPTED
+    assert desk.book.value(token, 0, 12.5).status is Status.DUPLICATE
+    assert desk.book.value(token, 1, 1.0).status is Status.ACCEPTED
+    assert desk.book.value(token, 2, float("nan")).status is Status.REFUSED
+    (errors,) = (one for one in desk.store.snapshot() if one.metric is catalog.FEEDBACK_ERROR)
+    assert errors.attributes == ("churn", "v1", "live", "", "3.10")
+    places = [place for place, count in enumerate(errors.counts) if count]
+    # What was predicted as no number is off by as much as can be told.
+    assert places[-1] == len(catalog.ERROR_BOUNDS)
+    assert catalog.ERROR_BOUNDS[places[0] - 1] < 2.5 <= catalog.ERROR_BOUNDS[places[0]]
+
+
+def test_a_row_takes_a_label_and_a_number() -> None:
+    desk = Desk()
+    token = desk.token()
+    assert desk.book.label(token, 1, "keep").status is Status.ACCEPTED
+    assert desk.book.value(token, 1, 3.0).status is Status.ACCEPTED
+    assert desk.book.value(token, 1, 3.0).status is Status.DUPLICATE
+
+
 def test_the_lag_of_wrong_answers_is_counted_apart() -> None:
     desk = Desk()
     right, wrong = desk.token(), desk.token()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.prediction_token import MAX_ROWS, Prediction, TokenError, TokenKeys
+from services.common.prediction_token import MAX_ROWS, NO_CLASS, Prediction, TokenError, TokenKeys
 
 KEYS = TokenKeys({1: b"k" * 32, 2: b"l" * 32}, signing=1)
 PREDICTION = Prediction(2**64 - 1, 1_700_000_000_123, 7, 424_242, 1, "churn", "v2", "eu", (0, 1, 65_535))
@@ -71,3 +71,10 @@ def test_a_key_file_is_read() -> None:
 def test_a_bad_key_file_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="key"):
         TokenKeys.parse(text)
+
+
+def test_a_regressions_token_states_numbers() -> None:
+    said = PREDICTION._replace(classes=(NO_CLASS,) * 3, numbers=(1.5, -2.0, float("inf")))
+    assert KEYS.verify(KEYS.sign(said)) == said
+    many = said._replace(classes=(NO_CLASS,) * 100, numbers=tuple(map(float, range(100))))
+    assert KEYS.verify(KEYS.sign(many)).numbers == tuple(map(float, range(MAX_ROWS)))

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from evaluator.decide import Action, Circumstances, Decision, Phase, decide
+from evaluator.distributions import DistributionGate
 from evaluator.fold import State, start
-from evaluator.gates import RateGate, RuntimeGate
+from evaluator.gates import RateGate
 from evaluator.opening import GateState
 from evaluator.readiness import Served, Serving, Worker
 from evaluator.reports import Verdict
@@ -76,7 +77,7 @@ def with_needs(state: State, needs: float) -> State:
 
 
 def needing(gate: GateState, needs: float | None) -> GateState:
-    assert isinstance(gate, RateGate | RuntimeGate)
+    assert isinstance(gate, RateGate | DistributionGate)
     return replace(gate, needs=needs)
 
 

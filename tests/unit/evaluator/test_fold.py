@@ -7,8 +7,9 @@ import pytest
 from evaluator.arms import NO_LAGS, error_rows, runtime_rows, slice_counts
 from evaluator.counts import InstanceCounts, Series
 from evaluator.decide import Phase
+from evaluator.distributions import DistributionGate
 from evaluator.fold import Look, State, fold, fold_all, start
-from evaluator.gates import RateGate, RuntimeGate
+from evaluator.gates import RateGate
 from evaluator.labels import Labels, OfClass, SliceCounts
 from evaluator.ledger import Ledger
 from evaluator.statistics.process import look_cap
@@ -288,7 +289,7 @@ def test_gates_that_are_not_of_a_metric_keep_their_evidence() -> None:
         fold(state, Look(1, 2, 5.0, 0, judged=True, window=found)), Look(2, 2, 5.0, 0, judged=True, window=found)
     )
     runtime = after.gates[1]
-    assert isinstance(runtime, RuntimeGate)
+    assert isinstance(runtime, DistributionGate)
     assert runtime.test_n == 0
     assert replace(after, gates=()).judged == 2
 

@@ -32,8 +32,24 @@ def test_a_classification_gets_errors_runtime_accuracy_and_watched_inputs() -> N
     assert (policy.gates[2].harm.offset, policy.gates[2].safe.offset) == (0.005, 0.02)
 
 
-def test_other_tasks_have_no_accuracy_and_share_the_error_over_what_is_left() -> None:
+def test_a_regression_is_judged_by_how_far_it_is_off() -> None:
     policy, _ = complete_policy(PolicyDraft(), Meaning("regression"))
+    (gate,) = (gate for gate in policy.gates if gate.metric is MetricKind.ABSOLUTE_ERROR)
+    assert (gate.need, gate.harm, gate.safe) == (Need.WITH_LABELS, GateMargin(buckets=1), GateMargin(buckets=2))
+    asked = PolicyDraft(gates=(GateDraft(MetricKind.ABSOLUTE_ERROR, required=True, safe=GateMargin(1.0, 0.1)),))
+    _, violations = complete_policy(asked, Meaning("classification", ("a", "b")))
+    assert [one.field for one in violations] == [
+        "policy.gates[0].safe",
+        "policy.gates[0].safe",
+        "policy.gates[0].metric",
+    ]
+    limited = PolicyDraft(gates=(GateDraft(MetricKind.ABSOLUTE_ERROR, required=True, limit=Limit(at_most=0.1)),))
+    _, violations = complete_policy(limited, Meaning("regression"))
+    assert [one.field for one in violations] == ["policy.gates[0].limit"]
+
+
+def test_other_tasks_have_no_accuracy_and_share_the_error_over_what_is_left() -> None:
+    policy, _ = complete_policy(PolicyDraft(), Meaning("other"))
     assert [gate.metric for gate in policy.gates] == [MetricKind.ERRORS, MetricKind.RUNTIME, MetricKind.INPUT_DRIFT]
     assert math.fsum(gate.share for gate in policy.gates) == pytest.approx(1.0)
 

@@ -124,8 +124,11 @@ def test_the_only_required_gate_on_quality_is_the_primary_one() -> None:
 
 
 def test_a_model_without_a_gate_on_quality_says_which_gate_is_primary() -> None:
-    _, violations = complete_policy(PolicyDraft(), Meaning("regression"), Objective.SUPERIOR)
+    _, violations = complete_policy(PolicyDraft(), Meaning("other"), Objective.SUPERIOR)
     assert [one.field for one in violations] == ["policy.gates"]
+    policy, violations = complete_policy(PolicyDraft(), Meaning("regression"), Objective.SUPERIOR)
+    assert not violations
+    assert [gate.name for gate in policy.gates if gate.better is not None] == ["absolute_error"]
     assert not complete_policy(PolicyDraft(), Meaning(), Objective.SUPERIOR)[1]
 
 

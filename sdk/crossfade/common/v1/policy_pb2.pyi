@@ -152,6 +152,8 @@ class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueTy
     """Share of each class among the predictions, test against stable, in both directions."""
     METRIC_DISAGREEMENT: _Metric.ValueType  # 10
     """In SHADOW steps: share of the rows that the test version answered otherwise than stable did. With a limit only."""
+    METRIC_ABSOLUTE_ERROR: _Metric.ValueType  # 11
+    """For a regression: how far the labelled rows were off, by the distribution of the absolute error."""
 
 class Metric(_Metric, metaclass=_MetricEnumTypeWrapper):
     """What a gate watches."""
@@ -178,6 +180,8 @@ METRIC_CLASS_BALANCE: Metric.ValueType  # 9
 """Share of each class among the predictions, test against stable, in both directions."""
 METRIC_DISAGREEMENT: Metric.ValueType  # 10
 """In SHADOW steps: share of the rows that the test version answered otherwise than stable did. With a limit only."""
+METRIC_ABSOLUTE_ERROR: Metric.ValueType  # 11
+"""For a regression: how far the labelled rows were off, by the distribution of the absolute error."""
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
 @_typing.final
@@ -258,7 +262,9 @@ class Margin(_message.Message):
     offset: _builtins.float
     """Added to it, as a rate (0.01 is one point). 0 to 1."""
     buckets: _builtins.int
-    """For runtimes: buckets of the geometric histogram (one is 9.05 %), instead of factor and offset. 0 to 40."""
+    """For runtimes and absolute errors: buckets of the geometric histogram (one is 9.05 %), instead of factor and offset. 0 to
+    40.
+    """
     def __init__(
         self,
         *,
@@ -459,7 +465,7 @@ class Policy(_message.Message):
     @_builtins.property
     def gates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Gate]:
         """The gates. Default (none): errors and runtime required; for a classification F1 where the version has a positive
-        class, else accuracy (required once the lane gets labels); input drift watched.
+        class, else accuracy, and for a regression absolute error (required once the lane gets labels); input drift watched.
         """
 
     @_builtins.property

@@ -1,0 +1,72 @@
+"""Regressions: judged by how far they are off."""
+
+import numpy as np
+import pytest
+
+from evaluator.decide import Action
+from evaluator.distributions import RATIO, DistributionGate
+from evaluator.terms import Terms
+from services.common.policy.drafts import GateDraft
+from services.common.policy.records import GateMargin, MetricKind, Objective
+from tests.fakes.metrics import Behaviour, Fleet
+from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms
+
+GATES = (
+    GateDraft(MetricKind.ERRORS, required=True, safe=GateMargin(1.5, 0.01)),
+    GateDraft(MetricKind.ABSOLUTE_ERROR, required=True),
+)
+
+
+def regression_terms(*, objective: Objective = Objective.NON_INFERIOR) -> Terms:
+    policy = demo_policy(objective=objective, task="regression", gates=GATES)
+    return demo_terms(policy, demo_plan(2000, period=240.0), features=0)
+
+
+def trial(off: float, seed: int = 1, objective: Objective = Objective.NON_INFERIOR) -> Trial:
+    fleet = Fleet(regression_terms(objective=objective), np.random.default_rng(seed), rate=800.0, regression=True)
+    fleet.test = Behaviour(off=off)
+    made = Trial.begin(fleet, waiting_looks=4)
+    for _ in range(130):
+        made.look()
+        if made.outcome is not None:
+            break
+    return made
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_version_that_is_as_far_off_is_promoted(seed: int) -> None:
+    made = trial(1.0, seed)
+    assert made.outcome is not None
+    assert (made.outcome.action, made.outcome.code) == (Action.PROMOTE, "SAFE")
+    assert "was off by" in made.outcome.reason
+
+
+def test_a_version_that_is_further_off_is_rolled_back() -> None:
+    made = trial(1.6)
+    assert made.outcome is not None
+    assert (made.outcome.action, made.outcome.gate) == (Action.ROLLBACK, "absolute_error")
+    assert made.outcome.reason.startswith("v2 was off by 1.")
+    assert made.outcome.reason.endswith("+9 % is allowed")
+    gate = made.state.gates[1]
+    assert isinstance(gate, DistributionGate)
+    test, stable = gate.medians()
+    assert test / stable == pytest.approx(1.6, rel=0.15)
+
+
+def test_a_nearer_version_wins_an_ab_test() -> None:
+    made = trial(0.5, objective=Objective.SUPERIOR)
+    assert made.outcome is not None
+    assert (made.outcome.action, made.outcome.code) == (Action.PROMOTE, "SUPERIOR")
+
+
+def test_no_labels_are_no_evidence() -> None:
+    fleet = Fleet(regression_terms(), np.random.default_rng(2), rate=800.0, regression=True, labelled=0.0)
+    made = Trial.begin(fleet)
+    for _ in range(130):
+        made.look()
+    assert made.outcome is None or made.outcome.action is not Action.PROMOTE
+    assert made.state.gates[1].test_n == 0
+
+
+def test_a_margin_is_a_whole_number_of_buckets() -> None:
+    assert pytest.approx(2.0) == RATIO**8
