@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 from evaluator.decide import Phase
 from evaluator.forecast import StepForecast, forecast
+from evaluator.itself import judge_itself
 from evaluator.ports import EndedError, MetricsSource, Registry, RolloutView, UnreachableError
 from evaluator.reading_terms import TermsReader
 from evaluator.replay import CompactedError, Replayed, UnknownCircumstancesError, replay
@@ -30,6 +31,8 @@ class Other:
     policy: PolicyDraft | None = None
     plan: PlanDraft | None = None
     objective: Objective | None = None
+    itself: bool = False
+    """Stable is judged against itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,8 @@ class Questions:
             violations = (*violations, Violation("plan.steps", f"{said}: {keeps}"))
         if violations:
             return Replayed(), violations
-        replayed = await replay(found.terms, self._registry.concluded(name))
+        judge = judge_itself if other.itself else replay
+        replayed = await judge(found.terms, self._registry.concluded(name))
         if not replayed.looks:
             raise FailedPreconditionError(
                 "NOT_STARTED", f"nobody has looked at {name} yet, so that there is nothing to replay: crossfade status"

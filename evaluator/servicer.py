@@ -72,6 +72,7 @@ class EvaluatorServicer(evaluator_pb2_grpc.EvaluatorServiceServicer):
             policy_messages.policy_draft(request.policy) if request.HasField("policy") else None,
             policy_messages.plan_draft(request.plan) if request.HasField("plan") else None,
             _objective(request.objective) if request.objective else None,
+            request.against_itself,
         )
         found, violations = await self._questions.replay(request.name, other)
         return evaluator_pb2.ReplayResponse(

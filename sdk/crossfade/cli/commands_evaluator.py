@@ -53,11 +53,13 @@ def replay(
     segment: SegmentOption = "",
     policy: PolicyOption = "",
     objective: ObjectiveOption = "",
+    itself: Annotated[bool, typer.Option("--itself", help="Judge the stable version against itself (A/A).")] = False,
 ) -> None:
     """Show what another policy would have decided about a rollout, and when.
 
-    From its recorded looks alone; without --policy by its own.
+    From its recorded looks alone; without --policy by its own. With --itself: what the judge would have said of
+    stable's control arm against the rest of stable. Harm there means that it is misled by the traffic.
     """
     from crossfade.cli.replaying import replay_rollout
 
-    replay_rollout(session, model, segment, rollout, policy, objective)
+    replay_rollout(session, model, segment, rollout, policy, objective, itself=itself)

@@ -1,5 +1,6 @@
 """What `replay` does, and how it says it."""
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,6 +11,7 @@ from crossfade.cli.errors import CommandError, UsageError
 from crossfade.cli.jsons import to_json
 from crossfade.cli.policy_check import violation_lines
 from crossfade.cli.registry_client import Registry, checked
+from crossfade.cli.render_gates import fraction
 from crossfade.cli.rollout_options import parse_objective
 from crossfade.common.v1 import analysis_pb2
 from crossfade.evaluator.v1 import evaluator_pb2, evaluator_pb2_grpc
@@ -18,6 +20,11 @@ from crossfade.registry.v1.resources_pb2 import Rollout
 
 _TIMEOUT: Final = 600.0
 """Seconds: a rollout of weeks has tens of thousands of looks."""
+_MISLED: Final = (
+    "The judge is misled by this traffic, and would roll good versions back for it, since {} is the same in both arms: "
+    "do requests of one user come together (--assignment key), are the rows of a request alike, do labels of one arm "
+    "come sooner?"
+)
 _WORDS: Final = {
     analysis_pb2.ACTION_PROMOTE: "PROMOTE",
     analysis_pb2.ACTION_ADVANCE: "next step",
@@ -28,7 +35,16 @@ _WORDS: Final = {
 }
 
 
-def replay_rollout(session: Session, model: str, segment: str, number: int | None, policy: str, objective: str) -> None:
+def replay_rollout(
+    session: Session,
+    model: str,
+    segment: str,
+    number: int | None,
+    policy: str,
+    objective: str,
+    *,
+    itself: bool = False,
+) -> None:
     """Replays a rollout.
 
     Args:
@@ -38,13 +54,16 @@ def replay_rollout(session: Session, model: str, segment: str, number: int | Non
         number: the rollout's; None: the latest of the lane.
         policy: a policy file's path; empty: the rollout's own.
         objective: as of `start`; empty: the rollout's own.
+        itself: its stable version is judged against itself instead.
 
     Raises:
         CommandError: it cannot be replayed.
     """
     registry = Registry(session.connect.registry())
     rollout = _find(registry, model, segment, number)
-    request = evaluator_pb2.ReplayRequest(name=rollout.name, objective=parse_objective(objective))
+    request = evaluator_pb2.ReplayRequest(
+        name=rollout.name, objective=parse_objective(objective), against_itself=itself
+    )
     file: PolicyFile | None = None
     if policy:
         try:
@@ -61,7 +80,8 @@ def replay_rollout(session: Session, model: str, segment: str, number: int | Non
         if session.options.json:
             session.show(to_json(answer), str)
         raise CommandError("\n".join(_violations(file, answer.violations)))
-    session.show(to_json(answer), lambda: replay_text(rollout, answer, policy))
+    shown = itself_text if itself else replay_text
+    session.show(to_json(answer), lambda: shown(rollout, answer, policy))
 
 
 def replay_text(rollout: Rollout, answer: evaluator_pb2.ReplayResponse, policy: str) -> str:
@@ -81,6 +101,27 @@ def replay_text(rollout: Rollout, answer: evaluator_pb2.ReplayResponse, policy: 
     ending = (analysis_pb2.ACTION_PROMOTE, analysis_pb2.ACTION_ROLLBACK, analysis_pb2.ACTION_CANCEL)
     if not any(moment.action in ending for moment in answer.replayed) and answer.looks:
         lines.append(f"At its last look: {answer.last.reason.rstrip('.')}.")
+    return "\n".join(lines)
+
+
+def itself_text(rollout: Rollout, answer: evaluator_pb2.ReplayResponse, policy: str) -> str:
+    """What the judge would have said of the stable version against itself."""
+    stable = rollout.stable_version
+    by = f"by {policy}" if policy else "by the policy of the rollout"
+    arms = f"{stable}'s control arm against the rest of {stable}"
+    looks = text.plural(answer.looks, "look")
+    lines = [f"Rollout {text.last_part(rollout.name)}, A/A: {arms}, {looks} {by}."]
+    for gate in answer.last.gates:
+        if gate.test.n and gate.baseline.n:
+            part = min(99, math.floor(100 * fraction(gate.harm)))
+            found = "found" if gate.verdict == analysis_pb2.VERDICT_FAIL else f"{part} % of its bar"
+            compared = f"{text.count(gate.test.n)} against {text.count(gate.baseline.n)}"
+            lines.append(f"  {gate.gate}: harm {found} ({compared})")
+    if answer.replayed:
+        lines += [f"  {_moment(rollout, moment)}" for moment in answer.replayed]
+        lines.append(_MISLED.format(stable))
+    else:
+        lines.append(f"{answer.last.reason[:1].upper()}{answer.last.reason[1:]}.")
     return "\n".join(lines)
 
 

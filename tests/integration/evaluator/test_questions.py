@@ -50,6 +50,9 @@ async def test_a_rollout_is_replayed_to_the_bit_and_under_another_policy(scene: 
     strict = demo_policy(gates=(GateDraft(MetricKind.ERRORS, required=True, harm=GateMargin(1, 0), weight=1.0),))
     asked = evaluator_pb2.ReplayRequest(name=NAME, policy=policy_message(strict), plan=plan_message(made.terms.plan))
     other = await replay(app, asked)
+    itself = await replay(app, evaluator_pb2.ReplayRequest(name=NAME, against_itself=True))
+    assert (itself.looks, len(itself.replayed)) == (found.looks, 0)
+    assert itself.last.reason.startswith("no gate finds v1 worse than itself")
     assert 0 < other.parts_at <= other.looks <= len(looks)
     assert [report.gate for report in other.last.gates] == ["errors"]
 

@@ -142,10 +142,15 @@ class ReplayRequest(_message.Message):
     POLICY_FIELD_NUMBER: _builtins.int
     PLAN_FIELD_NUMBER: _builtins.int
     OBJECTIVE_FIELD_NUMBER: _builtins.int
+    AGAINST_ITSELF_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"models/{model}/rollouts/{rollout}"."""
     objective: _policy_pb2.Objective.ValueType
     """Unspecified: the rollout's own."""
+    against_itself: _builtins.bool
+    """A/A: the control arm of its stable version is judged against the rest of it instead, by the same gates (but for
+    runtimes). Both are one version: what is found here would be found of good versions too.
+    """
     @_builtins.property
     def policy(self) -> _policy_pb2.Policy:
         """Unset: the rollout's own."""
@@ -161,10 +166,11 @@ class ReplayRequest(_message.Message):
         policy: _policy_pb2.Policy | None = ...,
         plan: _policy_pb2.TrafficPlan | None = ...,
         objective: _policy_pb2.Objective.ValueType = ...,
+        against_itself: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "objective", b"objective", "plan", b"plan", "policy", b"policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["against_itself", b"against_itself", "name", b"name", "objective", b"objective", "plan", b"plan", "policy", b"policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,92 @@
+"""A/A: the judge judges itself by what was recorded."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from evaluator.counts import Counts, Series, arrange
+from evaluator.decide import Action
+from evaluator.fold import Look
+from evaluator.itself import itself, judge_itself, relabelled
+from evaluator.replay import CompactedError, Concluded
+from tests.fakes.metrics import Behaviour, Fleet
+from tests.fakes.rollouts import Trial, demo_terms
+
+
+def recorded(seed: int = 1) -> Trial:
+    """A rollout of a version that is rolled back late, with 20 % of the traffic."""
+    fleet = Fleet(demo_terms(), np.random.default_rng(seed), rate=400.0)
+    fleet.test = Behaviour(errors=0.01)
+    made = Trial.begin(fleet)
+    for _ in range(60):
+        made.look()
+        if made.outcome is not None:
+            break
+    return made
+
+
+async def said(looks: Sequence[Look]) -> AsyncIterator[Concluded]:
+    for look in looks:
+        yield Concluded(look, None, Action.NONE, "", "")
+
+
+def failing(window: Counts) -> Counts:
+    """The window in which every answer of control's has failed."""
+
+    def failed(one: Series) -> Series:
+        at = one.values()
+        if one.metric != "crossfade.attempt.duration" or at["traffic"] != "control":
+            return one
+        return replace(one, attributes=tuple(sorted((at | {"outcome": "INTERNAL"}).items())))
+
+    return tuple(
+        replace(one, series=arrange({series.key: series for series in map(failed, one.series)})) for one in window
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_no_harm_is_found_where_there_is_none(seed: int) -> None:
+    made = recorded(seed)
+    found = await judge_itself(made.fleet.terms, said(made.looks))
+    assert found.looks == len(made.looks)
+    assert found.replayed == ()
+    assert found.last is not None
+    assert found.last.reason.startswith("no gate finds v1 worse than itself; ")
+    errors = found.last.gates[0]
+    # Control against the rest of stable, and nothing of the version under test.
+    assert 0 < errors.test.n < errors.baseline.n
+    assert errors.test.estimate < 0.006
+
+
+async def test_traffic_that_misleads_the_judge_is_found() -> None:
+    made = recorded()
+    looks = [replace(look, window=failing(look.window)) for look in made.looks]
+    found = await judge_itself(made.fleet.terms, said(looks))
+    (moment,) = found.replayed
+    assert (moment.action, moment.gate) == (Action.ROLLBACK, "errors")
+    assert moment.reason.startswith("v1's control failed ")
+
+
+async def test_runtimes_and_the_version_under_test_are_left_out() -> None:
+    made = recorded()
+    terms = itself(made.fleet.terms)
+    window = relabelled(made.looks[-1].window, terms)
+    versions = {(series.metric, series.values()["version"]) for one in window for series in one.series}
+    assert ("crossfade.attempt.duration", "v1's control") in versions
+    assert not any(version == "v2" for _, version in versions)
+    assert not any(metric == "crossfade.inference.duration" for metric, _ in versions)
+
+
+async def test_a_look_that_is_missing_is_said() -> None:
+    made = recorded()
+    with pytest.raises(CompactedError):
+        await judge_itself(made.fleet.terms, said(made.looks[1:]))
+
+
+async def test_a_rollout_before_its_traffic_has_nothing_to_compare() -> None:
+    made = recorded()
+    found = await judge_itself(made.fleet.terms, said(made.looks[:1]))
+    assert found.last is not None
+    assert "nothing was counted" in found.last.reason
