@@ -23,10 +23,11 @@ INFERENCE: Final = catalog.INFERENCE_DURATION.name
 PREDICTIONS: Final = catalog.PREDICTION_COUNT.name
 FEEDBACK: Final = catalog.FEEDBACK_COUNT.name
 FEEDBACK_ERROR: Final = catalog.FEEDBACK_ERROR.name
+FEEDBACK_VALUE: Final = catalog.FEEDBACK_VALUE.name
 INPUTS: Final = catalog.INPUT_COUNT.name
 LAG: Final = catalog.FEEDBACK_LAG.name
 PAIRS: Final = catalog.SHADOW_PAIR_COUNT.name
-METRICS: Final = (ATTEMPTS, FEEDBACK, FEEDBACK_ERROR, LAG, INFERENCE, INPUTS, PREDICTIONS, PAIRS)
+METRICS: Final = (ATTEMPTS, FEEDBACK, FEEDBACK_ERROR, FEEDBACK_VALUE, LAG, INFERENCE, INPUTS, PREDICTIONS, PAIRS)
 """All that a look reads."""
 
 SliceKey = tuple[int, int]
@@ -116,6 +117,25 @@ def slice_counts(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
             else:
                 labels = _labels(one, at, terms.classes) if one.metric == FEEDBACK else Labels(rows, 0, (), one.counts)
                 part = SliceCounts(test=labels) if test else SliceCounts(stable=labels)
+            found[key] = found.get(key, SliceCounts()).plus(part)
+    return found
+
+
+def value_slices(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
+    """Predictions and reported numbers by slice, all processes together; a labelled row is one with a number."""
+    found: dict[SliceKey, SliceCounts] = {}
+    for instance in window:
+        for one, at in _of(instance, PREDICTIONS, FEEDBACK_VALUE):
+            key = parse_slice(at.get("slice", ""))
+            test, stable = _is_test(at, terms), _is_stable(at, terms)
+            if key is None or not (test or stable):
+                continue
+            rows = sum(one.counts)
+            if one.metric == PREDICTIONS:
+                part = SliceCounts(test_predictions=rows) if test else SliceCounts(stable_predictions=rows)
+            else:
+                numbers = Labels(rows, 0, (), one.counts)
+                part = SliceCounts(test=numbers) if test else SliceCounts(stable=numbers)
             found[key] = found.get(key, SliceCounts()).plus(part)
     return found
 

@@ -5,7 +5,7 @@ at once after a restart.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
@@ -20,21 +20,21 @@ from evaluator.arms import (
     pair_rows,
     runtime_rows,
     slice_counts,
+    value_slices,
 )
 from evaluator.balance import BalanceGate, BalanceRow
 from evaluator.copies import NO_COPIES, Copies
 from evaluator.counts import Counts, read_time
 from evaluator.distributions import DistributionGate
-from evaluator.each_class import EachClassGate
 from evaluator.gates import RateGate
 from evaluator.inputs import Inputs, open_inputs
-from evaluator.labels import LabelPair, RateRow, error_distributions, label_rows
+from evaluator.label_looks import Known, judge_labels, take_labels
 from evaluator.ledger import Ledger
 from evaluator.limits import RuntimeLimitGate
-from evaluator.maturity import is_alike, shows_young, usual_lag
+from evaluator.maturity import usual_lag
 from evaluator.opening import GateState, guarded, open_gate
 from evaluator.terms import Terms
-from services.common.policy.records import CLASS_METRICS, LABEL_METRICS, MetricKind
+from services.common.policy.records import MetricKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +75,12 @@ class State:
         gates: evidence of every gate that judges the version, in the policy's order.
         inputs: of both arms.
         ledger: labels by slice.
+        values: numbers that callers reported, by slice; a row is one with a number.
         lags: labels by their lag.
         judged: looks that were judged.
         step_seconds: what the present evidence of "no worse" covers: seconds of judged windows.
         coverage: share of the aged slices' predictions with labels, test and stable; None: no such slices.
+        value_coverage: the same of reported values.
         copies: of SHADOW steps.
     """
 
@@ -94,10 +96,12 @@ class State:
     gates: tuple[GateState, ...]
     inputs: Inputs
     ledger: Ledger = field(default_factory=Ledger)
+    values: Ledger = field(default_factory=Ledger)
     lags: LabelLags = (NO_LAGS, NO_LAGS, NO_LAGS, NO_LAGS)
     judged: int = 0
     step_seconds: float = 0.0
     coverage: tuple[float, float] | None = None
+    value_coverage: tuple[float, float] | None = None
     copies: Copies = NO_COPIES
 
     @property
@@ -109,6 +113,11 @@ class State:
     def watches_inputs(self) -> bool:
         """Whether the policy has a gate for input drift."""
         return any(gate.metric is MetricKind.INPUT_DRIFT for gate in self.terms.policy.gates)
+
+    @property
+    def takes_values(self) -> bool:
+        """Whether the policy has a gate for reported values."""
+        return any(gate.metric is MetricKind.VALUE for gate in self.terms.policy.gates)
 
     @property
     def resting(self) -> bool:
@@ -153,6 +162,7 @@ def fold(state: State, look: Look) -> State:
     after = replace(
         after,
         ledger=after.ledger.plus(slice_counts(look.window, state.terms)),
+        values=after.values.plus(value_slices(look.window, state.terms)) if state.takes_values else after.values,
         lags=(right, wrong, stable_right, stable_wrong),
         copies=after.copies.plus(look.window, state.terms),
     )
@@ -196,12 +206,14 @@ def _watch_inputs(state: State, look: Look, before: float) -> State:
     inputs = state.inputs.after(*input_counts(look.window, state.terms))
     was, drifted = state.inputs.drifted, inputs.drifted
     if drifted and not was:
-        return replace(state, inputs=inputs, ledger=state.ledger.rest(before))
+        ledger, values = state.ledger.rest(before), state.values.rest(before)
+        return replace(state, inputs=inputs, ledger=ledger, values=values)
     if was and not drifted:
         return replace(
             state,
             inputs=inputs,
             ledger=state.ledger.wake(state.time),
+            values=state.values.wake(state.time),
             gates=tuple(gate.restart() for gate in state.gates),
             step_seconds=0.0,
         )
@@ -256,45 +268,26 @@ def _judge(state: State, look: Look) -> State:
 
 
 def _judge_labels(state: State, read: float) -> State:
-    """Labels: harm by every slice that may show it, "no worse" by mature slices of the present step.
+    """Labels and reported values, each from a ledger of its own.
 
     Args:
         state: with the look's labels.
         read: until when labels are known, seconds since 1970-01-01 UTC.
     """
-    maturity, age = state.terms.policy.labels, state.label_age
-    past, young, ledger = state.ledger.take_young(state.slice_seconds)
-    # Copies' answers reach nobody: their slices will never have labels.
-    aged_keys = ledger.aged(state.first_time, read, age, state.slice_seconds)
-    keys = [key for key in aged_keys if not state.terms.plan.steps[state.steps[key[0]]].shadow]
-    aged, ledger = ledger.take_aged(keys) if is_alike(ledger.coverage(keys), maturity) else ([], ledger)
-    in_step = [key for key in keys if state.steps.get(key[0]) == state.step]
-    coverage = ledger.coverage(in_step) if in_step else None
-    mature: list[LabelPair] = []
-    if coverage is not None and is_alike(coverage, maturity):
-        mature, ledger = ledger.take_safe(in_step, maturity)
+    known = Known(state.first_time, read, state.label_age, state.step, dict(state.steps), state.slice_seconds)
+    labels, values = (take_labels(ledger, state.terms, known) for ledger in (state.ledger, state.values))
 
-    def judged(gate: RateGate) -> RateGate:
-        place = state.terms.classes.index(gate.gate.positive) if gate.gate.metric in CLASS_METRICS else 0
+    def judged(gate: GateState) -> GateState:
+        return judge_labels(gate, values if gate.gate.metric is MetricKind.VALUE else labels, state.terms)
 
-        def rows(pairs: Sequence[LabelPair]) -> list[RateRow]:
-            return label_rows(pairs, gate.gate.metric, place)
-
-        harmful = young if shows_young(gate.gate, maturity) else aged
-        return gate.learn(rows(past)).judge_harm(rows(harmful)).judge_safe(rows(mature))
-
-    gates: list[GateState] = []
-    for gate in state.gates:
-        if isinstance(gate, EachClassGate):
-            gates.append(gate.each(judged))
-        elif isinstance(gate, RateGate) and gate.gate.metric in LABEL_METRICS:
-            gates.append(judged(gate))
-        elif isinstance(gate, DistributionGate) and gate.gate.metric in LABEL_METRICS:
-            learnt = gate.learn(error_distributions(past)).judge_harm(error_distributions(aged))
-            gates.append(learnt.judge_safe(error_distributions(mature)))
-        else:
-            gates.append(gate)
-    return replace(state, gates=tuple(gates), ledger=ledger, coverage=coverage)
+    return replace(
+        state,
+        gates=tuple(judged(gate) for gate in state.gates),
+        ledger=labels.ledger,
+        values=values.ledger,
+        coverage=labels.coverage,
+        value_coverage=values.coverage,
+    )
 
 
 def _freeze_needs(state: State) -> State:

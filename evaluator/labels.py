@@ -32,7 +32,8 @@ class Labels:
         rows: all of them.
         wrong: those that were predicted wrong.
         classes: of each class that gates watch, in the order of `Terms.classes`; empty: none is counted yet.
-        errors: rows of a regression by their absolute error, in the buckets of crossfade.feedback.error; empty: none.
+        errors: rows by their absolute error (of a regression), or by the number that was reported for them, in the
+            buckets of crossfade.feedback.error or crossfade.feedback.value; empty: none.
     """
 
     rows: int = 0
@@ -59,8 +60,10 @@ class Labels:
 
         Args:
             metric: one that is judged by labels.
-            place: of the gate's class among `classes`.
+            place: of the gate's class among `classes`, or the number of the bound that a good row's number is above.
         """
+        if metric is MetricKind.VALUE:
+            return BadOf(self.rows, sum(self.errors[: place + 1]))
         if metric in (MetricKind.ACCURACY, MetricKind.ABSOLUTE_ERROR):
             return BadOf(self.rows, self.wrong)
         of = self.classes[place] if self.classes else OfClass()

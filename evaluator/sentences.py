@@ -173,6 +173,12 @@ def _labelled(test: str, stable: str, report: GateReport) -> str:
                 f"{words.many(report.test.n, 'label')} and {stable} by {report.baseline.estimate:.3g} of "
                 f"{words.count(report.baseline.n)} of the same minutes ({words.change(report.difference)})"
             )
+        case MetricKind.VALUE:
+            return (
+                f"{words.percent(1 - report.test.estimate)} of {words.many(report.test.n, 'value')} reported of {test} "
+                f"were good and {words.percent(1 - report.baseline.estimate)} of {words.count(report.baseline.n)} of "
+                f"{stable} in the same minutes"
+            )
         case MetricKind.PRECISION:
             return (
                 f"{test} was wrong in {words.percent(report.test.estimate)} of "
@@ -210,7 +216,7 @@ def _allowed(report: GateReport, margin: GateMargin) -> str:
         return limit(report.limit)
     if report.metric in BUCKET_METRICS:
         return f"{words.change(RATIO**margin.buckets - 1.0)} is allowed"
-    if report.metric is MetricKind.F1:
+    if report.metric in (MetricKind.F1, MetricKind.VALUE):
         return f"{words.points(margin.offset)} less are allowed"
     if report.metric is MetricKind.CLASS_BALANCE:
         return f"{words.points(margin.offset)} more or less are allowed"

@@ -5,19 +5,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluator.arms import class_rows, error_rows, label_lags, runtime_rows, slice_counts
+from evaluator.arms import class_rows, error_rows, label_lags, runtime_rows, slice_counts, value_slices
 from evaluator.balance import BalanceGate
 from evaluator.counts import Counts
 from evaluator.distributions import DistributionGate
 from evaluator.each_class import EachClassGate
 from evaluator.gates import RateGate
+from evaluator.label_looks import place_of
 from evaluator.labels import Labels, error_distributions
 from evaluator.limits import RuntimeLimitGate
 from evaluator.maturity import usual_lag
 from evaluator.opening import GateState
 from evaluator.terms import Terms
 from evaluator.windows import Reading, take
-from services.common.policy.records import CLASS_METRICS, MetricKind
+from services.common.policy.records import MetricKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,14 @@ class Traffic:
         return max(map(usual_lag, label_lags(self.counted, self.terms)))
 
     @property
+    def values(self) -> Labels:
+        """All reported numbers so far."""
+        total = Labels()
+        for counts in value_slices(self.counted, self.terms).values():
+            total = total.plus(counts.test).plus(counts.stable)
+        return total
+
+    @property
     def labels(self) -> Labels:
         """All labels so far."""
         total = Labels()
@@ -114,8 +123,11 @@ class Traffic:
         if gate.gate.metric is MetricKind.ERRORS:
             return self.attempts_per_second
         assert isinstance(gate, RateGate)  # noqa: S101 - for the type checker: all others have been asked
+        if gate.gate.metric is MetricKind.VALUE:
+            predictions = _predictions(self.counted, self.terms)
+            return self._predictions_per_second * (min(self.values.rows / predictions, 1.0) if predictions else 0.0)
         labels = self.labels
-        part = labels.bad(gate.gate.metric, self._place(gate)).n / labels.rows if labels.rows else 0.0
+        part = labels.bad(gate.gate.metric, place_of(gate, self.terms)).n / labels.rows if labels.rows else 0.0
         return self.labels_per_second * part
 
     @property
@@ -128,11 +140,9 @@ class Traffic:
         return min(self.labels.rows / predictions, 1.0) if predictions else 0.0
 
     def _informed_by_labels(self, gate: RateGate) -> RateGate:
-        n, x = self.labels.bad(gate.gate.metric, self._place(gate))
+        known = self.values if gate.gate.metric is MetricKind.VALUE else self.labels
+        n, x = known.bad(gate.gate.metric, place_of(gate, self.terms))
         return gate.knowing(n, x)
-
-    def _place(self, gate: RateGate) -> int:
-        return self.terms.classes.index(gate.gate.positive) if gate.gate.metric in CLASS_METRICS else 0
 
     def _batches(self) -> list[tuple[int, tuple[int, ...], tuple[int, ...]]]:
         return runtime_rows(self.counted, self.terms)

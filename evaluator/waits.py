@@ -17,6 +17,7 @@ _NOUNS = {
     MetricKind.RUNTIME: "batch",
     MetricKind.ACCURACY: "mature label",
     MetricKind.ABSOLUTE_ERROR: "mature label",
+    MetricKind.VALUE: "mature value",
     MetricKind.PRECISION: "mature positive answer",
     MetricKind.RECALL: "mature positive row",
     MetricKind.FALSE_POSITIVE_RATE: "mature negative row",
@@ -37,7 +38,7 @@ def waits_for(state: State, gate: GateState, needed: int, seconds: float) -> str
     """
     terms = state.terms
     noun = _NOUNS[gate.gate.metric]
-    if gate.gate.metric in LABEL_METRICS and (waits := _waits_for_labels(state)):
+    if gate.gate.metric in LABEL_METRICS and (waits := _waits_for_labels(state, gate.gate.metric)):
         return waits
     if gate.test_n == 0:
         return f"{words.plural(noun)} of {terms.test}: none yet"
@@ -58,27 +59,30 @@ def waits_for(state: State, gate: GateState, needed: int, seconds: float) -> str
     return f"{forecast}: {words.duration(seconds)} at this traffic" if seconds else forecast
 
 
-def _waits_for_labels(state: State) -> str:
+def _waits_for_labels(state: State, metric: MetricKind) -> str:
     terms, maturity = state.terms, state.terms.policy.labels
-    test_labels, stable_labels = state.ledger.labels()
+    ledger, coverage, noun = state.ledger, state.coverage, "labels"
+    if metric is MetricKind.VALUE:
+        ledger, coverage, noun = state.values, state.value_coverage, "values"
+    test_labels, stable_labels = ledger.labels()
     if state.resting:
         return "the end of the drift of the inputs"
     for labels, version in ((stable_labels, terms.stable), (test_labels, terms.test)):
         if not labels:
-            return f"labels of {version}: none yet"
-    if state.coverage is None:
-        return f"labels to be {words.duration(state.label_age)} old"
-    shares = tuple(zip(state.coverage, (terms.test, terms.stable), strict=True))
+            return f"{noun} of {version}: none yet"
+    if coverage is None:
+        return f"{noun} to be {words.duration(state.label_age)} old"
+    shares = tuple(zip(coverage, (terms.test, terms.stable), strict=True))
     for share, version in shares:
         if math.isnan(share) or share < maturity.min_coverage:
             return (
-                f"labels: {words.percent(share)} of {version}'s answers have one, "
+                f"{noun}: {words.percent(share)} of {version}'s answers have one, "
                 f"{words.percent(maturity.min_coverage)} are needed"
             )
-    if not is_alike(state.coverage, maturity):
+    if not is_alike(coverage, maturity):
         return (
-            f"labels that reach both versions alike: {words.percent(state.coverage[0])} of {terms.test}'s answers have "
-            f"one and {words.percent(state.coverage[1])} of {terms.stable}'s; "
+            f"{noun} that reach both versions alike: {words.percent(coverage[0])} of {terms.test}'s answers have "
+            f"one and {words.percent(coverage[1])} of {terms.stable}'s; "
             f"they may differ by {words.points(maturity.max_coverage_gap)}"
         )
     return ""

@@ -23,7 +23,13 @@ GONE_US: Final = 900_000_000
 LARGEST_COUNT: Final = 2**53
 """Beyond it a float no longer tells neighbouring counts apart; at a million rows a second that takes 285 years."""
 FIRST_READ_METRICS: Final = frozenset(
-    {"crossfade.feedback.count", "crossfade.feedback.error", "crossfade.feedback.lag", "crossfade.prediction.count"}
+    {
+        "crossfade.feedback.count",
+        "crossfade.feedback.error",
+        "crossfade.feedback.lag",
+        "crossfade.feedback.value",
+        "crossfade.prediction.count",
+    }
 )
 """Series of these are recorded from zero by a rollout's first look: they say whether labels come, and how late."""
 

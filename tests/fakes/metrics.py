@@ -31,13 +31,14 @@ CLASSES = ("3", "7")
 @dataclass(slots=True)
 class Behaviour:
     """How a version answers: error rate, share of wrong answers (of positives missed), median seconds of a batch,
-    and (of a regression) median absolute error."""
+    (of a regression) median absolute error, and share of the callers that report engagement."""
 
     errors: float = 0.002
     wrong: float = 0.08
     seconds: float = 0.002
     missed: float = 0.08
     off: float = 1.0
+    engaged: float = 0.3
 
 
 @dataclass(slots=True)
@@ -139,6 +140,7 @@ class Fleet:
         different: share of the mirrored rows that it answers otherwise.
         mirrored: share of control's requests that it gets a copy of.
         regression: answers are numbers, and off by so much.
+        reported: share of the answers for which callers report a number, 20 for engagement and 0 for none.
     """
 
     terms: Terms
@@ -162,6 +164,7 @@ class Fleet:
     different: float = 0.02
     mirrored: float = 1.0
     regression: bool = False
+    reported: float = 0.0
     routers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("router-1", worker=False),))
     workers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("worker-1", worker=True),))
     waiting: list[tuple[float, str, str, str, str, str, float]] = field(default_factory=list)
@@ -239,6 +242,14 @@ class Fleet:
             for pair, rows in ((("3", "3"), answered - other), (("3", "7"), other)):
                 router.store.counter(catalog.SHADOW_PAIR_COUNT, *at, self.terms.segment, *pair).add(rows)
             return
+        if self.reported:
+            numbers = self.random.random(answered) < self.reported
+            engaged = int(self.random.binomial(int(numbers.sum()), behaviour.engaged))
+            at_slice = (*at, self.terms.segment, number_in_time)
+            values = router.store.histogram(catalog.FEEDBACK_VALUE, *at_slice)
+            for worth, rows in ((20.0, engaged), (0.0, int(numbers.sum()) - engaged)):
+                for _ in range(rows):
+                    values.record(worth)
         asked = self.test_labelled if arm == "test" and self.test_labelled is not None else self.labelled
         labelled = self.random.random(answered) < asked
         due = self.now + self.random.exponential(self.lag, answered)

@@ -20,6 +20,7 @@ from crossfade.common.v1.policy_pb2 import (
     METRIC_RECALL,
     METRIC_RUNTIME,
     METRIC_UNSPECIFIED,
+    METRIC_VALUE,
     Gate,
     Limit,
     Margin,
@@ -37,6 +38,7 @@ DEFAULT_HARM: Final[Mapping[Metric.ValueType, Margin]] = {
     METRIC_RECALL: Margin(factor=1, offset=0.005),
     METRIC_FALSE_POSITIVE_RATE: Margin(factor=1, offset=0.005),
     METRIC_F1: Margin(factor=1, offset=0.005),
+    METRIC_VALUE: Margin(factor=1, offset=0.005),
     METRIC_CLASS_BALANCE: Margin(factor=1, offset=0.02),
     METRIC_ABSOLUTE_ERROR: Margin(buckets=1),
 }
@@ -49,7 +51,7 @@ _NAMES: Final[Mapping[str, Metric.ValueType]] = {
     "accuracy": METRIC_ACCURACY,
     "input_drift": METRIC_INPUT_DRIFT,
 }
-_MORE_IS_BETTER: Final = frozenset({METRIC_ACCURACY, METRIC_PRECISION, METRIC_RECALL, METRIC_F1})
+_MORE_IS_BETTER: Final = frozenset({METRIC_ACCURACY, METRIC_PRECISION, METRIC_RECALL, METRIC_F1, METRIC_VALUE})
 LABEL_METRICS: Final = _MORE_IS_BETTER | {METRIC_FALSE_POSITIVE_RATE, METRIC_ABSOLUTE_ERROR}
 """What is judged by labels."""
 RELATIVE_METRICS: Final = frozenset({METRIC_RUNTIME, METRIC_ABSOLUTE_ERROR})
@@ -115,6 +117,8 @@ def _labels_sentence(test: str, stable: str, gate: GateReport, metric: Metric.Va
     if metric == METRIC_ABSOLUTE_ERROR:
         off = [f"{one:.3g}" for one in wrong]
         return f"{test} was off by {off[0]} at the median of {plural(n, 'label')}, {stable} by {off[1]} of {m}"
+    if metric == METRIC_VALUE:
+        return f"{right[0]} of {plural(n, 'value')} reported of {test} were good, {right[1]} of {stable}'s {m}"
     if metric == METRIC_PRECISION:
         return f"{right[0]} of {test}'s {plural(n, 'answer')} {positive} were right, {right[1]} of {stable}'s {m}"
     if metric == METRIC_RECALL:

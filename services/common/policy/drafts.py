@@ -19,6 +19,7 @@ class GateDraft:
     limit: Limit | None = None
     primary: bool = False
     better: GateMargin | None = None
+    above: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,8 @@ def check_gate(
         found.append(Violation(f"{path}.limit", "disagreement is no comparison: say at most how much, at_most: 5%"))
     elif metric is not MetricKind.INPUT_DRIFT:
         found += _sides_violations(path, draft, metric)
+    found += _above_violations(f"{path}.above", draft, metric)
+    found += _task_violations(f"{path}.metric", metric, meaning)
     return found + _class_violations(f"{path}.positive_class", draft, metric, meaning)
 
 
@@ -135,13 +137,29 @@ def _duration_violations(path: str, limit: Limit) -> list[Violation]:
     return found
 
 
+def _above_violations(path: str, draft: GateDraft, metric: MetricKind) -> list[Violation]:
+    if metric is not MetricKind.VALUE:
+        return [Violation(path, f"is for value, and this gate watches {metric}")] if draft.above else []
+    if draft.above in catalog.VALUE_BOUNDS:
+        return []
+    bounds = sorted(catalog.VALUE_BOUNDS, key=lambda bound: abs(bound - draft.above))[:2]
+    near = " or ".join(f"{bound:g}" for bound in sorted(bounds))
+    return [Violation(path, f"{draft.above:g} is none of the bounds that numbers are counted by: write {near}")]
+
+
+def _task_violations(path: str, metric: MetricKind, meaning: Meaning) -> list[Violation]:
+    if metric is MetricKind.VALUE and meaning.task == REGRESSION:
+        said = "value is not for a regression: the numbers that are reported for it are what turned out to be true"
+        return [Violation(path, said)]
+    if metric is MetricKind.ABSOLUTE_ERROR and meaning.task not in ("", REGRESSION):
+        return [Violation(path, f"{metric} is for a regression, and the model's task is {meaning.task}")]
+    return []
+
+
 def _class_violations(path: str, draft: GateDraft, metric: MetricKind, meaning: Meaning) -> list[Violation]:
     if draft.positive and metric not in CLASS_METRICS:
         allowed = ", ".join(sorted(CLASS_METRICS))
         return [Violation(path, f"is for {allowed}, and this gate watches {metric}")]
-    if metric is MetricKind.ABSOLUTE_ERROR and meaning.task not in ("", REGRESSION):
-        said = f"{metric} is for a regression, and the model's task is {meaning.task}"
-        return [Violation(path.replace("positive_class", "metric"), said)]
     if not meaning.task or metric not in CLASS_METRICS | {MetricKind.CLASS_BALANCE}:
         return []
     if meaning.task != CLASSIFICATION:

@@ -117,6 +117,7 @@ def _gate(draft: GateDraft, metric: MetricKind, meaning: Meaning) -> Gate:
         positive=(draft.positive or meaning.positive) if metric in CLASS_METRICS else "",
         limit=draft.limit,
         better=better,
+        above=draft.above,
     )
 
 

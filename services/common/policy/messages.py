@@ -21,6 +21,7 @@ _METRICS: Final = {
     policy_pb2.METRIC_CLASS_BALANCE: MetricKind.CLASS_BALANCE,
     policy_pb2.METRIC_DISAGREEMENT: MetricKind.DISAGREEMENT,
     policy_pb2.METRIC_ABSOLUTE_ERROR: MetricKind.ABSOLUTE_ERROR,
+    policy_pb2.METRIC_VALUE: MetricKind.VALUE,
 }
 METRIC_VALUES: Final = {kind: value for value, kind in _METRICS.items()}
 """Metrics as the contract numbers them."""
@@ -128,6 +129,7 @@ def _gate_draft(message: policy_pb2.Gate) -> GateDraft:
         limit=_limit(message.limit) if message.HasField("limit") else None,
         primary=message.primary,
         better=_margin(message.better) if message.HasField("better") else None,
+        above=message.above,
     )
 
 
@@ -157,6 +159,7 @@ def _gate_message(gate: Gate) -> policy_pb2.Gate:
         limit=None if gate.limit is None else limit_message(gate.limit),
         primary=gate.better is not None,
         better=None if gate.better is None else _margin_message(gate.better),
+        above=gate.above,
     )
 
 

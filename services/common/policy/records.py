@@ -19,6 +19,7 @@ class MetricKind(StrEnum):
     CLASS_BALANCE = "class_balance"
     DISAGREEMENT = "disagreement"
     ABSOLUTE_ERROR = "absolute_error"
+    VALUE = "value"
 
 
 class Need(StrEnum):
@@ -102,6 +103,7 @@ class Gate:
         positive: the class that counts as positive, for the metrics of one class; or EACH_CLASS.
         limit: what the metric is judged against instead of stable's; then `harm` and `safe` say nothing.
         better: by how much the version must be better, for the primary gate of an A/B test; None: for all others.
+        above: for reported values: what is above it counts as good; a bound of crossfade.feedback.value.
     """
 
     name: str
@@ -113,6 +115,7 @@ class Gate:
     positive: str = ""
     limit: Limit | None = None
     better: GateMargin | None = None
+    above: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +207,8 @@ CLASS_METRICS: Final = frozenset(
 """What is said of one class against the rest."""
 EACH_CLASS: Final = "*"
 """As a gate's positive class: every class, each against the rest."""
-LABEL_METRICS: Final = CLASS_METRICS | {MetricKind.ACCURACY, MetricKind.ABSOLUTE_ERROR}
-"""What is judged by labels."""
+LABEL_METRICS: Final = CLASS_METRICS | {MetricKind.ACCURACY, MetricKind.ABSOLUTE_ERROR, MetricKind.VALUE}
+"""What is judged by labels, or by numbers that come as late as they do."""
 BUCKET_METRICS: Final = frozenset({MetricKind.RUNTIME, MetricKind.ABSOLUTE_ERROR})
 """What is judged by its distribution over geometric buckets, in which its margins are given."""
 QUALITY_METRICS: Final = LABEL_METRICS | {MetricKind.CLASS_BALANCE, MetricKind.DISAGREEMENT}

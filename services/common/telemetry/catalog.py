@@ -56,10 +56,15 @@ LAG_BOUNDS: Final = geometric_bounds(0.1, 30 * 86_400.0, 1)
 """0.1 s to 30 days by 2: from prediction to label."""
 ERROR_BOUNDS: Final = geometric_bounds(1e-6, 1e6, 8)
 """0.000001 to 1,000,000 by 2^(1/8), 9.05 % a bucket: absolute errors, in the unit of what is predicted."""
+_ROUND: Final = ("1", "1.5", "2", "2.5", "3", "4", "5", "6", "7", "8", "9")
 VALUE_BOUNDS: Final = tuple(
-    sorted({0.0, *(sign * bound for bound in geometric_bounds(0.001, 1e6, 2) for sign in (-1.0, 1.0))})
+    sorted(
+        {0.0, -1e6, 1e6}
+        | {float(f"{sign}{digits}e{power}") for sign in ("", "-") for digits in _ROUND for power in range(-3, 6)}
+    )
 )
-"""0 and ±0.001 to ±1,000,000 by 2^(1/2): any number that a caller reports."""
+"""0 and ±0.001, 0.0015, 0.002, 0.0025, 0.003, 0.004, … to ±1,000,000: any number that a caller reports. Round ones,
+since gates ask for a share above one of them."""
 
 _ARM: Final = ("model", "version", "traffic")
 

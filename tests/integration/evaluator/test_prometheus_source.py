@@ -69,10 +69,12 @@ class House:
             await page.stop()
 
     def count_much(self) -> None:
-        """A million million labels and attempts more, and pairs of answers to copies."""
+        """A million million labels and attempts more, pairs of answers to copies, errors and numbers."""
         store = self.fleet.routers[0].store
         store.counter(catalog.FEEDBACK_COUNT, *LIVE, "", "1.1", "3", "7", "false").add(MANY)
         store.histogram(catalog.ATTEMPT_DURATION, *LIVE, "", "UNKNOWN", "1").counts[7] += MANY
+        store.histogram(catalog.FEEDBACK_ERROR, *LIVE, "", "1.1").counts[99] += MANY
+        store.histogram(catalog.FEEDBACK_VALUE, *LIVE, "", "1.1").counts[99] += MANY
         store.counter(catalog.SHADOW_PAIR_COUNT, *LIVE[:2], "shadow", "", "3", "7").add(MANY)
 
     @property

@@ -154,6 +154,10 @@ class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueTy
     """In SHADOW steps: share of the rows that the test version answered otherwise than stable did. With a limit only."""
     METRIC_ABSOLUTE_ERROR: _Metric.ValueType  # 11
     """For a regression: how far the labelled rows were off, by the distribution of the absolute error."""
+    METRIC_VALUE: _Metric.ValueType  # 12
+    """Share of the rows for which callers reported a number (engagement, revenue) that is above the gate's `above`: more is
+    better.
+    """
 
 class Metric(_Metric, metaclass=_MetricEnumTypeWrapper):
     """What a gate watches."""
@@ -182,6 +186,10 @@ METRIC_DISAGREEMENT: Metric.ValueType  # 10
 """In SHADOW steps: share of the rows that the test version answered otherwise than stable did. With a limit only."""
 METRIC_ABSOLUTE_ERROR: Metric.ValueType  # 11
 """For a regression: how far the labelled rows were off, by the distribution of the absolute error."""
+METRIC_VALUE: Metric.ValueType  # 12
+"""Share of the rows for which callers reported a number (engagement, revenue) that is above the gate's `above`: more is
+better.
+"""
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
 @_typing.final
@@ -336,6 +344,7 @@ class Gate(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     PRIMARY_FIELD_NUMBER: _builtins.int
     BETTER_FIELD_NUMBER: _builtins.int
+    ABOVE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique within the policy. Default: the metric's name in lower case."""
     metric: Global___Metric.ValueType
@@ -351,6 +360,10 @@ class Gate(_message.Message):
     primary: _builtins.bool
     """For SUPERIOR: this gate's metric is the one in which the test version must be better. Exactly one gate. Default: the
     only required gate on quality.
+    """
+    above: _builtins.float
+    """For VALUE: a reported number above this is good. One of the bounds by which numbers are counted: 0, and 1, 1.5, 2, 2.5,
+    3, 4, 5, 6, 7, 8 or 9 times a power of ten from ±0.001 to ±1,000,000. Default: 0.
     """
     @_builtins.property
     def harm(self) -> Global___Margin:
@@ -383,10 +396,11 @@ class Gate(_message.Message):
         limit: Global___Limit | None = ...,
         primary: _builtins.bool = ...,
         better: Global___Margin | None = ...,
+        above: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["better", b"better", "harm", b"harm", "limit", b"limit", "safe", b"safe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["better", b"better", "harm", b"harm", "limit", b"limit", "metric", b"metric", "name", b"name", "positive_class", b"positive_class", "primary", b"primary", "required", b"required", "safe", b"safe", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["above", b"above", "better", b"better", "harm", b"harm", "limit", b"limit", "metric", b"metric", "name", b"name", "positive_class", b"positive_class", "primary", b"primary", "required", b"required", "safe", b"safe", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,103 @@
+"""Labels at one look: what is taken of them, and by which gates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from evaluator.arms import SliceKey
+from evaluator.distributions import DistributionGate
+from evaluator.each_class import EachClassGate
+from evaluator.gates import RateGate
+from evaluator.labels import LabelPair, RateRow, error_distributions, label_rows
+from evaluator.ledger import Ledger, Length
+from evaluator.maturity import is_alike, shows_young
+from evaluator.opening import GateState
+from evaluator.terms import Terms
+from services.common.policy.records import CLASS_METRICS, LABEL_METRICS, MetricKind
+from services.common.telemetry import catalog
+
+
+class Known(NamedTuple):
+    """Until when labels are known, and since when they count.
+
+    Attributes:
+        begun: when the rollout's first look read, seconds since 1970-01-01 UTC.
+        read: when the process that was read first was.
+        age: seconds after which a slice's labels may be complete.
+        step: the present step.
+        steps: the step by epoch.
+        length: seconds that a slice of an epoch lasts.
+    """
+
+    begun: float
+    read: float
+    age: float
+    step: int
+    steps: dict[int, int]
+    length: Length
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a look takes of a ledger.
+
+    Attributes:
+        past: of slices without a test arm.
+        young: of slices of any age.
+        aged: of slices that are old enough.
+        mature: of slices of the present step that are old enough and covered.
+        coverage: share of the step's aged predictions with labels, test and stable; None: there are no such slices.
+        ledger: with all of it taken.
+    """
+
+    past: list[LabelPair]
+    young: list[LabelPair]
+    aged: list[LabelPair]
+    mature: list[LabelPair]
+    coverage: tuple[float, float] | None
+    ledger: Ledger
+
+
+def take_labels(ledger: Ledger, terms: Terms, known: Known) -> Taken:
+    """Harm may take every slice that shows it, "no worse" mature slices of the present step alone."""
+    maturity = terms.policy.labels
+    past, young, ledger = ledger.take_young(known.length)
+    # Copies' answers reach nobody: their slices will never have labels.
+    aged_keys = ledger.aged(known.begun, known.read, known.age, known.length)
+    keys: list[SliceKey] = [key for key in aged_keys if not terms.plan.steps[known.steps[key[0]]].shadow]
+    aged, ledger = ledger.take_aged(keys) if is_alike(ledger.coverage(keys), maturity) else ([], ledger)
+    in_step = [key for key in keys if known.steps.get(key[0]) == known.step]
+    coverage = ledger.coverage(in_step) if in_step else None
+    mature: list[LabelPair] = []
+    if coverage is not None and is_alike(coverage, maturity):
+        mature, ledger = ledger.take_safe(in_step, maturity)
+    return Taken(past, young, aged, mature, coverage, ledger)
+
+
+def judge_labels(gate: GateState, taken: Taken, terms: Terms) -> GateState:
+    """The gate after a look's labels; one that is not judged by labels is as it was."""
+    if isinstance(gate, EachClassGate):
+        return gate.each(lambda part: _judged(part, taken, terms))
+    if gate.gate.metric not in LABEL_METRICS:
+        return gate
+    if isinstance(gate, DistributionGate):
+        learnt = gate.learn(error_distributions(taken.past)).judge_harm(error_distributions(taken.aged))
+        return learnt.judge_safe(error_distributions(taken.mature))
+    return _judged(gate, taken, terms) if isinstance(gate, RateGate) else gate
+
+
+def place_of(gate: RateGate, terms: Terms) -> int:
+    """Where what the gate counts stands: its class among those that are watched, or the bound that is to be passed."""
+    if gate.gate.metric is MetricKind.VALUE:
+        return catalog.VALUE_BOUNDS.index(gate.gate.above)
+    return terms.classes.index(gate.gate.positive) if gate.gate.metric in CLASS_METRICS else 0
+
+
+def _judged(gate: RateGate, taken: Taken, terms: Terms) -> RateGate:
+    place, maturity = place_of(gate, terms), terms.policy.labels
+
+    def rows(pairs: Sequence[LabelPair]) -> list[RateRow]:
+        return label_rows(pairs, gate.gate.metric, place)
+
+    harmful = taken.young if shows_young(gate.gate, maturity) else taken.aged
+    return gate.learn(rows(taken.past)).judge_harm(rows(harmful)).judge_safe(rows(taken.mature))
