@@ -186,7 +186,8 @@ def _counter(metric: Metric, values: tuple[str, ...], found: Mapping[tuple[str, 
 
 def _histogram(metric: Metric, values: tuple[str, ...], found: Mapping[tuple[str, str], float]) -> Snapshot:
     name = page_name(metric)
-    total = found.get((_SUM, ""))
+    # OpenMetrics leaves the sum out where numbers may be negative.
+    total = found.get((_SUM, ""), 0.0 if metric.bounds[0] < 0 else None)
     if total is None or not math.isfinite(total):
         raise UnfitError(f"{name} has no sum that is a number: look for rules that drop or rewrite series")
     cumulative: dict[float, int] = {}
