@@ -20,6 +20,7 @@ from evaluator.loop import Loop
 from evaluator.meters import Meters
 from evaluator.monitor.loop import MonitorLoop
 from evaluator.monitor.service import Monitor
+from evaluator.own_metrics import OwnMetrics
 from evaluator.prometheus_access import access_of
 from evaluator.prometheus_http import PrometheusHttp
 from evaluator.prometheus_source import PrometheusSource
@@ -74,7 +75,9 @@ class App:
         self._tracing = Tracing(_SERVICE_NAME, self.instance_id, settings.otlp_endpoint, settings.trace_ratio)
         self._channel = open_channel(settings.registry, settings)
         registry = RegistryClient(self._channel, self._metadata, settings.registry_seconds)
-        self._source = self._open_source()
+        self._prometheus = PrometheusHttp(access_of(settings)) if settings.evaluator_prometheus else None
+        self._processes = self._open_source()
+        self._source = OwnMetrics(self._processes, self._prometheus, self._clock)
         evaluator = Evaluator(
             registry,
             self._source,
@@ -129,7 +132,9 @@ class App:
         await self._server.stop()
         if self._page is not None:
             await asyncio.to_thread(self._page.close)
-        await self._source.close()
+        await self._processes.close()
+        if self._prometheus is not None:
+            await self._prometheus.close()
         await self._channel.close()
         self._tracing.close()
 
@@ -138,8 +143,8 @@ class App:
         telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(self._telemetry, server)
 
     def _open_source(self) -> InstanceSource | PrometheusSource:
-        if self._settings.evaluator_prometheus:
-            return PrometheusSource(PrometheusHttp(access_of(self._settings)), self._clock)
+        if self._prometheus is not None and not self._settings.evaluator_prometheus_own_only:
+            return PrometheusSource(self._prometheus, self._clock)
         return InstanceSource(self._connect, self._clock, self._identity())
 
     def _connect(self, address: str) -> aio.Channel:

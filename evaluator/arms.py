@@ -30,6 +30,11 @@ PAIRS: Final = catalog.SHADOW_PAIR_COUNT.name
 METRICS: Final = (ATTEMPTS, FEEDBACK, FEEDBACK_ERROR, FEEDBACK_VALUE, LAG, INFERENCE, INPUTS, PREDICTIONS, PAIRS)
 """All that a look reads."""
 
+OWN: Final = "custom"
+"""The metric of counts that a policy asks Prometheus for by queries of its own."""
+OWN_PROCESS: Final = "promql/"
+"""What the names of the processes begin with that stand for their sets of labels."""
+
 SliceKey = tuple[int, int]
 """An epoch and the slice's number in it."""
 
@@ -198,6 +203,25 @@ def input_matrix(profile: Profile, counts: BinCounts) -> list[list[int]]:
         [counts.get(feature.name, {}).get(str(number), 0) for number in range(len(feature.proportions))]
         for feature in profile.features
     ]
+
+
+def own_series(gate: str, version: str, n: int, x: int) -> Series:
+    """Counts of the user's own: n of a version, and the x among them that are bad."""
+    return Series(OWN, (("gate", gate), ("traffic", LIVE), ("version", version)), (x, n - x))
+
+
+def own_rows(window: Counts, terms: Terms, gate: str, *, stable_only: bool) -> list[RateRow]:
+    """Counts of the user's own, and the bad ones among them, a row per set of labels."""
+    rows = []
+    for instance in window:
+        arms = {True: (0, 0), False: (0, 0)}
+        for one, at in _of(instance, OWN):
+            if at.get("gate") == gate and (_is_test(at, terms) or _is_stable(at, terms)):
+                arms[_is_test(at, terms)] = (sum(one.counts), one.counts[0])
+        test = (0, 0) if stable_only else arms[True]
+        if test[0] or arms[False][0]:
+            rows.append((*test, *arms[False]))
+    return rows
 
 
 def pair_rows(window: Counts, terms: Terms) -> list[RateRow]:

@@ -13,27 +13,20 @@ from evaluator.arms import (
     NO_LAGS,
     LabelLags,
     added,
-    class_rows,
-    error_rows,
     input_counts,
     label_lags,
-    pair_rows,
-    runtime_rows,
     slice_counts,
     value_slices,
 )
-from evaluator.balance import BalanceGate, BalanceRow
 from evaluator.copies import NO_COPIES, Copies
 from evaluator.counts import Counts, read_time
-from evaluator.distributions import DistributionGate
-from evaluator.gates import RateGate
 from evaluator.inputs import Inputs, open_inputs
 from evaluator.label_looks import Known, judge_labels, take_labels
 from evaluator.ledger import Ledger
-from evaluator.limits import RuntimeLimitGate
 from evaluator.maturity import usual_lag
 from evaluator.opening import GateState, guarded, open_gate
 from evaluator.terms import Terms
+from evaluator.window_looks import WindowRows, judge_window, learn_window
 from services.common.policy.records import MetricKind
 
 
@@ -221,47 +214,15 @@ def _watch_inputs(state: State, look: Look, before: float) -> State:
 
 
 def _learn(state: State, look: Look) -> State:
-    """Adds stable's attempts and control's batches to the past from which bets are made."""
-    attempts = error_rows(look.window, state.terms, epoch=None)
-    batches = runtime_rows(look.window, state.terms)
-    answers = _answers(state, look, epoch=None)
-    gates: list[GateState] = []
-    for gate in state.gates:
-        if isinstance(gate, DistributionGate | RuntimeLimitGate) and gate.gate.metric is MetricKind.RUNTIME:
-            gates.append(gate.learn(batches))
-        elif isinstance(gate, BalanceGate):
-            gates.append(gate.learn(answers))
-        elif isinstance(gate, RateGate) and gate.gate.metric is MetricKind.ERRORS:
-            gates.append(gate.learn(attempts))
-        else:
-            gates.append(gate)
-    return replace(state, gates=tuple(gates))
-
-
-def _answers(state: State, look: Look, epoch: int | None) -> list[BalanceRow]:
-    watched = any(isinstance(gate, BalanceGate) for gate in state.gates)
-    return class_rows(look.window, state.terms, epoch) if watched else []
+    """Adds stable's counts and control's batches to the past from which bets are made."""
+    rows = WindowRows(look.window, state.terms, epoch=None)
+    return replace(state, gates=tuple(learn_window(gate, rows) for gate in state.gates))
 
 
 def _judge(state: State, look: Look) -> State:
-    errors = error_rows(look.window, state.terms, look.epoch)
-    runtimes = runtime_rows(look.window, state.terms)
-    answers = [] if state.resting else _answers(state, look, look.epoch)
-    pairs = [] if state.resting else pair_rows(look.window, state.terms)
+    rows = WindowRows(look.window, state.terms, look.epoch)
     state = _freeze_needs(state)
-    gates: list[GateState] = []
-    for gate in state.gates:
-        if isinstance(gate, DistributionGate | RuntimeLimitGate) and gate.gate.metric is MetricKind.RUNTIME:
-            gates.append(gate.judge(runtimes))
-        elif isinstance(gate, BalanceGate):
-            gates.append(gate.judge(answers))
-        elif isinstance(gate, RateGate) and gate.gate.metric is MetricKind.ERRORS:
-            gates.append(gate.judge_harm(errors).judge_safe(errors))
-        elif isinstance(gate, RateGate) and gate.gate.metric is MetricKind.DISAGREEMENT:
-            gates.append(gate.judge_harm(pairs).judge_safe(pairs))
-        else:
-            gates.append(gate)
-    judged = replace(state, gates=tuple(gates))
+    judged = replace(state, gates=tuple(judge_window(gate, rows, resting=state.resting) for gate in state.gates))
     # Each process was read at a moment of its own; labels are known as far as the one that was read first.
     read = min((one.read_us for one in look.window), default=0) / 1e6 or state.time
     return judged if state.resting else _judge_labels(judged, read)

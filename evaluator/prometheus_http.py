@@ -21,6 +21,8 @@ _LARGEST_BYTES: Final = 256 * 2**20
 """A larger answer would take the Evaluator's memory."""
 _CHUNK: Final = 2**16
 _THREADS: Final = 4
+_MATRIX: Final = "matrix"
+_VECTOR: Final = "vector"
 _SAID: Final = 200
 """Characters of what a server says that are passed on."""
 
@@ -44,11 +46,22 @@ class PrometheusHttp:
         Raises:
             PrometheusError: there is no answer, or only a part of it.
         """
+        return await self._in_time(promql(selection), selection.until, timeout, _MATRIX)
+
+    async def evaluate(self, expression: str, at: int, timeout: float) -> Sequence[RawSeries]:
+        """What an expression gives at a time, milliseconds since 1970-01-01 UTC: one sample per series.
+
+        Raises:
+            PrometheusError: there is no answer, or only a part of it.
+        """
+        return await self._in_time(expression, at, timeout, _VECTOR)
+
+    async def _in_time(self, query: str, at: int | None, timeout: float, kind: str) -> Sequence[RawSeries]:
         end = time.monotonic() + timeout
         try:
             # The thread keeps the bound too; this one is for a server that sends a byte at a time.
             async with asyncio.timeout(max(timeout, 0.0)):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, selection, end)
+                return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, query, at, end, kind)
         except TimeoutError:
             raise PrometheusError(self._late()) from None
 
@@ -56,20 +69,20 @@ class PrometheusHttp:
         """Ends the threads once their questions have ended."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _ask(self, selection: Selection, end: float) -> list[RawSeries]:
-        status, body = self._post(selection, end)
+    def _ask(self, query: str, at: int | None, end: float, kind: str) -> list[RawSeries]:
+        status, body = self._post(query, at, end)
         if status != http.client.OK:
             raise PrometheusError(self._refusal(status, body))
-        return parse(body)
+        return parse(body, kind)
 
-    def _post(self, selection: Selection, end: float) -> tuple[int, bytes]:
+    def _post(self, query: str, at: int | None, end: float) -> tuple[int, bytes]:
         access = self._access
         left = end - time.monotonic()
         if left <= 0:
             raise PrometheusError(self._late())
-        form = {"query": promql(selection), "timeout": f"{max(round(left * 1000), 1)}ms"}
-        if selection.until is not None:
-            form["time"] = f"{selection.until / 1000:.3f}"
+        form = {"query": query, "timeout": f"{max(round(left * 1000), 1)}ms"}
+        if at is not None:
+            form["time"] = f"{at / 1000:.3f}"
         headers = {"content-type": "application/x-www-form-urlencoded", "user-agent": "crossfade-evaluator"}
         authorization = access.authorization()
         if authorization:
@@ -140,8 +153,8 @@ def _any_of(values: Sequence[str]) -> str:
     return json.dumps(pattern, ensure_ascii=False)
 
 
-def parse(body: bytes) -> list[RawSeries]:
-    """The series of an answer.
+def parse(body: bytes, kind: str = _MATRIX) -> list[RawSeries]:
+    """The series of an answer: ranges of samples (a matrix), or one each (a vector).
 
     Raises:
         PrometheusError: it is an error, a part of an answer, or of another form.
@@ -155,11 +168,17 @@ def parse(body: bytes) -> list[RawSeries]:
                 f"Prometheus warns that its answer may be a part only ({_short(str(warnings[0]))}): see its log"
             )
         data = answer["data"]
-        if data["resultType"] != "matrix":
-            raise TypeError("the answer is no matrix")
         times = _Times()
+        if data["resultType"] != kind:
+            raise TypeError(f"the answer is no {kind}")
         return [
-            RawSeries(_labels(one["metric"]), {times[when]: float(value) for when, value in one.get("values", ())})
+            RawSeries(
+                _labels(one["metric"]),
+                {
+                    times[when]: float(value)
+                    for when, value in (one.get("values", ()) if kind == _MATRIX else (one["value"],))
+                },
+            )
             for one in data["result"]
         ]
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError) as error:

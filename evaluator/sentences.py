@@ -156,6 +156,11 @@ def _compared(state: State, report: GateReport) -> str:
                 f"{test} answered {words.percent(report.test.estimate)} of {words.many(report.test.n, 'mirrored row')} "
                 f"otherwise than {stable}"
             )
+        case MetricKind.CUSTOM:
+            return (
+                f"{words.percent(report.test.estimate)} of {words.many(report.test.n, 'count')} of {test} were bad and "
+                f"{words.percent(report.baseline.estimate)} of {words.count(report.baseline.n)} of {stable}"
+            )
         case _ if report.metric in LABEL_METRICS:
             return _labelled(test, stable, report)
         case _:
@@ -244,6 +249,7 @@ _NOUNS: Final = {
     MetricKind.RUNTIME: "batch",
     MetricKind.CLASS_BALANCE: "prediction",
     MetricKind.DISAGREEMENT: "mirrored row",
+    MetricKind.CUSTOM: "count",
 }
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from evaluator import words
+from evaluator.arms import OWN_PROCESS
 from evaluator.counts import Counts
 from evaluator.decide import Action, Circumstances, Decision, Phase, decide
 from evaluator.fold import Look, State, fold, start
@@ -31,7 +32,7 @@ from evaluator.reading_terms import TermsReader
 from evaluator.reports import Verdict
 from evaluator.spans import Spans
 from evaluator.terms import Terms
-from evaluator.windows import Taken, fresh_share, take
+from evaluator.windows import Problem, Taken, fresh_share, take
 from services.common.clock import Clock
 from services.common.policy.records import Policy, Violation
 
@@ -232,7 +233,7 @@ def _metric_holds(policy: Policy, taken: Taken, processes: Sequence[ProcessView]
     """Why the metrics allow no conclusion in the version's favour."""
     if not processes:
         return ["no Router and no Worker has a running lease, so there are no metrics"]
-    holds = [f"{problem.instance_id}: {problem.reason}" for problem in taken.problems if problem.lasting]
+    holds = [f"{problem.instance_id}: {problem.reason}" for problem in taken.problems if _holds(problem)]
     names = [process.instance_id for process in processes]
     share = fresh_share(taken.cursor, names, now, policy.stale_after)
     if share < policy.fresh_instances:
@@ -243,6 +244,11 @@ def _metric_holds(policy: Policy, taken: Taken, processes: Sequence[ProcessView]
             f"{words.duration(policy.stale_after)}, and {words.percent(policy.fresh_instances)} are needed{why}"
         )
     return holds
+
+
+def _holds(problem: Problem) -> bool:
+    """What is not read is missed among the fresh processes; of counts of the user's own nothing else says that."""
+    return problem.lasting or problem.instance_id.startswith(OWN_PROCESS)
 
 
 def _begin(cursor: Counts, window: Counts) -> float:

@@ -17,6 +17,8 @@ class EvaluatorSettings(ServiceSettings):
         registry_seconds: how long a call of the Registry may take.
         evaluator_prometheus: http(s)://HOST:PORT of the Prometheus server that metrics are read from; empty: Routers
             and Workers are asked themselves.
+        evaluator_prometheus_own_only: it is asked for metrics of the user's own alone (gates of the metric custom), and
+            Routers and Workers themselves for all else.
         evaluator_prometheus_ca: PEM certificates that it is checked against; unset: the system's.
         evaluator_prometheus_token_file: file with the bearer token that it asks for.
         evaluator_prometheus_user: user for its basic authentication.
@@ -29,6 +31,7 @@ class EvaluatorSettings(ServiceSettings):
     poll_seconds: float = Field(default=1.0, gt=0, le=60)
     registry_seconds: float = Field(default=10.0, gt=0, le=120)
     evaluator_prometheus: str = ""
+    evaluator_prometheus_own_only: bool = False
     evaluator_prometheus_ca: Path | None = None
     evaluator_prometheus_token_file: Path | None = None
     evaluator_prometheus_user: str = ""

@@ -18,6 +18,7 @@ _NOUNS = {
     MetricKind.ACCURACY: "mature label",
     MetricKind.ABSOLUTE_ERROR: "mature label",
     MetricKind.VALUE: "mature value",
+    MetricKind.CUSTOM: "count",
     MetricKind.PRECISION: "mature positive answer",
     MetricKind.RECALL: "mature positive row",
     MetricKind.FALSE_POSITIVE_RATE: "mature negative row",

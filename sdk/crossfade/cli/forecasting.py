@@ -15,6 +15,7 @@ from crossfade.cli.registry_client import checked
 from crossfade.cli.render_gates import estimate_text
 from crossfade.common.v1.policy_pb2 import (
     METRIC_CLASS_BALANCE,
+    METRIC_CUSTOM,
     METRIC_DISAGREEMENT,
     METRIC_ERRORS,
     METRIC_RUNTIME,
@@ -33,6 +34,7 @@ _NOUNS: Final = {
     METRIC_ERRORS: ("request", "requests"),
     METRIC_CLASS_BALANCE: ("row", "rows"),
     METRIC_DISAGREEMENT: ("mirrored row", "mirrored rows"),
+    METRIC_CUSTOM: ("count", "counts"),
 }
 """What gates count that do not count labels."""
 

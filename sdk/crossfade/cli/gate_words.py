@@ -11,6 +11,7 @@ from crossfade.common.v1.policy_pb2 import (
     METRIC_ABSOLUTE_ERROR,
     METRIC_ACCURACY,
     METRIC_CLASS_BALANCE,
+    METRIC_CUSTOM,
     METRIC_DISAGREEMENT,
     METRIC_ERRORS,
     METRIC_F1,
@@ -41,6 +42,7 @@ DEFAULT_HARM: Final[Mapping[Metric.ValueType, Margin]] = {
     METRIC_VALUE: Margin(factor=1, offset=0.005),
     METRIC_CLASS_BALANCE: Margin(factor=1, offset=0.02),
     METRIC_ABSOLUTE_ERROR: Margin(buckets=1),
+    METRIC_CUSTOM: Margin(factor=1.1, offset=0.005),
 }
 """The harm margins of gates that set none."""
 
@@ -102,6 +104,9 @@ def arms_sentence(test: str, stable: str, gate: GateReport, metric: Metric.Value
         )
     if metric == METRIC_DISAGREEMENT:
         return f"{test} answered {percent(gate.test.estimate)} of {plural(n, 'mirrored row')} otherwise than {stable}"
+    if metric == METRIC_CUSTOM:
+        bad = [percent(one) for one in (gate.test.estimate, gate.baseline.estimate)]
+        return f"{bad[0]} of {test}'s {plural(n, 'count')} were bad, {bad[1]} of {stable}'s {count(m)}"
     if metric in LABEL_METRICS:
         return _labels_sentence(test, stable, gate, metric)
     return (

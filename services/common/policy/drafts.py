@@ -20,6 +20,8 @@ class GateDraft:
     primary: bool = False
     better: GateMargin | None = None
     above: float = 0.0
+    bad_query: str = ""
+    total_query: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ REGRESSION: Final = "regression"
 """The task whose answers are numbers, and off by so much."""
 
 _MOST_BUCKETS: Final = 40
+_LONGEST_QUERY: Final = 2_000
 _CLASSES_NAMED: Final = 20
 _MOST_BALANCED: Final = 100
 _SHORTEST_LIMIT: Final = 1e-4
@@ -63,6 +64,7 @@ def check_gate(
         found.append(Violation(f"{path}.limit", "disagreement is no comparison: say at most how much, at_most: 5%"))
     elif metric is not MetricKind.INPUT_DRIFT:
         found += _sides_violations(path, draft, metric)
+    found += _query_violations(path, draft, metric)
     found += _above_violations(f"{path}.above", draft, metric)
     found += _task_violations(f"{path}.metric", metric, meaning)
     return found + _class_violations(f"{path}.positive_class", draft, metric, meaning)
@@ -134,6 +136,21 @@ def _duration_violations(path: str, limit: Limit) -> list[Violation]:
         found.append(
             Violation(f"{path}.quantile", f"{limit.quantile:g} is out of range: above 0 and below 1, or 0 for the mean")
         )
+    return found
+
+
+def _query_violations(path: str, draft: GateDraft, metric: MetricKind) -> list[Violation]:
+    queries = (("bad_query", draft.bad_query), ("total_query", draft.total_query))
+    if metric is not MetricKind.CUSTOM:
+        said = f"is for custom, and this gate watches {metric}"
+        return [Violation(f"{path}.{name}", said) for name, query in queries if query]
+    found = []
+    for name, query in queries:
+        if not query.strip():
+            found.append(Violation(f"{path}.{name}", "say by which PromQL counts per version are asked for"))
+        elif len(query) > _LONGEST_QUERY:
+            said = f"has {len(query)} characters; at most {_LONGEST_QUERY} are taken"
+            found.append(Violation(f"{path}.{name}", said))
     return found
 
 

@@ -118,6 +118,8 @@ def _gate(draft: GateDraft, metric: MetricKind, meaning: Meaning) -> Gate:
         limit=draft.limit,
         better=better,
         above=draft.above,
+        bad_query=draft.bad_query,
+        total_query=draft.total_query,
     )
 
 

@@ -22,6 +22,7 @@ _METRICS: Final = {
     policy_pb2.METRIC_DISAGREEMENT: MetricKind.DISAGREEMENT,
     policy_pb2.METRIC_ABSOLUTE_ERROR: MetricKind.ABSOLUTE_ERROR,
     policy_pb2.METRIC_VALUE: MetricKind.VALUE,
+    policy_pb2.METRIC_CUSTOM: MetricKind.CUSTOM,
 }
 METRIC_VALUES: Final = {kind: value for value, kind in _METRICS.items()}
 """Metrics as the contract numbers them."""
@@ -130,6 +131,8 @@ def _gate_draft(message: policy_pb2.Gate) -> GateDraft:
         primary=message.primary,
         better=_margin(message.better) if message.HasField("better") else None,
         above=message.above,
+        bad_query=message.bad_query,
+        total_query=message.total_query,
     )
 
 
@@ -160,6 +163,8 @@ def _gate_message(gate: Gate) -> policy_pb2.Gate:
         primary=gate.better is not None,
         better=None if gate.better is None else _margin_message(gate.better),
         above=gate.above,
+        bad_query=gate.bad_query,
+        total_query=gate.total_query,
     )
 
 

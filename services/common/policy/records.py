@@ -20,6 +20,7 @@ class MetricKind(StrEnum):
     DISAGREEMENT = "disagreement"
     ABSOLUTE_ERROR = "absolute_error"
     VALUE = "value"
+    CUSTOM = "custom"
 
 
 class Need(StrEnum):
@@ -104,6 +105,8 @@ class Gate:
         limit: what the metric is judged against instead of stable's; then `harm` and `safe` say nothing.
         better: by how much the version must be better, for the primary gate of an A/B test; None: for all others.
         above: for reported values: what is above it counts as good; a bound of crossfade.feedback.value.
+        bad_query: for counts of the user's own: PromQL that gives those that are bad, per version.
+        total_query: PromQL that gives all of them.
     """
 
     name: str
@@ -116,6 +119,8 @@ class Gate:
     limit: Limit | None = None
     better: GateMargin | None = None
     above: float = 0.0
+    bad_query: str = ""
+    total_query: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +236,7 @@ DEFAULT_HARM: Final[dict[MetricKind, GateMargin]] = {
     MetricKind.ABSOLUTE_ERROR: GateMargin(buckets=1),
     MetricKind.CLASS_BALANCE: GateMargin(offset=0.02),
     MetricKind.DISAGREEMENT: GateMargin(offset=0.005),
+    MetricKind.CUSTOM: GateMargin(factor=1.1, offset=0.005),
 }
 """Beyond these the version is rolled back."""
 DEFAULT_SAFE: Final[dict[MetricKind, GateMargin]] = {
@@ -241,6 +247,7 @@ DEFAULT_SAFE: Final[dict[MetricKind, GateMargin]] = {
     MetricKind.ABSOLUTE_ERROR: GateMargin(buckets=2),
     MetricKind.CLASS_BALANCE: GateMargin(offset=0.05),
     MetricKind.DISAGREEMENT: GateMargin(offset=0.02),
+    MetricKind.CUSTOM: GateMargin(factor=1.5, offset=0.02),
 }
 """Within these the version is no worse."""
 DEFAULT_WEIGHT: Final[dict[MetricKind, float]] = {
@@ -248,6 +255,7 @@ DEFAULT_WEIGHT: Final[dict[MetricKind, float]] = {
     MetricKind.RUNTIME: 0.3,
     MetricKind.INPUT_DRIFT: 0.0,
     **dict.fromkeys(QUALITY_METRICS, 0.3),
+    MetricKind.CUSTOM: 0.3,
 }
 """Shares of the rollback error per metric. Gates of one metric split theirs, and so do all gates on quality."""
 

@@ -149,7 +149,7 @@ class Scene:
             request = service_pb2.ReportInstanceRequest(instance=instance, ttl=duration_pb2.Duration(seconds=30))
             await self.stub.ReportInstance(request)
 
-    async def evaluate(self, prometheus: str = "", monitor_seconds: float = 60.0) -> App:
+    async def evaluate(self, prometheus: str = "", monitor_seconds: float = 60.0, *, own_only: bool = False) -> App:
         """Starts an Evaluator, which reads the processes itself or through a Prometheus server."""
         settings = EvaluatorSettings(
             listen="127.0.0.1:0",
@@ -158,6 +158,7 @@ class Scene:
             drain_seconds=0.5,
             log_level="error",
             evaluator_prometheus=prometheus,
+            evaluator_prometheus_own_only=own_only,
             monitor_seconds=monitor_seconds,
         )
         app = App(settings)

@@ -158,6 +158,10 @@ class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueTy
     """Share of the rows for which callers reported a number (engagement, revenue) that is above the gate's `above`: more is
     better.
     """
+    METRIC_CUSTOM: _Metric.ValueType  # 13
+    """Counts of the user's own, which the Evaluator asks a Prometheus server for: the share of `total_query` that `bad_query`
+    counts. Less is better.
+    """
 
 class Metric(_Metric, metaclass=_MetricEnumTypeWrapper):
     """What a gate watches."""
@@ -189,6 +193,10 @@ METRIC_ABSOLUTE_ERROR: Metric.ValueType  # 11
 METRIC_VALUE: Metric.ValueType  # 12
 """Share of the rows for which callers reported a number (engagement, revenue) that is above the gate's `above`: more is
 better.
+"""
+METRIC_CUSTOM: Metric.ValueType  # 13
+"""Counts of the user's own, which the Evaluator asks a Prometheus server for: the share of `total_query` that `bad_query`
+counts. Less is better.
 """
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
@@ -301,7 +309,7 @@ class Limit(_message.Message):
     at_least: _builtins.float
     """At least this share, above 0 and below 1: for ACCURACY, PRECISION, RECALL and F1."""
     at_most: _builtins.float
-    """At most this share, above 0 and below 1: for ERRORS, FALSE_POSITIVE_RATE and DISAGREEMENT."""
+    """At most this share, above 0 and below 1: for ERRORS, FALSE_POSITIVE_RATE, DISAGREEMENT and CUSTOM."""
     quantile: _builtins.float
     """For RUNTIME: the share of the batches that must keep to the duration, above 0 and below 1 (0.99: the 99th percentile
     is at most as long). Default (0): the mean must, a batch of more than 10 s counting as one of 10 s.
@@ -345,6 +353,8 @@ class Gate(_message.Message):
     PRIMARY_FIELD_NUMBER: _builtins.int
     BETTER_FIELD_NUMBER: _builtins.int
     ABOVE_FIELD_NUMBER: _builtins.int
+    BAD_QUERY_FIELD_NUMBER: _builtins.int
+    TOTAL_QUERY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique within the policy. Default: the metric's name in lower case."""
     metric: Global___Metric.ValueType
@@ -365,6 +375,12 @@ class Gate(_message.Message):
     """For VALUE: a reported number above this is good. One of the bounds by which numbers are counted: 0, and 1, 1.5, 2, 2.5,
     3, 4, 5, 6, 7, 8 or 9 times a power of ten from ±0.001 to ±1,000,000. Default: 0.
     """
+    bad_query: _builtins.str
+    """For CUSTOM: PromQL that gives, per version (label `version`), the cumulative count of what is bad, as
+    sum by (version, instance) (refunds_total). Counters as they are: no rate() or increase().
+    """
+    total_query: _builtins.str
+    """For CUSTOM: the same for all of them, the bad ones included."""
     @_builtins.property
     def harm(self) -> Global___Margin:
         """Beyond this the version is rolled back."""
@@ -397,10 +413,12 @@ class Gate(_message.Message):
         primary: _builtins.bool = ...,
         better: Global___Margin | None = ...,
         above: _builtins.float = ...,
+        bad_query: _builtins.str = ...,
+        total_query: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["better", b"better", "harm", b"harm", "limit", b"limit", "safe", b"safe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["above", b"above", "better", b"better", "harm", b"harm", "limit", b"limit", "metric", b"metric", "name", b"name", "positive_class", b"positive_class", "primary", b"primary", "required", b"required", "safe", b"safe", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["above", b"above", "bad_query", b"bad_query", "better", b"better", "harm", b"harm", "limit", b"limit", "metric", b"metric", "name", b"name", "positive_class", b"positive_class", "primary", b"primary", "required", b"required", "safe", b"safe", "total_query", b"total_query", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,119 @@
+"""A metric of the user's own: counts per version that a Prometheus server is asked for by PromQL.
+
+They come beside those of the processes, under names of their own, and go through the same windows: cumulative counts of
+each set of labels but `version`, as if it was a process. So they are recorded, replayed, and start anew as any counter.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from evaluator.arms import OWN_PROCESS, own_series
+from evaluator.counts import Series
+from evaluator.ports import MetricsSource, ProcessView
+from evaluator.prometheus_series import PrometheusError, RawSeries
+from evaluator.terms import Terms
+from evaluator.windows import LARGEST_COUNT, Reading
+from services.common.clock import Clock
+from services.common.policy.records import Gate, MetricKind
+
+_VERSION: Final = "version"
+_DIGEST: Final = 12
+_NONE: Final = "the policy asks Prometheus for it, and the Evaluator has none: set CROSSFADE_EVALUATOR_PROMETHEUS"
+
+
+class Expressions(Protocol):
+    """A Prometheus server."""
+
+    async def evaluate(self, expression: str, at: int, timeout: float) -> Sequence[RawSeries]:
+        """What an expression gives at a time (milliseconds since 1970-01-01 UTC): one sample per series.
+
+        Raises:
+            PrometheusError: there is no answer, or only a part of it.
+        """
+
+
+class OwnMetrics:
+    """A source of metrics with those of the user's own beside it.
+
+    Args:
+        source: of the processes' counts.
+        expressions: the Prometheus server; None: there is none.
+        clock: when it is asked.
+    """
+
+    def __init__(self, source: MetricsSource, expressions: Expressions | None, clock: Clock) -> None:
+        self._source = source
+        self._expressions = expressions
+        self._clock = clock
+
+    def age(self, terms: Terms) -> float:
+        """Seconds that counts may be old when they are read; those of a Prometheus server may."""
+        own = terms.policy.stale_after if _gates(terms) and self._expressions is not None else 0.0
+        return max(self._source.age(terms), own)
+
+    async def read(self, processes: Sequence[ProcessView], terms: Terms, timeout: float) -> Sequence[Reading]:
+        """Reads the processes, and asks for what the policy's own gates count."""
+        own = (self._read(gate, timeout) for gate in _gates(terms))
+        found, *more = await asyncio.gather(self._source.read(processes, terms, timeout), *own)
+        return [*found, *(reading for readings in more for reading in readings)]
+
+    async def _read(self, gate: Gate, timeout: float) -> Sequence[Reading]:
+        now = self._clock.now()
+        if self._expressions is None:
+            return [_nothing(gate, now, _NONE)]
+        at = round(now * 1000)
+        try:
+            # At one moment, so that what is bad is part of the total.
+            bad, total = await asyncio.gather(
+                *(self._expressions.evaluate(query, at, timeout) for query in (gate.bad_query, gate.total_query))
+            )
+            return [
+                Reading(f"{OWN_PROCESS}{gate.name}/{name}", at * 1000, series)
+                for name, series in sorted(_counted(gate, bad, total).items())
+            ]
+        except PrometheusError as error:
+            return [_nothing(gate, now, str(error))]
+
+
+def _gates(terms: Terms) -> list[Gate]:
+    return [gate for gate in terms.policy.gates if gate.metric is MetricKind.CUSTOM]
+
+
+def _nothing(gate: Gate, now: float, why: str) -> Reading:
+    return Reading(f"{OWN_PROCESS}{gate.name}", round(now * 1e6), None, why)
+
+
+def _counted(gate: Gate, bad: Sequence[RawSeries], total: Sequence[RawSeries]) -> Mapping[str, tuple[Series, ...]]:
+    """Counts by the digest of all labels but the version's.
+
+    Raises:
+        PrometheusError: they are no counts per version.
+    """
+    wrong = {_key(gate, one): _count(gate, one) for one in bad}
+    found: dict[str, list[Series]] = {}
+    for one in total:
+        labels, version = key = _key(gate, one)
+        n, x = _count(gate, one), wrong.get(key, 0)
+        if x > n:
+            raise PrometheusError(f"{gate.name}: bad_query counts {x} of {version} and total_query only {n}")
+        found.setdefault(labels, []).append(own_series(gate.name, version, n, x))
+    return {labels: tuple(sorted(series, key=lambda one: one.key)) for labels, series in found.items()}
+
+
+def _key(gate: Gate, one: RawSeries) -> tuple[str, str]:
+    version = one.labels.get(_VERSION)
+    if not version:
+        raise PrometheusError(f"{gate.name}: its series have no label `version`: write sum by (version) (…)")
+    rest = sorted((name, value) for name, value in one.labels.items() if name not in (_VERSION, "__name__"))
+    return hashlib.sha256(repr(rest).encode()).hexdigest()[:_DIGEST], version
+
+
+def _count(gate: Gate, one: RawSeries) -> int:
+    (value,) = one.samples.values()
+    if not (0 <= value < LARGEST_COUNT and value == int(value)):
+        raise PrometheusError(
+            f"{gate.name} gives {value:g}, which is no count: ask for counters as they are, no rate() or increase()"
+        )
+    return int(value)

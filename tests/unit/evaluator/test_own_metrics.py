@@ -1,0 +1,172 @@
+"""Counts of the user's own, asked for by PromQL: what is evidence, and what is said where it is none."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from evaluator.counts import Counts
+from evaluator.fold import Look, fold_all, start
+from evaluator.gates import RateGate
+from evaluator.own_metrics import OwnMetrics
+from evaluator.ports import ProcessView
+from evaluator.prometheus_series import PrometheusError, RawSeries
+from evaluator.terms import Terms
+from evaluator.windows import Reading, take
+from services.common.policy.defaults import complete_policy
+from services.common.policy.drafts import GateDraft, PolicyDraft
+from services.common.policy.records import GateMargin, Meaning, MetricKind
+from tests.fakes.clock import ManualClock
+from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms
+
+REFUNDS = GateDraft(
+    MetricKind.CUSTOM,
+    name="refunds",
+    required=True,
+    bad_query="sum by (version, shop) (refunds_total)",
+    total_query="sum by (version, shop) (orders_total)",
+    safe=GateMargin(1.5, 0.02),
+)
+ERRORS = GateDraft(MetricKind.ERRORS, required=True)
+TERMS = demo_terms(demo_policy(gates=(ERRORS, REFUNDS)), demo_plan(2000), features=0)
+PLAIN = demo_terms(demo_policy(gates=(ERRORS,)), demo_plan(2000), features=0)
+
+
+@dataclass
+class Nothing:
+    """A source without processes."""
+
+    def age(self, terms: Terms) -> float:
+        del terms
+        return 1.0
+
+    async def read(self, processes: Sequence[ProcessView], terms: Terms, timeout: float) -> Sequence[Reading]:
+        del processes, terms, timeout
+        return []
+
+
+@dataclass
+class Shops:
+    """Counters of two shops, and the Prometheus that has them."""
+
+    orders: dict[tuple[str, str], int] = field(default_factory=dict)
+    refunds: dict[tuple[str, str], int] = field(default_factory=dict)
+    asked: list[tuple[str, int]] = field(default_factory=list)
+    failure: PrometheusError | None = None
+
+    def sell(self, shop: str, version: str, orders: int, refunds: int) -> None:
+        key = (shop, version)
+        self.orders[key] = self.orders.get(key, 0) + orders
+        self.refunds[key] = self.refunds.get(key, 0) + refunds
+
+    async def evaluate(self, expression: str, at: int, timeout: float) -> Sequence[RawSeries]:
+        del timeout
+        self.asked.append((expression, at))
+        if self.failure is not None:
+            raise self.failure
+        counts: Mapping[tuple[str, str], float] = self.refunds if "refunds" in expression else self.orders
+        return [RawSeries({"shop": shop, "version": version}, {at: n}) for (shop, version), n in counts.items()]
+
+
+async def fold_own(rates: Mapping[str, float], looks: int = 40, seed: int = 1) -> RateGate:
+    """A rollout in which shops sell 1,000 things a look, of which so many come back."""
+    chance, shops, clock = np.random.default_rng(seed), Shops(), ManualClock()
+    source = OwnMetrics(Nothing(), shops, clock)
+    cursor: Counts = ()
+    found = []
+    for number in range(looks):
+        clock.advance(2.0)
+        for shop in ("north", "south"):
+            for version, orders in (("v1", 400), ("v2", 100 if number > 2 else 0)):
+                shops.sell(shop, version, orders, int(chance.binomial(orders, rates[version])))
+        taken = take(cursor, await source.read((), TERMS, 1.0), first=number == 0)
+        cursor = taken.cursor
+        found.append(Look(number + 1, 1, 10.0, 0, number > 2, taken.window))
+    gate = fold_all(TERMS, found).gates[1]
+    assert isinstance(gate, RateGate)
+    return gate
+
+
+async def test_both_queries_are_asked_at_one_moment() -> None:
+    shops, clock = Shops(), ManualClock()
+    await OwnMetrics(Nothing(), shops, clock).read((), TERMS, 1.0)
+    assert [expression for expression, _ in shops.asked] == [REFUNDS.bad_query, REFUNDS.total_query]
+    assert len({at for _, at in shops.asked}) == 1
+    await OwnMetrics(Nothing(), shops, clock).read((), PLAIN, 1.0)
+    assert len(shops.asked) == 2
+
+
+async def test_a_version_that_is_alike_is_safe_and_one_with_more_refunds_does_harm() -> None:
+    alike = await fold_own({"v1": 0.05, "v2": 0.05})
+    assert alike.safe.log_e > np.log(20.0)
+    assert alike.harm.max_log_e < 1.0
+    worse = await fold_own({"v1": 0.05, "v2": 0.12})
+    assert worse.harm.max_log_e > np.log(1_000.0)
+    assert worse.seen.test_rate == pytest.approx(0.12, abs=0.02)
+
+
+async def test_each_count_is_in_one_window_and_a_set_of_labels_that_is_new_counts_from_zero() -> None:
+    shops, clock = Shops(), ManualClock()
+    source = OwnMetrics(Nothing(), shops, clock)
+    shops.sell("north", "v1", 500, 5)
+    taken = take((), await source.read((), TERMS, 1.0), first=True)
+    assert all(not one.series for one in taken.window)
+    shops.sell("north", "v1", 100, 1)
+    shops.sell("south", "v1", 70, 2)
+    taken = take(taken.cursor, await source.read((), TERMS, 1.0), first=False)
+    assert sorted(series.counts for one in taken.window for series in one.series) == [(1, 99), (2, 68)]
+
+
+async def test_a_server_that_fails_and_none_at_all_hold_the_rollout_and_say_why() -> None:
+    shops, clock = Shops(failure=PrometheusError("Prometheus is away")), ManualClock()
+    for source, why in (
+        (OwnMetrics(Nothing(), shops, clock), "Prometheus is away"),
+        (OwnMetrics(Nothing(), None, clock), "set CROSSFADE_EVALUATOR_PROMETHEUS"),
+    ):
+        taken = take((), await source.read((), TERMS, 1.0), first=True)
+        (problem,) = taken.problems
+        assert problem.instance_id == "promql/refunds"
+        assert why in problem.reason
+
+
+@pytest.mark.parametrize(
+    ("labels", "orders", "refunds", "said"),
+    [
+        ({"shop": "north"}, 10.0, 1.0, "have no label `version`"),
+        ({"version": "v1"}, 10.5, 1.0, "which is no count"),
+        ({"version": "v1"}, float("nan"), 1.0, "which is no count"),
+        ({"version": "v1"}, -3.0, 1.0, "which is no count"),
+        ({"version": "v1"}, 10.0, 11.0, "bad_query counts 11 of v1 and total_query only 10"),
+    ],
+)
+async def test_what_is_no_count_is_no_evidence(
+    labels: dict[str, str], orders: float, refunds: float, said: str
+) -> None:
+    class Odd(Shops):
+        async def evaluate(self, expression: str, at: int, timeout: float) -> Sequence[RawSeries]:
+            del timeout
+            return [RawSeries(labels, {at: refunds if "refunds" in expression else orders})]
+
+    (reading,) = await OwnMetrics(Nothing(), Odd(), ManualClock()).read((), TERMS, 1.0)
+    assert reading.series is None
+    assert said in reading.error
+
+
+async def test_counts_may_be_as_old_as_the_policy_allows() -> None:
+    clock = ManualClock()
+    assert OwnMetrics(Nothing(), Shops(), clock).age(TERMS) == TERMS.policy.stale_after
+    assert OwnMetrics(Nothing(), Shops(), clock).age(PLAIN) == 1.0
+    assert start(TERMS).gates[1].gate.name == "refunds"
+
+
+def test_queries_are_asked_for_and_are_for_no_other_metric() -> None:
+    bare = GateDraft(MetricKind.CUSTOM, required=True, bad_query="x")
+    (violation,) = complete_policy(PolicyDraft(gates=(bare,)), Meaning("other"))[1]
+    assert violation.field == "policy.gates[0].total_query"
+    long = GateDraft(MetricKind.CUSTOM, required=True, bad_query="x", total_query="x" * 2_001)
+    (violation,) = complete_policy(PolicyDraft(gates=(long,)), Meaning("other"))[1]
+    assert "at most 2000" in violation.description
+    other = GateDraft(MetricKind.ERRORS, required=True, bad_query="x")
+    (violation,) = complete_policy(PolicyDraft(gates=(other,)), Meaning("other"))[1]
+    assert violation.field == "policy.gates[0].bad_query"
