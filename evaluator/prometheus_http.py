@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from evaluator.prometheus_access import Access
@@ -172,19 +172,17 @@ def parse(body: bytes, kind: str = _MATRIX) -> list[RawSeries]:
         if data["resultType"] != kind:
             raise TypeError(f"the answer is no {kind}")
         return [
-            RawSeries(
-                _labels(one["metric"]),
-                {
-                    times[when]: float(value)
-                    for when, value in (one.get("values", ()) if kind == _MATRIX else (one["value"],))
-                },
-            )
+            RawSeries(_labels(one["metric"]), {times[when]: float(value) for when, value in _samples(one, kind)})
             for one in data["result"]
         ]
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         raise PrometheusError(
             f"what Prometheus answers cannot be read ({type(error).__name__}): check CROSSFADE_EVALUATOR_PROMETHEUS"
         ) from error
+
+
+def _samples(one: Any, kind: str) -> Any:
+    return one.get("values", ()) if kind == _MATRIX else (one["value"],)
 
 
 class _Times(dict[float, int]):
