@@ -307,7 +307,7 @@ class Limit(_message.Message):
     DURATION_FIELD_NUMBER: _builtins.int
     QUANTILE_FIELD_NUMBER: _builtins.int
     at_least: _builtins.float
-    """At least this share, above 0 and below 1: for ACCURACY, PRECISION, RECALL and F1."""
+    """At least this share, above 0 and below 1: for ACCURACY, PRECISION, RECALL, F1 and VALUE."""
     at_most: _builtins.float
     """At most this share, above 0 and below 1: for ERRORS, FALSE_POSITIVE_RATE, DISAGREEMENT and CUSTOM."""
     quantile: _builtins.float
