@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evaluator.gates import RateGate, rate_gate
+from evaluator.statistics.confusion import f1_from_unlike
 from evaluator.statistics.process import log_sum_exp
-from services.common.policy.records import Gate
+from services.common.policy.records import Gate, MetricKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,16 @@ class EachClassGate:
         """The class that safety waits for."""
         return min(self.parts, key=lambda part: part.safe.log_e)
 
+    def averages(self) -> tuple[float, float]:
+        """The metric averaged over the classes (its macro average), of the test and of the stable arm.
+
+        For people's eyes: a class that is lost among ten hardly moves it. NaN: an arm has nothing of some class.
+        """
+        value = _f1 if self.gate.metric is MetricKind.F1 else _right
+        test = (value(part.seen.test_rate) for part in self.parts)
+        stable = (value(part.seen.stable_rate) for part in self.parts)
+        return sum(test) / len(self.parts), sum(stable) / len(self.parts)
+
     @property
     def test_n(self) -> int:
         """What was judged of the test arm, of the class that is shown."""
@@ -104,3 +115,11 @@ class EachClassGate:
         found = [part.remaining(alpha, share) for part in self.parts]
         known = [one for one in found if one is not None]
         return max(known) if len(known) == len(found) else None
+
+
+def _right(rate: float) -> float:
+    return 1.0 - rate
+
+
+def _f1(rate: float) -> float:
+    return rate if math.isnan(rate) else f1_from_unlike(rate)

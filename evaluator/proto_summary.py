@@ -1,5 +1,6 @@
 """A decision as crossfade.common.v1.Summary: what the Registry keeps and people read."""
 
+import math
 from typing import Final
 
 from crossfade.common.v1 import analysis_pb2
@@ -65,7 +66,15 @@ def _gate(report: GateReport) -> analysis_pb2.GateReport:
         positive_class=report.positive,
         limit=None if report.limit is None else limit_message(report.limit),
         primary=report.primary,
+        averages=_averages(report),
     )
+
+
+def _averages(report: GateReport) -> analysis_pb2.Averages | None:
+    if report.averages is None or any(math.isnan(one) for one in report.averages):
+        return None
+    test, baseline = report.averages
+    return analysis_pb2.Averages(test=test, baseline=baseline)
 
 
 def _shadow(pairs: tuple[int, int]) -> analysis_pb2.ShadowReport | None:

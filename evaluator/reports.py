@@ -59,6 +59,7 @@ class GateReport:
     positive: str = ""
     limit: Limit | None = None
     primary: bool = False
+    averages: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,7 @@ def _report(state: State, gate: GateState, *, control_missing: bool) -> GateRepo
         positive=_positive(gate),
         limit=gate.gate.limit,
         primary=gate.gate.better is not None,
+        averages=gate.averages() if isinstance(gate, EachClassGate) else None,
     )
 
 

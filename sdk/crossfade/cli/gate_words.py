@@ -108,11 +108,19 @@ def arms_sentence(test: str, stable: str, gate: GateReport, metric: Metric.Value
         bad = [percent(one) for one in (gate.test.estimate, gate.baseline.estimate)]
         return f"{bad[0]} of {test}'s {plural(n, 'count')} were bad, {bad[1]} of {stable}'s {count(m)}"
     if metric in LABEL_METRICS:
-        return _labels_sentence(test, stable, gate, metric)
+        return _labels_sentence(test, stable, gate, metric) + _averages(gate)
     return (
         f"{test} failed {percent(gate.test.estimate)} of {plural(n, 'attempt')}, "
         f"{stable} {percent(gate.baseline.estimate)} of {count(m)}"
     )
+
+
+def _averages(gate: GateReport) -> str:
+    """`; averaged over the classes 91.2 % against 91.8 %`; empty: the gate is of one class, or of none."""
+    if not gate.HasField("averages"):
+        return ""
+    test, baseline = percent(gate.averages.test, 1), percent(gate.averages.baseline, 1)
+    return f"; averaged over the classes {test} against {baseline}"
 
 
 def _labels_sentence(test: str, stable: str, gate: GateReport, metric: Metric.ValueType) -> str:

@@ -247,3 +247,12 @@ def test_the_primary_gate_of_an_ab_test_is_better_and_not_safe() -> None:
     summary.gates[1].primary = True
     lines = [str(line) for line in gates_table(summary, policy.Policy())]
     assert lines[2].rstrip().endswith("better")
+
+
+def test_the_average_over_the_classes_follows_the_one_that_is_shown() -> None:
+    gate = GateReport(test=ArmCounts(n=487, estimate=0.175), baseline=ArmCounts(n=9602, estimate=0.082))
+    gate.positive_class = "spam"
+    gate.averages.test, gate.averages.baseline = 0.9, 0.918
+    assert arms_sentence("v2", "v1", gate, policy.METRIC_RECALL) == (
+        "v2 found 82.5 % of 487 rows that are spam, v1 91.8 % of 9,602; averaged over the classes 90.0 % against 91.8 %"
+    )

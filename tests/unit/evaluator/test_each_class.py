@@ -111,3 +111,16 @@ def test_a_version_that_loses_one_class_is_rolled_back_for_it(test: Behaviour, l
         report = report_gates(made.state, control_missing=False)[1]
         assert report.positive == lost
         assert np.isfinite(report.low)
+
+
+def test_the_average_over_the_classes_is_shown_and_hides_what_is_lost() -> None:
+    gate = opened(10)
+    assert all(math.isnan(one) for one in gate.averages())
+    rows = {f"c{number}": (100, 10, 400, 40) for number in range(10)} | {"c7": (100, 60, 400, 40)}
+    gate = judged(gate, rows)
+    assert gate.averages() == pytest.approx((0.85, 0.9))
+    f1 = EachClassGate.open(replace(GATE, metric=MetricKind.F1, harm=GateMargin(offset=0.01)), 0.01, ["a", "b"])
+    f1 = f1.each(lambda part: part.knowing(400, 40))
+    f1 = judged(f1, {"a": (100, 20, 400, 40), "b": (100, 10, 400, 40)})
+    # F1 = 2J/(1+J) of J = 0.8 and 0.9.
+    assert f1.averages()[0] == pytest.approx((1.6 / 1.8 + 1.8 / 1.9) / 2)

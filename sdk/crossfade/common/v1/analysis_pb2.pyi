@@ -327,6 +327,7 @@ class GateReport(_message.Message):
     POSITIVE_CLASS_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     PRIMARY_FIELD_NUMBER: _builtins.int
+    AVERAGES_FIELD_NUMBER: _builtins.int
     gate: _builtins.str
     """The gate's name in the policy."""
     verdict: Global___Verdict.ValueType
@@ -373,6 +374,12 @@ class GateReport(_message.Message):
     def limit(self) -> _policy_pb2.Limit:
         """What the metric must keep to by itself. Unset: it is compared with stable's."""
 
+    @_builtins.property
+    def averages(self) -> Global___Averages:
+        """For a gate on every class: the metric averaged over the classes, each of the same weight. Unset: it is none, or some class
+        has not been seen yet.
+        """
+
     def __init__(
         self,
         *,
@@ -393,14 +400,41 @@ class GateReport(_message.Message):
         positive_class: _builtins.str = ...,
         limit: _policy_pb2.Limit | None = ...,
         primary: _builtins.bool = ...,
+        averages: Global___Averages | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "harm", b"harm", "limit", b"limit", "needed_time", b"needed_time", "safe", b"safe", "test", b"test"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["averages", b"averages", "baseline", b"baseline", "harm", b"harm", "limit", b"limit", "needed_time", b"needed_time", "safe", b"safe", "test", b"test"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "difference", b"difference", "gate", b"gate", "harm", b"harm", "high", b"high", "limit", b"limit", "low", b"low", "metric", b"metric", "needed", b"needed", "needed_time", b"needed_time", "positive_class", b"positive_class", "primary", b"primary", "required", b"required", "safe", b"safe", "test", b"test", "verdict", b"verdict", "waits_for", b"waits_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["averages", b"averages", "baseline", b"baseline", "difference", b"difference", "gate", b"gate", "harm", b"harm", "high", b"high", "limit", b"limit", "low", b"low", "metric", b"metric", "needed", b"needed", "needed_time", b"needed_time", "positive_class", b"positive_class", "primary", b"primary", "required", b"required", "safe", b"safe", "test", b"test", "verdict", b"verdict", "waits_for", b"waits_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GateReport: _TypeAlias = GateReport  # noqa: Y015
+
+@_typing.final
+class Averages(_message.Message):
+    """A metric averaged over the classes (its macro average), to be shown and not to be judged: it hides a class that is lost."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEST_FIELD_NUMBER: _builtins.int
+    BASELINE_FIELD_NUMBER: _builtins.int
+    test: _builtins.float
+    """Of the test version, 0 to 1."""
+    baseline: _builtins.float
+    """Of what it is compared with, 0 to 1."""
+    def __init__(
+        self,
+        *,
+        test: _builtins.float = ...,
+        baseline: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "test", b"test"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Averages: _TypeAlias = Averages  # noqa: Y015
 
 @_typing.final
 class FeatureDrift(_message.Message):
