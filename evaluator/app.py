@@ -30,6 +30,7 @@ from evaluator.service import Evaluator
 from evaluator.servicer import EvaluatorServicer
 from evaluator.settings import EvaluatorSettings
 from evaluator.spans import Spans
+from evaluator.traces import RouterTraces
 from services.common.channels import open_channel
 from services.common.clock import Clock, SystemClock
 from services.common.lease import Lease
@@ -83,6 +84,7 @@ class App:
             self._source,
             clock=self._clock,
             spans=Spans(self._tracing.tracer),
+            traces=RouterTraces(self._connect, self._identity()),
             meters=self._meters,
             log=self._log,
             scrape_seconds=settings.scrape_seconds,

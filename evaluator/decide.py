@@ -81,6 +81,7 @@ class Decision:
         drift: the inputs.
         at: the circumstances that it was concluded in; None: in none, for it rests on no evidence.
         pairs: mirrored rows so far, and those that the versions answered otherwise.
+        trace_ids: a few traces of the version, hex.
     """
 
     action: Action
@@ -92,6 +93,7 @@ class Decision:
     drift: DriftReport = field(default_factory=DriftReport)
     at: Circumstances | None = None
     pairs: tuple[int, int] = (0, 0)
+    trace_ids: tuple[str, ...] = ()
 
     @property
     def holds(self) -> tuple[str, ...]:

@@ -247,6 +247,13 @@ class Lanes(Protocol):
         """Makes the version before stable again. Raises SupersededError, RefusedError (not now)."""
 
 
+class Traces(Protocol):
+    """Where traces of versions under test are kept."""
+
+    async def of(self, processes: Sequence[ProcessView], terms: Terms) -> tuple[str, ...]:
+        """A few trace ids of the test version, hex, failures first; none where none can be had."""
+
+
 class MetricsSource(Protocol):
     """Where cumulative counts come from."""
 

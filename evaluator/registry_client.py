@@ -193,6 +193,7 @@ class RegistryClient:
             gate=decision.gate,
             summary=proto_summary.to_proto(decision),
             analysis_sequence=sequence,
+            trace_ids=decision.trace_ids,
         )
         match decision.action:
             case Action.PROMOTE:

@@ -7,7 +7,7 @@ this process or another, goes on from there. What is kept in memory is a copy.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -26,6 +26,7 @@ from evaluator.ports import (
     Registry,
     RolloutView,
     SupersededError,
+    Traces,
 )
 from evaluator.readiness import Worker
 from evaluator.reading_terms import TermsReader
@@ -64,6 +65,7 @@ class Evaluator:
         source: where counts come from.
         clock: the time.
         spans: traces of decisions.
+        traces: names traces of the version that is decided about.
         meters: counts of decisions.
         log: one line per decision.
         scrape_seconds: how long a process may take to answer.
@@ -76,6 +78,7 @@ class Evaluator:
         *,
         clock: Clock,
         spans: Spans,
+        traces: Traces,
         meters: Meters,
         log: structlog.typing.FilteringBoundLogger,
         scrape_seconds: float,
@@ -84,6 +87,7 @@ class Evaluator:
         self._source = source
         self._clock = clock
         self._spans = spans
+        self._traces = traces
         self._meters = meters
         self._log = log
         self._scrape_seconds = scrape_seconds
@@ -159,6 +163,8 @@ class Evaluator:
         await self._registry.record(rollout.name, look, terms.policy_hash(), taken.cursor, decision)
         self._remember(rollout.name, _Known(state, taken.cursor))
         self._log.debug("looked", rollout=rollout.name, sequence=look.sequence, reason=decision.reason)
+        if decision.action in (Action.ROLLBACK, Action.PROMOTE):
+            decision = replace(decision, trace_ids=await self._traces.of(processes, terms))
         if decision.action is not Action.NONE:
             await self._act(rollout, look.sequence, terms, decision)
 

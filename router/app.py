@@ -15,6 +15,7 @@ from crossfade.registry.v1 import resources_pb2, service_pb2
 from crossfade.router.v1 import router_pb2_grpc
 from crossfade.telemetry.v1 import telemetry_pb2_grpc
 from router.meters import Meters
+from router.noted_traces import NotedTraces
 from router.peers import Peers
 from router.proxy import Proxy
 from router.routes import build_table
@@ -80,7 +81,9 @@ class App:
         self.proxy = Proxy(self._transport, Meters(self._store), self._clock, rng.random)
         self._book = FeedbackBook(keys, self._store, self._clock, self._classes)
         self.peers = Peers(self.instance_id, self._registry, self._book, settings, self._log)
-        self._handlers = PredictHandlers(self.proxy, self.peers, Spans(self._tracing, self._clock), self._clock)
+        self._noted = NotedTraces()
+        spans = Spans(self._tracing, self._clock, self._noted)
+        self._handlers = PredictHandlers(self.proxy, self.peers, spans, self._clock)
         self._resource = Resource(_SERVICE_NAME, self.instance_id, time.time_ns())
         self._telemetry = TelemetryServicer(self._resource, self._collect)
         self._watch = RouteWatch(self._registry, self._use, self._touch, self._log)
@@ -97,7 +100,7 @@ class App:
 
     def _register(self, server: aio.Server) -> None:
         self._handlers.register(server)
-        router_pb2_grpc.add_RouterServiceServicer_to_server(RouterServicer(self.proxy), server)
+        router_pb2_grpc.add_RouterServiceServicer_to_server(RouterServicer(self.proxy, self._noted), server)
         telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(self._telemetry, server)
 
     async def start(self) -> None:

@@ -10,6 +10,8 @@ CANCELLED: Final = "CANCELLED"
 FAILED_PRECONDITION: Final = "FAILED_PRECONDITION"
 RESOURCE_EXHAUSTED: Final = "RESOURCE_EXHAUSTED"
 INVALID_ARGUMENT: Final = "INVALID_ARGUMENT"
+FAILOVER: Final = "failover"
+"""Traffic of stable's answers for the test version."""
 
 PREDICT: Final = "/crossfade.predict.v1.PredictionService/Predict"
 

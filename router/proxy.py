@@ -14,6 +14,7 @@ from router.breaker import Admission, Breaker
 from router.call import (
     DEADLINE_EXCEEDED,
     FAILED_PRECONDITION,
+    FAILOVER,
     INVALID_ARGUMENT,
     UNAVAILABLE,
     Answer,
@@ -34,7 +35,6 @@ from services.common.clock import Clock
 from services.common.errors import DeadlineExceededError, UnavailableError
 
 _T = TypeVar("_T")
-_FAILOVER: Final = "failover"
 _OTHERS: Final = 3
 """How many other processes are asked after a refusal."""
 MOST_CALLS: Final = 128
@@ -181,7 +181,7 @@ class Proxy:
         stable = lane.stable
         if stable is None:
             raise UnavailableError("NOT_SERVING", f"no Worker serves a stable version of {lane.model}; try again")
-        return await self._steady(lane, replace(stable, traffic=_FAILOVER), call)
+        return await self._steady(lane, replace(stable, traffic=FAILOVER), call)
 
     async def _steady(self, lane: Lane, target: Target, call: Call) -> Answer:
         """Asks a version that is not under test: other processes after a refusal, once more after a broken one."""
@@ -214,7 +214,7 @@ class Proxy:
     @staticmethod
     def _at(target: Target, address: str) -> Target:
         """The target at an address; what another arm's process answers is judged for neither."""
-        return target if address in target.addresses else replace(target, traffic=_FAILOVER)
+        return target if address in target.addresses else replace(target, traffic=FAILOVER)
 
     async def _attempt(self, lane: Lane, target: Target, call: Call, breaker: Breaker) -> Reply:
         reply = await self._send(lane, target, call, self._pick(lane, target))

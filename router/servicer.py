@@ -17,6 +17,7 @@ from crossfade.errors import DETAILS_KEY
 from crossfade.predict.v1 import predict_pb2
 from crossfade.router.v1 import router_pb2, router_pb2_grpc
 from router.call import Answer, Call, Reply
+from router.noted_traces import NotedTraces
 from router.peers import Peers
 from router.proxy import Proxy
 from router.routing import Route
@@ -176,8 +177,17 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         proxy: routes.
     """
 
-    def __init__(self, proxy: Proxy) -> None:
+    def __init__(self, proxy: Proxy, noted: NotedTraces) -> None:
         self._proxy = proxy
+        self._noted = noted
+
+    async def ListTraces(  # noqa: N802 - the method's name in the contract
+        self, request: router_pb2.ListTracesRequest, context: _Context[Any, Any]
+    ) -> router_pb2.ListTracesResponse:
+        """A few of the latest traces of a version under test."""
+        del context
+        found = self._noted.of(request.model, request.segment, request.version)
+        return router_pb2.ListTracesResponse(trace_ids=found)
 
     async def GetRoute(  # noqa: N802 - the method's name in the contract
         self, request: router_pb2.GetRouteRequest, context: _Context[Any, Any]

@@ -5,7 +5,8 @@ from typing import Final
 
 from opentelemetry import trace
 
-from router.call import Answer, Metadata
+from router.call import FAILOVER, Answer, Metadata
+from router.noted_traces import NotedTraces
 from router.routing import Route
 from router.split import ArmName
 from services.common.clock import Clock
@@ -21,10 +22,12 @@ class Spans:
     Args:
         tracing: where spans go.
         clock: bounds the rate of spans that are kept.
+        noted: is told of those of versions under test.
     """
 
-    def __init__(self, tracing: Tracing, clock: Clock) -> None:
+    def __init__(self, tracing: Tracing, clock: Clock, noted: NotedTraces) -> None:
         self._tracing = tracing
+        self._noted = noted
         self._clock = clock
         self._tokens = KEPT_PER_SECOND
         self._counted = clock.monotonic()
@@ -60,6 +63,10 @@ class Spans:
                 start_time=started_ns,
                 attributes={"crossfade.model": route.lane.model, KEEP: True},
             )
+        if route.arm is ArmName.TEST and span.is_recording():
+            lane, failed = route.lane, answer.traffic == FAILOVER or not answer.reply.ok
+            trace_id = trace.format_trace_id(span.get_span_context().trace_id)
+            self._noted.note(lane.model, lane.segment, route.target.version, trace_id, failed=failed)
         span.set_attribute("crossfade.answered_by", answer.version)
         span.set_attribute("crossfade.traffic", answer.traffic)
         span.set_attribute("rpc.grpc.status_code", answer.reply.code)

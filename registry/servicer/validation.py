@@ -24,6 +24,8 @@ PAGE_LIMIT: Final = 1_000
 _TEXT_LIMIT: Final = 4_000
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _ADDRESS: Final = re.compile(r"[^\s/]+:[0-9]{1,5}\Z")
+_TRACE: Final = re.compile(r"[0-9a-f]{32}")
+_MOST_TRACES: Final = 20
 _TTL_DEFAULT: Final = 15.0
 _LOAD_DEFAULT: Final = 3600.0
 _LOAD_LIMIT: Final = 7 * 86_400.0
@@ -218,6 +220,8 @@ def outcome(field: str, message: resources_pb2.Outcome) -> None:
     text(f"{field}.reason", message.reason)
     if message.code and not re.fullmatch(r"[A-Z][A-Z0-9_]{0,62}", message.code):
         raise refuse(f"{field}.code", f"{message.code!r} is not UPPER_SNAKE")
+    if len(message.trace_ids) > _MOST_TRACES or not all(_TRACE.fullmatch(one) for one in message.trace_ids):
+        raise refuse(f"{field}.trace_ids", f"must be at most {_MOST_TRACES} ids of 32 hex digits")
 
 
 def pause_reason(value: resources_pb2.PauseReason.ValueType) -> str:

@@ -47,6 +47,12 @@ async def test_traces(tmp_path: Path, artifacts: Mapping[str, Artifact]) -> None
         attributes = {one.key: one.value.string_value for one in rollbacks(receiver)[0].attributes}
         assert "v3" in attributes.values()
         assert any("errors" in value for value in attributes.values())
+        # On the outcome stand traces of v3's failures, for whoever asks why.
+        ended = await house.until_state(bad.rollout.name, resources_pb2.ROLLOUT_STATE_ROLLED_BACK)
+        assert 1 <= len(ended.outcome.trace_ids) <= 5
+        for named in ended.outcome.trace_ids:
+            seen = receiver.of(bytes.fromhex(named))["crossfade-router"]
+            assert {"crossfade.arm", "crossfade.answered_by"} <= {one.key for span in seen for one in span.attributes}
         # Nothing else is sampled at a ratio of 0 but what the test version answered, and failures.
         kept = [one for service, one in receiver.spans if service == "crossfade-router" and one.trace_id != trace_id]
         assert kept

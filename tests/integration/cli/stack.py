@@ -77,6 +77,11 @@ class _Routes(router_pb2_grpc.RouterServiceServicer):
     def __init__(self) -> None:
         self.behind = 0
 
+    async def ListTraces(  # noqa: N802 - the method's name in the contract
+        self, request: router_pb2.ListTracesRequest, context: "aio.ServicerContext[Any, Any]"
+    ) -> router_pb2.ListTracesResponse:
+        return router_pb2.ListTracesResponse()
+
     async def GetRoute(  # noqa: N802 - the method's name in the contract
         self, request: router_pb2.GetRouteRequest, context: "aio.ServicerContext[Any, Any]"
     ) -> router_pb2.GetRouteResponse:

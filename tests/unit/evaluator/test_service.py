@@ -112,6 +112,14 @@ class Counters:
         ]
 
 
+class Noted:
+    """A Router that kept one trace."""
+
+    async def of(self, processes: Sequence[ProcessView], terms: Terms) -> tuple[str, ...]:
+        del processes
+        return (f"trace of {terms.test}",)
+
+
 @dataclass
 class World:
     """Everything around an Evaluator."""
@@ -129,6 +137,7 @@ class World:
             self.source,
             clock=self.clock,
             spans=Spans(provider.get_tracer("test")),
+            traces=Noted(),
             meters=Meters(MetricStore()),
             log=structlog.wrap_logger(
                 structlog.ReturnLogger(), wrapper_class=structlog.make_filtering_bound_logger(50)
@@ -176,6 +185,7 @@ async def test_looks_are_recorded_and_a_good_version_is_promoted_with_its_span()
     made = world()
     await made.looks(made.evaluator(), 40)
     assert [one.action for one in made.ledger.acted] == [Action.PROMOTE]
+    assert made.ledger.acted[0].trace_ids == ("trace of v2",)
     assert [look.sequence for look in made.ledger.looks] == list(range(1, len(made.ledger.looks) + 1))
     assert [look.judged for look in made.ledger.looks[:2]] == [False, True]
     span = made.spans.get_finished_spans()[0]

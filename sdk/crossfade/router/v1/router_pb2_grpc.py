@@ -40,6 +40,11 @@ class RouterServiceStub:
                 request_serializer=crossfade_dot_router_dot_v1_dot_router__pb2.GetRouteRequest.SerializeToString,
                 response_deserializer=crossfade_dot_router_dot_v1_dot_router__pb2.GetRouteResponse.FromString,
                 _registered_method=True)
+        self.ListTraces = channel.unary_unary(
+                '/crossfade.router.v1.RouterService/ListTraces',
+                request_serializer=crossfade_dot_router_dot_v1_dot_router__pb2.ListTracesRequest.SerializeToString,
+                response_deserializer=crossfade_dot_router_dot_v1_dot_router__pb2.ListTracesResponse.FromString,
+                _registered_method=True)
 
 
 class RouterServiceServicer:
@@ -53,6 +58,13 @@ class RouterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTraces(self, request, context):
+        """A few of the latest traces of a version under test that this Router kept; none where traces go nowhere.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RouterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +72,11 @@ def add_RouterServiceServicer_to_server(servicer, server):
                     servicer.GetRoute,
                     request_deserializer=crossfade_dot_router_dot_v1_dot_router__pb2.GetRouteRequest.FromString,
                     response_serializer=crossfade_dot_router_dot_v1_dot_router__pb2.GetRouteResponse.SerializeToString,
+            ),
+            'ListTraces': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTraces,
+                    request_deserializer=crossfade_dot_router_dot_v1_dot_router__pb2.ListTracesRequest.FromString,
+                    response_serializer=crossfade_dot_router_dot_v1_dot_router__pb2.ListTracesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +107,33 @@ class RouterService:
             '/crossfade.router.v1.RouterService/GetRoute',
             crossfade_dot_router_dot_v1_dot_router__pb2.GetRouteRequest.SerializeToString,
             crossfade_dot_router_dot_v1_dot_router__pb2.GetRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTraces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossfade.router.v1.RouterService/ListTraces',
+            crossfade_dot_router_dot_v1_dot_router__pb2.ListTracesRequest.SerializeToString,
+            crossfade_dot_router_dot_v1_dot_router__pb2.ListTracesResponse.FromString,
             options,
             channel_credentials,
             insecure,

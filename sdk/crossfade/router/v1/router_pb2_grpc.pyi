@@ -35,6 +35,8 @@ class RouterServiceStub:
     def __new__(cls, channel: _aio.Channel) -> RouterServiceAsyncStub: ...
     GetRoute: _grpc.UnaryUnaryMultiCallable[_router_pb2.GetRouteRequest, _router_pb2.GetRouteResponse]
     """Which version this request would get, and why. Nothing is sent to the version. Errors: NOT_FOUND."""
+    ListTraces: _grpc.UnaryUnaryMultiCallable[_router_pb2.ListTracesRequest, _router_pb2.ListTracesResponse]
+    """A few of the latest traces of a version under test that this Router kept; none where traces go nowhere."""
 
 @_typing.type_check_only
 class RouterServiceAsyncStub(RouterServiceStub):
@@ -43,6 +45,8 @@ class RouterServiceAsyncStub(RouterServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetRoute: _aio.UnaryUnaryMultiCallable[_router_pb2.GetRouteRequest, _router_pb2.GetRouteResponse]  # type: ignore[assignment]
     """Which version this request would get, and why. Nothing is sent to the version. Errors: NOT_FOUND."""
+    ListTraces: _aio.UnaryUnaryMultiCallable[_router_pb2.ListTracesRequest, _router_pb2.ListTracesResponse]  # type: ignore[assignment]
+    """A few of the latest traces of a version under test that this Router kept; none where traces go nowhere."""
 
 class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
     """Served by every Router."""
@@ -54,5 +58,13 @@ class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_router_pb2.GetRouteResponse, _abc.Awaitable[_router_pb2.GetRouteResponse]]:
         """Which version this request would get, and why. Nothing is sent to the version. Errors: NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListTraces(
+        self,
+        request: _router_pb2.ListTracesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_router_pb2.ListTracesResponse, _abc.Awaitable[_router_pb2.ListTracesResponse]]:
+        """A few of the latest traces of a version under test that this Router kept; none where traces go nowhere."""
 
 def add_RouterServiceServicer_to_server(servicer: RouterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
