@@ -26,8 +26,9 @@ FEEDBACK_ERROR: Final = catalog.FEEDBACK_ERROR.name
 FEEDBACK_VALUE: Final = catalog.FEEDBACK_VALUE.name
 INPUTS: Final = catalog.INPUT_COUNT.name
 LAG: Final = catalog.FEEDBACK_LAG.name
+DRAWN: Final = catalog.ROUTE_COUNT.name
 PAIRS: Final = catalog.SHADOW_PAIR_COUNT.name
-METRICS: Final = (ATTEMPTS, FEEDBACK, FEEDBACK_ERROR, FEEDBACK_VALUE, LAG, INFERENCE, INPUTS, PREDICTIONS, PAIRS)
+METRICS: Final = (ATTEMPTS, FEEDBACK, FEEDBACK_ERROR, FEEDBACK_VALUE, LAG, INFERENCE, INPUTS, PREDICTIONS, PAIRS, DRAWN)
 """All that a look reads."""
 
 OWN: Final = "custom"
@@ -57,6 +58,9 @@ def concerns(one: Series, terms: Terms) -> bool:
     """Whether a series says anything of a rollout, and so is recorded."""
     at = one.values()
     version, traffic = at.get("version"), at.get("traffic")
+    if one.metric == DRAWN:
+        # It is of the lane and of no version.
+        return at.get("segment") == terms.segment
     if "segment" in at and at["segment"] != terms.segment:
         return False
     if version == terms.test and traffic in _TESTED:
@@ -222,6 +226,16 @@ def own_rows(window: Counts, terms: Terms, gate: str, *, stable_only: bool) -> l
         if test[0] or arms[False][0]:
             rows.append((*test, *arms[False]))
     return rows
+
+
+def drawn(window: Counts, terms: Terms, epoch: int) -> tuple[int, int, int]:
+    """Requests of an epoch that were drawn for test, control and stable, all processes together."""
+    found = {"test": 0, "control": 0, "stable": 0}
+    for instance in window:
+        for one, at in _of(instance, DRAWN):
+            if at.get("epoch") == str(epoch) and at.get("segment") == terms.segment and at.get("arm") in found:
+                found[at["arm"]] += sum(one.counts)
+    return found["test"], found["control"], found["stable"]
 
 
 def pair_rows(window: Counts, terms: Terms) -> list[RateRow]:

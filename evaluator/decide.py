@@ -108,6 +108,8 @@ def decide(state: State, at: Circumstances) -> Decision:
     drift = report_inputs(state)
     if found is None and at.phase is Phase.WAITING:
         found = _waiting(state, at)
+    if found is None and state.split.broken:
+        found = Decision(Action.CANCEL, Verdict.INCONCLUSIVE, sentences.broken_split(state), "SPLIT_BROKEN")
     if found is None:
         found = _sticky(state, at) if state.terms.sticky else _judged(state, at, gates, drift)
     return replace(found, gates=gates, drift=drift, at=at, pairs=(state.copies.rows, state.copies.different))

@@ -25,6 +25,7 @@ from evaluator.label_looks import Known, judge_labels, take_labels
 from evaluator.ledger import Ledger
 from evaluator.maturity import usual_lag
 from evaluator.opening import GateState, guarded, open_gate
+from evaluator.split_check import Shares, SplitCheck
 from evaluator.terms import Terms
 from evaluator.window_looks import WindowRows, judge_window, learn_window
 from services.common.policy.records import MetricKind
@@ -41,6 +42,7 @@ class Look:
         step: the plan's step, from 0.
         judged: False: the counts are recorded only.
         window: the counts since the look before.
+        shares: of the test and of the control arm in the epoch, in basis points.
     """
 
     sequence: int
@@ -49,6 +51,7 @@ class Look:
     step: int
     judged: bool
     window: Counts
+    shares: Shares = (0, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +78,7 @@ class State:
         coverage: share of the aged slices' predictions with labels, test and stable; None: no such slices.
         value_coverage: the same of reported values.
         copies: of SHADOW steps.
+        split: whether the arms get their shares.
     """
 
     terms: Terms
@@ -96,6 +100,7 @@ class State:
     coverage: tuple[float, float] | None = None
     value_coverage: tuple[float, float] | None = None
     copies: Copies = NO_COPIES
+    split: SplitCheck = field(default_factory=SplitCheck)
 
     @property
     def shadowed(self) -> bool:
@@ -158,6 +163,7 @@ def fold(state: State, look: Look) -> State:
         values=after.values.plus(value_slices(look.window, state.terms)) if state.takes_values else after.values,
         lags=(right, wrong, stable_right, stable_wrong),
         copies=after.copies.plus(look.window, state.terms),
+        split=after.split.after(look.window, state.terms, look.epoch, look.shares),
     )
     after = _watch_inputs(after, look, state.time or now)
     if look.judged:

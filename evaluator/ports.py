@@ -77,6 +77,7 @@ class LaneView:
         rollout: the live rollout's name; empty: none.
         previous: the stable version before this one; empty: none.
         etag: for transitions.
+        shares: of the test and of the control arm, in basis points.
     """
 
     epoch: int
@@ -86,6 +87,7 @@ class LaneView:
     rollout: str = ""
     previous: str = ""
     etag: str = ""
+    shares: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,8 +93,8 @@ class PrometheusSource:
         last = max(place.scrapes.times[0] for place in places)
         labels = {
             "model": (terms.model,),
-            "version": (terms.test, terms.stable),
-            "traffic": (LIVE, CONTROL, SHADOW),
+            "version": (terms.test, terms.stable, ""),
+            "traffic": (LIVE, CONTROL, SHADOW, ""),
             "segment": (terms.segment, ""),
             INSTANCE: [place.process.instance_id for place in places],
         }

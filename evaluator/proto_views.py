@@ -94,6 +94,7 @@ def look(message: analysis_pb2.Analysis) -> Look:
         step=message.step,
         judged=message.judged,
         window=proto_counts.from_proto(message.window),
+        shares=(message.test_share_bps, message.control_share_bps),
     )
 
 
@@ -136,6 +137,7 @@ def _lane(message: resources_pb2.Lane) -> LaneView:
         rollout=message.rollout,
         previous=message.previous_version,
         etag=message.etag,
+        shares=(message.test_share_bps, message.control_share_bps),
     )
 
 

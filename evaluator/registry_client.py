@@ -126,6 +126,8 @@ class RegistryClient:
             sequence=look.sequence,
             epoch=look.epoch,
             slice_seconds=look.slice_seconds,
+            test_share_bps=look.shares[0],
+            control_share_bps=look.shares[1],
             step=look.step,
             judged=look.judged,
             policy_hash=policy_hash,

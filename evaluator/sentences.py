@@ -109,6 +109,18 @@ def shadow_passed(state: State, reason: str) -> str:
     return f"{test} has passed in shadow ({reason}{seen}); its plan has no LIVE step, so it waits to be started live"
 
 
+def broken_split(state: State) -> str:
+    """Why a rollout whose requests are not split as it asks for ends."""
+    split, shadow = state.split, not state.split.shares[0]
+    got = f"{words.percent(split.test_share)} of {words.many(sum(split.counts), 'request')}"
+    wanted = words.percent((split.shares[1] if shadow else split.shares[0]) / 10_000)
+    arm = f"{state.terms.stable}'s control process" if shadow else state.terms.test
+    return (
+        f"the split is broken: {got} were drawn for {arm}, and its share is {wanted}, so what was counted is no "
+        "evidence; see whether every Router runs one release (crossfade instances), and start the rollout again"
+    )
+
+
 def too_few_copies(state: State) -> str:
     """Why copies show nothing of a version."""
     share, stable = words.percent(state.copies.share), state.terms.stable

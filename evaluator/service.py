@@ -151,7 +151,8 @@ class Evaluator:
         age = self._source.age(terms)
         settled = settled and (not age or _begin(known.cursor, taken.window) >= before.epoch_since + age)
         judged = rollout.phase is not Phase.WAITING and settled and bool(taken.window)
-        look = Look(before.sequence + 1, lane.epoch, lane.slice_seconds, rollout.step, judged, taken.window)
+        sequence = before.sequence + 1
+        look = Look(sequence, lane.epoch, lane.slice_seconds, rollout.step, judged, taken.window, lane.shares)
         state = fold(before, look)
         holds = list(_metric_holds(policy, taken, processes, now))
         if not settled and rollout.phase is not Phase.WAITING:

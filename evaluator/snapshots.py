@@ -20,7 +20,7 @@ def series_of(snapshots: Iterable[Snapshot], terms: Terms) -> tuple[Series, ...]
         if snapshot.metric.name not in METRICS:
             continue
         at = dict(zip(snapshot.metric.attributes, snapshot.attributes, strict=True))
-        if at.pop("model", None) != terms.model or at.get("version") not in versions:
+        if at.pop("model", None) != terms.model or at.get("version", terms.stable) not in versions:
             continue
         one = _label(at, snapshot) if snapshot.metric.name == FEEDBACK else _plain(at, snapshot)
         if concerns(one, terms):

@@ -40,6 +40,8 @@ def lane_to_proto(lane: Lane, states: Iterable[VersionInLane]) -> resources_pb2.
         stable_since=timestamp(lane.stable_since),
         versions=[lane_version_to_proto(one) for one in states],
         etag=lane.etag,
+        test_share_bps=lane.split.test_bps,
+        control_share_bps=lane.split.control_bps,
     )
 
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from router.table import Lane, Table
 from services.common.telemetry import catalog
-from services.common.telemetry.store import HistogramSeries, MetricStore
+from services.common.telemetry.store import CounterSeries, HistogramSeries, MetricStore
 
 _OF_VERSIONS: Final = frozenset(
     {
@@ -29,6 +29,7 @@ class Meters:
         self._store = store
         self._attempts: dict[tuple[str, str, str, str, str, int], HistogramSeries] = {}
         self._calls: dict[tuple[str, str, str, str, str], HistogramSeries] = {}
+        self._draws: dict[tuple[str, str, str, int], CounterSeries] = {}
         self._epochs: dict[tuple[str, str], list[int]] = {}
 
     def attempt(self, lane: Lane, version: str, traffic: str, outcome: str, seconds: float) -> None:
@@ -38,6 +39,14 @@ class Meters:
         if series is None:
             series = self._attempts[key] = self._store.histogram(catalog.ATTEMPT_DURATION, *key[:5], str(lane.epoch))
         series.record(seconds)
+
+    def drawn(self, lane: Lane, arm: str) -> None:
+        """Counts a request by the arm that was drawn for it, whoever answers it then."""
+        key = (lane.model, lane.segment, arm, lane.epoch)
+        series = self._draws.get(key)
+        if series is None:
+            series = self._draws[key] = self._store.counter(catalog.ROUTE_COUNT, *key[:3], str(lane.epoch))
+        series.add()
 
     def call(self, lane: Lane, version: str, traffic: str, outcome: str, seconds: float) -> None:
         """Counts a call as its caller saw it."""
@@ -85,7 +94,7 @@ class Meters:
             oldest = epochs.pop(0)
             self._store.drop(
                 lambda metric, attributes: (
-                    metric is catalog.ATTEMPT_DURATION
+                    metric in (catalog.ATTEMPT_DURATION, catalog.ROUTE_COUNT)
                     and attributes["epoch"] == str(oldest)
                     and attributes["model"] == lane.model
                     and attributes["segment"] == lane.segment
@@ -95,3 +104,5 @@ class Meters:
                 key for key in self._attempts if (key[0], key[3], key[5]) == (lane.model, lane.segment, oldest)
             ]:
                 del self._attempts[key]
+            for arm in ("test", "control", "stable"):
+                self._draws.pop((lane.model, lane.segment, arm, oldest), None)

@@ -91,6 +91,8 @@ class Proxy:
         started = self._clock.monotonic()
         if call.deadline - started <= _MARGIN_SECONDS:
             raise DeadlineExceededError("DEADLINE_EXCEEDED", "the call's deadline was over when it arrived")
+        if route.arm is not None and not route.lane.sticky:
+            self._meters.drawn(route.lane, route.lane.split.arm(route.bucket).value)
         self._retries.earn()
         self._calls += 1
         try:

@@ -140,6 +140,7 @@ class Fleet:
         different: share of the mirrored rows that it answers otherwise.
         mirrored: share of control's requests that it gets a copy of.
         regression: answers are numbers, and off by so much.
+        lost: share of the requests drawn for the test arm that are not counted as drawn: a broken split.
         reported: share of the answers for which callers report a number, 20 for engagement and 0 for none.
     """
 
@@ -165,6 +166,7 @@ class Fleet:
     mirrored: float = 1.0
     regression: bool = False
     reported: float = 0.0
+    lost: float = 0.0
     routers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("router-1", worker=False),))
     workers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("worker-1", worker=True),))
     waiting: list[tuple[float, str, str, str, str, str, float]] = field(default_factory=list)
@@ -189,6 +191,12 @@ class Fleet:
             parts = [round(copies * self.mirrored), copies, requests - copies]
         else:
             parts = self.random.multinomial(requests, [share, control, max(0.0, 1.0 - share - control)]).tolist()
+        for arm, part in zip(("test", "control", "stable"), parts, strict=True):
+            # Of a SHADOW step what is drawn for control is copied.
+            count = 0 if self.shadow and arm == "test" else part
+            kept = 1.0 - self.lost if arm == "test" else 1.0
+            at_epoch = (self.terms.model, self.terms.segment, arm, str(self.epoch))
+            self.routers[0].store.counter(catalog.ROUTE_COUNT, *at_epoch).add(round(count * kept))
         for arm, part in zip(("test", "control", "stable"), parts, strict=True):
             if part:
                 self._serve(arm, part)

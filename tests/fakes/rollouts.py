@@ -116,7 +116,9 @@ class Trial:
         taken = take(self.cursor, readings, first=not self.looks)
         settled = self.state.epoch == fleet.epoch and fleet.now - self.state.epoch_since >= policy.settling
         judged = self.phase is not Phase.WAITING and settled and bool(taken.window)
-        look = Look(len(self.looks) + 1, fleet.epoch, fleet.slice_seconds, self.step, judged, taken.window)
+        part = 0 if self.phase is Phase.WAITING else fleet.share
+        shares = (0, part) if fleet.shadow else (part, min(part, 10_000 - part))
+        look = Look(len(self.looks) + 1, fleet.epoch, fleet.slice_seconds, self.step, judged, taken.window, shares)
         self.cursor = taken.cursor
         self.looks.append(look)
         self.state = fold(self.state, look)

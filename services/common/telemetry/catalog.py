@@ -92,6 +92,13 @@ WORKER_DURATION: Final = Metric(
     (*_ARM, "segment", "outcome", "epoch"),
     CALL_BOUNDS,
 )
+ROUTE_COUNT: Final = Metric(
+    "crossfade.route.count",
+    Kind.COUNTER,
+    "1",
+    "Requests by the arm that was drawn for them, where each is drawn by itself.",
+    ("model", "segment", "arm", "epoch"),
+)
 QUEUE_DURATION: Final = Metric(
     "crossfade.queue.duration",
     Kind.HISTOGRAM,

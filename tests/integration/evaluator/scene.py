@@ -209,11 +209,8 @@ class Scene:
             await asyncio.sleep(_TICK)
             model = await self.stub.GetModel(service_pb2.GetModelRequest(name=f"models/{MODEL}"))
             lane = model.lanes[0]
-            share = 0
-            if lane.rollout:
-                rollout = await self.stub.GetRollout(service_pb2.GetRolloutRequest(name=lane.rollout))
-                share = rollout.effective_share_bps
-            self.fleet.share, self.fleet.epoch, self.fleet.slice_seconds = share, lane.epoch, lane.slice_seconds
+            self.fleet.share, self.fleet.epoch = lane.test_share_bps, lane.epoch
+            self.fleet.slice_seconds = lane.slice_seconds
             if lane.stable_version == "v2" and not self.goes_on:
                 continue
             if self.goes_on:

@@ -76,6 +76,26 @@ async def test_requests_are_split_by_share() -> None:
     assert sum(counts.values()) == 4_000
 
 
+def drawn(house: House) -> dict[str, int]:
+    """Requests by the arm that was drawn for them, of the newest epoch."""
+    found = [one for one in house.store.snapshot() if one.metric is catalog.ROUTE_COUNT]
+    newest = max((int(one.attributes[-1]) for one in found), default=0)
+    return {one.attributes[2]: sum(one.counts) for one in found if one.attributes[-1] == str(newest)}
+
+
+async def test_requests_are_counted_by_the_arm_that_was_drawn_whoever_answers() -> None:
+    house = House(lane(test=10_000))
+    house.transport.behaviors[TEST] = fail("INTERNAL")
+    for _ in range(40):
+        await house.predict()
+    await house.predict(pin="v1")
+    # The breaker has opened meanwhile, and stable has answered all of them.
+    assert drawn(house) == {"test": 40}
+    sticky = House(lane(test=5_000, sticky=True))
+    await sticky.predict(key="user-1")
+    assert drawn(sticky) == {}
+
+
 async def test_the_worker_is_told_traffic_and_epoch() -> None:
     house = House(lane(test=10_000))
     await house.predict()

@@ -735,6 +735,8 @@ class Analysis(_message.Message):
     CURSOR_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
     SLICE_SECONDS_FIELD_NUMBER: _builtins.int
+    TEST_SHARE_BPS_FIELD_NUMBER: _builtins.int
+    CONTROL_SHARE_BPS_FIELD_NUMBER: _builtins.int
     rollout: _builtins.str
     """"models/{model}/rollouts/{rollout}"."""
     sequence: _builtins.int
@@ -749,6 +751,10 @@ class Analysis(_message.Message):
     """Hash of the policy and of the statistics' version that made the summary."""
     slice_seconds: _builtins.float
     """Length of the epoch's slices in seconds."""
+    test_share_bps: _builtins.int
+    """The test arm's share in the epoch, in basis points; 0: none, or not recorded."""
+    control_share_bps: _builtins.int
+    """The control arm's share in the epoch, in basis points; 0: none, or not recorded."""
     @_builtins.property
     def record_time(self) -> _timestamp_pb2.Timestamp:
         """When it was recorded."""
@@ -779,10 +785,12 @@ class Analysis(_message.Message):
         cursor: Global___Counts | None = ...,
         summary: Global___Summary | None = ...,
         slice_seconds: _builtins.float = ...,
+        test_share_bps: _builtins.int = ...,
+        control_share_bps: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "record_time", b"record_time", "summary", b"summary", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "epoch", b"epoch", "judged", b"judged", "policy_hash", b"policy_hash", "record_time", b"record_time", "rollout", b"rollout", "sequence", b"sequence", "slice_seconds", b"slice_seconds", "step", b"step", "summary", b"summary", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["control_share_bps", b"control_share_bps", "cursor", b"cursor", "epoch", b"epoch", "judged", b"judged", "policy_hash", b"policy_hash", "record_time", b"record_time", "rollout", b"rollout", "sequence", b"sequence", "slice_seconds", b"slice_seconds", "step", b"step", "summary", b"summary", "test_share_bps", b"test_share_bps", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

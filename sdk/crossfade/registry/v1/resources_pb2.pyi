@@ -270,6 +270,8 @@ class Lane(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     SLICE_SECONDS_FIELD_NUMBER: _builtins.int
     LOADED_FIELD_NUMBER: _builtins.int
+    TEST_SHARE_BPS_FIELD_NUMBER: _builtins.int
+    CONTROL_SHARE_BPS_FIELD_NUMBER: _builtins.int
     segment: _builtins.str
     """The segment; empty: the default segment."""
     stable_version: _builtins.str
@@ -284,6 +286,10 @@ class Lane(_message.Message):
     """Required by transitions of the lane."""
     slice_seconds: _builtins.float
     """Length of the epoch's slices in seconds; it never changes within an epoch."""
+    test_share_bps: _builtins.int
+    """The test arm's share in force, in basis points; it never changes within an epoch."""
+    control_share_bps: _builtins.int
+    """The control arm's share in force, in basis points; it never changes within an epoch."""
     @_builtins.property
     def stable_since(self) -> _timestamp_pb2.Timestamp:
         """When the stable version became so."""
@@ -309,10 +315,12 @@ class Lane(_message.Message):
         etag: _builtins.str = ...,
         slice_seconds: _builtins.float = ...,
         loaded: _abc.Iterable[Global___LoadedVersion] | None = ...,
+        test_share_bps: _builtins.int = ...,
+        control_share_bps: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["stable_since", b"stable_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "etag", b"etag", "loaded", b"loaded", "previous_version", b"previous_version", "rollout", b"rollout", "segment", b"segment", "slice_seconds", b"slice_seconds", "stable_since", b"stable_since", "stable_version", b"stable_version", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["control_share_bps", b"control_share_bps", "epoch", b"epoch", "etag", b"etag", "loaded", b"loaded", "previous_version", b"previous_version", "rollout", b"rollout", "segment", b"segment", "slice_seconds", b"slice_seconds", "stable_since", b"stable_since", "stable_version", b"stable_version", "test_share_bps", b"test_share_bps", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -656,7 +664,7 @@ class Outcome(_message.Message):
     reason: _builtins.str
     """The reason in one sentence."""
     code: _builtins.str
-    """UPPER_SNAKE: VIOLATION, NO_VIOLATION, SAFE, LOAD_FAILED, CRASHED, NOT_READY, TOO_LITTLE_EVIDENCE, POLICY_INVALID,
+    """UPPER_SNAKE: VIOLATION, NO_VIOLATION, SAFE, LOAD_FAILED, CRASHED, NOT_READY, TOO_LITTLE_EVIDENCE, SPLIT_BROKEN, POLICY_INVALID,
     SUPERSEDED, STABLE_NEVER_READY, SIGNATURE_INCOMPATIBLE, SEGMENT_DELETED, PERSON; of an undone lane UNDONE, or
     UNDONE_AS_BAD when the version before is FAILED.
     """
