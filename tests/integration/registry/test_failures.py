@@ -65,7 +65,7 @@ def _fail_statements(registry: Registry, matching: str, times: int) -> list[str]
         "UPDATE rollouts",
         "UPDATE models",
         "INSERT INTO requests",
-        "FROM lanes",
+        "JOIN lanes",
     ],
 )
 async def test_serialization_failure_anywhere(start: Start, statement: str) -> None:
