@@ -129,13 +129,15 @@ def _report(state: State, gate: GateState, *, control_missing: bool) -> GateRepo
         verdict = Verdict.FAIL
     else:
         verdict = Verdict.PASS if safe.enough else Verdict.CONTINUE
-    needed, seconds = _forecast(state, gate) if verdict is Verdict.CONTINUE else (0, 0.0)
+    required = _required(state, gate, control_missing=control_missing)
+    # Nobody waits for a gate that promotion does not need.
+    needed, seconds = _forecast(state, gate) if verdict is Verdict.CONTINUE and required else (0, 0.0)
     test, baseline, difference, low, high = figures_of(gate)
     return GateReport(
         gate=gate.gate.name,
         metric=gate.gate.metric,
         verdict=verdict,
-        required=_required(state, gate, control_missing=control_missing),
+        required=required,
         test=test,
         baseline=baseline,
         difference=difference,

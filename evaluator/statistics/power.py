@@ -7,6 +7,7 @@ less than any one candidate with its prior weight, so what the best candidate ne
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from scipy.special import ndtri
@@ -18,6 +19,12 @@ from evaluator.statistics.histograms import at_least, quantile_bucket, shifted
 from evaluator.statistics.process import EProcess, log_sum_exp, log_threshold
 from evaluator.statistics.rates import RateTest
 from evaluator.statistics.runtime import RuntimeTest
+
+_DOUBLED: Final = 2.0 ** np.arange(54)
+"""Requests at which a forecast is tried first: up to 2^53."""
+_MOST_STEPS: Final = 100
+_HALF: Final = 0.5
+_PRECISION: Final = 1e-7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,25 +103,26 @@ def remaining(process: EProcess, growth: Growth, alpha: float) -> int | None:
     """
     threshold = log_threshold(alpha)
     wealth, mean = process.log_wealth[..., :-1], growth.mean
-
-    def reached(requests: float) -> bool:
-        return bool(log_sum_exp(wealth + requests * mean) >= threshold)
-
     if float(process.log_e) >= threshold:
         return 0
     if not (mean > 0.0).any():
         return None
-    enough = 1.0
-    while not reached(enough):
-        if enough > LARGEST_COUNT:
-            return None
-        enough *= 2.0
-    short = enough / 2.0 if enough > 1.0 else 0.0
-    # ln E is convex in the requests and below the threshold at 0, so it crosses once.
-    while enough - short > max(1.0, 1e-6 * enough):
-        middle = 0.5 * (short + enough)
-        short, enough = (short, middle) if reached(middle) else (middle, enough)
-    return math.ceil(enough)
+    reached = log_sum_exp(wealth + _DOUBLED[:, np.newaxis] * mean) >= threshold
+    if not reached.any():
+        return None
+    # ln E is convex in the requests and below the threshold at 0, so it crosses once, and Newton's method from
+    # beyond the crossing stays beyond it.
+    requests = float(_DOUBLED[int(np.argmax(reached))])
+    for _ in range(_MOST_STEPS):
+        parts = wealth + requests * mean
+        greatest = float(parts.max())
+        weights = np.exp(parts - greatest)
+        total = float(weights.sum())
+        before = requests - (greatest + math.log(total) - threshold) * total / float((weights * mean).sum())
+        moved, requests = requests - before, before
+        if moved <= max(_HALF, _PRECISION * requests):
+            break
+    return max(math.ceil(requests), 1)
 
 
 def _rate_moments(

@@ -343,7 +343,7 @@ class GateReport(_message.Message):
     waits_for: _builtins.str
     """What it waits for, as a sentence; empty: nothing."""
     needed: _builtins.int
-    """Forecast of the test arm's attempts, labels or batches until PASS; 0: none needed or unknown."""
+    """Forecast of the test arm's attempts, labels or batches until PASS; 0: none needed, unknown, or the gate is watched only."""
     metric: _policy_pb2.Metric.ValueType
     """What it watches."""
     positive_class: _builtins.str
