@@ -1,11 +1,11 @@
 """What a window says of each arm: the rows that the gates' tests take, each from one process."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from evaluator.balance import BalanceRow
 from evaluator.counts import Counts, InstanceCounts, Series
-from evaluator.labels import Labels, OfClass, RateRow, SliceCounts
+from evaluator.labels import ERROR_BUCKETS, VALUE_BUCKETS, Labels, OfClass, RateRow, SliceCounts
 from evaluator.terms import Profile, Terms
 from services.common.telemetry import catalog
 
@@ -113,40 +113,40 @@ def runtime_rows(window: Counts, terms: Terms) -> list[RuntimeRow]:
 
 def slice_counts(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
     """Predictions and labels by slice, all processes together: a label's process is drawn by a hash, not by arm."""
-    found: dict[SliceKey, SliceCounts] = {}
-    for instance in window:
-        for one, at in _of(instance, PREDICTIONS, FEEDBACK, FEEDBACK_ERROR):
-            key = parse_slice(at.get("slice", ""))
-            test, stable = _is_test(at, terms), _is_stable(at, terms)
-            if key is None or not (test or stable):
-                continue
-            rows = sum(one.counts)
-            if one.metric == PREDICTIONS:
-                part = SliceCounts(test_predictions=rows) if test else SliceCounts(stable_predictions=rows)
-            else:
-                labels = _labels(one, at, terms.classes) if one.metric == FEEDBACK else Labels(rows, 0, (), one.counts)
-                part = SliceCounts(test=labels) if test else SliceCounts(stable=labels)
-            found[key] = found.get(key, SliceCounts()).plus(part)
-    return found
+
+    def labels(one: Series, at: Mapping[str, str]) -> Labels:
+        return _labels(one, at, terms.classes) if one.metric == FEEDBACK else _numbers(one, ERROR_BUCKETS)
+
+    return _slices(window, terms, (FEEDBACK, FEEDBACK_ERROR), labels)
 
 
 def value_slices(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
     """Predictions and reported numbers by slice, all processes together; a labelled row is one with a number."""
+    return _slices(window, terms, (FEEDBACK_VALUE,), lambda one, _: _numbers(one, VALUE_BUCKETS))
+
+
+def _slices(
+    window: Counts, terms: Terms, metrics: tuple[str, ...], labels: Callable[[Series, Mapping[str, str]], Labels]
+) -> dict[SliceKey, SliceCounts]:
     found: dict[SliceKey, SliceCounts] = {}
     for instance in window:
-        for one, at in _of(instance, PREDICTIONS, FEEDBACK_VALUE):
+        for one, at in _of(instance, PREDICTIONS, *metrics):
             key = parse_slice(at.get("slice", ""))
             test, stable = _is_test(at, terms), _is_stable(at, terms)
             if key is None or not (test or stable):
                 continue
-            rows = sum(one.counts)
             if one.metric == PREDICTIONS:
+                rows = sum(one.counts)
                 part = SliceCounts(test_predictions=rows) if test else SliceCounts(stable_predictions=rows)
             else:
-                numbers = Labels(rows, 0, (), one.counts)
-                part = SliceCounts(test=numbers) if test else SliceCounts(stable=numbers)
+                part = SliceCounts(test=labels(one, at)) if test else SliceCounts(stable=labels(one, at))
             found[key] = found.get(key, SliceCounts()).plus(part)
     return found
+
+
+def _numbers(one: Series, buckets: int) -> Labels:
+    """Labels that are numbers; none of a process that counts by other buckets, as one of another release may."""
+    return Labels(sum(one.counts), 0, (), one.counts) if len(one.counts) == buckets else Labels()
 
 
 def class_rows(window: Counts, terms: Terms, epoch: int | None) -> list[BalanceRow]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from evaluator import sentences
+from evaluator.distributions import DistributionGate
 from evaluator.fold import State
 from evaluator.readiness import PATIENCE, Worker, control_missing, find_failure, is_ready, obstacle
 from evaluator.reports import DriftReport, GateReport, Verdict, report_gates, report_inputs
@@ -164,11 +165,11 @@ def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> De
     required = [report for report in gates if report.required]
     open_gates = [report for report in required if report.verdict is not Verdict.PASS]
     step = _step(state)
-    if state.shadowed and state.copies.too_few:
-        reason = sentences.too_few_copies(state)
+    missing = _missing(state, required)
+    if missing:
         if at.elapsed >= step.period:
-            return _end_of_period(state, f"the period ended, and {reason}")
-        return Decision(Action.NONE, Verdict.CONTINUE, f"waits: {reason}")
+            return _end_of_period(state, f"the period ended, and {missing}")
+        return Decision(Action.NONE, Verdict.CONTINUE, f"waits: {missing}")
     if at.holds:
         # One failed scrape at the period's end is no reason to end the rollout; a version nobody can see is one.
         grace = step.period + state.terms.policy.stale_after
@@ -189,6 +190,17 @@ def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> De
             return _end_of_period(state, sentences.no_winner(state, gates), "NO_WINNER")
         return _period_over(state, at, required)
     return Decision(Action.NONE, Verdict.CONTINUE, sentences.waits(open_gates))
+
+
+def _missing(state: State, required: Sequence[GateReport]) -> str:
+    """What nothing can be concluded without, as a sentence part; empty: it is there."""
+    if state.shadowed and state.copies.too_few:
+        return sentences.too_few_copies(state)
+    names = {report.gate for report in required}
+    for gate in state.gates:
+        if isinstance(gate, DistributionGate) and gate.unmeasured and gate.gate.name in names:
+            return sentences.unmeasured(state, gate.bounds)
+    return ""
 
 
 def _suspected(state: State, gates: Sequence[GateReport]) -> GateReport | None:

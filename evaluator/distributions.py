@@ -13,7 +13,7 @@ from evaluator.statistics.histograms import RuntimeWindows, geometric_ratio
 from evaluator.statistics.intervals import RuntimeEstimate, runtime_quantile
 from evaluator.statistics.power import needed, remaining, runtime_growth
 from evaluator.statistics.runtime import RuntimeTest
-from services.common.policy.records import Gate
+from services.common.policy.records import Gate, MetricKind
 from services.common.telemetry import catalog
 
 RATIO: Final = geometric_ratio(catalog.INFERENCE_DURATION.bounds)
@@ -44,6 +44,14 @@ class DistributionGate:
     step_n: int = 0
     needs: float | None = None
     bounds: tuple[float, ...] = catalog.INFERENCE_DURATION.bounds
+
+    @property
+    def unmeasured(self) -> bool:
+        """Whether half of the errors that it compares with lie outside the bounds, where none are told apart."""
+        if self.gate.metric is not MetricKind.ABSOLUTE_ERROR:
+            return False
+        counts = self.harm.past.counts.sum(axis=0)
+        return bool(2.0 * max(counts[0], counts[-1]) > counts.sum())
 
     @property
     def test_n(self) -> int:

@@ -94,7 +94,9 @@ def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float]) -> tupl
         gates = tuple(
             _gate(terms, traffic, state, step, drops)
             for gate in terms.policy.gates
-            if shown_in(gate.metric, shadow=step.shadow) and (state := open_gate(gate, terms)) is not None
+            if gate.metric is not MetricKind.CUSTOM  # Nobody asks Prometheus before a start.
+            and shown_in(gate.metric, shadow=step.shadow)
+            and (state := open_gate(gate, terms)) is not None
         )
         last = number == len(terms.plan.steps) - 1
         # Whether a version is better enough to win in time nobody knows before.
@@ -102,7 +104,9 @@ def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float]) -> tupl
         seconds = max((gate.safe.seconds if gate.safe else math.inf for gate in required), default=math.inf)
         by_proof = max(seconds, step.min_duration) <= step.period
         by_power = not terms.superior and all(_within(gate.enough, step.period, last=last) for gate in required)
-        steps.append(StepForecast(step, gates, seconds, bool(required) and (by_proof or by_power)))
+        unknown = any(gate.metric is MetricKind.CUSTOM and gate.need is Need.ALWAYS for gate in terms.policy.gates)
+        concludes = by_proof or by_power if required else unknown and not step.shadow
+        steps.append(StepForecast(step, gates, seconds, concludes))
     return tuple(steps)
 
 

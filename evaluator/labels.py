@@ -11,6 +11,8 @@ from services.common.telemetry import catalog
 
 ERROR_BUCKETS: Final = len(catalog.FEEDBACK_ERROR.bounds) + 1
 """Buckets of crossfade.feedback.error."""
+VALUE_BUCKETS: Final = len(catalog.FEEDBACK_VALUE.bounds) + 1
+"""Buckets of crossfade.feedback.value."""
 
 RateRow = tuple[int, int, int, int]
 """n and x of the test arm, n and x of the stable arm."""
@@ -64,7 +66,12 @@ class Labels:
         """
         if metric is MetricKind.VALUE:
             return BadOf(self.rows, sum(self.errors[: place + 1]))
-        if metric in (MetricKind.ACCURACY, MetricKind.ABSOLUTE_ERROR):
+        if metric is MetricKind.ABSOLUTE_ERROR:
+            return BadOf(self.rows, 0)
+        if self.errors:
+            # Numbers are off by so much, and neither right nor wrong.
+            return BadOf(0, 0)
+        if metric is MetricKind.ACCURACY:
             return BadOf(self.rows, self.wrong)
         of = self.classes[place] if self.classes else OfClass()
         false_positive, false_negative = of.predicted - of.both, of.actual - of.both

@@ -1,7 +1,8 @@
 """A metric of the user's own: counts per version that a Prometheus server is asked for by PromQL.
 
 They come beside those of the processes, under names of their own, and go through the same windows: cumulative counts of
-each set of labels but `version`, as if it was a process. So they are recorded, replayed, and start anew as any counter.
+each set of labels but `version`, as if it was a process. So they are recorded and replayed; but a set of labels
+outlives the processes behind it, so that what it has counted when it is first seen, or after it fell, is history.
 """
 
 import asyncio
@@ -70,7 +71,7 @@ class OwnMetrics:
                 *(self._expressions.evaluate(query, at, timeout) for query in (gate.bad_query, gate.total_query))
             )
             return [
-                Reading(f"{OWN_PROCESS}{gate.name}/{name}", at * 1000, series)
+                Reading(f"{OWN_PROCESS}{gate.name}/{name}", at * 1000, series, reused_id=True)
                 for name, series in sorted(_counted(gate, bad, total).items())
             ]
         except PrometheusError as error:
@@ -92,6 +93,17 @@ def _counted(gate: Gate, bad: Sequence[RawSeries], total: Sequence[RawSeries]) -
         PrometheusError: they are no counts per version.
     """
     wrong = {_key(gate, one): _count(gate, one) for one in bad}
+    if total and not bad:
+        raise PrometheusError(
+            f"{gate.name}: bad_query gives no series; where nothing bad may have happened yet, append "
+            "`or 0 * (…)` with total_query in it"
+        )
+    lonely = wrong.keys() - {_key(gate, one) for one in total}
+    for one in bad:
+        if _key(gate, one) in lonely and _count(gate, one):
+            raise PrometheusError(
+                f"{gate.name}: bad_query gives {_labels(one)}, and total_query has no series of these labels"
+            )
     found: dict[str, list[Series]] = {}
     for one in total:
         labels, version = key = _key(gate, one)
@@ -108,6 +120,10 @@ def _key(gate: Gate, one: RawSeries) -> tuple[str, str]:
         raise PrometheusError(f"{gate.name}: its series have no label `version`: write sum by (version) (…)")
     rest = sorted((name, value) for name, value in one.labels.items() if name not in (_VERSION, "__name__"))
     return hashlib.sha256(repr(rest).encode()).hexdigest()[:_DIGEST], version
+
+
+def _labels(one: RawSeries) -> str:
+    return "{" + ", ".join(f"{name}={value!r}" for name, value in sorted(one.labels.items())) + "}"
 
 
 def _count(gate: Gate, one: RawSeries) -> int:

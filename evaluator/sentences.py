@@ -79,6 +79,14 @@ def too_little(state: State, thin: Sequence[GateReport], seen: Mapping[str, int]
     return f"the period ended with too little evidence: {'; '.join(parts)}"
 
 
+def unmeasured(state: State, bounds: Sequence[float]) -> str:
+    """Why absolute errors outside the buckets' bounds pass nothing."""
+    return (
+        f"half of {state.terms.stable}'s absolute errors are below {bounds[0]:f} or above {bounds[-1]:,.0f}, where "
+        "none are told apart: let the model answer in another unit, or make the gate not required"
+    )
+
+
 def drifted(state: State, drift: DriftReport) -> str:
     """Why the plan stands."""
     named = ", ".join(f"{feature} by {words.points(shift)}" for feature, shift in drift.features[:3] if shift > 0)

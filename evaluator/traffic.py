@@ -96,7 +96,7 @@ class Traffic:
         """The gate that knows what is usual."""
         if isinstance(gate, EachClassGate):
             return gate.each(self._informed_by_labels)
-        if gate.gate.metric in (MetricKind.DISAGREEMENT, MetricKind.CUSTOM):
+        if gate.gate.metric is MetricKind.DISAGREEMENT:
             return gate
         if isinstance(gate, BalanceGate):
             return gate.learn(class_rows(self.counted, self.terms, None))
@@ -118,8 +118,6 @@ class Traffic:
             return self._predictions_per_second
         if gate.gate.metric is MetricKind.ABSOLUTE_ERROR:
             return self.labels_per_second
-        if gate.gate.metric is MetricKind.CUSTOM:
-            return 0.0
         if isinstance(gate, DistributionGate | RuntimeLimitGate):
             return self._per_second(_of_batches)
         if gate.gate.metric is MetricKind.ERRORS:

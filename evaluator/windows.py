@@ -43,12 +43,15 @@ class Reading:
         read_us: when, microseconds since 1970-01-01 UTC.
         series: its cumulative counters; None: it could not be read.
         error: why not, as a sentence part.
+        reused_id: another process may count under the same id, or has before. So what a counter has when it is new, or
+            after it fell, is history.
     """
 
     instance_id: str
     read_us: int
     series: tuple[Series, ...] | None
     error: str = ""
+    reused_id: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +103,21 @@ def take(cursor: Counts, readings: Sequence[Reading], *, first: bool) -> Taken:
     problems: list[Problem] = []
     for reading in sorted(readings, key=lambda one: one.instance_id):
         before = known.get(reading.instance_id)
-        complaint = _complaint(reading, before)
+        complaint = _complaint(reading) or _backwards(reading, before)
+        series = {one.key: one for one in reading.series or ()}
+        if complaint and reading.reused_id and not _complaint(reading):
+            problems.append(Problem(reading.instance_id, f"{complaint}, and counts anew from here", lasting=False))
+            following[reading.instance_id] = InstanceCounts(reading.instance_id, reading.read_us, arrange(series))
+            continue
         if complaint:
             problems.append(Problem(reading.instance_id, complaint, lasting=bool(reading.series)))
             following.setdefault(reading.instance_id, InstanceCounts(reading.instance_id, 0))
             continue
-        series = {one.key: one for one in reading.series or ()}
         past = {one.key: one for one in before.series} if before else {}
         counted = {
             key: part
             for key, one in series.items()
-            if (part := _difference(one, past.get(key), from_zero=_from_zero(one, before, first=first)))
+            if (part := _difference(one, past.get(key), from_zero=_from_zero(one, reading, before, first=first)))
         }
         window.append(InstanceCounts(reading.instance_id, reading.read_us, arrange(counted)))
         newest = _newest_splits(series.values())
@@ -131,14 +138,18 @@ def fresh_share(cursor: Counts, instances: Sequence[str], now: float, stale_afte
     return fresh / len(instances) if instances else 0.0
 
 
-def _complaint(reading: Reading, before: InstanceCounts | None) -> str:
+def _complaint(reading: Reading) -> str:
     if reading.series is None:
         return reading.error or "it did not answer"
     if any(not 0 <= count <= LARGEST_COUNT for one in reading.series for count in one.counts) or not all(
         math.isfinite(one.total) for one in reading.series
     ):
         return "its counters are not numbers that count"
-    if before is None:
+    return ""
+
+
+def _backwards(reading: Reading, before: InstanceCounts | None) -> str:
+    if before is None or reading.series is None:
         return ""
     # Series of epochs and slices that are over are dropped where no traffic comes; all others stay.
     if not reading.series and any(split_of(one.attributes) is None for one in before.series):
@@ -173,8 +184,10 @@ def _difference(one: Series, past: Series | None, *, from_zero: bool) -> Series 
     return Series(one.metric, one.attributes, counts, one.total - past.total) if any(counts) else None
 
 
-def _from_zero(one: Series, before: InstanceCounts | None, *, first: bool) -> bool:
+def _from_zero(one: Series, reading: Reading, before: InstanceCounts | None, *, first: bool) -> bool:
     """Whether a series that the cursor does not know counts from zero; otherwise what it has counted is history."""
+    if reading.reused_id:
+        return False
     if first:
         return one.metric in FIRST_READ_METRICS
     if before is not None and before.read_us == FORGOTTEN:

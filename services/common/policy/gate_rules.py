@@ -168,6 +168,9 @@ def _task_violations(path: str, metric: MetricKind, meaning: Meaning) -> list[Vi
     if metric is MetricKind.VALUE and meaning.task == REGRESSION:
         said = "value is not for a regression: the numbers that are reported for it are what turned out to be true"
         return [Violation(path, said)]
+    if metric is MetricKind.ACCURACY and meaning.task == REGRESSION:
+        said = "numbers are neither right nor wrong, and the model's task is regression: use absolute_error"
+        return [Violation(path, said)]
     if metric is MetricKind.ABSOLUTE_ERROR and meaning.task not in ("", REGRESSION):
         return [Violation(path, f"{metric} is for a regression, and the model's task is {meaning.task}")]
     return []

@@ -224,8 +224,10 @@ MORE_IS_BETTER: Final = LABEL_METRICS - {MetricKind.FALSE_POSITIVE_RATE, MetricK
 
 
 def shown_in(metric: MetricKind, *, shadow: bool) -> bool:
-    """Whether a step can show it: copies' answers reach nobody and get no labels, and only copies come in pairs."""
-    return metric not in LABEL_METRICS if shadow else metric is not MetricKind.DISAGREEMENT
+    """Whether a step can show it: copies' answers reach nobody, who could label or count them, and only copies
+    come in pairs.
+    """
+    return metric not in LABEL_METRICS | {MetricKind.CUSTOM} if shadow else metric is not MetricKind.DISAGREEMENT
 
 
 DEFAULT_HARM: Final[dict[MetricKind, GateMargin]] = {

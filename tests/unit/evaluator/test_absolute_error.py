@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 
+from evaluator.arms import FEEDBACK_ERROR, slice_counts
+from evaluator.counts import InstanceCounts, Series
 from evaluator.decide import Action
 from evaluator.distributions import RATIO, DistributionGate
+from evaluator.labels import Labels
 from evaluator.terms import Terms
-from services.common.policy.drafts import GateDraft
-from services.common.policy.records import GateMargin, MetricKind, Objective
+from services.common.policy.defaults import complete_policy
+from services.common.policy.drafts import GateDraft, PolicyDraft
+from services.common.policy.records import GateMargin, Meaning, MetricKind, Objective
 from tests.fakes.metrics import Behaviour, Fleet
 from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms
 
@@ -66,6 +70,33 @@ def test_no_labels_are_no_evidence() -> None:
         made.look()
     assert made.outcome is None or made.outcome.action is not Action.PROMOTE
     assert made.state.gates[1].test_n == 0
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_errors_that_are_not_told_apart_promote_nothing(scale: float) -> None:
+    fleet = Fleet(regression_terms(), np.random.default_rng(2), rate=800.0, regression=True)
+    fleet.stable, fleet.test = Behaviour(off=scale), Behaviour(off=100.0 * scale)
+    made = Trial.begin(fleet, waiting_looks=4)
+    for _ in range(130):
+        made.look()
+        if made.outcome is not None:
+            break
+    assert made.outcome is not None
+    assert made.outcome.action is not Action.PROMOTE
+    assert "none are told apart" in made.outcome.reason
+
+
+def test_numbers_are_neither_right_nor_wrong() -> None:
+    assert Labels(700, 0, (), (700, 0)).bad(MetricKind.ACCURACY, 0) == (0, 0)
+    draft = GateDraft(MetricKind.ACCURACY, required=True)
+    (violation,) = complete_policy(PolicyDraft(gates=(draft,)), Meaning("regression"))[1]
+    assert violation.description.endswith("the model's task is regression: use absolute_error")
+
+
+def test_errors_by_other_buckets_are_left_out() -> None:
+    series = Series(FEEDBACK_ERROR, (("slice", "1.0"), ("traffic", "live"), ("version", "v2")), (5,) * 40)
+    (counts,) = slice_counts((InstanceCounts("router", 1, (series,)),), regression_terms()).values()
+    assert counts.test.rows == 0
 
 
 def test_a_margin_is_a_whole_number_of_buckets() -> None:

@@ -178,6 +178,14 @@ def test_each_process_counts_by_its_own_time_between_its_readings() -> None:
     assert traffic.labels_per_second == pytest.approx(360.0, rel=0.1)
 
 
+def test_what_the_users_services_count_is_not_forecast() -> None:
+    own = GateDraft(MetricKind.CUSTOM, "checkouts", required=True, bad_query="bad", total_query="all")
+    terms = demo_terms(demo_policy(gates=(own,)), demo_plan(1000), features=0)
+    step = first(terms)
+    assert step.gates == ()
+    assert step.concludes
+
+
 def test_a_step_forecasts_what_it_can_show() -> None:
     gates = (
         ERRORS,

@@ -16,7 +16,7 @@ from evaluator.terms import Terms
 from evaluator.windows import Reading, take
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
-from services.common.policy.records import GateMargin, Meaning, MetricKind
+from services.common.policy.records import GateMargin, Meaning, MetricKind, shown_in
 from tests.fakes.clock import ManualClock
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms
 
@@ -106,7 +106,7 @@ async def test_a_version_that_is_alike_is_safe_and_one_with_more_refunds_does_ha
     assert worse.seen.test_rate == pytest.approx(0.12, abs=0.02)
 
 
-async def test_each_count_is_in_one_window_and_a_set_of_labels_that_is_new_counts_from_zero() -> None:
+async def test_each_count_is_in_one_window_and_what_a_set_of_labels_has_when_it_is_new_is_history() -> None:
     shops, clock = Shops(), ManualClock()
     source = OwnMetrics(Nothing(), shops, clock)
     shops.sell("north", "v1", 500, 5)
@@ -115,7 +115,65 @@ async def test_each_count_is_in_one_window_and_a_set_of_labels_that_is_new_count
     shops.sell("north", "v1", 100, 1)
     shops.sell("south", "v1", 70, 2)
     taken = take(taken.cursor, await source.read((), TERMS, 1.0), first=False)
-    assert sorted(series.counts for one in taken.window for series in one.series) == [(1, 99), (2, 68)]
+    assert sorted(series.counts for one in taken.window for series in one.series) == [(1, 99)]
+    shops.sell("south", "v1", 10, 0)
+    taken = take(taken.cursor, await source.read((), TERMS, 1.0), first=False)
+    assert sorted(series.counts for one in taken.window for series in one.series) == [(0, 10)]
+
+
+async def test_what_was_counted_before_a_late_first_answer_is_history() -> None:
+    shops, clock = Shops(failure=PrometheusError("Prometheus is away")), ManualClock()
+    source = OwnMetrics(Nothing(), shops, clock)
+    shops.sell("north", "v1", 1_000_000, 5_000)
+    shops.sell("north", "v2", 20_000, 4_000)
+    taken = take((), await source.read((), TERMS, 1.0), first=True)
+    shops.failure = None
+    taken = take(taken.cursor, await source.read((), TERMS, 1.0), first=False)
+    assert not taken.problems
+    assert all(not one.series for one in taken.window)
+
+
+async def test_counters_that_fell_count_anew_from_where_they_are() -> None:
+    shops, clock = Shops(), ManualClock()
+    source = OwnMetrics(Nothing(), shops, clock)
+    shops.sell("north", "v1", 1_000, 50)
+    taken = take((), await source.read((), TERMS, 1.0), first=True)
+    shops.orders[("north", "v1")], shops.refunds[("north", "v1")] = 300, 20
+    taken = take(taken.cursor, await source.read((), TERMS, 1.0), first=False)
+    (problem,) = taken.problems
+    assert (problem.lasting, problem.reason) == (
+        False,
+        "its counter custom went backwards, and counts anew from here",
+    )
+    assert not taken.window
+    shops.sell("north", "v1", 100, 2)
+    taken = take(taken.cursor, await source.read((), TERMS, 1.0), first=False)
+    assert not taken.problems
+    assert [series.counts for one in taken.window for series in one.series] == [(2, 98)]
+
+
+async def test_bad_counts_that_belong_to_no_total_are_no_evidence() -> None:
+    shops, clock = Shops(), ManualClock()
+    source = OwnMetrics(Nothing(), shops, clock)
+    shops.sell("north", "v1", 100, 0)
+    shops.refunds[("returns", "v1")] = 60
+    (reading,) = await source.read((), TERMS, 1.0)
+    assert reading.series is None
+    assert reading.error == (
+        "refunds: bad_query gives {shop='returns', version='v1'}, and total_query has no series of these labels"
+    )
+    shops.refunds.clear()
+    (reading,) = await source.read((), TERMS, 1.0)
+    assert reading.series is None
+    assert "bad_query gives no series" in reading.error
+    shops.refunds[("north", "v1")] = 0
+    (reading,) = await source.read((), TERMS, 1.0)
+    assert reading.series
+
+
+def test_a_shadow_step_does_not_wait_for_what_nobody_counts() -> None:
+    assert not shown_in(MetricKind.CUSTOM, shadow=True)
+    assert shown_in(MetricKind.CUSTOM, shadow=False)
 
 
 async def test_a_server_that_fails_and_none_at_all_hold_the_rollout_and_say_why() -> None:

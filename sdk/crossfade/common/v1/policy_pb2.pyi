@@ -377,7 +377,8 @@ class Gate(_message.Message):
     """
     bad_query: _builtins.str
     """For CUSTOM: PromQL that gives, per version (label `version`), the cumulative count of what is bad, as
-    sum by (version, instance) (refunds_total). Counters as they are: no rate() or increase().
+    sum by (version, instance) (checkouts_failed_total). Counters as they are: no rate() or increase(). Both queries must
+    count the same thing at the same time: what turns out bad later belongs to METRIC_VALUE.
     """
     total_query: _builtins.str
     """For CUSTOM: the same for all of them, the bad ones included."""
