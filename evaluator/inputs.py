@@ -1,5 +1,6 @@
 """The inputs of both arms against their reference profiles: P3 of each, and whether the world has changed."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -44,10 +45,15 @@ class ArmInputs:
         largest = np.where(self.counts.any(axis=-1), np.abs(seen - expected).max(axis=-1), 0.0)
         return [(feature.name, float(shift)) for feature, shift in zip(self.profile.features, largest, strict=True)]
 
-    def after(self, counted: BinCounts) -> "ArmInputs":
-        """The arm's inputs after one look."""
+    def after(self, counted: BinCounts, cap: float = math.inf) -> "ArmInputs":
+        """The arm's inputs after one look.
+
+        Args:
+            counted: rows by feature and bin.
+            cap: the most by which this look may raise ln E towards an alarm.
+        """
         rows = input_matrix(self.profile, counted)
-        test = drift.update(self.test, rows)
+        test = drift.update(self.test, rows, cap)
         added = np.zeros_like(self.counts)
         for number, row in enumerate(rows):
             added[number, : len(row)] = row

@@ -1,5 +1,6 @@
 """What a stable version was like in its first days, and what that allows from then on."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -14,7 +15,7 @@ from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1
 from services.common.policy.records import DEFAULT_SAFE, MetricKind
 from services.common.telemetry import catalog
 
-ENOUGH: Final = {MetricKind.ERRORS: 1_000, MetricKind.RUNTIME: 300, MetricKind.ACCURACY: 300, MetricKind.F1: 300}
+ENOUGH: Final = {MetricKind.ERRORS: 1_000, MetricKind.RUNTIME: 1_000, MetricKind.ACCURACY: 300, MetricKind.F1: 300}
 """Attempts, batches or labelled rows that a past must have before anything is held against it."""
 ENOUGH_ANSWERS: Final = 1_000
 SLOWER_BUCKETS: Final = 5
@@ -82,6 +83,12 @@ class Past:
         summed = {name: self.answers.get(name, 0) + answers.get(name, 0) for name in classes}
         return replace(self, attempts=(n, x), batches=slower, labels=known, answers=dict(sorted(summed.items())))
 
+    def counted(self, metric: MetricKind) -> int:
+        """How many attempts, batches or labelled rows a metric's past has."""
+        if metric is MetricKind.RUNTIME:
+            return sum(self.batches)
+        return self.attempts[0] if metric is MetricKind.ERRORS else self.labels.bad(metric, 0).n
+
     def known(self, metric: MetricKind) -> Known | None:
         """A figure, and what it allows; None: too little was counted, or the metric is not watched so."""
         if metric is MetricKind.RUNTIME:
@@ -107,6 +114,10 @@ class Past:
         n = sum(self.batches)
         if n < ENOUGH[MetricKind.RUNTIME]:
             return None
-        mean = float((np.array(self.batches) * MIDDLE).sum() / n)
-        limit = mean * RATIO**SLOWER_BUCKETS
+        counts = np.array(self.batches)
+        mean = float((counts * MIDDLE).sum() / n)
+        variance = float((counts * (MIDDLE - mean) ** 2).sum() / n)
+        # As with rates: a few slow batches decide a mean, and there may have been too few of them in the past.
+        highest = mean + float(stats.norm.ppf(_CONFIDENCE)) * math.sqrt(variance / n)
+        limit = highest * RATIO**SLOWER_BUCKETS
         return Known(n, mean, limit) if limit < _LONGEST_MEAN else None

@@ -1,19 +1,29 @@
 """What a look at a lane found: for the record, for people, and as alerts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from evaluator import words
 from evaluator.decide import Action, Decision
 from evaluator.figures import ArmFigures
 from evaluator.inputs import ArmInputs
+from evaluator.monitor.past import ENOUGH
 from evaluator.monitor.watch import INPUTS, OUTPUTS, Watch
 from evaluator.monitor.watched import ALPHA_ENDED, Watched
 from evaluator.reports import DriftReport, Evidence, GateReport, Verdict, drift_evidence
 from evaluator.statistics.confusion import f1_from_unlike
 from evaluator.statistics.process import log_threshold
+from evaluator.windows import Problem
 from services.common.policy.records import Limit, MetricKind
 
 _SHOWN = 5
+_COUNTED: Final = {
+    MetricKind.ERRORS: "attempts",
+    MetricKind.RUNTIME: "batches",
+    MetricKind.ACCURACY: "rows with complete labels",
+    MetricKind.F1: "rows with complete labels of its class",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +48,14 @@ def alerts(watch: Watch) -> tuple[Alert, ...]:
     return tuple(found)
 
 
-def decision(watch: Watch) -> Decision:
-    """The look's conclusion, as it is recorded: nothing is done by it."""
+def decision(watch: Watch, problems: Sequence[Problem] = (), gap: float = 0.0) -> Decision:
+    """The look's conclusion, as it is recorded: nothing is done by it.
+
+    Args:
+        watch: after the look.
+        problems: processes that could not be read.
+        gap: seconds that the look left out; 0: none.
+    """
     standing = alerts(watch)
     if standing:
         reason = "; ".join(alert.reason for alert in standing)
@@ -47,10 +63,27 @@ def decision(watch: Watch) -> Decision:
         left = watch.learn - (watch.time - watch.since) if watch.since else watch.learn
         reason = f"learns what {watch.terms.test} is like, for {words.duration(left)} more"
     else:
-        reason = f"nothing stands out in {watch.terms.test}"
+        reason = f"nothing stands out in {watch.terms.test}{_unwatched(watch)}"
+    if gap:
+        reason += f"; what was counted in a gap of {words.duration(gap)} is left out"
+    if problems:
+        first, others = problems[0], len(problems) - 1
+        also = f", and {others} more" if others else ""
+        reason += f"; {first.instance_id} was not read ({first.reason}){also}"
     verdict = Verdict.FAIL if standing else Verdict.CONTINUE
     gates = tuple(_report(one) for one in watch.watched)
     return Decision(Action.NONE, verdict, reason, gates=gates, drift=_drift(watch))
+
+
+def _unwatched(watch: Watch) -> str:
+    parts = []
+    for metric in watch.unwatched:
+        have, enough = watch.past.counted(metric), ENOUGH[metric]
+        if have < enough:
+            parts.append(f"{metric} is not watched yet: its past has {have:,} of {enough:,} {_COUNTED[metric]}")
+        else:
+            parts.append(f"{metric} is not watched: what its past is like leaves nothing to exceed")
+    return "".join(f"; {part}" for part in parts)
 
 
 def _report(one: Watched) -> GateReport:

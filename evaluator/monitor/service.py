@@ -4,21 +4,26 @@ What it goes on from lies in the Registry, so that it can be killed at any momen
 same window twice.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
 
+from evaluator.counts import FORGOTTEN, Counts, InstanceCounts
 from evaluator.monitor import checkpoint, report
 from evaluator.monitor.watch import INPUTS, after, open_watch
 from evaluator.ports import Lanes, LaneView, MetricsSource, MonitorRecord, MonitorView, RefusedError
 from evaluator.terms import Terms
-from evaluator.windows import take
+from evaluator.windows import Reading, take
 from services.common.clock import Clock
 from services.common.policy.defaults import complete_plan, complete_policy
 from services.common.policy.drafts import PlanDraft, PolicyDraft
+from services.common.policy.records import MetricKind
 
 _EARLY: Final = 0.1
 """Part of the interval by which a look may come early."""
+_WHATEVER_COMES: Final = frozenset({MetricKind.ERRORS.value, MetricKind.RUNTIME.value})
+"""Gates by which a version is judged whatever its inputs are."""
 _GAP: Final = 3.0
 """Intervals after which a look has missed too much: what was counted meanwhile is of another split, perhaps."""
 
@@ -70,15 +75,17 @@ class Monitor:
         same = known.version == lane.stable
         # The evidence of a version that was stable before is of another time, and so are the counts.
         watch = checkpoint.load(known.evidence, terms, known.learn) if same else open_watch(terms, known.learn)
-        missed = self._clock.now() - known.record_time > _GAP * self._interval
-        taken = take(known.cursor if same else (), readings, first=not same or missed)
-        if same and not missed:
+        read = _read_time(known) if same else 0.0
+        gap = self._clock.now() - read
+        begun = gap > _GAP * self._interval
+        taken = take(_forgotten(known.cursor, readings) if begun else known.cursor, readings, first=begun)
+        if not begun:
             watch = after(watch, taken.window, lane.epoch, lane.slice_seconds)
         standing = report.alerts(watch)
         record = MonitorRecord(
             sequence=known.sequence + 1,
             version=lane.stable,
-            decision=report.decision(watch),
+            decision=report.decision(watch, taken.problems, gap if begun and read else 0.0),
             alerts=tuple((alert.gate, alert.reason) for alert in standing),
             evidence=checkpoint.dump(watch),
             cursor=taken.cursor,
@@ -86,7 +93,9 @@ class Monitor:
         await self._registry.record_monitor(model, lane.segment, record)
         for alert in standing:
             self._log.info("stands out", model=model, segment=lane.segment, gate=alert.gate, reason=alert.reason)
-        blamed = [alert for alert in standing if alert.gate != INPUTS]
+        # What the answers are like of inputs that no version was made for is no version's fault.
+        drifted = any(alert.gate == INPUTS for alert in standing)
+        blamed = [alert for alert in standing if not drifted or alert.gate in _WHATEVER_COMES]
         if blamed and known.undo and lane.previous:
             await self._undo(model, lane, blamed[0].reason)
 
@@ -98,7 +107,9 @@ class Monitor:
             self._log.warning("an undo was refused; the next look asks again", model=model, reason=str(error))
 
     def _is_due(self, known: MonitorView) -> bool:
-        return self._clock.now() - known.record_time >= self._interval * (1.0 - _EARLY)
+        # By its own clock where it has read something, for the Registry's may differ.
+        latest = _read_time(known) or known.record_time
+        return self._clock.now() - latest >= self._interval * (1.0 - _EARLY)
 
     async def _terms(self, model: str, lane: LaneView) -> Terms:
         version = await self._registry.version(model, lane.stable)
@@ -114,3 +125,14 @@ class Monitor:
             test_profile=version.profile,
             declared=version.meaning.classes or (),
         )
+
+
+def _read_time(known: MonitorView) -> float:
+    """When a process was last read, by an Evaluator's clock; 0: none was."""
+    return max(max((one.read_us for one in known.cursor), default=0), 0) / 1e6
+
+
+def _forgotten(cursor: Counts, readings: Sequence[Reading]) -> Counts:
+    """A cursor by which all that any process has counted is history, that of those too which are not read now."""
+    names = {one.instance_id for one in cursor} | {one.instance_id for one in readings}
+    return tuple(InstanceCounts(name, FORGOTTEN) for name in sorted(names))

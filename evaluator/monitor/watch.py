@@ -4,6 +4,7 @@ First a version's past is learnt: for a while, and for each metric until there i
 is held against what that past allows; and inputs against the reference profile from the first look on.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -32,11 +33,15 @@ from evaluator.monitor.watched import Watched
 from evaluator.statistics import drift
 from evaluator.statistics.counts import frozen
 from evaluator.statistics.drift import DriftReference
+from evaluator.statistics.process import look_cap
 from evaluator.terms import Feature, Profile, Terms
+from evaluator.windows import KEPT_SLICES
 from services.common.policy.records import DEFAULT_SAFE, LABEL_METRICS, MetricKind
 
-KEPT_SLICES: Final = 32
-"""Processes keep 16; nothing comes for older ones."""
+_MOST_SLICES: Final = 512
+"""Slices whose predictions are kept; with slices of 5 min labels may come up to 42 h late."""
+_CAP: Final = look_cap(ALPHA)
+"""Three looks have to agree on a drift, so that no batch job raises an alert."""
 OUTPUTS: Final = "outputs"
 INPUTS: Final = "inputs"
 
@@ -82,6 +87,24 @@ class Watch:
         return tuple(gate.metric for gate in self.terms.policy.gates if gate.metric in ENOUGH)
 
     @property
+    def resting(self) -> bool:
+        """Whether the inputs are drifted, so that what the answers say is not judged."""
+        return self.inputs is not None and self.inputs.test.drifted
+
+    @property
+    def unwatched(self) -> tuple[MetricKind, ...]:
+        """What is not held against a past yet."""
+        have = {one.metric for one in self.watched}
+        return tuple(metric for metric in self.metrics if metric not in have)
+
+    @property
+    def kept_slices(self) -> int:
+        """Slices whose predictions wait for their labels, and as many beyond these as processes count labels of."""
+        shortest = min(self.slices.values(), default=0.0)
+        waiting = math.ceil(self.label_age / shortest) if shortest > 0 else 0
+        return min(KEPT_SLICES + waiting, _MOST_SLICES)
+
+    @property
     def label_age(self) -> float:
         """Seconds after which a slice's labels may be complete."""
         return max(self.terms.policy.labels.min_age, *map(usual_lag, self.lags))
@@ -125,17 +148,19 @@ def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Wat
         time=now,
         slices={**watch.slices, epoch: slice_seconds},
         lags=(added(watch.lags[0], right), added(watch.lags[1], wrong)),
-        ledger=_recent(watch.ledger.plus(slice_counts(window, terms))),
     )
+    watch = replace(watch, ledger=_recent(watch.ledger.plus(slice_counts(window, terms)), watch.kept_slices))
+    if watch.inputs is not None:
+        watch = replace(watch, inputs=watch.inputs.after(input_counts(window, terms)[0], _CAP))
     keys = watch.ledger.aged(watch.since, now, watch.label_age, watch.slices.get)
     taken, ledger = watch.ledger.take_aged(keys)
     watch = replace(watch, ledger=ledger)
     errors, batches = error_rows(window, terms, epoch), runtime_rows(window, terms)
     labels = [test for test, _ in taken]
     answers = _answers(window, terms, epoch)
+    if watch.resting:
+        labels, answers = [], dict.fromkeys(answers, 0)
     watch = _judged(watch, errors, batches, labels, answers)
-    if watch.inputs is not None:
-        watch = replace(watch, inputs=watch.inputs.after(input_counts(window, terms)[0]))
     # What the judged metrics have counted is no past of theirs; of the others the past goes on until it is enough.
     known = {one.metric for one in watch.watched}
     past = watch.past.plus(
@@ -167,7 +192,7 @@ def _judged(
     if outputs is not None:
         rows = sum(answers.values())
         bins: BinCounts = {name: {"0": count, "1": rows - count} for name, count in answers.items()}
-        outputs = outputs.after(bins)
+        outputs = outputs.after(bins, _CAP)
     return replace(watch, watched=tuple(watched), outputs=outputs)
 
 
@@ -197,8 +222,8 @@ def _answers(window: Counts, terms: Terms, epoch: int) -> dict[str, int]:
     return dict(zip(terms.declared, total, strict=True))
 
 
-def _recent(ledger: Ledger) -> Ledger:
-    keys = set(sorted(ledger.slices)[-KEPT_SLICES:])
+def _recent(ledger: Ledger, kept: int) -> Ledger:
+    keys = set(sorted(ledger.slices)[-kept:])
     return replace(
         ledger,
         slices={key: counts for key, counts in ledger.slices.items() if key in keys},

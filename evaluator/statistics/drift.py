@@ -131,11 +131,13 @@ def drift_test(reference: DriftReference) -> DriftTest:
     return _phase(reference, drifted=False, alarms=0)
 
 
-def update(test: DriftTest, rows: Sequence[Sequence[int]] | FloatArray) -> DriftTest:
+def update(test: DriftTest, rows: Sequence[Sequence[int]] | FloatArray, cap: float = math.inf) -> DriftTest:
     """Return the watch after one look.
 
     rows: per feature in the reference's order, the observations of this look per bin (all instances
-    together). A feature without observations is no evidence. Raises ValueError for counts that are negative,
+    together). A feature without observations is no evidence.
+    cap: the most by which this look may raise ln E towards an alarm, above its value before or above 0 where that
+    was negative. Raises ValueError for counts that are negative,
     not whole or not finite, and for other features or bins than the reference's.
     """
     reference = test.reference
@@ -151,6 +153,10 @@ def update(test: DriftTest, rows: Sequence[Sequence[int]] | FloatArray) -> Drift
     starting = math.log(_RESERVE / (looks * (looks + 1)) / wealth.shape[-1])
     wealth = np.logaddexp(wealth, starting)
     log_e = _log_e(reference, test.drifted, looks, wealth)
+    excess = log_e - max(test.log_e, 0.0) - cap
+    if excess > 0.0 and not test.drifted:
+        wealth -= excess
+        log_e -= excess
     if log_e >= log_threshold(reference.alpha):
         return _phase(reference, drifted=not test.drifted, alarms=test.alarms + (not test.drifted))
     return replace(test, looks=looks, log_e=log_e, log_wealth=frozen(wealth))

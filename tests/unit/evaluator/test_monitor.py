@@ -1,17 +1,20 @@
 """A lane without a rollout: what stands out, and what does not."""
 
 import json
-from dataclasses import dataclass, field, replace
+from bisect import bisect_left
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
 from evaluator.counts import Counts
+from evaluator.distributions import RATIO
 from evaluator.monitor import checkpoint, report
+from evaluator.monitor.past import BOUNDS, MIDDLE, Known, Past
 from evaluator.monitor.watch import Watch, after, open_watch
 from evaluator.reports import Verdict
 from evaluator.terms import Terms
-from evaluator.windows import take
+from evaluator.windows import Problem, take
 from services.common.policy.defaults import complete_plan, complete_policy
 from services.common.policy.drafts import PlanDraft, PolicyDraft
 from services.common.policy.records import Meaning, MetricKind
@@ -151,10 +154,40 @@ def test_drifted_inputs_are_told_from_the_first_look_on_and_so_is_their_end() ->
     lane = Lane()
     lane.fleet.shift = 0.5
     lane.run(600)
-    assert lane.told == ["inputs"]
+    assert lane.told == ["", "inputs"]
     lane.fleet.shift = 0.0
     lane.run(3600)
-    assert lane.told == ["inputs", ""]
+    assert lane.told == ["", "inputs", ""]
+
+
+def test_one_look_of_other_inputs_and_classes_is_no_alert() -> None:
+    lane = learnt(positives=0.3)
+    lane.fleet.positives, lane.fleet.shift, lane.fleet.rate = 0.9, 0.5, 4_000.0
+    lane.run(LOOK)
+    lane.fleet.positives, lane.fleet.shift, lane.fleet.rate = 0.3, 0.0, 40.0
+    lane.run(600)
+    assert lane.told == [""]
+
+
+def test_while_inputs_are_drifted_what_the_answers_say_rests() -> None:
+    lane = learnt(positives=0.3)
+    lane.fleet.shift = 0.5
+    lane.run(600)
+    assert lane.told == ["", "inputs"]
+    lane.fleet.positives, lane.fleet.stable = 0.9, Behaviour(wrong=0.5)
+    lane.run(3600)
+    assert lane.told == ["", "inputs"]
+    lane.fleet.stable = Behaviour(errors=0.1)
+    lane.run(600)
+    assert lane.told[-1] == "errors,inputs"
+
+
+def test_labels_that_come_hours_late_are_watched() -> None:
+    lane = Lane()
+    lane.fleet.rate, lane.fleet.lag = 4.0, 7_200.0
+    lane.run(10 * 3_600.0)
+    assert MetricKind.ACCURACY in {one.metric for one in lane.watch.watched}
+    assert len(lane.watch.ledger.slices) < 120
 
 
 def test_classes_that_are_answered_more_often_are_told() -> None:
@@ -217,4 +250,33 @@ def test_while_it_learns_it_says_so() -> None:
     assert report.decision(lane.watch).reason == "learns what v1 is like, for 20 min more"
     lane.run(LEARN / 2)
     assert report.decision(lane.watch).reason.startswith("learns what v1 is like, for 1")
-    assert report.decision(replace(lane.watch, learn=0.0)).reason == "nothing stands out in v1"
+    assert report.decision(learnt().watch).reason == "nothing stands out in v1"
+
+
+def test_what_is_not_watched_yet_and_was_not_read_is_told() -> None:
+    lane = Lane()
+    lane.fleet.rate, lane.fleet.labelled = 0.2, 0.0
+    lane.run(2 * LEARN)
+    away = Problem("router-1", "it did not answer", lasting=False)
+    reason = report.decision(lane.watch, [away, away], 600.0).reason
+    assert reason.startswith("nothing stands out in v1; errors is not watched yet: its past has ")
+    assert "accuracy is not watched yet: its past has 0 of 300 rows with complete labels" in reason
+    assert "what was counted in a gap of 10 min is left out" in reason
+    assert reason.endswith("router-1 was not read (it did not answer), and 1 more")
+
+
+def test_a_mean_is_known_to_within_its_own_error_only() -> None:
+    fast, slow = bisect_left(BOUNDS, 0.005), bisect_left(BOUNDS, 1.0)
+
+    def past(batches: int, late: int) -> Known | None:
+        counts = [0] * len(MIDDLE)
+        counts[fast], counts[slow] = batches - late, late
+        return Past(batches=tuple(counts)).known(MetricKind.RUNTIME)
+
+    assert past(999, 4) is None
+    few, many = past(1_000, 5), past(1_000_000, 5_000)
+    assert few is not None
+    assert many is not None
+    assert few.value == pytest.approx(many.value)
+    assert many.limit == pytest.approx(many.value * RATIO**5, rel=0.05)
+    assert few.limit > 1.4 * many.limit
