@@ -81,9 +81,10 @@ def _calm(state: State, gates: tuple[GateReport, ...]) -> str:
         return f"nothing was counted of {state.terms.test} that could be compared"
     nearest = max(judged, key=lambda report: report.harm.log_e / report.harm.bar)
     part = max(0.0, nearest.harm.log_e / nearest.harm.bar)
-    return (
-        f"no gate finds {state.terms.stable} worse than itself; {nearest.gate} came nearest, to {part:.0%} of its bar"
-    )
+    calm = f"no gate finds {state.terms.stable} worse than itself"
+    if not part:
+        return f"{calm}, and none has any evidence of it"
+    return f"{calm}; {nearest.gate} came nearest, to {part * 100:.0f} % of its bar"
 
 
 def _relabelled(one: Series, terms: Terms) -> Series | None:

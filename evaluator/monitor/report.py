@@ -1,5 +1,6 @@
 """What a look at a lane found: for the record, for people, and as alerts."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -109,7 +110,7 @@ def _report(one: Watched) -> GateReport:
 
 def _shown(metric: MetricKind, value: float) -> float:
     """A figure in the unit that reports have it in: of F1, what is missing to 1."""
-    return 1.0 - f1_from_unlike(value) if metric is MetricKind.F1 else value
+    return 1.0 - f1_from_unlike(value) if metric is MetricKind.F1 and not math.isnan(value) else value
 
 
 def _limit(metric: MetricKind, value: float) -> Limit:

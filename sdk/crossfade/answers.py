@@ -1,10 +1,12 @@
 """What calls answer: predictions, what became of feedback, and errors."""
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
+import numpy as np
 
 from crossfade import codec
 from crossfade.codec import Array
@@ -87,7 +89,15 @@ def answer_of(response: predict_pb2.PredictResponse) -> Answer:
 
 
 def observations_of(answer: Answer, observed: Sequence[Any] | Array) -> list[predict_pb2.Observation]:
-    """Texts are labels, numbers are values; None: nothing is known of that row."""
+    """Texts are labels, numbers are values; None: nothing is known of that row.
+
+    Raises:
+        TypeError: an entry is neither a text nor a number.
+        ValueError: there are more entries than the answer has rows.
+    """
+    rows = min((len(output) for output in answer.outputs.values()), default=len(observed))
+    if len(observed) > rows:
+        raise ValueError(f"there are {len(observed)} entries for {rows} rows: give one per row, None for nothing")
     observations = []
     for row, one in enumerate(observed):
         if one is None:
@@ -95,8 +105,20 @@ def observations_of(answer: Answer, observed: Sequence[Any] | Array) -> list[pre
         if isinstance(one, str):
             observations.append(predict_pb2.Observation(prediction_id=answer.prediction_id, row=row, label=one))
         else:
-            observations.append(predict_pb2.Observation(prediction_id=answer.prediction_id, row=row, value=float(one)))
+            value = _number(row, one)
+            observations.append(predict_pb2.Observation(prediction_id=answer.prediction_id, row=row, value=value))
     return observations
+
+
+def _number(row: int, one: Any) -> float:
+    # True would be the number 1, and was meant as a label.
+    if not isinstance(one, bool | np.bool_):
+        with contextlib.suppress(TypeError):
+            return float(one)
+    raise TypeError(
+        f"row {row}: {one!r} is neither a text nor a number: write a class by its name ('1'), a number as 1.0, and "
+        "None where nothing is known"
+    )
 
 
 def batches(observations: list[predict_pb2.Observation]) -> Iterable[predict_pb2.FeedbackRequest]:

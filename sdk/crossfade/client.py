@@ -166,8 +166,13 @@ class Client(_Caller):
     def feedback(self, answer: Answer, observed: Sequence[Any] | Array) -> FeedbackSummary:
         """Reports what turned out to be true, one entry per row: a class name, a number, or None for nothing.
 
+        A text is a label, also "1"; a number is what a regression should have answered, or of a classification a value
+        that `value` gates judge.
+
         Raises:
             PredictError: the call failed.
+            TypeError: an entry is neither a text nor a number.
+            ValueError: there are more entries than rows.
         """
         return self.report(observations_of(answer, observed))
 
@@ -256,6 +261,8 @@ class AsyncClient(_Caller):
 
         Raises:
             PredictError: the call failed.
+            TypeError: an entry is neither a text nor a number.
+            ValueError: there are more entries than rows.
         """
         return await self.report(observations_of(answer, observed))
 

@@ -26,6 +26,10 @@ def up(
     webhooks: Annotated[
         Path | None, typer.Option(help="File of the webhooks that are told of outcomes (docs/registry.md).")
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of the services, as CROSSFADE_MONITOR_SECONDS=10.", metavar="NAME=VALUE"),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One line of JSON on standard output once all is up; the rest on stderr.")
     ] = False,
@@ -33,7 +37,9 @@ def up(
     """Start Registry, Router, Worker and Evaluator on this machine; Ctrl-C ends all."""
     # `crossfade --json up` says the same as `crossfade up --json`.
     as_json = as_json or bool(getattr(ctx.find_root().obj, "json", False))
-    environment = {"CROSSFADE_OTLP_ENDPOINT": otlp} if otlp else {}
+    environment = dict(_setting(written) for written in settings or ())
+    if otlp:
+        environment["CROSSFADE_OTLP_ENDPOINT"] = otlp
     if webhooks is not None:
         environment["CROSSFADE_WEBHOOKS"] = str(webhooks.resolve())
     options = StackOptions(
@@ -47,6 +53,13 @@ def up(
     except (AddressError, FolderInUseError, PostgresError, StartError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
+
+
+def _setting(written: str) -> tuple[str, str]:
+    name, equals, value = written.partition("=")
+    if not (equals and name.startswith("CROSSFADE_")):
+        raise typer.BadParameter(f"{written!r} is no setting: write CROSSFADE_…=VALUE", param_hint="--set")
+    return name, value
 
 
 async def _serve(options: StackOptions, *, as_json: bool) -> None:

@@ -138,7 +138,7 @@ def monitor(
     """
     from crossfade.cli.monitoring import change_monitor, show_monitor
 
-    if on is None and undo is None and not learn:
+    if on is None and undo is None and not learn and not reason:
         show_monitor(session, model, segment)
     else:
         change_monitor(session, model, segment, on=on, undo=undo, learn=learn, reason=reason)

@@ -6,6 +6,7 @@ from rich.text import Text
 
 from crossfade.cli import text
 from crossfade.cli.context import Session
+from crossfade.cli.errors import UsageError
 from crossfade.cli.jsons import to_json
 from crossfade.cli.registry_client import Registry, request_id
 from crossfade.cli.render_monitor import render_monitor
@@ -29,8 +30,10 @@ def change_monitor(
     """Changes how a lane is watched; what is not given stays.
 
     Raises:
-        UsageError: `learn` is no duration.
+        UsageError: `learn` is no duration, or an undo is asked for where nothing is watched.
     """
+    if on is False and undo:
+        raise UsageError("--off watches nothing, so that nothing can be undone: use --undo without it")
     registry = Registry(session.connect.registry())
     request = SetMonitorRequest(model=model_name(model), segment=segment, reason=reason, request_id=request_id())
     request.settings.CopyFrom(registry.monitor(model, segment).settings)

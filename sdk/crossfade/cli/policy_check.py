@@ -38,7 +38,7 @@ def check_policy(session: Session, path: Path, task: str, objective: str) -> Non
     if answer.violations:
         if session.options.json:
             session.show(to_json(answer), str)
-        raise CommandError("\n".join(violation_lines(file, answer.violations)))
+        raise CommandError("\n".join([*violation_lines(file, answer.violations), f"(checked for --task {task})"]))
     session.show(to_json(answer), lambda: f"{path} can be used; with every default:\n\n{as_yaml(answer)}")
 
 

@@ -32,6 +32,8 @@ def render_monitor(monitor: Monitor, model: str, rollout: str, now: float) -> li
         line.append(f"rollout {rollout} watches it now · ")
     if not monitor.sequence:
         return [line + Text("no look yet: is an Evaluator running?")]
+    if not monitor.version:
+        return [line + Text("no look since it was switched on")]
     line.append(f"look {monitor.sequence}, {text.span(now - text.unix(monitor.record_time))} ago, of {monitor.version}")
     line.append(" · an alert undoes it once" if settings.undo else " · alerts are told")
     lines = [line, *alert_lines(monitor.alerts, now)]

@@ -71,6 +71,7 @@ def test_a_lane_in_which_nothing_stands_out() -> None:
 def test_a_lane_under_a_rollout_before_its_first_look_and_one_that_is_not_watched() -> None:
     assert drawn(monitor(), "8").startswith("churn · rollout 8 watches it now · look 431")
     assert drawn(resources.Monitor()) == "churn · no look yet: is an Evaluator running?"
+    assert drawn(resources.Monitor(sequence=9)) == "churn · no look since it was switched on"
     off = resources.Monitor(settings=resources.MonitorSettings(off=True))
     assert drawn(off) == "churn is not watched: crossfade monitor churn --on watches it again"
 

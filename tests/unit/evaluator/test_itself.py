@@ -53,7 +53,7 @@ async def test_no_harm_is_found_where_there_is_none(seed: int) -> None:
     assert found.looks == len(made.looks)
     assert found.replayed == ()
     assert found.last is not None
-    assert found.last.reason.startswith("no gate finds v1 worse than itself; ")
+    assert found.last.reason.startswith("no gate finds v1 worse than itself")
     errors = found.last.gates[0]
     # Control against the rest of stable, and nothing of the version under test.
     assert 0 < errors.test.n < errors.baseline.n

@@ -64,6 +64,7 @@ class Lane:
             self.watch = after(self.watch, window, self.fleet.epoch, self.fleet.slice_seconds)
             if self.kept:
                 self.watch = checkpoint.load(checkpoint.dump(self.watch), self.terms, LEARN)
+            assert report.decision(self.watch).reason
             standing = sorted(alert.gate for alert in report.alerts(self.watch))
             if not self.told or self.told[-1] != ",".join(standing):
                 self.told.append(",".join(standing))
