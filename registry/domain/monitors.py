@@ -104,8 +104,10 @@ def changed(before: Monitor, settings: MonitorSettings, reason: str) -> tuple[Mo
     events = [EventDraft("MONITOR_CHANGED", before.segment, before.version, reason=reason or _words(settings))]
     after = replace(before, settings=settings)
     if settings.off:
-        events += [_ended(before, alert, before.version) for alert in before.alerts]
-        after = replace(after, version="", summary=b"", alerts=(), evidence=b"", cursor=b"")
+        events += [_told_end(before, alert, "It is not watched any more") for alert in before.alerts]
+        # A look that is under way goes on from what is forgotten here, so its number is taken.
+        number = before.sequence + 1 if before.sequence else 0
+        after = replace(after, sequence=number, version="", summary=b"", alerts=(), evidence=b"", cursor=b"")
     return after, tuple(events)
 
 
@@ -116,6 +118,10 @@ def disarmed(before: Monitor) -> Monitor:
 
 def _ended(before: Monitor, alert: Alert, version: str) -> EventDraft:
     why = "It has ended" if version == before.version else f"{version} is stable now"
+    return _told_end(before, alert, why)
+
+
+def _told_end(before: Monitor, alert: Alert, why: str) -> EventDraft:
     return EventDraft(ENDED, before.segment, before.version, reason=f"{why}: {alert.reason}")
 
 

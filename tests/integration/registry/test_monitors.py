@@ -149,10 +149,12 @@ async def test_a_lane_that_is_not_to_be_watched_is_not(lane: Registry) -> None:
     assert (await refused(look(lane, 2))).reason == "MONITOR_OFF"
     assert (await told(lane))[1:] == [
         ("MONITOR_CHANGED", "load tests until Friday"),
-        ("ALERT_ENDED", f"It has ended: {ERRORS.reason}"),
+        ("ALERT_ENDED", f"It is not watched any more: {ERRORS.reason}"),
     ]
     await put(lane, resources_pb2.MonitorSettings())
-    assert await look(lane, 2) == 2
+    # One that was under way all the time goes on from what is forgotten.
+    assert (await refused(look(lane, 2))).reason == "SEQUENCE_STALE"
+    assert await look(lane, 3) == 3
 
 
 async def test_settings_that_are_there_already_tell_nothing(lane: Registry) -> None:
