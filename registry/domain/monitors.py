@@ -6,6 +6,7 @@ from typing import Final
 from registry.domain.ledger import EventDraft
 
 DEFAULT_LEARN: Final = 86_400.0
+SETTINGS: Final = ("off", "undo", "learn")
 RAISED: Final = "ALERT_RAISED"
 ENDED: Final = "ALERT_ENDED"
 
@@ -23,6 +24,10 @@ class MonitorSettings:
     off: bool = False
     undo: bool = False
     learn: float = DEFAULT_LEARN
+
+    def updated(self, settings: "MonitorSettings", wanted: frozenset[str]) -> "MonitorSettings":
+        """These settings with those of the wanted names from others."""
+        return replace(self, **{name: getattr(settings, name) for name in SETTINGS if name in wanted})
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class MonitorService:
         key: RequestKey,
         lane: tuple[str, str],
         settings: MonitorSettings,
+        wanted: frozenset[str],
         reason: str,
         encode: Encode,
         *,
@@ -47,6 +48,8 @@ class MonitorService:
 
         Args:
             lane: model and segment.
+            settings: those to set.
+            wanted: the names of these; the others stay.
 
         Raises:
             NotFoundError: MODEL_NOT_FOUND, LANE_NOT_FOUND.
@@ -56,7 +59,7 @@ class MonitorService:
             _require_lane(tx, *lane)
             known = tx.monitors.find(*lane)
             before = known or Monitor(*lane)
-            after, events = changed(before, settings, reason)
+            after, events = changed(before, before.settings.updated(settings, wanted), reason)
             if not tx.monitors.save(after, known):
                 raise Stale
             _tell(tx, lane[0], events, actor=key.principal, now=now)

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
+from google.protobuf import field_mask_pb2
+
 from crossfade.registry.v1 import resources_pb2
 from registry import converters
-from registry.domain.monitors import DEFAULT_LEARN, Alert, MonitorSettings
+from registry.domain.monitors import DEFAULT_LEARN, SETTINGS, Alert, MonitorSettings
 from registry.servicer import validation
 from registry.servicer.policy_validation import refuse
 
@@ -24,6 +26,19 @@ def settings(field: str, message: resources_pb2.MonitorSettings) -> MonitorSetti
     if not _SHORTEST <= learn <= _LONGEST:
         raise refuse(f"{field}.learn", f"is {learn:g} s; use 1 s to {_LONGEST:g} s (90 d)")
     return MonitorSettings(message.off, message.undo, learn)
+
+
+def update_paths(mask: field_mask_pb2.FieldMask) -> frozenset[str]:
+    """Which settings are to be changed.
+
+    Raises:
+        InvalidArgumentError: FIELD_INVALID.
+    """
+    paths = frozenset(mask.paths)
+    unknown = sorted(paths - {*SETTINGS, "*"})
+    if unknown:
+        raise refuse("update_mask", f"names {', '.join(unknown)}; settings are {', '.join(SETTINGS)}")
+    return paths if paths and "*" not in paths else frozenset(SETTINGS)
 
 
 def sequence(field: str, value: int) -> int:

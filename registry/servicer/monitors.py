@@ -34,6 +34,7 @@ class MonitorServicer(service_pb2_grpc.RegistryServiceServicer):
             key,
             _lane(request),
             monitor_validation.settings("settings", request.settings),
+            monitor_validation.update_paths(request.update_mask),
             validation.text("reason", request.reason),
             lambda monitor: converters.pack(_message(monitor, with_evidence=False)),
             deadline=self._calls.deadline(context),

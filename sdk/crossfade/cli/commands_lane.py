@@ -7,6 +7,7 @@ import typer
 from crossfade.cli.commands_look import ModelArgument, SegmentOption
 from crossfade.cli.commands_rollout import ForceOption, ReasonOption
 from crossfade.cli.context import Session, command
+from crossfade.cli.errors import UsageError
 
 SegmentArgument = Annotated[str, typer.Argument(metavar="SEGMENT", help="The segment.", show_default=False)]
 CancelOption = Annotated[bool, typer.Option("--cancel-rollout", help="End a live rollout first.")]
@@ -138,7 +139,9 @@ def monitor(
     """
     from crossfade.cli.monitoring import change_monitor, show_monitor
 
-    if on is None and undo is None and not learn and not reason:
+    if on is None and undo is None and not learn:
+        if reason:
+            raise UsageError("--reason says why something is changed: give what is changed, too (--off, --learn 1d)")
         show_monitor(session, model, segment)
     else:
         change_monitor(session, model, segment, on=on, undo=undo, learn=learn, reason=reason)

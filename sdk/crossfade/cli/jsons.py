@@ -30,6 +30,7 @@ def view_json(view: ModelView) -> dict[str, Any]:
                 "queued": to_json(lane.queued) if lane.queued else None,
                 "analysis": to_json(lane.analysis) if lane.analysis else None,
                 "alerts": [to_json(alert) for alert in lane.monitor.alerts] if lane.monitor else [],
+                "undone": to_json(lane.undone) if lane.undone else None,
                 "requests_per_second": _finite(lane.figures.per_second) if lane.figures else None,
                 "versions": {
                     name: {

@@ -36,12 +36,15 @@ def change_monitor(
         raise UsageError("--off watches nothing, so that nothing can be undone: use --undo without it")
     registry = Registry(session.connect.registry())
     request = SetMonitorRequest(model=model_name(model), segment=segment, reason=reason, request_id=request_id())
-    request.settings.CopyFrom(registry.monitor(model, segment).settings)
+    # What is not asked for may change meanwhile: an undo takes the wish for another one back.
     if on is not None:
         request.settings.off = not on
+        request.update_mask.paths.append("off")
     if undo is not None:
         request.settings.undo = undo
+        request.update_mask.paths.append("undo")
     if learn:
+        request.update_mask.paths.append("learn")
         request.settings.learn.FromMilliseconds(round(seconds_of(learn, "--learn") * 1000))
     after = registry.set_monitor(request)
     session.show(to_json(after), lambda: Text(_changed(after, model)))

@@ -79,6 +79,9 @@ def render_lane(view: LaneView, workers: Sequence[Instance], model: str, now: fl
     lines = text.columns(rows, right=(2,), indent=1)
     at = next((number for number, one in enumerate(shown, 1) if live and one.version == live.version), len(lines))
     lines[at:at] = _rollout_lines(view, live, now)
+    if view.undone:
+        since = text.span(now - text.unix(view.undone.time))
+        lines.append(Text(f" undone {since} ago by {text.actor(view.undone.actor)}: {view.undone.reason}"))
     return lines + (alert_lines(view.monitor.alerts, now) if view.monitor else [])
 
 

@@ -13,15 +13,18 @@ from crossfade.registry.v1.resources_pb2 import (
     INSTANCE_KIND_ROUTER,
     INSTANCE_KIND_WORKER,
     ROLLOUT_STATE_QUEUED,
+    Event,
     Lane,
     Monitor,
     Rollout,
 )
-from crossfade.registry.v1.service_pb2 import ListRolloutsRequest
+from crossfade.registry.v1.service_pb2 import ListEventsRequest, ListRolloutsRequest
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 
 _READ_TIMEOUT = 2.0
 _BETWEEN_READINGS = 0.5
+_UNDONE = "LANE_UNDONE"
+_ENDINGS = ("ROLLOUT_PROMOTED", "ROLLOUT_ROLLED_BACK", "ROLLOUT_INCONCLUSIVE", "ROLLOUT_CANCELLED")
 
 
 @dataclass(slots=True)
@@ -116,7 +119,14 @@ def _lane(
         waiting.get(lane.segment),
         lane_figures(earlier, later, lane.segment, lane.epoch) if later else None,
         _monitor(registry, model, lane),
+        None if live else _undone(registry, model, lane),
     )
+
+
+def _undone(registry: Registry, model: str, lane: Lane) -> Event | None:
+    asked = ListEventsRequest(segment=lane.segment, types=[_UNDONE, *_ENDINGS])
+    latest = next(registry.events(model, asked, limit=1), None)
+    return latest if latest is not None and latest.type == _UNDONE else None
 
 
 def _monitor(registry: Registry, model: str, lane: Lane) -> Monitor | None:

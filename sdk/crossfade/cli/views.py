@@ -18,6 +18,7 @@ class LaneView:
         queued: the rollout that waits behind the live one; None: none.
         figures: what the Routers' counters say; None: no Router could be read.
         monitor: how it is watched without a rollout; None: not known.
+        undone: the undo by which its stable version is stable; None: it isn't by one.
     """
 
     lane: Lane
@@ -26,6 +27,7 @@ class LaneView:
     queued: Rollout | None = None
     figures: LaneFigures | None = None
     monitor: Monitor | None = None
+    undone: Event | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,7 @@ def test_a_promotion_is_undone(crossfade: Command, stack: Stack, running: str) -
     said = crossfade("undo", running, "--reason", "callers complain").stdout
     assert said == "v1 is STABLE again and gets every request; v2 is DEPRECATED\n"
     assert "callers complain" in crossfade("events", running).stdout
+    assert crossfade("status", running).stdout.splitlines()[-1].endswith(": callers complain")
     said = crossfade("undo", running, "--to", "v2", "--bad").stdout
     assert said == "v2 is STABLE again and gets every request; v1 is FAILED\n"
     assert "no version to go back to" in crossfade("undo", running, code=1).stderr

@@ -66,7 +66,7 @@ async def test_version_shows_what_workers_say(registry: Registry) -> None:
 
 async def test_events_are_a_chain(registry: Registry) -> None:
     rollout = await registry.running()
-    await registry.promote(rollout, outcome=resources_pb2.Outcome(reason="Safe.", code="SAFE", trace_ids=["ab"]))
+    await registry.promote(rollout, outcome=resources_pb2.Outcome(reason="Safe.", code="SAFE", trace_ids=["ab" * 16]))
     events = await registry.events()
     assert [event.type for event in events] == [
         "MODEL_CREATED",

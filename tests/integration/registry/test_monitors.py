@@ -20,8 +20,8 @@ async def monitor(registry: Registry, *, segment: str = "", with_evidence: bool 
     return await registry.stub.GetMonitor(request)
 
 
-async def put(registry: Registry, settings: resources_pb2.MonitorSettings, **more: str) -> resources_pb2.Monitor:
-    request = service_pb2.SetMonitorRequest(model=NAME, settings=settings, request_id=new_id(), **more)
+async def put(registry: Registry, settings: resources_pb2.MonitorSettings, reason: str = "") -> resources_pb2.Monitor:
+    request = service_pb2.SetMonitorRequest(model=NAME, settings=settings, request_id=new_id(), reason=reason)
     return await registry.stub.SetMonitor(request)
 
 
@@ -164,6 +164,19 @@ async def test_settings_that_are_there_already_tell_nothing(lane: Registry) -> N
     assert await told(lane) == [
         ("MONITOR_CHANGED", "The lane is watched, and an alert undoes it once; a version's past is learnt for 60 s.")
     ]
+
+
+async def test_what_is_not_asked_for_stays(lane: Registry) -> None:
+    await put(lane, resources_pb2.MonitorSettings(undo=True))
+    learn = resources_pb2.MonitorSettings(learn=duration_pb2.Duration(seconds=60))
+    request = service_pb2.SetMonitorRequest(model=NAME, settings=learn, request_id=new_id())
+    request.update_mask.paths.append("learn")
+    found = (await lane.stub.SetMonitor(request)).settings
+    assert (found.undo, found.off, found.learn.seconds) == (True, False, 60)
+    request.update_mask.paths.append("policy")
+    request.request_id = new_id()
+    refusal = await refused(lane.stub.SetMonitor(request))
+    assert refusal.reason == "FIELD_INVALID"
 
 
 async def test_an_undo_sets_the_wish_for_another_one_back(registry: Registry) -> None:

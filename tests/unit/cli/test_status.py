@@ -54,6 +54,15 @@ def test_an_ended_rollout_without_routers() -> None:
     assert render_models([view]).plain == ENDED
 
 
+def test_an_undone_lane_says_by_whom_and_why() -> None:
+    lane = samples.lane()
+    lane.rollout = ""
+    undone = resources.Event(type="LANE_UNDONE", time=samples.at(300), actor="local:evaluator", reason="v2 failed 5 %")
+    view = dataclasses.replace(samples.view(), lanes=(LaneView(lane, samples.rolled_back(), undone=undone),))
+    assert render_models([view]).plain.splitlines()[-1] == " undone 5 min ago by evaluator: v2 failed 5 %"
+    assert view_json(view)["lanes"][0]["undone"]["type"] == "LANE_UNDONE"
+
+
 def test_every_line_of_a_live_rollout_fits_the_width() -> None:
     assert max(map(len, render_models([samples.view()]).plain.splitlines())) <= 100
 

@@ -1219,6 +1219,7 @@ class SetMonitorRequest(_message.Message):
     SETTINGS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """"models/{model}"."""
     segment: _builtins.str
@@ -1229,7 +1230,11 @@ class SetMonitorRequest(_message.Message):
     """A UUID made by the caller; required."""
     @_builtins.property
     def settings(self) -> _resources_pb2.MonitorSettings:
-        """All of it is set."""
+        """What is set; what it lacks is set to its default."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which settings are set: off, undo, learn. The others stay. Default: all."""
 
     def __init__(
         self,
@@ -1239,10 +1244,11 @@ class SetMonitorRequest(_message.Message):
         settings: _resources_pb2.MonitorSettings | None = ...,
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "reason", b"reason", "request_id", b"request_id", "segment", b"segment", "settings", b"settings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "reason", b"reason", "request_id", b"request_id", "segment", b"segment", "settings", b"settings", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
