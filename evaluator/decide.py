@@ -116,6 +116,15 @@ def decide(state: State, at: Circumstances) -> Decision:
     return replace(found, gates=gates, drift=drift, at=at, pairs=(state.copies.rows, state.copies.different))
 
 
+def find_violation(state: State, gates: Sequence[GateReport]) -> Decision | None:
+    """The rollback by the gate whose evidence of harm is furthest beyond its bar; None: no gate has enough."""
+    harmful = [report for report in gates if report.harm.enough]
+    if not harmful:
+        return None
+    worst = max(harmful, key=lambda report: report.harm.log_e / report.harm.bar)
+    return Decision(Action.ROLLBACK, Verdict.FAIL, sentences.harm(state, worst), "VIOLATION", worst.gate)
+
+
 def _unservable(state: State, at: Circumstances) -> Decision | None:
     waited = at.now - state.first_time if state.first_time else 0.0
     failure = find_failure(at.workers, state.terms.test, state.terms.stable, waited)
@@ -144,11 +153,9 @@ def _sticky(state: State, at: Circumstances) -> Decision:
 
 
 def _judged(state: State, at: Circumstances, gates: Sequence[GateReport], drift: DriftReport) -> Decision:
-    harmful = [report for report in gates if report.harm.enough]
-    if harmful:
-        worst = max(harmful, key=lambda report: report.harm.log_e / report.harm.bar)
-        reason = sentences.harm(state, worst)
-        return Decision(Action.ROLLBACK, Verdict.FAIL, reason, "VIOLATION", worst.gate)
+    violation = find_violation(state, gates)
+    if violation is not None:
+        return violation
     if state.resting and at.phase is Phase.RUNNING:
         return Decision(Action.PAUSE, Verdict.CONTINUE, sentences.drifted(state, drift))
     if at.phase is Phase.PAUSED_BY_DRIFT:

@@ -9,10 +9,9 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Final
 
-from evaluator import sentences
 from evaluator.arms import CONTROL, INFERENCE, LIVE
 from evaluator.counts import Counts, InstanceCounts, Series, arrange
-from evaluator.decide import Action, Decision
+from evaluator.decide import Action, Decision, find_violation
 from evaluator.fold import State, fold, start
 from evaluator.replay import CompactedError, Concluded, Moment, Replayed
 from evaluator.reports import GateReport, Verdict, report_gates
@@ -68,11 +67,8 @@ async def judge_itself(terms: Terms, recorded: AsyncIterator[Concluded]) -> Repl
 
 def _decision(state: State) -> Decision:
     gates = report_gates(state, control_missing=False)
-    harmful = [report for report in gates if report.harm.enough]
-    if not harmful:
-        return Decision(Action.NONE, Verdict.CONTINUE, _calm(state, gates), gates=gates)
-    worst = max(harmful, key=lambda report: report.harm.log_e / report.harm.bar)
-    return Decision(Action.ROLLBACK, Verdict.FAIL, sentences.harm(state, worst), "VIOLATION", worst.gate, gates=gates)
+    found = find_violation(state, gates) or Decision(Action.NONE, Verdict.CONTINUE, _calm(state, gates))
+    return replace(found, gates=gates)
 
 
 def _calm(state: State, gates: tuple[GateReport, ...]) -> str:

@@ -98,16 +98,16 @@ def _counted(gate: Gate, bad: Sequence[RawSeries], total: Sequence[RawSeries]) -
             f"{gate.name}: bad_query gives no series; where nothing bad may have happened yet, append "
             "`or 0 * (…)` with total_query in it"
         )
-    lonely = wrong.keys() - {_key(gate, one) for one in total}
+    totals = {_key(gate, one): _count(gate, one) for one in total}
     for one in bad:
-        if _key(gate, one) in lonely and _count(gate, one):
+        key = _key(gate, one)
+        if wrong[key] and key not in totals:
             raise PrometheusError(
                 f"{gate.name}: bad_query gives {_labels(one)}, and total_query has no series of these labels"
             )
     found: dict[str, list[Series]] = {}
-    for one in total:
-        labels, version = key = _key(gate, one)
-        n, x = _count(gate, one), wrong.get(key, 0)
+    for (labels, version), n in totals.items():
+        x = wrong.get((labels, version), 0)
         if x > n:
             raise PrometheusError(f"{gate.name}: bad_query counts {x} of {version} and total_query only {n}")
         found.setdefault(labels, []).append(own_series(gate.name, version, n, x))

@@ -103,12 +103,14 @@ def take(cursor: Counts, readings: Sequence[Reading], *, first: bool) -> Taken:
     problems: list[Problem] = []
     for reading in sorted(readings, key=lambda one: one.instance_id):
         before = known.get(reading.instance_id)
-        complaint = _complaint(reading) or _backwards(reading, before)
+        complaint = _complaint(reading)
+        fell = "" if complaint else _backwards(reading, before)
         series = {one.key: one for one in reading.series or ()}
-        if complaint and reading.reused_id and not _complaint(reading):
-            problems.append(Problem(reading.instance_id, f"{complaint}, and counts anew from here", lasting=False))
+        if fell and reading.reused_id:
+            problems.append(Problem(reading.instance_id, f"{fell}, and counts anew from here", lasting=False))
             following[reading.instance_id] = InstanceCounts(reading.instance_id, reading.read_us, arrange(series))
             continue
+        complaint = complaint or fell
         if complaint:
             problems.append(Problem(reading.instance_id, complaint, lasting=bool(reading.series)))
             following.setdefault(reading.instance_id, InstanceCounts(reading.instance_id, 0))

@@ -85,22 +85,15 @@ class Past:
 
     def counted(self, metric: MetricKind) -> int:
         """How many attempts, batches or labelled rows a metric's past has."""
-        if metric is MetricKind.RUNTIME:
-            return sum(self.batches)
-        return self.attempts[0] if metric is MetricKind.ERRORS else self.labels.bad(metric, 0).n
+        return sum(self.batches) if metric is MetricKind.RUNTIME else self._bad(metric)[0]
 
     def known(self, metric: MetricKind) -> Known | None:
         """A figure, and what it allows; None: too little was counted, or the metric is not watched so."""
+        if metric not in ENOUGH or self.counted(metric) < ENOUGH[metric]:
+            return None
         if metric is MetricKind.RUNTIME:
             return self._known_runtime()
-        if metric is MetricKind.ERRORS:
-            n, x = self.attempts
-        elif metric in ENOUGH:
-            n, x = self.labels.bad(metric, 0)
-        else:
-            return None
-        if n < ENOUGH[metric]:
-            return None
+        n, x = self._bad(metric)
         # The rate itself is known to within its own error only: what is allowed begins at the upper end of that.
         highest = float(stats.beta.ppf(_CONFIDENCE, x + 1, n - x)) if x < n else 1.0
         margin = DEFAULT_SAFE[metric]
@@ -110,11 +103,12 @@ class Past:
             limit = margin.factor * highest + margin.offset
         return Known(n, x / n, limit) if limit < _HIGHEST_RATE else None
 
+    def _bad(self, metric: MetricKind) -> tuple[int, int]:
+        return self.attempts if metric is MetricKind.ERRORS else self.labels.bad(metric, 0)
+
     def _known_runtime(self) -> Known | None:
-        n = sum(self.batches)
-        if n < ENOUGH[MetricKind.RUNTIME]:
-            return None
         counts = np.array(self.batches)
+        n = int(counts.sum())
         mean = float((counts * MIDDLE).sum() / n)
         variance = float((counts * (MIDDLE - mean) ** 2).sum() / n)
         # As with rates: a few slow batches decide a mean, and there may have been too few of them in the past.

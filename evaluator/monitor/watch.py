@@ -82,20 +82,16 @@ class Watch:
         return not self.since or self.time - self.since < self.learn
 
     @property
-    def metrics(self) -> tuple[MetricKind, ...]:
-        """What is watched of this version, in the policy's order."""
-        return tuple(gate.metric for gate in self.terms.policy.gates if gate.metric in ENOUGH)
-
-    @property
     def resting(self) -> bool:
         """Whether the inputs are drifted, so that what the answers say is not judged."""
         return self.inputs is not None and self.inputs.test.drifted
 
     @property
     def unwatched(self) -> tuple[MetricKind, ...]:
-        """What is not held against a past yet."""
+        """What is to be watched and not held against a past yet, in the policy's order."""
         have = {one.metric for one in self.watched}
-        return tuple(metric for metric in self.metrics if metric not in have)
+        wanted = (gate.metric for gate in self.terms.policy.gates if gate.metric in ENOUGH)
+        return tuple(metric for metric in wanted if metric not in have)
 
     @property
     def kept_slices(self) -> int:
@@ -200,10 +196,10 @@ def _drawn(watch: Watch) -> Watch:
     """The watch with what its past allows, where that is known by now."""
     if watch.learning:
         return watch
-    have = {one.metric for one in watch.watched}
+    unwatched = watch.unwatched
     more = []
     for gate in watch.terms.policy.gates:
-        known = watch.past.known(gate.metric) if gate.metric in ENOUGH and gate.metric not in have else None
+        known = watch.past.known(gate.metric) if gate.metric in unwatched else None
         if known is not None:
             more.append(Watched.open(gate.metric, watch.terms.policy.gate_alpha(gate), known))
     outputs = watch.outputs
