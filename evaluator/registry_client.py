@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import grpc
 from grpc import aio
@@ -32,9 +32,25 @@ from evaluator.replay import Concluded
 Metadata = tuple[tuple[str, str], ...]
 _RequestT = TypeVar("_RequestT")
 _ResponseT = TypeVar("_ResponseT")
+_ListT = TypeVar("_ListT", bound="_List")
+_PageT = TypeVar("_PageT", bound="_Page")
 _LOOKS_PER_PAGE: Final = 10
 """A window of 20 Workers with 64 features each has about a megabyte."""
 _PAGE: Final = 1_000
+
+
+class _List(Protocol):
+    """The request of a list."""
+
+    page_token: str
+
+
+class _Page(Protocol):
+    """The answer of a list."""
+
+    @property
+    def next_page_token(self) -> str:
+        """Empty: the last page."""
 
 
 class RegistryClient:
@@ -53,17 +69,9 @@ class RegistryClient:
 
     async def live_rollouts(self) -> Sequence[RolloutView]:
         """Rollouts that have not ended."""
-        found: list[RolloutView] = []
-        token = ""
-        while True:
-            request = service_pb2.ListRolloutsRequest(
-                parent="models/-", page_size=_PAGE, page_token=token, live_only=True
-            )
-            response = await self._call(self._stub.ListRollouts, request)
-            found += [proto_views.rollout(message) for message in response.rollouts]
-            token = response.next_page_token
-            if not token:
-                return found
+        request = service_pb2.ListRolloutsRequest(parent="models/-", page_size=_PAGE, live_only=True)
+        pages = self._pages(self._stub.ListRollouts, request)
+        return [proto_views.rollout(message) async for page in pages for message in page.rollouts]
 
     async def rollout(self, name: str) -> RolloutView:
         """One rollout."""
@@ -84,40 +92,27 @@ class RegistryClient:
 
     async def recorded(self, name: str, after: int) -> AsyncIterator[Recorded]:
         """Looks of a rollout after a number, page by page."""
-        async for analyses in self._pages(name, after):
+        async for analyses in self._analyses(name, after):
             cursor = proto_counts.from_proto(analyses[-1].cursor)
             yield Recorded(tuple(proto_views.look(analysis) for analysis in analyses), cursor)
 
     async def concluded(self, name: str) -> AsyncIterator[Concluded]:
         """Every look of a rollout that is kept, with what it concluded."""
-        async for analyses in self._pages(name, 0):
+        async for analyses in self._analyses(name, 0):
             for analysis in analyses:
                 yield proto_views.concluded(analysis)
 
-    async def _pages(self, name: str, after: int) -> AsyncIterator[Sequence[analysis_pb2.Analysis]]:
-        token = ""
-        while True:
-            request = service_pb2.ListAnalysesRequest(
-                parent=name, after_sequence=after, page_size=_LOOKS_PER_PAGE, page_token=token
-            )
-            response = await self._call(self._stub.ListAnalyses, request)
-            if response.analyses:
-                yield response.analyses
-            token = response.next_page_token
-            if not token:
-                return
+    async def _analyses(self, name: str, after: int) -> AsyncIterator[Sequence[analysis_pb2.Analysis]]:
+        request = service_pb2.ListAnalysesRequest(parent=name, after_sequence=after, page_size=_LOOKS_PER_PAGE)
+        async for page in self._pages(self._stub.ListAnalyses, request):
+            if page.analyses:
+                yield page.analyses
 
     async def processes(self) -> Sequence[ProcessView]:
         """Routers and Workers whose leases run."""
-        found: list[ProcessView] = []
-        token = ""
-        while True:
-            request = service_pb2.ListInstancesRequest(page_size=_PAGE, page_token=token)
-            response = await self._call(self._stub.ListInstances, request)
-            found += [view for message in response.instances if (view := proto_views.process(message)) is not None]
-            token = response.next_page_token
-            if not token:
-                return found
+        pages = self._pages(self._stub.ListInstances, service_pb2.ListInstancesRequest(page_size=_PAGE))
+        views = [proto_views.process(message) async for page in pages for message in page.instances]
+        return [view for view in views if view is not None]
 
     async def record(self, name: str, look: Look, policy_hash: str, cursor: Counts, decision: Decision) -> None:
         """Records a look."""
@@ -143,16 +138,9 @@ class RegistryClient:
 
     async def lanes(self) -> Sequence[tuple[str, LaneView]]:
         """Every lane, with its model's id."""
-        found: list[tuple[str, LaneView]] = []
-        token = ""
-        while True:
-            request = service_pb2.ListModelsRequest(page_size=_PAGE, page_token=token)
-            response = await self._call(self._stub.ListModels, request)
-            for message in response.models:
-                found += [(names.parse_model(message.name), lane) for lane in proto_views.lanes(message)]
-            token = response.next_page_token
-            if not token:
-                return found
+        pages = self._pages(self._stub.ListModels, service_pb2.ListModelsRequest(page_size=_PAGE))
+        models = [message async for page in pages for message in page.models]
+        return [(names.parse_model(model.name), lane) for model in models for lane in proto_views.lanes(model)]
 
     async def monitor(self, model: str, segment: str) -> MonitorView:
         """How a lane is watched, and what to go on from."""
@@ -245,6 +233,17 @@ class RegistryClient:
                 await self._call(self._stub.CancelRollout, cancel)
             case Action.NONE:
                 return
+
+    async def _pages(
+        self, method: "aio.UnaryUnaryMultiCallable[_ListT, _PageT]", request: _ListT
+    ) -> AsyncIterator[_PageT]:
+        """The answers of a list, one after the other."""
+        while True:
+            page = await self._call(method, request)
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
 
     async def _call(
         self, method: "aio.UnaryUnaryMultiCallable[_RequestT, _ResponseT]", request: _RequestT
