@@ -51,7 +51,10 @@ async def test_traces(tmp_path: Path, artifacts: Mapping[str, Artifact]) -> None
         ended = await house.until_state(bad.rollout.name, resources_pb2.ROLLOUT_STATE_ROLLED_BACK)
         assert 1 <= len(ended.outcome.trace_ids) <= 5
         for named in ended.outcome.trace_ids:
-            seen = receiver.of(bytes.fromhex(named))["crossfade-router"]
+            named_id = bytes.fromhex(named)
+            # Spans leave the Router in batches, and the outcome may be there first.
+            await until(lambda known=named_id: "crossfade-router" in receiver.of(known), 30)  # type: ignore[misc]
+            seen = receiver.of(named_id)["crossfade-router"]
             assert {"crossfade.arm", "crossfade.answered_by"} <= {one.key for span in seen for one in span.attributes}
         # Nothing else is sampled at a ratio of 0 but what the test version answered, and failures.
         kept = [one for service, one in receiver.spans if service == "crossfade-router" and one.trace_id != trace_id]
