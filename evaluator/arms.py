@@ -28,7 +28,22 @@ INPUTS: Final = catalog.INPUT_COUNT.name
 LAG: Final = catalog.FEEDBACK_LAG.name
 DRAWN: Final = catalog.ROUTE_COUNT.name
 PAIRS: Final = catalog.SHADOW_PAIR_COUNT.name
-METRICS: Final = (ATTEMPTS, FEEDBACK, FEEDBACK_ERROR, FEEDBACK_VALUE, LAG, INFERENCE, INPUTS, PREDICTIONS, PAIRS, DRAWN)
+COHORT_ATTEMPTS: Final = catalog.COHORT_ATTEMPT.name
+COHORT_FEEDBACK: Final = catalog.COHORT_FEEDBACK.name
+METRICS: Final = (
+    ATTEMPTS,
+    COHORT_ATTEMPTS,
+    COHORT_FEEDBACK,
+    DRAWN,
+    FEEDBACK,
+    FEEDBACK_ERROR,
+    FEEDBACK_VALUE,
+    INFERENCE,
+    INPUTS,
+    LAG,
+    PAIRS,
+    PREDICTIONS,
+)
 """All that a look reads."""
 
 OWN: Final = "custom"
@@ -50,6 +65,7 @@ LabelLags = tuple[Lags, Lags, Lags, Lags]
 NO_LAGS: Final[Lags] = (0,) * (len(catalog.FEEDBACK_LAG.bounds) + 1)
 
 
+_BY_COHORT: Final = frozenset({COHORT_ATTEMPTS, COHORT_FEEDBACK})
 _TESTED: Final = frozenset({LIVE, SHADOW})
 """What the test arm gets: in one step callers' requests, in another copies of them, and never both in one epoch."""
 
@@ -62,6 +78,8 @@ def concerns(one: Series, terms: Terms) -> bool:
         # It is of the lane and of no version.
         return at.get("segment") == terms.segment
     if "segment" in at and at["segment"] != terms.segment:
+        return False
+    if one.metric in _BY_COHORT and not terms.sticky:
         return False
     if version == terms.test and traffic in _TESTED:
         return one.metric != INPUTS or _is_of(terms.test_profile, at)
@@ -77,15 +95,15 @@ def error_rows(window: Counts, terms: Terms, epoch: int | None) -> list[RateRow]
     rows = []
     for instance in window:
         n_test = x_test = n_stable = x_stable = 0
-        for one, at in _of(instance, ATTEMPTS):
+        for one, at in series_of(instance, ATTEMPTS):
             outcome = at.get("outcome", "")
             if outcome in CALLERS_FAULTS or (epoch is not None and at.get("epoch") != str(epoch)):
                 continue
             n = sum(one.counts)
             x = 0 if outcome == OK else n
-            if _is_test(at, terms) and epoch is not None:
+            if is_test(at, terms) and epoch is not None:
                 n_test, x_test = n_test + n, x_test + x
-            elif _is_stable(at, terms):
+            elif is_stable(at, terms):
                 n_stable, x_stable = n_stable + n, x_stable + x
         if n_test or n_stable:
             rows.append((n_test, x_test, n_stable, x_stable))
@@ -98,12 +116,12 @@ def runtime_rows(window: Counts, terms: Terms) -> list[RuntimeRow]:
     nothing = (0,) * BUCKETS
     for instance in window:
         arms: dict[int, list[tuple[int, ...]]] = {}
-        for one, at in _of(instance, INFERENCE):
+        for one, at in series_of(instance, INFERENCE):
             batch = at.get("batch", "")
             if not batch.isdigit() or int(batch) < 1 or len(one.counts) != BUCKETS:
                 continue
             pair = arms.setdefault(int(batch), [nothing, nothing])
-            if _is_test(at, terms):
+            if is_test(at, terms):
                 pair[0] = added(pair[0], one.counts)
             elif at.get("version") == terms.stable and at.get("traffic") == CONTROL:
                 pair[1] = added(pair[1], one.counts)
@@ -115,14 +133,20 @@ def slice_counts(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
     """Predictions and labels by slice, all processes together: a label's process is drawn by a hash, not by arm."""
 
     def labels(one: Series, at: Mapping[str, str]) -> Labels:
+        if one.metric == COHORT_FEEDBACK:
+            return _by_cohort(one, at, "label")
         return _labels(one, at, terms.classes) if one.metric == FEEDBACK else _numbers(one, ERROR_BUCKETS)
 
-    return _slices(window, terms, (FEEDBACK, FEEDBACK_ERROR), labels)
+    return _slices(window, terms, (FEEDBACK, FEEDBACK_ERROR, COHORT_FEEDBACK), labels)
 
 
 def value_slices(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
     """Predictions and reported numbers by slice, all processes together; a labelled row is one with a number."""
-    return _slices(window, terms, (FEEDBACK_VALUE,), lambda one, _: _numbers(one, VALUE_BUCKETS))
+
+    def numbers(one: Series, at: Mapping[str, str]) -> Labels:
+        return _by_cohort(one, at, "value") if one.metric == COHORT_FEEDBACK else _numbers(one, VALUE_BUCKETS)
+
+    return _slices(window, terms, (FEEDBACK_VALUE, COHORT_FEEDBACK), numbers)
 
 
 def _slices(
@@ -130,9 +154,9 @@ def _slices(
 ) -> dict[SliceKey, SliceCounts]:
     found: dict[SliceKey, SliceCounts] = {}
     for instance in window:
-        for one, at in _of(instance, PREDICTIONS, *metrics):
+        for one, at in series_of(instance, PREDICTIONS, *metrics):
             key = parse_slice(at.get("slice", ""))
-            test, stable = _is_test(at, terms), _is_stable(at, terms)
+            test, stable = is_test(at, terms), is_stable(at, terms)
             if key is None or not (test or stable):
                 continue
             if one.metric == PREDICTIONS:
@@ -149,6 +173,13 @@ def _numbers(one: Series, buckets: int) -> Labels:
     return Labels(sum(one.counts), 0, (), one.counts) if len(one.counts) == buckets else Labels()
 
 
+def _by_cohort(one: Series, at: Mapping[str, str], observed: str) -> Labels:
+    """What is observed so by the cohort of its key, beside what is counted of it in all."""
+    if len(one.counts) != catalog.COHORTS or at.get("observed") != observed:
+        return Labels()
+    return Labels(good_by=one.counts) if at.get("good") == "true" else Labels(bad_by=one.counts)
+
+
 def class_rows(window: Counts, terms: Terms, epoch: int | None) -> list[BalanceRow]:
     """Predictions by class, a row per process; epoch None: of stable alone, in whatever epoch."""
     if not terms.declared:
@@ -156,15 +187,15 @@ def class_rows(window: Counts, terms: Terms, epoch: int | None) -> list[BalanceR
     rows: list[BalanceRow] = []
     for instance in window:
         test = stable = (0,) * len(terms.declared)
-        for one, at in _of(instance, PREDICTIONS):
+        for one, at in series_of(instance, PREDICTIONS):
             key = parse_slice(at.get("slice", ""))
             if key is None or (epoch is not None and key[0] != epoch):
                 continue
             by_class = one.by_label
             counts = tuple(by_class.get(name, 0) for name in terms.declared)
-            if _is_test(at, terms) and epoch is not None:
+            if is_test(at, terms) and epoch is not None:
                 test = added(test, counts)
-            elif _is_stable(at, terms):
+            elif is_stable(at, terms):
                 stable = added(stable, counts)
         if any(test) or any(stable):
             rows.append((test, stable))
@@ -175,9 +206,9 @@ def label_lags(window: Counts, terms: Terms) -> LabelLags:
     """Labels by their lag, all processes together; what is neither right nor wrong is with the right answers."""
     found = dict.fromkeys(((arm, wrong) for arm in (True, False) for wrong in (False, True)), NO_LAGS)
     for instance in window:
-        for one, at in _of(instance, LAG):
-            test = _is_test(at, terms)
-            if len(one.counts) == len(NO_LAGS) and (test or _is_stable(at, terms)):
+        for one, at in series_of(instance, LAG):
+            test = is_test(at, terms)
+            if len(one.counts) == len(NO_LAGS) and (test or is_stable(at, terms)):
                 key = test, at.get("correct") == "false"
                 found[key] = added(found[key], one.counts)
     return found[True, False], found[True, True], found[False, False], found[False, True]
@@ -188,10 +219,10 @@ def input_counts(window: Counts, terms: Terms) -> tuple[BinCounts, BinCounts]:
     test: BinCounts = {}
     stable: BinCounts = {}
     for instance in window:
-        for one, at in _of(instance, INPUTS):
-            if _is_test(at, terms) and _is_of(terms.test_profile, at):
+        for one, at in series_of(instance, INPUTS):
+            if is_test(at, terms) and _is_of(terms.test_profile, at):
                 target = test
-            elif _is_stable(at, terms) and _is_of(terms.stable_profile, at):
+            elif is_stable(at, terms) and _is_of(terms.stable_profile, at):
                 target = stable
             else:
                 continue
@@ -219,9 +250,9 @@ def own_rows(window: Counts, terms: Terms, gate: str, *, stable_only: bool) -> l
     rows = []
     for instance in window:
         arms = {True: (0, 0), False: (0, 0)}
-        for one, at in _of(instance, OWN):
-            if at.get("gate") == gate and (_is_test(at, terms) or _is_stable(at, terms)):
-                arms[_is_test(at, terms)] = (sum(one.counts), one.counts[0])
+        for one, at in series_of(instance, OWN):
+            if at.get("gate") == gate and (is_test(at, terms) or is_stable(at, terms)):
+                arms[is_test(at, terms)] = (sum(one.counts), one.counts[0])
         test = (0, 0) if stable_only else arms[True]
         if test[0] or arms[False][0]:
             rows.append((*test, *arms[False]))
@@ -232,7 +263,7 @@ def drawn(window: Counts, terms: Terms, epoch: int) -> tuple[int, int, int]:
     """Requests of an epoch that were drawn for test, control and stable, all processes together."""
     found = {"test": 0, "control": 0, "stable": 0}
     for instance in window:
-        for one, at in _of(instance, DRAWN):
+        for one, at in series_of(instance, DRAWN):
             if at.get("epoch") == str(epoch) and at.get("segment") == terms.segment and at.get("arm") in found:
                 found[at["arm"]] += sum(one.counts)
     return found["test"], found["control"], found["stable"]
@@ -243,8 +274,8 @@ def pair_rows(window: Counts, terms: Terms) -> list[RateRow]:
     rows = []
     for instance in window:
         n = x = 0
-        for one, at in _of(instance, PAIRS):
-            if _is_test(at, terms):
+        for one, at in series_of(instance, PAIRS):
+            if is_test(at, terms):
                 count = sum(one.counts)
                 n += count
                 x += 0 if _agree(at.get("stable", ""), at.get("test", ""), terms) else count
@@ -262,10 +293,10 @@ def copied(window: Counts, terms: Terms) -> tuple[int, int]:
     """Copies that the test version got, and requests that control got, all processes together."""
     sent = originals = 0
     for instance in window:
-        for one, at in _of(instance, ATTEMPTS):
-            if _is_test(at, terms) and at.get("traffic") == SHADOW:
+        for one, at in series_of(instance, ATTEMPTS):
+            if is_test(at, terms) and at.get("traffic") == SHADOW:
                 sent += sum(one.counts)
-            elif _is_stable(at, terms) and at.get("traffic") == CONTROL:
+            elif is_stable(at, terms) and at.get("traffic") == CONTROL:
                 originals += sum(one.counts)
     return sent, originals
 
@@ -280,15 +311,15 @@ BUCKETS: Final = len(catalog.INFERENCE_DURATION.bounds) + 1
 """Buckets of crossfade.inference.duration."""
 
 
-def _of(instance: InstanceCounts, *metrics: str) -> Iterable[tuple[Series, dict[str, str]]]:
+def series_of(instance: InstanceCounts, *metrics: str) -> Iterable[tuple[Series, dict[str, str]]]:
     return ((one, one.values()) for one in instance.series if one.metric in metrics)
 
 
-def _is_test(at: Mapping[str, str], terms: Terms) -> bool:
+def is_test(at: Mapping[str, str], terms: Terms) -> bool:
     return at.get("version") == terms.test and at.get("traffic") in _TESTED
 
 
-def _is_stable(at: Mapping[str, str], terms: Terms) -> bool:
+def is_stable(at: Mapping[str, str], terms: Terms) -> bool:
     return at.get("version") == terms.stable and at.get("traffic") in {LIVE, CONTROL}
 
 

@@ -112,13 +112,13 @@ def decide(state: State, at: Circumstances) -> Decision:
     if found is None and state.split.broken:
         found = Decision(Action.CANCEL, Verdict.INCONCLUSIVE, sentences.broken_split(state), "SPLIT_BROKEN")
     if found is None:
-        found = _sticky(state, at) if state.terms.sticky else _judged(state, at, gates, drift)
+        found = _judged(state, at, gates, drift)
     return replace(found, gates=gates, drift=drift, at=at, pairs=(state.copies.rows, state.copies.different))
 
 
 def find_violation(state: State, gates: Sequence[GateReport]) -> Decision | None:
     """The rollback by the gate whose evidence of harm is furthest beyond its bar; None: no gate has enough."""
-    harmful = [report for report in gates if report.harm.enough]
+    harmful = [report for report in gates if report.verdict is Verdict.FAIL]
     if not harmful:
         return None
     worst = max(harmful, key=lambda report: report.harm.log_e / report.harm.bar)
@@ -142,14 +142,6 @@ def _waiting(state: State, at: Circumstances) -> Decision:
         reason = f"{test} was ready on no Worker within {PATIENCE / 60:.0f} min{why}"
         return Decision(Action.CANCEL, Verdict.INCONCLUSIVE, reason, "NOT_READY")
     return Decision(Action.NONE, Verdict.CONTINUE, f"waits until a Worker has {test} loaded, verified and warm{why}")
-
-
-def _sticky(state: State, at: Circumstances) -> Decision:
-    period = _step(state).period
-    why = "requests are assigned by key, so its gates are watched and never decide"
-    if at.phase.paused or at.elapsed < period:
-        return Decision(Action.NONE, Verdict.CONTINUE, f"goes on until its period ends; {why}")
-    return _end_of_period(state, f"the period ended; {why}")
 
 
 def _judged(state: State, at: Circumstances, gates: Sequence[GateReport], drift: DriftReport) -> Decision:
@@ -216,7 +208,11 @@ def _suspected(state: State, gates: Sequence[GateReport]) -> GateReport | None:
     Three looks have to agree on harm, and two may be enough to show that all else is safe.
     """
     standing = {gate.gate.name: gate.harm.log_e for gate in state.gates}
-    found = [report for report in gates if standing[report.gate] >= report.harm.bar * _SUSPICION > 0]
+    found = [
+        report
+        for report in gates
+        if report.verdict is not Verdict.NONE and standing[report.gate] >= report.harm.bar * _SUSPICION > 0
+    ]
     return max(found, key=lambda report: standing[report.gate] / report.harm.bar, default=None)
 
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from evaluator.balance import BalanceGate
+from evaluator.cohorts import CohortGate
 from evaluator.distributions import DistributionGate
 from evaluator.each_class import EachClassGate
 from evaluator.gates import RateGate
@@ -50,7 +51,7 @@ def figures_of(gate: GateState) -> tuple[ArmFigures, ArmFigures, float, float, f
     shown = _as_f1 if gate.gate.metric is MetricKind.F1 else _as_it_is
     test_rate, stable_rate = shown(seen.test_rate), shown(seen.stable_rate)
     # What the difference is from, and its interval, both as a rate that is judged.
-    limit = gate.limit_rate if isinstance(gate, RateGate) else None
+    limit = gate.limit_rate if isinstance(gate, RateGate | CohortGate) else None
     base, found = (seen.stable_rate, seen.interval()) if limit is None else (limit, seen.beyond(limit))
     difference, low, high = (
         shown(min(max(base + one, 0.0), 1.0)) - shown(base) for one in (found.estimate, found.low, found.high)

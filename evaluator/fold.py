@@ -18,6 +18,7 @@ from evaluator.arms import (
     slice_counts,
     value_slices,
 )
+from evaluator.cohorts import CohortGate
 from evaluator.copies import NO_COPIES, Copies
 from evaluator.counts import Counts, read_time
 from evaluator.inputs import Inputs, open_inputs
@@ -168,7 +169,8 @@ def fold(state: State, look: Look) -> State:
     after = _watch_inputs(after, look, state.time or now)
     if look.judged:
         after = _judge(after, look)
-        return replace(after, judged=after.judged + 1, step_seconds=after.step_seconds + now - (state.time or now))
+        seconds = after.step_seconds + now - (state.time or now)
+        return _reach(replace(after, judged=after.judged + 1, step_seconds=seconds))
     return _learn(after, look)
 
 
@@ -182,6 +184,11 @@ def _enter(state: State, look: Look, now: float) -> State:
     since = math.inf if look.epoch != state.epoch else state.epoch_since
     step = min(look.step, len(state.terms.plan.steps) - 1)
     new_step = step != state.step
+    gates = state.gates
+    if new_step:
+        gates = tuple(guarded(gate.restart(), state.terms, step) for gate in gates)
+    if look.epoch != state.epoch:
+        gates = tuple(gate.enter(look.epoch) if isinstance(gate, CohortGate) else gate for gate in gates)
     return replace(
         state,
         sequence=look.sequence,
@@ -192,7 +199,7 @@ def _enter(state: State, look: Look, now: float) -> State:
         step=step,
         steps={**state.steps, look.epoch: step},
         slices={**state.slices, look.epoch: look.slice_seconds},
-        gates=tuple(guarded(gate.restart(), state.terms, step) for gate in state.gates) if new_step else state.gates,
+        gates=gates,
         copies=state.copies.anew() if new_step else state.copies,
         step_seconds=0.0 if new_step else state.step_seconds,
     )
@@ -234,6 +241,12 @@ def _judge(state: State, look: Look) -> State:
     return judged if state.resting else _judge_labels(judged, read)
 
 
+def _reach(state: State) -> State:
+    """Takes the look that gates under KEY assignment are due for, if one is."""
+    at = state.step_seconds / state.terms.plan.steps[state.step].period
+    return replace(state, gates=tuple(gate.reach(at) if isinstance(gate, CohortGate) else gate for gate in state.gates))
+
+
 def _judge_labels(state: State, read: float) -> State:
     """Labels and reported values, each from a ledger of its own.
 
@@ -241,7 +254,9 @@ def _judge_labels(state: State, read: float) -> State:
         state: with the look's labels.
         read: until when labels are known, seconds since 1970-01-01 UTC.
     """
-    known = Known(state.first_time, read, state.label_age, state.step, dict(state.steps), state.slice_seconds)
+    known = Known(
+        state.first_time, read, state.label_age, state.step, dict(state.steps), state.epoch, state.slice_seconds
+    )
     labels, values = (take_labels(ledger, state.terms, known) for ledger in (state.ledger, state.values))
 
     def judged(gate: GateState) -> GateState:

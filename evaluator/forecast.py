@@ -9,7 +9,7 @@ from evaluator.distributions import RATIO, DistributionGate
 from evaluator.each_class import EachClassGate
 from evaluator.gates import RateGate
 from evaluator.limits import RuntimeLimitGate
-from evaluator.opening import GateState, open_gate
+from evaluator.opening import RequestGate, open_by_requests
 from evaluator.statistics.bets import smoothed_rate
 from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1
 from evaluator.statistics.power import needed, rate_growth, remaining, runtime_growth
@@ -96,7 +96,7 @@ def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float]) -> tupl
             for gate in terms.policy.gates
             if gate.metric is not MetricKind.CUSTOM  # Nobody asks Prometheus before a start.
             and shown_in(gate.metric, shadow=step.shadow)
-            and (state := open_gate(gate, terms)) is not None
+            and (state := open_by_requests(gate, terms)) is not None
         )
         last = number == len(terms.plan.steps) - 1
         # Whether a version is better enough to win in time nobody knows before.
@@ -117,7 +117,7 @@ def longer(step: StepForecast) -> float:
     return 1.3 * max(waits, default=math.inf)
 
 
-def _gate(terms: Terms, traffic: Traffic, opened: GateState, step: Step, drops: Mapping[str, float]) -> GateForecast:
+def _gate(terms: Terms, traffic: Traffic, opened: RequestGate, step: Step, drops: Mapping[str, float]) -> GateForecast:
     policy, gate = terms.policy, opened.gate
     share = step.share_bps / 10_000
     state = traffic.informed(opened)
@@ -142,7 +142,7 @@ def _gate(terms: Terms, traffic: Traffic, opened: GateState, step: Step, drops: 
     )
 
 
-def _shown(gate: GateState, better: float, alpha: float, share: float) -> int | None:
+def _shown(gate: RequestGate, better: float, alpha: float, share: float) -> int | None:
     """Attempts, batches or labels until PASS: of a version like stable, or in the primary gate of a better one."""
     if gate.gate.better is None or not isinstance(gate, RateGate):
         return gate.remaining(alpha, share)
@@ -171,7 +171,7 @@ def _seconds(amount: Amount | None) -> float:
     return math.inf if amount is None else amount.seconds
 
 
-def _value(gate: GateState) -> float:
+def _value(gate: RequestGate) -> float:
     """Stable's value now, as a report's estimate."""
     if isinstance(gate, EachClassGate):
         return _value(gate.shown)
@@ -187,7 +187,7 @@ def _value(gate: GateState) -> float:
     return 1.0 - f1_from_unlike(rate) if gate.gate.metric is MetricKind.F1 else rate
 
 
-def _allowed(gate: GateState) -> float:
+def _allowed(gate: RequestGate) -> float:
     """The harm that the gate's safe margin stands for, in the metric's own unit; with a limit, one beyond it."""
     value = 0.0 if math.isnan(_value(gate)) else _value(gate)
     limit, safe = gate.gate.limit, gate.gate.safe
@@ -201,7 +201,7 @@ def _allowed(gate: GateState) -> float:
     return safe.offset + (safe.factor - 1.0) * value
 
 
-def _harmed(gate: GateState, drop: float, alpha: float, share: float) -> int | None:
+def _harmed(gate: RequestGate, drop: float, alpha: float, share: float) -> int | None:
     """Attempts, batches or labels of the test arm with which a harm typically rolls back; None: it never does."""
     if isinstance(gate, EachClassGate):
         found = [_harmed(part, drop, alpha / len(gate.parts), share) for part in gate.parts]

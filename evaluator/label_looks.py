@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from evaluator.arms import SliceKey
+from evaluator.cohort_rows import cohort_labels
+from evaluator.cohorts import CohortGate
 from evaluator.distributions import DistributionGate
 from evaluator.each_class import EachClassGate
 from evaluator.gates import RateGate
@@ -26,6 +28,7 @@ class Known(NamedTuple):
         age: seconds after which a slice's labels may be complete.
         step: the present step.
         steps: the step by epoch.
+        epoch: the present one.
         length: seconds that a slice of an epoch lasts.
     """
 
@@ -34,6 +37,7 @@ class Known(NamedTuple):
     age: float
     step: int
     steps: dict[int, int]
+    epoch: int
     length: Length
 
 
@@ -65,6 +69,9 @@ def take_labels(ledger: Ledger, terms: Terms, known: Known) -> Taken:
     # Copies' answers reach nobody: their slices will never have labels.
     aged_keys = ledger.aged(known.begun, known.read, known.age, known.length)
     keys: list[SliceKey] = [key for key in aged_keys if not terms.plan.steps[known.steps[key[0]]].shadow]
+    if terms.sticky:
+        # Counts by key add up over a split's whole life; another split's arms had other keys.
+        keys = [key for key in keys if key[0] == known.epoch]
     aged, ledger = ledger.take_aged(keys) if is_alike(ledger.coverage(keys), maturity) else ([], ledger)
     in_step = [key for key in keys if known.steps.get(key[0]) == known.step]
     coverage = ledger.coverage(in_step) if in_step else None
@@ -80,6 +87,9 @@ def judge_labels(gate: GateState, taken: Taken, terms: Terms) -> GateState:
         return gate.each(lambda part: _judged(part, taken, terms))
     if gate.gate.metric not in LABEL_METRICS:
         return gate
+    if isinstance(gate, CohortGate):
+        # Of all of them, since those of wrong answers may come last, harm takes aged slices alone.
+        return gate.add(cohort_labels(taken.aged), cohort_labels(taken.mature))
     if isinstance(gate, DistributionGate):
         learnt = gate.learn(error_distributions(taken.past)).judge_harm(error_distributions(taken.aged))
         return learnt.judge_safe(error_distributions(taken.mature))

@@ -36,12 +36,16 @@ class Labels:
         classes: of each class that gates watch, in the order of `Terms.classes`; empty: none is counted yet.
         errors: rows by their absolute error (of a regression), or by the number that was reported for them, in the
             buckets of crossfade.feedback.error or crossfade.feedback.value; empty: none.
+        good_by: under KEY assignment, right rows (or numbers above 0) by the cohort of their key; empty: none.
+        bad_by: all others, likewise.
     """
 
     rows: int = 0
     wrong: int = 0
     classes: tuple[OfClass, ...] = ()
     errors: tuple[int, ...] = ()
+    good_by: tuple[int, ...] = ()
+    bad_by: tuple[int, ...] = ()
 
     def plus(self, other: "Labels") -> "Labels":
         """The sum of both."""
@@ -54,8 +58,16 @@ class Labels:
     def _with(self, other: "Labels", sign: int) -> "Labels":
         pairs = zip_longest(self.classes, other.classes, fillvalue=OfClass())
         classes = tuple(OfClass(*(a + sign * b for a, b in zip(*pair, strict=True))) for pair in pairs)
-        errors = tuple(a + sign * b for a, b in zip_longest(self.errors, other.errors, fillvalue=0))
-        return Labels(self.rows + sign * other.rows, self.wrong + sign * other.wrong, classes, errors)
+        errors, good_by, bad_by = (
+            tuple(a + sign * b for a, b in zip_longest(one, another, fillvalue=0)) if one or another else ()
+            for one, another in (
+                (self.errors, other.errors),
+                (self.good_by, other.good_by),
+                (self.bad_by, other.bad_by),
+            )
+        )
+        rows, wrong = self.rows + sign * other.rows, self.wrong + sign * other.wrong
+        return Labels(rows, wrong, classes, errors, good_by, bad_by)
 
     def bad(self, metric: MetricKind, place: int) -> BadOf:
         """What a metric counts.

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from evaluator.balance import BalanceGate
+from evaluator.cohorts import CohortGate
 from evaluator.distributions import DistributionGate, distribution_gate
 from evaluator.each_class import EachClassGate
 from evaluator.gates import RateGate, rate_gate
@@ -12,11 +13,21 @@ from evaluator.limits import RuntimeLimitGate
 from evaluator.maturity import shows_young
 from evaluator.statistics.process import look_cap
 from evaluator.terms import Terms
-from services.common.policy.records import CLASS_METRICS, EACH_CLASS, LABEL_METRICS, SLICES_PER_PERIOD, Gate, MetricKind
+from services.common.policy.records import (
+    CLASS_METRICS,
+    EACH_CLASS,
+    LABEL_METRICS,
+    SLICES_PER_PERIOD,
+    Gate,
+    MetricKind,
+    judged_by_key,
+)
 from services.common.telemetry import catalog
 
 _Guarded = TypeVar("_Guarded", RateGate, DistributionGate)
-GateState = RateGate | DistributionGate | RuntimeLimitGate | BalanceGate | EachClassGate
+RequestGate = RateGate | DistributionGate | RuntimeLimitGate | BalanceGate | EachClassGate
+"""What is judged by requests that are drawn each by itself."""
+GateState = RequestGate | CohortGate
 
 
 _AGREEING_LOOKS: Final = 3
@@ -29,6 +40,13 @@ def open_gate(gate: Gate, terms: Terms) -> GateState | None:
         gate: what it watches.
         terms: what the rollout is judged by.
     """
+    if terms.sticky and judged_by_key(gate.metric, gate.above):
+        return CohortGate.open(gate, len(terms.plan.steps))
+    return open_by_requests(gate, terms)
+
+
+def open_by_requests(gate: Gate, terms: Terms) -> RequestGate | None:
+    """A gate without evidence, however requests are assigned; the arguments are those of `open_gate`."""
     alpha, agreeing = terms.policy.gate_alpha(gate), agreeing_looks(gate, terms, 0)
     match gate.metric:
         case MetricKind.INPUT_DRIFT:
@@ -47,7 +65,9 @@ def open_gate(gate: Gate, terms: Terms) -> GateState | None:
 
 
 def guarded(gate: GateState, terms: Terms, step: int) -> GateState:
-    """The gate with the burst guard of a step, fixed before the step's first look as any bet is."""
+    """The gate with the burst guard (or, under KEY, the looks) of a step, fixed before the first as any bet is."""
+    if isinstance(gate, CohortGate):
+        return gate.new_step()
     if isinstance(gate, EachClassGate):
         return replace(gate, parts=tuple(_guarded(part, terms, step, part.alpha) for part in gate.parts))
     if isinstance(gate, RateGate):

@@ -46,7 +46,7 @@ class TermsReader:
         stable_view = await self.version(rollout.model, stable)
         objective = rollout.objective or Objective.NON_INFERIOR
         meaning = replace(test_view.meaning, stable_classes=len(stable_view.meaning.classes or ()))
-        policy, policy_violations = complete_policy(rollout.policy, meaning, objective)
+        policy, policy_violations = complete_policy(rollout.policy, meaning, objective, sticky=rollout.sticky)
         plan, plan_violations = complete_plan(rollout.plan, objective)
         violations = (*policy_violations, *plan_violations, *check_together(policy, plan))
         if rollout.objective is None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from evaluator.balance import BalanceGate
+from evaluator.cohorts import CohortGate
 from evaluator.distributions import DistributionGate
 from evaluator.each_class import EachClassGate
 from evaluator.figures import ArmFigures, figures_of
@@ -123,7 +124,8 @@ def _report(state: State, gate: GateState, *, control_missing: bool) -> GateRepo
     policy = state.terms.policy
     harm = Evidence(gate.harm.max_log_e, log_threshold(policy.gate_alpha(gate.gate)))
     safe = Evidence(gate.safe.log_e, log_threshold(policy.alpha_promote))
-    if state.terms.sticky:
+    if state.terms.sticky and not isinstance(gate, CohortGate):
+        # One key's requests fail together: shown, and no evidence.
         verdict = Verdict.NONE
     elif harm.enough:
         verdict = Verdict.FAIL

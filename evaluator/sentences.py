@@ -76,7 +76,8 @@ def too_little(state: State, thin: Sequence[GateReport], seen: Mapping[str, int]
         have = f"{report.gate} has {words.many(seen[report.gate], _noun(report))} of {state.terms.test} in this step"
         need = needs[report.gate]
         parts.append(have if math.isinf(need) else f"{have}, and {words.count(need)} are needed to see a harm")
-    return f"the period ended with too little evidence: {'; '.join(parts)}"
+    by_key = "; assigned by key, only what is shown to be no worse passes" if state.terms.sticky else ""
+    return f"the period ended with too little evidence: {'; '.join(parts)}{by_key}"
 
 
 def unmeasured(state: State, bounds: Sequence[float]) -> str:

@@ -48,6 +48,7 @@ class EvaluatorServicer(evaluator_pb2_grpc.EvaluatorServiceServicer):
             policy_messages.policy_draft(request.policy),
             Meaning(request.task, tuple(request.classes) or None, request.positive_class),
             objective,
+            sticky=request.assignment == policy_pb2.ASSIGNMENT_KEY,
         )
         plan, plan_violations = complete_plan(policy_messages.plan_draft(request.plan), objective)
         violations = (*policy_violations, *plan_violations, *check_together(policy, plan))

@@ -7,7 +7,7 @@ from typing import Final
 
 from services.common.policy.records import CLASS_METRICS, EACH_CLASS, Objective, Plan, Policy
 
-STATISTICS_VERSION: Final = 2
+STATISTICS_VERSION: Final = 3
 """Goes up whenever the same windows under the same policy could give another log e."""
 
 
@@ -45,7 +45,7 @@ class Terms:
         stable: the stable version's id.
         policy: gates, margins, errors.
         plan: the steps.
-        sticky: requests are assigned by key, so that the gates are watched only.
+        sticky: requests are assigned by key, so that only gates that count by cohorts of keys are judged.
         test_profile: what the test arm's inputs are compared with; None: nothing.
         stable_profile: what the stable arm's inputs are compared with; None: nothing.
         declared: the classes of the test version.

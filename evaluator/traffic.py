@@ -15,7 +15,7 @@ from evaluator.label_looks import place_of
 from evaluator.labels import Labels, error_distributions
 from evaluator.limits import RuntimeLimitGate
 from evaluator.maturity import usual_lag
-from evaluator.opening import GateState
+from evaluator.opening import RequestGate
 from evaluator.terms import Terms
 from evaluator.windows import Reading, take
 from services.common.policy.records import MetricKind
@@ -92,7 +92,7 @@ class Traffic:
             total = total.plus(counts.test).plus(counts.stable)
         return total
 
-    def informed(self, gate: GateState) -> GateState:
+    def informed(self, gate: RequestGate) -> RequestGate:
         """The gate that knows what is usual."""
         if isinstance(gate, EachClassGate):
             return gate.each(self._informed_by_labels)
@@ -110,7 +110,7 @@ class Traffic:
         assert isinstance(gate, RateGate)  # noqa: S101 - for the type checker: all others have been told
         return self._informed_by_labels(gate)
 
-    def pace(self, gate: GateState) -> float:
+    def pace(self, gate: RequestGate) -> float:
         """What the gate counts, per second of all of the lane's traffic."""
         if isinstance(gate, EachClassGate):
             return min(self.pace(part) for part in gate.parts)

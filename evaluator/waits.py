@@ -3,6 +3,7 @@
 import math
 
 from evaluator import words
+from evaluator.cohorts import CohortGate
 from evaluator.distributions import DistributionGate
 from evaluator.each_class import EachClassGate
 from evaluator.fold import State
@@ -47,6 +48,10 @@ def waits_for(state: State, gate: GateState, needed: int, seconds: float) -> str
         return f"{words.plural(noun)} of {terms.stable}'s control process: none yet"
     if isinstance(gate, EachClassGate):
         return f"{waits_for(state, gate.awaited, needed, seconds)} (class {gate.awaited.gate.positive})"
+    if isinstance(gate, CohortGate):
+        period = terms.plan.steps[max(state.step, 0)].period
+        left = gate.schedule.following * period - state.step_seconds
+        return f"its next look, in {words.duration(max(left, 0.0))}: by key there are few"
     known, enough = 0.0, 0
     if isinstance(gate, DistributionGate):
         known, enough = float(gate.safe.past.counts.sum()), runtime.ENOUGH_PAST

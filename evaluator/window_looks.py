@@ -4,12 +4,15 @@ from functools import cached_property
 
 from evaluator.arms import RuntimeRow, class_rows, error_rows, own_rows, pair_rows, runtime_rows
 from evaluator.balance import BalanceGate, BalanceRow
+from evaluator.cohort_rows import cohort_attempts
+from evaluator.cohorts import CohortGate
 from evaluator.counts import Counts
 from evaluator.distributions import DistributionGate
 from evaluator.gates import RateGate
 from evaluator.labels import RateRow
 from evaluator.limits import RuntimeLimitGate
 from evaluator.opening import GateState
+from evaluator.statistics.cohorts import CohortCounts
 from evaluator.terms import Terms
 from services.common.policy.records import MetricKind
 
@@ -32,6 +35,11 @@ class WindowRows:
     def attempts(self) -> list[RateRow]:
         """Attempts and failed ones."""
         return error_rows(self._window, self._terms, self._epoch)
+
+    @cached_property
+    def keyed(self) -> CohortCounts:
+        """Attempts and failed ones by the cohort of their key."""
+        return cohort_attempts(self._window, self._terms, -1 if self._epoch is None else self._epoch)
 
     @cached_property
     def batches(self) -> list[RuntimeRow]:
@@ -83,6 +91,8 @@ def judge_window(gate: GateState, rows: WindowRows, *, resting: bool) -> GateSta
             return gate.judge([] if resting else rows.answers)
         case RateGate() if gate.gate.metric is MetricKind.ERRORS:
             return _judged(gate, rows.attempts)
+        case CohortGate() if gate.gate.metric is MetricKind.ERRORS:
+            return gate.add(rows.keyed, rows.keyed)
         case RateGate() if gate.gate.metric is MetricKind.CUSTOM:
             return _judged(gate, rows.own(gate.gate.name))
         case RateGate() if gate.gate.metric is MetricKind.DISAGREEMENT:

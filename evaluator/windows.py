@@ -24,6 +24,7 @@ LARGEST_COUNT: Final = 2**53
 """Beyond it a float no longer tells neighbouring counts apart; at a million rows a second that takes 285 years."""
 FIRST_READ_METRICS: Final = frozenset(
     {
+        "crossfade.cohort.feedback",
         "crossfade.feedback.count",
         "crossfade.feedback.error",
         "crossfade.feedback.lag",

@@ -25,11 +25,13 @@ class Call(NamedTuple):
         body: the request's bytes, never parsed beyond its first fields.
         deadline: monotonic seconds at which the caller gives up.
         trace: the caller's trace context, as metadata.
+        cohort: of its key's bucket, in a lane that assigns by key; -1: in another.
     """
 
     body: bytes
     deadline: float
     trace: Metadata = ()
+    cohort: int = -1
 
 
 class Reply(NamedTuple):

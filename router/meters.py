@@ -9,6 +9,8 @@ from services.common.telemetry.store import CounterSeries, HistogramSeries, Metr
 _OF_VERSIONS: Final = frozenset(
     {
         catalog.ATTEMPT_DURATION,
+        catalog.COHORT_ATTEMPT,
+        catalog.COHORT_FEEDBACK,
         catalog.ROUTE_DURATION,
         catalog.FEEDBACK_COUNT,
         catalog.FEEDBACK_DUPLICATE_COUNT,
@@ -22,23 +24,33 @@ _OF_VERSIONS: Final = frozenset(
 """What is dropped with the version that it is about."""
 
 
+_Attempts = tuple[str, str, str, str, str, int]
+"""Model, version, traffic, segment, outcome, epoch."""
+
+
 class Meters:
     """The Router's series. Looked up once per arm and outcome, since a request should pay for its count alone."""
 
     def __init__(self, store: MetricStore) -> None:
         self._store = store
-        self._attempts: dict[tuple[str, str, str, str, str, int], HistogramSeries] = {}
+        self._attempts: dict[_Attempts, HistogramSeries] = {}
+        self._cohorts: dict[_Attempts, HistogramSeries] = {}
         self._calls: dict[tuple[str, str, str, str, str], HistogramSeries] = {}
         self._draws: dict[tuple[str, str, str, int], CounterSeries] = {}
         self._epochs: dict[tuple[str, str], list[int]] = {}
 
-    def attempt(self, lane: Lane, version: str, traffic: str, outcome: str, seconds: float) -> None:
+    def attempt(self, lane: Lane, version: str, traffic: str, outcome: str, seconds: float, cohort: int = -1) -> None:
         """Counts an attempt that is charged to its version."""
         key = (lane.model, version, traffic, lane.segment, outcome, lane.epoch)
-        series = self._attempts.get(key)
+        self._of(self._attempts, catalog.ATTEMPT_DURATION, key).record(seconds)
+        if cohort >= 0:
+            self._of(self._cohorts, catalog.COHORT_ATTEMPT, key).record(cohort)
+
+    def _of(self, known: dict[_Attempts, HistogramSeries], metric: catalog.Metric, key: _Attempts) -> HistogramSeries:
+        series = known.get(key)
         if series is None:
-            series = self._attempts[key] = self._store.histogram(catalog.ATTEMPT_DURATION, *key[:5], str(lane.epoch))
-        series.record(seconds)
+            series = known[key] = self._store.histogram(metric, *key[:5], str(key[5]))
+        return series
 
     def drawn(self, lane: Lane, arm: str) -> None:
         """Counts a request by the arm that was drawn for it, whoever answers it then."""
@@ -83,6 +95,7 @@ class Meters:
             )
         )
         self._attempts = {key: series for key, series in self._attempts.items() if key[:2] in held}
+        self._cohorts = {key: series for key, series in self._cohorts.items() if key[:2] in held}
         self._calls = {key: series for key, series in self._calls.items() if key[:2] in held}
 
     def _keep_epoch(self, lane: Lane) -> None:
@@ -94,15 +107,14 @@ class Meters:
             oldest = epochs.pop(0)
             self._store.drop(
                 lambda metric, attributes: (
-                    metric in (catalog.ATTEMPT_DURATION, catalog.ROUTE_COUNT)
+                    metric in (catalog.ATTEMPT_DURATION, catalog.COHORT_ATTEMPT, catalog.ROUTE_COUNT)
                     and attributes["epoch"] == str(oldest)
                     and attributes["model"] == lane.model
                     and attributes["segment"] == lane.segment
                 )
             )
-            for key in [
-                key for key in self._attempts if (key[0], key[3], key[5]) == (lane.model, lane.segment, oldest)
-            ]:
-                del self._attempts[key]
+            for known in (self._attempts, self._cohorts):
+                for key in [key for key in known if (key[0], key[3], key[5]) == (lane.model, lane.segment, oldest)]:
+                    del known[key]
             for arm in ("test", "control", "stable"):
                 self._draws.pop((lane.model, lane.segment, arm, oldest), None)

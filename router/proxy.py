@@ -239,22 +239,24 @@ class Proxy:
         metadata: Metadata = ((keys.TRAFFIC, target.traffic), (keys.EPOCH, str(lane.epoch)), *call.trace)
         if lane.segment:
             metadata = (*metadata, (keys.SEGMENT, lane.segment))
+        if call.cohort >= 0:
+            metadata = (*metadata, (keys.COHORT, str(call.cohort)))
         try:
             reply = await self._transport.send(address, call.body, metadata, timeout, wait=wait)
         except asyncio.CancelledError:
             # A busy loop lets the caller's deadline cancel the handler before the attempt's own timeout ends it: both
             # arms' timeouts are counted all the same.
             if self._clock.monotonic() >= call.deadline - _MARGIN_SECONDS and not wait:
-                self._record(lane, target, DEADLINE_EXCEEDED, started)
+                self._record(lane, target, call, DEADLINE_EXCEEDED, started)
             raise
         # Whoever waited for a process that never came back was not failed by the version.
         if reply.charged and not (wait and not reply.begun and reply.code == DEADLINE_EXCEEDED):
-            self._record(lane, target, "ok" if reply.ok else reply.code, started)
+            self._record(lane, target, call, "ok" if reply.ok else reply.code, started)
         return reply
 
-    def _record(self, lane: Lane, target: Target, outcome: str, started: float) -> None:
+    def _record(self, lane: Lane, target: Target, call: Call, outcome: str, started: float) -> None:
         seconds = self._clock.monotonic() - started
-        self._meters.attempt(lane, target.version, target.traffic, outcome, seconds)
+        self._meters.attempt(lane, target.version, target.traffic, outcome, seconds, call.cohort)
         stable = lane.stable
         if outcome == "ok" and target.traffic in ("live", "control") and stable and stable.version == target.version:
             self._of(self._patience, lane, target.version, Patience).record(seconds)

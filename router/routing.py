@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 from router.call import Draw
-from router.split import BUCKETS, ArmName, bucket_of
+from router.split import BUCKETS, ArmName, bucket_of, cohort_of
 from router.table import PIN_PREVIOUS, PIN_STABLE, PIN_TEST, Lane, Table, Target
 from services.common.errors import FailedPreconditionError, NotFoundError
 
@@ -24,6 +24,11 @@ class Route(NamedTuple):
     target: Target
     arm: ArmName | None
     bucket: int
+
+    @property
+    def cohort(self) -> int:
+        """The cohort of the bucket while the lane tries a version by key; -1: it does not, or the call is pinned."""
+        return cohort_of(self.bucket) if self.arm is not None and self.lane.sticky and self.lane.split.tried else -1
 
 
 def choose(table: Table, model: str, segment: str, key: str, pin: str, draw: Draw) -> Route:

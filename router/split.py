@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from services.common.telemetry.catalog import COHORTS
+
 BUCKETS: Final = 10_000
 """Buckets of a lane; one is a basis point of its requests."""
 
@@ -26,6 +28,14 @@ def bucket_of(model: str, key: str) -> int:
     return int.from_bytes(digest[:8], "big") % BUCKETS
 
 
+def cohort_of(bucket: int) -> int:
+    """The cohort of a bucket, 0 to 199: what happens to its keys is counted together.
+
+    Neighbours are in different ones, so that an arm, which has a range of buckets, has some of every cohort.
+    """
+    return bucket % COHORTS
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
     """Who owns which buckets.
@@ -42,6 +52,11 @@ class Split:
     offset: int
     test: int
     control: int
+
+    @property
+    def tried(self) -> bool:
+        """Whether a version is being tried."""
+        return bool(self.test or self.control)
 
     def arm(self, bucket: int) -> ArmName:
         """The arm that owns a bucket."""

@@ -123,7 +123,8 @@ def check_spec(field: str, spec: service_pb2.RolloutSpec, meaning: Meaning = NOT
     if spec.policy.period_end not in policy_pb2.PeriodEnd.values():
         raise refuse(f"{field}.policy.period_end", "is unknown; use INCONCLUSIVE, HOLD or ROLLBACK")
     plan, wrong_plan = complete_plan(messages.plan_draft(spec.plan), objective)
-    policy, wrong_policy = complete_policy(messages.policy_draft(spec.policy), meaning, objective)
+    sticky = spec.assignment == policy_pb2.ASSIGNMENT_KEY
+    policy, wrong_policy = complete_policy(messages.policy_draft(spec.policy), meaning, objective, sticky=sticky)
     for violation in (*wrong_plan, *wrong_policy, *check_together(policy, plan)):
         raise refuse(f"{field}.{violation.field}", f"is wrong: {violation.description}")
 

@@ -14,7 +14,9 @@ from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
 
 _VALUE_BITS: Final = MAX_ROWS
-_OF_SLICES: Final = frozenset({catalog.FEEDBACK_COUNT, catalog.FEEDBACK_ERROR, catalog.FEEDBACK_VALUE})
+_OF_SLICES: Final = frozenset(
+    {catalog.COHORT_FEEDBACK, catalog.FEEDBACK_COUNT, catalog.FEEDBACK_ERROR, catalog.FEEDBACK_VALUE}
+)
 TRAFFIC_NAMES: Final = ("", "live", "control", "shadow", "pinned", "failover", "reduced")
 """Values of the attribute `traffic`, by the number of `crossfade.common.v1.Traffic`."""
 
@@ -99,6 +101,7 @@ class FeedbackBook:
             actual,
             correct,
         ).add()
+        self._count_cohort(prediction, "label", correct)
         self._count_lag(prediction, correct)
         return Result(Status.ACCEPTED)
 
@@ -117,6 +120,8 @@ class FeedbackBook:
         metric, seen = (catalog.FEEDBACK_ERROR, off) if prediction.numbers else (catalog.FEEDBACK_VALUE, value)
         seen = seen if seen < float("inf") else catalog.ERROR_BOUNDS[-1] * 2
         self._store.histogram(metric, *_arm(prediction), prediction.segment, _slice(prediction)).record(seen)
+        if not prediction.numbers:
+            self._count_cohort(prediction, "value", "true" if value > 0 else "false")
         self._count_lag(prediction, "")
         return Result(Status.ACCEPTED)
 
@@ -166,6 +171,11 @@ class FeedbackBook:
                 )
             )
         return True
+
+    def _count_cohort(self, prediction: Prediction, observed: str, good: str) -> None:
+        if 0 <= prediction.cohort < catalog.COHORTS:
+            at = (*_arm(prediction), prediction.segment, _slice(prediction), observed, good)
+            self._store.histogram(catalog.COHORT_FEEDBACK, *at).record(prediction.cohort)
 
     def _count_lag(self, prediction: Prediction, correct: str) -> None:
         lag = max(0.0, self._clock.now() - prediction.time_ms / 1000)

@@ -3,7 +3,8 @@
 Layout before base64url without padding: key id (1 byte), body, and 16 bytes of keyed BLAKE2s (RFC 7693) over both, its
 key the SHA-256 of ours. The body, in network order: format (1 byte), nonce (8), time in ms (8), epoch (4), slice (4),
 traffic (1), then model, version and segment each behind their length (1), then the number of rows (1) and each row's
-class index (2), or, in the format of regressions, each row's predicted number (4, IEEE 754).
+class index (2), or, in the formats of regressions, each row's predicted number (4, IEEE 754). In the formats of lanes
+that assign by key the cohort of the key (1) comes behind the traffic.
 """
 
 import base64
@@ -17,6 +18,8 @@ from typing import Final, NamedTuple
 _FORMAT: Final = 2
 _NUMBERS_FORMAT: Final = 3
 """Of regressions; releases that do not know it refuse such labels, as they refused all labels of regressions."""
+_BY_KEY: Final = 2
+"""What is added to a format where the cohort is stated; older releases refuse labels of those predictions."""
 _HEAD: Final = struct.Struct("!BBQQIIB")
 _BITS: Final = 0xFFFFFFFF
 _TAG_BYTES: Final = 16
@@ -46,6 +49,7 @@ class Prediction(NamedTuple):
         segment: the lane's segment.
         classes: predicted class index per row, at most 64 rows; NO_CLASS for a row without one.
         numbers: predicted number per row, for a regression; then all of `classes` are NO_CLASS.
+        cohort: of the routing key, 0 to 199, in a lane that assigns by key; -1: in another.
     """
 
     nonce: int
@@ -58,6 +62,7 @@ class Prediction(NamedTuple):
     segment: str
     classes: tuple[int, ...]
     numbers: tuple[float, ...] = ()
+    cohort: int = -1
 
 
 class TokenKeys:
@@ -107,9 +112,11 @@ class TokenKeys:
 
     def sign(self, prediction: Prediction) -> str:
         """The token of a prediction, in printable ASCII."""
-        nonce, time_ms, epoch, slice_, traffic, model, version, segment, classes, numbers = prediction
-        number = _NUMBERS_FORMAT if numbers else _FORMAT
+        nonce, time_ms, epoch, slice_, traffic, model, version, segment, classes, numbers, cohort = prediction
+        number = (_NUMBERS_FORMAT if numbers else _FORMAT) + (_BY_KEY if cohort >= 0 else 0)
         head = _HEAD.pack(self._signing, number, nonce, time_ms, epoch & _BITS, slice_ & _BITS, traffic)
+        if cohort >= 0:
+            head += bytes((cohort,))
         rows = min(len(classes), MAX_ROWS)
         by_row, kind = (numbers, "f") if numbers else (classes, "H")
         said = struct.pack(f"!B{rows}{kind}", rows, *by_row[:rows])
@@ -151,11 +158,14 @@ class TokenKeys:
 
 def _unpack(signed: bytes) -> Prediction:
     _, version, nonce, time_ms, epoch, slice_, traffic = _HEAD.unpack_from(signed)
-    if version not in (_FORMAT, _NUMBERS_FORMAT):
-        raise TokenError(
-            f"the prediction id has format {version}; this release reads formats {_FORMAT} and {_NUMBERS_FORMAT}"
-        )
+    if not _FORMAT <= version <= _NUMBERS_FORMAT + _BY_KEY:
+        known = f"{_FORMAT} to {_NUMBERS_FORMAT + _BY_KEY}"
+        raise TokenError(f"the prediction id has format {version}; this release reads formats {known}")
     position = _HEAD.size
+    cohort = -1
+    if version > _NUMBERS_FORMAT:
+        cohort, version = signed[position], version - _BY_KEY
+        position += 1
     texts = []
     for _ in range(3):
         length = signed[position]
@@ -165,6 +175,6 @@ def _unpack(signed: bytes) -> Prediction:
     if version == _NUMBERS_FORMAT:
         numbers = struct.unpack_from(f"!{rows}f", signed, position + 1)
         none = (NO_CLASS,) * rows
-        return Prediction(nonce, time_ms, epoch, slice_, traffic, texts[0], texts[1], texts[2], none, numbers)
+        return Prediction(nonce, time_ms, epoch, slice_, traffic, texts[0], texts[1], texts[2], none, numbers, cohort)
     classes = struct.unpack_from(f"!{rows}H", signed, position + 1)
-    return Prediction(nonce, time_ms, epoch, slice_, traffic, texts[0], texts[1], texts[2], classes)
+    return Prediction(nonce, time_ms, epoch, slice_, traffic, texts[0], texts[1], texts[2], classes, cohort=cohort)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from crossfade import metadata as keys
+from services.common.telemetry import catalog
 from services.worker.domain import TRAFFIC_NUMBERS, Context, LaneContext, ServingKey, Traffic
 
 DEFAULT_SLICE_SECONDS: Final = 300.0
@@ -26,6 +27,7 @@ class Place(NamedTuple):
         slice_number: whole slices since 1970, modulo 2^32.
         refused: the version has failed in the lane.
         traffic_number: the number of its kind in `crossfade.common.v1.Traffic`.
+        cohort: of the request's key, 0 to 199, as the Router says in a lane that assigns by key; -1: it says none.
     """
 
     traffic: Traffic
@@ -34,6 +36,7 @@ class Place(NamedTuple):
     slice_number: int
     refused: bool
     traffic_number: int
+    cohort: int = -1
 
 
 class LaneBook:
@@ -82,7 +85,8 @@ class LaneBook:
             if len(self._places) >= _KEPT_PLACES:
                 self._places.clear()
             place = self._places[key] = self._find(lane, *key)
-        return place
+        cohort = metadata.get(keys.COHORT)
+        return place if cohort is None else place._replace(cohort=_cohort(cohort))
 
     def _find(self, lane: LaneContext, segment: str, traffic: str, stated: str, number: int) -> Place:
         kind = Traffic(traffic) if traffic in _KINDS else self._key.traffic
@@ -91,3 +95,8 @@ class LaneBook:
             # Router and Worker learn of a new split at different moments; the Router's word is what it acted on.
             epoch = int(stated)
         return Place(kind, segment, epoch, number, segment in self._refused, TRAFFIC_NUMBERS[kind])
+
+
+def _cohort(stated: str) -> int:
+    number = int(stated) if stated.isdecimal() and len(stated) < 4 else -1
+    return number if number < catalog.COHORTS else -1

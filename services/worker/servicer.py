@@ -44,7 +44,7 @@ ACCEPT_SECONDS: Final = 0.1
 
 _WEYL: Final = 0x9E3779B97F4A7C15
 _NONCE_BITS: Final = 0xFFFFFFFFFFFFFFFF
-_INTERNAL_KEYS: Final = frozenset({keys.TRAFFIC, keys.EPOCH})
+_INTERNAL_KEYS: Final = frozenset({keys.TRAFFIC, keys.EPOCH, keys.COHORT})
 
 
 class Tag(NamedTuple):
@@ -254,6 +254,7 @@ class PredictServicer:
                 segment=place.segment,
                 classes=tuple(classes),
                 numbers=self._numbers(answer),
+                cohort=place.cohort,
             )
             token = self._tokens.sign(prediction)
         return self._writer.write(rows, wanted, answer.outputs, request.id, token)

@@ -12,7 +12,13 @@ RETENTION_SECONDS: Final = 900.0
 
 _BY_EPOCH: Final = frozenset({catalog.WORKER_DURATION})
 _BY_SLICE: Final = frozenset(
-    {catalog.PREDICTION_COUNT, catalog.FEEDBACK_COUNT, catalog.FEEDBACK_ERROR, catalog.FEEDBACK_VALUE},
+    {
+        catalog.COHORT_FEEDBACK,
+        catalog.FEEDBACK_COUNT,
+        catalog.FEEDBACK_ERROR,
+        catalog.FEEDBACK_VALUE,
+        catalog.PREDICTION_COUNT,
+    },
 )
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from crossfade.artifact import Artifact, package
 from crossfade.client import AsyncClient, PredictError
+from crossfade.common.v1 import policy_pb2
 from crossfade.policy_file import parse_policy
 from crossfade.publishing import version_of
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
@@ -31,6 +32,17 @@ settling: 1s
 gates:
   - {metric: errors, required: true, harm: {factor: 1.1, offset: 0.01}, safe: {factor: 1.5, offset: 0.1}}
   - {metric: runtime, required: true, harm: {buckets: 20}, safe: {buckets: 24}}
+"""
+
+
+AB_TEST = """
+plan: [{share: 50%, period: 90s}]
+look_interval: 1s
+settling: 1s
+labels: {min_age: 1s}
+gates:
+  - {metric: errors, required: true, harm: {factor: 1.1, offset: 0.01}, safe: {factor: 1.5, offset: 0.1}}
+  - {name: conversion, metric: value, primary: true}
 """
 
 
@@ -92,16 +104,21 @@ class House:
         await self.registry.CreateModel(service_pb2.CreateModelRequest(model_id=model, request_id=str(uuid.uuid4())))
 
     async def publish(
-        self, version: str, model: str = MODEL, policy: str = QUICK
+        self, version: str, model: str = MODEL, policy: str = QUICK, *, ab_test: bool = False
     ) -> service_pb2.PublishVersionResponse:
-        """Publishes a version under a policy."""
+        """Publishes a version under a policy; `ab_test`: by key, and it must be better."""
         document = parse_policy(policy)
         answer: service_pb2.PublishVersionResponse = await self.registry.PublishVersion(
             service_pb2.PublishVersionRequest(
                 parent=f"models/{model}",
                 version_id=version,
                 version=version_of(self.artifacts[version]),
-                rollout=service_pb2.RolloutSpec(plan=document.plan, policy=document.policy),
+                rollout=service_pb2.RolloutSpec(
+                    plan=document.plan,
+                    policy=document.policy,
+                    assignment=policy_pb2.ASSIGNMENT_KEY if ab_test else policy_pb2.ASSIGNMENT_REQUEST,
+                    objective=policy_pb2.OBJECTIVE_SUPERIOR if ab_test else policy_pb2.OBJECTIVE_NON_INFERIOR,
+                ),
                 request_id=str(uuid.uuid4()),
             )
         )

@@ -1,9 +1,13 @@
 """Good versions are promoted and bad ones rolled back, through every service and with nobody who decides."""
 
+import asyncio
+from collections import defaultdict
+
+import numpy as np
 import pytest
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
-from tests.e2e.conftest import SHADOW, House, Load
+from tests.e2e.conftest import AB_TEST, SHADOW, House, Load, rows
 
 PROMOTED = resources_pb2.ROLLOUT_STATE_PROMOTED
 ROLLED_BACK = resources_pb2.ROLLOUT_STATE_ROLLED_BACK
@@ -65,3 +69,52 @@ async def test_a_version_is_tried_in_shadow_before_any_caller_has_it(house: Hous
     assert load.errors == []
     assert len(load.versions) > calls
     assert "v3" not in load.versions
+
+
+class Shoppers:
+    """Users who come again and again, and report whether they bought; of those whom v2 advises more do.
+
+    Args:
+        house: where they shop.
+        users: how many.
+    """
+
+    def __init__(self, house: House, users: int) -> None:
+        self._house = house
+        self._random = np.random.default_rng(1)
+        self._inclined = self._random.beta(6, 14, users)
+        self.versions: defaultdict[int, list[str]] = defaultdict(list)
+        self._calls: set[asyncio.Task[None]] = set()
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        while True:
+            call = asyncio.create_task(self._visit(int(self._random.integers(len(self._inclined)))))
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+            await asyncio.sleep(0.01)
+
+    async def _visit(self, user: int) -> None:
+        answer = await self._house.client.predict("sign", rows(1, seed=user), key=f"user-{user}")
+        self.versions[user].append(answer.version)
+        bought = self._random.random() < self._inclined[user] + (0.4 if answer.version == "v2" else 0.0)
+        await self._house.client.feedback(answer, [float(bought)])
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(*self._calls)
+
+
+@pytest.mark.timeout(300)
+async def test_an_ab_test_by_key_is_won_by_the_version_whose_users_buy_more(house: House) -> None:
+    shoppers = Shoppers(house, 600)
+    started = await house.publish("v2", policy=AB_TEST, ab_test=True)
+    await house.until_state(started.rollout.name, resources_pb2.ROLLOUT_STATE_RUNNING, seconds=60)
+    rollout = await house.until_state(started.rollout.name, *ENDED, seconds=120)
+    await shoppers.stop()
+    assert rollout.state == PROMOTED, rollout.outcome
+    assert rollout.outcome.code == "SUPERIOR"
+    assert "v2 is better than v1 in conversion" in rollout.outcome.reason
+    # A user who has seen v2 goes back to v1 never, and while it is tried half of them never see it.
+    for seen in shoppers.versions.values():
+        assert seen == sorted(seen)

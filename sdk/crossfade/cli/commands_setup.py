@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from crossfade.cli.commands_publish import ObjectiveOption
+from crossfade.cli.commands_publish import AssignmentOption, ObjectiveOption
 from crossfade.cli.context import Session, command, run
 from crossfade.cli.errors import CommandError
 
@@ -35,11 +35,12 @@ def check(
         str, typer.Option("--task", help="classification, regression or other; decides on the default gates.")
     ] = "classification",
     objective: ObjectiveOption = "",
+    assignment: AssignmentOption = "",
 ) -> None:
     """Check a policy file, and print it with every default filled in."""
     from crossfade.cli.policy_check import check_policy
 
-    check_policy(session, file, task, objective)
+    check_policy(session, file, task, objective, assignment)
 
 
 def dev(

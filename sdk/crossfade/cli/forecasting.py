@@ -14,6 +14,7 @@ from crossfade.cli.jsons import to_json
 from crossfade.cli.registry_client import checked
 from crossfade.cli.render_gates import estimate_text
 from crossfade.common.v1.policy_pb2 import (
+    ASSIGNMENT_KEY,
     METRIC_CLASS_BALANCE,
     METRIC_CUSTOM,
     METRIC_DISAGREEMENT,
@@ -69,6 +70,8 @@ def show_forecast(
 
 def plan_note(session: Session, model: str, segment: str, version: str, spec: RolloutSpec) -> str:
     """What to say of a rollout that was just asked for; empty: it can conclude in its period, or nothing is known."""
+    if spec.assignment == ASSIGNMENT_KEY:
+        return "Assigned by key, it is judged by cohorts of keys at few looks; how long that takes is not forecast."
     try:
         answer = _ask(session, _request(model, segment, version, spec, _HURRIED))
     except CommandError:

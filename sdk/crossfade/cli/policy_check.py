@@ -9,14 +9,14 @@ from google.protobuf.json_format import MessageToDict
 from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError, UsageError
 from crossfade.cli.jsons import to_json
-from crossfade.cli.rollout_options import parse_objective
+from crossfade.cli.rollout_options import parse_assignment, parse_objective
 from crossfade.evaluator.v1 import evaluator_pb2, evaluator_pb2_grpc
 from crossfade.policy_file import PolicyFile, PolicyFileError, Problem, describe, load_policy
 
 _TASKS = ("classification", "regression", "other")
 
 
-def check_policy(session: Session, path: Path, task: str, objective: str) -> None:
+def check_policy(session: Session, path: Path, task: str, objective: str, assignment: str) -> None:
     """Has the Evaluator check a policy file.
 
     Raises:
@@ -32,7 +32,11 @@ def check_policy(session: Session, path: Path, task: str, objective: str) -> Non
     evaluator = session.connect.evaluator()
     stub = evaluator_pb2_grpc.EvaluatorServiceStub(evaluator.channel)
     request = evaluator_pb2.CheckPolicyRequest(
-        policy=file.policy, plan=file.plan, task=task, objective=parse_objective(objective)
+        policy=file.policy,
+        plan=file.plan,
+        task=task,
+        objective=parse_objective(objective),
+        assignment=parse_assignment(assignment),
     )
     answer = evaluator.call(stub.CheckPolicy, request)
     if answer.violations:

@@ -44,7 +44,7 @@ def rollout_spec(
         UsageError: an option or the file makes no sense.
     """
     spec = RolloutSpec(
-        assignment=_assignment(assignment), objective=parse_objective(objective), approval_required=approval
+        assignment=parse_assignment(assignment), objective=parse_objective(objective), approval_required=approval
     )
     if policy:
         try:
@@ -85,7 +85,12 @@ def _step(part: str, period: str) -> Step:
     return step
 
 
-def _assignment(word: str) -> Assignment.ValueType:
+def parse_assignment(word: str) -> Assignment.ValueType:
+    """How requests are given to the arms.
+
+    Raises:
+        UsageError: it is neither `request` nor `key`.
+    """
     words = {"": Assignment.ASSIGNMENT_UNSPECIFIED, "request": ASSIGNMENT_REQUEST, "key": ASSIGNMENT_KEY}
     if word.lower() not in words:
         raise UsageError(f"--assignment {word!r} is neither request nor key")

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from services.common.policy.drafts import PlanDraft, PolicyDraft, StepDraft
-from services.common.policy.gates import asked_gates, default_gates, with_primary
+from services.common.policy.gates import asked_gates, check_by_key, default_gates, with_primary
 from services.common.policy.records import (
     LabelMaturity,
     Meaning,
@@ -62,7 +62,7 @@ def complete_plan(
 
 
 def complete_policy(
-    draft: PolicyDraft, meaning: Meaning, objective: Objective = Objective.NON_INFERIOR
+    draft: PolicyDraft, meaning: Meaning, objective: Objective = Objective.NON_INFERIOR, *, sticky: bool = False
 ) -> tuple[Policy, tuple[Violation, ...]]:
     """The policy with its defaults, and what is wrong with it.
 
@@ -70,9 +70,10 @@ def complete_policy(
         draft: what was asked for.
         meaning: of the version's answers, which decides on the default gates.
         objective: what the version must show.
+        sticky: requests are assigned by key.
     """
     found: list[Violation] = []
-    gates = default_gates(meaning)
+    gates = default_gates(meaning, sticky=sticky)
     if draft.gates:
         gates, wrong = asked_gates(draft.gates, meaning, objective)
         found += wrong
@@ -80,6 +81,8 @@ def complete_policy(
     if objective is Objective.SUPERIOR and (draft.gates or meaning.task):
         gates, wrong = with_primary(gates)
         found += wrong
+    if sticky:
+        found += check_by_key(gates)
     interval = _or(draft.look_interval, 30.0)
     policy = Policy(
         gates=gates,

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from dataclasses import replace
+from typing import Final
 
 from services.common.policy.drafts import GateDraft
 from services.common.policy.gate_rules import CLASSIFICATION, REGRESSION, check_gate
@@ -19,23 +20,27 @@ from services.common.policy.records import (
     Need,
     Objective,
     Violation,
+    judged_by_key,
 )
 from services.common.telemetry import catalog
 
 
-def default_gates(meaning: Meaning) -> tuple[Gate, ...]:
+def default_gates(meaning: Meaning, *, sticky: bool = False) -> tuple[Gate, ...]:
     """The gates of a policy that asks for none.
 
     Args:
         meaning: of the version's answers.
+        sticky: requests are assigned by key: gates that can't be judged then are watched, and labels are by accuracy.
     """
     needs = {MetricKind.ERRORS: Need.ALWAYS, MetricKind.RUNTIME: Need.ALWAYS}
     if meaning.task == CLASSIFICATION:
-        one_class = meaning.positive and meaning.most_classes <= catalog.PREDICTED_CLASSES
+        one_class = meaning.positive and meaning.most_classes <= catalog.PREDICTED_CLASSES and not sticky
         needs[MetricKind.F1 if one_class else MetricKind.ACCURACY] = Need.WITH_LABELS
     if meaning.task == REGRESSION:
         needs[MetricKind.ABSOLUTE_ERROR] = Need.WITH_LABELS
     needs[MetricKind.INPUT_DRIFT] = Need.NEVER
+    if sticky:
+        needs = {metric: need if judged_by_key(metric) else Need.NEVER for metric, need in needs.items()}
     total = sum(DEFAULT_WEIGHT[metric] for metric in needs)
     return tuple(
         Gate(
@@ -103,6 +108,21 @@ def with_primary(gates: tuple[Gate, ...]) -> tuple[tuple[Gate, ...], tuple[Viola
         return gates, (Violation(f"policy.gates[{number}].primary", "no version is better in class_balance"),)
     primary = replace(gates[number], need=Need.ALWAYS, better=gates[number].better or GateMargin())
     return (*gates[:number], primary, *gates[number + 1 :]), ()
+
+
+def check_by_key(gates: tuple[Gate, ...]) -> tuple[Violation, ...]:
+    """What is wrong with gates where requests are assigned by key: those that promotion needs and nobody can judge."""
+    return tuple(
+        Violation(f"policy.gates[{number}]", f"{gate.name} {_UNJUDGED}")
+        for number, gate in enumerate(gates)
+        if gate.need is not Need.NEVER and not judged_by_key(gate.metric, gate.above)
+    )
+
+
+_UNJUDGED: Final = (
+    "can't be judged where requests are assigned by key (errors, accuracy and values above 0 can): watch it without "
+    "required and primary, or assign by request"
+)
 
 
 def _gate(draft: GateDraft, metric: MetricKind, meaning: Meaning) -> Gate:

@@ -230,6 +230,16 @@ def shown_in(metric: MetricKind, *, shadow: bool) -> bool:
     return metric not in LABEL_METRICS | {MetricKind.CUSTOM} if shadow else metric is not MetricKind.DISAGREEMENT
 
 
+def judged_by_key(metric: MetricKind, above: float = 0.0) -> bool:
+    """Whether a gate can be judged where requests are assigned by key: only these are counted by cohorts of keys.
+
+    Args:
+        metric: what it watches.
+        above: its bound, for reported values: by cohorts only those above 0 are counted.
+    """
+    return metric in (MetricKind.ERRORS, MetricKind.ACCURACY) or (metric is MetricKind.VALUE and above == 0.0)
+
+
 DEFAULT_HARM: Final[dict[MetricKind, GateMargin]] = {
     MetricKind.ERRORS: GateMargin(factor=1.1, offset=0.0005),
     MetricKind.RUNTIME: GateMargin(buckets=1),

@@ -171,6 +171,25 @@ PREDICTION_VALUE_COUNT: Final = Metric(
     (*_ARM,),
     spread="bin",
 )
+COHORTS: Final = 200
+"""Cohorts of routing keys: bucket b of a lane is in cohort b mod 200, so that every arm has some of each."""
+_COHORT_BOUNDS: Final = tuple(float(number) for number in range(COHORTS - 1))
+COHORT_ATTEMPT: Final = Metric(
+    "crossfade.cohort.attempt",
+    Kind.HISTOGRAM,
+    "1",
+    "Attempts under KEY assignment by the cohort of their key: a bucket for each of the 200.",
+    (*_ARM, "segment", "outcome", "epoch"),
+    _COHORT_BOUNDS,
+)
+COHORT_FEEDBACK: Final = Metric(
+    "crossfade.cohort.feedback",
+    Kind.HISTOGRAM,
+    "1",
+    "Labels (good: right) and reported numbers (good: above 0) under KEY assignment by the cohort of their key.",
+    (*_ARM, "segment", "slice", "observed", "good"),
+    _COHORT_BOUNDS,
+)
 SHADOW_PAIR_COUNT: Final = Metric(
     "crossfade.shadow.pair.count",
     Kind.COUNTER,

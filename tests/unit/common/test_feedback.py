@@ -151,3 +151,32 @@ def test_the_lag_of_wrong_answers_is_counted_apart() -> None:
     lags = {one.attributes[-1]: one.total for one in desk.store.snapshot() if one.metric is catalog.FEEDBACK_LAG}
     assert sorted(lags) == ["false", "true"]
     assert max(lags.values()) == 600.0
+
+
+def test_under_key_assignment_labels_and_numbers_count_by_cohort_too() -> None:
+    desk = Desk()
+    keyed = desk.token(cohort=7)
+    desk.book.label(keyed, 0, "churn")
+    desk.book.label(keyed, 1, "churn")
+    for row, value in enumerate((3.5, 0.0)):
+        desk.book.value(keyed, row, value)
+    desk.book.label(desk.token(), 0, "churn")
+    found = {
+        one.attributes[3:]: (sum(one.counts), one.counts[7])
+        for one in desk.store.snapshot()
+        if one.metric is catalog.COHORT_FEEDBACK
+    }
+    assert found == {
+        ("", "3.10", "label", "true"): (1, 1),
+        ("", "3.10", "label", "false"): (1, 1),
+        ("", "3.10", "value", "true"): (1, 1),
+        ("", "3.10", "value", "false"): (1, 1),
+    }
+
+
+def test_cohorts_go_with_their_slice() -> None:
+    desk = Desk()
+    for number in range(catalog.KEPT_SLICES + 1):
+        desk.book.label(desk.token(cohort=7, slice=number), 0, "churn")
+    kept = {one.attributes[4] for one in desk.store.snapshot() if one.metric is catalog.COHORT_FEEDBACK}
+    assert kept == {f"3.{number}" for number in range(1, catalog.KEPT_SLICES + 1)}

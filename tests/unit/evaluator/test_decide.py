@@ -350,7 +350,7 @@ def test_a_version_that_is_ready_nowhere_ends_inconclusive_in_time() -> None:
     assert failed(served(("a", Serving.READY, "")), waited=901.0).action is Action.NONE
 
 
-def test_sticky_requests_are_watched_and_never_decide(harmful: State, safe: State) -> None:
+def test_gates_by_request_decide_nothing_where_requests_are_assigned_by_key(harmful: State, safe: State) -> None:
     for state in (harmful, safe):
         sticky = replace(state, terms=replace(state.terms, sticky=True))
         decision = decide(sticky, at())

@@ -11,7 +11,7 @@ import pytest
 from router.call import Answer, Call, Reply
 from router.meters import Meters
 from router.proxy import Proxy
-from router.split import ArmName, Split
+from router.split import ArmName, Split, bucket_of
 from router.table import Lane, Table, Target, keep_half
 from services.common.clock import SystemClock
 from services.common.errors import DeadlineExceededError, FailedPreconditionError, NotFoundError, UnavailableError
@@ -53,7 +53,8 @@ class House:
 
     async def predict(self, *, seconds: float = 5.0, key: str = "", pin: str = "", segment: str = "") -> Answer:
         route = self.proxy.route("churn", segment, key, pin)
-        return await self.proxy.predict(Call(b"body", SystemClock().monotonic() + seconds), route)
+        call = Call(b"body", SystemClock().monotonic() + seconds, cohort=route.cohort)
+        return await self.proxy.predict(call, route)
 
     def attempts(self) -> dict[tuple[str, str, str], int]:
         """Charged attempts by (version, traffic, outcome)."""
@@ -107,6 +108,51 @@ async def test_a_key_stays_with_its_arm_under_key_assignment() -> None:
     house = House(lane(test=5_000, sticky=True))
     versions = {(await house.predict(key="user-1")).version for _ in range(50)}
     assert len(versions) == 1
+
+
+def cohorts(house: House) -> dict[tuple[str, str, str], dict[int, int]]:
+    """Attempts by (version, traffic, outcome) and cohort."""
+    return {
+        (one.attributes[1], one.attributes[2], one.attributes[4]): {
+            cohort: count for cohort, count in enumerate(one.counts) if count
+        }
+        for one in house.store.snapshot()
+        if one.metric is catalog.COHORT_ATTEMPT
+    }
+
+
+async def test_under_key_assignment_the_cohort_of_the_key_is_counted_and_told_to_the_worker() -> None:
+    house = House(lane(test=10_000, sticky=True))
+    cohort = bucket_of("churn", "user-1") % 200
+    for _ in range(3):
+        await house.predict(key="user-1")
+    house.transport.behaviors[TEST] = fail("INTERNAL")
+    await house.predict(key="user-1")
+    assert house.transport.sent[0].metadata["x-crossfade-cohort"] == str(cohort)
+    # What stable answers instead is judged for neither, and its traffic says so.
+    assert cohorts(house) == {
+        ("v2", "live", "ok"): {cohort: 3},
+        ("v2", "live", "INTERNAL"): {cohort: 1},
+        ("v1", "failover", "ok"): {cohort: 1},
+    }
+
+
+async def test_no_cohorts_are_counted_by_request_by_pin_or_while_nothing_is_tried() -> None:
+    for house in (House(lane(test=5_000)), House(lane(sticky=True))):
+        await house.predict(key="user-1")
+        await house.predict(key="user-1", pin="v1")
+        assert not cohorts(house)
+        assert all("x-crossfade-cohort" not in sent.metadata for sent in house.transport.sent)
+
+
+async def test_cohorts_go_with_their_epoch() -> None:
+    house = House(lane(test=10_000, sticky=True, epoch=1))
+    await house.predict(key="user-1")
+    for epoch in range(2, 7):
+        house.proxy.use(Table(epoch, {("churn", ""): lane(test=10_000, sticky=True, epoch=epoch)}))
+        await house.predict(key="user-1")
+    kept = {one.attributes[-1] for one in house.store.snapshot() if one.metric is catalog.COHORT_ATTEMPT}
+    assert kept == {"3", "4", "5", "6"}
 
 
 async def test_a_key_is_ignored_under_request_assignment() -> None:

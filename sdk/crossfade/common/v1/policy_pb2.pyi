@@ -83,7 +83,9 @@ class _AssignmentEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Assignment
     ASSIGNMENT_REQUEST: _Assignment.ValueType  # 1
     """Each request is drawn by itself."""
     ASSIGNMENT_KEY: _Assignment.ValueType  # 2
-    """Sticky by the routing key (x-crossfade-key)."""
+    """Sticky by the routing key (x-crossfade-key). One key's requests fail together, so gates are judged by cohorts of
+    keys: errors, accuracy and values above 0; all others are watched and decide nothing.
+    """
 
 class Assignment(_Assignment, metaclass=_AssignmentEnumTypeWrapper):
     """How requests are given to the arms."""
@@ -93,7 +95,9 @@ ASSIGNMENT_UNSPECIFIED: Assignment.ValueType  # 0
 ASSIGNMENT_REQUEST: Assignment.ValueType  # 1
 """Each request is drawn by itself."""
 ASSIGNMENT_KEY: Assignment.ValueType  # 2
-"""Sticky by the routing key (x-crossfade-key)."""
+"""Sticky by the routing key (x-crossfade-key). One key's requests fail together, so gates are judged by cohorts of
+keys: errors, accuracy and values above 0; all others are watched and decide nothing.
+"""
 Global___Assignment: _TypeAlias = Assignment  # noqa: Y015
 
 class _PeriodEnd:

@@ -28,7 +28,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&crossfade/evaluator/v1/evaluator.proto\x12\x16\x63rossfade.evaluator.v1\x1a\"crossfade/common/v1/analysis.proto\x1a crossfade/common/v1/policy.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x01\n\x12\x43heckPolicyRequest\x12+\n\x06policy\x18\x01 \x01(\x0b\x32\x1b.crossfade.common.v1.Policy\x12.\n\x04plan\x18\x02 \x01(\x0b\x32 .crossfade.common.v1.TrafficPlan\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\t\x12\x16\n\x0epositive_class\x18\x05 \x01(\t\x12\x31\n\tobjective\x18\x06 \x01(\x0e\x32\x1e.crossfade.common.v1.Objective\"/\n\tViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"\xa9\x01\n\x13\x43heckPolicyResponse\x12+\n\x06policy\x18\x01 \x01(\x0b\x32\x1b.crossfade.common.v1.Policy\x12.\n\x04plan\x18\x02 \x01(\x0b\x32 .crossfade.common.v1.TrafficPlan\x12\x35\n\nviolations\x18\x03 \x03(\x0b\x32!.crossfade.evaluator.v1.Violation\"\xc5\x01\n\rReplayRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x06policy\x18\x02 \x01(\x0b\x32\x1b.crossfade.common.v1.Policy\x12.\n\x04plan\x18\x03 \x01(\x0b\x32 .crossfade.common.v1.TrafficPlan\x12\x31\n\tobjective\x18\x04 \x01(\x0e\x32\x1e.crossfade.common.v1.Objective\x12\x16\n\x0e\x61gainst_itself\x18\x05 \x01(\x08\"\xa7\x01\n\x10ReplayedDecision\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12+\n\x06\x61\x63tion\x18\x04 \x01(\x0e\x32\x1b.crossfade.common.v1.Action\x12\x0c\n\x04gate\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\"\x8c\x02\n\x0eReplayResponse\x12\x35\n\nviolations\x18\x01 \x03(\x0b\x32!.crossfade.evaluator.v1.Violation\x12\r\n\x05looks\x18\x02 \x01(\x03\x12\x10\n\x08parts_at\x18\x03 \x01(\x03\x12:\n\x08recorded\x18\x04 \x03(\x0b\x32(.crossfade.evaluator.v1.ReplayedDecision\x12:\n\x08replayed\x18\x05 \x03(\x0b\x32(.crossfade.evaluator.v1.ReplayedDecision\x12*\n\x04last\x18\x06 \x01(\x0b\x32\x1c.crossfade.common.v1.Summary\" \n\x04Harm\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\n\n\x02\x62y\x18\x02 \x01(\x01\"\xa9\x02\n\x0f\x46orecastRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07segment\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12+\n\x06policy\x18\x04 \x01(\x0b\x32\x1b.crossfade.common.v1.Policy\x12.\n\x04plan\x18\x05 \x01(\x0b\x32 .crossfade.common.v1.TrafficPlan\x12\x31\n\tobjective\x18\x06 \x01(\x0e\x32\x1e.crossfade.common.v1.Objective\x12+\n\x05harms\x18\x07 \x03(\x0b\x32\x1c.crossfade.evaluator.v1.Harm\x12(\n\x05watch\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\"<\n\x06\x41mount\x12\t\n\x01n\x18\x01 \x01(\x04\x12\'\n\x04time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xac\x02\n\x0cGateForecast\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12+\n\x06metric\x18\x02 \x01(\x0e\x32\x1b.crossfade.common.v1.Metric\x12\x16\n\x0epositive_class\x18\x03 \x01(\t\x12\x10\n\x08required\x18\x04 \x01(\x08\x12\x0e\n\x06stable\x18\x05 \x01(\x01\x12,\n\x04safe\x18\x06 \x01(\x0b\x32\x1e.crossfade.evaluator.v1.Amount\x12\n\n\x02\x62y\x18\x07 \x01(\x01\x12,\n\x04harm\x18\x08 \x01(\x0b\x32\x1e.crossfade.evaluator.v1.Amount\x12.\n\x06\x65nough\x18\t \x01(\x0b\x32\x1e.crossfade.evaluator.v1.Amount\x12\x0f\n\x07primary\x18\n \x01(\x08\"\xb1\x01\n\x0cStepForecast\x12\'\n\x04step\x18\x01 \x01(\x0b\x32\x19.crossfade.common.v1.Step\x12\x33\n\x05gates\x18\x02 \x03(\x0b\x32$.crossfade.evaluator.v1.GateForecast\x12\x11\n\tconcludes\x18\x03 \x01(\x08\x12\x30\n\rlonger_period\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xf2\x01\n\x10\x46orecastResponse\x12\x35\n\nviolations\x18\x01 \x03(\x0b\x32!.crossfade.evaluator.v1.Violation\x12\x0e\n\x06stable\x18\x02 \x01(\t\x12\x1b\n\x13\x61ttempts_per_second\x18\x03 \x01(\x01\x12\x19\n\x11labels_per_second\x18\x04 \x01(\x01\x12*\n\x07watched\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x05steps\x18\x06 \x03(\x0b\x32$.crossfade.evaluator.v1.StepForecast2\xb2\x02\n\x10\x45valuatorService\x12\x66\n\x0b\x43heckPolicy\x12*.crossfade.evaluator.v1.CheckPolicyRequest\x1a+.crossfade.evaluator.v1.CheckPolicyResponse\x12W\n\x06Replay\x12%.crossfade.evaluator.v1.ReplayRequest\x1a&.crossfade.evaluator.v1.ReplayResponse\x12]\n\x08\x46orecast\x12\'.crossfade.evaluator.v1.ForecastRequest\x1a(.crossfade.evaluator.v1.ForecastResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&crossfade/evaluator/v1/evaluator.proto\x12\x16\x63rossfade.evaluator.v1\x1a\"crossfade/common/v1/analysis.proto\x1a crossfade/common/v1/policy.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x90\x02\n\x12\x43heckPolicyRequest\x12+\n\x06policy\x18\x01 \x01(\x0b\x32\x1b.crossfade.common.v1.Policy\x12.\n\x04plan\x18\x02 \x01(\x0b\x32 .crossfade.common.v1.TrafficPlan\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\t\x12\x16\n\x0epositive_class\x18\x05 \x01(\t\x12\x31\n\tobjective\x18\x06 \x01(\x0e\x32\x1e.crossfade.common.v1.Objective\x12\x33\n\nassignment\x18\x07 \x01(\x0e\x32\x1f.crossfade.common.v1.Assignment\"/\n\tViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\"\xa9\x01\n\x13\x43heckPolicyResponse\x12+\n\x06policy\x18\x01 \x01(\x0b\x32\x1b.crossfade.common.v1.Policy\x12.\n\x04plan\x18\x02 \x01(\x0b\x32 .crossfade.common.v1.TrafficPlan\x12\x35\n\nviolations\x18\x03 \x03(\x0b\x32!.crossfade.evaluator.v1.Violation\"\xc5\x01\n\rReplayRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x06policy\x18\x02 \x01(\x0b\x32\x1b.crossfade.common.v1.Policy\x12.\n\x04plan\x18\x03 \x01(\x0b\x32 .crossfade.common.v1.TrafficPlan\x12\x31\n\tobjective\x18\x04 \x01(\x0e\x32\x1e.crossfade.common.v1.Objective\x12\x16\n\x0e\x61gainst_itself\x18\x05 \x01(\x08\"\xa7\x01\n\x10ReplayedDecision\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12+\n\x06\x61\x63tion\x18\x04 \x01(\x0e\x32\x1b.crossfade.common.v1.Action\x12\x0c\n\x04gate\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\"\x8c\x02\n\x0eReplayResponse\x12\x35\n\nviolations\x18\x01 \x03(\x0b\x32!.crossfade.evaluator.v1.Violation\x12\r\n\x05looks\x18\x02 \x01(\x03\x12\x10\n\x08parts_at\x18\x03 \x01(\x03\x12:\n\x08recorded\x18\x04 \x03(\x0b\x32(.crossfade.evaluator.v1.ReplayedDecision\x12:\n\x08replayed\x18\x05 \x03(\x0b\x32(.crossfade.evaluator.v1.ReplayedDecision\x12*\n\x04last\x18\x06 \x01(\x0b\x32\x1c.crossfade.common.v1.Summary\" \n\x04Harm\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\n\n\x02\x62y\x18\x02 \x01(\x01\"\xa9\x02\n\x0f\x46orecastRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07segment\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12+\n\x06policy\x18\x04 \x01(\x0b\x32\x1b.crossfade.common.v1.Policy\x12.\n\x04plan\x18\x05 \x01(\x0b\x32 .crossfade.common.v1.TrafficPlan\x12\x31\n\tobjective\x18\x06 \x01(\x0e\x32\x1e.crossfade.common.v1.Objective\x12+\n\x05harms\x18\x07 \x03(\x0b\x32\x1c.crossfade.evaluator.v1.Harm\x12(\n\x05watch\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\"<\n\x06\x41mount\x12\t\n\x01n\x18\x01 \x01(\x04\x12\'\n\x04time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xac\x02\n\x0cGateForecast\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12+\n\x06metric\x18\x02 \x01(\x0e\x32\x1b.crossfade.common.v1.Metric\x12\x16\n\x0epositive_class\x18\x03 \x01(\t\x12\x10\n\x08required\x18\x04 \x01(\x08\x12\x0e\n\x06stable\x18\x05 \x01(\x01\x12,\n\x04safe\x18\x06 \x01(\x0b\x32\x1e.crossfade.evaluator.v1.Amount\x12\n\n\x02\x62y\x18\x07 \x01(\x01\x12,\n\x04harm\x18\x08 \x01(\x0b\x32\x1e.crossfade.evaluator.v1.Amount\x12.\n\x06\x65nough\x18\t \x01(\x0b\x32\x1e.crossfade.evaluator.v1.Amount\x12\x0f\n\x07primary\x18\n \x01(\x08\"\xb1\x01\n\x0cStepForecast\x12\'\n\x04step\x18\x01 \x01(\x0b\x32\x19.crossfade.common.v1.Step\x12\x33\n\x05gates\x18\x02 \x03(\x0b\x32$.crossfade.evaluator.v1.GateForecast\x12\x11\n\tconcludes\x18\x03 \x01(\x08\x12\x30\n\rlonger_period\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xf2\x01\n\x10\x46orecastResponse\x12\x35\n\nviolations\x18\x01 \x03(\x0b\x32!.crossfade.evaluator.v1.Violation\x12\x0e\n\x06stable\x18\x02 \x01(\t\x12\x1b\n\x13\x61ttempts_per_second\x18\x03 \x01(\x01\x12\x19\n\x11labels_per_second\x18\x04 \x01(\x01\x12*\n\x07watched\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x05steps\x18\x06 \x03(\x0b\x32$.crossfade.evaluator.v1.StepForecast2\xb2\x02\n\x10\x45valuatorService\x12\x66\n\x0b\x43heckPolicy\x12*.crossfade.evaluator.v1.CheckPolicyRequest\x1a+.crossfade.evaluator.v1.CheckPolicyResponse\x12W\n\x06Replay\x12%.crossfade.evaluator.v1.ReplayRequest\x1a&.crossfade.evaluator.v1.ReplayResponse\x12]\n\x08\x46orecast\x12\'.crossfade.evaluator.v1.ForecastRequest\x1a(.crossfade.evaluator.v1.ForecastResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,29 +36,29 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'crossfade.evaluator.v1.eval
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CHECKPOLICYREQUEST']._serialized_start=202
-  _globals['_CHECKPOLICYREQUEST']._serialized_end=421
-  _globals['_VIOLATION']._serialized_start=423
-  _globals['_VIOLATION']._serialized_end=470
-  _globals['_CHECKPOLICYRESPONSE']._serialized_start=473
-  _globals['_CHECKPOLICYRESPONSE']._serialized_end=642
-  _globals['_REPLAYREQUEST']._serialized_start=645
-  _globals['_REPLAYREQUEST']._serialized_end=842
-  _globals['_REPLAYEDDECISION']._serialized_start=845
-  _globals['_REPLAYEDDECISION']._serialized_end=1012
-  _globals['_REPLAYRESPONSE']._serialized_start=1015
-  _globals['_REPLAYRESPONSE']._serialized_end=1283
-  _globals['_HARM']._serialized_start=1285
-  _globals['_HARM']._serialized_end=1317
-  _globals['_FORECASTREQUEST']._serialized_start=1320
-  _globals['_FORECASTREQUEST']._serialized_end=1617
-  _globals['_AMOUNT']._serialized_start=1619
-  _globals['_AMOUNT']._serialized_end=1679
-  _globals['_GATEFORECAST']._serialized_start=1682
-  _globals['_GATEFORECAST']._serialized_end=1982
-  _globals['_STEPFORECAST']._serialized_start=1985
-  _globals['_STEPFORECAST']._serialized_end=2162
-  _globals['_FORECASTRESPONSE']._serialized_start=2165
-  _globals['_FORECASTRESPONSE']._serialized_end=2407
-  _globals['_EVALUATORSERVICE']._serialized_start=2410
-  _globals['_EVALUATORSERVICE']._serialized_end=2716
+  _globals['_CHECKPOLICYREQUEST']._serialized_end=474
+  _globals['_VIOLATION']._serialized_start=476
+  _globals['_VIOLATION']._serialized_end=523
+  _globals['_CHECKPOLICYRESPONSE']._serialized_start=526
+  _globals['_CHECKPOLICYRESPONSE']._serialized_end=695
+  _globals['_REPLAYREQUEST']._serialized_start=698
+  _globals['_REPLAYREQUEST']._serialized_end=895
+  _globals['_REPLAYEDDECISION']._serialized_start=898
+  _globals['_REPLAYEDDECISION']._serialized_end=1065
+  _globals['_REPLAYRESPONSE']._serialized_start=1068
+  _globals['_REPLAYRESPONSE']._serialized_end=1336
+  _globals['_HARM']._serialized_start=1338
+  _globals['_HARM']._serialized_end=1370
+  _globals['_FORECASTREQUEST']._serialized_start=1373
+  _globals['_FORECASTREQUEST']._serialized_end=1670
+  _globals['_AMOUNT']._serialized_start=1672
+  _globals['_AMOUNT']._serialized_end=1732
+  _globals['_GATEFORECAST']._serialized_start=1735
+  _globals['_GATEFORECAST']._serialized_end=2035
+  _globals['_STEPFORECAST']._serialized_start=2038
+  _globals['_STEPFORECAST']._serialized_end=2215
+  _globals['_FORECASTRESPONSE']._serialized_start=2218
+  _globals['_FORECASTRESPONSE']._serialized_end=2460
+  _globals['_EVALUATORSERVICE']._serialized_start=2463
+  _globals['_EVALUATORSERVICE']._serialized_end=2769
 # @@protoc_insertion_point(module_scope)

@@ -34,12 +34,15 @@ class CheckPolicyRequest(_message.Message):
     CLASSES_FIELD_NUMBER: _builtins.int
     POSITIVE_CLASS_FIELD_NUMBER: _builtins.int
     OBJECTIVE_FIELD_NUMBER: _builtins.int
+    ASSIGNMENT_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     """The model's task: "classification", "regression" or "other"; decides which gates are defaults."""
     positive_class: _builtins.str
     """The model's positive class; empty: none."""
     objective: _policy_pb2.Objective.ValueType
     """What the test version must show. Default: NON_INFERIOR."""
+    assignment: _policy_pb2.Assignment.ValueType
+    """How requests are given to the arms. Default: REQUEST."""
     @_builtins.property
     def policy(self) -> _policy_pb2.Policy:
         """The policy."""
@@ -61,10 +64,11 @@ class CheckPolicyRequest(_message.Message):
         classes: _abc.Iterable[_builtins.str] | None = ...,
         positive_class: _builtins.str = ...,
         objective: _policy_pb2.Objective.ValueType = ...,
+        assignment: _policy_pb2.Assignment.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "objective", b"objective", "plan", b"plan", "policy", b"policy", "positive_class", b"positive_class", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "classes", b"classes", "objective", b"objective", "plan", b"plan", "policy", b"policy", "positive_class", b"positive_class", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,23 @@
+"""Where a Worker counts a request: by what the Router says, as far as that can be true."""
+
+import pytest
+
+from crossfade import metadata as keys
+from services.worker.domain import ServingKey, Traffic
+from services.worker.lanes import LaneBook
+
+
+def book() -> LaneBook:
+    return LaneBook(ServingKey("churn", "v2", Traffic.LIVE))
+
+
+def test_a_request_is_counted_under_the_cohort_that_the_router_names() -> None:
+    lanes = book()
+    assert lanes.place({keys.COHORT: "137"}, 0.0).cohort == 137
+    assert lanes.place({keys.COHORT: "0"}, 0.0).cohort == 0
+    assert lanes.place({}, 0.0).cohort == -1
+
+
+@pytest.mark.parametrize("stated", ["", "-1", "200", "9" * 40, "seven", "1.5", "²"])
+def test_what_is_no_cohort_is_none(stated: str) -> None:
+    assert book().place({keys.COHORT: stated}, 0.0).cohort == -1
