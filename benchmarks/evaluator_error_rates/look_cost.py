@@ -17,7 +17,7 @@ from benchmarks.evaluator_error_rates.rollouts import Counted, count
 from benchmarks.evaluator_error_rates.runtimes import shape
 from benchmarks.evaluator_error_rates.scenarios import CONSTANT, INSTANCES, SLICE_LOOKS
 from evaluator.counts import Series
-from evaluator.decide import Action, Circumstances, Phase, decide
+from evaluator.decide import Circumstances, Phase, decide
 from evaluator.fold import Look, State, fold, start
 from evaluator.terms import Feature, Profile, Terms
 from services.common.policy.defaults import complete_policy
@@ -75,7 +75,7 @@ class LookCost:
     where: tuple[tuple[str, float], ...]
 
 
-def terms(*, sticky: bool = False) -> Terms:
+def terms() -> Terms:
     """Ten gates and a watch over 20 features."""
     policy, violations = complete_policy(PolicyDraft(gates=_GATES), Meaning("classification", CLASSES, "yes"))
     if violations:
@@ -84,7 +84,7 @@ def terms(*, sticky: bool = False) -> Terms:
         Profile(name, 1_500, tuple(Feature(f"f{number}", (1.0 / BINS,) * BINS) for number in range(FEATURES)))
         for name in ("p1", "p2")
     ]
-    return Terms("m", "", TEST, STABLE, policy, Plan((Step(),)), sticky, profiles[1], profiles[0], CLASSES)
+    return Terms("m", "", TEST, STABLE, policy, Plan((Step(),)), False, profiles[1], profiles[0], CLASSES)
 
 
 def measure(seed: int, rollouts: int) -> LookCost:
@@ -97,18 +97,6 @@ def measure(seed: int, rollouts: int) -> LookCost:
         decide(fold(state, look), at)
     milliseconds = (time.process_time() - began) * 1e3
     return LookCost(rollouts, milliseconds, _profile(kinds))
-
-
-def harmful_under_keys(seed: int, number: int = 30) -> tuple[bool, set[Action]]:
-    """Whether a far worse version's gates show harm where keys stick to arms, and every action that follows."""
-    rng = np.random.default_rng(seed)
-    state = start(terms(sticky=True))
-    actions = set()
-    for look in _looks(rng, number, Behaviour(errors=0.2, missed=0.5)):
-        state = fold(state, look)
-        actions.add(decide(state, Circumstances(Phase.RUNNING, state.time, elapsed=60.0)).action)
-    bars = [-np.log(state.terms.policy.gate_alpha(gate.gate)) for gate in state.gates]
-    return any(gate.harm.max_log_e >= bar for gate, bar in zip(state.gates, bars, strict=True)), actions
 
 
 Prepared = tuple[State, Look, Circumstances]

@@ -55,8 +55,13 @@ class Size:
 
     @property
     def sticky(self) -> int:
-        """Rollouts by keys, which are watched only."""
+        """Rollouts by keys, as tests by request would judge them."""
         return max(self.rollouts // 10, 1)
+
+    @property
+    def by_key(self) -> int:
+        """Rollouts by keys, as they are judged: each draws its users one by one."""
+        return max(self.rollouts // 2, 1)
 
 
 def rates_of(scenario: str) -> str:

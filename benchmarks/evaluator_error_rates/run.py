@@ -13,18 +13,18 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import beta
 
-from benchmarks.evaluator_error_rates import checks, detection, look_cost, plans, scenarios
+from benchmarks.evaluator_error_rates import checks, detection, keys, look_cost, plans, scenarios
 from benchmarks.evaluator_error_rates.effects import Found
 from benchmarks.evaluator_error_rates.gates import METRICS, RATE_METRICS, bars, policy, safe_bar
 from benchmarks.evaluator_error_rates.jobs import SEED, Results, run_all
 from benchmarks.evaluator_error_rates.judges import BoolArray
+from benchmarks.evaluator_error_rates.keys import Outcome
 from benchmarks.evaluator_error_rates.plans import Size
-from evaluator.decide import Action
 from evaluator.statistics.counts import FloatArray
 from services.common.policy.records import MetricKind
 
 _QUICK: Final = Size(rollouts=200, looks=60)
-_PARTS: Final = ("oracle", "look", "detection", "errors")
+_PARTS: Final = ("oracle", "look", "detection", "errors", "keys")
 _CONSOLE: Final = Console(width=160)
 
 
@@ -57,6 +57,8 @@ def main(arguments: Sequence[str] | None = ()) -> None:
         figures |= _show_detection(found, size.looks)
     if "errors" in parts:
         figures |= _show_errors(run_all(plans.error_jobs(size), asked.processes, say))
+    if "keys" in parts:
+        figures |= _show_keys(keys.measure(size.by_key, asked.processes, say))
     figures["seconds"] = round(time.perf_counter() - began)
     print(json.dumps(figures))
 
@@ -123,13 +125,8 @@ def _show_errors(found: Results) -> dict[str, object]:
     table.add_row("each gate at its margin of harm", *_shares(edge), f"{sum(at_edge.values()):.3%} (sum)", "")
     sticky = found[plans.STICKY, plans.STICKY]
     would = float(_any(sticky).mean())
-    harmful, actions = look_cost.harmful_under_keys(SEED)
-    table.add_row("sticky keys: what tests would have done", *_shares(sticky), f"{would:.1%}", "")
+    table.add_row("by key: what these tests would have done", *_shares(sticky), f"{would:.1%}", "")
     _CONSOLE.print(table)
-    rolled_back = Action.ROLLBACK in actions
-    _CONSOLE.print(
-        f"under sticky keys the product's gates showed harm: {harmful}; decisions that rolled back: {rolled_back}"
-    )
     warm = found[plans.WARM, plans.WARM][MetricKind.RUNTIME] >= bars()[MetricKind.RUNTIME].harm
     _CONSOLE.print(f"a cold process of a version alike against stable's warm one: {warm.mean():.0%} rolled back")
     promotions = Table("wrong promotions at the safe margin", *names)
@@ -153,9 +150,24 @@ def _show_errors(found: Results) -> dict[str, object]:
         "false_promotion": round(worst_promotion, 4),
         "false_promotion_unprotected": {name: round(share, 4) for name, share in unprotected.items()},
         "sticky_would_roll_back": round(would, 4),
-        "sticky_rolled_back": rolled_back,
         "cold_against_stable": round(float(warm.mean()), 3),
         "alpha": policy().alpha_rollback,
+    }
+
+
+def _show_keys(found: list[Outcome]) -> dict[str, object]:
+    table = Table("by key", "gate", "who comes, and the test version's share", "rolled back", "after", "passed")
+    worst: dict[tuple[str, MetricKind], float] = {}
+    for one in found:
+        case = one.case
+        after = "–" if math.isnan(one.part) else f"{one.part:.0%} of the period"
+        table.add_row(case.kind, case.metric, case.at, f"{one.rolled_back:.2%}", after, f"{one.passed:.2%}")
+        share = one.passed if case.kind == keys.SAFE_EDGE else one.rolled_back
+        worst[case.kind, case.metric] = max(share, worst.get((case.kind, case.metric), 0.0))
+    _CONSOLE.print(table)
+    return {
+        "by_key_false_rollback": round(sum(share for (kind, _), share in worst.items() if kind == keys.ALIKE), 5),
+        "by_key_false_promotion": round(max(share for (kind, _), share in worst.items() if kind == keys.SAFE_EDGE), 4),
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.random import default_rng
 from scipy.stats import mannwhitneyu
 
-from benchmarks.evaluator_error_rates import checks, judges, look_cost, looks, plans, rollouts, run, runtimes, scenarios
+from benchmarks.evaluator_error_rates import checks, judges, keys, looks, plans, rollouts, run, runtimes, scenarios
 from benchmarks.evaluator_error_rates.behaviour import Behaviour, at_margin
 from benchmarks.evaluator_error_rates.bounds import histogram_bound, rate_bound
 from benchmarks.evaluator_error_rates.gates import CLASSES, METRICS, RATE_METRICS, bars, line, policy
@@ -20,7 +20,6 @@ from benchmarks.evaluator_error_rates.other_effects import any_class
 from benchmarks.evaluator_error_rates.rollouts import Counted, Rollouts
 from benchmarks.evaluator_error_rates.scenarios import Scenario
 from evaluator.counts import Series
-from evaluator.decide import Action
 from evaluator.each_class import EachClassGate
 from evaluator.fold import State, fold, start
 from evaluator.statistics import confusion, rates
@@ -219,10 +218,11 @@ def test_the_products_values_are_the_oracles() -> None:
     assert 0.5 < found.expectation <= 1.0 + 1e-9
 
 
-def test_under_sticky_keys_harm_is_seen_and_nothing_follows() -> None:
-    harmful, actions = look_cost.harmful_under_keys(1)
-    assert harmful
-    assert actions == {Action.NONE}
+def test_by_key_who_fails_everybody_is_found_and_who_is_alike_is_not() -> None:
+    found = {(one.case.kind, one.case.metric, one.case.at): one for one in keys.measure(2, 1, lambda _: None)}
+    failed = next(one for (kind, _, _), one in found.items() if kind == "fails everybody")
+    assert failed.rolled_back == 1.0
+    assert not any(one.rolled_back for (kind, _, _), one in found.items() if kind == keys.ALIKE)
 
 
 def test_a_rollout_by_keys_has_arms_that_differ() -> None:
@@ -239,7 +239,7 @@ def test_slices_are_those_of_routing_time() -> None:
 def test_it_prints_one_json_object_last(capsys: pytest.CaptureFixture[str]) -> None:
     run.main(["--quick", "--rollouts", "10", "--looks", "60", "--processes", "1"])
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert {"false_rollback", "false_promotion", "look_ms", "detection_ratio"} <= set(figures)
+    assert {"false_rollback", "false_promotion", "look_ms", "detection_ratio", "by_key_false_rollback"} <= set(figures)
     assert figures["oracle_greatest_difference"] <= 1e-9
     assert set(figures["false_alarms"]) == {*figures["detection_ratio"], *figures["false_alarms"]}
     assert figures["rollouts"] == 10

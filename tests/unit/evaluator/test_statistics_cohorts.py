@@ -86,8 +86,8 @@ def test_one_user_is_no_evidence_however_often_he_comes() -> None:
     "seen",
     [
         CohortCounts.none(COHORTS),
-        CohortCounts(*(np.zeros(COHORTS) for _ in range(2)), np.full(COHORTS, 9.0), np.zeros(COHORTS)),
-        CohortCounts(np.full(COHORTS, 9.0), np.zeros(COHORTS), *(np.zeros(COHORTS) for _ in range(2))),
+        CohortCounts(np.zeros(COHORTS), np.zeros(COHORTS), np.full(COHORTS, 9.0), np.zeros(COHORTS)),
+        CohortCounts(np.full(COHORTS, 9.0), np.zeros(COHORTS), np.zeros(COHORTS), np.zeros(COHORTS)),
         CohortCounts(*(np.repeat((9.0, 0.0), (ENOUGH_COHORTS - 1, COHORTS - ENOUGH_COHORTS + 1)) for _ in range(4))),
     ],
 )
