@@ -165,4 +165,5 @@ def _rollout(case: Case, rng: Generator) -> tuple[float, float]:
 def _by_cohort(
     buckets: npt.NDArray[np.int64], who: npt.NDArray[np.bool_], n: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    return np.bincount(buckets[who] % COHORTS, n[who].astype(np.float64), COHORTS)
+    counts: npt.NDArray[np.float64] = np.bincount(buckets[who] % COHORTS, n[who], COHORTS).astype(np.float64)
+    return counts
