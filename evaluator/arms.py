@@ -13,8 +13,6 @@ LIVE: Final = "live"
 SHADOW: Final = "shadow"
 CONTROL: Final = "control"
 OK: Final = "ok"
-FAR: Final = "far"
-"""Numbers that are far apart, as the Router says of a pair without classes."""
 CALLERS_FAULTS: Final = frozenset({"INVALID_ARGUMENT", "CANCELLED", "UNAUTHENTICATED", "PERMISSION_DENIED"})
 """Outcomes that say nothing of a version: the request was wrong, forbidden or given up."""
 
@@ -28,6 +26,7 @@ INPUTS: Final = catalog.INPUT_COUNT.name
 LAG: Final = catalog.FEEDBACK_LAG.name
 DRAWN: Final = catalog.ROUTE_COUNT.name
 PAIRS: Final = catalog.SHADOW_PAIR_COUNT.name
+PAIRED_LABELS: Final = catalog.SHADOW_LABEL_COUNT.name
 COHORT_ATTEMPTS: Final = catalog.COHORT_ATTEMPT.name
 COHORT_FEEDBACK: Final = catalog.COHORT_FEEDBACK.name
 METRICS: Final = (
@@ -41,6 +40,7 @@ METRICS: Final = (
     INFERENCE,
     INPUTS,
     LAG,
+    PAIRED_LABELS,
     PAIRS,
     PREDICTIONS,
 )
@@ -267,26 +267,6 @@ def drawn(window: Counts, terms: Terms, epoch: int) -> tuple[int, int, int]:
             if at.get("epoch") == str(epoch) and at.get("segment") == terms.segment and at.get("arm") in found:
                 found[at["arm"]] += sum(one.counts)
     return found["test"], found["control"], found["stable"]
-
-
-def pair_rows(window: Counts, terms: Terms) -> list[RateRow]:
-    """Mirrored rows, and those that the versions answered otherwise; a row per process, with nothing of stable."""
-    rows = []
-    for instance in window:
-        n = x = 0
-        for one, at in series_of(instance, PAIRS):
-            if is_test(at, terms):
-                count = sum(one.counts)
-                n += count
-                x += 0 if _agree(at.get("stable", ""), at.get("test", ""), terms) else count
-        if n:
-            rows.append((n, x, 0, 0))
-    return rows
-
-
-def _agree(stable: str, test: str, terms: Terms) -> bool:
-    """Whether a pair's answers are the same class, or numbers as near as two trainings of one model give."""
-    return stable == test and (stable != FAR or FAR in terms.declared)
 
 
 def copied(window: Counts, terms: Terms) -> tuple[int, int]:

@@ -4,8 +4,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
-from evaluator.arms import copied, pair_rows
+from evaluator.arms import copied
 from evaluator.counts import Counts
+from evaluator.pair_rows import pair_rows
 from evaluator.terms import Terms
 
 ENOUGH_MIRRORED: Final = 0.9

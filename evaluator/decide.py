@@ -81,7 +81,7 @@ class Decision:
         gates: every gate.
         drift: the inputs.
         at: the circumstances that it was concluded in; None: in none, for it rests on no evidence.
-        pairs: mirrored rows so far, and those that the versions answered otherwise.
+        pairs: mirrored rows so far, those that the versions answered otherwise, and those with a label.
         trace_ids: a few traces of the version, hex.
     """
 
@@ -93,7 +93,7 @@ class Decision:
     gates: tuple[GateReport, ...] = ()
     drift: DriftReport = field(default_factory=DriftReport)
     at: Circumstances | None = None
-    pairs: tuple[int, int] = (0, 0)
+    pairs: tuple[int, int, int] = (0, 0, 0)
     trace_ids: tuple[str, ...] = ()
 
     @property
@@ -113,7 +113,13 @@ def decide(state: State, at: Circumstances) -> Decision:
         found = Decision(Action.CANCEL, Verdict.INCONCLUSIVE, sentences.broken_split(state), "SPLIT_BROKEN")
     if found is None:
         found = _judged(state, at, gates, drift)
-    return replace(found, gates=gates, drift=drift, at=at, pairs=(state.copies.rows, state.copies.different))
+    return replace(
+        found,
+        gates=gates,
+        drift=drift,
+        at=at,
+        pairs=(state.copies.rows, state.copies.different, state.paired.labels()[0]),
+    )
 
 
 def find_violation(state: State, gates: Sequence[GateReport]) -> Decision | None:

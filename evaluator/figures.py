@@ -10,6 +10,7 @@ from evaluator.each_class import EachClassGate
 from evaluator.gates import RateGate
 from evaluator.limits import RuntimeLimitGate
 from evaluator.opening import GateState
+from evaluator.paired import PairedGate
 from evaluator.statistics.confusion import f1_from_unlike
 from services.common.policy.records import MetricKind
 
@@ -47,6 +48,8 @@ def figures_of(gate: GateState) -> tuple[ArmFigures, ArmFigures, float, float, f
             beyond.low,
             beyond.high,
         )
+    if isinstance(gate, PairedGate):
+        return _of_pairs(gate)
     seen = gate.most_moved().seen if isinstance(gate, BalanceGate) else gate.seen
     shown = _as_f1 if gate.gate.metric is MetricKind.F1 else _as_it_is
     test_rate, stable_rate = shown(seen.test_rate), shown(seen.stable_rate)
@@ -65,6 +68,13 @@ def figures_of(gate: GateState) -> tuple[ArmFigures, ArmFigures, float, float, f
         low,
         high,
     )
+
+
+def _of_pairs(gate: PairedGate) -> tuple[ArmFigures, ArmFigures, float, float, float]:
+    """Both arms have the same rows."""
+    n, found = gate.test_n, gate.interval()
+    arms = [ArmFigures(n, wrong, wrong / n if n else 0.0) for wrong in gate.wrong]
+    return arms[0], arms[1], _zero(found.estimate), found.low, found.high
 
 
 def _as_it_is(rate: float) -> float:

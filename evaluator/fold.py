@@ -26,6 +26,7 @@ from evaluator.label_looks import Known, judge_labels, take_labels
 from evaluator.ledger import Ledger
 from evaluator.maturity import usual_lag
 from evaluator.opening import GateState, guarded, open_gate
+from evaluator.pair_rows import pair_slices
 from evaluator.split_check import Shares, SplitCheck
 from evaluator.terms import Terms
 from evaluator.window_looks import WindowRows, judge_window, learn_window
@@ -73,11 +74,13 @@ class State:
         inputs: of both arms.
         ledger: labels by slice.
         values: numbers that callers reported, by slice; a row is one with a number.
+        paired: labels that met both versions' answers to a mirrored row, by slice.
         lags: labels by their lag.
         judged: looks that were judged.
         step_seconds: what the present evidence of "no worse" covers: seconds of judged windows.
         coverage: share of the aged slices' predictions with labels, test and stable; None: no such slices.
         value_coverage: the same of reported values.
+        paired_coverage: the same of mirrored rows.
         copies: of SHADOW steps.
         split: whether the arms get their shares.
     """
@@ -95,11 +98,13 @@ class State:
     inputs: Inputs
     ledger: Ledger = field(default_factory=Ledger)
     values: Ledger = field(default_factory=Ledger)
+    paired: Ledger = field(default_factory=Ledger)
     lags: LabelLags = (NO_LAGS, NO_LAGS, NO_LAGS, NO_LAGS)
     judged: int = 0
     step_seconds: float = 0.0
     coverage: tuple[float, float] | None = None
     value_coverage: tuple[float, float] | None = None
+    paired_coverage: tuple[float, float] | None = None
     copies: Copies = NO_COPIES
     split: SplitCheck = field(default_factory=SplitCheck)
 
@@ -117,6 +122,11 @@ class State:
     def takes_values(self) -> bool:
         """Whether the policy has a gate for reported values."""
         return any(gate.metric is MetricKind.VALUE for gate in self.terms.policy.gates)
+
+    @property
+    def takes_pairs(self) -> bool:
+        """Whether the policy has a gate for labels of mirrored rows."""
+        return any(gate.metric is MetricKind.PAIRED_ACCURACY for gate in self.terms.policy.gates)
 
     @property
     def resting(self) -> bool:
@@ -162,6 +172,7 @@ def fold(state: State, look: Look) -> State:
         after,
         ledger=after.ledger.plus(slice_counts(look.window, state.terms)),
         values=after.values.plus(value_slices(look.window, state.terms)) if state.takes_values else after.values,
+        paired=after.paired.plus(pair_slices(look.window, state.terms)) if state.takes_pairs else after.paired,
         lags=(right, wrong, stable_right, stable_wrong),
         copies=after.copies.plus(look.window, state.terms),
         split=after.split.after(look.window, state.terms, look.epoch, look.shares),
@@ -212,14 +223,15 @@ def _watch_inputs(state: State, look: Look, before: float) -> State:
     inputs = state.inputs.after(*input_counts(look.window, state.terms))
     was, drifted = state.inputs.drifted, inputs.drifted
     if drifted and not was:
-        ledger, values = state.ledger.rest(before), state.values.rest(before)
-        return replace(state, inputs=inputs, ledger=ledger, values=values)
+        ledger, values, paired = (one.rest(before) for one in (state.ledger, state.values, state.paired))
+        return replace(state, inputs=inputs, ledger=ledger, values=values, paired=paired)
     if was and not drifted:
         return replace(
             state,
             inputs=inputs,
             ledger=state.ledger.wake(state.time),
             values=state.values.wake(state.time),
+            paired=state.paired.wake(state.time),
             gates=tuple(gate.restart() for gate in state.gates),
             step_seconds=0.0,
         )
@@ -258,17 +270,21 @@ def _judge_labels(state: State, read: float) -> State:
         state.first_time, read, state.label_age, state.step, dict(state.steps), state.epoch, state.slice_seconds
     )
     labels, values = (take_labels(ledger, state.terms, known) for ledger in (state.ledger, state.values))
+    paired = take_labels(state.paired, state.terms, known, paired=True)
+    taken = {MetricKind.VALUE: values, MetricKind.PAIRED_ACCURACY: paired}
 
     def judged(gate: GateState) -> GateState:
-        return judge_labels(gate, values if gate.gate.metric is MetricKind.VALUE else labels, state.terms)
+        return judge_labels(gate, taken.get(gate.gate.metric, labels), state.terms)
 
     return replace(
         state,
         gates=tuple(judged(gate) for gate in state.gates),
         ledger=labels.ledger,
         values=values.ledger,
+        paired=paired.ledger,
         coverage=labels.coverage,
         value_coverage=values.coverage,
+        paired_coverage=paired.coverage,
     )
 
 

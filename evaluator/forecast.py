@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from evaluator.balance import BalanceGate
 from evaluator.distributions import RATIO, DistributionGate
@@ -27,6 +28,8 @@ from services.common.policy.records import (
 
 TYPICAL = 0.5
 """The power with which "about so many" is meant."""
+_UNSEEN: Final = frozenset({MetricKind.CUSTOM, MetricKind.PAIRED_ACCURACY})
+"""What nobody counts before a start: Prometheus is not asked, and nothing is mirrored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float]) -> tupl
         gates = tuple(
             _gate(terms, traffic, state, step, drops)
             for gate in terms.policy.gates
-            if gate.metric is not MetricKind.CUSTOM  # Nobody asks Prometheus before a start.
+            if gate.metric not in _UNSEEN
             and shown_in(gate.metric, shadow=step.shadow)
             and (state := open_by_requests(gate, terms)) is not None
         )
@@ -104,8 +107,11 @@ def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float]) -> tupl
         seconds = max((gate.safe.seconds if gate.safe else math.inf for gate in required), default=math.inf)
         by_proof = max(seconds, step.min_duration) <= step.period
         by_power = not terms.superior and all(_within(gate.enough, step.period, last=last) for gate in required)
-        unknown = any(gate.metric is MetricKind.CUSTOM and gate.need is Need.ALWAYS for gate in terms.policy.gates)
-        concludes = by_proof or by_power if required else unknown and not step.shadow
+        unknown = any(
+            gate.metric in _UNSEEN and shown_in(gate.metric, shadow=step.shadow) and gate.need is Need.ALWAYS
+            for gate in terms.policy.gates
+        )
+        concludes = by_proof or by_power if required else unknown
         steps.append(StepForecast(step, gates, seconds, concludes))
     return tuple(steps)
 

@@ -14,6 +14,7 @@ from evaluator.labels import LabelPair, RateRow, error_distributions, label_rows
 from evaluator.ledger import Ledger, Length
 from evaluator.maturity import is_alike, shows_young
 from evaluator.opening import GateState
+from evaluator.paired import PairedGate
 from evaluator.terms import Terms
 from services.common.policy.records import CLASS_METRICS, LABEL_METRICS, MetricKind
 from services.common.telemetry import catalog
@@ -62,13 +63,20 @@ class Taken:
     ledger: Ledger
 
 
-def take_labels(ledger: Ledger, terms: Terms, known: Known) -> Taken:
-    """Harm may take every slice that shows it, "no worse" mature slices of the present step alone."""
+def take_labels(ledger: Ledger, terms: Terms, known: Known, *, paired: bool = False) -> Taken:
+    """Harm may take every slice that shows it, "no worse" mature slices of the present step alone.
+
+    Args:
+        ledger: of labels, or of values.
+        terms: what the rollout is judged by.
+        known: until when they are known.
+        paired: the ledger is of mirrored rows, so that SHADOW steps are where labels come.
+    """
     maturity = terms.policy.labels
     past, young, ledger = ledger.take_young(known.length)
-    # Copies' answers reach nobody: their slices will never have labels.
+    # Copies' answers reach nobody: their slices will never have labels, unless stable's are theirs too.
     aged_keys = ledger.aged(known.begun, known.read, known.age, known.length)
-    keys: list[SliceKey] = [key for key in aged_keys if not terms.plan.steps[known.steps[key[0]]].shadow]
+    keys: list[SliceKey] = [key for key in aged_keys if terms.plan.steps[known.steps[key[0]]].shadow is paired]
     if terms.sticky:
         # Counts by key add up over a split's whole life; another split's arms had other keys.
         keys = [key for key in keys if key[0] == known.epoch]
@@ -85,6 +93,8 @@ def judge_labels(gate: GateState, taken: Taken, terms: Terms) -> GateState:
     """The gate after a look's labels; one that is not judged by labels is as it was."""
     if isinstance(gate, EachClassGate):
         return gate.each(lambda part: _judged(part, taken, terms))
+    if isinstance(gate, PairedGate):
+        return gate.judge_harm(taken.aged).judge_safe(taken.mature)
     if gate.gate.metric not in LABEL_METRICS:
         return gate
     if isinstance(gate, CohortGate):

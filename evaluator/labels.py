@@ -38,6 +38,7 @@ class Labels:
             buckets of crossfade.feedback.error or crossfade.feedback.value; empty: none.
         good_by: under KEY assignment, right rows (or numbers above 0) by the cohort of their key; empty: none.
         bad_by: all others, likewise.
+        alone: of mirrored rows, those among `wrong` on which the other version was right.
     """
 
     rows: int = 0
@@ -46,6 +47,7 @@ class Labels:
     errors: tuple[int, ...] = ()
     good_by: tuple[int, ...] = ()
     bad_by: tuple[int, ...] = ()
+    alone: int = 0
 
     def plus(self, other: "Labels") -> "Labels":
         """The sum of both."""
@@ -67,7 +69,7 @@ class Labels:
             )
         )
         rows, wrong = self.rows + sign * other.rows, self.wrong + sign * other.wrong
-        return Labels(rows, wrong, classes, errors, good_by, bad_by)
+        return Labels(rows, wrong, classes, errors, good_by, bad_by, self.alone + sign * other.alone)
 
     def bad(self, metric: MetricKind, place: int) -> BadOf:
         """What a metric counts.

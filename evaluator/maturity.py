@@ -37,6 +37,7 @@ def shows_young(gate: Gate, maturity: LabelMaturity) -> bool:
     looks worse. Nor for how far rows were off, since large errors may be found out sooner. And not against a number,
     since labels of wrong answers may come first.
     """
-    if gate.limit is not None or gate.metric in (MetricKind.F1, MetricKind.ABSOLUTE_ERROR, MetricKind.VALUE):
+    aged = {MetricKind.F1, MetricKind.ABSOLUTE_ERROR, MetricKind.VALUE, MetricKind.PAIRED_ACCURACY}
+    if gate.limit is not None or gate.metric in aged:
         return False
     return gate.metric is not MetricKind.ACCURACY or maturity.judge_young

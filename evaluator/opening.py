@@ -11,6 +11,7 @@ from evaluator.each_class import EachClassGate
 from evaluator.gates import RateGate, rate_gate
 from evaluator.limits import RuntimeLimitGate
 from evaluator.maturity import shows_young
+from evaluator.paired import PairedGate
 from evaluator.statistics.process import look_cap
 from evaluator.terms import Terms
 from services.common.policy.records import (
@@ -24,10 +25,10 @@ from services.common.policy.records import (
 )
 from services.common.telemetry import catalog
 
-_Guarded = TypeVar("_Guarded", RateGate, DistributionGate)
+_Guarded = TypeVar("_Guarded", RateGate, DistributionGate, PairedGate)
 RequestGate = RateGate | DistributionGate | RuntimeLimitGate | BalanceGate | EachClassGate
 """What is judged by requests that are drawn each by itself."""
-GateState = RequestGate | CohortGate
+GateState = RequestGate | CohortGate | PairedGate
 
 
 _AGREEING_LOOKS: Final = 3
@@ -42,6 +43,9 @@ def open_gate(gate: Gate, terms: Terms) -> GateState | None:
     """
     if terms.sticky and judged_by_key(gate.metric, gate.above):
         return CohortGate.open(gate, len(terms.plan.steps))
+    if gate.metric is MetricKind.PAIRED_ACCURACY:
+        alpha = terms.policy.gate_alpha(gate)
+        return _guarded(PairedGate.open(gate, alpha), terms, 0, alpha)
     return open_by_requests(gate, terms)
 
 
@@ -72,6 +76,8 @@ def guarded(gate: GateState, terms: Terms, step: int) -> GateState:
         return replace(gate, parts=tuple(_guarded(part, terms, step, part.alpha) for part in gate.parts))
     if isinstance(gate, RateGate):
         return _guarded(gate, terms, step, gate.alpha)
+    if isinstance(gate, PairedGate):
+        return _guarded(gate, terms, step, terms.policy.gate_alpha(gate.gate))
     if isinstance(gate, DistributionGate) and gate.gate.metric in LABEL_METRICS:
         return _guarded(gate, terms, step, terms.policy.gate_alpha(gate.gate))
     return gate
@@ -82,7 +88,7 @@ def agreeing_looks(gate: Gate, terms: Terms, step: int) -> int:
 
     Three; but labels that wait for a slice's end come all at one look, and a slice may well be longer than three looks.
     """
-    if gate.metric not in LABEL_METRICS or shows_young(gate, terms.policy.labels):
+    if gate.metric not in LABEL_METRICS | {MetricKind.PAIRED_ACCURACY} or shows_young(gate, terms.policy.labels):
         return _AGREEING_LOOKS
     slice_seconds = terms.plan.steps[max(step, 0)].period / SLICES_PER_PERIOD
     return min(_AGREEING_LOOKS, max(1, math.ceil(_AGREEING_LOOKS * terms.policy.look_interval / slice_seconds)))

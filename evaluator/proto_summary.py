@@ -77,8 +77,9 @@ def _averages(report: GateReport) -> analysis_pb2.Averages | None:
     return analysis_pb2.Averages(test=test, baseline=baseline)
 
 
-def _shadow(pairs: tuple[int, int]) -> analysis_pb2.ShadowReport | None:
-    return analysis_pb2.ShadowReport(rows=pairs[0], different=pairs[1]) if pairs[0] else None
+def _shadow(pairs: tuple[int, int, int]) -> analysis_pb2.ShadowReport | None:
+    rows, different, labelled = pairs
+    return analysis_pb2.ShadowReport(rows=rows, different=different, labelled=labelled) if rows else None
 
 
 def _drift(drift: DriftReport) -> analysis_pb2.DriftReport:

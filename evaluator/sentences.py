@@ -177,6 +177,11 @@ def _compared(state: State, report: GateReport) -> str:
                 f"{test} answered {words.percent(report.test.estimate)} of {words.many(report.test.n, 'mirrored row')} "
                 f"otherwise than {stable}"
             )
+        case MetricKind.PAIRED_ACCURACY:
+            return (
+                f"{test} was wrong on {words.percent(report.test.estimate)} and {stable} on "
+                f"{words.percent(report.baseline.estimate)} of the same {words.many(report.test.n, 'mirrored row')}"
+            )
         case MetricKind.CUSTOM:
             return (
                 f"{words.percent(report.test.estimate)} of {words.many(report.test.n, 'count')} of {test} were bad and "
@@ -271,6 +276,7 @@ _NOUNS: Final = {
     MetricKind.CLASS_BALANCE: "prediction",
     MetricKind.DISAGREEMENT: "mirrored row",
     MetricKind.CUSTOM: "count",
+    MetricKind.PAIRED_ACCURACY: "labelled mirrored row",
 }
 
 

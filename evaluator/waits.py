@@ -10,6 +10,7 @@ from evaluator.fold import State
 from evaluator.limits import RuntimeLimitGate
 from evaluator.maturity import is_alike
 from evaluator.opening import GateState
+from evaluator.paired import PairedGate
 from evaluator.statistics import rates, runtime
 from services.common.policy.records import LABEL_METRICS, MetricKind
 
@@ -26,6 +27,7 @@ _NOUNS = {
     MetricKind.F1: "mature positive row",
     MetricKind.CLASS_BALANCE: "prediction",
     MetricKind.DISAGREEMENT: "mirrored row",
+    MetricKind.PAIRED_ACCURACY: "labelled mirrored row",
 }
 
 
@@ -40,7 +42,7 @@ def waits_for(state: State, gate: GateState, needed: int, seconds: float) -> str
     """
     terms = state.terms
     noun = _NOUNS[gate.gate.metric]
-    if gate.gate.metric in LABEL_METRICS and (waits := _waits_for_labels(state, gate.gate.metric)):
+    if waits := _waits_for_maturity(state, gate.gate.metric):
         return waits
     if gate.test_n == 0:
         return f"{words.plural(noun)} of {terms.test}: none yet"
@@ -55,7 +57,7 @@ def waits_for(state: State, gate: GateState, needed: int, seconds: float) -> str
     known, enough = 0.0, 0
     if isinstance(gate, DistributionGate):
         known, enough = float(gate.safe.past.counts.sum()), runtime.ENOUGH_PAST
-    elif not isinstance(gate, RuntimeLimitGate) and gate.gate.limit is None:
+    elif not isinstance(gate, RuntimeLimitGate | PairedGate) and gate.gate.limit is None:
         known, enough = float(gate.safe.n_past.min()), rates.ENOUGH_PAST
     if known < enough:
         return f"{words.many(round(enough - known), noun)} of {terms.stable}, to know what is usual"
@@ -63,6 +65,29 @@ def waits_for(state: State, gate: GateState, needed: int, seconds: float) -> str
         return f"more {words.plural(noun)} of {terms.test}"
     forecast = f"about {words.some(needed)} more {noun if needed == 1 else words.plural(noun)} of {terms.test}"
     return f"{forecast}: {words.duration(seconds)} at this traffic" if seconds else forecast
+
+
+def _waits_for_maturity(state: State, metric: MetricKind) -> str:
+    """What the gate's labels are to be or to have; empty: nothing, or it is not judged by labels."""
+    if metric is MetricKind.PAIRED_ACCURACY:
+        return _waits_for_pairs(state)
+    return _waits_for_labels(state, metric) if metric in LABEL_METRICS else ""
+
+
+def _waits_for_pairs(state: State) -> str:
+    maturity, coverage = state.terms.policy.labels, state.paired_coverage
+    if state.resting:
+        return "the end of the drift of the inputs"
+    if not state.paired.labels()[0]:
+        return "labels of mirrored rows: none yet"
+    if coverage is None:
+        return f"labels of mirrored rows to be {words.duration(state.label_age)} old"
+    if not coverage[0] >= maturity.min_coverage:
+        return (
+            f"labels: those of {words.percent(coverage[0])} of the mirrored rows met both answers, and of "
+            f"{words.percent(maturity.min_coverage)} they are needed"
+        )
+    return ""
 
 
 def _waits_for_labels(state: State, metric: MetricKind) -> str:

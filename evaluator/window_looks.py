@@ -2,7 +2,7 @@
 
 from functools import cached_property
 
-from evaluator.arms import RuntimeRow, class_rows, error_rows, own_rows, pair_rows, runtime_rows
+from evaluator.arms import RuntimeRow, class_rows, error_rows, own_rows, runtime_rows
 from evaluator.balance import BalanceGate, BalanceRow
 from evaluator.cohort_rows import cohort_attempts
 from evaluator.cohorts import CohortGate
@@ -12,6 +12,7 @@ from evaluator.gates import RateGate
 from evaluator.labels import RateRow
 from evaluator.limits import RuntimeLimitGate
 from evaluator.opening import GateState
+from evaluator.pair_rows import pair_rows
 from evaluator.statistics.cohorts import CohortCounts
 from evaluator.terms import Terms
 from services.common.policy.records import MetricKind

@@ -16,6 +16,7 @@ from crossfade.router.v1 import router_pb2_grpc
 from crossfade.telemetry.v1 import telemetry_pb2_grpc
 from router.meters import Meters
 from router.noted_traces import NotedTraces
+from router.pair_notes import PairNotes
 from router.peers import Peers
 from router.proxy import Proxy
 from router.routes import build_table
@@ -78,9 +79,10 @@ class App:
         # Not for secrets: it spreads requests over arms and processes.
         rng = random.Random()  # noqa: S311
         self._transport = GrpcTransport(settings, self._clock, rng)
-        self.proxy = Proxy(self._transport, Meters(self._store), self._clock, rng.random)
-        self._book = FeedbackBook(keys, self._store, self._clock, self._classes)
-        self.peers = Peers(self.instance_id, self._registry, self._book, settings, self._log)
+        self.book = FeedbackBook(keys, self._store, self._clock, self._classes)
+        self.peers = Peers(self.instance_id, self._registry, self.book, settings, self._log)
+        self.notes = PairNotes(self.peers, self.book)
+        self.proxy = Proxy(self._transport, Meters(self._store), self._clock, rng.random, self.notes.note)
         self._noted = NotedTraces()
         spans = Spans(self._tracing, self._clock, self._noted)
         self._handlers = PredictHandlers(self.proxy, self.peers, spans, self._clock)
@@ -100,7 +102,7 @@ class App:
 
     def _register(self, server: aio.Server) -> None:
         self._handlers.register(server)
-        router_pb2_grpc.add_RouterServiceServicer_to_server(RouterServicer(self.proxy, self._noted), server)
+        router_pb2_grpc.add_RouterServiceServicer_to_server(RouterServicer(self.proxy, self._noted, self.book), server)
         telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(self._telemetry, server)
 
     async def start(self) -> None:
@@ -113,7 +115,7 @@ class App:
                 self._use(saved.revision, {(lane.model, lane.segment): lane for lane in saved.lanes})
         if self._settings.metrics_listen:
             self._page = MetricsPage(self._settings, self._resource, self._collect)
-        loops = (self._watch.run, self._lease.run, self.peers.run, self._tell_contact)
+        loops = (self._watch.run, self._lease.run, self.peers.run, self.notes.run, self._tell_contact)
         self._tasks = [asyncio.create_task(self._forever(loop)) for loop in loops]
 
     async def stop(self) -> None:

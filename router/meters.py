@@ -19,6 +19,7 @@ _OF_VERSIONS: Final = frozenset(
         catalog.FEEDBACK_VALUE,
         catalog.SHADOW_PAIR_COUNT,
         catalog.SHADOW_DROPPED_COUNT,
+        catalog.SHADOW_LABEL_COUNT,
     }
 )
 """What is dropped with the version that it is about."""

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
+from crossfade.metadata import PREDICTION_ID
 from crossfade.predict.v1 import predict_pb2
 from services.common.telemetry import catalog
 
@@ -38,7 +39,19 @@ _DTYPES: Final = {
 }
 
 
-def compare(stable: bytes, test: bytes, stable_classes: tuple[str, ...], test_classes: tuple[str, ...]) -> Pairs | None:
+class Compared(NamedTuple):
+    """Two versions' answers to one request.
+
+    Attributes:
+        pairs: rows by what was answered; None: they cannot be compared (no numbers, or other rows).
+        ids: the prediction ids of stable's answer and of the test version's; empty: it has none.
+    """
+
+    pairs: Pairs | None
+    ids: tuple[str, str]
+
+
+def compare(stable: bytes, test: bytes, stable_classes: tuple[str, ...], test_classes: tuple[str, ...]) -> Compared:
     """Compares two serialized PredictResponses by their first outputs.
 
     Args:
@@ -49,9 +62,27 @@ def compare(stable: bytes, test: bytes, stable_classes: tuple[str, ...], test_cl
 
     Returns:
         Rows by class, of versions that both have up to 32 classes; else by `equal`, `near` and `far`, each beside
-        itself. None: they cannot be compared (no numbers, or other rows).
+        itself.
     """
-    ours, theirs = _first_output(stable), _first_output(test)
+    one, other = _parsed(stable), _parsed(test)
+    ids = (_prediction_id(one), _prediction_id(other))
+    return Compared(_pairs(_first_output(one), _first_output(other), stable_classes, test_classes), ids)
+
+
+def _parsed(body: bytes) -> predict_pb2.PredictResponse:
+    try:
+        return predict_pb2.PredictResponse.FromString(body)
+    except DecodeError:
+        return predict_pb2.PredictResponse()
+
+
+def _prediction_id(response: predict_pb2.PredictResponse) -> str:
+    return response.parameters[PREDICTION_ID].string_param if PREDICTION_ID in response.parameters else ""
+
+
+def _pairs(
+    ours: FloatArray | None, theirs: FloatArray | None, stable_classes: tuple[str, ...], test_classes: tuple[str, ...]
+) -> Pairs | None:
     if ours is None or theirs is None or len(ours) != len(theirs):
         return None
     most = catalog.PREDICTED_CLASSES
@@ -82,12 +113,8 @@ def _distances(ours: FloatArray, theirs: FloatArray) -> FloatArray:
     return np.where(np.isfinite(found), found, np.inf)
 
 
-def _first_output(body: bytes) -> FloatArray | None:
+def _first_output(response: predict_pb2.PredictResponse) -> FloatArray | None:
     """The first output as [rows, values]; None: it is not of numbers, or not what it says."""
-    try:
-        response = predict_pb2.PredictResponse.FromString(body)
-    except DecodeError:
-        return None
     if not response.outputs or not response.raw_output_contents:
         return None
     output = response.outputs[0]

@@ -80,7 +80,7 @@ class Peers:
         # The list of Routers may change while others answer: addresses are taken before.
         by_owner: defaultdict[str, list[int]] = defaultdict(list)
         for number, observation in enumerate(request.observations):
-            by_owner[self._addresses.get(self._owner(observation.prediction_id), "")].append(number)
+            by_owner[self.address_of(observation.prediction_id)].append(number)
         results: list[predict_pb2.ObservationResult] = [predict_pb2.ObservationResult()] * len(request.observations)
         for address, numbers in by_owner.items():
             part = predict_pb2.FeedbackRequest(observations=[request.observations[number] for number in numbers])
@@ -88,6 +88,17 @@ class Peers:
             for number, result in zip(numbers, answer.results, strict=True):
                 results[number] = result
         return predict_pb2.FeedbackResponse(results=results)
+
+    def address_of(self, prediction_id: str) -> str:
+        """The address of the Router that keeps a prediction's labels; empty: this one does."""
+        return self._addresses.get(self._owner(prediction_id), "") if self._addresses else ""
+
+    def channel(self, address: str) -> aio.Channel:
+        """The channel to another Router."""
+        channel = self._channels.get(address)
+        if channel is None:
+            channel = self._channels[address] = open_channel(address, self._tls)
+        return channel
 
     def _owner(self, prediction_id: str) -> str:
         try:
@@ -101,10 +112,7 @@ class Peers:
         """The answer of the Router at an address; empty: this one."""
         if not address:
             return feedback_rpc.answer(self._book, part)
-        channel = self._channels.get(address)
-        if channel is None:
-            channel = self._channels[address] = open_channel(address, self._tls)
-        stub: Any = predict_pb2_grpc.PredictionServiceStub(channel)
+        stub: Any = predict_pb2_grpc.PredictionServiceStub(self.channel(address))
         call = stub.Feedback(part, timeout=_FORWARD_SECONDS, metadata=((keys.FORWARDED, "1"),))
         try:
             answer: predict_pb2.FeedbackResponse = await call

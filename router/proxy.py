@@ -28,7 +28,7 @@ from router.meters import Meters
 from router.patience import Patience
 from router.retries import RetryBudget
 from router.routing import Route, choose
-from router.shadow import Shadow
+from router.shadow import NotePair, Shadow
 from router.split import ArmName
 from router.table import Lane, Table, Target
 from services.common.clock import Clock
@@ -51,9 +51,10 @@ class Proxy:
         meters: counts them.
         clock: measures them.
         draw: gives uniform numbers in [0, 1).
+        note: gets the prediction ids of both answers to a mirrored request.
     """
 
-    def __init__(self, transport: Transport, meters: Meters, clock: Clock, draw: Draw) -> None:
+    def __init__(self, transport: Transport, meters: Meters, clock: Clock, draw: Draw, note: NotePair) -> None:
         self._transport = transport
         self._meters = meters
         self._clock = clock
@@ -62,7 +63,7 @@ class Proxy:
         self._patience: dict[tuple[str, str, str], Patience] = {}
         self._retries = RetryBudget()
         self._late: set[asyncio.Task[Reply]] = set()
-        self._shadow = Shadow(self._copy, meters)
+        self._shadow = Shadow(self._copy, meters, note)
         self._calls = 0
         self.table = Table()
         """The table in force."""

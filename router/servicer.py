@@ -18,6 +18,7 @@ from crossfade.predict.v1 import predict_pb2
 from crossfade.router.v1 import router_pb2, router_pb2_grpc
 from router.call import Answer, Call, Reply
 from router.noted_traces import NotedTraces
+from router.pair_notes import MOST_WAITING
 from router.peers import Peers
 from router.proxy import Proxy
 from router.routing import Route
@@ -33,7 +34,7 @@ from services.common.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from services.common.feedback import TRAFFIC_NAMES
+from services.common.feedback import TRAFFIC_NAMES, FeedbackBook
 from services.common.guard import current_metadata, current_principal
 from services.common.identity import Role
 from services.common.statuses import code_of, details_of
@@ -175,11 +176,29 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
 
     Args:
         proxy: routes.
+        noted: traces of versions under test.
+        book: labels, and the pairs that they are to meet.
     """
 
-    def __init__(self, proxy: Proxy, noted: NotedTraces) -> None:
+    def __init__(self, proxy: Proxy, noted: NotedTraces, book: FeedbackBook) -> None:
         self._proxy = proxy
         self._noted = noted
+        self._book = book
+
+    async def NotePairs(  # noqa: N802 - the method's name in the contract
+        self, request: router_pb2.NotePairsRequest, context: _Context[Any, Any]
+    ) -> router_pb2.NotePairsResponse:
+        """What the test version answered to mirrored requests whose labels this Router keeps."""
+        del context
+        if len(request.pairs) > MOST_WAITING:
+            raise InvalidArgumentError(
+                "FIELD_INVALID",
+                f"{len(request.pairs)} pairs are too many: send at most {MOST_WAITING:,} in a request",
+                field="pairs",
+            )
+        for pair in request.pairs:
+            self._book.pair(pair.stable_prediction_id, pair.test_prediction_id)
+        return router_pb2.NotePairsResponse()
 
     async def ListTraces(  # noqa: N802 - the method's name in the contract
         self, request: router_pb2.ListTracesRequest, context: _Context[Any, Any]

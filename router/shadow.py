@@ -11,7 +11,7 @@ from typing import Final
 
 from router.call import Answer, Call, Reply
 from router.meters import Meters
-from router.pairs import Pairs, compare
+from router.pairs import compare
 from router.table import Lane, Target
 from services.common.errors import UnavailableError
 
@@ -23,6 +23,8 @@ MOST_BYTES: Final = 1 << 20
 """Larger requests and answers are neither held nor compared."""
 
 Attempt = Callable[[Lane, Target, Call], Awaitable[Reply]]
+NotePair = Callable[[str, str], None]
+"""Takes the prediction ids of stable's answer and of the test version's."""
 
 
 class Shadow:
@@ -31,11 +33,13 @@ class Shadow:
     Args:
         attempt: sends a copy and counts it.
         meters: counts pairs, and what was dropped.
+        note: gets the prediction ids of both answers to a request.
     """
 
-    def __init__(self, attempt: Attempt, meters: Meters) -> None:
+    def __init__(self, attempt: Attempt, meters: Meters, note: NotePair) -> None:
         self._attempt = attempt
         self._meters = meters
+        self._note = note
         self._tasks: set[asyncio.Task[None]] = set()
         self._comparing = 0
         # Parsing answers takes longer than carrying them; callers' calls must not wait for it.
@@ -90,11 +94,13 @@ class Shadow:
         classes = lane.classes.get(answer.version, ()), lane.classes.get(target.version, ())
         self._comparing += 1
         try:
-            pairs: Pairs | None = await asyncio.get_running_loop().run_in_executor(
+            pairs, ids = await asyncio.get_running_loop().run_in_executor(
                 self._pool, compare, answer.reply.body, reply.body, *classes
             )
         finally:
             self._comparing -= 1
+        if all(ids):
+            self._note(*ids)
         if pairs is None:
             self._meters.dropped(lane, target.version, "incomparable")
             return

@@ -15,7 +15,13 @@ from services.common.telemetry.store import MetricStore
 
 _VALUE_BITS: Final = MAX_ROWS
 _OF_SLICES: Final = frozenset(
-    {catalog.COHORT_FEEDBACK, catalog.FEEDBACK_COUNT, catalog.FEEDBACK_ERROR, catalog.FEEDBACK_VALUE}
+    {
+        catalog.COHORT_FEEDBACK,
+        catalog.FEEDBACK_COUNT,
+        catalog.FEEDBACK_ERROR,
+        catalog.FEEDBACK_VALUE,
+        catalog.SHADOW_LABEL_COUNT,
+    }
 )
 TRAFFIC_NAMES: Final = ("", "live", "control", "shadow", "pinned", "failover", "reduced")
 """Values of the attribute `traffic`, by the number of `crossfade.common.v1.Traffic`."""
@@ -51,10 +57,17 @@ class FeedbackBook:
         clock: for the lag from prediction to label.
         classes: gives a version's class names.
         remembered: predictions whose labelled rows are remembered; the oldest are forgotten first.
+        pairs: mirrored requests whose second answer is remembered, likewise.
     """
 
     def __init__(
-        self, keys: TokenKeys, store: MetricStore, clock: Clock, classes: Classes, remembered: int = 500_000
+        self,
+        keys: TokenKeys,
+        store: MetricStore,
+        clock: Clock,
+        classes: Classes,
+        remembered: int = 500_000,
+        pairs: int = 50_000,
     ) -> None:
         self._keys = keys
         self._store = store
@@ -63,7 +76,14 @@ class FeedbackBook:
         self._remembered = remembered
         # Two bits per row, for a label and a number: a prediction has at most 64 rows that take them.
         self._rows: dict[int, int] = {}
+        self._pairs: dict[int, Prediction] = {}
+        self._most_pairs = pairs
         self._slices: dict[tuple[str, str], list[tuple[int, int]]] = {}
+
+    @property
+    def awaited(self) -> int:
+        """Mirrored requests whose labels would meet both answers."""
+        return len(self._pairs)
 
     def nonce(self, prediction_id: str) -> int:
         """The nonce that names the instance which keeps the prediction's labels.
@@ -72,6 +92,17 @@ class FeedbackBook:
             TokenError: the id is not one of ours.
         """
         return self._keys.verify(prediction_id).nonce
+
+    def pair(self, stable_id: str, test_id: str) -> None:
+        """Remembers what the test version answered to the same request, until a label says who was right."""
+        try:
+            stable, test = self._keys.verify(stable_id), self._keys.verify(test_id)
+        except TokenError:
+            # Of a Worker with other keys: its labels are refused as well.
+            return
+        self._pairs[stable.nonce] = test
+        if len(self._pairs) > self._most_pairs:
+            del self._pairs[next(iter(self._pairs))]
 
     def label(self, prediction_id: str, row: int, actual: str) -> Result:
         """Counts the true class of a row."""
@@ -102,6 +133,7 @@ class FeedbackBook:
             correct,
         ).add()
         self._count_cohort(prediction, "label", correct)
+        self._count_pair(prediction, row, actual, stable_right=predicted == actual)
         self._count_lag(prediction, correct)
         return Result(Status.ACCEPTED)
 
@@ -177,9 +209,21 @@ class FeedbackBook:
             at = (*_arm(prediction), prediction.segment, _slice(prediction), observed, good)
             self._store.histogram(catalog.COHORT_FEEDBACK, *at).record(prediction.cohort)
 
+    def _count_pair(self, prediction: Prediction, row: int, actual: str, *, stable_right: bool) -> None:
+        test = self._pairs.get(prediction.nonce)
+        classes = None if test is None else self._classes(test.model, test.version)
+        if test is None or not classes or row >= len(test.classes) or test.classes[row] >= len(classes):
+            return
+        right = tuple(_RIGHT[one] for one in (stable_right, classes[test.classes[row]] == actual))
+        at = (*_arm(test), prediction.segment, _slice(prediction), *right)
+        self._store.counter(catalog.SHADOW_LABEL_COUNT, *at).add()
+
     def _count_lag(self, prediction: Prediction, correct: str) -> None:
         lag = max(0.0, self._clock.now() - prediction.time_ms / 1000)
         self._store.histogram(catalog.FEEDBACK_LAG, *_arm(prediction), correct).record(lag)
+
+
+_RIGHT: Final = {True: "right", False: "wrong"}
 
 
 def _arm(prediction: Prediction) -> tuple[str, str, str]:

@@ -94,6 +94,7 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = {
     _INFERENCE + "ModelMetadata": _EVERYONE,
     "/crossfade.router.v1.RouterService/GetRoute": _READERS | _CALLERS,
     "/crossfade.router.v1.RouterService/ListTraces": _READERS,
+    "/crossfade.router.v1.RouterService/NotePairs": frozenset({Role.ROUTER}),
     "/crossfade.evaluator.v1.EvaluatorService/CheckPolicy": _READERS,
     "/crossfade.evaluator.v1.EvaluatorService/Forecast": _READERS,
     "/crossfade.evaluator.v1.EvaluatorService/Replay": _READERS,

@@ -46,6 +46,17 @@ gates:
 """
 
 
+PAIRED = """
+plan: [{mode: shadow, share: 50%, period: 2m}, {share: 50%, period: 2m}]
+look_interval: 1s
+settling: 1s
+labels: {min_age: 1s}
+gates:
+  - {metric: errors, required: true, harm: {factor: 1.1, offset: 0.01}, safe: {factor: 1.5, offset: 0.1}}
+  - {metric: paired_accuracy, required: true}
+"""
+
+
 SHADOW = QUICK.replace("- {share: 20%, period: 2m}", "- {mode: shadow, share: 40%, period: 2m}")
 
 
@@ -70,9 +81,9 @@ def rows(count: int, seed: int = 0) -> "np.ndarray[Any, np.dtype[np.float32]]":
 
 @pytest.fixture(scope="session")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Artifact]:
-    """v1 and v2 are alike; v3 answers NaN for every third row."""
+    """v1 and v2 are alike; v3 answers NaN for every third row, and v4 is wrong on all."""
     folder = tmp_path_factory.mktemp("artifacts")
-    modules = {"v1": Sign(1.0), "v2": Sign(2.0), "v3": Sign(1.0, limit=0.4)}
+    modules = {"v1": Sign(1.0), "v2": Sign(2.0), "v3": Sign(1.0, limit=0.4), "v4": Sign(-1.0)}
     golden = -np.abs(rows(8))
     return {
         name: package(

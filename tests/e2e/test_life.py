@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
-from tests.e2e.conftest import AB_TEST, SHADOW, House, Load, rows
+from tests.e2e.conftest import AB_TEST, PAIRED, SHADOW, House, Load, rows
 
 PROMOTED = resources_pb2.ROLLOUT_STATE_PROMOTED
 ROLLED_BACK = resources_pb2.ROLLOUT_STATE_ROLLED_BACK
@@ -118,3 +118,30 @@ async def test_an_ab_test_by_key_is_won_by_the_version_whose_users_buy_more(hous
     # A user who has seen v2 goes back to v1 never, and while it is tried half of them never see it.
     for seen in shoppers.versions.values():
         assert seen == sorted(seen)
+
+
+@pytest.mark.timeout(300)
+async def test_labels_of_mirrored_requests_tell_a_worse_version_before_any_caller_has_it(house: House) -> None:
+    async def call(number: int) -> str:
+        row = rows(1, seed=number)
+        answer = await house.client.predict("sign", row)
+        await asyncio.sleep(0.5)  # Whoever labels is slower than a copy.
+        await house.client.feedback(answer, ["yes" if row.sum() > 0 else "no"])
+        return answer.version
+
+    async def visit() -> None:
+        number = 0
+        while True:
+            calls.append(asyncio.create_task(call(number)))
+            number += 1
+            await asyncio.sleep(0.01)
+
+    calls: list[asyncio.Task[str]] = []
+    visitors = asyncio.create_task(visit())
+    bad = await house.publish("v4", policy=PAIRED)
+    rollout = await house.until_state(bad.rollout.name, *ENDED, seconds=120)
+    visitors.cancel()
+    versions = await asyncio.gather(*calls)
+    assert (rollout.state, rollout.outcome.gate) == (ROLLED_BACK, "paired_accuracy"), rollout.outcome
+    assert set(versions) == {"v1"}
+    assert rollout.outcome.summary.shadow.labelled > 50

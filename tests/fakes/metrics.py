@@ -141,6 +141,7 @@ class Fleet:
         mirrored: share of control's requests that it gets a copy of.
         regression: answers are numbers, and off by so much.
         lost: share of the requests drawn for the test arm that are not counted as drawn: a broken split.
+        paired: share of the mirrored rows whose label meets both answers; 0: none.
         reported: share of the answers for which callers report a number, 20 for engagement and 0 for none.
     """
 
@@ -167,6 +168,7 @@ class Fleet:
     regression: bool = False
     reported: float = 0.0
     lost: float = 0.0
+    paired: float = 0.0
     routers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("router-1", worker=False),))
     workers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("worker-1", worker=True),))
     waiting: list[tuple[float, str, str, str, str, str, float]] = field(default_factory=list)
@@ -249,6 +251,7 @@ class Fleet:
             other = int(self.random.binomial(answered, self.different))
             for pair, rows in ((("3", "3"), answered - other), (("3", "7"), other)):
                 router.store.counter(catalog.SHADOW_PAIR_COUNT, *at, self.terms.segment, *pair).add(rows)
+            self._paired_labels(router, (*at, self.terms.segment, number_in_time), answered)
             return
         if self.reported:
             numbers = self.random.random(answered) < self.reported
@@ -273,6 +276,18 @@ class Fleet:
             (float(when), version, traffic, number_in_time, CLASSES[1 - int(said)], CLASSES[1 - int(is_)], self.now)
             for when, said, is_ in zip(due[labelled], taken[labelled], positive[labelled], strict=True)
         ]
+
+    def _paired_labels(self, router: Instance, in_slice: tuple[str, ...], answered: int) -> None:
+        """Nine rows of ten are as hard for one version as for the other."""
+        rows = int(self.random.binomial(answered, self.paired))
+        hard = self.random.random(rows)
+        other = np.where(self.random.random(rows) < 0.9, hard, self.random.random(rows))
+        stable, test = hard < self.stable.wrong, other < self.test.wrong
+        for stable_wrong in (False, True):
+            for test_wrong in (False, True):
+                words = ("wrong" if one else "right" for one in (stable_wrong, test_wrong))
+                count = int(((stable == stable_wrong) & (test == test_wrong)).sum())
+                router.store.counter(catalog.SHADOW_LABEL_COUNT, *in_slice, *words).add(count)
 
     def _batches(self, worker: Instance, at: tuple[str, str, str], behaviour: Behaviour, requests: int) -> None:
         batches = 2 ** self.random.integers(0, 3, max(1, requests // 2))

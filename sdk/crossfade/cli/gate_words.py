@@ -17,6 +17,7 @@ from crossfade.common.v1.policy_pb2 import (
     METRIC_F1,
     METRIC_FALSE_POSITIVE_RATE,
     METRIC_INPUT_DRIFT,
+    METRIC_PAIRED_ACCURACY,
     METRIC_PRECISION,
     METRIC_RECALL,
     METRIC_RUNTIME,
@@ -43,6 +44,7 @@ DEFAULT_HARM: Final[Mapping[Metric.ValueType, Margin]] = {
     METRIC_CLASS_BALANCE: Margin(factor=1, offset=0.02),
     METRIC_ABSOLUTE_ERROR: Margin(buckets=1),
     METRIC_CUSTOM: Margin(factor=1.1, offset=0.005),
+    METRIC_PAIRED_ACCURACY: Margin(factor=1, offset=0.005),
 }
 """The harm margins of gates that set none."""
 
@@ -104,6 +106,9 @@ def arms_sentence(test: str, stable: str, gate: GateReport, metric: Metric.Value
         )
     if metric == METRIC_DISAGREEMENT:
         return f"{test} answered {percent(gate.test.estimate)} of {plural(n, 'mirrored row')} otherwise than {stable}"
+    if metric == METRIC_PAIRED_ACCURACY:
+        wrong = [percent(one) for one in (gate.test.estimate, gate.baseline.estimate)]
+        return f"{test} was wrong on {wrong[0]} of {plural(n, 'labelled mirrored row')}, {stable} on {wrong[1]} of them"
     if metric == METRIC_CUSTOM:
         bad = [percent(one) for one in (gate.test.estimate, gate.baseline.estimate)]
         return f"{bad[0]} of {test}'s {plural(n, 'count')} were bad, {bad[1]} of {stable}'s {count(m)}"

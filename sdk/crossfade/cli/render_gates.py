@@ -6,7 +6,7 @@ from typing import Final
 from rich.text import Text
 
 from crossfade.cli.gate_words import difference, limit_text, metric_of, more_is_better
-from crossfade.cli.text import EMPTY, FULL, columns, percent, plural, seconds
+from crossfade.cli.text import EMPTY, FULL, columns, count, percent, plural, seconds
 from crossfade.common.v1.analysis_pb2 import (
     VERDICT_FAIL,
     VERDICT_PASS,
@@ -97,7 +97,8 @@ def shadow_line(shadow: ShadowReport) -> str:
     if not shadow.rows:
         return ""
     share = percent(shadow.different / shadow.rows)
-    return f"Shadow: {share} of {plural(shadow.rows, 'mirrored row')} were answered otherwise"
+    labelled = f"; {count(shadow.labelled)} got a label that met both answers" if shadow.labelled else ""
+    return f"Shadow: {share} of {plural(shadow.rows, 'mirrored row')} were answered otherwise{labelled}"
 
 
 def waiting_lines(summary: Summary) -> list[str]:

@@ -6,9 +6,9 @@ from typing import Final
 from services.common.policy.drafts import PlanDraft, PolicyDraft, StepDraft
 from services.common.policy.gates import asked_gates, check_by_key, default_gates, with_primary
 from services.common.policy.records import (
+    PAIRED_METRICS,
     LabelMaturity,
     Meaning,
-    MetricKind,
     Need,
     Objective,
     PeriodEnd,
@@ -118,7 +118,7 @@ def check_together(policy: Policy, plan: Plan) -> tuple[Violation, ...]:
     found = [
         Violation(f"policy.gates[{number}].metric", f"{gate.metric} is of SHADOW steps, and the plan has none")
         for number, gate in enumerate(policy.gates)
-        if gate.metric is MetricKind.DISAGREEMENT and True not in modes
+        if gate.metric in PAIRED_METRICS and True not in modes
     ]
     required = [gate for gate in policy.gates if gate.need is not Need.NEVER]
     if False in modes and required and not any(shown_in(gate.metric, shadow=False) for gate in required):

@@ -32,8 +32,8 @@ _MOST_BALANCED: Final = 100
 _SHORTEST_LIMIT: Final = 1e-4
 _LONGEST_LIMIT: Final = 9.0
 """Seconds; runtimes beyond 10 s are not told apart."""
-_NO_LIMIT: Final = frozenset({MetricKind.INPUT_DRIFT, MetricKind.CLASS_BALANCE})
-_OFFSET_ONLY: Final = frozenset({MetricKind.F1, MetricKind.CLASS_BALANCE})
+_NO_LIMIT: Final = frozenset({MetricKind.INPUT_DRIFT, MetricKind.CLASS_BALANCE, MetricKind.PAIRED_ACCURACY})
+_OFFSET_ONLY: Final = frozenset({MetricKind.F1, MetricKind.CLASS_BALANCE, MetricKind.PAIRED_ACCURACY})
 
 
 def check_gate(
@@ -168,6 +168,8 @@ def _task_violations(path: str, metric: MetricKind, meaning: Meaning) -> list[Vi
     if metric is MetricKind.VALUE and meaning.task == REGRESSION:
         said = "value is not for a regression: the numbers that are reported for it are what turned out to be true"
         return [Violation(path, said)]
+    if metric is MetricKind.PAIRED_ACCURACY and meaning.task not in ("", CLASSIFICATION):
+        return [Violation(path, f"{metric} is for a classification, and the model's task is {meaning.task}")]
     if metric is MetricKind.ACCURACY and meaning.task == REGRESSION:
         said = "numbers are neither right nor wrong, and the model's task is regression: use absolute_error"
         return [Violation(path, said)]

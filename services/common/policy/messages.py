@@ -20,6 +20,7 @@ _METRICS: Final = {
     policy_pb2.METRIC_F1: MetricKind.F1,
     policy_pb2.METRIC_CLASS_BALANCE: MetricKind.CLASS_BALANCE,
     policy_pb2.METRIC_DISAGREEMENT: MetricKind.DISAGREEMENT,
+    policy_pb2.METRIC_PAIRED_ACCURACY: MetricKind.PAIRED_ACCURACY,
     policy_pb2.METRIC_ABSOLUTE_ERROR: MetricKind.ABSOLUTE_ERROR,
     policy_pb2.METRIC_VALUE: MetricKind.VALUE,
     policy_pb2.METRIC_CUSTOM: MetricKind.CUSTOM,

@@ -21,6 +21,7 @@ class MetricKind(StrEnum):
     ABSOLUTE_ERROR = "absolute_error"
     VALUE = "value"
     CUSTOM = "custom"
+    PAIRED_ACCURACY = "paired_accuracy"
 
 
 class Need(StrEnum):
@@ -216,7 +217,9 @@ LABEL_METRICS: Final = CLASS_METRICS | {MetricKind.ACCURACY, MetricKind.ABSOLUTE
 """What is judged by labels, or by numbers that come as late as they do."""
 BUCKET_METRICS: Final = frozenset({MetricKind.RUNTIME, MetricKind.ABSOLUTE_ERROR})
 """What is judged by its distribution over geometric buckets, in which its margins are given."""
-QUALITY_METRICS: Final = LABEL_METRICS | {MetricKind.CLASS_BALANCE, MetricKind.DISAGREEMENT}
+PAIRED_METRICS: Final = frozenset({MetricKind.DISAGREEMENT, MetricKind.PAIRED_ACCURACY})
+"""What is said of both versions' answers to one request, of which SHADOW steps have pairs."""
+QUALITY_METRICS: Final = LABEL_METRICS | PAIRED_METRICS | {MetricKind.CLASS_BALANCE}
 """What rests while the inputs are drifted: all that the answers say."""
 
 MORE_IS_BETTER: Final = LABEL_METRICS - {MetricKind.FALSE_POSITIVE_RATE, MetricKind.ABSOLUTE_ERROR}
@@ -227,7 +230,7 @@ def shown_in(metric: MetricKind, *, shadow: bool) -> bool:
     """Whether a step can show it: copies' answers reach nobody, who could label or count them, and only copies
     come in pairs.
     """
-    return metric not in LABEL_METRICS | {MetricKind.CUSTOM} if shadow else metric is not MetricKind.DISAGREEMENT
+    return metric not in LABEL_METRICS | {MetricKind.CUSTOM} if shadow else metric not in PAIRED_METRICS
 
 
 def judged_by_key(metric: MetricKind, above: float = 0.0) -> bool:
@@ -247,7 +250,7 @@ DEFAULT_HARM: Final[dict[MetricKind, GateMargin]] = {
     **dict.fromkeys(LABEL_METRICS, GateMargin(offset=0.005)),
     MetricKind.ABSOLUTE_ERROR: GateMargin(buckets=1),
     MetricKind.CLASS_BALANCE: GateMargin(offset=0.02),
-    MetricKind.DISAGREEMENT: GateMargin(offset=0.005),
+    **dict.fromkeys(PAIRED_METRICS, GateMargin(offset=0.005)),
     MetricKind.CUSTOM: GateMargin(factor=1.1, offset=0.005),
 }
 """Beyond these the version is rolled back."""
@@ -258,7 +261,7 @@ DEFAULT_SAFE: Final[dict[MetricKind, GateMargin]] = {
     **dict.fromkeys(LABEL_METRICS, GateMargin(offset=0.02)),
     MetricKind.ABSOLUTE_ERROR: GateMargin(buckets=2),
     MetricKind.CLASS_BALANCE: GateMargin(offset=0.05),
-    MetricKind.DISAGREEMENT: GateMargin(offset=0.02),
+    **dict.fromkeys(PAIRED_METRICS, GateMargin(offset=0.02)),
     MetricKind.CUSTOM: GateMargin(factor=1.5, offset=0.02),
 }
 """Within these the version is no worse."""

@@ -197,6 +197,13 @@ SHADOW_PAIR_COUNT: Final = Metric(
     "Mirrored requests by what stable and the test version answered: classes, or equal, near and far.",
     (*_ARM, "segment", "stable", "test"),
 )
+SHADOW_LABEL_COUNT: Final = Metric(
+    "crossfade.shadow.label.count",
+    Kind.COUNTER,
+    "1",
+    "Labelled rows of mirrored requests by whether stable and the test version were right.",
+    (*_ARM, "segment", "slice", "stable", "test"),
+)
 SHADOW_DROPPED_COUNT: Final = Metric(
     "crossfade.shadow.dropped.count",
     Kind.COUNTER,

@@ -82,6 +82,11 @@ class _Routes(router_pb2_grpc.RouterServiceServicer):
     ) -> router_pb2.ListTracesResponse:
         return router_pb2.ListTracesResponse()
 
+    async def NotePairs(  # noqa: N802 - the method's name in the contract
+        self, request: router_pb2.NotePairsRequest, context: "aio.ServicerContext[Any, Any]"
+    ) -> router_pb2.NotePairsResponse:
+        return router_pb2.NotePairsResponse()
+
     async def GetRoute(  # noqa: N802 - the method's name in the contract
         self, request: router_pb2.GetRouteRequest, context: "aio.ServicerContext[Any, Any]"
     ) -> router_pb2.GetRouteResponse:

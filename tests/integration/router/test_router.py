@@ -356,6 +356,40 @@ async def test_two_routers_count_a_label_once(house: House, tmp_path: Path) -> N
         await other.stop()
 
 
+async def labelled_pairs(address: str) -> int:
+    """Labels that met a pair, as GetMetrics tells them."""
+    async with aio.insecure_channel(address) as channel:
+        stub: Any = telemetry_pb2_grpc.TelemetryServiceStub(channel)
+        request = telemetry_pb2.GetMetricsRequest(names=[catalog.SHADOW_LABEL_COUNT.name], model="churn")
+        answer = await stub.GetMetrics(request)
+    return sum(sum(one.counts) for one in otlp.decode(answer.metrics_data).snapshots)
+
+
+async def test_a_pair_is_noted_at_the_router_that_keeps_the_labels(house: House, tmp_path: Path) -> None:
+    await house.routes()
+    settings = RouterSettings(
+        listen="127.0.0.1:0", registry=house.registry.address, token_keys=tmp_path / "keys", log_level="error"
+    )
+    other = App(settings)
+    await other.start()
+    try:
+        await until(lambda: bool(other.proxy.table.lanes and house.app.peers.known), seconds=20)
+        keys = TokenKeys({1: bytes.fromhex(KEY)}, 1)
+        stable = [keys.sign(Prediction(n, 1_700_000_000_000, 1, 5, 2, "churn", "v1", "", (1,))) for n in range(40)]
+        test = keys.sign(Prediction(99, 1_700_000_000_000, 1, 5, 3, "churn", "v2", "", (0,)))
+        for token in stable:
+            house.app.notes.note(token, test)
+        await until(lambda: house.app.book.awaited + other.book.awaited == 40)
+        await house.client.report(
+            [predict_pb2.Observation(prediction_id=token, row=0, label="churn") for token in stable]
+        )
+        here, there = await labelled_pairs(house.app.address), await labelled_pairs(other.address)
+        assert here + there == 40
+        assert here > 0 < there
+    finally:
+        await other.stop()
+
+
 async def test_get_route_explains(house: House) -> None:
     await house.routes(test_share=500, control=500)
     async with aio.insecure_channel(house.app.address) as channel:

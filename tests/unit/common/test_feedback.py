@@ -7,17 +7,21 @@ from services.common.telemetry.store import MetricStore
 from tests.fakes.clock import ManualClock
 
 KEYS = TokenKeys({1: b"k" * 32}, signing=1)
-CLASSES = {("churn", "v1"): ("keep", "churn"), ("wide", "v1"): tuple(f"c{n}" for n in range(40))}
+CLASSES = {
+    ("churn", "v1"): ("keep", "churn"),
+    ("churn", "v2"): ("keep", "churn"),
+    ("wide", "v1"): tuple(f"c{n}" for n in range(40)),
+}
 
 
 class Desk:
     """A book with its store and clock."""
 
-    def __init__(self, remembered: int = 1_000) -> None:
+    def __init__(self, remembered: int = 1_000, pairs: int = 1_000) -> None:
         self.clock = ManualClock()
         self.store = MetricStore()
         self.book = FeedbackBook(
-            KEYS, self.store, self.clock, lambda model, version: CLASSES.get((model, version)), remembered
+            KEYS, self.store, self.clock, lambda model, version: CLASSES.get((model, version)), remembered, pairs
         )
         self._nonce = 0
 
@@ -180,3 +184,42 @@ def test_cohorts_go_with_their_slice() -> None:
         desk.book.label(desk.token(cohort=7, slice=number), 0, "churn")
     kept = {one.attributes[4] for one in desk.store.snapshot() if one.metric is catalog.COHORT_FEEDBACK}
     assert kept == {f"3.{number}" for number in range(1, catalog.KEPT_SLICES + 1)}
+
+
+def paired(desk: Desk) -> dict[tuple[str, ...], int]:
+    """Labels that met a pair, by slice and by whether stable and the test version were right."""
+    return {
+        one.attributes[1:3] + one.attributes[4:]: one.counts[0]
+        for one in desk.store.snapshot()
+        if one.metric is catalog.SHADOW_LABEL_COUNT
+    }
+
+
+def test_a_label_of_a_mirrored_request_says_which_version_was_right() -> None:
+    desk = Desk()
+    stable = desk.token(classes=(1, 0, 1))
+    desk.book.pair(stable, desk.token(version="v2", traffic=3, slice=11, classes=(1, 1)))
+    for row, actual in enumerate(("churn", "keep", "churn")):
+        desk.book.label(stable, row, actual)
+    # Of the third row the test version has said nothing; the slice is that of the answer which got the label.
+    assert paired(desk) == {
+        ("v2", "shadow", "3.10", "right", "right"): 1,
+        ("v2", "shadow", "3.10", "right", "wrong"): 1,
+    }
+
+
+def test_only_so_many_pairs_are_remembered_and_no_forged_ones() -> None:
+    desk = Desk(pairs=2)
+    tokens = [desk.token() for _ in range(3)]
+    for token in tokens:
+        desk.book.pair(token, desk.token(version="v2", traffic=3))
+    foreign = TokenKeys({1: b"x" * 32}, signing=1).sign(KEYS.verify(desk.token(version="v2")))
+    desk.book.pair(desk.token(), foreign)
+    desk.book.pair("no token", tokens[0])
+    for token in tokens:
+        desk.book.label(token, 0, "churn")
+    assert sum(paired(desk).values()) == 2
+    unknown = desk.token()
+    desk.book.pair(unknown, desk.token(version="v9", traffic=3))
+    assert desk.book.label(unknown, 0, "churn").status is Status.ACCEPTED
+    assert sum(paired(desk).values()) == 2

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from evaluator.arms import pair_rows
 from evaluator.counts import InstanceCounts, Series
 from evaluator.decide import Action
+from evaluator.pair_rows import pair_rows
 from evaluator.terms import Terms
 from services.common.policy.defaults import check_together
 from services.common.policy.drafts import GateDraft

@@ -18,27 +18,27 @@ def answer(values: object, datatype: str = "FP32", shape: tuple[int, ...] | None
 
 def test_classes_are_those_with_the_highest_scores() -> None:
     stable, test = answer([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), answer([[0.8, 0.2], [0.7, 0.3], [0.9, 0.1]])
-    assert compare(stable, test, KEEP, KEEP) == {("keep", "keep"): 2, ("churn", "keep"): 1}
+    assert compare(stable, test, KEEP, KEEP).pairs == {("keep", "keep"): 2, ("churn", "keep"): 1}
 
 
 def test_classes_are_matched_by_name() -> None:
     stable, test = answer([[0.9, 0.1]]), answer([[0.1, 0.9]])
-    assert compare(stable, test, KEEP, ("churn", "keep")) == {("keep", "keep"): 1}
+    assert compare(stable, test, KEEP, ("churn", "keep")).pairs == {("keep", "keep"): 1}
 
 
 def test_many_classes_are_alike_or_not() -> None:
     many = tuple(f"c{number}" for number in range(40))
     stable, test = np.zeros((2, 40), dtype="<f4"), np.zeros((2, 40), dtype="<f4")
     stable[:, 3], test[0, 3], test[1, 7] = 1, 1, 1
-    assert compare(answer(stable), answer(test), many, many) == {("equal", "equal"): 1, ("far", "far"): 1}
+    assert compare(answer(stable), answer(test), many, many).pairs == {("equal", "equal"): 1, ("far", "far"): 1}
 
 
 def test_numbers_are_equal_near_or_far() -> None:
     stable, test = answer([[100.0], [100.0], [100.0], [0.0]]), answer([[100.0001], [100.5], [150.0], [0.0]])
-    found = compare(stable, test, (), ())
+    found = compare(stable, test, (), ()).pairs
     assert found == {("equal", "equal"): 2, ("near", "near"): 1, ("far", "far"): 1}
-    assert compare(answer([[1.0]]), answer([[np.nan]]), (), ()) == {("far", "far"): 1}
-    assert compare(answer([[1]], "INT64"), answer([[1.0]], "FP64"), (), ()) == {("equal", "equal"): 1}
+    assert compare(answer([[1.0]]), answer([[np.nan]]), (), ()).pairs == {("far", "far"): 1}
+    assert compare(answer([[1]], "INT64"), answer([[1.0]], "FP64"), (), ()).pairs == {("equal", "equal"): 1}
 
 
 @pytest.mark.parametrize(
@@ -56,5 +56,12 @@ def test_numbers_are_equal_near_or_far() -> None:
     ],
 )
 def test_what_cannot_be_compared_is_not(other: bytes) -> None:
-    assert compare(answer([[1.0]]), other, (), ()) is None
-    assert compare(other, answer([[1.0]]), (), ()) is None
+    assert compare(answer([[1.0]]), other, (), ()).pairs is None
+    assert compare(other, answer([[1.0]]), (), ()).pairs is None
+
+
+def test_the_prediction_ids_of_both_answers_are_read() -> None:
+    one = predict_pb2.PredictResponse.FromString(answer([[1.0]]))
+    one.parameters["crossfade_prediction_id"].string_param = "the-id"
+    assert compare(one.SerializeToString(), answer([[1.0]]), (), ()).ids == ("the-id", "")
+    assert compare(b"\xff\xff", one.SerializeToString(), (), ()).ids == ("", "the-id")

@@ -48,7 +48,14 @@ class House:
     def __init__(self, *lanes: Lane, seed: int = 7) -> None:
         self.transport = FakeTransport()
         self.store = MetricStore()
-        self.proxy = Proxy(self.transport, Meters(self.store), SystemClock(), random.Random(seed).random)
+        self.noted: list[tuple[str, str]] = []
+        self.proxy = Proxy(
+            self.transport,
+            Meters(self.store),
+            SystemClock(),
+            random.Random(seed).random,
+            lambda stable, test: self.noted.append((stable, test)),
+        )
         self.proxy.use(Table(1, {(one.model, one.segment): one for one in lanes}))
 
     async def predict(self, *, seconds: float = 5.0, key: str = "", pin: str = "", segment: str = "") -> Answer:

@@ -23,9 +23,11 @@ def shadowed(control: int = 10_000) -> Lane:
     return replace(lane(control=control), shadow=Target("v2", "shadow", (TEST,)))
 
 
-def scores(*values: float) -> Behavior:
+def scores(*values: float, prediction_id: str = "") -> Behavior:
     async def behave(_: Sent) -> Reply:
         response = predict_pb2.PredictResponse(raw_output_contents=[np.array([values], "<f4").tobytes()])
+        if prediction_id:
+            response.parameters["crossfade_prediction_id"].string_param = prediction_id
         response.outputs.add(name="y", datatype="FP32", shape=[1, len(values)])
         return Reply("OK", response.SerializeToString(), begun=True)
 
@@ -50,6 +52,18 @@ async def test_the_test_version_gets_a_copy_and_the_caller_stables_answer() -> N
     assert counted(house, catalog.SHADOW_PAIR_COUNT) == {("keep", "churn"): 1}
     assert [sent.metadata["x-crossfade-traffic"] for sent in house.transport.sent] == ["control", "shadow"]
     assert house.attempts() == {("v1", "control", "ok"): 1, ("v2", "shadow", "ok"): 1}
+    await house.proxy.close()
+
+
+async def test_the_prediction_ids_of_both_answers_are_noted_where_both_have_one() -> None:
+    house = House(shadowed())
+    house.transport.behaviors = {CONTROL: scores(0.9, 0.1, prediction_id="ours"), TEST: scores(0.2, 0.8)}
+    await house.predict()
+    await until(lambda: sum(counted(house, catalog.SHADOW_PAIR_COUNT).values()) == 1)
+    house.transport.behaviors[TEST] = scores(0.2, 0.8, prediction_id="theirs")
+    await house.predict()
+    await until(lambda: sum(counted(house, catalog.SHADOW_PAIR_COUNT).values()) == 2)
+    assert house.noted == [("ours", "theirs")]
     await house.proxy.close()
 
 

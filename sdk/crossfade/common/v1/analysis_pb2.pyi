@@ -636,19 +636,23 @@ class ShadowReport(_message.Message):
 
     ROWS_FIELD_NUMBER: _builtins.int
     DIFFERENT_FIELD_NUMBER: _builtins.int
+    LABELLED_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     """How many were compared."""
     different: _builtins.int
     """How many the test version answered otherwise: with another class, or a number that is far from stable's."""
+    labelled: _builtins.int
+    """Of how many a label came in time to meet both answers; only with a gate on PAIRED_ACCURACY."""
     def __init__(
         self,
         *,
         rows: _builtins.int = ...,
         different: _builtins.int = ...,
+        labelled: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["different", b"different", "rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["different", b"different", "labelled", b"labelled", "rows", b"rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -166,6 +166,10 @@ class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueTy
     """Counts of the user's own, which the Evaluator asks a Prometheus server for: the share of `total_query` that `bad_query`
     counts. Less is better.
     """
+    METRIC_PAIRED_ACCURACY: _Metric.ValueType  # 14
+    """In SHADOW steps: of the mirrored rows that got a label, on how many the test version is wrong alone, less those on
+    which stable is. For a classification.
+    """
 
 class Metric(_Metric, metaclass=_MetricEnumTypeWrapper):
     """What a gate watches."""
@@ -201,6 +205,10 @@ better.
 METRIC_CUSTOM: Metric.ValueType  # 13
 """Counts of the user's own, which the Evaluator asks a Prometheus server for: the share of `total_query` that `bad_query`
 counts. Less is better.
+"""
+METRIC_PAIRED_ACCURACY: Metric.ValueType  # 14
+"""In SHADOW steps: of the mirrored rows that got a label, on how many the test version is wrong alone, less those on
+which stable is. For a classification.
 """
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 

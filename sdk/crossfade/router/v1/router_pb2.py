@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from crossfade.common.v1 import model_pb2 as crossfade_dot_common_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n crossfade/router/v1/router.proto\x12\x13\x63rossfade.router.v1\x1a\x1f\x63rossfade/common/v1/model.proto\"O\n\x0fGetRouteRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07segment\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\"\xa6\x01\n\x10GetRouteResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12-\n\x07traffic\x18\x02 \x01(\x0e\x32\x1c.crossfade.common.v1.Traffic\x12\x0e\n\x06\x62ucket\x18\x03 \x01(\x05\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12\x11\n\taddresses\x18\x06 \x03(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\"D\n\x11ListTracesRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07segment\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\"\'\n\x12ListTracesResponse\x12\x11\n\ttrace_ids\x18\x01 \x03(\t2\xc7\x01\n\rRouterService\x12W\n\x08GetRoute\x12$.crossfade.router.v1.GetRouteRequest\x1a%.crossfade.router.v1.GetRouteResponse\x12]\n\nListTraces\x12&.crossfade.router.v1.ListTracesRequest\x1a\'.crossfade.router.v1.ListTracesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n crossfade/router/v1/router.proto\x12\x13\x63rossfade.router.v1\x1a\x1f\x63rossfade/common/v1/model.proto\"O\n\x0fGetRouteRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07segment\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\"\xa6\x01\n\x10GetRouteResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12-\n\x07traffic\x18\x02 \x01(\x0e\x32\x1c.crossfade.common.v1.Traffic\x12\x0e\n\x06\x62ucket\x18\x03 \x01(\x05\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12\x11\n\taddresses\x18\x06 \x03(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\"D\n\x11ListTracesRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07segment\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\"\'\n\x12ListTracesResponse\x12\x11\n\ttrace_ids\x18\x01 \x03(\t\"H\n\x0cMirroredPair\x12\x1c\n\x14stable_prediction_id\x18\x01 \x01(\t\x12\x1a\n\x12test_prediction_id\x18\x02 \x01(\t\"D\n\x10NotePairsRequest\x12\x30\n\x05pairs\x18\x01 \x03(\x0b\x32!.crossfade.router.v1.MirroredPair\"\x13\n\x11NotePairsResponse2\xa3\x02\n\rRouterService\x12W\n\x08GetRoute\x12$.crossfade.router.v1.GetRouteRequest\x1a%.crossfade.router.v1.GetRouteResponse\x12]\n\nListTraces\x12&.crossfade.router.v1.ListTracesRequest\x1a\'.crossfade.router.v1.ListTracesResponse\x12Z\n\tNotePairs\x12%.crossfade.router.v1.NotePairsRequest\x1a&.crossfade.router.v1.NotePairsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTRACESREQUEST']._serialized_end=408
   _globals['_LISTTRACESRESPONSE']._serialized_start=410
   _globals['_LISTTRACESRESPONSE']._serialized_end=449
-  _globals['_ROUTERSERVICE']._serialized_start=452
-  _globals['_ROUTERSERVICE']._serialized_end=651
+  _globals['_MIRROREDPAIR']._serialized_start=451
+  _globals['_MIRROREDPAIR']._serialized_end=523
+  _globals['_NOTEPAIRSREQUEST']._serialized_start=525
+  _globals['_NOTEPAIRSREQUEST']._serialized_end=593
+  _globals['_NOTEPAIRSRESPONSE']._serialized_start=595
+  _globals['_NOTEPAIRSRESPONSE']._serialized_end=614
+  _globals['_ROUTERSERVICE']._serialized_start=617
+  _globals['_ROUTERSERVICE']._serialized_end=908
 # @@protoc_insertion_point(module_scope)

@@ -154,3 +154,70 @@ class ListTracesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListTracesResponse: _TypeAlias = ListTracesResponse  # noqa: Y015
+
+@_typing.final
+class MirroredPair(_message.Message):
+    """Both versions' answers to one mirrored request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STABLE_PREDICTION_ID_FIELD_NUMBER: _builtins.int
+    TEST_PREDICTION_ID_FIELD_NUMBER: _builtins.int
+    stable_prediction_id: _builtins.str
+    """The prediction id of stable's answer, which its caller has."""
+    test_prediction_id: _builtins.str
+    """The prediction id of the test version's answer, which nobody has."""
+    def __init__(
+        self,
+        *,
+        stable_prediction_id: _builtins.str = ...,
+        test_prediction_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["stable_prediction_id", b"stable_prediction_id", "test_prediction_id", b"test_prediction_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MirroredPair: _TypeAlias = MirroredPair  # noqa: Y015
+
+@_typing.final
+class NotePairsRequest(_message.Message):
+    """Pairs to remember until their labels come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAIRS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def pairs(self) -> _containers.RepeatedCompositeFieldContainer[Global___MirroredPair]:
+        """At most 1,000. What is no pair of this deployment's ids is left out."""
+
+    def __init__(
+        self,
+        *,
+        pairs: _abc.Iterable[Global___MirroredPair] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pairs", b"pairs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NotePairsRequest: _TypeAlias = NotePairsRequest  # noqa: Y015
+
+@_typing.final
+class NotePairsResponse(_message.Message):
+    """Nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NotePairsResponse: _TypeAlias = NotePairsResponse  # noqa: Y015

@@ -45,6 +45,11 @@ class RouterServiceStub:
                 request_serializer=crossfade_dot_router_dot_v1_dot_router__pb2.ListTracesRequest.SerializeToString,
                 response_deserializer=crossfade_dot_router_dot_v1_dot_router__pb2.ListTracesResponse.FromString,
                 _registered_method=True)
+        self.NotePairs = channel.unary_unary(
+                '/crossfade.router.v1.RouterService/NotePairs',
+                request_serializer=crossfade_dot_router_dot_v1_dot_router__pb2.NotePairsRequest.SerializeToString,
+                response_deserializer=crossfade_dot_router_dot_v1_dot_router__pb2.NotePairsResponse.FromString,
+                _registered_method=True)
 
 
 class RouterServiceServicer:
@@ -65,6 +70,13 @@ class RouterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def NotePairs(self, request, context):
+        """Tells the Router that keeps a prediction's labels what the test version answered to the same request. Routers call it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RouterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +89,11 @@ def add_RouterServiceServicer_to_server(servicer, server):
                     servicer.ListTraces,
                     request_deserializer=crossfade_dot_router_dot_v1_dot_router__pb2.ListTracesRequest.FromString,
                     response_serializer=crossfade_dot_router_dot_v1_dot_router__pb2.ListTracesResponse.SerializeToString,
+            ),
+            'NotePairs': grpc.unary_unary_rpc_method_handler(
+                    servicer.NotePairs,
+                    request_deserializer=crossfade_dot_router_dot_v1_dot_router__pb2.NotePairsRequest.FromString,
+                    response_serializer=crossfade_dot_router_dot_v1_dot_router__pb2.NotePairsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +151,33 @@ class RouterService:
             '/crossfade.router.v1.RouterService/ListTraces',
             crossfade_dot_router_dot_v1_dot_router__pb2.ListTracesRequest.SerializeToString,
             crossfade_dot_router_dot_v1_dot_router__pb2.ListTracesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NotePairs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossfade.router.v1.RouterService/NotePairs',
+            crossfade_dot_router_dot_v1_dot_router__pb2.NotePairsRequest.SerializeToString,
+            crossfade_dot_router_dot_v1_dot_router__pb2.NotePairsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,8 @@ class RouterServiceStub:
     """Which version this request would get, and why. Nothing is sent to the version. Errors: NOT_FOUND."""
     ListTraces: _grpc.UnaryUnaryMultiCallable[_router_pb2.ListTracesRequest, _router_pb2.ListTracesResponse]
     """A few of the latest traces of a version under test that this Router kept; none where traces go nowhere."""
+    NotePairs: _grpc.UnaryUnaryMultiCallable[_router_pb2.NotePairsRequest, _router_pb2.NotePairsResponse]
+    """Tells the Router that keeps a prediction's labels what the test version answered to the same request. Routers call it."""
 
 @_typing.type_check_only
 class RouterServiceAsyncStub(RouterServiceStub):
@@ -47,6 +49,8 @@ class RouterServiceAsyncStub(RouterServiceStub):
     """Which version this request would get, and why. Nothing is sent to the version. Errors: NOT_FOUND."""
     ListTraces: _aio.UnaryUnaryMultiCallable[_router_pb2.ListTracesRequest, _router_pb2.ListTracesResponse]  # type: ignore[assignment]
     """A few of the latest traces of a version under test that this Router kept; none where traces go nowhere."""
+    NotePairs: _aio.UnaryUnaryMultiCallable[_router_pb2.NotePairsRequest, _router_pb2.NotePairsResponse]  # type: ignore[assignment]
+    """Tells the Router that keeps a prediction's labels what the test version answered to the same request. Routers call it."""
 
 class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
     """Served by every Router."""
@@ -66,5 +70,13 @@ class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_router_pb2.ListTracesResponse, _abc.Awaitable[_router_pb2.ListTracesResponse]]:
         """A few of the latest traces of a version under test that this Router kept; none where traces go nowhere."""
+
+    @_abc_1.abstractmethod
+    def NotePairs(
+        self,
+        request: _router_pb2.NotePairsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_router_pb2.NotePairsResponse, _abc.Awaitable[_router_pb2.NotePairsResponse]]:
+        """Tells the Router that keeps a prediction's labels what the test version answered to the same request. Routers call it."""
 
 def add_RouterServiceServicer_to_server(servicer: RouterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,57 @@
+"""What a window says of mirrored requests: both versions' answers, and their labels."""
+
+from evaluator.arms import PAIRED_LABELS, PAIRS, PREDICTIONS, SHADOW, SliceKey, is_test, parse_slice, series_of
+from evaluator.counts import Counts
+from evaluator.labels import Labels, RateRow, SliceCounts
+from evaluator.terms import Terms
+
+_FAR = "far"
+"""Numbers that are far apart, as the Router says of a pair without classes."""
+
+
+def pair_rows(window: Counts, terms: Terms) -> list[RateRow]:
+    """Mirrored rows, and those that the versions answered otherwise; a row per process, with nothing of stable."""
+    rows = []
+    for instance in window:
+        n = x = 0
+        for one, at in series_of(instance, PAIRS):
+            if is_test(at, terms):
+                count = sum(one.counts)
+                n += count
+                x += 0 if _agree(at.get("stable", ""), at.get("test", ""), terms) else count
+        if n:
+            rows.append((n, x, 0, 0))
+    return rows
+
+
+def pair_slices(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
+    """Rows that copies got and those of them whose label met its pair, by slice, all processes together.
+
+    Both arms have the same rows, so that each slice counts as predicted for both what was predicted for copies.
+    """
+    found: dict[SliceKey, SliceCounts] = {}
+    for instance in window:
+        for one, at in series_of(instance, PREDICTIONS, PAIRED_LABELS):
+            key = parse_slice(at.get("slice", ""))
+            if key is None or not is_test(at, terms) or at.get("traffic") != SHADOW:
+                continue
+            rows = sum(one.counts)
+            if one.metric == PREDICTIONS:
+                part = SliceCounts(test_predictions=rows, stable_predictions=rows)
+            else:
+                part = _labelled(rows, stable_wrong=at.get("stable") == "wrong", test_wrong=at.get("test") == "wrong")
+            found[key] = found.get(key, SliceCounts()).plus(part)
+    return found
+
+
+def _labelled(rows: int, *, stable_wrong: bool, test_wrong: bool) -> SliceCounts:
+    test, stable = (
+        Labels(rows, rows * wrong, alone=rows * (wrong and not other))
+        for wrong, other in ((test_wrong, stable_wrong), (stable_wrong, test_wrong))
+    )
+    return SliceCounts(test=test, stable=stable)
+
+
+def _agree(stable: str, test: str, terms: Terms) -> bool:
+    """Whether a pair's answers are the same class, or numbers as near as two trainings of one model give."""
+    return stable == test and (stable != _FAR or _FAR in terms.declared)
