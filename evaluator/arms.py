@@ -27,10 +27,14 @@ LAG: Final = catalog.FEEDBACK_LAG.name
 DRAWN: Final = catalog.ROUTE_COUNT.name
 PAIRS: Final = catalog.SHADOW_PAIR_COUNT.name
 PAIRED_LABELS: Final = catalog.SHADOW_LABEL_COUNT.name
+CALLER_ATTEMPTS: Final = catalog.CALLER_ATTEMPT_COUNT.name
+CALLER_FEEDBACK: Final = catalog.CALLER_FEEDBACK_COUNT.name
 COHORT_ATTEMPTS: Final = catalog.COHORT_ATTEMPT.name
 COHORT_FEEDBACK: Final = catalog.COHORT_FEEDBACK.name
 METRICS: Final = (
     ATTEMPTS,
+    CALLER_ATTEMPTS,
+    CALLER_FEEDBACK,
     COHORT_ATTEMPTS,
     COHORT_FEEDBACK,
     DRAWN,
@@ -135,9 +139,11 @@ def slice_counts(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
     def labels(one: Series, at: Mapping[str, str]) -> Labels:
         if one.metric == COHORT_FEEDBACK:
             return _by_cohort(one, at, "label")
+        if one.metric == CALLER_FEEDBACK:
+            return _of_caller(one, at, terms.callers)
         return _labels(one, at, terms.classes) if one.metric == FEEDBACK else _numbers(one, ERROR_BUCKETS)
 
-    return _slices(window, terms, (FEEDBACK, FEEDBACK_ERROR, COHORT_FEEDBACK), labels)
+    return _slices(window, terms, (FEEDBACK, FEEDBACK_ERROR, COHORT_FEEDBACK, CALLER_FEEDBACK), labels)
 
 
 def value_slices(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
@@ -178,6 +184,16 @@ def _by_cohort(one: Series, at: Mapping[str, str], observed: str) -> Labels:
     if len(one.counts) != catalog.COHORTS or at.get("observed") != observed:
         return Labels()
     return Labels(good_by=one.counts) if at.get("good") == "true" else Labels(bad_by=one.counts)
+
+
+def _of_caller(one: Series, at: Mapping[str, str], callers: Sequence[str]) -> Labels:
+    """What is labelled of callers in a segment, beside what is counted in all."""
+    caller, rows = at.get("caller", ""), sum(one.counts)
+    if caller not in callers:
+        return Labels()
+    counted = [(0, 0)] * len(callers)
+    counted[callers.index(caller)] = (rows, 0 if at.get("correct") == "true" else rows)
+    return Labels(callers=tuple(counted))
 
 
 def class_rows(window: Counts, terms: Terms, epoch: int | None) -> list[BalanceRow]:

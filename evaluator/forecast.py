@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from evaluator.balance import BalanceGate
 from evaluator.distributions import RATIO, DistributionGate
@@ -20,6 +19,7 @@ from services.common.policy.records import (
     DEFAULT_SAFE,
     LABEL_METRICS,
     SLICES_PER_PERIOD,
+    Gate,
     MetricKind,
     Need,
     Step,
@@ -28,8 +28,6 @@ from services.common.policy.records import (
 
 TYPICAL = 0.5
 """The power with which "about so many" is meant."""
-_UNSEEN: Final = frozenset({MetricKind.CUSTOM, MetricKind.PAIRED_ACCURACY})
-"""What nobody counts before a start: Prometheus is not asked, and nothing is mirrored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float]) -> tupl
         gates = tuple(
             _gate(terms, traffic, state, step, drops)
             for gate in terms.policy.gates
-            if gate.metric not in _UNSEEN
+            if not _unseen(gate)
             and shown_in(gate.metric, shadow=step.shadow)
             and (state := open_by_requests(gate, terms)) is not None
         )
@@ -108,12 +106,17 @@ def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float]) -> tupl
         by_proof = max(seconds, step.min_duration) <= step.period
         by_power = not terms.superior and all(_within(gate.enough, step.period, last=last) for gate in required)
         unknown = any(
-            gate.metric in _UNSEEN and shown_in(gate.metric, shadow=step.shadow) and gate.need is Need.ALWAYS
+            _unseen(gate) and shown_in(gate.metric, shadow=step.shadow) and gate.need is Need.ALWAYS
             for gate in terms.policy.gates
         )
         concludes = by_proof or by_power if required else unknown
         steps.append(StepForecast(step, gates, seconds, concludes))
     return tuple(steps)
+
+
+def _unseen(gate: Gate) -> bool:
+    """What nobody counts before a start: Prometheus is not asked, nothing is mirrored, no segment is watched."""
+    return gate.metric in (MetricKind.CUSTOM, MetricKind.PAIRED_ACCURACY) or bool(gate.segment)
 
 
 def longer(step: StepForecast) -> float:

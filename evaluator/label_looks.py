@@ -10,7 +10,7 @@ from evaluator.cohorts import CohortGate
 from evaluator.distributions import DistributionGate
 from evaluator.each_class import EachClassGate
 from evaluator.gates import RateGate
-from evaluator.labels import LabelPair, RateRow, error_distributions, label_rows
+from evaluator.labels import LabelPair, RateRow, caller_label_rows, error_distributions, label_rows
 from evaluator.ledger import Ledger, Length
 from evaluator.maturity import is_alike, shows_young
 from evaluator.opening import GateState
@@ -117,6 +117,8 @@ def _judged(gate: RateGate, taken: Taken, terms: Terms) -> RateGate:
     place, maturity = place_of(gate, terms), terms.policy.labels
 
     def rows(pairs: Sequence[LabelPair]) -> list[RateRow]:
+        if gate.gate.segment:
+            return caller_label_rows(pairs, terms.callers.index(gate.gate.segment))
         return label_rows(pairs, gate.gate.metric, place)
 
     harmful = taken.young if shows_young(gate.gate, maturity) else taken.aged

@@ -38,6 +38,8 @@ class Labels:
             buckets of crossfade.feedback.error or crossfade.feedback.value; empty: none.
         good_by: under KEY assignment, right rows (or numbers above 0) by the cohort of their key; empty: none.
         bad_by: all others, likewise.
+        callers: rows and wrong ones of each segment of callers that gates watch, in the order of `Terms.callers`;
+            empty: none is counted yet.
         alone: of mirrored rows, those among `wrong` on which the other version was right.
     """
 
@@ -48,6 +50,7 @@ class Labels:
     good_by: tuple[int, ...] = ()
     bad_by: tuple[int, ...] = ()
     alone: int = 0
+    callers: tuple[tuple[int, int], ...] = ()
 
     def plus(self, other: "Labels") -> "Labels":
         """The sum of both."""
@@ -68,8 +71,12 @@ class Labels:
                 (self.bad_by, other.bad_by),
             )
         )
+        callers = tuple(
+            (one[0] + sign * another[0], one[1] + sign * another[1])
+            for one, another in zip_longest(self.callers, other.callers, fillvalue=(0, 0))
+        )
         rows, wrong = self.rows + sign * other.rows, self.wrong + sign * other.wrong
-        return Labels(rows, wrong, classes, errors, good_by, bad_by, self.alone + sign * other.alone)
+        return Labels(rows, wrong, classes, errors, good_by, bad_by, self.alone + sign * other.alone, callers)
 
     def bad(self, metric: MetricKind, place: int) -> BadOf:
         """What a metric counts.
@@ -132,6 +139,25 @@ def error_distributions(pairs: Iterable[LabelPair]) -> list[tuple[int, tuple[int
     return [
         (1, test.errors or nothing, stable.errors or nothing) for test, stable in pairs if test.errors or stable.errors
     ]
+
+
+def caller_label_rows(pairs: Iterable[LabelPair], place: int) -> list[RateRow]:
+    """Labelled rows of callers in a segment, and the wrong ones among them.
+
+    Args:
+        pairs: of slices.
+        place: of the segment among `Labels.callers`.
+    """
+    found = ((test.callers or _NO_CALLERS, stable.callers or _NO_CALLERS) for test, stable in pairs)
+    rows = [(*_at(test, place), *_at(stable, place)) for test, stable in found]
+    return [row for row in rows if row[0] or row[2]]
+
+
+_NO_CALLERS: Final[tuple[tuple[int, int], ...]] = ()
+
+
+def _at(callers: tuple[tuple[int, int], ...], place: int) -> tuple[int, int]:
+    return callers[place] if callers else (0, 0)
 
 
 def label_rows(pairs: Iterable[LabelPair], metric: MetricKind, place: int) -> list[RateRow]:

@@ -41,7 +41,7 @@ def open_gate(gate: Gate, terms: Terms) -> GateState | None:
         gate: what it watches.
         terms: what the rollout is judged by.
     """
-    if terms.sticky and judged_by_key(gate.metric, gate.above):
+    if terms.sticky and judged_by_key(gate.metric, gate.above, gate.segment):
         return CohortGate.open(gate, len(terms.plan.steps))
     if gate.metric is MetricKind.PAIRED_ACCURACY:
         alpha = terms.policy.gate_alpha(gate)

@@ -67,6 +67,7 @@ def _gate(report: GateReport) -> analysis_pb2.GateReport:
         limit=None if report.limit is None else limit_message(report.limit),
         primary=report.primary,
         averages=_averages(report),
+        segment=report.segment,
     )
 
 

@@ -61,6 +61,7 @@ class GateReport:
     limit: Limit | None = None
     primary: bool = False
     averages: tuple[float, float] | None = None
+    segment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,7 @@ def _report(state: State, gate: GateState, *, control_missing: bool) -> GateRepo
         limit=gate.gate.limit,
         primary=gate.gate.better is not None,
         averages=gate.averages() if isinstance(gate, EachClassGate) else None,
+        segment=gate.gate.segment,
     )
 
 

@@ -155,6 +155,11 @@ def waits(reports: Sequence[GateReport]) -> str:
 
 
 def _compared(state: State, report: GateReport) -> str:
+    callers = f"of callers in {report.segment}: " if report.segment else ""
+    return callers + _both(state, report)
+
+
+def _both(state: State, report: GateReport) -> str:
     test, stable = state.terms.test, state.terms.stable
     match report.metric:
         case MetricKind.RUNTIME if report.limit is not None:

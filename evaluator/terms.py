@@ -73,6 +73,11 @@ class Terms:
         watched = {gate.positive for gate in self.policy.gates if gate.metric in CLASS_METRICS}
         return self.declared if EACH_CLASS in watched else tuple(sorted(watched))
 
+    @property
+    def callers(self) -> tuple[str, ...]:
+        """The segments of callers that gates watch by themselves."""
+        return tuple(sorted({gate.segment for gate in self.policy.gates if gate.segment}))
+
     def policy_hash(self) -> str:
         """Hex SHA-256 over the policy, the plan, the profiles and the statistics' version."""
         parts = asdict(self)

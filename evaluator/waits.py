@@ -45,7 +45,8 @@ def waits_for(state: State, gate: GateState, needed: int, seconds: float) -> str
     if waits := _waits_for_maturity(state, gate.gate.metric):
         return waits
     if gate.test_n == 0:
-        return f"{words.plural(noun)} of {terms.test}: none yet"
+        callers = f" for callers in {gate.gate.segment}" if gate.gate.segment else ""
+        return f"{words.plural(noun)} of {terms.test}{callers}: none yet"
     if isinstance(gate, DistributionGate) and gate.gate.metric is MetricKind.RUNTIME and gate.control_n == 0:
         return f"{words.plural(noun)} of {terms.stable}'s control process: none yet"
     if isinstance(gate, EachClassGate):

@@ -4,6 +4,7 @@ from functools import cached_property
 
 from evaluator.arms import RuntimeRow, class_rows, error_rows, own_rows, runtime_rows
 from evaluator.balance import BalanceGate, BalanceRow
+from evaluator.caller_rows import caller_rows
 from evaluator.cohort_rows import cohort_attempts
 from evaluator.cohorts import CohortGate
 from evaluator.counts import Counts
@@ -32,9 +33,10 @@ class WindowRows:
         self._terms = terms
         self._epoch = epoch
 
-    @cached_property
-    def attempts(self) -> list[RateRow]:
-        """Attempts and failed ones."""
+    def attempts(self, caller: str) -> list[RateRow]:
+        """Attempts and failed ones of callers in a segment; empty: of all callers."""
+        if caller:
+            return caller_rows(self._window, self._terms, self._epoch, caller)
         return error_rows(self._window, self._terms, self._epoch)
 
     @cached_property
@@ -70,7 +72,7 @@ def learn_window(gate: GateState, rows: WindowRows) -> GateState:
         case BalanceGate():
             return gate.learn(rows.answers)
         case RateGate() if gate.gate.metric is MetricKind.ERRORS:
-            return gate.learn(rows.attempts)
+            return gate.learn(rows.attempts(gate.gate.segment))
         case RateGate() if gate.gate.metric is MetricKind.CUSTOM:
             return gate.learn(rows.own(gate.gate.name))
         case _:
@@ -91,7 +93,7 @@ def judge_window(gate: GateState, rows: WindowRows, *, resting: bool) -> GateSta
         case BalanceGate():
             return gate.judge([] if resting else rows.answers)
         case RateGate() if gate.gate.metric is MetricKind.ERRORS:
-            return _judged(gate, rows.attempts)
+            return _judged(gate, rows.attempts(gate.gate.segment))
         case CohortGate() if gate.gate.metric is MetricKind.ERRORS:
             return gate.add(rows.keyed, rows.keyed)
         case RateGate() if gate.gate.metric is MetricKind.CUSTOM:

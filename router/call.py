@@ -26,12 +26,14 @@ class Call(NamedTuple):
         deadline: monotonic seconds at which the caller gives up.
         trace: the caller's trace context, as metadata.
         cohort: of its key's bucket, in a lane that assigns by key; -1: in another.
+        caller: the caller's segment, if a gate watches it by itself.
     """
 
     body: bytes
     deadline: float
     trace: Metadata = ()
     cohort: int = -1
+    caller: str = ""
 
 
 class Reply(NamedTuple):

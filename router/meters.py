@@ -9,6 +9,8 @@ from services.common.telemetry.store import CounterSeries, HistogramSeries, Metr
 _OF_VERSIONS: Final = frozenset(
     {
         catalog.ATTEMPT_DURATION,
+        catalog.CALLER_ATTEMPT_COUNT,
+        catalog.CALLER_FEEDBACK_COUNT,
         catalog.COHORT_ATTEMPT,
         catalog.COHORT_FEEDBACK,
         catalog.ROUTE_DURATION,
@@ -24,6 +26,11 @@ _OF_VERSIONS: Final = frozenset(
 )
 """What is dropped with the version that it is about."""
 
+
+_OF_EPOCHS: Final = frozenset(
+    {catalog.ATTEMPT_DURATION, catalog.CALLER_ATTEMPT_COUNT, catalog.COHORT_ATTEMPT, catalog.ROUTE_COUNT}
+)
+"""What is dropped with the split that it is about."""
 
 _Attempts = tuple[str, str, str, str, str, int]
 """Model, version, traffic, segment, outcome, epoch."""
@@ -46,6 +53,11 @@ class Meters:
         self._of(self._attempts, catalog.ATTEMPT_DURATION, key).record(seconds)
         if cohort >= 0:
             self._of(self._cohorts, catalog.COHORT_ATTEMPT, key).record(cohort)
+
+    def of_caller(self, lane: Lane, version: str, traffic: str, outcome: str, caller: str) -> None:
+        """Counts an attempt for a caller whose segment a gate watches by itself."""
+        at = (lane.model, version, traffic, lane.segment, outcome, str(lane.epoch), caller)
+        self._store.counter(catalog.CALLER_ATTEMPT_COUNT, *at).add()
 
     def _of(self, known: dict[_Attempts, HistogramSeries], metric: catalog.Metric, key: _Attempts) -> HistogramSeries:
         series = known.get(key)
@@ -108,7 +120,7 @@ class Meters:
             oldest = epochs.pop(0)
             self._store.drop(
                 lambda metric, attributes: (
-                    metric in (catalog.ATTEMPT_DURATION, catalog.COHORT_ATTEMPT, catalog.ROUTE_COUNT)
+                    metric in _OF_EPOCHS
                     and attributes["epoch"] == str(oldest)
                     and attributes["model"] == lane.model
                     and attributes["segment"] == lane.segment

@@ -242,6 +242,8 @@ class Proxy:
             metadata = (*metadata, (keys.SEGMENT, lane.segment))
         if call.cohort >= 0:
             metadata = (*metadata, (keys.COHORT, str(call.cohort)))
+        if call.caller:
+            metadata = (*metadata, (keys.CALLER, call.caller))
         try:
             reply = await self._transport.send(address, call.body, metadata, timeout, wait=wait)
         except asyncio.CancelledError:
@@ -258,6 +260,8 @@ class Proxy:
     def _record(self, lane: Lane, target: Target, call: Call, outcome: str, started: float) -> None:
         seconds = self._clock.monotonic() - started
         self._meters.attempt(lane, target.version, target.traffic, outcome, seconds, call.cohort)
+        if call.caller:
+            self._meters.of_caller(lane, target.version, target.traffic, outcome, call.caller)
         stable = lane.stable
         if outcome == "ok" and target.traffic in ("live", "control") and stable and stable.version == target.version:
             self._of(self._patience, lane, target.version, Patience).record(seconds)

@@ -49,6 +49,7 @@ def _lane(routes: resources_pb2.LaneRoutes, before: Table) -> Lane:
         classes={one.version: tuple(one.signature.classes) for one in routes.wanted},
         basis=basis,
         shadow=_shadow(routes.shadow) if routes.HasField("shadow") else None,
+        watched=frozenset(routes.watched_segments),
     )
 
 

@@ -18,12 +18,14 @@ class Route(NamedTuple):
         target: the version and kind of traffic.
         arm: the arm; None for a pin.
         bucket: 0 to 9,999; -1 for a pin.
+        caller: the caller's segment, if a gate watches it by itself; empty: none does, or the call is pinned.
     """
 
     lane: Lane
     target: Target
     arm: ArmName | None
     bucket: int
+    caller: str = ""
 
     @property
     def cohort(self) -> int:
@@ -65,7 +67,7 @@ def choose(table: Table, model: str, segment: str, key: str, pin: str, draw: Dra
             "NO_STABLE_VERSION",
             f"{model} has no stable version yet; publish one with `crossfade publish {model} DIR`",
         )
-    return Route(lane, target, arm, bucket)
+    return Route(lane, target, arm, bucket, segment if segment in lane.watched else "")
 
 
 def _pinned(lane: Lane, pin: str) -> Target:

@@ -116,7 +116,7 @@ class PredictHandlers:
         deadline = self._clock.monotonic() + (_DEFAULT_SECONDS if left is None else left)
         span, trace = self._spans.begin(route, metadata)
         try:
-            answer = await self._proxy.predict(Call(body, deadline, trace, route.cohort), route)
+            answer = await self._proxy.predict(Call(body, deadline, trace, route.cohort, route.caller), route)
         except CrossfadeError as error:
             failed = Reply(code_of(error).name, message=error.message, details=details_of(error))
             answer = Answer(failed, route.target.version, route.target.traffic)

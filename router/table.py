@@ -42,6 +42,7 @@ class Lane:
         classes: class names of every version that Workers hold.
         basis: stable's addresses before they became too few; see `keep_half`.
         shadow: what gets a copy of the requests in control's buckets; None: nothing does.
+        watched: segments of callers that gates watch by themselves.
     """
 
     model: str
@@ -55,6 +56,7 @@ class Lane:
     classes: Mapping[str, tuple[str, ...]]
     basis: tuple[str, ...] = ()
     shadow: Target | None = None
+    watched: frozenset[str] = frozenset()
 
     def arm(self, bucket: int) -> tuple[ArmName, Target | None]:
         """Where the request of a bucket goes; an arm that nobody serves leaves its buckets to stable."""

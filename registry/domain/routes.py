@@ -49,7 +49,12 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class LaneRoutes:
-    """Everything that Routers and Workers need to know of one lane; `shadow` gets a copy of control's requests."""
+    """Everything that Routers and Workers need to know of one lane.
+
+    Attributes:
+        shadow: gets a copy of control's requests.
+        policy: the live rollout's, a serialized crossfade.common.v1.Policy; empty: none.
+    """
 
     model: str
     segment: str
@@ -65,6 +70,7 @@ class LaneRoutes:
     test_version: str
     previous_version: str
     shadow: Arm | None = None
+    policy: bytes = b""
     removed: bool = False
 
 
@@ -141,6 +147,7 @@ def routes_of(
         test_version=live.version if live is not None else "",
         previous_version=lane.previous_version,
         shadow=_shadow(lane.split, placements),
+        policy=live.spec.policy if live is not None else b"",
     )
 
 

@@ -8,13 +8,18 @@ _VERSION = re.compile(r"models/([^/]+)/versions/([^/]+)\Z")
 _ROLLOUT = re.compile(r"models/([^/]+)/rollouts/([1-9][0-9]{0,17})\Z")
 
 
+def is_id(value: str) -> bool:
+    """Whether `value` can be an id."""
+    return _ID.match(value) is not None
+
+
 def check_id(value: str, what: str) -> str:
     """Answers `value` if it can be a model's or a version's id.
 
     Raises:
         ValueError: it is not 1 to 63 letters, digits, '-', '_' and '.', beginning with a letter or a digit.
     """
-    if not _ID.match(value):
+    if not is_id(value):
         raise ValueError(
             f"{what} {value!r} is not an id: use 1 to 63 letters, digits, '-', '_' and '.', "
             "beginning with a letter or a digit"

@@ -16,6 +16,7 @@ from services.common.telemetry.store import MetricStore
 _VALUE_BITS: Final = MAX_ROWS
 _OF_SLICES: Final = frozenset(
     {
+        catalog.CALLER_FEEDBACK_COUNT,
         catalog.COHORT_FEEDBACK,
         catalog.FEEDBACK_COUNT,
         catalog.FEEDBACK_ERROR,
@@ -133,6 +134,9 @@ class FeedbackBook:
             correct,
         ).add()
         self._count_cohort(prediction, "label", correct)
+        if prediction.caller:
+            at = (*_arm(prediction), prediction.segment, _slice(prediction), prediction.caller, correct)
+            self._store.counter(catalog.CALLER_FEEDBACK_COUNT, *at).add()
         self._count_pair(prediction, row, actual, stable_right=predicted == actual)
         self._count_lag(prediction, correct)
         return Result(Status.ACCEPTED)

@@ -3,8 +3,9 @@
 Layout before base64url without padding: key id (1 byte), body, and 16 bytes of keyed BLAKE2s (RFC 7693) over both, its
 key the SHA-256 of ours. The body, in network order: format (1 byte), nonce (8), time in ms (8), epoch (4), slice (4),
 traffic (1), then model, version and segment each behind their length (1), then the number of rows (1) and each row's
-class index (2), or, in the formats of regressions, each row's predicted number (4, IEEE 754). In the formats of lanes
-that assign by key the cohort of the key (1) comes behind the traffic.
+class index (2), or, in the formats of regressions, each row's predicted number (4, IEEE 754). Two
+more formats state, behind the traffic, the cohort of the routing key (1; 255: none) and the caller's segment behind its
+length (1).
 """
 
 import base64
@@ -18,8 +19,9 @@ from typing import Final, NamedTuple
 _FORMAT: Final = 2
 _NUMBERS_FORMAT: Final = 3
 """Of regressions; releases that do not know it refuse such labels, as they refused all labels of regressions."""
-_BY_KEY: Final = 2
-"""What is added to a format where the cohort is stated; older releases refuse labels of those predictions."""
+_TOLD_MORE: Final = 2
+"""What is added to a format where the cohort or the caller is stated; older releases refuse labels of those."""
+_NO_COHORT: Final = 255
 _HEAD: Final = struct.Struct("!BBQQIIB")
 _BITS: Final = 0xFFFFFFFF
 _TAG_BYTES: Final = 16
@@ -50,6 +52,7 @@ class Prediction(NamedTuple):
         classes: predicted class index per row, at most 64 rows; NO_CLASS for a row without one.
         numbers: predicted number per row, for a regression; then all of `classes` are NO_CLASS.
         cohort: of the routing key, 0 to 199, in a lane that assigns by key; -1: in another.
+        caller: the caller's segment, if a gate watches it by itself.
     """
 
     nonce: int
@@ -63,6 +66,7 @@ class Prediction(NamedTuple):
     classes: tuple[int, ...]
     numbers: tuple[float, ...] = ()
     cohort: int = -1
+    caller: str = ""
 
 
 class TokenKeys:
@@ -112,11 +116,13 @@ class TokenKeys:
 
     def sign(self, prediction: Prediction) -> str:
         """The token of a prediction, in printable ASCII."""
-        nonce, time_ms, epoch, slice_, traffic, model, version, segment, classes, numbers, cohort = prediction
-        number = (_NUMBERS_FORMAT if numbers else _FORMAT) + (_BY_KEY if cohort >= 0 else 0)
+        nonce, time_ms, epoch, slice_, traffic, model, version, segment, classes, numbers, cohort, caller = prediction
+        more = cohort >= 0 or bool(caller)
+        number = (_NUMBERS_FORMAT if numbers else _FORMAT) + (_TOLD_MORE if more else 0)
         head = _HEAD.pack(self._signing, number, nonce, time_ms, epoch & _BITS, slice_ & _BITS, traffic)
-        if cohort >= 0:
-            head += bytes((cohort,))
+        if more:
+            told = caller.encode()
+            head += bytes((cohort if cohort >= 0 else _NO_COHORT, len(told))) + told
         rows = min(len(classes), MAX_ROWS)
         by_row, kind = (numbers, "f") if numbers else (classes, "H")
         said = struct.pack(f"!B{rows}{kind}", rows, *by_row[:rows])
@@ -158,14 +164,17 @@ class TokenKeys:
 
 def _unpack(signed: bytes) -> Prediction:
     _, version, nonce, time_ms, epoch, slice_, traffic = _HEAD.unpack_from(signed)
-    if not _FORMAT <= version <= _NUMBERS_FORMAT + _BY_KEY:
-        known = f"{_FORMAT} to {_NUMBERS_FORMAT + _BY_KEY}"
+    if not _FORMAT <= version <= _NUMBERS_FORMAT + _TOLD_MORE:
+        known = f"{_FORMAT} to {_NUMBERS_FORMAT + _TOLD_MORE}"
         raise TokenError(f"the prediction id has format {version}; this release reads formats {known}")
     position = _HEAD.size
-    cohort = -1
+    cohort, caller = -1, ""
     if version > _NUMBERS_FORMAT:
-        cohort, version = signed[position], version - _BY_KEY
-        position += 1
+        version -= _TOLD_MORE
+        cohort = signed[position] if signed[position] != _NO_COHORT else -1
+        begin = position + 2
+        position = begin + signed[position + 1]
+        caller = signed[begin:position].decode()
     texts = []
     for _ in range(3):
         length = signed[position]
@@ -173,8 +182,10 @@ def _unpack(signed: bytes) -> Prediction:
         position += 1 + length
     rows = signed[position]
     if version == _NUMBERS_FORMAT:
-        numbers = struct.unpack_from(f"!{rows}f", signed, position + 1)
+        numbers: tuple[float, ...] = struct.unpack_from(f"!{rows}f", signed, position + 1)
         none = (NO_CLASS,) * rows
-        return Prediction(nonce, time_ms, epoch, slice_, traffic, texts[0], texts[1], texts[2], none, numbers, cohort)
+        return Prediction(
+            nonce, time_ms, epoch, slice_, traffic, texts[0], texts[1], texts[2], none, numbers, cohort, caller
+        )
     classes = struct.unpack_from(f"!{rows}H", signed, position + 1)
-    return Prediction(nonce, time_ms, epoch, slice_, traffic, texts[0], texts[1], texts[2], classes, cohort=cohort)
+    return Prediction(nonce, time_ms, epoch, slice_, traffic, texts[0], texts[1], texts[2], classes, (), cohort, caller)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from crossfade import metadata as keys
+from crossfade.names import is_id
 from services.common.telemetry import catalog
 from services.worker.domain import TRAFFIC_NUMBERS, Context, LaneContext, ServingKey, Traffic
 
@@ -28,6 +29,7 @@ class Place(NamedTuple):
         refused: the version has failed in the lane.
         traffic_number: the number of its kind in `crossfade.common.v1.Traffic`.
         cohort: of the request's key, 0 to 199, as the Router says in a lane that assigns by key; -1: it says none.
+        caller: the caller's segment, as the Router says where a gate watches it by itself; empty: it says none.
     """
 
     traffic: Traffic
@@ -37,6 +39,7 @@ class Place(NamedTuple):
     refused: bool
     traffic_number: int
     cohort: int = -1
+    caller: str = ""
 
 
 class LaneBook:
@@ -85,8 +88,10 @@ class LaneBook:
             if len(self._places) >= _KEPT_PLACES:
                 self._places.clear()
             place = self._places[key] = self._find(lane, *key)
-        cohort = metadata.get(keys.COHORT)
-        return place if cohort is None else place._replace(cohort=_cohort(cohort))
+        cohort, caller = metadata.get(keys.COHORT), metadata.get(keys.CALLER, "")
+        if cohort is not None:
+            place = place._replace(cohort=_cohort(cohort))
+        return place._replace(caller=caller) if caller and is_id(caller) else place
 
     def _find(self, lane: LaneContext, segment: str, traffic: str, stated: str, number: int) -> Place:
         kind = Traffic(traffic) if traffic in _KINDS else self._key.traffic

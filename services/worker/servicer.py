@@ -44,7 +44,7 @@ ACCEPT_SECONDS: Final = 0.1
 
 _WEYL: Final = 0x9E3779B97F4A7C15
 _NONCE_BITS: Final = 0xFFFFFFFFFFFFFFFF
-_INTERNAL_KEYS: Final = frozenset({keys.TRAFFIC, keys.EPOCH, keys.COHORT})
+_INTERNAL_KEYS: Final = frozenset({keys.TRAFFIC, keys.EPOCH, keys.COHORT, keys.CALLER})
 
 
 class Tag(NamedTuple):
@@ -255,6 +255,7 @@ class PredictServicer:
                 classes=tuple(classes),
                 numbers=self._numbers(answer),
                 cohort=place.cohort,
+                caller=place.caller,
             )
             token = self._tokens.sign(prediction)
         return self._writer.write(rows, wanted, answer.outputs, request.id, token)

@@ -13,6 +13,7 @@ RETENTION_SECONDS: Final = 900.0
 _BY_EPOCH: Final = frozenset({catalog.WORKER_DURATION})
 _BY_SLICE: Final = frozenset(
     {
+        catalog.CALLER_FEEDBACK_COUNT,
         catalog.COHORT_FEEDBACK,
         catalog.FEEDBACK_COUNT,
         catalog.FEEDBACK_ERROR,

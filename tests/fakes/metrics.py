@@ -31,7 +31,8 @@ CLASSES = ("3", "7")
 @dataclass(slots=True)
 class Behaviour:
     """How a version answers: error rate, share of wrong answers (of positives missed), median seconds of a batch,
-    (of a regression) median absolute error, and share of the callers that report engagement."""
+    (of a regression) median absolute error, share of the callers that report engagement; and rates of callers in the
+    segment eu, None: as all."""
 
     errors: float = 0.002
     wrong: float = 0.08
@@ -39,6 +40,8 @@ class Behaviour:
     missed: float = 0.08
     off: float = 1.0
     engaged: float = 0.3
+    european_errors: float | None = None
+    european_wrong: float | None = None
 
 
 @dataclass(slots=True)
@@ -142,6 +145,7 @@ class Fleet:
         regression: answers are numbers, and off by so much.
         lost: share of the requests drawn for the test arm that are not counted as drawn: a broken split.
         paired: share of the mirrored rows whose label meets both answers; 0: none.
+        european: share of the requests whose callers are in the segment eu, which gates may watch by itself.
         reported: share of the answers for which callers report a number, 20 for engagement and 0 for none.
     """
 
@@ -169,6 +173,7 @@ class Fleet:
     reported: float = 0.0
     lost: float = 0.0
     paired: float = 0.0
+    european: float = 0.0
     routers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("router-1", worker=False),))
     workers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("worker-1", worker=True),))
     waiting: list[tuple[float, str, str, str, str, str, float]] = field(default_factory=list)
@@ -237,6 +242,7 @@ class Fleet:
                 router.histogram(catalog.ATTEMPT_DURATION, calls, *at, *labels)
         self._batches(worker, at, behaviour, requests)
         answered = requests - failed
+        self._europeans(router, at, behaviour, requests)
         number_in_time = f"{self.epoch}.{math.floor(self.now / self.slice_seconds)}"
         wrong = self.random.random(answered) < behaviour.wrong
         positive = np.zeros(answered, dtype=bool)
@@ -276,6 +282,24 @@ class Fleet:
             (float(when), version, traffic, number_in_time, CLASSES[1 - int(said)], CLASSES[1 - int(is_)], self.now)
             for when, said, is_ in zip(due[labelled], taken[labelled], positive[labelled], strict=True)
         ]
+
+    def _europeans(self, router: Instance, at: tuple[str, str, str], behaviour: Behaviour, requests: int) -> None:
+        """Their failures and labels, which come at once; in all others' counts they are as everybody."""
+        if "eu" not in self.terms.callers:
+            return
+        theirs = int(self.random.binomial(requests, self.european))
+        errors = behaviour.errors if behaviour.european_errors is None else behaviour.european_errors
+        wrong = behaviour.wrong if behaviour.european_wrong is None else behaviour.european_wrong
+        failed = int(self.random.binomial(theirs, errors))
+        for outcome, rows in (("ok", theirs - failed), ("INTERNAL", failed)):
+            where = (*at, self.terms.segment, outcome, str(self.epoch), "eu")
+            router.store.counter(catalog.CALLER_ATTEMPT_COUNT, *where).add(rows)
+        labelled = int(self.random.binomial(theirs - failed, self.labelled))
+        missed = int(self.random.binomial(labelled, wrong))
+        number = f"{self.epoch}.{math.floor(self.now / self.slice_seconds)}"
+        for correct, rows in (("true", labelled - missed), ("false", missed)):
+            where = (*at, self.terms.segment, number, "eu", correct)
+            router.store.counter(catalog.CALLER_FEEDBACK_COUNT, *where).add(rows)
 
     def _paired_labels(self, router: Instance, in_slice: tuple[str, ...], answered: int) -> None:
         """Nine rows of ten are as hard for one version as for the other."""

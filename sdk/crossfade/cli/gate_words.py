@@ -84,6 +84,11 @@ def arms_sentence(test: str, stable: str, gate: GateReport, metric: Metric.Value
         gate: the figures.
         metric: what the gate watches.
     """
+    if gate.segment:
+        everyone = GateReport()
+        everyone.CopyFrom(gate)
+        everyone.segment = ""
+        return f"callers in {gate.segment}: {arms_sentence(test, stable, everyone, metric)}"
     compared = ((test, gate.test),) if gate.HasField("limit") else ((test, gate.test), (stable, gate.baseline))
     unseen = [version for version, arm in compared if not arm.n]
     if unseen:

@@ -22,6 +22,7 @@ class GateDraft:
     above: float = 0.0
     bad_query: str = ""
     total_query: str = ""
+    segment: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from services.common.policy.records import (
     DEFAULT_SAFE,
     EACH_CLASS,
     MORE_IS_BETTER,
+    SEGMENT_METRICS,
     GateMargin,
     Limit,
     Meaning,
@@ -66,6 +67,7 @@ def check_gate(
         found += _sides_violations(path, draft, metric)
     found += _query_violations(path, draft, metric)
     found += _above_violations(f"{path}.above", draft, metric)
+    found += _segment_violations(f"{path}.segment", draft, metric)
     found += _task_violations(f"{path}.metric", metric, meaning)
     return found + _class_violations(f"{path}.positive_class", draft, metric, meaning)
 
@@ -162,6 +164,15 @@ def _above_violations(path: str, draft: GateDraft, metric: MetricKind) -> list[V
     bounds = sorted(catalog.VALUE_BOUNDS, key=lambda bound: abs(bound - draft.above))[:2]
     near = " or ".join(f"{bound:g}" for bound in sorted(bounds))
     return [Violation(path, f"{draft.above:g} is none of the bounds that numbers are counted by: write {near}")]
+
+
+def _segment_violations(path: str, draft: GateDraft, metric: MetricKind) -> list[Violation]:
+    if not draft.segment:
+        return []
+    if metric not in SEGMENT_METRICS:
+        allowed = " and ".join(sorted(SEGMENT_METRICS))
+        return [Violation(path, f"{allowed} are counted by the caller's segment, and this gate watches {metric}")]
+    return [Violation(path, "the version must be better for all callers: drop segment")] if draft.primary else []
 
 
 def _task_violations(path: str, metric: MetricKind, meaning: Meaning) -> list[Violation]:

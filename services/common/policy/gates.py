@@ -115,7 +115,7 @@ def check_by_key(gates: tuple[Gate, ...]) -> tuple[Violation, ...]:
     return tuple(
         Violation(f"policy.gates[{number}]", f"{gate.name} {_UNJUDGED}")
         for number, gate in enumerate(gates)
-        if gate.need is not Need.NEVER and not judged_by_key(gate.metric, gate.above)
+        if gate.need is not Need.NEVER and not judged_by_key(gate.metric, gate.above, gate.segment)
     )
 
 
@@ -140,6 +140,7 @@ def _gate(draft: GateDraft, metric: MetricKind, meaning: Meaning) -> Gate:
         above=draft.above,
         bad_query=draft.bad_query,
         total_query=draft.total_query,
+        segment=draft.segment,
     )
 
 
@@ -151,4 +152,5 @@ def _kind(metric: MetricKind | None) -> MetricKind | None:
 def _name(draft: GateDraft) -> str:
     if draft.name or draft.metric is None:
         return draft.name
-    return f"{draft.metric.value} limit" if draft.limit is not None else draft.metric.value
+    name = f"{draft.metric.value} limit" if draft.limit is not None else draft.metric.value
+    return f"{name} in {draft.segment}" if draft.segment else name

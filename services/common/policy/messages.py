@@ -134,6 +134,7 @@ def _gate_draft(message: policy_pb2.Gate) -> GateDraft:
         above=message.above,
         bad_query=message.bad_query,
         total_query=message.total_query,
+        segment=message.segment,
     )
 
 
@@ -166,6 +167,7 @@ def _gate_message(gate: Gate) -> policy_pb2.Gate:
         above=gate.above,
         bad_query=gate.bad_query,
         total_query=gate.total_query,
+        segment=gate.segment,
     )
 
 

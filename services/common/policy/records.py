@@ -108,6 +108,7 @@ class Gate:
         above: for reported values: what is above it counts as good; a bound of crossfade.feedback.value.
         bad_query: for counts of the user's own: PromQL that gives those that are bad, per version.
         total_query: PromQL that gives all of them.
+        segment: the segment of the callers whose requests it watches alone; empty: all.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Gate:
     above: float = 0.0
     bad_query: str = ""
     total_query: str = ""
+    segment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +224,9 @@ PAIRED_METRICS: Final = frozenset({MetricKind.DISAGREEMENT, MetricKind.PAIRED_AC
 QUALITY_METRICS: Final = LABEL_METRICS | PAIRED_METRICS | {MetricKind.CLASS_BALANCE}
 """What rests while the inputs are drifted: all that the answers say."""
 
+SEGMENT_METRICS: Final = frozenset({MetricKind.ERRORS, MetricKind.ACCURACY})
+"""What is counted by the caller's segment."""
+
 MORE_IS_BETTER: Final = LABEL_METRICS - {MetricKind.FALSE_POSITIVE_RATE, MetricKind.ABSOLUTE_ERROR}
 """What people say the share of what was right of."""
 
@@ -233,14 +238,16 @@ def shown_in(metric: MetricKind, *, shadow: bool) -> bool:
     return metric not in LABEL_METRICS | {MetricKind.CUSTOM} if shadow else metric not in PAIRED_METRICS
 
 
-def judged_by_key(metric: MetricKind, above: float = 0.0) -> bool:
+def judged_by_key(metric: MetricKind, above: float = 0.0, segment: str = "") -> bool:
     """Whether a gate can be judged where requests are assigned by key: only these are counted by cohorts of keys.
 
     Args:
         metric: what it watches.
         above: its bound, for reported values: by cohorts only those above 0 are counted.
+        segment: of the callers that it watches; empty: all, who alone are counted by cohorts.
     """
-    return metric in (MetricKind.ERRORS, MetricKind.ACCURACY) or (metric is MetricKind.VALUE and above == 0.0)
+    judged = metric in SEGMENT_METRICS or (metric is MetricKind.VALUE and above == 0.0)
+    return judged and not segment
 
 
 DEFAULT_HARM: Final[dict[MetricKind, GateMargin]] = {

@@ -190,6 +190,20 @@ COHORT_FEEDBACK: Final = Metric(
     (*_ARM, "segment", "slice", "observed", "good"),
     _COHORT_BOUNDS,
 )
+CALLER_ATTEMPT_COUNT: Final = Metric(
+    "crossfade.caller.attempt.count",
+    Kind.COUNTER,
+    "1",
+    "Attempts of callers in a segment that a gate watches by itself.",
+    (*_ARM, "segment", "outcome", "epoch", "caller"),
+)
+CALLER_FEEDBACK_COUNT: Final = Metric(
+    "crossfade.caller.feedback.count",
+    Kind.COUNTER,
+    "1",
+    "Labelled rows of callers in a segment that a gate watches by itself, by whether the prediction was right.",
+    (*_ARM, "segment", "slice", "caller", "correct"),
+)
 SHADOW_PAIR_COUNT: Final = Metric(
     "crossfade.shadow.pair.count",
     Kind.COUNTER,

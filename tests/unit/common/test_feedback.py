@@ -178,6 +178,21 @@ def test_under_key_assignment_labels_and_numbers_count_by_cohort_too() -> None:
     }
 
 
+def test_labels_of_callers_that_a_gate_watches_are_counted_apart_too() -> None:
+    desk = Desk()
+    watched = desk.token(caller="eu")
+    desk.book.label(watched, 0, "churn")
+    desk.book.label(watched, 1, "churn")
+    desk.book.label(desk.token(), 0, "churn")
+    found = {
+        one.attributes[3:]: one.counts[0]
+        for one in desk.store.snapshot()
+        if one.metric is catalog.CALLER_FEEDBACK_COUNT
+    }
+    assert found == {("", "3.10", "eu", "true"): 1, ("", "3.10", "eu", "false"): 1}
+    assert sum(desk.counts().values()) == 3
+
+
 def test_cohorts_go_with_their_slice() -> None:
     desk = Desk()
     for number in range(catalog.KEPT_SLICES + 1):

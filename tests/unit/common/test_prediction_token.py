@@ -19,7 +19,8 @@ def test_a_token_states_what_was_signed() -> None:
 def test_a_token_states_the_cohort_of_a_key(cohort: int, numbers: tuple[float, ...]) -> None:
     classes = (NO_CLASS, NO_CLASS) if numbers else (0, 1)
     keyed = PREDICTION._replace(cohort=cohort, classes=classes, numbers=numbers)
-    assert KEYS.verify(KEYS.sign(keyed)) == keyed
+    for told in (keyed, keyed._replace(caller="eu-west"), keyed._replace(cohort=-1, caller="x" * 63)):
+        assert KEYS.verify(KEYS.sign(told)) == told
 
 
 def test_it_is_short_and_printable() -> None:

@@ -5,11 +5,13 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crossfade.common.v1 import policy_pb2
 from registry.domain.lane_aggregate import LaneAggregate
 from registry.domain.records import Assignment, Outcome, Step
 from registry.domain.routes import LaneRoutes, held_versions, routes_of, split_of
 from registry.domain.serving import Placement, Traffic
 from registry.domain.split import BUCKETS, Split, effective_share, handover_split, trial_split, whole_split
+from registry.views import routes_to_proto
 from tests.unit.registry.lanes import both, placed, running_lane, spec, stable_lane, version
 
 OUTCOME = Outcome(reason="Because.", code="PERSON", actor="local:ana")
@@ -213,3 +215,14 @@ def test_nothing_is_mirrored_to_a_version_that_no_worker_has() -> None:
 def test_what_a_version_gets_is_said() -> None:
     assert Step(2000, 0.0, 1.0, shadow=True).words("v2") == "v2 gets a copy of 20 %"
     assert Step(500, 0.0, 1.0).words("v2") == "v2 gets 5 %"
+
+
+def test_routers_are_told_which_callers_gates_watch() -> None:
+    lane = running_lane(500)
+    assert lane.live is not None
+    errors = policy_pb2.METRIC_ERRORS
+    gates = [policy_pb2.Gate(metric=errors, segment=name) for name in ("us", "", "eu", "us")]
+    policy = policy_pb2.Policy(gates=gates).SerializeToString()
+    lane.live = replace(lane.live, spec=replace(lane.live.spec, policy=policy))
+    assert list(routes_to_proto(routes(lane, both())).watched_segments) == ["eu", "us"]
+    assert not routes_to_proto(routes(stable_lane(), both())).watched_segments

@@ -60,7 +60,7 @@ class House:
 
     async def predict(self, *, seconds: float = 5.0, key: str = "", pin: str = "", segment: str = "") -> Answer:
         route = self.proxy.route("churn", segment, key, pin)
-        call = Call(b"body", SystemClock().monotonic() + seconds, cohort=route.cohort)
+        call = Call(b"body", SystemClock().monotonic() + seconds, cohort=route.cohort, caller=route.caller)
         return await self.proxy.predict(call, route)
 
     def attempts(self) -> dict[tuple[str, str, str], int]:
@@ -150,6 +150,18 @@ async def test_no_cohorts_are_counted_by_request_by_pin_or_while_nothing_is_trie
         await house.predict(key="user-1", pin="v1")
         assert not cohorts(house)
         assert all("x-crossfade-cohort" not in sent.metadata for sent in house.transport.sent)
+
+
+async def test_callers_in_a_watched_segment_are_counted_apart_and_told_to_the_worker() -> None:
+    house = House(replace(lane(test=10_000), watched=frozenset({"eu"})))
+    for segment in ("eu", "us", ""):
+        await house.predict(segment=segment)
+    await house.predict(segment="eu", pin="v1")
+    found = [one for one in house.store.snapshot() if one.metric is catalog.CALLER_ATTEMPT_COUNT]
+    assert [(one.attributes, one.counts) for one in found] == [
+        (("churn", "v2", "live", "", "ok", "3", "eu"), (1,)),
+    ]
+    assert [sent.metadata.get("x-crossfade-caller") for sent in house.transport.sent] == ["eu", None, None, None]
 
 
 async def test_cohorts_go_with_their_epoch() -> None:

@@ -21,3 +21,9 @@ def test_a_request_is_counted_under_the_cohort_that_the_router_names() -> None:
 @pytest.mark.parametrize("stated", ["", "-1", "200", "9" * 40, "seven", "1.5", "²"])
 def test_what_is_no_cohort_is_none(stated: str) -> None:
     assert book().place({keys.COHORT: stated}, 0.0).cohort == -1
+
+
+def test_a_request_is_counted_under_the_caller_that_the_router_names() -> None:
+    lanes = book()
+    assert lanes.place({keys.CALLER: "eu", keys.COHORT: "7"}, 0.0)[-2:] == (7, "eu")
+    assert [lanes.place({keys.CALLER: stated}, 0.0).caller for stated in ("", "e u", "x" * 64)] == ["", "", ""]

@@ -328,6 +328,7 @@ class GateReport(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     PRIMARY_FIELD_NUMBER: _builtins.int
     AVERAGES_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
     gate: _builtins.str
     """The gate's name in the policy."""
     verdict: Global___Verdict.ValueType
@@ -350,6 +351,8 @@ class GateReport(_message.Message):
     """The class that counts as positive, for the metrics that have one."""
     primary: _builtins.bool
     """The test version must be better in this metric (SUPERIOR): `safe` is then the evidence that it is."""
+    segment: _builtins.str
+    """The segment whose callers' requests are judged; empty: all callers'."""
     @_builtins.property
     def test(self) -> Global___ArmCounts:
         """The test arm."""
@@ -401,10 +404,11 @@ class GateReport(_message.Message):
         limit: _policy_pb2.Limit | None = ...,
         primary: _builtins.bool = ...,
         averages: Global___Averages | None = ...,
+        segment: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["averages", b"averages", "baseline", b"baseline", "harm", b"harm", "limit", b"limit", "needed_time", b"needed_time", "safe", b"safe", "test", b"test"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["averages", b"averages", "baseline", b"baseline", "difference", b"difference", "gate", b"gate", "harm", b"harm", "high", b"high", "limit", b"limit", "low", b"low", "metric", b"metric", "needed", b"needed", "needed_time", b"needed_time", "positive_class", b"positive_class", "primary", b"primary", "required", b"required", "safe", b"safe", "test", b"test", "verdict", b"verdict", "waits_for", b"waits_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["averages", b"averages", "baseline", b"baseline", "difference", b"difference", "gate", b"gate", "harm", b"harm", "high", b"high", "limit", b"limit", "low", b"low", "metric", b"metric", "needed", b"needed", "needed_time", b"needed_time", "positive_class", b"positive_class", "primary", b"primary", "required", b"required", "safe", b"safe", "segment", b"segment", "test", b"test", "verdict", b"verdict", "waits_for", b"waits_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

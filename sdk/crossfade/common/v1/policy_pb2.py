@@ -25,23 +25,23 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n crossfade/common/v1/policy.proto\x12\x13\x63rossfade.common.v1\x1a\x1egoogle/protobuf/duration.proto\"\x9e\x01\n\x04Step\x12\'\n\x04mode\x18\x01 \x01(\x0e\x32\x19.crossfade.common.v1.Mode\x12\x11\n\tshare_bps\x18\x02 \x01(\x05\x12/\n\x0cmin_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06period\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"7\n\x0bTrafficPlan\x12(\n\x05steps\x18\x01 \x03(\x0b\x32\x19.crossfade.common.v1.Step\"9\n\x06Margin\x12\x0e\n\x06\x66\x61\x63tor\x18\x01 \x01(\x01\x12\x0e\n\x06offset\x18\x02 \x01(\x01\x12\x0f\n\x07\x62uckets\x18\x03 \x01(\x05\"x\n\x05Limit\x12\x12\n\x08\x61t_least\x18\x01 \x01(\x01H\x00\x12\x11\n\x07\x61t_most\x18\x02 \x01(\x01H\x00\x12-\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x12\x10\n\x08quantile\x18\x04 \x01(\x01\x42\x07\n\x05\x62ound\"\xf1\x02\n\x04Gate\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x06metric\x18\x02 \x01(\x0e\x32\x1b.crossfade.common.v1.Metric\x12\x10\n\x08required\x18\x03 \x01(\x08\x12)\n\x04harm\x18\x04 \x01(\x0b\x32\x1b.crossfade.common.v1.Margin\x12)\n\x04safe\x18\x05 \x01(\x0b\x32\x1b.crossfade.common.v1.Margin\x12\x0e\n\x06weight\x18\x06 \x01(\x01\x12\x16\n\x0epositive_class\x18\x07 \x01(\t\x12)\n\x05limit\x18\x08 \x01(\x0b\x32\x1a.crossfade.common.v1.Limit\x12\x0f\n\x07primary\x18\t \x01(\x08\x12+\n\x06\x62\x65tter\x18\n \x01(\x0b\x32\x1b.crossfade.common.v1.Margin\x12\r\n\x05\x61\x62ove\x18\x0b \x01(\x01\x12\x11\n\tbad_query\x18\x0c \x01(\t\x12\x13\n\x0btotal_query\x18\r \x01(\t\"\x80\x01\n\rLabelMaturity\x12\x14\n\x0cmin_coverage\x18\x01 \x01(\x01\x12*\n\x07min_age\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10max_coverage_gap\x18\x03 \x01(\x01\x12\x13\n\x0bjudge_young\x18\x04 \x01(\x08\"\x96\x03\n\x06Policy\x12(\n\x05gates\x18\x01 \x03(\x0b\x32\x19.crossfade.common.v1.Gate\x12\x30\n\rlook_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08settling\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0e\x61lpha_rollback\x18\x04 \x01(\x01\x12\x15\n\ralpha_promote\x18\x05 \x01(\x01\x12\x32\n\nperiod_end\x18\x06 \x01(\x0e\x32\x1e.crossfade.common.v1.PeriodEnd\x12\r\n\x05power\x18\x07 \x01(\x01\x12\x32\n\x06labels\x18\x08 \x01(\x0b\x32\".crossfade.common.v1.LabelMaturity\x12\x14\n\x0c\x64rift_margin\x18\t \x01(\x01\x12.\n\x0bstale_after\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0f\x66resh_instances\x18\x0b \x01(\x01*<\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\r\n\tMODE_LIVE\x10\x01\x12\x0f\n\x0bMODE_SHADOW\x10\x02*Z\n\tObjective\x12\x19\n\x15OBJECTIVE_UNSPECIFIED\x10\x00\x12\x1a\n\x16OBJECTIVE_NON_INFERIOR\x10\x01\x12\x16\n\x12OBJECTIVE_SUPERIOR\x10\x02*T\n\nAssignment\x12\x1a\n\x16\x41SSIGNMENT_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41SSIGNMENT_REQUEST\x10\x01\x12\x12\n\x0e\x41SSIGNMENT_KEY\x10\x02*r\n\tPeriodEnd\x12\x1a\n\x16PERIOD_END_UNSPECIFIED\x10\x00\x12\x1b\n\x17PERIOD_END_INCONCLUSIVE\x10\x01\x12\x13\n\x0fPERIOD_END_HOLD\x10\x02\x12\x17\n\x13PERIOD_END_ROLLBACK\x10\x03*\xdb\x02\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\x11\n\rMETRIC_ERRORS\x10\x01\x12\x12\n\x0eMETRIC_RUNTIME\x10\x02\x12\x13\n\x0fMETRIC_ACCURACY\x10\x03\x12\x16\n\x12METRIC_INPUT_DRIFT\x10\x04\x12\x14\n\x10METRIC_PRECISION\x10\x05\x12\x11\n\rMETRIC_RECALL\x10\x06\x12\x1e\n\x1aMETRIC_FALSE_POSITIVE_RATE\x10\x07\x12\r\n\tMETRIC_F1\x10\x08\x12\x18\n\x14METRIC_CLASS_BALANCE\x10\t\x12\x17\n\x13METRIC_DISAGREEMENT\x10\n\x12\x19\n\x15METRIC_ABSOLUTE_ERROR\x10\x0b\x12\x10\n\x0cMETRIC_VALUE\x10\x0c\x12\x11\n\rMETRIC_CUSTOM\x10\r\x12\x1a\n\x16METRIC_PAIRED_ACCURACY\x10\x0e\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n crossfade/common/v1/policy.proto\x12\x13\x63rossfade.common.v1\x1a\x1egoogle/protobuf/duration.proto\"\x9e\x01\n\x04Step\x12\'\n\x04mode\x18\x01 \x01(\x0e\x32\x19.crossfade.common.v1.Mode\x12\x11\n\tshare_bps\x18\x02 \x01(\x05\x12/\n\x0cmin_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06period\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"7\n\x0bTrafficPlan\x12(\n\x05steps\x18\x01 \x03(\x0b\x32\x19.crossfade.common.v1.Step\"9\n\x06Margin\x12\x0e\n\x06\x66\x61\x63tor\x18\x01 \x01(\x01\x12\x0e\n\x06offset\x18\x02 \x01(\x01\x12\x0f\n\x07\x62uckets\x18\x03 \x01(\x05\"x\n\x05Limit\x12\x12\n\x08\x61t_least\x18\x01 \x01(\x01H\x00\x12\x11\n\x07\x61t_most\x18\x02 \x01(\x01H\x00\x12-\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x12\x10\n\x08quantile\x18\x04 \x01(\x01\x42\x07\n\x05\x62ound\"\x82\x03\n\x04Gate\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x06metric\x18\x02 \x01(\x0e\x32\x1b.crossfade.common.v1.Metric\x12\x10\n\x08required\x18\x03 \x01(\x08\x12)\n\x04harm\x18\x04 \x01(\x0b\x32\x1b.crossfade.common.v1.Margin\x12)\n\x04safe\x18\x05 \x01(\x0b\x32\x1b.crossfade.common.v1.Margin\x12\x0e\n\x06weight\x18\x06 \x01(\x01\x12\x16\n\x0epositive_class\x18\x07 \x01(\t\x12)\n\x05limit\x18\x08 \x01(\x0b\x32\x1a.crossfade.common.v1.Limit\x12\x0f\n\x07primary\x18\t \x01(\x08\x12+\n\x06\x62\x65tter\x18\n \x01(\x0b\x32\x1b.crossfade.common.v1.Margin\x12\r\n\x05\x61\x62ove\x18\x0b \x01(\x01\x12\x11\n\tbad_query\x18\x0c \x01(\t\x12\x13\n\x0btotal_query\x18\r \x01(\t\x12\x0f\n\x07segment\x18\x0e \x01(\t\"\x80\x01\n\rLabelMaturity\x12\x14\n\x0cmin_coverage\x18\x01 \x01(\x01\x12*\n\x07min_age\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10max_coverage_gap\x18\x03 \x01(\x01\x12\x13\n\x0bjudge_young\x18\x04 \x01(\x08\"\x96\x03\n\x06Policy\x12(\n\x05gates\x18\x01 \x03(\x0b\x32\x19.crossfade.common.v1.Gate\x12\x30\n\rlook_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08settling\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0e\x61lpha_rollback\x18\x04 \x01(\x01\x12\x15\n\ralpha_promote\x18\x05 \x01(\x01\x12\x32\n\nperiod_end\x18\x06 \x01(\x0e\x32\x1e.crossfade.common.v1.PeriodEnd\x12\r\n\x05power\x18\x07 \x01(\x01\x12\x32\n\x06labels\x18\x08 \x01(\x0b\x32\".crossfade.common.v1.LabelMaturity\x12\x14\n\x0c\x64rift_margin\x18\t \x01(\x01\x12.\n\x0bstale_after\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0f\x66resh_instances\x18\x0b \x01(\x01*<\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\r\n\tMODE_LIVE\x10\x01\x12\x0f\n\x0bMODE_SHADOW\x10\x02*Z\n\tObjective\x12\x19\n\x15OBJECTIVE_UNSPECIFIED\x10\x00\x12\x1a\n\x16OBJECTIVE_NON_INFERIOR\x10\x01\x12\x16\n\x12OBJECTIVE_SUPERIOR\x10\x02*T\n\nAssignment\x12\x1a\n\x16\x41SSIGNMENT_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41SSIGNMENT_REQUEST\x10\x01\x12\x12\n\x0e\x41SSIGNMENT_KEY\x10\x02*r\n\tPeriodEnd\x12\x1a\n\x16PERIOD_END_UNSPECIFIED\x10\x00\x12\x1b\n\x17PERIOD_END_INCONCLUSIVE\x10\x01\x12\x13\n\x0fPERIOD_END_HOLD\x10\x02\x12\x17\n\x13PERIOD_END_ROLLBACK\x10\x03*\xdb\x02\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\x11\n\rMETRIC_ERRORS\x10\x01\x12\x12\n\x0eMETRIC_RUNTIME\x10\x02\x12\x13\n\x0fMETRIC_ACCURACY\x10\x03\x12\x16\n\x12METRIC_INPUT_DRIFT\x10\x04\x12\x14\n\x10METRIC_PRECISION\x10\x05\x12\x11\n\rMETRIC_RECALL\x10\x06\x12\x1e\n\x1aMETRIC_FALSE_POSITIVE_RATE\x10\x07\x12\r\n\tMETRIC_F1\x10\x08\x12\x18\n\x14METRIC_CLASS_BALANCE\x10\t\x12\x17\n\x13METRIC_DISAGREEMENT\x10\n\x12\x19\n\x15METRIC_ABSOLUTE_ERROR\x10\x0b\x12\x10\n\x0cMETRIC_VALUE\x10\x0c\x12\x11\n\rMETRIC_CUSTOM\x10\r\x12\x1a\n\x16METRIC_PAIRED_ACCURACY\x10\x0e\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'crossfade.common.v1.policy_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODE']._serialized_start=1400
-  _globals['_MODE']._serialized_end=1460
-  _globals['_OBJECTIVE']._serialized_start=1462
-  _globals['_OBJECTIVE']._serialized_end=1552
-  _globals['_ASSIGNMENT']._serialized_start=1554
-  _globals['_ASSIGNMENT']._serialized_end=1638
-  _globals['_PERIODEND']._serialized_start=1640
-  _globals['_PERIODEND']._serialized_end=1754
-  _globals['_METRIC']._serialized_start=1757
-  _globals['_METRIC']._serialized_end=2104
+  _globals['_MODE']._serialized_start=1417
+  _globals['_MODE']._serialized_end=1477
+  _globals['_OBJECTIVE']._serialized_start=1479
+  _globals['_OBJECTIVE']._serialized_end=1569
+  _globals['_ASSIGNMENT']._serialized_start=1571
+  _globals['_ASSIGNMENT']._serialized_end=1655
+  _globals['_PERIODEND']._serialized_start=1657
+  _globals['_PERIODEND']._serialized_end=1771
+  _globals['_METRIC']._serialized_start=1774
+  _globals['_METRIC']._serialized_end=2121
   _globals['_STEP']._serialized_start=90
   _globals['_STEP']._serialized_end=248
   _globals['_TRAFFICPLAN']._serialized_start=250
@@ -51,9 +51,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LIMIT']._serialized_start=366
   _globals['_LIMIT']._serialized_end=486
   _globals['_GATE']._serialized_start=489
-  _globals['_GATE']._serialized_end=858
-  _globals['_LABELMATURITY']._serialized_start=861
-  _globals['_LABELMATURITY']._serialized_end=989
-  _globals['_POLICY']._serialized_start=992
-  _globals['_POLICY']._serialized_end=1398
+  _globals['_GATE']._serialized_end=875
+  _globals['_LABELMATURITY']._serialized_start=878
+  _globals['_LABELMATURITY']._serialized_end=1006
+  _globals['_POLICY']._serialized_start=1009
+  _globals['_POLICY']._serialized_end=1415
 # @@protoc_insertion_point(module_scope)

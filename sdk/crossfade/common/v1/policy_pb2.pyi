@@ -367,6 +367,7 @@ class Gate(_message.Message):
     ABOVE_FIELD_NUMBER: _builtins.int
     BAD_QUERY_FIELD_NUMBER: _builtins.int
     TOTAL_QUERY_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique within the policy. Default: the metric's name in lower case."""
     metric: Global___Metric.ValueType
@@ -394,6 +395,10 @@ class Gate(_message.Message):
     """
     total_query: _builtins.str
     """For CUSTOM: the same for all of them, the bad ones included."""
+    segment: _builtins.str
+    """For ERRORS and ACCURACY: only requests of callers in this segment (x-crossfade-segment), which has no lane of its own:
+    a floor below which no group of callers may fall. Default: all callers.
+    """
     @_builtins.property
     def harm(self) -> Global___Margin:
         """Beyond this the version is rolled back."""
@@ -428,10 +433,11 @@ class Gate(_message.Message):
         above: _builtins.float = ...,
         bad_query: _builtins.str = ...,
         total_query: _builtins.str = ...,
+        segment: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["better", b"better", "harm", b"harm", "limit", b"limit", "safe", b"safe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["above", b"above", "bad_query", b"bad_query", "better", b"better", "harm", b"harm", "limit", b"limit", "metric", b"metric", "name", b"name", "positive_class", b"positive_class", "primary", b"primary", "required", b"required", "safe", b"safe", "total_query", b"total_query", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["above", b"above", "bad_query", b"bad_query", "better", b"better", "harm", b"harm", "limit", b"limit", "metric", b"metric", "name", b"name", "positive_class", b"positive_class", "primary", b"primary", "required", b"required", "safe", b"safe", "segment", b"segment", "total_query", b"total_query", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1227,6 +1227,7 @@ class LaneRoutes(_message.Message):
     TEST_VERSION_FIELD_NUMBER: _builtins.int
     PREVIOUS_VERSION_FIELD_NUMBER: _builtins.int
     SHADOW_FIELD_NUMBER: _builtins.int
+    WATCHED_SEGMENTS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's id."""
     segment: _builtins.str
@@ -1267,6 +1268,10 @@ class LaneRoutes(_message.Message):
     def shadow(self) -> Global___RouteArm:
         """In a SHADOW step: the test version, which gets a copy of each of control's requests, whose answers are discarded."""
 
+    @_builtins.property
+    def watched_segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Segments of callers that gates of the rollout watch by themselves, so that what they send is counted apart too."""
+
     def __init__(
         self,
         *,
@@ -1285,10 +1290,11 @@ class LaneRoutes(_message.Message):
         test_version: _builtins.str = ...,
         previous_version: _builtins.str = ...,
         shadow: Global___RouteArm | None = ...,
+        watched_segments: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["shadow", b"shadow"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arms", b"arms", "assignment", b"assignment", "bucket_offset", b"bucket_offset", "epoch", b"epoch", "failed_versions", b"failed_versions", "model", b"model", "previous_version", b"previous_version", "removed", b"removed", "rollout", b"rollout", "segment", b"segment", "shadow", b"shadow", "slice_seconds", b"slice_seconds", "stable_version", b"stable_version", "test_version", b"test_version", "wanted", b"wanted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arms", b"arms", "assignment", b"assignment", "bucket_offset", b"bucket_offset", "epoch", b"epoch", "failed_versions", b"failed_versions", "model", b"model", "previous_version", b"previous_version", "removed", b"removed", "rollout", b"rollout", "segment", b"segment", "shadow", b"shadow", "slice_seconds", b"slice_seconds", "stable_version", b"stable_version", "test_version", b"test_version", "wanted", b"wanted", "watched_segments", b"watched_segments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
