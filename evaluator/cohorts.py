@@ -2,15 +2,22 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from evaluator.statistics import cohorts
 from evaluator.statistics.bets import Margin, Side
-from evaluator.statistics.cohorts import CohortCounts, CohortTest, Schedule
+from evaluator.statistics.cohorts import ENOUGH_COHORTS, CohortCounts, CohortTest
+from evaluator.statistics.schedule import Schedule
 from services.common.policy.records import Gate
 from services.common.telemetry.catalog import COHORTS
 
 _NOTHING: Final = CohortCounts.none(COHORTS)
+
+
+class Shown(NamedTuple):
+    """Evidence that the test version is no worse."""
+
+    log_e: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,35 +27,54 @@ class CohortGate:
     Attributes:
         gate: what it watches.
         harm: evidence that the test version is worse.
-        safe: evidence that it is no worse (or, in an A/B test, that it is better), since the step's start.
-        seen: what harm is judged by, since the step's start.
+        proof: evidence that it is no worse (or, in an A/B test, that it is better), at the best look of the step.
+        spare: as many windows may be bad for the test arm alone, and say nothing of harm: a process that dies fails
+            all keys of its arm at once, which no comparison of keys can tell from a bad version.
+        seen: what people are shown and harm is judged by, since the step's start.
+        worst: of its windows, the `spare` ones with the most excess in the test arm, the worst first.
         mature: what non-inferiority is judged by, since then.
+        now: ln(1/p) of what is mature, by itself; None: there is none.
+        looked: a look of this step had something to judge.
         schedule: the looks of this step that were taken.
         epoch: the split whose counts these are.
     """
 
     gate: Gate
     harm: CohortTest
-    safe: CohortTest
+    proof: CohortTest
+    spare: int = 0
     seen: CohortCounts = field(default=_NOTHING)
+    worst: tuple[CohortCounts, ...] = ()
     mature: CohortCounts = field(default=_NOTHING)
+    now: float | None = None
+    looked: bool = False
     schedule: Schedule = field(default_factory=Schedule)
     epoch: int = -1
 
     @classmethod
-    def open(cls, gate: Gate, steps: int) -> "CohortGate":
+    def open(cls, gate: Gate, steps: int, agreeing: int = 1) -> "CohortGate":
         """The gate without evidence.
 
         Args:
             gate: one that `judged_by_key`.
             steps: of the plan, each of which may spend its part of the error of a rollback.
+            agreeing: looks that must agree on harm at least.
         """
         if gate.limit is not None:
             harm = safe = Margin(gate.limit.bad_rate(), 0.0)
         else:
             harm = Margin(gate.harm.offset, gate.harm.factor)
             safe = Margin(gate.safe.offset, gate.safe.factor) if gate.better is None else Margin(-gate.better.offset)
-        return cls(gate, CohortTest(Side.HARM, harm, 1.0 / steps), CohortTest(Side.NON_INFERIOR, safe))
+        test = CohortTest(Side.HARM, harm, 1.0 / steps)
+        return cls(gate, test, CohortTest(Side.NON_INFERIOR, safe), agreeing - 1)
+
+    @property
+    def safe(self) -> Shown:
+        """What a look has shown and the present counts, by themselves, do not contradict.
+
+        Looks may be hours apart, and a version that has passed one may have begun to fail.
+        """
+        return Shown(0.0 if self.now is None else min(self.proof.max_log_e, self.now))
 
     @property
     def test_n(self) -> int:
@@ -57,8 +83,8 @@ class CohortGate:
 
     @property
     def step_n(self) -> int:
-        """Those that `safe` compares with stable's."""
-        return int(self.mature.n_test)
+        """Those that were compared with stable's; 0: no look of this step could compare any."""
+        return int(self.mature.n_test) if self.looked else 0
 
     @property
     def needs(self) -> float:
@@ -70,35 +96,69 @@ class CohortGate:
         """The rate that is judged, at the gate's limit; None: it compares with stable."""
         return None if self.gate.limit is None else self.gate.limit.bad_rate()
 
+    def obstacle(self, test: str, stable: str) -> str:
+        """Why the keys show nothing, as a sentence part; empty: they show something.
+
+        Args:
+            test: the test version.
+            stable: the stable version.
+        """
+        arms = [(test, self.mature.n_test_by)]
+        if self.gate.limit is None:
+            arms.append((stable, self.mature.n_stable_by))
+        for version, counts in arms:
+            used = int((counts > 0).sum())
+            if used < ENOUGH_COHORTS:
+                return f"more keys of {version}: they are of {used} cohorts, and {ENOUGH_COHORTS} are needed"
+            if not cohorts.enough(counts):
+                return f"more keys of {version}: one of them has most of its requests"
+        return ""
+
     def add(self, seen: CohortCounts, mature: CohortCounts) -> "CohortGate":
         """The gate with what a window, or the labels of a look, counted."""
-        return replace(self, seen=self.seen.plus(seen), mature=self.mature.plus(mature))
+        worst = sorted((*self.worst, seen), key=lambda one: one.excess, reverse=True)[: self.spare]
+        bad = tuple(one for one in worst if one.excess > 0.0)
+        return replace(self, seen=self.seen.plus(seen), worst=bad, mature=self.mature.plus(mature))
 
     def reach(self, at: float) -> "CohortGate":
-        """The gate after the look that is due, if one is.
+        """The gate after a judged window, and after the look that is due, if one is.
 
         Args:
             at: how much of the step's period was judged, in parts of it.
         """
         part, schedule = self.schedule.due(at)
+        now = cohorts.evidence(self.proof, self.mature)
+        gate = replace(self, now=now, schedule=schedule)
         if not part:
-            return self
-        harm, safe = cohorts.look(self.harm, self.seen, part), cohorts.look(self.safe, self.mature, part)
-        return replace(self, harm=harm, safe=safe, schedule=schedule)
+            return gate
+        judged = self.seen
+        for one in self.worst:
+            judged = judged.minus(one)
+        return replace(
+            gate,
+            harm=cohorts.look(self.harm, judged, part),
+            proof=cohorts.look(self.proof, self.mature, part),
+            looked=self.looked or now is not None,
+        )
 
     def enter(self, epoch: int) -> "CohortGate":
-        """The gate for another split: the arms have other keys in it, and are compared within it alone."""
+        """The gate for another split: the arms have other keys in it, and are compared within it alone.
+
+        What was shown of the keys before it stays shown, once those of now do not contradict it.
+        """
         if epoch == self.epoch:
             return self
-        return replace(self, safe=cohorts.restart(self.safe), seen=_NOTHING, mature=_NOTHING, epoch=epoch)
+        harm = replace(self.harm, log_e=0.0)
+        return replace(self, harm=harm, seen=_NOTHING, worst=(), mature=_NOTHING, now=None, epoch=epoch)
 
     def restart(self) -> "CohortGate":
         """The gate with fresh evidence of non-inferiority; the looks that were taken stay taken."""
-        return replace(self, safe=cohorts.restart(self.safe), mature=_NOTHING)
+        return replace(self, proof=cohorts.restart(self.proof), mature=_NOTHING, now=None)
 
-    def new_step(self) -> "CohortGate":
-        """The gate with the looks of another step before it."""
-        return replace(self, schedule=Schedule())
+    def new_step(self, agreeing: int) -> "CohortGate":
+        """The gate with the looks of another step before it; `agreeing` as in `open`."""
+        harm, proof = replace(self.harm, saved=0.0), replace(self.proof, saved=0.0)
+        return replace(self, harm=harm, proof=proof, spare=agreeing - 1, schedule=Schedule(), looked=False)
 
     def freeze(self, alpha: float, power: float, share: float) -> "CohortGate":
         """The gate as it is; see `needs`."""

@@ -78,6 +78,7 @@ class State:
         lags: labels by their lag.
         judged: looks that were judged.
         step_seconds: what the present evidence of "no worse" covers: seconds of judged windows.
+        judged_seconds: seconds of all judged windows of the present step, by which looks by key are due.
         coverage: share of the aged slices' predictions with labels, test and stable; None: no such slices.
         value_coverage: the same of reported values.
         paired_coverage: the same of mirrored rows.
@@ -102,6 +103,7 @@ class State:
     lags: LabelLags = (NO_LAGS, NO_LAGS, NO_LAGS, NO_LAGS)
     judged: int = 0
     step_seconds: float = 0.0
+    judged_seconds: float = 0.0
     coverage: tuple[float, float] | None = None
     value_coverage: tuple[float, float] | None = None
     paired_coverage: tuple[float, float] | None = None
@@ -180,8 +182,15 @@ def fold(state: State, look: Look) -> State:
     after = _watch_inputs(after, look, state.time or now)
     if look.judged:
         after = _judge(after, look)
-        seconds = after.step_seconds + now - (state.time or now)
-        return _reach(replace(after, judged=after.judged + 1, step_seconds=seconds))
+        passed = now - (state.time or now)
+        return _reach(
+            replace(
+                after,
+                judged=after.judged + 1,
+                step_seconds=after.step_seconds + passed,
+                judged_seconds=after.judged_seconds + passed,
+            )
+        )
     return _learn(after, look)
 
 
@@ -213,6 +222,7 @@ def _enter(state: State, look: Look, now: float) -> State:
         gates=gates,
         copies=state.copies.anew() if new_step else state.copies,
         step_seconds=0.0 if new_step else state.step_seconds,
+        judged_seconds=0.0 if new_step else state.judged_seconds,
     )
 
 
@@ -255,7 +265,7 @@ def _judge(state: State, look: Look) -> State:
 
 def _reach(state: State) -> State:
     """Takes the look that gates under KEY assignment are due for, if one is."""
-    at = state.step_seconds / state.terms.plan.steps[state.step].period
+    at = state.judged_seconds / state.terms.plan.steps[state.step].period
     return replace(state, gates=tuple(gate.reach(at) if isinstance(gate, CohortGate) else gate for gate in state.gates))
 
 

@@ -72,7 +72,7 @@ def _decision(state: State) -> Decision:
 
 
 def _calm(state: State, gates: tuple[GateReport, ...]) -> str:
-    judged = [report for report in gates if report.test.n and report.baseline.n]
+    judged = [one for one in gates if one.test.n and one.baseline.n and one.verdict is not Verdict.NONE]
     if not judged:
         return f"nothing was counted of {state.terms.test} that could be compared"
     nearest = max(judged, key=lambda report: report.harm.log_e / report.harm.bar)

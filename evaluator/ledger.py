@@ -102,12 +102,10 @@ class Ledger:
 
     def coverage(self, keys: list[SliceKey]) -> tuple[float, float]:
         """Shares of the slices' predictions that have labels, test and stable; NaN where nothing was predicted."""
-        total = SliceCounts()
-        for key in keys:
-            total = total.plus(self.slices[key])
+        slices = [self.slices[key] for key in keys]
         return (
-            _share(total.test.rows, total.test_predictions),
-            _share(total.stable.rows, total.stable_predictions),
+            _share(sum(one.test.rows for one in slices), sum(one.test_predictions for one in slices)),
+            _share(sum(one.stable.rows for one in slices), sum(one.stable_predictions for one in slices)),
         )
 
     def labels(self) -> tuple[int, int]:

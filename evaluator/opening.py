@@ -42,7 +42,7 @@ def open_gate(gate: Gate, terms: Terms) -> GateState | None:
         terms: what the rollout is judged by.
     """
     if terms.sticky and judged_by_key(gate.metric, gate.above, gate.segment):
-        return CohortGate.open(gate, len(terms.plan.steps))
+        return CohortGate.open(gate, len(terms.plan.steps), agreeing_looks(gate, terms, 0))
     if gate.metric is MetricKind.PAIRED_ACCURACY:
         alpha = terms.policy.gate_alpha(gate)
         return _guarded(PairedGate.open(gate, alpha), terms, 0, alpha)
@@ -71,7 +71,7 @@ def open_by_requests(gate: Gate, terms: Terms) -> RequestGate | None:
 def guarded(gate: GateState, terms: Terms, step: int) -> GateState:
     """The gate with the burst guard (or, under KEY, the looks) of a step, fixed before the first as any bet is."""
     if isinstance(gate, CohortGate):
-        return gate.new_step()
+        return gate.new_step(agreeing_looks(gate.gate, terms, step))
     if isinstance(gate, EachClassGate):
         return replace(gate, parts=tuple(_guarded(part, terms, step, part.alpha) for part in gate.parts))
     if isinstance(gate, RateGate):

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from evaluator import words
+from evaluator.cohorts import CohortGate
 from evaluator.distributions import RATIO
 from evaluator.fold import State
 from evaluator.reports import DriftReport, GateReport, Verdict
@@ -75,6 +76,9 @@ def too_little(state: State, thin: Sequence[GateReport], seen: Mapping[str, int]
     for report in thin:
         have = f"{report.gate} has {words.many(seen[report.gate], _noun(report))} of {state.terms.test} in this step"
         need = needs[report.gate]
+        gate = next(one for one in state.gates if one.gate.name == report.gate)
+        if isinstance(gate, CohortGate) and (obstacle := gate.obstacle(state.terms.test, state.terms.stable)):
+            have = f"{have}, and needs {obstacle}"
         parts.append(have if math.isinf(need) else f"{have}, and {words.count(need)} are needed to see a harm")
     by_key = "; assigned by key, only what is shown to be no worse passes" if state.terms.sticky else ""
     return f"the period ended with too little evidence: {'; '.join(parts)}{by_key}"

@@ -43,15 +43,15 @@ class EvaluatorServicer(evaluator_pb2_grpc.EvaluatorServiceServicer):
     ) -> evaluator_pb2.CheckPolicyResponse:
         """A dry run of a policy and a plan."""
         del context
-        objective = _objective(request.objective)
+        objective, sticky = _objective(request.objective), request.assignment == policy_pb2.ASSIGNMENT_KEY
         policy, policy_violations = complete_policy(
             policy_messages.policy_draft(request.policy),
             Meaning(request.task, tuple(request.classes) or None, request.positive_class),
             objective,
-            sticky=request.assignment == policy_pb2.ASSIGNMENT_KEY,
+            sticky=sticky,
         )
         plan, plan_violations = complete_plan(policy_messages.plan_draft(request.plan), objective)
-        violations = (*policy_violations, *plan_violations, *check_together(policy, plan))
+        violations = (*policy_violations, *plan_violations, *check_together(policy, plan, sticky=sticky))
         if violations:
             return evaluator_pb2.CheckPolicyResponse(violations=_violations(violations))
         return evaluator_pb2.CheckPolicyResponse(

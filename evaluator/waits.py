@@ -53,8 +53,9 @@ def waits_for(state: State, gate: GateState, needed: int, seconds: float) -> str
         return f"{waits_for(state, gate.awaited, needed, seconds)} (class {gate.awaited.gate.positive})"
     if isinstance(gate, CohortGate):
         period = terms.plan.steps[max(state.step, 0)].period
-        left = gate.schedule.following * period - state.step_seconds
-        return f"its next look, in {words.duration(max(left, 0.0))}: by key there are few"
+        left = gate.schedule.following * period - state.judged_seconds
+        look = f"its next look, in {words.duration(max(left, 0.0))}: by key there are few"
+        return gate.obstacle(terms.test, terms.stable) or look
     known, enough = 0.0, 0
     if isinstance(gate, DistributionGate):
         known, enough = float(gate.safe.past.counts.sum()), runtime.ENOUGH_PAST

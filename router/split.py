@@ -29,7 +29,7 @@ def bucket_of(model: str, key: str) -> int:
 
 
 def cohort_of(bucket: int) -> int:
-    """The cohort of a bucket, 0 to 199: what happens to its keys is counted together.
+    """The cohort of a bucket, 0 to 49: what happens to its keys is counted together.
 
     Neighbours are in different ones, so that an arm, which has a range of buckets, has some of every cohort.
     """

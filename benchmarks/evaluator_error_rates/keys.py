@@ -16,6 +16,7 @@ from benchmarks.evaluator_error_rates.jobs import SEED, spread
 from evaluator.cohorts import CohortGate
 from evaluator.statistics.cohorts import CohortCounts
 from evaluator.statistics.process import log_threshold
+from evaluator.statistics.schedule import LAST_LOOK
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import PolicyDraft
 from services.common.policy.records import GateMargin, Meaning, MetricKind, Policy
@@ -23,6 +24,7 @@ from services.common.telemetry.catalog import COHORTS
 
 _BUCKETS: Final = 10_000
 _BLOCK: Final = 50
+_WINDOWS: Final = 64
 _UNCHANGED: Final = GateMargin()
 _ERRORS, _ACCURACY = MetricKind.ERRORS, MetricKind.ACCURACY
 
@@ -63,6 +65,7 @@ class Case:
         crowd: who comes.
         share: the test version's.
         worse: what the test version makes of a user's rate; `factor` and `offset` of one margin.
+        broken: windows, one after another, in which everything fails in the test arm alone.
     """
 
     kind: str
@@ -70,6 +73,7 @@ class Case:
     crowd: Crowd
     share: float
     worse: GateMargin = _UNCHANGED
+    broken: int = 0
 
     @property
     def at(self) -> str:
@@ -77,7 +81,7 @@ class Case:
         return f"{self.crowd.name}, {self.share:.0%}"
 
 
-ALIKE, HARM_EDGE, SAFE_EDGE = "alike", "at the margin of harm", "at the safe margin"
+ALIKE, HARM_EDGE, SAFE_EDGE, BROKEN = "alike", "at the margin of harm", "at the safe margin", "alike, test breaks down"
 
 
 def cases() -> list[Case]:
@@ -89,11 +93,14 @@ def cases() -> list[Case]:
         for share in (0.05, 0.5):
             made.append(Case(HARM_EDGE, metric, crowds[-1], share, gate.harm))
             made.append(Case(SAFE_EDGE, metric, crowds[-1], share, gate.safe))
+    made += [Case(ALIKE, _ERRORS, ERRORS, share) for share in (0.9, 0.99)]
+    made += [Case(BROKEN, _ERRORS, MANY_ERRORS, share, broken=2) for share in (0.05, 0.5)]
     made += [
         Case("errors 0.5 -> 2 %", _ERRORS, MANY_ERRORS, 0.5, GateMargin(4.0)),
         Case("accuracy 90 -> 87 %", _ACCURACY, MANY_LABELS, 0.5, GateMargin(1.0, 0.03)),
         Case(ALIKE, _ACCURACY, MANY_LABELS, 0.5),
         Case("fails everybody", _ERRORS, HEAVY_ERRORS, 0.05, GateMargin(1.0, 1.0)),
+        Case("fails everybody", _ERRORS, MANY_ERRORS, 0.05, GateMargin(1.0, 1.0)),
     ]
     return made
 
@@ -143,27 +150,41 @@ def _run(block: tuple[Case, int, int]) -> npt.NDArray[np.float64]:
 
 
 def _rollout(case: Case, rng: Generator) -> tuple[float, float]:
-    crowd, bar = case.crowd, _bar(case.metric)
-    weights = np.arange(1, crowd.users + 1) ** -crowd.zipf
-    buckets = rng.integers(0, _BUCKETS, crowd.users)
-    test = buckets < case.share * _BUCKETS
-    usual = rng.beta(*crowd.shape, crowd.users)
-    rates = np.where(test, np.minimum(case.worse.factor * usual + case.worse.offset, 1.0), usual)
-    gate, before, passed = CohortGate.open(bar.gate, 1).enter(1), 0.0, 0.0
-    while (at := gate.schedule.following) <= 1.0:
-        sent = rng.poisson(crowd.requests * (at - before) * weights / weights.sum())
-        bad = rng.binomial(sent, rates)
-        seen = CohortCounts(*(_by_cohort(buckets, who, n) for who in (test, ~test) for n in (sent, bad)))
+    """When harm is shown, in parts of the period (NaN: never), and whether it passed before."""
+    bar = _bar(case.metric)
+    counted = _windows(case, rng)
+    agreeing = 3 if case.metric is _ERRORS else 1
+    gate, passed = CohortGate.open(bar.gate, 1, agreeing).enter(1), 0.0
+    for window in counted:
+        at = gate.schedule.following
+        seen = CohortCounts(*window)
         gate = gate.add(seen, seen).reach(at)
         if gate.harm.max_log_e >= bar.harm:
             return at, passed
         passed = max(passed, float(gate.safe.log_e >= log_threshold(_policy().alpha_promote)))
-        before = at
     return math.nan, passed
 
 
-def _by_cohort(
-    buckets: npt.NDArray[np.int64], who: npt.NDArray[np.bool_], n: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
-    counts: npt.NDArray[np.float64] = np.bincount(buckets[who] % COHORTS, n[who], COHORTS).astype(np.float64)
-    return counts
+def _windows(case: Case, rng: Generator) -> npt.NDArray[np.float64]:
+    """A window between looks, (windows, 4, cohorts): requests and bad ones of the test and of the stable arm.
+
+    What users send are Poisson's processes, of which the bad requests and the others are two that know nothing of each
+    other: so a cohort's are drawn by what its users send together.
+    """
+    crowd = case.crowd
+    weights = np.arange(1, crowd.users + 1) ** -crowd.zipf
+    sent = crowd.requests * LAST_LOOK / _WINDOWS * weights / weights.sum()
+    buckets = rng.integers(0, _BUCKETS, crowd.users)
+    test = buckets < case.share * _BUCKETS
+    usual = rng.beta(*crowd.shape, crowd.users)
+    rates = np.where(test, np.minimum(case.worse.factor * usual + case.worse.offset, 1.0), usual)
+    bad, good = (
+        np.array([np.bincount(buckets[who] % COHORTS, part[who], COHORTS) for who in (test, ~test)])
+        for part in (sent * rates, sent * (1.0 - rates))
+    )
+    x, others = (rng.poisson(np.broadcast_to(mean, (_WINDOWS, *mean.shape))) for mean in (bad, good))
+    n = x + others
+    if case.broken:
+        begin = int(rng.integers(0, _WINDOWS - case.broken))
+        x[begin : begin + case.broken, 0] = n[begin : begin + case.broken, 0]
+    return np.stack((n[:, 0], x[:, 0], n[:, 1], x[:, 1]), axis=1).astype(np.float64)

@@ -61,7 +61,7 @@ class Size:
     @property
     def by_key(self) -> int:
         """Rollouts by keys, as they are judged: each draws its users one by one."""
-        return max(self.rollouts // 2, 1)
+        return max(self.rollouts // 5, 1)
 
 
 def rates_of(scenario: str) -> str:

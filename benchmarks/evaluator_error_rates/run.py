@@ -167,6 +167,7 @@ def _show_keys(found: list[Outcome]) -> dict[str, object]:
     _CONSOLE.print(table)
     return {
         "by_key_false_rollback": round(sum(share for (kind, _), share in worst.items() if kind == keys.ALIKE), 5),
+        "by_key_false_rollback_of_broken": round(worst[keys.BROKEN, MetricKind.ERRORS], 5),
         "by_key_false_promotion": round(max(share for (kind, _), share in worst.items() if kind == keys.SAFE_EDGE), 4),
     }
 

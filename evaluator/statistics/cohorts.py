@@ -7,13 +7,14 @@ R = sum(x_k)/sum(n_k), and its variance by linearization (Cochran, "Sampling Tec
     V = K/(K-1) sum((x_k - R n_k)^2)/sum(n_k)^2.
 
 Beyond the line a + b*theta_s lies D = R_c - a - b R_s, and D/sqrt(V_c + b^2 V_s) is held against Student's t with the
-degrees of freedom of Satterthwaite (Biometrics Bulletin 2, 1946). V_c is never taken to be less than the variance at
-the line itself, L(1-L)/n times the design effect that stable's keys show: of a test arm with few bad keys V_c says too
-little, and it would seem safe for having been lucky. And of K cohorts only Kish's effective number counts for an arm's
-degrees of freedom, (sum n_k)^2/sum(n_k^2): a user with half of its requests leaves it few ("Survey Sampling", 1965).
+degrees of freedom of Satterthwaite (Biometrics Bulletin 2, 1946), of an arm's K cohorts counting only Kish's effective
+number, (sum n_k)^2/sum(n_k^2): a user with half of its requests leaves it few ("Survey Sampling", 1965). No variance
+is taken to be less than at the nearest point of the line, p(1-p)/n times the design effect that the keys show: where an
+arm has few bad keys its own variance says too little, and it would seem better for having been lucky.
 
-Since the counts of all looks are cumulative, and only few looks are taken, at times fixed before the start, each has a
-part of the error (the union bound); ln(part/p) is therefore read as log evidence against the same bar as an e-process.
+The counts of all looks are cumulative. Looks are taken at times fixed before the start, so that each can have a part of
+the error (the union bound), and ln(part/p) is read as log evidence against the same bar as an e-process. A look without
+evidence, which depends on how many requests came and not on what became of them, leaves its part to the next.
 """
 
 import math
@@ -23,21 +24,15 @@ from typing import Final, Self
 import numpy as np
 from scipy.stats import t as student
 
-from evaluator.statistics.bets import Margin, Side, smoothed_rate
+from evaluator.statistics.bets import Margin, Side, project, smoothed_rate
 from evaluator.statistics.counts import FloatArray, check_part, checked_counts, frozen
 from evaluator.statistics.intervals import DEFAULT_ALPHA, Interval
+from evaluator.statistics.schedule import GREAT_PART
 
 ENOUGH_COHORTS: Final = 20
 """With fewer cohorts of either arm that have requests there is no evidence: their variance is hardly known."""
 ENOUGH_EFFECTIVE: Final = 3.0
 """The least effective number of cohorts: below it one user has most of an arm, and an arm's rate is his."""
-
-LAST_LOOK: Final = 0.9
-_LOOKS: Final = tuple(LAST_LOOK * part for part in (1 / 64, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1))
-"""When the looks of a period are, in parts of it: soon for a version that fails everybody, the last one before its
-end, since what the period's first seconds have is not judged."""
-_OF_PERIOD: Final = 0.9
-"""Part of the error that the period's looks share; the rest is for those after it, each twice as late as the last."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +68,20 @@ class CohortCounts:
             frozen(self.x_stable_by + other.x_stable_by),
         )
 
+    def minus(self, other: "CohortCounts") -> "CohortCounts":
+        """Return what is left without `other`, which is a part of it."""
+        return CohortCounts(
+            frozen(self.n_test_by - other.n_test_by),
+            frozen(self.x_test_by - other.x_test_by),
+            frozen(self.n_stable_by - other.n_stable_by),
+            frozen(self.x_stable_by - other.x_stable_by),
+        )
+
+    @property
+    def excess(self) -> float:
+        """The test arm's bad ones beyond those that it would have at stable's rate (0 where stable has nothing)."""
+        return self.x_test - self.n_test * (self.x_stable / self.n_stable if self.n_stable else 0.0)
+
     @property
     def n_test(self) -> float:
         """All of the test arm."""
@@ -105,11 +114,11 @@ class CohortCounts:
 
     def interval(self, alpha: float = DEFAULT_ALPHA) -> Interval:
         """Return the difference test minus stable, with limits that hold at the period's looks together."""
-        return _limits(_score(self, Margin(), at_line=False), alpha)
+        return _limits(_score(self, Margin(), None), alpha)
 
     def beyond(self, limit: float, alpha: float = DEFAULT_ALPHA) -> Interval:
         """Return the test arm's rate minus a limit in (0, 1), with limits as those of `interval`."""
-        return _limits(_score(self, Margin(limit, 0.0), at_line=False), alpha)
+        return _limits(_score(self, Margin(limit, 0.0), None), alpha)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +126,7 @@ class CohortTest:
     """The state of one test.
 
     side, margin: as in `rates.RateTest`. part: of the error, what a step may spend. log_e: ln(part/p) at the latest
-    look that was taken; max_log_e: the greatest so far.
+    look; max_log_e: the greatest so far. saved: parts of looks that had no evidence.
     """
 
     side: Side
@@ -125,61 +134,44 @@ class CohortTest:
     part: float = 1.0
     log_e: float = 0.0
     max_log_e: float = 0.0
+    saved: float = 0.0
 
 
 def look(test: CohortTest, counts: CohortCounts, part: float) -> CohortTest:
     """Return the test after a look.
 
-    counts: all since the step began. part: of the step's error, what this look may spend.
+    counts: all that it judges. part: of the step's error, what this look may spend.
     """
-    score = _score(counts, test.margin, at_line=True)
-    if score is None:
-        return test
-    sign = 1.0 if test.side is Side.HARM else -1.0
-    log_p = float(student.logsf(sign * score.difference / math.sqrt(score.variance), score.freedom))
-    log_e = math.log(part * test.part) - log_p
-    return replace(test, log_e=log_e, max_log_e=max(test.max_log_e, log_e))
+    log_p = _log_p(test, counts)
+    if log_p is None:
+        return replace(test, saved=test.saved + part)
+    log_e = math.log((test.saved + part) * test.part) - log_p
+    return replace(test, log_e=log_e, max_log_e=max(test.max_log_e, log_e), saved=0.0)
+
+
+def evidence(test: CohortTest, counts: CohortCounts) -> float | None:
+    """Return ln(1/p) of these counts by themselves, of one look alone; None: there is none."""
+    log_p = _log_p(test, counts)
+    return None if log_p is None else -log_p
+
+
+def enough(n: FloatArray) -> bool:
+    """Return whether an arm's requests by cohort, (cohorts), come from keys enough to say anything."""
+    total = float(n.sum())
+    return int((n > 0).sum()) >= ENOUGH_COHORTS and total**2 >= ENOUGH_EFFECTIVE * float((n**2).sum())
 
 
 def restart(test: CohortTest) -> CohortTest:
-    """Return the test without evidence, what it once showed kept."""
-    return replace(test, log_e=0.0)
+    """Return the test without evidence, and the parts of its looks as they are."""
+    return replace(test, log_e=0.0, max_log_e=0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """Which looks of a step were taken.
-
-    taken: how many.
-    """
-
-    taken: int = 0
-
-    def due(self, at: float) -> tuple[float, "Schedule"]:
-        """Return the part of the error for a look at `at`, in parts of the period, and the schedule after it.
-
-        0: none is due. Looks that are due together are one.
-        """
-        part, taken = 0.0, self.taken
-        while self._time(taken) <= at:
-            part += self._part(taken)
-            taken += 1
-        return part, Schedule(taken)
-
-    @property
-    def following(self) -> float:
-        """When the next look is, in parts of the period."""
-        return self._time(self.taken)
-
-    @staticmethod
-    def _time(number: int) -> float:
-        later = number - len(_LOOKS) + 1
-        return _LOOKS[number] if later <= 0 else LAST_LOOK * 2.0**later
-
-    @staticmethod
-    def _part(number: int) -> float:
-        later = number - len(_LOOKS) + 1
-        return _OF_PERIOD / len(_LOOKS) if later <= 0 else (1.0 - _OF_PERIOD) / (later * (later + 1))
+def _log_p(test: CohortTest, counts: CohortCounts) -> float | None:
+    score = _score(counts, test.margin, test.side)
+    if score is None:
+        return None
+    sign = 1.0 if test.side is Side.HARM else -1.0
+    return float(student.logsf(sign * score.difference / math.sqrt(score.variance), score.freedom))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,58 +181,67 @@ class _Score:
     freedom: float
 
 
-def _score(counts: CohortCounts, margin: Margin, *, at_line: bool) -> _Score | None:
+def _score(counts: CohortCounts, margin: Margin, side: Side | None) -> _Score | None:
     """How far the test arm lies beyond the line; None: too few cohorts have anything.
 
-    at_line: its variance is at least the line's own, which is for tests.
+    side: of a test, whose variances are no less than at the line; None: of an estimate.
     """
     test = _ratio(counts.n_test_by, counts.x_test_by)
     stable = _ratio(counts.n_stable_by, counts.x_stable_by)
     if test is None or (stable is None and not margin.is_limit):
         return None
-    n_test = counts.n_test
-    line, stable_variance, stable_freedom, difference = margin.a, 0.0, 1.0, test.rate - margin.a
-    if stable is not None and not margin.is_limit:
-        usual = float(smoothed_rate(counts.n_stable, counts.x_stable))
-        line = min(max(margin.a + margin.b * usual, 0.0), 1.0)
-        difference -= margin.b * stable.rate
-        stable_variance, stable_freedom = margin.b**2 * stable.variance, stable.freedom
-    # That of the test arm itself too, where its keys differ more than stable's, or nothing is known of stable's.
+    # Of the arm itself too: its keys may differ more than the other's, of which nothing may be known.
     effect = max(one.effect for one in (test, stable) if one is not None)
-    floor = effect * line * (1.0 - line) / n_test if at_line else 0.0
-    variance = max(test.variance, floor)
+    if stable is None or margin.is_limit:
+        floor = 0.0 if side is None else effect * margin.a * (1.0 - margin.a) / counts.n_test
+        return _Score(test.rate - margin.a, max(test.variance, floor), test.freedom)
+    difference = test.rate - margin.a - margin.b * stable.rate
+    floors = 0.0, 0.0
+    if side is not None and (difference > 0.0) is (side is Side.HARM):
+        share = counts.n_test / (counts.n_test + counts.n_stable)
+        rates = (np.array([smoothed_rate(counts.n_test, counts.x_test)]), np.array([stable.smoothed]))
+        nearest_stable, nearest = project(side, margin, *rates, np.array([share]))
+        floors = (
+            effect * float(nearest[0] * (1.0 - nearest[0])) / counts.n_test,
+            effect * float(nearest_stable[0] * (1.0 - nearest_stable[0])) / counts.n_stable,
+        )
+    variance = max(test.variance, floors[0])
+    stable_variance = margin.b**2 * max(stable.variance, floors[1])
     total = variance + stable_variance
-    freedom = total**2 / (variance**2 / test.freedom + stable_variance**2 / stable_freedom)
-    return _Score(difference, total, freedom)
+    return _Score(difference, total, total**2 / (variance**2 / test.freedom + stable_variance**2 / stable.freedom))
 
 
 @dataclass(frozen=True, slots=True)
 class _Ratio:
-    """A rate, its variance (no less than a binomial's) with its degrees of freedom, and how many times that is."""
+    """A rate, and of its variance what else is asked.
+
+    variance: no less than a binomial's. freedom: degrees of it. effect: how many times a binomial's it is. smoothed:
+    the rate strictly inside (0, 1).
+    """
 
     rate: float
     variance: float
     freedom: float
     effect: float
+    smoothed: float
 
 
 def _ratio(n: FloatArray, x: FloatArray) -> _Ratio | None:
-    cohorts, total = int((n > 0).sum()), float(n.sum())
-    effective = total**2 / float((n**2).sum()) if cohorts else 0.0
-    if cohorts < ENOUGH_COHORTS or effective < ENOUGH_EFFECTIVE:
+    if not enough(n):
         return None
+    cohorts, total = int((n > 0).sum()), float(n.sum())
+    effective = total**2 / float((n**2).sum())
     rate = float(x.sum()) / total
     variance = cohorts / (cohorts - 1.0) * float(((x - rate * n) ** 2).sum()) / total**2
     smoothed = float(smoothed_rate(total, x.sum()))
     binomial = smoothed * (1.0 - smoothed) / total
     variance = max(variance, binomial)
-    return _Ratio(rate, variance, effective - 1.0, variance / binomial)
+    return _Ratio(rate, variance, effective - 1.0, variance / binomial, smoothed)
 
 
 def _limits(score: _Score | None, alpha: float) -> Interval:
     if score is None:
         return Interval(math.nan, math.nan, math.nan)
-    part = _OF_PERIOD / len(_LOOKS)
-    radius = float(student.isf(part * alpha / 2.0, score.freedom)) * math.sqrt(score.variance)
+    radius = float(student.isf(GREAT_PART * alpha / 2.0, score.freedom)) * math.sqrt(score.variance)
     found = score.difference
     return Interval(found, max(found - radius, -1.0), min(found + radius, 1.0))

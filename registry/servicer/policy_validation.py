@@ -126,7 +126,7 @@ def check_spec(field: str, spec: service_pb2.RolloutSpec, meaning: Meaning = NOT
     plan, wrong_plan = complete_plan(messages.plan_draft(spec.plan), objective)
     sticky = spec.assignment == policy_pb2.ASSIGNMENT_KEY
     policy, wrong_policy = complete_policy(messages.policy_draft(spec.policy), meaning, objective, sticky=sticky)
-    for violation in (*wrong_plan, *wrong_policy, *check_together(policy, plan)):
+    for violation in (*wrong_plan, *wrong_policy, *check_together(policy, plan, sticky=sticky)):
         raise refuse(f"{field}.{violation.field}", f"is wrong: {violation.description}")
 
 

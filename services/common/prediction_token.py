@@ -51,7 +51,7 @@ class Prediction(NamedTuple):
         segment: the lane's segment.
         classes: predicted class index per row, at most 64 rows; NO_CLASS for a row without one.
         numbers: predicted number per row, for a regression; then all of `classes` are NO_CLASS.
-        cohort: of the routing key, 0 to 199, in a lane that assigns by key; -1: in another.
+        cohort: of the routing key, 0 to 49, in a lane that assigns by key; -1: in another.
         caller: the caller's segment, if a gate watches it by itself.
     """
 

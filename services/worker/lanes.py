@@ -28,7 +28,7 @@ class Place(NamedTuple):
         slice_number: whole slices since 1970, modulo 2^32.
         refused: the version has failed in the lane.
         traffic_number: the number of its kind in `crossfade.common.v1.Traffic`.
-        cohort: of the request's key, 0 to 199, as the Router says in a lane that assigns by key; -1: it says none.
+        cohort: of the request's key, 0 to 49, as the Router says in a lane that assigns by key; -1: it says none.
         caller: the caller's segment, as the Router says where a gate watches it by itself; empty: it says none.
     """
 

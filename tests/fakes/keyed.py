@@ -20,11 +20,13 @@ class KeyedFleet(Fleet):
         users: how many there are; user k has 1/k of the first one's requests (Zipf).
         like: how alike users are: the sum of the parameters of the beta distribution of their rates.
         buckets: of each user's key.
+        breaks: everything fails in the test arm.
         failing: of each user, where in the distribution of rates his attempts' failures lie; `missing`: his labels'.
     """
 
     users: int = 2_000
     like: float = 100.0
+    breaks: bool = False
     buckets: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     failing: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     missing: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
@@ -55,6 +57,7 @@ class KeyedFleet(Fleet):
         at = self._at(version, "control" if arm == "control" else "live")
         router, worker = self.routers[0], self.workers[0]
         failed = self.random.binomial(requests, np.minimum(self.failing * behaviour.errors, 1.0))
+        failed = requests if self.breaks and arm == "test" else failed
         for outcome, by_user in (("ok", requests - failed), ("INTERNAL", failed)):
             labels = (self.terms.segment, outcome, str(self.epoch))
             self._count(router, catalog.ATTEMPT_DURATION, (*at, *labels), 5, int(by_user.sum()))

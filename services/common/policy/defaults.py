@@ -27,6 +27,8 @@ _HIGHEST_POWER: Final = 0.9999
 _WIDEST_DRIFT: Final = 0.999
 _STALE_LOOKS: Final = 3
 _ALL_BPS: Final = 10_000
+_LEAST_KEYED: Final = 50
+_KEYED_SHARES: Final = "keys are compared by cohorts, so that each arm needs 50 basis points (0.5 %) at least"
 
 
 def complete_plan(
@@ -70,7 +72,7 @@ def complete_policy(
         draft: what was asked for.
         meaning: of the version's answers, which decides on the default gates.
         objective: what the version must show.
-        sticky: requests are assigned by key.
+        sticky: requests are assigned by key; gates that nobody can judge then come out as watched.
     """
     found: list[Violation] = []
     gates = default_gates(meaning, sticky=sticky)
@@ -82,7 +84,8 @@ def complete_policy(
         gates, wrong = with_primary(gates)
         found += wrong
     if sticky:
-        found += check_by_key(gates)
+        gates, wrong = check_by_key(gates)
+        found += wrong
     interval = _or(draft.look_interval, 30.0)
     policy = Policy(
         gates=gates,
@@ -112,8 +115,8 @@ def complete_policy(
     return possible, tuple(found)
 
 
-def check_together(policy: Policy, plan: Plan) -> tuple[Violation, ...]:
-    """What is wrong with a policy beside a plan: gates that none of its steps can show."""
+def check_together(policy: Policy, plan: Plan, *, sticky: bool = False) -> tuple[Violation, ...]:
+    """What is wrong with a policy beside a plan: gates that none of its steps can show, and shares of too few keys."""
     modes = {step.shadow for step in plan.steps}
     found = [
         Violation(f"policy.gates[{number}].metric", f"{gate.metric} is of SHADOW steps, and the plan has none")
@@ -123,6 +126,12 @@ def check_together(policy: Policy, plan: Plan) -> tuple[Violation, ...]:
     required = [gate for gate in policy.gates if gate.need is not Need.NEVER]
     if False in modes and required and not any(shown_in(gate.metric, shadow=False) for gate in required):
         found.append(Violation("policy.gates", "no gate is required that a LIVE step can show: require at least one"))
+    if sticky:
+        found += [
+            Violation(f"plan.steps[{number}].share_bps", f"{step.share_bps} is too little by key: {_KEYED_SHARES}")
+            for number, step in enumerate(plan.steps)
+            if not _LEAST_KEYED <= step.share_bps <= _ALL_BPS - _LEAST_KEYED
+        ]
     return tuple(found)
 
 

@@ -110,13 +110,19 @@ def with_primary(gates: tuple[Gate, ...]) -> tuple[tuple[Gate, ...], tuple[Viola
     return (*gates[:number], primary, *gates[number + 1 :]), ()
 
 
-def check_by_key(gates: tuple[Gate, ...]) -> tuple[Violation, ...]:
-    """What is wrong with gates where requests are assigned by key: those that promotion needs and nobody can judge."""
-    return tuple(
+def check_by_key(gates: tuple[Gate, ...]) -> tuple[tuple[Gate, ...], tuple[Violation, ...]]:
+    """Gates where requests are assigned by key: those that nobody can judge are watched; and those that were required.
+
+    What must be better stays required, and then nothing wins.
+    """
+    unjudged = [gate for gate in gates if not judged_by_key(gate.metric, gate.above, gate.segment)]
+    watched = tuple(replace(gate, need=Need.NEVER) if gate in unjudged and not gate.better else gate for gate in gates)
+    wrong = tuple(
         Violation(f"policy.gates[{number}]", f"{gate.name} {_UNJUDGED}")
         for number, gate in enumerate(gates)
-        if gate.need is not Need.NEVER and not judged_by_key(gate.metric, gate.above, gate.segment)
+        if gate in unjudged and gate.need is not Need.NEVER
     )
+    return watched, wrong
 
 
 _UNJUDGED: Final = (

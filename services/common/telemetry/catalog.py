@@ -171,14 +171,14 @@ PREDICTION_VALUE_COUNT: Final = Metric(
     (*_ARM,),
     spread="bin",
 )
-COHORTS: Final = 200
-"""Cohorts of routing keys: bucket b of a lane is in cohort b mod 200, so that every arm has some of each."""
+COHORTS: Final = 50
+"""Cohorts of routing keys: bucket b of a lane is in cohort b mod 50, so that every arm has some of each."""
 _COHORT_BOUNDS: Final = tuple(float(number) for number in range(COHORTS - 1))
 COHORT_ATTEMPT: Final = Metric(
     "crossfade.cohort.attempt",
     Kind.HISTOGRAM,
     "1",
-    "Attempts under KEY assignment by the cohort of their key: a bucket for each of the 200.",
+    "Attempts under KEY assignment by the cohort of their key: a bucket for each of the 50.",
     (*_ARM, "segment", "outcome", "epoch"),
     _COHORT_BOUNDS,
 )

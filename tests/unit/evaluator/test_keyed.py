@@ -13,7 +13,7 @@ from evaluator.fold import State, fold, fold_all, start
 from evaluator.itself import relabelled
 from evaluator.reports import Verdict, report_gates
 from evaluator.terms import Terms
-from services.common.policy.defaults import complete_policy
+from services.common.policy.defaults import check_together, complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
 from services.common.policy.records import (
     GateMargin,
@@ -121,16 +121,82 @@ def test_few_users_show_nothing_and_nothing_is_promoted() -> None:
     assert "assigned by key, only what is shown to be no worse passes" in made.outcome.reason
 
 
-def test_between_looks_nothing_changes_and_the_next_one_is_named() -> None:
-    made = trial(0, keyed_terms(ERRORS, GateDraft(MetricKind.VALUE, required=True)), Behaviour())
-    seen = []
+def test_between_looks_harm_does_not_change_and_the_next_look_is_named() -> None:
+    terms = keyed_terms(ERRORS, GateDraft(MetricKind.VALUE, required=True), plan=demo_plan(5000, period=1_000.0))
+    made, seen = trial(0, terms, Behaviour()), []
     for _ in range(40):
         made.look()
         errors = gate(made.state, "errors")
         seen.append((errors.schedule.taken, errors.harm.log_e))
-    assert len({log_e for _, log_e in seen}) == len({taken for taken, _ in seen})
+    assert len({log_e for _, log_e in seen}) <= len({taken for taken, _ in seen}) < 10
     waits = [report.waits_for for one in made.decisions for report in one.gates if report.gate == "errors"]
-    assert "its next look, in 10 s: by key there are few" in waits
+    assert "its next look, in 13 s: by key there are few" in waits
+
+
+def test_a_process_that_dies_once_rolls_nothing_back() -> None:
+    for broken in (4, 9, 20):
+        made = trial(0, keyed_terms(ERRORS, GateDraft(MetricKind.VALUE, required=True)), Behaviour())
+        fleet = made.fleet
+        assert isinstance(fleet, KeyedFleet)
+        for number in range(60):
+            fleet.breaks = number in (broken, broken + 1)
+            made.look()
+        assert made.outcome is None, made.outcome
+        assert len(gate(made.state, "errors").worst) == 2
+        fleet.breaks = True
+        ended = made.run(12)
+        assert ended is not None
+        assert (ended.action, ended.gate) == (Action.ROLLBACK, "errors")
+
+
+def test_a_version_that_fails_after_it_has_passed_a_look_is_not_promoted() -> None:
+    plan = demo_plan(5000, period=240.0, min_duration=200.0)
+    made = trial(0, keyed_terms(ERRORS, plan=plan), Behaviour())
+    passed = False
+    for _ in range(60):
+        passed = passed or made.look().verdict is Verdict.PASS
+    assert passed
+    made.fleet.test = Behaviour(errors=0.3)
+    decision = made.run(80)
+    assert decision is not None
+    assert decision.action is Action.ROLLBACK, decision.reason
+
+
+def test_a_step_in_which_no_look_could_compare_anything_goes_nowhere() -> None:
+    terms = keyed_terms(ERRORS, plan=demo_plan(500, 5000, period=60.0))
+    made = run(0, terms, Behaviour(errors=0.4), users=60)
+    assert made.outcome is not None
+    assert (made.outcome.action, made.step) == (Action.CANCEL, 0), made.outcome.reason
+    assert "and needs more keys of v2: they are of " in made.outcome.reason
+
+
+def test_a_drift_that_has_ended_delays_no_look() -> None:
+    policy = demo_policy(gates=(ERRORS, GateDraft(MetricKind.INPUT_DRIFT)))
+    terms = demo_terms(policy, demo_plan(5000, period=240.0, min_duration=240.0), sticky=True)
+    made = trial(0, terms, Behaviour())
+    for _ in range(40):
+        made.look()
+    taken = gate(made.state, "errors").schedule.taken
+    # As after a drift: what was shown is shown anew.
+    anew = tuple(one.restart() for one in made.state.gates if isinstance(one, CohortGate))
+    made.state = replace(made.state, step_seconds=0.0, gates=anew)
+    for _ in range(10):
+        made.look()
+    assert gate(made.state, "errors").schedule.taken >= taken + 4
+
+
+def test_what_was_shown_before_another_split_stays_shown_once_the_present_agrees() -> None:
+    made = trial(0, keyed_terms(ERRORS, plan=demo_plan(5000, period=240.0, min_duration=230.0)), Behaviour())
+    for _ in range(60):
+        made.look()
+    shown = gate(made.state, "errors").safe.log_e
+    assert shown > 3.0
+    made.fleet.epoch += 1
+    made.look()
+    assert gate(made.state, "errors").safe.log_e < 3.0
+    for _ in range(12):
+        made.look()
+    assert gate(made.state, "errors").safe.log_e > 3.0
 
 
 def test_the_recorded_windows_give_the_same_evidence_bit_for_bit() -> None:
@@ -222,3 +288,11 @@ def test_the_default_gates_by_key_are_those_that_can_be_judged() -> None:
     better, found = complete_policy(PolicyDraft(), meaning, Objective.SUPERIOR, sticky=True)
     assert not found
     assert next(gate.metric for gate in better.gates if gate.better is not None) is MetricKind.ACCURACY
+
+
+def test_shares_of_too_few_keys_are_refused() -> None:
+    policy = demo_policy(gates=(ERRORS,))
+    for share, wrong in ((50, False), (49, True), (9_950, False), (9_951, True)):
+        found = check_together(policy, demo_plan(share), sticky=True)
+        assert [one.field for one in found] == (["plan.steps[0].share_bps"] if wrong else [])
+    assert not check_together(policy, demo_plan(1))

@@ -31,8 +31,8 @@ from evaluator.service import Evaluator
 from evaluator.spans import Spans
 from evaluator.terms import Terms
 from evaluator.windows import Reading
-from services.common.policy.drafts import PlanDraft, PolicyDraft, StepDraft
-from services.common.policy.records import Meaning
+from services.common.policy.drafts import GateDraft, PlanDraft, PolicyDraft, StepDraft
+from services.common.policy.records import Meaning, MetricKind
 from services.common.telemetry.store import MetricStore
 from tests.fakes.clock import ManualClock
 from tests.fakes.metrics import Behaviour, Fleet, reference
@@ -356,3 +356,14 @@ async def test_a_rollout_that_cannot_be_judged_by_its_policy_is_ended() -> None:
     assert not made.ledger.looks[0].judged
     (acted,) = made.ledger.acted
     assert (acted.action, acted.verdict, acted.code) == (Action.CANCEL, Verdict.INCONCLUSIVE, "POLICY_INVALID")
+
+
+async def test_a_policy_by_key_that_an_older_release_took_is_judged_by_what_can_be() -> None:
+    gates = tuple(GateDraft(metric, required=True) for metric in (MetricKind.ERRORS, MetricKind.RUNTIME))
+    made = world(sticky=True, policy=replace(DRAFT, gates=gates))
+    await made.looks(made.evaluator(), 5)
+    assert not made.ledger.acted
+    assert [(one.gate, one.required) for one in made.ledger.decisions[-1].gates] == [
+        ("errors", True),
+        ("runtime", False),
+    ]

@@ -130,7 +130,7 @@ def cohorts(house: House) -> dict[tuple[str, str, str], dict[int, int]]:
 
 async def test_under_key_assignment_the_cohort_of_the_key_is_counted_and_told_to_the_worker() -> None:
     house = House(lane(test=10_000, sticky=True))
-    cohort = bucket_of("churn", "user-1") % 200
+    cohort = bucket_of("churn", "user-1") % 50
     for _ in range(3):
         await house.predict(key="user-1")
     house.transport.behaviors[TEST] = fail("INTERNAL")
