@@ -5,7 +5,14 @@ from typing import Annotated
 import typer
 
 from crossfade.cli.commands_look import ModelArgument, SegmentOption
-from crossfade.cli.commands_publish import ObjectiveOption, PeriodOption, PlanOption, PolicyOption, ShareOption
+from crossfade.cli.commands_publish import (
+    AssignmentOption,
+    ObjectiveOption,
+    PeriodOption,
+    PlanOption,
+    PolicyOption,
+    ShareOption,
+)
 from crossfade.cli.context import Session, command
 
 
@@ -30,6 +37,7 @@ def forecast(
     share: ShareOption = "",
     period: PeriodOption = "",
     policy: PolicyOption = "",
+    assignment: AssignmentOption = "",
     objective: ObjectiveOption = "",
     watch: Annotated[str, typer.Option("--watch", help="For how long traffic is watched, 1s to 60s.")] = "10s",
 ) -> None:
@@ -40,7 +48,7 @@ def forecast(
     from crossfade.cli.forecasting import show_forecast
     from crossfade.cli.rollout_options import rollout_spec, seconds_of
 
-    spec = rollout_spec(plan, share, period, policy, "", objective=objective)
+    spec = rollout_spec(plan, share, period, policy, assignment, objective=objective)
     show_forecast(session, model, segment, version, spec, drop or [], seconds_of(watch, "--watch"))
 
 

@@ -40,6 +40,12 @@ _NOUNS: Final = {
 """What gates count that do not count labels."""
 
 
+_NO_FORECAST: Final = (
+    "Assigned by key, it is judged by cohorts of keys at few looks; how long that takes is not forecast, "
+    "for it depends on how many users there are."
+)
+
+
 def show_forecast(
     session: Session, model: str, segment: str, version: str, spec: RolloutSpec, drops: Sequence[str], watch: float
 ) -> None:
@@ -58,6 +64,8 @@ def show_forecast(
         UsageError: a drop is none.
         CommandError: there is no forecast.
     """
+    if spec.assignment == ASSIGNMENT_KEY:
+        raise CommandError(_NO_FORECAST)
     request = _request(model, segment, version, spec, watch)
     request.harms.extend(parse_drop(one) for one in drops)
     answer = _ask(session, request)
@@ -71,7 +79,7 @@ def show_forecast(
 def plan_note(session: Session, model: str, segment: str, version: str, spec: RolloutSpec) -> str:
     """What to say of a rollout that was just asked for; empty: it can conclude in its period, or nothing is known."""
     if spec.assignment == ASSIGNMENT_KEY:
-        return "Assigned by key, it is judged by cohorts of keys at few looks; how long that takes is not forecast."
+        return _NO_FORECAST
     try:
         answer = _ask(session, _request(model, segment, version, spec, _HURRIED))
     except CommandError:

@@ -365,6 +365,7 @@ def test_a_forecast_says_what_a_rollout_needs(
     assert said[3].split()[0] == "errors"
     assert "+2 pt: " in said[3]
     assert crossfade_json("forecast", running, "--watch", "1s")["stable"] == "v1"
+    assert "is not forecast" in crossfade("forecast", running, "--assignment", "key", code=1).stderr
     assert "--drop 'errors'" in crossfade("forecast", running, "--drop", "errors", code=2).stderr
     assert "the policy has no gate 'speed'" in crossfade("forecast", running, "--drop", "speed=1%", code=1).stderr
 
@@ -376,6 +377,15 @@ def test_a_rollout_that_nobody_has_looked_at_is_not_replayed(crossfade: Command,
     policy.write_text("gates:\n  - {metric: recall, required: true, positive_class: none}\n")
     told = crossfade("replay", running, "--policy", str(policy), code=1).stderr
     assert f"{policy}:2: gates[0].positive_class: 'none' is no class of the model" in told
+
+
+def test_policy_check_by_key(crossfade: Command, tmp_path: Path) -> None:
+    policy = tmp_path / "keyed.yaml"
+    policy.write_text("gates:\n  - {metric: errors, required: true}\n  - {metric: runtime, required: true}\n")
+    assert "can be used" in crossfade("policy", "check", str(policy)).stdout
+    told = crossfade("policy", "check", str(policy), "--assignment", "key", code=1).stderr
+    assert f"{policy}:3: gates[1]: runtime can't be judged where requests are assigned by key" in told
+    assert "neither request nor key" in crossfade("policy", "check", str(policy), "--assignment", "user", code=2).stderr
 
 
 def test_policy_check(crossfade: Command, crossfade_json: Json, tmp_path: Path) -> None:
