@@ -31,7 +31,7 @@ from tests.integration.evaluator.test_rollouts_over_grpc import (
 from tests.support.prometheus import MakePrometheus, Prometheus
 from tests.support.wait import until_async
 
-TERMS = demo_terms(demo_policy(stale_after=10.0), features=3)
+TERMS = demo_terms(demo_policy(stale_after=10.0), features=3, sticky=True)
 
 
 MANY = 10**12 + 1
@@ -69,13 +69,18 @@ class House:
             await page.stop()
 
     def count_much(self) -> None:
-        """A million million labels and attempts more, pairs of answers to copies, errors and numbers."""
+        """A million million labels and attempts more, pairs of answers to copies, errors, numbers, and parts of them."""
         store = self.fleet.routers[0].store
         store.counter(catalog.FEEDBACK_COUNT, *LIVE, "", "1.1", "3", "7", "false").add(MANY)
         store.histogram(catalog.ATTEMPT_DURATION, *LIVE, "", "UNKNOWN", "1").counts[7] += MANY
         store.histogram(catalog.FEEDBACK_ERROR, *LIVE, "", "1.1").counts[99] += MANY
         store.histogram(catalog.FEEDBACK_VALUE, *LIVE, "", "1.1").counts[99] += MANY
         store.counter(catalog.SHADOW_PAIR_COUNT, *LIVE[:2], "shadow", "", "3", "7").add(MANY)
+        store.counter(catalog.SHADOW_LABEL_COUNT, *LIVE[:2], "shadow", "", "1.1", "right", "wrong").add(MANY)
+        store.counter(catalog.CALLER_ATTEMPT_COUNT, *LIVE, "", "ok", "1", "eu").add(MANY)
+        store.counter(catalog.CALLER_FEEDBACK_COUNT, *LIVE, "", "1.1", "eu", "true").add(MANY)
+        store.histogram(catalog.COHORT_ATTEMPT, *LIVE, "", "ok", "1").counts[49] += MANY
+        store.histogram(catalog.COHORT_FEEDBACK, *LIVE, "", "1.1", "value", "true").counts[0] += MANY
 
     @property
     def processes(self) -> Sequence[ProcessView]:
