@@ -1,11 +1,11 @@
 """What a window says of each arm: the rows that the gates' tests take, each from one process."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from evaluator.balance import BalanceRow
 from evaluator.counts import Counts, InstanceCounts, Series
-from evaluator.labels import ERROR_BUCKETS, VALUE_BUCKETS, Labels, OfClass, RateRow, SliceCounts
+from evaluator.labels import RateRow
 from evaluator.terms import Profile, Terms
 from services.common.telemetry import catalog
 
@@ -62,13 +62,6 @@ RuntimeRow = tuple[int, tuple[int, ...], tuple[int, ...]]
 """A batch size, and the test's and the control's batches by runtime."""
 BinCounts = dict[str, dict[str, int]]
 """Rows by feature and bin."""
-Lags = tuple[int, ...]
-"""Labels by the buckets of crossfade.feedback.lag."""
-LabelLags = tuple[Lags, Lags, Lags, Lags]
-"""Those of right and of wrong answers of the test arm, and of right and of wrong ones of the stable arm."""
-NO_LAGS: Final[Lags] = (0,) * (len(catalog.FEEDBACK_LAG.bounds) + 1)
-
-
 _BY_COHORT: Final = frozenset({COHORT_ATTEMPTS, COHORT_FEEDBACK})
 _TESTED: Final = frozenset({LIVE, SHADOW})
 """What the test arm gets: in one step callers' requests, in another copies of them, and never both in one epoch."""
@@ -133,69 +126,6 @@ def runtime_rows(window: Counts, terms: Terms) -> list[RuntimeRow]:
     return rows
 
 
-def slice_counts(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
-    """Predictions and labels by slice, all processes together: a label's process is drawn by a hash, not by arm."""
-
-    def labels(one: Series, at: Mapping[str, str]) -> Labels:
-        if one.metric == COHORT_FEEDBACK:
-            return _by_cohort(one, at, "label")
-        if one.metric == CALLER_FEEDBACK:
-            return _of_caller(one, at, terms.callers)
-        return _labels(one, at, terms.classes) if one.metric == FEEDBACK else _numbers(one, ERROR_BUCKETS)
-
-    return _slices(window, terms, (FEEDBACK, FEEDBACK_ERROR, COHORT_FEEDBACK, CALLER_FEEDBACK), labels)
-
-
-def value_slices(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
-    """Predictions and reported numbers by slice, all processes together; a labelled row is one with a number."""
-
-    def numbers(one: Series, at: Mapping[str, str]) -> Labels:
-        return _by_cohort(one, at, "value") if one.metric == COHORT_FEEDBACK else _numbers(one, VALUE_BUCKETS)
-
-    return _slices(window, terms, (FEEDBACK_VALUE, COHORT_FEEDBACK), numbers)
-
-
-def _slices(
-    window: Counts, terms: Terms, metrics: tuple[str, ...], labels: Callable[[Series, Mapping[str, str]], Labels]
-) -> dict[SliceKey, SliceCounts]:
-    found: dict[SliceKey, SliceCounts] = {}
-    for instance in window:
-        for one, at in series_of(instance, PREDICTIONS, *metrics):
-            key = parse_slice(at.get("slice", ""))
-            test, stable = is_test(at, terms), is_stable(at, terms)
-            if key is None or not (test or stable):
-                continue
-            if one.metric == PREDICTIONS:
-                rows = sum(one.counts)
-                part = SliceCounts(test_predictions=rows) if test else SliceCounts(stable_predictions=rows)
-            else:
-                part = SliceCounts(test=labels(one, at)) if test else SliceCounts(stable=labels(one, at))
-            found[key] = found.get(key, SliceCounts()).plus(part)
-    return found
-
-
-def _numbers(one: Series, buckets: int) -> Labels:
-    """Labels that are numbers; none of a process that counts by other buckets, as one of another release may."""
-    return Labels(sum(one.counts), 0, (), one.counts) if len(one.counts) == buckets else Labels()
-
-
-def _by_cohort(one: Series, at: Mapping[str, str], observed: str) -> Labels:
-    """What is observed so by the cohort of its key, beside what is counted of it in all."""
-    if len(one.counts) != catalog.COHORTS or at.get("observed") != observed:
-        return Labels()
-    return Labels(good_by=one.counts) if at.get("good") == "true" else Labels(bad_by=one.counts)
-
-
-def _of_caller(one: Series, at: Mapping[str, str], callers: Sequence[str]) -> Labels:
-    """What is labelled of callers in a segment, beside what is counted in all."""
-    caller, rows = at.get("caller", ""), sum(one.counts)
-    if caller not in callers:
-        return Labels()
-    counted = [(0, 0)] * len(callers)
-    counted[callers.index(caller)] = (rows, 0 if at.get("correct") == "true" else rows)
-    return Labels(callers=tuple(counted))
-
-
 def class_rows(window: Counts, terms: Terms, epoch: int | None) -> list[BalanceRow]:
     """Predictions by class, a row per process; epoch None: of stable alone, in whatever epoch."""
     if not terms.declared:
@@ -216,18 +146,6 @@ def class_rows(window: Counts, terms: Terms, epoch: int | None) -> list[BalanceR
         if any(test) or any(stable):
             rows.append((test, stable))
     return rows
-
-
-def label_lags(window: Counts, terms: Terms) -> LabelLags:
-    """Labels by their lag, all processes together; what is neither right nor wrong is with the right answers."""
-    found = dict.fromkeys(((arm, wrong) for arm in (True, False) for wrong in (False, True)), NO_LAGS)
-    for instance in window:
-        for one, at in series_of(instance, LAG):
-            test = is_test(at, terms)
-            if len(one.counts) == len(NO_LAGS) and (test or is_stable(at, terms)):
-                key = test, at.get("correct") == "false"
-                found[key] = added(found[key], one.counts)
-    return found[True, False], found[True, True], found[False, False], found[False, True]
 
 
 def input_counts(window: Counts, terms: Terms) -> tuple[BinCounts, BinCounts]:
@@ -321,19 +239,6 @@ def is_stable(at: Mapping[str, str], terms: Terms) -> bool:
 
 def _is_of(profile: Profile | None, at: Mapping[str, str]) -> bool:
     return profile is not None and at.get("profile") == profile.profile_id
-
-
-def _labels(one: Series, at: Mapping[str, str], classes: Sequence[str]) -> Labels:
-    """What a series of labels, spread by the actual class, says; without a predicted class, whether that was right."""
-    predicted, actual, rows = at.get("predicted"), one.by_label, sum(one.counts)
-    if predicted:
-        right = {predicted: actual.get(predicted, 0)}
-        taken = {predicted: rows}
-    else:
-        right = actual if at.get("correct") == "true" else {}
-        taken = right
-    counted = ((taken.get(name, 0), actual.get(name, 0), right.get(name, 0)) for name in classes)
-    return Labels(rows, rows - sum(right.values()), tuple(OfClass(*each) for each in counted))
 
 
 def added(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:

@@ -5,14 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from evaluator.arms import (
-    CALLERS_FAULTS,
-    COHORT_ATTEMPTS,
-    OK,
-    is_stable,
-    is_test,
-    series_of,
-)
+from evaluator.arms import CALLERS_FAULTS, COHORT_ATTEMPTS, OK, is_stable, is_test, series_of
 from evaluator.counts import Counts
 from evaluator.labels import LabelPair
 from evaluator.statistics.cohorts import CohortCounts

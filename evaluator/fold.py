@@ -9,20 +9,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
-from evaluator.arms import (
-    NO_LAGS,
-    LabelLags,
-    added,
-    input_counts,
-    label_lags,
-    slice_counts,
-    value_slices,
-)
+from evaluator.arms import added, input_counts
 from evaluator.cohorts import CohortGate
 from evaluator.copies import NO_COPIES, Copies
 from evaluator.counts import Counts, read_time
 from evaluator.inputs import Inputs, open_inputs
 from evaluator.label_looks import Known, judge_labels, take_labels
+from evaluator.label_rows import NO_LAGS, LabelLags, label_lags, slice_counts, value_slices
 from evaluator.ledger import Ledger
 from evaluator.maturity import usual_lag
 from evaluator.opening import GateState, guarded, open_gate

@@ -3,7 +3,7 @@
 from itertools import accumulate
 from typing import Final
 
-from evaluator.arms import Lags
+from evaluator.label_rows import Lags
 from services.common.policy.records import Gate, LabelMaturity, MetricKind
 from services.common.telemetry.catalog import LAG_BOUNDS
 

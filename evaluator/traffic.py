@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluator.arms import class_rows, error_rows, label_lags, runtime_rows, slice_counts, value_slices
+from evaluator.arms import class_rows, error_rows, runtime_rows
 from evaluator.balance import BalanceGate
 from evaluator.counts import Counts
 from evaluator.distributions import DistributionGate
 from evaluator.each_class import EachClassGate
 from evaluator.gates import RateGate
 from evaluator.label_looks import place_of
+from evaluator.label_rows import label_lags, slice_counts, value_slices
 from evaluator.labels import Labels, error_distributions
 from evaluator.limits import RuntimeLimitGate
 from evaluator.maturity import usual_lag

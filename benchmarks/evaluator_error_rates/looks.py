@@ -8,9 +8,10 @@ import numpy as np
 from benchmarks.evaluator_error_rates.gates import CLASSES
 from benchmarks.evaluator_error_rates.labels import FN, FP, TN, TP, lag_seconds, slice_number
 from benchmarks.evaluator_error_rates.scenarios import LOOK_SECONDS, SLICE_LOOKS
-from evaluator.arms import BUCKETS, NO_LAGS
+from evaluator.arms import BUCKETS
 from evaluator.counts import InstanceCounts, Series
 from evaluator.fold import Look
+from evaluator.label_rows import NO_LAGS
 from evaluator.statistics.counts import FloatArray
 from services.common.telemetry import catalog
 

@@ -5,6 +5,7 @@ statistics than this release's is not taken over; the past that was learnt is.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -12,10 +13,10 @@ import numpy as np
 
 from evaluator.arms import SliceKey
 from evaluator.inputs import ArmInputs
-from evaluator.labels import Labels, OfClass, SliceCounts
+from evaluator.labels import ERROR_BUCKETS, VALUE_BUCKETS, Labels, OfClass, SliceCounts
 from evaluator.ledger import NOTHING, Ledger
 from evaluator.monitor.past import Known, Past
-from evaluator.monitor.watch import Watch, answers_profile, arm_of, open_watch
+from evaluator.monitor.watch import Watch, answers_profile, arm_of, open_watch, values_profile
 from evaluator.monitor.watched import Watched
 from evaluator.statistics.counts import frozen
 from evaluator.statistics.means import MeanTest
@@ -43,10 +44,12 @@ def dump(watch: Watch) -> bytes:
             "batches": watch.past.batches,
             "labels": _labels(watch.past.labels),
             "answers": dict(watch.past.answers),
+            "values": _sparse(watch.past.values),
         },
         "watched": [_watched(one) for one in watch.watched],
         "inputs": None if watch.inputs is None else _arm(watch.inputs),
         "outputs": None if watch.outputs is None else _arm(watch.outputs),
+        "values": None if watch.values is None else _arm(watch.values),
     }
     return json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode()
 
@@ -82,6 +85,8 @@ def _load(said: Any, fresh: Watch) -> Watch:
             tuple(past["batches"]),
             _labels_of(past["labels"]),
             past["answers"],
+            # What releases before this one wrote has none.
+            _dense(past.get("values", ()), VALUE_BUCKETS),
         ),
     )
     same = said["statistics"] == STATISTICS_VERSION
@@ -91,9 +96,14 @@ def _load(said: Any, fresh: Watch) -> Watch:
         profile = answers_profile(watch.past.answers)
         outputs = arm_of(profile, profile.rows, DEFAULT_SAFE[MetricKind.CLASS_BALANCE].offset)
         outputs = _arm_of(outputs, said["outputs"]) if same else outputs
+    values = None
+    if said.get("values") is not None:
+        profile = values_profile(watch.past.values)
+        values = arm_of(profile, profile.rows, DEFAULT_SAFE[MetricKind.CLASS_BALANCE].offset)
+        values = _arm_of(values, said["values"]) if same else values
     if inputs is not None and said["inputs"] is not None and same:
         inputs = _arm_of(inputs, said["inputs"])
-    return replace(watch, watched=watched, inputs=inputs, outputs=outputs)
+    return replace(watch, watched=watched, inputs=inputs, outputs=outputs, values=values)
 
 
 def _counts(counts: SliceCounts) -> list[Any]:
@@ -101,12 +111,26 @@ def _counts(counts: SliceCounts) -> list[Any]:
 
 
 def _labels(labels: Labels) -> list[Any]:
-    return [labels.rows, labels.wrong, labels.classes]
+    errors = [_sparse(labels.errors)] if labels.errors else []
+    return [labels.rows, labels.wrong, labels.classes, *errors]
 
 
 def _labels_of(said: Any) -> Labels:
-    rows, wrong, classes = said
-    return Labels(rows, wrong, tuple(OfClass(*each) for each in classes))
+    rows, wrong, classes, *errors = said
+    off = _dense(errors[0], ERROR_BUCKETS) if errors else ()
+    return Labels(rows, wrong, tuple(OfClass(*each) for each in classes), off)
+
+
+def _sparse(counts: Sequence[int]) -> list[tuple[int, int]]:
+    """The counts that are not 0, each behind its place: nearly all of a histogram's are."""
+    return [(place, count) for place, count in enumerate(counts) if count]
+
+
+def _dense(said: Any, size: int) -> tuple[int, ...]:
+    counts = [0] * size
+    for place, count in said:
+        counts[place] = count
+    return tuple(counts)
 
 
 def _ledger(slices: Any, taken: Any) -> Ledger:
@@ -121,7 +145,7 @@ def _ledger(slices: Any, taken: Any) -> Ledger:
 def _watched(one: Watched) -> dict[str, Any]:
     return {
         "metric": one.metric.value,
-        "past": [one.past.n, one.past.value, one.past.limit],
+        "past": [one.past.n, one.past.value, one.past.limit, *([one.past.cut] if one.past.cut else [])],
         "alert": one.alert,
         "recent": one.recent,
         "harm": _process(one.harm.process),

@@ -10,14 +10,22 @@ from scipy import stats
 
 from evaluator.arms import BUCKETS, RuntimeRow, added
 from evaluator.distributions import RATIO
-from evaluator.labels import Labels, RateRow
+from evaluator.labels import VALUE_BUCKETS, Labels, RateRow
 from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1
 from services.common.policy.records import DEFAULT_SAFE, MetricKind
 from services.common.telemetry import catalog
 
-ENOUGH: Final = {MetricKind.ERRORS: 1_000, MetricKind.RUNTIME: 1_000, MetricKind.ACCURACY: 300, MetricKind.F1: 300}
+ENOUGH: Final = {
+    MetricKind.ERRORS: 1_000,
+    MetricKind.RUNTIME: 1_000,
+    MetricKind.ACCURACY: 300,
+    MetricKind.F1: 300,
+    MetricKind.ABSOLUTE_ERROR: 300,
+}
 """Attempts, batches or labelled rows that a past must have before anything is held against it."""
 ENOUGH_ANSWERS: Final = 1_000
+ENOUGH_VALUES: Final = 1_000
+"""Numbers that callers reported."""
 SLOWER_BUCKETS: Final = 5
 """What is allowed of the mean runtime beyond the past's: 54 %. It depends on load, and a day's load varies."""
 _CONFIDENCE: Final = 0.995
@@ -40,11 +48,13 @@ class Known:
         n: attempts, batches or labelled rows that it rests on.
         value: a rate of what is bad, or mean seconds.
         limit: what is allowed from then on, in the same unit.
+        cut: for absolute errors, the last bucket of crossfade.feedback.error that is not bad.
     """
 
     n: int
     value: float
     limit: float
+    cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +66,14 @@ class Past:
         batches: by runtime.
         labels: of slices whose labels were complete.
         answers: predicted rows by class.
+        values: numbers that callers reported, by the buckets of crossfade.feedback.value.
     """
 
     attempts: tuple[int, int] = (0, 0)
     batches: tuple[int, ...] = (0,) * BUCKETS
     labels: Labels = field(default_factory=Labels)
     answers: Mapping[str, int] = field(default_factory=dict)
+    values: tuple[int, ...] = (0,) * VALUE_BUCKETS
 
     def plus(
         self,
@@ -69,6 +81,7 @@ class Past:
         batches: Sequence[RuntimeRow],
         labels: Sequence[Labels],
         answers: Mapping[str, int],
+        values: Sequence[int],
     ) -> "Past":
         """The past with a look's counts."""
         n, x = self.attempts
@@ -81,7 +94,9 @@ class Past:
             known = known.plus(more)
         classes = self.answers.keys() | answers.keys()
         summed = {name: self.answers.get(name, 0) + answers.get(name, 0) for name in classes}
-        return replace(self, attempts=(n, x), batches=slower, labels=known, answers=dict(sorted(summed.items())))
+        reported = added(self.values, tuple(values)) if values else self.values
+        answered = dict(sorted(summed.items()))
+        return replace(self, attempts=(n, x), batches=slower, labels=known, answers=answered, values=reported)
 
     def counted(self, metric: MetricKind) -> int:
         """How many attempts, batches or labelled rows a metric's past has."""
@@ -93,6 +108,8 @@ class Past:
             return None
         if metric is MetricKind.RUNTIME:
             return self._known_runtime()
+        if metric is MetricKind.ABSOLUTE_ERROR:
+            return self._known_errors()
         n, x = self._bad(metric)
         # The rate itself is known to within its own error only: what is allowed begins at the upper end of that.
         highest = float(stats.beta.ppf(_CONFIDENCE, x + 1, n - x)) if x < n else 1.0
@@ -105,6 +122,17 @@ class Past:
 
     def _bad(self, metric: MetricKind) -> tuple[int, int]:
         return self.attempts if metric is MetricKind.ERRORS else self.labels.bad(metric, 0)
+
+    def _known_errors(self) -> Known | None:
+        """That no more than half of the rows are off by more than the median, and two buckets beyond it."""
+        counts = np.array(self.labels.errors)
+        n, sofar = int(counts.sum()), counts.cumsum()
+        median = int(np.argmax(2 * sofar >= n))
+        cut = median + DEFAULT_SAFE[MetricKind.ABSOLUTE_ERROR].buckets
+        if cut >= len(counts) - 1 or not median:
+            return None
+        beyond = n - int(sofar[median])
+        return Known(n, beyond / n, float(stats.beta.ppf(_CONFIDENCE, beyond + 1, n - beyond)), cut)
 
     def _known_runtime(self) -> Known | None:
         counts = np.array(self.batches)

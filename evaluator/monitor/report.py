@@ -7,16 +7,18 @@ from typing import Final
 
 from evaluator import words
 from evaluator.decide import Action, Decision
+from evaluator.distributions import RATIO
 from evaluator.figures import ArmFigures
 from evaluator.inputs import ArmInputs
 from evaluator.monitor.past import ENOUGH
-from evaluator.monitor.watch import INPUTS, OUTPUTS, Watch
+from evaluator.monitor.watch import INPUTS, OUTPUTS, VALUES, Watch
 from evaluator.monitor.watched import ALPHA_ENDED, Watched
 from evaluator.reports import DriftReport, Evidence, GateReport, Verdict, drift_evidence
 from evaluator.statistics.confusion import f1_from_unlike
 from evaluator.statistics.process import log_threshold
 from evaluator.windows import Problem
 from services.common.policy.records import Limit, MetricKind
+from services.common.telemetry import catalog
 
 _SHOWN = 5
 _COUNTED: Final = {
@@ -24,6 +26,7 @@ _COUNTED: Final = {
     MetricKind.RUNTIME: "batches",
     MetricKind.ACCURACY: "rows with complete labels",
     MetricKind.F1: "rows with complete labels of its class",
+    MetricKind.ABSOLUTE_ERROR: "rows with complete labels",
 }
 
 
@@ -45,6 +48,10 @@ def alerts(watch: Watch) -> tuple[Alert, ...]:
     if watch.outputs is not None and watch.outputs.test.drifted:
         found.append(
             Alert(OUTPUTS, f"{watch.terms.test} answers classes in other shares than before{_most(watch.outputs)}")
+        )
+    if watch.values is not None and watch.values.test.drifted:
+        found.append(
+            Alert(VALUES, f"what callers report of {watch.terms.test} is other than before{_off(watch.values)}")
         )
     return tuple(found)
 
@@ -116,7 +123,8 @@ def _shown(metric: MetricKind, value: float) -> float:
 def _limit(metric: MetricKind, value: float) -> Limit:
     if metric is MetricKind.RUNTIME:
         return Limit(seconds=value)
-    return Limit(at_most=value) if metric is MetricKind.ERRORS else Limit(at_least=1.0 - value)
+    at_most = metric in (MetricKind.ERRORS, MetricKind.ABSOLUTE_ERROR)
+    return Limit(at_most=value) if at_most else Limit(at_least=1.0 - value)
 
 
 def _beyond(watch: Watch, one: Watched) -> str:
@@ -132,6 +140,12 @@ def _beyond(watch: Watch, one: Watched) -> str:
             return (
                 f"{version} failed {words.percent(seen)} of {words.many(n, 'attempt')} lately; "
                 f"{words.percent(limit)} is allowed by its own past of {words.percent(past)}"
+            )
+        case MetricKind.ABSOLUTE_ERROR:
+            return (
+                f"{version} was off by more than {catalog.ERROR_BOUNDS[one.past.cut]:.3g} on {words.percent(seen)} of "
+                f"{words.many(n, 'label')} lately; {words.percent(limit)} is allowed: half of its own past's were off "
+                f"by less than {catalog.ERROR_BOUNDS[one.past.cut] / RATIO**2:.3g}"
             )
         case MetricKind.F1:
             return (
@@ -149,6 +163,12 @@ def _most(arm: ArmInputs) -> str:
     largest = sorted(arm.shifts(), key=lambda item: (-item[1], item[0]))[:3]
     named = ", ".join(f"{name} by {words.points(shift)}" for name, shift in largest if shift > 0)
     return f" (most: {named})" if named else ""
+
+
+def _off(arm: ArmInputs) -> str:
+    """By how much: `value` is the only feature, and needs no name."""
+    shift = max((shift for _, shift in arm.shifts()), default=0.0)
+    return f": {words.points(shift)} of them lie elsewhere" if shift > 0 else ""
 
 
 def _drift(watch: Watch) -> DriftReport:

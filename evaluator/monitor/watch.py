@@ -5,30 +5,20 @@ is held against what that past allows; and inputs against the reference profile 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 
-from evaluator.arms import (
-    NO_LAGS,
-    BinCounts,
-    Lags,
-    added,
-    class_rows,
-    error_rows,
-    input_counts,
-    label_lags,
-    runtime_rows,
-    slice_counts,
-)
+from evaluator.arms import BinCounts, added, class_rows, error_rows, input_counts, runtime_rows
 from evaluator.counts import Counts, read_time
 from evaluator.inputs import ALPHA, ArmInputs
+from evaluator.label_rows import NO_LAGS, Lags, label_lags, reported, slice_counts
 from evaluator.labels import Labels, RateRow
 from evaluator.ledger import Ledger
 from evaluator.maturity import usual_lag
-from evaluator.monitor.past import ENOUGH, ENOUGH_ANSWERS, Past
+from evaluator.monitor.past import ENOUGH, ENOUGH_ANSWERS, ENOUGH_VALUES, Past
 from evaluator.monitor.watched import Watched
 from evaluator.statistics import drift
 from evaluator.statistics.counts import frozen
@@ -44,6 +34,8 @@ _CAP: Final = look_cap(ALPHA)
 """Three looks have to agree on a drift, so that no batch job raises an alert."""
 OUTPUTS: Final = "outputs"
 INPUTS: Final = "inputs"
+VALUES: Final = "value"
+_PARTS: Final = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +54,7 @@ class Watch:
         watched: the metrics that are held against it, as far as it is known.
         inputs: against the reference profile; None: it has none.
         outputs: shares of the classes against the past's; None: not yet, or it has no classes.
+        values: numbers that callers report against the past's; None: not yet, or they report none.
     """
 
     terms: Terms
@@ -75,6 +68,7 @@ class Watch:
     watched: tuple[Watched, ...] = ()
     inputs: ArmInputs | None = None
     outputs: ArmInputs | None = None
+    values: ArmInputs | None = None
 
     @property
     def learning(self) -> bool:
@@ -127,6 +121,22 @@ def answers_profile(answers: Mapping[str, int]) -> Profile:
     return Profile(OUTPUTS, rows, tuple(Feature(name, (share, 1.0 - share)) for name, share in shares.items()))
 
 
+def values_profile(values: Sequence[int]) -> Profile:
+    """Reported numbers as one feature, whose bins are ten parts of the past's or, where many are alike, fewer."""
+    return Profile(VALUES, sum(values), (Feature(VALUES, _binned(values, values)),))
+
+
+def _binned(values: Sequence[int], past: Sequence[int]) -> tuple[float, ...]:
+    """Numbers by the bins that the past's make."""
+    total, bins, filled = sum(past), [0.0], 0
+    for count, usual in zip(values, past, strict=True):
+        bins[-1] += count
+        filled += usual
+        if filled * _PARTS >= total * len(bins) and filled < total:
+            bins.append(0.0)
+    return tuple(bins)
+
+
 def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Watch:
     """The watch after one look.
 
@@ -153,10 +163,15 @@ def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Wat
     watch = replace(watch, ledger=ledger)
     errors, batches = error_rows(window, terms, epoch), runtime_rows(window, terms)
     labels = [test for test, _ in taken]
-    answers = _answers(window, terms, epoch)
+    answers, values = _answers(window, terms, epoch), reported(window, terms)
     if watch.resting:
-        labels, answers = [], dict.fromkeys(answers, 0)
+        labels, answers, values = [], dict.fromkeys(answers, 0), ()
     watch = _judged(watch, errors, batches, labels, answers)
+    if watch.values is not None and values:
+        bins: BinCounts = {
+            VALUES: {str(number): int(count) for number, count in enumerate(_binned(values, watch.past.values))}
+        }
+        watch = replace(watch, values=watch.values.after(bins, _CAP))
     # What the judged metrics have counted is no past of theirs; of the others the past goes on until it is enough.
     known = {one.metric for one in watch.watched}
     past = watch.past.plus(
@@ -164,6 +179,7 @@ def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Wat
         [] if MetricKind.RUNTIME in known else batches,
         [] if known & LABEL_METRICS else labels,
         {} if watch.outputs is not None else answers,
+        () if watch.values is not None else values,
     )
     return _drawn(replace(watch, past=past))
 
@@ -181,6 +197,9 @@ def _judged(
             watched.append(one.after_batches(batches))
         elif one.metric is MetricKind.ERRORS:
             watched.append(one.after_rates(errors))
+        elif one.metric is MetricKind.ABSOLUTE_ERROR:
+            beyond = [(sum(each.errors), sum(each.errors[one.past.cut + 1 :])) for each in labels]
+            watched.append(one.after_rates([(*row, 0, 0) for row in beyond]))
         else:
             bad = [each.bad(one.metric, 0) for each in labels]
             watched.append(one.after_rates([(counts.n, counts.x, 0, 0) for counts in bad]))
@@ -207,7 +226,12 @@ def _drawn(watch: Watch) -> Watch:
     if outputs is None and len(answers) > 1 and sum(answers.values()) >= ENOUGH_ANSWERS:
         profile = answers_profile(answers)
         outputs = arm_of(profile, profile.rows, DEFAULT_SAFE[MetricKind.CLASS_BALANCE].offset)
-    return replace(watch, watched=(*watch.watched, *more), outputs=outputs)
+    values = watch.values
+    if values is None and sum(watch.past.values) >= ENOUGH_VALUES:
+        profile = values_profile(watch.past.values)
+        if len(profile.features[0].proportions) > 1:
+            values = arm_of(profile, profile.rows, DEFAULT_SAFE[MetricKind.CLASS_BALANCE].offset)
+    return replace(watch, watched=(*watch.watched, *more), outputs=outputs, values=values)
 
 
 def _answers(window: Counts, terms: Terms, epoch: int) -> dict[str, int]:

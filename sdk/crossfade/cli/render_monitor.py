@@ -9,6 +9,7 @@ from crossfade.cli import text
 from crossfade.cli.gate_words import limit_text
 from crossfade.cli.render_gates import drift_line, estimate_text, harm_meter
 from crossfade.common.v1.analysis_pb2 import GateReport
+from crossfade.common.v1.policy_pb2 import METRIC_ABSOLUTE_ERROR, METRIC_ERRORS
 from crossfade.registry.v1.resources_pb2 import Alert, Monitor
 
 _HEADER: Final = ("metric", "past", "lately", "allowed", "harm")
@@ -53,10 +54,12 @@ def alert_lines(alerts: Sequence[Alert], now: float) -> list[Text]:
 
 
 def _row(gate: GateReport) -> list[Text]:
+    # Of absolute errors a monitor counts those that are larger than nearly all were before: a share, as failures are.
+    metric = METRIC_ERRORS if gate.metric == METRIC_ABSOLUTE_ERROR else gate.metric
     return [
         Text(gate.gate),
-        Text(estimate_text(gate.baseline.estimate, gate.metric)),
-        Text(estimate_text(gate.test.estimate, gate.metric) if gate.test.n else "–"),
+        Text(estimate_text(gate.baseline.estimate, metric)),
+        Text(estimate_text(gate.test.estimate, metric) if gate.test.n else "–"),
         Text(limit_text(gate.limit)),
         harm_meter(gate),
     ]

@@ -69,7 +69,7 @@ class House:
             await page.stop()
 
     def count_much(self) -> None:
-        """A million million labels and attempts more, pairs of answers to copies, errors, numbers, and parts of them."""
+        """A million million labels and attempts more, pairs of answers to copies, errors, numbers, parts of them."""
         store = self.fleet.routers[0].store
         store.counter(catalog.FEEDBACK_COUNT, *LIVE, "", "1.1", "3", "7", "false").add(MANY)
         store.histogram(catalog.ATTEMPT_DURATION, *LIVE, "", "UNKNOWN", "1").counts[7] += MANY

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from evaluator.arms import FEEDBACK_ERROR, slice_counts
+from evaluator.arms import FEEDBACK_ERROR
 from evaluator.counts import InstanceCounts, Series
 from evaluator.decide import Action
 from evaluator.distributions import RATIO, DistributionGate
+from evaluator.label_rows import slice_counts
 from evaluator.labels import Labels
 from evaluator.terms import Terms
 from services.common.policy.defaults import complete_policy

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from evaluator.arms import NO_LAGS, error_rows, runtime_rows, slice_counts
+from evaluator.arms import error_rows, runtime_rows
 from evaluator.counts import InstanceCounts, Series
 from evaluator.decide import Phase
 from evaluator.distributions import DistributionGate
 from evaluator.fold import Look, State, fold, fold_all, start
 from evaluator.gates import RateGate
+from evaluator.label_rows import NO_LAGS, slice_counts
 from evaluator.labels import Labels, OfClass, SliceCounts
 from evaluator.ledger import Ledger
 from evaluator.statistics.process import look_cap

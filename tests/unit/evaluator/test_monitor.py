@@ -281,3 +281,65 @@ def test_a_mean_is_known_to_within_its_own_error_only() -> None:
     assert few.value == pytest.approx(many.value)
     assert many.limit == pytest.approx(many.value * RATIO**5, rel=0.05)
     assert few.limit > 1.4 * many.limit
+
+
+def regression(seed: int = 1) -> Lane:
+    """A lane whose labels are numbers, and whose past is known."""
+    policy, _ = complete_policy(PolicyDraft(), Meaning("regression"))
+    plan, _ = complete_plan(PlanDraft())
+    lane = Lane(seed, Terms("digits", "", "v1", "", policy, plan), kept=True)
+    lane.fleet.regression = True
+    lane.run(2 * LEARN)
+    assert {one.metric for one in lane.watch.watched} == {
+        MetricKind.ERRORS,
+        MetricKind.RUNTIME,
+        MetricKind.ABSOLUTE_ERROR,
+    }
+    return lane
+
+
+def test_larger_absolute_errors_are_told_and_as_large_ones_are_not() -> None:
+    lane = regression()
+    lane.run(2 * 3600)
+    assert lane.told == [""]
+    lane.fleet.stable = Behaviour(off=1.6)
+    lane.run(3600)
+    assert lane.told == ["", "absolute_error"]
+    (alert,) = report.alerts(lane.watch)
+    assert alert.reason.startswith("v1 was off by more than 1.")
+    assert "is allowed: half of its own past's were off by less than " in alert.reason
+    lane.fleet.stable = Behaviour()
+    lane.run(3 * 3600)
+    assert lane.told == ["", "absolute_error", ""]
+
+
+def test_numbers_that_callers_report_are_watched_both_ways() -> None:
+    for engaged in (0.1, 0.5):
+        lane = learnt(reported=0.5)
+        lane.kept = True
+        assert lane.watch.values is not None
+        lane.run(3600)
+        assert lane.told == [""]
+        lane.fleet.stable = Behaviour(engaged=engaged)
+        lane.run(900)
+        assert lane.told == ["", "value"]
+        (alert,) = report.alerts(lane.watch)
+        assert alert.reason.startswith("what callers report of v1 is other than before: ")
+        lane.fleet.stable = Behaviour()
+        lane.run(3 * 3600)
+        assert lane.told == ["", "value", ""]
+
+
+def test_without_numbers_nothing_is_held_against_them() -> None:
+    assert learnt().watch.values is None
+
+
+def test_a_checkpoint_of_an_older_release_is_taken_over() -> None:
+    lane = learnt()
+    said = json.loads(checkpoint.dump(lane.watch))
+    del said["values"]
+    del said["past"]["values"]
+    loaded = checkpoint.load(json.dumps(said).encode(), lane.terms, LEARN)
+    assert loaded.past == lane.watch.past
+    assert loaded.values is None
+    assert len(loaded.watched) == 3

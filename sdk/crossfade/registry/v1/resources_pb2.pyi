@@ -815,7 +815,7 @@ class Alert(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     gate: _builtins.str
-    """What: a gate of the monitor (errors, runtime, accuracy, f1, outputs, inputs), at most one alert each."""
+    """What: a gate of the monitor (errors, runtime, accuracy, f1, absolute_error, outputs, value, inputs), at most one alert each."""
     reason: _builtins.str
     """In one sentence, with its numbers."""
     @_builtins.property
