@@ -27,11 +27,13 @@ LAG: Final = catalog.FEEDBACK_LAG.name
 DRAWN: Final = catalog.ROUTE_COUNT.name
 PAIRS: Final = catalog.SHADOW_PAIR_COUNT.name
 PAIRED_LABELS: Final = catalog.SHADOW_LABEL_COUNT.name
+ALIKE: Final = catalog.FEEDBACK_ALIKE.name
 CALLER_ATTEMPTS: Final = catalog.CALLER_ATTEMPT_COUNT.name
 CALLER_FEEDBACK: Final = catalog.CALLER_FEEDBACK_COUNT.name
 COHORT_ATTEMPTS: Final = catalog.COHORT_ATTEMPT.name
 COHORT_FEEDBACK: Final = catalog.COHORT_FEEDBACK.name
 METRICS: Final = (
+    ALIKE,
     ATTEMPTS,
     CALLER_ATTEMPTS,
     CALLER_FEEDBACK,

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
+from evaluator.alike import Alike
 from evaluator.arms import added, input_counts
 from evaluator.cohorts import CohortGate
 from evaluator.copies import NO_COPIES, Copies
@@ -75,6 +76,7 @@ class State:
         coverage: share of the aged slices' predictions with labels, test and stable; None: no such slices.
         value_coverage: the same of reported values.
         paired_coverage: the same of mirrored rows.
+        alike: labelled rows by their requests.
         copies: of SHADOW steps.
         split: whether the arms get their shares.
     """
@@ -100,6 +102,7 @@ class State:
     coverage: tuple[float, float] | None = None
     value_coverage: tuple[float, float] | None = None
     paired_coverage: tuple[float, float] | None = None
+    alike: Alike = field(default_factory=Alike)
     copies: Copies = NO_COPIES
     split: SplitCheck = field(default_factory=SplitCheck)
 
@@ -162,10 +165,12 @@ def fold(state: State, look: Look) -> State:
     """The state after one more look."""
     now = max(read_time(look.window), state.time)
     after = _enter(state, look, now)
+    labelled = slice_counts(look.window, state.terms)
     right, wrong, stable_right, stable_wrong = map(added, state.lags, label_lags(look.window, state.terms))
     after = replace(
         after,
-        ledger=after.ledger.plus(slice_counts(look.window, state.terms)),
+        ledger=after.ledger.plus(labelled),
+        alike=after.alike.plus(look.window, state.terms, labelled.values()),
         values=after.values.plus(value_slices(look.window, state.terms)) if state.takes_values else after.values,
         paired=after.paired.plus(pair_slices(look.window, state.terms)) if state.takes_pairs else after.paired,
         lags=(right, wrong, stable_right, stable_wrong),
@@ -277,7 +282,7 @@ def _judge_labels(state: State, read: float) -> State:
     taken = {MetricKind.VALUE: values, MetricKind.PAIRED_ACCURACY: paired}
 
     def judged(gate: GateState) -> GateState:
-        return judge_labels(gate, taken.get(gate.gate.metric, labels), state.terms)
+        return judge_labels(gate, taken.get(gate.gate.metric, labels), state.terms, state.alike.effect)
 
     return replace(
         state,

@@ -27,6 +27,7 @@ class RateGate:
         needs: attempts or labels of the test arm with which a harm of the safe margin would have shown; infinity: no
             number is enough; None: not known yet.
         alpha: the probability with which it may roll back a version as good as stable.
+        effect: of rows of one request that are alike: evidence of labels is divided by it.
         drawn: whether the lines of its tests are what the policy asks for. F1 is no rate, and its margins become those
             of one when stable's own F1 is known; nothing is judged before.
     """
@@ -39,6 +40,7 @@ class RateGate:
     step_n: int = 0
     needs: float | None = None
     drawn: bool = True
+    effect: float = 1.0
 
     @property
     def test_n(self) -> int:
@@ -73,7 +75,8 @@ class RateGate:
         if not rows:
             return gate
         windows = RateWindows.of(rows)
-        return replace(gate, harm=rates.update(gate.harm, windows), seen=gate.seen.plus(windows))
+        harm = rates.update(gate.harm, windows, self.effect)
+        return replace(gate, harm=harm, seen=gate.seen.plus(windows, self.effect))
 
     def judge_safe(self, rows: Sequence[RateRow]) -> "RateGate":
         """The gate after rows that non-inferiority is judged by."""
@@ -82,7 +85,7 @@ class RateGate:
             return gate
         # Attempts that nothing was compared with show nothing, unless they are held against a number.
         taken = self.step_n + sum(row[0] for row in rows if row[2] or self.gate.limit is not None)
-        return replace(gate, safe=rates.update(gate.safe, RateWindows.of(rows)), step_n=taken)
+        return replace(gate, safe=rates.update(gate.safe, RateWindows.of(rows), self.effect), step_n=taken)
 
     def restart(self) -> "RateGate":
         """The gate with fresh evidence of non-inferiority."""
@@ -101,7 +104,7 @@ class RateGate:
             line = min(_limit_rate(self.gate, DEFAULT_SAFE[self.gate.metric].offset), 1.0)
         growth = rate_growth(gate.harm, line, stable, share)
         found = needed(gate.harm.process, growth, alpha, power)
-        return replace(gate, needs=math.inf if found is None else float(found))
+        return replace(gate, needs=math.inf if found is None else float(found) * self.effect)
 
     def remaining(self, alpha: float, share: float) -> int | None:
         """Forecast: mature attempts or labels of the test arm until PASS; None: unknown.
@@ -117,7 +120,8 @@ class RateGate:
                 test = float(smoothed_rate(self.seen.n_test, self.seen.x_test))
             elif not self.safe.n_past:
                 return None
-        return remaining(self.safe.process, rate_growth(self.safe, test, stable, share), alpha)
+        more = remaining(self.safe.process, rate_growth(self.safe, test, stable, share), alpha)
+        return None if more is None else math.ceil(more * self.effect)
 
     @staticmethod
     def _knows(test: RateTest) -> bool:

@@ -40,6 +40,7 @@ class PairedGate:
         seen: rows by which version is wrong alone: stable, neither, the test version.
         both_wrong: rows among those of neither on which both were wrong.
         step_n: rows that `safe` has taken.
+        effect: of rows of one request that are alike, as in RateGate.
     """
 
     gate: Gate
@@ -48,6 +49,7 @@ class PairedGate:
     seen: FloatArray = field(default_factory=_nothing)
     both_wrong: int = 0
     step_n: int = 0
+    effect: float = 1.0
 
     @classmethod
     def open(cls, gate: Gate, alpha: float) -> "PairedGate":
@@ -81,7 +83,7 @@ class PairedGate:
         rows, both_wrong = _rows(pairs)
         return replace(
             self,
-            harm=means.update(self.harm, rows),
+            harm=means.update(self.harm, rows, self.effect),
             seen=frozen(self.seen + rows),
             both_wrong=self.both_wrong + both_wrong,
         )
@@ -89,7 +91,7 @@ class PairedGate:
     def judge_safe(self, pairs: Iterable[LabelPair]) -> "PairedGate":
         """The gate after labels that non-inferiority is judged by."""
         rows, _ = _rows(pairs)
-        return replace(self, safe=means.update(self.safe, rows), step_n=self.step_n + int(rows.sum()))
+        return replace(self, safe=means.update(self.safe, rows, self.effect), step_n=self.step_n + int(rows.sum()))
 
     def restart(self) -> "PairedGate":
         """The gate with fresh evidence of non-inferiority."""
@@ -106,7 +108,8 @@ class PairedGate:
         if not self.test_n:
             return None
         shares = (self.seen + self.seen[::-1]) / (2.0 * self.seen.sum())
-        return remaining(self.safe.process, means.mean_growth(self.safe, shares), alpha)
+        more = remaining(self.safe.process, means.mean_growth(self.safe, shares), alpha)
+        return None if more is None else math.ceil(more * self.effect)
 
     def interval(self) -> Interval:
         """The share of rows that the test version is wrong on less stable's, with a 95 % confidence sequence."""

@@ -25,6 +25,7 @@ LARGEST_COUNT: Final = 2**53
 FIRST_READ_METRICS: Final = frozenset(
     {
         "crossfade.cohort.feedback",
+        "crossfade.feedback.alike",
         "crossfade.feedback.count",
         "crossfade.feedback.error",
         "crossfade.feedback.lag",

@@ -14,6 +14,7 @@ _OF_VERSIONS: Final = frozenset(
         catalog.COHORT_ATTEMPT,
         catalog.COHORT_FEEDBACK,
         catalog.ROUTE_DURATION,
+        catalog.FEEDBACK_ALIKE,
         catalog.FEEDBACK_COUNT,
         catalog.FEEDBACK_DUPLICATE_COUNT,
         catalog.FEEDBACK_ERROR,

@@ -57,7 +57,7 @@ _PARTS: Final = (
     ("- tests of rates", ("rates.py", "update")),
     ("- tests of runtimes", ("runtime.py", "update")),
     ("- inputs", ("fold.py", "_watch_inputs")),
-    ("- rows of labels by slice", ("arms.py", "slice_counts")),
+    ("- rows of labels by slice", ("label_rows.py", "slice_counts")),
     ("- rows of runtimes", ("arms.py", "runtime_rows")),
     ("- estimates for people", ("intervals.py", "plus")),
     ("decide", ("decide.py", "decide")),

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from evaluator.alike import Alike, Sums
 from evaluator.arms import SliceKey
 from evaluator.inputs import ArmInputs
 from evaluator.labels import ERROR_BUCKETS, VALUE_BUCKETS, Labels, OfClass, SliceCounts
@@ -39,6 +40,7 @@ def dump(watch: Watch) -> bytes:
         "ledger": [[*key, *_counts(counts)] for key, counts in watch.ledger.slices.items()],
         "taken": [[*key, _labels(pair[0])] for key, pair in watch.ledger.aged_taken.items()],
         "lags": watch.lags,
+        "alike": [watch.alike.test.rows, watch.alike.test.wrong, watch.alike.test.squares],
         "past": {
             "attempts": watch.past.attempts,
             "batches": watch.past.batches,
@@ -80,6 +82,7 @@ def _load(said: Any, fresh: Watch) -> Watch:
         slices=dict(said["slices"]),
         ledger=_ledger(said["ledger"], said["taken"]),
         lags=(tuple(said["lags"][0]), tuple(said["lags"][1])),
+        alike=_alike_of(said.get("alike")),
         past=Past(
             tuple(past["attempts"]),
             tuple(past["batches"]),
@@ -104,6 +107,14 @@ def _load(said: Any, fresh: Watch) -> Watch:
     if inputs is not None and said["inputs"] is not None and same:
         inputs = _arm_of(inputs, said["inputs"])
     return replace(watch, watched=watched, inputs=inputs, outputs=outputs, values=values)
+
+
+def _alike_of(said: Any) -> Alike:
+    """Releases before this one wrote none."""
+    if said is None:
+        return Alike()
+    rows, wrong, squares = said
+    return Alike(Sums(rows, wrong, tuple(squares)))
 
 
 def _counts(counts: SliceCounts) -> list[Any]:

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from evaluator.alike import Alike
 from evaluator.arms import BinCounts, added, class_rows, error_rows, input_counts, runtime_rows
 from evaluator.counts import Counts, read_time
 from evaluator.inputs import ALPHA, ArmInputs
@@ -50,6 +51,7 @@ class Watch:
         slices: length of the slices by epoch, in seconds.
         ledger: labels by slice.
         lags: labels of right and of wrong answers by their lag.
+        alike: labelled rows by their requests.
         past: what was counted while it was learnt.
         watched: the metrics that are held against it, as far as it is known.
         inputs: against the reference profile; None: it has none.
@@ -64,6 +66,7 @@ class Watch:
     slices: Mapping[int, float] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     lags: tuple[Lags, Lags] = (NO_LAGS, NO_LAGS)
+    alike: Alike = field(default_factory=Alike)
     past: Past = field(default_factory=Past)
     watched: tuple[Watched, ...] = ()
     inputs: ArmInputs | None = None
@@ -155,7 +158,9 @@ def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Wat
         slices={**watch.slices, epoch: slice_seconds},
         lags=(added(watch.lags[0], right), added(watch.lags[1], wrong)),
     )
-    watch = replace(watch, ledger=_recent(watch.ledger.plus(slice_counts(window, terms)), watch.kept_slices))
+    labelled = slice_counts(window, terms)
+    ledger = _recent(watch.ledger.plus(labelled), watch.kept_slices)
+    watch = replace(watch, ledger=ledger, alike=watch.alike.plus(window, terms, labelled.values()))
     if watch.inputs is not None:
         watch = replace(watch, inputs=watch.inputs.after(input_counts(window, terms)[0], _CAP))
     keys = watch.ledger.aged(watch.since, now, watch.label_age, watch.slices.get)
@@ -199,10 +204,10 @@ def _judged(
             watched.append(one.after_rates(errors))
         elif one.metric is MetricKind.ABSOLUTE_ERROR:
             beyond = [(sum(each.errors), sum(each.errors[one.past.cut + 1 :])) for each in labels]
-            watched.append(one.after_rates([(*row, 0, 0) for row in beyond]))
+            watched.append(one.after_rates([(*row, 0, 0) for row in beyond], watch.alike.effect))
         else:
             bad = [each.bad(one.metric, 0) for each in labels]
-            watched.append(one.after_rates([(counts.n, counts.x, 0, 0) for counts in bad]))
+            watched.append(one.after_rates([(counts.n, counts.x, 0, 0) for counts in bad], watch.alike.effect))
     outputs = watch.outputs
     if outputs is not None:
         rows = sum(answers.values())

@@ -70,15 +70,16 @@ class Watched:
         n = sum(row[0] for row in self.recent)
         return n, sum(row[1] for row in self.recent) / n if n else math.nan
 
-    def after_rates(self, rows: Sequence[RateRow]) -> "Watched":
-        """The metric after a look's attempts or labels."""
+    def after_rates(self, rows: Sequence[RateRow], effect: float = 1.0) -> "Watched":
+        """The metric after a look's attempts or labels; `effect` of rows of one request that are alike."""
         n, x = sum(row[0] for row in rows), sum(row[1] for row in rows)
         if not n:
             return self
         assert isinstance(self.harm, RateTest)  # noqa: S101 - for the type checker: `open` made it so
         assert isinstance(self.safe, RateTest)  # noqa: S101 - as above
         windows = RateWindows.of([(row[0], row[1], 0, 0) for row in rows])
-        return self._concluded(rates.update(self.harm, windows), rates.update(self.safe, windows), (n, x))
+        harm, safe = (rates.update(test, windows, effect) for test in (self.harm, self.safe))
+        return self._concluded(harm, safe, (n, x))
 
     def after_batches(self, rows: Sequence[RuntimeRow]) -> "Watched":
         """The metric after a look's batches."""

@@ -68,8 +68,8 @@ class RateEstimate:
         """The stable arm's rate over all of its observations; NaN without any."""
         return self.x_stable / self.n_stable if self.n_stable else math.nan
 
-    def plus(self, windows: RateWindows) -> Self:
-        """Return the estimate with one look's windows, of shape (windows), taken in."""
+    def plus(self, windows: RateWindows, effect: float = 1.0) -> Self:
+        """Return the estimate with one look's windows, of shape (windows), taken in; effect: as in `rates.update`."""
         n_c, x_c, n_s, x_s = windows.n_test, windows.x_test, windows.n_stable, windows.x_stable
         totals = replace(
             self,
@@ -86,7 +86,7 @@ class RateEstimate:
         stable_rate = (x_s + _PRIOR * usual) / (n_s + _PRIOR)
         test_rate = np.clip(stable_rate + difference / max(weight, 1.0), 0.0, 1.0)
         spread = n_s * test_rate * (1.0 - test_rate) + n_c * stable_rate * (1.0 - stable_rate)
-        variance = self.variance + float((n_c / both * n_s / both * spread).sum())
+        variance = self.variance + effect * float((n_c / both * n_s / both * spread).sum())
         return replace(totals, weight=weight, difference=difference, variance=variance)
 
     def interval(self, alpha: float = DEFAULT_ALPHA) -> Interval:

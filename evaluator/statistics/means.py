@@ -79,14 +79,17 @@ def restart(test: MeanTest) -> MeanTest:
     return replace(test, process=reset(test.process))
 
 
-def update(test: MeanTest, counts: FloatArray) -> MeanTest:
-    """Return the test after one look's observations, (buckets). Raises ValueError for what is no count of them."""
+def update(test: MeanTest, counts: FloatArray, effect: float = 1.0) -> MeanTest:
+    """Return the test after one look's observations, (buckets). Raises ValueError for what is no count of them.
+
+    effect: as in `rates.update`.
+    """
     seen = checked_counts("counts", counts)
     if seen.shape != test.values.shape:
         raise ValueError(f"counts must have {len(test.values)} buckets, got {seen.shape}")
     if not seen.any():
         return test
-    return replace(test, process=advance(test.process, (seen * _log_factors(test)).sum(axis=-1), test.cap))
+    return replace(test, process=advance(test.process, (seen * _log_factors(test)).sum(axis=-1) / effect, test.cap))
 
 
 def mean_growth(test: MeanTest, shares: FloatArray) -> Growth:

@@ -131,8 +131,10 @@ def restart(test: RateTest) -> RateTest:
     return replace(test, process=reset(test.process))
 
 
-def update(test: RateTest, windows: RateWindows) -> RateTest:
+def update(test: RateTest, windows: RateWindows, effect: float = 1.0) -> RateTest:
     """Return the test after one look's windows.
+
+    effect: how many times the variance of independent observations theirs is, at least 1: evidence is divided by it.
 
     A window without requests in one arm is no evidence, but what it has of the stable arm joins the past. Against a
     limit (`Margin.is_limit`) the test arm's requests are enough.
@@ -152,7 +154,7 @@ def update(test: RateTest, windows: RateWindows) -> RateTest:
             test=(np.where(informative, windows.n_test, 0.0), windows.x_test),
             stable=(windows.n_stable, windows.x_stable),
         )
-        by_rate = bets.sum(axis=0)
+        by_rate = bets.sum(axis=0) / effect
         # Of any of several rates all candidates share one wealth.
         process = advance(process, by_rate.reshape(*process.log_e.shape, -1), test.cap)
     return replace(

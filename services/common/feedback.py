@@ -14,6 +14,8 @@ from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
 
 _VALUE_BITS: Final = MAX_ROWS
+_WRONG_BITS: Final = 2 * MAX_ROWS
+_ROWS: Final = (1 << MAX_ROWS) - 1
 _OF_SLICES: Final = frozenset(
     {
         catalog.CALLER_FEEDBACK_COUNT,
@@ -75,7 +77,7 @@ class FeedbackBook:
         self._clock = clock
         self._classes = classes
         self._remembered = remembered
-        # Two bits per row, for a label and a number: a prediction has at most 64 rows that take them.
+        # Three bits per row, for a label, a number and a wrong label: a prediction has at most 64 rows that take them.
         self._rows: dict[int, int] = {}
         self._pairs: dict[int, Prediction] = {}
         self._most_pairs = pairs
@@ -133,6 +135,7 @@ class FeedbackBook:
             actual,
             correct,
         ).add()
+        self._count_alike(prediction, row, wrong=predicted != actual)
         self._count_cohort(prediction, "label", correct)
         if prediction.caller:
             at = (*_arm(prediction), prediction.segment, _slice(prediction), prediction.caller, correct)
@@ -207,6 +210,17 @@ class FeedbackBook:
                 )
             )
         return True
+
+    def _count_alike(self, prediction: Prediction, row: int, *, wrong: bool) -> None:
+        """What one more label of a request adds to the products of its labelled rows and its wrong ones."""
+        known = self._rows[prediction.nonce]
+        rows, before = (known & _ROWS).bit_count(), (known >> _WRONG_BITS).bit_count()
+        now = before + wrong
+        if wrong:
+            self._rows[prediction.nonce] = known | 1 << (_WRONG_BITS + row)
+        products = (2 * rows - 1, now * rows - before * (rows - 1), now * now - before * before)
+        series = self._store.spread(catalog.FEEDBACK_ALIKE, catalog.ALIKE_SUMS, *_arm(prediction), prediction.segment)
+        series.add(products)
 
     def _count_cohort(self, prediction: Prediction, observed: str, good: str) -> None:
         if 0 <= prediction.cohort < catalog.COHORTS:

@@ -132,6 +132,15 @@ FEEDBACK_COUNT: Final = Metric(
     "Labelled rows: predicted (up to 32 classes) and actual class, and whether they agree.",
     (*_ARM, "segment", "slice", "predicted", "actual", "correct"),
 )
+ALIKE_SUMS: Final = ("rows_rows", "wrong_rows", "wrong_wrong")
+FEEDBACK_ALIKE: Final = Metric(
+    "crossfade.feedback.alike",
+    Kind.COUNTER,
+    "1",
+    "Sums over requests of products of their labelled rows and wrong ones: how alike the rows of one request are.",
+    (*_ARM, "segment"),
+    spread="sum",
+)
 FEEDBACK_DUPLICATE_COUNT: Final = Metric(
     "crossfade.feedback.duplicate.count",
     Kind.COUNTER,

@@ -238,3 +238,21 @@ def test_only_so_many_pairs_are_remembered_and_no_forged_ones() -> None:
     desk.book.pair(unknown, desk.token(version="v9", traffic=3))
     assert desk.book.label(unknown, 0, "churn").status is Status.ACCEPTED
     assert sum(paired(desk).values()) == 2
+
+
+def alike(desk: Desk) -> dict[str, int]:
+    """Sums over requests of products of their labelled rows and wrong ones."""
+    (found,) = [one for one in desk.store.snapshot() if one.metric is catalog.FEEDBACK_ALIKE]
+    return dict(zip(found.labels, found.counts, strict=True))
+
+
+def test_products_of_a_requests_rows_are_what_their_labels_come_to_in_whatever_order() -> None:
+    desk = Desk()
+    first, second = desk.token(classes=(1, 1, 1)), desk.token(classes=(1,))
+    for token, row, actual in ((first, 2, "keep"), (second, 0, "keep"), (first, 0, "churn"), (first, 1, "keep")):
+        desk.book.label(token, row, actual)
+    desk.book.label(first, 1, "churn")
+    # Three rows of which two are wrong, and one row that is wrong.
+    assert alike(desk) == {"rows_rows": 9 + 1, "wrong_rows": 6 + 1, "wrong_wrong": 4 + 1}
+    desk.book.value(first, 0, 1.0)
+    assert alike(desk)["rows_rows"] == 10

@@ -1,0 +1,86 @@
+"""How alike the rows of one request are, and what that takes from their evidence.
+
+A request of many rows (one user's basket, one camera's frames) is right or wrong in many of them together, while the
+tests of rates take rows to be drawn one by one. With n_r labelled rows and x_r wrong ones in request r and the rate R
+of all of them, requests vary by sum((x_r - R n_r)^2), and independent rows would by n R (1 - R): the ratio is the
+design effect (Kish, "Survey Sampling", 1965). A test's log e-values are divided by it, which leaves their expectation
+where it was as long as sums over requests are near enough to normal.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from evaluator.arms import ALIKE, is_stable, is_test, series_of
+from evaluator.counts import Counts
+from evaluator.labels import Labels, SliceCounts
+from evaluator.terms import Terms
+from services.common.telemetry.catalog import ALIKE_SUMS
+
+_ENOUGH_ROWS: Final = 100
+"""With fewer labelled rows of both arms nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Labelled rows of one arm.
+
+    Attributes:
+        rows: n, of all requests.
+        wrong: x.
+        squares: over requests, the sums of n_r n_r, x_r n_r and x_r x_r.
+    """
+
+    rows: int = 0
+    wrong: int = 0
+    squares: tuple[int, int, int] = (0, 0, 0)
+
+    def plus(self, labels: Iterable[Labels], squares: tuple[int, int, int]) -> "Sums":
+        """With a look's counts."""
+        known = list(labels)
+        a, b, c = (one + more for one, more in zip(self.squares, squares, strict=True))
+        rows, wrong = sum(one.rows for one in known), sum(one.wrong for one in known)
+        return Sums(self.rows + rows, self.wrong + wrong, (a, b, c))
+
+    @property
+    def variation(self) -> tuple[float, float]:
+        """How much requests vary, and how much independent rows would."""
+        if not self.rows:
+            return 0.0, 0.0
+        rate = self.wrong / self.rows
+        rows_rows, wrong_rows, wrong_wrong = self.squares
+        varied = wrong_wrong - 2.0 * rate * wrong_rows + rate * rate * rows_rows
+        return varied, self.rows * rate * (1.0 - rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """Both arms' labelled rows by their requests."""
+
+    test: Sums = Sums()
+    stable: Sums = Sums()
+
+    def plus(self, window: Counts, terms: Terms, counted: Iterable[SliceCounts]) -> "Alike":
+        """With a look's counts, of which `counted` are the labels."""
+        slices = list(counted)
+        squares = {True: (0, 0, 0), False: (0, 0, 0)}
+        for instance in window:
+            for one, at in series_of(instance, ALIKE):
+                test = is_test(at, terms)
+                if test or is_stable(at, terms):
+                    sums = one.by_label
+                    a, b, c = (known + sums.get(name, 0) for known, name in zip(squares[test], ALIKE_SUMS, strict=True))
+                    squares[test] = (a, b, c)
+        return Alike(
+            self.test.plus((one.test for one in slices), squares[True]),
+            self.stable.plus((one.stable for one in slices), squares[False]),
+        )
+
+    @property
+    def effect(self) -> float:
+        """The design effect of labelled rows; 1: they say as much as if each came by itself, or nothing is known."""
+        if self.test.rows + self.stable.rows < _ENOUGH_ROWS:
+            return 1.0
+        (test, test_alone), (stable, stable_alone) = self.test.variation, self.stable.variation
+        alone = test_alone + stable_alone
+        return max(1.0, (test + stable) / alone) if alone > 0.0 else 1.0
