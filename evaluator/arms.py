@@ -26,9 +26,11 @@ INPUTS: Final = catalog.INPUT_COUNT.name
 LAG: Final = catalog.FEEDBACK_LAG.name
 DRAWN: Final = catalog.ROUTE_COUNT.name
 PAIRS: Final = catalog.SHADOW_PAIR_COUNT.name
+NOTED_PAIRS: Final = catalog.SHADOW_NOTED_COUNT.name
 PAIRED_LABELS: Final = catalog.SHADOW_LABEL_COUNT.name
 ALIKE: Final = catalog.FEEDBACK_ALIKE.name
 CALLER_ATTEMPTS: Final = catalog.CALLER_ATTEMPT_COUNT.name
+CALLER_PREDICTIONS: Final = catalog.CALLER_PREDICTION_COUNT.name
 CALLER_FEEDBACK: Final = catalog.CALLER_FEEDBACK_COUNT.name
 COHORT_ATTEMPTS: Final = catalog.COHORT_ATTEMPT.name
 COHORT_FEEDBACK: Final = catalog.COHORT_FEEDBACK.name
@@ -37,6 +39,7 @@ METRICS: Final = (
     ATTEMPTS,
     CALLER_ATTEMPTS,
     CALLER_FEEDBACK,
+    CALLER_PREDICTIONS,
     COHORT_ATTEMPTS,
     COHORT_FEEDBACK,
     DRAWN,
@@ -46,6 +49,7 @@ METRICS: Final = (
     INFERENCE,
     INPUTS,
     LAG,
+    NOTED_PAIRS,
     PAIRED_LABELS,
     PAIRS,
     PREDICTIONS,
@@ -62,8 +66,8 @@ SliceKey = tuple[int, int]
 
 RuntimeRow = tuple[int, tuple[int, ...], tuple[int, ...]]
 """A batch size, and the test's and the control's batches by runtime."""
-BinCounts = dict[str, dict[str, int]]
-"""Rows by feature and bin."""
+InputRows = list[list[int]]
+"""Rows by feature and bin, in the order of a profile's."""
 _BY_COHORT: Final = frozenset({COHORT_ATTEMPTS, COHORT_FEEDBACK})
 _TESTED: Final = frozenset({LIVE, SHADOW})
 """What the test arm gets: in one step callers' requests, in another copies of them, and never both in one epoch."""
@@ -121,9 +125,9 @@ def runtime_rows(window: Counts, terms: Terms) -> list[RuntimeRow]:
                 continue
             pair = arms.setdefault(int(batch), [nothing, nothing])
             if is_test(at, terms):
-                pair[0] = added(pair[0], one.counts)
+                pair[0] = one.counts if pair[0] is nothing else added(pair[0], one.counts)
             elif at.get("version") == terms.stable and at.get("traffic") == CONTROL:
-                pair[1] = added(pair[1], one.counts)
+                pair[1] = one.counts if pair[1] is nothing else added(pair[1], one.counts)
         rows += [(batch, arms[batch][0], arms[batch][1]) for batch in sorted(arms)]
     return rows
 
@@ -150,30 +154,32 @@ def class_rows(window: Counts, terms: Terms, epoch: int | None) -> list[BalanceR
     return rows
 
 
-def input_counts(window: Counts, terms: Terms) -> tuple[BinCounts, BinCounts]:
-    """Rows by feature and bin of the test arm and of the stable arm, each against its own profile."""
-    test: BinCounts = {}
-    stable: BinCounts = {}
+def input_counts(window: Counts, terms: Terms) -> tuple[InputRows, InputRows]:
+    """Rows of the test arm and of the stable arm, each by its own profile; what that does not know is left out."""
+    test, stable = _no_rows(terms.test_profile), _no_rows(terms.stable_profile)
     for instance in window:
         for one, at in series_of(instance, INPUTS):
             if is_test(at, terms) and _is_of(terms.test_profile, at):
-                target = test
+                arm = test
             elif is_stable(at, terms) and _is_of(terms.stable_profile, at):
-                target = stable
+                arm = stable
             else:
                 continue
-            bins = target.setdefault(at.get("feature", ""), {})
-            for label, count in one.by_label.items():
-                bins[label] = bins.get(label, 0) + count
-    return test, stable
+            row = arm.get(at.get("feature", ""), [])
+            for label, count in zip(one.labels, one.counts, strict=True):
+                number = _BINS.get(label, _MOST_BINS)
+                if number < len(row):
+                    row[number] += count
+    return list(test.values()), list(stable.values())
 
 
-def input_matrix(profile: Profile, counts: BinCounts) -> list[list[int]]:
-    """Counts in the order of the profile's features and bins; what the profile does not know is left out."""
-    return [
-        [counts.get(feature.name, {}).get(str(number), 0) for number in range(len(feature.proportions))]
-        for feature in profile.features
-    ]
+def _no_rows(profile: Profile | None) -> dict[str, list[int]]:
+    return {feature.name: [0] * len(feature.proportions) for feature in profile.features} if profile else {}
+
+
+_MOST_BINS: Final = 1_024
+_BINS: Final = {str(number): number for number in range(_MOST_BINS)}
+"""Bins by their labels: a look reads hundreds of them."""
 
 
 def own_series(gate: str, version: str, n: int, x: int) -> Series:

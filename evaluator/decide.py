@@ -15,7 +15,7 @@ from evaluator.distributions import DistributionGate
 from evaluator.fold import State
 from evaluator.readiness import PATIENCE, Worker, control_missing, find_failure, is_ready, obstacle
 from evaluator.reports import DriftReport, GateReport, Verdict, report_gates, report_inputs
-from services.common.policy.records import PeriodEnd, Step
+from services.common.policy.records import PeriodEnd, Step, shown_in
 
 _SUSPICION = 0.33
 """Of a gate's bar: just what one look may bring."""
@@ -217,7 +217,9 @@ def _suspected(state: State, gates: Sequence[GateReport]) -> GateReport | None:
     found = [
         report
         for report in gates
-        if report.verdict is not Verdict.NONE and standing[report.gate] >= report.harm.bar * _SUSPICION > 0
+        if report.verdict is not Verdict.NONE
+        and shown_in(report.metric, shadow=state.shadowed)
+        and standing[report.gate] >= report.harm.bar * _SUSPICION > 0
     ]
     return max(found, key=lambda report: standing[report.gate] / report.harm.bar, default=None)
 

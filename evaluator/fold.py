@@ -15,8 +15,8 @@ from evaluator.cohorts import CohortGate
 from evaluator.copies import NO_COPIES, Copies
 from evaluator.counts import Counts, read_time
 from evaluator.inputs import Inputs, open_inputs
-from evaluator.label_looks import Known, judge_labels, take_labels
-from evaluator.label_rows import NO_LAGS, LabelLags, label_lags, slice_counts, value_slices
+from evaluator.label_looks import Known, judge_labels, take_labels, take_pairs
+from evaluator.label_rows import NO_LAGS, LabelLags, caller_slices, label_lags, slice_counts, value_slices
 from evaluator.ledger import Ledger
 from evaluator.maturity import usual_lag
 from evaluator.opening import GateState, guarded, open_gate
@@ -69,6 +69,7 @@ class State:
         ledger: labels by slice.
         values: numbers that callers reported, by slice; a row is one with a number.
         paired: labels that met both versions' answers to a mirrored row, by slice.
+        floors: labels by slice of callers in the segments that gates watch by themselves, by segment.
         lags: labels by their lag.
         judged: looks that were judged.
         step_seconds: what the present evidence of "no worse" covers: seconds of judged windows.
@@ -76,6 +77,7 @@ class State:
         coverage: share of the aged slices' predictions with labels, test and stable; None: no such slices.
         value_coverage: the same of reported values.
         paired_coverage: the same of mirrored rows.
+        floor_coverage: the same by segment.
         alike: labelled rows by their requests.
         copies: of SHADOW steps.
         split: whether the arms get their shares.
@@ -95,6 +97,7 @@ class State:
     ledger: Ledger = field(default_factory=Ledger)
     values: Ledger = field(default_factory=Ledger)
     paired: Ledger = field(default_factory=Ledger)
+    floors: Mapping[str, Ledger] = field(default_factory=dict)
     lags: LabelLags = (NO_LAGS, NO_LAGS, NO_LAGS, NO_LAGS)
     judged: int = 0
     step_seconds: float = 0.0
@@ -102,6 +105,7 @@ class State:
     coverage: tuple[float, float] | None = None
     value_coverage: tuple[float, float] | None = None
     paired_coverage: tuple[float, float] | None = None
+    floor_coverage: Mapping[str, tuple[float, float] | None] = field(default_factory=dict)
     alike: Alike = field(default_factory=Alike)
     copies: Copies = NO_COPIES
     split: SplitCheck = field(default_factory=SplitCheck)
@@ -170,6 +174,12 @@ def fold(state: State, look: Look) -> State:
     after = replace(
         after,
         ledger=after.ledger.plus(labelled),
+        floors={
+            caller: after.floors.get(caller, Ledger(rests=after.ledger.rests)).plus(
+                caller_slices(look.window, state.terms, caller)
+            )
+            for caller in state.terms.callers
+        },
         alike=after.alike.plus(look.window, state.terms, labelled.values()),
         values=after.values.plus(value_slices(look.window, state.terms)) if state.takes_values else after.values,
         paired=after.paired.plus(pair_slices(look.window, state.terms)) if state.takes_pairs else after.paired,
@@ -232,7 +242,8 @@ def _watch_inputs(state: State, look: Look, before: float) -> State:
     was, drifted = state.inputs.drifted, inputs.drifted
     if drifted and not was:
         ledger, values, paired = (one.rest(before) for one in (state.ledger, state.values, state.paired))
-        return replace(state, inputs=inputs, ledger=ledger, values=values, paired=paired)
+        floors = {caller: one.rest(before) for caller, one in state.floors.items()}
+        return replace(state, inputs=inputs, ledger=ledger, values=values, paired=paired, floors=floors)
     if was and not drifted:
         return replace(
             state,
@@ -240,6 +251,7 @@ def _watch_inputs(state: State, look: Look, before: float) -> State:
             ledger=state.ledger.wake(state.time),
             values=state.values.wake(state.time),
             paired=state.paired.wake(state.time),
+            floors={caller: one.wake(state.time) for caller, one in state.floors.items()},
             gates=tuple(gate.restart() for gate in state.gates),
             step_seconds=0.0,
         )
@@ -278,11 +290,13 @@ def _judge_labels(state: State, read: float) -> State:
         state.first_time, read, state.label_age, state.step, dict(state.steps), state.epoch, state.slice_seconds
     )
     labels, values = (take_labels(ledger, state.terms, known) for ledger in (state.ledger, state.values))
-    paired = take_labels(state.paired, state.terms, known, paired=True)
+    paired = take_pairs(state.paired, state.terms, known)
+    floors = {caller: take_labels(ledger, state.terms, known) for caller, ledger in state.floors.items()}
     taken = {MetricKind.VALUE: values, MetricKind.PAIRED_ACCURACY: paired}
 
     def judged(gate: GateState) -> GateState:
-        return judge_labels(gate, taken.get(gate.gate.metric, labels), state.terms, state.alike.effect)
+        found = floors[gate.gate.segment] if gate.gate.segment else taken.get(gate.gate.metric, labels)
+        return judge_labels(gate, found, state.terms, state.alike.effect)
 
     return replace(
         state,
@@ -290,6 +304,8 @@ def _judge_labels(state: State, read: float) -> State:
         ledger=labels.ledger,
         values=values.ledger,
         paired=paired.ledger,
+        floors={caller: one.ledger for caller, one in floors.items()},
+        floor_coverage={caller: one.coverage for caller, one in floors.items()},
         coverage=labels.coverage,
         value_coverage=values.coverage,
         paired_coverage=paired.coverage,

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from evaluator.arms import BinCounts, input_matrix
+from evaluator.arms import InputRows
 from evaluator.statistics import drift
 from evaluator.statistics.counts import FloatArray, frozen
 from evaluator.statistics.drift import DriftReference, DriftTest
@@ -45,14 +45,13 @@ class ArmInputs:
         largest = np.where(self.counts.any(axis=-1), np.abs(seen - expected).max(axis=-1), 0.0)
         return [(feature.name, float(shift)) for feature, shift in zip(self.profile.features, largest, strict=True)]
 
-    def after(self, counted: BinCounts, cap: float = math.inf) -> "ArmInputs":
+    def after(self, rows: InputRows, cap: float = math.inf) -> "ArmInputs":
         """The arm's inputs after one look.
 
         Args:
-            counted: rows by feature and bin.
+            rows: by feature and bin, in the profile's order.
             cap: the most by which this look may raise ln E towards an alarm.
         """
-        rows = input_matrix(self.profile, counted)
         test = drift.update(self.test, rows, cap)
         added = np.zeros_like(self.counts)
         for number, row in enumerate(rows):
@@ -74,7 +73,7 @@ class Inputs:
         """Whether the inputs of both arms have drifted: then the world has changed, and no version is to blame."""
         return all(arm is not None and arm.test.drifted for arm in (self.test, self.stable))
 
-    def after(self, test: BinCounts, stable: BinCounts) -> "Inputs":
+    def after(self, test: InputRows, stable: InputRows) -> "Inputs":
         """The inputs after one look."""
         return Inputs(self.test and self.test.after(test), self.stable and self.stable.after(stable))
 

@@ -10,9 +10,9 @@ from evaluator.cohorts import CohortGate
 from evaluator.distributions import DistributionGate
 from evaluator.each_class import EachClassGate
 from evaluator.gates import RateGate
-from evaluator.labels import LabelPair, RateRow, caller_label_rows, error_distributions, label_rows
+from evaluator.labels import LabelPair, RateRow, error_distributions, label_rows
 from evaluator.ledger import Ledger, Length
-from evaluator.maturity import is_alike, shows_young
+from evaluator.maturity import is_alike, is_fair, shows_young
 from evaluator.opening import GateState
 from evaluator.paired import PairedGate
 from evaluator.terms import Terms
@@ -63,20 +63,18 @@ class Taken:
     ledger: Ledger
 
 
-def take_labels(ledger: Ledger, terms: Terms, known: Known, *, paired: bool = False) -> Taken:
+def take_labels(ledger: Ledger, terms: Terms, known: Known) -> Taken:
     """Harm may take every slice that shows it, "no worse" mature slices of the present step alone.
 
     Args:
         ledger: of labels, or of values.
         terms: what the rollout is judged by.
         known: until when they are known.
-        paired: the ledger is of mirrored rows, so that SHADOW steps are where labels come.
     """
     maturity = terms.policy.labels
     past, young, ledger = ledger.take_young(known.length)
-    # Copies' answers reach nobody: their slices will never have labels, unless stable's are theirs too.
-    aged_keys = ledger.aged(known.begun, known.read, known.age, known.length)
-    keys: list[SliceKey] = [key for key in aged_keys if terms.plan.steps[known.steps[key[0]]].shadow is paired]
+    # Copies' answers reach nobody: their slices will never have labels.
+    keys = _aged(ledger, terms, known, shadow=False)
     if terms.sticky:
         # Counts by key add up over a split's whole life; another split's arms had other keys.
         keys = [key for key in keys if key[0] == known.epoch]
@@ -87,6 +85,31 @@ def take_labels(ledger: Ledger, terms: Terms, known: Known, *, paired: bool = Fa
     if coverage is not None and is_alike(coverage, maturity):
         mature, ledger = ledger.take_safe(in_step, maturity)
     return Taken(past, young, aged, mature, coverage, ledger)
+
+
+def take_pairs(ledger: Ledger, terms: Terms, known: Known) -> Taken:
+    """Labels of mirrored rows, as long as those that have come say what all of them would.
+
+    Args:
+        ledger: of mirrored rows, both arms alike.
+        terms: what the rollout is judged by.
+        known: until when labels are known.
+    """
+    margins = [gate.harm.offset for gate in terms.policy.gates if gate.metric is MetricKind.PAIRED_ACCURACY]
+    keys = _aged(ledger, terms, known, shadow=True)
+    coverage = ledger.coverage(keys) if keys else None
+    if not margins or not is_fair(ledger.total(keys), min(margins), terms.policy.labels):
+        return Taken([], [], [], [], coverage, ledger)
+    aged, ledger = ledger.take_aged(keys)
+    in_step = [key for key in keys if known.steps.get(key[0]) == known.step]
+    mature, ledger = ledger.take_safe(in_step, terms.policy.labels)
+    return Taken([], [], aged, mature, coverage, ledger)
+
+
+def _aged(ledger: Ledger, terms: Terms, known: Known, *, shadow: bool) -> list[SliceKey]:
+    """Slices of SHADOW or of LIVE steps that are old enough."""
+    keys = ledger.aged(known.begun, known.read, known.age, known.length)
+    return [key for key in keys if terms.plan.steps[known.steps[key[0]]].shadow is shadow]
 
 
 def judge_labels(gate: GateState, taken: Taken, terms: Terms, effect: float) -> GateState:
@@ -124,8 +147,6 @@ def _judged(gate: RateGate, taken: Taken, terms: Terms) -> RateGate:
     place, maturity = place_of(gate, terms), terms.policy.labels
 
     def rows(pairs: Sequence[LabelPair]) -> list[RateRow]:
-        if gate.gate.segment:
-            return caller_label_rows(pairs, terms.callers.index(gate.gate.segment))
         return label_rows(pairs, gate.gate.metric, place)
 
     harmful = taken.young if shows_young(gate.gate, maturity) else taken.aged

@@ -5,6 +5,7 @@ from typing import Final
 
 from evaluator.arms import (
     CALLER_FEEDBACK,
+    CALLER_PREDICTIONS,
     COHORT_FEEDBACK,
     FEEDBACK,
     FEEDBACK_ERROR,
@@ -36,11 +37,9 @@ def slice_counts(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
     def labels(one: Series, at: Mapping[str, str]) -> Labels:
         if one.metric == COHORT_FEEDBACK:
             return _by_cohort(one, at, "label")
-        if one.metric == CALLER_FEEDBACK:
-            return _of_caller(one, at, terms.callers)
         return _labels(one, at, terms.classes) if one.metric == FEEDBACK else _numbers(one, ERROR_BUCKETS)
 
-    return _slices(window, terms, (FEEDBACK, FEEDBACK_ERROR, COHORT_FEEDBACK, CALLER_FEEDBACK), labels)
+    return _slices(window, terms, (FEEDBACK, FEEDBACK_ERROR, COHORT_FEEDBACK), labels)
 
 
 def value_slices(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
@@ -53,16 +52,21 @@ def value_slices(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
 
 
 def _slices(
-    window: Counts, terms: Terms, metrics: tuple[str, ...], labels: Callable[[Series, Mapping[str, str]], Labels]
+    window: Counts,
+    terms: Terms,
+    metrics: tuple[str, ...],
+    labels: Callable[[Series, Mapping[str, str]], Labels],
+    predictions: str = PREDICTIONS,
+    caller: str = "",
 ) -> dict[SliceKey, SliceCounts]:
     found: dict[SliceKey, SliceCounts] = {}
     for instance in window:
-        for one, at in series_of(instance, PREDICTIONS, *metrics):
+        for one, at in series_of(instance, predictions, *metrics):
             key = parse_slice(at.get("slice", ""))
             test, stable = is_test(at, terms), is_stable(at, terms)
-            if key is None or not (test or stable):
+            if key is None or not (test or stable) or at.get("caller", "") != caller:
                 continue
-            if one.metric == PREDICTIONS:
+            if one.metric == predictions:
                 rows = sum(one.counts)
                 part = SliceCounts(test_predictions=rows) if test else SliceCounts(stable_predictions=rows)
             else:
@@ -93,14 +97,14 @@ def _by_cohort(one: Series, at: Mapping[str, str], observed: str) -> Labels:
     return Labels(good_by=one.counts) if at.get("good") == "true" else Labels(bad_by=one.counts)
 
 
-def _of_caller(one: Series, at: Mapping[str, str], callers: Sequence[str]) -> Labels:
-    """What is labelled of callers in a segment, beside what is counted in all."""
-    caller, rows = at.get("caller", ""), sum(one.counts)
-    if caller not in callers:
-        return Labels()
-    counted = [(0, 0)] * len(callers)
-    counted[callers.index(caller)] = (rows, 0 if at.get("correct") == "true" else rows)
-    return Labels(callers=tuple(counted))
+def caller_slices(window: Counts, terms: Terms, caller: str) -> dict[SliceKey, SliceCounts]:
+    """Predictions and labels by slice of callers in one segment, all processes together."""
+
+    def labels(one: Series, at: Mapping[str, str]) -> Labels:
+        rows = sum(one.counts)
+        return Labels(rows, 0 if at.get("correct") == "true" else rows)
+
+    return _slices(window, terms, (CALLER_FEEDBACK,), labels, CALLER_PREDICTIONS, caller)
 
 
 def label_lags(window: Counts, terms: Terms) -> LabelLags:

@@ -38,9 +38,8 @@ class Labels:
             buckets of crossfade.feedback.error or crossfade.feedback.value; empty: none.
         good_by: under KEY assignment, right rows (or numbers above 0) by the cohort of their key; empty: none.
         bad_by: all others, likewise.
-        callers: rows and wrong ones of each segment of callers that gates watch, in the order of `Terms.callers`;
-            empty: none is counted yet.
         alone: of mirrored rows, those among `wrong` on which the other version was right.
+        agreeing: of mirrored rows, those on which both versions answered the same.
     """
 
     rows: int = 0
@@ -50,7 +49,7 @@ class Labels:
     good_by: tuple[int, ...] = ()
     bad_by: tuple[int, ...] = ()
     alone: int = 0
-    callers: tuple[tuple[int, int], ...] = ()
+    agreeing: int = 0
 
     def plus(self, other: "Labels") -> "Labels":
         """The sum of both."""
@@ -63,20 +62,16 @@ class Labels:
     def _with(self, other: "Labels", sign: int) -> "Labels":
         pairs = zip_longest(self.classes, other.classes, fillvalue=OfClass())
         classes = tuple(OfClass(*(a + sign * b for a, b in zip(*pair, strict=True))) for pair in pairs)
-        errors, good_by, bad_by = (
-            tuple(a + sign * b for a, b in zip_longest(one, another, fillvalue=0)) if one or another else ()
-            for one, another in (
-                (self.errors, other.errors),
-                (self.good_by, other.good_by),
-                (self.bad_by, other.bad_by),
-            )
+        return Labels(
+            self.rows + sign * other.rows,
+            self.wrong + sign * other.wrong,
+            classes,
+            _with(self.errors, other.errors, sign),
+            _with(self.good_by, other.good_by, sign),
+            _with(self.bad_by, other.bad_by, sign),
+            self.alone + sign * other.alone,
+            self.agreeing + sign * other.agreeing,
         )
-        callers = tuple(
-            (one[0] + sign * another[0], one[1] + sign * another[1])
-            for one, another in zip_longest(self.callers, other.callers, fillvalue=(0, 0))
-        )
-        rows, wrong = self.rows + sign * other.rows, self.wrong + sign * other.wrong
-        return Labels(rows, wrong, classes, errors, good_by, bad_by, self.alone + sign * other.alone, callers)
 
     def bad(self, metric: MetricKind, place: int) -> BadOf:
         """What a metric counts.
@@ -110,18 +105,26 @@ class Labels:
                 raise ValueError(f"{metric} is not judged by labels")
 
 
+def _with(one: tuple[int, ...], other: tuple[int, ...], sign: int) -> tuple[int, ...]:
+    # Most have neither: a look adds up hundreds of labels' counts.
+    if not other:
+        return one
+    return tuple(a + sign * b for a, b in zip_longest(one, other, fillvalue=0))
+
+
 LabelPair = tuple[Labels, Labels]
 """Labels of the test arm and of the stable arm."""
 
 
 @dataclass(frozen=True, slots=True)
 class SliceCounts:
-    """Predicted and labelled rows of one slice, in both arms."""
+    """Predicted and labelled rows of one slice, in both arms; of mirrored rows those that agree, too."""
 
     test_predictions: int = 0
     stable_predictions: int = 0
     test: Labels = Labels()
     stable: Labels = Labels()
+    agreeing: int = 0
 
     def plus(self, other: "SliceCounts") -> "SliceCounts":
         """The sum of both."""
@@ -130,6 +133,7 @@ class SliceCounts:
             self.stable_predictions + other.stable_predictions,
             self.test.plus(other.test),
             self.stable.plus(other.stable),
+            self.agreeing + other.agreeing,
         )
 
 
@@ -139,25 +143,6 @@ def error_distributions(pairs: Iterable[LabelPair]) -> list[tuple[int, tuple[int
     return [
         (1, test.errors or nothing, stable.errors or nothing) for test, stable in pairs if test.errors or stable.errors
     ]
-
-
-def caller_label_rows(pairs: Iterable[LabelPair], place: int) -> list[RateRow]:
-    """Labelled rows of callers in a segment, and the wrong ones among them.
-
-    Args:
-        pairs: of slices.
-        place: of the segment among `Labels.callers`.
-    """
-    found = ((test.callers or _NO_CALLERS, stable.callers or _NO_CALLERS) for test, stable in pairs)
-    rows = [(*_at(test, place), *_at(stable, place)) for test, stable in found]
-    return [row for row in rows if row[0] or row[2]]
-
-
-_NO_CALLERS: Final[tuple[tuple[int, int], ...]] = ()
-
-
-def _at(callers: tuple[tuple[int, int], ...], place: int) -> tuple[int, int]:
-    return callers[place] if callers else (0, 0)
 
 
 def label_rows(pairs: Iterable[LabelPair], metric: MetricKind, place: int) -> list[RateRow]:

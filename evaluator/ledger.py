@@ -108,6 +108,13 @@ class Ledger:
             _share(sum(one.stable.rows for one in slices), sum(one.stable_predictions for one in slices)),
         )
 
+    def total(self, keys: list[SliceKey]) -> SliceCounts:
+        """All that was counted in the slices."""
+        total = SliceCounts()
+        for key in keys:
+            total = total.plus(self.slices[key])
+        return total
+
     def labels(self) -> tuple[int, int]:
         """All labels of the test arm and of the stable arm."""
         return (

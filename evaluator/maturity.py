@@ -1,9 +1,11 @@
 """When labels may be complete: how late they come, and whether they reach both arms alike."""
 
+import math
 from itertools import accumulate
 from typing import Final
 
 from evaluator.label_rows import Lags
+from evaluator.labels import SliceCounts
 from services.common.policy.records import Gate, LabelMaturity, MetricKind
 from services.common.telemetry.catalog import LAG_BOUNDS
 
@@ -27,6 +29,54 @@ def usual_lag(lags: Lags) -> float:
 def is_alike(coverage: tuple[float, float], maturity: LabelMaturity) -> bool:
     """Whether labels reach both arms alike; not where one of them has no predictions."""
     return abs(coverage[0] - coverage[1]) <= maturity.max_coverage_gap
+
+
+def misleading(counted: SliceCounts) -> float:
+    """By how much the labels that came may make the test version seem worse or better on mirrored rows, as a rate.
+
+    Who labels a caller's answer has seen stable's alone. Where its wrong answers get labels later, or seldomer, than
+    its right ones, rows on which the test version is wrong alone are among the labelled ones more often than those on
+    which stable is: of versions alike by the share of rows on which they differ, times how much seldomer such rows have
+    labels than rows on which they agree. That is known to within its standard error, which is added; and whatever the
+    rows without labels are, they change no more than their own share.
+
+    Args:
+        counted: mirrored rows, some of them labelled.
+    """
+    noted, agreeing = counted.test_predictions, counted.agreeing
+    differing, labelled = noted - agreeing, counted.test.rows
+    if not labelled:
+        return math.inf
+    coverage = labelled / noted
+    most = max(1.0 - coverage, 0.0) / coverage
+    if not differing:
+        return 0.0
+    if not agreeing:
+        return most
+    share = differing / noted
+    gap = counted.test.agreeing / agreeing - (labelled - counted.test.agreeing) / differing
+    noise = math.sqrt(max(coverage * (1.0 - coverage), 0.0) * (1.0 / agreeing + 1.0 / differing))
+    return min(share * (abs(gap) + noise) / coverage, most)
+
+
+def is_fair(counted: SliceCounts, margin: float, maturity: LabelMaturity) -> bool:
+    """Whether labels of mirrored rows tell apart what they are to tell apart.
+
+    They may mislead by half of the margin or, where the versions are further apart, by half of what lies between them.
+
+    Args:
+        counted: the rows of all slices that are taken.
+        margin: as a rate.
+        maturity: how many labels there must be.
+    """
+    labelled = counted.test.rows
+    if not labelled >= maturity.min_coverage * counted.test_predictions > 0:
+        return False
+    apart = abs(counted.test.alone - counted.stable.alone) / labelled
+    return misleading(counted) <= max(margin, apart, _LEAST_MARGIN) / 2.0
+
+
+_LEAST_MARGIN: Final = 0.002
 
 
 def shows_young(gate: Gate, maturity: LabelMaturity) -> bool:

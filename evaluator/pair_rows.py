@@ -1,6 +1,6 @@
 """What a window says of mirrored requests: both versions' answers, and their labels."""
 
-from evaluator.arms import PAIRED_LABELS, PAIRS, PREDICTIONS, SHADOW, SliceKey, is_test, parse_slice, series_of
+from evaluator.arms import NOTED_PAIRS, PAIRED_LABELS, PAIRS, SHADOW, SliceKey, is_test, parse_slice, series_of
 from evaluator.counts import Counts
 from evaluator.labels import Labels, RateRow, SliceCounts
 from evaluator.terms import Terms
@@ -25,28 +25,29 @@ def pair_rows(window: Counts, terms: Terms) -> list[RateRow]:
 
 
 def pair_slices(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
-    """Rows that copies got and those of them whose label met its pair, by slice, all processes together.
+    """Mirrored rows that take labels and those of them whose label met its pair, by slice, all processes together.
 
-    Both arms have the same rows, so that each slice counts as predicted for both what was predicted for copies.
+    Both arms have the same rows, so that each slice counts as predicted for both what was mirrored.
     """
     found: dict[SliceKey, SliceCounts] = {}
     for instance in window:
-        for one, at in series_of(instance, PREDICTIONS, PAIRED_LABELS):
+        for one, at in series_of(instance, NOTED_PAIRS, PAIRED_LABELS):
             key = parse_slice(at.get("slice", ""))
             if key is None or not is_test(at, terms) or at.get("traffic") != SHADOW:
                 continue
-            rows = sum(one.counts)
-            if one.metric == PREDICTIONS:
-                part = SliceCounts(test_predictions=rows, stable_predictions=rows)
+            rows, agree = sum(one.counts), at.get("agree") == "yes"
+            if one.metric == NOTED_PAIRS:
+                part = SliceCounts(rows, rows, agreeing=rows * agree)
             else:
-                part = _labelled(rows, stable_wrong=at.get("stable") == "wrong", test_wrong=at.get("test") == "wrong")
+                wrong = at.get("stable") == "wrong", at.get("test") == "wrong"
+                part = _labelled(rows, stable_wrong=wrong[0], test_wrong=wrong[1], agree=agree)
             found[key] = found.get(key, SliceCounts()).plus(part)
     return found
 
 
-def _labelled(rows: int, *, stable_wrong: bool, test_wrong: bool) -> SliceCounts:
+def _labelled(rows: int, *, stable_wrong: bool, test_wrong: bool, agree: bool) -> SliceCounts:
     test, stable = (
-        Labels(rows, rows * wrong, alone=rows * (wrong and not other))
+        Labels(rows, rows * wrong, alone=rows * (wrong and not other), agreeing=rows * agree)
         for wrong, other in ((test_wrong, stable_wrong), (stable_wrong, test_wrong))
     )
     return SliceCounts(test=test, stable=stable)

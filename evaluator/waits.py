@@ -7,12 +7,13 @@ from evaluator.cohorts import CohortGate
 from evaluator.distributions import DistributionGate
 from evaluator.each_class import EachClassGate
 from evaluator.fold import State
+from evaluator.ledger import Ledger
 from evaluator.limits import RuntimeLimitGate
-from evaluator.maturity import is_alike
+from evaluator.maturity import is_alike, is_fair, misleading
 from evaluator.opening import GateState
 from evaluator.paired import PairedGate
 from evaluator.statistics import rates, runtime
-from services.common.policy.records import LABEL_METRICS, MetricKind
+from services.common.policy.records import LABEL_METRICS, Gate, MetricKind
 
 _NOUNS = {
     MetricKind.ERRORS: "attempt",
@@ -42,7 +43,7 @@ def waits_for(state: State, gate: GateState, needed: int, seconds: float) -> str
     """
     terms = state.terms
     noun = _NOUNS[gate.gate.metric]
-    if waits := _waits_for_maturity(state, gate.gate.metric):
+    if waits := _waits_for_maturity(state, gate.gate):
         return waits
     if gate.test_n == 0:
         callers = f" for callers in {gate.gate.segment}" if gate.gate.segment else ""
@@ -69,18 +70,18 @@ def waits_for(state: State, gate: GateState, needed: int, seconds: float) -> str
     return f"{forecast}: {words.duration(seconds)} at this traffic" if seconds else forecast
 
 
-def _waits_for_maturity(state: State, metric: MetricKind) -> str:
+def _waits_for_maturity(state: State, gate: Gate) -> str:
     """What the gate's labels are to be or to have; empty: nothing, or it is not judged by labels."""
-    if metric is MetricKind.PAIRED_ACCURACY:
-        return _waits_for_pairs(state)
-    return _waits_for_labels(state, metric) if metric in LABEL_METRICS else ""
+    if gate.metric is MetricKind.PAIRED_ACCURACY:
+        return _waits_for_pairs(state, gate)
+    return _waits_for_labels(state, gate) if gate.metric in LABEL_METRICS else ""
 
 
-def _waits_for_pairs(state: State) -> str:
-    maturity, coverage = state.terms.policy.labels, state.paired_coverage
+def _waits_for_pairs(state: State, gate: Gate) -> str:
+    maturity, coverage, paired = state.terms.policy.labels, state.paired_coverage, state.paired
     if state.resting:
         return "the end of the drift of the inputs"
-    if not state.paired.labels()[0]:
+    if not paired.labels()[0]:
         return "labels of mirrored rows: none yet"
     if coverage is None:
         return f"labels of mirrored rows to be {words.duration(state.label_age)} old"
@@ -89,14 +90,23 @@ def _waits_for_pairs(state: State) -> str:
             f"labels: those of {words.percent(coverage[0])} of the mirrored rows met both answers, and of "
             f"{words.percent(maturity.min_coverage)} they are needed"
         )
+    counted = paired.total(list(paired.slices))
+    if not is_fair(counted, gate.harm.offset, maturity):
+        return (
+            "labels that come alike whether the versions agree or differ: as they have come, a version may seem worse "
+            f"or better by {words.points(misleading(counted))}, and half of {words.points(gate.harm.offset)} is allowed"
+        )
     return ""
 
 
-def _waits_for_labels(state: State, metric: MetricKind) -> str:
+def _waits_for_labels(state: State, gate: Gate) -> str:
     terms, maturity = state.terms, state.terms.policy.labels
     ledger, coverage, noun = state.ledger, state.coverage, "labels"
-    if metric is MetricKind.VALUE:
+    if gate.metric is MetricKind.VALUE:
         ledger, coverage, noun = state.values, state.value_coverage, "values"
+    if gate.segment:
+        ledger, coverage = state.floors.get(gate.segment, Ledger()), state.floor_coverage.get(gate.segment)
+        noun = f"labels for callers in {gate.segment}"
     test_labels, stable_labels = ledger.labels()
     if state.resting:
         return "the end of the drift of the inputs"

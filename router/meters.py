@@ -23,6 +23,7 @@ _OF_VERSIONS: Final = frozenset(
         catalog.SHADOW_PAIR_COUNT,
         catalog.SHADOW_DROPPED_COUNT,
         catalog.SHADOW_LABEL_COUNT,
+        catalog.SHADOW_NOTED_COUNT,
     }
 )
 """What is dropped with the version that it is about."""

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from evaluator.alike import Alike
-from evaluator.arms import BinCounts, added, class_rows, error_rows, input_counts, runtime_rows
+from evaluator.arms import added, class_rows, error_rows, input_counts, runtime_rows
 from evaluator.counts import Counts, read_time
 from evaluator.inputs import ALPHA, ArmInputs
 from evaluator.label_rows import NO_LAGS, Lags, label_lags, reported, slice_counts
@@ -173,10 +173,8 @@ def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Wat
         labels, answers, values = [], dict.fromkeys(answers, 0), ()
     watch = _judged(watch, errors, batches, labels, answers)
     if watch.values is not None and values:
-        bins: BinCounts = {
-            VALUES: {str(number): int(count) for number, count in enumerate(_binned(values, watch.past.values))}
-        }
-        watch = replace(watch, values=watch.values.after(bins, _CAP))
+        bins = [int(count) for count in _binned(values, watch.past.values)]
+        watch = replace(watch, values=watch.values.after([bins], _CAP))
     # What the judged metrics have counted is no past of theirs; of the others the past goes on until it is enough.
     known = {one.metric for one in watch.watched}
     past = watch.past.plus(
@@ -211,8 +209,8 @@ def _judged(
     outputs = watch.outputs
     if outputs is not None:
         rows = sum(answers.values())
-        bins: BinCounts = {name: {"0": count, "1": rows - count} for name, count in answers.items()}
-        outputs = outputs.after(bins, _CAP)
+        counts = [answers.get(feature.name, 0) for feature in outputs.profile.features]
+        outputs = outputs.after([[count, rows - count] for count in counts], _CAP)
     return replace(watch, watched=tuple(watched), outputs=outputs)
 
 

@@ -3,7 +3,6 @@
 from typing import Final
 
 from crossfade.common.v1 import model_pb2, policy_pb2
-from crossfade.names import is_id
 from crossfade.registry.v1 import service_pb2
 from services.common.errors import InvalidArgumentError
 from services.common.policy import messages
@@ -136,8 +135,5 @@ def _sizes(field: str, spec: service_pb2.RolloutSpec) -> None:
     if len(spec.policy.gates) > _GATES_LIMIT:
         raise refuse(f"{field}.policy.gates", f"has {len(spec.policy.gates)} gates; at most {_GATES_LIMIT} are taken")
     for index, gate in enumerate(spec.policy.gates):
-        if gate.segment and not is_id(gate.segment):
-            wrong = f"{gate.segment!r} is no segment: use 1 to 63 letters, digits, '-', '_' and '.'"
-            raise refuse(f"{field}.policy.gates[{index}].segment", wrong)
         if len(gate.name) > _NAME_LIMIT:
             raise refuse(f"{field}.policy.gates[{index}].name", f"is longer than {_NAME_LIMIT} characters")

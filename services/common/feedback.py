@@ -24,6 +24,7 @@ _OF_SLICES: Final = frozenset(
         catalog.FEEDBACK_ERROR,
         catalog.FEEDBACK_VALUE,
         catalog.SHADOW_LABEL_COUNT,
+        catalog.SHADOW_NOTED_COUNT,
     }
 )
 TRAFFIC_NAMES: Final = ("", "live", "control", "shadow", "pinned", "failover", "reduced")
@@ -103,9 +104,16 @@ class FeedbackBook:
         except TokenError:
             # Of a Worker with other keys: its labels are refused as well.
             return
+        if stable.nonce in self._pairs or not self._keep_slice(stable):
+            return
         self._pairs[stable.nonce] = test
         if len(self._pairs) > self._most_pairs:
             del self._pairs[next(iter(self._pairs))]
+        for row in range(min(len(stable.classes), len(test.classes))):
+            agree = self._agree(stable, test, row)
+            if agree is not None:
+                at = (*_arm(test), stable.segment, _slice(stable), _YES[agree])
+                self._store.counter(catalog.SHADOW_NOTED_COUNT, *at).add()
 
     def label(self, prediction_id: str, row: int, actual: str) -> Result:
         """Counts the true class of a row."""
@@ -140,7 +148,7 @@ class FeedbackBook:
         if prediction.caller:
             at = (*_arm(prediction), prediction.segment, _slice(prediction), prediction.caller, correct)
             self._store.counter(catalog.CALLER_FEEDBACK_COUNT, *at).add()
-        self._count_pair(prediction, row, actual, stable_right=predicted == actual)
+        self._count_pair(prediction, row, actual)
         self._count_lag(prediction, correct)
         return Result(Status.ACCEPTED)
 
@@ -227,14 +235,28 @@ class FeedbackBook:
             at = (*_arm(prediction), prediction.segment, _slice(prediction), observed, good)
             self._store.histogram(catalog.COHORT_FEEDBACK, *at).record(prediction.cohort)
 
-    def _count_pair(self, prediction: Prediction, row: int, actual: str, *, stable_right: bool) -> None:
+    def _count_pair(self, prediction: Prediction, row: int, actual: str) -> None:
         test = self._pairs.get(prediction.nonce)
-        classes = None if test is None else self._classes(test.model, test.version)
-        if test is None or not classes or row >= len(test.classes) or test.classes[row] >= len(classes):
+        agree = None if test is None else self._agree(prediction, test, row)
+        if test is None or agree is None:
             return
-        right = tuple(_RIGHT[one] for one in (stable_right, classes[test.classes[row]] == actual))
-        at = (*_arm(test), prediction.segment, _slice(prediction), *right)
+        right = (_RIGHT[self._class(one, row) == actual] for one in (prediction, test))
+        at = (*_arm(test), prediction.segment, _slice(prediction), _YES[agree], *right)
         self._store.counter(catalog.SHADOW_LABEL_COUNT, *at).add()
+        if (self._rows[prediction.nonce] & _ROWS).bit_count() == len(prediction.classes):
+            # What has all of its labels leaves room for what waits.
+            del self._pairs[prediction.nonce]
+
+    def _agree(self, stable: Prediction, test: Prediction, row: int) -> bool | None:
+        """Whether both versions answered a row with the same class; None: one of them answered with none."""
+        classes = self._class(stable, row), self._class(test, row)
+        return classes[0] == classes[1] if all(classes) else None
+
+    def _class(self, prediction: Prediction, row: int) -> str:
+        """The class of a row by its name; empty: it has none, or its version is gone."""
+        classes = self._classes(prediction.model, prediction.version) or ()
+        number = prediction.classes[row] if row < len(prediction.classes) else NO_CLASS
+        return classes[number] if number < len(classes) else ""
 
     def _count_lag(self, prediction: Prediction, correct: str) -> None:
         lag = max(0.0, self._clock.now() - prediction.time_ms / 1000)
@@ -242,6 +264,7 @@ class FeedbackBook:
 
 
 _RIGHT: Final = {True: "right", False: "wrong"}
+_YES: Final = {True: "yes", False: "no"}
 
 
 def _arm(prediction: Prediction) -> tuple[str, str, str]:

@@ -97,8 +97,19 @@ class Counting:
             )
         series.record(seconds)
 
-    def predicted(self, traffic: Traffic, segment: str, epoch: int, number: int, classes: Sequence[int]) -> None:
-        """Counts predicted classes by their index, under slice `number` of an epoch."""
+    def predicted(
+        self, traffic: Traffic, segment: str, epoch: int, number: int, classes: Sequence[int], caller: str = ""
+    ) -> None:
+        """Counts predicted classes by their index, under slice `number` of an epoch.
+
+        Args:
+            traffic: the requests' kind.
+            segment: the lane's.
+            epoch: the split.
+            number: of the slice.
+            classes: of each row.
+            caller: the caller's segment, if a gate watches it by itself.
+        """
         key = (traffic, segment, epoch, number)
         series = self._predictions.get(key)
         if series is None:
@@ -110,6 +121,9 @@ class Counting:
         other = len(self._classes) - 1
         for index in classes:
             series.counts[index if 0 <= index < other else other] += 1
+        if caller:
+            at = (*self._arm, traffic.value, segment, f"{epoch}.{number}", caller)
+            self._store.counter(catalog.CALLER_PREDICTION_COUNT, *at).add(len(classes))
 
     def inputs(self, traffic: Traffic, arrays: Sequence[npt.NDArray[Any]]) -> None:
         """Counts the rows of a request of live, control or shadow traffic, by the profiles' bins.
@@ -157,7 +171,7 @@ class Counting:
             name = f"{epoch}.{number}"
             self._store.drop(
                 lambda metric, attributes: (
-                    metric is catalog.PREDICTION_COUNT
+                    metric in (catalog.PREDICTION_COUNT, catalog.CALLER_PREDICTION_COUNT)
                     and attributes["segment"] == segment
                     and attributes["slice"] == name
                 )

@@ -83,6 +83,7 @@ class Lane:
     failed_versions: frozenset[str]
     stable_version: str
     test_version: str
+    watched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +94,13 @@ class LaneContext:
         segment: the lane's segment.
         epoch: number of the split in force.
         slice_seconds: length of a slice.
+        watched: segments of callers that gates watch by themselves.
     """
 
     segment: str
     epoch: int
     slice_seconds: float
+    watched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from crossfade import metadata as keys
-from crossfade.names import is_id
 from services.common.telemetry import catalog
 from services.worker.domain import TRAFFIC_NUMBERS, Context, LaneContext, ServingKey, Traffic
 
@@ -91,7 +90,7 @@ class LaneBook:
         cohort, caller = metadata.get(keys.COHORT), metadata.get(keys.CALLER, "")
         if cohort is not None:
             place = place._replace(cohort=_cohort(cohort))
-        return place._replace(caller=caller) if caller and is_id(caller) else place
+        return place._replace(caller=caller) if caller in lane.watched else place
 
     def _find(self, lane: LaneContext, segment: str, traffic: str, stated: str, number: int) -> Place:
         kind = Traffic(traffic) if traffic in _KINDS else self._key.traffic

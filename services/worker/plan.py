@@ -189,7 +189,7 @@ def context_of(key: ServingKey, lanes: tuple[Lane, ...], fetched: frozenset[tupl
         if failed:
             refused.append(lane.segment)
         if failed or any(version.version == key.version for version in lane.wanted):
-            contexts.append(LaneContext(lane.segment, lane.epoch, lane.slice_seconds))
+            contexts.append(LaneContext(lane.segment, lane.epoch, lane.slice_seconds, lane.watched))
         on_test = key.version == lane.test_version != lane.stable_version
         if on_test and (lane.model, lane.stable_version) in fetched:
             profiles.add(lane.stable_version)

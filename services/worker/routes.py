@@ -44,6 +44,7 @@ def lanes_of(routes: Iterable[resources_pb2.LaneRoutes]) -> list[Lane]:
             failed_versions=frozenset(route.failed_versions),
             stable_version=route.stable_version,
             test_version=route.test_version,
+            watched=tuple(route.watched_segments),
         )
         for route in routes
     ]

@@ -238,7 +238,7 @@ class PredictServicer:
     ) -> bytes:
         # Those rows that the token states, and that labels may therefore come for: coverage is their share.
         classes = answer.classes[:MAX_ROWS] or (NO_CLASS,) * min(rows, MAX_ROWS)
-        self._counting.predicted(place.traffic, place.segment, place.epoch, place.slice_number, classes)
+        self._counting.predicted(place.traffic, place.segment, place.epoch, place.slice_number, classes, place.caller)
         token = ""
         if self._tokens is not None:
             # Distinct for 2^64 predictions (a Weyl sequence); what authenticates a token is its key.

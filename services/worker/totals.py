@@ -14,6 +14,7 @@ _BY_EPOCH: Final = frozenset({catalog.WORKER_DURATION})
 _BY_SLICE: Final = frozenset(
     {
         catalog.CALLER_FEEDBACK_COUNT,
+        catalog.CALLER_PREDICTION_COUNT,
         catalog.COHORT_FEEDBACK,
         catalog.FEEDBACK_COUNT,
         catalog.FEEDBACK_ERROR,

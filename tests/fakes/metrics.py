@@ -145,7 +145,9 @@ class Fleet:
         regression: answers are numbers, and off by so much.
         lost: share of the requests drawn for the test arm that are not counted as drawn: a broken split.
         paired: share of the mirrored rows whose label meets both answers; 0: none.
+        paired_wrong: the same of those on which stable is wrong; None: as all.
         european: share of the requests whose callers are in the segment eu, which gates may watch by itself.
+        european_labelled: share of their answers that get a label; None: as all.
         reported: share of the answers for which callers report a number, 20 for engagement and 0 for none.
     """
 
@@ -173,7 +175,9 @@ class Fleet:
     reported: float = 0.0
     lost: float = 0.0
     paired: float = 0.0
+    paired_wrong: float | None = None
     european: float = 0.0
+    european_labelled: float | None = None
     routers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("router-1", worker=False),))
     workers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("worker-1", worker=True),))
     waiting: list[tuple[float, str, str, str, str, str, float]] = field(default_factory=list)
@@ -294,24 +298,30 @@ class Fleet:
         for outcome, rows in (("ok", theirs - failed), ("INTERNAL", failed)):
             where = (*at, self.terms.segment, outcome, str(self.epoch), "eu")
             router.store.counter(catalog.CALLER_ATTEMPT_COUNT, *where).add(rows)
-        labelled = int(self.random.binomial(theirs - failed, self.labelled))
+        share = self.labelled if self.european_labelled is None else self.european_labelled
+        labelled = int(self.random.binomial(theirs - failed, share))
         missed = int(self.random.binomial(labelled, wrong))
         number = f"{self.epoch}.{math.floor(self.now / self.slice_seconds)}"
+        in_slice = (*at, self.terms.segment, number, "eu")
+        router.store.counter(catalog.CALLER_PREDICTION_COUNT, *in_slice).add(theirs - failed)
         for correct, rows in (("true", labelled - missed), ("false", missed)):
-            where = (*at, self.terms.segment, number, "eu", correct)
-            router.store.counter(catalog.CALLER_FEEDBACK_COUNT, *where).add(rows)
+            router.store.counter(catalog.CALLER_FEEDBACK_COUNT, *in_slice, correct).add(rows)
 
     def _paired_labels(self, router: Instance, in_slice: tuple[str, ...], answered: int) -> None:
-        """Nine rows of ten are as hard for one version as for the other."""
-        rows = int(self.random.binomial(answered, self.paired))
-        hard = self.random.random(rows)
-        other = np.where(self.random.random(rows) < 0.9, hard, self.random.random(rows))
+        """Nine rows of ten are as hard for one version as for the other. There are two classes."""
+        hard = self.random.random(answered)
+        other = np.where(self.random.random(answered) < 0.9, hard, self.random.random(answered))
         stable, test = hard < self.stable.wrong, other < self.test.wrong
+        rarely = self.paired if self.paired_wrong is None else self.paired_wrong
+        labelled = self.random.random(answered) < np.where(stable, rarely, self.paired)
         for stable_wrong in (False, True):
             for test_wrong in (False, True):
+                rows = (stable == stable_wrong) & (test == test_wrong)
+                agree = "yes" if stable_wrong == test_wrong else "no"
                 words = ("wrong" if one else "right" for one in (stable_wrong, test_wrong))
-                count = int(((stable == stable_wrong) & (test == test_wrong)).sum())
-                router.store.counter(catalog.SHADOW_LABEL_COUNT, *in_slice, *words).add(count)
+                router.store.counter(catalog.SHADOW_NOTED_COUNT, *in_slice, agree).add(int(rows.sum()))
+                at = (*in_slice, agree, *words)
+                router.store.counter(catalog.SHADOW_LABEL_COUNT, *at).add(int((rows & labelled).sum()))
 
     def _batches(self, worker: Instance, at: tuple[str, str, str], behaviour: Behaviour, requests: int) -> None:
         batches = 2 ** self.random.integers(0, 3, max(1, requests // 2))

@@ -219,6 +219,8 @@ def _asked(policy: Policy, name: str) -> Gate | None:
         default = Metric.Name(gate.metric).removeprefix("METRIC_").lower()
         if gate.HasField("limit"):
             default += " limit"
+        if gate.segment:
+            default += f" in {gate.segment}"
         if (gate.name or default) == name:
             return gate
     return None

@@ -213,6 +213,13 @@ CALLER_FEEDBACK_COUNT: Final = Metric(
     "Labelled rows of callers in a segment that a gate watches by itself, by whether the prediction was right.",
     (*_ARM, "segment", "slice", "caller", "correct"),
 )
+CALLER_PREDICTION_COUNT: Final = Metric(
+    "crossfade.caller.prediction.count",
+    Kind.COUNTER,
+    "1",
+    "Predicted rows, of those that take labels, for callers in a segment that a gate watches by itself.",
+    (*_ARM, "segment", "slice", "caller"),
+)
 SHADOW_PAIR_COUNT: Final = Metric(
     "crossfade.shadow.pair.count",
     Kind.COUNTER,
@@ -224,8 +231,15 @@ SHADOW_LABEL_COUNT: Final = Metric(
     "crossfade.shadow.label.count",
     Kind.COUNTER,
     "1",
-    "Labelled rows of mirrored requests by whether stable and the test version were right.",
-    (*_ARM, "segment", "slice", "stable", "test"),
+    "Labelled rows of mirrored requests by whether the versions agree, and by whether each was right.",
+    (*_ARM, "segment", "slice", "agree", "stable", "test"),
+)
+SHADOW_NOTED_COUNT: Final = Metric(
+    "crossfade.shadow.noted.count",
+    Kind.COUNTER,
+    "1",
+    "Rows of mirrored requests that take labels, by whether the versions agree.",
+    (*_ARM, "segment", "slice", "agree"),
 )
 SHADOW_DROPPED_COUNT: Final = Metric(
     "crossfade.shadow.dropped.count",

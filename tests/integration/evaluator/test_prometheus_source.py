@@ -76,7 +76,9 @@ class House:
         store.histogram(catalog.FEEDBACK_ERROR, *LIVE, "", "1.1").counts[99] += MANY
         store.histogram(catalog.FEEDBACK_VALUE, *LIVE, "", "1.1").counts[99] += MANY
         store.counter(catalog.SHADOW_PAIR_COUNT, *LIVE[:2], "shadow", "", "3", "7").add(MANY)
-        store.counter(catalog.SHADOW_LABEL_COUNT, *LIVE[:2], "shadow", "", "1.1", "right", "wrong").add(MANY)
+        store.counter(catalog.SHADOW_LABEL_COUNT, *LIVE[:2], "shadow", "", "1.1", "no", "right", "wrong").add(MANY)
+        store.counter(catalog.SHADOW_NOTED_COUNT, *LIVE[:2], "shadow", "", "1.1", "no").add(MANY)
+        store.counter(catalog.CALLER_PREDICTION_COUNT, *LIVE, "", "1.1", "eu").add(MANY)
         store.spread(catalog.FEEDBACK_ALIKE, catalog.ALIKE_SUMS, *LIVE, "").add((MANY, 3, 2))
         store.counter(catalog.CALLER_ATTEMPT_COUNT, *LIVE, "", "ok", "1", "eu").add(MANY)
         store.counter(catalog.CALLER_FEEDBACK_COUNT, *LIVE, "", "1.1", "eu", "true").add(MANY)

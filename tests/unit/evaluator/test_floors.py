@@ -1,5 +1,7 @@
 """Floors: gates that watch the callers of one segment by themselves."""
 
+from dataclasses import replace
+
 import pytest
 
 from evaluator.caller_rows import caller_rows
@@ -62,6 +64,18 @@ def test_a_floor_that_is_required_waits_for_callers() -> None:
     assert report.waits_for == "attempts of v2 for callers in eu: none yet"
 
 
+def test_a_floor_waits_for_labels_of_its_own_callers() -> None:
+    required = replace(EU_ACCURACY, required=True)
+    made = floored(0, Behaviour(), ERRORS, required)
+    made.fleet.european_labelled = 0.2
+    for _ in range(60):
+        made.look()
+    assert made.outcome is None
+    waits = next(one.waits_for for one in made.decisions[-1].gates if one.gate == "accuracy in eu")
+    assert waits.startswith("labels for callers in eu: ")
+    assert "of v2's answers have one, 50.0 % are needed" in waits
+
+
 def test_all_floors_share_the_error_of_a_rollback() -> None:
     policy = demo_policy(gates=(ERRORS, ACCURACY, EU_ERRORS, EU_ACCURACY))
     shares = {gate.name: gate.share for gate in policy.gates}
@@ -106,5 +120,6 @@ def test_what_is_not_counted_by_segment_is_refused() -> None:
     assert "accuracy and errors are counted by the caller's segment, and this gate watches runtime" in refused(runtime)
     primary = GateDraft(MetricKind.ACCURACY, segment="eu", primary=True)
     assert "for all callers" in refused(primary, objective=Objective.SUPERIOR)
+    assert "is no segment" in refused(replace(EU_ERRORS, segment="eu west"))
     by_key = GateDraft(MetricKind.ERRORS, segment="eu", required=True)
     assert "assigned by key" in refused(by_key, sticky=True)

@@ -33,8 +33,7 @@ def after_looks(missing: float) -> ArmInputs:
     binner, arm = Binner(profile.features), watched(profile)
     for _ in range(20):
         counted = binner.count(rows(rng, 200, missing))
-        by_bin = {str(number): int(count) for number, count in enumerate(counted.bins[0])}
-        arm = arm.after({profile.features[0].name: by_bin})
+        arm = arm.after([[int(count) for count in counted.bins[0]]])
     return arm
 
 

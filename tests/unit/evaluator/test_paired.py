@@ -2,20 +2,33 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest, multinomial
 
 from evaluator.decide import Action
-from evaluator.labels import Labels
+from evaluator.labels import Labels, SliceCounts
+from evaluator.ledger import Ledger
+from evaluator.maturity import is_fair, misleading
 from evaluator.paired import PairedGate
+from evaluator.reports import Verdict
 from evaluator.statistics import means
 from evaluator.statistics.process import log_threshold
 from evaluator.terms import Terms
 from services.common.policy.defaults import check_together, complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
-from services.common.policy.records import Gate, GateMargin, Limit, Meaning, MetricKind, Need, Objective
+from services.common.policy.records import (
+    Gate,
+    GateMargin,
+    LabelMaturity,
+    Limit,
+    Meaning,
+    MetricKind,
+    Need,
+    Objective,
+)
 from tests.fakes.metrics import CLASSES, Behaviour
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
 
@@ -67,6 +80,74 @@ def test_labels_that_hardly_meet_their_pairs_hold_the_step_and_how_many_did_is_s
         unpaired.look()
     waits = next(one.waits_for for one in unpaired.decisions[-1].gates if one.gate == "paired_accuracy")
     assert waits == "labels of mirrored rows: none yet"
+
+
+@pytest.mark.parametrize(("wrong", "right"), [(0.3, 0.9), (1.0, 0.52)])
+def test_labels_that_depend_on_whether_stable_was_right_conclude_nothing(wrong: float, right: float) -> None:
+    made = trial(0, terms(3000), paired=right, paired_wrong=wrong)
+    for _ in range(60):
+        made.look()
+    assert made.outcome is None, made.outcome
+    waits = next(one.waits_for for one in made.decisions[-1].gates if one.gate == "paired_accuracy")
+    assert waits.startswith("labels that come alike whether the versions agree or differ: as they have come, a version")
+    assert waits.endswith("and half of 0.5 points is allowed")
+
+
+@pytest.mark.parametrize(("wrong", "right"), [(0.3, 0.9), (1.0, 0.52)])
+def test_nor_do_they_pass_a_worse_version(wrong: float, right: float) -> None:
+    made = trial(0, terms(3000), Behaviour(wrong=0.11), paired=right, paired_wrong=wrong)
+    for _ in range(60):
+        made.look()
+    assert made.outcome is None or made.outcome.action is Action.ROLLBACK
+    assert all(one.verdict is not Verdict.PASS for one in made.decisions[-1].gates if one.gate == "paired_accuracy")
+
+
+def test_how_far_labels_may_mislead_is_known_from_rows_on_which_versions_differ() -> None:
+    rng, n, differ = np.random.default_rng(4), 200_000, 0.1
+    # Versions alike: each is wrong alone on half of the rows on which they differ.
+    rows = rng.random(n) < differ
+    stable_alone = rows & (rng.random(n) < 0.5)
+    labelled = rng.random(n) < np.where(stable_alone, 0.5, 0.9)
+    seen = labelled & rows
+    truly = ((seen & ~stable_alone).sum() - (seen & stable_alone).sum()) / labelled.sum()
+    agreeing = int((labelled & ~rows).sum())
+    found = misleading(SliceCounts(n, n, Labels(int(labelled.sum()), agreeing=agreeing), agreeing=int((~rows).sum())))
+    assert found == pytest.approx(truly, abs=0.002)
+
+
+def mirrored(noted: int, agreeing: int, labelled: int, labelled_agreeing: int, alone: int = 0) -> SliceCounts:
+    test = Labels(labelled, alone, alone=alone, agreeing=labelled_agreeing)
+    return SliceCounts(noted, noted, test, Labels(labelled, agreeing=labelled_agreeing), agreeing)
+
+
+def test_labels_of_all_rows_mislead_nobody_and_those_of_none_do() -> None:
+    assert misleading(mirrored(100, 60, 100, 60)) == 0.0
+    assert misleading(mirrored(100, 100, 50, 50)) == 0.0
+    assert misleading(mirrored(100, 60, 0, 0)) == math.inf
+    assert misleading(mirrored(100, 0, 80, 0)) == pytest.approx(0.25)
+
+
+def test_a_version_far_worse_is_told_by_labels_that_mislead_a_little() -> None:
+    maturity = LabelMaturity()
+    assert is_fair(mirrored(1_000, 0, 900, 0, alone=900), 0.005, maturity)
+    assert not is_fair(mirrored(1_000, 900, 900, 850, alone=20), 0.005, maturity)
+    assert not is_fair(mirrored(1_000, 900, 400, 360), 0.005, maturity)
+
+
+def test_evidence_of_pairs_holds_no_live_step_up() -> None:
+    made = trial(0, terms(3000, 4000), paired=0.9)
+    while made.step == 0:
+        made.look()
+    suspicious = tuple(
+        replace(one, harm=means.update(one.harm, np.array((0.0, 90.0, 12.0)))) if isinstance(one, PairedGate) else one
+        for one in made.state.gates
+    )
+    paired = next(one for one in suspicious if isinstance(one, PairedGate))
+    assert paired.harm.log_e > 0.33 * log_threshold(made.fleet.terms.policy.gate_alpha(paired.gate))
+    made.state = replace(made.state, gates=suspicious, paired=Ledger())
+    decision = made.run(40)
+    assert decision is not None
+    assert (decision.action, decision.code) == (Action.PROMOTE, "SAFE")
 
 
 def test_in_a_live_step_the_gate_is_not_required() -> None:

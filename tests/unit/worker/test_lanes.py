@@ -3,7 +3,7 @@
 import pytest
 
 from crossfade import metadata as keys
-from services.worker.domain import ServingKey, Traffic
+from services.worker.domain import Context, LaneContext, ServingKey, Traffic
 from services.worker.lanes import LaneBook
 
 
@@ -23,7 +23,8 @@ def test_what_is_no_cohort_is_none(stated: str) -> None:
     assert book().place({keys.COHORT: stated}, 0.0).cohort == -1
 
 
-def test_a_request_is_counted_under_the_caller_that_the_router_names() -> None:
+def test_a_request_is_counted_under_the_caller_that_the_router_names_if_a_gate_watches_it() -> None:
     lanes = book()
+    lanes.update(Context((LaneContext("", 1, 60.0, ("eu",)),)))
     assert lanes.place({keys.CALLER: "eu", keys.COHORT: "7"}, 0.0)[-2:] == (7, "eu")
-    assert [lanes.place({keys.CALLER: stated}, 0.0).caller for stated in ("", "e u", "x" * 64)] == ["", "", ""]
+    assert [lanes.place({keys.CALLER: stated}, 0.0).caller for stated in ("", "us", "x" * 64)] == ["", "", ""]
