@@ -12,9 +12,9 @@ from enum import StrEnum
 
 from evaluator import sentences
 from evaluator.distributions import DistributionGate
-from evaluator.fold import State
 from evaluator.readiness import PATIENCE, Worker, control_missing, find_failure, is_ready, obstacle
 from evaluator.reports import DriftReport, GateReport, Verdict, report_gates, report_inputs
+from evaluator.state import State
 from services.common.policy.records import PeriodEnd, Step, shown_in
 
 _SUSPICION = 0.33

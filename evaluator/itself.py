@@ -12,9 +12,10 @@ from typing import Final
 from evaluator.arms import CONTROL, INFERENCE, LIVE
 from evaluator.counts import Counts, InstanceCounts, Series, arrange
 from evaluator.decide import Action, Decision, find_violation
-from evaluator.fold import State, fold, start
+from evaluator.fold import fold
 from evaluator.replay import CompactedError, Concluded, Moment, Replayed
 from evaluator.reports import GateReport, Verdict, report_gates
+from evaluator.state import State, start
 from evaluator.terms import Terms
 
 _CONTROL_NAME: Final = "{}'s control"

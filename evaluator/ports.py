@@ -6,9 +6,9 @@ from typing import Protocol
 
 from evaluator.counts import Counts
 from evaluator.decide import Decision, Phase
-from evaluator.fold import Look
 from evaluator.readiness import Served
 from evaluator.replay import Concluded
+from evaluator.state import Look
 from evaluator.terms import Profile, Terms
 from evaluator.windows import Reading
 from services.common.policy.drafts import PlanDraft, PolicyDraft

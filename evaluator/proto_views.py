@@ -9,10 +9,10 @@ from crossfade.common.v1 import analysis_pb2, model_pb2, policy_pb2
 from crossfade.registry.v1 import resources_pb2
 from evaluator import proto_circumstances, proto_counts, proto_summary
 from evaluator.decide import Action, Phase
-from evaluator.fold import Look
 from evaluator.ports import LaneView, MonitorView, ProcessView, RolloutView, VersionView
 from evaluator.readiness import Served, Serving
 from evaluator.replay import Concluded
+from evaluator.state import Look
 from evaluator.terms import Feature, Profile
 from services.common import times
 from services.common.policy import messages as policy_messages

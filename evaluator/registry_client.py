@@ -13,7 +13,6 @@ from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from evaluator import proto_counts, proto_summary, proto_views
 from evaluator.counts import Counts
 from evaluator.decide import Action, Decision
-from evaluator.fold import Look
 from evaluator.ports import (
     EndedError,
     LaneView,
@@ -28,6 +27,7 @@ from evaluator.ports import (
     VersionView,
 )
 from evaluator.replay import Concluded
+from evaluator.state import Look
 
 Metadata = tuple[tuple[str, str], ...]
 _RequestT = TypeVar("_RequestT")

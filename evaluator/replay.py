@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from evaluator.decide import Action, Circumstances, Decision, decide
-from evaluator.fold import Look, State, fold, start
+from evaluator.fold import fold
+from evaluator.state import Look, State, start
 from evaluator.terms import Terms
 
 ENDING = frozenset({Action.PROMOTE, Action.ROLLBACK, Action.CANCEL})

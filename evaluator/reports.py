@@ -8,9 +8,9 @@ from evaluator.cohorts import CohortGate
 from evaluator.distributions import DistributionGate
 from evaluator.each_class import EachClassGate
 from evaluator.figures import ArmFigures, figures_of
-from evaluator.fold import State
 from evaluator.inputs import ArmInputs
 from evaluator.opening import GateState
+from evaluator.state import State
 from evaluator.statistics.process import log_threshold
 from evaluator.waits import waits_for
 from services.common.policy.records import Limit, MetricKind, Need, shown_in

@@ -7,8 +7,8 @@ from typing import Final
 from evaluator import words
 from evaluator.cohorts import CohortGate
 from evaluator.distributions import RATIO
-from evaluator.fold import State
 from evaluator.reports import DriftReport, GateReport, Verdict
+from evaluator.state import State
 from services.common.policy.records import BUCKET_METRICS, LABEL_METRICS, Gate, GateMargin, Limit, MetricKind
 
 

@@ -16,7 +16,7 @@ from evaluator import words
 from evaluator.arms import OWN_PROCESS
 from evaluator.counts import Counts
 from evaluator.decide import Action, Circumstances, Decision, Phase, decide
-from evaluator.fold import Look, State, fold, start
+from evaluator.fold import fold
 from evaluator.meters import Meters
 from evaluator.ports import (
     LaneView,
@@ -32,6 +32,7 @@ from evaluator.readiness import Worker
 from evaluator.reading_terms import TermsReader
 from evaluator.reports import Verdict
 from evaluator.spans import Spans
+from evaluator.state import Look, State, start
 from evaluator.terms import Terms
 from evaluator.windows import Problem, Taken, fresh_share, take
 from services.common.clock import Clock

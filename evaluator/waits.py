@@ -6,12 +6,12 @@ from evaluator import words
 from evaluator.cohorts import CohortGate
 from evaluator.distributions import DistributionGate
 from evaluator.each_class import EachClassGate
-from evaluator.fold import State
 from evaluator.ledger import Ledger
 from evaluator.limits import RuntimeLimitGate
 from evaluator.maturity import is_alike, is_fair, misleading
 from evaluator.opening import GateState
 from evaluator.paired import PairedGate
+from evaluator.state import State
 from evaluator.statistics import rates, runtime
 from services.common.policy.records import LABEL_METRICS, Gate, MetricKind
 

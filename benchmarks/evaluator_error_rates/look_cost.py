@@ -18,7 +18,8 @@ from benchmarks.evaluator_error_rates.runtimes import shape
 from benchmarks.evaluator_error_rates.scenarios import CONSTANT, INSTANCES, SLICE_LOOKS
 from evaluator.counts import Series
 from evaluator.decide import Circumstances, Phase, decide
-from evaluator.fold import Look, State, fold, start
+from evaluator.fold import fold
+from evaluator.state import Look, State, start
 from evaluator.terms import Feature, Profile, Terms
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft

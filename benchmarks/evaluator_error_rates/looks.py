@@ -10,8 +10,8 @@ from benchmarks.evaluator_error_rates.labels import FN, FP, TN, TP, lag_seconds,
 from benchmarks.evaluator_error_rates.scenarios import LOOK_SECONDS, SLICE_LOOKS
 from evaluator.arms import BUCKETS
 from evaluator.counts import InstanceCounts, Series
-from evaluator.fold import Look
 from evaluator.label_rows import NO_LAGS
+from evaluator.state import Look
 from evaluator.statistics.counts import FloatArray
 from services.common.telemetry import catalog
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from evaluator.counts import Counts
 from evaluator.decide import Action, Circumstances, Decision, Phase, decide
-from evaluator.fold import Look, State, fold, start
+from evaluator.fold import fold
+from evaluator.state import Look, State, start
 from evaluator.terms import Terms
 from evaluator.windows import Reading, fresh_share, take
 from services.common.policy.defaults import complete_plan, complete_policy

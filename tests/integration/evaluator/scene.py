@@ -19,7 +19,8 @@ from evaluator.terms import Profile, Terms
 from services.common.policy.drafts import GateDraft
 from services.common.policy.messages import plan_message, policy_message
 from services.common.policy.records import Objective
-from tests.fakes.metrics import Fleet, Instance, MetricServer
+from tests.fakes.metric_servers import MetricServer
+from tests.fakes.metrics import Fleet, Instance
 from tests.fakes.rollouts import DEMO_GATES, demo_plan, demo_policy, demo_terms
 
 MODEL = "digits"

@@ -18,7 +18,8 @@ from evaluator.prometheus_source import PrometheusSource
 from evaluator.windows import Reading, take
 from services.common.clock import SystemClock
 from services.common.telemetry import catalog
-from tests.fakes.metrics import Behaviour, Fleet, Instance, MetricServer, PageServer
+from tests.fakes.metric_servers import MetricServer, PageServer
+from tests.fakes.metrics import Behaviour, Fleet, Instance
 from tests.fakes.rollouts import demo_policy, demo_terms
 from tests.integration.evaluator.conftest import MakeScene
 from tests.integration.evaluator.scene import Scene, quick_terms

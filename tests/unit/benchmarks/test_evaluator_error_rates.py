@@ -21,7 +21,8 @@ from benchmarks.evaluator_error_rates.rollouts import Counted, Rollouts
 from benchmarks.evaluator_error_rates.scenarios import Scenario
 from evaluator.counts import Series
 from evaluator.each_class import EachClassGate
-from evaluator.fold import State, fold, start
+from evaluator.fold import fold
+from evaluator.state import State, start
 from evaluator.statistics import confusion, rates
 from evaluator.statistics.bets import Margin, Side
 from evaluator.statistics.confusion import Confusion

@@ -6,11 +6,11 @@ import pytest
 
 from evaluator.decide import Action, Circumstances, Decision, Phase, decide
 from evaluator.distributions import DistributionGate
-from evaluator.fold import State, start
 from evaluator.gates import RateGate
 from evaluator.opening import GateState
 from evaluator.readiness import Served, Serving, Worker
 from evaluator.reports import Verdict
+from evaluator.state import State, start
 from evaluator.statistics.counts import frozen
 from evaluator.statistics.rates import RateTest
 from services.common.policy.defaults import complete_policy

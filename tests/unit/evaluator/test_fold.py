@@ -8,11 +8,12 @@ from evaluator.arms import error_rows, runtime_rows
 from evaluator.counts import InstanceCounts, Series
 from evaluator.decide import Phase
 from evaluator.distributions import DistributionGate
-from evaluator.fold import Look, State, fold, fold_all, start
+from evaluator.fold import fold, fold_all
 from evaluator.gates import RateGate
 from evaluator.label_rows import NO_LAGS, slice_counts
 from evaluator.labels import Labels, OfClass, SliceCounts
 from evaluator.ledger import Ledger
+from evaluator.state import Look, State, start
 from evaluator.statistics.process import look_cap
 from services.common.policy.drafts import GateDraft
 from services.common.policy.records import LabelMaturity, MetricKind, Plan, Step

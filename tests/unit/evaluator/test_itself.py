@@ -8,9 +8,9 @@ import pytest
 
 from evaluator.counts import Counts, Series, arrange
 from evaluator.decide import Action
-from evaluator.fold import Look
 from evaluator.itself import itself, judge_itself, relabelled
 from evaluator.replay import CompactedError, Concluded
+from evaluator.state import Look
 from tests.fakes.metrics import Behaviour, Fleet
 from tests.fakes.rollouts import Trial, demo_terms
 

@@ -9,9 +9,10 @@ from evaluator.cohort_rows import cohort_attempts
 from evaluator.cohorts import CohortGate
 from evaluator.counts import Counts, InstanceCounts, Series
 from evaluator.decide import Action
-from evaluator.fold import State, fold, fold_all, start
+from evaluator.fold import fold, fold_all
 from evaluator.itself import relabelled
 from evaluator.reports import Verdict, report_gates
+from evaluator.state import State, start
 from evaluator.terms import Terms
 from services.common.policy.defaults import check_together, complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft

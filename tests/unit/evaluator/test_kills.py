@@ -10,10 +10,10 @@ import pytest
 from evaluator.arms import ATTEMPTS
 from evaluator.counts import Counts
 from evaluator.decide import Action, Decision
-from evaluator.fold import Look
 from evaluator.ports import EndedError, LaneView, ProcessView, Recorded, RolloutView, SupersededError, VersionView
 from evaluator.reading_terms import TermsReader
 from evaluator.replay import replay
+from evaluator.state import Look
 from evaluator.terms import Terms
 from evaluator.windows import Reading
 from tests.unit.evaluator.test_service import NAME, Counters, Ledger, World, world

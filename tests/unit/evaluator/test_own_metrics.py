@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from evaluator.counts import Counts
-from evaluator.fold import Look, fold_all, start
+from evaluator.fold import fold_all
 from evaluator.gates import RateGate
 from evaluator.own_metrics import OwnMetrics
 from evaluator.ports import ProcessView
 from evaluator.prometheus_series import PrometheusError, RawSeries
+from evaluator.state import Look, start
 from evaluator.terms import Terms
 from evaluator.windows import Reading, take
 from services.common.policy.defaults import complete_policy

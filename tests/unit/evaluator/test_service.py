@@ -12,7 +12,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from evaluator.counts import Counts
 from evaluator.decide import Action, Decision, Phase
-from evaluator.fold import Look
 from evaluator.meters import Meters
 from evaluator.ports import (
     EndedError,
@@ -29,6 +28,7 @@ from evaluator.replay import Concluded
 from evaluator.reports import Verdict
 from evaluator.service import Evaluator
 from evaluator.spans import Spans
+from evaluator.state import Look
 from evaluator.terms import Terms
 from evaluator.windows import Reading
 from services.common.policy.drafts import GateDraft, PlanDraft, PolicyDraft, StepDraft
