@@ -143,13 +143,14 @@ class RateGate:
         )
 
 
-def rate_gate(gate: Gate, alpha: float, agreeing: int = 3) -> RateGate:
+def rate_gate(gate: Gate, alpha: float, agreeing: int = 3, promote: float = 0.05) -> RateGate:
     """A gate on rates without evidence.
 
     Args:
         gate: what it watches.
         alpha: the probability with which it may roll back a version as good as stable.
         agreeing: looks that must agree on harm at least.
+        promote: the probability with which it passes a version at its margin.
     """
     if gate.limit is not None:
         limit = Margin(_limit_rate(gate), 0.0)
@@ -157,7 +158,7 @@ def rate_gate(gate: Gate, alpha: float, agreeing: int = 3) -> RateGate:
             gate, rates.harm_test(limit, alpha, agreeing_looks=agreeing), rates.non_inferiority_test(limit), alpha
         )
     if gate.better is not None:
-        safe = rates.superiority_test(gate.better.offset)
+        safe = rates.superiority_test(gate.better.offset, promote)
     else:
         safe = rates.non_inferiority_test(_line(gate.safe))
     harm = rates.harm_test(_line(gate.harm), alpha, agreeing_looks=agreeing)

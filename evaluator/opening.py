@@ -65,7 +65,7 @@ def open_by_requests(gate: Gate, terms: Terms) -> RequestGate | None:
         case _ if gate.metric in CLASS_METRICS and gate.positive == EACH_CLASS:
             return EachClassGate.open(gate, alpha, terms.declared, agreeing)
         case _:
-            return rate_gate(gate, alpha, agreeing)
+            return rate_gate(gate, alpha, agreeing, terms.policy.alpha_promote)
 
 
 def guarded(gate: GateState, terms: Terms, step: int) -> GateState:

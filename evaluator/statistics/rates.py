@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluator.statistics.bets import Margin, Side, log_bets, prior_weights, smoothed_rate, superiority_weights
+from evaluator.statistics.boost import boosted_bets
 from evaluator.statistics.counts import FloatArray, check_part, checked_counts, frozen
-from evaluator.statistics.process import EProcess, advance, look_cap, open_process, reset
+from evaluator.statistics.process import EProcess, advance, log_threshold, look_cap, open_process, reset
 
 # Bets made from a handful of requests are far off and lose more than the wait for a hundred costs.
 ENOUGH_PAST: Final = 100
@@ -58,7 +59,8 @@ class RateWindows:
 class RateTest:
     """The state of one P1 test.
 
-    n_past, x_past: the stable arm's totals so far. cap: of one look, see `process.advance` (infinity: none).
+    n_past, x_past: the stable arm's totals so far. cap: of one look, see `process.advance` (infinity: none). boost:
+    ln(1/alpha) where the test ends at it and wins nothing beyond, see `boost`; 0: it is not boosted.
     """
 
     side: Side
@@ -67,6 +69,7 @@ class RateTest:
     n_past: FloatArray
     x_past: FloatArray
     process: EProcess
+    boost: float = 0.0
 
     @property
     def log_e(self) -> float:
@@ -117,13 +120,16 @@ def non_inferiority_test(margin: Margin, n_past: npt.ArrayLike = 0, x_past: npt.
     return _test(Side.NON_INFERIOR, margin, math.inf, n_past, x_past, reserve=0.0)
 
 
-def superiority_test(better: float) -> RateTest:
+def superiority_test(better: float, alpha: float) -> RateTest:
     """Return a fresh test of superiority, null theta_c >= theta_s - better, `better` in rate and >= 0.
 
     The bet that both versions are alike, on which half of a non-inferiority test's wealth is, could not win here.
+
+    alpha: the level at which it decides; without a margin it is boosted up to it.
     """
     test = non_inferiority_test(Margin(-better))
-    return replace(test, process=open_process(superiority_weights()))
+    boost = log_threshold(alpha) if better == 0.0 else 0.0
+    return replace(test, process=open_process(superiority_weights()), boost=boost)
 
 
 def restart(test: RateTest) -> RateTest:
@@ -144,7 +150,9 @@ def update(test: RateTest, windows: RateWindows, effect: float = 1.0) -> RateTes
         raise ValueError(f"windows must have shape (windows, *{test.n_past.shape}), got {windows.n_test.shape}")
     comparable = (windows.n_stable > 0) & (test.n_past >= ENOUGH_PAST)
     informative = (windows.n_test > 0) & (test.margin.is_limit | comparable)
-    if informative.any():
+    if informative.any() and test.boost and test.margin == Margin() and effect == 1.0:
+        process = _boosted(test, windows, informative)
+    elif informative.any():
         stable_rate = smoothed_rate(test.n_past, test.x_past)
         bets = log_bets(
             test.side,
@@ -163,6 +171,15 @@ def update(test: RateTest, windows: RateWindows, effect: float = 1.0) -> RateTes
         x_past=frozen(test.x_past + windows.x_stable.sum(axis=0)),
         process=process,
     )
+
+
+def _boosted(test: RateTest, windows: RateWindows, informative: npt.NDArray[np.bool_]) -> EProcess:
+    """One window after another, since each is boosted by what there is before it."""
+    process, stable_rate = test.process, smoothed_rate(test.n_past, test.x_past)
+    table = np.stack((windows.n_test, windows.x_test, windows.n_stable, windows.x_stable), axis=-1)
+    for window in table[informative]:
+        process = advance(process, boosted_bets(process, test.boost, stable_rate, window), test.cap)
+    return process
 
 
 def _test(

@@ -18,6 +18,7 @@ from services.common.policy.records import GateMargin, MetricKind, Objective, Pe
 from tests.fakes.metrics import CLASSES, Behaviour
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
 
+ALPHA = 0.05
 ERRORS = GateDraft(MetricKind.ERRORS, required=True, safe=GateMargin(1.5, 0.01))
 
 
@@ -108,7 +109,7 @@ def test_an_ab_test_may_be_held_or_rolled_back_at_its_end() -> None:
 @pytest.mark.parametrize("better", [0.0, 0.02])
 def test_superiority_expects_no_more_than_one_where_the_version_is_not_better(better: float) -> None:
     n_test, n_stable = 5, 6
-    opened = update(superiority_test(better), RateWindows.of([(0, 0, 400, 40)]))
+    opened = update(superiority_test(better, ALPHA), RateWindows.of([(0, 0, 400, 40)]))
     for stable_rate, test_rate in itertools.product((0.05, 0.1, 0.5), (0.0, 0.01, 0.2)):
         rate = min(stable_rate - better + test_rate, 1.0)
         expected = 0.0
@@ -120,8 +121,77 @@ def test_superiority_expects_no_more_than_one_where_the_version_is_not_better(be
 
 
 def test_all_of_the_wealth_is_bet_on_better_versions() -> None:
-    opened = superiority_test(0.0)
+    opened = superiority_test(0.0, ALPHA)
     weights = np.exp(opened.process.log_weights)
     assert weights[:-1].sum() == pytest.approx(1.0, abs=1e-5)
     assert restart(opened).process.log_wealth.tolist() == opened.process.log_wealth.tolist()
     assert log_threshold(0.05) > 0
+
+
+def test_boosted_wealth_expects_no_more_than_it_has_under_every_null() -> None:
+    n_test, n_stable = 3, 3
+    opened = update(superiority_test(0.0, 0.5), RateWindows.of([(0, 0, 400, 120)]))
+    bar = log_threshold(0.5)
+    for stable_rate, worse in ((0.3, 0.0), (0.6, 0.0), (0.3, 0.1)):
+        chances = [
+            binom.pmf(x, n_test, min(stable_rate + worse, 1.0)) * binom.pmf(y, n_stable, stable_rate)
+            for x, y in itertools.product(range(n_test + 1), range(n_stable + 1))
+        ]
+        outcomes = list(itertools.product(range(n_test + 1), range(n_stable + 1)))
+        rejected = expected = 0.0
+        for (x, y), chance in zip(outcomes, chances, strict=True):
+            first = update(opened, RateWindows.of([(n_test, x, n_stable, y)]))
+            for (more_x, more_y), again in zip(outcomes, chances, strict=True):
+                both = update(first, RateWindows.of([(n_test, more_x, n_stable, more_y)]))
+                expected += chance * again * math.exp(both.log_e)
+                rejected += chance * again * (both.max_log_e >= bar)
+        assert expected <= 1.0 + 1e-6
+        assert rejected <= 0.5
+        # At equality nothing is given away but rounding and what is won beyond the bar.
+        assert worse or expected > 0.95
+
+
+def test_a_boosted_ab_test_is_won_by_fewer_requests_and_as_seldom_by_chance() -> None:
+    rng = np.random.default_rng(5)
+
+    def requests(test_rate: float, *, boosted: bool) -> float:
+        test = update(superiority_test(0.0, ALPHA), RateWindows.of([(0, 0, 2_000, 200)]))
+        test = test if boosted else replace(test, boost=0.0)
+        for look in range(1, 61):
+            row = (100, int(rng.binomial(100, test_rate)), 100, int(rng.binomial(100, 0.1)))
+            test = update(test, RateWindows.of([row]))
+            if test.log_e >= log_threshold(ALPHA):
+                return 100.0 * look
+        return math.inf
+
+    plain, boosted = ([requests(0.04, boosted=one) for _ in range(150)] for one in (False, True))
+    assert np.mean(boosted) < 0.95 * np.mean(plain)
+    assert sum(math.isfinite(requests(0.1, boosted=True)) for _ in range(150)) <= 14
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        (1, 0, 1, 0),
+        (1, 1, 1, 1),
+        (5, 5, 3, 3),
+        (10**6, 10, 10**6, 12),
+        (10**12, 10**11, 10**12, 10**11),
+        (1, 0, 10**9, 7),
+    ],
+)
+def test_boosted_windows_of_any_size_stay_finite(row: tuple[int, int, int, int]) -> None:
+    opened = update(superiority_test(0.0, ALPHA), RateWindows.of([(0, 0, 400, 40)]))
+    test = opened
+    for _ in range(3):
+        test = update(test, RateWindows.of([row, row]))
+        assert math.isfinite(test.log_e)
+        # What is too large to be boosted is not truncated either.
+        assert test.log_e <= log_threshold(ALPHA) * (1 + 1e-6) or row[0] == 10**12
+
+
+def test_rows_of_one_request_that_are_alike_are_not_boosted() -> None:
+    opened = update(superiority_test(0.0, ALPHA), RateWindows.of([(0, 0, 400, 40)]))
+    row = RateWindows.of([(100, 5, 100, 12)])
+    assert update(opened, row, 2.0).log_e == update(replace(opened, boost=0.0), row, 2.0).log_e
+    assert update(opened, row).log_e > update(replace(opened, boost=0.0), row).log_e
