@@ -147,7 +147,13 @@ def spec_from_proto(message: service_pb2.RolloutSpec) -> Spec:
         objective_from_proto(message.objective),
         assignment_from_proto(message.assignment),
         approval_required=message.approval_required,
+        watched=watched_segments(message.policy),
     )
+
+
+def watched_segments(policy: policy_pb2.Policy) -> tuple[str, ...]:
+    """The segments of callers that gates of a policy watch by themselves."""
+    return tuple(sorted({gate.segment for gate in policy.gates if gate.segment}))
 
 
 def outcome_to_proto(outcome: Outcome) -> resources_pb2.Outcome:

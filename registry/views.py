@@ -15,6 +15,7 @@ from registry.converters import (
     signature_to_proto,
     timestamp,
     version_state,
+    watched_segments,
 )
 from registry.domain.history import PastLane
 from registry.domain.lane import Lane
@@ -234,13 +235,8 @@ def routes_to_proto(routes: LaneRoutes) -> resources_pb2.LaneRoutes:
         test_version=routes.test_version,
         previous_version=routes.previous_version,
         shadow=None if routes.shadow is None else _arm(routes.shadow),
-        watched_segments=_watched_segments(routes.policy),
+        watched_segments=watched_segments(policy_pb2.Policy.FromString(routes.policy)),
     )
-
-
-def _watched_segments(policy: bytes) -> list[str]:
-    gates = policy_pb2.Policy.FromString(policy).gates
-    return sorted({gate.segment for gate in gates if gate.segment})
 
 
 def _endpoints(endpoints: Iterable[Endpoint]) -> list[resources_pb2.Endpoint]:

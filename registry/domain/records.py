@@ -145,6 +145,7 @@ class Spec:
         policy: a serialized crossfade.common.v1.Policy, which the Registry keeps and does not read.
         allow_incompatible: callers of the stable version are prepared for another signature.
         approval_required: a person must agree before the version is promoted.
+        watched: segments of callers that gates of the policy watch; known when it is asked for, and not kept.
     """
 
     plan: tuple[Step, ...]
@@ -153,6 +154,7 @@ class Spec:
     assignment: Assignment
     allow_incompatible: bool = False
     approval_required: bool = False
+    watched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from registry.domain.lane import Lane, empty_lane
 from registry.domain.lane_aggregate import LaneAggregate
 from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.ledger import EventDraft
-from registry.domain.records import Model, Outcome, Rollout
+from registry.domain.records import Model, Outcome, Rollout, Spec
 from registry.domain.routes import FAILED_LISTED, LaneRoutes, held_versions, removed_routes, routes_of, split_of
 from registry.domain.serving import Placement
 from registry.domain.signature import differences
 from registry.domain.states import OPEN_STATES, RolloutState
 from registry.ports import Transaction
-from services.common.errors import NotFoundError
+from services.common.errors import FailedPreconditionError, NotFoundError
 
 
 def new_etag() -> str:
@@ -229,3 +229,20 @@ def _save(tx: Transaction, opened: OpenLane) -> None:
         elif rollout != read:
             tx.lanes.save_rollout(rollout, read)
     tx.lanes.put_states(lane.model, lane.segment, aggregate.changed_states.values())
+
+
+def check_watched(tx: Transaction, model: str, segment: str, spec: Spec) -> None:
+    """Refuses gates that watch callers whose requests do not come by the rollout's lane.
+
+    Raises:
+        FailedPreconditionError: SEGMENT_ELSEWHERE.
+    """
+    for watched in spec.watched:
+        if watched != segment and tx.lanes.lane(model, watched) is not None:
+            where = f"segment {segment}" if segment else "the default segment"
+            raise FailedPreconditionError(
+                "SEGMENT_ELSEWHERE",
+                f"a gate watches callers in segment {watched}, which has a lane of its own: nothing of theirs comes by "
+                f"the lane of {where}; drop the gate, or start the rollout in segment {watched}",
+                segment=watched,
+            )

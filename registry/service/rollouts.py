@@ -13,6 +13,7 @@ from registry.ports import RequestKey, Transaction, UnitOfWork
 from registry.service.lane_actions import require_lane
 from registry.service.lanes import (
     ModelChange,
+    check_watched,
     commit,
     open_lane,
     require_model,
@@ -76,6 +77,7 @@ class RolloutService:
             check(version.signature)
             model = require_model(tx, model_id)
             lane = require_lane(tx, model_id, segment, etag)
+            check_watched(tx, model_id, segment, spec)
             opened = open_lane(tx, lane, now=now, actor=key.principal, version=version_id)
             aggregate = opened.aggregate
             aggregate.add(version_id)

@@ -10,7 +10,7 @@ from registry.domain.signature import check_compatible
 from registry.domain.states import VersionState
 from registry.filters import VersionFilter
 from registry.ports import RequestKey, Transaction, UnitOfWork
-from registry.service.lanes import ModelChange, commit, open_or_make_lane, require_model
+from registry.service.lanes import ModelChange, check_watched, commit, open_or_make_lane, require_model
 from registry.service.requests import Mutations
 from services.common.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 
@@ -144,6 +144,8 @@ class VersionService:
 def _publish(tx: Transaction, wanted: Publication, actor: str, now: float) -> PublishedView:
     before = require_model(tx, wanted.model)
     model, version = _place(tx, before, wanted, actor, now)
+    if wanted.spec is not None:
+        check_watched(tx, wanted.model, wanted.segment, wanted.spec)
     opened = open_or_make_lane(tx, wanted.model, wanted.segment, now=now, actor=actor, version=version.version)
     aggregate = opened.aggregate
     aggregate.reopen()

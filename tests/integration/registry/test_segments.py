@@ -1,5 +1,6 @@
 """Segments: lanes of their own, and their end."""
 
+from crossfade.common.v1 import policy_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from tests.integration.registry.harness import Registry, new_id, plan, refused, signature, version
 
@@ -190,3 +191,20 @@ async def test_a_segment_that_comes_back_is_tested_as_any_other(registry: Regist
     )
     await worker.ready("v1", "v2")
     assert (await lane_of(registry)).stable_version == "v2"
+
+
+async def test_a_gate_on_callers_who_have_a_lane_of_their_own_is_refused(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    await set_segment(registry)
+    errors = policy_pb2.METRIC_ERRORS
+    gates = [policy_pb2.Gate(metric=errors, required=True), policy_pb2.Gate(metric=errors, segment="eu")]
+    floor = plan(500)
+    floor.policy.CopyFrom(policy_pb2.Policy(gates=gates))
+    refusal = await refused(registry.publish(rollout=floor))
+    assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "SEGMENT_ELSEWHERE")
+    assert "start the rollout in segment eu" in refusal.message
+    # The segment's own lane has all of its callers, and one without a lane is watched in the default one.
+    assert (await registry.publish(segment="eu", rollout=floor)).rollout.name
+    floor.policy.gates[1].segment = "us"
+    assert (await registry.publish(rollout=floor)).rollout.name
