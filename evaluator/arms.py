@@ -1,6 +1,7 @@
 """What a window says of each arm: the rows that the gates' tests take, each from one process."""
 
 from collections.abc import Iterable, Mapping
+from operator import add
 from typing import Final
 
 from evaluator.balance import BalanceRow
@@ -166,6 +167,9 @@ def input_counts(window: Counts, terms: Terms) -> tuple[InputRows, InputRows]:
             else:
                 continue
             row = arm.get(at.get("feature", ""), [])
+            if one.labels == _LABELS[: len(row)]:
+                row[:] = map(add, row, one.counts)
+                continue
             for label, count in zip(one.labels, one.counts, strict=True):
                 number = _BINS.get(label, _MOST_BINS)
                 if number < len(row):
@@ -178,8 +182,9 @@ def _no_rows(profile: Profile | None) -> dict[str, list[int]]:
 
 
 _MOST_BINS: Final = 1_024
-_BINS: Final = {str(number): number for number in range(_MOST_BINS)}
-"""Bins by their labels: a look reads hundreds of them."""
+_LABELS: Final = tuple(str(number) for number in range(_MOST_BINS))
+_BINS: Final = {label: number for number, label in enumerate(_LABELS)}
+"""Bins by their labels: a look reads thousands of them, those of ten bins in their order."""
 
 
 def own_series(gate: str, version: str, n: int, x: int) -> Series:
