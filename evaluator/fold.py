@@ -42,6 +42,7 @@ def fold(state: State, look: Look) -> State:
         values=after.values.plus(value_slices(look.window, state.terms)) if state.takes_values else after.values,
         paired=after.paired.plus(pair_slices(look.window, state.terms)) if state.takes_pairs else after.paired,
         lags=(right, wrong, stable_right, stable_wrong),
+        late_before=after.late_before if state.sequence else sum(stable_wrong),
         copies=after.copies.plus(look.window, state.terms),
         split=after.split.after(look.window, state.terms, look.epoch, look.shares),
     )
@@ -145,9 +146,18 @@ def _judge_labels(state: State, read: float) -> State:
         read: until when labels are known, seconds since 1970-01-01 UTC.
     """
     known = Known(
-        state.first_time, read, state.label_age, state.step, dict(state.steps), state.epoch, state.slice_seconds
+        state.first_time,
+        read,
+        state.label_age,
+        state.step,
+        dict(state.steps),
+        state.epoch,
+        state.slice_seconds,
+        state.knows_lateness,
     )
-    labels, values = (take_labels(ledger, state.terms, known) for ledger in (state.ledger, state.values))
+    labels = take_labels(state.ledger, state.terms, known)
+    # A number that is reported is neither right nor wrong, and none is late for being so.
+    values = take_labels(state.values, state.terms, known._replace(lateness=True))
     paired = take_pairs(state.paired, state.terms, known)
     floors = {caller: take_labels(ledger, state.terms, known) for caller, ledger in state.floors.items()}
     taken = {MetricKind.VALUE: values, MetricKind.PAIRED_ACCURACY: paired}

@@ -31,6 +31,7 @@ class Known(NamedTuple):
         steps: the step by epoch.
         epoch: the present one.
         length: seconds that a slice of an epoch lasts.
+        lateness: it is known how late labels of wrong answers come, without which nothing is mature.
     """
 
     begun: float
@@ -40,6 +41,7 @@ class Known(NamedTuple):
     steps: dict[int, int]
     epoch: int
     length: Length
+    lateness: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def take_labels(ledger: Ledger, terms: Terms, known: Known) -> Taken:
     in_step = [key for key in keys if known.steps.get(key[0]) == known.step]
     coverage = ledger.coverage(in_step) if in_step else None
     mature: list[LabelPair] = []
-    if coverage is not None and is_alike(coverage, maturity):
+    if coverage is not None and known.lateness and is_alike(coverage, maturity):
         mature, ledger = ledger.take_safe(in_step, maturity)
     return Taken(past, young, aged, mature, coverage, ledger)
 
@@ -98,7 +100,7 @@ def take_pairs(ledger: Ledger, terms: Terms, known: Known) -> Taken:
     margins = [gate.harm.offset for gate in terms.policy.gates if gate.metric is MetricKind.PAIRED_ACCURACY]
     keys = _aged(ledger, terms, known, shadow=True)
     coverage = ledger.coverage(keys) if keys else None
-    if not margins or not is_fair(ledger.total(keys), min(margins), terms.policy.labels):
+    if not (margins and known.lateness) or not is_fair(ledger.total(keys), min(margins), terms.policy.labels):
         return Taken([], [], [], [], coverage, ledger)
     aged, ledger = ledger.take_aged(keys)
     in_step = [key for key in keys if known.steps.get(key[0]) == known.step]

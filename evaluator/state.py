@@ -9,7 +9,7 @@ from evaluator.counts import Counts
 from evaluator.inputs import Inputs, open_inputs
 from evaluator.label_rows import NO_LAGS, LabelLags
 from evaluator.ledger import Ledger
-from evaluator.maturity import usual_lag
+from evaluator.maturity import ENOUGH_LAGS, usual_lag
 from evaluator.opening import GateState, open_gate
 from evaluator.split_check import Shares, SplitCheck
 from evaluator.terms import Terms
@@ -60,6 +60,7 @@ class State:
         paired: labels that met both versions' answers to a mirrored row, by slice.
         floors: labels by slice of callers in the segments that gates watch by themselves, by segment.
         lags: labels by their lag.
+        late_before: labels of stable's wrong answers that were counted before the first look.
         judged: looks that were judged.
         step_seconds: what the present evidence of "no worse" covers: seconds of judged windows.
         judged_seconds: seconds of all judged windows of the present step, by which looks by key are due.
@@ -88,6 +89,7 @@ class State:
     paired: Ledger = field(default_factory=Ledger)
     floors: Mapping[str, Ledger] = field(default_factory=dict)
     lags: LabelLags = (NO_LAGS, NO_LAGS, NO_LAGS, NO_LAGS)
+    late_before: int = 0
     judged: int = 0
     step_seconds: float = 0.0
     judged_seconds: float = 0.0
@@ -129,6 +131,17 @@ class State:
         """Seconds after which a slice's labels may be complete: `min_age` or, by default, what labels have taken."""
         maturity = self.terms.policy.labels
         return max(maturity.min_age, *map(usual_lag, self.lags)) if maturity.follows_lag else maturity.min_age
+
+    @property
+    def knows_lateness(self) -> bool:
+        """Whether it is known how late labels of wrong answers come, or there was time enough to learn it.
+
+        What has not come yet is in none of the counts: in a lane's first hours all lags that are known are short.
+        """
+        # Without classes no answer is right or wrong.
+        if not (self.terms.policy.labels.follows_lag and self.terms.declared) or self.late_before >= ENOUGH_LAGS:
+            return True
+        return self.judged_seconds >= self.terms.plan.steps[max(self.step, 0)].period / 2.0
 
     def slice_seconds(self, epoch: int) -> float | None:
         """Seconds that a slice of the epoch lasts; None: the epoch is none of the rollout's."""

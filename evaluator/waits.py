@@ -90,6 +90,8 @@ def _waits_for_pairs(state: State, gate: Gate) -> str:
             f"labels: those of {words.percent(coverage[0])} of the mirrored rows met both answers, and of "
             f"{words.percent(maturity.min_coverage)} they are needed"
         )
+    if not state.knows_lateness:
+        return _waits_for_lateness(state)
     counted = paired.total(list(paired.slices))
     if not is_fair(counted, gate.harm.offset, maturity):
         return (
@@ -99,14 +101,25 @@ def _waits_for_pairs(state: State, gate: Gate) -> str:
     return ""
 
 
+def _waits_for_lateness(state: State) -> str:
+    half = state.terms.plan.steps[max(state.step, 0)].period / 2.0
+    left = words.duration(max(half - state.judged_seconds, 0.0))
+    return f"labels that may be late: the lane is new to them, so half of the period is waited for ({left} more)"
+
+
+def _labels_of(state: State, gate: Gate) -> tuple[Ledger, tuple[float, float] | None, str]:
+    """What the gate is judged by, how much of it has come, and what people call it."""
+    if gate.metric is MetricKind.VALUE:
+        return state.values, state.value_coverage, "values"
+    if gate.segment:
+        floor = state.floors.get(gate.segment, Ledger())
+        return floor, state.floor_coverage.get(gate.segment), f"labels for callers in {gate.segment}"
+    return state.ledger, state.coverage, "labels"
+
+
 def _waits_for_labels(state: State, gate: Gate) -> str:
     terms, maturity = state.terms, state.terms.policy.labels
-    ledger, coverage, noun = state.ledger, state.coverage, "labels"
-    if gate.metric is MetricKind.VALUE:
-        ledger, coverage, noun = state.values, state.value_coverage, "values"
-    if gate.segment:
-        ledger, coverage = state.floors.get(gate.segment, Ledger()), state.floor_coverage.get(gate.segment)
-        noun = f"labels for callers in {gate.segment}"
+    ledger, coverage, noun = _labels_of(state, gate)
     test_labels, stable_labels = ledger.labels()
     if state.resting:
         return "the end of the drift of the inputs"
@@ -115,6 +128,8 @@ def _waits_for_labels(state: State, gate: Gate) -> str:
             return f"{noun} of {version}: none yet"
     if coverage is None:
         return f"{noun} to be {words.duration(state.label_age)} old"
+    if not state.knows_lateness and gate.metric is not MetricKind.VALUE:
+        return _waits_for_lateness(state)
     shares = tuple(zip(coverage, (terms.test, terms.stable), strict=True))
     for share, version in shares:
         if math.isnan(share) or share < maturity.min_coverage:

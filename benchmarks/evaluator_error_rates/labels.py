@@ -16,7 +16,7 @@ from benchmarks.evaluator_error_rates.scenarios import LOOK_SECONDS, SLICE_LOOKS
 from evaluator.maturity import ENOUGH_LAGS, USUAL_LABELS, shows_young
 from evaluator.statistics.counts import FloatArray
 from evaluator.statistics.rates import RateWindows
-from services.common.policy.records import MetricKind
+from services.common.policy.records import SLICES_PER_PERIOD, MetricKind
 from services.common.telemetry.catalog import LAG_BOUNDS
 
 TEST, STABLE = 0, 1
@@ -25,6 +25,7 @@ _RIGHT: Final = (TP, TN)
 _WRONG: Final = (FN, FP)
 _SLICE_SECONDS: Final = SLICE_LOOKS * LOOK_SECONDS
 _HISTORY: Final = 20_000
+_HALF_PERIOD: Final = SLICES_PER_PERIOD * SLICE_LOOKS // 2
 """Labels of a lane that has got some for long, all stable's."""
 
 Key = tuple[int, int]
@@ -160,12 +161,12 @@ class Ledger:
         aged = self._aged(look, [key for key in self.slices if key[0] == step])
         if not aged:
             return []
-        alike = self._alike(aged)
+        alike, settled = self._alike(aged), self.scenario.known_lags or look >= _HALF_PERIOD
         rows = []
         for key, old in aged.items():
             of = self.slices[key]
             covered = (of.labelled.sum(axis=1) >= maturity.min_coverage * of.predicted).all(axis=0)
-            row = of.new_for_safety(old & alike & covered)
+            row = of.new_for_safety(old & alike & covered & settled)
             if row.any():
                 rows.append(row)
         return rows
