@@ -15,7 +15,8 @@ from evaluator.distributions import DistributionGate
 from evaluator.readiness import PATIENCE, Worker, control_missing, find_failure, is_ready, obstacle
 from evaluator.reports import DriftReport, GateReport, Verdict, report_gates, report_inputs
 from evaluator.state import State
-from services.common.policy.records import PeriodEnd, Step, shown_in
+from services.common.policy.metrics import shown_in
+from services.common.policy.records import PeriodEnd, Step
 
 _SUSPICION = 0.33
 """Of a gate's bar: just what one look may bring."""

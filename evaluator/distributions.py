@@ -13,7 +13,8 @@ from evaluator.statistics.histograms import RuntimeWindows, geometric_ratio
 from evaluator.statistics.intervals import RuntimeEstimate, runtime_quantile
 from evaluator.statistics.power import needed, remaining, runtime_growth
 from evaluator.statistics.runtime import RuntimeTest
-from services.common.policy.records import Gate, MetricKind
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Gate
 from services.common.telemetry import catalog
 
 RATIO: Final = geometric_ratio(catalog.INFERENCE_DURATION.bounds)

@@ -9,7 +9,8 @@ import numpy as np
 from evaluator.gates import RateGate, rate_gate
 from evaluator.statistics.confusion import f1_from_unlike
 from evaluator.statistics.process import log_sum_exp
-from services.common.policy.records import Gate, MetricKind
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Gate
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from evaluator.limits import RuntimeLimitGate
 from evaluator.opening import GateState
 from evaluator.paired import PairedGate
 from evaluator.statistics.confusion import f1_from_unlike
-from services.common.policy.records import MetricKind
+from services.common.policy.metrics import MetricKind
 
 
 @dataclass(frozen=True, slots=True)

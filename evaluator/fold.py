@@ -20,7 +20,7 @@ from evaluator.pair_rows import pair_slices
 from evaluator.state import Look, State, start
 from evaluator.terms import Terms
 from evaluator.window_looks import WindowRows, judge_window, learn_window
-from services.common.policy.records import MetricKind
+from services.common.policy.metrics import MetricKind
 
 
 def fold(state: State, look: Look) -> State:

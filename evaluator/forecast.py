@@ -15,16 +15,8 @@ from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1
 from evaluator.statistics.power import needed, rate_growth, remaining, runtime_growth
 from evaluator.terms import Terms
 from evaluator.traffic import Traffic
-from services.common.policy.records import (
-    DEFAULT_SAFE,
-    LABEL_METRICS,
-    SLICES_PER_PERIOD,
-    Gate,
-    MetricKind,
-    Need,
-    Step,
-    shown_in,
-)
+from services.common.policy.metrics import LABEL_METRICS, MetricKind, shown_in
+from services.common.policy.records import DEFAULT_SAFE, SLICES_PER_PERIOD, Gate, Need, Step
 
 TYPICAL = 0.5
 """The power with which "about so many" is meant."""

@@ -11,7 +11,8 @@ from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1, unlik
 from evaluator.statistics.intervals import RateEstimate
 from evaluator.statistics.power import needed, rate_growth, remaining
 from evaluator.statistics.rates import RateTest, RateWindows
-from services.common.policy.records import DEFAULT_SAFE, Gate, GateMargin, MetricKind
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import DEFAULT_SAFE, Gate, GateMargin
 
 
 @dataclass(frozen=True, slots=True, eq=False)

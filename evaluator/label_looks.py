@@ -16,7 +16,7 @@ from evaluator.maturity import is_alike, is_fair, shows_young
 from evaluator.opening import GateState
 from evaluator.paired import PairedGate
 from evaluator.terms import Terms
-from services.common.policy.records import CLASS_METRICS, LABEL_METRICS, MetricKind
+from services.common.policy.metrics import CLASS_METRICS, LABEL_METRICS, MetricKind
 from services.common.telemetry import catalog
 
 

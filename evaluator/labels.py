@@ -6,7 +6,7 @@ from itertools import zip_longest
 from typing import Final, NamedTuple
 
 from evaluator.statistics.confusion import BadOf, Confusion, false_alarms, imprecision, missed, unlike
-from services.common.policy.records import MetricKind
+from services.common.policy.metrics import MetricKind
 from services.common.telemetry import catalog
 
 ERROR_BUCKETS: Final = len(catalog.FEEDBACK_ERROR.bounds) + 1

@@ -13,7 +13,8 @@ from evaluator.statistics.counts import FloatArray, frozen
 from evaluator.statistics.intervals import Interval, mean_interval, runtime_quantile
 from evaluator.statistics.means import MeanTest
 from evaluator.statistics.power import needed, remaining
-from services.common.policy.records import DEFAULT_SAFE, Gate, MetricKind
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import DEFAULT_SAFE, Gate
 from services.common.telemetry import catalog
 
 _BOUNDS: Final = catalog.INFERENCE_DURATION.bounds

@@ -6,7 +6,8 @@ from typing import Final
 
 from evaluator.label_rows import Lags
 from evaluator.labels import SliceCounts
-from services.common.policy.records import Gate, LabelMaturity, MetricKind
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Gate, LabelMaturity
 from services.common.telemetry.catalog import LAG_BOUNDS
 
 USUAL_LABELS: Final = 0.99

@@ -14,15 +14,8 @@ from evaluator.maturity import shows_young
 from evaluator.paired import PairedGate
 from evaluator.statistics.process import look_cap
 from evaluator.terms import Terms
-from services.common.policy.records import (
-    CLASS_METRICS,
-    EACH_CLASS,
-    LABEL_METRICS,
-    SLICES_PER_PERIOD,
-    Gate,
-    MetricKind,
-    judged_by_key,
-)
+from services.common.policy.metrics import CLASS_METRICS, EACH_CLASS, LABEL_METRICS, MetricKind, judged_by_key
+from services.common.policy.records import SLICES_PER_PERIOD, Gate
 from services.common.telemetry import catalog
 
 _Guarded = TypeVar("_Guarded", RateGate, DistributionGate, PairedGate)

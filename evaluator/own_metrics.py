@@ -17,7 +17,8 @@ from evaluator.prometheus_series import PrometheusError, RawSeries
 from evaluator.terms import Terms
 from evaluator.windows import LARGEST_COUNT, Reading
 from services.common.clock import Clock
-from services.common.policy.records import Gate, MetricKind
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Gate
 
 _VERSION: Final = "version"
 _DIGEST: Final = 12

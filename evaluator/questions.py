@@ -16,7 +16,8 @@ from evaluator.traffic import Traffic
 from evaluator.windows import Reading
 from services.common.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError
 from services.common.policy.drafts import PlanDraft, PolicyDraft
-from services.common.policy.records import MetricKind, Objective, Violation
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Objective, Violation
 
 _Answer = TypeVar("_Answer")
 _MOST_SLOWER: Final = 10.0

@@ -13,7 +13,8 @@ from evaluator.opening import GateState
 from evaluator.state import State
 from evaluator.statistics.process import log_threshold
 from evaluator.waits import waits_for
-from services.common.policy.records import Limit, MetricKind, Need, shown_in
+from services.common.policy.metrics import MetricKind, shown_in
+from services.common.policy.records import Limit, Need
 
 
 class Verdict(StrEnum):

@@ -9,7 +9,8 @@ from evaluator.cohorts import CohortGate
 from evaluator.distributions import RATIO
 from evaluator.reports import DriftReport, GateReport, Verdict
 from evaluator.state import State
-from services.common.policy.records import BUCKET_METRICS, LABEL_METRICS, Gate, GateMargin, Limit, MetricKind
+from services.common.policy.metrics import BUCKET_METRICS, LABEL_METRICS, MetricKind
+from services.common.policy.records import Gate, GateMargin, Limit
 
 
 def harm(state: State, report: GateReport) -> str:

@@ -13,7 +13,7 @@ from evaluator.maturity import ENOUGH_LAGS, usual_lag
 from evaluator.opening import GateState, open_gate
 from evaluator.split_check import Shares, SplitCheck
 from evaluator.terms import Terms
-from services.common.policy.records import MetricKind
+from services.common.policy.metrics import MetricKind
 
 
 @dataclass(frozen=True, slots=True)

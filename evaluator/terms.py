@@ -5,7 +5,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from services.common.policy.records import CLASS_METRICS, EACH_CLASS, Objective, Plan, Policy
+from services.common.policy.metrics import CLASS_METRICS, EACH_CLASS
+from services.common.policy.records import Objective, Plan, Policy
 
 STATISTICS_VERSION: Final = 3
 """Goes up whenever the same windows under the same policy could give another log e."""

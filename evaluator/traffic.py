@@ -19,7 +19,7 @@ from evaluator.maturity import usual_lag
 from evaluator.opening import RequestGate
 from evaluator.terms import Terms
 from evaluator.windows import Reading, take
-from services.common.policy.records import MetricKind
+from services.common.policy.metrics import MetricKind
 
 
 @dataclass(frozen=True, slots=True)

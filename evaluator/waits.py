@@ -13,7 +13,8 @@ from evaluator.opening import GateState
 from evaluator.paired import PairedGate
 from evaluator.state import State
 from evaluator.statistics import rates, runtime
-from services.common.policy.records import LABEL_METRICS, Gate, MetricKind
+from services.common.policy.metrics import LABEL_METRICS, MetricKind
+from services.common.policy.records import Gate
 
 _NOUNS = {
     MetricKind.ERRORS: "attempt",

@@ -16,7 +16,7 @@ from evaluator.opening import GateState
 from evaluator.pair_rows import pair_rows
 from evaluator.statistics.cohorts import CohortCounts
 from evaluator.terms import Terms
-from services.common.policy.records import MetricKind
+from services.common.policy.metrics import MetricKind
 
 
 class WindowRows:

@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from benchmarks.evaluator_error_rates.gates import line
 from evaluator.statistics.counts import FloatArray
-from services.common.policy.records import GateMargin, MetricKind
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import GateMargin
 
 Rate = float | FloatArray
 IntArray = npt.NDArray[np.int64]

@@ -20,7 +20,7 @@ from evaluator.statistics.bets import Margin, Side
 from evaluator.statistics.counts import FloatArray
 from evaluator.statistics.process import log_threshold
 from evaluator.statistics.rates import RateTest, RateWindows
-from services.common.policy.records import MetricKind
+from services.common.policy.metrics import MetricKind
 
 TEST, STABLE = 50, 950
 PAST: Final = 5_000

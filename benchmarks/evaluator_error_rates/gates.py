@@ -15,7 +15,8 @@ from evaluator.statistics.rates import RateTest
 from evaluator.terms import Terms
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
-from services.common.policy.records import Gate, GateMargin, Meaning, MetricKind, Plan, Policy
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Gate, GateMargin, Meaning, Plan, Policy
 
 CLASSES: Final = ("no", "yes")
 POSITIVE: Final = "yes"

@@ -15,7 +15,7 @@ from benchmarks.evaluator_error_rates.gates import bars
 from benchmarks.evaluator_error_rates.scenarios import Scenario
 from evaluator.statistics.bets import Side
 from evaluator.statistics.counts import FloatArray
-from services.common.policy.records import MetricKind
+from services.common.policy.metrics import MetricKind
 
 SEED: Final = 20261125
 _RATES_BLOCK: Final = 1_000

@@ -19,7 +19,8 @@ from evaluator.statistics.process import log_threshold
 from evaluator.statistics.schedule import LAST_LOOK
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import PolicyDraft
-from services.common.policy.records import GateMargin, Meaning, MetricKind, Policy
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import GateMargin, Meaning, Policy
 from services.common.telemetry.catalog import COHORTS
 
 _BUCKETS: Final = 10_000

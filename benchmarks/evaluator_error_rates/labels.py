@@ -16,7 +16,8 @@ from benchmarks.evaluator_error_rates.scenarios import LOOK_SECONDS, SLICE_LOOKS
 from evaluator.maturity import ENOUGH_LAGS, USUAL_LABELS, shows_young
 from evaluator.statistics.counts import FloatArray
 from evaluator.statistics.rates import RateWindows
-from services.common.policy.records import SLICES_PER_PERIOD, MetricKind
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import SLICES_PER_PERIOD
 from services.common.telemetry.catalog import LAG_BOUNDS
 
 TEST, STABLE = 0, 1

@@ -23,7 +23,8 @@ from evaluator.state import Look, State, start
 from evaluator.terms import Feature, Profile, Terms
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
-from services.common.policy.records import Meaning, MetricKind, Plan, Step
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Meaning, Plan, Step
 from services.common.telemetry import catalog
 
 FEATURES, BINS = 20, 10

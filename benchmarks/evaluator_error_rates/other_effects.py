@@ -17,7 +17,7 @@ from evaluator.statistics.counts import FloatArray
 from evaluator.statistics.drift import DriftReference, DriftTest
 from evaluator.statistics.process import log_sum_exp, log_threshold
 from evaluator.statistics.rates import RateTest, RateWindows
-from services.common.policy.records import MetricKind
+from services.common.policy.metrics import MetricKind
 
 CLASSES: Final = 10
 MISSED: Final = 0.08

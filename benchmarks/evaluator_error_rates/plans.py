@@ -7,7 +7,7 @@ from benchmarks.evaluator_error_rates import scenarios
 from benchmarks.evaluator_error_rates.gates import METRICS, RATE_METRICS
 from benchmarks.evaluator_error_rates.jobs import Job
 from evaluator.statistics.bets import Side
-from services.common.policy.records import LABEL_METRICS, MetricKind
+from services.common.policy.metrics import LABEL_METRICS, MetricKind
 
 WRONG_ROLLBACK, WRONG_PROMOTION, AT_EDGE = "wrong rollback", "wrong promotion", "at the edge of harm"
 STICKY, WARM = "sticky keys", "against stable's warm process"

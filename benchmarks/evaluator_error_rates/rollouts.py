@@ -22,7 +22,7 @@ from evaluator.statistics import rates
 from evaluator.statistics.bets import Side
 from evaluator.statistics.counts import FloatArray
 from evaluator.statistics.rates import RateTest, RateWindows
-from services.common.policy.records import LABEL_METRICS, MetricKind
+from services.common.policy.metrics import LABEL_METRICS, MetricKind
 
 F1 = float(Behaviour().f1)
 """Stable's F1 in the months before, by which the lines of its gate are drawn."""

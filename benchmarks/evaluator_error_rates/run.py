@@ -21,7 +21,7 @@ from benchmarks.evaluator_error_rates.judges import BoolArray
 from benchmarks.evaluator_error_rates.keys import Outcome
 from benchmarks.evaluator_error_rates.plans import Size
 from evaluator.statistics.counts import FloatArray
-from services.common.policy.records import MetricKind
+from services.common.policy.metrics import MetricKind
 
 _QUICK: Final = Size(rollouts=200, looks=60)
 _PARTS: Final = ("oracle", "look", "detection", "errors", "keys")

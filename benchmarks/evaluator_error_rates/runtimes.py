@@ -18,7 +18,7 @@ from evaluator.statistics.bets import Side
 from evaluator.statistics.counts import FloatArray
 from evaluator.statistics.histograms import RuntimeWindows, shifted
 from evaluator.statistics.runtime import RuntimeTest
-from services.common.policy.records import MetricKind
+from services.common.policy.metrics import MetricKind
 
 BUCKETS: Final = 48
 MEDIAN: Final = 12

@@ -18,7 +18,7 @@ from evaluator.statistics.counts import FloatArray
 from evaluator.statistics.histograms import RuntimeWindows, shifted
 from evaluator.statistics.process import log_threshold
 from evaluator.statistics.runtime import RuntimeTest
-from services.common.policy.records import MetricKind
+from services.common.policy.metrics import MetricKind
 
 BUCKETS: Final = 64
 _PAST: Final = 2_000

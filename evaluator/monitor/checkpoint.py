@@ -24,7 +24,8 @@ from evaluator.statistics.means import MeanTest
 from evaluator.statistics.process import EProcess
 from evaluator.statistics.rates import RateTest
 from evaluator.terms import STATISTICS_VERSION, Terms
-from services.common.policy.records import DEFAULT_SAFE, MetricKind
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import DEFAULT_SAFE
 
 FORMAT: Final = 1
 

@@ -12,7 +12,8 @@ from evaluator.arms import BUCKETS, RuntimeRow, added
 from evaluator.distributions import RATIO
 from evaluator.labels import VALUE_BUCKETS, Labels, RateRow
 from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1
-from services.common.policy.records import DEFAULT_SAFE, MetricKind
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import DEFAULT_SAFE
 from services.common.telemetry import catalog
 
 ENOUGH: Final = {

@@ -17,7 +17,8 @@ from evaluator.reports import DriftReport, Evidence, GateReport, Verdict, drift_
 from evaluator.statistics.confusion import f1_from_unlike
 from evaluator.statistics.process import log_threshold
 from evaluator.windows import Problem
-from services.common.policy.records import Limit, MetricKind
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Limit
 from services.common.telemetry import catalog
 
 _SHOWN = 5

@@ -18,7 +18,7 @@ from evaluator.windows import Reading, take
 from services.common.clock import Clock
 from services.common.policy.defaults import complete_plan, complete_policy
 from services.common.policy.drafts import PlanDraft, PolicyDraft
-from services.common.policy.records import MetricKind
+from services.common.policy.metrics import MetricKind
 
 _EARLY: Final = 0.1
 """Part of the interval by which a look may come early."""

@@ -27,7 +27,8 @@ from evaluator.statistics.drift import DriftReference
 from evaluator.statistics.process import look_cap
 from evaluator.terms import Feature, Profile, Terms
 from evaluator.windows import KEPT_SLICES
-from services.common.policy.records import DEFAULT_SAFE, LABEL_METRICS, MetricKind
+from services.common.policy.metrics import LABEL_METRICS, MetricKind
+from services.common.policy.records import DEFAULT_SAFE
 
 _MOST_SLICES: Final = 512
 """Slices whose predictions are kept; with slices of 5 min labels may come up to 42 h late."""

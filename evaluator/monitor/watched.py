@@ -15,7 +15,7 @@ from evaluator.statistics.bets import Margin
 from evaluator.statistics.means import MeanTest
 from evaluator.statistics.process import log_threshold
 from evaluator.statistics.rates import RateTest, RateWindows
-from services.common.policy.records import MetricKind
+from services.common.policy.metrics import MetricKind
 
 ALPHA_ENDED: Final = 0.05
 """An alert ends when "it is beyond the limit" is rejected at this level."""

@@ -12,7 +12,8 @@ from evaluator.terms import Terms
 from evaluator.windows import Reading, fresh_share, take
 from services.common.policy.defaults import complete_plan, complete_policy
 from services.common.policy.drafts import GateDraft, PlanDraft, PolicyDraft, StepDraft
-from services.common.policy.records import SLICES_PER_PERIOD, GateMargin, Meaning, MetricKind, Objective, Plan, Policy
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import SLICES_PER_PERIOD, GateMargin, Meaning, Objective, Plan, Policy
 from tests.fakes.metrics import CLASSES, Behaviour, Fleet, reference
 
 DEMO_GATES = (

@@ -5,8 +5,8 @@ from typing import Final
 
 from services.common.policy.drafts import PlanDraft, PolicyDraft, StepDraft
 from services.common.policy.gates import asked_gates, check_by_key, default_gates, with_primary
+from services.common.policy.metrics import PAIRED_METRICS, shown_in
 from services.common.policy.records import (
-    PAIRED_METRICS,
     LabelMaturity,
     Meaning,
     Need,
@@ -16,7 +16,6 @@ from services.common.policy.records import (
     Policy,
     Step,
     Violation,
-    shown_in,
 )
 
 _DAY: Final = 86_400.0

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from services.common.policy.records import GateMargin, Limit, MetricKind, PeriodEnd
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import GateMargin, Limit, PeriodEnd
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,21 +5,15 @@ import re
 from typing import Final
 
 from services.common.policy.drafts import GateDraft
-from services.common.policy.records import (
+from services.common.policy.metrics import (
     BUCKET_METRICS,
     CLASS_METRICS,
-    DEFAULT_HARM,
-    DEFAULT_SAFE,
     EACH_CLASS,
     MORE_IS_BETTER,
     SEGMENT_METRICS,
-    GateMargin,
-    Limit,
-    Meaning,
     MetricKind,
-    Objective,
-    Violation,
 )
+from services.common.policy.records import DEFAULT_HARM, DEFAULT_SAFE, GateMargin, Limit, Meaning, Objective, Violation
 from services.common.telemetry import catalog
 
 CLASSIFICATION: Final = "classification"

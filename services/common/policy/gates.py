@@ -7,20 +7,17 @@ from typing import Final
 
 from services.common.policy.drafts import GateDraft
 from services.common.policy.gate_rules import CLASSIFICATION, REGRESSION, check_gate
+from services.common.policy.metrics import CLASS_METRICS, QUALITY_METRICS, MetricKind, judged_by_key
 from services.common.policy.records import (
-    CLASS_METRICS,
     DEFAULT_HARM,
     DEFAULT_SAFE,
     DEFAULT_WEIGHT,
-    QUALITY_METRICS,
     Gate,
     GateMargin,
     Meaning,
-    MetricKind,
     Need,
     Objective,
     Violation,
-    judged_by_key,
 )
 from services.common.telemetry import catalog
 

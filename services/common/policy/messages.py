@@ -7,7 +7,8 @@ from google.protobuf.duration_pb2 import Duration
 from crossfade.common.v1 import policy_pb2
 from services.common import times
 from services.common.policy.drafts import GateDraft, PlanDraft, PolicyDraft, StepDraft
-from services.common.policy.records import Gate, GateMargin, Limit, MetricKind, Need, Objective, PeriodEnd, Plan, Policy
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Gate, GateMargin, Limit, Need, Objective, PeriodEnd, Plan, Policy
 
 _METRICS: Final = {
     policy_pb2.METRIC_ERRORS: MetricKind.ERRORS,

@@ -7,7 +7,8 @@ from prometheus_client import CollectorRegistry, Counter, start_http_server
 
 from crossfade.registry.v1 import resources_pb2
 from services.common.policy.drafts import GateDraft
-from services.common.policy.records import GateMargin, MetricKind
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import GateMargin
 from services.common.ports import free_port
 from tests.integration.evaluator.conftest import MakeScene
 from tests.integration.evaluator.scene import Scene, quick_terms

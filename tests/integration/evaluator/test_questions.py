@@ -11,7 +11,8 @@ from crossfade.registry.v1 import resources_pb2
 from evaluator.app import App
 from services.common.policy.drafts import GateDraft
 from services.common.policy.messages import plan_message, policy_message
-from services.common.policy.records import GateMargin, MetricKind
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import GateMargin
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import demo_policy
 from tests.integration.evaluator.conftest import MakeScene

@@ -10,7 +10,8 @@ from crossfade.registry.v1 import resources_pb2
 from evaluator import proto_views
 from evaluator.fold import fold_all
 from services.common.policy.drafts import GateDraft
-from services.common.policy.records import GateMargin, Limit, MetricKind, Objective
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import GateMargin, Limit, Objective
 from tests.fakes.metrics import Behaviour
 from tests.integration.evaluator.conftest import MakeScene
 from tests.integration.evaluator.scene import Scene, attempts, quick_terms

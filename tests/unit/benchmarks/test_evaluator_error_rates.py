@@ -29,7 +29,8 @@ from evaluator.statistics.confusion import Confusion
 from evaluator.statistics.counts import FloatArray
 from evaluator.statistics.rates import RateWindows
 from evaluator.terms import Terms
-from services.common.policy.records import LABEL_METRICS, MetricKind, Plan, Step
+from services.common.policy.metrics import LABEL_METRICS, MetricKind
+from services.common.policy.records import Plan, Step
 
 _COUNTS = {
     MetricKind.PRECISION: confusion.imprecision,

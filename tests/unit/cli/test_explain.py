@@ -12,8 +12,8 @@ from crossfade.cli.transitions import changed
 from crossfade.common.v1 import policy_pb2 as policy
 from crossfade.common.v1.analysis_pb2 import ArmCounts, GateReport
 from crossfade.registry.v1 import resources_pb2 as resources
+from services.common.policy.metrics import MetricKind
 from services.common.policy.records import DEFAULT_HARM as EVALUATOR_HARM
-from services.common.policy.records import MetricKind
 from tests.unit.cli import samples
 
 ROLLED_BACK = f"""\

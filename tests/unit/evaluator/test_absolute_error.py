@@ -12,7 +12,8 @@ from evaluator.labels import Labels
 from evaluator.terms import Terms
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
-from services.common.policy.records import GateMargin, Meaning, MetricKind, Objective
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import GateMargin, Meaning, Objective
 from tests.fakes.metrics import Behaviour, Fleet
 from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms
 

@@ -14,7 +14,7 @@ from evaluator.labels import Labels
 from evaluator.statistics.bets import Margin
 from evaluator.statistics.process import log_threshold
 from evaluator.statistics.rates import RateWindows, harm_test, update
-from services.common.policy.records import MetricKind
+from services.common.policy.metrics import MetricKind
 from tests.fakes.rollouts import Trial, demo_plan, demo_terms, trial
 
 ALPHA = 0.05

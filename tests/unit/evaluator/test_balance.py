@@ -12,7 +12,8 @@ from evaluator.counts import InstanceCounts, Series
 from evaluator.decide import Action
 from evaluator.terms import Terms
 from services.common.policy.drafts import GateDraft
-from services.common.policy.records import Gate, GateMargin, MetricKind, Need
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Gate, GateMargin, Need
 from tests.fakes.metrics import CLASSES, Behaviour
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
 

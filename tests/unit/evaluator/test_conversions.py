@@ -11,7 +11,8 @@ from evaluator.snapshots import series_of
 from services.common.policy import messages as policy_messages
 from services.common.policy.defaults import complete_plan, complete_policy
 from services.common.policy.drafts import PlanDraft, PolicyDraft
-from services.common.policy.records import Meaning, MetricKind, Need, PeriodEnd
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Meaning, Need, PeriodEnd
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
 from tests.fakes.rollouts import demo_terms, trial

@@ -15,7 +15,8 @@ from evaluator.statistics.counts import frozen
 from evaluator.statistics.rates import RateTest
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
-from services.common.policy.records import Meaning, MetricKind, PeriodEnd
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Meaning, PeriodEnd
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import DEMO_GATES, Trial, demo_plan, demo_policy, demo_terms, trial
 

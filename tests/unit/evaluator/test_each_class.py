@@ -15,7 +15,8 @@ from evaluator.labels import RateRow
 from evaluator.reports import report_gates
 from evaluator.terms import Terms
 from services.common.policy.drafts import GateDraft
-from services.common.policy.records import EACH_CLASS, Gate, GateMargin, MetricKind, Need
+from services.common.policy.metrics import EACH_CLASS, MetricKind
+from services.common.policy.records import Gate, GateMargin, Need
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
 

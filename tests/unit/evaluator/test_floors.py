@@ -10,7 +10,8 @@ from evaluator.decide import Action
 from evaluator.reports import Verdict
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
-from services.common.policy.records import GateMargin, Meaning, MetricKind, Objective
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import GateMargin, Meaning, Objective
 from tests.fakes.metrics import CLASSES, Behaviour
 from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms, trial
 

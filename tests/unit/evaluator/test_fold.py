@@ -16,7 +16,8 @@ from evaluator.ledger import Ledger
 from evaluator.state import Look, State, start
 from evaluator.statistics.process import look_cap
 from services.common.policy.drafts import GateDraft
-from services.common.policy.records import LabelMaturity, MetricKind, Plan, Step
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import LabelMaturity, Plan, Step
 from services.common.telemetry.catalog import LAG_BOUNDS
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial

@@ -11,7 +11,8 @@ from evaluator.terms import Terms
 from evaluator.traffic import Traffic
 from evaluator.windows import Reading
 from services.common.policy.drafts import GateDraft
-from services.common.policy.records import GateMargin, Limit, MetricKind, Objective
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import GateMargin, Limit, Objective
 from tests.fakes.metrics import CLASSES, Fleet
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
 

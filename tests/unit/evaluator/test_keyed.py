@@ -16,17 +16,8 @@ from evaluator.state import State, start
 from evaluator.terms import Terms
 from services.common.policy.defaults import check_together, complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
-from services.common.policy.records import (
-    GateMargin,
-    Limit,
-    Meaning,
-    MetricKind,
-    Need,
-    Objective,
-    PeriodEnd,
-    Plan,
-    Violation,
-)
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import GateMargin, Limit, Meaning, Need, Objective, PeriodEnd, Plan, Violation
 from services.common.telemetry.catalog import COHORTS
 from tests.fakes.keyed import KeyedFleet
 from tests.fakes.metrics import CLASSES, Behaviour

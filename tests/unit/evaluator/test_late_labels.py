@@ -2,7 +2,8 @@
 
 from evaluator.decide import Action, Decision
 from services.common.policy.drafts import GateDraft
-from services.common.policy.records import GateMargin, MetricKind
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import GateMargin
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms, trial
 

@@ -7,7 +7,8 @@ from evaluator.gates import RateGate
 from evaluator.limits import RuntimeLimitGate
 from evaluator.terms import Terms
 from services.common.policy.drafts import GateDraft
-from services.common.policy.records import GateMargin, Limit, MetricKind
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import GateMargin, Limit
 from tests.fakes.metrics import CLASSES, Behaviour
 from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms, trial
 

@@ -17,7 +17,8 @@ from evaluator.terms import Terms
 from evaluator.windows import Problem, take
 from services.common.policy.defaults import complete_plan, complete_policy
 from services.common.policy.drafts import PlanDraft, PolicyDraft
-from services.common.policy.records import Meaning, MetricKind
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Meaning
 from tests.fakes.metrics import CLASSES, Behaviour, Fleet, reference
 from tests.fakes.rollouts import demo_terms
 

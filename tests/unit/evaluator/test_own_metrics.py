@@ -17,7 +17,8 @@ from evaluator.terms import Terms
 from evaluator.windows import Reading, take
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
-from services.common.policy.records import GateMargin, Meaning, MetricKind, shown_in
+from services.common.policy.metrics import MetricKind, shown_in
+from services.common.policy.records import GateMargin, Meaning
 from tests.fakes.clock import ManualClock
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms
 

@@ -19,16 +19,8 @@ from evaluator.statistics.process import log_threshold
 from evaluator.terms import Terms
 from services.common.policy.defaults import check_together, complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
-from services.common.policy.records import (
-    Gate,
-    GateMargin,
-    LabelMaturity,
-    Limit,
-    Meaning,
-    MetricKind,
-    Need,
-    Objective,
-)
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Gate, GateMargin, LabelMaturity, Limit, Meaning, Need, Objective
 from tests.fakes.metrics import CLASSES, Behaviour
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
 

@@ -8,7 +8,8 @@ import pytest
 
 from services.common.policy.defaults import complete_plan, complete_policy
 from services.common.policy.drafts import GateDraft, PlanDraft, PolicyDraft, StepDraft
-from services.common.policy.records import GateMargin, Limit, Meaning, MetricKind, Need, Objective, PeriodEnd
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import GateMargin, Limit, Meaning, Need, Objective, PeriodEnd
 from tests.fakes.rollouts import demo_terms
 
 

@@ -8,7 +8,8 @@ from crossfade.common.v1 import policy_pb2
 from services.common.policy import messages
 from services.common.policy.defaults import complete_plan, complete_policy
 from services.common.policy.drafts import GateDraft, PlanDraft, PolicyDraft, StepDraft
-from services.common.policy.records import GateMargin, Limit, Meaning, MetricKind, Need, Objective
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import GateMargin, Limit, Meaning, Need, Objective
 
 CHURN = Meaning("classification", ("stays", "churns"), "churns")
 ERRORS = GateDraft(MetricKind.ERRORS, required=True)

@@ -10,7 +10,8 @@ from evaluator.decide import Action, Circumstances, Phase
 from evaluator.readiness import Served, Serving, Worker
 from evaluator.replay import CompactedError, Concluded, UnknownCircumstancesError, replay
 from services.common.policy.drafts import GateDraft
-from services.common.policy.records import GateMargin, MetricKind
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import GateMargin
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms, trial
 

@@ -32,7 +32,8 @@ from evaluator.state import Look
 from evaluator.terms import Terms
 from evaluator.windows import Reading
 from services.common.policy.drafts import GateDraft, PlanDraft, PolicyDraft, StepDraft
-from services.common.policy.records import Meaning, MetricKind
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Meaning
 from services.common.telemetry.store import MetricStore
 from tests.fakes.clock import ManualClock
 from tests.fakes.metrics import Behaviour, Fleet, reference

@@ -10,7 +10,8 @@ from evaluator.pair_rows import pair_rows
 from evaluator.terms import Terms
 from services.common.policy.defaults import check_together
 from services.common.policy.drafts import GateDraft
-from services.common.policy.records import GateMargin, Limit, MetricKind
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import GateMargin, Limit
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
 

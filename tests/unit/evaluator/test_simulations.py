@@ -8,7 +8,8 @@ from evaluator.gates import RateGate
 from evaluator.statistics.confusion import unlike_margin
 from evaluator.terms import Terms
 from services.common.policy.drafts import GateDraft
-from services.common.policy.records import GateMargin, MetricKind
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import GateMargin
 from tests.fakes.metrics import CLASSES, Behaviour, Fleet, Instance
 from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms, trial
 

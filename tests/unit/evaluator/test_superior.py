@@ -14,7 +14,8 @@ from evaluator.statistics.process import log_threshold
 from evaluator.statistics.rates import RateWindows, restart, superiority_test, update
 from evaluator.terms import Terms
 from services.common.policy.drafts import GateDraft
-from services.common.policy.records import GateMargin, MetricKind, Objective, PeriodEnd
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import GateMargin, Objective, PeriodEnd
 from tests.fakes.metrics import CLASSES, Behaviour
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
 

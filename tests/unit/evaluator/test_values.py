@@ -6,7 +6,8 @@ import pytest
 from evaluator.decide import Action
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
-from services.common.policy.records import GateMargin, Limit, Meaning, MetricKind, Objective
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import GateMargin, Limit, Meaning, Objective
 from tests.fakes.metrics import Behaviour, Fleet
 from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms
 
