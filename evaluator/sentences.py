@@ -43,7 +43,10 @@ def no_winner(state: State, reports: Sequence[GateReport]) -> str:
         open_gates = ", ".join(
             report.gate for report in reports if report.required and report.verdict is not Verdict.PASS
         )
-        return f"the period ended, and {test} is better in {primary.gate}, but {open_gates} is not shown to be safe"
+        return (
+            f"the period ended, and {test} is better in {primary.gate}, but {open_gates} is not shown to be safe: give "
+            "it more requests (a longer period, a larger share) or a wider safe margin"
+        )
     return (
         f"the period ended, and {test} was not shown to be better than {stable} in {primary.gate}: "
         f"{_compared(state, primary)}"
@@ -160,7 +163,7 @@ def waits(reports: Sequence[GateReport]) -> str:
 
 
 def _compared(state: State, report: GateReport) -> str:
-    callers = f"of callers in {report.segment}: " if report.segment else ""
+    callers = f"for callers in {report.segment} " if report.segment else ""
     return callers + _both(state, report)
 
 

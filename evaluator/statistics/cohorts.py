@@ -114,11 +114,11 @@ class CohortCounts:
 
     def interval(self, alpha: float = DEFAULT_ALPHA) -> Interval:
         """Return the difference test minus stable, with limits that hold at the period's looks together."""
-        return _limits(_score(self, Margin(), None), alpha)
+        return _limits(_score(self, Margin(), None), alpha, self.test_rate - self.stable_rate)
 
     def beyond(self, limit: float, alpha: float = DEFAULT_ALPHA) -> Interval:
         """Return the test arm's rate minus a limit in (0, 1), with limits as those of `interval`."""
-        return _limits(_score(self, Margin(limit, 0.0), None), alpha)
+        return _limits(_score(self, Margin(limit, 0.0), None), alpha, self.test_rate - limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,9 +239,9 @@ def _ratio(n: FloatArray, x: FloatArray) -> _Ratio | None:
     return _Ratio(rate, variance, effective - 1.0, variance / binomial, smoothed)
 
 
-def _limits(score: _Score | None, alpha: float) -> Interval:
+def _limits(score: _Score | None, alpha: float, difference: float) -> Interval:
     if score is None:
-        return Interval(math.nan, math.nan, math.nan)
+        return Interval(difference, math.nan, math.nan)
     radius = float(student.isf(GREAT_PART * alpha / 2.0, score.freedom)) * math.sqrt(score.variance)
     found = score.difference
     return Interval(found, max(found - radius, -1.0), min(found + radius, 1.0))

@@ -28,7 +28,7 @@ _NOT_BY_GATES: Final = {
     "NOT_READY": "no worker had it ready in time",
     "SUPERSEDED": "a newer version was published",
     "TOO_LITTLE_EVIDENCE": "there was too little evidence",
-    "NO_WINNER": "it was not shown to be better",
+    "NO_WINNER": "it did not win",
     "SHADOW_PASSED": "it passed in shadow, and its plan has no LIVE step",
 }
 

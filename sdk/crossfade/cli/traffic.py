@@ -177,11 +177,18 @@ def _per_second(earlier: Reading | None, later: Reading, segment: str) -> float:
     calls = 0
     for router, series in later.series.items():
         if router in earlier.series:
-            before, after = _calls(earlier.series[router], segment), _calls(series, segment)
-            # A Router that began anew counts from zero.
-            calls += after - before if after >= before else after
+            before = _calls(earlier.series[router], segment)
+            # Series by series: a version that is unloaded takes its counts along. A Router begun anew counts from 0.
+            for key, count in _calls(series, segment).items():
+                known = before.get(key, 0)
+                calls += count - known if count >= known else count
     return calls / (later.seconds - earlier.seconds)
 
 
-def _calls(series: Iterable[Series], segment: str) -> int:
-    return _total(one for one in series if one.metric == ROUTE and one.attributes.get("segment", "") == segment)
+def _calls(series: Iterable[Series], segment: str) -> dict[tuple[tuple[str, str], ...], int]:
+    """Calls of a segment by their series."""
+    return {
+        tuple(sorted(one.attributes.items())): sum(one.counts)
+        for one in series
+        if one.metric == ROUTE and one.attributes.get("segment", "") == segment
+    }

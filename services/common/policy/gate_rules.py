@@ -89,12 +89,15 @@ def _sides_violations(path: str, draft: GateDraft, metric: MetricKind) -> list[V
     return found
 
 
+_ONLY_SUPERIOR: Final = "is for SUPERIOR (--objective superior), in which the version must be better in one metric"
+
+
 def _primary_violations(path: str, draft: GateDraft, metric: MetricKind, objective: Objective) -> list[Violation]:
     if not draft.primary:
         unused = draft.better is not None
         return [Violation(f"{path}.better", "is for the primary gate: add primary: true")] if unused else []
     if objective is not Objective.SUPERIOR:
-        return [Violation(f"{path}.primary", "is for SUPERIOR, in which the version must be better in one metric")]
+        return [Violation(f"{path}.primary", _ONLY_SUPERIOR)]
     if metric in _NO_LIMIT:
         return [Violation(f"{path}.primary", f"no version is better in {metric}")]
     if draft.limit is not None:

@@ -123,8 +123,8 @@ def check_by_key(gates: tuple[Gate, ...]) -> tuple[tuple[Gate, ...], tuple[Viola
 
 
 _UNJUDGED: Final = (
-    "can't be judged where requests are assigned by key (errors, accuracy and values above 0 can): watch it without "
-    "required and primary, or assign by request"
+    "can't be judged where requests are assigned by key (errors, accuracy and values above 0 can, of all callers): "
+    "watch it without required and primary, or assign by request"
 )
 
 

@@ -116,6 +116,14 @@ def test_a_router_that_began_anew_counts_from_zero() -> None:
     assert figures.per_second == 30.0
 
 
+def test_a_version_that_is_unloaded_takes_its_counts_along_and_is_no_traffic() -> None:
+    old = Snapshot(
+        catalog.ROUTE_DURATION, ("churn", "v0", "live", "", "ok"), (9_000, *[0] * len(catalog.CALL_BOUNDS)), 1.0
+    )
+    figures = traffic.lane_figures(_reading(0.0, [_calls(100), old]), _reading(1.0, [_calls(130)]), "", 1)
+    assert figures.per_second == 30.0
+
+
 def test_a_median_lies_geometrically_in_its_bucket() -> None:
     assert traffic.median((0, 10, 0), (1.0, 4.0)) == pytest.approx(2.0)
     assert traffic.median((0, 0, 5), (1.0, 4.0)) == 4.0

@@ -48,7 +48,7 @@ def test_a_version_that_is_bad_for_a_few_is_rolled_back_though_all_together_hard
         decision = floored(seed, test).run(120)
         assert decision is not None
         assert (decision.action, decision.gate) == (Action.ROLLBACK, gate), decision.reason
-        assert decision.reason.startswith("of callers in eu: v2 ")
+        assert decision.reason.startswith("for callers in eu v2 ")
         report = next(one for one in decision.gates if one.gate == gate)
         everybody = next(one for one in decision.gates if one.metric is report.metric and not one.segment)
         assert report.segment == "eu"
