@@ -4,7 +4,8 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -42,8 +43,22 @@ async def durable(tmp_path: Path) -> AsyncIterator[tuple[Postgres, Proxy]]:
 
 
 def _kill(folder: Path) -> None:
+    """Kills a server and its sessions, which would serve on for a moment without it."""
     (pid_file,) = folder.rglob("postmaster.pid")
-    os.kill(int(pid_file.read_text().splitlines()[0]), signal.SIGKILL)
+    server = int(pid_file.read_text().splitlines()[0])
+    sessions = [pid for pid, parent in _parents() if parent == server]
+    for pid in (server, *sessions):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    """Every process and its parent."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                # The name before the last bracket may hold anything.
+                yield int(folder.name), int((folder / "stat").read_text().rpartition(")")[2].split()[1])
 
 
 async def answers(registry: Registry, status: int) -> bool:
