@@ -39,10 +39,17 @@ def quick_terms(
     gates: tuple[GateDraft, ...] = DEMO_GATES,
     objective: Objective = Objective.NON_INFERIOR,
     stale_after: float = 1.0,
+    alpha_promote: float = 0.05,
 ) -> Terms:
     """Looks of a quarter of a second, for traffic of thousands a second."""
     policy = demo_policy(
-        objective=objective, gates=gates, look_interval=0.25, settling=0.25, min_age=0.2, stale_after=stale_after
+        objective=objective,
+        gates=gates,
+        look_interval=0.25,
+        settling=0.25,
+        min_age=0.2,
+        stale_after=stale_after,
+        alpha_promote=alpha_promote,
     )
     return demo_terms(policy, demo_plan(*(shares or (1000, 5000)), period=period), features=3)
 
