@@ -13,7 +13,7 @@ import binascii
 import hashlib
 import hmac
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 _FORMAT: Final = 2
@@ -23,9 +23,12 @@ _TOLD_MORE: Final = 2
 """What is added to a format where the cohort or the caller is stated; older releases refuse labels of those."""
 _NO_COHORT: Final = 255
 _HEAD: Final = struct.Struct("!BBQQIIB")
+_MOMENT: Final = struct.Struct("!BBQQ")
+_PLACE: Final = struct.Struct("!IIB")
+"""The two parts of the head."""
+_CLASS: Final = struct.Struct("!BH")
 _BITS: Final = 0xFFFFFFFF
 _TAG_BYTES: Final = 16
-_KEPT_NAMES: Final = 256
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 MAX_ROWS: Final = 64
 """Rows whose predicted class a token states; later rows take no feedback."""
@@ -89,7 +92,6 @@ class TokenKeys:
         # Hashed, since BLAKE2s takes no key of more than 32 bytes.
         self._keys = {number: hashlib.sha256(key).digest() for number, key in keys.items()}
         self._signing = signing
-        self._names: dict[tuple[str, str, str], bytes] = {}
 
     @staticmethod
     def parse(text: str) -> "TokenKeys":
@@ -116,19 +118,13 @@ class TokenKeys:
 
     def sign(self, prediction: Prediction) -> str:
         """The token of a prediction, in printable ASCII."""
-        nonce, time_ms, epoch, slice_, traffic, model, version, segment, classes, numbers, cohort, caller = prediction
-        more = cohort >= 0 or bool(caller)
-        number = (_NUMBERS_FORMAT if numbers else _FORMAT) + (_TOLD_MORE if more else 0)
-        head = _HEAD.pack(self._signing, number, nonce, time_ms, epoch & _BITS, slice_ & _BITS, traffic)
-        if more:
-            told = caller.encode()
-            head += bytes((cohort if cohort >= 0 else _NO_COHORT, len(told))) + told
-        rows = min(len(classes), MAX_ROWS)
-        by_row, kind = (numbers, "f") if numbers else (classes, "H")
-        said = struct.pack(f"!B{rows}{kind}", rows, *by_row[:rows])
-        signed = head + self._named(model, version, segment) + said
-        raw = signed + self._tag(self._signing, signed)
-        return binascii.b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode()
+        return self.signer(prediction).sign(
+            prediction.nonce, prediction.time_ms, prediction.classes, prediction.numbers
+        )
+
+    def signer(self, like: Prediction) -> "Signer":
+        """Signs predictions that differ from this one in nonce, time, classes and numbers alone."""
+        return Signer(self._signing, self._keys[self._signing], like)
 
     def verify(self, token: str) -> Prediction:
         """Reads a token.
@@ -147,19 +143,48 @@ class TokenKeys:
             raise TokenError("the prediction id is forged, damaged, or of another deployment")
         return _unpack(signed)
 
-    def _named(self, model: str, version: str, segment: str) -> bytes:
-        """The part of a token that is the same for every request of a lane."""
-        key = (model, version, segment)
-        found = self._names.get(key)
-        if found is None:
-            encoded = [text.encode() for text in key]
-            found = b"".join(bytes((len(text),)) + text for text in encoded)
-            if len(self._names) < _KEPT_NAMES:
-                self._names[key] = found
-        return found
-
     def _tag(self, number: int, signed: bytes) -> bytes:
         return hashlib.blake2s(signed, digest_size=_TAG_BYTES, key=self._keys[number]).digest()
+
+
+class Signer:
+    """Signs predictions of one version in one place, whose tokens are alike but for little: that is laid out once.
+
+    Args:
+        number: the key's id.
+        key: the key.
+        like: a prediction of that version in that place.
+    """
+
+    def __init__(self, number: int, key: bytes, like: Prediction) -> None:
+        told_more = like.cohort >= 0 or bool(like.caller)
+        more = _TOLD_MORE if told_more else 0
+        self._number = number
+        self._formats = (_FORMAT + more, _NUMBERS_FORMAT + more)
+        parts = [_PLACE.pack(like.epoch & _BITS, like.slice & _BITS, like.traffic)]
+        if told_more:
+            parts += (bytes((like.cohort if like.cohort >= 0 else _NO_COHORT,)), _named(like.caller))
+        self._same = b"".join((*parts, _named(like.model), _named(like.version), _named(like.segment)))
+        self._hash = hashlib.blake2s(digest_size=_TAG_BYTES, key=key)
+
+    def sign(self, nonce: int, time_ms: int, classes: Sequence[int], numbers: Sequence[float] = ()) -> str:
+        """The token of a prediction; see `Prediction`."""
+        rows = min(len(classes), MAX_ROWS)
+        if numbers:
+            head = _MOMENT.pack(self._number, self._formats[1], nonce, time_ms)
+            signed = head + self._same + struct.pack(f"!B{rows}f", rows, *numbers[:rows])
+        else:
+            head = _MOMENT.pack(self._number, self._formats[0], nonce, time_ms)
+            said = _CLASS.pack(1, classes[0]) if rows == 1 else struct.pack(f"!B{rows}H", rows, *classes[:rows])
+            signed = head + self._same + said
+        tag = self._hash.copy()
+        tag.update(signed)
+        return binascii.b2a_base64(signed + tag.digest(), newline=False).translate(_URL_SAFE, b"=").decode()
+
+
+def _named(name: str) -> bytes:
+    text = name.encode()
+    return bytes((len(text),)) + text
 
 
 def _unpack(signed: bytes) -> Prediction:
