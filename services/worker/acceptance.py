@@ -29,6 +29,15 @@ class Acceptance:
         if self._sending is not None:
             await self._sending
 
+    async def say(self) -> None:
+        """Sends the metadata, if it has not been sent."""
+        self.begin()
+        await self.finish()
+
+    def time_remaining(self) -> float | None:
+        """Seconds to the caller's deadline; None: there is none."""
+        return self._context.time_remaining()
+
     async def _send(self) -> None:
         # A caller that has gone needs no word of it.
         with contextlib.suppress(aio.BaseError, asyncio.CancelledError):

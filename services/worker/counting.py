@@ -15,12 +15,14 @@ from services.common.telemetry import catalog
 from services.common.telemetry.catalog import Metric
 from services.common.telemetry.store import CounterSeries, HistogramSeries, MetricStore, Snapshot, SpreadSeries
 from services.worker.domain import Traffic
+from services.worker.lanes import Place
 from services.worker.tensors import to_numbers
 
 _BINNED_ROWS: Final = 256
 _BINNED_BYTES: Final = 4 << 20
 """Inputs are binned when as many rows or bytes of them wait."""
 OTHER: Final = "other"
+_KEPT_TALLIES: Final = 1024
 _COUNTED: Final = frozenset({Traffic.LIVE, Traffic.CONTROL, Traffic.SHADOW})
 
 
@@ -40,10 +42,8 @@ class Counting:
         self._arm = (model, version)
         self._precision = precision
         self._classes = (*(manifest.classes or ()), OTHER)
-        self._calls: dict[tuple[Traffic, str, str, int], HistogramSeries] = {}
-        self._queues: dict[Traffic, HistogramSeries] = {}
+        self._tallies: dict[Place, Tally] = {}
         self._batches: dict[tuple[Traffic, int], HistogramSeries] = {}
-        self._predictions: dict[tuple[Traffic, str, int, int], SpreadSeries] = {}
         self._slices: dict[str, list[tuple[int, int]]] = {}
         self._slots = {spec.name: slot for slot, spec in enumerate(manifest.signature.inputs)}
         self._widths = {spec.name: spec.width for spec in manifest.signature.inputs}
@@ -68,23 +68,15 @@ class Counting:
         width = self._widths.get(profile.input)
         return width is not None and all(feature.index < width for feature in profile.features)
 
-    def call(self, traffic: Traffic, segment: str, outcome: str, epoch: int, seconds: float) -> None:
-        """Counts one call that was accepted. `outcome` is `ok` or the gRPC code's name."""
-        key = (traffic, segment, outcome, epoch)
-        series = self._calls.get(key)
-        if series is None:
-            series = self._store.histogram(
-                catalog.WORKER_DURATION, *self._arm, traffic.value, segment, outcome, str(epoch)
-            )
-            self._calls[key] = series
-        series.record(seconds)
-
-    def queued(self, traffic: Traffic, seconds: float) -> None:
-        """Counts how long one request waited for the device."""
-        series = self._queues.get(traffic)
-        if series is None:
-            series = self._queues[traffic] = self._store.histogram(catalog.QUEUE_DURATION, *self._arm, traffic.value)
-        series.record(seconds)
+    def at(self, place: Place) -> "Tally":
+        """What requests in this place are counted by."""
+        tally = self._tallies.get(place)
+        if tally is None:
+            if len(self._tallies) >= _KEPT_TALLIES:
+                self._tallies.clear()
+            keeps = self._keep_slice(place.segment, (place.epoch, place.slice_number))
+            tally = self._tallies[place] = Tally(self._store, self._arm, place, self._classes if keeps else ())
+        return tally
 
     def batch(self, traffic: Traffic, rows: int, seconds: float) -> None:
         """Counts one batch, under the power of two at or above its rows."""
@@ -96,34 +88,6 @@ class Counting:
                 catalog.INFERENCE_DURATION, *self._arm, traffic.value, str(size), self._precision
             )
         series.record(seconds)
-
-    def predicted(
-        self, traffic: Traffic, segment: str, epoch: int, number: int, classes: Sequence[int], caller: str = ""
-    ) -> None:
-        """Counts predicted classes by their index, under slice `number` of an epoch.
-
-        Args:
-            traffic: the requests' kind.
-            segment: the lane's.
-            epoch: the split.
-            number: of the slice.
-            classes: of each row.
-            caller: the caller's segment, if a gate watches it by itself.
-        """
-        key = (traffic, segment, epoch, number)
-        series = self._predictions.get(key)
-        if series is None:
-            if not self._keep_slice(segment, (epoch, number)):
-                return
-            series = self._predictions[key] = self._store.spread(
-                catalog.PREDICTION_COUNT, self._classes, *self._arm, traffic.value, segment, f"{epoch}.{number}"
-            )
-        other = len(self._classes) - 1
-        for index in classes:
-            series.counts[index if 0 <= index < other else other] += 1
-        if caller:
-            at = (*self._arm, traffic.value, segment, f"{epoch}.{number}", caller)
-            self._store.counter(catalog.CALLER_PREDICTION_COUNT, *at).add(len(classes))
 
     def inputs(self, traffic: Traffic, arrays: Sequence[npt.NDArray[Any]]) -> None:
         """Counts the rows of a request of live, control or shadow traffic, by the profiles' bins.
@@ -148,7 +112,7 @@ class Counting:
             return int(attributes["epoch"]) <= newest.get(attributes["segment"], 0) - catalog.KEPT_EPOCHS
 
         self._store.drop(is_old)
-        self._calls.clear()
+        self._tallies.clear()
 
     def snapshot(self) -> list[Snapshot]:
         """Every series at this moment."""
@@ -176,9 +140,66 @@ class Counting:
                     and attributes["slice"] == name
                 )
             )
-            for key in [key for key in self._predictions if key[1:] == (segment, epoch, number)]:
-                del self._predictions[key]
+            self._tallies.clear()
         return True
+
+
+class Tally:
+    """The series of one place.
+
+    Args:
+        store: where they are kept.
+        arm: model and version.
+        place: the place.
+        classes: names of the classes, the last one for what is none of them; empty: its slice is not kept any more.
+    """
+
+    __slots__ = ("_by_caller", "_calls", "_classes", "_names", "_place", "_predicted", "_queue", "_store")
+
+    def __init__(self, store: MetricStore, arm: tuple[str, str], place: Place, classes: tuple[str, ...]) -> None:
+        self._store = store
+        self._names = (*arm, place.traffic.value)
+        self._place = place
+        self._classes = classes
+        self._calls: dict[str, HistogramSeries] = {}
+        # Made when they are first counted in, so that no series is empty.
+        self._queue: HistogramSeries | None = None
+        self._predicted: SpreadSeries | None = None
+        self._by_caller: CounterSeries | None = None
+
+    def call(self, outcome: str, seconds: float) -> None:
+        """Counts one call that was accepted. `outcome` is `ok` or the gRPC code's name."""
+        series = self._calls.get(outcome)
+        if series is None:
+            place = self._place
+            at = (*self._names, place.segment, outcome, str(place.epoch))
+            series = self._calls[outcome] = self._store.histogram(catalog.WORKER_DURATION, *at)
+        series.record(seconds)
+
+    def queued(self, seconds: float) -> None:
+        """Counts how long one request waited for the device."""
+        if self._queue is None:
+            self._queue = self._store.histogram(catalog.QUEUE_DURATION, *self._names)
+        self._queue.record(seconds)
+
+    def predicted(self, classes: Sequence[int]) -> None:
+        """Counts the predicted class of each row, by its index."""
+        if self._predicted is None:
+            if not self._classes:
+                return
+            self._predicted = self._predictions()
+        counts, other = self._predicted.counts, len(self._classes) - 1
+        for index in classes:
+            counts[index if 0 <= index < other else other] += 1
+        if self._by_caller is not None:
+            self._by_caller.add(len(classes))
+
+    def _predictions(self) -> SpreadSeries:
+        place = self._place
+        at = (*self._names, place.segment, f"{place.epoch}.{place.slice_number}")
+        if place.caller:
+            self._by_caller = self._store.counter(catalog.CALLER_PREDICTION_COUNT, *at, place.caller)
+        return self._store.spread(catalog.PREDICTION_COUNT, self._classes, *at)
 
 
 class _InputCounter:

@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import torch
 
-from crossfade.manifest import DType, Manifest, Signature
+from crossfade.manifest import DType, Manifest
+from services.worker.flat import flatten
 from services.worker.settings import Precision
 from services.worker.tensors import Array, to_numbers
 
@@ -36,13 +37,13 @@ class EngineOutput(NamedTuple):
 
     Attributes:
         arrays: one per output, [rows, ...].
-        finite: no output holds NaN or an infinity.
-        classes: the predicted class of each row, by its index; empty unless the model is a classification.
+        finite: whether no output of a row holds NaN or an infinity, [rows]; None: no output does.
+        classes: the predicted class of each row, by its index, [rows]; None: the model is no classification.
     """
 
     arrays: tuple[Array, ...]
-    finite: bool
-    classes: list[int]
+    finite: Array | None = None
+    classes: Array | None = None
 
 
 def choose_device(name: str) -> torch.device:
@@ -80,17 +81,17 @@ class Engine:
     """Runs batches of one program. One thread at a time.
 
     Args:
-        module: takes the inputs in the signature's order and gives a sequence of outputs.
+        module: an exported program that takes the inputs in the signature's order and gives a sequence of outputs.
         manifest: signature and scores of the program.
         device: where it runs; its parameters are moved there.
     """
 
-    def __init__(self, module: torch.nn.Module, manifest: Manifest, device: torch.device) -> None:
+    def __init__(self, module: torch.fx.GraphModule, manifest: Manifest, device: torch.device) -> None:
         signature = manifest.signature
         self.device = device
         self.precision = Precision.FP32
         self._signature = signature
-        self._forward: Callable[..., Any] = module.to(device).forward
+        self._forward: Callable[..., Any] = flatten(module.to(device))
         self._inputs = [_TORCH[spec.dtype] for spec in signature.inputs]
         self._outputs = [_TORCH[spec.dtype] for spec in signature.outputs]
         self._floats = [(i, spec.dtype) for i, spec in enumerate(signature.outputs) if spec.dtype.is_float]
@@ -100,11 +101,11 @@ class Engine:
         if device.type == "cuda":
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call] # torch leaves it unannotated
 
-    def run(self, pieces: Sequence[Sequence[Array]], precision: Precision | None = None) -> EngineOutput:
+    def run(self, inputs: Sequence[Array], precision: Precision | None = None) -> EngineOutput:
         """Runs one batch.
 
         Args:
-            pieces: per request, one array per input, [rows, ...]; joined in their order.
+            inputs: one array per input, [rows, ...], writable: the program gets them as they lie.
             precision: what to run in; None: `self.precision`.
 
         Raises:
@@ -112,24 +113,31 @@ class Engine:
         """
         with torch.inference_mode():
             if precision is None and self.precision is Precision.FP32 and self._stream is None:
-                arrays = self._run_here(pieces)
+                arrays = self._run_here(inputs)
             else:
                 with self._autocast(precision or self.precision):
-                    arrays = self._run_here(pieces) if self._stream is None else self._run_on(pieces, self._stream)
-        finite = all(_finite(arrays[i], dtype) for i, dtype in self._floats)
-        return EngineOutput(arrays, finite, self._predicted(arrays))
+                    arrays = self._run_here(inputs) if self._stream is None else self._run_on(inputs, self._stream)
+        if all(_finite(arrays[i], dtype) for i, dtype in self._floats):
+            return EngineOutput(arrays, None, self._predicted(arrays))
+        return EngineOutput(arrays, self._finite_rows(arrays), self._predicted(arrays))
 
-    def _run_here(self, pieces: Sequence[Sequence[Array]]) -> tuple[Array, ...]:
-        outputs = self._forward(*[self._joined(pieces, slot) for slot in self._slots])
+    def _run_here(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+        outputs = self._forward(*[self._tensor(inputs[slot], slot) for slot in self._slots])
         return tuple([self._array(output, slot) for slot, output in enumerate(outputs)])
 
-    def _predicted(self, arrays: tuple[Array, ...]) -> list[int]:
+    def _predicted(self, arrays: tuple[Array, ...]) -> Array | None:
         if self._scores is None:
-            return []
+            return None
         scores = arrays[self._scores]
         dtype = self._signature.outputs[self._scores].dtype
-        classes: list[int] = (to_numbers(dtype, scores) if dtype is DType.BF16 else scores).argmax(axis=1).tolist()
+        classes: Array = (to_numbers(dtype, scores) if dtype is DType.BF16 else scores).argmax(axis=1)
         return classes
+
+    def _finite_rows(self, arrays: tuple[Array, ...]) -> Array:
+        finite = np.ones(len(arrays[0]), np.bool_)
+        for slot, dtype in self._floats:
+            finite &= [_finite(row, dtype) for row in arrays[slot]]
+        return finite
 
     def _autocast(self, precision: Precision) -> contextlib.AbstractContextManager[Any]:
         mixed = _MIXED.get(precision)
@@ -137,10 +145,8 @@ class Engine:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=mixed)
 
-    def _joined(self, pieces: Sequence[Sequence[Array]], slot: int) -> torch.Tensor:
-        # The one copy on the way in: requests hold read-only bytes, and torch takes writable memory only.
-        joined = pieces[0][slot].copy() if len(pieces) == 1 else np.concatenate([piece[slot] for piece in pieces])
-        tensor = torch.from_numpy(joined)
+    def _tensor(self, array: Array, slot: int) -> torch.Tensor:
+        tensor = torch.from_numpy(array)
         dtype = self._inputs[slot]
         return tensor.view(dtype) if dtype is torch.bfloat16 else tensor
 
@@ -153,13 +159,12 @@ class Engine:
         array: Array = output.numpy()
         return array
 
-    def _run_on(self, pieces: Sequence[Sequence[Array]], stream: torch.cuda.Stream) -> tuple[Array, ...]:
+    def _run_on(self, given: Sequence[Array], stream: torch.cuda.Stream) -> tuple[Array, ...]:
         # Pinned memory lets the copies run asynchronously, in order with the kernels of this stream; the caching host
         # allocator hands the same pages out again once the stream has passed them.
         with torch.cuda.stream(stream):
             inputs = [
-                self._joined(pieces, slot).pin_memory().to(self.device, non_blocking=True)
-                for slot in range(len(self._inputs))
+                self._tensor(given[slot], slot).pin_memory().to(self.device, non_blocking=True) for slot in self._slots
             ]
             hosts = []
             for output, dtype in zip(self._forward(*inputs), self._outputs, strict=True):
@@ -182,10 +187,9 @@ def _finite(array: Array, dtype: DType) -> bool:
     return bool(np.isfinite(array).all())
 
 
-def finite_rows(arrays: Sequence[Array], signature: Signature, start: int, stop: int) -> bool:
-    """Whether rows `start` to `stop` of every floating-point output are finite."""
-    return all(
-        _finite(array[start:stop], spec.dtype)
-        for array, spec in zip(arrays, signature.outputs, strict=True)
-        if spec.dtype.is_float
-    )
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the device's memory was too small for what was run, which may fit in smaller batches."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # torch has no class of its own for the memory of the CPU (c10/core/impl/alloc_cpu.cpp).
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)

@@ -18,6 +18,7 @@ class Entry:
         told: the context that its process has, or will have when it starts.
         phase: where it is.
         crashes: when its processes crashed, by the monotonic clock, oldest first.
+        last_words: why the latest crash came, if that is known.
         retry_at: when it is tried again.
         code: why it failed; empty: it has not.
         error: what went wrong last, as a sentence.
@@ -32,6 +33,7 @@ class Entry:
     told: Context
     phase: Phase = Phase.FETCHING
     crashes: tuple[float, ...] = ()
+    last_words: str = ""
     retry_at: float | None = None
     code: str = ""
     error: str = ""
@@ -45,6 +47,10 @@ class Entry:
     def held(self) -> Held:
         """What decisions rest on."""
         return Held(self.digest, self.phase, self.told, self.crashes, self.retry_at)
+
+    def explained(self, crashed: str) -> str:
+        """What is said of its crashes, with the reason of the latest."""
+        return f"{crashed}; the last time {self.last_words}" if self.last_words else crashed
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,6 @@ def serving_of(key: ServingKey, entry: Entry, address: str, now: float) -> Servi
     code, error = entry.code, entry.error
     crashes = recent_crashes(entry.crashes, now)
     if not code and len(crashes) >= CRASH_LIMIT:
-        code, error = FailureCode.CRASHED, crash_message(crashes)
+        code, error = FailureCode.CRASHED, entry.explained(crash_message(crashes))
     serves = entry.phase in (Phase.READY, Phase.DRAINING)
     return Serving(key, entry.phase, address if serves else "", code, error, entry.report)

@@ -1,7 +1,8 @@
 """Which lane, arm, epoch and slice a request belongs to."""
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from crossfade import metadata as keys
 from services.common.telemetry import catalog
@@ -13,12 +14,13 @@ _SLICE_BITS: Final = 0xFFFFFFFF
 """A prediction token has 32 bits for the slice."""
 _EPOCHS_BEHIND: Final = 3
 _EPOCHS_AHEAD: Final = 4
-_KEPT_PLACES: Final = 256
+_KEPT_PLACES: Final = 1024
 _KINDS: Final = frozenset(Traffic)
 
 
-class Place(NamedTuple):
-    """Where a request is counted.
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Where a request is counted; the same object for all requests of that place, so that it can be a quick key.
 
     Attributes:
         traffic: its kind.
@@ -52,7 +54,7 @@ class LaneBook:
         self._key = key
         self._lanes: dict[str, LaneContext] = {}
         self._default = LaneContext("", 0, DEFAULT_SLICE_SECONDS)
-        self._places: dict[tuple[str, str, str, int], Place] = {}
+        self._places: dict[tuple[str, str, int, str, str, str], Place] = {}
         self._refused: frozenset[str] = frozenset()
 
     def update(self, context: Context) -> None:
@@ -80,25 +82,32 @@ class LaneBook:
         segment, traffic = metadata.get(keys.SEGMENT, ""), metadata.get(keys.TRAFFIC, "")
         lane = self._lanes.get(segment, self._default)
         number = int(now / (lane.slice_seconds or DEFAULT_SLICE_SECONDS)) & _SLICE_BITS
-        key = (lane.segment, traffic, metadata.get(keys.EPOCH, ""), number)
+        stated = metadata.get(keys.EPOCH, ""), metadata.get(keys.COHORT, ""), metadata.get(keys.CALLER, "")
+        key = (lane.segment, traffic, number, *stated)
         place = self._places.get(key)
         if place is None:
             # Callers choose what is looked up, so only so many are kept.
             if len(self._places) >= _KEPT_PLACES:
                 self._places.clear()
-            place = self._places[key] = self._find(lane, *key)
-        cohort, caller = metadata.get(keys.COHORT), metadata.get(keys.CALLER, "")
-        if cohort is not None:
-            place = place._replace(cohort=_cohort(cohort))
-        return place._replace(caller=caller) if caller in lane.watched else place
+            place = self._places[key] = self._find(lane, traffic, number, *stated)
+        return place
 
-    def _find(self, lane: LaneContext, segment: str, traffic: str, stated: str, number: int) -> Place:
+    def _find(self, lane: LaneContext, traffic: str, number: int, stated: str, cohort: str, caller: str) -> Place:
         kind = Traffic(traffic) if traffic in _KINDS else self._key.traffic
         epoch = lane.epoch
         if stated.isdecimal() and len(stated) < 19 and -_EPOCHS_BEHIND <= int(stated) - epoch <= _EPOCHS_AHEAD:
             # Router and Worker learn of a new split at different moments; the Router's word is what it acted on.
             epoch = int(stated)
-        return Place(kind, segment, epoch, number, segment in self._refused, TRAFFIC_NUMBERS[kind])
+        return Place(
+            kind,
+            lane.segment,
+            epoch,
+            number,
+            lane.segment in self._refused,
+            TRAFFIC_NUMBERS[kind],
+            _cohort(cohort),
+            caller if caller in lane.watched else "",
+        )
 
 
 def _cohort(stated: str) -> int:

@@ -1,4 +1,6 @@
-"""What the supervisor and a version's process say to one another over their pipe.
+"""What the processes of a Worker say to one another over their pipes.
+
+The supervisor speaks with a version's first front-end, which hears from the engine and leads further front-ends.
 
 A frame is the lengths of its two parts (4 bytes each, network order), a JSON object, and bytes that JSON would carry
 badly. Nothing is pickled: the process runs a model that others made.
@@ -23,7 +25,7 @@ _LIMIT: Final = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """From the process: it serves."""
+    """From the engine: the version is verified. To further front-ends: serve. From front-ends: it serves."""
 
     report: LoadReport
 
@@ -77,9 +79,30 @@ class Counts:
     series: tuple[Series, ...]
 
 
-Message: TypeAlias = Ready | Failed | Tell | Drain | Count | Counts
+@dataclass(frozen=True, slots=True)
+class Crashing:
+    """From the process: why it ends without having been told to."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """From a further front-end to the first, which alone knows what labels came: the bytes are a FeedbackRequest."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Answers `Labels`: the bytes are a FeedbackResponse."""
+
+    number: int
+
+
+Message: TypeAlias = Ready | Failed | Tell | Drain | Count | Counts | Crashing | Labels | Labelled
 _KINDS: Final[Mapping[object, type[Message]]] = {
-    kind.__name__: kind for kind in (Ready, Failed, Tell, Drain, Count, Counts)
+    kind.__name__: kind for kind in (Ready, Failed, Tell, Drain, Count, Counts, Crashing, Labels, Labelled)
 }
 
 

@@ -5,13 +5,12 @@ import contextlib
 import multiprocessing
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Final
 
-from services.common.telemetry.store import Snapshot
-from services.worker import messages
+from services.worker.link import Link
 from services.worker.process_config import ChildConfig
 
 _MODULE: Final = "services.worker.preload"
@@ -49,13 +48,13 @@ class ForkServer:
         try:
             async with self._lock:
                 process = await asyncio.to_thread(self._start, config, theirs)
-            reader, writer = await asyncio.open_connection(sock=ours)
+            link = await Link.open(ours)
         except BaseException:
             ours.close()
             raise
         finally:
             theirs.close()
-        return VersionProcess(process, reader, writer)
+        return VersionProcess(process, link)
 
     def _start(self, config: ChildConfig, pipe: socket.socket) -> ForkServerProcess:
         process = self._context.Process(target=_run_child, args=(config, pipe), name=str(config.key), daemon=True)
@@ -84,66 +83,24 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 class VersionProcess:
-    """One running process."""
+    """The processes of one version and kind of traffic, as the supervisor sees them.
 
-    def __init__(self, process: ForkServerProcess, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    Attributes:
+        link: to the first of them, with which the others end.
+    """
+
+    def __init__(self, process: ForkServerProcess, link: Link) -> None:
         self._process = process
-        self._reader = reader
-        self._writer = writer
-        self._number = 0
-        self._waiting: dict[int, asyncio.Future[list[Snapshot] | None]] = {}
-        self.last_counts: list[Snapshot] | None = None
+        self.link = link
 
     @property
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid or 0
 
-    def send(self, message: messages.Message) -> None:
-        """Sends an order; one to a process that has gone is lost."""
-        if not self._writer.is_closing():
-            self._writer.write(messages.pack(message))
-
-    async def counts(self, timeout_seconds: float) -> list[Snapshot] | None:
-        """What it has counted since its start; None when it does not answer in time."""
-        self._number += 1
-        number = self._number
-        future: asyncio.Future[list[Snapshot] | None] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = future
-        try:
-            self.send(messages.Count(number))
-            async with asyncio.timeout(timeout_seconds):
-                return await future
-        except TimeoutError:
-            return None
-        finally:
-            self._waiting.pop(number, None)
-
-    async def reports(self) -> AsyncIterator[messages.Ready | messages.Failed]:
-        """What it reports, until it ends; answers to `counts` are handed out on the way."""
-        with contextlib.suppress(ValueError):
-            while (frame := await messages.read(self._reader)) is not None:
-                message, binary = frame
-                if isinstance(message, messages.Counts):
-                    self._counted(message, binary)
-                elif isinstance(message, messages.Ready | messages.Failed):
-                    yield message
-        self._give_up()
-
-    def _counted(self, message: messages.Counts, binary: bytes) -> None:
-        self.last_counts = messages.unpack_counts(message, binary)
-        future = self._waiting.pop(message.number, None)
-        if future is not None and not future.done():
-            future.set_result(self.last_counts)
-
-    def _give_up(self) -> None:
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_result(None)
-
     async def exit_code(self) -> int | None:
         """Waits until it has ended, and kills it when that takes long after it fell silent."""
-        self._writer.close()
+        self.link.close()
         await asyncio.to_thread(self._process.join, _EXIT_SECONDS)
         if self._process.exitcode is None:
             self.kill()

@@ -18,14 +18,6 @@ class Precision(StrEnum):
     FP16 = "fp16"
 
 
-class Handoff(StrEnum):
-    """Where batches run: on the event loop, on a thread, or (auto) on a thread only when they take long."""
-
-    AUTO = "auto"
-    INLINE = "inline"
-    THREAD = "thread"
-
-
 class WorkerSettings(ServiceSettings):
     """Settings of one Worker.
 
@@ -38,8 +30,11 @@ class WorkerSettings(ServiceSettings):
         version_threads: CPU threads of one version's process; 0: the cores shared out.
         max_batch: rows of the largest batch; a version's manifest may allow fewer.
         batch_seconds: a batch size that takes longer than this at warm-up is not used.
-        queue_rows: rows that may wait per process; beyond it requests are turned away.
-        handoff: where batches run.
+        queue_rows: rows that may wait for a version; beyond it requests are turned away.
+        front_ends: processes that take a version's requests, each a gRPC server before the same engine. A connection
+            reaches one of them.
+        pause_seconds: how long the engine pauses at a time for a larger batch, where that pays; 0: never.
+        hang_seconds: a batch that runs longer than this is taken to hang, and its version's process to have crashed.
         quiet_seconds: a version that is no longer wanted ends when no request came for so long.
         fetch_seconds: a fetch that takes longer is given up, and tried again later.
         load_seconds: a load that takes longer has failed.
@@ -56,7 +51,9 @@ class WorkerSettings(ServiceSettings):
     max_batch: int = Field(default=64, ge=1, le=4096)
     batch_seconds: float = Field(default=0.02, gt=0)
     queue_rows: int = Field(default=1024, ge=1)
-    handoff: Handoff = Handoff.AUTO
+    front_ends: int = Field(default=2, ge=1, le=32)
+    pause_seconds: float = Field(default=0.0004, ge=0, le=0.1)
+    hang_seconds: float = Field(default=30.0, gt=0)
     quiet_seconds: float = Field(default=1.0, ge=0)
     fetch_seconds: float = Field(default=1800.0, gt=0)
     load_seconds: float = Field(default=300.0, gt=0)

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -12,7 +10,6 @@ from services.common.clock import Clock
 from services.common.telemetry.store import Snapshot
 from services.worker import messages
 from services.worker.domain import (
-    ArtifactRef,
     FailureCode,
     Lane,
     LoadError,
@@ -22,14 +19,13 @@ from services.worker.domain import (
 )
 from services.worker.entries import Entry, Serving, serving_of
 from services.worker.fetch import ArtifactCache
+from services.worker.folders import Folders
 from services.worker.plan import Abandon, Action, Drain, Fail, Fetch, Forget, Load, Phase, Tell, decide
 from services.worker.plan import Snapshot as PlanSnapshot
 from services.worker.ports import Ports
 from services.worker.process import ForkServer
 from services.worker.process_config import ChildConfig
 from services.worker.settings import WorkerSettings
-from services.worker.signature import check_signature
-from services.worker.threads import on_thread
 from services.worker.totals import Totals
 
 RETRY_SECONDS: Final = 30.0
@@ -69,14 +65,12 @@ class Supervisor:
         self._instance_id = instance_id
         self._clock = clock
         self._log = log
-        self._cache = cache
         self._forks = forks
         self._ports = ports
         self._on_change = on_change
         self._lanes: tuple[Lane, ...] = ()
         self._entries: dict[ServingKey, Entry] = {}
-        self._folders: dict[tuple[str, str], Path] = {}
-        self._fetching: dict[str, asyncio.Lock] = {}
+        self._folders = Folders(cache, settings.fetch_seconds)
         self._totals = Totals()
         self._stopping = False
         self._wake = asyncio.Event()
@@ -137,7 +131,7 @@ class Supervisor:
     async def _poll(self, key: ServingKey, entry: Entry) -> None:
         if entry.process is None or entry.phase not in (Phase.READY, Phase.DRAINING):
             return
-        counts = await entry.process.counts(_COUNT_SECONDS)
+        counts = await entry.process.link.counts(_COUNT_SECONDS)
         # A process may end while it is asked; what it has counted then is in the totals already.
         if counts is not None and entry.process is not None:
             self._totals.update(key, counts)
@@ -157,8 +151,9 @@ class Supervisor:
 
     def _snapshot(self, now: float) -> PlanSnapshot:
         held = {key: entry.held for key, entry in self._entries.items()}
-        fetched = frozenset(self._folders)
-        return PlanSnapshot(now, self._lanes, held, fetched, self._settings.parallel_loads, self._stopping)
+        return PlanSnapshot(
+            now, self._lanes, held, self._folders.versions, self._settings.parallel_loads, self._stopping
+        )
 
     def _overdue(self, entry: Entry) -> None:
         if entry.phase is Phase.LOADING:
@@ -182,7 +177,7 @@ class Supervisor:
                 limit = self._settings.drain_seconds
                 entry.overdue_at = self._clock.monotonic() + 2 * limit + _KILL_MARGIN_SECONDS
                 if entry.process is not None:
-                    entry.process.send(messages.Drain(self._settings.quiet_seconds, limit))
+                    entry.process.link.send(messages.Drain(self._settings.quiet_seconds, limit))
             case Abandon():
                 entry = self._entries[key]
                 entry.phase = Phase.DRAINING
@@ -193,7 +188,8 @@ class Supervisor:
             case Forget():
                 del self._entries[key]
             case Fail(code=code, message=message, retry_at=retry_at):
-                self._fail(key, self._entries[key], code, message, retry_at)
+                entry = self._entries[key]
+                self._fail(key, entry, code, entry.explained(message), retry_at)
 
     def _begin(self, action: Fetch | Load) -> None:
         key, loop = action.key, asyncio.get_running_loop()
@@ -201,6 +197,7 @@ class Supervisor:
         if isinstance(action, Fetch):
             crashes = before.crashes if before else ()
             entry = self._entries[key] = Entry(action.wanted.artifact.digest, action.context, crashes=crashes)
+            entry.last_words = before.last_words if before else ""
             entry.task = loop.create_task(self._bring(key, entry, action.wanted))
         elif before is not None:
             before.phase = Phase.LOADING
@@ -209,14 +206,15 @@ class Supervisor:
 
     def _tell(self, key: ServingKey, entry: Entry) -> None:
         if entry.process is not None:
-            found = (self._folders.get((key.model, version)) for version in entry.told.profiles)
+            found = (self._folders.of(key.model, version) for version in entry.told.profiles)
             folders = [str(folder) for folder in found if folder is not None]
-            entry.process.send(messages.Tell(entry.told, tuple(folders)))
+            entry.process.link.send(messages.Tell(entry.told, tuple(folders)))
 
     async def _bring(self, key: ServingKey, entry: Entry, wanted: WantedVersion) -> None:
         """Fetches the artifact."""
         try:
-            entry.folder = await self._fetch(key, wanted)
+            entry.folder = await self._folders.fetch(key, wanted)
+            self._wake.set()
         except LoadError as error:
             if error.transient:
                 self._postpone(key, entry, str(error))
@@ -252,36 +250,21 @@ class Supervisor:
         if entry.phase is Phase.DRAINING:
             process.kill()
         self._tell(key, entry)
-        async for message in process.reports():
+        last_words = ""
+        async for message, _ in process.link.reports():
             match message:
                 case messages.Ready(report):
                     self._ready(key, entry, report)
                 case messages.Failed(code, text):
                     entry.code, entry.error = code, text
-        if process.last_counts is not None:
-            self._totals.update(key, process.last_counts)
+                case messages.Crashing(text):
+                    last_words = text
+        if process.link.last_counts is not None:
+            self._totals.update(key, process.link.last_counts)
         exit_code = await process.exit_code()
         entry.process = None
         self._totals.ended(key)
-        self._ended(key, entry, exit_code)
-
-    async def _fetch(self, key: ServingKey, wanted: WantedVersion) -> Path:
-        artifact: ArtifactRef = wanted.artifact
-        try:
-            # LIVE and CONTROL of one version fetch it once. A read that hangs is left to its thread.
-            async with (
-                asyncio.timeout(self._settings.fetch_seconds),
-                self._fetching.setdefault(artifact.digest, asyncio.Lock()),
-            ):
-                folder, manifest = await on_thread(partial(self._cache.fetch, artifact), "fetch")
-        except TimeoutError as error:
-            raise LoadError(
-                f"{artifact.uri} was not fetched within {self._settings.fetch_seconds:g} s", transient=True
-            ) from error
-        check_signature(wanted.signature, manifest)
-        self._folders[key.model, key.version] = folder
-        self._wake.set()
-        return folder
+        self._ended(key, entry, exit_code, last_words)
 
     def _ready(self, key: ServingKey, entry: Entry, report: LoadReport) -> None:
         entry.report = report
@@ -291,7 +274,7 @@ class Supervisor:
         self._log.info("ready", serving=str(key), seconds=report.load_seconds, precision=report.precision)
         self._changed()
 
-    def _ended(self, key: ServingKey, entry: Entry, exit_code: int | None) -> None:
+    def _ended(self, key: ServingKey, entry: Entry, exit_code: int | None, last_words: str) -> None:
         if entry.phase is Phase.DRAINING:
             self._remove(key, entry)
         elif entry.code:
@@ -301,7 +284,8 @@ class Supervisor:
         else:
             entry.phase = Phase.CRASHED
             entry.crashes = (*entry.crashes, self._clock.monotonic())[-10:]
-            self._log.error("process crashed", serving=str(key), exit_code=exit_code)
+            entry.last_words = last_words
+            self._log.error("process crashed", serving=str(key), exit_code=exit_code, reason=last_words)
             self._changed()
 
     def _fail(self, key: ServingKey, entry: Entry, code: FailureCode, message: str, retry_at: float | None) -> None:
@@ -327,7 +311,7 @@ class Supervisor:
         if self._entries.get(key) is entry:
             del self._entries[key]
         if not any((other.model, other.version) == (key.model, key.version) for other in self._entries):
-            self._folders.pop((key.model, key.version), None)
+            self._folders.forget(key.model, key.version)
         self._log.info("ended", serving=str(key))
         self._changed()
 

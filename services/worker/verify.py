@@ -35,13 +35,11 @@ class Prepared:
     Attributes:
         engine: loaded, warm, set to the precision that it runs in.
         max_rows: rows of its largest batch.
-        largest_seconds: what such a batch takes.
         report: what was measured.
     """
 
     engine: Engine
     max_rows: int
-    largest_seconds: float
     report: LoadReport
 
 
@@ -91,7 +89,7 @@ def _verified(
         trial = _Trial(0.0, 0.0, "mixed precision is tried on CUDA only, unless it is asked for")
     if mixed is not None and trial.agrees:
         engine.precision = mixed
-    max_rows, largest = _largest_batch(timer, engine.precision, limit, settings.batch_seconds)
+    max_rows = _largest_batch(timer, engine.precision, limit, settings.batch_seconds)
     report = LoadReport(
         device=str(engine.device),
         precision=engine.precision,
@@ -102,7 +100,7 @@ def _verified(
         mixed_error=trial.error,
         precision_reason=trial.reason,
     )
-    return Prepared(engine, max_rows, largest, report)
+    return Prepared(engine, max_rows, report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +128,14 @@ def _finite_or_zero(error: float) -> float:
     return error if np.isfinite(error) else 0.0
 
 
-def _largest_batch(timer: "_Timer", precision: Precision, limit: int, seconds: float) -> tuple[int, float]:
-    """Warms up every power of two up to `limit`; answers the largest size within `seconds`, and its runtime."""
-    best, taken = 1, timer.seconds(1, precision)
+def _largest_batch(timer: "_Timer", precision: Precision, limit: int, seconds: float) -> int:
+    """Warms up every power of two up to `limit`; answers the largest size within `seconds`."""
+    best = 1
     for rows in _sizes(limit):
-        needed = timer.seconds(rows, precision)
-        if needed > seconds:
+        if timer.seconds(rows, precision) > seconds:
             break
-        best, taken = rows, needed
-    return best, taken
+        best = rows
+    return best
 
 
 def _sizes(limit: int) -> Iterator[int]:
@@ -167,7 +164,7 @@ class _GoldenCheck:
         """Runs golden rows; `stop` may lie beyond the last row, which then are repeated."""
         index = np.arange(start, stop) % self.rows
         try:
-            output = self._engine.run([[array[index] for array in self.inputs]], precision)
+            output = self._engine.run([array[index] for array in self.inputs], precision)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
@@ -191,7 +188,7 @@ class _GoldenCheck:
         spans += [(row, row + 1) for row in range(min(SINGLE_ROWS, self.rows))]
         for start, stop in spans:
             output = self.run(start, stop, precision)
-            if not output.finite:
+            if output.finite is not None:
                 return float("nan")
             for array, spec, expected in zip(output.arrays, self._signature.outputs, self._expected, strict=True):
                 wanted = expected[start:stop]

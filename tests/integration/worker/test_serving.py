@@ -69,12 +69,11 @@ async def test_many_at_once_and_more_rows_than_a_batch(
     await asyncio.gather(*(one(number, size) for number, size in enumerate(sizes)))
 
 
-@pytest.mark.parametrize("handoff", ["inline", "thread"])
 async def test_only_requests_with_bad_rows_fail(
-    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any, handoff: str
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
 ) -> None:
     await registry.set_lanes(lane("scores", want(artifacts(nan_above=50.0))))
-    app = await start_worker(handoff=handoff)
+    app = await start_worker()
     caller = await caller_of("v1")
     good = reference_rows(2)
     bad = good.copy()
@@ -171,7 +170,7 @@ async def test_a_full_queue_and_an_expired_deadline(
     registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
 ) -> None:
     await registry.set_lanes(lane("scores", want(artifacts(work=1000))))
-    app = await start_worker(handoff="thread", queue_rows=3, max_batch=1, batch_seconds=10)
+    app = await start_worker(queue_rows=3, max_batch=1, batch_seconds=10)
     caller = await caller_of("v1")
     rows = reference_rows(1)
     durations = []

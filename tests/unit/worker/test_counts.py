@@ -24,6 +24,7 @@ from services.common.telemetry.store import MetricStore, Snapshot
 from services.worker import messages
 from services.worker.counting import Counting
 from services.worker.domain import Context, FailureCode, Lane, LaneContext, ServingKey, Traffic
+from services.worker.lanes import Place
 from services.worker.tensors import to_stored
 from services.worker.totals import RETENTION_SECONDS, Totals
 
@@ -60,18 +61,23 @@ def counting() -> Counting:
     return Counting(MetricStore(), "m", "v1", manifest(), "fp32")
 
 
+def place(segment: str = "", epoch: int = 1, slice_number: int = 1) -> Place:
+    return Place(LIVE, segment, epoch, slice_number, refused=False, traffic_number=1)
+
+
 def found(snapshots: list[Snapshot], metric: catalog.Metric) -> dict[tuple[str, ...], Snapshot]:
     return {one.attributes: one for one in snapshots if one.metric is metric}
 
 
 def test_calls_batches_and_queues() -> None:
     counts = counting()
-    counts.call(LIVE, "", "ok", 3, 0.004)
-    counts.call(LIVE, "", "INTERNAL", 3, 0.004)
-    counts.call(LIVE, "", "ok", 3, 0.5)
+    tally = counts.at(place(epoch=3))
+    tally.call("ok", 0.004)
+    tally.call("INTERNAL", 0.004)
+    counts.at(place(epoch=3)).call("ok", 0.5)
     for rows in (1, 3, 4, 5):
         counts.batch(LIVE, rows, 0.002)
-    counts.queued(LIVE, 0.001)
+    tally.queued(0.001)
     snapshots = counts.snapshot()
     calls = found(snapshots, catalog.WORKER_DURATION)
     assert {key[2:]: sum(one.counts) for key, one in calls.items()} == {
@@ -87,8 +93,8 @@ def test_calls_batches_and_queues() -> None:
 def test_predictions_by_slice_keep_the_last_sixteen() -> None:
     counts = counting()
     for number in range(20):
-        counts.predicted(LIVE, "", 1, number, [0, 2, 2, 7])
-    counts.predicted(LIVE, "", 1, 0, [1])
+        counts.at(place(slice_number=number)).predicted([0, 2, 2, 7])
+    counts.at(place(slice_number=0)).predicted([1])
     series = found(counts.snapshot(), catalog.PREDICTION_COUNT)
     assert sorted(int(key[4].removeprefix("1.")) for key in series) == list(range(4, 20))
     one = series["m", "v1", "live", "", "1.19"]
@@ -98,12 +104,12 @@ def test_predictions_by_slice_keep_the_last_sixteen() -> None:
 def test_only_the_last_four_epochs_are_kept() -> None:
     counts = counting()
     for epoch in range(1, 7):
-        counts.call(LIVE, "", "ok", epoch, 0.001)
-    counts.call(LIVE, "eu", "ok", 1, 0.001)
+        counts.at(place(epoch=epoch)).call("ok", 0.001)
+    counts.at(place("eu")).call("ok", 0.001)
     counts.keep_epochs({"": 6, "eu": 2})
     kept = found(counts.snapshot(), catalog.WORKER_DURATION)
     assert {(key[3], key[5]) for key in kept} == {("", "3"), ("", "4"), ("", "5"), ("", "6"), ("eu", "1")}
-    counts.call(LIVE, "", "ok", 6, 0.001)
+    counts.at(place(epoch=6)).call("ok", 0.001)
     again = found(counts.snapshot(), catalog.WORKER_DURATION)
     assert sum(again["m", "v1", "live", "", "ok", "6"].counts) == 2
 
@@ -164,8 +170,8 @@ def test_inputs_in_bfloat16_are_counted_by_their_values() -> None:
 
 async def test_messages_cross_the_pipe() -> None:
     counts = counting()
-    counts.predicted(LIVE, "", 1, 1, [0, 1])
-    counts.call(LIVE, "", "ok", 1, 0.25)
+    counts.at(place()).predicted([0, 1])
+    counts.at(place()).call("ok", 0.25)
     snapshots = counts.snapshot()
     reader = asyncio.StreamReader()
     tell = messages.Tell(Context((LaneContext("eu", 2, 1.5),), ("eu",), ("v0",)), ("/a",))
@@ -186,7 +192,7 @@ async def test_messages_cross_the_pipe() -> None:
 def call_counts(number: int, epoch: int = 1) -> list[Snapshot]:
     counts = counting()
     for _ in range(number):
-        counts.call(LIVE, "", "ok", epoch, 0.001)
+        counts.at(place(epoch=epoch)).call("ok", 0.001)
     return counts.snapshot()
 
 

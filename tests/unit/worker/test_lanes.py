@@ -23,8 +23,19 @@ def test_what_is_no_cohort_is_none(stated: str) -> None:
     assert book().place({keys.COHORT: stated}, 0.0).cohort == -1
 
 
+def test_requests_of_one_place_share_it_until_the_routes_change() -> None:
+    lanes = book()
+    lanes.update(Context((LaneContext("", 1, 60.0),)))
+    place = lanes.place({}, 30.0)
+    assert lanes.place({"traceparent": "x"}, 59.0) is place
+    assert lanes.place({}, 61.0) is not place
+    lanes.update(Context((LaneContext("", 2, 60.0),)))
+    assert lanes.place({}, 30.0).epoch == 2
+
+
 def test_a_request_is_counted_under_the_caller_that_the_router_names_if_a_gate_watches_it() -> None:
     lanes = book()
     lanes.update(Context((LaneContext("", 1, 60.0, ("eu",)),)))
-    assert lanes.place({keys.CALLER: "eu", keys.COHORT: "7"}, 0.0)[-2:] == (7, "eu")
+    place = lanes.place({keys.CALLER: "eu", keys.COHORT: "7"}, 0.0)
+    assert (place.cohort, place.caller) == (7, "eu")
     assert [lanes.place({keys.CALLER: stated}, 0.0).caller for stated in ("", "us", "x" * 64)] == ["", "", ""]

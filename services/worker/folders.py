@@ -1,0 +1,61 @@
+"""Where the artifacts of what is held lie on this machine."""
+
+import asyncio
+from functools import partial
+from pathlib import Path
+
+from services.worker.domain import ArtifactRef, LoadError, ServingKey, WantedVersion
+from services.worker.fetch import ArtifactCache
+from services.worker.signature import check_signature
+from services.worker.threads import on_thread
+
+
+class Folders:
+    """Fetches artifacts, each once, and knows them by version until they are forgotten.
+
+    Args:
+        cache: fetches and keeps them.
+        limit_seconds: how long one fetch may take.
+    """
+
+    def __init__(self, cache: ArtifactCache, limit_seconds: float) -> None:
+        self._cache = cache
+        self._limit_seconds = limit_seconds
+        self._found: dict[tuple[str, str], Path] = {}
+        self._fetching: dict[str, asyncio.Lock] = {}
+
+    @property
+    def versions(self) -> frozenset[tuple[str, str]]:
+        """(model, version) of those that are here."""
+        return frozenset(self._found)
+
+    def of(self, model: str, version: str) -> Path | None:
+        """The folder of a version's artifact; None: it is not here."""
+        return self._found.get((model, version))
+
+    def forget(self, model: str, version: str) -> None:
+        """Leaves a version's artifact to the cache."""
+        self._found.pop((model, version), None)
+
+    async def fetch(self, key: ServingKey, wanted: WantedVersion) -> Path:
+        """The folder of a version's artifact, which is fetched if it is not here.
+
+        Raises:
+            LoadError: it cannot be had, or is not what was published.
+            OSError: it cannot be stored.
+        """
+        artifact: ArtifactRef = wanted.artifact
+        try:
+            # LIVE and CONTROL of one version fetch it once. A read that hangs is left to its thread.
+            async with (
+                asyncio.timeout(self._limit_seconds),
+                self._fetching.setdefault(artifact.digest, asyncio.Lock()),
+            ):
+                folder, manifest = await on_thread(partial(self._cache.fetch, artifact), "fetch")
+        except TimeoutError as error:
+            raise LoadError(
+                f"{artifact.uri} was not fetched within {self._limit_seconds:g} s", transient=True
+            ) from error
+        check_signature(wanted.signature, manifest)
+        self._found[key.model, key.version] = folder
+        return folder

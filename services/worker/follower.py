@@ -1,0 +1,94 @@
+"""A further front-end of a version: serves as the first one orders, and has it count labels."""
+
+import asyncio
+import gc
+import itertools
+import os
+import socket
+from collections.abc import Sequence
+
+import uvloop
+
+from crossfade.manifest import Manifest
+from crossfade.predict.v1 import predict_pb2
+from services.common.telemetry.store import MetricStore
+from services.worker import messages
+from services.worker.exchange import Exchange, keep_own_side
+from services.worker.front_end import FrontEnd, read_token_keys
+from services.worker.process_config import ChildConfig
+
+
+def main(
+    config: ChildConfig, manifest: Manifest, exchanges: Sequence[Exchange], own: Exchange, pipe: socket.socket
+) -> None:
+    """Serves as it is told over `pipe`."""
+    keep_own_side(exchanges, own)
+    gc.freeze()
+    uvloop.run(_Follower(config, manifest, own).run(pipe))
+
+
+class _Follower:
+    def __init__(self, config: ChildConfig, manifest: Manifest, exchange: Exchange) -> None:
+        self._config = config
+        self._manifest = manifest
+        self._exchange = exchange
+        self._numbers = itertools.count(1)
+        self._labels: dict[int, asyncio.Future[bytes]] = {}
+        self._writer: asyncio.StreamWriter
+        self._ending: asyncio.Task[None] | None = None
+
+    async def run(self, pipe: socket.socket) -> None:
+        reader, self._writer = await asyncio.open_connection(sock=pipe)
+        front_end: FrontEnd | None = None
+        while (frame := await messages.read(reader)) is not None:
+            message, binary = frame
+            match message:
+                case messages.Ready(report):
+                    front_end = self._front_end(report.precision)
+                    await front_end.start()
+                    self._writer.write(messages.pack(message))
+                case messages.Tell() if front_end:
+                    front_end.tell(message)
+                case messages.Count(number) if front_end:
+                    self._writer.write(messages.pack_counts(number, front_end.snapshot()))
+                case messages.Labelled(number):
+                    self._labels.pop(number).set_result(binary)
+                case messages.Drain() if front_end:
+                    self._end(front_end, message)
+        if self._ending is None:
+            # The first front-end is gone, and with it the version.
+            os._exit(1)
+        await self._ending
+
+    def _front_end(self, precision: str) -> FrontEnd:
+        keys = read_token_keys(self._config.settings)
+        return FrontEnd(
+            self._config,
+            self._manifest,
+            precision,
+            self._exchange,
+            store=MetricStore(),
+            token_keys=keys,
+            count_labels=self._count_labels if keys else None,
+            # The first front-end sees it too, says so, and ends the version.
+            on_lost=lambda: None,
+        )
+
+    async def _count_labels(self, request: predict_pb2.FeedbackRequest) -> predict_pb2.FeedbackResponse:
+        number = next(self._numbers)
+        answer = self._labels[number] = asyncio.get_running_loop().create_future()
+        self._writer.write(messages.pack(messages.Labels(number), request.SerializeToString()))
+        return predict_pb2.FeedbackResponse.FromString(await answer)
+
+    def _end(self, front_end: FrontEnd, order: messages.Drain) -> None:
+        async def end() -> None:
+            await front_end.drain(order)
+            await front_end.stop()
+            self._writer.write(messages.pack_counts(0, front_end.snapshot()))
+            self._writer.close()
+
+        before = self._ending
+        if before is not None:
+            # Told again, with less patience.
+            before.cancel()
+        self._ending = asyncio.get_running_loop().create_task(end())

@@ -1,0 +1,84 @@
+"""The further front-ends of a version, as the first one sees them."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from crossfade.predict.v1 import predict_pb2
+from services.common.telemetry.store import Snapshot
+from services.worker import messages
+from services.worker.domain import LoadReport
+from services.worker.link import Link
+from services.worker.servicer import CountLabels
+
+_COUNT_SECONDS: Final = 0.5
+_MARGIN_SECONDS: Final = 1.0
+
+
+class Followers:
+    """Front-ends that share the first one's port.
+
+    Args:
+        links: to each.
+        label: counts the labels that they were sent, for a label counts once whichever of them it reached.
+        on_lost: called with the reason when one has ended untold.
+    """
+
+    def __init__(self, links: Sequence[Link], label: CountLabels, on_lost: Callable[[str], object]) -> None:
+        self._links = links
+        self._label = label
+        self._on_lost = on_lost
+        self._ready = [asyncio.Event() for _ in links]
+        self._ending = False
+        loop = asyncio.get_running_loop()
+        self._hearing = [
+            loop.create_task(self._hear(link, ready)) for link, ready in zip(links, self._ready, strict=True)
+        ]
+
+    @classmethod
+    async def open(
+        cls, pipes: Sequence[socket.socket], label: CountLabels, on_lost: Callable[[str], object]
+    ) -> "Followers":
+        """Speaks with the processes at the other ends of `pipes`."""
+        return cls([await Link.open(pipe) for pipe in pipes], label, on_lost)
+
+    async def start(self, report: LoadReport) -> None:
+        """Lets them serve, and waits until they do."""
+        self.send(messages.Ready(report))
+        for ready in self._ready:
+            await ready.wait()
+
+    def send(self, message: messages.Message) -> None:
+        """Sends all of them an order."""
+        for link in self._links:
+            link.send(message)
+
+    async def counts(self) -> list[Snapshot]:
+        """Everything that they have counted; of one that does not answer, what it said last."""
+        await asyncio.gather(*(link.counts(_COUNT_SECONDS) for link in self._links))
+        return [snapshot for link in self._links for snapshot in link.last_counts or ()]
+
+    async def drain(self, order: messages.Drain) -> None:
+        """Returns when all of them have been quiet, or the limit has passed, and they have ended."""
+        self._ending = True
+        self.send(order)
+        await asyncio.gather(*self._hearing)
+
+    async def end(self, limit_seconds: float) -> None:
+        """Ends those that have not ended; they may answer what is under way."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_seconds + _MARGIN_SECONDS):
+                await self.drain(messages.Drain(0.0, 0.0))
+
+    async def _hear(self, link: Link, ready: asyncio.Event) -> None:
+        async for message, binary in link.reports():
+            match message:
+                case messages.Ready():
+                    ready.set()
+                case messages.Labels(number):
+                    answer = await self._label(predict_pb2.FeedbackRequest.FromString(binary))
+                    link.send(messages.Labelled(number), answer.SerializeToString())
+        if not self._ending:
+            self._on_lost("one of its front-ends has ended")

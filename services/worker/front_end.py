@@ -1,0 +1,154 @@
+"""A front-end of a version: its gRPC server, what it knows of the lanes, and what it counts."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from grpc import aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from crossfade.manifest import MANIFEST_FILE, Manifest, loads
+from services.common import guard
+from services.common.channels import server_credentials
+from services.common.clock import SystemClock
+from services.common.prediction_token import TokenKeys
+from services.common.server import OPTIONS
+from services.common.telemetry.logs import make_log
+from services.common.telemetry.store import MetricStore, Snapshot
+from services.common.telemetry.tracing import Tracing
+from services.worker import messages
+from services.worker.counting import Counting
+from services.worker.exchange import Exchange
+from services.worker.inference import InferenceServicer
+from services.worker.lanes import LaneBook
+from services.worker.process_config import ChildConfig
+from services.worker.runner import Runner
+from services.worker.servicer import CountLabels, PredictServicer
+from services.worker.settings import WorkerSettings
+from services.worker.spans import Spans
+
+_SERVICES = ("", "crossfade.predict.v1.PredictionService", "inference.GRPCInferenceService")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a verified artifact."""
+    return loads((folder / MANIFEST_FILE).read_bytes())
+
+
+def read_token_keys(settings: WorkerSettings) -> TokenKeys | None:
+    """The keys that sign prediction ids."""
+    return TokenKeys.parse(settings.token_keys.read_text()) if settings.token_keys else None
+
+
+class FrontEnd:
+    """Serves one version under one address; several of them may share it.
+
+    Args:
+        config: what is served, where.
+        manifest: the version's.
+        precision: what it runs in.
+        exchange: shared with the engine.
+        store: where it counts.
+        token_keys: sign prediction ids; None: answers have none.
+        count_labels: counts labels; None: Feedback is refused.
+        on_lost: called when the engine has ended.
+    """
+
+    def __init__(
+        self,
+        config: ChildConfig,
+        manifest: Manifest,
+        precision: str,
+        exchange: Exchange,
+        *,
+        store: MetricStore,
+        token_keys: TokenKeys | None,
+        count_labels: CountLabels | None,
+        on_lost: Callable[[], None],
+    ) -> None:
+        settings, key = config.settings, config.key
+        self._config = config
+        self._clock = SystemClock()
+        self._log = make_log("crossfade-worker", settings.log_level).bind(serving=str(key))
+        self._counting = Counting(store, key.model, key.version, manifest, precision)
+        self._lanes = LaneBook(key)
+        self._tracing = Tracing("crossfade-worker", config.instance_id, settings.otlp_endpoint, settings.trace_ratio)
+        self._servicer = PredictServicer(
+            key,
+            manifest,
+            lanes=self._lanes,
+            counting=self._counting,
+            clock=self._clock,
+            spans=Spans(self._tracing, self._clock),
+            token_keys=token_keys,
+            feedback=count_labels,
+        )
+        self._runner = Runner(
+            exchange,
+            self._clock,
+            classifies=manifest.scores is not None,
+            on_batch=self._servicer.on_batch,
+            on_lost=on_lost,
+        )
+        self._servicer.attach(self._runner)
+        self._health = health.aio.HealthServicer()
+        self._server = self._make_server()
+
+    async def start(self) -> None:
+        """Begins to serve."""
+        await self._server.start()
+        for service in _SERVICES:
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    def tell(self, order: messages.Tell) -> None:
+        """Takes over what it is told of its lanes."""
+        self._lanes.update(order.context)
+        self._counting.keep_epochs(self._lanes.epochs)
+        profiles = (read_manifest(Path(folder)).profile for folder in order.profiles)
+        self._counting.compare_with([profile for profile in profiles if profile is not None])
+
+    def snapshot(self) -> list[Snapshot]:
+        """Everything it has counted."""
+        return self._counting.snapshot()
+
+    async def drain(self, order: messages.Drain) -> None:
+        """Serves on until it has been quiet: callers learn of the end a moment later than this process."""
+        if not await self._quiet(order.quiet_seconds, order.limit_seconds):
+            # Somebody calls on. grpc would cancel what arrives while it stops; this way it is told to go elsewhere.
+            self._servicer.activity.closing = True
+            await self._quiet(order.quiet_seconds, order.quiet_seconds)
+
+    async def stop(self) -> None:
+        """Ends, and lets the engine end."""
+        self._servicer.activity.closing = True
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(self._config.settings.drain_seconds)
+        self._runner.close()
+        self._tracing.close()
+
+    def _make_server(self) -> aio.Server:
+        settings = self._config.settings
+        # The supervisor keeps the port reserved with a socket that is bound and never listens; front-ends share it.
+        options = {**dict(OPTIONS), "grpc.so_reuseport": 1}
+        server = aio.server(options=tuple(options.items()))
+        guarded: Any = guard.GuardedServer(server, guard.Guard(guard.authentication(settings), self._log))
+        guarded.add_generic_rpc_handlers((self._servicer.handlers(), InferenceServicer(self._servicer).handlers()))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, guarded)
+        if settings.tls:
+            server.add_secure_port(self._config.address, server_credentials(settings))
+        else:
+            server.add_insecure_port(self._config.address)
+        return server
+
+    async def _quiet(self, quiet_seconds: float, limit_seconds: float) -> bool:
+        """Waits until no request was under way for so long; false: not within the limit."""
+        activity, now = self._servicer.activity, self._clock.monotonic
+        begun = now()
+        while True:
+            quiet = 0.0 if activity.in_flight else now() - max(begun, activity.latest)
+            if not activity.in_flight and quiet >= quiet_seconds:
+                return True
+            if now() - begun >= limit_seconds:
+                return False
+            await asyncio.sleep(min(0.05, max(0.005, quiet_seconds - quiet)))

@@ -1,0 +1,177 @@
+"""The first front-end of a version: speaks with the supervisor, watches the engine, and leads further front-ends."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final, NoReturn
+
+from crossfade.manifest import Manifest
+from crossfade.predict.v1 import predict_pb2
+from services.common import feedback_rpc
+from services.common.clock import SystemClock
+from services.common.feedback import FeedbackBook
+from services.common.prediction_token import TokenKeys
+from services.common.telemetry.logs import make_log
+from services.common.telemetry.store import MetricStore, Snapshot, merge
+from services.worker import messages
+from services.worker.domain import LoadReport
+from services.worker.exchange import Exchange
+from services.worker.followers import Followers
+from services.worker.forks import Fork
+from services.worker.front_end import FrontEnd, read_token_keys
+from services.worker.link import Link
+from services.worker.process_config import ChildConfig
+
+_LOOK_SECONDS: Final = 1.0
+
+
+class Lead:
+    """Serves a version from its loading to its end, as its supervisor orders.
+
+    Args:
+        config: what is served, where.
+        manifest: the version's.
+        exchange: shared with the engine.
+        engine: its process.
+        followers: the further front-ends.
+    """
+
+    def __init__(
+        self, config: ChildConfig, manifest: Manifest, exchange: Exchange, engine: Fork, followers: Sequence[Fork]
+    ) -> None:
+        self._config = config
+        self._manifest = manifest
+        self._exchange = exchange
+        self._engine = engine
+        self._forks = followers
+        self._clock = SystemClock()
+        self._log = make_log("crossfade-worker", config.settings.log_level).bind(serving=str(config.key))
+        self._store = MetricStore()
+        self._keys = read_token_keys(config.settings)
+        self._book = self._make_book(self._keys) if self._keys else None
+        self._ended = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writer: asyncio.StreamWriter
+        self._front_end: FrontEnd
+        self._followers: Followers
+
+    async def run(self, pipe: socket.socket) -> None:
+        """Serves until the supervisor, SIGTERM or a crash ends it."""
+        reader, self._writer = await asyncio.open_connection(sock=pipe)
+        report = await self._loaded()
+        if report is None:
+            return
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._ended.set)
+        self._followers = await Followers.open([fork.pipe for fork in self._forks], self._label, self._crash)
+        await self._followers.start(report)
+        self._front_end = FrontEnd(
+            self._config,
+            self._manifest,
+            report.precision,
+            self._exchange,
+            store=self._store,
+            token_keys=self._keys,
+            count_labels=self._label if self._book else None,
+            on_lost=self._lose_engine,
+        )
+        await self._front_end.start()
+        self._writer.write(messages.pack(messages.Ready(report)))
+        self._start(self._follow(reader))
+        self._start(self._watch())
+        await self._ended.wait()
+        await self._end()
+
+    async def _end(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._followers.end(self._config.settings.drain_seconds))
+            group.create_task(self._front_end.stop())
+        if not self._writer.is_closing():
+            # The last word: what the final requests added to the counts. The engine ends with this process.
+            self._writer.write(messages.pack_counts(0, await self._counts()))
+            self._writer.close()
+
+    async def _loaded(self) -> LoadReport | None:
+        """Waits for the engine to load and verify; None: the version cannot be served."""
+        link = await Link.open(self._engine.pipe)
+        first = await anext(link.reports(), None)
+        link.close()
+        if first is None:
+            self._lose_engine()
+        message = first[0]
+        if isinstance(message, messages.Ready):
+            return message.report
+        self._writer.write(messages.pack(message))
+        self._writer.close()
+        return None
+
+    def _make_book(self, keys: TokenKeys) -> FeedbackBook:
+        key, classes = self._config.key, self._manifest.classes
+
+        def classes_of(model: str, version: str) -> tuple[str, ...] | None:
+            return classes if (model, version) == (key.model, key.version) else None
+
+        return FeedbackBook(keys, self._store, self._clock, classes_of)
+
+    async def _label(self, request: predict_pb2.FeedbackRequest) -> predict_pb2.FeedbackResponse:
+        assert self._book is not None  # noqa: S101 - for the type checker: without keys nobody asks
+        return feedback_rpc.answer(self._book, request)
+
+    async def _follow(self, reader: asyncio.StreamReader) -> None:
+        while (frame := await messages.read(reader)) is not None:
+            match frame[0]:
+                case messages.Tell() as order:
+                    self._followers.send(order)
+                    self._front_end.tell(order)
+                case messages.Count(number):
+                    self._start(self._send_counts(number))
+                case messages.Drain() as order:
+                    self._start(self._drain(order))
+                case other:
+                    self._log.warning("unexpected order", kind=type(other).__name__)
+        self._ended.set()
+
+    async def _send_counts(self, number: int) -> None:
+        self._writer.write(messages.pack_counts(number, await self._counts()))
+
+    async def _counts(self) -> list[Snapshot]:
+        """What all front-ends have counted."""
+        theirs = await self._followers.counts()
+        return merge([*self._front_end.snapshot(), *theirs])
+
+    async def _drain(self, order: messages.Drain) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._followers.drain(order))
+            group.create_task(self._front_end.drain(order))
+        self._ended.set()
+
+    async def _watch(self) -> None:
+        """Ends a version whose program does not come back."""
+        limit = self._config.settings.hang_seconds
+        while True:
+            await asyncio.sleep(min(_LOOK_SECONDS, limit / 4))
+            since = float(self._exchange.busy_since[0])
+            if since and self._clock.monotonic() - since > limit:
+                self._engine.end()
+                self._crash(f"a batch ran for more than {limit:g} s, so that its model was taken to hang")
+
+    def _lose_engine(self) -> NoReturn:
+        self._crash(f"the process that runs its model {self._engine.end()}")
+
+    def _crash(self, message: str) -> NoReturn:
+        self._log.error("crashing", reason=message)
+        self._writer.write(messages.pack(messages.Crashing(message)))
+        os._exit(1)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Without its supervisor's orders it must not go on; it is started again.
+            self._log.error("order failed", exc_info=error)
+            self._crash(f"an order failed: {error!r}")

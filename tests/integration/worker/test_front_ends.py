@@ -1,0 +1,177 @@
+"""A version's engine and front-ends: one version to its callers, one process to its supervisor."""
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from grpc import aio
+
+from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
+from services.common.telemetry import catalog
+from tests.fakes.models import expected_scores, reference_rows, request_of, scores_of
+from tests.fakes.registry import FakeRegistry, lane
+from tests.integration.worker.conftest import PREDICT
+from tests.support.wait import until
+from tests.support.worker import counted, metrics
+
+CONNECTIONS = 12
+
+
+def processes_of(app: Any, version: str = "v1") -> tuple[psutil.Process, list[psutil.Process]]:
+    """The engine of a version, and its further front-ends."""
+    lead = next(pid for key, pid in app.supervisor.pids().items() if key.version == version)
+    engine, *followers = sorted(psutil.Process(lead).children(), key=lambda process: process.pid)
+    return engine, followers
+
+
+def have_ended(processes: Iterable[psutil.Process]) -> bool:
+    """Whether none of them is there any more."""
+    return not any(one.is_running() for one in processes)
+
+
+def connections_to(address: str) -> list[aio.Channel]:
+    """Channels with a connection each: together they reach every front-end."""
+    options = (("grpc.use_local_subchannel_pool", 1),)
+    return [aio.insecure_channel(address, options=options) for _ in range(CONNECTIONS)]
+
+
+async def test_all_front_ends_answer_and_are_counted_as_one(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts()), epoch=7))
+    app = await start_worker(front_ends=3)
+    await caller_of("v1")
+    serving = registry.serving("scores", "v1")
+    assert serving is not None
+    channels = connections_to(serving.address)
+    rows = reference_rows(3)
+
+    async def ask(channel: aio.Channel) -> None:
+        call: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(PREDICT)
+        for _ in range(10):
+            answer = predict_pb2.PredictResponse.FromString(await call(request_of("scores", rows), timeout=10))
+            np.testing.assert_allclose(scores_of(answer), expected_scores(rows), rtol=1e-5)
+
+    await asyncio.gather(*map(ask, channels))
+    served_by = Counter(one.pid for one in psutil.net_connections() if one.laddr and one.raddr and one.pid)
+    _, followers = processes_of(app)
+    assert len(followers) == 2
+    assert sum(served_by[one.pid] > 0 for one in followers) == 2
+    snapshots = await metrics(app.address)
+    calls = CONNECTIONS * 10
+    assert counted(snapshots, catalog.WORKER_DURATION, outcome="ok", epoch="7") == calls
+    assert counted(snapshots, catalog.QUEUE_DURATION) == calls
+    assert counted(snapshots, catalog.PREDICTION_COUNT) == 3 * calls
+    assert 0 < counted(snapshots, catalog.INFERENCE_DURATION) <= calls
+    for channel in channels:
+        await channel.close()
+    # What they have counted is kept when they end.
+    await registry.set_lanes()
+    await until(lambda: registry.state("scores", "v1") == "")
+    assert counted(await metrics(app.address), catalog.WORKER_DURATION, outcome="ok") == calls
+
+
+async def test_a_label_counts_once_whichever_front_end_it_reaches(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts())))
+    app = await start_worker(front_ends=3)
+    caller = await caller_of("v1")
+    token = (await caller.predict(reference_rows(1))).parameters["crossfade_prediction_id"].string_param
+    request = predict_pb2.FeedbackRequest()
+    request.observations.add(prediction_id=token, row=0, label="high")
+    serving = registry.serving("scores", "v1")
+    assert serving is not None
+    channels = connections_to(serving.address)
+    stubs = [predict_pb2_grpc.PredictionServiceStub(channel) for channel in channels]
+    answers = await asyncio.gather(*(stub.Feedback(request, timeout=10) for stub in stubs))
+    statuses = Counter(answer.results[0].status for answer in answers)
+    assert statuses == {
+        predict_pb2.ObservationResult.STATUS_ACCEPTED: 1,
+        predict_pb2.ObservationResult.STATUS_DUPLICATE: CONNECTIONS - 1,
+    }
+    assert counted(await metrics(app.address), catalog.FEEDBACK_COUNT) == 1
+    for channel in channels:
+        await channel.close()
+
+
+@pytest.mark.parametrize(
+    ("role", "number", "words"),
+    [
+        ("engine", signal.SIGKILL, "the process that runs its model was ended by SIGKILL"),
+        ("engine", signal.SIGSEGV, "the process that runs its model was ended by SIGSEGV"),
+        ("front-end", signal.SIGKILL, "one of its front-ends has ended"),
+    ],
+)
+async def test_they_live_and_die_together_and_the_reason_is_told(
+    registry: FakeRegistry,
+    start_worker: Any,
+    caller_of: Any,
+    artifacts: Any,
+    want: Any,
+    role: str,
+    number: signal.Signals,
+    words: str,
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts(scale=3.0), "v0"), want(artifacts())))
+    app = await start_worker(front_ends=2)
+    caller = await caller_of("v1")
+    await caller.predict(reference_rows(1))
+    for _ in range(2):
+        await until(lambda: registry.state("scores", "v1") == "READY", 20)
+        engine, followers = processes_of(app)
+        os.kill(engine.pid if role == "engine" else followers[0].pid, number)
+        await until(lambda: registry.state("scores", "v1") != "READY", 20)
+        await until(partial(have_ended, (engine, *followers)))
+    await until(lambda: registry.state("scores", "v1") == "FAILED", 20)
+    serving = registry.serving("scores", "v1")
+    assert serving is not None
+    assert serving.error_code == "CRASHED"
+    assert words in serving.error
+    assert registry.state("scores", "v0") == "READY"
+
+
+async def test_a_model_that_hangs_is_ended(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    # Each of its batches takes longer than is allowed, which at loading is nobody's concern.
+    await registry.set_lanes(lane("scores", want(artifacts(scale=3.0), "v0"), want(artifacts(work=2500))))
+    await start_worker(hang_seconds=0.1, max_batch=1)
+    for _ in range(2):
+        caller = await caller_of("v1")
+        failure = await caller.failure(reference_rows(1))
+        assert failure.code == "UNAVAILABLE"
+        await until(lambda: registry.state("scores", "v1") != "READY", 20)
+    await until(lambda: registry.state("scores", "v1") == "FAILED", 20)
+    serving = registry.serving("scores", "v1")
+    assert serving is not None
+    assert "a batch ran for more than 0.1 s, so that its model was taken to hang" in serving.error
+    assert registry.state("scores", "v0") == "READY"
+
+
+async def test_a_thousand_callers_that_give_up_leave_nothing_behind(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts())))
+    app = await start_worker(queue_rows=64)
+    caller = await caller_of("v1")
+    call: aio.UnaryUnaryMultiCallable[bytes, bytes] = caller.channel.unary_unary(PREDICT)
+    body = request_of("scores", reference_rows(4))
+    for _ in range(20):
+        running = [call(body, timeout=10) for _ in range(50)]
+        await asyncio.sleep(0)
+        for one in running:
+            one.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+    # Had one of them kept its rows, 64 would not fit at once any more.
+    answers = await asyncio.gather(*(caller.predict(reference_rows(4)) for _ in range(16)))
+    assert len(answers) == 16
+    engine, _ = processes_of(app)
+    assert engine.is_running()
