@@ -7,8 +7,8 @@ from pathlib import Path
 _ROOT = Path(__file__).parent.parent / ".venv"
 
 
-def environment(name: str, *requirements: str) -> Path:
-    """The `bin` folder of an environment with these packages; made at first use.
+def environment(name: str, *requirements: str, python: str = sys.executable) -> Path:
+    """The `bin` folder of an environment of `python` with these packages; made at first use.
 
     Raises:
         subprocess.CalledProcessError: a package cannot be had.
@@ -16,7 +16,7 @@ def environment(name: str, *requirements: str) -> Path:
     folder = _ROOT / f"bench-{name}"
     done = folder / "ready"
     if not done.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        subprocess.run([python, "-m", "venv", str(folder)], check=True)
         pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *requirements], check=True)
         done.touch()

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import psutil
 
-from benchmarks.load import Load
+from benchmarks.load import Load, cpu_seconds, family
 
 _CONNECTIONS = 4
 _WARM_UP_SECONDS = 1
@@ -34,11 +33,11 @@ async def measure(
             *("-D", str(seconds), f"--warm-up-time={_WARM_UP_SECONDS}", "-d", str(data), f"--log-file={log}"),
             *("-H", "content-type: application/grpc", "-H", "te: trailers", f"http://{address}{method}"),
         ]
-        processes = [psutil.Process(pid) for pid in watched]
-        before = _cpu(processes)
+        processes = family(watched)
+        before = cpu_seconds(processes)
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
         await process.wait()
-        cpu = _cpu(processes) - before
+        cpu = cpu_seconds(processes) - before
         # Columns: start time, HTTP status, duration (microseconds).
         rows = np.loadtxt(log, dtype=np.int64, ndmin=2)
     latencies = rows[rows[:, 1] == 200, 2] / 1e6
@@ -46,8 +45,3 @@ async def measure(
     # The log leaves out the warm-up, whose calls cost CPU too.
     calls = max(1.0, latencies.size * (seconds + _WARM_UP_SECONDS) / seconds)
     return Load(latencies.size / seconds, float(p50), float(p99), cpu / calls, int(len(rows) - latencies.size))
-
-
-def _cpu(processes: Iterable[psutil.Process]) -> float:
-    times = [process.cpu_times() for process in processes]
-    return sum(one.user + one.system for one in times)

@@ -48,12 +48,12 @@ async def measure(
     async with grpc.aio.insecure_channel(address) as channel:
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
         await _drive(call, body, in_flight, 0.5)
-        processes = [psutil.Process(pid) for pid in watched]
-        before = _cpu(processes)
+        processes = family(watched)
+        before = cpu_seconds(processes)
         started = time.perf_counter()
         latencies, failed = await _drive(call, body, in_flight, seconds)
         elapsed = time.perf_counter() - started
-        cpu = (_cpu(processes) - before) / max(1, len(latencies))
+        cpu = (cpu_seconds(processes) - before) / max(1, len(latencies))
     p50, p99 = np.percentile(latencies, (50, 99)) if latencies else (float("nan"), float("nan"))
     return Load(len(latencies) / elapsed, float(p50), float(p99), cpu, failed)
 
@@ -79,6 +79,13 @@ async def _drive(
     return latencies, failed
 
 
-def _cpu(processes: Iterable[psutil.Process]) -> float:
+def family(pids: Iterable[int]) -> list[psutil.Process]:
+    """The processes and their children."""
+    processes = [psutil.Process(pid) for pid in pids]
+    return [*processes, *(child for one in processes for child in one.children(recursive=True))]
+
+
+def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
+    """What they have used of the processors so far."""
     times = [process.cpu_times() for process in processes]
     return sum(one.user + one.system for one in times)

@@ -44,10 +44,8 @@ async def serve(artifact: Path, address: str) -> None:
         request_deserializer=predict_pb2.PredictRequest.FromString,
         response_serializer=predict_pb2.PredictResponse.SerializeToString,
     )
-    methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {"Predict": handler}
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler("crossfade.predict.v1.PredictionService", methods),)
-    )
+    methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {"ModelInfer": handler}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("inference.GRPCInferenceService", methods),))
     server.add_insecure_port(address)
     await server.start()
     await server.wait_for_termination()

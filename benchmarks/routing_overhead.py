@@ -24,7 +24,7 @@ from rich.table import Table
 from benchmarks import h2load, load
 from benchmarks.environments import environment
 from benchmarks.load import METHOD, Load
-from benchmarks.served import Way, free_address, package_mlp, request, serve, until_serving
+from benchmarks.served import Way, free_address, package_net, request, serve, until_serving
 from benchmarks.turns import Rounds, paired, take_turns, typical
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from services.worker.process import ForkServer
@@ -49,7 +49,7 @@ async def _measure(stack: ExitStack, folder: Path) -> None:
     keys = folder / "keys"
     keys.write_text(f"1 {secrets.token_hex(16)}\n")
     settings = WorkerSettings(version_threads=1, token_keys=keys)
-    async with serve(ForkServer(1), package_mlp(folder / "mlp"), settings) as worker:
+    async with serve(ForkServer(1), package_net(folder / "mlp"), settings) as worker:
         floor = free_address()
         ways = {
             "direct": worker,

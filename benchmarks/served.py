@@ -9,8 +9,8 @@ from pathlib import Path
 
 import grpc
 import numpy as np
-import torch
 
+from benchmarks import nets
 from crossfade.artifact import Artifact, package
 from crossfade.predict.v1 import predict_pb2
 from services.common.ports import free_port
@@ -29,41 +29,41 @@ class Way:
     pid: int
 
 
-def package_mlp(folder: Path) -> Artifact:
-    """An MLP 256-512-512-10, untrained, as an artifact."""
-    torch.manual_seed(0)
-    layers = torch.nn.Sequential(
-        torch.nn.Linear(256, 512),
-        torch.nn.ReLU(),
-        torch.nn.Linear(512, 512),
-        torch.nn.ReLU(),
-        torch.nn.Linear(512, 10),
+def package_net(folder: Path, name: str = "mlp", *, profiled: bool = True) -> Artifact:
+    """A network of `benchmarks.nets` as an artifact; the MLP's has a profile of 20 features if `profiled`."""
+    counted = profiled and name == "mlp"
+    return package(
+        nets.make(name),
+        example=rows(32, name),
+        reference=rows(500, name) if counted else None,
+        features=range(20) if counted else None,
+        task="classification",
+        classes=[str(index) for index in range(nets.CLASSES)],
+        to=folder,
     )
-    reference = rows(500)
-    classes = [str(index) for index in range(10)]
-    example = reference[:32]
-    return package(layers, example=example, reference=reference, task="classification", classes=classes, to=folder)
 
 
-def rows(count: int) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
-    """Seeded normal noise, [count, 256]."""
-    return np.random.default_rng(0).standard_normal((count, 256), dtype=np.float32)
+def rows(count: int, name: str = "mlp") -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+    """Seeded normal noise, [count, ...]."""
+    return np.random.default_rng(0).standard_normal((count, *nets.SHAPES[name]), dtype=np.float32)
 
 
-def request() -> bytes:
-    """A Predict call of one row: 1 KiB of contents."""
-    message = predict_pb2.PredictRequest(model_name="mlp", id="1", raw_input_contents=[rows(1).tobytes()])
-    message.inputs.add(name="input", datatype="FP32", shape=(1, 256))
+def request(name: str = "mlp") -> bytes:
+    """A Predict call of one row: 1 KiB of contents for the MLP."""
+    message = predict_pb2.PredictRequest(model_name=name, id="1", raw_input_contents=[rows(1, name).tobytes()])
+    message.inputs.add(name="input", datatype="FP32", shape=(1, *nets.SHAPES[name]))
     return message.SerializeToString()
 
 
 @contextlib.asynccontextmanager
-async def serve(forks: ForkServer, artifact: Artifact, settings: WorkerSettings) -> AsyncIterator[Way]:
-    """The Worker's process of that version, without a supervisor's leases."""
+async def serve(
+    forks: ForkServer, artifact: Artifact, settings: WorkerSettings, name: str = "mlp"
+) -> AsyncIterator[Way]:
+    """The Worker's processes of that version, without a supervisor's leases."""
     address = free_address()
-    key = ServingKey("mlp", "v1", Traffic.LIVE)
+    key = ServingKey(name, "v1", Traffic.LIVE)
     process = await forks.start(ChildConfig(key, artifact.path, address, settings, "benchmark", time.monotonic()))
-    process.send(messages.Tell(Context((LaneContext("", 1, 300.0),)), ()))
+    process.link.send(messages.Tell(Context((LaneContext("", 1, 300.0),)), ()))
     following = asyncio.create_task(_follow(process))
     try:
         yield Way(address, process.pid)
@@ -73,15 +73,15 @@ async def serve(forks: ForkServer, artifact: Artifact, settings: WorkerSettings)
 
 
 async def _follow(process: VersionProcess) -> None:
-    async for message in process.reports():
+    async for message, _ in process.link.reports():
         if isinstance(message, messages.Failed):
             raise RuntimeError(message.message)
 
 
 async def until_serving(address: str) -> None:
-    """Waits until a server answers, a minute at most."""
+    """Waits until a server answers, two minutes at most."""
     async with grpc.aio.insecure_channel(address) as channel:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await channel.channel_ready()
 
 
