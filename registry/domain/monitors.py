@@ -134,4 +134,4 @@ def _words(settings: MonitorSettings) -> str:
     if settings.off:
         return "The lane is not watched any more."
     undoes = "an alert undoes it once" if settings.undo else "alerts are told"
-    return f"The lane is watched, and {undoes}; a version's past is learnt for {settings.learn:g} s."
+    return f"The lane is watched, and {undoes}; a version's past is learnt for {settings.learn:.10g} s."

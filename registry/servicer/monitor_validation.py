@@ -5,6 +5,7 @@ from typing import Final
 
 from google.protobuf import field_mask_pb2
 
+from crossfade.quantities import format_duration
 from crossfade.registry.v1 import resources_pb2
 from registry import converters
 from registry.domain.monitors import DEFAULT_LEARN, SETTINGS, Alert, MonitorSettings
@@ -24,7 +25,7 @@ def settings(field: str, message: resources_pb2.MonitorSettings) -> MonitorSetti
     """
     learn = converters.seconds_of(message.learn) if message.HasField("learn") else DEFAULT_LEARN
     if not _SHORTEST <= learn <= _LONGEST:
-        raise refuse(f"{field}.learn", f"is {learn:g} s; use 1 s to {_LONGEST:g} s (90 d)")
+        raise refuse(f"{field}.learn", f"is {format_duration(learn)}; use 1s to {format_duration(_LONGEST)}")
     return MonitorSettings(message.off, message.undo, learn)
 
 

@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2, timestamp_pb2
 
 from crossfade import names
 from crossfade.common.v1 import analysis_pb2, model_pb2
+from crossfade.quantities import format_duration
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry import converters
 from registry.domain.history import Moment
@@ -211,7 +212,10 @@ def load_seconds(request: service_pb2.LoadVersionRequest) -> float:
         return _LOAD_DEFAULT
     seconds = converters.seconds_of(request.ttl)
     if seconds != 0 and not 1 <= seconds <= _LOAD_LIMIT:
-        raise refuse("ttl", f"is {seconds:g} s; use 1 s to {_LOAD_LIMIT:g} s (7 d), or 0 s to let the version go")
+        raise refuse(
+            "ttl",
+            f"is {format_duration(seconds)}; use 1s to {format_duration(_LOAD_LIMIT)}, or 0s to let the version go",
+        )
     return seconds
 
 
@@ -287,5 +291,5 @@ def _check_serving(field: str, serving: resources_pb2.Serving) -> None:
 def _ttl(value: duration_pb2.Duration) -> float:
     seconds = value.seconds + value.nanos / 1e9
     if not 1.0 <= seconds <= 600.0:
-        raise refuse("ttl", f"is {seconds:g} s; use 1 s to 600 s")
+        raise refuse("ttl", f"is {format_duration(seconds)}; use 1s to 10m")
     return seconds

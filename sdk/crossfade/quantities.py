@@ -31,6 +31,19 @@ def parse_duration(text: str) -> float:
     return value
 
 
+def format_duration(seconds: float) -> str:
+    """A duration as `parse_duration` reads it, to the millisecond: `1h30m`, `31d`, `0.5s`."""
+    left = round(seconds * 1000)
+    parts = []
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000)):
+        number, left = divmod(left, size)
+        if number:
+            parts.append(f"{number}{unit}")
+    if left or not parts:
+        parts.append(f"{left / 1000:g}s")
+    return "".join(parts)
+
+
 def parse_share(text: str) -> int:
     """Basis points of `5%`, `2.5 %` or a bare whole number of basis points.
 

@@ -6,6 +6,7 @@ from crossfade.cli import text
 from crossfade.cli.gate_words import ALPHA_ROLLBACK, LABEL_METRICS, allowance, arms_sentence, difference, metric_of
 from crossfade.cli.render_gates import difference_text, drift_line, shadow_line
 from crossfade.cli.render_status import step_elapsed, step_period, step_shadow, step_share
+from crossfade.cli.rollout_options import start_options
 from crossfade.cli.style import LIVE_STATES, rollout_word
 from crossfade.common.v1.analysis_pb2 import VERDICT_FAIL, VERDICT_PASS, Analysis, GateReport, Summary
 from crossfade.common.v1.policy_pb2 import METRIC_ERRORS, METRIC_INPUT_DRIFT, METRIC_RUNTIME
@@ -151,7 +152,9 @@ def _gate_lines(gate: GateReport, rollout: Rollout) -> list[str]:
     line = f"{gate.gate}: {_standing(gate)}{watched}. {figures}"
     if difference(gate, metric) is not None:
         line += f"; {difference_text(gate, metric)}"
-    waits = gate.waits_for and gate.verdict not in (VERDICT_PASS, VERDICT_FAIL)
+    # One that has ended waits for nothing any more.
+    undecided = gate.verdict not in (VERDICT_PASS, VERDICT_FAIL) and rollout.state in LIVE_STATES
+    waits = gate.waits_for and undecided
     return [line, f"  waits for {gate.waits_for}"] if waits else [line]
 
 
@@ -197,6 +200,7 @@ def _next(model: str, rollout: Rollout) -> str:
         case value if value == ROLLOUT_STATE_PROMOTED:
             return f"Next: crossfade status {model}"
         case value if value in (ROLLOUT_STATE_INCONCLUSIVE, ROLLOUT_STATE_CANCELLED):
-            return f"{show}, or try again: crossfade start {model} {rollout.version}"
+            options = " ".join([model, rollout.version, *start_options(rollout)])
+            return f"{show}, or try again: crossfade start {options}"
         case _:
             return show

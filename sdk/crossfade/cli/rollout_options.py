@@ -13,7 +13,8 @@ from crossfade.common.v1.policy_pb2 import (
     TrafficPlan,
 )
 from crossfade.policy_file import PolicyFileError, load_policy
-from crossfade.quantities import parse_duration, parse_share, to_duration
+from crossfade.quantities import format_duration, parse_duration, parse_share, to_duration
+from crossfade.registry.v1.resources_pb2 import Rollout
 from crossfade.registry.v1.service_pb2 import RolloutSpec
 
 _DEFAULT_SHARE = 500
@@ -35,7 +36,7 @@ def rollout_spec(
         plan: `5%,25%,50%`, each with a period of its own if wanted: `5%:10m`; `shadow 20%` is a SHADOW step.
         share: `5%`, for a plan of one step.
         period: `1h`, of every step that has none of its own.
-        policy: a policy file's path; its plan counts unless a plan, share or period is given.
+        policy: a policy file's path; its plan counts unless a plan is given, with the share and period that are given.
         assignment: `request` or `key`.
         objective: `non-inferior` or `superior`.
         approval: a person must agree before it is promoted.
@@ -53,12 +54,46 @@ def rollout_spec(
             raise UsageError(str(error)) from error
         spec.policy.CopyFrom(file.policy)
         spec.plan.CopyFrom(file.plan)
-    given = _plan(plan, share, period)
-    if given is not None:
+    if spec.plan.steps and not plan:
+        _change(spec.plan, share, period)
+    elif (given := _plan(plan, share, period)) is not None:
         spec.plan.CopyFrom(given)
     if not spec.plan.steps:
         spec.ClearField("plan")
     return spec
+
+
+def _change(plan: TrafficPlan, share: str, period: str) -> None:
+    """Sets a policy file's plan to what the options say otherwise."""
+    if share and len(plan.steps) > 1:
+        raise UsageError(f"--share says one share, and the policy's plan has {len(plan.steps)} steps: give --plan")
+    try:
+        for step in plan.steps:
+            if share:
+                step.share_bps = parse_share(share)
+            if period:
+                step.period.CopyFrom(to_duration(parse_duration(period)))
+    except ValueError as error:
+        raise UsageError(f"the plan: {error}") from error
+
+
+def start_options(rollout: Rollout) -> list[str]:
+    """Options of `crossfade start` that ask for a rollout like this one; none where the defaults would do."""
+    steps = rollout.plan.steps
+    shadow = any(step.mode == MODE_SHADOW for step in steps)
+    by_key, superior = rollout.assignment == ASSIGNMENT_KEY, rollout.objective == OBJECTIVE_SUPERIOR
+    if not (by_key or superior or shadow or rollout.HasField("approval")):
+        return []
+    options = ["--objective", "superior"] if superior else []
+    options += ["--assignment", "key"] if by_key else []
+    options += ["--approval"] if rollout.HasField("approval") else []
+    written = [
+        ("shadow " if step.mode == MODE_SHADOW else "")
+        + f"{step.share_bps / 100:g}%:{format_duration(step.period.seconds + step.period.nanos / 1e9)}"
+        for step in steps
+    ]
+    plan = ",".join(written)
+    return [*options, "--plan", f'"{plan}"' if shadow else plan]
 
 
 def _plan(plan: str, share: str, period: str) -> TrafficPlan | None:

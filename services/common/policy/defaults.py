@@ -176,10 +176,13 @@ def _step_violations(path: str, step: StepDraft, before: StepDraft) -> list[Viol
         found.append(Violation(f"{path}.share_bps", said))
     period, least = _or(step.period, 3600.0), _or(step.min_duration, 0.0)
     if not _SHORTEST_PERIOD <= period <= _LONGEST_PERIOD:
-        found.append(Violation(f"{path}.period", f"{period:g} s is out of range: 1 ms to 366 d"))
+        found.append(Violation(f"{path}.period", f"{period:.10g} s is out of range: 1 ms to 366 d"))
     elif not 0.0 <= least <= period:
         found.append(
-            Violation(f"{path}.min_duration", f"{least:g} s is out of range: 0 s to the step's period, {period:g} s")
+            Violation(
+                f"{path}.min_duration",
+                f"{least:.10g} s is out of range: 0 s to the step's period, {period:.10g} s",
+            )
         )
     return found
 

@@ -81,6 +81,22 @@ def test_a_cancelled_rollout_says_how_to_start_again() -> None:
     )
 
 
+def test_an_ab_test_is_tried_again_as_one_and_an_ended_rollout_waits_for_nothing() -> None:
+    ended = samples.rollout(resources.ROLLOUT_STATE_INCONCLUSIVE)
+    ended.end_time.CopyFrom(samples.at(12))
+    ended.objective = policy.OBJECTIVE_SUPERIOR
+    ended.assignment = policy.ASSIGNMENT_KEY
+    ended.plan.CopyFrom(policy.TrafficPlan(steps=[policy.Step(share_bps=5_000)]))
+    ended.plan.steps[0].period.seconds = 5400
+    ended.outcome.CopyFrom(resources.Outcome(reason="nobody won", code="NO_WINNER"))
+    gate = ended.outcome.summary.gates.add(gate="errors", metric=policy.METRIC_ERRORS, required=True)
+    gate.waits_for = "its next look, in 3 min"
+    text = explain("churn", ended, None, samples.NOW)
+    assert "crossfade start churn v2 --objective superior --assignment key --plan 50%:1h30m" in text
+    assert "errors: undecided" in text
+    assert "next look" not in text
+
+
 def test_before_the_first_look() -> None:
     assert "The evaluator has not looked at it yet." in explain("churn", samples.rollout(), None, samples.NOW)
 

@@ -6,11 +6,12 @@ import pytest
 
 from crossfade.cli.errors import UsageError
 from crossfade.cli.policy_check import file_field, violation_lines
-from crossfade.cli.rollout_options import rollout_spec
+from crossfade.cli.rollout_options import rollout_spec, start_options
 from crossfade.common.v1 import policy_pb2 as policy
 from crossfade.evaluator.v1.evaluator_pb2 import Violation
 from crossfade.policy_file import PolicyFileError, load_policy, parse_policy
-from crossfade.quantities import parse_duration, parse_rate, parse_share, to_duration
+from crossfade.quantities import format_duration, parse_duration, parse_rate, parse_share, to_duration
+from crossfade.registry.v1.resources_pb2 import Rollout
 
 FILE = """\
 plan:
@@ -173,6 +174,56 @@ def test_options_overrule_the_plan_of_the_file(tmp_path: Path) -> None:
     ]
     assert spec.assignment == policy.ASSIGNMENT_KEY
     assert len(spec.policy.gates) == 2
+
+
+def test_a_period_or_a_share_alone_changes_the_plan_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(FILE)
+    steps = rollout_spec("", "", "10m", str(path), "").plan.steps
+    assert [(step.share_bps, step.period.seconds, step.min_duration.seconds) for step in steps] == [
+        (500, 600, 10),
+        (5_000, 600, 0),
+    ]
+    with pytest.raises(UsageError, match="the policy's plan has 2 steps: give --plan"):
+        rollout_spec("", "20%", "", str(path), "")
+    path.write_text("plan: [{share: 5%, period: 2h}]\n")
+    (step,) = rollout_spec("", "20%", "", str(path), "").plan.steps
+    assert (step.share_bps, step.period.seconds) == (2_000, 7_200)
+
+
+def test_a_rollout_like_another_is_started_by_its_options() -> None:
+    assert start_options(Rollout(plan=rollout_spec("5%", "", "1h", "", "").plan)) == []
+    for plan, assignment, objective in (("2.5%:90s,50%:1h30m", "key", "superior"), ("shadow 20%:1d", "", "")):
+        spec = rollout_spec(plan, "", "", "", assignment, objective=objective)
+        rollout = Rollout(plan=spec.plan, assignment=spec.assignment, objective=spec.objective)
+        options = start_options(rollout)
+        found = dict(zip(options[::2], options[1::2], strict=True))
+        again = rollout_spec(
+            found["--plan"].strip('"'),
+            "",
+            "",
+            "",
+            found.get("--assignment", ""),
+            objective=found.get("--objective", ""),
+        )
+        assert again == spec
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (0.0015, "0.002s"),
+        (0.5, "0.5s"),
+        (90, "1m30s"),
+        (5400, "1h30m"),
+        (2_678_400, "31d"),
+        (90_061.5, "1d1h1m1.5s"),
+    ],
+)
+def test_durations_are_written_as_they_are_read(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+    assert parse_duration(text) == pytest.approx(seconds, abs=6e-4)
 
 
 def test_without_options_everything_is_left_to_the_registry() -> None:
