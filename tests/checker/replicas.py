@@ -45,6 +45,7 @@ class Replicas:
         self._processes: list[asyncio.subprocess.Process | None] = [None] * count
         self._channels = [aio.insecure_channel(address, options=_CHANNEL) for address in self.addresses]
         self.stubs = [service_pb2_grpc.RegistryServiceStub(channel) for channel in self._channels]
+        self._killing: asyncio.Task[None] | None = None
         self.kills = 0
         self.cuts = 0
 
@@ -69,6 +70,8 @@ class Replicas:
     async def until_all_answer(self, seconds: float = 60.0) -> None:
         """Waits until each of them answers."""
         async with asyncio.timeout(seconds):
+            if self._killing is not None:
+                await self._killing
             for stub in self.stubs:
                 while True:
                     try:
@@ -92,7 +95,9 @@ class Replicas:
             for _ in range(rng.randint(2, 5)):
                 await asyncio.sleep(rng.uniform(0.2, every_seconds / 3))
                 self.cuts += await asyncio.to_thread(self._cut, rng.random())
-            await self.kill(rng.randrange(len(self.addresses)))
+            # Whoever is killed is started again, even if this is cancelled in between.
+            self._killing = asyncio.create_task(self.kill(rng.randrange(len(self.addresses))))
+            await asyncio.shield(self._killing)
 
     def _cut(self, share: float) -> int:
         if self._given:
