@@ -79,15 +79,23 @@ class Replicas:
                         break
                     except grpc.RpcError:
                         await asyncio.sleep(0.1)
+                        await self._revive()
 
     async def kill(self, index: int) -> None:
         """Kills one with SIGKILL, and starts it again."""
         process = self._processes[index]
         assert process is not None
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
-        self.kills += 1
+        if process.returncode is None:
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+            self.kills += 1
         await self._start(index)
+
+    async def _revive(self) -> None:
+        """Starts those again that have ended by themselves: whose connection was cut while they started."""
+        for index, process in enumerate(self._processes):
+            if process is not None and process.returncode is not None:
+                await self._start(index)
 
     async def harass(self, rng: random.Random, every_seconds: float) -> None:
         """Kills one now and then, and cuts database connections in between, until it is cancelled."""
