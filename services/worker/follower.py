@@ -52,7 +52,10 @@ class _Follower:
                 case messages.Count(number) if front_end:
                     self._writer.write(messages.pack_counts(number, front_end.snapshot()))
                 case messages.Labelled(number):
-                    self._labels.pop(number).set_result(binary)
+                    answer = self._labels.pop(number)
+                    # Its caller may have given up meanwhile; the label counts all the same.
+                    if not answer.done():
+                        answer.set_result(binary)
                 case messages.Drain() if front_end:
                     self._end(front_end, message)
         if self._ending is None:

@@ -102,6 +102,33 @@ async def test_a_label_counts_once_whichever_front_end_it_reaches(
         await channel.close()
 
 
+async def test_a_caller_that_gives_up_its_label_harms_nobody(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts())))
+    app = await start_worker(front_ends=3)
+    caller = await caller_of("v1")
+    token = (await caller.predict(reference_rows(1))).parameters["crossfade_prediction_id"].string_param
+    request = predict_pb2.FeedbackRequest()
+    for _ in range(1000):
+        request.observations.add(prediction_id=token, row=0, label="high")
+    serving = registry.serving("scores", "v1")
+    assert serving is not None
+    channels = connections_to(serving.address)
+    stubs = [predict_pb2_grpc.PredictionServiceStub(channel) for channel in channels]
+    before = app.supervisor.pids()
+    # While the first front-end counts one's labels, the others wait.
+    for milliseconds in range(1, 21):
+        calls = [stub.Feedback(request, timeout=milliseconds / 1000) for stub in stubs]
+        await asyncio.gather(*calls, return_exceptions=True)
+    answers = await asyncio.gather(*(stub.Feedback(request, timeout=30) for stub in stubs))
+    assert {len(answer.results) for answer in answers} == {1000}
+    assert app.supervisor.pids() == before
+    assert counted(await metrics(app.address), catalog.FEEDBACK_COUNT) == 1
+    for channel in channels:
+        await channel.close()
+
+
 @pytest.mark.parametrize(
     ("role", "number", "words"),
     [
