@@ -1,4 +1,7 @@
-"""Starts the servers that the Worker is measured beside, each in an environment of its own."""
+"""Starts the servers that the Worker is measured beside, each in an environment of its own.
+
+Their further ports follow the one for gRPC, and are most likely free too.
+"""
 
 import asyncio
 import contextlib
@@ -24,7 +27,7 @@ async def pytriton(name: str) -> AsyncIterator[Way]:
     """PyTriton, in Debian's own Python: its stub process finds no other's library."""
     python = shutil.which("python3", path="/usr/bin") or "python3"
     binaries = environment("pytriton", "nvidia-pytriton==0.7.0", "numpy<2", _TORCH, python=python)
-    port = _three_ports()
+    port = free_port()
     command = [str(binaries / "python"), "-m", "benchmarks.rivals.pytriton_server", name, str(port)]
     async with _running(command, port) as way:
         yield way
@@ -34,7 +37,7 @@ async def pytriton(name: str) -> AsyncIterator[Way]:
 async def mlserver(name: str, folder: Path) -> AsyncIterator[Way]:
     """MLServer, its model in the server's process (with processes of their own it was slower)."""
     binaries = environment("mlserver", "mlserver==1.7.1", _TORCH)
-    port = _three_ports()
+    port = free_port()
     _configure_mlserver(folder, name, port)
     async with _running([str(binaries / "mlserver"), "start", str(folder)], port) as way:
         yield way
@@ -81,8 +84,3 @@ async def _running(command: list[str], port: int) -> AsyncIterator[Way]:
         if process.returncode is None:
             process.kill()
             await process.wait()
-
-
-def _three_ports() -> int:
-    """A port whose two successors are most likely free too."""
-    return free_port()

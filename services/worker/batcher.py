@@ -5,7 +5,6 @@ request in flight pays no delay. Requests keep their order. One larger than a ba
 """
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
@@ -130,13 +129,6 @@ class Batcher(Generic[WorkT]):
             else:
                 break
         return Batch(tuple(pieces), tuple(expired))
-
-    def drain(self) -> Iterator[Ticket[WorkT]]:
-        """Empties the queue and answers what was in it."""
-        while self._queue:
-            ticket = self._queue.popleft()
-            self.waiting_rows -= ticket.rows - ticket.taken
-            yield ticket
 
     def _leave(self, rows: int) -> None:
         self._queue.popleft()

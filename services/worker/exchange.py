@@ -27,11 +27,6 @@ _PIPE_BYTES: Final = 1 << 17
 _READ_BYTES: Final = 1 << 16
 
 
-def largest_request(signature: Signature) -> int:
-    """Rows of the largest request: neither it nor its answer may be larger than a message."""
-    return max(1, MESSAGE_LIMIT // max(_row_bytes(signature.inputs), _row_bytes(signature.outputs), 1))
-
-
 class Exchange:
     """The memory and the pipes between one front-end and the engine; made before either is forked.
 
@@ -53,9 +48,10 @@ class Exchange:
     """
 
     def __init__(self, signature: Signature, rows: int) -> None:
-        row_bytes = _row_bytes(signature.inputs) + _row_bytes(signature.outputs)
-        self.largest = largest_request(signature)
-        self.bound = min(rows, _SHARED_BYTES // max(row_bytes, 1))
+        given, answered = _row_bytes(signature.inputs), _row_bytes(signature.outputs)
+        # Neither a request nor its answer may be larger than a message.
+        self.largest = max(1, MESSAGE_LIMIT // max(given, answered, 1))
+        self.bound = min(rows, _SHARED_BYTES // max(given + answered, 1))
         self.capacity = max(self.largest, self.bound)
         self.inputs = [self._shared(spec) for spec in signature.inputs]
         self.outputs = [self._shared(spec) for spec in signature.outputs]

@@ -36,10 +36,12 @@ def have_ended(processes: Iterable[psutil.Process]) -> bool:
     return not any(one.is_running() for one in processes)
 
 
-def connections_to(address: str) -> list[aio.Channel]:
-    """Channels with a connection each: together they reach every front-end."""
+def connections_to(registry: FakeRegistry) -> list[aio.Channel]:
+    """Channels to v1 with a connection each: together they reach every front-end."""
+    serving = registry.serving("scores", "v1")
+    assert serving is not None
     options = (("grpc.use_local_subchannel_pool", 1),)
-    return [aio.insecure_channel(address, options=options) for _ in range(CONNECTIONS)]
+    return [aio.insecure_channel(serving.address, options=options) for _ in range(CONNECTIONS)]
 
 
 async def test_all_front_ends_answer_and_are_counted_as_one(
@@ -48,9 +50,7 @@ async def test_all_front_ends_answer_and_are_counted_as_one(
     await registry.set_lanes(lane("scores", want(artifacts()), epoch=7))
     app = await start_worker(front_ends=3)
     await caller_of("v1")
-    serving = registry.serving("scores", "v1")
-    assert serving is not None
-    channels = connections_to(serving.address)
+    channels = connections_to(registry)
     rows = reference_rows(3)
 
     async def ask(channel: aio.Channel) -> None:
@@ -87,9 +87,7 @@ async def test_a_label_counts_once_whichever_front_end_it_reaches(
     token = (await caller.predict(reference_rows(1))).parameters["crossfade_prediction_id"].string_param
     request = predict_pb2.FeedbackRequest()
     request.observations.add(prediction_id=token, row=0, label="high")
-    serving = registry.serving("scores", "v1")
-    assert serving is not None
-    channels = connections_to(serving.address)
+    channels = connections_to(registry)
     stubs = [predict_pb2_grpc.PredictionServiceStub(channel) for channel in channels]
     answers = await asyncio.gather(*(stub.Feedback(request, timeout=10) for stub in stubs))
     statuses = Counter(answer.results[0].status for answer in answers)
@@ -112,9 +110,7 @@ async def test_a_caller_that_gives_up_its_label_harms_nobody(
     request = predict_pb2.FeedbackRequest()
     for _ in range(1000):
         request.observations.add(prediction_id=token, row=0, label="high")
-    serving = registry.serving("scores", "v1")
-    assert serving is not None
-    channels = connections_to(serving.address)
+    channels = connections_to(registry)
     stubs = [predict_pb2_grpc.PredictionServiceStub(channel) for channel in channels]
     before = app.supervisor.pids()
     # While the first front-end counts one's labels, the others wait.
