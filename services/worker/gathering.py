@@ -30,7 +30,8 @@ class Gathering:
             rows: that wait.
             shared: requests have met before the device since the batch before.
         """
-        if pauses >= _MOST_PAUSES:
+        # Word of a request that nobody waits for any more may be all that has come.
+        if not rows or pauses >= _MOST_PAUSES:
             return False
         if self._brings[pauses] >= rows * _PAYS:
             return True

@@ -27,6 +27,14 @@ def test_one_that_comes_alone_never_waits() -> None:
     assert sum(pauses(gathering, [], shared=False) for _ in range(1000)) == 0
 
 
+def test_where_nothing_waits_nothing_is_waited_for() -> None:
+    gathering = Gathering()
+    assert not gathering.pays(0, 0, shared=False)
+    for _ in range(200):
+        pauses(gathering, [6, 6])
+    assert not gathering.pays(0, 0, shared=True)
+
+
 def test_two_that_meet_by_chance_wait_rarely() -> None:
     gathering = Gathering()
     assert sum(pauses(gathering, []) for _ in range(1000)) < 70
