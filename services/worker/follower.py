@@ -43,10 +43,11 @@ class _Follower:
         while (frame := await messages.read(reader)) is not None:
             message, binary = frame
             match message:
-                case messages.Ready(report):
-                    front_end = self._front_end(report.precision)
+                case messages.Serve(precision, told):
+                    front_end = self._front_end(precision)
+                    front_end.tell(told)
                     await front_end.start()
-                    self._writer.write(messages.pack(message))
+                    self._writer.write(messages.pack(messages.Serving()))
                 case messages.Tell() if front_end:
                     front_end.tell(message)
                 case messages.Count(number) if front_end:

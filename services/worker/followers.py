@@ -9,7 +9,6 @@ from typing import Final
 from crossfade.predict.v1 import predict_pb2
 from services.common.telemetry.store import Snapshot
 from services.worker import messages
-from services.worker.domain import LoadReport
 from services.worker.link import Link
 from services.worker.servicer import CountLabels
 
@@ -30,12 +29,14 @@ class Followers:
         self._links = links
         self._label = label
         self._on_lost = on_lost
-        self._ready = [asyncio.Event() for _ in links]
+        self._serving = [asyncio.Event() for _ in links]
         self._ending = False
         loop = asyncio.get_running_loop()
         self._hearing = [
-            loop.create_task(self._hear(link, ready)) for link, ready in zip(links, self._ready, strict=True)
+            loop.create_task(self._hear(link, serving)) for link, serving in zip(links, self._serving, strict=True)
         ]
+        for task in self._hearing:
+            task.add_done_callback(self._heard)
 
     @classmethod
     async def open(
@@ -44,11 +45,11 @@ class Followers:
         """Speaks with the processes at the other ends of `pipes`."""
         return cls([await Link.open(pipe) for pipe in pipes], label, on_lost)
 
-    async def start(self, report: LoadReport) -> None:
+    async def start(self, order: messages.Serve) -> None:
         """Lets them serve, and waits until they do."""
-        self.send(messages.Ready(report))
-        for ready in self._ready:
-            await ready.wait()
+        self.send(order)
+        for serving in self._serving:
+            await serving.wait()
 
     def send(self, message: messages.Message) -> None:
         """Sends all of them an order."""
@@ -72,13 +73,18 @@ class Followers:
             async with asyncio.timeout(limit_seconds + _MARGIN_SECONDS):
                 await self.drain(messages.Drain(0.0, 0.0))
 
-    async def _hear(self, link: Link, ready: asyncio.Event) -> None:
+    async def _hear(self, link: Link, serving: asyncio.Event) -> None:
         async for message, binary in link.reports():
             match message:
-                case messages.Ready():
-                    ready.set()
+                case messages.Serving():
+                    serving.set()
                 case messages.Labels(number):
                     answer = await self._label(predict_pb2.FeedbackRequest.FromString(binary))
                     link.send(messages.Labelled(number), answer.SerializeToString())
         if not self._ending:
             self._on_lost("one of its front-ends has ended")
+
+    def _heard(self, task: asyncio.Task[None]) -> None:
+        # Unheard, a front-end would wait for its labels' answers without end.
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_lost(f"what one of its front-ends said could not be handled: {error!r}")

@@ -52,20 +52,28 @@ class Lead:
         self._keys = read_token_keys(config.settings)
         self._book = self._make_book(self._keys) if self._keys else None
         self._ended = asyncio.Event()
+        self._told: messages.Tell | None = None
+        self._oriented = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._writer: asyncio.StreamWriter
         self._front_end: FrontEnd
         self._followers: Followers
+        self._serving = False
 
     async def run(self, pipe: socket.socket) -> None:
         """Serves until the supervisor, SIGTERM or a crash ends it."""
         reader, self._writer = await asyncio.open_connection(sock=pipe)
+        self._start(self._follow(reader))
         report = await self._loaded()
         if report is None:
             return
+        # What it answers is counted under its lanes' epochs: it does not serve before it knows them.
+        await self._oriented.wait()
+        if self._told is None:
+            return
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._ended.set)
         self._followers = await Followers.open([fork.pipe for fork in self._forks], self._label, self._crash)
-        await self._followers.start(report)
+        await self._followers.start(messages.Serve(report.precision, self._told))
         self._front_end = FrontEnd(
             self._config,
             self._manifest,
@@ -76,9 +84,11 @@ class Lead:
             count_labels=self._label if self._book else None,
             on_lost=self._lose_engine,
         )
+        self._serving = True
+        # It may have been told again since.
+        self._tell(self._told)
         await self._front_end.start()
         self._writer.write(messages.pack(messages.Ready(report)))
-        self._start(self._follow(reader))
         self._start(self._watch())
         await self._ended.wait()
         await self._end()
@@ -122,15 +132,22 @@ class Lead:
         while (frame := await messages.read(reader)) is not None:
             match frame[0]:
                 case messages.Tell() as order:
-                    self._followers.send(order)
-                    self._front_end.tell(order)
-                case messages.Count(number):
+                    self._told = order
+                    self._oriented.set()
+                    if self._serving:
+                        self._tell(order)
+                case messages.Count(number) if self._serving:
                     self._start(self._send_counts(number))
-                case messages.Drain() as order:
+                case messages.Drain() as order if self._serving:
                     self._start(self._drain(order))
                 case other:
                     self._log.warning("unexpected order", kind=type(other).__name__)
+        self._oriented.set()
         self._ended.set()
+
+    def _tell(self, order: messages.Tell) -> None:
+        self._followers.send(order)
+        self._front_end.tell(order)
 
     async def _send_counts(self, number: int) -> None:
         self._writer.write(messages.pack_counts(number, await self._counts()))

@@ -12,7 +12,7 @@ import struct
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, get_args
 
 from crossfade.strict_json import decode, encode
 from services.common.telemetry.otlp import METRICS
@@ -25,7 +25,7 @@ _LIMIT: Final = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """From the engine: the version is verified. To further front-ends: serve. From front-ends: it serves."""
+    """From the engine: the version is verified. From the first front-end: it serves."""
 
     report: LoadReport
 
@@ -44,6 +44,19 @@ class Tell:
 
     context: Context
     profiles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """To a further front-end: the version is verified and runs in this precision; serve, knowing this."""
+
+    precision: str
+    told: Tell
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """From a further front-end: it serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +113,8 @@ class Labelled:
     number: int
 
 
-Message: TypeAlias = Ready | Failed | Tell | Drain | Count | Counts | Crashing | Labels | Labelled
-_KINDS: Final[Mapping[object, type[Message]]] = {
-    kind.__name__: kind for kind in (Ready, Failed, Tell, Drain, Count, Counts, Crashing, Labels, Labelled)
-}
+Message: TypeAlias = Ready | Failed | Tell | Serve | Serving | Drain | Count | Counts | Crashing | Labels | Labelled
+_KINDS: Final[Mapping[object, type[Message]]] = {kind.__name__: kind for kind in get_args(Message)}
 
 
 def pack(message: Message, binary: bytes = b"") -> bytes:

@@ -170,7 +170,7 @@ async def test_a_full_queue_and_an_expired_deadline(
     registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
 ) -> None:
     await registry.set_lanes(lane("scores", want(artifacts(work=1000))))
-    app = await start_worker(queue_rows=3, max_batch=1, batch_seconds=10)
+    app = await start_worker(queue_rows=4, max_batch=1, batch_seconds=10)
     caller = await caller_of("v1")
     rows = reference_rows(1)
     durations = []

@@ -1,0 +1,82 @@
+"""The processes of one version, spoken to as the supervisor does."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.common.prediction_token import TokenKeys
+from services.worker import messages
+from services.worker.domain import Context, LaneContext, ServingKey, Traffic
+from services.worker.ports import Ports
+from services.worker.process import ForkServer, VersionProcess
+from services.worker.process_config import ChildConfig
+from services.worker.settings import WorkerSettings
+from tests.fakes.models import reference_rows
+from tests.integration.worker.conftest import Caller
+
+_HOST = "127.0.0.1"
+_TOLD = messages.Tell(Context((LaneContext("", 7, 60.0),)), ())
+
+
+class _Versions:
+    """Starts processes of one artifact."""
+
+    def __init__(self, artifact: Path, token_keys: Path) -> None:
+        self.ports = Ports(_HOST, _HOST)
+        self.processes: list[VersionProcess] = []
+        self._artifact = artifact
+        self._settings = WorkerSettings(token_keys=token_keys, version_threads=1)
+        self._forks = ForkServer(threads=1)
+
+    async def start(self, version: str) -> VersionProcess:
+        key = ServingKey("scores", version, Traffic.LIVE)
+        address = self.ports.listen_address(key)
+        config = ChildConfig(key, self._artifact, address, self._settings, "worker", time.monotonic())
+        process = await self._forks.start(config)
+        self.processes.append(process)
+        return process
+
+    def address(self, version: str) -> str:
+        return self.ports.advertised_address(ServingKey("scores", version, Traffic.LIVE))
+
+
+@pytest.fixture
+def keys(token_keys: Path) -> TokenKeys:
+    """What the versions sign with."""
+    return TokenKeys.parse(token_keys.read_text())
+
+
+@pytest.fixture
+async def versions(artifacts: Callable[..., Any], token_keys: Path) -> AsyncIterator[_Versions]:
+    """Ends what was started."""
+    started = _Versions(artifacts().artifact.path, token_keys)
+    yield started
+    for process in started.processes:
+        process.kill()
+        await process.exit_code()
+    started.ports.close()
+
+
+async def _first_word(process: VersionProcess) -> messages.Message:
+    return (await anext(process.link.reports()))[0]
+
+
+async def test_it_serves_only_when_it_knows_its_lanes(versions: _Versions, keys: TokenKeys) -> None:
+    untold = await versions.start("v1")
+    first_word = asyncio.create_task(_first_word(untold))
+    told = await versions.start("v2")
+    told.link.send(_TOLD)
+    assert isinstance(await _first_word(told), messages.Ready)
+    # Started earlier, it would be ready too.
+    assert not first_word.done()
+    untold.link.send(_TOLD)
+    assert isinstance(await first_word, messages.Ready)
+    caller = Caller(versions.address("v1"))
+    response = await caller.predict(reference_rows(1))
+    await caller.channel.close()
+    token = response.parameters["crossfade_prediction_id"].string_param
+    assert keys.verify(token).epoch == 7
