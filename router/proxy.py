@@ -39,6 +39,8 @@ _OTHERS: Final = 3
 """How many other processes are asked after a refusal."""
 MOST_CALLS: Final = 128
 """With more calls under way nothing is mirrored: callers come first."""
+_NEWS_SECONDS: Final = 1.0
+"""How long new routes are waited for when a Worker has heard before the Router that a version has failed."""
 _MARGIN_SECONDS: Final = 0.005
 """What an attempt's time is shorter than the caller's, so that the answer to a timeout still arrives."""
 
@@ -65,12 +67,15 @@ class Proxy:
         self._late: set[asyncio.Task[Reply]] = set()
         self._shadow = Shadow(self._copy, meters, note)
         self._calls = 0
+        self._replaced = asyncio.Event()
         self.table = Table()
         """The table in force."""
 
     def use(self, table: Table) -> None:
         """Puts a table in force; calls in flight end along the one before."""
         self.table = table
+        self._replaced.set()
+        self._replaced = asyncio.Event()
         live = {
             (lane.model, lane.segment, target.version) for lane in table.lanes.values() for target in lane.arms.values()
         }
@@ -101,6 +106,8 @@ class Proxy:
                 answer = await self._test(route.lane, route.target, call)
             else:
                 answer = await self._steady(route.lane, route.target, call)
+            if route.arm is not None and answer.reply.refused and answer.reply.code == FAILED_PRECONDITION:
+                answer = await self._once_told(route.lane, call, answer)
         except UnavailableError:
             seconds = self._clock.monotonic() - started
             self._meters.call(route.lane, route.target.version, route.target.traffic, UNAVAILABLE, seconds)
@@ -185,6 +192,20 @@ class Proxy:
         if stable is None:
             raise UnavailableError("NOT_SERVING", f"no Worker serves a stable version of {lane.model}; try again")
         return await self._steady(lane, replace(stable, traffic=FAILOVER), call)
+
+    async def _once_told(self, lane: Lane, call: Call, answer: Answer) -> Answer:
+        """Asks the stable version of the next routes: the one of these has failed, as its Workers know already."""
+        until = min(self._clock.monotonic() + _NEWS_SECONDS, call.deadline - _MARGIN_SECONDS)
+        try:
+            async with asyncio.timeout(until - self._clock.monotonic()):
+                while True:
+                    newer = self.table.lane(lane.model, lane.segment)
+                    if newer is not None and newer.stable is not None and newer.stable.version != answer.version:
+                        break
+                    await self._replaced.wait()
+        except TimeoutError:
+            return answer
+        return await self._failover(newer, call)
 
     async def _steady(self, lane: Lane, target: Target, call: Call) -> Answer:
         """Asks a version that is not under test: other processes after a refusal, once more after a broken one."""

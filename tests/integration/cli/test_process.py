@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from crossfade.cli.app import build
 from tests.integration.cli.stack import Stack
+from tests.support.signals import obeyed
 
 
 def test_help_imports_neither_torch_nor_numpy() -> None:
@@ -33,9 +34,12 @@ def test_ctrl_c_ends_a_watch_quietly(stack: Stack, artifact: Path) -> None:
     assert published.exit_code == 0, published.output
     command = [sys.executable, "-m", "crossfade.cli", "status", "watched", "--watch", "--interval", "200ms"]
     environment = {**os.environ, "CROSSFADE_REGISTRY": stack.registry, "CROSSFADE_ROUTER": stack.router}
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with (
+        obeyed(signal.SIGINT),
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process,
+    ):
         assert process.stdout is not None
         first = process.stdout.readline()
         time.sleep(0.3)

@@ -245,6 +245,26 @@ async def test_a_version_that_is_not_live_any_more_is_charged_to_nobody() -> Non
     assert house.attempts() == {("v1", "failover", "ok"): 1}
 
 
+async def test_a_stable_version_that_has_failed_is_left_as_soon_as_the_routes_say_so() -> None:
+    house = House(lane())
+    house.transport.behaviors[STABLE] = fail("FAILED_PRECONDITION", begun=False)
+    call = asyncio.create_task(house.predict())
+    await until(lambda: len(house.transport.sent) == 1)
+    other = lane(epoch=9)
+    house.proxy.use(Table(2, {("other", ""): replace(other, model="other"), ("churn", ""): lane()}))
+    undone = replace(lane(epoch=4), arms={ArmName.STABLE: Target("v0", "live", ("previous:1",))})
+    house.proxy.use(Table(3, {("churn", ""): undone}))
+    answer = await call
+    assert (answer.reply.ok, answer.version, answer.traffic) == (True, "v0", "failover")
+
+
+async def test_a_stable_version_that_has_failed_is_said_to_have_when_no_routes_come() -> None:
+    house = House(lane())
+    house.transport.behaviors[STABLE] = fail("FAILED_PRECONDITION", begun=False)
+    answer = await house.predict(seconds=0.1)
+    assert answer.reply.code == "FAILED_PRECONDITION"
+
+
 async def test_a_full_queue_is_charged() -> None:
     house = House(lane(test=10_000))
     house.transport.behaviors[TEST] = fail("RESOURCE_EXHAUSTED", begun=False)
