@@ -66,6 +66,20 @@ class Look:
     recorded: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A rollout that is about to be changed, and what a change of it has to know.
+
+    Attributes:
+        revision: of the routes.
+    """
+
+    rollout: Rollout
+    lane: Lane
+    model: Model
+    revision: int
+
+
 class Catalog(Protocol):
     """Models and versions."""
 
@@ -90,12 +104,15 @@ class Lanes(Protocol):
     def expiring(self, now: float, limit: int) -> list[tuple[str, str]]: ...
     def add_lane(self, lane: Lane) -> None: ...
     def save_lane(self, lane: Lane, before: Lane) -> None: ...
-    def states(self, model: str, segment: str, versions: Iterable[str]) -> dict[str, VersionInLane]: ...
+    def states(
+        self, model: str, segment: str, versions: Iterable[str]
+    ) -> tuple[dict[str, VersionInLane], dict[str, list[Placement]]]: ...
     def latest_states(self, models: Iterable[str], limit: int) -> dict[tuple[str, str], list[VersionInLane]]: ...
     def failed(self, model: str, segment: str, limit: int) -> list[str]: ...
     def put_states(self, model: str, segment: str, states: Iterable[VersionInLane]) -> None: ...
     def rollout(self, model: str, number: int) -> Rollout | None: ...
-    def of_rollout(self, model: str, number: int) -> tuple[Rollout, Lane, Model] | None: ...
+    def whole_rollout(self, model: str, number: int) -> Rollout | None: ...
+    def of_rollout(self, model: str, number: int) -> Seen | None: ...
     def rollouts(self, model: str, numbers: Iterable[int]) -> list[Rollout]: ...
     def page(
         self, model: str, before: tuple[float, str, int] | None, limit: int, only: RolloutFilter
@@ -193,7 +210,7 @@ class Requests(Protocol):
     """Answers to mutations, for those who ask again."""
 
     def find(self, key: RequestKey) -> Answer | None: ...
-    def put(self, key: RequestKey, payload: bytes, now: float) -> bool: ...
+    def put(self, key: RequestKey, payload: bytes, now: float) -> None: ...
     def purge(self, before: float, limit: int) -> int: ...
 
 
@@ -221,6 +238,14 @@ class Transaction(Protocol):
     @property
     def requests(self) -> Requests: ...
 
+    def flush(self) -> None:
+        """Sends what was written, as happens at the latest at the end; what does not hold of it shows now.
+
+        Raises:
+            Stale: a compare-and-set found another value.
+            DoneBefore: an answer is stored under the key of the one that is put.
+        """
+
 
 class UnitOfWork(Protocol):
     """Runs transactions."""
@@ -234,6 +259,12 @@ class UnitOfWork(Protocol):
         read_only: bool = False,
     ) -> T: ...
 
+    def ask(self, question: Callable[[Transaction], T], *, deadline: float) -> T: ...
+
 
 class Stale(Exception):  # noqa: N818 - a signal between layers, turned into AbortedError where the caller is known
     """A compare-and-set found another value than the one read."""
+
+
+class DoneBefore(Exception):  # noqa: N818 - a signal between layers: the stored answer is given instead
+    """A mutation's answer is stored under its key already."""

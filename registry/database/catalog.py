@@ -3,55 +3,46 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, exists, insert, select, update
-from sqlalchemy.engine import Connection
+from sqlalchemy import ColumnElement, Row, exists, insert, select
 
 from crossfade.common.v1 import model_pb2
 from registry import converters
 from registry.database.columns import at, given, given_any
 from registry.database.rows import model_of
+from registry.database.session import Session
 from registry.database.tables import lane_versions, models, profiles, versions
 from registry.domain.records import Artifact, Model, Version
 from registry.domain.states import VersionState
 from registry.filters import VersionFilter
-from registry.ports import Stale
 
 _MODEL: Final = select(models).where(given(models.c.model))
-_SAVE_MODEL: Final = (
-    update(models).where(given(models.c.model, models.c.event_sequence, models.c.etag)).returning(models.c.model)
-)
 _VERSIONS: Final = select(versions).where(given(versions.c.model), given_any(versions.c.version))
 
 
 class SqlCatalog:
     """The tables models, versions and profiles."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
     def model(self, model: str) -> Model | None:
         """A model; None: there is none."""
-        row = self._connection.execute(_MODEL, at(model=model)).one_or_none()
+        row = self._session.execute(_MODEL, at(model=model)).one_or_none()
         return None if row is None else model_of(row)
 
     def models(self, after: str, limit: int) -> list[Model]:
         """Models by name, after the one named."""
         query = select(models).where(models.c.model > after).order_by(models.c.model).limit(limit)
-        return [model_of(row) for row in self._connection.execute(query)]
+        return [model_of(row) for row in self._session.execute(query)]
 
     def add_model(self, model: Model) -> None:
         """Writes a new model."""
-        self._connection.execute(insert(models).values(**_model_values(model)))
+        self._session.execute(insert(models).values(**_model_values(model)))
 
     def save_model(self, model: Model, before: Model) -> None:
-        """Compares and sets: the model must be as it was read.
-
-        Raises:
-            Stale: it has changed.
-        """
-        seen = at(model=model.model, event_sequence=before.event_sequence, etag=before.etag)
-        if self._connection.execute(_SAVE_MODEL, seen | _model_values(model)).one_or_none() is None:
-            raise Stale(model.model)
+        """Compares and sets: the model must be as it was read."""
+        seen = {"model": model.model, "event_sequence": before.event_sequence, "etag": before.etag}
+        self._session.change(models, seen, _model_values(before), _model_values(model), model.model)
 
     def version(self, model: str, version: str) -> Version | None:
         """A version; None: there is none."""
@@ -65,16 +56,16 @@ class SqlCatalog:
         if only.segment is not None or only.states:
             query = query.where(_in_lane(only))
         query = query.order_by(versions.c.number.desc()).limit(limit)
-        return [_version(row) for row in self._connection.execute(query)]
+        return [_version(row) for row in self._session.execute(query)]
 
     def versions_by_id(self, model: str, ids: Iterable[str]) -> dict[str, Version]:
         """The versions of these ids, as far as there are such."""
-        rows = self._connection.execute(_VERSIONS, at(model=model, version=tuple(ids)))
+        rows = self._session.execute(_VERSIONS, at(model=model, version=tuple(ids)))
         return {row.version: _version(row) for row in rows}
 
     def add_version(self, version: Version) -> None:
         """Writes a new version."""
-        self._connection.execute(
+        self._session.execute(
             insert(versions).values(
                 model=version.model,
                 version=version.version,
@@ -91,12 +82,12 @@ class SqlCatalog:
 
     def add_profile(self, model: str, version: str, profile: bytes) -> None:
         """Writes a new version's reference profile."""
-        self._connection.execute(insert(profiles).values(model=model, version=version, profile=profile))
+        self._session.execute(insert(profiles).values(model=model, version=version, profile=profile))
 
     def profile(self, model: str, version: str) -> bytes:
         """A version's reference profile; empty: it has none."""
         query = select(profiles.c.profile).where(profiles.c.model == model, profiles.c.version == version)
-        return bytes(self._connection.execute(query).scalar() or b"")
+        return bytes(self._session.execute(query).scalar() or b"")
 
     def lane_states(self, model: str, ids: Iterable[str]) -> dict[str, list[tuple[str, VersionState]]]:
         """The states of versions in each lane, by version, as (segment, state)."""
@@ -106,7 +97,7 @@ class SqlCatalog:
             .order_by(lane_versions.c.segment)
         )
         found: dict[str, list[tuple[str, VersionState]]] = {}
-        for row in self._connection.execute(query):
+        for row in self._session.execute(query):
             found.setdefault(row.version, []).append((row.segment, VersionState(row.state)))
         return found
 

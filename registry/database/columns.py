@@ -1,6 +1,7 @@
 """What columns, constraints and conditions are made of."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,6 +62,12 @@ def prefixed(table: Table) -> list[Label[Any]]:
     return [column.label(f"{table.name}_{column.name}") for column in table.columns]
 
 
-def part(row: Row[Any], table: Table) -> Any:
-    """What a row has of one of the tables, as `prefixed` has named it, by the columns' own names."""
-    return SimpleNamespace(**{column.name: getattr(row, f"{table.name}_{column.name}") for column in table.columns})
+def part(row: Row[Any], table: Table, first: int) -> Any:
+    """What a row has of one of the tables, from a place on, by the names of its columns."""
+    names = _names(table)
+    return SimpleNamespace(**dict(zip(names, row[first : first + len(names)], strict=True)))
+
+
+@lru_cache
+def _names(table: Table) -> tuple[str, ...]:
+    return tuple(column.name for column in table.columns)

@@ -1,8 +1,9 @@
 """The connection to the database: one dialect, SERIALIZABLE, and nothing that waits for ever."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
+import psycopg
 from sqlalchemy import create_engine
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError
@@ -22,6 +23,25 @@ _CONNECT: Final[Mapping[str, object]] = {
     "options": ("-c enable_seqscan=off -c statement_timeout=30000 -c idle_in_transaction_session_timeout=15000"),
     "application_name": "crossfade-registry",
 }
+
+
+class _Cursor(psycopg.Cursor[Any]):
+    """A cursor whose description costs little.
+
+    SQLAlchemy asks each result for it and uses names and types alone; the objects that psycopg makes of the 63 columns
+    that a transition reads took a tenth of the transition's processor time.
+    """
+
+    @property
+    def description(self) -> Any:
+        """Of each column its name, the number of its type, and what PEP 249 allows to be unknown."""
+        result = self.pgresult
+        if result is None or not result.nfields:
+            return super().description
+        return [
+            ((result.fname(place) or b"").decode(), result.ftype(place), None, None, None, None, None)
+            for place in range(result.nfields)
+        ]
 
 
 class DatabaseUrlError(ValueError):
@@ -57,5 +77,5 @@ def open_engine(url: URL, connections: int) -> Engine:
         max_overflow=0,
         pool_timeout=10,
         pool_recycle=1800,
-        connect_args=dict(_CONNECT),
+        connect_args={**_CONNECT, "cursor_factory": _Cursor},
     )

@@ -5,11 +5,12 @@ from typing import Any, Final
 
 from sqlalchemy import Row, delete, literal, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.engine import Connection
 
 from registry.database.columns import at, given, given_any
+from registry.database.rows import placement_of
+from registry.database.session import Session
 from registry.database.tables import instances, readiness
-from registry.domain.serving import Instance, InstanceKind, Lease, Placement, Serving, ServingState, Traffic
+from registry.domain.serving import Instance, InstanceKind, Lease, Placement
 
 _PLACEMENT_KEY = ("instance_id", "model", "version", "traffic")
 
@@ -26,13 +27,13 @@ _PLACEMENTS: Final = (
 class SqlFleet:
     """The tables instances and readiness."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
     def instance(self, instance_id: str) -> Instance | None:
         """An instance; None: there is none."""
         query = select(instances).where(instances.c.instance_id == instance_id)
-        row = self._connection.execute(query).one_or_none()
+        row = self._session.execute(query).one_or_none()
         return None if row is None else _instance(row)
 
     def instances(self, kind: InstanceKind | None, after: tuple[str, str] | None, limit: int) -> list[Instance]:
@@ -43,12 +44,12 @@ class SqlFleet:
             query = query.where(instances.c.kind == str(kind))
         if after is not None:
             query = query.where(tuple_(*order) > tuple_(*(literal(value) for value in after)))
-        return [_instance(row) for row in self._connection.execute(query)]
+        return [_instance(row) for row in self._session.execute(query)]
 
     def renew(self, instance_id: str, digest: str, reported: float, expires: float) -> bool:
         """Renews a lease in one statement, if its report is the one that is stored; False: it is not."""
         row = at(instance_id=instance_id, digest=digest) | {"reported": reported, "expires": expires}
-        return self._connection.execute(_RENEW, row).one_or_none() is not None
+        return self._session.execute(_RENEW, row).one_or_none() is not None
 
     def put_instance(self, instance: Instance) -> None:
         """Writes an instance."""
@@ -62,17 +63,17 @@ class SqlFleet:
             "digest": instance.digest,
         }
         statement = upsert(instances).values(instance_id=instance.instance_id, **values)
-        self._connection.execute(statement.on_conflict_do_update(index_elements=["instance_id"], set_=values))
+        self._session.execute(statement.on_conflict_do_update(index_elements=["instance_id"], set_=values))
 
     def remove_instance(self, instance_id: str) -> None:
         """Removes an instance and what it served."""
-        self._connection.execute(delete(readiness).where(readiness.c.instance_id == instance_id))
-        self._connection.execute(delete(instances).where(instances.c.instance_id == instance_id))
+        self._session.execute(delete(readiness).where(readiness.c.instance_id == instance_id))
+        self._session.execute(delete(instances).where(instances.c.instance_id == instance_id))
 
     def leases(self) -> list[Lease]:
         """The leases of all instances."""
         columns = (instances.c.instance_id, instances.c.ttl, instances.c.reported, instances.c.recheck)
-        return [Lease(*row) for row in self._connection.execute(select(*columns))]
+        return [Lease(*row) for row in self._session.execute(select(*columns))]
 
     def placements_on(self, instance_ids: Iterable[str]) -> list[Placement]:
         """What these Workers serve."""
@@ -81,12 +82,12 @@ class SqlFleet:
             .where(readiness.c.instance_id.in_(tuple(instance_ids)))
             .order_by(*(readiness.c[name] for name in _PLACEMENT_KEY))
         )
-        return [_placement(row) for row in self._connection.execute(query)]
+        return [placement_of(row) for row in self._session.execute(query)]
 
     def placements_of(self, model: str, versions: Iterable[str]) -> list[Placement]:
         """Where these versions are served."""
-        rows = self._connection.execute(_PLACEMENTS, at(model=model, version=tuple(versions)))
-        return [_placement(row) for row in rows]
+        rows = self._session.execute(_PLACEMENTS, at(model=model, version=tuple(versions)))
+        return [placement_of(row) for row in rows]
 
     def put_placements(self, placements: Iterable[Placement]) -> None:
         """Writes placements."""
@@ -108,12 +109,12 @@ class SqlFleet:
                 traffic=str(serving.traffic),
                 **values,
             )
-            self._connection.execute(statement.on_conflict_do_update(index_elements=list(_PLACEMENT_KEY), set_=values))
+            self._session.execute(statement.on_conflict_do_update(index_elements=list(_PLACEMENT_KEY), set_=values))
 
     def remove_placements(self, placements: Iterable[Placement]) -> None:
         """Removes placements."""
         for one in placements:
-            self._connection.execute(
+            self._session.execute(
                 delete(readiness).where(
                     readiness.c.instance_id == one.instance_id,
                     readiness.c.model == one.serving.model,
@@ -134,17 +135,3 @@ def _instance(row: Row[Any]) -> Instance:
         row.recheck,
         row.digest,
     )
-
-
-def _placement(row: Row[Any]) -> Placement:
-    serving = Serving(
-        model=row.model,
-        version=row.version,
-        traffic=Traffic(row.traffic),
-        address=row.address,
-        state=ServingState(row.state),
-        error=row.error,
-        error_code=row.error_code,
-        load_report=bytes(row.load_report),
-    )
-    return Placement(row.instance_id, serving, row.ready, row.since)

@@ -5,9 +5,9 @@ from typing import Final
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.engine import Connection
 
 from registry.database.rows import rollout_of
+from registry.database.session import Session
 from registry.database.tables import lanes, rollouts, state_history
 from registry.domain.history import Moment, StateChange
 from registry.domain.records import Rollout, VersionInLane
@@ -21,8 +21,8 @@ few minutes may have been noted in another order."""
 class SqlHistory:
     """The table state_history."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
     def note(self, model: str, segment: str, sequence: int, revision: int, states: Iterable[VersionInLane]) -> None:
         """Keeps the states that versions came into, under the number of the model's latest event."""
@@ -40,12 +40,12 @@ class SqlHistory:
             for one in states
         ]
         if rows:
-            self._connection.execute(upsert(state_history).on_conflict_do_nothing(), rows)
+            self._session.execute(upsert(state_history).on_conflict_do_nothing(), rows)
 
     def segments(self, model: str) -> list[str]:
         """Every segment that the model ever had a lane for, the default one first."""
         query = select(lanes.c.segment).where(lanes.c.model == model).order_by(lanes.c.segment)
-        return list(self._connection.execute(query).scalars())
+        return list(self._session.execute(query).scalars())
 
     def beginning(self, model: str) -> Moment | None:
         """When a model's history began, if it is older than that; None: it is whole."""
@@ -55,7 +55,7 @@ class SqlHistory:
             .select_from(lanes.join(state_history, first))
             .where(lanes.c.model == model, state_history.c.sequence == 0)
         )
-        noted, revision = self._connection.execute(query).one()
+        noted, revision = self._session.execute(query).one()
         return None if noted is None else Moment(noted, revision)
 
     def latest(
@@ -82,7 +82,7 @@ class SqlHistory:
         query = query.order_by(asked.desc(), state_history.c.sequence.desc()).limit(max(limit, _LEAST_READ))
         found = [
             StateChange(row.sequence, row.version, VersionState(row.state), row.since)
-            for row in self._connection.execute(query)
+            for row in self._session.execute(query)
         ]
         return sorted(found, key=lambda one: (-one.sequence, -one.since, one.version))[:limit]
 
@@ -99,5 +99,5 @@ class SqlHistory:
             .order_by(rollouts.c.number.desc())
             .limit(1)
         )
-        row = self._connection.execute(query).one_or_none()
+        row = self._session.execute(query).one_or_none()
         return None if row is None else rollout_of(row)

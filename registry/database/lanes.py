@@ -1,27 +1,50 @@
 """Lanes, the states of their versions, and rollouts."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
-from sqlalchemy import Integer, bindparam, false, insert, literal, select, true, tuple_, update
+from sqlalchemy import Integer, bindparam, false, insert, literal, select, true, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.engine import Connection
 
 from registry.database.columns import at, given, given_any, part, prefixed
-from registry.database.rows import lane_of, lane_values, model_of, rollout_of, rollout_values, state_of
-from registry.database.tables import lane_versions, lanes, models, rollouts, versions
+from registry.database.rows import (
+    lane_of,
+    lane_values,
+    model_of,
+    placement_of,
+    progress_values,
+    rollout_of,
+    rollout_values,
+    state_of,
+)
+from registry.database.session import Session
+from registry.database.tables import (
+    lane_versions,
+    lanes,
+    models,
+    readiness,
+    rollout_looks,
+    rollouts,
+    route_clock,
+    versions,
+)
 from registry.domain.lane import Lane
-from registry.domain.records import Model, Rollout, VersionInLane
+from registry.domain.records import Rollout, VersionInLane
+from registry.domain.serving import Placement
 from registry.domain.states import OPEN_STATES, VersionState
 from registry.filters import RolloutFilter
-from registry.ports import Stale
+from registry.ports import Seen
 
 _LANE: Final = select(lanes).where(given(lanes.c.model, lanes.c.segment))
-_SAVE_LANE: Final = (
-    update(lanes).where(given(lanes.c.model, lanes.c.segment, lanes.c.etag, lanes.c.epoch)).returning(lanes.c.etag)
-)
-_STATES: Final = select(lane_versions).where(
-    given(lane_versions.c.model, lane_versions.c.segment), given_any(lane_versions.c.version)
+_STATES: Final = (
+    select(lane_versions.c.version, lane_versions.c.state, lane_versions.c.since, *prefixed(readiness))
+    .join(
+        readiness,
+        (readiness.c.model == lane_versions.c.model) & (readiness.c.version == lane_versions.c.version),
+        isouter=True,
+    )
+    .where(given(lane_versions.c.model, lane_versions.c.segment), given_any(lane_versions.c.version))
 )
 _FAILED: Final = (
     select(lane_versions.c.version)
@@ -38,59 +61,73 @@ _PUT_STATE: Final = _NEW_STATE.on_conflict_do_update(
     set_={"state": _NEW_STATE.excluded.state, "since": _NEW_STATE.excluded.since},
 )
 _ROLLOUTS: Final = select(rollouts).where(given(rollouts.c.model), given_any(rollouts.c.number))
+_WHOLE_ROLLOUT: Final = (
+    select(rollouts, rollout_looks.c.sequence)
+    .join(
+        rollout_looks,
+        (rollout_looks.c.model == rollouts.c.model) & (rollout_looks.c.rollout == rollouts.c.number),
+        isouter=True,
+    )
+    .where(given(rollouts.c.model, rollouts.c.number))
+)
+_revision = select(route_clock.c.revision).scalar_subquery().label("revision")
 _OF_ROLLOUT: Final = (
-    select(rollouts, *prefixed(lanes), *prefixed(models))
+    select(rollouts, *prefixed(lanes), *prefixed(models), _revision)
     .join(lanes, (lanes.c.model == rollouts.c.model) & (lanes.c.segment == rollouts.c.segment))
     .join(models, models.c.model == rollouts.c.model)
     .where(given(rollouts.c.model, rollouts.c.number))
 )
-_SAVE_ROLLOUT: Final = (
-    update(rollouts).where(given(rollouts.c.model, rollouts.c.number, rollouts.c.etag)).returning(rollouts.c.etag)
-)
+
+_LANE_AT: Final = len(rollouts.columns)
+_MODEL_AT: Final = _LANE_AT + len(lanes.columns)
 
 
 class SqlLanes:
     """The tables lanes, lane_versions and rollouts."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
     def lane(self, model: str, segment: str, *, removed_too: bool = False) -> Lane | None:
         """A lane; None: there is none (or, with `removed_too`, there never was one)."""
-        row = self._connection.execute(_LANE, at(model=model, segment=segment)).one_or_none()
+        row = self._session.execute(_LANE, at(model=model, segment=segment)).one_or_none()
         return None if row is None or (row.removed and not removed_too) else lane_of(row)
 
     def of_models(self, models: Iterable[str]) -> dict[str, list[Lane]]:
         """The lanes of models that are there, the default segment's first."""
         query = select(lanes).where(lanes.c.model.in_(tuple(models)), lanes.c.removed == false())
         found: dict[str, list[Lane]] = {}
-        for row in self._connection.execute(query.order_by(lanes.c.model, lanes.c.segment)):
+        for row in self._session.execute(query.order_by(lanes.c.model, lanes.c.segment)):
             found.setdefault(row.model, []).append(lane_of(row))
         return found
 
     def expiring(self, now: float, limit: int) -> list[tuple[str, str]]:
         """Lanes (model, segment) that hold a version for longer than was asked."""
         query = select(lanes.c.model, lanes.c.segment).where(lanes.c.loaded_until <= now).limit(limit)
-        return [(row.model, row.segment) for row in self._connection.execute(query)]
+        return [(row.model, row.segment) for row in self._session.execute(query)]
 
     def add_lane(self, lane: Lane) -> None:
         """Writes a new lane."""
-        self._connection.execute(insert(lanes).values(**lane_values(lane)))
+        self._session.execute(insert(lanes).values(**lane_values(lane)))
 
     def save_lane(self, lane: Lane, before: Lane) -> None:
-        """Compares and sets.
+        """Compares and sets: the lane must be as it was read."""
+        seen = {"model": lane.model, "segment": lane.segment, "etag": before.etag, "epoch": before.epoch}
+        self._session.change(lanes, seen, lane_values(before), lane_values(lane), lane.model)
 
-        Raises:
-            Stale: the lane has changed since it was read.
-        """
-        seen = at(model=lane.model, segment=lane.segment, etag=before.etag, epoch=before.epoch)
-        if self._connection.execute(_SAVE_LANE, seen | lane_values(lane)).one_or_none() is None:
-            raise Stale(lane.model)
-
-    def states(self, model: str, segment: str, versions: Iterable[str]) -> dict[str, VersionInLane]:
-        """The states of these versions in a lane, as far as they are in it."""
+    def states(
+        self, model: str, segment: str, versions: Iterable[str]
+    ) -> tuple[dict[str, VersionInLane], dict[str, list[Placement]]]:
+        """The states of these versions in a lane, as far as they are in it, and where each of those is served."""
         wanted = at(model=model, segment=segment, version=tuple(versions))
-        return {row.version: state_of(row) for row in self._connection.execute(_STATES, wanted)}
+        states: dict[str, VersionInLane] = {}
+        served: dict[str, list[Placement]] = {}
+        for row in self._session.execute(_STATES, wanted):
+            states[row.version] = state_of(row)
+            placements = served.setdefault(row.version, [])
+            if row.readiness_instance_id is not None:
+                placements.append(placement_of(part(row, readiness, 3)))
+        return states, served
 
     def latest_states(self, models: Iterable[str], limit: int) -> dict[tuple[str, str], list[VersionInLane]]:
         """The states of each lane's versions, newest version first; of more than `limit`, those that changed last."""
@@ -115,14 +152,14 @@ class SqlLanes:
             .order_by(lanes.c.model, lanes.c.segment, number.desc())
         )
         found: dict[tuple[str, str], list[VersionInLane]] = {}
-        for row in self._connection.execute(query):
+        for row in self._session.execute(query):
             found.setdefault((row.model, row.segment), []).append(state_of(row))
         return found
 
     def failed(self, model: str, segment: str, limit: int) -> list[str]:
         """The lane's FAILED versions, newest first."""
         wanted = at(model=model, segment=segment) | {"limit": limit}
-        return list(self._connection.execute(_FAILED, wanted).scalars())
+        return list(self._session.execute(_FAILED, wanted).scalars())
 
     def put_states(self, model: str, segment: str, states: Iterable[VersionInLane]) -> None:
         """Writes the states of versions in a lane."""
@@ -136,26 +173,35 @@ class SqlLanes:
                 "state": str(one.state),
                 "since": one.since,
             }
-            self._connection.execute(_PUT_STATE, row)
+            self._session.execute(_PUT_STATE, row)
 
     def rollout(self, model: str, number: int) -> Rollout | None:
-        """A rollout; None: there is none."""
+        """A rollout without the number of its latest look; None: there is none."""
         return next(iter(self.rollouts(model, (number,))), None)
 
-    def of_rollout(self, model: str, number: int) -> tuple[Rollout, Lane, Model] | None:
+    def whole_rollout(self, model: str, number: int) -> Rollout | None:
+        """A rollout with the number of its latest look, by one question; None: there is none."""
+        row = self._session.execute(_WHOLE_ROLLOUT, at(model=model, number=number)).one_or_none()
+        return None if row is None else replace(rollout_of(row), analysis_sequence=row.sequence or 0)
+
+    def of_rollout(self, model: str, number: int) -> Seen | None:
         """A rollout that is about to be changed, with its lane and its model; None: there is no such rollout.
 
-        One question instead of three, for what a transition takes is mostly the ways to the database and back.
+        One question instead of four, for what a transition takes is mostly the ways to the database and back.
         """
-        row = self._connection.execute(_OF_ROLLOUT, at(model=model, number=number)).one_or_none()
-        return None if row is None else (rollout_of(row), lane_of(part(row, lanes)), model_of(part(row, models)))
+        row = self._session.execute(_OF_ROLLOUT, at(model=model, number=number)).one_or_none()
+        if row is None:
+            return None
+        return Seen(
+            rollout_of(row), lane_of(part(row, lanes, _LANE_AT)), model_of(part(row, models, _MODEL_AT)), row.revision
+        )
 
     def rollouts(self, model: str, numbers: Iterable[int]) -> list[Rollout]:
         """The rollouts of these numbers, as far as there are such, without the numbers of their looks."""
         wanted = tuple(number for number in numbers if number)
         if not wanted:
             return []
-        return [rollout_of(row) for row in self._connection.execute(_ROLLOUTS, at(model=model, number=wanted))]
+        return [rollout_of(row) for row in self._session.execute(_ROLLOUTS, at(model=model, number=wanted))]
 
     def page(self, model: str, before: tuple[float, str, int] | None, limit: int, only: RolloutFilter) -> list[Rollout]:
         """Rollouts, newest first; of one model, or of all when it is empty; without the numbers of their looks."""
@@ -180,18 +226,13 @@ class SqlLanes:
             query = query.where(rollouts.c.version == only.version)
         if only.segment is not None:
             query = query.where(rollouts.c.segment == only.segment)
-        return [rollout_of(row) for row in self._connection.execute(query.limit(limit))]
+        return [rollout_of(row) for row in self._session.execute(query.limit(limit))]
 
     def add_rollout(self, rollout: Rollout) -> None:
         """Writes a new rollout."""
-        self._connection.execute(insert(rollouts).values(**rollout_values(rollout)))
+        self._session.execute(insert(rollouts).values(**rollout_values(rollout)))
 
     def save_rollout(self, rollout: Rollout, before: Rollout) -> None:
-        """Compares and sets.
-
-        Raises:
-            Stale: the rollout has changed since it was read.
-        """
-        seen = at(model=rollout.model, number=rollout.number, etag=before.etag)
-        if self._connection.execute(_SAVE_ROLLOUT, seen | rollout_values(rollout)).one_or_none() is None:
-            raise Stale(rollout.title)
+        """Compares and sets: the rollout must be as it was read."""
+        seen = {"model": rollout.model, "number": rollout.number, "etag": before.etag}
+        self._session.change(rollouts, seen, progress_values(before), progress_values(rollout), rollout.title)

@@ -1,31 +1,28 @@
 """The audit log."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import ColumnElement, Row, delete, insert, literal, select, tuple_
-from sqlalchemy.engine import Connection
+from sqlalchemy import ColumnElement, Row, delete, literal, select, tuple_
 
 from crossfade.registry.v1 import resources_pb2
 from registry import converters
+from registry.database.session import Session
 from registry.database.tables import events, models
 from registry.domain.ledger import Event, EventDraft
 from registry.filters import EventFilter
-
-_APPEND: Final = insert(events)
 
 
 class SqlLedger:
     """The table events."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
     def append(self, added: Iterable[Event]) -> None:
         """Writes events."""
-        rows = [_values(event) for event in added]
-        if rows:
-            self._connection.execute(_APPEND, rows)
+        for event in added:
+            self._session.add(events, _values(event))
 
     def page(self, model: str, before: tuple[float, str, int] | None, limit: int, only: EventFilter) -> list[Event]:
         """Events, newest first: of one model, or of all models when it is empty."""
@@ -42,22 +39,22 @@ class SqlLedger:
                     tuple_(*order)
                     < tuple_(*(literal(value, column.type) for value, column in zip(before, order, strict=True)))
                 )
-        return [_event(row) for row in self._connection.execute(query.where(*_wanted(only)).limit(limit))]
+        return [_event(row) for row in self._session.execute(query.where(*_wanted(only)).limit(limit))]
 
     def aged(self, before: float, fewest: int, limit: int) -> list[str]:
         """Models that have at least so many events from before a moment."""
         last = events.c.sequence == models.c.compacted_sequence + fewest
         query = select(models.c.model).join(events, (events.c.model == models.c.model) & last)
-        return list(self._connection.execute(query.where(events.c.time < before).limit(limit)).scalars())
+        return list(self._session.execute(query.where(events.c.time < before).limit(limit)).scalars())
 
     def oldest(self, model: str, limit: int) -> list[Event]:
         """The oldest events of a model that are kept."""
         query = select(events).where(events.c.model == model).order_by(events.c.sequence).limit(limit)
-        return [_event(row) for row in self._connection.execute(query)]
+        return [_event(row) for row in self._session.execute(query)]
 
     def remove(self, model: str, up_to: int) -> None:
         """Removes events up to a number."""
-        self._connection.execute(delete(events).where(events.c.model == model, events.c.sequence <= up_to))
+        self._session.execute(delete(events).where(events.c.model == model, events.c.sequence <= up_to))
 
 
 def _wanted(only: EventFilter) -> Iterator[ColumnElement[bool]]:

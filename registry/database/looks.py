@@ -5,9 +5,9 @@ from typing import Final
 
 from sqlalchemy import bindparam, delete, insert, literal, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.engine import Connection
 
 from registry.database.columns import at, given
+from registry.database.session import Session
 from registry.database.tables import analyses, rollout_looks, rollouts
 from registry.ports import Look
 
@@ -25,12 +25,12 @@ _SEQUENCES: Final = select(rollout_looks.c.model, rollout_looks.c.rollout, rollo
 class SqlLooks:
     """The tables rollout_looks and analyses."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
     def open(self, model: str, rollout: int) -> None:
         """Makes place for a rollout's looks."""
-        self._connection.execute(
+        self._session.execute(
             upsert(rollout_looks).values(model=model, rollout=rollout, sequence=0, cursor=b"").on_conflict_do_nothing()
         )
 
@@ -38,7 +38,7 @@ class SqlLooks:
         """Compares and sets the sequence, and writes the look; False: another look has taken its number."""
         seen = at(model=model, rollout=rollout, sequence=look.sequence - 1)
         written = {"sequence": look.sequence, "cursor": look.cursor}
-        if self._connection.execute(_RECORD, seen | written).one_or_none() is None:
+        if self._session.execute(_RECORD, seen | written).one_or_none() is None:
             return False
         row = {
             "model": model,
@@ -47,12 +47,12 @@ class SqlLooks:
             "recorded": now,
             "payload": look.payload,
         }
-        self._connection.execute(_ADD, row)
+        self._session.execute(_ADD, row)
         return True
 
     def sequences(self, rollouts: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """The numbers of the latest looks of rollouts, given as (model, number)."""
-        rows = self._connection.execute(_SEQUENCES, {"rollouts": list(rollouts)})
+        rows = self._session.execute(_SEQUENCES, {"rollouts": list(rollouts)})
         return {(row.model, row.rollout): row.sequence for row in rows}
 
     def page(self, model: str, rollout: int, after: int, limit: int) -> list[Look]:
@@ -63,9 +63,7 @@ class SqlLooks:
             .order_by(analyses.c.sequence)
             .limit(limit)
         )
-        return [
-            Look(row.sequence, bytes(row.payload), recorded=row.recorded) for row in self._connection.execute(query)
-        ]
+        return [Look(row.sequence, bytes(row.payload), recorded=row.recorded) for row in self._session.execute(query)]
 
     def latest(self, model: str, rollout: int) -> Look | None:
         """The latest look with its cursor; None: there is none."""
@@ -81,7 +79,7 @@ class SqlLooks:
             )
             .where(rollout_looks.c.model == model, rollout_looks.c.rollout == rollout)
         )
-        row = self._connection.execute(query).one_or_none()
+        row = self._session.execute(query).one_or_none()
         return None if row is None else Look(row.sequence, bytes(row.payload), bytes(row.cursor), row.recorded)
 
     def purge(self, before: float, limit: int) -> int:
@@ -99,9 +97,9 @@ class SqlLooks:
             .limit(limit)
         )
         statement = delete(analyses).where(tuple_(*key).in_(old)).returning(analyses.c.model, analyses.c.rollout)
-        gone = {(row.model, row.rollout) for row in self._connection.execute(statement)}
+        gone = {(row.model, row.rollout) for row in self._session.execute(statement)}
         if gone:
             wanted = [tuple_(literal(model), literal(rollout)) for model, rollout in sorted(gone)]
             of_rollout = tuple_(rollout_looks.c.model, rollout_looks.c.rollout)
-            self._connection.execute(update(rollout_looks).where(of_rollout.in_(wanted)).values(cursor=b""))
+            self._session.execute(update(rollout_looks).where(of_rollout.in_(wanted)).values(cursor=b""))
         return len(gone)

@@ -5,9 +5,10 @@ from typing import Final
 
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Row
 
 from registry.database.columns import at, given
+from registry.database.session import Session
 from registry.database.tables import monitors
 from registry.domain.monitors import Alert, Monitor, MonitorSettings
 
@@ -22,12 +23,12 @@ _SAVE: Final = (
 class SqlMonitors:
     """The table monitors."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
     def find(self, model: str, segment: str) -> Monitor | None:
         """A lane's monitor; None: nobody has watched it or changed its settings yet."""
-        row = self._connection.execute(_FIND, at(model=model, segment=segment)).one_or_none()
+        row = self._session.execute(_FIND, at(model=model, segment=segment)).one_or_none()
         return None if row is None else _monitor(row)
 
     def save(self, monitor: Monitor, before: Monitor | None) -> bool:
@@ -35,9 +36,9 @@ class SqlMonitors:
         values = _values(monitor)
         if before is None:
             added = upsert(monitors).values(values).on_conflict_do_nothing().returning(monitors.c.sequence)
-            return self._connection.execute(added).one_or_none() is not None
+            return self._session.execute(added).one_or_none() is not None
         seen = at(model=monitor.model, segment=monitor.segment, sequence=before.sequence)
-        return self._connection.execute(_SAVE, seen | values).one_or_none() is not None
+        return self._session.execute(_SAVE, seen | values).one_or_none() is not None
 
 
 def _values(monitor: Monitor) -> dict[str, object]:

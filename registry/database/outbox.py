@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Row, delete, func, insert, literal, select, tuple_, update
-from sqlalchemy.engine import Connection
 
 from registry import converters, views
+from registry.database.session import Session
 from registry.database.tables import outbox
 from registry.domain.ledger import Event
 from registry.domain.webhooks import Delivery, Webhook
@@ -15,12 +15,12 @@ class SqlOutbox:
     """The table outbox.
 
     Args:
-        connection: of the transaction.
+        session: the transaction's.
         webhooks: who is told of what from now on.
     """
 
-    def __init__(self, connection: Connection, webhooks: Sequence[Webhook]) -> None:
-        self._connection = connection
+    def __init__(self, session: Session, webhooks: Sequence[Webhook]) -> None:
+        self._session = session
         self._webhooks = webhooks
 
     def add(self, events: Iterable[Event]) -> None:
@@ -44,7 +44,7 @@ class SqlOutbox:
                 for name in wanted
             ]
         if rows:
-            self._connection.execute(insert(outbox), rows)
+            self._session.execute(insert(outbox), rows)
 
     def claim(self, webhook: str, now: float, until: float, limit: int) -> list[Delivery]:
         """Takes what is due, the oldest first; nobody else gets it until then. Each has one attempt more.
@@ -53,7 +53,7 @@ class SqlOutbox:
         asked once in a while and not for each event, and gets them in their order.
         """
         pausing = select(outbox.c.model).where(outbox.c.webhook == webhook, outbox.c.due > now, outbox.c.attempts > 0)
-        if self._connection.execute(pausing.limit(1)).first() is not None:
+        if self._session.execute(pausing.limit(1)).first() is not None:
             return []
         key = (outbox.c.model, outbox.c.sequence, outbox.c.webhook)
         due = (
@@ -68,12 +68,12 @@ class SqlOutbox:
             .values(due=until, attempts=outbox.c.attempts + 1)
             .returning(outbox)
         )
-        found = [_delivery(row) for row in self._connection.execute(statement)]
+        found = [_delivery(row) for row in self._session.execute(statement)]
         return sorted(found, key=lambda one: (one.created, one.model, one.sequence))
 
     def remove(self, delivery: Delivery) -> None:
         """Forgets what was delivered."""
-        self._connection.execute(
+        self._session.execute(
             delete(outbox).where(
                 outbox.c.model == delivery.model,
                 outbox.c.sequence == delivery.sequence,
@@ -85,24 +85,24 @@ class SqlOutbox:
         """Notes that the first of these was not taken; it, and the others behind it, are tried (again) then."""
         keys = [tuple_(literal(one.model), literal(one.sequence), literal(one.webhook)) for one in deliveries]
         key = tuple_(outbox.c.model, outbox.c.sequence, outbox.c.webhook)
-        self._connection.execute(update(outbox).where(key.in_(keys[:1])).values(due=due, error=error))
+        self._session.execute(update(outbox).where(key.in_(keys[:1])).values(due=due, error=error))
         if keys[1:]:
             untried = update(outbox).where(key.in_(keys[1:]))
-            self._connection.execute(untried.values(due=due, attempts=outbox.c.attempts - 1))
+            self._session.execute(untried.values(due=due, attempts=outbox.c.attempts - 1))
 
     def purge(self, before: float) -> int:
         """Forgets what nobody took since before a moment; answers how much."""
-        return self._connection.execute(delete(outbox).where(outbox.c.created < before)).rowcount
+        return self._session.execute(delete(outbox).where(outbox.c.created < before)).rowcount
 
     def undelivered(self) -> dict[str, int]:
         """How much each webhook has yet to be told."""
         query = select(outbox.c.webhook, func.count()).group_by(outbox.c.webhook).order_by(outbox.c.webhook)
-        return {row[0]: row[1] for row in self._connection.execute(query)}
+        return {row[0]: row[1] for row in self._session.execute(query)}
 
     def oldest(self, webhook: str, limit: int) -> list[Delivery]:
         """What a webhook has yet to be told, the oldest first."""
         query = select(outbox).where(outbox.c.webhook == webhook).order_by(outbox.c.created, outbox.c.sequence)
-        return [_delivery(row) for row in self._connection.execute(query.limit(limit))]
+        return [_delivery(row) for row in self._session.execute(query.limit(limit))]
 
 
 def _delivery(row: Row[tuple[object, ...]]) -> Delivery:

@@ -5,11 +5,11 @@ from typing import Final
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.engine import Connection
 
 from registry import converters
 from registry import views as converters_views
 from registry.database.columns import at, given
+from registry.database.session import Session
 from registry.database.tables import lane_routes, route_changes, route_clock
 from registry.domain.routes import LaneRoutes
 from registry.ports import RouteChange
@@ -33,17 +33,17 @@ class SqlRouteLog:
         written: the revision that this transaction made; 0: none.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self.written = 0
 
     def revision(self) -> int:
         """The latest revision."""
-        return int(self._connection.execute(_REVISION).scalar_one())
+        return int(self._session.execute(_REVISION).scalar_one())
 
     def oldest(self) -> int:
         """The revision up to which changes are no longer kept."""
-        return int(self._connection.execute(select(route_clock.c.compacted)).scalar_one())
+        return int(self._session.execute(select(route_clock.c.compacted)).scalar_one())
 
     def write(self, routes: Sequence[LaneRoutes]) -> int:
         """Writes the routes that differ from those in force; one revision for all of them.
@@ -55,26 +55,24 @@ class SqlRouteLog:
         revision = None
         for one in routes:
             payload = converters.pack(converters_views.routes_to_proto(one))
-            revision, known = self._connection.execute(_KNOWN, at(model=one.model, segment=one.segment)).one()
+            revision, known = self._session.execute(_KNOWN, at(model=one.model, segment=one.segment)).one()
             if known != payload and not (one.removed and known is None):
                 changed.append((one, payload))
         if not changed:
             return self.revision() if revision is None else revision
-        self.written = self._connection.execute(_TICK).scalar_one()
+        self.written = self._session.execute(_TICK).scalar_one()
         for one, payload in changed:
             row = {"model": one.model, "segment": one.segment, "payload": payload}
-            self._connection.execute(_CHANGE, row | {"revision": self.written})
+            self._session.execute(_CHANGE, row | {"revision": self.written})
             if one.removed:
-                self._connection.execute(_GONE, at(model=one.model, segment=one.segment))
+                self._session.execute(_GONE, at(model=one.model, segment=one.segment))
             else:
-                self._connection.execute(_PUT, row)
+                self._session.execute(_PUT, row)
         return self.written
 
     def snapshot(self) -> tuple[int, list[bytes]]:
         """The latest revision, and the routes of all lanes."""
-        rows = self._connection.execute(
-            select(lane_routes.c.payload).order_by(lane_routes.c.model, lane_routes.c.segment)
-        )
+        rows = self._session.execute(select(lane_routes.c.payload).order_by(lane_routes.c.model, lane_routes.c.segment))
         return self.revision(), [bytes(payload) for payload in rows.scalars()]
 
     def changes(self, after: int, limit: int) -> list[RouteChange]:
@@ -84,13 +82,13 @@ class SqlRouteLog:
             .where(route_changes.c.revision > after, route_changes.c.revision <= after + limit)
             .order_by(route_changes.c.revision, route_changes.c.model, route_changes.c.segment)
         )
-        return [RouteChange(row.revision, bytes(row.payload)) for row in self._connection.execute(query)]
+        return [RouteChange(row.revision, bytes(row.payload)) for row in self._session.execute(query)]
 
     def compact(self, keep: int) -> int:
         """Forgets all but the `keep` latest revisions' changes; answers the revision up to which they are gone."""
         limit = self.revision() - keep
         if limit <= self.oldest():
             return self.oldest()
-        self._connection.execute(delete(route_changes).where(route_changes.c.revision <= limit))
-        self._connection.execute(update(route_clock).values(compacted=limit))
+        self._session.execute(delete(route_changes).where(route_changes.c.revision <= limit))
+        self._session.execute(update(route_clock).values(compacted=limit))
         return limit

@@ -10,6 +10,7 @@ from crossfade.registry.v1 import resources_pb2
 from registry import converters
 from registry.domain.lane import Lane, Load
 from registry.domain.records import Approval, Assignment, Model, Objective, PauseReason, Rollout, Spec, VersionInLane
+from registry.domain.serving import Placement, Serving, ServingState, Traffic
 from registry.domain.split import Split
 from registry.domain.states import RolloutState, VersionState
 
@@ -33,6 +34,21 @@ def model_of(row: Row[Any]) -> Model:
 def state_of(row: Row[Any]) -> VersionInLane:
     """A version's state."""
     return VersionInLane(row.version, VersionState(row.state), row.since)
+
+
+def placement_of(row: Row[Any]) -> Placement:
+    """Where a version is served."""
+    serving = Serving(
+        model=row.model,
+        version=row.version,
+        traffic=Traffic(row.traffic),
+        address=row.address,
+        state=ServingState(row.state),
+        error=row.error,
+        error_code=row.error_code,
+        load_report=bytes(row.load_report),
+    )
+    return Placement(row.instance_id, serving, row.ready, row.since)
 
 
 def lane_of(row: Row[Any]) -> Lane:
@@ -134,19 +150,29 @@ def rollout_of(row: Row[Any]) -> Rollout:
 
 def rollout_values(rollout: Rollout) -> dict[str, Any]:
     """A rollout's row."""
-    outcome, approval = rollout.outcome, rollout.approval
     return {
         "model": rollout.model,
         "number": rollout.number,
         "segment": rollout.segment,
         "version": rollout.version,
-        "stable_version": rollout.stable_version,
-        "state": str(rollout.state),
         "plan": converters.pack(converters.plan_to_proto(rollout.spec.plan)),
         "policy": rollout.spec.policy,
         "objective": str(rollout.spec.objective),
         "assignment": str(rollout.spec.assignment),
         "allow_incompatible": rollout.spec.allow_incompatible,
+        "approval_required": rollout.spec.approval_required,
+        "created": rollout.created,
+        "creator": rollout.creator,
+        **progress_values(rollout),
+    }
+
+
+def progress_values(rollout: Rollout) -> dict[str, Any]:
+    """Of a rollout's row, what changes."""
+    outcome, approval = rollout.outcome, rollout.approval
+    return {
+        "stable_version": rollout.stable_version,
+        "state": str(rollout.state),
         "step": rollout.step,
         "step_started": rollout.step_started,
         "step_paused": rollout.step_paused,
@@ -154,14 +180,11 @@ def rollout_values(rollout: Rollout) -> dict[str, Any]:
         "pause_reason": None if rollout.pause_reason is None else str(rollout.pause_reason),
         "bucket_offset": rollout.bucket_offset,
         "effective_share_bps": rollout.effective_share_bps,
-        "created": rollout.created,
         "started": rollout.started,
         "ended": rollout.ended,
-        "creator": rollout.creator,
         "note": rollout.note,
         "outcome": None if outcome is None else converters.pack(converters.outcome_to_proto(outcome)),
         "etag": rollout.etag,
-        "approval_required": rollout.spec.approval_required,
         "approver": "" if approval is None else approval.actor,
         "approved": None if approval is None else approval.time,
         "approval_reason": "" if approval is None else approval.reason,

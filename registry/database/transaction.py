@@ -14,6 +14,7 @@ from registry.database.monitors import SqlMonitors
 from registry.database.outbox import SqlOutbox
 from registry.database.requests import SqlRequests
 from registry.database.routes import SqlRouteLog
+from registry.database.session import Session
 from registry.domain.webhooks import Webhook
 
 
@@ -26,13 +27,23 @@ class SqlTransaction:
     """
 
     def __init__(self, connection: Connection, webhooks: Sequence[Webhook]) -> None:
-        self.catalog = SqlCatalog(connection)
-        self.lanes = SqlLanes(connection)
-        self.fleet = SqlFleet(connection)
-        self.looks = SqlLooks(connection)
-        self.monitors = SqlMonitors(connection)
-        self.ledger = SqlLedger(connection)
-        self.history = SqlHistory(connection)
-        self.outbox = SqlOutbox(connection, webhooks)
-        self.routes = SqlRouteLog(connection)
-        self.requests = SqlRequests(connection)
+        self._session = session = Session(connection)
+        self.catalog = SqlCatalog(session)
+        self.lanes = SqlLanes(session)
+        self.fleet = SqlFleet(session)
+        self.looks = SqlLooks(session)
+        self.monitors = SqlMonitors(session)
+        self.ledger = SqlLedger(session)
+        self.history = SqlHistory(session)
+        self.outbox = SqlOutbox(session, webhooks)
+        self.routes = SqlRouteLog(session)
+        self.requests = SqlRequests(session)
+
+    def flush(self) -> None:
+        """Sends what was written.
+
+        Raises:
+            Stale: a compare-and-set found another value.
+            DoneBefore: an answer is stored under the key of the one that is put.
+        """
+        self._session.flush()

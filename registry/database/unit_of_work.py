@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Final, TypeVar
 
 from sqlalchemy.engine import Engine
@@ -92,9 +93,28 @@ class SqlUnitOfWork:
             UnavailableError: DATABASE_UNAVAILABLE.
             DeadlineExceededError: the caller's time is over.
         """
+        return self._run(work, deadline, _Access.READ if read_only else _Access.WRITE, exclusive=exclusive)
+
+    def ask(self, question: Callable[[Transaction], T], *, deadline: float) -> T:
+        """What one statement answers, by itself: without the ways that a transaction's beginning and end take.
+
+        Args:
+            question: reads once.
+            deadline: on the clock's monotonic scale.
+
+        Raises:
+            AbortedError: CONTENTION after 8 attempts.
+            UnavailableError: DATABASE_UNAVAILABLE.
+            DeadlineExceededError: the caller's time is over.
+        """
+        return self._run(question, deadline, _Access.ASK)
+
+    def _run(
+        self, work: Callable[[Transaction], T], deadline: float, access: "_Access", *, exclusive: bool = False
+    ) -> T:
         story = _Story(self._clock.monotonic())
         try:
-            result = self._attempts(work, deadline, story, exclusive=exclusive, read_only=read_only)
+            result = self._attempts(work, deadline, story, access, exclusive=exclusive)
             story.outcome = "ok"
             return result
         except CrossfadeError as error:
@@ -108,9 +128,9 @@ class SqlUnitOfWork:
         work: Callable[[Transaction], T],
         deadline: float,
         story: "_Story",
+        access: "_Access",
         *,
         exclusive: bool,
-        read_only: bool,
     ) -> T:
         failure = Failure.RETRY
         for attempt in range(ATTEMPTS):
@@ -124,7 +144,7 @@ class SqlUnitOfWork:
                 # After the turn has come: nothing is carried out whose caller has been told that it was not.
                 self._check_time(deadline)
                 story.attempts += 1
-                return self._once(work, read_only=read_only)
+                return self._once(work, access)
             except SQLAlchemyError as error:
                 failure = classify(error)
                 if failure is Failure.DEFECT:
@@ -150,17 +170,29 @@ class SqlUnitOfWork:
                 "same request_id and a longer deadline",
             )
 
-    def _once(self, work: Callable[[Transaction], T], *, read_only: bool) -> T:
+    def _once(self, work: Callable[[Transaction], T], access: "_Access") -> T:
         with self._engine.connect() as connection:
-            if read_only:
+            if access is _Access.ASK:
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+                return work(SqlTransaction(connection, self._webhooks))
+            if access is _Access.READ:
                 connection.execution_options(postgresql_readonly=True)
             with connection.begin():
                 transaction = SqlTransaction(connection, self._webhooks)
                 result = work(transaction)
+                transaction.flush()
             revision = transaction.routes.written
         if revision:
             self._on_revision(revision)
         return result
+
+
+class _Access(Enum):
+    """What is done: one statement alone, a transaction that only reads, or one that writes."""
+
+    ASK = auto()
+    READ = auto()
+    WRITE = auto()
 
 
 @dataclass(slots=True)

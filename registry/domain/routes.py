@@ -1,7 +1,7 @@
 """What Routers and Workers have to know of a lane, computed from the lane and the Workers' readiness."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from registry.domain.lane import Lane
@@ -94,6 +94,23 @@ def held_versions(lane: Lane, live: Rollout | None) -> tuple[str, ...]:
     test = live.version if live is not None and live.state in LIVE_STATES else ""
     names = (lane.stable_version, test, lane.previous_version, *(load.version for load in lane.loaded))
     return tuple(dict.fromkeys(name for name in names if name))
+
+
+def basis_of(lane: Lane, live: Rollout | None) -> tuple[object, ...]:
+    """What a lane's routes, and whatever follows from readiness, rest on besides readiness and its versions' states."""
+    whole = replace(lane, etag="", queued=0)
+    if live is None:
+        return (whole,)
+    return (
+        whole,
+        live.number,
+        live.stable_version,
+        live.step,
+        live.bucket_offset,
+        live.state in LIVE_STATES,
+        live.state in SHARING_STATES,
+        live.approval_missing,
+    )
 
 
 def routes_of(

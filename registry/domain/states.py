@@ -79,6 +79,9 @@ SHARING_STATES: Final = frozenset({RolloutState.RUNNING, RolloutState.PAUSED})
 OPEN_STATES: Final = LIVE_STATES | {RolloutState.QUEUED}
 """States of a rollout that has not ended."""
 
+CLOCK_OPERATIONS: Final = frozenset({RolloutOperation.PAUSE, RolloutOperation.RESUME})
+"""Operations that stop the plan's clock or let it go on: no version and no share changes by them."""
+
 ROLLOUT_TRANSITIONS: Final[Mapping[tuple[RolloutState, RolloutOperation], RolloutState]] = {
     (RolloutState.QUEUED, RolloutOperation.ACTIVATE): RolloutState.WAITING_READY,
     (RolloutState.QUEUED, RolloutOperation.APPROVE): RolloutState.QUEUED,

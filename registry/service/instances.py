@@ -162,6 +162,6 @@ class InstanceService:
         changes = []
         for name in sorted(lanes):
             model = require_model(tx, name)
-            opened = tuple(open_lane(tx, lane, now=now, actor=REGISTRY_ACTOR) for lane in lanes[name])
+            opened = tuple(open_lane(tx, lane, now=now, actor=REGISTRY_ACTOR, readiness=True) for lane in lanes[name])
             changes.append(ModelChange(model, model, opened))
         commit(tx, changes, actor=REGISTRY_ACTOR, now=now)

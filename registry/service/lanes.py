@@ -10,7 +10,15 @@ from registry.domain.lane_aggregate import LaneAggregate
 from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.ledger import EventDraft
 from registry.domain.records import Model, Outcome, Rollout, Spec
-from registry.domain.routes import FAILED_LISTED, LaneRoutes, held_versions, removed_routes, routes_of, split_of
+from registry.domain.routes import (
+    FAILED_LISTED,
+    LaneRoutes,
+    basis_of,
+    held_versions,
+    removed_routes,
+    routes_of,
+    split_of,
+)
 from registry.domain.serving import Placement
 from registry.domain.signature import differences
 from registry.domain.states import OPEN_STATES, RolloutState
@@ -65,19 +73,32 @@ class OpenLane:
         aggregate: carries out the changes.
         lane: as it was read; None: it is a new one.
         rollouts: as they were read, by number.
+        readiness: that of Workers has changed.
     """
 
     aggregate: LaneAggregate
     lane: Lane | None
     rollouts: dict[int, Rollout]
-    _served: dict[tuple[str, ...], tuple[Placement, ...]] = field(default_factory=dict)
+    readiness: bool = False
+    _served: dict[str, list[Placement]] = field(default_factory=dict)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether something may follow from the change, for the routes or by readiness."""
+        before, after = self.lane, self.aggregate
+        if before is None or self.readiness or after.changed_states:
+            return True
+        return basis_of(before, self.rollouts.get(before.live)) != basis_of(after.lane, after.live)
 
     def placements(self, tx: Transaction) -> tuple[Placement, ...]:
-        """Where the versions that the lane holds by now are served; each set of them is read once."""
+        """Where the versions that the lane holds by now are served; what was read of them is not read again."""
         held = held_versions(self.aggregate.lane, self.aggregate.live)
-        if held not in self._served:
-            self._served[held] = tuple(tx.fleet.placements_of(self.aggregate.lane.model, held))
-        return self._served[held]
+        unread = [version for version in held if version not in self._served]
+        if unread:
+            self._served |= {version: [] for version in unread}
+            for one in tx.fleet.placements_of(self.aggregate.lane.model, unread):
+                self._served[one.serving.version].append(one)
+        return tuple(one for version in held for one in self._served[version])
 
 
 def open_lane(
@@ -89,6 +110,8 @@ def open_lane(
     version: str = "",
     rollout: Rollout | None = None,
     new: bool = False,
+    readiness: bool = False,
+    moves: bool = True,
 ) -> OpenLane:
     """Reads what a change of the lane needs.
 
@@ -96,6 +119,8 @@ def open_lane(
         lane: as read (or made, with `new`).
         version: one that the change is about, besides those that the lane and its rollouts name.
         rollout: one that was read in this transaction already.
+        readiness: that of Workers has changed.
+        moves: the change may move versions to other states; otherwise their states are not read.
     """
     known = [] if rollout is None else [rollout]
     numbers = {lane.live, lane.queued}
@@ -103,9 +128,11 @@ def open_lane(
     rollouts += tx.lanes.rollouts(lane.model, numbers - {one.number for one in known})
     named = (lane.stable_version, lane.previous_version, version, *(load.version for load in lane.loaded))
     concerned = {*named, *(rollout.version for rollout in rollouts)}
-    states = tx.lanes.states(lane.model, lane.segment, sorted(concerned - {""}))
+    wanted = sorted(concerned - {""}) if moves else ()
+    states, served = tx.lanes.states(lane.model, lane.segment, wanted) if wanted else ({}, {})
     aggregate = LaneAggregate(lane, rollouts, states, now=now, actor=actor, new_etag=new_etag)
-    return OpenLane(aggregate, None if new else lane, {rollout.number: rollout for rollout in rollouts})
+    read = {rollout.number: rollout for rollout in rollouts}
+    return OpenLane(aggregate, None if new else lane, read, readiness, served)
 
 
 def open_or_make_lane(tx: Transaction, model: str, segment: str, *, now: float, actor: str, version: str) -> OpenLane:
@@ -132,15 +159,22 @@ class ModelChange:
     events: tuple[EventDraft, ...] = ()
 
 
-def commit(tx: Transaction, changes: Iterable[ModelChange], *, actor: str, now: float) -> list[Model]:
+def commit(
+    tx: Transaction, changes: Iterable[ModelChange], *, actor: str, now: float, revision: int | None = None
+) -> list[Model]:
     """Writes changed lanes, their routes under one revision, and the events.
+
+    Args:
+        revision: of the routes, if it was read in this transaction already.
 
     Returns:
         The models with their new etags and ledgers.
     """
     changes = tuple(changes)
-    routes = [_settle(tx, lane) for change in changes for lane in change.lanes]
-    revision = tx.routes.write(routes)
+    settled = [_settle(tx, lane) for change in changes for lane in change.lanes]
+    routes = [one for one in settled if one is not None]
+    if routes or revision is None:
+        revision = tx.routes.write(routes)
     return [_record(tx, change, actor=actor, now=now, revision=revision) for change in changes]
 
 
@@ -169,8 +203,12 @@ def _record(tx: Transaction, change: ModelChange, *, actor: str, now: float, rev
     return model
 
 
-def _settle(tx: Transaction, opened: OpenLane) -> LaneRoutes:
+def _settle(tx: Transaction, opened: OpenLane) -> LaneRoutes | None:
+    """Lets what follows from a change follow, and writes the lane; its routes, if they may be others."""
     aggregate = opened.aggregate
+    if not opened.unsettled:
+        _save(tx, opened)
+        return None
     held: tuple[str, ...] | None = None
     placements: tuple[Placement, ...] = ()
     # Again when a rollout ended by what was observed, so that the next one has begun to wait.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from registry.ports import RequestKey, Stale, Transaction, UnitOfWork
+from registry.ports import DoneBefore, RequestKey, Stale, Transaction, UnitOfWork
 from services.common.clock import Clock
 from services.common.errors import AbortedError, CrossfadeError, InvalidArgumentError
 
@@ -60,19 +60,21 @@ class Mutations:
             now = round(self._clock.now(), 6)
             try:
                 payload = act(tx, now)
+                tx.requests.put(key, payload, now)
+                tx.flush()
             except Stale as error:
                 raise AbortedError(
                     "ETAG_STALE", "somebody changed it at the same moment; read it again and decide again"
                 ) from error
-            if not tx.requests.put(key, payload, now):
-                raise _DoneBeforeError("REQUEST_ID_REUSED", key.request_id)
+            except DoneBefore as error:
+                raise _DoneBeforeError("REQUEST_ID_REUSED", key.request_id) from error
             return payload
 
         try:
             before()
             return self._unit_of_work.run(work, deadline=deadline, exclusive=exclusive)
         except CrossfadeError:
-            stored = self._unit_of_work.run(lambda tx: tx.requests.find(key), deadline=deadline, read_only=True)
+            stored = self._unit_of_work.ask(lambda tx: tx.requests.find(key), deadline=deadline)
             if stored is None:
                 raise
             if stored.digest != key.digest:

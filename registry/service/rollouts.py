@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from registry.domain.lane_aggregate import LaneAggregate
 from registry.domain.records import Outcome, PauseReason, Rollout, Signature, Spec
 from registry.domain.serving import Placement
-from registry.domain.states import RolloutOperation, rollout_after
+from registry.domain.states import CLOCK_OPERATIONS, RolloutOperation, rollout_after
 from registry.filters import RolloutFilter
 from registry.ports import RequestKey, Transaction, UnitOfWork
 from registry.service.lane_actions import require_lane
@@ -27,7 +28,7 @@ from registry.service.versions import check_against_stable, require_version
 from services.common.errors import NotFoundError
 
 Encode = Callable[[Rollout], bytes]
-Change = Callable[[LaneAggregate, Rollout, Iterable[Placement]], None]
+Change = Callable[[LaneAggregate, Rollout, Callable[[], Iterable[Placement]]], None]
 
 _DONE: Final = {
     RolloutOperation.PROMOTE: "promoted",
@@ -102,7 +103,7 @@ class RolloutService:
             key,
             target,
             operation,
-            lambda aggregate, _rollout, placements: aggregate.advance(outcome, placements, force=force),
+            lambda aggregate, _rollout, placements: aggregate.advance(outcome, placements(), force=force),
             encode=encode,
             deadline=deadline,
         )
@@ -158,7 +159,7 @@ class RolloutService:
             key,
             target,
             operation,
-            lambda aggregate, _rollout, placements: aggregate.promote(outcome, placements, force=force),
+            lambda aggregate, _rollout, placements: aggregate.promote(outcome, placements(), force=force),
             encode=encode,
             deadline=deadline,
         )
@@ -204,9 +205,11 @@ class RolloutService:
         Raises:
             NotFoundError: MODEL_NOT_FOUND, ROLLOUT_NOT_FOUND.
         """
-        return self._unit_of_work.run(
-            lambda tx: with_sequences(tx, [require_rollout(tx, model, number)])[0], deadline=deadline, read_only=True
-        )
+        found = self._unit_of_work.ask(lambda tx: tx.lanes.whole_rollout(model, number), deadline=deadline)
+        if found is not None:
+            return found
+        # To say what is missing, the model or the rollout.
+        return self._unit_of_work.run(lambda tx: require_rollout(tx, model, number), deadline=deadline, read_only=True)
 
     def page(
         self,
@@ -247,28 +250,33 @@ class RolloutService:
             nonlocal sequence
             self._superseded.check(target)
             # Looks are written all the time. An action that rests on none reads their number before and apart, for one
-            # that read it in its own transaction could not be serialized with them.
+            # that read it in its own transaction could not be serialized with them. Who is late is told at once, and
+            # does not stand in the way of those who are not.
             if not sequence:
-                name = (target.model, target.number)
-                found = self._unit_of_work.run(lambda tx: tx.looks.sequences([name]), deadline=deadline, read_only=True)
-                sequence = found.get(name, 0)
+                known = self._unit_of_work.ask(
+                    lambda tx: tx.lanes.whole_rollout(target.model, target.number), deadline=deadline
+                )
+                if known is not None:
+                    check_seen(known, target)
+                    sequence = known.analysis_sequence
 
         def act(tx: Transaction, now: float) -> bytes:
             nonlocal after
             after = None
             self._superseded.check(target)
-            found = tx.lanes.of_rollout(target.model, target.number)
-            rollout = found[0] if found is not None else require_rollout(tx, target.model, target.number)
+            seen = tx.lanes.of_rollout(target.model, target.number)
+            rollout = seen.rollout if seen is not None else require_rollout(tx, target.model, target.number)
             if target.analysis_sequence:
                 (rollout,) = with_sequences(tx, [rollout])
             check_seen(rollout, target)
             rollout_after(rollout.title, rollout.state, operation)
-            if found is None or found[1].removed:
+            if seen is None or seen.lane.removed:
                 raise NotFoundError("LANE_NOT_FOUND", f"{rollout.title} has no lane any more")
-            _, lane, model = found
-            opened = open_lane(tx, lane, now=now, actor=key.principal, rollout=rollout)
-            change(opened.aggregate, rollout, opened.placements(tx))
-            commit(tx, (ModelChange(model, model, (opened,)),), actor=key.principal, now=now)
+            moves = operation not in CLOCK_OPERATIONS
+            opened = open_lane(tx, seen.lane, now=now, actor=key.principal, rollout=rollout, moves=moves)
+            change(opened.aggregate, rollout, partial(opened.placements, tx))
+            changed = ModelChange(seen.model, seen.model, (opened,))
+            commit(tx, (changed,), actor=key.principal, now=now, revision=seen.revision)
             after = replace(_after(tx, opened.aggregate, target.model, target.number), analysis_sequence=sequence)
             return encode(after)
 

@@ -36,28 +36,28 @@ def isolation() -> None:
     def save_lane(self: SqlLanes, lane: Any, before: Any) -> None:
         del before
         where = (lanes.c.model == lane.model, lanes.c.segment == lane.segment)
-        self._connection.execute(update(lanes).where(*where).values(**lane_values(lane)))
+        self._session.execute(update(lanes).where(*where).values(**lane_values(lane)))
 
     def save_rollout(self: SqlLanes, rollout: Any, before: Any) -> None:
         del before
         where = (rollouts.c.model == rollout.model, rollouts.c.number == rollout.number)
-        self._connection.execute(update(rollouts).where(*where).values(**rollout_values(rollout)))
+        self._session.execute(update(rollouts).where(*where).values(**rollout_values(rollout)))
 
     def save_model(self: SqlCatalog, model: Any, before: Any) -> None:
         del before
         values = {"next_version": model.next_version, "next_rollout": model.next_rollout, "etag": model.etag}
-        self._connection.execute(update(models).where(models.c.model == model.model).values(**values))
+        self._session.execute(update(models).where(models.c.model == model.model).values(**values))
 
     def append(self: SqlLedger, added: Iterable[Event]) -> None:
         # The number is taken at the last moment, so that it conflicts with hardly anybody's.
         for event in added:
             query = select(events.c.sequence, events.c.hash).where(events.c.model == event.model)
-            last = self._connection.execute(query.order_by(events.c.sequence.desc()).limit(1)).first()
+            last = self._session.execute(query.order_by(events.c.sequence.desc()).limit(1)).first()
             sequence, previous = (last.sequence, last.hash) if last else (0, "")
             placed = replace(event, sequence=sequence + 1, previous_hash=previous, hash="")
             placed = replace(placed, hash=event_hash(placed))
-            self._connection.execute(insert(events), [_values(placed)])
-            self._connection.execute(
+            self._session.execute(insert(events), [_values(placed)])
+            self._session.execute(
                 update(models)
                 .where(models.c.model == event.model)
                 .values(event_sequence=placed.sequence, event_hash=placed.hash)
@@ -79,7 +79,7 @@ def isolation() -> None:
 
 def requests() -> None:
     """Nobody remembers what was asked."""
-    SqlRequests.put = lambda *_: True  # type: ignore[method-assign]
+    SqlRequests.put = lambda *_: None  # type: ignore[method-assign]
     SqlRequests.find = lambda *_: None  # type: ignore[method-assign]
 
 

@@ -84,7 +84,7 @@ async def test_serialization_failures_at_random_statements(start: Start) -> None
 
     def before(connection: object, cursor: object, statement: str, *rest: object) -> None:
         nonlocal injected
-        if rng.random() < 0.05:
+        if rng.random() < 0.25:
             injected += 1
             raise DBAPIError(statement, {}, psycopg.errors.SerializationFailure("injected"))
 

@@ -133,7 +133,7 @@ async def caller_of(registry: FakeRegistry) -> AsyncIterator[Callable[..., Any]]
     callers: list[Caller] = []
 
     async def get(version: str, model: str = "scores", traffic: int = LIVE) -> Caller:
-        await until(lambda: registry.state(model, version, traffic) == "READY", 20)
+        await until(lambda: registry.state(model, version, traffic) == "READY", 60)
         serving = registry.serving(model, version, traffic)
         assert serving is not None
         caller = Caller(serving.address)

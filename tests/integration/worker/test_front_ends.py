@@ -148,12 +148,12 @@ async def test_they_live_and_die_together_and_the_reason_is_told(
     caller = await caller_of("v1")
     await caller.predict(reference_rows(1))
     for _ in range(2):
-        await until(lambda: registry.state("scores", "v1") == "READY", 20)
+        await until(lambda: registry.state("scores", "v1") == "READY", 60)
         engine, followers = processes_of(app)
         os.kill(engine.pid if role == "engine" else followers[0].pid, number)
-        await until(lambda: registry.state("scores", "v1") != "READY", 20)
+        await until(lambda: registry.state("scores", "v1") != "READY", 60)
         await until(partial(have_ended, (engine, *followers)))
-    await until(lambda: registry.state("scores", "v1") == "FAILED", 20)
+    await until(lambda: registry.state("scores", "v1") == "FAILED", 60)
     serving = registry.serving("scores", "v1")
     assert serving is not None
     assert serving.error_code == "CRASHED"
@@ -171,8 +171,8 @@ async def test_a_model_that_hangs_is_ended(
         caller = await caller_of("v1")
         failure = await caller.failure(reference_rows(1))
         assert failure.code == "UNAVAILABLE"
-        await until(lambda: registry.state("scores", "v1") != "READY", 20)
-    await until(lambda: registry.state("scores", "v1") == "FAILED", 20)
+        await until(lambda: registry.state("scores", "v1") != "READY", 60)
+    await until(lambda: registry.state("scores", "v1") == "FAILED", 60)
     serving = registry.serving("scores", "v1")
     assert serving is not None
     assert "a batch ran for more than 0.1 s, so that its model was taken to hang" in serving.error

@@ -22,13 +22,14 @@ from registry.domain.lane import Lane, empty_lane
 from registry.domain.lane_aggregate import LaneAggregate
 from registry.domain.ledger import append
 from registry.domain.records import Model, Outcome, PauseReason, Rollout, Undo, VersionInLane
-from registry.domain.routes import split_of
+from registry.domain.routes import LaneRoutes, basis_of, held_versions, routes_of, split_of
 from registry.domain.serving import Placement, Traffic
 from registry.domain.split import BUCKETS
 from registry.domain.states import LIVE_STATES, REFUSED_STATES, RolloutState, VersionState
 from services.common.errors import FailedPreconditionError
 from tests.checker.replay import LaneState, Replay
 from tests.unit.registry.lanes import START, etags, placed, spec
+from tests.unit.registry.lanes import version as version_of
 
 FINAL = REFUSED_STATES
 ENDED = frozenset(RolloutState) - LIVE_STATES - {RolloutState.QUEUED}
@@ -49,6 +50,9 @@ class LaneMachine(RuleBasedStateMachine):
         self.model = Model("m", "", START, 1, 1, 0, "", "")
         self.replay = Replay(())
         self.ready: set[str] = set()
+        self.routes: LaneRoutes | None = None
+        self.rest: object = None
+        self.placed: list[Placement] = []
         self.numbers = count(1)
 
     def act(self, operation: Callable[[LaneAggregate], object], *, reviving: bool = False) -> bool:
@@ -66,12 +70,19 @@ class LaneMachine(RuleBasedStateMachine):
             assert error.reason.isupper()
             assert error.message
             return False
+        settled = basis_of(before, self.rollouts.get(before.live)) == basis_of(made.lane, made.live)
+        if settled and not made.changed_states and self.placements() == self.placed:
+            return self._store(made)
         live = None
         while live != (made.live.number if made.live else 0):
             live = made.live.number if made.live else 0
             made.observe(self.placements())
         made.resplit(split_of(made.lane, made.live, self.placements()))
         assert made.lane.epoch == before.epoch + (made.lane.split != before.split)
+        self.placed = self.placements()
+        return self._store(made)
+
+    def _store(self, made: LaneAggregate) -> bool:
         self.lane = made.lane
         for version, state in made.changed_states.items():
             known = self.states.get(version)
@@ -84,7 +95,31 @@ class LaneMachine(RuleBasedStateMachine):
         self.model, events = append(self.model, tuple(made.events), actor="local:ana", now=self.now, revision=1)
         for event in events:
             self.replay.take(views.event_to_proto(event))
+        self.check_settled()
         return True
+
+    def check_settled(self) -> None:
+        """Nothing is left to follow from readiness, and the routes rest on nothing but what they are said to."""
+        placements = self.placements()
+        opened = [self.rollouts[number] for number in (self.lane.live, self.lane.queued) if number]
+        made = LaneAggregate(self.lane, opened, self.states, now=self.now, actor="registry", new_etag=self.new_etag)
+        made.observe(placements)
+        made.resplit(split_of(made.lane, made.live, placements))
+        assert made.lane == self.lane
+        assert not (made.changed_rollouts or made.changed_states or made.events)
+        held = held_versions(made.lane, made.live)
+        routes = routes_of(
+            made.lane,
+            made.live,
+            versions={name: version_of(name) for name in held},
+            states={name: one.state for name, one in self.states.items()},
+            failed=sorted(name for name, one in self.states.items() if one.state is VersionState.FAILED),
+            placements=placements,
+        )
+        rest = (basis_of(made.lane, made.live), placements, dict(self.states))
+        if rest == self.rest:
+            assert routes == self.routes
+        self.routes, self.rest = routes, rest
 
     def placements(self) -> list[Placement]:
         """One Worker with everything that is ready."""

@@ -1,0 +1,119 @@
+"""What a transaction only writes goes to the database at once, and what does not hold of it is told apart."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, select
+from sqlalchemy.exc import IntegrityError
+
+from registry.database.engine import open_engine, parse_url
+from registry.database.session import Session
+from registry.database.tables import lane_routes, requests
+from registry.ports import DoneBefore, Stale
+
+ROUTES = {"model": "m", "segment": "", "payload": b"one"}
+KEY = {"principal": "ana", "rpc": "Do", "request_id": "1"}
+ANSWER = {**KEY, "digest": "d", "answer": b"done", "created": 1.0}
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[Connection]:
+    """In a transaction, without effects."""
+    engine = open_engine(parse_url(database), 1)
+    with engine.connect() as opened:
+        yield opened
+        opened.rollback()
+    engine.dispose()
+
+
+@pytest.fixture
+def statements(connection: Connection) -> list[str]:
+    """What is sent."""
+    sent: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        sent.append(statement)
+
+    event.listen(connection.engine, "before_cursor_execute", note)
+    return sent
+
+
+def payload(session: Session) -> bytes:
+    """Of the routes."""
+    return bytes(session.execute(select(lane_routes.c.payload).where(lane_routes.c.model == "m")).scalar_one())
+
+
+def change(session: Session, seen: bytes, after: bytes) -> None:
+    """Compares and sets the routes' payload."""
+    key = {"model": "m", "segment": "", "payload": seen}
+    session.change(lane_routes, key, {"payload": seen}, {"payload": after}, "the routes of m")
+
+
+def test_several_tables_are_written_by_one_statement(connection: Connection, statements: list[str]) -> None:
+    session = Session(connection)
+    session.add(lane_routes, ROUTES)
+    session.add(requests, ANSWER, once=True)
+    assert statements == []
+    session.flush()
+    session.flush()
+    assert len(statements) == 1
+    assert payload(session) == b"one"
+
+
+def test_what_is_asked_sees_what_was_written_before(connection: Connection) -> None:
+    session = Session(connection)
+    session.add(lane_routes, ROUTES)
+    assert payload(session) == b"one"
+    change(session, b"one", b"two")
+    assert payload(session) == b"two"
+
+
+def test_a_table_that_is_written_twice_is_written_in_order(connection: Connection, statements: list[str]) -> None:
+    session = Session(connection)
+    session.add(lane_routes, ROUTES)
+    change(session, b"one", b"two")
+    change(session, b"two", b"three")
+    session.flush()
+    assert len(statements) == 3
+    assert payload(session) == b"three"
+
+
+def test_only_what_differs_is_written(connection: Connection, statements: list[str]) -> None:
+    session = Session(connection)
+    session.add(requests, ANSWER)
+    session.flush()
+    session.change(requests, KEY, ANSWER, {**ANSWER, "answer": b"other"}, "the answer")
+    session.flush()
+    assert "SET answer=" in statements[1]
+    assert "digest" not in statements[1]
+    session.change(requests, KEY, ANSWER, ANSWER, "the answer")
+    session.flush()
+    assert len(statements) == 2
+
+
+def test_the_row_that_has_changed_is_named(connection: Connection) -> None:
+    session = Session(connection)
+    session.add(lane_routes, ROUTES)
+    session.add(requests, ANSWER)
+    session.flush()
+    session.change(requests, KEY, {"answer": b"done"}, {"answer": b"other"}, "the answer")
+    change(session, b"another", b"two")
+    with pytest.raises(Stale, match=r"^the routes of m$"):
+        session.flush()
+
+
+def test_what_is_to_be_done_once_is_told_from_any_other_row_that_is_there(connection: Connection) -> None:
+    session = Session(connection)
+    session.add(requests, ANSWER, once=True)
+    session.flush()
+    session.add(lane_routes, ROUTES)
+    session.add(requests, ANSWER, once=True)
+    with pytest.raises(DoneBefore), connection.begin_nested():
+        session.flush()
+    session.add(lane_routes, ROUTES)
+    session.flush()
+    session.add(lane_routes, ROUTES)
+    session.add(requests, {**ANSWER, "request_id": "2"}, once=True)
+    with pytest.raises(IntegrityError):
+        session.flush()
