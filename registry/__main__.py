@@ -10,6 +10,7 @@ from registry.database.engine import DatabaseUrlError
 from registry.database.schema import SchemaError
 from registry.migrating import migrate_database, require_database
 from registry.settings import RegistrySettings
+from services.common.errors import CrossfadeError
 from services.common.server import AddressError, run_until_signal
 
 _USAGE = "usage: python -m registry [migrate [--check]]"
@@ -32,7 +33,7 @@ def main(arguments: list[str]) -> int:
         else:
             require_database(settings)
             asyncio.run(_serve(settings))
-    except (AddressError, DatabaseUrlError, SchemaError, ValidationError, ValueError, OSError) as error:
+    except (AddressError, CrossfadeError, DatabaseUrlError, SchemaError, ValidationError, ValueError, OSError) as error:
         line = " ".join(str(error).split())
         sys.stderr.write(f"registry: {line}\n")
         return 1

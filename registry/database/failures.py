@@ -27,24 +27,35 @@ _LOST: Final = frozenset({"40003", "57P01", "57P02", "57P03", "57P05", "25P03", 
 _UNAVAILABLE_CLASSES: Final = frozenset({"53", "58"})
 _STATEMENT_TIMEOUT: Final = "57014"
 _READ_ONLY: Final = "25006"
+_CONNECTION_ERRORS: Final = (exc.OperationalError, exc.InterfaceError, pg.OperationalError, pg.InterfaceError)
+
+
+DATABASE_ERRORS: Final = (exc.SQLAlchemyError, pg.Error)
+"""What may be raised: SQLAlchemy sets a connection's isolation with the driver's own calls, and errors."""
 
 
 def classify(error: Exception) -> Failure:
     """What a failure of a statement, a COMMIT or a connection attempt means."""
     if isinstance(error, exc.TimeoutError):
         return Failure.UNAVAILABLE
-    if not isinstance(error, exc.DBAPIError):
+    if not isinstance(error, exc.DBAPIError | pg.Error):
         return Failure.DEFECT
-    cause = error.orig
-    state = cause.sqlstate if isinstance(cause, pg.Error) else None
+    state = sqlstate(error)
     if state in _RETRY:
         return Failure.RETRY
     if state is None:
         # The server said nothing: the connection broke, or was refused.
-        lost = error.connection_invalidated or isinstance(error, exc.OperationalError | exc.InterfaceError)
+        invalidated = isinstance(error, exc.DBAPIError) and error.connection_invalidated
+        lost = invalidated or isinstance(error, _CONNECTION_ERRORS)
         return Failure.LOST if lost else Failure.DEFECT
     if state in _LOST or state.startswith("08"):
         return Failure.LOST
     if state[:2] in _UNAVAILABLE_CLASSES or state in (_STATEMENT_TIMEOUT, _READ_ONLY):
         return Failure.UNAVAILABLE
     return Failure.DEFECT
+
+
+def sqlstate(error: Exception) -> str | None:
+    """What the server said, as a code of SQL; None: it said nothing."""
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    return cause.sqlstate if isinstance(cause, pg.Error) else None

@@ -9,9 +9,9 @@ from typing import Final
 from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
-from registry.database.failures import Failure, classify
+from registry.database.failures import DATABASE_ERRORS, Failure, classify, sqlstate
 from registry.database.tables import schema_release
 
 REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
@@ -85,9 +85,9 @@ def migrate(engine: Engine) -> str:
             # Alembic met the rows of two that migrate; the next try begins with one.
             if attempt == _ATTEMPTS:
                 raise SchemaError(f"the migrations do not fit the database: {error}") from error
-        except SQLAlchemyError as error:
+        except DATABASE_ERRORS as error:
             # Somebody who migrates at the same moment was faster with a statement; the next try finds it done.
-            overtaken = classify(error) is Failure.RETRY or _state(error) in _EXISTS
+            overtaken = classify(error) is Failure.RETRY or sqlstate(error) in _EXISTS
             if not overtaken or attempt == _ATTEMPTS:
                 raise SchemaError(_describe(error)) from error
         time.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311 - spreads those who migrate
@@ -104,8 +104,8 @@ def _reading(engine: Engine) -> str | None:
         with engine.connect() as connection:
             found = connection.execute(text("SELECT max(version_num) FROM alembic_version")).scalar_one()
             return None if found is None else str(found)
-    except SQLAlchemyError as error:
-        if _state(error) == _UNDEFINED_TABLE:
+    except DATABASE_ERRORS as error:
+        if sqlstate(error) == _UNDEFINED_TABLE:
             return None
         raise SchemaError(_describe(error)) from error
 
@@ -114,15 +114,11 @@ def _release(engine: Engine) -> str:
     try:
         with engine.connect() as connection:
             return connection.execute(select(schema_release.c.release)).scalar_one_or_none() or "of an unknown release"
-    except SQLAlchemyError:
+    except DATABASE_ERRORS:
         return "of an unknown release"
 
 
-def _state(error: SQLAlchemyError) -> str | None:
-    return getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
-
-
-def _describe(error: SQLAlchemyError) -> str:
+def _describe(error: Exception) -> str:
     cause = str(error.orig) if isinstance(error, DBAPIError) else str(error)
     first = cause.strip().partition("\n")[0]
     if classify(error) is Failure.LOST:

@@ -9,9 +9,8 @@ from enum import Enum, auto
 from typing import Final, TypeVar
 
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
-from registry.database.failures import Failure, classify
+from registry.database.failures import DATABASE_ERRORS, Failure, classify
 from registry.database.transaction import SqlTransaction
 from registry.domain.webhooks import Webhook
 from registry.ports import Transaction
@@ -145,7 +144,7 @@ class SqlUnitOfWork:
                 self._check_time(deadline)
                 story.attempts += 1
                 return self._once(work, access)
-            except SQLAlchemyError as error:
+            except DATABASE_ERRORS as error:
                 failure = classify(error)
                 if failure is Failure.DEFECT:
                     raise

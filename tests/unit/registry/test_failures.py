@@ -33,6 +33,7 @@ from registry.database.unit_of_work import backoff
 def test_classify(cause: psycopg.Error, failure: Failure) -> None:
     kind = exc.OperationalError if isinstance(cause, psycopg.OperationalError) else exc.DBAPIError
     assert classify(kind("SELECT 1", {}, cause)) is failure
+    assert classify(cause) is failure
 
 
 def test_a_full_pool_is_unavailable() -> None:
