@@ -19,7 +19,7 @@ from services.common.telemetry.prometheus import MetricsPage
 from services.common.telemetry.servicer import TelemetryServicer
 from services.common.telemetry.store import Snapshot
 from services.common.watch import Lanes, RouteWatch
-from services.worker.fetch import ArtifactCache
+from services.worker.cache import ArtifactCache
 from services.worker.ports import Ports
 from services.worker.process import ForkServer
 from services.worker.routes import instance_of, lanes_of
@@ -68,7 +68,7 @@ class App:
             self.instance_id,
             clock=clock or SystemClock(),
             log=self._log,
-            cache=ArtifactCache(settings.artifact_cache),
+            cache=ArtifactCache(settings.artifact_cache, settings.artifact_cache_bytes),
             forks=self._forks,
             ports=Ports(host, advertised),
             on_change=self._lease.changed,

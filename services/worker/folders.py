@@ -4,8 +4,8 @@ import asyncio
 from functools import partial
 from pathlib import Path
 
+from services.worker.cache import ArtifactCache, Held
 from services.worker.domain import ArtifactRef, LoadError, ServingKey, WantedVersion
-from services.worker.fetch import ArtifactCache
 from services.worker.signature import check_signature
 from services.worker.threads import on_thread
 
@@ -21,7 +21,7 @@ class Folders:
     def __init__(self, cache: ArtifactCache, limit_seconds: float) -> None:
         self._cache = cache
         self._limit_seconds = limit_seconds
-        self._found: dict[tuple[str, str], Path] = {}
+        self._found: dict[tuple[str, str], Held] = {}
         self._fetching: dict[str, asyncio.Lock] = {}
 
     @property
@@ -31,11 +31,14 @@ class Folders:
 
     def of(self, model: str, version: str) -> Path | None:
         """The folder of a version's artifact; None: it is not here."""
-        return self._found.get((model, version))
+        held = self._found.get((model, version))
+        return None if held is None else held.folder
 
     def forget(self, model: str, version: str) -> None:
         """Leaves a version's artifact to the cache."""
-        self._found.pop((model, version), None)
+        held = self._found.pop((model, version), None)
+        if held is not None:
+            held.close()
 
     async def fetch(self, key: ServingKey, wanted: WantedVersion) -> Path:
         """The folder of a version's artifact, which is fetched if it is not here.
@@ -51,11 +54,16 @@ class Folders:
                 asyncio.timeout(self._limit_seconds),
                 self._fetching.setdefault(artifact.digest, asyncio.Lock()),
             ):
-                folder, manifest = await on_thread(partial(self._cache.fetch, artifact), "fetch")
+                held = await on_thread(partial(self._cache.fetch, artifact), "fetch")
         except TimeoutError as error:
             raise LoadError(
                 f"{artifact.uri} was not fetched within {self._limit_seconds:g} s", transient=True
             ) from error
-        check_signature(wanted.signature, manifest)
-        self._found[key.model, key.version] = folder
-        return folder
+        try:
+            check_signature(wanted.signature, held.manifest)
+        except LoadError:
+            held.close()
+            raise
+        self.forget(key.model, key.version)
+        self._found[key.model, key.version] = held
+        return held.folder

@@ -24,6 +24,8 @@ class WorkerSettings(ServiceSettings):
     Attributes:
         listen: host:port of the supervisor; the versions' processes listen on free ports of the same host.
         artifact_cache: folder of fetched artifacts, by digest; safe to delete while no Worker runs.
+        artifact_cache_bytes: beyond it, artifacts that no version needs are removed when another comes, first those
+            used least recently; 0: no bound.
         token_keys: file with a line `ID HEX` per key that signs prediction ids; unset: answers have no prediction id.
         device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
         precision: what versions run in.
@@ -44,6 +46,7 @@ class WorkerSettings(ServiceSettings):
 
     listen: str = "127.0.0.1:8600"
     artifact_cache: Path = Path(".crossfade/artifacts")
+    artifact_cache_bytes: int = Field(default=20 << 30, ge=0)
     token_keys: Path | None = None
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")
     precision: Precision = Precision.AUTO

@@ -9,6 +9,7 @@ import structlog
 from services.common.clock import Clock
 from services.common.telemetry.store import Snapshot
 from services.worker import messages
+from services.worker.cache import ArtifactCache
 from services.worker.domain import (
     FailureCode,
     Lane,
@@ -18,7 +19,6 @@ from services.worker.domain import (
     WantedVersion,
 )
 from services.worker.entries import Entry, Serving, serving_of
-from services.worker.fetch import ArtifactCache
 from services.worker.folders import Folders
 from services.worker.plan import Abandon, Action, Drain, Fail, Fetch, Forget, Load, Phase, Tell, decide
 from services.worker.plan import Snapshot as PlanSnapshot

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from crossfade.manifest import MANIFEST_FILE
+from services.worker.cache import ArtifactCache
 from services.worker.domain import ArtifactRef, LoadError
-from services.worker.fetch import ArtifactCache
 
 FILES = {"program.pt2": b"not really a program" * 1000, "golden.npz": b"nor golden rows"}
 
@@ -69,20 +69,22 @@ def left_behind(root: Path) -> list[Path]:
 def test_fetches_once_and_keeps(source: Path, tmp_path: Path) -> None:
     artifact = reference(source)
     cache = ArtifactCache(tmp_path / "cache")
-    folder, manifest = cache.fetch(artifact)
+    held = cache.fetch(artifact)
+    folder = held.folder
     assert folder.name == artifact.digest.removeprefix("sha256:")
     assert folder.parent.name == "sha256"
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != MANIFEST_FILE} == FILES
-    assert manifest.max_batch == 8
+    assert held.manifest.max_batch == 8
     shutil.rmtree(source)
-    assert cache.fetch(artifact) == (folder, manifest)
+    again = cache.fetch(artifact)
+    assert (again.folder, again.manifest) == (folder, held.manifest)
 
 
 def test_a_damaged_copy_in_the_cache_is_fetched_again(source: Path, tmp_path: Path) -> None:
     cache = ArtifactCache(tmp_path / "cache")
-    folder, _ = cache.fetch(reference(source))
+    folder = cache.fetch(reference(source)).folder
     (folder / "golden.npz").write_bytes(b"nor golden rowz")
-    again, _ = cache.fetch(reference(source))
+    again = cache.fetch(reference(source)).folder
     assert (again / "golden.npz").read_bytes() == FILES["golden.npz"]
 
 
@@ -144,8 +146,8 @@ def test_another_size_than_published(source: Path, tmp_path: Path) -> None:
 
 def test_what_is_not_read_in_time_stays_in_the_cache(tmp_path: Path, source: Path) -> None:
     cache = ArtifactCache(tmp_path / "cache")
-    folder, _ = cache.fetch(reference(source))
+    folder = cache.fetch(reference(source)).folder
     with pytest.raises(LoadError) as caught:
         cache.fetch(reference(source), lambda: True)
     assert caught.value.transient
-    assert cache.fetch(reference(source))[0] == folder
+    assert cache.fetch(reference(source)).folder == folder

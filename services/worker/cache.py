@@ -1,0 +1,183 @@
+"""The artifacts that lie on this machine: whole folders under their digests, within a bound, shared by its Workers.
+
+Whoever uses a folder has a shared lock on it (flock(2)), which ends with the process that has it; only who gets an
+exclusive one may remove it. Files come into a folder beside the others, which is renamed when everything agrees, so
+that the cache never has half of an artifact.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from crossfade.manifest import Manifest
+from services.worker.domain import ArtifactRef, LoadError
+from services.worker.fetch import check_reference, copy_artifact
+
+_FETCHED: Final = "sha256"
+_COMING, _GOING = ".fetch-", ".gone-"
+_ATTEMPTS: Final = 5
+
+
+class Held:
+    """An artifact that stays in the cache until this is closed, or nobody has it any more.
+
+    Attributes:
+        folder: where its files lie.
+        manifest: says what they are.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, lock: int) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self._close = weakref.finalize(self, os.close, lock)
+
+    def close(self) -> None:
+        """Lets it go; it was used until now."""
+        if self._close.alive:
+            with contextlib.suppress(OSError):
+                os.utime(self.folder)
+            self._close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    used: float
+    size: int
+    folder: Path
+
+
+class ArtifactCache:
+    """Folders of fetched artifacts.
+
+    Args:
+        root: the cache's folder; made when it is needed. Several Workers may share it.
+        most_bytes: beyond it the artifacts that were used least recently make room for one that comes; those in use
+            stay, whatever they take. 0: no bound.
+    """
+
+    def __init__(self, root: Path, most_bytes: int = 0) -> None:
+        self._root = root.absolute()
+        self._most_bytes = most_bytes
+
+    def fetch(self, artifact: ArtifactRef, is_over: Callable[[], bool] = lambda: False) -> Held:
+        """The artifact, from the cache when it is there undamaged.
+
+        Blocks while it reads; call it on a thread.
+
+        Args:
+            artifact: where it lies, and what it must be.
+            is_over: asked between blocks: whether nobody waits for it any more.
+
+        Raises:
+            LoadError: it cannot be read or stored, or it is not what was published; the message names what differs.
+            OSError: the cache's folder cannot be used.
+        """
+        check_reference(artifact)
+        folder = self._root / _FETCHED / artifact.digest.removeprefix("sha256:")
+        return self._open(folder, artifact, is_over) or self._bring(folder, artifact, is_over)
+
+    def _open(self, folder: Path, artifact: ArtifactRef, is_over: Callable[[], bool]) -> Held | None:
+        lock = _lock(folder, fcntl.LOCK_SH)
+        if lock is None:
+            return None
+        try:
+            held = Held(folder, copy_artifact(folder.as_uri(), artifact, None, is_over), lock)
+        except LoadError as error:
+            os.close(lock)
+            # Others may use what is merely not read in time.
+            if error.transient:
+                raise
+            self._discard(folder)
+            return None
+        os.utime(folder)
+        return held
+
+    def _bring(self, folder: Path, artifact: ArtifactRef, is_over: Callable[[], bool]) -> Held:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self._make_room(artifact.size)
+        temporary, lock = self._begin()
+        try:
+            manifest = copy_artifact(artifact.uri, artifact, temporary, is_over)
+            temporary.rename(folder)
+        except BaseException as error:
+            os.close(lock)
+            shutil.rmtree(temporary, ignore_errors=True)
+            if not isinstance(error, OSError) or error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+        else:
+            return Held(folder, manifest, lock)
+        # Another Worker has brought it meanwhile.
+        held = self._open(folder, artifact, is_over)
+        if held is None:
+            raise LoadError(f"the artifact could not be stored in {folder}", transient=True)
+        return held
+
+    def _begin(self) -> tuple[Path, int]:
+        """A folder to fill, locked: nobody takes it for left behind."""
+        for _ in range(_ATTEMPTS):
+            made = Path(tempfile.mkdtemp(prefix=_COMING, dir=self._root))
+            lock = _lock(made, fcntl.LOCK_SH)
+            if lock is not None:
+                return made, lock
+        raise LoadError(f"folders made in {self._root} are removed by somebody at once", transient=True)
+
+    def _make_room(self, size: int) -> None:
+        """Removes what processes that were killed have left, and what was used least recently while room is wanted."""
+        for left in (*self._root.glob(f"{_COMING}*"), *self._root.glob(f"{_GOING}*")):
+            lock = _lock(left, fcntl.LOCK_EX)
+            if lock is not None:
+                os.close(lock)
+                shutil.rmtree(left, ignore_errors=True)
+        kept = sorted(self._kept(), key=lambda one: one.used)
+        total = sum(one.size for one in kept)
+        free = shutil.disk_usage(self._root).free
+        for one in kept:
+            if free >= size and (not self._most_bytes or total + size <= self._most_bytes):
+                return
+            lock = _lock(one.folder, fcntl.LOCK_EX)
+            if lock is not None:
+                self._discard(one.folder)
+                os.close(lock)
+                total, free = total - one.size, free + one.size
+
+    def _kept(self) -> Iterator[_Kept]:
+        for folder in (self._root / _FETCHED).iterdir():
+            # Another Worker may remove it now.
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                size = sum(entry.stat().st_size for entry in os.scandir(folder))
+                yield _Kept(folder.stat().st_mtime, size, folder)
+
+    def _discard(self, folder: Path) -> None:
+        """Takes a folder away at once; whoever reads its files reads on."""
+        place = Path(tempfile.mkdtemp(prefix=_GOING, dir=self._root))
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(place)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _lock(folder: Path, kind: int) -> int | None:
+    """A lock on a folder; None: it is not there, or others have it."""
+    try:
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+        # It may have been taken away before the lock was there.
+        if os.path.samestat(os.fstat(lock), folder.stat()):
+            return lock
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(lock)
+        raise
+    os.close(lock)
+    return None
