@@ -1,7 +1,8 @@
 #!/bin/sh
 # Gives each container its own certificate, key and CA, and the token keys to those that use them, readable by its user
-# alone. Usage: credentials.sh SOURCE TARGET, where SOURCE holds certificates/ (from `crossfade certs dev`) and
-# token-keys, and TARGET gets one folder per container.
+# alone, and the Worker the public key of those who sign artifacts. Usage: credentials.sh SOURCE TARGET, where SOURCE
+# holds certificates/ (from `crossfade certs dev`), token-keys and signing.pem (from `crossfade certs signing`), and TARGET
+# gets one folder per container.
 set -eu
 umask 077
 
@@ -32,3 +33,4 @@ container "$prometheus_user" prometheus viewer
 for name in router worker; do
     give "$service_user" "$source/token-keys" "$target/$name/token-keys"
 done
+give "$service_user" "$source/signing.pem" "$target/worker/signing.pem"

@@ -17,6 +17,7 @@ from typing import Self
 from crossfade.strict_json import FieldError, decode, encode, parse, refuse, require
 
 MANIFEST_FILE = "model.json"
+SIGNATURE_FILE = "model.sig"
 FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 MAX_FEATURES = 64
@@ -230,6 +231,7 @@ class FileEntry:
     def __post_init__(self) -> None:
         require(_PLAIN_NAME.fullmatch(self.path), "path", f"{self.path!r} is no plain file name")
         require(self.path != MANIFEST_FILE, "path", "the manifest can't list itself")
+        require(self.path != SIGNATURE_FILE, "path", "the signature is no part of what it signs")
         require(_SHA256.fullmatch(self.sha256), "sha256", "must be 64 lower-case hex digits")
         require(self.size >= 0, "size", "must not be negative")
 

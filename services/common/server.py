@@ -53,18 +53,26 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches it.
+
+    Raises:
+        AddressError: it is no address.
+    """
+    host, _ = split_address(address)
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def check_exposure(address: str, *, tls: bool) -> None:
     """Refuses to listen beyond loopback without TLS.
 
     Raises:
         AddressError: the host is not a loopback address and TLS is off.
     """
-    host, _ = split_address(address)
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback and not tls:
+    if not is_loopback(address) and not tls:
         raise AddressError(
             f"{address} can be reached from other machines, so it takes TLS: set CROSSFADE_TLS_CERTIFICATE, "
             "CROSSFADE_TLS_KEY and CROSSFADE_TLS_CA (`crossfade certs dev` makes a set), or listen on 127.0.0.1"

@@ -12,7 +12,7 @@ from services.common.channels import open_channel
 from services.common.clock import Clock, SystemClock
 from services.common.lease import Lease
 from services.common.prediction_token import TokenKeys
-from services.common.server import Server, split_address
+from services.common.server import Server, is_loopback, split_address
 from services.common.telemetry.logs import make_log
 from services.common.telemetry.otlp import Resource
 from services.common.telemetry.prometheus import MetricsPage
@@ -25,6 +25,7 @@ from services.worker.process import ForkServer
 from services.worker.routes import instance_of, lanes_of
 from services.worker.settings import WorkerSettings
 from services.worker.supervisor import Supervisor
+from services.worker.trust import Trust
 
 _TELEMETRY = "crossfade.telemetry.v1.TelemetryService"
 
@@ -48,6 +49,13 @@ class App:
         if settings.token_keys is not None:
             # Each version's process reads them; a file that is wrong is said here, before anything runs.
             TokenKeys.parse(settings.token_keys.read_text())
+        trust = None if settings.trusted_keys is None else Trust(settings.trusted_keys)
+        if trust is None and not settings.allow_unsigned and not is_loopback(settings.listen):
+            raise ValueError(
+                f"a Worker that other machines reach ({settings.listen}) loads only artifacts that a key it trusts has "
+                "signed: set CROSSFADE_TRUSTED_KEYS (`crossfade certs signing` makes a key, `crossfade sign` signs), "
+                "or CROSSFADE_ALLOW_UNSIGNED=true"
+            )
         self.instance_id = str(uuid.uuid4())
         resource = Resource("crossfade-worker", self.instance_id, time.time_ns())
 
@@ -68,7 +76,7 @@ class App:
             self.instance_id,
             clock=clock or SystemClock(),
             log=self._log,
-            cache=ArtifactCache(settings.artifact_cache, settings.artifact_cache_bytes),
+            cache=ArtifactCache(settings.artifact_cache, settings.artifact_cache_bytes, trust),
             forks=self._forks,
             ports=Ports(host, advertised),
             on_change=self._lease.changed,

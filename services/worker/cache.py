@@ -14,12 +14,14 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from crossfade.manifest import Manifest
 from services.worker.domain import ArtifactRef, LoadError
-from services.worker.fetch import check_reference, copy_artifact
+from services.worker.fetch import check_reference, copy_artifact, fetch_signature
+from services.worker.trust import Trust
 
 _FETCHED: Final = "sha256"
 _COMING, _GOING = ".fetch-", ".gone-"
@@ -61,11 +63,13 @@ class ArtifactCache:
         root: the cache's folder; made when it is needed. Several Workers may share it.
         most_bytes: beyond it the artifacts that were used least recently make room for one that comes; those in use
             stay, whatever they take. 0: no bound.
+        trust: whose artifacts are taken; None: anybody's.
     """
 
-    def __init__(self, root: Path, most_bytes: int = 0) -> None:
+    def __init__(self, root: Path, most_bytes: int = 0, trust: Trust | None = None) -> None:
         self._root = root.absolute()
         self._most_bytes = most_bytes
+        self._trust = trust
 
     def fetch(self, artifact: ArtifactRef, is_over: Callable[[], bool] = lambda: False) -> Held:
         """The artifact, from the cache when it is there undamaged.
@@ -82,7 +86,14 @@ class ArtifactCache:
         """
         check_reference(artifact)
         folder = self._root / _FETCHED / artifact.digest.removeprefix("sha256:")
-        return self._open(folder, artifact, is_over) or self._bring(folder, artifact, is_over)
+        held = self._open(folder, artifact, is_over) or self._bring(folder, artifact, is_over)
+        if self._trust is not None:
+            try:
+                self._trust.check(held.folder, artifact.uri, partial(fetch_signature, artifact.uri))
+            except LoadError:
+                held.close()
+                raise
+        return held
 
     def _open(self, folder: Path, artifact: ArtifactRef, is_over: Callable[[], bool]) -> Held | None:
         lock = _lock(folder, fcntl.LOCK_SH)

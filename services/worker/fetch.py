@@ -13,13 +13,14 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from crossfade.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, ManifestError, digest, loads
+from crossfade.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, SIGNATURE_FILE, Manifest, ManifestError, digest, loads
 from services.worker.domain import ArtifactRef, LoadError
 
 SCHEMES: Final = frozenset({"file", "s3", "gs", "gcs", "az", "abfs", "http", "https"})
 """Where artifacts may come from."""
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _BLOCK: Final = 1 << 20
+_MOST_SIGNATURE_BYTES: Final = 1 << 20
 
 
 def check_reference(artifact: ArtifactRef) -> None:
@@ -66,6 +67,21 @@ def copy_artifact(uri: str, artifact: ArtifactRef, target: Path | None, is_over:
         place = target / entry.path if target else None
         _copy_file(f"{base}/{entry.path}", entry.size, entry.sha256, place, is_over)
     return manifest
+
+
+def fetch_signature(uri: str) -> bytes | None:
+    """The signature beside a published artifact; None: there is none.
+
+    Raises:
+        LoadError: it cannot be read.
+    """
+    try:
+        with _opened(f"{_base(uri)}/{SIGNATURE_FILE}") as source:
+            return bytes(source.read(_MOST_SIGNATURE_BYTES))
+    except LoadError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
 
 
 def _base(uri: str) -> str:

@@ -26,6 +26,9 @@ class WorkerSettings(ServiceSettings):
         artifact_cache: folder of fetched artifacts, by digest; safe to delete while no Worker runs.
         artifact_cache_bytes: beyond it, artifacts that no version needs are removed when another comes, first those
             used least recently; 0: no bound.
+        trusted_keys: public key (PEM: P-256, P-384 or P-521), or a folder of such (`*.pem`): only artifacts that one of
+            them has signed are loaded; unset: signatures are not looked at.
+        allow_unsigned: without `trusted_keys`, listen beyond loopback all the same.
         token_keys: file with a line `ID HEX` per key that signs prediction ids; unset: answers have no prediction id.
         device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
         precision: what versions run in.
@@ -47,6 +50,8 @@ class WorkerSettings(ServiceSettings):
     listen: str = "127.0.0.1:8600"
     artifact_cache: Path = Path(".crossfade/artifacts")
     artifact_cache_bytes: int = Field(default=20 << 30, ge=0)
+    trusted_keys: Path | None = None
+    allow_unsigned: bool = False
     token_keys: Path | None = None
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")
     precision: Precision = Precision.AUTO

@@ -1,4 +1,4 @@
-"""Commands that bring versions in: profile, package, publish, start, try."""
+"""Commands that bring versions in: profile, package, sign, publish, start, try."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,7 @@ import typer
 
 from crossfade.cli.commands_look import ModelArgument, SegmentOption
 from crossfade.cli.context import Session, command
+from crossfade.cli.errors import CommandError
 
 PlanOption = Annotated[
     str, typer.Option("--plan", help="Shares step by step: 5%,25%, or 5%:10m,25%:1h, or shadow 20%,5%.")
@@ -34,7 +35,7 @@ TimeoutOption = Annotated[str, typer.Option("--timeout", help="Longest time of -
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for function in (profile, package, publish, start, try_):
+    for function in (profile, package, sign, publish, start, try_):
         app.command(function.__name__.rstrip("_"))(command(function))
 
 
@@ -114,6 +115,30 @@ def package(
 
     options = PackageOptions(module, example, to, reference, profile, classes, positive, task, features, overwrite)
     package_module(session, options)
+
+
+def sign(
+    session: Session,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The packaged model.", show_default=False)],
+    key: Annotated[Path, typer.Option("--key", help="The private key (PEM); crossfade certs signing makes one.")],
+    password_file: Annotated[
+        Path | None, typer.Option("--password-file", help="The password of an encrypted key.")
+    ] = None,
+) -> None:
+    """Sign a packaged model, so that Workers which trust the key load it: writes DIR/model.sig (OpenSSF Model Signing).
+
+    It may be signed after it was published, and signed anew.
+    """
+    from crossfade.signing import SigningError, sign_artifact
+
+    try:
+        password = None if password_file is None else password_file.read_text(encoding="utf-8").strip()
+        signature = sign_artifact(folder, key, password)
+    except OSError as error:
+        raise CommandError(f"{password_file} cannot be read: {error.strerror}") from error
+    except SigningError as error:
+        raise CommandError(str(error)) from error
+    session.show({"signature": str(signature.resolve())}, lambda: f"{signature}: signed with {key}")
 
 
 def publish(

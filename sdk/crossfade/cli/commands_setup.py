@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(policy, name="policy")
     certs = typer.Typer(help="Make certificates.", rich_markup_mode=None, no_args_is_help=True)
     certs.command("dev")(command(dev))
+    certs.command("signing")(command(signing))
     app.add_typer(certs, name="certs")
     # What follows `up` is read by the services' own command, so that this one starts fast and knows no services.
     settings = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -67,6 +68,29 @@ def dev(
             f"  export CROSSFADE_TLS_CA={to.resolve()}/ca.pem\n"
             f"  export CROSSFADE_TLS_CERTIFICATE={to.resolve()}/operator.pem\n"
             f"  export CROSSFADE_TLS_KEY={to.resolve()}/operator.key"
+        ),
+    )
+
+
+def signing(
+    session: Session,
+    to: Annotated[Path, typer.Option("--to", help="The folder.")],
+    name: Annotated[str, typer.Option("--name", help="What the two files are called.")] = "signing",
+) -> None:
+    """Make a key that signs artifacts, for crossfade sign, and its public key, for Workers."""
+    from crossfade.signing import SigningError, make_signing_key
+
+    private, public = to / f"{name}.key", to / f"{name}.pem"
+    try:
+        make_signing_key(private, public)
+    except SigningError as error:
+        raise CommandError(str(error)) from error
+    session.show(
+        {"private": str(private.resolve()), "public": str(public.resolve())},
+        lambda: (
+            f"{private}: signs artifacts, with `crossfade sign DIR --key {private}`; keep it from others\n"
+            f"{public}: for Workers, which take only what it has signed:\n"
+            f"  export CROSSFADE_TRUSTED_KEYS={public.resolve()}"
         ),
     )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import socket
 import threading
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from crossfade.cli.registry_client import Registry, request_id
 from crossfade.cli.transitions import Target, pause_rollout
 from crossfade.registry.v1.resources_pb2 import Rollout
 from crossfade.registry.v1.service_pb2 import PauseRolloutRequest
+from crossfade.signing import verify_artifact
 from tests.integration.cli.conftest import Command
 from tests.integration.cli.stack import TOKEN, Stack
 from tests.support.wait import until
@@ -457,3 +459,19 @@ def test_certificates(crossfade: Command, crossfade_json: Json, tmp_path: Path) 
     made = crossfade_json("certs", "dev", "--to", str(tmp_path / "tls"), "--name", "router")
     assert "operator.key" in made["files"]
     assert "already" in crossfade("certs", "dev", "--to", str(tmp_path / "tls"), code=1).stderr
+
+
+def test_a_signing_key_signs_an_artifact(
+    crossfade: Command, crossfade_json: Json, artifact: Path, tmp_path: Path
+) -> None:
+    made = crossfade_json("certs", "signing", "--to", str(tmp_path))
+    assert "never overwritten" in crossfade("certs", "signing", "--to", str(tmp_path), code=1).stderr
+    folder = tmp_path / "artifact"
+    shutil.copytree(artifact, folder)
+    signed = crossfade_json("sign", str(folder), "--key", made["private"])
+    assert signed == {"signature": str(folder / "model.sig")}
+    assert verify_artifact(folder, [Path(made["public"])]) == Path(made["public"])
+    crossfade("publish", "signed", str(folder))
+    assert "certs signing" in crossfade("sign", str(folder), "--key", str(tmp_path / "none"), code=1).stderr
+    no_file = ("--password-file", str(tmp_path / "none"))
+    assert "cannot be read" in crossfade("sign", str(folder), "--key", made["private"], *no_file, code=1).stderr

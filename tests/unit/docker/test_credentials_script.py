@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from crossfade.cli.certificates import make_certificates
+from crossfade.signing import make_signing_key
 from services.common.identity import Role, certificate_principal
 
 FOLDERS = {"registry", "router", "worker", "evaluator", "prometheus"}
@@ -23,6 +24,7 @@ def source(tmp_path: Path) -> Path:
     folder = tmp_path / "secrets"
     names = ["registry", "router", "worker", "evaluator"]
     make_certificates(folder / "certificates", names, dt.datetime.now(dt.UTC))
+    make_signing_key(folder / "signing.key", folder / "signing.pem")
     (folder / "token-keys").write_text("1 " + "5a" * 32 + "\n")
     return folder
 
@@ -57,7 +59,7 @@ def test_every_container_gets_what_its_settings_name(
             if str(value).startswith("/run/crossfade/"):
                 assert (target / name / value.removeprefix("/run/crossfade/")).is_file(), (name, value)
                 wanted += 1
-    assert wanted == 3 * 4 + 2
+    assert wanted == 3 * 4 + 2 + 1
 
 
 def test_each_sees_its_own_key_alone(root: Path, source: Path, tmp_path: Path) -> None:
@@ -72,6 +74,7 @@ def test_each_sees_its_own_key_alone(root: Path, source: Path, tmp_path: Path) -
         assert key.public_key() == certificate.public_key()
         assert not (folder / "ca.key").exists()
     assert {folder.name for folder in target.iterdir() if (folder / "token-keys").exists()} == {"router", "worker"}
+    assert [file.parent.name for file in target.glob("*/signing.*")] == ["worker"]
     assert _principal(target / "prometheus/certificate.pem") == {Role.VIEWER}
     for name in FOLDERS - {"prometheus"}:
         assert _principal(target / name / "certificate.pem") == {Role(name)}
