@@ -65,6 +65,15 @@ class Kind(StrEnum):
     TORCH_EXPORT = "torch.export"
 
 
+class Precision(StrEnum):
+    """What a program runs in: `auto` is mixed precision on CUDA where it agrees and is faster."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
 class FeatureKind(StrEnum):
     """How a feature's values fall into bins."""
 
@@ -243,7 +252,8 @@ class Manifest:
     `torch` is the version of torch that wrote the program; `program` is its file. `max_batch` bounds the batch
     dimension. `scores` names the output with a score per class (logits or probabilities, [-1, classes]): the
     predicted class is its argmax. `classes`, `positive_class` and `scores` are null unless `task` is
-    classification; `profile` is null where the model was packaged without reference data.
+    classification; `profile` is null where the model was packaged without reference data. `precision` is what the
+    program is to run in; `auto` leaves it to the Worker.
     """
 
     format_version: int
@@ -261,6 +271,7 @@ class Manifest:
     golden: Golden
     tolerance: Tolerance
     files: tuple[FileEntry, ...]
+    precision: Precision = Precision.AUTO
 
     def __post_init__(self) -> None:
         require(self.format_version == FORMAT_VERSION, "format_version", f"must be {FORMAT_VERSION}")

@@ -1,8 +1,9 @@
 """Strict decoding of JSON into frozen dataclasses, and their canonical encoding.
 
 The dataclasses' annotations are the schema: str, int, float, StrEnum, dataclass, tuple[T, ...], Mapping[str, T]
-and T | None. A field that is missing, unknown or of another type is refused with its path. What annotations can't
-say, a dataclass checks in `__post_init__` with `require`.
+and T | None. A field that is missing, unknown or of another type is refused with its path; one that has its default is
+neither written nor missed, so that a later release can add it. What annotations can't say, a dataclass checks in
+`__post_init__` with `require`.
 """
 
 import dataclasses
@@ -67,7 +68,10 @@ def encode(value: object) -> bytes:
 
 def _fields(value: object) -> dict[str, Any]:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        fields = {field.name: (getattr(value, field.name), field.default) for field in dataclasses.fields(value)}
+        return {
+            name: one for name, (one, default) in fields.items() if default is dataclasses.MISSING or one != default
+        }
     raise TypeError(f"{type(value).__name__} can't be written as JSON")
 
 
@@ -111,9 +115,10 @@ def _decode_object(cls: Any, entries: dict[str, Any], path: str) -> Any:
     hints = _hints(cls)
     for key in entries:
         require(key in hints, f"{prefix}{_key(key)}", "unknown field")
-    for key in hints:
-        require(key in entries, f"{prefix}{key}", "missing")
-    fields = {key: _decode(hint, entries[key], f"{prefix}{key}") for key, hint in hints.items()}
+    for field in dataclasses.fields(cls):
+        has_default = field.default is not dataclasses.MISSING
+        require(field.name in entries or has_default, f"{prefix}{field.name}", "missing")
+    fields = {key: _decode(hints[key], value, f"{prefix}{key}") for key, value in entries.items()}
     try:
         return cls(**fields)
     except FieldError as error:

@@ -11,9 +11,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import torch
 
-from crossfade.manifest import DType, Manifest
+from crossfade.manifest import DType, Manifest, Precision
 from services.worker.flat import flatten
-from services.worker.settings import Precision
 from services.worker.tensors import Array, to_numbers
 
 _TORCH: Final[dict[DType, torch.dtype]] = {

@@ -1,21 +1,12 @@
 """Settings of the Worker, from the environment (CROSSFADE_…) or from arguments."""
 
 import os
-from enum import StrEnum
 from pathlib import Path
 
 from pydantic import Field
 
+from crossfade.manifest import Precision
 from services.common.settings import ServiceSettings
-
-
-class Precision(StrEnum):
-    """What a version may run in: `auto` takes mixed precision on CUDA where it agrees and is faster."""
-
-    AUTO = "auto"
-    FP32 = "fp32"
-    BF16 = "bf16"
-    FP16 = "fp16"
 
 
 class WorkerSettings(ServiceSettings):
@@ -31,7 +22,8 @@ class WorkerSettings(ServiceSettings):
         allow_unsigned: without `trusted_keys`, listen beyond loopback all the same.
         token_keys: file with a line `ID HEX` per key that signs prediction ids; unset: answers have no prediction id.
         device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
-        precision: what versions run in.
+        precision: what versions run in that do not say it themselves: `auto` (mixed precision on CUDA where it agrees
+            and is faster), `fp32`, `bf16` or `fp16`.
         version_threads: CPU threads of one version's process; 0: the cores shared out.
         max_batch: rows of the largest batch; a version's manifest may allow fewer.
         batch_seconds: a batch size that takes longer than this at warm-up is not used.

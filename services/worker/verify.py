@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from crossfade.artifact import AnsweredRows, ArtifactError, read_golden
-from crossfade.manifest import Manifest, Signature, Tolerance
+from crossfade.manifest import Manifest, Precision, Signature, Tolerance
 from services.common.clock import Clock
 from services.worker.domain import FailureCode, LoadError, LoadReport
 from services.worker.engine import Engine, EngineOutput, choose_device, mixed_precision
 from services.worker.loader import load_program
-from services.worker.settings import Precision, WorkerSettings
+from services.worker.settings import WorkerSettings
 from services.worker.tensors import Array, to_numbers, to_stored
 
 SINGLE_ROWS: Final = 8
@@ -61,9 +61,9 @@ def prepare(folder: Path, manifest: Manifest, settings: WorkerSettings, clock: C
         golden = read_golden(folder, manifest)
         engine = Engine(load_program(folder, manifest), manifest, device)
         check = _GoldenCheck(engine, golden, manifest)
-        return _verified(
-            check, _Timer(engine, check, clock), min(manifest.max_batch, settings.max_batch), settings, ordered_at
-        )
+        wanted = settings.precision if manifest.precision is Precision.AUTO else manifest.precision
+        limit = min(manifest.max_batch, settings.max_batch)
+        return _verified(check, _Timer(engine, check, clock), limit, settings, wanted, ordered_at)
     except torch.OutOfMemoryError as error:
         raise LoadError(f"the device's memory is too small for it: {str(error).splitlines()[0]}") from error
     except (ArtifactError, ValueError) as error:
@@ -71,7 +71,12 @@ def prepare(folder: Path, manifest: Manifest, settings: WorkerSettings, clock: C
 
 
 def _verified(
-    check: "_GoldenCheck", timer: "_Timer", limit: int, settings: WorkerSettings, ordered_at: float
+    check: "_GoldenCheck",
+    timer: "_Timer",
+    limit: int,
+    settings: WorkerSettings,
+    wanted: Precision,
+    ordered_at: float,
 ) -> Prepared:
     engine = timer.engine
     error = check.error(Precision.FP32, limit)
@@ -79,13 +84,13 @@ def _verified(
         raise LoadError(check.complaint(Precision.FP32, error), FailureCode.VERIFY_FAILED)
     full = timer.seconds(1, Precision.FP32)
     trial = _Trial(0.0, 0.0, "full precision was asked for")
-    mixed = mixed_precision(engine.device, settings.precision)
+    mixed = mixed_precision(engine.device, wanted)
     if mixed is not None:
         trial = _try_mixed(check, timer, mixed, limit)
-        if trial.agrees and settings.precision is Precision.AUTO and trial.seconds >= full:
+        if trial.agrees and wanted is Precision.AUTO and trial.seconds >= full:
             slower = f"full precision, since {mixed} takes {trial.seconds * 1e3:.3f} ms instead of {full * 1e3:.3f}"
             trial = _Trial(trial.error, trial.seconds, slower)
-    elif settings.precision is Precision.AUTO:
+    elif wanted is Precision.AUTO:
         trial = _Trial(0.0, 0.0, "mixed precision is tried on CUDA only, unless it is asked for")
     if mixed is not None and trial.agrees:
         engine.precision = mixed

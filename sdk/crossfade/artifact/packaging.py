@@ -27,6 +27,7 @@ from crossfade.manifest import (
     Golden,
     Kind,
     Manifest,
+    Precision,
     Signature,
     Task,
     TensorSpec,
@@ -71,6 +72,7 @@ def package(
     golden: int | Inputs = DEFAULT_GOLDEN_ROWS,
     tolerance: Tolerance | None = None,
     max_batch: int = DEFAULT_MAX_BATCH,
+    precision: Precision | str = Precision.AUTO,
     overwrite: bool = False,
 ) -> Artifact:
     """Export `module` with a dynamic batch dimension and write it as an artifact into the folder `to`.
@@ -101,6 +103,8 @@ def package(
         tolerance: how far answers may be from the golden ones, in mixed precision too; by default 1 % of each
             value plus 1 % of the largest.
         max_batch: upper bound of the batch dimension.
+        precision: "fp32", "bf16" or "fp16" is what Workers run it in, if its answers agree with the golden ones; with
+            "auto" each Worker decides.
         overwrite: replace an artifact that stands at `to`.
 
     Raises:
@@ -110,6 +114,7 @@ def package(
     from crossfade.artifact.exporting import ExportableModel, ExportError
     from crossfade.artifact.tensors import TensorError, answered_rows
 
+    runs_in = _precision(precision)
     try:
         with staged(Path(to), overwrite=overwrite) as folder:
             model = ExportableModel(module, example, input_names, output_names)
@@ -157,11 +162,19 @@ def package(
                 golden=Golden(GOLDEN_FILE, golden_rows.count),
                 tolerance=tolerance or _default_tolerance(golden_rows.outputs),
                 files=(file_entry(folder / GOLDEN_FILE), file_entry(folder / PROGRAM_FILE)),
+                precision=runs_in,
             )
             (folder / MANIFEST_FILE).write_bytes(dumps(manifest))
     except (ArtifactError, ExportError, TensorError, MeaningError, ProfileError, FieldError) as error:
         raise PackageError(str(error)) from error
     return verify(to)
+
+
+def _precision(name: Precision | str) -> Precision:
+    try:
+        return Precision(name)
+    except ValueError as error:
+        raise PackageError(f"precision: {name!r} is not known: {', '.join(Precision)} are") from error
 
 
 def _profiled(signature: Signature, name: str | None) -> TensorSpec:

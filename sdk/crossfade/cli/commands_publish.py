@@ -105,6 +105,9 @@ def package(
     positive: Annotated[str, typer.Option("--positive", help="The class that precision and recall are about.")] = "",
     task: Annotated[str, typer.Option("--task", help="classification, regression or other; default: inferred.")] = "",
     features: Annotated[str, typer.Option("--features", help="Names of the input's columns: age,income.")] = "",
+    precision: Annotated[
+        str, typer.Option("--precision", help="What workers run it in: auto, fp32, bf16 or fp16.")
+    ] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an artifact that stands there.")] = False,
 ) -> None:
     """Package a torch model as an artifact.
@@ -113,7 +116,9 @@ def package(
     """
     from crossfade.cli.packaging import PackageOptions, package_module
 
-    options = PackageOptions(module, example, to, reference, profile, classes, positive, task, features, overwrite)
+    options = PackageOptions(
+        module, example, to, reference, profile, classes, positive, task, features, precision, overwrite
+    )
     package_module(session, options)
 
 

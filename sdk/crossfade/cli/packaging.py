@@ -28,6 +28,7 @@ class PackageOptions:
     positive: str
     task: str
     features: str
+    precision: str
     overwrite: bool
 
 
@@ -49,6 +50,7 @@ def package_module(session: Session, options: PackageOptions) -> None:
             positive=options.positive or None,
             task=options.task or None,
             feature_names=_names(options.features),
+            precision=options.precision,
             overwrite=options.overwrite,
         )
     except ArtifactError as error:

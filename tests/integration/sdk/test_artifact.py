@@ -325,6 +325,8 @@ def test_an_existing_folder_is_kept_unless_told(tmp_path: Path) -> None:
         package(Call(lambda x: x / 0), example=_ROWS, to=tmp_path / "m", overwrite=True)
     assert verify(tmp_path / "m") == first
 
+    with pytest.raises(PackageError, match="precision: 'half' is not known: auto, fp32, bf16, fp16 are"):
+        package(nn.Linear(4, 2), example=_ROWS, to=tmp_path / "m", overwrite=True, precision="half")
     second = package(nn.Linear(4, 2), example=_ROWS, to=tmp_path / "m", overwrite=True)
     assert verify(tmp_path / "m") == second != first
     assert [path.name for path in tmp_path.iterdir()] == ["m"]

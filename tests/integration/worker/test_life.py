@@ -281,6 +281,25 @@ async def test_full_precision_where_mixed_does_not_agree(
     assert "differ in bf16" in report.precision_reason
 
 
+@pytest.mark.parametrize(("of_version", "of_worker", "expected"), [("bf16", "fp32", "bf16"), ("fp32", "bf16", "fp32")])
+async def test_a_version_says_what_it_runs_in(
+    registry: FakeRegistry,
+    start_worker: Any,
+    caller_of: Any,
+    artifacts: Any,
+    want: Any,
+    of_version: str,
+    of_worker: str,
+    expected: str,
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts(precision=of_version))))
+    await start_worker(precision=of_worker)
+    await caller_of("v1")
+    serving = registry.serving("scores", "v1")
+    assert serving is not None
+    assert serving.load_report.precision == expected
+
+
 @contextlib.asynccontextmanager
 async def trace_receiver() -> AsyncIterator[tuple[str, list[Any]]]:
     """An OTLP receiver: its address, and the spans that it got."""

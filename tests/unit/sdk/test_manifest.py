@@ -20,6 +20,7 @@ from crossfade.manifest import (
     Kind,
     Manifest,
     ManifestError,
+    Precision,
     Profile,
     Signature,
     Task,
@@ -283,3 +284,12 @@ def test_reading_a_manifest_needs_neither_numpy_nor_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
 
     assert done.stdout == "[]\n"
+
+
+def test_the_precision_is_written_only_where_it_is_said() -> None:
+    assert b"precision" not in dumps(_manifest())
+    assert loads(dumps(_manifest())).precision is Precision.AUTO
+    chosen = dataclasses.replace(_manifest(), precision=Precision.BF16)
+    assert loads(dumps(chosen)) == chosen
+    with pytest.raises(ManifestError, match=r'precision: "fp8" is not known here \(known: auto, fp32, bf16, fp16\)'):
+        loads(_changed(lambda value: value.update(precision="fp8")))
