@@ -12,6 +12,7 @@ from benchmarks.load import Load, cpu_seconds, family
 
 _CONNECTIONS = 4
 _WARM_UP_SECONDS = 1
+_MOST_STREAMS = 1_000
 
 
 def available() -> bool:
@@ -25,13 +26,11 @@ async def measure(
     """As `benchmarks.load.measure`, by h2load; failures are calls that got no HTTP answer of status 200."""
     connections = 1 if in_flight == 1 else _CONNECTIONS
     with tempfile.TemporaryDirectory() as folder:
-        data, log = Path(folder) / "body", Path(folder) / "log"
-        # A gRPC message is preceded by a flag (not compressed) and its length.
-        data.write_bytes(b"\0" + len(body).to_bytes(4, "big") + body)
+        log = Path(folder) / "log"
         command = [
             *("h2load", "-c", str(connections), "-m", str(in_flight // connections)),
-            *("-D", str(seconds), f"--warm-up-time={_WARM_UP_SECONDS}", "-d", str(data), f"--log-file={log}"),
-            *("-H", "content-type: application/grpc", "-H", "te: trailers", f"http://{address}{method}"),
+            *("-D", str(seconds), f"--warm-up-time={_WARM_UP_SECONDS}", f"--log-file={log}"),
+            *_request(Path(folder), address, method, body),
         ]
         processes = family(watched)
         before = cpu_seconds(processes)
@@ -45,3 +44,23 @@ async def measure(
     # The log leaves out the warm-up, whose calls cost CPU too.
     calls = max(1.0, latencies.size * (seconds + _WARM_UP_SECONDS) / seconds)
     return Load(latencies.size / seconds, float(p50), float(p99), cpu / calls, int(len(rows) - latencies.size))
+
+
+async def offer(address: str, method: str, body: bytes, per_second: float, seconds: int) -> None:
+    """Calls `method` so often, whatever comes of it; as long as no connection has a thousand calls under way."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            *("h2load", "-c", str(_CONNECTIONS), "-m", str(_MOST_STREAMS), f"--rps={per_second / _CONNECTIONS:.0f}"),
+            *("-D", str(seconds), *_request(Path(folder), address, method, body)),
+        ]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+        await process.wait()
+
+
+def _request(folder: Path, address: str, method: str, body: bytes) -> list[str]:
+    """What of a command says which call."""
+    data = folder / "body"
+    # A gRPC message is preceded by a flag (not compressed) and its length.
+    data.write_bytes(b"\0" + len(body).to_bytes(4, "big") + body)
+    headers = ("-H", "content-type: application/grpc", "-H", "te: trailers")
+    return ["-d", str(data), *headers, f"http://{address}{method}"]

@@ -16,6 +16,7 @@ from crossfade.predict.v1 import predict_pb2
 from services.common.ports import free_port
 from services.worker import messages
 from services.worker.domain import Context, LaneContext, ServingKey, Traffic
+from services.worker.link import Link
 from services.worker.process import ForkServer, VersionProcess
 from services.worker.process_config import ChildConfig
 from services.worker.settings import WorkerSettings
@@ -23,10 +24,15 @@ from services.worker.settings import WorkerSettings
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A server, or a hop on the way to one: its address and process."""
+    """A server, or a hop on the way to one: its address and process.
+
+    Attributes:
+        link: to a Worker's version, which tells what it has counted; None: it is something else.
+    """
 
     address: str
     pid: int
+    link: Link | None = None
 
 
 def package_net(folder: Path, name: str = "mlp", *, profiled: bool = True) -> Artifact:
@@ -66,7 +72,7 @@ async def serve(
     process.link.send(messages.Tell(Context((LaneContext("", 1, 300.0),)), ()))
     following = asyncio.create_task(_follow(process))
     try:
-        yield Way(address, process.pid)
+        yield Way(address, process.pid, process.link)
     finally:
         process.kill()
         await following

@@ -8,23 +8,20 @@ missing, unknown or of another type is refused with its path, e.g. `profile.feat
 import hashlib
 import math
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
 
+from crossfade.name_checks import check_label, check_tensor_name, check_unique
+from crossfade.reference_profile import Profile
 from crossfade.strict_json import FieldError, decode, encode, parse, refuse, require
 
 MANIFEST_FILE = "model.json"
 SIGNATURE_FILE = "model.sig"
 FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
-MAX_FEATURES = 64
 BATCH = -1
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_TENSOR_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -74,13 +71,6 @@ class Precision(StrEnum):
     FP16 = "fp16"
 
 
-class FeatureKind(StrEnum):
-    """How a feature's values fall into bins."""
-
-    NUMERIC = "numeric"
-    CATEGORICAL = "categorical"
-
-
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
     """One input or output tensor. The first of `shape` is -1, the batch; the others are fixed."""
@@ -90,7 +80,7 @@ class TensorSpec:
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        require(_TENSOR_NAME.fullmatch(self.name), "name", f"{self.name!r} is no tensor name (letters, digits, _ .)")
+        check_tensor_name("name", self.name)
         require(self.shape[:1] == (BATCH,), "shape", "must begin with -1, the batch dimension")
         require(all(size > 0 for size in self.shape[1:]), "shape", "sizes after the batch must be positive")
 
@@ -110,100 +100,7 @@ class Signature:
     def __post_init__(self) -> None:
         for field, specs in (("inputs", self.inputs), ("outputs", self.outputs)):
             require(specs, field, "must not be empty")
-            _unique(field, (spec.name for spec in specs))
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """Bins of one feature and the proportions that the reference had in them.
-
-    `index` is its column in the profiled tensor, flattened beyond the batch. There is one more bin of values than
-    `edges`:
-
-    - numeric: `edges` are the inner cuts, bin i holds edges[i-1] <= x < edges[i], and the end bins are open.
-      Outside [low, high) a value is counted as out of range besides.
-    - categorical: bin i holds the values equal to edges[i], the last bin all others; `low` and `high` are null.
-
-    Where values were missing (NaN) in the reference, one more bin, after those of values, is theirs.
-    """
-
-    name: str
-    index: int
-    kind: FeatureKind
-    edges: tuple[float, ...]
-    proportions: tuple[float, ...]
-    low: float | None
-    high: float | None
-
-    def __post_init__(self) -> None:
-        _label("name", self.name)
-        require(self.index >= 0, "index", "must not be negative")
-        require(self.edges, "edges", "must not be empty")
-        rising = all(a < b for a, b in zip(self.edges, self.edges[1:], strict=False))
-        require(rising, "edges", "must rise strictly")
-        bins = (self.value_bins, self.value_bins + 1)
-        require(len(self.proportions) in bins, "proportions", "must be one more than the edges, two with a missing bin")
-        _proportions("proportions", self.proportions)
-        if self.kind is FeatureKind.CATEGORICAL:
-            require(self.low is None and self.high is None, "low", "low and high must be null for categories")
-        elif self.low is None or self.high is None:
-            refuse("low", "low and high must be numbers for a numeric feature")
-        else:
-            require(self.low <= self.edges[0], "low", "must not lie above the first edge")
-            require(self.high >= self.edges[-1], "high", "must not lie below the last edge")
-
-    @property
-    def value_bins(self) -> int:
-        """Number of bins of values: all, but for the one of missing values."""
-        return len(self.edges) + 1
-
-    @property
-    def missing(self) -> float | None:
-        """Proportion of missing values in the reference; None: there were none, and no bin is theirs."""
-        return self.proportions[-1] if len(self.proportions) > self.value_bins else None
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """The reference profile: what the inputs and the answers looked like in training.
-
-    `rows` is the number of reference rows (n_ref of the drift test). `classes` holds the proportion of each class: as
-    labelled where the profile was made from a file with labels, else as the model itself answered the reference.
-    `prediction` holds the bins of a regression's predictions. `id` is a short digest of the rest.
-    """
-
-    id: str
-    input: str
-    rows: int
-    features: tuple[Feature, ...]
-    classes: Mapping[str, float] | None
-    prediction: Feature | None
-
-    @classmethod
-    def of(
-        cls,
-        input_name: str,
-        rows: int,
-        features: tuple[Feature, ...],
-        classes: Mapping[str, float] | None,
-        prediction: Feature | None,
-    ) -> Self:
-        """A profile with the id that belongs to its content."""
-        content_id = _profile_id(input_name, rows, features, classes, prediction)
-        return cls(content_id, input_name, rows, features, classes, prediction)
-
-    def __post_init__(self) -> None:
-        require(_TENSOR_NAME.fullmatch(self.input), "input", f"{self.input!r} is no tensor name")
-        require(self.rows > 0, "rows", "must be positive")
-        require(len(self.features) <= MAX_FEATURES, "features", f"at most {MAX_FEATURES} features")
-        _unique("features", (feature.name for feature in self.features))
-        _unique("features", (f"index {feature.index}" for feature in self.features))
-        if self.classes is not None:
-            for name in self.classes:
-                _label("classes", name)
-            _proportions("classes", self.classes.values())
-        content_id = _profile_id(self.input, self.rows, self.features, self.classes, self.prediction)
-        require(self.id == content_id, "id", "does not belong to this content: it was edited")
+            check_unique(field, (spec.name for spec in specs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,10 +172,10 @@ class Manifest:
 
     def __post_init__(self) -> None:
         require(self.format_version == FORMAT_VERSION, "format_version", f"must be {FORMAT_VERSION}")
-        _label("created_by", self.created_by)
-        _label("torch", self.torch)
+        check_label("created_by", self.created_by)
+        check_label("torch", self.torch)
         require(self.max_batch > 0, "max_batch", "must be positive")
-        _unique("files", (entry.path for entry in self.files))
+        check_unique("files", (entry.path for entry in self.files))
         paths = {entry.path for entry in self.files}
         for field, path in (("program", self.program), ("golden.file", self.golden.file)):
             require(path in paths, field, f"{path!r} is not among the files")
@@ -294,8 +191,8 @@ class Manifest:
             refuse("classes", "a classification needs its class names")
         require(len(self.classes) > 1, "classes", "at least two are needed")
         for name in self.classes:
-            _label("classes", name)
-        _unique("classes", self.classes)
+            check_label("classes", name)
+        check_unique("classes", self.classes)
         if self.positive_class is not None:
             require(self.positive_class in self.classes, "positive_class", "is not one of the classes")
         scores = [spec for spec in self.signature.outputs if spec.name == self.scores]
@@ -349,23 +246,3 @@ def _version_problem(version: object) -> str:
             " or package the model again with this release"
         )
     return f"must be {FORMAT_VERSION}, not {version!r}: is this the manifest of an artifact?"
-
-
-def _profile_id(*content: object) -> str:
-    return hashlib.sha256(encode(content)).hexdigest()[:12]
-
-
-def _label(field: str, name: str) -> None:
-    usable = 0 < len(name) <= 128 and name.isprintable()
-    require(usable, field, f"{name!r} must have 1 to 128 printable characters")
-
-
-def _unique(field: str, names: Iterable[str]) -> None:
-    twice = [name for name, times in Counter(names).items() if times > 1]
-    require(not twice, field, f"{', '.join(twice)} occurs more than once")
-
-
-def _proportions(field: str, values: Iterable[float]) -> None:
-    shares = tuple(values)
-    require(all(0 <= share <= 1 for share in shares), field, "must lie between 0 and 1")
-    require(abs(math.fsum(shares) - 1) < 1e-3, field, f"must add up to 1, not {math.fsum(shares):.4f}")

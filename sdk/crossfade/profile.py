@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from crossfade.manifest import MAX_FEATURES, Feature, FeatureKind, Profile, TensorSpec
+from crossfade.manifest import TensorSpec
+from crossfade.reference_profile import MAX_FEATURES, Feature, FeatureKind, Profile
 
 DEFAULT_BINS = 10
 MAX_CATEGORIES = 64

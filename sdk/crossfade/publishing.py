@@ -2,7 +2,8 @@
 
 from crossfade.artifact.folder import Artifact
 from crossfade.common.v1 import model_pb2
-from crossfade.manifest import Manifest, Profile, TensorSpec
+from crossfade.manifest import Manifest, TensorSpec
+from crossfade.reference_profile import Profile
 from crossfade.registry.v1 import resources_pb2
 
 

@@ -9,8 +9,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from crossfade.manifest import DType, Manifest, Profile
+from crossfade.manifest import DType, Manifest
 from crossfade.profile import INVALID_REASONS, Binner
+from crossfade.reference_profile import Profile
 from services.common.telemetry import catalog
 from services.common.telemetry.catalog import Metric
 from services.common.telemetry.store import CounterSeries, HistogramSeries, MetricStore, Snapshot, SpreadSeries

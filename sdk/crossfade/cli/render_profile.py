@@ -7,10 +7,10 @@ from typing import Any, Final
 from rich.text import Text
 
 from crossfade.cli import text
-from crossfade.manifest import FeatureKind
 from crossfade.profiling.gathering import DEFAULT_BOUNDS, SEED
 from crossfade.profiling.summarising import MAX_CLASSES
 from crossfade.profiling.summary import Bin, FeatureSummary, LabelSummary, LeftOut, Summary
+from crossfade.reference_profile import FeatureKind
 from crossfade.strict_json import encode, parse
 
 _NAME: Final = 28

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from crossfade.manifest import Feature
 from crossfade.profile import MAX_CATEGORIES
 from crossfade.profiling.summary import Bin
 from crossfade.profiling.tables import Numbers
+from crossfade.reference_profile import Feature
 
 
 def range_bins(feature: Feature, values: Numbers) -> tuple[Bin, ...]:

@@ -6,9 +6,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from crossfade.manifest import MAX_MANIFEST_BYTES, Profile
+from crossfade.manifest import MAX_MANIFEST_BYTES
 from crossfade.profile import ProfileError
 from crossfade.profiling.summary import Summary
+from crossfade.reference_profile import Profile
 from crossfade.strict_json import FieldError, decode, encode, parse, refuse, require
 
 FORMAT_VERSION: Final = 1

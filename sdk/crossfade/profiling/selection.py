@@ -4,9 +4,9 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from crossfade.manifest import MAX_FEATURES
 from crossfade.profile import MAX_CANDIDATES, evenly_spaced
 from crossfade.profiling.tables import MISSING, Table, TableError
+from crossfade.reference_profile import MAX_FEATURES
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from crossfade.manifest import MAX_FEATURES, DType, FeatureKind, Profile, TensorSpec
+from crossfade.manifest import DType, TensorSpec
 from crossfade.profile import (
     MIN_REFERENCE_ROWS,
     ProfileError,
@@ -20,6 +20,7 @@ from crossfade.profiling.gathering import DEFAULT_BOUNDS, Bounds, Column, gather
 from crossfade.profiling.selection import Selection, Wishes, select
 from crossfade.profiling.summary import FeatureSummary, LabelSummary, LeftOut, Summary
 from crossfade.profiling.tables import Table
+from crossfade.reference_profile import MAX_FEATURES, FeatureKind, Profile
 
 MAX_CLASSES: Final = 1_000
 """A label with more values is no class."""

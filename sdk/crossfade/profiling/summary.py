@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from crossfade.manifest import Feature, FeatureKind, Profile
+from crossfade.reference_profile import Feature, FeatureKind, Profile
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from crossfade.manifest import DType, Profile, TensorSpec
+from crossfade.manifest import DType, TensorSpec
 from crossfade.profile import Binner, build_profile
+from crossfade.reference_profile import Profile
 from evaluator.inputs import ArmInputs
 from evaluator.statistics import drift
 from evaluator.statistics.counts import frozen

@@ -13,15 +13,12 @@ from hypothesis import strategies as st
 from crossfade.manifest import (
     MAX_MANIFEST_BYTES,
     DType,
-    Feature,
-    FeatureKind,
     FileEntry,
     Golden,
     Kind,
     Manifest,
     ManifestError,
     Precision,
-    Profile,
     Signature,
     Task,
     TensorSpec,
@@ -30,6 +27,7 @@ from crossfade.manifest import (
     dumps,
     loads,
 )
+from crossfade.reference_profile import Feature, FeatureKind, Profile
 
 Change = Callable[[dict[str, Any]], None]
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from crossfade.manifest import DType, Feature, FeatureKind, TensorSpec
+from crossfade.manifest import DType, TensorSpec
 from crossfade.profile import INVALID_REASONS, Binner, ProfileError, bin_rows, build_profile
+from crossfade.reference_profile import Feature, FeatureKind
 
 _NAN, _INF, _RANGE = (INVALID_REASONS.index(reason) for reason in ("nan", "inf", "range"))
 

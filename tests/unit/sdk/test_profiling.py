@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from crossfade.manifest import DType, FeatureKind, TensorSpec
+from crossfade.manifest import DType, TensorSpec
 from crossfade.profile import ProfileError, build_profile
 from crossfade.profiling import Summary, TableError, Wishes, open_table, summarise
 from crossfade.profiling.gathering import DEFAULT_BOUNDS, Bounds
 from crossfade.profiling.labelled_table import with_labels
 from crossfade.profiling.sampling import RowSample
 from crossfade.profiling.summary import Bin, FeatureSummary
+from crossfade.reference_profile import FeatureKind
 from crossfade.strict_json import FieldError
 
 _NO_WISHES = Wishes()

@@ -5,20 +5,8 @@ import dataclasses
 
 import numpy as np
 
-from crossfade.manifest import (
-    DType,
-    Feature,
-    FeatureKind,
-    FileEntry,
-    Golden,
-    Kind,
-    Manifest,
-    Profile,
-    Signature,
-    Task,
-    TensorSpec,
-    Tolerance,
-)
+from crossfade.manifest import DType, FileEntry, Golden, Kind, Manifest, Signature, Task, TensorSpec, Tolerance
+from crossfade.reference_profile import Feature, FeatureKind, Profile
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore, Snapshot
 from services.worker import messages

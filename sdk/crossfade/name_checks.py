@@ -1,0 +1,26 @@
+"""What names in an artifact must look like."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from crossfade.strict_json import require
+
+_TENSOR_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}")
+
+
+def check_tensor_name(field: str, name: str) -> None:
+    """Raise FieldError for `field` unless `name` can be a tensor's."""
+    require(_TENSOR_NAME.fullmatch(name), field, f"{name!r} is no tensor name (letters, digits, _ .)")
+
+
+def check_label(field: str, name: str) -> None:
+    """Raise FieldError for `field` unless `name` can be shown."""
+    usable = 0 < len(name) <= 128 and name.isprintable()
+    require(usable, field, f"{name!r} must have 1 to 128 printable characters")
+
+
+def check_unique(field: str, names: Iterable[str]) -> None:
+    """Raise FieldError for `field` where a name occurs twice."""
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    require(not twice, field, f"{', '.join(twice)} occurs more than once")
