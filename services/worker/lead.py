@@ -22,6 +22,7 @@ from services.worker.followers import Followers
 from services.worker.forks import Fork
 from services.worker.front_end import FrontEnd, read_token_keys
 from services.worker.link import Link
+from services.worker.memory import own_bytes
 from services.worker.process_config import ChildConfig
 
 _LOOK_SECONDS: Final = 1.0
@@ -164,14 +165,17 @@ class Lead:
         self._ended.set()
 
     async def _watch(self) -> None:
-        """Ends a version whose program does not come back."""
-        limit = self._config.settings.hang_seconds
+        """Ends a version whose program does not come back, or takes more memory than it may."""
+        limit, most = self._config.settings.hang_seconds, self._config.settings.version_memory_bytes
         while True:
             await asyncio.sleep(min(_LOOK_SECONDS, limit / 4))
             since = float(self._exchange.busy_since[0])
             if since and self._clock.monotonic() - since > limit:
                 self._engine.end()
                 self._crash(f"a batch ran for more than {limit:g} s, so that its model was taken to hang")
+            if most and (taken := own_bytes(self._engine.pid)) > most:
+                self._engine.end()
+                self._crash(f"its model took {taken / 1e6:.0f} MB of memory; it may take {most / 1e6:.0f} MB")
 
     def _lose_engine(self) -> NoReturn:
         self._crash(f"the process that runs its model {self._engine.end()}")

@@ -32,6 +32,8 @@ class WorkerSettings(ServiceSettings):
             reaches one of them.
         pause_seconds: how long the engine pauses at a time for a larger batch, where that pays; 0: never.
         hang_seconds: a batch that runs longer than this is taken to hang, and its version's process to have crashed.
+        version_memory_bytes: a version whose engine takes more of the machine's memory for itself is ended, and started
+            again; 0: no bound.
         quiet_seconds: a version that is no longer wanted ends when no request came for so long.
         fetch_seconds: a fetch that takes longer is given up, and tried again later.
         load_seconds: a load that takes longer has failed.
@@ -54,6 +56,7 @@ class WorkerSettings(ServiceSettings):
     front_ends: int = Field(default=2, ge=1, le=32)
     pause_seconds: float = Field(default=0.0004, ge=0, le=0.1)
     hang_seconds: float = Field(default=30.0, gt=0)
+    version_memory_bytes: int = Field(default=0, ge=0)
     quiet_seconds: float = Field(default=1.0, ge=0)
     fetch_seconds: float = Field(default=1800.0, gt=0)
     load_seconds: float = Field(default=300.0, gt=0)
