@@ -1,0 +1,1 @@
+"""A text classifier: is a line prose or code?"""
