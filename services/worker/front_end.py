@@ -22,6 +22,7 @@ from services.worker.counting import Counting
 from services.worker.exchange import Exchange
 from services.worker.inference import InferenceServicer
 from services.worker.lanes import LaneBook
+from services.worker.overload import Overload
 from services.worker.process_config import ChildConfig
 from services.worker.runner import Runner
 from services.worker.servicer import CountLabels, PredictServicer
@@ -90,6 +91,7 @@ class FrontEnd:
             classifies=manifest.scores is not None,
             on_batch=self._servicer.on_batch,
             on_lost=on_lost,
+            on_full=Overload().refused,
         )
         self._servicer.attach(self._runner)
         self._health = health.aio.HealthServicer()

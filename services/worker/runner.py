@@ -96,6 +96,7 @@ class Runner:
         classifies: answers have predicted classes.
         on_batch: told of each batch that ran, with the tags of its requests; its answer goes into the record.
         on_lost: called when the engine has ended, which nobody else can tell a front-end.
+        on_full: called for each request that is turned away because the queue is full.
     """
 
     def __init__(
@@ -106,12 +107,14 @@ class Runner:
         classifies: bool,
         on_batch: OnBatch,
         on_lost: Callable[[], None],
+        on_full: Callable[[], None] = lambda: None,
     ) -> None:
         self.exchange = exchange
         self._clock = clock
         self._classifies = classifies
         self._on_batch = on_batch
         self._on_lost = on_lost
+        self._on_full = on_full
         self._ring = RowRing(exchange.capacity)
         self._feed = BatchFeed()
         self._requests: dict[int, Request] = {}
@@ -158,6 +161,7 @@ class Runner:
         fits = not self._rows or self._rows + rows <= self.exchange.bound
         first = self._ring.take(rows) if fits else None
         if first is None:
+            self._on_full()
             raise _full(f"{self._rows} rows wait or run")
         self._rows += rows
         for kept, array in zip(self.exchange.inputs, inputs, strict=True):
