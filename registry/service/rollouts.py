@@ -245,6 +245,7 @@ class RolloutService:
     ) -> bytes:
         sequence = target.analysis_sequence
         after: Rollout | None = None
+        made = b""
 
         def before() -> None:
             nonlocal sequence
@@ -261,7 +262,7 @@ class RolloutService:
                     sequence = known.analysis_sequence
 
         def act(tx: Transaction, now: float) -> bytes:
-            nonlocal after
+            nonlocal after, made
             after = None
             self._superseded.check(target)
             seen = tx.lanes.of_rollout(target.model, target.number)
@@ -278,10 +279,12 @@ class RolloutService:
             changed = ModelChange(seen.model, seen.model, (opened,))
             commit(tx, (changed,), actor=key.principal, now=now, revision=seen.revision)
             after = replace(_after(tx, opened.aggregate, target.model, target.number), analysis_sequence=sequence)
-            return encode(after)
+            made = encode(after)
+            return made
 
         answer = self._mutations.run(key, act, before=before, deadline=deadline)
-        if after is not None:
+        # Not where it is the answer of an earlier call, and what this one made was rolled back.
+        if after is not None and answer is made:
             self._superseded.note(target.etag, after)
         return answer
 

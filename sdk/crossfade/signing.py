@@ -119,38 +119,47 @@ def sign_artifact(folder: Path, key: Path, password: str | None = None) -> Path:
     return target
 
 
-def verify_artifact(folder: Path, keys: Sequence[Path]) -> Path:
+def verify_artifact(folder: Path, keys: Sequence[Path], signature: Path | None = None) -> Path:
     """Which of the keys has signed an artifact as it lies there.
 
     Args:
-        folder: the artifact with its signature.
-        keys: files of public keys, PEM.
+        folder: the artifact.
+        keys: files of public keys, PEM; one that cannot be used is passed over.
+        signature: its file; None: the one in the folder.
 
     Returns:
         The key.
 
     Raises:
         UntrustedError: none of them has, or it has signed something else.
-        SigningError: there is no signature, or a key cannot be used.
+        SigningError: there is no signature, no key can be used, or something cannot be read.
     """
     try:
         from model_signing import verifying
     except ImportError as error:
         raise SigningError(f"{_MISSING} ({error})") from error
-    signature = folder / SIGNATURE_FILE
+    signature = signature or folder / SIGNATURE_FILE
     if not signature.is_file():
         raise SigningError(f"{folder} has no {SIGNATURE_FILE}: sign it with `crossfade sign`")
-    reasons = []
+    reasons, unusable = [], []
     for key in keys:
-        check_public_key(key)
+        try:
+            check_public_key(key)
+        except SigningError as error:
+            unusable.append(str(error))
+            continue
         try:
             config = verifying.Config().use_elliptic_key_verifier(public_key=key)  # type: ignore[no-untyped-call]
             config.verify(folder, signature)
+            _check_statement(folder, signature)
+        except (OSError, MemoryError) as error:
+            raise SigningError(f"{folder} cannot be checked: {error}") from error
         except Exception as error:  # noqa: BLE001 - whatever a forged file makes of the library
             reasons.append(f"{key.name}: {_reason(error)}")
-            continue
-        _check_statement(folder, signature)
-        return key
+        else:
+            return key
+    if not reasons:
+        raise SigningError(f"no public key can be used: {'; '.join(unusable) or 'there is none'}")
     raise UntrustedError(f"{SIGNATURE_FILE} is by no trusted key, or of other files ({'; '.join(reasons)})")
 
 

@@ -11,14 +11,14 @@ import fcntl
 import os
 import shutil
 import tempfile
+import uuid
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
-from crossfade.manifest import Manifest
+from crossfade.manifest import SIGNATURE_FILE, Manifest
 from services.worker.domain import ArtifactRef, LoadError
 from services.worker.fetch import check_reference, copy_artifact, fetch_signature
 from services.worker.trust import Trust
@@ -87,29 +87,57 @@ class ArtifactCache:
         check_reference(artifact)
         folder = self._root / _FETCHED / artifact.digest.removeprefix("sha256:")
         held = self._open(folder, artifact, is_over) or self._bring(folder, artifact, is_over)
-        if self._trust is not None:
-            try:
-                self._trust.check(held.folder, artifact.uri, partial(fetch_signature, artifact.uri))
-            except LoadError:
-                held.close()
-                raise
+        try:
+            if self._trust is not None:
+                self._check_signature(self._trust, held.folder, artifact.uri)
+        except BaseException:
+            held.close()
+            raise
         return held
+
+    def _check_signature(self, trust: Trust, folder: Path, uri: str) -> None:
+        """Lets trust see the signature that lies here, and the published one if that does not do: it may be new."""
+        signature = _signature_of(folder)
+        if signature.is_file():
+            with contextlib.suppress(LoadError):
+                trust.check(folder, signature, uri)
+                return
+        data = fetch_signature(uri)
+        if data is None:
+            raise LoadError(
+                f"{uri} has no {SIGNATURE_FILE}, and this Worker takes only what a key that it trusts has signed: "
+                "sign it with `crossfade sign`",
+                transient=True,
+            )
+        temporary, lock = self._begin()
+        try:
+            (temporary / SIGNATURE_FILE).write_bytes(data)
+            # Whoever reads it reads the old one or the new one.
+            (temporary / SIGNATURE_FILE).replace(signature)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            os.close(lock)
+        trust.check(folder, signature, uri)
 
     def _open(self, folder: Path, artifact: ArtifactRef, is_over: Callable[[], bool]) -> Held | None:
         lock = _lock(folder, fcntl.LOCK_SH)
         if lock is None:
             return None
-        try:
-            held = Held(folder, copy_artifact(folder.as_uri(), artifact, None, is_over), lock)
-        except LoadError as error:
-            os.close(lock)
-            # Others may use what is merely not read in time.
-            if error.transient:
-                raise
-            self._discard(folder)
-            return None
-        os.utime(folder)
-        return held
+        with contextlib.ExitStack() as unlocking:
+            unlocking.callback(os.close, lock)
+            try:
+                manifest = copy_artifact(folder.as_uri(), artifact, None, is_over)
+            except LoadError:
+                # What is merely not read in time is whole.
+                if is_over():
+                    raise
+                # Another Worker may have seen the damage too, and have a good copy in its place by now.
+                if _is_at(folder, lock):
+                    self._discard(folder)
+                return None
+            os.utime(folder)
+            unlocking.pop_all()
+            return Held(folder, manifest, lock)
 
     def _bring(self, folder: Path, artifact: ArtifactRef, is_over: Callable[[], bool]) -> Held:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -145,8 +173,8 @@ class ArtifactCache:
         for left in (*self._root.glob(f"{_COMING}*"), *self._root.glob(f"{_GOING}*")):
             lock = _lock(left, fcntl.LOCK_EX)
             if lock is not None:
-                os.close(lock)
                 shutil.rmtree(left, ignore_errors=True)
+                os.close(lock)
         kept = sorted(self._kept(), key=lambda one: one.used)
         total = sum(one.size for one in kept)
         free = shutil.disk_usage(self._root).free
@@ -155,8 +183,10 @@ class ArtifactCache:
                 return
             lock = _lock(one.folder, fcntl.LOCK_EX)
             if lock is not None:
-                self._discard(one.folder)
-                os.close(lock)
+                try:
+                    self._discard(one.folder)
+                finally:
+                    os.close(lock)
                 total, free = total - one.size, free + one.size
 
     def _kept(self) -> Iterator[_Kept]:
@@ -167,11 +197,18 @@ class ArtifactCache:
                 yield _Kept(folder.stat().st_mtime, size, folder)
 
     def _discard(self, folder: Path) -> None:
-        """Takes a folder away at once; whoever reads its files reads on."""
-        place = Path(tempfile.mkdtemp(prefix=_GOING, dir=self._root))
+        """Takes a folder away at once; whoever reads its files reads on. It needs no room: there may be none."""
+        place = self._root / f"{_GOING}{uuid.uuid4().hex}"
+        with contextlib.suppress(FileNotFoundError):
+            _signature_of(folder).unlink()
         with contextlib.suppress(FileNotFoundError):
             folder.rename(place)
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _signature_of(folder: Path) -> Path:
+    """Beside the folder: what lies in it is what is signed."""
+    return folder.with_name(f"{folder.name}.sig")
 
 
 def _lock(folder: Path, kind: int) -> int | None:
@@ -183,12 +220,20 @@ def _lock(folder: Path, kind: int) -> int | None:
     try:
         fcntl.flock(lock, kind | fcntl.LOCK_NB)
         # It may have been taken away before the lock was there.
-        if os.path.samestat(os.fstat(lock), folder.stat()):
+        if _is_at(folder, lock):
             return lock
-    except (BlockingIOError, FileNotFoundError):
+    except BlockingIOError:
         pass
     except BaseException:
         os.close(lock)
         raise
     os.close(lock)
     return None
+
+
+def _is_at(folder: Path, lock: int) -> bool:
+    """Whether the folder of this name is the one that is locked."""
+    try:
+        return os.path.samestat(os.fstat(lock), folder.stat())
+    except FileNotFoundError:
+        return False

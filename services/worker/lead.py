@@ -173,9 +173,16 @@ class Lead:
             if since and self._clock.monotonic() - since > limit:
                 self._engine.end()
                 self._crash(f"a batch ran for more than {limit:g} s, so that its model was taken to hang")
-            if most and (taken := own_bytes(self._engine.pid)) > most:
+            if most and (taken := self._engine_bytes()) > most:
                 self._engine.end()
                 self._crash(f"its model took {taken / 1e6:.0f} MB of memory; it may take {most / 1e6:.0f} MB")
+
+    def _engine_bytes(self) -> int:
+        try:
+            return own_bytes(self._engine.pid)
+        except OSError:
+            # It is not there any more.
+            self._lose_engine()
 
     def _lose_engine(self) -> NoReturn:
         self._crash(f"the process that runs its model {self._engine.end()}")

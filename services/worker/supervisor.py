@@ -225,6 +225,9 @@ class Supervisor:
         except asyncio.CancelledError:
             self._remove(key, entry)
             raise
+        except Exception as error:  # noqa: BLE001 - whatever it was, the version must not hang unsaid
+            self._log.error("fetch failed", serving=str(key), exc_info=error)
+            self._postpone(key, entry, f"its artifact cannot be fetched: {error!r}")
         else:
             if entry.phase is Phase.DRAINING:
                 self._remove(key, entry)

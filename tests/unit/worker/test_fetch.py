@@ -88,6 +88,13 @@ def test_a_damaged_copy_in_the_cache_is_fetched_again(source: Path, tmp_path: Pa
     assert (again / "golden.npz").read_bytes() == FILES["golden.npz"]
 
 
+def test_a_copy_in_the_cache_that_has_lost_a_file_is_fetched_again(source: Path, tmp_path: Path) -> None:
+    cache = ArtifactCache(tmp_path / "cache")
+    for name in (*FILES, MANIFEST_FILE):
+        (cache.fetch(reference(source)).folder / name).unlink()
+        assert (cache.fetch(reference(source)).folder / name).is_file()
+
+
 @pytest.mark.parametrize(
     ("name", "data", "words"),
     [

@@ -40,7 +40,9 @@ def test_signed_by_any_of_the_trusted_keys(tmp_path: Path, keys: Path, publish: 
     for number, name in enumerate(("old", "new")):
         artifact = publish(number)
         sign_artifact(source(artifact), tmp_path / f"{name}.key")
-        assert (cache.fetch(artifact).folder / SIGNATURE_FILE).is_file()
+        folder = cache.fetch(artifact).folder
+        assert folder.with_name(f"{folder.name}.sig").is_file()
+        assert not (folder / SIGNATURE_FILE).exists()
         # From the cache, though its source is gone.
         shutil.rmtree(source(artifact))
         assert cache.fetch(artifact).manifest.created_by == f"test {number}"
@@ -81,13 +83,35 @@ def test_another_artifacts_signature_is_refused(
         ArtifactCache(tmp_path / "cache", trust=Trust(keys)).fetch(bad)
 
 
-def test_a_key_that_is_no_longer_trusted(tmp_path: Path, keys: Path, publish: Callable[[int], ArtifactRef]) -> None:
-    artifact = publish(1)
-    sign_artifact(source(artifact), tmp_path / "old.key")
-    ArtifactCache(tmp_path / "cache", trust=Trust(keys)).fetch(artifact).close()
+def test_keys_come_and_go_while_a_worker_runs(
+    tmp_path: Path, keys: Path, publish: Callable[[int], ArtifactRef]
+) -> None:
+    first, second = publish(1), publish(2)
+    sign_artifact(source(first), tmp_path / "old.key")
+    sign_artifact(source(second), tmp_path / "stranger.key")
+    cache = ArtifactCache(tmp_path / "cache", trust=Trust(keys))
+    cache.fetch(first).close()
     (keys / "old.pem").unlink()
     with pytest.raises(LoadError, match="by no trusted key"):
-        ArtifactCache(tmp_path / "cache", trust=Trust(keys)).fetch(artifact)
+        cache.fetch(first)
+    shutil.copy(tmp_path / "stranger.pem", keys)
+    (keys / "broken.pem").write_text("no key")
+    assert cache.fetch(second).manifest.created_by == "test 2"
+    for key in keys.iterdir():
+        key.unlink()
+    with pytest.raises(LoadError, match="no public key can be used") as raised:
+        cache.fetch(second)
+    assert raised.value.transient
+
+
+def test_a_damaged_signature_in_the_cache_is_fetched_again(
+    tmp_path: Path, keys: Path, publish: Callable[[int], ArtifactRef]
+) -> None:
+    artifact, cache = publish(1), ArtifactCache(tmp_path / "cache", trust=Trust(keys))
+    sign_artifact(source(artifact), tmp_path / "old.key")
+    folder = cache.fetch(artifact).folder
+    folder.with_name(f"{folder.name}.sig").write_bytes(b"half")
+    assert cache.fetch(artifact).manifest.created_by == "test 1"
 
 
 def test_keys_that_cannot_be_used_are_said_at_the_start(tmp_path: Path, keys: Path) -> None:
