@@ -10,12 +10,12 @@ Source: https://github.com/ossf/model-signing-spec.
 import base64
 import hashlib
 import json
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from crossfade.key_files import private_pem, write_new
 from crossfade.manifest import MANIFEST_FILE, SIGNATURE_FILE
 
 if TYPE_CHECKING:
@@ -47,15 +47,11 @@ def make_signing_key(private: Path, public: Path) -> None:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     key = ec.generate_private_key(ec.SECP256R1())
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
     shown = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    for file, content, mode in ((private, secret, 0o600), (public, shown, 0o644)):
+    for file, content, mode in ((private, private_pem(key), 0o600), (public, shown, 0o644)):
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as opened:
-                opened.write(content)
+            write_new(file, content, mode)
         except FileExistsError as error:
             raise SigningError(f"{file} is there already, and keys are never overwritten") from error
         except OSError as error:

@@ -217,18 +217,17 @@ def _lock(folder: Path, kind: int) -> int | None:
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    try:
-        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    with contextlib.ExitStack() as closing:
+        closing.callback(os.close, lock)
+        try:
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return None
         # It may have been taken away before the lock was there.
-        if _is_at(folder, lock):
-            return lock
-    except BlockingIOError:
-        pass
-    except BaseException:
-        os.close(lock)
-        raise
-    os.close(lock)
-    return None
+        if not _is_at(folder, lock):
+            return None
+        closing.pop_all()
+        return lock
 
 
 def _is_at(folder: Path, lock: int) -> bool:

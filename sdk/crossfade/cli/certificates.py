@@ -5,7 +5,6 @@ Who a certificate is for stands in its URI (SPIFFE ID, `spiffe://crossfade/ROLE/
 
 import datetime as dt
 import ipaddress
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from crossfade.key_files import private_pem, write_new
 
 SERVICES: Final = ("registry", "router", "worker", "evaluator")
 """They serve, and call one another."""
@@ -67,8 +68,8 @@ def make_certificates(folder: Path, hosts: Sequence[str], now: dt.datetime) -> l
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, pair in pairs.items():
-            _write(folder / f"{name}.pem", pair.certificate.public_bytes(serialization.Encoding.PEM), 0o644)
-            _write(folder / f"{name}.key", _private_bytes(pair.key), 0o600)
+            write_new(folder / f"{name}.pem", pair.certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+            write_new(folder / f"{name}.key", private_pem(pair.key), 0o600)
     except OSError as error:
         raise CertificateError(f"{error.filename or folder} cannot be written: {error.strerror}") from error
     return files
@@ -151,16 +152,3 @@ def _usage(*, ca: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
-
-
-def _private_bytes(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-def _write(file: Path, content: bytes, mode: int) -> None:
-    """Makes a file that only this process has ever been able to see with another mode; one that exists is refused."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as opened:
-        opened.write(content)

@@ -18,7 +18,7 @@ from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
 from services.common.telemetry import catalog
 from tests.fakes.models import expected_scores, reference_rows, request_of, scores_of
 from tests.fakes.registry import FakeRegistry, lane
-from tests.integration.worker.conftest import PREDICT
+from tests.integration.worker.conftest import PREDICT, Caller
 from tests.support.wait import until
 from tests.support.worker import counted, metrics
 
@@ -79,15 +79,21 @@ async def test_all_front_ends_answer_and_are_counted_as_one(
     assert counted(await metrics(app.address), catalog.WORKER_DURATION, outcome="ok") == calls
 
 
+async def labels(caller: Caller, count: int) -> predict_pb2.FeedbackRequest:
+    """So many labels for one prediction."""
+    token = (await caller.predict(reference_rows(1))).parameters["crossfade_prediction_id"].string_param
+    request = predict_pb2.FeedbackRequest()
+    for _ in range(count):
+        request.observations.add(prediction_id=token, row=0, label="high")
+    return request
+
+
 async def test_a_label_counts_once_whichever_front_end_it_reaches(
     registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
 ) -> None:
     await registry.set_lanes(lane("scores", want(artifacts())))
     app = await start_worker(front_ends=3)
-    caller = await caller_of("v1")
-    token = (await caller.predict(reference_rows(1))).parameters["crossfade_prediction_id"].string_param
-    request = predict_pb2.FeedbackRequest()
-    request.observations.add(prediction_id=token, row=0, label="high")
+    request = await labels(await caller_of("v1"), 1)
     channels = connections_to(registry)
     stubs = [predict_pb2_grpc.PredictionServiceStub(channel) for channel in channels]
     answers = await asyncio.gather(*(stub.Feedback(request, timeout=10) for stub in stubs))
@@ -106,11 +112,7 @@ async def test_a_caller_that_gives_up_its_label_harms_nobody(
 ) -> None:
     await registry.set_lanes(lane("scores", want(artifacts())))
     app = await start_worker(front_ends=3)
-    caller = await caller_of("v1")
-    token = (await caller.predict(reference_rows(1))).parameters["crossfade_prediction_id"].string_param
-    request = predict_pb2.FeedbackRequest()
-    for _ in range(1000):
-        request.observations.add(prediction_id=token, row=0, label="high")
+    request = await labels(await caller_of("v1"), 1000)
     channels = connections_to(registry)
     stubs = [predict_pb2_grpc.PredictionServiceStub(channel) for channel in channels]
     before = app.supervisor.pids()
