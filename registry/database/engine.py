@@ -77,5 +77,7 @@ def open_engine(url: URL, connections: int) -> Engine:
         max_overflow=0,
         pool_timeout=10,
         pool_recycle=1800,
+        # The connection used last has its statements prepared, and its server process is warm.
+        pool_use_lifo=True,
         connect_args={**_CONNECT, "cursor_factory": _Cursor},
     )
