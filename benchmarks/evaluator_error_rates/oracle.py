@@ -13,6 +13,7 @@ Row = tuple[int, int, int, int]
 """n and x of the test arm, n and x of the stable arm."""
 _RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
 _STEPS = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
+_HARM_WEIGHTS = (0.5, 1.0, 2.0, 3.0, 1.0, 0.25, 0.125, 2.0, 3.0, 2.0, 1.0, 0.25, 0.125)
 _ENOUGH = 100
 
 
@@ -20,7 +21,8 @@ def harm_bets(a: float, b: float, ts: float) -> list[tuple[float, float]]:
     """Prior weight and rate of each bet that the test arm is worse than the line; a rate of NaN bets nothing."""
     line = a + b * ts
     rates = [line * ratio for ratio in _RATIOS] + [line + step for step in _STEPS]
-    return [(1.0 / len(rates), rate if max(line, 0.0) < rate < 1.0 else math.nan) for rate in rates]
+    known = (rate if max(line, 0.0) < rate < 1.0 else math.nan for rate in rates)
+    return [(weight / sum(_HARM_WEIGHTS), rate) for weight, rate in zip(_HARM_WEIGHTS, known, strict=True)]
 
 
 def safe_bets(a: float, b: float, ts: float) -> list[tuple[float, float]]:

@@ -24,6 +24,11 @@ from evaluator.statistics.counts import FloatArray
 
 _RATIOS: Final = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
 _STEPS: Final = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
+# What harm is bet to be before anything is seen. A bet of little weight finds late what it is of: that costs nothing
+# where the harm shows within three looks anyway (the largest ratios and steps), or where its neighbours bet on much the
+# same. With all alike a rise from .5 to 2 % took 1.44 times the requests that any test needs, and takes 1.33 times so.
+_RATIO_WEIGHTS: Final = (0.5, 1.0, 2.0, 3.0, 1.0, 0.25, 0.125)
+_STEP_WEIGHTS: Final = (2.0, 3.0, 2.0, 1.0, 0.25, 0.125)
 # A rate of exactly 0 or 1 would bet everything on never seeing the other outcome.
 _SMALLEST_RATE: Final = 1e-12
 # A window of 10^12 requests against one of a few puts the projection next to the corner.
@@ -76,13 +81,13 @@ class Margin:
 def prior_weights(side: Side) -> FloatArray:
     """Return the candidates' prior weights, (J,).
 
-    For harm all alike, since nothing is known of it. For non-inferiority half of the weight is on the two
-    versions being
-    alike: that is what a promotion nearly always has to show.
+    For harm most of it is on rates that double to quintuple and on one to three points more. For non-inferiority half
+    of the weight is on the two versions being alike: that is what a promotion nearly always has to show.
     """
-    grid = len(_RATIOS) + len(_STEPS)
     if side is Side.HARM:
-        return np.full(grid, 1.0 / grid)
+        weights: FloatArray = np.array(_RATIO_WEIGHTS + _STEP_WEIGHTS)
+        return weights / np.float64(weights.sum())
+    grid = len(_RATIOS) + len(_STEPS)
     return np.append(np.full(grid, 0.5 / grid), 0.5)
 
 
