@@ -80,7 +80,7 @@ def decision(watch: Watch, problems: Sequence[Problem] = (), gap: float = 0.0) -
         also = f", and {others} more" if others else ""
         reason += f"; {first.instance_id} was not read ({first.reason}){also}"
     verdict = Verdict.FAIL if standing else Verdict.CONTINUE
-    gates = tuple(_report(one) for one in watch.watched)
+    gates = (*(_report(one) for one in watch.watched), *_distributions(watch))
     return Decision(Action.NONE, verdict, reason, gates=gates, drift=_drift(watch))
 
 
@@ -113,6 +113,32 @@ def _report(one: Watched) -> GateReport:
         harm=Evidence(one.harm.log_e, one.bar),
         safe=Evidence(one.safe.log_e, log_threshold(ALPHA_ENDED)),
         limit=_limit(one.metric, limit),
+    )
+
+
+def _distributions(watch: Watch) -> list[GateReport]:
+    """What is watched as a whole distribution: the largest shift of a share against the past's is its figure."""
+    found = ((OUTPUTS, MetricKind.CLASS_BALANCE, watch.outputs), (VALUES, MetricKind.VALUE, watch.values))
+    return [_distribution(name, metric, arm) for name, metric, arm in found if arm is not None]
+
+
+def _distribution(name: str, metric: MetricKind, arm: ArmInputs) -> GateReport:
+    shift, allowed = max((shift for _, shift in arm.shifts()), default=0.0), float(arm.test.reference.bounds.max())
+    drifted, evidence = arm.test.drifted, drift_evidence(arm)
+    return GateReport(
+        gate=name,
+        metric=metric,
+        verdict=Verdict.FAIL if drifted else Verdict.PASS,
+        required=False,
+        test=ArmFigures(arm.rows, 0, shift),
+        baseline=ArmFigures(arm.profile.rows, 0, 0.0),
+        difference=shift - allowed if arm.rows else 0.0,
+        low=float("nan"),
+        high=float("nan"),
+        # Of a drift the evidence is of its end.
+        harm=Evidence(0.0, evidence.bar) if drifted else evidence,
+        safe=evidence if drifted else Evidence(0.0, evidence.bar),
+        limit=Limit(at_most=allowed),
     )
 
 

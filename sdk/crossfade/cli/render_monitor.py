@@ -9,10 +9,17 @@ from crossfade.cli import text
 from crossfade.cli.gate_words import limit_text
 from crossfade.cli.render_gates import drift_line, estimate_text, harm_meter
 from crossfade.common.v1.analysis_pb2 import GateReport
-from crossfade.common.v1.policy_pb2 import METRIC_ABSOLUTE_ERROR, METRIC_ERRORS
+from crossfade.common.v1.policy_pb2 import (
+    METRIC_ABSOLUTE_ERROR,
+    METRIC_CLASS_BALANCE,
+    METRIC_ERRORS,
+    METRIC_VALUE,
+)
 from crossfade.registry.v1.resources_pb2 import Alert, Monitor
 
 _HEADER: Final = ("metric", "past", "lately", "allowed", "harm")
+_DISTRIBUTIONS: Final = frozenset({METRIC_CLASS_BALANCE, METRIC_VALUE})
+"""Held against their past as a whole; their figure is the largest shift of a share."""
 
 
 def render_monitor(monitor: Monitor, model: str, rollout: str, now: float) -> list[Text]:
@@ -54,6 +61,9 @@ def alert_lines(alerts: Sequence[Alert], now: float) -> list[Text]:
 
 
 def _row(gate: GateReport) -> list[Text]:
+    if gate.metric in _DISTRIBUTIONS:
+        lately = Text(f"{100 * gate.test.estimate:.2g} pt" if gate.test.n else "–")
+        return [Text(gate.gate), Text("–"), lately, Text(f"± {100 * gate.limit.at_most:.2g} pt"), harm_meter(gate)]
     # Of absolute errors a monitor counts those that are larger than nearly all were before: a share, as failures are.
     metric = METRIC_ERRORS if gate.metric == METRIC_ABSOLUTE_ERROR else gate.metric
     return [

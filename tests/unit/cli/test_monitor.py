@@ -18,6 +18,7 @@ churn · look 431, 12 s ago, of v1 · alerts are told
  metric    past    lately  allowed   harm
  errors    0.20 %  5.10 %  ≤ 0.61 %  █████ worse
  accuracy  92.0 %  91.8 %  ≥ 89.2 %  ░░░░░ 10 %
+ outputs   –       1.2 pt  ± 6.4 pt  ░░░░░ 10 %
  Inputs: no drift (largest: age, 0.03 of 0.10)"""
 
 
@@ -38,13 +39,15 @@ def monitor() -> resources.Monitor:
     errors.verdict, errors.limit.at_most = analysis_pb2.VERDICT_FAIL, 0.0061
     accuracy = gate("accuracy", policy_pb2.METRIC_ACCURACY, 0.08, 0.082)
     accuracy.limit.at_least = 0.892
+    outputs = gate("outputs", policy_pb2.METRIC_CLASS_BALANCE, 0.0, 0.012)
+    outputs.limit.at_most = 0.064
     drift = analysis_pb2.DriftReport(stable_rows=5_000, features=[analysis_pb2.FeatureDrift(feature="age", shift=0.03)])
     return resources.Monitor(
         model="models/churn",
         version="v1",
         sequence=431,
         record_time=samples.at(12),
-        summary=analysis_pb2.Summary(reason=ALERT, gates=[errors, accuracy], drift=drift),
+        summary=analysis_pb2.Summary(reason=ALERT, gates=[errors, accuracy, outputs], drift=drift),
         alerts=[resources.Alert(gate="errors", reason=ALERT, start_time=samples.at(180))],
     )
 

@@ -12,7 +12,7 @@ from evaluator.distributions import RATIO
 from evaluator.monitor import checkpoint, report
 from evaluator.monitor.past import BOUNDS, MIDDLE, Known, Past
 from evaluator.monitor.watch import Watch, after, open_watch
-from evaluator.reports import Verdict
+from evaluator.reports import GateReport, Verdict
 from evaluator.terms import Terms
 from evaluator.windows import Problem, take
 from services.common.policy.defaults import complete_plan, complete_policy
@@ -314,6 +314,14 @@ def test_larger_absolute_errors_are_told_and_as_large_ones_are_not() -> None:
     assert lane.told == ["", "absolute_error", ""]
 
 
+def value_row(lane: Lane) -> tuple[GateReport, float]:
+    """What people see of the numbers that callers report, and the shift that is allowed."""
+    (row,) = (one for one in report.decision(lane.watch).gates if one.gate == "value")
+    assert row.limit is not None
+    assert row.limit.at_most is not None
+    return row, row.limit.at_most
+
+
 def test_numbers_that_callers_report_are_watched_both_ways() -> None:
     for engaged in (0.1, 0.5):
         lane = learnt(reported=0.5)
@@ -321,9 +329,15 @@ def test_numbers_that_callers_report_are_watched_both_ways() -> None:
         assert lane.watch.values is not None
         lane.run(3600)
         assert lane.told == [""]
+        row, allowed = value_row(lane)
+        assert row.verdict is Verdict.PASS
+        assert row.test.estimate < allowed
         lane.fleet.stable = Behaviour(engaged=engaged)
         lane.run(900)
         assert lane.told == ["", "value"]
+        row, allowed = value_row(lane)
+        assert row.verdict is Verdict.FAIL
+        assert row.test.estimate > allowed
         (alert,) = report.alerts(lane.watch)
         assert alert.reason.startswith("what callers report of v1 is other than before: ")
         lane.fleet.stable = Behaviour()
