@@ -65,13 +65,14 @@ class GateForecast:
 class StepForecast:
     """One step: what each gate needs, the seconds until all required ones are safe, and whether it ends in its period.
 
-    Infinite seconds: they never are.
+    Infinite seconds: they never are. left_out: its gates of which nothing is counted before a start.
     """
 
     step: Step
     gates: tuple[GateForecast, ...]
     seconds: float
     concludes: bool
+    left_out: tuple[str, ...] = ()
 
 
 def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float]) -> tuple[StepForecast, ...]:
@@ -84,12 +85,11 @@ def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float]) -> tupl
     """
     steps = []
     for number, step in enumerate(terms.plan.steps):
+        shown = [gate for gate in terms.policy.gates if shown_in(gate.metric, shadow=step.shadow)]
         gates = tuple(
             _gate(terms, traffic, state, step, drops)
-            for gate in terms.policy.gates
-            if not _unseen(gate)
-            and shown_in(gate.metric, shadow=step.shadow)
-            and (state := open_by_requests(gate, terms)) is not None
+            for gate in shown
+            if not _unseen(gate) and (state := open_by_requests(gate, terms)) is not None
         )
         last = number == len(terms.plan.steps) - 1
         # Whether a version is better enough to win in time nobody knows before.
@@ -97,18 +97,16 @@ def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float]) -> tupl
         seconds = max((gate.safe.seconds if gate.safe else math.inf for gate in required), default=math.inf)
         by_proof = max(seconds, step.min_duration) <= step.period
         by_power = not terms.superior and all(_within(gate.enough, step.period, last=last) for gate in required)
-        unknown = any(
-            _unseen(gate) and shown_in(gate.metric, shadow=step.shadow) and gate.need is Need.ALWAYS
-            for gate in terms.policy.gates
-        )
+        unknown = any(_unseen(gate) and gate.need is Need.ALWAYS for gate in shown)
         concludes = by_proof or by_power if required else unknown
-        steps.append(StepForecast(step, gates, seconds, concludes))
+        left_out = tuple(gate.name for gate in shown if _unseen(gate))
+        steps.append(StepForecast(step, gates, seconds, concludes, left_out))
     return tuple(steps)
 
 
 def _unseen(gate: Gate) -> bool:
-    """What nobody counts before a start: Prometheus is not asked, nothing is mirrored, no segment is watched."""
-    return gate.metric in (MetricKind.CUSTOM, MetricKind.PAIRED_ACCURACY) or bool(gate.segment)
+    """What nobody counts before a start: nothing is mirrored, and no segment is watched."""
+    return gate.metric is MetricKind.PAIRED_ACCURACY or bool(gate.segment)
 
 
 def longer(step: StepForecast) -> float:

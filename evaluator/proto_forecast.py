@@ -30,6 +30,7 @@ def _step(one: StepForecast) -> evaluator_pb2.StepForecast:
         gates=[_gate(gate) for gate in one.gates],
         concludes=one.concludes,
         longer_period=None if period > _LONGEST else times.duration(period),
+        left_out=one.left_out,
     )
 
 

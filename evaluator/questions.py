@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+from evaluator.arms import OWN_PROCESS
 from evaluator.decide import Phase
 from evaluator.forecast import StepForecast, forecast
 from evaluator.itself import judge_itself
@@ -168,9 +169,9 @@ class Questions:
         before = await self._source.read(processes, terms, _READ_SECONDS)
         await self._sleep(seconds)
         after = await self._source.read(processes, terms, _READ_SECONDS)
-        # A Prometheus server may not have scraped all of them meanwhile.
+        # A Prometheus server may not have scraped all of them meanwhile, or nothing of the user's own.
         for _ in range(_MORE_READINGS):
-            if not _behind(before, after):
+            if not behind(before, after):
                 break
             await self._sleep(seconds)
             after = await self._source.read(processes, terms, _READ_SECONDS)
@@ -191,10 +192,13 @@ async def _asking(answer: Awaitable[_Answer], missing: str) -> _Answer:
         ) from error
 
 
-def _behind(before: Sequence[Reading], after: Sequence[Reading]) -> bool:
+def behind(before: Sequence[Reading], after: Sequence[Reading]) -> bool:
     """Whether some process has been read, and its counts are those of the reading before."""
-    read = {one.instance_id: one.read_us for one in before if one.series is not None}
-    return any(one.series is not None and one.read_us <= read.get(one.instance_id, 0) for one in after)
+    read = {one.instance_id: one for one in before if one.series is not None}
+    known = [(read[one.instance_id], one) for one in after if one.series is not None and one.instance_id in read]
+    # The user's own are read when they are asked for, whenever they were scraped.
+    own = [(one.series, other.series) for one, other in known if one.instance_id.startswith(OWN_PROCESS)]
+    return any(other.read_us <= one.read_us for one, other in known) or any(one == other for one, other in own)
 
 
 def _rollout(asked: ToCome, version: str) -> RolloutView:

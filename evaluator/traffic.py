@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluator.arms import class_rows, error_rows, runtime_rows
+from evaluator.arms import OWN_PROCESS, class_rows, error_rows, own_rows, runtime_rows
 from evaluator.balance import BalanceGate
-from evaluator.counts import Counts
+from evaluator.counts import Counts, InstanceCounts, arrange
 from evaluator.distributions import DistributionGate
 from evaluator.each_class import EachClassGate
 from evaluator.gates import RateGate
@@ -28,7 +28,7 @@ class Traffic:
 
     Attributes:
         terms: what it is counted by; both arms are the stable version.
-        counted: all that stable's processes have counted since their start.
+        counted: all that stable's processes have counted since their start, and the user's own counts as they stand.
         recent: what they counted between the two readings.
         spans: seconds between the two readings, by process.
     """
@@ -51,7 +51,14 @@ class Traffic:
             if one.series is not None and one.read_us > read.get(one.instance_id, one.read_us)
         }
         recent = take(counted.cursor, [one for one in after if one.instance_id in spans], first=False)
-        return cls(terms, latest.window, recent.window, spans)
+        # A set of labels outlives what counts behind it, so that to a rollout what it has counted before is history.
+        own = [
+            InstanceCounts(one.instance_id, one.read_us, arrange({each.key: each for each in one.series or ()}))
+            for one in after
+            if one.instance_id.startswith(OWN_PROCESS)
+        ]
+        processes = (one for one in latest.window if not one.instance_id.startswith(OWN_PROCESS))
+        return cls(terms, (*processes, *own), recent.window, spans)
 
     @property
     def seconds(self) -> float:
@@ -108,6 +115,8 @@ class Traffic:
         if gate.gate.metric is MetricKind.ERRORS:
             rows = error_rows(self.counted, self.terms, None)
             return gate.knowing(sum(row[2] for row in rows), sum(row[3] for row in rows))
+        if gate.gate.metric is MetricKind.CUSTOM:
+            return gate.knowing(*_own(self.counted, self.terms, gate.gate.name))
         assert isinstance(gate, RateGate)  # noqa: S101 - for the type checker: all others have been told
         return self._informed_by_labels(gate)
 
@@ -123,6 +132,8 @@ class Traffic:
             return self._per_second(_of_batches)
         if gate.gate.metric is MetricKind.ERRORS:
             return self.attempts_per_second
+        if gate.gate.metric is MetricKind.CUSTOM:
+            return self._per_second(lambda window, terms: _own(window, terms, gate.gate.name)[0])
         assert isinstance(gate, RateGate)  # noqa: S101 - for the type checker: all others have been asked
         if gate.gate.metric is MetricKind.VALUE:
             predictions = _predictions(self.counted, self.terms)
@@ -159,6 +170,12 @@ def _attempts(window: Counts, terms: Terms) -> int:
 
 def _predictions(window: Counts, terms: Terms) -> int:
     return sum(one.test_predictions + one.stable_predictions for one in slice_counts(window, terms).values())
+
+
+def _own(window: Counts, terms: Terms, gate: str) -> tuple[int, int]:
+    """n and x of the user's own counts; both arms are the stable version."""
+    rows = own_rows(window, terms, gate, stable_only=False)
+    return sum(row[0] + row[2] for row in rows), sum(row[1] + row[3] for row in rows)
 
 
 def _sum(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:

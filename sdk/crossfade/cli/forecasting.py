@@ -123,6 +123,10 @@ def forecast_lines(model: str, answer: evaluator_pb2.ForecastResponse) -> list[T
         rows: list[list[str | Text]] = [[Text(cell, "dim") for cell in header]]
         rows += [_row(gate) for gate in step.gates]
         lines += text.columns(rows, indent=2)
+        if step.left_out:
+            lines.append(
+                Text(f"  Not forecast, since nothing is counted of it before a start: {', '.join(step.left_out)}")
+            )
         if step.concludes:
             lines.append(Text(f"  {_ending(step, answer.stable)}"))
         else:

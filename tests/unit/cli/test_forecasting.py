@@ -79,6 +79,13 @@ def test_a_forecast() -> None:
     assert str(forecast_lines("churn", shown)[-1]) == "  It ends after about 1 min, if the version is like v1."
 
 
+def test_what_is_not_forecast_is_named() -> None:
+    shown = answer(step(gate("errors", policy_pb2.METRIC_ERRORS)))
+    shown.steps[0].left_out.extend(["errors in eu", "paired_accuracy"])
+    told = "  Not forecast, since nothing is counted of it before a start: errors in eu, paired_accuracy"
+    assert str(forecast_lines("churn", shown)[-2]) == told
+
+
 def test_a_shadow_step_is_called_one_and_counts_pairs() -> None:
     shown = answer(step(gate("disagreement limit", policy_pb2.METRIC_DISAGREEMENT, harm=amount(16, 1))))
     shown.steps[0].step.mode = policy_pb2.MODE_SHADOW

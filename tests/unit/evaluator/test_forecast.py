@@ -179,11 +179,12 @@ def test_each_process_counts_by_its_own_time_between_its_readings() -> None:
     assert traffic.labels_per_second == pytest.approx(360.0, rel=0.1)
 
 
-def test_what_the_users_services_count_is_not_forecast() -> None:
-    own = GateDraft(MetricKind.CUSTOM, "checkouts", required=True, bad_query="bad", total_query="all")
-    terms = demo_terms(demo_policy(gates=(own,)), demo_plan(1000), features=0)
+def test_floors_and_pairs_are_left_out_by_name() -> None:
+    floor = GateDraft(MetricKind.ERRORS, segment="eu", required=True)
+    terms = demo_terms(demo_policy(gates=(floor,)), demo_plan(1000), features=0)
     step = first(terms)
     assert step.gates == ()
+    assert step.left_out == ("errors in eu",)
     assert step.concludes
 
 

@@ -1,19 +1,22 @@
 """Counts of the user's own, asked for by PromQL: what is evidence, and what is said where it is none."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 
 from evaluator.counts import Counts
 from evaluator.fold import fold_all
+from evaluator.forecast import forecast
 from evaluator.gates import RateGate
 from evaluator.own_metrics import OwnMetrics
 from evaluator.ports import ProcessView
 from evaluator.prometheus_series import PrometheusError, RawSeries
+from evaluator.questions import behind
 from evaluator.state import Look, start
 from evaluator.terms import Terms
+from evaluator.traffic import Traffic
 from evaluator.windows import Reading, take
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
@@ -121,6 +124,39 @@ async def test_each_count_is_in_one_window_and_what_a_set_of_labels_has_when_it_
     shops.sell("south", "v1", 10, 0)
     taken = take(taken.cursor, await source.read((), TERMS, 1.0), first=False)
     assert sorted(series.counts for one in taken.window for series in one.series) == [(0, 10)]
+
+
+async def test_what_users_count_is_forecast_from_how_it_stands_and_how_fast_it_grows() -> None:
+    shops, clock = Shops(), ManualClock()
+    both = replace(TERMS, test="v1")
+    source = OwnMetrics(Nothing(), shops, clock)
+    for shop in ("north", "south"):
+        shops.sell(shop, "v1", 50_000, 2_500)
+        shops.sell(shop, "v0", 70_000, 70_000)
+    before = await source.read((), both, 1.0)
+    clock.advance(10.0)
+    shops.sell("north", "v1", 200, 10)
+    traffic = Traffic.between(both, before, await source.read((), both, 1.0))
+    (step,) = forecast(TERMS, traffic, {})
+    found = step.gates[1]
+    assert found.gate == "refunds"
+    assert found.stable == pytest.approx(0.05, rel=0.01)
+    # At 20 % of 20 things a second.
+    for amount in (found.safe, found.harm, found.enough):
+        assert amount is not None
+        assert 100 < amount.n < 10_000
+        assert amount.seconds == pytest.approx(amount.n / 4.0)
+
+
+async def test_counts_that_have_not_moved_were_not_scraped_again() -> None:
+    shops, clock = Shops(), ManualClock()
+    source = OwnMetrics(Nothing(), shops, clock)
+    shops.sell("north", "v1", 500, 5)
+    before = await source.read((), TERMS, 1.0)
+    clock.advance(10.0)
+    assert behind(before, await source.read((), TERMS, 1.0))
+    shops.sell("north", "v1", 1, 0)
+    assert not behind(before, await source.read((), TERMS, 1.0))
 
 
 async def test_what_was_counted_before_a_late_first_answer_is_history() -> None:

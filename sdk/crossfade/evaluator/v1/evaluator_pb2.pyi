@@ -466,6 +466,7 @@ class StepForecast(_message.Message):
     GATES_FIELD_NUMBER: _builtins.int
     CONCLUDES_FIELD_NUMBER: _builtins.int
     LONGER_PERIOD_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
     concludes: _builtins.bool
     """It ends within its period, if the version is like stable."""
     @_builtins.property
@@ -480,6 +481,10 @@ class StepForecast(_message.Message):
     def longer_period(self) -> _duration_pb2.Duration:
         """A period in which it would, with some room. Unset: none is known, or it does."""
 
+    @_builtins.property
+    def left_out(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its gates of which nothing is counted before a start: floors for groups of callers, and pairs."""
+
     def __init__(
         self,
         *,
@@ -487,10 +492,11 @@ class StepForecast(_message.Message):
         gates: _abc.Iterable[Global___GateForecast] | None = ...,
         concludes: _builtins.bool = ...,
         longer_period: _duration_pb2.Duration | None = ...,
+        left_out: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["longer_period", b"longer_period", "step", b"step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concludes", b"concludes", "gates", b"gates", "longer_period", b"longer_period", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concludes", b"concludes", "gates", b"gates", "left_out", b"left_out", "longer_period", b"longer_period", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
