@@ -46,6 +46,23 @@ async def measure(
     return Load(latencies.size / seconds, float(p50), float(p99), cpu / calls, int(len(rows) - latencies.size))
 
 
+async def paced(address: str, method: str, body: bytes, per_second: int, seconds: int) -> Load:
+    """Calls `method` so often over one connection, and says how long it took; no CPU is counted."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        command = [
+            *("h2load", "-c", "1", "-m", str(_MOST_STREAMS), f"--rps={per_second}"),
+            *("-D", str(seconds), f"--warm-up-time={_WARM_UP_SECONDS}", f"--log-file={log}"),
+            *_request(Path(folder), address, method, body),
+        ]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+        await process.wait()
+        rows = np.loadtxt(log, dtype=np.int64, ndmin=2)
+    latencies = rows[rows[:, 1] == 200, 2] / 1e6
+    p50, p99 = np.percentile(latencies, (50, 99)) if latencies.size else (float("nan"), float("nan"))
+    return Load(latencies.size / seconds, float(p50), float(p99), 0.0, int(len(rows) - latencies.size))
+
+
 async def offer(address: str, method: str, body: bytes, per_second: float, seconds: int) -> None:
     """Calls `method` so often, whatever comes of it; as long as no connection has a thousand calls under way."""
     with tempfile.TemporaryDirectory() as folder:

@@ -27,7 +27,9 @@ _TORCH: Final[dict[DType, torch.dtype]] = {
     DType.FP32: torch.float32,
     DType.FP64: torch.float64,
 }
+_BF16_INSTRUCTIONS: Final = ("avx512_bf16", "amx_bf16", "bf16")
 _FEW: Final = 64
+Forward = Callable[..., Any]
 _MIXED: Final = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
 
 
@@ -65,14 +67,15 @@ def choose_device(name: str) -> torch.device:
 def mixed_precision(device: torch.device, wanted: Precision) -> Precision | None:
     """The mixed precision to try; None: full precision only.
 
-    On CUDA bfloat16 where the device has it, else float16. A CPU tries only what is asked for.
+    On CUDA bfloat16 where the device has it, else float16. A CPU tries bfloat16 where it has instructions for it, and
+    otherwise only what is asked for.
     """
     if wanted is Precision.FP32:
         return None
     if wanted is not Precision.AUTO:
         return wanted
     if device.type != "cuda":
-        return None
+        return Precision.BF16 if any(map(torch.cpu.get_capabilities().get, _BF16_INSTRUCTIONS)) else None
     return Precision.BF16 if torch.cuda.is_bf16_supported() else Precision.FP16
 
 
@@ -90,7 +93,8 @@ class Engine:
         self.device = device
         self.precision = Precision.FP32
         self._signature = signature
-        self._forward: Callable[..., Any] = flatten(module.to(device))
+        self._module: torch.fx.GraphModule | None = module.to(device)
+        self._forwards: dict[Precision, Forward] = {Precision.FP32: flatten(self._module)}
         self._inputs = [_TORCH[spec.dtype] for spec in signature.inputs]
         self._outputs = [_TORCH[spec.dtype] for spec in signature.outputs]
         self._floats = [(i, spec.dtype) for i, spec in enumerate(signature.outputs) if spec.dtype.is_float]
@@ -110,18 +114,33 @@ class Engine:
         Raises:
             Exception: whatever the program raised.
         """
+        chosen = precision or self.precision
+        forward = self._forwards.get(chosen) or self._prepare(chosen)
         with torch.inference_mode():
-            if precision is None and self.precision is Precision.FP32 and self._stream is None:
-                arrays = self._run_here(inputs)
+            if chosen is Precision.FP32 and self._stream is None:
+                arrays = self._run_here(forward, inputs)
             else:
-                with self._autocast(precision or self.precision):
-                    arrays = self._run_here(inputs) if self._stream is None else self._run_on(inputs, self._stream)
+                with self._autocast(chosen):
+                    if self._stream is None:
+                        arrays = self._run_here(forward, inputs)
+                    else:
+                        arrays = self._run_on(forward, inputs, self._stream)
         if all(_finite(arrays[i], dtype) for i, dtype in self._floats):
             return EngineOutput(arrays, None, self._predicted(arrays))
         return EngineOutput(arrays, self._finite_rows(arrays), self._predicted(arrays))
 
-    def _run_here(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
-        outputs = self._forward(*[self._tensor(inputs[slot], slot) for slot in self._slots])
+    def settle(self, precision: Precision) -> None:
+        """Runs in this precision from here on, and lets go of what another one would need."""
+        self._forwards = {precision: self._forwards.get(precision) or self._prepare(precision)}
+        self.precision, self._module = precision, None
+
+    def _prepare(self, precision: Precision) -> Forward:
+        assert self._module is not None  # noqa: S101 - for the type checker: nobody asks for another one once it is settled
+        made = self._forwards[precision] = flatten(self._module, _MIXED.get(precision))
+        return made
+
+    def _run_here(self, forward: Forward, inputs: Sequence[Array]) -> tuple[Array, ...]:
+        outputs = forward(*[self._tensor(inputs[slot], slot) for slot in self._slots])
         return tuple([self._array(output, slot) for slot, output in enumerate(outputs)])
 
     def _predicted(self, arrays: tuple[Array, ...]) -> Array | None:
@@ -158,7 +177,7 @@ class Engine:
         array: Array = output.numpy()
         return array
 
-    def _run_on(self, given: Sequence[Array], stream: torch.cuda.Stream) -> tuple[Array, ...]:
+    def _run_on(self, forward: Forward, given: Sequence[Array], stream: torch.cuda.Stream) -> tuple[Array, ...]:
         # Pinned memory lets the copies run asynchronously, in order with the kernels of this stream; the caching host
         # allocator hands the same pages out again once the stream has passed them.
         with torch.cuda.stream(stream):
@@ -166,7 +185,7 @@ class Engine:
                 self._tensor(given[slot], slot).pin_memory().to(self.device, non_blocking=True) for slot in self._slots
             ]
             hosts = []
-            for output, dtype in zip(self._forward(*inputs), self._outputs, strict=True):
+            for output, dtype in zip(forward(*inputs), self._outputs, strict=True):
                 converted = output.to(dtype)
                 host = torch.empty(converted.shape, dtype=dtype, pin_memory=True)
                 host.copy_(converted, non_blocking=True)

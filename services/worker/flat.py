@@ -2,25 +2,38 @@
 
 The code that torch.fx makes looks every parameter up in its module and goes through a Python call for each operator,
 at each batch; a small program spends most of its time so. Here parameters and operators are looked up once.
+
+In mixed precision autocast casts weights anew at each batch, for it remembers only those that are being trained. For a
+batch of one row that is most of the work, so here weights are cast once, to the same bits.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch.fx import Node
 
+# What autocast runs in the lower precision on CPUs and CUDA alike ("Autocast Op Reference").
+_LOWER: Final = frozenset(
+    getattr(torch.ops.aten, name)
+    for name in (
+        *("linear", "matmul", "mm", "bmm", "addmm", "addbmm", "baddbmm", "scaled_dot_product_attention"),
+        *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+    )
+)
 
-def flatten(module: torch.fx.GraphModule) -> Callable[..., Any]:
+
+def flatten(module: torch.fx.GraphModule, mixed: torch.dtype | None = None) -> Callable[..., Any]:
     """A function that does what `module.forward` does, with the parameters that the module has now.
 
     Args:
         module: of plain operators, as `torch.export` makes it; its graph has one output node.
+        mixed: the precision that it is to run in under autocast; None: as it is.
 
     Raises:
         ValueError: the graph holds calls of modules or methods, which no exported program does.
     """
-    writer = _Writer(module)
+    writer = _Writer(module, mixed)
     for node in module.graph.nodes:
         writer.add(node)
     namespace = writer.namespace
@@ -32,9 +45,11 @@ def flatten(module: torch.fx.GraphModule) -> Callable[..., Any]:
 class _Writer:
     """Source of names alone: every constant, parameter and operator is in the namespace under a name made here."""
 
-    def __init__(self, module: torch.fx.GraphModule) -> None:
+    def __init__(self, module: torch.fx.GraphModule, mixed: torch.dtype | None) -> None:
         self._module = module
+        self._mixed = mixed
         self._names: dict[Node, str] = {}
+        self._cast: dict[Node, str] = {}
         self._last_uses: dict[Node, list[Node]] = {}
         self.namespace: dict[str, Any] = {}
         self.lines: list[str] = []
@@ -46,10 +61,7 @@ class _Writer:
     def add(self, node: Node) -> None:
         """One node's line."""
         match node.op:
-            case "placeholder":
-                return
-            case "get_attr":
-                self._names[node] = self._constant(_attribute(self._module, str(node.target)))
+            case "placeholder" | "get_attr":
                 return
             case "output":
                 self.lines.append(f"    return {self._written(node.args[0])}")
@@ -61,7 +73,8 @@ class _Writer:
         target = node.target
         # What OpOverload.__call__ calls; the dispatcher behind it is the same.
         called = self._constant(target._op if isinstance(target, torch._ops.OpOverload) else target)  # noqa: SLF001
-        arguments = [self._written(one) for one in node.args]
+        lower = self._mixed is not None and getattr(target, "overloadpacket", None) in _LOWER
+        arguments = [self._weight(one) if lower else self._written(one) for one in node.args]
         for key, value in node.kwargs.items():
             # The one thing of a program's own that gets into the source.
             if not key.isidentifier():
@@ -81,9 +94,23 @@ class _Writer:
             if used.op == "call_function" and user.op != "output":
                 self._last_uses.setdefault(user, []).append(used)
 
+    def _weight(self, argument: Any) -> str:
+        """An argument of an operator that autocast casts the arguments of."""
+        if not (isinstance(argument, Node) and argument.op == "get_attr"):
+            return self._written(argument)
+        value = _attribute(self._module, str(argument.target))
+        if not (isinstance(value, torch.Tensor) and value.dtype is torch.float32):
+            return self._written(argument)
+        if argument not in self._cast:
+            self._cast[argument] = self._constant(value.detach().to(self._mixed))
+        return self._cast[argument]
+
     def _written(self, argument: Any) -> str:
         match argument:
             case Node():
+                # Only what is used is held: a weight that was cast is there once.
+                if argument.op == "get_attr" and argument not in self._names:
+                    self._names[argument] = self._constant(_attribute(self._module, str(argument.target)))
                 return self._names[argument]
             case tuple():
                 return "(" + "".join(f"{self._written(one)}, " for one in argument) + ")"

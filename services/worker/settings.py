@@ -22,8 +22,9 @@ class WorkerSettings(ServiceSettings):
         allow_unsigned: without `trusted_keys`, listen beyond loopback all the same.
         token_keys: file with a line `ID HEX` per key that signs prediction ids; unset: answers have no prediction id.
         device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
-        precision: what versions run in that do not say it themselves: `auto` (mixed precision on CUDA where it agrees
-            and is faster), `fp32`, `bf16` or `fp16`.
+        precision: what versions run in that do not say it themselves: `auto` (mixed precision on CUDA, and on
+            processors with instructions for bfloat16, where it agrees and takes a tenth less time), `fp32`, `bf16` or
+            `fp16`.
         version_threads: CPU threads of one version's process; 0: the cores shared out.
         max_batch: rows of the largest batch; a version's manifest may allow fewer.
         batch_seconds: a batch size that takes longer than this at warm-up is not used.

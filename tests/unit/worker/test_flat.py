@@ -73,6 +73,25 @@ def test_autocast_reaches_its_operators() -> None:
     assert found.dtype is torch.bfloat16
 
 
+@pytest.mark.parametrize(("module", "shape"), [(Branching(), (4,)), (Net(), (1, 8, 8))])
+def test_weights_that_are_cast_once_give_what_autocast_gives(module: nn.Module, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    made = exported(module, torch.randn(3, *shape))
+    plain, once = flatten(made), flatten(made, torch.bfloat16)
+    for rows in (1, 3, 17):
+        x = torch.randn(rows, *shape)
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+            wanted, found = plain(x), once(x)
+        assert [torch.equal(a, b) for a, b in zip(wanted, found, strict=True)] == [True] * len(wanted)
+
+
+def test_of_a_weight_that_is_cast_the_original_is_not_kept() -> None:
+    made = exported(nn.Linear(4, 2), torch.randn(3, 4))
+    held = [value for value in flatten(made, torch.bfloat16).__globals__.values() if isinstance(value, torch.Tensor)]
+    assert {value.dtype for value in held} == {torch.bfloat16}
+    assert len(held) == 2
+
+
 def test_names_that_a_program_brings_stay_names() -> None:
     made = exported(nn.Softmax(dim=1), torch.randn(3, 4))
     node = next(node for node in made.graph.nodes if node.op == "call_function")
