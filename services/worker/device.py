@@ -2,15 +2,16 @@
 
 A batch leaves when the device is free. Its requests mostly lie next to one another in memory, and then go to the
 program as they lie; only what lies apart is copied together.
+
+A device that runs by itself (a GPU) is handed the next batch before it is done with the one before, if that is a full
+one: it is copied over meanwhile. One that is not full waits, and grows, until the device is free.
 """
 
 import select
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
-
-import numpy as np
+from typing import Final, Protocol
 
 from services.common.clock import Clock
 from services.worker.batcher import Batch, Batcher, Piece, QueueFullError, Ticket
@@ -18,15 +19,26 @@ from services.worker.engine import EngineOutput, is_out_of_memory
 from services.worker.exchange import Exchange
 from services.worker.gathering import Gathering
 from services.worker.records import BatchAnswer, Outcome, PieceRecord, RequestFeed, RequestRecord, pack_batch
+from services.worker.stretches import Stretch, hand_out, joined, split, stretches
 from services.worker.tensors import Array
 
 _IDLE: Final = 0.0
 
 
-class Run(Protocol):
-    """Runs one batch: one array per input, [rows, ...], which it may write to."""
+class Pending(Protocol):
+    """A batch under way on a device that runs by itself."""
 
-    def __call__(self, inputs: Sequence[Array], /) -> EngineOutput: ...
+    def wait(self) -> EngineOutput:
+        """What it gives, as soon as it does; valid until another batch begins."""
+
+
+class Run(Protocol):
+    """Runs one batch, or begins it: one array per input, [rows, ...], which it may write to until it returns.
+
+    At most two batches are under way at a time.
+    """
+
+    def __call__(self, inputs: Sequence[Array], /) -> EngineOutput | Pending: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -38,12 +50,25 @@ class Work:
     first: int
 
 
-class _Stretch(NamedTuple):
-    """Rows that lie next to one another in a front-end's memory."""
+@dataclass(slots=True, eq=False)
+class _Running:
+    """A batch that the device was handed."""
 
-    front_end: "_FrontEnd"
-    start: int
-    stop: int
+    batch: Batch[Work]
+    rows: int
+    where: Sequence[Stretch]
+    started: float
+    begun: EngineOutput | Pending
+
+
+class _Failed:
+    """A batch that could not begin."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def wait(self) -> EngineOutput:
+        raise self._error
 
 
 class Device:
@@ -72,6 +97,8 @@ class Device:
         self._gathering = Gathering()
         self._front_ends = {exchange.requests.reading: _FrontEnd(exchange) for exchange in exchanges}
         self._alone = len(exchanges) == 1
+        self._running: _Running | None = None
+        self._ended = 0.0
         self._poll = select.poll()
         for descriptor in self._front_ends:
             self._poll.register(descriptor, select.POLLIN)
@@ -80,7 +107,10 @@ class Device:
         """Runs batches until every front-end has ended."""
         while self._front_ends:
             shared = len(self._batcher) > 0
-            self._receive(wait=not shared)
+            self._receive(wait=not shared and self._running is None)
+            if self._running is not None and not self._batcher.full:
+                self._conclude(None)
+                continue
             self._gather(shared=shared)
             batch = self._batcher.take(self._clock.monotonic())
             if batch.expired:
@@ -122,7 +152,7 @@ class Device:
             return
         # One that runs, or has run, is answered anyway.
         cancelled = front_end.waiting.get(request.number)
-        if cancelled is not None and not cancelled.cancelled:
+        if cancelled is not None and not cancelled.cancelled and cancelled.taken < cancelled.rows:
             self._batcher.cancel(cancelled)
             self._turn_away((cancelled,), Outcome.CANCELLED)
 
@@ -135,24 +165,46 @@ class Device:
             work.front_end.answer(BatchAnswer(0, self._batcher.max_rows, 0.0, 0.0, outcome, True, False, left, text))
 
     def _serve(self, batch: Batch[Work]) -> None:
-        rows, started = batch.rows, self._clock.monotonic()
-        stretches = _stretches(batch.pieces)
-        for front_end in self._front_ends.values():
-            front_end.exchange.busy_since[0] = started
-        outcome, finite, text = self._attempt(stretches, rows)
-        seconds = self._clock.monotonic() - started
-        for front_end in self._front_ends.values():
-            front_end.exchange.busy_since[0] = _IDLE
-        counted = batch.pieces[0].ticket.work.front_end
-        for front_end, pieces in self._by_front_end(batch.pieces):
-            told = tuple(PieceRecord(piece.ticket.work.number, piece.rows) for piece in pieces)
+        works = ((piece.ticket.work, piece) for piece in batch.pieces)
+        where = stretches(
+            [Stretch(work.front_end.exchange, work.first + one.start, work.first + one.stop) for work, one in works]
+        )
+        started = self._clock.monotonic()
+        if self._running is None:
+            self._busy(started)
+        begun = _Running(batch, batch.rows, where, started, self._begin(where))
+        if isinstance(begun.begun, EngineOutput) or any(piece.rows < piece.ticket.rows for piece in batch.pieces):
+            # What comes next of a request that was cut depends on what became of this.
+            self._conclude(None)
+            self._finish(begun, None)
+        else:
+            self._conclude(begun)
+
+    def _conclude(self, following: _Running | None) -> None:
+        """Answers the batch that the device has, and leaves it with the following one; None: with nothing."""
+        running, self._running = self._running, following
+        if running is not None:
+            self._finish(running, following)
+
+    def _finish(self, running: _Running, following: _Running | None) -> None:
+        outcome, finite, text = self._outcome(running.begun, running.where, running.rows)
+        now, started = self._clock.monotonic(), max(running.started, self._ended)
+        self._ended = now
+        self._busy(_IDLE if following is None else now)
+        pieces = running.batch.pieces
+        counted = pieces[0].ticket.work.front_end
+        for front_end, theirs in self._by_front_end(pieces):
+            told = tuple(PieceRecord(piece.ticket.work.number, piece.rows) for piece in theirs)
+            size, first = self._batcher.max_rows, front_end is counted
             front_end.answer(
-                BatchAnswer(
-                    rows, self._batcher.max_rows, started, seconds, outcome, finite, front_end is counted, told, text
-                )
+                BatchAnswer(running.rows, size, started, now - started, outcome, finite, first, told, text)
             )
-            for piece in pieces:
+            for piece in theirs:
                 self._leave(piece, outcome)
+
+    def _busy(self, since: float) -> None:
+        for front_end in self._front_ends.values():
+            front_end.exchange.busy_since[0] = since
 
     def _leave(self, piece: Piece[Work], outcome: Outcome) -> None:
         ticket = piece.ticket
@@ -162,24 +214,30 @@ class Device:
         if piece.stop == ticket.rows or outcome is not Outcome.RAN:
             ticket.work.front_end.waiting.pop(ticket.work.number, None)
 
-    def _attempt(self, stretches: Sequence[_Stretch], rows: int) -> tuple[Outcome, bool, str]:
+    def _begin(self, where: Sequence[Stretch]) -> EngineOutput | Pending:
         try:
-            result = self._run(_joined(stretches))
-            _check(result.arrays, rows)
+            return self._run(joined(where))
         except Exception as error:  # noqa: BLE001 - a program may raise anything; its callers are told
+            return _Failed(error)
+
+    def _outcome(self, begun: EngineOutput | Pending, where: Sequence[Stretch], rows: int) -> tuple[Outcome, bool, str]:
+        try:
+            result = begun if isinstance(begun, EngineOutput) else begun.wait()
+            _check(result.arrays, rows)
+        except Exception as error:  # noqa: BLE001 - as above
             if is_out_of_memory(error):
-                return self._in_halves(stretches, rows)
+                return self._in_halves(where, rows)
             return Outcome.RAISED, False, f"{type(error).__name__}: {str(error)[:300]}"
-        _hand_out(stretches, result)
+        hand_out(where, result)
         return Outcome.RAN, result.finite is None, ""
 
-    def _in_halves(self, stretches: Sequence[_Stretch], rows: int) -> tuple[Outcome, bool, str]:
+    def _in_halves(self, where: Sequence[Stretch], rows: int) -> tuple[Outcome, bool, str]:
         """Runs a batch that the device's memory is too small for in halves; batches stay that small from here on."""
         if rows == 1:
             return Outcome.EXHAUSTED, False, "the device's memory is too small for one row at present"
         half = rows // 2
         self._batcher.max_rows = min(self._batcher.max_rows, half)
-        parts = [self._attempt(part, part_rows) for part, part_rows in _split(stretches, half, rows)]
+        parts = [self._outcome(self._begin(part), part, part_rows) for part, part_rows in split(where, half, rows)]
         worst = max(parts, key=lambda part: part[0])
         return worst[0], all(finite for _, finite, _ in parts), worst[2]
 
@@ -207,57 +265,6 @@ class _FrontEnd:
         except BrokenPipeError:
             # It has ended, which the other pipe tells too: nobody waits any more.
             return
-
-
-def _stretches(pieces: Sequence[Piece[Work]]) -> list[_Stretch]:
-    """The rows of a batch in as few stretches as there are."""
-    found: list[_Stretch] = []
-    for piece in pieces:
-        work = piece.ticket.work
-        start, stop = work.first + piece.start, work.first + piece.stop
-        if found and found[-1].front_end is work.front_end and found[-1].stop == start:
-            start = found.pop().start
-        found.append(_Stretch(work.front_end, start, stop))
-    return found
-
-
-def _joined(stretches: Sequence[_Stretch]) -> list[Array]:
-    first = stretches[0]
-    if len(stretches) == 1:
-        return [array[first.start : first.stop] for array in first.front_end.exchange.inputs]
-    slots = range(len(first.front_end.exchange.inputs))
-    return [
-        np.concatenate([one.front_end.exchange.inputs[slot][one.start : one.stop] for one in stretches])
-        for slot in slots
-    ]
-
-
-def _hand_out(stretches: Sequence[_Stretch], result: EngineOutput) -> None:
-    position = 0
-    for front_end, start, stop in stretches:
-        exchange, end = front_end.exchange, position + stop - start
-        for kept, array in zip(exchange.outputs, result.arrays, strict=True):
-            kept[start:stop] = array[position:end]
-        if result.classes is not None:
-            exchange.classes[start:stop] = result.classes[position:end]
-        exchange.finite[start:stop] = True if result.finite is None else result.finite[position:end]
-        position = end
-
-
-def _split(stretches: Sequence[_Stretch], half: int, rows: int) -> Iterator[tuple[list[_Stretch], int]]:
-    """The first `half` rows of a batch, and the others."""
-    before: list[_Stretch] = []
-    after: list[_Stretch] = []
-    position = 0
-    for front_end, start, stop in stretches:
-        cut = min(max(half - position, 0), stop - start)
-        if cut:
-            before.append(_Stretch(front_end, start, start + cut))
-        if start + cut < stop:
-            after.append(_Stretch(front_end, start + cut, stop))
-        position += stop - start
-    yield before, half
-    yield after, rows - half
 
 
 def _check(arrays: Sequence[Array], rows: int) -> None:

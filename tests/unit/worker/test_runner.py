@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import fcntl
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,12 @@ from crossfade.manifest import DType, Signature, TensorSpec
 from services.common.clock import SystemClock
 from services.common.errors import CrossfadeError
 from services.worker.batcher import Batcher
-from services.worker.device import Device, Work
+from services.worker.device import Device, Run, Work
 from services.worker.engine import EngineOutput
 from services.worker.exchange import Exchange
 from services.worker.runner import Answer, Runner
 from tests.support.wait import until
 
-Run = Callable[[Sequence[Any]], EngineOutput]
 FAR = 1e12
 SIGNATURE = Signature((TensorSpec("x", DType.FP64, (-1, 1)),), (TensorSpec("y", DType.FP64, (-1, 1)),))
 
