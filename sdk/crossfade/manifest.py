@@ -11,13 +11,13 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from crossfade.architecture import Architecture
 from crossfade.name_checks import check_label, check_tensor_name, check_unique
 from crossfade.reference_profile import Profile
 from crossfade.strict_json import FieldError, decode, encode, parse, refuse, require
 
 MANIFEST_FILE = "model.json"
 SIGNATURE_FILE = "model.sig"
-FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 BATCH = -1
 
@@ -60,6 +60,15 @@ class Kind(StrEnum):
     """How the model is stored."""
 
     TORCH_EXPORT = "torch.export"
+    SAFETENSORS = "safetensors"
+
+    @property
+    def format_version(self) -> int:
+        """The manifest's format: the first that has this kind, so that older releases refuse nothing that they read."""
+        return 1 if self is Kind.TORCH_EXPORT else 2
+
+
+_FORMATS = sorted({kind.format_version for kind in Kind})
 
 
 class Precision(StrEnum):
@@ -146,11 +155,12 @@ class FileEntry:
 class Manifest:
     """What `model.json` says.
 
-    `torch` is the version of torch that wrote the program; `program` is its file. `max_batch` bounds the batch
-    dimension. `scores` names the output with a score per class (logits or probabilities, [-1, classes]): the
-    predicted class is its argmax. `classes`, `positive_class` and `scores` are null unless `task` is
-    classification; `profile` is null where the model was packaged without reference data. `precision` is what the
-    program is to run in; `auto` leaves it to the Worker.
+    `torch` is the version of torch that wrote the program; `program` is the file of the program, or of the weights.
+    `architecture` is what the weights are for, and null for a program; `by_name` says that its module takes inputs by
+    their names, and not by their positions. `max_batch` bounds the batch dimension. `scores` names the output with a
+    score per class (logits or probabilities, [-1, classes]): the predicted class is its argmax. `classes`,
+    `positive_class` and `scores` are null unless `task` is classification; `profile` is null where the model was
+    packaged without reference data. `precision` is what the program is to run in; `auto` leaves it to the Worker.
     """
 
     format_version: int
@@ -169,9 +179,12 @@ class Manifest:
     tolerance: Tolerance
     files: tuple[FileEntry, ...]
     precision: Precision = Precision.AUTO
+    architecture: Architecture | None = None
+    by_name: bool = False
 
     def __post_init__(self) -> None:
-        require(self.format_version == FORMAT_VERSION, "format_version", f"must be {FORMAT_VERSION}")
+        expected = self.kind.format_version
+        require(self.format_version == expected, "format_version", f"must be {expected} for the kind {self.kind}")
         check_label("created_by", self.created_by)
         check_label("torch", self.torch)
         require(self.max_batch > 0, "max_batch", "must be positive")
@@ -179,8 +192,16 @@ class Manifest:
         paths = {entry.path for entry in self.files}
         for field, path in (("program", self.program), ("golden.file", self.golden.file)):
             require(path in paths, field, f"{path!r} is not among the files")
+        self._check_architecture()
         self._check_classes()
         self._check_profile()
+
+    def _check_architecture(self) -> None:
+        if self.kind is Kind.SAFETENSORS:
+            require(self.architecture, "architecture", "weights need the architecture that they are for")
+            return
+        require(self.architecture is None, "architecture", f"must be null for the kind {self.kind}")
+        require(not self.by_name, "by_name", f"must be false for the kind {self.kind}")
 
     def _check_classes(self) -> None:
         if self.task is not Task.CLASSIFICATION:
@@ -222,7 +243,7 @@ def loads(data: bytes) -> Manifest:
     try:
         value = parse(data)
         version = value.get("format_version")
-        if version != FORMAT_VERSION or isinstance(version, bool):
+        if version not in _FORMATS or isinstance(version, bool):
             refuse("format_version", _version_problem(version))
         return decode(Manifest, value)
     except FieldError as error:
@@ -240,9 +261,9 @@ def digest(data: bytes) -> str:
 
 
 def _version_problem(version: object) -> str:
-    if isinstance(version, int) and version > FORMAT_VERSION:
+    if isinstance(version, int) and version > max(_FORMATS):
         return (
-            f"{version} is newer than this crossfade reads ({FORMAT_VERSION}): upgrade crossfade here,"
+            f"{version} is newer than this crossfade reads ({max(_FORMATS)}): upgrade crossfade here,"
             " or package the model again with this release"
         )
-    return f"must be {FORMAT_VERSION}, not {version!r}: is this the manifest of an artifact?"
+    return f"must be {' or '.join(map(str, _FORMATS))}, not {version!r}: is this the manifest of an artifact?"

@@ -1,9 +1,9 @@
 """Strict decoding of JSON into frozen dataclasses, and their canonical encoding.
 
-The dataclasses' annotations are the schema: str, int, float, StrEnum, dataclass, tuple[T, ...], Mapping[str, T]
-and T | None. A field that is missing, unknown or of another type is refused with its path; one that has its default is
-neither written nor missed, so that a later release can add it. What annotations can't say, a dataclass checks in
-`__post_init__` with `require`.
+The dataclasses' annotations are the schema: str, int, float, bool, StrEnum, dataclass, tuple[T, ...], Mapping[str, T],
+T | None, and Any for whatever JSON holds. A field that is missing, unknown or of another type is refused with its path;
+one that has its default is neither written nor missed, so that a later release can add it. What annotations can't say,
+a dataclass checks in `__post_init__` with `require`.
 """
 
 import dataclasses
@@ -93,6 +93,8 @@ def _hints(cls: type) -> dict[str, Any]:
 
 
 def _decode(expected: Any, value: Any, path: str) -> Any:
+    if expected is Any:
+        return value
     origin = get_origin(expected)
     if origin in {Union, types.UnionType}:
         if value is None:
@@ -126,6 +128,9 @@ def _decode_object(cls: Any, entries: dict[str, Any], path: str) -> Any:
 
 
 def _decode_scalar(expected: Any, value: Any, path: str) -> Any:
+    if expected is bool:
+        require(isinstance(value, bool), path, f"must be true or false, not {_shown(value)}")
+        return value
     if expected is float:
         number = _checked(value, (int, float), "a number", path)
         # An int beyond the range of a float is refused like an infinite one.

@@ -6,6 +6,7 @@ import uuid
 
 from grpc import aio
 
+from crossfade.architecture import ArchitectureError, find
 from crossfade.registry.v1 import resources_pb2
 from crossfade.telemetry.v1 import telemetry_pb2_grpc
 from services.common.channels import open_channel
@@ -56,6 +57,12 @@ class App:
                 "signed: set CROSSFADE_TRUSTED_KEYS (`crossfade certs signing` makes a key, `crossfade sign` signs), "
                 "or CROSSFADE_ALLOW_UNSIGNED=true"
             )
+        for name in sorted(settings.allowed_architectures):
+            try:
+                find(name)
+            except ArchitectureError as error:
+                # Versions that do without it are served all the same.
+                self._log.warning("CROSSFADE_ARCHITECTURES", problem=str(error))
         self.instance_id = str(uuid.uuid4())
         resource = Resource("crossfade-worker", self.instance_id, time.time_ns())
 

@@ -130,6 +130,7 @@ class LoadReport:
     golden_error: float
     mixed_error: float
     precision_reason: str
+    architecture: str = ""
 
 
 class FailureCode(StrEnum):

@@ -83,18 +83,18 @@ class Engine:
     """Runs batches of one program. One thread at a time.
 
     Args:
-        module: an exported program that takes the inputs in the signature's order and gives a sequence of outputs.
+        module: a program that takes the inputs in the signature's order and gives a sequence of outputs.
         manifest: signature and scores of the program.
         device: where it runs; its parameters are moved there.
     """
 
-    def __init__(self, module: torch.fx.GraphModule, manifest: Manifest, device: torch.device) -> None:
+    def __init__(self, module: torch.nn.Module, manifest: Manifest, device: torch.device) -> None:
         signature = manifest.signature
         self.device = device
         self.precision = Precision.FP32
         self._signature = signature
-        self._module: torch.fx.GraphModule | None = module.to(device)
-        self._forwards: dict[Precision, Forward] = {Precision.FP32: flatten(self._module)}
+        self._module: torch.nn.Module | None = module.to(device)
+        self._forwards: dict[Precision, Forward] = {Precision.FP32: _called(self._module, None)}
         self._inputs = [_TORCH[spec.dtype] for spec in signature.inputs]
         self._outputs = [_TORCH[spec.dtype] for spec in signature.outputs]
         self._floats = [(i, spec.dtype) for i, spec in enumerate(signature.outputs) if spec.dtype.is_float]
@@ -136,7 +136,7 @@ class Engine:
 
     def _prepare(self, precision: Precision) -> Forward:
         assert self._module is not None  # noqa: S101 - for the type checker: nobody asks for another one once it is settled
-        made = self._forwards[precision] = flatten(self._module, _MIXED.get(precision))
+        made = self._forwards[precision] = _called(self._module, _MIXED.get(precision))
         return made
 
     def _run_here(self, forward: Forward, inputs: Sequence[Array]) -> tuple[Array, ...]:
@@ -193,6 +193,11 @@ class Engine:
         stream.synchronize()
         # The pinned pages go back to the allocator, so what leaves is a copy.
         return tuple(self._array(host, slot).copy() for slot, host in enumerate(hosts))
+
+
+def _called(module: torch.nn.Module, mixed: torch.dtype | None) -> Forward:
+    # An architecture's module is its author's own code, which is no graph.
+    return flatten(module, mixed) if isinstance(module, torch.fx.GraphModule) else module
 
 
 def _finite(array: Array, dtype: DType) -> bool:

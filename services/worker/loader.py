@@ -1,29 +1,88 @@
-"""The only file that reads a stored program."""
+"""The only file that reads a stored program, or stored weights."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from torch.fx.graph import CodeGen
 
+from crossfade.architecture import Architecture, ArchitectureError
+from crossfade.artifact.building import build, fill
+from crossfade.artifact.tensors import output_tensors
 from crossfade.manifest import Manifest
 from services.worker import vetting
 from services.worker.domain import LoadError
+from services.worker.vetting_weights import vet_weights
 
 
-def load_program(folder: Path, manifest: Manifest) -> torch.fx.GraphModule:
+def load_program(folder: Path, manifest: Manifest, architectures: Collection[str] = ()) -> torch.nn.Module:
     """The artifact's program as a module that takes and gives tensors in the signature's order, as a flat list.
 
-    What a caller of an exported program pays on every call is taken out: guards of the inputs (requests are checked
-    against the signature), and the packing and unpacking of the author's containers. Assertions about dtypes are
-    taken out too, because autocast changes dtypes on purpose.
+    Args:
+        folder: the artifact.
+        manifest: the artifact's.
+        architectures: names of those that may be built; the packages of others are never imported.
 
     Raises:
-        LoadError: the program cannot be read, holds what could run code, or does not fit the signature.
+        LoadError: the program cannot be read, holds what could run code, or does not fit the signature; or the weights'
+            architecture is not allowed, not installed, or another one.
     """
-    path = folder / manifest.program
+    if manifest.architecture is None:
+        return _load_exported(folder / manifest.program, manifest)
+    return _load_weights(folder / manifest.program, manifest, manifest.architecture, architectures)
+
+
+def _load_weights(
+    path: Path, manifest: Manifest, architecture: Architecture, allowed: Collection[str]
+) -> torch.nn.Module:
+    if architecture.name not in allowed:
+        raise LoadError(
+            f"its weights are for the architecture {architecture.name!r}, which this Worker may not build: install its "
+            f"package beside the Worker, add the name to CROSSFADE_ARCHITECTURES (now {','.join(sorted(allowed))!r}), "
+            "and start the Worker again"
+        )
+    vet_weights(path)
+    try:
+        module = build(architecture)
+        fill(module, safetensors.torch.load_file(path), architecture.name)  # noqa: TID251 - the one place; vetted above
+    except ArchitectureError as error:
+        raise LoadError(str(error)) from error
+    except Exception as error:
+        raise LoadError(f"the weights cannot be read: {type(error).__name__}: {_first_line(error)}") from error
+    return _Architecture(module, manifest)
+
+
+class _Architecture(torch.nn.Module):
+    """An architecture's module, called as a program is."""
+
+    def __init__(self, module: torch.nn.Module, manifest: Manifest) -> None:
+        super().__init__()
+        self.module = module
+        self._names = [spec.name for spec in manifest.signature.inputs] if manifest.by_name else None
+        self._outputs = len(manifest.signature.outputs)
+
+    def forward(self, *inputs: torch.Tensor) -> list[torch.Tensor]:
+        """Tensors in the signature's order, in and out."""
+        if self._names is None:
+            raw = self.module(*inputs)
+        else:
+            raw = self.module(**dict(zip(self._names, inputs, strict=True)))
+        outputs = list(output_tensors(raw).values())
+        if len(outputs) != self._outputs:
+            raise ValueError(f"the module gave {len(outputs)} tensors, its manifest says {self._outputs}")
+        return outputs
+
+
+def _load_exported(path: Path, manifest: Manifest) -> torch.fx.GraphModule:
+    """An exported program.
+
+    What a caller of one pays on every call is taken out: guards of the inputs (requests are checked against the
+    signature), and the packing and unpacking of the author's containers. Assertions about dtypes are taken out too,
+    because autocast changes dtypes on purpose.
+    """
     vetting.vet(path)
     try:
         program = torch.export.load(io.BytesIO(path.read_bytes()))  # noqa: TID251 - the one place; vetted above

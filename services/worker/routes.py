@@ -106,4 +106,5 @@ def _load_report(report: LoadReport) -> resources_pb2.LoadReport:
         golden_error=report.golden_error,
         mixed_error=report.mixed_error,
         precision_reason=report.precision_reason,
+        architecture=report.architecture,
     )

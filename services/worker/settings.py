@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from crossfade.architecture import NAME_PATTERN
 from crossfade.manifest import Precision
 from services.common.settings import ServiceSettings
 
@@ -20,6 +21,8 @@ class WorkerSettings(ServiceSettings):
         trusted_keys: public key (PEM: P-256, P-384 or P-521), or a folder of such (`*.pem`): only artifacts that one of
             them has signed are loaded; unset: signatures are not looked at.
         allow_unsigned: without `trusted_keys`, listen beyond loopback all the same.
+        architectures: names, as in `mlp,resnet18`, of the architectures that weights may be for. Their packages, which
+            are installed beside the Worker, run in its versions' processes; unset: only exported programs are loaded.
         token_keys: file with a line `ID HEX` per key that signs prediction ids; unset: answers have no prediction id.
         device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
         precision: what versions run in that do not say it themselves: `auto` (mixed precision on CUDA, and on
@@ -47,6 +50,7 @@ class WorkerSettings(ServiceSettings):
     artifact_cache_bytes: int = Field(default=20 << 30, ge=0)
     trusted_keys: Path | None = None
     allow_unsigned: bool = False
+    architectures: str = Field(default="", pattern=rf"^({NAME_PATTERN}(, *{NAME_PATTERN})*)?$")
     token_keys: Path | None = None
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")
     precision: Precision = Precision.AUTO
@@ -63,6 +67,11 @@ class WorkerSettings(ServiceSettings):
     load_seconds: float = Field(default=300.0, gt=0)
     parallel_loads: int = Field(default=1, ge=1)
     poll_seconds: float = Field(default=1.0, gt=0)
+
+    @property
+    def allowed_architectures(self) -> frozenset[str]:
+        """The names in `architectures`."""
+        return frozenset(name.strip() for name in self.architectures.split(",") if name)
 
     @property
     def threads(self) -> int:

@@ -5,13 +5,14 @@ Runtimes are medians of a few batches after a warm-up of the same size.
 
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
 
+from crossfade.architecture import ArchitectureError, find, package_of
 from crossfade.artifact import AnsweredRows, ArtifactError, read_golden
 from crossfade.manifest import Manifest, Precision, Signature, Tolerance
 from services.common.clock import Clock
@@ -51,7 +52,7 @@ def prepare(folder: Path, manifest: Manifest, settings: WorkerSettings, clock: C
     Args:
         folder: its artifact, whole and undamaged.
         manifest: the artifact's.
-        settings: device, precision, batch limits.
+        settings: device, precision, batch limits, allowed architectures.
         clock: times the batches.
         ordered_at: when loading was ordered, by the monotonic clock.
 
@@ -61,14 +62,18 @@ def prepare(folder: Path, manifest: Manifest, settings: WorkerSettings, clock: C
     try:
         device = choose_device(settings.device)
         golden = read_golden(folder, manifest)
-        engine = Engine(load_program(folder, manifest), manifest, device)
+        engine = Engine(load_program(folder, manifest, settings.allowed_architectures), manifest, device)
         check = _GoldenCheck(engine, golden, manifest)
         wanted = settings.precision if manifest.precision is Precision.AUTO else manifest.precision
         limit = min(manifest.max_batch, settings.max_batch)
-        return _verified(check, _Timer(engine, check, clock), limit, settings, wanted, ordered_at)
+        prepared = _verified(check, _Timer(engine, check, clock), limit, settings, wanted, ordered_at)
+        if manifest.architecture is None:
+            return prepared
+        built = f"{manifest.architecture.name} of {package_of(find(manifest.architecture.name))}"
+        return replace(prepared, report=replace(prepared.report, architecture=built))
     except torch.OutOfMemoryError as error:
         raise LoadError(f"the device's memory is too small for it: {str(error).splitlines()[0]}") from error
-    except (ArtifactError, ValueError) as error:
+    except (ArtifactError, ArchitectureError, ValueError) as error:
         raise LoadError(str(error)) from error
 
 

@@ -6,12 +6,14 @@
 torch is needed, and imported, only where a model is packaged.
 """
 
+from crossfade.architecture import Architecture
 from crossfade.artifact.folder import AnsweredRows, Artifact, ArtifactError, read_golden, verify
 from crossfade.artifact.packaging import PackageError, package
 from crossfade.manifest import Task, Tolerance
 
 __all__ = [
     "AnsweredRows",
+    "Architecture",
     "Artifact",
     "ArtifactError",
     "PackageError",

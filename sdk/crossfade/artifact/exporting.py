@@ -10,6 +10,8 @@ from zipfile import ZipFile
 import numpy as np
 import torch
 
+from crossfade.architecture import Architecture
+from crossfade.artifact.building import write_weights
 from crossfade.artifact.folder import AnsweredRows
 from crossfade.artifact.tensors import (
     TensorError,
@@ -40,6 +42,7 @@ class ExportableModel:
 
     Attributes:
         signature: names, types and shapes, as the example showed them.
+        by_name: it takes its inputs by their names.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class ExportableModel:
             self._module = copy.deepcopy(module).cpu().eval()
         except (RuntimeError, TypeError, NotImplementedError) as error:
             raise ExportError(f"the module can't be copied: {_first_line(error)}") from error
-        self._by_keyword = isinstance(example, Mapping)
+        self.by_name = isinstance(example, Mapping)
         self._input_names = name_inputs(module, example, input_names)
         self._output_names = output_names
         self._example = self._tensors(example, "example")
@@ -120,9 +123,7 @@ class ExportableModel:
 
         Raises ExportError if the program can't be exported, answers otherwise, or can't be stored without pickle.
         """
-        golden = row_count(inputs)
-        if max_batch < max(2, golden):
-            raise ExportError(f"max_batch: {max_batch} is too small for {golden} golden rows; at least 2 are needed")
+        golden = _golden_rows(inputs, max_batch)
         batch = torch.export.Dim("batch", min=1, max=max_batch)
         # torch.export takes a batch of 1 for a constant; one unlike the golden rows shows a batch that was fixed.
         rows = torch.arange(2 if golden == 3 else 3) % row_count(self._example)
@@ -145,15 +146,36 @@ class ExportableModel:
                 f"{', '.join(pickled)} can only be stored as a pickle, which workers refuse: use plain tensors"
             )
 
-    def _answer(self, inputs: Tensors) -> Tensors:
+    def store_weights(
+        self, path: Path, architecture: Architecture, inputs: Tensors, outputs: Tensors, max_batch: int
+    ) -> None:
+        """Store the weights alone, and compare the architecture's module that has them with `outputs` for `inputs`.
+
+        Raises ExportError if it answers otherwise, and ArchitectureError if they are not the architecture's weights.
+        """
+        golden = _golden_rows(inputs, max_batch)
+        built = write_weights(path, self._module, architecture)
+        what = f"the architecture {architecture.name!r}, with these weights and a batch of"
+        for count in (1, golden):
+            expected = take(outputs, slice(count))
+            answer = self._answer(take(inputs, slice(count)), built, f"{what} {count},")
+            if list(answer) != list(expected) or not agree(answer, expected):
+                raise ExportError(
+                    f"{what} {count}, answers differently from the module: its config must say all that is not in the "
+                    "weights"
+                )
+
+    def _answer(self, inputs: Tensors, module: torch.nn.Module | None = None, what: str = "the module") -> Tensors:
+        """What the module answers, or another one in its place."""
+        run = module or self._module
         try:
             with torch.no_grad():
                 # Copies: the module may write into its inputs.
                 copies = {name: tensor.clone() for name, tensor in inputs.items()}
-                raw = self._module(**copies) if self._by_keyword else self._module(*copies.values())
+                raw = run(**copies) if self.by_name else run(*copies.values())
         except Exception as error:
             # The user's code may raise anything.
-            raise ExportError(f"the module fails on its inputs: {_first_line(error)}") from error
+            raise ExportError(f"{what} fails on its inputs: {_first_line(error)}") from error
         outputs = output_tensors(raw)
         if self._output_names is None:
             return outputs
@@ -163,7 +185,7 @@ class ExportableModel:
 
     def _positional(self) -> torch.nn.Module:
         """A module that takes the inputs by position and returns a tuple, whatever the user's module does."""
-        module, names, by_keyword = self._module, tuple(self._example), self._by_keyword
+        module, names, by_name = self._module, tuple(self._example), self.by_name
 
         class Positional(torch.nn.Module):
             def __init__(self) -> None:
@@ -172,7 +194,7 @@ class ExportableModel:
 
             def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
                 named = dict(zip(names, inputs, strict=True))
-                raw = self.module(**named) if by_keyword else self.module(*inputs)
+                raw = self.module(**named) if by_name else self.module(*inputs)
                 return tuple(output_tensors(raw).values())
 
         return Positional()
@@ -212,6 +234,13 @@ class ExportableModel:
         state = (*self._module.parameters(), *self._module.buffers())
         dtypes = {tensor.dtype for tensor in state if tensor.is_floating_point()}
         return dtypes.pop() if len(dtypes) == 1 else None
+
+
+def _golden_rows(inputs: Tensors, max_batch: int) -> int:
+    golden = row_count(inputs)
+    if max_batch < max(2, golden):
+        raise ExportError(f"max_batch: {max_batch} is too small for {golden} golden rows; at least 2 are needed")
+    return golden
 
 
 def _check_program(program: torch.export.ExportedProgram, inputs: Tensors, outputs: Tensors) -> None:

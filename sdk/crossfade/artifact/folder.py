@@ -26,6 +26,7 @@ from crossfade.manifest import (
 )
 
 PROGRAM_FILE = "program.pt2"
+WEIGHTS_FILE = "weights.safetensors"
 GOLDEN_FILE = "golden.npz"
 
 _INPUT, _OUTPUT = "inputs.", "outputs."

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from crossfade.architecture import Architecture, ArchitectureError
 from crossfade.artifact.fitting import fit_profile
 from crossfade.artifact.folder import (
     GOLDEN_FILE,
     PROGRAM_FILE,
+    WEIGHTS_FILE,
     Arrays,
     Artifact,
     ArtifactError,
@@ -22,7 +24,6 @@ from crossfade.artifact.folder import (
 )
 from crossfade.artifact.meaning import MeaningError, class_shares, infer_meaning, predictions
 from crossfade.manifest import (
-    FORMAT_VERSION,
     MANIFEST_FILE,
     Golden,
     Kind,
@@ -73,16 +74,21 @@ def package(
     tolerance: Tolerance | None = None,
     max_batch: int = DEFAULT_MAX_BATCH,
     precision: Precision | str = Precision.AUTO,
+    architecture: Architecture | None = None,
     overwrite: bool = False,
 ) -> Artifact:
     """Export `module` with a dynamic batch dimension and write it as an artifact into the folder `to`.
+
+    With an `architecture` nothing is exported: the artifact holds the module's weights alone, for Workers that have
+    this architecture and allow it.
 
     Inputs (`example`, `reference`, golden rows) are one array, tensor or table [rows, ...], or a tuple, list or
     dict of several; a dict's keys are the names of forward's parameters. Arrays of float64 become the module's own
     type. The module is left as it is: a copy of it, in evaluation mode on the CPU, is packaged.
 
     Args:
-        module: any module that torch.export can trace and whose answer for a row depends on that row alone.
+        module: any module that torch.export can trace and whose answer for a row depends on that row alone. With an
+            architecture it need not be traced.
         example: rows that show types and shapes.
         to: the new folder; it appears at once and whole.
         reference: training inputs, for the reference profile; without it, or `profile`, drift of the inputs can't
@@ -105,6 +111,8 @@ def package(
         max_batch: upper bound of the batch dimension.
         precision: "fp32", "bf16" or "fp16" is what Workers run it in, if its answers agree with the golden ones; with
             "auto" each Worker decides.
+        architecture: what builds a module that takes these weights: a name that an installed package declares in the
+            group `crossfade.architectures`, and its config. Built here with the weights, it must answer like `module`.
         overwrite: replace an artifact that stands at `to`.
 
     Raises:
@@ -122,7 +130,12 @@ def package(
             meaning = infer_meaning(signature.outputs, task=task, labels=labels, classes=classes, positive=positive)
             golden_inputs = model.golden_inputs(golden)
             golden_outputs = model.checked_answer(golden_inputs)
-            model.export(folder / PROGRAM_FILE, golden_inputs, golden_outputs, max_batch)
+            if architecture is None:
+                kind, file_name = Kind.TORCH_EXPORT, PROGRAM_FILE
+                model.export(folder / file_name, golden_inputs, golden_outputs, max_batch)
+            else:
+                kind, file_name = Kind.SAFETENSORS, WEIGHTS_FILE
+                model.store_weights(folder / file_name, architecture, golden_inputs, golden_outputs, max_batch)
             golden_rows = answered_rows(golden_inputs, golden_outputs)
             write_golden(folder / GOLDEN_FILE, golden_rows)
             made = None
@@ -147,11 +160,11 @@ def package(
                     predictions=predictions(meaning, rows.outputs),
                 )
             manifest = Manifest(
-                format_version=FORMAT_VERSION,
+                format_version=kind.format_version,
                 created_by=f"crossfade {importlib.metadata.version('crossfade')}",
-                kind=Kind.TORCH_EXPORT,
+                kind=kind,
                 torch=importlib.metadata.version("torch"),
-                program=PROGRAM_FILE,
+                program=file_name,
                 task=meaning.task,
                 signature=signature,
                 max_batch=max_batch,
@@ -161,11 +174,21 @@ def package(
                 profile=made,
                 golden=Golden(GOLDEN_FILE, golden_rows.count),
                 tolerance=tolerance or _default_tolerance(golden_rows.outputs),
-                files=(file_entry(folder / GOLDEN_FILE), file_entry(folder / PROGRAM_FILE)),
+                files=(file_entry(folder / GOLDEN_FILE), file_entry(folder / file_name)),
                 precision=runs_in,
+                architecture=architecture,
+                by_name=architecture is not None and model.by_name,
             )
             (folder / MANIFEST_FILE).write_bytes(dumps(manifest))
-    except (ArtifactError, ExportError, TensorError, MeaningError, ProfileError, FieldError) as error:
+    except (
+        ArtifactError,
+        ArchitectureError,
+        ExportError,
+        TensorError,
+        MeaningError,
+        ProfileError,
+        FieldError,
+    ) as error:
         raise PackageError(str(error)) from error
     return verify(to)
 

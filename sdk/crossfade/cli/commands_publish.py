@@ -108,6 +108,12 @@ def package(
     precision: Annotated[
         str, typer.Option("--precision", help="What workers run it in: auto, fp32, bf16 or fp16.")
     ] = "auto",
+    architecture: Annotated[
+        str, typer.Option("--architecture", help="Store the weights alone, for Workers that have this architecture.")
+    ] = "",
+    config: Annotated[
+        str, typer.Option("--config", help="What the architecture is built with, as JSON.", metavar="JSON")
+    ] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an artifact that stands there.")] = False,
 ) -> None:
     """Package a torch model as an artifact.
@@ -117,7 +123,19 @@ def package(
     from crossfade.cli.packaging import PackageOptions, package_module
 
     options = PackageOptions(
-        module, example, to, reference, profile, classes, positive, task, features, precision, overwrite
+        module,
+        example,
+        to,
+        reference,
+        profile,
+        classes,
+        positive,
+        task,
+        features,
+        precision,
+        architecture,
+        config,
+        overwrite=overwrite,
     )
     package_module(session, options)
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from crossfade.artifact import ArtifactError, package
+from crossfade.artifact import Architecture, ArtifactError, package
 from crossfade.cli.arrays import load_arrays
 from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError, UsageError
 from crossfade.cli.text import plural, size
+from crossfade.strict_json import FieldError, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class PackageOptions:
     task: str
     features: str
     precision: str
+    architecture: str
+    config: str
     overwrite: bool
 
 
@@ -36,8 +39,10 @@ def package_module(session: Session, options: PackageOptions) -> None:
     """Packages a torch module.
 
     Raises:
+        UsageError: the architecture's name or config is none.
         CommandError: it cannot be packaged.
     """
+    architecture = _architecture(options.architecture, options.config)
     module = find_module(options.module)
     try:
         artifact = package(
@@ -51,6 +56,7 @@ def package_module(session: Session, options: PackageOptions) -> None:
             task=options.task or None,
             feature_names=_names(options.features),
             precision=options.precision,
+            architecture=architecture,
             overwrite=options.overwrite,
         )
     except ArtifactError as error:
@@ -59,6 +65,7 @@ def package_module(session: Session, options: PackageOptions) -> None:
         raise CommandError(f"packaging needs torch: pip install 'crossfade[torch]' ({error})") from error
     manifest = artifact.manifest
     profile = manifest.profile
+    stored = f"weights for the architecture {architecture.name}, " if architecture else ""
     watched = f"{plural(len(profile.features), 'feature')} watched for drift" if profile else "no reference: no drift"
     session.show(
         {
@@ -67,9 +74,10 @@ def package_module(session: Session, options: PackageOptions) -> None:
             "size_bytes": artifact.size,
             "task": manifest.task.value,
             "classes": list(manifest.classes or ()),
+            "architecture": architecture.name if architecture else None,
         },
         lambda: (
-            f"packaged {artifact.path} ({size(artifact.size)}, {manifest.task}, {watched})\n"
+            f"packaged {artifact.path} ({size(artifact.size)}, {stored}{manifest.task}, {watched})\n"
             f"Publish it: crossfade publish MODEL {artifact.path}"
         ),
     )
@@ -127,6 +135,17 @@ def _import(where: str) -> ModuleType:
     except Exception as error:
         raise CommandError(f"{where} cannot be imported: {type(error).__name__}: {error}") from error
     return module
+
+
+def _architecture(name: str, config: str) -> Architecture | None:
+    if not name:
+        if config:
+            raise UsageError("--config is for an architecture: say which with --architecture")
+        return None
+    try:
+        return Architecture(name, parse(config.encode()) if config else {})
+    except FieldError as error:
+        raise UsageError(f"the architecture cannot be used: {error}") from error
 
 
 def _names(text: str) -> list[str] | None:

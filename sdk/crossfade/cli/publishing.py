@@ -74,6 +74,11 @@ def publish_version(
         answer = registry.publish(request)
     version = text.last_part(answer.version.name)
     session.show(to_json(answer), lambda: published(model, version, request.segment, answer))
+    architecture = artifact.manifest.architecture
+    if architecture is not None and not session.options.json:
+        session.note(
+            f"It is weights for the architecture {architecture.name}: Workers need it in CROSSFADE_ARCHITECTURES"
+        )
     if answer.HasField("rollout"):
         _note_plan(session, model, request.segment, answer.rollout, request.rollout)
     if wait is not None:

@@ -238,6 +238,8 @@ def load_sentences(report: LoadReport) -> list[str]:
     loaded = f"runs in {report.precision} on {report.device}; ready after {text.seconds(report.load_seconds)}"
     golden = f"golden outputs: largest difference {report.golden_error:.2g} of the tolerance"
     sentences = [f"{loaded}; {golden}"]
+    if report.architecture:
+        sentences.append(f"weights for the architecture {report.architecture}")
     if report.mixed_seconds:
         gain = report.full_seconds / report.mixed_seconds
         faster = f"{gain:.2f} × as fast" if gain >= 1 else f"slower, {gain:.2f} × as fast"

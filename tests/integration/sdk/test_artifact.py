@@ -366,7 +366,7 @@ def test_a_folder_without_a_manifest_or_with_another_format_is_refused(folder: P
     with pytest.raises(ArtifactError, match=r"is no artifact: model\.json can't be read"):
         verify(folder.parent)
     manifest = json.loads((folder / "model.json").read_bytes())
-    (folder / "model.json").write_text(json.dumps({**manifest, "format_version": 2}))
+    (folder / "model.json").write_text(json.dumps({**manifest, "format_version": 3}))
     with pytest.raises(ArtifactError, match="upgrade crossfade"):
         verify(folder)
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crossfade.architecture import Architecture
 from crossfade.manifest import (
     MAX_MANIFEST_BYTES,
     DType,
@@ -59,8 +60,20 @@ def _manifest() -> Manifest:
     )
 
 
-def _changed(change: Change) -> bytes:
-    value = json.loads(dumps(_manifest()))
+def _weights() -> Manifest:
+    return dataclasses.replace(
+        _manifest(),
+        format_version=2,
+        kind=Kind.SAFETENSORS,
+        program="weights.safetensors",
+        files=(FileEntry("golden.npz", "0" * 64, 100), FileEntry("weights.safetensors", "a" * 64, 2000)),
+        architecture=Architecture("mlp", {"widths": [3, 8, 2], "rate": 0.5, "deep": {"on": True, "none": None}}),
+        by_name=True,
+    )
+
+
+def _changed(change: Change, manifest: Manifest | None = None) -> bytes:
+    value = json.loads(dumps(manifest or _manifest()))
     change(value)
     return json.dumps(value).encode()
 
@@ -98,13 +111,13 @@ def test_digest_is_the_sha256_of_the_bytes() -> None:
 
 
 def test_a_newer_format_says_to_upgrade() -> None:
-    with pytest.raises(ManifestError, match=r"format_version: 2 is newer .* upgrade crossfade"):
-        loads(b'{"format_version": 2, "whatever": []}')
+    with pytest.raises(ManifestError, match=r"format_version: 3 is newer than this crossfade reads \(2\): upgrade"):
+        loads(b'{"format_version": 3, "whatever": []}')
 
 
 @pytest.mark.parametrize("version", ["0", "true", "1.5", '"1"', "null"])
 def test_another_format_version_is_refused(version: str) -> None:
-    with pytest.raises(ManifestError, match="format_version: must be 1"):
+    with pytest.raises(ManifestError, match="format_version: must be 1 or 2"):
         loads(b'{"format_version": %s}' % version.encode())
 
 
@@ -135,7 +148,11 @@ def _delete(key: str) -> Change:
         (_set("max_batch", True), "max_batch: must be a whole number, not true"),
         (_set("max_batch", 1.0), "max_batch: must be a whole number, not 1.0"),
         (_set("max_batch", 0), "max_batch: must be positive"),
-        (_set("kind", "onnx"), r"kind: \"onnx\" is not known here \(known: torch.export\)"),
+        (_set("kind", "onnx"), r"kind: \"onnx\" is not known here \(known: torch.export, safetensors\)"),
+        (_set("format_version", 2), "format_version: must be 1 for the kind torch.export"),
+        (_set("architecture", {"name": "mlp", "config": {}}), "architecture: must be null for the kind torch.export"),
+        (_set("by_name", True), "by_name: must be false for the kind torch.export"),
+        (_set("by_name", 1), "by_name: must be true or false, not 1"),
         (_set("task", "clustering"), "task: .*known: classification, regression, other"),
         (_set("created_by", ""), "created_by: .* 1 to 128 printable characters"),
         (_set("classes", "keep"), r"classes: must be a list, not \"keep\""),
@@ -245,6 +262,36 @@ def test_a_huge_manifest_is_not_parsed() -> None:
         loads(b" " * (MAX_MANIFEST_BYTES + 1))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_delete("architecture"), "architecture: weights need the architecture that they are for"),
+        (_set("architecture", None), "architecture: weights need the architecture that they are for"),
+        (_set("format_version", 1), "format_version: must be 2 for the kind safetensors"),
+        (_set("architecture.name", "os.system()"), r"architecture\.name: .* is no name of an architecture"),
+        (_set("architecture.config", []), r"architecture\.config: must be an object"),
+        (_set("architecture.config.class-name", 1), r"architecture\.config: 'class-name' can't be an argument's name"),
+        (
+            _set("architecture.config.deep.none", 10**30),
+            r"architecture\.config\.deep\.none: must be a number of 64 bits",
+        ),
+        (_set("architecture.code", "x"), r"architecture\.code: unknown field"),
+        (_set("architecture.config.text", "x" * 70_000), r"architecture\.config: it has \d+ bytes; at most 65536"),
+    ],
+)
+def test_a_fault_in_an_architecture_is_named_with_its_field(change: Change, message: str) -> None:
+    with pytest.raises(ManifestError, match=message):
+        loads(_changed(change, _weights()))
+
+
+def test_programs_keep_the_format_that_older_releases_read() -> None:
+    program, weights = (json.loads(dumps(one)) for one in (_manifest(), _weights()))
+
+    assert (program["format_version"], weights["format_version"]) == (1, 2)
+    assert not {"architecture", "by_name"} & program.keys()
+    assert loads(dumps(_weights())) == _weights()
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused_with_a_manifest_error(data: bytes) -> None:
     with pytest.raises(ManifestError):
@@ -264,9 +311,9 @@ def _paths(value: Any, prefix: str = "") -> list[str]:
     return [prefix, *below] if prefix else below
 
 
-@given(path=st.sampled_from(_paths(json.loads(dumps(_manifest())))), value=_ANYTHING)
+@given(path=st.sampled_from(_paths(json.loads(dumps(_weights())))), value=_ANYTHING)
 def test_any_value_anywhere_is_accepted_or_refused_with_a_manifest_error(path: str, value: object) -> None:
-    original = json.loads(dumps(_manifest()))
+    original = json.loads(dumps(_weights()))
     changed = copy.deepcopy(original)
     _set(path, value)(changed)
     try:

@@ -953,6 +953,7 @@ class LoadReport(_message.Message):
     GOLDEN_ERROR_FIELD_NUMBER: _builtins.int
     MIXED_ERROR_FIELD_NUMBER: _builtins.int
     PRECISION_REASON_FIELD_NUMBER: _builtins.int
+    ARCHITECTURE_FIELD_NUMBER: _builtins.int
     device: _builtins.str
     """"cpu" or "cuda:0"."""
     precision: _builtins.str
@@ -969,6 +970,10 @@ class LoadReport(_message.Message):
     """The same in mixed precision; 0: not tried."""
     precision_reason: _builtins.str
     """Why it runs in this precision."""
+    architecture: _builtins.str
+    """The architecture that its weights are for, and the package that built it here: "mlp of our-models 1.2.0". Default:
+    empty, an exported program.
+    """
     def __init__(
         self,
         *,
@@ -980,10 +985,11 @@ class LoadReport(_message.Message):
         golden_error: _builtins.float = ...,
         mixed_error: _builtins.float = ...,
         precision_reason: _builtins.str = ...,
+        architecture: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "full_seconds", b"full_seconds", "golden_error", b"golden_error", "load_seconds", b"load_seconds", "mixed_error", b"mixed_error", "mixed_seconds", b"mixed_seconds", "precision", b"precision", "precision_reason", b"precision_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "device", b"device", "full_seconds", b"full_seconds", "golden_error", b"golden_error", "load_seconds", b"load_seconds", "mixed_error", b"mixed_error", "mixed_seconds", b"mixed_seconds", "precision", b"precision", "precision_reason", b"precision_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
