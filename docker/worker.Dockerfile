@@ -8,6 +8,8 @@ FROM python:${PYTHON_TAG} AS build
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 # Further packages that fsspec needs for artifacts in object stores, as in "s3fs gcsfs".
 ARG STORE_PACKAGES=""
+# Packages of architectures that weights may be for (CROSSFADE_ARCHITECTURES).
+ARG ARCHITECTURE_PACKAGES=""
 WORKDIR /source
 COPY constraints.txt pyproject.toml ./
 COPY sdk ./sdk
@@ -20,7 +22,7 @@ RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels ./sdk .
 # torch in both indexes, pip takes the one with a build label (+cpu, +cu126).
 RUN python -m venv --without-pip /opt/crossfade \
  && pip --python /opt/crossfade/bin/python install --no-cache-dir --constraint constraints.txt \
-    --extra-index-url "${TORCH_INDEX}" ${STORE_PACKAGES} \
+    --extra-index-url "${TORCH_INDEX}" ${STORE_PACKAGES} ${ARCHITECTURE_PACKAGES} \
     "$(echo /wheels/crossfade-*.whl)[torch]" "$(echo /wheels/crossfade_services-*.whl)[worker]"
 
 FROM python:${PYTHON_TAG}

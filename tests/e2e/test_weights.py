@@ -24,7 +24,7 @@ def experts(scale: float = 1.0) -> Experts:
     with torch.no_grad():
         for expert in module.experts:
             for parameter in list(expert.parameters())[-2:]:
-                parameter *= scale
+                parameter.mul_(scale)
     return module
 
 
@@ -45,9 +45,7 @@ async def weights_house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asyn
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=":")
     artifacts = {name: packaged(experts(scale), tmp_path / name) for name, scale in (("v1", 1.0), ("v2", 1.5))}
     ports = Ports.free()
-    options = StackOptions(
-        tmp_path / "data", ports, environment={"CROSSFADE_ARCHITECTURES": "experts"}, restart=False
-    )
+    options = StackOptions(tmp_path / "data", ports, environment={"CROSSFADE_ARCHITECTURES": "experts"}, restart=False)
     async with Stack(options) as stack:
         house = House(stack, ports, artifacts)
         await house.create()

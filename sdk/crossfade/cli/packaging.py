@@ -143,9 +143,13 @@ def _architecture(name: str, config: str) -> Architecture | None:
             raise UsageError("--config is for an architecture: say which with --architecture")
         return None
     try:
-        return Architecture(name, parse(config.encode()) if config else {})
+        arguments = parse(config.encode()) if config else {}
     except FieldError as error:
-        raise UsageError(f"the architecture cannot be used: {error}") from error
+        raise UsageError(f"--config: {error}") from error
+    try:
+        return Architecture(name, arguments)
+    except FieldError as error:
+        raise UsageError(f"--architecture: {error}") from error
 
 
 def _names(text: str) -> list[str] | None:

@@ -77,7 +77,8 @@ def publish_version(
     architecture = artifact.manifest.architecture
     if architecture is not None and not session.options.json:
         session.note(
-            f"It is weights for the architecture {architecture.name}: Workers need it in CROSSFADE_ARCHITECTURES"
+            f"It is weights for the architecture {architecture.name}: Workers need it in CROSSFADE_ARCHITECTURES, and "
+            "its package"
         )
     if answer.HasField("rollout"):
         _note_plan(session, model, request.segment, answer.rollout, request.rollout)

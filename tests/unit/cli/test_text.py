@@ -196,3 +196,5 @@ def test_whether_mixed_precision_helped_is_answered_by_numbers() -> None:
     ]
     report.mixed_seconds = 0
     assert "mixed precision was not tried" in load_sentences(report)[1]
+    report.architecture = "mlp of our-models 1.2.0"
+    assert load_sentences(report)[1] == "weights for the architecture mlp of our-models 1.2.0"

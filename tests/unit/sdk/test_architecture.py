@@ -81,13 +81,23 @@ def test_a_config_is_refused_or_survives_json(config: dict[str, Any]) -> None:
 
 
 def test_an_installed_architecture_is_found_and_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = install(tmp_path, "found_nets", {"mlp-2": "found_nets:make"}, "raise RuntimeError", version="2.5")
+    monkeypatch.syspath_prepend(str(site))
+
+    entry = find("mlp-2")
+
+    assert entry.value == "found_nets:make"
+    assert package_of(entry) == "found_nets 2.5"
+    assert "found_nets" not in sys.modules
+
+
+def test_the_examples_are_architectures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(install_examples(tmp_path)))
 
-    entry = find("mlp")
-
-    assert entry.value == "example_architectures:Perceptron"
-    assert package_of(entry) == "example_architectures 0.1.0"
-    assert "example_architectures" not in sys.modules
+    assert {find(name).value for name in ("mlp", "experts")} == {
+        "example_architectures:Perceptron",
+        "example_architectures:Experts",
+    }
 
 
 def test_an_architecture_that_is_not_installed() -> None:
