@@ -62,7 +62,7 @@ class App:
                 find(name)
             except ArchitectureError as error:
                 # Versions that do without it are served all the same.
-                self._log.warning("CROSSFADE_ARCHITECTURES", problem=str(error))
+                self._log.warning("an allowed architecture cannot be built", reason=str(error))
         self.instance_id = str(uuid.uuid4())
         resource = Resource("crossfade-worker", self.instance_id, time.time_ns())
 
