@@ -5,14 +5,15 @@ The same code on CUDA and on the CPU: a CPU has no copies to overlap and runs in
 
 import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
 
 from crossfade.manifest import DType, Manifest, Precision
-from services.worker.flat import flatten
+from services.worker.cuda import Running, Slot, Streams
+from services.worker.flat import Forward, flatten
 from services.worker.tensors import Array, to_numbers
 
 _TORCH: Final[dict[DType, torch.dtype]] = {
@@ -29,8 +30,7 @@ _TORCH: Final[dict[DType, torch.dtype]] = {
 }
 _BF16_INSTRUCTIONS: Final = ("avx512_bf16", "amx_bf16", "bf16")
 _FEW: Final = 64
-Forward = Callable[..., Any]
-_MIXED: Final = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
+MIXED: Final = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
 
 
 class EngineOutput(NamedTuple):
@@ -100,9 +100,13 @@ class Engine:
         self._floats = [(i, spec.dtype) for i, spec in enumerate(signature.outputs) if spec.dtype.is_float]
         self._slots = range(len(signature.inputs))
         self._scores = next((i for i, spec in enumerate(signature.outputs) if spec.name == manifest.scores), None)
-        self._stream: torch.cuda.Stream | None = None
+        self._streams: Streams | None = None
         if device.type == "cuda":
-            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call] # torch leaves it unannotated
+            given, gives = (
+                [Slot(_TORCH[spec.dtype], tuple(spec.shape[1:])) for spec in specs]
+                for specs in (signature.inputs, signature.outputs)
+            )
+            self._streams = Streams(device, given, gives)
 
     def run(self, inputs: Sequence[Array], precision: Precision | None = None) -> EngineOutput:
         """Runs one batch.
@@ -114,20 +118,44 @@ class Engine:
         Raises:
             Exception: whatever the program raised.
         """
+        begun = self.begin(inputs, precision)
+        if isinstance(begun, EngineOutput):
+            return begun
+        output = begun.wait()
+        return output._replace(arrays=tuple([array.copy() for array in output.arrays]))
+
+    def begin(self, inputs: Sequence[Array], precision: Precision | None = None) -> "EngineOutput | Begun":
+        """Runs one batch on a CPU, or hands it to a GPU, which may have two of them at a time; otherwise as `run`."""
         chosen = precision or self.precision
         forward = self._forwards.get(chosen) or self._prepare(chosen)
         with torch.inference_mode():
-            if chosen is Precision.FP32 and self._stream is None:
-                arrays = self._run_here(forward, inputs)
-            else:
-                with self._autocast(chosen):
-                    if self._stream is None:
-                        arrays = self._run_here(forward, inputs)
-                    else:
-                        arrays = self._run_on(forward, inputs, self._stream)
-        if all(_finite(arrays[i], dtype) for i, dtype in self._floats):
-            return EngineOutput(arrays, None, self._predicted(arrays))
-        return EngineOutput(arrays, self._finite_rows(arrays), self._predicted(arrays))
+            if chosen is Precision.FP32 and self._streams is None:
+                return self._output(self._run_here(forward, inputs))
+            with self._autocast(chosen):
+                if self._streams is None:
+                    return self._output(self._run_here(forward, inputs))
+                running = self._streams.begin(forward, [self._tensor(inputs[slot], slot) for slot in self._slots])
+                return Begun(self, running)
+
+    def record(self, sizes: Sequence[int]) -> None:
+        """Records a graph for each size of batch, if it runs on CUDA; in the precision that it has settled on.
+
+        Raises:
+            Exception: the program cannot be recorded.
+        """
+        if self._streams is not None:
+            with torch.inference_mode(), self._autocast(self.precision):
+                self._streams.record(self._forwards[self.precision], sizes)
+
+    def forget(self) -> None:
+        """Lets go of what was recorded."""
+        if self._streams is not None:
+            self._streams.forget()
+
+    def landed(self, outputs: Sequence[torch.Tensor]) -> EngineOutput:
+        """What a GPU gave, in the processor's memory."""
+        with torch.inference_mode():
+            return self._output(tuple([self._array(output, slot) for slot, output in enumerate(outputs)]))
 
     def settle(self, precision: Precision) -> None:
         """Runs in this precision from here on, and lets go of what another one would need."""
@@ -136,12 +164,17 @@ class Engine:
 
     def _prepare(self, precision: Precision) -> Forward:
         assert self._module is not None  # noqa: S101 - for the type checker: nobody asks for another one once it is settled
-        made = self._forwards[precision] = _called(self._module, _MIXED.get(precision))
+        made = self._forwards[precision] = _called(self._module, MIXED.get(precision))
         return made
 
     def _run_here(self, forward: Forward, inputs: Sequence[Array]) -> tuple[Array, ...]:
         outputs = forward(*[self._tensor(inputs[slot], slot) for slot in self._slots])
         return tuple([self._array(output, slot) for slot, output in enumerate(outputs)])
+
+    def _output(self, arrays: tuple[Array, ...]) -> EngineOutput:
+        if all(_finite(arrays[i], dtype) for i, dtype in self._floats):
+            return EngineOutput(arrays, None, self._predicted(arrays))
+        return EngineOutput(arrays, self._finite_rows(arrays), self._predicted(arrays))
 
     def _predicted(self, arrays: tuple[Array, ...]) -> Array | None:
         if self._scores is None:
@@ -158,7 +191,7 @@ class Engine:
         return finite
 
     def _autocast(self, precision: Precision) -> contextlib.AbstractContextManager[Any]:
-        mixed = _MIXED.get(precision)
+        mixed = MIXED.get(precision)
         if mixed is None:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=mixed)
@@ -177,22 +210,21 @@ class Engine:
         array: Array = output.numpy()
         return array
 
-    def _run_on(self, forward: Forward, given: Sequence[Array], stream: torch.cuda.Stream) -> tuple[Array, ...]:
-        # Pinned memory lets the copies run asynchronously, in order with the kernels of this stream; the caching host
-        # allocator hands the same pages out again once the stream has passed them.
-        with torch.cuda.stream(stream):
-            inputs = [
-                self._tensor(given[slot], slot).pin_memory().to(self.device, non_blocking=True) for slot in self._slots
-            ]
-            hosts = []
-            for output, dtype in zip(forward(*inputs), self._outputs, strict=True):
-                converted = output.to(dtype)
-                host = torch.empty(converted.shape, dtype=dtype, pin_memory=True)
-                host.copy_(converted, non_blocking=True)
-                hosts.append(host)
-        stream.synchronize()
-        # The pinned pages go back to the allocator, so what leaves is a copy.
-        return tuple(self._array(host, slot).copy() for slot, host in enumerate(hosts))
+
+class Begun:
+    """A batch that a GPU has."""
+
+    def __init__(self, engine: Engine, running: Running) -> None:
+        self._engine = engine
+        self._running = running
+
+    def wait(self) -> EngineOutput:
+        """What it gives, as soon as it does; valid until another batch begins.
+
+        Raises:
+            Exception: whatever the program raised.
+        """
+        return self._engine.landed(self._running.wait())
 
 
 def _called(module: torch.nn.Module, mixed: torch.dtype | None) -> Forward:

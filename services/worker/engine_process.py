@@ -34,4 +34,4 @@ def main(config: ChildConfig, manifest: Manifest, exchanges: Sequence[Exchange],
     gc.freeze()
     pipe.sendall(messages.pack(messages.Ready(prepared.report)))
     batcher: Batcher[Work] = Batcher(prepared.max_rows, config.settings.queue_rows)
-    Device(prepared.engine.run, batcher, exchanges, clock, config.settings.pause_seconds).serve()
+    Device(prepared.engine.begin, batcher, exchanges, clock, config.settings.pause_seconds).serve()

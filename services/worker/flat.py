@@ -13,6 +13,9 @@ from typing import Any, Final
 import torch
 from torch.fx import Node
 
+Forward = Callable[..., Any]
+"""A program: tensors in the signature's order, in and out."""
+
 # What autocast runs in the lower precision on CPUs and CUDA alike ("Autocast Op Reference").
 _LOWER: Final = frozenset(
     getattr(torch.ops.aten, name)
@@ -23,7 +26,7 @@ _LOWER: Final = frozenset(
 )
 
 
-def flatten(module: torch.fx.GraphModule, mixed: torch.dtype | None = None) -> Callable[..., Any]:
+def flatten(module: torch.fx.GraphModule, mixed: torch.dtype | None = None) -> Forward:
     """A function that does what `module.forward` does, with the parameters that the module has now.
 
     Args:
@@ -38,7 +41,7 @@ def flatten(module: torch.fx.GraphModule, mixed: torch.dtype | None = None) -> C
         writer.add(node)
     namespace = writer.namespace
     exec(compile("\n".join(writer.lines), "<program>", "exec"), namespace)  # noqa: S102 - names only, made here
-    made: Callable[..., Any] = namespace["forward"]
+    made: Forward = namespace["forward"]
     return made
 
 

@@ -38,6 +38,9 @@ class WorkerSettings(ServiceSettings):
         hang_seconds: a batch that runs longer than this is taken to hang, and its version's process to have crashed.
         version_memory_bytes: a version whose engine takes more of the machine's memory for itself is ended, and started
             again; 0: no bound.
+        version_device_memory_bytes: of a GPU's memory for one version; one that needs more to load has failed, and one
+            that needs more to run gets smaller batches; 0: no bound.
+        cuda_graphs: on a GPU record each version for every size of batch, so that a batch is one launch.
         quiet_seconds: a version that is no longer wanted ends when no request came for so long.
         fetch_seconds: a fetch that takes longer is given up, and tried again later.
         load_seconds: a load that takes longer has failed.
@@ -62,6 +65,8 @@ class WorkerSettings(ServiceSettings):
     pause_seconds: float = Field(default=0.0004, ge=0, le=0.1)
     hang_seconds: float = Field(default=30.0, gt=0)
     version_memory_bytes: int = Field(default=0, ge=0)
+    version_device_memory_bytes: int = Field(default=0, ge=0)
+    cuda_graphs: bool = True
     quiet_seconds: float = Field(default=1.0, ge=0)
     fetch_seconds: float = Field(default=1800.0, gt=0)
     load_seconds: float = Field(default=300.0, gt=0)

@@ -16,6 +16,7 @@ from crossfade.architecture import ArchitectureError, find, package_of
 from crossfade.artifact import AnsweredRows, ArtifactError, read_golden
 from crossfade.manifest import Manifest, Precision, Signature, Tolerance
 from services.common.clock import Clock
+from services.worker.cuda import limit_memory
 from services.worker.domain import FailureCode, LoadError, LoadReport
 from services.worker.engine import Engine, EngineOutput, choose_device, mixed_precision
 from services.worker.loader import load_program
@@ -61,6 +62,8 @@ def prepare(folder: Path, manifest: Manifest, settings: WorkerSettings, clock: C
     """
     try:
         device = choose_device(settings.device)
+        if device.type == "cuda" and settings.version_device_memory_bytes:
+            limit_memory(device, settings.version_device_memory_bytes)
         golden = read_golden(folder, manifest)
         engine = Engine(load_program(folder, manifest, settings.allowed_architectures), manifest, device)
         check = _GoldenCheck(engine, golden, manifest)
@@ -101,6 +104,7 @@ def _verified(
         trial = _Trial(0.0, 0.0, "this processor has no instructions for bfloat16, which is tried if it is asked for")
     engine.settle(mixed if mixed is not None and trial.agrees else Precision.FP32)
     max_rows = _largest_batch(timer, engine.precision, limit, settings.batch_seconds)
+    recorded = _recorded(check, engine, max_rows) if engine.device.type == "cuda" and settings.cuda_graphs else ""
     report = LoadReport(
         device=str(engine.device),
         precision=engine.precision,
@@ -109,7 +113,7 @@ def _verified(
         mixed_seconds=trial.seconds,
         golden_error=trial.error if trial.agrees else error,
         mixed_error=trial.error,
-        precision_reason=trial.reason,
+        precision_reason=trial.reason + recorded,
     )
     return Prepared(engine, max_rows, report)
 
@@ -147,6 +151,21 @@ def _largest_batch(timer: "_Timer", precision: Precision, limit: int, seconds: f
             break
         best = rows
     return best
+
+
+def _recorded(check: "_GoldenCheck", engine: Engine, max_rows: int) -> str:
+    """Records graphs and proves them by the golden outputs; says what came of it, as the end of a sentence."""
+    sizes = [1, *_sizes(max_rows)]
+    try:
+        engine.record(sizes)
+        error = check.error(engine.precision, max_rows)
+    except Exception as failure:  # noqa: BLE001 - whatever keeps a program from being recorded, it runs without
+        engine.forget()
+        return f"; without CUDA graphs, since {str(failure).partition(chr(10))[0][:200]}"
+    if not error <= 1:
+        engine.forget()
+        return f"; without CUDA graphs, since {check.complaint(engine.precision, error)}"
+    return f"; with CUDA graphs of up to {max_rows} rows"
 
 
 def _sizes(limit: int) -> Iterator[int]:

@@ -1,0 +1,118 @@
+"""What the engine makes of a device: full and mixed precision, with and without graphs, beside a bare torch loop.
+
+One process, no server: batches of 1, 8 and 64 rows through `Engine.begin`, two under way as a Worker has them, against
+a loop of `model(x.to(device)).cpu()` in the precision that the engine settled on. `python -m benchmarks.worker_gpu`
+takes a GPU where there is one (`--device cpu` for a look at the rest); the last line is a JSON object.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import nets
+from benchmarks.served import package_net, rows
+from crossfade.manifest import MANIFEST_FILE, Precision, loads
+from services.common.clock import SystemClock
+from services.worker.engine import MIXED, Begun, Engine, choose_device
+from services.worker.loader import load_program
+from services.worker.settings import WorkerSettings
+from services.worker.tensors import Array
+from services.worker.verify import prepare
+
+_NETS: Final = ("mlp", "conv", "deep")
+_SIZES: Final = (1, 8, 64)
+_ROUNDS, _ROUND_SECONDS = 5, 1.0
+
+
+Way = Callable[[float], int]
+"""Runs batches for so many seconds, and says how many."""
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    device = choose_device(parser.parse_args().device)
+    # As a version has them that shares a processor with others.
+    torch.set_num_threads(1)
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.cpu.get_capabilities()["cpu_name"]
+    header = ("network", "rows", "fp32 eager rows/s", "settled rows/s", "bare loop rows/s", "settled on")
+    table = Table(*header, title=str(where))
+    result: dict[str, object] = {"device": str(where), "torch": torch.__version__}
+    shares, speedups = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in _NETS:
+            artifact = package_net(Path(folder) / name, name)
+            manifest = loads((artifact.path / MANIFEST_FILE).read_bytes())
+            eager = Engine(load_program(artifact.path, manifest), manifest, device)
+            settings = WorkerSettings(device=str(device), batch_seconds=1.0)
+            settled = prepare(artifact.path, manifest, settings, SystemClock(), time.monotonic())
+            for size in _SIZES:
+                ways = _ways(eager, settled.engine, name, size)
+                full, ours, bare = _take_turns(ways, size)
+                shares.append(ours / bare)
+                speedups.append(ours / full)
+                table.add_row(name, str(size), f"{full:,.0f}", f"{ours:,.0f}", f"{bare:,.0f}", settled.report.precision)
+                result[f"{name}_{size}"] = [round(one) for one in (full, ours, bare)]
+            result[f"{name}_why"] = settled.report.precision_reason
+    Console().print(table)
+    best = max(speedups)
+    print(json.dumps(result | {"bare_share": round(min(shares), 3), "amp_speedup": round(best, 2)}))
+
+
+def _ways(eager: Engine, settled: Engine, name: str, size: int) -> list[Way]:
+    model, device = nets.make(name).to(settled.device), settled.device
+    given = [np.array(rows(size, name)) for _ in range(2)]
+
+    def bare(seconds: float) -> int:
+        until, done = time.monotonic() + seconds, 0
+        mixed = MIXED.get(settled.precision)
+        with torch.inference_mode(), torch.autocast(device.type, dtype=mixed, enabled=mixed is not None):
+            while time.monotonic() < until:
+                model(torch.from_numpy(given[done % 2]).to(device)).cpu().float().numpy()
+                done += 1
+        return done
+
+    return [_through(eager, given, Precision.FP32), _through(settled, given, None), bare]
+
+
+def _through(engine: Engine, given: Sequence[Array], precision: Precision | None) -> Way:
+    def run(seconds: float) -> int:
+        until, done = time.monotonic() + seconds, 0
+        before: Begun | None = None
+        while time.monotonic() < until:
+            begun = engine.begin([given[done % 2]], precision)
+            if before is not None:
+                before.wait()
+            before = begun if isinstance(begun, Begun) else None
+            done += 1
+        if before is not None:
+            before.wait()
+        return done
+
+    return run
+
+
+def _take_turns(ways: list[Way], size: int) -> list[float]:
+    """Rows a second of each way, the median over rounds in which each has its turn."""
+    found: list[list[float]] = [[] for _ in ways]
+    for way in ways:
+        way(_ROUND_SECONDS / 4)
+    for _ in range(_ROUNDS):
+        for place, way in enumerate(ways):
+            found[place].append(way(_ROUND_SECONDS) * size / _ROUND_SECONDS)
+    return [statistics.median(one) for one in found]
+
+
+if __name__ == "__main__":
+    main()
