@@ -9,13 +9,17 @@ where it was as long as sums over requests are near enough to normal.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import add
 from typing import Final
 
-from evaluator.arms import ALIKE, is_stable, is_test, series_of
+import numpy as np
+
+from evaluator.arms import ALIKE, ALIKE_ANSWERS, PREDICTIONS, is_stable, is_test, series_of
 from evaluator.counts import Counts
 from evaluator.labels import Labels, SliceCounts
+from evaluator.statistics.counts import FloatArray
 from evaluator.terms import Terms
-from services.common.telemetry.catalog import ALIKE_SUMS
+from services.common.telemetry.catalog import ALIKE_PRODUCTS, ALIKE_SUMS
 
 _ENOUGH_ROWS: Final = 100
 """With fewer labelled rows of both arms nothing is known."""
@@ -84,3 +88,56 @@ class Alike:
         (test, test_alone), (stable, stable_alone) = self.test.variation, self.stable.variation
         alone = test_alone + stable_alone
         return max(1.0, (test + stable) / alone) if alone > 0.0 else 1.0
+
+
+Classes = tuple[int, ...]
+"""A count per declared class."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlikeAnswers:
+    """Both arms' predictions by their requests; of each arm by class, in the order of the declared ones.
+
+    Attributes:
+        rows: predicted rows of the test and of the stable arm.
+        own: over requests of several rows, k (k - 1) for the k rows of the class.
+        every: likewise k (n - 1) for the n rows of the request.
+    """
+
+    rows: tuple[Classes, Classes] = ((), ())
+    own: tuple[Classes, Classes] = ((), ())
+    every: tuple[Classes, Classes] = ((), ())
+
+    def plus(self, window: Counts, terms: Terms) -> "AlikeAnswers":
+        """With a look's counts."""
+        nothing = (0,) * len(terms.declared)
+        rows, own, every = ([part or nothing for part in known] for known in (self.rows, self.own, self.every))
+        product_own, product_every = ALIKE_PRODUCTS
+        for instance in window:
+            for one, at in (*series_of(instance, PREDICTIONS), *series_of(instance, ALIKE_ANSWERS)):
+                arm = 0 if is_test(at, terms) else 1 if is_stable(at, terms) else None
+                into = {None: rows, product_own: own, product_every: every}.get(at.get("product"))
+                if arm is not None and into is not None:
+                    counts = one.by_label
+                    into[arm] = tuple(map(add, into[arm], (counts.get(name, 0) for name in terms.declared)))
+        return AlikeAnswers((rows[0], rows[1]), (own[0], own[1]), (every[0], every[1]))
+
+    def effects(self, classes: int) -> FloatArray:
+        """The design effect of each class's predictions, (classes): of one with few of them, that of all together."""
+        varied, alone, seen = np.zeros(classes), np.zeros(classes), np.zeros(classes)
+        for rows, own, every in zip(self.rows, self.own, self.every, strict=True):
+            k = np.array(rows, dtype=np.float64)
+            total = float(k.sum())
+            if not total:
+                continue
+            share = k / total
+            with_all = np.array(every, dtype=np.float64) + k
+            varied += np.array(own, dtype=np.float64) + k - 2.0 * share * with_all + share * share * with_all.sum()
+            alone += total * share * (1.0 - share)
+            seen += k
+        if seen.sum() < _ENOUGH_ROWS or not alone.any():
+            return np.ones(classes)
+        together = max(1.0, float(varied.sum() / alone.sum()))
+        apart = np.divide(varied, alone, out=np.full(classes, together), where=(alone > 0) & (seen >= _ENOUGH_ROWS))
+        effects: FloatArray = np.maximum(apart, 1.0)
+        return effects

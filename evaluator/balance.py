@@ -39,6 +39,7 @@ class BalanceGate:
         seen: both arms in all judged windows, by class.
         step_n: predictions of the test arm that `safe` has compared with stable's.
         needs: as in RateGate, in predictions.
+        effect: of the class whose rows of one request are most alike: evidence of each class is divided by its own.
     """
 
     gate: Gate
@@ -48,6 +49,7 @@ class BalanceGate:
     seen: tuple[RateEstimate, ...]
     step_n: int = 0
     needs: float | None = None
+    effect: float = 1.0
 
     @classmethod
     def open(cls, gate: Gate, alpha: float, classes: tuple[str, ...]) -> "BalanceGate":
@@ -67,19 +69,28 @@ class BalanceGate:
         """Predictions of the test arm that were judged."""
         return int(self.seen[0].n_test)
 
-    def judge(self, rows: Sequence[BalanceRow]) -> "BalanceGate":
-        """The gate after one look."""
+    def judge(self, rows: Sequence[BalanceRow], effects: FloatArray) -> "BalanceGate":
+        """The gate after one look.
+
+        Args:
+            rows: its predictions.
+            effects: (K) the design effect of each class's predictions.
+        """
         if not rows:
             return self
         windows = _windows(rows)
         seen = (
-            one.plus(RateWindows(*(part[:, place] for part in _parts(windows)))) for place, one in enumerate(self.seen)
+            one.plus(RateWindows(*(part[:, place] for part in _parts(windows))), float(effects[place]))
+            for place, one in enumerate(self.seen)
         )
+        # What is none of a class varies as the class does.
+        both = np.concatenate((effects, effects))
         return replace(
             self,
-            harm=rates.update(self.harm, windows),
-            safe=rates.update(self.safe, windows),
+            harm=rates.update(self.harm, windows, both),
+            safe=rates.update(self.safe, windows, both),
             seen=tuple(seen),
+            effect=float(effects.max()),
             step_n=self.step_n + sum(sum(test) for test, stable in rows if any(stable)),
         )
 
@@ -99,7 +110,7 @@ class BalanceGate:
         if self.needs is not None or self.harm.n_past[0] < rates.ENOUGH_PAST:
             return self
         found = self.harmed(self.gate.safe.offset, alpha, power, share)
-        return replace(self, needs=math.inf if found is None else float(found))
+        return replace(self, needs=math.inf if found is None else float(found) * self.effect)
 
     def harmed(self, moved: float, alpha: float, power: float, share: float) -> int | None:
         """Predictions with which a share that has moved by so much rolls back; None: never."""
@@ -124,7 +135,8 @@ class BalanceGate:
             max_log_e=process.max_log_e[last],
         )
         growth = rate_growth(self.safe, stable, stable, share)
-        return remaining(alone, growth, alpha)
+        more = remaining(alone, growth, alpha)
+        return None if more is None else math.ceil(more * self.effect)
 
     def most_moved(self) -> Moved:
         """The class whose share differs most between the arms."""

@@ -39,6 +39,7 @@ def fold(state: State, look: Look) -> State:
             for caller in state.terms.callers
         },
         alike=after.alike.plus(look.window, state.terms, labelled.values()),
+        answers=after.answers.plus(look.window, state.terms) if state.takes_answers else after.answers,
         values=after.values.plus(value_slices(look.window, state.terms)) if state.takes_values else after.values,
         paired=after.paired.plus(pair_slices(look.window, state.terms)) if state.takes_pairs else after.paired,
         lags=(right, wrong, stable_right, stable_wrong),
@@ -126,7 +127,9 @@ def _learn(state: State, look: Look) -> State:
 def _judge(state: State, look: Look) -> State:
     rows = WindowRows(look.window, state.terms, look.epoch)
     state = _freeze_needs(state)
-    judged = replace(state, gates=tuple(judge_window(gate, rows, resting=state.resting) for gate in state.gates))
+    effects = state.answers.effects(len(state.terms.declared))
+    gates = tuple(judge_window(gate, rows, effects, resting=state.resting) for gate in state.gates)
+    judged = replace(state, gates=gates)
     # Each process was read at a moment of its own; labels are known as far as the one that was read first.
     read = min((one.read_us for one in look.window), default=0) / 1e6 or state.time
     return judged if state.resting else _judge_labels(judged, read)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from evaluator.alike import Alike
+from evaluator.alike import Alike, AlikeAnswers
 from evaluator.copies import NO_COPIES, Copies
 from evaluator.counts import Counts
 from evaluator.inputs import Inputs, open_inputs
@@ -69,6 +69,7 @@ class State:
         paired_coverage: the same of mirrored rows.
         floor_coverage: the same by segment.
         alike: labelled rows by their requests.
+        answers: predictions by their requests, if a gate is on them.
         copies: of SHADOW steps.
         split: whether the arms get their shares.
     """
@@ -98,6 +99,7 @@ class State:
     paired_coverage: tuple[float, float] | None = None
     floor_coverage: Mapping[str, tuple[float, float] | None] = field(default_factory=dict)
     alike: Alike = field(default_factory=Alike)
+    answers: AlikeAnswers = field(default_factory=AlikeAnswers)
     copies: Copies = NO_COPIES
     split: SplitCheck = field(default_factory=SplitCheck)
 
@@ -115,6 +117,11 @@ class State:
     def takes_values(self) -> bool:
         """Whether the policy has a gate for reported values."""
         return any(gate.metric is MetricKind.VALUE for gate in self.terms.policy.gates)
+
+    @property
+    def takes_answers(self) -> bool:
+        """Whether the policy has a gate for the classes of all predictions."""
+        return any(gate.metric is MetricKind.CLASS_BALANCE for gate in self.terms.policy.gates)
 
     @property
     def takes_pairs(self) -> bool:

@@ -30,6 +30,7 @@ FIRST_READ_METRICS: Final = frozenset(
         "crossfade.feedback.error",
         "crossfade.feedback.lag",
         "crossfade.feedback.value",
+        "crossfade.prediction.alike",
         "crossfade.prediction.count",
     }
 )

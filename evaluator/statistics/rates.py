@@ -137,10 +137,11 @@ def restart(test: RateTest) -> RateTest:
     return replace(test, process=reset(test.process))
 
 
-def update(test: RateTest, windows: RateWindows, effect: float = 1.0) -> RateTest:
+def update(test: RateTest, windows: RateWindows, effect: float | FloatArray = 1.0) -> RateTest:
     """Return the test after one look's windows.
 
-    effect: how many times the variance of independent observations theirs is, at least 1: evidence is divided by it.
+    effect: how many times the variance of independent observations theirs is, at least 1: evidence is divided by it. Of
+    several rates one for each, of the shape of the test's.
 
     A window without requests in one arm is no evidence, but what it has of the stable arm joins the past. Against a
     limit (`Margin.is_limit`) the test arm's requests are enough.
@@ -150,7 +151,8 @@ def update(test: RateTest, windows: RateWindows, effect: float = 1.0) -> RateTes
         raise ValueError(f"windows must have shape (windows, *{test.n_past.shape}), got {windows.n_test.shape}")
     comparable = (windows.n_stable > 0) & (test.n_past >= ENOUGH_PAST)
     informative = (windows.n_test > 0) & (test.margin.is_limit | comparable)
-    if informative.any() and test.boost and test.margin == Margin() and effect == 1.0:
+    alone = not isinstance(effect, np.ndarray) and effect == 1.0
+    if informative.any() and test.boost and test.margin == Margin() and alone:
         process = _boosted(test, windows, informative)
     elif informative.any():
         stable_rate = smoothed_rate(test.n_past, test.x_past)
@@ -162,7 +164,7 @@ def update(test: RateTest, windows: RateWindows, effect: float = 1.0) -> RateTes
             test=(np.where(informative, windows.n_test, 0.0), windows.x_test),
             stable=(windows.n_stable, windows.x_stable),
         )
-        by_rate = bets.sum(axis=0) / effect
+        by_rate = bets.sum(axis=0) / np.asarray(effect)[..., np.newaxis]
         # Of any of several rates all candidates share one wealth.
         process = advance(process, by_rate.reshape(*process.log_e.shape, -1), test.cap)
     return replace(

@@ -3,6 +3,7 @@
 A request pays a few microseconds: series are looked up once and kept, inputs are binned some hundred rows at a time.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -155,7 +156,7 @@ class Tally:
         classes: names of the classes, the last one for what is none of them; empty: its slice is not kept any more.
     """
 
-    __slots__ = ("_by_caller", "_calls", "_classes", "_names", "_place", "_predicted", "_queue", "_store")
+    __slots__ = ("_alike", "_by_caller", "_calls", "_classes", "_names", "_place", "_predicted", "_queue", "_store")
 
     def __init__(self, store: MetricStore, arm: tuple[str, str], place: Place, classes: tuple[str, ...]) -> None:
         self._store = store
@@ -167,6 +168,7 @@ class Tally:
         self._queue: HistogramSeries | None = None
         self._predicted: SpreadSeries | None = None
         self._by_caller: CounterSeries | None = None
+        self._alike: tuple[SpreadSeries, SpreadSeries] | None = None
 
     def call(self, outcome: str, seconds: float) -> None:
         """Counts one call that was accepted. `outcome` is `ok` or the gRPC code's name."""
@@ -194,6 +196,22 @@ class Tally:
             counts[index if 0 <= index < other else other] += 1
         if self._by_caller is not None:
             self._by_caller.add(len(classes))
+        if len(classes) > 1:
+            self._count_alike([index if 0 <= index < other else other for index in classes])
+
+    def _count_alike(self, classes: Sequence[int]) -> None:
+        """The products of one request's rows, which are none where it has one row."""
+        if self._alike is None:
+            own, every = (
+                self._store.spread(catalog.PREDICTION_ALIKE, self._classes, *self._names, self._place.segment, product)
+                for product in catalog.ALIKE_PRODUCTS
+            )
+            self._alike = own, every
+        own, every = self._alike
+        others = len(classes) - 1
+        for index, count in Counter(classes).items():
+            own.counts[index] += count * (count - 1)
+            every.counts[index] += count * others
 
     def _predictions(self) -> SpreadSeries:
         place = self._place

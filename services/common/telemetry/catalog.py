@@ -123,6 +123,16 @@ PREDICTION_COUNT: Final = Metric(
     (*_ARM, "segment", "slice"),
     spread="class",
 )
+ALIKE_PRODUCTS: Final = ("class", "rows")
+PREDICTION_ALIKE: Final = Metric(
+    "crossfade.prediction.alike",
+    Kind.COUNTER,
+    "1",
+    "Over requests of several rows, sums of products of a class's rows with the class's and with all, less the rows "
+    "themselves: how alike the predictions of one request are.",
+    (*_ARM, "segment", "product"),
+    spread="class",
+)
 PREDICTED_CLASSES: Final = 32
 """Labels of a model with up to as many classes are counted by the predicted class too."""
 FEEDBACK_COUNT: Final = Metric(

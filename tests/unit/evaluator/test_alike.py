@@ -1,13 +1,16 @@
 """Rows of one request that are right or wrong together."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.random import Generator
 
-from evaluator.alike import Alike, Sums
-from evaluator.counts import InstanceCounts, Series
+from evaluator.alike import Alike, AlikeAnswers, Sums
+from evaluator.arms import class_rows
+from evaluator.balance import BalanceGate
+from evaluator.counts import Counts, InstanceCounts, Series
 from evaluator.fold import fold
 from evaluator.gates import RateGate
 from evaluator.labels import Labels
@@ -15,6 +18,7 @@ from evaluator.statistics.bets import Margin
 from evaluator.statistics.process import log_threshold
 from evaluator.statistics.rates import RateWindows, harm_test, update
 from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Gate, GateMargin, Need
 from tests.fakes.rollouts import Trial, demo_plan, demo_terms, trial
 
 ALPHA = 0.05
@@ -86,3 +90,71 @@ def test_a_gate_on_labels_is_judged_by_what_its_requests_say() -> None:
     # Had each of stable's requests eight rows that are right or wrong together.
     found = judged(made, (8 * stable.rows, 8 * stable.wrong, 8 * stable.wrong))
     assert 5.0 < found.effect < 9.0
+
+
+NAMES = ("a", "b", "c")
+SHARES = np.array([0.6, 0.3, 0.1])
+
+
+def answers(rng: Generator, version: str, number: int, rows: int, alike: float) -> tuple[Series, ...]:
+    """What a Worker counts of requests, each of which gets one class for all of its rows with the chance `alike`."""
+    together = rng.random(number) < alike
+    apart = rng.multinomial(rows, SHARES, number)
+    k = np.where(together[:, None], rows * rng.multinomial(1, SHARES, number), apart)
+    counts = k.sum(axis=0), (k * (k - 1)).sum(axis=0), (k * (rows - 1)).sum(axis=0)
+    at = (("segment", ""), ("traffic", "live"), ("version", version))
+    made = [Series("crossfade.prediction.count", (*at, ("slice", "1.1")), _whole(counts[0]), labels=NAMES)]
+    for product, found in zip(("class", "rows"), counts[1:], strict=True):
+        made.append(Series("crossfade.prediction.alike", (*at, ("product", product)), _whole(found), labels=NAMES))
+    return tuple(made)
+
+
+def _whole(counts: Any) -> tuple[int, ...]:
+    return tuple(int(count) for count in counts)
+
+
+def window(rng: Generator, rows: int, alike: float, test: int = 20, stable: int = 200) -> Counts:
+    series = (*answers(rng, "v2", test, rows, alike), *answers(rng, "v1", stable, rows, alike))
+    return (InstanceCounts("worker-1", 1, series),)
+
+
+CLASSED = replace(demo_terms(features=0), declared=NAMES)
+
+
+@pytest.mark.parametrize(("rows", "alike", "effect"), [(1, 0.0, 1.0), (8, 0.0, 1.0), (8, 1.0, 8.0), (64, 0.3, 19.9)])
+def test_the_effect_of_predictions_is_how_many_rows_say_what_one_would(rows: int, alike: float, effect: float) -> None:
+    found = AlikeAnswers().plus(window(np.random.default_rng(3), rows, alike, 500, 9_500), CLASSED).effects(3)
+    assert found == pytest.approx(np.full(3, effect), rel=0.15)
+
+
+def test_of_a_class_with_few_predictions_the_effect_is_that_of_all() -> None:
+    rare = (Series("crossfade.prediction.count", _at(slice="1.1"), (900, 890, 10), labels=NAMES),)
+    own = Series("crossfade.prediction.alike", _at(product="class"), (9_000, 8_900, 4_000), labels=NAMES)
+    every = Series("crossfade.prediction.alike", _at(product="rows"), (13_500, 13_350, 150), labels=NAMES)
+    found = AlikeAnswers().plus((InstanceCounts("worker-1", 1, (*rare, own, every)),), CLASSED).effects(3)
+    assert found[2] < 15.0
+    assert found[0] == pytest.approx(found[1], rel=0.1)
+    assert AlikeAnswers().effects(3).tolist() == [1.0, 1.0, 1.0]
+
+
+def _at(**more: str) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted({"segment": "", "traffic": "live", "version": "v1", **more}.items()))
+
+
+def balance_alarms(*, known: bool) -> int:
+    """Of 150 rollouts of versions alike, whose requests of 64 rows share 30 % of their variance."""
+    rng, alarms = np.random.default_rng(4), 0
+    gate = Gate("balance", MetricKind.CLASS_BALANCE, Need.ALWAYS, GateMargin(offset=0.02), GateMargin(offset=0.05), 1.0)
+    for _ in range(150):
+        judged, seen = BalanceGate.open(gate, 0.01, NAMES).learn([((0, 0, 0), (600, 300, 100))]), AlikeAnswers()
+        for _ in range(60):
+            counts = window(rng, 64, 0.3, test=3, stable=30)
+            seen = seen.plus(counts, CLASSED)
+            judged = judged.judge(class_rows(counts, CLASSED, 1), seen.effects(3) if known else np.ones(3))
+        alarms += judged.harm.max_log_e >= log_threshold(0.01)
+    return alarms
+
+
+def test_predictions_that_are_alike_move_no_balance_if_it_is_known() -> None:
+    assert balance_alarms(known=False) > 15
+    assert balance_alarms(known=True) <= 3

@@ -89,6 +89,16 @@ def test_predictions_by_slice_keep_the_last_sixteen() -> None:
     assert dict(zip(one.labels, one.counts, strict=True)) == {"low": 1, "middle": 0, "high": 2, "other": 1}
 
 
+def test_products_of_predictions_say_how_alike_the_rows_of_a_request_are() -> None:
+    counts = counting()
+    requests = [[0], [0, 0, 1], [2, 2], [1, 7]]
+    for classes in requests:
+        counts.at(place()).predicted(classes)
+    series = {key[-1]: one.counts for key, one in found(counts.snapshot(), catalog.PREDICTION_ALIKE).items()}
+    # low, middle, high, other: k (k - 1), and k (n - 1).
+    assert series == {"class": (2, 0, 2, 0), "rows": (4, 3, 2, 1)}
+
+
 def test_only_the_last_four_epochs_are_kept() -> None:
     counts = counting()
     for epoch in range(1, 7):
