@@ -80,6 +80,8 @@ def signature_to_proto(signature: Signature) -> model_pb2.Signature:
         task=signature.task,
         classes=signature.classes,
         positive_class=signature.positive_class,
+        parts=signature.parts,
+        state=signature.state,
     )
 
 
@@ -91,6 +93,8 @@ def signature_from_proto(message: model_pb2.Signature) -> Signature:
         task=message.task,
         classes=tuple(message.classes),
         positive_class=message.positive_class,
+        parts=tuple(message.parts),
+        state=tuple(message.state),
     )
 
 

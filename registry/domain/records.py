@@ -44,13 +44,19 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What callers may send and what they get."""
+    """What callers may send and what they get.
+
+    Of a version that answers in parts, `parts` names the outputs that each holds, and `state` the inputs that are its
+    own affair.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     task: str
     classes: tuple[str, ...]
     positive_class: str
+    parts: tuple[str, ...] = ()
+    state: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,18 +10,24 @@ def differences(stable: Signature, new: Signature) -> tuple[str, ...]:
     """What a caller of the stable version would stumble over in the new one; empty: nothing.
 
     A dimension may become free (-1), an output may be added; everything else must stay: names, element types, shapes,
-    the task and the classes in their order.
+    the task and the classes in their order. What a version that answers in parts keeps from step to step is its own
+    affair: callers send and get no state.
     """
     return tuple(_differences(stable, new))
 
 
 def _differences(stable: Signature, new: Signature) -> Iterator[str]:
-    yield from _tensors("input", stable.inputs, new.inputs)
-    known = {spec.name for spec in stable.inputs}
+    sent = tuple(spec for spec in stable.inputs if spec.name not in stable.state)
+    yield from _tensors("input", sent, new.inputs)
+    known = {spec.name for spec in sent}
     for spec in new.inputs:
-        if spec.name not in known:
+        if spec.name not in known and spec.name not in new.state:
             yield f"input {spec.name} is new, and callers do not send it"
-    yield from _tensors("output", stable.outputs, new.outputs)
+    got = tuple(spec for spec in stable.outputs if not stable.parts or spec.name in stable.parts)
+    yield from _tensors("output", got, new.outputs)
+    for name in stable.parts:
+        if name not in new.parts:
+            yield f"output {name} was sent part by part and is not any more"
     if stable.task != new.task:
         yield f"the task was {stable.task} and is {new.task}"
     if stable.classes != new.classes:

@@ -46,6 +46,12 @@ def check_signature(field: str, signature: model_pb2.Signature) -> None:
         raise refuse(f"{field}.classes", "must be different, and none empty")
     if signature.positive_class and signature.positive_class not in classes:
         raise refuse(f"{field}.positive_class", f"{signature.positive_class!r} is not among the classes")
+    for name, named, specs in (("parts", signature.parts, "outputs"), ("state", signature.state, "inputs")):
+        known = {spec.name for spec in getattr(signature, specs)}
+        if len(set(named)) != len(named) or not known.issuperset(named):
+            raise refuse(f"{field}.{name}", f"must be different names of {specs}")
+    if signature.state and not signature.parts:
+        raise refuse(f"{field}.state", "is for a version that answers in parts, and parts names no output")
 
 
 def check_profile(field: str, profile: model_pb2.ReferenceProfile, classes: int) -> None:

@@ -38,7 +38,12 @@ _CONTENTS: Final = {
 
 
 def encode_request(
-    model: str, inputs: Mapping[str, Array], *, version: str = "", request_id: str = ""
+    model: str,
+    inputs: Mapping[str, Array],
+    *,
+    version: str = "",
+    request_id: str = "",
+    max_parts: int | None = None,
 ) -> predict_pb2.PredictRequest:
     """A Predict request with the arrays as raw contents.
 
@@ -47,11 +52,14 @@ def encode_request(
         inputs: arrays by input name, the batch as their first dimension.
         version: a pin; empty: none.
         request_id: echoed in the answer.
+        max_parts: how many parts PredictStream is to answer at most; None: as many as the version has.
 
     Raises:
         TypeError: an array's element type is none of the protocol's.
     """
     request = predict_pb2.PredictRequest(model_name=model, model_version=version, id=request_id)
+    if max_parts is not None:
+        request.parameters[metadata.MAX_PARTS].int64_param = max_parts
     for name, array in inputs.items():
         datatype = _NAMES.get(array.dtype.newbyteorder("<") if array.dtype.byteorder == ">" else array.dtype)
         if datatype is None:

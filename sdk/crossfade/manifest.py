@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from crossfade.architecture import Architecture
+from crossfade.loop import Loop
 from crossfade.name_checks import check_label, check_tensor_name, check_unique
 from crossfade.reference_profile import Profile
 from crossfade.strict_json import FieldError, decode, encode, parse, refuse, require
@@ -160,7 +161,8 @@ class Manifest:
     their names, and not by their positions. `max_batch` bounds the batch dimension. `scores` names the output with a
     score per class (logits or probabilities, [-1, classes]): the predicted class is its argmax. `classes`,
     `positive_class` and `scores` are null unless `task` is classification; `profile` is null where the model was
-    packaged without reference data. `precision` is what the program is to run in; `auto` leaves it to the Worker.
+    packaged without reference data. `precision` is what the program is to run in; `auto` leaves it to the Worker. `loop`
+    declares the program as one step of a version that answers in parts; null: it answers at once.
     """
 
     format_version: int
@@ -181,6 +183,7 @@ class Manifest:
     precision: Precision = Precision.AUTO
     architecture: Architecture | None = None
     by_name: bool = False
+    loop: Loop | None = None
 
     def __post_init__(self) -> None:
         expected = self.kind.format_version
@@ -195,6 +198,8 @@ class Manifest:
         self._check_architecture()
         self._check_classes()
         self._check_profile()
+        if self.loop is not None:
+            self.loop.check(self.signature.inputs, self.signature.outputs)
 
     def _check_architecture(self) -> None:
         if self.kind is Kind.SAFETENSORS:

@@ -20,19 +20,23 @@ def version_of(artifact: Artifact, uri: str = "", description: str = "") -> reso
         artifact=model_pb2.Artifact(
             uri=uri or artifact.path.resolve().as_uri(), digest=artifact.digest, size_bytes=artifact.size
         ),
-        signature=_signature(manifest),
+        signature=signature_of(manifest),
         description=description,
         profile=None if manifest.profile is None else _profile(manifest.profile, manifest.classes or ()),
     )
 
 
-def _signature(manifest: Manifest) -> model_pb2.Signature:
+def signature_of(manifest: Manifest) -> model_pb2.Signature:
+    """What the Registry knows of a version's tensors."""
+    loop = manifest.loop
     return model_pb2.Signature(
         inputs=[_tensor(spec) for spec in manifest.signature.inputs],
         outputs=[_tensor(spec) for spec in manifest.signature.outputs],
         task=manifest.task.value,
         classes=manifest.classes or (),
         positive_class=manifest.positive_class or "",
+        parts=loop.parts if loop else (),
+        state=loop.state if loop else (),
     )
 
 

@@ -2,10 +2,17 @@
 
 import asyncio
 import contextlib
+from typing import Final
 
 from grpc import aio
 
 from crossfade import metadata as keys
+
+MISSING_DEADLINE_SECONDS: Final = 30.0
+"""What a call without a deadline gets."""
+
+ACCEPT_SECONDS: Final = 0.1
+"""A request that takes longer, or a quarter of the time that its caller gave, is told that it was accepted."""
 
 
 class Acceptance:
@@ -42,3 +49,18 @@ class Acceptance:
         # A caller that has gone needs no word of it.
         with contextlib.suppress(aio.BaseError, asyncio.CancelledError):
             await self._context.send_initial_metadata(((keys.ACCEPTED, "1"),))
+
+
+def accept_seconds(left: float) -> float:
+    """When a request is told that it was accepted, in seconds from its beginning.
+
+    Args:
+        left: how long its caller waits, in seconds.
+    """
+    return min(ACCEPT_SECONDS, left / 4)
+
+
+def time_left(acceptance: Acceptance) -> tuple[float, bool]:
+    """How long a caller waits, in seconds, and whether that is because it has set no deadline."""
+    left = acceptance.time_remaining()
+    return (MISSING_DEADLINE_SECONDS, True) if left is None else (left, False)

@@ -179,6 +179,12 @@ class Tally:
             series = self._calls[outcome] = self._store.histogram(catalog.WORKER_DURATION, *at)
         series.record(seconds)
 
+    def stream(self, outcome: str, seconds: float, parts: int) -> None:
+        """Counts one answer in parts, when it has ended."""
+        self._store.histogram(catalog.STREAM_DURATION, *self._names, outcome).record(seconds)
+        if parts:
+            self._store.counter(catalog.STREAM_PART_COUNT, *self._names).add(parts)
+
     def queued(self, seconds: float) -> None:
         """Counts how long one request waited for the device."""
         if self._queue is None:

@@ -59,6 +59,8 @@ class SignatureRef:
     outputs: tuple[TensorRef, ...]
     task: str
     classes: tuple[str, ...]
+    parts: tuple[str, ...] = ()
+    state: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

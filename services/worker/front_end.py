@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -29,6 +29,8 @@ from services.worker.servicer import CountLabels, PredictServicer
 from services.worker.settings import WorkerSettings
 from services.worker.spans import Spans
 
+_FOR_STREAMS: Final = 0.8
+"""Share of the time for draining after which streams are ended."""
 _SERVICES = ("", "crossfade.predict.v1.PredictionService", "inference.GRPCInferenceService")
 
 
@@ -119,13 +121,18 @@ class FrontEnd:
         if not await self._quiet(order.quiet_seconds, order.limit_seconds):
             # Somebody calls on. grpc would cancel what arrives while it stops; this way it is told to go elsewhere.
             self._servicer.activity.closing = True
+            self._servicer.end_streams()
             await self._quiet(order.quiet_seconds, order.quiet_seconds)
 
     async def stop(self) -> None:
         """Ends, and lets the engine end."""
         self._servicer.activity.closing = True
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(self._config.settings.drain_seconds)
+        seconds = self._config.settings.drain_seconds
+        # Told so, a stream's caller asks elsewhere; when grpc's grace is over it would only see its call cancelled.
+        ending = asyncio.get_running_loop().call_later(_FOR_STREAMS * seconds, self._servicer.end_streams)
+        await self._server.stop(seconds)
+        ending.cancel()
         self._runner.close()
         self._tracing.close()
 

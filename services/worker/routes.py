@@ -61,6 +61,8 @@ def _wanted(version: resources_pb2.WantedVersion) -> WantedVersion:
             outputs=_tensors(signature.outputs),
             task=signature.task,
             classes=tuple(signature.classes),
+            parts=tuple(signature.parts),
+            state=tuple(signature.state),
         ),
         traffic=tuple(kind for kind in kinds if kind in (Traffic.LIVE, Traffic.CONTROL)) or (Traffic.LIVE,),
     )

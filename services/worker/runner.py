@@ -136,6 +136,10 @@ class Runner:
         """Requests that the engine has not done with."""
         return len(self._requests)
 
+    def fits(self, rows: int) -> bool:
+        """Whether there is room for a request of so many rows at this moment."""
+        return not self._rows or self._rows + rows <= self.exchange.bound
+
     def submit(self, inputs: Sequence[Array], rows: int, deadline: float, tag: object = None) -> Request:
         """Hands a request over. Whoever does calls `release` in the end.
 
@@ -158,8 +162,7 @@ class Runner:
                 f"{rows} rows or their answer are larger than a message may be; send {self.largest} at most",
                 field="inputs[0].shape",
             )
-        fits = not self._rows or self._rows + rows <= self.exchange.bound
-        first = self._ring.take(rows) if fits else None
+        first = self._ring.take(rows) if self.fits(rows) else None
         if first is None:
             self._on_full()
             raise _full(f"{self._rows} rows wait or run")

@@ -1,10 +1,9 @@
 """Predict and Feedback of one version: bytes in, bytes out."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -26,22 +25,20 @@ from services.common.errors import (
 from services.common.guard import current_metadata, current_principal
 from services.common.identity import Role
 from services.common.prediction_token import MAX_ROWS, NO_CLASS, TokenKeys
-from services.worker.acceptance import Acceptance
-from services.worker.counting import Counting, Tally
+from services.worker.acceptance import Acceptance, accept_seconds, time_left
+from services.worker.call import Activity, Call
+from services.worker.counting import Counting
 from services.worker.domain import ServingKey
 from services.worker.lanes import LaneBook, Place
 from services.worker.outputs import OutputWriter
 from services.worker.overdue import Overdue
 from services.worker.prediction_ids import PredictionIds
-from services.worker.runner import Answer, BatchRecord, Request, Runner
+from services.worker.runner import Answer, BatchRecord, Runner
 from services.worker.spans import RequestSpan, Spans
+from services.worker.streaming import Streams
 from services.worker.tensors import InputReader, Inputs, parse_request
 
-MISSING_DEADLINE_SECONDS: Final = 30.0
-"""What a call without a deadline gets."""
-
-ACCEPT_SECONDS: Final = 0.1
-"""A request that takes longer, or a quarter of the time that its caller gave, is told that it was accepted."""
+ResultT = TypeVar("ResultT")
 
 _TRANSIT_SECONDS: Final = 0.01
 """A caller's own deadline passes sooner here than ours, which began when its request arrived."""
@@ -51,42 +48,6 @@ _KEYS: Final = _INTERNAL_KEYS | {keys.SEGMENT, "traceparent", "tracestate"}
 
 
 CountLabels = Callable[[predict_pb2.FeedbackRequest], Awaitable[predict_pb2.FeedbackResponse]]
-
-
-@dataclass(slots=True, eq=False)
-class _Call:
-    """A call under way.
-
-    Attributes:
-        place: where it belongs.
-        tally: where it is counted.
-        span: its trace.
-        acceptance: tells its caller that it has begun.
-        expires: when it is ended because its caller has set no deadline, by the monotonic clock.
-        request: as the engine has it.
-    """
-
-    place: Place
-    tally: Tally
-    span: RequestSpan | None
-    acceptance: Acceptance
-    expires: float = inf
-    request: Request | None = None
-
-
-@dataclass(slots=True)
-class Activity:
-    """What a process is doing.
-
-    Attributes:
-        in_flight: requests that are being answered.
-        latest: when the latest request came or left, by the monotonic clock.
-        closing: no more requests are taken.
-    """
-
-    in_flight: int = 0
-    latest: float = 0.0
-    closing: bool = False
 
 
 class PredictServicer:
@@ -124,20 +85,31 @@ class PredictServicer:
         self._spans = spans
         self._ids = PredictionIds(token_keys, key, manifest, clock) if token_keys else None
         self._feedback = feedback
-        self._reader = InputReader(manifest.signature)
+        self._reader = InputReader(manifest.signature, manifest.loop.feeds if manifest.loop else ())
         self._writer = OutputWriter(key.model, key.version, manifest.signature)
-        self._overdue: Overdue[_Call] = Overdue(clock.monotonic, self._take_long)
+        self._overdue: Overdue[Call] = Overdue(clock.monotonic, self._take_long)
+        self._streams = Streams(
+            manifest,
+            reader=self._reader,
+            writer=self._writer,
+            counting=counting,
+            ids=self._ids,
+            overdue=self._overdue,
+            activity=self.activity,
+            clock=clock,
+        )
         self._runner: Runner
 
     def attach(self, runner: Runner) -> None:
         """Sets what runs the requests; it needs `on_batch` of this object."""
         self._runner = runner
+        self._streams.attach(runner)
 
     def on_batch(self, record: BatchRecord, tags: Sequence[object]) -> object:
         """Counts a batch that ran, and traces it when one of its requests is traced."""
         traffic, traced = None, []
         for tag in tags:
-            assert isinstance(tag, _Call)  # noqa: S101 - for the type checker: the runner hands back what it was given
+            assert isinstance(tag, Call)  # noqa: S101 - for the type checker: the runner hands back what it was given
             if traffic is None or tag.place.traffic is self.key.traffic:
                 traffic = tag.place.traffic
             if tag.span is not None:
@@ -149,50 +121,90 @@ class PredictServicer:
     async def predict(self, body: bytes, context: "aio.ServicerContext[bytes, bytes]") -> bytes:
         """Predict, alike under both services' names."""
         begun = self._clock.monotonic()
+        request, metadata, place = self._admit(body)
+        inputs = self._reader.read(request)
+        wanted = self._writer.wanted(request)
+        call = self._begin(metadata, place, context)
+        return await self._counted(call, context, begun, self._answer(call, inputs, wanted, request.id, begun))
+
+    async def predict_stream(self, body: bytes, context: "aio.ServicerContext[bytes, bytes]") -> None:
+        """PredictStream."""
+        begun = self._clock.monotonic()
+        request, metadata, place = self._admit(body)
+        wanted = self._streams.read(request)
+        call = self._begin(metadata, place, context)
+        call.parts = 0
+        await self._counted(call, context, begun, self._streams.run(call, wanted, begun, context.write))
+
+    def end_streams(self) -> None:
+        """Ends streams after the part that they are at: there is no more time for them."""
+        self.activity.ending = True
+
+    def _admit(self, body: bytes) -> tuple[predict_pb2.PredictRequest, dict[str, str], Place]:
         request = parse_request(body)
         metadata = self._metadata()
         place = self._lanes.place(metadata, self._clock.now())
         self._check_live(request, place)
-        inputs = self._reader.read(request)
-        wanted = self._writer.wanted(request)
+        return request, metadata, place
+
+    def _begin(self, metadata: dict[str, str], place: Place, context: "aio.ServicerContext[bytes, bytes]") -> Call:
         span = self._spans.request(metadata, self.key, place) if self._spans.enabled else None
-        outcome, tally = "ok", self._counting.at(place)
         self.activity.in_flight += 1
-        call = _Call(place, tally, span, Acceptance(context))
+        return Call(place, self._counting.at(place), span, Acceptance(context))
+
+    async def _counted(
+        self,
+        call: Call,
+        context: "aio.ServicerContext[bytes, bytes]",
+        begun: float,
+        work: Coroutine[Any, Any, ResultT],
+    ) -> ResultT:
+        """Does the work of a call that was accepted, and counts how it ended."""
+        outcome, span = "ok", call.span
         try:
-            return await self._answer(call, inputs, wanted, request.id, begun)
+            return await work
         except CrossfadeError as error:
             outcome = statuses.code_of(error).name
             await call.acceptance.say()
             raise
         except asyncio.CancelledError:
-            # grpc cancels the handler at the caller's deadline as well as when the caller gives up.
+            # grpc cancels the handler at the caller's deadline as well as when the caller gives up. One that has not
+            # read what it got was not kept waiting.
             remaining = context.time_remaining()
-            late = remaining is not None and remaining <= _TRANSIT_SECONDS
+            late = remaining is not None and remaining <= _TRANSIT_SECONDS and not call.writing
             outcome = (grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED).name
             raise
         except Exception:
-            outcome = grpc.StatusCode.INTERNAL.name
+            # A part cannot be written to a caller that has gone.
+            outcome = (grpc.StatusCode.CANCELLED if call.writing else grpc.StatusCode.INTERNAL).name
             await call.acceptance.say()
             raise
         finally:
-            ended = self._clock.monotonic()
-            self.activity.in_flight -= 1
-            self.activity.latest = ended
-            tally.call(outcome, ended - begun)
+            self._end(call, outcome, begun)
             if span is not None:
                 span.end(outcome)
 
+    def _end(self, call: Call, outcome: str, begun: float) -> None:
+        ended = self._clock.monotonic()
+        self.activity.in_flight -= 1
+        self.activity.latest = ended
+        if call.parts is None:
+            call.tally.call(outcome, ended - begun)
+            return
+        # Series may have been dropped since it began. What a caller waits for is the first part.
+        tally = self._counting.at(call.place)
+        tally.call(outcome, (call.first_part or ended) - begun)
+        tally.stream(outcome, ended - begun, call.parts)
+
     async def _answer(
-        self, call: _Call, inputs: Inputs, wanted: tuple[int, ...], request_id: str, begun: float
+        self, call: Call, inputs: Inputs, wanted: tuple[int, ...], request_id: str, begun: float
     ) -> bytes:
         self._counting.inputs(call.place.traffic, inputs.arrays)
-        left = call.acceptance.time_remaining()
-        if left is None:
-            left = MISSING_DEADLINE_SECONDS
+        left, unbounded = time_left(call.acceptance)
+        if unbounded:
             call.expires = begun + left
         call.request = request = self._runner.submit(inputs.arrays, inputs.rows, begun + left, call)
-        self._overdue.add(call, begun + min(ACCEPT_SECONDS, left / 4))
+        self._overdue.add(call, begun + accept_seconds(left))
         try:
             answer = await request.answer
             await call.acceptance.finish()
@@ -214,7 +226,7 @@ class PredictServicer:
             return found
         return {key: value for key, value in found.items() if key not in _INTERNAL_KEYS}
 
-    def _take_long(self, call: _Call) -> float | None:
+    def _take_long(self, call: Call) -> float | None:
         if call.expires <= self._clock.monotonic() and call.request is not None:
             self._runner.expire(call.request)
             return None
@@ -270,7 +282,8 @@ class PredictServicer:
             "Predict": self.predict,
             "Feedback": self.feedback,
         }
-        return grpc.method_handlers_generic_handler(
-            "crossfade.predict.v1.PredictionService",
-            {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()},
-        )
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()
+        }
+        handlers["PredictStream"] = grpc.unary_stream_rpc_method_handler(self.predict_stream)
+        return grpc.method_handlers_generic_handler("crossfade.predict.v1.PredictionService", handlers)

@@ -10,11 +10,14 @@ def check_signature(declared: SignatureRef, manifest: Manifest) -> None:
     Raises:
         LoadError: the message names the first difference.
     """
+    loop = manifest.loop
     pairs: tuple[tuple[str, object, object], ...] = (
         ("inputs", declared.inputs, _tensors(manifest.signature.inputs)),
         ("outputs", declared.outputs, _tensors(manifest.signature.outputs)),
         ("task", declared.task, str(manifest.task)),
         ("classes", declared.classes, manifest.classes or ()),
+        ("parts", declared.parts, loop.parts if loop else ()),
+        ("state", declared.state, loop.state if loop else ()),
     )
     for name, published, found in pairs:
         if published != found:

@@ -3,7 +3,7 @@
 Source: Open Inference Protocol (v2), "Tensor Data" and "Raw Tensor Contents": row-major, little-endian, no padding.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -71,9 +71,15 @@ def parse_request(body: bytes) -> predict_pb2.PredictRequest:
 
 
 class InputReader:
-    """Reads the inputs of requests against one signature."""
+    """Reads the inputs of requests against one signature.
 
-    def __init__(self, signature: Signature) -> None:
+    Args:
+        signature: the version's.
+        fed: names of inputs that are zeros unless a request gives them.
+    """
+
+    def __init__(self, signature: Signature, fed: Collection[str] = ()) -> None:
+        self._fed = frozenset(fed)
         self._specs = signature.inputs
         self._index = {spec.name: i for i, spec in enumerate(signature.inputs)}
         self._plain = [
@@ -136,6 +142,8 @@ class InputReader:
             rows = shape[0]
             array = _from_raw(spec, shape, tensor, raw[position], position) if raw else None
             found[slot] = _from_typed(spec, shape, tensor, position) if array is None else array
+        if rows and self._fed:
+            found = [self._begun(spec, array, rows) for spec, array in zip(self._specs, found, strict=True)]
         arrays = tuple(array for array in found if array is not None)
         if len(arrays) < len(self._specs):
             missing = ", ".join(spec.name for spec, array in zip(self._specs, found, strict=True) if array is None)
@@ -143,6 +151,11 @@ class InputReader:
                 "INPUT_MISSING", f"input {missing} is missing; the model's inputs are {self._names()}", field="inputs"
             )
         return Inputs(arrays, rows)
+
+    def _begun(self, spec: TensorSpec, array: Array | None, rows: int) -> Array | None:
+        if array is not None or spec.name not in self._fed:
+            return array
+        return np.zeros((rows, *spec.shape[1:]), STORED[spec.dtype])
 
     def _names(self) -> str:
         return ", ".join(f"{spec.name} ({spec.dtype} {list(spec.shape)})" for spec in self._specs)

@@ -9,6 +9,7 @@ from grpc import aio
 
 from crossfade.common.v1 import model_pb2
 from crossfade.manifest import Manifest
+from crossfade.publishing import signature_of
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 
 LIVE = model_pb2.TRAFFIC_LIVE
@@ -115,20 +116,10 @@ def wanted(
     traffic: Sequence["model_pb2.Traffic.ValueType"] = (LIVE,),
 ) -> resources_pb2.WantedVersion:
     """A version as routes want it held."""
-
-    def specs(tensors: Any) -> list[model_pb2.TensorSpec]:
-        return [model_pb2.TensorSpec(name=one.name, datatype=str(one.dtype), shape=one.shape) for one in tensors]
-
     return resources_pb2.WantedVersion(
         version=version,
         artifact=model_pb2.Artifact(uri=uri, digest=digest, size_bytes=size),
-        signature=model_pb2.Signature(
-            inputs=specs(manifest.signature.inputs),
-            outputs=specs(manifest.signature.outputs),
-            task=str(manifest.task),
-            classes=manifest.classes or (),
-            positive_class=manifest.positive_class or "",
-        ),
+        signature=signature_of(manifest),
         traffic=traffic,
     )
 

@@ -9,6 +9,7 @@ torch is needed, and imported, only where a model is packaged.
 from crossfade.architecture import Architecture
 from crossfade.artifact.folder import AnsweredRows, Artifact, ArtifactError, read_golden, verify
 from crossfade.artifact.packaging import PackageError, package
+from crossfade.loop import Loop
 from crossfade.manifest import Task, Tolerance
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Architecture",
     "Artifact",
     "ArtifactError",
+    "Loop",
     "PackageError",
     "Task",
     "Tolerance",

@@ -23,6 +23,7 @@ from crossfade.artifact.folder import (
     write_golden,
 )
 from crossfade.artifact.meaning import MeaningError, class_shares, infer_meaning, predictions
+from crossfade.loop import Loop
 from crossfade.manifest import (
     MANIFEST_FILE,
     Golden,
@@ -75,6 +76,7 @@ def package(
     max_batch: int = DEFAULT_MAX_BATCH,
     precision: Precision | str = Precision.AUTO,
     architecture: Architecture | None = None,
+    loop: Loop | None = None,
     overwrite: bool = False,
 ) -> Artifact:
     """Export `module` with a dynamic batch dimension and write it as an artifact into the folder `to`.
@@ -102,7 +104,7 @@ def package(
         feature_names: a name per column of the profiled input, flattened; by default a table's column names.
         features: at most 64 columns to profile, by name or position; by default all, or 64 evenly spaced ones.
         categorical: columns whose values are categories, by name or position.
-        profile_input: the input to profile; by default the first one of floats.
+        profile_input: the input to profile; by default the first one of floats, in a loop of those that nothing feeds.
         profile: instead of `reference`, what `crossfade profile --to` wrote, or its path. It is checked against the
             input; `features` and `categorical` were chosen when it was made.
         golden: how many rows of `example` become golden rows, or the golden rows themselves.
@@ -113,6 +115,7 @@ def package(
             "auto" each Worker decides.
         architecture: what builds a module that takes these weights: a name that an installed package declares in the
             group `crossfade.architectures`, and its config. Built here with the weights, it must answer like `module`.
+        loop: `module` is one step of a model that answers in parts: what feeds the next step, and what is sent.
         overwrite: replace an artifact that stands at `to`.
 
     Raises:
@@ -127,6 +130,8 @@ def package(
         with staged(Path(to), overwrite=overwrite) as folder:
             model = ExportableModel(module, example, input_names, output_names)
             signature = model.signature
+            if loop is not None:
+                loop.check(signature.inputs, signature.outputs)
             meaning = infer_meaning(signature.outputs, task=task, labels=labels, classes=classes, positive=positive)
             golden_inputs = model.golden_inputs(golden)
             golden_outputs = model.checked_answer(golden_inputs)
@@ -145,10 +150,10 @@ def package(
                         "profile: it takes the place of reference, features and categorical: leave them out"
                     )
                 file = profile if isinstance(profile, ProfileFile) else read_profile(Path(profile))
-                profiled = _profiled(signature, profile_input or file.input)
+                profiled = _profiled(signature, profile_input or file.input, loop)
                 made = fit_profile(file, profiled, meaning.classes, feature_names)
             elif reference is not None:
-                profiled = _profiled(signature, profile_input)
+                profiled = _profiled(signature, profile_input, loop)
                 rows = model.answer_reference(reference)
                 made = build_profile(
                     profiled,
@@ -178,6 +183,7 @@ def package(
                 precision=runs_in,
                 architecture=architecture,
                 by_name=architecture is not None and model.by_name,
+                loop=loop,
             )
             (folder / MANIFEST_FILE).write_bytes(dumps(manifest))
     except (
@@ -200,14 +206,17 @@ def _precision(name: Precision | str) -> Precision:
         raise PackageError(f"precision: {name!r} is not known: {', '.join(Precision)} are") from error
 
 
-def _profiled(signature: Signature, name: str | None) -> TensorSpec:
+def _profiled(signature: Signature, name: str | None, loop: Loop | None) -> TensorSpec:
     names = ", ".join(spec.name for spec in signature.inputs)
     for spec in signature.inputs:
         if spec.name == name:
             return spec
     if name is not None:
         raise ProfileError(f"profile_input: {name!r} is not one of the inputs {names}")
-    return next((spec for spec in signature.inputs if spec.dtype.is_float), signature.inputs[0])
+    # What callers give says more of them than state that begins as zeros.
+    fed = loop.feeds if loop is not None else ()
+    given = [spec for spec in signature.inputs if spec.name not in fed] or signature.inputs
+    return next((spec for spec in given if spec.dtype.is_float), given[0])
 
 
 def _column_names(reference: Inputs) -> Sequence[str] | None:

@@ -72,7 +72,7 @@ ATTEMPT_DURATION: Final = Metric(
     "crossfade.attempt.duration",
     Kind.HISTOGRAM,
     "s",
-    "Time of one attempt at one version, as the Router saw it.",
+    "Time of one attempt at one version, as the Router saw it; of a stream to its first part.",
     (*_ARM, "segment", "outcome", "epoch"),
     CALL_BOUNDS,
 )
@@ -80,7 +80,7 @@ ROUTE_DURATION: Final = Metric(
     "crossfade.route.duration",
     Kind.HISTOGRAM,
     "s",
-    "Time of one Predict call, as its caller saw it.",
+    "Time of one Predict call, as its caller saw it; of a stream to its first part.",
     (*_ARM, "segment", "outcome"),
     CALL_BOUNDS,
 )
@@ -88,7 +88,7 @@ WORKER_DURATION: Final = Metric(
     "crossfade.worker.duration",
     Kind.HISTOGRAM,
     "s",
-    "Time of one Predict call inside the Worker.",
+    "Time of one Predict call inside the Worker; of a stream to its first part.",
     (*_ARM, "segment", "outcome", "epoch"),
     CALL_BOUNDS,
 )
@@ -106,6 +106,21 @@ QUEUE_DURATION: Final = Metric(
     "Time that a request waited for the device.",
     _ARM,
     INFERENCE_BOUNDS,
+)
+STREAM_DURATION: Final = Metric(
+    "crossfade.stream.duration",
+    Kind.HISTOGRAM,
+    "s",
+    "Time of one answer in parts inside the Worker, from its request to its end.",
+    (*_ARM, "outcome"),
+    CALL_BOUNDS,
+)
+STREAM_PART_COUNT: Final = Metric(
+    "crossfade.stream.part.count",
+    Kind.COUNTER,
+    "1",
+    "Parts of answers that were sent.",
+    _ARM,
 )
 INFERENCE_DURATION: Final = Metric(
     "crossfade.inference.duration",

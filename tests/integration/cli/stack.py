@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -54,6 +54,21 @@ class _Predictions(predict_pb2_grpc.PredictionServiceServicer):
         answer.outputs.add(name="output", datatype="FP32", shape=[rows, 3])
         answer.raw_output_contents.append(np.tile(np.array([0.1, 0.8, 0.1], "<f4"), rows).tobytes())
         return answer
+
+    async def PredictStream(  # noqa: N802 - the method's name in the contract
+        self, request: predict_pb2.PredictRequest, context: "aio.ServicerContext[Any, Any]"
+    ) -> AsyncIterator[predict_pb2.PredictResponse]:
+        """So many parts as are asked for, three by default, the last one with the prediction's id."""
+        self.requests.append(request)
+        self.metadata.append({key: str(value) for key, value in context.invocation_metadata() or ()})
+        wanted = request.parameters["max_parts"].int64_param or 3
+        for number in range(wanted):
+            part = predict_pb2.PredictResponse(model_name=request.model_name, model_version="v1")
+            if number == wanted - 1:
+                part.parameters["crossfade_prediction_id"].string_param = TOKEN
+            part.outputs.add(name="character", datatype="INT64", shape=[1, 1])
+            part.raw_output_contents.append(np.array([number], "<i8").tobytes())
+            yield part
 
     async def Feedback(  # noqa: N802 - the method's name in the contract
         self, request: predict_pb2.FeedbackRequest, context: "aio.ServicerContext[Any, Any]"

@@ -50,3 +50,33 @@ def test_differences_are_named(new: Signature, said: str) -> None:
 )
 def test_what_callers_do_not_notice_is_compatible(new: Signature) -> None:
     assert differences(STABLE, new) == ()
+
+
+WRITER = Signature(
+    inputs=(TensorSpec("character", "INT64", (-1, 1)), TensorSpec("memory", "FP32", (-1, 64))),
+    outputs=(TensorSpec("character", "INT64", (-1, 1)), TensorSpec("memory", "FP32", (-1, 64))),
+    task="other",
+    classes=(),
+    positive_class="",
+    parts=("character",),
+    state=("memory",),
+)
+LARGER = TensorSpec("memory", "FP32", (-1, 128))
+
+
+def test_state_is_a_versions_own_affair() -> None:
+    character = WRITER.inputs[:1]
+    assert differences(WRITER, replace(WRITER, inputs=(*character, LARGER), outputs=(*character, LARGER))) == ()
+    assert differences(WRITER, replace(WRITER, inputs=character, outputs=character, state=())) == ()
+    more = (*WRITER.inputs, TensorSpec("cell", "FP32", (-1, 64)))
+    assert differences(WRITER, replace(WRITER, inputs=more, state=("memory", "cell"))) == ()
+
+
+def test_parts_must_go_on_coming() -> None:
+    at_once = replace(WRITER, parts=(), state=())
+    assert differences(WRITER, at_once) == (
+        "input memory is new, and callers do not send it",
+        "output character was sent part by part and is not any more",
+    )
+    # Callers of Predict get what they got.
+    assert differences(at_once, WRITER) == ()

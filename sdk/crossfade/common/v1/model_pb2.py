@@ -24,23 +24,23 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63rossfade/common/v1/model.proto\x12\x13\x63rossfade.common.v1\";\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\"\xa5\x01\n\tSignature\x12/\n\x06inputs\x18\x01 \x03(\x0b\x32\x1f.crossfade.common.v1.TensorSpec\x12\x30\n\x07outputs\x18\x02 \x03(\x0b\x32\x1f.crossfade.common.v1.TensorSpec\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\t\x12\x16\n\x0epositive_class\x18\x05 \x01(\t\";\n\x08\x41rtifact\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\"S\n\x0e\x46\x65\x61tureProfile\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05\x65\x64ges\x18\x03 \x03(\x01\x12\x13\n\x0bproportions\x18\x04 \x03(\x01\"\x86\x01\n\x10ReferenceProfile\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x03\x12\x35\n\x08\x66\x65\x61tures\x18\x03 \x03(\x0b\x32#.crossfade.common.v1.FeatureProfile\x12\x19\n\x11\x63lass_proportions\x18\x04 \x03(\x01*\x9c\x01\n\x07Traffic\x12\x17\n\x13TRAFFIC_UNSPECIFIED\x10\x00\x12\x10\n\x0cTRAFFIC_LIVE\x10\x01\x12\x13\n\x0fTRAFFIC_CONTROL\x10\x02\x12\x12\n\x0eTRAFFIC_SHADOW\x10\x03\x12\x12\n\x0eTRAFFIC_PINNED\x10\x04\x12\x14\n\x10TRAFFIC_FAILOVER\x10\x05\x12\x13\n\x0fTRAFFIC_REDUCED\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63rossfade/common/v1/model.proto\x12\x13\x63rossfade.common.v1\";\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\"\xc3\x01\n\tSignature\x12/\n\x06inputs\x18\x01 \x03(\x0b\x32\x1f.crossfade.common.v1.TensorSpec\x12\x30\n\x07outputs\x18\x02 \x03(\x0b\x32\x1f.crossfade.common.v1.TensorSpec\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\t\x12\x16\n\x0epositive_class\x18\x05 \x01(\t\x12\r\n\x05parts\x18\x06 \x03(\t\x12\r\n\x05state\x18\x07 \x03(\t\";\n\x08\x41rtifact\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\"S\n\x0e\x46\x65\x61tureProfile\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05\x65\x64ges\x18\x03 \x03(\x01\x12\x13\n\x0bproportions\x18\x04 \x03(\x01\"\x86\x01\n\x10ReferenceProfile\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x03\x12\x35\n\x08\x66\x65\x61tures\x18\x03 \x03(\x0b\x32#.crossfade.common.v1.FeatureProfile\x12\x19\n\x11\x63lass_proportions\x18\x04 \x03(\x01*\x9c\x01\n\x07Traffic\x12\x17\n\x13TRAFFIC_UNSPECIFIED\x10\x00\x12\x10\n\x0cTRAFFIC_LIVE\x10\x01\x12\x13\n\x0fTRAFFIC_CONTROL\x10\x02\x12\x12\n\x0eTRAFFIC_SHADOW\x10\x03\x12\x12\n\x0eTRAFFIC_PINNED\x10\x04\x12\x14\n\x10TRAFFIC_FAILOVER\x10\x05\x12\x13\n\x0fTRAFFIC_REDUCED\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'crossfade.common.v1.model_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TRAFFIC']._serialized_start=569
-  _globals['_TRAFFIC']._serialized_end=725
+  _globals['_TRAFFIC']._serialized_start=599
+  _globals['_TRAFFIC']._serialized_end=755
   _globals['_TENSORSPEC']._serialized_start=56
   _globals['_TENSORSPEC']._serialized_end=115
   _globals['_SIGNATURE']._serialized_start=118
-  _globals['_SIGNATURE']._serialized_end=283
-  _globals['_ARTIFACT']._serialized_start=285
-  _globals['_ARTIFACT']._serialized_end=344
-  _globals['_FEATUREPROFILE']._serialized_start=346
-  _globals['_FEATUREPROFILE']._serialized_end=429
-  _globals['_REFERENCEPROFILE']._serialized_start=432
-  _globals['_REFERENCEPROFILE']._serialized_end=566
+  _globals['_SIGNATURE']._serialized_end=313
+  _globals['_ARTIFACT']._serialized_start=315
+  _globals['_ARTIFACT']._serialized_end=374
+  _globals['_FEATUREPROFILE']._serialized_start=376
+  _globals['_FEATUREPROFILE']._serialized_end=459
+  _globals['_REFERENCEPROFILE']._serialized_start=462
+  _globals['_REFERENCEPROFILE']._serialized_end=596
 # @@protoc_insertion_point(module_scope)

@@ -102,6 +102,8 @@ class Signature(_message.Message):
     TASK_FIELD_NUMBER: _builtins.int
     CLASSES_FIELD_NUMBER: _builtins.int
     POSITIVE_CLASS_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     """What the outputs mean: "classification", "regression" or "other"."""
     positive_class: _builtins.str
@@ -118,6 +120,14 @@ class Signature(_message.Message):
     def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the classes, in the order of the scores; empty unless the task is classification."""
 
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Outputs that each part of PredictStream's answer holds; empty: the version answers at once."""
+
+    @_builtins.property
+    def state(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Inputs that the step before feeds with what is not sent: callers do not give them, and versions may differ in them."""
+
     def __init__(
         self,
         *,
@@ -126,10 +136,12 @@ class Signature(_message.Message):
         task: _builtins.str = ...,
         classes: _abc.Iterable[_builtins.str] | None = ...,
         positive_class: _builtins.str = ...,
+        parts: _abc.Iterable[_builtins.str] | None = ...,
+        state: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "inputs", b"inputs", "outputs", b"outputs", "positive_class", b"positive_class", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "inputs", b"inputs", "outputs", b"outputs", "parts", b"parts", "positive_class", b"positive_class", "state", b"state", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

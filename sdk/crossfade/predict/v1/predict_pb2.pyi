@@ -171,10 +171,12 @@ class PredictRequest(_message.Message):
     model_version: _builtins.str
     """Pins a version, or "@stable", "@test", "@previous". Default: the Router chooses."""
     id: _builtins.str
-    """Echoed in the answer."""
+    """Echoed in the answer, and in each part of one."""
     @_builtins.property
     def parameters(self) -> _containers.MessageMap[_builtins.str, Global___InferParameter]:
-        """Not used."""
+        """"max_parts" (int64_param or uint64_param): PredictStream answers so many parts at most. 1 to what the version
+        declares; default: that. Others are not used.
+        """
 
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___PredictRequest.InferInputTensor]:
@@ -182,7 +184,7 @@ class PredictRequest(_message.Message):
 
     @_builtins.property
     def outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___PredictRequest.InferRequestedOutputTensor]:
-        """The outputs wanted. Default: all."""
+        """The outputs wanted. Default: all; of PredictStream those that the version declares as its parts, or some of them."""
 
     @_builtins.property
     def raw_input_contents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
@@ -311,7 +313,7 @@ class PredictResponse(_message.Message):
     """The request's id."""
     @_builtins.property
     def parameters(self) -> _containers.MessageMap[_builtins.str, Global___InferParameter]:
-        """"crossfade_prediction_id": the token that Feedback takes."""
+        """"crossfade_prediction_id": the token that Feedback takes; of a stream the last part has it."""
 
     @_builtins.property
     def outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___PredictResponse.InferOutputTensor]:

@@ -40,6 +40,11 @@ class PredictionServiceStub:
                 request_serializer=crossfade_dot_predict_dot_v1_dot_predict__pb2.PredictRequest.SerializeToString,
                 response_deserializer=crossfade_dot_predict_dot_v1_dot_predict__pb2.PredictResponse.FromString,
                 _registered_method=True)
+        self.PredictStream = channel.unary_stream(
+                '/crossfade.predict.v1.PredictionService/PredictStream',
+                request_serializer=crossfade_dot_predict_dot_v1_dot_predict__pb2.PredictRequest.SerializeToString,
+                response_deserializer=crossfade_dot_predict_dot_v1_dot_predict__pb2.PredictResponse.FromString,
+                _registered_method=True)
         self.Feedback = channel.unary_unary(
                 '/crossfade.predict.v1.PredictionService/Feedback',
                 request_serializer=crossfade_dot_predict_dot_v1_dot_predict__pb2.FeedbackRequest.SerializeToString,
@@ -55,6 +60,18 @@ class PredictionServiceServicer:
         """Runs one version of a model on the given tensors. Errors: NOT_FOUND (unknown model or version),
         INVALID_ARGUMENT (inputs do not fit the signature), RESOURCE_EXHAUSTED (queue full), DEADLINE_EXCEEDED,
         UNAVAILABLE (nothing serves the model), INTERNAL (the model failed).
+        Of a model that answers in parts it runs the first step and answers all of its outputs; inputs that a step feeds and
+        that the request does not give are zeros.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PredictStream(self, request, context):
+        """Runs one version step by step and answers a part for each. The stream ends with the last part, which alone has a
+        prediction id; a model that answers at once has one part. max_parts in the request's parameters asks for fewer than
+        the version has. Errors: those of Predict; after the first part also UNAVAILABLE with DRAINING (the process ends) or
+        STREAM_BROKEN (it is gone): a stream that has begun cannot be moved to another process, so ask again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,6 +89,11 @@ def add_PredictionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Predict': grpc.unary_unary_rpc_method_handler(
                     servicer.Predict,
+                    request_deserializer=crossfade_dot_predict_dot_v1_dot_predict__pb2.PredictRequest.FromString,
+                    response_serializer=crossfade_dot_predict_dot_v1_dot_predict__pb2.PredictResponse.SerializeToString,
+            ),
+            'PredictStream': grpc.unary_stream_rpc_method_handler(
+                    servicer.PredictStream,
                     request_deserializer=crossfade_dot_predict_dot_v1_dot_predict__pb2.PredictRequest.FromString,
                     response_serializer=crossfade_dot_predict_dot_v1_dot_predict__pb2.PredictResponse.SerializeToString,
             ),
@@ -107,6 +129,33 @@ class PredictionService:
             request,
             target,
             '/crossfade.predict.v1.PredictionService/Predict',
+            crossfade_dot_predict_dot_v1_dot_predict__pb2.PredictRequest.SerializeToString,
+            crossfade_dot_predict_dot_v1_dot_predict__pb2.PredictResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PredictStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/crossfade.predict.v1.PredictionService/PredictStream',
             crossfade_dot_predict_dot_v1_dot_predict__pb2.PredictRequest.SerializeToString,
             crossfade_dot_predict_dot_v1_dot_predict__pb2.PredictResponse.FromString,
             options,

@@ -40,6 +40,14 @@ class PredictionServiceStub:
     """Runs one version of a model on the given tensors. Errors: NOT_FOUND (unknown model or version),
     INVALID_ARGUMENT (inputs do not fit the signature), RESOURCE_EXHAUSTED (queue full), DEADLINE_EXCEEDED,
     UNAVAILABLE (nothing serves the model), INTERNAL (the model failed).
+    Of a model that answers in parts it runs the first step and answers all of its outputs; inputs that a step feeds and
+    that the request does not give are zeros.
+    """
+    PredictStream: _grpc.UnaryStreamMultiCallable[_predict_pb2.PredictRequest, _predict_pb2.PredictResponse]
+    """Runs one version step by step and answers a part for each. The stream ends with the last part, which alone has a
+    prediction id; a model that answers at once has one part. max_parts in the request's parameters asks for fewer than
+    the version has. Errors: those of Predict; after the first part also UNAVAILABLE with DRAINING (the process ends) or
+    STREAM_BROKEN (it is gone): a stream that has begun cannot be moved to another process, so ask again.
     """
     Feedback: _grpc.UnaryUnaryMultiCallable[_predict_pb2.FeedbackRequest, _predict_pb2.FeedbackResponse]
     """Reports what turned out to be true of earlier predictions. Each observation is answered by itself."""
@@ -53,6 +61,14 @@ class PredictionServiceAsyncStub(PredictionServiceStub):
     """Runs one version of a model on the given tensors. Errors: NOT_FOUND (unknown model or version),
     INVALID_ARGUMENT (inputs do not fit the signature), RESOURCE_EXHAUSTED (queue full), DEADLINE_EXCEEDED,
     UNAVAILABLE (nothing serves the model), INTERNAL (the model failed).
+    Of a model that answers in parts it runs the first step and answers all of its outputs; inputs that a step feeds and
+    that the request does not give are zeros.
+    """
+    PredictStream: _aio.UnaryStreamMultiCallable[_predict_pb2.PredictRequest, _predict_pb2.PredictResponse]  # type: ignore[assignment]
+    """Runs one version step by step and answers a part for each. The stream ends with the last part, which alone has a
+    prediction id; a model that answers at once has one part. max_parts in the request's parameters asks for fewer than
+    the version has. Errors: those of Predict; after the first part also UNAVAILABLE with DRAINING (the process ends) or
+    STREAM_BROKEN (it is gone): a stream that has begun cannot be moved to another process, so ask again.
     """
     Feedback: _aio.UnaryUnaryMultiCallable[_predict_pb2.FeedbackRequest, _predict_pb2.FeedbackResponse]  # type: ignore[assignment]
     """Reports what turned out to be true of earlier predictions. Each observation is answered by itself."""
@@ -69,6 +85,20 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Runs one version of a model on the given tensors. Errors: NOT_FOUND (unknown model or version),
         INVALID_ARGUMENT (inputs do not fit the signature), RESOURCE_EXHAUSTED (queue full), DEADLINE_EXCEEDED,
         UNAVAILABLE (nothing serves the model), INTERNAL (the model failed).
+        Of a model that answers in parts it runs the first step and answers all of its outputs; inputs that a step feeds and
+        that the request does not give are zeros.
+        """
+
+    @_abc_1.abstractmethod
+    def PredictStream(
+        self,
+        request: _predict_pb2.PredictRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_predict_pb2.PredictResponse], _abc.AsyncIterator[_predict_pb2.PredictResponse]]:
+        """Runs one version step by step and answers a part for each. The stream ends with the last part, which alone has a
+        prediction id; a model that answers at once has one part. max_parts in the request's parameters asks for fewer than
+        the version has. Errors: those of Predict; after the first part also UNAVAILABLE with DRAINING (the process ends) or
+        STREAM_BROKEN (it is gone): a stream that has begun cannot be moved to another process, so ask again.
         """
 
     @_abc_1.abstractmethod

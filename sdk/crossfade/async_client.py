@@ -1,0 +1,158 @@
+"""Predict and Feedback for backend services that use asyncio; see `crossfade.client`."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from crossfade.answers import Answer, FeedbackSummary, answer_of, batches, observations_of, summarize
+from crossfade.calling import DEFAULT_TIMEOUT, Caller, Inputs, pause, request_of
+from crossfade.codec import Array
+from crossfade.connection import TlsFiles, open_aio_channel
+from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
+
+
+class AsyncClient(Caller):
+    """`crossfade.client.Client` for asyncio.
+
+    Args:
+        address: host:port.
+        tls: files of mutual TLS. Default: those that the environment names, if any.
+        timeout: seconds that a call may take unless it says otherwise.
+        user: the caller's name in a local trial; with TLS the certificate says it. Default: the login name.
+    """
+
+    def __init__(
+        self, address: str, *, tls: TlsFiles | None = None, timeout: float = DEFAULT_TIMEOUT, user: str = ""
+    ) -> None:
+        super().__init__(address, tls or TlsFiles.from_environment(), timeout, user)
+        self._channel = open_aio_channel(address, self._tls)
+        # The stub's type depends on the channel's, which mypy-protobuf sees at its construction alone.
+        self._stub: Any = predict_pb2_grpc.PredictionServiceStub(self._channel)
+
+    async def predict(
+        self,
+        model: str,
+        inputs: Inputs,
+        *,
+        key: str = "",
+        segment: str = "",
+        version: str = "",
+        request_id: str = "",
+        timeout: float | None = None,
+    ) -> Answer:
+        """Runs a model; see `Client.predict`.
+
+        Raises:
+            PredictError: the call failed; its reason says why.
+            ValueError: a name or key is not printable ASCII.
+        """
+        request = request_of(model, inputs, request_id=request_id)
+        said = self._metadata(model, key, segment, version)
+        seconds = self._timeout if timeout is None else timeout
+        end = time.monotonic() + seconds
+        try:
+            return answer_of(await self._call(self._stub.Predict, request, seconds, said, wait=False))
+        except grpc.aio.AioRpcError as error:
+            if not self._silent(error):
+                raise self._error(error) from error
+            first = error
+        await asyncio.sleep(min(pause(), max(0.0, end - time.monotonic())))
+        left = max(0.0, end - time.monotonic())
+        try:
+            return answer_of(await self._call(self._stub.Predict, request, left, said, wait=True))
+        except grpc.aio.AioRpcError as error:
+            raise self._second(first, error) from error
+
+    def predict_stream(
+        self,
+        model: str,
+        inputs: Inputs,
+        *,
+        max_parts: int | None = None,
+        key: str = "",
+        segment: str = "",
+        version: str = "",
+        request_id: str = "",
+        timeout: float | None = None,
+    ) -> AsyncGenerator[Answer, None]:
+        """Runs a model that answers in parts; see `Client.predict_stream`. Leave the iterator with `aclose`, at once.
+
+        Raises:
+            PredictError: the call failed; its reason says why.
+            ValueError: a name or key is not printable ASCII.
+        """
+        request = request_of(model, inputs, request_id=request_id, max_parts=max_parts)
+        said = self._metadata(model, key, segment, version)
+        return self._parts(request, said, self._timeout if timeout is None else timeout)
+
+    async def _parts(self, request: Any, said: Any, seconds: float) -> AsyncGenerator[Answer, None]:
+        end = time.monotonic() + seconds
+        parts, first = 0, None
+        while True:
+            left = max(0.0, end - time.monotonic())
+            call = self._stub.PredictStream(request, timeout=left, metadata=said, wait_for_ready=first is not None)
+            try:
+                async for response in call:
+                    parts += 1
+                    yield answer_of(response)
+                return
+            except grpc.aio.AioRpcError as error:
+                if first is not None and not parts:
+                    raise self._second(first, error) from error
+                if parts or not self._silent(error):
+                    raise self._broken(error, parts) from error
+                first = error
+            finally:
+                # grpc.aio never collects an abandoned call.
+                call.cancel()
+            await asyncio.sleep(min(pause(), max(0.0, end - time.monotonic())))
+
+    async def feedback(self, answer: Answer, observed: Sequence[Any] | Array) -> FeedbackSummary:
+        """Reports what turned out to be true; see `Client.feedback`.
+
+        Raises:
+            PredictError: the call failed.
+            TypeError: an entry is neither a text nor a number.
+            ValueError: there are more entries than rows.
+        """
+        return await self.report(observations_of(answer, observed))
+
+    async def report(self, observations: Iterable[predict_pb2.Observation]) -> FeedbackSummary:
+        """Reports observations of any predictions; see `Client.report`.
+
+        Raises:
+            PredictError: a call failed; observations of the calls before it are counted.
+        """
+        results: list[predict_pb2.ObservationResult] = []
+        try:
+            for request in batches(list(observations)):
+                answer = await self._call(self._stub.Feedback, request, self._timeout, self._user, wait=False)
+                results.extend(answer.results)
+        except grpc.aio.AioRpcError as error:
+            raise self._error(error) from error
+        return summarize(results)
+
+    @staticmethod
+    async def _call(method: Any, request: Any, seconds: float, said: Any, *, wait: bool) -> Any:
+        call = method(request, timeout=seconds, metadata=said, wait_for_ready=wait)
+        try:
+            return await call
+        finally:
+            # grpc.aio never collects an abandoned call.
+            call.cancel()
+
+    async def close(self) -> None:
+        """Closes the channel."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

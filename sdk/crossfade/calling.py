@@ -1,0 +1,102 @@
+"""What both clients share: requests, metadata, errors, and when a call is tried again."""
+
+import random
+from collections.abc import Mapping
+from typing import Final
+
+import grpc
+import numpy as np
+
+from crossfade import codec, metadata
+from crossfade.answers import NothingAnswersError, PredictError
+from crossfade.codec import Array
+from crossfade.connection import USER_KEY, TlsFiles, local_user
+from crossfade.errors import details_of
+from crossfade.predict.v1 import predict_pb2
+
+DEFAULT_TIMEOUT: Final = 5.0
+"""Seconds that a call may take."""
+_PAUSE_SECONDS: Final = (0.05, 0.2)
+
+Inputs = Array | Mapping[str, Array]
+"""One array, for a model with one input (named "input"), or arrays by input name; the first dimension is the batch."""
+
+
+class Caller:
+    """One client, whether its calls block or are awaited."""
+
+    def __init__(self, address: str, tls: TlsFiles | None, timeout: float, user: str) -> None:
+        self._address = address
+        self._tls = tls
+        self._timeout = timeout
+        self._user = () if tls else ((USER_KEY, user or local_user()),)
+
+    def _metadata(self, model: str, key: str, segment: str, version: str) -> tuple[tuple[str, str], ...]:
+        said = {metadata.MODEL: model, metadata.KEY: key, metadata.SEGMENT: segment, metadata.VERSION: version}
+        for name, value in said.items():
+            if not (value.isascii() and value.isprintable()):
+                raise ValueError(
+                    f"{name.removeprefix('x-crossfade-')} {value!r} has characters beyond printable ASCII, which "
+                    "metadata cannot carry: send a hash or an encoding of it"
+                )
+        return (*((name, value) for name, value in said.items() if value), *self._user, *_trace_metadata())
+
+    def _error(self, error: grpc.RpcError) -> PredictError:
+        details = details_of(error)
+        if self._silent(error):
+            return NothingAnswersError(
+                details.code,
+                "",
+                f"nothing answers at {self._address}. Is `crossfade up` running, and is this the Router's address? "
+                f"({details.message})",
+            )
+        return PredictError(details.code, details.reason, details.message)
+
+    @staticmethod
+    def _silent(error: grpc.RpcError) -> bool:
+        """Whether nothing answered; only then a call is tried again: what the Router has seen, the Router retries."""
+        details = details_of(error)
+        return details.code is grpc.StatusCode.UNAVAILABLE and not details.reason
+
+    def _broken(self, error: grpc.RpcError, parts: int) -> PredictError:
+        """The error of a stream of which so many parts have come."""
+        if not parts or not self._silent(error):
+            return self._error(error)
+        return PredictError(
+            details_of(error).code,
+            "STREAM_BROKEN",
+            f"the answer broke off after {parts} parts, for the process that gave it is gone; ask again",
+        )
+
+    def _second(self, first: grpc.RpcError, second: grpc.RpcError) -> PredictError:
+        """The error of a call that was tried twice: waiting in vain for a connection is no timeout of the model's."""
+        waited = details_of(second).code is grpc.StatusCode.DEADLINE_EXCEEDED
+        return self._error(first if waited else second)
+
+
+def pause() -> float:
+    """Seconds before the second attempt: a Router that is overloaded or starts needs a moment."""
+    return random.uniform(*_PAUSE_SECONDS)  # noqa: S311 - spreads the callers
+
+
+def _trace_metadata() -> tuple[tuple[str, str], ...]:
+    """The current span's W3C trace context, when the application uses OpenTelemetry."""
+    try:
+        from opentelemetry import propagate
+    except ImportError:
+        return ()
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return tuple(carrier.items())
+
+
+def request_of(
+    model: str, inputs: Inputs, *, request_id: str = "", max_parts: int | None = None
+) -> predict_pb2.PredictRequest:
+    """The request of a call.
+
+    Raises:
+        TypeError: an array's element type is none of the protocol's.
+    """
+    arrays = inputs if isinstance(inputs, Mapping) else {"input": np.asarray(inputs)}
+    return codec.encode_request(model, arrays, request_id=request_id, max_parts=max_parts)

@@ -1,0 +1,54 @@
+"""A call under way, and what a process is doing."""
+
+from dataclasses import dataclass
+from math import inf
+
+from services.worker.acceptance import Acceptance
+from services.worker.counting import Tally
+from services.worker.lanes import Place
+from services.worker.runner import Request
+from services.worker.spans import RequestSpan
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A call under way.
+
+    Attributes:
+        place: where it belongs.
+        tally: where it is counted.
+        span: its trace.
+        acceptance: tells its caller that it has begun.
+        expires: when it is ended because its caller has set no deadline, by the monotonic clock.
+        request: as the engine has it.
+        parts: how many parts of a stream were sent; None: it is no stream.
+        first_part: when the first of them was, by the monotonic clock.
+        writing: its caller is to read what was sent before anything else happens.
+    """
+
+    place: Place
+    tally: Tally
+    span: RequestSpan | None
+    acceptance: Acceptance
+    expires: float = inf
+    request: Request | None = None
+    parts: int | None = None
+    first_part: float | None = None
+    writing: bool = False
+
+
+@dataclass(slots=True)
+class Activity:
+    """What a process is doing.
+
+    Attributes:
+        in_flight: requests that are being answered.
+        latest: when the latest request came or left, by the monotonic clock.
+        closing: no more requests are taken.
+        ending: streams under way are given up.
+    """
+
+    in_flight: int = 0
+    latest: float = 0.0
+    closing: bool = False
+    ending: bool = False
