@@ -14,6 +14,7 @@ FAILOVER: Final = "failover"
 """Traffic of stable's answers for the test version."""
 
 PREDICT: Final = "/crossfade.predict.v1.PredictionService/Predict"
+PREDICT_STREAM: Final = "/crossfade.predict.v1.PredictionService/PredictStream"
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -27,6 +28,7 @@ class Call(NamedTuple):
         trace: the caller's trace context, as metadata.
         cohort: of its key's bucket, in a lane that assigns by key; -1: in another.
         caller: the caller's segment, if a gate watches it by itself.
+        streamed: it is answered in parts.
     """
 
     body: bytes
@@ -34,10 +36,21 @@ class Call(NamedTuple):
     trace: Metadata = ()
     cohort: int = -1
     caller: str = ""
+    streamed: bool = False
+
+
+class Parts(Protocol):
+    """What follows the first part of a stream."""
+
+    async def read(self) -> "bytes | Reply":
+        """The next part, or how the stream ended: OK when it is whole."""
+
+    def cancel(self) -> None:
+        """Leaves it."""
 
 
 class Reply(NamedTuple):
-    """How an attempt ended.
+    """How an attempt ended, or how a stream has begun.
 
     Attributes:
         code: the gRPC code's name.
@@ -45,6 +58,7 @@ class Reply(NamedTuple):
         message: what a failure says.
         details: the google.rpc.Status of a failure, serialized; empty: none.
         begun: the Worker's handler had accepted the request.
+        rest: what follows `body`, of a stream that has begun.
     """
 
     code: str
@@ -52,6 +66,7 @@ class Reply(NamedTuple):
     message: str = ""
     details: bytes = b""
     begun: bool = False
+    rest: Parts | None = None
 
     @property
     def ok(self) -> bool:
@@ -63,9 +78,10 @@ class Reply(NamedTuple):
         """Whether the outcome speaks for or against the version.
 
         A refusal by a process that never began (drained, not live, gone) is charged to nobody, and what is wrong with
-        the request is its sender's. A timeout at the caller's deadline and a full queue are charged.
+        the request is its sender's; so is nothing that a process broke off because it was told to end. A timeout at the
+        caller's deadline and a full queue are charged.
         """
-        if self.code == INVALID_ARGUMENT:
+        if self.code == INVALID_ARGUMENT or self.drained:
             return False
         return self.begun or self.code in (OK, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED)
 
@@ -75,17 +91,23 @@ class Reply(NamedTuple):
         return not self.begun and self.code in (UNAVAILABLE, CANCELLED, FAILED_PRECONDITION)
 
     @property
+    def drained(self) -> bool:
+        """Whether the process broke a request off because it was told to end: only then it says UNAVAILABLE itself."""
+        return self.begun and self.code == UNAVAILABLE and bool(self.details)
+
+    @property
     def lost(self) -> bool:
         """Whether the process went away while it worked on the request: grpc says so, without details of a Worker."""
         return self.begun and self.code == UNAVAILABLE and not self.details
 
 
 class Answer(NamedTuple):
-    """What the caller gets, and which version it came from."""
+    """What the caller gets, and which version it came from; of a stream also how many parts have been sent."""
 
     reply: Reply
     version: str
     traffic: str
+    parts: int = 0
 
 
 class Transport(Protocol):
@@ -106,6 +128,17 @@ class Transport(Protocol):
             timeout: seconds.
             wait: wait for a connection instead of failing at once when there is none.
             method: full name of the RPC.
+        """
+
+    async def open(self, address: str, body: bytes, metadata: Metadata, timeout: float, *, wait: bool) -> Reply:
+        """One attempt at a stream: its first part, with the rest, or how it failed before.
+
+        Args:
+            address: host:port.
+            body: the request's bytes.
+            metadata: sent along.
+            timeout: seconds that the whole may take.
+            wait: wait for a connection instead of failing at once when there is none.
         """
 
 

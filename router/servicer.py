@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import grpc
@@ -72,7 +72,11 @@ class PredictHandlers:
             request_deserializer=predict_pb2.FeedbackRequest.FromString,
             response_serializer=predict_pb2.FeedbackResponse.SerializeToString,
         )
-        ours: dict[str, grpc.RpcMethodHandler[Any, Any]] = {"Predict": predict, "Feedback": feedback}
+        ours: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "Predict": predict,
+            "PredictStream": grpc.unary_stream_rpc_method_handler(self._predict_stream),
+            "Feedback": feedback,
+        }
         theirs: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "ModelInfer": predict,
             "ServerLive": _unary(self._server_live, predict_pb2.ServerLiveRequest),
@@ -89,6 +93,22 @@ class PredictHandlers:
         )
 
     async def _predict(self, body: bytes, context: _Context[bytes, bytes]) -> bytes:
+        return (await self._carry(body, context, self._proxy.predict)).reply.body
+
+    async def _predict_stream(self, body: bytes, context: _Context[bytes, bytes]) -> None:
+        async def stream(call: Call, route: Route) -> Answer:
+            return await self._proxy.stream(call._replace(streamed=True), route, context.write)
+
+        await self._carry(body, context, stream, "PredictStream")
+
+    async def _carry(
+        self,
+        body: bytes,
+        context: _Context[bytes, bytes],
+        carry: Callable[[Call, Route], Awaitable[Answer]],
+        method: str = "Predict",
+    ) -> Answer:
+        """Finds a call's route, and has it carried along."""
         started_ns = time.time_ns()
         metadata = current_metadata()
         said: dict[str, Any] = {key: value for key, value in metadata if key.startswith("x-crossfade-")}
@@ -114,20 +134,20 @@ class PredictHandlers:
         route = self._proxy.route(model, said.get(keys.SEGMENT, ""), said.get(keys.KEY, ""), pin)
         left = context.time_remaining()
         deadline = self._clock.monotonic() + (_DEFAULT_SECONDS if left is None else left)
-        span, trace = self._spans.begin(route, metadata)
+        span, trace = self._spans.begin(route, metadata, method)
         try:
-            answer = await self._proxy.predict(Call(body, deadline, trace, route.cohort, route.caller), route)
+            answer = await carry(Call(body, deadline, trace, route.cohort, route.caller), route)
         except CrossfadeError as error:
             failed = Reply(code_of(error).name, message=error.message, details=details_of(error))
             answer = Answer(failed, route.target.version, route.target.traffic)
         except asyncio.CancelledError:
             gone = Answer(Reply("CANCELLED"), route.target.version, route.target.traffic)
-            self._spans.end(span, route, gone, started_ns)
+            self._spans.end(span, route, gone, started_ns, method)
             raise
-        self._spans.end(span, route, answer, started_ns)
+        self._spans.end(span, route, answer, started_ns, method)
         if not answer.reply.ok:
             await _abort(context, answer)
-        return answer.reply.body
+        return answer
 
     async def _feedback(
         self, request: predict_pb2.FeedbackRequest, context: _Context[Any, Any]
@@ -264,6 +284,12 @@ def _own_words(answer: Answer) -> CrossfadeError | None:
     """The error for a failure that grpc itself reported, which has no reason and no advice; None: the Worker's own."""
     reply, version = answer.reply, answer.version
     match reply.code:
+        case "UNAVAILABLE" | "CANCELLED" if answer.parts:
+            return UnavailableError(
+                "STREAM_BROKEN",
+                f"the answer of {version} broke off after {answer.parts} parts, for its process is gone; ask again",
+                version=version,
+            )
         case "DEADLINE_EXCEEDED":
             return DeadlineExceededError(
                 "DEADLINE_EXCEEDED", f"{version} did not answer within the call's deadline", version=version

@@ -1,4 +1,4 @@
-"""The Router's spans: one per traced Predict call, with the route it took."""
+"""The Router's spans: one per traced call, with the route it took."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -32,12 +32,14 @@ class Spans:
         self._tokens = KEPT_PER_SECOND
         self._counted = clock.monotonic()
 
-    def begin(self, route: Route, metadata: Iterable[tuple[str, str | bytes]]) -> tuple[trace.Span, Metadata]:
+    def begin(
+        self, route: Route, metadata: Iterable[tuple[str, str | bytes]], method: str
+    ) -> tuple[trace.Span, Metadata]:
         """Begins a call's span; answers it with the metadata that hands it on. A no-op when traces go nowhere."""
         if not self._tracing.enabled:
             return trace.INVALID_SPAN, ()
         span = self._tracing.tracer.start_span(
-            "crossfade.router/Predict",
+            f"crossfade.router/{method}",
             context=extract(metadata),
             kind=trace.SpanKind.SERVER,
             attributes={
@@ -52,13 +54,13 @@ class Spans:
         )
         return span, inject(trace.set_span_in_context(span))
 
-    def end(self, span: trace.Span, route: Route, answer: Answer, started_ns: int) -> None:
+    def end(self, span: trace.Span, route: Route, answer: Answer, started_ns: int, method: str) -> None:
         """Ends a call's span with its outcome; a failure that was not sampled gets a span after the fact."""
         if not self._tracing.enabled:
             return
         if not answer.reply.ok and not span.is_recording() and self._keep():
             span = self._tracing.tracer.start_span(
-                "crossfade.router/Predict",
+                f"crossfade.router/{method}",
                 kind=trace.SpanKind.SERVER,
                 start_time=started_ns,
                 attributes={"crossfade.model": route.lane.model, KEEP: True},
@@ -69,6 +71,8 @@ class Spans:
             self._noted.note(lane.model, lane.segment, route.target.version, trace_id, failed=failed)
         span.set_attribute("crossfade.answered_by", answer.version)
         span.set_attribute("crossfade.traffic", answer.traffic)
+        if answer.parts:
+            span.set_attribute("crossfade.parts", answer.parts)
         span.set_attribute("rpc.grpc.status_code", answer.reply.code)
         if not answer.reply.ok:
             span.set_status(trace.StatusCode.ERROR, answer.reply.message)

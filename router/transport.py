@@ -8,7 +8,7 @@ from grpc import aio
 
 from crossfade import metadata as keys
 from crossfade.errors import raw_details
-from router.call import PREDICT, Metadata, Reply
+from router.call import PREDICT, PREDICT_STREAM, Metadata, Reply
 from services.common.channels import open_channel
 from services.common.clock import Clock
 from services.common.settings import TlsSettings
@@ -20,13 +20,58 @@ _SHUNNED_SECONDS: Final = 0.5
 class _Backend:
     """One Worker process."""
 
-    __slots__ = ("channel", "in_flight", "predict", "shunned_until")
+    __slots__ = ("channel", "in_flight", "predict", "shunned_until", "stream")
 
     def __init__(self, channel: aio.Channel) -> None:
         self.channel = channel
         self.predict: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(PREDICT)
+        self.stream: aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(PREDICT_STREAM)
         self.in_flight = 0
         self.shunned_until = 0.0
+
+    def failure(self, error: aio.AioRpcError, clock: Clock) -> Reply:
+        """How an attempt failed; a process that refused is asked last for a while."""
+        begun = any(key == keys.ACCEPTED for key, _ in tuple(error.initial_metadata() or ()))
+        code = error.code()
+        if code is grpc.StatusCode.UNAVAILABLE and not begun:
+            self.shunned_until = clock.monotonic() + _SHUNNED_SECONDS
+        return Reply(code.name, message=error.details() or "", details=raw_details(error), begun=begun)
+
+
+class _Stream:
+    """A stream under way; it counts as in flight until it has ended or is left."""
+
+    def __init__(self, backend: _Backend, call: "aio.UnaryStreamCall[bytes, bytes]", clock: Clock) -> None:
+        self._backend = backend
+        self._call = call
+        self._clock = clock
+        self._open = True
+        backend.in_flight += 1
+
+    async def read(self) -> bytes | Reply:
+        """The next part, or how it ended."""
+        try:
+            part = await self._call.read()
+        except aio.AioRpcError as error:
+            self._end()
+            return self._backend.failure(error, self._clock)
+        except BaseException:
+            self.cancel()
+            raise
+        if isinstance(part, bytes):
+            return part
+        self._end()
+        return Reply("OK", begun=True)
+
+    def cancel(self) -> None:
+        """Leaves it."""
+        self._call.cancel()
+        self._end()
+
+    def _end(self) -> None:
+        if self._open:
+            self._open = False
+            self._backend.in_flight -= 1
 
 
 class GrpcTransport:
@@ -69,16 +114,22 @@ class GrpcTransport:
         try:
             return Reply("OK", await call, begun=True)
         except aio.AioRpcError as error:
-            begun = any(key == keys.ACCEPTED for key, _ in tuple(error.initial_metadata() or ()))
-            code = error.code()
-            if code is grpc.StatusCode.UNAVAILABLE and not begun:
-                backend.shunned_until = self._clock.monotonic() + _SHUNNED_SECONDS
-            return Reply(code.name, message=error.details() or "", details=raw_details(error), begun=begun)
+            return backend.failure(error, self._clock)
         finally:
             backend.in_flight -= 1
             # grpc.aio never collects an abandoned call; one that has ended costs 13 µs to cancel.
             if not call.done():
                 call.cancel()
+
+    async def open(self, address: str, body: bytes, metadata: Metadata, timeout: float, *, wait: bool) -> Reply:
+        """One attempt at a stream at one process: its first part, with the rest, or how it failed before."""
+        backend = self._backend(address)
+        call = backend.stream(body, timeout=timeout, metadata=metadata, wait_for_ready=wait)
+        stream = _Stream(backend, call, self._clock)
+        first = await stream.read()
+        if isinstance(first, bytes):
+            return Reply("OK", first, begun=True, rest=stream)
+        return first if not first.ok else Reply("INTERNAL", message="the stream ended without a part", begun=True)
 
     def connect(self, addresses: frozenset[str]) -> None:
         """Opens channels to these processes ahead of need, and forgets idle ones to others."""

@@ -93,7 +93,7 @@ def walked(
         with torch.no_grad():
             given = step(torch.from_numpy(start), length, state["place"], state["count"])
         seen = torch.where(running.unsqueeze(1), given["seen"], seen)
-        for name in state:
+        for name in tuple(state):
             state[name] = torch.where(running.unsqueeze(1), given[name], state[name])
         yield seen.numpy().copy()
 
