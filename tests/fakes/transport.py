@@ -44,11 +44,40 @@ def hang() -> Behavior:
     return behave
 
 
+class FakeParts:
+    """The rest of a stream: so many parts, each its number, and how it ends.
+
+    Attributes:
+        read_parts: how many were read.
+        left: its reader has left it.
+    """
+
+    def __init__(self, parts: int, end: Reply, pause: float = 0.0) -> None:
+        self.read_parts = 0
+        self.left = False
+        self._parts = parts
+        self._end = end
+        self._pause = pause
+
+    async def read(self) -> bytes | Reply:
+        """The next part, or the end."""
+        await asyncio.sleep(self._pause)
+        if self.read_parts == self._parts:
+            return self._end
+        self.read_parts += 1
+        return str(self.read_parts).encode()
+
+    def cancel(self) -> None:
+        """Leaves it."""
+        self.left = True
+
+
 @dataclass
 class FakeTransport:
-    """Records attempts and answers them by address."""
+    """Records attempts and answers them by address; what `rests` has of one follows its first part."""
 
     behaviors: dict[str, Behavior] = field(default_factory=dict)
+    rests: dict[str, FakeParts] = field(default_factory=dict)
     sent: list[Sent] = field(default_factory=list)
     cancelled: int = 0
 
@@ -67,3 +96,10 @@ class FakeTransport:
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
+
+    async def open(self, address: str, body: bytes, metadata: Metadata, timeout: float, *, wait: bool) -> Reply:
+        """Begins as the address's behavior does."""
+        reply = await self.send(address, body, metadata, timeout, wait=wait)
+        if not reply.ok:
+            return reply
+        return reply._replace(rest=self.rests.setdefault(address, FakeParts(2, Reply("OK", begun=True))))

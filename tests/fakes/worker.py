@@ -1,7 +1,8 @@
 """A Worker's process as far as Routers see it: a real gRPC server that answers, fails or hangs as a test says."""
 
 import asyncio
-from typing import Any, Literal
+from collections.abc import AsyncIterator
+from typing import Any, Final, Literal
 
 import grpc
 from grpc import aio
@@ -9,7 +10,8 @@ from grpc import aio
 from crossfade import metadata as keys
 from crossfade.predict.v1 import predict_pb2
 
-Behavior = Literal["answer", "fail", "refuse", "hang", "bad input"]
+Behavior = Literal["answer", "fail", "refuse", "hang", "bad input", "break", "go on"]
+NEVER_ENDING: Final = 1_000_000
 
 
 class FakeWorker:
@@ -22,6 +24,8 @@ class FakeWorker:
         address: host:port, once started; kept across `stop` and `start`.
         behavior: what it does with requests.
         calls: the metadata of each request.
+        sent: parts of streams.
+        left: streams that their callers left.
     """
 
     def __init__(self, version: str) -> None:
@@ -29,6 +33,8 @@ class FakeWorker:
         self.address = "127.0.0.1:0"
         self.behavior: Behavior = "answer"
         self.calls: list[dict[str, Any]] = []
+        self.sent = 0
+        self.left = 0
         self._server: aio.Server | None = None
 
     async def start(self) -> None:
@@ -39,6 +45,11 @@ class FakeWorker:
             request_deserializer=predict_pb2.PredictRequest.FromString,
             response_serializer=predict_pb2.PredictResponse.SerializeToString,
         )
+        stream: Any = grpc.unary_stream_rpc_method_handler(
+            self._stream,
+            request_deserializer=predict_pb2.PredictRequest.FromString,
+            response_serializer=predict_pb2.PredictResponse.SerializeToString,
+        )
         metadata: Any = grpc.unary_unary_rpc_method_handler(
             self._metadata,
             request_deserializer=predict_pb2.ModelMetadataRequest.FromString,
@@ -46,7 +57,9 @@ class FakeWorker:
         )
         self._server.add_generic_rpc_handlers(
             (
-                grpc.method_handlers_generic_handler("crossfade.predict.v1.PredictionService", {"Predict": predict}),
+                grpc.method_handlers_generic_handler(
+                    "crossfade.predict.v1.PredictionService", {"Predict": predict, "PredictStream": stream}
+                ),
                 grpc.method_handlers_generic_handler("inference.GRPCInferenceService", {"ModelMetadata": metadata}),
             )
         )
@@ -78,6 +91,22 @@ class FakeWorker:
             id=request.id,
             raw_output_contents=request.raw_input_contents,
         )
+
+    async def _stream(
+        self, request: predict_pb2.PredictRequest, context: "aio.ServicerContext[Any, Any]"
+    ) -> AsyncIterator[predict_pb2.PredictResponse]:
+        """Three parts of the request's bytes, or as the behavior says; "break" fails after the second."""
+        first = await self._predict(request, context)
+        parts = NEVER_ENDING if self.behavior == "go on" else 3
+        try:
+            for number in range(parts):
+                if self.behavior == "break" and number == 2:
+                    await context.abort(grpc.StatusCode.INTERNAL, "the model raised in step 3")
+                self.sent += 1
+                yield first
+        except (asyncio.CancelledError, GeneratorExit):
+            self.left += 1
+            raise
 
     async def _metadata(
         self, request: predict_pb2.ModelMetadataRequest, _: "aio.ServicerContext[Any, Any]"

@@ -1,0 +1,142 @@
+"""Streams through a Router on real gRPC, from Workers that do as told."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from grpc import aio
+
+from crossfade.client import PredictError
+from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
+from tests.integration.router.test_router import ROWS, House
+from tests.support.wait import until, until_async
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[House]:
+    """A Router, its Registry and two Workers."""
+    built = House(tmp_path)
+    await built.start()
+    yield built
+    await built.stop()
+
+
+async def versions(house: House, **options: Any) -> list[str]:
+    """Who sent each part."""
+    return [part.version async for part in house.client.predict_stream("churn", ROWS, **options)]
+
+
+async def test_bytes_of_each_part_go_through(served: House) -> None:
+    await served.routes()
+    async with aio.insecure_channel(served.app.address) as channel:
+        stub: Any = predict_pb2_grpc.PredictionServiceStub(channel)
+        request = predict_pb2.PredictRequest(model_name="churn", id="42", raw_input_contents=[b"\0\1\2"])
+        parts = [part async for part in stub.PredictStream(request, timeout=5)]
+    assert [(part.model_version, part.id, part.raw_output_contents[0]) for part in parts] == [
+        ("v1", "42", b"\0\1\2")
+    ] * 3
+    assert served.stable.calls[0]["x-crossfade-traffic"] == "live"
+    assert await served.attempts() == {("v1", "live", "ok"): 1}
+
+
+async def test_a_stream_may_be_pinned(served: House) -> None:
+    await served.routes()
+    assert await versions(served, version="@test") == ["v2"] * 3
+    assert await served.attempts() == {("v2", "pinned", "ok"): 1}
+
+
+async def test_failover_before_the_first_part(served: House) -> None:
+    await served.routes(test_share=10_000)
+    served.test.behavior = "fail"
+    assert await versions(served) == ["v1"] * 3
+    served.test.behavior = "refuse"
+    assert await versions(served) == ["v1"] * 3
+    assert await served.attempts() == {("v2", "live", "INTERNAL"): 1, ("v1", "failover", "ok"): 2}
+
+
+async def test_a_stream_that_breaks_is_charged_and_its_caller_is_told(served: House) -> None:
+    await served.routes(test_share=10_000)
+    served.test.behavior = "break"
+    received = 0
+    with pytest.raises(PredictError, match="the model raised in step 3") as raised:
+        async for part in served.client.predict_stream("churn", ROWS):
+            assert part.version == "v2"
+            received += 1
+    assert (raised.value.code, received) == (grpc.StatusCode.INTERNAL, 2)
+    assert await served.attempts() == {("v2", "live", "INTERNAL"): 1}
+
+
+async def test_a_process_killed_in_the_middle_is_said_so(served: House) -> None:
+    await served.routes(test_share=10_000)
+    served.test.behavior = "go on"
+    received = 0
+    with pytest.raises(PredictError) as raised:
+        async for _ in served.client.predict_stream("churn", ROWS):
+            received += 1
+            if received == 5:
+                await served.test.stop()
+    assert (raised.value.code, raised.value.reason) == (grpc.StatusCode.UNAVAILABLE, "STREAM_BROKEN")
+    assert "v2 broke off after" in raised.value.message
+    assert await served.attempts() == {("v2", "live", "UNAVAILABLE"): 1}
+
+
+async def test_a_caller_that_leaves_is_told_to_the_worker(served: House) -> None:
+    await served.routes()
+    served.stable.behavior = "go on"
+    async with aclosing(served.client.predict_stream("churn", ROWS)) as parts:
+        async for _ in parts:
+            if served.stable.sent > 5:
+                break
+    await until(lambda: served.stable.left == 1)
+    sent = served.stable.sent
+    served.stable.behavior = "answer"
+    assert await versions(served) == ["v1"] * 3
+    assert served.stable.sent == sent + 3
+    assert await served.attempts() == {("v1", "live", "ok"): 1}
+
+
+async def test_a_slow_reader_slows_its_worker_and_nobody_else(served: House) -> None:
+    await served.routes()
+    served.stable.behavior = "go on"
+    wide = np.zeros((1, 100_000), np.float32)
+    async with aclosing(served.client.predict_stream("churn", wide, timeout=30.0)) as parts:
+        await anext(parts)
+        last = -1
+
+        async def stands_still() -> bool:
+            nonlocal last
+            before, last = last, served.stable.sent
+            return before == last
+
+        # What the windows of two connections hold is sent: some hundred parts of 0.4 MB would be a whole minute's.
+        await until_async(stands_still)
+        served.stable.behavior = "answer"
+        assert (await served.client.predict("churn", ROWS)).version == "v1"
+        assert last < 100
+
+
+async def test_a_deadline_between_parts(served: House) -> None:
+    await served.routes()
+    served.stable.behavior = "go on"
+    with pytest.raises(PredictError) as raised:
+        async for _ in served.client.predict_stream("churn", ROWS, timeout=0.4):
+            pass
+    assert raised.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
+
+    async def charged() -> bool:
+        return (await served.attempts()).get(("v1", "live", "DEADLINE_EXCEEDED")) == 1
+
+    await until_async(charged)
+
+
+async def test_what_is_refused_at_the_door(served: House) -> None:
+    await served.routes()
+    with pytest.raises(PredictError, match="crossfade models"):
+        [part async for part in served.client.predict_stream("chrun", ROWS)]
+    with pytest.raises(PredictError) as raised:
+        [part async for part in served.client.predict_stream("churn", ROWS, version="v9")]
+    assert raised.value.reason == "VERSION_NOT_LOADED"

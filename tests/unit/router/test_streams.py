@@ -1,0 +1,201 @@
+"""Streams through the proxy: saved until the first part, charged when they have ended."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from router.call import Answer, Call, Reply
+from router.split import ArmName
+from router.table import Target
+from services.common.clock import SystemClock
+from services.common.errors import UnavailableError
+from tests.fakes.transport import FakeParts, fail, hang
+from tests.support.wait import until
+from tests.unit.router.test_proxy import STABLE, TEST, House, lane
+
+WHOLE = Reply("OK", begun=True)
+BROKEN = Reply("INTERNAL", message="the model raised", begun=True)
+DRAINED = Reply("UNAVAILABLE", message="this process ends", details=b"its own words", begun=True)
+LOST = Reply("UNAVAILABLE", message="Socket closed", begun=True)
+
+
+class Reader:
+    """A caller: keeps what it is handed."""
+
+    def __init__(self, pause: float = 0.0) -> None:
+        self.parts: list[bytes] = []
+        self._pause = pause
+
+    async def write(self, part: bytes) -> None:
+        await asyncio.sleep(self._pause)
+        self.parts.append(part)
+
+
+async def stream(house: House, reader: Reader, *, seconds: float = 5.0, pin: str = "") -> Answer:
+    route = house.proxy.route("churn", "", "", pin)
+    call = Call(b"body", SystemClock().monotonic() + seconds, streamed=True)
+    return await house.proxy.stream(call, route, reader.write)
+
+
+async def test_each_part_is_handed_on_and_one_attempt_is_counted() -> None:
+    house, reader = House(lane()), Reader()
+    answer = await stream(house, reader)
+    assert (answer.reply.ok, answer.parts, answer.version) == (True, 3, "v1")
+    assert reader.parts == [STABLE.encode(), b"1", b"2"]
+    assert house.attempts() == {("v1", "live", "ok"): 1}
+
+
+async def test_a_pinned_stream_goes_where_it_is_pinned() -> None:
+    house, reader = House(lane(test=10_000)), Reader()
+    assert (await stream(house, reader, pin="v1")).version == "v1"
+    assert house.attempts() == {("v1", "pinned", "ok"): 1}
+
+
+@pytest.mark.parametrize("code", ["INTERNAL", "RESOURCE_EXHAUSTED"])
+async def test_a_test_version_that_fails_before_its_first_part_is_followed_by_stable(code: str) -> None:
+    house, reader = House(lane(test=10_000)), Reader()
+    house.transport.behaviors[TEST] = fail(code)
+    answer = await stream(house, reader)
+    assert (answer.version, answer.traffic, answer.parts) == ("v1", "failover", 3)
+    assert house.attempts() == {("v2", "live", code): 1, ("v1", "failover", "ok"): 1}
+
+
+async def test_a_stream_that_has_begun_is_not_saved_and_its_failure_is_charged() -> None:
+    house, reader = House(lane(test=10_000)), Reader()
+    house.transport.rests[TEST] = FakeParts(1, BROKEN)
+    answer = await stream(house, reader)
+    assert (answer.reply.code, answer.version, answer.parts) == ("INTERNAL", "v2", 2)
+    assert house.attempts() == {("v2", "live", "INTERNAL"): 1}
+
+
+async def test_broken_streams_open_the_breaker() -> None:
+    house = House(lane(test=10_000))
+    for _ in range(40):
+        house.transport.rests[TEST] = FakeParts(1, BROKEN)
+        await stream(house, Reader())
+    counts = house.attempts()
+    assert counts["v1", "failover", "ok"] >= 20
+    assert counts["v2", "live", "INTERNAL"] <= 20
+
+
+@pytest.mark.parametrize(("end", "charged"), [(LOST, {("v2", "live", "UNAVAILABLE"): 1}), (DRAINED, {})])
+async def test_a_process_that_dies_is_charged_and_one_that_was_told_to_end_is_not(
+    end: Reply, charged: dict[tuple[str, str, str], int]
+) -> None:
+    house = House(lane(test=10_000))
+    house.transport.rests[TEST] = FakeParts(1, end)
+    assert (await stream(house, Reader())).reply.code == "UNAVAILABLE"
+    assert house.attempts() == charged
+
+
+async def test_a_slow_test_version_is_left_for_stable_and_its_true_outcome_is_recorded() -> None:
+    house, reader = House(lane(test=10_000)), Reader()
+
+    async def late(_: object) -> Reply:
+        await asyncio.sleep(0.4)
+        return Reply("OK", b"late", begun=True)
+
+    house.transport.behaviors[TEST] = late
+    house.transport.rests[TEST] = rest = FakeParts(5, BROKEN)
+    answer = await stream(house, reader, seconds=0.6)
+    assert (answer.version, reader.parts[0]) == ("v1", STABLE.encode())
+    await until(lambda: ("v2", "live", "INTERNAL") in house.attempts())
+    assert rest.read_parts == 5
+
+
+async def test_a_late_test_version_is_taken_when_stable_fails() -> None:
+    house, reader = House(lane(test=10_000)), Reader()
+
+    async def late(_: object) -> Reply:
+        await asyncio.sleep(0.4)
+        return Reply("OK", b"late", begun=True)
+
+    house.transport.behaviors.update({TEST: late, STABLE: fail("INTERNAL")})
+    answer = await stream(house, reader, seconds=0.6)
+    assert (answer.version, reader.parts) == ("v2", [b"late", b"1", b"2"])
+    assert house.attempts() == {("v1", "failover", "INTERNAL"): 1, ("v2", "live", "ok"): 1}
+
+
+async def test_a_caller_that_leaves_takes_the_stream_with_it() -> None:
+    house, reader = House(lane(test=10_000)), Reader()
+    house.transport.rests[TEST] = rest = FakeParts(10_000, WHOLE, pause=0.001)
+    running = asyncio.create_task(stream(house, reader))
+    await until(lambda: len(reader.parts) > 3)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert rest.left
+    assert house.attempts() == {}
+
+
+async def test_a_caller_that_leaves_before_the_first_part_does_too() -> None:
+    house = House(lane(test=10_000))
+    house.transport.behaviors[TEST] = hang()
+    running = asyncio.create_task(stream(house, Reader()))
+    await until(lambda: bool(house.transport.sent))
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await until(lambda: house.transport.cancelled == 1)
+    assert house.attempts() == {}
+
+
+async def test_a_slow_reader_is_waited_for_and_its_time_is_not_the_versions() -> None:
+    house, reader = House(lane(test=10_000)), Reader(pause=10.0)
+    house.transport.rests[TEST] = rest = FakeParts(100, WHOLE)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(stream(house, reader, seconds=0.2), 0.25)
+    assert rest.left
+    assert rest.read_parts == 0
+    assert house.attempts() == {}
+
+
+async def test_how_long_streams_take_says_nothing_of_plain_calls() -> None:
+    house = House(lane(test=10_000))
+    for _ in range(70):
+        house.transport.rests[STABLE] = FakeParts(1, WHOLE)
+        await stream(house, Reader(), pin="v1")
+    route = house.proxy.route("churn", "", "", "")
+    call = Call(b"body", SystemClock().monotonic() + 5)
+    attempts = house.proxy._attempts
+    plain = attempts.patience(route.lane, "v1", call)
+    parted = attempts.patience(route.lane, "v1", call._replace(streamed=True))
+    # Pins teach nothing, failovers neither; live ones do.
+    assert plain.seconds(8.0) == parted.seconds(8.0) == 4.0
+    live = House(lane())
+    for _ in range(70):
+        live.transport.rests[STABLE] = FakeParts(1, WHOLE, pause=0.002)
+        await stream(live, Reader())
+    attempts, route = live.proxy._attempts, live.proxy.route("churn", "", "", "")
+    assert attempts.patience(route.lane, "v1", call).seconds(8.0) == 4.0
+    assert attempts.patience(route.lane, "v1", call._replace(streamed=True)).seconds(8.0) < 0.1
+
+
+async def test_refusals_everywhere_are_charged_to_nobody() -> None:
+    house = House(lane(test=10_000))
+    house.transport.behaviors.update({TEST: fail("UNAVAILABLE", begun=False), STABLE: fail("UNAVAILABLE", begun=False)})
+    answer = await stream(house, Reader())
+    assert (answer.reply.code, answer.parts) == ("UNAVAILABLE", 0)
+    assert house.attempts() == {}
+
+
+async def test_a_deadline_that_passes_between_parts_is_charged_whoever_sees_it_first() -> None:
+    house, reader = House(lane(test=10_000)), Reader()
+    house.transport.rests[TEST] = FakeParts(100, WHOLE, pause=10.0)
+    begun = SystemClock().monotonic()
+    running = asyncio.create_task(stream(house, reader, seconds=0.2))
+    await until(lambda: len(reader.parts) == 1)
+    await asyncio.sleep(begun + 0.21 - SystemClock().monotonic())
+    # As grpc does at the caller's deadline.
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert house.attempts() == {("v2", "live", "DEADLINE_EXCEEDED"): 1}
+
+
+async def test_a_stream_that_no_process_serves() -> None:
+    empty = lane()
+    house = House(replace(empty, arms={ArmName.STABLE: Target("v1", "live", ())}))
+    with pytest.raises(UnavailableError):
+        await stream(house, Reader())
