@@ -28,11 +28,23 @@ def predict(
         None
     ),
     timeout: Annotated[str, typer.Option("--timeout", help="The answer comes within this time or not at all.")] = "5s",
+    stream: Annotated[bool, typer.Option("--stream", help="Print the answer part by part, as it comes.")] = False,
+    max_parts: Annotated[
+        int | None, typer.Option("--max-parts", min=1, help="With --stream: at most so many parts.")
+    ] = None,
 ) -> None:
     """Send rows to a model and print what comes back."""
+    from crossfade.cli.errors import UsageError
     from crossfade.cli.predicting import PredictOptions, predict_rows
+    from crossfade.cli.streaming import predict_parts
 
-    predict_rows(session, PredictOptions(model, source, key, segment, version, rows, output, save, timeout))
+    options = PredictOptions(model, source, key, segment, version, rows, output, save, timeout, max_parts)
+    if stream:
+        predict_parts(session, options)
+    elif max_parts is not None:
+        raise UsageError("--max-parts is for --stream: without it there is one answer")
+    else:
+        predict_rows(session, options)
 
 
 def feedback(

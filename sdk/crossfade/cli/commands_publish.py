@@ -114,6 +114,10 @@ def package(
     config: Annotated[
         str, typer.Option("--config", help="What the architecture is built with, as JSON.", metavar="JSON")
     ] = "",
+    loop: Annotated[
+        Path | None,
+        typer.Option("--loop", help="The module is one step of answers in parts: a .json with feeds, parts, …"),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an artifact that stands there.")] = False,
 ) -> None:
     """Package a torch model as an artifact.
@@ -135,6 +139,7 @@ def package(
         precision,
         architecture,
         config,
+        loop,
         overwrite=overwrite,
     )
     package_module(session, options)

@@ -13,7 +13,8 @@ from crossfade.cli.arrays import load_arrays
 from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError, UsageError
 from crossfade.cli.text import plural, size
-from crossfade.strict_json import FieldError, parse
+from crossfade.loop import Loop
+from crossfade.strict_json import FieldError, decode, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class PackageOptions:
     precision: str
     architecture: str
     config: str
+    loop: Path | None
     overwrite: bool
 
 
@@ -57,6 +59,7 @@ def package_module(session: Session, options: PackageOptions) -> None:
             feature_names=_names(options.features),
             precision=options.precision,
             architecture=architecture,
+            loop=_loop(options.loop),
             overwrite=options.overwrite,
         )
     except ArtifactError as error:
@@ -81,6 +84,26 @@ def package_module(session: Session, options: PackageOptions) -> None:
             f"Publish it: crossfade publish MODEL {artifact.path}"
         ),
     )
+
+
+def _loop(path: Path | None) -> Loop | None:
+    """The loop in a file.
+
+    Raises:
+        CommandError: it cannot be read.
+        UsageError: it holds no loop.
+    """
+    if path is None:
+        return None
+    try:
+        return decode(Loop, parse(path.read_bytes()))
+    except OSError as error:
+        raise CommandError(f"{path} cannot be read: {error.strerror}") from error
+    except FieldError as error:
+        raise UsageError(
+            f'{path} holds no loop: {error}; write {{"feeds": {{"INPUT": "OUTPUT"}}, "parts": ["OUTPUT"], '
+            '"max_parts": 100}, and "until": "OUTPUT" if one ends a row'
+        ) from error
 
 
 def find_module(place: str) -> Any:

@@ -38,6 +38,7 @@ class PredictOptions:
     output: Path | None
     save: Path | None
     timeout: str
+    max_parts: int | None = None
 
 
 def predict_rows(session: Session, options: PredictOptions) -> None:
@@ -46,20 +47,30 @@ def predict_rows(session: Session, options: PredictOptions) -> None:
     Raises:
         CommandError: the call failed.
     """
+    inputs, signature, timeout = prepare(session, options)
+    began = time.perf_counter()
+    answer = call(session, options, inputs, timeout)
+    took = time.perf_counter() - began
+    predicted = predictions(answer.outputs, tuple(signature.classes) if signature else ())
+    payload = answer_json(answer, predicted)
+    write(options, answer, payload, answer.outputs)
+    session.show(payload, lambda: answer_text(answer, predicted, took))
+
+
+def prepare(session: Session, options: PredictOptions) -> tuple[dict[str, Array], Signature | None, float]:
+    """The inputs, the model's signature if that is known, and the seconds that the call may take.
+
+    Raises:
+        CommandError: the inputs cannot be read.
+        UsageError: they are no arrays, or the time is none.
+    """
     try:
         timeout = parse_duration(options.timeout)
     except ValueError as error:
         raise UsageError(f"--timeout: {error}") from error
     arrays = first_rows(load_arrays(options.source), options.rows)
     signature = _signature(session, options)
-    inputs = fit(arrays, signature)
-    began = time.perf_counter()
-    answer = call(session, options, inputs, timeout)
-    took = time.perf_counter() - began
-    predicted = predictions(answer.outputs, tuple(signature.classes) if signature else ())
-    payload = answer_json(answer, predicted)
-    _write(options, answer, payload)
-    session.show(payload, lambda: answer_text(answer, predicted, took))
+    return fit(arrays, signature), signature, timeout
 
 
 def call(session: Session, options: PredictOptions, inputs: Mapping[str, Array], timeout: float) -> Answer:
@@ -124,7 +135,7 @@ def answer_text(answer: Answer, predicted: list[str], took: float) -> Text:
     cells: list[list[str | Text]] = [["row", *(["class"] if predicted else []), *names]]
     for row in range(min(rows, _ROWS_SHOWN)):
         own = [predicted[row]] if predicted else []
-        cells.append([str(row), *own, *(_cell(answer.outputs[name], row) for name in names)])
+        cells.append([str(row), *own, *(cell(answer.outputs[name], row) for name in names)])
     lines: list[Text | str] = [head, *text.columns(cells, right=(0,), indent=1)]
     if rows > _ROWS_SHOWN:
         lines.append(f" … and {text.plural(rows - _ROWS_SHOWN, 'row')} more; --output or --json has them all")
@@ -133,7 +144,8 @@ def answer_text(answer: Answer, predicted: list[str], took: float) -> Text:
     return text.join(lines)
 
 
-def _cell(array: Array, row: int) -> str:
+def cell(array: Array, row: int) -> str:
+    """The first elements of a row."""
     flat = array[row].reshape(-1) if array.ndim else array.reshape(-1)
     shown = [f"{value:.4g}" if array.dtype.kind == "f" else str(value) for value in flat[:_COLUMNS_SHOWN]]
     return " ".join(shown) + (" …" if flat.size > _COLUMNS_SHOWN else "")
@@ -154,11 +166,16 @@ def _signature(session: Session, options: PredictOptions) -> Signature | None:
         return None
 
 
-def _write(options: PredictOptions, answer: Answer, payload: dict[str, Any]) -> None:
+def write(options: PredictOptions, answer: Answer, payload: dict[str, Any], outputs: Mapping[str, Array]) -> None:
+    """Writes the files that were asked for.
+
+    Raises:
+        CommandError: one cannot be written.
+    """
     try:
         if options.output is not None:
             with options.output.open("wb") as file:
-                np.savez(file, allow_pickle=False, **dict(answer.outputs))
+                np.savez(file, allow_pickle=False, **dict(outputs))
         if options.save is not None:
             options.save.write_text(json.dumps(payload, indent=2) + "\n")
     except OSError as error:

@@ -187,6 +187,8 @@ def _signature(signature: Signature) -> list[list[str | Text]]:
     if signature.classes:
         positive = f" (positive: {signature.positive_class})" if signature.positive_class else ""
         rows.append(["classes", ", ".join(signature.classes) + positive])
+    if signature.parts:
+        rows.append(["parts", f"{', '.join(signature.parts)}, step by step (crossfade predict --stream)"])
     return rows
 
 

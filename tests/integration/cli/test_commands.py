@@ -356,6 +356,28 @@ def test_predict_and_feedback(
     assert json.loads(from_stdin)["version"] == "v1"
 
 
+def test_an_answer_in_parts_is_printed_as_it_comes(
+    crossfade: Command, stack: Stack, running: str, sources: Path, tmp_path: Path
+) -> None:
+    call = ("predict", running, "--input", str(sources / "rows.npy"), "--rows", "1", "--stream")
+    files = ("--save", str(tmp_path / "last.json"), "--output", str(tmp_path / "parts.npz"))
+    said = crossfade(*call, "--max-parts", "2", "--key", "u1", *files).stdout.splitlines()
+    assert said[:2] == ["     1  character 0", "     2  character 1"]
+    assert said[2].startswith(f"{running} v1 answered 2 parts in ")
+    assert said[3:] == [f"prediction {TOKEN}"]
+    assert stack.predictions.metadata[-1]["x-crossfade-key"] == "u1"
+    with np.load(tmp_path / "parts.npz") as outputs:
+        assert outputs["character"].ravel().tolist() == [0, 1]
+    assert json.loads((tmp_path / "last.json").read_text())["prediction_id"] == TOKEN
+    lines = crossfade(*call, "--json").stdout.splitlines()
+    parts = [json.loads(line) for line in lines]
+    assert [part["part"] for part in parts] == [1, 2, 3]
+    assert [part["prediction_id"] for part in parts] == ["", "", TOKEN]
+    assert parts[2]["outputs"] == {"character": [[2]]}
+    refused = crossfade("predict", running, "--input", str(sources / "rows.npy"), "--max-parts", "2", code=2)
+    assert "--max-parts is for --stream" in refused.stderr
+
+
 def test_a_forecast_says_what_a_rollout_needs(
     crossfade: Command, crossfade_json: Json, running: str, tmp_path: Path
 ) -> None:
