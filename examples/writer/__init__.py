@@ -1,0 +1,1 @@
+"""A writer of English that answers in parts: a character a step."""
