@@ -89,7 +89,7 @@ class Proxy:
         started = self._clock.monotonic()
         answer = await self._first(call, route, started)
         self._count(route, answer, self._clock.monotonic() - started)
-        if route.lane.shadow is not None and answer.reply.code != INVALID_ARGUMENT and route.arm is not None:
+        if route.arm is not None and answer.reply.code != INVALID_ARGUMENT:
             self._mirror(route, call, answer, started)
         return answer
 
@@ -111,6 +111,8 @@ class Proxy:
         if answer.reply.ok:
             answer = await relay(answer, write)
         self._count(route, answer, seconds)
+        if route.arm is not None and answer.reply.code != INVALID_ARGUMENT:
+            self._mirror(route, call, answer, started)
         return answer
 
     async def _first(self, call: Call, route: Route, started: float) -> Answer:
@@ -144,6 +146,9 @@ class Proxy:
         """Sends a copy to the test version if the bucket is one of those that are mirrored; the answer leaves first."""
         lane = route.lane
         if lane.shadow is None or lane.split.arm(route.bucket) is not ArmName.CONTROL:
+            return
+        if call.streamed:
+            self._meters.dropped(lane, lane.shadow.version, "stream")
             return
         if self._calls > MOST_CALLS:
             self._meters.dropped(lane, lane.shadow.version, "busy")

@@ -10,6 +10,7 @@ from router.split import ArmName
 from router.table import Target
 from services.common.clock import SystemClock
 from services.common.errors import UnavailableError
+from services.common.telemetry import catalog
 from tests.fakes.transport import FakeParts, fail, hang
 from tests.support.wait import until
 from tests.unit.router.test_proxy import STABLE, TEST, House, lane
@@ -192,6 +193,15 @@ async def test_a_deadline_that_passes_between_parts_is_charged_whoever_sees_it_f
     with pytest.raises(asyncio.CancelledError):
         await running
     assert house.attempts() == {("v2", "live", "DEADLINE_EXCEEDED"): 1}
+
+
+async def test_streams_are_not_mirrored_and_that_is_said() -> None:
+    shadowed = replace(lane(control=10_000), shadow=Target("v2", "shadow", (TEST,)))
+    house = House(shadowed)
+    await stream(house, Reader())
+    assert {sent.address for sent in house.transport.sent} == {"control:1"}
+    dropped = [one for one in house.store.snapshot() if one.metric is catalog.SHADOW_DROPPED_COUNT]
+    assert [(one.attributes[-1], sum(one.counts)) for one in dropped] == [("stream", 1)]
 
 
 async def test_a_stream_that_no_process_serves() -> None:
