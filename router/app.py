@@ -30,7 +30,7 @@ from services.common.clock import Clock, SystemClock
 from services.common.feedback import FeedbackBook
 from services.common.lease import Lease
 from services.common.prediction_token import TokenKeys
-from services.common.server import Server
+from services.common.server import FOR_STREAMS, Server
 from services.common.telemetry import catalog
 from services.common.telemetry.logs import make_log
 from services.common.telemetry.otlp import Resource
@@ -125,7 +125,11 @@ class App:
             with suppress(asyncio.CancelledError):
                 await task
         await self._lease.leave()
+        ending = asyncio.get_running_loop().call_later(
+            FOR_STREAMS * self._settings.drain_seconds, self.proxy.end_streams
+        )
         await self._server.stop()
+        ending.cancel()
         if self._page is not None:
             await asyncio.to_thread(self._page.close)
         if self._table_file is not None:

@@ -59,6 +59,7 @@ class Proxy:
         self._late: set[asyncio.Task[Any]] = set()
         self._shadow = Shadow(self._copy, meters, note)
         self._calls = 0
+        self._ending = False
         self._replaced = asyncio.Event()
         self.table = Table()
         """The table in force."""
@@ -103,13 +104,13 @@ class Proxy:
 
         Raises:
             DeadlineExceededError: the caller's time is over before the first attempt.
-            UnavailableError: nothing serves the version.
+            UnavailableError: nothing serves the version; DRAINING, this Router ends.
         """
         started = self._clock.monotonic()
         answer = await self._first(call, route, started)
         seconds = self._clock.monotonic() - started
         if answer.reply.ok:
-            answer = await relay(answer, write)
+            answer = await relay(answer, write, lambda: self._ending)
         self._count(route, answer, seconds)
         if route.arm is not None and answer.reply.code != INVALID_ARGUMENT:
             self._mirror(route, call, answer, started)
@@ -159,6 +160,10 @@ class Proxy:
     async def _copy(self, lane: Lane, target: Target, call: Call) -> Reply:
         """The shadow's attempt, counted as any other."""
         return await self._attempts.send(lane, target, call, self._attempts.pick(lane, target))
+
+    def end_streams(self) -> None:
+        """Ends streams after the part that they are at: there is no more time for them."""
+        self._ending = True
 
     async def close(self) -> None:
         """Gives the copies under way up."""

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from router.call import DEADLINE_EXCEEDED, Answer, Parts, Reply
+from services.common.errors import UnavailableError
 
 Write = Callable[[bytes], Awaitable[None]]
 
@@ -44,12 +45,16 @@ class Rest:
         self._parts.cancel()
 
 
-async def relay(answer: Answer, write: Write) -> Answer:
+async def relay(answer: Answer, write: Write, ending: Callable[[], bool]) -> Answer:
     """Hands on part after part, each when the caller has taken the one before, and answers how the stream ended.
 
     Args:
         answer: with the first part.
         write: hands a part to the caller.
+        ending: whether there is no more time for streams.
+
+    Raises:
+        UnavailableError: DRAINING.
     """
     rest = answer.reply.rest
     part: bytes | Reply = answer.reply.body
@@ -59,6 +64,10 @@ async def relay(answer: Answer, write: Write) -> Answer:
             await write(part)
             parts += 1
             part = await rest.read() if rest is not None else Reply("OK")
+            if ending() and isinstance(part, bytes):
+                raise UnavailableError(
+                    "DRAINING", f"this Router ends, after {parts} parts of the answer; send the request again"
+                )
     except BaseException:
         if rest is not None:
             rest.cancel()

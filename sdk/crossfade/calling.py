@@ -60,10 +60,12 @@ class Caller:
 
     def _broken(self, error: grpc.RpcError, parts: int) -> PredictError:
         """The error of a stream of which so many parts have come."""
-        if not parts or not self._silent(error):
+        details = details_of(error)
+        gone = details.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED) and not details.reason
+        if not parts or not gone:
             return self._error(error)
         return PredictError(
-            details_of(error).code,
+            details.code,
             "STREAM_BROKEN",
             f"the answer broke off after {parts} parts, for the process that gave it is gone; ask again",
         )

@@ -37,6 +37,10 @@ OPTIONS: Final = (
 )
 
 
+FOR_STREAMS: Final = 0.8
+"""Share of the time for draining after which streams are ended with a reason, before grpc cuts them off without."""
+
+
 class AddressError(Exception):
     """A server cannot listen where it was told to; the message says what to do."""
 

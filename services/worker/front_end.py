@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -13,7 +13,7 @@ from services.common import guard
 from services.common.channels import server_credentials
 from services.common.clock import SystemClock
 from services.common.prediction_token import TokenKeys
-from services.common.server import OPTIONS
+from services.common.server import FOR_STREAMS, OPTIONS
 from services.common.telemetry.logs import make_log
 from services.common.telemetry.store import MetricStore, Snapshot
 from services.common.telemetry.tracing import Tracing
@@ -29,8 +29,6 @@ from services.worker.servicer import CountLabels, PredictServicer
 from services.worker.settings import WorkerSettings
 from services.worker.spans import Spans
 
-_FOR_STREAMS: Final = 0.8
-"""Share of the time for draining after which streams are ended."""
 _SERVICES = ("", "crossfade.predict.v1.PredictionService", "inference.GRPCInferenceService")
 
 
@@ -129,8 +127,7 @@ class FrontEnd:
         self._servicer.activity.closing = True
         await self._health.enter_graceful_shutdown()
         seconds = self._config.settings.drain_seconds
-        # Told so, a stream's caller asks elsewhere; when grpc's grace is over it would only see its call cancelled.
-        ending = asyncio.get_running_loop().call_later(_FOR_STREAMS * seconds, self._servicer.end_streams)
+        ending = asyncio.get_running_loop().call_later(FOR_STREAMS * seconds, self._servicer.end_streams)
         await self._server.stop(seconds)
         ending.cancel()
         self._runner.close()

@@ -1,5 +1,6 @@
 """Streams through a Router on real gRPC, from Workers that do as told."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -131,6 +132,25 @@ async def test_a_deadline_between_parts(served: House) -> None:
         return (await served.attempts()).get(("v1", "live", "DEADLINE_EXCEEDED")) == 1
 
     await until_async(charged)
+
+
+async def test_a_router_that_ends_lets_short_streams_end_and_tells_long_ones(served: House) -> None:
+    await served.routes()
+    served.stable.behavior = "go on"
+    client, received = served.client, 0
+    stopping = None
+    with pytest.raises(PredictError) as raised:
+        async for _ in client.predict_stream("churn", ROWS, timeout=30.0):
+            received += 1
+            if received == 3:
+                stopping = asyncio.create_task(served.app.stop())
+    assert (raised.value.code, raised.value.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
+    assert f"after {received} parts" in raised.value.message
+    assert stopping is not None
+    await stopping
+    await until(lambda: served.stable.left == 1)
+    await client.close()
+    await served.start_router()
 
 
 async def test_what_is_refused_at_the_door(served: House) -> None:
