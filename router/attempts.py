@@ -103,7 +103,7 @@ class Attempts:
                 if end.charged:
                     self._record(lane, target, call, "ok" if end.ok else end.code, seconds)
 
-            return reply._replace(rest=Rest(reply.rest, count, lambda: self.is_over(call)))
+            return reply._replace(rest=Rest(reply.rest, count, lambda: self.is_over(call), self._clock.monotonic))
         # Whoever waited for a process that never came back was not failed by the version.
         if reply.charged and not (wait and not reply.begun and reply.code == DEADLINE_EXCEEDED):
             self._record(lane, target, call, "ok" if reply.ok else reply.code, seconds)

@@ -275,6 +275,8 @@ class Proxy:
                 breaker.record(self._clock.monotonic(), failed=not end.ok)
 
         if reply.rest is not None:
-            return reply._replace(rest=Rest(reply.rest, note, lambda: self._attempts.is_over(call)))
+            return reply._replace(
+                rest=Rest(reply.rest, note, lambda: self._attempts.is_over(call), self._clock.monotonic)
+            )
         note(reply)
         return reply

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import grpc
@@ -38,6 +38,7 @@ from services.common.feedback import TRAFFIC_NAMES, FeedbackBook
 from services.common.guard import current_metadata, current_principal
 from services.common.identity import Role
 from services.common.statuses import code_of, details_of
+from services.common.stream_infer import Write, answer_each, problem_of
 
 _DEFAULT_SECONDS: Final = 30.0
 """Time of a call without a deadline."""
@@ -79,6 +80,7 @@ class PredictHandlers:
         }
         theirs: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "ModelInfer": predict,
+            "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(self._model_stream_infer),
             "ServerLive": _unary(self._server_live, predict_pb2.ServerLiveRequest),
             "ServerReady": _unary(self._server_ready, predict_pb2.ServerReadyRequest),
             "ModelReady": _unary(self._model_ready, predict_pb2.ModelReadyRequest),
@@ -93,13 +95,31 @@ class PredictHandlers:
         )
 
     async def _predict(self, body: bytes, context: _Context[bytes, bytes]) -> bytes:
-        return (await self._carry(body, context, self._proxy.predict)).reply.body
+        answer = await self._carry(body, context, self._proxy.predict)
+        if not answer.reply.ok:
+            await _abort(context, answer)
+        return answer.reply.body
 
     async def _predict_stream(self, body: bytes, context: _Context[bytes, bytes]) -> None:
-        async def stream(call: Call, route: Route) -> Answer:
-            return await self._proxy.stream(call._replace(streamed=True), route, context.write)
+        answer = await self._stream(body, context, context.write)
+        if not answer.reply.ok:
+            await _abort(context, answer)
 
-        await self._carry(body, context, stream, "PredictStream")
+    async def _model_stream_infer(self, requests: AsyncIterator[bytes], context: _Context[bytes, bytes]) -> None:
+        async def one(body: bytes, write: Write) -> str:
+            answer = await self._stream(body, context, write)
+            own = _own_words(answer)
+            return (
+                "" if answer.reply.ok else problem_of(answer.reply.code, own.message if own else answer.reply.message)
+            )
+
+        await answer_each(requests, context, one)
+
+    async def _stream(self, body: bytes, context: _Context[bytes, bytes], write: Write) -> Answer:
+        async def stream(call: Call, route: Route) -> Answer:
+            return await self._proxy.stream(call._replace(streamed=True), route, write)
+
+        return await self._carry(body, context, stream, "PredictStream")
 
     async def _carry(
         self,
@@ -145,8 +165,6 @@ class PredictHandlers:
             self._spans.end(span, route, gone, started_ns, method)
             raise
         self._spans.end(span, route, answer, started_ns, method)
-        if not answer.reply.ok:
-            await _abort(context, answer)
         return answer
 
     async def _feedback(
@@ -273,7 +291,7 @@ def _explain(route: Route, request: router_pb2.GetRouteRequest) -> str:
 
 async def _abort(context: _Context[bytes, bytes], answer: Answer) -> None:
     reply = answer.reply
-    own = None if reply.details else _own_words(answer)
+    own = _own_words(answer)
     if own is not None:
         raise own
     trailer = ((DETAILS_KEY, reply.details),) if reply.details else ()
@@ -283,6 +301,8 @@ async def _abort(context: _Context[bytes, bytes], answer: Answer) -> None:
 def _own_words(answer: Answer) -> CrossfadeError | None:
     """The error for a failure that grpc itself reported, which has no reason and no advice; None: the Worker's own."""
     reply, version = answer.reply, answer.version
+    if reply.details:
+        return None
     match reply.code:
         case "UNAVAILABLE" | "CANCELLED" if answer.parts:
             return UnavailableError(

@@ -14,35 +14,53 @@ Write = Callable[[bytes], Awaitable[None]]
 
 
 class Rest:
-    """The rest of a stream whose end is told once; one that its caller leaves has none.
+    """The rest of a stream, whose end is told once; one that its caller leaves has none.
+
+    A deadline that passes is the version's failure if most of the stream's time went by in waiting for parts, and
+    nobody's if it went by in waiting for the caller to read them.
 
     Args:
         parts: what is read.
         on_end: told how it ended.
         is_over: whether the caller's time has passed.
+        now: seconds of the monotonic clock.
     """
 
-    def __init__(self, parts: Parts, on_end: Callable[[Reply], None], is_over: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        on_end: Callable[[Reply], None],
+        is_over: Callable[[], bool],
+        now: Callable[[], float],
+    ) -> None:
         self._parts = parts
         self._on_end = on_end
         self._is_over = is_over
+        self._now = now
+        self._begun = now()
+        self._reading = 0.0
 
     async def read(self) -> bytes | Reply:
         """The next part, or how the stream ended."""
+        began = self._now()
         try:
             got = await self._parts.read()
-        except asyncio.CancelledError:
-            # As for other attempts: a deadline counts, whichever timer is first.
-            if self._is_over():
-                self._on_end(Reply(DEADLINE_EXCEEDED, begun=True))
-            raise
+        finally:
+            self._reading += self._now() - began
         if isinstance(got, Reply):
-            self._on_end(got)
+            self._end(got)
         return got
 
     def cancel(self) -> None:
         """Leaves it."""
         self._parts.cancel()
+        if self._is_over():
+            # As for other attempts: a deadline counts, whichever timer is first.
+            self._end(Reply(DEADLINE_EXCEEDED, begun=True))
+
+    def _end(self, end: Reply) -> None:
+        if end.code != DEADLINE_EXCEEDED or self._reading >= (self._now() - self._begun) / 2:
+            self._on_end(end)
 
 
 async def relay(answer: Answer, write: Write, ending: Callable[[], bool]) -> Answer:

@@ -23,7 +23,8 @@ class Call:
         request: as the engine has it.
         parts: how many parts of a stream were sent; None: it is no stream.
         first_part: when the first of them was, by the monotonic clock.
-        writing: its caller is to read what was sent before anything else happens.
+        write_began: since when its caller has been to read what was sent, by the monotonic clock; None: it has.
+        written_seconds: how long it took its caller to read what was sent before.
     """
 
     place: Place
@@ -34,7 +35,13 @@ class Call:
     request: Request | None = None
     parts: int | None = None
     first_part: float | None = None
-    writing: bool = False
+    write_began: float | None = None
+    written_seconds: float = 0.0
+
+    def is_readers(self, begun: float, now: float) -> bool:
+        """Whether most of its time since `begun` went by while its caller did not read what was there."""
+        pending = 0.0 if self.write_began is None else now - self.write_began
+        return self.written_seconds + pending > (now - begun) / 2
 
 
 @dataclass(slots=True)

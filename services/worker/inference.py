@@ -6,16 +6,18 @@ enters the descriptor pool, where it would clash with a client of that protocol 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import grpc
 from google.protobuf.message import Message
+from grpc import aio
 
 from crossfade.manifest import TensorSpec
 from crossfade.predict.v1 import predict_pb2
 from services.common.errors import NotFoundError
+from services.common.stream_infer import Write, answer_each
 from services.worker.servicer import PredictServicer
 
 _TensorMetadata = predict_pb2.ModelMetadataResponse.TensorMetadata
@@ -25,7 +27,7 @@ class InferenceServicer:
     """Answers the protocol's methods for one version.
 
     Args:
-        predict: answers ModelInfer.
+        predict: answers ModelInfer and ModelStreamInfer.
     """
 
     def __init__(self, predict: PredictServicer) -> None:
@@ -80,11 +82,23 @@ class InferenceServicer:
             outputs=_tensors(signature.outputs),
         )
 
+    async def model_stream_infer(
+        self, requests: AsyncIterator[bytes], context: aio.ServicerContext[bytes, bytes]
+    ) -> None:
+        """ModelStreamInfer: each request is answered in parts, one request after the other."""
+
+        async def answer(body: bytes, write: Write) -> str:
+            await self._predict.predict_stream(body, context, write)
+            return ""
+
+        await answer_each(requests, context, answer)
+
     def handlers(self) -> grpc.GenericRpcHandler:
         """The methods of inference.GRPCInferenceService."""
         p = predict_pb2
         methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "ModelInfer": grpc.unary_unary_rpc_method_handler(self._predict.predict),
+            "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(self.model_stream_infer),
             "ServerLive": _unary(self.server_live, p.ServerLiveRequest, p.ServerLiveResponse),
             "ServerReady": _unary(self.server_ready, p.ServerReadyRequest, p.ServerReadyResponse),
             "ModelReady": _unary(self.model_ready, p.ModelReadyRequest, p.ModelReadyResponse),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from crossfade.manifest import Signature
-from crossfade.metadata import PREDICTION_ID
+from crossfade.metadata import FINAL_RESPONSE, PREDICTION_ID
 from crossfade.predict.v1 import predict_pb2
 from services.common.errors import InvalidArgumentError
 from services.worker.tensors import Array
@@ -15,6 +15,15 @@ _PARAMETERS: Final = b"\x22"
 _MAP_VALUE: Final = b"\x12"
 _STRING_PARAM: Final = b"\x1a"
 _RAW_OUTPUT: Final = b"\x32"
+
+
+def _marked(last: bool) -> bytes:
+    message = predict_pb2.PredictResponse()
+    message.parameters[FINAL_RESPONSE].bool_param = last
+    return message.SerializeToString()
+
+
+_LAST: Final = {last: _marked(last) for last in (False, True)}
 
 
 class OutputWriter:
@@ -63,6 +72,7 @@ class OutputWriter:
         outputs: Sequence[Array],
         request_id: str = "",
         prediction_id: str = "",
+        last: bool | None = None,
     ) -> bytes:
         """A serialized answer.
 
@@ -72,12 +82,15 @@ class OutputWriter:
             outputs: all outputs, in the signature's order.
             request_id: the caller's, echoed.
             prediction_id: the token that Feedback takes; empty: none.
+            last: whether it is the last part of a stream; None: it is no part of one.
         """
         parts = [self._head(rows, wanted)]
         if request_id:
             parts.append(_field(_ID, request_id.encode()))
         if prediction_id:
             parts.extend((self._before_id(len(prediction_id)), prediction_id.encode()))
+        if last is not None:
+            parts.append(_LAST[last])
         for index in wanted:
             data = outputs[index].tobytes()
             parts.extend((_RAW_OUTPUT, _varint(len(data)), data))

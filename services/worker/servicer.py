@@ -35,7 +35,7 @@ from services.worker.overdue import Overdue
 from services.worker.prediction_ids import PredictionIds
 from services.worker.runner import Answer, BatchRecord, Runner
 from services.worker.spans import RequestSpan, Spans
-from services.worker.streaming import Streams
+from services.worker.streaming import Streams, Write
 from services.worker.tensors import InputReader, Inputs, parse_request
 
 ResultT = TypeVar("ResultT")
@@ -127,14 +127,16 @@ class PredictServicer:
         call = self._begin(metadata, place, context)
         return await self._counted(call, context, begun, self._answer(call, inputs, wanted, request.id, begun))
 
-    async def predict_stream(self, body: bytes, context: "aio.ServicerContext[bytes, bytes]") -> None:
-        """PredictStream."""
+    async def predict_stream(
+        self, body: bytes, context: "aio.ServicerContext[bytes, bytes]", write: Write | None = None
+    ) -> None:
+        """PredictStream. `write`: takes the parts; by default they are written as they are."""
         begun = self._clock.monotonic()
         request, metadata, place = self._admit(body)
         wanted = self._streams.read(request)
         call = self._begin(metadata, place, context)
         call.parts = 0
-        await self._counted(call, context, begun, self._streams.run(call, wanted, begun, context.write))
+        await self._counted(call, context, begun, self._streams.run(call, wanted, begun, write or context.write))
 
     def end_streams(self) -> None:
         """Ends streams after the part that they are at: there is no more time for them."""
@@ -171,12 +173,13 @@ class PredictServicer:
             # grpc cancels the handler at the caller's deadline as well as when the caller gives up. One that has not
             # read what it got was not kept waiting.
             remaining = context.time_remaining()
-            late = remaining is not None and remaining <= _TRANSIT_SECONDS and not call.writing
+            late = remaining is not None and remaining <= _TRANSIT_SECONDS
+            late = late and not call.is_readers(begun, self._clock.monotonic())
             outcome = (grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED).name
             raise
         except Exception:
             # A part cannot be written to a caller that has gone.
-            outcome = (grpc.StatusCode.CANCELLED if call.writing else grpc.StatusCode.INTERNAL).name
+            outcome = (grpc.StatusCode.CANCELLED if call.write_began is not None else grpc.StatusCode.INTERNAL).name
             await call.acceptance.say()
             raise
         finally:

@@ -158,7 +158,9 @@ class Streams:
         while True:
             await self._step(call, steps, deadline)
             token = self._finish(call, steps) if steps.done else ""
-            part = self._writer.write(request.inputs.rows, request.outputs, steps.outputs, request.request_id, token)
+            part = self._writer.write(
+                request.inputs.rows, request.outputs, steps.outputs, request.request_id, token, last=steps.done
+            )
             await self._write(call, part, write)
             if steps.done:
                 return
@@ -213,7 +215,8 @@ class Streams:
             self._overdue.discard(call)
             await call.acceptance.say()
             call.first_part = self._clock.monotonic()
-        call.writing = True
+        call.write_began = began = self._clock.monotonic()
         await write(part)
-        call.writing = False
+        call.write_began = None
+        call.written_seconds += self._clock.monotonic() - began
         call.parts = (call.parts or 0) + 1

@@ -104,6 +104,9 @@ class FakeWorker:
                     await context.abort(grpc.StatusCode.INTERNAL, "the model raised in step 3")
                 self.sent += 1
                 yield first
+                if self.behavior == "go on":
+                    # A model takes a while for each part.
+                    await asyncio.sleep(0.005)
         except (asyncio.CancelledError, GeneratorExit):
             self.left += 1
             raise

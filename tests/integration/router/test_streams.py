@@ -44,6 +44,30 @@ async def test_bytes_of_each_part_go_through(served: House) -> None:
     assert await served.attempts() == {("v1", "live", "ok"): 1}
 
 
+async def test_the_open_inference_protocols_streaming_method(served: House) -> None:
+    await served.routes(test_share=10_000)
+    async with aio.insecure_channel(served.app.address) as channel:
+        infer: Any = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+        call = infer(timeout=10)
+
+        async def answers(model: str, parts: int) -> list[predict_pb2.ModelStreamInferResponse]:
+            # Longer than one byte can say.
+            body = predict_pb2.PredictRequest(model_name=model, raw_input_contents=[b"x" * 40_000])
+            await call.write(body.SerializeToString())
+            return [predict_pb2.ModelStreamInferResponse.FromString(await call.read()) for _ in range(parts)]
+
+        assert [one.infer_response.model_version for one in await answers("churn", 3)] == ["v2"] * 3
+        assert (await answers("chrun", 1))[0].error_message.startswith("[NOT_FOUND] no model 'chrun'")
+        served.test.behavior = "break"
+        broken = await answers("churn", 3)
+        assert [one.infer_response.raw_output_contents[:] for one in broken[:2]] == [[b"x" * 40_000]] * 2
+        assert broken[2].error_message == "[INTERNAL] the model raised in step 3"
+        served.test.behavior = "fail"
+        assert [one.infer_response.model_version for one in await answers("churn", 3)] == ["v1"] * 3
+        await call.done_writing()
+        assert await call.read() is aio.EOF
+
+
 async def test_a_stream_may_be_pinned(served: House) -> None:
     await served.routes()
     assert await versions(served, version="@test") == ["v2"] * 3

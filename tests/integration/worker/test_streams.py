@@ -310,6 +310,36 @@ async def test_draining_finishes_a_short_stream_and_ends_a_long_one(
     await until(lambda: registry.state("walk", "v1") == "")
 
 
+async def test_the_open_inference_protocols_streaming_method(served: Any, walks: Any) -> None:
+    app, caller, _ = await served(walks())
+    start = begins(1)
+    infer: Any = caller.channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+    call = infer(timeout=30)
+
+    async def answers(body: bytes, parts: int) -> list[predict_pb2.ModelStreamInferResponse]:
+        await call.write(body)
+        return [predict_pb2.ModelStreamInferResponse.FromString(await call.read()) for _ in range(parts)]
+
+    for seed in (0, 1):
+        start = begins(1, seed)
+        found = await answers(walk_request(start, [NEVER], parts=5, request_id=str(seed)), 5)
+        for one, seen in zip(found, walked(start, [NEVER]), strict=False):
+            np.testing.assert_allclose(seen_in(one.infer_response), seen, rtol=1e-4, atol=1e-6)
+            assert one.infer_response.id == str(seed)
+        last = [one.infer_response.parameters["triton_final_response"].bool_param for one in found]
+        assert last == [False] * 4 + [True]
+        (refused,) = await answers(walk_request(start, [NEVER], parts=99), 1)
+        assert refused.error_message == "[INVALID_ARGUMENT] max_parts takes a whole number from 1 to 40"
+        bad = await answers(walk_request(start + 60, [NEVER]), 3)
+        assert [bool(one.error_message) for one in bad] == [False, False, True]
+        assert "step 3" in bad[2].error_message
+    await call.done_writing()
+    assert await call.read() is aio.EOF
+    counts = await metrics(app.address)
+    assert counted(counts, catalog.WORKER_DURATION, outcome="ok") == 2
+    assert counted(counts, catalog.WORKER_DURATION, outcome="INTERNAL") == 2
+
+
 async def test_the_client_iterates_blocking_or_not_and_takes_a_value_for_the_whole(
     registry: FakeRegistry, served: Any, walks: Any
 ) -> None:
