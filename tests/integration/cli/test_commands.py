@@ -456,6 +456,30 @@ def test_what_is_no_module(crossfade: Command, sources: Path) -> None:
     assert "has no 'absent'" in crossfade("package", f"{sources / 'model.py'}:absent", *rest, code=1).stderr
 
 
+def test_one_step_of_a_model_that_answers_in_parts_is_packaged(
+    crossfade: Command, sources: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "decay.py").write_text(
+        "from torch import Tensor, nn\n\n\n"
+        "class Decay(nn.Module):\n"
+        "    def forward(self, rows: Tensor) -> dict[str, Tensor]:\n"
+        "        return {'rows': rows * 0.5, 'size': rows.sum(dim=1, keepdim=True)}\n"
+    )
+    loop = tmp_path / "loop.json"
+    loop.write_text('{"feeds": {"input": "rows"}, "parts": ["size"], "max_parts": 9}')
+    rows = str(sources / "rows.npy")
+    call = ("package", f"{tmp_path / 'decay.py'}:Decay", "--example", rows, "--loop", str(loop))
+    crossfade(*call, "--to", str(tmp_path / "decay"))
+    crossfade("publish", "decay", str(tmp_path / "decay"))
+    shown = crossfade("versions", "show", "decay", "v1").stdout
+    assert "size, step by step (crossfade predict --stream)" in shown
+    loop.write_text('{"feeds": {"input": "rows"}, "parts": ["size"]}')
+    refused = crossfade(*call, "--to", str(tmp_path / "again"), code=2)
+    assert "max_parts: missing" in refused.stderr
+    assert '"feeds": {"INPUT": "OUTPUT"}' in refused.stderr
+    assert "cannot be read" in crossfade(*call[:-1], "/nowhere.json", "--to", str(tmp_path / "again"), code=1).stderr
+
+
 def test_nothing_answers(crossfade: Command, artifact: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
