@@ -185,7 +185,7 @@ class PredictServicer:
         finally:
             self._end(call, outcome, begun)
             if span is not None:
-                span.end(outcome)
+                span.end(outcome, call.parts)
 
     def _end(self, call: Call, outcome: str, begun: float) -> None:
         ended = self._clock.monotonic()

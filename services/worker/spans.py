@@ -89,8 +89,10 @@ class RequestSpan:
         links = [Link(answer.batch.span.get_span_context())] if isinstance(answer.batch.span, Span) else []
         self._spans.write("queue", self.span, started - answer.queue_seconds, started, links)
 
-    def end(self, outcome: str) -> None:
-        """Ends the request's span; `outcome` is `ok` or the gRPC code's name."""
+    def end(self, outcome: str, parts: int | None = None) -> None:
+        """Ends the request's span; `outcome` is `ok` or the gRPC code's name, `parts` how many a stream had."""
+        if parts is not None:
+            self.span.set_attribute("parts", parts)
         self.span.set_attribute("outcome", outcome)
         if outcome != "ok":
             self.span.set_status(StatusCode.ERROR, outcome)

@@ -146,9 +146,12 @@ class InputReader:
             found = [self._begun(spec, array, rows) for spec, array in zip(self._specs, found, strict=True)]
         arrays = tuple(array for array in found if array is not None)
         if len(arrays) < len(self._specs):
-            missing = ", ".join(spec.name for spec, array in zip(self._specs, found, strict=True) if array is None)
+            unfed = [spec.name for spec in self._specs if spec.name not in self._fed]
+            missing = [spec.name for spec, array in zip(self._specs, found, strict=True) if array is None]
+            # Of inputs that the model feeds itself one is enough: it says how many rows there are.
+            named = ", ".join(name for name in missing if name in unfed) or " or ".join(missing)
             raise InvalidArgumentError(
-                "INPUT_MISSING", f"input {missing} is missing; the model's inputs are {self._names()}", field="inputs"
+                "INPUT_MISSING", f"input {named} is missing; the model's inputs are {self._names()}", field="inputs"
             )
         return Inputs(arrays, rows)
 

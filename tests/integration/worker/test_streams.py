@@ -19,6 +19,7 @@ from services.common.telemetry import catalog
 from tests.fakes.looping import LOOP, NEVER, Walk, package_walk, seen_in, walk_request, walked
 from tests.fakes.models import Packaged, expected_scores, reference_rows, request_of, scores_of
 from tests.fakes.registry import FakeRegistry, lane
+from tests.integration.worker.test_life import trace_receiver
 from tests.support.wait import until, until_async
 from tests.support.worker import Failure, counted, failure_of, metrics
 
@@ -308,6 +309,20 @@ async def test_draining_finishes_a_short_stream_and_ends_a_long_one(
     assert (failure.code, failure.reason, failure.accepted) == ("UNAVAILABLE", "DRAINING", True)
     assert f"after {sent} parts" in failure.message
     await until(lambda: registry.state("walk", "v1") == "")
+
+
+async def test_of_a_traced_stream_the_first_step_is_shown(registry: FakeRegistry, served: Any, walks: Any) -> None:
+    async with trace_receiver() as (endpoint, spans):
+        _, caller, _ = await served(walks(), otlp_endpoint=endpoint)
+        stream: Any = caller.channel.unary_stream(STREAM)
+        traceparent = f"00-{'ab' * 16}-{'cd' * 8}-01"
+        call = stream(walk_request(begins(1), [5]), timeout=10, metadata=(("traceparent", traceparent),))
+        assert await rest_of(call) == 5
+        await until(lambda: len(spans) >= 4)
+    by_name = {span.name: span for span in spans}
+    assert sorted(span.name for span in spans) == ["batch", "inference", "queue", "worker.predict"]
+    attributes = {one.key: one.value for one in by_name["worker.predict"].attributes}
+    assert (attributes["parts"].int_value, attributes["outcome"].string_value) == (5, "ok")
 
 
 async def test_the_open_inference_protocols_streaming_method(served: Any, walks: Any) -> None:

@@ -210,3 +210,25 @@ def test_writes_the_outputs_asked_for_in_their_order() -> None:
     with pytest.raises(InvalidArgumentError) as raised:
         writer.wanted(request)
     assert (raised.value.reason, raised.value.field) == ("OUTPUT_UNKNOWN", "outputs[1].name")
+
+
+def test_inputs_that_the_model_feeds_are_zeros_unless_they_are_given() -> None:
+    signature = Signature(
+        (TensorSpec("start", DType.FP32, (-1, 2)), TensorSpec("memory", DType.BF16, (-1, 3))),
+        (TensorSpec("memory", DType.BF16, (-1, 3)),),
+    )
+    request = predict_pb2.PredictRequest(raw_input_contents=[np.ones((4, 2), np.float32).tobytes()])
+    request.inputs.add(name="start", datatype="FP32", shape=(4, 2))
+    read = InputReader(signature, {"memory"}).read(request)
+    assert read.rows == 4
+    assert (read.arrays[1].shape, read.arrays[1].dtype) == ((4, 3), STORED[DType.BF16])
+    assert not read.arrays[1].any()
+    request.inputs.add(name="memory", datatype="BF16", shape=(4, 3))
+    request.raw_input_contents.append(np.ones((4, 3), np.int16).tobytes())
+    assert InputReader(signature, {"memory"}).read(request).arrays[1].all()
+    for fed, said in (
+        ({"memory"}, "input start is missing"),
+        ({"start", "memory"}, "input start or memory is missing"),
+    ):
+        with pytest.raises(InvalidArgumentError, match=said):
+            InputReader(signature, fed).read(predict_pb2.PredictRequest())
