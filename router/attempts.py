@@ -46,7 +46,11 @@ class Attempts:
 
     def patience(self, lane: Lane, version: str, call: Call) -> Patience:
         """How long the version takes to answer such a call, or to begin to."""
-        return self._patience[call.streamed].setdefault((lane.model, lane.segment, version), Patience())
+        known, key = self._patience[call.streamed], (lane.model, lane.segment, version)
+        found = known.get(key)
+        if found is None:
+            found = known[key] = Patience()
+        return found
 
     def pick(self, lane: Lane, target: Target) -> str:
         """The process that is asked first.

@@ -166,7 +166,11 @@ class Proxy:
         self._ending = True
 
     async def close(self) -> None:
-        """Gives the copies under way up."""
+        """Gives up the copies under way, and what is read for its outcome alone."""
+        late = tuple(self._late)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
         await self._shadow.close()
 
     async def ask(self, route: Route, method: str, body: bytes, timeout: float) -> Reply:
@@ -180,7 +184,10 @@ class Proxy:
 
     async def _test(self, lane: Lane, target: Target, call: Call) -> Answer:
         """Asks the test version, and stable after it where that is needed."""
-        breaker = self._breakers.setdefault((lane.model, lane.segment, target.version), Breaker())
+        key = (lane.model, lane.segment, target.version)
+        breaker = self._breakers.get(key)
+        if breaker is None:
+            breaker = self._breakers[key] = Breaker()
         admission = breaker.admit(self._clock.monotonic(), self._draw())
         if admission is Admission.REFUSED:
             return await self._failover(lane, call)

@@ -105,6 +105,23 @@ async def test_a_slow_test_version_is_left_for_stable_and_its_true_outcome_is_re
     assert rest.read_parts == 5
 
 
+async def test_a_router_that_ends_reads_nothing_to_its_end() -> None:
+    house = House(lane(test=10_000))
+
+    async def late(_: object) -> Reply:
+        await asyncio.sleep(0.1)
+        return Reply("OK", b"late", begun=True)
+
+    house.transport.behaviors[TEST] = late
+    house.transport.rests[TEST] = rest = FakeParts(10_000, WHOLE, pause=0.01)
+    assert (await stream(house, Reader(), seconds=0.15)).version == "v1"
+    await until(lambda: rest.read_parts > 0)
+    await house.proxy.close()
+    read = rest.read_parts
+    await asyncio.sleep(0.05)
+    assert rest.read_parts == read
+
+
 async def test_a_late_test_version_is_taken_when_stable_fails() -> None:
     house, reader = House(lane(test=10_000)), Reader()
 
