@@ -161,8 +161,8 @@ class Manifest:
     their names, and not by their positions. `max_batch` bounds the batch dimension. `scores` names the output with a
     score per class (logits or probabilities, [-1, classes]): the predicted class is its argmax. `classes`,
     `positive_class` and `scores` are null unless `task` is classification; `profile` is null where the model was
-    packaged without reference data. `precision` is what the program is to run in; `auto` leaves it to the Worker. `loop`
-    declares the program as one step of a version that answers in parts; null: it answers at once.
+    packaged without reference data. `precision` is what the program is to run in; `auto` leaves it to the Worker.
+    `loop` declares the program as one step of a version that answers in parts; null: it answers at once.
     """
 
     format_version: int
