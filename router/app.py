@@ -14,13 +14,14 @@ from grpc import aio
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from crossfade.router.v1 import router_pb2_grpc
 from crossfade.telemetry.v1 import telemetry_pb2_grpc
+from router.explaining import RouterServicer
 from router.meters import Meters
 from router.noted_traces import NotedTraces
 from router.pair_notes import PairNotes
 from router.peers import Peers
 from router.proxy import Proxy
 from router.routes import build_table
-from router.servicer import INFERENCE_SERVICE, PREDICTION_SERVICE, PredictHandlers, RouterServicer
+from router.servicer import INFERENCE_SERVICE, PREDICTION_SERVICE, PredictHandlers
 from router.settings import RouterSettings
 from router.spans import Spans
 from router.table_file import TableFile

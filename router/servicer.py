@@ -1,4 +1,4 @@
-"""The Router's RPCs: bytes and metadata to the proxy's calls, replies to statuses."""
+"""The RPCs of callers: bytes and metadata to the proxy's calls, replies to statuses."""
 
 from __future__ import annotations
 
@@ -12,18 +12,13 @@ from google.protobuf.message import DecodeError
 from grpc import aio
 
 from crossfade import metadata as keys
-from crossfade.common.v1 import model_pb2
 from crossfade.errors import DETAILS_KEY
 from crossfade.predict.v1 import predict_pb2
-from crossfade.router.v1 import router_pb2, router_pb2_grpc
 from router.call import Answer, Call, Reply
-from router.noted_traces import NotedTraces
-from router.pair_notes import MOST_WAITING
 from router.peers import Peers
 from router.proxy import Proxy
 from router.routing import Route
 from router.spans import Spans
-from router.split import ArmName
 from router.wire import MalformedError, first_fields
 from services.common.clock import Clock
 from services.common.errors import (
@@ -34,7 +29,6 @@ from services.common.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from services.common.feedback import TRAFFIC_NAMES, FeedbackBook
 from services.common.guard import current_metadata, current_principal
 from services.common.identity import Role
 from services.common.statuses import code_of, details_of
@@ -207,86 +201,6 @@ class PredictHandlers:
         if not reply.ok:
             await _abort(context, Answer(reply, route.target.version, route.target.traffic))
         return reply.body
-
-
-class RouterServicer(router_pb2_grpc.RouterServiceServicer):
-    """RouterService: explains routes.
-
-    Args:
-        proxy: routes.
-        noted: traces of versions under test.
-        book: labels, and the pairs that they are to meet.
-    """
-
-    def __init__(self, proxy: Proxy, noted: NotedTraces, book: FeedbackBook) -> None:
-        self._proxy = proxy
-        self._noted = noted
-        self._book = book
-
-    async def NotePairs(  # noqa: N802 - the method's name in the contract
-        self, request: router_pb2.NotePairsRequest, context: _Context[Any, Any]
-    ) -> router_pb2.NotePairsResponse:
-        """What the test version answered to mirrored requests whose labels this Router keeps."""
-        del context
-        if len(request.pairs) > MOST_WAITING:
-            raise InvalidArgumentError(
-                "FIELD_INVALID",
-                f"{len(request.pairs)} pairs are too many: send at most {MOST_WAITING:,} in a request",
-                field="pairs",
-            )
-        for pair in request.pairs:
-            self._book.pair(pair.stable_prediction_id, pair.test_prediction_id)
-        return router_pb2.NotePairsResponse()
-
-    async def ListTraces(  # noqa: N802 - the method's name in the contract
-        self, request: router_pb2.ListTracesRequest, context: _Context[Any, Any]
-    ) -> router_pb2.ListTracesResponse:
-        """A few of the latest traces of a version under test."""
-        del context
-        found = self._noted.of(request.model, request.segment, request.version)
-        return router_pb2.ListTracesResponse(trace_ids=found)
-
-    async def GetRoute(  # noqa: N802 - the method's name in the contract
-        self, request: router_pb2.GetRouteRequest, context: _Context[Any, Any]
-    ) -> router_pb2.GetRouteResponse:
-        """Which version a request would get, and why."""
-        del context
-        if not request.model:
-            raise InvalidArgumentError("FIELD_INVALID", "the request names no model: set model", field="model")
-        route = self._proxy.route(request.model, request.segment, request.key, request.version)
-        return router_pb2.GetRouteResponse(
-            version=route.target.version,
-            traffic=model_pb2.Traffic.ValueType(TRAFFIC_NAMES.index(route.target.traffic)),
-            bucket=route.bucket,
-            epoch=route.lane.epoch,
-            revision=self._proxy.table.revision,
-            addresses=route.target.addresses,
-            reason=_explain(route, request),
-        )
-
-
-def _explain(route: Route, request: router_pb2.GetRouteRequest) -> str:
-    if route.arm is None:
-        return f"the request pins {request.version}"
-    split = route.lane.split
-    if request.key and route.lane.sticky:
-        drawn = f"the key's bucket is {route.bucket}"
-    elif request.key:
-        drawn = f"bucket {route.bucket} was drawn, since the lane assigns by request and not by key"
-    else:
-        drawn = f"bucket {route.bucket} was drawn"
-    if split.test == 0 and split.control == 0:
-        return f"{drawn}; stable has all buckets"
-    ranges = {
-        ArmName.TEST: (split.offset, split.test),
-        ArmName.CONTROL: (split.offset + split.test, split.control),
-        ArmName.STABLE: (split.offset + split.test + split.control, 10_000 - split.test - split.control),
-    }
-    begin, size = ranges[route.arm]
-    copy = ""
-    if route.lane.shadow is not None and split.arm(route.bucket) is ArmName.CONTROL:
-        copy = f", and {route.lane.shadow.version} gets a copy"
-    return f"{drawn}; {route.arm} has the {size} buckets from {begin % 10_000} on{copy}"
 
 
 async def _abort(context: _Context[bytes, bytes], answer: Answer) -> None:

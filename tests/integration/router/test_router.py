@@ -396,11 +396,13 @@ async def test_get_route_explains(house: House) -> None:
         stub: Any = router_pb2_grpc.RouterServiceStub(channel)
         pinned = await stub.GetRoute(router_pb2.GetRouteRequest(model="churn", version="@test"))
         drawn = await stub.GetRoute(router_pb2.GetRouteRequest(model="churn"))
+        elsewhere = await stub.GetRoute(router_pb2.GetRouteRequest(model="churn", segment="ue"))
         with pytest.raises(aio.AioRpcError) as caught:
             await stub.GetRoute(router_pb2.GetRouteRequest(model="chrun"))
     assert (pinned.version, pinned.bucket, pinned.reason) == ("v2", -1, "the request pins @test")
     assert 0 <= drawn.bucket < 10_000
     assert "was drawn" in drawn.reason
+    assert elsewhere.reason.startswith("the segment 'ue' has no lane of its own; bucket ")
     assert details_of(caught.value).reason == "MODEL_NOT_FOUND"
 
 
