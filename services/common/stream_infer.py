@@ -12,6 +12,7 @@ from grpc import aio
 from crossfade.predict.v1 import predict_pb2
 from services.common.errors import CrossfadeError, UnavailableError
 from services.common.statuses import code_of
+from services.common.varint import varint
 
 Write = Callable[[bytes], Awaitable[None]]
 _INFER_RESPONSE: Final = b"\x12"
@@ -35,7 +36,7 @@ async def answer_each(
     """
 
     async def write(part: bytes) -> None:
-        await context.write(_INFER_RESPONSE + _varint(len(part)) + part)
+        await context.write(_INFER_RESPONSE + varint(len(part)) + part)
 
     async for request in requests:
         try:
@@ -51,12 +52,3 @@ async def answer_each(
 def problem_of(code: str, message: str) -> str:
     """What a response says of a failure."""
     return f"[{code}] {message}"
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number >= 0x80:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)

@@ -7,6 +7,7 @@ from crossfade.manifest import Signature
 from crossfade.metadata import FINAL_RESPONSE, PREDICTION_ID
 from crossfade.predict.v1 import predict_pb2
 from services.common.errors import InvalidArgumentError
+from services.common.varint import varint
 from services.worker.tensors import Array
 
 # Tags of length-delimited fields (protobuf encoding, "Message Structure"): number * 8 + 2.
@@ -93,7 +94,7 @@ class OutputWriter:
             parts.append(_LAST[last])
         for index in wanted:
             data = outputs[index].tobytes()
-            parts.extend((_RAW_OUTPUT, _varint(len(data)), data))
+            parts.extend((_RAW_OUTPUT, varint(len(data)), data))
         return b"".join(parts)
 
     def _before_id(self, length: int) -> bytes:
@@ -121,15 +122,4 @@ class OutputWriter:
 
 
 def _field(tag: bytes, value: bytes) -> bytes:
-    return tag + _varint(len(value)) + value
-
-
-def _varint(number: int) -> bytes:
-    if number < 0x80:
-        return bytes((number,))
-    encoded = bytearray()
-    while number >= 0x80:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
+    return tag + varint(len(value)) + value
