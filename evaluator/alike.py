@@ -7,6 +7,7 @@ design effect (Kish, "Survey Sampling", 1965). A test's log e-values are divided
 where it was as long as sums over requests are near enough to normal.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import add
@@ -21,8 +22,10 @@ from evaluator.statistics.counts import FloatArray
 from evaluator.terms import Terms
 from services.common.telemetry.catalog import ALIKE_PRODUCTS, ALIKE_SUMS
 
+_ENOUGH_REQUESTS: Final = 30
+"""Of fewer it is not known how alike their rows are; they are taken to be as alike as they can be."""
 _ENOUGH_ROWS: Final = 100
-"""With fewer labelled rows of both arms nothing is known."""
+"""Of a class with fewer rows nothing is known by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,8 @@ class Alike:
         for instance in window:
             for one, at in series_of(instance, ALIKE):
                 test = is_test(at, terms)
-                if test or is_stable(at, terms):
+                # Older Routers count them of no slice, and so of other labels than those beside them.
+                if "slice" in at and (test or is_stable(at, terms)):
                     sums = one.by_label
                     a, b, c = (known + sums.get(name, 0) for known, name in zip(squares[test], ALIKE_SUMS, strict=True))
                     squares[test] = (a, b, c)
@@ -83,20 +87,27 @@ class Alike:
     @property
     def effect(self) -> float:
         """The design effect of labelled rows; 1: they say as much as if each came by itself, or nothing is known."""
-        if self.test.rows + self.stable.rows < _ENOUGH_ROWS:
-            return 1.0
+        rows = self.test.rows + self.stable.rows
+        products = self.test.squares[0] + self.stable.squares[0]
+        if _requests(rows, products) < _ENOUGH_REQUESTS:
+            return max(1.0, products / rows) if rows else 1.0
         (test, test_alone), (stable, stable_alone) = self.test.variation, self.stable.variation
         alone = test_alone + stable_alone
         return max(1.0, (test + stable) / alone) if alone > 0.0 else 1.0
 
 
+def _requests(rows: float, products: float) -> float:
+    """How many requests of one size had as many rows and products, the sum of n_r n_r; infinity: of none is known."""
+    return rows * rows / products if products else math.inf
+
+
 Classes = tuple[int, ...]
-"""A count per declared class."""
+"""A count per declared class, and last one of all other predictions."""
 
 
 @dataclass(frozen=True, slots=True)
 class AlikeAnswers:
-    """Both arms' predictions by their requests; of each arm by class, in the order of the declared ones.
+    """Both arms' predictions by their requests; of each arm by class.
 
     Attributes:
         rows: predicted rows of the test and of the stable arm.
@@ -110,7 +121,7 @@ class AlikeAnswers:
 
     def plus(self, window: Counts, terms: Terms) -> "AlikeAnswers":
         """With a look's counts."""
-        nothing = (0,) * len(terms.declared)
+        nothing = (0,) * (len(terms.declared) + 1)
         rows, own, every = ([part or nothing for part in known] for known in (self.rows, self.own, self.every))
         product_own, product_every = ALIKE_PRODUCTS
         for instance in window:
@@ -118,26 +129,31 @@ class AlikeAnswers:
                 arm = 0 if is_test(at, terms) else 1 if is_stable(at, terms) else None
                 into = {None: rows, product_own: own, product_every: every}.get(at.get("product"))
                 if arm is not None and into is not None:
-                    counts = one.by_label
-                    into[arm] = tuple(map(add, into[arm], (counts.get(name, 0) for name in terms.declared)))
+                    by_class = one.by_label
+                    counts = [by_class.get(name, 0) for name in terms.declared]
+                    into[arm] = tuple(map(add, into[arm], (*counts, sum(one.counts) - sum(counts))))
         return AlikeAnswers((rows[0], rows[1]), (own[0], own[1]), (every[0], every[1]))
 
     def effects(self, classes: int) -> FloatArray:
         """The design effect of each class's predictions, (classes): of one with few of them, that of all together."""
-        varied, alone, seen = np.zeros(classes), np.zeros(classes), np.zeros(classes)
+        varied, alone, seen = (np.zeros(classes + 1) for _ in range(3))
+        products = 0.0
         for rows, own, every in zip(self.rows, self.own, self.every, strict=True):
             k = np.array(rows, dtype=np.float64)
             total = float(k.sum())
             if not total:
                 continue
-            share = k / total
-            with_all = np.array(every, dtype=np.float64) + k
+            share, with_all = k / total, np.array(every, dtype=np.float64) + k
             varied += np.array(own, dtype=np.float64) + k - 2.0 * share * with_all + share * share * with_all.sum()
             alone += total * share * (1.0 - share)
             seen += k
-        if seen.sum() < _ENOUGH_ROWS or not alone.any():
+            products += float(with_all.sum())
+        if _requests(float(seen.sum()), products) < _ENOUGH_REQUESTS:
+            return np.full(classes, max(1.0, products / float(seen.sum())))
+        if not alone.any():
             return np.ones(classes)
         together = max(1.0, float(varied.sum() / alone.sum()))
-        apart = np.divide(varied, alone, out=np.full(classes, together), where=(alone > 0) & (seen >= _ENOUGH_ROWS))
-        effects: FloatArray = np.maximum(apart, 1.0)
+        known = (alone > 0) & (seen >= _ENOUGH_ROWS)
+        apart = np.divide(varied, alone, out=np.full(classes + 1, together), where=known)
+        effects: FloatArray = np.maximum(apart, 1.0)[:classes]
         return effects

@@ -85,7 +85,7 @@ def concerns(one: Series, terms: Terms) -> bool:
         return at.get("segment") == terms.segment
     if "segment" in at and at["segment"] != terms.segment:
         return False
-    if one.metric in _BY_COHORT and not terms.sticky:
+    if (one.metric in _BY_COHORT and not terms.sticky) or (one.metric == ALIKE_ANSWERS and not terms.balances):
         return False
     if version == terms.test and traffic in _TESTED:
         return one.metric != INPUTS or _is_of(terms.test_profile, at)

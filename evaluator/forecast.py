@@ -65,7 +65,7 @@ class GateForecast:
 class StepForecast:
     """One step: what each gate needs, the seconds until all required ones are safe, and whether it ends in its period.
 
-    Infinite seconds: they never are. left_out: its gates of which nothing is counted before a start.
+    Infinite seconds: they never are. left_out: its gates of which nothing is counted before a start, or could be read.
     """
 
     step: Step
@@ -89,7 +89,7 @@ def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float]) -> tupl
         gates = tuple(
             _gate(terms, traffic, state, step, drops)
             for gate in shown
-            if not _unseen(gate) and (state := open_by_requests(gate, terms)) is not None
+            if not _unseen(gate, traffic) and (state := open_by_requests(gate, terms)) is not None
         )
         last = number == len(terms.plan.steps) - 1
         # Whether a version is better enough to win in time nobody knows before.
@@ -97,15 +97,17 @@ def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float]) -> tupl
         seconds = max((gate.safe.seconds if gate.safe else math.inf for gate in required), default=math.inf)
         by_proof = max(seconds, step.min_duration) <= step.period
         by_power = not terms.superior and all(_within(gate.enough, step.period, last=last) for gate in required)
-        unknown = any(_unseen(gate) and gate.need is Need.ALWAYS for gate in shown)
+        unknown = any(_unseen(gate, traffic) and gate.need is Need.ALWAYS for gate in shown)
         concludes = by_proof or by_power if required else unknown
-        left_out = tuple(gate.name for gate in shown if _unseen(gate))
+        left_out = tuple(gate.name for gate in shown if _unseen(gate, traffic))
         steps.append(StepForecast(step, gates, seconds, concludes, left_out))
     return tuple(steps)
 
 
-def _unseen(gate: Gate) -> bool:
-    """What nobody counts before a start: nothing is mirrored, and no segment is watched."""
+def _unseen(gate: Gate, traffic: Traffic) -> bool:
+    """What nobody counts before a start (nothing is mirrored, no segment is watched), and what could not be read."""
+    if gate.metric is MetricKind.CUSTOM:
+        return not traffic.counts(gate)
     return gate.metric is MetricKind.PAIRED_ACCURACY or bool(gate.segment)
 
 
@@ -152,7 +154,7 @@ def _shown(gate: RequestGate, better: float, alpha: float, share: float) -> int 
     if gate.gate.metric is MetricKind.F1:
         reached = unlike_from_f1(min(f1_from_unlike(stable) + better, 1.0))
     growth = rate_growth(gate.safe, reached, stable, share)
-    return remaining(gate.safe.process, growth, alpha)
+    return _times(remaining(gate.safe.process, growth, alpha), gate.effect)
 
 
 def _amount(n: float | None, pace: float, wait: float) -> Amount | None:
@@ -207,7 +209,7 @@ def _harmed(gate: RequestGate, drop: float, alpha: float, share: float) -> int |
         known = [one for one in found if one is not None]
         return max(known) if len(known) == len(found) else None
     if isinstance(gate, BalanceGate):
-        return gate.harmed(drop, alpha, TYPICAL, share)
+        return _times(gate.harmed(drop, alpha, TYPICAL, share), gate.effect)
     if isinstance(gate, RuntimeLimitGate):
         return gate.harmed(gate.past_seconds() * (1.0 + drop) / gate.limit_seconds - 1.0, alpha, TYPICAL)
     if isinstance(gate, DistributionGate):
@@ -222,4 +224,8 @@ def _harmed(gate: RequestGate, drop: float, alpha: float, share: float) -> int |
     if not gate.drawn:
         return None
     growth = rate_growth(gate.harm, harmed, stable, share)
-    return needed(gate.harm.process, growth, alpha, TYPICAL)
+    return _times(needed(gate.harm.process, growth, alpha, TYPICAL), gate.effect)
+
+
+def _times(n: int | None, effect: float) -> int | None:
+    return None if n is None else math.ceil(n * effect)

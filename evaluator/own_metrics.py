@@ -57,12 +57,17 @@ class OwnMetrics:
 
     async def read(self, processes: Sequence[ProcessView], terms: Terms, timeout: float) -> Sequence[Reading]:
         """Reads the processes, and asks for what the policy's own gates count."""
-        own = (self._read(gate, timeout) for gate in _gates(terms))
+        own = (self._read(gate, self._clock.now(), timeout) for gate in _gates(terms))
         found, *more = await asyncio.gather(self._source.read(processes, terms, timeout), *own)
         return [*found, *(reading for readings in more for reading in readings)]
 
-    async def _read(self, gate: Gate, timeout: float) -> Sequence[Reading]:
-        now = self._clock.now()
+    async def earlier(self, terms: Terms, seconds: float, timeout: float) -> Sequence[Reading]:
+        """What the policy's own gates had counted so many seconds ago."""
+        then = self._clock.now() - seconds
+        found = await asyncio.gather(*(self._read(gate, then, timeout) for gate in _gates(terms)))
+        return [reading for readings in found for reading in readings]
+
+    async def _read(self, gate: Gate, now: float, timeout: float) -> Sequence[Reading]:
         if self._expressions is None:
             return [_nothing(gate, now, _NONE)]
         at = round(now * 1000)

@@ -264,3 +264,10 @@ class MetricsSource(Protocol):
 
     async def read(self, processes: Sequence[ProcessView], terms: Terms, timeout: float) -> Sequence[Reading]:
         """Reads every process at once; those that fail within `timeout` seconds give a reading without series."""
+
+
+class OwnSource(MetricsSource, Protocol):
+    """One that has the user's own counts beside those of the processes."""
+
+    async def earlier(self, terms: Terms, seconds: float, timeout: float) -> Sequence[Reading]:
+        """The user's own counts as they stood so many seconds ago."""

@@ -5,15 +5,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from evaluator.arms import OWN_PROCESS
 from evaluator.decide import Phase
 from evaluator.forecast import StepForecast, forecast
 from evaluator.itself import judge_itself
-from evaluator.ports import EndedError, MetricsSource, Registry, RolloutView, UnreachableError
+from evaluator.ports import EndedError, OwnSource, Registry, RolloutView, UnreachableError
 from evaluator.reading_terms import TermsReader
 from evaluator.replay import CompactedError, Replayed, UnknownCircumstancesError, replay
 from evaluator.terms import Terms
-from evaluator.traffic import Traffic
+from evaluator.traffic import Traffic, is_own
 from evaluator.windows import Reading
 from services.common.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError
 from services.common.policy.drafts import PlanDraft, PolicyDraft
@@ -24,6 +23,7 @@ _Answer = TypeVar("_Answer")
 _MOST_SLOWER: Final = 10.0
 _READ_SECONDS: Final = 5.0
 _MORE_READINGS: Final = 3
+_EARLIER_SECONDS: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Questions:
     """
 
     def __init__(
-        self, registry: Registry, source: MetricsSource, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self, registry: Registry, source: OwnSource, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
         self._registry = registry
         self._source = source
@@ -169,16 +169,19 @@ class Questions:
         before = await self._source.read(processes, terms, _READ_SECONDS)
         await self._sleep(seconds)
         after = await self._source.read(processes, terms, _READ_SECONDS)
-        # A Prometheus server may not have scraped all of them meanwhile, or nothing of the user's own.
+        # A Prometheus server may not have scraped all of them meanwhile.
         for _ in range(_MORE_READINGS):
-            if not behind(before, after):
+            if not _behind(before, after):
                 break
             await self._sleep(seconds)
             after = await self._source.read(processes, terms, _READ_SECONDS)
         if all(reading.series is None for reading in after):
             why = next((reading.error for reading in after), "no Router and no Worker has a running lease")
             raise FailedPreconditionError("NO_METRICS", f"no process could be read, so that no traffic was seen: {why}")
-        return Traffic.between(terms, before, after)
+        # What users count is scraped seldom: how fast it grows shows over a longer time.
+        earlier = await self._source.earlier(terms, _EARLIER_SECONDS, _READ_SECONDS)
+        processes_before = [one for one in before if not is_own(one)]
+        return Traffic.between(terms, [*processes_before, *earlier], after)
 
 
 async def _asking(answer: Awaitable[_Answer], missing: str) -> _Answer:
@@ -192,13 +195,10 @@ async def _asking(answer: Awaitable[_Answer], missing: str) -> _Answer:
         ) from error
 
 
-def behind(before: Sequence[Reading], after: Sequence[Reading]) -> bool:
+def _behind(before: Sequence[Reading], after: Sequence[Reading]) -> bool:
     """Whether some process has been read, and its counts are those of the reading before."""
-    read = {one.instance_id: one for one in before if one.series is not None}
-    known = [(read[one.instance_id], one) for one in after if one.series is not None and one.instance_id in read]
-    # The user's own are read when they are asked for, whenever they were scraped.
-    own = [(one.series, other.series) for one, other in known if one.instance_id.startswith(OWN_PROCESS)]
-    return any(other.read_us <= one.read_us for one, other in known) or any(one == other for one, other in own)
+    read = {one.instance_id: one.read_us for one in before if one.series is not None}
+    return any(one.series is not None and one.read_us <= read.get(one.instance_id, 0) for one in after)
 
 
 def _rollout(asked: ToCome, version: str) -> RolloutView:

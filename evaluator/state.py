@@ -119,11 +119,6 @@ class State:
         return any(gate.metric is MetricKind.VALUE for gate in self.terms.policy.gates)
 
     @property
-    def takes_answers(self) -> bool:
-        """Whether the policy has a gate for the classes of all predictions."""
-        return any(gate.metric is MetricKind.CLASS_BALANCE for gate in self.terms.policy.gates)
-
-    @property
     def takes_pairs(self) -> bool:
         """Whether the policy has a gate for labels of mirrored rows."""
         return any(gate.metric is MetricKind.PAIRED_ACCURACY for gate in self.terms.policy.gates)

@@ -5,10 +5,10 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from services.common.policy.metrics import CLASS_METRICS, EACH_CLASS
+from services.common.policy.metrics import CLASS_METRICS, EACH_CLASS, MetricKind
 from services.common.policy.records import Objective, Plan, Policy
 
-STATISTICS_VERSION: Final = 3
+STATISTICS_VERSION: Final = 4
 """Goes up whenever the same windows under the same policy could give another log e."""
 
 
@@ -73,6 +73,11 @@ class Terms:
         """The classes whose labels are counted, since a gate watches them."""
         watched = {gate.positive for gate in self.policy.gates if gate.metric in CLASS_METRICS}
         return self.declared if EACH_CLASS in watched else tuple(sorted(watched))
+
+    @property
+    def balances(self) -> bool:
+        """Whether a gate is on the classes of all predictions."""
+        return any(gate.metric is MetricKind.CLASS_BALANCE for gate in self.policy.gates)
 
     @property
     def callers(self) -> tuple[str, ...]:

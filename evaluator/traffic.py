@@ -1,10 +1,11 @@
 """What a lane's stable version is like at present and how much traffic it has, from two readings of its processes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from evaluator.alike import Alike, AlikeAnswers
 from evaluator.arms import OWN_PROCESS, class_rows, error_rows, own_rows, runtime_rows
 from evaluator.balance import BalanceGate
 from evaluator.counts import Counts, InstanceCounts, arrange
@@ -17,9 +18,11 @@ from evaluator.labels import Labels, error_distributions
 from evaluator.limits import RuntimeLimitGate
 from evaluator.maturity import usual_lag
 from evaluator.opening import RequestGate
+from evaluator.statistics.counts import FloatArray
 from evaluator.terms import Terms
 from evaluator.windows import Reading, take
-from services.common.policy.metrics import MetricKind
+from services.common.policy.metrics import LABEL_METRICS, MetricKind
+from services.common.policy.records import Gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +58,19 @@ class Traffic:
         own = [
             InstanceCounts(one.instance_id, one.read_us, arrange({each.key: each for each in one.series or ()}))
             for one in after
-            if one.instance_id.startswith(OWN_PROCESS)
+            if is_own(one)
         ]
-        processes = (one for one in latest.window if not one.instance_id.startswith(OWN_PROCESS))
+        processes = (one for one in latest.window if not is_own(one))
         return cls(terms, (*processes, *own), recent.window, spans)
 
     @property
     def seconds(self) -> float:
         """Between the two readings, of the process for which it was longest."""
-        return max(self.spans.values(), default=0.0)
+        return max((span for name, span in self.spans.items() if not name.startswith(OWN_PROCESS)), default=0.0)
+
+    def counts(self, gate: Gate) -> bool:
+        """Whether what a gate of the user's own counts was read twice."""
+        return any(name.startswith(f"{OWN_PROCESS}{gate.name}/") for name in self.spans)
 
     @property
     def attempts_per_second(self) -> float:
@@ -101,7 +108,26 @@ class Traffic:
         return total
 
     def informed(self, gate: RequestGate) -> RequestGate:
-        """The gate that knows what is usual."""
+        """The gate that knows what is usual, and how alike the rows of one request are."""
+        known = self._informed(gate)
+        if isinstance(known, EachClassGate):
+            return known.each(lambda part: replace(part, effect=self.effect))
+        if isinstance(known, BalanceGate):
+            return replace(known, effect=float(self._answers_effects.max(initial=1.0)))
+        if isinstance(known, RateGate) and known.gate.metric in LABEL_METRICS:
+            return replace(known, effect=self.effect)
+        return known
+
+    @property
+    def effect(self) -> float:
+        """The design effect of labelled rows."""
+        return Alike().plus(self.counted, self.terms, slice_counts(self.counted, self.terms).values()).effect
+
+    @property
+    def _answers_effects(self) -> FloatArray:
+        return AlikeAnswers().plus(self.counted, self.terms).effects(len(self.terms.declared))
+
+    def _informed(self, gate: RequestGate) -> RequestGate:
         if isinstance(gate, EachClassGate):
             return gate.each(self._informed_by_labels)
         if gate.gate.metric is MetricKind.DISAGREEMENT:
@@ -170,6 +196,11 @@ def _attempts(window: Counts, terms: Terms) -> int:
 
 def _predictions(window: Counts, terms: Terms) -> int:
     return sum(one.test_predictions + one.stable_predictions for one in slice_counts(window, terms).values())
+
+
+def is_own(one: Reading | InstanceCounts) -> bool:
+    """Whether it is of the user's own counts."""
+    return one.instance_id.startswith(OWN_PROCESS)
 
 
 def _own(window: Counts, terms: Terms, gate: str) -> tuple[int, int]:

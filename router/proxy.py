@@ -59,7 +59,8 @@ class Proxy:
         self._late: set[asyncio.Task[Any]] = set()
         self._shadow = Shadow(self._copy, meters, note)
         self._calls = 0
-        self._ending = False
+        self.ending = False
+        """There is no more time for streams."""
         self._replaced = asyncio.Event()
         self.table = Table()
         """The table in force."""
@@ -110,7 +111,7 @@ class Proxy:
         answer = await self._first(call, route, started)
         seconds = self._clock.monotonic() - started
         if answer.reply.ok:
-            answer = await relay(answer, write, lambda: self._ending)
+            answer = await relay(answer, write, lambda: self.ending)
         self._count(route, answer, seconds)
         if route.arm is not None and answer.reply.code != INVALID_ARGUMENT:
             self._mirror(route, call, answer, started)
@@ -163,7 +164,7 @@ class Proxy:
 
     def end_streams(self) -> None:
         """Ends streams after the part that they are at: there is no more time for them."""
-        self._ending = True
+        self.ending = True
 
     async def close(self) -> None:
         """Gives up the copies under way, and what is read for its outcome alone."""

@@ -102,6 +102,8 @@ class PredictHandlers:
     async def _model_stream_infer(self, requests: AsyncIterator[bytes], context: _Context[bytes, bytes]) -> None:
         async def one(body: bytes, write: Write) -> str:
             answer = await self._stream(body, context, write)
+            if self._proxy.ending and not answer.reply.ok:
+                raise UnavailableError("DRAINING", "this Router ends; begin another stream, and send the request again")
             own = _own_words(answer)
             return (
                 "" if answer.reply.ok else problem_of(answer.reply.code, own.message if own else answer.reply.message)

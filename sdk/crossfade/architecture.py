@@ -110,7 +110,8 @@ def _check_json(path: str, value: Any, depth: int) -> None:
         case list() | tuple():
             pass
         case dict():
-            require(all(isinstance(key, str) for key in value), path, "its names must be texts")
+            named = all(isinstance(key, str) and _is_utf8(key) for key in value)
+            require(named, path, "its names must be texts that UTF-8 holds")
         case _:
             refuse(
                 path, f"a {type(value).__name__} can't be written: numbers, texts, booleans, None, lists and dicts can"

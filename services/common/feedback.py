@@ -20,6 +20,7 @@ _OF_SLICES: Final = frozenset(
     {
         catalog.CALLER_FEEDBACK_COUNT,
         catalog.COHORT_FEEDBACK,
+        catalog.FEEDBACK_ALIKE,
         catalog.FEEDBACK_COUNT,
         catalog.FEEDBACK_ERROR,
         catalog.FEEDBACK_VALUE,
@@ -227,8 +228,8 @@ class FeedbackBook:
         if wrong:
             self._rows[prediction.nonce] = known | 1 << (_WRONG_BITS + row)
         products = (2 * rows - 1, now * rows - before * (rows - 1), now * now - before * before)
-        series = self._store.spread(catalog.FEEDBACK_ALIKE, catalog.ALIKE_SUMS, *_arm(prediction), prediction.segment)
-        series.add(products)
+        at = (*_arm(prediction), prediction.segment, _slice(prediction))
+        self._store.spread(catalog.FEEDBACK_ALIKE, catalog.ALIKE_SUMS, *at).add(products)
 
     def _count_cohort(self, prediction: Prediction, observed: str, good: str) -> None:
         if 0 <= prediction.cohort < catalog.COHORTS:

@@ -25,6 +25,7 @@ _BINNED_BYTES: Final = 4 << 20
 """Inputs are binned when as many rows or bytes of them wait."""
 OTHER: Final = "other"
 _KEPT_TALLIES: Final = 1024
+_OF_SLICES: Final = frozenset({catalog.PREDICTION_COUNT, catalog.CALLER_PREDICTION_COUNT, catalog.PREDICTION_ALIKE})
 _COUNTED: Final = frozenset({Traffic.LIVE, Traffic.CONTROL, Traffic.SHADOW})
 
 
@@ -137,9 +138,7 @@ class Counting:
             name = f"{epoch}.{number}"
             self._store.drop(
                 lambda metric, attributes: (
-                    metric in (catalog.PREDICTION_COUNT, catalog.CALLER_PREDICTION_COUNT)
-                    and attributes["segment"] == segment
-                    and attributes["slice"] == name
+                    metric in _OF_SLICES and attributes["segment"] == segment and attributes["slice"] == name
                 )
             )
             self._tallies.clear()
@@ -208,8 +207,10 @@ class Tally:
     def _count_alike(self, classes: Sequence[int]) -> None:
         """The products of one request's rows, which are none where it has one row."""
         if self._alike is None:
+            place = self._place
+            at = (*self._names, place.segment, f"{place.epoch}.{place.slice_number}")
             own, every = (
-                self._store.spread(catalog.PREDICTION_ALIKE, self._classes, *self._names, self._place.segment, product)
+                self._store.spread(catalog.PREDICTION_ALIKE, self._classes, *at, product)
                 for product in catalog.ALIKE_PRODUCTS
             )
             self._alike = own, every

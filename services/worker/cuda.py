@@ -83,11 +83,18 @@ class Streams:
                     host[:rows].copy_(kept[:rows], non_blocking=True)
                 landed = self._out.record_event()
         except BaseException:
-            # What was begun may still read and write it.
-            torch.cuda.synchronize(self._device)
-            self._free.append(staging)
+            try:
+                # What was begun may still read and write it.
+                torch.cuda.synchronize(self._device)
+            finally:
+                self._free.append(staging)
             raise
         return Running(self, staging, rows, landed)
+
+    def reserve(self, rows: int) -> None:
+        """Takes the memory for two batches of so many rows; none may be under way."""
+        for staging in self._free:
+            staging.fit(rows)
 
     def record(self, forward: Forward, sizes: Sequence[int]) -> None:
         """Records a graph for each size of batch, in the precision that is in force; earlier ones are let go.
@@ -98,6 +105,8 @@ class Streams:
         self.forget()
         largest = max(sizes)
         memory = [torch.zeros(largest, *slot.row, dtype=slot.dtype, device=self._device) for slot in self._inputs]
+        # Filled on another stream than the program runs on.
+        torch.cuda.synchronize(self._device)
         pool = torch.cuda.graph_pool_handle()
         graphs: dict[int, Graph] = {}
         # The largest first: the smaller ones then find memory for all they need in what it took.

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from services.common.clock import Clock
 from services.worker.batcher import Batch, Batcher, Piece, QueueFullError, Ticket
-from services.worker.engine import EngineOutput, is_out_of_memory
+from services.worker.engine import EngineOutput, is_lost, is_out_of_memory
 from services.worker.exchange import Exchange
 from services.worker.gathering import Gathering
 from services.worker.records import BatchAnswer, Outcome, PieceRecord, RequestFeed, RequestRecord, pack_batch
@@ -176,6 +176,7 @@ class Device:
         if isinstance(begun.begun, EngineOutput) or any(piece.rows < piece.ticket.rows for piece in batch.pieces):
             # What comes next of a request that was cut depends on what became of this.
             self._conclude(None)
+            self._busy(self._clock.monotonic())
             self._finish(begun, None)
         else:
             self._conclude(begun)
@@ -218,18 +219,25 @@ class Device:
         try:
             return self._run(joined(where))
         except Exception as error:  # noqa: BLE001 - a program may raise anything; its callers are told
-            return _Failed(error)
+            # What it was doing holds the memory that it did not get.
+            error.__context__ = None
+            return _Failed(error.with_traceback(None))
 
     def _outcome(self, begun: EngineOutput | Pending, where: Sequence[Stretch], rows: int) -> tuple[Outcome, bool, str]:
         try:
             result = begun if isinstance(begun, EngineOutput) else begun.wait()
             _check(result.arrays, rows)
-        except Exception as error:  # noqa: BLE001 - as above
-            if is_out_of_memory(error):
-                return self._in_halves(where, rows)
-            return Outcome.RAISED, False, f"{type(error).__name__}: {str(error)[:300]}"
-        hand_out(where, result)
-        return Outcome.RAN, result.finite is None, ""
+        except Exception as error:
+            if is_lost(error):
+                # The engine ends, and a new one begins with a device that answers.
+                raise
+            if not is_out_of_memory(error):
+                return Outcome.RAISED, False, f"{type(error).__name__}: {str(error)[:300]}"
+        else:
+            hand_out(where, result)
+            return Outcome.RAN, result.finite is None, ""
+        # Only here has what failed let go of its memory.
+        return self._in_halves(where, rows)
 
     def _in_halves(self, where: Sequence[Stretch], rows: int) -> tuple[Outcome, bool, str]:
         """Runs a batch that the device's memory is too small for in halves; batches stay that small from here on."""

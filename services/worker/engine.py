@@ -102,6 +102,8 @@ class Engine:
         self._scores = next((i for i, spec in enumerate(signature.outputs) if spec.name == manifest.scores), None)
         self._streams: Streams | None = None
         if device.type == "cuda":
+            # Pinned memory and graphs are of the current device.
+            torch.cuda.set_device(device)
             given, gives = (
                 [Slot(_TORCH[spec.dtype], tuple(spec.shape[1:])) for spec in specs]
                 for specs in (signature.inputs, signature.outputs)
@@ -137,6 +139,16 @@ class Engine:
                 running = self._streams.begin(forward, [self._tensor(inputs[slot], slot) for slot in self._slots])
                 return Begun(self, running)
 
+    def drop(self, precision: Precision) -> None:
+        """Lets go of what a precision needs that it will not run in."""
+        self._forwards.pop(precision, None)
+
+    def reserve(self, rows: int) -> None:
+        """Takes the memory that batches of so many rows need on their way to a GPU and back."""
+        if self._streams is not None:
+            with torch.inference_mode():
+                self._streams.reserve(rows)
+
     def record(self, sizes: Sequence[int]) -> None:
         """Records a graph for each size of batch, if it runs on CUDA; in the precision that it has settled on.
 
@@ -165,6 +177,9 @@ class Engine:
     def _prepare(self, precision: Precision) -> Forward:
         assert self._module is not None  # noqa: S101 - for the type checker: nobody asks for another one once it is settled
         made = self._forwards[precision] = _called(self._module, MIXED.get(precision))
+        if self._streams is not None:
+            # The weights are cast on another stream than the program runs on.
+            torch.cuda.synchronize(self.device)
         return made
 
     def _run_here(self, forward: Forward, inputs: Sequence[Array]) -> tuple[Array, ...]:
@@ -240,6 +255,11 @@ def _finite(array: Array, dtype: DType) -> bool:
         # A sum of so few values in double precision is finite unless one of them is not; FP64 alone could overflow.
         return math.isfinite(sum(array.ravel().tolist())) or (dtype is DType.FP64 and bool(np.isfinite(array).all()))
     return bool(np.isfinite(array).all())
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether the device fails from here on whatever it is asked for, until its process ends (a CUDA error)."""
+    return isinstance(error, torch.AcceleratorError)
 
 
 def is_out_of_memory(error: Exception) -> bool:

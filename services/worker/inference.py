@@ -77,7 +77,7 @@ class InferenceServicer:
         return predict_pb2.ModelMetadataResponse(
             name=self._key.model,
             versions=[self._key.version],
-            platform="pytorch_torch_export",
+            platform=f"pytorch_{self._predict.manifest.kind}",
             inputs=_tensors(signature.inputs),
             outputs=_tensors(signature.outputs),
         )

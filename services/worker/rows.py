@@ -28,6 +28,10 @@ class RowRing:
         self._by_first: dict[int, _Taken] = {}
         self._next = 0
 
+    def fits(self, rows: int) -> bool:
+        """Whether there is such a stretch at this moment."""
+        return self._place(rows) is not None
+
     def take(self, rows: int) -> int | None:
         """The first of so many rows in a row; None: there is no such stretch."""
         first = self._place(rows)

@@ -138,7 +138,7 @@ class Runner:
 
     def fits(self, rows: int) -> bool:
         """Whether there is room for a request of so many rows at this moment."""
-        return not self._rows or self._rows + rows <= self.exchange.bound
+        return self._is_within_bound(rows) and self._ring.fits(rows)
 
     def submit(self, inputs: Sequence[Array], rows: int, deadline: float, tag: object = None) -> Request:
         """Hands a request over. Whoever does calls `release` in the end.
@@ -162,7 +162,7 @@ class Runner:
                 f"{rows} rows or their answer are larger than a message may be; send {self.largest} at most",
                 field="inputs[0].shape",
             )
-        first = self._ring.take(rows) if self.fits(rows) else None
+        first = self._ring.take(rows) if self._is_within_bound(rows) else None
         if first is None:
             self._on_full()
             raise _full(f"{self._rows} rows wait or run")
@@ -202,6 +202,9 @@ class Runner:
         self.exchange.requests.close_writing()
         for request in self._requests.values():
             _fail(request, UnavailableError("DRAINING", "this process ended before the request's turn; send it again"))
+
+    def _is_within_bound(self, rows: int) -> bool:
+        return not self._rows or self._rows + rows <= self.exchange.bound
 
     def _tell(self, record: RequestRecord) -> None:
         """Tells the engine: at once when it has nothing else to do, and else of all that came in one turn of the loop.

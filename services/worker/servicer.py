@@ -167,6 +167,9 @@ class PredictServicer:
             return await work
         except CrossfadeError as error:
             outcome = statuses.code_of(error).name
+            if error.reason == "DEADLINE_EXCEEDED" and call.is_readers(begun, self._clock.monotonic()):
+                # As where the caller's own deadline ends it.
+                outcome = grpc.StatusCode.CANCELLED.name
             await call.acceptance.say()
             raise
         except asyncio.CancelledError:

@@ -16,9 +16,11 @@ _BY_SLICE: Final = frozenset(
         catalog.CALLER_FEEDBACK_COUNT,
         catalog.CALLER_PREDICTION_COUNT,
         catalog.COHORT_FEEDBACK,
+        catalog.FEEDBACK_ALIKE,
         catalog.FEEDBACK_COUNT,
         catalog.FEEDBACK_ERROR,
         catalog.FEEDBACK_VALUE,
+        catalog.PREDICTION_ALIKE,
         catalog.PREDICTION_COUNT,
     },
 )

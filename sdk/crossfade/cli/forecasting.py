@@ -124,9 +124,7 @@ def forecast_lines(model: str, answer: evaluator_pb2.ForecastResponse) -> list[T
         rows += [_row(gate) for gate in step.gates]
         lines += text.columns(rows, indent=2)
         if step.left_out:
-            lines.append(
-                Text(f"  Not forecast, since nothing is counted of it before a start: {', '.join(step.left_out)}")
-            )
+            lines.append(Text(f"  Not forecast, since nothing of it was counted: {', '.join(step.left_out)}"))
         if step.concludes:
             lines.append(Text(f"  {_ending(step, answer.stable)}"))
         else:
@@ -141,7 +139,8 @@ def _ending(step: evaluator_pb2.StepForecast, stable: str) -> str:
     needed = [gate.safe for gate in step.gates if gate.required]
     shown = all(amount.HasField("time") for amount in needed)
     longest = max((text.duration_seconds(amount.time) for amount in needed), default=period) if shown else period
-    return f"It ends after about {text.span(min(longest, period))}, if the version is like {stable}."
+    about = "about" if not step.left_out else "at least about"
+    return f"It ends after {about} {text.span(min(longest, period))}, if the version is like {stable}."
 
 
 def advice(step: evaluator_pb2.StepForecast) -> str:

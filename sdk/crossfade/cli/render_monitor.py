@@ -62,8 +62,8 @@ def alert_lines(alerts: Sequence[Alert], now: float) -> list[Text]:
 
 def _row(gate: GateReport) -> list[Text]:
     if gate.metric in _DISTRIBUTIONS:
-        lately = Text(f"{100 * gate.test.estimate:.2g} pt" if gate.test.n else "–")
-        return [Text(gate.gate), Text("–"), lately, Text(f"± {100 * gate.limit.at_most:.2g} pt"), harm_meter(gate)]
+        lately = Text(f"{100 * gate.test.estimate:.1f} pt" if gate.test.n else "–")
+        return [Text(gate.gate), Text("–"), lately, Text(f"± {100 * gate.limit.at_most:.1f} pt"), harm_meter(gate)]
     # Of absolute errors a monitor counts those that are larger than nearly all were before: a share, as failures are.
     metric = METRIC_ERRORS if gate.metric == METRIC_ABSOLUTE_ERROR else gate.metric
     return [

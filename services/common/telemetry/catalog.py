@@ -145,7 +145,7 @@ PREDICTION_ALIKE: Final = Metric(
     "1",
     "Over requests of several rows, sums of products of a class's rows with the class's and with all, less the rows "
     "themselves: how alike the predictions of one request are.",
-    (*_ARM, "segment", "product"),
+    (*_ARM, "segment", "slice", "product"),
     spread="class",
 )
 PREDICTED_CLASSES: Final = 32
@@ -163,7 +163,7 @@ FEEDBACK_ALIKE: Final = Metric(
     Kind.COUNTER,
     "1",
     "Sums over requests of products of their labelled rows and wrong ones: how alike the rows of one request are.",
-    (*_ARM, "segment"),
+    (*_ARM, "segment", "slice"),
     spread="sum",
 )
 FEEDBACK_DUPLICATE_COUNT: Final = Metric(

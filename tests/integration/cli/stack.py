@@ -18,6 +18,7 @@ from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from crossfade.router.v1 import router_pb2, router_pb2_grpc
 from crossfade.telemetry.v1 import telemetry_pb2_grpc
 from evaluator.instances import InstanceSource
+from evaluator.own_metrics import OwnMetrics
 from evaluator.questions import Questions
 from evaluator.registry_client import RegistryClient
 from evaluator.servicer import EvaluatorServicer
@@ -167,7 +168,8 @@ class Stack:
     def _questions(self) -> Questions:
         self._evaluator_channel = aio.insecure_channel(self._app.address)
         client = RegistryClient(self._evaluator_channel, lambda: ((USER_KEY, "evaluator"),), 5.0)
-        return Questions(client, InstanceSource(aio.insecure_channel, SystemClock(), ((USER_KEY, "evaluator"),)))
+        source = InstanceSource(aio.insecure_channel, SystemClock(), ((USER_KEY, "evaluator"),))
+        return Questions(client, OwnMetrics(source, None, SystemClock()))
 
     async def _snapshots(self) -> list[Snapshot]:
         """Each reading has 50 calls more than the one before, of every model, all within a millisecond."""

@@ -33,8 +33,8 @@ async def test_two_evaluators_tell_of_a_failing_version_once_and_of_its_end(scen
     await set_monitor(made)
     for _ in range(2):
         await made.evaluate(monitor_seconds=0.25)
-    learnt = await until(made, lambda found: len(found.summary.gates) == 2)
-    assert {report.gate for report in learnt.summary.gates} == {"errors", "runtime"}
+    learnt = await until(made, lambda found: len(found.summary.gates) == 3)
+    assert {report.gate for report in learnt.summary.gates} == {"errors", "runtime", "outputs"}
     assert (learnt.version, len(learnt.alerts)) == ("v1", 0)
     made.fleet.stable = Behaviour(errors=0.2)
     found = await until(made, lambda found: found.alerts)
@@ -57,7 +57,7 @@ async def test_an_alert_undoes_a_lane_that_asks_for_it_once(scene: MakeScene) ->
     made.goes_on = True
     await set_monitor(made, undo=True)
     await made.evaluate(monitor_seconds=0.25)
-    await until(made, lambda found: found.version == "v2" and len(found.summary.gates) == 2)
+    await until(made, lambda found: found.version == "v2" and len(found.summary.gates) == 3)
     made.fleet.stable = Behaviour(errors=0.2)
     async with asyncio.timeout(30):
         while (await lane(made)).stable_version != "v1":

@@ -82,7 +82,7 @@ def test_a_forecast() -> None:
 def test_what_is_not_forecast_is_named() -> None:
     shown = answer(step(gate("errors", policy_pb2.METRIC_ERRORS)))
     shown.steps[0].left_out.extend(["errors in eu", "paired_accuracy"])
-    told = "  Not forecast, since nothing is counted of it before a start: errors in eu, paired_accuracy"
+    told = "  Not forecast, since nothing of it was counted: errors in eu, paired_accuracy"
     assert str(forecast_lines("churn", shown)[-2]) == told
 
 

@@ -99,6 +99,9 @@ def test_the_last_sixteen_slices_are_kept() -> None:
     for number in range(20):
         assert desk.book.label(desk.token(slice=number), 0, "churn").status is Status.ACCEPTED
     assert {attributes[4] for attributes in desk.counts()} == {f"3.{number}" for number in range(4, 20)}
+    # Products of labels that nobody counts any more would make those that are counted seem alike.
+    products = {one.attributes[4] for one in desk.store.snapshot() if one.metric is catalog.FEEDBACK_ALIKE}
+    assert products == {f"3.{number}" for number in range(4, 20)}
     assert desk.book.label(desk.token(slice=2), 0, "churn").status is Status.TOO_LATE
     assert desk.book.label(desk.token(epoch=4, slice=0), 0, "churn").status is Status.ACCEPTED
 

@@ -14,12 +14,14 @@ from evaluator.counts import Counts, InstanceCounts, Series
 from evaluator.fold import fold
 from evaluator.gates import RateGate
 from evaluator.labels import Labels
+from evaluator.state import Look, start
 from evaluator.statistics.bets import Margin
 from evaluator.statistics.process import log_threshold
 from evaluator.statistics.rates import RateWindows, harm_test, update
+from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Gate, GateMargin, Need
-from tests.fakes.rollouts import Trial, demo_plan, demo_terms, trial
+from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms, trial
 
 ALPHA = 0.05
 
@@ -47,7 +49,13 @@ def test_the_effect_is_how_many_rows_say_what_one_would(rows: int, alike: float,
 def test_without_products_as_of_older_routers_nothing_is_known() -> None:
     assert Alike(Sums(1_000, 100), Sums(9_000, 900)).effect == 1.0
     assert Alike().effect == 1.0
-    assert Alike(Sums(10, 5, (100, 50, 50)), Sums()).effect == 1.0
+
+
+def test_few_requests_are_taken_to_be_as_alike_as_they_can_be() -> None:
+    assert Alike(Sums(10, 5, (100, 50, 50)), Sums()).effect == 10.0
+    assert Alike(Sums(10, 5, (10, 5, 5)), Sums()).effect == 1.0
+    one = AlikeAnswers().plus(window(np.random.default_rng(5), 64, 0.0, 1, 2), CLASSED).effects(3)
+    assert one.tolist() == [64.0, 64.0, 64.0]
 
 
 def wrong_rollbacks(effect: bool) -> int:
@@ -71,7 +79,7 @@ def test_rows_that_are_alike_roll_back_good_versions_unless_it_is_known() -> Non
 def judged(made: Trial, squares: tuple[int, int, int]) -> RateGate:
     """The accuracy gate after a look that counted those products of stable's rows besides."""
     made.look()
-    at = (("segment", ""), ("traffic", "live"), ("version", "v1"))
+    at = (("segment", ""), ("slice", "1.1"), ("traffic", "live"), ("version", "v1"))
     alike = Series("crossfade.feedback.alike", at, squares, labels=("rows_rows", "wrong_rows", "wrong_wrong"))
     look = made.looks[-1]
     more = InstanceCounts("router-2", look.window[0].read_us, (alike,))
@@ -102,8 +110,8 @@ def answers(rng: Generator, version: str, number: int, rows: int, alike: float) 
     apart = rng.multinomial(rows, SHARES, number)
     k = np.where(together[:, None], rows * rng.multinomial(1, SHARES, number), apart)
     counts = k.sum(axis=0), (k * (k - 1)).sum(axis=0), (k * (rows - 1)).sum(axis=0)
-    at = (("segment", ""), ("traffic", "live"), ("version", version))
-    made = [Series("crossfade.prediction.count", (*at, ("slice", "1.1")), _whole(counts[0]), labels=NAMES)]
+    at = (("segment", ""), ("slice", "1.1"), ("traffic", "live"), ("version", version))
+    made = [Series("crossfade.prediction.count", at, _whole(counts[0]), labels=NAMES)]
     for product, found in zip(("class", "rows"), counts[1:], strict=True):
         made.append(Series("crossfade.prediction.alike", (*at, ("product", product)), _whole(found), labels=NAMES))
     return tuple(made)
@@ -118,7 +126,8 @@ def window(rng: Generator, rows: int, alike: float, test: int = 20, stable: int 
     return (InstanceCounts("worker-1", 1, series),)
 
 
-CLASSED = replace(demo_terms(features=0), declared=NAMES)
+BALANCE = GateDraft(MetricKind.CLASS_BALANCE, required=True)
+CLASSED = replace(demo_terms(demo_policy(gates=(BALANCE,)), features=0), declared=NAMES)
 
 
 @pytest.mark.parametrize(("rows", "alike", "effect"), [(1, 0.0, 1.0), (8, 0.0, 1.0), (8, 1.0, 8.0), (64, 0.3, 19.9)])
@@ -128,7 +137,7 @@ def test_the_effect_of_predictions_is_how_many_rows_say_what_one_would(rows: int
 
 
 def test_of_a_class_with_few_predictions_the_effect_is_that_of_all() -> None:
-    rare = (Series("crossfade.prediction.count", _at(slice="1.1"), (900, 890, 10), labels=NAMES),)
+    rare = (Series("crossfade.prediction.count", _at(), (900, 890, 10), labels=NAMES),)
     own = Series("crossfade.prediction.alike", _at(product="class"), (9_000, 8_900, 4_000), labels=NAMES)
     every = Series("crossfade.prediction.alike", _at(product="rows"), (13_500, 13_350, 150), labels=NAMES)
     found = AlikeAnswers().plus((InstanceCounts("worker-1", 1, (*rare, own, every)),), CLASSED).effects(3)
@@ -138,7 +147,7 @@ def test_of_a_class_with_few_predictions_the_effect_is_that_of_all() -> None:
 
 
 def _at(**more: str) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted({"segment": "", "traffic": "live", "version": "v1", **more}.items()))
+    return tuple(sorted({"segment": "", "slice": "1.1", "traffic": "live", "version": "v1", **more}.items()))
 
 
 def balance_alarms(*, known: bool) -> int:
@@ -158,3 +167,24 @@ def balance_alarms(*, known: bool) -> int:
 def test_predictions_that_are_alike_move_no_balance_if_it_is_known() -> None:
     assert balance_alarms(known=False) > 15
     assert balance_alarms(known=True) <= 3
+
+
+def test_predictions_of_no_declared_class_belong_to_their_requests() -> None:
+    rng = np.random.default_rng(6)
+    whole = window(rng, 64, 0.3, 500, 5_000)
+    known = AlikeAnswers().plus(whole, replace(CLASSED, declared=("a", "b"))).effects(2)
+    assert known == pytest.approx(AlikeAnswers().plus(whole, CLASSED).effects(3)[:2], rel=0.01)
+
+
+def test_what_the_balance_needs_is_fixed_by_how_alike_predictions_are() -> None:
+    def needs(alike: float) -> float:
+        state, rng = start(CLASSED), np.random.default_rng(7)
+        for number in range(6):
+            counts = window(rng, 64, alike, test=3, stable=60)
+            state = fold(state, Look(number + 1, 1, 300.0, 0, number > 2, counts))
+        (gate,) = state.gates
+        assert isinstance(gate, BalanceGate)
+        assert gate.needs is not None
+        return gate.needs
+
+    assert 10.0 < needs(0.3) / needs(0.0) < 40.0

@@ -13,7 +13,6 @@ from evaluator.gates import RateGate
 from evaluator.own_metrics import OwnMetrics
 from evaluator.ports import ProcessView
 from evaluator.prometheus_series import PrometheusError, RawSeries
-from evaluator.questions import behind
 from evaluator.state import Look, start
 from evaluator.terms import Terms
 from evaluator.traffic import Traffic
@@ -126,17 +125,36 @@ async def test_each_count_is_in_one_window_and_what_a_set_of_labels_has_when_it_
     assert sorted(series.counts for one in taken.window for series in one.series) == [(0, 10)]
 
 
-async def test_what_users_count_is_forecast_from_how_it_stands_and_how_fast_it_grows() -> None:
-    shops, clock = Shops(), ManualClock()
+@dataclass
+class Kept(Shops):
+    """A Prometheus that remembers what it was like."""
+
+    at: dict[int, tuple[dict[tuple[str, str], int], dict[tuple[str, str], int]]] = field(default_factory=dict)
+
+    def keep(self, at: float) -> None:
+        """Remembers the counts of this time."""
+        self.at[round(at * 1000)] = dict(self.orders), dict(self.refunds)
+
+    async def evaluate(self, expression: str, at: int, timeout: float) -> Sequence[RawSeries]:
+        """What it was like then."""
+        self.orders, self.refunds = self.at[at]
+        return await super().evaluate(expression, at, timeout)
+
+
+async def test_what_users_count_is_forecast_from_how_it_stands_and_how_it_grew_before() -> None:
+    shops, clock = Kept(), ManualClock()
     both = replace(TERMS, test="v1")
     source = OwnMetrics(Nothing(), shops, clock)
     for shop in ("north", "south"):
         shops.sell(shop, "v1", 50_000, 2_500)
         shops.sell(shop, "v0", 70_000, 70_000)
-    before = await source.read((), both, 1.0)
-    clock.advance(10.0)
-    shops.sell("north", "v1", 200, 10)
-    traffic = Traffic.between(both, before, await source.read((), both, 1.0))
+    shops.keep(clock.now())
+    clock.advance(300.0)
+    shops.sell("north", "v1", 6_000, 300)
+    shops.keep(clock.now())
+    after = await source.read((), both, 1.0)
+    traffic = Traffic.between(both, await source.earlier(both, 300.0, 1.0), after)
+    assert traffic.seconds == 0.0
     (step,) = forecast(TERMS, traffic, {})
     found = step.gates[1]
     assert found.gate == "refunds"
@@ -148,15 +166,14 @@ async def test_what_users_count_is_forecast_from_how_it_stands_and_how_fast_it_g
         assert amount.seconds == pytest.approx(amount.n / 4.0)
 
 
-async def test_counts_that_have_not_moved_were_not_scraped_again() -> None:
-    shops, clock = Shops(), ManualClock()
+async def test_what_could_not_be_read_before_is_not_forecast() -> None:
+    shops, clock = Shops(failure=PrometheusError("Prometheus is away")), ManualClock()
     source = OwnMetrics(Nothing(), shops, clock)
     shops.sell("north", "v1", 500, 5)
-    before = await source.read((), TERMS, 1.0)
-    clock.advance(10.0)
-    assert behind(before, await source.read((), TERMS, 1.0))
-    shops.sell("north", "v1", 1, 0)
-    assert not behind(before, await source.read((), TERMS, 1.0))
+    before = await source.earlier(TERMS, 300.0, 1.0)
+    shops.failure = None
+    (step,) = forecast(TERMS, Traffic.between(TERMS, before, await source.read((), TERMS, 1.0)), {})
+    assert (step.left_out, [gate.gate for gate in step.gates]) == (("refunds",), ["errors"])
 
 
 async def test_what_was_counted_before_a_late_first_answer_is_history() -> None:

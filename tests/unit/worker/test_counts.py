@@ -85,6 +85,8 @@ def test_predictions_by_slice_keep_the_last_sixteen() -> None:
     counts.at(place(slice_number=0)).predicted([1])
     series = found(counts.snapshot(), catalog.PREDICTION_COUNT)
     assert sorted(int(key[4].removeprefix("1.")) for key in series) == list(range(4, 20))
+    alike = found(counts.snapshot(), catalog.PREDICTION_ALIKE)
+    assert {key[4] for key in alike} == {key[4] for key in series}
     one = series["m", "v1", "live", "", "1.19"]
     assert dict(zip(one.labels, one.counts, strict=True)) == {"low": 1, "middle": 0, "high": 2, "other": 1}
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -112,6 +113,45 @@ async def test_too_little_memory_shows_late_and_the_next_batch_is_none_the_worse
         chip.let(20)
         answers = await asyncio.gather(first, *others)
     assert [answer.outputs[0].item() for answer in answers] == [2.0 * n for n in (0, 7, 1, 2, 3, 4, 5, 6, 8)]
+
+
+async def test_what_was_out_of_memory_holds_none_of_it_while_its_halves_run() -> None:
+    held: list[weakref.ref[Any]] = []
+
+    class Activations:
+        """What a program has computed when it fails."""
+
+    def hungry(inputs: Sequence[Any]) -> EngineOutput:
+        assert all(one() is None for one in held)
+        activations = Activations()
+        held.append(weakref.ref(activations))
+        if len(inputs[0]) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return doubled(inputs)
+
+    async with served(hungry, max_rows=8) as (runner,):
+        answer = await ask(runner, [float(number) for number in range(8)])
+    assert answer.outputs[0].ravel().tolist() == [2.0 * number for number in range(8)]
+    # 8, 4, 2, 2, 4, 2, 2.
+    assert len(held) == 7
+
+
+async def test_a_part_that_hangs_behind_another_batch_is_seen_to_run() -> None:
+    chip = Chip()
+    async with served(chip, max_rows=2) as (runner,):
+        first = asyncio.create_task(ask(runner, [0.0]))
+        await until(lambda: len(chip.begun) == 1)
+        whole, cut = (asyncio.create_task(ask(runner, values)) for values in ([1.0, 2.0], [3.0, 4.0, 5.0]))
+        await told_the_engine()
+        chip.let(1)
+        await until(lambda: chip.begun[1:] == [[1.0, 2.0], [3.0, 4.0]])
+        chip.let(1)
+        await asyncio.gather(first, whole)
+        # Two rows of three are on the chip, and nothing else.
+        await until(lambda: float(runner.exchange.busy_since[0]) > 0)
+        chip.let(2)
+        await cut
+        await until(lambda: float(runner.exchange.busy_since[0]) == 0)
 
 
 async def test_a_batch_that_cannot_begin_fails_alone() -> None:

@@ -31,6 +31,7 @@ def test_one_after_the_other_lie_together() -> None:
     assert [ring.take(rows) for rows in (1, 4, 2)] == [0, 1, 5]
     # What is left at the end is too little, and the beginning is taken.
     assert ring.take(4) is None
+    assert [ring.fits(rows) for rows in (3, 4)] == [True, False]
     ring.give_back(0)
     ring.give_back(1)
     assert ring.take(4) == 0

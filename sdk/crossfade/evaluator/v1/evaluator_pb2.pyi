@@ -483,7 +483,9 @@ class StepForecast(_message.Message):
 
     @_builtins.property
     def left_out(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Its gates of which nothing is counted before a start: floors for groups of callers, and pairs."""
+        """Its gates of which nothing is counted before a start (floors for groups of callers, and pairs) or could be read
+        (counts of your own, by PromQL).
+        """
 
     def __init__(
         self,
