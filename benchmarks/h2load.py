@@ -63,10 +63,14 @@ async def paced(address: str, method: str, body: bytes, per_second: int, seconds
     return Load(latencies.size / seconds, float(p50), float(p99), 0.0, int(len(rows) - latencies.size))
 
 
-async def offer(address: str, method: str, body: bytes, per_second: float, seconds: int) -> None:
-    """Calls `method` so often, whatever comes of it; as long as no connection has a thousand calls under way."""
+async def offer(address: str, method: str, body: bytes, per_second: float, seconds: int, niceness: int = 0) -> None:
+    """Calls `method` so often, whatever comes of it; as long as no connection has a thousand calls under way.
+
+    `niceness`: of the client (nice(1)), where it stands for one on a machine of its own.
+    """
     with tempfile.TemporaryDirectory() as folder:
         command = [
+            *("nice", "-n", str(niceness)),
             *("h2load", "-c", str(_CONNECTIONS), "-m", str(_MOST_STREAMS), f"--rps={per_second / _CONNECTIONS:.0f}"),
             *("-D", str(seconds), *_request(Path(folder), address, method, body)),
         ]

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from evaluator.prometheus_http import PrometheusHttp
 from evaluator.prometheus_source import PrometheusSource
 from evaluator.windows import Reading, take
 from services.common.clock import SystemClock
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Gate, GateMargin, Need
 from services.common.telemetry import catalog
 from tests.fakes.metric_servers import MetricServer, PageServer
 from tests.fakes.metrics import Behaviour, Fleet, Instance
@@ -32,7 +35,10 @@ from tests.integration.evaluator.test_rollouts_over_grpc import (
 from tests.support.prometheus import MakePrometheus, Prometheus
 from tests.support.wait import until_async
 
-TERMS = demo_terms(demo_policy(stale_after=10.0), features=3, sticky=True)
+BALANCE = Gate("balance", MetricKind.CLASS_BALANCE, Need.NEVER, GateMargin(offset=0.02), GateMargin(offset=0.05), 1.0)
+POLICY = demo_policy(stale_after=10.0)
+# With gates on everything that is counted.
+TERMS = demo_terms(replace(POLICY, gates=(*POLICY.gates, BALANCE)), features=3, sticky=True)
 
 
 MANY = 10**12 + 1

@@ -76,6 +76,8 @@ async def start_worker(registry: FakeRegistry, tmp_path: Path, token_keys: Path)
             "drain_seconds": 5.0,
             "poll_seconds": 0.1,
             "version_threads": 1,
+            # By itself it would go by the timing, which a busy machine decides.
+            "precision": "fp32",
             "lease_seconds": 3.0,
             **options,
         }
