@@ -3,7 +3,8 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,42 +26,20 @@ async def measure(
 ) -> Load:
     """As `benchmarks.load.measure`, by h2load; failures are calls that got no HTTP answer of status 200."""
     connections = 1 if in_flight == 1 else _CONNECTIONS
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "log"
-        command = [
-            *("h2load", "-c", str(connections), "-m", str(in_flight // connections)),
-            *("-D", str(seconds), f"--warm-up-time={_WARM_UP_SECONDS}", f"--log-file={log}"),
-            *_request(Path(folder), address, method, body),
-        ]
-        processes = family(watched)
-        before = cpu_seconds(processes)
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
-        await process.wait()
-        cpu = cpu_seconds(processes) - before
-        # Columns: start time, HTTP status, duration (microseconds).
-        rows = np.loadtxt(log, dtype=np.int64, ndmin=2)
-    latencies = rows[rows[:, 1] == 200, 2] / 1e6
-    p50, p99 = np.percentile(latencies, (50, 99)) if latencies.size else (float("nan"), float("nan"))
+    processes = family(watched)
+    before = cpu_seconds(processes)
+    found = await _logged(
+        ("-c", str(connections), "-m", str(in_flight // connections)), (address, method, body), seconds
+    )
+    cpu = cpu_seconds(processes) - before
     # The log leaves out the warm-up, whose calls cost CPU too.
-    calls = max(1.0, latencies.size * (seconds + _WARM_UP_SECONDS) / seconds)
-    return Load(latencies.size / seconds, float(p50), float(p99), cpu / calls, int(len(rows) - latencies.size))
+    calls = max(1.0, found.per_second * (seconds + _WARM_UP_SECONDS))
+    return replace(found, cpu=cpu / calls)
 
 
 async def paced(address: str, method: str, body: bytes, per_second: int, seconds: int) -> Load:
     """Calls `method` so often over one connection, and says how long it took; no CPU is counted."""
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "log"
-        command = [
-            *("h2load", "-c", "1", "-m", str(_MOST_STREAMS), f"--rps={per_second}"),
-            *("-D", str(seconds), f"--warm-up-time={_WARM_UP_SECONDS}", f"--log-file={log}"),
-            *_request(Path(folder), address, method, body),
-        ]
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
-        await process.wait()
-        rows = np.loadtxt(log, dtype=np.int64, ndmin=2)
-    latencies = rows[rows[:, 1] == 200, 2] / 1e6
-    p50, p99 = np.percentile(latencies, (50, 99)) if latencies.size else (float("nan"), float("nan"))
-    return Load(latencies.size / seconds, float(p50), float(p99), 0.0, int(len(rows) - latencies.size))
+    return await _logged(("-c", "1", "-m", str(_MOST_STREAMS), f"--rps={per_second}"), (address, method, body), seconds)
 
 
 async def offer(address: str, method: str, body: bytes, per_second: float, seconds: int, niceness: int = 0) -> None:
@@ -76,6 +55,23 @@ async def offer(address: str, method: str, body: bytes, per_second: float, secon
         ]
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
         await process.wait()
+
+
+async def _logged(pace: Sequence[str], call: tuple[str, str, bytes], seconds: int) -> Load:
+    """Calls at a pace, as h2load's log has them; no CPU is counted. `call`: address, method, body."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        command = [
+            *("h2load", *pace, "-D", str(seconds), f"--warm-up-time={_WARM_UP_SECONDS}", f"--log-file={log}"),
+            *_request(Path(folder), *call),
+        ]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+        await process.wait()
+        # Columns: start time, HTTP status, duration (microseconds).
+        rows = np.loadtxt(log, dtype=np.int64, ndmin=2)
+    latencies = rows[rows[:, 1] == 200, 2] / 1e6
+    p50, p99 = np.percentile(latencies, (50, 99)) if latencies.size else (float("nan"), float("nan"))
+    return Load(latencies.size / seconds, float(p50), float(p99), 0.0, int(len(rows) - latencies.size))
 
 
 def _request(folder: Path, address: str, method: str, body: bytes) -> list[str]:

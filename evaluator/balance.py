@@ -39,7 +39,7 @@ class BalanceGate:
         seen: both arms in all judged windows, by class.
         step_n: predictions of the test arm that `safe` has compared with stable's.
         needs: as in RateGate, in predictions.
-        effect: of the class whose rows of one request are most alike: evidence of each class is divided by its own.
+        effects: (K) the design effect of each class's predictions: evidence of the class is divided by it.
     """
 
     gate: Gate
@@ -47,9 +47,9 @@ class BalanceGate:
     harm: RateTest
     safe: RateTest
     seen: tuple[RateEstimate, ...]
+    effects: FloatArray
     step_n: int = 0
     needs: float | None = None
-    effect: float = 1.0
 
     @classmethod
     def open(cls, gate: Gate, alpha: float, classes: tuple[str, ...]) -> "BalanceGate":
@@ -62,35 +62,35 @@ class BalanceGate:
             rates.harm_test_of_any(Margin(gate.harm.offset), alpha, shares),
             rates.non_inferiority_test(Margin(gate.safe.offset), nothing, nothing),
             tuple(RateEstimate() for _ in classes),
+            np.ones(len(classes)),
         )
+
+    @property
+    def effect(self) -> float:
+        """The greatest of the effects, by which the slowest class goes."""
+        return float(self.effects.max())
 
     @property
     def test_n(self) -> int:
         """Predictions of the test arm that were judged."""
         return int(self.seen[0].n_test)
 
-    def judge(self, rows: Sequence[BalanceRow], effects: FloatArray) -> "BalanceGate":
-        """The gate after one look.
-
-        Args:
-            rows: its predictions.
-            effects: (K) the design effect of each class's predictions.
-        """
+    def judge(self, rows: Sequence[BalanceRow]) -> "BalanceGate":
+        """The gate after one look."""
         if not rows:
             return self
         windows = _windows(rows)
         seen = (
-            one.plus(RateWindows(*(part[:, place] for part in _parts(windows))), float(effects[place]))
+            one.plus(RateWindows(*(part[:, place] for part in _parts(windows))), float(self.effects[place]))
             for place, one in enumerate(self.seen)
         )
         # What is none of a class varies as the class does.
-        both = np.concatenate((effects, effects))
+        both = np.concatenate((self.effects, self.effects))
         return replace(
             self,
             harm=rates.update(self.harm, windows, both),
             safe=rates.update(self.safe, windows, both),
             seen=tuple(seen),
-            effect=float(effects.max()),
             step_n=self.step_n + sum(sum(test) for test, stable in rows if any(stable)),
         )
 

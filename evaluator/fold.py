@@ -10,24 +10,18 @@ from dataclasses import replace
 from functools import reduce
 
 from evaluator.arms import added, input_counts
-from evaluator.balance import BalanceGate
 from evaluator.cohorts import CohortGate
 from evaluator.counts import read_time
-from evaluator.each_class import EachClassGate
-from evaluator.gates import RateGate
 from evaluator.label_looks import Known, judge_labels, take_labels, take_pairs
 from evaluator.label_rows import caller_slices, label_lags, slice_counts, value_slices
 from evaluator.ledger import Ledger
 from evaluator.opening import GateState, guarded
 from evaluator.pair_rows import pair_slices
-from evaluator.paired import PairedGate
 from evaluator.state import Look, State, start
-from evaluator.statistics.counts import FloatArray
+from evaluator.telling import told
 from evaluator.terms import Terms
 from evaluator.window_looks import WindowRows, judge_window, learn_window
-from services.common.policy.metrics import LABEL_METRICS, MetricKind
-
-_BY_LABELS = LABEL_METRICS | {MetricKind.PAIRED_ACCURACY}
+from services.common.policy.metrics import MetricKind
 
 
 def fold(state: State, look: Look) -> State:
@@ -133,24 +127,13 @@ def _learn(state: State, look: Look) -> State:
 
 def _judge(state: State, look: Look) -> State:
     rows = WindowRows(look.window, state.terms, look.epoch)
-    effects = state.answers.effects(len(state.terms.declared))
-    state = _freeze_needs(replace(state, gates=tuple(_told(gate, state.alike.effect, effects) for gate in state.gates)))
-    gates = tuple(judge_window(gate, rows, effects, resting=state.resting) for gate in state.gates)
-    judged = replace(state, gates=gates)
+    # By what the rows of one request say, what a gate needs is fixed too.
+    state = replace(state, gates=tuple(told(gate, state.alike, state.answers) for gate in state.gates))
+    state = _freeze_needs(state)
+    judged = replace(state, gates=tuple(judge_window(gate, rows, resting=state.resting) for gate in state.gates))
     # Each process was read at a moment of its own; labels are known as far as the one that was read first.
     read = min((one.read_us for one in look.window), default=0) / 1e6 or state.time
     return judged if state.resting else _judge_labels(judged, read)
-
-
-def _told(gate: GateState, of_labels: float, of_answers: FloatArray) -> GateState:
-    """The gate that knows how alike the rows of one request are, by which what it needs is fixed."""
-    if isinstance(gate, BalanceGate):
-        return replace(gate, effect=float(of_answers.max(initial=1.0)))
-    if isinstance(gate, EachClassGate):
-        return gate.each(lambda part: replace(part, effect=of_labels))
-    if isinstance(gate, RateGate | PairedGate) and gate.gate.metric in _BY_LABELS:
-        return replace(gate, effect=of_labels)
-    return gate
 
 
 def _reach(state: State) -> State:
@@ -185,7 +168,7 @@ def _judge_labels(state: State, read: float) -> State:
 
     def judged(gate: GateState) -> GateState:
         found = floors[gate.gate.segment] if gate.gate.segment else taken.get(gate.gate.metric, labels)
-        return judge_labels(gate, found, state.terms, state.alike.effect)
+        return judge_labels(gate, found, state.terms)
 
     return replace(
         state,

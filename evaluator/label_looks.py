@@ -1,7 +1,7 @@
 """Labels at one look: what is taken of them, and by which gates."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from evaluator.arms import SliceKey
@@ -114,19 +114,18 @@ def _aged(ledger: Ledger, terms: Terms, known: Known, *, shadow: bool) -> list[S
     return [key for key in keys if terms.plan.steps[known.steps[key[0]]].shadow is shadow]
 
 
-def judge_labels(gate: GateState, taken: Taken, terms: Terms, effect: float) -> GateState:
+def judge_labels(gate: GateState, taken: Taken, terms: Terms) -> GateState:
     """The gate after a look's labels; one that is not judged by labels is as it was.
 
     Args:
         gate: before it.
         taken: of the look.
         terms: what the rollout is judged by.
-        effect: of rows of one request that are alike.
     """
     if isinstance(gate, EachClassGate):
-        return gate.each(lambda part: _judged(replace(part, effect=effect), taken, terms))
+        return gate.each(lambda part: _judged(part, taken, terms))
     if isinstance(gate, PairedGate):
-        return replace(gate, effect=effect).judge_harm(taken.aged).judge_safe(taken.mature)
+        return gate.judge_harm(taken.aged).judge_safe(taken.mature)
     if gate.gate.metric not in LABEL_METRICS:
         return gate
     if isinstance(gate, CohortGate):
@@ -135,7 +134,7 @@ def judge_labels(gate: GateState, taken: Taken, terms: Terms, effect: float) -> 
     if isinstance(gate, DistributionGate):
         learnt = gate.learn(error_distributions(taken.past)).judge_harm(error_distributions(taken.aged))
         return learnt.judge_safe(error_distributions(taken.mature))
-    return _judged(replace(gate, effect=effect), taken, terms) if isinstance(gate, RateGate) else gate
+    return _judged(gate, taken, terms) if isinstance(gate, RateGate) else gate
 
 
 def place_of(gate: RateGate, terms: Terms) -> int:

@@ -1,7 +1,7 @@
 """What a lane's stable version is like at present and how much traffic it has, from two readings of its processes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,10 +18,10 @@ from evaluator.labels import Labels, error_distributions
 from evaluator.limits import RuntimeLimitGate
 from evaluator.maturity import usual_lag
 from evaluator.opening import RequestGate
-from evaluator.statistics.counts import FloatArray
+from evaluator.telling import told
 from evaluator.terms import Terms
 from evaluator.windows import Reading, take
-from services.common.policy.metrics import LABEL_METRICS, MetricKind
+from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Gate
 
 
@@ -109,23 +109,8 @@ class Traffic:
 
     def informed(self, gate: RequestGate) -> RequestGate:
         """The gate that knows what is usual, and how alike the rows of one request are."""
-        known = self._informed(gate)
-        if isinstance(known, EachClassGate):
-            return known.each(lambda part: replace(part, effect=self.effect))
-        if isinstance(known, BalanceGate):
-            return replace(known, effect=float(self._answers_effects.max(initial=1.0)))
-        if isinstance(known, RateGate) and known.gate.metric in LABEL_METRICS:
-            return replace(known, effect=self.effect)
-        return known
-
-    @property
-    def effect(self) -> float:
-        """The design effect of labelled rows."""
-        return Alike().plus(self.counted, self.terms, slice_counts(self.counted, self.terms).values()).effect
-
-    @property
-    def _answers_effects(self) -> FloatArray:
-        return AlikeAnswers().plus(self.counted, self.terms).effects(len(self.terms.declared))
+        labels = Alike().plus(self.counted, self.terms, slice_counts(self.counted, self.terms).values())
+        return told(self._informed(gate), labels, AlikeAnswers().plus(self.counted, self.terms))
 
     def _informed(self, gate: RequestGate) -> RequestGate:
         if isinstance(gate, EachClassGate):

@@ -15,7 +15,6 @@ from evaluator.limits import RuntimeLimitGate
 from evaluator.opening import GateState
 from evaluator.pair_rows import pair_rows
 from evaluator.statistics.cohorts import CohortCounts
-from evaluator.statistics.counts import FloatArray
 from evaluator.terms import Terms
 from services.common.policy.metrics import MetricKind
 
@@ -80,20 +79,19 @@ def learn_window(gate: GateState, rows: WindowRows) -> GateState:
             return gate
 
 
-def judge_window(gate: GateState, rows: WindowRows, effects: FloatArray, *, resting: bool) -> GateState:
+def judge_window(gate: GateState, rows: WindowRows, *, resting: bool) -> GateState:
     """The gate after a window; one that is judged by labels is as it was.
 
     Args:
         gate: before it.
         rows: the window's.
-        effects: the design effect of each class's predictions.
         resting: the inputs of both arms are drifted, so that what the answers say is not judged.
     """
     match gate:
         case DistributionGate() | RuntimeLimitGate() if gate.gate.metric is MetricKind.RUNTIME:
             return gate.judge(rows.batches)
         case BalanceGate():
-            return gate.judge([] if resting else rows.answers, effects)
+            return gate.judge([] if resting else rows.answers)
         case RateGate() if gate.gate.metric is MetricKind.ERRORS:
             return _judged(gate, rows.attempts(gate.gate.segment))
         case CohortGate() if gate.gate.metric is MetricKind.ERRORS:

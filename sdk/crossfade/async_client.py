@@ -101,11 +101,7 @@ class AsyncClient(Caller):
                     yield answer_of(response)
                 return
             except grpc.aio.AioRpcError as error:
-                if first is not None and not parts:
-                    raise self._second(first, error) from error
-                if parts or not self._silent(error):
-                    raise self._broken(error, parts) from error
-                first = error
+                first = self._before_second(first, error, parts)
             finally:
                 # grpc.aio never collects an abandoned call.
                 call.cancel()

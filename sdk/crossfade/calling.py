@@ -70,6 +70,23 @@ class Caller:
             f"the answer broke off after {parts} parts, for the process that gave it is gone; ask again",
         )
 
+    def _before_second(self, first: grpc.RpcError | None, error: grpc.RpcError, parts: int) -> grpc.RpcError:
+        """The error after which a stream is tried a second time.
+
+        Args:
+            first: that of the try before; None: this was the first one.
+            error: how this one ended.
+            parts: how many parts it had.
+
+        Raises:
+            PredictError: it is not tried again.
+        """
+        if first is not None and not parts:
+            raise self._second(first, error) from error
+        if parts or not self._silent(error):
+            raise self._broken(error, parts) from error
+        return error
+
     def _second(self, first: grpc.RpcError, second: grpc.RpcError) -> PredictError:
         """The error of a call that was tried twice: waiting in vain for a connection is no timeout of the model's."""
         waited = details_of(second).code is grpc.StatusCode.DEADLINE_EXCEEDED

@@ -143,11 +143,7 @@ class Client(Caller):
                     yield answer_of(response)
                 return
             except grpc.RpcError as error:
-                if first is not None and not parts:
-                    raise self._second(first, error) from error
-                if parts or not self._silent(error):
-                    raise self._broken(error, parts) from error
-                first = error
+                first = self._before_second(first, error, parts)
             finally:
                 call.cancel()
             time.sleep(min(pause(), max(0.0, end - time.monotonic())))

@@ -197,20 +197,19 @@ class Tally:
                 return
             self._predicted = self._predictions()
         counts, other = self._predicted.counts, len(self._classes) - 1
-        for index in classes:
-            counts[index if 0 <= index < other else other] += 1
+        known = [index if 0 <= index < other else other for index in classes]
+        for index in known:
+            counts[index] += 1
         if self._by_caller is not None:
             self._by_caller.add(len(classes))
-        if len(classes) > 1:
-            self._count_alike([index if 0 <= index < other else other for index in classes])
+        if len(known) > 1:
+            self._count_alike(known)
 
     def _count_alike(self, classes: Sequence[int]) -> None:
         """The products of one request's rows, which are none where it has one row."""
         if self._alike is None:
-            place = self._place
-            at = (*self._names, place.segment, f"{place.epoch}.{place.slice_number}")
             own, every = (
-                self._store.spread(catalog.PREDICTION_ALIKE, self._classes, *at, product)
+                self._store.spread(catalog.PREDICTION_ALIKE, self._classes, *self._in_slice, product)
                 for product in catalog.ALIKE_PRODUCTS
             )
             self._alike = own, every
@@ -221,11 +220,15 @@ class Tally:
             every.counts[index] += count * others
 
     def _predictions(self) -> SpreadSeries:
-        place = self._place
-        at = (*self._names, place.segment, f"{place.epoch}.{place.slice_number}")
-        if place.caller:
-            self._by_caller = self._store.counter(catalog.CALLER_PREDICTION_COUNT, *at, place.caller)
+        at, caller = self._in_slice, self._place.caller
+        if caller:
+            self._by_caller = self._store.counter(catalog.CALLER_PREDICTION_COUNT, *at, caller)
         return self._store.spread(catalog.PREDICTION_COUNT, self._classes, *at)
+
+    @property
+    def _in_slice(self) -> tuple[str, ...]:
+        place = self._place
+        return (*self._names, place.segment, f"{place.epoch}.{place.slice_number}")
 
 
 class _InputCounter:

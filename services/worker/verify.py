@@ -270,20 +270,18 @@ class _Timer:
         self._check.run(0, rows, precision)
         taken: list[float] = []
         while len(taken) < _TIMED_RUNS and sum(taken) < _TIMED_SECONDS:
-            start = self.clock.monotonic()
-            self._check.run(0, rows, precision)
-            taken.append(self.clock.monotonic() - start)
+            taken.append(self._once(rows, precision))
         return statistics.median(taken)
 
     def helps(self, mixed: Precision) -> bool:
         """Whether one row takes clearly less time in mixed than in full precision."""
         lost = 0
         for _ in range(_PAIRS):
-            full, less = (self._once(precision) for precision in (Precision.FP32, mixed))
+            full, less = (self._once(1, precision) for precision in (Precision.FP32, mixed))
             lost += less > _HELPS * full
         return lost <= _MOST_PAIRS_LOST
 
-    def _once(self, precision: Precision) -> float:
+    def _once(self, rows: int, precision: Precision) -> float:
         start = self.clock.monotonic()
-        self._check.run(0, 1, precision)
+        self._check.run(0, rows, precision)
         return self.clock.monotonic() - start

@@ -159,7 +159,9 @@ def balance_alarms(*, known: bool) -> int:
         for _ in range(60):
             counts = window(rng, 64, 0.3, test=3, stable=30)
             seen = seen.plus(counts, CLASSED)
-            judged = judged.judge(class_rows(counts, CLASSED, 1), seen.effects(3) if known else np.ones(3))
+            if known:
+                judged = replace(judged, effects=seen.effects(3))
+            judged = judged.judge(class_rows(counts, CLASSED, 1))
         alarms += judged.harm.max_log_e >= log_threshold(0.01)
     return alarms
 

@@ -20,8 +20,6 @@ from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
 GATE = Gate(
     "class_balance", MetricKind.CLASS_BALANCE, Need.ALWAYS, GateMargin(offset=0.02), GateMargin(offset=0.1), 1.0
 )
-ALONE = np.ones(2)
-"""Rows that say as much as if each came by itself."""
 
 
 def open_gate(past: tuple[int, ...] = (60, 140)) -> BalanceGate:
@@ -35,7 +33,7 @@ def test_harm_expects_no_more_than_one_within_its_margin(rates: tuple[float, flo
     for x_test, x_stable in itertools.product(range(n_test + 1), range(n_stable + 1)):
         row = ((x_test, n_test - x_test), (x_stable, n_stable - x_stable))
         chance = binom.pmf(x_test, n_test, rates[0]) * binom.pmf(x_stable, n_stable, rates[1])
-        expected += chance * np.exp(gate.judge([row], ALONE).harm.log_e)
+        expected += chance * np.exp(gate.judge([row]).harm.log_e)
     assert expected <= 1.0 + 1e-9
 
 
@@ -46,22 +44,22 @@ def test_safety_expects_no_more_than_one_beyond_its_margin(rates: tuple[float, f
     for x_test, x_stable in itertools.product(range(n_test + 1), range(n_stable + 1)):
         row = ((x_test, n_test - x_test), (x_stable, n_stable - x_stable))
         chance = binom.pmf(x_test, n_test, rates[0]) * binom.pmf(x_stable, n_stable, rates[1])
-        expected += chance * np.exp(gate.judge([row], ALONE).safe.log_e)
+        expected += chance * np.exp(gate.judge([row]).safe.log_e)
     assert expected <= 1.0 + 1e-9
 
 
 def test_three_looks_have_to_agree() -> None:
     gate = open_gate()
     wild = [((1000, 0), (600, 1400))]
-    once, twice = gate.judge(wild, ALONE), gate.judge(wild, ALONE).judge(wild, ALONE)
-    assert twice.harm.max_log_e < np.log(100) <= twice.judge(wild, ALONE).harm.max_log_e
+    once, twice = gate.judge(wild), gate.judge(wild).judge(wild)
+    assert twice.harm.max_log_e < np.log(100) <= twice.judge(wild).harm.max_log_e
     assert once.harm.max_log_e < twice.harm.max_log_e
 
 
 def test_it_says_which_class_has_moved() -> None:
     gate = BalanceGate.open(GATE, 0.01, ("a", "b", "c")).learn([((0, 0, 0), (100, 100, 100))])
     for _ in range(5):
-        gate = gate.judge([((10, 60, 30), (100, 100, 100))], np.ones(3))
+        gate = gate.judge([((10, 60, 30), (100, 100, 100))])
     moved = gate.most_moved()
     assert moved.name == "b"
     assert moved.difference.estimate == pytest.approx(0.6 - 1 / 3, abs=1e-6)

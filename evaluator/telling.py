@@ -1,0 +1,36 @@
+"""How alike the rows of one request are, told to the gates whose evidence is divided by it."""
+
+from dataclasses import replace
+from typing import Final, overload
+
+from evaluator.alike import Alike, AlikeAnswers
+from evaluator.balance import BalanceGate
+from evaluator.each_class import EachClassGate
+from evaluator.gates import RateGate
+from evaluator.opening import GateState, RequestGate
+from evaluator.paired import PairedGate
+from services.common.policy.metrics import LABEL_METRICS, MetricKind
+
+_BY_LABELS: Final = LABEL_METRICS | {MetricKind.PAIRED_ACCURACY}
+
+
+@overload
+def told(gate: RequestGate, labels: Alike, answers: AlikeAnswers) -> RequestGate: ...
+@overload
+def told(gate: GateState, labels: Alike, answers: AlikeAnswers) -> GateState: ...
+def told(gate: GateState, labels: Alike, answers: AlikeAnswers) -> GateState:
+    """The gate that knows it; one that is judged by neither is as it was.
+
+    Args:
+        gate: before.
+        labels: labelled rows by their requests.
+        answers: predictions by their requests.
+    """
+    if isinstance(gate, BalanceGate):
+        return replace(gate, effects=answers.effects(len(gate.classes)))
+    if isinstance(gate, EachClassGate):
+        effect = labels.effect
+        return gate.each(lambda part: replace(part, effect=effect))
+    if isinstance(gate, RateGate | PairedGate) and gate.gate.metric in _BY_LABELS:
+        return replace(gate, effect=labels.effect)
+    return gate
