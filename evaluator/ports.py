@@ -245,8 +245,8 @@ class Lanes(Protocol):
     async def record_monitor(self, model: str, segment: str, record: MonitorRecord) -> None:
         """Records a look. Raises SupersededError when its number is taken or another version is stable."""
 
-    async def undo(self, model: str, lane: LaneView, reason: str) -> None:
-        """Makes the version before stable again. Raises SupersededError, RefusedError (not now)."""
+    async def undo(self, model: str, lane: LaneView, sequence: int, reason: str) -> None:
+        """Makes the version before stable again, by a look. Raises SupersededError, RefusedError (not now)."""
 
 
 class Traces(Protocol):

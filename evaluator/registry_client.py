@@ -162,7 +162,7 @@ class RegistryClient:
         request = service_pb2.RecordMonitorRequest(monitor=monitor, request_id=_request_id())
         await self._call(self._stub.RecordMonitor, request)
 
-    async def undo(self, model: str, lane: LaneView, reason: str) -> None:
+    async def undo(self, model: str, lane: LaneView, sequence: int, reason: str) -> None:
         """Makes the version before stable again."""
         request = service_pb2.UndoLaneRequest(
             model=names.model_name(model),
@@ -171,6 +171,7 @@ class RegistryClient:
             reason=reason,
             etag=lane.etag,
             request_id=_request_id(),
+            monitor_sequence=sequence,
         )
         await self._call(self._stub.UndoLane, request)
 

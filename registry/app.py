@@ -129,7 +129,7 @@ class App:
             poll_seconds=settings.webhook_poll_seconds,
         )
         servicer = RegistryServicer(
-            Calls(clock, self._foreground),
+            Calls(clock, self._foreground, settings.give_way_seconds),
             models=ModelService(unit_of_work, mutations),
             versions=VersionService(unit_of_work, mutations),
             history=HistoryService(unit_of_work, clock),

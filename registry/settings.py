@@ -20,6 +20,7 @@ class RegistrySettings(ServiceSettings):
         watch_poll_seconds: time between two looks for routes that another replica has written.
         heartbeat_seconds: a watch without news gets a sign of life this often.
         readiness_debounce_seconds: a version that loads again counts as ready for this long.
+        give_way_seconds: what an Evaluator asks for waits this long, so that a person's action of the same moment wins.
         route_changes_kept: revisions that a watch can be resumed from.
         request_days: answers to mutations are kept for this long.
         event_days: events are kept for this long; 0: for ever.
@@ -37,6 +38,7 @@ class RegistrySettings(ServiceSettings):
     watch_poll_seconds: float = Field(default=0.1, gt=0, le=10)
     heartbeat_seconds: float = Field(default=10.0, gt=0, le=10)
     readiness_debounce_seconds: float = Field(default=3.0, ge=0, le=60)
+    give_way_seconds: float = Field(default=0.5, ge=0, le=5)
     route_changes_kept: int = Field(default=10_000, ge=1)
     request_days: float = Field(default=7.0, gt=0)
     event_days: float = Field(default=400.0, ge=0)

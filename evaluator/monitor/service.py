@@ -97,12 +97,12 @@ class Monitor:
         drifted = any(alert.gate == INPUTS for alert in standing)
         blamed = [alert for alert in standing if not drifted or alert.gate in _WHATEVER_COMES]
         if blamed and known.undo and lane.previous:
-            await self._undo(model, lane, blamed[0].reason)
+            await self._undo(model, lane, record.sequence, blamed[0].reason)
 
-    async def _undo(self, model: str, lane: LaneView, reason: str) -> None:
+    async def _undo(self, model: str, lane: LaneView, sequence: int, reason: str) -> None:
         """Also one that was not carried out at an earlier look: as long as there is an alert it is asked for."""
         try:
-            await self._registry.undo(model, lane, reason)
+            await self._registry.undo(model, lane, sequence, reason)
         except RefusedError as error:
             self._log.warning("an undo was refused; the next look asks again", model=model, reason=str(error))
 

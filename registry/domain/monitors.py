@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from registry.domain.ledger import EventDraft
+from services.common.errors import AbortedError
 
 DEFAULT_LEARN: Final = 86_400.0
 SETTINGS: Final = ("off", "undo", "learn")
@@ -119,6 +120,23 @@ def changed(before: Monitor, settings: MonitorSettings, reason: str) -> tuple[Mo
 def disarmed(before: Monitor) -> Monitor:
     """The monitor after its lane was undone: it undoes nothing until somebody asks for it again."""
     return replace(before, settings=replace(before.settings, undo=False))
+
+
+def check_armed(monitor: Monitor, look: int) -> None:
+    """Refuses an undo that rests on a look, if that is not the latest or nobody wants it any more.
+
+    Raises:
+        AbortedError: MONITOR_DISARMED, SEQUENCE_STALE.
+    """
+    if monitor.settings.off or not monitor.settings.undo:
+        raise AbortedError(
+            "MONITOR_DISARMED", "the lane's monitor is not to undo anything: somebody has said so, or it has done it"
+        )
+    if monitor.sequence != look:
+        raise AbortedError(
+            "SEQUENCE_STALE",
+            f"look {look} at the lane is not the latest, which is {monitor.sequence}; decide again by that one",
+        )
 
 
 def _ended(before: Monitor, alert: Alert, version: str) -> EventDraft:

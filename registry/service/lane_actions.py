@@ -6,7 +6,7 @@ from typing import Final
 
 from registry.domain.lane import Lane
 from registry.domain.lane_changes import REGISTRY_ACTOR
-from registry.domain.monitors import disarmed
+from registry.domain.monitors import Monitor, check_armed, disarmed
 from registry.domain.records import Undo
 from registry.ports import RequestKey, Stale, Transaction, UnitOfWork
 from registry.service.lanes import OpenLane, commit_lane, open_lane, require_model
@@ -95,6 +95,7 @@ class LaneService:
         lane: tuple[str, str],
         wanted: Undo,
         etag: str,
+        look: int,
         encode: Callable[[LaneView], bytes],
         *,
         deadline: float,
@@ -104,16 +105,20 @@ class LaneService:
         Args:
             lane: model and segment.
             etag: the lane's.
+            look: the one of its monitor that asks for it; 0: a person does.
 
         Raises:
             NotFoundError: MODEL_NOT_FOUND, LANE_NOT_FOUND, VERSION_NOT_FOUND.
-            AbortedError: ETAG_STALE.
+            AbortedError: ETAG_STALE, MONITOR_DISARMED, SEQUENCE_STALE.
             FailedPreconditionError: TRANSITION_ILLEGAL, ROLLOUT_LIVE, NOT_READY_ENOUGH.
         """
         model_id, segment = lane
 
         def act(tx: Transaction, now: float) -> bytes:
             found = require_lane(tx, model_id, segment, etag)
+            monitor = tx.monitors.find(model_id, segment)
+            if look:
+                check_armed(monitor or Monitor(model_id, segment), look)
             version = wanted.version or found.previous_version
             opened = _open(tx, found, version, key.principal, now)
             placements = opened.placements(tx)
@@ -121,7 +126,7 @@ class LaneService:
                 placements += tuple(tx.fleet.placements_of(model_id, (version,)))
             opened.aggregate.undo(wanted, placements)
             commit_lane(tx, opened, actor=key.principal, now=now)
-            _disarm(tx, model_id, segment)
+            _disarm(tx, monitor)
             return encode(lane_view(tx, opened.aggregate.lane))
 
         return self._mutations.run(key, act, deadline=deadline)
@@ -168,9 +173,8 @@ def _expire(model: str, segment: str, now: float, tx: Transaction) -> None:
         commit_lane(tx, opened, actor=REGISTRY_ACTOR, now=now)
 
 
-def _disarm(tx: Transaction, model: str, segment: str) -> None:
+def _disarm(tx: Transaction, monitor: Monitor | None) -> None:
     """Two versions must not take turns because a monitor undoes what was undone."""
-    monitor = tx.monitors.find(model, segment)
     if monitor is not None and monitor.settings.undo and not tx.monitors.save(disarmed(monitor), monitor):
         raise Stale
 

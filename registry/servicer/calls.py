@@ -1,7 +1,9 @@
 """What every RPC needs: who calls, for how long they wait, and a thread for the database."""
 
+import asyncio
 import hashlib
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
 from grpc import aio
@@ -14,6 +16,7 @@ from services.common.clock import Clock
 from services.common.guard import current_principal
 
 Context = aio.ServicerContext[Any, Any]
+T = TypeVar("T")
 
 _LONGEST_SECONDS: Final = 30.0
 
@@ -24,11 +27,28 @@ class Calls:
     Args:
         clock: measures deadlines.
         offload: runs use cases.
+        give_way: seconds for which automatic actions let people's go first.
     """
 
-    def __init__(self, clock: Clock, offload: Offload) -> None:
+    def __init__(self, clock: Clock, offload: Offload, give_way: float) -> None:
         self._clock = clock
+        self._give_way = give_way
         self.run = offload.call
+
+    async def act(self, work: Callable[[], T], sequence: int) -> T:
+        """Runs a use case that people ask for, and Evaluators as well.
+
+        An etag lets one of two pass that rest on the same state, and not always the person, who has thought about it.
+        So what rests on a look waits a moment. Whoever acts within it has changed the etag when the moment is over, at
+        whichever replica that was.
+
+        Args:
+            work: the use case.
+            sequence: the look that it rests on; 0: a person asks.
+        """
+        if sequence:
+            await asyncio.sleep(self._give_way)
+        return await self.run(work)
 
     def deadline(self, context: Context) -> float:
         """When the caller stops waiting, on the clock's monotonic scale; 30 s from now at the latest."""

@@ -95,7 +95,7 @@ class LaneServicer(service_pb2_grpc.RegistryServiceServicer):
             force=request.force,
         )
         etag = validation.etag(request.etag)
-        work = partial(
-            self._lanes.undo, key, lane, wanted, etag, answers.pack_lane, deadline=self._calls.deadline(context)
-        )
-        return resources_pb2.Lane.FromString(await self._calls.run(work))
+        look = validation.not_negative("monitor_sequence", request.monitor_sequence)
+        deadline = self._calls.deadline(context)
+        work = partial(self._lanes.undo, key, lane, wanted, etag, look, answers.pack_lane, deadline=deadline)
+        return resources_pb2.Lane.FromString(await self._calls.act(work, look))

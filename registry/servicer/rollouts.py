@@ -104,7 +104,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
             force=request.force,
             deadline=self._calls.deadline(context),
         )
-        return resources_pb2.Rollout.FromString(await self._calls.run(work))
+        return resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence))
 
     async def PauseRollout(self, request: service_pb2.PauseRolloutRequest, context: Context) -> resources_pb2.Rollout:
         """Stops the plan's clock."""
@@ -120,7 +120,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
             _pack,
             deadline=self._calls.deadline(context),
         )
-        return resources_pb2.Rollout.FromString(await self._calls.run(work))
+        return resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence))
 
     async def ResumeRollout(self, request: service_pb2.ResumeRolloutRequest, context: Context) -> resources_pb2.Rollout:
         """Lets the plan go on."""
@@ -129,7 +129,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
         work = partial(
             self._rollouts.resume, key, _target(request), reason, _pack, deadline=self._calls.deadline(context)
         )
-        return resources_pb2.Rollout.FromString(await self._calls.run(work))
+        return resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence))
 
     async def ApproveRollout(
         self, request: service_pb2.ApproveRolloutRequest, context: Context
@@ -159,7 +159,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
             deadline=self._calls.deadline(context),
         )
         with self._span("promote", context, target, request.outcome) as span:
-            rollout = resources_pb2.Rollout.FromString(await self._calls.run(work))
+            rollout = resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence))
             _describe(span, rollout)
         return rollout
 
@@ -172,7 +172,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
         outcome = _outcome(request.outcome)
         work = partial(self._rollouts.rollback, key, target, outcome, _pack, deadline=self._calls.deadline(context))
         with self._span("rollback", context, target, request.outcome) as span:
-            rollout = resources_pb2.Rollout.FromString(await self._calls.run(work))
+            rollout = resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence))
             _describe(span, rollout)
         return rollout
 
@@ -188,7 +188,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
             inconclusive=request.inconclusive,
             deadline=self._calls.deadline(context),
         )
-        return resources_pb2.Rollout.FromString(await self._calls.run(work))
+        return resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence))
 
     @contextmanager
     def _span(

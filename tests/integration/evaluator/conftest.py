@@ -23,6 +23,7 @@ async def scene(database: str) -> AsyncIterator[MakeScene]:
             log_level="error",
             database_connections=4,
             readiness_debounce_seconds=0.0,
+            give_way_seconds=0.0,
         )
     )
     await app.start()

@@ -27,6 +27,7 @@ async def start(database: str) -> AsyncIterator[Start]:
             "log_level": "error",
             "database_connections": 4,
             "readiness_debounce_seconds": 0.0,
+            "give_way_seconds": 0.0,
             "sweep_seconds": 0.2,
             "watch_poll_seconds": 0.02,
             **changes,

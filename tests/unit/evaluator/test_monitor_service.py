@@ -80,9 +80,10 @@ class Kept:
             cursor=record.cursor,
         )
 
-    async def undo(self, model: str, lane: LaneView, reason: str) -> None:
+    async def undo(self, model: str, lane: LaneView, sequence: int, reason: str) -> None:
         if self.refusal is not None:
             raise self.refusal
+        assert sequence == self.view.sequence
         self.undone.append(f"{model} {lane.previous}: {reason}")
 
 

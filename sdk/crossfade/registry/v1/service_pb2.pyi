@@ -515,6 +515,7 @@ class UndoLaneRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    MONITOR_SEQUENCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """"models/{model}"."""
     segment: _builtins.str
@@ -533,6 +534,10 @@ class UndoLaneRequest(_message.Message):
     """The lane's etag; required."""
     request_id: _builtins.str
     """A UUID made by the caller; required."""
+    monitor_sequence: _builtins.int
+    """The look at the lane that it rests on, which must be the latest, and the lane's monitor must still be armed.
+    0: a person asks.
+    """
     def __init__(
         self,
         *,
@@ -545,10 +550,11 @@ class UndoLaneRequest(_message.Message):
         reason: _builtins.str = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        monitor_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bad", b"bad", "cancel_rollout", b"cancel_rollout", "etag", b"etag", "force", b"force", "model", b"model", "reason", b"reason", "request_id", b"request_id", "segment", b"segment", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bad", b"bad", "cancel_rollout", b"cancel_rollout", "etag", b"etag", "force", b"force", "model", b"model", "monitor_sequence", b"monitor_sequence", "reason", b"reason", "request_id", b"request_id", "segment", b"segment", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
