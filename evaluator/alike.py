@@ -3,11 +3,10 @@
 A request of many rows (one user's basket, one camera's frames) is right or wrong in many of them together, while the
 tests of rates take rows to be drawn one by one. With n_r labelled rows and x_r wrong ones in request r and the rate R
 of all of them, requests vary by sum((x_r - R n_r)^2), and independent rows would by n R (1 - R): the ratio is the
-design effect (Kish, "Survey Sampling", 1965). A test's log e-values are divided by it, which leaves their expectation
+design effect (`statistics.design_effect`). A test's log e-values are divided by it, which leaves their expectation
 where it was as long as sums over requests are near enough to normal.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import add
@@ -19,11 +18,10 @@ from evaluator.arms import ALIKE, ALIKE_ANSWERS, PREDICTIONS, is_stable, is_test
 from evaluator.counts import Counts
 from evaluator.labels import Labels, SliceCounts
 from evaluator.statistics.counts import FloatArray
+from evaluator.statistics.design_effect import ENOUGH_REQUESTS, requests_like, variations
 from evaluator.terms import Terms
 from services.common.telemetry.catalog import ALIKE_PRODUCTS, ALIKE_SUMS
 
-_ENOUGH_REQUESTS: Final = 30
-"""Of fewer it is not known how alike their rows are; they are taken to be as alike as they can be."""
 _ENOUGH_ROWS: Final = 100
 """Of a class with fewer rows nothing is known by itself."""
 
@@ -89,16 +87,11 @@ class Alike:
         """The design effect of labelled rows; 1: they say as much as if each came by itself, or nothing is known."""
         rows = self.test.rows + self.stable.rows
         products = self.test.squares[0] + self.stable.squares[0]
-        if _requests(rows, products) < _ENOUGH_REQUESTS:
+        if requests_like(rows, products) < ENOUGH_REQUESTS:
             return max(1.0, products / rows) if rows else 1.0
         (test, test_alone), (stable, stable_alone) = self.test.variation, self.stable.variation
         alone = test_alone + stable_alone
         return max(1.0, (test + stable) / alone) if alone > 0.0 else 1.0
-
-
-def _requests(rows: float, products: float) -> float:
-    """How many requests of one size had as many rows and products, the sum of n_r n_r; infinity: of none is known."""
-    return rows * rows / products if products else math.inf
 
 
 Classes = tuple[int, ...]
@@ -143,12 +136,13 @@ class AlikeAnswers:
             total = float(k.sum())
             if not total:
                 continue
-            share, with_all = k / total, np.array(every, dtype=np.float64) + k
-            varied += np.array(own, dtype=np.float64) + k - 2.0 * share * with_all + share * share * with_all.sum()
-            alone += total * share * (1.0 - share)
+            with_all = np.array(every, dtype=np.float64)
+            squares = float((with_all + k).sum())
+            more = variations(k, np.array(own, dtype=np.float64), with_all, total, squares)
+            varied, alone = varied + more[0], alone + more[1]
             seen += k
-            products += float(with_all.sum())
-        if _requests(float(seen.sum()), products) < _ENOUGH_REQUESTS:
+            products += squares
+        if requests_like(float(seen.sum()), products) < ENOUGH_REQUESTS:
             return np.full(classes, max(1.0, products / float(seen.sum())))
         if not alone.any():
             return np.ones(classes)

@@ -1,7 +1,6 @@
 """What a window says of each arm: the rows that the gates' tests take, each from one process."""
 
 from collections.abc import Iterable, Mapping
-from operator import add
 from typing import Final
 
 from evaluator.balance import BalanceRow
@@ -24,6 +23,7 @@ FEEDBACK: Final = catalog.FEEDBACK_COUNT.name
 FEEDBACK_ERROR: Final = catalog.FEEDBACK_ERROR.name
 FEEDBACK_VALUE: Final = catalog.FEEDBACK_VALUE.name
 INPUTS: Final = catalog.INPUT_COUNT.name
+ALIKE_INPUTS: Final = catalog.INPUT_ALIKE.name
 LAG: Final = catalog.FEEDBACK_LAG.name
 DRAWN: Final = catalog.ROUTE_COUNT.name
 PAIRS: Final = catalog.SHADOW_PAIR_COUNT.name
@@ -39,6 +39,7 @@ COHORT_FEEDBACK: Final = catalog.COHORT_FEEDBACK.name
 METRICS: Final = (
     ALIKE,
     ALIKE_ANSWERS,
+    ALIKE_INPUTS,
     ATTEMPTS,
     CALLER_ATTEMPTS,
     CALLER_FEEDBACK,
@@ -69,8 +70,7 @@ SliceKey = tuple[int, int]
 
 RuntimeRow = tuple[int, tuple[int, ...], tuple[int, ...]]
 """A batch size, and the test's and the control's batches by runtime."""
-InputRows = list[list[int]]
-"""Rows by feature and bin, in the order of a profile's."""
+_OF_INPUTS: Final = frozenset({INPUTS, ALIKE_INPUTS})
 _BY_COHORT: Final = frozenset({COHORT_ATTEMPTS, COHORT_FEEDBACK})
 _TESTED: Final = frozenset({LIVE, SHADOW})
 """What the test arm gets: in one step callers' requests, in another copies of them, and never both in one epoch."""
@@ -88,11 +88,11 @@ def concerns(one: Series, terms: Terms) -> bool:
     if (one.metric in _BY_COHORT and not terms.sticky) or (one.metric == ALIKE_ANSWERS and not terms.balances):
         return False
     if version == terms.test and traffic in _TESTED:
-        return one.metric != INPUTS or _is_of(terms.test_profile, at)
+        return one.metric not in _OF_INPUTS or is_of(terms.test_profile, at)
     if version == terms.stable and traffic in {LIVE, CONTROL}:
         if one.metric == INFERENCE:
             return traffic == CONTROL
-        return one.metric != INPUTS or _is_of(terms.stable_profile, at)
+        return one.metric not in _OF_INPUTS or is_of(terms.stable_profile, at)
     return False
 
 
@@ -155,38 +155,6 @@ def class_rows(window: Counts, terms: Terms, epoch: int | None) -> list[BalanceR
         if any(test) or any(stable):
             rows.append((test, stable))
     return rows
-
-
-def input_counts(window: Counts, terms: Terms) -> tuple[InputRows, InputRows]:
-    """Rows of the test arm and of the stable arm, each by its own profile; what that does not know is left out."""
-    test, stable = _no_rows(terms.test_profile), _no_rows(terms.stable_profile)
-    for instance in window:
-        for one, at in series_of(instance, INPUTS):
-            if is_test(at, terms) and _is_of(terms.test_profile, at):
-                arm = test
-            elif is_stable(at, terms) and _is_of(terms.stable_profile, at):
-                arm = stable
-            else:
-                continue
-            row = arm.get(at.get("feature", ""), [])
-            if one.labels == _LABELS[: len(row)]:
-                row[:] = map(add, row, one.counts)
-                continue
-            for label, count in zip(one.labels, one.counts, strict=True):
-                number = _BINS.get(label, _MOST_BINS)
-                if number < len(row):
-                    row[number] += count
-    return list(test.values()), list(stable.values())
-
-
-def _no_rows(profile: Profile | None) -> dict[str, list[int]]:
-    return {feature.name: [0] * len(feature.proportions) for feature in profile.features} if profile else {}
-
-
-_MOST_BINS: Final = 1_024
-_LABELS: Final = tuple(str(number) for number in range(_MOST_BINS))
-_BINS: Final = {label: number for number, label in enumerate(_LABELS)}
-"""Bins by their labels: a look reads thousands of them, those of ten bins in their order."""
 
 
 def own_series(gate: str, version: str, n: int, x: int) -> Series:
@@ -252,7 +220,7 @@ def is_stable(at: Mapping[str, str], terms: Terms) -> bool:
     return at.get("version") == terms.stable and at.get("traffic") in {LIVE, CONTROL}
 
 
-def _is_of(profile: Profile | None, at: Mapping[str, str]) -> bool:
+def is_of(profile: Profile | None, at: Mapping[str, str]) -> bool:
     return profile is not None and at.get("profile") == profile.profile_id
 
 

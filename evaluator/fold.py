@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import reduce
 
-from evaluator.arms import added, input_counts
+from evaluator.arms import added
 from evaluator.cohorts import CohortGate
 from evaluator.counts import read_time
+from evaluator.input_rows import input_rows
 from evaluator.label_looks import Known, judge_labels, take_labels, take_pairs
 from evaluator.label_rows import caller_slices, label_lags, slice_counts, value_slices
 from evaluator.ledger import Ledger
@@ -99,7 +100,7 @@ def _watch_inputs(state: State, look: Look, before: float) -> State:
     """Follows drift; while both arms' inputs are drifted quality rests, and afterwards "no worse" is shown anew."""
     if not state.watches_inputs:
         return state
-    inputs = state.inputs.after(*input_counts(look.window, state.terms))
+    inputs = state.inputs.after(*input_rows(look.window, state.terms))
     was, drifted = state.inputs.drifted, inputs.drifted
     if drifted and not was:
         ledger, values, paired = (one.rest(before) for one in (state.ledger, state.values, state.paired))

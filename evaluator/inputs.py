@@ -2,18 +2,47 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 
-from evaluator.arms import InputRows
+from evaluator.input_rows import BinRows, Table
 from evaluator.statistics import drift
 from evaluator.statistics.counts import FloatArray, frozen
+from evaluator.statistics.design_effect import effects_of_bins
 from evaluator.statistics.drift import DriftReference, DriftTest
 from evaluator.terms import Profile, Terms
 
 ALPHA: Final = 0.01
 """An arm alarms at 1/.01."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AlikeBins:
+    """One arm's rows by their requests, since the watch began; each [features, bins].
+
+    Attributes:
+        up_to: rows in a bin or in one before it.
+        own: as in BinRows, and zeros where there were no requests of several rows.
+        every: likewise.
+    """
+
+    up_to: FloatArray
+    own: FloatArray
+    every: FloatArray
+
+    def plus(self, rows: BinRows) -> "AlikeBins":
+        """With one look's."""
+        up_to = self.up_to + _filled(rows.rows, self.up_to).cumsum(axis=-1)
+        if not rows.own and not rows.every:
+            return replace(self, up_to=up_to)
+        own, every = (_filled(table, self.own, rising=True) for table in (rows.own, rows.every))
+        return AlikeBins(up_to, self.own + own, self.every + every)
+
+    @property
+    def effects(self) -> FloatArray | None:
+        """The design effect per feature; None: every request had one row, or nothing is known."""
+        return effects_of_bins(self.up_to, self.own, self.every) if self.own.any() else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,11 +53,21 @@ class ArmInputs:
         profile: what they are compared with.
         test: the e-process of the present phase: "not drifted", or once drifted "still drifted".
         counts: [features, bins] rows of the present phase, from the look that began it on.
+        alike: all rows by their requests.
     """
 
     profile: Profile
     test: DriftTest
     counts: FloatArray
+    alike: AlikeBins
+
+    @classmethod
+    def open(cls, profile: Profile, tolerance: float) -> Self:
+        """A fresh watch."""
+        rows = [feature.proportions for feature in profile.features]
+        reference = DriftReference.of(rows, profile.rows, tolerance, ALPHA)
+        zeros = frozen(np.zeros_like(reference.counts))
+        return cls(profile, drift.drift_test(reference), zeros, AlikeBins(zeros, zeros, zeros))
 
     @property
     def rows(self) -> int:
@@ -45,20 +84,19 @@ class ArmInputs:
         largest = np.where(self.counts.any(axis=-1), np.abs(seen - expected).max(axis=-1), 0.0)
         return [(feature.name, float(shift)) for feature, shift in zip(self.profile.features, largest, strict=True)]
 
-    def after(self, rows: InputRows, cap: float = math.inf) -> "ArmInputs":
+    def after(self, rows: BinRows, cap: float = math.inf, effects: FloatArray | None = None) -> "ArmInputs":
         """The arm's inputs after one look.
 
         Args:
             rows: by feature and bin, in the profile's order.
             cap: the most by which this look may raise ln E towards an alarm.
+            effects: the design effect per feature; None: as the rows and their requests say.
         """
-        test = drift.update(self.test, rows, cap)
-        added = np.zeros_like(self.counts)
-        for number, row in enumerate(rows):
-            added[number, : len(row)] = row
+        alike = self.alike.plus(rows)
+        test = drift.update(self.test, rows.rows, cap, alike.effects if effects is None else effects)
         # The look that raised the alarm shows the drift; what came before it would hide it.
         before = self.counts if test.drifted is self.test.drifted else np.zeros_like(self.counts)
-        return replace(self, test=test, counts=frozen(before + added))
+        return replace(self, test=test, counts=frozen(before + _filled(rows.rows, before)), alike=alike)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +111,7 @@ class Inputs:
         """Whether the inputs of both arms have drifted: then the world has changed, and no version is to blame."""
         return all(arm is not None and arm.test.drifted for arm in (self.test, self.stable))
 
-    def after(self, test: InputRows, stable: InputRows) -> "Inputs":
+    def after(self, test: BinRows, stable: BinRows) -> "Inputs":
         """The inputs after one look."""
         return Inputs(self.test and self.test.after(test), self.stable and self.stable.after(stable))
 
@@ -85,8 +123,18 @@ def open_inputs(terms: Terms) -> Inputs:
 
 
 def _open(profile: Profile | None, margin: float) -> ArmInputs | None:
-    if profile is None or not profile.features:
-        return None
-    rows = [feature.proportions for feature in profile.features]
-    reference = DriftReference.of(rows, profile.rows, margin, ALPHA)
-    return ArmInputs(profile, drift.drift_test(reference), frozen(np.zeros_like(reference.counts)))
+    return ArmInputs.open(profile, margin) if profile is not None and profile.features else None
+
+
+def _filled(rows: Table, like: FloatArray, *, rising: bool = False) -> FloatArray:
+    """A table of the shape of another, whose rows are longer where a feature has fewer bins than others.
+
+    Args:
+        rising: what is in a bin or in one before it is all that there is beyond the feature's bins, too.
+    """
+    filled = np.zeros_like(like)
+    for number, row in enumerate(rows):
+        filled[number, : len(row)] = row
+        if rising:
+            filled[number, len(row) :] = row[-1]
+    return filled

@@ -13,13 +13,13 @@ import numpy as np
 
 from evaluator.alike import Alike, Sums
 from evaluator.arms import SliceKey
-from evaluator.inputs import ArmInputs
+from evaluator.inputs import AlikeBins, ArmInputs
 from evaluator.labels import ERROR_BUCKETS, VALUE_BUCKETS, Labels, OfClass, SliceCounts
 from evaluator.ledger import NOTHING, Ledger
 from evaluator.monitor.past import Known, Past
-from evaluator.monitor.watch import Watch, answers_profile, arm_of, open_watch, values_profile
+from evaluator.monitor.watch import Watch, answers_profile, open_watch, values_profile
 from evaluator.monitor.watched import Watched
-from evaluator.statistics.counts import frozen
+from evaluator.statistics.counts import FloatArray, frozen
 from evaluator.statistics.means import MeanTest
 from evaluator.statistics.process import EProcess
 from evaluator.statistics.rates import RateTest
@@ -98,12 +98,12 @@ def _load(said: Any, fresh: Watch) -> Watch:
     inputs, outputs = watch.inputs, None
     if said["outputs"] is not None:
         profile = answers_profile(watch.past.answers)
-        outputs = arm_of(profile, profile.rows, DEFAULT_SAFE[MetricKind.CLASS_BALANCE].offset)
+        outputs = ArmInputs.open(profile, DEFAULT_SAFE[MetricKind.CLASS_BALANCE].offset)
         outputs = _arm_of(outputs, said["outputs"]) if same else outputs
     values = None
     if said.get("values") is not None:
         profile = values_profile(watch.past.values)
-        values = arm_of(profile, profile.rows, DEFAULT_SAFE[MetricKind.CLASS_BALANCE].offset)
+        values = ArmInputs.open(profile, DEFAULT_SAFE[MetricKind.CLASS_BALANCE].offset)
         values = _arm_of(values, said["values"]) if same else values
     if inputs is not None and said["inputs"] is not None and same:
         inputs = _arm_of(inputs, said["inputs"])
@@ -196,7 +196,7 @@ def _process_of(process: EProcess, said: Any) -> EProcess:
 
 
 def _arm(arm: ArmInputs) -> dict[str, Any]:
-    test = arm.test
+    test, many = arm.test, arm.alike.own.any()
     return {
         "drifted": test.drifted,
         "alarms": test.alarms,
@@ -204,6 +204,7 @@ def _arm(arm: ArmInputs) -> dict[str, Any]:
         "log_e": test.log_e,
         "log_wealth": test.log_wealth.tolist(),
         "counts": arm.counts.tolist(),
+        "alike": [arm.alike.up_to.tolist(), *([arm.alike.own.tolist(), arm.alike.every.tolist()] if many else [])],
     }
 
 
@@ -216,4 +217,15 @@ def _arm_of(arm: ArmInputs, said: Any) -> ArmInputs:
         log_e=said["log_e"],
         log_wealth=frozen(said["log_wealth"]),
     )
-    return replace(arm, test=test, counts=frozen(said["counts"]))
+    counts = frozen(said["counts"])
+    return replace(arm, test=test, counts=counts, alike=_alike_bins(said.get("alike"), counts))
+
+
+def _alike_bins(said: Any, counts: FloatArray) -> AlikeBins:
+    """What releases before this one wrote knows the present phase's rows, and none of their requests."""
+    zeros = frozen(np.zeros_like(counts))
+    if said is None:
+        return AlikeBins(frozen(counts.cumsum(axis=-1)), zeros, zeros)
+    up_to, *products = (frozen(table) for table in said)
+    own, every = products or (zeros, zeros)
+    return AlikeBins(up_to, own, every)

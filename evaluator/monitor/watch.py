@@ -11,9 +11,10 @@ from typing import Final
 
 import numpy as np
 
-from evaluator.alike import Alike
-from evaluator.arms import added, class_rows, error_rows, input_counts, runtime_rows
+from evaluator.alike import Alike, AlikeAnswers
+from evaluator.arms import added, class_rows, error_rows, runtime_rows
 from evaluator.counts import Counts, read_time
+from evaluator.input_rows import BinRows, input_rows
 from evaluator.inputs import ALPHA, ArmInputs
 from evaluator.label_rows import NO_LAGS, Lags, label_lags, reported, slice_counts
 from evaluator.labels import Labels, RateRow
@@ -21,9 +22,6 @@ from evaluator.ledger import Ledger
 from evaluator.maturity import usual_lag
 from evaluator.monitor.past import ENOUGH, ENOUGH_ANSWERS, ENOUGH_VALUES, Past
 from evaluator.monitor.watched import Watched
-from evaluator.statistics import drift
-from evaluator.statistics.counts import frozen
-from evaluator.statistics.drift import DriftReference
 from evaluator.statistics.process import look_cap
 from evaluator.terms import Feature, Profile, Terms
 from evaluator.windows import KEPT_SLICES
@@ -108,14 +106,8 @@ def open_watch(terms: Terms, learn: float) -> Watch:
     """A watch before its first look."""
     profile = terms.test_profile
     has_inputs = profile is not None and profile.features
-    inputs = arm_of(profile, profile.rows, terms.policy.drift_margin) if profile is not None and has_inputs else None
+    inputs = ArmInputs.open(profile, terms.policy.drift_margin) if profile is not None and has_inputs else None
     return Watch(terms, learn, inputs=inputs)
-
-
-def arm_of(profile: Profile, rows: int, tolerance: float) -> ArmInputs:
-    """Counts by bin against a profile, without evidence."""
-    reference = DriftReference.of([feature.proportions for feature in profile.features], rows, tolerance, ALPHA)
-    return ArmInputs(profile, drift.drift_test(reference), frozen(np.zeros_like(reference.counts)))
 
 
 def answers_profile(answers: Mapping[str, int]) -> Profile:
@@ -163,7 +155,7 @@ def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Wat
     ledger = _recent(watch.ledger.plus(labelled), watch.kept_slices)
     watch = replace(watch, ledger=ledger, alike=watch.alike.plus(window, terms, labelled.values()))
     if watch.inputs is not None:
-        watch = replace(watch, inputs=watch.inputs.after(input_counts(window, terms)[0], _CAP))
+        watch = replace(watch, inputs=watch.inputs.after(input_rows(window, terms)[0], _CAP))
     keys = watch.ledger.aged(watch.since, now, watch.label_age, watch.slices.get)
     taken, ledger = watch.ledger.take_aged(keys)
     watch = replace(watch, ledger=ledger)
@@ -172,10 +164,14 @@ def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Wat
     answers, values = _answers(window, terms, epoch), reported(window, terms)
     if watch.resting:
         labels, answers, values = [], dict.fromkeys(answers, 0), ()
-    watch = _judged(watch, errors, batches, labels, answers)
+    watch = _judged(watch, errors, batches, labels)
+    if watch.outputs is not None and any(answers.values()):
+        rows = _against_others(watch.outputs.profile, window, terms, answers)
+        watch = replace(watch, outputs=watch.outputs.after(rows, _CAP))
     if watch.values is not None and values:
         bins = [int(count) for count in _binned(values, watch.past.values)]
-        watch = replace(watch, values=watch.values.after([bins], _CAP))
+        effects = np.array([watch.alike.effect])
+        watch = replace(watch, values=watch.values.after(BinRows([bins]), _CAP, effects))
     # What the judged metrics have counted is no past of theirs; of the others the past goes on until it is enough.
     known = {one.metric for one in watch.watched}
     past = watch.past.plus(
@@ -193,7 +189,6 @@ def _judged(
     errors: list[RateRow],
     batches: list[tuple[int, tuple[int, ...], tuple[int, ...]]],
     labels: list[Labels],
-    answers: Mapping[str, int],
 ) -> Watch:
     watched = []
     for one in watch.watched:
@@ -207,12 +202,19 @@ def _judged(
         else:
             bad = [each.bad(one.metric, 0) for each in labels]
             watched.append(one.after_rates([(counts.n, counts.x, 0, 0) for counts in bad], watch.alike.effect))
-    outputs = watch.outputs
-    if outputs is not None:
-        rows = sum(answers.values())
-        counts = [answers.get(feature.name, 0) for feature in outputs.profile.features]
-        outputs = outputs.after([[count, rows - count] for count in counts], _CAP)
-    return replace(watch, watched=tuple(watched), outputs=outputs)
+    return replace(watch, watched=tuple(watched))
+
+
+def _against_others(profile: Profile, window: Counts, terms: Terms, answers: Mapping[str, int]) -> BinRows:
+    """Predicted rows of each class against those of all others, in two bins, and by their requests."""
+    seen, names = AlikeAnswers().plus(window, terms), [feature.name for feature in profile.features]
+    own, every = (dict(zip(terms.declared, of_arms[0], strict=False)) for of_arms in (seen.own, seen.every))
+    rows, together = sum(answers.values()), sum(seen.every[0])
+    return BinRows(
+        [[answers.get(name, 0), rows - answers.get(name, 0)] for name in names],
+        [[own.get(name, 0), together] for name in names],
+        [[every.get(name, 0), together] for name in names],
+    )
 
 
 def _drawn(watch: Watch) -> Watch:
@@ -229,12 +231,12 @@ def _drawn(watch: Watch) -> Watch:
     answers = watch.past.answers
     if outputs is None and len(answers) > 1 and sum(answers.values()) >= ENOUGH_ANSWERS:
         profile = answers_profile(answers)
-        outputs = arm_of(profile, profile.rows, DEFAULT_SAFE[MetricKind.CLASS_BALANCE].offset)
+        outputs = ArmInputs.open(profile, DEFAULT_SAFE[MetricKind.CLASS_BALANCE].offset)
     values = watch.values
     if values is None and sum(watch.past.values) >= ENOUGH_VALUES:
         profile = values_profile(watch.past.values)
         if len(profile.features[0].proportions) > 1:
-            values = arm_of(profile, profile.rows, DEFAULT_SAFE[MetricKind.CLASS_BALANCE].offset)
+            values = ArmInputs.open(profile, DEFAULT_SAFE[MetricKind.CLASS_BALANCE].offset)
     return replace(watch, watched=(*watch.watched, *more), outputs=outputs, values=values)
 
 

@@ -131,14 +131,22 @@ def drift_test(reference: DriftReference) -> DriftTest:
     return _phase(reference, drifted=False, alarms=0)
 
 
-def update(test: DriftTest, rows: Sequence[Sequence[int]] | FloatArray, cap: float = math.inf) -> DriftTest:
+def update(
+    test: DriftTest,
+    rows: Sequence[Sequence[int]] | FloatArray,
+    cap: float = math.inf,
+    effects: FloatArray | None = None,
+) -> DriftTest:
     """Return the watch after one look.
 
     rows: per feature in the reference's order, the observations of this look per bin (all instances
     together). A feature without observations is no evidence.
     cap: the most by which this look may raise ln E towards an alarm, above its value before or above 0 where that
-    was negative. Raises ValueError for counts that are negative,
-    not whole or not finite, and for other features or bins than the reference's.
+    was negative.
+    effects: (features) how many times the variance of independent rows each feature's is, at least 1, by which its
+    evidence is divided; None: once.
+    Raises ValueError for counts that are negative, not whole or not finite, and for other features or bins than the
+    reference's.
     """
     reference = test.reference
     counts = _counts(reference, rows)
@@ -149,7 +157,10 @@ def update(test: DriftTest, rows: Sequence[Sequence[int]] | FloatArray, cap: flo
     on_side = np.concatenate((below, n - below), axis=-1)[..., np.newaxis]
     gain, loss = reference.retreat if test.drifted else reference.watch
     looks = test.looks + 1
-    wealth = test.log_wealth + on_side * gain + (n[..., np.newaxis] - on_side) * loss
+    won = on_side * gain + (n[..., np.newaxis] - on_side) * loss
+    if effects is not None:
+        won /= effects[:, np.newaxis, np.newaxis, np.newaxis]
+    wealth = test.log_wealth + won
     starting = math.log(_RESERVE / (looks * (looks + 1)) / wealth.shape[-1])
     wealth = np.logaddexp(wealth, starting)
     log_e = _log_e(reference, test.drifted, looks, wealth)

@@ -4,13 +4,12 @@ Both sides use the same binning, so that a drift test needs counts only (populat
 tests on bins of equal mass in the reference).
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crossfade.binner import LARGEST, Values
 from crossfade.manifest import TensorSpec
 from crossfade.reference_profile import MAX_FEATURES, Feature, FeatureKind, Profile
 
@@ -19,96 +18,10 @@ MAX_CATEGORIES = 64
 MIN_REFERENCE_ROWS = 10
 # Of a wider input only this many evenly spaced columns are looked at.
 MAX_CANDIDATES = 1024
-INVALID_REASONS: Final = ("nan", "inf", "range")
-
-# Sums of 8-bit ones don't overflow up to this many rows, and are several times faster than wider ones.
-_CHUNK_ROWS = 255
-_LARGEST = float(np.finfo(np.float64).max)
-
-Values = NDArray[np.float64]
 
 
 class ProfileError(ValueError):
     """No profile can be made of this reference; the message says what to change."""
-
-
-class BinCounts(NamedTuple):
-    """Counts of one batch.
-
-    Attributes:
-        bins: int64 [features, most bins of any feature]; 0 beyond a feature's own bins.
-        invalid: int64 [features, 3], in the order of INVALID_REASONS. Infinities are in no bin; values out of range
-            are in an end bin too, so that a drift beyond the range is seen by the test, and NaN is in the bin of
-            missing values where the feature has one.
-    """
-
-    bins: NDArray[np.int64]
-    invalid: NDArray[np.int64]
-
-
-class Binner:
-    """Counts batches against the bins of some features. Make one per profile and keep it: `count` is the hot path.
-
-    Numeric features are counted cut by cut: how many values reach it. The difference of neighbouring cuts is a
-    bin's count. That takes no branch per value: with 64 features of 10 bins, 32 rows take about 40 µs.
-    """
-
-    def __init__(self, features: Sequence[Feature]) -> None:
-        """Build the tables for `features`; their `index` addresses the flattened columns of a batch."""
-        self._columns = np.array([feature.index for feature in features], dtype=np.intp)
-        self._width = max((len(feature.proportions) for feature in features), default=1)
-        self._cuts = _cut_table(features)
-        self._last_bin = np.array([_numeric_bins(feature) - 1 for feature in features], dtype=np.intp)
-        # Features with a bin of missing values, and that bin.
-        self._gapped = np.array([i for i, one in enumerate(features) if one.missing is not None], dtype=np.intp)
-        self._missing_bin = np.array([features[i].value_bins for i in self._gapped], dtype=np.intp)
-        self._categorical = np.array(
-            [i for i, feature in enumerate(features) if feature.kind is FeatureKind.CATEGORICAL], dtype=np.intp
-        )
-        self._categories = _category_table([features[i] for i in self._categorical])
-
-    def count(self, batch: NDArray[np.generic]) -> BinCounts:
-        """Count a batch [rows, ...] of any numeric or boolean dtype, flattened beyond its first dimension."""
-        rows = batch.shape[0]
-        values = batch.reshape(rows, math.prod(batch.shape[1:])).astype(np.float64).take(self._columns, axis=1)
-        reached = np.zeros((self._cuts.shape[0], self._columns.size), dtype=np.int64)
-        equal = np.zeros((self._categories.shape[0], self._categorical.size), dtype=np.int64)
-        for start in range(0, rows, _CHUNK_ROWS):
-            part = values[start : start + _CHUNK_ROWS]
-            reached += _ones_per_column(part >= self._cuts)
-            if self._categorical.size:
-                equal += _ones_per_column(part[:, self._categorical] == self._categories)
-        return self._counts(rows, reached, equal)
-
-    def _counts(self, rows: int, reached: NDArray[np.int64], equal: NDArray[np.int64]) -> BinCounts:
-        # reached, from the first cut on: -inf, lowest finite, low, the edges, high, +inf.
-        between = reached[:-1] - reached[1:]
-        below, above = between[1], between[-1]
-        bins = np.zeros((self._columns.size, self._width), dtype=np.int64)
-        bins[:, : between.shape[0] - 3] = between[2:-1].T
-        bins[:, 0] += below
-        bins[np.arange(bins.shape[0]), self._last_bin] += above
-        out_of_range = below + above
-        if self._categorical.size:
-            bins[self._categorical] = self._category_bins(bins, equal)
-            out_of_range[self._categorical] = 0
-        missing = rows - reached[0]
-        bins[self._gapped, self._missing_bin] = missing[self._gapped]
-        invalid = np.stack((missing, between[0] + reached[-1], out_of_range), axis=1)
-        return BinCounts(bins, invalid)
-
-    def _category_bins(self, bins: NDArray[np.int64], equal: NDArray[np.int64]) -> NDArray[np.int64]:
-        finite = bins[self._categorical].sum(axis=1)
-        counts = np.zeros((self._categorical.size, self._width), dtype=np.int64)
-        counts[:, : equal.shape[0]] = equal.T
-        others = np.count_nonzero(~np.isnan(self._categories[:, 0, :]), axis=0)
-        counts[np.arange(others.size), others] = finite - equal.sum(axis=0)
-        return counts
-
-
-def bin_rows(profile: Profile, batch: NDArray[np.generic]) -> BinCounts:
-    """Count one batch of the profiled input. For many batches keep a `Binner(profile.features)`."""
-    return Binner(profile.features).count(batch)
 
 
 def build_profile(
@@ -234,7 +147,7 @@ def bin_feature(
     least, greatest = float(distinct[0]), float(distinct[-1])
     spread = greatest - least
     # A whole width beyond the reference: live values just outside what a finite sample showed are no fault.
-    low, high = max(least - spread, -_LARGEST), min(greatest + spread, _LARGEST)
+    low, high = max(least - spread, -LARGEST), min(greatest + spread, LARGEST)
     return Feature(name, index, FeatureKind.NUMERIC, _floats(edges), _shares(masses, missing), low, high)
 
 
@@ -268,34 +181,3 @@ def _equal_mass_edges(distinct: Values, counts: NDArray[np.integer], bins: int) 
     middle = lower / 2 + upper / 2
     # Between neighbouring floating-point numbers there is no middle.
     return np.where(middle > lower, middle, upper)
-
-
-def _cut_table(features: Sequence[Feature]) -> Values:
-    """[most numeric bins + 4, 1, features]: -inf, lowest finite, low, the edges (filled up with high), high, +inf."""
-    width = max((_numeric_bins(feature) for feature in features), default=1)
-    table = np.full((width + 4, 1, len(features)), np.inf)
-    for column, feature in enumerate(features):
-        numeric = feature.kind is FeatureKind.NUMERIC
-        edges = feature.edges if numeric else ()
-        low = feature.low if feature.low is not None else -_LARGEST
-        high = feature.high if feature.high is not None else _LARGEST
-        filled = (-np.inf, -_LARGEST, low, *edges, *[high] * (width - len(edges)))
-        table[:-1, 0, column] = filled
-    return table
-
-
-def _category_table(features: Sequence[Feature]) -> Values:
-    """[most categories, 1, features], filled up with NaN, which equals nothing."""
-    table = np.full((max((len(feature.edges) for feature in features), default=0), 1, len(features)), np.nan)
-    for column, feature in enumerate(features):
-        table[: len(feature.edges), 0, column] = feature.edges
-    return table
-
-
-def _numeric_bins(feature: Feature) -> int:
-    return feature.value_bins if feature.kind is FeatureKind.NUMERIC else 1
-
-
-def _ones_per_column(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    counts: NDArray[np.uint8] = np.add.reduce(mask.view(np.uint8), axis=1, dtype=np.uint8)
-    return counts

@@ -7,22 +7,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import numpy as np
 import numpy.typing as npt
 
-from crossfade.manifest import DType, Manifest
-from crossfade.profile import INVALID_REASONS, Binner
+from crossfade.manifest import Manifest
 from crossfade.reference_profile import Profile
 from services.common.telemetry import catalog
 from services.common.telemetry.catalog import Metric
 from services.common.telemetry.store import CounterSeries, HistogramSeries, MetricStore, Snapshot, SpreadSeries
 from services.worker.domain import Traffic
+from services.worker.input_counting import InputCounter
 from services.worker.lanes import Place
-from services.worker.tensors import to_numbers
 
-_BINNED_ROWS: Final = 256
-_BINNED_BYTES: Final = 4 << 20
-"""Inputs are binned when as many rows or bytes of them wait."""
 OTHER: Final = "other"
 _KEPT_TALLIES: Final = 1024
 _OF_SLICES: Final = frozenset({catalog.PREDICTION_COUNT, catalog.CALLER_PREDICTION_COUNT, catalog.PREDICTION_ALIKE})
@@ -52,7 +47,7 @@ class Counting:
         self._widths = {spec.name: spec.width for spec in manifest.signature.inputs}
         self._dtypes = {spec.name: spec.dtype for spec in manifest.signature.inputs}
         self._own = self._counter(manifest.profile, invalid=True) if manifest.profile else None
-        self._compared: list[_InputCounter] = []
+        self._compared: list[InputCounter] = []
 
     def compare_with(self, profiles: Sequence[Profile]) -> None:
         """Counts inputs against these reference profiles too; its own and those of other inputs are left out."""
@@ -64,8 +59,8 @@ class Counting:
                 counter.flush()
         self._compared = [kept.get(key) or self._counter(wanted[key], invalid=False) for key in wanted]
 
-    def _counter(self, profile: Profile, *, invalid: bool) -> "_InputCounter":
-        return _InputCounter(self._store, self._arm, profile, self._dtypes[profile.input], invalid=invalid)
+    def _counter(self, profile: Profile, *, invalid: bool) -> "InputCounter":
+        return InputCounter(self._store, self._arm, profile, self._dtypes[profile.input], invalid=invalid)
 
     def _fits(self, profile: Profile) -> bool:
         width = self._widths.get(profile.input)
@@ -229,64 +224,3 @@ class Tally:
     def _in_slice(self) -> tuple[str, ...]:
         place = self._place
         return (*self._names, place.segment, f"{place.epoch}.{place.slice_number}")
-
-
-class _InputCounter:
-    """Counts inputs of one type against one reference profile, and what no bin holds if `invalid`."""
-
-    def __init__(
-        self, store: MetricStore, arm: tuple[str, str], profile: Profile, dtype: DType, *, invalid: bool
-    ) -> None:
-        self.profile = profile
-        self._dtype = dtype
-        self._store = store
-        self._arm = arm
-        self._binner = Binner(profile.features)
-        self._counts_invalid = invalid
-        self._labels = [tuple(map(str, range(len(feature.proportions)))) for feature in profile.features]
-        self._waiting: dict[Traffic, list[npt.NDArray[Any]]] = {}
-        self._rows = 0
-        self._bytes = 0
-        self._series: dict[Traffic, list[SpreadSeries]] = {}
-        self._invalid: dict[tuple[Traffic, int, int], CounterSeries] = {}
-
-    def add(self, traffic: Traffic, rows: npt.NDArray[Any]) -> None:
-        self._waiting.setdefault(traffic, []).append(rows)
-        self._rows += len(rows)
-        self._bytes += rows.nbytes
-        if self._rows >= _BINNED_ROWS or self._bytes >= _BINNED_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        for traffic, parts in self._waiting.items():
-            self._count(traffic, np.concatenate(parts))
-        self._waiting.clear()
-        self._rows = self._bytes = 0
-
-    def _count(self, traffic: Traffic, rows: npt.NDArray[Any]) -> None:
-        # bfloat16 comes as its bits.
-        counts = self._binner.count(to_numbers(self._dtype, rows) if self._dtype is DType.BF16 else rows)
-        series = self._series.get(traffic)
-        if series is None:
-            series = self._series[traffic] = [
-                self._store.spread(
-                    catalog.INPUT_COUNT, labels, *self._arm, traffic.value, feature.name, self.profile.id
-                )
-                for feature, labels in zip(self.profile.features, self._labels, strict=True)
-            ]
-        for one, labels, bins in zip(series, self._labels, counts.bins, strict=True):
-            one.add(bins[: len(labels)].tolist())
-        if not self._counts_invalid:
-            return
-        for feature, reason in zip(*np.nonzero(counts.invalid), strict=True):
-            self._invalid_series(traffic, int(feature), int(reason)).add(int(counts.invalid[feature, reason]))
-
-    def _invalid_series(self, traffic: Traffic, feature: int, reason: int) -> CounterSeries:
-        key = (traffic, feature, reason)
-        series = self._invalid.get(key)
-        if series is None:
-            name = self.profile.features[feature].name
-            series = self._invalid[key] = self._store.counter(
-                catalog.INPUT_INVALID_COUNT, *self._arm, traffic.value, name, INVALID_REASONS[reason]
-            )
-        return series

@@ -281,6 +281,15 @@ INPUT_COUNT: Final = Metric(
     (*_ARM, "feature", "profile"),
     spread="bin",
 )
+INPUT_ALIKE: Final = Metric(
+    "crossfade.input.alike",
+    Kind.COUNTER,
+    "1",
+    "Over requests of several rows, sums of products of the rows up to a bin with these and with all, less the rows "
+    "themselves: how alike the inputs of one request are.",
+    (*_ARM, "feature", "profile", "product"),
+    spread="bin",
+)
 INPUT_INVALID_COUNT: Final = Metric(
     "crossfade.input.invalid.count",
     Kind.COUNTER,

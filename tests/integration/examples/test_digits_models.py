@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from crossfade.artifact import Artifact, read_golden, verify
-from crossfade.profile import Binner
+from crossfade.binner import Binner
 from examples.digits.__main__ import main
 from examples.digits.data import BRIGHTEST, CLASSES, Images, digits, drift, held_out
 from examples.digits.train import VERSIONS, package_version, train_version

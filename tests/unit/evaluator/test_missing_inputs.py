@@ -3,13 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from crossfade.binner import Binner
 from crossfade.manifest import DType, TensorSpec
-from crossfade.profile import Binner, build_profile
+from crossfade.profile import build_profile
 from crossfade.reference_profile import Profile
+from evaluator.input_rows import BinRows
 from evaluator.inputs import ArmInputs
-from evaluator.statistics import drift
-from evaluator.statistics.counts import frozen
-from evaluator.statistics.drift import DriftReference
 from evaluator.terms import Feature
 from evaluator.terms import Profile as Reference
 
@@ -23,9 +22,7 @@ def rows(rng: np.random.Generator, number: int, missing: float) -> NDArray[np.fl
 
 def watched(profile: Profile) -> ArmInputs:
     features = tuple(Feature(one.name, one.proportions) for one in profile.features)
-    reference = DriftReference.of([one.proportions for one in features], profile.rows, 0.1, 0.01)
-    counts = frozen(np.zeros_like(reference.counts))
-    return ArmInputs(Reference(profile.id, profile.rows, features), drift.drift_test(reference), counts)
+    return ArmInputs.open(Reference(profile.id, profile.rows, features), 0.1)
 
 
 def after_looks(missing: float) -> ArmInputs:
@@ -34,7 +31,7 @@ def after_looks(missing: float) -> ArmInputs:
     binner, arm = Binner(profile.features), watched(profile)
     for _ in range(20):
         counted = binner.count(rows(rng, 200, missing))
-        arm = arm.after([[int(count) for count in counted.bins[0]]])
+        arm = arm.after(BinRows([[int(count) for count in counted.bins[0]]]))
     return arm
 
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from crossfade.binner import INVALID_REASONS, Binner, bin_rows
 from crossfade.manifest import DType, TensorSpec
-from crossfade.profile import INVALID_REASONS, Binner, ProfileError, bin_rows, build_profile
+from crossfade.profile import ProfileError, build_profile
 from crossfade.reference_profile import Feature, FeatureKind
 
 _NAN, _INF, _RANGE = (INVALID_REASONS.index(reason) for reason in ("nan", "inf", "range"))
@@ -301,6 +302,27 @@ def test_a_large_batch_counts_like_its_rows() -> None:
 
     np.testing.assert_array_equal(whole.bins, sum(counts.bins for counts in one_by_one))
     np.testing.assert_array_equal(whole.bins.sum(axis=1), 1000)
+
+
+@given(
+    reference=hnp.arrays(np.float64, (12, 4), elements=st.sampled_from([-0.5, 0.0, 0.5, 1.0, 2.5, 4.0, np.nan])),
+    sizes=st.lists(st.integers(1, 5), min_size=1, max_size=6),
+    categorical=st.sets(st.integers(0, 3)),
+    seed=st.integers(0, 9),
+)
+def test_batches_are_counted_each_by_itself(
+    reference: NDArray[np.float64], sizes: list[int], categorical: set[int], seed: int
+) -> None:
+    profile = build_profile(_spec(4), reference, categorical=sorted(categorical), bins=4)
+    values = np.array([-np.inf, -1e9, -0.5, 0.0, 0.5, 1.0, 2.5, 4.0, 1e9, np.inf, np.nan])
+    rows = np.random.default_rng(seed).choice(values, (sum(sizes), 4))
+    binner = Binner(profile.features)
+
+    counts = binner.count_parts(rows, np.array(sizes))
+
+    parts = [binner.count(part) for part in np.split(rows, np.cumsum(sizes)[:-1])]
+    np.testing.assert_array_equal(counts.bins, [part.bins for part in parts])
+    np.testing.assert_array_equal(counts.invalid, sum(part.invalid for part in parts))
 
 
 def test_counting_a_batch_is_fast() -> None:

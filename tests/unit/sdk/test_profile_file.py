@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from crossfade.artifact.fitting import fit_profile
+from crossfade.binner import bin_rows
 from crossfade.manifest import DType, TensorSpec
-from crossfade.profile import ProfileError, bin_rows
+from crossfade.profile import ProfileError
 from crossfade.profiling import ProfileFile, Wishes, open_table, profile_file, read_profile, summarise, write_profile
 from crossfade.profiling.profile_file import Names
 from crossfade.reference_profile import Feature, FeatureKind, Profile

@@ -139,6 +139,38 @@ def test_inputs_of_live_and_control_by_both_profiles() -> None:
     }
 
 
+def test_products_of_inputs_say_how_alike_the_rows_of_a_request_are() -> None:
+    counts = counting()
+    # Below the profile's edge of 0.5, or not; missing values are in no bin.
+    for request in ([0.1], [0.1, 0.2, 0.9], [0.9, 0.8], [0.1, np.nan]):
+        counts.inputs(LIVE, [np.array([[value, 0] for value in request], np.float32)])
+    counts.inputs(Traffic.CONTROL, [np.array([[0.1, 0]], np.float32)])
+    snapshots = counts.snapshot()
+    assert found(snapshots, catalog.INPUT_COUNT)["m", "v1", "live", "a", profile().id].counts == (4, 3)
+    series = {key[2:]: one.counts for key, one in found(snapshots, catalog.INPUT_ALIKE).items()}
+    # Up to each bin: k (k - 1), and k (n - 1).
+    assert series == {
+        ("live", "a", profile().id, "class"): (2, 6 + 2),
+        ("live", "a", profile().id, "rows"): (4, 6 + 2),
+    }
+
+
+def test_products_of_large_requests_are_counted_like_those_of_small_ones() -> None:
+    rows = np.random.default_rng(2).random((300, 2)).astype(np.float32)
+    counts = counting()
+    counts.inputs(LIVE, [rows[:2]])
+    counts.inputs(LIVE, [rows])
+    snapshots = counts.snapshot()
+    below = int((rows[:, 0] < 0.5).sum())
+    first = int((rows[:2, 0] < 0.5).sum())
+    assert [one.counts for one in found(snapshots, catalog.INPUT_COUNT).values()] == [
+        (below + first, 302 - below - first)
+    ]
+    series = {key[-1]: one.counts for key, one in found(snapshots, catalog.INPUT_ALIKE).items()}
+    assert series["class"] == (below * (below - 1) + first * (first - 1), 300 * 299 + 2)
+    assert series["rows"] == (below * 299 + first, 300 * 299 + 2)
+
+
 def test_missing_inputs_are_counted_in_their_bin() -> None:
     feature = Feature("a", 0, FeatureKind.NUMERIC, (0.5,), (0.4, 0.4, 0.2), -10.0, 10.0)
     gapped = Profile.of("x", 100, (feature,), None, None)
