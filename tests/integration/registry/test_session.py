@@ -11,6 +11,7 @@ from registry.database.engine import open_engine, parse_url
 from registry.database.session import Session
 from registry.database.tables import lane_routes, requests
 from registry.ports import DoneBefore, Stale
+from tests.support.cockroach import refused_by_cockroach
 
 ROUTES = {"model": "m", "segment": "", "payload": b"one"}
 KEY = {"principal": "ana", "rpc": "Do", "request_id": "1"}
@@ -59,6 +60,22 @@ def test_several_tables_are_written_by_one_statement(connection: Connection, sta
     session.flush()
     assert len(statements) == 1
     assert payload(session) == b"one"
+
+
+def test_each_part_of_the_statement_gives_columns_and_has_a_table_of_its_own(
+    connection: Connection, statements: list[str]
+) -> None:
+    """CockroachDB refuses others: "WITH clause "w0" does not return any columns", "multiple mutations of …"."""
+    session = Session(connection)
+    session.add(lane_routes, ROUTES)
+    session.add(requests, ANSWER)
+    session.flush()
+    change(session, b"one", b"two")
+    session.add(requests, {**ANSWER, "request_id": "2"}, once=True)
+    session.flush()
+    assert len(statements) == 2
+    for statement in statements:
+        assert refused_by_cockroach(statement) == ""
 
 
 def test_what_is_asked_sees_what_was_written_before(connection: Connection) -> None:
