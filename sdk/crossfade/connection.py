@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,8 +59,41 @@ class TlsFiles:
 
         Raises:
             OSError: a file cannot be read.
+            ValueError: one is not what it is to be.
         """
-        return grpc.ssl_channel_credentials(self.ca.read_bytes(), self.key.read_bytes(), self.certificate.read_bytes())
+        certificate, key, ca = self.contents()
+        return grpc.ssl_channel_credentials(ca, key, certificate)
+
+    def contents(self) -> tuple[bytes, bytes, bytes]:
+        """Certificate, key and CA, which belong together.
+
+        gRPC takes any files, and then says of every call that nothing answers.
+
+        Raises:
+            OSError: a file cannot be read.
+            ValueError: one is not what it is to be.
+        """
+        certificate, key, ca = (file.read_bytes() for file in (self.certificate, self.key, self.ca))
+        for file, content, mark, what in (
+            (self.certificate, certificate, b"-----BEGIN CERTIFICATE-----", "certificate"),
+            (self.key, key, b"PRIVATE KEY-----", "private key"),
+            (self.ca, ca, b"-----BEGIN CERTIFICATE-----", "certificate"),
+        ):
+            if mark not in content:
+                raise ValueError(f"{file} holds no {what} in PEM form")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            # Without a password none is asked for on the terminal.
+            context.load_cert_chain(self.certificate, self.key, password="")
+        except ssl.SSLError as error:
+            raise ValueError(
+                f"{self.key} is not the key of {self.certificate}, or is locked by a password ({error.reason})"
+            ) from error
+        try:
+            context.load_verify_locations(self.ca)
+        except ssl.SSLError as error:
+            raise ValueError(f"{self.ca} holds a certificate that cannot be read ({error.reason})") from error
+        return certificate, key, ca
 
 
 def open_channel(address: str, tls: TlsFiles | None) -> grpc.Channel:

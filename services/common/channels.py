@@ -5,7 +5,7 @@ from typing import Final
 import grpc
 from grpc import aio
 
-from crossfade.connection import MESSAGE_LIMIT
+from crossfade.connection import MESSAGE_LIMIT, TlsFiles
 from services.common.settings import TlsSettings
 
 OPTIONS: Final = (
@@ -28,17 +28,27 @@ def open_channel(address: str, tls: TlsSettings) -> aio.Channel:
 
 
 def channel_credentials(tls: TlsSettings) -> grpc.ChannelCredentials:
-    """The client's side of mutual TLS."""
-    if tls.tls_ca is None or tls.tls_key is None or tls.tls_certificate is None:
-        raise ValueError("no TLS files are set")
-    return grpc.ssl_channel_credentials(
-        tls.tls_ca.read_bytes(), tls.tls_key.read_bytes(), tls.tls_certificate.read_bytes()
-    )
+    """The client's side of mutual TLS.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: there are none, or one is not what it is to be.
+    """
+    return _files(tls).credentials()
 
 
 def server_credentials(tls: TlsSettings) -> grpc.ServerCredentials:
-    """The server's side of mutual TLS: clients without a certificate are refused."""
+    """The server's side of mutual TLS: clients without a certificate are refused.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: there are none, or one is not what it is to be.
+    """
+    certificate, key, ca = _files(tls).contents()
+    return grpc.ssl_server_credentials([(key, certificate)], ca, require_client_auth=True)
+
+
+def _files(tls: TlsSettings) -> TlsFiles:
     if tls.tls_ca is None or tls.tls_key is None or tls.tls_certificate is None:
         raise ValueError("no TLS files are set")
-    pair = (tls.tls_key.read_bytes(), tls.tls_certificate.read_bytes())
-    return grpc.ssl_server_credentials([pair], tls.tls_ca.read_bytes(), require_client_auth=True)
+    return TlsFiles(tls.tls_certificate, tls.tls_key, tls.tls_ca)

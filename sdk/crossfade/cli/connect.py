@@ -98,9 +98,9 @@ class Connections:
         if channel is None:
             try:
                 channel = self._channels[target] = open_channel(target, self.tls)
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 raise CommandError(
-                    f"the TLS files cannot be read: {error}. See CROSSFADE_TLS_CERTIFICATE, CROSSFADE_TLS_KEY and "
+                    f"the TLS files cannot be used: {error}. See CROSSFADE_TLS_CERTIFICATE, CROSSFADE_TLS_KEY and "
                     "CROSSFADE_TLS_CA; `crossfade certs dev` makes a set"
                 ) from error
         return channel

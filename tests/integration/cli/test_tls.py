@@ -7,6 +7,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from crossfade.cli.app import build
+from crossfade.client import Client
+from crossfade.connection import TlsFiles
+from registry.app import App
+from registry.settings import RegistrySettings
 from tests.integration.cli.stack import Stack
 
 
@@ -52,4 +56,40 @@ def test_half_of_the_files_is_wrong_usage(secured: Stack, folder: Path) -> None:
     assert result.exit_code == 2
     assert "CROSSFADE_TLS_CERTIFICATE, CROSSFADE_TLS_KEY, CROSSFADE_TLS_CA together" in result.stderr
     gone = _run(secured, folder / "gone", "operator", "models")
-    assert (gone.exit_code, "the TLS files cannot be read" in gone.stderr) == (1, True)
+    assert (gone.exit_code, "the TLS files cannot be used" in gone.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("files", "complaint"),
+    [
+        ({"CERTIFICATE": "operator.key"}, "operator.key holds no certificate in PEM form"),
+        ({"KEY": "operator.pem"}, "operator.pem holds no private key in PEM form"),
+        ({"CA": "operator.key"}, "operator.key holds no certificate in PEM form"),
+        ({"KEY": "viewer.key"}, "viewer.key is not the key of"),
+    ],
+)
+def test_files_that_do_not_belong_together_are_named(
+    secured: Stack, folder: Path, files: dict[str, str], complaint: str
+) -> None:
+    chosen = {"CERTIFICATE": "operator.pem", "KEY": "operator.key", "CA": "ca.pem"} | files
+    environment = {f"CROSSFADE_TLS_{name}": str(folder / file) for name, file in chosen.items()}
+    result = CliRunner().invoke(build(), ["models", "--registry", secured.registry], env=environment)
+    assert (result.exit_code, complaint in result.stderr) == (1, True), result.stderr
+
+
+def test_a_client_is_told_which_file_is_wrong(folder: Path) -> None:
+    swapped = TlsFiles(certificate=folder / "ca.pem", key=folder / "client.key", ca=folder / "client.pem")
+    with pytest.raises(ValueError, match=r"client\.key is not the key of .*ca\.pem"):
+        Client("localhost:1", tls=swapped)
+
+
+def test_a_service_does_not_start_with_a_key_of_another(database: str, folder: Path) -> None:
+    settings = RegistrySettings(
+        listen="127.0.0.1:0",
+        database=database,
+        tls_certificate=folder / "operator.pem",
+        tls_key=folder / "viewer.key",
+        tls_ca=folder / "ca.pem",
+    )
+    with pytest.raises(ValueError, match=r"viewer\.key is not the key of"):
+        App(settings)
