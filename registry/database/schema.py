@@ -73,6 +73,9 @@ def migrate(engine: Engine) -> str:
             check(engine)
         try:
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                # An index over millions of rows takes longer than any statement of a Registry may.
+                connection.detach()
+                connection.execute(text("SET statement_timeout = 0"))
                 if found is not None:
                     connection.execute(text(_ONE_ROW))
                 config.attributes["connection"] = connection

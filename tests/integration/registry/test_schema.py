@@ -5,11 +5,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, event, make_url, text
 from sqlalchemy.engine import Engine
 
 from registry.database.engine import open_engine, parse_url
@@ -62,6 +63,21 @@ def test_a_newer_schema_is_refused(migrated: Engine) -> None:
         ) as error:
             refuse(migrated)
         assert release() in str(error.value)
+
+
+def test_a_migration_may_take_longer_than_any_statement_of_a_registry(empty: Engine) -> None:
+    """An index over millions of rows does."""
+    limits: list[str] = []
+
+    def note(_connection: Any, cursor: Any, statement: str, *_rest: Any) -> None:
+        if statement.lstrip().startswith("CREATE INDEX"):
+            limits.append(cursor.connection.execute("SHOW statement_timeout").fetchone()[0])
+
+    event.listen(empty, "before_cursor_execute", note)
+    migrate(empty)
+    assert set(limits) == {"0"}
+    with empty.connect() as connection:
+        assert connection.exec_driver_sql("SHOW statement_timeout").scalar_one() in ("30s", "30000")
 
 
 def test_a_migration_that_is_killed_at_any_statement_is_run_again(empty: Engine, empty_database: str) -> None:
