@@ -166,9 +166,8 @@ class App:
         await self._background.call(lambda: schema.check(self._engine))
         self._meters.open()
         await self._hub.open()
-        self._tasks = [
-            asyncio.create_task(self._keep(run)) for run in (self._hub.run, self.upkeep.run, self._courier.run)
-        ]
+        runs = (self._hub.run, self.upkeep.run, self.upkeep.run_forgetting, self._courier.run)
+        self._tasks = [asyncio.create_task(self._keep(run)) for run in runs]
         await self._server.start()
         if self._settings.metrics_listen:
             self._page = MetricsPage(self._settings, self._resource, self._collect)

@@ -63,15 +63,8 @@ class Upkeep:
     async def run_forgetting(self) -> None:
         """Forgets until it is cancelled: apart, since leases do not wait for it."""
         while True:
+            await self._forget()
             await asyncio.sleep(_FORGET_SECONDS)
-            deadline = self._clock.monotonic() + _DEADLINE_SECONDS
-            try:
-                dropped = await self._offload.call(partial(self._retention.forget, deadline=deadline))
-            except CrossfadeError as error:
-                self._log.info("less was forgotten than could be; the next round goes on", reason=error.message)
-                continue
-            if dropped:
-                self._log.warning("webhooks did not take events in time, and were not told of them", events=dropped)
 
     async def once(self) -> None:
         """One round of sweeping."""
@@ -93,3 +86,13 @@ class Upkeep:
                 self._log.info("upkeep goes on")
             self._lost = False
         await self._on_database(not self._lost)
+
+    async def _forget(self) -> None:
+        deadline = self._clock.monotonic() + _DEADLINE_SECONDS
+        try:
+            dropped = await self._offload.call(partial(self._retention.forget, deadline=deadline))
+        except CrossfadeError as error:
+            self._log.info("less was forgotten than could be; the next round goes on", reason=error.message)
+            return
+        if dropped:
+            self._log.warning("webhooks did not take events in time, and were not told of them", events=dropped)

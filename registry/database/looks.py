@@ -86,7 +86,7 @@ class SqlLooks:
         """Forgets looks from before a moment, of rollouts that ended before it, and their cursors.
 
         Returns:
-            Of how many rollouts.
+            How many looks, at most `limit`.
         """
         key = (analyses.c.model, analyses.c.rollout, analyses.c.sequence)
         old = (
@@ -97,9 +97,9 @@ class SqlLooks:
             .limit(limit)
         )
         statement = delete(analyses).where(tuple_(*key).in_(old)).returning(analyses.c.model, analyses.c.rollout)
-        gone = {(row.model, row.rollout) for row in self._session.execute(statement)}
+        gone = [(row.model, row.rollout) for row in self._session.execute(statement)]
         if gone:
-            wanted = [tuple_(literal(model), literal(rollout)) for model, rollout in sorted(gone)]
+            wanted = [tuple_(literal(model), literal(rollout)) for model, rollout in sorted(set(gone))]
             of_rollout = tuple_(rollout_looks.c.model, rollout_looks.c.rollout)
             self._session.execute(update(rollout_looks).where(of_rollout.in_(wanted)).values(cursor=b""))
         return len(gone)

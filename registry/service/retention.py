@@ -1,5 +1,6 @@
 """What is kept for how long: the ledger's beginning, recorded looks, answers to mutations, undelivered events."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
@@ -13,6 +14,8 @@ from services.common.clock import Clock
 
 _DAY_SECONDS: Final = 86_400.0
 _BATCH: Final = 1_000
+_BATCHES: Final = 20
+"""Of one kind in a round: every look leaves an answer, so that a thousand lanes make more than one batch a minute."""
 _MODELS: Final = 20
 _FEWEST_EVENTS: Final = 100
 """Events are removed so many at a time at least, since each removal is an event by itself."""
@@ -52,19 +55,24 @@ class RetentionService:
         self._kept = kept
 
     def forget(self, *, deadline: float) -> int:
-        """Forgets a batch of everything that is old enough; answers how many events nobody took in time."""
+        """Forgets of everything that is old enough a few batches; answers how many events nobody took in time."""
         run, kept = self._unit_of_work.run, self._kept
         # One transaction each: one that has to begin again must not take the others with it.
-        run(lambda tx: tx.requests.purge(self._before(kept.requests), _BATCH), deadline=deadline)
+        self._purge(lambda tx: tx.requests.purge(self._before(kept.requests), _BATCH), deadline)
         run(lambda tx: tx.routes.compact(kept.route_changes), deadline=deadline, exclusive=True)
         dropped = 0
         if kept.deliveries:
             dropped = run(lambda tx: tx.outbox.purge(self._before(kept.deliveries)), deadline=deadline)
         if kept.analyses:
-            run(lambda tx: tx.looks.purge(self._before(kept.analyses), _BATCH), deadline=deadline)
+            self._purge(lambda tx: tx.looks.purge(self._before(kept.analyses), _BATCH), deadline)
         if kept.events:
             self._forget_events(self._before(kept.events), deadline)
         return dropped
+
+    def _purge(self, batch: Callable[[Transaction], int], deadline: float) -> None:
+        for _ in range(_BATCHES):
+            if self._unit_of_work.run(batch, deadline=deadline) < _BATCH:
+                return
 
     def _forget_events(self, before: float, deadline: float) -> None:
         aged = self._unit_of_work.run(

@@ -2,12 +2,18 @@
 
 import asyncio
 
+import grpc
 import pytest
+from grpc import aio
+from sqlalchemy import func, insert, select
 
 from crossfade.ledger import LedgerError, verify
 from crossfade.registry.v1 import service_pb2
+from registry.database.engine import open_engine, parse_url
+from registry.database.tables import requests
 from tests.fakes.clock import ManualClock
 from tests.integration.registry.harness import Registry, Start, new_id
+from tests.support.wait import until_async
 
 DAY = 86_400.0
 
@@ -110,6 +116,40 @@ async def test_for_ever(start: Start) -> None:
     await forget(registry)
     assert len(await registry.events()) == events
     assert await looks(registry, 1) == [1]
+
+
+async def test_a_registry_forgets_by_itself(start: Start) -> None:
+    first = await start()
+    rollout = await first.running()
+    await first.rollback(rollout)
+    second = await start(route_changes_kept=1)
+
+    async def forgotten() -> bool:
+        watch = second.stub.WatchRoutes(service_pb2.WatchRoutesRequest(start_revision=1))
+        try:
+            return await watch.read() is aio.EOF
+        except aio.AioRpcError as error:
+            return error.code() is grpc.StatusCode.OUT_OF_RANGE
+        finally:
+            watch.cancel()
+
+    await until_async(forgotten)
+
+
+async def test_a_round_forgets_more_than_one_batch(start: Start, database: str) -> None:
+    registry = await start()
+    old = 1_000_000_000.0
+    rows = [
+        {"principal": "p", "rpc": "RecordMonitor", "request_id": new_id(), "digest": "", "answer": b"", "created": old}
+        for _ in range(2_500)
+    ]
+    engine = open_engine(parse_url(database), 1)
+    with engine.begin() as connection:
+        connection.execute(insert(requests), rows)
+    await forget(registry)
+    with engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(requests)).scalar_one() == 0
+    engine.dispose()
 
 
 async def test_many_models_with_few_old_events_hide_none_with_many(start: Start) -> None:
