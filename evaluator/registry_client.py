@@ -37,6 +37,8 @@ _PageT = TypeVar("_PageT", bound="_Page")
 _LOOKS_PER_PAGE: Final = 10
 """A window of 20 Workers with 64 features each has about a megabyte."""
 _PAGE: Final = 1_000
+_LONGEST_REASON: Final = 4_000
+"""Characters of a reason that the Registry takes."""
 
 
 class _List(Protocol):
@@ -155,7 +157,7 @@ class RegistryClient:
             version=record.version,
             sequence=record.sequence,
             summary=proto_summary.to_proto(record.decision),
-            alerts=[resources_pb2.Alert(gate=gate, reason=reason) for gate, reason in record.alerts],
+            alerts=[resources_pb2.Alert(gate=gate, reason=_fitting(reason)) for gate, reason in record.alerts],
             evidence=record.evidence,
             cursor=proto_counts.to_proto(record.cursor),
         )
@@ -168,7 +170,7 @@ class RegistryClient:
             model=names.model_name(model),
             segment=lane.segment,
             version=lane.previous,
-            reason=reason,
+            reason=_fitting(reason),
             etag=lane.etag,
             request_id=_request_id(),
             monitor_sequence=sequence,
@@ -178,8 +180,9 @@ class RegistryClient:
     async def act(self, rollout: RolloutView, sequence: int, decision: Decision) -> None:
         """Carries out a decision that rests on a look."""
         name, etag, number = rollout.name, rollout.etag, _request_id()
+        reason = _fitting(decision.reason)
         outcome = resources_pb2.Outcome(
-            reason=decision.reason,
+            reason=reason,
             code=decision.code,
             gate=decision.gate,
             summary=proto_summary.to_proto(decision),
@@ -197,7 +200,7 @@ class RegistryClient:
                     name=name,
                     etag=etag,
                     analysis_sequence=sequence,
-                    reason=decision.reason,
+                    reason=reason,
                     outcome=outcome,
                     request_id=number,
                 )
@@ -207,14 +210,14 @@ class RegistryClient:
                     name=name,
                     etag=etag,
                     analysis_sequence=sequence,
-                    reason=decision.reason,
+                    reason=reason,
                     pause_reason=resources_pb2.PAUSE_REASON_INPUT_DRIFT,
                     request_id=number,
                 )
                 await self._call(self._stub.PauseRollout, pause)
             case Action.RESUME:
                 resume = service_pb2.ResumeRolloutRequest(
-                    name=name, etag=etag, analysis_sequence=sequence, reason=decision.reason, request_id=number
+                    name=name, etag=etag, analysis_sequence=sequence, reason=reason, request_id=number
                 )
                 await self._call(self._stub.ResumeRollout, resume)
             case Action.ROLLBACK:
@@ -265,6 +268,12 @@ class RegistryClient:
                     raise UnreachableError(text) from error
         finally:
             call.cancel()
+
+
+def _fitting(reason: str) -> str:
+    """A reason as the Registry takes it: a decision of many gates must not fail because it has much to say."""
+    kept = reason.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return kept if len(kept) <= _LONGEST_REASON else f"{kept[: _LONGEST_REASON - 1]}…"
 
 
 def _request_id() -> str:

@@ -1,6 +1,7 @@
 """What is answered: domain -> proto, for the servicer and for the routes that the database keeps serialized."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from crossfade import names
 from crossfade.common.v1 import model_pb2, policy_pb2
@@ -24,6 +25,9 @@ from registry.domain.records import Model, Rollout, Version, VersionInLane
 from registry.domain.routes import Arm, Endpoint, LaneRoutes
 from registry.domain.serving import Instance, Placement, Serving, ServingState, Traffic
 from registry.domain.states import VersionState
+
+_ERROR_KEPT: Final = 2_000
+"""Characters of an error that are kept: it is shown in lists of many, and in reasons, which are no longer than 4,000."""
 
 
 def lane_to_proto(lane: Lane, states: Iterable[VersionInLane]) -> resources_pb2.Lane:
@@ -159,6 +163,11 @@ def event_to_proto(event: Event) -> resources_pb2.Event:
     )
 
 
+def _kept(error: str) -> str:
+    """What is kept of an error's text: whatever a program says when it fails, its Worker must be able to report."""
+    return error[:_ERROR_KEPT].replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 def serving_from_proto(message: resources_pb2.Serving) -> Serving:
     """What a Worker reports of one version."""
     return Serving(
@@ -167,8 +176,8 @@ def serving_from_proto(message: resources_pb2.Serving) -> Serving:
         traffic=Traffic.CONTROL if message.traffic == model_pb2.TRAFFIC_CONTROL else Traffic.LIVE,
         address=message.address,
         state=ServingState(resources_pb2.ServingState.Name(message.state).removeprefix("SERVING_STATE_")),
-        error=message.error,
-        error_code=message.error_code,
+        error=_kept(message.error),
+        error_code=_kept(message.error_code),
         load_report=pack(message.load_report) if message.HasField("load_report") else b"",
     )
 

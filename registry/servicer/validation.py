@@ -24,7 +24,7 @@ PAGE_DEFAULT: Final = 100
 PAGE_LIMIT: Final = 1_000
 _TEXT_LIMIT: Final = 4_000
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}\Z")
-_ADDRESS: Final = re.compile(r"[^\s/]+:[0-9]{1,5}\Z")
+_ADDRESS: Final = re.compile(r"[^\s/\0]+:[0-9]{1,5}\Z")
 _TRACE: Final = re.compile(r"[0-9a-f]{32}")
 _MOST_TRACES: Final = 20
 _TTL_DEFAULT: Final = 15.0
@@ -165,6 +165,12 @@ def text(field: str, value: str) -> str:
     """Words for people."""
     if len(value) > _TEXT_LIMIT:
         raise refuse(field, f"has {len(value)} characters; at most {_TEXT_LIMIT} are kept")
+    return _kept(field, value)
+
+
+def _kept(field: str, value: str) -> str:
+    if "\0" in value:
+        raise refuse(field, "has a NUL character, which the database does not keep; leave it out")
     return value
 
 
@@ -187,6 +193,7 @@ def publication(request: service_pb2.PublishVersionRequest) -> None:
     artifact = request.version.artifact
     if not artifact.uri:
         raise refuse("version.artifact.uri", "is required: where model.json lies, as in file:///models/churn-1")
+    _kept("version.artifact.uri", artifact.uri)
     if not _DIGEST.match(artifact.digest):
         raise refuse("version.artifact.digest", f"{artifact.digest!r} is not sha256: and 64 hexadecimal digits")
     if artifact.size_bytes <= 0:

@@ -8,13 +8,16 @@ import pytest
 from crossfade.common.v1 import analysis_pb2, policy_pb2
 from crossfade.registry.v1 import resources_pb2
 from evaluator import proto_views
+from evaluator.decide import Action, Decision
 from evaluator.fold import fold_all
+from evaluator.registry_client import RegistryClient
+from evaluator.reports import Verdict
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import GateMargin, Limit, Objective
 from tests.fakes.metrics import Behaviour
 from tests.integration.evaluator.conftest import MakeScene
-from tests.integration.evaluator.scene import Scene, attempts, quick_terms
+from tests.integration.evaluator.scene import MODEL, Scene, attempts, quick_terms
 
 PROMOTED = resources_pb2.ROLLOUT_STATE_PROMOTED
 ROLLED_BACK = resources_pb2.ROLLOUT_STATE_ROLLED_BACK
@@ -52,6 +55,19 @@ async def test_a_good_version_goes_through_its_steps_and_is_promoted(scene: Make
     actions = [look.summary.action for look in looks if look.summary.action]
     assert actions == [analysis_pb2.ACTION_ADVANCE, analysis_pb2.ACTION_PROMOTE]
     assert [look.step for look in looks] == sorted(look.step for look in looks)
+
+
+async def test_a_decision_with_much_to_say_is_carried_out(scene: MakeScene) -> None:
+    made = await scene(quick_terms(1000))
+    await made.publish()
+    registry = RegistryClient(made.channel, lambda: (), timeout=5.0)
+    reason = "v2 failed for callers in one of many segments \0; " * 200
+    decision = Decision(Action.ROLLBACK, Verdict.FAIL, reason, "VIOLATION", "errors")
+    view = await registry.rollout(f"models/{MODEL}/rollouts/1")
+    await registry.act(view, view.sequence, decision)
+    rollout = await made.rollout()
+    assert (rollout.state, len(rollout.outcome.reason)) == (ROLLED_BACK, 4_000)
+    assert rollout.outcome.reason.endswith("…")
 
 
 async def test_the_recorded_windows_alone_give_the_recorded_evidence(scene: MakeScene) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from tests.fakes.clock import ManualClock
-from tests.integration.registry.harness import CONTROL, LOADING, READY, Registry, Start, new_id, refused
+from tests.integration.registry.harness import CONTROL, FAILED, LIVE, LOADING, READY, Registry, Start, new_id, refused
 from tests.support.wait import until_async
 
 
@@ -28,6 +28,18 @@ async def arms(registry: Registry) -> dict[str, int]:
 async def ticking(start: Start, clock: ManualClock, **changes: object) -> Registry:
     """A Registry that sweeps when the test says so."""
     return await start(clock, sweep_seconds=60, **changes)
+
+
+async def test_whatever_a_program_says_when_it_fails_its_worker_reports(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    worker = registry.worker()
+    worker.set("v1", FAILED, error_code="LOAD_FAILED")
+    worker.serving["v1", LIVE].error = "shapes \0 differ, " * 1_000
+    await worker.report()
+    (seen,) = (await registry.stub.ListInstances(service_pb2.ListInstancesRequest())).instances
+    assert seen.serving[0].error.startswith("shapes \N{REPLACEMENT CHARACTER} differ")
+    assert len(seen.serving[0].error) == 2_000
 
 
 async def test_instances_are_listed(registry: Registry) -> None:

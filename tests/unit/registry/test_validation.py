@@ -78,6 +78,8 @@ WRONG: list[tuple[str, Change]] = [
     ("version.signature.state", lambda r: r.version.signature.state.append("nothing")),
     ("version.signature.state", lambda r: r.version.signature.state.append(r.version.signature.inputs[0].name)),
     ("version.description", lambda r: setattr(r.version, "description", "x" * 4001)),
+    ("version.description", lambda r: setattr(r.version, "description", "a\0b")),
+    ("version.artifact.uri", lambda r: setattr(r.version.artifact, "uri", "file:///\0")),
     ("rollout", lambda r: setattr(r, "without_rollout", True)),
     ("rollout.assignment", lambda r: setattr(r.rollout, "assignment", 9)),
     ("rollout.plan.steps[1].mode", lambda r: setattr(r.rollout.plan.steps[1], "mode", policy_pb2.MODE_SHADOW)),
