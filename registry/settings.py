@@ -20,7 +20,8 @@ class RegistrySettings(ServiceSettings):
         watch_poll_seconds: time between two looks for routes that another replica has written.
         heartbeat_seconds: a watch without news gets a sign of life this often.
         readiness_debounce_seconds: a version that loads again counts as ready for this long.
-        give_way_seconds: what an Evaluator asks for waits this long, so that a person's action of the same moment wins.
+        give_way_seconds: what an Evaluator asks for waits this long, so that a person's action of the same moment wins;
+            half of the Evaluator's CROSSFADE_REGISTRY_SECONDS at most.
         route_changes_kept: revisions that a watch can be resumed from.
         request_days: answers to mutations are kept for this long.
         event_days: events are kept for this long; 0: for ever.

@@ -27,7 +27,7 @@ from registry.domain.serving import Instance, Placement, Serving, ServingState, 
 from registry.domain.states import VersionState
 
 _ERROR_KEPT: Final = 2_000
-"""Characters of an error that are kept: it is shown in lists of many, and in reasons, which are no longer than 4,000."""
+"""Characters of an error that are kept: it is shown in lists of many, and in reasons, which have 4,000 at most."""
 
 
 def lane_to_proto(lane: Lane, states: Iterable[VersionInLane]) -> resources_pb2.Lane:

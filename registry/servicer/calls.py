@@ -35,7 +35,7 @@ class Calls:
         self._give_way = give_way
         self.run = offload.call
 
-    async def act(self, work: Callable[[], T], sequence: int) -> T:
+    async def act(self, work: Callable[[], T], sequence: int, deadline: float) -> T:
         """Runs a use case that people ask for, and Evaluators as well.
 
         An etag lets one of two pass that rest on the same state, and not always the person, who has thought about it.
@@ -45,9 +45,12 @@ class Calls:
         Args:
             work: the use case.
             sequence: the look that it rests on; 0: a person asks.
+            deadline: when the caller stops waiting. Half of the time until then is for the use case: an Evaluator that
+                waits for less than the moment must still be able to roll back.
         """
         if sequence:
-            await asyncio.sleep(self._give_way)
+            left = max(0.0, deadline - self._clock.monotonic())
+            await asyncio.sleep(min(self._give_way, left / 2))
         return await self.run(work)
 
     def deadline(self, context: Context) -> float:

@@ -98,4 +98,4 @@ class LaneServicer(service_pb2_grpc.RegistryServiceServicer):
         look = validation.not_negative("monitor_sequence", request.monitor_sequence)
         deadline = self._calls.deadline(context)
         work = partial(self._lanes.undo, key, lane, wanted, etag, look, answers.pack_lane, deadline=deadline)
-        return resources_pb2.Lane.FromString(await self._calls.act(work, look))
+        return resources_pb2.Lane.FromString(await self._calls.act(work, look, deadline))

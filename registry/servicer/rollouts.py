@@ -95,6 +95,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
         """Goes to the next step."""
         key = self._calls.key("AdvanceRollout", request, request.request_id)
         outcome = _outcome(request.outcome, validation.text("reason", request.reason))
+        deadline = self._calls.deadline(context)
         work = partial(
             self._rollouts.advance,
             key,
@@ -102,15 +103,16 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
             outcome,
             _pack,
             force=request.force,
-            deadline=self._calls.deadline(context),
+            deadline=deadline,
         )
-        return resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence))
+        return resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence, deadline))
 
     async def PauseRollout(self, request: service_pb2.PauseRolloutRequest, context: Context) -> resources_pb2.Rollout:
         """Stops the plan's clock."""
         key = self._calls.key("PauseRollout", request, request.request_id)
         reason = validation.text("reason", request.reason)
         why = validation.pause_reason(request.pause_reason)
+        deadline = self._calls.deadline(context)
         work = partial(
             self._rollouts.pause,
             key,
@@ -118,18 +120,17 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
             reason,
             PauseReason(why),
             _pack,
-            deadline=self._calls.deadline(context),
+            deadline=deadline,
         )
-        return resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence))
+        return resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence, deadline))
 
     async def ResumeRollout(self, request: service_pb2.ResumeRolloutRequest, context: Context) -> resources_pb2.Rollout:
         """Lets the plan go on."""
         key = self._calls.key("ResumeRollout", request, request.request_id)
         reason = validation.text("reason", request.reason)
-        work = partial(
-            self._rollouts.resume, key, _target(request), reason, _pack, deadline=self._calls.deadline(context)
-        )
-        return resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence))
+        deadline = self._calls.deadline(context)
+        work = partial(self._rollouts.resume, key, _target(request), reason, _pack, deadline=deadline)
+        return resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence, deadline))
 
     async def ApproveRollout(
         self, request: service_pb2.ApproveRolloutRequest, context: Context
@@ -149,6 +150,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
         key = self._calls.key("PromoteRollout", request, request.request_id)
         target = _target(request)
         outcome = _outcome(request.outcome)
+        deadline = self._calls.deadline(context)
         work = partial(
             self._rollouts.promote,
             key,
@@ -156,10 +158,10 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
             outcome,
             _pack,
             force=request.force,
-            deadline=self._calls.deadline(context),
+            deadline=deadline,
         )
         with self._span("promote", context, target, request.outcome) as span:
-            rollout = resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence))
+            rollout = resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence, deadline))
             _describe(span, rollout)
         return rollout
 
@@ -170,15 +172,17 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
         key = self._calls.key("RollbackRollout", request, request.request_id)
         target = _target(request)
         outcome = _outcome(request.outcome)
-        work = partial(self._rollouts.rollback, key, target, outcome, _pack, deadline=self._calls.deadline(context))
+        deadline = self._calls.deadline(context)
+        work = partial(self._rollouts.rollback, key, target, outcome, _pack, deadline=deadline)
         with self._span("rollback", context, target, request.outcome) as span:
-            rollout = resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence))
+            rollout = resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence, deadline))
             _describe(span, rollout)
         return rollout
 
     async def CancelRollout(self, request: service_pb2.CancelRolloutRequest, context: Context) -> resources_pb2.Rollout:
         """Ends a rollout without blame."""
         key = self._calls.key("CancelRollout", request, request.request_id)
+        deadline = self._calls.deadline(context)
         work = partial(
             self._rollouts.cancel,
             key,
@@ -186,9 +190,9 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
             _outcome(request.outcome),
             _pack,
             inconclusive=request.inconclusive,
-            deadline=self._calls.deadline(context),
+            deadline=deadline,
         )
-        return resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence))
+        return resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence, deadline))
 
     @contextmanager
     def _span(

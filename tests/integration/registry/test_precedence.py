@@ -101,6 +101,17 @@ async def test_what_nobody_meets_is_carried_out_after_its_moment(start: Start) -
     assert (await _rollback(registry, rollout, 1)).state == resources_pb2.ROLLOUT_STATE_ROLLED_BACK
 
 
+async def test_whoever_waits_for_less_than_a_moment_can_roll_back(start: Start) -> None:
+    registry = await start(give_way_seconds=MOMENT)
+    rollout = await registry.running()
+    await registry.look(rollout, 1)
+    request = service_pb2.RollbackRolloutRequest(
+        name=rollout.name, etag=rollout.etag, analysis_sequence=1, request_id=new_id()
+    )
+    after = await registry.stub.RollbackRollout(request, timeout=MOMENT / 2)
+    assert after.state == resources_pb2.ROLLOUT_STATE_ROLLED_BACK
+
+
 @pytest.fixture
 async def armed(start: Start) -> tuple[Registry, Registry]:
     """Two replicas of a lane that is to be undone on an alert, with v2 stable and a look at it."""
