@@ -37,6 +37,18 @@ def requests_like(rows: float, squares: float) -> float:
     return rows * rows / squares if squares else math.inf
 
 
+def weights_of_past(up_to: FloatArray, own: FloatArray, requests: float) -> FloatArray:
+    """Return by what sums are multiplied so that they are worth `requests` requests at most, (features), at most 1.
+
+    up_to, own: as in `effects_of_bins`. Sums of which all are multiplied by w are worth w times as many requests of one
+    size, and say the same effect.
+    """
+    rows = up_to[:, -1]
+    squares = own[:, -1] + rows
+    worth = np.divide(rows * rows, squares, out=np.zeros(len(rows)), where=squares > 0.0)
+    return frozen(np.minimum(requests / np.maximum(worth, requests), 1.0))
+
+
 def effects_of_bins(up_to: FloatArray, own: FloatArray, every: FloatArray) -> FloatArray:
     """Return the design effect per feature, (features), at least 1: of all cuts between its bins together.
 

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from evaluator.counts import Counts, InstanceCounts, Series
 from evaluator.input_rows import BinRows, input_rows
-from evaluator.inputs import ArmInputs
+from evaluator.inputs import ALPHA, ArmInputs
 from evaluator.monitor import checkpoint
 from evaluator.monitor.watch import Watch, after, answers_profile, open_watch
-from evaluator.statistics.design_effect import effects_of_bins
+from evaluator.statistics.design_effect import effects_of_bins, weights_of_past
+from evaluator.statistics.process import look_cap
 from evaluator.terms import Feature, Profile
 from tests.fakes.metrics import CLASSES
 from tests.fakes.rollouts import demo_terms
@@ -69,6 +70,14 @@ def test_neighbouring_bins_are_alike_too() -> None:
     assert found > 0.8 * ROWS
 
 
+def test_what_is_known_of_requests_is_worth_so_many_at_most() -> None:
+    # 400 requests of 64 rows, 20 of them, 400 of one row, and a feature of which nothing came.
+    rows = np.array([400.0 * 64, 20.0 * 64, 400.0, 0.0])
+    own = np.array([400.0 * 64 * 63, 20.0 * 64 * 63, 0.0, 0.0])
+    found = weights_of_past(rows[:, np.newaxis], own[:, np.newaxis], 100.0)
+    assert found == pytest.approx(np.array([0.25, 1.0, 0.25, 1.0]))
+
+
 def test_of_few_requests_rows_are_taken_to_be_as_alike_as_they_can_be() -> None:
     bins = requests(np.random.default_rng(3), 12, 0.0)
     own, every = (each[np.newaxis].astype(float) for each in products(bins))
@@ -90,6 +99,18 @@ def alarms(*, known: bool) -> int:
 def test_requests_whose_rows_are_alike_raise_no_alarm_if_it_is_known() -> None:
     assert alarms(known=False) > 20
     assert alarms(known=True) == 0
+
+
+def test_rows_that_come_alike_after_a_time_of_single_ones_raise_no_alarm() -> None:
+    rng, raised = np.random.default_rng(11), 0
+    for _ in range(10):
+        arm = watch()
+        for _ in range(50):
+            arm = arm.after(BinRows([rng.multinomial(20_000, EVEN).tolist() for _ in range(2)]), look_cap(ALPHA))
+        for _ in range(100):
+            arm = arm.after(counted([requests(rng, 1, 0.5) for _ in range(2)], known=True), look_cap(ALPHA))
+        raised += arm.test.alarms > 0
+    assert raised == 0
 
 
 def test_a_drift_of_inputs_that_are_alike_is_seen_and_so_is_its_end() -> None:
