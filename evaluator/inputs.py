@@ -23,7 +23,7 @@ _REQUESTS_KEPT: Final = 300
 class AlikeBins:
     """One arm's rows by their requests, the older ones with less weight; each [features, bins].
 
-    How alike rows are changes with who sends them: a batch job at night has requests of many rows where all day each had
+    How alike rows are changes with who sends them: a batch job at night has requests of many rows where by day each had
     one. So before a look is added what is known of a feature counts as some hundred requests at most.
 
     Attributes:

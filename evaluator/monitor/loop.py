@@ -48,6 +48,7 @@ class MonitorLoop:
         except (UnreachableError, EndedError, RefusedError, SupersededError):
             # The loop over rollouts says so already.
             return
+        self._monitor.keep((model, lane.segment) for model, lane in lanes)
         limit = asyncio.Semaphore(_AT_ONCE)
 
         async def look(model: str, lane: LaneView) -> None:

@@ -4,7 +4,8 @@ What it goes on from lies in the Registry, so that it can be killed at any momen
 same window twice.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -56,6 +57,7 @@ class Monitor:
         self._log = log
         self._interval = interval
         self._scrape_seconds = scrape_seconds
+        self._seen: dict[tuple[str, str], tuple[int, float]] = {}
 
     async def look(self, model: str, lane: LaneView) -> None:
         """Looks at a lane, if a look is due.
@@ -68,7 +70,8 @@ class Monitor:
         if not lane.stable or lane.rollout:
             return
         known = await self._registry.monitor(model, lane.segment)
-        if known.off or not self._is_due(known):
+        passed = self._passed((model, lane.segment), known)
+        if known.off or passed < self._interval * (1.0 - _EARLY):
             return
         terms = await self._terms(model, lane)
         readings = await self._source.read(await self._registry.processes(), terms, self._scrape_seconds)
@@ -76,7 +79,7 @@ class Monitor:
         # The evidence of a version that was stable before is of another time, and so are the counts.
         watch = checkpoint.load(known.evidence, terms, known.learn) if same else open_watch(terms, known.learn)
         read = _read_time(known) if same else 0.0
-        gap = self._clock.now() - read
+        gap = passed if read else math.inf
         begun = gap > _GAP * self._interval
         taken = take(_forgotten(known.cursor, readings) if begun else known.cursor, readings, first=begun)
         if not begun:
@@ -99,6 +102,11 @@ class Monitor:
         if blamed and known.undo and lane.previous:
             await self._undo(model, lane, record.sequence, blamed[0].reason)
 
+    def keep(self, lanes: Iterable[tuple[str, str]]) -> None:
+        """Forgets what was seen of all other lanes, (model, segment)."""
+        there = set(lanes)
+        self._seen = {lane: seen for lane, seen in self._seen.items() if lane in there}
+
     async def _undo(self, model: str, lane: LaneView, sequence: int, reason: str) -> None:
         """Also one that was not carried out at an earlier look: as long as there is an alert it is asked for."""
         try:
@@ -106,10 +114,16 @@ class Monitor:
         except RefusedError as error:
             self._log.warning("an undo was refused; the next look asks again", model=model, reason=str(error))
 
-    def _is_due(self, known: MonitorView) -> bool:
+    def _passed(self, lane: tuple[str, str], known: MonitorView) -> float:
+        """Seconds since the latest look."""
+        sequence, since = self._seen.get(lane, (-1, 0.0))
+        if sequence != known.sequence:
+            since = self._clock.monotonic()
+            self._seen[lane] = known.sequence, since
         # By its own clock where it has read something, for the Registry's may differ.
-        latest = _read_time(known) or known.record_time
-        return self._clock.now() - latest >= self._interval * (1.0 - _EARLY)
+        passed = self._clock.now() - (_read_time(known) or known.record_time)
+        # Another Evaluator's clock is ahead of this one's, or this one was set back: count from when the look was seen.
+        return passed if passed >= 0 else self._clock.monotonic() - since
 
     async def _terms(self, model: str, lane: LaneView) -> Terms:
         version = await self._registry.version(model, lane.stable)

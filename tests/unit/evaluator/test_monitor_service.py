@@ -207,6 +207,16 @@ async def test_the_registrys_clock_may_differ(skew: float) -> None:
     assert [gate for gate, _ in scene.kept.records[-1].alerts] == ["errors"]
 
 
+async def test_after_a_clock_that_was_ahead_a_lane_is_watched_all_the_same() -> None:
+    scene = Scene()
+    await scene.look(30)
+    cursor = tuple(replace(one, read_us=one.read_us + 86_400_000_000) for one in scene.kept.view.cursor)
+    scene.kept.view = replace(scene.kept.view, cursor=cursor)
+    scene.fleet.stable = Behaviour(errors=0.1)
+    await scene.look(6)
+    assert [gate for gate, _ in scene.kept.records[-1].alerts] == ["errors"]
+
+
 async def test_while_inputs_are_drifted_only_errors_and_runtimes_undo() -> None:
     scene = Scene()
     scene.kept.view = replace(NEW, undo=True)
