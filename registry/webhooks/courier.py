@@ -12,13 +12,11 @@ from registry.domain.webhooks import Delivery, Webhook, pause_seconds
 from registry.offload import Offload
 from registry.ports import Transaction
 from registry.webhooks.forms import Request, write
-from registry.webhooks.sender import SendError
+from registry.webhooks.sender import POST_SECONDS, SendError
 from services.common.clock import Clock
 from services.common.errors import CrossfadeError
 
 _BATCH: Final = 5
-_POST_SECONDS: Final = 12.0
-"""One request, from first to last: its sender's time is that of one silence."""
 _CLAIM_SECONDS: Final = 90.0
 """What is claimed belongs to one replica for so long: a batch of requests that all take long takes less."""
 _DEADLINE_SECONDS: Final = 10.0
@@ -108,10 +106,10 @@ class Courier:
     async def _post(self, webhook: Webhook, delivery: Delivery) -> None:
         request = write(webhook, delivery, self._clock.now())
         try:
-            async with asyncio.timeout(_POST_SECONDS):
+            async with asyncio.timeout(POST_SECONDS):
                 await asyncio.to_thread(self._sender.post, webhook.url, request)
         except TimeoutError as error:
-            raise SendError(f"no whole answer within {_POST_SECONDS:g} s") from error
+            raise SendError(f"no whole answer within {POST_SECONDS:g} s") from error
 
     async def _failed(self, webhook: Webhook, left: list[Delivery], error: str) -> None:
         if webhook.name not in self._failing:
