@@ -82,7 +82,8 @@ def _enter(state: State, look: Look, now: float) -> State:
     return replace(
         state,
         sequence=look.sequence,
-        first_time=state.first_time or now,
+        # Where no process can be read a version is waited for all the same.
+        first_time=state.first_time or now or look.time,
         time=now,
         epoch=look.epoch,
         epoch_since=now if math.isinf(since) and look.window else since,

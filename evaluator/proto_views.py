@@ -87,6 +87,7 @@ def version(message: resources_pb2.Version) -> VersionView:
 
 def look(message: analysis_pb2.Analysis) -> Look:
     """A recorded look."""
+    at = message.summary.circumstances
     return Look(
         sequence=message.sequence,
         epoch=message.epoch,
@@ -95,6 +96,7 @@ def look(message: analysis_pb2.Analysis) -> Look:
         judged=message.judged,
         window=proto_counts.from_proto(message.window),
         shares=(message.test_share_bps, message.control_share_bps),
+        time=_time(at.time, present=at.HasField("time")),
     )
 
 

@@ -116,6 +116,9 @@ class Evaluator:
             return 1.0
         lane = await self._registry.lane(rollout.model, rollout.segment)
         stable = rollout.stable or lane.stable
+        if not stable and rollout.phase is Phase.WAITING:
+            # A lane's first version is compared with nothing, but whether it can be served is seen all the same.
+            stable = rollout.test
         if not stable:
             return 1.0
         found = await self._reader.read(rollout, stable)
@@ -153,7 +156,7 @@ class Evaluator:
         settled = settled and (not age or _begin(known.cursor, taken.window) >= before.epoch_since + age)
         judged = rollout.phase is not Phase.WAITING and settled and bool(taken.window)
         sequence = before.sequence + 1
-        look = Look(sequence, lane.epoch, lane.slice_seconds, rollout.step, judged, taken.window, lane.shares)
+        look = Look(sequence, lane.epoch, lane.slice_seconds, rollout.step, judged, taken.window, lane.shares, now)
         state = fold(before, look)
         holds = list(_metric_holds(policy, taken, processes, now))
         if not settled and rollout.phase is not Phase.WAITING:

@@ -28,6 +28,7 @@ class Look:
         judged: False: the counts are recorded only.
         window: the counts since the look before.
         shares: of the test and of the control arm in the epoch, in basis points.
+        time: when it was, by the clock of the Evaluator that looked, seconds since 1970-01-01 UTC; 0: not recorded.
     """
 
     sequence: int
@@ -37,6 +38,7 @@ class Look:
     judged: bool
     window: Counts
     shares: Shares = (0, 0)
+    time: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +48,8 @@ class State:
     Attributes:
         terms: what it is judged by.
         sequence: the latest look; 0: none.
-        first_time: when the first look read, seconds since 1970-01-01 UTC; 0: none.
+        first_time: when the first look read or, where there was nothing to read, was; seconds since 1970-01-01 UTC; 0:
+            there was none.
         time: when the latest look read.
         epoch: the latest look's epoch; -1: none.
         epoch_since: when a look first read counts in that epoch; infinity: none has.

@@ -49,6 +49,8 @@ class Ledger:
 
     view: RolloutView
     epoch: int = 1
+    stable: str = "v1"
+    serving: Serving | None = Serving.READY
     looks: list[Look] = field(default_factory=list)
     cursor: Counts = ()
     decisions: list[Decision] = field(default_factory=list)
@@ -62,7 +64,7 @@ class Ledger:
         return self.view
 
     async def lane(self, model: str, segment: str) -> LaneView:
-        return LaneView(self.epoch, 5.0, "v1")
+        return LaneView(self.epoch, 5.0, self.stable)
 
     async def version(self, model: str, version: str) -> VersionView:
         return VersionView(Meaning("classification"), reference({"v1": "p1", "v2": "p2"}[version], 2))
@@ -76,7 +78,12 @@ class Ledger:
             yield Concluded(look, one.at, one.action, one.gate, one.reason)
 
     async def processes(self) -> Sequence[ProcessView]:
-        served = tuple(("digits", Served(version, False, Serving.READY)) for version in ("v1", "v2"))
+        if self.serving is None:
+            return []
+        error_code = "LOAD_FAILED" if self.serving is Serving.FAILED else ""
+        served = tuple(
+            ("digits", Served(version, False, self.serving, error_code=error_code)) for version in ("v1", "v2")
+        )
         return [ProcessView("router-1", "r:1", False), ProcessView("worker-1", "w:1", True, served)]
 
     async def record(self, name: str, look: Look, policy_hash: str, cursor: Counts, decision: Decision) -> None:
@@ -292,6 +299,26 @@ async def test_while_it_waits_looks_are_recorded_and_not_judged() -> None:
     await made.looks(made.evaluator(), 3)
     assert [look.judged for look in made.ledger.looks] == [False] * 3
     assert made.ledger.decisions[-1].reason == "waits until a Worker has v2 loaded, verified and warm"
+
+
+async def test_where_nothing_runs_a_version_is_waited_for_as_long_as_anywhere_and_no_longer() -> None:
+    made = world(phase=Phase.WAITING, stable="", step_start=0.0)
+    made.ledger.serving, made.source.fleet.routers, made.source.fleet.workers = None, (), ()
+    for minutes in range(15):
+        made.clock.advance(60.0)
+        # Whichever Evaluator it is that looks.
+        await made.evaluator().look(NAME)
+        assert (minutes, made.ledger.acted) == (minutes, [])
+    made.clock.advance(60.0)
+    await made.evaluator().look(NAME)
+    assert [(one.action, one.code) for one in made.ledger.acted] == [(Action.CANCEL, "NOT_READY")]
+
+
+async def test_a_lanes_first_version_that_cannot_be_loaded_holds_its_lane_no_longer() -> None:
+    made = world(phase=Phase.WAITING, stable="", step_start=0.0)
+    made.ledger.stable, made.ledger.serving = "", Serving.FAILED
+    await made.looks(made.evaluator(), 1)
+    assert [(one.action, one.code) for one in made.ledger.acted] == [(Action.ROLLBACK, "LOAD_FAILED")]
 
 
 async def test_a_change_of_the_split_is_not_judged_until_it_has_settled() -> None:
