@@ -55,7 +55,7 @@ def parse_share(text: str) -> int:
     if not _NUMBER.match(number) or (number == written and not number.isdecimal()):
         raise ValueError(f"{text!r} is no share: write 5% or, in basis points, 500")
     points = float(number) * (100 if number != written else 1)
-    if not 0 < points <= 10_000:
+    if not 0 < points <= 10_000 or not round(points, 6):
         raise ValueError(f"{text!r} is out of range: more than 0 % and at most 100 % (10000 basis points)")
     if abs(points - round(points)) > 1e-6:
         raise ValueError(f"{text!r} is too fine: shares are whole basis points, 0.01 %")

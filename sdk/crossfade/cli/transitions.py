@@ -133,6 +133,8 @@ def abort_rollout(session: Session, target: Target) -> None:
         return registry.cancel(request)
 
     def say(rollout: Rollout) -> str:
+        if not rollout.HasField("start_time"):
+            return f"rollout {number_of(rollout)} cancelled before it began: {rollout.version} is PENDING"
         return f"rollout {number_of(rollout)} cancelled: {rollout.version} is PENDING again{_to_stable(rollout)}"
 
     _transition(session, target, act, say)

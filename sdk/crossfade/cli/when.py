@@ -24,8 +24,8 @@ def parse_when(value: str, option: str, now: dt.datetime) -> dt.datetime:
     for text in (value, f"{now:%Y-%m-%d}T{value}"):
         try:
             found = dt.datetime.fromisoformat(text)
-        except ValueError:
+            # The local zone's offset of that day, which need not be today's; the first and the last one have none.
+            return found if found.tzinfo is not None else found.astimezone()
+        except (ValueError, OverflowError):
             continue
-        # The local zone's offset of that day, which need not be today's.
-        return found if found.tzinfo is not None else found.astimezone()
     raise UsageError(f"{option}: {value!r} is no moment: write 2026-11-24 14:00, 14:00 (today) or 2h (ago)")

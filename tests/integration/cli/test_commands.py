@@ -126,6 +126,13 @@ def test_an_aborted_version_can_be_started_again(crossfade: Command, running: st
     crossfade("start", running, "v1", code=1)
 
 
+def test_one_that_waits_is_aborted_and_the_live_one_goes_on(crossfade: Command, running: str, artifact: Path) -> None:
+    crossfade("publish", running, str(artifact))
+    said = crossfade("abort", running, "--rollout", "2").stdout
+    assert said == "rollout 2 cancelled before it began: v3 is PENDING\n"
+    assert "rollout 1 · 5 %" in crossfade("status", running).stdout
+
+
 def test_a_promotion_is_undone(crossfade: Command, stack: Stack, running: str) -> None:
     crossfade("promote", running)
     stack.report(running, "v1", "v2")
@@ -201,7 +208,8 @@ def test_what_was_production_when(crossfade: Command, crossfade_json: Json, stac
     now = crossfade("history", running, "--at", "0s").stdout.splitlines()
     assert now[1].startswith(" stable: v2 since ")
     assert "was created after that moment" in crossfade("history", running, "--at", "2020-01-01", code=1).stderr
-    assert "is no moment" in crossfade("history", running, "--at", "Tuesday", code=2).stderr
+    for no_moment in ("Tuesday", "0001-01-01"):
+        assert "is no moment" in crossfade("history", running, "--at", no_moment, code=2).stderr
     assert "one of them" in crossfade("history", running, "--at", "1h", "--revision", "3", code=2).stderr
 
 

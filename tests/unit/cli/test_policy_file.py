@@ -152,7 +152,7 @@ def test_shares(text: str, points: int) -> None:
     assert parse_share(text) == points
 
 
-@pytest.mark.parametrize("text", ["", "%", "0%", "0", "101%", "10001", "-5%", "0.001%", "1.5", "five", "1e2"])
+@pytest.mark.parametrize("text", ["", "%", "0%", "0", "101%", "10001", "-5%", "0.001%", "1e-9%", "1.5", "five", "1e2"])
 def test_what_is_no_share(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no share|is out of range|is too fine"):
         parse_share(text)
