@@ -13,7 +13,7 @@ from typing import Final
 
 from evaluator.arms import METRICS
 from evaluator.prometheus_series import RawSeries
-from evaluator.windows import LARGEST_COUNT, Split, long_over, split_of
+from evaluator.windows import Split, largest, long_over, split_of
 from services.common.telemetry import catalog
 from services.common.telemetry.catalog import Kind, Metric
 from services.common.telemetry.page_names import INSTANCE, SERVICE, page_name
@@ -216,7 +216,7 @@ def _bound(metric: Metric, label: str) -> float:
 
 
 def _whole(metric: Metric, value: float) -> int:
-    if not (math.isfinite(value) and 0 <= value <= LARGEST_COUNT and value == int(value)):
+    if not (math.isfinite(value) and 0 <= value <= largest(metric.name) and value == int(value)):
         raise UnfitError(
             f"{page_name(metric)} is {value:g} somewhere, which is no count: look for rules that rewrite series"
         )

@@ -22,6 +22,10 @@ GONE_US: Final = 900_000_000
 """A process that nobody has listed for so long (15 min) has ended; its counts would weigh on every cursor for ever."""
 LARGEST_COUNT: Final = 2**53
 """Beyond it a float no longer tells neighbouring counts apart; at a million rows a second that takes 285 years."""
+_LARGEST_PRODUCT: Final = 2**63 - 1
+"""Of sums of products, which are no counts: of a Worker with a hundred requests of 4,096 rows a second they are
+beyond 2^53 after two months, and nothing is taken from them but a ratio."""
+_PRODUCTS: Final = frozenset({"crossfade.feedback.alike", "crossfade.input.alike", "crossfade.prediction.alike"})
 FIRST_READ_METRICS: Final = frozenset(
     {
         "crossfade.cohort.feedback",
@@ -143,10 +147,15 @@ def fresh_share(cursor: Counts, instances: Sequence[str], now: float, stale_afte
     return fresh / len(instances) if instances else 0.0
 
 
+def largest(metric: str) -> int:
+    """The largest number that a counter of this metric can have."""
+    return _LARGEST_PRODUCT if metric in _PRODUCTS else LARGEST_COUNT
+
+
 def _complaint(reading: Reading) -> str:
     if reading.series is None:
         return reading.error or "it did not answer"
-    if any(not 0 <= count <= LARGEST_COUNT for one in reading.series for count in one.counts) or not all(
+    if any(not 0 <= count <= largest(one.metric) for one in reading.series for count in one.counts) or not all(
         math.isfinite(one.total) for one in reading.series
     ):
         return "its counters are not numbers that count"

@@ -45,6 +45,15 @@ def test_every_count_is_in_exactly_one_window() -> None:
     assert total == 27
 
 
+def test_how_alike_rows_are_may_be_beyond_what_counts() -> None:
+    alike = series("crossfade.input.alike", 2**60, labels=("0",), product="rows")
+    first = take((), [reading("a", alike)], first=True)
+    grown = series("crossfade.input.alike", 2**60 + 2**30, labels=("0",), product="rows")
+    second = take(first.cursor, [reading("a", grown)], first=False)
+    assert (counted(second.window), second.problems) == ({"a": [(2**30,)]}, ())
+    assert take((), [reading("a", series(INPUTS, 2**60))], first=True).problems
+
+
 def test_a_new_process_counts_from_zero() -> None:
     first = take((), [reading("a", series(INFERENCE, 5))], first=True)
     second = take(first.cursor, [reading("a", series(INFERENCE, 5)), reading("b", series(INFERENCE, 9))], first=False)
