@@ -1,9 +1,11 @@
 """RPCs of instances, routes and recorded looks."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from functools import partial
+from typing import Final
 
 from crossfade.common.v1 import analysis_pb2
+from crossfade.connection import MESSAGE_LIMIT
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from registry import converters, views
 from registry.domain.serving import InstanceKind
@@ -13,6 +15,8 @@ from registry.service.looks import LookService
 from registry.servicer import pages, validation
 from registry.servicer.calls import Calls, Context
 from registry.watch_hub import WatchHub
+
+_PAGE_BYTES: Final = MESSAGE_LIMIT // 2
 
 # Methods are named as in the contract.
 # ruff: noqa: N802
@@ -69,10 +73,10 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
         start = after if key is None else max(after, int(key[0]))
         work = partial(self._looks.page, model, number, start, size + 1, deadline=deadline)
         found = await self._calls.run(work)
-        more = len(found) > size
+        analyses = _fitting(_analysis(look, summaries_only=request.summaries_only) for look in found[:size])
+        more = len(found) > len(analyses)
         return service_pb2.ListAnalysesResponse(
-            analyses=[_analysis(look, summaries_only=request.summaries_only) for look in found[:size]],
-            next_page_token=pages.write(listed, (found[size - 1].sequence,)) if more else "",
+            analyses=analyses, next_page_token=pages.write(listed, (analyses[-1].sequence,)) if more else ""
         )
 
     async def WatchRoutes(
@@ -132,6 +136,17 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
             instances=[views.instance_to_proto(view.instance, view.placements) for view in found[:size]],
             next_page_token=token,
         )
+
+
+def _fitting(analyses: Iterable[analysis_pb2.Analysis]) -> list[analysis_pb2.Analysis]:
+    """As many as one answer holds, and one at least: a look at many Workers with many features has megabytes."""
+    taken, octets = list[analysis_pb2.Analysis](), 0
+    for one in analyses:
+        octets += one.ByteSize()
+        if taken and octets > _PAGE_BYTES:
+            break
+        taken.append(one)
+    return taken
 
 
 def _analysis(look: Look, *, summaries_only: bool) -> analysis_pb2.Analysis:

@@ -4,7 +4,9 @@ import asyncio
 
 from grpc import aio
 
-from crossfade.registry.v1 import resources_pb2, service_pb2
+from crossfade.common.v1 import analysis_pb2
+from crossfade.connection import OPTIONS
+from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from tests.integration.registry.harness import Registry, Start, new_id, refusal, refused
 
 
@@ -34,6 +36,25 @@ async def test_looks_are_kept_in_order(registry: Registry) -> None:
     rest = await looks(registry, page_size=2, page_token=page.next_page_token)
     assert [one.sequence for one in rest.analyses] == [3]
     assert (await registry.rollout(1)).analysis_sequence == 3
+
+
+async def test_large_looks_come_in_pages_that_a_message_holds(registry: Registry) -> None:
+    rollout = await registry.running()
+    counts = [2**40] * 400_000
+    async with aio.insecure_channel(registry.app.address, options=OPTIONS) as channel:
+        stub = service_pb2_grpc.RegistryServiceStub(channel)
+        for sequence in range(1, 11):
+            analysis = analysis_pb2.Analysis(rollout=rollout.name, sequence=sequence, epoch=1)
+            analysis.window.instances.add(instance_id="i").series.add(metric="crossfade.input.alike", counts=counts)
+            await stub.RecordAnalysis(service_pb2.RecordAnalysisRequest(analysis=analysis, request_id=new_id()))
+        request, found = service_pb2.ListAnalysesRequest(parent=rollout.name, page_size=10), list[int]()
+        while True:
+            page = await stub.ListAnalyses(request)
+            found += [one.sequence for one in page.analyses]
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                break
+    assert found == list(range(1, 11))
 
 
 async def test_no_look_yet(registry: Registry) -> None:
