@@ -84,11 +84,15 @@ class SqlRouteLog:
         )
         return [RouteChange(row.revision, bytes(row.payload)) for row in self._session.execute(query)]
 
-    def compact(self, keep: int) -> int:
-        """Forgets all but the `keep` latest revisions' changes; answers the revision up to which they are gone."""
-        limit = self.revision() - keep
-        if limit <= self.oldest():
-            return self.oldest()
+    def compact(self, keep: int, most: int) -> int:
+        """Forgets changes of revisions before the `keep` latest ones, of `most` revisions at most; answers of how many.
+
+        A statement must not take longer than the database allows, however long nothing was forgotten.
+        """
+        oldest = self.oldest()
+        limit = min(self.revision() - keep, oldest + most)
+        if limit <= oldest:
+            return 0
         self._session.execute(delete(route_changes).where(route_changes.c.revision <= limit))
         self._session.execute(update(route_clock).values(compacted=limit))
-        return limit
+        return limit - oldest

@@ -59,7 +59,7 @@ class RetentionService:
         run, kept = self._unit_of_work.run, self._kept
         # One transaction each: one that has to begin again must not take the others with it.
         self._purge(lambda tx: tx.requests.purge(self._before(kept.requests), _BATCH), deadline)
-        run(lambda tx: tx.routes.compact(kept.route_changes), deadline=deadline, exclusive=True)
+        self._purge(lambda tx: tx.routes.compact(kept.route_changes, _BATCH), deadline, exclusive=True)
         dropped = 0
         if kept.deliveries:
             dropped = run(lambda tx: tx.outbox.purge(self._before(kept.deliveries)), deadline=deadline)
@@ -69,9 +69,9 @@ class RetentionService:
             self._forget_events(self._before(kept.events), deadline)
         return dropped
 
-    def _purge(self, batch: Callable[[Transaction], int], deadline: float) -> None:
+    def _purge(self, batch: Callable[[Transaction], int], deadline: float, *, exclusive: bool = False) -> None:
         for _ in range(_BATCHES):
-            if self._unit_of_work.run(batch, deadline=deadline) < _BATCH:
+            if self._unit_of_work.run(batch, deadline=deadline, exclusive=exclusive) < _BATCH:
                 return
 
     def _forget_events(self, before: float, deadline: float) -> None:

@@ -5,12 +5,12 @@ import asyncio
 import grpc
 import pytest
 from grpc import aio
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from crossfade.ledger import LedgerError, verify
 from crossfade.registry.v1 import service_pb2
 from registry.database.engine import open_engine, parse_url
-from registry.database.tables import requests
+from registry.database.tables import requests, route_changes, route_clock
 from tests.fakes.clock import ManualClock
 from tests.integration.registry.harness import Registry, Start, new_id
 from tests.support.wait import until_async
@@ -137,18 +137,30 @@ async def test_a_registry_forgets_by_itself(start: Start) -> None:
 
 
 async def test_a_round_forgets_more_than_one_batch(start: Start, database: str) -> None:
-    registry = await start()
+    registry = await start(route_changes_kept=10_000)
     old = 1_000_000_000.0
     rows = [
         {"principal": "p", "rpc": "RecordMonitor", "request_id": new_id(), "digest": "", "answer": b"", "created": old}
         for _ in range(2_500)
     ]
     engine = open_engine(parse_url(database), 1)
+    changes = [{"revision": number, "model": "m", "segment": "", "payload": b""} for number in range(1, 40_001)]
     with engine.begin() as connection:
         connection.execute(insert(requests), rows)
+        connection.execute(insert(route_changes), changes)
+        connection.execute(update(route_clock).values(revision=40_000))
     await forget(registry)
-    with engine.connect() as connection:
-        assert connection.execute(select(func.count()).select_from(requests)).scalar_one() == 0
+
+    def kept() -> tuple[int, int]:
+        with engine.connect() as connection:
+            counted = (select(func.count()).select_from(table) for table in (requests, route_changes))
+            first, second = (connection.execute(query).scalar_one() for query in counted)
+            return first, second
+
+    # Of revisions so many in a round that no statement takes long, and the rest in the next ones.
+    assert kept() == (0, 20_000)
+    await forget(registry)
+    assert kept() == (0, 10_000)
     engine.dispose()
 
 
