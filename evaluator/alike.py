@@ -93,6 +93,14 @@ class Alike:
         alone = test_alone + stable_alone
         return max(1.0, (test + stable) / alone) if alone > 0.0 else 1.0
 
+    @property
+    def careful(self) -> float:
+        """The design effect; where all rows are right, or all wrong, as if those of a request always were together."""
+        rows, wrong = self.test.rows + self.stable.rows, self.test.wrong + self.stable.wrong
+        if 0 < wrong < rows or not rows:
+            return self.effect
+        return max(1.0, (self.test.squares[0] + self.stable.squares[0]) / rows)
+
 
 Classes = tuple[int, ...]
 """A count per declared class, and last one of all other predictions."""

@@ -12,7 +12,7 @@ from evaluator.arms import BUCKETS, RuntimeRow, added
 from evaluator.distributions import RATIO
 from evaluator.labels import VALUE_BUCKETS, Labels, RateRow
 from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1
-from services.common.policy.metrics import MetricKind
+from services.common.policy.metrics import LABEL_METRICS, MetricKind
 from services.common.policy.records import DEFAULT_SAFE
 from services.common.telemetry import catalog
 
@@ -99,21 +99,27 @@ class Past:
         answered = dict(sorted(summed.items()))
         return replace(self, attempts=(n, x), batches=slower, labels=known, answers=answered, values=reported)
 
-    def counted(self, metric: MetricKind) -> int:
-        """How many attempts, batches or labelled rows a metric's past has."""
-        return sum(self.batches) if metric is MetricKind.RUNTIME else self._bad(metric)[0]
+    def counted(self, metric: MetricKind, effect: float = 1.0) -> int:
+        """How many attempts, batches or labelled rows a metric's past has, labels as many as `known` takes them for."""
+        n = sum(self.batches) if metric is MetricKind.RUNTIME else self._bad(metric)[0]
+        return int(n / effect) if metric in LABEL_METRICS else n
 
-    def known(self, metric: MetricKind) -> Known | None:
-        """A figure, and what it allows; None: too little was counted, or the metric is not watched so."""
-        if metric not in ENOUGH or self.counted(metric) < ENOUGH[metric]:
+    def known(self, metric: MetricKind, effect: float = 1.0) -> Known | None:
+        """A figure, and what it allows; None: too little was counted, or the metric is not watched so.
+
+        Args:
+            metric: whose.
+            effect: of labelled rows of one request that are alike: they say as much as so many times fewer.
+        """
+        if metric not in ENOUGH or self.counted(metric, effect) < ENOUGH[metric]:
             return None
         if metric is MetricKind.RUNTIME:
             return self._known_runtime()
         if metric is MetricKind.ABSOLUTE_ERROR:
-            return self._known_errors()
+            return self._known_errors(effect)
         n, x = self._bad(metric)
         # The rate itself is known to within its own error only: what is allowed begins at the upper end of that.
-        highest = float(stats.beta.ppf(_CONFIDENCE, x + 1, n - x)) if x < n else 1.0
+        highest = _highest(n, x, effect if metric in LABEL_METRICS else 1.0)
         margin = DEFAULT_SAFE[metric]
         if metric is MetricKind.F1:
             limit = unlike_from_f1(max(f1_from_unlike(highest) - margin.offset, 0.0))
@@ -124,7 +130,7 @@ class Past:
     def _bad(self, metric: MetricKind) -> tuple[int, int]:
         return self.attempts if metric is MetricKind.ERRORS else self.labels.bad(metric, 0)
 
-    def _known_errors(self) -> Known | None:
+    def _known_errors(self, effect: float) -> Known | None:
         """That no more than half of the rows are off by more than the median, and two buckets beyond it."""
         counts = np.array(self.labels.errors)
         n, sofar = int(counts.sum()), counts.cumsum()
@@ -133,7 +139,7 @@ class Past:
         if cut >= len(counts) - 1 or not median:
             return None
         beyond = n - int(sofar[median])
-        return Known(n, beyond / n, float(stats.beta.ppf(_CONFIDENCE, beyond + 1, n - beyond)), cut)
+        return Known(n, beyond / n, _highest(n, beyond, effect), cut)
 
     def _known_runtime(self) -> Known | None:
         counts = np.array(self.batches)
@@ -144,3 +150,8 @@ class Past:
         highest = mean + float(stats.norm.ppf(_CONFIDENCE)) * math.sqrt(variance / n)
         limit = highest * RATIO**SLOWER_BUCKETS
         return Known(n, mean, limit) if limit < _LONGEST_MEAN else None
+
+
+def _highest(n: int, x: int, effect: float) -> float:
+    """The upper end of the rate's interval."""
+    return float(stats.beta.ppf(_CONFIDENCE, x / effect + 1.0, (n - x) / effect)) if x < n else 1.0

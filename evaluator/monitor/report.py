@@ -87,7 +87,7 @@ def decision(watch: Watch, problems: Sequence[Problem] = (), gap: float = 0.0) -
 def _unwatched(watch: Watch) -> str:
     parts = []
     for metric in watch.unwatched:
-        have, enough = watch.past.counted(metric), ENOUGH[metric]
+        have, enough = watch.past.counted(metric, watch.alike.careful), ENOUGH[metric]
         if have < enough:
             parts.append(f"{metric} is not watched yet: its past has {have:,} of {enough:,} {_COUNTED[metric]}")
         else:

@@ -224,7 +224,7 @@ def _drawn(watch: Watch) -> Watch:
     unwatched = watch.unwatched
     more = []
     for gate in watch.terms.policy.gates:
-        known = watch.past.known(gate.metric) if gate.metric in unwatched else None
+        known = watch.past.known(gate.metric, watch.alike.careful) if gate.metric in unwatched else None
         if known is not None:
             more.append(Watched.open(gate.metric, watch.terms.policy.gate_alpha(gate), known))
     outputs = watch.outputs
