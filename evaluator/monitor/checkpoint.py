@@ -47,6 +47,7 @@ def dump(watch: Watch) -> bytes:
             "batches": watch.past.batches,
             "labels": _labels(watch.past.labels),
             "answers": dict(watch.past.answers),
+            "together": watch.past.together,
             "values": _sparse(watch.past.values),
         },
         "watched": [_watched(one) for one in watch.watched],
@@ -89,7 +90,8 @@ def _load(said: Any, fresh: Watch) -> Watch:
             tuple(past["batches"]),
             _labels_of(past["labels"]),
             past["answers"],
-            # What releases before this one wrote has none.
+            # What releases before this one wrote has none of these.
+            past.get("together", 0),
             _dense(past.get("values", ()), VALUE_BUCKETS),
         ),
     )
@@ -97,7 +99,7 @@ def _load(said: Any, fresh: Watch) -> Watch:
     watched = tuple(_watched_of(one, terms, same=same) for one in said["watched"])
     inputs, outputs = watch.inputs, None
     if said["outputs"] is not None:
-        profile = answers_profile(watch.past.answers)
+        profile = answers_profile(watch.past.answers, watch.past.together)
         outputs = ArmInputs.open(profile, DEFAULT_SAFE[MetricKind.CLASS_BALANCE].offset)
         outputs = _arm_of(outputs, said["outputs"]) if same else outputs
     values = None

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -67,6 +67,7 @@ class Past:
         batches: by runtime.
         labels: of slices whose labels were complete.
         answers: predicted rows by class.
+        together: over requests of several predictions, n (n - 1) for their n rows.
         values: numbers that callers reported, by the buckets of crossfade.feedback.value.
     """
 
@@ -74,6 +75,7 @@ class Past:
     batches: tuple[int, ...] = (0,) * BUCKETS
     labels: Labels = field(default_factory=Labels)
     answers: Mapping[str, int] = field(default_factory=dict)
+    together: int = 0
     values: tuple[int, ...] = (0,) * VALUE_BUCKETS
 
     def plus(
@@ -83,6 +85,7 @@ class Past:
         labels: Sequence[Labels],
         answers: Mapping[str, int],
         values: Sequence[int],
+        together: int,
     ) -> "Past":
         """The past with a look's counts."""
         n, x = self.attempts
@@ -97,7 +100,7 @@ class Past:
         summed = {name: self.answers.get(name, 0) + answers.get(name, 0) for name in classes}
         reported = added(self.values, tuple(values)) if values else self.values
         answered = dict(sorted(summed.items()))
-        return replace(self, attempts=(n, x), batches=slower, labels=known, answers=answered, values=reported)
+        return Past((n, x), slower, known, answered, self.together + together, reported)
 
     def counted(self, metric: MetricKind, effect: float = 1.0) -> int:
         """How many attempts, batches or labelled rows a metric's past has, labels as many as `known` takes them for."""

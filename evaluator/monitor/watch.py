@@ -22,6 +22,7 @@ from evaluator.ledger import Ledger
 from evaluator.maturity import usual_lag
 from evaluator.monitor.past import ENOUGH, ENOUGH_ANSWERS, ENOUGH_VALUES, Past
 from evaluator.monitor.watched import Watched
+from evaluator.statistics.design_effect import requests_like
 from evaluator.statistics.process import look_cap
 from evaluator.terms import Feature, Profile, Terms
 from evaluator.windows import KEPT_SLICES
@@ -110,11 +111,17 @@ def open_watch(terms: Terms, learn: float) -> Watch:
     return Watch(terms, learn, inputs=inputs)
 
 
-def answers_profile(answers: Mapping[str, int]) -> Profile:
-    """Each class against all others, as features of two bins."""
+def answers_profile(answers: Mapping[str, int], together: int = 0) -> Profile:
+    """Each class against all others, as features of two bins; known as if all rows of a request had one class.
+
+    Args:
+        answers: predicted rows by class, at least one.
+        together: as in Past.
+    """
     rows = sum(answers.values())
     shares = {name: count / rows for name, count in answers.items()}
-    return Profile(OUTPUTS, rows, tuple(Feature(name, (share, 1.0 - share)) for name, share in shares.items()))
+    known = max(int(requests_like(rows, rows + together)), 1)
+    return Profile(OUTPUTS, known, tuple(Feature(name, (share, 1.0 - share)) for name, share in shares.items()))
 
 
 def values_profile(values: Sequence[int]) -> Profile:
@@ -180,6 +187,7 @@ def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Wat
         [] if known & LABEL_METRICS else labels,
         {} if watch.outputs is not None else answers,
         () if watch.values is not None else values,
+        0 if watch.outputs is not None or watch.resting else sum(AlikeAnswers().plus(window, terms).every[0]),
     )
     return _drawn(replace(watch, past=past))
 
@@ -229,9 +237,10 @@ def _drawn(watch: Watch) -> Watch:
             more.append(Watched.open(gate.metric, watch.terms.policy.gate_alpha(gate), known))
     outputs = watch.outputs
     answers = watch.past.answers
-    if outputs is None and len(answers) > 1 and sum(answers.values()) >= ENOUGH_ANSWERS:
-        profile = answers_profile(answers)
-        outputs = ArmInputs.open(profile, DEFAULT_SAFE[MetricKind.CLASS_BALANCE].offset)
+    if outputs is None and len(answers) > 1 and any(answers.values()):
+        profile = answers_profile(answers, watch.past.together)
+        if profile.rows >= ENOUGH_ANSWERS:
+            outputs = ArmInputs.open(profile, DEFAULT_SAFE[MetricKind.CLASS_BALANCE].offset)
     values = watch.values
     if values is None and sum(watch.past.values) >= ENOUGH_VALUES:
         profile = values_profile(watch.past.values)
