@@ -76,8 +76,8 @@ class Terms:
 
     @property
     def balances(self) -> bool:
-        """Whether a gate is on the classes of all predictions."""
-        return any(gate.metric is MetricKind.CLASS_BALANCE for gate in self.policy.gates)
+        """Whether the classes of all predictions are judged: by a gate, or of a lane that is watched."""
+        return not self.stable or any(gate.metric is MetricKind.CLASS_BALANCE for gate in self.policy.gates)
 
     @property
     def callers(self) -> tuple[str, ...]:

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 from numpy.random import Generator
 
-from evaluator.alike import Alike, Sums
+from evaluator.alike import Alike, AlikeAnswers, Sums
 from evaluator.counts import Counts, InstanceCounts, Series
 from evaluator.labels import Labels
 from evaluator.monitor.past import Past
 from evaluator.monitor.report import decision
 from evaluator.monitor.watch import Watch, after, open_watch
+from evaluator.snapshots import series_of
 from evaluator.terms import Terms
 from services.common.policy.metrics import MetricKind
+from services.common.telemetry import catalog
+from services.common.telemetry.store import MetricStore
 from tests.fakes.metrics import CLASSES
 from tests.fakes.rollouts import demo_terms
 
@@ -47,6 +50,20 @@ def watched(rng: Generator, terms: Terms, looks: int) -> tuple[Watch, bool]:
         lane = after(lane, window(rng, now), 1, 60.0)
         alerted |= any(one.alert for one in lane.watched)
     return lane, alerted
+
+
+def test_a_lane_that_is_watched_is_told_how_alike_its_answers_are() -> None:
+    store = MetricStore()
+    of_version = ("digits", "v2", "live", "", "1.1")
+    store.spread(catalog.PREDICTION_COUNT, CLASSES, *of_version).add([ROWS, 0])
+    for product in catalog.ALIKE_PRODUCTS:
+        store.spread(catalog.PREDICTION_ALIKE, CLASSES, *of_version, product).add([ROWS * (ROWS - 1), 0])
+    terms = replace(demo_terms(features=0), stable="")
+    read = (InstanceCounts("worker-1", 1, series_of(store.snapshot(), terms)),)
+    seen = AlikeAnswers().plus(read, terms)
+    assert seen.own[0] == seen.every[0] == (ROWS * (ROWS - 1), 0, 0)
+    rollout = replace(terms, stable="v1")
+    assert not any(one.metric == catalog.PREDICTION_ALIKE.name for one in series_of(store.snapshot(), rollout))
 
 
 def test_a_past_of_a_few_requests_is_no_past_yet() -> None:
