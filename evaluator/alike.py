@@ -10,7 +10,7 @@ where it was as long as sums over requests are near enough to normal.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import add
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,13 @@ from evaluator.arms import ALIKE, ALIKE_ANSWERS, PREDICTIONS, is_stable, is_test
 from evaluator.counts import Counts
 from evaluator.labels import Labels, SliceCounts
 from evaluator.statistics.counts import FloatArray
-from evaluator.statistics.design_effect import ENOUGH_REQUESTS, requests_like, variations
+from evaluator.statistics.design_effect import (
+    ENOUGH_REQUESTS,
+    effect_of,
+    requests_like,
+    variations,
+    weight_of_past,
+)
 from evaluator.terms import Terms
 from services.common.telemetry.catalog import ALIKE_PRODUCTS, ALIKE_SUMS
 
@@ -28,7 +34,7 @@ _ENOUGH_ROWS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Labelled rows of one arm.
+    """Labelled rows of one arm, the older ones with less weight.
 
     Attributes:
         rows: n, of all requests.
@@ -36,16 +42,16 @@ class Sums:
         squares: over requests, the sums of n_r n_r, x_r n_r and x_r x_r.
     """
 
-    rows: int = 0
-    wrong: int = 0
-    squares: tuple[int, int, int] = (0, 0, 0)
+    rows: float = 0
+    wrong: float = 0
+    squares: tuple[float, float, float] = (0, 0, 0)
 
     def plus(self, labels: Iterable[Labels], squares: tuple[int, int, int]) -> "Sums":
         """With a look's counts."""
-        known = list(labels)
-        a, b, c = (one + more for one, more in zip(self.squares, squares, strict=True))
+        known, weight = list(labels), weight_of_past(self.rows, self.squares[0])
+        a, b, c = (one * weight + more for one, more in zip(self.squares, squares, strict=True))
         rows, wrong = sum(one.rows for one in known), sum(one.wrong for one in known)
-        return Sums(self.rows + rows, self.wrong + wrong, (a, b, c))
+        return Sums(self.rows * weight + rows, self.wrong * weight + wrong, (a, b, c))
 
     @property
     def variation(self) -> tuple[float, float]:
@@ -90,8 +96,7 @@ class Alike:
         if requests_like(rows, products) < ENOUGH_REQUESTS:
             return max(1.0, products / rows) if rows else 1.0
         (test, test_alone), (stable, stable_alone) = self.test.variation, self.stable.variation
-        alone = test_alone + stable_alone
-        return max(1.0, (test + stable) / alone) if alone > 0.0 else 1.0
+        return effect_of(test + stable, test_alone + stable_alone)
 
     @property
     def careful(self) -> float:
@@ -102,18 +107,32 @@ class Alike:
         return max(1.0, (self.test.squares[0] + self.stable.squares[0]) / rows)
 
 
-Classes = tuple[int, ...]
-"""A count per declared class, and last one of all other predictions."""
+Classes = tuple[float, ...]
+"""A sum per declared class, and last one of all other predictions."""
+
+
+class Answered(NamedTuple):
+    """One look's predictions of one arm; each a number per declared class, and last that of all others.
+
+    Attributes:
+        rows: predicted rows.
+        own: over requests of several rows, k (k - 1) for the k rows of the class.
+        every: likewise k (n - 1) for the n rows of the request.
+    """
+
+    rows: tuple[int, ...]
+    own: tuple[int, ...]
+    every: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AlikeAnswers:
-    """Both arms' predictions by their requests; of each arm by class.
+    """Both arms' predictions by their requests, the older ones with less weight; of each arm by class.
 
     Attributes:
         rows: predicted rows of the test and of the stable arm.
-        own: over requests of several rows, k (k - 1) for the k rows of the class.
-        every: likewise k (n - 1) for the n rows of the request.
+        own: as in Answered.
+        every: likewise.
     """
 
     rows: tuple[Classes, Classes] = ((), ())
@@ -122,18 +141,13 @@ class AlikeAnswers:
 
     def plus(self, window: Counts, terms: Terms) -> "AlikeAnswers":
         """With a look's counts."""
-        nothing = (0,) * (len(terms.declared) + 1)
-        rows, own, every = ([part or nothing for part in known] for known in (self.rows, self.own, self.every))
-        product_own, product_every = ALIKE_PRODUCTS
-        for instance in window:
-            for one, at in (*series_of(instance, PREDICTIONS), *series_of(instance, ALIKE_ANSWERS)):
-                arm = 0 if is_test(at, terms) else 1 if is_stable(at, terms) else None
-                into = {None: rows, product_own: own, product_every: every}.get(at.get("product"))
-                if arm is not None and into is not None:
-                    by_class = one.by_label
-                    counts = [by_class.get(name, 0) for name in terms.declared]
-                    into[arm] = tuple(map(add, into[arm], (*counts, sum(one.counts) - sum(counts))))
-        return AlikeAnswers((rows[0], rows[1]), (own[0], own[1]), (every[0], every[1]))
+        test, stable = (
+            _added(known, counted)
+            for known, counted in zip(
+                zip(self.rows, self.own, self.every, strict=True), answers_of(window, terms), strict=True
+            )
+        )
+        return AlikeAnswers(*((one, other) for one, other in zip(test, stable, strict=True)))
 
     def effects(self, classes: int) -> FloatArray:
         """The design effect of each class's predictions, (classes): of one with few of them, that of all together."""
@@ -154,8 +168,37 @@ class AlikeAnswers:
             return np.full(classes, max(1.0, products / float(seen.sum())))
         if not alone.any():
             return np.ones(classes)
-        together = max(1.0, float(varied.sum() / alone.sum()))
+        together = effect_of(float(varied.sum()), float(alone.sum()))
         known = (alone > 0) & (seen >= _ENOUGH_ROWS)
         apart = np.divide(varied, alone, out=np.full(classes + 1, together), where=known)
         effects: FloatArray = np.maximum(apart, 1.0)[:classes]
         return effects
+
+
+def answers_of(window: Counts, terms: Terms) -> tuple[Answered, Answered]:
+    """What a look counts of the predictions of the test and of the stable arm, by class."""
+    nothing = (0,) * (len(terms.declared) + 1)
+    found = [[nothing] * 3, [nothing] * 3]
+    places: dict[str | None, int] = {product: place for place, product in enumerate((None, *ALIKE_PRODUCTS))}
+    for instance in window:
+        for one, at in (*series_of(instance, PREDICTIONS), *series_of(instance, ALIKE_ANSWERS)):
+            arm = 0 if is_test(at, terms) else 1 if is_stable(at, terms) else None
+            place = places.get(at.get("product"))
+            if arm is not None and place is not None:
+                by_class = one.by_label
+                counts = [by_class.get(name, 0) for name in terms.declared]
+                more = (*counts, sum(one.counts) - sum(counts))
+                found[arm][place] = tuple(map(add, found[arm][place], more))
+    test, stable = (Answered(*tables) for tables in found)
+    return test, stable
+
+
+def _added(known: tuple[Classes, Classes, Classes], more: Answered) -> tuple[Classes, Classes, Classes]:
+    rows, _, every = known
+    if not rows:
+        return more
+    weight = weight_of_past(sum(rows), sum(every) + sum(rows))
+    first, second, third = (
+        tuple(one * weight + other for one, other in zip(*pair, strict=True)) for pair in zip(known, more, strict=True)
+    )
+    return first, second, third

@@ -15,16 +15,11 @@ from evaluator.terms import Profile, Terms
 
 ALPHA: Final = 0.01
 """An arm alarms at 1/.01."""
-_REQUESTS_KEPT: Final = 300
-"""What is known of a feature's requests is worth so many: an estimate of a variance by as many is off by 8 %."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AlikeBins:
     """One arm's rows by their requests, the older ones with less weight; each [features, bins].
-
-    How alike rows are changes with who sends them: a batch job at night has requests of many rows where by day each had
-    one. So before a look is added what is known of a feature counts as some hundred requests at most.
 
     Attributes:
         up_to: rows in a bin or in one before it.
@@ -38,7 +33,7 @@ class AlikeBins:
 
     def plus(self, rows: BinRows) -> "AlikeBins":
         """With one look's."""
-        weights = weights_of_past(self.up_to, self.own, _REQUESTS_KEPT)[:, np.newaxis]
+        weights = weights_of_past(self.up_to, self.own)[:, np.newaxis]
         own, every = (_filled(table, self.own, rising=True) for table in (rows.own, rows.every))
         return AlikeBins(
             frozen(self.up_to * weights + _filled(rows.rows, self.up_to).cumsum(axis=-1)),

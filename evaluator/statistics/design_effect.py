@@ -14,6 +14,11 @@ from evaluator.statistics.counts import FloatArray, frozen
 
 ENOUGH_REQUESTS: Final = 30
 """Of fewer it is not known how alike their rows are; they are taken to be as alike as they can be."""
+REQUESTS_KEPT: Final = 300
+"""What is known of requests is worth so many at most, before more are added: a variance estimated by as many is off by
+8 %. How alike rows are changes with who sends them: a batch job at night has requests of many rows where by day each
+had one, and what a month of single rows said would hide it."""
+_ROUNDING: Final = 1e-9
 
 
 def variations(
@@ -37,16 +42,27 @@ def requests_like(rows: float, squares: float) -> float:
     return rows * rows / squares if squares else math.inf
 
 
-def weights_of_past(up_to: FloatArray, own: FloatArray, requests: float) -> FloatArray:
-    """Return by what sums are multiplied so that they are worth `requests` requests at most, (features), at most 1.
+def effect_of(varied: float, alone: float) -> float:
+    """Return the design effect, at least 1: exactly 1 where each request had one row, in spite of rounding."""
+    effect = varied / alone if alone > 0.0 else 1.0
+    return effect if effect > 1.0 + _ROUNDING else 1.0
 
-    up_to, own: as in `effects_of_bins`. Sums of which all are multiplied by w are worth w times as many requests of one
-    size, and say the same effect.
+
+def weight_of_past(rows: float, squares: float) -> float:
+    """Return by what sums are multiplied so that they are worth REQUESTS_KEPT requests at most; it is at most 1.
+
+    Sums of which all are multiplied by w are worth w times as many requests of one size, and say the same effect.
     """
+    worth = requests_like(rows, squares)
+    return REQUESTS_KEPT / worth if REQUESTS_KEPT < worth < math.inf else 1.0
+
+
+def weights_of_past(up_to: FloatArray, own: FloatArray) -> FloatArray:
+    """Return `weight_of_past` per feature, (features); up_to, own: as in `effects_of_bins`."""
     rows = up_to[:, -1]
     squares = own[:, -1] + rows
     worth = np.divide(rows * rows, squares, out=np.zeros(len(rows)), where=squares > 0.0)
-    return frozen(np.minimum(requests / np.maximum(worth, requests), 1.0))
+    return frozen(REQUESTS_KEPT / np.maximum(worth, REQUESTS_KEPT))
 
 
 def effects_of_bins(up_to: FloatArray, own: FloatArray, every: FloatArray) -> FloatArray:

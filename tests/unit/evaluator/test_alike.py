@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.random import Generator
 
 from evaluator.alike import Alike, AlikeAnswers, Sums
@@ -71,6 +73,30 @@ def wrong_rollbacks(effect: bool) -> int:
     return found
 
 
+def test_rows_that_begin_to_be_alike_are_known_at_once() -> None:
+    """A month of single rows would hide what a batch job's requests are like."""
+    rng = np.random.default_rng(8)
+    known = Alike(stable=Sums().plus([Labels(1_000_000, 100_000)], (1_000_000, 100_000, 100_000)))
+    assert known.effect == 1.0
+    for _ in range(10):
+        n, x, squares = requests(rng, 20, 64, 1.0)
+        known = Alike(stable=known.stable.plus([Labels(n, x)], squares))
+    assert known.effect > 40.0
+    single = answers(rng, "v1", 20_000, 1, 0.0)
+    seen = AlikeAnswers().plus((InstanceCounts("worker-1", 1, single),), CLASSED)
+    for _ in range(10):
+        seen = seen.plus((InstanceCounts("worker-1", 1, answers(rng, "v1", 20, 64, 1.0)),), CLASSED)
+    assert seen.effects(3).min() > 40.0
+
+
+@given(st.integers(0, 5_000), st.integers(0, 5_000), st.integers(1, 40))
+def test_of_single_rows_the_effect_is_one_in_spite_of_rounding(right: int, wrong: int, looks: int) -> None:
+    known = Sums()
+    for _ in range(looks):
+        known = known.plus([Labels(right + wrong, wrong)], (right + wrong, wrong, wrong))
+    assert Alike(known).effect == 1.0
+
+
 def test_rows_that_are_alike_roll_back_good_versions_unless_it_is_known() -> None:
     assert wrong_rollbacks(effect=False) > 25
     assert wrong_rollbacks(effect=True) <= 10
@@ -96,7 +122,7 @@ def test_a_gate_on_labels_is_judged_by_what_its_requests_say() -> None:
     assert judged(made, (0, 0, 0)).effect == 1.0
     stable = made.state.alike.stable
     # Had each of stable's requests eight rows that are right or wrong together.
-    found = judged(made, (8 * stable.rows, 8 * stable.wrong, 8 * stable.wrong))
+    found = judged(made, (int(8 * stable.rows), int(8 * stable.wrong), int(8 * stable.wrong)))
     assert 5.0 < found.effect < 9.0
 
 

@@ -71,10 +71,10 @@ def test_neighbouring_bins_are_alike_too() -> None:
 
 
 def test_what_is_known_of_requests_is_worth_so_many_at_most() -> None:
-    # 400 requests of 64 rows, 20 of them, 400 of one row, and a feature of which nothing came.
-    rows = np.array([400.0 * 64, 20.0 * 64, 400.0, 0.0])
-    own = np.array([400.0 * 64 * 63, 20.0 * 64 * 63, 0.0, 0.0])
-    found = weights_of_past(rows[:, np.newaxis], own[:, np.newaxis], 100.0)
+    # 1,200 requests of 64 rows, 20 of them, 1,200 of one row, and a feature of which nothing came.
+    rows = np.array([1_200.0 * 64, 20.0 * 64, 1_200.0, 0.0])
+    own = np.array([1_200.0 * 64 * 63, 20.0 * 64 * 63, 0.0, 0.0])
+    found = weights_of_past(rows[:, np.newaxis], own[:, np.newaxis])
     assert found == pytest.approx(np.array([0.25, 1.0, 0.25, 1.0]))
 
 
