@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import fsspec
 
@@ -123,7 +123,7 @@ def _copy_file(uri: str, size: int, sha256: str, target: Path | None, is_over: C
 def _opened(uri: str) -> Iterator[IO[bytes]]:
     """The source; every failure to read or to store becomes a LoadError that may be tried again."""
     try:
-        with fsspec.open(uri, "rb") as source:
+        with _open(uri) as source:
             yield source
     except FileNotFoundError as error:
         raise LoadError(f"{uri} does not exist", transient=True) from error
@@ -133,6 +133,15 @@ def _opened(uri: str) -> Iterator[IO[bytes]]:
         raise
     except Exception as error:
         raise LoadError(f"{uri} could not be fetched: {type(error).__name__}: {error}", transient=True) from error
+
+
+def _open(uri: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+    path = uri.removeprefix("file://")
+    if path != uri:
+        # fsspec takes the address for a path as it stands, and finds no folder whose name is written with %20 in it.
+        return Path(unquote(path)).open("rb")
+    opened: contextlib.AbstractContextManager[IO[bytes]] = fsspec.open(uri, "rb")
+    return opened
 
 
 @contextlib.contextmanager

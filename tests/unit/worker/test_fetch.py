@@ -80,6 +80,16 @@ def test_fetches_once_and_keeps(source: Path, tmp_path: Path) -> None:
     assert (again.folder, again.manifest) == (folder, held.manifest)
 
 
+def test_folders_may_have_any_name(source: Path, tmp_path: Path) -> None:
+    source = source.rename(tmp_path / "100% of söme #1 models? a::b *")
+    artifact = reference(source)
+    cache = ArtifactCache(tmp_path / "a cache")
+    folder = cache.fetch(artifact).folder
+    assert (folder / "golden.npz").read_bytes() == FILES["golden.npz"]
+    shutil.rmtree(source)
+    assert cache.fetch(artifact).folder == folder
+
+
 def test_a_damaged_copy_in_the_cache_is_fetched_again(source: Path, tmp_path: Path) -> None:
     cache = ArtifactCache(tmp_path / "cache")
     folder = cache.fetch(reference(source)).folder
