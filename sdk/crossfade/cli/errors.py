@@ -89,11 +89,16 @@ def command_error(error: grpc.RpcError, address: str, service: str) -> CommandEr
             f"{address} did not answer in time. Is it overloaded? {other_address(service)}", ExitCode.NOTHING_ANSWERS
         )
     if details.code is grpc.StatusCode.UNIMPLEMENTED:
-        return CommandError(
-            f"what answers at {address} is no {service.capitalize()} of Crossfade, or one of another release "
-            f"{other_address(service)}"
-        )
+        return no_such_service(address, service)
     return CommandError(f"{address} answered {details.code.name}: {details.message or 'no message'}")
+
+
+def no_such_service(address: str, service: str) -> CommandError:
+    """Something answers, and does not know the call."""
+    return CommandError(
+        f"what answers at {address} is no {service.capitalize()} of Crossfade, or one of another release "
+        f"{other_address(service)}"
+    )
 
 
 def _no_handshake(details: ErrorDetails, address: str) -> CommandError:

@@ -98,17 +98,17 @@ def try_version(session: Session, model: str, version: str, segment: str, second
     )
     request.ttl.FromMilliseconds(round(seconds * 1000))
     after = act_on_lane(model, registry.load, request, again="say it again")
-    session.show(to_json(after), lambda: _loaded(model, version, seconds))
+    session.show(to_json(after), lambda: _loaded(model, version, segment, seconds))
     if seconds and wait is not None:
         follow(session, model, load_progress(registry, model, version), wait)
 
 
-def _loaded(model: str, version: str, seconds: float) -> str:
+def _loaded(model: str, version: str, segment: str, seconds: float) -> str:
     if not seconds:
         return f"{version} is let go"
     return (
         f"{version} is loaded for {text.span(seconds)} and gets no traffic; a pinned call reaches it:\n"
-        f"crossfade predict {model} ROWS --version {version}"
+        f"crossfade predict {model} -i ROWS --version {version}" + (f" --segment {segment}" if segment else "")
     )
 
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import grpc
 import numpy as np
 from rich.text import Text
 
 from crossfade.cli import text
 from crossfade.cli.arrays import first_rows, fit, load_arrays
 from crossfade.cli.context import Session
-from crossfade.cli.errors import CommandError, NothingAnswersError, UsageError
+from crossfade.cli.errors import CommandError, NothingAnswersError, UsageError, no_such_service
 from crossfade.cli.registry_client import Registry
 from crossfade.client import Answer, Client, PredictError
 from crossfade.client import NothingAnswersError as RouterAwayError
@@ -62,15 +63,22 @@ def prepare(session: Session, options: PredictOptions) -> tuple[dict[str, Array]
 
     Raises:
         CommandError: the inputs cannot be read.
-        UsageError: they are no arrays, or the time is none.
+        UsageError: they are no arrays, the time is none, or a name or key cannot be sent.
     """
     try:
         timeout = parse_duration(options.timeout)
     except ValueError as error:
         raise UsageError(f"--timeout: {error}") from error
+    for name in ("key", "segment", "version"):
+        _check_sendable(name, getattr(options, name))
     arrays = first_rows(load_arrays(options.source), options.rows)
     signature = _signature(session, options)
     return fit(arrays, signature), signature, timeout
+
+
+def _check_sendable(name: str, value: str) -> None:
+    if not (value.isascii() and value.isprintable()):
+        raise UsageError(f"--{name} {value!r} has characters beyond printable ASCII: send a hash or an encoding of it")
 
 
 def call(session: Session, options: PredictOptions, inputs: Mapping[str, Array], timeout: float) -> Answer:
@@ -105,6 +113,8 @@ def call_error(error: PredictError, address: str) -> CommandError:
     """What a failed call means at the command line."""
     if isinstance(error, RouterAwayError):
         return NothingAnswersError(address, "router")
+    if error.code is grpc.StatusCode.UNIMPLEMENTED and not error.reason:
+        return no_such_service(address, "router")
     return CommandError(error.message or f"the call failed with {error.code.name}", reason=error.reason)
 
 

@@ -150,10 +150,16 @@ def test_a_version_is_tried_by_pinned_calls_alone(crossfade: Command, stack: Sta
     crossfade("publish", "tried", str(artifact), "--without-rollout")
     stack.report("tried", "v1", "v2")
     said = crossfade("try", "tried", "v2", "--ttl", "30m", "--wait")
-    assert said.stdout.startswith("v2 is loaded for 30 min and gets no traffic; a pinned call reaches it:\n")
+    assert said.stdout == (
+        "v2 is loaded for 30 min and gets no traffic; a pinned call reaches it:\n"
+        "crossfade predict tried -i ROWS --version v2\n"
+    )
     assert said.stderr.startswith("v2 is ready at ")
     assert crossfade("try", "tried", "v2", "--off").stdout == "v2 is let go\n"
     assert "--ttl" in crossfade("try", "tried", "v2", "--ttl", "soon", code=2).stderr
+    crossfade("segment", "set", "tried", "gold", "--force")
+    said = crossfade("try", "tried", "v1", "--segment", "gold")
+    assert said.stdout.endswith("\ncrossfade predict tried -i ROWS --version v1 --segment gold\n")
 
 
 def test_a_version_is_withdrawn(crossfade: Command, artifact: Path) -> None:
@@ -446,6 +452,13 @@ def test_policy_check(crossfade: Command, crossfade_json: Json, tmp_path: Path) 
         (("publish", "m", "/nowhere", "--share", "5%", "--plan", "5%"), 2, "error: --plan and --share"),
         (("events", "--rollout", "3"), 2, "error: --rollout takes a model"),
         (("predict", "m", "--input", "/nowhere.npy"), 1, "error: /nowhere.npy cannot be read"),
+        (("predict", "m", "--input", "/nowhere.npy", "--key", "Jürgen"), 2, "error: --key 'Jürgen' has characters"),
+        (
+            ("predict", "m", "--input", "/nowhere.npy", "--segment", "a\nb"),
+            2,
+            "error: --segment 'a\\nb' has characters",
+        ),
+        (("predict", "m", "--input", "/nowhere.npy", "--version", "é", "--stream"), 2, "error: --version 'é' has"),
         (("package", "nothing", "--example", "x.npy", "--to", "y"), 2, "error: 'nothing' names no model"),
         (("package", "none.py:x", "--example", "x.npy", "--to", "y"), 1, "error: there is no file none.py"),
         (("models", "--registry", "nowhere"), 2, "error: --registry 'nowhere' is not an address"),
@@ -501,6 +514,11 @@ def test_nothing_answers(crossfade: Command, artifact: Path) -> None:
             f"error: nothing answers at {address}. Is `crossfade up` running? "
             f"(--{option} or CROSSFADE_{option.upper()} set another address)\n"
         )
+
+
+def test_another_service_answers(crossfade: Command, stack: Stack, sources: Path) -> None:
+    said = crossfade("predict", "m", "-i", str(sources / "rows.npy"), "--router", stack.registry, code=1).stderr
+    assert said.startswith(f"error: what answers at {stack.registry} is no Router of Crossfade")
 
 
 def test_status_goes_on_without_a_router(crossfade: Command, stack: Stack, artifact: Path) -> None:
