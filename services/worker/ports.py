@@ -1,4 +1,4 @@
-"""The addresses of a Worker's versions: chosen once and kept while the supervisor lives.
+"""The addresses of a Worker's versions: chosen once and kept while a version is held, and a while after.
 
 Between a crash and the restart any other program could take the port, as its own or for an outgoing connection. So the
 supervisor holds a socket that is bound to it and never listens, with SO_REUSEPORT (socket(7)): only a process of the
@@ -6,8 +6,13 @@ same user that sets it too can listen there.
 """
 
 import socket
+from collections.abc import Collection
+from typing import Final
 
 from services.worker.domain import ServingKey
+
+RETENTION_SECONDS: Final = 900.0
+"""How long the port of an unloaded version is kept: a Router with old routes must not find another version there."""
 
 
 class Ports:
@@ -22,6 +27,7 @@ class Ports:
         self._host = host
         self._advertised = advertised
         self._sockets: dict[ServingKey, socket.socket] = {}
+        self._unloaded: dict[ServingKey, float] = {}
 
     def listen_address(self, key: ServingKey) -> str:
         """host:port that the process of `key` listens on; reserved at the first call."""
@@ -30,6 +36,18 @@ class Ports:
     def advertised_address(self, key: ServingKey) -> str:
         """host:port under which others reach it."""
         return _join(self._advertised, self._port(key))
+
+    def prune(self, held: Collection[ServingKey], now: float) -> None:
+        """Gives back the ports of what has been unloaded for long.
+
+        Args:
+            held: what is held at present.
+            now: seconds of the monotonic clock.
+        """
+        left = (key for key in self._sockets if key not in held)
+        self._unloaded = {key: self._unloaded.get(key, now) for key in left}
+        for key in [key for key, since in self._unloaded.items() if now - since >= RETENTION_SECONDS]:
+            self._sockets.pop(key).close()
 
     def close(self) -> None:
         """Gives all ports back."""

@@ -113,6 +113,7 @@ class Supervisor:
                 polled = now
                 await asyncio.gather(*(self._poll(key, entry) for key, entry in list(self._entries.items())))
                 self._totals.prune(self._entries, self._lanes, now)
+                self._ports.prune(self._entries, now)
 
     def stop(self) -> None:
         """Drains everything; `run` returns when all has ended."""

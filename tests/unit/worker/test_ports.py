@@ -1,0 +1,52 @@
+"""A Worker that lives for long holds the ports of what it serves, and not of all that it ever served."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from services.worker.domain import ServingKey, Traffic
+from services.worker.ports import RETENTION_SECONDS, Ports
+
+
+@pytest.fixture
+def ports() -> Iterator[Ports]:
+    made = Ports("127.0.0.1", "worker-1")
+    yield made
+    made.close()
+
+
+def key(version: int) -> ServingKey:
+    return ServingKey("m", f"v{version}", Traffic.LIVE)
+
+
+def is_reserved(address: str) -> bool:
+    host, port = address.split(":")
+    with socket.socket() as probe:
+        try:
+            probe.bind((host, int(port)))
+        except OSError:
+            return True
+    return False
+
+
+def test_a_port_is_given_back_when_its_version_has_been_gone_for_long(ports: Ports) -> None:
+    addresses = {version: ports.listen_address(key(version)) for version in (1, 2)}
+    assert ports.advertised_address(key(1)) == addresses[1].replace("127.0.0.1", "worker-1")
+    ports.prune({key(1), key(2)}, 0.0)
+    ports.prune({key(1)}, 10.0)
+    ports.prune({key(1)}, 9.0 + RETENTION_SECONDS)
+    assert is_reserved(addresses[2])
+    ports.prune({key(1)}, 10.0 + RETENTION_SECONDS)
+    assert (is_reserved(addresses[1]), is_reserved(addresses[2])) == (True, False)
+    assert is_reserved(ports.listen_address(key(2)))
+
+
+def test_a_version_that_comes_back_has_its_address(ports: Ports) -> None:
+    address = ports.listen_address(key(1))
+    ports.prune({}, 0.0)
+    ports.prune({key(1)}, RETENTION_SECONDS / 2)
+    ports.prune({}, RETENTION_SECONDS)
+    ports.prune({}, 1.5 * RETENTION_SECONDS)
+    assert ports.listen_address(key(1)) == address
+    assert is_reserved(address)
