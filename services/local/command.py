@@ -20,11 +20,17 @@ def up(
     ctx: typer.Context,
     data: Annotated[Path, typer.Option(help="Folder of the database, keys, cache and logs.")] = Path(".crossfade"),
     port: Annotated[
-        int, typer.Option(help="The Router's port; Registry, Worker and Evaluator take it −100, +100 and +200.")
+        int,
+        typer.Option(
+            help="The Router's port; Registry, Worker and Evaluator take it −100, +100 and +200.", min=101, max=65_335
+        ),
     ] = 8500,
     otlp: Annotated[str, typer.Option(help="OTLP receiver of traces, as http://localhost:4317.")] = "",
     webhooks: Annotated[
-        Path | None, typer.Option(help="File of the webhooks that are told of outcomes (docs/registry.md).")
+        Path | None,
+        typer.Option(
+            help="File of the webhooks that are told of outcomes (docs/registry.md).", exists=True, dir_okay=False
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,

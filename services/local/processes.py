@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,8 @@ from services.local import leash
 _POLL_SECONDS: Final = 0.05
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 20.0
+_RESTART_SECONDS: Final = 1.0
+_AGAIN_SECONDS: Final = 5.0
 _SHOWN_LINES: Final = 12
 # A Ctrl-C in the terminal is for the parent, which ends its services in order; when the parent is killed instead, the
 # kernel tells them to end.
@@ -118,6 +120,26 @@ class ServiceProcess:
             raise RuntimeError(f"{self.service.name} was not started")
         return await self._process.wait()
 
+    async def keep(self, say: Callable[[str], None]) -> None:
+        """Starts it again whenever it has ended, until this is cancelled.
+
+        Args:
+            say: gets a line for people each time.
+        """
+        name, log = self.service.name, self.service.log
+        while True:
+            code = await self.wait()
+            say(f"{name} ended with code {code} and is started again; its log is {log}")
+            await asyncio.sleep(_RESTART_SECONDS)
+            while True:
+                try:
+                    await self.start()
+                    break
+                except OSError as error:
+                    # No memory for a process, or no room for its log: there may be later.
+                    say(f"{name} cannot be started ({error}), and is tried again in {_AGAIN_SECONDS:.0f} s")
+                    await asyncio.sleep(_AGAIN_SECONDS)
+
     def kill(self) -> None:
         """SIGKILL, for those who want to see what happens."""
         if self._process is not None and self._process.returncode is None:
@@ -162,6 +184,12 @@ async def run_once(service: Service, *arguments: str) -> None:
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
-    _, said = await process.communicate()
+    try:
+        _, said = await process.communicate()
+    except asyncio.CancelledError:
+        # What it works on, the database, ends next.
+        process.terminate()
+        await process.wait()
+        raise
     if process.returncode:
         raise StartError(said.decode(errors="replace").strip() or f"{service.name} {' '.join(arguments)} failed")

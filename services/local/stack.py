@@ -21,7 +21,6 @@ _DATABASE: Final = "crossfade"
 _PORT_TRIES: Final = 10
 _PORT_SECONDS: Final = 0.5
 _DATABASE_SECONDS: Final = 1.0
-_RESTART_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,15 +142,7 @@ class Stack:
         await process.ready()
         self._options.say(f"{service.name} is up at {service.address}")
         if self._options.restart:
-            self._watchers.append(asyncio.create_task(self._keep(process)))
-
-    async def _keep(self, process: ServiceProcess) -> None:
-        while True:
-            code = await process.wait()
-            name = process.service.name
-            self._options.say(f"{name} ended with code {code} and is started again; its log is {process.service.log}")
-            await asyncio.sleep(_RESTART_SECONDS)
-            await process.start()
+            self._watchers.append(asyncio.create_task(process.keep(self._options.say)))
 
     def _service(self, name: str, database_url: str) -> Service:
         ports = self._options.ports

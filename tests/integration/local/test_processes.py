@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import psutil
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services.local import leash
-from services.local.processes import Service, ServiceProcess
+from services.local.processes import Service, ServiceProcess, run_once
 from tests.support.wait import until
 
 _STARTS = 40
@@ -34,6 +35,33 @@ async def test_children_start_while_threads_of_grpc_are_at_work(tmp_path: Path) 
     await asyncio.gather(*calls, return_exceptions=True)
     await server.stop(None)
     assert codes == [0] * _STARTS
+
+
+async def test_a_service_that_cannot_be_started_again_at_once_is_started_later(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    said: list[str] = []
+    process = ServiceProcess(Service("quick", "platform", "127.0.0.1:1", logs / "quick.log"))
+    await process.start()
+    shutil.rmtree(logs)
+    logs.touch()
+    keeping = asyncio.create_task(process.keep(said.append))
+    await until(lambda: len(said) == 2)
+    assert said[0].startswith("quick ended with code 0 and is started again")
+    assert said[1].startswith("quick cannot be started (")
+    logs.unlink()
+    await until(lambda: len(said) == 3, 30)
+    keeping.cancel()
+    assert said[2] == said[0]
+
+
+async def test_a_run_that_is_given_up_leaves_no_process(tmp_path: Path) -> None:
+    service = Service("slow", "timeit", "127.0.0.1:1", tmp_path / "slow.log")
+    running = asyncio.create_task(run_once(service, "-n", "1", "-r", "1", "import time; time.sleep(600)"))
+    before = set(psutil.Process().children())
+    await until(lambda: len(psutil.Process().children()) > len(before))
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert set(psutil.Process().children()) == before
 
 
 async def _call_for_ever(port: int) -> None:
