@@ -124,6 +124,9 @@ class FeedbackBook:
         classes = self._classes(prediction.model, prediction.version)
         if classes is None:
             return Result(Status.TOO_LATE)
+        if not classes:
+            arm = f"{prediction.model} {prediction.version}"
+            return Result(Status.REFUSED, f"{arm} has no classes: report a number for row {row}, not {actual[:64]!r}")
         if actual not in classes:
             return Result(Status.REFUSED, f"{actual!r} is not a class of {prediction.model}: {', '.join(classes[:20])}")
         number = prediction.classes[row]
@@ -158,6 +161,8 @@ class FeedbackBook:
         prediction = self._verify(prediction_id, row)
         if isinstance(prediction, Result):
             return prediction
+        if self._classes(prediction.model, prediction.version) is None:
+            return Result(Status.TOO_LATE)
         if not abs(value) < float("inf"):
             return Result(Status.REFUSED, f"{value} is not a finite number")
         refusal = self._remember(prediction, row, _VALUE_BITS)

@@ -118,7 +118,7 @@ class Lead:
         return None
 
     def _make_book(self, keys: TokenKeys) -> FeedbackBook:
-        key, classes = self._config.key, self._manifest.classes
+        key, classes = self._config.key, self._manifest.classes or ()
 
         def classes_of(model: str, version: str) -> tuple[str, ...] | None:
             return classes if (model, version) == (key.model, key.version) else None

@@ -1,12 +1,15 @@
 """Commands that call models: predict, feedback."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from crossfade.cli.commands_look import ModelArgument
 from crossfade.cli.context import Session, command
+
+_LAST_ROW: Final = 63
+"""Only the first 64 rows of a prediction take labels."""
 
 
 def register(app: typer.Typer) -> None:
@@ -59,7 +62,7 @@ def feedback(
         list[str] | None,
         typer.Argument(metavar="LABEL...", help="What was true, row by row; - skips a row.", show_default=False),
     ] = None,
-    row: Annotated[int, typer.Option("--row", min=0, help="The row of the first label.")] = 0,
+    row: Annotated[int, typer.Option("--row", min=0, max=_LAST_ROW, help="The row of the first label.")] = 0,
     value: Annotated[bool, typer.Option("--value", help="The labels are numbers (regression).")] = False,
     file: Annotated[Path | None, typer.Option("--labels", help="A file with one label per line.")] = None,
 ) -> None:

@@ -459,6 +459,7 @@ def test_policy_check(crossfade: Command, crossfade_json: Json, tmp_path: Path) 
             "error: --segment 'a\\nb' has characters",
         ),
         (("predict", "m", "--input", "/nowhere.npy", "--version", "é", "--stream"), 2, "error: --version 'é' has"),
+        (("feedback", "x.json", "1", "--row", "64"), 2, "Invalid value for '--row'"),
         (("package", "nothing", "--example", "x.npy", "--to", "y"), 2, "error: 'nothing' names no model"),
         (("package", "none.py:x", "--example", "x.npy", "--to", "y"), 1, "error: there is no file none.py"),
         (("models", "--registry", "nowhere"), 2, "error: --registry 'nowhere' is not an address"),

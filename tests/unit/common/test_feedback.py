@@ -10,6 +10,7 @@ KEYS = TokenKeys({1: b"k" * 32}, signing=1)
 CLASSES = {
     ("churn", "v1"): ("keep", "churn"),
     ("churn", "v2"): ("keep", "churn"),
+    ("price", "v1"): (),
     ("wide", "v1"): tuple(f"c{n}" for n in range(40)),
 }
 
@@ -89,9 +90,11 @@ def test_a_refused_label_may_come_again_right() -> None:
     assert desk.book.label(token, 0, "churn").status is Status.ACCEPTED
 
 
-def test_a_version_that_is_gone_takes_no_labels() -> None:
+def test_a_version_that_is_gone_takes_no_labels_and_no_numbers() -> None:
     desk = Desk()
     assert desk.book.label(desk.token(version="v0"), 0, "churn").status is Status.TOO_LATE
+    assert desk.book.value(desk.token(version="v0", numbers=(1.0, 2.0)), 0, 1.5).status is Status.TOO_LATE
+    assert desk.store.snapshot() == []
 
 
 def test_the_last_sixteen_slices_are_kept() -> None:
@@ -138,6 +141,15 @@ def test_of_a_regression_it_counts_how_far_the_row_was_off() -> None:
     # What was predicted as no number is off by as much as can be told.
     assert places[-1] == len(catalog.ERROR_BOUNDS)
     assert catalog.ERROR_BOUNDS[places[0] - 1] < 2.5 <= catalog.ERROR_BOUNDS[places[0]]
+
+
+def test_a_regression_takes_numbers_and_says_so() -> None:
+    desk = Desk()
+    token = desk.token(model="price", classes=(NO_CLASS,), numbers=(10.0,))
+    refused = desk.book.label(token, 0, "12.5")
+    assert refused.status is Status.REFUSED
+    assert refused.reason == "price v1 has no classes: report a number for row 0, not '12.5'"
+    assert desk.book.value(token, 0, 12.5).status is Status.ACCEPTED
 
 
 def test_a_row_takes_a_label_and_a_number() -> None:
