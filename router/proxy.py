@@ -24,7 +24,7 @@ from router.call import (
 )
 from router.meters import Meters
 from router.retries import RetryBudget
-from router.routing import Route, choose
+from router.routing import Route, choose, elsewhere
 from router.shadow import NotePair, Shadow
 from router.split import ArmName
 from router.streams import Rest, Write, give_up, relay, see_out
@@ -267,13 +267,41 @@ class Proxy:
             reply = await attempts.send(lane, attempts.at(target, address), call, address)
         if reply.refused and reply.code != FAILED_PRECONDITION:
             # With nobody else to ask, the process that is being started again is waited for.
-            reply = await attempts.send(lane, target, call, first, wait=True)
-        elif reply.code == UNAVAILABLE and (reply.lost or self._retries.spend()):
+            return await self._awaited(lane, target, call, first)
+        if reply.code == UNAVAILABLE and (reply.lost or self._retries.spend()):
             # A process that dies takes all that it works on with it, and those calls come to no more than they were:
             # the budget, which keeps retries from multiplying an overload, is not for them.
             address = attempts.transport.pick(target.addresses, avoid=address)
-            reply = await attempts.send(lane, target, call, address, wait=True)
+            return await self._awaited(lane, target, call, address)
         return Answer(reply, target.version, target.traffic)
+
+    async def _awaited(self, lane: Lane, target: Target, call: Call, address: str) -> Answer:
+        """Waits for a process that is being started again, and for those that newer routes name: it may not come."""
+        under_way: dict[asyncio.Task[Reply], Target] = {}
+
+        def ask() -> None:
+            task = asyncio.create_task(self._attempts.send(lane, target, call, address, wait=True))
+            under_way[task] = target
+
+        ask()
+        try:
+            while True:
+                replaced = self._replaced
+                if moved := elsewhere(self.table, lane, target, address):
+                    lane, target = moved
+                    address = self._attempts.pick(lane, target)
+                    ask()
+                news = asyncio.create_task(replaced.wait())
+                done, _ = await asyncio.wait({*under_way, news}, return_when=asyncio.FIRST_COMPLETED)
+                news.cancel()
+                for task in [one for one in under_way if one in done]:
+                    reply, asked = task.result(), under_way.pop(task)
+                    # Of two that are asked, one may well refuse.
+                    if not (reply.refused and under_way):
+                        return Answer(reply, asked.version, asked.traffic)
+        finally:
+            for task in under_way:
+                give_up(task)
 
     async def _attempt(self, lane: Lane, target: Target, call: Call, breaker: Breaker) -> Reply:
         reply = await self._attempts.send(lane, target, call, self._attempts.pick(lane, target))

@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple
 
-from router.call import Draw
+from router.call import FAILOVER, Draw
 from router.split import BUCKETS, ArmName, bucket_of, cohort_of
 from router.table import PIN_PREVIOUS, PIN_STABLE, PIN_TEST, Lane, Table, Target
 from services.common.errors import FailedPreconditionError, NotFoundError
@@ -68,6 +68,37 @@ def choose(table: Table, model: str, segment: str, key: str, pin: str, draw: Dra
             f"{model} has no stable version yet; publish one with `crossfade publish {model} DIR`",
         )
     return Route(lane, target, arm, bucket, segment if segment in lane.watched else "")
+
+
+def elsewhere(table: Table, lane: Lane, target: Target, address: str) -> tuple[Lane, Target] | None:
+    """Where a version is served by now besides a process that is waited for, if newer routes say so.
+
+    Args:
+        table: in force.
+        lane: the call's, of an older table perhaps.
+        target: the version, as the call went to it.
+        address: of the process that is waited for.
+
+    Returns:
+        The newer lane, and processes that the call's did not name; any that there are when no route leads to the
+        address any more. None: no such.
+    """
+    newer = table.lane(lane.model, lane.segment)
+    if newer is None or newer is lane:
+        return None
+    held = newer.pins.get(target.version, ())
+    known = _named(lane, target.version)
+    found = tuple(one for one in held if one not in known)
+    if not found and address not in _named(newer, target.version):
+        found = held
+    # What control's process was to answer is judged for neither when another one answers.
+    traffic = FAILOVER if target.traffic == "control" else target.traffic
+    return (newer, Target(target.version, traffic, found)) if found else None
+
+
+def _named(lane: Lane, version: str) -> frozenset[str]:
+    arms = (arm.addresses for arm in lane.arms.values() if arm.version == version)
+    return frozenset(address for addresses in (lane.pins.get(version, ()), *arms) for address in addresses)
 
 
 def _pinned(lane: Lane, pin: str) -> Target:

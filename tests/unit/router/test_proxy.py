@@ -464,3 +464,77 @@ async def test_a_segments_lane_without_a_stable_version_leaves_its_requests_to_t
     assert (await house.predict(segment="eu")).version == "v1"
     own = replace(lane(), segment="eu", arms={ArmName.STABLE: Target("v9", "live", ("own:1",))})
     assert (await House(lane(), own).predict(segment="eu")).version == "v9"
+
+
+async def gone(sent: Sent) -> Reply:
+    """A process that has gone for good: whoever waits for it waits in vain."""
+    return await hang()(sent) if sent.wait else Reply("UNAVAILABLE")
+
+
+def served_at(*addresses: str, test: int = 0) -> Lane:
+    one = lane(test=test)
+    arms = {**one.arms, ArmName.STABLE: Target("v1", "live", addresses)}
+    return replace(one, arms=arms, pins={**one.pins, "v1": addresses})
+
+
+@pytest.mark.parametrize("addresses", [("stable:2",), (STABLE, "stable:2")], ids=["instead", "besides"])
+@pytest.mark.parametrize("pin", ["", "v1"])
+async def test_a_call_that_waits_for_a_process_goes_to_one_that_newer_routes_name(
+    addresses: tuple[str, ...], pin: str
+) -> None:
+    house = House(lane())
+    house.transport.behaviors[STABLE] = gone
+    call = asyncio.create_task(house.predict(pin=pin))
+    await until(lambda: house.transport.sent and house.transport.sent[-1].wait)
+    # News that say nothing of it change nothing.
+    house.proxy.use(Table(2, {("churn", ""): lane(epoch=4)}))
+    await asyncio.sleep(0)
+    assert not call.done()
+    house.proxy.use(Table(3, {("churn", ""): served_at(*addresses)}))
+    answer = await asyncio.wait_for(call, 1.0)
+    assert (answer.reply.body, answer.version, answer.traffic) == (b"stable:2", "v1", "pinned" if pin else "live")
+    assert house.transport.cancelled == 1
+    assert house.attempts() == {("v1", "pinned" if pin else "live", "ok"): 1}
+
+
+async def test_what_a_process_has_lost_goes_to_one_that_newer_routes_name() -> None:
+    house = House(lane())
+
+    async def dies(sent: Sent) -> Reply:
+        return await hang()(sent) if sent.wait else Reply("UNAVAILABLE", begun=True)
+
+    house.transport.behaviors[STABLE] = dies
+    call = asyncio.create_task(house.predict())
+    await until(lambda: house.transport.sent and house.transport.sent[-1].wait)
+    house.proxy.use(Table(2, {("churn", ""): served_at(STABLE, "stable:2")}))
+    assert (await asyncio.wait_for(call, 1.0)).reply.body == b"stable:2"
+
+
+async def test_a_process_that_comes_back_answers_although_newer_routes_name_another() -> None:
+    house, back = House(lane()), asyncio.Event()
+
+    async def returns(sent: Sent) -> Reply:
+        if not sent.wait:
+            return Reply("UNAVAILABLE")
+        await back.wait()
+        return Reply("OK", b"back", begun=True)
+
+    house.transport.behaviors |= {STABLE: returns, "stable:2": gone}
+    call = asyncio.create_task(house.predict())
+    await until(lambda: house.transport.sent and house.transport.sent[-1].wait)
+    house.proxy.use(Table(2, {("churn", ""): served_at(STABLE, "stable:2")}))
+    await until(lambda: house.transport.sent[-1].address == "stable:2")
+    back.set()
+    assert (await asyncio.wait_for(call, 1.0)).reply.body == b"back"
+
+
+async def test_a_caller_that_leaves_while_it_waits_leaves_no_attempt() -> None:
+    house = House(lane())
+    house.transport.behaviors |= {STABLE: gone, "stable:2": gone}
+    call = asyncio.create_task(house.predict())
+    await until(lambda: house.transport.sent and house.transport.sent[-1].wait)
+    house.proxy.use(Table(2, {("churn", ""): served_at(STABLE, "stable:2")}))
+    await until(lambda: house.transport.sent[-1].address == "stable:2")
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    await until(lambda: house.transport.cancelled == 2)
