@@ -30,6 +30,7 @@ _SOCKET_PATH_BYTES: Final = 100
 _SHORT_FOLDER: Final = Path("/tmp")  # noqa: S108 - a short path; mkdtemp makes a folder of our own in it
 _START_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 20.0
+_LOG_TAIL_BYTES: Final = 16_384
 _MAJOR: Final = "18"
 
 _SETTINGS: Final[Mapping[str, str]] = {
@@ -302,11 +303,20 @@ class Postgres:
             except psycopg.OperationalError as error:
                 if not self.running or time.monotonic() > end:
                     raise PostgresError(
-                        f"PostgreSQL did not start on {self._folder}: {error}; its log is {self._log}"
+                        f"PostgreSQL did not start on {self._folder}: {self._why() or error}; its log is {self._log}"
                     ) from error
                 time.sleep(0.02)
             else:
                 return
+
+    def _why(self) -> str:
+        """What the server said as it ended by itself; empty: it runs, or said nothing."""
+        if self.running:
+            return ""
+        with self._log.open("rb") as log:
+            log.seek(max(0, self._log.stat().st_size - _LOG_TAIL_BYTES))
+            said = re.findall(r"FATAL: +(?!the database system is)(.+)", log.read().decode(errors="replace"))
+        return str(said[-1]) if said else ""
 
     def _as_owner(self) -> list[str]:
         """What goes before a command so that it runs as the server's user."""

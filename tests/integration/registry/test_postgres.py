@@ -157,7 +157,7 @@ def test_data_of_another_release(empty_folder: Path) -> None:
 
 
 def test_a_log_tells_why_it_does_not_start(folder: Path) -> None:
-    with pytest.raises(PostgresError, match=r"its log is .*postgres\.log"):
+    with pytest.raises(PostgresError, match=r'"shared_buffers".*"nonsense"; its log is .*postgres\.log'):
         Postgres(folder, {"shared_buffers": "nonsense"}).start()
     assert "nonsense" in (folder / "postgres.log").read_text()
     assert gone(folder)
