@@ -32,6 +32,7 @@ from services.common.feedback import FeedbackBook
 from services.common.lease import Lease
 from services.common.prediction_token import TokenKeys
 from services.common.server import FOR_STREAMS, Server
+from services.common.stream_infer import StreamInfer
 from services.common.telemetry import catalog
 from services.common.telemetry.logs import make_log
 from services.common.telemetry.otlp import Resource
@@ -86,7 +87,8 @@ class App:
         self.proxy = Proxy(self._transport, Meters(self._store), self._clock, rng.random, self.notes.note)
         self._noted = NotedTraces()
         spans = Spans(self._tracing, self._clock, self._noted)
-        self._handlers = PredictHandlers(self.proxy, self.peers, spans, self._clock)
+        self._streams = StreamInfer(self._log)
+        self._handlers = PredictHandlers(self.proxy, self.peers, spans, self._clock, self._streams)
         self._resource = Resource(_SERVICE_NAME, self.instance_id, time.time_ns())
         self._telemetry = TelemetryServicer(self._resource, self._collect)
         self._watch = RouteWatch(self._registry, self._use, self._touch, self._log)
@@ -126,6 +128,7 @@ class App:
             with suppress(asyncio.CancelledError):
                 await task
         await self._lease.leave()
+        self._streams.close()
         ending = asyncio.get_running_loop().call_later(
             FOR_STREAMS * self._settings.drain_seconds, self.proxy.end_streams
         )

@@ -32,7 +32,7 @@ from services.common.errors import (
 from services.common.guard import current_metadata, current_principal
 from services.common.identity import Role
 from services.common.statuses import code_of, details_of
-from services.common.stream_infer import Write, answer_each, problem_of
+from services.common.stream_infer import StreamInfer, Write, problem_of
 
 _DEFAULT_SECONDS: Final = 30.0
 """Time of a call without a deadline."""
@@ -51,13 +51,15 @@ class PredictHandlers:
         peers: takes feedback.
         spans: traces.
         clock: deadlines.
+        streams: answers ModelStreamInfer.
     """
 
-    def __init__(self, proxy: Proxy, peers: Peers, spans: Spans, clock: Clock) -> None:
+    def __init__(self, proxy: Proxy, peers: Peers, spans: Spans, clock: Clock, streams: StreamInfer) -> None:
         self._proxy = proxy
         self._peers = peers
         self._spans = spans
         self._clock = clock
+        self._streams = streams
 
     def register(self, server: aio.Server) -> None:
         """Adds the handlers to a server. Predict's bytes are passed on as they are."""
@@ -103,13 +105,13 @@ class PredictHandlers:
         async def one(body: bytes, write: Write) -> str:
             answer = await self._stream(body, context, write)
             if self._proxy.ending and not answer.reply.ok:
-                raise UnavailableError("DRAINING", "this Router ends; begin another stream, and send the request again")
+                raise UnavailableError("DRAINING", "this Router ends; send the request again")
             own = _own_words(answer)
             return (
                 "" if answer.reply.ok else problem_of(answer.reply.code, own.message if own else answer.reply.message)
             )
 
-        await answer_each(requests, context, one)
+        await self._streams.serve(requests, context, one)
 
     async def _stream(self, body: bytes, context: _Context[bytes, bytes], write: Write) -> Answer:
         async def stream(call: Call, route: Route) -> Answer:

@@ -5,6 +5,8 @@ Source: Protocol Buffers, "Encoding"; model_name is field 1 and model_version fi
 
 from typing import Final
 
+from services.common.varint import read_varint
+
 _MODEL_NAME: Final = 0x0A
 _MODEL_VERSION: Final = 0x12
 _FIRST_BYTES: Final = frozenset(range(_MODEL_NAME, 0x3B, 0x08))
@@ -27,7 +29,10 @@ def first_fields(body: bytes) -> tuple[str, str]:
         raise MalformedError("the request is no PredictRequest: it does not begin with one of its fields")
     while position < len(body) and body[position] in (_MODEL_NAME, _MODEL_VERSION):
         tag = body[position]
-        length, start = _length(body, position + 1)
+        try:
+            length, start = read_varint(body, position + 1)
+        except ValueError as error:
+            raise MalformedError("the request is no PredictRequest: it ends inside a field's length") from error
         position = start + length
         if position > len(body):
             raise MalformedError("the request is no PredictRequest: it ends inside a field")
@@ -40,15 +45,3 @@ def first_fields(body: bytes) -> tuple[str, str]:
         else:
             version = text
     return model, version
-
-
-def _length(body: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while position < len(body) and shift < 35:
-        byte = body[position]
-        value |= (byte & 0x7F) << shift
-        position += 1
-        if byte < 0x80:
-            return value, position
-        shift += 7
-    raise MalformedError("the request is no PredictRequest: it ends inside a field's length")

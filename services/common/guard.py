@@ -128,15 +128,7 @@ class Guard:
         if context.done() or context.cancelled():
             # The caller's deadline was faster than the answer: nobody is there to be told, and nothing is wrong here.
             raise error
-        if not isinstance(error, CrossfadeError):
-            number = uuid.uuid4().hex
-            self._log.error("call failed", method=method, error_id=number, exc_info=error)
-            error = InternalError(
-                "INTERNAL",
-                f"internal error; the service's log has it under error_id {number}",
-                error_id=number,
-            )
-        await abort(context, error)
+        await abort(context, in_domain(error, method, self._log))
 
 
 class _GuardedHandlers(grpc.GenericRpcHandler):
@@ -177,6 +169,23 @@ class GuardedServer:
 
     def add_registered_method_handlers(self, *_: Any) -> None:
         """Adds nothing: generated code hands the same handlers over a second time, and here they would be unguarded."""
+
+
+def in_domain(error: Exception, method: str, log: structlog.typing.FilteringBoundLogger) -> CrossfadeError:
+    """An error as a caller is told it: what nobody expected gets a number, under which the log has it.
+
+    Args:
+        error: what was raised.
+        method: full name of the RPC.
+        log: the service's.
+    """
+    if isinstance(error, CrossfadeError):
+        return error
+    number = uuid.uuid4().hex
+    log.error("call failed", method=method, error_id=number, exc_info=error)
+    return InternalError(
+        "INTERNAL", f"internal error; the service's log has it under error_id {number}", error_id=number
+    )
 
 
 async def abort(context: aio.ServicerContext[Any, Any], error: CrossfadeError) -> None:

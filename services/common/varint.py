@@ -11,3 +11,20 @@ def varint(number: int) -> bytes:
         number >>= 7
     encoded.append(number)
     return bytes(encoded)
+
+
+def read_varint(data: bytes, position: int) -> tuple[int, int]:
+    """The number that begins at a position, and the position after it.
+
+    Raises:
+        ValueError: the bytes end within it, or it is longer than a length's can be.
+    """
+    value = shift = 0
+    while position < len(data) and shift < 35:
+        byte = data[position]
+        value |= (byte & 0x7F) << shift
+        position += 1
+        if byte < 0x80:
+            return value, position
+        shift += 7
+    raise ValueError("no varint of a length")

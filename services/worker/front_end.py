@@ -14,6 +14,7 @@ from services.common.channels import server_credentials
 from services.common.clock import SystemClock
 from services.common.prediction_token import TokenKeys
 from services.common.server import FOR_STREAMS, OPTIONS
+from services.common.stream_infer import StreamInfer
 from services.common.telemetry.logs import make_log
 from services.common.telemetry.store import MetricStore, Snapshot
 from services.common.telemetry.tracing import Tracing
@@ -94,6 +95,7 @@ class FrontEnd:
             on_full=Overload().refused,
         )
         self._servicer.attach(self._runner)
+        self._streams = StreamInfer(self._log)
         self._health = health.aio.HealthServicer()
         self._server = self._make_server()
 
@@ -118,13 +120,13 @@ class FrontEnd:
         """Serves on until it has been quiet: callers learn of the end a moment later than this process."""
         if not await self._quiet(order.quiet_seconds, order.limit_seconds):
             # Somebody calls on. grpc would cancel what arrives while it stops; this way it is told to go elsewhere.
-            self._servicer.activity.closing = True
+            self._close()
             self._servicer.end_streams()
             await self._quiet(order.quiet_seconds, order.quiet_seconds)
 
     async def stop(self) -> None:
         """Ends, and lets the engine end."""
-        self._servicer.activity.closing = True
+        self._close()
         await self._health.enter_graceful_shutdown()
         seconds = self._config.settings.drain_seconds
         ending = asyncio.get_running_loop().call_later(FOR_STREAMS * seconds, self._servicer.end_streams)
@@ -133,13 +135,19 @@ class FrontEnd:
         self._runner.close()
         self._tracing.close()
 
+    def _close(self) -> None:
+        """Takes no more requests."""
+        self._servicer.activity.closing = True
+        self._streams.close()
+
     def _make_server(self) -> aio.Server:
         settings = self._config.settings
         # The supervisor keeps the port reserved with a socket that is bound and never listens; front-ends share it.
         options = {**dict(OPTIONS), "grpc.so_reuseport": 1}
         server = aio.server(options=tuple(options.items()))
         guarded: Any = guard.GuardedServer(server, guard.Guard(guard.authentication(settings), self._log))
-        guarded.add_generic_rpc_handlers((self._servicer.handlers(), InferenceServicer(self._servicer).handlers()))
+        inference = InferenceServicer(self._servicer, self._streams)
+        guarded.add_generic_rpc_handlers((self._servicer.handlers(), inference.handlers()))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, guarded)
         if settings.tls:
             server.add_secure_port(self._config.address, server_credentials(settings))

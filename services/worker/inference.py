@@ -17,7 +17,7 @@ from grpc import aio
 from crossfade.manifest import TensorSpec
 from crossfade.predict.v1 import predict_pb2
 from services.common.errors import NotFoundError
-from services.common.stream_infer import Write, answer_each
+from services.common.stream_infer import StreamInfer, Write
 from services.worker.servicer import PredictServicer
 
 _TensorMetadata = predict_pb2.ModelMetadataResponse.TensorMetadata
@@ -27,11 +27,13 @@ class InferenceServicer:
     """Answers the protocol's methods for one version.
 
     Args:
-        predict: answers ModelInfer and ModelStreamInfer.
+        predict: answers ModelInfer, and each request of ModelStreamInfer.
+        streams: answers ModelStreamInfer.
     """
 
-    def __init__(self, predict: PredictServicer) -> None:
+    def __init__(self, predict: PredictServicer, streams: StreamInfer) -> None:
         self._predict = predict
+        self._streams = streams
         self._key = predict.key
         try:
             self._release = version("crossfade")
@@ -85,13 +87,13 @@ class InferenceServicer:
     async def model_stream_infer(
         self, requests: AsyncIterator[bytes], context: aio.ServicerContext[bytes, bytes]
     ) -> None:
-        """ModelStreamInfer: each request is answered in parts, one request after the other."""
+        """ModelStreamInfer: each request is answered in parts, beside the others."""
 
         async def answer(body: bytes, write: Write) -> str:
             await self._predict.predict_stream(body, context, write)
             return ""
 
-        await answer_each(requests, context, answer)
+        await self._streams.serve(requests, context, answer)
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The methods of inference.GRPCInferenceService."""
