@@ -20,7 +20,7 @@ from router.noted_traces import NotedTraces
 from router.pair_notes import PairNotes
 from router.peers import Peers
 from router.proxy import Proxy
-from router.routes import build_table
+from router.routes import build_table, named_addresses
 from router.servicer import INFERENCE_SERVICE, PREDICTION_SERVICE, PredictHandlers
 from router.settings import RouterSettings
 from router.spans import Spans
@@ -153,6 +153,7 @@ class App:
             for address in where
         )
         self._transport.connect(addresses)
+        self._transport.name(named_addresses(lanes.values()))
         self.proxy.use(table)
         self._save(revision, lanes)
         self._later(self._settle(addresses))

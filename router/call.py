@@ -58,6 +58,7 @@ class Reply(NamedTuple):
         message: what a failure says.
         details: the google.rpc.Status of a failure, serialized; empty: none.
         begun: the Worker's handler had accepted the request.
+        dismissed: before it ended, the Registry had ceased to name the Worker's process: that was told to end.
         rest: what follows `body`, of a stream that has begun.
     """
 
@@ -66,6 +67,7 @@ class Reply(NamedTuple):
     message: str = ""
     details: bytes = b""
     begun: bool = False
+    dismissed: bool = False
     rest: Parts | None = None
 
     @property
@@ -92,8 +94,14 @@ class Reply(NamedTuple):
 
     @property
     def drained(self) -> bool:
-        """Whether the process broke a request off because it was told to end: only then it says UNAVAILABLE itself."""
-        return self.begun and self.code == UNAVAILABLE and bool(self.details)
+        """Whether the process broke a request off because it was told to end.
+
+        Only then it says UNAVAILABLE itself. To a caller that does not read it cannot: its words would come after the
+        parts that wait, and when its time is over grpc drops them with the parts.
+        """
+        said = self.code == UNAVAILABLE and bool(self.details)
+        cut = self.dismissed and not self.details and self.code in (UNAVAILABLE, CANCELLED)
+        return self.begun and (said or cut)
 
     @property
     def lost(self) -> bool:

@@ -19,6 +19,20 @@ def build_table(revision: int, lanes: Iterable[resources_pb2.LaneRoutes], before
     return Table(revision, {(lane.model, lane.segment): _lane(lane, before) for lane in lanes})
 
 
+def named_addresses(lanes: Iterable[resources_pb2.LaneRoutes]) -> frozenset[str]:
+    """Every process that the Registry names. A table may keep more of them: `keep_half`."""
+    return frozenset(
+        endpoint.address
+        for lane in lanes
+        for endpoints in (
+            *(arm.endpoints for arm in lane.arms),
+            *(one.endpoints for one in lane.wanted),
+            lane.shadow.endpoints,
+        )
+        for endpoint in endpoints
+    )
+
+
 def _lane(routes: resources_pb2.LaneRoutes, before: Table) -> Lane:
     arms: dict[ArmName, Target] = {}
     shares = dict.fromkeys(ArmName, 0)

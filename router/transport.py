@@ -20,7 +20,7 @@ _SHUNNED_SECONDS: Final = 0.5
 class _Backend:
     """One Worker process."""
 
-    __slots__ = ("channel", "in_flight", "predict", "shunned_until", "stream")
+    __slots__ = ("channel", "dismissals", "in_flight", "named", "predict", "shunned_until", "stream")
 
     def __init__(self, channel: aio.Channel) -> None:
         self.channel = channel
@@ -28,14 +28,18 @@ class _Backend:
         self.stream: aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(PREDICT_STREAM)
         self.in_flight = 0
         self.shunned_until = 0.0
+        self.named = False
+        self.dismissals = 0
 
-    def failure(self, error: aio.AioRpcError, clock: Clock) -> Reply:
+    def failure(self, error: aio.AioRpcError, clock: Clock, dismissed: bool) -> Reply:
         """How an attempt failed; a process that refused is asked last for a while."""
         begun = any(key == keys.ACCEPTED for key, _ in tuple(error.initial_metadata() or ()))
         code = error.code()
         if code is grpc.StatusCode.UNAVAILABLE and not begun:
             self.shunned_until = clock.monotonic() + _SHUNNED_SECONDS
-        return Reply(code.name, message=error.details() or "", details=raw_details(error), begun=begun)
+        return Reply(
+            code.name, message=error.details() or "", details=raw_details(error), begun=begun, dismissed=dismissed
+        )
 
 
 class _Stream:
@@ -46,7 +50,11 @@ class _Stream:
         self._call = call
         self._clock = clock
         self._open = True
+        self._dismissals = backend.dismissals
+        self._dismissed: bool | None = None
         backend.in_flight += 1
+        # Read later, a crash would be taken for what the Registry has made of it since.
+        call.add_done_callback(self._note)
 
     async def read(self) -> bytes | Reply:
         """The next part, or how it ended."""
@@ -54,7 +62,8 @@ class _Stream:
             part = await self._call.read()
         except aio.AioRpcError as error:
             self._end()
-            return self._backend.failure(error, self._clock)
+            self._note()
+            return self._backend.failure(error, self._clock, bool(self._dismissed))
         except BaseException:
             self.cancel()
             raise
@@ -67,6 +76,10 @@ class _Stream:
         """Leaves it."""
         self._call.cancel()
         self._end()
+
+    def _note(self, *_: object) -> None:
+        if self._dismissed is None:
+            self._dismissed = self._backend.dismissals > self._dismissals
 
     def _end(self) -> None:
         if self._open:
@@ -109,12 +122,13 @@ class GrpcTransport:
         """One attempt at one process."""
         backend = self._backend(address)
         backend.in_flight += 1
+        dismissals = backend.dismissals
         multicallable = backend.predict if method == PREDICT else backend.channel.unary_unary(method)
         call = multicallable(body, timeout=timeout, metadata=metadata, wait_for_ready=wait)
         try:
             return Reply("OK", await call, begun=True)
         except aio.AioRpcError as error:
-            return backend.failure(error, self._clock)
+            return backend.failure(error, self._clock, backend.dismissals > dismissals)
         finally:
             backend.in_flight -= 1
             # grpc.aio never collects an abandoned call; one that has ended costs 13 µs to cancel.
@@ -135,6 +149,13 @@ class GrpcTransport:
         """Opens channels to these processes ahead of need, and forgets idle ones to others."""
         for address in addresses:
             self._backend(address).channel.get_state(try_to_connect=True)
+
+    def name(self, addresses: frozenset[str]) -> None:
+        """Notes which processes the Registry names: one that it ceases to name is told to end, or is gone."""
+        for address, backend in self._backends.items():
+            named = address in addresses
+            backend.dismissals += backend.named and not named
+            backend.named = named
 
     async def retain(self, addresses: frozenset[str]) -> None:
         """Closes the channels to processes that no table names and no attempt uses."""
