@@ -49,14 +49,14 @@ class House:
         await self.test.start()
         await self.start_router()
 
-    async def start_router(self) -> None:
+    async def start_router(self, drain_seconds: float = 0.2) -> None:
         settings = RouterSettings(
             listen="127.0.0.1:0",
             registry=self.registry.address,
             token_keys=self._keys,
             table_file=self._folder / "table.pb",
             log_level="error",
-            drain_seconds=0.2,
+            drain_seconds=drain_seconds,
         )
         self.app = App(settings)
         await self.app.start()

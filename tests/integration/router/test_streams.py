@@ -12,9 +12,12 @@ import pytest
 from grpc import aio
 
 from crossfade.client import PredictError
+from crossfade.errors import details_of
 from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
 from tests.integration.router.test_router import ROWS, House
 from tests.support.wait import until, until_async
+
+INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ async def test_bytes_of_each_part_go_through(served: House) -> None:
 async def test_the_open_inference_protocols_streaming_method(served: House) -> None:
     await served.routes(test_share=10_000)
     async with aio.insecure_channel(served.app.address) as channel:
-        infer: Any = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+        infer: Any = channel.stream_stream(INFER)
         call = infer(timeout=10)
 
         async def answers(model: str, parts: int) -> list[predict_pb2.ModelStreamInferResponse]:
@@ -66,6 +69,57 @@ async def test_the_open_inference_protocols_streaming_method(served: House) -> N
         assert [one.infer_response.model_version for one in await answers("churn", 3)] == ["v1"] * 3
         await call.done_writing()
         assert await call.read() is aio.EOF
+
+
+async def test_requests_of_one_stream_are_carried_at_once(served: House) -> None:
+    await served.routes()
+    async with aio.insecure_channel(served.app.address) as channel:
+        infer: Any = channel.stream_stream(INFER)
+        call = infer(timeout=10)
+
+        async def ask(request_id: str, model: str = "churn") -> None:
+            await call.write(predict_pb2.PredictRequest(model_name=model, id=request_id).SerializeToString())
+
+        async def ids(parts: int) -> list[str]:
+            read = [predict_pb2.ModelStreamInferResponse.FromString(await call.read()) for _ in range(parts)]
+            return [one.infer_response.id for one in read]
+
+        served.stable.behavior = "hang"
+        await ask("slow")
+        await until(lambda: len(served.stable.calls) == 1)
+        served.stable.behavior = "answer"
+        await ask("quick")
+        assert await ids(3) == ["quick"] * 3
+        await ask("wrong", "chrun")
+        assert await ids(1) == ["wrong"]
+        call.cancel()
+    # One was answered, and of the other its caller has left.
+    assert await served.attempts() == {("v1", "live", "ok"): 1}
+
+
+async def test_an_idle_stream_holds_no_router_that_ends(served: House) -> None:
+    await served.stop_router()
+    await served.start_router(drain_seconds=60.0)
+    await served.routes()
+    served.stable.behavior = "go on"
+    async with aio.insecure_channel(served.app.address) as channel:
+        infer: Any = channel.stream_stream(INFER)
+        idle, busy = infer(timeout=100), infer(timeout=100)
+        await idle.initial_metadata()
+        await busy.write(predict_pb2.PredictRequest(model_name="churn").SerializeToString())
+        await busy.read()
+        stopping = asyncio.create_task(served.stop_router())
+        with pytest.raises(aio.AioRpcError) as raised:
+            await asyncio.wait_for(idle.read(), 10)
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert details_of(raised.value).reason == "DRAINING"
+        # What is under way goes on.
+        sent = served.stable.sent
+        while served.stable.sent < sent + 20:
+            assert isinstance(await busy.read(), bytes)
+        busy.cancel()
+        await asyncio.wait_for(stopping, 10)
+    await served.start_router()
 
 
 async def test_a_stream_may_be_pinned(served: House) -> None:

@@ -24,6 +24,7 @@ from tests.support.wait import until, until_async
 from tests.support.worker import Failure, counted, failure_of, metrics
 
 STREAM = "/crossfade.predict.v1.PredictionService/PredictStream"
+INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 LONG = Loop(feeds=LOOP.feeds, parts=LOOP.parts, max_parts=NEVER, until=LOOP.until)
 
 
@@ -328,7 +329,7 @@ async def test_of_a_traced_stream_the_first_step_is_shown(registry: FakeRegistry
 async def test_the_open_inference_protocols_streaming_method(served: Any, walks: Any) -> None:
     app, caller, _ = await served(walks())
     start = begins(1)
-    infer: Any = caller.channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+    infer: Any = caller.channel.stream_stream(INFER)
     call = infer(timeout=30)
 
     async def answers(body: bytes, parts: int) -> list[predict_pb2.ModelStreamInferResponse]:
@@ -353,6 +354,65 @@ async def test_the_open_inference_protocols_streaming_method(served: Any, walks:
     counts = await metrics(app.address)
     assert counted(counts, catalog.WORKER_DURATION, outcome="ok") == 2
     assert counted(counts, catalog.WORKER_DURATION, outcome="INTERNAL") == 2
+
+
+async def test_requests_of_one_stream_share_batches(served: Any, walks: Any) -> None:
+    app, caller, _ = await served(walks(work=300), max_batch=16, front_ends=1)
+    infer: Any = caller.channel.stream_stream(INFER)
+    call = infer(timeout=60)
+    lengths = {str(number): 1 + (7 * number) % 30 for number in range(24)}
+    for name, length in lengths.items():
+        await call.write(walk_request(begins(1, int(name)), [length], request_id=name))
+    await call.done_writing()
+    found: dict[str, list[Any]] = {name: [] for name in lengths}
+    ended = []
+    while (body := await call.read()) is not aio.EOF:
+        part = predict_pb2.ModelStreamInferResponse.FromString(body).infer_response
+        found[part.id].append(seen_in(part))
+        if part.parameters["triton_final_response"].bool_param:
+            ended.append(part.id)
+    for name, length in lengths.items():
+        expected = list(walked(begins(1, int(name)), [length]))
+        assert len(found[name]) == len(expected) == length
+        for seen, wished in zip(found[name], expected, strict=True):
+            np.testing.assert_allclose(seen, wished, rtol=1e-4, atol=1e-6)
+    assert sorted(ended) == sorted(lengths)
+    # The short ones did not wait for the long ones before them.
+    assert ended.index("4") > ended.index("13")
+    counts = await metrics(app.address)
+    assert counted(counts, catalog.WORKER_DURATION, outcome="ok") == 24
+    assert counted(counts, catalog.INFERENCE_DURATION) < counted(counts, catalog.QUEUE_DURATION) / 2
+
+
+async def test_a_caller_that_leaves_stops_all_requests_of_its_stream(served: Any, walks: Any) -> None:
+    app, caller, _ = await served(walks(LONG, work=300))
+    infer: Any = caller.channel.stream_stream(INFER)
+    call = infer(timeout=60)
+    for number in range(3):
+        await call.write(walk_request(begins(1), [NEVER], request_id=str(number)))
+    seen: set[str] = set()
+    while len(seen) < 3:
+        seen.add(predict_pb2.ModelStreamInferResponse.FromString(await call.read()).infer_response.id)
+    call.cancel()
+
+    async def cancelled() -> bool:
+        return counted(await metrics(app.address), catalog.WORKER_DURATION, outcome="CANCELLED") == 3
+
+    await until_async(cancelled)
+
+
+async def test_an_idle_stream_holds_no_process_that_ends(registry: FakeRegistry, served: Any, walks: Any) -> None:
+    _, caller, _ = await served(walks(), drain_seconds=60.0)
+    infer: Any = caller.channel.stream_stream(INFER)
+    call = infer(timeout=100)
+    await call.write(walk_request(begins(1), [1]))
+    await call.read()
+    await registry.set_lanes()
+    await until(lambda: registry.state("walk", "v1") == "", 20)
+    with pytest.raises(aio.AioRpcError) as raised:
+        await call.read()
+    failure = failure_of(raised.value)
+    assert (failure.code, failure.reason) == ("UNAVAILABLE", "DRAINING")
 
 
 async def test_the_client_iterates_blocking_or_not_and_takes_a_value_for_the_whole(
