@@ -33,7 +33,8 @@ class _Backend:
 
     def failure(self, error: aio.AioRpcError, clock: Clock, dismissed: bool) -> Reply:
         """How an attempt failed; a process that refused is asked last for a while."""
-        begun = any(key == keys.ACCEPTED for key, _ in tuple(error.initial_metadata() or ()))
+        said = (*(error.initial_metadata() or ()), *(error.trailing_metadata() or ()))
+        begun = any(key == keys.ACCEPTED for key, _ in said)
         code = error.code()
         if code is grpc.StatusCode.UNAVAILABLE and not begun:
             self.shunned_until = clock.monotonic() + _SHUNNED_SECONDS

@@ -16,7 +16,8 @@ ACCEPT_SECONDS: Final = 0.1
 
 
 class Acceptance:
-    """Tells the caller that its request has begun, by the initial metadata, so that its outcome is charged.
+    """Tells the caller that its request has begun, so that its outcome is charged: by the initial metadata, and again
+    with the status.
 
     An answer says so by itself. Sending the metadata apart costs grpc 60 µs, so it goes ahead only of failures and of
     answers that take long.
@@ -48,6 +49,8 @@ class Acceptance:
     async def _send(self) -> None:
         # A caller that has gone needs no word of it.
         with contextlib.suppress(aio.BaseError, asyncio.CancelledError):
+            # grpc.aio's streams lose the one where a failure comes with it: its status may be read first.
+            self._context.set_trailing_metadata(((keys.ACCEPTED, "1"),))
             await self._context.send_initial_metadata(((keys.ACCEPTED, "1"),))
 
 

@@ -10,7 +10,7 @@ from grpc import aio
 from crossfade import metadata as keys
 from crossfade.predict.v1 import predict_pb2
 
-Behavior = Literal["answer", "fail", "refuse", "hang", "bad input", "break", "go on"]
+Behavior = Literal["answer", "fail", "fail at once", "refuse", "hang", "bad input", "break", "go on"]
 NEVER_ENDING: Final = 1_000_000
 
 
@@ -80,6 +80,9 @@ class FakeWorker:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not live here any more")
         if self.behavior == "bad input":
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no such input")
+        if self.behavior == "fail at once":
+            # A stream's caller may see the failure before the initial metadata, and then has none.
+            await context.abort(grpc.StatusCode.INTERNAL, "the model raised", ((keys.ACCEPTED, "1"),))
         await context.send_initial_metadata(((keys.ACCEPTED, "1"),))
         if self.behavior == "hang":
             await asyncio.sleep(60)

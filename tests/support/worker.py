@@ -26,7 +26,8 @@ class Failure:
 def failure_of(error: aio.AioRpcError) -> Failure:
     """Reads a failed call as a Router does."""
     details = details_of(error)
-    accepted = any(key == keys.ACCEPTED for key, _ in tuple(error.initial_metadata() or ()))
+    said = (*(error.initial_metadata() or ()), *(error.trailing_metadata() or ()))
+    accepted = any(key == keys.ACCEPTED for key, _ in said)
     return Failure(details.code.name, details.reason, details.message, accepted)
 
 

@@ -137,6 +137,13 @@ async def test_failover_before_the_first_part(served: House) -> None:
     assert await served.attempts() == {("v2", "live", "INTERNAL"): 1, ("v1", "failover", "ok"): 2}
 
 
+async def test_a_failure_that_comes_before_its_acceptance_is_charged(served: House) -> None:
+    await served.routes(test_share=10_000)
+    served.test.behavior = "fail at once"
+    assert await versions(served) == ["v1"] * 3
+    assert await served.attempts() == {("v2", "live", "INTERNAL"): 1, ("v1", "failover", "ok"): 1}
+
+
 async def test_a_stream_that_breaks_is_charged_and_its_caller_is_told(served: House) -> None:
     await served.routes(test_share=10_000)
     served.test.behavior = "break"
