@@ -19,6 +19,7 @@ WHOLE = Reply("OK", begun=True)
 BROKEN = Reply("INTERNAL", message="the model raised", begun=True)
 DRAINED = Reply("UNAVAILABLE", message="this process ends", details=b"its own words", begun=True)
 LOST = Reply("UNAVAILABLE", message="Socket closed", begun=True)
+CUT = Reply("UNAVAILABLE", message="Cancelling all calls", begun=True, dismissed=True)
 
 
 class Reader:
@@ -80,7 +81,7 @@ async def test_broken_streams_open_the_breaker() -> None:
     assert counts["v2", "live", "INTERNAL"] <= 20
 
 
-@pytest.mark.parametrize(("end", "charged"), [(LOST, {("v2", "live", "UNAVAILABLE"): 1}), (DRAINED, {})])
+@pytest.mark.parametrize(("end", "charged"), [(LOST, {("v2", "live", "UNAVAILABLE"): 1}), (DRAINED, {}), (CUT, {})])
 async def test_a_process_that_dies_is_charged_and_one_that_was_told_to_end_is_not(
     end: Reply, charged: dict[tuple[str, str, str], int]
 ) -> None:

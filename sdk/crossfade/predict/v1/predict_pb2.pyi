@@ -171,11 +171,14 @@ class PredictRequest(_message.Message):
     model_version: _builtins.str
     """Pins a version, or "@stable", "@test", "@previous". Default: the Router chooses."""
     id: _builtins.str
-    """Echoed in the answer, and in each part of one."""
+    """Echoed in the answer, and in each part of one. Of ModelStreamInfer, answers of requests with the same id, or without
+    one, come in the order of their requests.
+    """
     @_builtins.property
     def parameters(self) -> _containers.MessageMap[_builtins.str, Global___InferParameter]:
         """"max_parts" (int64_param or uint64_param): PredictStream answers so many parts at most. 1 to what the version
-        declares; default: that. Others are not used.
+        declares; default: that. "sequence_id" (string_param, int64_param or uint64_param): ModelStreamInfer answers the
+        requests of one sequence in their order; default: none. Others are not used.
         """
 
     @_builtins.property
@@ -592,17 +595,19 @@ Global___FeedbackResponse: _TypeAlias = FeedbackResponse  # noqa: Y015
 
 @_typing.final
 class ModelStreamInferResponse(_message.Message):
-    """One response of ModelStreamInfer, by which the Open Inference Protocol streams."""
+    """One response of ModelStreamInfer, by which the Open Inference Protocol streams. The requests of a stream are answered
+    side by side; it ends with UNAVAILABLE and DRAINING when the process ends.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
     INFER_RESPONSE_FIELD_NUMBER: _builtins.int
     error_message: _builtins.str
-    """What went wrong with a request; empty: nothing. The stream goes on."""
+    """What went wrong with a request; empty: nothing. The request has ended, and the stream goes on."""
     @_builtins.property
     def infer_response(self) -> Global___PredictResponse:
-        """A part of a request's answer."""
+        """A part of a request's answer; beside error_message its id alone, and "triton_final_response"."""
 
     def __init__(
         self,
