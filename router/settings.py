@@ -11,8 +11,8 @@ class RouterSettings(ServiceSettings):
     Attributes:
         token_keys: file of the prediction tokens' keys (a line `ID HEX` per key).
         table_file: where the last table is kept; unset: nowhere.
-        maximum_concurrent_rpcs: calls beyond it are refused with RESOURCE_EXHAUSTED. A ModelStreamInfer is one, of up to
-            64 requests at once.
+        maximum_concurrent_rpcs: calls beyond it are refused with RESOURCE_EXHAUSTED. A ModelStreamInfer is one, of up
+            to 64 requests at once.
     """
 
     listen: str = "127.0.0.1:8500"
