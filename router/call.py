@@ -58,7 +58,7 @@ class Reply(NamedTuple):
         message: what a failure says.
         details: the google.rpc.Status of a failure, serialized; empty: none.
         begun: the Worker's handler had accepted the request.
-        dismissed: before it ended, the Registry had ceased to name the Worker's process: that was told to end.
+        dismissed: a while before it ended, the Registry ceased to name the Worker's process: that was told to end.
         rest: what follows `body`, of a stream that has begun.
     """
 

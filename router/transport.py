@@ -1,6 +1,7 @@
 """Attempts over gRPC: one channel per Worker process, bytes in, bytes out."""
 
 import random
+from math import inf
 from typing import Final
 
 import grpc
@@ -15,12 +16,15 @@ from services.common.settings import TlsSettings
 
 _SHUNNED_SECONDS: Final = 0.5
 """How long an address that refused is asked last."""
+_CRASH_SECONDS: Final = 0.5
+"""A process that is told to end goes on for its time for draining. Of a crash the Registry and the Router hear at about
+the same time, and either may be first."""
 
 
 class _Backend:
     """One Worker process."""
 
-    __slots__ = ("channel", "dismissals", "in_flight", "named", "predict", "shunned_until", "stream")
+    __slots__ = ("channel", "dismissed", "in_flight", "named", "predict", "shunned_until", "stream")
 
     def __init__(self, channel: aio.Channel) -> None:
         self.channel = channel
@@ -29,7 +33,11 @@ class _Backend:
         self.in_flight = 0
         self.shunned_until = 0.0
         self.named = False
-        self.dismissals = 0
+        self.dismissed = -inf
+
+    def was_told(self, since: float, now: float) -> bool:
+        """Whether it was told to end after a request began, and long enough before that ended."""
+        return since <= self.dismissed <= now - _CRASH_SECONDS
 
     def failure(self, error: aio.AioRpcError, clock: Clock, dismissed: bool) -> Reply:
         """How an attempt failed; a process that refused is asked last for a while."""
@@ -51,7 +59,7 @@ class _Stream:
         self._call = call
         self._clock = clock
         self._open = True
-        self._dismissals = backend.dismissals
+        self._begun = clock.monotonic()
         self._dismissed: bool | None = None
         backend.in_flight += 1
         # Read later, a crash would be taken for what the Registry has made of it since.
@@ -80,7 +88,7 @@ class _Stream:
 
     def _note(self, *_: object) -> None:
         if self._dismissed is None:
-            self._dismissed = self._backend.dismissals > self._dismissals
+            self._dismissed = self._backend.was_told(self._begun, self._clock.monotonic())
 
     def _end(self) -> None:
         if self._open:
@@ -123,13 +131,13 @@ class GrpcTransport:
         """One attempt at one process."""
         backend = self._backend(address)
         backend.in_flight += 1
-        dismissals = backend.dismissals
+        begun = self._clock.monotonic()
         multicallable = backend.predict if method == PREDICT else backend.channel.unary_unary(method)
         call = multicallable(body, timeout=timeout, metadata=metadata, wait_for_ready=wait)
         try:
             return Reply("OK", await call, begun=True)
         except aio.AioRpcError as error:
-            return backend.failure(error, self._clock, backend.dismissals > dismissals)
+            return backend.failure(error, self._clock, backend.was_told(begun, self._clock.monotonic()))
         finally:
             backend.in_flight -= 1
             # grpc.aio never collects an abandoned call; one that has ended costs 13 µs to cancel.
@@ -154,9 +162,9 @@ class GrpcTransport:
     def name(self, addresses: frozenset[str]) -> None:
         """Notes which processes the Registry names: one that it ceases to name is told to end, or is gone."""
         for address, backend in self._backends.items():
-            named = address in addresses
-            backend.dismissals += backend.named and not named
-            backend.named = named
+            if backend.named and address not in addresses:
+                backend.dismissed = self._clock.monotonic()
+            backend.named = address in addresses
 
     async def retain(self, addresses: frozenset[str]) -> None:
         """Closes the channels to processes that no table names and no attempt uses."""

@@ -67,10 +67,10 @@ class FakeWorker:
         self.address = f"127.0.0.1:{port}"
         await self._server.start()
 
-    async def stop(self) -> None:
-        """Ends at once, as when it is killed."""
+    async def stop(self, grace: float | None = None) -> None:
+        """Ends at once, as when it is killed, or lets what is under way go on for so many seconds."""
         if self._server is not None:
-            await self._server.stop(None)
+            await self._server.stop(grace)
 
     async def _predict(
         self, request: predict_pb2.PredictRequest, context: "aio.ServicerContext[Any, Any]"

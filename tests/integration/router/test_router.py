@@ -416,12 +416,12 @@ async def test_a_port_in_use_is_named(house: House, tmp_path: Path) -> None:
 async def test_what_a_process_that_is_told_to_end_cuts_off_is_charged_to_nobody(house: House, told: bool) -> None:
     await house.routes()
     house.stable.behavior = "hang"
-    calling = asyncio.create_task(house.client.predict("churn", ROWS, timeout=2.0))
+    calling = asyncio.create_task(house.client.predict("churn", ROWS, timeout=3.0))
     await until(lambda: len(house.stable.calls) == 1)
     if told:
         await house.registry.set_lanes()
         await until(lambda: not house.app.proxy.table.lanes)
-    await house.stable.stop()
+    await house.stable.stop(grace=1.0)
     with pytest.raises(PredictError):
         await calling
     assert await house.attempts() == ({} if told else {("v1", "live", "UNAVAILABLE"): 1})
