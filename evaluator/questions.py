@@ -188,7 +188,7 @@ async def _asking(answer: Awaitable[_Answer], missing: str) -> _Answer:
     try:
         return await answer
     except EndedError as error:
-        raise NotFoundError(missing, f"what was asked for is not there: {error}") from error
+        raise NotFoundError(missing, str(error)) from error
     except UnreachableError as error:
         raise UnavailableError(
             "REGISTRY_UNAVAILABLE", f"the Registry does not answer; try again when it does: {error}"

@@ -261,7 +261,7 @@ class RegistryClient:
                 case grpc.StatusCode.ABORTED | grpc.StatusCode.ALREADY_EXISTS:
                     raise SupersededError(text) from error
                 case grpc.StatusCode.NOT_FOUND:
-                    raise EndedError(text) from error
+                    raise EndedError(error.details() or text) from error
                 case grpc.StatusCode.FAILED_PRECONDITION:
                     raise RefusedError(error.details() or text) from error
                 case _:

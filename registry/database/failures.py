@@ -25,6 +25,7 @@ class Failure(Enum):
 _RETRY: Final = frozenset({"40001", "40P01", "23505"})
 _LOST: Final = frozenset({"40003", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
 _UNAVAILABLE_CLASSES: Final = frozenset({"53", "58"})
+DISK_FULL: Final = "53100"
 _STATEMENT_TIMEOUT: Final = "57014"
 _READ_ONLY: Final = "25006"
 _CONNECTION_ERRORS: Final = (exc.OperationalError, exc.InterfaceError, pg.OperationalError, pg.InterfaceError)

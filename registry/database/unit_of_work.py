@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from sqlalchemy.engine import Engine
 
-from registry.database.failures import DATABASE_ERRORS, Failure, classify
+from registry.database.failures import DATABASE_ERRORS, DISK_FULL, Failure, classify, sqlstate
 from registry.database.transaction import SqlTransaction
 from registry.domain.webhooks import Webhook
 from registry.ports import Transaction
@@ -149,7 +149,7 @@ class SqlUnitOfWork:
                 if failure is Failure.DEFECT:
                     raise
                 if failure is Failure.UNAVAILABLE:
-                    raise _unavailable() from error
+                    raise _unavailable(sqlstate(error)) from error
             finally:
                 if taken:
                     self._turn.release()
@@ -203,9 +203,10 @@ class _Story:
     outcome: str = "DEFECT"
 
 
-def _unavailable() -> UnavailableError:
+def _unavailable(state: str | None = None) -> UnavailableError:
+    what = "has no room left: make some, and go on" if state == DISK_FULL else "does not answer"
     return UnavailableError(
         "DATABASE_UNAVAILABLE",
-        "the Registry's database does not answer. Repeat the call with the same request_id: if it was carried out "
+        f"the Registry's database {what}. Repeat the call with the same request_id: if it was carried out "
         "after all, you get its answer",
     )

@@ -32,42 +32,42 @@ class VersionState(StrEnum):
 
 
 class RolloutOperation(StrEnum):
-    """What can happen to a rollout; the value is what it is called in messages.
+    """What can happen to a rollout; the value is what it is called in messages, {} what it happens to.
 
     ACTIVATE: the lane is free for the waiting rollout. BEGIN: a Worker has the version ready. REPLACE: a Worker has
     the version ready and the stable one was never ready anywhere. SUPERSEDE: a newer publication takes its place.
     """
 
-    ACTIVATE = "activate"
-    BEGIN = "begin"
-    REPLACE = "replace"
-    ADVANCE = "advance"
-    PAUSE = "pause"
-    RESUME = "resume"
-    APPROVE = "approve"
-    PROMOTE = "promote"
-    ROLLBACK = "roll back"
-    CONCLUDE = "end as inconclusive"
-    CANCEL = "cancel"
-    SUPERSEDE = "supersede"
+    ACTIVATE = "activate {}"
+    BEGIN = "begin {}"
+    REPLACE = "replace stable by {}"
+    ADVANCE = "advance {}"
+    PAUSE = "pause {}"
+    RESUME = "resume {}"
+    APPROVE = "approve {}"
+    PROMOTE = "promote {}"
+    ROLLBACK = "roll {} back"
+    CONCLUDE = "end {} as inconclusive"
+    CANCEL = "cancel {}"
+    SUPERSEDE = "supersede {}"
 
 
 class VersionOperation(StrEnum):
-    """What can happen to a version in a lane; the value is what it is called in messages.
+    """What can happen to a version in a lane; the value is what it is called in messages, {} what it happens to.
 
     ESTABLISH: it is the lane's first. TEST: its rollout is live. RELEASE: its rollout ended without blame. RESTORE: it
     is stable again. CONDEMN: it was stable, and is found bad.
     """
 
-    ESTABLISH = "make stable as the first"
-    TEST = "test"
-    PROMOTE = "promote"
-    FAIL = "roll back"
-    RELEASE = "release"
-    DEPRECATE = "deprecate"
-    RESTORE = "make stable again"
-    CONDEMN = "mark as failed"
-    WITHDRAW = "withdraw"
+    ESTABLISH = "make {} stable as the first"
+    TEST = "test {}"
+    PROMOTE = "promote {}"
+    FAIL = "roll {} back"
+    RELEASE = "release {}"
+    DEPRECATE = "deprecate {}"
+    RESTORE = "make {} stable again"
+    CONDEMN = "mark {} as failed"
+    WITHDRAW = "withdraw {}"
 
 
 REFUSED_STATES: Final = frozenset({VersionState.FAILED, VersionState.WITHDRAWN})
@@ -145,11 +145,12 @@ def rollout_after(name: str, state: RolloutState, operation: RolloutOperation) -
     """
     after = ROLLOUT_TRANSITIONS.get((state, operation))
     if after is None:
-        possible = [other.value for before, other in ROLLOUT_TRANSITIONS if before is state and other not in _NO_ADVICE]
+        others = (other for before, other in ROLLOUT_TRANSITIONS if before is state and other not in _NO_ADVICE)
+        possible = [other.replace(" {}", "") for other in others]
         hint = f"possible now: {', '.join(possible)}" if possible else "it has ended and nothing changes it any more"
         raise FailedPreconditionError(
             "TRANSITION_ILLEGAL",
-            f"{name} is {state}, so it is not possible to {operation} it; {hint}",
+            f"{name} is {state}, so it is not possible to {operation.format('it')}; {hint}",
             state=state,
             operation=operation.name,
         )
@@ -166,7 +167,8 @@ def version_after(version: str, state: VersionState, operation: VersionOperation
     if after is None:
         raise FailedPreconditionError(
             "TRANSITION_ILLEGAL",
-            f"version {version} is {state} in this lane, so it is not possible to {operation} it; {_ADVICE[state]}",
+            f"version {version} is {state} in this lane, so it is not possible to {operation.format('it')}; "
+            f"{_ADVICE[state]}",
             state=state,
             operation=operation.name,
         )

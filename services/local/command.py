@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import signal
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ import typer
 from services.common.server import AddressError
 from services.local.folder import FolderInUseError
 from services.local.postgres import PostgresError
+from services.local.setting_names import SETTINGS
 from services.local.stack import NAMES, Ports, Stack, StackOptions, StartError
 
 
@@ -65,6 +67,12 @@ def _setting(written: str) -> tuple[str, str]:
     name, equals, value = written.partition("=")
     if not (equals and name.startswith("CROSSFADE_")):
         raise typer.BadParameter(f"{written!r} is no setting: write CROSSFADE_…=VALUE", param_hint="--set")
+    if name not in SETTINGS:
+        near = get_close_matches(name, SETTINGS, n=1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise typer.BadParameter(
+            f"no service has a setting {name}: {meant}docs/deployment.md lists all", param_hint="--set"
+        )
     return name, value
 
 

@@ -107,6 +107,7 @@ async def test_a_full_disk(start: Start, shared_database: "psycopg.Connection[tu
         request_id = new_id()
         said = await refused(registry.promote(rollout, request_id=request_id))
         assert (said.code, said.reason) == ("UNAVAILABLE", "DATABASE_UNAVAILABLE")
+        assert "database has no room left" in said.message
         assert await registry.events() == before
         assert (await registry.rollout(1)).state == resources_pb2.ROLLOUT_STATE_RUNNING
         assert await registry.states() == {"v1": "STABLE", "v2": "TESTING"}

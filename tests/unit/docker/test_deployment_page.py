@@ -14,6 +14,7 @@ from evaluator.settings import EvaluatorSettings
 from registry.settings import RegistrySettings
 from router.settings import RouterSettings
 from services.common.settings import ServiceSettings, TlsSettings
+from services.local.setting_names import SETTINGS
 from services.worker.settings import WorkerSettings
 
 TABLES: dict[str, type[ServiceSettings]] = {
@@ -93,3 +94,7 @@ def test_the_images_tags_are_on_the_page(root: Path, containers: dict[str, dict[
     for container in containers.values():
         if "build" not in container:
             assert f"`{container['image']}`" in page, container["image"]
+
+
+def test_the_command_that_starts_them_knows_every_setting() -> None:
+    assert {f"CROSSFADE_{name.upper()}" for settings in TABLES.values() for name in settings.model_fields} == SETTINGS

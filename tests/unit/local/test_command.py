@@ -22,6 +22,13 @@ def test_what_is_no_setting_is_refused_before_anything_starts(written: str) -> N
     assert "is no setting" in found.output
 
 
+def test_a_misspelt_setting_is_refused_and_the_one_that_is_meant_is_named() -> None:
+    found = invoke("--set", "CROSSFADE_MONITOR_SECOND=5")
+    words = " ".join(found.output.replace("│", " ").split())
+    assert found.exit_code == 2
+    assert "no service has a setting CROSSFADE_MONITOR_SECOND: did you mean CROSSFADE_MONITOR_SECONDS?" in words
+
+
 @pytest.mark.parametrize("port", ["0", "100", "65336"])
 def test_a_port_that_leaves_none_for_the_others_is_refused(port: str) -> None:
     found = invoke("--port", port)

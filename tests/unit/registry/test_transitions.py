@@ -79,6 +79,13 @@ def test_version(state: VersionState, operation: VersionOperation) -> None:
     assert caught.value.reason == "TRANSITION_ILLEGAL"
 
 
+def test_messages_are_sentences() -> None:
+    with pytest.raises(FailedPreconditionError, match="PROMOTED, so it is not possible to roll it back; it has ended"):
+        rollout_after("rollout 8 (v3)", RolloutState.PROMOTED, RolloutOperation.ROLLBACK)
+    with pytest.raises(FailedPreconditionError, match="so it is not possible to make it stable again; it has all of"):
+        version_after("v3", VersionState.STABLE, VersionOperation.RESTORE)
+
+
 def test_messages_offer_what_people_can_do() -> None:
     with pytest.raises(FailedPreconditionError) as caught:
         rollout_after("rollout 8 (v3)", RolloutState.QUEUED, RolloutOperation.PROMOTE)
