@@ -211,7 +211,9 @@ def follow(session: Session, model: str, progress: Iterator[tuple[str, bool]], s
         if done:
             return
         if time.monotonic() >= deadline:
-            raise CommandError(f"not decided after {text.span(seconds)}: {sentence}; crossfade status {model} -w")
+            raise CommandError(
+                f"not decided after {text.span(seconds)}: {sentence.rstrip('.')}; crossfade status {model} -w"
+            )
         time.sleep(_POLL)
 
 
