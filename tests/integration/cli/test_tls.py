@@ -83,7 +83,7 @@ def test_a_client_is_told_which_file_is_wrong(folder: Path) -> None:
         Client("localhost:1", tls=swapped)
 
 
-def test_a_service_does_not_start_with_a_key_of_another(database: str, folder: Path) -> None:
+async def test_a_service_does_not_start_with_a_key_of_another(database: str, folder: Path) -> None:
     settings = RegistrySettings(
         listen="127.0.0.1:0",
         database=database,
