@@ -130,7 +130,8 @@ def _learn(state: State, look: Look) -> State:
 def _judge(state: State, look: Look) -> State:
     rows = WindowRows(look.window, state.terms, look.epoch)
     # By what the rows of one request say, what a gate needs is fixed too.
-    state = replace(state, gates=tuple(told(gate, state.alike, state.answers) for gate in state.gates))
+    effect = state.alike.effect
+    state = replace(state, gates=tuple(told(gate, effect, state.answers) for gate in state.gates))
     state = _freeze_needs(state)
     judged = replace(state, gates=tuple(judge_window(gate, rows, resting=state.resting) for gate in state.gates))
     # Each process was read at a moment of its own; labels are known as far as the one that was read first.

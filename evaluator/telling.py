@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final, overload
 
-from evaluator.alike import Alike, AlikeAnswers
+from evaluator.alike import AlikeAnswers
 from evaluator.balance import BalanceGate
 from evaluator.each_class import EachClassGate
 from evaluator.gates import RateGate
@@ -15,22 +15,21 @@ _BY_LABELS: Final = LABEL_METRICS | {MetricKind.PAIRED_ACCURACY}
 
 
 @overload
-def told(gate: RequestGate, labels: Alike, answers: AlikeAnswers) -> RequestGate: ...
+def told(gate: RequestGate, effect: float, answers: AlikeAnswers) -> RequestGate: ...
 @overload
-def told(gate: GateState, labels: Alike, answers: AlikeAnswers) -> GateState: ...
-def told(gate: GateState, labels: Alike, answers: AlikeAnswers) -> GateState:
+def told(gate: GateState, effect: float, answers: AlikeAnswers) -> GateState: ...
+def told(gate: GateState, effect: float, answers: AlikeAnswers) -> GateState:
     """The gate that knows it; one that is judged by neither is as it was.
 
     Args:
         gate: before.
-        labels: labelled rows by their requests.
+        effect: of labelled rows of one request that are alike.
         answers: predictions by their requests.
     """
     if isinstance(gate, BalanceGate):
         return replace(gate, effects=answers.effects(len(gate.classes)))
     if isinstance(gate, EachClassGate):
-        effect = labels.effect
         return gate.each(lambda part: replace(part, effect=effect))
     if isinstance(gate, RateGate | PairedGate) and gate.gate.metric in _BY_LABELS:
-        return replace(gate, effect=labels.effect)
+        return gate if gate.effect == effect else replace(gate, effect=effect)
     return gate

@@ -110,7 +110,7 @@ class Traffic:
     def informed(self, gate: RequestGate) -> RequestGate:
         """The gate that knows what is usual, and how alike the rows of one request are."""
         labels = Alike().plus(self.counted, self.terms, slice_counts(self.counted, self.terms).values())
-        return told(self._informed(gate), labels, AlikeAnswers().plus(self.counted, self.terms))
+        return told(self._informed(gate), labels.effect, AlikeAnswers().plus(self.counted, self.terms))
 
     def _informed(self, gate: RequestGate) -> RequestGate:
         if isinstance(gate, EachClassGate):
