@@ -106,6 +106,7 @@ class App:
             unit_of_work,
             clock,
             debounce=settings.readiness_debounce_seconds,
+            look_seconds=settings.sweep_seconds,
             revision=lambda: self._hub.latest,
         )
         lanes = LaneService(unit_of_work, mutations, clock)

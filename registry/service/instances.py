@@ -63,15 +63,24 @@ class InstanceService:
         unit_of_work: runs the transactions.
         clock: reports are written by `now`; how long a lease lasts is measured by `monotonic`.
         debounce: seconds that a version's loss of readiness by loading again has to last.
+        look_seconds: usual time between two sweeps.
         revision: gives the latest revision of the routes that this process knows of.
     """
 
-    def __init__(self, unit_of_work: UnitOfWork, clock: Clock, *, debounce: float, revision: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        unit_of_work: UnitOfWork,
+        clock: Clock,
+        *,
+        debounce: float,
+        look_seconds: float,
+        revision: Callable[[], int],
+    ) -> None:
         self._unit_of_work = unit_of_work
         self._clock = clock
         self._debounce = debounce
         self._revision = revision
-        self._leases = LeaseWatch(clock)
+        self._leases = LeaseWatch(clock, look_seconds)
 
     def lost_sight(self) -> None:
         """The database was away: nobody could report, so every lease gets its full length from now on."""

@@ -19,6 +19,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from crossfade.registry.v1 import service_pb2, service_pb2_grpc
 from registry.__main__ import main
 from registry.database.schema import REVISIONS
+from tests.integration.registry.harness import FakeWorker, new_id
+from tests.support.wait import until_async
 
 IDLE_MEGABYTES = 130
 
@@ -40,12 +42,12 @@ def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
 
 
 @asynccontextmanager
-async def serving(database: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+async def serving(database: str, **settings: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "registry",
-        env=environment(database=database, listen="127.0.0.1:0"),
+        env=environment(database=database, listen="127.0.0.1:0", **settings),
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stderr is not None
@@ -84,6 +86,30 @@ async def test_what_was_acknowledged_survives_sigkill(database: str) -> None:
         stub = service_pb2_grpc.RegistryServiceStub(channel)
         assert await stub.GetModel(service_pb2.GetModelRequest(name="models/m")) == made
         assert await stub.CreateModel(request) == made
+
+
+async def test_one_that_stood_still_for_longer_than_a_lease_ends_none(database: str) -> None:
+    made = serving(database, sweep_seconds="0.1")
+    async with made as (process, address), aio.insecure_channel(address) as channel:
+        stub = service_pb2_grpc.RegistryServiceStub(channel)
+        await stub.CreateModel(service_pb2.CreateModelRequest(model_id="m", request_id=new_id()))
+        worker = FakeWorker(stub, "m")
+        worker.set("v1")
+        await worker.report(ttl=1.0)
+        process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(2.0)
+        process.send_signal(signal.SIGCONT)
+        # Several looks at the leases, and less than one's length.
+        for _ in range(5):
+            answer = await stub.ListInstances(service_pb2.ListInstancesRequest())
+            assert [one.instance_id for one in answer.instances] == [worker.instance_id]
+            await asyncio.sleep(0.1)
+        # A worker that stays away is gone all the same.
+        await until_async(lambda: _nobody(stub), seconds=10)
+
+
+async def _nobody(stub: "service_pb2_grpc.RegistryServiceAsyncStub") -> bool:
+    return not (await stub.ListInstances(service_pb2.ListInstancesRequest())).instances
 
 
 def test_migrate(empty_database: str) -> None:
