@@ -21,6 +21,7 @@ from services.worker.exchange import Exchange
 from services.worker.followers import Followers
 from services.worker.forks import Fork
 from services.worker.front_end import FrontEnd, read_token_keys
+from services.worker.hanging import RunningTime
 from services.worker.link import Link
 from services.worker.memory import own_bytes
 from services.worker.process_config import ChildConfig
@@ -167,10 +168,11 @@ class Lead:
     async def _watch(self) -> None:
         """Ends a version whose program does not come back, or takes more memory than it may."""
         limit, most = self._config.settings.hang_seconds, self._config.settings.version_memory_bytes
+        pause = min(_LOOK_SECONDS, limit / 4)
+        running = RunningTime(pause, self._clock.monotonic())
         while True:
-            await asyncio.sleep(min(_LOOK_SECONDS, limit / 4))
-            since = float(self._exchange.busy_since[0])
-            if since and self._clock.monotonic() - since > limit:
+            await asyncio.sleep(pause)
+            if running.look(float(self._exchange.busy_since[0]), self._clock.monotonic()) > limit:
                 self._engine.end()
                 self._crash(f"a batch ran for more than {limit:g} s, so that its model was taken to hang")
             if most and (taken := self._engine_bytes()) > most:

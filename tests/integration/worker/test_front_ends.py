@@ -182,6 +182,26 @@ async def test_a_model_that_hangs_is_ended(
     assert registry.state("scores", "v0") == "READY"
 
 
+async def test_a_machine_that_stood_still_had_no_model_that_hangs(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts(work=2500))))
+    app = await start_worker(hang_seconds=4, max_batch=1, front_ends=2)
+    caller = await caller_of("v1")
+    (pid,) = app.supervisor.pids().values()
+    engine, followers = processes_of(app)
+    calls = [asyncio.create_task(caller.predict(reference_rows(1))) for _ in range(6)]
+    await calls[0]
+    processes = [psutil.Process(pid), engine, *followers]
+    for process in processes:
+        process.suspend()
+    await asyncio.sleep(5)
+    for process in processes:
+        process.resume()
+    assert len(await asyncio.gather(*calls)) == 6
+    assert engine.is_running()
+
+
 async def test_a_model_that_takes_too_much_memory_is_ended(
     registry: FakeRegistry, start_worker: Any, artifacts: Any, want: Any
 ) -> None:
