@@ -53,19 +53,7 @@ class AsyncClient(Caller):
         request = request_of(model, inputs, request_id=request_id)
         said = self._metadata(model, key, segment, version)
         seconds = self._timeout if timeout is None else timeout
-        end = time.monotonic() + seconds
-        try:
-            return answer_of(await self._call(self._stub.Predict, request, seconds, said, wait=False))
-        except grpc.aio.AioRpcError as error:
-            if not self._silent(error):
-                raise self._error(error) from error
-            first = error
-        await asyncio.sleep(min(pause(), max(0.0, end - time.monotonic())))
-        left = max(0.0, end - time.monotonic())
-        try:
-            return answer_of(await self._call(self._stub.Predict, request, left, said, wait=True))
-        except grpc.aio.AioRpcError as error:
-            raise self._second(first, error) from error
+        return answer_of(await self._ask(self._stub.Predict, request, seconds, said))
 
     def predict_stream(
         self,
@@ -124,13 +112,26 @@ class AsyncClient(Caller):
             PredictError: a call failed; observations of the calls before it are counted.
         """
         results: list[predict_pb2.ObservationResult] = []
-        try:
-            for request in batches(list(observations)):
-                answer = await self._call(self._stub.Feedback, request, self._timeout, self._user, wait=False)
-                results.extend(answer.results)
-        except grpc.aio.AioRpcError as error:
-            raise self._error(error) from error
+        for request in batches(list(observations)):
+            answer = await self._ask(self._stub.Feedback, request, self._timeout, self._user)
+            results.extend(answer.results)
         return summarize(results)
+
+    async def _ask(self, method: Any, request: Any, seconds: float, said: Any) -> Any:
+        """What is answered, by the second attempt where nothing has answered the first."""
+        end = time.monotonic() + seconds
+        try:
+            return await self._call(method, request, seconds, said, wait=False)
+        except grpc.aio.AioRpcError as error:
+            if not self._silent(error):
+                raise self._error(error) from error
+            first = error
+        await asyncio.sleep(min(pause(), max(0.0, end - time.monotonic())))
+        left = max(0.0, end - time.monotonic())
+        try:
+            return await self._call(method, request, left, said, wait=True)
+        except grpc.aio.AioRpcError as error:
+            raise self._second(first, error) from error
 
     @staticmethod
     async def _call(method: Any, request: Any, seconds: float, said: Any, *, wait: bool) -> Any:

@@ -77,19 +77,7 @@ class Client(Caller):
         request = request_of(model, inputs, request_id=request_id)
         said = self._metadata(model, key, segment, version)
         seconds = self._timeout if timeout is None else timeout
-        end = time.monotonic() + seconds
-        try:
-            return answer_of(self._stub.Predict(request, timeout=seconds, metadata=said))
-        except grpc.RpcError as error:
-            if not self._silent(error):
-                raise self._error(error) from error
-            first = error
-        time.sleep(min(pause(), max(0.0, end - time.monotonic())))
-        left = max(0.0, end - time.monotonic())
-        try:
-            return answer_of(self._stub.Predict(request, timeout=left, metadata=said, wait_for_ready=True))
-        except grpc.RpcError as error:
-            raise self._second(first, error) from error
+        return answer_of(self._ask(self._stub.Predict, request, seconds, said))
 
     def predict_stream(
         self,
@@ -168,13 +156,25 @@ class Client(Caller):
             PredictError: a call failed; observations of the calls before it are counted.
         """
         results: list[predict_pb2.ObservationResult] = []
-        try:
-            for request in batches(list(observations)):
-                answer = self._stub.Feedback(request, timeout=self._timeout, metadata=self._user)
-                results.extend(answer.results)
-        except grpc.RpcError as error:
-            raise self._error(error) from error
+        for request in batches(list(observations)):
+            results.extend(self._ask(self._stub.Feedback, request, self._timeout, self._user).results)
         return summarize(results)
+
+    def _ask(self, method: Any, request: Any, seconds: float, said: Any) -> Any:
+        """What is answered, by the second attempt where nothing has answered the first."""
+        end = time.monotonic() + seconds
+        try:
+            return method(request, timeout=seconds, metadata=said)
+        except grpc.RpcError as error:
+            if not self._silent(error):
+                raise self._error(error) from error
+            first = error
+        time.sleep(min(pause(), max(0.0, end - time.monotonic())))
+        left = max(0.0, end - time.monotonic())
+        try:
+            return method(request, timeout=left, metadata=said, wait_for_ready=True)
+        except grpc.RpcError as error:
+            raise self._second(first, error) from error
 
     def close(self) -> None:
         """Closes the channel."""

@@ -11,7 +11,7 @@ import pytest
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from crossfade.client import AsyncClient, NothingAnswersError, PredictError
+from crossfade.client import AsyncClient, Client, NothingAnswersError, PredictError
 from crossfade.common.v1 import model_pb2
 from crossfade.errors import details_of
 from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
@@ -20,6 +20,7 @@ from crossfade.router.v1 import router_pb2, router_pb2_grpc
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from router.app import App
 from router.settings import RouterSettings
+from services.common.ports import free_port
 from services.common.prediction_token import Prediction, TokenKeys
 from services.common.server import AddressError
 from services.common.telemetry import catalog, otlp
@@ -312,6 +313,33 @@ async def test_nothing_answers() -> None:
     async with AsyncClient("127.0.0.1:1", timeout=1.0) as client:
         with pytest.raises(NothingAnswersError, match=r"nothing answers at 127\.0\.0\.1:1"):
             await client.predict("churn", ROWS)
+
+
+async def test_labels_wait_for_a_router_that_is_started_again(house: House, tmp_path: Path) -> None:
+    port = free_port()
+    settings = RouterSettings(
+        listen=f"127.0.0.1:{port}",
+        registry=house.registry.address,
+        token_keys=tmp_path / "keys",
+        log_level="error",
+        drain_seconds=0.2,
+    )
+    observation = predict_pb2.Observation(prediction_id="forged", row=0, label="churn")
+    with Client(f"127.0.0.1:{port}", timeout=20.0) as blocking:
+        async with AsyncClient(f"127.0.0.1:{port}", timeout=20.0) as client:
+            reports = [
+                asyncio.create_task(client.report([observation])),
+                asyncio.create_task(asyncio.to_thread(blocking.report, [observation])),
+            ]
+            await asyncio.wait(reports, timeout=0.5)
+            assert not any(report.done() for report in reports)
+            router = App(settings)
+            await router.start()
+            try:
+                for summary in await asyncio.gather(*reports):
+                    assert len(summary.refused) == 1
+            finally:
+                await router.stop()
 
 
 async def test_feedback_counts_once_and_refuses_forgeries(house: House) -> None:
