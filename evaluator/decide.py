@@ -177,9 +177,10 @@ def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> De
             return _end_of_period(state, f"the period ended, and {missing}")
         return Decision(Action.NONE, Verdict.CONTINUE, f"waits: {missing}")
     if at.holds:
-        # One failed scrape at the period's end is no reason to end the rollout; a version nobody can see is one.
+        # One failed scrape at the period's end is no reason to end the rollout; a version nobody can see is one. Nor is
+        # one after a time in which nobody looked, for the Registry or the Evaluators were away at the period's end.
         grace = step.period + state.terms.policy.stale_after
-        if at.elapsed >= grace and open_gates:
+        if at.elapsed >= grace and at.elapsed - state.between >= step.period and open_gates:
             return _end_of_period(state, f"the period ended, and {at.holds[0]}")
         return Decision(Action.NONE, Verdict.CONTINUE, f"waits: {'; '.join(at.holds)}")
     if required and not open_gates:

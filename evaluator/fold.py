@@ -85,6 +85,8 @@ def _enter(state: State, look: Look, now: float) -> State:
         # Where no process can be read a version is waited for all the same.
         first_time=state.first_time or now or look.time,
         time=now,
+        looked=look.time,
+        between=max(0.0, look.time - state.looked) if state.looked else 0.0,
         epoch=look.epoch,
         epoch_since=now if math.isinf(since) and look.window else since,
         step=step,

@@ -51,6 +51,8 @@ class State:
         first_time: when the first look read or, where there was nothing to read, was; seconds since 1970-01-01 UTC; 0:
             there was none.
         time: when the latest look read.
+        looked: when the latest look was, whether or not there was anything to read; 0: not recorded.
+        between: seconds from the look before to the latest one; 0: not known.
         epoch: the latest look's epoch; -1: none.
         epoch_since: when a look first read counts in that epoch; infinity: none has.
         step: the latest look's step; -1: none.
@@ -105,6 +107,8 @@ class State:
     answers: AlikeAnswers = field(default_factory=AlikeAnswers)
     copies: Copies = NO_COPIES
     split: SplitCheck = field(default_factory=SplitCheck)
+    looked: float = 0.0
+    between: float = 0.0
 
     @property
     def shadowed(self) -> bool:

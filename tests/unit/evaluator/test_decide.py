@@ -244,6 +244,14 @@ def test_a_stale_last_period_ends_only_after_a_grace(young: State) -> None:
     assert decision.reason == "the period ended, and metrics are stale"
 
 
+def test_a_failed_scrape_after_an_outage_at_the_periods_end_ends_nothing(young: State) -> None:
+    stale = at(elapsed=400.0, holds=("metrics are stale",))
+    first = replace(young, between=390.0)
+    assert decide(first, stale).action is Action.NONE
+    following = replace(young, between=2.0)
+    assert decide(following, stale).action is Action.CANCEL
+
+
 def test_no_data_never_goes_on() -> None:
     empty = start(demo_terms(plan=demo_plan(1000, 5000)))
     for step in (0, 1):

@@ -56,6 +56,15 @@ def test_folding_all_looks_at_once_gives_what_folding_them_one_by_one_gave() -> 
     assert again.sequence == len(made.looks)
 
 
+def test_the_time_between_two_looks_is_that_of_looking_and_not_of_what_was_read() -> None:
+    state = start(demo_terms())
+    seen = []
+    for number, time in enumerate((0.0, 1_000.0, 1_002.0, 1_400.0), 1):
+        state = fold(state, Look(number, 2, 5.0, 0, judged=False, window=(), time=time))
+        seen.append(state.between)
+    assert seen == [0.0, 0.0, 2.0, 398.0]
+
+
 def test_errors_are_of_the_looks_epoch_and_not_of_the_callers() -> None:
     terms = demo_terms(features=0)
     found = (
