@@ -12,7 +12,9 @@ OPTIONS: Final = (
     ("grpc.max_send_message_length", MESSAGE_LIMIT),
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
     ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
+    # Also what TCP waits for an acknowledgement (TCP_USER_TIMEOUT). With 20 s, a Registry whose machine was gone took
+    # the leases (15 s) of all its callers with it, although another Registry was there to be reported to.
+    ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.initial_reconnect_backoff_ms", 200),
