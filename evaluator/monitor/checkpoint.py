@@ -12,8 +12,9 @@ from typing import Any, Final
 import numpy as np
 
 from evaluator.alike import Alike, Sums
-from evaluator.arms import SliceKey
+from evaluator.arms import BUCKETS, SliceKey
 from evaluator.inputs import AlikeBins, ArmInputs
+from evaluator.label_rows import NO_LAGS
 from evaluator.labels import ERROR_BUCKETS, VALUE_BUCKETS, Labels, OfClass, SliceCounts
 from evaluator.ledger import NOTHING, Ledger
 from evaluator.monitor.past import Known, Past
@@ -70,7 +71,7 @@ def load(payload: bytes, terms: Terms, learn: float) -> Watch:
     try:
         said: Any = json.loads(payload)
         return _load(said, fresh) if said["format"] == FORMAT else fresh
-    except (ValueError, KeyError, TypeError, StopIteration):
+    except (ValueError, LookupError, TypeError, AttributeError):
         # To learn anew costs a day; to stop at bytes that nobody can read would leave the lane unwatched for ever.
         return fresh
 
@@ -83,11 +84,11 @@ def _load(said: Any, fresh: Watch) -> Watch:
         time=said["time"],
         slices=dict(said["slices"]),
         ledger=_ledger(said["ledger"], said["taken"]),
-        lags=(tuple(said["lags"][0]), tuple(said["lags"][1])),
+        lags=(_sized(said["lags"][0], len(NO_LAGS)), _sized(said["lags"][1], len(NO_LAGS))),
         alike=_alike_of(said.get("alike")),
         past=Past(
             tuple(past["attempts"]),
-            tuple(past["batches"]),
+            _sized(past["batches"], BUCKETS),
             _labels_of(past["labels"]),
             past["answers"],
             # What releases before this one wrote has none of these.
@@ -96,7 +97,9 @@ def _load(said: Any, fresh: Watch) -> Watch:
         ),
     )
     same = said["statistics"] == STATISTICS_VERSION
-    watched = tuple(_watched_of(one, terms, same=same) for one in said["watched"])
+    # A release after this one may have watched more.
+    judged = {gate.metric.value for gate in terms.policy.gates}
+    watched = tuple(_watched_of(one, terms, same=same) for one in said["watched"] if one["metric"] in judged)
     inputs, outputs = watch.inputs, None
     if said["outputs"] is not None:
         profile = answers_profile(watch.past.answers, watch.past.together)
@@ -138,6 +141,17 @@ def _labels_of(said: Any) -> Labels:
 def _sparse(counts: Sequence[int]) -> list[tuple[int, int]]:
     """The counts that are not 0, each behind its place: nearly all of a histogram's are."""
     return [(place, count) for place, count in enumerate(counts) if count]
+
+
+def _sized(counts: Sequence[int], size: int) -> tuple[int, ...]:
+    """Counts by the buckets of this release.
+
+    Raises:
+        ValueError: they are by others, so that no look could be added to them.
+    """
+    if len(counts) != size:
+        raise ValueError(f"{len(counts)} buckets are not the {size} of this release")
+    return tuple(counts)
 
 
 def _dense(said: Any, size: int) -> tuple[int, ...]:

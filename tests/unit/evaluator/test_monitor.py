@@ -360,3 +360,30 @@ def test_a_checkpoint_of_an_older_release_is_taken_over() -> None:
     assert len(loaded.watched) == 3
     assert loaded.inputs is not None
     assert loaded.inputs.alike.effects is None
+
+
+def test_the_past_is_taken_over_from_a_release_that_watches_more() -> None:
+    lane = learnt()
+    said = json.loads(checkpoint.dump(lane.watch))
+    said["statistics"] += 1
+    said["watched"].append(said["watched"][0] | {"metric": "calibration"})
+    said["past"]["calibration"] = [1, 2]
+    loaded = checkpoint.load(json.dumps(said).encode(), lane.terms, LEARN)
+    assert loaded.past == lane.watch.past
+    assert [one.metric for one in loaded.watched] == [one.metric for one in lane.watch.watched]
+
+
+@pytest.mark.parametrize("part", ["batches", "values", "lags"])
+def test_counts_by_another_releases_buckets_are_begun_anew(part: str) -> None:
+    lane = Lane()
+    lane.run(LEARN / 2)
+    said = json.loads(checkpoint.dump(lane.watch))
+    if part == "values":
+        said["past"]["values"] = [[100_000, 1]]
+    elif part == "batches":
+        said["past"]["batches"].append(0)
+    else:
+        said["lags"] = [[*lags, 1] for lags in said["lags"]]
+    lane.watch = checkpoint.load(json.dumps(said).encode(), lane.terms, LEARN)
+    assert lane.watch.since == 0.0
+    lane.run(LEARN)
