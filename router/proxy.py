@@ -36,6 +36,8 @@ MOST_CALLS: Final = 128
 """With more calls under way nothing is mirrored: callers come first."""
 _NEWS_SECONDS: Final = 1.0
 """How long new routes are waited for when a Worker has heard before the Router that a version has failed."""
+_ENDING_SECONDS: Final = 0.1
+"""Until a process that refused is asked again, where nobody else is left."""
 
 
 class Proxy:
@@ -276,12 +278,14 @@ class Proxy:
         return Answer(reply, target.version, target.traffic)
 
     async def _awaited(self, lane: Lane, target: Target, call: Call, address: str) -> Answer:
-        """Waits for a process that is being started again, and for those that newer routes name: it may not come."""
+        """Waits for a process that is being started again, and for those that newer routes name: it may not come.
+
+        One that is told to end refuses for a moment before it is gone, and only what is gone can be waited for.
+        """
         under_way: dict[asyncio.Task[Reply], Target] = {}
 
-        def ask() -> None:
-            task = asyncio.create_task(self._attempts.send(lane, target, call, address, wait=True))
-            under_way[task] = target
+        def ask(pause: float = 0.0) -> None:
+            under_way[asyncio.create_task(self._asked(lane, target, call, address, pause))] = target
 
         ask()
         try:
@@ -297,11 +301,19 @@ class Proxy:
                 for task in [one for one in under_way if one in done]:
                     reply, asked = task.result(), under_way.pop(task)
                     # Of two that are asked, one may well refuse.
-                    if not (reply.refused and under_way):
+                    if reply.refused and under_way:
+                        continue
+                    ends = self._clock.monotonic() + _ENDING_SECONDS >= call.deadline - MARGIN_SECONDS
+                    if not reply.refused or reply.code == FAILED_PRECONDITION or ends:
                         return Answer(reply, asked.version, asked.traffic)
+                    ask(_ENDING_SECONDS)
         finally:
             for task in under_way:
                 give_up(task)
+
+    async def _asked(self, lane: Lane, target: Target, call: Call, address: str, pause: float) -> Reply:
+        await asyncio.sleep(pause)
+        return await self._attempts.send(lane, target, call, address, wait=True)
 
     async def _attempt(self, lane: Lane, target: Target, call: Call, breaker: Breaker) -> Reply:
         reply = await self._attempts.send(lane, target, call, self._attempts.pick(lane, target))

@@ -303,9 +303,45 @@ async def test_a_stable_version_that_fails_is_not_asked_twice() -> None:
 
 async def test_a_stable_process_that_is_gone_is_waited_for() -> None:
     house = House(lane())
-    house.transport.behaviors[STABLE] = fail("UNAVAILABLE", begun=False)
-    await house.predict()
+
+    async def come_back(sent: Sent) -> Reply:
+        return Reply("OK", b"again", begun=True) if sent.wait else Reply("UNAVAILABLE")
+
+    house.transport.behaviors[STABLE] = come_back
+    assert (await house.predict()).reply.ok
     assert [sent.wait for sent in house.transport.sent] == [False, True]
+
+
+async def test_the_last_process_of_a_stable_version_refuses_while_it_ends_and_is_waited_for_all_the_same() -> None:
+    house = House(lane())
+
+    async def end(sent: Sent) -> Reply:
+        ended = len(house.transport.sent) > 4
+        return Reply("OK", b"again", begun=True) if ended else Reply("UNAVAILABLE", details=b"DRAINING")
+
+    house.transport.behaviors[STABLE] = end
+    assert (await house.predict()).reply.body == b"again"
+    assert house.attempts() == {("v1", "live", "ok"): 1}
+
+
+async def test_a_call_that_a_process_refused_as_it_ended_goes_on_to_one_that_newer_routes_name() -> None:
+    house = House(lane())
+    house.transport.behaviors[STABLE] = fail("UNAVAILABLE", begun=False)
+    call = asyncio.create_task(house.predict())
+    await until(lambda: len(house.transport.sent) == 2)
+    moved = replace(many(("other:1",)), pins={"v1": ("other:1",)})
+    house.proxy.use(Table(2, {("churn", ""): moved}))
+    assert (await call).reply.body == b"other:1"
+
+
+async def test_a_process_that_only_refuses_is_asked_until_the_callers_time_is_over() -> None:
+    house = House(lane())
+    house.transport.behaviors[STABLE] = fail("UNAVAILABLE", begun=False)
+    started = SystemClock().monotonic()
+    answer = await house.predict(seconds=0.4)
+    assert answer.reply.code == "UNAVAILABLE"
+    assert SystemClock().monotonic() - started < 0.6
+    assert len(house.transport.sent) <= 7
 
 
 async def test_all_that_a_dying_process_worked_on_is_asked_once_more() -> None:

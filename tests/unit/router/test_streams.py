@@ -194,7 +194,7 @@ async def test_how_long_streams_take_says_nothing_of_plain_calls() -> None:
 async def test_refusals_everywhere_are_charged_to_nobody() -> None:
     house = House(lane(test=10_000))
     house.transport.behaviors.update({TEST: fail("UNAVAILABLE", begun=False), STABLE: fail("UNAVAILABLE", begun=False)})
-    answer = await stream(house, Reader())
+    answer = await stream(house, Reader(), seconds=0.3)
     assert (answer.reply.code, answer.parts) == ("UNAVAILABLE", 0)
     assert house.attempts() == {}
 
@@ -226,4 +226,4 @@ async def test_a_stream_that_no_process_serves() -> None:
     empty = lane()
     house = House(replace(empty, arms={ArmName.STABLE: Target("v1", "live", ())}))
     with pytest.raises(UnavailableError):
-        await stream(house, Reader())
+        await stream(house, Reader(), seconds=0.3)
