@@ -226,4 +226,4 @@ async def test_a_stream_that_no_process_serves() -> None:
     empty = lane()
     house = House(replace(empty, arms={ArmName.STABLE: Target("v1", "live", ())}))
     with pytest.raises(UnavailableError):
-        await stream(house, Reader(), seconds=0.3)
+        await stream(house, Reader())
