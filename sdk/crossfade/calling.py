@@ -54,9 +54,12 @@ class Caller:
 
     @staticmethod
     def _silent(error: grpc.RpcError) -> bool:
-        """Whether nothing answered; only then a call is tried again: what the Router has seen, the Router retries."""
+        """Whether nothing answered; only then a call is tried again: what the Router has seen, the Router retries.
+
+        A server that ends lets grpc say CANCELLED of what it has taken and not begun.
+        """
         details = details_of(error)
-        return details.code is grpc.StatusCode.UNAVAILABLE and not details.reason
+        return details.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED) and not details.reason
 
     def _broken(self, error: grpc.RpcError, parts: int) -> PredictError:
         """The error of a stream of which so many parts have come."""

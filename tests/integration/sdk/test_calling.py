@@ -1,0 +1,102 @@
+"""When a client tries a call again: a Router that is restarted must cost its callers neither answers nor labels."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from crossfade.client import AsyncClient, Client, NothingAnswersError, PredictError
+from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
+from services.common.ports import free_port
+
+ROWS = np.zeros((1, 2), dtype=np.float32)
+LABELS = [predict_pb2.Observation(prediction_id="p", label="yes")]
+
+
+class Answers(predict_pb2_grpc.PredictionServiceServicer):
+    """Fails its first calls with a code, and counts all."""
+
+    def __init__(self) -> None:
+        self.codes: list[grpc.StatusCode] = []
+        self.calls = 0
+
+    async def Predict(self, request: Any, context: Any) -> predict_pb2.PredictResponse:  # noqa: N802 - the contract's
+        await self._note(context)
+        return predict_pb2.PredictResponse(model_version="v1", id=request.id)
+
+    async def Feedback(self, request: Any, context: Any) -> predict_pb2.FeedbackResponse:  # noqa: N802 - the contract's
+        await self._note(context)
+        counted = predict_pb2.ObservationResult(status=predict_pb2.ObservationResult.STATUS_ACCEPTED)
+        return predict_pb2.FeedbackResponse(results=[counted for _ in request.observations])
+
+    async def _note(self, context: Any) -> None:
+        self.calls += 1
+        if self.codes:
+            await context.abort(self.codes.pop(0))
+
+
+class House:
+    """A port at which a server comes up when it is told to."""
+
+    def __init__(self) -> None:
+        self.service = Answers()
+        self.address = f"127.0.0.1:{free_port()}"
+        self._server = grpc.aio.server()
+
+    async def start(self) -> None:
+        predict_pb2_grpc.add_PredictionServiceServicer_to_server(self.service, self._server)
+        assert self._server.add_insecure_port(self.address)
+        await self._server.start()
+
+    async def stop(self) -> None:
+        await self._server.stop(0)
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    made = House()
+    yield made
+    await made.stop()
+
+
+async def test_answers_and_labels_wait_for_a_router_that_is_started_again(house: House) -> None:
+    async with AsyncClient(house.address, timeout=20.0) as client:
+        with Client(house.address, timeout=20.0) as blocking:
+            waiting = asyncio.gather(
+                client.predict("churn", ROWS),
+                client.report(LABELS),
+                asyncio.to_thread(blocking.predict, "churn", ROWS),
+                asyncio.to_thread(blocking.report, LABELS),
+            )
+            await asyncio.sleep(0.5)  # Long enough for the first attempts, which find nobody.
+            await house.start()
+            answer, summary, same, told = await waiting
+    assert answer.version == same.version == "v1"
+    assert summary.accepted == told.accepted == 1
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+async def test_what_an_ending_router_has_not_begun_is_asked_once_more(house: House, code: grpc.StatusCode) -> None:
+    await house.start()
+    async with AsyncClient(house.address) as client:
+        house.service.codes = [code]
+        assert (await client.predict("churn", ROWS)).version == "v1"
+        house.service.codes = [code]
+        assert (await client.report(LABELS)).accepted == 1
+        assert house.service.calls == 4
+        house.service.codes = [code, code]
+        with pytest.raises(NothingAnswersError):
+            await client.report(LABELS)
+    assert house.service.calls == 6
+
+
+async def test_what_a_router_refuses_is_not_asked_again(house: House) -> None:
+    await house.start()
+    house.service.codes = [grpc.StatusCode.INTERNAL]
+    async with AsyncClient(house.address) as client:
+        with pytest.raises(PredictError):
+            await client.report(LABELS)
+    assert house.service.calls == 1
