@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 _FORMAT: Final = 2
 _NUMBERS_FORMAT: Final = 3
-"""Of regressions; releases that do not know it refuse such labels, as they refused all labels of regressions."""
+"""Of regressions; releases that do not know it refuse what is reported of such predictions, so Routers go first."""
 _TOLD_MORE: Final = 2
 """What is added to a format where the cohort or the caller is stated; older releases refuse labels of those."""
 _NO_COHORT: Final = 255

@@ -27,6 +27,11 @@ class Answers(predict_pb2_grpc.PredictionServiceServicer):
         await self._note(context)
         return predict_pb2.PredictResponse(model_version="v1", id=request.id)
 
+    async def PredictStream(  # noqa: N802 - the contract's
+        self, request: Any, context: Any
+    ) -> AsyncIterator[predict_pb2.PredictResponse]:
+        yield await self.Predict(request, context)
+
     async def Feedback(self, request: Any, context: Any) -> predict_pb2.FeedbackResponse:  # noqa: N802 - the contract's
         await self._note(context)
         counted = predict_pb2.ObservationResult(status=predict_pb2.ObservationResult.STATUS_ACCEPTED)
