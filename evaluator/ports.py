@@ -37,6 +37,7 @@ class RolloutView:
         sequence: the number of the latest recorded look.
         etag: for transitions.
         approval_missing: a person is to agree to the promotion, and nobody has yet.
+        unknown: what in its policy and plan this release does not know, as the fields' paths.
     """
 
     name: str
@@ -56,6 +57,7 @@ class RolloutView:
     etag: str
     approval_missing: bool = False
     objective: Objective | None = Objective.NON_INFERIOR
+    unknown: tuple[str, ...] = ()
 
     def elapsed(self, now: float) -> float:
         """Seconds that the present step has run, without pauses; 0 before the first step."""

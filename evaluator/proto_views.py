@@ -48,6 +48,7 @@ def rollout(message: resources_pb2.Rollout) -> RolloutView:
         etag=message.etag,
         approval_missing=message.HasField("approval") and not message.approval.actor,
         objective=policy_messages.objective(message.objective),
+        unknown=policy_messages.unknown_fields(message.policy, message.plan),
     )
 
 

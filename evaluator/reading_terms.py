@@ -51,9 +51,10 @@ class TermsReader:
         _, policy_violations = complete_policy(rollout.policy, meaning, objective)
         plan, plan_violations = complete_plan(rollout.plan, objective)
         violations = (*policy_violations, *plan_violations, *check_together(policy, plan))
-        if rollout.objective is None:
-            unknown = Violation("objective", "this release of the Evaluator does not know it")
-            violations = (unknown, *violations)
+        unknown = (*rollout.unknown, *(("objective",) if rollout.objective is None else ()))
+        if unknown:
+            # Whatever else is wrong follows from it.
+            violations = tuple(Violation(field, "this release of the Evaluator does not know it") for field in unknown)
         terms = Terms(
             model=rollout.model,
             segment=rollout.segment,

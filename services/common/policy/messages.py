@@ -83,6 +83,15 @@ def plan_draft(message: policy_pb2.TrafficPlan) -> PlanDraft:
     )
 
 
+def unknown_fields(policy: policy_pb2.Policy, plan: policy_pb2.TrafficPlan) -> tuple[str, ...]:
+    """What a release after this one has said there, as the fields' paths: read as a default it is another plan."""
+    gates = [f"policy.gates[{n}].metric" for n, gate in enumerate(policy.gates) if gate.metric not in _METRICS]
+    modes = policy_pb2.Mode.values()
+    steps = [f"plan.steps[{n}].mode" for n, step in enumerate(plan.steps) if step.mode not in modes]
+    ends = [] if policy.period_end in policy_pb2.PeriodEnd.values() else ["policy.period_end"]
+    return (*gates, *ends, *steps)
+
+
 def policy_message(policy: Policy) -> policy_pb2.Policy:
     """A policy with every default filled in; a gate required once the lane gets labels is said to be required."""
     return policy_pb2.Policy(

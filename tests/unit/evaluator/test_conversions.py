@@ -102,6 +102,30 @@ def test_a_rollout_is_read_with_its_clock() -> None:
     assert proto_views.rollout(message).phase is None
 
 
+def test_what_a_newer_release_says_of_a_rollout_is_known_to_be_unknown_and_no_default() -> None:
+    # Gates of the metrics 1 and 99, the period's end 98, and a step in the mode 97, as that release writes them.
+    newer = b"\x0a\x02\x10\x01\x0a\x02\x10\x63\x30\x62", b"\x0a\x05\x08\x61\x10\xf4\x03"
+    message = resources_pb2.Rollout(
+        name="models/digits/rollouts/3",
+        policy=policy_pb2.Policy.FromString(newer[0]),
+        plan=policy_pb2.TrafficPlan.FromString(newer[1]),
+    )
+    assert proto_views.rollout(message).unknown == (
+        "policy.gates[1].metric",
+        "policy.period_end",
+        "plan.steps[0].mode",
+    )
+    known = resources_pb2.Rollout(
+        name="models/digits/rollouts/3",
+        policy=policy_pb2.Policy(
+            gates=[policy_pb2.Gate(metric=metric) for metric in policy_pb2.Metric.values()[1:]],
+            period_end=policy_pb2.PERIOD_END_HOLD,
+        ),
+        plan=policy_pb2.TrafficPlan(steps=[policy_pb2.Step(mode=policy_pb2.MODE_SHADOW)]),
+    )
+    assert proto_views.rollout(known).unknown == ()
+
+
 def test_only_routers_and_workers_are_processes() -> None:
     worker = resources_pb2.Instance(
         instance_id="w",

@@ -386,6 +386,17 @@ async def test_a_rollout_that_cannot_be_judged_by_its_policy_is_ended() -> None:
     assert (acted.action, acted.verdict, acted.code) == (Action.CANCEL, Verdict.INCONCLUSIVE, "POLICY_INVALID")
 
 
+async def test_a_rollout_that_a_newer_release_started_is_ended_with_what_this_one_does_not_know() -> None:
+    made = world(unknown=("plan.steps[0].mode",), objective=None)
+    await made.evaluator().look(NAME)
+    (acted,) = made.ledger.acted
+    assert (acted.action, acted.code) == (Action.CANCEL, "POLICY_INVALID")
+    assert acted.reason == (
+        "it can't be judged by its policy (plan.steps[0].mode: this release of the Evaluator does not know it; "
+        "objective: this release of the Evaluator does not know it); start it again with another"
+    )
+
+
 async def test_a_policy_by_key_that_an_older_release_took_is_judged_by_what_can_be() -> None:
     gates = tuple(GateDraft(metric, required=True) for metric in (MetricKind.ERRORS, MetricKind.RUNTIME))
     made = world(sticky=True, policy=replace(DRAFT, gates=gates))
