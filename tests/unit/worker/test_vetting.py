@@ -1,6 +1,7 @@
 """Stored programs that could run code are refused before torch reads them."""
 
 import json
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -81,6 +82,11 @@ def test_expressions_that_are_code(tmp_path: Path, expression: str) -> None:
         "torch.ops.aten.relu.default.__class__",
         "torch.os.system",
         "torch.ops.aten.from_file.default",
+        "torch.ops.aten.save.default",
+        "torch.ops.aten._reshape_alias.default",
+        "torch.ops.aten.set_.source_Tensor_storage_offset",
+        "torch.ops.aten._sparse_coo_tensor_unsafe.default",
+        "torch.ops.aten.max_pool2d_with_indices_backward.default",
         "torch.ops.aten.relu.__class__",
         "_operator.attrgetter",
         "_operator.methodcaller",
@@ -92,6 +98,113 @@ def test_expressions_that_are_code(tmp_path: Path, expression: str) -> None:
 def test_operators_from_elsewhere(tmp_path: Path, target: str) -> None:
     with pytest.raises(LoadError, match="none of the operators"):
         vet(write(tmp_path / "program.pt2", program(target=target)))
+
+
+@pytest.mark.parametrize("target", ["torch.ops.aten._unsafe_view.default", "torch.ops.aten.reshape.default"])
+def test_operators_that_check_what_they_are_given(tmp_path: Path, target: str) -> None:
+    vet(write(tmp_path / "program.pt2", program(target=target)))
+
+
+def with_graph(**fields: Any) -> Parts:
+    return program() | {"models/model.json": json.dumps({"nodes": [fields]}).encode()}
+
+
+def packed(kind: str, context: object) -> str:
+    return json.dumps([1, {"type": kind, "context": context, "children_spec": []}])
+
+
+CALL = "__import__('os').system('id')"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        # torch writes these into the source of a function, and runs it.
+        {"inputs": [{"as_tensor": {"name": f"x={CALL}"}}]},
+        {"arg": {"as_sym_int": {"as_name": f"x={CALL}"}}},
+        {"signature": {"forward_arg_names": ["x", f"y={CALL}"]}},
+        {"parameter": {"parameter_name": 'w", [exit()] and "weight'}},
+        {"fqn": "layer\n    exit()"},
+        {"as_operator": "torch.os.system"},
+        {"anything_new": CALL},
+        # It imports what these name.
+        {"in_spec": packed("builtins.dict", json.dumps([{"__enum__": True, "fqn": "antigravity:x", "name": "y"}]))},
+        {"out_spec": packed("builtins.dict", json.dumps({"__enum__": True, "fqn": "antigravity:x", "name": "y"}))},
+        {"in_spec": packed("collections.defaultdict", {"default_factory_module": "antigravity"})},
+        {"in_spec": packed("builtins.dict", json.dumps([f"x={CALL}"]))},
+        {"in_spec": "[" * 100_000},
+        {"in_spec": "1"},
+    ],
+)
+def test_graphs_that_are_code(tmp_path: Path, fields: dict[str, Any]) -> None:
+    with pytest.raises(LoadError, match=r"could run code|none of the operators"):
+        vet(write(tmp_path / "program.pt2", with_graph(**fields)))
+
+
+def test_graphs_that_say_what_graphs_say(tmp_path: Path) -> None:
+    leaf: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
+    inputs = {"type": "builtins.dict", "context": '["class-probs", "x"]', "children_spec": [leaf, leaf]}
+    fields = {
+        "name": "",
+        "inputs": [{"name": "self", "arg": {"as_tensor": {"name": "inputs_0"}}}, {"as_string": "bilinear"}],
+        "parameter_name": "module.blocks.0.conv 1x1 (a).weight",
+        "fqn": "",
+        "device": {"type": "cuda:0", "index": None},
+        "in_spec": json.dumps([1, {"type": "builtins.tuple", "context": "null", "children_spec": [inputs]}]),
+        "metadata": {"stack_trace": 'File "a.py", line 1\n  x = f("y")', "nn_module_stack": "L['self'],,a.B.<locals>"},
+        "torch_version": "2.13.0+cu128",
+    }
+    vet(write(tmp_path / "program.pt2", with_graph(**fields)))
+
+
+def test_a_tensor_whose_name_is_code(tmp_path: Path) -> None:
+    tensors = {"config": {'w", [exit()] and "weight': {"path_name": "weight_0", "use_pickle": False}}}
+    parts = program() | {"data/weights/model_weights_config.json": json.dumps(tensors).encode()}
+    with pytest.raises(LoadError, match="name that could run code"):
+        vet(write(tmp_path / "program.pt2", parts))
+
+
+def test_an_archive_that_torch_reads_otherwise(tmp_path: Path) -> None:
+    """Two archives in one file: Python takes the directory that stands before the end, torch the one it is told of."""
+    shown, hidden = (
+        write(tmp_path / "part.pt2", parts).read_bytes()
+        for parts in (program(), program(expression=CALL + " " * len(SYMBOL)))
+    )
+    (shown_end, shown_start), (hidden_end, hidden_start) = map(directory_of, (shown, hidden))
+    directory = bytearray(shown[shown_start:shown_end])
+    position = 0
+    while position < len(directory):
+        lengths = struct.unpack_from("<3H", directory, position + 28)
+        (offset,) = struct.unpack_from("<L", directory, position + 42)
+        # Python adds to an offset what it finds to lie before the archive.
+        moved = offset + hidden_end - (hidden_end + shown_start - hidden_start)
+        struct.pack_into("<L", directory, position + 42, moved % (1 << 32))
+        position += 46 + sum(lengths)
+    path = tmp_path / "program.pt2"
+    path.write_bytes(hidden[:hidden_end] + shown[:shown_start] + bytes(directory) + hidden[hidden_end:])
+
+    with pytest.raises(LoadError, match="read in two ways"):
+        vet(path)
+
+
+def directory_of(archive: bytes) -> tuple[int, int]:
+    """Where an archive's directory ends and begins."""
+    end = archive.rindex(b"PK\5\6")
+    return end, int(struct.unpack_from("<L", archive, end + 16)[0])
+
+
+def test_an_archive_that_its_reader_cannot_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "program.pt2", program())
+    data = bytearray(path.read_bytes())
+    start = directory_of(bytes(data))[1]
+    while data[start : start + 4] == b"PK\1\2":
+        # Said to be encrypted.
+        data[start + 8] |= 1
+        start += 46 + sum(struct.unpack_from("<3H", data, start + 28))
+    path.write_bytes(data)
+
+    with pytest.raises(LoadError, match="no archive"):
+        vet(path)
 
 
 def with_part(name: str, data: bytes) -> Callable[[Parts], Any]:
