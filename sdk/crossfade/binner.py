@@ -90,7 +90,8 @@ class Binner:
 
     def _values(self, batch: NDArray[np.generic]) -> Values:
         flat = batch.reshape(batch.shape[0], math.prod(batch.shape[1:]))
-        return flat.astype(np.float64).take(self._columns, axis=1)
+        # Of a picture of some megabytes a profile has few columns.
+        return flat.take(self._columns, axis=1).astype(np.float64)
 
     def _counts(self, sizes: NDArray[np.int64], reached: NDArray[np.int64], equal: NDArray[np.int64]) -> PartCounts:
         # reached, from the first cut on: -inf, lowest finite, low, the edges, high, +inf; each [batches, features].

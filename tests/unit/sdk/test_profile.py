@@ -1,4 +1,5 @@
 import timeit
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -323,6 +324,22 @@ def test_batches_are_counted_each_by_itself(
     parts = [binner.count(part) for part in np.split(rows, np.cumsum(sizes)[:-1])]
     np.testing.assert_array_equal(counts.bins, [part.bins for part in parts])
     np.testing.assert_array_equal(counts.invalid, sum(part.invalid for part in parts))
+
+
+def test_a_batch_of_pictures_is_counted_without_a_copy_of_it_in_numbers() -> None:
+    feature = Feature("pixel", 70_000, FeatureKind.NUMERIC, (1.0,), (0.5, 0.5), 0.0, 255.0)
+    binner, batch = Binner((feature,)), np.ones((100, 150_000), np.uint8)
+
+    tracemalloc.start()
+    try:
+        counts = binner.count(batch)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert counts.bins.tolist() == [[0, 100]]
+    # In double precision the whole of it takes 120 MB.
+    assert most < 1_000_000
 
 
 def test_counting_a_batch_is_fast() -> None:
