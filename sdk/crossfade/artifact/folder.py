@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,26 +149,41 @@ def read_golden(folder: Path, manifest: Manifest) -> AnsweredRows:
     """Read the golden rows of an artifact, as its manifest describes them.
 
     Raises:
-        ArtifactError: the file lacks a tensor, or has one of another type or shape.
+        ArtifactError: the file can't be read, lacks a tensor, or has one of another type or shape.
     """
     path = folder / manifest.golden.file
+    signature, rows = manifest.signature, manifest.golden.rows
+    wanted = [*(_INPUT + spec.name for spec in signature.inputs), *(_OUTPUT + spec.name for spec in signature.outputs)]
     try:
+        _check_stored(path)
         with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
+            arrays = {name: stored[name] for name in wanted if name in stored}
+    except ArtifactError:
+        raise
+    except Exception as error:
+        # Whatever a crafted file makes of numpy.
         raise ArtifactError(f"{path} can't be read: {error}") from error
-    rows = manifest.golden.rows
     return AnsweredRows(
-        inputs={spec.name: _golden(path, arrays, _INPUT, spec, rows) for spec in manifest.signature.inputs},
-        outputs={spec.name: _golden(path, arrays, _OUTPUT, spec, rows) for spec in manifest.signature.outputs},
+        inputs={spec.name: _golden(path, arrays, _INPUT, spec, rows) for spec in signature.inputs},
+        outputs={spec.name: _golden(path, arrays, _OUTPUT, spec, rows) for spec in signature.outputs},
     )
 
 
-def _golden(path: Path, arrays: Arrays, prefix: str, spec: TensorSpec, rows: int) -> NDArray[Any]:
+def _check_stored(path: Path) -> None:
+    """Refuses what would unfold to more than the file has: neither compressed parts nor parts that share bytes."""
+    with ZipFile(path) as archive:
+        parts = archive.infolist()
+    plain = all(part.compress_type == ZIP_STORED for part in parts)
+    if not plain or sum(part.file_size for part in parts) > path.stat().st_size:
+        raise ArtifactError(f"{path} is compressed: package the model again")
+
+
+def _golden(path: Path, arrays: Mapping[str, Any], prefix: str, spec: TensorSpec, rows: int) -> NDArray[Any]:
     array = arrays.get(prefix + spec.name)
     expected = (numpy_dtype(spec.dtype), (rows, *spec.shape[1:]))
-    if array is None or (array.dtype, array.shape) != expected:
-        found = "nothing" if array is None else f"{array.dtype} {list(array.shape)}"
+    # What is no array is handed out as bytes.
+    if not isinstance(array, np.ndarray) or (array.dtype, array.shape) != expected:
+        found = "nothing" if not isinstance(array, np.ndarray) else f"{array.dtype} {list(array.shape)}"
         raise ArtifactError(
             f"{path}: {prefix}{spec.name} must be {expected[0]} {list(expected[1])}, but the file has {found}"
         )
