@@ -4,7 +4,9 @@ import asyncio
 import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from wsgiref.simple_server import WSGIServer
+from contextlib import suppress
+from typing import Any, Final
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import (
@@ -23,6 +25,9 @@ from services.common.telemetry.catalog import Kind
 from services.common.telemetry.otlp import Resource
 from services.common.telemetry.page_names import INSTANCE, SERVICE, TARGET_INFO, page_name
 from services.common.telemetry.store import Snapshot
+
+_SILENCE_SECONDS: Final = 10.0
+"""For so long a scraper may say nothing."""
 
 
 def families(resource: Resource, snapshots: Iterable[Snapshot]) -> Iterator[Metric]:
@@ -73,6 +78,18 @@ class _Collector(Collector):
         return families(self._resource, self._read())
 
 
+def _with_patience(handler: type[WSGIRequestHandler]) -> type[WSGIRequestHandler]:
+    class Handler(handler):  # type: ignore[misc, valid-type]
+        timeout = _SILENCE_SECONDS
+
+        def handle(self) -> None:
+            # Silent, or without a certificate: nobody is there to be told.
+            with suppress(OSError):
+                super().handle()
+
+    return Handler
+
+
 class MetricsPage:
     """An HTTP(S) server with the page at /metrics, on a thread of its own.
 
@@ -106,6 +123,13 @@ class MetricsPage:
             self._server, self._thread = self._start(settings, port, host, registry)
         except (OSError, ssl.SSLError) as error:
             raise AddressError(f"the metrics page cannot be served on {address}: {error}") from error
+        # The library's annotations do not know these.
+        server: Any = self._server
+        server.RequestHandlerClass = _with_patience(server.RequestHandlerClass)
+        if settings.tls:
+            # On the connection's own thread: whoever says nothing would keep everybody from the page, and the process
+            # from ending.
+            server.socket.do_handshake_on_connect = False
 
     @staticmethod
     def _start(

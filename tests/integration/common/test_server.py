@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import io
 import json
+import socket
 import ssl
 import urllib.request
 from collections.abc import AsyncIterator
@@ -270,6 +271,20 @@ async def test_the_metrics_page_takes_a_certificate_under_tls(local: House, fold
         assert "crossfade_route" in await asyncio.to_thread(fetch, url, context)
     finally:
         await asyncio.to_thread(page.close)
+
+
+async def test_who_says_nothing_keeps_nobody_from_the_metrics_page_nor_it_from_ending(
+    local: House, folder: Path
+) -> None:
+    page = MetricsPage(files(folder, "router", metrics_listen="127.0.0.1:0"), RESOURCE, local.collect)
+    context = ssl.create_default_context(cafile=str(folder / "dev" / "ca.pem"))
+    context.load_cert_chain(folder / "dev" / "viewer.pem", folder / "dev" / "viewer.key")
+    # Without a handshake.
+    with socket.create_connection(("127.0.0.1", page.port)):
+        text = await asyncio.to_thread(fetch, f"https://127.0.0.1:{page.port}/metrics", context)
+        async with asyncio.timeout(10):
+            await asyncio.to_thread(page.close)
+    assert "crossfade_route" in text
 
 
 def fetch(url: str, context: ssl.SSLContext | None) -> str:
