@@ -17,7 +17,8 @@ from typing import Final
 import uvloop
 
 from crossfade.manifest import Manifest
-from services.worker import engine_process, follower, forks
+from services.worker import engine_process, follower, forks, messages
+from services.worker.domain import FailureCode
 from services.worker.exchange import Exchange, keep_own_side
 from services.worker.front_end import read_manifest
 from services.worker.lead import Lead
@@ -32,7 +33,13 @@ def main(config: ChildConfig, pipe: socket.socket) -> None:
     # Ctrl-C reaches the whole process group; the supervisor alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     manifest = read_manifest(config.folder)
-    exchanges = _exchanges(config, manifest)
+    try:
+        exchanges = _exchanges(config, manifest)
+    except (OSError, OverflowError) as error:
+        # A manifest may say any size.
+        refusal = f"there is no memory for the rows of its requests, as large as its signature says they are: {error}"
+        pipe.sendall(messages.pack(messages.Failed(FailureCode.LOAD_FAILED, refusal)))
+        return
 
     def run_engine(own: socket.socket) -> None:
         # Held by another process too, the supervisor's pipe would not end with this one.

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from grpc import aio
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
+from crossfade.manifest import DType, TensorSpec
 from services.common.telemetry import catalog
 from tests.fakes.models import expected_scores, golden_file, package_scores, reference_rows, rewrite, scores_of
 from tests.fakes.registry import FakeRegistry, lane, wanted
@@ -110,6 +112,22 @@ async def test_a_program_that_is_none(
     assert serving is not None
     assert "no archive of torch.export.save" in serving.error
     await until(lambda: registry.state("scores", "v2") == "READY", 60)
+
+
+async def test_a_signature_that_no_memory_is_large_enough_for(
+    registry: FakeRegistry, start_worker: Any, artifacts: Any, want: Any, tmp_path: Path
+) -> None:
+    packaged = artifacts()
+    manifest = packaged.artifact.manifest
+    wide = replace(manifest.signature, inputs=(TensorSpec("input", DType.FP32, (-1, 10**15)),))
+    artifact = replace(packaged.artifact, manifest=replace(manifest, signature=wide))
+    changed = rewrite(replace(packaged, artifact=artifact), tmp_path / "x", {})
+    await registry.set_lanes(lane("scores", want(changed)))
+    await start_worker()
+    await until(lambda: registry.state("scores", "v1") == "FAILED", 60)
+    serving = registry.serving("scores", "v1")
+    assert serving is not None
+    assert (serving.error_code, "no memory for the rows" in serving.error) == ("LOAD_FAILED", True)
 
 
 async def test_another_signature_than_published(
