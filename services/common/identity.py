@@ -50,6 +50,7 @@ _CALLERS: Final = frozenset({Role.CLIENT, Role.TESTER, Role.ROUTER})
 _REGISTRY: Final = "/crossfade.registry.v1.RegistryService/"
 _PREDICT: Final = "/crossfade.predict.v1.PredictionService/"
 _INFERENCE: Final = "/inference.GRPCInferenceService/"
+GET_METRICS: Final = "/crossfade.telemetry.v1.TelemetryService/GetMetrics"
 
 ALLOWED: Final[Mapping[str, frozenset[Role]]] = {
     _REGISTRY + "CreateModel": _PUBLISHERS,
@@ -100,9 +101,7 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = {
     "/crossfade.evaluator.v1.EvaluatorService/CheckPolicy": _READERS,
     "/crossfade.evaluator.v1.EvaluatorService/Forecast": _READERS,
     "/crossfade.evaluator.v1.EvaluatorService/Replay": _READERS,
-    "/crossfade.telemetry.v1.TelemetryService/GetMetrics": frozenset(
-        {Role.VIEWER, Role.OPERATOR, Role.EVALUATOR, Role.WORKER}
-    ),
+    GET_METRICS: frozenset({Role.VIEWER, Role.OPERATOR, Role.EVALUATOR, Role.WORKER}),
     "/grpc.health.v1.Health/Check": _EVERYONE,
     "/grpc.health.v1.Health/Watch": _EVERYONE,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _EVERYONE,

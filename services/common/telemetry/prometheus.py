@@ -18,6 +18,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from services.common.errors import CrossfadeError
+from services.common.identity import GET_METRICS, authorize, certificate_principal
 from services.common.server import AddressError, check_exposure, check_free, split_address
 from services.common.settings import ServiceSettings
 from services.common.telemetry import catalog
@@ -28,6 +30,7 @@ from services.common.telemetry.store import Snapshot
 
 _SILENCE_SECONDS: Final = 10.0
 """For so long a scraper may say nothing."""
+_LONGEST_LINE: Final = 65_537
 
 
 def families(resource: Resource, snapshots: Iterable[Snapshot]) -> Iterator[Metric]:
@@ -78,23 +81,47 @@ class _Collector(Collector):
         return families(self._resource, self._read())
 
 
-def _with_patience(handler: type[WSGIRequestHandler]) -> type[WSGIRequestHandler]:
+def _for(settings: ServiceSettings, handler: type[WSGIRequestHandler]) -> type[WSGIRequestHandler]:
+    """A handler that waits so long, and answers those who may ask for metrics."""
+
     class Handler(handler):  # type: ignore[misc, valid-type]
         timeout = _SILENCE_SECONDS
 
         def handle(self) -> None:
             # Silent, or without a certificate: nobody is there to be told.
             with suppress(OSError):
-                super().handle()
+                refusal = _refusal(self.connection, settings.trust_domain) if settings.tls else ""
+                if refusal:
+                    self._refuse(f"{refusal}\n".encode())
+                else:
+                    super().handle()
+
+        def _refuse(self, body: bytes) -> None:
+            # What was asked is read first: a connection that ends before would take the answer with it.
+            self.rfile.readline(_LONGEST_LINE)
+            head = f"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
+            self.wfile.write(head.encode() + body)
 
     return Handler
+
+
+def _refusal(connection: ssl.SSLSocket, trust_domain: str) -> str:
+    """Why the other end may not have metrics; empty: it may."""
+    connection.do_handshake()
+    names: Any = (connection.getpeercert() or {}).get("subjectAltName", ())
+    try:
+        authorize(certificate_principal((name for kind, name in names if kind == "URI"), trust_domain), GET_METRICS)
+    except CrossfadeError as error:
+        return error.message
+    return ""
 
 
 class MetricsPage:
     """An HTTP(S) server with the page at /metrics, on a thread of its own.
 
     Args:
-        settings: `metrics_listen`, and TLS: with it, scrapers need a client certificate.
+        settings: `metrics_listen`, and TLS: with it, scrapers need a client certificate of a role that may call
+            GetMetrics.
         resource: which process this is.
         collect: gives every series at this moment, on the event loop's thread.
 
@@ -125,7 +152,7 @@ class MetricsPage:
             raise AddressError(f"the metrics page cannot be served on {address}: {error}") from error
         # The library's annotations do not know these.
         server: Any = self._server
-        server.RequestHandlerClass = _with_patience(server.RequestHandlerClass)
+        server.RequestHandlerClass = _for(settings, server.RequestHandlerClass)
         if settings.tls:
             # On the connection's own thread: whoever says nothing would keep everybody from the page, and the process
             # from ending.

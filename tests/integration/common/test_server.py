@@ -6,6 +6,7 @@ import io
 import json
 import socket
 import ssl
+import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -271,6 +272,26 @@ async def test_the_metrics_page_takes_a_certificate_under_tls(local: House, fold
         assert "crossfade_route" in await asyncio.to_thread(fetch, url, context)
     finally:
         await asyncio.to_thread(page.close)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "trust_domain", "words"),
+    [("client", "", "takes one of these roles"), ("viewer", "elsewhere", "spiffe://elsewhere/ROLE/NAME")],
+)
+async def test_the_metrics_page_is_for_those_who_may_ask_for_metrics(
+    local: House, folder: Path, certificate: str, trust_domain: str, words: str
+) -> None:
+    settings = files(folder, "router", metrics_listen="127.0.0.1:0", trust_domain=trust_domain)
+    page = MetricsPage(settings, RESOURCE, local.collect)
+    context = ssl.create_default_context(cafile=str(folder / "dev" / "ca.pem"))
+    context.load_cert_chain(folder / "dev" / f"{certificate}.pem", folder / "dev" / f"{certificate}.key")
+    try:
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            await asyncio.to_thread(fetch, f"https://127.0.0.1:{page.port}/metrics", context)
+    finally:
+        await asyncio.to_thread(page.close)
+    assert caught.value.code == 403
+    assert words in caught.value.read().decode()
 
 
 async def test_who_says_nothing_keeps_nobody_from_the_metrics_page_nor_it_from_ending(
