@@ -35,9 +35,9 @@ def main(config: ChildConfig, pipe: socket.socket) -> None:
     manifest = read_manifest(config.folder)
     try:
         exchanges = _exchanges(config, manifest)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         # A manifest may say any size.
-        refusal = f"there is no memory for the rows of its requests, as large as its signature says they are: {error}"
+        refusal = f"its rows cannot be laid out in memory as its signature says they are: {error}"
         pipe.sendall(messages.pack(messages.Failed(FailureCode.LOAD_FAILED, refusal)))
         return
 

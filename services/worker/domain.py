@@ -143,16 +143,21 @@ class FailureCode(StrEnum):
     CRASHED = "CRASHED"
 
 
+_MOST_SAID: Final = 2_000
+
+
 class LoadError(Exception):
     """A version cannot be loaded; the message says why, as a sentence.
 
     Args:
-        message: what was found, and what was expected.
+        message: what was found, and what was expected; cut where it is long, and without what is no character: an
+            artifact may say anything, and each report to the Registry carries it.
         code: LOAD_FAILED or VERIFY_FAILED.
         transient: a later attempt may succeed (the source could not be reached).
     """
 
     def __init__(self, message: str, code: FailureCode = FailureCode.LOAD_FAILED, *, transient: bool = False) -> None:
-        super().__init__(message)
+        said = message if len(message) <= _MOST_SAID else f"{message[:_MOST_SAID]} …"
+        super().__init__(said.encode(errors="replace").decode())
         self.code = code
         self.transient = transient

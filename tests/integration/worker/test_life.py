@@ -114,12 +114,13 @@ async def test_a_program_that_is_none(
     await until(lambda: registry.state("scores", "v2") == "READY", 60)
 
 
-async def test_a_signature_that_no_memory_is_large_enough_for(
-    registry: FakeRegistry, start_worker: Any, artifacts: Any, want: Any, tmp_path: Path
+@pytest.mark.parametrize("shape", [(-1, 10**15), (-1, 4, *[1] * 100)])
+async def test_a_signature_whose_rows_cannot_be_laid_out(
+    registry: FakeRegistry, start_worker: Any, artifacts: Any, want: Any, tmp_path: Path, shape: tuple[int, ...]
 ) -> None:
     packaged = artifacts()
     manifest = packaged.artifact.manifest
-    wide = replace(manifest.signature, inputs=(TensorSpec("input", DType.FP32, (-1, 10**15)),))
+    wide = replace(manifest.signature, inputs=(TensorSpec("input", DType.FP32, shape),))
     artifact = replace(packaged.artifact, manifest=replace(manifest, signature=wide))
     changed = rewrite(replace(packaged, artifact=artifact), tmp_path / "x", {})
     await registry.set_lanes(lane("scores", want(changed)))
@@ -127,7 +128,27 @@ async def test_a_signature_that_no_memory_is_large_enough_for(
     await until(lambda: registry.state("scores", "v1") == "FAILED", 60)
     serving = registry.serving("scores", "v1")
     assert serving is not None
-    assert (serving.error_code, "no memory for the rows" in serving.error) == ("LOAD_FAILED", True)
+    assert (serving.error_code, "cannot be laid out" in serving.error) == ("LOAD_FAILED", True)
+
+
+async def test_what_is_said_of_an_artifact_is_no_longer_than_a_report_can_carry(
+    registry: FakeRegistry, start_worker: Any, artifacts: Any, want: Any, tmp_path: Path
+) -> None:
+    packaged = artifacts()
+    manifest = packaged.artifact.manifest
+    many = tuple(TensorSpec(f"output_{number}", DType.FP32, (-1, 3)) for number in range(2_000))
+    signature = replace(manifest.signature, outputs=(*manifest.signature.outputs, *many))
+    artifact = replace(packaged.artifact, manifest=replace(manifest, signature=signature))
+    changed = rewrite(replace(packaged, artifact=artifact), tmp_path / "x", {})
+    version = want(changed)
+    version.signature.outputs[0].name = "other"
+    await registry.set_lanes(lane("scores", version))
+    await start_worker()
+    await until(lambda: registry.state("scores", "v1") == "FAILED", 60)
+    serving = registry.serving("scores", "v1")
+    assert serving is not None
+    assert "outputs are not those that were published" in serving.error
+    assert len(serving.error) < 3_000
 
 
 async def test_another_signature_than_published(
