@@ -23,10 +23,10 @@ from router.call import (
     Transport,
 )
 from router.meters import Meters
-from router.retries import RetryBudget
-from router.routing import Route, choose, elsewhere
+from router.routing import Route, choose
 from router.shadow import NotePair, Shadow
 from router.split import ArmName
+from router.steady import Steady, Tables
 from router.streams import Rest, Write, give_up, relay, see_out
 from router.table import Lane, Table, Target
 from services.common.clock import Clock
@@ -36,8 +36,6 @@ MOST_CALLS: Final = 128
 """With more calls under way nothing is mirrored: callers come first."""
 _NEWS_SECONDS: Final = 1.0
 """How long new routes are waited for when a Worker has heard before the Router that a version has failed."""
-_ENDING_SECONDS: Final = 0.1
-"""Until a process that refused is asked again, where nobody else is left."""
 
 
 class Proxy:
@@ -57,21 +55,22 @@ class Proxy:
         self._clock = clock
         self._draw = draw
         self._breakers: dict[LaneVersion, Breaker] = {}
-        self._retries = RetryBudget()
+        self._tables = Tables()
+        self._steady = Steady(self._attempts, self._tables, clock)
         self._late: set[asyncio.Task[Any]] = set()
         self._shadow = Shadow(self._copy, meters, note)
         self._calls = 0
         self.ending = False
         """There is no more time for streams."""
-        self._replaced = asyncio.Event()
-        self.table = Table()
+
+    @property
+    def table(self) -> Table:
         """The table in force."""
+        return self._tables.latest
 
     def use(self, table: Table) -> None:
         """Puts a table in force; calls in flight end along the one before."""
-        self.table = table
-        self._replaced.set()
-        self._replaced = asyncio.Event()
+        self._tables.use(table)
         live = {
             (lane.model, lane.segment, target.version) for lane in table.lanes.values() for target in lane.arms.values()
         }
@@ -125,13 +124,13 @@ class Proxy:
             raise DeadlineExceededError("DEADLINE_EXCEEDED", "the call's deadline was over when it arrived")
         if route.arm is not None and not route.lane.sticky:
             self._meters.drawn(route.lane, route.lane.split.arm(route.bucket).value)
-        self._retries.earn()
+        self._steady.earn()
         self._calls += 1
         try:
             if route.arm is ArmName.TEST:
                 answer = await self._test(route.lane, route.target, call)
             else:
-                answer = await self._steady(route.lane, route.target, call)
+                answer = await self._steady.ask(route.lane, route.target, call)
             if route.arm is not None and answer.reply.refused and answer.reply.code == FAILED_PRECONDITION:
                 answer = await self._once_told(route.lane, call, answer)
         except UnavailableError:
@@ -239,7 +238,7 @@ class Proxy:
         stable = lane.stable
         if stable is None:
             raise UnavailableError("NOT_SERVING", f"no Worker serves a stable version of {lane.model}; try again")
-        return await self._steady(lane, replace(stable, traffic=FAILOVER), call)
+        return await self._steady.ask(lane, replace(stable, traffic=FAILOVER), call)
 
     async def _once_told(self, lane: Lane, call: Call, answer: Answer) -> Answer:
         """Asks the stable version of the next routes: the one of these has failed, as its Workers know already."""
@@ -250,70 +249,10 @@ class Proxy:
                     newer = self.table.lane(lane.model, lane.segment)
                     if newer is not None and newer.stable is not None and newer.stable.version != answer.version:
                         break
-                    await self._replaced.wait()
+                    await self._tables.replaced.wait()
         except TimeoutError:
             return answer
         return await self._failover(newer, call)
-
-    async def _steady(self, lane: Lane, target: Target, call: Call) -> Answer:
-        """Asks a version that is not under test: other processes after a refusal, once more after a broken one."""
-        attempts = self._attempts
-        first = address = attempts.pick(lane, target)
-        reply = await attempts.send(lane, target, call, address)
-        if reply.ok:
-            return Answer(reply, target.version, target.traffic)
-        for other in attempts.others(lane, target, first):
-            if not reply.refused:
-                break
-            address = other
-            reply = await attempts.send(lane, attempts.at(target, address), call, address)
-        if reply.refused and reply.code != FAILED_PRECONDITION:
-            # With nobody else to ask, the process that is being started again is waited for.
-            return await self._awaited(lane, target, call, first)
-        if reply.code == UNAVAILABLE and (reply.lost or self._retries.spend()):
-            # A process that dies takes all that it works on with it, and those calls come to no more than they were:
-            # the budget, which keeps retries from multiplying an overload, is not for them.
-            address = attempts.transport.pick(target.addresses, avoid=address)
-            return await self._awaited(lane, target, call, address)
-        return Answer(reply, target.version, target.traffic)
-
-    async def _awaited(self, lane: Lane, target: Target, call: Call, address: str) -> Answer:
-        """Waits for a process that is being started again, and for those that newer routes name: it may not come.
-
-        One that is told to end refuses for a moment before it is gone, and only what is gone can be waited for.
-        """
-        under_way: dict[asyncio.Task[Reply], Target] = {}
-
-        def ask(pause: float = 0.0) -> None:
-            under_way[asyncio.create_task(self._asked(lane, target, call, address, pause))] = target
-
-        ask()
-        try:
-            while True:
-                replaced = self._replaced
-                if moved := elsewhere(self.table, lane, target, address):
-                    lane, target = moved
-                    address = self._attempts.pick(lane, target)
-                    ask()
-                news = asyncio.create_task(replaced.wait())
-                done, _ = await asyncio.wait({*under_way, news}, return_when=asyncio.FIRST_COMPLETED)
-                news.cancel()
-                for task in [one for one in under_way if one in done]:
-                    reply, asked = task.result(), under_way.pop(task)
-                    # Of two that are asked, one may well refuse.
-                    if reply.refused and under_way:
-                        continue
-                    ends = self._clock.monotonic() + _ENDING_SECONDS >= call.deadline - MARGIN_SECONDS
-                    if not reply.refused or reply.code == FAILED_PRECONDITION or ends:
-                        return Answer(reply, asked.version, asked.traffic)
-                    ask(_ENDING_SECONDS)
-        finally:
-            for task in under_way:
-                give_up(task)
-
-    async def _asked(self, lane: Lane, target: Target, call: Call, address: str, pause: float) -> Reply:
-        await asyncio.sleep(pause)
-        return await self._attempts.send(lane, target, call, address, wait=True)
 
     async def _attempt(self, lane: Lane, target: Target, call: Call, breaker: Breaker) -> Reply:
         reply = await self._attempts.send(lane, target, call, self._attempts.pick(lane, target))
