@@ -1,8 +1,9 @@
 """What the engine makes of a device: full and mixed precision, with and without graphs, beside a bare torch loop.
 
-One process, no server: batches of 1, 8 and 64 rows through `Engine.begin`, two under way as a Worker has them, against
-a loop of `model(x.to(device)).cpu()` in the precision that the engine settled on. `python -m benchmarks.worker_gpu`
-takes a GPU where there is one (`--device cpu` for a look at the rest); the last line is a JSON object.
+One process, no server: batches of 1, 8 and 64 rows through `Engine.begin`, two under way as a Worker has them and one
+at a time, against a loop of `model(x.to(device)).cpu()` in the precision that the engine settled on.
+`python -m benchmarks.worker_gpu` takes a GPU where there is one (`--device cpu` for a look at the rest); the last line
+is a JSON object.
 """
 
 import argparse
@@ -29,9 +30,9 @@ from services.worker.settings import WorkerSettings
 from services.worker.tensors import Array
 from services.worker.verify import prepare
 
-_NETS: Final = ("mlp", "conv", "deep")
+_NETS: Final = ("mlp", "conv", "deep", "patches")
 _SIZES: Final = (1, 8, 64)
-_ROUNDS, _ROUND_SECONDS = 5, 1.0
+_ROUNDS: Final = 5
 
 
 Way = Callable[[float], int]
@@ -42,11 +43,21 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    device = choose_device(parser.parse_args().device)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each way's turn")
+    asked = parser.parse_args()
+    device = choose_device(asked.device)
     # As a version has them that shares a processor with others.
     torch.set_num_threads(1)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.cpu.get_capabilities()["cpu_name"]
-    header = ("network", "rows", "fp32 eager rows/s", "settled rows/s", "bare loop rows/s", "settled on")
+    header = (
+        "network",
+        "rows",
+        "fp32 eager rows/s",
+        "settled rows/s",
+        "one at a time",
+        "bare loop rows/s",
+        "settled on",
+    )
     table = Table(*header, title=str(where))
     result: dict[str, object] = {"device": str(where), "torch": torch.__version__}
     shares, speedups = [], []
@@ -59,11 +70,12 @@ def main() -> None:
             settled = prepare(artifact.path, manifest, settings, SystemClock(), time.monotonic())
             for size in _SIZES:
                 ways = _ways(eager, settled.engine, name, size)
-                full, ours, bare = _take_turns(ways, size)
+                full, ours, alone, bare = (rows * size for rows in _take_turns(ways, asked.seconds))
                 shares.append(ours / bare)
                 speedups.append(ours / full)
-                table.add_row(name, str(size), f"{full:,.0f}", f"{ours:,.0f}", f"{bare:,.0f}", settled.report.precision)
-                result[f"{name}_{size}"] = [round(one) for one in (full, ours, bare)]
+                shown = (round(one) for one in (full, ours, alone, bare))
+                table.add_row(name, str(size), *(f"{one:,}" for one in shown), settled.report.precision)
+                result[f"{name}_{size}"] = [round(one) for one in (full, ours, alone, bare)]
             result[f"{name}_why"] = settled.report.precision_reason
     Console().print(table)
     best = max(speedups)
@@ -83,10 +95,11 @@ def _ways(eager: Engine, settled: Engine, name: str, size: int) -> list[Way]:
                 done += 1
         return done
 
-    return [_through(eager, given, Precision.FP32), _through(settled, given, None), bare]
+    ways = (_through(eager, given, Precision.FP32), _through(settled, given), _through(settled, given, alone=True))
+    return [*ways, bare]
 
 
-def _through(engine: Engine, given: Sequence[Array], precision: Precision | None) -> Way:
+def _through(engine: Engine, given: Sequence[Array], precision: Precision | None = None, *, alone: bool = False) -> Way:
     def run(seconds: float) -> int:
         until, done = time.monotonic() + seconds, 0
         before: Begun | None = None
@@ -95,6 +108,9 @@ def _through(engine: Engine, given: Sequence[Array], precision: Precision | None
             if before is not None:
                 before.wait()
             before = begun if isinstance(begun, Begun) else None
+            if alone and before is not None:
+                before.wait()
+                before = None
             done += 1
         if before is not None:
             before.wait()
@@ -103,14 +119,16 @@ def _through(engine: Engine, given: Sequence[Array], precision: Precision | None
     return run
 
 
-def _take_turns(ways: list[Way], size: int) -> list[float]:
-    """Rows a second of each way, the median over rounds in which each has its turn."""
+def _take_turns(ways: list[Way], seconds: float) -> list[float]:
+    """Batches a second of each way, the median over rounds in which each has its turn."""
     found: list[list[float]] = [[] for _ in ways]
     for way in ways:
-        way(_ROUND_SECONDS / 4)
+        way(seconds / 4)
     for _ in range(_ROUNDS):
         for place, way in enumerate(ways):
-            found[place].append(way(_ROUND_SECONDS) * size / _ROUND_SECONDS)
+            begun = time.monotonic()
+            done = way(seconds)
+            found[place].append(done / (time.monotonic() - begun))
     return [statistics.median(one) for one in found]
 
 

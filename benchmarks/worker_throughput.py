@@ -37,6 +37,7 @@ _SECONDS: Final = 2
 _ROUNDS: Final = 7
 _IN_FLIGHT: Final = (1, 8, 64)
 _LOOP_SECONDS: Final = 1.0
+_NETS: Final = ("mlp", "conv", "deep")
 _UNPROFILED: Final = "worker, inputs not counted"
 
 Found = dict[int, Rounds]
@@ -48,7 +49,7 @@ def main() -> None:
     forks = ForkServer(1)
     with tempfile.TemporaryDirectory() as folder:
         found = {}
-        for name in nets.SHAPES:
+        for name in _NETS:
             own = Path(folder) / name
             own.mkdir()
             (own / "keys").write_text("1 " + "5a" * 32 + "\n")

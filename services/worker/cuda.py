@@ -1,26 +1,29 @@
-"""Batches on a CUDA device: copies beside the computation, and one launch for a whole program where there is a graph.
+"""Batches on a CUDA device: one launch for a whole batch where there is a graph, two batches at a time.
 
-A batch takes four steps, each on a stream of its own kind and ordered by events: into pinned memory (by the processor),
-to the device, through the program, and back into pinned memory. Two batches may be under way, each in staging memory of
-its own, so that one is copied while the other is computed.
+A batch takes four steps: into pinned memory (by the processor), to the device, through the program, and back into
+pinned memory. Two batches may be under way, each on a stream and in memory of its own, so that one is copied while the
+other is computed, and small ones are computed beside each other.
 
 A small program takes a GPU less time than its launches take the processor. So for each size of batch that was warmed
-up the program is recorded as a CUDA graph, which is launched as a whole; a batch of another size runs in the next
-larger graph, and what its further rows hold is thrown away (CUDA C++ Programming Guide, "CUDA Graphs"; Nguyen et al.,
-"Accelerating PyTorch with CUDA Graphs", 2021).
+up the last three steps are recorded as one CUDA graph, which is launched as a whole; a batch of another size runs in
+the next larger graph, and what its further rows hold is nobody's (CUDA C++ Programming Guide, "CUDA Graphs"; Nguyen et
+al., "Accelerating PyTorch with CUDA Graphs", 2021).
 """
 
+import functools
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import torch
 
 from services.worker.flat import Forward
+from services.worker.tensors import Array
 
 _WARM_UPS: Final = 3
 """Runs before a graph is recorded: libraries choose their kernels and take their workspaces at the first ones."""
-_UNDER_WAY: Final = 2
+UNDER_WAY: Final = 2
+"""Batches that a GPU may have at a time."""
 
 
 class Slot(NamedTuple):
@@ -30,17 +33,8 @@ class Slot(NamedTuple):
     row: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
-    """A recorded program: where it reads its rows, and where it leaves what it gives."""
-
-    graph: torch.cuda.CUDAGraph
-    inputs: Sequence[torch.Tensor]
-    outputs: Sequence[torch.Tensor]
-
-
 class Streams:
-    """Runs batches of one program. One thread at a time.
+    """Runs batches of one program. One thread at a time, whose current stream it changes.
 
     Args:
         device: a CUDA device.
@@ -50,168 +44,196 @@ class Streams:
 
     def __init__(self, device: torch.device, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> None:
         self._device = device
-        self._inputs, self._outputs = inputs, outputs
-        self._in, self._compute, self._out = (_stream(device) for _ in range(3))
-        self._free = [_Staging(device, inputs, outputs) for _ in range(_UNDER_WAY)]
-        self._graphs: dict[int, Graph] = {}
+        self._places = [_Place(device, inputs, outputs) for _ in range(UNDER_WAY)]
+        self._free = deque(self._places)
+        self._recorded: tuple[int, ...] = ()
 
-    def begin(self, forward: Forward, given: Sequence[torch.Tensor]) -> "Running":
-        """Hands a batch over, and returns before it has run.
+    def replay(self, given: Sequence[Array]) -> "Running | None":
+        """Hands a batch to a graph, and returns before it has run; None: there is none of its size, or larger.
 
         Args:
-            forward: the program; called in the precision that is in force, unless a graph takes its place.
-            given: one tensor per input, [rows, ...], in the processor's memory; read before this returns.
+            given: one array per input, [rows, ...]; read before this returns.
+        """
+        rows = len(given[0])
+        size = next_larger(self._recorded, rows)
+        if size is None:
+            return None
+        place = self._free.popleft()
+        try:
+            memory = place.replay(size, given)
+        except BaseException:
+            self._give_up(place)
+            raise
+        return Running(self, place, memory, rows)
+
+    def run(self, forward: Forward, given: Sequence[Array]) -> "Running":
+        """Hands a batch to the program itself, and returns before it has run.
+
+        Args:
+            forward: the program; called in the precision that is in force.
+            given: one array per input, [rows, ...]; read before this returns.
 
         Raises:
             ValueError: the program gave other shapes than it should.
             Exception: whatever the program raised.
         """
-        rows = len(given[0])
-        staging = self._free.pop()
+        place = self._free.popleft()
         try:
-            staging.fit(rows)
-            arrived = self._bring(staging, given, rows)
-            self._compute.wait_event(arrived)
-            with torch.cuda.stream(self._compute):
-                outputs = self._through(forward, staging, rows)
-                for kept, output in zip(staging.left, outputs, strict=True):
-                    kept[:rows].copy_(output[:rows])
-                computed = self._compute.record_event()
-            self._out.wait_event(computed)
-            with torch.cuda.stream(self._out):
-                for host, kept in zip(staging.given_back, staging.left, strict=True):
-                    host[:rows].copy_(kept[:rows], non_blocking=True)
-                landed = self._out.record_event()
+            memory = place.run(forward, given)
         except BaseException:
-            try:
-                # What was begun may still read and write it.
-                torch.cuda.synchronize(self._device)
-            finally:
-                self._free.append(staging)
+            self._give_up(place)
             raise
-        return Running(self, staging, rows, landed)
+        return Running(self, place, memory, len(given[0]))
 
     def reserve(self, rows: int) -> None:
         """Takes the memory for two batches of so many rows; none may be under way."""
-        for staging in self._free:
-            staging.fit(rows)
+        for place in self._places:
+            place.fit(rows)
 
     def record(self, forward: Forward, sizes: Sequence[int]) -> None:
-        """Records a graph for each size of batch, in the precision that is in force; earlier ones are let go.
+        """Records graphs for each size of batch, in the precision that is in force; earlier ones are let go.
 
         Raises:
             Exception: the program cannot be recorded: it asks the device for a value, or allocates as no graph may.
         """
         self.forget()
-        largest = max(sizes)
-        memory = [torch.zeros(largest, *slot.row, dtype=slot.dtype, device=self._device) for slot in self._inputs]
-        # Filled on another stream than the program runs on.
-        torch.cuda.synchronize(self._device)
-        pool = torch.cuda.graph_pool_handle()
-        graphs: dict[int, Graph] = {}
-        # The largest first: the smaller ones then find memory for all they need in what it took.
-        for rows in sorted(sizes, reverse=True):
-            inputs = [one[:rows] for one in memory]
-            with torch.cuda.stream(self._compute):
-                for _ in range(_WARM_UPS):
-                    forward(*inputs)
-            self._compute.synchronize()
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=pool, stream=self._compute):
-                outputs = self._checked(forward(*inputs), rows)
-            graphs[rows] = Graph(graph, inputs, outputs)
-        self._graphs = dict(sorted(graphs.items()))
+        for place in self._places:
+            place.record(forward, sizes)
+        self._recorded = tuple(sorted(sizes))
 
     def forget(self) -> None:
         """Lets go of all graphs."""
         torch.cuda.synchronize(self._device)
-        self._graphs = {}
+        self._recorded = ()
+        for place in self._places:
+            place.forget()
 
-    @property
-    def recorded(self) -> tuple[int, ...]:
-        """Sizes of batches that there is a graph for, ascending."""
-        return tuple(self._graphs)
+    def release(self, place: "_Place") -> None:
+        """Has room for one batch more."""
+        self._free.append(place)
 
-    def release(self, staging: "_Staging") -> None:
-        """Takes staging memory back."""
-        self._free.append(staging)
-
-    def _bring(self, staging: "_Staging", given: Sequence[torch.Tensor], rows: int) -> torch.cuda.Event:
-        for host, one in zip(staging.taken, given, strict=True):
-            host[:rows].copy_(one)
-        with torch.cuda.stream(self._in):
-            for arrived, host in zip(staging.brought, staging.taken, strict=True):
-                arrived[:rows].copy_(host[:rows], non_blocking=True)
-            event: torch.cuda.Event = self._in.record_event()
-        return event
-
-    def _through(self, forward: Forward, staging: "_Staging", rows: int) -> Sequence[torch.Tensor]:
-        """What the program gives for the rows that were brought, or for these and further ones."""
-        size = next_larger(self.recorded, rows)
-        if size is None:
-            return self._checked(forward(*(one[:rows] for one in staging.brought)), rows)
-        graph = self._graphs[size]
-        for there, brought in zip(graph.inputs, staging.brought, strict=True):
-            there[:rows].copy_(brought[:rows])
-        graph.graph.replay()
-        return graph.outputs
-
-    def _checked(self, outputs: Sequence[torch.Tensor], rows: int) -> Sequence[torch.Tensor]:
-        # What has another shape might be spread over the rows without a word.
-        for slot, output in zip(self._outputs, outputs, strict=True):
-            if tuple(output.shape) != (rows, *slot.row):
-                raise ValueError(f"an output has the shape {list(output.shape)}, not {[rows, *slot.row]}")
-        return outputs
+    def _give_up(self, place: "_Place") -> None:
+        try:
+            # What was begun may still read and write its memory.
+            torch.cuda.synchronize(self._device)
+        finally:
+            self.release(place)
 
 
 class Running:
     """A batch under way."""
 
-    def __init__(self, streams: Streams, staging: "_Staging", rows: int, landed: torch.cuda.Event) -> None:
+    def __init__(self, streams: Streams, place: "_Place", memory: "_Memory", rows: int) -> None:
         self._streams = streams
-        self._staging = staging
+        self._place = place
+        self._memory = memory
         self._rows = rows
-        self._landed = landed
 
-    def wait(self) -> list[torch.Tensor]:
-        """One tensor per output, [rows, ...], in the processor's memory: valid until another batch begins.
+    def wait(self) -> tuple[Array, ...]:
+        """One array per output, [rows, ...]: valid until another batch begins.
 
         Raises:
             RuntimeError: the device failed.
         """
         try:
-            self._landed.synchronize()
+            self._place.wait()
         finally:
-            self._streams.release(self._staging)
-        return [host[: self._rows] for host in self._staging.given_back]
+            self._streams.release(self._place)
+        return tuple([array[: self._rows] for array in self._memory.gives])
 
 
-class _Staging:
-    """Memory for one batch under way: pinned (taken, given_back) and the device's (brought, left)."""
+class _Place:
+    """Where one batch may be under way: a stream, memory, and the graphs that use both."""
 
     def __init__(self, device: torch.device, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> None:
-        self._device = device
-        self._inputs, self._outputs = inputs, outputs
-        self._rows = 0
-        self.taken: list[torch.Tensor] = []
-        self.brought: list[torch.Tensor] = []
-        self.left: list[torch.Tensor] = []
-        self.given_back: list[torch.Tensor] = []
+        self._outputs = outputs
+        self._new = functools.partial(_Memory, device, inputs, outputs)
+        self._memory = self._new(0)
+        self._recorded_memory = self._memory
+        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call] # torch leaves it unannotated
+        self._landed = torch.cuda.Event()  # type: ignore[no-untyped-call] # likewise
 
-    def fit(self, rows: int) -> None:
-        """Has room for so many rows."""
-        if rows <= self._rows:
-            return
-        # By its new size at once: what is copied at present is of another batch, whose memory is its own.
-        torch.cuda.synchronize(self._device)
-        self.taken, self.given_back = (_pinned(slots, rows) for slots in (self._inputs, self._outputs))
+    def replay(self, size: int, given: Sequence[Array]) -> "_Memory":
+        memory = self._recorded_memory
+        memory.take(given)
+        # Entered and left as a context it would take a tenth of a small batch's time.
+        torch.cuda.set_stream(self._stream)
+        self._graphs[size].replay()
+        self._landed.record(self._stream)
+        return memory
+
+    def run(self, forward: Forward, given: Sequence[Array]) -> "_Memory":
+        memory = self.fit(len(given[0]))
+        memory.take(given)
+        torch.cuda.set_stream(self._stream)
+        self._steps(forward, memory, len(given[0]))
+        self._landed.record(self._stream)
+        return memory
+
+    def wait(self) -> None:
+        self._landed.synchronize()
+
+    def fit(self, rows: int) -> "_Memory":
+        """Memory for so many rows or more. What is recorded keeps the memory that it was recorded with."""
+        if rows > self._memory.rows:
+            self._memory = self._new(rows)
+        return self._memory
+
+    def record(self, forward: Forward, sizes: Sequence[int]) -> None:
+        memory = self._recorded_memory = self.fit(max(sizes))
+        pool = torch.cuda.graph_pool_handle()
+        # The largest first: the smaller ones then find memory for all they need in what it took.
+        for size in sorted(sizes, reverse=True):
+            with torch.cuda.stream(self._stream):
+                for _ in range(_WARM_UPS):
+                    self._steps(forward, memory, size)
+            self._stream.synchronize()
+            graph = torch.cuda.CUDAGraph()
+            # On this place's stream: workspaces of libraries are a stream's, and both places' graphs run at a time.
+            with torch.cuda.graph(graph, pool=pool, stream=self._stream):
+                self._steps(forward, memory, size)
+            self._graphs[size] = graph
+
+    def forget(self) -> None:
+        self._graphs.clear()
+
+    def _steps(self, forward: Forward, memory: "_Memory", rows: int) -> None:
+        for brought, taken in zip(memory.brought, memory.taken, strict=True):
+            brought[:rows].copy_(taken[:rows], non_blocking=True)
+        outputs = forward(*(one[:rows] for one in memory.brought))
+        for slot, left, output in zip(self._outputs, memory.left, outputs, strict=True):
+            # What has another shape might be spread over the rows without a word.
+            if tuple(output.shape) != (rows, *slot.row):
+                raise ValueError(f"an output has the shape {list(output.shape)}, not {[rows, *slot.row]}")
+            left[:rows].copy_(output)
+        for given_back, left in zip(memory.given_back, memory.left, strict=True):
+            given_back[:rows].copy_(left[:rows], non_blocking=True)
+
+
+class _Memory:
+    """Memory of one batch, [rows, ...] each: pinned (taken, given_back) and the device's (brought, left).
+
+    Attributes:
+        gives: `given_back` as arrays.
+    """
+
+    def __init__(self, device: torch.device, inputs: Sequence[Slot], outputs: Sequence[Slot], rows: int) -> None:
+        self.rows = rows
+        self.taken, self.given_back = ([_pinned(slot, rows) for slot in slots] for slots in (inputs, outputs))
         self.brought, self.left = (
-            [torch.zeros(rows, *slot.row, dtype=slot.dtype, device=self._device) for slot in slots]
-            for slots in (self._inputs, self._outputs)
+            [torch.zeros(rows, *slot.row, dtype=slot.dtype, device=device) for slot in slots]
+            for slots in (inputs, outputs)
         )
+        self._takes = [_array(one) for one in self.taken]
+        self.gives = [_array(one) for one in self.given_back]
         # Filled with zeros on the current stream, before others use it.
-        torch.cuda.synchronize(self._device)
-        self._rows = rows
+        torch.cuda.synchronize(device)
+
+    def take(self, given: Sequence[Array]) -> None:
+        """Copies inputs into pinned memory."""
+        for taken, array in zip(self._takes, given, strict=True):
+            taken[: len(array)] = array
 
 
 def next_larger(sizes: Sequence[int], rows: int) -> int | None:
@@ -225,9 +247,11 @@ def limit_memory(device: torch.device, limit: int) -> None:
     torch.cuda.set_per_process_memory_fraction(min(1.0, limit / total), device)
 
 
-def _stream(device: torch.device) -> torch.cuda.Stream:
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call] # torch leaves it unannotated
+def _pinned(slot: Slot, rows: int) -> torch.Tensor:
+    return torch.zeros(rows, *slot.row, dtype=slot.dtype, pin_memory=True)
 
 
-def _pinned(slots: Sequence[Slot], rows: int) -> list[torch.Tensor]:
-    return [torch.zeros(rows, *slot.row, dtype=slot.dtype, pin_memory=True) for slot in slots]
+def _array(tensor: torch.Tensor) -> Array:
+    """The same memory; bfloat16, which numpy has not, as 16-bit integers."""
+    array: Array = (tensor.view(torch.int16) if tensor.dtype is torch.bfloat16 else tensor).numpy()
+    return array

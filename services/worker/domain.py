@@ -129,6 +129,7 @@ class LoadReport:
     load_seconds: float
     full_seconds: float
     mixed_seconds: float
+    timed_rows: int
     golden_error: float
     mixed_error: float
     precision_reason: str

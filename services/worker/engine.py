@@ -5,7 +5,7 @@ The same code on CUDA and on the CPU: a CPU has no copies to overlap and runs in
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from crossfade.manifest import DType, Manifest, Precision
 from services.worker.cuda import Running, Slot, Streams
 from services.worker.flat import Forward, flatten
+from services.worker.placement import place
 from services.worker.tensors import Array, to_numbers
 
 _TORCH: Final[dict[DType, torch.dtype]] = {
@@ -93,14 +94,15 @@ class Engine:
         self.device = device
         self.precision = Precision.FP32
         self._signature = signature
-        self._module: torch.nn.Module | None = module.to(device)
-        self._forwards: dict[Precision, Forward] = {Precision.FP32: _called(self._module, None)}
+        self._module: torch.nn.Module | None = place(module, device)
+        self._forwards: dict[Precision, Forward] = {}
         self._inputs = [_TORCH[spec.dtype] for spec in signature.inputs]
         self._outputs = [_TORCH[spec.dtype] for spec in signature.outputs]
         self._floats = [(i, spec.dtype) for i, spec in enumerate(signature.outputs) if spec.dtype.is_float]
         self._slots = range(len(signature.inputs))
         self._scores = next((i for i, spec in enumerate(signature.outputs) if spec.name == manifest.scores), None)
         self._streams: Streams | None = None
+        self._recorded = Precision.FP32
         if device.type == "cuda":
             # Pinned memory and graphs are of the current device.
             torch.cuda.set_device(device)
@@ -129,15 +131,14 @@ class Engine:
     def begin(self, inputs: Sequence[Array], precision: Precision | None = None) -> "EngineOutput | Begun":
         """Runs one batch on a CPU, or hands it to a GPU, which may have two of them at a time; otherwise as `run`."""
         chosen = precision or self.precision
-        forward = self._forwards.get(chosen) or self._prepare(chosen)
+        if self._streams is not None:
+            return Begun(self._handed_over(self._streams, inputs, chosen), self._output)
+        forward = self._forward(chosen)
         with torch.inference_mode():
-            if chosen is Precision.FP32 and self._streams is None:
+            if chosen is Precision.FP32:
                 return self._output(self._run_here(forward, inputs))
             with self._autocast(chosen):
-                if self._streams is None:
-                    return self._output(self._run_here(forward, inputs))
-                running = self._streams.begin(forward, [self._tensor(inputs[slot], slot) for slot in self._slots])
-                return Begun(self, running)
+                return self._output(self._run_here(forward, inputs))
 
     def drop(self, precision: Precision) -> None:
         """Lets go of what a precision needs that it will not run in."""
@@ -146,41 +147,51 @@ class Engine:
     def reserve(self, rows: int) -> None:
         """Takes the memory that batches of so many rows need on their way to a GPU and back."""
         if self._streams is not None:
-            with torch.inference_mode():
-                self._streams.reserve(rows)
+            self._streams.reserve(rows)
 
-    def record(self, sizes: Sequence[int]) -> None:
-        """Records a graph for each size of batch, if it runs on CUDA; in the precision that it has settled on.
+    def record(self, sizes: Sequence[int], precision: Precision | None = None) -> None:
+        """Records a graph for each size of batch, if it runs on CUDA; what was recorded before is let go.
+
+        Args:
+            sizes: rows of each.
+            precision: what it runs in; None: `self.precision`.
 
         Raises:
             Exception: the program cannot be recorded.
         """
         if self._streams is not None:
-            with torch.inference_mode(), self._autocast(self.precision):
-                self._streams.record(self._forwards[self.precision], sizes)
+            self._recorded = precision or self.precision
+            forward = self._forward(self._recorded)
+            with torch.inference_mode(), self._autocast(self._recorded):
+                self._streams.record(forward, sizes)
 
     def forget(self) -> None:
         """Lets go of what was recorded."""
         if self._streams is not None:
             self._streams.forget()
 
-    def landed(self, outputs: Sequence[torch.Tensor]) -> EngineOutput:
-        """What a GPU gave, in the processor's memory."""
-        with torch.inference_mode():
-            return self._output(tuple([self._array(output, slot) for slot, output in enumerate(outputs)]))
-
     def settle(self, precision: Precision) -> None:
         """Runs in this precision from here on, and lets go of what another one would need."""
-        self._forwards = {precision: self._forwards.get(precision) or self._prepare(precision)}
+        self._forwards = {precision: self._forward(precision)}
         self.precision, self._module = precision, None
 
-    def _prepare(self, precision: Precision) -> Forward:
-        assert self._module is not None  # noqa: S101 - for the type checker: nobody asks for another one once it is settled
-        made = self._forwards[precision] = _called(self._module, MIXED.get(precision))
-        if self._streams is not None:
-            # The weights are cast on another stream than the program runs on.
-            torch.cuda.synchronize(self.device)
+    def _forward(self, precision: Precision) -> Forward:
+        made = self._forwards.get(precision)
+        if made is None:
+            assert self._module is not None  # noqa: S101 - for the type checker: nobody asks for another once it is settled
+            made = self._forwards[precision] = _called(self._module, MIXED.get(precision))
+            if self._streams is not None:
+                # The weights are cast on another stream than the program runs on.
+                torch.cuda.synchronize(self.device)
         return made
+
+    def _handed_over(self, streams: Streams, inputs: Sequence[Array], precision: Precision) -> Running:
+        running = streams.replay(inputs) if precision is self._recorded else None
+        if running is not None:
+            return running
+        forward = self._forward(precision)
+        with torch.inference_mode(), self._autocast(precision):
+            return streams.run(forward, inputs)
 
     def _run_here(self, forward: Forward, inputs: Sequence[Array]) -> tuple[Array, ...]:
         outputs = forward(*[self._tensor(inputs[slot], slot) for slot in self._slots])
@@ -229,9 +240,9 @@ class Engine:
 class Begun:
     """A batch that a GPU has."""
 
-    def __init__(self, engine: Engine, running: Running) -> None:
-        self._engine = engine
+    def __init__(self, running: Running, made: Callable[[tuple[Array, ...]], EngineOutput]) -> None:
         self._running = running
+        self._made = made
 
     def wait(self) -> EngineOutput:
         """What it gives, as soon as it does; valid until another batch begins.
@@ -239,7 +250,7 @@ class Begun:
         Raises:
             Exception: whatever the program raised.
         """
-        return self._engine.landed(self._running.wait())
+        return self._made(self._running.wait())
 
 
 def _called(module: torch.nn.Module, mixed: torch.dtype | None) -> Forward:

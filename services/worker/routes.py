@@ -105,6 +105,7 @@ def _load_report(report: LoadReport) -> resources_pb2.LoadReport:
         load_seconds=report.load_seconds,
         full_seconds=report.full_seconds,
         mixed_seconds=report.mixed_seconds,
+        timed_rows=report.timed_rows,
         golden_error=report.golden_error,
         mixed_error=report.mixed_error,
         precision_reason=report.precision_reason,

@@ -242,15 +242,16 @@ def load_sentences(report: LoadReport) -> list[str]:
     sentences = [f"{loaded}; {golden}"]
     if report.architecture:
         sentences.append(f"weights for the architecture {report.architecture}")
+    batch = "one row" if report.timed_rows <= 1 else f"a batch of {report.timed_rows}"
     if report.mixed_seconds:
         gain = report.full_seconds / report.mixed_seconds
         faster = f"{gain:.2f} × as fast" if gain >= 1 else f"slower, {gain:.2f} × as fast"
         sentences.append(
-            f"mixed precision: one row in {text.seconds(report.mixed_seconds)}, in full precision "
+            f"mixed precision: {batch} in {text.seconds(report.mixed_seconds)}, in full precision "
             f"{text.seconds(report.full_seconds)} ({faster}); difference {report.mixed_error:.2g} of the tolerance"
         )
     else:
-        sentences.append(f"one row in {text.seconds(report.full_seconds)}; mixed precision was not tried")
+        sentences.append(f"{batch} in {text.seconds(report.full_seconds)}; mixed precision was not tried")
     if report.precision_reason:
         sentences.append(f"why {report.precision}: {report.precision_reason}")
     return sentences

@@ -1,5 +1,6 @@
 """A Worker with real processes, beside a Registry that the test writes."""
 
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,8 @@ async def start_worker(registry: FakeRegistry, tmp_path: Path, token_keys: Path)
             "drain_seconds": 5.0,
             "poll_seconds": 0.1,
             "version_threads": 1,
+            # The whole suite runs on a GPU if asked to; a few tests expect what a CPU does.
+            "device": os.environ.get("CROSSFADE_DEVICE", "cpu"),
             # By itself it would go by the timing, which a busy machine decides.
             "precision": "fp32",
             "lease_seconds": 3.0,

@@ -1,5 +1,11 @@
-"""Versions on a CUDA device: the same answers as on the CPU, however they get there. Skipped where there is none."""
+"""Versions on a CUDA device: the same answers as on the CPU, however they get there. Skipped where there is none.
 
+`CROSSFADE_DEVICE=cuda` has the other tests of this folder run there too.
+"""
+
+import asyncio
+import contextlib
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from grpc import aio
 from torch import nn
 
 from crossfade.artifact import package
@@ -17,7 +24,11 @@ from services.worker.domain import LoadError
 from services.worker.engine import Begun, Engine
 from services.worker.loader import load_program
 from services.worker.settings import WorkerSettings
+from services.worker.tensors import to_numbers
 from services.worker.verify import prepare
+from tests.fakes.models import RAISES, expected_scores, reference_rows, scores_of
+from tests.fakes.registry import FakeRegistry, lane
+from tests.support.wait import until_async
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
 WIDTH = 32
@@ -41,14 +52,80 @@ def manifest(folder: Path) -> Manifest:
 
 @pytest.fixture(autouse=True)
 def emptied() -> Iterator[None]:
-    """No memory is kept from one test to another."""
+    """No memory is kept from one test to another: what is at hand already no bound on memory keeps from being used."""
+    gc.collect()
+    torch.cuda.empty_cache()
     yield
     torch.cuda.set_per_process_memory_fraction(1.0)
-    torch.cuda.empty_cache()
 
 
 def rows(count: int, seed: int = 0) -> Any:
     return np.random.default_rng(seed).standard_normal((count, WIDTH), dtype=np.float32)
+
+
+class Attention(nn.Module):
+    """Words to scores, as a transformer does: makes positions and a mask itself, and holds a constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.places = nn.Embedding(100, 32), nn.Embedding(16, 32)
+        self.layer = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True)
+        self.head = nn.Linear(32, 3)
+
+    def forward(self, words: torch.Tensor) -> torch.Tensor:
+        """[rows, 16] to [rows, 3]."""
+        hidden = self.words(words) + self.places(torch.arange(words.shape[1]))
+        later = torch.full((16, 16), -torch.inf).triu(1)
+        last = self.layer(hidden, src_mask=later)[:, -1]
+        scores: torch.Tensor = self.head(last) * torch.tensor([1.0, 2.0, 0.5])
+        return scores
+
+
+class Recurrent(nn.Module):
+    """A convolution over time and an LSTM; gives two outputs, one of them in bfloat16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.lstm = nn.Conv1d(2, 8, 3, padding=1), nn.LSTM(8, 16, batch_first=True)
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, series: torch.Tensor, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """[rows, 2, 12] and [rows, 1] to [rows, 3] and [rows, 16]."""
+        _, (hidden, _) = self.lstm(torch.relu(self.conv(series)).transpose(1, 2))
+        return self.head(hidden[0]) * scale, hidden[0].to(torch.bfloat16)
+
+
+class Images(nn.Module):
+    """Convolutions over images of 40 KiB each: beyond 25 of them a batch is copied beside the computation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 16, 3, stride=2), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 4, 3))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """[rows, 3, 58, 58] to [rows, 4]."""
+        scores: torch.Tensor = self.layers(images).mean(dim=(2, 3))
+        return scores
+
+
+class Sparse(nn.Module):
+    """Works on those values alone that are above 0: how many these are, no graph can know."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[rows, 32] to [rows, 32]."""
+        above = x > 0
+        y = x.clone()
+        y[above] = x[above] + torch.ones(1)
+        return y
+
+
+class Wide(nn.Module):
+    """Takes 256 MiB a row while it runs."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[rows, 32] to [rows]."""
+        wide = x[:, :1, None] + torch.zeros(1, 8192, 8192)
+        return wide.amax(dim=(1, 2)) + x.sum(dim=1)
 
 
 def engines(folder: Path, manifest: Manifest) -> tuple[Engine, Engine]:
@@ -70,6 +147,81 @@ def test_it_answers_as_the_cpu_does_with_graphs_and_without(folder: Path, manife
             assert found.classes is not None
             assert wanted.classes is not None
             assert found.classes.tolist() == wanted.classes.tolist()
+
+
+def drawn(name: str, count: int, seed: int = 0) -> tuple[Any, ...]:
+    """Rows for one of the modules above, one array per input."""
+    draw = np.random.default_rng(seed)
+    if name == "attention":
+        return (draw.integers(0, 100, (count, 16)),)
+    if name == "recurrent":
+        series, scale = draw.standard_normal((count, 2, 12)), draw.random((count, 1))
+        return series.astype(np.float32), scale.astype(np.float32)
+    return (draw.standard_normal((count, 3, 58, 58)).astype(np.float32),)
+
+
+@pytest.mark.parametrize(
+    ("name", "module"), [("attention", Attention()), ("recurrent", Recurrent()), ("images", Images())]
+)
+@pytest.mark.parametrize(("precision", "near"), [(Precision.FP32, 2e-3), (Precision.BF16, 5e-2)])
+def test_models_of_many_kinds_answer_as_on_the_cpu(
+    tmp_path: Path, name: str, module: nn.Module, precision: Precision, near: float
+) -> None:
+    package(module, example=drawn(name, 8), task="other", to=tmp_path / name)
+    manifest = loads((tmp_path / name / MANIFEST_FILE).read_bytes())
+    _, cpu = engines(tmp_path / name, manifest)
+    settings = WorkerSettings(device="cuda", precision=precision, batch_seconds=1.0)
+    prepared = prepare(tmp_path / name, manifest, settings, SystemClock(), 0.0)
+    assert "with CUDA graphs of up to 64 rows" in prepared.report.precision_reason
+
+    def agrees(begun: Begun, given: tuple[Any, ...]) -> None:
+        found, wanted = begun.wait().arrays, cpu.run(given).arrays
+        for one, other, spec in zip(found, wanted, manifest.signature.outputs, strict=True):
+            here, there = (to_numbers(spec.dtype, array) for array in (one, other))
+            np.testing.assert_allclose(here, there, rtol=near * 10, atol=near)
+
+    before: tuple[Begun, tuple[Any, ...]] | None = None
+    for seed in range(40):
+        given = drawn(name, 1 + 7 * seed % 64, seed)
+        begun = prepared.engine.begin(given)
+        assert isinstance(begun, Begun)
+        if before is not None:
+            agrees(*before)
+        before = begun, given
+
+
+def test_mixed_precision_is_taken_where_the_largest_batch_takes_less_time(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    large = nn.Sequential(nn.Linear(WIDTH, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 4096))
+    package(large, example=rows(8), task="other", to=tmp_path / "large")
+    manifest = loads((tmp_path / "large" / MANIFEST_FILE).read_bytes())
+    prepared = prepare(tmp_path / "large", manifest, WorkerSettings(device="cuda"), SystemClock(), 0.0)
+    report = prepared.report
+    assert report.precision is Precision.BF16, report.precision_reason
+    assert report.timed_rows == prepared.max_rows == 64
+    assert 0 < report.mixed_seconds < report.full_seconds
+
+
+def test_a_program_that_cannot_be_recorded_runs_without_graphs_and_says_why(tmp_path: Path) -> None:
+    package(Sparse(), example=rows(8), task="other", to=tmp_path / "sparse")
+    manifest = loads((tmp_path / "sparse" / MANIFEST_FILE).read_bytes())
+    prepared = prepare(tmp_path / "sparse", manifest, WorkerSettings(device="cuda"), SystemClock(), 0.0)
+    assert "without CUDA graphs, since" in prepared.report.precision_reason
+    given = rows(5)
+    np.testing.assert_allclose(prepared.engine.run([given]).arrays[0], given + (given > 0), atol=1e-2)
+
+
+def test_a_version_that_the_memory_is_small_for_gets_smaller_batches(tmp_path: Path) -> None:
+    package(Wide(), example=rows(4), golden=4, task="other", to=tmp_path / "wide")
+    manifest = loads((tmp_path / "wide" / MANIFEST_FILE).read_bytes())
+    settings = WorkerSettings(
+        device="cuda", precision=Precision.FP32, version_device_memory_bytes=8 << 30, batch_seconds=5.0
+    )
+    prepared = prepare(tmp_path / "wide", manifest, settings, SystemClock(), 0.0)
+    assert 2 <= prepared.max_rows < 64
+    given = rows(prepared.max_rows)
+    wanted = given[:, 0] + given.sum(axis=1)
+    np.testing.assert_allclose(prepared.engine.run([given]).arrays[0], wanted, rtol=1e-3, atol=1e-3)
 
 
 def test_two_batches_under_way_keep_their_rows(folder: Path, manifest: Manifest) -> None:
@@ -125,3 +277,39 @@ def test_a_bound_on_memory_shows_as_out_of_memory() -> None:
     limit_memory(device, 64 << 20)
     with pytest.raises(torch.OutOfMemoryError):
         torch.zeros(1 << 30, device=device)
+
+
+async def test_a_worker_serves_by_a_gpu(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts())))
+    await start_worker(device="cuda", precision="auto")
+    caller = await caller_of("v1")
+    given = [reference_rows(1 + seed % 64, seed) for seed in range(200)]
+    responses = await asyncio.gather(*(caller.predict(one) for one in given))
+    for one, response in zip(given, responses, strict=True):
+        np.testing.assert_allclose(scores_of(response), expected_scores(one), rtol=0.05, atol=0.1)
+    serving = registry.serving("scores", "v1")
+    assert serving is not None
+    assert serving.load_report.device == "cuda:0"
+    assert serving.load_report.timed_rows == 64
+
+
+async def test_a_row_that_breaks_the_device_ends_the_versions_process_which_comes_back(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts())))
+    await start_worker(device="cuda")
+    caller = await caller_of("v1")
+    bad = reference_rows(1)
+    # An index out of range: on a GPU an assertion of a kernel, after which the process has no device any more.
+    bad[0, 0] = RAISES
+    failure = await caller.failure(bad, timeout_seconds=30.0)
+    assert failure.code == "UNAVAILABLE"
+
+    async def answers() -> bool:
+        with contextlib.suppress(aio.AioRpcError):
+            return bool(await caller.predict(reference_rows(1)))
+        return False
+
+    await until_async(answers, 60)

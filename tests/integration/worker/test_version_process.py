@@ -1,6 +1,9 @@
 """The processes of one version, spoken to as the supervisor does."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -80,3 +83,24 @@ async def test_it_serves_only_when_it_knows_its_lanes(versions: _Versions, keys:
     await caller.channel.close()
     token = response.parameters["crossfade_prediction_id"].string_param
     assert keys.verify(token).epoch == 7
+
+
+_ASKED = """
+import os
+import torch.cuda
+
+asked = set()
+torch.cuda.is_available = lambda: asked.add("NVML" if os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1" else "CUDA")
+torch.cuda._lazy_init = lambda: asked.add("CUDA")
+import services.worker.preload
+
+print(asked)
+"""
+
+
+def test_what_the_fork_server_imports_leaves_gpus_to_its_forks() -> None:
+    # Forks of a process that has asked CUDA for devices can have none; NVML may be asked (torch's "CUDA semantics").
+    environment = os.environ | ForkServer(threads=1)._environment
+    command = [sys.executable, "-W", "ignore", "-c", _ASKED]
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert done.stdout == "{'NVML'}\n", done.stderr

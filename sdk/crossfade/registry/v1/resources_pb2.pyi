@@ -954,6 +954,7 @@ class LoadReport(_message.Message):
     MIXED_ERROR_FIELD_NUMBER: _builtins.int
     PRECISION_REASON_FIELD_NUMBER: _builtins.int
     ARCHITECTURE_FIELD_NUMBER: _builtins.int
+    TIMED_ROWS_FIELD_NUMBER: _builtins.int
     device: _builtins.str
     """"cpu" or "cuda:0"."""
     precision: _builtins.str
@@ -961,7 +962,7 @@ class LoadReport(_message.Message):
     load_seconds: _builtins.float
     """Seconds from the order to ready."""
     full_seconds: _builtins.float
-    """Seconds of one batch of one row in full precision (median)."""
+    """Seconds of one batch of `timed_rows` rows in full precision (median)."""
     mixed_seconds: _builtins.float
     """The same in mixed precision; 0: not tried."""
     golden_error: _builtins.float
@@ -974,6 +975,8 @@ class LoadReport(_message.Message):
     """The architecture that its weights are for, and the package that built it here: "mlp of our-models 1.2.0". Default:
     empty, an exported program.
     """
+    timed_rows: _builtins.int
+    """Rows of the batch that was timed: on a GPU the largest one. Default: 1."""
     def __init__(
         self,
         *,
@@ -986,10 +989,11 @@ class LoadReport(_message.Message):
         mixed_error: _builtins.float = ...,
         precision_reason: _builtins.str = ...,
         architecture: _builtins.str = ...,
+        timed_rows: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "device", b"device", "full_seconds", b"full_seconds", "golden_error", b"golden_error", "load_seconds", b"load_seconds", "mixed_error", b"mixed_error", "mixed_seconds", b"mixed_seconds", "precision", b"precision", "precision_reason", b"precision_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "device", b"device", "full_seconds", b"full_seconds", "golden_error", b"golden_error", "load_seconds", b"load_seconds", "mixed_error", b"mixed_error", "mixed_seconds", b"mixed_seconds", "precision", b"precision", "precision_reason", b"precision_reason", "timed_rows", b"timed_rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
