@@ -169,7 +169,7 @@ async def test_a_model_that_hangs_is_ended(
 ) -> None:
     # Each of its batches takes longer than is allowed, which at loading is nobody's concern.
     await registry.set_lanes(lane("scores", want(artifacts(scale=3.0), "v0"), want(artifacts(work=2500))))
-    await start_worker(hang_seconds=0.1, max_batch=1)
+    await start_worker(hang_seconds=0.1, max_batch=1, device="cpu")
     for _ in range(2):
         caller = await caller_of("v1")
         failure = await caller.failure(reference_rows(1))

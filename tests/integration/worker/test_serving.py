@@ -34,7 +34,7 @@ async def test_loads_reports_and_answers(
     registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any, token_keys: Any
 ) -> None:
     await registry.set_lanes(lane("scores", want(artifacts()), epoch=7))
-    await start_worker()
+    await start_worker(device="cpu")
     caller = await caller_of("v1")
     rows = reference_rows(5, seed=1)
     response = await caller.predict(rows, request_id="mine")
@@ -171,7 +171,8 @@ async def test_a_full_queue_and_an_expired_deadline(
     registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
 ) -> None:
     await registry.set_lanes(lane("scores", want(artifacts(work=1000))))
-    app = await start_worker(queue_rows=4, max_batch=1, batch_seconds=10)
+    # A GPU would be done with each before the next one comes.
+    app = await start_worker(queue_rows=4, max_batch=1, batch_seconds=10, device="cpu")
     caller = await caller_of("v1")
     rows = reference_rows(1)
     durations = []
