@@ -28,6 +28,7 @@ from evaluator.ports import (
 )
 from evaluator.replay import Concluded
 from evaluator.state import Look
+from services.common.text import fitting
 
 Metadata = tuple[tuple[str, str], ...]
 _RequestT = TypeVar("_RequestT")
@@ -37,7 +38,7 @@ _PageT = TypeVar("_PageT", bound="_Page")
 _LOOKS_PER_PAGE: Final = 10
 """A window of 20 Workers with 64 features each has about a megabyte."""
 _PAGE: Final = 1_000
-_LONGEST_REASON: Final = 4_000
+_LONGEST: Final = 4_000
 """Characters of a reason that the Registry takes."""
 
 
@@ -157,7 +158,7 @@ class RegistryClient:
             version=record.version,
             sequence=record.sequence,
             summary=proto_summary.to_proto(record.decision),
-            alerts=[resources_pb2.Alert(gate=gate, reason=_fitting(reason)) for gate, reason in record.alerts],
+            alerts=[resources_pb2.Alert(gate=gate, reason=fitting(reason, _LONGEST)) for gate, reason in record.alerts],
             evidence=record.evidence,
             cursor=proto_counts.to_proto(record.cursor),
         )
@@ -170,7 +171,7 @@ class RegistryClient:
             model=names.model_name(model),
             segment=lane.segment,
             version=lane.previous,
-            reason=_fitting(reason),
+            reason=fitting(reason, _LONGEST),
             etag=lane.etag,
             request_id=_request_id(),
             monitor_sequence=sequence,
@@ -180,7 +181,7 @@ class RegistryClient:
     async def act(self, rollout: RolloutView, sequence: int, decision: Decision) -> None:
         """Carries out a decision that rests on a look."""
         name, etag, number = rollout.name, rollout.etag, _request_id()
-        reason = _fitting(decision.reason)
+        reason = fitting(decision.reason, _LONGEST)
         outcome = resources_pb2.Outcome(
             reason=reason,
             code=decision.code,
@@ -268,12 +269,6 @@ class RegistryClient:
                     raise UnreachableError(text) from error
         finally:
             call.cancel()
-
-
-def _fitting(reason: str) -> str:
-    """A reason as the Registry takes it: a decision of many gates must not fail because it has much to say."""
-    kept = reason.replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return kept if len(kept) <= _LONGEST_REASON else f"{kept[: _LONGEST_REASON - 1]}…"
 
 
 def _request_id() -> str:

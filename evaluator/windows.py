@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from evaluator.counts import FORGOTTEN, Counts, InstanceCounts, Series, arrange
+from services.common.telemetry import catalog
 
 SPLIT_ATTRIBUTES: Final = frozenset({"epoch", "slice"})
 """Attributes within which the arms are compared: such series can be counted from zero whenever a process appears."""
-KEPT_EPOCHS: Final = 4
-"""Epochs of a lane whose series a process keeps."""
-KEPT_SLICES: Final = 16
-"""Slices of a lane whose series a process keeps."""
 GONE_US: Final = 900_000_000
 """A process that nobody has listed for so long (15 min) has ended; its counts would weigh on every cursor for ever."""
 LARGEST_COUNT: Final = 2**53
@@ -25,18 +22,21 @@ LARGEST_COUNT: Final = 2**53
 _LARGEST_PRODUCT: Final = 2**63 - 1
 """Of sums of products, which are no counts: of a Worker with a hundred requests of 4,096 rows a second they are
 beyond 2^53 after two months, and nothing is taken from them but a ratio."""
-_PRODUCTS: Final = frozenset({"crossfade.feedback.alike", "crossfade.input.alike", "crossfade.prediction.alike"})
+_PRODUCTS: Final = frozenset(
+    metric.name for metric in (catalog.FEEDBACK_ALIKE, catalog.INPUT_ALIKE, catalog.PREDICTION_ALIKE)
+)
 FIRST_READ_METRICS: Final = frozenset(
-    {
-        "crossfade.cohort.feedback",
-        "crossfade.feedback.alike",
-        "crossfade.feedback.count",
-        "crossfade.feedback.error",
-        "crossfade.feedback.lag",
-        "crossfade.feedback.value",
-        "crossfade.prediction.alike",
-        "crossfade.prediction.count",
-    }
+    metric.name
+    for metric in (
+        catalog.COHORT_FEEDBACK,
+        catalog.FEEDBACK_ALIKE,
+        catalog.FEEDBACK_COUNT,
+        catalog.FEEDBACK_ERROR,
+        catalog.FEEDBACK_LAG,
+        catalog.FEEDBACK_VALUE,
+        catalog.PREDICTION_ALIKE,
+        catalog.PREDICTION_COUNT,
+    )
 )
 """Series of these are recorded from zero by a rollout's first look: they say whether labels come, and how late."""
 
@@ -235,8 +235,8 @@ def long_over(split: Split | None, newest: Split | None) -> bool:
     if split is None or newest is None or len(split) != len(newest):
         return False
     if newest[0] != split[0]:
-        return newest[0] - split[0] >= KEPT_EPOCHS
-    return len(split) == 2 and newest[1] - split[1] >= KEPT_SLICES
+        return newest[0] - split[0] >= catalog.KEPT_EPOCHS
+    return len(split) == 2 and newest[1] - split[1] >= catalog.KEPT_SLICES
 
 
 def split_of(attributes: Iterable[tuple[str, str]]) -> Split | None:

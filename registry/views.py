@@ -25,6 +25,7 @@ from registry.domain.records import Model, Rollout, Version, VersionInLane
 from registry.domain.routes import Arm, Endpoint, LaneRoutes
 from registry.domain.serving import Instance, Placement, Serving, ServingState, Traffic
 from registry.domain.states import VersionState
+from services.common.text import fitting
 
 _ERROR_KEPT: Final = 2_000
 """Characters of an error that are kept: it is shown in lists of many, and in reasons, which have 4,000 at most."""
@@ -163,11 +164,6 @@ def event_to_proto(event: Event) -> resources_pb2.Event:
     )
 
 
-def _kept(error: str) -> str:
-    """What is kept of an error's text: whatever a program says when it fails, its Worker must be able to report."""
-    return error[:_ERROR_KEPT].replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-
 def serving_from_proto(message: resources_pb2.Serving) -> Serving:
     """What a Worker reports of one version."""
     return Serving(
@@ -176,8 +172,8 @@ def serving_from_proto(message: resources_pb2.Serving) -> Serving:
         traffic=Traffic.CONTROL if message.traffic == model_pb2.TRAFFIC_CONTROL else Traffic.LIVE,
         address=message.address,
         state=ServingState(resources_pb2.ServingState.Name(message.state).removeprefix("SERVING_STATE_")),
-        error=_kept(message.error),
-        error_code=_kept(message.error_code),
+        error=fitting(message.error, _ERROR_KEPT),
+        error_code=fitting(message.error_code, _ERROR_KEPT),
         load_report=pack(message.load_report) if message.HasField("load_report") else b"",
     )
 

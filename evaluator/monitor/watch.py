@@ -25,9 +25,9 @@ from evaluator.monitor.watched import Watched
 from evaluator.statistics.design_effect import requests_like
 from evaluator.statistics.process import look_cap
 from evaluator.terms import Feature, Profile, Terms
-from evaluator.windows import KEPT_SLICES
 from services.common.policy.metrics import LABEL_METRICS, MetricKind
 from services.common.policy.records import DEFAULT_SAFE
+from services.common.telemetry import catalog
 
 _MOST_SLICES: Final = 512
 """Slices whose predictions are kept; with slices of 5 min labels may come up to 42 h late."""
@@ -95,7 +95,7 @@ class Watch:
         """Slices whose predictions wait for their labels, and as many beyond these as processes count labels of."""
         shortest = min(self.slices.values(), default=0.0)
         waiting = math.ceil(self.label_age / shortest) if shortest > 0 else 0
-        return min(KEPT_SLICES + waiting, _MOST_SLICES)
+        return min(catalog.KEPT_SLICES + waiting, _MOST_SLICES)
 
     @property
     def label_age(self) -> float:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from services.common.text import fitting
+
 
 class Traffic(StrEnum):
     """The kind of traffic that a request belongs to; an address is of kind live or control."""
@@ -144,7 +146,8 @@ class FailureCode(StrEnum):
     CRASHED = "CRASHED"
 
 
-_MOST_SAID: Final = 2_000
+MOST_SAID: Final = 2_000
+"""Characters of a sentence that each report to the Registry carries."""
 
 
 class LoadError(Exception):
@@ -158,7 +161,6 @@ class LoadError(Exception):
     """
 
     def __init__(self, message: str, code: FailureCode = FailureCode.LOAD_FAILED, *, transient: bool = False) -> None:
-        said = message if len(message) <= _MOST_SAID else f"{message[:_MOST_SAID]} …"
-        super().__init__(said.encode(errors="replace").decode())
+        super().__init__(fitting(message, MOST_SAID))
         self.code = code
         self.transient = transient

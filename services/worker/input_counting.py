@@ -50,25 +50,22 @@ class InputCounter:
         for traffic, parts in self._waiting.items():
             small = [part for part in parts if len(part) <= _BINNED_ROWS]
             if all(len(part) == 1 for part in small):
-                self._count_rows(traffic, small)
+                if small:
+                    # Requests of one row each cannot be alike among themselves.
+                    self._count(traffic, np.concatenate(small))
             else:
                 self._count_requests(traffic, small)
             for part in parts:
                 if len(part) > _BINNED_ROWS:
-                    self._count_large(traffic, part)
+                    self._add_products(traffic, self._count(traffic, part)[np.newaxis])
         self._waiting.clear()
         self._rows = self._bytes = 0
 
-    def _count_rows(self, traffic: Traffic, parts: list[npt.NDArray[Any]]) -> None:
-        """Counts requests of one row each, which cannot be alike among themselves."""
-        if parts:
-            counts = self._binner.count(self._numbers(np.concatenate(parts)))
-            self._add(traffic, counts.bins, counts.invalid)
-
-    def _count_large(self, traffic: Traffic, rows: npt.NDArray[Any]) -> None:
+    def _count(self, traffic: Traffic, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Counts rows, and answers how many each bin has, [features, bins]."""
         counts = self._binner.count(self._numbers(rows))
         self._add(traffic, counts.bins, counts.invalid)
-        self._add_products(traffic, counts.bins[np.newaxis])
+        return counts.bins
 
     def _count_requests(self, traffic: Traffic, parts: list[npt.NDArray[Any]]) -> None:
         sizes = np.array([len(part) for part in parts])

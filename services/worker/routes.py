@@ -5,7 +5,9 @@ from typing import Final
 
 from crossfade.common.v1 import model_pb2
 from crossfade.registry.v1 import resources_pb2
+from services.common.text import fitting
 from services.worker.domain import (
+    MOST_SAID,
     TRAFFIC_NUMBERS,
     ArtifactRef,
     Lane,
@@ -90,7 +92,8 @@ def _serving(serving: Serving) -> resources_pb2.Serving:
         traffic=model_pb2.Traffic.ValueType(TRAFFIC_NUMBERS[key.traffic]),
         address=serving.address,
         state=_STATES[serving.phase],
-        error=serving.error,
+        # By now it may be a crashed process's own words.
+        error=fitting(serving.error, MOST_SAID),
         error_code=serving.code,
     )
     if serving.report is not None:
@@ -108,6 +111,6 @@ def _load_report(report: LoadReport) -> resources_pb2.LoadReport:
         timed_rows=report.timed_rows,
         golden_error=report.golden_error,
         mixed_error=report.mixed_error,
-        precision_reason=report.precision_reason,
+        precision_reason=fitting(report.precision_reason, MOST_SAID),
         architecture=report.architecture,
     )
