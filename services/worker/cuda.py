@@ -108,6 +108,11 @@ class Streams:
         for place in self._places:
             place.forget()
 
+    def keep_in_turn(self) -> None:
+        """Has batches run one after another, for a program that writes to what it holds; before any is recorded."""
+        for place in self._places:
+            place.stream = self._places[0].stream
+
     def release(self, place: "_Place") -> None:
         """Has room for one batch more."""
         self._free.append(place)
@@ -124,7 +129,7 @@ class Running:
     """A batch under way."""
 
     def __init__(self, streams: Streams, place: "_Place", memory: "_Memory", rows: int) -> None:
-        self._streams = streams
+        self.streams = streams
         self._place = place
         self._memory = memory
         self._rows = rows
@@ -138,12 +143,16 @@ class Running:
         try:
             self._place.wait()
         finally:
-            self._streams.release(self._place)
+            self.streams.release(self._place)
         return tuple([array[: self._rows] for array in self._memory.gives])
 
 
 class _Place:
-    """Where one batch may be under way: a stream, memory, and the graphs that use both."""
+    """Where one batch may be under way: a stream, memory, and the graphs that use both.
+
+    Attributes:
+        stream: what its batches run on.
+    """
 
     def __init__(self, device: torch.device, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> None:
         self._outputs = outputs
@@ -151,24 +160,24 @@ class _Place:
         self._memory = self._new(0)
         self._recorded_memory = self._memory
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call] # torch leaves it unannotated
+        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call] # torch leaves it unannotated
         self._landed = torch.cuda.Event()  # type: ignore[no-untyped-call] # likewise
 
     def replay(self, size: int, given: Sequence[Array]) -> "_Memory":
         memory = self._recorded_memory
         memory.take(given)
         # Entered and left as a context it would take a tenth of a small batch's time.
-        torch.cuda.set_stream(self._stream)
+        torch.cuda.set_stream(self.stream)
         self._graphs[size].replay()
-        self._landed.record(self._stream)
+        self._landed.record(self.stream)
         return memory
 
     def run(self, forward: Forward, given: Sequence[Array]) -> "_Memory":
         memory = self.fit(len(given[0]))
         memory.take(given)
-        torch.cuda.set_stream(self._stream)
+        torch.cuda.set_stream(self.stream)
         self._steps(forward, memory, len(given[0]))
-        self._landed.record(self._stream)
+        self._landed.record(self.stream)
         return memory
 
     def wait(self) -> None:
@@ -185,18 +194,19 @@ class _Place:
         pool = torch.cuda.graph_pool_handle()
         # The largest first: the smaller ones then find memory for all they need in what it took.
         for size in sorted(sizes, reverse=True):
-            with torch.cuda.stream(self._stream):
+            with torch.cuda.stream(self.stream):
                 for _ in range(_WARM_UPS):
                     self._steps(forward, memory, size)
-            self._stream.synchronize()
+            self.stream.synchronize()
             graph = torch.cuda.CUDAGraph()
             # On this place's stream: workspaces of libraries are a stream's, and both places' graphs run at a time.
-            with torch.cuda.graph(graph, pool=pool, stream=self._stream):
+            with torch.cuda.graph(graph, pool=pool, stream=self.stream):
                 self._steps(forward, memory, size)
             self._graphs[size] = graph
 
     def forget(self) -> None:
         self._graphs.clear()
+        self._recorded_memory = self._memory
 
     def _steps(self, forward: Forward, memory: "_Memory", rows: int) -> None:
         for brought, taken in zip(memory.brought, memory.taken, strict=True):

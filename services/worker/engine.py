@@ -77,7 +77,7 @@ def mixed_precision(device: torch.device, wanted: Precision) -> Precision | None
         return wanted
     if device.type != "cuda":
         return Precision.BF16 if any(map(torch.cpu.get_capabilities().get, _BF16_INSTRUCTIONS)) else None
-    return Precision.BF16 if torch.cuda.is_bf16_supported() else Precision.FP16
+    return Precision.BF16 if torch.cuda.is_bf16_supported(including_emulation=False) else Precision.FP16
 
 
 class Engine:
@@ -95,6 +95,7 @@ class Engine:
         self.precision = Precision.FP32
         self._signature = signature
         self._module: torch.nn.Module | None = place(module, device)
+        self._as_loaded = _writes(self._module)
         self._forwards: dict[Precision, Forward] = {}
         self._inputs = [_TORCH[spec.dtype] for spec in signature.inputs]
         self._outputs = [_TORCH[spec.dtype] for spec in signature.outputs]
@@ -171,9 +172,19 @@ class Engine:
             self._streams.forget()
 
     def settle(self, precision: Precision) -> None:
-        """Runs in this precision from here on, and lets go of what another one would need."""
+        """Runs in this precision from here on, and lets go of what another one would need.
+
+        By now batches have shown whether the program writes to what it holds. If it does, they run in turn.
+        """
         self._forwards = {precision: self._forward(precision)}
+        if self._streams is not None and self.writes_to_itself:
+            self._streams.keep_in_turn()
         self.precision, self._module = precision, None
+
+    @property
+    def writes_to_itself(self) -> bool:
+        """Whether a batch so far has written to what the program holds; asked until it is settled."""
+        return self._module is not None and _writes(self._module) != self._as_loaded
 
     def _forward(self, precision: Precision) -> Forward:
         made = self._forwards.get(precision)
@@ -256,6 +267,13 @@ class Begun:
 def _called(module: torch.nn.Module, mixed: torch.dtype | None) -> Forward:
     # An architecture's module is its author's own code, which is no graph.
     return flatten(module, mixed) if isinstance(module, torch.fx.GraphModule) else module
+
+
+def _writes(module: torch.nn.Module) -> int:
+    """How often what the module holds has been written to."""
+    held = [*module.parameters(), *module.buffers()]
+    held += [one for part in module.modules() for one in vars(part).values() if isinstance(one, torch.Tensor)]
+    return sum(one._version for one in held if not one.is_inference())  # noqa: SLF001 - nothing public tells
 
 
 def _finite(array: Array, dtype: DType) -> bool:

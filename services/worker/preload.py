@@ -1,12 +1,15 @@
 """What the fork server imports, so that its forks need not.
 
 Importing this module runs something, unlike any other: torch imports half of what it needs to read a program at the
-first reading, which takes 2.5 s, so one is written and read here. It must leave no thread, channel or CUDA context
-behind, for a fork has none of its parent's threads.
+first reading, which takes 2.5 s, so one is written and read here. It must leave no thread or channel behind, for a fork
+has none of its parent's threads, and not ask CUDA for anything.
 """
 
+import contextlib
 import io
+import os
 import warnings
+from collections.abc import Iterator
 
 import torch
 
@@ -31,6 +34,25 @@ def _read_one_program() -> None:
     torch.set_num_threads(threads)
 
 
-with warnings.catch_warnings():
+@contextlib.contextmanager
+def _without_gpus() -> Iterator[None]:
+    """Torch asks for GPUs whenever it reads a program, and once CUDA has been asked, no fork can use one any more.
+
+    Asked this way it answers by itself that there are none ("CUDA semantics", "Poison fork in multiprocessing").
+    """
+    hiding = {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+    before = {name: os.environ.get(name) for name in hiding}
+    os.environ.update(hiding)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+with warnings.catch_warnings(), _without_gpus():
     warnings.simplefilter("ignore")
     _read_one_program()

@@ -34,8 +34,6 @@ class ForkServer:
             "MKL_NUM_THREADS": str(threads),
             "OPENBLAS_NUM_THREADS": "1",
             "GRPC_ENABLE_FORK_SUPPORT": "0",
-            # Torch asks for GPUs while it reads a program. Asked by CUDA, and not by NVML, forks would have none.
-            "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
         }
         self._lock = asyncio.Lock()
 

@@ -96,7 +96,7 @@ class Recurrent(nn.Module):
 
 
 class Images(nn.Module):
-    """Convolutions over images of 40 KiB each: beyond 25 of them a batch is copied beside the computation."""
+    """Convolutions over images of 40 KiB each."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,6 +117,21 @@ class Sparse(nn.Module):
         y = x.clone()
         y[above] = x[above] + torch.ones(1)
         return y
+
+
+class Noting(nn.Module):
+    """Puts rows into a buffer, and reads them there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notes: torch.Tensor
+        self.register_buffer("notes", torch.zeros(64, 4096))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[rows, 4096] to [rows, 4096]."""
+        at = torch.arange(x.shape[0])
+        self.notes.index_copy_(0, at, x)
+        return self.notes.index_select(0, at) * 2
 
 
 class Wide(nn.Module):
@@ -147,6 +162,10 @@ def test_it_answers_as_the_cpu_does_with_graphs_and_without(folder: Path, manife
             assert found.classes is not None
             assert wanted.classes is not None
             assert found.classes.tolist() == wanted.classes.tolist()
+
+
+def noted(count: int, seed: int = 0) -> Any:
+    return np.random.default_rng(seed).standard_normal((count, 4096), dtype=np.float32)
 
 
 def drawn(name: str, count: int, seed: int = 0) -> tuple[Any, ...]:
@@ -236,6 +255,21 @@ def test_two_batches_under_way_keep_their_rows(folder: Path, manifest: Manifest)
             wanted = cpu.run([rows(1 + before[1] % 64, before[1])]).arrays[0]
             np.testing.assert_allclose(before[0].wait().arrays[0], wanted, rtol=1e-3, atol=1e-4)
         before = begun, seed
+
+
+def test_a_program_that_writes_to_its_own_buffer_keeps_batches_apart(tmp_path: Path) -> None:
+    package(Noting(), example=noted(8), task="other", to=tmp_path / "noting")
+    manifest = loads((tmp_path / "noting" / MANIFEST_FILE).read_bytes())
+    settings = WorkerSettings(device="cuda", precision=Precision.FP32)
+    engine = prepare(tmp_path / "noting", manifest, settings, SystemClock(), 0.0).engine
+    before: tuple[Begun, Any] | None = None
+    for seed in range(500):
+        given = noted(64, seed)
+        begun = engine.begin([given])
+        assert isinstance(begun, Begun)
+        if before is not None:
+            np.testing.assert_array_equal(before[0].wait().arrays[0], before[1] * 2)
+        before = begun, given
 
 
 def test_rows_that_only_fill_a_graph_up_are_nobodys(folder: Path, manifest: Manifest) -> None:

@@ -90,17 +90,19 @@ import os
 import torch.cuda
 
 asked = set()
-torch.cuda.is_available = lambda: asked.add("NVML" if os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1" else "CUDA")
+names = ("CUDA_VISIBLE_DEVICES", "PYTORCH_NVML_BASED_CUDA_CHECK")
+torch.cuda.is_available = lambda: asked.add(tuple(map(os.environ.get, names)))
 torch.cuda._lazy_init = lambda: asked.add("CUDA")
 import services.worker.preload
 
-print(asked)
+print(asked, *map(os.environ.get, names))
 """
 
 
 def test_what_the_fork_server_imports_leaves_gpus_to_its_forks() -> None:
-    # Forks of a process that has asked CUDA for devices can have none; NVML may be asked (torch's "CUDA semantics").
-    environment = os.environ | ForkServer(threads=1)._environment
+    # Without devices to be seen, and by the check that does not ask CUDA, torch asks neither CUDA nor NVML.
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "MIG-1"}
+    environment.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     command = [sys.executable, "-W", "ignore", "-c", _ASKED]
     done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
-    assert done.stdout == "{'NVML'}\n", done.stderr
+    assert done.stdout == "{('', '1')} MIG-1 None\n", done.stderr

@@ -976,7 +976,7 @@ class LoadReport(_message.Message):
     empty, an exported program.
     """
     timed_rows: _builtins.int
-    """Rows of the batch that was timed: on a GPU the largest one. Default: 1."""
+    """Rows of the batch that was timed: on a GPU the largest that full precision manages in the time allowed. Default: 1."""
     def __init__(
         self,
         *,

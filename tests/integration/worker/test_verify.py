@@ -1,0 +1,72 @@
+"""Programs that write in place: to their inputs, and to what they hold."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from crossfade.artifact import package
+from crossfade.manifest import MANIFEST_FILE, Precision, loads
+from services.common.clock import SystemClock
+from services.worker.engine import Engine
+from services.worker.loader import load_program
+from services.worker.settings import WorkerSettings
+from services.worker.verify import prepare
+
+
+class Shifted(nn.Module):
+    """Counts on its input, which is another one after each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(8, 3)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """[rows, 2] of at most 6 to [rows, 2, 3]."""
+        ids.add_(1)
+        found: torch.Tensor = self.words(ids)
+        return found
+
+
+class Noting(nn.Module):
+    """Puts rows into a buffer, and reads them there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notes: torch.Tensor
+        self.register_buffer("notes", torch.zeros(64, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[rows, 2] to [rows, 2]."""
+        at = torch.arange(x.shape[0])
+        self.notes.index_copy_(0, at, x)
+        return self.notes.index_select(0, at) * 2
+
+
+def packaged(module: nn.Module, example: Any, to: Path) -> Any:
+    package(module, example=example, task="other", to=to)
+    return loads((to / MANIFEST_FILE).read_bytes())
+
+
+def ids(count: int) -> Any:
+    return np.random.default_rng(0).integers(0, 7, (count, 2))
+
+
+def test_a_program_that_writes_to_its_inputs_is_timed_as_it_is_called(tmp_path: Path) -> None:
+    manifest = packaged(Shifted(), ids(8), tmp_path / "shifted")
+    settings = WorkerSettings(device="cpu", precision=Precision.BF16)
+    prepared = prepare(tmp_path / "shifted", manifest, settings, SystemClock(), 0.0)
+    assert prepared.max_rows == 64
+
+
+@pytest.mark.parametrize(("module", "writes"), [(Noting(), True), (nn.Linear(2, 2), False)])
+def test_a_program_is_known_that_writes_to_what_it_holds(tmp_path: Path, module: nn.Module, writes: bool) -> None:
+    rows = np.random.default_rng(0).random((8, 2), dtype=np.float32)
+    manifest = packaged(module, rows, tmp_path / "model")
+    engine = Engine(load_program(tmp_path / "model", manifest), manifest, torch.device("cpu"))
+    assert not engine.writes_to_itself
+    engine.run([rows])
+    assert engine.writes_to_itself is writes
