@@ -21,6 +21,7 @@ SCHEMES: Final = frozenset({"file", "s3", "gs", "gcs", "az", "abfs", "http", "ht
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _BLOCK: Final = 1 << 20
 _MOST_SIGNATURE_BYTES: Final = 1 << 20
+_GONE: Final = (404, 410)
 
 
 def check_reference(artifact: ArtifactRef) -> None:
@@ -77,7 +78,7 @@ def fetch_signature(uri: str) -> bytes | None:
     """
     try:
         with _opened(f"{_base(uri)}/{SIGNATURE_FILE}") as source:
-            return bytes(source.read(_MOST_SIGNATURE_BYTES))
+            return _whole(source, _MOST_SIGNATURE_BYTES)
     except LoadError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return None
@@ -96,7 +97,16 @@ def _base(uri: str) -> str:
 
 def _read_manifest(base: str) -> bytes:
     with _opened(f"{base}/{MANIFEST_FILE}") as source:
-        return bytes(source.read(MAX_MANIFEST_BYTES + 1))
+        return _whole(source, MAX_MANIFEST_BYTES + 1)
+
+
+def _whole(source: IO[bytes], most: int) -> bytes:
+    """All of it, or `most` bytes; a stream gives what it has at each time."""
+    parts: list[bytes] = []
+    while most > 0 and (part := source.read(most)):
+        parts.append(part)
+        most -= len(part)
+    return b"".join(parts)
 
 
 def _copy_file(uri: str, size: int, sha256: str, target: Path | None, is_over: Callable[[], bool]) -> None:
@@ -126,6 +136,10 @@ def _opened(uri: str) -> Iterator[IO[bytes]]:
         with _open(uri) as source:
             yield source
     except FileNotFoundError as error:
+        cause = error.__cause__
+        if uri.startswith("http") and cause is not None and getattr(cause, "status", None) not in _GONE:
+            # fsspec says that there is no such file whatever went wrong with a server.
+            raise LoadError(f"{uri} could not be fetched: {type(cause).__name__}: {cause}", transient=True) from cause
         raise LoadError(f"{uri} does not exist", transient=True) from error
     except ImportError as error:
         raise LoadError(f"{uri} cannot be read here: {error}; install that package with the Worker") from error
