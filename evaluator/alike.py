@@ -8,7 +8,7 @@ where it was as long as sums over requests are near enough to normal.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import add
 from typing import Final, NamedTuple
 
@@ -112,7 +112,7 @@ Classes = tuple[float, ...]
 
 
 class Answered(NamedTuple):
-    """One look's predictions of one arm; each a number per declared class, and last that of all others.
+    """Predictions of one arm; each a number per declared class, and last that of all others.
 
     Attributes:
         rows: predicted rows.
@@ -120,40 +120,39 @@ class Answered(NamedTuple):
         every: likewise k (n - 1) for the n rows of the request.
     """
 
-    rows: tuple[int, ...]
-    own: tuple[int, ...]
-    every: tuple[int, ...]
+    rows: Classes = ()
+    own: Classes = ()
+    every: Classes = ()
+
+    def plus(self, more: "Answered") -> "Answered":
+        """With a look's, before which the older ones lose weight."""
+        if not self.rows:
+            return more
+        weight = weight_of_past(sum(self.rows), sum(self.every) + sum(self.rows))
+        sums = (
+            tuple(one * weight + other for one, other in zip(*pair, strict=True))
+            for pair in zip(self, more, strict=True)
+        )
+        return Answered(*sums)
 
 
 @dataclass(frozen=True, slots=True)
 class AlikeAnswers:
-    """Both arms' predictions by their requests, the older ones with less weight; of each arm by class.
+    """Both arms' predictions by their requests, the older ones with less weight."""
 
-    Attributes:
-        rows: predicted rows of the test and of the stable arm.
-        own: as in Answered.
-        every: likewise.
-    """
-
-    rows: tuple[Classes, Classes] = ((), ())
-    own: tuple[Classes, Classes] = ((), ())
-    every: tuple[Classes, Classes] = ((), ())
+    test: Answered = field(default_factory=Answered)
+    stable: Answered = field(default_factory=Answered)
 
     def plus(self, window: Counts, terms: Terms) -> "AlikeAnswers":
         """With a look's counts."""
-        test, stable = (
-            _added(known, counted)
-            for known, counted in zip(
-                zip(self.rows, self.own, self.every, strict=True), answers_of(window, terms), strict=True
-            )
-        )
-        return AlikeAnswers(*((one, other) for one, other in zip(test, stable, strict=True)))
+        test, stable = answers_of(window, terms)
+        return AlikeAnswers(self.test.plus(test), self.stable.plus(stable))
 
     def effects(self, classes: int) -> FloatArray:
         """The design effect of each class's predictions, (classes): of one with few of them, that of all together."""
         varied, alone, seen = (np.zeros(classes + 1) for _ in range(3))
         products = 0.0
-        for rows, own, every in zip(self.rows, self.own, self.every, strict=True):
+        for rows, own, every in (self.test, self.stable):
             k = np.array(rows, dtype=np.float64)
             total = float(k.sum())
             if not total:
@@ -191,14 +190,3 @@ def answers_of(window: Counts, terms: Terms) -> tuple[Answered, Answered]:
                 found[arm][place] = tuple(map(add, found[arm][place], more))
     test, stable = (Answered(*tables) for tables in found)
     return test, stable
-
-
-def _added(known: tuple[Classes, Classes, Classes], more: Answered) -> tuple[Classes, Classes, Classes]:
-    rows, _, every = known
-    if not rows:
-        return more
-    weight = weight_of_past(sum(rows), sum(every) + sum(rows))
-    first, second, third = (
-        tuple(one * weight + other for one, other in zip(*pair, strict=True)) for pair in zip(known, more, strict=True)
-    )
-    return first, second, third

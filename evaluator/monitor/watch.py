@@ -187,7 +187,7 @@ def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Wat
         [] if known & LABEL_METRICS else labels,
         {} if watch.outputs is not None else answers,
         () if watch.values is not None else values,
-        0 if watch.outputs is not None or watch.resting else sum(answers_of(window, terms)[0].every),
+        0 if watch.outputs is not None or watch.resting else int(sum(answers_of(window, terms)[0].every)),
     )
     return _drawn(replace(watch, past=past))
 
@@ -216,8 +216,8 @@ def _judged(
 def _against_others(profile: Profile, window: Counts, terms: Terms, answers: Mapping[str, int]) -> BinRows:
     """Predicted rows of each class against those of all others, in two bins, and by their requests."""
     seen, names = answers_of(window, terms)[0], [feature.name for feature in profile.features]
-    own, every = (dict(zip(terms.declared, sums, strict=False)) for sums in (seen.own, seen.every))
-    rows, together = sum(answers.values()), sum(seen.every)
+    own, every = (dict(zip(terms.declared, map(int, sums), strict=False)) for sums in (seen.own, seen.every))
+    rows, together = sum(answers.values()), int(sum(seen.every))
     return BinRows(
         [[answers.get(name, 0), rows - answers.get(name, 0)] for name in names],
         [[own.get(name, 0), together] for name in names],

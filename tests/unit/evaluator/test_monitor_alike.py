@@ -61,7 +61,7 @@ def test_a_lane_that_is_watched_is_told_how_alike_its_answers_are() -> None:
     terms = replace(demo_terms(features=0), stable="")
     read = (InstanceCounts("worker-1", 1, series_of(store.snapshot(), terms)),)
     seen = AlikeAnswers().plus(read, terms)
-    assert seen.own[0] == seen.every[0] == (ROWS * (ROWS - 1), 0, 0)
+    assert seen.test.own == seen.test.every == (ROWS * (ROWS - 1), 0, 0)
     rollout = replace(terms, stable="v1")
     assert not any(one.metric == catalog.PREDICTION_ALIKE.name for one in series_of(store.snapshot(), rollout))
 
