@@ -3,6 +3,9 @@
 A batch leaves when the device is free. Its requests mostly lie next to one another in memory, and then go to the
 program as they lie; only what lies apart is copied together.
 
+A batch that makes the program raise is run again in halves, until each request that does so stands alone: the others
+are answered as if they had never met it.
+
 A device that runs by itself (a GPU) is handed the next batch before it is done with the one before, if that is a full
 one: it is copied over meanwhile. One that is not full waits, and grows, until the device is free.
 """
@@ -165,14 +168,9 @@ class Device:
             work.front_end.answer(BatchAnswer(0, self._batcher.max_rows, 0.0, 0.0, outcome, True, False, left, text))
 
     def _serve(self, batch: Batch[Work]) -> None:
-        works = ((piece.ticket.work, piece) for piece in batch.pieces)
-        where = stretches(
-            [Stretch(work.front_end.exchange, work.first + one.start, work.first + one.stop) for work, one in works]
-        )
-        started = self._clock.monotonic()
         if self._running is None:
-            self._busy(started)
-        begun = _Running(batch, batch.rows, where, started, self._begin(where))
+            self._busy(self._clock.monotonic())
+        begun = self._begun(batch)
         if isinstance(begun.begun, EngineOutput) or any(piece.rows < piece.ticket.rows for piece in batch.pieces):
             # What comes next of a request that was cut depends on what became of this.
             self._conclude(None)
@@ -180,6 +178,13 @@ class Device:
             self._finish(begun, None)
         else:
             self._conclude(begun)
+
+    def _begun(self, batch: Batch[Work]) -> _Running:
+        works = ((piece.ticket.work, piece) for piece in batch.pieces)
+        where = stretches(
+            [Stretch(work.front_end.exchange, work.first + one.start, work.first + one.stop) for work, one in works]
+        )
+        return _Running(batch, batch.rows, where, self._clock.monotonic(), self._begin(where))
 
     def _conclude(self, following: _Running | None) -> None:
         """Answers the batch that the device has, and leaves it with the following one; None: with nothing."""
@@ -189,10 +194,16 @@ class Device:
 
     def _finish(self, running: _Running, following: _Running | None) -> None:
         outcome, finite, text = self._outcome(running.begun, running.where, running.rows)
+        pieces = running.batch.pieces
+        if outcome is Outcome.RAISED and len(pieces) > 1:
+            half = len(pieces) // 2
+            for part in (pieces[:half], pieces[half:]):
+                self._busy(self._clock.monotonic())
+                self._finish(self._begun(Batch(part, ())), following)
+            return
         now, started = self._clock.monotonic(), max(running.started, self._ended)
         self._ended = now
         self._busy(_IDLE if following is None else now)
-        pieces = running.batch.pieces
         counted = pieces[0].ticket.work.front_end
         for front_end, theirs in self._by_front_end(pieces):
             told = tuple(PieceRecord(piece.ticket.work.number, piece.rows) for piece in theirs)

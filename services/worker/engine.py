@@ -102,6 +102,7 @@ class Engine:
         self._floats = [(i, spec.dtype) for i, spec in enumerate(signature.outputs) if spec.dtype.is_float]
         self._slots = range(len(signature.inputs))
         self._scores = next((i for i, spec in enumerate(signature.outputs) if spec.name == manifest.scores), None)
+        self._copies = False
         self._streams: Streams | None = None
         self._recorded = Precision.FP32
         if device.type == "cuda":
@@ -117,7 +118,8 @@ class Engine:
         """Runs one batch.
 
         Args:
-            inputs: one array per input, [rows, ...], writable: the program gets them as they lie.
+            inputs: one array per input, [rows, ...], writable: the program gets them as they lie, and may write to
+                them unless `keep_inputs` was called.
             precision: what to run in; None: `self.precision`.
 
         Raises:
@@ -140,6 +142,10 @@ class Engine:
                 return self._output(self._run_here(forward, inputs))
             with self._autocast(chosen):
                 return self._output(self._run_here(forward, inputs))
+
+    def keep_inputs(self) -> None:
+        """Leaves inputs as they are from here on: the program writes to them, and what fails may be run again."""
+        self._copies = True
 
     def drop(self, precision: Precision) -> None:
         """Lets go of what a precision needs that it will not run in."""
@@ -205,7 +211,8 @@ class Engine:
             return streams.run(forward, inputs)
 
     def _run_here(self, forward: Forward, inputs: Sequence[Array]) -> tuple[Array, ...]:
-        outputs = forward(*[self._tensor(inputs[slot], slot) for slot in self._slots])
+        given = [array.copy() for array in inputs] if self._copies else inputs
+        outputs = forward(*[self._tensor(given[slot], slot) for slot in self._slots])
         return tuple([self._array(output, slot) for slot, output in enumerate(outputs)])
 
     def _output(self, arrays: tuple[Array, ...]) -> EngineOutput:

@@ -32,6 +32,6 @@ def main(config: ChildConfig, manifest: Manifest, exchanges: Sequence[Exchange],
     # What loading left behind lives for ever and need not be looked at again.
     gc.collect()
     gc.freeze()
-    pipe.sendall(messages.pack(messages.Ready(prepared.report)))
+    pipe.sendall(messages.pack(messages.Ready(prepared.report, prepared.bounds)))
     batcher: Batcher[Work] = Batcher(prepared.max_rows, config.settings.queue_rows)
     Device(prepared.engine.begin, batcher, exchanges, clock, config.settings.pause_seconds).serve()

@@ -43,8 +43,8 @@ class _Follower:
         while (frame := await messages.read(reader)) is not None:
             message, binary = frame
             match message:
-                case messages.Serve(precision, told):
-                    front_end = self._front_end(precision)
+                case messages.Serve(precision, bounds, told):
+                    front_end = self._front_end(precision, bounds)
                     front_end.tell(told)
                     await front_end.start()
                     self._writer.write(messages.pack(messages.Serving()))
@@ -64,13 +64,14 @@ class _Follower:
             os._exit(1)
         await self._ending
 
-    def _front_end(self, precision: str) -> FrontEnd:
+    def _front_end(self, precision: str, bounds: Sequence[int]) -> FrontEnd:
         keys = read_token_keys(self._config.settings)
         return FrontEnd(
             self._config,
             self._manifest,
             precision,
             self._exchange,
+            bounds=bounds,
             store=MetricStore(),
             token_keys=keys,
             count_labels=self._count_labels if keys else None,

@@ -1,7 +1,7 @@
 """A front-end of a version: its gRPC server, what it knows of the lanes, and what it counts."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class FrontEnd:
         manifest: the version's.
         precision: what it runs in.
         exchange: shared with the engine.
+        bounds: of each input's numbers; see `index_bounds`.
         store: where it counts.
         token_keys: sign prediction ids; None: answers have none.
         count_labels: counts labels; None: Feedback is refused.
@@ -64,6 +65,7 @@ class FrontEnd:
         precision: str,
         exchange: Exchange,
         *,
+        bounds: Sequence[int],
         store: MetricStore,
         token_keys: TokenKeys | None,
         count_labels: CountLabels | None,
@@ -79,6 +81,7 @@ class FrontEnd:
         self._servicer = PredictServicer(
             key,
             manifest,
+            bounds=bounds,
             lanes=self._lanes,
             counting=self._counting,
             clock=self._clock,

@@ -16,7 +16,6 @@ from services.common.prediction_token import TokenKeys
 from services.common.telemetry.logs import make_log
 from services.common.telemetry.store import MetricStore, Snapshot, merge
 from services.worker import messages
-from services.worker.domain import LoadReport
 from services.worker.exchange import Exchange
 from services.worker.followers import Followers
 from services.worker.forks import Fork
@@ -66,8 +65,8 @@ class Lead:
         """Serves until the supervisor, SIGTERM or a crash ends it."""
         reader, self._writer = await asyncio.open_connection(sock=pipe)
         self._start(self._follow(reader))
-        report = await self._loaded()
-        if report is None:
+        ready = await self._loaded()
+        if ready is None:
             return
         # What it answers is counted under its lanes' epochs: it does not serve before it knows them.
         await self._oriented.wait()
@@ -75,12 +74,13 @@ class Lead:
             return
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._ended.set)
         self._followers = await Followers.open([fork.pipe for fork in self._forks], self._label, self._crash)
-        await self._followers.start(messages.Serve(report.precision, self._told))
+        await self._followers.start(messages.Serve(ready.report.precision, ready.bounds, self._told))
         self._front_end = FrontEnd(
             self._config,
             self._manifest,
-            report.precision,
+            ready.report.precision,
             self._exchange,
+            bounds=ready.bounds,
             store=self._store,
             token_keys=self._keys,
             count_labels=self._label if self._book else None,
@@ -90,7 +90,7 @@ class Lead:
         # It may have been told again since.
         self._tell(self._told)
         await self._front_end.start()
-        self._writer.write(messages.pack(messages.Ready(report)))
+        self._writer.write(messages.pack(messages.Ready(ready.report)))
         self._start(self._watch())
         await self._ended.wait()
         await self._end()
@@ -104,7 +104,7 @@ class Lead:
             self._writer.write(messages.pack_counts(0, await self._counts()))
             self._writer.close()
 
-    async def _loaded(self) -> LoadReport | None:
+    async def _loaded(self) -> messages.Ready | None:
         """Waits for the engine to load and verify; None: the version cannot be served."""
         link = await Link.open(self._engine.pipe)
         first = await anext(link.reports(), None)
@@ -113,7 +113,7 @@ class Lead:
             self._lose_engine()
         message = first[0]
         if isinstance(message, messages.Ready):
-            return message.report
+            return message
         self._writer.write(messages.pack(message))
         self._writer.close()
         return None

@@ -25,9 +25,15 @@ _LIMIT: Final = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """From the engine: the version is verified. From the first front-end: it serves."""
+    """From the engine: the version is verified. From the first front-end: it serves.
+
+    Attributes:
+        report: what was measured.
+        bounds: from the engine: see `index_bounds`.
+    """
 
     report: LoadReport
+    bounds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +54,16 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """To a further front-end: the version is verified and runs in this precision; serve, knowing this."""
+    """To a further front-end: the version is verified and runs in this precision; serve, knowing this.
+
+    Attributes:
+        precision: what it runs in.
+        bounds: see `index_bounds`.
+        told: of its lanes.
+    """
 
     precision: str
+    bounds: tuple[int, ...]
     told: Tell
 
 

@@ -3,22 +3,26 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
 
 from crossfade.architecture import ArchitectureError, find, package_of
 from crossfade.artifact import ArtifactError, read_golden
-from crossfade.manifest import Manifest, Precision
+from crossfade.manifest import DType, Manifest, Precision
 from services.common.clock import Clock
 from services.worker.cuda import limit_memory
 from services.worker.domain import FailureCode, LoadError, LoadReport
 from services.worker.engine import Engine, choose_device, mixed_precision
 from services.worker.golden import GoldenCheck
+from services.worker.index_bounds import index_bounds
 from services.worker.loader import load_program
 from services.worker.recording import Recorder
 from services.worker.settings import WorkerSettings
 from services.worker.timing import Timer
+
+_WHOLE: Final = frozenset({DType.UINT8, DType.INT8, DType.INT16, DType.INT32, DType.INT64})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +33,13 @@ class Prepared:
         engine: loaded, warm, set to the precision that it runs in.
         max_rows: rows of its largest batch.
         report: what was measured.
+        bounds: of each input's numbers; see `index_bounds`.
     """
 
     engine: Engine
     max_rows: int
     report: LoadReport
+    bounds: tuple[int, ...] = ()
 
 
 def prepare(folder: Path, manifest: Manifest, settings: WorkerSettings, clock: Clock, ordered_at: float) -> Prepared:
@@ -54,7 +60,9 @@ def prepare(folder: Path, manifest: Manifest, settings: WorkerSettings, clock: C
         if device.type == "cuda":
             _claim(device, settings.version_device_memory_bytes)
         golden = read_golden(folder, manifest)
-        engine = Engine(load_program(folder, manifest, settings.allowed_architectures), manifest, device)
+        program = load_program(folder, manifest, settings.allowed_architectures)
+        bounds = index_bounds(program, [spec.dtype in _WHOLE for spec in manifest.signature.inputs])
+        engine = Engine(program, manifest, device)
         check = GoldenCheck(engine, golden, manifest)
         recorder = Recorder(engine, check, wanted=device.type == "cuda" and settings.cuda_graphs)
         prepared = _verified(engine, check, recorder, Timer(engine, check, recorder, clock), manifest, settings)
@@ -62,7 +70,8 @@ def prepare(folder: Path, manifest: Manifest, settings: WorkerSettings, clock: C
         if manifest.architecture is not None:
             built = f"{manifest.architecture.name} of {package_of(find(manifest.architecture.name))}"
         taken = clock.monotonic() - ordered_at
-        return replace(prepared, report=replace(prepared.report, load_seconds=taken, architecture=built or ""))
+        report = replace(prepared.report, load_seconds=taken, architecture=built or "")
+        return replace(prepared, report=report, bounds=bounds)
     except torch.OutOfMemoryError as error:
         raise LoadError(f"the device's memory is too small for it: {_first_line(error)}") from error
     except torch.AcceleratorError as error:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,36 @@ async def test_of_a_large_request_as_many_rows_are_counted_as_may_be_labelled(
     await caller.predict(reference_rows(100))
     await caller.predict(reference_rows(3))
     assert counted(await metrics(app.address), catalog.PREDICTION_COUNT) == 64 + 3
+
+
+class Words(nn.Module):
+    """Sums of what words have in a table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(50, 3)
+
+    def forward(self, words: torch.Tensor) -> torch.Tensor:
+        """[rows, 4] of whole numbers to [rows, 3]."""
+        found: torch.Tensor = self.table(words).sum(dim=1)
+        return found
+
+
+@pytest.mark.parametrize("front_ends", [1, 2])
+async def test_numbers_beyond_a_table_are_their_callers_mistake(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, want: Any, tmp_path: Path, front_ends: int
+) -> None:
+    words = np.arange(32).reshape(8, 4)
+    packaged = Packaged(package(Words(), example=words, task="other", to=tmp_path / "words"))
+    await registry.set_lanes(lane("scores", want(packaged)))
+    await start_worker(front_ends=front_ends)
+    caller = await caller_of("v1")
+    request = predict_pb2.PredictRequest(model_name="scores", raw_input_contents=[(words + 18).tobytes()])
+    request.inputs.add(name="input", datatype="INT64", shape=words.shape)
+    await caller.call(request.SerializeToString())
+    request.raw_input_contents[0] = (words + 19).tobytes()
+    failure = await caller.failure_of(request.SerializeToString())
+    assert (failure.code, failure.reason, failure.accepted) == ("INVALID_ARGUMENT", "INPUT_RANGE", False)
 
 
 async def test_a_model_that_raises(

@@ -201,6 +201,30 @@ async def test_a_program_that_raises_fails_its_batch_and_no_other() -> None:
         assert (await ask(runner, [4.0])).outputs[0].tolist() == [[8.0]]
 
 
+async def test_of_a_batch_that_raises_only_those_fail_that_it_raises_for() -> None:
+    gate = Gate()
+    told: list[Any] = []
+    async with served(gate, max_rows=64, told=told, front_ends=2) as runners:
+        first = asyncio.create_task(ask(runners[0], [9.0]))
+        await gate.until_begun()
+        values = [[float(number)] if number not in (5, 17) else [1.0, float("nan")] for number in range(24)]
+        asked = [asyncio.create_task(ask(runners[n % 2], one)) for n, one in enumerate(values)]
+        await told_the_engine()
+        gate.go.set()
+        await first
+        results = await asyncio.gather(*asked, return_exceptions=True)
+    for number, result in enumerate(results):
+        if number in (5, 17):
+            assert isinstance(result, CrossfadeError)
+            assert result.reason == "MODEL_RAISED"
+        else:
+            assert isinstance(result, Answer)
+            assert result.outputs[0].tolist() == [[2.0 * number]]
+    # Each of the others was in one batch that ran; halving takes few runs to find two of 24.
+    assert sum(record.rows for record in told if record.counted) == 1 + 22
+    assert len(gate.ran) < 1 + 20
+
+
 async def test_a_program_that_gives_too_few_rows_is_none_of_the_others_answers() -> None:
     def short(inputs: Sequence[Any]) -> EngineOutput:
         return EngineOutput((inputs[0][:-1],), None, None)
