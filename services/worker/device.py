@@ -3,8 +3,8 @@
 A batch leaves when the device is free. Its requests mostly lie next to one another in memory, and then go to the
 program as they lie; only what lies apart is copied together.
 
-A batch that makes the program raise is run again in halves, until each request that does so stands alone: the others
-are answered as if they had never met it.
+A batch that makes the program raise, or takes too much memory, is run again in halves, until each request that does so
+stands alone and the others are answered; as long as few do so.
 
 A device that runs by itself (a GPU) is handed the next batch before it is done with the one before, if that is a full
 one: it is copied over meanwhile. One that is not full waits, and grows, until the device is free.
@@ -14,34 +14,22 @@ import select
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from services.common.clock import Clock
 from services.worker.batcher import Batch, Batcher, Piece, QueueFullError, Ticket
-from services.worker.engine import EngineOutput, is_lost, is_out_of_memory
+from services.worker.engine import EngineOutput
 from services.worker.exchange import Exchange
 from services.worker.gathering import Gathering
 from services.worker.records import BatchAnswer, Outcome, PieceRecord, RequestFeed, RequestRecord, pack_batch
-from services.worker.stretches import Stretch, hand_out, joined, split, stretches
-from services.worker.tensors import Array
+from services.worker.runs import Failed, Pending, Run, Runs
+from services.worker.stretches import Stretch, stretches
 
 _IDLE: Final = 0.0
-
-
-class Pending(Protocol):
-    """A batch under way on a device that runs by itself."""
-
-    def wait(self) -> EngineOutput:
-        """What it gives, as soon as it does; valid until another batch begins."""
-
-
-class Run(Protocol):
-    """Runs one batch, or begins it: one array per input, [rows, ...], which it may write to until it returns.
-
-    At most two batches are under way at a time.
-    """
-
-    def __call__(self, inputs: Sequence[Array], /) -> EngineOutput | Pending: ...
+_APART: Final = (Outcome.RAISED, Outcome.EXHAUSTED)
+"""How a batch fails that may do so for some of its requests alone."""
+_RUNS_PER_HALVING: Final = 4
+"""Two culprits of a batch are found by as many runs as this for each time that it can be halved."""
 
 
 @dataclass(slots=True, eq=False)
@@ -64,16 +52,6 @@ class _Running:
     begun: EngineOutput | Pending
 
 
-class _Failed:
-    """A batch that could not begin."""
-
-    def __init__(self, error: Exception) -> None:
-        self._error = error
-
-    def wait(self) -> EngineOutput:
-        raise self._error
-
-
 class Device:
     """Serves front-ends until all of them have ended.
 
@@ -93,7 +71,7 @@ class Device:
         clock: Clock,
         pause_seconds: float = 0.0,
     ) -> None:
-        self._run = run
+        self._runs = Runs(run, batcher)
         self._batcher = batcher
         self._clock = clock
         self._pause_seconds = pause_seconds
@@ -171,7 +149,9 @@ class Device:
         if self._running is None:
             self._busy(self._clock.monotonic())
         begun = self._begun(batch)
-        if isinstance(begun.begun, EngineOutput) or any(piece.rows < piece.ticket.rows for piece in batch.pieces):
+        if isinstance(begun.begun, EngineOutput | Failed) or any(
+            piece.rows < piece.ticket.rows for piece in batch.pieces
+        ):
             # What comes next of a request that was cut depends on what became of this.
             self._conclude(None)
             self._busy(self._clock.monotonic())
@@ -184,7 +164,7 @@ class Device:
         where = stretches(
             [Stretch(work.front_end.exchange, work.first + one.start, work.first + one.stop) for work, one in works]
         )
-        return _Running(batch, batch.rows, where, self._clock.monotonic(), self._begin(where))
+        return _Running(batch, batch.rows, where, self._clock.monotonic(), self._runs.begin(where))
 
     def _conclude(self, following: _Running | None) -> None:
         """Answers the batch that the device has, and leaves it with the following one; None: with nothing."""
@@ -193,24 +173,49 @@ class Device:
             self._finish(running, following)
 
     def _finish(self, running: _Running, following: _Running | None) -> None:
-        outcome, finite, text = self._outcome(running.begun, running.where, running.rows)
+        outcome, finite, text = self._runs.outcome(running.begun, running.where, running.rows)
         pieces = running.batch.pieces
-        if outcome is Outcome.RAISED and len(pieces) > 1:
-            half = len(pieces) // 2
-            for part in (pieces[:half], pieces[half:]):
-                self._busy(self._clock.monotonic())
-                self._finish(self._begun(Batch(part, ())), following)
-            return
-        now, started = self._clock.monotonic(), max(running.started, self._ended)
-        self._ended = now
-        self._busy(_IDLE if following is None else now)
+        if outcome in _APART and len(pieces) > 1:
+            self._isolate(pieces, outcome, text)
+        else:
+            self._answer(pieces, max(running.started, self._ended), outcome, finite, text)
+        self._ended = self._clock.monotonic()
+        self._busy(_IDLE if following is None else self._ended)
+
+    def _isolate(self, pieces: Sequence[Piece[Work]], failed: Outcome, text: str) -> None:
+        """Runs what has failed together again in halves, and what is left of it after enough runs not at all."""
+        groups, runs = [*_halves(pieces)], _RUNS_PER_HALVING * len(pieces).bit_length()
+        while groups:
+            started = self._clock.monotonic()
+            group = self._in_time(groups.pop(), started)
+            if not group:
+                continue
+            outcome, finite, said = failed, False, text
+            if runs:
+                runs -= 1
+                self._busy(started)
+                running = self._begun(Batch(group, ()))
+                outcome, finite, said = self._runs.outcome(running.begun, running.where, running.rows)
+                if outcome in _APART and len(group) > 1:
+                    groups += _halves(group)
+                    continue
+            self._answer(group, started, outcome, finite, said)
+
+    def _in_time(self, pieces: Sequence[Piece[Work]], now: float) -> tuple[Piece[Work], ...]:
+        """Those whose callers wait still; the others are answered."""
+        late = [piece for piece in pieces if piece.ticket.deadline <= now]
+        if late:
+            self._answer(late, now, Outcome.EXPIRED, False, "")
+        return tuple(piece for piece in pieces if piece.ticket.deadline > now)
+
+    def _answer(self, pieces: Sequence[Piece[Work]], started: float, outcome: Outcome, finite: bool, text: str) -> None:
+        """Answers what has run together since `started`."""
+        rows, taken = sum(piece.rows for piece in pieces), self._clock.monotonic() - started
         counted = pieces[0].ticket.work.front_end
         for front_end, theirs in self._by_front_end(pieces):
             told = tuple(PieceRecord(piece.ticket.work.number, piece.rows) for piece in theirs)
             size, first = self._batcher.max_rows, front_end is counted
-            front_end.answer(
-                BatchAnswer(running.rows, size, started, now - started, outcome, finite, first, told, text)
-            )
+            front_end.answer(BatchAnswer(rows, size, started, taken, outcome, finite, first, told, text))
             for piece in theirs:
                 self._leave(piece, outcome)
 
@@ -225,40 +230,6 @@ class Device:
             self._batcher.cancel(ticket)
         if piece.stop == ticket.rows or outcome is not Outcome.RAN:
             ticket.work.front_end.waiting.pop(ticket.work.number, None)
-
-    def _begin(self, where: Sequence[Stretch]) -> EngineOutput | Pending:
-        try:
-            return self._run(joined(where))
-        except Exception as error:  # noqa: BLE001 - a program may raise anything; its callers are told
-            # What it was doing holds the memory that it did not get.
-            error.__context__ = None
-            return _Failed(error.with_traceback(None))
-
-    def _outcome(self, begun: EngineOutput | Pending, where: Sequence[Stretch], rows: int) -> tuple[Outcome, bool, str]:
-        try:
-            result = begun if isinstance(begun, EngineOutput) else begun.wait()
-            _check(result.arrays, rows)
-        except Exception as error:
-            if is_lost(error):
-                # The engine ends, and a new one begins with a device that answers.
-                raise
-            if not is_out_of_memory(error):
-                return Outcome.RAISED, False, f"{type(error).__name__}: {str(error)[:300]}"
-        else:
-            hand_out(where, result)
-            return Outcome.RAN, result.finite is None, ""
-        # Only here has what failed let go of its memory.
-        return self._in_halves(where, rows)
-
-    def _in_halves(self, where: Sequence[Stretch], rows: int) -> tuple[Outcome, bool, str]:
-        """Runs a batch that the device's memory is too small for in halves; batches stay that small from here on."""
-        if rows == 1:
-            return Outcome.EXHAUSTED, False, "the device's memory is too small for one row at present"
-        half = rows // 2
-        self._batcher.max_rows = min(self._batcher.max_rows, half)
-        parts = [self._outcome(self._begin(part), part, part_rows) for part, part_rows in split(where, half, rows)]
-        worst = max(parts, key=lambda part: part[0])
-        return worst[0], all(finite for _, finite, _ in parts), worst[2]
 
     def _by_front_end(self, pieces: Sequence[Piece[Work]]) -> Iterator[tuple["_FrontEnd", list[Piece[Work]]]]:
         if self._alone:
@@ -286,7 +257,7 @@ class _FrontEnd:
             return
 
 
-def _check(arrays: Sequence[Array], rows: int) -> None:
-    # Fewer rows would be spread over the others without a word.
-    if any(len(array) != rows for array in arrays):
-        raise ValueError(f"the program gave {[len(array) for array in arrays]} rows for {rows}")
+def _halves(pieces: Sequence[Piece[Work]]) -> tuple[Sequence[Piece[Work]], Sequence[Piece[Work]]]:
+    """The second half, and the first."""
+    half = len(pieces) // 2
+    return pieces[half:], pieces[:half]

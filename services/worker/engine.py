@@ -14,10 +14,11 @@ import torch
 from crossfade.manifest import DType, Manifest, Precision
 from services.worker.cuda import Running, Slot, Streams
 from services.worker.flat import Forward, flatten
+from services.worker.memory_of_graphs import writes_to_inputs
 from services.worker.placement import place
 from services.worker.tensors import Array, to_numbers
 
-_TORCH: Final[dict[DType, torch.dtype]] = {
+TORCH: Final[dict[DType, torch.dtype]] = {
     DType.BOOL: torch.bool,
     DType.UINT8: torch.uint8,
     DType.INT8: torch.int8,
@@ -97,19 +98,20 @@ class Engine:
         self._module: torch.nn.Module | None = place(module, device)
         self._as_loaded = _writes(self._module)
         self._forwards: dict[Precision, Forward] = {}
-        self._inputs = [_TORCH[spec.dtype] for spec in signature.inputs]
-        self._outputs = [_TORCH[spec.dtype] for spec in signature.outputs]
+        self._inputs = [TORCH[spec.dtype] for spec in signature.inputs]
+        self._outputs = [TORCH[spec.dtype] for spec in signature.outputs]
         self._floats = [(i, spec.dtype) for i, spec in enumerate(signature.outputs) if spec.dtype.is_float]
         self._slots = range(len(signature.inputs))
         self._scores = next((i for i, spec in enumerate(signature.outputs) if spec.name == manifest.scores), None)
-        self._copies = False
+        # What fails may be run again.
+        self._copies = not isinstance(module, torch.fx.GraphModule) or writes_to_inputs(module.graph)
         self._streams: Streams | None = None
         self._recorded = Precision.FP32
         if device.type == "cuda":
             # Pinned memory and graphs are of the current device.
             torch.cuda.set_device(device)
             given, gives = (
-                [Slot(_TORCH[spec.dtype], tuple(spec.shape[1:])) for spec in specs]
+                [Slot(TORCH[spec.dtype], tuple(spec.shape[1:])) for spec in specs]
                 for specs in (signature.inputs, signature.outputs)
             )
             self._streams = Streams(device, given, gives)
@@ -118,8 +120,8 @@ class Engine:
         """Runs one batch.
 
         Args:
-            inputs: one array per input, [rows, ...], writable: the program gets them as they lie, and may write to
-                them unless `keep_inputs` was called.
+            inputs: one array per input, [rows, ...], writable: the program gets them as they lie, or a copy if
+                it may write to them.
             precision: what to run in; None: `self.precision`.
 
         Raises:
@@ -142,10 +144,6 @@ class Engine:
                 return self._output(self._run_here(forward, inputs))
             with self._autocast(chosen):
                 return self._output(self._run_here(forward, inputs))
-
-    def keep_inputs(self) -> None:
-        """Leaves inputs as they are from here on: the program writes to them, and what fails may be run again."""
-        self._copies = True
 
     def drop(self, precision: Precision) -> None:
         """Lets go of what a precision needs that it will not run in."""

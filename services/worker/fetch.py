@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 from urllib.parse import unquote, urlsplit
 
 import fsspec
@@ -78,11 +78,16 @@ def fetch_signature(uri: str) -> bytes | None:
     """
     try:
         with _opened(f"{_base(uri)}/{SIGNATURE_FILE}") as source:
-            return _whole(source, _MOST_SIGNATURE_BYTES)
+            data = _whole(source, _MOST_SIGNATURE_BYTES + 1)
     except LoadError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return None
         raise
+    if len(data) > _MOST_SIGNATURE_BYTES:
+        raise LoadError(
+            f"{_base(uri)}/{SIGNATURE_FILE} is larger than a signature may be ({_MOST_SIGNATURE_BYTES} bytes)"
+        )
+    return data
 
 
 def _base(uri: str) -> str:
@@ -154,8 +159,18 @@ def _open(uri: str) -> contextlib.AbstractContextManager[IO[bytes]]:
     if path != uri:
         # fsspec takes the address for a path as it stands, and finds no folder whose name is written with %20 in it.
         return Path(unquote(path)).open("rb")
-    opened: contextlib.AbstractContextManager[IO[bytes]] = fsspec.open(uri, "rb")
+    opened: contextlib.AbstractContextManager[IO[bytes]] = fsspec.open(
+        uri, "rb", **(_of_http() if uri.startswith("http") else {})
+    )
     return opened
+
+
+def _of_http() -> dict[str, Any]:
+    """Files as streams, which any server gives, and for as long as bytes come."""
+    # Only where it is needed: it takes some 10 MB.
+    from aiohttp import ClientTimeout
+
+    return {"block_size": 0, "client_kwargs": {"timeout": ClientTimeout(total=None, sock_connect=30, sock_read=60)}}
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from services.worker.inference import InferenceServicer
 from services.worker.lanes import LaneBook
 from services.worker.overload import Overload
 from services.worker.process_config import ChildConfig
+from services.worker.ranges import Ranges
 from services.worker.runner import Runner
 from services.worker.servicer import CountLabels, PredictServicer
 from services.worker.settings import WorkerSettings
@@ -81,7 +82,6 @@ class FrontEnd:
         self._servicer = PredictServicer(
             key,
             manifest,
-            bounds=bounds,
             lanes=self._lanes,
             counting=self._counting,
             clock=self._clock,
@@ -96,6 +96,7 @@ class FrontEnd:
             on_batch=self._servicer.on_batch,
             on_lost=on_lost,
             on_full=Overload().refused,
+            check=Ranges(manifest.signature, bounds or (0,) * len(manifest.signature.inputs)).check,
         )
         self._servicer.attach(self._runner)
         self._streams = StreamInfer(self._log)

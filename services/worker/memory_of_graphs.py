@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.fx import Graph, Node
+from torch.fx import Graph, GraphModule, Node
 
 
 def memory_of(node: Node) -> Node:
@@ -16,8 +16,13 @@ def memory_of(node: Node) -> Node:
 
 
 def written(graph: Graph) -> frozenset[Node]:
-    """The nodes that made the memory that some node writes to."""
+    """The nodes that made the memory that some node writes to, or may write to in a graph within this one."""
     return frozenset(memory_of(argument) for node in graph.nodes for argument in _written_by(node))
+
+
+def writes_to_inputs(graph: Graph) -> bool:
+    """Whether it writes to what it is given."""
+    return any(node.op == "placeholder" for node in written(graph))
 
 
 def _written_by(node: Node) -> Iterator[Node]:
@@ -25,9 +30,24 @@ def _written_by(node: Node) -> Iterator[Node]:
     if isinstance(node.target, torch._ops.OpOverload):  # noqa: SLF001 - torch has no public name for it
         schema = node.target._schema  # noqa: SLF001 - likewise
         for place, declared in enumerate(schema.arguments):
-            given = node.args[place] if place < len(node.args) else node.kwargs.get(declared.name)
-            if declared.alias_info is not None and declared.alias_info.is_write and isinstance(given, Node):
-                yield given
+            if declared.alias_info is not None and declared.alias_info.is_write:
+                given = node.args[place] if place < len(node.args) else node.kwargs.get(declared.name)
+                for one in given if isinstance(given, list | tuple) else [given]:
+                    if isinstance(one, Node):
+                        yield one
+    elif any(written(part.graph) for part in _graphs_within(node)):
+        yield from node.all_input_nodes
+
+
+def _graphs_within(node: Node) -> Iterator[GraphModule]:
+    """The graphs that a control-flow operator is given."""
+    for one in node.all_input_nodes:
+        if one.op == "get_attr" and one.graph.owning_module is not None:
+            held: Any = one.graph.owning_module
+            for part in str(one.target).split("."):
+                held = getattr(held, part)
+            if isinstance(held, GraphModule):
+                yield held
 
 
 def _shares(target: Any) -> bool:

@@ -7,6 +7,7 @@ import torch
 
 from crossfade.manifest import Precision
 from services.worker.cuda import UNDER_WAY
+from services.worker.domain import LoadError
 from services.worker.engine import Engine
 from services.worker.golden import GoldenCheck
 
@@ -58,7 +59,11 @@ class Recorder:
             return f"; without CUDA graphs, since {self._why}"
         # Each size has a graph for each of the batches that may be under way, and these take turns.
         proved = [size for size in sizes for _ in range(UNDER_WAY)]
-        error = float(np.max([self._check.error_of(0, size, self._engine.precision) for size in proved]))
+        try:
+            error = float(np.max([self._check.error_of(0, size, self._engine.precision) for size in proved]))
+        except (LoadError, torch.OutOfMemoryError) as failure:
+            self.forget()
+            return f"; without CUDA graphs, since {str(failure).partition(chr(10))[0][:200]}"
         if not error <= 1:
             self.forget()
             return f"; without CUDA graphs, since {self._check.complaint(self._engine.precision, error)}"

@@ -56,7 +56,6 @@ class PredictServicer:
     Args:
         key: what is served.
         manifest: the version's.
-        bounds: of each input's numbers; see `index_bounds`.
         lanes: the lanes that it is in.
         counting: where calls are counted.
         clock: deadlines, slices, durations.
@@ -70,7 +69,6 @@ class PredictServicer:
         key: ServingKey,
         manifest: Manifest,
         *,
-        bounds: Sequence[int],
         lanes: LaneBook,
         counting: Counting,
         clock: Clock,
@@ -87,7 +85,7 @@ class PredictServicer:
         self._spans = spans
         self._ids = PredictionIds(token_keys, key, manifest, clock) if token_keys else None
         self._feedback = feedback
-        self._reader = InputReader(manifest.signature, manifest.loop.feeds if manifest.loop else (), bounds)
+        self._reader = InputReader(manifest.signature, manifest.loop.feeds if manifest.loop else ())
         self._writer = OutputWriter(key.model, key.version, manifest.signature)
         self._overdue: Overdue[Call] = Overdue(clock.monotonic, self._take_long)
         self._streams = Streams(

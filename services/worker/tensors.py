@@ -76,12 +76,10 @@ class InputReader:
     Args:
         signature: the version's.
         fed: names of inputs that are zeros unless a request gives them.
-        bounds: of each input, what its numbers must be less than, and not negative; 0: any will do.
     """
 
-    def __init__(self, signature: Signature, fed: Collection[str] = (), bounds: Sequence[int] = ()) -> None:
+    def __init__(self, signature: Signature, fed: Collection[str] = ()) -> None:
         self._fed = frozenset(fed)
-        self._bounds = [(slot, bound) for slot, bound in enumerate(bounds) if bound]
         self._specs = signature.inputs
         self._index = {spec.name: i for i, spec in enumerate(signature.inputs)}
         self._plain = [
@@ -94,25 +92,10 @@ class InputReader:
         """The request's tensors.
 
         Raises:
-            InvalidArgumentError: INPUT_MISSING, INPUT_UNKNOWN, INPUT_DTYPE, INPUT_SHAPE, INPUT_SIZE, INPUT_RANGE or
+            InvalidArgumentError: INPUT_MISSING, INPUT_UNKNOWN, INPUT_DTYPE, INPUT_SHAPE, INPUT_SIZE or
                 MESSAGE_MALFORMED, with the field's path.
         """
-        inputs = self._read_plain(request) or self._read_any(request)
-        for slot, bound in self._bounds:
-            self._check_range(inputs.arrays[slot], slot, bound, request)
-        return inputs
-
-    def _check_range(self, array: Array, slot: int, bound: int, request: predict_pb2.PredictRequest) -> None:
-        if not array.size or (array.min() >= 0 and array.max() < bound):
-            return
-        name = self._specs[slot].name
-        worst = array.max() if array.max() >= bound else array.min()
-        position = next(place for place, tensor in enumerate(request.inputs) if tensor.name == name)
-        raise InvalidArgumentError(
-            "INPUT_RANGE",
-            f"input {name!r} has {worst}, and the model looks up numbers from 0 to {bound - 1} there",
-            field=f"inputs[{position}]",
-        )
+        return self._read_plain(request) or self._read_any(request)
 
     def _read_plain(self, request: predict_pb2.PredictRequest) -> Inputs | None:
         """The common request, quickly: every input in its place, in raw contents; None: it is another one."""

@@ -1,5 +1,6 @@
 """How long a version's batches take, before it serves any: medians of a few, after a warm-up of the same size."""
 
+import contextlib
 import statistics
 from collections.abc import Iterable
 from typing import Final
@@ -71,7 +72,9 @@ class Timer:
         """
         if self._engine.device.type == "cuda":
             # Measured on both sides, so that something else on the device is no reason to answer less exactly.
-            return less <= _HELPS * min(full, self.served_seconds(rows, Precision.FP32))
+            with contextlib.suppress(torch.OutOfMemoryError):
+                full = min(full, self.served_seconds(rows, Precision.FP32))
+            return less <= _HELPS * full
         lost = 0
         for _ in range(_PAIRS):
             once, again = (self._once(rows, precision) for precision in (Precision.FP32, mixed))

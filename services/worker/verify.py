@@ -3,26 +3,23 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
 
 from crossfade.architecture import ArchitectureError, find, package_of
 from crossfade.artifact import ArtifactError, read_golden
-from crossfade.manifest import DType, Manifest, Precision
+from crossfade.manifest import Manifest, Precision
 from services.common.clock import Clock
 from services.worker.cuda import limit_memory
 from services.worker.domain import FailureCode, LoadError, LoadReport
-from services.worker.engine import Engine, choose_device, mixed_precision
+from services.worker.engine import TORCH, Engine, choose_device, mixed_precision
 from services.worker.golden import GoldenCheck
 from services.worker.index_bounds import index_bounds
 from services.worker.loader import load_program
 from services.worker.recording import Recorder
 from services.worker.settings import WorkerSettings
 from services.worker.timing import Timer
-
-_WHOLE: Final = frozenset({DType.UINT8, DType.INT8, DType.INT16, DType.INT32, DType.INT64})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +58,7 @@ def prepare(folder: Path, manifest: Manifest, settings: WorkerSettings, clock: C
             _claim(device, settings.version_device_memory_bytes)
         golden = read_golden(folder, manifest)
         program = load_program(folder, manifest, settings.allowed_architectures)
-        bounds = index_bounds(program, [spec.dtype in _WHOLE for spec in manifest.signature.inputs])
+        bounds = index_bounds(program, [TORCH[spec.dtype] for spec in manifest.signature.inputs])
         engine = Engine(program, manifest, device)
         check = GoldenCheck(engine, golden, manifest)
         recorder = Recorder(engine, check, wanted=device.type == "cuda" and settings.cuda_graphs)
@@ -71,7 +68,7 @@ def prepare(folder: Path, manifest: Manifest, settings: WorkerSettings, clock: C
             built = f"{manifest.architecture.name} of {package_of(find(manifest.architecture.name))}"
         taken = clock.monotonic() - ordered_at
         report = replace(prepared.report, load_seconds=taken, architecture=built or "")
-        return replace(prepared, report=report, bounds=bounds)
+        return replace(prepared, report=report, bounds=check.within(bounds))
     except torch.OutOfMemoryError as error:
         raise LoadError(f"the device's memory is too small for it: {_first_line(error)}") from error
     except torch.AcceleratorError as error:

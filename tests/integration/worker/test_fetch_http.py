@@ -25,7 +25,7 @@ class Files(SimpleHTTPRequestHandler):
 
 
 class Chunks(Files):
-    """Files in chunks of a thousand bytes, and no word of their length; no HEAD."""
+    """Files in chunks of 10,000 bytes, and no word of their length; no HEAD."""
 
     protocol_version = "HTTP/1.1"
 
@@ -43,7 +43,7 @@ class Chunks(Files):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         data = path.read_bytes()
-        for part in (data[at : at + 1000] for at in range(0, len(data), 1000)):
+        for part in (data[at : at + 10_000] for at in range(0, len(data), 10_000)):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
         self.wfile.write(b"0\r\n\r\n")
 
@@ -69,20 +69,27 @@ class Failing(Files):
         self.send_error(503)
 
 
+class Server(ThreadingHTTPServer):
+    """Says nothing of clients that have read enough."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing."""
+
+
 @pytest.fixture(scope="module")
 def packaged(tmp_path_factory: pytest.TempPathFactory) -> Packaged:
-    """In a folder with a blank in its name."""
-    return package_scores(tmp_path_factory.mktemp("site") / "scores v1")
+    """In a folder with a blank in its name, and too large to be read at once."""
+    return package_scores(tmp_path_factory.mktemp("site") / "scores v1", work=1800)
 
 
 @pytest.fixture
 def serve(packaged: Packaged) -> Iterator[Serve]:
     """Starts servers of the folder; answers the artifact's address."""
-    servers: list[ThreadingHTTPServer] = []
+    servers: list[Server] = []
 
     def start(handler: type[BaseHTTPRequestHandler]) -> str:
         folder = str(packaged.artifact.path.parent)
-        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=folder))  # type: ignore[call-arg] # Files take it
+        server = Server(("127.0.0.1", 0), partial(handler, directory=folder))  # type: ignore[call-arg] # Files take it
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
         return f"http://127.0.0.1:{server.server_port}/scores%20v1"
@@ -112,15 +119,19 @@ def test_every_byte_arrives(
     handler: type[BaseHTTPRequestHandler], serve: Serve, packaged: Packaged, tmp_path: Path
 ) -> None:
     uri = serve(handler)
+    assert packaged.artifact.size > 12 << 20
     there = {path.name: path.read_bytes() for path in packaged.artifact.path.iterdir()}
     assert {path.name: path.read_bytes() for path in fetched(uri, packaged, tmp_path / "here")} == there
     assert fetch_signature(uri) is None
-    large = bytes(range(256)) * 40
-    (packaged.artifact.path / SIGNATURE_FILE).write_bytes(large)
+    signature = packaged.artifact.path / SIGNATURE_FILE
     try:
-        assert fetch_signature(uri) == large
+        signature.write_bytes(bytes(range(256)) * 400)
+        assert fetch_signature(uri) == signature.read_bytes()
+        signature.write_bytes(bytes(1 << 21))
+        with pytest.raises(LoadError, match="is larger than a signature may be"):
+            fetch_signature(uri)
     finally:
-        (packaged.artifact.path / SIGNATURE_FILE).unlink()
+        signature.unlink()
 
 
 def test_what_went_wrong_is_said(serve: Serve, packaged: Packaged, tmp_path: Path) -> None:

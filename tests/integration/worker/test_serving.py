@@ -118,7 +118,7 @@ class Words(nn.Module):
 
 
 @pytest.mark.parametrize("front_ends", [1, 2])
-async def test_numbers_beyond_a_table_are_their_callers_mistake(
+async def test_numbers_beyond_a_table_never_reach_the_model(
     registry: FakeRegistry, start_worker: Any, caller_of: Any, want: Any, tmp_path: Path, front_ends: int
 ) -> None:
     words = np.arange(32).reshape(8, 4)
@@ -131,7 +131,8 @@ async def test_numbers_beyond_a_table_are_their_callers_mistake(
     await caller.call(request.SerializeToString())
     request.raw_input_contents[0] = (words + 19).tobytes()
     failure = await caller.failure_of(request.SerializeToString())
-    assert (failure.code, failure.reason, failure.accepted) == ("INVALID_ARGUMENT", "INPUT_RANGE", False)
+    assert (failure.code, failure.reason, failure.accepted) == ("INTERNAL", "MODEL_RAISED", True)
+    assert failure.message == "input 'input' has 50, and the model looks it up among 0 to 49"
 
 
 async def test_a_model_that_raises(

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from crossfade.artifact import package
+from crossfade.artifact import package, read_golden
 from crossfade.manifest import MANIFEST_FILE, Precision, loads
 from services.common.clock import SystemClock
 from services.worker.engine import Engine
+from services.worker.golden import GoldenCheck
 from services.worker.loader import load_program
 from services.worker.settings import WorkerSettings
 from services.worker.verify import prepare
@@ -70,3 +71,40 @@ def test_a_program_is_known_that_writes_to_what_it_holds(tmp_path: Path, module:
     assert not engine.writes_to_itself
     engine.run([rows])
     assert engine.writes_to_itself is writes
+
+
+class Wrapped(nn.Module):
+    """Writes to large values of its input alone, which no golden row has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table: torch.Tensor
+        self.register_buffer("table", torch.arange(20.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[rows, 2] to [rows, 2]."""
+        x[x > 10] -= 10
+        return x + self.table[x[:, 1].long()].unsqueeze(1)
+
+
+def test_what_a_program_writes_to_is_found_again(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).random((8, 2), dtype=np.float32)
+    manifest = packaged(Wrapped(), rows, tmp_path / "model")
+    engine = Engine(load_program(tmp_path / "model", manifest), manifest, torch.device("cpu"))
+    given = np.full((4, 2), 15.0, np.float32)
+    for _ in range(2):
+        assert engine.run([given]).arrays[0].tolist() == [[10.0, 10.0]] * 4
+    given[2, 1] = 99.0
+    with pytest.raises(IndexError):
+        engine.run([given])
+    assert given[0].tolist() == [15.0, 15.0]
+
+
+def test_numbers_that_golden_rows_have_are_never_beyond(tmp_path: Path) -> None:
+    manifest = packaged(nn.Embedding(8, 3), ids(8), tmp_path / "words")
+    settings = WorkerSettings(device="cpu", precision=Precision.FP32)
+    prepared = prepare(tmp_path / "words", manifest, settings, SystemClock(), 0.0)
+    assert prepared.bounds == (8,)
+    check = GoldenCheck(prepared.engine, read_golden(tmp_path / "words", manifest), manifest)
+    assert check.within((7,)) == (7,)
+    assert check.within((6,)) == (0,)

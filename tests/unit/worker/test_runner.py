@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import fcntl
 import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -16,10 +17,11 @@ from crossfade.manifest import DType, Signature, TensorSpec
 from services.common.clock import SystemClock
 from services.common.errors import CrossfadeError
 from services.worker.batcher import Batcher
-from services.worker.device import Device, Run, Work
+from services.worker.device import Device, Work
 from services.worker.engine import EngineOutput
 from services.worker.exchange import Exchange
 from services.worker.runner import Answer, Runner
+from services.worker.runs import Run
 from tests.support.wait import until
 
 FAR = 1e12
@@ -223,6 +225,68 @@ async def test_of_a_batch_that_raises_only_those_fail_that_it_raises_for() -> No
     # Each of the others was in one batch that ran; halving takes few runs to find two of 24.
     assert sum(record.rows for record in told if record.counted) == 1 + 22
     assert len(gate.ran) < 1 + 20
+
+
+async def test_a_program_that_always_raises_is_not_run_for_each_request() -> None:
+    gate, runs = Gate(), 0
+
+    def refuses(inputs: Sequence[Any]) -> EngineOutput:
+        nonlocal runs
+        runs += 1
+        gate(inputs)
+        raise ValueError("never")
+
+    async with served(refuses, max_rows=64) as (runner,):
+        first = asyncio.create_task(failure(ask(runner, [0.0])))
+        await gate.until_begun()
+        others = [asyncio.create_task(failure(ask(runner, [1.0]))) for _ in range(64)]
+        await told_the_engine()
+        gate.go.set()
+        errors = await asyncio.gather(first, *others)
+    assert {(error.reason, error.message.endswith("ValueError: never")) for error in errors} == {("MODEL_RAISED", True)}
+    assert runs <= 2 + 4 * 7
+
+
+async def test_whoever_is_too_late_for_another_run_is_told_so() -> None:
+    gate, due = Gate(), SystemClock().monotonic() + 0.5
+
+    def late(inputs: Sequence[Any]) -> EngineOutput:
+        if np.isnan(inputs[0]).any():
+            time.sleep(max(0.0, due - SystemClock().monotonic()))
+        return gate(inputs)
+
+    async with served(late, max_rows=64) as (runner,):
+        first = asyncio.create_task(ask(runner, [0.0]))
+        await gate.until_begun()
+        culprit = asyncio.create_task(failure(ask(runner, [float("nan")])))
+        hurried = asyncio.create_task(failure(ask(runner, [1.0], deadline=due)))
+        patient = asyncio.create_task(ask(runner, [2.0]))
+        await told_the_engine()
+        gate.go.set()
+        await first
+        assert (await hurried).reason == "DEADLINE_EXCEEDED"
+        assert (await culprit).reason == "MODEL_RAISED"
+        assert (await patient).outputs[0].tolist() == [[4.0]]
+
+
+async def test_what_raises_is_told_from_what_is_too_large() -> None:
+    gate = Gate()
+
+    def small(inputs: Sequence[Any]) -> EngineOutput:
+        if len(inputs[0]) > 2 or (inputs[0] == 8.0).any():
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return gate(inputs)
+
+    async with served(small, max_rows=64) as (runner,):
+        first = asyncio.create_task(ask(runner, [0.0]))
+        await gate.until_begun()
+        values = [1.0, float("nan"), 2.0, 8.0]
+        asked = [asyncio.create_task(ask(runner, [value])) for value in values]
+        await told_the_engine()
+        gate.go.set()
+        await first
+        results = await asyncio.gather(*asked, return_exceptions=True)
+    assert [getattr(result, "reason", "") for result in results] == ["", "MODEL_RAISED", "", "OUT_OF_MEMORY"]
 
 
 async def test_a_program_that_gives_too_few_rows_is_none_of_the_others_answers() -> None:

@@ -165,23 +165,6 @@ def test_malformed_typed_requests(change: Change, reason: str) -> None:
     assert raised.value.reason == reason
 
 
-@pytest.mark.parametrize(
-    ("numbers", "worst"), [([0, 4], None), ([1, 5], 5), ([-1, 2], -1), ([-7, 9], 9), ([127, -128], 127)]
-)
-def test_numbers_that_are_looked_up_are_within_their_table(numbers: list[int], worst: int | None) -> None:
-    reader = InputReader(SIGNATURE, bounds=(0, 5))
-    raw, typed = raw_request(), typed_request()
-    raw.raw_input_contents[1] = np.array(numbers, np.int8).tobytes()
-    typed.inputs[0].contents.int_contents[:] = numbers
-    for request, place in ((raw, 1), (typed, 0)):
-        if worst is None:
-            assert reader.read(request).arrays[1].tolist() == numbers
-            continue
-        with pytest.raises(InvalidArgumentError, match=f"'n' has {worst}, .* from 0 to 4") as raised:
-            reader.read(request)
-        assert (raised.value.reason, raised.value.field) == ("INPUT_RANGE", f"inputs[{place}]")
-
-
 def test_half_precision_has_no_typed_contents() -> None:
     signature = Signature((TensorSpec("x", DType.FP16, (-1,)),), SIGNATURE.outputs)
     request = predict_pb2.PredictRequest()
