@@ -19,8 +19,9 @@ give() { # USER FILE DESTINATION
     install -o "${1%:*}" -g "${1#*:}" -m 0400 "$2" "$3"
 }
 
+# Writable until all is in it: only root writes into its read-only folders.
 container() { # USER FOLDER NAME, where NAME is the certificate's
-    install -d -o "${1%:*}" -g "${1#*:}" -m 0500 "$target/$2"
+    install -d -o "${1%:*}" -g "${1#*:}" -m 0700 "$target/$2"
     give "$1" "$source/certificates/ca.pem" "$target/$2/ca.pem"
     give "$1" "$source/certificates/$3.pem" "$target/$2/certificate.pem"
     give "$1" "$source/certificates/$3.key" "$target/$2/certificate.key"
@@ -34,3 +35,6 @@ for name in router worker; do
     give "$service_user" "$source/token-keys" "$target/$name/token-keys"
 done
 give "$service_user" "$source/signing.pem" "$target/worker/signing.pem"
+for name in registry router worker evaluator prometheus; do
+    chmod 0500 "$target/$name"
+done
