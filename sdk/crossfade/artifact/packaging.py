@@ -122,6 +122,8 @@ def package(
         PackageError: with what to change.
     """
     # Importing torch takes seconds, and verifying needs none.
+    import torch
+
     from crossfade.artifact.exporting import ExportableModel, ExportError
     from crossfade.artifact.tensors import TensorError, answered_rows
 
@@ -168,7 +170,7 @@ def package(
                 format_version=kind.format_version,
                 created_by=f"crossfade {importlib.metadata.version('crossfade')}",
                 kind=kind,
-                torch=importlib.metadata.version("torch"),
+                torch=str(torch.__version__),
                 program=file_name,
                 task=meaning.task,
                 signature=signature,
