@@ -190,7 +190,7 @@ async def test_a_machine_that_stood_still_had_no_model_that_hangs(
     caller = await caller_of("v1")
     (pid,) = app.supervisor.pids().values()
     engine, followers = processes_of(app)
-    calls = [asyncio.create_task(caller.predict(reference_rows(1))) for _ in range(6)]
+    calls = [asyncio.create_task(caller.predict(reference_rows(1), timeout_seconds=30)) for _ in range(6)]
     await calls[0]
     processes = [psutil.Process(pid), engine, *followers]
     for process in processes:
