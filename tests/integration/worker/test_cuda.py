@@ -26,7 +26,7 @@ from services.worker.loader import load_program
 from services.worker.settings import WorkerSettings
 from services.worker.tensors import to_numbers
 from services.worker.verify import prepare
-from tests.fakes.models import RAISES, expected_scores, reference_rows, scores_of
+from tests.fakes.models import RAISES, Noting, expected_scores, reference_rows, scores_of
 from tests.fakes.registry import FakeRegistry, lane
 from tests.support.wait import until_async
 
@@ -117,21 +117,6 @@ class Sparse(nn.Module):
         y = x.clone()
         y[above] = x[above] + torch.ones(1)
         return y
-
-
-class Noting(nn.Module):
-    """Puts rows into a buffer, and reads them there."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.notes: torch.Tensor
-        self.register_buffer("notes", torch.zeros(64, 4096))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[rows, 4096] to [rows, 4096]."""
-        at = torch.arange(x.shape[0])
-        self.notes.index_copy_(0, at, x)
-        return self.notes.index_select(0, at) * 2
 
 
 class Wide(nn.Module):
@@ -258,7 +243,7 @@ def test_two_batches_under_way_keep_their_rows(folder: Path, manifest: Manifest)
 
 
 def test_a_program_that_writes_to_its_own_buffer_keeps_batches_apart(tmp_path: Path) -> None:
-    package(Noting(), example=noted(8), task="other", to=tmp_path / "noting")
+    package(Noting(4096), example=noted(8), task="other", to=tmp_path / "noting")
     manifest = loads((tmp_path / "noting" / MANIFEST_FILE).read_bytes())
     settings = WorkerSettings(device="cuda", precision=Precision.FP32)
     engine = prepare(tmp_path / "noting", manifest, settings, SystemClock(), 0.0).engine

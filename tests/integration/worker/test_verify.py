@@ -16,6 +16,7 @@ from services.worker.golden import GoldenCheck
 from services.worker.loader import load_program
 from services.worker.settings import WorkerSettings
 from services.worker.verify import prepare
+from tests.fakes.models import Noting
 
 
 class Shifted(nn.Module):
@@ -30,21 +31,6 @@ class Shifted(nn.Module):
         ids.add_(1)
         found: torch.Tensor = self.words(ids)
         return found
-
-
-class Noting(nn.Module):
-    """Puts rows into a buffer, and reads them there."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.notes: torch.Tensor
-        self.register_buffer("notes", torch.zeros(64, 2))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[rows, 2] to [rows, 2]."""
-        at = torch.arange(x.shape[0])
-        self.notes.index_copy_(0, at, x)
-        return self.notes.index_select(0, at) * 2
 
 
 def packaged(module: nn.Module, example: Any, to: Path) -> Any:
@@ -63,7 +49,7 @@ def test_a_program_that_writes_to_its_inputs_is_timed_as_it_is_called(tmp_path: 
     assert prepared.max_rows == 64
 
 
-@pytest.mark.parametrize(("module", "writes"), [(Noting(), True), (nn.Linear(2, 2), False)])
+@pytest.mark.parametrize(("module", "writes"), [(Noting(2), True), (nn.Linear(2, 2), False)])
 def test_a_program_is_known_that_writes_to_what_it_holds(tmp_path: Path, module: nn.Module, writes: bool) -> None:
     rows = np.random.default_rng(0).random((8, 2), dtype=np.float32)
     manifest = packaged(module, rows, tmp_path / "model")
