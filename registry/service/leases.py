@@ -27,7 +27,8 @@ class LeaseWatch:
         self._clock = clock
         self._longest = _LONGEST * look_seconds
         self._seen: dict[str, tuple[float, float]] = {}
-        self._looked: float | None = None
+        # Before the first look it may stand still as well.
+        self._looked = clock.monotonic()
 
     def note(self, instance_id: str, reported: float) -> None:
         """Notes a report, taken here or read from the database."""
@@ -55,7 +56,7 @@ class LeaseWatch:
 
     def _leave_out_stillness(self, now: float) -> None:
         before, self._looked = self._looked, now
-        if before is None or now - before <= self._longest:
+        if now - before <= self._longest:
             return
         for instance_id, (reported, since) in list(self._seen.items()):
             counted = min(now - max(since, before), self._longest) + max(0.0, before - since)

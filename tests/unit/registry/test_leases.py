@@ -35,3 +35,11 @@ def test_no_time_passes_for_a_lease_while_nobody_looks() -> None:
         assert watch.ended([lease("late", 11.0)]) == []
     clock.advance(2)
     assert watch.ended([lease("late", 11.0)]) == ["late"]
+
+
+def test_none_passes_before_the_first_look_either() -> None:
+    clock = ManualClock()
+    watch = LeaseWatch(clock, look_seconds=1.0)
+    watch.note("early", 0.0)
+    clock.advance(40)
+    assert watch.ended([lease("early", 0.0)]) == []
