@@ -9,3 +9,8 @@ def fitting(text: str, longest: int) -> str:
     """
     kept = text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
     return kept if len(kept) <= longest else f"{kept[: longest - 1]}…"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says: libraries add advice that is for their own callers."""
+    return str(error).partition("\n")[0]

@@ -12,7 +12,7 @@ al., "Accelerating PyTorch with CUDA Graphs", 2021).
 
 import functools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import torch
@@ -56,15 +56,7 @@ class Streams:
         """
         rows = len(given[0])
         size = next_larger(self._recorded, rows)
-        if size is None:
-            return None
-        place = self._free.popleft()
-        try:
-            memory = place.replay(size, given)
-        except BaseException:
-            self._give_up(place)
-            raise
-        return Running(self, place, memory, rows)
+        return None if size is None else self._begun(rows, lambda place: place.replay(size, given))
 
     def run(self, forward: Forward, given: Sequence[Array]) -> "Running":
         """Hands a batch to the program itself, and returns before it has run.
@@ -77,13 +69,7 @@ class Streams:
             ValueError: the program gave other shapes than it should.
             Exception: whatever the program raised.
         """
-        place = self._free.popleft()
-        try:
-            memory = place.run(forward, given)
-        except BaseException:
-            self._give_up(place)
-            raise
-        return Running(self, place, memory, len(given[0]))
+        return self._begun(len(given[0]), lambda place: place.run(forward, given))
 
     def reserve(self, rows: int) -> None:
         """Takes the memory for two batches of so many rows; none may be under way."""
@@ -117,12 +103,18 @@ class Streams:
         """Has room for one batch more."""
         self._free.append(place)
 
-    def _give_up(self, place: "_Place") -> None:
+    def _begun(self, rows: int, begin: Callable[["_Place"], "_Memory"]) -> "Running":
+        place = self._free.popleft()
         try:
-            # What was begun may still read and write its memory.
-            torch.cuda.synchronize(self._device)
-        finally:
-            self.release(place)
+            memory = begin(place)
+        except BaseException:
+            try:
+                # What was begun may still read and write its memory.
+                torch.cuda.synchronize(self._device)
+            finally:
+                self.release(place)
+            raise
+        return Running(self, place, memory, rows)
 
 
 class Running:

@@ -101,7 +101,7 @@ class _Writer:
         """An argument of an operator that autocast casts the arguments of."""
         if not (isinstance(argument, Node) and argument.op == "get_attr"):
             return self._written(argument)
-        value = _attribute(self._module, str(argument.target))
+        value = attribute(self._module, str(argument.target))
         if not (isinstance(value, torch.Tensor) and value.dtype is torch.float32):
             return self._written(argument)
         if argument not in self._cast:
@@ -113,7 +113,7 @@ class _Writer:
             case Node():
                 # Only what is used is held: a weight that was cast is there once.
                 if argument.op == "get_attr" and argument not in self._names:
-                    self._names[argument] = self._constant(_attribute(self._module, str(argument.target)))
+                    self._names[argument] = self._constant(attribute(self._module, str(argument.target)))
                 return self._names[argument]
             case tuple():
                 return "(" + "".join(f"{self._written(one)}, " for one in argument) + ")"
@@ -133,7 +133,8 @@ class _Writer:
         return name
 
 
-def _attribute(module: torch.nn.Module, path: str) -> Any:
+def attribute(module: torch.nn.Module, path: str) -> Any:
+    """What a `get_attr` node's target names."""
     found: Any = module
     for part in path.split("."):
         found = getattr(found, part)

@@ -96,7 +96,7 @@ class FrontEnd:
             on_batch=self._servicer.on_batch,
             on_lost=on_lost,
             on_full=Overload().refused,
-            check=Ranges(manifest.signature, bounds or (0,) * len(manifest.signature.inputs)).check,
+            check=Ranges(manifest.signature, bounds).check,
         )
         self._servicer.attach(self._runner)
         self._streams = StreamInfer(self._log)

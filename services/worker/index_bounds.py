@@ -10,6 +10,7 @@ from typing import Final
 import torch
 from torch.fx import Node
 
+from services.worker.flat import attribute
 from services.worker.memory_of_graphs import memory_of, written
 
 _ATEN: Final = torch.ops.aten
@@ -34,7 +35,7 @@ _CASTS: Final = frozenset(
 )
 """The same, if they cast to a type that has these numbers."""
 _SIGNED: Final = (torch.int8, torch.int16, torch.int32, torch.int64)
-WHOLE: Final = frozenset({torch.uint8, *_SIGNED})
+_WHOLE: Final = frozenset({torch.uint8, *_SIGNED})
 """Types of numbers that can be looked up."""
 
 
@@ -58,7 +59,7 @@ def index_bounds(module: torch.nn.Module, dtypes: Sequence[torch.dtype]) -> tupl
         rows, place = _rows_of(module, node.args[where[0]]), places.get(chain[-1]) if chain else None
         if not rows or place is None or any(memory_of(one) in changed for one in chain):
             continue
-        if dtypes[place] in WHOLE and all(_has_all_of(dtypes[place], one) for one in chain[:-1]):
+        if dtypes[place] in _WHOLE and all(_has_all_of(dtypes[place], one) for one in chain[:-1]):
             bounds[place] = min(rows, bounds[place] or rows)
     return tuple(bounds)
 
@@ -86,7 +87,5 @@ def _rows_of(module: torch.nn.Module, table: object) -> int:
     """Rows of a table that the module holds; 0: it is made while the program runs."""
     if not (isinstance(table, Node) and table.op == "get_attr"):
         return 0
-    held: object = module
-    for part in str(table.target).split("."):
-        held = getattr(held, part)
+    held = attribute(module, str(table.target))
     return held.shape[0] if isinstance(held, torch.Tensor) and held.ndim else 0

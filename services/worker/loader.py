@@ -3,7 +3,6 @@
 import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
@@ -13,6 +12,7 @@ from crossfade.architecture import Architecture, ArchitectureError
 from crossfade.artifact.building import build, fill
 from crossfade.artifact.tensors import output_tensors
 from crossfade.manifest import Manifest
+from services.common.text import first_line
 from services.worker import vetting
 from services.worker.domain import LoadError
 from services.worker.vetting_weights import vet_weights
@@ -51,7 +51,7 @@ def _load_weights(
     except ArchitectureError as error:
         raise LoadError(str(error)) from error
     except Exception as error:
-        raise LoadError(f"the weights cannot be read: {type(error).__name__}: {_first_line(error)}") from error
+        raise LoadError(f"the weights cannot be read: {type(error).__name__}: {first_line(error)[:300]}") from error
     return _Architecture(module, manifest)
 
 
@@ -91,7 +91,7 @@ def _load_exported(path: Path, manifest: Manifest) -> torch.fx.GraphModule:
     except Exception as error:
         raise LoadError(
             f"torch {torch.__version__} cannot load the program (made with torch {manifest.torch}): "
-            f"{type(error).__name__}: {_first_line(error)}"
+            f"{type(error).__name__}: {first_line(error)[:300]}"
         ) from error
     _simplify(module, len(manifest.signature.inputs), len(manifest.signature.outputs))
     return module
@@ -112,8 +112,3 @@ def _simplify(module: torch.fx.GraphModule, inputs: int, outputs: int) -> None:
             f"the program takes {taken} and gives {leaves} tensors, its manifest says {inputs} and {outputs}"
         )
     module.recompile()
-
-
-def _first_line(error: BaseException) -> str:
-    lines: list[Any] = str(error).splitlines()
-    return str(lines[0])[:300] if lines else ""

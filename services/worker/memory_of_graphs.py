@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch.fx import Graph, GraphModule, Node
 
+from services.worker.flat import attribute
+
 
 def memory_of(node: Node) -> Node:
     """The node that made the memory in which a node's value lies."""
@@ -43,9 +45,7 @@ def _graphs_within(node: Node) -> Iterator[GraphModule]:
     """The graphs that a control-flow operator is given."""
     for one in node.all_input_nodes:
         if one.op == "get_attr" and one.graph.owning_module is not None:
-            held: Any = one.graph.owning_module
-            for part in str(one.target).split("."):
-                held = getattr(held, part)
+            held = attribute(one.graph.owning_module, str(one.target))
             if isinstance(held, GraphModule):
                 yield held
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from crossfade.manifest import Precision
+from services.common.text import first_line
 from services.worker.cuda import UNDER_WAY
 from services.worker.domain import LoadError
 from services.worker.engine import Engine
@@ -40,7 +41,7 @@ class Recorder:
         except Exception as failure:  # noqa: BLE001 - whatever keeps a program from being recorded, it runs without
             self._engine.forget()
             # A recording that has failed ends with an error of its own, and the program's is what led to it.
-            self._why = str(failure.__context__ or failure).partition("\n")[0][:200]
+            self._why = first_line(failure.__context__ or failure)[:200]
             # With less to hold, there may be room.
             self._given_up = not isinstance(failure, torch.OutOfMemoryError)
             return False
@@ -63,7 +64,7 @@ class Recorder:
             error = float(np.max([self._check.error_of(0, size, self._engine.precision) for size in proved]))
         except (LoadError, torch.OutOfMemoryError) as failure:
             self.forget()
-            return f"; without CUDA graphs, since {str(failure).partition(chr(10))[0][:200]}"
+            return f"; without CUDA graphs, since {first_line(failure)[:200]}"
         if not error <= 1:
             self.forget()
             return f"; without CUDA graphs, since {self._check.complaint(self._engine.precision, error)}"

@@ -11,6 +11,7 @@ from crossfade.architecture import ArchitectureError, find, package_of
 from crossfade.artifact import ArtifactError, read_golden
 from crossfade.manifest import Manifest, Precision
 from services.common.clock import Clock
+from services.common.text import first_line
 from services.worker.cuda import limit_memory
 from services.worker.domain import FailureCode, LoadError, LoadReport
 from services.worker.engine import TORCH, Engine, choose_device, mixed_precision
@@ -70,9 +71,9 @@ def prepare(folder: Path, manifest: Manifest, settings: WorkerSettings, clock: C
         report = replace(prepared.report, load_seconds=taken, architecture=built or "")
         return replace(prepared, report=report, bounds=check.within(bounds))
     except torch.OutOfMemoryError as error:
-        raise LoadError(f"the device's memory is too small for it: {_first_line(error)}") from error
+        raise LoadError(f"the device's memory is too small for it: {first_line(error)}") from error
     except torch.AcceleratorError as error:
-        raise LoadError(f"the device failed while it was loaded: {_first_line(error)}") from error
+        raise LoadError(f"the device failed while it was loaded: {first_line(error)}") from error
     except (ArtifactError, ArchitectureError, ValueError) as error:
         raise LoadError(str(error)) from error
 
@@ -82,7 +83,7 @@ def _claim(device: torch.device, limit: int) -> None:
     try:
         torch.cuda.init()  # type: ignore[no-untyped-call] # torch leaves it unannotated
     except RuntimeError as error:
-        raise LoadError(f"the GPU cannot be used: {_first_line(error)}; CROSSFADE_DEVICE=cpu does without") from error
+        raise LoadError(f"the GPU cannot be used: {first_line(error)}; CROSSFADE_DEVICE=cpu does without") from error
     if limit:
         limit_memory(device, limit)
 
@@ -158,10 +159,6 @@ def _try_mixed(engine: Engine, check: GoldenCheck, timer: Timer, mixed: Precisio
 
 def _finite_or_zero(error: float) -> float:
     return error if np.isfinite(error) else 0.0
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 def _sizes(limit: int) -> Iterator[int]:
