@@ -121,7 +121,7 @@ class Running:
     """A batch under way."""
 
     def __init__(self, streams: Streams, place: "_Place", memory: "_Memory", rows: int) -> None:
-        self.streams = streams
+        self._streams = streams
         self._place = place
         self._memory = memory
         self._rows = rows
@@ -135,7 +135,7 @@ class Running:
         try:
             self._place.wait()
         finally:
-            self.streams.release(self._place)
+            self._streams.release(self._place)
         return tuple([array[: self._rows] for array in self._memory.gives])
 
 
