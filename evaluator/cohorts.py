@@ -4,14 +4,26 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from evaluator.statistics import cohorts
 from evaluator.statistics.bets import Margin, Side
 from evaluator.statistics.cohorts import ENOUGH_COHORTS, CohortCounts, CohortTest
+from evaluator.statistics.process import log_threshold
 from evaluator.statistics.schedule import Schedule
 from services.common.policy.records import Gate
 from services.common.telemetry.catalog import COHORTS
 
 _NOTHING: Final = CohortCounts.none(COHORTS)
+_FORESEEN: Final = 4.0
+"""Periods from here whose looks are forecast."""
+
+
+class Ahead(NamedTuple):
+    """The look that is expected to pass: so many more of the test arm, and parts of the step's period, from here."""
+
+    n: int
+    periods: float
 
 
 class Shown(NamedTuple):
@@ -37,6 +49,8 @@ class CohortGate:
         looked: a look of this step had something to judge.
         schedule: the looks of this step that were taken.
         epoch: the split whose counts these are.
+        at: how much of the step's period was judged, in parts of it.
+        since: what `mature` was counted from, likewise.
     """
 
     gate: Gate
@@ -50,6 +64,8 @@ class CohortGate:
     looked: bool = False
     schedule: Schedule = field(default_factory=Schedule)
     epoch: int = -1
+    at: float = 0.0
+    since: float = 0.0
 
     @classmethod
     def open(cls, gate: Gate, steps: int, agreeing: int = 1) -> "CohortGate":
@@ -128,7 +144,7 @@ class CohortGate:
         """
         part, schedule = self.schedule.due(at)
         now = cohorts.evidence(self.proof, self.mature)
-        gate = replace(self, now=now, schedule=schedule)
+        gate = replace(self, now=now, schedule=schedule, at=at)
         if not part:
             return gate
         judged = self.seen
@@ -149,23 +165,43 @@ class CohortGate:
         if epoch == self.epoch:
             return self
         harm = replace(self.harm, log_e=0.0)
-        return replace(self, harm=harm, seen=_NOTHING, worst=(), mature=_NOTHING, now=None, epoch=epoch)
+        none = replace(self, harm=harm, seen=_NOTHING, worst=(), mature=_NOTHING, now=None)
+        return replace(none, epoch=epoch, since=self.at)
 
     def restart(self) -> "CohortGate":
         """The gate with fresh evidence of non-inferiority; the looks that were taken stay taken."""
-        return replace(self, proof=cohorts.restart(self.proof), mature=_NOTHING, now=None)
+        return replace(self, proof=cohorts.restart(self.proof), mature=_NOTHING, now=None, since=self.at)
 
     def new_step(self, agreeing: int) -> "CohortGate":
         """The gate with the looks of another step before it; `agreeing` as in `open`."""
         harm, proof = replace(self.harm, saved=0.0), replace(self.proof, saved=0.0)
-        return replace(self, harm=harm, proof=proof, spare=agreeing - 1, schedule=Schedule(), looked=False)
+        anew = replace(self, harm=harm, proof=proof, spare=agreeing - 1, schedule=Schedule(), looked=False)
+        return replace(anew, at=0.0, since=0.0)
 
     def freeze(self, alpha: float, power: float, share: float) -> "CohortGate":
         """The gate as it is; see `needs`."""
         del alpha, power, share
         return self
 
-    def remaining(self, alpha: float, share: float) -> int | None:
-        """None: how much more requests say is not known."""
-        del alpha, share
-        return None
+    def ahead(self, alpha: float) -> Ahead | None:
+        """Forecast: the look that shows it no worse, if keys go on coming as they came; None: unknown, or not soon.
+
+        Of versions alike; where that shows nothing (a limit, an A/B test), of a version that goes on as it was.
+        """
+        counted = self.at - self.since
+        looks = self.schedule.ahead(self.at + _FORESEEN)
+        if not counted > 0.0 or not self.mature.n_test:
+            return None
+        times = np.array([(time - self.since) / counted for time, _ in looks])
+        found = cohorts.expected(self.proof, self.mature, times, alike=self.gate.better is None)
+        if found is None:
+            return None
+        bar = log_threshold(alpha)
+        # What a look has shown already stays shown: then the counts have to agree with it, and need no look.
+        parts = [1.0 if self.proof.max_log_e >= bar else part * self.proof.part for _, part in looks]
+        parts[0] += self.proof.saved * self.proof.part
+        passing = np.flatnonzero(np.log(np.minimum(parts, 1.0)) + found >= bar)
+        if not passing.size:
+            return None
+        first = int(passing[0])
+        return Ahead(math.ceil(self.mature.n_test * (times[first] - 1.0)), looks[first][0] - self.at)

@@ -190,6 +190,9 @@ def _by_control(gate: GateState) -> bool:
 def _forecast(state: State, gate: GateState) -> tuple[int, float]:
     """Attempts, labels or batches of the test arm until PASS, and seconds at the pace of this step; 0: unknown."""
     step = state.terms.plan.steps[max(state.step, 0)]
+    if isinstance(gate, CohortGate):
+        ahead = gate.ahead(state.terms.policy.alpha_promote)
+        return (ahead.n, ahead.periods * step.period) if ahead is not None else (0, 0.0)
     more = gate.remaining(state.terms.policy.alpha_promote, step.share_bps / 10_000)
     if more is None:
         return 0, 0.0

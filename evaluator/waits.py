@@ -54,10 +54,7 @@ def waits_for(state: State, gate: GateState, needed: int, seconds: float) -> str
     if isinstance(gate, EachClassGate):
         return f"{waits_for(state, gate.awaited, needed, seconds)} (class {gate.awaited.gate.positive})"
     if isinstance(gate, CohortGate):
-        period = terms.plan.steps[max(state.step, 0)].period
-        left = gate.schedule.following * period - state.judged_seconds
-        look = f"its next look, in {words.duration(max(left, 0.0))}: by key there are few"
-        return gate.obstacle(terms.test, terms.stable) or look
+        return gate.obstacle(terms.test, terms.stable) or _waits_for_look(state, gate, seconds)
     known, enough = 0.0, 0
     if isinstance(gate, DistributionGate):
         known, enough = float(gate.safe.past.counts.sum()), runtime.ENOUGH_PAST
@@ -69,6 +66,15 @@ def waits_for(state: State, gate: GateState, needed: int, seconds: float) -> str
         return f"more {words.plural(noun)} of {terms.test}"
     forecast = f"about {words.some(needed)} more {noun if needed == 1 else words.plural(noun)} of {terms.test}"
     return f"{forecast}: {words.duration(seconds)} at this traffic" if seconds else forecast
+
+
+def _waits_for_look(state: State, gate: CohortGate, seconds: float) -> str:
+    left = gate.schedule.following * state.terms.plan.steps[max(state.step, 0)].period - state.judged_seconds
+    following = words.duration(max(left, 0.0))
+    if not round(seconds) > round(left):
+        return f"its next look, in {following}: by key there are few"
+    expected = f"its look in {words.duration(seconds)}, which should show it if keys go on coming as they do"
+    return f"{expected}; the next is in {following}"
 
 
 def _waits_for_maturity(state: State, gate: Gate) -> str:

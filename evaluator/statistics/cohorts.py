@@ -155,6 +155,23 @@ def evidence(test: CohortTest, counts: CohortCounts) -> float | None:
     return None if log_p is None else -log_p
 
 
+def expected(test: CohortTest, counts: CohortCounts, times: FloatArray, *, alike: bool) -> FloatArray | None:
+    """Return ln(1/p) to expect of `times` as many counts, from as many times the keys; None: there is no evidence yet.
+
+    times: any shape. alike: the versions are taken to be alike from here on, and not to go on as they were; against a
+    limit they go on.
+    """
+    score = _score(counts, test.margin, test.side)
+    if score is None:
+        return None
+    difference = score.difference
+    if alike and not test.margin.is_limit:
+        difference = (1.0 - test.margin.b) * counts.stable_rate - test.margin.a
+    sign = 1.0 if test.side is Side.HARM else -1.0
+    found: FloatArray = -student.logsf(sign * difference * np.sqrt(times / score.variance), score.freedom)
+    return found
+
+
 def enough(n: FloatArray) -> bool:
     """Return whether an arm's requests by cohort, (cohorts), come from keys enough to say anything."""
     total = float(n.sum())

@@ -5,6 +5,7 @@ Seven great looks share most of it; between them small ones find what is far bey
 fails everybody, without waiting for the next great one; and what is left is for looks after the period.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,6 +39,11 @@ class Schedule:
             taken += 1
             part += _part(taken)
         return part, Schedule(taken)
+
+    def ahead(self, until: float) -> list[tuple[float, float]]:
+        """Return time and part of the error of each look from here to `until`, in parts of the period."""
+        numbers = itertools.takewhile(lambda number: _time(number) <= until, itertools.count(self.taken + 1))
+        return [(_time(number), _part(number)) for number in numbers]
 
     @property
     def following(self) -> float:

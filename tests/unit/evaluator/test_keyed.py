@@ -125,6 +125,34 @@ def test_between_looks_harm_does_not_change_and_the_next_look_is_named() -> None
     assert "its next look, in 13 s: by key there are few" in waits
 
 
+def test_the_look_that_shows_it_is_foreseen() -> None:
+    tight = GateDraft(MetricKind.ERRORS, required=True, harm=GateMargin(1.0, 0.0005), safe=GateMargin(1.0, 0.002))
+    terms = keyed_terms(tight, GateDraft(MetricKind.VALUE, required=True), plan=demo_plan(5000, period=1_000.0))
+    for seed in range(4):
+        made, foreseen, shown = trial(seed, terms, Behaviour()), [], 0.0
+        for _ in range(400):
+            made.look()
+            report = made.decisions[-1].gates[0]
+            if report.verdict is Verdict.PASS:
+                shown = made.state.judged_seconds
+                break
+            if "which should show it if keys go on coming as they do; the next is in " in report.waits_for:
+                assert report.needed == pytest.approx(200.0 * report.needed_seconds, rel=0.3)
+                foreseen.append(made.state.judged_seconds + report.needed_seconds)
+        assert len(foreseen) > 4
+        assert 0.4 < shown / float(np.median(foreseen)) < 2.5
+
+
+def test_what_goes_on_beyond_its_limit_is_not_foreseen_to_pass() -> None:
+    limited = GateDraft(MetricKind.ERRORS, required=True, limit=Limit(at_most=0.05))
+    made = trial(1, keyed_terms(limited, plan=demo_plan(5000, period=1_000.0)), Behaviour(errors=0.055))
+    for _ in range(20):
+        made.look()
+    report = made.decisions[-1].gates[0]
+    assert (report.verdict, report.needed, report.needed_seconds) == (Verdict.CONTINUE, 0, 0.0)
+    assert report.waits_for.startswith("its next look, in ")
+
+
 def test_a_process_that_dies_once_rolls_nothing_back() -> None:
     for broken in (4, 9, 20):
         made = trial(0, keyed_terms(ERRORS, GateDraft(MetricKind.VALUE, required=True)), Behaviour())

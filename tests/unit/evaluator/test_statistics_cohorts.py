@@ -9,7 +9,16 @@ from numpy.random import Generator
 from scipy.stats import t as student
 
 from evaluator.statistics.bets import Margin, Side
-from evaluator.statistics.cohorts import ENOUGH_COHORTS, CohortCounts, CohortTest, enough, evidence, look, restart
+from evaluator.statistics.cohorts import (
+    ENOUGH_COHORTS,
+    CohortCounts,
+    CohortTest,
+    enough,
+    evidence,
+    expected,
+    look,
+    restart,
+)
 from evaluator.statistics.process import log_threshold
 from services.common.telemetry.catalog import COHORTS
 
@@ -69,6 +78,22 @@ def test_a_version_worse_by_the_margin_hardly_ever_passes_for_having_been_lucky(
         seen = CohortCounts(sizes, sizes * failing[0], sizes, sizes * failing[1])
         passed += look(CohortTest(Side.NON_INFERIOR, Margin()), seen, 1.0).log_e >= log_threshold(0.05)
     assert passed <= 36
+
+
+def test_what_is_expected_of_as_much_is_what_there_is_and_of_more_keys_more() -> None:
+    seen, test = counts(np.random.default_rng(5), 20_000, (0.1, 0.1)), CohortTest(Side.NON_INFERIOR, Margin(0.01))
+    found = expected(test, seen, np.array([1.0, 2.0, 4.0]), alike=False)
+    assert found is not None
+    assert found[0] == pytest.approx(evidence(test, seen))
+    alike = expected(test, seen, np.array([1.0, 2.0, 4.0]), alike=True)
+    assert alike is not None
+    # The distance to the margin in standard errors grows with the root of the keys.
+    freedom = 2 * (COHORTS - 1)
+    scores = student.isf(np.exp(-alike), freedom)
+    assert scores / scores[0] == pytest.approx([1.0, math.sqrt(2), 2.0], rel=0.02)
+    limited = CohortTest(Side.NON_INFERIOR, Margin(0.2, 0.0))
+    assert expected(limited, seen, np.array([1.0]), alike=True) == pytest.approx(evidence(limited, seen))
+    assert expected(test, CohortCounts.none(COHORTS), np.array([1.0]), alike=True) is None
 
 
 def test_a_version_that_fails_everybody_shows_at_the_first_look() -> None:

@@ -1,5 +1,6 @@
 """Looks at counts that add up: their times, and their parts of the error."""
 
+import numpy as np
 import pytest
 
 from evaluator.statistics.schedule import GREAT_PART, LAST_LOOK, Schedule
@@ -28,6 +29,12 @@ def test_the_looks_of_all_times_share_one_error() -> None:
     assert 0.999 < spent < 1.0
     after = [at for at, _ in looks(3.0) if at > LAST_LOOK + 1e-9]
     assert after[0] == pytest.approx(LAST_LOOK * 1.125)
+
+
+def test_the_looks_ahead_are_those_that_will_be_taken() -> None:
+    assert np.array(Schedule().ahead(3.0)) == pytest.approx(np.array(looks(3.0)))
+    _, later = Schedule().due(0.5)
+    assert [at for at, _ in later.ahead(1.0)] == [at for at, _ in looks(1.0) if at > 0.5]
 
 
 def test_looks_that_are_due_together_are_one() -> None:
