@@ -13,6 +13,7 @@ from registry.ports import Transaction, UnitOfWork
 from registry.service.lanes import ModelChange, commit, open_lane, require_model
 from registry.service.leases import LeaseWatch
 from services.common.clock import Clock
+from services.common.errors import FailedPreconditionError
 
 _SWEEP_BATCH: Final = 100
 
@@ -95,9 +96,7 @@ class InstanceService:
         now = round(self._clock.now(), 6)
         expires = now + report.ttl
         if report.leaving:
-            self._unit_of_work.run(
-                lambda tx: self._remove(tx, report.instance_id, now), deadline=deadline, exclusive=True
-            )
+            self._unit_of_work.run(lambda tx: self._leave(tx, report, now), deadline=deadline, exclusive=True)
             return now, self._revision()
         digest = report.digest
         renewed = self._unit_of_work.run(
@@ -149,6 +148,7 @@ class InstanceService:
             self._take(tx, instance, [one.serving for one in placements], now)
 
     def _take(self, tx: Transaction, instance: Instance, reported: Iterable[Serving], now: float) -> None:
+        _check_kind(tx.fleet.instance(instance.instance_id), instance.kind)
         old = tx.fleet.placements_on((instance.instance_id,))
         before = {one.serving.key: one for one in old}
         placements, recheck = settle(instance.instance_id, reported, before, now=now, debounce=self._debounce)
@@ -159,6 +159,10 @@ class InstanceService:
         tx.fleet.remove_placements(gone)
         tx.fleet.put_placements(changed)
         self._follow(tx, {one.serving.model for one in (*gone, *changed)}, now)
+
+    def _leave(self, tx: Transaction, report: Report, now: float) -> None:
+        _check_kind(tx.fleet.instance(report.instance_id), report.kind)
+        self._remove(tx, report.instance_id, now)
 
     def _remove(self, tx: Transaction, instance_id: str, now: float) -> None:
         models = {one.serving.model for one in tx.fleet.placements_on((instance_id,))}
@@ -174,3 +178,12 @@ class InstanceService:
             opened = tuple(open_lane(tx, lane, now=now, actor=REGISTRY_ACTOR, readiness=True) for lane in lanes[name])
             changes.append(ModelChange(model, model, opened))
         commit(tx, changes, actor=REGISTRY_ACTOR, now=now)
+
+
+def _check_kind(known: Instance | None, kind: InstanceKind) -> None:
+    """Refuses to change what a process of another kind has reported: its role is that of its kind alone."""
+    if known is not None and known.kind is not kind:
+        raise FailedPreconditionError(
+            "INSTANCE_KIND",
+            f"instance {known.instance_id} is a {known.kind} and no {kind}; each process has an id of its own",
+        )

@@ -15,6 +15,8 @@ from registry.service.looks import LookService
 from registry.servicer import pages, validation
 from registry.servicer.calls import Calls, Context
 from registry.watch_hub import WatchHub
+from services.common.guard import current_principal
+from services.common.identity import Role, require_role
 
 _PAGE_BYTES: Final = MESSAGE_LIMIT // 2
 
@@ -99,6 +101,7 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
         ttl = validation.report(request)
         instance = request.instance
         kind = resources_pb2.InstanceKind.Name(instance.kind).removeprefix("INSTANCE_KIND_")
+        require_role(current_principal(), Role(kind.lower()), f"report a {kind}")
         report = Report(
             instance_id=instance.instance_id,
             kind=InstanceKind(kind),

@@ -273,6 +273,8 @@ def report(request: service_pb2.ReportInstanceRequest) -> float:
         raise refuse("instance.address", f"{instance.address!r} is not HOST:PORT")
     if len(instance.serving) > _SERVING_LIMIT:
         raise refuse("instance.serving", f"has {len(instance.serving)} entries; at most {_SERVING_LIMIT} are taken")
+    if instance.serving and instance.kind != resources_pb2.INSTANCE_KIND_WORKER:
+        raise refuse("instance.serving", "is of Workers alone; other processes serve no version")
     seen = set()
     for index, serving in enumerate(instance.serving):
         _check_serving(f"instance.serving[{index}]", serving)

@@ -135,6 +135,18 @@ def authorize(principal: Principal, method: str) -> None:
         )
 
 
+def require_role(principal: Principal, role: Role, to: str) -> None:
+    """Refuses a principal without a role that what it asks for takes, where the method alone does not say.
+
+    Raises:
+        PermissionDeniedError: reason ROLE_MISSING.
+    """
+    if role not in principal.roles:
+        raise PermissionDeniedError(
+            "ROLE_MISSING", f"{principal.name} may not {to}; it takes the role {role}", roles=str(role)
+        )
+
+
 LOCAL: Final = Principal("local:user", _EVERYONE)
 """The caller of a local trial when it does not say its name."""
 

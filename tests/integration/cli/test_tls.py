@@ -1,14 +1,18 @@
 """The command over mutual TLS, with the certificates that it makes itself."""
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 from typer.testing import CliRunner, Result
 
 from crossfade.cli.app import build
 from crossfade.client import Client
-from crossfade.connection import TlsFiles
+from crossfade.connection import TlsFiles, open_channel
+from crossfade.errors import details_of
+from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from registry.app import App
 from registry.settings import RegistrySettings
 from tests.integration.cli.stack import Stack
@@ -48,6 +52,23 @@ def test_without_a_certificate_nobody_is_let_in(secured: Stack, tmp_path: Path) 
     assert CliRunner().invoke(build(), ["certs", "dev", "--to", str(other)]).exit_code == 0
     foreign = _run(secured, other, "operator", "models")
     assert (foreign.exit_code, foreign.stderr.startswith("error: ")) == (3, True)
+
+
+def test_a_process_reports_what_its_certificate_says_that_it_is(secured: Stack, folder: Path) -> None:
+    def report(role: str, kind: resources_pb2.InstanceKind.ValueType) -> str:
+        files = TlsFiles(folder / f"{role}.pem", folder / f"{role}.key", folder / "ca.pem")
+        instance = resources_pb2.Instance(instance_id=str(uuid.uuid4()), kind=kind, address="127.0.0.1:1")
+        with open_channel(secured.registry, files) as channel:
+            try:
+                stub = service_pb2_grpc.RegistryServiceStub(channel)
+                stub.ReportInstance(service_pb2.ReportInstanceRequest(instance=instance), timeout=10)
+            except grpc.RpcError as error:
+                return details_of(error).reason
+        return ""
+
+    assert report("worker", resources_pb2.INSTANCE_KIND_WORKER) == ""
+    for role in ("router", "evaluator"):
+        assert report(role, resources_pb2.INSTANCE_KIND_WORKER) == "ROLE_MISSING"
 
 
 def test_half_of_the_files_is_wrong_usage(secured: Stack, folder: Path) -> None:

@@ -71,6 +71,24 @@ def _list(values: Iterable[resources_pb2.Serving]) -> list[resources_pb2.Serving
     return sorted(values, key=lambda one: (one.model, one.version, one.traffic))
 
 
+async def test_a_process_is_what_it_was_first(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    worker = registry.worker()
+    await worker.ready("v1")
+    router = resources_pb2.Instance(
+        instance_id=worker.instance_id, kind=resources_pb2.INSTANCE_KIND_ROUTER, address="127.0.0.1:1"
+    )
+    for leaving in (True, False):
+        request = service_pb2.ReportInstanceRequest(instance=router, leaving=leaving)
+        assert (await refused(registry.stub.ReportInstance(request))).reason == "INSTANCE_KIND"
+    assert (await arms(registry)) == {"stable": 1}
+    router.instance_id = new_id()
+    router.serving.extend(worker.serving.values())
+    request = service_pb2.ReportInstanceRequest(instance=router)
+    assert (await refused(registry.stub.ReportInstance(request))).field == "instance.serving"
+
+
 async def test_leaving_ends_the_lease_at_once(registry: Registry) -> None:
     await registry.create()
     await registry.publish()

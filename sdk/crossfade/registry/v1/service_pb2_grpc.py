@@ -432,7 +432,8 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReportInstance(self, request, context):
-        """A process says that it lives and what it serves; a lease.
+        """A process says that it lives and what it serves; a lease. Takes the role of the process's kind. Errors:
+        FAILED_PRECONDITION (INSTANCE_KIND: another kind of process has this id).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -121,7 +121,9 @@ class RegistryServiceStub:
     WatchRoutes: _grpc.UnaryStreamMultiCallable[_service_pb2.WatchRoutesRequest, _service_pb2.WatchRoutesResponse]
     """Routes of all lanes, then every change. Errors: OUT_OF_RANGE (REVISION_COMPACTED: start again from 0)."""
     ReportInstance: _grpc.UnaryUnaryMultiCallable[_service_pb2.ReportInstanceRequest, _service_pb2.ReportInstanceResponse]
-    """A process says that it lives and what it serves; a lease."""
+    """A process says that it lives and what it serves; a lease. Takes the role of the process's kind. Errors:
+    FAILED_PRECONDITION (INSTANCE_KIND: another kind of process has this id).
+    """
     ListInstances: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListInstancesRequest, _service_pb2.ListInstancesResponse]
     """The processes whose leases run."""
 
@@ -217,7 +219,9 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     WatchRoutes: _aio.UnaryStreamMultiCallable[_service_pb2.WatchRoutesRequest, _service_pb2.WatchRoutesResponse]  # type: ignore[assignment]
     """Routes of all lanes, then every change. Errors: OUT_OF_RANGE (REVISION_COMPACTED: start again from 0)."""
     ReportInstance: _aio.UnaryUnaryMultiCallable[_service_pb2.ReportInstanceRequest, _service_pb2.ReportInstanceResponse]  # type: ignore[assignment]
-    """A process says that it lives and what it serves; a lease."""
+    """A process says that it lives and what it serves; a lease. Takes the role of the process's kind. Errors:
+    FAILED_PRECONDITION (INSTANCE_KIND: another kind of process has this id).
+    """
     ListInstances: _aio.UnaryUnaryMultiCallable[_service_pb2.ListInstancesRequest, _service_pb2.ListInstancesResponse]  # type: ignore[assignment]
     """The processes whose leases run."""
 
@@ -496,7 +500,9 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.ReportInstanceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.ReportInstanceResponse, _abc.Awaitable[_service_pb2.ReportInstanceResponse]]:
-        """A process says that it lives and what it serves; a lease."""
+        """A process says that it lives and what it serves; a lease. Takes the role of the process's kind. Errors:
+        FAILED_PRECONDITION (INSTANCE_KIND: another kind of process has this id).
+        """
 
     @_abc_1.abstractmethod
     def ListInstances(
