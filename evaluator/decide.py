@@ -148,6 +148,10 @@ def _waiting(state: State, at: Circumstances) -> Decision:
     if waited >= PATIENCE and not is_ready(at.workers, test):
         reason = f"{test} was ready on no Worker within {PATIENCE / 60:.0f} min{why}"
         return Decision(Action.CANCEL, Verdict.INCONCLUSIVE, reason, "NOT_READY")
+    if is_ready(at.workers, test):
+        stable = state.terms.stable
+        beside = f"{test} is ready; waits until {stable} carries all of the traffic and has a control process beside it"
+        return Decision(Action.NONE, Verdict.CONTINUE, beside)
     return Decision(Action.NONE, Verdict.CONTINUE, f"waits until a Worker has {test} loaded, verified and warm{why}")
 
 

@@ -28,7 +28,7 @@ class Lane:
     Attributes:
         stable_version: empty: none yet.
         stable_since: seconds since 1970.
-        stable_seen: it was ready on some Worker since it became stable.
+        stable_seen: False: it is the lane's first version, and has been ready nowhere yet; what is ready replaces it.
         previous_version: the stable version before it; empty: none.
         handover_version: the old stable version while it still carries what the new one's Workers cannot; else empty.
         handover_offset: first bucket of the new version's range meanwhile.

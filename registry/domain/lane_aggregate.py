@@ -1,12 +1,13 @@
 """A lane as one consistent whole: its rollouts, and what people do with it without one."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from registry.domain.lane import MOST_LOADED, Load
 from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.lane_rollouts import LaneRollouts
 from registry.domain.records import Outcome, Undo
-from registry.domain.serving import Placement, ready_workers
+from registry.domain.serving import Placement
 from registry.domain.split import BUCKETS
 from registry.domain.states import REFUSED_STATES, VersionOperation, VersionState, version_after
 from services.common.errors import FailedPreconditionError
@@ -15,8 +16,13 @@ from services.common.errors import FailedPreconditionError
 class LaneAggregate(LaneRollouts):
     """The operations of a lane, by the state machine's rules."""
 
-    def settle_in(self, version: str, reason: str) -> None:
+    def settle_in(self, version: str, reason: str, *, seen: bool = True) -> None:
         """Gives a segment's new lane its stable version, one that other lanes know.
+
+        Args:
+            version: the version.
+            reason: why.
+            seen: some Worker has had it ready.
 
         Raises:
             FailedPreconditionError: the version has failed or was withdrawn in this segment before.
@@ -25,7 +31,7 @@ class LaneAggregate(LaneRollouts):
         known = self.states[version].state
         operation = VersionOperation.RESTORE if known is VersionState.DEPRECATED else VersionOperation.ESTABLISH
         self._move(version, operation)
-        self._lane(stable_version=version, stable_since=self._now, stable_seen=False, removed=False)
+        self._lane(stable_version=version, stable_since=self._now, stable_seen=seen, removed=False)
         self._event("SEGMENT_SET", version, reason=reason)
 
     def remove(self, reason: str, *, cancel_rollout: bool) -> None:
@@ -126,6 +132,8 @@ class LaneAggregate(LaneRollouts):
         placements = tuple(placements)
         if not wanted.force:
             self._check_ready(placements, version, BUCKETS)
+        # Workers refuse what has failed, so that only a version that is not bad can carry anything meanwhile.
+        carrier = self._carrier(placements, without=old if wanted.bad else "")
         if self.live is not None:
             if not wanted.cancel_rollout:
                 raise FailedPreconditionError(
@@ -139,14 +147,17 @@ class LaneAggregate(LaneRollouts):
         if old:
             self._move(old, VersionOperation.CONDEMN if wanted.bad else VersionOperation.DEPRECATE)
         self._move(version, VersionOperation.RESTORE)
-        # Workers refuse what has failed, so that only a version that is not bad can carry anything meanwhile.
         self._lane(
             stable_version=version,
             stable_since=self._now,
-            stable_seen=ready_workers(placements, version) > 0,
+            stable_seen=True,
             previous_version="" if wanted.bad else old,
-            handover_version="" if wanted.bad else old,
+            handover_version="" if carrier == version else carrier,
             handover_offset=self.lane.next_offset,
         )
+        if self.live is not None:
+            # It waited behind the one that was cancelled, and is compared with what is stable now.
+            waits = self._waiting_note(self.live.version)
+            self.live = self._keep(replace(self.live, stable_version=version, note=waits))
         outcome = Outcome(wanted.reason, "UNDONE_AS_BAD" if wanted.bad else "UNDONE", actor=self._actor)
         self._event("LANE_UNDONE", version, reason=wanted.reason, outcome=outcome)

@@ -8,7 +8,7 @@ from registry.domain.lane import IDLE_SLICE_SECONDS, Lane
 from registry.domain.ledger import EventDraft
 from registry.domain.records import Outcome, Rollout, VersionInLane, percent
 from registry.domain.serving import Placement, ready_workers
-from registry.domain.split import BUCKETS, Split, whole_split
+from registry.domain.split import BUCKETS, Split
 from registry.domain.states import (
     REFUSED_STATES,
     SHARING_STATES,
@@ -80,8 +80,6 @@ class LaneChanges:
         """
         if split != self.lane.split:
             self.lane = replace(self.lane, split=split, epoch=self.lane.epoch + 1, slice_seconds=self._slice_seconds())
-        if self.lane.handover_version and split == whole_split(self.lane.stable_version):
-            self.lane = replace(self.lane, handover_version="")
         live = self.live
         if live is not None and live.effective_share_bps != split.test_bps:
             self.live = self._keep(replace(live, effective_share_bps=split.test_bps))
@@ -103,19 +101,27 @@ class LaneChanges:
             rollout,
             state=rollout_after(rollout.title, rollout.state, RolloutOperation.ACTIVATE),
             stable_version=self.lane.stable_version,
-            note=f"{rollout.version} {BEGIN_NOTE}.",
+            note=self._waiting_note(rollout.version),
             etag=self._new_etag(),
         )
         self.live = self._keep(rollout)
         self._lane(live=rollout.number)
         return rollout
 
-    def _install(self, live: Rollout, *, seen: bool) -> None:
+    def _waiting_note(self, version: str) -> str:
+        if self.lane.handover_version:
+            return (
+                f"{version} waits until {self.lane.stable_version} carries all of the traffic: "
+                f"{self.lane.handover_version} has a part of it still."
+            )
+        return f"{version} {BEGIN_NOTE}."
+
+    def _install(self, live: Rollout) -> None:
         old = self.lane.stable_version
         if old:
             self._move(old, VersionOperation.DEPRECATE)
         self._move(live.version, VersionOperation.PROMOTE)
-        self._lane(stable_version=live.version, stable_since=self._now, stable_seen=seen, previous_version=old)
+        self._lane(stable_version=live.version, stable_since=self._now, stable_seen=True, previous_version=old)
 
     def _end(self, rollout: Rollout, state: RolloutState, outcome: Outcome, event: str) -> None:
         ended = self._keep(
@@ -162,16 +168,27 @@ class LaneChanges:
 
     def _check_ready(self, placements: Iterable[Placement], version: str, share_bps: int) -> None:
         placements = tuple(placements)
-        ready = ready_workers(placements, version)
-        stable = ready_workers(placements, self.lane.stable_version)
+        ready, carrier = ready_workers(placements, version), self._carrier(placements)
+        stable = ready_workers(placements, carrier)
         if ready == 0 or ready * BUCKETS < share_bps * stable:
             raise FailedPreconditionError(
                 "NOT_READY_ENOUGH",
-                f"{version} is ready on {ready} Worker(s) and {self.lane.stable_version} on {stable}, too few for "
+                f"{version} is ready on {ready} Worker(s) and {carrier} on {stable}, too few for "
                 f"{percent(share_bps)} of the traffic; wait until more are ready, or repeat with force",
                 ready=str(ready),
                 stable_ready=str(stable),
             )
+
+    def _carrier(self, placements: Iterable[Placement], *, without: str = "") -> str:
+        """The version that most Workers have ready of the two that may have the lane's traffic; empty: there is none.
+
+        Args:
+            placements: of both.
+            without: none of them if it is this one.
+        """
+        placements = tuple(placements)
+        having = [one for one in (self.lane.stable_version, self.lane.handover_version) if one and one != without]
+        return max(having, key=lambda one: ready_workers(placements, one), default="")
 
     def _queue_note(self, version: str) -> str:
         live = self._live()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from registry.domain.lane_changes import BEGIN_NOTE, REGISTRY_ACTOR, LaneChanges
 from registry.domain.records import Approval, Outcome, PauseReason, Rollout, Spec, VersionInLane
 from registry.domain.serving import Placement, ServingState, Traffic, can_begin, ready_workers
-from registry.domain.split import BUCKETS
+from registry.domain.split import BUCKETS, handover_split, whole_split
 from registry.domain.states import (
     LIVE_STATES,
     RolloutOperation,
@@ -71,15 +71,17 @@ class LaneRollouts(LaneChanges):
         return self._activate(rollout)
 
     def observe(self, placements: Iterable[Placement]) -> None:
-        """Does what follows from readiness: a rollout begins, or replaces a stable version that was never ready."""
+        """Does what follows from readiness: a handover ends, a rollout begins, or replaces what was never ready."""
         placements = tuple(placements)
         stable = self.lane.stable_version
         if stable and not self.lane.stable_seen and ready_workers(placements, stable):
             self.lane = replace(self.lane, stable_seen=True)
+        self._end_handover(placements)
         live = self.live
         if live is None or live.state is not RolloutState.WAITING_READY:
             return
-        if not ready_workers(placements, live.version):
+        # What still carries a part of the traffic is no arm of a rollout: it would lose that part at once.
+        if self.lane.handover_version or not ready_workers(placements, live.version):
             return
         if not self.lane.stable_seen:
             # A stable version that is being loaded may well become ready; one that is not, or only in spite of an
@@ -88,6 +90,15 @@ class LaneRollouts(LaneChanges):
                 self._replace(live)
         elif can_begin(placements, version=live.version, stable_version=stable):
             self._begin(live)
+
+    def _end_handover(self, placements: Iterable[Placement]) -> None:
+        lane = self.lane
+        if not lane.handover_version:
+            return
+        if handover_split(lane.stable_version, lane.handover_version, placements) == whole_split(lane.stable_version):
+            self.lane = replace(lane, handover_version="")
+            if self.live is not None and self.live.state is RolloutState.WAITING_READY:
+                self.live = self._keep(replace(self.live, note=self._waiting_note(self.live.version)))
 
     def advance(self, outcome: Outcome, placements: Iterable[Placement], *, force: bool) -> None:
         """Goes to the next step.
@@ -194,9 +205,8 @@ class LaneRollouts(LaneChanges):
         placements = tuple(placements)
         if not force:
             self._check_ready(placements, live.version, BUCKETS)
-        seen = ready_workers(placements, live.version) > 0
-        self._lane(handover_version=self.lane.stable_version, handover_offset=live.bucket_offset)
-        self._install(live, seen=seen)
+        self._lane(handover_version=self._carrier(placements), handover_offset=live.bucket_offset)
+        self._install(live)
         self._end(live, state, outcome, "ROLLOUT_PROMOTED")
 
     def rollback(self, outcome: Outcome) -> None:
@@ -244,7 +254,7 @@ class LaneRollouts(LaneChanges):
             else f"{live.version} is ready and is the lane's first version."
         )
         outcome = Outcome(reason=reason, code="STABLE_NEVER_READY", actor=REGISTRY_ACTOR)
-        self._install(live, seen=True)
+        self._install(live)
         self._end(live, state, outcome, "ROLLOUT_PROMOTED")
 
 

@@ -111,10 +111,20 @@ def changed(before: Monitor, settings: MonitorSettings, reason: str) -> tuple[Mo
     after = replace(before, settings=settings)
     if settings.off:
         events += [_told_end(before, alert, "It is not watched any more") for alert in before.alerts]
-        # A look that is under way goes on from what is forgotten here, so its number is taken.
-        number = before.sequence + 1 if before.sequence else 0
-        after = replace(after, sequence=number, version="", summary=b"", alerts=(), evidence=b"", cursor=b"")
+        after = _forgetful(after)
     return after, tuple(events)
+
+
+def dropped(before: Monitor) -> tuple[Monitor, tuple[EventDraft, ...]]:
+    """The monitor of a lane that is taken away: one that comes back is watched as any new one is."""
+    events = tuple(_told_end(before, alert, "Its lane was taken away") for alert in before.alerts)
+    return _forgetful(replace(before, settings=MonitorSettings())), events
+
+
+def _forgetful(monitor: Monitor) -> Monitor:
+    # A look that is under way goes on from what is forgotten here, so its number is taken.
+    number = monitor.sequence + 1 if monitor.sequence else 0
+    return replace(monitor, sequence=number, version="", summary=b"", alerts=(), evidence=b"", cursor=b"")
 
 
 def disarmed(before: Monitor) -> Monitor:

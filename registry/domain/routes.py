@@ -90,9 +90,10 @@ def split_of(lane: Lane, live: Rollout | None, placements: Iterable[Placement]) 
 
 
 def held_versions(lane: Lane, live: Rollout | None) -> tuple[str, ...]:
-    """The versions that Workers hold for a lane, best first: stable, test, previous, those loaded by hand."""
+    """The versions that Workers hold for a lane: stable, test, what carries for stable, previous, loaded by hand."""
     test = live.version if live is not None and live.state in LIVE_STATES else ""
-    names = (lane.stable_version, test, lane.previous_version, *(load.version for load in lane.loaded))
+    loaded = (load.version for load in lane.loaded)
+    names = (lane.stable_version, test, lane.handover_version, lane.previous_version, *loaded)
     return tuple(dict.fromkeys(name for name in names if name))
 
 
@@ -145,16 +146,19 @@ def routes_of(
                 endpoints=_endpoints(placements, name, Traffic.LIVE),
             )
         )
-    if live is not None and live.state in SHARING_STATES:
-        offset = live.bucket_offset
-    else:
-        offset = lane.handover_offset if lane.handover_version else 0
+    sharing = live is not None and live.state in SHARING_STATES
+    assignment, offset = Assignment.REQUEST, 0
+    if live is not None:
+        assignment, offset = live.spec.assignment, live.bucket_offset if sharing else 0
+    if lane.handover_version and not sharing:
+        # By key, whatever the rollout's was: no key is to change between the versions, as it would by each request.
+        assignment, offset = Assignment.KEY, lane.handover_offset
     return LaneRoutes(
         model=lane.model,
         segment=lane.segment,
         epoch=lane.epoch,
         slice_seconds=lane.slice_seconds,
-        assignment=live.spec.assignment if live is not None else Assignment.REQUEST,
+        assignment=assignment,
         bucket_offset=offset,
         arms=_arms(lane.split, placements),
         wanted=tuple(wanted),

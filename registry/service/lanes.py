@@ -126,8 +126,8 @@ def open_lane(
     numbers = {lane.live, lane.queued}
     rollouts = [one for one in known if one.number in numbers]
     rollouts += tx.lanes.rollouts(lane.model, numbers - {one.number for one in known})
-    named = (lane.stable_version, lane.previous_version, version, *(load.version for load in lane.loaded))
-    concerned = {*named, *(rollout.version for rollout in rollouts)}
+    named = (lane.stable_version, lane.handover_version, lane.previous_version, version)
+    concerned = {*named, *(load.version for load in lane.loaded), *(rollout.version for rollout in rollouts)}
     wanted = sorted(concerned - {""}) if moves else ()
     states, served = tx.lanes.states(lane.model, lane.segment, wanted) if wanted else ({}, {})
     aggregate = LaneAggregate(lane, rollouts, states, now=now, actor=actor, new_etag=new_etag)
@@ -157,6 +157,24 @@ class ModelChange:
     before: Model | None
     lanes: tuple[OpenLane, ...]
     events: tuple[EventDraft, ...] = ()
+
+
+def begin_with_default(tx: Transaction, opened: OpenLane) -> None:
+    """Gives a segment's lane without a stable version the default lane's, which its callers have had so far.
+
+    Otherwise the first version that is published or tested there would have all of them at once, untested.
+    """
+    aggregate = opened.aggregate
+    model, segment = aggregate.lane.model, aggregate.lane.segment
+    default = None if not segment or aggregate.lane.stable_version else tx.lanes.lane(model, "")
+    if default is None or not default.stable_version:
+        return
+    stable = default.stable_version
+    # One that has failed in this segment before is refused.
+    known, _ = tx.lanes.states(model, segment, [stable])
+    aggregate.states.update(known)
+    reason = f"Segment {segment} begins with {stable}, which its requests have had so far."
+    aggregate.settle_in(stable, reason, seen=default.stable_seen)
 
 
 def commit(

@@ -14,6 +14,7 @@ from registry.ports import RequestKey, Transaction, UnitOfWork
 from registry.service.lane_actions import require_lane
 from registry.service.lanes import (
     ModelChange,
+    begin_with_default,
     check_watched,
     commit,
     open_lane,
@@ -81,6 +82,7 @@ class RolloutService:
             check_watched(tx, model_id, segment, spec)
             opened = open_lane(tx, lane, now=now, actor=key.principal, version=version_id)
             aggregate = opened.aggregate
+            begin_with_default(tx, opened)
             aggregate.add(version_id)
             number = model.next_rollout
             aggregate.start(version_id, spec, number)

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 from registry.domain.lane import Lane
+from registry.domain.ledger import EventDraft
+from registry.domain.monitors import dropped
 from registry.domain.records import Version
 from registry.domain.serving import ready_workers
-from registry.ports import RequestKey, Transaction
+from registry.ports import RequestKey, Stale, Transaction
 from registry.service.lane_actions import require_lane
-from registry.service.lanes import commit_lane, open_lane, open_or_make_lane, require_model
+from registry.service.lanes import ModelChange, commit, commit_lane, open_lane, open_or_make_lane, require_model
 from registry.service.models import LaneView, ModelView, check_model_seen, lane_view, model_view
 from registry.service.requests import Mutations
 from registry.service.versions import check_against_stable, require_version
@@ -49,7 +51,8 @@ class SegmentService:
 
         def act(tx: Transaction, now: float) -> bytes:
             check_model_seen(require_model(tx, model_id), etag)
-            wanted = version or _default_stable(tx, model_id)
+            default = None if version else _default(tx, model_id)
+            wanted = version if default is None else default.stable_version
             named = require_version(tx, model_id, wanted)
             lane = tx.lanes.lane(model_id, segment)
             if lane is not None:
@@ -58,9 +61,8 @@ class SegmentService:
             if version and not force:
                 _check_serves(tx, named)
             opened = open_or_make_lane(tx, model_id, segment, now=now, actor=key.principal, version=wanted)
-            opened.aggregate.settle_in(
-                wanted, reason or f"Segment {segment} has {wanted} as a stable version of its own."
-            )
+            reason_given = reason or f"Segment {segment} has {wanted} as a stable version of its own."
+            opened.aggregate.settle_in(wanted, reason_given, seen=default is None or default.stable_seen)
             commit_lane(tx, opened, actor=key.principal, now=now)
             return encode(lane_view(tx, opened.aggregate.lane))
 
@@ -94,18 +96,26 @@ class SegmentService:
             lane = require_lane(tx, model_id, segment, etag)
             opened = open_lane(tx, lane, now=now, actor=key.principal)
             opened.aggregate.remove(reason or f"It was deleted by {key.principal}.", cancel_rollout=cancel_rollout)
-            return encode(model_view(tx, commit_lane(tx, opened, actor=key.principal, now=now)))
+            monitor = tx.monitors.find(model_id, segment)
+            ended: tuple[EventDraft, ...] = ()
+            if monitor is not None:
+                after, ended = dropped(monitor)
+                if not tx.monitors.save(after, monitor):
+                    raise Stale
+            model = require_model(tx, model_id)
+            (model,) = commit(tx, (ModelChange(model, model, (opened,), ended),), actor=key.principal, now=now)
+            return encode(model_view(tx, model))
 
         return self._mutations.run(key, act, deadline=deadline)
 
 
-def _default_stable(tx: Transaction, model: str) -> str:
+def _default(tx: Transaction, model: str) -> Lane:
     lane = tx.lanes.lane(model, "")
     if lane is None or not lane.stable_version:
         raise FailedPreconditionError(
             "NO_STABLE_VERSION", f"{model} has no stable version that the segment could begin with; name a version"
         )
-    return lane.stable_version
+    return lane
 
 
 def _check_serves(tx: Transaction, version: Version) -> None:

@@ -10,7 +10,14 @@ from registry.domain.signature import check_compatible
 from registry.domain.states import VersionState
 from registry.filters import VersionFilter
 from registry.ports import RequestKey, Transaction, UnitOfWork
-from registry.service.lanes import ModelChange, check_watched, commit, open_or_make_lane, require_model
+from registry.service.lanes import (
+    ModelChange,
+    begin_with_default,
+    check_watched,
+    commit,
+    open_or_make_lane,
+    require_model,
+)
 from registry.service.requests import Mutations
 from services.common.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 
@@ -149,6 +156,8 @@ def _publish(tx: Transaction, wanted: Publication, actor: str, now: float) -> Pu
     opened = open_or_make_lane(tx, wanted.model, wanted.segment, now=now, actor=actor, version=version.version)
     aggregate = opened.aggregate
     aggregate.reopen()
+    if wanted.spec is not None:
+        begin_with_default(tx, opened)
     if not wanted.allow_incompatible:
         check_against_stable(tx, aggregate.lane.stable_version, version)
     tx.catalog.add_version(version)

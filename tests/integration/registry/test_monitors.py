@@ -9,6 +9,7 @@ from grpc import aio
 from crossfade.common.v1 import analysis_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from tests.integration.registry.harness import Registry, Start, new_id, refusal, refused
+from tests.integration.registry.test_segments import delete_segment, set_segment
 
 NAME = "models/m"
 ERRORS = resources_pb2.Alert(gate="errors", reason="v1 failed 5 % of 900 attempts lately")
@@ -26,11 +27,17 @@ async def put(registry: Registry, settings: resources_pb2.MonitorSettings, reaso
 
 
 async def look(
-    registry: Registry, sequence: int, *alerts: resources_pb2.Alert, version: str = "v1", request_id: str = ""
+    registry: Registry,
+    sequence: int,
+    *alerts: resources_pb2.Alert,
+    version: str = "v1",
+    request_id: str = "",
+    segment: str = "",
 ) -> int:
     counts = analysis_pb2.Counts(instances=[analysis_pb2.InstanceCounts(instance_id="i")])
     made = resources_pb2.Monitor(
         model=NAME,
+        segment=segment,
         version=version,
         sequence=sequence,
         summary=analysis_pb2.Summary(reason="nothing stands out"),
@@ -217,3 +224,19 @@ async def test_what_is_not_there_is_not_watched(lane: Registry) -> None:
     assert (await refused(monitor(lane, segment="eu"))).reason == "LANE_NOT_FOUND"
     request = service_pb2.GetMonitorRequest(model="models/none")
     assert (await refused(lane.stub.GetMonitor(request))).reason == "MODEL_NOT_FOUND"
+
+
+async def test_a_monitor_ends_with_its_segments_lane(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    await set_segment(registry)
+    settings = service_pb2.SetMonitorRequest(
+        model=NAME, segment="eu", settings=resources_pb2.MonitorSettings(undo=True), request_id=new_id()
+    )
+    await registry.stub.SetMonitor(settings)
+    await look(registry, 1, ERRORS, segment="eu")
+    await delete_segment(registry)
+    assert (await told(registry))[-1] == ("ALERT_ENDED", f"Its lane was taken away: {ERRORS.reason}")
+    await set_segment(registry)
+    found = await monitor(registry, segment="eu")
+    assert (found.settings.undo, list(found.alerts)) == (False, [])

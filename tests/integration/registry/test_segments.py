@@ -143,14 +143,42 @@ async def test_what_failed_in_a_segment_has_failed_when_it_comes_back(registry: 
     assert after.epoch > before.epoch
 
 
-async def test_a_publication_brings_a_deleted_segment_back(registry: Registry) -> None:
+async def test_a_publication_makes_a_segments_lane_and_is_tested_in_it(registry: Registry) -> None:
     await registry.create()
     await registry.publish()
+    for name in ("v2", "v3"):
+        published = await registry.publish(segment="eu")
+        lane = await lane_of(registry)
+        assert (lane.stable_version, published.rollout.version) == ("v1", name)
+        assert (await routes(registry))["eu"].version == "v1"
+        events = [(one.type, one.version, one.reason) for one in await registry.events()]
+        assert ("SEGMENT_SET", "v1", "Segment eu begins with v1, which its requests have had so far.") in events
+        # Also where there was a lane before.
+        await delete_segment(registry, cancel_rollout=True)
+    wider = version()
+    wider.signature.CopyFrom(signature(width=9))
+    refusal = await refused(registry.publish(segment="eu", version=wider))
+    assert refusal.reason == "SIGNATURE_INCOMPATIBLE"
+
+
+async def test_a_segment_whose_requests_had_what_has_failed_in_it_is_set_by_hand(registry: Registry) -> None:
+    await registry.running()
     await set_segment(registry)
+    await registry.publish(segment="eu")
+    worker = registry.worker()
+    await worker.ready("v1", "v3", control="v1")
+    await registry.rollback(await registry.rollout(2))
     await delete_segment(registry)
-    published = await registry.publish(segment="eu")
-    assert "stable at once" in published.note
-    assert (await lane_of(registry)).stable_version == "v2"
+    lane = (await registry.model()).lanes[0]
+    await registry.rollback(await registry.rollout(1))
+    lane = (await registry.model()).lanes[0]
+    request = service_pb2.StartRolloutRequest(
+        version="models/m/versions/v3", etag=lane.etag, request_id=new_id(), rollout=plan(500)
+    )
+    await registry.stub.StartRollout(request)
+    await registry.promote(await registry.rollout(3), force=True)
+    refusal = await refused(registry.publish(segment="eu"))
+    assert (refusal.reason, "v3 is FAILED" in refusal.message) == ("TRANSITION_ILLEGAL", True)
 
 
 async def test_the_default_segment_stays(registry: Registry) -> None:
@@ -174,23 +202,24 @@ async def test_a_named_version_must_serve_the_segments_callers(registry: Registr
     assert (await set_segment(registry, "us", version="v3", force=True)).stable_version == "v3"
 
 
-async def test_a_segment_that_comes_back_is_tested_as_any_other(registry: Registry) -> None:
+async def test_a_rollout_in_a_segment_that_comes_back_begins_with_what_its_requests_had(registry: Registry) -> None:
     await registry.create()
     await registry.publish()
     worker = registry.worker()
     await set_segment(registry)
     await worker.ready("v1")
     await delete_segment(registry)
-    # Nothing is stable in it now, so that the first version that is ready replaces nothing at once.
     await registry.publish(segment="eu", without_rollout=True)
     lane = await lane_of(registry)
+    assert lane.stable_version == ""
     await registry.stub.StartRollout(
         service_pb2.StartRolloutRequest(
             version="models/m/versions/v2", segment="eu", etag=lane.etag, request_id=new_id(), rollout=plan(500)
         )
     )
-    await worker.ready("v1", "v2")
-    assert (await lane_of(registry)).stable_version == "v2"
+    await worker.ready("v1", "v2", control="v1")
+    assert (await lane_of(registry)).stable_version == "v1"
+    assert (await registry.rollout(1)).state == resources_pb2.ROLLOUT_STATE_RUNNING
 
 
 async def test_a_gate_on_callers_who_have_a_lane_of_their_own_is_refused(registry: Registry) -> None:

@@ -356,7 +356,9 @@ def test_a_version_that_is_ready_nowhere_ends_inconclusive_in_time() -> None:
     assert failed(loading, waited=899.0).action is Action.NONE
     decision = failed(loading, waited=901.0)
     assert (decision.action, decision.verdict, decision.code) == (Action.CANCEL, Verdict.INCONCLUSIVE, "NOT_READY")
-    assert failed(served(("a", Serving.READY, "")), waited=901.0).action is Action.NONE
+    ready = failed(served(("a", Serving.READY, "")), waited=901.0)
+    assert ready.action is Action.NONE
+    assert ready.reason == "v2 is ready; waits until v1 carries all of the traffic and has a control process beside it"
 
 
 def test_gates_by_request_decide_nothing_where_requests_are_assigned_by_key(harmful: State, safe: State) -> None:

@@ -277,7 +277,58 @@ def test_undo_waits_for_workers_unless_forced_and_the_present_one_carries_on_mea
         lane.undo(undo(), only_new)
     assert caught.value.reason == "NOT_READY_ENOUGH"
     lane.undo(undo(force=True), only_new)
-    assert (lane.lane.stable_version, lane.lane.handover_version, lane.lane.stable_seen) == ("v1", "v2", False)
+    assert (lane.lane.stable_version, lane.lane.handover_version) == ("v1", "v2")
+
+
+def test_what_was_stable_before_is_replaced_by_no_version_that_has_not_been_tested() -> None:
+    lane = promoted_lane()
+    lane.undo(undo(force=True), placed("v2", "w1"))
+    lane.observe([*placed("v2", "w1"), *placed("v1", "w1", state=ServingState.FAILED)])
+    lane.add("v3")
+    lane.start("v3", spec(100), 2)
+    lane.observe([*placed("v2", "w1"), *placed("v3", "w1"), *placed("v1", "w1", state=ServingState.FAILED)])
+    assert (lane.lane.stable_version, lane.lane.handover_version) == ("v1", "v2")
+    assert lane.live is not None
+    assert lane.live.state is RolloutState.WAITING_READY
+    assert lane.live.note == "v3 waits until v1 carries all of the traffic: v2 has a part of it still."
+    # A forced undo cancels the live rollout, and the one that waited behind it begins no life of its own by that.
+    lane = promoted_lane()
+    for number, version in enumerate(("v3", "v4"), start=2):
+        lane.add(version)
+        lane.start(version, spec(100), number)
+    lane.undo(undo(force=True, cancel_rollout=True), placed("v2", "w1"))
+    lane.observe([*placed("v2", "w1"), *placed("v4", "w1")])
+    assert (lane.lane.stable_version, states(lane)["v4"]) == ("v1", "TESTING")
+    assert lane.live is not None
+    assert (lane.live.stable_version, lane.live.state) == ("v1", RolloutState.WAITING_READY)
+
+
+def test_a_rollout_begins_when_the_version_before_carries_nothing_any_more() -> None:
+    lane = promoted_lane()
+    ready = [*placed("v2", "w1", "w2", "w3"), *placed("v1", "w1")]
+    lane.undo(undo(force=True), ready)
+    lane.add("v3")
+    lane.start("v3", spec(500), 2)
+    testable = [*placed("v3", "w1"), *placed("v1", "w1", traffic=Traffic.CONTROL)]
+    lane.observe([*ready, *testable])
+    assert lane.live is not None
+    assert (lane.live.state, lane.lane.handover_version) == (RolloutState.WAITING_READY, "v2")
+    lane.observe([*ready, *testable, *placed("v1", "w2", "w3")])
+    assert (lane.live.state, lane.lane.handover_version) == (RolloutState.RUNNING, "")
+
+
+def test_an_undo_during_a_handover_leaves_the_traffic_where_it_is() -> None:
+    for bad in (False, True):
+        lane = running_lane(500)
+        most = [*both(), *placed("v1", "w2", "w3", "w4")]
+        lane.promote(OUTCOME, most, force=True)
+        lane.add("v0")
+        lane.states["v0"] = replace(lane.states["v0"], state=VersionState.DEPRECATED)
+        with pytest.raises(FailedPreconditionError, match=r"v0 is ready on 1 Worker\(s\) and v1 on 4"):
+            lane.undo(undo("v0"), [*most, *placed("v0", "w1")])
+        lane.undo(undo("v0", bad=bad, force=True), [*most, *placed("v0", "w1")])
+        assert (lane.lane.stable_version, lane.lane.handover_version) == ("v0", "v1")
+        assert "v1" in held_versions(lane.lane, lane.live)
 
 
 def test_undo_during_a_rollout_takes_its_cancellation() -> None:
