@@ -36,6 +36,23 @@ def test_counts_survive_the_way_through_the_registry_bit_for_bit() -> None:
     assert proto_counts.from_proto(analysis_pb2.Counts.FromString(raw)) == COUNTS
 
 
+def test_where_many_processes_are_read_each_name_is_written_once() -> None:
+    features = tuple(
+        Series("crossfade.input.count", (("feature", f"f{number:02}"), ("version", "v2")), (1, 2), labels=("0", "1"))
+        for number in range(64)
+    )
+    fleet = tuple(InstanceCounts(f"worker-{number:03}", 1_700_000_000_000_000, features) for number in range(100))
+    plain, keyed = (proto_counts.to_proto(fleet, large) for large in (10**9, 1))
+    assert not plain.keys
+    assert len(keyed.keys) == 64
+    assert keyed.ByteSize() < plain.ByteSize() / 5
+    for message in (plain, keyed):
+        assert proto_counts.from_proto(analysis_pb2.Counts.FromString(message.SerializeToString())) == fleet
+    # Where it is not large it is as releases before write it.
+    assert proto_counts.to_proto(COUNTS) == proto_counts.to_proto(COUNTS, 10**9)
+    assert proto_counts.to_proto(fleet + fleet * 200).keys
+
+
 def test_counts_are_sorted_whatever_order_they_come_in() -> None:
     message = proto_counts.to_proto(COUNTS)
     turned = analysis_pb2.Counts(instances=list(message.instances)[::-1])

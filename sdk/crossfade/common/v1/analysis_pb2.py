@@ -27,51 +27,57 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"crossfade/common/v1/analysis.proto\x12\x13\x63rossfade.common.v1\x1a crossfade/common/v1/policy.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x01\n\x0cSeriesCounts\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x45\n\nattributes\x18\x02 \x03(\x0b\x32\x31.crossfade.common.v1.SeriesCounts.AttributesEntry\x12\x0e\n\x06\x63ounts\x18\x03 \x03(\x04\x12\x0b\n\x03sum\x18\x04 \x01(\x01\x12\x0e\n\x06labels\x18\x05 \x03(\t\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x87\x01\n\x0eInstanceCounts\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12-\n\tread_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x06series\x18\x03 \x03(\x0b\x32!.crossfade.common.v1.SeriesCounts\"@\n\x06\x43ounts\x12\x36\n\tinstances\x18\x01 \x03(\x0b\x32#.crossfade.common.v1.InstanceCounts\"3\n\tArmCounts\x12\t\n\x01n\x18\x01 \x01(\x04\x12\t\n\x01x\x18\x02 \x01(\x04\x12\x10\n\x08\x65stimate\x18\x03 \x01(\x01\"&\n\x08\x45vidence\x12\r\n\x05log_e\x18\x01 \x01(\x01\x12\x0b\n\x03\x62\x61r\x18\x02 \x01(\x01\"\xda\x04\n\nGateReport\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12-\n\x07verdict\x18\x02 \x01(\x0e\x32\x1c.crossfade.common.v1.Verdict\x12\x10\n\x08required\x18\x03 \x01(\x08\x12,\n\x04test\x18\x04 \x01(\x0b\x32\x1e.crossfade.common.v1.ArmCounts\x12\x30\n\x08\x62\x61seline\x18\x05 \x01(\x0b\x32\x1e.crossfade.common.v1.ArmCounts\x12\x12\n\ndifference\x18\x06 \x01(\x01\x12\x0b\n\x03low\x18\x07 \x01(\x01\x12\x0c\n\x04high\x18\x08 \x01(\x01\x12+\n\x04harm\x18\t \x01(\x0b\x32\x1d.crossfade.common.v1.Evidence\x12+\n\x04safe\x18\n \x01(\x0b\x32\x1d.crossfade.common.v1.Evidence\x12\x11\n\twaits_for\x18\x0b \x01(\t\x12\x0e\n\x06needed\x18\x0c \x01(\x04\x12.\n\x0bneeded_time\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x06metric\x18\x0e \x01(\x0e\x32\x1b.crossfade.common.v1.Metric\x12\x16\n\x0epositive_class\x18\x0f \x01(\t\x12)\n\x05limit\x18\x10 \x01(\x0b\x32\x1a.crossfade.common.v1.Limit\x12\x0f\n\x07primary\x18\x11 \x01(\x08\x12/\n\x08\x61verages\x18\x12 \x01(\x0b\x32\x1d.crossfade.common.v1.Averages\x12\x0f\n\x07segment\x18\x13 \x01(\t\"*\n\x08\x41verages\x12\x0c\n\x04test\x18\x01 \x01(\x01\x12\x10\n\x08\x62\x61seline\x18\x02 \x01(\x01\".\n\x0c\x46\x65\x61tureDrift\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\r\n\x05shift\x18\x02 \x01(\x01\"\xf4\x01\n\x0b\x44riftReport\x12\x14\n\x0ctest_drifted\x18\x01 \x01(\x08\x12\x16\n\x0estable_drifted\x18\x02 \x01(\x08\x12\x11\n\ttest_rows\x18\x03 \x01(\x04\x12\x13\n\x0bstable_rows\x18\x04 \x01(\x04\x12+\n\x04test\x18\x05 \x01(\x0b\x32\x1d.crossfade.common.v1.Evidence\x12-\n\x06stable\x18\x06 \x01(\x0b\x32\x1d.crossfade.common.v1.Evidence\x12\x33\n\x08\x66\x65\x61tures\x18\x07 \x03(\x0b\x32!.crossfade.common.v1.FeatureDrift\"s\n\rServedVersion\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontrol\x18\x02 \x01(\x08\x12\r\n\x05ready\x18\x03 \x01(\x08\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x08\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x12\n\nerror_code\x18\x06 \x01(\t\"U\n\nWorkerView\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12\x32\n\x06served\x18\x02 \x03(\x0b\x32\".crossfade.common.v1.ServedVersion\"\xc9\x01\n\rCircumstances\x12)\n\x05phase\x18\x01 \x01(\x0e\x32\x1a.crossfade.common.v1.Phase\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x65lapsed_seconds\x18\x03 \x01(\x01\x12\x18\n\x10\x61pproval_missing\x18\x04 \x01(\x08\x12\x30\n\x07workers\x18\x05 \x03(\x0b\x32\x1f.crossfade.common.v1.WorkerView\"A\n\x0cShadowReport\x12\x0c\n\x04rows\x18\x01 \x01(\x04\x12\x11\n\tdifferent\x18\x02 \x01(\x04\x12\x10\n\x08labelled\x18\x03 \x01(\x04\"\xe1\x02\n\x07Summary\x12-\n\x07verdict\x18\x01 \x01(\x0e\x32\x1c.crossfade.common.v1.Verdict\x12+\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x1b.crossfade.common.v1.Action\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04gate\x18\x04 \x01(\t\x12.\n\x05gates\x18\x05 \x03(\x0b\x32\x1f.crossfade.common.v1.GateReport\x12/\n\x05\x64rift\x18\x06 \x01(\x0b\x32 .crossfade.common.v1.DriftReport\x12\r\n\x05holds\x18\x07 \x03(\t\x12\x39\n\rcircumstances\x18\x08 \x01(\x0b\x32\".crossfade.common.v1.Circumstances\x12\x31\n\x06shadow\x18\t \x01(\x0b\x32!.crossfade.common.v1.ShadowReport\"\xf3\x02\n\x08\x41nalysis\x12\x0f\n\x07rollout\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12/\n\x0brecord_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12\x0c\n\x04step\x18\x05 \x01(\x05\x12\x0e\n\x06judged\x18\x06 \x01(\x08\x12\x13\n\x0bpolicy_hash\x18\x07 \x01(\t\x12+\n\x06window\x18\x08 \x01(\x0b\x32\x1b.crossfade.common.v1.Counts\x12+\n\x06\x63ursor\x18\t \x01(\x0b\x32\x1b.crossfade.common.v1.Counts\x12-\n\x07summary\x18\n \x01(\x0b\x32\x1c.crossfade.common.v1.Summary\x12\x15\n\rslice_seconds\x18\x0b \x01(\x01\x12\x16\n\x0etest_share_bps\x18\x0c \x01(\x05\x12\x19\n\x11\x63ontrol_share_bps\x18\r \x01(\x05*v\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n\x0cVERDICT_PASS\x10\x01\x12\x10\n\x0cVERDICT_FAIL\x10\x02\x12\x14\n\x10VERDICT_CONTINUE\x10\x03\x12\x18\n\x14VERDICT_INCONCLUSIVE\x10\x04*\x95\x01\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x41\x43TION_PROMOTE\x10\x01\x12\x12\n\x0e\x41\x43TION_ADVANCE\x10\x02\x12\x10\n\x0c\x41\x43TION_PAUSE\x10\x03\x12\x11\n\rACTION_RESUME\x10\x04\x12\x13\n\x0f\x41\x43TION_ROLLBACK\x10\x05\x12\x11\n\rACTION_CANCEL\x10\x06*{\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n\rPHASE_WAITING\x10\x01\x12\x11\n\rPHASE_RUNNING\x10\x02\x12\x1a\n\x16PHASE_PAUSED_BY_PERSON\x10\x03\x12\x19\n\x15PHASE_PAUSED_BY_DRIFT\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"crossfade/common/v1/analysis.proto\x12\x13\x63rossfade.common.v1\x1a crossfade/common/v1/policy.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa2\x01\n\tSeriesKey\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x42\n\nattributes\x18\x02 \x03(\x0b\x32..crossfade.common.v1.SeriesKey.AttributesEntry\x12\x0e\n\x06labels\x18\x03 \x03(\t\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd2\x01\n\x0cSeriesCounts\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x45\n\nattributes\x18\x02 \x03(\x0b\x32\x31.crossfade.common.v1.SeriesCounts.AttributesEntry\x12\x0e\n\x06\x63ounts\x18\x03 \x03(\x04\x12\x0b\n\x03sum\x18\x04 \x01(\x01\x12\x0e\n\x06labels\x18\x05 \x03(\t\x12\x0b\n\x03key\x18\x06 \x01(\r\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x87\x01\n\x0eInstanceCounts\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12-\n\tread_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x06series\x18\x03 \x03(\x0b\x32!.crossfade.common.v1.SeriesCounts\"n\n\x06\x43ounts\x12\x36\n\tinstances\x18\x01 \x03(\x0b\x32#.crossfade.common.v1.InstanceCounts\x12,\n\x04keys\x18\x02 \x03(\x0b\x32\x1e.crossfade.common.v1.SeriesKey\"3\n\tArmCounts\x12\t\n\x01n\x18\x01 \x01(\x04\x12\t\n\x01x\x18\x02 \x01(\x04\x12\x10\n\x08\x65stimate\x18\x03 \x01(\x01\"&\n\x08\x45vidence\x12\r\n\x05log_e\x18\x01 \x01(\x01\x12\x0b\n\x03\x62\x61r\x18\x02 \x01(\x01\"\xda\x04\n\nGateReport\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12-\n\x07verdict\x18\x02 \x01(\x0e\x32\x1c.crossfade.common.v1.Verdict\x12\x10\n\x08required\x18\x03 \x01(\x08\x12,\n\x04test\x18\x04 \x01(\x0b\x32\x1e.crossfade.common.v1.ArmCounts\x12\x30\n\x08\x62\x61seline\x18\x05 \x01(\x0b\x32\x1e.crossfade.common.v1.ArmCounts\x12\x12\n\ndifference\x18\x06 \x01(\x01\x12\x0b\n\x03low\x18\x07 \x01(\x01\x12\x0c\n\x04high\x18\x08 \x01(\x01\x12+\n\x04harm\x18\t \x01(\x0b\x32\x1d.crossfade.common.v1.Evidence\x12+\n\x04safe\x18\n \x01(\x0b\x32\x1d.crossfade.common.v1.Evidence\x12\x11\n\twaits_for\x18\x0b \x01(\t\x12\x0e\n\x06needed\x18\x0c \x01(\x04\x12.\n\x0bneeded_time\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x06metric\x18\x0e \x01(\x0e\x32\x1b.crossfade.common.v1.Metric\x12\x16\n\x0epositive_class\x18\x0f \x01(\t\x12)\n\x05limit\x18\x10 \x01(\x0b\x32\x1a.crossfade.common.v1.Limit\x12\x0f\n\x07primary\x18\x11 \x01(\x08\x12/\n\x08\x61verages\x18\x12 \x01(\x0b\x32\x1d.crossfade.common.v1.Averages\x12\x0f\n\x07segment\x18\x13 \x01(\t\"*\n\x08\x41verages\x12\x0c\n\x04test\x18\x01 \x01(\x01\x12\x10\n\x08\x62\x61seline\x18\x02 \x01(\x01\".\n\x0c\x46\x65\x61tureDrift\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\r\n\x05shift\x18\x02 \x01(\x01\"\xf4\x01\n\x0b\x44riftReport\x12\x14\n\x0ctest_drifted\x18\x01 \x01(\x08\x12\x16\n\x0estable_drifted\x18\x02 \x01(\x08\x12\x11\n\ttest_rows\x18\x03 \x01(\x04\x12\x13\n\x0bstable_rows\x18\x04 \x01(\x04\x12+\n\x04test\x18\x05 \x01(\x0b\x32\x1d.crossfade.common.v1.Evidence\x12-\n\x06stable\x18\x06 \x01(\x0b\x32\x1d.crossfade.common.v1.Evidence\x12\x33\n\x08\x66\x65\x61tures\x18\x07 \x03(\x0b\x32!.crossfade.common.v1.FeatureDrift\"s\n\rServedVersion\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontrol\x18\x02 \x01(\x08\x12\r\n\x05ready\x18\x03 \x01(\x08\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x08\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x12\n\nerror_code\x18\x06 \x01(\t\"U\n\nWorkerView\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12\x32\n\x06served\x18\x02 \x03(\x0b\x32\".crossfade.common.v1.ServedVersion\"\xc9\x01\n\rCircumstances\x12)\n\x05phase\x18\x01 \x01(\x0e\x32\x1a.crossfade.common.v1.Phase\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x65lapsed_seconds\x18\x03 \x01(\x01\x12\x18\n\x10\x61pproval_missing\x18\x04 \x01(\x08\x12\x30\n\x07workers\x18\x05 \x03(\x0b\x32\x1f.crossfade.common.v1.WorkerView\"A\n\x0cShadowReport\x12\x0c\n\x04rows\x18\x01 \x01(\x04\x12\x11\n\tdifferent\x18\x02 \x01(\x04\x12\x10\n\x08labelled\x18\x03 \x01(\x04\"\xe1\x02\n\x07Summary\x12-\n\x07verdict\x18\x01 \x01(\x0e\x32\x1c.crossfade.common.v1.Verdict\x12+\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x1b.crossfade.common.v1.Action\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04gate\x18\x04 \x01(\t\x12.\n\x05gates\x18\x05 \x03(\x0b\x32\x1f.crossfade.common.v1.GateReport\x12/\n\x05\x64rift\x18\x06 \x01(\x0b\x32 .crossfade.common.v1.DriftReport\x12\r\n\x05holds\x18\x07 \x03(\t\x12\x39\n\rcircumstances\x18\x08 \x01(\x0b\x32\".crossfade.common.v1.Circumstances\x12\x31\n\x06shadow\x18\t \x01(\x0b\x32!.crossfade.common.v1.ShadowReport\"\xf3\x02\n\x08\x41nalysis\x12\x0f\n\x07rollout\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12/\n\x0brecord_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12\x0c\n\x04step\x18\x05 \x01(\x05\x12\x0e\n\x06judged\x18\x06 \x01(\x08\x12\x13\n\x0bpolicy_hash\x18\x07 \x01(\t\x12+\n\x06window\x18\x08 \x01(\x0b\x32\x1b.crossfade.common.v1.Counts\x12+\n\x06\x63ursor\x18\t \x01(\x0b\x32\x1b.crossfade.common.v1.Counts\x12-\n\x07summary\x18\n \x01(\x0b\x32\x1c.crossfade.common.v1.Summary\x12\x15\n\rslice_seconds\x18\x0b \x01(\x01\x12\x16\n\x0etest_share_bps\x18\x0c \x01(\x05\x12\x19\n\x11\x63ontrol_share_bps\x18\r \x01(\x05*v\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n\x0cVERDICT_PASS\x10\x01\x12\x10\n\x0cVERDICT_FAIL\x10\x02\x12\x14\n\x10VERDICT_CONTINUE\x10\x03\x12\x18\n\x14VERDICT_INCONCLUSIVE\x10\x04*\x95\x01\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x41\x43TION_PROMOTE\x10\x01\x12\x12\n\x0e\x41\x43TION_ADVANCE\x10\x02\x12\x10\n\x0c\x41\x43TION_PAUSE\x10\x03\x12\x11\n\rACTION_RESUME\x10\x04\x12\x13\n\x0f\x41\x43TION_ROLLBACK\x10\x05\x12\x11\n\rACTION_CANCEL\x10\x06*{\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n\rPHASE_WAITING\x10\x01\x12\x11\n\rPHASE_RUNNING\x10\x02\x12\x1a\n\x16PHASE_PAUSED_BY_PERSON\x10\x03\x12\x19\n\x15PHASE_PAUSED_BY_DRIFT\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'crossfade.common.v1.analysis_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_SERIESKEY_ATTRIBUTESENTRY']._loaded_options = None
+  _globals['_SERIESKEY_ATTRIBUTESENTRY']._serialized_options = b'8\001'
   _globals['_SERIESCOUNTS_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_SERIESCOUNTS_ATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_VERDICT']._serialized_start=2804
-  _globals['_VERDICT']._serialized_end=2922
-  _globals['_ACTION']._serialized_start=2925
-  _globals['_ACTION']._serialized_end=3074
-  _globals['_PHASE']._serialized_start=3076
-  _globals['_PHASE']._serialized_end=3199
-  _globals['_SERIESCOUNTS']._serialized_start=159
-  _globals['_SERIESCOUNTS']._serialized_end=356
-  _globals['_SERIESCOUNTS_ATTRIBUTESENTRY']._serialized_start=307
-  _globals['_SERIESCOUNTS_ATTRIBUTESENTRY']._serialized_end=356
-  _globals['_INSTANCECOUNTS']._serialized_start=359
-  _globals['_INSTANCECOUNTS']._serialized_end=494
-  _globals['_COUNTS']._serialized_start=496
-  _globals['_COUNTS']._serialized_end=560
-  _globals['_ARMCOUNTS']._serialized_start=562
-  _globals['_ARMCOUNTS']._serialized_end=613
-  _globals['_EVIDENCE']._serialized_start=615
-  _globals['_EVIDENCE']._serialized_end=653
-  _globals['_GATEREPORT']._serialized_start=656
-  _globals['_GATEREPORT']._serialized_end=1258
-  _globals['_AVERAGES']._serialized_start=1260
-  _globals['_AVERAGES']._serialized_end=1302
-  _globals['_FEATUREDRIFT']._serialized_start=1304
-  _globals['_FEATUREDRIFT']._serialized_end=1350
-  _globals['_DRIFTREPORT']._serialized_start=1353
-  _globals['_DRIFTREPORT']._serialized_end=1597
-  _globals['_SERVEDVERSION']._serialized_start=1599
-  _globals['_SERVEDVERSION']._serialized_end=1714
-  _globals['_WORKERVIEW']._serialized_start=1716
-  _globals['_WORKERVIEW']._serialized_end=1801
-  _globals['_CIRCUMSTANCES']._serialized_start=1804
-  _globals['_CIRCUMSTANCES']._serialized_end=2005
-  _globals['_SHADOWREPORT']._serialized_start=2007
-  _globals['_SHADOWREPORT']._serialized_end=2072
-  _globals['_SUMMARY']._serialized_start=2075
-  _globals['_SUMMARY']._serialized_end=2428
-  _globals['_ANALYSIS']._serialized_start=2431
-  _globals['_ANALYSIS']._serialized_end=2802
+  _globals['_VERDICT']._serialized_start=3028
+  _globals['_VERDICT']._serialized_end=3146
+  _globals['_ACTION']._serialized_start=3149
+  _globals['_ACTION']._serialized_end=3298
+  _globals['_PHASE']._serialized_start=3300
+  _globals['_PHASE']._serialized_end=3423
+  _globals['_SERIESKEY']._serialized_start=159
+  _globals['_SERIESKEY']._serialized_end=321
+  _globals['_SERIESKEY_ATTRIBUTESENTRY']._serialized_start=272
+  _globals['_SERIESKEY_ATTRIBUTESENTRY']._serialized_end=321
+  _globals['_SERIESCOUNTS']._serialized_start=324
+  _globals['_SERIESCOUNTS']._serialized_end=534
+  _globals['_SERIESCOUNTS_ATTRIBUTESENTRY']._serialized_start=272
+  _globals['_SERIESCOUNTS_ATTRIBUTESENTRY']._serialized_end=321
+  _globals['_INSTANCECOUNTS']._serialized_start=537
+  _globals['_INSTANCECOUNTS']._serialized_end=672
+  _globals['_COUNTS']._serialized_start=674
+  _globals['_COUNTS']._serialized_end=784
+  _globals['_ARMCOUNTS']._serialized_start=786
+  _globals['_ARMCOUNTS']._serialized_end=837
+  _globals['_EVIDENCE']._serialized_start=839
+  _globals['_EVIDENCE']._serialized_end=877
+  _globals['_GATEREPORT']._serialized_start=880
+  _globals['_GATEREPORT']._serialized_end=1482
+  _globals['_AVERAGES']._serialized_start=1484
+  _globals['_AVERAGES']._serialized_end=1526
+  _globals['_FEATUREDRIFT']._serialized_start=1528
+  _globals['_FEATUREDRIFT']._serialized_end=1574
+  _globals['_DRIFTREPORT']._serialized_start=1577
+  _globals['_DRIFTREPORT']._serialized_end=1821
+  _globals['_SERVEDVERSION']._serialized_start=1823
+  _globals['_SERVEDVERSION']._serialized_end=1938
+  _globals['_WORKERVIEW']._serialized_start=1940
+  _globals['_WORKERVIEW']._serialized_end=2025
+  _globals['_CIRCUMSTANCES']._serialized_start=2028
+  _globals['_CIRCUMSTANCES']._serialized_end=2229
+  _globals['_SHADOWREPORT']._serialized_start=2231
+  _globals['_SHADOWREPORT']._serialized_end=2296
+  _globals['_SUMMARY']._serialized_start=2299
+  _globals['_SUMMARY']._serialized_end=2652
+  _globals['_ANALYSIS']._serialized_start=2655
+  _globals['_ANALYSIS']._serialized_end=3026
 # @@protoc_insertion_point(module_scope)

@@ -127,6 +127,60 @@ PHASE_PAUSED_BY_DRIFT: Phase.ValueType  # 4
 Global___Phase: _TypeAlias = Phase  # noqa: Y015
 
 @_typing.final
+class SeriesKey(_message.Message):
+    """What makes two series the same one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    METRIC_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    metric: _builtins.str
+    """As in SeriesCounts."""
+    @_builtins.property
+    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """As in SeriesCounts."""
+
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in SeriesCounts."""
+
+    def __init__(
+        self,
+        *,
+        metric: _builtins.str = ...,
+        attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "labels", b"labels", "metric", b"metric"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SeriesKey: _TypeAlias = SeriesKey  # noqa: Y015
+
+@_typing.final
 class SeriesCounts(_message.Message):
     """The counts of one metric with one set of attributes."""
 
@@ -157,10 +211,13 @@ class SeriesCounts(_message.Message):
     COUNTS_FIELD_NUMBER: _builtins.int
     SUM_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
     metric: _builtins.str
     """The metric's name (crossfade.attempt.duration, …)."""
     sum: _builtins.float
     """A histogram's sum, in the metric's unit."""
+    key: _builtins.int
+    """Place among the keys of Counts, from 1; then metric, attributes and labels are those of the key. 0: they are given here."""
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The attributes, without the one that `labels` spreads over `counts`."""
@@ -181,10 +238,11 @@ class SeriesCounts(_message.Message):
         counts: _abc.Iterable[_builtins.int] | None = ...,
         sum: _builtins.float = ...,
         labels: _abc.Iterable[_builtins.str] | None = ...,
+        key: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "counts", b"counts", "labels", b"labels", "metric", b"metric", "sum", b"sum"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "counts", b"counts", "key", b"key", "labels", b"labels", "metric", b"metric", "sum", b"sum"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -231,18 +289,24 @@ class Counts(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     INSTANCES_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def instances(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstanceCounts]:
         """One entry per process that was read."""
+
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___SeriesKey]:
+        """Keys of series, each once: where many processes are read their names would fill a message. Empty: each series has its own."""
 
     def __init__(
         self,
         *,
         instances: _abc.Iterable[Global___InstanceCounts] | None = ...,
+        keys: _abc.Iterable[Global___SeriesKey] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instances", b"instances"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instances", b"instances", "keys", b"keys"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
