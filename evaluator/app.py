@@ -122,7 +122,7 @@ class App:
             self._page = MetricsPage(self._settings, self._resource, self._collect)
         runs = (self._lease.run, self._loop.run, self._monitor.run)
         self._tasks = [asyncio.create_task(run()) for run in runs]
-        await self._server.set_serving(True)
+        self._server.set_serving(True)
 
     async def stop(self) -> None:
         """Ends between two looks, wherever it is: the next Evaluator goes on from what is recorded."""

@@ -172,7 +172,7 @@ class App:
         await self._server.start()
         if self._settings.metrics_listen:
             self._page = MetricsPage(self._settings, self._resource, self._collect)
-        await self._server.set_serving(True)
+        self._server.set_serving(True)
 
     async def stop(self) -> None:
         """Ends watches, waits for calls in flight, and lets go of the database."""
@@ -202,7 +202,7 @@ class App:
         """Says in health whether the database answers; calls are taken all the same, and told what to do."""
         if answers != self._serving:
             self._serving = answers
-            await self._server.set_serving(answers)
+            self._server.set_serving(answers)
 
     async def _collect(self) -> Iterable[Snapshot]:
         self._meters.watching(self._hub.watchers, self._hub.latest)

@@ -177,11 +177,11 @@ class App:
         """Says in health whether the Registry is heard: the service `crossfade.registry` of this server."""
         while True:
             heard = self._clock.monotonic() - self._contact < _LOST_SECONDS
-            await self._server.set_serving(heard, _REGISTRY_HEALTH)
+            self._server.set_serving(heard, _REGISTRY_HEALTH)
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _settle(self, addresses: frozenset[str]) -> None:
-        await self._server.set_serving(True)
+        self._server.set_serving(True)
         await self._transport.retain(addresses)
 
     def _classes(self, model: str, version: str) -> tuple[str, ...] | None:

@@ -108,7 +108,7 @@ class Guard:
         return call
 
     def _stream(self, behavior: Any, method: str) -> Any:
-        # A handler either yields its answers or is a coroutine that writes them (grpc's own health servicer).
+        # A handler either yields its answers or is a coroutine that writes them (the Worker's streams).
         if not inspect.isasyncgenfunction(behavior):
             return self._unary(behavior, method)
 

@@ -12,12 +12,14 @@ from typing import Any, Final
 import structlog
 from grpc import aio
 from grpc_channelz.v1 import channelz, channelz_pb2_grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from crossfade.connection import MESSAGE_LIMIT
 from services.common import guard
 from services.common.channels import server_credentials
+from services.common.health import Health
 from services.common.settings import ServiceSettings
 
 OPTIONS: Final = (
@@ -133,10 +135,10 @@ class Server:
         self._server = aio.server(options=OPTIONS, maximum_concurrent_rpcs=maximum_concurrent_rpcs)
         guarded: Any = guard.GuardedServer(self._server, guard.Guard(guard.authentication(settings), log))
         register(guarded)
-        self._health = health.aio.HealthServicer()
+        self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, guarded)
         # Their own helpers take what is no aio.Server for a server of threads.
-        shown = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        shown = (*services, SERVICE_NAME, reflection.SERVICE_NAME)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(shown), guarded)
         if settings.channelz:
             channelz_pb2_grpc.add_ChannelzServicer_to_server(channelz.aio.ChannelzServicer(), guarded)
@@ -155,19 +157,18 @@ class Server:
 
     async def start(self) -> None:
         """Starts to serve; health is NOT_SERVING until `set_serving`."""
-        await self.set_serving(False)
+        self.set_serving(False)
         await self._server.start()
         self._log.info("serving", address=self.address)
 
-    async def set_serving(self, serving: bool, *services: str) -> None:
+    def set_serving(self, serving: bool, *services: str) -> None:
         """Sets what grpc.health.v1 answers, for the named services or for the whole server and each of its own."""
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for service in services or ("", *self._services):
-            await self._health.set(service, status)
+            self._health.set(service, serving=serving)
 
     async def stop(self) -> None:
         """Takes no new calls and waits up to `drain_seconds` for those in flight."""
-        await self._health.enter_graceful_shutdown()
+        self._health.end()
         await self._server.stop(self._settings.drain_seconds)
 
 

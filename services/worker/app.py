@@ -97,12 +97,12 @@ class App:
         await self._server.start()
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(work) for work in (self.supervisor.run(), self._watch.run(), self._lease.run())]
-        await self._server.set_serving(True)
+        self._server.set_serving(True)
 
     async def stop(self) -> None:
         """Drains every version, reporting so meanwhile, then leaves."""
         if self._tasks:
-            await self._server.set_serving(False)
+            self._server.set_serving(False)
             self.supervisor.stop()
             supervising, *others = self._tasks
             await supervising

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from grpc import aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 
 from crossfade.manifest import MANIFEST_FILE, Manifest, loads
 from services.common import guard
 from services.common.channels import server_credentials
 from services.common.clock import SystemClock
+from services.common.health import Health
 from services.common.prediction_token import TokenKeys
 from services.common.server import FOR_STREAMS, OPTIONS
 from services.common.stream_infer import StreamInfer
@@ -100,14 +101,14 @@ class FrontEnd:
         )
         self._servicer.attach(self._runner)
         self._streams = StreamInfer(self._log)
-        self._health = health.aio.HealthServicer()
+        self._health = Health()
         self._server = self._make_server()
 
     async def start(self) -> None:
         """Begins to serve."""
         await self._server.start()
-        for service in _SERVICES:
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        for service in ("", *_SERVICES):
+            self._health.set(service, serving=True)
 
     def tell(self, order: messages.Tell) -> None:
         """Takes over what it is told of its lanes."""
@@ -131,7 +132,7 @@ class FrontEnd:
     async def stop(self) -> None:
         """Ends, and lets the engine end."""
         self._close()
-        await self._health.enter_graceful_shutdown()
+        self._health.end()
         seconds = self._config.settings.drain_seconds
         ending = asyncio.get_running_loop().call_later(FOR_STREAMS * seconds, self._servicer.end_streams)
         await self._server.stop(seconds)

@@ -154,9 +154,39 @@ async def test_health_can_be_watched(local: House) -> None:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         watch = stub.Watch(health_pb2.HealthCheckRequest())
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        await local.server.set_serving(True)
+        local.server.set_serving(True)
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
         watch.cancel()
+
+
+async def test_every_watch_of_health_hears_of_the_servers_end_and_none_holds_it_up() -> None:
+    house = House(ServiceSettings(listen="127.0.0.1:0", drain_seconds=60))
+    await house.server.start()
+    async with aio.insecure_channel(house.server.address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        watches = [stub.Watch(health_pb2.HealthCheckRequest(service=name)) for name in ("", "", "unknown")]
+        for watch, status in zip(watches, ("NOT_SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"), strict=True):
+            first = (await watch.read()).status
+            assert health_pb2.HealthCheckResponse.ServingStatus.Name(first) == status
+        # One that leaves takes no other one with it.
+        watches[0].cancel()
+        house.server.set_serving(True)
+        assert (await watches[1].read()).status == health_pb2.HealthCheckResponse.SERVING
+        async with asyncio.timeout(30):
+            await house.server.stop()
+        assert (await watches[1].read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        for watch in watches[1:]:
+            with pytest.raises(aio.AioRpcError) as caught:
+                await watch.read()
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_health_of_a_service_that_is_none_is_not_found(local: House) -> None:
+    async with aio.insecure_channel(local.server.address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        with pytest.raises(aio.AioRpcError) as caught:
+            await stub.Check(health_pb2.HealthCheckRequest(service="crossfade.none"))
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 async def test_reflection_names_the_services(local: House) -> None:
@@ -182,7 +212,7 @@ async def test_health_follows_the_service(local: House) -> None:
     async with aio.insecure_channel(local.server.address) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         for serving, status in ((False, "NOT_SERVING"), (True, "SERVING"), (False, "NOT_SERVING")):
-            await local.server.set_serving(serving)
+            local.server.set_serving(serving)
             answer = await stub.Check(health_pb2.HealthCheckRequest())
             assert health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status) == status
 

@@ -37,7 +37,7 @@ def _settings(folder: Path, name: str, listen: str) -> ServiceSettings:
 async def _serving(settings: ServiceSettings, *, healthy: bool) -> AsyncIterator[int]:
     server = Server(settings, make_log("health", "error"), [], lambda _: None)
     await server.start()
-    await server.set_serving(healthy)
+    server.set_serving(healthy)
     try:
         yield int(server.address.rpartition(":")[2])
     finally:
