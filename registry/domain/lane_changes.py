@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from registry.domain.lane import IDLE_SLICE_SECONDS, Lane
-from registry.domain.ledger import EventDraft
+from registry.domain.ledger import EventDraft, EventType
 from registry.domain.records import Outcome, Rollout, VersionInLane, percent
 from registry.domain.serving import Placement, ready_workers
 from registry.domain.split import BUCKETS, Split
@@ -123,7 +123,7 @@ class LaneChanges:
         self._move(live.version, VersionOperation.PROMOTE)
         self._lane(stable_version=live.version, stable_since=self._now, stable_seen=True, previous_version=old)
 
-    def _end(self, rollout: Rollout, state: RolloutState, outcome: Outcome, event: str) -> None:
+    def _end(self, rollout: Rollout, state: RolloutState, outcome: Outcome, event: EventType) -> None:
         ended = self._keep(
             replace(
                 rollout,
@@ -224,7 +224,7 @@ class LaneChanges:
 
     def _event(
         self,
-        kind: str,
+        kind: EventType,
         version: str,
         rollout: int = 0,
         reason: str = "",

@@ -2,14 +2,40 @@
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal, get_args
 
 from registry.domain.records import Model, Outcome
 
-EVENT_TYPE: Final = re.compile(r"[A-Z][A-Z_]{0,62}")
-"""What the type of an event looks like."""
+EventType = Literal[
+    "ALERT_ENDED",
+    "ALERT_RAISED",
+    "EVENTS_COMPACTED",
+    "LANE_UNDONE",
+    "MODEL_CREATED",
+    "MODEL_UPDATED",
+    "MONITOR_CHANGED",
+    "ROLLOUT_ADVANCED",
+    "ROLLOUT_APPROVED",
+    "ROLLOUT_CANCELLED",
+    "ROLLOUT_INCONCLUSIVE",
+    "ROLLOUT_PAUSED",
+    "ROLLOUT_PROMOTED",
+    "ROLLOUT_QUEUED",
+    "ROLLOUT_RESUMED",
+    "ROLLOUT_ROLLED_BACK",
+    "ROLLOUT_RUNNING",
+    "ROLLOUT_STARTED",
+    "SEGMENT_DELETED",
+    "SEGMENT_SET",
+    "VERSION_LOADED",
+    "VERSION_PUBLISHED",
+    "VERSION_STABLE",
+    "VERSION_UNLOADED",
+    "VERSION_WITHDRAWN",
+]
+"""What can happen. One that no release writes any more stays, since ledgers have it."""
+EVENT_TYPES: Final[tuple[str, ...]] = get_args(EventType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +43,7 @@ class EventDraft:
     """What happened, before it has its place in the log.
 
     Attributes:
-        type: UPPER_SNAKE.
+        type: what kind of thing.
         segment: the lane's segment.
         version: the version concerned; empty: none.
         rollout: number of the rollout; 0: none.
@@ -26,7 +52,7 @@ class EventDraft:
         actor: who did it; empty: whoever made the call.
     """
 
-    type: str
+    type: EventType
     segment: str = ""
     version: str = ""
     rollout: int = 0
@@ -55,6 +81,17 @@ class Event:
     revision: int
     hash: str
     previous_hash: str
+
+
+def check_type(kind: str) -> str:
+    """Answers `kind` if it is a type of events.
+
+    Raises:
+        ValueError: it is none; the message lists those that there are.
+    """
+    if kind not in EVENT_TYPES:
+        raise ValueError(f"{kind!r} is no type of events; there are {', '.join(EVENT_TYPES)}")
+    return kind
 
 
 def event_hash(event: Event) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
-from registry.domain.ledger import EVENT_TYPE
+from registry.domain.ledger import check_type
 from registry.domain.states import RolloutState, VersionState
 from registry.filters import EventFilter, RolloutFilter, VersionFilter
 from registry.servicer import validation
@@ -42,8 +42,10 @@ def events(request: service_pb2.ListEventsRequest, rollout: int) -> EventFilter:
         InvalidArgumentError: FIELD_INVALID.
     """
     for index, kind in enumerate(request.types):
-        if not EVENT_TYPE.fullmatch(kind):
-            raise refuse(f"types[{index}]", f"{kind!r} is not UPPER_SNAKE")
+        try:
+            check_type(kind)
+        except ValueError as error:
+            raise refuse(f"types[{index}]", str(error)) from error
     start = validation.time("start_time", request.start_time) if request.HasField("start_time") else None
     end = validation.time("end_time", request.end_time) if request.HasField("end_time") else None
     if start is not None and end is not None and end <= start:

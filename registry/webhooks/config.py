@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from registry.domain.ledger import EVENT_TYPE
+from crossfade.names import check_id
+from registry.domain.ledger import check_type
 from registry.domain.webhooks import DEFAULT_TYPES, Form, Webhook
 
 _SHORTEST_SECRET: Final = 16
@@ -38,10 +39,10 @@ def _check_url(url: str) -> str:
     return url
 
 
-def _check_type(kind: str) -> str:
-    if not EVENT_TYPE.fullmatch(kind):
-        raise ValueError(f"{kind!r} is no type of event: write them as in ROLLOUT_ROLLED_BACK")
-    return kind
+def _check_model(model: str) -> str:
+    if check_id(model, "model") != model.lower():
+        raise ValueError(f"{model!r} has upper-case letters, and no model's id has any; use lower-case ones")
+    return model
 
 
 class _Entry(BaseModel):
@@ -51,8 +52,8 @@ class _Entry(BaseModel):
     url: Annotated[str, AfterValidator(_check_url)]
     secret_file: Path | None = None
     form: Form = Form.CLOUDEVENTS
-    models: list[str] = []
-    events: list[Annotated[str, AfterValidator(_check_type)]] = []
+    models: list[Annotated[str, AfterValidator(_check_model)]] = []
+    events: list[Annotated[str, AfterValidator(check_type)]] = []
 
     def webhook(self) -> Webhook:
         secret = b"" if self.secret_file is None else _decoded(self.secret_file.read_bytes().strip())

@@ -84,7 +84,9 @@ async def test_filters_that_make_no_sense(registry: Registry) -> None:
     await filled(registry)
     assert (await refused(versions(registry, states=[0]))).field == "states[0]"
     assert (await refused(rollouts(registry, states=[99]))).field == "states[0]"
-    assert (await refused(events(registry, types=["promoted"]))).field == "types[0]"
+    unknown = await refused(events(registry, types=["LANE_UNDONE", "ROLLOUT_ROLLBACK"]))
+    assert unknown.field == "types[1]"
+    assert "ROLLOUT_ROLLED_BACK" in unknown.message
     moment = (await registry.events())[0].time
     assert (await refused(events(registry, start_time=moment, end_time=moment))).field == "end_time"
     assert (await refused(versions(registry, segment="no segment"))).field == "segment"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from crossfade.registry.v1 import resources_pb2
-from registry.domain.ledger import Event, EventDraft
+from registry.domain.ledger import Event, EventDraft, EventType
 from registry.domain.webhooks import DEFAULT_TYPES, Delivery, Form, Webhook, pause_seconds
 from registry.webhooks.config import WebhookFileError, read_webhooks
 from registry.webhooks.forms import sign, slack_text, write
@@ -17,7 +17,7 @@ def hook(form: Form = Form.CLOUDEVENTS, secret: bytes = b"", **more: frozenset[s
     return Webhook("w", "https://example.com/x", form, secret, **values)
 
 
-def event(kind: str = "ROLLOUT_PROMOTED", model: str = "m") -> Event:
+def event(kind: EventType = "ROLLOUT_PROMOTED", model: str = "m") -> Event:
     draft = EventDraft(kind, "", "v2", 3, "It is better.")
     return Event(model, 7, draft, 1.0, "local:ana", 9, "h", "p")
 
@@ -96,7 +96,12 @@ def test_the_file(tmp_path: Path) -> None:
         ('[[webhook]]\nname = "a"\nurl = "https://x:99999/y"', "webhook.0.url"),
         ('[[webhook]]\nname = "A b"\nurl = "https://x"', "webhook.0.name"),
         ('[[webhook]]\nname = "a"\nurl = "https://x"\nform = "teams"', "cloudevents"),
-        ('[[webhook]]\nname = "a"\nurl = "https://x"\nevents = ["promoted"]', "as in ROLLOUT_ROLLED_BACK"),
+        (
+            '[[webhook]]\nname = "a"\nurl = "https://x"\nevents = ["ROLLOUT_ROLLBACK"]',
+            "there are .*, ROLLOUT_ROLLED",
+        ),
+        ('[[webhook]]\nname = "a"\nurl = "https://x"\nmodels = ["Chrun!"]', "'Chrun!' is not an id"),
+        ('[[webhook]]\nname = "a"\nurl = "https://x"\nmodels = ["Churn"]', "lower-case"),
         (
             '[[webhook]]\nname = "a"\nurl = "https://x"\ncolour = "red"',
             "webhook.0.colour: is unknown; a file has .* of name, url",

@@ -1341,7 +1341,9 @@ class ListEventsRequest(_message.Message):
     """Only events about this version. Default: all."""
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only events of these types, as in "ROLLOUT_PROMOTED". Default: all."""
+        """Only events of these types, as in "ROLLOUT_PROMOTED"; one that there is not is refused with those that there are.
+        Default: all.
+        """
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
