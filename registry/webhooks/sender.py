@@ -2,11 +2,13 @@
 
 import http.client
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
-from typing import Final
+from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from registry.webhooks.forms import Request
@@ -15,10 +17,17 @@ _SILENCE_SECONDS: Final = 10.0
 POST_SECONDS: Final = 12.0
 """One request, from first to last."""
 _READ_BYTES: Final = 200
+_NOT_REFUSED: Final = frozenset({408, 425, 429})
+"""4xx that say nothing of the request: too slow, too early, too many."""
+Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]]
 
 
 class SendError(Exception):
     """It was not taken; the message says why, without the URL, which may be a secret."""
+
+
+class RefusedError(SendError):
+    """The receiver does not want this request, whenever it comes."""
 
 
 class HttpSender:
@@ -27,12 +36,19 @@ class HttpSender:
     Args:
         silence_seconds: for so long a receiver may say nothing.
         post_seconds: for so long a request may take: a receiver that sends a byte now and then would keep its thread,
-            and with a few requests all threads, for hours.
+            for hours.
+        lookup: a host's addresses.
     """
 
-    def __init__(self, silence_seconds: float = _SILENCE_SECONDS, post_seconds: float = POST_SECONDS) -> None:
+    def __init__(
+        self,
+        silence_seconds: float = _SILENCE_SECONDS,
+        post_seconds: float = POST_SECONDS,
+        lookup: Callable[..., Addresses] = socket.getaddrinfo,
+    ) -> None:
         self._silence = silence_seconds
         self._longest = post_seconds
+        self._lookup = lookup
 
     def post(self, url: str, request: Request) -> None:
         """Posts; answers when it was taken (2xx).
@@ -41,16 +57,17 @@ class HttpSender:
 
         Raises:
             SendError: it was not.
+            RefusedError: and it will not be (4xx).
         """
         end = time.monotonic() + self._longest
         parts = urlsplit(url)
         try:
-            with closing(_connection(parts, self._silence)) as connection:
-                try:
-                    connection.connect()
-                except OSError as error:
-                    raise SendError(f"no connection: {error}") from error
-                with _ended_at(end, connection.sock):
+            tls = _tls() if parts.scheme == "https" else None
+            with closing(_connection(parts, tls)) as connection:
+                connection.sock = sock = self._connected(connection.host, connection.port, tls, end)
+                with _ended_at(end, sock):
+                    if isinstance(sock, ssl.SSLSocket):
+                        _shake_hands(sock)
                     headers = {"user-agent": "crossfade-registry", "connection": "close", **request.headers}
                     connection.request("POST", _target(parts), request.body, headers)
                     response = connection.getresponse()
@@ -58,7 +75,9 @@ class HttpSender:
                     if time.monotonic() >= end:
                         raise TimeoutError
                     if not 200 <= response.status < 300:
-                        raise SendError(f"HTTP {response.status}{_said(response)}")
+                        status = response.status
+                        refused = 400 <= status < 500 and status not in _NOT_REFUSED
+                        raise (RefusedError if refused else SendError)(f"HTTP {status}{_said(response)}")
         except (OSError, http.client.HTTPException, ValueError, SendError) as error:
             if time.monotonic() >= end:
                 raise SendError(f"no whole answer within {self._longest:g} s") from error
@@ -69,10 +88,63 @@ class HttpSender:
             # Not its text, in which the URL may stand.
             raise SendError(f"it could not be sent ({type(error).__name__})") from error
 
+    def _connected(self, host: str, port: int, tls: ssl.SSLContext | None, end: float) -> socket.socket:
+        """A connection to the first of the host's addresses that answers; each gets its share of the time."""
+        failure: OSError = OSError("it has no address")
+        try:
+            found = self._addresses(host, port, end)
+            for place, (family, kind, protocol, _, address) in enumerate(found):
+                share = max(0.001, (end - time.monotonic()) / (len(found) - place))
+                sock = socket.socket(family, kind, protocol)
+                try:
+                    sock.settimeout(min(self._silence, share))
+                    sock.connect(address)
+                    sock.settimeout(self._silence)
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    if tls is None:
+                        return sock
+                    return tls.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+                except OSError as error:
+                    sock.close()
+                    failure = error
+            raise failure
+        except OSError as error:
+            raise SendError(f"no connection: {error}") from error
 
-def _connection(parts: SplitResult, timeout: float) -> http.client.HTTPConnection:
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    return kind(parts.hostname or "", parts.port, timeout=timeout)
+    def _addresses(self, host: str, port: int, end: float) -> Addresses:
+        """A host's addresses. Nothing can end a lookup, so it has a thread of its own, which is left to itself."""
+        answer: Future[Addresses] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(self._lookup(host, port, type=socket.SOCK_STREAM))
+            except Exception as error:  # noqa: BLE001 - told to the one who waits
+                answer.set_exception(error)
+
+        threading.Thread(target=ask, name="lookup", daemon=True).start()
+        try:
+            return answer.result(max(0.0, end - time.monotonic()))
+        except TimeoutError as error:
+            raise TimeoutError("its address was not found in time") from error
+
+
+def _shake_hands(sock: ssl.SSLSocket) -> None:
+    try:
+        sock.do_handshake()
+    except OSError as error:
+        raise SendError(f"no connection: {error}") from error
+
+
+def _connection(parts: SplitResult, tls: ssl.SSLContext | None) -> http.client.HTTPConnection:
+    if tls is None:
+        return http.client.HTTPConnection(parts.hostname or "", parts.port)
+    return http.client.HTTPSConnection(parts.hostname or "", parts.port, context=tls)
+
+
+def _tls() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def _target(parts: SplitResult) -> str:
@@ -93,7 +165,8 @@ def _ended_at(end: float, sock: socket.socket) -> Iterator[None]:
 
 def _end(sock: socket.socket) -> None:
     with suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+        # Not TLS's own, which takes away from under the thread what that reads with.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def _said(response: http.client.HTTPResponse) -> str:

@@ -1,14 +1,19 @@
 """Posting to receivers of every kind: what is taken, what is not, and that none keeps a thread."""
 
+import datetime as dt
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from crossfade.cli.certificates import make_certificates
 from registry.webhooks.forms import Request
-from registry.webhooks.sender import HttpSender, SendError
+from registry.webhooks.sender import Addresses, HttpSender, RefusedError, SendError
 
 Answer = Callable[[socket.socket], None]
 REQUEST = Request(b'{"a":1}', {"content-type": "application/json"})
@@ -21,8 +26,9 @@ class Receiver:
         got: what was sent, as far as it was read.
     """
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, tls: ssl.SSLContext | None = None) -> None:
         self.got = b""
+        self._tls = tls
         self._answer = answer
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/hooks/x?token=y"
@@ -34,6 +40,11 @@ class Receiver:
 
     def _serve(self) -> None:
         connection, _ = self._listener.accept()
+        if self._tls is not None:
+            try:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            except OSError:
+                return
         with connection:
             while REQUEST.body not in self.got:
                 self.got += connection.recv(65_536)
@@ -121,3 +132,113 @@ def test_nobody_listens() -> None:
         port = listener.getsockname()[1]
     with pytest.raises(SendError, match="no connection: "):
         HttpSender().post(f"http://127.0.0.1:{port}/", REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("status", "refused"),
+    [
+        (400, True),
+        (404, True),
+        (410, True),
+        (422, True),
+        (408, False),
+        (425, False),
+        (429, False),
+        (302, False),
+        (500, False),
+    ],
+)
+def test_what_is_refused_for_good(receive: Callable[[Answer], Receiver], status: int, refused: bool) -> None:
+    receiver = receive(says(f"HTTP/1.1 {status} No\r\ncontent-length: 0\r\n\r\n".encode()))
+    with pytest.raises(SendError, match=f"HTTP {status}") as caught:
+        HttpSender().post(receiver.url, REQUEST)
+    assert isinstance(caught.value, RefusedError) == refused
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A port whose owner takes no connections, and answers none."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        port = listener.getsockname()[1]
+        waiting = []
+        for _ in range(8):
+            waiting.append(socket.socket())
+            waiting[-1].setblocking(False)
+            waiting[-1].connect_ex(("127.0.0.1", port))
+        yield port
+        for one in waiting:
+            one.close()
+
+
+def found(*ports: int) -> Callable[..., Addresses]:
+    """A lookup that finds these ports of this host."""
+    kind = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
+    return lambda *_, **__: [(*kind, ("127.0.0.1", port)) for port in ports]
+
+
+def test_a_receiver_of_many_addresses_that_are_silent_keeps_no_thread(silent: int) -> None:
+    began = time.monotonic()
+    with pytest.raises(SendError, match=r"no whole answer within 0\.6 s|no connection: timed out"):
+        HttpSender(0.5, 0.6, found(*[silent] * 20)).post("http://receiver/", REQUEST)
+    assert time.monotonic() - began < 5.0
+
+
+def test_a_silent_address_leaves_time_for_the_next(receive: Callable[[Answer], Receiver], silent: int) -> None:
+    receiver = receive(says(b"HTTP/1.1 204 No Content\r\n\r\n"))
+    port = int(receiver.url.split(":")[2].partition("/")[0])
+    HttpSender(5.0, 2.0, found(silent, port)).post("http://receiver/", REQUEST)
+    assert receiver.got.endswith(REQUEST.body)
+
+
+def test_a_lookup_that_takes_too_long_keeps_no_thread_and_nothing_is_sent_after_it(
+    receive: Callable[[Answer], Receiver],
+) -> None:
+    receiver = receive(says(b"HTTP/1.1 204 No Content\r\n\r\n"))
+    port = int(receiver.url.split(":")[2].partition("/")[0])
+    go, gone = threading.Event(), threading.Event()
+
+    def slow(*_: Any, **__: Any) -> Addresses:
+        go.wait(20)
+        gone.set()
+        return found(port)()
+
+    with pytest.raises(SendError, match=r"no whole answer within 0\.3 s"):
+        HttpSender(0.2, 0.3, slow).post("http://receiver/", REQUEST)
+    go.set()
+    assert gone.wait(5)
+    assert receiver.got == b""
+
+
+def test_no_address() -> None:
+    def unknown(*_: Any, **__: Any) -> Addresses:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    with pytest.raises(SendError, match=r"no connection: .*not known"):
+        HttpSender(lookup=unknown).post("http://receiver/", REQUEST)
+
+
+def test_a_receiver_that_says_nothing_to_tls(receive: Callable[[Answer], Receiver]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(SendError, match=r"no connection: .*timed out"):
+            HttpSender(silence_seconds=0.2).post(f"https://127.0.0.1:{port}/", REQUEST)
+        with pytest.raises(SendError, match=r"no whole answer within 0\.2 s"):
+            HttpSender(post_seconds=0.2).post(f"https://127.0.0.1:{port}/", REQUEST)
+
+
+def test_a_receiver_is_known_by_its_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "tls"
+    make_certificates(folder, [], dt.datetime.now(dt.UTC))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "router.pem", folder / "router.key")
+    for trusted in (False, True):
+        receiver = Receiver(says(b"HTTP/1.1 204 No Content\r\n\r\n"), context)
+        url = receiver.url.replace("http://127.0.0.1", "https://localhost")
+        if trusted:
+            monkeypatch.setenv("SSL_CERT_FILE", str(folder / "ca.pem"))
+            HttpSender().post(url, REQUEST)
+        else:
+            with pytest.raises(SendError, match=r"no connection: .*certificate verify failed"):
+                HttpSender().post(url, REQUEST)
+        receiver.close()
+        assert receiver.got.endswith(REQUEST.body) == trusted
