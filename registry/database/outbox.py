@@ -1,18 +1,37 @@
 """Events that webhooks have yet to be told of."""
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any, Final
 
-from sqlalchemy import Row, delete, func, insert, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, literal, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from registry import converters, views
+from registry.database.columns import Moment, at, given
 from registry.database.session import Session
-from registry.database.tables import outbox
+from registry.database.tables import outbox, receivers
 from registry.domain.ledger import Event
-from registry.domain.webhooks import Delivery, Webhook
+from registry.domain.webhooks import REFUSALS, Delivery, Turn, Webhook
+
+_DUE: Final = (
+    select(outbox)
+    .where(given(outbox.c.webhook), outbox.c.due <= func.now())
+    .order_by(outbox.c.due, outbox.c.model, outbox.c.sequence)
+    .limit(1)
+)
+_HEADS: Final = (
+    select(outbox.c.model, func.min(outbox.c.sequence).label("sequence"))
+    .where(given(outbox.c.webhook), outbox.c.refused < REFUSALS)
+    .group_by(outbox.c.model)
+    .subquery("heads")
+)
+_DUE_HEAD: Final = _DUE.join(_HEADS, (_HEADS.c.model == outbox.c.model) & (_HEADS.c.sequence == outbox.c.sequence))
+_DUE_ASIDE: Final = _DUE.where(outbox.c.refused >= REFUSALS)
 
 
 class SqlOutbox:
-    """The table outbox.
+    """The tables outbox and receivers.
 
     Args:
         session: the transaction's.
@@ -38,57 +57,56 @@ class SqlOutbox:
                     "event": payload,
                     "created": event.time,
                     "attempts": 0,
-                    "due": event.time,
                     "error": "",
+                    "refused": 0,
                 }
                 for name in wanted
             ]
         if rows:
-            self._session.execute(insert(outbox), rows)
+            self._session.execute(insert(outbox).values(due=func.now()), rows)
 
-    def claim(self, webhook: str, now: float, until: float, limit: int) -> list[Delivery]:
-        """Takes what is due, the oldest first; nobody else gets it until then. Each has one attempt more.
+    def take_turn(self, webhook: str, seconds: float) -> Turn | None:
+        """Takes a webhook's turn for so long, and what it is to be told next.
 
-        Nothing while an earlier attempt has its pause, or is under way somewhere: a receiver that does not answer is
-        asked once in a while and not for each event, and gets them in their order.
+        An event is told after the earlier ones of its model, but for those that were refused too often; and these are
+        tried when there is nothing else. Between models the one goes first that is due for longest, so that a receiver
+        that comes back to life is not asked by the same event every time.
+
+        Returns:
+            None: nothing is due, somebody else has the turn, or the webhook has its pause.
         """
-        pausing = select(outbox.c.model).where(outbox.c.webhook == webhook, outbox.c.due > now, outbox.c.attempts > 0)
-        if self._session.execute(pausing.limit(1)).first() is not None:
-            return []
-        key = (outbox.c.model, outbox.c.sequence, outbox.c.webhook)
-        due = (
-            select(*key)
-            .where(outbox.c.webhook == webhook, outbox.c.due <= now)
-            .order_by(outbox.c.created, outbox.c.model, outbox.c.sequence)
-            .limit(limit)
-        )
+        paused = select(receivers.c.webhook).where(receivers.c.webhook == webhook, receivers.c.due > func.now())
+        if self._session.execute(paused).first() is not None:
+            return None
+        whose = at(webhook=webhook)
+        found = self._session.execute(_DUE_HEAD, whose).first() or self._session.execute(_DUE_ASIDE, whose).first()
+        if found is None:
+            return None
+        until = _after(seconds)
         statement = (
-            update(outbox)
-            .where(tuple_(*key).in_(due))
-            .values(due=until, attempts=outbox.c.attempts + 1)
-            .returning(outbox)
+            upsert(receivers)
+            .values(webhook=webhook, due=until, failures=0)
+            .on_conflict_do_update(
+                index_elements=[receivers.c.webhook], set_={"due": until}, where=receivers.c.due <= func.now()
+            )
+            .returning(receivers.c.due, receivers.c.failures)
         )
-        found = [_delivery(row) for row in self._session.execute(statement)]
-        return sorted(found, key=lambda one: (one.created, one.model, one.sequence))
+        turn = self._session.execute(statement).one_or_none()
+        return None if turn is None else Turn(_delivery(found), turn.failures, turn.due)
+
+    def end_turn(self, turn: Turn, *, failures: int = 0, pause: float = 0.0) -> None:
+        """Gives a turn back: nobody takes it for so many seconds. One that has ended by itself is somebody else's."""
+        mine = (receivers.c.webhook == turn.delivery.webhook) & (receivers.c.due == turn.until)
+        self._session.execute(update(receivers).where(mine).values(due=_after(pause), failures=failures))
 
     def remove(self, delivery: Delivery) -> None:
         """Forgets what was delivered."""
-        self._session.execute(
-            delete(outbox).where(
-                outbox.c.model == delivery.model,
-                outbox.c.sequence == delivery.sequence,
-                outbox.c.webhook == delivery.webhook,
-            )
-        )
+        self._session.execute(delete(outbox).where(_is(delivery)))
 
-    def postpone(self, deliveries: Sequence[Delivery], due: float, error: str) -> None:
-        """Notes that the first of these was not taken; it, and the others behind it, are tried (again) then."""
-        keys = [tuple_(literal(one.model), literal(one.sequence), literal(one.webhook)) for one in deliveries]
-        key = tuple_(outbox.c.model, outbox.c.sequence, outbox.c.webhook)
-        self._session.execute(update(outbox).where(key.in_(keys[:1])).values(due=due, error=error))
-        if keys[1:]:
-            untried = update(outbox).where(key.in_(keys[1:]))
-            self._session.execute(untried.values(due=due, attempts=outbox.c.attempts - 1))
+    def postpone(self, delivery: Delivery, seconds: float) -> None:
+        """Notes how an attempt went; the next one is after so many seconds."""
+        noted = {"attempts": delivery.attempts, "refused": delivery.refused, "error": delivery.error}
+        self._session.execute(update(outbox).where(_is(delivery)).values(due=_after(seconds), **noted))
 
     def purge(self, before: float) -> int:
         """Forgets what nobody took since before a moment; answers how much."""
@@ -100,12 +118,39 @@ class SqlOutbox:
         return {row[0]: row[1] for row in self._session.execute(query)}
 
     def oldest(self, webhook: str, limit: int) -> list[Delivery]:
-        """What a webhook has yet to be told, the oldest first."""
-        query = select(outbox).where(outbox.c.webhook == webhook).order_by(outbox.c.created, outbox.c.sequence)
+        """What a webhook has yet to be told, the oldest first; nothing is due before the webhook's pause is over."""
+        due = func.greatest(outbox.c.due, receivers.c.due, type_=Moment()).label("due")
+        query = (
+            select(*(column for column in outbox.c if column is not outbox.c.due), due)
+            .select_from(outbox.outerjoin(receivers, receivers.c.webhook == outbox.c.webhook))
+            .where(outbox.c.webhook == webhook)
+            .order_by(outbox.c.created, outbox.c.model, outbox.c.sequence)
+        )
         return [_delivery(row) for row in self._session.execute(query.limit(limit))]
 
 
-def _delivery(row: Row[tuple[object, ...]]) -> Delivery:
+def _after(seconds: float) -> ColumnElement[Any]:
+    """By the database's clock, since those of replicas may be minutes apart."""
+    return func.now() + literal(timedelta(seconds=seconds))
+
+
+def _is(delivery: Delivery) -> ColumnElement[bool]:
+    return and_(
+        outbox.c.model == delivery.model,
+        outbox.c.sequence == delivery.sequence,
+        outbox.c.webhook == delivery.webhook,
+    )
+
+
+def _delivery(row: Row[Any]) -> Delivery:
     return Delivery(
-        row.model, row.sequence, row.webhook, bytes(row.event), row.created, row.attempts, row.due, row.error
+        row.model,
+        row.sequence,
+        row.webhook,
+        bytes(row.event),
+        row.created,
+        row.attempts,
+        row.refused,
+        row.due,
+        row.error,
     )

@@ -1,7 +1,7 @@
 """Who is told of what, and when it is tried again."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -14,8 +14,12 @@ OUTCOMES: Final = frozenset(
 ALERTS: Final = frozenset({"ROLLOUT_PAUSED", RAISED, ENDED})
 DEFAULT_TYPES: Final = OUTCOMES | ALERTS
 """Types of events that a webhook is told of unless it says otherwise: outcomes, and alerts."""
+REFUSALS: Final = 5
+"""An event that was refused so often holds up the later ones of its model no longer."""
 _FIRST_SECONDS: Final = 5.0
 _LONGEST_SECONDS: Final = 3600.0
+_LONGEST_REFUSED_SECONDS: Final = 86_400.0
+"""A receiver that refuses what it is sent may have thousands of events to refuse, each of them again and again."""
 
 
 class Form(StrEnum):
@@ -59,7 +63,8 @@ class Delivery:
         event: the serialized crossfade.registry.v1.Event.
         created: when it happened, seconds since 1970.
         attempts: how often it was tried.
-        due: when it is tried next.
+        refused: how often of these the receiver has answered that it does not want this one.
+        due: before when it is not tried, seconds since 1970 by the database's clock.
         error: why the latest attempt failed; empty: there was none.
     """
 
@@ -69,11 +74,44 @@ class Delivery:
     event: bytes
     created: float
     attempts: int
+    refused: int
     due: float
     error: str
 
+    def failed(self, error: str) -> "Delivery":
+        """After one attempt more, which the receiver did not answer, or not to the event itself."""
+        return replace(self, attempts=self.attempts + 1, error=error)
 
-def pause_seconds(attempts: int, uniform: Callable[[float, float], float]) -> float:
-    """Seconds until the next attempt after so many: doubled from 5 s to 1 h, with jitter of a half."""
-    longest = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2.0 ** min(attempts - 1, 20))
-    return uniform(longest / 2, longest)
+    def refused_by(self, error: str) -> "Delivery":
+        """After one attempt more, to which the receiver said that it does not want this event."""
+        return replace(self.failed(error), refused=self.refused + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The right to tell a webhook something, which one replica has at a time.
+
+    Attributes:
+        delivery: what it is to be told.
+        failures: how many attempts in a row failed, of whatever event, unless it was refused.
+        until: when it ends by itself, seconds since 1970 by the database's clock.
+    """
+
+    delivery: Delivery
+    failures: int
+    until: float
+
+
+def pause_seconds(failures: int, uniform: Callable[[float, float], float]) -> float:
+    """Seconds until the next attempt after so many that failed: doubled from 5 s to 1 h, with jitter of a half."""
+    return _pause(failures, _LONGEST_SECONDS, uniform)
+
+
+def refused_seconds(refusals: int, uniform: Callable[[float, float], float]) -> float:
+    """Seconds until the next attempt after so many that were refused: doubled from 5 s to 1 d, jitter of a half."""
+    return _pause(refusals, _LONGEST_REFUSED_SECONDS, uniform)
+
+
+def _pause(times: int, longest: float, uniform: Callable[[float, float], float]) -> float:
+    high = min(longest, _FIRST_SECONDS * 2.0 ** min(times - 1, 20))
+    return uniform(high / 2, high)

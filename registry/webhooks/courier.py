@@ -3,30 +3,29 @@
 import asyncio
 import random
 from collections.abc import Callable, Iterable
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
 import structlog
 
-from registry.domain.webhooks import Delivery, Webhook, pause_seconds
+from registry.domain.webhooks import REFUSALS, Turn, Webhook, pause_seconds, refused_seconds
 from registry.offload import Offload
 from registry.ports import Transaction
 from registry.webhooks.forms import Request, write
-from registry.webhooks.sender import POST_SECONDS, SendError
+from registry.webhooks.sender import RefusedError, SendError
 from services.common.clock import Clock
 from services.common.errors import CrossfadeError
 
-_BATCH: Final = 5
-_CLAIM_SECONDS: Final = 90.0
-"""What is claimed belongs to one replica for so long: a batch of requests that all take long takes less."""
-_DEADLINE_SECONDS: Final = 10.0
+_TURN_SECONDS: Final = 30.0
+"""More than a request (12 s) and the transactions around it take: then it is another replica's turn."""
+_DEADLINE_SECONDS: Final = 8.0
 
 
 class Sender(Protocol):
-    """Posts requests; blocks while it does."""
+    """Posts requests; blocks while it does, some seconds at most."""
 
     def post(self, url: str, request: Request) -> None:
-        """Raises SendError unless it was taken."""
+        """Raises SendError unless it was taken, RefusedError if it will never be."""
 
 
 class Courier:
@@ -36,7 +35,7 @@ class Courier:
         webhooks: who is told.
         offload: runs the transactions.
         sender: posts.
-        clock: what is due.
+        clock: the time that is signed, and deadlines.
         log: gets a line when a webhook stops and begins to take what it is sent.
         poll_seconds: time between two looks.
         uniform: draws pauses.
@@ -61,6 +60,8 @@ class Courier:
         self._poll_seconds = poll_seconds
         self._uniform = uniform
         self._failing: set[str] = set()
+        # A thread each, so that no webhook waits for a receiver that says nothing to another.
+        self._executor = ThreadPoolExecutor(max(1, len(self._webhooks)), thread_name_prefix="webhook")
 
     async def run(self) -> None:
         """Delivers until it is cancelled."""
@@ -85,42 +86,71 @@ class Courier:
                 await asyncio.sleep(self._poll_seconds)
 
     async def deliver(self, webhook: Webhook) -> bool:
-        """Delivers what is due, a batch at most; answers whether there may be more."""
-        now = self._clock.now()
-        claimed = await self._offload.run(
-            lambda tx: tx.outbox.claim(webhook.name, now, now + _CLAIM_SECONDS, _BATCH), deadline=self._deadline()
+        """Tells a webhook what is next; answers whether there was anything."""
+        turn = await self._offload.run(
+            lambda tx: tx.outbox.take_turn(webhook.name, _TURN_SECONDS), deadline=self._deadline()
         )
-        for number, delivery in enumerate(claimed):
-            try:
-                await self._post(webhook, delivery)
-            except SendError as error:
-                # The others would fare no better: one that does not answer is asked once in a while, not for each.
-                await self._failed(webhook, claimed[number:], str(error))
-                return False
-            await self._offload.run(partial(_remove, delivery), deadline=self._deadline())
-            if webhook.name in self._failing:
-                self._failing.discard(webhook.name)
-                self._log.info("a webhook takes deliveries again", webhook=webhook.name)
-        return len(claimed) == _BATCH
-
-    async def _post(self, webhook: Webhook, delivery: Delivery) -> None:
-        request = write(webhook, delivery, self._clock.now())
+        if turn is None:
+            return False
+        request = write(webhook, turn.delivery, self._clock.now())
         try:
-            async with asyncio.timeout(POST_SECONDS):
-                await asyncio.to_thread(self._sender.post, webhook.url, request)
-        except TimeoutError as error:
-            raise SendError(f"no whole answer within {POST_SECONDS:g} s") from error
+            await asyncio.get_running_loop().run_in_executor(self._executor, self._sender.post, webhook.url, request)
+        except RefusedError as error:
+            await self._refused(turn, str(error))
+        except SendError as error:
+            await self._failed(turn, str(error))
+        else:
+            await self._taken(turn)
+        return True
 
-    async def _failed(self, webhook: Webhook, left: list[Delivery], error: str) -> None:
-        if webhook.name not in self._failing:
-            self._failing.add(webhook.name)
-            self._log.warning("a webhook does not take what it is sent", webhook=webhook.name, error=error)
-        due = self._clock.now() + pause_seconds(left[0].attempts, self._uniform)
-        await self._offload.run(lambda tx: tx.outbox.postpone(left, due, error), deadline=self._deadline())
+    async def _taken(self, turn: Turn) -> None:
+        def note(tx: Transaction) -> None:
+            tx.outbox.remove(turn.delivery)
+            tx.outbox.end_turn(turn)
+
+        await self._offload.run(note, deadline=self._deadline())
+        name = turn.delivery.webhook
+        if name in self._failing:
+            self._failing.discard(name)
+            self._log.info("a webhook takes deliveries again", webhook=name)
+
+    async def _refused(self, turn: Turn, error: str) -> None:
+        """The receiver is there and does not want this event: others go on, and its model's soon do."""
+        delivery = turn.delivery.refused_by(error)
+        seconds = refused_seconds(delivery.refused, self._uniform)
+
+        def note(tx: Transaction) -> None:
+            tx.outbox.postpone(delivery, seconds)
+            tx.outbox.end_turn(turn)
+
+        await self._offload.run(note, deadline=self._deadline())
+        if delivery.refused == REFUSALS:
+            self._log.warning(
+                "a webhook refuses an event, for which the later ones of its model do not wait any longer",
+                webhook=delivery.webhook,
+                model=delivery.model,
+                sequence=delivery.sequence,
+                error=error,
+            )
+
+    async def _failed(self, turn: Turn, error: str) -> None:
+        """Whatever it is sent would fare no better: it is asked once in a while, and by another event each time."""
+        delivery, failures = turn.delivery.failed(error), turn.failures + 1
+        seconds, pause = (pause_seconds(times, self._uniform) for times in (delivery.attempts, failures))
+
+        def note(tx: Transaction) -> None:
+            tx.outbox.postpone(delivery, seconds)
+            tx.outbox.end_turn(turn, failures=failures, pause=pause)
+
+        name = delivery.webhook
+        if name not in self._failing:
+            self._failing.add(name)
+            self._log.warning("a webhook does not take what it is sent", webhook=name, error=error)
+        await self._offload.run(note, deadline=self._deadline())
+
+    def close(self) -> None:
+        """Lets go of the threads; a request under way is waited for by nobody, and told again."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _deadline(self) -> float:
         return self._clock.monotonic() + _DEADLINE_SECONDS
-
-
-def _remove(delivery: Delivery, tx: Transaction) -> None:
-    tx.outbox.remove(delivery)

@@ -11,7 +11,7 @@ from registry.database.tables.lanes import (
     rollouts,
     state_history,
 )
-from registry.database.tables.log import events, lane_routes, outbox, requests, route_changes, route_clock
+from registry.database.tables.log import events, lane_routes, outbox, receivers, requests, route_changes, route_clock
 from registry.database.tables.metadata import METADATA
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "outbox",
     "profiles",
     "readiness",
+    "receivers",
     "requests",
     "rollout_looks",
     "rollouts",

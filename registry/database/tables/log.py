@@ -48,9 +48,20 @@ outbox = Table(
     Column("attempts", Integer, nullable=False),
     Column("due", Moment, nullable=False),
     Column("error", Text, nullable=False),
+    Column("refused", Integer, nullable=False),
     PrimaryKeyConstraint("model", "sequence", "webhook", name="outbox_pk"),
+    Index("outbox_by_model", "webhook", "model", "sequence"),
     Index("outbox_by_webhook", "webhook", "created", "model", "sequence"),
     Index("outbox_by_time", "created"),
+)
+
+receivers = Table(
+    "receivers",
+    METADATA,
+    Column("webhook", Text, nullable=False),
+    Column("due", Moment, nullable=False),
+    Column("failures", Integer, nullable=False),
+    PrimaryKeyConstraint("webhook", name="receivers_pk"),
 )
 
 requests = Table(

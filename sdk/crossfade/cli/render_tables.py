@@ -127,8 +127,10 @@ def webhooks_table(webhooks: Sequence[Webhook], now: float) -> Text:
             [
                 f"{one.event.model} {one.event.sequence}",
                 one.event.type.replace("_", " ").lower(),
-                f"tried {text.plural(one.attempts, 'time')}",
-                f"again in {text.span(max(0.0, text.unix(one.next_time) - now))}" if webhook.host else "",
+                f"tried {text.plural(one.attempts, 'time')}" if one.attempts else "not tried yet",
+                f"again in {text.span(max(0.0, text.unix(one.next_time) - now))}"
+                if webhook.host and one.attempts
+                else "",
                 one.error,
             ]
             for one in webhook.deliveries

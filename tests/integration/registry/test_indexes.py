@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from benchmarks.grown import grow
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from tests.integration.registry.harness import Registry, Start, new_id, plan
 from tests.support.cockroach import refused_by_cockroach
+from tests.support.wait import until
 
 pytestmark = pytest.mark.postgres_only
 
@@ -133,9 +135,14 @@ async def change(registry: Registry) -> None:
 
 
 @pytest.mark.timeout(120)
-async def test_every_query_has_an_index(grown: str, start: Start, queries: dict[str, Query]) -> None:
-    registry = await start(database=grown, event_days=0.001, analysis_days=0.001)
+async def test_every_query_has_an_index(grown: str, start: Start, queries: dict[str, Query], tmp_path: Path) -> None:
+    file = tmp_path / "webhooks.toml"
+    file.write_text('[[webhook]]\nname = "dead"\nurl = "http://127.0.0.1:1/"\n')
+    registry = await start(
+        database=grown, event_days=0.001, analysis_days=0.001, webhooks=file, webhook_poll_seconds=0.05
+    )
     await use(registry)
+    await until(lambda: any(statement.startswith("UPDATE outbox") for statement in queries))
     await asyncio.to_thread(registry.app.retention.forget, deadline=time.monotonic() + 60)
     await registry.app.stop()
     assert len(queries) > 60

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
+from registry.domain.webhooks import REFUSALS
 from tests.integration.registry.harness import Registry, Start, new_id
 from tests.support.wait import until, until_async
 
@@ -25,11 +27,13 @@ class Receiver:
 
     Attributes:
         status: what it answers.
+        refuses: ids of events that it answers with 400.
         got: (headers, body) of every request, in their order.
     """
 
     def __init__(self) -> None:
         self.status = 204
+        self.refuses: set[str] = set()
         self.got: list[tuple[dict[str, str], bytes]] = []
         outer = self
 
@@ -37,7 +41,8 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 outer.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
-                self.send_response(outer.status)
+                told = json.loads(body)
+                self.send_response(400 if told.get("id") in outer.refuses else outer.status)
                 self.send_header("content-length", "0")
                 self.end_headers()
 
@@ -284,3 +289,88 @@ async def test_everything_comes_in_order_after_a_failure(
     await until_async(lambda: _all_told(registry), seconds=20)
     told = [int(one["id"].partition("/")[2]) for one in receiver.events()]
     assert told == sorted(told)
+
+
+async def test_an_event_that_is_refused_holds_up_no_other_model(
+    start: Start, receiver: Receiver, tmp_path: Path
+) -> None:
+    file = webhooks(tmp_path, {"name": "on-call", "url": receiver.url})
+    registry = await start(webhooks=file, webhook_poll_seconds=0.05)
+    rollouts = [await registry.running(model) for model in ("m", "n")]
+    refused = f"m/{len(await registry.events()) + 1}"
+    receiver.refuses = {refused}
+    for rollout in rollouts:
+        await registry.promote(rollout)
+    await until(lambda: {one["data"]["model"] for one in receiver.events()} == {"m", "n"})
+    await until_async(lambda: _left(registry, 1))
+    (left,) = (await listed(registry))["on-call"].deliveries
+    assert (f"{left.event.model}/{left.event.sequence}", left.error) == (refused, "HTTP 400")
+
+
+async def test_an_event_that_is_refused_for_good_holds_up_its_model_no_longer_and_is_tried_apart(
+    start: Start, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.domain.webhooks._FIRST_SECONDS", 0.02)
+    file = webhooks(tmp_path, {"name": "on-call", "url": receiver.url})
+    registry = await start(webhooks=file, webhook_poll_seconds=0.02)
+    rollout = await registry.running()
+    refused = f"m/{len(await registry.events()) + 1}"
+    receiver.refuses = {refused}
+    await registry.promote(rollout)
+    await undo(registry)
+    await until(lambda: "crossfade.lane.undone.v1" in {one["type"] for one in receiver.events()})
+    told = [one["id"] for one in receiver.events()]
+    assert told[:REFUSALS] == [refused] * REFUSALS
+    # It is shown, and tried again.
+    (left,) = (await listed(registry))["on-call"].deliveries
+    assert (left.event.sequence, left.error) == (int(refused.partition("/")[2]), "HTTP 400")
+    receiver.refuses = set()
+    await until_async(lambda: _all_told(registry))
+    assert receiver.events()[-1]["id"] == refused
+
+
+async def _left(registry: Registry, number: int) -> bool:
+    return sum(one.undelivered for one in (await listed(registry)).values()) == number
+
+
+async def test_a_dead_receiver_is_asked_once_in_a_while_and_not_once_for_each_model(
+    start: Start, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.domain.webhooks._FIRST_SECONDS", 0.4)
+    receiver.status = 503
+    entry = {"name": "busy", "url": receiver.url, "events": ["MODEL_CREATED"]}
+    registry = await start(webhooks=webhooks(tmp_path, entry), webhook_poll_seconds=0.02)
+    for number in range(12):
+        await registry.create(f"m{number}")
+    await until(lambda: receiver.got)
+    began = time.monotonic()
+    await until(lambda: len(receiver.got) == 3)
+    # The first two pauses are 0.2 s and 0.4 s at least.
+    assert time.monotonic() - began > 0.4
+    assert len({one["id"] for one in receiver.events()}) == 3
+    assert len((await listed(registry))["busy"].deliveries) == 12
+    receiver.status = 204
+    receiver.got.clear()
+    await until_async(lambda: _all_told(registry))
+    assert len(receiver.got) == 12
+
+
+async def test_many_receivers_that_say_nothing_delay_no_other(start: Start, receiver: Receiver, tmp_path: Path) -> None:
+    """More of them than asyncio's own executor has threads on any machine."""
+    over = asyncio.Event()
+
+    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+        writer.close()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as silent:
+        url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}/x"
+        entries = [{"name": f"silent-{number}", "url": url} for number in range(33)]
+        file = webhooks(tmp_path, *entries, {"name": "z", "url": receiver.url})
+        registry = await start(webhooks=file, webhook_poll_seconds=0.1)
+        rollout = await registry.running()
+        await registry.promote(rollout)
+        await undo(registry)
+        # Sooner than one that says nothing is given up.
+        await until(lambda: len(receiver.got) == 2, seconds=8)
+        over.set()

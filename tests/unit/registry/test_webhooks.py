@@ -7,7 +7,7 @@ import pytest
 
 from crossfade.registry.v1 import resources_pb2
 from registry.domain.ledger import Event, EventDraft, EventType
-from registry.domain.webhooks import DEFAULT_TYPES, Delivery, Form, Webhook, pause_seconds
+from registry.domain.webhooks import DEFAULT_TYPES, Delivery, Form, Webhook, pause_seconds, refused_seconds
 from registry.webhooks.config import WebhookFileError, read_webhooks
 from registry.webhooks.forms import sign, slack_text, write
 
@@ -23,7 +23,7 @@ def event(kind: EventType = "ROLLOUT_PROMOTED", model: str = "m") -> Event:
 
 
 def delivery(message: resources_pb2.Event) -> Delivery:
-    return Delivery("m", 7, "w", message.SerializeToString(), 1.0, 1, 2.0, "")
+    return Delivery("m", 7, "w", message.SerializeToString(), 1.0, 1, 0, 2.0, "")
 
 
 def test_who_wants_what() -> None:
@@ -38,6 +38,11 @@ def test_pauses_double_from_seconds_to_an_hour() -> None:
     longest = [pause_seconds(attempts, lambda _, high: high) for attempts in (1, 2, 3, 10, 11, 1000)]
     assert longest == [5.0, 10.0, 20.0, 2560.0, 3600.0, 3600.0]
     assert pause_seconds(3, lambda low, _: low) == 10.0
+
+
+def test_pauses_of_what_is_refused_double_to_a_day() -> None:
+    longest = [refused_seconds(refusals, lambda _, high: high) for refusals in (1, 2, 11, 1000)]
+    assert longest == [5.0, 10.0, 5120.0, 86_400.0]
 
 
 def test_a_signature_is_of_id_time_and_body() -> None:

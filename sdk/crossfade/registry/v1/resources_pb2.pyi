@@ -1384,7 +1384,7 @@ class Delivery(_message.Message):
 
     @_builtins.property
     def next_time(self) -> _timestamp_pb2.Timestamp:
-        """When it is tried next."""
+        """Before when it is not tried."""
 
     def __init__(
         self,
