@@ -89,10 +89,13 @@ class Upkeep:
 
     async def _forget(self) -> None:
         deadline = self._clock.monotonic() + _DEADLINE_SECONDS
-        try:
-            dropped = await self._offload.call(partial(self._retention.forget, deadline=deadline))
-        except CrossfadeError as error:
-            self._log.info("less was forgotten than could be; the next round goes on", reason=error.message)
-            return
-        if dropped:
-            self._log.warning("webhooks did not take events in time, and were not told of them", events=dropped)
+        forgotten = await self._offload.call(partial(self._retention.forget, deadline=deadline))
+        for error in forgotten.failures:
+            if isinstance(error, CrossfadeError):
+                self._log.info("less was forgotten than could be; the next round goes on", reason=error.message)
+            else:
+                self._log.error("something old cannot be forgotten", exc_info=error)
+        if forgotten.deliveries:
+            self._log.warning(
+                "webhooks did not take events in time, and were not told of them", events=forgotten.deliveries
+            )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, literal, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from registry import converters, views
@@ -108,9 +108,12 @@ class SqlOutbox:
         noted = {"attempts": delivery.attempts, "refused": delivery.refused, "error": delivery.error}
         self._session.execute(update(outbox).where(_is(delivery)).values(due=_after(seconds), **noted))
 
-    def purge(self, before: float) -> int:
-        """Forgets what nobody took since before a moment; answers how much."""
-        return self._session.execute(delete(outbox).where(outbox.c.created < before)).rowcount
+    def purge(self, before: float, limit: int) -> int:
+        """Forgets what nobody took since before a moment, at most `limit` of it; answers how much."""
+        key = (outbox.c.model, outbox.c.sequence, outbox.c.webhook)
+        old = select(*key).where(outbox.c.created < before).order_by(outbox.c.created).limit(limit)
+        statement = delete(outbox).where(tuple_(*key).in_(old)).returning(outbox.c.sequence)
+        return len(self._session.execute(statement).all())
 
     def undelivered(self) -> dict[str, int]:
         """How much each webhook has yet to be told."""

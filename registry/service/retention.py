@@ -40,6 +40,19 @@ class Kept:
     route_changes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What a round of forgetting came to.
+
+    Attributes:
+        deliveries: how many events a webhook did not take in time.
+        failures: what stood in the way of a kind of things; the others were forgotten all the same.
+    """
+
+    deliveries: int
+    failures: tuple[Exception, ...]
+
+
 class RetentionService:
     """Forgets.
 
@@ -54,24 +67,47 @@ class RetentionService:
         self._clock = clock
         self._kept = kept
 
-    def forget(self, *, deadline: float) -> int:
-        """Forgets of everything that is old enough a few batches; answers how many events nobody took in time."""
-        run, kept = self._unit_of_work.run, self._kept
-        # One transaction each: one that has to begin again must not take the others with it.
-        self._purge(lambda tx: tx.requests.purge(self._before(kept.requests), _BATCH), deadline)
-        self._purge(lambda tx: tx.routes.compact(kept.route_changes, _BATCH), deadline, exclusive=True)
-        dropped = 0
+    def forget(self, *, deadline: float) -> Forgotten:
+        """Forgets of everything that is old enough a few batches."""
+        kept = self._kept
+        dropped: list[int] = []
+        steps: list[Callable[[float], None]] = [
+            lambda end: self._purge(lambda tx: tx.requests.purge(self._before(kept.requests), _BATCH), end),
+            lambda end: self._purge(lambda tx: tx.routes.compact(kept.route_changes, _BATCH), end, exclusive=True),
+        ]
         if kept.deliveries:
-            dropped = run(lambda tx: tx.outbox.purge(self._before(kept.deliveries)), deadline=deadline)
+            steps.append(
+                lambda end: self._purge(
+                    lambda tx: tx.outbox.purge(self._before(kept.deliveries), _BATCH), end, dropped.append
+                )
+            )
         if kept.analyses:
-            self._purge(lambda tx: tx.looks.purge(self._before(kept.analyses), _BATCH), deadline)
+            steps.append(lambda end: self._purge(lambda tx: tx.looks.purge(self._before(kept.analyses), _BATCH), end))
         if kept.events:
-            self._forget_events(self._before(kept.events), deadline)
-        return dropped
+            steps.append(lambda end: self._forget_events(self._before(kept.events), end))
+        failures = []
+        for place, step in enumerate(steps):
+            now = self._clock.monotonic()
+            try:
+                # Each has its share of the time, so that one that takes long every time leaves some to the others.
+                step(now + (deadline - now) / (len(steps) - place))
+            except Exception as error:  # noqa: BLE001 - told to the caller, after the others had their turn
+                failures.append(error)
+        return Forgotten(sum(dropped), tuple(failures))
 
-    def _purge(self, batch: Callable[[Transaction], int], deadline: float, *, exclusive: bool = False) -> None:
+    def _purge(
+        self,
+        batch: Callable[[Transaction], int],
+        deadline: float,
+        count: Callable[[int], None] = lambda _: None,
+        *,
+        exclusive: bool = False,
+    ) -> None:
+        # One transaction each: one that has to begin again must not take the others with it.
         for _ in range(_BATCHES):
-            if self._unit_of_work.run(batch, deadline=deadline, exclusive=exclusive) < _BATCH:
+            gone = self._unit_of_work.run(batch, deadline=deadline, exclusive=exclusive)
+            count(gone)
+            if gone < _BATCH:
                 return
 
     def _forget_events(self, before: float, deadline: float) -> None:
