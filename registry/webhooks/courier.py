@@ -92,13 +92,17 @@ class Courier:
         )
         if turn is None:
             return False
-        request = write(webhook, turn.delivery, self._clock.now())
         try:
+            request = write(webhook, turn.delivery, self._clock.now())
             await asyncio.get_running_loop().run_in_executor(self._executor, self._sender.post, webhook.url, request)
         except RefusedError as error:
             await self._refused(turn, str(error))
         except SendError as error:
             await self._failed(turn, str(error))
+        except Exception as error:
+            # A defect, and not to be met by the same event each time.
+            await self._failed(turn, f"it could not be sent ({type(error).__name__})")
+            raise
         else:
             await self._taken(turn)
         return True

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
@@ -374,3 +375,24 @@ async def test_many_receivers_that_say_nothing_delay_no_other(start: Start, rece
         # Sooner than one that says nothing is given up.
         await until(lambda: len(receiver.got) == 2, seconds=8)
         over.set()
+
+
+async def test_an_event_that_cannot_be_sent_holds_up_no_other_model(
+    start: Start,
+    receiver: Receiver,
+    tmp_path: Path,
+    shared_database: psycopg.Connection[tuple[object, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("registry.domain.webhooks._FIRST_SECONDS", 0.1)
+    file = webhooks(tmp_path, {"name": "on-call", "url": receiver.url})
+    registry = await start(webhooks=file, webhook_poll_seconds=0.05)
+    shared_database.execute(
+        "INSERT INTO outbox (model, sequence, webhook, event, created, attempts, due, error) "
+        "VALUES ('broken', 1, 'on-call', '\\xff', now(), 0, now() - interval '1 h', '')"
+    )
+    await registry.promote(await registry.running())
+    await until(lambda: receiver.got)
+    left = "SELECT model, attempts > 0, error FROM outbox"
+    broken = ("broken", True, "it could not be sent (DecodeError)")
+    await until(lambda: shared_database.execute(left).fetchall() == [broken])
