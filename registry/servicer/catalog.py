@@ -81,11 +81,9 @@ class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
         start = "" if after is None else str(after[0])
         work = partial(self._models.page, start, size + 1, deadline=self._calls.deadline(context))
         found = await self._calls.run(work)
-        more = len(found) > size
-        return service_pb2.ListModelsResponse(
-            models=[answers.model(view) for view in found[:size]],
-            next_page_token=pages.write("models", (found[size - 1].model.model,)) if more else "",
-        )
+        models, last = pages.cut(found, size, answers.model)
+        token = pages.write("models", (last.model.model,)) if last is not None else ""
+        return service_pb2.ListModelsResponse(models=models, next_page_token=token)
 
     async def PublishVersion(
         self, request: service_pb2.PublishVersionRequest, context: Context
@@ -130,11 +128,9 @@ class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
         number = None if before is None else int(before[0])
         work = partial(self._versions.page, model, number, size + 1, only, deadline=self._calls.deadline(context))
         found = await self._calls.run(work)
-        more = len(found) > size
-        return service_pb2.ListVersionsResponse(
-            versions=[answers.version(view) for view in found[:size]],
-            next_page_token=pages.write(listed, (found[size - 1].version.number,)) if more else "",
-        )
+        versions, last = pages.cut(found, size, answers.version)
+        token = pages.write(listed, (last.version.number,)) if last is not None else ""
+        return service_pb2.ListVersionsResponse(versions=versions, next_page_token=token)
 
     async def ListWebhooks(
         self, request: service_pb2.ListWebhooksRequest, context: Context
@@ -162,10 +158,6 @@ class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
         start = None if before is None else (float(before[0]), str(before[1]), int(before[2]))
         work = partial(self._models.events, model, start, size + 1, only, deadline=self._calls.deadline(context))
         found = await self._calls.run(work)
-        token = ""
-        if len(found) > size:
-            last = found[size - 1]
-            token = pages.write(listed, (last.time, last.model, last.sequence))
-        return service_pb2.ListEventsResponse(
-            events=[views.event_to_proto(event) for event in found[:size]], next_page_token=token
-        )
+        events, last = pages.cut(found, size, views.event_to_proto)
+        token = pages.write(listed, (last.time, last.model, last.sequence)) if last is not None else ""
+        return service_pb2.ListEventsResponse(events=events, next_page_token=token)

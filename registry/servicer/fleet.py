@@ -1,11 +1,9 @@
 """RPCs of instances, routes and recorded looks."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from functools import partial
-from typing import Final
 
 from crossfade.common.v1 import analysis_pb2
-from crossfade.connection import MESSAGE_LIMIT
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from registry import converters, views
 from registry.domain.serving import InstanceKind
@@ -17,8 +15,6 @@ from registry.servicer.calls import Calls, Context
 from registry.watch_hub import WatchHub
 from services.common.guard import current_principal
 from services.common.identity import Role, require_role
-
-_PAGE_BYTES: Final = MESSAGE_LIMIT // 2
 
 # Methods are named as in the contract.
 # ruff: noqa: N802
@@ -75,11 +71,9 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
         start = after if key is None else max(after, int(key[0]))
         work = partial(self._looks.page, model, number, start, size + 1, deadline=deadline)
         found = await self._calls.run(work)
-        analyses = _fitting(_analysis(look, summaries_only=request.summaries_only) for look in found[:size])
-        more = len(found) > len(analyses)
-        return service_pb2.ListAnalysesResponse(
-            analyses=analyses, next_page_token=pages.write(listed, (analyses[-1].sequence,)) if more else ""
-        )
+        analyses, last = pages.cut(found, size, partial(_analysis, summaries_only=request.summaries_only))
+        token = pages.write(listed, (last.sequence,)) if last is not None else ""
+        return service_pb2.ListAnalysesResponse(analyses=analyses, next_page_token=token)
 
     async def WatchRoutes(
         self, request: service_pb2.WatchRoutesRequest, context: Context
@@ -131,25 +125,9 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
             deadline=self._calls.deadline(context),
         )
         found = await self._calls.run(work)
-        token = ""
-        if len(found) > size:
-            last = found[size - 1].instance
-            token = pages.write(listed, (str(last.kind), last.instance_id))
-        return service_pb2.ListInstancesResponse(
-            instances=[views.instance_to_proto(view.instance, view.placements) for view in found[:size]],
-            next_page_token=token,
-        )
-
-
-def _fitting(analyses: Iterable[analysis_pb2.Analysis]) -> list[analysis_pb2.Analysis]:
-    """As many as one answer holds, and one at least: a look at many Workers with many features has megabytes."""
-    taken, octets = list[analysis_pb2.Analysis](), 0
-    for one in analyses:
-        octets += one.ByteSize()
-        if taken and octets > _PAGE_BYTES:
-            break
-        taken.append(one)
-    return taken
+        instances, last = pages.cut(found, size, lambda view: views.instance_to_proto(view.instance, view.placements))
+        token = pages.write(listed, (str(last.instance.kind), last.instance.instance_id)) if last is not None else ""
+        return service_pb2.ListInstancesResponse(instances=instances, next_page_token=token)
 
 
 def _analysis(look: Look, *, summaries_only: bool) -> analysis_pb2.Analysis:

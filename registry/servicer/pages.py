@@ -1,12 +1,20 @@
-"""Page tokens: the last key of a page, opaque to callers and of use for the same list only."""
+"""Pages of lists, and their tokens: the last key of a page, opaque to callers and of use for the same list only."""
 
 import base64
 import binascii
 import hashlib
 import json
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from registry.servicer.policy_validation import refuse
+from registry.servicer.sizes import fitting
 
+RowT = TypeVar("RowT")
+MessageT = TypeVar("MessageT", bound=Message)
 Key = tuple[str | int | float, ...]
 
 
@@ -41,6 +49,18 @@ def read(listed: str, token: str, form: Key) -> Key | None:
         if all(type(value) is type(example) for value, example in zip(key, form, strict=True)):
             return key
     raise refuse("page_token", "is not from the answer before to the same list; begin again without it")
+
+
+def cut(found: Sequence[RowT], size: int, convert: Callable[[RowT], MessageT]) -> tuple[list[MessageT], RowT | None]:
+    """A page of what was found, and its last row, after which the next page begins; None: it is the last page.
+
+    Args:
+        found: the rows from the page's first on, one more than it may have if there are as many.
+        size: how many it may have. It has fewer where more would be too large for an answer.
+        convert: a row on the wire.
+    """
+    page = fitting(map(convert, islice(found, size)), lambda message: message.ByteSize())
+    return page, found[len(page) - 1] if len(page) < len(found) else None
 
 
 def _mark(listed: str) -> str:

@@ -81,13 +81,9 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
             deadline=self._calls.deadline(context),
         )
         found = await self._calls.run(work)
-        token = ""
-        if len(found) > size:
-            last = found[size - 1]
-            token = pages.write(listed, (last.created, last.model, last.number))
-        return service_pb2.ListRolloutsResponse(
-            rollouts=[views.rollout_to_proto(one) for one in found[:size]], next_page_token=token
-        )
+        rollouts, last = pages.cut(found, size, views.rollout_to_proto)
+        token = pages.write(listed, (last.created, last.model, last.number)) if last is not None else ""
+        return service_pb2.ListRolloutsResponse(rollouts=rollouts, next_page_token=token)
 
     async def AdvanceRollout(
         self, request: service_pb2.AdvanceRolloutRequest, context: Context
