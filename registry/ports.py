@@ -44,11 +44,39 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Position:
+    """A revision of the routes.
+
+    Attributes:
+        revision: its number, which comes again when the database is put back to an earlier state.
+        mark: drawn at random when it was written, so that it never comes again; empty: not known.
+    """
+
+    revision: int
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RouteChange:
     """One lane's routes as of one revision, serialized (crossfade.registry.v1.LaneRoutes)."""
 
-    revision: int
+    position: Position
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeptChanges:
+    """Which changes of the routes there are.
+
+    Attributes:
+        oldest: the revision up to which they are no longer kept.
+        latest: the latest revision.
+        mark: of the revision that was asked for; empty: it has none, or is not kept.
+    """
+
+    oldest: int
+    latest: int
+    mark: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +228,10 @@ class RouteLog(Protocol):
     """The routes in force, and every change of them under its revision."""
 
     def revision(self) -> int: ...
-    def oldest(self) -> int: ...
+    def latest(self) -> Position: ...
+    def kept(self, revision: int) -> KeptChanges: ...
     def write(self, routes: Sequence[LaneRoutes]) -> int: ...
-    def snapshot(self) -> tuple[int, list[bytes]]: ...
+    def snapshot(self) -> tuple[Position, list[bytes]]: ...
     def changes(self, after: int, limit: int) -> list[RouteChange]: ...
     def compact(self, keep: int, most: int) -> int: ...
 

@@ -3,18 +3,21 @@
 One task reads what is new, told by this process's own commits and by polling for those of other replicas; every watcher
 reads from the same memory at its own pace, and from the database when it is further behind than that. So a slow watcher
 holds no transaction and no other watcher.
+
+A database can go back: a standby that lacks the last commits takes over, or a backup is put back. New revisions then
+have numbers that others had. Their marks differ, so that it shows here and when a watch is resumed.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, Protocol, TypeVar
 
 import structlog
 
-from registry.ports import RouteChange, Transaction
+from registry.ports import KeptChanges, Position, RouteChange, Transaction
 from services.common.clock import Clock
 from services.common.errors import CrossfadeError, OutOfRangeError, UnavailableError
 
@@ -37,11 +40,12 @@ class Batch:
     """Changes of one revision.
 
     Attributes:
+        position: where a watch stands after them.
         snapshot: these are all lanes.
         lanes: serialized crossfade.registry.v1.LaneRoutes; none: a sign of life.
     """
 
-    revision: int
+    position: Position
     snapshot: bool
     lanes: tuple[bytes, ...]
 
@@ -72,9 +76,8 @@ class WatchHub:
         self._poll_seconds = poll_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._batches: deque[Batch] = deque(maxlen=_REMEMBERED)
-        self._begin = 0
-        self.revision = 0
-        """The latest revision whose changes are remembered."""
+        self._begin = self._end = Position(0)
+        """The changes after the one up to the other are remembered."""
         self.latest = 0
         """The latest revision that this process has heard of."""
         self._closed = False
@@ -87,7 +90,7 @@ class WatchHub:
     async def open(self) -> None:
         """Learns where the routes stand."""
         self._loop = asyncio.get_running_loop()
-        self.revision = self.latest = self._begin = await self._read(lambda tx: tx.routes.revision())
+        self._begin_at(await self._read(lambda tx: tx.routes.latest()))
 
     def committed(self, revision: int) -> None:
         """Says from any thread that a commit made this revision."""
@@ -120,21 +123,21 @@ class WatchHub:
             else:
                 lost = False
 
-    async def watch(self, start: int) -> AsyncIterator[Batch]:
-        """Everything after `start`, each revision once and in order; all lanes first when it is 0.
+    async def watch(self, start: Position) -> AsyncIterator[Batch]:
+        """Everything after `start`, each revision once and in order; all lanes first when it is revision 0.
 
         Raises:
-            OutOfRangeError: REVISION_COMPACTED, the changes after `start` are gone.
+            OutOfRangeError: REVISION_COMPACTED, the changes after `start` are gone; HISTORY_CHANGED, the database was
+                put back to an earlier state.
             UnavailableError: DRAINING, the process ends.
         """
-        position = start
-        if start == 0:
+        if start.revision == 0:
             position, lanes = await self._read(lambda tx: tx.routes.snapshot())
             yield Batch(position, snapshot=True, lanes=tuple(lanes))
         else:
-            oldest, revision, _ = await self._read_batches(start)
-            if not oldest <= start <= revision:
-                raise _compacted(start, oldest, revision)
+            kept, _ = await self._read_batches(start)
+            _check(start, kept)
+            position = Position(start.revision, kept.mark)
         self.watchers += 1
         try:
             async for batch in self._follow(position):
@@ -142,13 +145,13 @@ class WatchHub:
         finally:
             self.watchers -= 1
 
-    async def _follow(self, position: int) -> AsyncIterator[Batch]:
+    async def _follow(self, position: Position) -> AsyncIterator[Batch]:
         while not self._closed:
             news = self._news
             batches = await self._after(position)
             for batch in batches:
                 yield batch
-                position = batch.revision
+                position = batch.position
             if batches or self._closed:
                 continue
             try:
@@ -158,46 +161,70 @@ class WatchHub:
                 yield Batch(position, snapshot=False, lanes=())
         raise UnavailableError("DRAINING", "this Registry ends; watch again, from the last revision")
 
-    async def _after(self, position: int) -> list[Batch]:
-        """What is known after a position; from memory if it reaches back that far."""
-        if position < self._begin:
-            oldest, revision, batches = await self._read_batches(position)
-            if not oldest <= position <= revision:
-                raise _compacted(position, oldest, revision)
+    async def _after(self, position: Position) -> list[Batch]:
+        """What is known after a position; from memory if that is within it, and of the same history."""
+        if not self._begin.revision <= position.revision <= self._end.revision:
+            kept, batches = await self._read_batches(position)
+            _check(position, kept)
             return batches
-        found: list[Batch] = []
+        found, known = list[Batch](), self._begin
         for batch in reversed(self._batches):
-            if batch.revision <= position:
+            if batch.position.revision <= position.revision:
+                known = batch.position
                 break
             found.append(batch)
+        if position.mark and position.mark != known.mark:
+            raise _changed(position)
         found.reverse()
         return found
 
     async def _catch_up(self) -> None:
-        while await self._read(lambda tx: tx.routes.revision()) > self.revision:
-            _, latest, batches = await self._read_batches(self.revision)
-            if not batches or batches[0].revision != self.revision + 1:
-                # Compacted before we read it: what is remembered would have a hole, so it begins anew.
-                self._batches.clear()
-                self._begin = self.revision = batches[0].revision - 1 if batches else latest
-            for batch in batches:
-                if len(self._batches) == _REMEMBERED:
-                    self._begin = self._batches[0].revision
-                self._batches.append(batch)
-                self.revision = batch.revision
-            self.latest = max(self.latest, self.revision)
+        while True:
+            end = self._end
+            kept, batches = await self._read_batches(end)
+            changed = kept.latest < end.revision or (end.revision > kept.oldest and kept.mark != end.mark)
+            if changed:
+                self._log.warning(
+                    "the database was put back to an earlier state; watches begin anew",
+                    known=end.revision,
+                    revision=kept.latest,
+                )
+            elif kept.latest == end.revision:
+                return
+            if changed or not batches or batches[0].position.revision != end.revision + 1:
+                # Not what follows, or compacted before we read it: what is remembered would have a hole.
+                self._begin_at(await self._read(lambda tx: tx.routes.latest()))
+            else:
+                self._remember(batches)
             self._tell()
 
-    async def _read_batches(self, position: int) -> tuple[int, int, list[Batch]]:
-        """In one transaction: up to where changes are gone, the latest revision, and changes after a position."""
-        oldest, revision, changes = await self._read(
-            lambda tx: (tx.routes.oldest(), tx.routes.revision(), tx.routes.changes(position, _BATCH))
-        )
+    def _remember(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            if len(self._batches) == _REMEMBERED:
+                self._begin = self._batches[0].position
+            self._batches.append(batch)
+            self._end = batch.position
+        self.latest = max(self.latest, self._end.revision)
+
+    def _begin_at(self, position: Position) -> None:
+        """Remembers nothing up to there."""
+        self._batches.clear()
+        self._begin = self._end = position
+        self.latest = position.revision
+
+    async def _read_batches(self, position: Position) -> tuple[KeptChanges, list[Batch]]:
+        """In one transaction: which changes there are, and those after a position."""
+
+        def read(tx: Transaction) -> tuple[KeptChanges, list[RouteChange]]:
+            kept = tx.routes.kept(position.revision)
+            return kept, tx.routes.changes(position.revision, _BATCH) if kept.latest > position.revision else []
+
+        kept, changes = await self._read(read)
         batches = [
-            Batch(number, snapshot=False, lanes=tuple(change.payload for change in group))
-            for number, group in groupby(changes, key=_revision)
+            Batch(where, snapshot=False, lanes=tuple(change.payload for change in group))
+            for where, group in groupby(changes, key=_position)
         ]
-        return oldest, revision, batches
+        return kept, batches
 
     async def _read(self, work: Callable[[Transaction], T]) -> T:
         return await self._database.run(work, deadline=self._clock.monotonic() + _READ_SECONDS, read_only=True)
@@ -207,15 +234,37 @@ class WatchHub:
         news.set()
 
 
-def _revision(change: RouteChange) -> int:
-    return change.revision
+def _position(change: RouteChange) -> Position:
+    return change.position
 
 
-def _compacted(position: int, oldest: int, revision: int) -> OutOfRangeError:
-    state = "has not been reached" if position > revision else "is no longer kept"
+def _check(position: Position, kept: KeptChanges) -> None:
+    """Refuses a position from which a watch cannot go on.
+
+    Raises:
+        OutOfRangeError: REVISION_COMPACTED, HISTORY_CHANGED.
+    """
+    number, state = position.revision, ""
+    if number > kept.latest and not position.mark:
+        state = "has not been reached"
+    # The oldest one's own mark is no longer kept.
+    elif number < kept.oldest or (number == kept.oldest and position.mark):
+        state = "is no longer kept"
+    if state:
+        raise OutOfRangeError(
+            "REVISION_COMPACTED",
+            f"revision {number} {state} (kept: {kept.oldest} to {kept.latest}); watch again with start_revision 0",
+            oldest=str(kept.oldest),
+            revision=str(kept.latest),
+        )
+    if position.mark and position.mark != kept.mark:
+        raise _changed(position)
+
+
+def _changed(position: Position) -> OutOfRangeError:
     return OutOfRangeError(
-        "REVISION_COMPACTED",
-        f"revision {position} {state} (kept: {oldest} to {revision}); watch again with start_revision 0",
-        oldest=str(oldest),
-        revision=str(revision),
+        "HISTORY_CHANGED",
+        f"the database was put back to an earlier state, which is not followed by revision {position.revision} as you "
+        "know it; watch again with start_revision 0",
+        revision=str(position.revision),
     )

@@ -1,5 +1,6 @@
 """The routes in force, and every change of them under its revision."""
 
+import uuid
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,12 +13,22 @@ from registry.database.columns import at, given
 from registry.database.session import Session
 from registry.database.tables import lane_routes, route_changes, route_clock
 from registry.domain.routes import LaneRoutes
-from registry.ports import RouteChange
+from registry.ports import KeptChanges, Position, RouteChange
 
 _REVISION: Final = select(route_clock.c.revision)
 # The revision in the same statement, since most transitions change no routes and need it all the same.
 _KNOWN: Final = select(route_clock.c.revision, lane_routes.c.payload).select_from(
     route_clock.outerjoin(lane_routes, given(lane_routes.c.model, lane_routes.c.segment))
+)
+# All changes of one revision have the same mark.
+_MARK: Final = select(route_changes.c.mark).limit(1)
+_LATEST: Final = select(
+    route_clock.c.revision, _MARK.where(route_changes.c.revision == route_clock.c.revision).scalar_subquery()
+)
+_KEPT: Final = select(
+    route_clock.c.compacted,
+    route_clock.c.revision,
+    _MARK.where(given(route_changes.c.revision)).scalar_subquery(),
 )
 _TICK: Final = update(route_clock).values(revision=route_clock.c.revision + 1).returning(route_clock.c.revision)
 _CHANGE: Final = insert(route_changes)
@@ -41,9 +52,15 @@ class SqlRouteLog:
         """The latest revision."""
         return int(self._session.execute(_REVISION).scalar_one())
 
-    def oldest(self) -> int:
-        """The revision up to which changes are no longer kept."""
-        return int(self._session.execute(select(route_clock.c.compacted)).scalar_one())
+    def latest(self) -> Position:
+        """The latest revision, with its mark."""
+        revision, mark = self._session.execute(_LATEST).one()
+        return Position(int(revision), mark or "")
+
+    def kept(self, revision: int) -> KeptChanges:
+        """Which changes are kept, and the mark of one revision."""
+        oldest, latest, mark = self._session.execute(_KEPT, at(revision=revision)).one()
+        return KeptChanges(int(oldest), int(latest), mark or "")
 
     def write(self, routes: Sequence[LaneRoutes]) -> int:
         """Writes the routes that differ from those in force; one revision for all of them.
@@ -61,36 +78,38 @@ class SqlRouteLog:
         if not changed:
             return self.revision() if revision is None else revision
         self.written = self._session.execute(_TICK).scalar_one()
+        mark = uuid.uuid4().hex
         for one, payload in changed:
             row = {"model": one.model, "segment": one.segment, "payload": payload}
-            self._session.execute(_CHANGE, row | {"revision": self.written})
+            self._session.execute(_CHANGE, row | {"revision": self.written, "mark": mark})
             if one.removed:
                 self._session.execute(_GONE, at(model=one.model, segment=one.segment))
             else:
                 self._session.execute(_PUT, row)
         return self.written
 
-    def snapshot(self) -> tuple[int, list[bytes]]:
+    def snapshot(self) -> tuple[Position, list[bytes]]:
         """The latest revision, and the routes of all lanes."""
         rows = self._session.execute(select(lane_routes.c.payload).order_by(lane_routes.c.model, lane_routes.c.segment))
-        return self.revision(), [bytes(payload) for payload in rows.scalars()]
+        return self.latest(), [bytes(payload) for payload in rows.scalars()]
 
     def changes(self, after: int, limit: int) -> list[RouteChange]:
         """Changes after a revision, in order, those of one revision always together."""
         query = (
-            select(route_changes.c.revision, route_changes.c.payload)
+            select(route_changes.c.revision, route_changes.c.mark, route_changes.c.payload)
             .where(route_changes.c.revision > after, route_changes.c.revision <= after + limit)
             .order_by(route_changes.c.revision, route_changes.c.model, route_changes.c.segment)
         )
-        return [RouteChange(row.revision, bytes(row.payload)) for row in self._session.execute(query)]
+        rows = self._session.execute(query)
+        return [RouteChange(Position(row.revision, row.mark), bytes(row.payload)) for row in rows]
 
     def compact(self, keep: int, most: int) -> int:
         """Forgets changes of revisions before the `keep` latest ones, of `most` revisions at most; answers of how many.
 
         A statement must not take longer than the database allows, however long nothing was forgotten.
         """
-        oldest = self.oldest()
-        limit = min(self.revision() - keep, oldest + most)
+        oldest, latest = self._session.execute(select(route_clock.c.compacted, route_clock.c.revision)).one()
+        limit = min(latest - keep, oldest + most)
         if limit <= oldest:
             return 0
         self._session.execute(delete(route_changes).where(route_changes.c.revision <= limit))

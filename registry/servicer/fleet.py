@@ -7,11 +7,12 @@ from crossfade.common.v1 import analysis_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from registry import converters, views
 from registry.domain.serving import InstanceKind
-from registry.ports import Look
+from registry.ports import Look, Position
 from registry.service.instances import InstanceService, Report
 from registry.service.looks import LookService
 from registry.servicer import pages, validation
 from registry.servicer.calls import Calls, Context
+from registry.servicer.parts import parts
 from registry.watch_hub import WatchHub
 from services.common.guard import current_principal
 from services.common.identity import Role, require_role
@@ -80,13 +81,11 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
     ) -> AsyncIterator[service_pb2.WatchRoutesResponse]:
         """Routes of all lanes, then every change."""
         del context
-        start = validation.not_negative("start_revision", request.start_revision)
-        async for batch in self._hub.watch(start):
-            yield service_pb2.WatchRoutesResponse(
-                revision=batch.revision,
-                snapshot=batch.snapshot,
-                lanes=[resources_pb2.LaneRoutes.FromString(payload) for payload in batch.lanes],
-            )
+        position = Position(validation.not_negative("start_revision", request.start_revision), request.start_mark)
+        async for batch in self._hub.watch(position):
+            for message in parts(batch, position):
+                yield message
+            position = batch.position
 
     async def ReportInstance(
         self, request: service_pb2.ReportInstanceRequest, context: Context

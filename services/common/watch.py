@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import grpc
@@ -42,6 +42,7 @@ class RouteWatch:
         self._log = log
         self._failures = 0
         self.revision = 0
+        self._mark = ""
         self.lanes: Lanes = {}
 
     async def run(self) -> None:
@@ -51,7 +52,7 @@ class RouteWatch:
                 await self._follow()
             except (aio.AioRpcError, TimeoutError) as error:
                 if isinstance(error, aio.AioRpcError) and error.code() is grpc.StatusCode.OUT_OF_RANGE:
-                    self.revision = 0
+                    self.revision, self._mark = 0, ""
                 if self._failures == 0:
                     reason = error.details() if isinstance(error, aio.AioRpcError) else "no sign of life"
                     self._log.warning("registry lost; the last routes stay in force", reason=reason)
@@ -60,30 +61,39 @@ class RouteWatch:
             await asyncio.sleep(random.uniform(_BACKOFF_SECONDS / 2, limit))  # noqa: S311 - spreads the reconnects
 
     async def _follow(self) -> None:
-        call = self._stub.WatchRoutes(service_pb2.WatchRoutesRequest(start_revision=self.revision))
+        start = service_pb2.WatchRoutesRequest(start_revision=self.revision, start_mark=self._mark)
+        call = self._stub.WatchRoutes(start)
+        parts: list[service_pb2.WatchRoutesResponse] = []
         try:
             while True:
                 async with asyncio.timeout(_SILENCE_SECONDS):
                     response = await call.read()
                 if not isinstance(response, service_pb2.WatchRoutesResponse):
                     return
-                self._apply(response)
+                if self._failures:
+                    self._log.info("registry found again", revision=response.revision)
+                    self._failures = 0
+                self._on_contact()
+                parts.append(response)
+                if not response.more:
+                    self._apply(parts)
+                    parts = []
         finally:
             call.cancel()
 
-    def _apply(self, response: service_pb2.WatchRoutesResponse) -> None:
-        if self._failures:
-            self._log.info("registry found again", revision=response.revision)
-            self._failures = 0
-        self._on_contact()
-        if response.snapshot:
+    def _apply(self, parts: Sequence[service_pb2.WatchRoutesResponse]) -> None:
+        """Takes a revision over, all parts of it at once."""
+        snapshot = parts[0].snapshot
+        if snapshot:
             self.lanes = {}
-        for lane in response.lanes:
+        lanes = [lane for part in parts for lane in part.lanes]
+        for lane in lanes:
             key = (lane.model, lane.segment)
             if lane.removed:
                 self.lanes.pop(key, None)
             else:
                 self.lanes[key] = lane
-        self.revision = max(self.revision, response.revision)
-        if response.lanes or response.snapshot:
+        # Not the highest there ever was: numbers come again when the Registry's database was put back.
+        self.revision, self._mark = parts[-1].revision, parts[-1].mark
+        if lanes or snapshot:
             self._on_change(self.revision, dict(self.lanes))

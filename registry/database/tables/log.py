@@ -103,5 +103,6 @@ route_changes = Table(
     Column("model", Text, nullable=False),
     Column("segment", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),
+    Column("mark", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("revision", "model", "segment", name="route_changes_pk"),
 )

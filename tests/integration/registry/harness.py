@@ -10,6 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 
 from crossfade.common.v1 import analysis_pb2, model_pb2, policy_pb2
+from crossfade.connection import OPTIONS
 from crossfade.errors import DETAILS_KEY
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from registry.app import App
@@ -143,7 +144,7 @@ class Registry:
 
     def __init__(self, app: App) -> None:
         self.app = app
-        self.channel = aio.insecure_channel(app.address)
+        self.channel = aio.insecure_channel(app.address, options=OPTIONS)
         self.stub = service_pb2_grpc.RegistryServiceStub(self.channel)
 
     async def create(self, model: str = "m") -> resources_pb2.Model:

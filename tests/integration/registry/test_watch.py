@@ -1,46 +1,15 @@
 """WatchRoutes: everything, then each change once and in order, whoever wrote it."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
 import grpc
 import pytest
 from grpc import aio
 
-from crossfade.registry.v1 import resources_pb2, service_pb2
+from crossfade.registry.v1 import resources_pb2
 from tests.integration.registry.harness import Registry, Start, plan, refusal
-
-
-@asynccontextmanager
-async def watching(registry: Registry, start: int = 0) -> AsyncIterator["Watcher"]:
-    call = registry.stub.WatchRoutes(service_pb2.WatchRoutesRequest(start_revision=start))
-    try:
-        yield Watcher(call)
-    finally:
-        call.cancel()
-
-
-class Watcher:
-    """Reads a watch with a bound on the time."""
-
-    def __init__(
-        self, call: "aio.UnaryStreamCall[service_pb2.WatchRoutesRequest, service_pb2.WatchRoutesResponse]"
-    ) -> None:
-        self._call = call
-
-    async def next(self, seconds: float = 5) -> service_pb2.WatchRoutesResponse:
-        async with asyncio.timeout(seconds):
-            response = await self._call.read()
-        assert isinstance(response, service_pb2.WatchRoutesResponse)
-        return response
-
-    async def until(self, revision: int, seconds: float = 5) -> list[service_pb2.WatchRoutesResponse]:
-        """The messages up to one of this revision."""
-        found: list[service_pb2.WatchRoutesResponse] = []
-        while not found or found[-1].revision < revision:
-            found.append(await self.next(seconds))
-        return found
+from tests.integration.registry.watching import watching
 
 
 async def revision(registry: Registry) -> int:

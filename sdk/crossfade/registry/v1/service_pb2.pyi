@@ -223,7 +223,7 @@ class ListModelsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """1 to 1,000. Default: 100."""
+    """1 to 1,000. Default: 100. A page has fewer where more would be too large for one answer."""
     page_token: _builtins.str
     """From the answer before. Default: the first page."""
     def __init__(
@@ -338,7 +338,9 @@ class PublishVersionRequest(_message.Message):
     """A UUID made by the caller; required."""
     @_builtins.property
     def version(self) -> _resources_pb2.Version:
-        """artifact, signature, profile and description are read."""
+        """artifact, signature, profile and description are read. The signature has 1 MiB at most, serialized: it is part of the
+        routes.
+        """
 
     @_builtins.property
     def rollout(self) -> Global___RolloutSpec:
@@ -574,7 +576,7 @@ class ListVersionsRequest(_message.Message):
     parent: _builtins.str
     """"models/{model}"."""
     page_size: _builtins.int
-    """1 to 1,000. Default: 100."""
+    """1 to 1,000. Default: 100. A page has fewer where more would be too large for one answer."""
     page_token: _builtins.str
     """From the answer before. Default: the first page."""
     segment: _builtins.str
@@ -712,7 +714,7 @@ class ListRolloutsRequest(_message.Message):
     parent: _builtins.str
     """"models/{model}", or "models/-" for all models."""
     page_size: _builtins.int
-    """1 to 1,000. Default: 100."""
+    """1 to 1,000. Default: 100. A page has fewer where more would be too large for one answer."""
     page_token: _builtins.str
     """From the answer before. Default: the first page."""
     live_only: _builtins.bool
@@ -1131,7 +1133,7 @@ class ListAnalysesRequest(_message.Message):
     after_sequence: _builtins.int
     """Only looks after this number. Default: all."""
     page_size: _builtins.int
-    """1 to 1,000. Default: 100."""
+    """1 to 1,000. Default: 100. A page has fewer where more would be too large for one answer."""
     page_token: _builtins.str
     """From the answer before. Default: the first page."""
     summaries_only: _builtins.bool
@@ -1330,7 +1332,7 @@ class ListEventsRequest(_message.Message):
     parent: _builtins.str
     """"models/{model}", or "models/-" for all models."""
     page_size: _builtins.int
-    """1 to 1,000. Default: 100."""
+    """1 to 1,000. Default: 100. A page has fewer where more would be too large for one answer."""
     page_token: _builtins.str
     """From the answer before. Default: the first page."""
     rollout: _builtins.str
@@ -1452,16 +1454,22 @@ class WatchRoutesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     START_REVISION_FIELD_NUMBER: _builtins.int
+    START_MARK_FIELD_NUMBER: _builtins.int
     start_revision: _builtins.int
     """Changes after this revision are sent. 0: all lanes first."""
+    start_mark: _builtins.str
+    """The mark that came with start_revision. Default: none, so that nobody notices if the database was put back to an
+    earlier state meanwhile, and has come to the same number again.
+    """
     def __init__(
         self,
         *,
         start_revision: _builtins.int = ...,
+        start_mark: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["start_revision", b"start_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["start_mark", b"start_mark", "start_revision", b"start_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1469,17 +1477,29 @@ Global___WatchRoutesRequest: _TypeAlias = WatchRoutesRequest  # noqa: Y015
 
 @_typing.final
 class WatchRoutesResponse(_message.Message):
-    """Changes of the routes, all of one revision."""
+    """Changes of the routes, all of one revision; or a part of them, where they are too large for one message."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REVISION_FIELD_NUMBER: _builtins.int
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     LANES_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    MARK_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """The revision after them."""
+    """The revision after them, from which a watch can be resumed; of a part that is not the last, the revision before
+    them.
+    """
     snapshot: _builtins.bool
-    """True: these are all lanes; forget every other."""
+    """True: these are all lanes, or the first part of them; forget every other."""
+    more: _builtins.bool
+    """True: the next message has more of the same revision, and they are in force together. Default: this is all, or the
+    last part.
+    """
+    mark: _builtins.str
+    """Drawn at random when revision was written: tells it from another revision of the same number, which there is once
+    the database was put back to an earlier state. Empty: not known.
+    """
     @_builtins.property
     def lanes(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.LaneRoutes]:
         """The lanes that changed; none: a sign of life."""
@@ -1490,10 +1510,12 @@ class WatchRoutesResponse(_message.Message):
         revision: _builtins.int = ...,
         snapshot: _builtins.bool = ...,
         lanes: _abc.Iterable[_resources_pb2.LaneRoutes] | None = ...,
+        more: _builtins.bool = ...,
+        mark: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lanes", b"lanes", "revision", b"revision", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lanes", b"lanes", "mark", b"mark", "more", b"more", "revision", b"revision", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1573,7 +1595,7 @@ class ListInstancesRequest(_message.Message):
     kind: _resources_pb2.InstanceKind.ValueType
     """Only this kind. Default: all."""
     page_size: _builtins.int
-    """1 to 1,000. Default: 100."""
+    """1 to 1,000. Default: 100. A page has fewer where more would be too large for one answer."""
     page_token: _builtins.str
     """From the answer before. Default: the first page."""
     def __init__(

@@ -425,7 +425,8 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchRoutes(self, request, context):
-        """Routes of all lanes, then every change. Errors: OUT_OF_RANGE (REVISION_COMPACTED: start again from 0).
+        """Routes of all lanes, then every change. Errors: OUT_OF_RANGE (REVISION_COMPACTED, HISTORY_CHANGED: start again from
+        0).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

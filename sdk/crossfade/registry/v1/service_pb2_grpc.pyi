@@ -119,7 +119,9 @@ class RegistryServiceStub:
     ListWebhooks: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListWebhooksRequest, _service_pb2.ListWebhooksResponse]
     """The webhooks, and what each has yet to be told."""
     WatchRoutes: _grpc.UnaryStreamMultiCallable[_service_pb2.WatchRoutesRequest, _service_pb2.WatchRoutesResponse]
-    """Routes of all lanes, then every change. Errors: OUT_OF_RANGE (REVISION_COMPACTED: start again from 0)."""
+    """Routes of all lanes, then every change. Errors: OUT_OF_RANGE (REVISION_COMPACTED, HISTORY_CHANGED: start again from
+    0).
+    """
     ReportInstance: _grpc.UnaryUnaryMultiCallable[_service_pb2.ReportInstanceRequest, _service_pb2.ReportInstanceResponse]
     """A process says that it lives and what it serves; a lease. Takes the role of the process's kind. Errors:
     FAILED_PRECONDITION (INSTANCE_KIND: another kind of process has this id).
@@ -217,7 +219,9 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     ListWebhooks: _aio.UnaryUnaryMultiCallable[_service_pb2.ListWebhooksRequest, _service_pb2.ListWebhooksResponse]  # type: ignore[assignment]
     """The webhooks, and what each has yet to be told."""
     WatchRoutes: _aio.UnaryStreamMultiCallable[_service_pb2.WatchRoutesRequest, _service_pb2.WatchRoutesResponse]  # type: ignore[assignment]
-    """Routes of all lanes, then every change. Errors: OUT_OF_RANGE (REVISION_COMPACTED: start again from 0)."""
+    """Routes of all lanes, then every change. Errors: OUT_OF_RANGE (REVISION_COMPACTED, HISTORY_CHANGED: start again from
+    0).
+    """
     ReportInstance: _aio.UnaryUnaryMultiCallable[_service_pb2.ReportInstanceRequest, _service_pb2.ReportInstanceResponse]  # type: ignore[assignment]
     """A process says that it lives and what it serves; a lease. Takes the role of the process's kind. Errors:
     FAILED_PRECONDITION (INSTANCE_KIND: another kind of process has this id).
@@ -492,7 +496,9 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.WatchRoutesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_service_pb2.WatchRoutesResponse], _abc.AsyncIterator[_service_pb2.WatchRoutesResponse]]:
-        """Routes of all lanes, then every change. Errors: OUT_OF_RANGE (REVISION_COMPACTED: start again from 0)."""
+        """Routes of all lanes, then every change. Errors: OUT_OF_RANGE (REVISION_COMPACTED, HISTORY_CHANGED: start again from
+        0).
+        """
 
     @_abc_1.abstractmethod
     def ReportInstance(
