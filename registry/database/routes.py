@@ -114,4 +114,4 @@ class SqlRouteLog:
             return 0
         self._session.execute(delete(route_changes).where(route_changes.c.revision <= limit))
         self._session.execute(update(route_clock).values(compacted=limit))
-        return limit - oldest
+        return int(limit - oldest)

@@ -81,8 +81,7 @@ class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
         start = "" if after is None else str(after[0])
         work = partial(self._models.page, start, size + 1, deadline=self._calls.deadline(context))
         found = await self._calls.run(work)
-        models, last = pages.cut(found, size, answers.model)
-        token = pages.write("models", (last.model.model,)) if last is not None else ""
+        models, token = pages.cut("models", found, size, answers.model, lambda view: (view.model.model,))
         return service_pb2.ListModelsResponse(models=models, next_page_token=token)
 
     async def PublishVersion(
@@ -128,8 +127,7 @@ class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
         number = None if before is None else int(before[0])
         work = partial(self._versions.page, model, number, size + 1, only, deadline=self._calls.deadline(context))
         found = await self._calls.run(work)
-        versions, last = pages.cut(found, size, answers.version)
-        token = pages.write(listed, (last.version.number,)) if last is not None else ""
+        versions, token = pages.cut(listed, found, size, answers.version, lambda view: (view.version.number,))
         return service_pb2.ListVersionsResponse(versions=versions, next_page_token=token)
 
     async def ListWebhooks(
@@ -158,6 +156,7 @@ class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
         start = None if before is None else (float(before[0]), str(before[1]), int(before[2]))
         work = partial(self._models.events, model, start, size + 1, only, deadline=self._calls.deadline(context))
         found = await self._calls.run(work)
-        events, last = pages.cut(found, size, views.event_to_proto)
-        token = pages.write(listed, (last.time, last.model, last.sequence)) if last is not None else ""
+        events, token = pages.cut(
+            listed, found, size, views.event_to_proto, lambda event: (event.time, event.model, event.sequence)
+        )
         return service_pb2.ListEventsResponse(events=events, next_page_token=token)

@@ -72,8 +72,8 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
         start = after if key is None else max(after, int(key[0]))
         work = partial(self._looks.page, model, number, start, size + 1, deadline=deadline)
         found = await self._calls.run(work)
-        analyses, last = pages.cut(found, size, partial(_analysis, summaries_only=request.summaries_only))
-        token = pages.write(listed, (last.sequence,)) if last is not None else ""
+        convert = partial(_analysis, summaries_only=request.summaries_only)
+        analyses, token = pages.cut(listed, found, size, convert, lambda look: (look.sequence,))
         return service_pb2.ListAnalysesResponse(analyses=analyses, next_page_token=token)
 
     async def WatchRoutes(
@@ -124,8 +124,13 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
             deadline=self._calls.deadline(context),
         )
         found = await self._calls.run(work)
-        instances, last = pages.cut(found, size, lambda view: views.instance_to_proto(view.instance, view.placements))
-        token = pages.write(listed, (str(last.instance.kind), last.instance.instance_id)) if last is not None else ""
+        instances, token = pages.cut(
+            listed,
+            found,
+            size,
+            lambda view: views.instance_to_proto(view.instance, view.placements),
+            lambda view: (str(view.instance.kind), view.instance.instance_id),
+        )
         return service_pb2.ListInstancesResponse(instances=instances, next_page_token=token)
 
 

@@ -51,16 +51,20 @@ def read(listed: str, token: str, form: Key) -> Key | None:
     raise refuse("page_token", "is not from the answer before to the same list; begin again without it")
 
 
-def cut(found: Sequence[RowT], size: int, convert: Callable[[RowT], MessageT]) -> tuple[list[MessageT], RowT | None]:
-    """A page of what was found, and its last row, after which the next page begins; None: it is the last page.
+def cut(
+    listed: str, found: Sequence[RowT], size: int, convert: Callable[[RowT], MessageT], key: Callable[[RowT], Key]
+) -> tuple[list[MessageT], str]:
+    """A page of what was found, and the token of the next one; empty: it is the last.
 
     Args:
+        listed: what is listed, with its filters.
         found: the rows from the page's first on, one more than it may have if there are as many.
         size: how many it may have. It has fewer where more would be too large for an answer.
         convert: a row on the wire.
+        key: of a row.
     """
     page = fitting(map(convert, islice(found, size)), lambda message: message.ByteSize())
-    return page, found[len(page) - 1] if len(page) < len(found) else None
+    return page, write(listed, key(found[len(page) - 1])) if len(page) < len(found) else ""
 
 
 def _mark(listed: str) -> str:

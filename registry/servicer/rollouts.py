@@ -81,8 +81,9 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
             deadline=self._calls.deadline(context),
         )
         found = await self._calls.run(work)
-        rollouts, last = pages.cut(found, size, views.rollout_to_proto)
-        token = pages.write(listed, (last.created, last.model, last.number)) if last is not None else ""
+        rollouts, token = pages.cut(
+            listed, found, size, views.rollout_to_proto, lambda one: (one.created, one.model, one.number)
+        )
         return service_pb2.ListRolloutsResponse(rollouts=rollouts, next_page_token=token)
 
     async def AdvanceRollout(

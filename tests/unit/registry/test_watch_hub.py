@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -65,7 +65,8 @@ async def test_a_watch_that_is_ahead_of_the_hub_when_the_database_goes_back(late
     hub = hub_of(log)
     await hub.open()
     log.history = "abcde"
-    async with aclosing(hub.watch(Position(0))) as watch, asyncio.timeout(5):
+    watch = hub.watch(Position(0))
+    async with asyncio.timeout(5):
         assert (await anext(watch)).position == Position(5, "e")
         # All that the hub ever read agrees with it: it never knew of the revisions that are gone.
         log.history = later
@@ -80,7 +81,8 @@ async def test_a_watch_that_is_ahead_of_the_hub_goes_on() -> None:
     hub = hub_of(log)
     await hub.open()
     log.history = "abcde"
-    async with aclosing(hub.watch(Position(0))) as watch, asyncio.timeout(5):
+    watch = hub.watch(Position(0))
+    async with asyncio.timeout(5):
         assert (await anext(watch)).snapshot
         log.history = "abcdef"
         async with running(hub):
@@ -91,7 +93,8 @@ async def test_a_watch_resumed_without_its_mark_has_one_from_then_on() -> None:
     log = Log("abcde")
     hub = hub_of(log)
     await hub.open()
-    async with aclosing(hub.watch(Position(5))) as watch, asyncio.timeout(5), running(hub):
+    watch = hub.watch(Position(5))
+    async with asyncio.timeout(5), running(hub):
         waiting = asyncio.ensure_future(anext(watch))
         await asyncio.sleep(0)
         log.history = "abcxyz"
