@@ -17,6 +17,8 @@ _DATATYPES: Final = frozenset(
     | {"FP16", "FP32", "FP64", "BF16", "BYTES"}
 )
 _MOST_FEATURES: Final = 64
+SIGNATURE_BYTES: Final = 1024 * 1024
+"""Of a signature, serialized: a lane's routes have one for each version that Workers hold, and go in one message."""
 _PROPORTION_ERROR: Final = 1e-3
 """As the manifest allows: its proportions are rounded."""
 NOT_KNOWN: Final = Meaning()
@@ -35,6 +37,13 @@ def check_signature(field: str, signature: model_pb2.Signature) -> None:
     Raises:
         InvalidArgumentError: FIELD_INVALID.
     """
+    octets = signature.ByteSize()
+    if octets > SIGNATURE_BYTES:
+        raise refuse(
+            field,
+            f"has {octets:,} bytes; at most {SIGNATURE_BYTES:,} are taken, for every Router and Worker is sent it. "
+            "Package the artifact with shorter names of its classes and tensors, or with fewer of them",
+        )
     _tensors(f"{field}.inputs", list(signature.inputs))
     _tensors(f"{field}.outputs", list(signature.outputs))
     if signature.task not in _TASKS:

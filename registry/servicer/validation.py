@@ -193,7 +193,7 @@ def publication(request: service_pb2.PublishVersionRequest) -> None:
     artifact = request.version.artifact
     if not artifact.uri:
         raise refuse("version.artifact.uri", "is required: where model.json lies, as in file:///models/churn-1")
-    _kept("version.artifact.uri", artifact.uri)
+    text("version.artifact.uri", artifact.uri)
     if not _DIGEST.match(artifact.digest):
         raise refuse("version.artifact.digest", f"{artifact.digest!r} is not sha256: and 64 hexadecimal digits")
     if artifact.size_bytes <= 0:

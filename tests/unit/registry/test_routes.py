@@ -1,18 +1,24 @@
 """Shares, arms and epochs."""
 
+import uuid
 from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crossfade.common.v1 import policy_pb2
+from crossfade.connection import MESSAGE_LIMIT
+from registry.converters import signature_to_proto
+from registry.domain.lane import MOST_LOADED, Load
 from registry.domain.lane_aggregate import LaneAggregate
 from registry.domain.records import Assignment, Outcome, Step
 from registry.domain.routes import LaneRoutes, held_versions, routes_of, split_of
 from registry.domain.serving import Placement, Traffic
 from registry.domain.split import BUCKETS, Split, effective_share, handover_split, trial_split, whole_split
+from registry.domain.states import VersionState
+from registry.servicer.policy_validation import SIGNATURE_BYTES
 from registry.views import routes_to_proto
-from tests.unit.registry.lanes import both, placed, running_lane, spec, stable_lane, version
+from tests.unit.registry.lanes import START, both, placed, running_lane, spec, stable_lane, version
 
 OUTCOME = Outcome(reason="Because.", code="PERSON", actor="local:ana")
 COUNTS = st.integers(min_value=0, max_value=40)
@@ -228,3 +234,25 @@ def test_routers_are_told_which_callers_gates_watch() -> None:
     lane.live = replace(lane.live, spec=replace(lane.live.spec, policy=policy))
     assert list(routes_to_proto(routes(lane, both())).watched_segments) == ["eu", "us"]
     assert not routes_to_proto(routes(stable_lane(), both())).watched_segments
+
+
+def test_the_largest_lane_fits_into_a_message() -> None:
+    lane = running_lane(500)
+    loaded = tuple(Load(f"l{number}", START) for number in range(MOST_LOADED))
+    full = replace(lane.lane, previous_version="v0", loaded=loaded)
+    held = held_versions(full, lane.live)
+    assert len(held) == 3 + MOST_LOADED
+    signature = version("v1").signature
+    room = SIGNATURE_BYTES - signature_to_proto(signature).ByteSize() - 10
+    large = replace(signature, classes=(*signature.classes, "x" * room))
+    assert signature_to_proto(large).ByteSize() <= SIGNATURE_BYTES
+    workers = [str(uuid.UUID(int=number)) for number in range(1000)]
+    found = routes_of(
+        full,
+        lane.live,
+        versions={name: replace(version(name), signature=large) for name in held},
+        states=dict.fromkeys(held, VersionState.PENDING),
+        failed=(),
+        placements=[one for name in held for one in placed(name, *workers)],
+    )
+    assert 8 * room < routes_to_proto(found).ByteSize() < MESSAGE_LIMIT * 0.75

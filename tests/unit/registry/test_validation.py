@@ -12,7 +12,7 @@ from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry import converters
 from registry.domain.records import Assignment, Step
 from registry.servicer import validation
-from registry.servicer.policy_validation import check_spec
+from registry.servicer.policy_validation import SIGNATURE_BYTES, check_spec
 from services.common.errors import InvalidArgumentError
 
 
@@ -80,6 +80,8 @@ WRONG: list[tuple[str, Change]] = [
     ("version.description", lambda r: setattr(r.version, "description", "x" * 4001)),
     ("version.description", lambda r: setattr(r.version, "description", "a\0b")),
     ("version.artifact.uri", lambda r: setattr(r.version.artifact, "uri", "file:///\0")),
+    ("version.artifact.uri", lambda r: setattr(r.version.artifact, "uri", "file:///" + "x" * 4000)),
+    ("version.signature", lambda r: r.version.signature.classes.append("x" * SIGNATURE_BYTES)),
     ("rollout", lambda r: setattr(r, "without_rollout", True)),
     ("rollout.assignment", lambda r: setattr(r.rollout, "assignment", 9)),
     ("rollout.plan.steps[1].mode", lambda r: setattr(r.rollout.plan.steps[1], "mode", policy_pb2.MODE_SHADOW)),
