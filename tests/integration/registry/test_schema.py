@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, event, make_url, text
 from sqlalchemy.engine import Engine
 
 from registry.database.engine import open_engine, parse_url
-from registry.database.migrations.versions import r0001_tables, r0003_history, r0008_marks
+from registry.database.migrations.versions import r0001_tables, r0003_history, r0008_receivers, r0009_marks
 from registry.database.schema import REVISIONS, SchemaError, check, migrate, release
 from registry.database.tables import METADATA
 
@@ -110,7 +110,12 @@ def test_the_schema_is_the_one_of_the_tables(database: str) -> None:
 
 
 def test_no_statement_that_cockroachdb_lacks() -> None:
-    for statement in (*r0001_tables.STATEMENTS, *r0003_history.STATEMENTS, r0008_marks.STATEMENT):
+    for statement in (
+        *r0001_tables.STATEMENTS,
+        *r0003_history.STATEMENTS,
+        *r0008_receivers.STATEMENTS,
+        r0009_marks.STATEMENT,
+    ):
         assert re.match(
             r"\s*(CREATE (TABLE|(UNIQUE )?INDEX) IF NOT EXISTS|ALTER TABLE \w+ ADD COLUMN IF NOT EXISTS)", statement
         )
