@@ -6,16 +6,22 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from google.protobuf.message import Message
 
+from crossfade.names import is_id
 from registry.servicer.policy_validation import refuse
 from registry.servicer.sizes import fitting
+from registry.servicer.validation import LATEST_SECONDS
 
 RowT = TypeVar("RowT")
 MessageT = TypeVar("MessageT", bound=Message)
 Key = tuple[str | int | float, ...]
+"""Ids, numbers from 0 and times (seconds since 1970)."""
+
+_NUMBERS: Final = 2**63
+"""The first that the database cannot hold."""
 
 
 def write(listed: str, key: Key) -> str:
@@ -42,11 +48,11 @@ def read(listed: str, token: str, form: Key) -> Key | None:
     try:
         padded = token.encode("ascii") + b"=" * (-len(token) % 4)
         values = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-    except (ValueError, binascii.Error):
+    except (ValueError, binascii.Error, RecursionError):
         values = None
     if isinstance(values, list) and len(values) == len(form) + 1 and values[0] == _mark(listed):
         key = tuple(values[1:])
-        if all(type(value) is type(example) for value, example in zip(key, form, strict=True)):
+        if all(_like(value, example) for value, example in zip(key, form, strict=True)):
             return key
     raise refuse("page_token", "is not from the answer before to the same list; begin again without it")
 
@@ -65,6 +71,17 @@ def cut(
     """
     page = fitting(map(convert, islice(found, size)), lambda message: message.ByteSize())
     return page, write(listed, key(found[len(page) - 1])) if len(page) < len(found) else ""
+
+
+def _like(value: object, example: str | float) -> bool:
+    """Whether a part of a token can be one that was written: a token is easily forged, and asks the database."""
+    if type(value) is not type(example):
+        return False
+    if isinstance(value, str):
+        return is_id(value)
+    if isinstance(value, float):
+        return 0 <= value < LATEST_SECONDS
+    return isinstance(value, int) and 0 <= value < _NUMBERS
 
 
 def _mark(listed: str) -> str:

@@ -30,7 +30,8 @@ _MOST_TRACES: Final = 20
 _TTL_DEFAULT: Final = 15.0
 _LOAD_DEFAULT: Final = 3600.0
 _LOAD_LIMIT: Final = 7 * 86_400.0
-_LATEST_SECONDS: Final = 7_000 * 365 * 86_400.0
+LATEST_SECONDS: Final = 7_000 * 365 * 86_400.0
+"""Since 1970: later times are no times."""
 _SERVING_LIMIT: Final = 10_000
 
 
@@ -156,7 +157,7 @@ def time(field: str, value: timestamp_pb2.Timestamp) -> float:
         InvalidArgumentError: FIELD_INVALID, it is before 1970 or after 9000.
     """
     seconds = converters.seconds_since_1970(value)
-    if not 0 <= seconds < _LATEST_SECONDS:
+    if not 0 <= seconds < LATEST_SECONDS:
         raise refuse(field, "is no time of this age")
     return seconds
 
