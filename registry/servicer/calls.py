@@ -66,4 +66,7 @@ class Calls:
             InvalidArgumentError: REQUEST_ID_MISSING, FIELD_INVALID.
         """
         checked = validation.request_id(request_id)
+        if checked != request_id:
+            # The digest is of the whole request, and a UUID can be spelt in several ways.
+            request.MergeFrom(type(request)(request_id=checked))
         return RequestKey(current_principal().name, rpc, checked, hashlib.sha256(pack(request)).hexdigest())

@@ -28,6 +28,15 @@ async def test_another_request_under_the_same_id_is_refused(registry: Registry) 
     assert (await refused(registry.model("b"))).reason == "MODEL_NOT_FOUND"
 
 
+async def test_an_id_in_another_spelling_is_the_same(registry: Registry) -> None:
+    request = service_pb2.CreateModelRequest(model_id="a", request_id=new_id())
+    first = await registry.stub.CreateModel(request)
+    for spelt in (request.request_id.upper(), request.request_id.replace("-", ""), f"{{{request.request_id}}}"):
+        request.request_id = spelt
+        assert await registry.stub.CreateModel(request) == first
+    assert len(await registry.events("a")) == 1
+
+
 async def test_ids_belong_to_the_caller_and_the_method(registry: Registry) -> None:
     request_id = new_id()
     await registry.stub.CreateModel(service_pb2.CreateModelRequest(model_id="a", request_id=request_id))
