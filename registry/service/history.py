@@ -68,7 +68,28 @@ def _model_at(tx: Transaction, name: str, moment: Moment, now: float) -> PastMod
     if not moment.revision and moment.time < model.created:
         raise OutOfRangeError("HISTORY_UNKNOWN", f"model {name} was created after that moment")
     lanes = [lane for segment in tx.history.segments(name) if (lane := _lane_at(tx, name, segment, moment))]
+    if moment.revision and not lanes:
+        _check_created(tx, name, moment.revision)
     return PastModel(model, lanes)
+
+
+def _check_created(tx: Transaction, model: str, revision: int) -> None:
+    """Refuses a revision before a model's creation, which its first event tells as long as that is kept.
+
+    Raises:
+        OutOfRangeError: HISTORY_UNKNOWN.
+    """
+    first = next(iter(tx.ledger.oldest(model, 1)), None)
+    if first is None or first.sequence > 1:
+        raise OutOfRangeError(
+            "HISTORY_UNKNOWN",
+            f"{model} had no version as of revision {revision}, and the event that told of its creation was removed; "
+            "ask by time",
+        )
+    if revision < first.revision:
+        raise OutOfRangeError(
+            "HISTORY_UNKNOWN", f"model {model} was created after that moment, with revision {first.revision}"
+        )
 
 
 def _lane_at(tx: Transaction, model: str, segment: str, moment: Moment) -> PastLane | None:

@@ -1,5 +1,7 @@
 """What was production when: by time and by revision, after everything has changed."""
 
+import asyncio
+
 import psycopg
 from google.protobuf import timestamp_pb2
 
@@ -112,6 +114,32 @@ async def test_refusals(start: Start) -> None:
     assert (await refused(model_at(registry, revision=-1))).field == "revision"
     request = service_pb2.GetModelRequest(name="models/none", revision=1)
     assert (await refused(registry.stub.GetModel(request))).reason == "MODEL_NOT_FOUND"
+
+
+async def test_before_its_creation_a_model_has_no_past(start: Start) -> None:
+    clock = ManualClock(TUESDAY)
+    registry = await start(clock, sweep_seconds=60.0, event_days=30.0)
+    await registry.create("other")
+    await registry.publish("other")
+    await registry.create()
+    (created,) = await registry.events()
+    assert created.revision > 1
+    for revision in range(1, created.revision):
+        early = await refused(model_at(registry, revision=revision))
+        assert (early.code, early.reason) == ("OUT_OF_RANGE", "HISTORY_UNKNOWN")
+        assert f"created after that moment, with revision {created.revision}" in early.message
+    assert list((await model_at(registry, revision=created.revision)).lanes) == []
+    # When the event of its creation was removed, nothing says whether it was there before its first version.
+    for number in range(100):
+        change = service_pb2.UpdateModelRequest(request_id=new_id())
+        change.model.name, change.model.description = "models/m", f"text {number}"
+        await registry.stub.UpdateModel(change)
+    await registry.publish()
+    clock.advance(40 * 86_400.0)
+    await asyncio.to_thread(registry.app.retention.forget, deadline=float("inf"))
+    assert (await refused(model_at(registry, revision=1))).reason == "HISTORY_UNKNOWN"
+    (lane,) = (await model_at(registry, revision=(await registry.events())[-1].revision)).lanes
+    assert lane.stable_version == "v1"
 
 
 async def test_before_the_history_of_an_older_database_nothing_is_said(
