@@ -183,9 +183,8 @@ class Registry:
         One that is still queued, or was cancelled before it began, has nothing to tell unless there is no other.
         """
         never_began = None
-        for rollout in self.rollouts(model, limit=_LOOK_BACK):
-            if rollout.segment != segment:
-                continue
+        of_lane = service_pb2.ListRolloutsRequest(segment=segment)
+        for rollout in self.rollouts(model, of_lane, limit=_LOOK_BACK):
             if rollout.state not in _NEVER_BEGAN or rollout.HasField("start_time"):
                 return rollout
             never_began = never_began or rollout

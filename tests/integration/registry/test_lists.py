@@ -1,8 +1,15 @@
 """Filters of lists, pages that hold for one filter, and field masks."""
 
+import asyncio
+
+import grpc
+import psycopg
 from google.protobuf import field_mask_pb2, timestamp_pb2
 
+from crossfade.cli.connect import Service
+from crossfade.cli.registry_client import Registry as Command
 from crossfade.registry.v1 import resources_pb2, service_pb2
+from registry.database import tables
 from tests.integration.registry.harness import Registry, new_id, plan, refused
 
 FAILED = resources_pb2.VERSION_STATE_FAILED
@@ -51,6 +58,29 @@ async def test_rollouts_by_lane_version_and_state(registry: Registry) -> None:
     assert await rollouts(registry, version="v2") == ["1"]
     assert await rollouts(registry, states=[resources_pb2.ROLLOUT_STATE_ROLLED_BACK]) == ["1"]
     assert await rollouts(registry, live_only=True) == ["2"]
+
+
+async def test_the_latest_rollout_of_a_lane_is_found_behind_hundreds_of_others(
+    registry: Registry, shared_database: "psycopg.Connection[tuple[object, ...]]"
+) -> None:
+    await filled(registry)
+    await registry.rollback(await registry.rollout(2))
+    columns = [column.name for column in tables.rollouts.columns]
+    changed = ", ".join({"number": "2 + n", "segment": "''"}.get(name, name) for name in columns)
+    shared_database.execute(
+        f"INSERT INTO rollouts ({', '.join(columns)}) "  # noqa: S608 - names of columns
+        f"SELECT {changed} FROM rollouts, generate_series(1, 501) AS n WHERE number = 2".encode()
+    )
+
+    def latest(segment: str) -> str:
+        with grpc.insecure_channel(registry.app.address) as channel:
+            asked = Command(Service("registry", registry.app.address, channel, ()))
+            found = asked.latest_rollout("m", segment)
+        return "" if found is None else found.name.rpartition("/")[2]
+
+    assert await asyncio.to_thread(latest, "eu") == "2"
+    assert await asyncio.to_thread(latest, "") == "503"
+    assert await asyncio.to_thread(latest, "us") == ""
 
 
 async def test_events_by_lane_version_type_and_time(registry: Registry) -> None:
