@@ -133,6 +133,7 @@ rollouts = Table(
     Index("rollouts_open", "model", "number", postgresql_where=in_states(OPEN_STATES)),
     Index("rollouts_by_time", "created", "model", "number"),
     Index("rollouts_by_version", "model", "version", "number"),
+    Index("rollouts_by_segment", "model", "segment", "number"),
 )
 
 rollout_looks = Table(

@@ -35,6 +35,7 @@ events = Table(
     Index("events_by_rollout", "model", "rollout", "sequence"),
     Index("events_by_time", "time", "model", "sequence"),
     Index("events_by_version", "model", "version", "sequence"),
+    Index("events_by_type", "type", "model", "segment", "sequence"),
 )
 
 outbox = Table(

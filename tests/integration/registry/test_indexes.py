@@ -39,17 +39,29 @@ OF_ROLLOUTS: list[dict[str, Any]] = [
     {"states": [PROMOTED]},
     {"version": "old7"},
     {"segment": ""},
+    {"segment": "eu"},
 ]
-OF_EVENTS: list[dict[str, Any]] = [{}, {"segment": ""}, {"version": "old7"}, {"types": ["MODEL_CREATED"]}]
+ENDINGS = ["ROLLOUT_PROMOTED", "ROLLOUT_ROLLED_BACK", "ROLLOUT_INCONCLUSIVE", "ROLLOUT_CANCELLED"]
+OF_EVENTS: list[dict[str, Any]] = [
+    {},
+    {"segment": ""},
+    {"version": "old7"},
+    {"types": ["MODEL_CREATED"]},
+    {"types": ["LANE_UNDONE"]},
+    {"types": ["MODEL_CREATED", "LANE_UNDONE"]},
+    {"segment": "eu", "types": ["LANE_UNDONE"]},
+]
+OF_A_MODELS_EVENTS: list[dict[str, Any]] = [{"types": ENDINGS}, {"segment": "eu", "types": ["LANE_UNDONE", *ENDINGS]}]
 
 
 @pytest.fixture
 def queries() -> Iterator[dict[str, Query]]:
-    """What is asked of the database, by its text."""
+    """What is asked of the database, by its text and its values: of a rare one the plan may be another."""
     found: dict[str, Query] = {}
 
     def note(_connection: Any, _cursor: Any, statement: str, values: Any, _context: Any, many: bool) -> None:
-        found.setdefault(statement, (statement, values[0] if many else values))
+        one = values[0] if many else values
+        found.setdefault(f"{statement} {one}", (statement, one))
 
     event.listen(Engine, "before_cursor_execute", note)
     yield found
@@ -63,6 +75,13 @@ async def grown(own_database: str, start: Start) -> AsyncIterator[str]:
     await first.running()
     await first.app.stop()
     grow(own_database, "m", versions=2_000, events=20_000)
+    engine = create_engine(own_database)
+    with engine.begin() as connection:
+        # A type that was common once and is not any more, as a planner does not know.
+        connection.exec_driver_sql("UPDATE events SET type = 'ROLLOUT_PROMOTED' WHERE sequence BETWEEN 1001 AND 5000")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("VACUUM ANALYZE events")
+    engine.dispose()
     yield own_database
 
 
@@ -83,8 +102,8 @@ async def use(registry: Registry) -> None:
             await pages(stub.ListRollouts, service_pb2.ListRolloutsRequest(parent=parent, **wanted), "rollouts")
         for wanted in (*OF_EVENTS, {"start_time": now}, {"end_time": now}):
             await pages(stub.ListEvents, service_pb2.ListEventsRequest(parent=parent, **wanted), "events")
-    of_one = service_pb2.ListEventsRequest(parent=name, rollout=f"{name}/rollouts/1007")
-    await pages(stub.ListEvents, of_one, "events")
+    for wanted in (*OF_A_MODELS_EVENTS, {"rollout": f"{name}/rollouts/1007"}):
+        await pages(stub.ListEvents, service_pb2.ListEventsRequest(parent=name, **wanted), "events")
     await stub.ListInstances(service_pb2.ListInstancesRequest())
     await stub.ListWebhooks(service_pb2.ListWebhooksRequest())
     await change(registry)
@@ -147,7 +166,7 @@ async def test_every_query_has_an_index(grown: str, start: Start, queries: dict[
     assert forgotten.failures == ()
     await registry.app.stop()
     assert len(queries) > 60
-    assert [statement for statement in queries if refused_by_cockroach(statement)] == []
+    assert [statement for statement, _ in queries.values() if refused_by_cockroach(statement)] == []
     engine = create_engine(grown)
     wasteful = []
     with engine.connect() as connection:

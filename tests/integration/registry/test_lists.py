@@ -92,6 +92,17 @@ async def test_events_by_lane_version_type_and_time(registry: Registry) -> None:
         "ROLLOUT_ROLLED_BACK",
     ]
     assert await events(registry, segment="eu", types=["SEGMENT_SET", "MODEL_CREATED"]) == ["SEGMENT_SET"]
+    assert await events(registry, segment="us", types=["VERSION_STABLE"]) == []
+    assert await events(registry, types=sorted({one.type for one in every})) == [one.type for one in every]
+    asked = service_pb2.ListEventsRequest(parent="models/m", types=["VERSION_STABLE", "VERSION_PUBLISHED"], page_size=2)
+    paged: list[resources_pb2.Event] = []
+    while True:
+        page = await registry.stub.ListEvents(asked)
+        paged += page.events
+        if not page.next_page_token:
+            break
+        asked.page_token = page.next_page_token
+    assert paged[::-1] == [one for one in every if one.type in asked.types]
     cut = every[3].time
     before, after = await events(registry, end_time=cut), await events(registry, start_time=cut)
     assert before + after == [one.type for one in every]

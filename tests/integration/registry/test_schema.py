@@ -14,7 +14,13 @@ from sqlalchemy import create_engine, event, make_url, text
 from sqlalchemy.engine import Engine
 
 from registry.database.engine import open_engine, parse_url
-from registry.database.migrations.versions import r0001_tables, r0003_history, r0008_receivers, r0009_marks
+from registry.database.migrations.versions import (
+    r0001_tables,
+    r0003_history,
+    r0008_receivers,
+    r0009_marks,
+    r0010_rare,
+)
 from registry.database.schema import REVISIONS, SchemaError, check, migrate, release
 from registry.database.tables import METADATA
 
@@ -115,6 +121,7 @@ def test_no_statement_that_cockroachdb_lacks() -> None:
         *r0003_history.STATEMENTS,
         *r0008_receivers.STATEMENTS,
         r0009_marks.STATEMENT,
+        *r0010_rare.STATEMENTS,
     ):
         assert re.match(
             r"\s*(CREATE (TABLE|(UNIQUE )?INDEX) IF NOT EXISTS|ALTER TABLE \w+ ADD COLUMN IF NOT EXISTS)", statement
