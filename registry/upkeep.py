@@ -12,7 +12,7 @@ from registry.service.instances import InstanceService
 from registry.service.lane_actions import LaneService
 from registry.service.retention import RetentionService
 from services.common.clock import Clock
-from services.common.errors import AbortedError, CrossfadeError
+from services.common.errors import AbortedError, CrossfadeError, FailedPreconditionError
 
 _DEADLINE_SECONDS: Final = 20.0
 _FORGET_SECONDS: Final = 60.0
@@ -75,6 +75,10 @@ class Upkeep:
         except AbortedError as error:
             # Others were faster, so the database is there, and so were the leases.
             self._log.debug("upkeep is tried again", reason=error.message)
+            self._lost = False
+        except FailedPreconditionError as error:
+            # Of one model; the database is there.
+            self._log.warning("upkeep is held up", reason=error.message)
             self._lost = False
         except CrossfadeError as error:
             self._instances.lost_sight()

@@ -56,6 +56,14 @@ def classify(error: Exception) -> Failure:
     return Failure.DEFECT
 
 
+def taken(error: Exception) -> str:
+    """The unique key that was taken and its value, in the server's words; empty: it is no such failure."""
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    if not isinstance(cause, pg.UniqueViolation):
+        return ""
+    return f"{cause.diag.constraint_name}: {cause.diag.message_detail}"
+
+
 def sqlstate(error: Exception) -> str | None:
     """What the server said, as a code of SQL; None: it said nothing."""
     cause = error.orig if isinstance(error, exc.DBAPIError) else error

@@ -10,12 +10,19 @@ from typing import Final, TypeVar
 
 from sqlalchemy.engine import Engine
 
-from registry.database.failures import DATABASE_ERRORS, DISK_FULL, Failure, classify, sqlstate
+from registry.database.failures import DATABASE_ERRORS, DISK_FULL, Failure, classify, sqlstate, taken
+from registry.database.tables import events
 from registry.database.transaction import SqlTransaction
 from registry.domain.webhooks import Webhook
 from registry.ports import Transaction
 from services.common.clock import Clock
-from services.common.errors import AbortedError, CrossfadeError, DeadlineExceededError, UnavailableError
+from services.common.errors import (
+    AbortedError,
+    CrossfadeError,
+    DeadlineExceededError,
+    FailedPreconditionError,
+    UnavailableError,
+)
 
 T = TypeVar("T")
 
@@ -89,6 +96,7 @@ class SqlUnitOfWork:
 
         Raises:
             AbortedError: CONTENTION after 8 attempts.
+            FailedPreconditionError: LEDGER_BROKEN, an event was put in beside the Registry.
             UnavailableError: DATABASE_UNAVAILABLE.
             DeadlineExceededError: the caller's time is over.
         """
@@ -132,13 +140,14 @@ class SqlUnitOfWork:
         exclusive: bool,
     ) -> T:
         failure = Failure.RETRY
+        keys = set[str]()
         for attempt in range(ATTEMPTS):
             if attempt:
                 pause = backoff(attempt - 1, self._uniform)
                 self._sleep(max(0.0, min(pause, deadline - self._clock.monotonic())))
             # For each attempt anew, so that nobody waits for one that pauses.
             left = max(0.0, deadline - self._clock.monotonic())
-            taken = exclusive and self._turn.acquire(timeout=min(_TURN_SECONDS, left))
+            my_turn = exclusive and self._turn.acquire(timeout=min(_TURN_SECONDS, left))
             try:
                 # After the turn has come: nothing is carried out whose caller has been told that it was not.
                 self._check_time(deadline)
@@ -146,15 +155,17 @@ class SqlUnitOfWork:
                 return self._once(work, access)
             except DATABASE_ERRORS as error:
                 failure = classify(error)
+                keys.add(taken(error))
                 if failure is Failure.DEFECT:
                     raise
                 if failure is Failure.UNAVAILABLE:
                     raise _unavailable(sqlstate(error)) from error
             finally:
-                if taken:
+                if my_turn:
                     self._turn.release()
         if failure is Failure.LOST:
             raise _unavailable()
+        _check_ledger(keys)
         raise AbortedError(
             "CONTENTION",
             f"{ATTEMPTS} attempts lost to concurrent changes; read the state and try again",
@@ -201,6 +212,25 @@ class _Story:
     started: float
     attempts: int = 0
     outcome: str = "DEFECT"
+
+
+def _check_ledger(keys: set[str]) -> None:
+    """Tells an event that nobody can write from one that others wrote first: those have another number each time.
+
+    Args:
+        keys: that were taken, attempt by attempt.
+
+    Raises:
+        FailedPreconditionError: LEDGER_BROKEN.
+    """
+    key = keys.pop() if len(keys) == 1 else ""
+    if key.startswith(f"{events.primary_key.name}: "):
+        raise FailedPreconditionError(
+            "LEDGER_BROKEN",
+            "a model's next event cannot be written, for the table events has one in its place that no Registry "
+            f"wrote ({key}). `crossfade events MODEL --verify` says what is wrong with the ledger; nothing of "
+            "this model can be changed until that event is taken out of the database",
+        )
 
 
 def _unavailable(state: str | None = None) -> UnavailableError:

@@ -125,6 +125,7 @@ class RetentionService:
             return
         first, last = old[0], old[-1]
         changed = replace(model, compacted_sequence=last.sequence, compacted_hash=last.hash)
+        # `crossfade.ledger` reads it.
         reason = (
             f"Events {first.sequence} to {last.sequence} are older than {self._kept.events:g} days and were removed; "
             f"the last of them has the hash {last.hash}."

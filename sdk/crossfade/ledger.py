@@ -2,10 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from crossfade.names import parse_rollout
 from crossfade.registry.v1 import resources_pb2
+
+_COMPACTED: Final = re.compile(r"Events \d+ to (\d+) are older .* the last of them has the hash ([0-9a-f]{64})\.")
 
 
 class LedgerError(Exception):
@@ -43,17 +47,24 @@ def event_hash(event: resources_pb2.Event) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def verify(head: resources_pb2.Model, newest_first: Iterable[resources_pb2.Event]) -> int:
+def verify(
+    head: resources_pb2.Model,
+    newest_first: Iterable[resources_pb2.Event],
+    again: Callable[[], resources_pb2.Model] | None = None,
+) -> int:
     """Checks a model's whole log against its head, and answers how many events it has.
 
     Args:
-        head: the model, read before the events: later ones are checked among themselves.
+        head: the model, read before the events.
         newest_first: its events, as ListEvents gives them.
+        again: reads the model once more, when there are later events than it knew; None: nobody has written any.
 
     Raises:
         LedgerError: an event was altered, removed or put in.
     """
     later: resources_pb2.Event | None = None
+    newest: resources_pb2.Event | None = None
+    compaction: resources_pb2.Event | None = None
     met_head = not head.event_sequence
     count = 0
     for event in newest_first:
@@ -66,13 +77,42 @@ def verify(head: resources_pb2.Model, newest_first: Iterable[resources_pb2.Event
             if event.hash != head.event_hash:
                 raise LedgerError(f"event {event.sequence} of {event.model} is not the one that the model names last")
         later = event
+        newest = newest or event
+        if event.type == "EVENTS_COMPACTED":
+            compaction = compaction or event
+    if newest is not None and newest.sequence > head.event_sequence:
+        _check_end(newest, head if again is None else again())
     if not met_head:
         raise LedgerError(f"event {head.event_sequence} of {head.name}, the last that was written, is missing")
     if later is not None and later.sequence != head.compacted_sequence + 1:
         raise LedgerError(f"events before {later.sequence} of {later.model} are missing")
     if later is not None and later.previous_hash != head.compacted_hash:
         raise LedgerError(f"event {later.sequence} of {later.model} does not follow the one that was compacted last")
+    _check_beginning(head, compaction)
     return count
+
+
+def _check_end(newest: resources_pb2.Event, head: resources_pb2.Model) -> None:
+    """Holds the newest event against a head that was read after it."""
+    if newest.sequence > head.event_sequence:
+        raise LedgerError(
+            f"event {head.event_sequence + 1} of {newest.model} was put in: the last that the model names is "
+            f"{head.event_sequence}"
+        )
+    if newest.sequence == head.event_sequence and newest.hash != head.event_hash:
+        raise LedgerError(f"event {newest.sequence} of {newest.model} is not the one that the model names last")
+
+
+def _check_beginning(head: resources_pb2.Model, compaction: resources_pb2.Event | None) -> None:
+    """Holds what the model says was compacted against the last event that says so, which is in the chain."""
+    if not head.compacted_sequence:
+        return
+    said = None if compaction is None else _COMPACTED.fullmatch(compaction.reason)
+    if said is None or (int(said[1]), said[2]) != (head.compacted_sequence, head.compacted_hash):
+        raise LedgerError(
+            f"events up to {head.compacted_sequence} of {head.name} are missing, and no EVENTS_COMPACTED says that "
+            "they were compacted"
+        )
 
 
 def _check_place(event: resources_pb2.Event, later: resources_pb2.Event | None) -> None:

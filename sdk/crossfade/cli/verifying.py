@@ -32,7 +32,7 @@ def verify_events(session: Session, registry: Registry, model: str | None) -> No
 def _verified(registry: Registry, name: str, head: Model) -> int:
     while True:
         try:
-            return verify(head, registry.events(name))
+            return verify(head, registry.events(name), lambda: registry.model(name))
         except LedgerError:
             # Its beginning may have been compacted between the two readings.
             before, head = head, registry.model(name)

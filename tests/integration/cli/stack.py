@@ -194,6 +194,12 @@ class Stack:
             return False
         return True
 
+    def ledger(self, model: str) -> tuple[resources_pb2.Model, list[resources_pb2.Event]]:
+        """A model and its events, newest first."""
+        name = f"models/{model}"
+        events = self._stub.ListEvents(service_pb2.ListEventsRequest(parent=name, page_size=1000)).events
+        return self._stub.GetModel(service_pb2.GetModelRequest(name=name)), list(events)
+
     def report(self, model: str, *versions: str) -> None:
         """A Worker that has these versions of a model ready, LIVE and CONTROL; and the Router."""
         self._serving = tuple(

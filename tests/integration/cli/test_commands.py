@@ -18,6 +18,8 @@ from crossfade.cli.context import Options, Session
 from crossfade.cli.errors import CommandError
 from crossfade.cli.registry_client import Registry, request_id
 from crossfade.cli.transitions import Target, pause_rollout
+from crossfade.ledger import event_hash
+from crossfade.registry.v1 import resources_pb2
 from crossfade.registry.v1.resources_pb2 import Rollout
 from crossfade.registry.v1.service_pb2 import PauseRolloutRequest
 from crossfade.signing import verify_artifact
@@ -283,6 +285,53 @@ def test_the_log_is_verified_and_one_altered_byte_or_removed_row_is_found(
     assert f"event 3 of {running} is missing" in broken(*removed, 3)
     assert "events before 2" in broken(*removed, 1)
     assert f"event {count} of models/{running}, the last that was written, is missing" in broken(*removed, count)
+
+
+def test_an_event_put_in_at_the_end_is_found_and_holds_up_every_change(
+    crossfade: Command, stack: Stack, running: str
+) -> None:
+    model, events = stack.ledger(running)
+    forged = resources_pb2.Event(
+        model=running,
+        sequence=model.event_sequence + 1,
+        type="ROLLOUT_ROLLED_BACK",
+        version="v2",
+        actor="eve",
+        reason="It never was.",
+        time=events[0].time,
+        revision=events[0].revision,
+        previous_hash=model.event_hash,
+    )
+    forged.hash = event_hash(forged)
+    url = stack.database.replace("cockroachdb+psycopg", "postgresql")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            """
+            INSERT INTO events (model, sequence, segment, version, rollout, type, time, actor, reason, revision, hash,
+                                previous_hash)
+            VALUES (%s, %s, '', %s, 0, %s, to_timestamp(%s), %s, %s, %s, %s, %s)
+            """,
+            (
+                forged.model,
+                forged.sequence,
+                forged.version,
+                forged.type,
+                forged.time.ToMicroseconds() / 1e6,
+                forged.actor,
+                forged.reason,
+                forged.revision,
+                forged.hash,
+                forged.previous_hash,
+            ),
+        )
+        said = crossfade("events", running, "--verify", code=1).stderr
+        assert f"event {forged.sequence} of {running} was put in" in said
+        said = crossfade("describe", running, "Who leaves.", code=1).stderr
+        assert f"Key (model, sequence)=({running}, {forged.sequence}) already exists" in said
+        assert "`crossfade events MODEL --verify` says what is wrong" in said
+        connection.execute("DELETE FROM events WHERE hash = %s", (forged.hash,))
+    crossfade("describe", running, "Who leaves.")
+    crossfade("events", running, "--verify")
 
 
 def test_a_first_version_is_waited_for_until_it_is_routed_to(crossfade: Command, stack: Stack, artifact: Path) -> None:

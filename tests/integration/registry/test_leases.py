@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Iterable
 
+import psycopg
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from tests.fakes.clock import ManualClock
 from tests.integration.registry.harness import CONTROL, FAILED, LIVE, LOADING, READY, Registry, Start, new_id, refused
@@ -242,3 +245,30 @@ async def test_control_process_that_goes_away_leaves_the_share(registry: Registr
     worker.set("v1", LOADING, CONTROL)
     await worker.report()
     assert (await arms(registry))["control"] == 1
+
+
+async def test_a_ledger_that_cannot_be_written_is_no_lost_database(
+    start: Start, shared_database: "psycopg.Connection[tuple[object, ...]]"
+) -> None:
+    clock = ManualClock()
+    registry = await ticking(start, clock)
+    await registry.create()
+    await registry.publish()
+    await registry.publish(without_rollout=True)
+    etag = (await registry.model()).lanes[0].etag
+    load = service_pb2.LoadVersionRequest(name="models/m/versions/v2", etag=etag, request_id=new_id())
+    await registry.stub.LoadVersion(load)
+    shared_database.execute(
+        "INSERT INTO events SELECT model, sequence + 1, segment, version, rollout, type, time, actor, reason, "
+        "revision, outcome, hash, hash FROM events ORDER BY sequence DESC LIMIT 1"
+    )
+    clock.advance(3_601)
+    # It cannot be let go, which would be an event.
+    await registry.app.upkeep.once()
+    said = await refused(registry.publish(without_rollout=True))
+    assert (said.code, said.reason) == ("FAILED_PRECONDITION", "LEDGER_BROKEN")
+    health = health_pb2_grpc.HealthStub(registry.channel)
+    assert (await health.Check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.SERVING
+    shared_database.execute("DELETE FROM events WHERE hash = previous_hash")
+    await registry.app.upkeep.once()
+    assert (await registry.events())[-1].type == "VERSION_UNLOADED"

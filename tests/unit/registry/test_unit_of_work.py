@@ -1,15 +1,19 @@
-"""The unit of work's time: nothing is carried out after its caller was told that it was not."""
+"""The unit of work: nothing after its caller was told that it was not, and what is told after the last attempt."""
 
+import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 
+import psycopg
 import pytest
+from psycopg import errors as pg
 from sqlalchemy import Engine
 
-from registry.database.unit_of_work import SqlUnitOfWork
-from services.common.errors import DeadlineExceededError
+from registry.database.unit_of_work import ATTEMPTS, SqlUnitOfWork
+from services.common.errors import AbortedError, DeadlineExceededError, FailedPreconditionError
 from tests.fakes.clock import ManualClock
 
 
@@ -48,3 +52,63 @@ def test_a_turn_that_comes_after_the_deadline_carries_nothing_out() -> None:
         unit.run(lambda transaction: None, deadline=clock.monotonic() + 0.25, exclusive=True)
     assert entered.is_set()
     assert engine.connections == 0
+
+
+class Taken(pg.UniqueViolation):
+    """A key that was taken."""
+
+    def __init__(self, constraint: str, detail: str) -> None:
+        super().__init__(detail)
+        self._said = SimpleNamespace(constraint_name=constraint, message_detail=detail)
+
+    @property
+    def diag(self) -> Any:
+        return self._said
+
+
+class Failing:
+    """An engine whose transactions fail, one way after the other."""
+
+    def __init__(self, failures: Iterable[psycopg.Error]) -> None:
+        self._failures = iter(failures)
+        self.connections = 0
+
+    @contextmanager
+    def connect(self) -> Iterator[Any]:
+        self.connections += 1
+        raise next(self._failures)
+        yield
+
+
+def event_taken(sequence: int) -> Taken:
+    return Taken("events_pk", f"Key (model, sequence)=(m, {sequence}) already exists.")
+
+
+def run(failures: Iterable[psycopg.Error]) -> None:
+    """Runs a transaction that fails in these ways, to its last attempt."""
+    clock, engine = ManualClock(), Failing(failures)
+    unit = SqlUnitOfWork(cast("Engine", engine), clock, lambda revision: None, sleep=lambda seconds: None)
+    try:
+        unit.run(lambda transaction: None, deadline=clock.monotonic() + 10.0)
+    finally:
+        assert engine.connections == ATTEMPTS
+
+
+def test_an_event_that_stands_in_the_way_for_good_is_told_from_contention() -> None:
+    with pytest.raises(FailedPreconditionError, match=r"\(m, 7\) already exists.*events MODEL --verify") as caught:
+        run(event_taken(7) for _ in itertools.count())
+    assert caught.value.reason == "LEDGER_BROKEN"
+
+
+@pytest.mark.parametrize(
+    "failures",
+    [
+        (event_taken(sequence) for sequence in itertools.count(7)),
+        itertools.cycle((event_taken(7), pg.SerializationFailure())),
+        itertools.repeat(Taken("versions_pk", "Key (model, version)=(m, v7) already exists.")),
+    ],
+)
+def test_those_who_write_first_are_contention(failures: Iterable[psycopg.Error]) -> None:
+    with pytest.raises(AbortedError) as caught:
+        run(failures)
+    assert caught.value.reason == "CONTENTION"
