@@ -16,10 +16,10 @@ CancelOption = Annotated[bool, typer.Option("--cancel-rollout", help="End a live
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     for function in (describe, undo, withdraw, history, monitor):
-        app.command(function.__name__)(command(function))
+        app.command(function.__name__)(command(function, changes=function is not history))
     segment = typer.Typer(help="Give segments lanes of their own.", rich_markup_mode=None, no_args_is_help=True)
-    segment.command("set")(command(set_segment))
-    segment.command("delete")(command(delete_segment))
+    segment.command("set")(command(set_segment, changes=True))
+    segment.command("delete")(command(delete_segment, changes=True))
     app.add_typer(segment, name="segment")
 
 

@@ -35,8 +35,10 @@ TimeoutOption = Annotated[str, typer.Option("--timeout", help="Longest time of -
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for function in (profile, package, sign, publish, start, try_):
-        app.command(function.__name__.rstrip("_"))(command(function))
+    for function in (profile, package, sign):
+        app.command(function.__name__)(command(function))
+    for changing in (publish, start, try_):
+        app.command(changing.__name__.rstrip("_"))(command(changing, changes=True))
 
 
 def profile(

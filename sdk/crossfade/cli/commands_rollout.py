@@ -14,7 +14,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Although too few wor
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     for function in (approve, promote, rollback, pause, resume, abort, advance):
-        app.command(function.__name__)(command(function))
+        app.command(function.__name__)(command(function, changes=True))
 
 
 def approve(

@@ -1,5 +1,6 @@
 """Connections of the command line to the services."""
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
@@ -7,10 +8,13 @@ import grpc
 
 from crossfade.cli.context import Options, address
 from crossfade.cli.errors import CommandError, UsageError, command_error
+from crossfade.cli.repeating import Repeat, given_up, no_answer, pauses, was_sent
 from crossfade.connection import USER_KEY, TlsFiles, local_user, open_channel
 
 TIMEOUT: Final = 10.0
 """Seconds that a call may take."""
+_LONGEST_TIMEOUTS: Final = 2.0
+"""After so many of a service's timeouts no further attempt is made."""
 
 _Answer = TypeVar("_Answer")
 
@@ -26,27 +30,56 @@ class Service:
         channel: to there.
         metadata: what every call says.
         timeout: seconds that a call may take.
+        repeat: what a command that is said again said before.
+        patient: a call that gets no answer is made again.
     """
 
     def __init__(
-        self, name: str, target: str, channel: grpc.Channel, metadata: Metadata, timeout: float = TIMEOUT
+        self,
+        name: str,
+        target: str,
+        channel: grpc.Channel,
+        metadata: Metadata,
+        timeout: float = TIMEOUT,
+        repeat: Repeat | None = None,
+        *,
+        patient: bool = True,
     ) -> None:
         self.name = name
         self.address = target
         self.channel = channel
         self._metadata = metadata
         self._timeout = timeout
+        self.repeat = repeat or Repeat()
+        self._patient = patient
 
     def call(self, method: Callable[..., _Answer], request: object, timeout: float | None = None) -> _Answer:
-        """Calls a unary RPC.
+        """Calls a unary RPC, and again when no answer comes: it reads, or it has a request_id and is done once.
+
+        Args:
+            method: the stub's.
+            request: its message.
+            timeout: seconds that one attempt may take; None: the service's.
 
         Raises:
-            CommandError: it failed; the message says what to do.
+            CommandError: it failed; the message says what to do, and how a change is asked for again that may have
+                been made.
         """
-        try:
-            return method(request, timeout=timeout or self._timeout, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise command_error(error, self.address, self.name) from error
+        self.repeat.fill(request)
+        until = time.monotonic() + _LONGEST_TIMEOUTS * self._timeout
+        pausing, sent = pauses(), False
+        while True:
+            try:
+                return method(request, timeout=timeout or self._timeout, metadata=self._metadata)
+            except grpc.RpcError as error:
+                failure = command_error(error, self.address, self.name)
+                if not no_answer(error):
+                    raise failure from error
+                sent = sent or was_sent(error)
+                pause = next(pausing, None) if self._patient else None
+                if pause is None or time.monotonic() + pause >= until:
+                    raise given_up(failure, request, sent=sent) from error
+                time.sleep(pause)
 
 
 class Connections:
@@ -59,6 +92,7 @@ class Connections:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._channels: dict[str, grpc.Channel] = {}
+        self._repeat = Repeat.parse(options.request_id)
         try:
             self.tls = TlsFiles.from_environment()
         except ValueError as error:
@@ -76,9 +110,10 @@ class Connections:
         """The Evaluator."""
         return self.service("evaluator", address(self._options.evaluator, "evaluator"))
 
-    def service(self, name: str, target: str, timeout: float = TIMEOUT) -> Service:
+    def service(self, name: str, target: str, timeout: float = TIMEOUT, *, patient: bool = True) -> Service:
         """Any service, by its address."""
-        return Service(name, target, self._channel(target), self.metadata(), timeout)
+        channel = self._channel(target)
+        return Service(name, target, channel, self.metadata(), timeout, self._repeat, patient=patient)
 
     def metadata(self) -> Metadata:
         """What every call says: the user's name in a local trial, nothing where a certificate says it.

@@ -33,6 +33,8 @@ class Options:
         user: the name that a local trial writes into its events; empty: the login name.
         json: machine-readable output.
         no_color: no colours, whatever the terminal can.
+        request_id: what a command that changes something said of its request when it got no answer; empty: it is said
+            for the first time.
     """
 
     registry: str = "localhost:8400"
@@ -41,6 +43,7 @@ class Options:
     user: str = ""
     json: bool = False
     no_color: bool = False
+    request_id: str = ""
 
     @staticmethod
     def from_environment(environment: Mapping[str, str] = os.environ) -> "Options":
@@ -59,6 +62,10 @@ EvaluatorOption = Annotated[str | None, typer.Option("--evaluator", help="Evalua
 UserOption = Annotated[str | None, typer.Option("--user", help="Your name in a local trial.", metavar="NAME")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 NoColorOption = Annotated[bool, typer.Option("--no-color", help="No colours.")]
+RequestIdOption = Annotated[
+    str,
+    typer.Option("--request-id", help="The one of a change that got no answer; it is made once.", metavar="ID"),
+]
 
 _COMMON: Final = {
     "registry": (RegistryOption, None),
@@ -68,6 +75,7 @@ _COMMON: Final = {
     "json": (JsonOption, False),
     "no_color": (NoColorOption, False),
 }
+_CHANGING: Final = {"request_id": (RequestIdOption, "")}
 
 
 # By these typer itself ends a command.
@@ -156,13 +164,19 @@ def run(action: Callable[[], None]) -> None:
         raise typer.Exit(ExitCode.FAILED) from error
 
 
-def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Makes a command of `function(session, ...)`: adds the common options, and ends failures with an exit code."""
+def command(function: Callable[..., None], *, changes: bool = False) -> Callable[..., None]:
+    """Makes a command of `function(session, ...)`: adds the common options, and ends failures with an exit code.
+
+    Args:
+        function: what it does.
+        changes: it changes something at the Registry, so that it can be said again without changing it twice.
+    """
+    options = _COMMON | _CHANGING if changes else _COMMON
     own = list(inspect.signature(function).parameters.values())[1:]
 
     def wrapper(ctx: typer.Context, **given: Any) -> None:
         base = ctx.find_root().obj
-        common = {name: given.pop(name) for name in _COMMON}
+        common = {name: given.pop(name) for name in options}
         session = Session((base if isinstance(base, Options) else Options()).changed(common))
         try:
             run(functools.partial(function, session, **given))
@@ -175,7 +189,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         *(parameter.replace(kind=keyword) for parameter in own),
         *(
             inspect.Parameter(name, keyword, annotation=annotation, default=default)
-            for name, (annotation, default) in _COMMON.items()
+            for name, (annotation, default) in options.items()
         ),
     ]
     wrapper.__name__ = function.__name__

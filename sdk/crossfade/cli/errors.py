@@ -7,7 +7,7 @@ import grpc
 
 from crossfade.errors import ErrorDetails, details_of
 
-_FIELDS = re.compile(r"\b(?:allow_incompatible|cancel_rollout)\b")
+_FIELDS = re.compile(r"\b(?:allow_incompatible|cancel_rollout|request_id)\b")
 _TLS_WORDS = ("SSL", "TLS", "handshake", "certificate")
 
 

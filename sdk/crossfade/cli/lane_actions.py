@@ -52,7 +52,7 @@ def drop_segment(session: Session, model: str, segment: str, reason: str, *, can
         segment=checked(segment, "segment"),
         cancel_rollout=cancel_rollout,
         reason=reason,
-        etag=registry.lane(model, segment).etag,
+        etag=registry.lane_etag(model, segment),
         request_id=request_id(),
     )
     after = act_on_lane(model, registry.delete_segment, request, again="say it again")
@@ -93,7 +93,7 @@ def try_version(session: Session, model: str, version: str, segment: str, second
     request = LoadVersionRequest(
         name=version_name(model, checked(version, "version")),
         segment=segment,
-        etag=registry.lane(model, segment).etag,
+        etag=registry.lane_etag(model, segment),
         request_id=request_id(),
     )
     request.ttl.FromMilliseconds(round(seconds * 1000))
@@ -118,7 +118,7 @@ def withdraw_version(session: Session, model: str, version: str, segment: str, r
     request = WithdrawVersionRequest(
         name=version_name(model, checked(version, "version")),
         segment=segment,
-        etag=registry.lane(model, segment).etag,
+        etag=registry.lane_etag(model, segment),
         reason=reason,
         request_id=request_id(),
     )
@@ -128,4 +128,6 @@ def withdraw_version(session: Session, model: str, version: str, segment: str, r
 
 def _undone(before: resources_pb2.Lane, after: resources_pb2.Lane, *, bad: bool) -> str:
     state = "FAILED" if bad else "DEPRECATED"
-    return f"{after.stable_version} is STABLE again and gets every request; {before.stable_version} is {state}"
+    # When it is said again, the lane was as it is now already.
+    old = after.previous_version if before.stable_version == after.stable_version else before.stable_version
+    return f"{after.stable_version} is STABLE again and gets every request" + (f"; {old} is {state}" if old else "")

@@ -101,6 +101,14 @@ class Registry:
         known = ", ".join(repr(lane.segment) for lane in lanes)
         raise CommandError(f"{model} has no lane for the segment {segment!r}; it has: {known}")
 
+    def lane_etag(self, model: str, segment: str) -> str:
+        """A lane's etag; of a command that is said again the one that it had then, for the lane may be gone.
+
+        Raises:
+            CommandError: there is no lane for this segment.
+        """
+        return self._service.repeat.etag or self.lane(model, segment).etag
+
     def models(self) -> Iterator[resources_pb2.Model]:
         """All models, by name."""
         request = service_pb2.ListModelsRequest(page_size=_PAGE)

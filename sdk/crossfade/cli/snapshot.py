@@ -93,7 +93,8 @@ class Gatherer:
         return Reading(time.monotonic(), found) if found else None
 
     def _try(self, address: str, model: str) -> list[Series] | None:
-        service = self.connections.service("router", address, _READ_TIMEOUT)
+        # One that is gone is done without, and quickly.
+        service = self.connections.service("router", address, _READ_TIMEOUT, patient=False)
         stub = telemetry_pb2_grpc.TelemetryServiceStub(service.channel)
         try:
             answer = service.call(stub.GetMetrics, telemetry_pb2.GetMetricsRequest(names=METRICS, model=model))

@@ -562,7 +562,8 @@ def test_nothing_answers(crossfade: Command, artifact: Path) -> None:
         result = crossfade(*arguments, f"--{option}", address, code=3)
         assert result.stderr == (
             f"error: nothing answers at {address}. Is `crossfade up` running? "
-            f"(--{option} or CROSSFADE_{option.upper()} set another address)\n"
+            f"(--{option} or CROSSFADE_{option.upper()} set another address)"
+            f"{'. Nothing was changed' if arguments[0] == 'publish' else ''}\n"
         )
 
 
