@@ -6,11 +6,10 @@ from typing import Final
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from registry.database.rows import rollout_of
 from registry.database.session import Session
-from registry.database.tables import lanes, rollouts, state_history
+from registry.database.tables import events, lanes, rollouts, state_history
 from registry.domain.history import Moment, StateChange
-from registry.domain.records import Rollout, VersionInLane
+from registry.domain.records import VersionInLane
 from registry.domain.states import VersionState
 
 _LEAST_READ: Final = 20
@@ -86,18 +85,26 @@ class SqlHistory:
         ]
         return sorted(found, key=lambda one: (-one.sequence, -one.since, one.version))[:limit]
 
-    def rollout(self, model: str, segment: str, version: str, asked_by: float) -> Rollout | None:
-        """The newest rollout of a version in a lane that was asked for by then; None: there was none."""
-        query = (
-            select(rollouts)
-            .where(
-                rollouts.c.model == model,
-                rollouts.c.version == version,
-                rollouts.c.segment == segment,
-                rollouts.c.created <= asked_by,
-            )
-            .order_by(rollouts.c.number.desc())
-            .limit(1)
+    def rollout(self, model: str, segment: str, testing: StateChange) -> int:
+        """The number of the rollout by which a version came under test; 0: nobody knows.
+
+        The event says so, whatever the clocks of replicas did; where it was forgotten, the time of the rollout has to.
+        """
+        began = select(events.c.rollout).where(
+            events.c.type == "ROLLOUT_STARTED",
+            events.c.model == model,
+            events.c.segment == segment,
+            events.c.version == testing.version,
+            events.c.sequence <= testing.sequence,
         )
-        row = self._session.execute(query).one_or_none()
-        return None if row is None else rollout_of(row)
+        asked = select(rollouts.c.number).where(
+            rollouts.c.model == model,
+            rollouts.c.version == testing.version,
+            rollouts.c.segment == segment,
+            rollouts.c.created <= testing.since,
+        )
+        for query, newest in ((began, events.c.sequence), (asked, rollouts.c.number)):
+            number = self._session.execute(query.order_by(newest.desc()).limit(1)).scalar()
+            if number is not None:
+                return int(number)
+        return 0

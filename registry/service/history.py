@@ -98,12 +98,11 @@ def _lane_at(tx: Transaction, model: str, segment: str, moment: Moment) -> PastL
         return None
     stable = _last_into(tx, model, segment, moment, VersionState.STABLE)
     testing = _last_into(tx, model, segment, moment, VersionState.TESTING)
-    rollout = None if testing is None else tx.history.rollout(model, segment, testing.version, testing.since)
     return PastLane(
         segment,
         "" if stable is None else stable.version,
         None if stable is None else stable.since,
-        0 if rollout is None else rollout.number,
+        0 if testing is None else tx.history.rollout(model, segment, testing),
         states_after(changes)[:STATES_SHOWN],
     )
 

@@ -84,6 +84,22 @@ async def test_as_of_a_revision(start: Start) -> None:
     assert states(lane)["v3"] == "TESTING"
 
 
+async def test_a_rollout_is_known_although_the_clocks_of_replicas_differ(start: Start) -> None:
+    ahead, behind = ManualClock(TUESDAY + 300.0), ManualClock(TUESDAY)
+    first, second = await start(ahead, sweep_seconds=60.0), await start(behind, sweep_seconds=60.0)
+    await first.create()
+    await first.publish()
+    worker = second.worker()
+    await first.publish(rollout=plan(500))
+    await first.publish(rollout=plan(500))
+    await worker.ready("v1", "v2", control="v1")
+    await second.rollback(await second.rollout(1))
+    revision = (await second.events())[-1].revision
+    for registry in (first, second):
+        (lane,) = (await model_at(registry, revision=revision)).lanes
+        assert (lane.rollout, states(lane)["v3"]) == ("models/m/rollouts/2", "TESTING")
+
+
 async def test_before_anything_was_published_there_is_no_lane(start: Start) -> None:
     registry, _ = await lived(start)
     assert list((await model_at(registry, TUESDAY + 0.5)).lanes) == []
