@@ -188,8 +188,8 @@ def _histogram(metric: Metric, values: tuple[str, ...], found: Mapping[tuple[str
     name = page_name(metric)
     # OpenMetrics leaves the sum out where numbers may be negative.
     total = found.get((_SUM, ""), 0.0 if metric.bounds[0] < 0 else None)
-    if total is None or not math.isfinite(total):
-        raise UnfitError(f"{name} has no sum that is a number: look for rules that drop or rewrite series")
+    if total is None:
+        raise UnfitError(f"{name} has no sum: look for rules that drop or rewrite series")
     cumulative: dict[float, int] = {}
     for (part, label), value in found.items():
         if part == _BUCKET:

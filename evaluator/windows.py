@@ -1,13 +1,13 @@
 """From cumulative counters to windows: what each process counted since the look before.
 
 The cursor holds each process's counters as last taken in. Three things are no evidence, and say so: a process that
-could not be read, counters that are not whole and finite, and counters that went backwards. Then the cursor stays where
-it was, so that nothing is counted twice when the counters are back.
+could not be read, counters that are no numbers that count, and counters that went backwards. Then the cursor stays
+where it was, so that nothing is counted twice when the counters are back.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from evaluator.counts import FORGOTTEN, Counts, InstanceCounts, Series, arrange
@@ -108,11 +108,12 @@ def take(cursor: Counts, readings: Sequence[Reading], *, first: bool) -> Taken:
     following = dict(known)
     window: list[InstanceCounts] = []
     problems: list[Problem] = []
-    for reading in sorted(readings, key=lambda one: one.instance_id):
-        before = known.get(reading.instance_id)
-        complaint = _complaint(reading)
+    for read in sorted(readings, key=lambda one: one.instance_id):
+        before = known.get(read.instance_id)
+        complaint = _complaint(read)
+        reading, strange = (read, "") if complaint else _without_strange(read)
         fell = "" if complaint else _backwards(reading, before)
-        series = {one.key: one for one in reading.series or ()}
+        series = {one.key: _finite(one) for one in reading.series or ()}
         if fell and reading.reused_id:
             problems.append(Problem(reading.instance_id, f"{fell}, and counts anew from here", lasting=False))
             following[reading.instance_id] = InstanceCounts(reading.instance_id, reading.read_us, arrange(series))
@@ -122,6 +123,8 @@ def take(cursor: Counts, readings: Sequence[Reading], *, first: bool) -> Taken:
             problems.append(Problem(reading.instance_id, complaint, lasting=bool(reading.series)))
             following.setdefault(reading.instance_id, InstanceCounts(reading.instance_id, 0))
             continue
+        if strange:
+            problems.append(Problem(reading.instance_id, strange, lasting=True))
         past = {one.key: one for one in before.series} if before else {}
         counted = {
             key: part
@@ -155,11 +158,31 @@ def largest(metric: str) -> int:
 def _complaint(reading: Reading) -> str:
     if reading.series is None:
         return reading.error or "it did not answer"
-    if any(not 0 <= count <= largest(one.metric) for one in reading.series for count in one.counts) or not all(
-        math.isfinite(one.total) for one in reading.series
-    ):
+    if reading.series and all(map(_is_strange, reading.series)):
         return "its counters are not numbers that count"
     return ""
+
+
+def _without_strange(reading: Reading) -> tuple[Reading, str]:
+    """A reading without the metrics whose counts cannot be right, and what is left out, as a sentence part.
+
+    All of such a metric, since its series are compared with one another: failures without successes would be harm.
+    """
+    strange = {one.metric for one in reading.series or () if _is_strange(one)}
+    if reading.series is None or not strange:
+        return reading, ""
+    kept = tuple(one for one in reading.series if one.metric not in strange)
+    named = ", ".join(sorted(strange))
+    return replace(reading, series=kept), f"its counters {named} are not numbers that count, and are left out"
+
+
+def _finite(one: Series) -> Series:
+    """A series whose sum is a number: no gate rests on a sum, and one that is none is no reason to lose the counts."""
+    return one if math.isfinite(one.total) else replace(one, total=0.0)
+
+
+def _is_strange(one: Series) -> bool:
+    return any(not 0 <= count <= largest(one.metric) for count in one.counts)
 
 
 def _backwards(reading: Reading, before: InstanceCounts | None) -> str:

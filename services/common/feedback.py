@@ -168,10 +168,12 @@ class FeedbackBook:
         refusal = self._remember(prediction, row, _VALUE_BITS)
         if refusal is not None:
             return refusal
-        # What is off by infinity, or was predicted as no number, is off by as much as can be told.
         off = abs(prediction.numbers[row] - value) if prediction.numbers else 0.0
         metric, seen = (catalog.FEEDBACK_ERROR, off) if prediction.numbers else (catalog.FEEDBACK_VALUE, value)
-        seen = seen if seen < float("inf") else catalog.ERROR_BOUNDS[-1] * 2
+        # What lies far outside the buckets, or was predicted as no number, counts as twice the last bound: two numbers
+        # of one caller could make the sum infinite otherwise, and no scrape would take the series any more.
+        most = metric.bounds[-1] * 2
+        seen = max(-most, min(most, seen))
         self._store.histogram(metric, *_arm(prediction), prediction.segment, _slice(prediction)).record(seen)
         if not prediction.numbers:
             self._count_cohort(prediction, "value", "true" if value > 0 else "false")

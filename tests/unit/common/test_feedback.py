@@ -1,5 +1,7 @@
 """Labels: each counted once, in its slice."""
 
+import pytest
+
 from services.common.feedback import FeedbackBook, Status
 from services.common.prediction_token import NO_CLASS, Prediction, TokenKeys
 from services.common.telemetry import catalog
@@ -126,6 +128,18 @@ def test_a_value_goes_into_its_histogram_and_the_lag_is_measured() -> None:
     by_metric = {one.metric: one for one in desk.store.snapshot()}
     assert by_metric[catalog.FEEDBACK_VALUE].total == -2.5
     assert by_metric[catalog.FEEDBACK_LAG].total == 30.0
+
+
+@pytest.mark.parametrize("numbers", [(), (2.0, 2.0, 2.0)], ids=["numbers", "errors"])
+def test_no_number_of_a_caller_makes_a_sum_infinite(numbers: tuple[float, ...]) -> None:
+    desk = Desk()
+    token = desk.token(classes=(NO_CLASS,) * 3, numbers=numbers)
+    for row in range(3):
+        assert desk.book.value(token, row, -1e308 if row else 1e308).status is Status.ACCEPTED
+    metric = catalog.FEEDBACK_ERROR if numbers else catalog.FEEDBACK_VALUE
+    (seen,) = (one for one in desk.store.snapshot() if one.metric is metric)
+    assert (sum(seen.counts), seen.counts[-1]) == (3, 3 if numbers else 1)
+    assert abs(seen.total) <= 3 * 2 * metric.bounds[-1]
 
 
 def test_of_a_regression_it_counts_how_far_the_row_was_off() -> None:

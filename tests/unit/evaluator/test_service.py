@@ -34,6 +34,7 @@ from evaluator.windows import Reading
 from services.common.policy.drafts import GateDraft, PlanDraft, PolicyDraft, StepDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Meaning
+from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
 from tests.fakes.clock import ManualClock
 from tests.fakes.metrics import Behaviour, Fleet, reference
@@ -281,6 +282,17 @@ async def test_what_the_registry_refuses_is_decided_again_by_the_next_look() -> 
     made.ledger.refusal = None
     await made.looks(evaluator, 1)
     assert [one.action for one in made.ledger.acted] == [Action.ROLLBACK]
+
+
+async def test_a_sum_that_is_no_number_hides_no_failures() -> None:
+    made = world()
+    made.source.fleet.test = Behaviour(errors=0.3)
+    router = made.source.fleet.routers[0]
+    series = router.store.histogram(catalog.FEEDBACK_VALUE, "digits", "v2", "live", "", "1.1")
+    series.total = float("inf")
+    series.counts[-1] += 2
+    await made.looks(made.evaluator(), 20)
+    assert [(one.action, one.gate) for one in made.ledger.acted] == [(Action.ROLLBACK, "errors")]
 
 
 async def test_an_ended_rollout_is_forgotten() -> None:

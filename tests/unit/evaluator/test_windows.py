@@ -101,12 +101,7 @@ def test_bins_that_are_new_count_from_zero() -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [
-        series(INFERENCE, 3, total=math.nan),
-        series(INFERENCE, 3, total=math.inf),
-        series(INFERENCE, -1),
-        series(INFERENCE, 2**60),
-    ],
+    [series(INFERENCE, -1), series(INFERENCE, 2**60)],
 )
 def test_counters_that_are_no_numbers_are_no_evidence(bad: Series) -> None:
     first = take((), [reading("a", series(INFERENCE, 1))], first=True)
@@ -114,6 +109,32 @@ def test_counters_that_are_no_numbers_are_no_evidence(bad: Series) -> None:
     assert second.window == ()
     assert second.cursor == first.cursor
     assert len(second.problems) == 1
+
+
+@pytest.mark.parametrize("total", [math.nan, math.inf])
+def test_a_sum_that_is_no_number_loses_no_counts(total: float) -> None:
+    cursor = take((), [reading("a", series(INFERENCE, 1, total=total))], first=True).cursor
+    for n in (4, 7):
+        taken = take(cursor, [reading("a", series(INFERENCE, n, total=total))], first=False)
+        assert (counted(taken.window), taken.problems) == ({"a": [(3,)]}, ())
+        cursor = taken.cursor
+
+
+def test_of_a_metric_that_cannot_be_right_nothing_counts_and_all_others_do() -> None:
+    def read(ok: int, failed: int, batches: int) -> Reading:
+        attempts = (series(ATTEMPTS, n, outcome=outcome) for outcome, n in (("ok", ok), ("INTERNAL", failed)))
+        return reading("a", *attempts, series(INFERENCE, batches))
+
+    cursor = take((), [read(10, 1, 5)], first=True).cursor
+    # Failures without the successes would be harm.
+    strange = take(cursor, [read(2**60, 2, 7)], first=False)
+    assert counted(strange.window) == {"a": [(2,)]}
+    assert [(one.reason, one.lasting) for one in strange.problems] == [
+        ("its counters crossfade.attempt.duration are not numbers that count, and are left out", True)
+    ]
+    back = take(strange.cursor, [read(14, 3, 8)], first=False)
+    assert counted(back.window) == {"a": [(2,), (4,), (1,)]}
+    assert not back.problems
 
 
 def test_a_million_million_counts_are_counted() -> None:
