@@ -2,7 +2,8 @@
 
 The rules, the first that applies: a version that cannot be served fails; harm rolls back at any time; a drift of the
 inputs in both arms pauses, and its end resumes; every required gate's PASS goes to the next step or promotes; the end
-of a step's period goes on if nothing was violated and a harm would have shown. No data is never success.
+of a step's period, of which only the time counts in which somebody looked, goes on if nothing was violated and a harm
+would have shown. No data is never success.
 """
 
 import math
@@ -175,27 +176,27 @@ def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> De
     required = [report for report in gates if report.required]
     open_gates = [report for report in required if report.verdict is not Verdict.PASS]
     step = _step(state)
+    # What nobody looked at says nothing for or against the version, and shows no harm either.
+    watched = at.elapsed - state.unlooked
     missing = _missing(state, required)
     if missing:
-        if at.elapsed >= step.period:
+        if watched >= step.period:
             return _end_of_period(state, f"the period ended, and {missing}")
         return Decision(Action.NONE, Verdict.CONTINUE, f"waits: {missing}")
     if at.holds:
-        # One failed scrape at the period's end is no reason to end the rollout; a version nobody can see is one. Nor is
-        # one after a time in which nobody looked, for the Registry or the Evaluators were away at the period's end.
-        grace = step.period + state.terms.policy.stale_after
-        if at.elapsed >= grace and at.elapsed - state.between >= step.period and open_gates:
+        # One failed scrape at the period's end is no reason to end the rollout; a version nobody can see is one.
+        if watched >= step.period + state.terms.policy.stale_after and open_gates:
             return _end_of_period(state, f"the period ended, and {at.holds[0]}")
         return Decision(Action.NONE, Verdict.CONTINUE, f"waits: {'; '.join(at.holds)}")
     if required and not open_gates:
         suspected = _suspected(state, gates)
-        if suspected is not None and at.elapsed < step.period:
+        if suspected is not None and watched < step.period:
             return Decision(Action.NONE, Verdict.CONTINUE, sentences.suspected(state, suspected))
-        if at.elapsed >= step.min_duration:
+        if watched >= step.min_duration:
             return _go_on(state, at, sentences.safe(state, required), "SUPERIOR" if state.terms.superior else "SAFE")
-        left = step.min_duration - at.elapsed
+        left = step.min_duration - watched
         return Decision(Action.NONE, Verdict.PASS, sentences.shortest_time(state, left))
-    if at.elapsed >= step.period:
+    if watched >= step.period:
         if state.terms.superior:
             # No violation is no victory: what an A/B test is held for must be shown.
             return _end_of_period(state, sentences.no_winner(state, gates), "NO_WINNER")

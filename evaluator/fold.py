@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import reduce
+from typing import Final
 
 from evaluator.arms import added
 from evaluator.cohorts import CohortGate
@@ -23,6 +24,11 @@ from evaluator.telling import told
 from evaluator.terms import Terms
 from evaluator.window_looks import WindowRows, judge_window, learn_window
 from services.common.policy.metrics import MetricKind
+
+MOST_MISSED: Final = 3.0
+"""Look intervals: of a longer time between two looks no more passes for watched."""
+_LEAST_GAP: Final = 2.0
+"""Seconds: a busy machine may be as late with a look, however short the intervals are."""
 
 
 def fold(state: State, look: Look) -> State:
@@ -85,8 +91,8 @@ def _enter(state: State, look: Look, now: float) -> State:
         # Where no process can be read a version is waited for all the same.
         first_time=state.first_time or now or look.time,
         time=now,
-        looked=look.time,
-        between=max(0.0, look.time - state.looked) if state.looked else 0.0,
+        elapsed=look.elapsed,
+        unlooked=_unlooked(state, look, new_step=new_step),
         epoch=look.epoch,
         epoch_since=now if math.isinf(since) and look.window else since,
         step=step,
@@ -97,6 +103,18 @@ def _enter(state: State, look: Look, now: float) -> State:
         step_seconds=0.0 if new_step else state.step_seconds,
         judged_seconds=0.0 if new_step else state.judged_seconds,
     )
+
+
+def _unlooked(state: State, look: Look, *, new_step: bool) -> float:
+    """Seconds of the step's in which nobody looked, with those since the look before.
+
+    By how far the step's own time moved on from look to look: that leaves pauses out, and a clock that differs from the
+    Registry's or from another Evaluator's passes for time in which nobody looked, and never for time that was watched.
+    """
+    before, sofar = (0.0, 0.0) if new_step else (state.elapsed, state.unlooked)
+    passed = look.elapsed - before
+    watched = max(MOST_MISSED * state.terms.policy.look_interval, _LEAST_GAP)
+    return sofar + passed - min(max(passed, 0.0), watched) if not 0.0 <= passed <= watched else sofar
 
 
 def _watch_inputs(state: State, look: Look, before: float) -> State:

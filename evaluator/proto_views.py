@@ -98,6 +98,7 @@ def look(message: analysis_pb2.Analysis) -> Look:
         window=proto_counts.from_proto(message.window),
         shares=(message.test_share_bps, message.control_share_bps),
         time=_time(at.time, present=at.HasField("time")),
+        elapsed=at.elapsed_seconds,
     )
 
 

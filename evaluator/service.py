@@ -156,14 +156,17 @@ class Evaluator:
         settled = settled and (not age or _begin(known.cursor, taken.window) >= before.epoch_since + age)
         judged = rollout.phase is not Phase.WAITING and settled and bool(taken.window)
         sequence = before.sequence + 1
-        look = Look(sequence, lane.epoch, lane.slice_seconds, rollout.step, judged, taken.window, lane.shares, now)
+        elapsed = rollout.elapsed(now)
+        look = Look(
+            sequence, lane.epoch, lane.slice_seconds, rollout.step, judged, taken.window, lane.shares, now, elapsed
+        )
         state = fold(before, look)
         holds = list(_metric_holds(policy, taken, processes, now))
         if not settled and rollout.phase is not Phase.WAITING:
             left = words.duration(max(policy.settling, age) - settled_for)
             holds.append(f"the split has just changed; counts are judged again in {left}")
         workers = _workers(processes, rollout.model)
-        at = Circumstances(rollout.phase, now, rollout.elapsed(now), workers, tuple(holds), rollout.approval_missing)
+        at = Circumstances(rollout.phase, now, elapsed, workers, tuple(holds), rollout.approval_missing)
         decision = decide(state, at)
         await self._registry.record(rollout.name, look, terms.policy_hash(), taken.cursor, decision)
         self._remember(rollout.name, _Known(state, taken.cursor))

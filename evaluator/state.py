@@ -29,6 +29,7 @@ class Look:
         window: the counts since the look before.
         shares: of the test and of the control arm in the epoch, in basis points.
         time: when it was, by the clock of the Evaluator that looked, seconds since 1970-01-01 UTC; 0: not recorded.
+        elapsed: seconds that the step had run by that clock, without pauses; 0: it had not begun, or not recorded.
     """
 
     sequence: int
@@ -39,6 +40,7 @@ class Look:
     window: Counts
     shares: Shares = (0, 0)
     time: float = 0.0
+    elapsed: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,8 +53,8 @@ class State:
         first_time: when the first look read or, where there was nothing to read, was; seconds since 1970-01-01 UTC; 0:
             there was none.
         time: when the latest look read.
-        looked: when the latest look was, whether or not there was anything to read; 0: not recorded.
-        between: seconds from the look before to the latest one; 0: not known.
+        elapsed: the latest look's.
+        unlooked: seconds of it in which nobody looked; below 0 where the clocks of those who looked went back.
         epoch: the latest look's epoch; -1: none.
         epoch_since: when a look first read counts in that epoch; infinity: none has.
         step: the latest look's step; -1: none.
@@ -107,8 +109,8 @@ class State:
     answers: AlikeAnswers = field(default_factory=AlikeAnswers)
     copies: Copies = NO_COPIES
     split: SplitCheck = field(default_factory=SplitCheck)
-    looked: float = 0.0
-    between: float = 0.0
+    elapsed: float = 0.0
+    unlooked: float = 0.0
 
     @property
     def shadowed(self) -> bool:

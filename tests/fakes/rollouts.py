@@ -120,7 +120,17 @@ class Trial:
         judged = self.phase is not Phase.WAITING and settled and bool(taken.window)
         part = 0 if self.phase is Phase.WAITING else fleet.share
         shares = (0, part) if fleet.shadow else (part, min(part, 10_000 - part))
-        look = Look(len(self.looks) + 1, fleet.epoch, fleet.slice_seconds, self.step, judged, taken.window, shares)
+        look = Look(
+            len(self.looks) + 1,
+            fleet.epoch,
+            fleet.slice_seconds,
+            self.step,
+            judged,
+            taken.window,
+            shares,
+            fleet.now,
+            self._elapsed(),
+        )
         self.cursor = taken.cursor
         self.looks.append(look)
         self.state = fold(self.state, look)

@@ -244,12 +244,27 @@ def test_a_stale_last_period_ends_only_after_a_grace(young: State) -> None:
     assert decision.reason == "the period ended, and metrics are stale"
 
 
-def test_a_failed_scrape_after_an_outage_at_the_periods_end_ends_nothing(young: State) -> None:
-    stale = at(elapsed=400.0, holds=("metrics are stale",))
-    first = replace(young, between=390.0)
-    assert decide(first, stale).action is Action.NONE
-    following = replace(young, between=2.0)
-    assert decide(following, stale).action is Action.CANCEL
+@pytest.mark.parametrize("holds", [(), ("metrics are stale",)])
+@pytest.mark.parametrize("end", [PeriodEnd.INCONCLUSIVE, PeriodEnd.ROLLBACK])
+def test_a_time_in_which_nobody_looked_ends_nothing(young: State, holds: tuple[str, ...], end: PeriodEnd) -> None:
+    away = with_period_end(replace(with_needs(young, 1e6), unlooked=340.0), end)
+    for elapsed in (390.0, 399.0):
+        assert decide(away, at(elapsed=elapsed, holds=holds)).action is Action.NONE
+    action = Action.CANCEL if end is PeriodEnd.INCONCLUSIVE else Action.ROLLBACK
+    assert decide(away, at(elapsed=408.0, holds=holds)).action is action
+
+
+def test_nor_does_it_show_that_nothing_was_violated(labelled: State) -> None:
+    shown = with_needs(labelled, 10.0)
+    assert decide(replace(shown, unlooked=50.0), at(elapsed=61.0)).action is Action.NONE
+    assert decide(replace(shown, unlooked=50.0), at(elapsed=111.0)).action is Action.PROMOTE
+
+
+def test_nor_is_it_of_the_steps_shortest_time(safe: State) -> None:
+    longer = replace(safe, terms=replace(safe.terms, plan=demo_plan(1000, min_duration=30.0)), unlooked=50.0)
+    decision = decide(longer, at(elapsed=70.0))
+    assert (decision.action, decision.verdict) == (Action.NONE, Verdict.PASS)
+    assert decision.reason == "v2 has passed and waits for the step's shortest time: 10 s more"
 
 
 def test_no_data_never_goes_on() -> None:

@@ -56,13 +56,28 @@ def test_folding_all_looks_at_once_gives_what_folding_them_one_by_one_gave() -> 
     assert again.sequence == len(made.looks)
 
 
-def test_the_time_between_two_looks_is_that_of_looking_and_not_of_what_was_read() -> None:
+@pytest.mark.parametrize(
+    ("elapsed", "unlooked"),
+    [
+        ((0.0, 0.0, 1.5, 3.5, 9.5), 0.0),
+        # Nobody looked: at first, and in between; three intervals of 2 s pass for watched.
+        ((178.0,), 172.0),
+        ((0.0, 0.0, 178.0, 180.0, 240.0), 172.0 + 54.0),
+        # By a clock that is two minutes ahead, and then by the Registry's.
+        ((2.0, 124.0, 126.0, 8.0, 10.0), -2.0),
+        # A pause is not in the step's time.
+        ((10.0, 10.0, 10.0, 12.0), 4.0),
+    ],
+)
+def test_of_a_long_time_between_two_looks_three_intervals_pass_for_watched(
+    elapsed: tuple[float, ...], unlooked: float
+) -> None:
     state = start(demo_terms())
-    seen = []
-    for number, time in enumerate((0.0, 1_000.0, 1_002.0, 1_400.0), 1):
-        state = fold(state, Look(number, 2, 5.0, 0, judged=False, window=(), time=time))
-        seen.append(state.between)
-    assert seen == [0.0, 0.0, 2.0, 398.0]
+    for number, seconds in enumerate(elapsed, 1):
+        state = fold(state, Look(number, 2, 5.0, 0, judged=False, window=(), elapsed=seconds))
+    assert state.unlooked == unlooked
+    # The next step's time begins anew.
+    assert fold(state, Look(state.sequence + 1, 3, 5.0, 1, judged=False, window=(), elapsed=1.0)).unlooked == 0.0
 
 
 def test_errors_are_of_the_looks_epoch_and_not_of_the_callers() -> None:

@@ -33,7 +33,7 @@ from evaluator.terms import Terms
 from evaluator.windows import Reading
 from services.common.policy.drafts import GateDraft, PlanDraft, PolicyDraft, StepDraft
 from services.common.policy.metrics import MetricKind
-from services.common.policy.records import Meaning
+from services.common.policy.records import Meaning, PeriodEnd
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
 from tests.fakes.clock import ManualClock
@@ -367,6 +367,27 @@ async def test_a_split_that_changes_while_nothing_can_be_read_settles_from_the_f
     made.source.silent = frozenset()
     await made.looks(evaluator, 2)
     assert [look.judged for look in made.ledger.looks[4:]] == [False, False, False, False, True]
+
+
+@pytest.mark.parametrize("end", [PeriodEnd.INCONCLUSIVE, PeriodEnd.ROLLBACK])
+@pytest.mark.parametrize("before", ["looks while it waits", "no look", "a clock that is ahead"])
+async def test_a_period_ends_only_after_as_much_time_in_which_somebody_looked(before: str, end: PeriodEnd) -> None:
+    made = world(phase=Phase.WAITING, step_start=0.0, policy=replace(DRAFT, period_end=end))
+    made.source.fleet.rate = 10.0
+    if before == "looks while it waits":
+        await made.looks(made.evaluator(), 3)
+    begun = made.clock.now() - (120.0 if before == "a clock that is ahead" else 0.0)
+    made.ledger.view = replace(made.ledger.view, phase=Phase.RUNNING, step_start=begun)
+    made.ledger.epoch = made.source.fleet.epoch = 2
+    if before != "a clock that is ahead":
+        made.flow(180.0)
+    known = len(made.ledger.looks)
+    # Whichever Evaluator it is that looks.
+    while not made.ledger.acted:
+        await made.looks(made.evaluator(), 1)
+        assert len(made.ledger.looks) < known + 40
+    assert 60.0 - 6.0 <= 2.0 * (len(made.ledger.looks) - known) <= 60.0 + 6.0
+    assert made.ledger.acted[0].code == "TOO_LITTLE_EVIDENCE"
 
 
 async def test_silent_processes_hold_and_the_reason_names_one() -> None:
