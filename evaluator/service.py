@@ -5,6 +5,7 @@ this process or another, goes on from there. What is kept in memory is a copy.
 """
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -51,11 +52,13 @@ class _Known:
         state: the evidence after its latest look.
         cursor: the cumulative counts after it.
         since: when it was seen, in the clock's monotonic seconds.
+        epoch_since: when counts in its epoch were first seen to have been read, likewise; infinity: none were.
     """
 
     state: State
     cursor: Counts
     since: float = 0.0
+    epoch_since: float = math.inf
 
 
 class Evaluator:
@@ -148,12 +151,16 @@ class Evaluator:
         assert rollout.phase is not None  # noqa: S101 - for the type checker: look() has left otherwise
         before, terms, now = known.state, known.state.terms, self._clock.now()
         policy = terms.policy
-        settled_for = max(0.0, now - before.epoch_since) if before.epoch == lane.epoch else 0.0
+        # A clock that was set back, or is behind another Evaluator's: count from when the epoch was seen.
+        seen_for = self._clock.monotonic() - known.epoch_since
+        settled_for = max(0.0, now - before.epoch_since, seen_for) if before.epoch == lane.epoch else 0.0
         # The first window of an epoch begins in the one before.
         settled = before.epoch == lane.epoch and settled_for >= policy.settling - _EARLY * policy.look_interval
         # Counts that come late may be of before the split in force, which was first seen with counts of that age.
         age = self._source.age(terms)
-        settled = settled and (not age or _begin(known.cursor, taken.window) >= before.epoch_since + age)
+        begin = _begin(known.cursor, taken.window)
+        after = max(begin - before.epoch_since, seen_for - (now - begin) if begin <= now else -math.inf)
+        settled = settled and (not age or after >= age)
         judged = rollout.phase is not Phase.WAITING and settled and bool(taken.window)
         sequence = before.sequence + 1
         elapsed = rollout.elapsed(now)
@@ -169,7 +176,7 @@ class Evaluator:
         at = Circumstances(rollout.phase, now, elapsed, workers, tuple(holds), rollout.approval_missing)
         decision = decide(state, at)
         await self._registry.record(rollout.name, look, terms.policy_hash(), taken.cursor, decision)
-        self._remember(rollout.name, _Known(state, taken.cursor))
+        self._remember(rollout.name, _Known(state, taken.cursor), known)
         self._log.debug("looked", rollout=rollout.name, sequence=look.sequence, reason=decision.reason)
         if decision.action in (Action.ROLLBACK, Action.PROMOTE):
             decision = replace(decision, trace_ids=await self._traces.of(processes, terms))
@@ -232,10 +239,14 @@ class Evaluator:
                 # A long rollout's evidence takes seconds to rebuild, and the lease must be renewed meanwhile.
                 await asyncio.sleep(0)
             cursor = page.cursor
-        return self._remember(rollout.name, _Known(state, cursor))
+        return self._remember(rollout.name, _Known(state, cursor), known)
 
-    def _remember(self, name: str, known: _Known) -> _Known:
+    def _remember(self, name: str, known: _Known, before: _Known) -> _Known:
         known.since = self._clock.monotonic()
+        if before.state.epoch == known.state.epoch and not math.isinf(before.epoch_since):
+            known.epoch_since = before.epoch_since
+        elif not math.isinf(known.state.epoch_since):
+            known.epoch_since = known.since
         self._known[name] = known
         self._known.move_to_end(name)
         while len(self._known) > _MOST_ROLLOUTS:

@@ -10,10 +10,11 @@ class ManualClock:
 
     def __init__(self, start: float = 1_700_000_000.0) -> None:
         self._now = start
+        self._set = 0.0
 
     def now(self) -> float:
         """Seconds since 1970-01-01 UTC."""
-        return self._now
+        return self._now + self._set
 
     def monotonic(self) -> float:
         """Seconds that never run backwards."""
@@ -22,3 +23,7 @@ class ManualClock:
     def advance(self, seconds: float) -> None:
         """Moves it on."""
         self._now += seconds
+
+    def set(self, seconds: float) -> None:
+        """Sets it by so many seconds, as NTP does."""
+        self._set += seconds

@@ -98,6 +98,20 @@ async def test_no_window_that_began_before_the_split_is_judged() -> None:
     assert "the split has just changed; counts are judged again in " in scene.ledger.decisions[before + 3].holds[0]
 
 
+async def test_nor_when_all_clocks_are_set_back_and_later_ones_are() -> None:
+    scene, _, fleet = made(rate=20.0)
+    evaluator = scene.evaluator()
+    await scene.looks(evaluator, 10)
+    before = len(scene.ledger.looks)
+    scene.ledger.epoch = fleet.epoch = 2
+    await scene.looks(evaluator, 2)
+    scene.clock.set(-300.0)
+    fleet.now -= 300.0
+    await scene.looks(evaluator, 10)
+    # A look later than by a clock that is right, since the split was seen a second after the scrape.
+    assert [look.judged for look in scene.ledger.looks[before:]] == [False] * 7 + [True] * 5
+
+
 @pytest.mark.parametrize("ahead", [-300.0, 300.0])
 @pytest.mark.parametrize("errors", [0.002, 0.3])
 async def test_a_server_whose_clock_is_wrong_holds_the_rollout(ahead: float, errors: float) -> None:

@@ -230,6 +230,18 @@ async def test_an_evaluator_whose_clock_is_behind_still_looks() -> None:
     assert len(made.ledger.looks) == 2
 
 
+@pytest.mark.parametrize("taken_over", [False, True], ids=["set back", "taken over"])
+async def test_harm_is_judged_by_a_clock_that_is_behind_that_of_the_looks_before(*, taken_over: bool) -> None:
+    made = world()
+    evaluator = made.evaluator()
+    await made.looks(evaluator, 3)
+    made.clock.set(-300.0)
+    made.source.fleet.now -= 300.0
+    made.source.fleet.test = Behaviour(errors=0.3)
+    await made.looks(made.evaluator() if taken_over else evaluator, 10)
+    assert [(one.action, one.gate) for one in made.ledger.acted] == [(Action.ROLLBACK, "errors")]
+
+
 async def test_a_restarted_evaluator_decides_as_one_that_never_ended() -> None:
     steady, killed = world(), world()
     await steady.looks(steady.evaluator(), 40)
