@@ -63,7 +63,10 @@ class InstanceSource:
     async def _read(self, process: ProcessView, terms: Terms, timeout: float) -> Reading:
         channel = self._channels.get(process.address)
         if channel is None:
-            channel = self._channels[process.address] = self._connect(process.address)
+            try:
+                channel = self._channels[process.address] = self._connect(process.address)
+            except (OSError, ValueError) as error:
+                return self._nothing(process, f"no channel can be opened to its address {process.address!r}: {error}")
         stub = telemetry_pb2_grpc.TelemetryServiceStub(channel)
         request = telemetry_pb2.GetMetricsRequest(names=METRICS, model=terms.model)
         call = stub.GetMetrics(request, timeout=timeout, metadata=self._metadata)

@@ -43,7 +43,11 @@ class RouterTraces:
 
     async def _ask(self, address: str, terms: Terms) -> Sequence[str]:
         request = router_pb2.ListTracesRequest(model=terms.model, segment=terms.segment, version=terms.test)
-        async with self._connect(address) as channel:
+        try:
+            opened = self._connect(address)
+        except (OSError, ValueError):
+            return ()
+        async with opened as channel:
             stub = router_pb2_grpc.RouterServiceStub(channel)
             try:
                 answer = await stub.ListTraces(request, timeout=_SECONDS, metadata=self._metadata)
