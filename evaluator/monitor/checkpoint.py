@@ -45,7 +45,7 @@ def dump(watch: Watch) -> bytes:
         "alike": [watch.alike.test.rows, watch.alike.test.wrong, watch.alike.test.squares],
         "past": {
             "attempts": watch.past.attempts,
-            "batches": watch.past.batches,
+            "sizes": [[size, watch.past.begun[size], _sparse(of)] for size, of in sorted(watch.past.batches.items())],
             "labels": _labels(watch.past.labels),
             "answers": dict(watch.past.answers),
             "together": watch.past.together,
@@ -88,7 +88,9 @@ def _load(said: Any, fresh: Watch) -> Watch:
         alike=_alike_of(said.get("alike")),
         past=Past(
             tuple(past["attempts"]),
-            _sized(past["batches"], BUCKETS),
+            # Releases before this one wrote the batches of all sizes in one, which nothing can be held against.
+            {size: _dense(of, BUCKETS) for size, _, of in past.get("sizes", ())},
+            {size: begun for size, begun, _ in past.get("sizes", ())},
             _labels_of(past["labels"]),
             past["answers"],
             # What releases before this one wrote has none of these.
@@ -99,7 +101,10 @@ def _load(said: Any, fresh: Watch) -> Watch:
     same = said["statistics"] == STATISTICS_VERSION
     # A release after this one may have watched more.
     judged = {gate.metric.value for gate in terms.policy.gates}
-    watched = tuple(_watched_of(one, terms, same=same) for one in said["watched"] if one["metric"] in judged)
+    found = (one for one in said["watched"] if one["metric"] in judged)
+    # Of all sizes in one, as above.
+    found = (one for one in found if one["metric"] != MetricKind.RUNTIME.value or one.get("size"))
+    watched = tuple(_watched_of(one, terms, same=same) for one in found)
     inputs, outputs = watch.inputs, None
     if said["outputs"] is not None:
         profile = answers_profile(watch.past.answers, watch.past.together)
@@ -173,6 +178,7 @@ def _ledger(slices: Any, taken: Any) -> Ledger:
 def _watched(one: Watched) -> dict[str, Any]:
     return {
         "metric": one.metric.value,
+        "size": one.size,
         "past": [one.past.n, one.past.value, one.past.limit, *([one.past.cut] if one.past.cut else [])],
         "alert": one.alert,
         "recent": one.recent,
@@ -184,7 +190,7 @@ def _watched(one: Watched) -> dict[str, Any]:
 def _watched_of(said: Any, terms: Terms, *, same: bool) -> Watched:
     metric = MetricKind(said["metric"])
     alpha = next(terms.policy.gate_alpha(gate) for gate in terms.policy.gates if gate.metric is metric)
-    one = Watched.open(metric, alpha, Known(*said["past"]))
+    one = Watched.open(metric, alpha, Known(*said["past"]), said.get("size", 0))
     if not same:
         return one
     recent = tuple((n, value) for n, value in said["recent"])

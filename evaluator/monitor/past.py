@@ -23,7 +23,9 @@ ENOUGH: Final = {
     MetricKind.F1: 300,
     MetricKind.ABSOLUTE_ERROR: 300,
 }
-"""Attempts, batches or labelled rows that a past must have before anything is held against it."""
+"""Attempts, batches of one size or labelled rows that a past must have before anything is held against it."""
+SIZES: Final = 16
+"""Batch sizes that are watched, each by itself: 1, 2, 4 and on to 32,768 rows."""
 ENOUGH_ANSWERS: Final = 1_000
 ENOUGH_VALUES: Final = 1_000
 """Numbers that callers reported."""
@@ -38,6 +40,8 @@ SHORTEST: Final = np.array((0.0, *BOUNDS))
 """Seconds that a batch of each bucket took at least."""
 LONGEST: Final = np.array((*BOUNDS, BOUNDS[-1]))
 """Seconds that a batch of each bucket took at most; what is slower than the last bound counts as that."""
+_NO_BATCHES: Final = (0,) * BUCKETS
+_WATCHED_SIZES: Final = frozenset(1 << power for power in range(SIZES))
 MIDDLE: Final = np.sqrt(np.maximum(SHORTEST, BOUNDS[0] / 2) * LONGEST)
 
 
@@ -64,7 +68,8 @@ class Past:
 
     Attributes:
         attempts: n and those that failed.
-        batches: by runtime.
+        batches: by size and runtime.
+        begun: when the first batches of a size were read, seconds since 1970-01-01 UTC.
         labels: of slices whose labels were complete.
         answers: predicted rows by class.
         together: over requests of several predictions, n (n - 1) for their n rows.
@@ -72,7 +77,8 @@ class Past:
     """
 
     attempts: tuple[int, int] = (0, 0)
-    batches: tuple[int, ...] = (0,) * BUCKETS
+    batches: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    begun: Mapping[int, float] = field(default_factory=dict)
     labels: Labels = field(default_factory=Labels)
     answers: Mapping[str, int] = field(default_factory=dict)
     together: int = 0
@@ -86,38 +92,45 @@ class Past:
         answers: Mapping[str, int],
         values: Sequence[int],
         together: int,
+        time: float,
     ) -> "Past":
-        """The past with a look's counts."""
+        """The past with a look's counts, which were read at a time."""
         n, x = self.attempts
-        slower, known = self.batches, self.labels
+        slower, begun, known = dict(self.batches), dict(self.begun), self.labels
         for row in errors:
             n, x = n + row[0], x + row[1]
-        for _, of_version, _ in batches:
-            slower = added(slower, of_version)
+        for size, of_version, _ in batches:
+            if any(of_version) and size in _WATCHED_SIZES:
+                slower[size] = added(slower.get(size, _NO_BATCHES), of_version)
+                begun.setdefault(size, time)
         for more in labels:
             known = known.plus(more)
         classes = self.answers.keys() | answers.keys()
         summed = {name: self.answers.get(name, 0) + answers.get(name, 0) for name in classes}
         reported = added(self.values, tuple(values)) if values else self.values
         answered = dict(sorted(summed.items()))
-        return Past((n, x), slower, known, answered, self.together + together, reported)
+        return Past((n, x), slower, begun, known, answered, self.together + together, reported)
 
     def counted(self, metric: MetricKind, effect: float = 1.0) -> int:
-        """How many attempts, batches or labelled rows a metric's past has, labels as many as `known` takes them for."""
-        n = sum(self.batches) if metric is MetricKind.RUNTIME else self._bad(metric)[0]
+        """How many attempts or labelled rows a metric's past has, labels as many as `known` takes them for.
+
+        Of runtimes it is the batches of the size that has most.
+        """
+        if metric is MetricKind.RUNTIME:
+            return max(map(sum, self.batches.values()), default=0)
+        n, _ = self._bad(metric)
         return int(n / effect) if metric in LABEL_METRICS else n
 
     def known(self, metric: MetricKind, effect: float = 1.0) -> Known | None:
-        """A figure, and what it allows; None: too little was counted, or the metric is not watched so.
+        """A figure, and what it allows; None: too little was counted, or the metric is not watched so (runtimes).
 
         Args:
             metric: whose.
             effect: of labelled rows of one request that are alike: they say as much as so many times fewer.
         """
-        if metric not in ENOUGH or self.counted(metric, effect) < ENOUGH[metric]:
+        unlike = metric not in ENOUGH or metric is MetricKind.RUNTIME
+        if unlike or self.counted(metric, effect) < ENOUGH[metric]:
             return None
-        if metric is MetricKind.RUNTIME:
-            return self._known_runtime()
         if metric is MetricKind.ABSOLUTE_ERROR:
             return self._known_errors(effect)
         n, x = self._bad(metric)
@@ -144,9 +157,12 @@ class Past:
         beyond = n - int(sofar[median])
         return Known(n, beyond / n, _highest(n, beyond, effect), cut)
 
-    def _known_runtime(self) -> Known | None:
-        counts = np.array(self.batches)
+    def known_runtime(self, size: int) -> Known | None:
+        """The mean runtime of batches of a size, and what it allows; None: as of `known`."""
+        counts = np.array(self.batches.get(size, _NO_BATCHES))
         n = int(counts.sum())
+        if n < ENOUGH[MetricKind.RUNTIME]:
+            return None
         mean = float((counts * MIDDLE).sum() / n)
         variance = float((counts * (MIDDLE - mean) ** 2).sum() / n)
         # As with rates: a few slow batches decide a mean, and there may have been too few of them in the past.

@@ -24,7 +24,7 @@ from services.common.telemetry import catalog
 _SHOWN = 5
 _COUNTED: Final = {
     MetricKind.ERRORS: "attempts",
-    MetricKind.RUNTIME: "batches",
+    MetricKind.RUNTIME: "batches of one size",
     MetricKind.ACCURACY: "rows with complete labels",
     MetricKind.F1: "rows with complete labels of its class",
     MetricKind.ABSOLUTE_ERROR: "rows with complete labels",
@@ -41,7 +41,7 @@ class Alert:
 
 def alerts(watch: Watch) -> tuple[Alert, ...]:
     """What stands out now."""
-    found = [Alert(one.metric.value, _beyond(watch, one)) for one in watch.watched if one.alert]
+    found = [Alert(one.metric.value, _beyond(watch, one)) for one in _by_metric(watch) if one.alert]
     if watch.inputs is not None and watch.inputs.test.drifted:
         found.append(
             Alert(INPUTS, f"the inputs of {watch.terms.test} drifted from its reference profile{_most(watch.inputs)}")
@@ -80,8 +80,18 @@ def decision(watch: Watch, problems: Sequence[Problem] = (), gap: float = 0.0) -
         also = f", and {others} more" if others else ""
         reason += f"; {first.instance_id} was not read ({first.reason}){also}"
     verdict = Verdict.FAIL if standing else Verdict.CONTINUE
-    gates = (*(_report(one) for one in watch.watched), *_distributions(watch))
+    gates = (*map(_report, _by_metric(watch)), *_distributions(watch))
     return Decision(Action.NONE, verdict, reason, gates=gates, drift=_drift(watch))
+
+
+def _by_metric(watch: Watch) -> list[Watched]:
+    """Each metric once: of runtimes the batch size that is furthest on its way to an alert."""
+    found: dict[MetricKind, Watched] = {}
+    for one in watch.watched:
+        other = found.get(one.metric)
+        if other is None or (one.alert, one.harm.log_e) > (other.alert, other.harm.log_e):
+            found[one.metric] = one
+    return list(found.values())
 
 
 def _unwatched(watch: Watch) -> str:
@@ -90,6 +100,8 @@ def _unwatched(watch: Watch) -> str:
         have, enough = watch.past.counted(metric, watch.alike.careful), ENOUGH[metric]
         if have < enough:
             parts.append(f"{metric} is not watched yet: its past has {have:,} of {enough:,} {_COUNTED[metric]}")
+        elif metric is MetricKind.RUNTIME and any(map(watch.learns_size, watch.unwatched_sizes)):
+            parts.append(f"{metric} is not watched yet: its past is still learnt")
         else:
             parts.append(f"{metric} is not watched: what its past is like leaves nothing to exceed")
     return "".join(f"; {part}" for part in parts)
@@ -160,7 +172,8 @@ def _beyond(watch: Watch, one: Watched) -> str:
     match one.metric:
         case MetricKind.RUNTIME:
             return (
-                f"{version}'s batches took a mean of {words.runtime(seen)} lately ({words.many(n, 'batch')}); "
+                f"{version}'s batches of {'1 row' if one.size == 1 else f'up to {one.size} rows'} took a mean of "
+                f"{words.runtime(seen)} lately ({words.many(n, 'batch')}); "
                 f"at most {words.runtime(limit)} is allowed by its own past of {words.runtime(past)}"
             )
         case MetricKind.ERRORS:

@@ -79,6 +79,16 @@ class Watch:
         return not self.since or self.time - self.since < self.learn
 
     @property
+    def unwatched_sizes(self) -> list[int]:
+        """Batch sizes that are not held against a past yet."""
+        have = {one.size for one in self.watched}
+        return sorted(size for size in self.past.batches if size not in have)
+
+    def learns_size(self, size: int) -> bool:
+        """Whether the past of a batch size is still learnt, for as long as all else was from when it was first seen."""
+        return self.time - self.past.begun[size] < self.learn
+
+    @property
     def resting(self) -> bool:
         """Whether the inputs are drifted, so that what the answers say is not judged."""
         return self.inputs is not None and self.inputs.test.drifted
@@ -180,14 +190,15 @@ def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Wat
         effects = np.array([watch.alike.effect])
         watch = replace(watch, values=watch.values.after(BinRows([bins]), _CAP, effects))
     # What the judged metrics have counted is no past of theirs; of the others the past goes on until it is enough.
-    known = {one.metric for one in watch.watched}
+    known, sizes = {one.metric for one in watch.watched}, {one.size for one in watch.watched}
     past = watch.past.plus(
         [] if MetricKind.ERRORS in known else errors,
-        [] if MetricKind.RUNTIME in known else batches,
+        [row for row in batches if row[0] not in sizes],
         [] if known & LABEL_METRICS else labels,
         {} if watch.outputs is not None else answers,
         () if watch.values is not None else values,
         0 if watch.outputs is not None or watch.resting else int(sum(answers_of(window, terms)[0].every)),
+        now,
     )
     return _drawn(replace(watch, past=past))
 
@@ -232,9 +243,14 @@ def _drawn(watch: Watch) -> Watch:
     unwatched = watch.unwatched
     more = []
     for gate in watch.terms.policy.gates:
+        alpha = watch.terms.policy.gate_alpha(gate)
         known = watch.past.known(gate.metric, watch.alike.careful) if gate.metric in unwatched else None
         if known is not None:
-            more.append(Watched.open(gate.metric, watch.terms.policy.gate_alpha(gate), known))
+            more.append(Watched.open(gate.metric, alpha, known))
+        for size in watch.unwatched_sizes if gate.metric is MetricKind.RUNTIME else ():
+            known = None if watch.learns_size(size) else watch.past.known_runtime(size)
+            if known is not None:
+                more.append(Watched.open(gate.metric, alpha, known, size))
     outputs = watch.outputs
     answers = watch.past.answers
     if outputs is None and len(answers) > 1 and any(answers.values()):

@@ -9,7 +9,7 @@ import numpy as np
 
 from evaluator.arms import RuntimeRow
 from evaluator.labels import RateRow
-from evaluator.monitor.past import LONGEST, MIDDLE, SHORTEST, Known
+from evaluator.monitor.past import LONGEST, MIDDLE, SHORTEST, SIZES, Known
 from evaluator.statistics import means, rates
 from evaluator.statistics.bets import Margin
 from evaluator.statistics.means import MeanTest
@@ -27,7 +27,7 @@ Row = tuple[int, float]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Watched:
-    """One metric.
+    """One metric; of runtimes those of one batch size, since larger batches take longer.
 
     Attributes:
         metric: errors, runtime, accuracy or F1.
@@ -37,6 +37,7 @@ class Watched:
         safe: evidence that it is kept to; it counts while there is an alert, and begins anew with each.
         recent: the latest looks that brought something.
         alert: there is one.
+        size: of the batches; 0: it is of no batches.
     """
 
     metric: MetricKind
@@ -46,10 +47,13 @@ class Watched:
     safe: RateTest | MeanTest
     recent: tuple[Row, ...] = ()
     alert: bool = False
+    size: int = 0
 
     @classmethod
-    def open(cls, metric: MetricKind, alpha: float, past: Known) -> "Watched":
-        """The metric without evidence."""
+    def open(cls, metric: MetricKind, alpha: float, past: Known, size: int = 0) -> "Watched":
+        """The metric without evidence; batch sizes share alpha."""
+        if size:
+            alpha /= SIZES
         if metric is MetricKind.RUNTIME:
             # A batch counts as its bucket's edge, so that 9 % around the limit are undecided.
             harm: RateTest | MeanTest = means.mean_harm_test(SHORTEST, past.limit, alpha)
@@ -57,7 +61,7 @@ class Watched:
         else:
             limit = Margin(past.limit, 0.0)
             harm, safe = rates.harm_test(limit, alpha), rates.non_inferiority_test(limit)
-        return cls(metric, alpha, past, harm, safe)
+        return cls(metric, alpha, past, harm, safe, size=size)
 
     @property
     def bar(self) -> float:
@@ -82,8 +86,9 @@ class Watched:
         return self._concluded(harm, safe, (n, x))
 
     def after_batches(self, rows: Sequence[RuntimeRow]) -> "Watched":
-        """The metric after a look's batches."""
-        batches = np.array([row[1] for row in rows], dtype=np.float64).reshape(-1, len(MIDDLE)).sum(axis=0)
+        """The metric after a look's batches, of whatever sizes."""
+        mine = [row[1] for row in rows if row[0] == self.size]
+        batches = np.array(mine, dtype=np.float64).reshape(-1, len(MIDDLE)).sum(axis=0)
         if not batches.any():
             return self
         assert isinstance(self.harm, MeanTest)  # noqa: S101 - for the type checker: `open` made it so
@@ -92,12 +97,19 @@ class Watched:
         return self._concluded(means.update(self.harm, batches), means.update(self.safe, batches), row)
 
     def _concluded(self, harm: RateTest | MeanTest, safe: RateTest | MeanTest, row: Row) -> "Watched":
-        after = replace(self, harm=harm, safe=safe, recent=(*self.recent, row)[-_RECENT_LOOKS:])
+        recent = (*self.recent, row)[-_RECENT_LOOKS:]
+        after = replace(self, harm=harm, safe=safe, recent=recent)
         if not self.alert and harm.max_log_e >= self.bar:
-            return replace(after, safe=_anew(safe), alert=True)
+            return replace(after, safe=_anew(safe), alert=True, recent=_beyond(recent, self.past.limit))
         if self.alert and safe.log_e >= log_threshold(ALPHA_ENDED):
             return replace(after, harm=_anew(harm), alert=False)
         return after
+
+
+def _beyond(recent: tuple[Row, ...], limit: float) -> tuple[Row, ...]:
+    """The latest looks that are all beyond the limit: the ones before say nothing of what has changed."""
+    back = next((back for back, (n, x) in enumerate(reversed(recent)) if x <= limit * n), 0)
+    return recent[-back:]
 
 
 def _anew(test: RateTest | MeanTest) -> RateTest | MeanTest:

@@ -21,9 +21,9 @@ CLASSES = ("3", "7")
 
 @dataclass(slots=True)
 class Behaviour:
-    """How a version answers: error rate, share of wrong answers (of positives missed), median seconds of a batch,
-    (of a regression) median absolute error, share of the callers that report engagement; and rates of callers in the
-    segment eu, None: as all."""
+    """How a version answers: error rate, share of wrong answers (of positives missed), median seconds of a batch and
+    what each row adds to them, (of a regression) median absolute error, share of the callers that report engagement;
+    and rates of callers in the segment eu, None: as all."""
 
     errors: float = 0.002
     wrong: float = 0.08
@@ -33,6 +33,7 @@ class Behaviour:
     engaged: float = 0.3
     european_errors: float | None = None
     european_wrong: float | None = None
+    row_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -84,6 +85,7 @@ class Fleet:
         paired_wrong: the same of those on which stable is wrong; None: as all.
         european: share of the requests whose callers are in the segment eu, which gates may watch by itself.
         european_labelled: share of their answers that get a label; None: as all.
+        batch: rows of every batch; 0: 1, 2 or 4.
         reported: share of the answers for which callers report a number, 20 for engagement and 0 for none.
     """
 
@@ -114,6 +116,7 @@ class Fleet:
     paired_wrong: float | None = None
     european: float = 0.0
     european_labelled: float | None = None
+    batch: int = 0
     routers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("router-1", worker=False),))
     workers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("worker-1", worker=True),))
     waiting: list[tuple[float, str, str, str, str, str, float]] = field(default_factory=list)
@@ -261,9 +264,12 @@ class Fleet:
 
     def _batches(self, worker: Instance, at: tuple[str, str, str], behaviour: Behaviour, requests: int) -> None:
         batches = 2 ** self.random.integers(0, 3, max(1, requests // 2))
-        seconds = behaviour.seconds * np.exp(0.2 * self.random.standard_normal(len(batches)))
+        if self.batch:
+            batches[:] = self.batch
+        seconds = behaviour.seconds + behaviour.row_seconds * batches
+        seconds = seconds * np.exp(0.2 * self.random.standard_normal(len(batches)))
         buckets = np.clip(np.ceil(np.log(seconds / 50e-6) / np.log(RATIO)), 0, BUCKETS - 1).astype(int)
-        for batch in (1, 2, 4):
+        for batch in (self.batch,) if self.batch else (1, 2, 4):
             inside = buckets[batches == batch]
             if len(inside):
                 histogram = np.bincount(inside, minlength=BUCKETS)

@@ -118,7 +118,9 @@ def test_slower_batches_are_told() -> None:
     lane.fleet.stable = Behaviour(seconds=0.004)
     lane.run(600)
     assert lane.told == ["", "runtime"]
-    assert report.decision(lane.watch).reason.startswith("v1's batches took a mean of ")
+    (alert,) = report.alerts(lane.watch)
+    assert alert.reason.startswith("v1's batches of ")
+    assert report.decision(lane.watch).reason == alert.reason
 
 
 def test_half_as_slow_again_is_within_a_days_load() -> None:
@@ -126,6 +128,30 @@ def test_half_as_slow_again_is_within_a_days_load() -> None:
     lane.fleet.stable = Behaviour(seconds=0.0026)
     lane.run(3600)
     assert lane.told == [""]
+
+
+def test_larger_batches_are_not_slower_ones_and_their_own_past_is_learnt_first() -> None:
+    lane = learnt(batch=1, stable=Behaviour(seconds=0.001, row_seconds=0.00025))
+    lane.fleet.batch = 8
+    lane.run(LEARN + 2 * LOOK)
+    assert lane.told == [""]
+    assert [one.size for one in lane.watch.watched if one.metric is MetricKind.RUNTIME] == [1, 8]
+    lane.fleet.stable = Behaviour(seconds=0.002, row_seconds=0.0005)
+    lane.run(10 * LOOK)
+    assert lane.told == ["", "runtime"]
+    (alert,) = report.alerts(lane.watch)
+    assert alert.reason.startswith("v1's batches of up to 8 rows took a mean of ")
+
+
+def test_an_alert_tells_of_the_looks_that_brought_it() -> None:
+    """Not of those before, whose mean would be within what is allowed."""
+    lane = learnt(batch=1)
+    lane.fleet.stable = Behaviour(seconds=0.0045)
+    while lane.told == [""]:
+        lane.run(LOOK)
+    (one,) = (one for one in lane.watch.watched if one.alert)
+    assert 3 <= len(one.recent) < 10
+    assert one.seen[1] > one.past.limit
 
 
 def test_wrong_answers_are_told_when_their_labels_are_complete() -> None:
@@ -206,7 +232,10 @@ def test_what_was_hardly_counted_is_not_held_against_anything() -> None:
     assert not lane.watch.watched
     lane.fleet.rate = 40.0
     lane.run(600)
-    assert [one.metric for one in lane.watch.watched] == [MetricKind.ERRORS, MetricKind.RUNTIME]
+    assert [(one.metric, one.size) for one in lane.watch.watched] == [
+        (MetricKind.ERRORS, 0),
+        *((MetricKind.RUNTIME, size) for size in (1, 2, 4)),
+    ]
 
 
 def test_it_goes_on_from_what_was_kept_to_the_last_bit() -> None:
@@ -273,7 +302,7 @@ def test_a_mean_is_known_to_within_its_own_error_only() -> None:
     def past(batches: int, late: int) -> Known | None:
         counts = [0] * len(MIDDLE)
         counts[fast], counts[slow] = batches - late, late
-        return Past(batches=tuple(counts)).known(MetricKind.RUNTIME)
+        return Past(batches={8: tuple(counts)}).known_runtime(8)
 
     assert past(999, 4) is None
     few, many = past(1_000, 5), past(1_000_000, 5_000)
@@ -357,7 +386,7 @@ def test_a_checkpoint_of_an_older_release_is_taken_over() -> None:
     loaded = checkpoint.load(json.dumps(said).encode(), lane.terms, LEARN)
     assert loaded.past == lane.watch.past
     assert loaded.values is None
-    assert len(loaded.watched) == 3
+    assert len(loaded.watched) == len(lane.watch.watched)
     assert loaded.inputs is not None
     assert loaded.inputs.alike.effects is None
 
@@ -373,6 +402,23 @@ def test_the_past_is_taken_over_from_a_release_that_watches_more() -> None:
     assert [one.metric for one in loaded.watched] == [one.metric for one in lane.watch.watched]
 
 
+def test_a_past_of_all_batch_sizes_in_one_is_learnt_anew() -> None:
+    """Releases before this one kept it so."""
+    lane = learnt()
+    said = json.loads(checkpoint.dump(lane.watch))
+    del said["past"]["sizes"]
+    said["past"]["batches"] = [0] * 60 + [9_000] + [0] * (len(MIDDLE) - 61)
+    said["watched"] = [{name: of[name] for name in of if name != "size"} for of in said["watched"]]
+    lane.watch = checkpoint.load(json.dumps(said).encode(), lane.terms, LEARN)
+    assert [one.metric for one in lane.watch.watched] == [MetricKind.ERRORS, MetricKind.ACCURACY]
+    assert not lane.watch.past.batches
+    lane.run(LEARN / 2)
+    assert "runtime is not watched yet: its past " in report.decision(lane.watch).reason
+    lane.run(LEARN)
+    assert MetricKind.RUNTIME in {one.metric for one in lane.watch.watched}
+    assert lane.told == [""]
+
+
 @pytest.mark.parametrize("part", ["batches", "values", "lags"])
 def test_counts_by_another_releases_buckets_are_begun_anew(part: str) -> None:
     lane = Lane()
@@ -381,7 +427,7 @@ def test_counts_by_another_releases_buckets_are_begun_anew(part: str) -> None:
     if part == "values":
         said["past"]["values"] = [[100_000, 1]]
     elif part == "batches":
-        said["past"]["batches"].append(0)
+        said["past"]["sizes"][0][2] = [[100_000, 1]]
     else:
         said["lags"] = [[*lags, 1] for lags in said["lags"]]
     lane.watch = checkpoint.load(json.dumps(said).encode(), lane.terms, LEARN)

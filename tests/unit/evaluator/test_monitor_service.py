@@ -141,6 +141,17 @@ async def test_an_alert_undoes_a_lane_that_asks_for_it_and_no_other() -> None:
     assert scene.kept.undone[0].startswith("digits v0: v1 failed ")
 
 
+async def test_larger_batches_undo_nothing() -> None:
+    scene = Scene()
+    scene.kept.view = replace(NEW, undo=True)
+    scene.fleet.batch, scene.fleet.stable = 1, Behaviour(seconds=0.001, row_seconds=0.00025)
+    await scene.look(40)
+    assert [one.gate for one in scene.kept.records[-1].decision.gates][1] == "runtime"
+    scene.fleet.batch = 8
+    await scene.look(40)
+    assert scene.kept.undone == []
+
+
 async def test_drifted_inputs_undo_nothing() -> None:
     scene = Scene()
     scene.kept.view = replace(NEW, undo=True)
