@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 """A metric's name and its attributes as sorted pairs."""
@@ -47,8 +46,8 @@ class InstanceCounts:
 
     Attributes:
         instance_id: which start of which process.
-        read_us: when it was read, microseconds since 1970-01-01 UTC; 0: it was seen and could not be read; FORGOTTEN:
-            it has been gone for so long that its counts were let go.
+        read_us: when it was read, microseconds since 1970-01-01 UTC; 0: it was seen and could not be read; below 0: its
+            counts were let go, since it has been gone for so long, and this is when it was last heard of.
         series: sorted by key.
     """
 
@@ -56,8 +55,16 @@ class InstanceCounts:
     read_us: int
     series: tuple[Series, ...] = ()
 
+    @property
+    def forgotten(self) -> bool:
+        """Whether its counts were let go: whatever it has counted, should it come back, is history."""
+        return self.read_us < 0
 
-FORGOTTEN: Final = -1
+    @classmethod
+    def forget(cls, instance_id: str, heard_us: int) -> "InstanceCounts":
+        """A process that is forgotten but for its name, and when it was last heard of; 0: nobody knows."""
+        return cls(instance_id, -max(heard_us, 1))
+
 
 Counts = tuple[InstanceCounts, ...]
 """The counts of all processes, sorted by instance id."""

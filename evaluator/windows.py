@@ -10,13 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from evaluator.counts import FORGOTTEN, Counts, InstanceCounts, Series, arrange
+from evaluator.counts import Counts, InstanceCounts, Series, arrange
 from services.common.telemetry import catalog
 
 SPLIT_ATTRIBUTES: Final = frozenset({"epoch", "slice"})
 """Attributes within which the arms are compared: such series can be counted from zero whenever a process appears."""
 GONE_US: Final = 900_000_000
 """A process that nobody has listed for so long (15 min) has ended; its counts would weigh on every cursor for ever."""
+NAMELESS_US: Final = 86_400_000_000
+"""So would the names of all that ever were: after a day nothing of a process comes back."""
 LARGEST_COUNT: Final = 2**53
 """Beyond it a float no longer tells neighbouring counts apart; at a million rows a second that takes 285 years."""
 _LARGEST_PRODUCT: Final = 2**63 - 1
@@ -98,6 +100,7 @@ def take(cursor: Counts, readings: Sequence[Reading], *, first: bool) -> Taken:
     look, and where a process could not be read when it was first seen, what it has counted by now is history: then
     only labels, or series of one epoch or slice, count. A process that is not read keeps its place in the cursor, and
     one that is not even listed for 15 min only its name there: should it come back, all that it has counted is history.
+    After a day the name goes, too.
 
     Args:
         cursor: of the look before.
@@ -137,9 +140,15 @@ def take(cursor: Counts, readings: Sequence[Reading], *, first: bool) -> Taken:
         following[reading.instance_id] = InstanceCounts(reading.instance_id, reading.read_us, arrange(kept | series))
     listed = {reading.instance_id: reading.read_us for reading in readings}
     now = max(listed.values(), default=0)
-    for name, instance in following.items():
-        if name not in listed and instance.read_us > 0 and now - instance.read_us > GONE_US:
-            following[name] = InstanceCounts(name, FORGOTTEN)
+    for name in following.keys() - listed.keys():
+        heard = abs(following[name].read_us)
+        if heard <= 1:
+            # It was never read, or a release before this one forgot it, which did not say when.
+            following[name] = InstanceCounts.forget(name, now)
+        elif now - heard > NAMELESS_US:
+            del following[name]
+        elif now - heard > GONE_US:
+            following[name] = InstanceCounts.forget(name, heard)
     return Taken(tuple(window), tuple(following[name] for name in sorted(following)), tuple(problems))
 
 
@@ -227,7 +236,7 @@ def _from_zero(one: Series, reading: Reading, before: InstanceCounts | None, *, 
         return False
     if first:
         return one.metric in FIRST_READ_METRICS
-    if before is not None and before.read_us == FORGOTTEN:
+    if before is not None and before.forgotten:
         return False
     return before is None or before.read_us > 0 or any(name in SPLIT_ATTRIBUTES for name, _ in one.attributes)
 

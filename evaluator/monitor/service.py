@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from evaluator.counts import FORGOTTEN, Counts, InstanceCounts
+from evaluator.counts import Counts, InstanceCounts
 from evaluator.monitor import checkpoint, report
 from evaluator.monitor.watch import INPUTS, after, open_watch
 from evaluator.ports import Lanes, LaneView, MetricsSource, MonitorRecord, MonitorView, RefusedError
@@ -81,7 +81,9 @@ class Monitor:
         read = _read_time(known) if same else 0.0
         gap = passed if read else math.inf
         begun = gap > _GAP * self._interval
-        taken = take(_forgotten(known.cursor, readings) if begun else known.cursor, readings, first=begun)
+        # Of processes that are gone no count of a version that has just become stable is in the way of being new.
+        cursor = known.cursor if same else ()
+        taken = take(_forgotten(cursor, readings) if begun else cursor, readings, first=begun)
         if not begun:
             watch = after(watch, taken.window, lane.epoch, lane.slice_seconds)
         standing = report.alerts(watch)
@@ -148,5 +150,5 @@ def _read_time(known: MonitorView) -> float:
 
 def _forgotten(cursor: Counts, readings: Sequence[Reading]) -> Counts:
     """A cursor by which all that any process has counted is history, that of those too which are not read now."""
-    names = {one.instance_id for one in cursor} | {one.instance_id for one in readings}
-    return tuple(InstanceCounts(name, FORGOTTEN) for name in sorted(names))
+    heard = {one.instance_id: abs(one.read_us) for one in cursor} | {one.instance_id: one.read_us for one in readings}
+    return tuple(InstanceCounts.forget(name, heard[name]) for name in sorted(heard))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import structlog
 
+from evaluator.counts import InstanceCounts
 from evaluator.monitor.loop import MonitorLoop
 from evaluator.monitor.service import Monitor
 from evaluator.ports import (
@@ -182,6 +183,21 @@ async def test_another_version_begins_anew() -> None:
     await scene.look(2)
     assert scene.kept.records[-1].version == "v2"
     assert scene.kept.records[-1].decision.reason.startswith("learns what v2 is like")
+
+
+async def test_and_with_the_names_of_the_processes_that_are_there() -> None:
+    scene = Scene()
+    await scene.look(3)
+    gone = tuple(InstanceCounts.forget(f"worker-{number}", 1) for number in range(2, 9))
+    scene.kept.view = replace(scene.kept.view, cursor=(*scene.kept.view.cursor, *gone))
+    await scene.look(1)
+    assert len(scene.kept.view.cursor) == 9
+    scene.kept.lane, scene.source.away = replace(scene.kept.lane, stable="v2"), {"worker-1"}
+    await scene.look(1)
+    assert [(one.instance_id, one.forgotten) for one in scene.kept.view.cursor] == [
+        ("router-1", False),
+        ("worker-1", True),
+    ]
 
 
 async def test_after_a_gap_what_was_counted_in_it_is_left_out() -> None:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from evaluator.counts import Counts, Series
+from evaluator.counts import Counts, InstanceCounts, Series
 from evaluator.windows import Reading, fresh_share, take
 
 ATTEMPTS = "crossfade.attempt.duration"
@@ -178,6 +178,27 @@ def test_a_process_that_has_long_been_gone_leaves_its_name_alone() -> None:
         taken = take(cursor, [reading("a", series(ATTEMPTS, total, epoch="1"), at=1000.0 + total)], first=False)
         cursor = taken.cursor
         assert counted(taken.window)["a"] == window
+
+
+DAY = 86_400.0
+
+
+@pytest.mark.parametrize("read_us", [1_000_000, 0, -1], ids=["read", "never read", "forgotten by an older release"])
+def test_after_a_day_the_name_of_a_process_that_is_gone_goes_too(read_us: int) -> None:
+    cursor: Counts = (InstanceCounts("a", read_us),)
+    for at in (2.0, 1_000.0, DAY):
+        cursor = take(cursor, [reading("b", series(INFERENCE, 6), at=at)], first=False).cursor
+        assert [one.instance_id for one in cursor] == ["a", "b"]
+    assert cursor[0].forgotten
+    cursor = take(cursor, [reading("b", series(INFERENCE, 6), at=DAY + 3.0)], first=False).cursor
+    assert [one.instance_id for one in cursor] == ["b"]
+
+
+def test_of_one_that_is_listed_and_cannot_be_read_it_stays() -> None:
+    cursor = take((), [Reading("a", 1, None), reading("b")], first=True).cursor
+    for at in (DAY, 3.0 * DAY):
+        cursor = take(cursor, [Reading("a", round(at * 1e6), None), reading("b", at=at)], first=False).cursor
+    assert [one.instance_id for one in cursor] == ["a", "b"]
 
 
 def test_a_series_that_vanished_and_comes_back_goes_on_from_its_cursor() -> None:
