@@ -87,7 +87,10 @@ class InstanceSource:
         if pull.time_ns and self._times.get(key) == pull.time_ns:
             return self._nothing(process, "its metrics do not move on: they have the time of the look before")
         self._times[key] = pull.time_ns
-        return Reading(process.instance_id, round(self._clock.now() * 1e6), series_of(pull.snapshots, terms))
+        now = round(self._clock.now() * 1e6)
+        # By the process's own clock it has run for so long; the Evaluator's may differ.
+        started = now - (pull.time_ns - pull.start_ns) // 1000 if pull.start_ns else 0
+        return Reading(process.instance_id, now, series_of(pull.snapshots, terms), started_us=started)
 
     def _nothing(self, process: ProcessView, why: str) -> Reading:
         return Reading(process.instance_id, round(self._clock.now() * 1e6), None, why)

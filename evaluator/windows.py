@@ -54,6 +54,7 @@ class Reading:
         error: why not, as a sentence part.
         reused_id: another process may count under the same id, or has before. So what a counter has when it is new, or
             after it fell, is history.
+        started_us: when its counters began, by the clock of `read_us`; 0: nobody knows.
     """
 
     instance_id: str
@@ -61,6 +62,7 @@ class Reading:
     series: tuple[Series, ...] | None
     error: str = ""
     reused_id: bool = False
+    started_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +99,10 @@ def take(cursor: Counts, readings: Sequence[Reading], *, first: bool) -> Taken:
     """The window between a cursor and new readings, and the next cursor.
 
     A process that the cursor does not know started after the look before: its counters count from zero. At the first
-    look, and where a process could not be read when it was first seen, what it has counted by now is history: then
-    only labels, or series of one epoch or slice, count. A process that is not read keeps its place in the cursor, and
-    one that is not even listed for 15 min only its name there: should it come back, all that it has counted is history.
-    After a day the name goes, too.
+    look, and where a process started earlier all the same (it was not listed) or could not be read when it was first
+    seen, what it has counted by now is history: then only labels, or series of one epoch or slice, count. A process
+    that is not read keeps its place in the cursor, and one that is not even listed for 15 min only its name there:
+    should it come back, all that it has counted is history. After a day the name goes, too.
 
     Args:
         cursor: of the look before.
@@ -111,6 +113,7 @@ def take(cursor: Counts, readings: Sequence[Reading], *, first: bool) -> Taken:
     following = dict(known)
     window: list[InstanceCounts] = []
     problems: list[Problem] = []
+    latest = max((instance.read_us for instance in cursor), default=0)
     for read in sorted(readings, key=lambda one: one.instance_id):
         before = known.get(read.instance_id)
         complaint = _complaint(read)
@@ -128,6 +131,8 @@ def take(cursor: Counts, readings: Sequence[Reading], *, first: bool) -> Taken:
             continue
         if strange:
             problems.append(Problem(reading.instance_id, strange, lasting=True))
+        if before is None and 0 < reading.started_us < latest:
+            before = InstanceCounts(reading.instance_id, 0)
         past = {one.key: one for one in before.series} if before else {}
         counted = {
             key: part

@@ -99,12 +99,14 @@ class Pull:
         instance_id: `service.instance.id` of the resource.
         time_ns: the latest time of its data points; 0 when it has none.
         snapshots: its series.
+        start_ns: since when they count; 0 when it has none, or does not say.
     """
 
     service: str
     instance_id: str
     time_ns: int
     snapshots: tuple[Snapshot, ...]
+    start_ns: int = 0
 
 
 def decode(raw: bytes) -> Pull:
@@ -116,7 +118,7 @@ def decode(raw: bytes) -> Pull:
     """
     data = otlp.MetricsData.FromString(raw)
     service = instance = ""
-    latest = 0
+    latest = start = 0
     snapshots: list[Snapshot] = []
     for group in data.resource_metrics:
         resource = {pair.key: pair.value.string_value for pair in group.resource.attributes}
@@ -128,8 +130,17 @@ def decode(raw: bytes) -> Pull:
                 if metric is not None:
                     newest, read = _read(metric, message)
                     latest = max(latest, newest)
+                    start = start or _start(message)
                     snapshots.extend(read)
-    return Pull(service, instance, latest, tuple(snapshots))
+    return Pull(service, instance, latest, tuple(snapshots), start)
+
+
+def _start(message: otlp.Metric) -> int:
+    """Since when a metric counts; all of a process's do since it started."""
+    for points in (message.histogram.data_points, message.sum.data_points):
+        for point in points:
+            return point.start_time_unix_nano
+    return 0
 
 
 def _read(metric: Metric, message: otlp.Metric) -> tuple[int, list[Snapshot]]:

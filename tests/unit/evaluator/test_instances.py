@@ -9,7 +9,7 @@ from crossfade.telemetry.v1 import telemetry_pb2
 from evaluator.instances import InstanceSource
 from evaluator.ports import ProcessView
 from evaluator.traces import RouterTraces
-from services.common.telemetry import otlp
+from services.common.telemetry import catalog, otlp
 from services.common.telemetry.store import MetricStore
 from tests.fakes.clock import ManualClock
 from tests.fakes.rollouts import demo_terms
@@ -20,8 +20,11 @@ class Answer:
 
     def __await__(self):  # type: ignore[no-untyped-def] # a generator that never yields
         yield from ()
-        resource = otlp.Resource("crossfade-router", "router-1", 1)
-        return telemetry_pb2.GetMetricsResponse(metrics_data=otlp.encode(resource, MetricStore().snapshot(), 2))
+        resource = otlp.Resource("crossfade-router", "router-1", 1_000_000_000)
+        store = MetricStore()
+        store.gauge(catalog.CONTROL_PLANE_AGE).set(1.0)
+        store.counter(catalog.ROUTE_COUNT, "digits", "", "test", "1").add()
+        return telemetry_pb2.GetMetricsResponse(metrics_data=otlp.encode(resource, store.snapshot(), 61_000_000_000))
 
     def cancel(self) -> None:
         """Nothing is left to cancel."""
@@ -41,6 +44,14 @@ class Channel:
 PROCESSES = (ProcessView("router-1", "10.0.0.1:1", False), ProcessView("router-2", "bad", False))
 
 
+async def test_a_process_started_by_the_evaluators_clock_when_its_own_says_how_long_ago() -> None:
+    clock = ManualClock()
+    source = InstanceSource(lambda _: Channel(), clock, ())  # type: ignore[arg-type,return-value] # as much as is needed
+    (found,) = await source.read(PROCESSES[:1], demo_terms(), 1.0)
+    assert found.started_us == round((clock.now() - 60.0) * 1e6)
+    await source.close()
+
+
 @pytest.mark.parametrize("problem", [ValueError("not an address"), FileNotFoundError("no such certificate")])
 async def test_a_channel_that_cannot_be_opened_leaves_one_process_unread(problem: Exception) -> None:
     def connect(address: str) -> aio.Channel:
@@ -49,11 +60,11 @@ async def test_a_channel_that_cannot_be_opened_leaves_one_process_unread(problem
         return Channel()  # type: ignore[return-value] # as much of one as is needed
 
     source = InstanceSource(connect, ManualClock(), ())
-    for _ in range(2):
-        good, bad = await source.read(PROCESSES, demo_terms(), 1.0)
-        assert (good.instance_id, good.series) == ("router-1", ())
-        assert (bad.instance_id, bad.series) == ("router-2", None)
-        assert bad.error == f"no channel can be opened to its address 'bad': {problem}"
+    good, bad = await source.read(PROCESSES, demo_terms(), 1.0)
+    assert (good.instance_id, good.error) == ("router-1", "")
+    assert good.series
+    assert (bad.instance_id, bad.series) == ("router-2", None)
+    assert bad.error == f"no channel can be opened to its address 'bad': {problem}"
     await source.close()
 
 

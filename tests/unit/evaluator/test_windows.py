@@ -1,6 +1,7 @@
 """Windows from cumulative counters: each count in exactly one window, and what is no evidence."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -67,6 +68,18 @@ def test_a_process_that_was_seen_but_not_read_has_a_history() -> None:
     assert counted(second.window)["b"] == [(40,)]
     found = [series(INFERENCE, 903), series(ATTEMPTS, 41, epoch="3")]
     third = take(second.cursor, [reading("a"), reading("b", *found)], first=False)
+    assert counted(third.window)["b"] == [(1,), (3,)]
+
+
+def test_so_has_one_that_started_before_the_look_before_and_was_not_listed_then() -> None:
+    cursor = take((), [reading("a", at=1_000.0)], first=True).cursor
+    found = [series(INFERENCE, 50_000), series(ATTEMPTS, 40, epoch="3")]
+    for started, window in ((999.0, [(40,)]), (1_001.0, [(40,), (50_000,)]), (0.0, [(40,), (50_000,)])):
+        late = replace(reading("b", *found, at=1_002.0), started_us=round(started * 1e6))
+        second = take(cursor, [reading("a", at=1_002.0), late], first=False)
+        assert counted(second.window)["b"] == window
+    more = [series(INFERENCE, 50_003), series(ATTEMPTS, 41, epoch="3")]
+    third = take(second.cursor, [reading("b", *more, at=1_004.0)], first=False)
     assert counted(third.window)["b"] == [(1,), (3,)]
 
 
