@@ -18,11 +18,15 @@ from evaluator.terms import Terms
 from evaluator.windows import LARGEST_COUNT, Reading
 from services.common.clock import Clock
 from services.common.policy.metrics import MetricKind
-from services.common.policy.records import Gate
+from services.common.policy.records import Gate, Need
 
 _VERSION: Final = "version"
 _DIGEST: Final = 12
 _NONE: Final = "the policy asks Prometheus for it, and the Evaluator has none: set CROSSFADE_EVALUATOR_PROMETHEUS"
+_EMPTY: Final = (
+    "{}: neither of its queries gives a series: run both in Prometheus, correct their labels in the policy, and set "
+    "the clocks of Prometheus and of the Evaluator (NTP)"
+)
 
 
 class Expressions(Protocol):
@@ -57,9 +61,13 @@ class OwnMetrics:
 
     async def read(self, processes: Sequence[ProcessView], terms: Terms, timeout: float) -> Sequence[Reading]:
         """Reads the processes, and asks for what the policy's own gates count."""
-        own = (self._read(gate, self._clock.now(), timeout) for gate in _gates(terms))
+        now, gates = self._clock.now(), _gates(terms)
+        own = (self._read(gate, now, timeout) for gate in gates)
         found, *more = await asyncio.gather(self._source.read(processes, terms, timeout), *own)
-        return [*found, *(reading for readings in more for reading in readings)]
+        for gate, readings in zip(gates, more, strict=True):
+            missed = not readings and gate.need is not Need.NEVER
+            found = [*found, *(readings if not missed else [_nothing(gate, now, _EMPTY.format(gate.name))])]
+        return found
 
     async def earlier(self, terms: Terms, seconds: float, timeout: float) -> Sequence[Reading]:
         """What the policy's own gates had counted so many seconds ago."""

@@ -243,6 +243,20 @@ async def test_a_server_that_fails_and_none_at_all_hold_the_rollout_and_say_why(
         assert why in problem.reason
 
 
+async def test_queries_that_give_nothing_at_all_hold_a_rollout_that_needs_them_and_say_why() -> None:
+    shops, clock = Shops(), ManualClock()
+    source = OwnMetrics(Nothing(), shops, clock)
+    taken = take((), await source.read((), TERMS, 1.0), first=True)
+    (problem,) = taken.problems
+    assert problem.instance_id == "promql/refunds"
+    assert problem.reason.startswith("refunds: neither of its queries gives a series: ")
+    # Of a gate that is watched only there may be nothing to see.
+    watched = demo_terms(demo_policy(gates=(ERRORS, replace(REFUNDS, required=False))), demo_plan(2000), features=0)
+    assert await source.read((), watched, 1.0) == []
+    # What there was before the first sale is for a forecast to know.
+    assert await source.earlier(TERMS, 300.0, 1.0) == []
+
+
 @pytest.mark.parametrize(
     ("labels", "orders", "refunds", "said"),
     [
