@@ -24,7 +24,8 @@ class RouteWatch:
 
     Args:
         channel: to the Registry.
-        on_change: called after each change with the revision and all lanes, by (model, segment).
+        on_change: called after each change with the revision and all lanes, by (model, segment); if it raises, it is
+            called with these again after a while.
         on_contact: called at every message, changes or not.
         log: gets a line when the Registry is lost and when it is back.
     """
@@ -57,6 +58,9 @@ class RouteWatch:
                     reason = error.details() if isinstance(error, aio.AioRpcError) else "no sign of life"
                     self._log.warning("registry lost; the last routes stay in force", reason=reason)
                 self._failures += 1
+            except Exception as error:  # noqa: BLE001 - whatever could not take the routes may be able to soon
+                self._failures += 1
+                self._log.error("the routes cannot be used; they are asked for again", exc_info=error)
             limit = min(_BACKOFF_LIMIT_SECONDS, _BACKOFF_SECONDS * 2 ** min(self._failures, 10))
             await asyncio.sleep(random.uniform(_BACKOFF_SECONDS / 2, limit))  # noqa: S311 - spreads the reconnects
 
@@ -70,9 +74,6 @@ class RouteWatch:
                     response = await call.read()
                 if not isinstance(response, service_pb2.WatchRoutesResponse):
                     return
-                if self._failures:
-                    self._log.info("registry found again", revision=response.revision)
-                    self._failures = 0
                 self._on_contact()
                 parts.append(response)
                 if not response.more:
@@ -94,6 +95,11 @@ class RouteWatch:
             else:
                 self.lanes[key] = lane
         # Not the highest there ever was: numbers come again when the Registry's database was put back.
-        self.revision, self._mark = parts[-1].revision, parts[-1].mark
+        revision = parts[-1].revision
         if lanes or snapshot:
-            self._on_change(self.revision, dict(self.lanes))
+            self._on_change(revision, dict(self.lanes))
+        # Only now: what could not be used is sent again.
+        self.revision, self._mark = revision, parts[-1].mark
+        if self._failures:
+            self._log.info("routes are followed again", revision=revision)
+            self._failures = 0
