@@ -80,7 +80,7 @@ class App:
         self._registry = open_channel(settings.registry, settings)
         # Not for secrets: it spreads requests over arms and processes.
         rng = random.Random()  # noqa: S311
-        self._transport = GrpcTransport(settings, self._clock, rng)
+        self._transport = GrpcTransport(settings, self._clock, rng, self._log)
         self.book = FeedbackBook(keys, self._store, self._clock, self._classes)
         self.peers = Peers(self.instance_id, self._registry, self.book, settings, self._log)
         self.notes = PairNotes(self.peers, self.book)
@@ -156,7 +156,7 @@ class App:
         self._transport.name(named_addresses(lanes.values()))
         self.proxy.use(table)
         self._save(revision, lanes)
-        self._later(self._settle(addresses))
+        self._later(self._settle())
 
     def _save(self, revision: int, lanes: Lanes) -> None:
         if self._table_file is not None:
@@ -180,9 +180,9 @@ class App:
             self._server.set_serving(heard, _REGISTRY_HEALTH)
             await asyncio.sleep(_AGAIN_SECONDS)
 
-    async def _settle(self, addresses: frozenset[str]) -> None:
+    async def _settle(self) -> None:
         self._server.set_serving(True)
-        await self._transport.retain(addresses)
+        await self._transport.retain()
 
     def _classes(self, model: str, version: str) -> tuple[str, ...] | None:
         return self.proxy.table.classes(model, version)

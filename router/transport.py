@@ -1,39 +1,70 @@
 """Attempts over gRPC: one channel per Worker process, bytes in, bytes out."""
 
+import asyncio
 import random
+from collections.abc import Callable, Collection
 from math import inf
 from typing import Final
 
 import grpc
+import structlog
 from grpc import aio
 
 from crossfade import metadata as keys
 from crossfade.errors import raw_details
-from router.call import PREDICT, PREDICT_STREAM, Metadata, Reply
+from router.call import PREDICT, PREDICT_STREAM, UNAVAILABLE, Metadata, Reply
 from services.common.channels import open_channel
 from services.common.clock import Clock
 from services.common.settings import TlsSettings
 
+_READY: Final = grpc.ChannelConnectivity.READY
 _SHUNNED_SECONDS: Final = 0.5
 """How long an address that refused is asked last."""
+_LOOK_SECONDS: Final = 0.1
+"""How often connections are looked at while somebody waits for one; a look at one takes 0.1 µs."""
 _CRASH_SECONDS: Final = 0.5
 """A process that is told to end goes on for its time for draining. Of a crash the Registry and the Router hear at about
 the same time, and either may be first."""
 
 
 class _Backend:
-    """One Worker process."""
+    """One Worker process. Its channel is opened at need: while certificates are being replaced it may not be."""
 
-    __slots__ = ("channel", "dismissed", "in_flight", "named", "predict", "shunned_until", "stream")
+    __slots__ = ("_channel", "_open", "dismissed", "in_flight", "named", "predict", "shunned_until", "stream")
 
-    def __init__(self, channel: aio.Channel) -> None:
-        self.channel = channel
-        self.predict: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(PREDICT)
-        self.stream: aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(PREDICT_STREAM)
+    predict: "aio.UnaryUnaryMultiCallable[bytes, bytes]"
+    stream: "aio.UnaryStreamMultiCallable[bytes, bytes]"
+
+    def __init__(self, open_it: Callable[[], aio.Channel]) -> None:
+        self._open = open_it
+        self._channel: aio.Channel | None = None
         self.in_flight = 0
         self.shunned_until = 0.0
         self.named = False
         self.dismissed = -inf
+
+    @property
+    def channel(self) -> aio.Channel:
+        """The channel to it.
+
+        Raises:
+            OSError, ValueError: it cannot be opened.
+        """
+        if self._channel is None:
+            self._channel = self._open()
+            self.predict = self._channel.unary_unary(PREDICT)
+            self.stream = self._channel.unary_stream(PREDICT_STREAM)
+        return self._channel
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection stands; if none does, one is tried."""
+        return self._channel is not None and self._channel.get_state(try_to_connect=True) is _READY
+
+    async def close(self) -> None:
+        """Closes the channel."""
+        if self._channel is not None:
+            await self._channel.close()
 
     def was_told(self, since: float, now: float) -> bool:
         """Whether it was told to end after a request began, and long enough before that ended."""
@@ -105,31 +136,50 @@ class GrpcTransport:
         tls: how to reach Workers.
         clock: how long a refusal is remembered.
         rng: which two are compared.
+        log: gets a line when a process cannot be tried.
     """
 
-    def __init__(self, tls: TlsSettings, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self, tls: TlsSettings, clock: Clock, rng: random.Random, log: structlog.typing.FilteringBoundLogger
+    ) -> None:
         self._tls = tls
         self._clock = clock
         self._rng = rng
+        self._log = log
         self._backends: dict[str, _Backend] = {}
+        self._used: frozenset[str] = frozenset()
 
     def pick(self, addresses: tuple[str, ...], avoid: str = "") -> str:
         """The address that the next attempt should go to, another than `avoid` if there is one."""
         if len(addresses) == 1:
             return addresses[0]
         others = [address for address in addresses if address != avoid] or list(addresses)
-        now = self._clock.monotonic()
-        fit = [address for address in others if self._backend(address).shunned_until <= now] or others
+        fit = [address for address in others if not self.shuns(address)] or others
         if len(fit) == 1:
             return fit[0]
         one, other = self._rng.sample(fit, 2)
         return one if self._backend(one).in_flight <= self._backend(other).in_flight else other
+
+    def shuns(self, address: str) -> bool:
+        """Whether it refused a moment ago, and is asked last."""
+        return self._backend(address).shunned_until > self._clock.monotonic()
+
+    async def arrival(self, awaited: str, others: Collection[str]) -> str:
+        """Waits until one of the others is connected while the awaited one is not, and says which."""
+        while True:
+            if not self._backend(awaited).connected:
+                for address in others:
+                    if self._backend(address).connected:
+                        return address
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def send(
         self, address: str, body: bytes, metadata: Metadata, timeout: float, *, wait: bool, method: str = PREDICT
     ) -> Reply:
         """One attempt at one process."""
         backend = self._backend(address)
+        if (closed := self._closed(address, backend)) is not None:
+            return closed
         backend.in_flight += 1
         begun = self._clock.monotonic()
         multicallable = backend.predict if method == PREDICT else backend.channel.unary_unary(method)
@@ -147,6 +197,8 @@ class GrpcTransport:
     async def open(self, address: str, body: bytes, metadata: Metadata, timeout: float, *, wait: bool) -> Reply:
         """One attempt at a stream at one process: its first part, with the rest, or how it failed before."""
         backend = self._backend(address)
+        if (closed := self._closed(address, backend)) is not None:
+            return closed
         call = backend.stream(body, timeout=timeout, metadata=metadata, wait_for_ready=wait)
         stream = _Stream(backend, call, self._clock)
         first = await stream.read()
@@ -155,9 +207,12 @@ class GrpcTransport:
         return first if not first.ok else Reply("INTERNAL", message="the stream ended without a part", begun=True)
 
     def connect(self, addresses: frozenset[str]) -> None:
-        """Opens channels to these processes ahead of need, and forgets idle ones to others."""
+        """Connects to the table's processes ahead of need; to one that cannot be tried now, at need."""
+        self._used = addresses
         for address in addresses:
-            self._backend(address).channel.get_state(try_to_connect=True)
+            backend = self._backend(address)
+            if self._closed(address, backend) is None:
+                backend.channel.get_state(try_to_connect=True)
 
     def name(self, addresses: frozenset[str]) -> None:
         """Notes which processes the Registry names: one that it ceases to name is told to end, or is gone."""
@@ -166,20 +221,34 @@ class GrpcTransport:
                 backend.dismissed = self._clock.monotonic()
             backend.named = address in addresses
 
-    async def retain(self, addresses: frozenset[str]) -> None:
-        """Closes the channels to processes that no table names and no attempt uses."""
-        for address in [known for known in self._backends if known not in addresses]:
-            if self._backends[address].in_flight == 0:
-                await self._backends.pop(address).channel.close()
+    async def retain(self) -> None:
+        """Closes the channels to processes that the latest table does not name and no attempt uses."""
+        for address in tuple(self._backends):
+            # While one is closed, another table may come, and an attempt begin.
+            backend = self._backends.get(address)
+            if backend is not None and address not in self._used and backend.in_flight == 0:
+                del self._backends[address]
+                await backend.close()
 
     async def close(self) -> None:
         """Closes every channel."""
         for backend in self._backends.values():
-            await backend.channel.close()
+            await backend.close()
         self._backends.clear()
 
     def _backend(self, address: str) -> _Backend:
         backend = self._backends.get(address)
         if backend is None:
-            backend = self._backends[address] = _Backend(open_channel(address, self._tls))
+            backend = self._backends[address] = _Backend(lambda: open_channel(address, self._tls))
         return backend
+
+    def _closed(self, address: str, backend: _Backend) -> Reply | None:
+        """A refusal if no channel to the process can be opened now."""
+        try:
+            backend.channel  # noqa: B018 - opens it
+        except (OSError, ValueError) as error:
+            if not self.shuns(address):
+                self._log.warning("no channel to a Worker; it is tried again", address=address, reason=str(error))
+            backend.shunned_until = self._clock.monotonic() + _SHUNNED_SECONDS
+            return Reply(UNAVAILABLE, message=str(error))
+        return None

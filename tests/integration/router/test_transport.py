@@ -1,0 +1,82 @@
+"""Channels to Workers: opened at need, closed when no table names their processes."""
+
+import asyncio
+import datetime as dt
+import random
+from pathlib import Path
+
+import pytest
+
+from crossfade.cli.certificates import make_certificates
+from router.transport import GrpcTransport
+from services.common.clock import SystemClock
+from services.common.settings import TlsSettings
+from services.common.telemetry.logs import make_log
+from tests.fakes.worker import FakeWorker
+from tests.support.wait import until, until_async
+
+LOG = make_log("test", "critical")
+PREDICT_SECONDS = 5.0
+
+
+def transport(tls: TlsSettings | None = None) -> GrpcTransport:
+    return GrpcTransport(tls or TlsSettings(), SystemClock(), random.Random(7), LOG)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_process_to_which_no_channel_opens_refuses_until_one_does(tmp_path: Path, streamed: bool) -> None:
+    files = {"tls_certificate": "router.pem", "tls_key": "router.key", "tls_ca": "ca.pem"}
+    tls = TlsSettings(**{name: tmp_path / "tls" / file for name, file in files.items()})
+    sender = transport(tls)
+    address = "127.0.0.1:1"
+
+    async def ask() -> str:
+        carry = sender.open if streamed else sender.send
+        reply = await carry(address, b"", (), PREDICT_SECONDS, wait=False)
+        assert reply.refused
+        return reply.message
+
+    sender.connect(frozenset({address}))
+    assert "No such file" in await ask()
+    assert sender.shuns(address)
+    make_certificates(tmp_path / "tls", [], dt.datetime.now(dt.UTC))
+    assert "No such file" not in await ask()
+    await sender.close()
+
+
+async def test_the_channels_of_the_latest_table_stay_open_whichever_table_is_settled_last() -> None:
+    sender, worker = transport(), FakeWorker("v1")
+    await worker.start()
+    sender.connect(frozenset({"127.0.0.1:1"}))
+    settled = sender.retain()
+    sender.connect(frozenset({worker.address}))
+    sender.name(frozenset({worker.address}))
+    await settled
+    worker.behavior = "hang"
+    attempt = asyncio.create_task(sender.send(worker.address, b"", (), PREDICT_SECONDS, wait=False))
+    await until(lambda: worker.calls)
+    # It knows still that the process was named, and so that it is told to end.
+    sender.name(frozenset())
+    await worker.stop(grace=1.0)
+    assert (await attempt).drained
+    await sender.close()
+
+
+async def test_a_process_that_is_back_is_told_to_who_waits_for_another() -> None:
+    sender, worker, awaited = transport(), FakeWorker("v1"), FakeWorker("v1")
+    await worker.start()
+    await awaited.start()
+    for one in (worker, awaited):
+        await one.stop()
+    addresses = (awaited.address, worker.address)
+    sender.connect(frozenset(addresses))
+    for address in addresses:
+        await sender.send(address, b"", (), PREDICT_SECONDS, wait=False)
+    await worker.start()
+
+    async def is_told() -> bool:
+        return await sender.arrival(awaited.address, [worker.address]) == worker.address
+
+    await until_async(is_told)
+    await sender.close()
+    await worker.stop()
