@@ -33,6 +33,11 @@ class PairNotes:
         self._book = book
         self._waiting: defaultdict[str, list[router_pb2.MirroredPair]] = defaultdict(list)
 
+    @property
+    def waiting(self) -> int:
+        """Notes that wait for their Routers."""
+        return sum(map(len, self._waiting.values()))
+
     def note(self, stable: str, test: str) -> None:
         """Notes the prediction ids of stable's answer and of the test version's to one request."""
         address = self._peers.address_of(stable)
@@ -49,7 +54,10 @@ class PairNotes:
             await asyncio.gather(*(self._send(address, pairs) for address, pairs in waiting.items()))
 
     async def _send(self, address: str, pairs: list[router_pb2.MirroredPair]) -> None:
-        stub = router_pb2_grpc.RouterServiceStub(self._peers.channel(address))
+        try:
+            stub = router_pb2_grpc.RouterServiceStub(self._peers.channel(address))
+        except (OSError, ValueError):
+            return
         call = stub.NotePairs(router_pb2.NotePairsRequest(pairs=pairs), timeout=_SEND_SECONDS)
         try:
             await call

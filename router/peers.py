@@ -82,9 +82,14 @@ class Peers:
         for number, observation in enumerate(request.observations):
             by_owner[self.address_of(observation.prediction_id)].append(number)
         results: list[predict_pb2.ObservationResult] = [predict_pb2.ObservationResult()] * len(request.observations)
-        for address, numbers in by_owner.items():
-            part = predict_pb2.FeedbackRequest(observations=[request.observations[number] for number in numbers])
-            answer = await self._answer(address, part)
+
+        async def answer_of(address: str, numbers: list[int]) -> predict_pb2.FeedbackResponse:
+            observations = [request.observations[number] for number in numbers]
+            return await self._answer(address, predict_pb2.FeedbackRequest(observations=observations))
+
+        # At once: callers wait for one that hangs, and not for each.
+        answers = await asyncio.gather(*(answer_of(address, numbers) for address, numbers in by_owner.items()))
+        for numbers, answer in zip(by_owner.values(), answers, strict=True):
             for number, result in zip(numbers, answer.results, strict=True):
                 results[number] = result
         return predict_pb2.FeedbackResponse(results=results)
@@ -94,7 +99,11 @@ class Peers:
         return self._addresses.get(self._owner(prediction_id), "") if self._addresses else ""
 
     def channel(self, address: str) -> aio.Channel:
-        """The channel to another Router."""
+        """The channel to another Router.
+
+        Raises:
+            OSError, ValueError: it cannot be opened now, as while certificates are being replaced.
+        """
         channel = self._channels.get(address)
         if channel is None:
             channel = self._channels[address] = open_channel(address, self._tls)
@@ -112,7 +121,11 @@ class Peers:
         """The answer of the Router at an address; empty: this one."""
         if not address:
             return feedback_rpc.answer(self._book, part)
-        stub: Any = predict_pb2_grpc.PredictionServiceStub(self.channel(address))
+        try:
+            stub: Any = predict_pb2_grpc.PredictionServiceStub(self.channel(address))
+        except (OSError, ValueError) as error:
+            self._log.warning("feedback counted here, for no channel to its Router", peer=address, reason=str(error))
+            return feedback_rpc.answer(self._book, part)
         call = stub.Feedback(part, timeout=_FORWARD_SECONDS, metadata=((keys.FORWARDED, "1"),))
         try:
             answer: predict_pb2.FeedbackResponse = await call

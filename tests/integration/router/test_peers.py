@@ -1,0 +1,116 @@
+"""Feedback of which other Routers keep the labels."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc import aio
+
+from crossfade.predict.v1 import predict_pb2
+from crossfade.registry.v1 import resources_pb2
+from router.pair_notes import PairNotes
+from router.peers import Peers
+from services.common.clock import SystemClock
+from services.common.feedback import FeedbackBook
+from services.common.prediction_token import Prediction, TokenKeys
+from services.common.settings import TlsSettings
+from services.common.telemetry.logs import make_log
+from services.common.telemetry.store import MetricStore
+from tests.fakes.registry import FakeRegistry
+from tests.support.wait import until
+
+KEYS = TokenKeys({1: b"k" * 32}, signing=1)
+PEERS = 3
+ACCEPTED = predict_pb2.ObservationResult.STATUS_ACCEPTED
+
+
+class Together:
+    """Routers none of which answers before each was asked."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Barrier(PEERS)
+        self.servers: list[aio.Server] = []
+
+    async def start(self) -> str:
+        handler: Any = grpc.unary_unary_rpc_method_handler(
+            self._feedback,
+            request_deserializer=predict_pb2.FeedbackRequest.FromString,
+            response_serializer=predict_pb2.FeedbackResponse.SerializeToString,
+        )
+        server = aio.server(options=(("grpc.so_reuseport", 0),))
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("crossfade.predict.v1.PredictionService", {"Feedback": handler}),)
+        )
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        self.servers.append(server)
+        return f"127.0.0.1:{port}"
+
+    async def _feedback(self, request: predict_pb2.FeedbackRequest, _: Any) -> predict_pb2.FeedbackResponse:
+        await self.asked.wait()
+        there = predict_pb2.ObservationResult(status=ACCEPTED, reason="there")
+        return predict_pb2.FeedbackResponse(results=[there] * len(request.observations))
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[FakeRegistry]:
+    """One that names three other Routers."""
+    registry, others = FakeRegistry(), Together()
+    await registry.start()
+    for number in range(PEERS):
+        one = f"peer-{number}"
+        registry.instances[one] = resources_pb2.Instance(
+            instance_id=one, kind=resources_pb2.INSTANCE_KIND_ROUTER, address=await others.start()
+        )
+    yield registry
+    await registry.stop()
+    for server in others.servers:
+        await server.stop(None)
+
+
+def book() -> FeedbackBook:
+    return FeedbackBook(KEYS, MetricStore(), SystemClock(), lambda *_: ("keep", "churn"))
+
+
+def tokens() -> list[str]:
+    now = int(SystemClock().now() * 1000)
+    return [KEYS.sign(Prediction(n, now, 1, now // 300_000, 1, "churn", "v1", "", (1,))) for n in range(40)]
+
+
+async def test_all_owners_are_asked_at_once(registry: FakeRegistry) -> None:
+    async with aio.insecure_channel(registry.address) as channel:
+        peers = Peers("me", channel, book(), TlsSettings(), make_log("test", "critical"))
+        looking = asyncio.create_task(peers.run())
+        await until(lambda: peers.known == PEERS)
+        observations = [predict_pb2.Observation(prediction_id=token, row=0, label="churn") for token in tokens()]
+        answer = await peers.observe(predict_pb2.FeedbackRequest(observations=observations), forwarded=False)
+        owned = [peers.address_of(one.prediction_id) for one in observations]
+        assert len(set(owned)) == PEERS + 1
+        assert [result.reason for result in answer.results] == ["there" if address else "" for address in owned]
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+        await peers.close()
+
+
+async def test_labels_whose_router_no_channel_reaches_are_counted_here(registry: FakeRegistry, tmp_path: Path) -> None:
+    tls = TlsSettings(tls_certificate=tmp_path / "c.pem", tls_key=tmp_path / "k.pem", tls_ca=tmp_path / "ca.pem")
+    async with aio.insecure_channel(registry.address) as channel:
+        here = book()
+        peers = Peers("me", channel, here, tls, make_log("test", "critical"))
+        notes = PairNotes(peers, here)
+        work = [asyncio.create_task(peers.run()), asyncio.create_task(notes.run())]
+        await until(lambda: peers.known == PEERS)
+        observations = [predict_pb2.Observation(prediction_id=token, row=0, label="churn") for token in tokens()]
+        for one in observations:
+            notes.note(one.prediction_id, one.prediction_id)
+        assert notes.waiting
+        await until(lambda: not notes.waiting)
+        answer = await peers.observe(predict_pb2.FeedbackRequest(observations=observations), forwarded=False)
+        assert {result.status for result in answer.results} == {ACCEPTED}
+        assert not any(task.done() for task in work)
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
