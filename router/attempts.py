@@ -16,9 +16,6 @@ from services.common.errors import UnavailableError
 
 MARGIN_SECONDS: Final = 0.005
 """What an attempt's time is shorter than the caller's, so that the answer to a timeout still arrives."""
-_OTHERS: Final = 3
-"""How many other processes are asked after a refusal."""
-
 LaneVersion = tuple[str, str, str]
 """Model, segment, version."""
 
@@ -64,12 +61,19 @@ class Attempts:
             )
         return self.transport.pick(target.addresses)
 
+    def another(self, lane: Lane, target: Target, asked: Collection[str]) -> str | None:
+        """A process of the same version that was not asked yet: one that did not refuse lately before one that did, and
+        of the target's own before one of the version's other arm. None: all were asked."""
+        arms = (arm.addresses for arm in lane.arms.values() if arm.version == target.version)
+        left = [tuple(one for one in where if one not in asked) for where in (target.addresses, *arms)]
+        fit = [tuple(one for one in where if not self.transport.shuns(one)) for where in left]
+        return next((self.transport.pick(where) for where in (*fit, *left) if where), None)
+
     @staticmethod
-    def others(lane: Lane, target: Target, first: str) -> list[str]:
-        """The same version's other processes: the target's own, then those of the version's other arm."""
-        arms = [arm.addresses for arm in lane.arms.values() if arm.version == target.version]
-        known = dict.fromkeys(address for addresses in (target.addresses, *arms) for address in addresses)
-        return [address for address in known if address != first][:_OTHERS]
+    def processes(lane: Lane, target: Target) -> set[str]:
+        """All processes of the target's version."""
+        arms = (arm.addresses for arm in lane.arms.values() if arm.version == target.version)
+        return {address for where in (target.addresses, *arms) for address in where}
 
     @staticmethod
     def at(target: Target, address: str) -> Target:

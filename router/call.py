@@ -1,6 +1,6 @@
 """What the proxy works with: a call, a reply, and the port through which attempts leave. Plain Python, no gRPC."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple, Protocol
 
 OK: Final = "OK"
@@ -123,6 +123,12 @@ class Transport(Protocol):
 
     def pick(self, addresses: tuple[str, ...], avoid: str = "") -> str:
         """The address that the next attempt should go to, another than `avoid` if there is one."""
+
+    def shuns(self, address: str) -> bool:
+        """Whether the process refused a moment ago, and is asked last."""
+
+    async def arrival(self, awaited: str, others: Collection[str]) -> str:
+        """Waits until one of the others is connected while the awaited one is not, and says which."""
 
     async def send(
         self, address: str, body: bytes, metadata: Metadata, timeout: float, *, wait: bool, method: str = PREDICT

@@ -1,7 +1,7 @@
 """A transport whose Workers answer as a test says."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 
 from router.call import PREDICT, Metadata, Reply
@@ -74,16 +74,35 @@ class FakeParts:
 
 @dataclass
 class FakeTransport:
-    """Records attempts and answers them by address; what `rests` has of one follows its first part."""
+    """Records attempts and answers them by address; what `rests` has of one follows its first part.
+
+    Attributes:
+        shunned: the addresses that it is said to shun.
+        connected: those that it is said to be connected to.
+    """
 
     behaviors: dict[str, Behavior] = field(default_factory=dict)
     rests: dict[str, FakeParts] = field(default_factory=dict)
     sent: list[Sent] = field(default_factory=list)
     cancelled: int = 0
+    shunned: set[str] = field(default_factory=set)
+    connected: set[str] = field(default_factory=set)
 
     def pick(self, addresses: tuple[str, ...], avoid: str = "") -> str:
         """The first address that is not to be avoided."""
         return next((address for address in addresses if address != avoid), addresses[0])
+
+    def shuns(self, address: str) -> bool:
+        """Whether the test says so."""
+        return address in self.shunned
+
+    async def arrival(self, awaited: str, others: Collection[str]) -> str:
+        """Looks until the test says that one of the others is connected."""
+        while True:
+            found = self.connected.intersection(others)
+            if found and awaited not in self.connected:
+                return min(found)
+            await asyncio.sleep(0.01)
 
     async def send(
         self, address: str, body: bytes, metadata: Metadata, timeout: float, *, wait: bool, method: str = PREDICT

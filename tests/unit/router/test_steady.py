@@ -1,0 +1,109 @@
+"""Calls to a version of which many processes are gone."""
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+
+from router.call import Reply
+from router.split import ArmName
+from router.table import Target
+from tests.fakes.transport import Sent, fail
+from tests.support.wait import until
+from tests.unit.router.test_proxy import CONTROL, House, gone, lane, many
+
+EIGHT = tuple(f"w:{number}" for number in range(8))
+
+
+def half_gone() -> House:
+    """Eight stable processes, of which the first four are gone for good."""
+    house = House(many(EIGHT))
+    house.transport.behaviors |= dict.fromkeys(EIGHT[:4], gone)
+    return house
+
+
+def asked(house: House) -> list[str]:
+    return [sent.address for sent in house.transport.sent]
+
+
+async def test_every_process_is_asked_before_any_is_waited_for() -> None:
+    house = half_gone()
+    assert (await house.predict()).reply.body == b"w:4"
+    assert asked(house) == list(EIGHT[:5])
+
+
+async def test_those_that_refused_lately_are_asked_last() -> None:
+    house = half_gone()
+    house.transport.shunned = set(EIGHT[1:4])
+    assert (await house.predict()).reply.body == b"w:4"
+    assert asked(house) == ["w:0", "w:4"]
+
+
+async def test_of_those_that_refused_lately_only_a_few_are_asked_once_more() -> None:
+    house = House(many(EIGHT))
+    house.transport.behaviors |= dict.fromkeys(EIGHT, gone)
+    house.transport.shunned = set(EIGHT)
+    call = asyncio.create_task(house.predict())
+    await until(lambda: house.transport.sent and house.transport.sent[-1].wait)
+    assert asked(house) == [*EIGHT[:4], "w:0"]
+    call.cancel()
+
+
+async def test_a_version_that_is_not_live_any_more_is_not_asked_for_everywhere() -> None:
+    house = House(many(EIGHT))
+    house.transport.behaviors |= dict.fromkeys(EIGHT, fail("FAILED_PRECONDITION", begun=False))
+    assert (await house.predict(seconds=0.1)).reply.code == "FAILED_PRECONDITION"
+    assert asked(house) == list(EIGHT[:4])
+
+
+async def test_whichever_process_comes_back_first_answers_and_only_one_of_them() -> None:
+    house = House(many(EIGHT))
+    answering = asyncio.Event()
+
+    async def back(sent: Sent) -> Reply:
+        if sent.address not in house.transport.connected:
+            return await gone(sent)
+        await answering.wait()
+        return Reply("OK", sent.address.encode(), begun=True)
+
+    house.transport.behaviors |= dict.fromkeys(EIGHT, back)
+    call = asyncio.create_task(house.predict())
+    await until(lambda: house.transport.sent and house.transport.sent[-1].wait)
+    house.transport.connected = {"w:5", "w:6"}
+    await until(lambda: asked(house)[-1] == "w:5")
+    # Time enough to ask the next one.
+    await asyncio.sleep(0.05)
+    answering.set()
+    assert (await call).reply.body == b"w:5"
+    assert Counter(asked(house)) == Counter({one: 2 if one in {"w:0", "w:5"} else 1 for one in EIGHT})
+
+
+async def test_one_that_comes_back_and_refuses_is_followed_by_the_next() -> None:
+    house = House(many(EIGHT))
+
+    async def back(sent: Sent) -> Reply:
+        if sent.address == "w:6" and sent.wait:
+            return Reply("OK", b"w:6", begun=True)
+        return Reply("UNAVAILABLE") if sent.address in house.transport.connected else await gone(sent)
+
+    house.transport.behaviors |= dict.fromkeys(EIGHT, back)
+    call = asyncio.create_task(house.predict())
+    await until(lambda: house.transport.sent and house.transport.sent[-1].wait)
+    house.transport.connected = {"w:5", "w:6"}
+    assert (await call).reply.body == b"w:6"
+
+
+async def test_what_the_other_arms_process_answers_after_a_wait_is_judged_for_neither() -> None:
+    one = lane(test=1, control=9_999)
+    house = House(replace(one, arms={**one.arms, ArmName.STABLE: Target("v1", "live", ("other:1",))}))
+
+    async def back(sent: Sent) -> Reply:
+        if sent.wait and sent.address == "other:1":
+            return Reply("OK", b"back", begun=True)
+        return await gone(sent)
+
+    house.transport.behaviors |= {CONTROL: back, "other:1": back}
+    call = asyncio.create_task(house.predict())
+    await until(lambda: house.transport.sent and house.transport.sent[-1].wait)
+    house.transport.connected = {"other:1"}
+    answer = await call
+    assert (answer.reply.body, answer.traffic) == (b"back", "failover")
