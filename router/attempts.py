@@ -6,7 +6,16 @@ from dataclasses import replace
 from typing import Final
 
 from crossfade import metadata as keys
-from router.call import DEADLINE_EXCEEDED, FAILOVER, Call, Metadata, Reply, Transport
+from router.call import (
+    DEADLINE_EXCEEDED,
+    FAILOVER,
+    INPUT_REFUSED,
+    INVALID_ARGUMENT,
+    Call,
+    Metadata,
+    Reply,
+    Transport,
+)
 from router.meters import Meters
 from router.patience import Patience
 from router.streams import Rest
@@ -112,12 +121,28 @@ class Attempts:
                     self._record(lane, target, call, "ok" if end.ok else end.code, seconds)
 
             return reply._replace(rest=Rest(reply.rest, count, lambda: self.is_over(call), self._clock.monotonic))
+        if reply.code == INVALID_ARGUMENT:
+            return reply._replace(seconds=seconds)
         # Whoever waited for a process that never came back was not failed by the version.
         if reply.charged and not (wait and not reply.begun and reply.code == DEADLINE_EXCEEDED):
             self._record(lane, target, call, "ok" if reply.ok else reply.code, seconds)
             if reply.ok:
                 self._learn(lane, target, call, seconds)
         return reply
+
+    def accepted(self, lane: Lane, target: Target, call: Call, reply: Reply) -> bool:
+        """Charges a version under test if it calls a request wrong that stable has accepted, and says whether it does.
+
+        Args:
+            lane: the call's.
+            target: the version.
+            call: the request.
+            reply: the version's.
+        """
+        refused = reply.code == INVALID_ARGUMENT
+        if refused:
+            self._record(lane, target, call, INPUT_REFUSED, reply.seconds)
+        return refused
 
     def is_over(self, call: Call) -> bool:
         """Whether the caller's time has passed."""

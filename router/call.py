@@ -10,6 +10,8 @@ CANCELLED: Final = "CANCELLED"
 FAILED_PRECONDITION: Final = "FAILED_PRECONDITION"
 RESOURCE_EXHAUSTED: Final = "RESOURCE_EXHAUSTED"
 INVALID_ARGUMENT: Final = "INVALID_ARGUMENT"
+INPUT_REFUSED: Final = "INPUT_REFUSED"
+"""Outcome of an attempt whose version calls a request wrong that stable accepts: INVALID_ARGUMENT, charged."""
 FAILOVER: Final = "failover"
 """Traffic of stable's answers for the test version."""
 
@@ -60,6 +62,7 @@ class Reply(NamedTuple):
         begun: the Worker's handler had accepted the request.
         dismissed: a while before it ended, the Registry ceased to name the Worker's process: that was told to end.
         rest: what follows `body`, of a stream that has begun.
+        seconds: how long it took, of a request that the version calls wrong.
     """
 
     code: str
@@ -69,6 +72,7 @@ class Reply(NamedTuple):
     begun: bool = False
     dismissed: bool = False
     rest: Parts | None = None
+    seconds: float = 0.0
 
     @property
     def ok(self) -> bool:
@@ -80,8 +84,8 @@ class Reply(NamedTuple):
         """Whether the outcome speaks for or against the version.
 
         A refusal by a process that never began (drained, not live, gone) is charged to nobody, and what is wrong with
-        the request is its sender's; so is nothing that a process broke off because it was told to end. A timeout at the
-        caller's deadline and a full queue are charged.
+        the request is its sender's, unless stable accepts it (`INPUT_REFUSED`); so is nothing that a process broke off
+        because it was told to end. A timeout at the caller's deadline and a full queue are charged.
         """
         if self.code == INVALID_ARGUMENT or self.drained:
             return False

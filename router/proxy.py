@@ -6,6 +6,7 @@ deadline. The Transport carries the bytes; nothing here knows of gRPC.
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -58,7 +59,7 @@ class Proxy:
         self._tables = Tables()
         self._steady = Steady(self._attempts, self._tables, clock)
         self._late: set[asyncio.Task[Any]] = set()
-        self._shadow = Shadow(self._copy, meters, note)
+        self._shadow = Shadow(self._copy, self._attempts.accepted, meters, note)
         self._calls = 0
         self.ending = False
         """There is no more time for streams."""
@@ -197,7 +198,7 @@ class Proxy:
             target = replace(target, traffic="reduced")
         attempt = asyncio.create_task(self._attempt(lane, target, call, breaker))
         try:
-            return await self._with_patience(lane, target, call, attempt)
+            return await self._with_patience(lane, target, call, attempt, breaker)
         except asyncio.CancelledError:
             # The caller has gone; at its deadline the attempt ends by its own timeout and is counted.
             if not self._attempts.is_over(call):
@@ -206,16 +207,26 @@ class Proxy:
                 self._keep(see_out(attempt))
             raise
 
-    async def _with_patience(self, lane: Lane, target: Target, call: Call, attempt: asyncio.Task[Reply]) -> Answer:
+    async def _with_patience(
+        self, lane: Lane, target: Target, call: Call, attempt: asyncio.Task[Reply], breaker: Breaker
+    ) -> Answer:
         stable = lane.stable
         left = call.deadline - self._clock.monotonic()
         patience = left if stable is None else self._attempts.patience(lane, stable.version, call).seconds(left)
         done, _ = await asyncio.wait({attempt}, timeout=patience)
         if done:
             reply = attempt.result()
-            if reply.ok or reply.code == INVALID_ARGUMENT or stable is None:
+            if reply.ok or stable is None:
                 return Answer(reply, target.version, target.traffic)
-            return await self._failover(lane, call)
+            if reply.code != INVALID_ARGUMENT:
+                return await self._failover(lane, call)
+            with suppress(UnavailableError):
+                answer = await self._failover(lane, call)
+                if answer.reply.ok:
+                    self._accepted(lane, target, call, reply, breaker)
+                    return answer
+            # What both call wrong is its sender's mistake, and so is what stable has no say in.
+            return Answer(reply, target.version, target.traffic)
         # Its true outcome is recorded, so that slow is not counted as wrong.
         self._late.add(attempt)
         attempt.add_done_callback(self._late.discard)
@@ -225,9 +236,20 @@ class Proxy:
             return Answer(await asyncio.shield(attempt), target.version, target.traffic)
         if not answer.reply.ok and (late := await asyncio.shield(attempt)).ok:
             return Answer(late, target.version, target.traffic)
-        if call.streamed:
-            self._keep(see_out(attempt))
+        if answer.reply.ok:
+            self._keep(self._judge_late(lane, target, call, attempt, breaker))
         return answer
+
+    async def _judge_late(
+        self, lane: Lane, target: Target, call: Call, attempt: asyncio.Task[Reply], breaker: Breaker
+    ) -> None:
+        self._accepted(lane, target, call, await attempt, breaker)
+        await see_out(attempt)
+
+    def _accepted(self, lane: Lane, target: Target, call: Call, reply: Reply, breaker: Breaker) -> None:
+        """Judges the test version's reply to a request that stable has accepted."""
+        if self._attempts.accepted(lane, target, call, reply):
+            breaker.record(self._clock.monotonic(), failed=True)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -23,6 +23,7 @@ MOST_BYTES: Final = 1 << 20
 """Larger requests and answers are neither held nor compared."""
 
 Attempt = Callable[[Lane, Target, Call], Awaitable[Reply]]
+Judge = Callable[[Lane, Target, Call, Reply], object]
 NotePair = Callable[[str, str], None]
 """Takes the prediction ids of stable's answer and of the test version's."""
 
@@ -32,12 +33,14 @@ class Shadow:
 
     Args:
         attempt: sends a copy and counts it.
+        accepted: judges the test version's reply to a request that was answered, if it calls that wrong.
         meters: counts pairs, and what was dropped.
         note: gets the prediction ids of both answers to a request.
     """
 
-    def __init__(self, attempt: Attempt, meters: Meters, note: NotePair) -> None:
+    def __init__(self, attempt: Attempt, accepted: Judge, meters: Meters, note: NotePair) -> None:
         self._attempt = attempt
+        self._accepted = accepted
         self._meters = meters
         self._note = note
         self._tasks: set[asyncio.Task[None]] = set()
@@ -86,6 +89,8 @@ class Shadow:
         except UnavailableError:
             self._meters.dropped(lane, target.version, "no_worker")
             return
+        if answer.reply.ok:
+            self._accepted(lane, target, call, reply)
         if not (reply.ok and answer.reply.ok):
             return
         if self._comparing >= MOST_COMPARED:

@@ -137,6 +137,13 @@ async def test_failover_before_the_first_part(served: House) -> None:
     assert await served.attempts() == {("v2", "live", "INTERNAL"): 1, ("v1", "failover", "ok"): 2}
 
 
+async def test_a_stream_that_only_the_test_version_calls_wrong_is_stables_and_charged(served: House) -> None:
+    await served.routes(test_share=10_000)
+    served.test.behavior = "bad input"
+    assert await versions(served) == ["v1"] * 3
+    assert await served.attempts() == {("v2", "live", "INPUT_REFUSED"): 1, ("v1", "failover", "ok"): 1}
+
+
 async def test_a_failure_that_comes_before_its_acceptance_is_charged(served: House) -> None:
     await served.routes(test_share=10_000)
     served.test.behavior = "fail at once"

@@ -278,8 +278,44 @@ async def test_bad_input_goes_back_to_its_sender_and_is_charged_to_nobody(test: 
     house.transport.behaviors.update({TEST: fail("INVALID_ARGUMENT"), STABLE: fail("INVALID_ARGUMENT")})
     answer = await house.predict()
     assert answer.reply.code == "INVALID_ARGUMENT"
-    assert len(house.transport.sent) == 1
+    # Of the test version's share stable is asked too, once.
+    assert [sent.address for sent in house.transport.sent] == ([TEST, STABLE] if test else [STABLE])
     assert house.attempts() == {}
+
+
+async def test_what_stable_has_no_say_in_is_the_senders_mistake() -> None:
+    house = House(replace(lane(test=10_000), arms={ArmName.TEST: Target("v2", "live", (TEST,))}))
+    house.transport.behaviors[TEST] = fail("INVALID_ARGUMENT")
+    assert (await house.predict()).reply.code == "INVALID_ARGUMENT"
+    one = lane(test=10_000)
+    bare = House(replace(one, arms={**one.arms, ArmName.STABLE: Target("v1", "live", ())}))
+    bare.transport.behaviors[TEST] = fail("INVALID_ARGUMENT")
+    assert (await bare.predict()).reply.code == "INVALID_ARGUMENT"
+    assert house.attempts() == bare.attempts() == {}
+
+
+async def test_a_request_that_only_the_test_version_calls_wrong_is_answered_by_stable_and_charged() -> None:
+    house = House(lane(test=10_000))
+    house.transport.behaviors[TEST] = fail("INVALID_ARGUMENT")
+    answer = await house.predict()
+    assert (answer.reply.ok, answer.version, answer.traffic) == (True, "v1", "failover")
+    assert house.attempts() == {("v2", "live", "INPUT_REFUSED"): 1, ("v1", "failover", "ok"): 1}
+    for _ in range(100):
+        assert (await house.predict()).version == "v1"
+    # The breaker spares callers the detour.
+    assert house.attempts()["v2", "live", "INPUT_REFUSED"] == 15
+
+
+async def test_a_refusal_that_comes_late_is_charged_as_well() -> None:
+    house = House(lane(test=10_000))
+
+    async def slow(_: Sent) -> Reply:
+        await asyncio.sleep(0.15)
+        return Reply("INVALID_ARGUMENT", begun=True)
+
+    house.transport.behaviors[TEST] = slow
+    assert (await house.predict(seconds=0.2)).version == "v1"
+    await until(lambda: house.attempts().get(("v2", "live", "INPUT_REFUSED")) == 1)
 
 
 async def test_a_slow_test_version_costs_the_caller_half_of_its_time_and_its_timeout_is_recorded() -> None:

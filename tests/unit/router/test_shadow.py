@@ -98,6 +98,18 @@ async def test_a_failing_copy_reaches_nobody_and_is_charged_to_its_version(code:
     await house.proxy.close()
 
 
+@pytest.mark.parametrize(("control", "charged"), [("OK", 1), ("INTERNAL", 0)])
+async def test_a_copy_called_wrong_is_charged_if_control_has_answered(control: str, charged: int) -> None:
+    house = House(shadowed())
+    house.transport.behaviors = {TEST: fail("INVALID_ARGUMENT")}
+    if control != "OK":
+        house.transport.behaviors[CONTROL] = fail(control)
+    await house.predict()
+    await until(lambda: len(house.transport.sent) == 2 and not house.proxy._shadow.in_flight)
+    assert house.attempts().get(("v2", "shadow", "INPUT_REFUSED"), 0) == charged
+    await house.proxy.close()
+
+
 async def test_what_is_pinned_and_what_is_the_callers_fault_is_not_mirrored() -> None:
     house = House(shadowed())
     await house.predict(pin="v2")
