@@ -95,6 +95,7 @@ class App:
         self._lease = Lease(self._registry, self._describe, settings.lease_seconds, self._log)
         self._table_file = TableFile(settings.table_file, self._log) if settings.table_file is not None else None
         self._contact = self._clock.monotonic()
+        self._routed = asyncio.Event()
         self._server = Server(
             settings, self._log, (*_SERVICES, _REFLECTED), self._register, settings.maximum_concurrent_rpcs
         )
@@ -118,7 +119,7 @@ class App:
                 self._use(saved.revision, {(lane.model, lane.segment): lane for lane in saved.lanes})
         if self._settings.metrics_listen:
             self._page = MetricsPage(self._settings, self._resource, self._collect)
-        loops = (self._watch.run, self._lease.run, self.peers.run, self.notes.run, self._tell_contact)
+        loops = (self._watch.run, self._report, self.peers.run, self.notes.run, self._tell_contact)
         self._tasks = [asyncio.create_task(self._forever(loop)) for loop in loops]
 
     async def stop(self) -> None:
@@ -127,7 +128,8 @@ class App:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        await self._lease.leave()
+        if self._routed.is_set():
+            await self._lease.leave()
         self._streams.close()
         ending = asyncio.get_running_loop().call_later(
             FOR_STREAMS * self._settings.drain_seconds, self.proxy.end_streams
@@ -155,6 +157,7 @@ class App:
         self._transport.connect(addresses)
         self._transport.name(named_addresses(lanes.values()))
         self.proxy.use(table)
+        self._routed.set()
         self._save(revision, lanes)
         self._later(self._settle())
 
@@ -172,6 +175,11 @@ class App:
             except Exception as error:  # noqa: BLE001 - whatever it was, the loop goes on
                 self._log.error("a loop failed and begins again", exc_info=error)
                 await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _report(self) -> None:
+        """Takes a lease once there are routes: other Routers hand it labels from then on."""
+        await self._routed.wait()
+        await self._lease.run()
 
     async def _tell_contact(self) -> None:
         """Says in health whether the Registry is heard: the service `crossfade.registry` of this server."""

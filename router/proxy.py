@@ -36,7 +36,8 @@ from services.common.errors import DeadlineExceededError, UnavailableError
 MOST_CALLS: Final = 128
 """With more calls under way nothing is mirrored: callers come first."""
 _NEWS_SECONDS: Final = 1.0
-"""How long new routes are waited for when a Worker has heard before the Router that a version has failed."""
+"""How long new routes are waited for when a Worker has heard before the Router that a version has failed, and the first
+ones by calls that come before them."""
 
 
 class Proxy:
@@ -78,6 +79,13 @@ class Proxy:
         self._breakers = {key: breaker for key, breaker in self._breakers.items() if key in live}
         self._attempts.retain(live)
         self._meters.table(table)
+
+    async def first_table(self) -> None:
+        """Waits a moment for the first table: a Router that has just started is about to get it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_NEWS_SECONDS):
+                while not self.table.known:
+                    await self._tables.replaced.wait()
 
     def route(self, model: str, segment: str, key: str, pin: str) -> Route:
         """Chooses the version for a call; see `router.routing.choose`."""

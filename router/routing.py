@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from router.call import FAILOVER, Draw
 from router.split import BUCKETS, ArmName, bucket_of, cohort_of
 from router.table import PIN_PREVIOUS, PIN_STABLE, PIN_TEST, Lane, Table, Target
-from services.common.errors import FailedPreconditionError, NotFoundError
+from services.common.errors import FailedPreconditionError, NotFoundError, UnavailableError
 
 _ALIASES: Final = (PIN_STABLE, PIN_TEST, PIN_PREVIOUS)
 
@@ -33,6 +33,20 @@ class Route(NamedTuple):
         return cohort_of(self.bucket) if self.arm is not None and self.lane.sticky and self.lane.split.tried else -1
 
 
+def check_known(table: Table) -> None:
+    """Refuses to say anything of models before there was a table.
+
+    Raises:
+        UnavailableError: ROUTES_UNKNOWN.
+    """
+    if not table.known:
+        raise UnavailableError(
+            "ROUTES_UNKNOWN",
+            "this Router has just started and has no routes yet; try again. If it stays so, it cannot reach the "
+            "Registry: see its log and CROSSFADE_REGISTRY (with CROSSFADE_TABLE_FILE it starts without the Registry)",
+        )
+
+
 def choose(table: Table, model: str, segment: str, key: str, pin: str, draw: Draw) -> Route:
     """Chooses the version for a call.
 
@@ -47,7 +61,9 @@ def choose(table: Table, model: str, segment: str, key: str, pin: str, draw: Dra
     Raises:
         NotFoundError: MODEL_NOT_FOUND, or VERSION_NOT_LOADED for a pin.
         FailedPreconditionError: NO_STABLE_VERSION.
+        UnavailableError: ROUTES_UNKNOWN.
     """
+    check_known(table)
     lane = table.lane(model, segment)
     if lane is None:
         raise NotFoundError(

@@ -17,7 +17,7 @@ from crossfade.predict.v1 import predict_pb2
 from router.call import Answer, Call, Reply
 from router.peers import Peers
 from router.proxy import Proxy
-from router.routing import Route
+from router.routing import Route, check_known
 from router.spans import Spans
 from router.wire import MalformedError, first_fields
 from services.common.clock import Clock
@@ -149,6 +149,8 @@ class PredictHandlers:
         pin = said.get(keys.VERSION) or version
         if pin and Role.TESTER not in current_principal().roles:
             raise PermissionDeniedError("ROLE_MISSING", "a pinned call takes the role tester", roles=Role.TESTER)
+        if not self._proxy.table.known:
+            await self._proxy.first_table()
         route = self._proxy.route(model, said.get(keys.SEGMENT, ""), said.get(keys.KEY, ""), pin)
         left = context.time_remaining()
         deadline = self._clock.monotonic() + (_DEFAULT_SECONDS if left is None else left)
@@ -169,6 +171,10 @@ class PredictHandlers:
         self, request: predict_pb2.FeedbackRequest, context: _Context[Any, Any]
     ) -> predict_pb2.FeedbackResponse:
         del context
+        if not self._proxy.table.known:
+            await self._proxy.first_table()
+        # Without routes it knows no version's classes, and would take each label for one that is too late.
+        check_known(self._proxy.table)
         forwarded = Role.ROUTER in current_principal().roles and any(
             key == keys.FORWARDED for key, _ in current_metadata()
         )

@@ -22,7 +22,7 @@ class Tables:
     """The table in force, and the next one to be waited for."""
 
     def __init__(self) -> None:
-        self.latest = Table()
+        self.latest = Table(known=False)
         self.replaced = asyncio.Event()
         """Set once another table is in force; that one has an event of its own."""
 

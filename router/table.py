@@ -74,10 +74,17 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """All lanes at one revision."""
+    """All lanes at one revision.
+
+    Attributes:
+        revision: the routes' revision.
+        lanes: by model and segment.
+        known: false before there was any table: which models there are is not known.
+    """
 
     revision: int = 0
     lanes: Mapping[tuple[str, str], Lane] = field(default_factory=dict)
+    known: bool = True
 
     def lane(self, model: str, segment: str) -> Lane | None:
         """The lane of a segment; requests of a segment without a lane of its own belong to the default lane."""

@@ -218,6 +218,72 @@ async def test_a_router_that_starts_while_the_registry_is_away_serves_its_last_t
     assert (await house.client.predict("churn", ROWS)).version == "v1"
 
 
+async def test_a_router_without_routes_says_so_instead_of_knowing_no_model(house: House, tmp_path: Path) -> None:
+    await house.stop_router()
+    await house.registry.stop()
+    house.registry.instances.clear()
+    await house.start_router()
+    token = TokenKeys({1: bytes.fromhex(KEY)}, 1).sign(
+        Prediction(7, 1_700_000_000_000, 1, 5, 1, "churn", "v1", "", (1,))
+    )
+    async with aio.insecure_channel(house.app.address) as channel:
+        predict: Any = predict_pb2_grpc.PredictionServiceStub(channel)
+        router: Any = router_pb2_grpc.RouterServiceStub(channel)
+        observation = predict_pb2.Observation(prediction_id=token, row=0, label="churn")
+        infer: Any = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        for error in await asyncio.gather(
+            predict.Predict(predict_pb2.PredictRequest(model_name="churn"), timeout=5),
+            predict.Feedback(predict_pb2.FeedbackRequest(observations=[observation]), timeout=5),
+            router.GetRoute(router_pb2.GetRouteRequest(model="churn"), timeout=5),
+            infer(predict_pb2.PredictRequest(model_name="churn").SerializeToString(), timeout=5),
+            return_exceptions=True,
+        ):
+            assert isinstance(error, aio.AioRpcError)
+            assert error.code() is grpc.StatusCode.UNAVAILABLE
+            assert details_of(error).reason == "ROUTES_UNKNOWN"
+            assert "CROSSFADE_REGISTRY" in details_of(error).message
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=5)
+        assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        ready: Any = channel.unary_unary("/inference.GRPCInferenceService/ServerReady")
+        assert not predict_pb2.ServerReadyResponse.FromString(await ready(b"", timeout=5)).ready
+    await house.registry.start()
+    await house.routes()
+    assert (await house.client.predict("churn", ROWS)).version == "v1"
+    await until(lambda: house.registry.instances)
+
+
+async def test_a_router_takes_a_lease_once_it_has_routes(house: House, tmp_path: Path) -> None:
+    class Silent(FakeRegistry):
+        """One that takes reports and sends no routes."""
+
+        async def WatchRoutes(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+            await asyncio.Event().wait()
+            yield
+
+    registry = Silent()
+    await registry.start()
+    settings = RouterSettings(
+        listen="127.0.0.1:0",
+        registry=registry.address,
+        token_keys=tmp_path / "keys",
+        table_file=tmp_path / "other.pb",
+        log_level="error",
+        drain_seconds=0.2,
+    )
+    bare, saved = App(settings), App(settings.model_copy(update={"table_file": tmp_path / "table.pb"}))
+    await house.routes()
+    await until((tmp_path / "table.pb").exists)
+    await bare.start()
+    await saved.start()
+    await until(lambda: saved.instance_id in registry.instances)
+    assert bare.instance_id not in registry.instances
+    for app in (bare, saved):
+        await app.stop()
+    assert registry.left == [saved.instance_id]
+    await registry.stop()
+
+
 async def test_a_table_file_that_cannot_be_written_stops_nothing(house: House, tmp_path: Path) -> None:
     await house.routes()
     table = tmp_path / "table.pb"

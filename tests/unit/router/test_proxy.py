@@ -194,6 +194,20 @@ async def test_a_pin_to_what_no_worker_holds_says_what_can_be_reached(pin: str) 
     assert caught.value.reason == "VERSION_NOT_LOADED"
 
 
+async def test_calls_before_the_first_table_wait_a_moment_for_it() -> None:
+    early = Proxy(FakeTransport(), Meters(MetricStore()), SystemClock(), random.Random(7).random, lambda *_: None)
+    with pytest.raises(UnavailableError) as caught:
+        early.route("churn", "", "", "")
+    assert caught.value.reason == "ROUTES_UNKNOWN"
+    waiting = asyncio.create_task(early.first_table())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    early.use(Table(0))
+    await asyncio.wait_for(waiting, 0.5)
+    with pytest.raises(NotFoundError):
+        early.route("churn", "", "", "")
+
+
 async def test_unknown_model() -> None:
     with pytest.raises(NotFoundError) as caught:
         House(lane()).proxy.route("chrun", "", "", "")
