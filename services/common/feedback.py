@@ -3,12 +3,14 @@
 Nothing is stored of a prediction: its token says which version answered, when, and what it predicted.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from services.common.clock import Clock
+from services.common.kept_slices import KeptSlices, Slice, room_of
 from services.common.prediction_token import MAX_ROWS, NO_CLASS, Prediction, TokenError, TokenKeys
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
@@ -16,6 +18,7 @@ from services.common.telemetry.store import MetricStore
 _VALUE_BITS: Final = MAX_ROWS
 _WRONG_BITS: Final = 2 * MAX_ROWS
 _ROWS: Final = (1 << MAX_ROWS) - 1
+# Each has model, version, traffic, segment and slice as its first attributes.
 _OF_SLICES: Final = frozenset(
     {
         catalog.CALLER_FEEDBACK_COUNT,
@@ -83,7 +86,7 @@ class FeedbackBook:
         self._rows: dict[int, int] = {}
         self._pairs: dict[int, Prediction] = {}
         self._most_pairs = pairs
-        self._slices: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        self._slices: dict[tuple[str, str], KeptSlices] = {}
 
     @property
     def awaited(self) -> int:
@@ -123,7 +126,7 @@ class FeedbackBook:
             return prediction
         classes = self._classes(prediction.model, prediction.version)
         if classes is None:
-            return Result(Status.TOO_LATE)
+            return self._late(prediction)
         if not classes:
             arm = f"{prediction.model} {prediction.version}"
             return Result(Status.REFUSED, f"{arm} has no classes: report a number for row {row}, not {actual[:64]!r}")
@@ -162,7 +165,7 @@ class FeedbackBook:
         if isinstance(prediction, Result):
             return prediction
         if self._classes(prediction.model, prediction.version) is None:
-            return Result(Status.TOO_LATE)
+            return self._late(prediction)
         if not abs(value) < float("inf"):
             return Result(Status.REFUSED, f"{value} is not a finite number")
         refusal = self._remember(prediction, row, _VALUE_BITS)
@@ -193,7 +196,7 @@ class FeedbackBook:
     def _remember(self, prediction: Prediction, row: int, first: int = 0) -> Result | None:
         """Notes the row, among the bits from `first` on; a result when it does not count."""
         if not self._keep_slice(prediction):
-            return Result(Status.TOO_LATE)
+            return self._late(prediction)
         rows = self._rows.get(prediction.nonce, 0)
         bit = first + row
         if rows >> bit & 1:
@@ -204,28 +207,36 @@ class FeedbackBook:
             del self._rows[next(iter(self._rows))]
         return None
 
+    def _late(self, prediction: Prediction) -> Result:
+        self._store.counter(catalog.FEEDBACK_LATE_COUNT, *_arm(prediction)).add()
+        return Result(Status.TOO_LATE)
+
     def _keep_slice(self, prediction: Prediction) -> bool:
-        """Whether the prediction's slice is kept; a newer slice than all pushes the oldest out, with its series."""
+        """Whether the prediction's slice is kept; those that a new one pushes out go with their series."""
         lane = (prediction.model, prediction.segment)
-        kept = self._slices.setdefault(lane, [])
+        kept = self._slices.setdefault(lane, KeptSlices())
         here = (prediction.epoch, prediction.slice)
         if here in kept:
             return True
-        if len(kept) == catalog.KEPT_SLICES and here < kept[0]:
-            return False
-        kept.append(here)
-        kept.sort()
-        if len(kept) > catalog.KEPT_SLICES:
-            epoch, number = kept.pop(0)
-            name = f"{epoch}.{number}"
+        if gone := kept.add(here, prediction.time_ms / 1000, self._clock.now(), lambda: self._sizes(lane)):
+            names = frozenset(f"{epoch}.{number}" for epoch, number in gone)
             self._store.drop(
                 lambda metric, attributes: (
                     metric in _OF_SLICES
-                    and attributes["slice"] == name
+                    and attributes["slice"] in names
                     and (attributes["model"], attributes["segment"]) == lane
                 )
             )
-        return True
+        return here in kept
+
+    def _sizes(self, lane: tuple[str, str]) -> Counter[Slice]:
+        """The room that the series of each slice take."""
+        sizes: Counter[Slice] = Counter()
+        for metric, values in self._store.series():
+            if metric in _OF_SLICES and (values[0], values[3]) == lane:
+                epoch, _, number = values[4].partition(".")
+                sizes[int(epoch), int(number)] += room_of(metric)
+        return sizes
 
     def _count_alike(self, prediction: Prediction, row: int, *, wrong: bool) -> None:
         """What one more label of a request adds to the products of its labelled rows and its wrong ones."""

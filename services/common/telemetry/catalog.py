@@ -173,6 +173,13 @@ FEEDBACK_DUPLICATE_COUNT: Final = Metric(
     "Labels that came again for the same row.",
     _ARM,
 )
+FEEDBACK_LATE_COUNT: Final = Metric(
+    "crossfade.feedback.late.count",
+    Kind.COUNTER,
+    "1",
+    "Labels that came too late to count: what their slice counted is gone, or their version.",
+    _ARM,
+)
 FEEDBACK_LAG: Final = Metric(
     "crossfade.feedback.lag",
     Kind.HISTOGRAM,
@@ -315,4 +322,4 @@ CONTROL_PLANE_AGE: Final = Metric(
 KEPT_EPOCHS: Final = 4
 """Epochs of a lane whose series a process keeps."""
 KEPT_SLICES: Final = 16
-"""Slices of a lane whose series a process keeps."""
+"""Slices of a lane whose series a process keeps; of labels also older ones: `services.common.kept_slices`."""

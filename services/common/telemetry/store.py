@@ -133,6 +133,10 @@ class MetricStore:
             if unwanted(metric, dict(zip(metric.attributes, values, strict=True))):
                 del self._series[metric, values]
 
+    def series(self) -> Iterable[tuple[Metric, tuple[str, ...]]]:
+        """Metric and attribute values of every series."""
+        return self._series.keys()
+
     def snapshot(self) -> list[Snapshot]:
         """Every series at this moment."""
         return [_freeze(metric, values, series) for (metric, values), series in self._series.items()]

@@ -3,6 +3,7 @@
 import pytest
 
 from services.common.feedback import FeedbackBook, Status
+from services.common.kept_slices import MOST_SLICES, ROOM
 from services.common.prediction_token import NO_CLASS, Prediction, TokenKeys
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
@@ -96,19 +97,68 @@ def test_a_version_that_is_gone_takes_no_labels_and_no_numbers() -> None:
     desk = Desk()
     assert desk.book.label(desk.token(version="v0"), 0, "churn").status is Status.TOO_LATE
     assert desk.book.value(desk.token(version="v0", numbers=(1.0, 2.0)), 0, 1.5).status is Status.TOO_LATE
-    assert desk.store.snapshot() == []
+    assert late(desk) == {("churn", "v0", "live"): 2}
+    assert {one.metric for one in desk.store.snapshot()} == {catalog.FEEDBACK_LATE_COUNT}
 
 
-def test_the_last_sixteen_slices_are_kept() -> None:
+def late(desk: Desk) -> dict[tuple[str, ...], int]:
+    """Labels that came too late, by arm."""
+    return {one.attributes: one.counts[0] for one in desk.store.snapshot() if one.metric is catalog.FEEDBACK_LATE_COUNT}
+
+
+def test_the_latest_slices_are_kept() -> None:
     desk = Desk()
-    for number in range(20):
+    for number in range(MOST_SLICES + 4):
         assert desk.book.label(desk.token(slice=number), 0, "churn").status is Status.ACCEPTED
-    assert {attributes[4] for attributes in desk.counts()} == {f"3.{number}" for number in range(4, 20)}
+    latest = {f"3.{number}" for number in range(4, MOST_SLICES + 4)}
+    assert {attributes[4] for attributes in desk.counts()} == latest
     # Products of labels that nobody counts any more would make those that are counted seem alike.
     products = {one.attributes[4] for one in desk.store.snapshot() if one.metric is catalog.FEEDBACK_ALIKE}
-    assert products == {f"3.{number}" for number in range(4, 20)}
+    assert products == latest
+    assert late(desk) == {}
     assert desk.book.label(desk.token(slice=2), 0, "churn").status is Status.TOO_LATE
+    assert desk.book.value(desk.token(slice=2, traffic=2), 0, 1.0).status is Status.TOO_LATE
+    assert late(desk) == {("churn", "v1", "live"): 1, ("churn", "v1", "control"): 1}
     assert desk.book.label(desk.token(epoch=4, slice=0), 0, "churn").status is Status.ACCEPTED
+
+
+def test_wrong_answers_may_be_labelled_hours_later_than_right_ones() -> None:
+    desk, seconds = Desk(), 300.0
+    waiting: list[str] = []
+    for _ in range(300):
+        here = int(desk.clock.now() / seconds)
+        assert desk.book.label(desk.token(slice=here, classes=(1,)), 0, "churn").status is Status.ACCEPTED
+        assert desk.book.label(desk.token(slice=here, classes=(0,)), 0, "keep").status is Status.ACCEPTED
+        waiting.append(desk.token(slice=here, classes=(1,)))
+        # Sixteen hours.
+        if len(waiting) > 192:
+            assert desk.book.label(waiting.pop(0), 0, "keep").status is Status.ACCEPTED
+        desk.clock.advance(seconds)
+    assert late(desk) == {}
+
+
+def test_a_lanes_series_have_a_bound() -> None:
+    desk = Desk()
+    for number in range(600):
+        token = desk.token(slice=number)
+        desk.book.label(token, 0, "churn")
+        desk.book.value(token, 0, 1.0)
+    values = [one for one in desk.store.snapshot() if one.metric is catalog.FEEDBACK_VALUE]
+    # A label takes the room of two series, and a histogram of numbers that of four.
+    assert abs(len(values) - ROOM // 6) <= 1
+
+
+def test_labels_of_a_worker_whose_clock_is_ahead_leave_others_in_place() -> None:
+    desk, seconds = Desk(), 5.0
+
+    def label(moment: float) -> Status:
+        token = desk.token(slice=int(moment / seconds), time_ms=int(moment * 1000))
+        return desk.book.label(token, 0, "churn").status
+
+    for _ in range(500):
+        now = desk.clock.now()
+        assert {label(now + 1_200.0), label(now), label(now - 120.0)} == {Status.ACCEPTED}
+        desk.clock.advance(seconds)
 
 
 def test_memory_is_bounded() -> None:
@@ -224,10 +274,11 @@ def test_labels_of_callers_that_a_gate_watches_are_counted_apart_too() -> None:
 
 def test_cohorts_go_with_their_slice() -> None:
     desk = Desk()
-    for number in range(catalog.KEPT_SLICES + 1):
+    for number in range(400):
         desk.book.label(desk.token(cohort=7, slice=number), 0, "churn")
     kept = {one.attributes[4] for one in desk.store.snapshot() if one.metric is catalog.COHORT_FEEDBACK}
-    assert kept == {f"3.{number}" for number in range(1, catalog.KEPT_SLICES + 1)}
+    assert "3.0" not in kept
+    assert kept == {attributes[4] for attributes in desk.counts()}
 
 
 def paired(desk: Desk, metric: catalog.Metric = catalog.SHADOW_LABEL_COUNT) -> dict[tuple[str, ...], int]:
