@@ -31,7 +31,7 @@ from services.common.clock import Clock, SystemClock
 from services.common.feedback import FeedbackBook
 from services.common.lease import Lease
 from services.common.prediction_token import TokenKeys
-from services.common.server import FOR_STREAMS, Server
+from services.common.server import FOR_STREAMS, LONG_CALLS, Server
 from services.common.stream_infer import StreamInfer
 from services.common.telemetry import catalog
 from services.common.telemetry.logs import make_log
@@ -97,7 +97,12 @@ class App:
         self._contact = self._clock.monotonic()
         self._routed = asyncio.Event()
         self._server = Server(
-            settings, self._log, (*_SERVICES, _REFLECTED), self._register, settings.maximum_concurrent_rpcs
+            settings,
+            self._log,
+            (*_SERVICES, _REFLECTED),
+            self._register,
+            settings.maximum_concurrent_rpcs,
+            LONG_CALLS,
         )
         self.address = self._server.address
         self._page: MetricsPage | None = None

@@ -22,7 +22,9 @@ from services.common.channels import server_credentials
 from services.common.health import Health
 from services.common.settings import ServiceSettings
 
-OPTIONS: Final = (
+Options = tuple[tuple[str, int], ...]
+
+OPTIONS: Final[Options] = (
     # By default a second server silently takes the same port.
     ("grpc.so_reuseport", 0),
     ("grpc.max_send_message_length", MESSAGE_LIMIT),
@@ -37,6 +39,9 @@ OPTIONS: Final = (
     ("grpc.max_connection_age_grace_ms", 60_000),
     ("grpc.server_handshake_timeout_ms", 10_000),
 )
+LONG_CALLS: Final[Options] = tuple({**dict(OPTIONS), "grpc.max_connection_age_grace_ms": 2**31 - 1}.items())
+"""Where answers come in parts: new calls leave a connection that has reached its age, and those on it last as long as
+they take. Cut off, they would be charged to their versions. A server that ends gives them its time for draining."""
 
 
 FOR_STREAMS: Final = 0.8
@@ -114,6 +119,7 @@ class Server:
         services: full names of the services that `register` adds, for reflection and health.
         register: adds the servicers to the server.
         maximum_concurrent_rpcs: calls beyond it are refused with RESOURCE_EXHAUSTED; None: no bound.
+        options: of its connections.
 
     Raises:
         AddressError: the address is in use, exposed without TLS, or none.
@@ -126,13 +132,14 @@ class Server:
         services: Sequence[str],
         register: Callable[[aio.Server], Any],
         maximum_concurrent_rpcs: int | None = None,
+        options: Options = OPTIONS,
     ) -> None:
         check_exposure(settings.listen, tls=settings.tls)
         check_free(settings.listen)
         self._settings = settings
         self._log = log
         self._services = services
-        self._server = aio.server(options=OPTIONS, maximum_concurrent_rpcs=maximum_concurrent_rpcs)
+        self._server = aio.server(options=options, maximum_concurrent_rpcs=maximum_concurrent_rpcs)
         guarded: Any = guard.GuardedServer(self._server, guard.Guard(guard.authentication(settings), log))
         register(guarded)
         self._health = Health()

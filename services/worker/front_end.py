@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from grpc import aio
 from grpc_health.v1 import health_pb2_grpc
@@ -14,7 +14,7 @@ from services.common.channels import server_credentials
 from services.common.clock import SystemClock
 from services.common.health import Health
 from services.common.prediction_token import TokenKeys
-from services.common.server import FOR_STREAMS, OPTIONS
+from services.common.server import FOR_STREAMS, LONG_CALLS
 from services.common.stream_infer import StreamInfer
 from services.common.telemetry.logs import make_log
 from services.common.telemetry.store import MetricStore, Snapshot
@@ -32,6 +32,8 @@ from services.worker.servicer import CountLabels, PredictServicer
 from services.worker.settings import WorkerSettings
 from services.worker.spans import Spans
 
+# The supervisor keeps the port reserved with a socket that is bound and never listens; front-ends share it.
+OPTIONS: Final = tuple({**dict(LONG_CALLS), "grpc.so_reuseport": 1}.items())
 _SERVICES = ("", "crossfade.predict.v1.PredictionService", "inference.GRPCInferenceService")
 
 
@@ -147,9 +149,7 @@ class FrontEnd:
 
     def _make_server(self) -> aio.Server:
         settings = self._config.settings
-        # The supervisor keeps the port reserved with a socket that is bound and never listens; front-ends share it.
-        options = {**dict(OPTIONS), "grpc.so_reuseport": 1}
-        server = aio.server(options=tuple(options.items()))
+        server = aio.server(options=OPTIONS)
         guarded: Any = guard.GuardedServer(server, guard.Guard(guard.authentication(settings), self._log))
         inference = InferenceServicer(self._servicer, self._streams)
         guarded.add_generic_rpc_handlers((self._servicer.handlers(), inference.handlers()))
