@@ -94,7 +94,7 @@ class App:
         self._watch = RouteWatch(self._registry, self._use, self._touch, self._log)
         self._lease = Lease(self._registry, self._describe, settings.lease_seconds, self._log)
         self._table_file = TableFile(settings.table_file, self._log) if settings.table_file is not None else None
-        self._contact = self._clock.monotonic()
+        self._contact = self._heard_since = self._clock.monotonic()
         self._routed = asyncio.Event()
         self._server = Server(
             settings,
@@ -152,7 +152,8 @@ class App:
         self._tracing.close()
 
     def _use(self, revision: int, lanes: Lanes) -> None:
-        table = build_table(revision, lanes.values(), self.proxy.table)
+        now = self._clock.monotonic()
+        table = build_table(revision, lanes.values(), self.proxy.table, now, self._heard_since)
         addresses = frozenset(
             address
             for lane in table.lanes.values()
@@ -187,10 +188,16 @@ class App:
         await self._lease.run()
 
     async def _tell_contact(self) -> None:
-        """Says in health whether the Registry is heard: the service `crossfade.registry` of this server."""
+        """Says in health whether the Registry is heard: the service `crossfade.registry` of this server.
+
+        Addresses that were kept against its word go when it has been heard for long.
+        """
         while True:
-            heard = self._clock.monotonic() - self._contact < _LOST_SECONDS
+            now = self._clock.monotonic()
+            heard = now - self._contact < _LOST_SECONDS
             self._server.set_serving(heard, _REGISTRY_HEALTH)
+            if heard and self.proxy.table.keeps_too_long(now, self._heard_since):
+                self._use(self._watch.revision, self._watch.lanes)
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _settle(self) -> None:
@@ -206,7 +213,10 @@ class App:
         task.add_done_callback(self._housekeeping.discard)
 
     def _touch(self) -> None:
-        self._contact = self._clock.monotonic()
+        now = self._clock.monotonic()
+        if now - self._contact >= _LOST_SECONDS:
+            self._heard_since = now
+        self._contact = now
 
     def _describe(self) -> resources_pb2.Instance:
         return resources_pb2.Instance(

@@ -71,8 +71,11 @@ class Attempts:
         return self.transport.pick(target.addresses)
 
     def another(self, lane: Lane, target: Target, asked: Collection[str]) -> str | None:
-        """A process of the same version that was not asked yet: one that did not refuse lately before one that did, and
-        of the target's own before one of the version's other arm. None: all were asked."""
+        """A process of the same version that was not asked yet; None: all were.
+
+        One that did not refuse lately comes before one that did, and of the target's own before one of the version's
+        other arm.
+        """
         arms = (arm.addresses for arm in lane.arms.values() if arm.version == target.version)
         left = [tuple(one for one in where if one not in asked) for where in (target.addresses, *arms)]
         fit = [tuple(one for one in where if not self.transport.shuns(one)) for where in left]

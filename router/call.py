@@ -129,7 +129,7 @@ class Transport(Protocol):
         """The address that the next attempt should go to, another than `avoid` if there is one."""
 
     def shuns(self, address: str) -> bool:
-        """Whether the process refused a moment ago, and is asked last."""
+        """Whether the process is asked last: it refused a moment ago, or seems to be gone."""
 
     async def arrival(self, awaited: str, others: Collection[str]) -> str:
         """Waits until one of the others is connected while the awaited one is not, and says which."""

@@ -1,22 +1,27 @@
 """From the Registry's LaneRoutes to the routing table."""
 
 from collections.abc import Iterable
+from math import inf
 
 from crossfade.common.v1 import policy_pb2
 from crossfade.registry.v1 import resources_pb2
 from router.split import ArmName, Split
-from router.table import PIN_PREVIOUS, PIN_STABLE, PIN_TEST, Lane, Table, Target, keep_half
+from router.table import PIN_PREVIOUS, PIN_STABLE, PIN_TEST, Lane, Table, Target, is_enough, keep_half
 
 
-def build_table(revision: int, lanes: Iterable[resources_pb2.LaneRoutes], before: Table) -> Table:
+def build_table(
+    revision: int, lanes: Iterable[resources_pb2.LaneRoutes], before: Table, now: float, heard_since: float
+) -> Table:
     """The table of these lanes.
 
     Args:
         revision: the routes' revision.
         lanes: all lanes.
         before: the table in force; it bounds how fast stable's addresses may vanish.
+        now: seconds of the monotonic clock.
+        heard_since: since when the Registry has been heard without a break.
     """
-    return Table(revision, {(lane.model, lane.segment): _lane(lane, before) for lane in lanes})
+    return Table(revision, {(lane.model, lane.segment): _lane(lane, before, now, heard_since) for lane in lanes})
 
 
 def named_addresses(lanes: Iterable[resources_pb2.LaneRoutes]) -> frozenset[str]:
@@ -33,7 +38,7 @@ def named_addresses(lanes: Iterable[resources_pb2.LaneRoutes]) -> frozenset[str]
     )
 
 
-def _lane(routes: resources_pb2.LaneRoutes, before: Table) -> Lane:
+def _lane(routes: resources_pb2.LaneRoutes, before: Table, now: float, heard_since: float) -> Lane:
     arms: dict[ArmName, Target] = {}
     shares = dict.fromkeys(ArmName, 0)
     for arm in routes.arms:
@@ -43,10 +48,12 @@ def _lane(routes: resources_pb2.LaneRoutes, before: Table) -> Lane:
         arms[name] = Target(arm.version, traffic, tuple(endpoint.address for endpoint in arm.endpoints))
     known = before.lanes.get((routes.model, routes.segment))
     stable = arms.get(ArmName.STABLE)
-    basis = stable.addresses if stable else ()
+    basis, kept_since = stable.addresses if stable else (), inf
     if stable and known and known.stable and known.stable.version == stable.version:
-        kept, basis = keep_half(stable.addresses, known.basis)
-        arms[ArmName.STABLE] = Target(stable.version, stable.traffic, kept)
+        kept, before_few = keep_half(stable.addresses, known.basis)
+        if kept != stable.addresses and not is_enough(known.kept_since, now, heard_since):
+            basis, kept_since = before_few, min(known.kept_since, now)
+            arms[ArmName.STABLE] = Target(stable.version, stable.traffic, kept)
     return Lane(
         model=routes.model,
         segment=routes.segment,
@@ -62,6 +69,7 @@ def _lane(routes: resources_pb2.LaneRoutes, before: Table) -> Lane:
         },
         classes={one.version: tuple(one.signature.classes) for one in routes.wanted},
         basis=basis,
+        kept_since=kept_since,
         shadow=_shadow(routes.shadow) if routes.HasField("shadow") else None,
         watched=frozenset(routes.watched_segments),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 
 from router.split import ArmName, Split
@@ -9,6 +10,8 @@ from router.split import ArmName, Split
 PIN_STABLE: Final = "@stable"
 PIN_TEST: Final = "@test"
 PIN_PREVIOUS: Final = "@previous"
+KEPT_SECONDS: Final = 300.0
+"""How long addresses without a lease are kept while the Registry is heard: Workers report three times in 15 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Lane:
         names: what `@stable`, `@test` and `@previous` mean here.
         classes: class names of every version that Workers hold.
         basis: stable's addresses before they became too few; see `keep_half`.
+        kept_since: when they did, seconds of the monotonic clock; inf: they did not.
         shadow: what gets a copy of the requests in control's buckets; None: nothing does.
         watched: segments of callers that gates watch by themselves.
     """
@@ -55,6 +59,7 @@ class Lane:
     names: Mapping[str, str]
     classes: Mapping[str, tuple[str, ...]]
     basis: tuple[str, ...] = ()
+    kept_since: float = inf
     shadow: Target | None = None
     watched: frozenset[str] = frozenset()
 
@@ -91,12 +96,27 @@ class Table:
         lane = self.lanes.get((model, segment))
         return lane if lane is not None else self.lanes.get((model, ""))
 
+    def keeps_too_long(self, now: float, heard_since: float) -> bool:
+        """Whether some lane's addresses were kept for long enough; see `is_enough`."""
+        return any(is_enough(lane.kept_since, now, heard_since) for lane in self.lanes.values())
+
     def classes(self, model: str, version: str) -> tuple[str, ...] | None:
         """The class names of a version that some lane holds; None: no lane does."""
         for (name, _), lane in self.lanes.items():
             if name == model and version in lane.classes:
                 return lane.classes[version]
         return None
+
+
+def is_enough(kept_since: float, now: float, heard_since: float) -> bool:
+    """Whether addresses without a lease were kept for so long that the Registry is to be believed.
+
+    Args:
+        kept_since: since when they are kept.
+        now: seconds of the same monotonic clock.
+        heard_since: since when the Registry has been heard without a break.
+    """
+    return now - max(kept_since, heard_since) >= KEPT_SECONDS
 
 
 def keep_half(leased: tuple[str, ...], basis: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:

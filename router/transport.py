@@ -161,8 +161,14 @@ class GrpcTransport:
         return one if self._backend(one).in_flight <= self._backend(other).in_flight else other
 
     def shuns(self, address: str) -> bool:
-        """Whether it refused a moment ago, and is asked last."""
-        return self._backend(address).shunned_until > self._clock.monotonic()
+        """Whether it is asked last.
+
+        It refused a moment ago, or the Registry does not name it any more and no connection to it stands.
+        """
+        backend = self._backend(address)
+        if backend.shunned_until > self._clock.monotonic():
+            return True
+        return not backend.named and not backend.connected
 
     async def arrival(self, awaited: str, others: Collection[str]) -> str:
         """Waits until one of the others is connected while the awaited one is not, and says which."""
