@@ -104,14 +104,24 @@ class Meters:
             for name, target in lane.arms.items():
                 gauge = self._store.gauge(catalog.ROUTE_SHARE, lane.model, target.version, name.value, lane.segment)
                 gauge.set(shares[name.value])
+        # Series of labels stay with their version: they may come when the lane is gone.
+        self._store.drop(
+            lambda metric, attributes: (
+                metric in _OF_EPOCHS and (attributes["model"], attributes["segment"]) not in table.lanes
+            )
+        )
+        self._epochs = {lane: epochs for lane, epochs in self._epochs.items() if lane in table.lanes}
+        self._draws = {key: series for key, series in self._draws.items() if key[:2] in table.lanes}
         held = {(model, version) for (model, _), lane in table.lanes.items() for version in lane.classes}
         self._store.drop(
             lambda metric, attributes: (
                 metric in _OF_VERSIONS and (attributes["model"], attributes["version"]) not in held
             )
         )
-        self._attempts = {key: series for key, series in self._attempts.items() if key[:2] in held}
-        self._cohorts = {key: series for key, series in self._cohorts.items() if key[:2] in held}
+        self._attempts, self._cohorts = (
+            {key: series for key, series in known.items() if key[:2] in held and (key[0], key[3]) in table.lanes}
+            for known in (self._attempts, self._cohorts)
+        )
         self._calls = {key: series for key, series in self._calls.items() if key[:2] in held}
 
     def _keep_epoch(self, lane: Lane) -> None:

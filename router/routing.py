@@ -71,11 +71,12 @@ def choose(table: Table, model: str, segment: str, key: str, pin: str, draw: Dra
             f"no model {model!r}; `crossfade models` lists them, and `crossfade publish` creates one",
             model=model,
         )
-    if pin:
-        return Route(lane, _pinned(lane, pin), None, -1)
-    if lane.stable is None:
+    held = bool(pin) and bool(_addresses(lane, pin))
+    if lane.stable is None and not held:
         # A segment's lane to which nothing that could serve was published yet.
         lane = table.lane(model, "") or lane
+    if pin:
+        return Route(lane, _pinned(lane, pin), None, -1)
     bucket = bucket_of(model, key) if key and lane.sticky else int(draw() * BUCKETS)
     arm, target = lane.arm(bucket)
     if target is None:
@@ -117,9 +118,16 @@ def _named(lane: Lane, version: str) -> frozenset[str]:
     return frozenset(address for addresses in (lane.pins.get(version, ()), *arms) for address in addresses)
 
 
+def _version(lane: Lane, pin: str) -> str:
+    return lane.names.get(pin, "") if pin in _ALIASES else pin
+
+
+def _addresses(lane: Lane, pin: str) -> tuple[str, ...]:
+    return lane.pins.get(_version(lane, pin), ())
+
+
 def _pinned(lane: Lane, pin: str) -> Target:
-    version = lane.names.get(pin, "") if pin in _ALIASES else pin
-    addresses = lane.pins.get(version)
+    addresses = _addresses(lane, pin)
     if not addresses:
         held = ", ".join(sorted(version for version, where in lane.pins.items() if where)) or "none"
         raise NotFoundError(
@@ -128,4 +136,4 @@ def _pinned(lane: Lane, pin: str) -> Target:
             model=lane.model,
             version=pin,
         )
-    return Target(version, "pinned", addresses)
+    return Target(_version(lane, pin), "pinned", addresses)

@@ -1,7 +1,7 @@
 """A version of which many processes have stopped, and none of its calls waits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,12 @@ def routes(workers: Sequence[FakeWorker], *more: resources_pb2.LaneRoutes) -> tu
     wanted = resources_pb2.WantedVersion(version="v1", endpoints=where)
     lane = resources_pb2.LaneRoutes(model="churn", epoch=1, arms=[stable], wanted=[wanted], stable_version="v1")
     return (lane, *more)
+
+
+def following(app: App) -> Callable[[], bool]:
+    """Whether a newer table is in force than now."""
+    before = app.proxy.table.revision
+    return lambda: app.proxy.table.revision > before
 
 
 async def test_no_call_waits_for_stopped_processes_while_others_serve(house: House) -> None:
@@ -71,9 +77,9 @@ async def test_what_was_kept_of_processes_without_a_lease_goes_with_no_change_of
         for number in range(times):
             if number:
                 clock.advance(20.0)
-            before = app.proxy.table.revision
+            newer = following(app)
             await house.registry.set_lanes(*routes(workers[:count]))
-            await until(lambda before=before: app.proxy.table.revision > before)
+            await until(newer)
         return addresses()
 
     def addresses() -> int:
@@ -97,9 +103,9 @@ async def test_processes_that_the_registry_does_not_name_are_asked_last_while_th
     await until(lambda: house.app.proxy.table.lanes)
     for worker in gone:
         await worker.stop()
-    before = house.app.proxy.table.revision
+    newer = following(house.app)
     await house.registry.set_lanes(*routes([house.stable]))
-    await until(lambda: house.app.proxy.table.revision > before)
+    await until(newer)
     stable = house.app.proxy.table.lanes["churn", ""].stable
     assert stable is not None
     (kept,) = set(stable.addresses) - {house.stable.address}

@@ -552,6 +552,38 @@ async def test_a_segments_lane_without_a_stable_version_leaves_its_requests_to_t
     assert (await House(lane(), own).predict(segment="eu")).version == "v9"
 
 
+async def test_so_do_its_pins_but_for_versions_that_only_it_holds() -> None:
+    empty = replace(lane(), segment="eu", arms={}, names={}, pins={"v7": ("seven:1",)})
+    house = House(lane(), empty)
+    for pin, version in (("@stable", "v1"), ("v2", "v2"), ("v7", "v7")):
+        answer = await house.predict(segment="eu", pin=pin)
+        assert (answer.version, answer.traffic) == (version, "pinned")
+    with pytest.raises(NotFoundError, match="v1, v2"):
+        await house.predict(segment="eu", pin="v9")
+
+
+async def test_nothing_is_kept_of_a_lane_that_is_gone() -> None:
+    other = replace(lane(test=5_000), segment="eu")
+    house = House(lane(test=5_000), other)
+    for _ in range(10):
+        await house.predict(segment="eu")
+        await house.predict()
+
+    def segments(metric: catalog.Metric) -> set[str]:
+        at = metric.attributes.index("segment")
+        return {one.attributes[at] for one in house.store.snapshot() if one.metric is metric}
+
+    counted = (catalog.ROUTE_COUNT, catalog.ATTEMPT_DURATION)
+    assert [segments(metric) for metric in counted] == [{"", "eu"}] * 2
+    house.proxy.use(Table(2, {("churn", ""): lane(test=5_000)}))
+    assert [segments(metric) for metric in counted] == [{""}] * 2
+    # One of the same name that comes later counts from nothing.
+    house.proxy.use(Table(3, {("churn", ""): lane(test=5_000), ("churn", "eu"): other}))
+    await house.predict(segment="eu")
+    found = [one for one in house.store.snapshot() if one.metric is catalog.ROUTE_COUNT and one.attributes[1] == "eu"]
+    assert [one.counts for one in found] == [(1,)]
+
+
 async def gone(sent: Sent) -> Reply:
     """A process that has gone for good: whoever waits for it waits in vain."""
     return await hang()(sent) if sent.wait else Reply("UNAVAILABLE")
