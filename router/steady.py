@@ -105,9 +105,11 @@ class Steady:
                 news = asyncio.create_task(replaced.wait())
                 watched = others if returned not in under_way else ()
                 back = asyncio.create_task(self._attempts.transport.arrival(address, watched))
-                done, _ = await asyncio.wait({*under_way, news, back}, return_when=asyncio.FIRST_COMPLETED)
-                news.cancel()
-                back.cancel()
+                try:
+                    done, _ = await asyncio.wait({*under_way, news, back}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    news.cancel()
+                    back.cancel()
                 if back in done:
                     others.discard(back.result())
                     returned = ask(back.result())

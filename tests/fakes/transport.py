@@ -79,6 +79,7 @@ class FakeTransport:
     Attributes:
         shunned: the addresses that it is said to shun.
         connected: those that it is said to be connected to.
+        looking: how many wait for one that is back.
     """
 
     behaviors: dict[str, Behavior] = field(default_factory=dict)
@@ -87,6 +88,7 @@ class FakeTransport:
     cancelled: int = 0
     shunned: set[str] = field(default_factory=set)
     connected: set[str] = field(default_factory=set)
+    looking: int = 0
 
     def pick(self, addresses: tuple[str, ...], avoid: str = "") -> str:
         """The first address that is not to be avoided."""
@@ -98,11 +100,15 @@ class FakeTransport:
 
     async def arrival(self, awaited: str, others: Collection[str]) -> str:
         """Looks until the test says that one of the others is connected."""
-        while True:
-            found = self.connected.intersection(others)
-            if found and awaited not in self.connected:
-                return min(found)
-            await asyncio.sleep(0.01)
+        self.looking += 1
+        try:
+            while True:
+                found = self.connected.intersection(others)
+                if found and awaited not in self.connected:
+                    return min(found)
+                await asyncio.sleep(0.01)
+        finally:
+            self.looking -= 1
 
     async def send(
         self, address: str, body: bytes, metadata: Metadata, timeout: float, *, wait: bool, method: str = PREDICT

@@ -92,6 +92,16 @@ async def test_one_that_comes_back_and_refuses_is_followed_by_the_next() -> None
     assert (await call).reply.body == b"w:6"
 
 
+async def test_nobody_looks_for_processes_any_more_when_the_caller_has_left() -> None:
+    house = House(many(EIGHT))
+    house.transport.behaviors |= dict.fromkeys(EIGHT, gone)
+    call = asyncio.create_task(house.predict())
+    await until(lambda: house.transport.looking)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    await until(lambda: not house.transport.looking)
+
+
 async def test_what_the_other_arms_process_answers_after_a_wait_is_judged_for_neither() -> None:
     one = lane(test=1, control=9_999)
     house = House(replace(one, arms={**one.arms, ArmName.STABLE: Target("v1", "live", ("other:1",))}))
