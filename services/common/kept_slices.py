@@ -9,7 +9,7 @@ MOST_SLICES: Final = 512
 """No reader of labels remembers more slices of a lane."""
 ROOM: Final = 1_024
 """Series of a lane beyond which its oldest slices are dropped, though never the newest 16. Writing 1,024 takes some
-30 ms and 230 KB whenever they are read, and readers hold as many for each process."""
+60 ms and 230 KB whenever they are read, and readers hold as many for each process."""
 _BUCKETS_PER_SERIES: Final = 64
 """A histogram takes the room of one series more for so many buckets: those of absolute errors have 320."""
 _AHEAD_SECONDS: Final = 10.0
