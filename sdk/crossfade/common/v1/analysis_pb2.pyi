@@ -261,7 +261,7 @@ class InstanceCounts(_message.Message):
     """Which start of which process."""
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
-        """When the process was read."""
+        """When the process was read. Unset: it never was. Before 1970: it is gone, and was last heard of as long after 1970."""
 
     @_builtins.property
     def series(self) -> _containers.RepeatedCompositeFieldContainer[Global___SeriesCounts]:
