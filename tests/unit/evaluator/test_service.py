@@ -322,7 +322,7 @@ async def test_while_it_waits_looks_are_recorded_and_not_judged() -> None:
     made = world(phase=Phase.WAITING, stable="", step_start=0.0)
     await made.looks(made.evaluator(), 3)
     assert [look.judged for look in made.ledger.looks] == [False] * 3
-    assert made.ledger.decisions[-1].reason == "waits until a Worker has v2 loaded, verified and warm"
+    assert made.ledger.decisions[-1].reason.startswith("v2 is ready; waits until v1 carries all of the traffic")
 
 
 async def test_where_nothing_runs_a_version_is_waited_for_as_long_as_anywhere_and_no_longer() -> None:
