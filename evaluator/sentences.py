@@ -149,7 +149,9 @@ def too_few_copies(state: State) -> str:
 
 def awaits_approval(state: State, reason: str) -> str:
     """What a version waits for that has passed and is to be promoted by a person's word."""
-    return f"{state.terms.test} has passed ({reason}) and waits for a person to agree: crossfade approve"
+    terms = state.terms
+    where = f" --segment {terms.segment}" if terms.segment else ""
+    return f"{terms.test} has passed ({reason}) and waits for a person to agree: crossfade approve {terms.model}{where}"
 
 
 def waits(reports: Sequence[GateReport]) -> str:

@@ -91,7 +91,7 @@ def _waits_for_pairs(state: State, gate: Gate) -> str:
     if not paired.labels()[0]:
         return "labels of mirrored rows: none yet"
     if coverage is None:
-        return f"labels of mirrored rows to be {words.duration(state.label_age)} old"
+        return _waits_for_age(state, paired, "labels of mirrored rows")
     if not coverage[0] >= maturity.min_coverage:
         return (
             f"labels: those of {words.percent(coverage[0])} of the mirrored rows met both answers, and of "
@@ -106,6 +106,18 @@ def _waits_for_pairs(state: State, gate: Gate) -> str:
             f"or better by {words.points(misleading(counted))}, and half of {words.points(gate.harm.offset)} is allowed"
         )
     return ""
+
+
+def _waits_for_age(state: State, ledger: Ledger, noun: str) -> str:
+    """Labels are taken a slice of routing time at a time, when it has ended and is old enough."""
+    seconds, age = state.slice_seconds(state.epoch), words.duration(state.label_age)
+    slices = [key for key, counts in ledger.slices.items() if key[0] == state.epoch and counts.test_predictions]
+    if seconds is None or not slices:
+        return f"{noun} to be {age} old"
+    left = (min(slices)[1] + 1) * seconds + state.label_age - state.time
+    if left <= 0.0:
+        return f"{noun} to be {age} old"
+    return f"{noun} to be {age} old, in slices of {words.duration(seconds)}: the first is in {words.duration(left)}"
 
 
 def _waits_for_lateness(state: State) -> str:
@@ -134,7 +146,7 @@ def _waits_for_labels(state: State, gate: Gate) -> str:
         if not labels:
             return f"{noun} of {version}: none yet"
     if coverage is None:
-        return f"{noun} to be {words.duration(state.label_age)} old"
+        return _waits_for_age(state, ledger, noun)
     if not state.knows_lateness and gate.metric is not MetricKind.VALUE:
         return _waits_for_lateness(state)
     shares = tuple(zip(coverage, (terms.test, terms.stable), strict=True))

@@ -4,6 +4,7 @@ from typing import Final
 
 from crossfade.cli import text
 from crossfade.cli.gate_words import ALPHA_ROLLBACK, LABEL_METRICS, allowance, arms_sentence, difference, metric_of
+from crossfade.cli.overdue import overdue
 from crossfade.cli.render_gates import difference_text, drift_line, shadow_line
 from crossfade.cli.render_status import step_elapsed, step_period, step_shadow, step_share
 from crossfade.cli.rollout_options import start_options
@@ -164,7 +165,9 @@ def _live(rollout: Rollout, analysis: Analysis | None, now: float) -> list[str]:
         return [f"Rollout {number}: {rollout.version} is QUEUED.", rollout.note]
     if rollout.state == ROLLOUT_STATE_WAITING_READY:
         waits = f"It waits until a worker has {rollout.version} verified and warm; then its period begins."
-        return [f"Rollout {number}: {rollout.version} is {state}.", waits]
+        lines = [f"Rollout {number}: {rollout.version} is {state}.", rollout.note or waits]
+        late = overdue(rollout, analysis, now)
+        return [*lines, _said(late)] if late else lines
     share = text.share(rollout.effective_share_bps or step_share(rollout))
     elapsed = text.clock(step_elapsed(rollout, now) or 0.0)
     where = (
@@ -178,6 +181,8 @@ def _live(rollout: Rollout, analysis: Analysis | None, now: float) -> list[str]:
     lines = [f"{line}{elapsed} of {text.clock(step_period(rollout))}."]
     if rollout.state == ROLLOUT_STATE_PAUSED:
         lines.append(f"Paused: {rollout.note or 'by a person'}")
+    if late := overdue(rollout, analysis, now):
+        lines.append(_said(late))
     if analysis is None:
         return [*lines, "The evaluator has not looked at it yet."]
     summary = analysis.summary
@@ -190,6 +195,10 @@ def _live(rollout: Rollout, analysis: Analysis | None, now: float) -> list[str]:
     if summary.reason:
         lines.append(f"At look {analysis.sequence}: {summary.reason.rstrip('.')}.")
     return lines
+
+
+def _said(part: str) -> str:
+    return f"{part[0].upper()}{part[1:]}."
 
 
 def _next(model: str, rollout: Rollout) -> str:

@@ -86,8 +86,12 @@ def drift_line(drift: DriftReport, margin: float = 0.0) -> str:
     if state is None:
         enough = min(rows for rows in (drift.test_rows, drift.stable_rows) if rows) >= ENOUGH_ROWS
         largest = drift.features[0] if drift.features and enough else None
-        most = f" (largest: {largest.feature}, {largest.shift:.2f} of {allowed})" if largest else ""
-        return f"Inputs: no drift{most}"
+        if largest is None:
+            return "Inputs: no drift"
+        most = f"largest: {largest.feature}, {largest.shift:.2f} of {allowed}"
+        # Rows of few requests are alike: what moved is no evidence before more have come.
+        sure = "no drift" if largest.shift <= (margin or DRIFT_MARGIN) else "too few requests yet to tell a drift"
+        return f"Inputs: {sure} ({most})"
     moved = ", ".join(f"{one.feature} {one.shift:.2f}" for one in drift.features[:3])
     return f"Inputs: {state}" + (f" ({moved}; {allowed} allowed)" if moved else "")
 

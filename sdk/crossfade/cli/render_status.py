@@ -7,6 +7,7 @@ from typing import Final
 from rich.text import Text
 
 from crossfade.cli import text
+from crossfade.cli.overdue import overdue
 from crossfade.cli.render_gates import drift_line, gates_table, shadow_line, waiting_lines
 from crossfade.cli.render_monitor import alert_lines
 from crossfade.cli.style import LIVE_STATES, rollout_word, version_word, word
@@ -223,10 +224,12 @@ def _rollout_lines(view: LaneView, live: Rollout | None, now: float) -> list[Tex
 
 def _live_lines(rollout: Rollout, analysis: Analysis | None, now: float) -> list[Text]:
     lines = [rollout_line(rollout, now)]
-    if rollout.state == ROLLOUT_STATE_WAITING_READY:
-        return [*lines, Text(f"waits until a worker has {rollout.version} verified and warm")]
     if rollout.state == ROLLOUT_STATE_QUEUED:
         return [*lines, Text(rollout.note)]
+    if missed := overdue(rollout, analysis, now):
+        lines.append(Text(missed, "bold red"))
+    if rollout.state == ROLLOUT_STATE_WAITING_READY:
+        return [*lines, Text(rollout.note or f"waits until a worker has {rollout.version} verified and warm")]
     if rollout.state == ROLLOUT_STATE_PAUSED:
         lines.append(Text(_pause(rollout), "yellow"))
     if analysis is None:

@@ -102,6 +102,8 @@ def test_a_pause_for_drift_stops_the_clock_and_says_why() -> None:
 def test_a_version_that_waits_for_a_worker() -> None:
     waiting = samples.rollout(resources.ROLLOUT_STATE_WAITING_READY)
     waiting.ClearField("step_start_time")
+    waiting.create_time.CopyFrom(samples.at(20))
+    waiting.note = "v2 waits until a Worker has loaded and verified it."
     waiting.effective_share_bps = 0
     broken = samples.worker("v1")
     broken.serving.add(
@@ -116,7 +118,7 @@ def test_a_version_that_waits_for_a_worker() -> None:
     text = render_models([view]).plain
     assert "v1  STABLE      100.0 %" in text
     assert "ready on 0 of 1 worker; VERIFY_FAILED: golden outputs differ" in text
-    assert "rollout 7 · 5 % · WAITING READY\n     waits until a worker has v2 verified and warm" in text
+    assert "rollout 7 · 5 % · WAITING READY\n     v2 waits until a Worker has loaded and verified it." in text
 
 
 def test_a_share_that_workers_cannot_carry_and_the_step_are_said() -> None:

@@ -93,7 +93,7 @@ def test_a_promotion_waits_for_a_person_where_one_is_asked(safe: State, harmful:
     decision = decide(safe, at(approval_missing=True))
     assert (decision.action, decision.verdict, decision.code) == (Action.NONE, Verdict.PASS, "")
     assert decision.reason.startswith("v2 has passed (v2 is no worse than v1: ")
-    assert decision.reason.endswith("and waits for a person to agree: crossfade approve")
+    assert decision.reason.endswith("and waits for a person to agree: crossfade approve digits")
     # Nobody is asked about harm.
     assert decide(harmful, at(approval_missing=True)).action is Action.ROLLBACK
 

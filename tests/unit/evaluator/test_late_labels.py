@@ -40,3 +40,12 @@ def test_a_worse_version_does_not_pass_by_the_labels_of_its_right_answers_alone(
 def _run(made: Trial) -> list[Decision]:
     made.run(130)
     return made.decisions
+
+
+def test_labels_that_wait_for_their_slices_end_say_so() -> None:
+    accuracy = GateDraft(MetricKind.ACCURACY, required=True)
+    terms = demo_terms(demo_policy(gates=(accuracy,), min_age=20.0), demo_plan(5000, period=3600.0), features=0)
+    made = trial(1, terms)
+    made.run(20)
+    (report,) = made.decisions[-1].gates
+    assert report.waits_for == "labels to be 20 s old, in slices of 5 min: the first is in 3 min"
