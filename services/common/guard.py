@@ -191,4 +191,4 @@ def in_domain(error: Exception, method: str, log: structlog.typing.FilteringBoun
 async def abort(context: aio.ServicerContext[Any, Any], error: CrossfadeError) -> None:
     """Ends a call with the error's status and details, beside what its handler has for the trailer."""
     trailer = (*(context.trailing_metadata() or ()), (DETAILS_KEY, statuses.details_of(error)))
-    await context.abort(statuses.code_of(error), error.message, trailer)
+    await context.abort(statuses.code_of(error), statuses.message_of(error), trailer)

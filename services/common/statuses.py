@@ -1,12 +1,18 @@
 """One table from domain errors to gRPC statuses with google.rpc details (AIP-193)."""
 
+from typing import Final
+
 import grpc
 from google.protobuf import any_pb2, message
 from google.rpc import error_details_pb2, status_pb2
 
 from services.common import errors
+from services.common.text import fitting_bytes
 
 DOMAIN = "crossfade"
+_MESSAGE_BYTES: Final = 1024
+"""Bytes of the longest message. It is in the trailer up to three times, once with three bytes for each that is no
+printable ASCII, and grpc's clients take 8 KiB of metadata: with more the code and the reason would be lost as well."""
 
 CODES: dict[type[errors.CrossfadeError], grpc.StatusCode] = {
     errors.InvalidArgumentError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -29,19 +35,25 @@ def code_of(error: errors.CrossfadeError) -> grpc.StatusCode:
     return CODES[type(error)]
 
 
+def message_of(error: errors.CrossfadeError) -> str:
+    """What a caller is told in words: the beginning, where it is long."""
+    return fitting_bytes(error.message, _MESSAGE_BYTES)
+
+
 def details_of(error: errors.CrossfadeError) -> bytes:
     """The serialized google.rpc.Status for the trailer `grpc-status-details-bin`."""
+    said = message_of(error)
     details: list[message.Message] = [
         error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=dict(error.metadata))
     ]
     if isinstance(error, errors.InvalidArgumentError) and error.field:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=said)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if isinstance(error, errors.FailedPreconditionError):
-        failure = error_details_pb2.PreconditionFailure.Violation(type=error.reason, description=error.message)
+        failure = error_details_pb2.PreconditionFailure.Violation(type=error.reason, description=said)
         details.append(error_details_pb2.PreconditionFailure(violations=[failure]))
     code: int = code_of(error).value[0]
-    status = status_pb2.Status(code=code, message=error.message)
+    status = status_pb2.Status(code=code, message=said)
     for detail in details:
         packed = any_pb2.Any()
         packed.Pack(detail)

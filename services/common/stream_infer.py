@@ -18,7 +18,7 @@ from crossfade.metadata import FINAL_RESPONSE
 from crossfade.predict.v1 import predict_pb2
 from services.common.errors import UnavailableError
 from services.common.guard import in_domain
-from services.common.statuses import code_of
+from services.common.statuses import code_of, message_of
 from services.common.varint import read_varint, varint
 
 AT_ONCE: Final = 64
@@ -166,7 +166,7 @@ class _Stream:
         if isinstance(told, UnavailableError) and told.reason == "DRAINING":
             self._drain()
             return ""
-        return problem_of(code_of(told).name, told.message)
+        return problem_of(code_of(told).name, message_of(told))
 
     async def _write(self, message: bytes, before: asyncio.Task[None] | None) -> None:
         """Returns when grpc has taken it."""

@@ -18,6 +18,7 @@ from crossfade.manifest import TensorSpec
 from crossfade.predict.v1 import predict_pb2
 from services.common.errors import NotFoundError
 from services.common.stream_infer import StreamInfer, Write
+from services.common.text import shown
 from services.worker.servicer import PredictServicer
 
 _TensorMetadata = predict_pb2.ModelMetadataResponse.TensorMetadata
@@ -73,7 +74,8 @@ class InferenceServicer:
         if request.name != self._key.model or request.version not in ("", self._key.version):
             raise NotFoundError(
                 "MODEL_NOT_FOUND",
-                f"this address serves {self._key.model} {self._key.version}, not {request.name} {request.version}",
+                f"this address serves {self._key.model} {self._key.version}, "
+                f"not {shown(request.name)} {shown(request.version)}",
             )
         signature = self._predict.manifest.signature
         return predict_pb2.ModelMetadataResponse(

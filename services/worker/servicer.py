@@ -25,6 +25,7 @@ from services.common.errors import (
 from services.common.guard import current_metadata, current_principal
 from services.common.identity import Role
 from services.common.prediction_token import MAX_ROWS, NO_CLASS, TokenKeys
+from services.common.text import shown
 from services.worker.acceptance import Acceptance, accept_seconds, time_left
 from services.worker.call import Activity, Call
 from services.worker.counting import Counting
@@ -252,12 +253,13 @@ class PredictServicer:
         key = self.key
         if request.model_name not in ("", key.model):
             raise NotFoundError(
-                "MODEL_NOT_FOUND", f"this address serves {key.model}, not {request.model_name!r}; call the Router"
+                "MODEL_NOT_FOUND", f"this address serves {key.model}, not {shown(request.model_name)}; call the Router"
             )
         pinned = request.model_version
         if pinned not in ("", key.version) and not pinned.startswith("@"):
             raise FailedPreconditionError(
-                "VERSION_NOT_LIVE", f"this address serves {key.model} {key.version}, not {pinned}; call the Router"
+                "VERSION_NOT_LIVE",
+                f"this address serves {key.model} {key.version}, not {shown(pinned)}; call the Router",
             )
         if place.refused:
             raise FailedPreconditionError(

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from crossfade.manifest import DType, Signature, TensorSpec
 from crossfade.predict.v1 import predict_pb2
 from services.common.errors import InvalidArgumentError
+from services.common.text import listed, shown
 
 Array = npt.NDArray[Any]
 
@@ -130,7 +131,7 @@ class InputReader:
             if slot is None:
                 raise InvalidArgumentError(
                     "INPUT_UNKNOWN",
-                    f"the model has no input {tensor.name!r}; its inputs are {self._names()}",
+                    f"the model has no input {shown(tensor.name)}; its inputs are {self._names()}",
                     field=f"inputs[{position}].name",
                 )
             if found[slot] is not None:
@@ -149,7 +150,7 @@ class InputReader:
             unfed = [spec.name for spec in self._specs if spec.name not in self._fed]
             missing = [spec.name for spec, array in zip(self._specs, found, strict=True) if array is None]
             # Of inputs that the model feeds itself one is enough: it says how many rows there are.
-            named = ", ".join(name for name in missing if name in unfed) or " or ".join(missing)
+            named = listed([name for name in missing if name in unfed]) or " or ".join(missing)
             raise InvalidArgumentError(
                 "INPUT_MISSING", f"input {named} is missing; the model's inputs are {self._names()}", field="inputs"
             )
@@ -161,7 +162,7 @@ class InputReader:
         return np.zeros((rows, *spec.shape[1:]), STORED[spec.dtype])
 
     def _names(self) -> str:
-        return ", ".join(f"{spec.name} ({spec.dtype} {list(spec.shape)})" for spec in self._specs)
+        return listed([f"{spec.name} ({spec.dtype} {list(spec.shape)})" for spec in self._specs])
 
 
 def _check_shape(
@@ -170,14 +171,14 @@ def _check_shape(
     if tensor.datatype != spec.dtype:
         raise InvalidArgumentError(
             "INPUT_DTYPE",
-            f"input {spec.name!r} takes {spec.dtype}, not {tensor.datatype!r}",
+            f"input {spec.name!r} takes {spec.dtype}, not {shown(tensor.datatype)}",
             field=f"inputs[{position}].datatype",
         )
     shape = tuple(tensor.shape)
     if len(shape) != len(spec.shape) or shape[0] < 1 or shape[1:] != spec.shape[1:]:
         raise InvalidArgumentError(
             "INPUT_SHAPE",
-            f"input {spec.name!r} takes the shape {list(spec.shape)} (-1: the rows, at least 1), not {list(shape)}",
+            f"input {spec.name!r} takes the shape {list(spec.shape)} (-1: the rows, at least 1), not [{listed(shape)}]",
             field=f"inputs[{position}].shape",
         )
     if rows and shape[0] != rows:

@@ -24,7 +24,7 @@ from crossfade.cli.certificates import make_certificates
 from crossfade.errors import details_of
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from services.common.channels import open_channel
-from services.common.errors import FailedPreconditionError
+from services.common.errors import FailedPreconditionError, InvalidArgumentError
 from services.common.server import AddressError, Server
 from services.common.settings import ServiceSettings
 from services.common.telemetry import catalog
@@ -109,6 +109,19 @@ async def test_a_domain_error_becomes_a_status_with_details(local: House) -> Non
     details = details_of(caught.value)
     assert (details.code, details.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "NOT_READY_ENOUGH")
     assert (details.message, details.metadata) == ("wait for a Worker", {"ready": "0"})
+
+
+@pytest.mark.parametrize("filler", ["x", "\x01", "€", "😀", "%", "\ud800"])
+async def test_of_a_long_error_a_caller_gets_the_code_the_reason_and_the_beginning(local: House, filler: str) -> None:
+    local.error = InvalidArgumentError("INPUT_UNKNOWN", "no such input: " + filler * 20_000, field="inputs[0].name")
+    with pytest.raises(aio.AioRpcError) as caught:
+        await read(local, ServiceSettings())
+    details = details_of(caught.value)
+    told = (details.code, details.reason, details.field)
+    assert told == (grpc.StatusCode.INVALID_ARGUMENT, "INPUT_UNKNOWN", "inputs[0].name")
+    assert details.message.startswith("no such input: ")
+    assert details.message == caught.value.details()
+    assert details.message.endswith("…")
 
 
 async def test_what_nobody_expected_is_internal_and_says_nothing_of_itself(local: House) -> None:

@@ -165,6 +165,32 @@ def test_malformed_typed_requests(change: Change, reason: str) -> None:
     assert raised.value.reason == reason
 
 
+def long_name(request: predict_pb2.PredictRequest) -> None:
+    request.inputs[0].name = "\x01" * 1_000_000
+
+
+def long_type(request: predict_pb2.PredictRequest) -> None:
+    request.inputs[0].datatype = "€" * 1_000_000
+
+
+def long_shape(request: predict_pb2.PredictRequest) -> None:
+    request.inputs[0].shape.extend([1] * 1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"), [(long_name, "INPUT_UNKNOWN"), (long_type, "INPUT_DTYPE"), (long_shape, "INPUT_SHAPE")]
+)
+def test_what_is_wrong_is_said_in_few_words(change: Change, reason: str) -> None:
+    inputs = tuple(TensorSpec(f"an_input_{number}", DType.FP32, (-1, 1)) for number in range(1000))
+    request = predict_pb2.PredictRequest()
+    request.inputs.add(name="an_input_0", datatype="FP32", shape=(1, 1)).contents.fp32_contents.append(1.0)
+    change(request)
+    with pytest.raises(InvalidArgumentError) as raised:
+        InputReader(Signature(inputs, SIGNATURE.outputs)).read(request)
+    assert raised.value.reason == reason
+    assert len(raised.value.message.encode()) < 1024
+
+
 def test_half_precision_has_no_typed_contents() -> None:
     signature = Signature((TensorSpec("x", DType.FP16, (-1,)),), SIGNATURE.outputs)
     request = predict_pb2.PredictRequest()
