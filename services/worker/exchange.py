@@ -10,7 +10,7 @@ import fcntl
 import mmap
 import os
 import select
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from math import prod
 from typing import Final
 
@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from crossfade.connection import MESSAGE_LIMIT
 from crossfade.manifest import Signature, TensorSpec
-from services.worker.tensors import STORED, Array
+from services.worker.outputs import room_for_rows
+from services.worker.tensors import STORED, Array, row_bytes
 
 _SHARED_BYTES: Final = 256 << 20
 """Memory of one front-end's rows, unless the largest request alone takes more."""
@@ -48,9 +49,10 @@ class Exchange:
     """
 
     def __init__(self, signature: Signature, rows: int) -> None:
-        given, answered = _row_bytes(signature.inputs), _row_bytes(signature.outputs)
+        given, answered = row_bytes(signature.inputs), row_bytes(signature.outputs)
         # Neither a request nor its answer may be larger than a message.
-        self.largest = max(1, MESSAGE_LIMIT // max(given, answered, 1))
+        room = room_for_rows(signature.outputs)
+        self.largest = max(1, min(MESSAGE_LIMIT // max(given, 1), room // max(answered, 1)))
         self.bound = min(rows, _SHARED_BYTES // max(given + answered, 1))
         self.capacity = max(self.largest, self.bound)
         self.inputs = [self._shared(spec) for spec in signature.inputs]
@@ -130,10 +132,6 @@ class Pipe:
             return os.read(self.reading, _READ_BYTES) or None
         except BlockingIOError:
             return b""
-
-
-def _row_bytes(specs: Sequence[TensorSpec]) -> int:
-    return sum(spec.width * STORED[spec.dtype].itemsize for spec in specs)
 
 
 def _mapped(shape: tuple[int, ...], dtype: "np.dtype[np.generic]") -> Array:

@@ -125,6 +125,7 @@ class PredictServicer:
         request, metadata, place = self._admit(body)
         inputs = self._reader.read(request)
         wanted = self._writer.wanted(request)
+        self._writer.check(inputs.rows, wanted, request.id)
         call = self._begin(metadata, place, context)
         return await self._counted(call, context, begun, self._answer(call, inputs, wanted, request.id, begun))
 

@@ -20,6 +20,7 @@ from services.common.errors import (
     UnavailableError,
 )
 from services.common.prediction_token import MAX_ROWS, NO_CLASS
+from services.common.text import listed
 from services.worker.acceptance import accept_seconds, time_left
 from services.worker.call import Activity, Call
 from services.worker.counting import Counting
@@ -99,19 +100,22 @@ class Streams:
         """What a request asks for.
 
         Raises:
-            InvalidArgumentError: the inputs do not fit; OUTPUT_UNKNOWN, no part has such an output; MAX_PARTS.
+            InvalidArgumentError: the inputs do not fit; OUTPUT_UNKNOWN, no part has such an output; MESSAGE_MALFORMED,
+                one is named twice; INPUT_SHAPE, no message could carry a part; MAX_PARTS.
         """
         plan = self._plan
         outputs = self._writer.wanted(request) if request.outputs else plan.parts
         for position, slot in enumerate(outputs):
             if slot not in plan.parts:
-                sent = ", ".join(self._names[part] for part in plan.parts)
+                sent = listed([self._names[part] for part in plan.parts])
                 raise InvalidArgumentError(
                     "OUTPUT_UNKNOWN",
                     f"output {self._names[slot]!r} stays with the model from step to step; its parts hold {sent}",
                     field=f"outputs[{position}].name",
                 )
-        return StreamRequest(self._reader.read(request), outputs, self._limit(request), request.id)
+        inputs = self._reader.read(request)
+        self._writer.check(inputs.rows, outputs, request.id)
+        return StreamRequest(inputs, outputs, self._limit(request), request.id)
 
     def _limit(self, request: predict_pb2.PredictRequest) -> int:
         most = self._plan.max_parts

@@ -44,6 +44,11 @@ _TYPED: Final[Mapping[DType, str]] = {
 }
 
 
+def row_bytes(specs: Sequence[TensorSpec]) -> int:
+    """Bytes of one row of all these tensors."""
+    return sum(spec.width * STORED[spec.dtype].itemsize for spec in specs)
+
+
 class Inputs(NamedTuple):
     """A request's tensors.
 

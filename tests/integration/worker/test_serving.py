@@ -14,6 +14,7 @@ from grpc import aio
 from torch import nn
 
 from crossfade.artifact import package
+from crossfade.connection import MESSAGE_LIMIT
 from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
 from services.common.prediction_token import TokenKeys
 from services.common.telemetry import catalog
@@ -162,6 +163,8 @@ async def test_bad_input_is_the_callers_fault(
         (b"\xff\xff", "INVALID_ARGUMENT", "MESSAGE_MALFORMED"),
         (request_of("scores", wide), "INVALID_ARGUMENT", "INPUT_SHAPE"),
         (request_of("scores", reference_rows(1), outputs=["nothing"]), "INVALID_ARGUMENT", "OUTPUT_UNKNOWN"),
+        (request_of("scores", reference_rows(1), outputs=["output"] * 2), "INVALID_ARGUMENT", "MESSAGE_MALFORMED"),
+        (request_of("scores", reference_rows(1), "i" * (MESSAGE_LIMIT - 2000)), "INVALID_ARGUMENT", "INPUT_SHAPE"),
         (b"", "INVALID_ARGUMENT", "INPUT_MISSING"),
         (request_of("other", reference_rows(1)), "NOT_FOUND", "MODEL_NOT_FOUND"),
         (pinned, "FAILED_PRECONDITION", "VERSION_NOT_LIVE"),
