@@ -14,6 +14,7 @@ from services.common.kept_slices import KeptSlices, Slice, room_of
 from services.common.prediction_token import MAX_ROWS, NO_CLASS, Prediction, TokenError, TokenKeys
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
+from services.common.text import listed, shown
 
 _VALUE_BITS: Final = MAX_ROWS
 _WRONG_BITS: Final = 2 * MAX_ROWS
@@ -129,9 +130,9 @@ class FeedbackBook:
             return self._late(prediction)
         if not classes:
             arm = f"{prediction.model} {prediction.version}"
-            return Result(Status.REFUSED, f"{arm} has no classes: report a number for row {row}, not {actual[:64]!r}")
+            return Result(Status.REFUSED, f"{arm} has no classes: report a number for row {row}, not {shown(actual)}")
         if actual not in classes:
-            return Result(Status.REFUSED, f"{actual!r} is not a class of {prediction.model}: {', '.join(classes[:20])}")
+            return Result(Status.REFUSED, f"{shown(actual)} is not a class of {prediction.model}: {listed(classes)}")
         number = prediction.classes[row]
         if number == NO_CLASS or number >= len(classes):
             return Result(Status.REFUSED, f"{prediction.model} {prediction.version} predicted no class for row {row}")

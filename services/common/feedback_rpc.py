@@ -9,6 +9,9 @@ from services.common.feedback import FeedbackBook, Result, Status
 MOST_OBSERVATIONS: Final = 1_000
 """Observations that one request may hold."""
 
+LONGEST_LABEL: Final = 1_000
+"""Characters of a label. Names of classes have 128 at most."""
+
 _STATUSES: Final = {
     Status.ACCEPTED: predict_pb2.ObservationResult.STATUS_ACCEPTED,
     Status.DUPLICATE: predict_pb2.ObservationResult.STATUS_DUPLICATE,
@@ -18,7 +21,7 @@ _STATUSES: Final = {
 
 
 def check(request: predict_pb2.FeedbackRequest) -> None:
-    """Refuses a request with too many observations.
+    """Refuses a request with too many observations, or with a label that is too long.
 
     Raises:
         InvalidArgumentError: FIELD_INVALID.
@@ -29,6 +32,13 @@ def check(request: predict_pb2.FeedbackRequest) -> None:
             f"{len(request.observations)} observations are too many: send at most {MOST_OBSERVATIONS} in a request",
             field="observations",
         )
+    for position, observation in enumerate(request.observations):
+        if len(observation.label) > LONGEST_LABEL:
+            raise InvalidArgumentError(
+                "FIELD_INVALID",
+                f"a label of {len(observation.label)} characters is no class: send at most {LONGEST_LABEL}",
+                field=f"observations[{position}].label",
+            )
 
 
 def observe(book: FeedbackBook, observation: predict_pb2.Observation) -> predict_pb2.ObservationResult:
@@ -47,7 +57,7 @@ def answer(book: FeedbackBook, request: predict_pb2.FeedbackRequest) -> predict_
     """Counts all observations of a request.
 
     Raises:
-        InvalidArgumentError: the request has too many.
+        InvalidArgumentError: the request has too many, or a label is too long.
     """
     check(request)
     return predict_pb2.FeedbackResponse(results=[observe(book, one) for one in request.observations])

@@ -52,11 +52,14 @@ class _Follower:
                     front_end.tell(message)
                 case messages.Count(number) if front_end:
                     self._writer.write(messages.pack_counts(number, front_end.snapshot()))
-                case messages.Labelled(number):
+                case messages.Labelled(number, problem):
                     answer = self._labels.pop(number)
                     # Its caller may have given up meanwhile; the label counts all the same.
                     if not answer.done():
-                        answer.set_result(binary)
+                        if problem:
+                            answer.set_exception(ValueError(problem))
+                        else:
+                            answer.set_result(binary)
                 case messages.Drain() if front_end:
                     self._end(front_end, message)
         if self._ending is None:
@@ -81,8 +84,8 @@ class _Follower:
 
     async def _count_labels(self, request: predict_pb2.FeedbackRequest) -> predict_pb2.FeedbackResponse:
         number = next(self._numbers)
-        answer = self._labels[number] = asyncio.get_running_loop().create_future()
         self._writer.write(messages.pack(messages.Labels(number), request.SerializeToString()))
+        answer = self._labels[number] = asyncio.get_running_loop().create_future()
         return predict_pb2.FeedbackResponse.FromString(await answer)
 
     def _end(self, front_end: FrontEnd, order: messages.Drain) -> None:

@@ -79,10 +79,17 @@ class Followers:
                 case messages.Serving():
                     serving.set()
                 case messages.Labels(number):
-                    answer = await self._label(predict_pb2.FeedbackRequest.FromString(binary))
-                    link.send(messages.Labelled(number), answer.SerializeToString())
+                    await self._answer(link, number, predict_pb2.FeedbackRequest.FromString(binary))
         if not self._ending:
             self._on_lost("one of its front-ends has ended")
+
+    async def _answer(self, link: Link, number: int, request: predict_pb2.FeedbackRequest) -> None:
+        answer = (await self._label(request)).SerializeToString()
+        try:
+            link.send(messages.Labelled(number), answer)
+        except ValueError as error:
+            # What one caller has sent must end no version.
+            link.send(messages.Labelled(number, str(error)))
 
     def _heard(self, task: asyncio.Task[None]) -> None:
         # Unheard, a front-end would wait for its labels' answers without end.

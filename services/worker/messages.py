@@ -121,9 +121,10 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Answers `Labels`: the bytes are a FeedbackResponse."""
+    """Answers `Labels`: the bytes are a FeedbackResponse, unless `problem` says why there is none."""
 
     number: int
+    problem: str = ""
 
 
 Message: TypeAlias = Ready | Failed | Tell | Serve | Serving | Drain | Count | Counts | Crashing | Labels | Labelled
@@ -131,8 +132,14 @@ _KINDS: Final[Mapping[object, type[Message]]] = {kind.__name__: kind for kind in
 
 
 def pack(message: Message, binary: bytes = b"") -> bytes:
-    """One frame."""
+    """One frame.
+
+    Raises:
+        ValueError: it is larger than `read` takes.
+    """
     text = encode({"kind": type(message).__name__, "body": message})
+    if len(text) + len(binary) > _LIMIT:
+        raise ValueError(f"a frame of {len(text) + len(binary)} bytes; {_LIMIT} at most")
     return _LENGTHS.pack(len(text), len(binary)) + text + binary
 
 

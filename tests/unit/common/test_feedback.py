@@ -2,6 +2,9 @@
 
 import pytest
 
+from crossfade.predict.v1 import predict_pb2
+from services.common import feedback_rpc
+from services.common.errors import InvalidArgumentError
 from services.common.feedback import FeedbackBook, Status
 from services.common.kept_slices import MOST_SLICES, ROOM
 from services.common.prediction_token import NO_CLASS, Prediction, TokenKeys
@@ -84,6 +87,24 @@ def test_forged_tokens_unknown_classes_and_rows_are_refused_with_a_reason() -> N
     ]
     assert all(result.status is Status.REFUSED and result.reason for result in refusals)
     assert desk.counts() == {}
+
+
+def test_a_refusal_quotes_the_beginning_of_a_label() -> None:
+    desk = Desk()
+    for model in ("churn", "price"):
+        result = desk.book.label(desk.token(model=model), 0, "\x01" * 1_000_000)
+        assert result.status is Status.REFUSED
+        assert len(result.reason) < 500
+
+
+def test_a_label_has_a_bound() -> None:
+    request = predict_pb2.FeedbackRequest()
+    request.observations.add(label="ä" * 1_000)
+    feedback_rpc.check(request)
+    request.observations.add(label="ä" * 1_001)
+    with pytest.raises(InvalidArgumentError) as refused:
+        feedback_rpc.check(request)
+    assert (refused.value.reason, refused.value.field) == ("FIELD_INVALID", "observations[1].label")
 
 
 def test_a_refused_label_may_come_again_right() -> None:
