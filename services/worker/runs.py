@@ -65,7 +65,7 @@ class Runs:
         """
         try:
             result = begun if isinstance(begun, EngineOutput) else begun.wait()
-            _check(result.arrays, rows)
+            _check(result.arrays, where[0].exchange.outputs, rows)
         except Exception as error:
             if is_lost(error):
                 # The engine ends, and a new one begins with a device that answers.
@@ -89,7 +89,10 @@ class Runs:
         return worst[0], all(finite for _, finite, _ in parts), worst[2]
 
 
-def _check(arrays: Sequence[Array], rows: int) -> None:
-    # Fewer rows would be spread over the others without a word.
+def _check(arrays: Sequence[Array], declared: Sequence[Array], rows: int) -> None:
+    # What is too small would be spread over the others without a word, and a row over its own values.
     if any(len(array) != rows for array in arrays):
         raise ValueError(f"the program gave {[len(array) for array in arrays]} rows for {rows}")
+    if [array.shape[1:] for array in arrays] != [array.shape[1:] for array in declared]:
+        given, expected = ([list(array.shape[1:]) for array in those] for those in (arrays, declared))
+        raise ValueError(f"the program gave rows of the shapes {given}, and its outputs' are {expected}")

@@ -47,9 +47,10 @@ async def served(
     front_ends: int = 1,
     pause_seconds: float = 0.0,
     told: list[Any] | None = None,
+    signature: Signature = SIGNATURE,
 ) -> AsyncIterator[list[Runner]]:
     """Front-ends, and the engine on a thread as it else runs in a process."""
-    exchanges = [Exchange(SIGNATURE, queue_rows + max_rows) for _ in range(front_ends)]
+    exchanges = [Exchange(signature, queue_rows + max_rows) for _ in range(front_ends)]
     batcher: Batcher[Work] = Batcher(max_rows, queue_rows)
     device = Device(run, batcher, exchanges, SystemClock(), pause_seconds)
     lost = asyncio.Event()
@@ -296,6 +297,28 @@ async def test_a_program_that_gives_too_few_rows_is_none_of_the_others_answers()
     async with served(short) as (runner,):
         error = await failure(ask(runner, [1.0, 2.0]))
     assert (error.reason, "[1] rows for 2" in error.message) == ("MODEL_RAISED", True)
+
+
+@pytest.mark.parametrize("given", [(), ((5,),), ((),), ((2,), (2,)), ((2, 1),)])
+async def test_a_program_that_gives_other_shapes_fails_its_callers_and_not_the_engine(given: Any) -> None:
+    signature = Signature(SIGNATURE.inputs, (TensorSpec("y", DType.FP64, (-1, 2)),))
+
+    def other(inputs: Sequence[Any]) -> EngineOutput:
+        rows = len(inputs[0])
+        shapes = given if (inputs[0] < 0).any() else ((2,),)
+        return EngineOutput(tuple(np.ones((rows, *shape)) for shape in shapes), None, np.zeros(rows, np.int64))
+
+    async with served(other, signature=signature) as (runner,):
+        error = await failure(ask(runner, [-1.0, 1.0]))
+        assert (error.reason, "its outputs' are [[2]]" in error.message) == ("MODEL_RAISED", True)
+        assert (await ask(runner, [1.0])).outputs[0].tolist() == [[1.0, 1.0]]
+
+
+async def test_a_value_is_not_spread_over_its_row() -> None:
+    signature = Signature(SIGNATURE.inputs, (TensorSpec("y", DType.FP64, (-1, 3)),))
+    async with served(doubled, signature=signature) as (runner,):
+        error = await failure(ask(runner, [1.0, 2.0]))
+    assert (error.reason, "shapes [[1]]" in error.message) == ("MODEL_RAISED", True)
 
 
 async def test_out_of_memory_makes_batches_smaller() -> None:
