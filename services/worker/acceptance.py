@@ -35,7 +35,8 @@ class Acceptance:
     async def finish(self) -> None:
         """Waits until it is sent, if it was begun: grpc takes no answer meanwhile."""
         if self._sending is not None:
-            await self._sending
+            # Whoever ends its waiting ends no sending that others may wait for.
+            await asyncio.shield(self._sending)
 
     async def say(self) -> None:
         """Sends the metadata, if it has not been sent."""
@@ -48,7 +49,7 @@ class Acceptance:
 
     async def _send(self) -> None:
         # A caller that has gone needs no word of it.
-        with contextlib.suppress(aio.BaseError, asyncio.CancelledError):
+        with contextlib.suppress(aio.BaseError):
             # grpc.aio's streams lose the one where a failure comes with it: its status may be read first.
             self._context.set_trailing_metadata(((keys.ACCEPTED, "1"),))
             await self._context.send_initial_metadata(((keys.ACCEPTED, "1"),))
