@@ -44,6 +44,16 @@ ResultT = TypeVar("ResultT")
 _TRANSIT_SECONDS: Final = 0.01
 """A caller's own deadline passes sooner here than ours, which began when its request arrived."""
 
+_NOT_TAKEN: Final = frozenset(
+    code.name
+    for code in (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.UNAVAILABLE,
+    )
+)
+"""Outcomes of requests that were no input of the version's: wrong ones, and those that are sent again elsewhere."""
+
 _INTERNAL_KEYS: Final = frozenset({keys.TRAFFIC, keys.EPOCH, keys.COHORT, keys.CALLER})
 _KEYS: Final = _INTERNAL_KEYS | {keys.SEGMENT, "traceparent", "tracestate"}
 
@@ -127,7 +137,8 @@ class PredictServicer:
         wanted = self._writer.wanted(request)
         self._writer.check(inputs.rows, wanted, request.id)
         call = self._begin(metadata, place, context)
-        return await self._counted(call, context, begun, self._answer(call, inputs, wanted, request.id, begun))
+        work = self._answer(call, inputs, wanted, request.id, begun)
+        return await self._counted(call, context, begun, inputs, work)
 
     async def predict_stream(
         self, body: bytes, context: "aio.ServicerContext[bytes, bytes]", write: Write | None = None
@@ -138,7 +149,8 @@ class PredictServicer:
         wanted = self._streams.read(request)
         call = self._begin(metadata, place, context)
         call.parts = 0
-        await self._counted(call, context, begun, self._streams.run(call, wanted, begun, write or context.write))
+        work = self._streams.run(call, wanted, begun, write or context.write)
+        await self._counted(call, context, begun, wanted.inputs, work)
 
     def end_streams(self) -> None:
         """Ends streams after the part that they are at: there is no more time for them."""
@@ -161,9 +173,10 @@ class PredictServicer:
         call: Call,
         context: "aio.ServicerContext[bytes, bytes]",
         begun: float,
+        inputs: Inputs,
         work: Coroutine[Any, Any, ResultT],
     ) -> ResultT:
-        """Does the work of a call that was accepted, and counts how it ended."""
+        """Does the work of a call that was accepted, and counts how it ended, and its inputs if they were taken."""
         outcome, span = "ok", call.span
         try:
             return await work
@@ -191,6 +204,8 @@ class PredictServicer:
             self._end(call, outcome, begun)
             if span is not None:
                 span.end(outcome, call.parts)
+            if outcome not in _NOT_TAKEN:
+                self._counting.inputs(call.place.traffic, inputs.arrays)
 
     def _end(self, call: Call, outcome: str, begun: float) -> None:
         ended = self._clock.monotonic()
@@ -207,7 +222,6 @@ class PredictServicer:
     async def _answer(
         self, call: Call, inputs: Inputs, wanted: tuple[int, ...], request_id: str, begun: float
     ) -> bytes:
-        self._counting.inputs(call.place.traffic, inputs.arrays)
         left, unbounded = time_left(call.acceptance)
         if unbounded:
             call.expires = begun + left

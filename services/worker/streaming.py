@@ -61,7 +61,7 @@ class Streams:
         manifest: the version's.
         reader: reads inputs.
         writer: writes parts.
-        counting: where inputs are counted.
+        counting: where predictions are counted.
         ids: makes prediction ids; None: answers have none.
         overdue: tells callers that wait long that their request has begun.
         activity: says when streams are to end.
@@ -145,7 +145,6 @@ class Streams:
         self._rows += rows
         steps = Steps(self._plan, request.inputs, request.limit)
         try:
-            self._counting.inputs(call.place.traffic, request.inputs.arrays)
             self._overdue.add(call, begun + accept_seconds(left))
             async with asyncio.timeout(left if unbounded else None):
                 await self._send_all(call, request, steps, begun + left, write)

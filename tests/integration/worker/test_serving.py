@@ -205,7 +205,8 @@ async def test_the_open_inference_protocol_under_its_own_name(
 async def test_a_full_queue_and_an_expired_deadline(
     registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
 ) -> None:
-    await registry.set_lanes(lane("scores", want(artifacts(work=1000))))
+    packaged = artifacts(work=1000)
+    await registry.set_lanes(lane("scores", want(packaged)))
     # A GPU would be done with each before the next one comes.
     app = await start_worker(queue_rows=4, max_batch=1, batch_seconds=10, device="cpu")
     caller = await caller_of("v1")
@@ -232,6 +233,9 @@ async def test_a_full_queue_and_an_expired_deadline(
     assert counted(snapshots, catalog.WORKER_DURATION, outcome="ok") == answered
     assert counted(snapshots, catalog.WORKER_DURATION, outcome="RESOURCE_EXHAUSTED") == len(refused)
     assert counted(snapshots, catalog.WORKER_DURATION, outcome="DEADLINE_EXCEEDED") == 1
+    # What was refused counts where it goes next.
+    features = len(packaged.artifact.manifest.profile.features)
+    assert counted(snapshots, catalog.INPUT_COUNT) == (answered + 1) * features
 
 
 async def test_what_the_router_says_of_a_request_is_counted(
