@@ -187,7 +187,9 @@ class PredictRequest(_message.Message):
 
     @_builtins.property
     def outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___PredictRequest.InferRequestedOutputTensor]:
-        """The outputs wanted. Default: all; of PredictStream those that the version declares as its parts, or some of them."""
+        """The outputs wanted, each named once. Default: all; of PredictStream those that the version declares as its parts, or
+        some of them.
+        """
 
     @_builtins.property
     def raw_input_contents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
@@ -467,7 +469,7 @@ class Observation(_message.Message):
     row: _builtins.int
     """The row of the answer's batch, from 0."""
     label: _builtins.str
-    """The true class, by name."""
+    """The true class, by name: 1,000 characters at most."""
     value: _builtins.float
     """The true number, for a regression."""
     def __init__(
