@@ -25,6 +25,7 @@ FEEDBACK_VALUE: Final = catalog.FEEDBACK_VALUE.name
 INPUTS: Final = catalog.INPUT_COUNT.name
 ALIKE_INPUTS: Final = catalog.INPUT_ALIKE.name
 LAG: Final = catalog.FEEDBACK_LAG.name
+LATE: Final = catalog.FEEDBACK_LATE_COUNT.name
 DRAWN: Final = catalog.ROUTE_COUNT.name
 PAIRS: Final = catalog.SHADOW_PAIR_COUNT.name
 NOTED_PAIRS: Final = catalog.SHADOW_NOTED_COUNT.name
@@ -53,6 +54,7 @@ METRICS: Final = (
     INFERENCE,
     INPUTS,
     LAG,
+    LATE,
     NOTED_PAIRS,
     PAIRED_LABELS,
     PAIRS,

@@ -15,7 +15,7 @@ from evaluator.cohorts import CohortGate
 from evaluator.counts import read_time
 from evaluator.input_rows import input_rows
 from evaluator.label_looks import Known, judge_labels, take_labels, take_pairs
-from evaluator.label_rows import caller_slices, label_lags, slice_counts, value_slices
+from evaluator.label_rows import caller_slices, label_lags, late_labels, slice_counts, value_slices
 from evaluator.ledger import Ledger
 from evaluator.opening import GateState, guarded
 from evaluator.pair_rows import pair_slices
@@ -51,6 +51,7 @@ def fold(state: State, look: Look) -> State:
         values=after.values.plus(value_slices(look.window, state.terms)) if state.takes_values else after.values,
         paired=after.paired.plus(pair_slices(look.window, state.terms)) if state.takes_pairs else after.paired,
         lags=(right, wrong, stable_right, stable_wrong),
+        too_late=after.too_late + late_labels(look.window, state.terms),
         late_before=after.late_before if state.sequence else sum(stable_wrong),
         copies=after.copies.plus(look.window, state.terms),
         split=after.split.after(look.window, state.terms, look.epoch, look.shares),
@@ -180,11 +181,11 @@ def _judge_labels(state: State, read: float) -> State:
         dict(state.steps),
         state.epoch,
         state.slice_seconds,
-        state.knows_lateness,
+        state.knows_lateness and not state.loses_labels,
     )
     labels = take_labels(state.ledger, state.terms, known)
     # A number that is reported is neither right nor wrong, and none is late for being so.
-    values = take_labels(state.values, state.terms, known._replace(lateness=True))
+    values = take_labels(state.values, state.terms, known._replace(lateness=not state.loses_labels))
     paired = take_pairs(state.paired, state.terms, known)
     floors = {caller: take_labels(ledger, state.terms, known) for caller, ledger in state.floors.items()}
     taken = {MetricKind.VALUE: values, MetricKind.PAIRED_ACCURACY: paired}

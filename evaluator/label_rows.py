@@ -11,6 +11,7 @@ from evaluator.arms import (
     FEEDBACK_ERROR,
     FEEDBACK_VALUE,
     LAG,
+    LATE,
     PREDICTIONS,
     SliceKey,
     added,
@@ -117,6 +118,11 @@ def label_lags(window: Counts, terms: Terms) -> LabelLags:
                 key = test, at.get("correct") == "false"
                 found[key] = added(found[key], one.counts)
     return found[True, False], found[True, True], found[False, False], found[False, True]
+
+
+def late_labels(window: Counts, terms: Terms) -> int:
+    """Labels of the test arm that came too late to be counted, all processes together."""
+    return sum(sum(one.counts) for instance in window for one, at in series_of(instance, LATE) if is_test(at, terms))
 
 
 def _labels(one: Series, at: Mapping[str, str], classes: Sequence[str]) -> Labels:

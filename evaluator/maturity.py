@@ -13,6 +13,8 @@ from services.common.telemetry.catalog import LAG_BOUNDS
 USUAL_LABELS: Final = 0.99
 """Share of the labels that `usual_lag` covers."""
 ENOUGH_LAGS: Final = 20
+MOST_LATE: Final = 0.02
+"""Share of a version's labels that may come too late to be counted: wrong answers' are often the late ones."""
 
 
 def usual_lag(lags: Lags) -> float:

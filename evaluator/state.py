@@ -9,7 +9,7 @@ from evaluator.counts import Counts
 from evaluator.inputs import Inputs, open_inputs
 from evaluator.label_rows import NO_LAGS, LabelLags
 from evaluator.ledger import Ledger
-from evaluator.maturity import ENOUGH_LAGS, usual_lag
+from evaluator.maturity import ENOUGH_LAGS, MOST_LATE, usual_lag
 from evaluator.opening import GateState, open_gate
 from evaluator.split_check import Shares, SplitCheck
 from evaluator.terms import Terms
@@ -68,6 +68,7 @@ class State:
         floors: labels by slice of callers in the segments that gates watch by themselves, by segment.
         lags: labels by their lag.
         late_before: labels of stable's wrong answers that were counted before the first look.
+        too_late: labels of the test arm that came too late to be counted.
         judged: looks that were judged.
         step_seconds: what the present evidence of "no worse" covers: seconds of judged windows.
         judged_seconds: seconds of all judged windows of the present step, by which looks by key are due.
@@ -98,6 +99,7 @@ class State:
     floors: Mapping[str, Ledger] = field(default_factory=dict)
     lags: LabelLags = (NO_LAGS, NO_LAGS, NO_LAGS, NO_LAGS)
     late_before: int = 0
+    too_late: int = 0
     judged: int = 0
     step_seconds: float = 0.0
     judged_seconds: float = 0.0
@@ -153,6 +155,12 @@ class State:
         if not (self.terms.policy.labels.follows_lag and self.terms.declared) or self.late_before >= ENOUGH_LAGS:
             return True
         return self.judged_seconds >= self.terms.plan.steps[max(self.step, 0)].period / 2.0
+
+    @property
+    def loses_labels(self) -> bool:
+        """Whether so many labels of the test arm come too late that those which are counted may flatter it."""
+        counted = self.ledger.labels()[0] + self.values.labels()[0]
+        return self.too_late >= ENOUGH_LAGS and self.too_late > MOST_LATE * (self.too_late + counted)
 
     def slice_seconds(self, epoch: int) -> float | None:
         """Seconds that a slice of the epoch lasts; None: the epoch is none of the rollout's."""

@@ -8,7 +8,7 @@ from evaluator.distributions import DistributionGate
 from evaluator.each_class import EachClassGate
 from evaluator.ledger import Ledger
 from evaluator.limits import RuntimeLimitGate
-from evaluator.maturity import is_alike, is_fair, misleading
+from evaluator.maturity import MOST_LATE, is_alike, is_fair, misleading
 from evaluator.opening import GateState
 from evaluator.paired import PairedGate
 from evaluator.state import State
@@ -147,6 +147,12 @@ def _waits_for_labels(state: State, gate: Gate) -> str:
             return f"{noun} of {version}: none yet"
     if coverage is None:
         return _waits_for_age(state, ledger, noun)
+    if state.loses_labels:
+        late = words.many(state.too_late, noun.split(" ", 1)[0].removesuffix("s"))
+        return (
+            f"{noun} that come in time: {late} of {terms.test} came too late to be counted, more than "
+            f"{words.percent(MOST_LATE)}, and those may be of its wrong answers; a longer period keeps them for longer"
+        )
     if not state.knows_lateness and gate.metric is not MetricKind.VALUE:
         return _waits_for_lateness(state)
     shares = tuple(zip(coverage, (terms.test, terms.stable), strict=True))

@@ -4,6 +4,7 @@ from evaluator.decide import Action, Decision
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import GateMargin
+from services.common.telemetry import catalog
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms, trial
 
@@ -49,3 +50,25 @@ def test_labels_that_wait_for_their_slices_end_say_so() -> None:
     made.run(20)
     (report,) = made.decisions[-1].gates
     assert report.waits_for == "labels to be 20 s old, in slices of 5 min: the first is in 3 min"
+
+
+def test_labels_that_come_too_late_to_count_show_no_version_safe() -> None:
+    for lost, passes in ((1, True), (40, False)):
+        made = fresh(0.08, min_age=1.0)
+        router = made.fleet.routers[0].store
+        for _ in range(110):
+            router.counter(catalog.FEEDBACK_LATE_COUNT, "digits", "v2", "live").add(lost)
+            if made.look().action is not Action.NONE:
+                break
+        assert (made.decisions[-1].action is Action.PROMOTE) is passes, made.decisions[-1].reason
+    waits = next(one.waits_for for one in made.decisions[-2].gates if one.gate == "accuracy")
+    assert waits.startswith("labels that come in time: ")
+    assert " labels of v2 came too late to be counted, more than 2.00 %, and those may be of its wrong answers" in waits
+    # Harm that the others show is harm.
+    made = fresh(0.3, min_age=1.0)
+    router = made.fleet.routers[0].store
+    for _ in range(110):
+        router.counter(catalog.FEEDBACK_LATE_COUNT, "digits", "v2", "live").add(40)
+        if made.look().action is not Action.NONE:
+            break
+    assert (made.decisions[-1].action, made.decisions[-1].gate) == (Action.ROLLBACK, "accuracy")
