@@ -16,8 +16,9 @@ MESSAGE_LIMIT: Final = 16 * 1024 * 1024
 OPTIONS: Final = (
     ("grpc.max_send_message_length", MESSAGE_LIMIT),
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+    # A refused connection is tried again soon. One that is only slow has the 20 s of gRPC's default, more than a call:
+    # `min_reconnect_backoff_ms` is no backoff but the least time that an attempt to connect is given.
     ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.initial_reconnect_backoff_ms", 200),
 )
 

@@ -16,8 +16,10 @@ OPTIONS: Final = (
     # the leases (15 s) of all its callers with it, although another Registry was there to be reported to.
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.initial_reconnect_backoff_ms", 200),
+    # No backoff, but the least time that an attempt to connect is given: enough for TLS with another region. A call to
+    # a Worker whose machine is gone waits so long before the Router asks the next one.
+    ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.enable_retries", 0),
 )
 

@@ -1,0 +1,60 @@
+"""How long a connection may take: a far server is not taken for none, nor one that hangs for one that is away."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+
+from crossfade.cli.connect import Service
+from crossfade.cli.errors import CommandError
+from crossfade.connection import open_aio_channel, open_channel
+from crossfade.registry.v1 import service_pb2, service_pb2_grpc
+from services.common.channels import open_channel as open_between_services
+from services.common.settings import TlsSettings
+from tests.support.delaying import delaying
+
+METHOD = "/far/Call"
+
+
+class Echo(grpc.GenericRpcHandler):
+    """Answers every call with its request."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        async def answer(request: bytes, context: Any) -> bytes:
+            return request
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+@pytest.fixture
+async def far() -> AsyncIterator[str]:
+    """The address of a server a quarter of a second away."""
+    server = grpc.aio.server(handlers=[Echo()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with delaying(f"127.0.0.1:{port}", 0.25) as address:
+        yield address
+    await server.stop(0)
+
+
+async def test_the_first_call_to_a_far_server_is_answered(far: str) -> None:
+    with open_channel(far, None) as channel:
+        called: Any = channel.unary_unary(METHOD)
+        assert await asyncio.to_thread(called, b"sdk", timeout=10.0) == b"sdk"
+    for open_it in (lambda: open_aio_channel(far, None), lambda: open_between_services(far, TlsSettings())):
+        async with open_it() as aio_channel:
+            called = aio_channel.unary_unary(METHOD)
+            assert await called(b"asyncio", timeout=10.0) == b"asyncio"
+
+
+def test_the_command_does_not_take_a_server_that_hangs_for_none() -> None:
+    """As a stopped process does, it takes the connection and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        address = f"127.0.0.1:{hanging.getsockname()[1]}"
+        with open_channel(address, None) as channel:
+            service = Service("registry", address, channel, (), timeout=1.0, patient=False)
+            with pytest.raises(CommandError, match="did not answer in time"):
+                service.call(service_pb2_grpc.RegistryServiceStub(channel).ListModels, service_pb2.ListModelsRequest())
