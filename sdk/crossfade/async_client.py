@@ -38,7 +38,7 @@ class AsyncClient(Caller):
         model: str,
         inputs: Inputs,
         *,
-        key: str = "",
+        key: str | int = "",
         segment: str = "",
         version: str = "",
         request_id: str = "",
@@ -48,6 +48,7 @@ class AsyncClient(Caller):
 
         Raises:
             PredictError: the call failed; its reason says why.
+            TypeError: a name is no text, or the key neither a text nor a whole number.
             ValueError: a name or key is not printable ASCII.
         """
         request = request_of(model, inputs, request_id=request_id)
@@ -61,7 +62,7 @@ class AsyncClient(Caller):
         inputs: Inputs,
         *,
         max_parts: int | None = None,
-        key: str = "",
+        key: str | int = "",
         segment: str = "",
         version: str = "",
         request_id: str = "",
@@ -71,6 +72,7 @@ class AsyncClient(Caller):
 
         Raises:
             PredictError: the call failed; its reason says why.
+            TypeError: a name is no text, or the key neither a text nor a whole number.
             ValueError: a name or key is not printable ASCII.
         """
         request = request_of(model, inputs, request_id=request_id, max_parts=max_parts)

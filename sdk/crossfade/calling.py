@@ -1,5 +1,7 @@
 """What both clients share: requests, metadata, errors, and when a call is tried again."""
 
+import contextlib
+import operator
 import random
 from collections.abc import Mapping
 from typing import Final
@@ -31,9 +33,12 @@ class Caller:
         self._timeout = timeout
         self._user = () if tls else ((USER_KEY, user or local_user()),)
 
-    def _metadata(self, model: str, key: str, segment: str, version: str) -> tuple[tuple[str, str], ...]:
+    def _metadata(self, model: str, key: str | int, segment: str, version: str) -> tuple[tuple[str, str], ...]:
+        key = _key_text(key)
         said = {metadata.MODEL: model, metadata.KEY: key, metadata.SEGMENT: segment, metadata.VERSION: version}
         for name, value in said.items():
+            if not isinstance(value, str):
+                raise TypeError(f"{name.removeprefix('x-crossfade-')} {value!r} is no text: leave it out for none")
             if not (value.isascii() and value.isprintable()):
                 raise ValueError(
                     f"{name.removeprefix('x-crossfade-')} {value!r} has characters beyond printable ASCII, which "
@@ -99,6 +104,16 @@ class Caller:
 def pause() -> float:
     """Seconds before the second attempt: a Router that is overloaded or starts needs a moment."""
     return random.uniform(*_PAUSE_SECONDS)  # noqa: S311 - spreads the callers
+
+
+def _key_text(key: str | int) -> str:
+    """A key as metadata carries it: users are often numbered, also by numpy's integers. True is nobody's number."""
+    if isinstance(key, str):
+        return key
+    if not isinstance(key, bool):
+        with contextlib.suppress(TypeError):
+            return str(operator.index(key))
+    raise TypeError(f"key {key!r} is neither a text nor a whole number: leave it out for none")
 
 
 def _trace_metadata() -> tuple[tuple[str, str], ...]:

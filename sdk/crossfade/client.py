@@ -53,7 +53,7 @@ class Client(Caller):
         model: str,
         inputs: Inputs,
         *,
-        key: str = "",
+        key: str | int = "",
         segment: str = "",
         version: str = "",
         request_id: str = "",
@@ -64,7 +64,8 @@ class Client(Caller):
         Args:
             model: the model's id.
             inputs: one array, or arrays by input name; the first dimension is the batch.
-            key: routing key (user, session): under KEY assignment one key always gets one arm.
+            key: routing key (user, session): under KEY assignment one key always gets one arm. A whole number is the
+                same key as its decimal text.
             segment: the caller's segment.
             version: a pin: a version, "@stable", "@test" or "@previous"; such calls are left out of the gates.
             request_id: echoed in the answer.
@@ -72,6 +73,7 @@ class Client(Caller):
 
         Raises:
             PredictError: the call failed; its reason says why.
+            TypeError: a name is no text, or the key neither a text nor a whole number.
             ValueError: a name or key is not printable ASCII.
         """
         request = request_of(model, inputs, request_id=request_id)
@@ -85,7 +87,7 @@ class Client(Caller):
         inputs: Inputs,
         *,
         max_parts: int | None = None,
-        key: str = "",
+        key: str | int = "",
         segment: str = "",
         version: str = "",
         request_id: str = "",
@@ -113,6 +115,7 @@ class Client(Caller):
         Raises:
             PredictError: the call failed; its reason says why. Parts that came before are whole. A stream that has
                 begun cannot be saved: ask again.
+            TypeError: a name is no text, or the key neither a text nor a whole number.
             ValueError: a name or key is not printable ASCII.
         """
         request = request_of(model, inputs, request_id=request_id, max_parts=max_parts)

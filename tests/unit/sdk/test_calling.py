@@ -1,0 +1,38 @@
+"""What a call says beside its inputs."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crossfade import metadata
+from crossfade.calling import Caller
+
+
+class Sayings(Caller):
+    """Shows what calls would say."""
+
+    def key(self, key: Any) -> str:
+        return dict(self._metadata("churn", key, "", ""))[metadata.KEY]
+
+    def version(self, version: Any) -> str:
+        return dict(self._metadata("churn", "", "", version))[metadata.VERSION]
+
+
+CALLER = Sayings("localhost:8500", None, 1.0, "tester")
+
+
+@pytest.mark.parametrize(("key", "said"), [("42", "42"), (42, "42"), (0, "0"), (-1, "-1"), (np.int64(7), "7")])
+def test_a_number_is_the_key_of_its_digits(key: object, said: str) -> None:
+    assert CALLER.key(key) == said
+
+
+@pytest.mark.parametrize("key", [4.0, True, None, b"42"])
+def test_other_keys_are_refused_by_name(key: object) -> None:
+    with pytest.raises(TypeError, match="is neither a text nor a whole number"):
+        CALLER.key(key)
+
+
+def test_a_version_is_a_text() -> None:
+    with pytest.raises(TypeError, match="version 3 is no text"):
+        CALLER.version(3)
