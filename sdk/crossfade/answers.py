@@ -88,18 +88,22 @@ def answer_of(response: predict_pb2.PredictResponse) -> Answer:
     )
 
 
-def observations_of(answer: Answer, observed: Sequence[Any] | Array) -> list[predict_pb2.Observation]:
-    """Texts are labels, numbers are values; None: nothing is known of that row.
+def observations_of(answer: Answer, observed: float | Sequence[Any] | Array) -> list[predict_pb2.Observation]:
+    """Texts are labels, numbers are values; None: nothing is known of that row. An entry may be a row of one.
 
     Raises:
         TypeError: an entry is neither a text nor a number.
-        ValueError: there are more entries than the answer has rows.
+        ValueError: there are more entries than the answer has rows, or one for several rows.
     """
-    rows = min((len(output) for output in answer.outputs.values()), default=len(observed))
-    if len(observed) > rows:
-        raise ValueError(f"there are {len(observed)} entries for {rows} rows: give one per row, None for nothing")
+    entries = _entries(observed)
+    rows = min((len(output) for output in answer.outputs.values()), default=len(entries))
+    if len(entries) > rows:
+        raise ValueError(f"there are {len(entries)} entries for {rows} rows: give one per row, None for nothing")
+    if entries is not observed and rows > 1:
+        raise ValueError(f"{observed!r} is one entry for {rows} rows: give a list with one per row, None for nothing")
     observations = []
-    for row, one in enumerate(observed):
+    for row, entry in enumerate(entries):
+        one = _only(entry)
         if one is None:
             continue
         if isinstance(one, str):
@@ -108,6 +112,18 @@ def observations_of(answer: Answer, observed: Sequence[Any] | Array) -> list[pre
             value = _number(row, one)
             observations.append(predict_pb2.Observation(prediction_id=answer.prediction_id, row=row, value=value))
     return observations
+
+
+def _entries(observed: float | Sequence[Any] | Array) -> Sequence[Any] | Array:
+    """What was given, or the one entry that was given without a list; a text would be taken letter by letter."""
+    alone = isinstance(observed, str | float | int) or getattr(observed, "ndim", 1) == 0
+    return [observed] if alone else observed  # type: ignore[list-item,return-value]  # a number is always alone
+
+
+def _only(entry: Any) -> Any:
+    """The entry itself, also where it is a row of one: the outputs of most models have such rows."""
+    row = entry.tolist() if isinstance(entry, np.ndarray) else entry
+    return row[0] if isinstance(row, list | tuple) and len(row) == 1 else row
 
 
 def _number(row: int, one: Any) -> float:

@@ -97,13 +97,13 @@ class AsyncClient(Caller):
                 call.cancel()
             await asyncio.sleep(min(pause(), max(0.0, end - time.monotonic())))
 
-    async def feedback(self, answer: Answer, observed: Sequence[Any] | Array) -> FeedbackSummary:
+    async def feedback(self, answer: Answer, observed: float | Sequence[Any] | Array) -> FeedbackSummary:
         """Reports what turned out to be true; see `Client.feedback`.
 
         Raises:
             PredictError: the call failed.
             TypeError: an entry is neither a text nor a number.
-            ValueError: there are more entries than rows.
+            ValueError: there are more entries than rows, or one alone for several.
         """
         return await self.report(observations_of(answer, observed))
 

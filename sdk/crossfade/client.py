@@ -139,8 +139,10 @@ class Client(Caller):
                 call.cancel()
             time.sleep(min(pause(), max(0.0, end - time.monotonic())))
 
-    def feedback(self, answer: Answer, observed: Sequence[Any] | Array) -> FeedbackSummary:
+    def feedback(self, answer: Answer, observed: float | Sequence[Any] | Array) -> FeedbackSummary:
         """Reports what turned out to be true, one entry per row: a class name, a number, or None for nothing.
+
+        An array may have the shape [rows, 1]; one row's entry needs no list.
 
         A text is a label, also "1"; a number is what a regression should have answered, or of a classification a value
         that `value` gates judge.
@@ -148,7 +150,7 @@ class Client(Caller):
         Raises:
             PredictError: the call failed.
             TypeError: an entry is neither a text nor a number.
-            ValueError: there are more entries than rows.
+            ValueError: there are more entries than rows, or one alone for several.
         """
         return self.report(observations_of(answer, observed))
 

@@ -6,6 +6,7 @@ import pytest
 from crossfade.answers import Answer, observations_of
 
 ANSWER = Answer("churn", "v1", {"score": np.zeros((3, 1), np.float32)}, "token", "request")
+ONE_ROW = Answer("churn", "v1", {"score": np.zeros((1, 1), np.float32)}, "token", "request")
 
 
 def test_texts_are_labels_and_numbers_are_values() -> None:
@@ -15,7 +16,7 @@ def test_texts_are_labels_and_numbers_are_values() -> None:
     assert [one.value for one in observations_of(ANSWER, np.array([1, 0, 3]))] == [1.0, 0.0, 3.0]
 
 
-@pytest.mark.parametrize("entry", [True, np.True_, ("yes", 1.0), np.array([1.0, 2.0])])
+@pytest.mark.parametrize("entry", [True, np.True_, ("yes", 1.0), ("yes", [1.0, 2.0]), np.array([1.0, 2.0])])
 def test_an_entry_that_is_neither_says_what_to_write(entry: object) -> None:
     with pytest.raises(TypeError, match=r"^row 1: .* is neither a text nor a number: write a class by its name"):
         observations_of(ANSWER, ["1", entry])
@@ -24,3 +25,22 @@ def test_an_entry_that_is_neither_says_what_to_write(entry: object) -> None:
 def test_more_entries_than_rows_are_a_mistake() -> None:
     with pytest.raises(ValueError, match=r"4 entries for 3 rows"):
         observations_of(ANSWER, [1.0] * 4)
+
+
+def test_entries_may_have_the_shape_of_the_models_own_output() -> None:
+    found = observations_of(ANSWER, np.array([[1.5], [0.0], [3.0]], np.float32))
+    assert [(one.row, one.value) for one in found] == [(0, 1.5), (1, 0.0), (2, 3.0)]
+    assert [one.label for one in observations_of(ANSWER, [["yes"], ["no"], [None]])] == ["yes", "no"]
+
+
+def test_one_row_needs_no_list() -> None:
+    (label,) = observations_of(ONE_ROW, "benign")
+    assert (label.row, label.label) == (0, "benign")
+    for number in (2.5, np.float32(2.5), np.array(2.5)):
+        (value,) = observations_of(ONE_ROW, number)
+        assert value.value == 2.5
+
+
+def test_one_entry_for_several_rows_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match=r"^'no' is one entry for 3 rows: give a list with one per row"):
+        observations_of(ANSWER, "no")
