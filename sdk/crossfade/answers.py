@@ -66,12 +66,16 @@ class FeedbackSummary:
 
     Attributes:
         accepted: counted.
+        labels: of those the class names, which gates on labels wait for.
+        values: of those the numbers, which no gate on labels counts.
         duplicates: labelled before; counted once.
         too_late: of a time that is no longer kept.
         refused: reasons of those that were not counted, in order.
     """
 
     accepted: int
+    labels: int
+    values: int
     duplicates: int
     too_late: int
     refused: tuple[str, ...]
@@ -143,14 +147,27 @@ def batches(observations: list[predict_pb2.Observation]) -> Iterable[predict_pb2
         yield predict_pb2.FeedbackRequest(observations=observations[start : start + _FEEDBACK_BATCH])
 
 
-def summarize(results: Iterable[predict_pb2.ObservationResult]) -> FeedbackSummary:
-    """What became of observations, in numbers."""
+def summarize(
+    observations: Sequence[predict_pb2.Observation], results: Sequence[predict_pb2.ObservationResult]
+) -> FeedbackSummary:
+    """What became of observations, in numbers.
+
+    Args:
+        observations: what was reported.
+        results: one for each, in their order.
+    """
     status = predict_pb2.ObservationResult
-    known = list(results)
-    counts = [one.status for one in known]
+    counts = [one.status for one in results]
+    accepted = [
+        said.WhichOneof("observed")
+        for said, one in zip(observations, results, strict=False)
+        if one.status == status.STATUS_ACCEPTED
+    ]
     return FeedbackSummary(
         counts.count(status.STATUS_ACCEPTED),
+        accepted.count("label"),
+        accepted.count("value"),
         counts.count(status.STATUS_DUPLICATE),
         counts.count(status.STATUS_TOO_LATE),
-        tuple(one.reason for one in known if one.status == status.STATUS_REFUSED),
+        tuple(one.reason for one in results if one.status == status.STATUS_REFUSED),
     )

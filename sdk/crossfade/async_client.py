@@ -113,11 +113,12 @@ class AsyncClient(Caller):
         Raises:
             PredictError: a call failed; observations of the calls before it are counted.
         """
+        said = list(observations)
         results: list[predict_pb2.ObservationResult] = []
-        for request in batches(list(observations)):
+        for request in batches(said):
             answer = await self._ask(self._stub.Feedback, request, self._timeout, self._user)
             results.extend(answer.results)
-        return summarize(results)
+        return summarize(said, results)
 
     async def _ask(self, method: Any, request: Any, seconds: float, said: Any) -> Any:
         """What is answered, by the second attempt where nothing has answered the first."""

@@ -145,7 +145,8 @@ class Client(Caller):
         An array may have the shape [rows, 1]; one row's entry needs no list.
 
         A text is a label, also "1"; a number is what a regression should have answered, or of a classification a value
-        that `value` gates judge.
+        that `value` gates judge. So the number of a class is no label: write its name, as in
+        `[names[number] for number in numbers]`. The summary counts labels and values apart.
 
         Raises:
             PredictError: the call failed.
@@ -160,10 +161,11 @@ class Client(Caller):
         Raises:
             PredictError: a call failed; observations of the calls before it are counted.
         """
+        said = list(observations)
         results: list[predict_pb2.ObservationResult] = []
-        for request in batches(list(observations)):
+        for request in batches(said):
             results.extend(self._ask(self._stub.Feedback, request, self._timeout, self._user).results)
-        return summarize(results)
+        return summarize(said, results)
 
     def _ask(self, method: Any, request: Any, seconds: float, said: Any) -> Any:
         """What is answered, by the second attempt where nothing has answered the first."""

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from crossfade.answers import Answer, observations_of
+from crossfade.answers import Answer, observations_of, summarize
+from crossfade.predict.v1.predict_pb2 import ObservationResult
 
 ANSWER = Answer("churn", "v1", {"score": np.zeros((3, 1), np.float32)}, "token", "request")
 ONE_ROW = Answer("churn", "v1", {"score": np.zeros((1, 1), np.float32)}, "token", "request")
@@ -44,3 +45,12 @@ def test_one_row_needs_no_list() -> None:
 def test_one_entry_for_several_rows_is_a_mistake() -> None:
     with pytest.raises(ValueError, match=r"^'no' is one entry for 3 rows: give a list with one per row"):
         observations_of(ANSWER, "no")
+
+
+def test_the_summary_says_how_many_were_labels() -> None:
+    """Class numbers are values: who waits for labels must see that none came."""
+    said = observations_of(ANSWER, [1, "1", 0])
+    results = [ObservationResult(status=ObservationResult.STATUS_ACCEPTED)] * 2
+    late = ObservationResult(status=ObservationResult.STATUS_TOO_LATE)
+    summary = summarize(said, [*results, late])
+    assert (summary.accepted, summary.labels, summary.values, summary.too_late) == (2, 1, 1, 1)
