@@ -97,8 +97,10 @@ def observations_of(answer: Answer, observed: float | Sequence[Any] | Array) -> 
 
     Raises:
         TypeError: an entry is neither a text nor a number.
-        ValueError: there are more entries than the answer has rows, or one for several rows.
+        ValueError: the answer has no prediction id, or there are more entries than it has rows, or one for several.
     """
+    if not answer.prediction_id:
+        raise ValueError("the answer has no prediction id: of a stream the last part alone has one, for the whole")
     entries = _entries(observed)
     rows = min((len(output) for output in answer.outputs.values()), default=len(entries))
     if len(entries) > rows:

@@ -103,7 +103,7 @@ class AsyncClient(Caller):
         Raises:
             PredictError: the call failed.
             TypeError: an entry is neither a text nor a number.
-            ValueError: there are more entries than rows, or one alone for several.
+            ValueError: the answer has no prediction id, or there are more entries than rows, or one for several rows.
         """
         return await self.report(observations_of(answer, observed))
 

@@ -151,7 +151,7 @@ class Client(Caller):
         Raises:
             PredictError: the call failed.
             TypeError: an entry is neither a text nor a number.
-            ValueError: there are more entries than rows, or one alone for several.
+            ValueError: the answer has no prediction id, or there are more entries than rows, or one for several rows.
         """
         return self.report(observations_of(answer, observed))
 

@@ -54,3 +54,9 @@ def test_the_summary_says_how_many_were_labels() -> None:
     late = ObservationResult(status=ObservationResult.STATUS_TOO_LATE)
     summary = summarize(said, [*results, late])
     assert (summary.accepted, summary.labels, summary.values, summary.too_late) == (2, 1, 1, 1)
+
+
+def test_a_part_of_a_stream_says_that_the_last_one_takes_feedback() -> None:
+    part = Answer("writer", "v1", {"character": np.zeros((1, 1), np.int64)}, "", "request")
+    with pytest.raises(ValueError, match="of a stream the last part alone has one"):
+        observations_of(part, ["a"])
