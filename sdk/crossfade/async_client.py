@@ -23,6 +23,10 @@ class AsyncClient(Caller):
         tls: files of mutual TLS. Default: those that the environment names, if any.
         timeout: seconds that a call may take unless it says otherwise.
         user: the caller's name in a local trial; with TLS the certificate says it. Default: the login name.
+
+    Raises:
+        OSError: a TLS file cannot be read.
+        ValueError: the address is none, or a TLS file is not what it is to be.
     """
 
     def __init__(

@@ -12,8 +12,8 @@ import numpy as np
 from crossfade import codec, metadata
 from crossfade.answers import NothingAnswersError, PredictError
 from crossfade.codec import Array
-from crossfade.connection import USER_KEY, TlsFiles, local_user
-from crossfade.errors import details_of
+from crossfade.connection import USER_KEY, TlsFiles, checked_address, local_user
+from crossfade.errors import ErrorDetails, details_of
 from crossfade.predict.v1 import predict_pb2
 
 DEFAULT_TIMEOUT: Final = 5.0
@@ -28,7 +28,7 @@ class Caller:
     """One client, whether its calls block or are awaited."""
 
     def __init__(self, address: str, tls: TlsFiles | None, timeout: float, user: str) -> None:
-        self._address = address
+        self._address = checked_address(address, "localhost:8500")
         self._tls = tls
         self._timeout = timeout
         self._user = () if tls else ((USER_KEY, user or local_user()),)
@@ -55,7 +55,23 @@ class Caller:
                 f"nothing answers at {self._address}. Is `crossfade up` running, and is this the Router's address? "
                 f"({details.message})",
             )
-        return PredictError(details.code, details.reason, details.message)
+        return PredictError(details.code, details.reason, self._advice(details) or details.message)
+
+    def _advice(self, details: ErrorDetails) -> str:
+        """What grpc's own words mean; empty: they are the service's, or say it themselves."""
+        if details.reason:
+            return ""
+        if details.code is grpc.StatusCode.UNIMPLEMENTED:
+            return (
+                f"what answers at {self._address} is no Router of Crossfade, or one of another release "
+                f"({details.message})"
+            )
+        if details.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return (
+                f"no answer came from {self._address} within the call's timeout. Is it overloaded, or out of reach? "
+                f"({details.message})"
+            )
+        return ""
 
     @staticmethod
     def _silent(error: grpc.RpcError) -> bool:

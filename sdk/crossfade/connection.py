@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ OPTIONS: Final = (
 
 USER_KEY: Final = "x-crossfade-user"
 """Metadata key by which a caller of a local trial says its name."""
+
+_OTHER_TARGETS: Final = re.compile(r"(?:dns|ipv4|ipv6|unix|unix-abstract|vsock|xds):\D")
+"""How gRPC's targets of other kinds begin, as in unix:PATH and xds:///MODEL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,25 @@ class TlsFiles:
         except ssl.SSLError as error:
             raise ValueError(f"{self.ca} holds a certificate that cannot be read ({error.reason})") from error
         return certificate, key, ca
+
+
+def checked_address(value: str, example: str) -> str:
+    """Answers a value that can be host:port, or another target that gRPC knows.
+
+    gRPC takes any text: without a port it tries 443, and of a URL it says that nothing answers.
+
+    Args:
+        value: what the user wrote.
+        example: an address as it should be.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    host, colon, port = value.rpartition(":")
+    fits = host and "/" not in host and colon and port.isdigit() and 0 < int(port) < 65_536
+    if not (fits or _OTHER_TARGETS.match(value)):
+        raise ValueError(f"{value!r} is not an address: write HOST:PORT, as in {example}")
+    return value
 
 
 def open_channel(address: str, tls: TlsFiles | None) -> grpc.Channel:

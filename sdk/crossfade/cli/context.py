@@ -205,7 +205,9 @@ def address(value: str, option: str) -> str:
     Raises:
         UsageError: it cannot.
     """
-    host, colon, port = value.rpartition(":")
-    if not (host and colon and port.isdigit() and 0 < int(port) < 65_536):
-        raise UsageError(f"--{option} {value!r} is not an address: write HOST:PORT, as in localhost:8400")
-    return value
+    from crossfade.connection import checked_address
+
+    try:
+        return checked_address(value, "localhost:8400")
+    except ValueError as error:
+        raise UsageError(f"--{option} {error}") from error

@@ -105,3 +105,27 @@ async def test_what_a_router_refuses_is_not_asked_again(house: House) -> None:
         with pytest.raises(PredictError):
             await client.report(LABELS)
     assert house.service.calls == 1
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize("address", ["localhost", "http://localhost:8500", "localhost:http", "localhost:0", ""])
+def test_what_is_no_address_is_refused_at_once(kind: Any, address: str) -> None:
+    with pytest.raises(ValueError, match="is not an address: write HOST:PORT, as in localhost:8500"):
+        kind(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost:8500", "[::1]:8500", "dns:///router:8500", "unix:/run/router", "xds:///churn"]
+)
+def test_what_grpc_knows_is_an_address(address: str) -> None:
+    Client(address).close()
+
+
+async def test_another_service_is_no_router() -> None:
+    server = grpc.aio.server()
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    async with AsyncClient(address) as client:
+        with pytest.raises(PredictError, match=f"what answers at {address} is no Router of Crossfade"):
+            await client.predict("churn", ROWS)
+    await server.stop(0)

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 
 from crossfade.cli.connect import Service
 from crossfade.cli.errors import CommandError
+from crossfade.client import Client, PredictError
 from crossfade.connection import open_aio_channel, open_channel
 from crossfade.registry.v1 import service_pb2, service_pb2_grpc
 from services.common.channels import open_channel as open_between_services
@@ -48,6 +50,14 @@ async def test_the_first_call_to_a_far_server_is_answered(far: str) -> None:
         async with open_it() as aio_channel:
             called = aio_channel.unary_unary(METHOD)
             assert await called(b"asyncio", timeout=10.0) == b"asyncio"
+
+
+def test_a_router_that_hangs_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        address = f"127.0.0.1:{hanging.getsockname()[1]}"
+        asked = f"no answer came from {address}"
+        with Client(address, timeout=0.5) as client, pytest.raises(PredictError, match=asked):
+            client.predict("churn", np.zeros((1, 2), np.float32))
 
 
 def test_the_command_does_not_take_a_server_that_hangs_for_none() -> None:
