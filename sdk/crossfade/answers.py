@@ -36,6 +36,13 @@ class NothingAnswersError(PredictError):
     """No Router answers at the address."""
 
 
+class ClientClosedError(RuntimeError):
+    """A client was used after it was closed, or closed under a call."""
+
+    def __init__(self) -> None:
+        super().__init__("the client is closed: make another one, or close it after its last call")
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A prediction.
@@ -123,7 +130,7 @@ def observations_of(answer: Answer, observed: float | Sequence[Any] | Array) -> 
 def _entries(observed: float | Sequence[Any] | Array) -> Sequence[Any] | Array:
     """What was given, or the one entry that was given without a list; a text would be taken letter by letter."""
     alone = isinstance(observed, str | float | int) or getattr(observed, "ndim", 1) == 0
-    return [observed] if alone else observed  # type: ignore[list-item,return-value]  # a number is always alone
+    return [observed] if alone else observed  # type: ignore[return-value]  # a number is always alone
 
 
 def _only(entry: Any) -> Any:

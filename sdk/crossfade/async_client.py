@@ -51,6 +51,7 @@ class AsyncClient(Caller):
         """Runs a model; see `Client.predict`.
 
         Raises:
+            ClientClosedError: the client was closed.
             PredictError: the call failed; its reason says why.
             TypeError: a name is no text, or the key neither a text nor a whole number.
             ValueError: a name or key is not printable ASCII.
@@ -75,6 +76,7 @@ class AsyncClient(Caller):
         """Runs a model that answers in parts; see `Client.predict_stream`. Leave the iterator with `aclose`, at once.
 
         Raises:
+            ClientClosedError: the client was closed.
             PredictError: the call failed; its reason says why.
             TypeError: a name is no text, or the key neither a text nor a whole number.
             ValueError: a name or key is not printable ASCII.
@@ -87,6 +89,7 @@ class AsyncClient(Caller):
         end = time.monotonic() + seconds
         parts, first = 0, None
         while True:
+            self._require_open()
             left = max(0.0, end - time.monotonic())
             call = self._stub.PredictStream(request, timeout=left, metadata=said, wait_for_ready=first is not None)
             try:
@@ -94,6 +97,9 @@ class AsyncClient(Caller):
                     parts += 1
                     yield answer_of(response)
                 return
+            except asyncio.CancelledError:
+                self._require_cancelled()
+                raise
             except grpc.aio.AioRpcError as error:
                 first = self._before_second(first, error, parts)
             finally:
@@ -105,6 +111,7 @@ class AsyncClient(Caller):
         """Reports what turned out to be true; see `Client.feedback`.
 
         Raises:
+            ClientClosedError: the client was closed.
             PredictError: the call failed.
             TypeError: an entry is neither a text nor a number.
             ValueError: the answer has no prediction id, or there are more entries than rows, or one for several rows.
@@ -115,6 +122,7 @@ class AsyncClient(Caller):
         """Reports observations of any predictions; see `Client.report`.
 
         Raises:
+            ClientClosedError: the client was closed.
             PredictError: a call failed; observations of the calls before it are counted.
         """
         said = list(observations)
@@ -140,17 +148,31 @@ class AsyncClient(Caller):
         except grpc.aio.AioRpcError as error:
             raise self._second(first, error) from error
 
-    @staticmethod
-    async def _call(method: Any, request: Any, seconds: float, said: Any, *, wait: bool) -> Any:
+    async def _call(self, method: Any, request: Any, seconds: float, said: Any, *, wait: bool) -> Any:
+        self._require_open()
         call = method(request, timeout=seconds, metadata=said, wait_for_ready=wait)
         try:
             return await call
+        except asyncio.CancelledError:
+            self._require_cancelled()
+            raise
         finally:
             # grpc.aio never collects an abandoned call.
             call.cancel()
 
+    def _require_cancelled(self) -> None:
+        """grpc.aio says of calls under a channel that is closed that their task was cancelled, which it was not.
+
+        Raises:
+            ClientClosedError: the client was closed.
+        """
+        task = asyncio.current_task()
+        if task is None or not task.cancelling():
+            self._require_open()
+
     async def close(self) -> None:
         """Closes the channel."""
+        self._closed = True
         await self._channel.close()
 
     async def __aenter__(self) -> Self:

@@ -10,7 +10,7 @@ import grpc
 import numpy as np
 
 from crossfade import codec, metadata
-from crossfade.answers import NothingAnswersError, PredictError
+from crossfade.answers import ClientClosedError, NothingAnswersError, PredictError
 from crossfade.codec import Array
 from crossfade.connection import USER_KEY, TlsFiles, checked_address, local_user
 from crossfade.errors import ErrorDetails, details_of
@@ -31,7 +31,17 @@ class Caller:
         self._address = checked_address(address, "localhost:8500")
         self._tls = tls
         self._timeout = timeout
+        self._closed = False
         self._user = () if tls else ((USER_KEY, user or local_user()),)
+
+    def _require_open(self) -> None:
+        """Before each attempt: the two clients' channels have different errors, and gRPC's words.
+
+        Raises:
+            ClientClosedError: the client was closed.
+        """
+        if self._closed:
+            raise ClientClosedError
 
     def _metadata(self, model: str, key: str | int, segment: str, version: str) -> tuple[tuple[str, str], ...]:
         key = _key_text(key)
@@ -103,8 +113,10 @@ class Caller:
             parts: how many parts it had.
 
         Raises:
+            ClientClosedError: the client was closed.
             PredictError: it is not tried again.
         """
+        self._require_open()
         if first is not None and not parts:
             raise self._second(first, error) from error
         if parts or not self._silent(error):

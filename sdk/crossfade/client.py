@@ -14,6 +14,7 @@ import grpc
 
 from crossfade.answers import (
     Answer,
+    ClientClosedError,
     FeedbackSummary,
     NothingAnswersError,
     PredictError,
@@ -28,7 +29,16 @@ from crossfade.codec import Array
 from crossfade.connection import TlsFiles, open_channel
 from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
 
-__all__ = ["Answer", "AsyncClient", "Client", "FeedbackSummary", "Inputs", "NothingAnswersError", "PredictError"]
+__all__ = [
+    "Answer",
+    "AsyncClient",
+    "Client",
+    "ClientClosedError",
+    "FeedbackSummary",
+    "Inputs",
+    "NothingAnswersError",
+    "PredictError",
+]
 
 
 class Client(Caller):
@@ -76,6 +86,7 @@ class Client(Caller):
             timeout: seconds; the answer comes within them or not at all.
 
         Raises:
+            ClientClosedError: the client was closed.
             PredictError: the call failed; its reason says why.
             TypeError: a name is no text, or the key neither a text nor a whole number.
             ValueError: a name or key is not printable ASCII.
@@ -117,6 +128,7 @@ class Client(Caller):
             timeout: seconds that the whole answer may take, the caller's own time between parts included.
 
         Raises:
+            ClientClosedError: the client was closed.
             PredictError: the call failed; its reason says why. Parts that came before are whole. A stream that has
                 begun cannot be saved: ask again.
             TypeError: a name is no text, or the key neither a text nor a whole number.
@@ -130,6 +142,7 @@ class Client(Caller):
         end = time.monotonic() + seconds
         parts, first = 0, None
         while True:
+            self._require_open()
             left = max(0.0, end - time.monotonic())
             call = self._stub.PredictStream(request, timeout=left, metadata=said, wait_for_ready=first is not None)
             try:
@@ -153,6 +166,7 @@ class Client(Caller):
         `[names[number] for number in numbers]`. The summary counts labels and values apart.
 
         Raises:
+            ClientClosedError: the client was closed.
             PredictError: the call failed.
             TypeError: an entry is neither a text nor a number.
             ValueError: the answer has no prediction id, or there are more entries than rows, or one for several rows.
@@ -163,6 +177,7 @@ class Client(Caller):
         """Reports observations of any predictions.
 
         Raises:
+            ClientClosedError: the client was closed.
             PredictError: a call failed; observations of the calls before it are counted.
         """
         said = list(observations)
@@ -173,6 +188,7 @@ class Client(Caller):
 
     def _ask(self, method: Any, request: Any, seconds: float, said: Any) -> Any:
         """What is answered, by the second attempt where nothing has answered the first."""
+        self._require_open()
         end = time.monotonic() + seconds
         try:
             return method(request, timeout=seconds, metadata=said)
@@ -181,6 +197,7 @@ class Client(Caller):
                 raise self._error(error) from error
             first = error
         time.sleep(min(pause(), max(0.0, end - time.monotonic())))
+        self._require_open()
         left = max(0.0, end - time.monotonic())
         try:
             return method(request, timeout=left, metadata=said, wait_for_ready=True)
@@ -189,6 +206,7 @@ class Client(Caller):
 
     def close(self) -> None:
         """Closes the channel."""
+        self._closed = True
         self._channel.close()
 
     def __enter__(self) -> Self:

@@ -1,6 +1,7 @@
 """When a client tries a call again: a Router that is restarted must cost its callers neither answers nor labels."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,7 +9,7 @@ import grpc
 import numpy as np
 import pytest
 
-from crossfade.client import AsyncClient, Client, NothingAnswersError, PredictError
+from crossfade.client import AsyncClient, Client, ClientClosedError, NothingAnswersError, PredictError
 from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
 from services.common.ports import free_port
 
@@ -129,3 +130,42 @@ async def test_another_service_is_no_router() -> None:
         with pytest.raises(PredictError, match=f"what answers at {address} is no Router of Crossfade"):
             await client.predict("churn", ROWS)
     await server.stop(0)
+
+
+async def test_a_closed_client_says_so(house: House) -> None:
+    await house.start()
+    blocking, client = Client(house.address), AsyncClient(house.address)
+    blocking.close()
+    await client.close()
+    with pytest.raises(ClientClosedError):
+        blocking.predict("churn", ROWS)
+    with pytest.raises(ClientClosedError):
+        next(blocking.predict_stream("churn", ROWS))
+    with pytest.raises(ClientClosedError):
+        blocking.report(LABELS)
+    with pytest.raises(ClientClosedError):
+        await client.predict("churn", ROWS)
+    with pytest.raises(ClientClosedError):
+        await anext(client.predict_stream("churn", ROWS))
+    with pytest.raises(ClientClosedError):
+        await client.report(LABELS)
+
+
+async def test_a_call_under_which_its_client_is_closed_says_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        blocking, client = Client(address), AsyncClient(address)
+        under_way = [
+            asyncio.create_task(asyncio.to_thread(blocking.predict, "churn", ROWS)),
+            asyncio.create_task(client.predict("churn", ROWS)),
+            asyncio.ensure_future(anext(client.predict_stream("churn", ROWS))),
+        ]
+        # Both have connected, so their calls are under way.
+        connections = [await asyncio.to_thread(silent.accept) for _ in (blocking, client)]
+        blocking.close()
+        await client.close()
+        for call in under_way:
+            with pytest.raises(ClientClosedError):
+                await call
+        for connection, _ in connections:
+            connection.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -46,8 +46,12 @@ async def test_the_first_call_to_a_far_server_is_answered(far: str) -> None:
     with open_channel(far, None) as channel:
         called: Any = channel.unary_unary(METHOD)
         assert await asyncio.to_thread(called, b"sdk", timeout=10.0) == b"sdk"
-    for open_it in (lambda: open_aio_channel(far, None), lambda: open_between_services(far, TlsSettings())):
-        async with open_it() as aio_channel:
+    openings: list[Callable[[], Any]] = [
+        lambda: open_aio_channel(far, None),
+        lambda: open_between_services(far, TlsSettings()),
+    ]
+    for opening in openings:
+        async with opening() as aio_channel:
             called = aio_channel.unary_unary(METHOD)
             assert await called(b"asyncio", timeout=10.0) == b"asyncio"
 

@@ -1,5 +1,7 @@
 """What callers say turned out to be true: which entries are labels, which are numbers, and which are neither."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -37,7 +39,8 @@ def test_entries_may_have_the_shape_of_the_models_own_output() -> None:
 def test_one_row_needs_no_list() -> None:
     (label,) = observations_of(ONE_ROW, "benign")
     assert (label.row, label.label) == (0, "benign")
-    for number in (2.5, np.float32(2.5), np.array(2.5)):
+    numbers: list[Any] = [2.5, np.float32(2.5), np.array(2.5)]
+    for number in numbers:
         (value,) = observations_of(ONE_ROW, number)
         assert value.value == 2.5
 
