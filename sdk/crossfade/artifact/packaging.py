@@ -128,6 +128,10 @@ def package(
     from crossfade.artifact.tensors import TensorError, answered_rows
 
     runs_in = _precision(precision)
+    if reference is None and profile is None:
+        _refuse_without_reference(
+            feature_names=feature_names, features=features, categorical=categorical or None, profile_input=profile_input
+        )
     try:
         with staged(Path(to), overwrite=overwrite) as folder:
             model = ExportableModel(module, example, input_names, output_names)
@@ -206,6 +210,15 @@ def _precision(name: Precision | str) -> Precision:
         return Precision(name)
     except ValueError as error:
         raise PackageError(f"precision: {name!r} is not known: {', '.join(Precision)} are") from error
+
+
+def _refuse_without_reference(**said: Any) -> None:
+    for name, value in said.items():
+        if value is not None:
+            raise PackageError(
+                f"{name}: it is about the profile of training inputs, and there is neither a reference nor a profile: "
+                "give one, or leave it out"
+            )
 
 
 def _profiled(signature: Signature, name: str | None, loop: Loop | None) -> TensorSpec:

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from crossfade.artifact import Architecture, ArtifactError, package
 from crossfade.cli.arrays import load_arrays
@@ -15,6 +15,15 @@ from crossfade.cli.errors import CommandError, UsageError
 from crossfade.cli.text import plural, size
 from crossfade.loop import Loop
 from crossfade.strict_json import FieldError, decode, parse
+
+_AS_OPTIONS: Final = {
+    "overwrite=True": "--overwrite",
+    'task="regression" or task="other"': "--task regression or --task other",
+    "choose rows that it answers with golden=...": "begin --example with rows that it answers",
+    "feature_names:": "--features:",
+    "(feature_names, --features)": "(--features)",
+}
+"""What the packaging code says to those who call it from Python, in the command's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,7 @@ def package_module(session: Session, options: PackageOptions) -> None:
             overwrite=options.overwrite,
         )
     except ArtifactError as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(_as_options(str(error))) from error
     except ImportError as error:
         raise CommandError(f"packaging needs torch: pip install 'crossfade[torch]' ({error})") from error
     manifest = artifact.manifest
@@ -84,6 +93,12 @@ def package_module(session: Session, options: PackageOptions) -> None:
             f"Publish it: crossfade publish MODEL {artifact.path}"
         ),
     )
+
+
+def _as_options(message: str) -> str:
+    for python, option in _AS_OPTIONS.items():
+        message = message.replace(python, option)
+    return message
 
 
 def _loop(path: Path | None) -> Loop | None:

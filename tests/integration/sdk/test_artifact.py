@@ -407,3 +407,10 @@ def test_golden_rows_that_do_not_fit_the_manifest_are_refused(folder: Path) -> N
     (folder / "golden.npz").write_bytes(b"PK\x03\x04 no zip")
     with pytest.raises(ArtifactError, match=r"golden.npz can't be read"):
         read_golden(folder, manifest)
+
+
+def test_what_is_said_of_a_profile_needs_one(tmp_path: Path) -> None:
+    for said in ({"feature_names": ["a"]}, {"features": [0]}, {"categorical": [0]}, {"profile_input": "input"}):
+        with pytest.raises(PackageError, match=f"^{next(iter(said))}: .* neither a reference nor a profile"):
+            package(_classifier(), example=_ROWS, to=tmp_path / "m", **said)
+    assert not (tmp_path / "m").exists()

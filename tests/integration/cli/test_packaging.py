@@ -1,0 +1,67 @@
+"""What `package` says when it refuses: in the options of the command, not in Python's arguments."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from crossfade.cli.app import build
+
+MODELS = """
+from torch import nn
+
+
+class Logarithm(nn.Module):
+    def forward(self, x):
+        return x.log().sum(dim=1, keepdim=True)
+
+
+def scores():
+    return nn.Linear(3, 2)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two models and their rows: the first ones of negative numbers."""
+    (tmp_path / "models.py").write_text(MODELS)
+    rows = np.linspace(-1.0, 1.0, 48, dtype=np.float32).reshape(16, 3)
+    np.save(tmp_path / "rows.npy", rows)
+    return tmp_path
+
+
+def refusal(folder: Path, model: str, *options: str) -> str:
+    """What the command says of a model that it does not package."""
+    arguments = [
+        "package",
+        f"{folder / 'models.py'}:{model}",
+        *("--example", str(folder / "rows.npy")),
+        *("--to", str(folder / "artifact")),
+        *options,
+    ]
+    result = CliRunner().invoke(build(), arguments)
+    assert result.exit_code == 1, result.output
+    return result.stderr
+
+
+def test_a_folder_that_exists_names_the_option(folder: Path) -> None:
+    (folder / "artifact").mkdir()
+    assert "choose another folder, or pass --overwrite\n" in refusal(folder, "scores")
+
+
+def test_a_task_names_the_option(folder: Path) -> None:
+    said = refusal(folder, "Logarithm", "--classes", "no,yes")
+    assert said.endswith("for numbers that are no classes pass --task regression or --task other\n")
+
+
+def test_rows_without_an_answer_say_where_others_are_given(folder: Path) -> None:
+    said = refusal(folder, "Logarithm")
+    assert said.endswith("repair the module, or begin --example with rows that it answers\n")
+
+
+def test_names_of_columns_need_a_reference(folder: Path) -> None:
+    said = refusal(folder, "scores", "--features", "a,b")
+    assert said.startswith("error: --features: it is about the profile of training inputs, and there is neither a ")
+    reference = ("--reference", str(folder / "rows.npy"))
+    assert "--features: 2 names for the 3 columns" in refusal(folder, "scores", "--features", "a,b", *reference)
