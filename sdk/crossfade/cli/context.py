@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from crossfade.cli.errors import CommandError, ExitCode, UsageError
+from crossfade.connection import checked_address
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -205,8 +206,6 @@ def address(value: str, option: str) -> str:
     Raises:
         UsageError: it cannot.
     """
-    from crossfade.connection import checked_address
-
     try:
         return checked_address(value, "localhost:8400")
     except ValueError as error:
