@@ -4,10 +4,11 @@ from typing import Final
 
 from crossfade.cli import text
 from crossfade.cli.gate_words import ALPHA_ROLLBACK, LABEL_METRICS, allowance, arms_sentence, difference, metric_of
+from crossfade.cli.hints import lane_command
 from crossfade.cli.overdue import overdue
 from crossfade.cli.render_gates import difference_text, drift_line, shadow_line
 from crossfade.cli.render_status import step_elapsed, step_period, step_shadow, step_share
-from crossfade.cli.rollout_options import start_options
+from crossfade.cli.rollout_options import own_policy, start_options
 from crossfade.cli.style import LIVE_STATES, rollout_word
 from crossfade.common.v1.analysis_pb2 import VERDICT_FAIL, VERDICT_PASS, Analysis, GateReport, Summary
 from crossfade.common.v1.policy_pb2 import METRIC_ERRORS, METRIC_INPUT_DRIFT, METRIC_RUNTIME
@@ -24,6 +25,7 @@ from crossfade.registry.v1.resources_pb2 import (
 
 _TRACES: Final = 3
 _PERSON: Final = "PERSON"
+_POLICY: Final = " (FILE: its policy was one of its own, and is given again)"
 _NOT_BY_GATES: Final = {
     "LOAD_FAILED": "it could not be loaded",
     "CRASHED": "its process crashed",
@@ -209,7 +211,7 @@ def _next(model: str, rollout: Rollout) -> str:
         case value if value == ROLLOUT_STATE_PROMOTED:
             return f"Next: crossfade status {model}"
         case value if value in (ROLLOUT_STATE_INCONCLUSIVE, ROLLOUT_STATE_CANCELLED):
-            options = " ".join([model, rollout.version, *start_options(rollout)])
-            return f"{show}, or try again: crossfade start {options}"
+            words = " ".join(["start", model, rollout.version, *start_options(rollout)])
+            return f"{show}, or try again: {lane_command(words, rollout.segment)}{_POLICY * own_policy(rollout)}"
         case _:
             return show

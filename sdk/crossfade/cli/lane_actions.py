@@ -2,6 +2,7 @@
 
 from crossfade.cli import text
 from crossfade.cli.context import Session
+from crossfade.cli.hints import lane_command
 from crossfade.cli.jsons import to_json
 from crossfade.cli.publishing import act_on_lane, follow, load_progress
 from crossfade.cli.registry_client import Registry, checked, request_id
@@ -108,7 +109,7 @@ def _loaded(model: str, version: str, segment: str, seconds: float) -> str:
         return f"{version} is let go"
     return (
         f"{version} is loaded for {text.span(seconds)} and gets no traffic; a pinned call reaches it:\n"
-        f"crossfade predict {model} -i ROWS --version {version}" + (f" --segment {segment}" if segment else "")
+        + lane_command(f"predict {model} -i ROWS --version {version}", segment)
     )
 
 

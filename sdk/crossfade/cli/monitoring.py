@@ -9,7 +9,7 @@ from crossfade.cli.context import Session
 from crossfade.cli.errors import UsageError
 from crossfade.cli.jsons import to_json
 from crossfade.cli.registry_client import Registry, request_id
-from crossfade.cli.render_monitor import render_monitor
+from crossfade.cli.render_monitor import monitor_on, render_monitor
 from crossfade.cli.rollout_options import seconds_of
 from crossfade.names import model_name
 from crossfade.registry.v1.resources_pb2 import Monitor
@@ -51,8 +51,9 @@ def change_monitor(
 
 
 def _changed(after: Monitor, model: str) -> str:
+    name = f"{model} {after.segment}".rstrip()
     if after.settings.off:
-        return f"{model} is not watched any more: crossfade monitor {model} --on watches it again"
+        return f"{name} is not watched any more: {monitor_on(model, after.segment)} watches it again"
     learn = text.span(text.duration_seconds(after.settings.learn))
     then = "makes the version before stable again, once" if after.settings.undo else "is told and changes nothing"
-    return f"{model} is watched while no rollout is live: a version's past is learnt for {learn}, and an alert {then}"
+    return f"{name} is watched while no rollout is live: a version's past is learnt for {learn}, and an alert {then}"

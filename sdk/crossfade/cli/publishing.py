@@ -10,6 +10,7 @@ from crossfade.cli import text
 from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError
 from crossfade.cli.forecasting import plan_note
+from crossfade.cli.hints import lane_command
 from crossfade.cli.jsons import to_json
 from crossfade.cli.registry_client import Registry, checked, number_of, request_id
 from crossfade.cli.style import LIVE_STATES, rollout_word
@@ -166,7 +167,7 @@ def published(model: str, version: str, segment: str, answer: PublishVersionResp
     more = f" {answer.note}" if answer.note else ""
     return (
         f"{version} published; it is PENDING and gets no requests.{more}\n"
-        f"Start its rollout: crossfade start {model} {version}"
+        f"Start its rollout: {lane_command(f'start {model} {version}', segment)}"
     )
 
 
@@ -182,8 +183,8 @@ def rollout_sentence(model: str, rollout: resources_pb2.Rollout) -> str:
     more = "" if len(steps) < 2 else ", then " + ", ".join(_step_words(step) for step in steps[1:])
     begins = f"rollout {number} gives it {share} of the requests{more}, as soon as a worker has it ready.\n"
     if rollout.HasField("approval"):
-        segment = f" --segment {rollout.segment}" if rollout.segment else ""
-        return f"{begins}It is rolled back by itself, and promoted once you agree: crossfade approve {model}{segment}"
+        approve = lane_command(f"approve {model}", rollout.segment)
+        return f"{begins}It is rolled back by itself, and promoted once you agree: {approve}"
     return f"{begins}It is promoted or rolled back by itself: crossfade status {model} -w"
 
 

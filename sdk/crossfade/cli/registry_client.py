@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol, TypeVar
 from crossfade import names
 from crossfade.cli.connect import Service, pages
 from crossfade.cli.errors import CommandError, UsageError
+from crossfade.cli.hints import lane_command
 from crossfade.cli.text import last_part
 from crossfade.common.v1.analysis_pb2 import Analysis
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
@@ -180,10 +181,16 @@ class Registry:
         if lane.rollout:
             return self.rollout(lane.rollout)
         where = f" in the segment {segment!r}" if segment else ""
-        raise CommandError(
-            f"no rollout of {model} lives{where}; crossfade rollouts {model} lists those that have ended, "
-            f"crossfade start {model} VERSION starts one"
-        )
+        raise CommandError(f"no rollout of {model} lives{where}; {self._elsewhere(model, segment)}")
+
+    def _elsewhere(self, model: str, segment: str) -> str:
+        """Where rollouts of a model live while none does in this lane; else how there comes to be one."""
+        others = [lane.segment for lane in self.model(model).lanes if lane.rollout]
+        if others:
+            named = ", ".join(f"--segment {one}" if one else "the default segment (no --segment)" for one in others)
+            return f"one lives in another lane of it: {named}"
+        start = lane_command(f"start {model} VERSION", segment)
+        return f"crossfade rollouts {model} lists those that have ended, {start} starts one"
 
     def latest_rollout(self, model: str, segment: str) -> resources_pb2.Rollout | None:
         """The lane's live rollout, or else the one that ended last; None: it has had none.

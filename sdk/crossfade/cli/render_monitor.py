@@ -7,6 +7,7 @@ from rich.text import Text
 
 from crossfade.cli import text
 from crossfade.cli.gate_words import limit_text
+from crossfade.cli.hints import lane_command
 from crossfade.cli.render_gates import drift_line, estimate_text, harm_meter
 from crossfade.common.v1.analysis_pb2 import GateReport
 from crossfade.common.v1.policy_pb2 import (
@@ -22,6 +23,11 @@ _DISTRIBUTIONS: Final = frozenset({METRIC_CLASS_BALANCE, METRIC_VALUE})
 """Held against their past as a whole; their figure is the largest shift of a share."""
 
 
+def monitor_on(model: str, segment: str) -> str:
+    """The command that has a lane watched again."""
+    return lane_command(f"monitor {model} --on", segment)
+
+
 def render_monitor(monitor: Monitor, model: str, rollout: str, now: float) -> list[Text]:
     """A lane's monitor.
 
@@ -34,7 +40,7 @@ def render_monitor(monitor: Monitor, model: str, rollout: str, now: float) -> li
     name = f"{model} {monitor.segment}".rstrip()
     settings = monitor.settings
     if settings.off:
-        return [Text(f"{name} is not watched: crossfade monitor {model} --on watches it again")]
+        return [Text(f"{name} is not watched: {monitor_on(model, monitor.segment)} watches it again")]
     line = Text(f"{name} · ")
     if rollout:
         line.append(f"rollout {rollout} watches it now · ")

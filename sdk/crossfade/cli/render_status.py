@@ -7,6 +7,7 @@ from typing import Final
 from rich.text import Text
 
 from crossfade.cli import text
+from crossfade.cli.hints import lane_command
 from crossfade.cli.overdue import overdue
 from crossfade.cli.render_gates import drift_line, gates_table, shadow_line, waiting_lines
 from crossfade.cli.render_monitor import alert_lines
@@ -16,6 +17,7 @@ from crossfade.cli.views import LaneView, ModelView
 from crossfade.common.v1.analysis_pb2 import Analysis, Summary
 from crossfade.common.v1.model_pb2 import TRAFFIC_LIVE
 from crossfade.common.v1.policy_pb2 import MODE_SHADOW
+from crossfade.names import parse_rollout
 from crossfade.registry.v1.resources_pb2 import (
     PAUSE_REASON_INPUT_DRIFT,
     ROLLOUT_STATE_PAUSED,
@@ -259,7 +261,8 @@ def _pause(rollout: Rollout) -> str:
     if rollout.pause_reason == PAUSE_REASON_INPUT_DRIFT:
         return rollout.note or "the inputs drifted in both arms; it goes on when the drift has ended"
     said = f": {rollout.note}" if rollout.note else ""
-    return f"paused by a person{said}; crossfade resume lets it go on"
+    model, _ = parse_rollout(rollout.name)
+    return f"paused by a person{said}; {lane_command(f'resume {model}', rollout.segment)} lets it go on"
 
 
 def _ended_line(rollout: Rollout, now: float) -> Text:

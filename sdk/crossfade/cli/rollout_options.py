@@ -1,5 +1,7 @@
 """How a rollout is to be done, from the options of `publish` and `start`."""
 
+from collections.abc import Sequence
+
 from crossfade.cli.errors import UsageError
 from crossfade.common.v1.policy_pb2 import (
     ASSIGNMENT_KEY,
@@ -18,6 +20,7 @@ from crossfade.registry.v1.resources_pb2 import Rollout
 from crossfade.registry.v1.service_pb2 import RolloutSpec
 
 _DEFAULT_SHARE = 500
+_DEFAULT_PERIOD = 3_600
 
 
 def rollout_spec(
@@ -81,12 +84,13 @@ def start_options(rollout: Rollout) -> list[str]:
     """Options of `crossfade start` that ask for a rollout like this one; none where the defaults would do."""
     steps = rollout.plan.steps
     shadow = any(step.mode == MODE_SHADOW for step in steps)
-    by_key, superior = rollout.assignment == ASSIGNMENT_KEY, rollout.objective == OBJECTIVE_SUPERIOR
-    if not (by_key or superior or shadow or rollout.HasField("approval")):
-        return []
-    options = ["--objective", "superior"] if superior else []
-    options += ["--assignment", "key"] if by_key else []
+    options = ["--policy", "FILE"] if own_policy(rollout) else []
+    options += ["--objective", "superior"] if rollout.objective == OBJECTIVE_SUPERIOR else []
+    options += ["--assignment", "key"] if rollout.assignment == ASSIGNMENT_KEY else []
     options += ["--approval"] if rollout.HasField("approval") else []
+    # A policy's file may have another plan than the one that was said beside it.
+    if not steps or _of_a_file(steps) or (_default_steps(steps) and not own_policy(rollout)):
+        return options
     written = [
         ("shadow " if step.mode == MODE_SHADOW else "")
         + f"{step.share_bps / 100:g}%:{format_duration(step.period.seconds + step.period.nanos / 1e9)}"
@@ -94,6 +98,21 @@ def start_options(rollout: Rollout) -> list[str]:
     ]
     plan = ",".join(written)
     return [*options, "--plan", f'"{plan}"' if shadow else plan]
+
+
+def own_policy(rollout: Rollout) -> bool:
+    """Whether it was asked for with a policy file that says what no option says."""
+    return rollout.policy.ByteSize() > 0 or _of_a_file(rollout.plan.steps)
+
+
+def _default_steps(steps: Sequence[Step]) -> bool:
+    said = [(one.share_bps, one.period.ToSeconds(), one.mode == MODE_SHADOW) for one in steps]
+    return said == [(_DEFAULT_SHARE, _DEFAULT_PERIOD, False)]
+
+
+def _of_a_file(steps: Sequence[Step]) -> bool:
+    """Whether a step has a shortest duration, which --plan cannot say."""
+    return any(step.min_duration.ToNanoseconds() for step in steps)
 
 
 def _plan(plan: str, share: str, period: str) -> TrafficPlan | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from crossfade.cli import text
 from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError
+from crossfade.cli.hints import lane_command
 from crossfade.cli.jsons import to_json
 from crossfade.cli.registry_client import Registry, number_of, request_id
 from crossfade.cli.render_status import step_shadow, step_share
@@ -101,9 +102,8 @@ def pause_rollout(session: Session, target: Target) -> None:
         return registry.pause(request)
 
     def say(rollout: Rollout) -> str:
-        return (
-            f"rollout {number_of(rollout)} paused at {_share(rollout)}; crossfade resume {target.model} lets it go on"
-        )
+        resume = lane_command(f"resume {target.model}", rollout.segment)
+        return f"rollout {number_of(rollout)} paused at {_share(rollout)}; {resume} lets it go on"
 
     _transition(session, target, act, say)
 

@@ -96,7 +96,7 @@ def test_status_of_a_live_rollout(crossfade: Command, crossfade_json: Json, runn
 def test_a_person_pauses_resumes_advances_and_promotes(crossfade: Command, running: str) -> None:
     said = crossfade("pause", running, "--reason", "lunch").stdout
     assert said == f"rollout 1 paused at 5 %; crossfade resume {running} lets it go on\n"
-    assert "paused by a person: lunch; crossfade resume lets it go on" in crossfade("status", running).stdout
+    assert f"paused by a person: lunch; crossfade resume {running} lets it go on" in crossfade("status", running).stdout
     assert crossfade("resume", running).stdout == "rollout 1 goes on at 5 %\n"
     assert crossfade("advance", running).stdout == "rollout 1: v2 gets 50 % (step 2 of 2)\n"
     refused = crossfade("advance", running, code=1)
@@ -201,6 +201,27 @@ def test_a_segment_has_a_lane_of_its_own(
     said = crossfade("segment", "delete", "parted", "eu").stdout
     assert said == "the lane of segment eu is gone: its requests go to parted's default lane\n"
     assert "has no lane for the segment 'eu'" in crossfade("segment", "delete", "parted", "eu", code=1).stderr
+
+
+def test_what_is_to_be_written_next_stays_in_its_segment(crossfade: Command, stack: Stack, artifact: Path) -> None:
+    crossfade("publish", "tumour", str(artifact))
+    stack.report("tumour", "v1")
+    crossfade("segment", "set", "tumour", "eu")
+    said = crossfade("publish", "tumour", str(artifact), "--segment", "eu", "--without-rollout").stdout
+    assert said.endswith("Start its rollout: crossfade start tumour v2 --segment eu\n")
+    crossfade("start", "tumour", "v2", "--segment", "eu")
+    stack.report("tumour", "v1", "v2")
+    said = crossfade("pause", "tumour", "--rollout", "1").stdout
+    assert said == "rollout 1 paused at 5 %; crossfade resume tumour --segment eu lets it go on\n"
+    said = crossfade("abort", "tumour", code=1).stderr
+    assert said == "error: no rollout of tumour lives; one lives in another lane of it: --segment eu\n"
+    crossfade("abort", "tumour", "--segment", "eu")
+    said = crossfade("explain", "tumour", "--segment", "eu").stdout
+    assert said.endswith("try again: crossfade start tumour v2 --segment eu\n")
+    said = crossfade("abort", "tumour", "--segment", "eu", code=1).stderr
+    assert "crossfade start tumour VERSION --segment eu starts one" in said
+    said = crossfade("monitor", "tumour", "--segment", "eu", "--off").stdout
+    assert said == "tumour eu is not watched any more: crossfade monitor tumour --on --segment eu watches it again\n"
 
 
 def test_what_was_production_when(crossfade: Command, crossfade_json: Json, stack: Stack, running: str) -> None:

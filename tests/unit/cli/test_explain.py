@@ -97,6 +97,27 @@ def test_an_ab_test_is_tried_again_as_one_and_an_ended_rollout_waits_for_nothing
     assert "next look" not in text
 
 
+def test_it_is_tried_again_in_its_segment_with_its_own_policy_and_plan() -> None:
+    ended = samples.rollout(resources.ROLLOUT_STATE_CANCELLED)
+    ended.segment = "eu"
+    ended.approval.actor = "local:ana"
+    told = explain("churn", ended, None, samples.NOW)
+    assert told.endswith("try again: crossfade start churn v2 --approval --segment eu")
+    ended.policy.alpha_rollback = 0.001
+    told = explain("churn", ended, None, samples.NOW)
+    assert "crossfade start churn v2 --policy FILE --approval --plan 5%:1h --segment eu (FILE: " in told
+    ended.plan.steps.add(share_bps=2_500).period.seconds = 600
+    told = explain("churn", ended, None, samples.NOW)
+    assert told.endswith(
+        "try again: crossfade start churn v2 --policy FILE --approval --plan 5%:1h,25%:10m --segment eu "
+        "(FILE: its policy was one of its own, and is given again)"
+    )
+    # No option says a shortest duration: the file's plan counts.
+    ended.plan.steps[0].min_duration.seconds = 60
+    told = explain("churn", ended, None, samples.NOW)
+    assert "crossfade start churn v2 --policy FILE --approval --segment eu (FILE: " in told
+
+
 def test_before_the_first_look() -> None:
     assert "The evaluator has not looked at it yet." in explain("churn", samples.rollout(), None, samples.NOW)
 

@@ -77,6 +77,8 @@ def test_a_lane_under_a_rollout_before_its_first_look_and_one_that_is_not_watche
     assert drawn(resources.Monitor(sequence=9)) == "churn · no look since it was switched on"
     off = resources.Monitor(settings=resources.MonitorSettings(off=True))
     assert drawn(off) == "churn is not watched: crossfade monitor churn --on watches it again"
+    off.segment = "eu"
+    assert drawn(off) == "churn eu is not watched: crossfade monitor churn --on --segment eu watches it again"
 
 
 def test_drifted_inputs_are_said_once() -> None:

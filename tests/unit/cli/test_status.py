@@ -99,6 +99,14 @@ def test_a_pause_for_drift_stops_the_clock_and_says_why() -> None:
     ) in text
 
 
+def test_a_pause_by_a_person_says_what_ends_it_in_its_lane() -> None:
+    paused = samples.rollout(resources.ROLLOUT_STATE_PAUSED)
+    paused.segment, paused.note = "eu", "lunch"
+    lane = LaneView(samples.lane(), paused, samples.live_analysis())
+    text = render_models([dataclasses.replace(samples.view(), lanes=(lane,))]).plain
+    assert "paused by a person: lunch; crossfade resume churn --segment eu lets it go on" in text
+
+
 def test_a_version_that_waits_for_a_worker() -> None:
     waiting = samples.rollout(resources.ROLLOUT_STATE_WAITING_READY)
     waiting.ClearField("step_start_time")
