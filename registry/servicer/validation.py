@@ -75,7 +75,10 @@ def _named(field: str, parse: Callable[[str], T], value: str) -> T:
 
 def identifier(field: str, value: str) -> str:
     """A model's or a version's id."""
-    return _named(field, lambda text: names.check_id(text, field.rpartition(".")[2]), value)
+    try:
+        return names.check_id(value, field)
+    except ValueError as error:
+        raise InvalidArgumentError("FIELD_INVALID", str(error), field=field) from error
 
 
 def model_identifier(field: str, value: str) -> str:
