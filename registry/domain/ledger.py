@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Final, Literal, get_args
 
 from registry.domain.records import Model, Outcome
@@ -90,7 +91,9 @@ def check_type(kind: str) -> str:
         ValueError: it is none; the message lists those that there are.
     """
     if kind not in EVENT_TYPES:
-        raise ValueError(f"{kind!r} is no type of events; there are {', '.join(EVENT_TYPES)}")
+        near = get_close_matches(kind, EVENT_TYPES, n=1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(f"{kind!r} is no type of events: {meant}there are {', '.join(EVENT_TYPES)}")
     return kind
 
 

@@ -172,16 +172,17 @@ def _step_violations(path: str, step: StepDraft, before: StepDraft) -> list[Viol
             Violation(f"{path}.share_bps", f"{step.share_bps} is out of range: 1 to 9999 basis points (500 is 5 %)")
         )
     elif step.shadow is before.shadow and step.share_bps < before.share_bps:
-        said = f"{step.share_bps} is less than the step before has ({before.share_bps})"
+        share, least = (f"{bps} basis points ({bps / 100:g} %)" for bps in (step.share_bps, before.share_bps))
+        said = f"{share} is less than the step before has, {least}"
         found.append(Violation(f"{path}.share_bps", said))
-    period, least = _or(step.period, 3600.0), _or(step.min_duration, 0.0)
+    period, shortest = _or(step.period, 3600.0), _or(step.min_duration, 0.0)
     if not _SHORTEST_PERIOD <= period <= _LONGEST_PERIOD:
         found.append(Violation(f"{path}.period", f"{period:.10g} s is out of range: 1 ms to 366 d"))
-    elif not 0.0 <= least <= period:
+    elif not 0.0 <= shortest <= period:
         found.append(
             Violation(
                 f"{path}.min_duration",
-                f"{least:.10g} s is out of range: 0 s to the step's period, {period:.10g} s",
+                f"{shortest:.10g} s is out of range: 0 s to the step's period, {period:.10g} s",
             )
         )
     return found
