@@ -1,13 +1,12 @@
 """What ends a command, and with which exit code."""
 
-import re
 from enum import IntEnum
 
 import grpc
 
+from crossfade.cli.field_words import in_options
 from crossfade.errors import ErrorDetails, details_of
 
-_FIELDS = re.compile(r"\b(?:allow_incompatible|cancel_rollout|request_id)\b")
 _TLS_WORDS = ("SSL", "TLS", "handshake", "certificate")
 
 
@@ -81,7 +80,7 @@ def command_error(error: grpc.RpcError, address: str, service: str) -> CommandEr
     """
     details = details_of(error)
     if details.reason:
-        return CommandError(_as_options(details.message), reason=details.reason)
+        return CommandError(in_options(details.message), reason=details.reason)
     if details.code is grpc.StatusCode.UNAVAILABLE:
         if any(word in details.message for word in _TLS_WORDS):
             return _no_handshake(details, address)
@@ -101,11 +100,6 @@ def no_such_service(address: str, service: str) -> CommandError:
         f"what answers at {address} is no {service.capitalize()} of Crossfade, or one of another release "
         f"{other_address(service)}"
     )
-
-
-def _as_options(message: str) -> str:
-    """A service's message, with the options of commands for the fields of requests."""
-    return _FIELDS.sub(lambda found: f"--{found[0].replace('_', '-')}", message)
 
 
 def _no_handshake(details: ErrorDetails, address: str) -> CommandError:

@@ -9,6 +9,7 @@ from rich.text import Text
 from crossfade.cli import text
 from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError, UsageError
+from crossfade.cli.field_words import in_options
 from crossfade.cli.gate_words import RELATIVE_METRICS, more_is_better
 from crossfade.cli.jsons import to_json
 from crossfade.cli.registry_client import checked
@@ -72,7 +73,7 @@ def show_forecast(
     if answer.violations:
         if session.options.json:
             session.show(to_json(answer), str)
-        raise CommandError("\n".join(f"{one.field}: {one.description}" for one in answer.violations))
+        raise CommandError("\n".join(in_options(f"{one.field}: {one.description}") for one in answer.violations))
     session.show(to_json(answer), lambda: text.join(forecast_lines(model, answer)))
 
 

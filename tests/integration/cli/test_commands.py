@@ -268,7 +268,21 @@ def test_lists_say_which(crossfade: Command, crossfade_json: Json, running: str)
     assert crossfade("events", running, "--since", "1h", "--version", "v2").stdout.count("\n") >= 4
     assert len(crossfade_json("versions", running, "--state", "failed")["versions"]) == 1
     assert len(crossfade_json("rollouts", running, "--state", "rolled-back", "--version", "v2")["rollouts"]) == 1
+    said = crossfade("events", running, "--type", "rollout-promote", code=1).stderr
+    assert said.startswith("error: --type 'ROLLOUT_PROMOTE' is no type of events: did you mean ROLLOUT_PROMOTED? ")
+    said = crossfade("events", running, "--since", "1h", "--until", "2h", code=1).stderr
+    assert said == "error: --until is not after --since\n"
     assert "there are PENDING, TESTING" in crossfade("versions", running, "--state", "bad", code=2).stderr
+
+
+def test_what_is_refused_is_said_in_the_words_of_the_options(crossfade: Command, running: str, artifact: Path) -> None:
+    said = crossfade("publish", running, str(artifact), "--plan", "5%:10m,1%", code=1).stderr
+    assert said == (
+        "error: --plan, step 2: share is wrong: 100 basis points (1 %) is less than the step before has, "
+        "500 basis points (5 %)\n"
+    )
+    said = crossfade("publish", running, str(artifact), "--segment", "E U", code=1).stderr
+    assert said.startswith("error: segment 'E U' is not an id")
 
 
 def test_a_model_is_described(crossfade: Command, artifact: Path) -> None:

@@ -1,0 +1,26 @@
+"""Fields of requests, as the options of commands that say them. Pure."""
+
+import re
+from typing import Final
+
+_STEP: Final = re.compile(r"\A(?:rollout\.)?plan\.steps\[(\d+)\]\.(share|period|mode|min_duration)(?:_bps)?\b")
+_FIRST: Final = (
+    (re.compile(r"\A(?:rollout\.)?plan\.steps\b"), "--plan"),
+    (re.compile(r"\A(?:rollout\.)?policy\.(\S+?)(?=:? )"), r"--policy: \1"),
+    (re.compile(r"\Arollout\.(objective|assignment)\b"), r"--\1"),
+    (re.compile(r"\Aharms\[\d+\](?:\.\w+)?"), "--drop"),
+    (re.compile(r"\Atypes\[\d+\]"), "--type"),
+    (re.compile(r"\Asettings\.learn\b"), "--learn"),
+    (re.compile(r"\Aend_time is not after start_time\b"), "--until is not after --since"),
+    (re.compile(r"\A(watch|reason)(?=: | has )"), r"--\1"),
+)
+"""What a message begins with that speaks of one field."""
+_ANYWHERE: Final = re.compile(r"\b(?:allow_incompatible|cancel_rollout|request_id)\b")
+
+
+def in_options(message: str) -> str:
+    """A service's message, with the options of commands for the fields of requests."""
+    message = _STEP.sub(lambda found: f"--plan, step {int(found[1]) + 1}: {found[2]}", message)
+    for pattern, option in _FIRST:
+        message = pattern.sub(option, message)
+    return _ANYWHERE.sub(lambda found: f"--{found[0].replace('_', '-')}", message)

@@ -1,0 +1,24 @@
+"""What services say of fields, as people write them."""
+
+import pytest
+
+from crossfade.cli.field_words import in_options
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("harms[0].gate: the policy has no gate 'foo'", "--drop: the policy has no gate 'foo'"),
+        ("watch: 300 s is out of range: 1 s to 60 s", "--watch: 300 s is out of range: 1 s to 60 s"),
+        ("rollout.plan.steps[1].share_bps is wrong: 100", "--plan, step 2: share is wrong: 100"),
+        ("plan.steps[0].period: 0 s is out of range", "--plan, step 1: period: 0 s is out of range"),
+        ("rollout.plan.steps has 99 steps", "--plan has 99 steps"),
+        ("rollout.policy.gates[0].harm is wrong: 2", "--policy: gates[0].harm is wrong: 2"),
+        ("policy.power: 2 is out of range", "--policy: power: 2 is out of range"),
+        ("settings.learn is 1s; use 1m to 31d", "--learn is 1s; use 1m to 31d"),
+        ("repeat with cancel_rollout", "repeat with --cancel-rollout"),
+        ("watch out", "watch out"),
+    ],
+)
+def test_fields_are_said_as_options(message: str, said: str) -> None:
+    assert in_options(message) == said
