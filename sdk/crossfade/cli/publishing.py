@@ -248,7 +248,11 @@ def load_progress(registry: Registry, model: str, version: str) -> Iterator[tupl
 def _route_progress(
     session: Session, registry: Registry, model: str, version: str, segment: str
 ) -> Iterator[tuple[str, bool]]:
-    """As above, and then until the Router sends requests there, so that a Predict call may follow at once."""
+    """As above, and then until the Router sends requests there, so that a Predict call may follow at once.
+
+    Raises:
+        CommandError: the version cannot be served, or no Router says that it is routed to.
+    """
     for sentence, ready in load_progress(registry, model, version):
         if ready:
             break
@@ -260,8 +264,11 @@ def _route_progress(
         try:
             route = router.call(stub.GetRoute, request)
         except CommandError as error:
-            # Publishing takes no Router: only one that answers, and is a moment behind the Registry, is waited for.
-            yield f"{version} is ready; at the Router: {error.message}", error.reason not in _NOT_ROUTED
+            said = f"{version} is ready; at the Router: {error.message}"
+            # Only one that answers, and is a moment behind the Registry, is waited for.
+            if error.reason not in _NOT_ROUTED:
+                raise CommandError(said, error.exit_code, error.reason) from error
+            yield said, False
         else:
             routed = route.version == version and bool(route.addresses)
             where = f"answers at {router.address}" if routed else f"is ready; {router.address} does not route to it yet"

@@ -385,6 +385,26 @@ def test_a_first_version_is_waited_for_until_it_is_routed_to(crossfade: Command,
     ]
 
 
+def test_a_first_version_that_no_router_says_it_routes_to_is_no_good_outcome(
+    crossfade: Command, stack: Stack, artifact: Path
+) -> None:
+    def load() -> None:
+        asyncio.run(until(lambda: stack.has("unrouted", "v1")))
+        stack.report("unrouted", "v1")
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        nobody = f"127.0.0.1:{taken.getsockname()[1]}"
+    worker = threading.Thread(target=load)
+    worker.start()
+    said = crossfade("publish", "unrouted", str(artifact), "--wait", "--timeout", "20s", "--router", nobody, code=3)
+    worker.join()
+    assert said.stdout.startswith("v1 published; it is STABLE at once")
+    assert said.stderr.splitlines()[-1] == (
+        f"error: v1 is ready; at the Router: nothing answers at {nobody}. Is `crossfade up` running? "
+        "(--router or CROSSFADE_ROUTER set another address)"
+    )
+
+
 def test_a_wait_ends_with_the_outcome(crossfade: Command, stack: Stack, artifact: Path) -> None:
     crossfade("publish", "waited", str(artifact))
     stack.report("waited", "v1", "v2")
