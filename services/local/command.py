@@ -7,7 +7,7 @@ import signal
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -16,6 +16,9 @@ from services.local.folder import FolderInUseError
 from services.local.postgres import PostgresError
 from services.local.setting_names import SETTINGS
 from services.local.stack import NAMES, Ports, Stack, StackOptions, StartError
+
+_CALLED: Final = ("registry", "router", "evaluator")
+"""What the command calls; it knows the variables CROSSFADE_REGISTRY, CROSSFADE_ROUTER and CROSSFADE_EVALUATOR."""
 
 
 def up(
@@ -91,16 +94,25 @@ async def _serve(options: StackOptions, *, as_json: bool) -> None:
         if as_json:
             addresses = {name: options.ports.address(name) for name in NAMES}
             typer.echo(json.dumps({"up": True, "folder": str(options.folder.resolve()), "addresses": addresses}))
-        options.say(
-            f"\nCrossfade is up. Publish with `crossfade publish MODEL DIR`, call {options.ports.address('router')}; "
-            f"Ctrl-C ends all.\nEverything is kept in {options.folder.resolve()}."
-        )
+        options.say(f"\n{is_up(options.ports, options.folder)}")
         failing = asyncio.create_task(stack.failed.wait())
         await asyncio.wait({stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
         options.say("ending …")
         await stack.stop()
         if stack.failed.is_set():
             raise StartError("the database ended by itself; start again, and look at its log if it does so again")
+
+
+def is_up(ports: Ports, folder: Path) -> str:
+    """What to do now, with the addresses that the command has to be told where they are not its own."""
+    first = (
+        f"Crossfade is up. Publish with `crossfade publish MODEL DIR`, call {ports.address('router')}; Ctrl-C ends all."
+    )
+    kept = f"Everything is kept in {folder.resolve()}."
+    if ports == Ports():
+        return f"{first}\n{kept}"
+    exports = (f"  export CROSSFADE_{name.upper()}={ports.address(name)}" for name in _CALLED)
+    return "\n".join((first, "In the terminal of the command, whose own ports are others, first:", *exports, kept))
 
 
 async def _enter(options: StackOptions) -> Stack:

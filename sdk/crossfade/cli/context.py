@@ -57,9 +57,15 @@ class Options:
         return replace(self, **{name: value for name, value in given.items() if value not in (None, False)})
 
 
-RegistryOption = Annotated[str | None, typer.Option("--registry", help="Registry, host:port.", metavar="ADDRESS")]
-RouterOption = Annotated[str | None, typer.Option("--router", help="Router, host:port.", metavar="ADDRESS")]
-EvaluatorOption = Annotated[str | None, typer.Option("--evaluator", help="Evaluator, host:port.", metavar="ADDRESS")]
+RegistryOption = Annotated[
+    str | None, typer.Option("--registry", help="Registry, host:port; or CROSSFADE_REGISTRY.", metavar="ADDRESS")
+]
+RouterOption = Annotated[
+    str | None, typer.Option("--router", help="Router, host:port; or CROSSFADE_ROUTER.", metavar="ADDRESS")
+]
+EvaluatorOption = Annotated[
+    str | None, typer.Option("--evaluator", help="Evaluator, host:port; or CROSSFADE_EVALUATOR.", metavar="ADDRESS")
+]
 UserOption = Annotated[str | None, typer.Option("--user", help="Your name in a local trial.", metavar="NAME")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 NoColorOption = Annotated[bool, typer.Option("--no-color", help="No colours.")]

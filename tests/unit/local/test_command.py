@@ -6,7 +6,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from services.local.command import up
+from services.local.command import is_up, up
+from services.local.stack import Ports
 
 
 def invoke(*arguments: str) -> Result:
@@ -27,6 +28,18 @@ def test_a_misspelt_setting_is_refused_and_the_one_that_is_meant_is_named() -> N
     words = " ".join(found.output.replace("│", " ").split())
     assert found.exit_code == 2
     assert "no service has a setting CROSSFADE_MONITOR_SECOND: did you mean CROSSFADE_MONITOR_SECONDS?" in words
+
+
+def test_on_other_ports_it_says_how_the_command_finds_them(tmp_path: Path) -> None:
+    assert "export" not in is_up(Ports(), tmp_path)
+    assert is_up(Ports(18400, 18500, 18600, 18700), tmp_path).splitlines() == [
+        "Crossfade is up. Publish with `crossfade publish MODEL DIR`, call 127.0.0.1:18500; Ctrl-C ends all.",
+        "In the terminal of the command, whose own ports are others, first:",
+        "  export CROSSFADE_REGISTRY=127.0.0.1:18400",
+        "  export CROSSFADE_ROUTER=127.0.0.1:18500",
+        "  export CROSSFADE_EVALUATOR=127.0.0.1:18700",
+        f"Everything is kept in {tmp_path.resolve()}.",
+    ]
 
 
 @pytest.mark.parametrize("port", ["0", "100", "65336"])
