@@ -3,7 +3,7 @@
 import importlib.metadata
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -12,6 +12,8 @@ from crossfade.cli.context import Session, command, run
 from crossfade.cli.errors import CommandError
 
 _GROUP = "crossfade.commands"
+_HELP: Final = {"help_option_names": ["-h", "--help"]}
+"""How every command's help is asked for."""
 
 
 def register(app: typer.Typer) -> None:
@@ -132,6 +134,8 @@ def _as_command(extension: Any, name: str) -> Callable[..., Any]:
     if isinstance(extension, typer.Typer) or hasattr(extension, "main"):
         ready: Callable[..., Any] = extension
         return ready
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app = typer.Typer(
+        add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, context_settings=_HELP
+    )
     app.command(name)(extension)
     return app

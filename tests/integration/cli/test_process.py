@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from crossfade.cli.app import build
@@ -27,6 +28,13 @@ def test_help_imports_neither_torch_nor_numpy() -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
     for name in ("profile", "publish", "status", "explain", "feedback", "up", "certs", "policy"):
         assert f"  {name} " in ended.stdout
+
+
+@pytest.mark.parametrize("name", ["up", "registry"])
+def test_the_commands_of_the_services_have_the_same_help(name: str) -> None:
+    for option in ("-h", "--help"):
+        shown = CliRunner().invoke(build(), [name, option])
+        assert (shown.exit_code, f"Usage: crossfade {name} " in shown.stdout) == (0, True)
 
 
 def test_ctrl_c_ends_a_watch_quietly(stack: Stack, artifact: Path) -> None:
