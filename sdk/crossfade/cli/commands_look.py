@@ -220,9 +220,12 @@ def route(
     Nothing is sent to it.
     """
     from crossfade.cli.jsons import to_json
+    from crossfade.cli.registry_client import checked
     from crossfade.cli.render_tables import route_text
     from crossfade.router.v1 import router_pb2, router_pb2_grpc
 
+    if segment:
+        checked(segment, "segment")
     router = session.connect.router()
     stub = router_pb2_grpc.RouterServiceStub(router.channel)
     request = router_pb2.GetRouteRequest(model=model, segment=segment, key=key, version=version)

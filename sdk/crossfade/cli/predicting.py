@@ -15,7 +15,7 @@ from crossfade.cli import text
 from crossfade.cli.arrays import first_rows, fit, load_arrays
 from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError, NothingAnswersError, UsageError, no_such_service
-from crossfade.cli.registry_client import Registry
+from crossfade.cli.registry_client import Registry, checked
 from crossfade.client import Answer, Client, PredictError
 from crossfade.client import NothingAnswersError as RouterAwayError
 from crossfade.codec import Array
@@ -71,6 +71,8 @@ def prepare(session: Session, options: PredictOptions) -> tuple[dict[str, Array]
         raise UsageError(f"--timeout: {error}") from error
     for name in ("key", "segment", "version"):
         _check_sendable(name, getattr(options, name))
+    if options.segment:
+        checked(options.segment, "segment")
     arrays = first_rows(load_arrays(options.source), options.rows)
     signature = _signature(session, options)
     return fit(arrays, signature), signature, timeout
@@ -170,7 +172,10 @@ def _signature(session: Session, options: PredictOptions) -> Signature | None:
         registry = Registry(session.connect.registry())
         version = options.version
         if not version or version.startswith("@"):
-            version = registry.lane(options.model, options.segment).stable_version
+            # The requests of a segment without a lane of its own are the default lane's.
+            lanes = {lane.segment: lane for lane in registry.model(options.model).lanes}
+            lane = lanes.get(options.segment, lanes.get(""))
+            version = lane.stable_version if lane else ""
         return registry.version(options.model, version).signature if version else None
     except CommandError:
         return None

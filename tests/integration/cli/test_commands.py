@@ -470,6 +470,10 @@ def test_predict_and_feedback(
     assert again == {"accepted": 0, "duplicates": 1, "too_late": 0, "refused": []}
     refused = crossfade("feedback", "forged", "low", code=1)
     assert refused.stderr == "error: 1 label refused: the prediction id is not ours\n"
+    # A segment without a lane of its own has the default lane's classes.
+    assert crossfade_json("predict", running, "--input", rows, "--rows", "1", "--segment", "eu")["predicted"] == [
+        "middle"
+    ]
     from_stdin = crossfade("predict", running, "--input", "-", "--json", stdin="[[1, 2, 3, 4]]").stdout
     assert json.loads(from_stdin)["version"] == "v1"
 
@@ -562,6 +566,8 @@ def test_policy_check(crossfade: Command, crossfade_json: Json, tmp_path: Path) 
             2,
             "error: --segment 'a\\nb' has characters",
         ),
+        (("predict", "m", "--input", "/nowhere.npy", "--segment", "A_B!"), 2, "error: segment 'A_B!' is not an id"),
+        (("route", "m", "--segment", "A_B!"), 2, "error: segment 'A_B!' is not an id"),
         (("predict", "m", "--input", "/nowhere.npy", "--version", "é", "--stream"), 2, "error: --version 'é' has"),
         (("feedback", "x.json", "1", "--row", "64"), 2, "Invalid value for '--row'"),
         (("package", "nothing", "--example", "x.npy", "--to", "y"), 2, "error: 'nothing' names no model"),
