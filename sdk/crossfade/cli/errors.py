@@ -86,12 +86,18 @@ def command_error(error: grpc.RpcError, address: str, service: str) -> CommandEr
             return _no_handshake(details, address)
         return NothingAnswersError(address, service)
     if details.code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return CommandError(
-            f"{address} did not answer in time. Is it overloaded? {other_address(service)}", ExitCode.NOTHING_ANSWERS
-        )
+        return too_late(address, service)
     if details.code is grpc.StatusCode.UNIMPLEMENTED:
         return no_such_service(address, service)
     return CommandError(f"{address} answered {details.code.name}: {details.message or 'no message'}")
+
+
+def too_late(address: str, service: str, limit: str = "") -> CommandError:
+    """No answer came in time; `limit` is what the person has set as the time."""
+    return CommandError(
+        f"{address} did not answer in time{limit}. Is it overloaded? {other_address(service)}",
+        ExitCode.NOTHING_ANSWERS,
+    )
 
 
 def no_such_service(address: str, service: str) -> CommandError:

@@ -14,7 +14,7 @@ from rich.text import Text
 from crossfade.cli import text
 from crossfade.cli.arrays import first_rows, fit, load_arrays
 from crossfade.cli.context import Session
-from crossfade.cli.errors import CommandError, NothingAnswersError, UsageError, no_such_service
+from crossfade.cli.errors import CommandError, NothingAnswersError, UsageError, no_such_service, too_late
 from crossfade.cli.registry_client import Registry, checked
 from crossfade.client import Answer, Client, PredictError
 from crossfade.client import NothingAnswersError as RouterAwayError
@@ -101,7 +101,7 @@ def call(session: Session, options: PredictOptions, inputs: Mapping[str, Array],
                 timeout=timeout,
             )
         except PredictError as error:
-            raise call_error(error, address) from error
+            raise call_error(error, address, options.timeout) from error
         except TypeError as error:
             raise UsageError(str(error)) from error
 
@@ -111,12 +111,20 @@ def router_client(session: Session) -> Client:
     return Client(session.connect.router().address, tls=session.connect.tls)
 
 
-def call_error(error: PredictError, address: str) -> CommandError:
-    """What a failed call means at the command line."""
+def call_error(error: PredictError, address: str, timeout: str = "") -> CommandError:
+    """What a failed call means at the command line.
+
+    Args:
+        error: the call's failure.
+        address: the Router's.
+        timeout: the --timeout that it had; empty: the command has none.
+    """
     if isinstance(error, RouterAwayError):
         return NothingAnswersError(address, "router")
     if error.code is grpc.StatusCode.UNIMPLEMENTED and not error.reason:
         return no_such_service(address, "router")
+    if error.code is grpc.StatusCode.DEADLINE_EXCEEDED and not error.reason:
+        return too_late(address, "router", f" (--timeout {timeout})" if timeout else "")
     return CommandError(error.message or f"the call failed with {error.code.name}", reason=error.reason)
 
 

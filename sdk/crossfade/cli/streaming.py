@@ -41,7 +41,7 @@ def predict_parts(session: Session, options: PredictOptions) -> None:
                 first = first or time.perf_counter() - began
                 _show(session, len(parts), part)
         except PredictError as error:
-            raise call_error(error, address) from error
+            raise call_error(error, address, options.timeout) from error
         except TypeError as error:
             raise UsageError(str(error)) from error
     if not parts:

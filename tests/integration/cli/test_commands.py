@@ -448,6 +448,15 @@ def test_the_route_says_why(crossfade: Command) -> None:
     )
 
 
+def test_an_answer_that_comes_too_late(crossfade: Command, stack: Stack, sources: Path) -> None:
+    for more in ((), ("--stream",)):
+        late = crossfade("predict", "m", "-i", str(sources / "rows.npy"), "--timeout", "0.001ms", *more, code=3)
+        assert late.stderr == (
+            f"error: {stack.router} did not answer in time (--timeout 0.001ms). Is it overloaded? "
+            "(--router or CROSSFADE_ROUTER set another address)\n"
+        )
+
+
 def test_predict_and_feedback(
     crossfade: Command, crossfade_json: Json, stack: Stack, running: str, sources: Path, tmp_path: Path
 ) -> None:
