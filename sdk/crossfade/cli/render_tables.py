@@ -128,7 +128,8 @@ def webhooks_table(webhooks: Sequence[Webhook], now: float) -> Text:
                 f"{one.event.model} {one.event.sequence}",
                 one.event.type.replace("_", " ").lower(),
                 f"tried {text.plural(one.attempts, 'time')}" if one.attempts else "not tried yet",
-                f"again in {text.span(max(0.0, text.unix(one.next_time) - now))}"
+                # Of those whose time has come one is tried at a time, and of one that is away one in each pause.
+                f"again in {text.span(max(0.0, text.unix(one.next_time) - now))} or later"
                 if webhook.host and one.attempts
                 else "",
                 one.error,
