@@ -11,7 +11,7 @@ from crossfade.cli.hints import lane_command
 from crossfade.cli.overdue import overdue
 from crossfade.cli.render_gates import drift_line, gates_table, shadow_line, waiting_lines
 from crossfade.cli.render_monitor import alert_lines
-from crossfade.cli.style import LIVE_STATES, rollout_word, version_word, word
+from crossfade.cli.style import LIVE_STATES, rollout_word, trouble, version_word, word
 from crossfade.cli.traffic import VersionFigures
 from crossfade.cli.views import LaneView, ModelView
 from crossfade.common.v1.analysis_pb2 import Analysis, Summary
@@ -207,9 +207,10 @@ def _readiness(model: str, version: str, workers: Sequence[Instance]) -> str:
     ready = sum(one.state == SERVING_STATE_READY for one in said)
     if ready == len(workers):
         return ""
-    failed = next((one for one in said if one.state == SERVING_STATE_FAILED), None)
+    # A failure first; else what keeps a worker from loading it.
+    troubled = sorted((one for one in said if one.error), key=lambda one: one.state != SERVING_STATE_FAILED)
     state = f"ready on {ready} of {text.plural(len(workers), 'worker')}"
-    return f"{state}; {failed.error_code}: {failed.error}" if failed else state
+    return f"{state}; {trouble(troubled[0])}" if troubled else state
 
 
 def _rollout_lines(view: LaneView, live: Rollout | None, now: float) -> list[Text]:

@@ -6,7 +6,7 @@ from datetime import tzinfo
 from rich.text import Text
 
 from crossfade.cli import text
-from crossfade.cli.style import LIVE_STATES, rollout_word, serving_word, version_word, word
+from crossfade.cli.style import LIVE_STATES, rollout_word, serving_word, trouble, version_word, word
 from crossfade.common.v1.model_pb2 import Signature, TensorSpec, Traffic
 from crossfade.registry.v1.resources_pb2 import (
     INSTANCE_KIND_WORKER,
@@ -221,7 +221,7 @@ def _serving(serving: Serving) -> Text:
     traffic = Traffic.Name(serving.traffic).removeprefix("TRAFFIC_").lower()
     line = Text(f"{serving.model} {serving.version} {traffic} ") + word(serving_word(serving.state))
     if serving.error:
-        line.append(f" {serving.error_code}: {serving.error}")
+        line.append(f" {trouble(serving)}")
     return line
 
 
@@ -232,7 +232,7 @@ def _readiness(instance: str, serving: Serving) -> list[Text]:
         line.append(f" at {serving.address}")
     lines = [line]
     if serving.error:
-        lines.append(Text(f"   {serving.error_code}: {serving.error}"))
+        lines.append(Text(f"   {trouble(serving)}"))
     if serving.HasField("load_report"):
         lines += [Text(f"   {one}") for one in load_sentences(serving.load_report)]
     return lines

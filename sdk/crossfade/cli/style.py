@@ -6,7 +6,7 @@ from typing import Final
 from rich.text import Text
 
 from crossfade.cli.text import enum_word
-from crossfade.registry.v1.resources_pb2 import RolloutState, ServingState, VersionState
+from crossfade.registry.v1.resources_pb2 import RolloutState, Serving, ServingState, VersionState
 
 _COLOURS: Final[Mapping[str, str]] = {
     "STABLE": "green",
@@ -53,3 +53,8 @@ def rollout_word(state: RolloutState.ValueType) -> str:
 def serving_word(state: ServingState.ValueType) -> str:
     """`READY`."""
     return enum_word(ServingState.Name(state), "SERVING_STATE_")
+
+
+def trouble(serving: Serving) -> str:
+    """What a Worker says against a version: why it failed, or what is in the way of its loading."""
+    return f"{serving.error_code or 'in the way'}: {serving.error}"

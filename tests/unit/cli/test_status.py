@@ -4,6 +4,7 @@ import dataclasses
 
 from crossfade.cli.jsons import view_json
 from crossfade.cli.render_status import render_models, rollout_line, split_of
+from crossfade.cli.render_tables import version_details
 from crossfade.cli.views import LaneView
 from crossfade.cli.watching import code_of
 from crossfade.common.v1 import model_pb2
@@ -127,6 +128,24 @@ def test_a_version_that_waits_for_a_worker() -> None:
     assert "v1  STABLE      100.0 %" in text
     assert "ready on 0 of 1 worker; VERIFY_FAILED: golden outputs differ" in text
     assert "rollout 7 · 5 % · WAITING READY\n     v2 waits until a Worker has loaded and verified it." in text
+
+
+def test_what_keeps_a_worker_from_loading_a_version_is_said() -> None:
+    worker = samples.worker("v1")
+    worker.serving.add(
+        model="churn",
+        version="v2",
+        traffic=model_pb2.TRAFFIC_LIVE,
+        state=resources.SERVING_STATE_LOADING,
+        error="file:///models/v2 cannot be read",
+    )
+    waiting = samples.rollout(resources.ROLLOUT_STATE_WAITING_READY)
+    view = dataclasses.replace(samples.view(), lanes=(LaneView(samples.lane(), waiting),), workers=(worker,))
+    said = "in the way: file:///models/v2 cannot be read"
+    assert f"ready on 0 of 1 worker; {said}" in render_models([view]).plain
+    version = resources.Version(name="models/churn/versions/v2")
+    version.readiness.add(instance_id="w1", serving=worker.serving[-1])
+    assert f"\n   {said}" in version_details("churn", version).plain
 
 
 def test_a_share_that_workers_cannot_carry_and_the_step_are_said() -> None:
