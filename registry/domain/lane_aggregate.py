@@ -126,7 +126,9 @@ class LaneAggregate(LaneRollouts):
         version, old = wanted.version or self.lane.previous_version, self.lane.stable_version
         if not version:
             raise FailedPreconditionError(
-                "TRANSITION_ILLEGAL", "the lane has no version to go back to; name one that was stable before"
+                "TRANSITION_ILLEGAL",
+                "the lane has no version to go back to; name one that was stable before and is DEPRECATED "
+                f"(`crossfade versions {self.lane.model}` shows), or publish a good one: what is FAILED stays so",
             )
         version_after(version, self.states[version].state, VersionOperation.RESTORE)
         placements = tuple(placements)

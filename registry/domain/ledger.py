@@ -37,6 +37,8 @@ EventType = Literal[
 ]
 """What can happen. One that no release writes any more stays, since ledgers have it."""
 EVENT_TYPES: Final[tuple[str, ...]] = get_args(EventType)
+NO_REASON: Final = "No reason was given."
+"""The reason of what a person does without one; who did it stands beside it."""
 
 
 @dataclass(frozen=True, slots=True)

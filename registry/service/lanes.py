@@ -39,7 +39,11 @@ def require_model(tx: Transaction, model: str) -> Model:
     """
     found = tx.catalog.model(model)
     if found is None:
-        raise NotFoundError("MODEL_NOT_FOUND", f"there is no model {model}; create it, or list the models", model=model)
+        raise NotFoundError(
+            "MODEL_NOT_FOUND",
+            f"there is no model {model}; `crossfade models` lists them, and `crossfade publish` creates one",
+            model=model,
+        )
     return found
 
 
@@ -53,7 +57,9 @@ def require_rollout(tx: Transaction, model: str, number: int) -> Rollout:
     if found is None:
         require_model(tx, model)
         raise NotFoundError(
-            "ROLLOUT_NOT_FOUND", f"model {model} has no rollout {number}; list its rollouts", model=model
+            "ROLLOUT_NOT_FOUND",
+            f"model {model} has no rollout {number}; `crossfade rollouts {model}` lists them",
+            model=model,
         )
     return found
 

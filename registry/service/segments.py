@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from registry.domain.lane import Lane
-from registry.domain.ledger import EventDraft
+from registry.domain.ledger import NO_REASON, EventDraft
 from registry.domain.monitors import dropped
 from registry.domain.records import Version
 from registry.domain.serving import ready_workers
@@ -95,7 +95,7 @@ class SegmentService:
         def act(tx: Transaction, now: float) -> bytes:
             lane = require_lane(tx, model_id, segment, etag)
             opened = open_lane(tx, lane, now=now, actor=key.principal)
-            opened.aggregate.remove(reason or f"It was deleted by {key.principal}.", cancel_rollout=cancel_rollout)
+            opened.aggregate.remove(reason or NO_REASON, cancel_rollout=cancel_rollout)
             monitor = tx.monitors.find(model_id, segment)
             ended: tuple[EventDraft, ...] = ()
             if monitor is not None:

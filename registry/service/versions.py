@@ -76,7 +76,7 @@ def require_version(tx: Transaction, model: str, version: str) -> Version:
         require_model(tx, model)
         raise NotFoundError(
             "VERSION_NOT_FOUND",
-            f"model {model} has no version {version}; list its versions",
+            f"model {model} has no version {version}; `crossfade versions {model}` lists them",
             model=model,
             version=version,
         )

@@ -3,6 +3,7 @@
 from functools import partial
 
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
+from registry.domain.ledger import NO_REASON
 from registry.domain.records import Undo
 from registry.service.lane_actions import LaneService
 from registry.service.segments import SegmentService
@@ -78,7 +79,7 @@ class LaneServicer(service_pb2_grpc.RegistryServiceServicer):
         model, version = validation.version_name("name", request.name)
         name = (model, version, validation.segment("segment", request.segment))
         etag = validation.etag(request.etag)
-        reason = validation.text("reason", request.reason) or f"It was withdrawn by {key.principal}."
+        reason = validation.text("reason", request.reason) or NO_REASON
         deadline = self._calls.deadline(context)
         work = partial(self._lanes.withdraw, key, name, reason, etag, answers.pack_version, deadline=deadline)
         return resources_pb2.Version.FromString(await self._calls.run(work))
@@ -89,7 +90,7 @@ class LaneServicer(service_pb2_grpc.RegistryServiceServicer):
         lane = (validation.model_name("model", request.model), validation.segment("segment", request.segment))
         wanted = Undo(
             version=validation.identifier("version", request.version) if request.version else "",
-            reason=validation.text("reason", request.reason) or f"It was undone by {key.principal}.",
+            reason=validation.text("reason", request.reason) or NO_REASON,
             bad=request.bad,
             cancel_rollout=request.cancel_rollout,
             force=request.force,
