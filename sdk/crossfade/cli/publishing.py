@@ -164,9 +164,8 @@ def published(model: str, version: str, segment: str, answer: PublishVersionResp
             f"{version} published; it is STABLE at once, as the first version of {model}.\n"
             f"It answers as soon as a worker has it ready: crossfade status {model}"
         )
-    more = f" {answer.note}" if answer.note else ""
     return (
-        f"{version} published; it is PENDING and gets no requests.{more}\n"
+        f"{version} published; it is PENDING and gets no requests.\n"
         f"Start its rollout: {lane_command(f'start {model} {version}', segment)}"
     )
 

@@ -71,7 +71,7 @@ def test_a_later_version_gets_a_rollout_and_the_next_one_waits(
     said = crossfade("publish", "later", str(artifact), "--version", "next").stdout
     assert said == "next published; it waits for rollout 1 (v2, 10 %) and starts by itself.\n"
     said = crossfade("publish", "later", str(artifact), "--without-rollout").stdout
-    assert said.startswith("v4 published; it is PENDING and gets no requests.")
+    assert said == ("v4 published; it is PENDING and gets no requests.\nStart its rollout: crossfade start later v4\n")
     both = crossfade("publish", "later", str(artifact), "--without-rollout", "--share", "5%", code=1)
     assert both.stderr.startswith("error: ")
 
@@ -144,7 +144,10 @@ def test_a_promotion_is_undone(crossfade: Command, stack: Stack, running: str) -
     assert crossfade("status", running).stdout.splitlines()[-1].endswith(": callers complain")
     said = crossfade("undo", running, "--to", "v2", "--bad").stdout
     assert said == "v2 is STABLE again and gets every request; v1 is FAILED\n"
-    assert "no version to go back to" in crossfade("undo", running, code=1).stderr
+    nothing = crossfade("undo", running, code=1).stderr
+    assert "no version to go back to" in nothing
+    assert f"crossfade versions {running}" in nothing
+    assert crossfade("status", running).stdout.splitlines()[-1].endswith(" ago by ana: No reason was given.")
 
 
 def test_a_version_is_tried_by_pinned_calls_alone(crossfade: Command, stack: Stack, artifact: Path) -> None:
@@ -162,6 +165,13 @@ def test_a_version_is_tried_by_pinned_calls_alone(crossfade: Command, stack: Sta
     crossfade("segment", "set", "tried", "gold", "--force")
     said = crossfade("try", "tried", "v1", "--segment", "gold")
     assert said.stdout.endswith("\ncrossfade predict tried -i ROWS --version v1 --segment gold\n")
+
+
+def test_what_is_not_there_is_said_with_the_command_that_lists_what_is(crossfade: Command, running: str) -> None:
+    said = crossfade("versions", "show", running, "v9", code=1).stderr
+    assert said == f"error: model {running} has no version v9; `crossfade versions {running}` lists them\n"
+    said = crossfade("explain", running, "--rollout", "9", code=1).stderr
+    assert said == f"error: model {running} has no rollout 9; `crossfade rollouts {running}` lists them\n"
 
 
 def test_a_version_is_withdrawn(crossfade: Command, artifact: Path) -> None:
@@ -559,7 +569,7 @@ def test_policy_check(crossfade: Command, crossfade_json: Json, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("status", "nobody"), 1, "error: "),
+        (("status", "nobody"), 1, "error: there is no model nobody; `crossfade models` lists them"),
         (("versions", "show", "nobody", "v1"), 1, "error: "),
         (("versions", "show", "nobody"), 2, "error: write crossfade versions MODEL"),
         (("status", "not a model"), 2, "error: model 'not a model' is not an id"),
