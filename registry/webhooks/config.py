@@ -56,23 +56,35 @@ class _Entry(BaseModel):
     events: list[Annotated[str, AfterValidator(check_type)]] = []
 
     def webhook(self) -> Webhook:
-        secret = b"" if self.secret_file is None else _decoded(self.secret_file.read_bytes().strip())
-        if self.secret_file is not None and len(secret) < _SHORTEST_SECRET:
-            raise WebhookFileError(
-                f"{self.secret_file} has {len(secret)} bytes; a secret has at least {_SHORTEST_SECRET}"
-            )
+        secret = b"" if self.secret_file is None else self._secret(self.secret_file)
         types = frozenset(self.events) or DEFAULT_TYPES
         return Webhook(self.name, self.url, self.form, secret, frozenset(self.models), types)
 
+    def _secret(self, file: Path) -> bytes:
+        where = f"webhook {self.name}: secret_file {file}"
+        try:
+            secret = _decoded(file.read_bytes().strip())
+        except OSError as error:
+            raise WebhookFileError(f"{where} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise WebhookFileError(f"{where}: {error}") from error
+        if len(secret) < _SHORTEST_SECRET:
+            raise WebhookFileError(f"{where} has {len(secret)} bytes; a secret has at least {_SHORTEST_SECRET}")
+        return secret
+
 
 def _decoded(secret: bytes) -> bytes:
-    """As Standard Webhooks write a secret: `whsec_` and base64; anything else is taken as it is."""
+    """As Standard Webhooks write a secret: `whsec_` and base64; anything else is taken as it is.
+
+    Raises:
+        ValueError: no base64 follows.
+    """
     if not secret.startswith(_ENCODED):
         return secret
     try:
         return base64.b64decode(secret.removeprefix(_ENCODED), validate=True)
     except ValueError as error:
-        raise WebhookFileError("a secret that begins with whsec_ goes on in base64") from error
+        raise ValueError("a secret that begins with whsec_ goes on in base64") from error
 
 
 class _File(BaseModel):
@@ -85,8 +97,8 @@ def read_webhooks(path: Path) -> tuple[Webhook, ...]:
     """The webhooks that a file names.
 
     Raises:
-        WebhookFileError: it is not such a file.
-        OSError: it, or a secret's file, cannot be read.
+        WebhookFileError: it is not such a file, or a secret's file is none.
+        OSError: it cannot be read.
     """
     try:
         entries = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).webhook

@@ -113,6 +113,10 @@ def test_the_file(tmp_path: Path) -> None:
         ),
         ('[[webhook]]\nname = "a"\nurl = "https://x"\n' * 2, "there are two webhooks a"),
         ('[[webhook]]\nname = "a"\nurl = "https://x"\nsecret_file = "SHORT"', "at least 16"),
+        (
+            '[[webhook]]\nname = "a"\nurl = "https://x"\nsecret_file = "/none/key"',
+            "webhook a: secret_file /none/key cannot be read: No such file or directory",
+        ),
     ],
 )
 def test_what_is_no_such_file(tmp_path: Path, text: str, said: str) -> None:
