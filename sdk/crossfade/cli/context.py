@@ -1,5 +1,6 @@
 """What every command has: options, output, connections, and an end with an exit code."""
 
+import errno
 import functools
 import inspect
 import json
@@ -85,6 +86,8 @@ _COMMON: Final = {
 _CHANGING: Final = {"request_id": (RequestIdOption, "")}
 
 
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Why a file, or what standard output is, takes no more."""
 # By these typer itself ends a command.
 _FRAMEWORK: Final = (typer.Exit, typer.Abort, typer.BadParameter)
 
@@ -161,6 +164,10 @@ def run(action: Callable[[], None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise typer.Exit(ExitCode.FAILED) from error
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM and not debug:
+            typer.echo(f"error: what was to be written cannot be: {error.strerror}", err=True)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise typer.Exit(ExitCode.FAILED) from error
         if debug or isinstance(error, _FRAMEWORK):
             raise
         typer.echo(

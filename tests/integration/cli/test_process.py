@@ -57,6 +57,31 @@ def test_ctrl_c_ends_a_watch_quietly(stack: Stack, artifact: Path) -> None:
     assert (process.returncode, errors) == (130, "")
 
 
+def test_ctrl_c_while_it_loads_ends_it_quietly() -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from crossfade.cli.__main__ import main\n"
+        "class Impatient:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'crossfade.cli.app':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Impatient())\n"
+        "main()\n"
+    )
+    with obeyed(signal.SIGINT):
+        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_an_output_without_room_is_said_and_no_fault_of_the_command(stack: Stack, more: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "crossfade.cli", "events", "--registry", stack.registry, *more]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "error: what was to be written cannot be: No space left on device\n")
+
+
 def test_a_reader_that_has_had_enough_is_no_failure_with_a_traceback(stack: Stack) -> None:
     command = [sys.executable, "-m", "crossfade.cli", "events", "--json", "--registry", stack.registry]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
