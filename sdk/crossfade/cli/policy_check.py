@@ -43,7 +43,9 @@ def check_policy(session: Session, path: Path, task: str, objective: str, assign
         if session.options.json:
             session.show(to_json(answer), str)
         raise CommandError("\n".join([*violation_lines(file, answer.violations), f"(checked for --task {task})"]))
-    session.show(to_json(answer), lambda: f"{path} can be used; with every default:\n\n{as_yaml(answer)}")
+    says = bool(file.policy.ByteSize() or file.plan.ByteSize())
+    can = "can be used; with every default:" if says else "says nothing, and so is the default policy:"
+    session.show(to_json(answer), lambda: f"{path} {can}\n\n{as_yaml(answer)}")
 
 
 def violation_lines(file: PolicyFile, violations: Iterable[evaluator_pb2.Violation]) -> list[str]:

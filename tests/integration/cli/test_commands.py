@@ -558,6 +558,9 @@ def test_policy_check(crossfade: Command, crossfade_json: Json, tmp_path: Path) 
     good.write_text("look_interval: 2s\n")
     assert "can be used; with every default:\n\nplan:\n- " in crossfade("policy", "check", str(good)).stdout
     assert crossfade_json("policy", "check", str(good))["policy"]["look_interval"] == "2s"
+    good.write_text("# nothing yet\n")
+    said = crossfade("policy", "check", str(good)).stdout
+    assert said.startswith(f"{good} says nothing, and so is the default policy:\n\nplan:\n- ")
     bad.write_text("plan:\n- share: 50%\n- share: 5%\ngates:\n- metric: errors\n")
     lines = crossfade("policy", "check", str(bad), code=1).stderr.splitlines()
     assert lines[0].startswith(f"error: {bad}:")
