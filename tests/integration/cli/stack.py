@@ -42,6 +42,7 @@ class _Predictions(predict_pb2_grpc.PredictionServiceServicer):
     def __init__(self) -> None:
         self.requests: list[predict_pb2.PredictRequest] = []
         self.metadata: list[dict[str, str]] = []
+        self.silent = False
         self._labelled: set[int] = set()
 
     async def Predict(  # noqa: N802 - the method's name in the contract
@@ -49,6 +50,7 @@ class _Predictions(predict_pb2_grpc.PredictionServiceServicer):
     ) -> predict_pb2.PredictResponse:
         self.requests.append(request)
         self.metadata.append({key: str(value) for key, value in context.invocation_metadata() or ()})
+        await self._silence()
         rows = request.inputs[0].shape[0]
         answer = predict_pb2.PredictResponse(model_name=request.model_name, model_version="v1")
         answer.parameters["crossfade_prediction_id"].string_param = TOKEN
@@ -62,6 +64,7 @@ class _Predictions(predict_pb2_grpc.PredictionServiceServicer):
         """So many parts as are asked for, three by default, the last one with the prediction's id."""
         self.requests.append(request)
         self.metadata.append({key: str(value) for key, value in context.invocation_metadata() or ()})
+        await self._silence()
         wanted = request.parameters["max_parts"].int64_param or 3
         for number in range(wanted):
             part = predict_pb2.PredictResponse(model_name=request.model_name, model_version="v1")
@@ -70,6 +73,11 @@ class _Predictions(predict_pb2_grpc.PredictionServiceServicer):
             part.outputs.add(name="character", datatype="INT64", shape=[1, 1])
             part.raw_output_contents.append(np.array([number], "<i8").tobytes())
             yield part
+
+    async def _silence(self) -> None:
+        """With `silent` no answer comes, however long the caller waits."""
+        if self.silent:
+            await asyncio.Event().wait()
 
     async def Feedback(  # noqa: N802 - the method's name in the contract
         self, request: predict_pb2.FeedbackRequest, context: "aio.ServicerContext[Any, Any]"
