@@ -52,7 +52,8 @@ def send_feedback(
 
 def describe(summary: FeedbackSummary) -> str:
     """What became of the labels."""
-    parts = [f"{plural(summary.accepted, 'label')} counted"]
+    kinds = [plural(n, kind) for n, kind in ((summary.labels, "label"), (summary.values, "value")) if n]
+    parts = [f"{' and '.join(kinds) or '0 labels'} counted"]
     if summary.duplicates:
         parts.append(f"{summary.duplicates} had come before and count once")
     if summary.too_late:
@@ -97,6 +98,8 @@ def _observation(prediction_id: str, row: int, label: str, *, as_values: bool) -
 def _json(summary: FeedbackSummary) -> dict[str, Any]:
     return {
         "accepted": summary.accepted,
+        "labels": summary.labels,
+        "values": summary.values,
         "duplicates": summary.duplicates,
         "too_late": summary.too_late,
         "refused": list(summary.refused),
