@@ -20,7 +20,7 @@ from typing import Final
 
 from crossfade.manifest import SIGNATURE_FILE, Manifest
 from services.worker.domain import ArtifactRef, LoadError
-from services.worker.fetch import check_reference, copy_artifact, fetch_signature
+from services.worker.fetch import DiffersError, check_reference, copy_artifact, fetch_signature
 from services.worker.trust import Trust
 
 _FETCHED: Final = "sha256"
@@ -119,7 +119,10 @@ class ArtifactCache:
             os.close(lock)
         trust.check(folder, signature, uri)
 
-    def _open(self, folder: Path, artifact: ArtifactRef, is_over: Callable[[], bool]) -> Held | None:
+    def _open(
+        self, folder: Path, artifact: ArtifactRef, is_over: Callable[[], bool], *, replaced: bool = False
+    ) -> Held | None:
+        """What is there undamaged; what is damaged goes if nobody uses it, or if a good copy is about to replace it."""
         lock = _lock(folder, fcntl.LOCK_SH)
         if lock is None:
             return None
@@ -127,12 +130,9 @@ class ArtifactCache:
             unlocking.callback(os.close, lock)
             try:
                 manifest = copy_artifact(folder.as_uri(), artifact, None, is_over)
-            except LoadError:
-                # What is merely not read in time is whole.
-                if is_over():
-                    raise
+            except DiffersError:
                 # Another Worker may have seen the damage too, and have a good copy in its place by now.
-                if _is_at(folder, lock):
+                if (replaced or _is_alone(lock)) and _is_at(folder, lock):
                     self._discard(folder)
                 return None
             os.utime(folder)
@@ -145,19 +145,31 @@ class ArtifactCache:
         temporary, lock = self._begin()
         try:
             manifest = copy_artifact(artifact.uri, artifact, temporary, is_over)
-            temporary.rename(folder)
-        except BaseException as error:
+            there = self._put(temporary, folder, artifact, is_over)
+        except BaseException:
             os.close(lock)
             shutil.rmtree(temporary, ignore_errors=True)
-            if not isinstance(error, OSError) or error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-        else:
+            raise
+        if there is None:
             return Held(folder, manifest, lock)
-        # Another Worker has brought it meanwhile.
-        held = self._open(folder, artifact, is_over)
-        if held is None:
-            raise LoadError(f"the artifact could not be stored in {folder}", transient=True)
-        return held
+        os.close(lock)
+        shutil.rmtree(temporary, ignore_errors=True)
+        return there
+
+    def _put(self, good: Path, folder: Path, artifact: ArtifactRef, is_over: Callable[[], bool]) -> Held | None:
+        """Moves a good copy to its place, if need be to that of a damaged one; another good one there is answered."""
+        for _ in range(_ATTEMPTS):
+            try:
+                good.rename(folder)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+            else:
+                return None
+            held = self._open(folder, artifact, is_over, replaced=True)
+            if held is not None:
+                return held
+        raise LoadError(f"the artifact could not be stored in {folder}", transient=True)
 
     def _begin(self) -> tuple[Path, int]:
         """A folder to fill, locked: nobody takes it for left behind."""
@@ -228,6 +240,15 @@ def _lock(folder: Path, kind: int) -> int | None:
             return None
         closing.pop_all()
         return lock
+
+
+def _is_alone(lock: int) -> bool:
+    """Whether nobody else uses what is locked; if so, nobody can from now on."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is_at(folder: Path, lock: int) -> bool:

@@ -24,6 +24,10 @@ _MOST_SIGNATURE_BYTES: Final = 1 << 20
 _GONE: Final = (404, 410)
 
 
+class DiffersError(LoadError):
+    """What lies there is not the published artifact, or not all of it."""
+
+
 def check_reference(artifact: ArtifactRef) -> None:
     """Refuses a reference that no artifact can have.
 
@@ -44,13 +48,14 @@ def copy_artifact(uri: str, artifact: ArtifactRef, target: Path | None, is_over:
         is_over: asked between blocks: whether nobody waits for it any more.
 
     Raises:
-        LoadError: it cannot be read or stored, or it is not what was published; the message names what differs.
+        DiffersError: it is not what was published; the message names what differs.
+        LoadError: it cannot be read or stored, or has another size than was published.
     """
     base = _base(uri)
     data = _read_manifest(base)
     found = digest(data)
     if found != artifact.digest:
-        raise LoadError(
+        raise DiffersError(
             f"{base}/{MANIFEST_FILE} is not the published one: its digest is {found}, published was {artifact.digest}"
         )
     try:
@@ -123,15 +128,15 @@ def _copy_file(uri: str, size: int, sha256: str, target: Path | None, is_over: C
                 raise LoadError(f"{uri} was not fetched in time: {length} of {size} bytes came", transient=True)
             length += len(block)
             if length > size:
-                raise LoadError(f"{uri} is longer than the {size} bytes that the manifest says")
+                raise DiffersError(f"{uri} is longer than the {size} bytes that the manifest says")
             hasher.update(block)
             if file is not None and target is not None:
                 with _storing(target):
                     _write(file, block)
     if length < size:
-        raise LoadError(f"{uri} is cut short: it has {length} of {size} bytes")
+        raise DiffersError(f"{uri} is cut short: it has {length} of {size} bytes")
     if hasher.hexdigest() != sha256:
-        raise LoadError(f"{uri} was altered: its SHA-256 is {hasher.hexdigest()}, the manifest says {sha256}")
+        raise DiffersError(f"{uri} was altered: its SHA-256 is {hasher.hexdigest()}, the manifest says {sha256}")
 
 
 @contextlib.contextmanager
@@ -145,7 +150,7 @@ def _opened(uri: str) -> Iterator[IO[bytes]]:
         if uri.startswith("http") and cause is not None and getattr(cause, "status", None) not in _GONE:
             # fsspec says that there is no such file whatever went wrong with a server.
             raise LoadError(f"{uri} could not be fetched: {type(cause).__name__}: {cause}", transient=True) from cause
-        raise LoadError(f"{uri} does not exist", transient=True) from error
+        raise DiffersError(f"{uri} does not exist", transient=True) from error
     except ImportError as error:
         raise LoadError(f"{uri} cannot be read here: {error}; install that package with the Worker") from error
     except LoadError:

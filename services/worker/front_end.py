@@ -8,7 +8,8 @@ from typing import Any, Final
 from grpc import aio
 from grpc_health.v1 import health_pb2_grpc
 
-from crossfade.manifest import MANIFEST_FILE, Manifest, loads
+from crossfade.manifest import MANIFEST_FILE, Manifest, ManifestError, loads
+from crossfade.reference_profile import Profile
 from services.common import guard
 from services.common.channels import server_credentials
 from services.common.clock import SystemClock
@@ -116,7 +117,7 @@ class FrontEnd:
         """Takes over what it is told of its lanes."""
         self._lanes.update(order.context)
         self._counting.keep_epochs(self._lanes.epochs)
-        profiles = (read_manifest(Path(folder)).profile for folder in order.profiles)
+        profiles = map(self._profile, order.profiles)
         self._counting.compare_with([profile for profile in profiles if profile is not None])
 
     def snapshot(self) -> list[Snapshot]:
@@ -141,6 +142,16 @@ class FrontEnd:
         ending.cancel()
         self._runner.close()
         self._tracing.close()
+
+    def _profile(self, folder: str) -> Profile | None:
+        """The profile of another version's artifact; without it requests are answered all the same."""
+        try:
+            return read_manifest(Path(folder)).profile
+        except (OSError, ManifestError) as error:
+            self._log.warning(
+                "inputs are not compared with another version's profile", folder=folder, reason=str(error)
+            )
+            return None
 
     def _close(self) -> None:
         """Takes no more requests."""

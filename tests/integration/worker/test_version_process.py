@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,12 @@ async def test_it_serves_only_when_it_knows_its_lanes(versions: _Versions, keys:
     await caller.channel.close()
     token = response.parameters["crossfade_prediction_id"].string_param
     assert keys.verify(token).epoch == 7
+
+
+async def test_a_profile_that_is_not_there_does_not_end_it(versions: _Versions) -> None:
+    process = await versions.start("v1")
+    process.link.send(replace(_TOLD, profiles=("/nowhere",)))
+    assert isinstance(await _first_word(process), messages.Ready)
 
 
 _ASKED = """

@@ -182,6 +182,50 @@ def test_what_cannot_be_stored_says_where_and_what_to_do(
     assert list((tmp_path / "cache").glob(".*")) == []
 
 
+def test_another_size_than_published_leaves_what_is_in_use(
+    tmp_path: Path, publish: Callable[[int], ArtifactRef]
+) -> None:
+    artifact = publish(1)
+    held = ArtifactCache(tmp_path / "cache").fetch(artifact)
+    with pytest.raises(LoadError, match="published were") as raised:
+        ArtifactCache(tmp_path / "cache").fetch(ArtifactRef(artifact.uri, artifact.digest, artifact.size + 1))
+    assert not raised.value.transient
+    assert (held.folder / "program.pt2").read_bytes() == FILES["program.pt2"]
+
+
+def test_what_cannot_be_read_at_present_is_not_taken_for_damaged(
+    tmp_path: Path, publish: Callable[[int], ArtifactRef]
+) -> None:
+    artifact, cache = publish(1), ArtifactCache(tmp_path / "cache")
+    folder = cache.fetch(artifact).folder
+    # A name that leads to itself cannot be opened (ELOOP), whoever asks.
+    (folder / "golden.npz").rename(tmp_path / "golden.npz")
+    (folder / "golden.npz").symlink_to("golden.npz")
+    with pytest.raises(LoadError, match=r"golden.npz could not be fetched: OSError") as raised:
+        cache.fetch(artifact)
+    assert raised.value.transient
+    assert kept(tmp_path / "cache") == {artifact.digest}
+    (tmp_path / "golden.npz").rename(folder / "golden.npz")
+    assert cache.fetch(artifact).folder == folder
+
+
+def test_a_damaged_copy_in_use_stays_until_a_good_one_takes_its_place(
+    tmp_path: Path, publish: Callable[[int], ArtifactRef]
+) -> None:
+    artifact, cache = publish(1), ArtifactCache(tmp_path / "cache")
+    held = cache.fetch(artifact)
+    (held.folder / "golden.npz").write_bytes(b"nor golden rowz")
+    gone = Path(artifact.uri.removeprefix("file://")).rename(tmp_path / "gone")
+    with pytest.raises(LoadError, match="does not exist"):
+        cache.fetch(artifact)
+    assert (held.folder / "program.pt2").read_bytes() == FILES["program.pt2"]
+    gone.rename(artifact.uri.removeprefix("file://"))
+    again = cache.fetch(artifact)
+    assert again.folder == held.folder
+    assert (again.folder / "golden.npz").read_bytes() == FILES["golden.npz"]
+    assert list((tmp_path / "cache").glob(".*")) == []
+
+
 class _Torn(io.BytesIO):
     def read(self, size: int | None = -1) -> bytes:
         large = self.getbuffer().nbytes >= SIZE
