@@ -15,6 +15,7 @@ from crossfade.artifact import Artifact, package
 from crossfade.predict.v1 import predict_pb2
 from services.common.ports import free_port
 from services.worker import messages
+from services.worker.credentials import read_credentials
 from services.worker.domain import Context, LaneContext, ServingKey, Traffic
 from services.worker.link import Link
 from services.worker.process import ForkServer, VersionProcess
@@ -68,7 +69,9 @@ async def serve(
     """The Worker's processes of that version, without a supervisor's leases."""
     address = free_address()
     key = ServingKey(name, "v1", Traffic.LIVE)
-    process = await forks.start(ChildConfig(key, artifact.path, address, settings, "benchmark", time.monotonic()))
+    process = await forks.start(
+        ChildConfig(key, artifact.path, address, settings, "benchmark", time.monotonic(), read_credentials(settings))
+    )
     process.link.send(messages.Tell(Context((LaneContext("", 1, 300.0),)), ()))
     following = asyncio.create_task(_follow(process))
     try:

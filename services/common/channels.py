@@ -1,6 +1,6 @@
 """Channels to other services: one set of options, TLS when the settings ask for it."""
 
-from typing import Final
+from typing import Final, TypeAlias
 
 import grpc
 from grpc import aio
@@ -8,6 +8,8 @@ from grpc import aio
 from crossfade.connection import MESSAGE_LIMIT, TlsFiles
 from services.common.settings import TlsSettings
 
+TlsContents: TypeAlias = tuple[bytes, bytes, bytes]
+"""Certificate, key and CA in PEM, which belong together."""
 OPTIONS: Final = (
     ("grpc.max_send_message_length", MESSAGE_LIMIT),
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
@@ -48,7 +50,22 @@ def server_credentials(tls: TlsSettings) -> grpc.ServerCredentials:
         OSError: a file cannot be read.
         ValueError: there are none, or one is not what it is to be.
     """
-    certificate, key, ca = _files(tls).contents()
+    return credentials_of(tls_contents(tls))
+
+
+def tls_contents(tls: TlsSettings) -> TlsContents:
+    """What the files hold.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: there are none, or one is not what it is to be.
+    """
+    return _files(tls).contents()
+
+
+def credentials_of(contents: TlsContents) -> grpc.ServerCredentials:
+    """The server's side of mutual TLS, of what was read."""
+    certificate, key, ca = contents
     return grpc.ssl_server_credentials([(key, certificate)], ca, require_client_auth=True)
 
 

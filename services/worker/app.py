@@ -12,7 +12,6 @@ from crossfade.telemetry.v1 import telemetry_pb2_grpc
 from services.common.channels import open_channel
 from services.common.clock import Clock, SystemClock
 from services.common.lease import Lease
-from services.common.prediction_token import TokenKeys
 from services.common.server import Server, is_loopback, split_address
 from services.common.telemetry.logs import make_log
 from services.common.telemetry.otlp import Resource
@@ -21,6 +20,7 @@ from services.common.telemetry.servicer import TelemetryServicer
 from services.common.telemetry.store import Snapshot
 from services.common.watch import Lanes, RouteWatch
 from services.worker.cache import ArtifactCache
+from services.worker.credentials import read_credentials
 from services.worker.ports import Ports
 from services.worker.process import ForkServer
 from services.worker.routes import instance_of, lanes_of
@@ -41,15 +41,13 @@ class App:
     Raises:
         AddressError: the address is in use, exposed without TLS, or none.
         ValueError: a setting does not make sense; the message says which.
-        OSError: the file of token keys cannot be read.
     """
 
     def __init__(self, settings: WorkerSettings, clock: Clock | None = None) -> None:
         self._settings = settings
         self._log = make_log("crossfade-worker", settings.log_level)
-        if settings.token_keys is not None:
-            # Each version's process reads them; a file that is wrong is said here, before anything runs.
-            TokenKeys.parse(settings.token_keys.read_text())
+        # They are read for each version's process; a file that is wrong is said here, before anything runs.
+        read_credentials(settings)
         trust = None if settings.trusted_keys is None else Trust(settings.trusted_keys)
         if trust is None and not settings.allow_unsigned and not is_loopback(settings.listen):
             raise ValueError(

@@ -4,6 +4,7 @@ The fork server forks the first front-end, which forks the engine and further fr
 live and die together: to the supervisor they are one process.
 """
 
+import contextlib
 import gc
 import os
 import select
@@ -30,6 +31,16 @@ _ORPHAN_GRACE_SECONDS: Final = 2.0
 
 def main(config: ChildConfig, pipe: socket.socket) -> None:
     """Loads, verifies, reports, and serves until it is told to end."""
+    try:
+        _run(config, pipe)
+    except Exception as error:
+        # Closed already, it belonged to a front-end, which has said its own last word.
+        with contextlib.suppress(OSError):
+            pipe.sendall(messages.pack(messages.Crashing(f"it could not be started: {error!r}")))
+        raise
+
+
+def _run(config: ChildConfig, pipe: socket.socket) -> None:
     # Ctrl-C reaches the whole process group; the supervisor alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     manifest = read_manifest(config.folder)

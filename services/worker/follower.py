@@ -14,7 +14,7 @@ from crossfade.predict.v1 import predict_pb2
 from services.common.telemetry.store import MetricStore
 from services.worker import messages
 from services.worker.exchange import Exchange, keep_own_side
-from services.worker.front_end import FrontEnd, read_token_keys
+from services.worker.front_end import FrontEnd
 from services.worker.process_config import ChildConfig
 
 
@@ -39,6 +39,13 @@ class _Follower:
 
     async def run(self, pipe: socket.socket) -> None:
         reader, self._writer = await asyncio.open_connection(sock=pipe)
+        try:
+            await self._follow(reader)
+        except Exception as error:
+            self._writer.write(messages.pack(messages.Crashing(f"one of its front-ends could not serve: {error!r}")))
+            raise
+
+    async def _follow(self, reader: asyncio.StreamReader) -> None:
         front_end: FrontEnd | None = None
         while (frame := await messages.read(reader)) is not None:
             message, binary = frame
@@ -68,7 +75,6 @@ class _Follower:
         await self._ending
 
     def _front_end(self, precision: str, bounds: Sequence[int]) -> FrontEnd:
-        keys = read_token_keys(self._config.settings)
         return FrontEnd(
             self._config,
             self._manifest,
@@ -76,8 +82,7 @@ class _Follower:
             self._exchange,
             bounds=bounds,
             store=MetricStore(),
-            token_keys=keys,
-            count_labels=self._count_labels if keys else None,
+            count_labels=self._count_labels if self._config.credentials.token_keys else None,
             # The first front-end sees it too, says so, and ends the version.
             on_lost=lambda: None,
         )

@@ -80,6 +80,8 @@ class Followers:
                     serving.set()
                 case messages.Labels(number):
                     await self._answer(link, number, predict_pb2.FeedbackRequest.FromString(binary))
+                case messages.Crashing(text):
+                    self._on_lost(text)
         if not self._ending:
             self._on_lost("one of its front-ends has ended")
 

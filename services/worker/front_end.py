@@ -11,10 +11,9 @@ from grpc_health.v1 import health_pb2_grpc
 from crossfade.manifest import MANIFEST_FILE, Manifest, ManifestError, loads
 from crossfade.reference_profile import Profile
 from services.common import guard
-from services.common.channels import server_credentials
+from services.common.channels import credentials_of
 from services.common.clock import SystemClock
 from services.common.health import Health
-from services.common.prediction_token import TokenKeys
 from services.common.server import FOR_STREAMS, LONG_CALLS
 from services.common.stream_infer import StreamInfer
 from services.common.telemetry.logs import make_log
@@ -30,7 +29,6 @@ from services.worker.process_config import ChildConfig
 from services.worker.ranges import Ranges
 from services.worker.runner import Runner
 from services.worker.servicer import CountLabels, PredictServicer
-from services.worker.settings import WorkerSettings
 from services.worker.spans import Spans
 
 # The supervisor keeps the port reserved with a socket that is bound and never listens; front-ends share it.
@@ -43,11 +41,6 @@ def read_manifest(folder: Path) -> Manifest:
     return loads((folder / MANIFEST_FILE).read_bytes())
 
 
-def read_token_keys(settings: WorkerSettings) -> TokenKeys | None:
-    """The keys that sign prediction ids."""
-    return TokenKeys.parse(settings.token_keys.read_text()) if settings.token_keys else None
-
-
 class FrontEnd:
     """Serves one version under one address; several of them may share it.
 
@@ -58,7 +51,6 @@ class FrontEnd:
         exchange: shared with the engine.
         bounds: of each input's numbers; see `index_bounds`.
         store: where it counts.
-        token_keys: sign prediction ids; None: answers have none.
         count_labels: counts labels; None: Feedback is refused.
         on_lost: called when the engine has ended.
     """
@@ -72,7 +64,6 @@ class FrontEnd:
         *,
         bounds: Sequence[int],
         store: MetricStore,
-        token_keys: TokenKeys | None,
         count_labels: CountLabels | None,
         on_lost: Callable[[], None],
     ) -> None:
@@ -90,7 +81,7 @@ class FrontEnd:
             counting=self._counting,
             clock=self._clock,
             spans=Spans(self._tracing, self._clock),
-            token_keys=token_keys,
+            token_keys=config.credentials.token_keys,
             feedback=count_labels,
         )
         self._runner = Runner(
@@ -165,8 +156,8 @@ class FrontEnd:
         inference = InferenceServicer(self._servicer, self._streams)
         guarded.add_generic_rpc_handlers((self._servicer.handlers(), inference.handlers()))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, guarded)
-        if settings.tls:
-            server.add_secure_port(self._config.address, server_credentials(settings))
+        if self._config.credentials.tls is not None:
+            server.add_secure_port(self._config.address, credentials_of(self._config.credentials.tls))
         else:
             server.add_insecure_port(self._config.address)
         return server

@@ -19,7 +19,7 @@ from services.worker import messages
 from services.worker.exchange import Exchange
 from services.worker.followers import Followers
 from services.worker.forks import Fork
-from services.worker.front_end import FrontEnd, read_token_keys
+from services.worker.front_end import FrontEnd
 from services.worker.hanging import RunningTime
 from services.worker.link import Link
 from services.worker.memory import own_bytes
@@ -50,8 +50,8 @@ class Lead:
         self._clock = SystemClock()
         self._log = make_log("crossfade-worker", config.settings.log_level).bind(serving=str(config.key))
         self._store = MetricStore()
-        self._keys = read_token_keys(config.settings)
-        self._book = self._make_book(self._keys) if self._keys else None
+        keys = config.credentials.token_keys
+        self._book = self._make_book(keys) if keys else None
         self._ended = asyncio.Event()
         self._told: messages.Tell | None = None
         self._oriented = asyncio.Event()
@@ -64,6 +64,13 @@ class Lead:
     async def run(self, pipe: socket.socket) -> None:
         """Serves until the supervisor, SIGTERM or a crash ends it."""
         reader, self._writer = await asyncio.open_connection(sock=pipe)
+        try:
+            await self._serve(reader)
+        except Exception as error:
+            self._log.error("serving failed", exc_info=error)
+            self._crash(f"it could not serve: {error!r}")
+
+    async def _serve(self, reader: asyncio.StreamReader) -> None:
         self._start(self._follow(reader))
         ready = await self._loaded()
         if ready is None:
@@ -82,7 +89,6 @@ class Lead:
             self._exchange,
             bounds=ready.bounds,
             store=self._store,
-            token_keys=self._keys,
             count_labels=self._label if self._book else None,
             on_lost=self._lose_engine,
         )

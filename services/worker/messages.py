@@ -107,7 +107,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Crashing:
-    """From the process: why it ends without having been told to."""
+    """From the process, or from a further front-end to the first: why it ends without having been told to."""
 
     message: str
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.worker.credentials import Credentials
 from services.worker.domain import ServingKey
 from services.worker.settings import WorkerSettings
 
@@ -18,6 +19,7 @@ class ChildConfig:
         settings: the Worker's.
         instance_id: the Worker's.
         ordered_at: when loading was ordered, by the machine's monotonic clock.
+        credentials: what it signs and serves with.
     """
 
     key: ServingKey
@@ -26,3 +28,4 @@ class ChildConfig:
     settings: WorkerSettings
     instance_id: str
     ordered_at: float
+    credentials: Credentials

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -10,6 +11,7 @@ from services.common.clock import Clock
 from services.common.telemetry.store import Snapshot
 from services.worker import messages
 from services.worker.cache import ArtifactCache
+from services.worker.credentials import read_credentials
 from services.worker.domain import (
     FailureCode,
     Lane,
@@ -240,14 +242,15 @@ class Supervisor:
         """One process from its start to its end."""
         assert entry.folder is not None  # noqa: S101 - for the type checker: only what was fetched is loaded
         try:
-            address = self._ports.listen_address(key)
-            now = self._clock.monotonic()
-            config = ChildConfig(key, entry.folder, address, self._settings, self._instance_id, now)
+            config = self._config(key, entry.folder)
             process = await self._forks.start(config)
         except asyncio.CancelledError:
             self._remove(key, entry)
             raise
-        except (OSError, EOFError) as error:
+        except ValueError as error:
+            self._postpone(key, entry, f"its process cannot be started: {error}")
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it was, the version must not hang unsaid
             self._postpone(key, entry, f"its process cannot be started: {error!r}")
             return
         entry.process = process
@@ -269,6 +272,23 @@ class Supervisor:
         entry.process = None
         self._totals.ended(key)
         self._ended(key, entry, exit_code, last_words)
+
+    def _config(self, key: ServingKey, folder: Path) -> ChildConfig:
+        """What the process of `key` is started with.
+
+        Raises:
+            ValueError: a file of keys is not one, as while it is exchanged.
+            OSError: no port is free.
+        """
+        return ChildConfig(
+            key,
+            folder,
+            self._ports.listen_address(key),
+            self._settings,
+            self._instance_id,
+            self._clock.monotonic(),
+            read_credentials(self._settings),
+        )
 
     def _ready(self, key: ServingKey, entry: Entry, report: LoadReport) -> None:
         entry.report = report

@@ -14,6 +14,7 @@ import pytest
 
 from services.common.prediction_token import TokenKeys
 from services.worker import messages
+from services.worker.credentials import Credentials
 from services.worker.domain import Context, LaneContext, ServingKey, Traffic
 from services.worker.ports import Ports
 from services.worker.process import ForkServer, VersionProcess
@@ -33,13 +34,19 @@ class _Versions:
         self.ports = Ports(_HOST, _HOST)
         self.processes: list[VersionProcess] = []
         self._artifact = artifact
+        self.credentials = Credentials(TokenKeys.parse(token_keys.read_text()))
         self._settings = WorkerSettings(token_keys=token_keys, version_threads=1)
         self._forks = ForkServer(threads=1)
 
-    async def start(self, version: str) -> VersionProcess:
+    async def start(
+        self, version: str, address: str = "", folder: Path | None = None, front_ends: int = 2
+    ) -> VersionProcess:
         key = ServingKey("scores", version, Traffic.LIVE)
-        address = self.ports.listen_address(key)
-        config = ChildConfig(key, self._artifact, address, self._settings, "worker", time.monotonic())
+        settings = self._settings.model_copy(update={"front_ends": front_ends})
+        address = address or self.ports.listen_address(key)
+        config = ChildConfig(
+            key, folder or self._artifact, address, settings, "worker", time.monotonic(), self.credentials
+        )
         process = await self._forks.start(config)
         self.processes.append(process)
         return process
@@ -90,6 +97,23 @@ async def test_a_profile_that_is_not_there_does_not_end_it(versions: _Versions) 
     process = await versions.start("v1")
     process.link.send(replace(_TOLD, profiles=("/nowhere",)))
     assert isinstance(await _first_word(process), messages.Ready)
+
+
+@pytest.mark.parametrize("front_ends", [1, 2])
+async def test_why_it_cannot_serve_is_its_last_word(versions: _Versions, front_ends: int) -> None:
+    # Documentation's (RFC 5737), so nobody's.
+    process = await versions.start("v1", address="192.0.2.1:1", front_ends=front_ends)
+    process.link.send(_TOLD)
+    word = await _first_word(process)
+    assert isinstance(word, messages.Crashing)
+    assert "could not serve: RuntimeError('Failed to bind to address 192.0.2.1:1" in word.message
+
+
+async def test_why_it_cannot_be_started_is_its_last_word(versions: _Versions, tmp_path: Path) -> None:
+    process = await versions.start("v1", folder=tmp_path)
+    word = await _first_word(process)
+    assert isinstance(word, messages.Crashing)
+    assert "could not be started: FileNotFoundError" in word.message
 
 
 _ASKED = """

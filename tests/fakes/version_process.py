@@ -1,0 +1,65 @@
+"""Versions' processes as the supervisor sees them: a test speaks for each."""
+
+import socket
+from typing import Any
+
+from services.worker import messages
+from services.worker.link import Link
+from services.worker.process_config import ChildConfig
+
+
+class FakeProcess:
+    """A version's process.
+
+    Args:
+        config: what it was started with.
+        link: to it.
+        pipe: its own end.
+
+    Attributes:
+        killed: whether it was.
+    """
+
+    pid = 1
+
+    def __init__(self, config: ChildConfig, link: Link, pipe: socket.socket) -> None:
+        self.config = config
+        self.link = link
+        self.killed = False
+        self._pipe = pipe
+
+    def say(self, message: messages.Message) -> None:
+        """Reports something."""
+        self._pipe.sendall(messages.pack(message))
+
+    def end(self) -> None:
+        """Ends untold."""
+        self._pipe.close()
+
+    def kill(self) -> None:
+        """As the supervisor ends it."""
+        self.killed = True
+        self.end()
+
+    async def exit_code(self) -> int:
+        """As of a process that has failed."""
+        self.link.close()
+        return 1
+
+
+class FakeForks:
+    """Starts such processes.
+
+    Attributes:
+        started: all of them, the latest last.
+    """
+
+    def __init__(self) -> None:
+        self.started: list[Any] = []
+
+    async def start(self, config: ChildConfig) -> FakeProcess:
+        """One that says nothing yet."""
+        ours, theirs = socket.socketpair()
+        process = FakeProcess(config, await Link.open(ours), theirs)
+        self.started.append(process)
+        return process

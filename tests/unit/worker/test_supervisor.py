@@ -1,0 +1,129 @@
+"""What the supervisor makes of artifacts and processes that do not do what they should."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.common.telemetry.logs import make_log
+from services.worker import messages
+from services.worker.cache import ArtifactCache
+from services.worker.domain import (
+    Lane,
+    LoadReport,
+    ServingKey,
+    SignatureRef,
+    TensorRef,
+    Traffic,
+    WantedVersion,
+)
+from services.worker.entries import Serving
+from services.worker.plan import Phase
+from services.worker.ports import Ports
+from services.worker.settings import WorkerSettings
+from services.worker.supervisor import RETRY_SECONDS, Supervisor
+from tests.fakes.clock import ManualClock
+from tests.fakes.version_process import FakeForks, FakeProcess
+from tests.support.wait import until
+from tests.unit.worker.test_fetch import FILES, reference, write_manifest
+
+KEY = ServingKey("m", "v1", Traffic.LIVE)
+READY = messages.Ready(LoadReport("cpu", "fp32", 1.0, 0.001, 0.0, 1, 0.0, 0.0, ""))
+TENSOR = TensorRef("x", "FP32", (-1, 2))
+NEVER = 1e6
+
+
+class House:
+    """A supervisor whose processes a test speaks for.
+
+    Args:
+        root: for its files.
+        options: of its settings.
+    """
+
+    def __init__(self, root: Path, **options: Any) -> None:
+        self.root = root
+        self.clock = ManualClock()
+        self.forks = FakeForks()
+        self.cache = ArtifactCache(root / "cache", most_bytes=1)
+        self.token_keys = root / "token-keys"
+        self.token_keys.write_text("1 " + "ab" * 32 + "\n")
+        values = {"poll_seconds": NEVER, "token_keys": self.token_keys, **options}
+        forks: Any = self.forks
+        self.supervisor = Supervisor(
+            WorkerSettings(**values),
+            "worker",
+            clock=self.clock,
+            log=make_log("test", "error"),
+            cache=self.cache,
+            forks=forks,
+            ports=Ports("127.0.0.1", "127.0.0.1"),
+            on_change=lambda: None,
+        )
+
+    def publish(self, version: str) -> WantedVersion:
+        """An artifact of that version."""
+        folder = self.root / version
+        folder.mkdir()
+        for name, data in FILES.items():
+            (folder / name).write_bytes(data)
+        write_manifest(folder, created_by=version)
+        signature = SignatureRef((TENSOR,), (TENSOR,), "other", ())
+        return WantedVersion(version, reference(folder), signature, (Traffic.LIVE,))
+
+    def want(self, *versions: WantedVersion, stable: str = "v0", test: str = "v1") -> None:
+        """Routes of one lane that want these."""
+        self.supervisor.follow([Lane("m", "", 1, 10.0, versions, frozenset(), stable, test)] if versions else [])
+
+    def serving(self) -> Serving:
+        """What is reported of v1."""
+        return next(one for one in self.supervisor.servings() if one.key == KEY)
+
+    async def phase(self, phase: Phase) -> Serving:
+        """Waits until v1 is there."""
+        await until(lambda: any(one.key == KEY and one.phase is phase for one in self.supervisor.servings()))
+        return self.serving()
+
+    async def process(self, number: int = 1) -> FakeProcess:
+        """Waits for the process that was started as the so manieth."""
+        await until(lambda: len(self.forks.started) >= number)
+        process: FakeProcess = self.forks.started[number - 1]
+        return process
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[Callable[..., House]]:
+    """Makes a supervisor, and runs it."""
+    running: list[tuple[House, asyncio.Task[None]]] = []
+
+    def make(**options: Any) -> House:
+        made = House(tmp_path, **options)
+        running.append((made, asyncio.get_running_loop().create_task(made.supervisor.run())))
+        return made
+
+    yield make
+    for made, task in running:
+        made.supervisor.close()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("text", [None, "", "1 not hexadecimal\n"])
+async def test_token_keys_that_are_being_exchanged_are_waited_for(house: Any, text: str | None) -> None:
+    made = house()
+    if text is None:
+        made.token_keys.unlink()
+    else:
+        made.token_keys.write_text(text)
+    made.want(made.publish("v1"))
+    waiting = await made.phase(Phase.WAITING)
+    assert str(made.token_keys) in waiting.error
+    assert made.forks.started == []
+    made.token_keys.write_text("2 " + "cd" * 32 + "\n")
+    made.clock.advance(RETRY_SECONDS)
+    process = await made.process()
+    assert process.config.credentials.token_keys is not None
+    process.say(READY)
+    await made.phase(Phase.READY)
