@@ -56,7 +56,9 @@ def copy_artifact(uri: str, artifact: ArtifactRef, target: Path | None, is_over:
     found = digest(data)
     if found != artifact.digest:
         raise DiffersError(
-            f"{base}/{MANIFEST_FILE} is not the published one: its digest is {found}, published was {artifact.digest}"
+            f"{base}/{MANIFEST_FILE} is not the published one: its digest is {found}, published was {artifact.digest}",
+            # Cut short on its way, it has not come to the end of its object.
+            transient=not data.rstrip().endswith(b"}"),
         )
     try:
         manifest = loads(data)
@@ -134,7 +136,8 @@ def _copy_file(uri: str, size: int, sha256: str, target: Path | None, is_over: C
                 with _storing(target):
                     _write(file, block)
     if length < size:
-        raise DiffersError(f"{uri} is cut short: it has {length} of {size} bytes")
+        # As a download is whose connection was lost.
+        raise DiffersError(f"{uri} is cut short: it has {length} of {size} bytes", transient=True)
     if hasher.hexdigest() != sha256:
         raise DiffersError(f"{uri} was altered: its SHA-256 is {hasher.hexdigest()}, the manifest says {sha256}")
 
