@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from services.common.channels import open_channel
 from services.common.clock import Clock, SystemClock
 from services.common.feedback import FeedbackBook
 from services.common.lease import Lease
+from services.common.loops import begun_again
 from services.common.prediction_token import TokenKeys
 from services.common.server import FOR_STREAMS, LONG_CALLS, Server
 from services.common.stream_infer import StreamInfer
@@ -125,7 +126,7 @@ class App:
         if self._settings.metrics_listen:
             self._page = MetricsPage(self._settings, self._resource, self._collect)
         loops = (self._watch.run, self._report, self.peers.run, self.notes.run, self._tell_contact)
-        self._tasks = [asyncio.create_task(self._forever(loop)) for loop in loops]
+        self._tasks = [asyncio.create_task(begun_again(loop, self._log)) for loop in loops]
 
     async def stop(self) -> None:
         """Leaves, lets the calls in flight end, and closes everything."""
@@ -172,15 +173,6 @@ class App:
             self._table_file.keep(
                 service_pb2.WatchRoutesResponse(revision=revision, snapshot=True, lanes=lanes.values())
             )
-
-    async def _forever(self, loop: Callable[[], Awaitable[None]]) -> None:
-        """Begins a loop again that an unexpected error has ended: routes must go on changing."""
-        while True:
-            try:
-                await loop()
-            except Exception as error:  # noqa: BLE001 - whatever it was, the loop goes on
-                self._log.error("a loop failed and begins again", exc_info=error)
-                await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _report(self) -> None:
         """Takes a lease once there are routes: other Routers hand it labels from then on."""

@@ -56,8 +56,8 @@ class Lease:
     async def _report(self, *, leaving: bool) -> bool:
         ttl = duration_pb2.Duration()
         ttl.FromNanoseconds(int(self._seconds * 1e9))
-        request = service_pb2.ReportInstanceRequest(instance=self._describe(), ttl=ttl, leaving=leaving)
         try:
+            request = service_pb2.ReportInstanceRequest(instance=self._describe(), ttl=ttl, leaving=leaving)
             await self._stub.ReportInstance(request, timeout=min(5.0, self._seconds / 3))
         except aio.AioRpcError as error:
             if not self._lost:
@@ -65,6 +65,9 @@ class Lease:
                     "the Registry does not take the report", code=error.code().name, reason=error.details()
                 )
             self._lost = True
+            return False
+        except Exception as error:  # noqa: BLE001 - without a lease nobody calls a process that serves
+            self._log.error("the report could not be made", exc_info=error)
             return False
         self._lost = False
         return True

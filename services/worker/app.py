@@ -12,6 +12,7 @@ from crossfade.telemetry.v1 import telemetry_pb2_grpc
 from services.common.channels import open_channel
 from services.common.clock import Clock, SystemClock
 from services.common.lease import Lease
+from services.common.loops import begun_again
 from services.common.server import Server, is_loopback, split_address
 from services.common.telemetry.logs import make_log
 from services.common.telemetry.otlp import Resource
@@ -96,7 +97,8 @@ class App:
         self._forks.warm_up()
         await self._server.start()
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(work) for work in (self.supervisor.run(), self._watch.run(), self._lease.run())]
+        loops = (self.supervisor.run, self._watch.run, self._lease.run)
+        self._tasks = [loop.create_task(begun_again(work, self._log)) for work in loops]
         self._server.set_serving(True)
 
     async def stop(self) -> None:

@@ -1,0 +1,25 @@
+"""Loops that must go on, whatever happens in them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+AGAIN_SECONDS: Final = 1.0
+"""Between the failure of a loop and its next beginning."""
+
+
+async def begun_again(loop: Callable[[], Awaitable[None]], log: structlog.typing.FilteringBoundLogger) -> None:
+    """Runs a loop to its end, and begins it again whenever an unexpected error has ended it.
+
+    Args:
+        loop: may be cancelled, or return.
+        log: gets the errors.
+    """
+    while True:
+        try:
+            return await loop()
+        except Exception as error:
+            log.error("a loop failed and begins again", exc_info=error)
+            await asyncio.sleep(AGAIN_SECONDS)
