@@ -1,6 +1,7 @@
 """What the supervisor holds of each version and kind of traffic, and what it reports of it."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,7 @@ class Entry:
         phase: where it is.
         crashes: when its processes crashed, by the monotonic clock, oldest first.
         last_words: why the latest crash came, if that is known.
-        retry_at: when it is tried again.
+        retry_at: when it is tried again, if it is.
         code: why it failed; empty: it has not.
         error: what went wrong last, as a sentence.
         report: what was measured before it was ready.
@@ -65,7 +66,7 @@ class Serving:
     report: LoadReport | None
 
 
-def serving_of(key: ServingKey, entry: Entry, address: str, now: float) -> Serving:
+def serving_of(key: ServingKey, entry: Entry, address_of: Callable[[ServingKey], str], now: float) -> Serving:
     """What is reported of an entry.
 
     A version that is started again although it crashed often (the stable one) says so, whatever its phase: a test
@@ -74,7 +75,7 @@ def serving_of(key: ServingKey, entry: Entry, address: str, now: float) -> Servi
     Args:
         key: what it is.
         entry: as it is held.
-        address: where it serves, if it does.
+        address_of: where it serves; asked if it does.
         now: seconds of the monotonic clock.
     """
     code, error = entry.code, entry.error
@@ -82,4 +83,4 @@ def serving_of(key: ServingKey, entry: Entry, address: str, now: float) -> Servi
     if not code and len(crashes) >= CRASH_LIMIT:
         code, error = FailureCode.CRASHED, entry.explained(crash_message(crashes))
     serves = entry.phase in (Phase.READY, Phase.DRAINING)
-    return Serving(key, entry.phase, address if serves else "", code, error, entry.report)
+    return Serving(key, entry.phase, address_of(key) if serves else "", code, error, entry.report)

@@ -66,7 +66,7 @@ class Lead:
         reader, self._writer = await asyncio.open_connection(sock=pipe)
         try:
             await self._serve(reader)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is said
             self._log.error("serving failed", exc_info=error)
             self._crash(f"it could not serve: {error!r}")
 

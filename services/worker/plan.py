@@ -44,7 +44,7 @@ class Held:
         phase: where it is.
         told: the context that its process has, or will have when it starts.
         crashes: when its processes crashed, by the monotonic clock, oldest first.
-        retry_at: when one that waits or has failed is tried again; None: never.
+        retry_at: when one that waits or has failed is tried again, if it is at all; None: never.
     """
 
     digest: str
@@ -215,17 +215,25 @@ def _for_held(snapshot: Snapshot, key: ServingKey, held: Held, wanted: WantedVer
                 return Forget(key)
     if held.phase is Phase.CRASHED:
         return _after_crash(snapshot, key, held, Fetch(key, wanted, context))
-    stands = held.phase in (Phase.WAITING, Phase.FAILED)
-    if stands and held.retry_at is not None and held.retry_at <= snapshot.now:
+    if _is_tried_again(key, held, snapshot.lanes) and held.retry_at is not None and held.retry_at <= snapshot.now:
         return Fetch(key, wanted, context)
     return None
+
+
+def _is_tried_again(key: ServingKey, held: Held, lanes: tuple[Lane, ...]) -> bool:
+    """Whether it may go better later. A version whose process ran here or that is stable has been loaded before: it
+    fails to be loaded again for the machine's own reasons.
+    """
+    if held.phase is Phase.FAILED:
+        return bool(held.crashes) or _is_stable(key, lanes)
+    return held.phase is Phase.WAITING
 
 
 def _after_crash(snapshot: Snapshot, key: ServingKey, held: Held, again: Fetch) -> Action | None:
     recent = recent_crashes(held.crashes, snapshot.now)
     if len(recent) < CRASH_LIMIT:
         return again
-    if key.traffic is Traffic.LIVE and _is_stable(key, snapshot.lanes):
+    if _is_stable(key, snapshot.lanes):
         # Nobody could answer in its place.
         pause = min(FIRST_RESTART_SECONDS * 2.0 ** (len(recent) - CRASH_LIMIT), LONGEST_RESTART_SECONDS)
         return again if snapshot.now - recent[-1] >= pause else None
@@ -233,4 +241,6 @@ def _after_crash(snapshot: Snapshot, key: ServingKey, held: Held, again: Fetch) 
 
 
 def _is_stable(key: ServingKey, lanes: tuple[Lane, ...]) -> bool:
-    return any((lane.model, lane.stable_version) == (key.model, key.version) for lane in lanes)
+    """Whether it serves a lane's stable version to its callers; control has its traffic from them too."""
+    named = any((lane.model, lane.stable_version) == (key.model, key.version) for lane in lanes)
+    return named and key.traffic is Traffic.LIVE

@@ -31,7 +31,7 @@ from services.worker.settings import WorkerSettings
 from services.worker.totals import Totals
 
 RETRY_SECONDS: Final = 30.0
-"""When an artifact whose source could not be reached is tried again."""
+"""When a version is tried again whose artifact could not be had, or which could not be loaded and has been before."""
 _TICK_SECONDS: Final = 0.5
 _COUNT_SECONDS: Final = 1.0
 _KILL_MARGIN_SECONDS: Final = 5.0
@@ -86,8 +86,7 @@ class Supervisor:
         """What is held, by model, version and kind of traffic."""
         now = self._clock.monotonic()
         return [
-            serving_of(key, entry, self._ports.advertised_address(key), now)
-            for key, entry in sorted(self._entries.items())
+            serving_of(key, entry, self._ports.advertised_address, now) for key, entry in sorted(self._entries.items())
         ]
 
     def pids(self) -> dict[ServingKey, int]:
@@ -189,7 +188,7 @@ class Supervisor:
                 elif entry.task is not None:
                     entry.task.cancel()
             case Forget():
-                del self._entries[key]
+                self._remove(key, self._entries[key])
             case Fail(code=code, message=message, retry_at=retry_at):
                 entry = self._entries[key]
                 self._fail(key, entry, code, entry.explained(message), retry_at)
@@ -222,7 +221,7 @@ class Supervisor:
             if error.transient:
                 self._postpone(key, entry, str(error))
             else:
-                self._fail(key, entry, error.code, str(error), None)
+                self._fail(key, entry, error.code, str(error))
         except OSError as error:
             self._postpone(key, entry, f"its artifact cannot be stored: {error}")
         except asyncio.CancelledError:
@@ -302,9 +301,7 @@ class Supervisor:
         if entry.phase is Phase.DRAINING:
             self._remove(key, entry)
         elif entry.code:
-            # One that has served before may fail to be loaded again for the machine's own reasons.
-            retry = self._clock.monotonic() + RETRY_SECONDS if entry.crashes else None
-            self._fail(key, entry, FailureCode(entry.code), entry.error, retry)
+            self._fail(key, entry, FailureCode(entry.code), entry.error)
         else:
             entry.phase = Phase.CRASHED
             entry.crashes = (*entry.crashes, self._clock.monotonic())[-10:]
@@ -312,12 +309,15 @@ class Supervisor:
             self._log.error("process crashed", serving=str(key), exit_code=exit_code, reason=last_words)
             self._changed()
 
-    def _fail(self, key: ServingKey, entry: Entry, code: FailureCode, message: str, retry_at: float | None) -> None:
+    def _fail(
+        self, key: ServingKey, entry: Entry, code: FailureCode, message: str, retry_at: float | None = None
+    ) -> None:
         if entry.phase is Phase.DRAINING:
             self._remove(key, entry)
             return
         entry.phase = Phase.FAILED
-        entry.code, entry.error, entry.retry_at = code, message, retry_at
+        entry.code, entry.error = code, message
+        entry.retry_at = self._clock.monotonic() + RETRY_SECONDS if retry_at is None else retry_at
         self._log.error("version failed", serving=str(key), code=code, reason=message)
         self._changed()
 

@@ -130,6 +130,21 @@ def test_what_is_unwanted_ends() -> None:
         assert decide(Snapshot(0.0, (), {KEY: held(phase)})) == expected
 
 
+def test_a_failed_load_is_tried_again_of_what_ran_or_is_stable() -> None:
+    stable, test = lane(want("v1")), lane(want("v0"), want("v1"), test_version="v1")
+    other = {ServingKey("m", "v0", LIVE): held(Phase.READY, "v0")}
+    new = held(Phase.FAILED, retry_at=30.0)
+    assert decide(Snapshot(29.0, (stable,), {KEY: new})) is None
+    assert isinstance(decide(Snapshot(30.0, (stable,), {KEY: new})), Fetch)
+    # A control that has no room would be tried for ever, and the Evaluator does without it.
+    control = {KEY: held(Phase.READY), ServingKey("m", "v1", CONTROL): new}
+    assert decide(Snapshot(1e9, (lane(want("v1", LIVE, CONTROL)),), control)) is None
+    assert decide(Snapshot(1e9, (test,), {KEY: new, **other})) is None
+    ran = replace(new, crashes=(1.0,))
+    assert decide(Snapshot(29.0, (test,), {KEY: ran, **other})) is None
+    assert isinstance(decide(Snapshot(30.0, (test,), {KEY: ran, **other})), Fetch)
+
+
 OTHER = {ServingKey("m", "v0", LIVE): held(Phase.READY, "v0")}
 
 

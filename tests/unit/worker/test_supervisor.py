@@ -1,6 +1,7 @@
 """What the supervisor makes of artifacts and processes that do not do what they should."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from services.common.telemetry.logs import make_log
 from services.worker import messages
 from services.worker.cache import ArtifactCache
 from services.worker.domain import (
+    FailureCode,
     Lane,
     LoadReport,
     ServingKey,
@@ -52,6 +54,7 @@ class House:
         self.token_keys.write_text("1 " + "ab" * 32 + "\n")
         values = {"poll_seconds": NEVER, "token_keys": self.token_keys, **options}
         forks: Any = self.forks
+        host = values.pop("host", "127.0.0.1")
         self.supervisor = Supervisor(
             WorkerSettings(**values),
             "worker",
@@ -59,7 +62,7 @@ class House:
             log=make_log("test", "error"),
             cache=self.cache,
             forks=forks,
-            ports=Ports("127.0.0.1", "127.0.0.1"),
+            ports=Ports(host, host),
             on_change=lambda: None,
         )
 
@@ -127,3 +130,59 @@ async def test_token_keys_that_are_being_exchanged_are_waited_for(house: Any, te
     assert process.config.credentials.token_keys is not None
     process.say(READY)
     await made.phase(Phase.READY)
+
+
+FAILED = messages.Failed(FailureCode.LOAD_FAILED, "the device's memory is too small for it")
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+@pytest.mark.parametrize("stable", ["v0", "v1"])
+async def test_what_ran_or_is_stable_is_tried_again_after_it_failed(house: Any, stable: str, damaged: bool) -> None:
+    made = house()
+    wanted = made.publish("v1")
+    if stable == "v0":
+        made.want(wanted, stable=stable)
+        (await made.process()).say(READY)
+        await made.phase(Phase.READY)
+    program = made.root / "v1" / "program.pt2"
+    if damaged:
+        shutil.rmtree(made.root / "cache", ignore_errors=True)
+        program.write_bytes(b"x" * len(FILES["program.pt2"]))
+    if stable == "v0":
+        made.forks.started[0].end()
+    else:
+        made.want(wanted, stable=stable)
+    if not damaged:
+        again = await made.process(1 + (stable == "v0"))
+        again.say(FAILED)
+        again.end()
+    failed = await made.phase(Phase.FAILED)
+    assert ("was altered" if damaged else FAILED.message) in failed.error
+    program.write_bytes(FILES["program.pt2"])
+    tried = len(made.forks.started)
+    made.clock.advance(RETRY_SECONDS)
+    (await made.process(tried + 1)).say(READY)
+    await made.phase(Phase.READY)
+
+
+async def test_what_is_only_being_fetched_has_no_address_yet(house: Any) -> None:
+    # No port of an address that is not this machine's can be taken (RFC 5737).
+    made = house(host="192.0.2.1")
+    wanted = made.publish("v1")
+    (made.root / "v1").rename(made.root / "later")
+    made.want(wanted)
+    assert (await made.phase(Phase.WAITING)).address == ""
+
+
+async def test_the_artifact_of_a_version_that_failed_is_let_go(house: Any) -> None:
+    made = house()
+    made.want(made.publish("v1"))
+    process = await made.process()
+    process.say(FAILED)
+    process.end()
+    await made.phase(Phase.FAILED)
+    made.want()
+    await until(lambda: made.supervisor.servings() == [])
+    # The cache keeps no more than what is in use.
+    other = made.cache.fetch(made.publish("v2").artifact)
+    assert [folder.name for folder in (made.root / "cache" / "sha256").iterdir()] == [other.folder.name]
