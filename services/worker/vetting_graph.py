@@ -17,12 +17,16 @@ _OPERATOR: Final = re.compile(
     # The first two reach any file of the machine, and the others memory beyond their tensors: they believe the sizes
     # and indices that they are given.
     r"torch\.ops\.(aten|prims|quantized_decomposed)\."
-    r"(?!(from_file|save|set_|_reshape_alias|_sparse_\w+|\w+_unsafe|\w+_backward)\b)[a-zA-Z_0-9]+(\.(?!__)[a-zA-Z_0-9]+)?"
+    r"(?!(from_file|save|set_|_reshape_alias|_sparse_\w+|\w+_unsafe|\w+_backward"
+    r"|segment_reduce|\w*ctc_loss|_index_put_impl_?)\b)[a-zA-Z_0-9]+(\.(?!__)[a-zA-Z_0-9]+)?"
     r"|torch\.ops\.higher_order\.(cond|while_loop|scan|map_impl|wrap_with_autocast|wrap_with_set_grad_enabled)"
     r"|torch\.sym_(int|float|not|max|min|sum|ite)"
     r"|_operator\.(add|sub|mul|truediv|floordiv|mod|pow|neg|pos|eq|ne|lt|le|gt|ge|and_|or_|getitem)"
     r"|math\.(ceil|floor|trunc|sqrt)"
 )
+_UNCHECKED: Final = "unsafe"
+"""The argument by which operators leave out their checks."""
+_FALSE: Final = {"as_bool": False}
 _FUNCTION: Final = re.compile(
     r"Symbol|Integer|Float|Rational|Add|Mul|Pow|Mod|Max|Min|Abs|Eq|Ne|Lt|Le|Gt|Ge|And|Or|Not|Equality"
     r"|Unequality|StrictLessThan|LessThan|StrictGreaterThan|GreaterThan|FloorDiv|ModularIndexing|Where"
@@ -69,6 +73,9 @@ def vet_graph(graph: Any) -> None:
     Raises:
         LoadError: it holds what could run code; the message names it.
     """
+    for argument in _objects(graph):
+        if argument.get("name") == _UNCHECKED and argument.get("arg", _FALSE) != _FALSE:
+            raise LoadError(f"the program asks for {_UNCHECKED!r} of an operator, which then checks no indices")
     for key, text in _texts(graph):
         if key in ("target", "as_operator"):
             if not _OPERATOR.fullmatch(text):
@@ -97,6 +104,18 @@ def _is_harmless_text(key: str, text: str) -> bool:
     if key in _NAMES:
         return not text or text.isidentifier()
     return (_PATH if key.endswith(_PATHS) else _WORDS).fullmatch(text) is not None
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object."""
+    waiting: list[Any] = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield value
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
 
 
 def _texts(value: Any) -> Iterator[tuple[str, str]]:

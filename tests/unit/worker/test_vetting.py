@@ -87,6 +87,13 @@ def test_expressions_that_are_code(tmp_path: Path, expression: str) -> None:
         "torch.ops.aten.set_.source_Tensor_storage_offset",
         "torch.ops.aten._sparse_coo_tensor_unsafe.default",
         "torch.ops.aten.max_pool2d_with_indices_backward.default",
+        "torch.ops.aten.segment_reduce.default",
+        "torch.ops.aten._ctc_loss.default",
+        "torch.ops.aten._ctc_loss.Tensor_out",
+        "torch.ops.aten.ctc_loss.IntList",
+        "torch.ops.aten._cudnn_ctc_loss.Tensor",
+        "torch.ops.aten._index_put_impl_.default",
+        "torch.ops.aten._index_put_impl.out",
         "torch.ops.aten.relu.__class__",
         "_operator.attrgetter",
         "_operator.methodcaller",
@@ -100,13 +107,25 @@ def test_operators_from_elsewhere(tmp_path: Path, target: str) -> None:
         vet(write(tmp_path / "program.pt2", program(target=target)))
 
 
-@pytest.mark.parametrize("target", ["torch.ops.aten._unsafe_view.default", "torch.ops.aten.reshape.default"])
+@pytest.mark.parametrize(
+    "target",
+    ["torch.ops.aten._unsafe_view.default", "torch.ops.aten.reshape.default", "torch.ops.aten.index_put.default"],
+)
 def test_operators_that_check_what_they_are_given(tmp_path: Path, target: str) -> None:
     vet(write(tmp_path / "program.pt2", program(target=target)))
 
 
 def with_graph(**fields: Any) -> Parts:
     return program() | {"models/model.json": json.dumps({"nodes": [fields]}).encode()}
+
+
+@pytest.mark.parametrize("value", [{"as_bool": True}, {"as_int": 1}, {"as_sym_bool": {"as_name": "b"}}])
+def test_operators_that_are_told_not_to_check(tmp_path: Path, value: Any) -> None:
+    asked = {"name": "unsafe", "arg": value, "kind": 2}
+    with pytest.raises(LoadError, match="'unsafe'"):
+        vet(write(tmp_path / "program.pt2", with_graph(inputs=[asked])))
+    for plain in ({"name": "unsafe", "arg": {"as_bool": False}}, {"name": "x", "arg": value}, {"name": "unsafe"}):
+        vet(write(tmp_path / "program.pt2", with_graph(inputs=[plain])))
 
 
 def packed(kind: str, context: object) -> str:
