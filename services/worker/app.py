@@ -78,7 +78,7 @@ class App:
         self._channel = open_channel(settings.registry, settings)
         self._lease = Lease(self._channel, self._describe, settings.lease_seconds, self._log)
         self._watch = RouteWatch(self._channel, self._on_routes, lambda: None, self._log)
-        self._forks = ForkServer(settings.threads)
+        self._forks = ForkServer(settings.threads, settings.load_seconds)
         self.supervisor = Supervisor(
             settings,
             self.instance_id,

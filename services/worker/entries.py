@@ -27,6 +27,8 @@ class Entry:
         folder: the fetched artifact.
         process: while one runs.
         task: brings the artifact, or follows the process.
+        unanswered: how many polls in a row its process has left unanswered.
+        silence: that it left too many, as the end of a sentence; empty: it has not.
         overdue_at: when the process is killed unless it has come further.
     """
 
@@ -42,6 +44,8 @@ class Entry:
     folder: Path | None = None
     process: VersionProcess | None = None
     task: "asyncio.Task[None] | None" = None
+    unanswered: int = 0
+    silence: str = ""
     overdue_at: float = field(default=float("inf"))
 
     @property

@@ -14,6 +14,8 @@ from services.worker.servicer import CountLabels
 
 _COUNT_SECONDS: Final = 0.5
 _MARGIN_SECONDS: Final = 1.0
+UNANSWERED_LOOKS: Final = 10
+"""A front-end that answers nothing for so many looks in a row hangs."""
 
 
 class Followers:
@@ -30,6 +32,8 @@ class Followers:
         self._label = label
         self._on_lost = on_lost
         self._serving = [asyncio.Event() for _ in links]
+        self._answers = [0 for _ in links]
+        self._unanswered = [0 for _ in links]
         self._ending = False
         loop = asyncio.get_running_loop()
         self._hearing = [
@@ -60,6 +64,16 @@ class Followers:
         """Everything that they have counted; of one that does not answer, what it said last."""
         await asyncio.gather(*(link.counts(_COUNT_SECONDS) for link in self._links))
         return [snapshot for link in self._links for snapshot in link.last_counts or ()]
+
+    def look(self) -> None:
+        """Takes one for lost that has answered nothing since many looks; each look asks those that were not heard."""
+        for place, link in enumerate(self._links):
+            answered, self._answers[place] = link.heard != self._answers[place], link.heard
+            self._unanswered[place] = 0 if answered else self._unanswered[place] + 1
+            if not answered:
+                link.send(messages.Count(0))
+            if self._unanswered[place] > UNANSWERED_LOOKS and not self._ending:
+                self._on_lost(f"one of its front-ends did not answer {UNANSWERED_LOOKS} times, and was taken to hang")
 
     async def drain(self, order: messages.Drain) -> None:
         """Returns when all of them have been quiet, or the limit has passed, and they have ended."""

@@ -98,6 +98,7 @@ class Lead:
         await self._front_end.start()
         self._writer.write(messages.pack(messages.Ready(ready.report)))
         self._start(self._watch())
+        self._start(self._watch_followers())
         await self._ended.wait()
         await self._end()
 
@@ -184,6 +185,12 @@ class Lead:
             if most and (taken := self._engine_bytes()) > most:
                 self._engine.end()
                 self._crash(f"its model took {taken / 1e6:.0f} MB of memory; it may take {most / 1e6:.0f} MB")
+
+    async def _watch_followers(self) -> None:
+        """Ends a version one of whose front-ends stands still, and with it its share of the connections."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            self._followers.look()
 
     def _engine_bytes(self) -> int:
         try:

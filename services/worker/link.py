@@ -4,13 +4,19 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
+from typing import Self
 
 from services.common.telemetry.store import Snapshot
 from services.worker import messages
 
 
 class Link:
-    """Orders to a process, and what it reports."""
+    """Orders to a process, and what it reports.
+
+    Attributes:
+        last_counts: what it has counted, as it said last; None: it has said nothing yet.
+        heard: how often it has said what it has counted.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -19,9 +25,10 @@ class Link:
         self._waiting: dict[int, asyncio.Future[list[Snapshot] | None]] = {}
         self._over = False
         self.last_counts: list[Snapshot] | None = None
+        self.heard = 0
 
     @classmethod
-    async def open(cls, pipe: socket.socket) -> "Link":
+    async def open(cls, pipe: socket.socket) -> Self:
         """A link over a connected socket."""
         return cls(*await asyncio.open_connection(sock=pipe))
 
@@ -64,6 +71,7 @@ class Link:
 
     def _counted(self, message: messages.Counts, binary: bytes) -> None:
         self.last_counts = messages.unpack_counts(message, binary)
+        self.heard += 1
         future = self._waiting.pop(message.number, None)
         if future is not None and not future.done():
             future.set_result(self.last_counts)

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import select
+import signal
 import socket
 from collections.abc import Iterator
 from multiprocessing import forkserver
@@ -12,6 +14,7 @@ from typing import Final
 
 from services.worker.link import Link
 from services.worker.process_config import ChildConfig
+from services.worker.threads import on_thread
 
 _MODULE: Final = "services.worker.preload"
 _EXIT_SECONDS: Final = 5.0
@@ -23,9 +26,11 @@ class ForkServer:
 
     Args:
         threads: CPU threads of one process.
+        limit_seconds: when it does not answer for so long, it is ended, and the next start begins another one.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, limit_seconds: float = 300.0) -> None:
+        self._limit_seconds = limit_seconds
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([_MODULE])
         # Read when torch and numpy are imported; torch.set_num_threads bounds the calling thread's work only.
@@ -43,24 +48,53 @@ class ForkServer:
             forkserver.ensure_running()
 
     async def start(self, config: ChildConfig) -> "VersionProcess":
-        """Starts the process that loads and serves what `config` names."""
+        """Starts the process that loads and serves what `config` names.
+
+        Raises:
+            OSError: it cannot be started.
+            EOFError: the fork server has ended.
+        """
         ours, theirs = socket.socketpair()
         try:
             async with self._lock:
-                process = await asyncio.to_thread(self._start, config, theirs)
-            link = await Link.open(ours)
+                process = await self._fork(config, theirs)
+            return VersionProcess(process, await Link.open(ours))
         except BaseException:
             ours.close()
             raise
         finally:
             theirs.close()
-        return VersionProcess(process, link)
+
+    async def _fork(self, config: ChildConfig, pipe: socket.socket) -> ForkServerProcess:
+        starting = asyncio.ensure_future(on_thread(lambda _: self._start(config, pipe), "fork"))
+        try:
+            answered, _ = await asyncio.wait({starting}, timeout=self._limit_seconds)
+            if not answered:
+                await on_thread(lambda _: _end_server(), "fork server")
+                # Its end is what the thread hears; until then the environment is not as it was.
+                await asyncio.wait({starting})
+        except asyncio.CancelledError:
+            starting.cancel()
+            raise
+        if not answered and starting.exception() is not None:
+            raise OSError(f"the process that forks did not answer within {self._limit_seconds:g} s, and was ended")
+        return starting.result()
 
     def _start(self, config: ChildConfig, pipe: socket.socket) -> ForkServerProcess:
         process = self._context.Process(target=_run_child, args=(config, pipe), name=str(config.key), daemon=True)
         with _environment(self._environment):
             process.start()
         return process
+
+
+def _end_server() -> None:
+    """Ends the fork server, whose forks live on; multiprocessing begins another one when it finds it ended."""
+    # There is no public way.
+    pid: int | None = vars(forkserver._forkserver)["_forkserver_pid"]  # noqa: SLF001
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
+        # Not taken from multiprocessing, which asks for it.
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
 def _run_child(config: ChildConfig, pipe: socket.socket) -> None:
@@ -91,6 +125,8 @@ class VersionProcess:
 
     def __init__(self, process: ForkServerProcess, link: Link) -> None:
         self._process = process
+        # A file that stands for it (pidfd_open(2)); multiprocessing takes it for ended when the fork server is.
+        self._handle: int | None = os.pidfd_open(process.pid or 0)
         self.link = link
 
     @property
@@ -101,13 +137,24 @@ class VersionProcess:
     async def exit_code(self) -> int | None:
         """Waits until it has ended, and kills it when that takes long after it fell silent."""
         self.link.close()
-        await asyncio.to_thread(self._process.join, _EXIT_SECONDS)
-        if self._process.exitcode is None:
+        if not await asyncio.to_thread(self._has_ended, _EXIT_SECONDS):
             self.kill()
-            await asyncio.to_thread(self._process.join)
+        await asyncio.to_thread(self._process.join)
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
         return self._process.exitcode
 
     def kill(self) -> None:
         """Ends it at once."""
-        if self._process.is_alive():
-            self._process.kill()
+        if self._handle is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+
+    def _has_ended(self, seconds: float) -> bool:
+        """Waits for its end for at most so long."""
+        if self._handle is None:
+            return True
+        poll = select.poll()
+        poll.register(self._handle, select.POLLIN)
+        return bool(poll.poll(seconds * 1e3))

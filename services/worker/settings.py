@@ -44,7 +44,8 @@ class WorkerSettings(ServiceSettings):
         cuda_graphs: on a GPU record each version for every size of batch, so that a batch is one launch.
         quiet_seconds: a version that is no longer wanted ends when no request came for so long.
         fetch_seconds: a fetch that takes longer is given up, and tried again later.
-        load_seconds: a load that takes longer has failed.
+        load_seconds: a load that takes longer has failed, from the start of its process on; a start that takes longer
+            is tried again.
         parallel_loads: how many versions load at once.
         poll_seconds: how often the versions' counts are fetched; a crash loses what was counted since.
     """

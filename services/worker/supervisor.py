@@ -32,6 +32,8 @@ from services.worker.totals import Totals
 
 RETRY_SECONDS: Final = 30.0
 """When a version is tried again whose artifact could not be had, or which could not be loaded and has been before."""
+UNANSWERED_POLLS: Final = 10
+"""A process that leaves so many in a row unanswered has crashed; each is waited for, for a second."""
 _TICK_SECONDS: Final = 0.5
 _COUNT_SECONDS: Final = 1.0
 _KILL_MARGIN_SECONDS: Final = 5.0
@@ -112,7 +114,7 @@ class Supervisor:
             now = self._clock.monotonic()
             if now - polled >= self._settings.poll_seconds:
                 polled = now
-                await asyncio.gather(*(self._poll(key, entry) for key, entry in list(self._entries.items())))
+                await asyncio.gather(*(self._look(key, entry) for key, entry in list(self._entries.items())))
                 self._totals.prune(self._entries, self._lanes, now)
                 self._ports.prune(self._entries, now)
 
@@ -129,6 +131,17 @@ class Supervisor:
             if entry.process is not None:
                 entry.process.kill()
         self._ports.close()
+
+    async def _look(self, key: ServingKey, entry: Entry) -> None:
+        """Polls a process, and ends one that has left many polls unanswered; late answers are answers."""
+        heard = entry.process.link.heard if entry.process is not None else 0
+        await self._poll(key, entry)
+        if entry.process is None or entry.phase is not Phase.READY:
+            return
+        entry.unanswered = entry.unanswered + 1 if entry.process.link.heard == heard else 0
+        if entry.unanswered >= UNANSWERED_POLLS:
+            entry.silence = f"it left {entry.unanswered} polls unanswered, so that it was taken to hang"
+            entry.process.kill()
 
     async def _poll(self, key: ServingKey, entry: Entry) -> None:
         if entry.process is None or entry.phase not in (Phase.READY, Phase.DRAINING):
@@ -176,10 +189,11 @@ class Supervisor:
             case Drain():
                 entry = self._entries[key]
                 entry.phase = Phase.DRAINING
-                limit = self._settings.drain_seconds
-                entry.overdue_at = self._clock.monotonic() + 2 * limit + _KILL_MARGIN_SECONDS
+                limit, quiet = self._settings.drain_seconds, self._settings.quiet_seconds
+                # Until it takes no more, for those who come all the same, and for what is under way at the end.
+                entry.overdue_at = self._clock.monotonic() + limit + quiet + limit + _KILL_MARGIN_SECONDS
                 if entry.process is not None:
-                    entry.process.link.send(messages.Drain(self._settings.quiet_seconds, limit))
+                    entry.process.link.send(messages.Drain(quiet, limit))
             case Abandon():
                 entry = self._entries[key]
                 entry.phase = Phase.DRAINING
@@ -203,7 +217,6 @@ class Supervisor:
             entry.task = loop.create_task(self._bring(key, entry, action.wanted))
         elif before is not None:
             before.phase = Phase.LOADING
-            before.overdue_at = self._clock.monotonic() + self._settings.load_seconds
             before.task = loop.create_task(self._live(key, before))
 
     def _tell(self, key: ServingKey, entry: Entry) -> None:
@@ -255,6 +268,8 @@ class Supervisor:
         entry.process = process
         if entry.phase is Phase.DRAINING:
             process.kill()
+        else:
+            entry.overdue_at = self._clock.monotonic() + self._settings.load_seconds
         self._tell(key, entry)
         last_words = ""
         async for message, _ in process.link.reports():
@@ -270,7 +285,7 @@ class Supervisor:
         exit_code = await process.exit_code()
         entry.process = None
         self._totals.ended(key)
-        self._ended(key, entry, exit_code, last_words)
+        self._ended(key, entry, exit_code, last_words or entry.silence)
 
     def _config(self, key: ServingKey, folder: Path) -> ChildConfig:
         """What the process of `key` is started with.

@@ -1,11 +1,26 @@
 """Versions' processes as the supervisor sees them: a test speaks for each."""
 
+import asyncio
 import socket
 from typing import Any
 
 from services.worker import messages
 from services.worker.link import Link
 from services.worker.process_config import ChildConfig
+
+
+class SilentLink(Link):
+    """To a process that never says what it has counted; nobody waits for that.
+
+    Attributes:
+        polled: how often it was asked.
+    """
+
+    polled = 0
+
+    async def counts(self, timeout_seconds: float) -> None:
+        """Nothing."""
+        self.polled += 1
 
 
 class FakeProcess:
@@ -22,7 +37,7 @@ class FakeProcess:
 
     pid = 1
 
-    def __init__(self, config: ChildConfig, link: Link, pipe: socket.socket) -> None:
+    def __init__(self, config: ChildConfig, link: SilentLink, pipe: socket.socket) -> None:
         self.config = config
         self.link = link
         self.killed = False
@@ -52,14 +67,18 @@ class FakeForks:
 
     Attributes:
         started: all of them, the latest last.
+        answering: whether it starts anything at present.
     """
 
     def __init__(self) -> None:
         self.started: list[Any] = []
+        self.answering = asyncio.Event()
+        self.answering.set()
 
     async def start(self, config: ChildConfig) -> FakeProcess:
         """One that says nothing yet."""
+        await self.answering.wait()
         ours, theirs = socket.socketpair()
-        process = FakeProcess(config, await Link.open(ours), theirs)
+        process = FakeProcess(config, await SilentLink.open(ours), theirs)
         self.started.append(process)
         return process

@@ -164,6 +164,20 @@ async def test_they_live_and_die_together_and_the_reason_is_told(
     assert registry.state("scores", "v0") == "READY"
 
 
+@pytest.mark.parametrize("role", ["first", "further"])
+async def test_a_front_end_that_stands_still_is_ended_with_its_version(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any, role: str
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts())))
+    app = await start_worker(front_ends=2)
+    await caller_of("v1")
+    (first,) = app.supervisor.pids().values()
+    engine, followers = processes_of(app)
+    os.kill(first if role == "first" else followers[0].pid, signal.SIGSTOP)
+    await until(partial(have_ended, (psutil.Process(first), engine, *followers)), 60)
+    await until(lambda: app.supervisor.pids() and registry.state("scores", "v1") == "READY", 60)
+
+
 async def test_a_model_that_hangs_is_ended(
     registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
 ) -> None:

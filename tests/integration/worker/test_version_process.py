@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from services.common.prediction_token import TokenKeys
@@ -36,7 +37,7 @@ class _Versions:
         self._artifact = artifact
         self.credentials = Credentials(TokenKeys.parse(token_keys.read_text()))
         self._settings = WorkerSettings(token_keys=token_keys, version_threads=1)
-        self._forks = ForkServer(threads=1)
+        self.forks = ForkServer(threads=1)
 
     async def start(
         self, version: str, address: str = "", folder: Path | None = None, front_ends: int = 2
@@ -47,7 +48,7 @@ class _Versions:
         config = ChildConfig(
             key, folder or self._artifact, address, settings, "worker", time.monotonic(), self.credentials
         )
-        process = await self._forks.start(config)
+        process = await self.forks.start(config)
         self.processes.append(process)
         return process
 
@@ -114,6 +115,30 @@ async def test_why_it_cannot_be_started_is_its_last_word(versions: _Versions, tm
     word = await _first_word(process)
     assert isinstance(word, messages.Crashing)
     assert "could not be started: FileNotFoundError" in word.message
+
+
+async def test_a_fork_server_that_does_not_answer_is_replaced_and_its_forks_live_on(versions: _Versions) -> None:
+    before = await versions.start("v1")
+    before.link.send(_TOLD)
+    assert isinstance(await _first_word(before), messages.Ready)
+    server = psutil.Process(before.pid).parent()
+    assert server is not None
+    server.suspend()
+    versions.forks = ForkServer(threads=1, limit_seconds=0.5)
+    with pytest.raises(OSError, match=r"did not answer within 0\.5 s, and was ended"):
+        await versions.start("v2")
+    versions.forks = ForkServer(threads=1)
+    after = await versions.start("v2")
+    after.link.send(_TOLD)
+    assert isinstance(await _first_word(after), messages.Ready)
+    caller = Caller(versions.address("v1"))
+    await caller.predict(reference_rows(1))
+    await caller.channel.close()
+    # multiprocessing takes it for ended by now.
+    before.kill()
+    await before.exit_code()
+    # Whoever took it over need not have asked for its status.
+    assert not psutil.pid_exists(before.pid) or psutil.Process(before.pid).status() == psutil.STATUS_ZOMBIE
 
 
 _ASKED = """

@@ -7,7 +7,7 @@ from services.common.telemetry.logs import make_log
 
 
 async def test_a_loop_that_failed_begins_again_and_ends_when_it_ends() -> None:
-    begun = []
+    begun: list[int] = []
 
     async def loop() -> None:
         begun.append(len(begun))

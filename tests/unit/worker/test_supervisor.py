@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from services.worker.entries import Serving
 from services.worker.plan import Phase
 from services.worker.ports import Ports
 from services.worker.settings import WorkerSettings
-from services.worker.supervisor import RETRY_SECONDS, Supervisor
+from services.worker.supervisor import RETRY_SECONDS, UNANSWERED_POLLS, Supervisor
 from tests.fakes.clock import ManualClock
 from tests.fakes.version_process import FakeForks, FakeProcess
 from tests.support.wait import until
@@ -186,3 +187,63 @@ async def test_the_artifact_of_a_version_that_failed_is_let_go(house: Any) -> No
     # The cache keeps no more than what is in use.
     other = made.cache.fetch(made.publish("v2").artifact)
     assert [folder.name for folder in (made.root / "cache" / "sha256").iterdir()] == [other.folder.name]
+
+
+async def test_a_load_has_its_time_from_the_start_of_its_process_on(house: Any) -> None:
+    made = house(load_seconds=10.0)
+    made.forks.answering.clear()
+    made.want(made.publish("v1"), made.publish("v2"))
+    await made.phase(Phase.LOADING)
+    made.clock.advance(60.0)
+    made.forks.answering.set()
+    process = await made.process()
+    process.say(READY)
+    assert (await made.phase(Phase.READY)).error == ""
+    slow = await made.process(2)
+    made.clock.advance(10.0)
+    await until(lambda: slow.killed)
+    failed = next(one for one in made.supervisor.servings() if one.key != KEY)
+    assert failed.error == "it was not ready within 10 s"
+
+
+def _is_polled_again(process: FakeProcess, polled: int) -> bool:
+    return process.link.polled > polled
+
+
+def _is_killed(process: FakeProcess) -> bool:
+    return process.killed
+
+
+async def test_a_process_that_leaves_many_polls_unanswered_has_crashed(house: Any) -> None:
+    made = house(poll_seconds=0.01)
+    made.want(made.publish("v1"))
+    for number in (1, 2):
+        process = await made.process(number)
+        process.say(READY)
+        await made.phase(Phase.READY)
+        for _ in range(UNANSWERED_POLLS):
+            assert not process.killed
+            again = partial(_is_polled_again, process, process.link.polled)
+            made.clock.advance(1.0)
+            await until(again)
+        await until(partial(_is_killed, process))
+    failed = await made.phase(Phase.FAILED)
+    assert failed.code == FailureCode.CRASHED
+    assert f"the last time it left {UNANSWERED_POLLS} polls unanswered" in failed.error
+
+
+async def test_a_version_that_must_be_quiet_for_longer_than_it_may_drain_has_time_for_both(house: Any) -> None:
+    made = house(quiet_seconds=100.0, drain_seconds=1.0)
+    made.want(made.publish("v1"))
+    process = await made.process()
+    process.say(READY)
+    await made.phase(Phase.READY)
+    made.want()
+    await made.phase(Phase.DRAINING)
+    made.clock.advance(100.0)
+    # When that one is there, all limits have been looked at.
+    made.want(made.publish("v2"))
+    await made.process(2)
+    assert not process.killed
+    made.clock.advance(10.0)
+    await until(lambda: process.killed)
