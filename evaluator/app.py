@@ -57,7 +57,7 @@ class App:
         log: where its lines go.
 
     Raises:
-        AddressError: it cannot listen there.
+        AddressError: it cannot listen there, or others could not dial it.
         ValueError: the settings contradict each other.
     """
 
@@ -112,6 +112,7 @@ class App:
         self._lease = Lease(self._channel, self._describe, settings.lease_seconds, self._log)
         self._server = Server(settings, self._log, _SERVICES, self._register)
         self.address = self._server.address
+        self._advertised = self._server.advertised
         self._page: MetricsPage | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -162,7 +163,7 @@ class App:
         return resources_pb2.Instance(
             instance_id=self.instance_id,
             kind=resources_pb2.INSTANCE_KIND_EVALUATOR,
-            address=self._server.advertised,
+            address=self._advertised,
         )
 
     async def _collect(self) -> Iterable[Snapshot]:

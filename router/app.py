@@ -60,7 +60,7 @@ class App:
         log: where its lines go.
 
     Raises:
-        AddressError: it cannot listen there.
+        AddressError: it cannot listen there, or others could not dial it.
         ValueError: the token keys' file is not one.
         OSError: the token keys cannot be read.
     """
@@ -106,6 +106,7 @@ class App:
             LONG_CALLS,
         )
         self.address = self._server.address
+        self._advertised = self._server.advertised
         self._page: MetricsPage | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._housekeeping: set[asyncio.Task[None]] = set()
@@ -214,7 +215,7 @@ class App:
         return resources_pb2.Instance(
             instance_id=self.instance_id,
             kind=resources_pb2.INSTANCE_KIND_ROUTER,
-            address=self._server.advertised,
+            address=self._advertised,
         )
 
     async def _collect(self) -> Iterable[Snapshot]:

@@ -90,6 +90,19 @@ def check_exposure(address: str, *, tls: bool) -> None:
         )
 
 
+def is_unspecified(address: str) -> bool:
+    """Whether it stands for all of the machine's own addresses: whoever dials it reaches itself.
+
+    Raises:
+        AddressError: it is no address.
+    """
+    host, _ = split_address(address)
+    try:
+        return not host or ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def check_free(address: str) -> None:
     """Refuses a port that another process listens on.
 
@@ -159,8 +172,18 @@ class Server:
 
     @property
     def advertised(self) -> str:
-        """host:port under which others reach it."""
-        return self._settings.advertise or self.address
+        """host:port under which others reach it.
+
+        Raises:
+            AddressError: it is none that others could dial.
+        """
+        address = self._settings.advertise or self.address
+        if is_unspecified(address):
+            raise AddressError(
+                f"{address} is no address that others can dial: set CROSSFADE_ADVERTISE to the name and port under "
+                "which they reach this service, as in router-1.example.org:8500"
+            )
+        return address
 
     async def start(self) -> None:
         """Starts to serve; health is NOT_SERVING until `set_serving`."""

@@ -41,7 +41,8 @@ class ServiceSettings(TlsSettings):
 
     Attributes:
         listen: host:port of the gRPC server; port 0: any free one.
-        advertise: host:port under which others reach it. Default: the address that it listens on.
+        advertise: host:port under which others reach it. Default: the address that it listens on; needed where that
+            is 0.0.0.0 or [::].
         registry: host:port of the Registry.
         trust_domain: with TLS, callers' URIs must be of this SPIFFE trust domain; empty: of any that the CA signs.
         metrics_listen: host:port of the Prometheus page; empty: none.

@@ -41,7 +41,7 @@ class App:
         clock: times crashes, limits and retries.
 
     Raises:
-        AddressError: the address is in use, exposed without TLS, or none.
+        AddressError: the address is in use, exposed without TLS, or none, or others could not dial it.
         ValueError: a setting does not make sense; the message says which.
     """
 
@@ -74,7 +74,8 @@ class App:
         self._server = Server(settings, self._log, [_TELEMETRY], register)
         self.address = self._server.address
         host, _ = split_address(settings.listen)
-        advertised, _ = split_address(self._server.advertised)
+        self._advertised = self._server.advertised
+        advertised, _ = split_address(self._advertised)
         self._channel = open_channel(settings.registry, settings)
         self._lease = Lease(self._channel, self._describe, settings.lease_seconds, self._log)
         self._watch = RouteWatch(self._channel, self._on_routes, lambda: None, self._log)
@@ -123,7 +124,7 @@ class App:
         self.supervisor.follow(lanes_of(lanes.values()))
 
     def _describe(self) -> resources_pb2.Instance:
-        return instance_of(self.instance_id, self._server.advertised, self.supervisor.servings())
+        return instance_of(self.instance_id, self._advertised, self.supervisor.servings())
 
     async def _counts(self) -> list[Snapshot]:
         return await self.supervisor.counts()
