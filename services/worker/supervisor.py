@@ -202,7 +202,7 @@ class Supervisor:
                 elif entry.task is not None:
                     entry.task.cancel()
             case Forget():
-                self._remove(key, self._entries[key])
+                self._drop(key, self._entries[key])
             case Fail(code=code, message=message, retry_at=retry_at):
                 entry = self._entries[key]
                 self._fail(key, entry, code, entry.explained(message), retry_at)
@@ -347,12 +347,16 @@ class Supervisor:
         self._changed()
 
     def _remove(self, key: ServingKey, entry: Entry) -> None:
+        self._drop(key, entry)
+        self._log.info("ended", serving=str(key))
+        self._changed()
+
+    def _drop(self, key: ServingKey, entry: Entry) -> None:
+        """Forgets it, and lets its artifact go unless it is held for other traffic."""
         if self._entries.get(key) is entry:
             del self._entries[key]
         if not any((other.model, other.version) == (key.model, key.version) for other in self._entries):
             self._folders.forget(key.model, key.version)
-        self._log.info("ended", serving=str(key))
-        self._changed()
 
     def _changed(self) -> None:
         self._wake.set()
