@@ -84,6 +84,7 @@ def _enter(state: State, look: Look, now: float) -> State:
     gates = state.gates
     if new_step:
         gates = tuple(guarded(gate.restart(), state.terms, step) for gate in gates)
+    unlooked, behind = _unlooked(state, look, new_step=new_step)
     if look.epoch != state.epoch:
         gates = tuple(gate.enter(look.epoch) if isinstance(gate, CohortGate) else gate for gate in gates)
     return replace(
@@ -93,7 +94,8 @@ def _enter(state: State, look: Look, now: float) -> State:
         first_time=state.first_time or now or look.time,
         time=now,
         elapsed=look.elapsed,
-        unlooked=_unlooked(state, look, new_step=new_step),
+        unlooked=unlooked,
+        behind=behind,
         epoch=look.epoch,
         epoch_since=now if math.isinf(since) and look.window else since,
         step=step,
@@ -106,16 +108,21 @@ def _enter(state: State, look: Look, now: float) -> State:
     )
 
 
-def _unlooked(state: State, look: Look, *, new_step: bool) -> float:
-    """Seconds of the step's in which nobody looked, with those since the look before.
+def _unlooked(state: State, look: Look, *, new_step: bool) -> tuple[float, float]:
+    """Seconds of the step's in which nobody looked, with those since the look before, and how far that one went back.
 
     By how far the step's own time moved on from look to look: that leaves pauses out, and a clock that differs from the
     Registry's or from another Evaluator's passes for time in which nobody looked, and never for time that was watched.
+    Where two Evaluators take turns whose clocks differ, the way back and the way forth are of the same time.
     """
-    before, sofar = (0.0, 0.0) if new_step else (state.elapsed, state.unlooked)
+    before, sofar, behind = (0.0, 0.0, 0.0) if new_step else (state.elapsed, state.unlooked, state.behind)
     passed = look.elapsed - before
+    if passed < 0.0:
+        return sofar + passed, -passed
     watched = max(MOST_MISSED * state.terms.policy.look_interval, _LEAST_GAP)
-    return sofar + passed - min(max(passed, 0.0), watched) if not 0.0 <= passed <= watched else sofar
+    if passed <= watched:
+        return sofar, 0.0
+    return sofar + passed - min(max(passed - behind, 0.0), watched), 0.0
 
 
 def _watch_inputs(state: State, look: Look, before: float) -> State:

@@ -22,6 +22,9 @@ class Serving(StrEnum):
     DRAINING = "draining"
 
 
+_SERVES = frozenset({Serving.READY, Serving.DRAINING})
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """One version and kind of traffic on one Worker.
@@ -73,7 +76,8 @@ def find_failure(workers: Sequence[Worker], test: str, stable: str, waited: floa
     tried = [(worker, served) for worker in workers if (served := worker.of(test)) is not None]
     for worker, served in tried:
         other = worker.of(stable)
-        stable_fine = other is None or (other.state is not Serving.FAILED and other.error_code != CRASHED)
+        # Not while it is loading: what has failed there may be tried again, and says nothing until it is ready.
+        stable_fine = other is None or (other.state in _SERVES and other.error_code != CRASHED)
         if served.state is Serving.FAILED and served.error_code == CRASHED and stable_fine:
             return Failure(
                 CRASHED, f"{test}'s process crashed twice while {stable}'s did not: {_sentence(served.error)}"

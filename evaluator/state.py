@@ -55,6 +55,7 @@ class State:
         time: when the latest look read.
         elapsed: the latest look's.
         unlooked: seconds of it in which nobody looked; below 0 where the clocks of those who looked went back.
+        behind: seconds by which the latest look's clock went back; 0: it did not.
         epoch: the latest look's epoch; -1: none.
         epoch_since: when a look first read counts in that epoch; infinity: none has.
         step: the latest look's step; -1: none.
@@ -113,6 +114,7 @@ class State:
     split: SplitCheck = field(default_factory=SplitCheck)
     elapsed: float = 0.0
     unlooked: float = 0.0
+    behind: float = 0.0
 
     @property
     def shadowed(self) -> bool:

@@ -196,20 +196,21 @@ class FeedbackBook:
 
     def _remember(self, prediction: Prediction, row: int, first: int = 0) -> Result | None:
         """Notes the row, among the bits from `first` on; a result when it does not count."""
-        if not self._keep_slice(prediction):
-            return self._late(prediction)
         rows = self._rows.get(prediction.nonce, 0)
         bit = first + row
+        # However old it is by now: what was counted once was in time.
         if rows >> bit & 1:
             self._store.counter(catalog.FEEDBACK_DUPLICATE_COUNT, *_arm(prediction)).add()
             return Result(Status.DUPLICATE)
+        if not self._keep_slice(prediction):
+            return self._late(prediction)
         self._rows[prediction.nonce] = rows | 1 << bit
         if len(self._rows) > self._remembered:
             del self._rows[next(iter(self._rows))]
         return None
 
     def _late(self, prediction: Prediction) -> Result:
-        self._store.counter(catalog.FEEDBACK_LATE_COUNT, *_arm(prediction)).add()
+        self._store.counter(catalog.FEEDBACK_LATE_COUNT, *_arm(prediction), prediction.segment).add()
         return Result(Status.TOO_LATE)
 
     def _keep_slice(self, prediction: Prediction) -> bool:

@@ -31,6 +31,7 @@ from services.worker.supervisor import Supervisor
 from services.worker.trust import Trust
 
 _TELEMETRY = "crossfade.telemetry.v1.TelemetryService"
+_END_MARGIN_SECONDS = 15.0
 
 
 class App:
@@ -108,10 +109,12 @@ class App:
             self._server.set_serving(False)
             self.supervisor.stop()
             supervising, *others = self._tasks
-            await supervising
-            for task in others:
+            # Every process has its limit, so that more time than this is a fault, which must not keep us from ending.
+            limit = 2 * self._settings.drain_seconds + self._settings.quiet_seconds + _END_MARGIN_SECONDS
+            await asyncio.wait({supervising}, timeout=limit)
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
+            await asyncio.gather(supervising, *others, return_exceptions=True)
             await self._lease.leave()
         self.supervisor.close()
         if self._page is not None:

@@ -126,7 +126,9 @@ class VersionProcess:
     def __init__(self, process: ForkServerProcess, link: Link) -> None:
         self._process = process
         # A file that stands for it (pidfd_open(2)); multiprocessing takes it for ended when the fork server is.
-        self._handle: int | None = os.pidfd_open(process.pid or 0)
+        self._handle: int | None = None
+        with contextlib.suppress(ProcessLookupError):
+            self._handle = os.pidfd_open(process.pid or 0)
         self.link = link
 
     @property
@@ -139,7 +141,11 @@ class VersionProcess:
         self.link.close()
         if not await asyncio.to_thread(self._has_ended, _EXIT_SECONDS):
             self.kill()
-        await asyncio.to_thread(self._process.join)
+        # The fork server says so; one that hangs is not waited for, and replaced.
+        await asyncio.to_thread(self._process.join, _EXIT_SECONDS)
+        if self._process.exitcode is None:
+            await asyncio.to_thread(_end_server)
+            await asyncio.to_thread(self._process.join, _EXIT_SECONDS)
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None

@@ -134,11 +134,12 @@ class Supervisor:
 
     async def _look(self, key: ServingKey, entry: Entry) -> None:
         """Polls a process, and ends one that has left many polls unanswered; late answers are answers."""
-        heard = entry.process.link.heard if entry.process is not None else 0
         await self._poll(key, entry)
         if entry.process is None or entry.phase is not Phase.READY:
             return
-        entry.unanswered = entry.unanswered + 1 if entry.process.link.heard == heard else 0
+        heard = entry.process.link.heard
+        entry.unanswered = entry.unanswered + 1 if heard == entry.heard else 0
+        entry.heard = heard
         if entry.unanswered >= UNANSWERED_POLLS:
             entry.silence = f"it left {entry.unanswered} polls unanswered, so that it was taken to hang"
             entry.process.kill()

@@ -178,7 +178,7 @@ FEEDBACK_LATE_COUNT: Final = Metric(
     Kind.COUNTER,
     "1",
     "Labels that came too late to count: what their slice counted is gone, or their version.",
-    _ARM,
+    (*_ARM, "segment"),
 )
 FEEDBACK_LAG: Final = Metric(
     "crossfade.feedback.lag",

@@ -118,13 +118,23 @@ def test_a_version_that_is_gone_takes_no_labels_and_no_numbers() -> None:
     desk = Desk()
     assert desk.book.label(desk.token(version="v0"), 0, "churn").status is Status.TOO_LATE
     assert desk.book.value(desk.token(version="v0", numbers=(1.0, 2.0)), 0, 1.5).status is Status.TOO_LATE
-    assert late(desk) == {("churn", "v0", "live"): 2}
+    assert late(desk) == {("churn", "v0", "live", ""): 2}
     assert {one.metric for one in desk.store.snapshot()} == {catalog.FEEDBACK_LATE_COUNT}
 
 
 def late(desk: Desk) -> dict[tuple[str, ...], int]:
     """Labels that came too late, by arm."""
     return {one.attributes: one.counts[0] for one in desk.store.snapshot() if one.metric is catalog.FEEDBACK_LATE_COUNT}
+
+
+def test_what_was_counted_in_time_is_not_late_when_it_comes_again() -> None:
+    desk = Desk()
+    first = desk.token(slice=0)
+    assert desk.book.label(first, 0, "churn").status is Status.ACCEPTED
+    for number in range(1, MOST_SLICES + 1):
+        desk.book.label(desk.token(slice=number), 0, "churn")
+    assert desk.book.label(first, 0, "churn").status is Status.DUPLICATE
+    assert late(desk) == {}
 
 
 def test_the_latest_slices_are_kept() -> None:
@@ -139,7 +149,7 @@ def test_the_latest_slices_are_kept() -> None:
     assert late(desk) == {}
     assert desk.book.label(desk.token(slice=2), 0, "churn").status is Status.TOO_LATE
     assert desk.book.value(desk.token(slice=2, traffic=2), 0, 1.0).status is Status.TOO_LATE
-    assert late(desk) == {("churn", "v1", "live"): 1, ("churn", "v1", "control"): 1}
+    assert late(desk) == {("churn", "v1", "live", ""): 1, ("churn", "v1", "control", ""): 1}
     assert desk.book.label(desk.token(epoch=4, slice=0), 0, "churn").status is Status.ACCEPTED
 
 

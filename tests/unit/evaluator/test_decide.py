@@ -358,6 +358,13 @@ def test_nor_is_one_after_which_stable_was_started_again(young: State) -> None:
     assert decide(young, at(workers=shared)).action is Action.NONE
 
 
+def test_nor_is_one_where_stable_is_not_ready_either(young: State) -> None:
+    # What failed to load there is tried again from time to time, and says nothing of its failure meanwhile.
+    trying = Served("v1", False, Serving.LOADING)
+    shared = (Worker("a", (trying, Served("v2", False, Serving.FAILED, "", "CRASHED"))),)
+    assert decide(young, at(workers=shared)).action is Action.NONE
+
+
 def test_a_source_that_cannot_be_reached_is_waited_for_and_named() -> None:
     waiting = (Worker("a", (STABLE, Served("v2", False, Serving.LOADING, "s3://m/model.json does not exist"))),)
     assert failed(waiting, waited=899.0).reason.endswith("verified and warm: s3://m/model.json does not exist")

@@ -65,6 +65,8 @@ def test_folding_all_looks_at_once_gives_what_folding_them_one_by_one_gave() -> 
         ((0.0, 0.0, 178.0, 180.0, 240.0), 172.0 + 54.0),
         # By a clock that is two minutes ahead, and then by the Registry's.
         ((2.0, 124.0, 126.0, 8.0, 10.0), -2.0),
+        # Two who take turns, one by a clock that is a hundred seconds ahead: the way back and forth is no time.
+        ((2.0, 104.0, 6.0, 108.0, 10.0, 112.0), 96.0),
         # A pause is not in the step's time.
         ((10.0, 10.0, 10.0, 12.0), 4.0),
     ],

@@ -57,18 +57,23 @@ def test_labels_that_come_too_late_to_count_show_no_version_safe() -> None:
         made = fresh(0.08, min_age=1.0)
         router = made.fleet.routers[0].store
         for _ in range(110):
-            router.counter(catalog.FEEDBACK_LATE_COUNT, "digits", "v2", "live").add(lost)
+            router.counter(catalog.FEEDBACK_LATE_COUNT, "digits", "v2", "live", "").add(lost)
             if made.look().action is not Action.NONE:
                 break
         assert (made.decisions[-1].action is Action.PROMOTE) is passes, made.decisions[-1].reason
     waits = next(one.waits_for for one in made.decisions[-2].gates if one.gate == "accuracy")
     assert waits.startswith("labels that come in time: ")
     assert " labels of v2 came too late to be counted, more than 2.00 %, and those may be of its wrong answers" in waits
+    # Those of another lane are none of this one's.
+    elsewhere = fresh(0.08, min_age=1.0)
+    elsewhere.fleet.routers[0].store.counter(catalog.FEEDBACK_LATE_COUNT, "digits", "v2", "live", "eu").add(10**6)
+    elsewhere.look()
+    assert elsewhere.state.too_late == 0
     # Harm that the others show is harm.
     made = fresh(0.3, min_age=1.0)
     router = made.fleet.routers[0].store
     for _ in range(110):
-        router.counter(catalog.FEEDBACK_LATE_COUNT, "digits", "v2", "live").add(40)
+        router.counter(catalog.FEEDBACK_LATE_COUNT, "digits", "v2", "live", "").add(40)
         if made.look().action is not Action.NONE:
             break
     assert (made.decisions[-1].action, made.decisions[-1].gate) == (Action.ROLLBACK, "accuracy")
