@@ -70,8 +70,10 @@ class Upkeep:
         """One round of sweeping."""
         deadline = self._clock.monotonic() + _DEADLINE_SECONDS
         try:
-            await self._offload.call(lambda: self._instances.sweep(deadline=deadline))
-            await self._offload.call(lambda: self._lanes.expire(deadline=deadline))
+            try:
+                await self._offload.call(lambda: self._instances.sweep(deadline=deadline))
+            finally:
+                await self._offload.call(lambda: self._lanes.expire(deadline=deadline))
         except AbortedError as error:
             # Others were faster, so the database is there, and so were the leases.
             self._log.debug("upkeep is tried again", reason=error.message)

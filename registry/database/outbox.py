@@ -4,13 +4,26 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, literal, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    and_,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    true,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from registry import converters, views
 from registry.database.columns import Moment, at, given
 from registry.database.session import Session
-from registry.database.tables import outbox, receivers
+from registry.database.tables import ASIDE, models, outbox, receivers
 from registry.domain.ledger import Event
 from registry.domain.webhooks import REFUSALS, Delivery, Turn, Webhook
 
@@ -20,14 +33,18 @@ _DUE: Final = (
     .order_by(outbox.c.due, outbox.c.model, outbox.c.sequence)
     .limit(1)
 )
+# For each model by itself: one index tells its first event, however many wait behind it.
 _HEADS: Final = (
-    select(outbox.c.model, func.min(outbox.c.sequence).label("sequence"))
-    .where(given(outbox.c.webhook), outbox.c.refused < REFUSALS)
-    .group_by(outbox.c.model)
-    .subquery("heads")
+    select(outbox.c.sequence)
+    .where(given(outbox.c.webhook), outbox.c.model == models.c.model, outbox.c.refused < REFUSALS)
+    .order_by(outbox.c.sequence)
+    .limit(1)
+    .lateral("heads")
 )
-_DUE_HEAD: Final = _DUE.join(_HEADS, (_HEADS.c.model == outbox.c.model) & (_HEADS.c.sequence == outbox.c.sequence))
-_DUE_ASIDE: Final = _DUE.where(outbox.c.refused >= REFUSALS)
+_FIRST: Final = select(models.c.model, _HEADS.c.sequence).select_from(models.join(_HEADS, true())).subquery("first")
+_DUE_HEAD: Final = _DUE.join(_FIRST, (_FIRST.c.model == outbox.c.model) & (_FIRST.c.sequence == outbox.c.sequence))
+# A number and no parameter, which no plan could hold against the index's condition.
+_DUE_ASIDE: Final = _DUE.where(text(ASIDE))
 
 
 class SqlOutbox:

@@ -10,6 +10,7 @@ from typing import Final
 from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.serving import Instance, InstanceKind, Lease, Placement, Serving, settle
 from registry.ports import Transaction, UnitOfWork
+from registry.service.each import for_each
 from registry.service.lanes import ModelChange, commit, open_lane, require_model
 from registry.service.leases import LeaseWatch
 from services.common.clock import Clock
@@ -132,9 +133,12 @@ class InstanceService:
         pending = [one.instance_id for one in leases if one.recheck is not None and one.recheck <= now]
         due = list(dict.fromkeys((*ended, *pending)))[:_SWEEP_BATCH]
         read = {one.instance_id: one for one in leases}
-        for instance_id in due:
+
+        def sweep(instance_id: str) -> None:
             work = partial(self._sweep_one, read[instance_id], now, instance_id in ended)
             self._unit_of_work.run(work, deadline=deadline, exclusive=True)
+
+        for_each(due, sweep)
         return len(due)
 
     def _sweep_one(self, read: Lease, now: float, ended: bool, tx: Transaction) -> None:

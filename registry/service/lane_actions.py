@@ -9,6 +9,7 @@ from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.monitors import Monitor, check_armed, disarmed
 from registry.domain.records import Undo
 from registry.ports import RequestKey, Stale, Transaction, UnitOfWork
+from registry.service.each import for_each
 from registry.service.lanes import OpenLane, commit_lane, open_lane, require_model
 from registry.service.models import LaneView, lane_view
 from registry.service.requests import Mutations
@@ -29,7 +30,12 @@ def require_lane(tx: Transaction, model: str, segment: str, etag: str) -> Lane:
     lane = tx.lanes.lane(model, segment)
     if lane is None:
         require_model(tx, model)
-        raise NotFoundError("LANE_NOT_FOUND", f"model {model} has no lane for segment {segment!r}", segment=segment)
+        raise NotFoundError(
+            "LANE_NOT_FOUND",
+            f"model {model} has no lane for segment {segment!r}: `crossfade segment set {model} {segment}` makes one, "
+            f"and so does `crossfade publish … --segment {segment}`",
+            segment=segment,
+        )
     if lane.etag != etag:
         raise AbortedError(
             "ETAG_STALE",
@@ -85,8 +91,11 @@ class LaneService:
         """Lets go what was loaded for long enough; answers in how many lanes."""
         now = round(self._clock.now(), 6)
         due = self._unit_of_work.run(lambda tx: tx.lanes.expiring(now, _BATCH), deadline=deadline, read_only=True)
-        for model, segment in due:
-            self._unit_of_work.run(partial(_expire, model, segment, now), deadline=deadline, exclusive=True)
+
+        def expire(lane: tuple[str, str]) -> None:
+            self._unit_of_work.run(partial(_expire, *lane, now), deadline=deadline, exclusive=True)
+
+        for_each(due, expire)
         return len(due)
 
     def undo(

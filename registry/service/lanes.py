@@ -21,7 +21,7 @@ from registry.domain.routes import (
 )
 from registry.domain.serving import Placement
 from registry.domain.signature import differences
-from registry.domain.states import OPEN_STATES, RolloutState
+from registry.domain.states import OPEN_STATES, REFUSED_STATES, RolloutState
 from registry.ports import Transaction
 from services.common.errors import FailedPreconditionError, NotFoundError
 
@@ -176,8 +176,15 @@ def begin_with_default(tx: Transaction, opened: OpenLane) -> None:
     if default is None or not default.stable_version:
         return
     stable = default.stable_version
-    # One that has failed in this segment before is refused.
     known, _ = tx.lanes.states(model, segment, [stable])
+    if stable in known and known[stable].state in REFUSED_STATES:
+        raise FailedPreconditionError(
+            "NO_STABLE_VERSION",
+            f"segment {segment} would begin with {stable}, which the default lane has, but {stable} is "
+            f"{known[stable].state} in it; `crossfade segment set {model} {segment} --version VERSION` gives it "
+            "another one to begin with",
+            version=stable,
+        )
     aggregate.states.update(known)
     reason = f"Segment {segment} begins with {stable}, which its requests have had so far."
     aggregate.settle_in(stable, reason, seen=default.stable_seen)

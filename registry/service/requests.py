@@ -80,7 +80,8 @@ class Mutations:
             if stored.digest != key.digest:
                 raise InvalidArgumentError(
                     "REQUEST_ID_REUSED",
-                    f"request_id {key.request_id} was used for another {key.rpc}; make a new UUID for each request",
+                    f"request_id {key.request_id} was used for another {key.rpc}, or for this one with another etag; "
+                    "repeat a request as it was, with the etag that it rested on, and make a new UUID for a new one",
                     field="request_id",
                 ) from None
             return stored.payload

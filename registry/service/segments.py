@@ -55,7 +55,7 @@ class SegmentService:
             wanted = version if default is None else default.stable_version
             named = require_version(tx, model_id, wanted)
             lane = tx.lanes.lane(model_id, segment)
-            if lane is not None:
+            if lane is not None and lane.stable_version:
                 _check_same(lane, wanted, version)
                 return encode(lane_view(tx, lane))
             if version and not force:

@@ -106,8 +106,6 @@ def observations_of(answer: Answer, observed: float | Sequence[Any] | Array) -> 
         TypeError: an entry is neither a text nor a number.
         ValueError: the answer has no prediction id, or there are more entries than it has rows, or one for several.
     """
-    if not answer.prediction_id:
-        raise ValueError("the answer has no prediction id: of a stream the last part alone has one, for the whole")
     entries = _entries(observed)
     rows = min((len(output) for output in answer.outputs.values()), default=len(entries))
     if len(entries) > rows:
@@ -119,6 +117,11 @@ def observations_of(answer: Answer, observed: float | Sequence[Any] | Array) -> 
         one = _only(entry)
         if one is None:
             continue
+        if not answer.prediction_id:
+            raise ValueError(
+                "the answer has no prediction id: Workers without CROSSFADE_TOKEN_KEYS give none, and of a stream the "
+                "last part alone has one, for the whole"
+            )
         if isinstance(one, str):
             observations.append(predict_pb2.Observation(prediction_id=answer.prediction_id, row=row, label=one))
         else:

@@ -11,10 +11,20 @@ from registry.database.tables.lanes import (
     rollouts,
     state_history,
 )
-from registry.database.tables.log import events, lane_routes, outbox, receivers, requests, route_changes, route_clock
+from registry.database.tables.log import (
+    ASIDE,
+    events,
+    lane_routes,
+    outbox,
+    receivers,
+    requests,
+    route_changes,
+    route_clock,
+)
 from registry.database.tables.metadata import METADATA
 
 __all__ = [
+    "ASIDE",
     "METADATA",
     "analyses",
     "events",

@@ -1,5 +1,7 @@
 """What has happened: events, those to be told of, answers to requests, and changes of the routes."""
 
+from typing import Final
+
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -10,10 +12,15 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    text,
 )
 
 from registry.database.columns import Moment
 from registry.database.tables.metadata import METADATA
+from registry.domain.webhooks import REFUSALS
+
+ASIDE: Final = f"refused >= {REFUSALS}"
+"""Of an event for which the later ones of its model wait no longer."""
 
 events = Table(
     "events",
@@ -54,6 +61,7 @@ outbox = Table(
     Index("outbox_by_model", "webhook", "model", "sequence"),
     Index("outbox_by_webhook", "webhook", "created", "model", "sequence"),
     Index("outbox_by_time", "created"),
+    Index("outbox_aside", "webhook", "due", postgresql_where=text(ASIDE)),
 )
 
 receivers = Table(

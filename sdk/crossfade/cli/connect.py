@@ -8,7 +8,7 @@ import grpc
 
 from crossfade.cli.context import Options, address
 from crossfade.cli.errors import CommandError, UsageError, command_error
-from crossfade.cli.repeating import Repeat, given_up, no_answer, pauses, was_sent
+from crossfade.cli.repeating import Repeat, given_up, interrupted, no_answer, pauses, was_sent
 from crossfade.connection import USER_KEY, TlsFiles, local_user, open_channel
 
 TIMEOUT: Final = 10.0
@@ -67,10 +67,13 @@ class Service:
         """
         self.repeat.fill(request)
         until = time.monotonic() + _LONGEST_TIMEOUTS * self._timeout
-        pausing, sent = pauses(), False
+        # What is said again may have been carried out the first time.
+        pausing, sent = pauses(), bool(self.repeat.request_id)
         while True:
             try:
                 return method(request, timeout=timeout or self._timeout, metadata=self._metadata)
+            except KeyboardInterrupt:
+                raise interrupted(request) from None
             except grpc.RpcError as error:
                 failure = command_error(error, self.address, self.name)
                 if not no_answer(error):
@@ -79,7 +82,10 @@ class Service:
                 pause = next(pausing, None) if self._patient else None
                 if pause is None or time.monotonic() + pause >= until:
                     raise given_up(failure, request, sent=sent) from error
-                time.sleep(pause)
+                try:
+                    time.sleep(pause)
+                except KeyboardInterrupt:
+                    raise interrupted(request) from None
 
 
 class Connections:

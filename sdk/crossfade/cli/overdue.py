@@ -25,8 +25,9 @@ def overdue(rollout: Rollout, analysis: Analysis | None, now: float) -> str:
     interval = policy.look_interval.ToNanoseconds() / 1e9 if policy.HasField("look_interval") else _LOOK_SECONDS
     if analysis is not None and analysis.HasField("record_time"):
         since, missed = text.unix(analysis.record_time), "no look for"
-    elif rollout.HasField("create_time"):
-        since, missed = text.unix(rollout.create_time), "no look in"
+    elif rollout.HasField("start_time"):
+        # Not since it was created: it may have been queued for long.
+        since, missed = text.unix(rollout.start_time), "no look in"
     else:
         return ""
     passed = now - since

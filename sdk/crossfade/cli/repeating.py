@@ -9,7 +9,7 @@ from typing import Any, Final
 import grpc
 
 from crossfade import names
-from crossfade.cli.errors import CommandError, UsageError
+from crossfade.cli.errors import CommandError, ExitCode, UsageError
 from crossfade.errors import details_of
 
 ATTEMPTS: Final = 4
@@ -87,6 +87,15 @@ def given_up(error: CommandError, request: Any, *, sent: bool) -> CommandError:
         )
     else:
         error.message = f"{error.message.rstrip('.')}. Nothing was changed"
+    return error
+
+
+def interrupted(request: Any) -> BaseException:
+    """What ends the command when the user has ended a call: of a change with how it is said again."""
+    if not _has(request, "request_id"):
+        return KeyboardInterrupt()
+    error = given_up(CommandError("interrupted before an answer came"), request, sent=True)
+    error.exit_code = ExitCode.INTERRUPTED
     return error
 
 

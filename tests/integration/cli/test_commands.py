@@ -489,7 +489,7 @@ def test_predict_and_feedback(
     assert json.loads((tmp_path / "answer.json").read_text())["predicted"] == ["middle", "middle"]
     assert crossfade("feedback", str(tmp_path / "answer.json"), "low", "-", "high").stdout == "2 labels counted\n"
     again = crossfade_json("feedback", TOKEN, "low", "--row", "0")
-    assert again == {"accepted": 0, "duplicates": 1, "too_late": 0, "refused": []}
+    assert again == {"accepted": 0, "labels": 0, "values": 0, "duplicates": 1, "too_late": 0, "refused": []}
     refused = crossfade("feedback", "forged", "low", code=1)
     assert refused.stderr == "error: 1 label refused: the prediction id is not ours\n"
     # A segment without a lane of its own has the default lane's classes.

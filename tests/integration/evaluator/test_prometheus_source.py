@@ -85,6 +85,7 @@ class House:
         store.counter(catalog.SHADOW_PAIR_COUNT, *LIVE[:2], "shadow", "", "3", "7").add(MANY)
         store.counter(catalog.SHADOW_LABEL_COUNT, *LIVE[:2], "shadow", "", "1.1", "no", "right", "wrong").add(MANY)
         store.counter(catalog.SHADOW_NOTED_COUNT, *LIVE[:2], "shadow", "", "1.1", "no").add(MANY)
+        store.counter(catalog.FEEDBACK_LATE_COUNT, *LIVE, "").add(MANY)
         store.counter(catalog.CALLER_PREDICTION_COUNT, *LIVE, "", "1.1", "eu").add(MANY)
         store.spread(catalog.FEEDBACK_ALIKE, catalog.ALIKE_SUMS, *LIVE, "", "1.1").add((MANY, 3, 2))
         store.spread(catalog.PREDICTION_ALIKE, ("3", "7"), *LIVE, "", "1.1", "class").add((MANY, 3))

@@ -9,6 +9,7 @@ import pytest
 from registry.database.engine import open_engine, parse_url
 from registry.database.unit_of_work import SqlUnitOfWork
 from registry.domain.ledger import Event, EventDraft
+from registry.domain.records import Model
 from registry.domain.webhooks import DEFAULT_TYPES, REFUSALS, Delivery, Form, Turn, Webhook
 from registry.ports import Transaction
 from services.common.clock import SystemClock
@@ -31,7 +32,14 @@ def add(run: Run, *events: tuple[str, int], clock: float = 0.0) -> None:
     """Something has happened, by the clock of a replica that is so many seconds ahead."""
     now = SystemClock.now() + clock
     made = [Event(model, number, EventDraft("LANE_UNDONE"), now, "", 1, "", "") for model, number in events]
-    run(lambda tx: tx.outbox.add(made))
+
+    def note(tx: Transaction) -> None:
+        for model in {event.model for event in made}:
+            if tx.catalog.model(model) is None:
+                tx.catalog.add_model(Model(model, "", now, 1, 1, 0, "", ""))
+        tx.outbox.add(made)
+
+    run(note)
 
 
 def take(run: Run, seconds: float = HOUR) -> Turn:

@@ -178,7 +178,12 @@ async def test_a_segment_whose_requests_had_what_has_failed_in_it_is_set_by_hand
     await registry.stub.StartRollout(request)
     await registry.promote(await registry.rollout(3), force=True)
     refusal = await refused(registry.publish(segment="eu"))
-    assert (refusal.reason, "v3 is FAILED" in refusal.message) == ("TRANSITION_ILLEGAL", True)
+    assert (refusal.reason, "v3 is FAILED in it" in refusal.message) == ("NO_STABLE_VERSION", True)
+    assert "crossfade segment set m eu --version VERSION" in refusal.message
+    # Also where the lane is there, with nothing stable in it.
+    await registry.publish(segment="eu", without_rollout=True)
+    assert (await set_segment(registry, version="v1", force=True)).stable_version == "v1"
+    assert (await registry.publish(segment="eu")).rollout.segment == "eu"
 
 
 async def test_the_default_segment_stays(registry: Registry) -> None:

@@ -387,6 +387,7 @@ async def test_an_event_that_cannot_be_sent_holds_up_no_other_model(
     monkeypatch.setattr("registry.domain.webhooks._FIRST_SECONDS", 0.1)
     file = webhooks(tmp_path, {"name": "on-call", "url": receiver.url})
     registry = await start(webhooks=file, webhook_poll_seconds=0.05)
+    await registry.create("broken")
     shared_database.execute(
         "INSERT INTO outbox (model, sequence, webhook, event, created, attempts, due, error) "
         "VALUES ('broken', 1, 'on-call', '\\xff', now(), 0, now() - interval '1 h', '')"

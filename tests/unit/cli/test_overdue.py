@@ -27,5 +27,9 @@ def test_looks_that_do_not_come_are_missed(interval: int, seconds_ago: int, late
 
 
 def test_a_first_look_that_does_not_come_is_missed_too() -> None:
-    # It was created 260 s ago.
-    assert overdue(rollout(), None, NOW).startswith("no look in 4 min 20 s, though one is due every 30 s")
+    # It began 252 s ago.
+    live = rollout()
+    assert overdue(live, None, NOW).startswith("no look in 4 min 12 s, though one is due every 30 s")
+    # Before it begins it may have been queued for any time.
+    live.ClearField("start_time")
+    assert overdue(live, None, NOW) == ""

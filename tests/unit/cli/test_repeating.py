@@ -8,7 +8,7 @@ import pytest
 
 from crossfade.cli.connect import Service
 from crossfade.cli.errors import CommandError, ExitCode, UsageError
-from crossfade.cli.repeating import ATTEMPTS, Repeat
+from crossfade.cli.repeating import ATTEMPTS, Repeat, interrupted
 from crossfade.registry.v1.service_pb2 import (
     GetModelRequest,
     PromoteRolloutRequest,
@@ -118,3 +118,12 @@ def test_a_command_that_is_said_again_makes_the_same_request() -> None:
 def test_what_is_no_request_id() -> None:
     with pytest.raises(UsageError, match="is no UUID"):
         Repeat.parse("again")
+
+
+def test_an_interrupted_change_says_how_it_is_said_again() -> None:
+    asked = PublishVersionRequest(parent="models/churn", request_id="0f5a6d1e-0000-4000-8000-000000000001")
+    ended = interrupted(asked)
+    assert isinstance(ended, CommandError)
+    assert ended.exit_code == ExitCode.INTERRUPTED
+    assert "--request-id 0f5a6d1e-0000-4000-8000-000000000001 makes it if it was not" in ended.message
+    assert isinstance(interrupted(GetModelRequest()), KeyboardInterrupt)

@@ -111,7 +111,7 @@ def test_a_pause_by_a_person_says_what_ends_it_in_its_lane() -> None:
 def test_a_version_that_waits_for_a_worker() -> None:
     waiting = samples.rollout(resources.ROLLOUT_STATE_WAITING_READY)
     waiting.ClearField("step_start_time")
-    waiting.create_time.CopyFrom(samples.at(20))
+    waiting.ClearField("start_time")
     waiting.note = "v2 waits until a Worker has loaded and verified it."
     waiting.effective_share_bps = 0
     broken = samples.worker("v1")

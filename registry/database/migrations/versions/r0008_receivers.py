@@ -20,6 +20,7 @@ STATEMENTS: Final = (
     """,
     "ALTER TABLE outbox ADD COLUMN IF NOT EXISTS refused INTEGER NOT NULL DEFAULT 0",
     "CREATE INDEX IF NOT EXISTS outbox_by_model ON outbox (webhook, model, sequence)",
+    "CREATE INDEX IF NOT EXISTS outbox_aside ON outbox (webhook, due) WHERE refused >= 5",
 )
 
 
