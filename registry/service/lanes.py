@@ -9,7 +9,7 @@ from registry.domain.lane import Lane, empty_lane
 from registry.domain.lane_aggregate import LaneAggregate
 from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.ledger import EventDraft
-from registry.domain.records import Model, Outcome, Rollout, Spec
+from registry.domain.records import Model, Outcome, Rollout
 from registry.domain.routes import (
     FAILED_LISTED,
     LaneRoutes,
@@ -21,9 +21,9 @@ from registry.domain.routes import (
 )
 from registry.domain.serving import Placement
 from registry.domain.signature import differences
-from registry.domain.states import OPEN_STATES, REFUSED_STATES, RolloutState
+from registry.domain.states import OPEN_STATES, RolloutState
 from registry.ports import Transaction
-from services.common.errors import FailedPreconditionError, NotFoundError
+from services.common.errors import NotFoundError
 
 
 def new_etag() -> str:
@@ -165,31 +165,6 @@ class ModelChange:
     events: tuple[EventDraft, ...] = ()
 
 
-def begin_with_default(tx: Transaction, opened: OpenLane) -> None:
-    """Gives a segment's lane without a stable version the default lane's, which its callers have had so far.
-
-    Otherwise the first version that is published or tested there would have all of them at once, untested.
-    """
-    aggregate = opened.aggregate
-    model, segment = aggregate.lane.model, aggregate.lane.segment
-    default = None if not segment or aggregate.lane.stable_version else tx.lanes.lane(model, "")
-    if default is None or not default.stable_version:
-        return
-    stable = default.stable_version
-    known, _ = tx.lanes.states(model, segment, [stable])
-    if stable in known and known[stable].state in REFUSED_STATES:
-        raise FailedPreconditionError(
-            "NO_STABLE_VERSION",
-            f"segment {segment} would begin with {stable}, which the default lane has, but {stable} is "
-            f"{known[stable].state} in it; `crossfade segment set {model} {segment} --version VERSION` gives it "
-            "another one to begin with",
-            version=stable,
-        )
-    aggregate.states.update(known)
-    reason = f"Segment {segment} begins with {stable}, which its requests have had so far."
-    aggregate.settle_in(stable, reason, seen=default.stable_seen)
-
-
 def commit(
     tx: Transaction, changes: Iterable[ModelChange], *, actor: str, now: float, revision: int | None = None
 ) -> list[Model]:
@@ -298,20 +273,3 @@ def _save(tx: Transaction, opened: OpenLane) -> None:
         elif rollout != read:
             tx.lanes.save_rollout(rollout, read)
     tx.lanes.put_states(lane.model, lane.segment, aggregate.changed_states.values())
-
-
-def check_watched(tx: Transaction, model: str, segment: str, spec: Spec) -> None:
-    """Refuses gates that watch callers whose requests do not come by the rollout's lane.
-
-    Raises:
-        FailedPreconditionError: SEGMENT_ELSEWHERE.
-    """
-    for watched in spec.watched:
-        if watched != segment and tx.lanes.lane(model, watched) is not None:
-            where = f"segment {segment}" if segment else "the default segment"
-            raise FailedPreconditionError(
-                "SEGMENT_ELSEWHERE",
-                f"a gate watches callers in segment {watched}, which has a lane of its own: nothing of theirs comes by "
-                f"the lane of {where}; drop the gate, or start the rollout in segment {watched}",
-                segment=watched,
-            )

@@ -14,8 +14,6 @@ from registry.ports import RequestKey, Transaction, UnitOfWork
 from registry.service.lane_actions import require_lane
 from registry.service.lanes import (
     ModelChange,
-    begin_with_default,
-    check_watched,
     commit,
     open_lane,
     require_model,
@@ -23,6 +21,7 @@ from registry.service.lanes import (
     with_sequences,
 )
 from registry.service.requests import Mutations
+from registry.service.segment_rules import begin_with_default, check_watched
 from registry.service.superseded import Superseded
 from registry.service.targets import Target, check_seen
 from registry.service.versions import check_against_stable, require_version
