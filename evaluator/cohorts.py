@@ -165,8 +165,7 @@ class CohortGate:
         if epoch == self.epoch:
             return self
         harm = replace(self.harm, log_e=0.0)
-        none = replace(self, harm=harm, seen=_NOTHING, worst=(), mature=_NOTHING, now=None)
-        return replace(none, epoch=epoch, since=self.at)
+        return replace(self, harm=harm, seen=_NOTHING, worst=(), mature=_NOTHING, now=None, epoch=epoch, since=self.at)
 
     def restart(self) -> "CohortGate":
         """The gate with fresh evidence of non-inferiority; the looks that were taken stay taken."""
@@ -175,8 +174,16 @@ class CohortGate:
     def new_step(self, agreeing: int) -> "CohortGate":
         """The gate with the looks of another step before it; `agreeing` as in `open`."""
         harm, proof = replace(self.harm, saved=0.0), replace(self.proof, saved=0.0)
-        anew = replace(self, harm=harm, proof=proof, spare=agreeing - 1, schedule=Schedule(), looked=False)
-        return replace(anew, at=0.0, since=0.0)
+        return replace(
+            self,
+            harm=harm,
+            proof=proof,
+            spare=agreeing - 1,
+            schedule=Schedule(),
+            looked=False,
+            at=0.0,
+            since=0.0,
+        )
 
     def freeze(self, alpha: float, power: float, share: float) -> "CohortGate":
         """The gate as it is; see `needs`."""

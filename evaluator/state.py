@@ -161,8 +161,10 @@ class State:
     @property
     def loses_labels(self) -> bool:
         """Whether so many labels of the test arm come too late that those which are counted may flatter it."""
+        if self.too_late < ENOUGH_LAGS:
+            return False
         counted = self.ledger.labels()[0] + self.values.labels()[0]
-        return self.too_late >= ENOUGH_LAGS and self.too_late > MOST_LATE * (self.too_late + counted)
+        return self.too_late > MOST_LATE * (self.too_late + counted)
 
     def slice_seconds(self, epoch: int) -> float | None:
         """Seconds that a slice of the epoch lasts; None: the epoch is none of the rollout's."""

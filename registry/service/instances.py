@@ -106,7 +106,7 @@ class InstanceService:
         if not renewed:
             instance = Instance(report.instance_id, report.kind, report.address, report.ttl, now, expires, None, digest)
             self._unit_of_work.run(
-                lambda tx: self._take(tx, instance, report.serving, now), deadline=deadline, exclusive=True
+                lambda tx: self._change(tx, instance, report.serving, now), deadline=deadline, exclusive=True
             )
         self._leases.note(report.instance_id, now)
         return expires, self._revision()
@@ -152,7 +152,6 @@ class InstanceService:
             self._take(tx, instance, [one.serving for one in placements], now)
 
     def _take(self, tx: Transaction, instance: Instance, reported: Iterable[Serving], now: float) -> None:
-        _check_kind(tx.fleet.instance(instance.instance_id), instance.kind)
         old = tx.fleet.placements_on((instance.instance_id,))
         before = {one.serving.key: one for one in old}
         placements, recheck = settle(instance.instance_id, reported, before, now=now, debounce=self._debounce)
@@ -163,6 +162,10 @@ class InstanceService:
         tx.fleet.remove_placements(gone)
         tx.fleet.put_placements(changed)
         self._follow(tx, {one.serving.model for one in (*gone, *changed)}, now)
+
+    def _change(self, tx: Transaction, instance: Instance, reported: Iterable[Serving], now: float) -> None:
+        _check_kind(tx.fleet.instance(instance.instance_id), instance.kind)
+        self._take(tx, instance, reported, now)
 
     def _leave(self, tx: Transaction, report: Report, now: float) -> None:
         _check_kind(tx.fleet.instance(report.instance_id), report.kind)

@@ -10,7 +10,7 @@ from registry.domain.monitors import Monitor, check_armed, disarmed
 from registry.domain.records import Undo
 from registry.ports import RequestKey, Stale, Transaction, UnitOfWork
 from registry.service.each import for_each
-from registry.service.lanes import OpenLane, commit_lane, open_lane, require_model
+from registry.service.lanes import OpenLane, commit_lane, find_lane, open_lane
 from registry.service.models import LaneView, lane_view
 from registry.service.requests import Mutations
 from registry.service.versions import VersionView, require_version
@@ -27,15 +27,7 @@ def require_lane(tx: Transaction, model: str, segment: str, etag: str) -> Lane:
         NotFoundError: MODEL_NOT_FOUND, LANE_NOT_FOUND.
         AbortedError: ETAG_STALE.
     """
-    lane = tx.lanes.lane(model, segment)
-    if lane is None:
-        require_model(tx, model)
-        raise NotFoundError(
-            "LANE_NOT_FOUND",
-            f"model {model} has no lane for segment {segment!r}: `crossfade segment set {model} {segment}` makes one, "
-            f"and so does `crossfade publish … --segment {segment}`",
-            segment=segment,
-        )
+    lane = find_lane(tx, model, segment)
     if lane.etag != etag:
         raise AbortedError(
             "ETAG_STALE",

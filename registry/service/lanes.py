@@ -47,6 +47,24 @@ def require_model(tx: Transaction, model: str) -> Model:
     return found
 
 
+def find_lane(tx: Transaction, model: str, segment: str) -> Lane:
+    """The lane.
+
+    Raises:
+        NotFoundError: MODEL_NOT_FOUND, LANE_NOT_FOUND.
+    """
+    lane = tx.lanes.lane(model, segment)
+    if lane is None:
+        require_model(tx, model)
+        raise NotFoundError(
+            "LANE_NOT_FOUND",
+            f"model {model} has no lane for segment {segment!r}: `crossfade segment set {model} {segment}` makes one, "
+            f"and so does `crossfade publish … --segment {segment}`",
+            segment=segment,
+        )
+    return lane
+
+
 def require_rollout(tx: Transaction, model: str, number: int) -> Rollout:
     """The rollout, without the number of its latest look.
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 
-from registry.domain.lane import Lane
 from registry.domain.ledger import EventDraft
 from registry.domain.monitors import Monitor, MonitorLook, MonitorSettings, after_look, changed
 from registry.ports import RequestKey, Stale, Transaction, UnitOfWork
-from registry.service.lanes import ModelChange, commit, require_model
+from registry.service.lanes import ModelChange, commit, find_lane, require_model
 from registry.service.requests import Mutations
-from services.common.errors import AbortedError, NotFoundError
+from services.common.errors import AbortedError
 
 Encode = Callable[[Monitor], bytes]
 
@@ -28,7 +27,7 @@ class MonitorService:
         """
 
         def read(tx: Transaction) -> Monitor:
-            _require_lane(tx, model, segment)
+            find_lane(tx, model, segment)
             return tx.monitors.find(model, segment) or Monitor(model, segment)
 
         return self._unit_of_work.run(read, deadline=deadline, read_only=True)
@@ -56,7 +55,7 @@ class MonitorService:
         """
 
         def act(tx: Transaction, now: float) -> bytes:
-            _require_lane(tx, *lane)
+            find_lane(tx, *lane)
             known = tx.monitors.find(*lane)
             before = known or Monitor(*lane)
             after, events = changed(before, before.settings.updated(settings, wanted), reason)
@@ -81,7 +80,7 @@ class MonitorService:
         """
 
         def act(tx: Transaction, now: float) -> bytes:
-            stable = _require_lane(tx, *lane).stable_version
+            stable = find_lane(tx, *lane).stable_version
             if stable != look.version:
                 raise AbortedError(
                     "VERSION_STALE", f"{look.version} was looked at, and {stable or 'nothing'} is stable: look again"
@@ -102,14 +101,6 @@ class MonitorService:
 
         # Only a look that tells of something changes the model; it is then tried again like any change.
         return self._mutations.run(key, act, deadline=deadline, exclusive=False)
-
-
-def _require_lane(tx: Transaction, model: str, segment: str) -> Lane:
-    lane = tx.lanes.lane(model, segment)
-    if lane is None:
-        require_model(tx, model)
-        raise NotFoundError("LANE_NOT_FOUND", f"model {model} has no lane for segment {segment!r}", segment=segment)
-    return lane
 
 
 def _tell(tx: Transaction, model: str, events: tuple[EventDraft, ...], *, actor: str, now: float) -> None:

@@ -27,9 +27,7 @@ class Entry:
         folder: the fetched artifact.
         process: while one runs.
         task: brings the artifact, or follows the process.
-        heard: how many answers its process had given at the look before.
-        unanswered: how many polls in a row its process has left unanswered.
-        silence: that it left too many, as the end of a sentence; empty: it has not.
+        silence: that its process left too many polls unanswered, as the end of a sentence; empty: it has not.
         overdue_at: when the process is killed unless it has come further.
     """
 
@@ -45,8 +43,6 @@ class Entry:
     folder: Path | None = None
     process: VersionProcess | None = None
     task: "asyncio.Task[None] | None" = None
-    heard: int = 0
-    unanswered: int = 0
     silence: str = ""
     overdue_at: float = field(default=float("inf"))
 

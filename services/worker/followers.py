@@ -32,8 +32,6 @@ class Followers:
         self._label = label
         self._on_lost = on_lost
         self._serving = [asyncio.Event() for _ in links]
-        self._answers = [0 for _ in links]
-        self._unanswered = [0 for _ in links]
         self._ending = False
         loop = asyncio.get_running_loop()
         self._hearing = [
@@ -67,12 +65,11 @@ class Followers:
 
     def look(self) -> None:
         """Takes one for lost that has answered nothing since many looks; each look asks those that were not heard."""
-        for place, link in enumerate(self._links):
-            answered, self._answers[place] = link.heard != self._answers[place], link.heard
-            self._unanswered[place] = 0 if answered else self._unanswered[place] + 1
-            if not answered:
+        for link in self._links:
+            unanswered = link.look()
+            if unanswered:
                 link.send(messages.Count(0))
-            if self._unanswered[place] > UNANSWERED_LOOKS and not self._ending:
+            if unanswered > UNANSWERED_LOOKS and not self._ending:
                 self._on_lost(f"one of its front-ends did not answer {UNANSWERED_LOOKS} times, and was taken to hang")
 
     async def drain(self, order: messages.Drain) -> None:

@@ -26,6 +26,14 @@ class Link:
         self._over = False
         self.last_counts: list[Snapshot] | None = None
         self.heard = 0
+        self._seen = 0
+        self._unheard = 0
+
+    def look(self) -> int:
+        """How many looks in a row, this one among them, have heard nothing since the one before; late answers count."""
+        self._unheard = self._unheard + 1 if self.heard == self._seen else 0
+        self._seen = self.heard
+        return self._unheard
 
     @classmethod
     async def open(cls, pipe: socket.socket) -> Self:

@@ -137,11 +137,9 @@ class Supervisor:
         await self._poll(key, entry)
         if entry.process is None or entry.phase is not Phase.READY:
             return
-        heard = entry.process.link.heard
-        entry.unanswered = entry.unanswered + 1 if heard == entry.heard else 0
-        entry.heard = heard
-        if entry.unanswered >= UNANSWERED_POLLS:
-            entry.silence = f"it left {entry.unanswered} polls unanswered, so that it was taken to hang"
+        unanswered = entry.process.link.look()
+        if unanswered >= UNANSWERED_POLLS:
+            entry.silence = f"it left {unanswered} polls unanswered, so that it was taken to hang"
             entry.process.kill()
 
     async def _poll(self, key: ServingKey, entry: Entry) -> None:

@@ -66,14 +66,18 @@ class Service:
                 been made.
         """
         self.repeat.fill(request)
+        try:
+            return self._attempt(method, request, timeout or self._timeout)
+        except KeyboardInterrupt:
+            raise interrupted(request) from None
+
+    def _attempt(self, method: Callable[..., _Answer], request: object, timeout: float) -> _Answer:
         until = time.monotonic() + _LONGEST_TIMEOUTS * self._timeout
         # What is said again may have been carried out the first time.
         pausing, sent = pauses(), bool(self.repeat.request_id)
         while True:
             try:
-                return method(request, timeout=timeout or self._timeout, metadata=self._metadata)
-            except KeyboardInterrupt:
-                raise interrupted(request) from None
+                return method(request, timeout=timeout, metadata=self._metadata)
             except grpc.RpcError as error:
                 failure = command_error(error, self.address, self.name)
                 if not no_answer(error):
@@ -82,10 +86,7 @@ class Service:
                 pause = next(pausing, None) if self._patient else None
                 if pause is None or time.monotonic() + pause >= until:
                     raise given_up(failure, request, sent=sent) from error
-                try:
-                    time.sleep(pause)
-                except KeyboardInterrupt:
-                    raise interrupted(request) from None
+                time.sleep(pause)
 
 
 class Connections:
