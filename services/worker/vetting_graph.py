@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from services.worker.domain import LoadError
+from services.worker.operators import ATEN
 
+_ATEN: Final = re.compile(r"torch\.ops\.aten\.([a-zA-Z_0-9]+?)_?(\.(?!__)[a-zA-Z_0-9]+)?")
 _OPERATOR: Final = re.compile(
-    # The first two reach any file of the machine, and the others memory beyond their tensors: they believe the sizes
-    # and indices that they are given.
-    r"torch\.ops\.(aten|prims|quantized_decomposed)\."
-    r"(?!(from_file|save|set_|_reshape_alias|_sparse_\w+|\w+_unsafe|\w+_backward"
-    r"|segment_reduce|\w*ctc_loss|_index_put_impl_?)\b)[a-zA-Z_0-9]+(\.(?!__)[a-zA-Z_0-9]+)?"
+    # These two are written in Python over ATen.
+    r"torch\.ops\.(prims|quantized_decomposed)\.(?!_|resize)[a-zA-Z_0-9]+(\.(?!__)[a-zA-Z_0-9]+)?"
     r"|torch\.ops\.higher_order\.(cond|while_loop|scan|map_impl|wrap_with_autocast|wrap_with_set_grad_enabled)"
     r"|torch\.sym_(int|float|not|max|min|sum|ite)"
     r"|_operator\.(add|sub|mul|truediv|floordiv|mod|pow|neg|pos|eq|ne|lt|le|gt|ge|and_|or_|getitem)"
@@ -78,7 +77,7 @@ def vet_graph(graph: Any) -> None:
             raise LoadError(f"the program asks for {_UNCHECKED!r} of an operator, which then checks no indices")
     for key, text in _texts(graph):
         if key in ("target", "as_operator"):
-            if not _OPERATOR.fullmatch(text):
+            if not _is_known(text):
                 raise LoadError(f"the program calls {text!r}, which is none of the operators that Workers run")
         elif key == "expr_str":
             _vet_expression(text)
@@ -86,6 +85,11 @@ def vet_graph(graph: Any) -> None:
             _vet_containers(text)
         elif not _is_harmless_text(key, text):
             raise LoadError(f"the program's {key!r} is {text[:80]!r}, which could run code")
+
+
+def _is_known(operator: str) -> bool:
+    aten = _ATEN.fullmatch(operator)
+    return aten[1] in ATEN if aten else _OPERATOR.fullmatch(operator) is not None
 
 
 def vet_path(name: str) -> None:
