@@ -86,7 +86,9 @@ class App:
             self.instance_id,
             clock=clock or SystemClock(),
             log=self._log,
-            cache=ArtifactCache(settings.artifact_cache, settings.artifact_cache_bytes, trust),
+            cache=ArtifactCache(
+                settings.artifact_cache, settings.artifact_cache_bytes, trust, settings.allowed_sources
+            ),
             forks=self._forks,
             ports=Ports(host, advertised),
             on_change=self._lease.changed,

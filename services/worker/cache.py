@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import uuid
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from typing import Final
 from crossfade.manifest import SIGNATURE_FILE, Manifest
 from services.worker.domain import ArtifactRef, LoadError
 from services.worker.fetch import DiffersError, check_reference, copy_artifact, fetch_signature
+from services.worker.sources import check_source
 from services.worker.trust import Trust
 
 _FETCHED: Final = "sha256"
@@ -64,12 +65,16 @@ class ArtifactCache:
         most_bytes: beyond it the artifacts that were used least recently make room for one that comes; those in use
             stay, whatever they take. 0: no bound.
         trust: whose artifacts are taken; None: anybody's.
+        sources: addresses under which artifacts may lie; none: any.
     """
 
-    def __init__(self, root: Path, most_bytes: int = 0, trust: Trust | None = None) -> None:
+    def __init__(
+        self, root: Path, most_bytes: int = 0, trust: Trust | None = None, sources: Sequence[str] = ()
+    ) -> None:
         self._root = root.absolute()
         self._most_bytes = most_bytes
         self._trust = trust
+        self._sources = tuple(sources)
 
     def fetch(self, artifact: ArtifactRef, is_over: Callable[[], bool] = lambda: False) -> Held:
         """The artifact, from the cache when it is there undamaged.
@@ -85,6 +90,7 @@ class ArtifactCache:
             OSError: the cache's folder cannot be used.
         """
         check_reference(artifact)
+        check_source(artifact.uri, self._sources)
         folder = self._root / _FETCHED / artifact.digest.removeprefix("sha256:")
         held = self._open(folder, artifact, is_over) or self._bring(folder, artifact, is_over)
         try:

@@ -8,16 +8,18 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, Final
-from urllib.parse import unquote, urlsplit
+from typing import IO, TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 import fsspec
 
 from crossfade.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, SIGNATURE_FILE, Manifest, ManifestError, digest, loads
 from services.worker.domain import ArtifactRef, LoadError
+from services.worker.sources import folder_of
 
-SCHEMES: Final = frozenset({"file", "s3", "gs", "gcs", "az", "abfs", "http", "https"})
-"""Where artifacts may come from."""
+if TYPE_CHECKING:
+    from aiohttp import TraceRequestRedirectParams
+
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _BLOCK: Final = 1 << 20
 _MOST_SIGNATURE_BYTES: Final = 1 << 20
@@ -51,7 +53,7 @@ def copy_artifact(uri: str, artifact: ArtifactRef, target: Path | None, is_over:
         DiffersError: it is not what was published; the message names what differs.
         LoadError: it cannot be read or stored, or has another size than was published.
     """
-    base = _base(uri)
+    base = folder_of(uri)
     data = _read_manifest(base)
     found = digest(data)
     if found != artifact.digest:
@@ -84,7 +86,7 @@ def fetch_signature(uri: str) -> bytes | None:
         LoadError: it cannot be read.
     """
     try:
-        with _opened(f"{_base(uri)}/{SIGNATURE_FILE}") as source:
+        with _opened(f"{folder_of(uri)}/{SIGNATURE_FILE}") as source:
             data = _whole(source, _MOST_SIGNATURE_BYTES + 1)
     except LoadError as error:
         if isinstance(error.__cause__, FileNotFoundError):
@@ -92,19 +94,9 @@ def fetch_signature(uri: str) -> bytes | None:
         raise
     if len(data) > _MOST_SIGNATURE_BYTES:
         raise LoadError(
-            f"{_base(uri)}/{SIGNATURE_FILE} is larger than a signature may be ({_MOST_SIGNATURE_BYTES} bytes)"
+            f"{folder_of(uri)}/{SIGNATURE_FILE} is larger than a signature may be ({_MOST_SIGNATURE_BYTES} bytes)"
         )
     return data
-
-
-def _base(uri: str) -> str:
-    scheme = urlsplit(uri).scheme
-    # fsspec chains file systems at "::", which would read through a scheme that is not allowed.
-    if scheme not in SCHEMES or "::" in uri:
-        raise LoadError(
-            f"its address {uri!r} is not one that Workers read; publish it under {', '.join(sorted(SCHEMES))}"
-        )
-    return uri.rstrip("/")
 
 
 def _read_manifest(base: str) -> bytes:
@@ -150,6 +142,8 @@ def _opened(uri: str) -> Iterator[IO[bytes]]:
             yield source
     except FileNotFoundError as error:
         cause = error.__cause__
+        if isinstance(cause, LoadError):
+            raise cause from None
         if uri.startswith("http") and cause is not None and getattr(cause, "status", None) not in _GONE:
             # fsspec says that there is no such file whatever went wrong with a server.
             raise LoadError(f"{uri} could not be fetched: {type(cause).__name__}: {cause}", transient=True) from cause
@@ -174,11 +168,22 @@ def _open(uri: str) -> contextlib.AbstractContextManager[IO[bytes]]:
 
 
 def _of_http() -> dict[str, Any]:
-    """Files as streams, which any server gives, and for as long as bytes come."""
+    """Files as streams, which any server gives, and for as long as bytes come; from where the address says alone."""
     # Only where it is needed: it takes some 10 MB.
-    from aiohttp import ClientTimeout
+    from aiohttp import ClientTimeout, TraceConfig
 
-    return {"block_size": 0, "client_kwargs": {"timeout": ClientTimeout(total=None, sock_connect=30, sock_read=60)}}
+    trace = TraceConfig()
+    trace.on_request_redirect.append(_refuse_redirect)
+    timeout = ClientTimeout(total=None, sock_connect=30, sock_read=60)
+    return {"block_size": 0, "client_kwargs": {"timeout": timeout, "trace_configs": [trace]}}
+
+
+async def _refuse_redirect(_session: object, _context: object, asked: "TraceRequestRedirectParams") -> None:
+    # Whoever runs the server could have the Worker ask what only the Worker's network can reach.
+    raise LoadError(
+        f"{asked.url} answers that the file is elsewhere, and Workers don't follow; publish the address where it lies",
+        transient=True,
+    )
 
 
 @contextlib.contextmanager

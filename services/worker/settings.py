@@ -18,6 +18,8 @@ class WorkerSettings(ServiceSettings):
         artifact_cache: folder of fetched artifacts, by digest; safe to delete while no Worker runs.
         artifact_cache_bytes: beyond it, artifacts that no version needs are removed when another comes, first those
             used least recently; 0: no bound.
+        artifact_sources: addresses under which artifacts may lie, as in `s3://models, https://artifacts.example/prod`;
+            unset: any that the Worker can reach.
         trusted_keys: public key (PEM: P-256, P-384 or P-521), or a folder of such (`*.pem`): only artifacts that one of
             them has signed are loaded; unset: signatures are not looked at.
         allow_unsigned: without `trusted_keys`, listen beyond loopback all the same.
@@ -53,6 +55,7 @@ class WorkerSettings(ServiceSettings):
     listen: str = "127.0.0.1:8600"
     artifact_cache: Path = Path(".crossfade/artifacts")
     artifact_cache_bytes: int = Field(default=20 << 30, ge=0)
+    artifact_sources: str = ""
     trusted_keys: Path | None = None
     allow_unsigned: bool = False
     architectures: str = Field(default="", pattern=rf"^({NAME_PATTERN}(, *{NAME_PATTERN})*)?$")
@@ -79,6 +82,11 @@ class WorkerSettings(ServiceSettings):
     def allowed_architectures(self) -> frozenset[str]:
         """The names in `architectures`."""
         return frozenset(name.strip() for name in self.architectures.split(",") if name)
+
+    @property
+    def allowed_sources(self) -> tuple[str, ...]:
+        """The addresses in `artifact_sources`."""
+        return tuple(address.strip() for address in self.artifact_sources.split(",") if address.strip())
 
     @property
     def threads(self) -> int:

@@ -141,6 +141,27 @@ def test_what_went_wrong_is_said(serve: Serve, packaged: Packaged, tmp_path: Pat
     assert "Cannot connect to host" in refusal("http://127.0.0.1:9/scores%20v1", packaged, tmp_path / "d")
 
 
+def test_redirects_are_not_followed(serve: Serve, packaged: Packaged, tmp_path: Path) -> None:
+    elsewhere = serve(Files)
+
+    class Elsewhere(Files):
+        """Sends to another server."""
+
+        def do_GET(self) -> None:
+            """Sends there."""
+            self.send_response(302)
+            self.send_header("Location", f"{elsewhere}/model.json")
+            self.end_headers()
+
+        def do_HEAD(self) -> None:
+            """Sends there."""
+            self.do_GET()
+
+    uri = serve(Elsewhere)
+    refused = refusal(uri, packaged, tmp_path / "here")
+    assert refused.startswith("answers that the file is elsewhere")
+
+
 @pytest.mark.parametrize("handler", [Failing, None])
 def test_a_server_that_fails_is_no_missing_signature(
     handler: type[BaseHTTPRequestHandler] | None, serve: Serve

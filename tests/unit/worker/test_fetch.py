@@ -11,6 +11,8 @@ import pytest
 from crossfade.manifest import MANIFEST_FILE
 from services.worker.cache import ArtifactCache
 from services.worker.domain import ArtifactRef, LoadError
+from services.worker.settings import WorkerSettings
+from services.worker.sources import check_source
 
 FILES = {"program.pt2": b"not really a program" * 1000, "golden.npz": b"nor golden rows"}
 
@@ -164,6 +166,52 @@ def test_paths_that_leave_the_folder_are_refused(source: Path, tmp_path: Path, p
 def test_addresses_that_workers_do_not_read(uri: str, tmp_path: Path) -> None:
     error = refusal(ArtifactCache(tmp_path), ArtifactRef(uri, "sha256:" + "0" * 64, 0))
     assert "is not one that Workers read" in str(error)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        # The rest of the path would be a query, or no part of the address.
+        "http://169.254.169.254/latest/user-data?x=",
+        "http://169.254.169.254/latest/user-data#",
+        "https://me:secret@artifacts.example/v1",
+        "https://artifacts.example/prod/../other/v1",
+        "https://artifacts.example/prod/%2e%2e/other/v1",
+        "http://[::1",
+    ],
+)
+def test_addresses_that_lead_elsewhere(uri: str, tmp_path: Path) -> None:
+    error = str(refusal(ArtifactCache(tmp_path), ArtifactRef(uri, "sha256:" + "0" * 64, 0)))
+    assert error.startswith("its address")
+    assert "secret" not in error
+
+
+@pytest.mark.parametrize(
+    ("allowed", "uri", "read"),
+    [
+        ("s3://models", "s3://models/churn/v1", True),
+        ("s3://models/", "s3://models/churn/v1/", True),
+        ("s3://models", "s3://models-of-others/churn/v1", False),
+        ("https://a.example/prod", "http://a.example/prod/v1", False),
+        ("https://a.example/prod", "https://a.example/prod", True),
+        ("https://a.example/prod", "https://a.example/test/v1", False),
+        ("s3://other, s3://models", "s3://models/churn/v1", True),
+        ("", "https://anywhere.example/v1", True),
+    ],
+)
+def test_addresses_that_this_worker_reads(*, allowed: str, uri: str, read: bool) -> None:
+    sources = WorkerSettings(artifact_sources=allowed).allowed_sources
+    if read:
+        check_source(uri, sources)
+    else:
+        with pytest.raises(LoadError, match="CROSSFADE_ARTIFACT_SOURCES"):
+            check_source(uri, sources)
+
+
+def test_the_cache_gives_nothing_from_elsewhere(tmp_path: Path, source: Path) -> None:
+    ArtifactCache(tmp_path / "cache").fetch(reference(source))
+    error = refusal(ArtifactCache(tmp_path / "cache", sources=["s3://models"]), reference(source))
+    assert "lies under none of those" in str(error)
 
 
 def test_a_digest_of_another_form(tmp_path: Path) -> None:
