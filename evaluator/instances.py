@@ -11,7 +11,7 @@ from grpc import aio
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from evaluator.arms import METRICS
 from evaluator.ports import ProcessView
-from evaluator.snapshots import series_of
+from evaluator.snapshots import found_in
 from evaluator.terms import Terms
 from evaluator.windows import Reading
 from services.common.clock import Clock
@@ -88,9 +88,14 @@ class InstanceSource:
             return self._nothing(process, "its metrics do not move on: they have the time of the look before")
         self._times[key] = pull.time_ns
         now = round(self._clock.now() * 1e6)
-        # By the process's own clock it has run for so long; the Evaluator's may differ.
+        found = found_in(pull.snapshots, terms)
+        # By the process's own clock they have counted for so long; the Evaluator's may differ.
         started = now - (pull.time_ns - pull.start_ns) // 1000 if pull.start_ns else 0
-        return Reading(process.instance_id, now, series_of(pull.snapshots, terms), started_us=started)
+        begun = {key: now - (pull.time_ns - start) // 1000 for key, start in found.start_ns.items()}
+        if len(set(begun.values())) == 1:
+            # A release before says of every series when its process started.
+            begun = {}
+        return Reading(process.instance_id, now, found.series, started_us=started, begun_us=begun)
 
     def _nothing(self, process: ProcessView, why: str) -> Reading:
         return Reading(process.instance_id, round(self._clock.now() * 1e6), None, why)

@@ -7,24 +7,37 @@ newest scrape is taken that has all of them.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
 from evaluator.arms import METRICS
+from evaluator.counts import Key
 from evaluator.prometheus_series import RawSeries
-from evaluator.windows import Split, largest, long_over, split_of
+from evaluator.splits import Split, long_over, split_of
+from evaluator.windows import largest
 from services.common.telemetry import catalog
 from services.common.telemetry.catalog import Kind, Metric
-from services.common.telemetry.page_names import INSTANCE, SERVICE, page_name
+from services.common.telemetry.page_names import (
+    CREATED,
+    INSTANCE,
+    SERVICE,
+    STARTED,
+    TARGET_INFO,
+    UPTIME,
+    page_name,
+    says_created,
+)
 from services.common.telemetry.store import Snapshot
 
+_LATEST: Final = 1e11
+"""Seconds since 1970-01-01 UTC beyond which no time lies."""
 COMPARED: Final = 3
 """Scrapes of a process that are read, to see what the newest one lacks."""
 
 _NAME: Final = "__name__"
 _BOUND: Final = "le"
-_BUCKET, _SUM, _COUNT = "bucket", "sum", "count"
+_BUCKET, _SUM, _COUNT, _BEGUN = "bucket", "sum", "count", "begun"
 _WATCHED: Final = tuple(one for one in vars(catalog).values() if isinstance(one, Metric) and one.name in METRICS)
 _PARTS: Final[Mapping[str, tuple[Metric, str]]] = {
     f"{page_name(metric)}_{suffix}": (metric, part)
@@ -32,7 +45,9 @@ _PARTS: Final[Mapping[str, tuple[Metric, str]]] = {
     for suffix, part in (
         (("bucket", _BUCKET), ("sum", _SUM)) if metric.kind is Kind.HISTOGRAM else (("total", _COUNT),)
     )
-}
+} | {f"{page_name(metric)}{CREATED}": (metric, _BEGUN) for metric in _WATCHED if says_created(metric)}
+OF_PROCESS: Final = (TARGET_INFO, STARTED, UPTIME)
+"""The series that say when a process was scraped, and what its own clock showed then."""
 NAMES: Final = tuple(_PARTS)
 """The series that a look needs, by their names on the page."""
 _OWN: Final = frozenset({_BOUND, *(name for one in _WATCHED for name in (*one.attributes, one.spread) if name)})
@@ -54,26 +69,62 @@ class Scrapes:
     Attributes:
         target: whose labels.
         times: newest first, at least one; milliseconds since 1970-01-01 UTC by the server's clock.
+        own: by the time of a scrape, when the process started by its own clock, in seconds since 1970-01-01 UTC, and
+            for how many seconds it had run; left out: it does not say.
     """
 
     target: Target
     times: tuple[int, ...]
+    own: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+
+    def clock(self, time: int) -> "ProcessClock | None":
+        """The process's clock at one of the scrapes; None: nobody knows it."""
+        start, uptime = self.own.get(time, (math.nan, math.nan))
+        if not (0 < start < _LATEST and 0 <= uptime < _LATEST):
+            return None
+        return ProcessClock(time * 1000 - round(uptime * 1e6), time * 1000 - round((start + uptime) * 1e6))
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessClock:
+    """What a process's clock says, by the server's; microseconds.
+
+    Attributes:
+        started_us: when it started.
+        behind_us: what is to be added to its times.
+    """
+
+    started_us: int
+    behind_us: int
+
+    def times(self, start_ns: Mapping[Key, int]) -> dict[Key, int]:
+        """Its nanoseconds as the server's microseconds."""
+        return {key: start // 1000 + self.behind_us for key, start in start_ns.items()}
 
 
 def scrapes_of(pages: Iterable[RawSeries]) -> dict[str, list[Scrapes]]:
-    """The latest scrapes by process, from samples of target_info; a process may be the target of several jobs."""
-    found: dict[str, dict[Target, set[int]]] = {}
+    """The latest scrapes by process, from samples of OF_PROCESS; a process may be the target of several jobs."""
+    found: dict[str, dict[Target, dict[str, Mapping[int, float]]]] = {}
     for page in pages:
         targets = found.setdefault(page.labels.get(INSTANCE, ""), {})
-        targets.setdefault(_target(page.labels, own=frozenset()), set()).update(page.samples)
+        said = targets.setdefault(_target(page.labels, own=frozenset()), {})
+        name = page.labels.get(_NAME, "")
+        said[name] = {**said.get(name, {}), **page.samples}
     return {
         instance: [
-            Scrapes(target, tuple(sorted(times, reverse=True)[:COMPARED]))
-            for target, times in sorted(targets.items(), key=lambda one: sorted(one[0]))
-            if times
+            _scrapes(target, said)
+            for target, said in sorted(targets.items(), key=lambda one: sorted(one[0]))
+            if said.get(TARGET_INFO)
         ]
         for instance, targets in found.items()
     }
+
+
+def _scrapes(target: Target, said: Mapping[str, Mapping[int, float]]) -> Scrapes:
+    times = tuple(sorted(said[TARGET_INFO], reverse=True)[:COMPARED])
+    started, uptime = said.get(STARTED, {}), said.get(UPTIME, {})
+    own = {time: (started[time], uptime[time]) for time in times if time in started and time in uptime}
+    return Scrapes(target, times, own)
 
 
 def pick(found: Sequence[Scrapes], patience: int) -> Scrapes:
@@ -177,9 +228,9 @@ def _snapshots(samples: Mapping[Identity, Mapping[int, float]], time: int) -> li
 
 
 def _counter(metric: Metric, values: tuple[str, ...], found: Mapping[tuple[str, str], float]) -> Snapshot | None:
-    counts = {label: _whole(metric, value) for (_, label), value in found.items()}
+    counts = {label: _whole(metric, value) for (part, label), value in found.items() if part == _COUNT}
     if not metric.spread:
-        return Snapshot(metric, values, tuple(counts.values()))
+        return Snapshot(metric, values, tuple(counts.values()), start_ns=_begun(found)) if counts else None
     counted = {label: count for label, count in counts.items() if count}
     return Snapshot(metric, values, tuple(counted.values()), labels=tuple(counted)) if counted else None
 
@@ -205,7 +256,13 @@ def _histogram(metric: Metric, values: tuple[str, ...], found: Mapping[tuple[str
     counts = tuple(after - before for before, after in pairwise(rising))
     if min(counts) < 0:
         raise UnfitError(f"the buckets of {name} do not rise: look for rules that rewrite series")
-    return Snapshot(metric, values, counts, total)
+    return Snapshot(metric, values, counts, total, start_ns=_begun(found))
+
+
+def _begun(found: Mapping[tuple[str, str], float]) -> int:
+    """Since when a series counts, by its process's clock; 0: nobody knows."""
+    seconds = found.get((_BEGUN, ""), 0.0)
+    return round(seconds * 1e9) if 0 < seconds < _LATEST else 0
 
 
 def _bound(metric: Metric, label: str) -> float:

@@ -12,13 +12,13 @@ from typing import Final
 from evaluator import words
 from evaluator.arms import CONTROL, LIVE, SHADOW
 from evaluator.ports import ProcessView
-from evaluator.prometheus_scrapes import NAMES, Scrapes, UnfitError, by_process, counts_of, pick, scrapes_of
+from evaluator.prometheus_scrapes import NAMES, OF_PROCESS, Scrapes, UnfitError, by_process, counts_of, pick, scrapes_of
 from evaluator.prometheus_series import PrometheusError, Queries, RawSeries, Selection
-from evaluator.snapshots import series_of
+from evaluator.snapshots import found_in
 from evaluator.terms import Terms
 from evaluator.windows import Reading
 from services.common.clock import Clock
-from services.common.telemetry.page_names import INSTANCE, TARGET_INFO
+from services.common.telemetry.page_names import INSTANCE
 
 _BATCH: Final = 4
 """Processes per question for counts: each has thousands of series, 3 MB of text."""
@@ -60,7 +60,7 @@ class PrometheusSource:
         span = round(self.age(terms) * 1000)
         names = [process.instance_id for process in processes]
         try:
-            pages = await self._queries.query(Selection((TARGET_INFO,), {INSTANCE: names}, span), timeout)
+            pages = await self._queries.query(Selection(OF_PROCESS, {INSTANCE: names}, span), timeout)
         except PrometheusError as error:
             return [self._nothing(process, str(error)) for process in processes]
         known = scrapes_of(pages)
@@ -108,8 +108,8 @@ class PrometheusSource:
             # Thousands of series take a while, in which the lease must be renewed.
             return await asyncio.to_thread(self._readings, places, found, terms)
 
-    def _readings(self, places: Sequence[_Place], found: Sequence[RawSeries], terms: Terms) -> list[Reading]:
-        grouped = by_process(found)
+    def _readings(self, places: Sequence[_Place], answer: Sequence[RawSeries], terms: Terms) -> list[Reading]:
+        grouped = by_process(answer)
         readings: list[Reading] = []
         for place in places:
             name = place.process.instance_id
@@ -119,7 +119,10 @@ class PrometheusSource:
             except UnfitError as error:
                 readings.append(self._nothing(place.process, str(error)))
             else:
-                readings.append(Reading(name, time * 1000, series_of(snapshots, terms)))
+                found, clock = found_in(snapshots, terms), place.scrapes.clock(time)
+                started = clock.started_us if clock else 0
+                begun = clock.times(found.start_ns) if clock else {}
+                readings.append(Reading(name, time * 1000, found.series, started_us=started, begun_us=begun))
         return readings
 
     def _known(self, known: Mapping[str, Sequence[Scrapes]], process: ProcessView, terms: Terms) -> Sequence[Scrapes]:

@@ -1,6 +1,7 @@
 """One process's snapshots as the series that a look takes: those that concern the rollout, few enough to record."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from evaluator.arms import FEEDBACK, METRICS, concerns
 from evaluator.counts import Key, Series, arrange
@@ -8,14 +9,42 @@ from evaluator.terms import Terms
 from services.common.telemetry.store import Snapshot
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a process's snapshots say of a rollout.
+
+    Attributes:
+        series: those that concern it, sorted.
+        start_ns: since when each counts by the process's clock, nanoseconds since 1970-01-01 UTC; left out: nobody
+            knows.
+    """
+
+    series: tuple[Series, ...]
+    start_ns: Mapping[Key, int]
+
+
 def series_of(snapshots: Iterable[Snapshot], terms: Terms) -> tuple[Series, ...]:
-    """The series that concern a rollout, sorted.
+    """The series that concern a rollout, sorted."""
+    return found_in(snapshots, terms).series
+
+
+def found_in(snapshots: Iterable[Snapshot], terms: Terms) -> Found:
+    """The series that concern a rollout, and since when they count.
 
     `model` is left out, since a rollout has one. Labels are spread by their actual class, and `correct` is left out
     where the predicted class says it: that is a tenth of the series.
     """
-    versions = (terms.test, terms.stable)
     found: dict[Key, Series] = {}
+    starts: dict[Key, int] = {}
+    for one, start in _concerning(snapshots, terms):
+        before = found.get(one.key)
+        found[one.key] = one if before is None else _together(before, one)
+        starts[one.key] = min(start, starts.get(one.key, start))
+    return Found(arrange(found), {key: start for key, start in starts.items() if start})
+
+
+def _concerning(snapshots: Iterable[Snapshot], terms: Terms) -> Iterator[tuple[Series, int]]:
+    versions = (terms.test, terms.stable)
     for snapshot in snapshots:
         if snapshot.metric.name not in METRICS:
             continue
@@ -24,9 +53,7 @@ def series_of(snapshots: Iterable[Snapshot], terms: Terms) -> tuple[Series, ...]
             continue
         one = _label(at, snapshot) if snapshot.metric.name == FEEDBACK else _plain(at, snapshot)
         if concerns(one, terms):
-            before = found.get(one.key)
-            found[one.key] = one if before is None else _together(before, one)
-    return arrange(found)
+            yield one, snapshot.start_ns
 
 
 def _plain(at: Mapping[str, str], snapshot: Snapshot) -> Series:

@@ -6,21 +6,23 @@ where it was, so that nothing is counted twice when the counters are back.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from evaluator.counts import Counts, InstanceCounts, Series, arrange
+from evaluator.counts import Counts, InstanceCounts, Key, Series, arrange
+from evaluator.splits import Split, long_over, newest_splits, split_of
 from services.common.telemetry import catalog
 
-SPLIT_ATTRIBUTES: Final = frozenset({"epoch", "slice"})
-"""Attributes within which the arms are compared: such series can be counted from zero whenever a process appears."""
 GONE_US: Final = 900_000_000
 """A process that nobody has listed for so long (15 min) has ended; its counts would weigh on every cursor for ever."""
 NAMELESS_US: Final = 86_400_000_000
 """So would the names of all that ever were: after a day nothing of a process comes back."""
 LARGEST_COUNT: Final = 2**53
 """Beyond it a float no longer tells neighbouring counts apart; at a million rows a second that takes 285 years."""
+_BEFORE_US: Final = 5_000_000
+"""A process's answer is of a moment before it is read, so that a series may have begun a little before the look before
+and not be in it. It was in no window then."""
 _LARGEST_PRODUCT: Final = 2**63 - 1
 """Of sums of products, which are no counts: of a Worker with a hundred requests of 4,096 rows a second they are
 beyond 2^53 after two months, and nothing is taken from them but a ratio."""
@@ -55,6 +57,7 @@ class Reading:
         reused_id: another process may count under the same id, or has before. So what a counter has when it is new, or
             after it fell, is history.
         started_us: when its counters began, by the clock of `read_us`; 0: nobody knows.
+        begun_us: the same of single series, where it is known.
     """
 
     instance_id: str
@@ -63,6 +66,7 @@ class Reading:
     error: str = ""
     reused_id: bool = False
     started_us: int = 0
+    begun_us: Mapping[Key, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +102,12 @@ class Taken:
 def take(cursor: Counts, readings: Sequence[Reading], *, first: bool) -> Taken:
     """The window between a cursor and new readings, and the next cursor.
 
-    A process that the cursor does not know started after the look before: its counters count from zero. At the first
-    look, and where a process started earlier all the same (it was not listed) or could not be read when it was first
-    seen, what it has counted by now is history: then only labels, or series of one epoch or slice, count. A process
-    that is not read keeps its place in the cursor, and one that is not even listed for 15 min only its name there:
-    should it come back, all that it has counted is history. After a day the name goes, too.
+    What the cursor does not know counts from zero where it began after the look before: a process that has started
+    since, or a series that says so. All else is history: what the first look finds, what a process had counted that was
+    not listed or could not be read before, and a metric that was left out. Then only labels, or series of one epoch or
+    slice, count. Of a process without times the series of a metric that it had before have begun since. A process that
+    is not read keeps its place in the cursor, and one that is not even listed for 15 min only its name there: should it
+    come back, all that it has counted is history. After a day the name goes, too.
 
     Args:
         cursor: of the look before.
@@ -131,16 +136,15 @@ def take(cursor: Counts, readings: Sequence[Reading], *, first: bool) -> Taken:
             continue
         if strange:
             problems.append(Problem(reading.instance_id, strange, lasting=True))
-        if before is None and 0 < reading.started_us < latest:
-            before = InstanceCounts(reading.instance_id, 0)
         past = {one.key: one for one in before.series} if before else {}
+        new = _New(reading, before, latest, first=first)
         counted = {
             key: part
             for key, one in series.items()
-            if (part := _difference(one, past.get(key), from_zero=_from_zero(one, reading, before, first=first)))
+            if (part := _difference(one, past.get(key), from_zero=key not in past and new.counts(one)))
         }
         window.append(InstanceCounts(reading.instance_id, reading.read_us, arrange(counted)))
-        newest = _newest_splits(series.values())
+        newest = newest_splits((one.metric, split_of(one.attributes)) for one in series.values())
         kept = {key: one for key, one in past.items() if key not in series and not _ended(one, newest)}
         following[reading.instance_id] = InstanceCounts(reading.instance_id, reading.read_us, arrange(kept | series))
     listed = {reading.instance_id: reading.read_us for reading in readings}
@@ -235,28 +239,44 @@ def _difference(one: Series, past: Series | None, *, from_zero: bool) -> Series 
     return Series(one.metric, one.attributes, counts, one.total - past.total) if any(counts) else None
 
 
-def _from_zero(one: Series, reading: Reading, before: InstanceCounts | None, *, first: bool) -> bool:
-    """Whether a series that the cursor does not know counts from zero; otherwise what it has counted is history."""
-    if reading.reused_id:
-        return False
-    if first:
-        return one.metric in FIRST_READ_METRICS
-    if before is not None and before.forgotten:
-        return False
-    return before is None or before.read_us > 0 or any(name in SPLIT_ATTRIBUTES for name, _ in one.attributes)
+class _New:
+    """What of a reading counts from zero, of the series that the cursor does not know; all else is history.
 
+    Args:
+        reading: of one process.
+        before: what the cursor knows of it.
+        latest: when the look before read the last of all processes; 0: it read none.
+        first: there was none.
+    """
 
-Split = tuple[int, ...]
-"""An epoch, or an epoch and a slice's number."""
+    def __init__(self, reading: Reading, before: InstanceCounts | None, latest: int, *, first: bool) -> None:
+        self._reading = reading
+        self._first = first
+        self._forgotten = before is not None and before.forgotten
+        self._metrics: frozenset[str] | None = None
+        self._began = False
+        if before is None:
+            self._since, self._began = latest, not 0 < reading.started_us < latest
+        elif before.read_us > 0:
+            self._since, self._metrics = before.read_us, frozenset(one.metric for one in before.series)
+        else:
+            # It was seen and not read, and so may be as old as any.
+            self._since, self._began = latest or reading.read_us, 0 < latest <= reading.started_us
 
-
-def _newest_splits(series: Iterable[Series]) -> dict[str, Split]:
-    newest: dict[str, Split] = {}
-    for one in series:
-        split = split_of(one.attributes)
-        if split is not None:
-            newest[one.metric] = max(split, newest.get(one.metric, split))
-    return newest
+    def counts(self, one: Series) -> bool:
+        """Whether a series counts from zero."""
+        if self._reading.reused_id:
+            return False
+        if self._first:
+            return one.metric in FIRST_READ_METRICS
+        if self._forgotten:
+            return False
+        if any(name in catalog.SPLIT_ATTRIBUTES for name, _ in one.attributes):
+            return True
+        begun = self._reading.begun_us.get(one.key, 0)
+        if begun:
+            return begun >= self._since - _BEFORE_US
+        return self._began if self._metrics is None else one.metric in self._metrics
 
 
 def _ended(past: Series, newest: Mapping[str, Split]) -> bool:
@@ -265,21 +285,3 @@ def _ended(past: Series, newest: Mapping[str, Split]) -> bool:
     A series that is gone for another reason (a child process that did not answer) may come back with all its counts.
     """
     return long_over(split_of(past.attributes), newest.get(past.metric))
-
-
-def long_over(split: Split | None, newest: Split | None) -> bool:
-    """Whether processes drop the series of a split once they have the newest one's."""
-    if split is None or newest is None or len(split) != len(newest):
-        return False
-    if newest[0] != split[0]:
-        return newest[0] - split[0] >= catalog.KEPT_EPOCHS
-    return len(split) == 2 and newest[1] - split[1] >= catalog.KEPT_SLICES
-
-
-def split_of(attributes: Iterable[tuple[str, str]]) -> Split | None:
-    """The split that a series belongs to; None: to none, or it is written in another form."""
-    for name, value in attributes:
-        if name in SPLIT_ATTRIBUTES:
-            parts = value.split(".")
-            return tuple(int(part) for part in parts) if all(part.isdigit() for part in parts) else None
-    return None

@@ -99,7 +99,8 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """From the process: its series; the frame's bytes hold all counts (int64), then each one's total (float64)."""
+    """From the process: its series; the frame's bytes hold all counts, then since when each one counts (int64), then
+    each one's total (float64)."""
 
     number: int
     series: tuple[Series, ...]
@@ -168,6 +169,7 @@ def pack_counts(number: int, snapshots: Sequence[Snapshot]) -> bytes:
     counts = array("q")
     for snapshot in snapshots:
         counts.extend(snapshot.counts)
+    counts.extend(snapshot.start_ns for snapshot in snapshots)
     totals = array("d", [snapshot.total for snapshot in snapshots])
     series = tuple(
         Series(snapshot.metric.name, snapshot.attributes, snapshot.labels, len(snapshot.counts))
@@ -183,17 +185,18 @@ def unpack_counts(message: Counts, binary: bytes) -> list[Snapshot]:
         ValueError: the bytes do not belong to the series, or a metric is unknown.
     """
     size = sum(series.size for series in message.series)
-    if len(binary) != 8 * (size + len(message.series)):
+    if len(binary) != 8 * (size + 2 * len(message.series)):
         raise ValueError(f"{len(binary)} bytes of counts for {len(message.series)} series")
-    counts = array("q", binary[: 8 * size])
-    totals = array("d", binary[8 * size :])
+    end = 8 * (size + len(message.series))
+    counts = array("q", binary[:end])
+    totals = array("d", binary[end:])
     snapshots = []
     position = 0
-    for series, total in zip(message.series, totals, strict=True):
+    for series, start, total in zip(message.series, counts[size:], totals, strict=True):
         metric = METRICS.get(series.metric)
         if metric is None:
             raise ValueError(f"an unknown metric {series.metric!r}")
         part = tuple(counts[position : position + series.size])
-        snapshots.append(Snapshot(metric, series.attributes, part, total, series.labels))
+        snapshots.append(Snapshot(metric, series.attributes, part, total, series.labels, start))
         position += series.size
     return snapshots

@@ -20,12 +20,16 @@ class FakePrometheus:
         now: its present, milliseconds since 1970-01-01 UTC.
         kept: samples by labels.
         asked: every selection that it was asked for.
+        started_ns: when the processes started, by their own clocks, nanoseconds since 1970-01-01 UTC.
+        own_ns: what those show; 0: the same as the server's.
         failures: what the next questions get instead of an answer; None: an answer.
     """
 
     now: int = 1_700_000_000_000
     kept: dict[Labels, dict[int, float]] = field(default_factory=dict)
     asked: list[Selection] = field(default_factory=list)
+    started_ns: int = 0
+    own_ns: int = 0
     failures: list[PrometheusError | None] = field(default_factory=list)
 
     def scrape(
@@ -44,7 +48,9 @@ class FakePrometheus:
             change: a sample's value as it is kept; None: it is not kept.
         """
         added = target if target is not None else {"job": "crossfade", "instance": f"{instance}:9500"}
-        for family in families(Resource("crossfade-router", instance, 0), snapshots):
+        for family in families(
+            Resource("crossfade-router", instance, self.started_ns), snapshots, self.own_ns or self.now * 1_000_000
+        ):
             for sample in family.samples:
                 value = change(sample.name, sample.labels, sample.value)
                 if value is None:

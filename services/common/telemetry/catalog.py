@@ -319,6 +319,8 @@ CONTROL_PLANE_AGE: Final = Metric(
     (),
 )
 
+SPLIT_ATTRIBUTES: Final = frozenset({"epoch", "slice"})
+"""Attributes within which the arms are compared: such series can be counted from zero whenever a process appears."""
 KEPT_EPOCHS: Final = 4
 """Epochs of a lane whose series a process keeps."""
 KEPT_SLICES: Final = 16

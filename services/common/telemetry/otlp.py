@@ -58,6 +58,7 @@ def encode(resource: Resource, snapshots: Iterable[Snapshot], now_ns: int | None
 
 def _write(target: otlp.Metric, snapshot: Snapshot, start: int, now: int) -> None:
     metric = snapshot.metric
+    start = snapshot.start_ns or start
     attributes = [_pair(key, value) for key, value in zip(metric.attributes, snapshot.attributes, strict=True)]
     match metric.kind:
         case Kind.HISTOGRAM:
@@ -99,7 +100,7 @@ class Pull:
         instance_id: `service.instance.id` of the resource.
         time_ns: the latest time of its data points; 0 when it has none.
         snapshots: its series.
-        start_ns: since when they count; 0 when it has none, or does not say.
+        start_ns: since when the first of its series counts; 0 when it has none, or does not say.
     """
 
     service: str
@@ -118,7 +119,7 @@ def decode(raw: bytes) -> Pull:
     """
     data = otlp.MetricsData.FromString(raw)
     service = instance = ""
-    latest = start = 0
+    latest = 0
     snapshots: list[Snapshot] = []
     for group in data.resource_metrics:
         resource = {pair.key: pair.value.string_value for pair in group.resource.attributes}
@@ -130,17 +131,9 @@ def decode(raw: bytes) -> Pull:
                 if metric is not None:
                     newest, read = _read(metric, message)
                     latest = max(latest, newest)
-                    start = start or _start(message)
                     snapshots.extend(read)
+    start = min((one.start_ns for one in snapshots if one.start_ns), default=0)
     return Pull(service, instance, latest, tuple(snapshots), start)
-
-
-def _start(message: otlp.Metric) -> int:
-    """Since when a metric counts; all of a process's do since it started."""
-    for points in (message.histogram.data_points, message.sum.data_points):
-        for point in points:
-            return point.start_time_unix_nano
-    return 0
 
 
 def _read(metric: Metric, message: otlp.Metric) -> tuple[int, list[Snapshot]]:
@@ -150,6 +143,7 @@ def _read(metric: Metric, message: otlp.Metric) -> tuple[int, list[Snapshot]]:
     latest = 0
     found: list[Snapshot] = []
     spread: defaultdict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
+    starts: dict[tuple[str, ...], int] = {}
     for point in points:
         latest = max(latest, point.time_unix_nano)
         attributes = {pair.key: pair.value.string_value for pair in point.attributes}
@@ -158,10 +152,12 @@ def _read(metric: Metric, message: otlp.Metric) -> tuple[int, list[Snapshot]]:
             found.append(Snapshot(metric, values, (), point.as_double))
         elif metric.spread:
             spread[values][attributes.get(metric.spread, "")] = point.as_int
+            starts[values] = point.start_time_unix_nano
         else:
-            found.append(Snapshot(metric, values, (point.as_int,)))
+            found.append(Snapshot(metric, values, (point.as_int,), start_ns=point.start_time_unix_nano))
     found.extend(
-        Snapshot(metric, values, tuple(counts.values()), labels=tuple(counts)) for values, counts in spread.items()
+        Snapshot(metric, values, tuple(counts.values()), labels=tuple(counts), start_ns=starts[values])
+        for values, counts in spread.items()
     )
     return latest, found
 
@@ -177,5 +173,6 @@ def _read_histogram(metric: Metric, message: otlp.Histogram) -> tuple[int, list[
         latest = max(latest, point.time_unix_nano)
         attributes = {pair.key: pair.value.string_value for pair in point.attributes}
         values = tuple(attributes.get(key, "") for key in metric.attributes)
-        found.append(Snapshot(metric, values, tuple(point.bucket_counts), point.sum))
+        counts = tuple(point.bucket_counts)
+        found.append(Snapshot(metric, values, counts, point.sum, start_ns=point.start_time_unix_nano))
     return latest, found

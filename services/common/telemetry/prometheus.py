@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final
@@ -25,7 +26,16 @@ from services.common.settings import ServiceSettings
 from services.common.telemetry import catalog
 from services.common.telemetry.catalog import Kind
 from services.common.telemetry.otlp import Resource
-from services.common.telemetry.page_names import INSTANCE, SERVICE, TARGET_INFO, page_name
+from services.common.telemetry.page_names import (
+    CREATED,
+    INSTANCE,
+    SERVICE,
+    STARTED,
+    TARGET_INFO,
+    UPTIME,
+    page_name,
+    says_created,
+)
 from services.common.telemetry.store import Snapshot
 
 _SILENCE_SECONDS: Final = 10.0
@@ -33,36 +43,63 @@ _SILENCE_SECONDS: Final = 10.0
 _LONGEST_LINE: Final = 65_537
 
 
-def families(resource: Resource, snapshots: Iterable[Snapshot]) -> Iterator[Metric]:
-    """Snapshots as Prometheus families, after `target_info`; every series says which process counted it."""
+def families(resource: Resource, snapshots: Iterable[Snapshot], now_ns: int | None = None) -> Iterator[Metric]:
+    """Snapshots as Prometheus families, after those of the process; every series says which process counted it.
+
+    Args:
+        resource: the process.
+        snapshots: its series.
+        now_ns: the time, nanoseconds since 1970-01-01 UTC; None: the present.
+    """
     described = {SERVICE: resource.service, INSTANCE: resource.instance_id}
     yield InfoMetricFamily(TARGET_INFO.removesuffix("_info"), "The process that this page is of.", value=described)
     by_metric: dict[catalog.Metric, list[Snapshot]] = {}
     for snapshot in snapshots:
         by_metric.setdefault(snapshot.metric, []).append(snapshot)
-    own = (resource.instance_id,)
+    yield from _of_process(resource, time.time_ns() if now_ns is None else now_ns)
     for metric, series in by_metric.items():
-        name = page_name(metric)
-        labels = [*metric.attributes, *((metric.spread,) if metric.spread else ()), INSTANCE]
-        match metric.kind:
-            case Kind.HISTOGRAM:
-                histogram = HistogramMetricFamily(name, metric.description, labels=labels)
-                for one in series:
-                    buckets = list(_cumulative(metric.bounds, one.counts))
-                    histogram.add_metric([*one.attributes, *own], buckets, one.total)
-                yield histogram
-            case Kind.COUNTER:
-                counter = CounterMetricFamily(name, metric.description, labels=labels)
-                for one in series:
-                    for label, count in zip(one.labels or ("",), one.counts, strict=True):
-                        spread = (label,) if metric.spread else ()
-                        counter.add_metric([*one.attributes, *spread, *own], count)
-                yield counter
-            case Kind.GAUGE:
-                gauge = GaugeMetricFamily(name, metric.description, labels=labels)
-                for one in series:
-                    gauge.add_metric([*one.attributes, *own], one.total)
-                yield gauge
+        yield _family(metric, series, resource.instance_id)
+
+
+def _of_process(resource: Resource, now_ns: int) -> Iterator[Metric]:
+    for name, what, value in (
+        (STARTED, "When the process started, in seconds since 1970.", resource.start_time_ns),
+        (UPTIME, "For how long it has run, in seconds.", now_ns - resource.start_time_ns),
+    ):
+        family = GaugeMetricFamily(name, what, labels=[INSTANCE])
+        family.add_metric([resource.instance_id], value / 1e9)
+        yield family
+
+
+def _family(metric: catalog.Metric, series: Iterable[Snapshot], instance: str) -> Metric:
+    name = page_name(metric)
+    labels = [*metric.attributes, *((metric.spread,) if metric.spread else ()), INSTANCE]
+    match metric.kind:
+        case Kind.HISTOGRAM:
+            histogram = HistogramMetricFamily(name, metric.description, labels=labels)
+            for one in series:
+                at = (*one.attributes, instance)
+                histogram.add_metric(at, list(_cumulative(metric.bounds, one.counts)), one.total)
+                if (created := _created(one)) is not None:
+                    histogram.add_sample(f"{name}{CREATED}", dict(zip(labels, at, strict=True)), created)
+            return histogram
+        case Kind.COUNTER:
+            counter = CounterMetricFamily(name, metric.description, labels=labels)
+            for one in series:
+                for label, count in zip(one.labels or ("",), one.counts, strict=True):
+                    spread = (label,) if metric.spread else ()
+                    counter.add_metric([*one.attributes, *spread, instance], count, _created(one))
+            return counter
+        case Kind.GAUGE:
+            gauge = GaugeMetricFamily(name, metric.description, labels=labels)
+            for one in series:
+                gauge.add_metric([*one.attributes, instance], one.total)
+            return gauge
+
+
+def _created(one: Snapshot) -> float | None:
+    """Since when a series counts, in seconds since 1970; None: nobody knows, or the page does not say it."""
+    return one.start_ns / 1e9 if one.start_ns and says_created(one.metric) else None
 
 
 def _cumulative(bounds: tuple[float, ...], counts: tuple[int, ...]) -> Iterator[tuple[str, float]]:

@@ -5,6 +5,7 @@ unloaded versions are dropped. What leaves the process is OpenTelemetry all the 
 One thread (the event loop's) writes and reads.
 """
 
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ class Snapshot:
         counts: a histogram's counts per bucket (one more than its bounds), a counter's one count, or one per label.
         total: a histogram's sum, or a gauge's value.
         labels: what the counts of a spread counter stand for.
+        start_ns: since when it counts, nanoseconds since 1970-01-01 UTC; 0: nobody knows.
     """
 
     metric: Metric
@@ -30,6 +32,7 @@ class Snapshot:
     counts: tuple[int, ...]
     total: float = 0.0
     labels: tuple[str, ...] = ()
+    start_ns: int = 0
 
 
 class HistogramSeries:
@@ -93,10 +96,16 @@ _SeriesT = TypeVar("_SeriesT", HistogramSeries, CounterSeries, SpreadSeries, Gau
 
 
 class MetricStore:
-    """All series of one process."""
+    """All series of one process.
 
-    def __init__(self) -> None:
+    Args:
+        now_ns: the time, nanoseconds since 1970-01-01 UTC.
+    """
+
+    def __init__(self, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self._now_ns = now_ns
         self._series: dict[tuple[Metric, tuple[str, ...]], Series] = {}
+        self._start_ns: dict[tuple[Metric, tuple[str, ...]], int] = {}
 
     def histogram(self, metric: Metric, *attributes: str) -> HistogramSeries:
         """The histogram with these attribute values; made when it is new."""
@@ -123,6 +132,7 @@ class MetricStore:
             if len(attributes) != len(metric.attributes):
                 raise ValueError(f"{metric.name} takes {metric.attributes}, not {attributes}")
             series = self._series[key] = make()
+            self._start_ns[key] = self._now_ns()
         if not isinstance(series, kind):
             raise TypeError(f"{metric.name} is not a {kind.__name__}")
         return series
@@ -131,7 +141,7 @@ class MetricStore:
         """Forgets the series for which `unwanted(metric, attributes)` is true."""
         for metric, values in list(self._series):
             if unwanted(metric, dict(zip(metric.attributes, values, strict=True))):
-                del self._series[metric, values]
+                del self._series[metric, values], self._start_ns[metric, values]
 
     def series(self) -> Iterable[tuple[Metric, tuple[str, ...]]]:
         """Metric and attribute values of every series."""
@@ -139,23 +149,31 @@ class MetricStore:
 
     def snapshot(self) -> list[Snapshot]:
         """Every series at this moment."""
-        return [_freeze(metric, values, series) for (metric, values), series in self._series.items()]
+        now = self._now_ns()
+        for key, series in self._series.items():
+            if isinstance(series, SpreadSeries) and not any(series.counts):
+                # Labels that have counted nothing are told to nobody, so that its first count comes after this.
+                self._start_ns[key] = now
+        return [_freeze(*key, series, self._start_ns[key]) for key, series in self._series.items()]
 
 
-def _freeze(metric: Metric, values: tuple[str, ...], series: Series) -> Snapshot:
+def _freeze(metric: Metric, values: tuple[str, ...], series: Series, start_ns: int) -> Snapshot:
     match series:
         case HistogramSeries():
-            return Snapshot(metric, values, tuple(series.counts), series.total)
+            return Snapshot(metric, values, tuple(series.counts), series.total, start_ns=start_ns)
         case CounterSeries():
-            return Snapshot(metric, values, (series.value,))
+            return Snapshot(metric, values, (series.value,), start_ns=start_ns)
         case SpreadSeries():
-            return Snapshot(metric, values, tuple(series.counts), labels=series.labels)
+            return Snapshot(metric, values, tuple(series.counts), labels=series.labels, start_ns=start_ns)
         case GaugeSeries():
-            return Snapshot(metric, values, (), series.value)
+            return Snapshot(metric, values, (), series.value, start_ns=start_ns)
 
 
 def merge(parts: Iterable[Snapshot]) -> list[Snapshot]:
-    """Adds up snapshots of the same series (of several processes); of a gauge the last one counts."""
+    """Adds up snapshots of the same series (of several processes); of a gauge the last one counts.
+
+    A sum counts since the first of its parts did, and of parts that do not say since when nobody knows.
+    """
     merged: dict[tuple[Metric, tuple[str, ...]], Snapshot] = {}
     for part in parts:
         key = (part.metric, part.attributes)
@@ -168,10 +186,11 @@ def merge(parts: Iterable[Snapshot]) -> list[Snapshot]:
 
 
 def _add(one: Snapshot, other: Snapshot) -> Snapshot:
+    start = min(one.start_ns, other.start_ns)
     if one.labels == other.labels:
         counts = tuple(a + b for a, b in zip(one.counts, other.counts, strict=True))
-        return Snapshot(one.metric, one.attributes, counts, one.total + other.total, one.labels)
+        return Snapshot(one.metric, one.attributes, counts, one.total + other.total, one.labels, start)
     by_label = dict(zip(one.labels, one.counts, strict=True))
     for label, count in zip(other.labels, other.counts, strict=True):
         by_label[label] = by_label.get(label, 0) + count
-    return Snapshot(one.metric, one.attributes, tuple(by_label.values()), labels=tuple(by_label))
+    return Snapshot(one.metric, one.attributes, tuple(by_label.values()), labels=tuple(by_label), start_ns=start)

@@ -138,6 +138,16 @@ def without_times(counts: Sequence[InstanceCounts]) -> list[tuple[str, tuple[tup
     return [(one.instance_id, tuple(plain(series) for series in one.series)) for one in counts]
 
 
+def check_that_batches_began_alike(through: Sequence[Reading], straight: Sequence[Reading]) -> None:
+    """By two clocks that are one here, as far apart as a page takes to be made."""
+    for one, other in zip(through, straight, strict=True):
+        batches = {each.key for each in one.series or () if each.metric == catalog.INFERENCE_DURATION.name}
+        assert bool(batches) == ("worker" in one.instance_id)
+        assert {key: one.begun_us[key] for key in batches} == pytest.approx(
+            {key: other.begun_us[key] for key in batches}, abs=2e6
+        )
+
+
 async def test_windows_are_those_of_the_processes_themselves(house: House, real_prometheus: MakePrometheus) -> None:
     server = await asyncio.to_thread(real_prometheus, {"crossfade": house.targets}, 0.5)
     source = source_of(server)
@@ -158,6 +168,7 @@ async def test_windows_are_those_of_the_processes_themselves(house: House, real_
             assert not any(one.problems for one in taken)
             assert without_times(taken[0].window) == without_times(taken[1].window)
             assert without_times(taken[0].cursor) == without_times(taken[1].cursor)
+            check_that_batches_began_alike(*readings)
             cursors = [one.cursor for one in taken]
             rows += sum(sum(series.counts) for one in taken[0].window for series in one.series)
     finally:

@@ -80,6 +80,9 @@ async def test_pages_say_through_prometheus_what_the_processes_say(
         assert [(s.key, s.counts, s.labels) for s in one.series or ()] == [
             (s.key, s.counts, s.labels) for s in other.series or ()
         ]
+    assert all(s.key in one.begun_us for one in straight for s in one.series or ())
+    assert all(s.key in one.begun_us for one in scraped for s in one.series or () if s.metric == INFERENCE)
+    assert all(one.started_us <= min(one.begun_us.values(), default=one.read_us) for one in scraped)
     counted = {s.metric: sum(s.counts) for one in scraped for s in one.series or ()}
     assert counted[PREDICTIONS] == 1 + 2 + 3 + 5
     assert counted[ATTEMPTS] == 4

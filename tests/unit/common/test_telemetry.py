@@ -1,5 +1,7 @@
 """Counting, and the way of the counts through OTLP."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from opentelemetry.proto.metrics.v1 import metrics_pb2
@@ -11,8 +13,11 @@ from services.common.telemetry.store import MetricStore, Snapshot, merge
 RESOURCE = Resource("crossfade-worker", "instance-1", 1_700_000_000_000_000_000)
 
 
-def filled() -> MetricStore:
-    store = MetricStore()
+BEGUN = 1_700_000_000_500_000_000
+
+
+def filled(begun: int = BEGUN) -> MetricStore:
+    store = MetricStore(lambda: begun)
     histogram = store.histogram(catalog.INFERENCE_DURATION, "churn", "v1", "live", "1", "fp32")
     for value in (40e-6, 50e-6, 51e-6, 0.003, 99.0):
         histogram.record(value)
@@ -46,8 +51,11 @@ def test_otlp_gives_back_what_it_got() -> None:
         "instance-1",
         1_700_000_001_000_000_000,
     )
-    spread = Snapshot(catalog.INPUT_COUNT, ("churn", "v1", "live", "age", "p1"), (3, 4), labels=("0", "2"))
-    expected = [spread if one.metric is catalog.INPUT_COUNT else one for one in snapshots]
+    spread = Snapshot(catalog.INPUT_COUNT, ("churn", "v1", "live", "age", "p1"), (3, 4), 0.0, ("0", "2"), BEGUN)
+    others = [one for one in snapshots if one.metric not in {catalog.INPUT_COUNT, catalog.ROUTE_SHARE}]
+    gauges = [replace(one, start_ns=0) for one in snapshots if one.metric is catalog.ROUTE_SHARE]
+    expected = [spread, *gauges, *others]
+    assert pull.start_ns == BEGUN
     assert sorted(pull.snapshots, key=repr) == sorted(expected, key=repr)
 
 
@@ -75,6 +83,30 @@ def test_snapshots_of_several_processes_add_up() -> None:
     assert merged[catalog.ROUTE_SHARE].total == 9_500
 
 
+def test_a_sum_counts_since_the_first_of_its_parts_did() -> None:
+    for starts, expected in (((5, 3), 3), ((5, 0), 0)):
+        (feedback,) = (
+            one
+            for one in merge(
+                [replace(one, start_ns=start) for start in starts for one in filled(start or BEGUN).snapshot()]
+            )
+            if one.metric is catalog.FEEDBACK_COUNT
+        )
+        assert feedback.start_ns == expected
+
+
+def test_labels_that_have_counted_nothing_count_since_they_were_last_looked_at() -> None:
+    times = iter(range(1, 100))
+    store = MetricStore(lambda: next(times))
+    spread = store.spread(catalog.INPUT_COUNT, ("0", "1"), "churn", "v1", "live", "age", "p1")
+    store.snapshot()
+    spread.add([1, 0])
+    assert [one.start_ns for one in (*store.snapshot(), *store.snapshot())] == [2, 2]
+    store.drop(lambda *_: True)
+    store.spread(catalog.INPUT_COUNT, ("0", "1"), "churn", "v1", "live", "age", "p1").add([1, 0])
+    assert [one.start_ns for one in store.snapshot()] == [5]
+
+
 def test_spread_counters_with_other_labels_add_up_by_label() -> None:
     key = ("churn", "v1", "live", "", "3.1")
     parts = [
@@ -100,13 +132,31 @@ def test_wrong_attributes_and_kinds_are_programming_errors() -> None:
 
 
 def test_the_prometheus_page_has_cumulative_buckets() -> None:
-    families = {family.name: family for family in prometheus.families(RESOURCE, filled().snapshot())}
+    now = RESOURCE.start_time_ns + 90_000_000_000
+    families = {family.name: family for family in prometheus.families(RESOURCE, filled().snapshot(), now)}
     histogram = families["crossfade_inference_duration_seconds"]
     buckets = [sample for sample in histogram.samples if sample.name.endswith("_bucket")]
     assert buckets[0].value == 2
     assert buckets[-1].labels["le"] == "+Inf"
     assert buckets[-1].value == 5
     assert families["crossfade_input_count"].samples[2].labels["bin"] == "2"
+    assert [families[name].samples[0].value for name in ("process_start_time_seconds", "process_uptime_seconds")] == [
+        1_700_000_000.0,
+        90.0,
+    ]
+
+
+def test_the_page_says_since_when_series_count_that_are_of_no_split_and_no_label() -> None:
+    store = filled()
+    store.counter(catalog.SHADOW_PAIR_COUNT, "churn", "v1", "shadow", "", "keep", "churn").add()
+    said = {
+        sample.name: sample.value
+        for family in prometheus.families(RESOURCE, store.snapshot())
+        for sample in family.samples
+        if sample.name.endswith("_created")
+    }
+    names = ("crossfade_inference_duration_seconds_created", "crossfade_shadow_pair_count_created")
+    assert said == dict.fromkeys(names, BEGUN / 1e9)
 
 
 def test_every_series_of_the_prometheus_page_says_which_process_counted_it() -> None:
@@ -114,7 +164,7 @@ def test_every_series_of_the_prometheus_page_says_which_process_counted_it() -> 
     (info,) = first.samples
     assert info.name == "target_info"
     assert info.labels == {"service_name": "crossfade-worker", "service_instance_id": "instance-1"}
-    assert len(others) == 4
+    assert len(others) == 6
     for family in others:
         assert family.samples
         assert all(sample.labels["service_instance_id"] == "instance-1" for sample in family.samples)

@@ -1,6 +1,6 @@
 """Reading processes over channels, some of which cannot even be opened."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from grpc import aio
@@ -16,14 +16,20 @@ from tests.fakes.rollouts import demo_terms
 
 
 class Answer:
-    """A call that has been answered."""
+    """A call that has been answered, after 61 s, with series that count since then (seconds)."""
+
+    def __init__(self, starts: Sequence[int]) -> None:
+        self._starts = starts
 
     def __await__(self):  # type: ignore[no-untyped-def] # a generator that never yields
         yield from ()
         resource = otlp.Resource("crossfade-router", "router-1", 1_000_000_000)
-        store = MetricStore()
+        clock = ManualClock(0.0)
+        store = MetricStore(lambda: round(clock.now() * 1e9))
         store.gauge(catalog.CONTROL_PLANE_AGE).set(1.0)
-        store.counter(catalog.ROUTE_COUNT, "digits", "", "test", "1").add()
+        for number, start in enumerate(self._starts):
+            clock.advance(start - clock.now())
+            store.counter(catalog.ROUTE_COUNT, "digits", "", "test", str(number)).add()
         return telemetry_pb2.GetMetricsResponse(metrics_data=otlp.encode(resource, store.snapshot(), 61_000_000_000))
 
     def cancel(self) -> None:
@@ -33,9 +39,12 @@ class Answer:
 class Channel:
     """A channel to a process that answers at once."""
 
+    def __init__(self, *starts: int) -> None:
+        self._starts = starts or (1,)
+
     def unary_unary(self, *args: object, **options: object) -> Callable[..., Answer]:
         del args, options
-        return lambda *_, **__: Answer()
+        return lambda *_, **__: Answer(self._starts)
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -48,6 +57,18 @@ async def test_a_process_started_by_the_evaluators_clock_when_its_own_says_how_l
     clock = ManualClock()
     source = InstanceSource(lambda _: Channel(), clock, ())  # type: ignore[arg-type,return-value] # as much as is needed
     (found,) = await source.read(PROCESSES[:1], demo_terms(), 1.0)
+    assert found.started_us == round((clock.now() - 60.0) * 1e6)
+    await source.close()
+
+
+@pytest.mark.parametrize(("starts", "ages"), [((1, 31, 59), [60.0, 30.0, 2.0]), ((1, 1), [])], ids=["each", "before"])
+async def test_each_series_says_since_when_it_counts_and_a_release_before_says_it_of_the_process(
+    starts: tuple[int, ...], ages: list[float]
+) -> None:
+    clock = ManualClock()
+    source = InstanceSource(lambda _: Channel(*starts), clock, ())  # type: ignore[arg-type,return-value] # likewise
+    (found,) = await source.read(PROCESSES[:1], demo_terms(), 1.0)
+    assert [clock.now() - begun / 1e6 for _, begun in sorted(found.begun_us.items())] == ages
     assert found.started_us == round((clock.now() - 60.0) * 1e6)
     await source.close()
 

@@ -273,6 +273,47 @@ async def test_a_process_that_starts_anew_counts_from_zero_at_the_same_address(s
     assert counted["router-2"] == attempts(scene) > 0
 
 
+@pytest.mark.parametrize("off", [0.0, -3_600.0], ids=["as the server's", "an hour behind"])
+async def test_a_process_and_its_series_began_by_the_servers_clock_whatever_their_own_shows(
+    scene: Scene, off: float
+) -> None:
+    now = scene.clock.now()
+    times = [now + off, now + off + 40.0]
+    store = MetricStore(lambda: round(times[0] * 1e9))
+    scene.fleet.workers = (Instance("worker-1", worker=True, store=store),)
+    scene.prometheus.started_ns = round((now + off - 7.0) * 1e9)
+    scene.run(5.0)
+    times.pop(0)
+    store.histogram(catalog.INFERENCE_DURATION, *LIVE, "8", "fp32").record(0.01)
+    scene.wait(45.0)
+    scene.prometheus.own_ns = round((scene.clock.now() + off) * 1e9)
+    scene.scrape()
+    reading = (await scene.read())["worker-1"]
+    assert reading.started_us == pytest.approx((now - 7.0) * 1e6, abs=10)
+    of_batches = {dict(one.attributes)["batch"]: one.key for one in reading.series or () if "batch" in one.key[1][0]}
+    begun = {batch: reading.begun_us[key] / 1e6 - now for batch, key in of_batches.items()}
+    assert begun == pytest.approx({"1": 0.0, "2": 0.0, "4": 0.0, "8": 40.0}, abs=1e-4)
+    # Of what a process says nothing of its own clock is known.
+    scene.prometheus.started_ns = 0
+    scene.scrape()
+    assert (await scene.read())["worker-1"].started_us == 0
+
+
+async def test_a_process_that_ran_unseen_has_a_history_and_a_new_one_has_none(scene: Scene) -> None:
+    scene.prometheus.started_ns = round((scene.clock.now() - 100.0) * 1e9)
+    scene.scrape("router-1")
+    taken = take((), [(await scene.read())["router-1"]], first=True)
+    before = scene.clock.now()
+    scene.run(5.0)
+    for started, counts in ((before - 1.0, False), (before + 1.0, True)):
+        scene.prometheus.started_ns = round(started * 1e9)
+        scene.wait(0.1)
+        scene.scrape("worker-1")
+        second = take(taken.cursor, list((await scene.read()).values()), first=False)
+        inputs = [each for one in second.window for each in one.series if each.metric == catalog.INPUT_COUNT.name]
+        assert bool(inputs) == counts
+
+
 async def test_counters_that_go_back_under_one_id_are_a_problem_that_lasts(scene: Scene) -> None:
     scene.scrape()
     _, cursor, _ = await windows(scene, (), first=True)

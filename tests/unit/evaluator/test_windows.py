@@ -83,6 +83,40 @@ def test_so_has_one_that_started_before_the_look_before_and_was_not_listed_then(
     assert counted(third.window)["b"] == [(1,), (3,)]
 
 
+@pytest.mark.parametrize(("begun", "window"), [(996.0, [(7,)]), (900.0, [])], ids=["new", "left out before"])
+def test_a_series_that_is_new_to_a_known_process_counts_from_zero_if_it_has_begun_since(
+    begun: float, window: list[tuple[int, ...]]
+) -> None:
+    known, more = series(INFERENCE, 5, batch="1"), series(INFERENCE, 7, batch="2")
+    cursor = take((), [reading("a", known, at=1_000.0)], first=True).cursor
+    late = replace(reading("a", known, more, at=1_030.0), begun_us={more.key: round(begun * 1e6)})
+    second = take(cursor, [late], first=False)
+    assert counted(second.window) == {"a": window}
+    third = take(second.cursor, [reading("a", known, series(INFERENCE, 9, batch="2"), at=1_060.0)], first=False)
+    assert counted(third.window) == {"a": [(2,)]}
+
+
+def test_of_a_metric_that_was_left_out_at_first_the_history_counts_in_no_window() -> None:
+    strange = [series(INFERENCE, 2**60), series(INPUTS, 3, labels=("0",))]
+    cursor = take((), [reading("a", *strange)], first=True).cursor
+    right = [series(INFERENCE, 900), series(INPUTS, 4, labels=("0",)), series(INPUTS, 5, labels=("0",), feature="x")]
+    second = take(cursor, [reading("a", *right)], first=False)
+    # A feature that is new among others has begun since.
+    assert counted(second.window) == {"a": [(1,), (5,)]}
+    third = take(second.cursor, [reading("a", series(INFERENCE, 903), *right[1:])], first=False)
+    assert counted(third.window) == {"a": [(3,)]}
+
+
+def test_what_a_process_counted_that_was_listed_and_not_read_counts_if_it_began_after_the_look_before() -> None:
+    cursor = take((), [reading("a", at=1_000.0), Reading("b", 1, None)], first=True).cursor
+    for started, window in ((1_001.0, [(9,)]), (990.0, []), (0.0, [])):
+        late = replace(reading("b", series(INFERENCE, 9), at=1_030.0), started_us=round(started * 1e6))
+        assert counted(take(cursor, [late], first=False).window) == {"b": window}
+    # Where no process has been read, nobody knows what was before.
+    nothing = take((), [Reading("b", 1, None)], first=True).cursor
+    assert counted(take(nothing, [late], first=False).window) == {"b": []}
+
+
 def test_labels_are_taken_from_zero_by_the_first_look() -> None:
     found = [series(FEEDBACK, 7, labels=("x",), slice="1.5"), series(ATTEMPTS, 40, epoch="3")]
     first = take((), [reading("a", *found)], first=True)
