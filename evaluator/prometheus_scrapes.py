@@ -14,7 +14,7 @@ from typing import Final
 from evaluator.arms import METRICS
 from evaluator.counts import Key
 from evaluator.prometheus_series import RawSeries
-from evaluator.splits import Split, long_over, split_of
+from evaluator.splits import Splits
 from evaluator.windows import largest
 from services.common.telemetry import catalog
 from services.common.telemetry.catalog import Kind, Metric
@@ -202,17 +202,13 @@ def _lacks(samples: Mapping[Identity, Mapping[int, float]], time: int, before: S
     ]
     if not missing:
         return False
-    newest: dict[Metric, Split] = {}
-    for identity, values in samples.items():
-        split = _split(identity)
-        if time in values and split is not None:
-            newest[identity[0]] = max(split, newest.get(identity[0], split))
-    return not all(long_over(_split(identity), newest.get(identity[0])) for identity in missing)
+    splits = Splits(_place(identity) for identity, values in samples.items() if time in values)
+    return not all(splits.outlive(*place) for place in {_place(identity) for identity in missing})
 
 
-def _split(identity: Identity) -> Split | None:
+def _place(identity: Identity) -> tuple[str, tuple[tuple[str, str], ...]]:
     metric, _, values, _ = identity
-    return split_of(zip(metric.attributes, values, strict=True))
+    return metric.name, tuple(zip(metric.attributes, values, strict=True))
 
 
 def _snapshots(samples: Mapping[Identity, Mapping[int, float]], time: int) -> list[Snapshot]:

@@ -1,11 +1,15 @@
 """The splits that series belong to, and which of those that are gone their process dropped."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Final
 
 from services.common.telemetry import catalog
 
 Split = tuple[int, ...]
 """An epoch, or an epoch and a slice's number."""
+_OF_SLICE: Final = 2
+Attributes = Collection[tuple[str, str]]
+"""Names and values."""
 
 
 def split_of(attributes: Iterable[tuple[str, str]]) -> Split | None:
@@ -17,19 +21,49 @@ def split_of(attributes: Iterable[tuple[str, str]]) -> Split | None:
     return None
 
 
-def newest_splits(series: Iterable[tuple[str, Split | None]]) -> dict[str, Split]:
-    """The newest split by metric."""
-    newest: dict[str, Split] = {}
-    for metric, split in series:
-        if split is not None:
-            newest[metric] = max(split, newest.get(metric, split))
-    return newest
+Arm = tuple[str, str, str, str]
+"""A metric, and the segment, the version and the kind of traffic that its series are of."""
 
 
-def long_over(split: Split | None, newest: Split | None) -> bool:
-    """Whether processes drop the series of a split once they have the newest one's."""
-    if split is None or newest is None or len(split) != len(newest):
-        return False
-    if newest[0] != split[0]:
-        return newest[0] - split[0] >= catalog.KEPT_EPOCHS
-    return len(split) == 2 and newest[1] - split[1] >= catalog.KEPT_SLICES
+class Splits:
+    """The splits of one process's series at one moment, by which it is known which of those that are gone it dropped.
+
+    Processes keep the latest four epochs. Of slices they keep sixteen at least, whichever epochs those are of, and of
+    labels as many more as there is room for; the oldest go first, with all their series.
+
+    Args:
+        series: metric and attributes of each that is there.
+    """
+
+    def __init__(self, series: Iterable[tuple[str, Attributes]]) -> None:
+        self._newest: dict[str, Split] = {}
+        self._oldest: dict[Arm, Split] = {}
+        self._slices: dict[str, set[Split]] = {}
+        for metric, attributes in series:
+            split = split_of(attributes)
+            if split is None:
+                continue
+            arm = _arm(metric, attributes)
+            self._newest[metric] = max(split, self._newest.get(metric, split))
+            self._oldest[arm] = min(split, self._oldest.get(arm, split))
+            if len(split) == _OF_SLICE:
+                self._slices.setdefault(arm[1], set()).add(split)
+
+    def outlive(self, metric: str, attributes: Attributes) -> bool:
+        """Whether a series that is gone was dropped for good: one of another kind is late, and comes back."""
+        split, newest = split_of(attributes), self._newest.get(metric)
+        if split is None or newest is None or len(split) != len(newest):
+            return False
+        if newest[0] - split[0] >= catalog.KEPT_EPOCHS:
+            return True
+        arm = _arm(metric, attributes)
+        if len(split) != _OF_SLICE or self._oldest.get(arm, newest) <= split:
+            return False
+        if newest[0] == split[0] and newest[1] - split[1] >= catalog.KEPT_SLICES:
+            return True
+        return sum(one > split for one in self._slices[arm[1]]) >= catalog.KEPT_SLICES
+
+
+def _arm(metric: str, attributes: Attributes) -> Arm:
+    at = dict(attributes)
+    return metric, at.get("segment", ""), at.get("version", ""), at.get("traffic", "")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from evaluator.counts import Counts, InstanceCounts, Key, Series, arrange
-from evaluator.splits import Split, long_over, newest_splits, split_of
+from evaluator.splits import Splits, split_of
 from services.common.telemetry import catalog
 
 GONE_US: Final = 900_000_000
@@ -144,8 +144,9 @@ def take(cursor: Counts, readings: Sequence[Reading], *, first: bool) -> Taken:
             if (part := _difference(one, past.get(key), from_zero=key not in past and new.counts(one)))
         }
         window.append(InstanceCounts(reading.instance_id, reading.read_us, arrange(counted)))
-        newest = newest_splits((one.metric, split_of(one.attributes)) for one in series.values())
-        kept = {key: one for key, one in past.items() if key not in series and not _ended(one, newest)}
+        # Of a child process that did not answer they may come back with all their counts.
+        splits = Splits(series)
+        kept = {key: one for key, one in past.items() if key not in series and not splits.outlive(*key)}
         following[reading.instance_id] = InstanceCounts(reading.instance_id, reading.read_us, arrange(kept | series))
     listed = {reading.instance_id: reading.read_us for reading in readings}
     now = max(listed.values(), default=0)
@@ -277,11 +278,3 @@ class _New:
         if begun:
             return begun >= self._since - _BEFORE_US
         return self._began if self._metrics is None else one.metric in self._metrics
-
-
-def _ended(past: Series, newest: Mapping[str, Split]) -> bool:
-    """Whether a series that is gone was dropped for good, as processes do with old epochs and slices.
-
-    A series that is gone for another reason (a child process that did not answer) may come back with all its counts.
-    """
-    return long_over(split_of(past.attributes), newest.get(past.metric))

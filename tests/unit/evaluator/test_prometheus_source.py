@@ -408,6 +408,28 @@ async def test_epochs_and_slices_that_processes_drop_are_not_waited_for(scene: S
     assert {one.read_us for one in readings.values()} == {round(scene.clock.now() * 1e6)}
 
 
+def drop_slices(store: MetricStore, old: set[str]) -> None:
+    store.drop(lambda metric, at: metric is catalog.PREDICTION_COUNT and at["slice"] in old)
+
+
+async def test_nor_are_slices_of_the_epoch_before_which_go_one_by_one_as_new_ones_come(scene: Scene) -> None:
+    """Of a Worker the oldest of sixteen slices goes when one more comes, whichever epoch it is of."""
+    for one in scene.fleet.instances:
+        one.store = MetricStore()
+    scene.fleet.epoch = 2
+    scene.fleet.slice_seconds = 5.0
+    kept: list[str] = []
+    for number in range(1, 40):
+        scene.fleet.epoch = 2 if number <= 20 else 3
+        scene.fleet.run(5.0, ticks=1)
+        scene.wait(5.0)
+        store = scene.fleet.workers[0].store
+        kept.append(f"{scene.fleet.epoch}.{math.floor(scene.fleet.now / 5.0)}")
+        drop_slices(store, set(kept[:-16]))
+        scene.scrape()
+        assert (await scene.read())["worker-1"].read_us == round(scene.clock.now() * 1e6)
+
+
 @pytest.mark.parametrize(
     ("ahead", "said"), [(300.0, "lies 5 min in the future"), (-300.0, "is 5 min old, and younger than 60 s by")]
 )

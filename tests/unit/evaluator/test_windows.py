@@ -272,6 +272,29 @@ def test_dropped_slices_and_epochs_leave_the_cursor_when_they_cannot_come_back()
     }
 
 
+def labels(slices: range, *more: Series, epoch: int = 1, version: str = "v2") -> list[Series]:
+    found = [series(FEEDBACK, 1, labels=("x",), slice=f"{epoch}.{number}", version=version) for number in slices]
+    return [*found, *more]
+
+
+def test_slices_leave_the_cursor_as_processes_drop_them_whatever_epoch_comes_next() -> None:
+    cursor = take((), [reading("a", *labels(range(1, 13)))], first=True).cursor
+    # Eleven of the next epoch push the first six out; another one is late.
+    now = [*labels(range(7, 8)), *labels(range(9, 13)), *labels(range(1, 12), epoch=2)]
+    cursor = take(cursor, [reading("a", *now)], first=False).cursor
+    held = [dict(one.attributes)["slice"] for one in cursor[0].series]
+    assert held == sorted([*(f"1.{number}" for number in range(7, 13)), *(f"2.{number}" for number in range(1, 12))])
+
+
+def test_labels_of_an_old_slice_that_are_late_are_not_counted_twice() -> None:
+    """Processes keep labels of hundreds of slices."""
+    every = labels(range(1, 41))
+    cursor = take((), [reading("a", *every)], first=True).cursor
+    cursor = take(cursor, [reading("a", *every[:4], *every[5:])], first=False).cursor
+    back = take(cursor, [reading("a", *every)], first=False)
+    assert counted(back.window) == {"a": []}
+
+
 def test_windows_and_cursors_do_not_depend_on_the_order_of_readings() -> None:
     a, b = reading("a", series(INFERENCE, 1)), reading("b", series(INFERENCE, 2))
     assert take((), [a, b], first=True) == take((), [b, a], first=True)
