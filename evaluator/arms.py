@@ -62,6 +62,9 @@ METRICS: Final = (
 )
 """All that a look reads."""
 
+ELSEWHERE: Final = "elsewhere"
+"""Attempts of other lanes at the processes that runtimes are compared of, as one count a lane and epoch."""
+
 OWN: Final = "custom"
 """The metric of counts that a policy asks Prometheus for by queries of its own."""
 OWN_PROCESS: Final = "promql/"

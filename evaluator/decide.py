@@ -16,7 +16,8 @@ from evaluator.distributions import DistributionGate
 from evaluator.readiness import PATIENCE, Worker, control_missing, find_failure, is_ready, obstacle
 from evaluator.reports import DriftReport, GateReport, Verdict, report_gates, report_inputs
 from evaluator.state import State
-from services.common.policy.metrics import shown_in
+from evaluator.waits import unlike_processes
+from services.common.policy.metrics import MetricKind, shown_in
 from services.common.policy.records import PeriodEnd, Step
 
 _SUSPICION = 0.33
@@ -212,7 +213,13 @@ def _missing(state: State, required: Sequence[GateReport]) -> str:
     for gate in state.gates:
         if isinstance(gate, DistributionGate) and gate.unmeasured and gate.gate.name in names:
             return sentences.unmeasured(state, gate.bounds)
+    if state.others.apart and any(_by_control(report) and report.verdict is not Verdict.PASS for report in required):
+        return f"runtimes cannot be compared: {unlike_processes(state)}"
     return ""
+
+
+def _by_control(report: GateReport) -> bool:
+    return report.metric is MetricKind.RUNTIME and report.limit is None
 
 
 def _suspected(state: State, gates: Sequence[GateReport]) -> GateReport | None:

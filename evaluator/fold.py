@@ -54,6 +54,7 @@ def fold(state: State, look: Look) -> State:
         too_late=after.too_late + late_labels(look.window, state.terms),
         late_before=after.late_before if state.sequence else sum(stable_wrong),
         copies=after.copies.plus(look.window, state.terms),
+        others=after.others.plus(look.window, state.terms) if state.terms.compares_runtimes else after.others,
         split=after.split.after(look.window, state.terms, look.epoch, look.shares),
     )
     after = _watch_inputs(after, look, state.time or now)
@@ -161,7 +162,9 @@ def _judge(state: State, look: Look) -> State:
     effect = state.alike.effect
     state = replace(state, gates=tuple(told(gate, effect, state.answers) for gate in state.gates))
     state = _freeze_needs(state)
-    judged = replace(state, gates=tuple(judge_window(gate, rows, resting=state.resting) for gate in state.gates))
+    resting, apart = state.resting, state.others.apart
+    gates = (judge_window(gate, rows, resting=resting, apart=apart) for gate in state.gates)
+    judged = replace(state, gates=tuple(gates))
     # Each process was read at a moment of its own; labels are known as far as the one that was read first.
     read = min((one.read_us for one in look.window), default=0) / 1e6 or state.time
     return judged if state.resting else _judge_labels(judged, read)

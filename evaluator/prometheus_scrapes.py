@@ -224,7 +224,7 @@ def _snapshots(samples: Mapping[Identity, Mapping[int, float]], time: int) -> li
 
 
 def _counter(metric: Metric, values: tuple[str, ...], found: Mapping[tuple[str, str], float]) -> Snapshot | None:
-    counts = {label: _whole(metric, value) for (part, label), value in found.items() if part == _COUNT}
+    counts = {label: whole(metric, value) for (part, label), value in found.items() if part == _COUNT}
     if not metric.spread:
         return Snapshot(metric, values, tuple(counts.values()), start_ns=_begun(found)) if counts else None
     counted = {label: count for label, count in counts.items() if count}
@@ -240,7 +240,7 @@ def _histogram(metric: Metric, values: tuple[str, ...], found: Mapping[tuple[str
     cumulative: dict[float, int] = {}
     for (part, label), value in found.items():
         if part == _BUCKET:
-            cumulative[_bound(metric, label)] = _whole(metric, value)
+            cumulative[_bound(metric, label)] = whole(metric, value)
     bounds = (*metric.bounds, math.inf)
     if cumulative.keys() != set(bounds):
         missing = len(set(bounds) - cumulative.keys())
@@ -268,7 +268,12 @@ def _bound(metric: Metric, label: str) -> float:
         raise UnfitError(f"{page_name(metric)} has a bucket of the bound {label[:40]!r}, which is no number") from None
 
 
-def _whole(metric: Metric, value: float) -> int:
+def whole(metric: Metric, value: float) -> int:
+    """A sample as a count.
+
+    Raises:
+        UnfitError: it is none.
+    """
     if not (math.isfinite(value) and 0 <= value <= largest(metric.name) and value == int(value)):
         raise UnfitError(
             f"{page_name(metric)} is {value:g} somewhere, which is no count: look for rules that rewrite series"

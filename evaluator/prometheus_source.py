@@ -1,6 +1,7 @@
 """Counts from a Prometheus server that scrapes the processes, for an Evaluator that cannot reach them itself.
 
-A look asks twice: when the processes were scraped, and what those scrapes counted. A reading has the time of its scrape
+A look asks when the processes were scraped, what those scrapes counted and, where runtimes are compared, what other
+lanes' requests the same processes had. A reading has the time of its scrape
 by the server's clock, so that counts that are stale are seen to be.
 """
 
@@ -12,7 +13,18 @@ from typing import Final
 from evaluator import words
 from evaluator.arms import CONTROL, LIVE, SHADOW
 from evaluator.ports import ProcessView
-from evaluator.prometheus_scrapes import NAMES, OF_PROCESS, Scrapes, UnfitError, by_process, counts_of, pick, scrapes_of
+from evaluator.prometheus_elsewhere import elsewhere, selection
+from evaluator.prometheus_scrapes import (
+    NAMES,
+    OF_PROCESS,
+    Scrapes,
+    Target,
+    UnfitError,
+    by_process,
+    counts_of,
+    pick,
+    scrapes_of,
+)
 from evaluator.prometheus_series import PrometheusError, Queries, RawSeries, Selection
 from evaluator.snapshots import found_in
 from evaluator.terms import Terms
@@ -27,6 +39,9 @@ _AT_ONCE: Final = 2
 _AHEAD: Final = 5.0
 """Seconds that a scrape may lie in the Evaluator's future; what has ended would pass for fresh for as long."""
 
+Beside = Mapping[tuple[str, Target], Sequence[RawSeries]]
+"""Series of attempts, of whatever lane, by process and target."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Place:
@@ -34,6 +49,14 @@ class _Place:
 
     process: ProcessView
     scrapes: Scrapes
+
+
+def _span(places: Sequence[_Place]) -> tuple[int, int]:
+    """The time that the scrapes cover, and the latest one, in milliseconds."""
+    first = min(place.scrapes.times[-1] for place in places)
+    last = max(place.scrapes.times[0] for place in places)
+    # Before Prometheus 3 a span includes both its ends, since then the later one only.
+    return last - first + 1, last
 
 
 class PrometheusSource:
@@ -76,9 +99,13 @@ class PrometheusSource:
                 places.append(_Place(process, scrapes))
         # Those scraped at about the same time go together, so that no answer covers more scrapes than it must.
         places.sort(key=lambda place: place.scrapes.times)
+        try:
+            beside = await self._beside(places, terms, end)
+        except PrometheusError as error:
+            return [self._nothing(process, str(error)) for process in processes]
         limit = asyncio.Semaphore(_AT_ONCE)
         batches = [places[start : start + _BATCH] for start in range(0, len(places), _BATCH)]
-        for read in await asyncio.gather(*(self._read_batch(batch, terms, end, limit) for batch in batches)):
+        for read in await asyncio.gather(*(self._read_batch(batch, beside, terms, end, limit) for batch in batches)):
             readings |= {one.instance_id: one for one in read}
         return [readings[name] for name in names]
 
@@ -86,11 +113,17 @@ class PrometheusSource:
         """Ends what is kept open to the server."""
         await self._queries.close()
 
+    async def _beside(self, places: Sequence[_Place], terms: Terms, end: float) -> Beside:
+        """What the processes had of other lanes, where runtimes are compared: a few lines each."""
+        if not places or not terms.compares_runtimes:
+            return {}
+        names = [place.process.instance_id for place in places]
+        wanted = selection(terms, names, *_span(places))
+        return by_process(await self._queries.query(wanted, end - self._clock.monotonic()))
+
     async def _read_batch(
-        self, places: Sequence[_Place], terms: Terms, end: float, limit: asyncio.Semaphore
+        self, places: Sequence[_Place], beside: Beside, terms: Terms, end: float, limit: asyncio.Semaphore
     ) -> list[Reading]:
-        first = min(place.scrapes.times[-1] for place in places)
-        last = max(place.scrapes.times[0] for place in places)
         labels = {
             "model": (terms.model,),
             "version": (terms.test, terms.stable, ""),
@@ -98,24 +131,26 @@ class PrometheusSource:
             "segment": (terms.segment, ""),
             INSTANCE: [place.process.instance_id for place in places],
         }
-        # Before Prometheus 3 a span includes both its ends, since then the later one only.
-        wanted = Selection(NAMES, labels, last - first + 1, last)
+        wanted = Selection(NAMES, labels, *_span(places))
         async with limit:
             try:
                 found = await self._queries.query(wanted, end - self._clock.monotonic())
             except PrometheusError as error:
                 return [self._nothing(place.process, str(error)) for place in places]
             # Thousands of series take a while, in which the lease must be renewed.
-            return await asyncio.to_thread(self._readings, places, found, terms)
+            return await asyncio.to_thread(self._readings, places, found, beside, terms)
 
-    def _readings(self, places: Sequence[_Place], answer: Sequence[RawSeries], terms: Terms) -> list[Reading]:
+    def _readings(
+        self, places: Sequence[_Place], answer: Sequence[RawSeries], beside: Beside, terms: Terms
+    ) -> list[Reading]:
         grouped = by_process(answer)
         readings: list[Reading] = []
         for place in places:
             name = place.process.instance_id
-            series = grouped.pop((name, place.scrapes.target), [])
+            key = (name, place.scrapes.target)
             try:
-                time, snapshots = counts_of(series, place.scrapes.times, terms.segment)
+                time, snapshots = counts_of(grouped.pop(key, []), place.scrapes.times, terms.segment)
+                snapshots += elsewhere(beside.get(key, ()), time, terms.segment)
             except UnfitError as error:
                 readings.append(self._nothing(place.process, str(error)))
             else:

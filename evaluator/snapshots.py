@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from evaluator.arms import FEEDBACK, METRICS, concerns
+from evaluator.arms import ATTEMPTS, CONTROL, ELSEWHERE, FEEDBACK, METRICS, concerns
 from evaluator.counts import Key, Series, arrange
 from evaluator.terms import Terms
 from services.common.telemetry.store import Snapshot
@@ -51,9 +51,26 @@ def _concerning(snapshots: Iterable[Snapshot], terms: Terms) -> Iterator[tuple[S
         at = dict(zip(snapshot.metric.attributes, snapshot.attributes, strict=True))
         if at.pop("model", None) != terms.model or at.get("version", terms.stable) not in versions:
             continue
+        if snapshot.metric.name == ATTEMPTS and at["segment"] != terms.segment:
+            if _is_beside(at, terms):
+                yield _elsewhere(at, snapshot), snapshot.start_ns
+            continue
         one = _label(at, snapshot) if snapshot.metric.name == FEEDBACK else _plain(at, snapshot)
         if concerns(one, terms):
             yield one, snapshot.start_ns
+
+
+def _is_beside(at: Mapping[str, str], terms: Terms) -> bool:
+    """Whether a request of another lane is given to one of the processes whose batches are compared."""
+    if not terms.compares_runtimes:
+        return False
+    control = at["traffic"] == CONTROL
+    return at["version"] == (terms.stable if control else terms.test)
+
+
+def _elsewhere(at: Mapping[str, str], snapshot: Snapshot) -> Series:
+    named = {name: at[name] for name in ("epoch", "segment", "version")}
+    return Series(ELSEWHERE, tuple(sorted(named.items())), (sum(snapshot.counts),))
 
 
 def _plain(at: Mapping[str, str], snapshot: Snapshot) -> Series:

@@ -36,7 +36,7 @@ class Splits:
     """
 
     def __init__(self, series: Iterable[tuple[str, Attributes]]) -> None:
-        self._newest: dict[str, Split] = {}
+        self._newest: dict[tuple[str, str], Split] = {}
         self._oldest: dict[Arm, Split] = {}
         self._slices: dict[str, set[Split]] = {}
         for metric, attributes in series:
@@ -44,19 +44,19 @@ class Splits:
             if split is None:
                 continue
             arm = _arm(metric, attributes)
-            self._newest[metric] = max(split, self._newest.get(metric, split))
+            self._newest[arm[:2]] = max(split, self._newest.get(arm[:2], split))
             self._oldest[arm] = min(split, self._oldest.get(arm, split))
             if len(split) == _OF_SLICE:
                 self._slices.setdefault(arm[1], set()).add(split)
 
     def outlive(self, metric: str, attributes: Attributes) -> bool:
         """Whether a series that is gone was dropped for good: one of another kind is late, and comes back."""
-        split, newest = split_of(attributes), self._newest.get(metric)
+        arm = _arm(metric, attributes)
+        split, newest = split_of(attributes), self._newest.get(arm[:2])
         if split is None or newest is None or len(split) != len(newest):
             return False
         if newest[0] - split[0] >= catalog.KEPT_EPOCHS:
             return True
-        arm = _arm(metric, attributes)
         if len(split) != _OF_SLICE or self._oldest.get(arm, newest) <= split:
             return False
         if newest[0] == split[0] and newest[1] - split[1] >= catalog.KEPT_SLICES:

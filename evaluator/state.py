@@ -11,6 +11,7 @@ from evaluator.label_rows import NO_LAGS, LabelLags
 from evaluator.ledger import Ledger
 from evaluator.maturity import ENOUGH_LAGS, MOST_LATE, usual_lag
 from evaluator.opening import GateState, open_gate
+from evaluator.other_lanes import NO_OTHER_LANES, OtherLanes
 from evaluator.split_check import Shares, SplitCheck
 from evaluator.terms import Terms
 from services.common.policy.metrics import MetricKind
@@ -81,6 +82,7 @@ class State:
         answers: predictions by their requests, if a gate is on them.
         copies: of SHADOW steps.
         split: whether the arms get their shares.
+        others: requests of other lanes at the processes that runtimes are compared of.
     """
 
     terms: Terms
@@ -112,6 +114,7 @@ class State:
     answers: AlikeAnswers = field(default_factory=AlikeAnswers)
     copies: Copies = NO_COPIES
     split: SplitCheck = field(default_factory=SplitCheck)
+    others: OtherLanes = NO_OTHER_LANES
     elapsed: float = 0.0
     unlooked: float = 0.0
     behind: float = 0.0

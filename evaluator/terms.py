@@ -80,6 +80,13 @@ class Terms:
         return not self.stable or any(gate.metric is MetricKind.CLASS_BALANCE for gate in self.policy.gates)
 
     @property
+    def compares_runtimes(self) -> bool:
+        """Whether a gate compares the batches of the version's process with those of stable's control process."""
+        if self.sticky or self.stable in ("", self.test):
+            return False
+        return any(gate.metric is MetricKind.RUNTIME and gate.limit is None for gate in self.policy.gates)
+
+    @property
     def callers(self) -> tuple[str, ...]:
         """The segments of callers that gates watch by themselves."""
         return tuple(sorted({gate.segment for gate in self.policy.gates if gate.segment}))

@@ -46,11 +46,11 @@ def waits_for(state: State, gate: GateState, needed: int, seconds: float) -> str
     noun = _NOUNS[gate.gate.metric]
     if waits := _waits_for_maturity(state, gate.gate):
         return waits
+    if (waits := _waits_for_processes(state, gate)) and (gate.test_n or state.others.apart):
+        return waits
     if gate.test_n == 0:
         callers = f" for callers in {gate.gate.segment}" if gate.gate.segment else ""
         return f"{words.plural(noun)} of {terms.test}{callers}: none yet"
-    if isinstance(gate, DistributionGate) and gate.gate.metric is MetricKind.RUNTIME and gate.control_n == 0:
-        return f"{words.plural(noun)} of {terms.stable}'s control process: none yet"
     if isinstance(gate, EachClassGate):
         return f"{waits_for(state, gate.awaited, needed, seconds)} (class {gate.awaited.gate.positive})"
     if isinstance(gate, CohortGate):
@@ -66,6 +66,27 @@ def waits_for(state: State, gate: GateState, needed: int, seconds: float) -> str
         return f"more {words.plural(noun)} of {terms.test}"
     forecast = f"about {words.some(needed)} more {noun if needed == 1 else words.plural(noun)} of {terms.test}"
     return f"{forecast}: {words.duration(seconds)} at this traffic" if seconds else forecast
+
+
+def _waits_for_processes(state: State, gate: GateState) -> str:
+    """What a gate waits for that compares two processes; empty: nothing, or it compares none."""
+    if not isinstance(gate, DistributionGate) or gate.gate.metric is not MetricKind.RUNTIME:
+        return ""
+    if state.others.apart:
+        return f"processes that are as busy: {unlike_processes(state)}"
+    noun = words.plural(_NOUNS[MetricKind.RUNTIME])
+    return "" if gate.control_n else f"{noun} of {state.terms.stable}'s control process: none yet"
+
+
+def unlike_processes(state: State) -> str:
+    """Why the batches of two processes cannot be compared, as a sentence part."""
+    terms, (test, control) = state.terms, state.others.shares
+    lanes = " and ".join(segment or "the default one" for segment in state.others.segments)
+    return (
+        f"{words.percent(test)} of the requests that {terms.test}'s process answers are of other lanes ({lanes}), and "
+        f"{words.percent(control)} of those of {terms.stable}'s control process, and the busier one is the faster; a "
+        "runtime gate with a limit does not compare them, and one that is not required holds nothing up"
+    )
 
 
 def _waits_for_look(state: State, gate: CohortGate, seconds: float) -> str:

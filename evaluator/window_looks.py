@@ -79,16 +79,19 @@ def learn_window(gate: GateState, rows: WindowRows) -> GateState:
             return gate
 
 
-def judge_window(gate: GateState, rows: WindowRows, *, resting: bool) -> GateState:
+def judge_window(gate: GateState, rows: WindowRows, *, resting: bool, apart: bool = False) -> GateState:
     """The gate after a window; one that is judged by labels is as it was.
 
     Args:
         gate: before it.
         rows: the window's.
         resting: the inputs of both arms are drifted, so that what the answers say is not judged.
+        apart: other lanes make one of the processes busier that runtimes are compared of.
     """
     match gate:
-        case DistributionGate() | RuntimeLimitGate() if gate.gate.metric is MetricKind.RUNTIME:
+        case DistributionGate() if gate.gate.metric is MetricKind.RUNTIME:
+            return gate.judge([] if apart else rows.batches)
+        case RuntimeLimitGate():
             return gate.judge(rows.batches)
         case BalanceGate():
             return gate.judge([] if resting else rows.answers)

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from grpc import aio
 
-from evaluator.arms import METRICS
+from evaluator.arms import ELSEWHERE, METRICS
 from evaluator.counts import Counts, InstanceCounts, Series
 from evaluator.instances import InstanceSource
 from evaluator.ports import ProcessView
 from evaluator.prometheus_access import Access
 from evaluator.prometheus_http import PrometheusHttp
 from evaluator.prometheus_source import PrometheusSource
+from evaluator.terms import Terms
 from evaluator.windows import Reading, take
 from services.common.clock import SystemClock
 from services.common.policy.metrics import MetricKind
@@ -117,12 +118,14 @@ def source_of(server: Prometheus) -> PrometheusSource:
     return PrometheusSource(PrometheusHttp(Access(server.url, "127.0.0.1", server.port)), SystemClock())
 
 
-async def read_after(source: PrometheusSource, processes: Sequence[ProcessView], moment: float) -> Sequence[Reading]:
+async def read_after(
+    source: PrometheusSource, processes: Sequence[ProcessView], moment: float, terms: Terms = TERMS
+) -> Sequence[Reading]:
     """Readings of scrapes that began after a moment."""
     found: list[Sequence[Reading]] = []
 
     async def scraped() -> bool:
-        found[:] = [await source.read(processes, TERMS, 5.0)]
+        found[:] = [await source.read(processes, terms, 5.0)]
         return all(one.series is not None and one.read_us > moment * 1e6 for one in found[0])
 
     await until_async(scraped, 20.0)
@@ -177,6 +180,25 @@ async def test_windows_are_those_of_the_processes_themselves(house: House, real_
     assert rows > 3 * MANY
     metrics = {series.metric for one in cursors[0] for series in one.series}
     assert metrics == set(METRICS)
+
+
+async def test_requests_of_other_lanes_are_those_of_the_processes_themselves(
+    house: House, real_prometheus: MakePrometheus
+) -> None:
+    terms = replace(TERMS, sticky=False)
+    server = await asyncio.to_thread(real_prometheus, {"crossfade": house.targets}, 0.5)
+    source = source_of(server)
+    house.fleet.run(1.0)
+    router = house.fleet.routers[0].store
+    for lane, outcome in (("eu", "ok"), ("eu", "INTERNAL"), ("us", "ok")):
+        router.histogram(catalog.ATTEMPT_DURATION, *LIVE, lane, outcome, "4").counts[7] += MANY
+    readings = await read_after(source, house.processes, time.time(), terms)
+    await source.close()
+    through = [InstanceCounts(one.instance_id, 0, one.series or ()) for one in readings]
+    straight = [InstanceCounts(one.name, 0, one.read(0.0, terms).series or ()) for one in house.fleet.instances]
+    assert without_times(through) == without_times(straight)
+    others = {one.values()["segment"]: one.counts for one in through[0].series if one.metric == ELSEWHERE}
+    assert others == {"eu": (2 * MANY,), "us": (MANY,)}
 
 
 async def test_a_process_that_ends_and_one_that_starts_in_its_place(

@@ -94,11 +94,12 @@ async def test_it_reads_what_the_processes_say_at_the_time_of_the_scrape(scene: 
         scene.run(4.0)
 
 
-async def test_a_look_asks_twice_however_many_series_there_are(scene: Scene) -> None:
+@pytest.mark.parametrize(("sticky", "questions"), [(True, 2), (False, 3)], ids=["twice", "of other lanes, too"])
+async def test_a_look_asks_twice_however_many_series_there_are(scene: Scene, sticky: bool, questions: int) -> None:
     scene.scrape()
-    readings = await scene.read()
+    readings = await scene.read(replace(TERMS, sticky=sticky))
     assert sum(len(one.series or ()) for one in readings.values()) > 20
-    assert len(scene.prometheus.asked) == 2
+    assert len(scene.prometheus.asked) == questions
 
 
 async def test_many_processes_are_asked_for_four_at_a_time() -> None:
@@ -109,13 +110,13 @@ async def test_many_processes_are_asked_for_four_at_a_time() -> None:
     for one in made.fleet.instances:
         made.wait(0.7)
         made.scrape(one.name)
-    made.prometheus.failures = [None, None, PrometheusError("it is too busy")]
+    made.prometheus.failures = [None, None, None, PrometheusError("it is too busy")]
     readings = await made.read()
-    assert len(made.prometheus.asked) == 6
+    assert len(made.prometheus.asked) == 7
     # What has failed is one question's, and each covers little more than its own scrapes.
     assert sum(one.series is None for one in readings.values()) == 4
     assert {one.error for one in readings.values() if one.series is None} == {"it is too busy"}
-    assert all(asked.span <= 3 * 700 + 1 for asked in made.prometheus.asked[1:])
+    assert all(asked.span <= 3 * 700 + 1 for asked in made.prometheus.asked[2:])
 
 
 async def test_without_processes_nothing_is_asked(scene: Scene) -> None:
@@ -154,8 +155,9 @@ async def test_no_answer_is_no_evidence_of_any_process(scene: Scene) -> None:
     scene.scrape()
     scene.prometheus.failures = [PrometheusError("Prometheus is away")]
     assert {why(one) for one in (await scene.read()).values()} == {"Prometheus is away"}
-    scene.prometheus.failures = [None, PrometheusError("Prometheus is away")]
-    assert {why(one) for one in (await scene.read()).values()} == {"Prometheus is away"}
+    for number in (1, 2):
+        scene.prometheus.failures = [*(None for _ in range(number)), PrometheusError("Prometheus is away")]
+        assert {why(one) for one in (await scene.read()).values()} == {"Prometheus is away"}
 
 
 BAD = {"nan": math.nan, "inf": math.inf, "negative": -1.0, "fraction": 2.5, "huge": 2.0**60}
@@ -235,13 +237,21 @@ async def test_a_million_million_counts_are_read_exactly(scene: Scene) -> None:
 async def test_other_segments_models_and_versions_are_left_out(scene: Scene) -> None:
     before = [one.read(scene.clock.now(), TERMS).series for one in scene.fleet.instances]
     store = scene.fleet.routers[0].store
-    for model, version, lane in (("faces", "v2", ""), ("digits", "v3", ""), ("digits", "v2", "eu")):
+    for model, version, lane in (("faces", "v2", ""), ("digits", "v3", ""), ("digits", "v1", "eu")):
         store.histogram(catalog.ATTEMPT_DURATION, model, version, "live", lane, "ok", "1").record(0.1)
     scene.scrape()
     assert [one.series for one in (await scene.read()).values()] == before
+    store.histogram(catalog.ATTEMPT_DURATION, "digits", "v2", "live", "eu", "ok", "1").record(0.1)
+    scene.wait(1.0)
+    scene.scrape()
+    # Its process answers these as well.
+    others = [one for one in (await scene.read())["router-1"].series or () if one not in (before[0] or ())]
+    assert [(one.metric, one.values(), one.counts) for one in others] == [
+        ("elsewhere", {"epoch": "1", "segment": "eu", "version": "v2"}, (1,))
+    ]
     there = await scene.read(replace(TERMS, segment="eu"))
     attempts = [one for one in there["router-1"].series or () if one.metric == catalog.ATTEMPT_DURATION.name]
-    assert [sum(one.counts) for one in attempts] == [1]
+    assert [sum(one.counts) for one in attempts] == [1, 1]
 
 
 async def windows(scene: Scene, cursor: Counts, *, first: bool = False) -> tuple[dict[str, int], Counts, list[str]]:
