@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from evaluator.alike import Alike, answers_of
-from evaluator.arms import added, class_rows, error_rows, runtime_rows
+from evaluator.arms import SliceKey, added, class_rows, error_rows, runtime_rows
 from evaluator.counts import Counts, read_time
 from evaluator.input_rows import BinRows, input_rows
 from evaluator.inputs import ALPHA, ArmInputs
@@ -25,12 +25,11 @@ from evaluator.monitor.watched import Watched
 from evaluator.statistics.design_effect import requests_like
 from evaluator.statistics.process import look_cap
 from evaluator.terms import Feature, Profile, Terms
+from services.common.kept_slices import MOST_SLICES, ROOM, room_of
 from services.common.policy.metrics import LABEL_METRICS, MetricKind
 from services.common.policy.records import DEFAULT_SAFE
 from services.common.telemetry import catalog
 
-_MOST_SLICES: Final = 512
-"""Slices whose predictions are kept; with slices of 5 min labels may come up to 42 h late."""
 _CAP: Final = look_cap(ALPHA)
 """Three looks have to agree on a drift, so that no batch job raises an alert."""
 OUTPUTS: Final = "outputs"
@@ -101,11 +100,11 @@ class Watch:
         return tuple(metric for metric in wanted if metric not in have)
 
     @property
-    def kept_slices(self) -> int:
-        """Slices whose predictions wait for their labels, and as many beyond these as processes count labels of."""
+    def waiting_slices(self) -> int:
+        """Slices that wait for their labels, and sixteen beyond these."""
         shortest = min(self.slices.values(), default=0.0)
         waiting = math.ceil(self.label_age / shortest) if shortest > 0 else 0
-        return min(catalog.KEPT_SLICES + waiting, _MOST_SLICES)
+        return min(catalog.KEPT_SLICES + waiting, MOST_SLICES)
 
     @property
     def label_age(self) -> float:
@@ -169,7 +168,7 @@ def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Wat
         lags=(added(watch.lags[0], right), added(watch.lags[1], wrong)),
     )
     labelled = slice_counts(window, terms)
-    ledger = _recent(watch.ledger.plus(labelled), watch.kept_slices)
+    ledger = _recent(watch.ledger.plus(labelled), watch.waiting_slices)
     watch = replace(watch, ledger=ledger, alike=watch.alike.plus(window, terms, labelled.values()))
     if watch.inputs is not None:
         watch = replace(watch, inputs=watch.inputs.after(input_rows(window, terms)[0], _CAP))
@@ -273,10 +272,28 @@ def _answers(window: Counts, terms: Terms, epoch: int) -> dict[str, int]:
     return dict(zip(terms.declared, total, strict=True))
 
 
-def _recent(ledger: Ledger, kept: int) -> Ledger:
-    keys = set(sorted(ledger.slices)[-kept:])
+def _recent(ledger: Ledger, least: int) -> Ledger:
+    """The ledger without slices whose labels no Router has room for any more; it keeps `least` of them at least.
+
+    How late labels come is not known before they have come. One that finds its slice gone counts nowhere, and those of
+    wrong answers are often the late ones: the past would be better than the version is.
+    """
+    keys: set[SliceKey] = set()
+    taken = 0
+    for key in sorted(ledger.slices, reverse=True):
+        taken += _least_room(ledger.slices[key].test)
+        if len(keys) >= least and (taken > ROOM or len(keys) >= MOST_SLICES):
+            break
+        keys.add(key)
     return replace(
         ledger,
         slices={key: counts for key, counts in ledger.slices.items() if key in keys},
         aged_taken={key: pair for key, pair in ledger.aged_taken.items() if key in keys},
     )
+
+
+def _least_room(labels: Labels) -> int:
+    """The room that a slice's labels take in a Router at least: which classes they are of is not kept here."""
+    if any(labels.errors):
+        return room_of(catalog.FEEDBACK_ERROR)
+    return bool(labels.wrong) + (labels.rows > labels.wrong)

@@ -2,19 +2,22 @@
 
 import json
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 
-from evaluator.counts import Counts
+from evaluator.counts import Counts, InstanceCounts
 from evaluator.distributions import RATIO
+from evaluator.labels import Labels, SliceCounts
+from evaluator.ledger import Ledger
 from evaluator.monitor import checkpoint, report
 from evaluator.monitor.past import BOUNDS, MIDDLE, Known, Past
 from evaluator.monitor.watch import Watch, after, open_watch
 from evaluator.reports import GateReport, Verdict
 from evaluator.terms import Terms
 from evaluator.windows import Problem, take
+from services.common.kept_slices import MOST_SLICES
 from services.common.policy.defaults import complete_plan, complete_policy
 from services.common.policy.drafts import PlanDraft, PolicyDraft
 from services.common.policy.metrics import MetricKind
@@ -32,6 +35,9 @@ def monitor_terms(positive: str = "") -> Terms:
     plan, _ = complete_plan(PlanDraft())
     profile = reference("p1", 2)
     return Terms("digits", "", "v1", "", policy, plan, test_profile=profile, declared=CLASSES)
+
+
+TERMS = monitor_terms()
 
 
 @dataclass
@@ -95,6 +101,26 @@ def test_nothing_stands_out_while_nothing_changes(seed: int) -> None:
         lane.run(3600)
     assert lane.told == [""]
     assert all(one.verdict is Verdict.PASS for one in report.decision(lane.watch).gates)
+
+
+def test_wrong_answers_that_are_labelled_hours_later_are_of_the_past_too() -> None:
+    lane = Lane()
+    lane.watch = open_watch(lane.terms, 6 * 3600.0)
+    lane.fleet.rate, lane.fleet.wrong_lag, lane.fleet.labelled = 1.0, 2.5 * 3600.0, 1.0
+    lane.run(5.9 * 3600.0)
+    labels, ages = lane.watch.past.labels, [key[1] for key in lane.watch.ledger.aged_taken]
+    # Of the 150 min before it was known how late they come, sixteen slices are the last 80.
+    assert len(ages) > 16
+    assert labels.wrong / labels.rows == pytest.approx(0.08, abs=0.008)
+
+
+def test_a_lanes_slices_are_kept_as_long_as_routers_have_room_for_their_labels() -> None:
+    def kept(test: Labels) -> int:
+        counts = {(1, number): SliceCounts(9, 0, test) for number in range(800)}
+        window: Counts = (InstanceCounts("worker-1", 1),)
+        return len(after(replace(open_watch(TERMS, 1.0), ledger=Ledger(counts)), window, 1, 300.0).ledger.slices)
+
+    assert [kept(one) for one in (Labels(), Labels(9, 3), Labels(9, errors=(9,)))] == [512, 512, 1024 // 6]
 
 
 def test_failures_are_told_and_so_is_their_end() -> None:
@@ -215,7 +241,6 @@ def test_labels_that_come_hours_late_are_watched() -> None:
     lane.fleet.rate, lane.fleet.lag = 4.0, 7_200.0
     lane.run(10 * 3_600.0)
     assert MetricKind.ACCURACY in {one.metric for one in lane.watch.watched}
-    assert len(lane.watch.ledger.slices) < 120
 
 
 def test_classes_that_are_answered_more_often_are_told() -> None:
@@ -269,9 +294,9 @@ def test_what_is_no_evidence_of_this_form_is_begun_anew(payload: bytes) -> None:
 
 def test_slices_for_which_nothing_comes_any_more_are_let_go() -> None:
     lane = learnt()
-    lane.fleet.rate, lane.fleet.slice_seconds = 5.0, 60.0
-    lane.run(2 * 3600)
-    assert len(lane.watch.ledger.slices) <= 32
+    lane.fleet.rate, lane.fleet.slice_seconds = 1.0, 30.0
+    lane.run(5 * 3600)
+    assert len(lane.watch.ledger.slices) == MOST_SLICES
     assert lane.watch.ledger.aged_taken.keys() <= lane.watch.ledger.slices.keys()
     assert len(checkpoint.dump(lane.watch)) < 100_000
 
