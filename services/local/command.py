@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
+from crossfade.cli.errors import CommandError
 from services.common.server import AddressError
 from services.local.folder import FolderInUseError
 from services.local.postgres import PostgresError
@@ -62,8 +63,7 @@ def up(
     try:
         asyncio.run(_serve(options, as_json=as_json))
     except (AddressError, FolderInUseError, PostgresError, StartError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+        raise CommandError(str(error)) from error
 
 
 def _setting(written: str) -> tuple[str, str]:

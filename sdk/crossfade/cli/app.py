@@ -23,12 +23,14 @@ from crossfade.cli.context import (
     RouterOption,
     UserOption,
 )
+from crossfade.cli.ending import Commands
 
 
 def build() -> typer.Typer:
     """The command with all its commands."""
     app = typer.Typer(
         name="crossfade",
+        cls=Commands,
         add_completion=False,
         no_args_is_help=True,
         rich_markup_mode=None,

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from crossfade.cli.commands_publish import AssignmentOption, ObjectiveOption
-from crossfade.cli.context import Session, command, run
+from crossfade.cli.context import Options, Session, command
+from crossfade.cli.ending import asks_for_json, run
 from crossfade.cli.errors import CommandError
 
 _GROUP = "crossfade.commands"
@@ -99,21 +100,40 @@ def signing(
 
 def up(ctx: typer.Context) -> None:
     """Run all services on this machine, until Ctrl-C."""
-    run(lambda: _run_extension("up", "local", ctx.args))
+    _run_extension(ctx, "up", "local")
 
 
 def registry(ctx: typer.Context) -> None:
     """Look after a Registry's database: migrate."""
-    run(lambda: _run_extension("registry", "registry", ctx.args))
+    _run_extension(ctx, "registry", "registry")
 
 
-def _run_extension(name: str, extra: str, arguments: list[str]) -> None:
+def _run_extension(ctx: typer.Context, name: str, extra: str) -> None:
     """Runs a command that another package brings.
 
     Args:
+        ctx: what was said before its name, and in `args` what follows it.
         name: the command's.
         extra: of crossfade-services, which has all that it needs.
-        arguments: what follows its name.
+
+    Raises:
+        typer.Exit: it ended so, the package is not installed, or one of its parts is missing.
+    """
+    options = ctx.find_root().obj
+    as_json = (isinstance(options, Options) and options.json) or asks_for_json(ctx.args)
+
+    def run_loaded() -> None:
+        # What it cannot read is said by this command, as JSON where that was asked for.
+        asked = {"args": ctx.args, "prog_name": f"crossfade {name}", "obj": options, "standalone_mode": False}
+        code = _load(name, extra)(**asked)
+        if isinstance(code, int):
+            raise typer.Exit(code)
+
+    run(run_loaded, as_json=as_json)
+
+
+def _load(name: str, extra: str) -> Callable[..., Any]:
+    """A command that another package brings.
 
     Raises:
         CommandError: the package is not installed, or one of its parts is missing.
@@ -126,7 +146,7 @@ def _run_extension(name: str, extra: str, arguments: list[str]) -> None:
         extension = next(iter(found)).load()
     except ImportError as error:
         raise CommandError(f"{missing} ({error})") from error
-    _as_command(extension, name)(args=arguments, prog_name=f"crossfade {name}")
+    return _as_command(extension, name)
 
 
 def _as_command(extension: Any, name: str) -> Callable[..., Any]:

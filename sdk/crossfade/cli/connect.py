@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import grpc
 
 from crossfade.cli.context import Options, address
 from crossfade.cli.errors import CommandError, UsageError, command_error
-from crossfade.cli.repeating import Repeat, given_up, interrupted, no_answer, pauses, was_sent
+from crossfade.cli.repeating import Repeat, given_up, interrupted, no_answer, pauses, said_before, was_sent
 from crossfade.connection import USER_KEY, TlsFiles, local_user, open_channel
 
 TIMEOUT: Final = 10.0
@@ -80,6 +81,7 @@ class Service:
                 return method(request, timeout=timeout, metadata=self._metadata)
             except grpc.RpcError as error:
                 failure = command_error(error, self.address, self.name)
+                failure.facts = replace(failure.facts, request_id=said_before(request))
                 if not no_answer(error):
                     raise failure from error
                 sent = sent or was_sent(error)

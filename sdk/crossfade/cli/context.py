@@ -1,6 +1,5 @@
-"""What every command has: options, output, connections, and an end with an exit code."""
+"""What every command has: options, output, connections."""
 
-import errno
 import functools
 import inspect
 import json
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from crossfade.cli.errors import CommandError, ExitCode, UsageError
+from crossfade.cli.ending import run, say_note
+from crossfade.cli.errors import UsageError
 from crossfade.connection import checked_address
 
 if TYPE_CHECKING:
@@ -86,12 +86,6 @@ _COMMON: Final = {
 _CHANGING: Final = {"request_id": (RequestIdOption, "")}
 
 
-_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""Why a file, or what standard output is, takes no more."""
-# By these typer itself ends a command.
-_FRAMEWORK: Final = (typer.Exit, typer.Abort, typer.BadParameter)
-
-
 class Session:
     """One command's run.
 
@@ -133,49 +127,12 @@ class Session:
 
     def note(self, message: str) -> None:
         """Says something on stderr, so that stdout holds the result alone."""
-        typer.echo(message, err=True)
+        say_note(message, as_json=self.options.json)
 
     def close(self) -> None:
         """Closes what was opened."""
         if "connect" in self.__dict__:
             self.connect.close()
-
-
-def run(action: Callable[[], None]) -> None:
-    """Runs an action; failures become a line on stderr and an exit code, never a traceback.
-
-    CROSSFADE_DEBUG=1 lets the failure through.
-
-    Raises:
-        typer.Exit: the action failed or was interrupted.
-    """
-    debug = os.environ.get("CROSSFADE_DEBUG", "") not in ("", "0")
-    try:
-        action()
-    except CommandError as error:
-        if debug:
-            raise
-        typer.echo(f"error: {error.message}", err=True)
-        raise typer.Exit(error.exit_code) from error
-    except KeyboardInterrupt as error:
-        raise typer.Exit(ExitCode.INTERRUPTED) from error
-    except BrokenPipeError as error:
-        # Whoever read us has had enough. The interpreter's own flush at exit must not fail on the closed pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        raise typer.Exit(ExitCode.FAILED) from error
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in _NO_ROOM and not debug:
-            typer.echo(f"error: what was to be written cannot be: {error.strerror}", err=True)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            raise typer.Exit(ExitCode.FAILED) from error
-        if debug or isinstance(error, _FRAMEWORK):
-            raise
-        typer.echo(
-            f"error: {type(error).__name__}: {error}. This is a fault of crossfade itself; "
-            "CROSSFADE_DEBUG=1 shows where it happened",
-            err=True,
-        )
-        raise typer.Exit(ExitCode.FAILED) from error
 
 
 def command(function: Callable[..., None], *, changes: bool = False) -> Callable[..., None]:
@@ -193,7 +150,7 @@ def command(function: Callable[..., None], *, changes: bool = False) -> Callable
         common = {name: given.pop(name) for name in options}
         session = Session((base if isinstance(base, Options) else Options()).changed(common))
         try:
-            run(functools.partial(function, session, **given))
+            run(functools.partial(function, session, **given), as_json=session.options.json)
         finally:
             session.close()
 

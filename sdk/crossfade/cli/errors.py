@@ -1,5 +1,7 @@
 """What ends a command, and with which exit code."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import grpc
@@ -27,20 +29,52 @@ class ExitCode(IntEnum):
     """Ctrl-C."""
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a program is told of a failure besides its message.
+
+    Attributes:
+        code: the gRPC code's name: `FAILED_PRECONDITION`; empty: no call has failed.
+        reason: the service's UPPER_SNAKE reason; empty: it came from no service of Crossfade.
+        metadata: the service's facts.
+        field: path of the request's field that is wrong; empty: no single one.
+        request_id: what `--request-id` takes, where the call was to change something.
+    """
+
+    code: str = ""
+    reason: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    field: str = ""
+    request_id: str = ""
+
+
 class CommandError(Exception):
     """A command cannot do what it was asked for.
 
     Args:
         message: what happened and what to do next.
         exit_code: what the process ends with.
-        reason: the service's UPPER_SNAKE reason; empty: it came from no service.
+        facts: what is told to programs.
+        hint: the part of the message that says what to do next, where it can be told apart.
     """
 
-    def __init__(self, message: str, exit_code: ExitCode = ExitCode.FAILED, reason: str = "") -> None:
+    def __init__(
+        self, message: str, exit_code: ExitCode = ExitCode.FAILED, facts: Facts | None = None, hint: str = ""
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.exit_code = exit_code
-        self.reason = reason
+        self.facts = facts or Facts()
+        self.hint = hint
+
+    @property
+    def reason(self) -> str:
+        """The service's UPPER_SNAKE reason; empty: it came from no service."""
+        return self.facts.reason
+
+    def saying(self, message: str) -> "CommandError":
+        """The same failure in other words."""
+        return CommandError(message, self.exit_code, self.facts)
 
 
 class UsageError(CommandError):
@@ -59,10 +93,9 @@ class NothingAnswersError(CommandError):
     """
 
     def __init__(self, address: str, service: str) -> None:
-        super().__init__(
-            f"nothing answers at {address}. Is `crossfade up` running? {other_address(service)}",
-            ExitCode.NOTHING_ANSWERS,
-        )
+        hint = f"Is `crossfade up` running? {other_address(service)}"
+        facts = Facts(grpc.StatusCode.UNAVAILABLE.name)
+        super().__init__(f"nothing answers at {address}. {hint}", ExitCode.NOTHING_ANSWERS, facts, hint)
 
 
 def other_address(service: str) -> str:
@@ -80,7 +113,7 @@ def command_error(error: grpc.RpcError, address: str, service: str) -> CommandEr
     """
     details = details_of(error)
     if details.reason:
-        return CommandError(in_options(details.message), reason=details.reason)
+        return CommandError(in_options(details.message), facts=facts_of(details))
     if details.code is grpc.StatusCode.UNAVAILABLE:
         if any(word in details.message for word in _TLS_WORDS):
             return _no_handshake(details, address)
@@ -89,28 +122,35 @@ def command_error(error: grpc.RpcError, address: str, service: str) -> CommandEr
         return too_late(address, service)
     if details.code is grpc.StatusCode.UNIMPLEMENTED:
         return no_such_service(address, service)
-    return CommandError(f"{address} answered {details.code.name}: {details.message or 'no message'}")
+    said = f"{address} answered {details.code.name}: {details.message or 'no message'}"
+    return CommandError(said, facts=facts_of(details))
+
+
+def facts_of(details: ErrorDetails) -> Facts:
+    """What a service says to programs."""
+    return Facts(details.code.name, details.reason, details.metadata, details.field)
 
 
 def too_late(address: str, service: str, limit: str = "") -> CommandError:
     """No answer came in time; `limit` is what the person has set as the time."""
-    return CommandError(
-        f"{address} did not answer in time{limit}. Is it overloaded? {other_address(service)}",
-        ExitCode.NOTHING_ANSWERS,
-    )
+    hint = f"Is it overloaded? {other_address(service)}"
+    facts = Facts(grpc.StatusCode.DEADLINE_EXCEEDED.name)
+    return CommandError(f"{address} did not answer in time{limit}. {hint}", ExitCode.NOTHING_ANSWERS, facts, hint)
 
 
 def no_such_service(address: str, service: str) -> CommandError:
     """Something answers, and does not know the call."""
     return CommandError(
         f"what answers at {address} is no {service.capitalize()} of Crossfade, or one of another release "
-        f"{other_address(service)}"
+        f"{other_address(service)}",
+        facts=Facts(grpc.StatusCode.UNIMPLEMENTED.name),
     )
 
 
 def _no_handshake(details: ErrorDetails, address: str) -> CommandError:
-    return CommandError(
-        f"no TLS connection to {address}: {details.message}. Do CROSSFADE_TLS_CERTIFICATE, CROSSFADE_TLS_KEY and "
-        "CROSSFADE_TLS_CA name files of the same CA as the server's?",
-        ExitCode.NOTHING_ANSWERS,
+    hint = (
+        "Do CROSSFADE_TLS_CERTIFICATE, CROSSFADE_TLS_KEY and CROSSFADE_TLS_CA name files of the same CA as the "
+        "server's?"
     )
+    said = f"no TLS connection to {address}: {details.message}. {hint}"
+    return CommandError(said, ExitCode.NOTHING_ANSWERS, facts_of(details), hint)

@@ -14,7 +14,7 @@ from rich.text import Text
 from crossfade.cli import text
 from crossfade.cli.arrays import first_rows, fit, load_arrays
 from crossfade.cli.context import Session
-from crossfade.cli.errors import CommandError, NothingAnswersError, UsageError, no_such_service, too_late
+from crossfade.cli.errors import CommandError, Facts, NothingAnswersError, UsageError, no_such_service, too_late
 from crossfade.cli.registry_client import Registry, checked
 from crossfade.client import Answer, Client, PredictError
 from crossfade.client import NothingAnswersError as RouterAwayError
@@ -125,7 +125,8 @@ def call_error(error: PredictError, address: str, timeout: str = "") -> CommandE
         return no_such_service(address, "router")
     if error.code is grpc.StatusCode.DEADLINE_EXCEEDED and not error.reason:
         return too_late(address, "router", f" (--timeout {timeout})" if timeout else "")
-    return CommandError(error.message or f"the call failed with {error.code.name}", reason=error.reason)
+    facts = Facts(error.code.name, error.reason)
+    return CommandError(error.message or f"the call failed with {error.code.name}", facts=facts)
 
 
 def predictions(outputs: Mapping[str, Array], classes: tuple[str, ...]) -> list[str]:

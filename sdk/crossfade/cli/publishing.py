@@ -147,9 +147,8 @@ def act_on_lane(model: str, call: Callable[[_Request], _Answer], request: _Reque
     except CommandError as error:
         if error.reason != "ETAG_STALE":
             raise
-        raise CommandError(
-            f"{model} has changed since it was read; look at it (crossfade status {model}), then {again}",
-            reason=error.reason,
+        raise error.saying(
+            f"{model} has changed since it was read; look at it (crossfade status {model}), then {again}"
         ) from error
 
 
@@ -266,7 +265,7 @@ def _route_progress(
             said = f"{version} is ready; at the Router: {error.message}"
             # Only one that answers, and is a moment behind the Registry, is waited for.
             if error.reason not in _NOT_ROUTED:
-                raise CommandError(said, error.exit_code, error.reason) from error
+                raise error.saying(said) from error
             yield said, False
         else:
             routed = route.version == version and bool(route.addresses)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import grpc
 
 from crossfade import names
-from crossfade.cli.errors import CommandError, ExitCode, UsageError
+from crossfade.cli.errors import CommandError, ExitCode, Facts, UsageError
 from crossfade.errors import details_of
 
 ATTEMPTS: Final = 4
@@ -80,36 +80,36 @@ def given_up(error: CommandError, request: Any, *, sent: bool) -> CommandError:
     """
     if not _has(request, "request_id"):
         return error
-    if sent:
-        error.message = (
-            f"{error.message.rstrip('.')}. The change may have been made: the same command with {_again(request)} "
-            "makes it if it was not, and tells what it did if it was"
-        )
+    said = error.message.rstrip(".")
+    if not sent:
+        return CommandError(f"{said}. Nothing was changed", error.exit_code, error.facts, error.hint)
+    again = f"--request-id {said_before(request)}"
+    try:
+        _, number = names.parse_rollout(request.name if _has(request, "name") else "")
+    except ValueError:
+        pass
     else:
-        error.message = f"{error.message.rstrip('.')}. Nothing was changed"
-    return error
+        # By then another one may be the lane's live one.
+        again = f"--rollout {number} {again}"
+    hint = f"the same command with {again} makes it if it was not, and tells what it did if it was"
+    return CommandError(f"{said}. The change may have been made: {hint}", error.exit_code, error.facts, hint)
 
 
 def interrupted(request: Any) -> BaseException:
     """What ends the command when the user has ended a call: of a change with how it is said again."""
     if not _has(request, "request_id"):
         return KeyboardInterrupt()
-    error = given_up(CommandError("interrupted before an answer came"), request, sent=True)
-    error.exit_code = ExitCode.INTERRUPTED
-    return error
+    facts = Facts(request_id=said_before(request))
+    error = CommandError("interrupted before an answer came", ExitCode.INTERRUPTED, facts)
+    return given_up(error, request, sent=True)
 
 
-def _again(request: Any) -> str:
-    """The options with which the same command makes the same request."""
-    options = f"--request-id {request.request_id}"
-    if _has(request, "etag") and request.etag:
-        options += f":{request.etag}"
-    try:
-        _, number = names.parse_rollout(request.name if _has(request, "name") else "")
-    except ValueError:
-        return options
-    # By then another one may be the lane's live one.
-    return f"--rollout {number} {options}"
+def said_before(request: Any) -> str:
+    """What `--request-id` takes, so that the same command makes the same request; empty: it changes nothing."""
+    if not _has(request, "request_id"):
+        return ""
+    etag = request.etag if _has(request, "etag") else ""
+    return f"{request.request_id}:{etag}" if etag else str(request.request_id)
 
 
 def _has(request: Any, field: str) -> bool:

@@ -174,7 +174,7 @@ def _transition(
     except CommandError as error:
         if error.reason != "ETAG_STALE":
             raise
-        raise CommandError(changed(target.model, before, registry.rollout(before.name)), reason=error.reason) from error
+        raise error.saying(changed(target.model, before, registry.rollout(before.name))) from error
     session.show(to_json(after), lambda: say(after))
 
 

@@ -84,7 +84,7 @@ def _print_again(
         try:
             views = _views(session, gatherer, model)
         except CommandError as error:
-            session.note(f"note: {error.message}; trying again")
+            session.note(f"{error.message}; trying again")
 
 
 def _redraw(

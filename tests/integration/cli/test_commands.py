@@ -29,6 +29,8 @@ from tests.support.wait import until
 
 Json = Callable[..., Any]
 
+ID = "0f5a6d1e-0000-4000-8000-000000000005"
+
 
 @pytest.fixture
 def running(crossfade: Command, stack: Stack, artifact: Path, request: pytest.FixtureRequest) -> str:
@@ -652,6 +654,17 @@ def test_nothing_answers(crossfade: Command, artifact: Path) -> None:
             f"(--{option} or CROSSFADE_{option.upper()} set another address)"
             f"{'. Nothing was changed' if arguments[0] == 'publish' else ''}\n"
         )
+
+
+def test_with_json_what_is_refused_says_why_to_programs(crossfade: Command, running: str) -> None:
+    known = crossfade("explain", running, "--rollout", "9", "--json", code=1)
+    said = json.loads(known.stderr)["error"]
+    assert (said["code"], said["reason"], said["metadata"]["model"]) == ("NOT_FOUND", "ROLLOUT_NOT_FOUND", running)
+    refused = crossfade("start", running, "v9", "--json", "--request-id", ID, code=1)
+    said = json.loads(refused.stderr)["error"]
+    assert (said["code"], said["reason"]) == ("NOT_FOUND", "VERSION_NOT_FOUND")
+    assert said["request_id"].startswith(f"{ID}:")
+    assert f"error: {said['message']}\n" == crossfade("start", running, "v9", code=1).stderr
 
 
 def test_another_service_answers(crossfade: Command, stack: Stack, sources: Path) -> None:

@@ -1,5 +1,6 @@
 """The command as a process: what it imports, Ctrl-C, pipes."""
 
+import json
 import os
 import signal
 import subprocess
@@ -79,7 +80,9 @@ def test_an_output_without_room_is_said_and_no_fault_of_the_command(stack: Stack
     command = [sys.executable, "-m", "crossfade.cli", "events", "--registry", stack.registry, *more]
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
-    assert (ended.returncode, ended.stderr) == (1, "error: what was to be written cannot be: No space left on device\n")
+    problem = "what was to be written cannot be: No space left on device"
+    said = json.loads(ended.stderr)["error"]["message"] if more else ended.stderr.removeprefix("error: ").rstrip()
+    assert (ended.returncode, said) == (1, problem)
 
 
 def test_a_reader_that_has_had_enough_is_no_failure_with_a_traceback(stack: Stack) -> None:

@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from crossfade.cli.connect import Service
-from crossfade.cli.errors import CommandError, ExitCode, UsageError
+from crossfade.cli.errors import CommandError, ExitCode, Facts, UsageError
 from crossfade.cli.repeating import ATTEMPTS, Repeat, interrupted
 from crossfade.registry.v1.service_pb2 import (
     GetModelRequest,
@@ -64,9 +64,10 @@ def test_a_call_without_an_answer_is_made_again(request_: Any) -> None:
 
 def test_what_was_refused_is_not_asked_for_again() -> None:
     method, asked = failing(Failed(grpc.StatusCode.ABORTED, "somebody was faster"))
-    with pytest.raises(CommandError):
+    with pytest.raises(CommandError) as caught:
         service().call(method, PublishVersionRequest(request_id=ID))
     assert len(asked) == 1
+    assert caught.value.facts == Facts("ABORTED", request_id=ID)
 
 
 def test_what_may_be_gone_is_asked_once() -> None:
@@ -97,7 +98,10 @@ def test_a_change_that_may_have_been_made_can_be_asked_for_again() -> None:
     said = given_up(PublishVersionRequest(request_id=ID), *failures).message
     assert f"The change may have been made: the same command with --request-id {ID} makes it if it was not" in said
     promote = PromoteRolloutRequest(name="models/m/rollouts/3", etag="e7", request_id=ID)
-    assert f"the same command with --rollout 3 --request-id {ID}:e7 " in given_up(promote, *failures).message
+    failure = given_up(promote, *failures)
+    assert f"the same command with --rollout 3 --request-id {ID}:e7 " in failure.message
+    assert failure.message.endswith(failure.hint)
+    assert failure.facts == Facts("UNAVAILABLE", request_id=f"{ID}:e7")
 
 
 def test_a_command_that_is_said_again_makes_the_same_request() -> None:
@@ -126,4 +130,5 @@ def test_an_interrupted_change_says_how_it_is_said_again() -> None:
     assert isinstance(ended, CommandError)
     assert ended.exit_code == ExitCode.INTERRUPTED
     assert "--request-id 0f5a6d1e-0000-4000-8000-000000000001 makes it if it was not" in ended.message
+    assert ended.facts.request_id == "0f5a6d1e-0000-4000-8000-000000000001"
     assert isinstance(interrupted(GetModelRequest()), KeyboardInterrupt)

@@ -1,0 +1,110 @@
+"""How a command ends: with an exit code, and what failed said on stderr, as JSON where that was asked for."""
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from crossfade.cli.errors import CommandError, ExitCode, UsageError
+
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Why a file, or what standard output is, takes no more."""
+_WRONG_USAGE: Final[Any] = typer.BadParameter.__base__
+"""What typer raises of arguments that it cannot read; of some of its releases it has no public name."""
+_FRAMEWORK: Final = (typer.Exit, typer.Abort, _WRONG_USAGE)
+"""By these typer itself ends a command."""
+
+
+def run(action: Callable[[], None], *, as_json: bool) -> None:
+    """Runs an action; failures become a line on stderr and an exit code, never a traceback.
+
+    CROSSFADE_DEBUG=1 lets the failure through.
+
+    Args:
+        action: what the command does.
+        as_json: the line is one JSON object.
+
+    Raises:
+        typer.Exit: the action failed or was interrupted.
+    """
+    debug = os.environ.get("CROSSFADE_DEBUG", "") not in ("", "0")
+    try:
+        action()
+    except CommandError as error:
+        if debug:
+            raise
+        _say(error, as_json=as_json)
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt as error:
+        raise typer.Exit(ExitCode.INTERRUPTED) from error
+    except BrokenPipeError as error:
+        # Whoever read us has had enough. The interpreter's own flush at exit must not fail on the closed pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise typer.Exit(ExitCode.FAILED) from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM and not debug:
+            _say(CommandError(f"what was to be written cannot be: {error.strerror}"), as_json=as_json)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise typer.Exit(ExitCode.FAILED) from error
+        if debug or isinstance(error, _FRAMEWORK):
+            raise
+        fault = f"{type(error).__name__}: {error}. This is a fault of crossfade itself"
+        _say(CommandError(f"{fault}; CROSSFADE_DEBUG=1 shows where it happened"), as_json=as_json)
+        raise typer.Exit(ExitCode.FAILED) from error
+
+
+class Commands(TyperGroup):
+    """The command; with --json it also says as JSON which arguments it cannot read."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Reads what stands before a command."""
+        as_json = asks_for_json(args)
+        with _usage(as_json=as_json):
+            context = super().make_context(info_name, args, parent, **extra)
+        context.meta[__name__] = as_json
+        return context
+
+    def invoke(self, ctx: Any) -> Any:
+        """Reads the rest, and runs the command."""
+        with _usage(as_json=ctx.meta[__name__]):
+            return super().invoke(ctx)
+
+
+def asks_for_json(arguments: Sequence[str]) -> bool:
+    """Whether --json is among arguments that were not read yet."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in options
+
+
+@contextlib.contextmanager
+def _usage(*, as_json: bool) -> Iterator[None]:
+    try:
+        yield
+    except _WRONG_USAGE as error:
+        if not as_json:
+            raise
+        _say(UsageError(error.format_message()), as_json=True)
+        raise typer.Exit(error.exit_code) from error
+
+
+def say_note(message: str, *, as_json: bool) -> None:
+    """Says on stderr what is no failure."""
+    typer.echo(_line({"note": message}) if as_json else message, err=True)
+
+
+def _say(error: CommandError, *, as_json: bool) -> None:
+    if as_json:
+        told = {"exit_code": int(error.exit_code), "message": error.message, "hint": error.hint}
+        typer.echo(_line({"error": told | asdict(error.facts)}), err=True)
+    else:
+        typer.echo(f"error: {error.message}", err=True)
+
+
+def _line(said: dict[str, Any]) -> str:
+    return json.dumps(said, ensure_ascii=False)
