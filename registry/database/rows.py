@@ -129,6 +129,7 @@ def rollout_of(row: Row[Any]) -> Rollout:
             Assignment(row.assignment),
             row.allow_incompatible,
             row.approval_required,
+            converters.watched_segments(policy_pb2.Policy.FromString(row.policy)),
         ),
         created=row.created,
         creator=row.creator,

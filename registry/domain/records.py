@@ -151,7 +151,7 @@ class Spec:
         policy: a serialized crossfade.common.v1.Policy, which the Registry keeps and does not read.
         allow_incompatible: callers of the stable version are prepared for another signature.
         approval_required: a person must agree before the version is promoted.
-        watched: segments of callers that gates of the policy watch; known when it is asked for, and not kept.
+        watched: segments of callers that gates of the policy watch by themselves.
     """
 
     plan: tuple[Step, ...]

@@ -39,11 +39,40 @@ def check_watched(tx: Transaction, model: str, segment: str, spec: Spec) -> None
         FailedPreconditionError: SEGMENT_ELSEWHERE.
     """
     for watched in spec.watched:
-        if watched != segment and tx.lanes.lane(model, watched) is not None:
-            where = f"segment {segment}" if segment else "the default segment"
+        if watched == segment:
+            continue
+        if segment:
+            raise FailedPreconditionError(
+                "SEGMENT_ELSEWHERE",
+                f"a gate watches callers in segment {watched}, and by the lane of segment {segment} come its own "
+                f"callers alone; drop the gate, or start the rollout in the default segment or in segment {watched}",
+                segment=watched,
+            )
+        if tx.lanes.lane(model, watched) is not None:
             raise FailedPreconditionError(
                 "SEGMENT_ELSEWHERE",
                 f"a gate watches callers in segment {watched}, which has a lane of its own: nothing of theirs comes by "
-                f"the lane of {where}; drop the gate, or start the rollout in segment {watched}",
+                f"the lane of the default segment; drop the gate, or start the rollout in segment {watched}",
                 segment=watched,
+            )
+
+
+def check_unwatched(tx: Transaction, model: str, segment: str) -> None:
+    """Refuses to take callers out of the default lane, whose requests a gate of a rollout there watches.
+
+    It would never conclude, or on what it had counted so far.
+
+    Raises:
+        FailedPreconditionError: SEGMENT_WATCHED.
+    """
+    default = tx.lanes.lane(model, "")
+    for rollout in () if default is None else tx.lanes.rollouts(model, (default.live, default.queued)):
+        if segment in rollout.spec.watched:
+            raise FailedPreconditionError(
+                "SEGMENT_WATCHED",
+                f"a gate of {rollout.title} in the default segment watches callers in segment {segment}, and of them "
+                "nothing would come by its lane any more; repeat when it has ended, or cancel it first "
+                f"(`crossfade abort {model} --rollout {rollout.number}`)",
+                rollout=str(rollout.number),
+                segment=segment,
             )

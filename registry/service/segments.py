@@ -12,6 +12,7 @@ from registry.service.lane_actions import require_lane
 from registry.service.lanes import ModelChange, commit, commit_lane, open_lane, open_or_make_lane, require_model
 from registry.service.models import LaneView, ModelView, check_model_seen, lane_view, model_view
 from registry.service.requests import Mutations
+from registry.service.segment_rules import check_unwatched
 from registry.service.versions import check_against_stable, require_version
 from services.common.errors import FailedPreconditionError
 
@@ -45,7 +46,8 @@ class SegmentService:
         Raises:
             NotFoundError: MODEL_NOT_FOUND, VERSION_NOT_FOUND.
             AbortedError: ETAG_STALE.
-            FailedPreconditionError: TRANSITION_ILLEGAL, NO_STABLE_VERSION, NOT_READY_ENOUGH, SIGNATURE_INCOMPATIBLE.
+            FailedPreconditionError: TRANSITION_ILLEGAL, NO_STABLE_VERSION, NOT_READY_ENOUGH, SIGNATURE_INCOMPATIBLE,
+                SEGMENT_WATCHED.
         """
         model_id, segment = name
 
@@ -60,6 +62,8 @@ class SegmentService:
                 return encode(lane_view(tx, lane))
             if version and not force:
                 _check_serves(tx, named)
+            if lane is None:
+                check_unwatched(tx, model_id, segment)
             opened = open_or_make_lane(tx, model_id, segment, now=now, actor=key.principal, version=wanted)
             reason_given = reason or f"Segment {segment} has {wanted} as a stable version of its own."
             opened.aggregate.settle_in(wanted, reason_given, seen=default is None or default.stable_seen)

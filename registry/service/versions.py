@@ -12,7 +12,7 @@ from registry.filters import VersionFilter
 from registry.ports import RequestKey, Transaction, UnitOfWork
 from registry.service.lanes import ModelChange, commit, open_or_make_lane, require_model
 from registry.service.requests import Mutations
-from registry.service.segment_rules import begin_with_default, check_watched
+from registry.service.segment_rules import begin_with_default, check_unwatched, check_watched
 from services.common.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 
 
@@ -103,7 +103,7 @@ class VersionService:
         Raises:
             NotFoundError: MODEL_NOT_FOUND.
             AlreadyExistsError: VERSION_EXISTS.
-            FailedPreconditionError: SIGNATURE_INCOMPATIBLE.
+            FailedPreconditionError: SIGNATURE_INCOMPATIBLE, SEGMENT_ELSEWHERE, SEGMENT_WATCHED.
         """
         return self._mutations.run(
             key, lambda tx, now: encode(_publish(tx, wanted, key.principal, now)), deadline=deadline
@@ -148,6 +148,8 @@ def _publish(tx: Transaction, wanted: Publication, actor: str, now: float) -> Pu
     if wanted.spec is not None:
         check_watched(tx, wanted.model, wanted.segment, wanted.spec)
     opened = open_or_make_lane(tx, wanted.model, wanted.segment, now=now, actor=actor, version=version.version)
+    if opened.lane is None or opened.lane.removed:
+        check_unwatched(tx, wanted.model, wanted.segment)
     aggregate = opened.aggregate
     aggregate.reopen()
     if wanted.spec is not None:

@@ -1,5 +1,7 @@
 """Segments: lanes of their own, and their end."""
 
+import pytest
+
 from crossfade.common.v1 import policy_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from tests.integration.registry.harness import Registry, new_id, plan, refused, signature, version
@@ -238,7 +240,41 @@ async def test_a_gate_on_callers_who_have_a_lane_of_their_own_is_refused(registr
     refusal = await refused(registry.publish(rollout=floor))
     assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "SEGMENT_ELSEWHERE")
     assert "start the rollout in segment eu" in refusal.message
-    # The segment's own lane has all of its callers, and one without a lane is watched in the default one.
+    # The segment's own lane has all of its callers and nobody else's; one without a lane is watched in the default one.
     assert (await registry.publish(segment="eu", rollout=floor)).rollout.name
     floor.policy.gates[1].segment = "us"
+    refusal = await refused(registry.publish(segment="eu", rollout=floor))
+    assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "SEGMENT_ELSEWHERE")
     assert (await registry.publish(rollout=floor)).rollout.name
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_callers_whom_a_rollouts_gate_watches_get_no_lane_of_their_own(registry: Registry, waits: bool) -> None:
+    await registry.create()
+    await registry.publish()
+    await set_segment(registry, "us")
+    await delete_segment(registry, "us")
+    floor = plan(500)
+    gates = [policy_pb2.Gate(metric=policy_pb2.METRIC_ERRORS, segment=one, required=True) for one in ("eu", "us")]
+    floor.policy.CopyFrom(policy_pb2.Policy(gates=gates))
+    if waits:
+        await registry.publish(rollout=plan(500))
+    number = 2 if waits else 1
+    assert (await registry.publish(rollout=floor)).rollout.name == f"models/m/rollouts/{number}"
+    for segment in ("eu", "us"):
+        for asked in (
+            set_segment(registry, segment),
+            set_segment(registry, segment, force=True),
+            registry.publish(segment=segment),
+            registry.publish(segment=segment, without_rollout=True),
+        ):
+            refusal = await refused(asked)
+            assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "SEGMENT_WATCHED")
+            assert f"crossfade abort m --rollout {number}`" in refusal.message
+    assert (await set_segment(registry, "asia")).stable_version == "v1"
+    rollout = await registry.rollout(number)
+    await registry.stub.CancelRollout(
+        service_pb2.CancelRolloutRequest(name=rollout.name, etag=rollout.etag, request_id=new_id())
+    )
+    assert (await set_segment(registry, "eu")).stable_version == "v1"
+    assert (await registry.publish(segment="us")).version.name

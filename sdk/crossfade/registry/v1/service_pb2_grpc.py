@@ -241,7 +241,7 @@ class RegistryServiceServicer:
     def SetSegment(self, request, context):
         """Gives a segment a lane of its own, with a stable version of its own; does nothing where it has this one already.
         Errors: NOT_FOUND (model or version), FAILED_PRECONDITION (it has another stable version, the version has failed in
-        it, or there is none to begin with).
+        it, there is none to begin with, or a gate of an open rollout of the default lane watches its callers).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

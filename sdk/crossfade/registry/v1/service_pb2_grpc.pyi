@@ -50,7 +50,7 @@ class RegistryServiceStub:
     SetSegment: _grpc.UnaryUnaryMultiCallable[_service_pb2.SetSegmentRequest, _resources_pb2.Lane]
     """Gives a segment a lane of its own, with a stable version of its own; does nothing where it has this one already.
     Errors: NOT_FOUND (model or version), FAILED_PRECONDITION (it has another stable version, the version has failed in
-    it, or there is none to begin with).
+    it, there is none to begin with, or a gate of an open rollout of the default lane watches its callers).
     """
     DeleteSegment: _grpc.UnaryUnaryMultiCallable[_service_pb2.DeleteSegmentRequest, _resources_pb2.Model]
     """Takes a segment's lane away: its requests go to the default lane again. Errors: NOT_FOUND, FAILED_PRECONDITION (a
@@ -150,7 +150,7 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     SetSegment: _aio.UnaryUnaryMultiCallable[_service_pb2.SetSegmentRequest, _resources_pb2.Lane]  # type: ignore[assignment]
     """Gives a segment a lane of its own, with a stable version of its own; does nothing where it has this one already.
     Errors: NOT_FOUND (model or version), FAILED_PRECONDITION (it has another stable version, the version has failed in
-    it, or there is none to begin with).
+    it, there is none to begin with, or a gate of an open rollout of the default lane watches its callers).
     """
     DeleteSegment: _aio.UnaryUnaryMultiCallable[_service_pb2.DeleteSegmentRequest, _resources_pb2.Model]  # type: ignore[assignment]
     """Takes a segment's lane away: its requests go to the default lane again. Errors: NOT_FOUND, FAILED_PRECONDITION (a
@@ -277,7 +277,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_resources_pb2.Lane, _abc.Awaitable[_resources_pb2.Lane]]:
         """Gives a segment a lane of its own, with a stable version of its own; does nothing where it has this one already.
         Errors: NOT_FOUND (model or version), FAILED_PRECONDITION (it has another stable version, the version has failed in
-        it, or there is none to begin with).
+        it, there is none to begin with, or a gate of an open rollout of the default lane watches its callers).
         """
 
     @_abc_1.abstractmethod
