@@ -6,9 +6,13 @@ from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     Row,
+    Text,
     and_,
+    bindparam,
     delete,
+    exists,
     func,
     insert,
     literal,
@@ -23,9 +27,9 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from registry import converters, views
 from registry.database.columns import Moment, at, given
 from registry.database.session import Session
-from registry.database.tables import ASIDE, models, outbox, receivers
+from registry.database.tables import ASIDE, IN_TURN, models, outbox, receivers
 from registry.domain.ledger import Event
-from registry.domain.webhooks import REFUSALS, Delivery, Turn, Webhook
+from registry.domain.webhooks import Delivery, Turn, Webhook
 
 _DUE: Final = (
     select(outbox)
@@ -33,18 +37,35 @@ _DUE: Final = (
     .order_by(outbox.c.due, outbox.c.model, outbox.c.sequence)
     .limit(1)
 )
-# For each model by itself: one index tells its first event, however many wait behind it.
+# Conditions of indexes are numbers and no parameters, which no plan could hold against them.
+# For each model by itself: one index tells its first event, however many wait behind it or were refused before it.
 _HEADS: Final = (
     select(outbox.c.sequence)
-    .where(given(outbox.c.webhook), outbox.c.model == models.c.model, outbox.c.refused < REFUSALS)
+    .where(given(outbox.c.webhook), outbox.c.model == models.c.model, text(IN_TURN))
     .order_by(outbox.c.sequence)
     .limit(1)
     .lateral("heads")
 )
 _FIRST: Final = select(models.c.model, _HEADS.c.sequence).select_from(models.join(_HEADS, true())).subquery("first")
 _DUE_HEAD: Final = _DUE.join(_FIRST, (_FIRST.c.model == outbox.c.model) & (_FIRST.c.sequence == outbox.c.sequence))
-# A number and no parameter, which no plan could hold against the index's condition.
 _DUE_ASIDE: Final = _DUE.where(text(ASIDE))
+# Most of the time nothing waits, and then no model is asked for its first event.
+_WAITS: Final = (
+    select(outbox.c.sequence)
+    .where(
+        given(outbox.c.webhook),
+        ~exists().where(given(receivers.c.webhook), receivers.c.due > func.now()),
+    )
+    .limit(1)
+)
+_NEXT_WEBHOOK: Final = (
+    select(outbox.c.webhook)
+    .where(outbox.c.webhook > bindparam("after", type_=Text))
+    .order_by(outbox.c.webhook)
+    .limit(1)
+)
+_FEW: Final = select(outbox.c.sequence).where(given(outbox.c.webhook)).limit(bindparam("limit", type_=Integer))
+_HOW_MANY: Final = select(func.count()).select_from(_FEW.subquery())
 
 
 class SqlOutbox:
@@ -92,10 +113,9 @@ class SqlOutbox:
         Returns:
             None: nothing is due, somebody else has the turn, or the webhook has its pause.
         """
-        paused = select(receivers.c.webhook).where(receivers.c.webhook == webhook, receivers.c.due > func.now())
-        if self._session.execute(paused).first() is not None:
-            return None
         whose = at(webhook=webhook)
+        if self._session.execute(_WAITS, whose).first() is None:
+            return None
         found = self._session.execute(_DUE_HEAD, whose).first() or self._session.execute(_DUE_ASIDE, whose).first()
         if found is None:
             return None
@@ -132,10 +152,14 @@ class SqlOutbox:
         statement = delete(outbox).where(tuple_(*key).in_(old)).returning(outbox.c.sequence)
         return len(self._session.execute(statement).all())
 
-    def undelivered(self) -> dict[str, int]:
-        """How much each webhook has yet to be told."""
-        query = select(outbox.c.webhook, func.count()).group_by(outbox.c.webhook).order_by(outbox.c.webhook)
-        return {row[0]: row[1] for row in self._session.execute(query)}
+    def undelivered(self, limit: int) -> dict[str, int]:
+        """How much each webhook has yet to be told, if anything; counted up to `limit`, for it may be millions."""
+        found: dict[str, int] = {}
+        name: str | None = ""
+        # From one name to the next: to group the rows by them is to read them all.
+        while (name := self._session.execute(_NEXT_WEBHOOK, {"after": name}).scalar()) is not None:
+            found[name] = self._session.execute(_HOW_MANY, at(webhook=name) | {"limit": limit}).scalar_one()
+        return found
 
     def oldest(self, webhook: str, limit: int) -> list[Delivery]:
         """What a webhook has yet to be told, the oldest first; nothing is due before the webhook's pause is over."""

@@ -8,6 +8,8 @@ from registry.domain.webhooks import Delivery, Webhook
 from registry.ports import Transaction, UnitOfWork
 
 _SHOWN: Final = 20
+COUNTED: Final = 1_000
+"""So many undelivered events are counted at most, for each webhook."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,7 @@ class WebhookView:
 
     Attributes:
         webhook: None: the settings name none of this name (any more).
-        undelivered: how many events.
+        undelivered: how many events; COUNTED: that many or more.
         oldest: the oldest of them.
     """
 
@@ -42,7 +44,7 @@ class WebhookService:
         """Every webhook, by name."""
 
         def read(tx: Transaction) -> list[WebhookView]:
-            counts = tx.outbox.undelivered()
+            counts = tx.outbox.undelivered(COUNTED)
             return [
                 WebhookView(
                     name,

@@ -13,6 +13,7 @@ from registry.database.tables.lanes import (
 )
 from registry.database.tables.log import (
     ASIDE,
+    IN_TURN,
     events,
     lane_routes,
     outbox,
@@ -25,6 +26,7 @@ from registry.database.tables.metadata import METADATA
 
 __all__ = [
     "ASIDE",
+    "IN_TURN",
     "METADATA",
     "analyses",
     "events",

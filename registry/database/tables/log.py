@@ -20,6 +20,7 @@ from registry.database.tables.metadata import METADATA
 from registry.domain.webhooks import REFUSALS
 
 ASIDE: Final = f"refused >= {REFUSALS}"
+IN_TURN: Final = f"refused < {REFUSALS}"
 """Of an event for which the later ones of its model wait no longer."""
 
 events = Table(
@@ -58,7 +59,7 @@ outbox = Table(
     Column("error", Text, nullable=False),
     Column("refused", Integer, nullable=False),
     PrimaryKeyConstraint("model", "sequence", "webhook", name="outbox_pk"),
-    Index("outbox_by_model", "webhook", "model", "sequence"),
+    Index("outbox_heads", "webhook", "model", "sequence", postgresql_where=text(IN_TURN)),
     Index("outbox_by_webhook", "webhook", "created", "model", "sequence"),
     Index("outbox_by_time", "created"),
     Index("outbox_aside", "webhook", "due", postgresql_where=text(ASIDE)),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import tzinfo
+from typing import Final
 
 from rich.text import Text
 
@@ -21,6 +22,9 @@ from crossfade.registry.v1.resources_pb2 import (
     Webhook,
 )
 from crossfade.router.v1.router_pb2 import GetRouteResponse
+
+_COUNTED: Final = 1_000
+"""So many undelivered events the Registry counts at most, for each webhook."""
 
 
 def models_table(models: Sequence[Model]) -> Text:
@@ -120,7 +124,9 @@ def webhooks_table(webhooks: Sequence[Webhook], now: float) -> Text:
     for webhook in webhooks:
         host = webhook.host or "not in the Registry's settings any more"
         models = ", ".join(webhook.models) or "all"
-        rows.append([webhook.name, host, webhook.form, models, str(webhook.undelivered)])
+        # Beyond that the Registry does not count.
+        more = " or more" if webhook.undelivered == _COUNTED else ""
+        rows.append([webhook.name, host, webhook.form, models, f"{text.count(webhook.undelivered)}{more}"])
     lines = text.columns(rows, right=(4,))
     for webhook in webhooks:
         waiting: list[list[str | Text]] = [

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Engine
 
 from benchmarks.grown import grow
 from crossfade.registry.v1 import resources_pb2, service_pb2
+from registry.service.webhooks import COUNTED
 from tests.integration.registry.harness import Registry, Start, new_id, plan
 from tests.support.cockroach import refused_by_cockroach
 from tests.support.wait import until
@@ -51,6 +52,25 @@ OF_EVENTS: list[dict[str, Any]] = [
     {"types": ["MODEL_CREATED", "LANE_UNDONE"]},
     {"segment": "eu", "types": ["LANE_UNDONE"]},
 ]
+BACKLOG = (
+    """
+    INSERT INTO models (model, description, created, next_version, next_rollout, event_sequence, event_hash, etag)
+    SELECT 'm' || n, '', now(), 1, 1, 0, '', '' FROM generate_series(0, 99) AS n
+    """,
+    # All are due. Of some models what comes first was refused too often.
+    """
+    INSERT INTO outbox (model, sequence, webhook, event, created, attempts, due, error, refused)
+    SELECT 'm' || n %% 100, n / 100, 'dead', %(event)s, now() - (100000 - n) * interval '1 s', 0,
+           now() - (100000 - n) * interval '1 s', '', CASE WHEN n < 5000 AND n %% 2 = 0 THEN 5 ELSE 0 END
+    FROM generate_series(0, 99999) AS n
+    """,
+    """
+    INSERT INTO outbox (model, sequence, webhook, event, created, attempts, due, error, refused)
+    SELECT 'm' || n, 1, 'zoo, which the settings do not name', %(event)s, now(), 0, now(), '', 0
+    FROM generate_series(0, 4) AS n
+    """,
+)
+"""Of a receiver that is dead for long, and of one that nobody tells any more."""
 OF_A_MODELS_EVENTS: list[dict[str, Any]] = [{"types": ENDINGS}, {"segment": "eu", "types": ["LANE_UNDONE", *ENDINGS]}]
 
 
@@ -70,7 +90,7 @@ def queries() -> Iterator[dict[str, Query]]:
 
 @pytest.fixture
 async def grown(own_database: str, start: Start) -> AsyncIterator[str]:
-    """A database with 2,000 versions and 20,000 events of the model m."""
+    """A database with 2,000 versions and 20,000 events of the model m, and 100,000 that a webhook was not told of."""
     first = await start(database=own_database)
     await first.running()
     await first.app.stop()
@@ -79,8 +99,12 @@ async def grown(own_database: str, start: Start) -> AsyncIterator[str]:
     with engine.begin() as connection:
         # A type that was common once and is not any more, as a planner does not know.
         connection.exec_driver_sql("UPDATE events SET type = 'ROLLOUT_PROMOTED' WHERE sequence BETWEEN 1001 AND 5000")
+        for statement in BACKLOG:
+            connection.exec_driver_sql(
+                statement, {"event": resources_pb2.Event(model="m0", sequence=1).SerializeToString()}
+            )
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("VACUUM ANALYZE events")
+        connection.exec_driver_sql("VACUUM ANALYZE events, models, outbox")
     engine.dispose()
     yield own_database
 
@@ -105,7 +129,8 @@ async def use(registry: Registry) -> None:
     for wanted in (*OF_A_MODELS_EVENTS, {"rollout": f"{name}/rollouts/1007"}):
         await pages(stub.ListEvents, service_pb2.ListEventsRequest(parent=name, **wanted), "events")
     await stub.ListInstances(service_pb2.ListInstancesRequest())
-    await stub.ListWebhooks(service_pb2.ListWebhooksRequest())
+    listed = (await stub.ListWebhooks(service_pb2.ListWebhooksRequest())).webhooks
+    assert [one.undelivered for one in listed] == [COUNTED, 5]
     await change(registry)
 
 

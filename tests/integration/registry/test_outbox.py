@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import Engine
+from sqlalchemy.event import listen, remove
 
 from registry.database.engine import open_engine, parse_url
 from registry.database.unit_of_work import SqlUnitOfWork
@@ -158,3 +160,25 @@ def test_what_was_refused_too_often_is_tried_when_there_is_nothing_else(run: Run
     assert refuse(run, REFUSALS, 0.0) == ("m", 1)
     add(run, ("n", 1))
     assert [deliver(run) for _ in range(3)] == [("m", 2), ("n", 1), ("m", 1)]
+
+
+def test_no_model_is_asked_for_its_first_event_while_nothing_waits_or_the_webhook_has_its_pause(run: Run) -> None:
+    asked: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if "FROM models" in statement:
+            asked.append(statement)
+
+    listen(Engine, "before_cursor_execute", note)
+    try:
+        assert none_to_take(run)
+        add(run, ("m", 1))
+        asked.clear()
+        turn = take(run)
+        assert len(asked) == 1
+        fail(run, turn, HOUR)
+        asked.clear()
+        assert none_to_take(run)
+    finally:
+        remove(Engine, "before_cursor_execute", note)
+    assert asked == []

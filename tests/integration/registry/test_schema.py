@@ -17,9 +17,11 @@ from registry.database.engine import open_engine, parse_url
 from registry.database.migrations.versions import (
     r0001_tables,
     r0003_history,
+    r0006_indexes,
     r0008_receivers,
     r0009_marks,
     r0010_rare,
+    r0011_heads,
 )
 from registry.database.schema import REVISIONS, SchemaError, check, migrate, release
 from registry.database.tables import METADATA
@@ -119,12 +121,16 @@ def test_no_statement_that_cockroachdb_lacks() -> None:
     for statement in (
         *r0001_tables.STATEMENTS,
         *r0003_history.STATEMENTS,
+        *r0006_indexes.STATEMENTS,
         *r0008_receivers.STATEMENTS,
         r0009_marks.STATEMENT,
         *r0010_rare.STATEMENTS,
+        *r0011_heads.STATEMENTS,
     ):
         assert re.match(
-            r"\s*(CREATE (TABLE|(UNIQUE )?INDEX) IF NOT EXISTS|ALTER TABLE \w+ ADD COLUMN IF NOT EXISTS)", statement
+            r"\s*(CREATE (TABLE|(UNIQUE )?INDEX) IF NOT EXISTS|ALTER TABLE \w+ ADD COLUMN IF NOT EXISTS|"
+            r"DROP INDEX IF EXISTS)",
+            statement,
         )
         assert statement.count(";") == 0
         assert not re.search(r"\bSERIAL\b|SEQUENCE |\bENUM\b|DEFERRABLE|nextval", statement)

@@ -6,6 +6,11 @@ from crossfade.registry.v1.resources_pb2 import Delivery, Event, Webhook
 NOW = 1_700_000_000.0
 
 
+def test_a_backlog_is_counted_up_to_a_thousand() -> None:
+    said = [webhooks_table([Webhook(name="chat", undelivered=number)], NOW).plain for number in (999, 1_000)]
+    assert [one.splitlines()[1].split("all ")[-1].strip() for one in said] == ["999", "1,000 or more"]
+
+
 def test_what_was_tried_and_what_waits() -> None:
     hook = Webhook(name="chat", host="https://x.example", form="slack", undelivered=2)
     for sequence, attempts, error in ((4, 6, "HTTP 400"), (5, 0, "")):

@@ -1332,7 +1332,7 @@ class Webhook(_message.Message):
     form: _builtins.str
     """"cloudevents" or "slack"."""
     undelivered: _builtins.int
-    """How many events it has yet to be told of."""
+    """How many events it has yet to be told of; 1000: that many or more."""
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The models that it is told of; none: all."""
