@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import Row, delete, literal, select, tuple_, update
+from sqlalchemy import BigInteger, Row, bindparam, delete, false, func, literal, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from registry.database.columns import at, given, given_any
+from registry.database.columns import Moment, at, given, given_any
 from registry.database.rows import placement_of
 from registry.database.session import Session
 from registry.database.tables import instances, readiness
@@ -15,7 +15,14 @@ from registry.domain.serving import Instance, InstanceKind, Lease, Placement
 _PLACEMENT_KEY = ("instance_id", "model", "version", "traffic")
 
 _RENEW: Final = (
-    update(instances).where(given(instances.c.instance_id, instances.c.digest)).returning(instances.c.instance_id)
+    update(instances)
+    .where(given(instances.c.instance_id, instances.c.digest))
+    .values(
+        sequence=func.greatest(instances.c.sequence, bindparam("at_sequence", type_=BigInteger)),
+        reported=bindparam("at_reported", type_=Moment),
+        expires=bindparam("at_expires", type_=Moment),
+    )
+    .returning(instances.c.instance_id)
 )
 _PLACEMENTS: Final = (
     select(readiness)
@@ -31,7 +38,7 @@ class SqlFleet:
         self._session = session
 
     def instance(self, instance_id: str) -> Instance | None:
-        """An instance; None: there is none."""
+        """An instance, one that is gone as well; None: there is none."""
         query = select(instances).where(instances.c.instance_id == instance_id)
         row = self._session.execute(query).one_or_none()
         return None if row is None else _instance(row)
@@ -39,16 +46,16 @@ class SqlFleet:
     def instances(self, kind: InstanceKind | None, after: tuple[str, str] | None, limit: int) -> list[Instance]:
         """Instances by kind and id."""
         order = (instances.c.kind, instances.c.instance_id)
-        query = select(instances).order_by(*order).limit(limit)
+        query = select(instances).where(instances.c.gone == false()).order_by(*order).limit(limit)
         if kind is not None:
             query = query.where(instances.c.kind == str(kind))
         if after is not None:
             query = query.where(tuple_(*order) > tuple_(*(literal(value) for value in after)))
         return [_instance(row) for row in self._session.execute(query)]
 
-    def renew(self, instance_id: str, digest: str, reported: float, expires: float) -> bool:
+    def renew(self, instance_id: str, digest: str, sequence: int, reported: float, expires: float) -> bool:
         """Renews a lease in one statement, if its report is the one that is stored; False: it is not."""
-        row = at(instance_id=instance_id, digest=digest) | {"reported": reported, "expires": expires}
+        row = at(instance_id=instance_id, digest=digest, sequence=sequence, reported=reported, expires=expires)
         return self._session.execute(_RENEW, row).one_or_none() is not None
 
     def put_instance(self, instance: Instance) -> None:
@@ -61,6 +68,8 @@ class SqlFleet:
             "expires": instance.expires,
             "recheck": instance.recheck,
             "digest": instance.digest,
+            "sequence": instance.sequence,
+            "gone": instance.gone,
         }
         statement = upsert(instances).values(instance_id=instance.instance_id, **values)
         self._session.execute(statement.on_conflict_do_update(index_elements=["instance_id"], set_=values))
@@ -71,7 +80,7 @@ class SqlFleet:
         self._session.execute(delete(instances).where(instances.c.instance_id == instance_id))
 
     def leases(self) -> list[Lease]:
-        """The leases of all instances."""
+        """The leases of all instances, of those that are gone as well."""
         columns = (instances.c.instance_id, instances.c.ttl, instances.c.reported, instances.c.recheck)
         return [Lease(*row) for row in self._session.execute(select(*columns))]
 
@@ -134,4 +143,6 @@ def _instance(row: Row[Any]) -> Instance:
         row.expires,
         row.recheck,
         row.digest,
+        row.sequence,
+        row.gone,
     )

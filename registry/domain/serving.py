@@ -77,6 +77,8 @@ class Instance:
         expires: when the lease ends.
         recheck: when a loss of readiness has to be looked at again; None: none is pending.
         digest: hash of what it reported, so that an unchanged report costs one statement.
+        sequence: number of the latest report that was taken; 0: its process numbers none.
+        gone: it has left; it is known until its lease would have ended, so that no report from before takes it back.
     """
 
     instance_id: str
@@ -87,6 +89,8 @@ class Instance:
     expires: float
     recheck: float | None
     digest: str
+    sequence: int = 0
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

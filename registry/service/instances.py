@@ -26,6 +26,7 @@ class Report:
     Attributes:
         ttl: length of the lease in seconds.
         leaving: the lease ends now.
+        sequence: one more with each report of the process; 0: it does not number them.
     """
 
     instance_id: str
@@ -34,6 +35,7 @@ class Report:
     serving: tuple[Serving, ...]
     ttl: float
     leaving: bool
+    sequence: int = 0
 
     @property
     def digest(self) -> str:
@@ -89,7 +91,7 @@ class InstanceService:
         self._leases.begin_again()
 
     def report(self, report: Report, *, deadline: float) -> tuple[float, int]:
-        """Takes a report.
+        """Takes a report, unless a later one of the same process was taken before.
 
         Returns:
             When the lease ends (seconds since 1970), and the routes' revision.
@@ -101,14 +103,15 @@ class InstanceService:
             return now, self._revision()
         digest = report.digest
         renewed = self._unit_of_work.run(
-            lambda tx: tx.fleet.renew(report.instance_id, digest, now, expires), deadline=deadline
+            lambda tx: tx.fleet.renew(report.instance_id, digest, report.sequence, now, expires), deadline=deadline
         )
         if not renewed:
-            instance = Instance(report.instance_id, report.kind, report.address, report.ttl, now, expires, None, digest)
-            self._unit_of_work.run(
+            instance = _instance(report, now, expires, digest)
+            renewed = self._unit_of_work.run(
                 lambda tx: self._change(tx, instance, report.serving, now), deadline=deadline, exclusive=True
             )
-        self._leases.note(report.instance_id, now)
+        if renewed:
+            self._leases.note(report.instance_id, now)
         return expires, self._revision()
 
     def page(
@@ -163,13 +166,21 @@ class InstanceService:
         tx.fleet.put_placements(changed)
         self._follow(tx, {one.serving.model for one in (*gone, *changed)}, now)
 
-    def _change(self, tx: Transaction, instance: Instance, reported: Iterable[Serving], now: float) -> None:
-        _check_kind(tx.fleet.instance(instance.instance_id), instance.kind)
+    def _change(self, tx: Transaction, instance: Instance, reported: Iterable[Serving], now: float) -> bool:
+        known = tx.fleet.instance(instance.instance_id)
+        _check_kind(known, instance.kind)
+        # One that was on its way for so long that a later one, by another replica, was taken first says what was.
+        if known is not None and 0 < instance.sequence < known.sequence:
+            return False
         self._take(tx, instance, reported, now)
+        return True
 
     def _leave(self, tx: Transaction, report: Report, now: float) -> None:
         _check_kind(tx.fleet.instance(report.instance_id), report.kind)
         self._remove(tx, report.instance_id, now)
+        if report.sequence:
+            gone = _instance(report, now, now, digest="")
+            tx.fleet.put_instance(replace(gone, gone=True))
 
     def _remove(self, tx: Transaction, instance_id: str, now: float) -> None:
         models = {one.serving.model for one in tx.fleet.placements_on((instance_id,))}
@@ -185,6 +196,20 @@ class InstanceService:
             opened = tuple(open_lane(tx, lane, now=now, actor=REGISTRY_ACTOR, readiness=True) for lane in lanes[name])
             changes.append(ModelChange(model, model, opened))
         commit(tx, changes, actor=REGISTRY_ACTOR, now=now)
+
+
+def _instance(report: Report, now: float, expires: float, digest: str) -> Instance:
+    return Instance(
+        report.instance_id,
+        report.kind,
+        report.address,
+        report.ttl,
+        now,
+        expires,
+        None,
+        digest,
+        report.sequence,
+    )
 
 
 def _check_kind(known: Instance | None, kind: InstanceKind) -> None:

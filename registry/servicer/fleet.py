@@ -102,6 +102,7 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
             serving=tuple(views.serving_from_proto(serving) for serving in instance.serving),
             ttl=ttl,
             leaving=request.leaving,
+            sequence=validation.not_negative("sequence", request.sequence),
         )
         work = partial(self._instances.report, report, deadline=self._calls.deadline(context))
         expires, revision = await self._calls.run(work)

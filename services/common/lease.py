@@ -33,6 +33,7 @@ class Lease:
         self._log = log
         self._changed = asyncio.Event()
         self._lost = False
+        self._sequence = 0
 
     def changed(self) -> None:
         """Reports soon instead of at the next turn."""
@@ -57,7 +58,11 @@ class Lease:
         ttl = duration_pb2.Duration()
         ttl.FromNanoseconds(int(self._seconds * 1e9))
         try:
-            request = service_pb2.ReportInstanceRequest(instance=self._describe(), ttl=ttl, leaving=leaving)
+            instance = self._describe()
+            self._sequence += 1
+            request = service_pb2.ReportInstanceRequest(
+                instance=instance, ttl=ttl, leaving=leaving, sequence=self._sequence
+            )
             await self._stub.ReportInstance(request, timeout=min(5.0, self._seconds / 3))
         except aio.AioRpcError as error:
             if not self._lost:

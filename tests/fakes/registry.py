@@ -29,12 +29,14 @@ class FakeRegistry(_Servicer):
         address: host:port, once started; kept across `stop` and `start`.
         instances: the latest report of each instance.
         left: the instances that have left.
+        sequences: the numbers of the reports, as they came.
     """
 
     def __init__(self) -> None:
         self.address = "127.0.0.1:0"
         self.instances: dict[str, resources_pb2.Instance] = {}
         self.left: list[str] = []
+        self.sequences: list[int] = []
         self._lanes: dict[tuple[str, str], resources_pb2.LaneRoutes] = {}
         self._revision = 1
         self._changed = asyncio.Condition()
@@ -94,6 +96,7 @@ class FakeRegistry(_Servicer):
     ) -> service_pb2.ReportInstanceResponse:
         """Notes the report."""
         self.instances[request.instance.instance_id] = request.instance
+        self.sequences.append(request.sequence)
         if request.leaving:
             self.left.append(request.instance.instance_id)
         return service_pb2.ReportInstanceResponse(expire_time=timestamp_pb2.Timestamp(), revision=self._revision)

@@ -1,6 +1,7 @@
 """Processes and what they serve; and by which release the schema was made."""
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -11,6 +12,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    false,
 )
 
 from registry.database.columns import Moment, among
@@ -28,6 +30,8 @@ instances = Table(
     Column("expires", Moment, nullable=False),
     Column("recheck", Moment),
     Column("digest", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False, server_default="0"),
+    Column("gone", Boolean, nullable=False, server_default=false()),
     PrimaryKeyConstraint("instance_id", name="instances_pk"),
     among("instances_kind", "kind", InstanceKind),
     Index("instances_by_kind", "kind", "instance_id"),

@@ -120,14 +120,16 @@ class FakeWorker:
             load_report=resources_pb2.LoadReport(device="cpu", precision="fp32", load_seconds=0.5),
         )
 
-    async def report(self, *, ttl: float = 15.0, leaving: bool = False) -> service_pb2.ReportInstanceResponse:
-        """Reports."""
+    async def report(
+        self, *, ttl: float = 15.0, leaving: bool = False, sequence: int = 0
+    ) -> service_pb2.ReportInstanceResponse:
+        """Reports, as the `sequence`th time; 0: as one that does not number its reports."""
         instance = resources_pb2.Instance(
             instance_id=self.instance_id, kind=WORKER, address="127.0.0.1:8600", serving=self.serving.values()
         )
         duration = duration_pb2.Duration()
         duration.FromMilliseconds(int(ttl * 1000))
-        request = service_pb2.ReportInstanceRequest(instance=instance, ttl=duration, leaving=leaving)
+        request = service_pb2.ReportInstanceRequest(instance=instance, ttl=duration, leaving=leaving, sequence=sequence)
         return await self.stub.ReportInstance(request)
 
     async def ready(self, *versions: str, control: str = "") -> None:

@@ -103,6 +103,67 @@ async def test_leaving_ends_the_lease_at_once(registry: Registry) -> None:
     assert await arms(registry) == {"stable": 0}
 
 
+async def test_a_report_that_was_on_its_way_for_long_undoes_no_later_one(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    worker = registry.worker()
+    worker.set("v1", READY)
+    await worker.report(sequence=1)
+    worker.set("v1", FAILED, error_code="LOAD_FAILED")
+    await worker.report(sequence=3)
+    worker.set("v1", READY)
+    late = await worker.report(sequence=2)
+    assert late.revision
+    assert await arms(registry) == {"stable": 0}
+    (seen,) = await listed(registry)
+    assert [one.state for one in seen.serving] == [FAILED]
+    await worker.report(sequence=4)
+    assert await arms(registry) == {"stable": 1}
+    # Renewals count as well: what the fifth said was not so any more when the sixth said what the fourth had.
+    await worker.report(sequence=6)
+    worker.set("v1", FAILED, error_code="LOAD_FAILED")
+    await worker.report(sequence=5)
+    assert await arms(registry) == {"stable": 1}
+    assert (await refused(worker.report(sequence=-1))).field == "sequence"
+
+
+async def test_reports_without_a_number_are_taken_as_they_come(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    worker = registry.worker()
+    worker.set("v1", READY)
+    await worker.report(sequence=7)
+    worker.set("v1", FAILED, error_code="LOAD_FAILED")
+    await worker.report()
+    assert await arms(registry) == {"stable": 0}
+    await worker.report(leaving=True)
+    worker.set("v1", READY)
+    await worker.report()
+    assert await arms(registry) == {"stable": 1}
+
+
+async def test_one_that_has_left_is_not_taken_back_by_a_late_report_and_is_forgotten_in_the_end(
+    start: Start, shared_database: "psycopg.Connection[tuple[object, ...]]"
+) -> None:
+    clock = ManualClock()
+    registry = await ticking(start, clock)
+    await registry.create()
+    await registry.publish()
+    worker = registry.worker()
+    worker.set("v1", READY)
+    await worker.report(sequence=1)
+    await worker.report(sequence=3, leaving=True)
+    await worker.report(sequence=2)
+    assert await listed(registry) == []
+    assert await arms(registry) == {"stable": 0}
+    kept = "SELECT count(*) FROM instances"
+    assert shared_database.execute(kept).fetchone() == (1,)
+    await registry.app.upkeep.once()
+    clock.advance(15)
+    await registry.app.upkeep.once()
+    assert shared_database.execute(kept).fetchone() == (0,)
+
+
 async def test_a_lease_expires(start: Start) -> None:
     clock = ManualClock()
     registry = await ticking(start, clock)

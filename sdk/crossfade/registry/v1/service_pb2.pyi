@@ -1530,8 +1530,13 @@ class ReportInstanceRequest(_message.Message):
     INSTANCE_FIELD_NUMBER: _builtins.int
     TTL_FIELD_NUMBER: _builtins.int
     LEAVING_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
     leaving: _builtins.bool
     """True: the process leaves; its lease ends now."""
+    sequence: _builtins.int
+    """One more with each report of this process, so that one which was on its way for long undoes nothing that a later
+    one has said: it changes nothing, and is answered as if it did. 0: the process does not number its reports.
+    """
     @_builtins.property
     def instance(self) -> _resources_pb2.Instance:
         """The process."""
@@ -1546,10 +1551,11 @@ class ReportInstanceRequest(_message.Message):
         instance: _resources_pb2.Instance | None = ...,
         ttl: _duration_pb2.Duration | None = ...,
         leaving: _builtins.bool = ...,
+        sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["instance", b"instance", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance", b"instance", "leaving", b"leaving", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance", b"instance", "leaving", b"leaving", "sequence", b"sequence", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
