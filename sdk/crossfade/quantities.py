@@ -14,7 +14,7 @@ _LONGEST: Final = 366 * 86_400.0
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of `30s`, `5m`, `1h30m`, `500ms`, `2d` or a bare number of seconds.
+    """Seconds of `30s`, `5m`, `1h30m`, `500ms`, `2d` or `0`; another number needs its unit, or 30 would be anything.
 
     Raises:
         ValueError: the text is none of these, or longer than a year.
@@ -22,6 +22,8 @@ def parse_duration(text: str) -> float:
     written = text.strip().replace(" ", "")
     if _NUMBER.match(written):
         value = float(written)
+        if value > 0:
+            raise ValueError(f"{text!r} has no unit: write {value:.10g}s for seconds, {value:.10g}m for minutes")
     elif _DURATION.match(written):
         value = math.fsum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(written))
     else:

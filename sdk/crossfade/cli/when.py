@@ -1,9 +1,12 @@
 """Moments as people write them."""
 
 import datetime as dt
+from typing import Final
 
 from crossfade.cli.errors import UsageError
 from crossfade.quantities import parse_duration
+
+_DATE_DIGITS: Final = len("20261124")
 
 
 def parse_when(value: str, option: str, now: dt.datetime) -> dt.datetime:
@@ -21,7 +24,9 @@ def parse_when(value: str, option: str, now: dt.datetime) -> dt.datetime:
         return now - dt.timedelta(seconds=parse_duration(value))
     except ValueError:
         pass
-    for text in (value, f"{now:%Y-%m-%d}T{value}"):
+    # Python takes 14 for 14:00, where somebody may mean 14 hours ago.
+    alone = value.strip().isdecimal() and len(value.strip()) < _DATE_DIGITS
+    for text in () if alone else (value, f"{now:%Y-%m-%d}T{value}"):
         try:
             found = dt.datetime.fromisoformat(text)
             # The local zone's offset of that day, which need not be today's; the first and the last one have none.

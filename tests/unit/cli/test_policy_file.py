@@ -1,12 +1,14 @@
 """Policy files: what they say, and each kind of error with its line and field."""
 
+import datetime as dt
 from pathlib import Path
 
 import pytest
 
 from crossfade.cli.errors import UsageError
 from crossfade.cli.policy_check import file_field, violation_lines
-from crossfade.cli.rollout_options import rollout_spec, start_options
+from crossfade.cli.rollout_options import rollout_spec, start_options, wait_seconds
+from crossfade.cli.when import parse_when
 from crossfade.common.v1 import policy_pb2 as policy
 from crossfade.evaluator.v1.evaluator_pb2 import Violation
 from crossfade.policy_file import PolicyFileError, load_policy, parse_policy
@@ -128,7 +130,8 @@ def test_violations_of_the_evaluator_get_their_lines() -> None:
         ("1h30m", 5400),
         ("500ms", 0.5),
         ("2 d", 172_800),
-        ("7", 7),
+        ("0", 0),
+        ("0.0", 0),
     ],
 )
 def test_durations(text: str, seconds: float) -> None:
@@ -139,6 +142,32 @@ def test_durations(text: str, seconds: float) -> None:
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no duration|is out of range"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["30", "1.5", " 7 "])
+def test_a_duration_has_a_unit(text: str) -> None:
+    with pytest.raises(ValueError, match=rf"has no unit: write {text.strip()}s for seconds, {text.strip()}m for"):
+        parse_duration(text)
+
+
+def test_a_duration_without_a_unit_is_refused_in_a_file_and_in_an_option() -> None:
+    with pytest.raises(PolicyFileError, match=r"p\.yaml:1: plan\[0\]\.period: '30' has no unit: write 30s"):
+        parse_policy("plan: [{share: 5%, period: 30}]\n", "p.yaml")
+    with pytest.raises(UsageError, match="the plan: '30' has no unit"):
+        rollout_spec("5%,25%:30", "", "", "", "")
+    with pytest.raises(UsageError, match="the plan: '30' has no unit"):
+        rollout_spec("", "", "30", "", "")
+    with pytest.raises(UsageError, match="--timeout: '5' has no unit"):
+        wait_seconds("5", wait=True)
+
+
+@pytest.mark.parametrize("value", ["14", "2", "30", " 7 "])
+def test_a_number_alone_is_no_moment(value: str) -> None:
+    now = dt.datetime(2026, 11, 24, 15, tzinfo=dt.UTC)
+    with pytest.raises(UsageError, match=r"--since: .* is no moment: write 2026-11-24 14:00, 14:00 \(today\) or 2h"):
+        parse_when(value, "--since", now)
+    assert parse_when("20261123", "--since", now).date() == dt.date(2026, 11, 23)
+    assert parse_when("2h", "--since", now).hour == 13
 
 
 def test_a_duration_keeps_its_fraction() -> None:
