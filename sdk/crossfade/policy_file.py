@@ -26,7 +26,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from crossfade.common.v1.policy_pb2 import Policy, Step, TrafficPlan
-from crossfade.quantities import parse_duration, parse_rate, parse_share, to_duration
+from crossfade.quantities import parse_basis_points, parse_duration, parse_rate, parse_share, to_duration
 
 MAX_BYTES: Final = 1024 * 1024
 
@@ -189,7 +189,7 @@ class _Reader:
             shares += 1
             if shares > 1:
                 self._refuse(value, f"{path}.{name}", "share and share_bps are one field: write one of them")
-            self._share(value, f"{path}.{name}", step, bare=name == "share_bps")
+            self._share(value, f"{path}.{name}", step, in_points=name == "share_bps")
         if not shares and isinstance(node, yaml.MappingNode):
             self._refuse(node, path, "the step has no share: write share: 5%")
 
@@ -219,14 +219,15 @@ class _Reader:
             self.lines[f"{path}[{number}]"] = item.start_mark.line + 1
             self._message(item, f"{path}[{number}]", target.add())
 
-    def _share(self, node: yaml.Node, path: str, step: Step, *, bare: bool) -> None:
+    def _share(self, node: yaml.Node, path: str, step: Step, *, in_points: bool) -> None:
         text = self._text(node, path)
         if text is None:
             return
         with self._refusing(node, path):
-            if not bare and not text.strip().endswith("%"):
+            per_cent = text.strip().endswith("%")
+            if not per_cent and not in_points:
                 raise ValueError(f"{text!r} has no %: write share: 5%, or share_bps: 500 in basis points")
-            step.share_bps = parse_share(text)
+            step.share_bps = parse_share(text) if per_cent else parse_basis_points(text)
 
     def _value(self, node: yaml.Node, path: str, field: Any, message: Message) -> None:
         text = self._text(node, path)

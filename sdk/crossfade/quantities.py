@@ -47,21 +47,35 @@ def format_duration(seconds: float) -> str:
 
 
 def parse_share(text: str) -> int:
-    """Basis points of `5%`, `2.5 %` or a bare whole number of basis points.
+    """Basis points of `5%` or `2.5 %`; a number alone may mean per cent or basis points.
 
     Raises:
-        ValueError: the text is neither, or not more than 0 % and at most 100 %.
+        ValueError: the text is no share, or not more than 0 % and at most 100 %.
     """
     written = text.strip().replace(" ", "")
     number = written.removesuffix("%")
-    if not _NUMBER.match(number) or (number == written and not number.isdecimal()):
-        raise ValueError(f"{text!r} is no share: write 5% or, in basis points, 500")
-    points = float(number) * (100 if number != written else 1)
+    if not _NUMBER.match(number):
+        raise ValueError(f"{text!r} is no share: write 5%")
+    if number == written:
+        raise ValueError(f"{text!r} has no %: write 5%, or 0.05% for 5 basis points")
+    points = float(number) * 100
     if not 0 < points <= 10_000 or not round(points, 6):
-        raise ValueError(f"{text!r} is out of range: more than 0 % and at most 100 % (10000 basis points)")
+        raise ValueError(f"{text!r} is out of range: more than 0 % and at most 100 %")
     if abs(points - round(points)) > 1e-6:
         raise ValueError(f"{text!r} is too fine: shares are whole basis points, 0.01 %")
     return round(points)
+
+
+def parse_basis_points(text: str) -> int:
+    """Basis points of a whole number of them.
+
+    Raises:
+        ValueError: the text is none, or not from 1 to 10,000.
+    """
+    written = text.strip()
+    if not written.isdecimal() or not 0 < int(written) <= 10_000:
+        raise ValueError(f"{text!r} is no number of basis points: write 500 for 5 %, 10000 at most")
+    return int(written)
 
 
 def parse_rate(text: str) -> float:

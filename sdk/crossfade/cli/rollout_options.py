@@ -120,7 +120,7 @@ def _plan(plan: str, share: str, period: str) -> TrafficPlan | None:
         raise UsageError("--plan and --share both say the shares: give one of them")
     if not (plan or share or period):
         return None
-    parts = [part.strip() for part in (plan or share or f"{_DEFAULT_SHARE}").split(",")]
+    parts = [part.strip() for part in (plan or share or f"{_DEFAULT_SHARE / 100:g}%").split(",")]
     return TrafficPlan(steps=[_step(part, period) for part in parts])
 
 

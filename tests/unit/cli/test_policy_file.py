@@ -174,17 +174,26 @@ def test_a_duration_keeps_its_fraction() -> None:
     assert (to_duration(1.5).seconds, to_duration(1.5).nanos) == (1, 500_000_000)
 
 
-@pytest.mark.parametrize(
-    ("text", "points"), [("5%", 500), ("2.5 %", 250), ("0.01%", 1), ("100%", 10_000), ("500", 500)]
-)
+@pytest.mark.parametrize(("text", "points"), [("5%", 500), ("2.5 %", 250), ("0.01%", 1), ("100%", 10_000)])
 def test_shares(text: str, points: int) -> None:
     assert parse_share(text) == points
 
 
 @pytest.mark.parametrize("text", ["", "%", "0%", "0", "101%", "10001", "-5%", "0.001%", "1e-9%", "1.5", "five", "1e2"])
 def test_what_is_no_share(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is no share|is out of range|is too fine"):
+    with pytest.raises(ValueError, match=r"is no share|has no %|is out of range|is too fine"):
         parse_share(text)
+
+
+def test_a_share_alone_is_neither_per_cent_nor_basis_points() -> None:
+    for text in ("5", "50", "500"):
+        with pytest.raises(UsageError, match=f"the plan: '{text}' has no %: write 5%, or 0.05% for 5 basis points"):
+            rollout_spec("", text, "", "", "")
+    (step,) = parse_policy("plan: [{share_bps: 500}]\n", "p.yaml").plan.steps
+    assert step.share_bps == 500
+    for text in ("0", "10001", "-5", "1.5"):
+        with pytest.raises(PolicyFileError, match="is no number of basis points: write 500 for 5 %, 10000 at most"):
+            parse_policy(f"plan: [{{share_bps: {text}}}]\n", "p.yaml")
 
 
 def test_rates() -> None:
