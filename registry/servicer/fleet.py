@@ -10,7 +10,7 @@ from registry.domain.serving import InstanceKind
 from registry.ports import Look, Position
 from registry.service.instances import InstanceService, Report
 from registry.service.looks import LookService
-from registry.servicer import pages, validation
+from registry.servicer import fleet_validation, pages, validation
 from registry.servicer.calls import Calls, Context
 from registry.servicer.parts import parts
 from registry.watch_hub import WatchHub
@@ -91,7 +91,7 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
         self, request: service_pb2.ReportInstanceRequest, context: Context
     ) -> service_pb2.ReportInstanceResponse:
         """A process says that it lives and what it serves."""
-        ttl = validation.report(request)
+        ttl = fleet_validation.report(request)
         instance = request.instance
         kind = resources_pb2.InstanceKind.Name(instance.kind).removeprefix("INSTANCE_KIND_")
         require_role(current_principal(), Role(kind.lower()), f"report a {kind}")
@@ -113,7 +113,7 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
     ) -> service_pb2.ListInstancesResponse:
         """The processes whose leases run."""
         size = validation.page_size(request.page_size)
-        kind = validation.instance_kind(request.kind)
+        kind = fleet_validation.instance_kind(request.kind)
         listed = f"instances {kind}"
         key = pages.read(listed, request.page_token, ("", ""))
         after = None if key is None else (str(key[0]), str(key[1]))

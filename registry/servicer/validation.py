@@ -5,10 +5,10 @@ import uuid
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from google.protobuf import duration_pb2, timestamp_pb2
+from google.protobuf import timestamp_pb2
 
 from crossfade import names
-from crossfade.common.v1 import analysis_pb2, model_pb2
+from crossfade.common.v1 import analysis_pb2
 from crossfade.quantities import format_duration
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry import converters
@@ -24,15 +24,12 @@ PAGE_DEFAULT: Final = 100
 PAGE_LIMIT: Final = 1_000
 _TEXT_LIMIT: Final = 4_000
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}\Z")
-_ADDRESS: Final = re.compile(r"[^\s/\0]+:[0-9]{1,5}\Z")
 _TRACE: Final = re.compile(r"[0-9a-f]{32}")
 _MOST_TRACES: Final = 20
-_TTL_DEFAULT: Final = 15.0
 _LOAD_DEFAULT: Final = 3600.0
 _LOAD_LIMIT: Final = 7 * 86_400.0
 LATEST_SECONDS: Final = 7_000 * 365 * 86_400.0
 """Since 1970: later times are no times."""
-_SERVING_LIMIT: Final = 10_000
 
 
 def request_id(value: str) -> str:
@@ -247,13 +244,6 @@ def pause_reason(value: resources_pb2.PauseReason.ValueType) -> str:
     return name.removeprefix("PAUSE_REASON_")
 
 
-def instance_kind(value: resources_pb2.InstanceKind.ValueType) -> str:
-    """A kind of processes; empty is every kind."""
-    if value not in resources_pb2.InstanceKind.values():
-        raise refuse("kind", "is unknown; use ROUTER, WORKER or EVALUATOR, or none for all")
-    return resources_pb2.InstanceKind.Name(value).removeprefix("INSTANCE_KIND_") if value else ""
-
-
 def analysis(message: analysis_pb2.Analysis) -> tuple[str, int]:
     """Checks a look; answers its rollout."""
     name = rollout_name("analysis.rollout", message.rollout)
@@ -262,47 +252,3 @@ def analysis(message: analysis_pb2.Analysis) -> tuple[str, int]:
     not_negative("analysis.step", message.step)
     not_negative("analysis.epoch", message.epoch)
     return name
-
-
-def report(request: service_pb2.ReportInstanceRequest) -> float:
-    """Checks a process's report; answers the length of its lease in seconds."""
-    instance = request.instance
-    try:
-        uuid.UUID(instance.instance_id)
-    except ValueError as error:
-        raise refuse("instance.instance_id", f"{instance.instance_id!r} is not a UUID") from error
-    if instance.kind not in resources_pb2.InstanceKind.values()[1:]:
-        raise refuse("instance.kind", "is required: ROUTER, WORKER or EVALUATOR")
-    if not _ADDRESS.match(instance.address):
-        raise refuse("instance.address", f"{instance.address!r} is not HOST:PORT")
-    if len(instance.serving) > _SERVING_LIMIT:
-        raise refuse("instance.serving", f"has {len(instance.serving)} entries; at most {_SERVING_LIMIT} are taken")
-    if instance.serving and instance.kind != resources_pb2.INSTANCE_KIND_WORKER:
-        raise refuse("instance.serving", "is of Workers alone; other processes serve no version")
-    seen = set()
-    for index, serving in enumerate(instance.serving):
-        _check_serving(f"instance.serving[{index}]", serving)
-        key = (serving.model, serving.version, serving.traffic)
-        if key in seen:
-            raise refuse(f"instance.serving[{index}]", "is there twice; one entry per model, version and traffic")
-        seen.add(key)
-    return _ttl(request.ttl) if request.HasField("ttl") else _TTL_DEFAULT
-
-
-def _check_serving(field: str, serving: resources_pb2.Serving) -> None:
-    identifier(f"{field}.model", serving.model)
-    identifier(f"{field}.version", serving.version)
-    if serving.traffic not in (model_pb2.TRAFFIC_LIVE, model_pb2.TRAFFIC_CONTROL):
-        raise refuse(f"{field}.traffic", "must be LIVE or CONTROL")
-    if serving.state not in resources_pb2.ServingState.values()[1:]:
-        raise refuse(f"{field}.state", "is required: LOADING, READY, FAILED or DRAINING")
-    ready = serving.state == resources_pb2.SERVING_STATE_READY
-    if (ready or serving.address) and not _ADDRESS.match(serving.address):
-        raise refuse(f"{field}.address", f"{serving.address!r} is not HOST:PORT")
-
-
-def _ttl(value: duration_pb2.Duration) -> float:
-    seconds = value.seconds + value.nanos / 1e9
-    if not 1.0 <= seconds <= 600.0:
-        raise refuse("ttl", f"is {format_duration(seconds)}; use 1s to 10m")
-    return seconds

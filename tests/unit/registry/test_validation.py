@@ -11,7 +11,7 @@ from crossfade.common.v1 import model_pb2, policy_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry import converters
 from registry.domain.records import Assignment, Step
-from registry.servicer import validation
+from registry.servicer import fleet_validation, validation
 from registry.servicer.policy_validation import SIGNATURE_BYTES, check_spec
 from services.common.errors import InvalidArgumentError
 
@@ -232,15 +232,15 @@ HOMELESS.ClearField("address")
 )
 def test_wrong_reports(field: str, report: service_pb2.ReportInstanceRequest) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
-        validation.report(report)
+        fleet_validation.report(report)
     assert caught.value.field == field
 
 
 def test_lease_lengths() -> None:
     report = instance(serving=[READY])
-    assert validation.report(report) == 15.0
+    assert fleet_validation.report(report) == 15.0
     report.ttl.FromMilliseconds(1500)
-    assert validation.report(report) == 1.5
+    assert fleet_validation.report(report) == 1.5
     report.ttl.FromSeconds(601)
     with pytest.raises(InvalidArgumentError):
-        validation.report(report)
+        fleet_validation.report(report)
