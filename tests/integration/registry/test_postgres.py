@@ -15,7 +15,8 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine, text
 
-from services.local.postgres import Postgres, PostgresError
+from services.local.postgres import Postgres
+from services.local.postgres_cluster import PostgresError
 
 pytestmark = pytest.mark.postgres_only
 
