@@ -10,6 +10,7 @@ CANCELLED: Final = "CANCELLED"
 FAILED_PRECONDITION: Final = "FAILED_PRECONDITION"
 RESOURCE_EXHAUSTED: Final = "RESOURCE_EXHAUSTED"
 INVALID_ARGUMENT: Final = "INVALID_ARGUMENT"
+INTERNAL: Final = "INTERNAL"
 INPUT_REFUSED: Final = "INPUT_REFUSED"
 """Outcome of an attempt whose version calls a request wrong that stable accepts: INVALID_ARGUMENT, charged."""
 FAILOVER: Final = "failover"
@@ -63,6 +64,7 @@ class Reply(NamedTuple):
         dismissed: a while before it ended, the Registry ceased to name the Worker's process: that was told to end.
         rest: what follows `body`, of a stream that has begun.
         seconds: how long it took, of a request that the version calls wrong.
+        reason: the Worker's, of a failure with code INTERNAL (`MODEL_RAISED`, `OUTPUT_NOT_FINITE`); empty: none.
     """
 
     code: str
@@ -73,6 +75,7 @@ class Reply(NamedTuple):
     dismissed: bool = False
     rest: Parts | None = None
     seconds: float = 0.0
+    reason: str = ""
 
     @property
     def ok(self) -> bool:
@@ -106,6 +109,15 @@ class Reply(NamedTuple):
         said = self.code == UNAVAILABLE and bool(self.details)
         cut = self.dismissed and not self.details and self.code in (UNAVAILABLE, CANCELLED)
         return self.begun and (said or cut)
+
+    @property
+    def of_program(self) -> bool:
+        """Whether the version's program failed at the request itself, as its Worker says."""
+        return self.begun and self.code == INTERNAL and bool(self.reason)
+
+    def like(self, other: "Reply") -> bool:
+        """Whether two versions' programs failed at the same request in the same way."""
+        return self.of_program and other.of_program and self.reason == other.reason
 
     @property
     def lost(self) -> bool:

@@ -10,8 +10,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
-from router.attempts import MARGIN_SECONDS, Attempts, LaneVersion
+from router.attempts import MARGIN_SECONDS, Attempts
 from router.breaker import Admission, Breaker
+from router.breakers import Breakers
 from router.call import (
     FAILED_PRECONDITION,
     FAILOVER,
@@ -56,7 +57,7 @@ class Proxy:
         self._meters = meters
         self._clock = clock
         self._draw = draw
-        self._breakers: dict[LaneVersion, Breaker] = {}
+        self._breakers = Breakers(clock)
         self._tables = Tables()
         self._steady = Steady(self._attempts, self._tables, clock)
         self._late: set[asyncio.Task[Any]] = set()
@@ -76,7 +77,7 @@ class Proxy:
         live = {
             (lane.model, lane.segment, target.version) for lane in table.lanes.values() for target in lane.arms.values()
         }
-        self._breakers = {key: breaker for key, breaker in self._breakers.items() if key in live}
+        self._breakers.retain(live)
         self._attempts.retain(live)
         self._meters.table(table)
 
@@ -195,18 +196,18 @@ class Proxy:
 
     async def _test(self, lane: Lane, target: Target, call: Call) -> Answer:
         """Asks the test version, and stable after it where that is needed."""
-        key = (lane.model, lane.segment, target.version)
-        breaker = self._breakers.get(key)
-        if breaker is None:
-            breaker = self._breakers[key] = Breaker()
-        admission = breaker.admit(self._clock.monotonic(), self._draw())
+        breaker = self._breakers.of((lane.model, lane.segment, target.version))
+        admission = self._breakers.admit(breaker, self._draw())
         if admission is Admission.REFUSED:
             return await self._failover(lane, call)
         if admission is Admission.REDUCED:
             target = replace(target, traffic="reduced")
         attempt = asyncio.create_task(self._attempt(lane, target, call, breaker))
+        stable: Reply | None = None
         try:
-            return await self._with_patience(lane, target, call, attempt, breaker)
+            answer = await self._with_patience(lane, target, call, attempt, breaker)
+            stable = answer.reply if answer.traffic == FAILOVER else None
+            return answer
         except asyncio.CancelledError:
             # The caller has gone; at its deadline the attempt ends by its own timeout and is counted.
             if not self._attempts.is_over(call):
@@ -214,6 +215,8 @@ class Proxy:
             elif call.streamed:
                 self._keep(see_out(attempt))
             raise
+        finally:
+            self._breakers.compare(breaker, attempt, stable)
 
     async def _with_patience(
         self, lane: Lane, target: Target, call: Call, attempt: asyncio.Task[Reply], breaker: Breaker
@@ -257,7 +260,7 @@ class Proxy:
     def _accepted(self, lane: Lane, target: Target, call: Call, reply: Reply, breaker: Breaker) -> None:
         """Judges the test version's reply to a request that stable has accepted."""
         if self._attempts.accepted(lane, target, call, reply):
-            breaker.record(self._clock.monotonic(), failed=True)
+            self._breakers.record(breaker, failed=True)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -289,11 +292,13 @@ class Proxy:
 
         def note(end: Reply) -> None:
             if end.charged:
-                breaker.record(self._clock.monotonic(), failed=not end.ok)
+                self._breakers.record(breaker, failed=not end.ok)
 
         if reply.rest is not None:
             return reply._replace(
                 rest=Rest(reply.rest, note, lambda: self._attempts.is_over(call), self._clock.monotonic)
             )
-        note(reply)
+        # What the program itself fails at is noted when stable has been asked for the same.
+        if not reply.of_program:
+            note(reply)
         return reply

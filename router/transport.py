@@ -11,7 +11,7 @@ import structlog
 from grpc import aio
 
 from crossfade import metadata as keys
-from crossfade.errors import raw_details
+from crossfade.errors import details_of, raw_details
 from router.call import PREDICT, PREDICT_STREAM, UNAVAILABLE, Metadata, Reply
 from services.common.channels import open_channel
 from services.common.clock import Clock
@@ -77,8 +77,15 @@ class _Backend:
         code = error.code()
         if code is grpc.StatusCode.UNAVAILABLE and not begun:
             self.shunned_until = clock.monotonic() + _SHUNNED_SECONDS
+        details = raw_details(error)
+        reason = details_of(error).reason if details and code is grpc.StatusCode.INTERNAL else ""
         return Reply(
-            code.name, message=error.details() or "", details=raw_details(error), begun=begun, dismissed=dismissed
+            code.name,
+            message=error.details() or "",
+            details=details,
+            begun=begun,
+            dismissed=dismissed,
+            reason=reason,
         )
 
 

@@ -25,11 +25,11 @@ async def answer(sent: Sent) -> Reply:
     return Reply("OK", sent.address.encode(), begun=True)
 
 
-def fail(code: str, *, begun: bool = True) -> Behavior:
+def fail(code: str, *, begun: bool = True, reason: str = "") -> Behavior:
     """A Worker that fails."""
 
     async def behave(_: Sent) -> Reply:
-        return Reply(code, message="as the test said", begun=begun)
+        return Reply(code, message="as the test said", begun=begun, reason=reason)
 
     return behave
 

@@ -8,7 +8,10 @@ import grpc
 from grpc import aio
 
 from crossfade import metadata as keys
+from crossfade.errors import DETAILS_KEY
 from crossfade.predict.v1 import predict_pb2
+from services.common.errors import InternalError
+from services.common.statuses import details_of
 
 Behavior = Literal["answer", "fail", "fail at once", "refuse", "hang", "bad input", "break", "go on"]
 NEVER_ENDING: Final = 1_000_000
@@ -87,7 +90,9 @@ class FakeWorker:
         if self.behavior == "hang":
             await asyncio.sleep(60)
         if self.behavior == "fail":
-            await context.abort(grpc.StatusCode.INTERNAL, "the model raised")
+            raised = InternalError("MODEL_RAISED", "the model raised")
+            trailer = ((DETAILS_KEY, details_of(raised)),)
+            await context.abort(grpc.StatusCode.INTERNAL, raised.message, trailer)
         return predict_pb2.PredictResponse(
             model_name=request.model_name,
             model_version=self.version,

@@ -44,6 +44,16 @@ async def test_a_process_to_which_no_channel_opens_refuses_until_one_does(tmp_pa
     await sender.close()
 
 
+async def test_a_failure_of_the_program_has_the_reason_that_its_worker_gives() -> None:
+    sender, worker = transport(), FakeWorker("v1")
+    await worker.start()
+    worker.behavior = "fail"
+    reply = await sender.send(worker.address, b"", (), PREDICT_SECONDS, wait=False)
+    assert (reply.code, reply.reason, reply.of_program) == ("INTERNAL", "MODEL_RAISED", True)
+    await sender.close()
+    await worker.stop()
+
+
 async def test_the_channels_of_the_latest_table_stay_open_whichever_table_is_settled_last() -> None:
     sender, worker = transport(), FakeWorker("v1")
     await worker.start()
