@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ import typer
 
 from crossfade.cli.ending import run, say_note
 from crossfade.cli.errors import UsageError
+from crossfade.cli.plain import json_block
 from crossfade.connection import checked_address
 
 if TYPE_CHECKING:
@@ -99,9 +99,9 @@ class Session:
     @functools.cached_property
     def console(self) -> "Console":
         """Where text goes: colours on a terminal, plain lines elsewhere."""
-        from rich.console import Console
+        from crossfade.cli.screen import PlainConsole
 
-        console = Console(no_color=self.options.no_color or None, highlight=False, markup=False, emoji=False)
+        console = PlainConsole(no_color=self.options.no_color or None, highlight=False, markup=False, emoji=False)
         console.width = min(WIDTH, console.width) if console.is_terminal else WIDTH
         return console
 
@@ -115,7 +115,7 @@ class Session:
     def show(self, payload: object, text: "Callable[[], Text | str]") -> None:
         """Prints the payload as JSON when that was asked for, else the text."""
         if self.options.json:
-            typer.echo(json.dumps(payload, indent=2, ensure_ascii=False))
+            typer.echo(json_block(payload))
             return
         rendered = text()
         if rendered:

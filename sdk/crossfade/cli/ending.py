@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -12,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from crossfade.cli.errors import CommandError, ExitCode, UsageError
+from crossfade.cli.plain import json_line, plain
 
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Why a file, or what standard output is, takes no more."""
@@ -95,16 +95,12 @@ def _usage(*, as_json: bool) -> Iterator[None]:
 
 def say_note(message: str, *, as_json: bool) -> None:
     """Says on stderr what is no failure."""
-    typer.echo(_line({"note": message}) if as_json else message, err=True)
+    typer.echo(json_line({"note": message}) if as_json else plain(message), err=True)
 
 
 def _say(error: CommandError, *, as_json: bool) -> None:
     if as_json:
         told = {"exit_code": int(error.exit_code), "message": error.message, "hint": error.hint}
-        typer.echo(_line({"error": told | asdict(error.facts)}), err=True)
+        typer.echo(json_line({"error": told | asdict(error.facts)}), err=True)
     else:
-        typer.echo(f"error: {error.message}", err=True)
-
-
-def _line(said: dict[str, Any]) -> str:
-    return json.dumps(said, ensure_ascii=False)
+        typer.echo(plain(f"error: {error.message}"), err=True)

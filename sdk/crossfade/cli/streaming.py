@@ -1,6 +1,5 @@
 """What `predict --stream` does: a line per part, as it comes."""
 
-import json
 import time
 from collections.abc import Mapping
 
@@ -10,6 +9,7 @@ import typer
 from crossfade.cli import text
 from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError, UsageError
+from crossfade.cli.plain import json_line
 from crossfade.cli.predicting import PredictOptions, answer_json, call_error, cell, prepare, router_client, write
 from crossfade.client import Answer, PredictError
 from crossfade.codec import Array
@@ -60,7 +60,7 @@ def predict_parts(session: Session, options: PredictOptions) -> None:
 
 def _show(session: Session, number: int, part: Answer) -> None:
     if session.options.json:
-        typer.echo(json.dumps({"part": number, **answer_json(part, [])}, ensure_ascii=False))
+        typer.echo(json_line({"part": number, **answer_json(part, [])}))
         return
     rows = max((len(array) for array in part.outputs.values() if array.ndim), default=0)
     for row in range(rows):

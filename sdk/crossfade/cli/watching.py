@@ -1,6 +1,5 @@
 """`crossfade status`, once or again and again."""
 
-import json
 import time
 from collections.abc import Sequence
 
@@ -9,6 +8,7 @@ import typer
 from crossfade.cli.context import Session, address
 from crossfade.cli.errors import CommandError, ExitCode, UsageError
 from crossfade.cli.jsons import view_json
+from crossfade.cli.plain import json_line
 from crossfade.cli.registry_client import Registry
 from crossfade.cli.render_status import render_models
 from crossfade.cli.snapshot import Gatherer
@@ -75,7 +75,7 @@ def _print_again(
     """One JSON line, or one block of plain lines, per look."""
     while True:
         if session.options.json:
-            typer.echo(json.dumps(_json(views, model), ensure_ascii=False))
+            typer.echo(json_line(_json(views, model)))
         else:
             session.print(render_models(views), end="\n\n")
         if until_ended and code_of(views) is not ExitCode.ROLLING_OUT:
