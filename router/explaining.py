@@ -15,6 +15,7 @@ from router.routing import Route
 from router.split import ArmName
 from services.common.errors import InvalidArgumentError
 from services.common.feedback import TRAFFIC_NAMES, FeedbackBook
+from services.common.text import shown
 
 _Context = aio.ServicerContext
 
@@ -86,7 +87,7 @@ def _explain(route: Route, request: router_pb2.GetRouteRequest) -> str:
     else:
         drawn = f"bucket {route.bucket} was drawn"
     if request.segment and not route.lane.segment:
-        drawn = f"the segment {request.segment!r} has no lane of its own; {drawn}"
+        drawn = f"the segment {shown(request.segment)} has no lane of its own; {drawn}"
     if split.test == 0 and split.control == 0:
         return f"{drawn}; stable has all buckets"
     ranges = {

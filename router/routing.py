@@ -2,10 +2,12 @@
 
 from typing import Final, NamedTuple
 
+from crossfade.names import LONGEST_ID
 from router.call import FAILOVER, Draw
 from router.split import BUCKETS, ArmName, bucket_of, cohort_of
 from router.table import PIN_PREVIOUS, PIN_STABLE, PIN_TEST, Lane, Table, Target
 from services.common.errors import FailedPreconditionError, NotFoundError, UnavailableError
+from services.common.text import fitting, listed, shown
 
 _ALIASES: Final = (PIN_STABLE, PIN_TEST, PIN_PREVIOUS)
 
@@ -68,7 +70,7 @@ def choose(table: Table, model: str, segment: str, key: str, pin: str, draw: Dra
     if lane is None:
         raise NotFoundError(
             "MODEL_NOT_FOUND",
-            f"no model {model!r}; `crossfade models` lists them, and `crossfade publish` creates one",
+            f"no model {shown(model)}; `crossfade models` lists them, and `crossfade publish` creates one",
             model=model,
         )
     held = bool(pin) and bool(_addresses(lane, pin))
@@ -129,10 +131,10 @@ def _addresses(lane: Lane, pin: str) -> tuple[str, ...]:
 def _pinned(lane: Lane, pin: str) -> Target:
     addresses = _addresses(lane, pin)
     if not addresses:
-        held = ", ".join(sorted(version for version, where in lane.pins.items() if where)) or "none"
+        held = listed(sorted(version for version, where in lane.pins.items() if where)) or "none"
         raise NotFoundError(
             "VERSION_NOT_LOADED",
-            f"no Worker holds {lane.model} {pin}; versions that a pin can reach now: {held}",
+            f"no Worker holds {lane.model} {fitting(pin, LONGEST_ID)}; versions that a pin can reach now: {held}",
             model=lane.model,
             version=pin,
         )

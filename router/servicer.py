@@ -13,13 +13,14 @@ from grpc import aio
 
 from crossfade import metadata as keys
 from crossfade.errors import DETAILS_KEY
+from crossfade.names import LONGEST_ID
 from crossfade.predict.v1 import predict_pb2
 from router.call import Answer, Call, Reply
 from router.peers import Peers
 from router.proxy import Proxy
 from router.routing import Route, check_known
 from router.spans import Spans
-from router.wire import MalformedError, first_fields
+from router.wire import LongNameError, MalformedError, first_fields
 from services.common.clock import Clock
 from services.common.errors import (
     CrossfadeError,
@@ -33,6 +34,7 @@ from services.common.guard import current_metadata, current_principal
 from services.common.identity import Role
 from services.common.statuses import code_of, details_of
 from services.common.stream_infer import StreamInfer, Write, problem_of
+from services.common.text import shown
 
 _DEFAULT_SECONDS: Final = 30.0
 """Time of a call without a deadline."""
@@ -131,14 +133,16 @@ class PredictHandlers:
         metadata = current_metadata()
         said: dict[str, Any] = {key: value for key, value in metadata if key.startswith("x-crossfade-")}
         try:
-            model, version = first_fields(body)
+            model, version = first_fields(body, LONGEST_ID)
         except MalformedError as error:
             raise InvalidArgumentError("MESSAGE_MALFORMED", str(error)) from error
+        except LongNameError as error:
+            raise InvalidArgumentError("FIELD_INVALID", str(error), field=error.field) from error
         named = said.get(keys.MODEL, "")
         if named and model and named != model:
             raise InvalidArgumentError(
                 "FIELD_INVALID",
-                f"the request names the model {model[:64]!r} and {keys.MODEL} {named[:64]!r}: name one",
+                f"the request names the model {shown(model)} and {keys.MODEL} {shown(named)}: name one",
                 field="model_name",
             )
         model = named or model

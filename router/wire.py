@@ -17,11 +17,28 @@ class MalformedError(ValueError):
     """The bytes are no protobuf message of this kind."""
 
 
-def first_fields(body: bytes) -> tuple[str, str]:
+class LongNameError(ValueError):
+    """A name is longer than any id may be.
+
+    Attributes:
+        field: which one.
+    """
+
+    def __init__(self, field: str, length: int, longest: int) -> None:
+        super().__init__(f"{field} has {length:,} bytes, and an id has at most {longest}: send the id alone")
+        self.field = field
+
+
+def first_fields(body: bytes, longest: int) -> tuple[str, str]:
     """`model_name` and `model_version`; empty where the message does not begin with them.
+
+    Args:
+        body: the request's bytes.
+        longest: bytes that a name may have.
 
     Raises:
         MalformedError: the bytes cannot be the beginning of a Predict request.
+        LongNameError: a name cannot be an id.
     """
     model = version = ""
     position = 0
@@ -36,6 +53,8 @@ def first_fields(body: bytes) -> tuple[str, str]:
         position = start + length
         if position > len(body):
             raise MalformedError("the request is no PredictRequest: it ends inside a field")
+        if length > longest:
+            raise LongNameError("model_name" if tag == _MODEL_NAME else "model_version", length, longest)
         try:
             text = body[start:position].decode()
         except UnicodeDecodeError as error:

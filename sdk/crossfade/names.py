@@ -1,8 +1,11 @@
 """Ids, and the resource names made of them: `models/{model}/versions/{version}`."""
 
 import re
+from typing import Final
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+LONGEST_ID: Final = 63
+"""Characters of the longest id, each of one byte."""
+_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_ID - 1}}}\Z")
 _MODEL = re.compile(r"models/([^/]+)\Z")
 _VERSION = re.compile(r"models/([^/]+)/versions/([^/]+)\Z")
 _ROLLOUT = re.compile(r"models/([^/]+)/rollouts/([1-9][0-9]{0,17})\Z")

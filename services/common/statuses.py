@@ -13,6 +13,10 @@ DOMAIN = "crossfade"
 _MESSAGE_BYTES: Final = 1024
 """Bytes of the longest message. It is in the trailer up to three times, once with three bytes for each that is no
 printable ASCII, and grpc's clients take 8 KiB of metadata: with more the code and the reason would be lost as well."""
+_FACTS_BYTES: Final = 1024
+"""Bytes that all facts beside it have together."""
+_FACT_BYTES: Final = 256
+"""Bytes of the longest one, and of the path of a field."""
 
 CODES: dict[type[errors.CrossfadeError], grpc.StatusCode] = {
     errors.InvalidArgumentError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -44,10 +48,12 @@ def details_of(error: errors.CrossfadeError) -> bytes:
     """The serialized google.rpc.Status for the trailer `grpc-status-details-bin`."""
     said = message_of(error)
     details: list[message.Message] = [
-        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=dict(error.metadata))
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=_facts(error))
     ]
     if isinstance(error, errors.InvalidArgumentError) and error.field:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=said)
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=fitting_bytes(error.field, _FACT_BYTES), description=said
+        )
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if isinstance(error, errors.FailedPreconditionError):
         failure = error_details_pb2.PreconditionFailure.Violation(type=error.reason, description=said)
@@ -59,3 +65,9 @@ def details_of(error: errors.CrossfadeError) -> bytes:
         packed.Pack(detail)
         status.details.append(packed)
     return bytes(status.SerializeToString())
+
+
+def _facts(error: errors.CrossfadeError) -> dict[str, str]:
+    """The facts that a program can use: of long ones, which a caller has made so, the beginning."""
+    most = min(_FACT_BYTES, _FACTS_BYTES // max(1, len(error.metadata)))
+    return {key: fitting_bytes(value, most) for key, value in error.metadata.items()}

@@ -11,6 +11,7 @@ import pytest
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from crossfade import metadata as keys
 from crossfade.client import AsyncClient, Client, NothingAnswersError, PredictError
 from crossfade.common.v1 import model_pb2
 from crossfade.errors import details_of
@@ -482,6 +483,38 @@ async def test_a_pair_is_noted_at_the_router_that_keeps_the_labels(house: House,
         assert here > 0 < there
     finally:
         await other.stop()
+
+
+@pytest.mark.parametrize("length", [64, 10_000, 15_000_000])
+async def test_a_name_that_can_be_no_id_is_refused_in_short_words(house: House, length: int) -> None:
+    await house.routes()
+    name = "m" * length
+    async with aio.insecure_channel(house.app.address) as channel:
+        stub: Any = predict_pb2_grpc.PredictionServiceStub(channel)
+        router: Any = router_pb2_grpc.RouterServiceStub(channel)
+        for request in (
+            predict_pb2.PredictRequest(model_name=name),
+            predict_pb2.PredictRequest(model_name="churn", model_version=name),
+        ):
+            with pytest.raises(aio.AioRpcError) as caught:
+                await stub.Predict(request, timeout=5)
+            said = details_of(caught.value)
+            assert (said.code, said.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+            assert said.field == ("model_version" if request.model_version else "model_name")
+            assert len(said.message) < 200
+        for asked in (
+            router_pb2.GetRouteRequest(model=name),
+            router_pb2.GetRouteRequest(model="churn", version=name),
+        ):
+            with pytest.raises(aio.AioRpcError) as caught:
+                await router.GetRoute(asked, timeout=5)
+            assert details_of(caught.value).code is grpc.StatusCode.NOT_FOUND
+        elsewhere = await router.GetRoute(router_pb2.GetRouteRequest(model="churn", segment=name), timeout=5)
+        assert len(elsewhere.reason) < 250
+        if length < 8_000:
+            with pytest.raises(aio.AioRpcError) as caught:
+                await stub.Predict(predict_pb2.PredictRequest(), metadata=((keys.MODEL, name),), timeout=5)
+            assert details_of(caught.value).reason == "MODEL_NOT_FOUND"
 
 
 async def test_get_route_explains(house: House) -> None:

@@ -4,18 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crossfade.names import LONGEST_ID
 from crossfade.predict.v1 import predict_pb2
-from router.wire import MalformedError, first_fields
+from router.wire import LongNameError, MalformedError, first_fields
+
+NAMES = st.text(max_size=LONGEST_ID).filter(lambda text: len(text.encode()) <= LONGEST_ID)
 
 
-@given(st.text(max_size=200), st.text(max_size=200), st.binary(max_size=300))
+@given(NAMES, NAMES, st.binary(max_size=300))
 def test_agrees_with_protobuf(model: str, version: str, content: bytes) -> None:
     request = predict_pb2.PredictRequest(model_name=model, model_version=version, id="7", raw_input_contents=[content])
-    assert first_fields(request.SerializeToString()) == (model, version)
+    assert first_fields(request.SerializeToString(), LONGEST_ID) == (model, version)
 
 
 def test_an_empty_body_names_nothing() -> None:
-    assert first_fields(b"") == ("", "")
+    assert first_fields(b"", LONGEST_ID) == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -32,13 +35,23 @@ def test_an_empty_body_names_nothing() -> None:
 )
 def test_what_cannot_be_a_request_is_refused(body: bytes) -> None:
     with pytest.raises(MalformedError, match="no PredictRequest"):
-        first_fields(body)
+        first_fields(body, LONGEST_ID)
+
+
+@pytest.mark.parametrize("field", ["model_name", "model_version"])
+def test_a_name_that_can_be_no_id_is_refused_by_its_length_alone(field: str) -> None:
+    for length in (LONGEST_ID + 1, 10_000, 15_000_000):
+        request = predict_pb2.PredictRequest(**{field: "m" * length})  # type: ignore[arg-type]
+        with pytest.raises(LongNameError, match=f"{length:,} bytes") as caught:
+            first_fields(request.SerializeToString(), LONGEST_ID)
+        assert caught.value.field == field
+        assert len(str(caught.value)) < 200
 
 
 @given(st.binary(max_size=64))
 def test_no_bytes_break_it(body: bytes) -> None:
     try:
-        model, version = first_fields(body)
+        model, version = first_fields(body, LONGEST_ID)
     except MalformedError:
         return
     assert isinstance(model, str)
