@@ -16,6 +16,8 @@ from services.common.errors import InvalidArgumentError
 from services.common.policy import messages as policy_messages
 from services.common.policy.defaults import check_together, complete_plan, complete_policy
 from services.common.policy.records import Meaning, Objective, Violation
+from services.common.policy.sizes import class_violations, harm_violations, size_violations
+from services.common.text import shown
 
 # Methods are named as in the contract.
 # ruff: noqa: N802
@@ -43,6 +45,12 @@ class EvaluatorServicer(evaluator_pb2_grpc.EvaluatorServiceServicer):
     ) -> evaluator_pb2.CheckPolicyResponse:
         """A dry run of a policy and a plan."""
         del context
+        too_much = (
+            *size_violations(request.policy, request.plan),
+            *class_violations(request.classes, request.positive_class),
+        )
+        if too_much:
+            return evaluator_pb2.CheckPolicyResponse(violations=_violations(too_much))
         objective, sticky = _objective(request.objective), request.assignment == policy_pb2.ASSIGNMENT_KEY
         policy, policy_violations = complete_policy(
             policy_messages.policy_draft(request.policy),
@@ -69,6 +77,8 @@ class EvaluatorServicer(evaluator_pb2_grpc.EvaluatorServiceServicer):
             names.parse_rollout(request.name)
         except ValueError as error:
             raise InvalidArgumentError("FIELD_INVALID", f"name: {error}", field="name") from error
+        if too_much := size_violations(request.policy, request.plan):
+            return evaluator_pb2.ReplayResponse(violations=_violations(too_much))
         other = Other(
             policy_messages.policy_draft(request.policy) if request.HasField("policy") else None,
             policy_messages.plan_draft(request.plan) if request.HasField("plan") else None,
@@ -93,9 +103,18 @@ class EvaluatorServicer(evaluator_pb2_grpc.EvaluatorServiceServicer):
         """What a rollout needs at the traffic that its lane has now."""
         del context
         try:
-            model = names.parse_model(request.model)
+            model = names.check_id(names.parse_model(request.model), "the model")
         except ValueError as error:
             raise InvalidArgumentError("FIELD_INVALID", f"model: {error}", field="model") from error
+        for field, value in (("segment", request.segment), ("version", request.version)):
+            if value and not names.is_id(value):
+                raise InvalidArgumentError("FIELD_INVALID", f"{field}: {shown(value)} is not an id", field=field)
+        too_much = (
+            *size_violations(request.policy, request.plan),
+            *harm_violations(len(request.harms), (harm.gate for harm in request.harms)),
+        )
+        if too_much:
+            return evaluator_pb2.ForecastResponse(violations=_violations(too_much))
         watch = times.seconds(request.watch) if request.HasField("watch") else _WATCH
         if not _SHORTEST_WATCH <= watch <= _LONGEST_WATCH:
             raise InvalidArgumentError(

@@ -8,16 +8,14 @@ from services.common.errors import InvalidArgumentError
 from services.common.policy import messages
 from services.common.policy.defaults import check_together, complete_plan, complete_policy
 from services.common.policy.records import Meaning
+from services.common.policy.sizes import CLASSES_BYTES, size_violations
 
-_STEPS_LIMIT: Final = 100
-_GATES_LIMIT: Final = 100
-_NAME_LIMIT: Final = 63
 _DATATYPES: Final = frozenset(
     {"BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64"}
     | {"FP16", "FP32", "FP64", "BF16", "BYTES"}
 )
 _MOST_FEATURES: Final = 64
-SIGNATURE_BYTES: Final = 1024 * 1024
+SIGNATURE_BYTES: Final = CLASSES_BYTES
 """Of a signature, serialized: a lane's routes have one for each version that Workers hold, and go in one message."""
 _PROPORTION_ERROR: Final = 1e-3
 """As the manifest allows: its proportions are rounded."""
@@ -131,7 +129,8 @@ def check_spec(field: str, spec: service_pb2.RolloutSpec, meaning: Meaning = NOT
         raise refuse(f"{field}.objective", "is unknown; use NON_INFERIOR or SUPERIOR")
     if spec.assignment not in policy_pb2.Assignment.values():
         raise refuse(f"{field}.assignment", "is unknown; use REQUEST or KEY")
-    _sizes(field, spec)
+    for violation in size_violations(spec.policy, spec.plan):
+        raise refuse(f"{field}.{violation.field}", violation.description)
     for index, step in enumerate(spec.plan.steps):
         if step.mode not in policy_pb2.Mode.values():
             raise refuse(f"{field}.plan.steps[{index}].mode", "is unknown; use LIVE or SHADOW")
@@ -142,13 +141,3 @@ def check_spec(field: str, spec: service_pb2.RolloutSpec, meaning: Meaning = NOT
     policy, wrong_policy = complete_policy(messages.policy_draft(spec.policy), meaning, objective, sticky=sticky)
     for violation in (*wrong_plan, *wrong_policy, *check_together(policy, plan, sticky=sticky)):
         raise refuse(f"{field}.{violation.field}", f"is wrong: {violation.description}")
-
-
-def _sizes(field: str, spec: service_pb2.RolloutSpec) -> None:
-    if len(spec.plan.steps) > _STEPS_LIMIT:
-        raise refuse(f"{field}.plan.steps", f"has {len(spec.plan.steps)} steps; at most {_STEPS_LIMIT} are taken")
-    if len(spec.policy.gates) > _GATES_LIMIT:
-        raise refuse(f"{field}.policy.gates", f"has {len(spec.policy.gates)} gates; at most {_GATES_LIMIT} are taken")
-    for index, gate in enumerate(spec.policy.gates):
-        if len(gate.name) > _NAME_LIMIT:
-            raise refuse(f"{field}.policy.gates[{index}].name", f"is longer than {_NAME_LIMIT} characters")

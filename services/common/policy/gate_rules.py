@@ -34,7 +34,12 @@ _OFFSET_ONLY: Final = frozenset({MetricKind.F1, MetricKind.CLASS_BALANCE, Metric
 
 
 def check_gate(
-    path: str, draft: GateDraft, metric: MetricKind, meaning: Meaning, objective: Objective
+    path: str,
+    draft: GateDraft,
+    metric: MetricKind,
+    meaning: Meaning,
+    objective: Objective,
+    declared: frozenset[str],
 ) -> list[Violation]:
     """What is wrong with one gate.
 
@@ -44,6 +49,7 @@ def check_gate(
         metric: what it watches.
         meaning: of the version's answers.
         objective: what the version must show.
+        declared: of the classes that the policy's gates name, and the version's positive one, those that it has.
     """
     found: list[Violation] = []
     if not (math.isfinite(draft.weight) and draft.weight >= 0):
@@ -65,7 +71,7 @@ def check_gate(
     found += _above_violations(f"{path}.above", draft, metric)
     found += _segment_violations(f"{path}.segment", draft, metric)
     found += _task_violations(f"{path}.metric", metric, meaning)
-    return found + _class_violations(f"{path}.positive_class", draft, metric, meaning)
+    return found + _class_violations(f"{path}.positive_class", draft, metric, meaning, declared)
 
 
 def _sides_violations(path: str, draft: GateDraft, metric: MetricKind) -> list[Violation]:
@@ -190,7 +196,9 @@ def _task_violations(path: str, metric: MetricKind, meaning: Meaning) -> list[Vi
     return []
 
 
-def _class_violations(path: str, draft: GateDraft, metric: MetricKind, meaning: Meaning) -> list[Violation]:
+def _class_violations(
+    path: str, draft: GateDraft, metric: MetricKind, meaning: Meaning, declared: frozenset[str]
+) -> list[Violation]:
     if draft.positive and metric not in CLASS_METRICS:
         allowed = ", ".join(sorted(CLASS_METRICS))
         return [Violation(path, f"is for {allowed}, and this gate watches {metric}")]
@@ -209,7 +217,7 @@ def _class_violations(path: str, draft: GateDraft, metric: MetricKind, meaning: 
         counted = f"labels are counted by the predicted class up to {catalog.PREDICTED_CLASSES} classes, and there are"
         return [Violation(path, f"{counted} {meaning.most_classes}: use recall or accuracy")]
     positive = draft.positive or meaning.positive
-    if positive in (*meaning.classes, EACH_CLASS):
+    if positive == EACH_CLASS or positive in declared:
         return []
     listed = ", ".join(meaning.classes[:_CLASSES_NAMED]) + (", …" if len(meaning.classes) > _CLASSES_NAMED else "")
     problem = f"{positive!r} is no class of the model" if positive else "the model has no positive class"

@@ -65,6 +65,8 @@ def asked_gates(
     """
     found: list[Violation] = []
     kinds = Counter(_kind(draft.metric) for draft in drafts)
+    # Once for all gates: a version may have a hundred thousand classes.
+    declared = frozenset(draft.positive or meaning.positive for draft in drafts).intersection(meaning.classes or ())
     names: set[str] = set()
     weighted: list[tuple[Gate, float]] = []
     for number, draft in enumerate(drafts):
@@ -76,7 +78,7 @@ def asked_gates(
         if _name(draft) in names:
             found.append(Violation(f"{path}.name", f"{_name(draft)!r} occurs more than once: names are unique"))
         names.add(_name(draft))
-        found += check_gate(path, draft, draft.metric, meaning, objective)
+        found += check_gate(path, draft, draft.metric, meaning, objective, declared)
         default = DEFAULT_WEIGHT[draft.metric] / kinds[_kind(draft.metric)]
         weight = 0.0 if draft.metric is MetricKind.INPUT_DRIFT else draft.weight or default
         weighted.append((_gate(draft, draft.metric, meaning), weight))

@@ -261,7 +261,7 @@ class TrafficPlan(_message.Message):
     STEPS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Step]:
-        """At least one step when given. Default (no steps): one LIVE step of 500 basis points for 1 h."""
+        """At least one step when given, at most 100. Default (no steps): one LIVE step of 500 basis points for 1 h."""
 
     def __init__(
         self,
@@ -369,7 +369,7 @@ class Gate(_message.Message):
     TOTAL_QUERY_FIELD_NUMBER: _builtins.int
     SEGMENT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Unique within the policy. Default: the metric's name in lower case."""
+    """Unique within the policy, up to 63 characters. Default: the metric's name in lower case."""
     metric: Global___Metric.ValueType
     """What is watched."""
     required: _builtins.bool
@@ -515,8 +515,9 @@ class Policy(_message.Message):
     """Share of the instances whose metrics must be fresh for a promotion. 0 to 1. Default: 0.95."""
     @_builtins.property
     def gates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Gate]:
-        """The gates. Default (none): errors and runtime required; for a classification F1 where the version has a positive
-        class, else accuracy, and for a regression absolute error (required once the lane gets labels); input drift watched.
+        """The gates, at most 100. Default (none): errors and runtime required; for a classification F1 where the version has a
+        positive class, else accuracy, and for a regression absolute error (required once the lane gets labels); input drift
+        watched.
         """
 
     @_builtins.property

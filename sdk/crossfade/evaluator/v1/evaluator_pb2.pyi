@@ -45,15 +45,15 @@ class CheckPolicyRequest(_message.Message):
     """How requests are given to the arms. Default: REQUEST."""
     @_builtins.property
     def policy(self) -> _policy_pb2.Policy:
-        """The policy."""
+        """The policy: at most 100 gates."""
 
     @_builtins.property
     def plan(self) -> _policy_pb2.TrafficPlan:
-        """The plan."""
+        """The plan: at most 100 steps."""
 
     @_builtins.property
     def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The model's classes; empty: not checked against."""
+        """The model's classes, 1 MiB of names at most; empty: not checked against."""
 
     def __init__(
         self,
@@ -336,7 +336,7 @@ class ForecastRequest(_message.Message):
 
     @_builtins.property
     def harms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Harm]:
-        """Harms to forecast. Default: of each gate the one that its safe margin allows."""
+        """Harms to forecast, at most 100. Default: of each gate the one that its safe margin allows."""
 
     @_builtins.property
     def watch(self) -> _duration_pb2.Duration:

@@ -1,0 +1,81 @@
+"""How much a policy and a plan may say. It is looked at first: what else is looked at takes time with each of them."""
+
+from collections.abc import Collection, Iterable
+from typing import Final
+
+from crossfade.common.v1 import policy_pb2
+from services.common.policy.records import Violation
+
+STEPS_LIMIT: Final = 100
+"""Of a plan."""
+GATES_LIMIT: Final = 100
+"""Of a policy; and harms that a forecast is asked for."""
+NAME_LIMIT: Final = 63
+"""Characters of a gate's name."""
+CLASS_LIMIT: Final = 128
+"""Characters of a class's name, as an artifact's manifest allows."""
+CLASSES_BYTES: Final = 1024 * 1024
+"""Of all the names of a version's classes together: a signature has no more."""
+_SEGMENT_LIMIT: Final = 63
+_CLASS_LEAST_BYTES: Final = 3
+"""That a class takes in a message: its tag, its length and a character."""
+
+
+def size_violations(policy: policy_pb2.Policy, plan: policy_pb2.TrafficPlan) -> tuple[Violation, ...]:
+    """What of a policy and a plan is too much. Where something is, nothing else of them is to be looked at.
+
+    Args:
+        policy: as it was asked for.
+        plan: as it was asked for.
+    """
+    found = [
+        *_too_many("plan.steps", len(plan.steps), STEPS_LIMIT, "steps"),
+        *_too_many("policy.gates", len(policy.gates), GATES_LIMIT, "gates"),
+    ]
+    if found:
+        return tuple(found)
+    for number, gate in enumerate(policy.gates):
+        path = f"policy.gates[{number}]"
+        found += _too_long(f"{path}.name", gate.name, NAME_LIMIT)
+        found += _too_long(f"{path}.positive_class", gate.positive_class, CLASS_LIMIT)
+        found += _too_long(f"{path}.segment", gate.segment, _SEGMENT_LIMIT)
+    return tuple(found)
+
+
+def class_violations(classes: Collection[str], positive: str) -> tuple[Violation, ...]:
+    """What of a version's classes is too much.
+
+    Args:
+        classes: their names.
+        positive: the positive class's.
+    """
+    # So many are too much however short they are, and are not looked at one by one.
+    many = len(classes) * _CLASS_LEAST_BYTES > CLASSES_BYTES
+    if many or sum(len(name.encode()) for name in classes) > CLASSES_BYTES:
+        return (Violation("classes", f"take more than {CLASSES_BYTES:,} bytes, and so no version has them"),)
+    return tuple(_too_long("positive_class", positive, CLASS_LIMIT))
+
+
+def harm_violations(number: int, gates: Iterable[str]) -> tuple[Violation, ...]:
+    """What of the harms that a forecast is asked for is too much.
+
+    Args:
+        number: of harms.
+        gates: the name of each one's gate; not read where they are too many.
+    """
+    if too_many := _too_many("harms", number, GATES_LIMIT, "harms"):
+        return tuple(too_many)
+    return tuple(
+        violation
+        for place, gate in enumerate(gates)
+        for violation in _too_long(f"harms[{place}].gate", gate, NAME_LIMIT)
+    )
+
+
+def _too_many(field: str, number: int, most: int, what: str) -> list[Violation]:
+    return [Violation(field, f"has {number:,} {what}; at most {most} are taken")] if number > most else []
+
+
+def _too_long(field: str, text: str, most: int) -> list[Violation]:
+    said = f"has {len(text):,} characters; at most {most:,} are taken"
+    return [Violation(field, said)] if len(text) > most else []
