@@ -1,12 +1,13 @@
 """Models and versions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, exists, insert, select
 
 from crossfade.common.v1 import model_pb2
 from registry import converters
+from registry.database.blocks import in_blocks
 from registry.database.columns import at, given, given_any
 from registry.database.rows import model_of
 from registry.database.session import Session
@@ -14,6 +15,7 @@ from registry.database.tables import lane_versions, models, profiles, versions
 from registry.domain.records import Artifact, Model, Version
 from registry.domain.states import VersionState
 from registry.filters import VersionFilter
+from registry.ports import Page
 
 _MODEL: Final = select(models).where(given(models.c.model))
 _VERSIONS: Final = select(versions).where(given(versions.c.model), given_any(versions.c.version))
@@ -48,15 +50,20 @@ class SqlCatalog:
         """A version; None: there is none."""
         return self.versions_by_id(model, (version,)).get(version)
 
-    def versions(self, model: str, before_number: int | None, limit: int, only: VersionFilter) -> list[Version]:
+    def versions(self, model: str, before_number: int | None, limit: int, only: VersionFilter) -> Page[Version]:
         """Versions of a model, newest first."""
         query = select(versions).where(versions.c.model == model)
-        if before_number is not None:
-            query = query.where(versions.c.number < before_number)
         if only.segment is not None or only.states:
             query = query.where(_in_lane(only))
-        query = query.order_by(versions.c.number.desc()).limit(limit)
-        return [_version(row) for row in self._session.execute(query)]
+        query = query.order_by(versions.c.number.desc())
+
+        def ask(last: Row[Any] | None, wanted: int) -> Sequence[Row[Any]]:
+            before = before_number if last is None else last.number
+            page = query if before is None else query.where(versions.c.number < before)
+            return self._session.execute(page.limit(wanted)).all()
+
+        found = in_blocks(ask, lambda row: len(row.signature), limit)
+        return Page([_version(row) for row in found.rows], found.cut_short)
 
     def versions_by_id(self, model: str, ids: Iterable[str]) -> dict[str, Version]:
         """The versions of these ids, as far as there are such."""

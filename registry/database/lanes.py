@@ -1,12 +1,13 @@
 """Lanes, the states of their versions, and rollouts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Integer, bindparam, false, insert, literal, select, true, tuple_
+from sqlalchemy import Integer, Row, Select, bindparam, false, insert, literal, select, true, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from registry.database.blocks import in_blocks
 from registry.database.columns import at, given, given_any, part, prefixed
 from registry.database.rows import (
     lane_of,
@@ -34,7 +35,7 @@ from registry.domain.records import Rollout, VersionInLane
 from registry.domain.serving import Placement
 from registry.domain.states import OPEN_STATES, VersionState
 from registry.filters import RolloutFilter
-from registry.ports import Seen
+from registry.ports import Page, Seen
 
 _LANE: Final = select(lanes).where(given(lanes.c.model, lanes.c.segment))
 _STATES: Final = (
@@ -203,21 +204,9 @@ class SqlLanes:
             return []
         return [rollout_of(row) for row in self._session.execute(_ROLLOUTS, at(model=model, number=wanted))]
 
-    def page(self, model: str, before: tuple[float, str, int] | None, limit: int, only: RolloutFilter) -> list[Rollout]:
+    def page(self, model: str, before: tuple[float, str, int] | None, limit: int, only: RolloutFilter) -> Page[Rollout]:
         """Rollouts, newest first; of one model, or of all when it is empty; without the numbers of their looks."""
         query = select(rollouts)
-        if model:
-            query = query.where(rollouts.c.model == model).order_by(rollouts.c.number.desc())
-            if before is not None:
-                query = query.where(rollouts.c.number < before[2])
-        else:
-            order = (rollouts.c.created, rollouts.c.model, rollouts.c.number)
-            query = query.order_by(*(column.desc() for column in order))
-            if before is not None:
-                query = query.where(
-                    tuple_(*order)
-                    < tuple_(*(literal(value, column.type) for value, column in zip(before, order, strict=True)))
-                )
         if only.live:
             query = query.where(rollouts.c.state.in_(sorted(OPEN_STATES)))
         if only.states:
@@ -226,7 +215,13 @@ class SqlLanes:
             query = query.where(rollouts.c.version == only.version)
         if only.segment is not None:
             query = query.where(rollouts.c.segment == only.segment)
-        return [rollout_of(row) for row in self._session.execute(query.limit(limit))]
+
+        def ask(last: Row[Any] | None, wanted: int) -> Sequence[Row[Any]]:
+            key = before if last is None else (last.created, last.model, last.number)
+            return self._session.execute(_newest(query, model, key).limit(wanted)).all()
+
+        found = in_blocks(ask, _octets, limit)
+        return Page([rollout_of(row) for row in found.rows], found.cut_short)
 
     def add_rollout(self, rollout: Rollout) -> None:
         """Writes a new rollout."""
@@ -236,3 +231,20 @@ class SqlLanes:
         """Compares and sets: the rollout must be as it was read."""
         seen = {"model": rollout.model, "number": rollout.number, "etag": before.etag}
         self._session.change(rollouts, seen, progress_values(before), progress_values(rollout), rollout.title)
+
+
+def _newest(query: Select[Any], model: str, before: tuple[float, str, int] | None) -> Select[Any]:
+    """Rollouts, newest first, before the one with this key; of one model, or of all when it is empty."""
+    if model:
+        query = query.where(rollouts.c.model == model).order_by(rollouts.c.number.desc())
+        return query if before is None else query.where(rollouts.c.number < before[2])
+    order = (rollouts.c.created, rollouts.c.model, rollouts.c.number)
+    query = query.order_by(*(column.desc() for column in order))
+    if before is None:
+        return query
+    key = (literal(value, column.type) for value, column in zip(before, order, strict=True))
+    return query.where(tuple_(*order) < tuple_(*key))
+
+
+def _octets(row: Row[Any]) -> int:
+    return len(row.plan) + len(row.policy) + len(row.outcome or b"") + len(row.note)

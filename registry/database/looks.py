@@ -1,15 +1,16 @@
 """Recorded looks, under a sequence of their own beside the rollout's row."""
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, insert, literal, select, tuple_, update
+from sqlalchemy import Row, bindparam, delete, insert, literal, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from registry.database.blocks import in_blocks
 from registry.database.columns import at, given
 from registry.database.session import Session
 from registry.database.tables import analyses, rollout_looks, rollouts
-from registry.ports import Look
+from registry.ports import Look, Page
 
 _RECORD: Final = (
     update(rollout_looks)
@@ -55,15 +56,21 @@ class SqlLooks:
         rows = self._session.execute(_SEQUENCES, {"rollouts": list(rollouts)})
         return {(row.model, row.rollout): row.sequence for row in rows}
 
-    def page(self, model: str, rollout: int, after: int, limit: int) -> list[Look]:
+    def page(self, model: str, rollout: int, after: int, limit: int) -> Page[Look]:
         """Looks after a number, oldest first."""
         query = (
             select(analyses.c.sequence, analyses.c.payload, analyses.c.recorded)
-            .where(analyses.c.model == model, analyses.c.rollout == rollout, analyses.c.sequence > after)
+            .where(analyses.c.model == model, analyses.c.rollout == rollout)
             .order_by(analyses.c.sequence)
-            .limit(limit)
         )
-        return [Look(row.sequence, bytes(row.payload), recorded=row.recorded) for row in self._session.execute(query)]
+
+        def ask(last: Row[Any] | None, wanted: int) -> Sequence[Row[Any]]:
+            follows = analyses.c.sequence > (after if last is None else last.sequence)
+            return self._session.execute(query.where(follows).limit(wanted)).all()
+
+        found = in_blocks(ask, lambda row: len(row.payload), limit)
+        looks = [Look(row.sequence, bytes(row.payload), recorded=row.recorded) for row in found.rows]
+        return Page(looks, found.cut_short)
 
     def latest(self, model: str, rollout: int) -> Look | None:
         """The latest look with its cursor; None: there is none."""

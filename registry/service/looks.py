@@ -1,7 +1,7 @@
 """Use cases of recorded looks."""
 
 from registry.domain.states import LIVE_STATES
-from registry.ports import Look, RequestKey, Transaction, UnitOfWork
+from registry.ports import Look, Page, RequestKey, Transaction, UnitOfWork
 from registry.service.lanes import require_rollout, with_sequences
 from registry.service.requests import Mutations
 from services.common.errors import AbortedError, FailedPreconditionError
@@ -49,18 +49,20 @@ class LookService:
 
         return self._mutations.run(key, act, deadline=deadline, exclusive=False)
 
-    def page(self, model: str, number: int, after: int, limit: int, *, deadline: float) -> list[Look]:
+    def page(self, model: str, number: int, after: int, limit: int, *, deadline: float) -> Page[Look]:
         """Looks after a number, oldest first; the latest one has its cursor.
 
         Raises:
             NotFoundError: MODEL_NOT_FOUND, ROLLOUT_NOT_FOUND.
         """
 
-        def read(tx: Transaction) -> list[Look]:
+        def read(tx: Transaction) -> Page[Look]:
             require_rollout(tx, model, number)
-            looks = tx.looks.page(model, number, after, limit)
-            latest = tx.looks.latest(model, number) if looks else None
-            return [latest if latest is not None and look.sequence == latest.sequence else look for look in looks]
+            found = tx.looks.page(model, number, after, limit)
+            latest = tx.looks.latest(model, number) if found.rows else None
+            if latest is None or found.rows[-1].sequence != latest.sequence:
+                return found
+            return Page([*found.rows[:-1], latest], found.cut_short)
 
         return self._unit_of_work.run(read, deadline=deadline, read_only=True)
 

@@ -10,7 +10,7 @@ from registry.domain.records import Outcome, PauseReason, Rollout, Signature, Sp
 from registry.domain.serving import Placement
 from registry.domain.states import CLOCK_OPERATIONS, RolloutOperation, rollout_after
 from registry.filters import RolloutFilter
-from registry.ports import RequestKey, Transaction, UnitOfWork
+from registry.ports import Page, RequestKey, Transaction, UnitOfWork
 from registry.service.lane_actions import require_lane
 from registry.service.lanes import (
     ModelChange,
@@ -220,17 +220,18 @@ class RolloutService:
         only: RolloutFilter,
         *,
         deadline: float,
-    ) -> list[Rollout]:
+    ) -> Page[Rollout]:
         """Rollouts, newest first: of a model, or of all when it is empty.
 
         Raises:
             NotFoundError: MODEL_NOT_FOUND.
         """
 
-        def read(tx: Transaction) -> list[Rollout]:
+        def read(tx: Transaction) -> Page[Rollout]:
             if model:
                 require_model(tx, model)
-            return with_sequences(tx, tx.lanes.page(model, before, limit, only))
+            found = tx.lanes.page(model, before, limit, only)
+            return Page(with_sequences(tx, found.rows), found.cut_short)
 
         return self._unit_of_work.run(read, deadline=deadline, read_only=True)
 

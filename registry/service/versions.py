@@ -9,7 +9,7 @@ from registry.domain.serving import Placement
 from registry.domain.signature import check_compatible
 from registry.domain.states import VersionState
 from registry.filters import VersionFilter
-from registry.ports import RequestKey, Transaction, UnitOfWork
+from registry.ports import Page, RequestKey, Transaction, UnitOfWork
 from registry.service.lanes import ModelChange, commit, open_or_make_lane, require_model
 from registry.service.requests import Mutations
 from registry.service.segment_rules import begin_with_default, check_unwatched, check_watched
@@ -126,18 +126,18 @@ class VersionService:
 
     def page(
         self, model: str, before_number: int | None, limit: int, only: VersionFilter, *, deadline: float
-    ) -> list[VersionView]:
+    ) -> Page[VersionView]:
         """Versions of a model, newest first.
 
         Raises:
             NotFoundError: MODEL_NOT_FOUND.
         """
 
-        def read(tx: Transaction) -> list[VersionView]:
+        def read(tx: Transaction) -> Page[VersionView]:
             require_model(tx, model)
             found = tx.catalog.versions(model, before_number, limit, only)
-            states = tx.catalog.lane_states(model, [one.version for one in found])
-            return [VersionView(one, states.get(one.version, [])) for one in found]
+            states = tx.catalog.lane_states(model, [one.version for one in found.rows])
+            return Page([VersionView(one, states.get(one.version, [])) for one in found.rows], found.cut_short)
 
         return self._unit_of_work.run(read, deadline=deadline, read_only=True)
 

@@ -127,7 +127,14 @@ class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
         number = None if before is None else int(before[0])
         work = partial(self._versions.page, model, number, size + 1, only, deadline=self._calls.deadline(context))
         found = await self._calls.run(work)
-        versions, token = pages.cut(listed, found, size, answers.version, lambda view: (view.version.number,))
+        versions, token = pages.cut(
+            listed,
+            found.rows,
+            size,
+            answers.version,
+            lambda view: (view.version.number,),
+            cut_short=found.cut_short,
+        )
         return service_pb2.ListVersionsResponse(versions=versions, next_page_token=token)
 
     async def ListWebhooks(

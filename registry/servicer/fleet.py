@@ -73,7 +73,9 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
         work = partial(self._looks.page, model, number, start, size + 1, deadline=deadline)
         found = await self._calls.run(work)
         convert = partial(_analysis, summaries_only=request.summaries_only)
-        analyses, token = pages.cut(listed, found, size, convert, lambda look: (look.sequence,))
+        analyses, token = pages.cut(
+            listed, found.rows, size, convert, lambda look: (look.sequence,), cut_short=found.cut_short
+        )
         return service_pb2.ListAnalysesResponse(analyses=analyses, next_page_token=token)
 
     async def WatchRoutes(

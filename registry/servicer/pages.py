@@ -12,8 +12,8 @@ from google.protobuf.message import Message
 
 from crossfade.names import is_id
 from registry.servicer.policy_validation import refuse
-from registry.servicer.sizes import fitting
 from registry.servicer.validation import LATEST_SECONDS
+from registry.sizes import fitting
 
 RowT = TypeVar("RowT")
 MessageT = TypeVar("MessageT", bound=Message)
@@ -58,7 +58,13 @@ def read(listed: str, token: str, form: Key) -> Key | None:
 
 
 def cut(
-    listed: str, found: Sequence[RowT], size: int, convert: Callable[[RowT], MessageT], key: Callable[[RowT], Key]
+    listed: str,
+    found: Sequence[RowT],
+    size: int,
+    convert: Callable[[RowT], MessageT],
+    key: Callable[[RowT], Key],
+    *,
+    cut_short: bool = False,
 ) -> tuple[list[MessageT], str]:
     """A page of what was found, and the token of the next one; empty: it is the last.
 
@@ -68,9 +74,10 @@ def cut(
         size: how many it may have. It has fewer where more would be too large for an answer.
         convert: a row on the wire.
         key: of a row.
+        cut_short: there are more rows than those found.
     """
     page = fitting(map(convert, islice(found, size)), lambda message: message.ByteSize())
-    return page, write(listed, key(found[len(page) - 1])) if len(page) < len(found) else ""
+    return page, write(listed, key(found[len(page) - 1])) if cut_short or len(page) < len(found) else ""
 
 
 def _like(value: object, example: str | float) -> bool:

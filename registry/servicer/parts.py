@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry.ports import Position
-from registry.servicer.sizes import fitting
+from registry.sizes import fitting
 from registry.watch_hub import Batch
 
 

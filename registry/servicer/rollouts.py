@@ -82,7 +82,12 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
         )
         found = await self._calls.run(work)
         rollouts, token = pages.cut(
-            listed, found, size, views.rollout_to_proto, lambda one: (one.created, one.model, one.number)
+            listed,
+            found.rows,
+            size,
+            views.rollout_to_proto,
+            lambda one: (one.created, one.model, one.number),
+            cut_short=found.cut_short,
         )
         return service_pb2.ListRolloutsResponse(rollouts=rollouts, next_page_token=token)
 

@@ -35,14 +35,16 @@ LISTS: dict[str, tuple[Any, str, dict[str, str]]] = {
 """The request, the table, and what the copies of a row of that table have for themselves."""
 
 
-def multiply(connection: "psycopg.Connection[tuple[object, ...]]", table: str, changed: dict[str, str]) -> None:
+def multiply(
+    connection: "psycopg.Connection[tuple[object, ...]]", table: str, changed: dict[str, str], rows: int = ROWS
+) -> None:
     """Adds copies of one of a table's rows."""
     query = "SELECT column_name FROM information_schema.columns WHERE table_name = %s AND table_schema = 'public'"
     columns = [str(name) for (name,) in connection.execute(query, (table,)).fetchall()]
     values = ", ".join(f"{changed[name]} AS {name}" if name in changed else f"one.{name}" for name in columns)
     copies = f"SELECT {values} FROM one, numbers, long"  # noqa: S608 - our own names
     statement = (
-        f"WITH one AS (SELECT * FROM {table} LIMIT 1), numbers AS (SELECT n FROM generate_series(1, {ROWS}) n), "  # noqa: S608
+        f"WITH one AS (SELECT * FROM {table} LIMIT 1), numbers AS (SELECT n FROM generate_series(1, {rows}) n), "  # noqa: S608
         f"long AS (SELECT repeat('x', {OCTETS}) AS large) INSERT INTO {table} ({', '.join(columns)}) {copies}"
     )
     connection.execute(statement.encode())

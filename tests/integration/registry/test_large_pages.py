@@ -1,0 +1,119 @@
+"""Lists of large rows: a page reads hardly more of them than it holds, whatever size is asked for."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from crossfade.common.v1 import analysis_pb2
+from crossfade.registry.v1 import resources_pb2, service_pb2
+from registry.sizes import FITTING_BYTES
+from tests.integration.registry.harness import Registry, new_id, signature, version
+from tests.integration.registry.test_large_lists import multiply
+
+pytestmark = pytest.mark.postgres_only
+ROWS = 40
+OCTETS = 1_000_000
+HELD = FITTING_BYTES // OCTETS
+
+LISTS: dict[str, tuple[Any, str, str, dict[str, str]]] = {
+    "versions": (
+        service_pb2.ListVersionsRequest(parent="models/m"),
+        "versions",
+        "versions",
+        {"version": "'w' || n", "number": "100 + n"},
+    ),
+    "rollouts": (
+        service_pb2.ListRolloutsRequest(parent="models/m"),
+        "rollouts",
+        "rollouts",
+        {"number": "100 + n", "state": "'CANCELLED'"},
+    ),
+    "rollouts of all models": (
+        service_pb2.ListRolloutsRequest(parent="models/-"),
+        "rollouts",
+        "rollouts",
+        {"number": "100 + n", "state": "'CANCELLED'"},
+    ),
+    "looks": (
+        service_pb2.ListAnalysesRequest(parent="models/m/rollouts/1"),
+        "analyses",
+        "analyses",
+        {"sequence": "100 + n"},
+    ),
+    "looks without their counts": (
+        service_pb2.ListAnalysesRequest(parent="models/m/rollouts/1", summaries_only=True),
+        "analyses",
+        "analyses",
+        {"sequence": "100 + n"},
+    ),
+}
+"""The request, what its answer has, the table, and what the copies of a row of that table have for themselves."""
+
+
+@pytest.fixture
+def read() -> Iterator[dict[str, int]]:
+    """How many rows of each table came from the database."""
+    rows = dict.fromkeys(("versions", "rollouts", "analyses"), 0)
+
+    def note(_connection: Any, cursor: Any, statement: str, *_rest: Any) -> None:
+        for table in rows:
+            if statement.lstrip().startswith("SELECT") and f"FROM {table}" in statement:
+                rows[table] += cursor.rowcount
+
+    event.listen(Engine, "after_cursor_execute", note)
+    yield rows
+    event.remove(Engine, "after_cursor_execute", note)
+
+
+async def fill(registry: Registry, database: "psycopg.Connection[tuple[object, ...]]", table: str) -> None:
+    """One large row of the table, and no small ones."""
+    rollout = await registry.running()
+    if table == "versions":
+        classes = [f"{number:05}" + "c" * 22 for number in range(OCTETS // 29)]
+        request = service_pb2.PublishVersionRequest(
+            parent="models/m", version=version(), request_id=new_id(), without_rollout=True, allow_incompatible=True
+        )
+        request.version.signature.CopyFrom(signature(classes))
+        await registry.stub.PublishVersion(request)
+        database.execute("UPDATE versions SET signature = (SELECT signature FROM versions WHERE version = 'v3')")
+    if table == "rollouts":
+        large = resources_pb2.Outcome(reason="x" * OCTETS).SerializeToString()
+        database.execute("UPDATE rollouts SET outcome = %s", (large,))
+    if table == "analyses":
+        analysis = analysis_pb2.Analysis(rollout=rollout.name, sequence=1, epoch=1)
+        series = analysis.window.instances.add(instance_id="i").series.add(metric="crossfade.input.alike")
+        series.counts.extend([2**40] * (OCTETS // 6))
+        await registry.stub.RecordAnalysis(service_pb2.RecordAnalysisRequest(analysis=analysis, request_id=new_id()))
+
+
+@pytest.mark.parametrize("listed", LISTS)
+async def test_a_page_reads_hardly_more_than_it_holds(
+    registry: Registry,
+    shared_database: "psycopg.Connection[tuple[object, ...]]",
+    read: dict[str, int],
+    listed: str,
+) -> None:
+    wanted, field, table, changed = LISTS[listed]
+    await fill(registry, shared_database, table)
+    multiply(shared_database, table, changed, ROWS)
+    request = type(wanted)()
+    request.CopyFrom(wanted)
+    request.page_size = 1000
+    call = getattr(registry.stub, f"List{field.title()}")
+    came = 0
+    while True:
+        read[table] = 0
+        page = await call(request)
+        rows = getattr(page, field)
+        # Those of its blocks: one of eight, and another row that no longer fits.
+        assert len(rows) <= read[table] <= HELD + 4
+        came += len(rows)
+        request.page_token = page.next_page_token
+        if not request.page_token:
+            break
+    (there,) = shared_database.execute(f"SELECT count(*) FROM {table}".encode()).fetchone() or (0,)  # noqa: S608
+    assert (came, came > ROWS) == (there, True)
