@@ -47,6 +47,8 @@ from services.common.telemetry.store import MetricStore, Snapshot
 from services.common.telemetry.tracing import Tracing
 
 _BACKGROUND_THREADS: Final = 2
+_WATCH_THREADS: Final = 2
+"""Where watches begin is read by these alone: whoever begins many of them delays no sweep and no change of routes."""
 _RESTART_SECONDS: Final = 1.0
 _SERVICE_NAME: Final = "registry"
 _SERVICES: Final = tuple(
@@ -65,7 +67,7 @@ def open_database(settings: RegistrySettings) -> Engine:
     url = parse_url(settings.database)
     if settings.database_password_file is not None:
         url = url.set(password=settings.database_password_file.read_text(encoding="utf-8").strip())
-    return open_engine(url, settings.database_connections + _BACKGROUND_THREADS)
+    return open_engine(url, settings.database_connections + _BACKGROUND_THREADS + _WATCH_THREADS)
 
 
 class App:
@@ -94,12 +96,15 @@ class App:
         unit_of_work = SqlUnitOfWork(self._engine, clock, self._committed, self._meters.transaction, webhooks=webhooks)
         self._foreground = Offload(unit_of_work, settings.database_connections, "registry")
         self._background = Offload(unit_of_work, _BACKGROUND_THREADS, "upkeep")
+        self._watches = Offload(unit_of_work, _WATCH_THREADS, "watches")
         self._hub = WatchHub(
             self._background,
+            self._watches,
             clock,
             self._log,
             poll_seconds=settings.watch_poll_seconds,
             heartbeat_seconds=settings.heartbeat_seconds,
+            watches_per_principal=settings.watches_per_principal,
         )
         mutations = Mutations(unit_of_work, clock)
         instances = InstanceService(
@@ -187,6 +192,7 @@ class App:
         self._courier.close()
         # What runs waits for the database, and the loop has other things to do meanwhile.
         await asyncio.to_thread(self._foreground.close)
+        await asyncio.to_thread(self._watches.close)
         await asyncio.to_thread(self._background.close)
         self._engine.dispose()
         self._tracing.close()

@@ -19,6 +19,8 @@ class RegistrySettings(ServiceSettings):
         sweep_seconds: time between two looks for expired leases.
         watch_poll_seconds: time between two looks for routes that another replica has written.
         heartbeat_seconds: a watch without news gets a sign of life this often.
+        watches_per_principal: watches of the routes that callers of one name may have at this replica at a time. Each
+            Router and each Worker has one, and for a minute and a half one more after its connection was lost.
         readiness_debounce_seconds: a version that loads again counts as ready for this long.
         give_way_seconds: what an Evaluator asks for waits this long, so that a person's action of the same moment wins;
             half of the Evaluator's CROSSFADE_REGISTRY_SECONDS at most.
@@ -38,6 +40,7 @@ class RegistrySettings(ServiceSettings):
     sweep_seconds: float = Field(default=1.0, gt=0, le=60)
     watch_poll_seconds: float = Field(default=0.1, gt=0, le=10)
     heartbeat_seconds: float = Field(default=10.0, gt=0, le=10)
+    watches_per_principal: int = Field(default=5_000, ge=1)
     readiness_debounce_seconds: float = Field(default=3.0, ge=0, le=60)
     give_way_seconds: float = Field(default=0.5, ge=0, le=5)
     route_changes_kept: int = Field(default=10_000, ge=1)

@@ -2,15 +2,15 @@
 
 One task reads what is new, told by this process's own commits and by polling for those of other replicas; every watcher
 reads from the same memory at its own pace, and from the database when it is further behind than that. So a slow watcher
-holds no transaction and no other watcher.
+holds no transaction and no other watcher; and the task does not wait for what watches read for themselves.
 
 A database can go back: a standby that lacks the last commits takes over, or a backup is put back. New revisions then
 have numbers that others had. Their marks differ, so that it shows here and when a watch is resumed.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, Protocol, TypeVar
@@ -18,8 +18,9 @@ from typing import Final, Protocol, TypeVar
 import structlog
 
 from registry.ports import KeptChanges, Position, RouteChange, Transaction
+from registry.shared_snapshot import SharedSnapshot
 from services.common.clock import Clock
-from services.common.errors import CrossfadeError, OutOfRangeError, UnavailableError
+from services.common.errors import CrossfadeError, OutOfRangeError, ResourceExhaustedError, UnavailableError
 
 T = TypeVar("T")
 
@@ -54,38 +55,49 @@ class WatchHub:
     """The routes as of the latest revision that this process has seen.
 
     Args:
-        database: reads.
+        database: reads what is new.
+        watches_database: reads where watches begin, and what they are behind by.
         clock: measures deadlines.
         log: gets a line when the database is lost.
         poll_seconds: time between two looks for what other replicas wrote.
         heartbeat_seconds: a watch without news gets a sign of life this often.
+        watches_per_principal: of one caller's name, at a time.
     """
 
     def __init__(
         self,
         database: Database,
+        watches_database: Database,
         clock: Clock,
         log: structlog.typing.FilteringBoundLogger,
         *,
         poll_seconds: float,
         heartbeat_seconds: float,
+        watches_per_principal: int,
     ) -> None:
         self._database = database
+        self._watches_database = watches_database
         self._clock = clock
         self._log = log
         self._poll_seconds = poll_seconds
         self._heartbeat_seconds = heartbeat_seconds
+        self._watches_per_principal = watches_per_principal
+        self._snapshot = SharedSnapshot(self._read_for_watch)
         self._batches: deque[Batch] = deque(maxlen=_REMEMBERED)
         self._begin = self._end = Position(0)
         """The changes after the one up to the other are remembered."""
         self.latest = 0
         """The latest revision that this process has heard of."""
         self._closed = False
-        self.watchers = 0
-        """How many watches there are."""
+        self._watches = Counter[str]()
         self._wake = asyncio.Event()
         self._news = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def watchers(self) -> int:
+        """How many watches there are."""
+        return self._watches.total()
 
     async def open(self) -> None:
         """Learns where the routes stand."""
@@ -123,27 +135,42 @@ class WatchHub:
             else:
                 lost = False
 
-    async def watch(self, start: Position) -> AsyncIterator[Batch]:
+    async def watch(self, start: Position, principal: str) -> AsyncGenerator[Batch]:
         """Everything after `start`, each revision once and in order; all lanes first when it is revision 0.
 
+        Args:
+            start: where the watch stands.
+            principal: whose it is.
+
         Raises:
+            ResourceExhaustedError: TOO_MANY_WATCHES, of this principal.
             OutOfRangeError: REVISION_COMPACTED, the changes after `start` are gone; HISTORY_CHANGED, the database was
                 put back to an earlier state.
             UnavailableError: DRAINING, the process ends.
         """
-        if start.revision == 0:
-            position, lanes = await self._read(lambda tx: tx.routes.snapshot())
-            yield Batch(position, snapshot=True, lanes=tuple(lanes))
-        else:
-            kept, _ = await self._read_batches(start)
-            _check(start, kept)
-            position = Position(start.revision, kept.mark)
-        self.watchers += 1
+        if self._watches[principal] >= self._watches_per_principal:
+            raise ResourceExhaustedError(
+                "TOO_MANY_WATCHES",
+                f"{principal} has {self._watches_per_principal} watches at this Registry, and more are not taken: end "
+                "some, give processes names of their own, or set CROSSFADE_WATCHES_PER_PRINCIPAL",
+                limit=str(self._watches_per_principal),
+            )
+        self._watches[principal] += 1
         try:
+            if start.revision == 0:
+                snapshot = await self._snapshot.get()
+                position = snapshot.position
+                yield Batch(position, snapshot=True, lanes=snapshot.lanes)
+            else:
+                kept = await self._read_for_watch(lambda tx: tx.routes.kept(start.revision))
+                _check(start, kept)
+                position = Position(start.revision, kept.mark)
             async for batch in self._follow(position):
                 yield batch
         finally:
-            self.watchers -= 1
+            self._watches[principal] -= 1
+            if not self._watches[principal]:
+                del self._watches[principal]
 
     async def _follow(self, position: Position) -> AsyncIterator[Batch]:
         while not self._closed:
@@ -164,7 +191,7 @@ class WatchHub:
     async def _after(self, position: Position) -> list[Batch]:
         """What is known after a position; from memory if that is within it, and of the same history."""
         if not self._begin.revision <= position.revision <= self._end.revision:
-            kept, batches = await self._read_batches(position)
+            kept, batches = await self._read_for_watch(_changes_after(position))
             _check(position, kept)
             return batches
         found, known = list[Batch](), self._begin
@@ -181,7 +208,7 @@ class WatchHub:
     async def _catch_up(self) -> None:
         while True:
             end = self._end
-            kept, batches = await self._read_batches(end)
+            kept, batches = await self._read(_changes_after(end))
             changed = kept.latest < end.revision or (end.revision > kept.oldest and kept.mark != end.mark)
             if changed:
                 self._log.warning(
@@ -212,26 +239,31 @@ class WatchHub:
         self._begin = self._end = position
         self.latest = position.revision
 
-    async def _read_batches(self, position: Position) -> tuple[KeptChanges, list[Batch]]:
-        """In one transaction: which changes there are, and those after a position."""
+    async def _read(self, work: Callable[[Transaction], T]) -> T:
+        return await self._database.run(work, deadline=self._clock.monotonic() + _READ_SECONDS, read_only=True)
 
-        def read(tx: Transaction) -> tuple[KeptChanges, list[RouteChange]]:
-            kept = tx.routes.kept(position.revision)
-            return kept, tx.routes.changes(position.revision, _BATCH) if kept.latest > position.revision else []
+    async def _read_for_watch(self, work: Callable[[Transaction], T]) -> T:
+        deadline = self._clock.monotonic() + _READ_SECONDS
+        return await self._watches_database.run(work, deadline=deadline, read_only=True)
 
-        kept, changes = await self._read(read)
+    def _tell(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+
+def _changes_after(position: Position) -> Callable[[Transaction], tuple[KeptChanges, list[Batch]]]:
+    """In one transaction: which changes there are, and those after a position."""
+
+    def read(tx: Transaction) -> tuple[KeptChanges, list[Batch]]:
+        kept = tx.routes.kept(position.revision)
+        changes = tx.routes.changes(position.revision, _BATCH) if kept.latest > position.revision else []
         batches = [
             Batch(where, snapshot=False, lanes=tuple(change.payload for change in group))
             for where, group in groupby(changes, key=_position)
         ]
         return kept, batches
 
-    async def _read(self, work: Callable[[Transaction], T]) -> T:
-        return await self._database.run(work, deadline=self._clock.monotonic() + _READ_SECONDS, read_only=True)
-
-    def _tell(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+    return read
 
 
 def _position(change: RouteChange) -> Position:

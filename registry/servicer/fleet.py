@@ -1,6 +1,7 @@
 """RPCs of instances, routes and recorded looks."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from functools import partial
 
 from crossfade.common.v1 import analysis_pb2
@@ -12,7 +13,7 @@ from registry.service.instances import InstanceService, Report
 from registry.service.looks import LookService
 from registry.servicer import fleet_validation, pages, validation
 from registry.servicer.calls import Calls, Context
-from registry.servicer.parts import parts
+from registry.servicer.parts import Snapshots, parts
 from registry.watch_hub import WatchHub
 from services.common.guard import current_principal
 from services.common.identity import Role, require_role
@@ -29,6 +30,7 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
         self._instances = instances
         self._looks = looks
         self._hub = hub
+        self._snapshots = Snapshots()
 
     async def RecordAnalysis(
         self, request: service_pb2.RecordAnalysisRequest, context: Context
@@ -84,10 +86,15 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
         """Routes of all lanes, then every change."""
         del context
         position = Position(validation.not_negative("start_revision", request.start_revision), request.start_mark)
-        async for batch in self._hub.watch(position):
-            for message in parts(batch, position):
-                yield message
-            position = batch.position
+        async with aclosing(self._hub.watch(position, current_principal().name)) as batches:
+            async for batch in batches:
+                if batch.snapshot:
+                    async for message in self._snapshots.messages(batch):
+                        yield message
+                else:
+                    for message in parts(batch, position):
+                        yield message
+                position = batch.position
 
     async def ReportInstance(
         self, request: service_pb2.ReportInstanceRequest, context: Context

@@ -1,11 +1,14 @@
 """What a watch is sent: a revision's changes as one message, or in parts where one would be too large."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry.ports import Position
 from registry.sizes import fitting
 from registry.watch_hub import Batch
+
+_BEGINNING = Position(0)
 
 
 def parts(batch: Batch, before: Position) -> Iterator[service_pb2.WatchRoutesResponse]:
@@ -31,3 +34,27 @@ def parts(batch: Batch, before: Position) -> Iterator[service_pb2.WatchRoutesRes
         if not more:
             return
         sent += len(taken)
+
+
+class Snapshots:
+    """What watches that begin are sent: the same messages for all that begin at one revision.
+
+    A snapshot is the largest message there is, and grpc writes it on the loop by which changes of the routes go out. A
+    thousand Routers may begin at once, and anybody may begin again and again. So they take turns: between two of
+    their messages the loop does all else that it has to do.
+    """
+
+    def __init__(self) -> None:
+        self._of = Batch(_BEGINNING, snapshot=True, lanes=())
+        self._messages: Sequence[service_pb2.WatchRoutesResponse] = ()
+        self._turn = asyncio.Lock()
+
+    async def messages(self, batch: Batch) -> AsyncIterator[service_pb2.WatchRoutesResponse]:
+        """The messages of a snapshot, in order; they are not to be changed."""
+        known = batch.position == self._of.position and batch.lanes is self._of.lanes
+        if not self._messages or not known:
+            self._of, self._messages = batch, tuple(parts(batch, _BEGINNING))
+        for message in self._messages:
+            async with self._turn:
+                await asyncio.sleep(0)
+            yield message

@@ -21,7 +21,8 @@ async def multiply(registry: Registry, connection: Connection) -> list[tuple[str
     await registry.create()
     await registry.publish()
     async with watching(registry) as watch:
-        (lane,) = (await watch.next()).lanes
+        first = await watch.next()
+    (lane,) = first.lanes
     lane.wanted[0].signature.classes[:] = [f"class-{number:04}-of-the-catalogue" for number in range(1000)]
     rows = []
     for number in range(LANES):
@@ -29,6 +30,8 @@ async def multiply(registry: Registry, connection: Connection) -> list[tuple[str
         rows.append(("m", lane.segment, lane.SerializeToString()))
     with connection.cursor() as cursor:
         cursor.executemany("INSERT INTO lane_routes (model, segment, payload) VALUES (%s, %s, %s)", rows)
+    # A revision of their own, for the snapshot of the one before is known.
+    change_all(connection, rows[:1], first.revision + 1)
     return rows
 
 

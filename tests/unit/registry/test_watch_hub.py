@@ -10,8 +10,9 @@ import pytest
 import structlog
 
 from registry.ports import KeptChanges, Position, RouteChange
-from registry.watch_hub import WatchHub
-from services.common.errors import OutOfRangeError
+from registry.servicer.parts import Snapshots
+from registry.watch_hub import Batch, Database, WatchHub
+from services.common.errors import OutOfRangeError, ResourceExhaustedError
 from tests.fakes.clock import ManualClock
 
 T = TypeVar("T")
@@ -22,6 +23,10 @@ class Log:
 
     def __init__(self, history: str) -> None:
         self.history = history
+        self.snapshots = 0
+        """How many were read."""
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     def latest(self) -> Position:
         """The last letter's place."""
@@ -33,6 +38,7 @@ class Log:
 
     def snapshot(self) -> tuple[Position, list[bytes]]:
         """The letters."""
+        self.snapshots += 1
         return self.latest(), [letter.encode() for letter in self.history]
 
     def changes(self, after: int, limit: int) -> list[RouteChange]:
@@ -44,11 +50,25 @@ class Log:
         """What a transaction answers."""
         assert read_only
         assert deadline
+        await self.answers.wait()
         return work(SimpleNamespace(routes=self))
 
 
 def hub_of(log: Log) -> WatchHub:
-    return WatchHub(log, ManualClock(1.0), structlog.get_logger(), poll_seconds=0.01, heartbeat_seconds=10.0)
+    return hub_with(log, log)
+
+
+def hub_with(log: Database, watches: Database) -> WatchHub:
+    """A hub whose watches read from a database of their own."""
+    return WatchHub(
+        log,
+        watches,
+        ManualClock(1.0),
+        structlog.get_logger(),
+        poll_seconds=0.01,
+        heartbeat_seconds=10.0,
+        watches_per_principal=100,
+    )
 
 
 @asynccontextmanager
@@ -65,7 +85,7 @@ async def test_a_watch_that_is_ahead_of_the_hub_when_the_database_goes_back(late
     hub = hub_of(log)
     await hub.open()
     log.history = "abcde"
-    watch = hub.watch(Position(0))
+    watch = hub.watch(Position(0), "ana")
     async with asyncio.timeout(5):
         assert (await anext(watch)).position == Position(5, "e")
         # All that the hub ever read agrees with it: it never knew of the revisions that are gone.
@@ -81,7 +101,7 @@ async def test_a_watch_that_is_ahead_of_the_hub_goes_on() -> None:
     hub = hub_of(log)
     await hub.open()
     log.history = "abcde"
-    watch = hub.watch(Position(0))
+    watch = hub.watch(Position(0), "ana")
     async with asyncio.timeout(5):
         assert (await anext(watch)).snapshot
         log.history = "abcdef"
@@ -93,10 +113,97 @@ async def test_a_watch_resumed_without_its_mark_has_one_from_then_on() -> None:
     log = Log("abcde")
     hub = hub_of(log)
     await hub.open()
-    watch = hub.watch(Position(5))
+    watch = hub.watch(Position(5), "ana")
     async with asyncio.timeout(5), running(hub):
         waiting = asyncio.ensure_future(anext(watch))
         await asyncio.sleep(0)
         log.history = "abcxyz"
         with pytest.raises(OutOfRangeError):
             await waiting
+
+
+async def test_all_who_begin_at_one_revision_share_its_snapshot() -> None:
+    log = Log("abc")
+    hub = hub_of(log)
+    await hub.open()
+    watches = [hub.watch(Position(0), "ana") for _ in range(50)]
+    async with asyncio.timeout(5):
+        first = await asyncio.gather(*(anext(watch) for watch in watches))
+        assert {batch.position for batch in first} == {Position(3, "c")}
+        assert len({id(batch.lanes) for batch in first}) == log.snapshots == 1
+        assert (await anext(hub.watch(Position(0), "ana"))).lanes is first[0].lanes
+        # The database is past what the hub knows, and a watch that begins is told all the same.
+        log.history = "abcd"
+        assert (await anext(hub.watch(Position(0), "ana"))).position == Position(4, "d")
+        log.history = "abxy"
+        assert (await anext(hub.watch(Position(0), "ana"))).lanes == (b"a", b"b", b"x", b"y")
+    assert log.snapshots == 3
+
+
+async def test_who_gives_up_takes_the_snapshot_from_nobody() -> None:
+    log = Log("abc")
+    hub = hub_of(log)
+    await hub.open()
+    log.answers.clear()
+    gives_up, stays = (asyncio.ensure_future(anext(hub.watch(Position(0), "ana"))) for _ in range(2))
+    await asyncio.sleep(0)
+    gives_up.cancel()
+    log.answers.set()
+    async with asyncio.timeout(5):
+        assert (await stays).position == Position(3, "c")
+
+
+async def test_news_come_while_watches_that_begin_wait_for_the_database() -> None:
+    log, slow = Log("abc"), Log("abc")
+    hub = hub_with(log, slow)
+    await hub.open()
+    async with asyncio.timeout(5), running(hub):
+        watch = hub.watch(Position(0), "ana")
+        await anext(watch)
+        slow.answers.clear()
+        begin = [asyncio.ensure_future(anext(hub.watch(Position(at), "bob"))) for at in (0, 0, 1, 2)]
+        await asyncio.sleep(0)
+        log.history = "abcd"
+        assert (await anext(watch)).position == Position(4, "d")
+        assert not any(one.done() for one in begin)
+        for one in begin:
+            one.cancel()
+
+
+async def test_nobody_has_more_watches_than_are_allowed() -> None:
+    hub = hub_of(Log("abc"))
+    await hub.open()
+    watches = [hub.watch(Position(0), "ana") for _ in range(100)]
+    async with asyncio.timeout(5):
+        for watch in watches:
+            await anext(watch)
+        with pytest.raises(ResourceExhaustedError) as caught:
+            await anext(hub.watch(Position(0), "ana"))
+        assert caught.value.reason == "TOO_MANY_WATCHES"
+        assert "CROSSFADE_WATCHES_PER_PRINCIPAL" in caught.value.message
+        others = hub.watch(Position(0), "bob")
+        await anext(others)
+        assert hub.watchers == 101
+        await watches[0].aclose()
+        await anext(hub.watch(Position(0), "ana"))
+
+
+async def test_between_two_snapshots_the_loop_does_all_else() -> None:
+    snapshots, turns = Snapshots(), 0
+    batch = Batch(Position(1, "a"), snapshot=True, lanes=())
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async def begin() -> tuple[int, object]:
+        (message,) = [one async for one in snapshots.messages(batch)]
+        return turns, message
+
+    task = asyncio.create_task(turn())
+    found = await asyncio.gather(*(begin() for _ in range(50)))
+    task.cancel()
+    assert len({at for at, _ in found}) == len(found)
+    assert len({id(message) for _, message in found}) == 1

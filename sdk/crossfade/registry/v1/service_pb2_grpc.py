@@ -426,7 +426,7 @@ class RegistryServiceServicer:
 
     def WatchRoutes(self, request, context):
         """Routes of all lanes, then every change. Errors: OUT_OF_RANGE (REVISION_COMPACTED, HISTORY_CHANGED: start again from
-        0).
+        0), RESOURCE_EXHAUSTED (TOO_MANY_WATCHES: callers of one name have at most CROSSFADE_WATCHES_PER_PRINCIPAL, 5,000).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

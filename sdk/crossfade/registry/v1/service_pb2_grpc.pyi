@@ -120,7 +120,7 @@ class RegistryServiceStub:
     """The webhooks, and what each has yet to be told."""
     WatchRoutes: _grpc.UnaryStreamMultiCallable[_service_pb2.WatchRoutesRequest, _service_pb2.WatchRoutesResponse]
     """Routes of all lanes, then every change. Errors: OUT_OF_RANGE (REVISION_COMPACTED, HISTORY_CHANGED: start again from
-    0).
+    0), RESOURCE_EXHAUSTED (TOO_MANY_WATCHES: callers of one name have at most CROSSFADE_WATCHES_PER_PRINCIPAL, 5,000).
     """
     ReportInstance: _grpc.UnaryUnaryMultiCallable[_service_pb2.ReportInstanceRequest, _service_pb2.ReportInstanceResponse]
     """A process says that it lives and what it serves; a lease. Takes the role of the process's kind. Errors:
@@ -220,7 +220,7 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """The webhooks, and what each has yet to be told."""
     WatchRoutes: _aio.UnaryStreamMultiCallable[_service_pb2.WatchRoutesRequest, _service_pb2.WatchRoutesResponse]  # type: ignore[assignment]
     """Routes of all lanes, then every change. Errors: OUT_OF_RANGE (REVISION_COMPACTED, HISTORY_CHANGED: start again from
-    0).
+    0), RESOURCE_EXHAUSTED (TOO_MANY_WATCHES: callers of one name have at most CROSSFADE_WATCHES_PER_PRINCIPAL, 5,000).
     """
     ReportInstance: _aio.UnaryUnaryMultiCallable[_service_pb2.ReportInstanceRequest, _service_pb2.ReportInstanceResponse]  # type: ignore[assignment]
     """A process says that it lives and what it serves; a lease. Takes the role of the process's kind. Errors:
@@ -497,7 +497,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_service_pb2.WatchRoutesResponse], _abc.AsyncIterator[_service_pb2.WatchRoutesResponse]]:
         """Routes of all lanes, then every change. Errors: OUT_OF_RANGE (REVISION_COMPACTED, HISTORY_CHANGED: start again from
-        0).
+        0), RESOURCE_EXHAUSTED (TOO_MANY_WATCHES: callers of one name have at most CROSSFADE_WATCHES_PER_PRINCIPAL, 5,000).
         """
 
     @_abc_1.abstractmethod
