@@ -12,11 +12,14 @@ from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from registry.webhooks.forms import Request
+from registry.webhooks.secrecy import reveals
+from services.common.text import fitting
 
 _SILENCE_SECONDS: Final = 10.0
 POST_SECONDS: Final = 12.0
 """One request, from first to last."""
-_READ_BYTES: Final = 200
+_READ_BYTES: Final = 8 * 1024
+_SAID_CHARACTERS: Final = 200
 _NOT_REFUSED: Final = frozenset({408, 425, 429})
 """4xx that say nothing of the request: too slow, too early, too many."""
 Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]]
@@ -77,7 +80,7 @@ class HttpSender:
                     if not 200 <= response.status < 300:
                         status = response.status
                         refused = 400 <= status < 500 and status not in _NOT_REFUSED
-                        raise (RefusedError if refused else SendError)(f"HTTP {status}{_said(response)}")
+                        raise (RefusedError if refused else SendError)(f"HTTP {status}{_said(response, parts)}")
         except (OSError, http.client.HTTPException, ValueError, SendError) as error:
             if time.monotonic() >= end:
                 raise SendError(f"no whole answer within {self._longest:g} s") from error
@@ -169,11 +172,16 @@ def _end(sock: socket.socket) -> None:
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
-def _said(response: http.client.HTTPResponse) -> str:
-    """The first line of what an error's answer says, as far as it comes at once."""
+def _said(response: http.client.HTTPResponse, url: SplitResult) -> str:
+    """The first line of what an error's answer says, as far as it comes at once; nothing where it says the URL."""
     try:
         text = response.read1(_READ_BYTES).decode("utf-8", "replace")
     except (OSError, http.client.HTTPException, ValueError, AttributeError):
         return ""
-    line = "".join(character for character in text.strip().partition("\n")[0] if character.isprintable())
-    return f": {line}" if line else ""
+    first, more, _ = text.strip().partition("\n")
+    line = "".join(character for character in first if character.isprintable())
+    # Before it is cut: half a secret is too much.
+    whole = bool(more) or response.isclosed() or response.length == 0
+    if not line or reveals(line, url, whole=whole):
+        return ""
+    return f": {fitting(line, _SAID_CHARACTERS)}"

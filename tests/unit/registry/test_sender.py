@@ -108,6 +108,64 @@ def test_what_is_not_taken(receive: Callable[[Answer], Receiver], answer: bytes,
     assert str(caught.value) == why
 
 
+def answers(status: int, body: str, declared: int | None = None) -> Answer:
+    """An error with a text, of which it may have said that there is more."""
+    data = body.encode()
+    length = len(data) if declared is None else declared
+    return says(f"HTTP/1.1 {status} No\r\ncontent-length: {length}\r\n\r\n".encode() + data)
+
+
+PATH = "/services/T0SECRET/B0/to%20psecret"
+QUERY = "key=also+secret&v=1"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f'{{"message":"Route POST:{PATH}?{QUERY} not found"}}',
+        f"Cannot POST {PATH}",
+        "No handler for /services/T0SECRET/B0/to psecret",
+        "No handler for %2Fservices%2FT0SECRET%2FB0%2Fto%2520psecret",
+        r'{"path":"\/services\/T0SECRET\/B0"}',
+        "unknown: t0secret",
+        "unknown: T0SE\u200bCRET",
+        "unknown: also secret",
+        "unknown: also%20secret",
+        "x" * 195 + "T0SECRET",
+        "x" * 1000 + "T0SECRET",
+    ],
+)
+def test_a_receiver_that_says_where_it_listens_is_not_quoted(receive: Callable[[Answer], Receiver], body: str) -> None:
+    url = receive(answers(404, body)).url.replace("/hooks/x?token=y", f"{PATH}?{QUERY}")
+    with pytest.raises(RefusedError) as caught:
+        HttpSender().post(url, REQUEST)
+    assert str(caught.value) == "HTTP 404"
+
+
+@pytest.mark.parametrize("body", ["Cannot POST /serv", "unknown: T0SEC", "unknown: also%20s"])
+def test_a_text_that_breaks_off_within_a_secret_is_not_quoted(receive: Callable[[Answer], Receiver], body: str) -> None:
+    url = receive(answers(404, body, 500)).url.replace("/hooks/x?token=y", f"{PATH}?{QUERY}")
+    with pytest.raises(RefusedError) as caught:
+        HttpSender().post(url, REQUEST)
+    assert str(caught.value) == "HTTP 404"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("no_service", "no_service"),
+        ("invalid token\nof T0SECRET", "invalid token"),
+        ("x" * 300, "x" * 199 + "…"),
+        ("v must be 2, B0", "v must be 2, B0"),
+    ],
+)
+def test_what_else_a_receiver_says_is_quoted(receive: Callable[[Answer], Receiver], body: str, said: str) -> None:
+    url = receive(answers(400, body)).url.replace("/hooks/x?token=y", f"{PATH}?{QUERY}")
+    with pytest.raises(RefusedError) as caught:
+        HttpSender().post(url, REQUEST)
+    assert str(caught.value) == f"HTTP 400: {said}"
+
+
 def test_a_receiver_that_says_nothing(receive: Callable[[Answer], Receiver]) -> None:
     with pytest.raises(SendError, match=r"no answer within 0\.2 s"):
         HttpSender(silence_seconds=0.2).post(receive(lambda _: time.sleep(2)).url, REQUEST)
