@@ -11,6 +11,8 @@ _MODEL_NAME: Final = 0x0A
 _MODEL_VERSION: Final = 0x12
 _FIRST_BYTES: Final = frozenset(range(_MODEL_NAME, 0x3B, 0x08))
 """Tags of the message's fields 1 to 7, all of them length-delimited."""
+_MOST_FIELDS: Final = 16
+"""Writers write each name once. A request could hold millions of empty ones, and nothing else is done meanwhile."""
 
 
 class MalformedError(ValueError):
@@ -41,11 +43,16 @@ def first_fields(body: bytes, longest: int) -> tuple[str, str]:
         LongNameError: a name cannot be an id.
     """
     model = version = ""
-    position = 0
+    position = fields = 0
     if body and body[0] not in _FIRST_BYTES:
         raise MalformedError("the request is no PredictRequest: it does not begin with one of its fields")
     while position < len(body) and body[position] in (_MODEL_NAME, _MODEL_VERSION):
         tag = body[position]
+        fields += 1
+        if fields > _MOST_FIELDS:
+            raise MalformedError(
+                f"the request is no PredictRequest: it gives its names more than {_MOST_FIELDS} times; give each once"
+            )
         try:
             length, start = read_varint(body, position + 1)
         except ValueError as error:

@@ -35,6 +35,8 @@ _INFER_RESPONSE: Final = b"\x12"
 """The tag of field 2, length-delimited."""
 _HEAD: Final = frozenset(b"\x0a\x12\x1a\x22")
 """Tags of a request's fields 1 to 4, all length-delimited: model, version, id, parameters."""
+_MOST_FIELDS: Final = 256
+"""Of a head, whose parameters are a field each: millions of empty ones would hold every other stream for seconds."""
 _SEQUENCE: Final = "sequence_id"
 _MOST_SHOWN: Final = 64
 
@@ -211,10 +213,16 @@ def _failure(problem: str, request_id: str) -> bytes:
 
 
 def _head(body: bytes) -> predict_pb2.PredictRequest:
-    """A request as far as its parameters, which writers put before its tensors; what is no request has no fields."""
-    end = 0
+    """A request as far as its parameters, which writers put before its tensors.
+
+    What is no request has no fields, and so has one with too many: it is answered as those without an id are.
+    """
+    end = fields = 0
     try:
         while end < len(body) and body[end] in _HEAD:
+            fields += 1
+            if fields > _MOST_FIELDS:
+                return predict_pb2.PredictRequest()
             length, start = read_varint(body, end + 1)
             end = start + length
         return predict_pb2.PredictRequest.FromString(body[:end])

@@ -206,6 +206,23 @@ async def test_answers_that_could_not_be_told_apart_come_in_the_order_of_their_r
     assert await read(call, 1) == [("3", b"third")]
 
 
+async def test_one_with_very_many_parameters_is_answered_as_one_without_an_id(house: House) -> None:
+    # Whatever is read of each request before it is begun, nothing else is done meanwhile.
+    long, plain = request(1, "a"), request(2, "")
+    for number in range(256):
+        long.parameters[f"p{number}"].bool_param = True
+    call = house.open()
+    await call.write(long)
+    await call.write(plain)
+    await until(lambda: house.answers.begun == [1, 2])
+    house.answers.part(2, b"y")
+    house.answers.end(2)
+    house.answers.part(1, b"x")
+    house.answers.end(1)
+    assert await read(call, 2) == [("1", b"x"), ("2", b"y")]
+    call.cancel()
+
+
 async def test_a_failure_says_whose_it_is_and_ends_no_other_request(house: House) -> None:
     call, answers = house.open(), house.answers
     for number in range(4):
