@@ -3,7 +3,7 @@
 Nothing is stored of a prediction: its token says which version answered, when, and what it predicted.
 """
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +11,7 @@ from typing import Final
 
 from services.common.clock import Clock
 from services.common.kept_slices import KeptSlices, Slice, room_of
+from services.common.labelled_rows import LabelledRows
 from services.common.prediction_token import MAX_ROWS, NO_CLASS, Prediction, TokenError, TokenKeys
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
@@ -82,10 +83,10 @@ class FeedbackBook:
         self._store = store
         self._clock = clock
         self._classes = classes
-        self._remembered = remembered
         # Three bits per row, for a label, a number and a wrong label: a prediction has at most 64 rows that take them.
-        self._rows: dict[int, int] = {}
-        self._pairs: dict[int, Prediction] = {}
+        self._rows = LabelledRows(remembered)
+        # The first key of a dict is found past all that were deleted before it.
+        self._pairs: OrderedDict[int, Prediction] = OrderedDict()
         self._most_pairs = pairs
         self._slices: dict[tuple[str, str], KeptSlices] = {}
 
@@ -113,7 +114,7 @@ class FeedbackBook:
             return
         self._pairs[stable.nonce] = test
         if len(self._pairs) > self._most_pairs:
-            del self._pairs[next(iter(self._pairs))]
+            self._pairs.popitem(last=False)
         for row in range(min(len(stable.classes), len(test.classes))):
             agree = self._agree(stable, test, row)
             if agree is not None:
@@ -196,7 +197,7 @@ class FeedbackBook:
 
     def _remember(self, prediction: Prediction, row: int, first: int = 0) -> Result | None:
         """Notes the row, among the bits from `first` on; a result when it does not count."""
-        rows = self._rows.get(prediction.nonce, 0)
+        rows = self._rows[prediction.nonce]
         bit = first + row
         # However old it is by now: what was counted once was in time.
         if rows >> bit & 1:
@@ -205,8 +206,6 @@ class FeedbackBook:
         if not self._keep_slice(prediction):
             return self._late(prediction)
         self._rows[prediction.nonce] = rows | 1 << bit
-        if len(self._rows) > self._remembered:
-            del self._rows[next(iter(self._rows))]
         return None
 
     def _late(self, prediction: Prediction) -> Result:
