@@ -3,8 +3,6 @@
 import asyncio
 import sys
 
-from pydantic import ValidationError
-
 from registry.app import App
 from registry.database.engine import DatabaseUrlError
 from registry.database.schema import SchemaError
@@ -12,6 +10,7 @@ from registry.migrating import migrate_database, require_database
 from registry.settings import RegistrySettings
 from services.common.errors import CrossfadeError
 from services.common.server import AddressError, run_until_signal
+from services.common.start_errors import start_error
 
 _USAGE = "usage: python -m registry [migrate [--check]]"
 
@@ -33,9 +32,8 @@ def main(arguments: list[str]) -> int:
         else:
             require_database(settings)
             asyncio.run(_serve(settings))
-    except (AddressError, CrossfadeError, DatabaseUrlError, SchemaError, ValidationError, ValueError, OSError) as error:
-        line = " ".join(str(error).split())
-        sys.stderr.write(f"registry: {line}\n")
+    except (AddressError, CrossfadeError, DatabaseUrlError, SchemaError, ValueError, OSError) as error:
+        sys.stderr.write(f"registry: error: {start_error(error)}\n")
         return 1
     return 0
 

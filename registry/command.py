@@ -3,13 +3,13 @@
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from crossfade.cli.errors import CommandError
 from registry.database.engine import DatabaseUrlError
 from registry.database.schema import SchemaError
 from registry.migrating import migrate_database
 from registry.settings import RegistrySettings
+from services.common.start_errors import start_error
 
 app = typer.Typer(
     add_completion=False,
@@ -35,5 +35,5 @@ def migrate(
     """
     try:
         typer.echo(migrate_database(RegistrySettings(), check_only=check))
-    except (DatabaseUrlError, SchemaError, ValidationError, OSError) as error:
-        raise CommandError(" ".join(str(error).split())) from error
+    except (DatabaseUrlError, SchemaError, ValueError, OSError) as error:
+        raise CommandError(start_error(error)) from error

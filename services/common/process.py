@@ -5,10 +5,9 @@ import sys
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from pydantic import ValidationError
-
 from services.common.server import AddressError, run_until_signal
 from services.common.settings import ServiceSettings
+from services.common.start_errors import start_error
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 
@@ -38,8 +37,5 @@ def run(name: str, settings: type[SettingsT], make: Callable[[SettingsT], Applic
 
     try:
         asyncio.run(serve())
-    except ValidationError as error:
-        lines = (f"CROSSFADE_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors())
-        sys.exit(f"{name}: error: {'; '.join(lines)}")
     except (AddressError, ValueError, OSError) as error:
-        sys.exit(f"{name}: error: {error}")
+        sys.exit(f"{name}: error: {start_error(error)}")

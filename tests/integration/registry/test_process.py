@@ -149,7 +149,8 @@ def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
         monkeypatch.setenv(f"CROSSFADE_{name.upper()}", value)
     assert main([]) == 1
     said = capsys.readouterr().err
-    assert re.fullmatch(r"registry: .+\n", said)
+    assert re.fullmatch(r"registry: error: .+\n", said)
+    assert "pydantic" not in said
     return said
 
 
@@ -164,7 +165,10 @@ NOWHERE = "postgresql://x@127.0.0.1:1/x"
         ({"database": NOWHERE}, "does not answer"),
         ({"database": NOWHERE, "listen": "0.0.0.0:0"}, "takes TLS"),
         ({"database": NOWHERE, "log_level": "loud"}, "no log level"),
-        ({"database": NOWHERE, "sweep_seconds": "-1"}, "sweep_seconds"),
+        (
+            {"database": NOWHERE, "sweep_seconds": "-1"},
+            "error: CROSSFADE_SWEEP_SECONDS: Input should be greater",
+        ),
         ({"database": NOWHERE, "database_password_file": "/none"}, "No such file"),
     ],
 )
