@@ -59,8 +59,8 @@ def access_of(settings: EvaluatorSettings) -> Access:
     """The server that the settings name.
 
     Raises:
-        ValueError: they contradict each other, or would send a secret in the open.
-        OSError: a certificate cannot be read.
+        ValueError: they contradict each other, would send a secret in the open, or name a certificate that cannot be
+            used.
     """
     url = settings.evaluator_prometheus.rstrip("/")
     parts = urlsplit(url)
@@ -91,7 +91,13 @@ def access_of(settings: EvaluatorSettings) -> Access:
 
 
 def _context(settings: EvaluatorSettings) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=settings.evaluator_prometheus_ca)
+    ca = settings.evaluator_prometheus_ca
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except ssl.SSLError as error:
+        raise ValueError(f"{_SETTING}_CA: {ca} holds no certificate in PEM form ({error.reason})") from error
+    except OSError as error:
+        raise ValueError(f"{_SETTING}_CA: {ca} cannot be read ({error.strerror})") from error
     if settings.tls and settings.tls_certificate is not None:
         # Sent to servers that ask for a certificate only.
         context.load_cert_chain(settings.tls_certificate, settings.tls_key)

@@ -39,6 +39,7 @@ from registry.webhooks.courier import Courier
 from registry.webhooks.sender import HttpSender
 from services.common.clock import Clock, SystemClock
 from services.common.server import Server
+from services.common.setting_files import read_text
 from services.common.telemetry.logs import make_log
 from services.common.telemetry.otlp import Resource
 from services.common.telemetry.prometheus import MetricsPage
@@ -62,11 +63,11 @@ def open_database(settings: RegistrySettings) -> Engine:
 
     Raises:
         DatabaseUrlError: there is none, or it is no database of ours.
-        OSError: the password's file cannot be read.
+        SettingFileError: the password's file cannot be read.
     """
     url = parse_url(settings.database)
     if settings.database_password_file is not None:
-        url = url.set(password=settings.database_password_file.read_text(encoding="utf-8").strip())
+        url = url.set(password=read_text("CROSSFADE_DATABASE_PASSWORD_FILE", settings.database_password_file).strip())
     return open_engine(url, settings.database_connections + _BACKGROUND_THREADS + _WATCH_THREADS)
 
 

@@ -31,8 +31,8 @@ from services.common.clock import Clock, SystemClock
 from services.common.feedback import FeedbackBook
 from services.common.lease import Lease
 from services.common.loops import begun_again
-from services.common.prediction_token import TokenKeys
 from services.common.server import FOR_STREAMS, LONG_CALLS, Server
+from services.common.setting_files import read_token_keys
 from services.common.stream_infer import StreamInfer
 from services.common.telemetry import catalog
 from services.common.telemetry.logs import make_log
@@ -61,8 +61,7 @@ class App:
 
     Raises:
         AddressError: it cannot listen there, or others could not dial it.
-        ValueError: the token keys' file is not one.
-        OSError: the token keys cannot be read.
+        ValueError: a file that a setting names cannot be used; the message names both.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class App:
         self._clock = clock or SystemClock()
         self._log = log or make_log(_SERVICE_NAME, settings.log_level)
         self.instance_id = str(uuid.uuid4())
-        keys = TokenKeys.parse(settings.token_keys.read_text())
+        keys = read_token_keys(settings.token_keys)
         self._store = MetricStore()
         self._tracing = Tracing(_SERVICE_NAME, self.instance_id, settings.otlp_endpoint, settings.trace_ratio)
         self._registry = open_channel(settings.registry, settings)

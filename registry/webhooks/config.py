@@ -20,9 +20,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from crossfade.names import check_id
 from registry.domain.ledger import check_type
 from registry.domain.webhooks import DEFAULT_TYPES, Form, Webhook
+from services.common.setting_files import read_text
 
 _SHORTEST_SECRET: Final = 16
 _ENCODED: Final = b"whsec_"
+_SETTING: Final = "CROSSFADE_WEBHOOKS"
 
 
 class WebhookFileError(ValueError):
@@ -98,21 +100,21 @@ def read_webhooks(path: Path) -> tuple[Webhook, ...]:
 
     Raises:
         WebhookFileError: it is not such a file, or a secret's file is none.
-        OSError: it cannot be read.
+        SettingFileError: it cannot be read.
     """
     try:
-        entries = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).webhook
+        entries = _File.model_validate(tomllib.loads(read_text(_SETTING, path))).webhook
     except tomllib.TOMLDecodeError as error:
-        raise WebhookFileError(f"{path}: {error}") from error
+        raise WebhookFileError(f"{_SETTING}: {path}: {error}") from error
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         said = first["msg"]
         if first["type"] == "extra_forbidden":
             said = f"is unknown; a file has [[webhook]] entries of {', '.join(_Entry.model_fields)}"
-        raise WebhookFileError(f"{path}: {where}: {said}") from error
+        raise WebhookFileError(f"{_SETTING}: {path}: {where}: {said}") from error
     names = [entry.name for entry in entries]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise WebhookFileError(f"{path}: there are two webhooks {twice[0]}; give each a name of its own")
+        raise WebhookFileError(f"{_SETTING}: {path}: there are two webhooks {twice[0]}; give each a name of its own")
     return tuple(entry.webhook() for entry in entries)

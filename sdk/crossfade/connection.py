@@ -30,6 +30,19 @@ _OTHER_TARGETS: Final = re.compile(r"(?:dns|ipv4|ipv6|unix|unix-abstract|vsock|x
 """How gRPC's targets of other kinds begin, as in unix:PATH and xds:///MODEL."""
 
 
+class TlsFileError(ValueError):
+    """A file is not what it is to be.
+
+    Args:
+        file: which.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, file: Path, reason: str) -> None:
+        super().__init__(f"{file} {reason}")
+        self.file = file
+
+
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
     """PEM files of mutual TLS.
@@ -64,7 +77,7 @@ class TlsFiles:
 
         Raises:
             OSError: a file cannot be read.
-            ValueError: one is not what it is to be.
+            TlsFileError: one is not what it is to be.
         """
         certificate, key, ca = self.contents()
         return grpc.ssl_channel_credentials(ca, key, certificate)
@@ -76,7 +89,7 @@ class TlsFiles:
 
         Raises:
             OSError: a file cannot be read.
-            ValueError: one is not what it is to be.
+            TlsFileError: one is not what it is to be.
         """
         certificate, key, ca = (file.read_bytes() for file in (self.certificate, self.key, self.ca))
         for file, content, mark, what in (
@@ -85,19 +98,19 @@ class TlsFiles:
             (self.ca, ca, b"-----BEGIN CERTIFICATE-----", "certificate"),
         ):
             if mark not in content:
-                raise ValueError(f"{file} holds no {what} in PEM form")
+                raise TlsFileError(file, f"holds no {what} in PEM form")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
             # Without a password none is asked for on the terminal.
             context.load_cert_chain(self.certificate, self.key, password="")
         except ssl.SSLError as error:
-            raise ValueError(
-                f"{self.key} is not the key of {self.certificate}, or is locked by a password ({error.reason})"
+            raise TlsFileError(
+                self.key, f"is not the key of {self.certificate}, or is locked by a password ({error.reason})"
             ) from error
         try:
             context.load_verify_locations(self.ca)
         except ssl.SSLError as error:
-            raise ValueError(f"{self.ca} holds a certificate that cannot be read ({error.reason})") from error
+            raise TlsFileError(self.ca, f"holds a certificate that cannot be read ({error.reason})") from error
         return certificate, key, ca
 
 

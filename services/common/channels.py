@@ -1,11 +1,13 @@
 """Channels to other services: one set of options, TLS when the settings ask for it."""
 
+from pathlib import Path
 from typing import Final, TypeAlias
 
 import grpc
 from grpc import aio
 
-from crossfade.connection import MESSAGE_LIMIT, TlsFiles
+from crossfade.connection import MESSAGE_LIMIT, TlsFileError, TlsFiles
+from services.common.setting_files import unreadable
 from services.common.settings import TlsSettings
 
 TlsContents: TypeAlias = tuple[bytes, bytes, bytes]
@@ -37,18 +39,17 @@ def channel_credentials(tls: TlsSettings) -> grpc.ChannelCredentials:
     """The client's side of mutual TLS.
 
     Raises:
-        OSError: a file cannot be read.
-        ValueError: there are none, or one is not what it is to be.
+        ValueError: there are none, or one cannot be read or is not what it is to be.
     """
-    return _files(tls).credentials()
+    certificate, key, ca = tls_contents(tls)
+    return grpc.ssl_channel_credentials(ca, key, certificate)
 
 
 def server_credentials(tls: TlsSettings) -> grpc.ServerCredentials:
     """The server's side of mutual TLS: clients without a certificate are refused.
 
     Raises:
-        OSError: a file cannot be read.
-        ValueError: there are none, or one is not what it is to be.
+        ValueError: there are none, or one cannot be read or is not what it is to be.
     """
     return credentials_of(tls_contents(tls))
 
@@ -57,16 +58,26 @@ def tls_contents(tls: TlsSettings) -> TlsContents:
     """What the files hold.
 
     Raises:
-        OSError: a file cannot be read.
-        ValueError: there are none, or one is not what it is to be.
+        ValueError: there are none, or one cannot be read or is not what it is to be; the message names the setting too.
     """
-    return _files(tls).contents()
+    try:
+        return _files(tls).contents()
+    except OSError as error:
+        raise unreadable(_setting(tls, error.filename), error.filename, error) from error
+    except TlsFileError as error:
+        raise ValueError(f"{_setting(tls, error.file)}: {error}") from error
 
 
 def credentials_of(contents: TlsContents) -> grpc.ServerCredentials:
     """The server's side of mutual TLS, of what was read."""
     certificate, key, ca = contents
     return grpc.ssl_server_credentials([(key, certificate)], ca, require_client_auth=True)
+
+
+def _setting(tls: TlsSettings, file: Path | str) -> str:
+    """The variable that names a file."""
+    names = ("tls_certificate", "tls_key", "tls_ca")
+    return "CROSSFADE_" + next((name for name in names if getattr(tls, name) == Path(file)), "tls").upper()
 
 
 def _files(tls: TlsSettings) -> TlsFiles:

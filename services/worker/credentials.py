@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from services.common.channels import TlsContents, tls_contents
 from services.common.prediction_token import TokenKeys
+from services.common.setting_files import read_token_keys
 from services.worker.settings import WorkerSettings
 
 
@@ -26,16 +27,5 @@ def read_credentials(settings: WorkerSettings) -> Credentials:
     Raises:
         ValueError: one cannot be read, or is not what it is to be; the message says which.
     """
-    try:
-        return Credentials(_token_keys(settings), tls_contents(settings) if settings.tls else None)
-    except OSError as error:
-        raise ValueError(f"{error.filename} cannot be read ({error.strerror})") from error
-
-
-def _token_keys(settings: WorkerSettings) -> TokenKeys | None:
-    if settings.token_keys is None:
-        return None
-    try:
-        return TokenKeys.parse(settings.token_keys.read_text())
-    except ValueError as error:
-        raise ValueError(f"CROSSFADE_TOKEN_KEYS: {settings.token_keys}: {error}") from error
+    keys = None if settings.token_keys is None else read_token_keys(settings.token_keys)
+    return Credentials(keys, tls_contents(settings) if settings.tls else None)
