@@ -15,22 +15,38 @@ class TableFile:
 
     Args:
         path: the file.
-        log: gets a line when it cannot be written.
+        log: gets a line when it cannot be read or written.
+
+    Raises:
+        ValueError: the path is a folder's.
     """
 
     def __init__(self, path: Path, log: structlog.typing.FilteringBoundLogger) -> None:
+        if path.is_dir():
+            raise ValueError(f"CROSSFADE_TABLE_FILE: {path} is a folder: name a file, as {path / 'routes'}")
         self._path = path
         self._log = log
         self._next: service_pb2.WatchRoutesResponse | None = None
         self._writing: asyncio.Task[None] | None = None
 
     def load(self) -> service_pb2.WatchRoutesResponse | None:
-        """The snapshot on disk; None: there is none, or it is damaged."""
+        """The snapshot on disk; None: there is none, or it cannot be used, and the Registry is waited for."""
         try:
             snapshot = service_pb2.WatchRoutesResponse.FromString(self._path.read_bytes())
-        except (FileNotFoundError, DecodeError):
+        except FileNotFoundError:
             return None
-        return snapshot if snapshot.snapshot else None
+        except OSError as error:
+            return self._useless(str(error.strerror))
+        except DecodeError:
+            return self._useless("it is damaged")
+        return snapshot if snapshot.snapshot else self._useless("it holds no table")
+
+    def _useless(self, reason: str) -> None:
+        self._log.warning(
+            "the table on disk cannot be used; it is made anew when the Registry answers",
+            file=str(self._path),
+            reason=reason,
+        )
 
     def keep(self, snapshot: service_pb2.WatchRoutesResponse) -> None:
         """Has a snapshot written, after the one that is being written and instead of one that waits."""

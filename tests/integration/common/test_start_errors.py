@@ -57,6 +57,7 @@ async def said(name: str, folder: Path, **settings: str) -> str:
         ("router", {"token_keys": "+/bad"}, "CROSSFADE_TOKEN_KEYS: +/bad: "),
         ("worker", {"token_keys": "+/bad"}, "CROSSFADE_TOKEN_KEYS: +/bad: "),
         ("router", {"token_keys": "+/raw"}, "CROSSFADE_TOKEN_KEYS: +/raw is no text in UTF-8"),
+        ("router", {"table_file": "+"}, "CROSSFADE_TABLE_FILE: + is a folder: name a file, as +/routes"),
         ("registry", {"database_password_file": "+/none"}, "CROSSFADE_DATABASE_PASSWORD_FILE: +/none cannot be read"),
         ("registry", {"webhooks": "+/none"}, "CROSSFADE_WEBHOOKS: +/none cannot be read (No such file or directory)"),
         ("registry", {"webhooks": "+/bad"}, "CROSSFADE_WEBHOOKS: +/bad: Expected"),

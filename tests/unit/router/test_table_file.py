@@ -1,0 +1,56 @@
+"""The table on disk: what cannot be used is said, and stops nothing."""
+
+from pathlib import Path
+
+import pytest
+import structlog
+from structlog.testing import LogCapture
+
+from crossfade.registry.v1 import service_pb2
+from router.table_file import TableFile
+
+
+@pytest.fixture
+def lines() -> LogCapture:
+    return LogCapture()
+
+
+def table_file(path: Path, lines: LogCapture) -> TableFile:
+    return TableFile(path, structlog.wrap_logger(structlog.PrintLogger(), processors=[lines]))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\xff\xff\xff", "it is damaged"),
+        (b"", "it holds no table"),
+        (service_pb2.WatchRoutesResponse(revision=3).SerializeToString(), "it holds no table"),
+    ],
+)
+def test_a_damaged_table_is_said(tmp_path: Path, lines: LogCapture, content: bytes, reason: str) -> None:
+    path = tmp_path / "routes"
+    path.write_bytes(content)
+    assert table_file(path, lines).load() is None
+    (line,) = lines.entries
+    assert (line["log_level"], line["file"], line["reason"]) == ("warning", str(path), reason)
+
+
+def test_a_table_that_cannot_be_read_is_said(tmp_path: Path, lines: LogCapture) -> None:
+    """A folder that came after the start is what root cannot read either."""
+    path = tmp_path / "routes"
+    kept = table_file(path, lines)
+    path.mkdir()
+    assert kept.load() is None
+    assert [line["reason"] for line in lines.entries] == ["Is a directory"]
+
+
+def test_none_yet_is_no_news(tmp_path: Path, lines: LogCapture) -> None:
+    assert table_file(tmp_path / "routes", lines).load() is None
+    assert lines.entries == []
+
+
+def test_a_table_is_read_back(tmp_path: Path, lines: LogCapture) -> None:
+    path = tmp_path / "routes"
+    kept = service_pb2.WatchRoutesResponse(revision=3, snapshot=True)
+    path.write_bytes(kept.SerializeToString())
+    assert table_file(path, lines).load() == kept
