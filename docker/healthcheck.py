@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.common.channels import channel_credentials
 from services.common.settings import ServiceSettings
+from services.common.start_errors import start_error
 
 _SECONDS: Final = 5.0
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read from a setting, nothing is bound
@@ -22,8 +23,7 @@ def check(settings: ServiceSettings) -> str:
     """What is wrong with the service; empty when it serves.
 
     Raises:
-        ValueError: the settings name no port, or TLS by half.
-        OSError: a TLS file cannot be read.
+        ValueError: the settings name no port, or TLS by half, or a TLS file cannot be used.
     """
     listen = urlsplit(f"//{settings.listen}")
     if not listen.port:
@@ -54,7 +54,7 @@ def main() -> int:
     try:
         found = check(ServiceSettings())
     except (ValueError, OSError) as error:
-        found = " ".join(str(error).split())
+        found = start_error(error)
     if found:
         sys.stderr.write(f"healthcheck: {found}\n")
     return 1 if found else 0

@@ -1,9 +1,12 @@
 """Settings that every service reads: from the environment (CROSSFADE_…) or from arguments."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from crossfade.connection import checked_address
 
 
 class TlsSettings(BaseSettings):
@@ -65,3 +68,30 @@ class ServiceSettings(TlsSettings):
     drain_seconds: float = Field(default=10.0, ge=0)
     lease_seconds: float = Field(default=15.0, ge=1, le=600)
     channelz: bool = False
+
+    @field_validator("listen", "metrics_listen")
+    @classmethod
+    def _place(cls, value: str, info: ValidationInfo) -> str:
+        host, colon, port = value.rpartition(":")
+        fits = "/" not in host and colon and port.isdecimal() and int(port) < 65_536
+        if not fits and (value or info.field_name == "listen"):
+            raise ValueError(f"{value!r} is not an address: write HOST:PORT, as in 127.0.0.1:8500")
+        return value
+
+    @field_validator("registry")
+    @classmethod
+    def _target(cls, value: str) -> str:
+        return checked_address(value, "registry.example.org:8400")
+
+    @field_validator("advertise")
+    @classmethod
+    def _advertised(cls, value: str) -> str:
+        return checked_address(value, "router-1.example.org:8500") if value else value
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _endpoint(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError(f"{value!r} is no URL: write http://HOST:4317, or https://HOST:4317 for TLS")
+        return value

@@ -81,6 +81,30 @@ async def test_a_file_that_cannot_be_used_is_named_with_its_setting(
 
 @pytest.mark.parametrize("name", APPS)
 @pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (
+            {"registry": "http://10.0.0.1:8400"},
+            "CROSSFADE_REGISTRY: 'http://10.0.0.1:8400' is not an address: write HOST:",
+        ),
+        ({"registry": "registry"}, "CROSSFADE_REGISTRY: 'registry' is not an address: write HOST:PORT"),
+        ({"listen": "http://127.0.0.1:0"}, "CROSSFADE_LISTEN: 'http://127.0.0.1:0' is not an address: write HOST:PORT"),
+        ({"listen": ""}, "CROSSFADE_LISTEN: '' is not an address: write HOST:PORT"),
+        ({"metrics_listen": "9500"}, "CROSSFADE_METRICS_LISTEN: '9500' is not an address: write HOST:PORT"),
+        ({"advertise": "me"}, "CROSSFADE_ADVERTISE: 'me' is not an address: write HOST:PORT"),
+        ({"otlp_endpoint": "jaeger:4317"}, "CROSSFADE_OTLP_ENDPOINT: 'jaeger:4317' is no URL: write http://HOST:4317"),
+        ({"otlp_endpoint": "https://"}, "CROSSFADE_OTLP_ENDPOINT: 'https://' is no URL"),
+        ({"otlp_endpoint": "http://[jaeger"}, "CROSSFADE_OTLP_ENDPOINT: "),
+    ],
+)
+async def test_what_is_no_address_is_said_with_its_setting(
+    folder: Path, name: str, settings: dict[str, str], line: str
+) -> None:
+    assert (await said(name, folder, **settings)).startswith(line)
+
+
+@pytest.mark.parametrize("name", APPS)
+@pytest.mark.parametrize(
     ("setting", "file", "complaint"),
     [
         ("tls_certificate", "none", "cannot be read (No such file or directory)"),

@@ -50,7 +50,11 @@ async def _check(root: Path, **environment: object) -> tuple[int, str]:
         sys.executable,
         str(root / "docker/healthcheck.py"),
         # In an image the packages are installed; a checkout has them beside.
-        env={**own, "PYTHONPATH": str(root), **{key: str(value) for key, value in environment.items()}},
+        env={
+            **own,
+            "PYTHONPATH": f"{root}{os.pathsep}{root / 'sdk'}",
+            **{key: str(value) for key, value in environment.items()},
+        },
         stderr=asyncio.subprocess.PIPE,
     )
     _, said = await asyncio.wait_for(process.communicate(), 30)
