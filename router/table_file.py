@@ -36,12 +36,17 @@ class TableFile:
         except FileNotFoundError:
             return None
         except OSError as error:
-            return self._useless(str(error.strerror))
+            self._say_useless(str(error.strerror))
+            return None
         except DecodeError:
-            return self._useless("it is damaged")
-        return snapshot if snapshot.snapshot else self._useless("it holds no table")
+            self._say_useless("it is damaged")
+            return None
+        if not snapshot.snapshot:
+            self._say_useless("it holds no table")
+            return None
+        return snapshot
 
-    def _useless(self, reason: str) -> None:
+    def _say_useless(self, reason: str) -> None:
         self._log.warning(
             "the table on disk cannot be used; it is made anew when the Registry answers",
             file=str(self._path),

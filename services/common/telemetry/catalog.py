@@ -39,6 +39,18 @@ class Metric:
     bounds: tuple[float, ...] = ()
     spread: str = ""
 
+    @property
+    def is_evidence(self) -> bool:
+        """Whether it is there to be judged by: its series are as many as the classes, bins, cohorts, callers or slices.
+
+        Those who run the services have no use for them, and reading them all takes long.
+        """
+        return bool(self.spread) or self.bounds == _COHORT_BOUNDS or not _OF_EVIDENCE.isdisjoint(self.attributes)
+
+
+_OF_EVIDENCE: Final = frozenset({"slice", "caller", "stable", "test"})
+"""Attributes with as many values as there are slices, callers or classes (of a mirrored request's two answers)."""
+
 
 def geometric_bounds(low: float, high: float, steps_per_doubling: int) -> tuple[float, ...]:
     """Bounds from `low` by 2^(1/steps_per_doubling), the last one the first that is not below `high`."""

@@ -12,13 +12,15 @@ from typing import Final
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1 import metrics_pb2 as otlp
 
-from services.common.telemetry import catalog
+from services.common.telemetry import catalog, operations
 from services.common.telemetry.catalog import Kind, Metric
 from services.common.telemetry.store import Snapshot
 
 _CUMULATIVE: Final = otlp.AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
-METRICS: Final[Mapping[str, Metric]] = {m.name: m for m in vars(catalog).values() if isinstance(m, Metric)}
-"""Every metric of the catalog by its name."""
+METRICS: Final[Mapping[str, Metric]] = {
+    one.name: one for module in (catalog, operations) for one in vars(module).values() if isinstance(one, Metric)
+}
+"""Every metric by its name."""
 _SERIES_PER_PART: Final = 250
 """After so many series they are serialized, which takes some 1 ms for so many: nothing else runs meanwhile."""
 

@@ -1,15 +1,15 @@
-"""The Prometheus page: the same series that GetMetrics hands out, in Prometheus's text format."""
+"""The Prometheus pages, in Prometheus's text format: all series that GetMetrics hands out, and those to operate by."""
 
 import asyncio
 import ssl
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -25,7 +25,7 @@ from services.common.server import AddressError, check_exposure, check_free, spl
 from services.common.settings import ServiceSettings
 from services.common.telemetry import catalog
 from services.common.telemetry.catalog import Kind
-from services.common.telemetry.otlp import Resource
+from services.common.telemetry.otlp import METRICS, Resource
 from services.common.telemetry.page_names import (
     CREATED,
     INSTANCE,
@@ -38,22 +38,36 @@ from services.common.telemetry.page_names import (
 )
 from services.common.telemetry.store import Snapshot
 
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+"""A WSGI application (PEP 3333)."""
+
 _SILENCE_SECONDS: Final = 10.0
 """For so long a scraper may say nothing."""
 _LONGEST_LINE: Final = 65_537
+ALL: Final = "/metrics"
+"""The page with every series: what a Prometheus server needs that an Evaluator reads from."""
+OPERATIONS: Final = "/metrics/operations"
+"""The page without evidence, whose length does not grow with classes, bins, cohorts, callers and slices."""
 
 
-def families(resource: Resource, snapshots: Iterable[Snapshot], now_ns: int | None = None) -> Iterator[Metric]:
+def families(
+    resource: Resource,
+    snapshots: Iterable[Snapshot],
+    now_ns: int | None = None,
+    *,
+    metrics: Iterable[catalog.Metric] = (),
+) -> Iterator[Metric]:
     """Snapshots as Prometheus families, after those of the process; every series says which process counted it.
 
     Args:
         resource: the process.
         snapshots: its series.
         now_ns: the time, nanoseconds since 1970-01-01 UTC; None: the present.
+        metrics: have a family even where they have no series.
     """
     described = {SERVICE: resource.service, INSTANCE: resource.instance_id}
     yield InfoMetricFamily(TARGET_INFO.removesuffix("_info"), "The process that this page is of.", value=described)
-    by_metric: dict[catalog.Metric, list[Snapshot]] = {}
+    by_metric: dict[catalog.Metric, list[Snapshot]] = {metric: [] for metric in metrics}
     for snapshot in snapshots:
         by_metric.setdefault(snapshot.metric, []).append(snapshot)
     yield from _of_process(resource, time.time_ns() if now_ns is None else now_ns)
@@ -110,12 +124,20 @@ def _cumulative(bounds: tuple[float, ...], counts: tuple[int, ...]) -> Iterator[
 
 
 class _Collector(Collector):
-    def __init__(self, resource: Resource, read: Callable[[], Iterable[Snapshot]]) -> None:
+    def __init__(self, resource: Resource, read: Callable[[], Iterable[Snapshot]], *, evidence: bool) -> None:
         self._resource = resource
         self._read = read
+        self._evidence = evidence
 
     def collect(self) -> Iterator[Metric]:
-        return families(self._resource, self._read())
+        return families(self._resource, (one for one in self._read() if self._shows(one.metric)))
+
+    def describe(self) -> Iterator[Metric]:
+        """Every family there may be, without series: by these the library finds what `?name[]=` asks for."""
+        return families(self._resource, (), metrics=filter(self._shows, METRICS.values()))
+
+    def _shows(self, metric: catalog.Metric) -> bool:
+        return self._evidence or not metric.is_evidence
 
 
 def _for(settings: ServiceSettings, handler: type[WSGIRequestHandler]) -> type[WSGIRequestHandler]:
@@ -153,8 +175,22 @@ def _refusal(connection: ssl.SSLSocket, trust_domain: str) -> str:
     return ""
 
 
+def _pages(apps: Mapping[str, Application]) -> Application:
+    """Serves each page under its path, and says which there are under any other."""
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        found = apps.get(environ["PATH_INFO"])
+        if found is not None:
+            return found(environ, start_response)
+        body = f"there is no such page: ask for {' or '.join(apps)}\n".encode()
+        start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+        return [body]
+
+    return app
+
+
 class MetricsPage:
-    """An HTTP(S) server with the page at /metrics, on a thread of its own.
+    """An HTTP(S) server with the pages /metrics and /metrics/operations, on a thread of its own.
 
     Args:
         settings: `metrics_listen`, and TLS: with it, scrapers need a client certificate of a role that may call
@@ -181,14 +217,18 @@ class MetricsPage:
         def read() -> list[Snapshot]:
             return asyncio.run_coroutine_threadsafe(gather(), loop).result(timeout=5)
 
-        registry = CollectorRegistry()
-        registry.register(_Collector(resource, read))
+        apps: dict[str, Application] = {}
+        for path, evidence in ((ALL, True), (OPERATIONS, False)):
+            registry = CollectorRegistry()
+            registry.register(_Collector(resource, read, evidence=evidence))
+            apps[path] = make_wsgi_app(registry)
         try:
-            self._server, self._thread = self._start(settings, port, host, registry)
+            self._server, self._thread = self._start(settings, port, host)
         except (OSError, ssl.SSLError) as error:
             raise AddressError(f"the metrics page cannot be served on {address}: {error}") from error
         # The library's annotations do not know these.
         server: Any = self._server
+        server.set_app(_pages(apps))
         server.RequestHandlerClass = _for(settings, server.RequestHandlerClass)
         if settings.tls:
             # On the connection's own thread: whoever says nothing would keep everybody from the page, and the process
@@ -196,9 +236,9 @@ class MetricsPage:
             server.socket.do_handshake_on_connect = False
 
     @staticmethod
-    def _start(
-        settings: ServiceSettings, port: int, host: str, registry: CollectorRegistry
-    ) -> tuple[WSGIServer, threading.Thread]:
+    def _start(settings: ServiceSettings, port: int, host: str) -> tuple[WSGIServer, threading.Thread]:
+        # The pages take its place at once: the library serves one under every path.
+        registry = CollectorRegistry()
         if not settings.tls:
             return start_http_server(port, host, registry)
         return start_http_server(

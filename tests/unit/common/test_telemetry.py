@@ -1,6 +1,7 @@
 """Counting, and the way of the counts through OTLP."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,3 +169,19 @@ def test_every_series_of_the_prometheus_page_says_which_process_counted_it() -> 
     for family in others:
         assert family.samples
         assert all(sample.labels["service_instance_id"] == "instance-1" for sample in family.samples)
+
+
+def test_the_deployment_page_counts_a_histograms_series_as_they_are() -> None:
+    page = (Path(__file__).parents[3] / "docs/deployment.md").read_text()
+    calls, batches, lag, cohorts = (
+        # Its bounds, the last bucket, the sum and the count.
+        len(metric.bounds) + 3
+        for metric in (
+            catalog.ATTEMPT_DURATION,
+            catalog.QUEUE_DURATION,
+            catalog.FEEDBACK_LAG,
+            catalog.COHORT_FEEDBACK,
+        )
+    )
+    for words in (f"a Router {calls} × o × (e + 1)", f"{lag} × 3", f"{batches} × (1 + b)", f"{cohorts} × s × 2"):
+        assert words in page, words

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from services.common.telemetry.prometheus import OPERATIONS
+
 Jobs = dict[str, dict[str, Any]]
 
 
@@ -26,6 +28,10 @@ def test_it_names_every_metrics_page(jobs: Jobs, containers: dict[str, dict[str,
     targets = [target for group in jobs["crossfade"]["static_configs"] for target in group["targets"]]
     assert pages == {"registry:9400", "router:9500", "worker:9600", "evaluator:9700"}
     assert sorted(targets) == sorted(pages)
+
+
+def test_it_does_not_scrape_the_evidence(jobs: Jobs) -> None:
+    assert jobs["crossfade"]["metrics_path"] == OPERATIONS
 
 
 def test_it_shows_a_certificate_from_its_volume(jobs: Jobs, containers: dict[str, dict[str, Any]]) -> None:

@@ -50,10 +50,13 @@ def test_a_name_that_can_be_no_id_is_refused_by_its_length_alone(field: str) -> 
 
 @pytest.mark.parametrize("field", [b"\x0a\x00", b"\x12\x00", b"\x12\x02v1"])
 def test_names_that_are_given_again_and_again_are_refused_and_not_read_to_their_end(field: bytes) -> None:
-    assert first_fields(b"\x0a\x05churn" + field) == ("" if field[0] == 0x0A else "churn", field[2:].decode())
+    assert first_fields(b"\x0a\x05churn" + field, LONGEST_ID) == (
+        "" if field[0] == 0x0A else "churn",
+        field[2:].decode(),
+    )
     with pytest.raises(MalformedError, match="more than 16 times"):
         # Not UTF-8 at its end, which is not reached.
-        first_fields(field * 17 + b"\x0a\x01\xff")
+        first_fields(field * 17 + b"\x0a\x01\xff", LONGEST_ID)
 
 
 @given(st.binary(max_size=64))
