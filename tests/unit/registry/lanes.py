@@ -5,10 +5,11 @@ from itertools import count
 
 from registry.domain.lane import empty_lane
 from registry.domain.lane_aggregate import LaneAggregate
-from registry.domain.records import Artifact, Assignment, Objective, Signature, Spec, Step, TensorSpec, Version
+from registry.domain.records import Artifact, Assignment, Objective, Outcome, Signature, Spec, Step, TensorSpec, Version
 from registry.domain.serving import Placement, Serving, ServingState, Traffic
 
 START = 1_700_000_000.0
+OUTCOME = Outcome(reason="Because.", code="PERSON", actor="local:ana")
 
 
 def etags() -> Callable[[], str]:
@@ -75,3 +76,8 @@ def running_lane(*shares: int, assignment: Assignment = Assignment.REQUEST) -> L
 def both() -> list[Placement]:
     """v1 (with its control process) and v2 ready on Worker w1."""
     return [*placed("v1", "w1"), *placed("v1", "w1", traffic=Traffic.CONTROL), *placed("v2", "w1")]
+
+
+def states(lane: LaneAggregate) -> dict[str, str]:
+    """The states of a lane's versions."""
+    return {name: str(one.state) for name, one in lane.states.items()}

@@ -16,7 +16,7 @@ OUTCOME = Outcome("Because.", "VIOLATION", "errors", b"\x01\x02", ("ab",), "eval
 def chain() -> tuple[Event, ...]:
     drafts = (
         EventDraft("MODEL_CREATED", reason="m was created."),
-        EventDraft("ROLLOUT_ROLLED_BACK", "", "v2", 3, "Because.", OUTCOME, "evaluator"),
+        EventDraft("ROLLOUT_ROLLED_BACK", "", "v2", 3, "Zu spät.", OUTCOME, "evaluator"),
         EventDraft("ROLLOUT_STARTED", "eu", "v3", 4, "Next."),
     )
     model, events = append(MODEL, drafts, actor="local:ana", now=12.5, revision=9)
@@ -37,7 +37,7 @@ def test_the_hash_is_written_down() -> None:
     first, second, _ = chain()
     summary = hashlib.sha256(b"\x01\x02").hexdigest()
     text = (
-        f'["{first.hash}","m",2,"","v2",3,"ROLLOUT_ROLLED_BACK",12500000,"evaluator","Because.",9,'
+        f'["{first.hash}","m",2,"","v2",3,"ROLLOUT_ROLLED_BACK",12500000,"evaluator","Zu spät.",9,'
         f'["Because.","VIOLATION","errors","{summary}",["ab"],"evaluator",7]]'
     )
     assert second.hash == hashlib.sha256(text.encode()).hexdigest()

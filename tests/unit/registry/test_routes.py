@@ -11,16 +11,23 @@ from crossfade.connection import MESSAGE_LIMIT
 from registry.converters import signature_to_proto
 from registry.domain.lane import MOST_LOADED, Load
 from registry.domain.lane_aggregate import LaneAggregate
-from registry.domain.records import Assignment, Outcome, Step
+from registry.domain.records import Assignment, Step
 from registry.domain.routes import LaneRoutes, held_versions, routes_of, split_of
 from registry.domain.serving import Placement, Traffic
-from registry.domain.split import BUCKETS, Split, effective_share, handover_split, trial_split, whole_split
+from registry.domain.split import (
+    BUCKETS,
+    Split,
+    effective_share,
+    handover_split,
+    shadow_split,
+    trial_split,
+    whole_split,
+)
 from registry.domain.states import VersionState
 from registry.servicer.policy_validation import SIGNATURE_BYTES
 from registry.views import routes_to_proto
-from tests.unit.registry.lanes import START, both, placed, running_lane, spec, stable_lane, version
+from tests.unit.registry.lanes import OUTCOME, START, both, placed, running_lane, spec, stable_lane, version
 
-OUTCOME = Outcome(reason="Because.", code="PERSON", actor="local:ana")
 COUNTS = st.integers(min_value=0, max_value=40)
 SHARES = st.integers(min_value=1, max_value=BUCKETS)
 
@@ -72,6 +79,15 @@ def test_nothing_is_split_without_a_stable_version() -> None:
     assert whole_split("") == Split()
 
 
+def test_a_version_that_no_worker_has_splits_nothing() -> None:
+    ready = placed("v1", "w1")
+    assert trial_split("v1", "v2", 500, ready) == shadow_split("v1", "v2", 500, ready) == whole_split("v1")
+
+
+def test_the_smallest_share_is_one_basis_point() -> None:
+    assert trial_split("v1", "v2", 1, both()) == Split("v2", 1, "v1", 1, "v1", BUCKETS - 2)
+
+
 def test_arms_of_a_trial() -> None:
     lane = running_lane(500)
     found = routes(lane, both())
@@ -85,7 +101,8 @@ def test_arms_of_a_trial() -> None:
         ("v1", (Traffic.LIVE, Traffic.CONTROL)),
         ("v2", (Traffic.LIVE,)),
     ]
-    assert (found.stable_version, found.test_version, found.rollout) == ("v1", "v2", 1)
+    assert (found.model, found.segment, found.stable_version, found.test_version) == ("m", "", "v1", "v2")
+    assert (found.rollout, routes(stable_lane(), both()).rollout) == (1, 0)
     assert found.failed_versions == ("v0",)
     assert found.slice_seconds == 300.0
 
@@ -113,6 +130,7 @@ def test_waiting_rollout_is_held_by_workers_and_gets_nothing() -> None:
     found = routes(lane, placed("v1", "w1"))
     assert shares(found) == {"stable": ("v1", BUCKETS)}
     assert [one.version.version for one in found.wanted] == ["v1", "v2"]
+    assert (found.assignment, found.bucket_offset) == (Assignment.REQUEST, 0)
 
 
 def test_offset_wraps() -> None:
@@ -209,6 +227,11 @@ def test_in_a_shadow_step_control_answers_what_the_test_version_gets_a_copy_of()
     assert after.shadow is None
     assert shares(after) == {"test": ("v2", 500), "control": ("v1", 500), "stable": ("v1", 9000)}
     assert lane.lane.epoch == before + 1
+
+
+def test_a_lane_without_a_rollout_asks_for_no_keys() -> None:
+    found = routes(stable_lane(), both())
+    assert (found.assignment, found.bucket_offset) == (Assignment.REQUEST, 0)
 
 
 def test_nothing_is_mirrored_to_a_version_that_no_worker_has() -> None:

@@ -1,5 +1,7 @@
 """Debounced readiness."""
 
+from dataclasses import replace
+
 from registry.domain.serving import Placement, Serving, ServingState, Traffic, settle
 
 NOW = 1_000.0
@@ -50,3 +52,15 @@ def test_failure_and_draining_count_at_once() -> None:
 def test_first_load_is_not_ready() -> None:
     loading, recheck = step(None, ServingState.LOADING, NOW)
     assert (loading.ready, recheck) == (False, None)
+
+
+def test_each_version_and_kind_of_traffic_restarts_by_itself() -> None:
+    both = [serving(ServingState.READY), Serving("m", "v1", Traffic.CONTROL, "h:2", ServingState.READY)]
+    ready, _ = settle("w1", both, {}, now=NOW, debounce=3.0)
+    loading = [replace(one, state=ServingState.LOADING) for one in both]
+    first, recheck = settle("w1", [loading[0], both[1]], {one.serving.key: one for one in ready}, now=NOW, debounce=3.0)
+    assert [one.serving.address for one in first] == ["h:1", "h:2"]
+    then, again = settle("w1", loading, {one.serving.key: one for one in first}, now=NOW + 1, debounce=3.0)
+    assert all(one.ready for one in then)
+    # The one that restarted first is looked at first.
+    assert recheck == again == NOW + 3

@@ -50,6 +50,7 @@ def test_differences_are_named(new: Signature, said: str) -> None:
 )
 def test_what_callers_do_not_notice_is_compatible(new: Signature) -> None:
     assert differences(STABLE, new) == ()
+    check_compatible("v2", "v1", STABLE, new)
 
 
 WRITER = Signature(

@@ -1,6 +1,7 @@
 """Webhooks: the file, the forms, the pauses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,13 @@ def test_pauses_double_from_seconds_to_an_hour() -> None:
 def test_pauses_of_what_is_refused_double_to_a_day() -> None:
     longest = [refused_seconds(refusals, lambda _, high: high) for refusals in (1, 2, 11, 1000)]
     assert longest == [5.0, 10.0, 5120.0, 86_400.0]
+
+
+def test_refusals_are_counted_among_the_attempts() -> None:
+    first = delivery(resources_pb2.Event())
+    failed = first.failed("nobody answered")
+    assert failed == replace(first, attempts=2, refused=0, error="nobody answered")
+    assert failed.refused_by("HTTP 400") == replace(first, attempts=3, refused=1, error="HTTP 400")
 
 
 def test_a_signature_is_of_id_time_and_body() -> None:
