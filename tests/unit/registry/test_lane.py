@@ -24,6 +24,7 @@ def test_what_begins_is_told_and_by_whom_it_was_wanted_is_kept() -> None:
     lane.add("v2")
     rollout = lane.start("v2", spec(500), 1)
     assert (rollout.created, rollout.creator) == (START, "local:ana")
+    assert (rollout.step, rollout.bucket_offset, rollout.effective_share_bps, rollout.analysis_sequence) == (0, 0, 0, 0)
     assert [(event.type, event.version, event.rollout, event.reason) for event in lane.events] == [
         ("VERSION_STABLE", "v1", 0, "v1 is the lane's first version."),
         ("ROLLOUT_STARTED", "v2", 1, "v2 waits until a Worker has loaded and verified it."),

@@ -23,6 +23,8 @@ def test_it_closes_again_so_that_evidence_keeps_coming() -> None:
     for _ in range(TRIP_FAILURES - 1):
         breaker.record(OPEN_SECONDS, failed=True)
     assert not breaker.is_open(OPEN_SECONDS)
+    breaker.record(OPEN_SECONDS, failed=True)
+    assert breaker.is_open(OPEN_SECONDS)
 
 
 def test_a_version_that_fails_every_fifth_time_is_left_to_the_evidence() -> None:
@@ -43,8 +45,8 @@ def test_probes_do_not_count() -> None:
 
 def test_patience_is_half_of_the_time_until_p99_is_known() -> None:
     patience = Patience()
-    assert patience.seconds(2.0) == 1.0
     for _ in range(64):
+        assert patience.seconds(2.0) == 1.0
         patience.record(0.010)
     assert patience.seconds(2.0) == 0.040
     assert patience.seconds(0.02) == 0.01
@@ -55,6 +57,13 @@ def test_patience_never_falls_below_the_schedulers_delays() -> None:
     for _ in range(64):
         patience.record(0.001)
     assert patience.seconds(2.0) == LEAST_SECONDS
+
+
+def test_at_most_ten_retries_are_saved_up() -> None:
+    budget = RetryBudget()
+    for _ in range(1_000):
+        budget.earn()
+    assert [budget.spend() for _ in range(11)] == [True] * 10 + [False]
 
 
 def test_retries_are_a_tenth_of_the_calls() -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from crossfade.predict.v1 import predict_pb2
 from router.pairs import compare
+from services.common.telemetry import catalog
 
 KEEP = ("keep", "churn")
 
@@ -31,6 +32,29 @@ def test_many_classes_are_alike_or_not() -> None:
     stable, test = np.zeros((2, 40), dtype="<f4"), np.zeros((2, 40), dtype="<f4")
     stable[:, 3], test[0, 3], test[1, 7] = 1, 1, 1
     assert compare(answer(stable), answer(test), many, many).pairs == {("equal", "equal"): 1, ("far", "far"): 1}
+
+
+def test_as_many_classes_as_series_are_kept_for_are_told_by_name() -> None:
+    most = tuple(f"c{number}" for number in range(catalog.PREDICTED_CLASSES))
+    scores = answer(np.eye(len(most), dtype="<f4")[:1])
+    assert compare(scores, scores, most, most).pairs == {("c0", "c0"): 1}
+
+
+def test_numbers_of_a_version_without_classes_are_compared_as_numbers() -> None:
+    stable, test = answer([[0.9, 0.1]]), answer([[0.2, 0.1]])
+    for classes in (((), KEEP), (KEEP, ()), ((), ())):
+        assert compare(stable, test, *classes).pairs == {("far", "far"): 1}
+
+
+def test_scores_are_compared_as_numbers_where_they_are_not_one_for_each_class() -> None:
+    many = tuple(f"c{number}" for number in range(40))
+    stable, test = answer([[1.0, 2.0]]), answer([[10.0, 20.0]])
+    assert compare(stable, test, many, many).pairs == {("far", "far"): 1}
+
+
+def test_a_row_is_as_far_as_its_farthest_number_by_the_rows_own_scale() -> None:
+    stable, test = answer([[100.0, 0.0], [1.0, 0.0]]), answer([[100.0, 0.5], [1.0, 0.5]])
+    assert compare(stable, test, (), ()).pairs == {("near", "near"): 1, ("far", "far"): 1}
 
 
 def test_numbers_are_equal_near_or_far() -> None:

@@ -12,7 +12,7 @@ from router.call import Answer, Call, Reply
 from router.meters import Meters
 from router.proxy import Proxy
 from router.split import ArmName, Split, bucket_of
-from router.table import Lane, Table, Target, keep_half
+from router.table import Lane, Table, Target
 from services.common.clock import SystemClock
 from services.common.errors import DeadlineExceededError, FailedPreconditionError, NotFoundError, UnavailableError
 from services.common.telemetry import catalog
@@ -595,16 +595,6 @@ async def test_a_late_answer_of_the_test_version_is_better_than_none() -> None:
     house.transport.behaviors.update({TEST: slow, STABLE: fail("INTERNAL")})
     answer = await house.predict(seconds=0.2)
     assert (answer.version, answer.reply.body) == ("v2", b"late")
-
-
-def test_leases_that_vanish_leave_half_of_stables_processes_however_often_the_table_is_built() -> None:
-    eight = tuple(f"w:{number}" for number in range(8))
-    addresses, basis = keep_half((), eight)
-    for _ in range(5):
-        addresses, basis = keep_half((), basis)
-    assert addresses == eight[:4]
-    assert keep_half(eight[4:7], basis) == ((*eight[4:7], eight[0]), eight)
-    assert keep_half(eight[:5], basis) == (eight[:5], eight[:5])
 
 
 async def test_a_segments_lane_without_a_stable_version_leaves_its_requests_to_the_default_lane() -> None:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from crossfade.registry.v1 import resources_pb2
 from router.routes import build_table
-from router.table import KEPT_SECONDS, Table
+from router.split import Split
+from router.table import KEPT_SECONDS, Lane, Table, keep_half
 
 TWENTY = tuple(f"w:{number}" for number in range(20))
 
@@ -67,3 +68,36 @@ def test_leases_that_are_back_and_vanish_again_are_waited_for_anew() -> None:
     watch.now += KEPT_SECONDS
     assert watch.routes(()) == TWENTY[:10]
     assert not watch.keeps_too_long
+
+
+def test_leases_that_vanish_leave_half_of_stables_processes_however_often_the_table_is_built() -> None:
+    eight = tuple(f"w:{number}" for number in range(8))
+    addresses, basis = keep_half((), eight)
+    for _ in range(5):
+        addresses, basis = keep_half((), basis)
+    assert addresses == eight[:4]
+    assert keep_half(eight[4:7], basis) == ((*eight[4:7], eight[0]), eight)
+    assert keep_half(eight[:5], basis) == (eight[:5], eight[:5])
+
+
+def test_half_of_an_odd_number_is_rounded_up() -> None:
+    assert keep_half((), TWENTY[:5]) == (TWENTY[:3], TWENTY[:5])
+
+
+def test_half_that_is_left_is_believed_and_is_what_the_next_half_is_of() -> None:
+    assert keep_half(TWENTY[:10], TWENTY) == (TWENTY[:10], TWENTY[:10])
+
+
+def lane(model: str, kept_since: float, **classes: tuple[str, ...]) -> Lane:
+    return Lane(model, "", 1, False, Split(0, 0, 0), {}, {}, {}, classes, kept_since=kept_since)
+
+
+def test_one_lane_whose_addresses_were_kept_for_long_is_enough_to_look_again() -> None:
+    lanes = {(name, ""): lane(name, since) for name, since in (("long", 0.0), ("new", KEPT_SECONDS))}
+    assert Table(1, lanes).keeps_too_long(now=KEPT_SECONDS, heard_since=0.0)
+
+
+def test_classes_are_those_of_the_models_own_version() -> None:
+    table = Table(1, {("a", ""): lane("a", 0.0, v1=("no", "yes")), ("b", ""): lane("b", 0.0, v1=("x",), v2=("y",))})
+    assert (table.classes("a", "v1"), table.classes("a", "v2")) == (("no", "yes"), None)
+    assert (table.classes("b", "v1"), table.classes("b", "v2")) == (("x",), ("y",))

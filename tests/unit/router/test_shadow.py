@@ -1,6 +1,7 @@
 """Mirrored requests: after the answer, bounded, and at no cost to callers."""
 
 import asyncio
+import threading
 from collections import Counter
 from dataclasses import replace
 
@@ -94,7 +95,8 @@ async def test_a_failing_copy_reaches_nobody_and_is_charged_to_its_version(code:
     answers = [await house.predict() for _ in range(5)]
     assert all(answer.reply.ok for answer in answers)
     await until(lambda: house.attempts().get(("v2", "shadow", code)) == 5)
-    assert counted(house, catalog.SHADOW_PAIR_COUNT) == {}
+    await until(lambda: not house.proxy._shadow.in_flight)
+    assert counted(house, catalog.SHADOW_PAIR_COUNT) == counted(house, catalog.SHADOW_DROPPED_COUNT) == {}
     await house.proxy.close()
 
 
@@ -139,6 +141,25 @@ async def test_a_slow_version_holds_few_copies_and_no_caller() -> None:
     assert counted(house, catalog.SHADOW_DROPPED_COUNT) == {("busy",): 20}
     await house.proxy.close()
     assert house.proxy._shadow.in_flight == 0
+
+
+async def test_few_pairs_wait_to_be_compared_and_those_beyond_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shadow, "MOST_COMPARED", 2)
+    house = House(shadowed())
+    house.transport.behaviors = {CONTROL: scores(0.9, 0.1), TEST: scores(0.2, 0.8)}
+    free = threading.Event()
+    house.proxy._shadow._pool.submit(free.wait)
+    for _ in range(3):
+        await house.predict()
+    await until(lambda: counted(house, catalog.SHADOW_DROPPED_COUNT) == {("busy",): 1})
+    free.set()
+    await until(lambda: counted(house, catalog.SHADOW_PAIR_COUNT) == {("keep", "churn"): 2})
+    # There is room again.
+    for _ in range(3):
+        await house.predict()
+        await until(lambda: not house.proxy._shadow.in_flight)
+    assert counted(house, catalog.SHADOW_PAIR_COUNT) == {("keep", "churn"): 5}
+    await house.proxy.close()
 
 
 async def test_copies_are_the_first_to_go_when_much_is_to_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
