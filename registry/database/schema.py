@@ -43,7 +43,7 @@ def check(engine: Engine) -> None:
     if found in (None, *REVISIONS):
         raise SchemaError(
             f"the database has schema {found or 'none'} and this release needs {REVISIONS[-1]}: "
-            "run `crossfade registry migrate`"
+            "run `crossfade registry migrate` (or `python -m registry migrate`)"
         )
     raise SchemaError(
         f"the database has schema {found}, which crossfade {_release(engine)} wrote; this is crossfade "

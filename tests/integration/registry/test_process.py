@@ -115,7 +115,7 @@ async def _nobody(stub: "service_pb2_grpc.RegistryServiceAsyncStub") -> bool:
 def test_migrate(empty_database: str) -> None:
     before = run(database=empty_database, listen="127.0.0.1:0")
     assert (before.returncode, before.stderr.count("\n")) == (1, 1)
-    assert "run `crossfade registry migrate`" in before.stderr
+    assert "run `crossfade registry migrate` (or `python -m registry migrate`)" in before.stderr
     done = run("migrate", database=empty_database)
     assert (done.returncode, done.stdout) == (0, f"the database has schema {REVISIONS[-1]}\n")
 
