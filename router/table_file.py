@@ -36,22 +36,19 @@ class TableFile:
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._say_useless(str(error.strerror))
-            return None
+            reason = str(error.strerror)
         except DecodeError:
-            self._say_useless("it is damaged")
-            return None
-        if not snapshot.snapshot:
-            self._say_useless("it holds no table")
-            return None
-        return snapshot
-
-    def _say_useless(self, reason: str) -> None:
+            reason = "it is damaged"
+        else:
+            if snapshot.snapshot:
+                return snapshot
+            reason = "it holds no table"
         self._log.warning(
             "the table on disk cannot be used; it is made anew when the Registry answers",
             file=str(self._path),
             reason=reason,
         )
+        return None
 
     def keep(self, snapshot: service_pb2.WatchRoutesResponse) -> None:
         """Has a snapshot written, after the one that is being written and instead of one that waits."""

@@ -43,9 +43,9 @@ _NOUNS: Final = {
 
 _NO_FORECAST: Final = (
     "Assigned by key, it is judged by cohorts of keys at few looks; how long that takes is not forecast, for it "
-    "depends on how many users there are and how unlike they are, and that is counted only while a rollout is assigned "
-    "by key. Once it runs, `crossfade status` says which look should show it; a forecast by request (without --assignment key) "
-    "says what it takes at least."
+    "depends on how many users there are and how unlike they are, and that is counted only while a rollout is "
+    "assigned by key. Once it runs, `crossfade status` says which look should show it; a forecast by request (without "
+    "--assignment key) says what it takes at least."
 )
 
 
