@@ -68,7 +68,7 @@ async def test_others_run_between_the_slices_and_all_counts_are_of_one_moment() 
     assert len(pull.snapshots) == SERIES * 2
     assert len(set(counted(pull).values())) == 1
     assert counted(pull)["ok"] < turns
-    assert (pull.service, pull.instance_id, pull.start_ns) == ("crossfade-router", "r-1", 1)
+    assert (pull.service, pull.instance_id) == ("crossfade-router", "r-1")
 
 
 async def test_its_time_is_that_of_the_counts() -> None:
