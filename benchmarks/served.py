@@ -14,6 +14,7 @@ from benchmarks import nets
 from crossfade.artifact import Artifact, package
 from crossfade.predict.v1 import predict_pb2
 from services.common.ports import free_port
+from services.common.telemetry import catalog
 from services.worker import messages
 from services.worker.credentials import read_credentials
 from services.worker.domain import Context, LaneContext, ServingKey, Traffic
@@ -64,13 +65,18 @@ def request(name: str = "mlp") -> bytes:
 
 @contextlib.asynccontextmanager
 async def serve(
-    forks: ForkServer, artifact: Artifact, settings: WorkerSettings, name: str = "mlp"
+    forks: ForkServer,
+    artifact: Artifact,
+    settings: WorkerSettings,
+    name: str = "mlp",
+    cores: frozenset[int] = frozenset(),
 ) -> AsyncIterator[Way]:
-    """The Worker's processes of that version, without a supervisor's leases."""
+    """The Worker's processes of that version, without a supervisor's leases; `cores`: their processors, if not any."""
     address = free_address()
     key = ServingKey(name, "v1", Traffic.LIVE)
+    credentials = read_credentials(settings)
     process = await forks.start(
-        ChildConfig(key, artifact.path, address, settings, "benchmark", time.monotonic(), read_credentials(settings))
+        ChildConfig(key, artifact.path, address, settings, "benchmark", time.monotonic(), credentials, cores)
     )
     process.link.send(messages.Tell(Context((LaneContext("", 1, 300.0),)), ()))
     following = asyncio.create_task(_follow(process))
@@ -92,6 +98,19 @@ async def until_serving(address: str) -> None:
     async with grpc.aio.insecure_channel(address) as channel:
         async with asyncio.timeout(120):
             await channel.channel_ready()
+
+
+async def answered(way: Way, outcome: str = "ok") -> int:
+    """How many calls a version has answered so, as it has counted itself."""
+    if way.link is None:
+        raise ValueError(f"{way.address} is no version of a Worker")
+    snapshots = await way.link.counts(10.0)
+    place = catalog.WORKER_DURATION.attributes.index("outcome")
+    return sum(
+        sum(one.counts)
+        for one in snapshots or ()
+        if one.metric is catalog.WORKER_DURATION and one.attributes[place] == outcome
+    )
 
 
 def free_address() -> str:

@@ -17,8 +17,7 @@ from rich.table import Table
 
 from benchmarks import h2load, load
 from benchmarks.load import METHOD, family
-from benchmarks.served import Way, package_net, request, serve, until_serving
-from services.common.telemetry import catalog
+from benchmarks.served import Way, answered, package_net, request, serve, until_serving
 from services.worker.process import ForkServer
 from services.worker.settings import WorkerSettings
 
@@ -55,22 +54,22 @@ async def _measure() -> None:
 
 async def _overload(way: Way) -> dict[str, float]:
     body = request(_NET)
-    before = await _answered(way)
+    before = await answered(way)
     await load.measure(way.address, METHOD, body, 32, _CAPACITY_SECONDS)
-    capacity = (await _answered(way) - before) / (_CAPACITY_SECONDS + 0.5)
+    capacity = (await answered(way) - before) / (_CAPACITY_SECONDS + 0.5)
     started, readings = time.monotonic(), []
-    answered, refused = await _answered(way), await _answered(way, "RESOURCE_EXHAUSTED")
+    answers, refusals = await answered(way), await answered(way, "RESOURCE_EXHAUSTED")
     for _ in range(_ROUNDS):
         await h2load.offer(way.address, METHOD, body, _OVERLOAD * capacity, _ROUND_SECONDS)
         readings.append(_memory(way))
     took = time.monotonic() - started
-    answered, refused = await _answered(way) - answered, await _answered(way, "RESOURCE_EXHAUSTED") - refused
+    answers, refusals = await answered(way) - answers, await answered(way, "RESOURCE_EXHAUSTED") - refusals
     # Calls under way take memory, more in one round than in the next: what grows is the most of it.
     half = _ROUNDS // 2
     return {
         "capacity_per_s": round(capacity),
-        "taken_per_s": round((answered + refused) / took),
-        "goodput": round(answered / took / capacity, 3),
+        "taken_per_s": round((answers + refusals) / took),
+        "goodput": round(answers / took / capacity, 3),
         "overload_memory_mb": round(max(readings[half:]) - max(readings[:half]), 1),
     }
 
@@ -95,17 +94,6 @@ async def _cancelled(way: Way) -> dict[str, float]:
         "cancelled_memory_mb": round(readings[-1] - readings[0], 1),
         "failed_afterwards": after.failed,
     }
-
-
-async def _answered(way: Way, outcome: str = "ok") -> int:
-    assert way.link is not None
-    snapshots = await way.link.counts(10.0)
-    place = catalog.WORKER_DURATION.attributes.index("outcome")
-    return sum(
-        sum(one.counts)
-        for one in snapshots or ()
-        if one.metric is catalog.WORKER_DURATION and one.attributes[place] == outcome
-    )
 
 
 def _memory(way: Way) -> float:

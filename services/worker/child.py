@@ -41,6 +41,9 @@ def main(config: ChildConfig, pipe: socket.socket) -> None:
 
 
 def _run(config: ChildConfig, pipe: socket.socket) -> None:
+    if config.cores:
+        # Inherited by all that is forked and started from here on.
+        os.sched_setaffinity(0, config.cores)
     # Ctrl-C reaches the whole process group; the supervisor alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     manifest = read_manifest(config.folder)

@@ -28,6 +28,7 @@ class Entry:
         process: while one runs.
         task: brings the artifact, or follows the process.
         silence: that its process left too many polls unanswered, as the end of a sentence; empty: it has not.
+        cores: the processors that its process runs on.
         overdue_at: when the process is killed unless it has come further.
     """
 
@@ -44,6 +45,7 @@ class Entry:
     process: VersionProcess | None = None
     task: "asyncio.Task[None] | None" = None
     silence: str = ""
+    cores: frozenset[int] = frozenset()
     overdue_at: float = field(default=float("inf"))
 
     @property

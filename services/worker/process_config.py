@@ -20,6 +20,7 @@ class ChildConfig:
         instance_id: the Worker's.
         ordered_at: when loading was ordered, by the machine's monotonic clock.
         credentials: what it signs and serves with.
+        cores: the processors that it runs on; empty: any.
     """
 
     key: ServingKey
@@ -29,3 +30,4 @@ class ChildConfig:
     instance_id: str
     ordered_at: float
     credentials: Credentials
+    cores: frozenset[int] = frozenset()

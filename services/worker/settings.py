@@ -31,7 +31,10 @@ class WorkerSettings(ServiceSettings):
         precision: what versions run in that do not say it themselves: `auto` (mixed precision on CUDA, and on
             processors with instructions for bfloat16, where it agrees and takes a tenth less time), `fp32`, `bf16` or
             `fp16`.
-        version_threads: CPU threads of one version's process; 0: the cores shared out.
+        version_threads: CPU threads of one version's process; 0: the cores shared out, or as many as `version_cores`.
+        version_cores: processors of one version and kind of traffic, which its processes alone run on while there are
+            enough; what floods one version then costs the others nothing, and none can use what the others leave idle.
+            0: all run on all.
         max_batch: rows of the largest batch; a version's manifest may allow fewer.
         batch_seconds: a batch size that takes longer than this at warm-up is not used.
         queue_rows: rows that may wait for a version; beyond it requests are turned away.
@@ -63,6 +66,7 @@ class WorkerSettings(ServiceSettings):
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")
     precision: Precision = Precision.AUTO
     version_threads: int = Field(default=0, ge=0)
+    version_cores: int = Field(default=0, ge=0)
     max_batch: int = Field(default=64, ge=1, le=4096)
     batch_seconds: float = Field(default=0.02, gt=0)
     queue_rows: int = Field(default=1024, ge=1)
@@ -91,4 +95,4 @@ class WorkerSettings(ServiceSettings):
     @property
     def threads(self) -> int:
         """CPU threads of one version's process: stable, control and test share the cores unless it is set."""
-        return self.version_threads or max(1, len(os.sched_getaffinity(0)) // 3)
+        return self.version_threads or self.version_cores or max(1, len(os.sched_getaffinity(0)) // 3)

@@ -1,6 +1,7 @@
 """Keeps what runs as it is wanted: a thin loop around `plan.decide` that carries its actions out."""
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ from services.common.clock import Clock
 from services.common.telemetry.store import Snapshot
 from services.worker import messages
 from services.worker.cache import ArtifactCache
+from services.worker.cores import share
 from services.worker.credentials import read_credentials
 from services.worker.domain import (
     FailureCode,
@@ -253,7 +255,9 @@ class Supervisor:
         """One process from its start to its end."""
         assert entry.folder is not None  # noqa: S101 - for the type checker: only what was fetched is loaded
         try:
-            config = self._config(key, entry.folder)
+            taken = (other.cores for other in self._entries.values() if other is not entry)
+            entry.cores = share(taken, os.sched_getaffinity(0), self._settings.version_cores)
+            config = self._config(key, entry.folder, entry.cores)
             process = await self._forks.start(config)
         except asyncio.CancelledError:
             self._remove(key, entry)
@@ -282,11 +286,11 @@ class Supervisor:
         if process.link.last_counts is not None:
             self._totals.update(key, process.link.last_counts)
         exit_code = await process.exit_code()
-        entry.process = None
+        entry.process, entry.cores = None, frozenset()
         self._totals.ended(key)
         self._ended(key, entry, exit_code, last_words or entry.silence)
 
-    def _config(self, key: ServingKey, folder: Path) -> ChildConfig:
+    def _config(self, key: ServingKey, folder: Path, cores: frozenset[int]) -> ChildConfig:
         """What the process of `key` is started with.
 
         Raises:
@@ -301,6 +305,7 @@ class Supervisor:
             self._instance_id,
             self._clock.monotonic(),
             read_credentials(self._settings),
+            cores,
         )
 
     def _ready(self, key: ServingKey, entry: Entry, report: LoadReport) -> None:

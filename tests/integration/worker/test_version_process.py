@@ -40,13 +40,18 @@ class _Versions:
         self.forks = ForkServer(threads=1)
 
     async def start(
-        self, version: str, address: str = "", folder: Path | None = None, front_ends: int = 2
+        self,
+        version: str,
+        address: str = "",
+        folder: Path | None = None,
+        front_ends: int = 2,
+        cores: frozenset[int] = frozenset(),
     ) -> VersionProcess:
         key = ServingKey("scores", version, Traffic.LIVE)
         settings = self._settings.model_copy(update={"front_ends": front_ends})
         address = address or self.ports.listen_address(key)
         config = ChildConfig(
-            key, folder or self._artifact, address, settings, "worker", time.monotonic(), self.credentials
+            key, folder or self._artifact, address, settings, "worker", time.monotonic(), self.credentials, cores
         )
         process = await self.forks.start(config)
         self.processes.append(process)
@@ -92,6 +97,17 @@ async def test_it_serves_only_when_it_knows_its_lanes(versions: _Versions, keys:
     await caller.channel.close()
     token = response.parameters["crossfade_prediction_id"].string_param
     assert keys.verify(token).epoch == 7
+
+
+async def test_all_its_threads_keep_to_its_processors(versions: _Versions) -> None:
+    (core, *_) = os.sched_getaffinity(0)
+    process = await versions.start("v1", cores=frozenset({core}))
+    process.link.send(_TOLD)
+    assert isinstance(await _first_word(process), messages.Ready)
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    assert len(family) == 3
+    threads = [thread.id for one in family for thread in one.threads()]
+    assert [os.sched_getaffinity(thread) for thread in threads] == [{core}] * len(threads)
 
 
 async def test_a_profile_that_is_not_there_does_not_end_it(versions: _Versions) -> None:

@@ -1,6 +1,7 @@
 """What the supervisor makes of artifacts and processes that do not do what they should."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -131,6 +132,16 @@ async def test_token_keys_that_are_being_exchanged_are_waited_for(house: Any, te
     assert process.config.credentials.token_keys is not None
     process.say(READY)
     await made.phase(Phase.READY)
+
+
+async def test_versions_have_processors_of_their_own_if_it_is_asked_for(house: Any) -> None:
+    cores = os.sched_getaffinity(0)
+    made = house(version_cores=1, parallel_loads=2)
+    made.want(made.publish("v0"), made.publish("v1"))
+    first, second = await made.process(1), await made.process(2)
+    assert [len(one.config.cores) for one in (first, second)] == [1, 1]
+    assert first.config.cores | second.config.cores <= cores
+    assert len(first.config.cores | second.config.cores) == min(2, len(cores))
 
 
 FAILED = messages.Failed(FailureCode.LOAD_FAILED, "the device's memory is too small for it")
