@@ -53,11 +53,13 @@ class OtherLanes:
                 found = elsewhere[at.get("version") != terms.test]
                 segment = at.get("segment", "")
                 found[segment] = found.get(segment, 0) + sum(one.counts)
+        # What came before the rollout's own requests is in no proportion to them.
+        before = self if self.test and self.control else OtherLanes()
         return OtherLanes(
-            self.test * _KEPT + test,
-            self.control * _KEPT + control,
-            _plus(self.test_elsewhere, elsewhere[0]),
-            _plus(self.control_elsewhere, elsewhere[1]),
+            before.test * _KEPT + test,
+            before.control * _KEPT + control,
+            _plus(before.test_elsewhere, elsewhere[0]),
+            _plus(before.control_elsewhere, elsewhere[1]),
         )
 
     @property

@@ -97,6 +97,19 @@ def test_where_both_processes_are_as_much_busier_they_are_compared() -> None:
     assert not NO_OTHER_LANES.apart
 
 
+def test_what_other_lanes_had_before_the_start_is_in_no_proportion_to_the_rollouts_own() -> None:
+    own = [(("traffic", "live"), ("version", "v2")), (("traffic", "control"), ("version", "v1"))]
+    beside = Series(ELSEWHERE, (("epoch", "7"), ("segment", "eu"), ("version", "v2")), (4,))
+    attempts = [Series(catalog.ATTEMPT_DURATION.name, at, (100,)) for at in own]
+    others = NO_OTHER_LANES
+    for _ in range(20):
+        others = others.plus((InstanceCounts("router-1", 1, (beside,)),), TERMS)
+        assert others.apart
+    others = others.plus((InstanceCounts("router-1", 1, (*attempts, beside)),), TERMS)
+    assert not others.apart
+    assert others.shares == (4 / 104, 0.0)
+
+
 def test_of_other_lanes_only_what_the_two_processes_answer_is_taken() -> None:
     store = MetricStore(lambda: 5)
     for version, traffic, segment in (
