@@ -8,6 +8,7 @@ from registry.domain.records import Undo
 from registry.service.lane_actions import LaneService
 from registry.service.segments import SegmentService
 from registry.servicer import answers, validation
+from registry.servicer.acting import check_acting
 from registry.servicer.calls import Calls, Context
 
 # Methods are named as in the contract.
@@ -97,6 +98,7 @@ class LaneServicer(service_pb2_grpc.RegistryServiceServicer):
         )
         etag = validation.etag(request.etag)
         look = validation.not_negative("monitor_sequence", request.monitor_sequence)
+        check_acting("monitor_sequence", look, force=request.force)
         deadline = self._calls.deadline(context)
         work = partial(self._lanes.undo, key, lane, wanted, etag, look, answers.pack_lane, deadline=deadline)
         return resources_pb2.Lane.FromString(await self._calls.act(work, look, deadline))

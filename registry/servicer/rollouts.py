@@ -14,6 +14,7 @@ from registry.domain.records import Outcome, PauseReason, Rollout, Signature
 from registry.service.rollouts import RolloutService
 from registry.service.targets import Target
 from registry.servicer import filters, pages, validation
+from registry.servicer.acting import check_acting
 from registry.servicer.calls import Calls, Context
 from registry.servicer.policy_validation import check_spec
 from services.common.policy.records import Meaning
@@ -101,7 +102,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
         work = partial(
             self._rollouts.advance,
             key,
-            _target(request),
+            _target(request, force=request.force),
             outcome,
             _pack,
             force=request.force,
@@ -150,7 +151,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
     ) -> resources_pb2.Rollout:
         """Makes the version stable."""
         key = self._calls.key("PromoteRollout", request, request.request_id)
-        target = _target(request)
+        target = _target(request, force=request.force)
         outcome = _outcome(request.outcome)
         deadline = self._calls.deadline(context)
         work = partial(
@@ -242,9 +243,12 @@ def _target(
     | service_pb2.PromoteRolloutRequest
     | service_pb2.RollbackRolloutRequest
     | service_pb2.CancelRolloutRequest,
+    *,
+    force: bool = False,
 ) -> Target:
     model, number = validation.rollout_name("name", request.name)
     sequence = validation.not_negative("analysis_sequence", request.analysis_sequence)
+    check_acting("analysis_sequence", sequence, force=force)
     return Target(model, number, validation.etag(request.etag), sequence)
 
 

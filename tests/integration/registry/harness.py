@@ -14,6 +14,8 @@ from crossfade.connection import OPTIONS
 from crossfade.errors import DETAILS_KEY
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from registry.app import App
+from services.common.channels import channel_credentials
+from services.common.settings import TlsSettings
 
 LIVE = model_pb2.TRAFFIC_LIVE
 CONTROL = model_pb2.TRAFFIC_CONTROL
@@ -144,9 +146,12 @@ class FakeWorker:
 class Registry:
     """A running Registry and short forms of its calls."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, tls: TlsSettings | None = None) -> None:
         self.app = app
-        self.channel = aio.insecure_channel(app.address, options=OPTIONS)
+        if tls is None:
+            self.channel = aio.insecure_channel(app.address, options=OPTIONS)
+        else:
+            self.channel = aio.secure_channel(app.address, channel_credentials(tls), options=OPTIONS)
         self.stub = service_pb2_grpc.RegistryServiceStub(self.channel)
 
     async def create(self, model: str = "m") -> resources_pb2.Model:

@@ -529,7 +529,9 @@ class UndoLaneRequest(_message.Message):
     cancel_rollout: _builtins.bool
     """True: a live rollout is cancelled first; false: it is refused while there is one."""
     force: _builtins.bool
-    """True: although too few Workers have the version ready. Unless `bad`, the present one carries the rest meanwhile."""
+    """True: although too few Workers have the version ready. Unless `bad`, the present one carries the rest meanwhile. Takes
+    the role operator.
+    """
     reason: _builtins.str
     """Why, in one sentence."""
     etag: _builtins.str
@@ -538,7 +540,7 @@ class UndoLaneRequest(_message.Message):
     """A UUID made by the caller; required."""
     monitor_sequence: _builtins.int
     """The look at the lane that it rests on, which must be the latest, and the lane's monitor must still be armed.
-    0: a person asks.
+    0: a person asks, which takes the role operator.
     """
     def __init__(
         self,
@@ -794,11 +796,11 @@ class AdvanceRolloutRequest(_message.Message):
     etag: _builtins.str
     """The rollout's etag; required."""
     analysis_sequence: _builtins.int
-    """The look it rests on; ABORTED when it is no longer the latest. 0: none."""
+    """The look it rests on; ABORTED when it is no longer the latest. 0: none, a person asks: takes the role operator."""
     reason: _builtins.str
     """Why, in one sentence."""
     force: _builtins.bool
-    """True: although too few Workers are ready for the larger share."""
+    """True: although too few Workers are ready for the larger share. Takes the role operator."""
     request_id: _builtins.str
     """A UUID made by the caller; required."""
     @_builtins.property
@@ -845,7 +847,7 @@ class PauseRolloutRequest(_message.Message):
     pause_reason: _resources_pb2.PauseReason.ValueType
     """Default: PERSON."""
     analysis_sequence: _builtins.int
-    """The look it rests on; ABORTED when it is no longer the latest. 0: none."""
+    """The look it rests on; ABORTED when it is no longer the latest. 0: none, a person asks: takes the role operator."""
     request_id: _builtins.str
     """A UUID made by the caller; required."""
     def __init__(
@@ -884,7 +886,7 @@ class ResumeRolloutRequest(_message.Message):
     reason: _builtins.str
     """Why, in one sentence."""
     analysis_sequence: _builtins.int
-    """The look it rests on; ABORTED when it is no longer the latest. 0: none."""
+    """The look it rests on; ABORTED when it is no longer the latest. 0: none, a person asks: takes the role operator."""
     request_id: _builtins.str
     """A UUID made by the caller; required."""
     def __init__(
@@ -955,9 +957,11 @@ class PromoteRolloutRequest(_message.Message):
     etag: _builtins.str
     """The rollout's etag; required."""
     analysis_sequence: _builtins.int
-    """The look it rests on; ABORTED when it is no longer the latest. 0: none."""
+    """The look it rests on; ABORTED when it is no longer the latest. 0: none, a person asks: takes the role operator."""
     force: _builtins.bool
-    """True: although too few Workers are ready for all of the traffic. It does not stand for an approval."""
+    """True: although too few Workers are ready for all of the traffic. It does not stand for an approval. Takes the
+    role operator.
+    """
     request_id: _builtins.str
     """A UUID made by the caller; required."""
     @_builtins.property
@@ -998,7 +1002,7 @@ class RollbackRolloutRequest(_message.Message):
     etag: _builtins.str
     """The rollout's etag; required."""
     analysis_sequence: _builtins.int
-    """The look it rests on; ABORTED when it is no longer the latest. 0: none."""
+    """The look it rests on; ABORTED when it is no longer the latest. 0: none, a person asks: takes the role operator."""
     request_id: _builtins.str
     """A UUID made by the caller; required."""
     @_builtins.property
@@ -1041,7 +1045,7 @@ class CancelRolloutRequest(_message.Message):
     inconclusive: _builtins.bool
     """True: it ends INCONCLUSIVE; false: CANCELLED."""
     analysis_sequence: _builtins.int
-    """The look it rests on; ABORTED when it is no longer the latest. 0: none."""
+    """The look it rests on; ABORTED when it is no longer the latest. 0: none, a person asks: takes the role operator."""
     request_id: _builtins.str
     """A UUID made by the caller; required."""
     @_builtins.property
