@@ -323,6 +323,7 @@ async def test_an_event_that_is_refused_for_good_holds_up_its_model_no_longer_an
     told = [one["id"] for one in receiver.events()]
     assert told[:REFUSALS] == [refused] * REFUSALS
     # It is shown, and tried again.
+    await until_async(lambda: _left(registry, 1))
     (left,) = (await listed(registry))["on-call"].deliveries
     assert (left.event.sequence, left.error) == (int(refused.partition("/")[2]), "HTTP 400")
     receiver.refuses = set()
