@@ -6,6 +6,7 @@ from typing import Final
 from crossfade import names
 from crossfade.common.v1 import model_pb2, policy_pb2
 from crossfade.registry.v1 import resources_pb2
+from registry.cleaning import clean
 from registry.converters import (
     artifact_to_proto,
     assignment_to_proto,
@@ -166,6 +167,10 @@ def event_to_proto(event: Event) -> resources_pb2.Event:
 
 def serving_from_proto(message: resources_pb2.Serving) -> Serving:
     """What a Worker reports of one version."""
+    report = resources_pb2.LoadReport()
+    if message.HasField("load_report"):
+        report.CopyFrom(message.load_report)
+        clean(report)
     return Serving(
         model=message.model,
         version=message.version,
@@ -174,7 +179,7 @@ def serving_from_proto(message: resources_pb2.Serving) -> Serving:
         state=ServingState(resources_pb2.ServingState.Name(message.state).removeprefix("SERVING_STATE_")),
         error=fitting(message.error, _ERROR_KEPT),
         error_code=fitting(message.error_code, _ERROR_KEPT),
-        load_report=pack(message.load_report) if message.HasField("load_report") else b"",
+        load_report=pack(report) if message.HasField("load_report") else b"",
     )
 
 

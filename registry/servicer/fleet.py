@@ -7,6 +7,7 @@ from functools import partial
 from crossfade.common.v1 import analysis_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from registry import converters, views
+from registry.cleaning import clean
 from registry.domain.serving import InstanceKind
 from registry.ports import Look, Position
 from registry.service.instances import InstanceService, Report
@@ -42,6 +43,7 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
         kept.CopyFrom(request.analysis)
         kept.ClearField("cursor")
         kept.ClearField("record_time")
+        clean(kept.summary)
         look = Look(request.analysis.sequence, converters.pack(kept), converters.pack(request.analysis.cursor))
         answer = service_pb2.RecordAnalysisResponse(analysis_sequence=request.analysis.sequence)
         work = partial(

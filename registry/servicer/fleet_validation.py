@@ -12,7 +12,7 @@ from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry.servicer import validation
 from registry.servicer.policy_validation import refuse
 
-_ADDRESS: Final = re.compile(r"[^\s/\0]+:[0-9]{1,5}\Z")
+_ADDRESS: Final = re.compile(r"[^\s/\0-\x1f\x7f-\x9f]+:[0-9]{1,5}\Z")
 _TTL_DEFAULT: Final = 15.0
 _SERVING_LIMIT: Final = 10_000
 

@@ -91,7 +91,7 @@ class LaneServicer(service_pb2_grpc.RegistryServiceServicer):
         lane = (validation.model_name("model", request.model), validation.segment("segment", request.segment))
         wanted = Undo(
             version=validation.identifier("version", request.version) if request.version else "",
-            reason=validation.text("reason", request.reason) or NO_REASON,
+            reason=validation.reason("reason", request.reason, request.monitor_sequence) or NO_REASON,
             bad=request.bad,
             cancel_rollout=request.cancel_rollout,
             force=request.force,

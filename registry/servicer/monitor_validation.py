@@ -49,16 +49,23 @@ def sequence(field: str, value: int) -> int:
     return value
 
 
-def alerts(field: str, messages: Sequence[resources_pb2.Alert]) -> tuple[Alert, ...]:
-    """What stands out, at most one alert per gate."""
+def alerts(field: str, messages: Sequence[resources_pb2.Alert], look: int) -> tuple[Alert, ...]:
+    """What stands out at a look, at most one alert per gate."""
     if len(messages) > _MOST_ALERTS:
         raise refuse(field, f"has {len(messages)} entries; at most {_MOST_ALERTS} are taken")
     seen: set[str] = set()
+    found: list[Alert] = []
     for number, message in enumerate(messages):
         if not message.gate or message.gate in seen:
             raise refuse(f"{field}[{number}].gate", f"{message.gate!r} is empty or there twice; one alert per gate")
         seen.add(message.gate)
         if not message.reason:
             raise refuse(f"{field}[{number}].reason", "is required: one sentence")
-        validation.text(f"{field}[{number}].reason", message.reason)
-    return tuple(Alert(message.gate, message.reason, 0.0) for message in messages)
+        found.append(
+            Alert(
+                validation.reason(f"{field}[{number}].gate", message.gate, look),
+                validation.reason(f"{field}[{number}].reason", message.reason, look),
+                0.0,
+            )
+        )
+    return tuple(found)

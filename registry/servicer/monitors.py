@@ -5,6 +5,7 @@ from functools import partial
 from crossfade.common.v1 import analysis_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from registry import converters
+from registry.cleaning import clean
 from registry.domain.monitors import Alert, Monitor, MonitorLook
 from registry.service.monitors import MonitorService
 from registry.servicer import monitor_validation, validation
@@ -48,11 +49,12 @@ class MonitorServicer(service_pb2_grpc.RegistryServiceServicer):
         key = self._calls.key("RecordMonitor", request, request.request_id)
         said = request.monitor
         lane = (validation.model_name("monitor.model", said.model), validation.segment("monitor.segment", said.segment))
+        clean(said.summary)
         look = MonitorLook(
             version=validation.identifier("monitor.version", said.version),
             sequence=monitor_validation.sequence("monitor.sequence", said.sequence),
             summary=converters.pack(said.summary),
-            alerts=monitor_validation.alerts("monitor.alerts", said.alerts),
+            alerts=monitor_validation.alerts("monitor.alerts", said.alerts, said.sequence),
             evidence=said.evidence,
             cursor=converters.pack(said.cursor),
         )

@@ -3,12 +3,14 @@
 from typing import Final
 
 from crossfade.common.v1 import model_pb2, policy_pb2
+from crossfade.name_checks import LABEL_LIMIT, is_label
 from crossfade.registry.v1 import service_pb2
 from services.common.errors import InvalidArgumentError
 from services.common.policy import messages
 from services.common.policy.defaults import check_together, complete_plan, complete_policy
 from services.common.policy.records import Meaning
 from services.common.policy.sizes import CLASSES_BYTES, size_violations
+from services.common.text import shown
 
 _DATATYPES: Final = frozenset(
     {"BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64"}
@@ -49,8 +51,10 @@ def check_signature(field: str, signature: model_pb2.Signature) -> None:
     classes = list(signature.classes)
     if classes and signature.task != "classification":
         raise refuse(f"{field}.classes", f"are for a classification, and the task is {signature.task}")
-    if len(set(classes)) != len(classes) or "" in classes:
-        raise refuse(f"{field}.classes", "must be different, and none empty")
+    if len(set(classes)) != len(classes):
+        raise refuse(f"{field}.classes", "must be different")
+    for name in classes:
+        _check_label(f"{field}.classes", name)
     if signature.positive_class and signature.positive_class not in classes:
         raise refuse(f"{field}.positive_class", f"{signature.positive_class!r} is not among the classes")
     for name, named, specs in (("parts", signature.parts, "outputs"), ("state", signature.state, "inputs")):
@@ -74,6 +78,7 @@ def check_profile(field: str, profile: model_pb2.ReferenceProfile, classes: int)
     """
     if not profile.profile_id:
         raise refuse(f"{field}.profile_id", "is required: the digest under which Workers count")
+    _check_label(f"{field}.profile_id", profile.profile_id)
     if profile.rows <= 0:
         raise refuse(f"{field}.rows", f"is {profile.rows}; a profile is made of at least one row")
     if len(profile.features) > _MOST_FEATURES:
@@ -83,12 +88,21 @@ def check_profile(field: str, profile: model_pb2.ReferenceProfile, classes: int)
         where = f"{field}.features[{index}]"
         if not feature.feature or feature.feature in seen:
             raise refuse(f"{where}.feature", f"{feature.feature!r} is empty or there twice")
+        _check_label(f"{where}.feature", feature.feature)
+        if not feature.kind.isprintable():
+            raise refuse(f"{where}.kind", f"is {shown(feature.kind)}; use numeric or categorical")
         seen.add(feature.feature)
         _proportions(f"{where}.proportions", list(feature.proportions))
     if profile.class_proportions:
         if len(profile.class_proportions) != classes:
             raise refuse(f"{field}.class_proportions", f"are {len(profile.class_proportions)} for {classes} classes")
         _proportions(f"{field}.class_proportions", list(profile.class_proportions))
+
+
+def _check_label(field: str, name: str) -> None:
+    """As the manifest allows: what is shown in terminals says nothing to them."""
+    if not is_label(name):
+        raise refuse(field, f"has {shown(name)}; a name has 1 to {LABEL_LIMIT} printable characters")
 
 
 def _proportions(field: str, proportions: list[float]) -> None:
@@ -104,7 +118,8 @@ def _tensors(field: str, specs: list[model_pb2.TensorSpec]) -> None:
     for index, spec in enumerate(specs):
         where = f"{field}[{index}]"
         if not spec.name or spec.name in seen:
-            raise refuse(f"{where}.name", f"{spec.name!r} is empty or there twice")
+            raise refuse(f"{where}.name", f"{shown(spec.name)} is empty or there twice")
+        _check_label(f"{where}.name", spec.name)
         seen.add(spec.name)
         if spec.datatype not in _DATATYPES:
             raise refuse(f"{where}.datatype", f"is {spec.datatype!r}; use one of {', '.join(sorted(_DATATYPES))}")

@@ -97,7 +97,8 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
     ) -> resources_pb2.Rollout:
         """Goes to the next step."""
         key = self._calls.key("AdvanceRollout", request, request.request_id)
-        outcome = _outcome(request.outcome, validation.text("reason", request.reason))
+        why = validation.reason("reason", request.reason, request.analysis_sequence)
+        outcome = _outcome(request, why)
         deadline = self._calls.deadline(context)
         work = partial(
             self._rollouts.advance,
@@ -113,7 +114,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
     async def PauseRollout(self, request: service_pb2.PauseRolloutRequest, context: Context) -> resources_pb2.Rollout:
         """Stops the plan's clock."""
         key = self._calls.key("PauseRollout", request, request.request_id)
-        reason = validation.text("reason", request.reason)
+        reason = validation.reason("reason", request.reason, request.analysis_sequence)
         why = validation.pause_reason(request.pause_reason)
         deadline = self._calls.deadline(context)
         work = partial(
@@ -130,7 +131,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
     async def ResumeRollout(self, request: service_pb2.ResumeRolloutRequest, context: Context) -> resources_pb2.Rollout:
         """Lets the plan go on."""
         key = self._calls.key("ResumeRollout", request, request.request_id)
-        reason = validation.text("reason", request.reason)
+        reason = validation.reason("reason", request.reason, request.analysis_sequence)
         deadline = self._calls.deadline(context)
         work = partial(self._rollouts.resume, key, _target(request), reason, _pack, deadline=deadline)
         return resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence, deadline))
@@ -152,7 +153,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
         """Makes the version stable."""
         key = self._calls.key("PromoteRollout", request, request.request_id)
         target = _target(request, force=request.force)
-        outcome = _outcome(request.outcome)
+        outcome = _outcome(request)
         deadline = self._calls.deadline(context)
         work = partial(
             self._rollouts.promote,
@@ -174,7 +175,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
         """Marks the version FAILED."""
         key = self._calls.key("RollbackRollout", request, request.request_id)
         target = _target(request)
-        outcome = _outcome(request.outcome)
+        outcome = _outcome(request)
         deadline = self._calls.deadline(context)
         work = partial(self._rollouts.rollback, key, target, outcome, _pack, deadline=deadline)
         with self._span("rollback", context, target, request.outcome) as span:
@@ -190,7 +191,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
             self._rollouts.cancel,
             key,
             _target(request),
-            _outcome(request.outcome),
+            _outcome(request),
             _pack,
             inconclusive=request.inconclusive,
             deadline=deadline,
@@ -252,11 +253,15 @@ def _target(
     return Target(model, number, validation.etag(request.etag), sequence)
 
 
-def _outcome(message: resources_pb2.Outcome, reason: str = "") -> Outcome:
-    validation.outcome("outcome", message)
-    given = resources_pb2.Outcome()
-    given.CopyFrom(message)
-    given.reason = reason or message.reason
+def _outcome(
+    request: service_pb2.AdvanceRolloutRequest
+    | service_pb2.PromoteRolloutRequest
+    | service_pb2.RollbackRolloutRequest
+    | service_pb2.CancelRolloutRequest,
+    reason: str = "",
+) -> Outcome:
+    given = validation.outcome("outcome", request.outcome, request.analysis_sequence)
+    given.reason = reason or given.reason
     return converters.outcome_from_proto(given)
 
 

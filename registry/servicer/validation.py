@@ -12,10 +12,12 @@ from crossfade.common.v1 import analysis_pb2
 from crossfade.quantities import format_duration
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry import converters
+from registry.cleaning import clean
 from registry.domain.history import Moment
 from registry.servicer.policy_validation import check_profile, check_signature, check_spec, refuse
 from services.common.errors import InvalidArgumentError
 from services.common.policy.records import Meaning
+from services.common.text import control_character, fitting
 
 T = TypeVar("T")
 
@@ -162,17 +164,34 @@ def time(field: str, value: timestamp_pb2.Timestamp) -> float:
     return seconds
 
 
-def text(field: str, value: str) -> str:
-    """Words for people."""
+def text(field: str, value: str, *, lines: bool = True) -> str:
+    """Words of people.
+
+    Args:
+        field: its path.
+        value: the words.
+        lines: they may have several lines.
+
+    Raises:
+        InvalidArgumentError: FIELD_INVALID, they are too long or have control characters.
+    """
     if len(value) > _TEXT_LIMIT:
         raise refuse(field, f"has {len(value)} characters; at most {_TEXT_LIMIT} are kept")
-    return _kept(field, value)
-
-
-def _kept(field: str, value: str) -> str:
-    if "\0" in value:
-        raise refuse(field, "has a NUL character, which the database does not keep; leave it out")
+    if control := control_character(value, lines=lines):
+        raise refuse(field, f"has the control character {control}, on which terminals act that show it; leave it out")
     return value
+
+
+def reason(field: str, value: str, look: int) -> str:
+    """Why something is to be done.
+
+    Args:
+        field: its path.
+        value: the words.
+        look: that it rests on; 0: none, a person says so. What a process says may have names in it that an older
+            release took, and must not fail for them: it is kept without control characters.
+    """
+    return text(field, fitting(value, len(value)) if look else value)
 
 
 def page_size(value: int) -> int:
@@ -194,7 +213,7 @@ def publication(request: service_pb2.PublishVersionRequest) -> None:
     artifact = request.version.artifact
     if not artifact.uri:
         raise refuse("version.artifact.uri", "is required: where model.json lies, as in file:///models/churn-1")
-    text("version.artifact.uri", artifact.uri)
+    text("version.artifact.uri", artifact.uri, lines=False)
     if not _DIGEST.match(artifact.digest):
         raise refuse("version.artifact.digest", f"{artifact.digest!r} is not sha256: and 64 hexadecimal digits")
     if artifact.size_bytes <= 0:
@@ -227,13 +246,27 @@ def load_seconds(request: service_pb2.LoadVersionRequest) -> float:
     return seconds
 
 
-def outcome(field: str, message: resources_pb2.Outcome) -> None:
-    """Checks the evidence of a transition."""
-    text(f"{field}.reason", message.reason)
+def outcome(field: str, message: resources_pb2.Outcome, look: int) -> resources_pb2.Outcome:
+    """The evidence of a transition, without control characters.
+
+    Args:
+        field: its path.
+        message: as it was sent.
+        look: that the transition rests on; 0: none, a person asks.
+
+    Raises:
+        InvalidArgumentError: FIELD_INVALID.
+    """
+    kept = resources_pb2.Outcome()
+    kept.CopyFrom(message)
+    kept.reason = reason(f"{field}.reason", message.reason, look)
+    kept.gate = reason(f"{field}.gate", message.gate, look)
+    clean(kept.summary)
     if message.code and not re.fullmatch(r"[A-Z][A-Z0-9_]{0,62}", message.code):
         raise refuse(f"{field}.code", f"{message.code!r} is not UPPER_SNAKE")
     if len(message.trace_ids) > _MOST_TRACES or not all(_TRACE.fullmatch(one) for one in message.trace_ids):
         raise refuse(f"{field}.trace_ids", f"must be at most {_MOST_TRACES} ids of 32 hex digits")
+    return kept
 
 
 def pause_reason(value: resources_pb2.PauseReason.ValueType) -> str:

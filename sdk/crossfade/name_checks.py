@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from crossfade.strict_json import require
 
+LABEL_LIMIT = 128
+"""Characters of a class's or a feature's name."""
 _TENSOR_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}")
 
 
@@ -14,10 +16,14 @@ def check_tensor_name(field: str, name: str) -> None:
     require(_TENSOR_NAME.fullmatch(name), field, f"{name!r} is no tensor name (letters, digits, _ .)")
 
 
+def is_label(name: str) -> bool:
+    """Whether `name` can be shown: 1 to 128 printable characters."""
+    return 0 < len(name) <= LABEL_LIMIT and name.isprintable()
+
+
 def check_label(field: str, name: str) -> None:
     """Raise FieldError for `field` unless `name` can be shown."""
-    usable = 0 < len(name) <= 128 and name.isprintable()
-    require(usable, field, f"{name!r} must have 1 to 128 printable characters")
+    require(is_label(name), field, f"{name!r} must have 1 to {LABEL_LIMIT} printable characters")
 
 
 def check_unique(field: str, names: Iterable[str]) -> None:

@@ -1,20 +1,26 @@
 """Text that others have written, as it can be stored and sent."""
 
+import re
 from collections.abc import Collection
 from itertools import islice
 from typing import Final
+
+_CONTROL: Final = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f]")
+"""C0 without tab and newline, DEL and C1 (ECMA-48): terminals act on them wherever they are shown."""
+_ONE_LINE: Final = re.compile("[\0-\x1f\x7f-\x9f]")
 
 _SHOWN_CHARACTERS: Final = 64
 _LISTED: Final = 20
 
 
 def fitting(text: str, longest: int) -> str:
-    """The text, cut where it is longer than `longest` characters, and without what is no character.
+    """The text, cut where it is longer than `longest` characters, without what is no character or acts on terminals.
 
     PostgreSQL's text cannot hold NUL, and UTF-8 no half of a surrogate pair (RFC 3629), while a program or an artifact
-    may say anything, which must not keep what it says from being reported.
+    may say anything, which must not keep what it says from being reported. Tabs and ends of lines stay.
     """
-    kept = text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+    lines = text.replace("\r\n", "\n")
+    kept = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", lines).encode(errors="replace").decode()
     return kept if len(kept) <= longest else f"{kept[: longest - 1]}…"
 
 
@@ -24,9 +30,21 @@ def fitting_bytes(text: str, most: int) -> str:
     return (data if len(data) <= most else data[: most - 3] + "…".encode()).decode(errors="ignore")
 
 
+def control_character(text: str, *, lines: bool) -> str:
+    """The first control character, as `U+001B`; empty: there is none.
+
+    Args:
+        text: what somebody wrote.
+        lines: it may have several lines and tabs.
+    """
+    found = (_CONTROL if lines else _ONE_LINE).search(text)
+    return f"U+{ord(found[0]):04X}" if found else ""
+
+
 def shown(text: str) -> str:
     """A caller's words as an error quotes them: their beginning."""
-    return repr(fitting(text[: _SHOWN_CHARACTERS + 1], _SHOWN_CHARACTERS))
+    begin = text[: _SHOWN_CHARACTERS + 1].encode(errors="replace").decode()
+    return repr(begin if len(begin) <= _SHOWN_CHARACTERS else f"{begin[: _SHOWN_CHARACTERS - 1]}…")
 
 
 def listed(what: Collection[object], most: int = _LISTED) -> str:

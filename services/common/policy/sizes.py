@@ -1,10 +1,16 @@
-"""How much a policy and a plan may say. It is looked at first: what else is looked at takes time with each of them."""
+"""How much a policy and a plan may say, and what of it can be shown.
+
+It is looked at first, since all else takes time with each of them; and only when something is asked for, so that what
+an older release has stored goes on.
+"""
 
 from collections.abc import Collection, Iterable
 from typing import Final
 
 from crossfade.common.v1 import policy_pb2
+from crossfade.name_checks import LABEL_LIMIT
 from services.common.policy.records import Violation
+from services.common.text import control_character, shown
 
 STEPS_LIMIT: Final = 100
 """Of a plan."""
@@ -12,8 +18,6 @@ GATES_LIMIT: Final = 100
 """Of a policy; and harms that a forecast is asked for."""
 NAME_LIMIT: Final = 63
 """Characters of a gate's name."""
-CLASS_LIMIT: Final = 128
-"""Characters of a class's name, as an artifact's manifest allows."""
 CLASSES_BYTES: Final = 1024 * 1024
 """Of all the names of a version's classes together: a signature has no more."""
 _SEGMENT_LIMIT: Final = 63
@@ -22,7 +26,7 @@ _CLASS_LEAST_BYTES: Final = 3
 
 
 def size_violations(policy: policy_pb2.Policy, plan: policy_pb2.TrafficPlan) -> tuple[Violation, ...]:
-    """What of a policy and a plan is too much. Where something is, nothing else of them is to be looked at.
+    """What of a policy and a plan is too much, or cannot be shown. Where something is, nothing else is to be looked at.
 
     Args:
         policy: as it was asked for.
@@ -37,8 +41,13 @@ def size_violations(policy: policy_pb2.Policy, plan: policy_pb2.TrafficPlan) -> 
     for number, gate in enumerate(policy.gates):
         path = f"policy.gates[{number}]"
         found += _too_long(f"{path}.name", gate.name, NAME_LIMIT)
-        found += _too_long(f"{path}.positive_class", gate.positive_class, CLASS_LIMIT)
+        found += _unprintable(f"{path}.name", gate.name)
+        found += _too_long(f"{path}.positive_class", gate.positive_class, LABEL_LIMIT)
+        found += _unprintable(f"{path}.positive_class", gate.positive_class)
         found += _too_long(f"{path}.segment", gate.segment, _SEGMENT_LIMIT)
+        for name, query in (("bad_query", gate.bad_query), ("total_query", gate.total_query)):
+            if control := control_character(query, lines=True):
+                found.append(Violation(f"{path}.{name}", f"has the control character {control}: leave it out"))
     return tuple(found)
 
 
@@ -53,7 +62,7 @@ def class_violations(classes: Collection[str], positive: str) -> tuple[Violation
     many = len(classes) * _CLASS_LEAST_BYTES > CLASSES_BYTES
     if many or sum(len(name.encode()) for name in classes) > CLASSES_BYTES:
         return (Violation("classes", f"take more than {CLASSES_BYTES:,} bytes, and so no version has them"),)
-    return tuple(_too_long("positive_class", positive, CLASS_LIMIT))
+    return tuple(_too_long("positive_class", positive, LABEL_LIMIT))
 
 
 def harm_violations(number: int, gates: Iterable[str]) -> tuple[Violation, ...]:
@@ -74,6 +83,11 @@ def harm_violations(number: int, gates: Iterable[str]) -> tuple[Violation, ...]:
 
 def _too_many(field: str, number: int, most: int, what: str) -> list[Violation]:
     return [Violation(field, f"has {number:,} {what}; at most {most} are taken")] if number > most else []
+
+
+def _unprintable(field: str, text: str) -> list[Violation]:
+    said = f"is {shown(text)}: use printable characters alone, for it is shown in terminals"
+    return [] if text.isprintable() else [Violation(field, said)]
 
 
 def _too_long(field: str, text: str, most: int) -> list[Violation]:

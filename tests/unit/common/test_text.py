@@ -12,6 +12,8 @@ from services.common.text import fitting, fitting_bytes, listed, shown
         ("1234567890", "1234567890"),
         ("12345678901", "123456789…"),
         ("a\0b", "a\N{REPLACEMENT CHARACTER}b"),
+        ("a\x1b[2K\x9b", "a\N{REPLACEMENT CHARACTER}[2K\N{REPLACEMENT CHARACTER}"),
+        ("a\tb\r\nc", "a\tb\nc"),
         ("a\ud800b", "a?b"),
         ("", ""),
     ],

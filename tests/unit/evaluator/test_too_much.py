@@ -8,6 +8,7 @@ from grpc import aio
 
 from crossfade.common.v1 import policy_pb2
 from crossfade.evaluator.v1 import evaluator_pb2
+from crossfade.name_checks import LABEL_LIMIT
 from evaluator.ports import OwnSource, Registry
 from evaluator.questions import Forecasted, Other, Questions, ToCome
 from evaluator.replay import Replayed
@@ -17,7 +18,7 @@ from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Meaning, Violation
-from services.common.policy.sizes import CLASS_LIMIT, CLASSES_BYTES, GATES_LIMIT, NAME_LIMIT, STEPS_LIMIT
+from services.common.policy.sizes import CLASSES_BYTES, GATES_LIMIT, NAME_LIMIT, STEPS_LIMIT
 
 CONTEXT = cast("aio.ServicerContext[Any, Any]", None)
 LEAST_CLASS_BYTES = 3
@@ -50,7 +51,7 @@ TOO_MUCH = [
     (gates(GATES_LIMIT + 1), policy_pb2.TrafficPlan(), "policy.gates"),
     (gates(1, name="x" * (NAME_LIMIT + 1)), policy_pb2.TrafficPlan(), "policy.gates[0].name"),
     (gates(1, segment="x" * 64), policy_pb2.TrafficPlan(), "policy.gates[0].segment"),
-    (gates(1, positive_class="x" * (CLASS_LIMIT + 1)), policy_pb2.TrafficPlan(), "policy.gates[0].positive_class"),
+    (gates(1, positive_class="x" * (LABEL_LIMIT + 1)), policy_pb2.TrafficPlan(), "policy.gates[0].positive_class"),
 ]
 
 
@@ -85,7 +86,7 @@ async def test_a_plan_of_very_many_steps_keeps_nobody_waiting() -> None:
     [
         ([""] * (CLASSES_BYTES // LEAST_CLASS_BYTES + 1), "", "classes"),
         (["x" * CLASSES_BYTES, "y"], "", "classes"),
-        (["a"], "x" * (CLASS_LIMIT + 1), "positive_class"),
+        (["a"], "x" * (LABEL_LIMIT + 1), "positive_class"),
     ],
     ids=["many", "long", "positive"],
 )

@@ -9,7 +9,7 @@ from google.protobuf import duration_pb2
 
 from crossfade.common.v1 import model_pb2, policy_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
-from registry import converters
+from registry import converters, views
 from registry.domain.records import Assignment, Step
 from registry.servicer import fleet_validation, validation
 from registry.servicer.policy_validation import SIGNATURE_BYTES, check_spec
@@ -58,6 +58,11 @@ WIDE_HARM = policy_pb2.Gate(metric=policy_pb2.METRIC_ACCURACY, harm=policy_pb2.M
 
 Change = Callable[[service_pb2.PublishVersionRequest], object]
 
+
+def _described(text: str) -> Change:
+    return lambda r: setattr(r.version, "description", text)
+
+
 OF_NO_CLASS = policy_pb2.Gate(metric=policy_pb2.METRIC_RECALL, required=True, positive_class="none of them")
 WRONG: list[tuple[str, Change]] = [
     ("version.artifact.uri", lambda r: r.version.artifact.ClearField("uri")),
@@ -80,6 +85,17 @@ WRONG: list[tuple[str, Change]] = [
     ("version.description", lambda r: setattr(r.version, "description", "x" * 4001)),
     ("version.description", lambda r: setattr(r.version, "description", "a\0b")),
     ("version.artifact.uri", lambda r: setattr(r.version.artifact, "uri", "file:///\0")),
+    ("version.artifact.uri", lambda r: setattr(r.version.artifact, "uri", "file:///a\nb")),
+    ("version.artifact.uri", lambda r: setattr(r.version.artifact, "uri", "file:///\x9b1A")),
+    *(("version.description", _described(f"a{control}b")) for control in "\x08\r\x1b\x7f\x85\x9b"),
+    ("version.signature.classes", lambda r: r.version.signature.classes.append("y\x1b[31mes")),
+    ("version.signature.classes", lambda r: r.version.signature.classes.append("x" * 129)),
+    ("version.signature.classes", lambda r: r.version.signature.classes.append("")),
+    ("version.signature.inputs[0].name", lambda r: setattr(r.version.signature.inputs[0], "name", "x\x1b[2K")),
+    ("rollout.policy.gates[0].name", lambda r: setattr(r.rollout.policy.gates[0], "name", "e\x1b[31m")),
+    ("rollout.policy.gates[0].name", lambda r: setattr(r.rollout.policy.gates[0], "name", "x" * 64)),
+    ("rollout.policy.gates[0].positive_class", lambda r: setattr(r.rollout.policy.gates[0], "positive_class", "\x9b")),
+    ("rollout.policy.gates[0].bad_query", lambda r: setattr(r.rollout.policy.gates[0], "bad_query", "x\x1b[31m")),
     ("version.artifact.uri", lambda r: setattr(r.version.artifact, "uri", "file:///" + "x" * 4000)),
     ("version.signature", lambda r: r.version.signature.classes.append("x" * SIGNATURE_BYTES)),
     ("rollout", lambda r: setattr(r, "without_rollout", True)),
@@ -244,3 +260,45 @@ def test_lease_lengths() -> None:
     report.ttl.FromSeconds(601)
     with pytest.raises(InvalidArgumentError):
         fleet_validation.report(report)
+
+
+def test_a_description_may_have_lines_and_tabs() -> None:
+    described = request()
+    described.version.description = "trained on May's data:\n\trows\t9"
+    validation.publication(described)
+
+
+def test_a_control_character_is_named() -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        validation.text("reason", "\x1b[1A")
+    assert "U+001B" in caught.value.message
+
+
+def test_what_a_process_says_by_a_look_is_cleaned_and_a_person_is_refused() -> None:
+    outcome = resources_pb2.Outcome(reason="class y\x1b[31mes\r\nis worse", gate="f1\x9b")
+    outcome.summary.gates.add(gate="f1\x9b")
+    outcome.summary.reason = "\x1b]0;x\x07"
+    kept = validation.outcome("outcome", outcome, 7)
+    assert (kept.reason, kept.gate) == ("class y�[31mes\nis worse", "f1�")
+    assert (kept.summary.gates[0].gate, kept.summary.reason) == ("f1�", "�]0;x�")
+    with pytest.raises(InvalidArgumentError) as caught:
+        validation.outcome("outcome", outcome, 0)
+    assert caught.value.field == "outcome.reason"
+
+
+def test_what_a_worker_says_is_kept_without_control_characters() -> None:
+    report = resources_pb2.LoadReport(device="cpu\x1b", precision_reason="\x9bA")
+    said = resources_pb2.Serving(
+        state=resources_pb2.SERVING_STATE_FAILED, error="a\x1b[2K\nb", error_code="E\x7f", load_report=report
+    )
+    kept = views.serving_to_proto(views.serving_from_proto(said))
+    assert (kept.error, kept.error_code) == ("a�[2K\nb", "E�")
+    assert (kept.load_report.device, kept.load_report.precision_reason) == ("cpu�", "�A")
+
+
+def test_an_address_has_no_control_characters() -> None:
+    made = instance()
+    made.instance.address = "worker\x1b[2K:8600"
+    with pytest.raises(InvalidArgumentError) as caught:
+        fleet_validation.report(made)
+    assert caught.value.field == "instance.address"

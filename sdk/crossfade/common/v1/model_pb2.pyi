@@ -118,7 +118,9 @@ class Signature(_message.Message):
 
     @_builtins.property
     def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the classes, in the order of the scores; empty unless the task is classification."""
+        """Names of the classes, in the order of the scores, each of 1 to 128 printable characters; empty unless the task is
+        classification.
+        """
 
     @_builtins.property
     def parts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -32,7 +32,8 @@ class RegistryServiceStub:
     UPPER_SNAKE reason. Every mutation takes a request_id: the same id with the same request answers what it answered
     before; with another request it is INVALID_ARGUMENT (REQUEST_ID_REUSED). Every transition of a rollout takes its etag:
     missing is INVALID_ARGUMENT, stale is ABORTED (ETAG_STALE). A transition that the state does not allow is
-    FAILED_PRECONDITION. UNAVAILABLE (DATABASE_UNAVAILABLE, DRAINING) may be tried again.
+    FAILED_PRECONDITION. UNAVAILABLE (DATABASE_UNAVAILABLE, DRAINING) may be tried again. Texts have no control characters
+    but tabs and ends of lines: people's are refused (INVALID_ARGUMENT), and what processes report is kept without them.
     """
 
     @_typing.overload
@@ -135,7 +136,8 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     UPPER_SNAKE reason. Every mutation takes a request_id: the same id with the same request answers what it answered
     before; with another request it is INVALID_ARGUMENT (REQUEST_ID_REUSED). Every transition of a rollout takes its etag:
     missing is INVALID_ARGUMENT, stale is ABORTED (ETAG_STALE). A transition that the state does not allow is
-    FAILED_PRECONDITION. UNAVAILABLE (DATABASE_UNAVAILABLE, DRAINING) may be tried again.
+    FAILED_PRECONDITION. UNAVAILABLE (DATABASE_UNAVAILABLE, DRAINING) may be tried again. Texts have no control characters
+    but tabs and ends of lines: people's are refused (INVALID_ARGUMENT), and what processes report is kept without them.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -234,7 +236,8 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     UPPER_SNAKE reason. Every mutation takes a request_id: the same id with the same request answers what it answered
     before; with another request it is INVALID_ARGUMENT (REQUEST_ID_REUSED). Every transition of a rollout takes its etag:
     missing is INVALID_ARGUMENT, stale is ABORTED (ETAG_STALE). A transition that the state does not allow is
-    FAILED_PRECONDITION. UNAVAILABLE (DATABASE_UNAVAILABLE, DRAINING) may be tried again.
+    FAILED_PRECONDITION. UNAVAILABLE (DATABASE_UNAVAILABLE, DRAINING) may be tried again. Texts have no control characters
+    but tabs and ends of lines: people's are refused (INVALID_ARGUMENT), and what processes report is kept without them.
     """
 
     @_abc_1.abstractmethod
