@@ -16,7 +16,7 @@ _PLACEMENT_KEY = ("instance_id", "model", "version", "traffic")
 
 _RENEW: Final = (
     update(instances)
-    .where(given(instances.c.instance_id, instances.c.digest))
+    .where(given(instances.c.instance_id, instances.c.digest, instances.c.owner))
     .values(
         sequence=func.greatest(instances.c.sequence, bindparam("at_sequence", type_=BigInteger)),
         reported=bindparam("at_reported", type_=Moment),
@@ -53,9 +53,16 @@ class SqlFleet:
             query = query.where(tuple_(*order) > tuple_(*(literal(value) for value in after)))
         return [_instance(row) for row in self._session.execute(query)]
 
-    def renew(self, instance_id: str, digest: str, sequence: int, reported: float, expires: float) -> bool:
-        """Renews a lease in one statement, if its report is the one that is stored; False: it is not."""
-        row = at(instance_id=instance_id, digest=digest, sequence=sequence, reported=reported, expires=expires)
+    def renew(self, instance: Instance) -> bool:
+        """Renews a lease in one statement, if its report and owner are those that are stored; False: they are not."""
+        row = at(
+            instance_id=instance.instance_id,
+            digest=instance.digest,
+            owner=instance.owner,
+            sequence=instance.sequence,
+            reported=instance.reported,
+            expires=instance.expires,
+        )
         return self._session.execute(_RENEW, row).one_or_none() is not None
 
     def put_instance(self, instance: Instance) -> None:
@@ -70,6 +77,7 @@ class SqlFleet:
             "digest": instance.digest,
             "sequence": instance.sequence,
             "gone": instance.gone,
+            "owner": instance.owner,
         }
         statement = upsert(instances).values(instance_id=instance.instance_id, **values)
         self._session.execute(statement.on_conflict_do_update(index_elements=["instance_id"], set_=values))
@@ -145,4 +153,5 @@ def _instance(row: Row[Any]) -> Instance:
         row.digest,
         row.sequence,
         row.gone,
+        row.owner,
     )

@@ -14,7 +14,21 @@ from sqlalchemy.exc import DBAPIError
 from registry.database.failures import DATABASE_ERRORS, Failure, classify, sqlstate
 from registry.database.tables import schema_release
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012")
+REVISIONS: Final = (
+    "0001",
+    "0002",
+    "0003",
+    "0004",
+    "0005",
+    "0006",
+    "0007",
+    "0008",
+    "0009",
+    "0010",
+    "0011",
+    "0012",
+    "0013",
+)
 """Every schema that this release knows, oldest first; the last one is what it needs."""
 
 _ATTEMPTS: Final = 10

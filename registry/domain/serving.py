@@ -79,6 +79,7 @@ class Instance:
         digest: hash of what it reported, so that an unchanged report costs one statement.
         sequence: number of the latest report that was taken; 0: its process numbers none.
         gone: it has left; it is known until its lease would have ended, so that no report from before takes it back.
+        owner: the principal that reports it, by its certificate; empty: not known.
     """
 
     instance_id: str
@@ -91,6 +92,7 @@ class Instance:
     digest: str
     sequence: int = 0
     gone: bool = False
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from registry.service.each import for_each
 from registry.service.lanes import ModelChange, commit, open_lane, require_model
 from registry.service.leases import LeaseWatch
 from services.common.clock import Clock
-from services.common.errors import FailedPreconditionError
+from services.common.errors import FailedPreconditionError, PermissionDeniedError
 
 _SWEEP_BATCH: Final = 100
 
@@ -27,6 +27,7 @@ class Report:
         ttl: length of the lease in seconds.
         leaving: the lease ends now.
         sequence: one more with each report of the process; 0: it does not number them.
+        owner: who reports, by its certificate; empty: in a local trial.
     """
 
     instance_id: str
@@ -36,6 +37,7 @@ class Report:
     ttl: float
     leaving: bool
     sequence: int = 0
+    owner: str = ""
 
     @property
     def digest(self) -> str:
@@ -95,18 +97,19 @@ class InstanceService:
 
         Returns:
             When the lease ends (seconds since 1970), and the routes' revision.
+
+        Raises:
+            FailedPreconditionError: INSTANCE_KIND.
+            PermissionDeniedError: INSTANCE_OWNER.
         """
         now = round(self._clock.now(), 6)
         expires = now + report.ttl
         if report.leaving:
             self._unit_of_work.run(lambda tx: self._leave(tx, report, now), deadline=deadline, exclusive=True)
             return now, self._revision()
-        digest = report.digest
-        renewed = self._unit_of_work.run(
-            lambda tx: tx.fleet.renew(report.instance_id, digest, report.sequence, now, expires), deadline=deadline
-        )
+        instance = _instance(report, now, expires, report.digest)
+        renewed = self._unit_of_work.run(lambda tx: tx.fleet.renew(instance), deadline=deadline)
         if not renewed:
-            instance = _instance(report, now, expires, digest)
             renewed = self._unit_of_work.run(
                 lambda tx: self._change(tx, instance, report.serving, now), deadline=deadline, exclusive=True
             )
@@ -169,14 +172,19 @@ class InstanceService:
     def _change(self, tx: Transaction, instance: Instance, reported: Iterable[Serving], now: float) -> bool:
         known = tx.fleet.instance(instance.instance_id)
         _check_kind(known, instance.kind)
+        _check_owner(known, instance.owner)
         # One that was on its way for so long that a later one, by another replica, was taken first says what was.
-        if known is not None and 0 < instance.sequence < known.sequence:
+        if known is not None and 0 < instance.sequence < known.sequence and not _of_another(known, instance.owner):
             return False
         self._take(tx, instance, reported, now)
         return True
 
     def _leave(self, tx: Transaction, report: Report, now: float) -> None:
-        _check_kind(tx.fleet.instance(report.instance_id), report.kind)
+        known = tx.fleet.instance(report.instance_id)
+        _check_kind(known, report.kind)
+        _check_owner(known, report.owner)
+        if known is not None and _of_another(known, report.owner):
+            return
         self._remove(tx, report.instance_id, now)
         if report.sequence:
             gone = _instance(report, now, now, digest="")
@@ -209,6 +217,7 @@ def _instance(report: Report, now: float, expires: float, digest: str) -> Instan
         None,
         digest,
         report.sequence,
+        owner=report.owner,
     )
 
 
@@ -218,4 +227,20 @@ def _check_kind(known: Instance | None, kind: InstanceKind) -> None:
         raise FailedPreconditionError(
             "INSTANCE_KIND",
             f"instance {known.instance_id} is a {known.kind} and no {kind}; each process has an id of its own",
+        )
+
+
+def _of_another(known: Instance, owner: str) -> bool:
+    """Whether another principal reports it; one that is not known (a local trial, an older release) is anybody."""
+    return bool(known.owner and owner and known.owner != owner)
+
+
+def _check_owner(known: Instance | None, owner: str) -> None:
+    """Refuses to change what another principal reports; once that has left, or its lease has ended, the id is free."""
+    if known is not None and not known.gone and _of_another(known, owner):
+        raise PermissionDeniedError(
+            "INSTANCE_OWNER",
+            f"instance {known.instance_id} is reported by another principal than {owner}, and by that one alone. Each "
+            "process draws an id of its own at its start: start it again. If its certificate has another name since "
+            f"then, its reports are taken once the lease under the name before has ended ({known.ttl:g} s)",
         )

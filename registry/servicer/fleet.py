@@ -114,6 +114,7 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
             ttl=ttl,
             leaving=request.leaving,
             sequence=validation.not_negative("sequence", request.sequence),
+            owner=current_principal().certified_name,
         )
         work = partial(self._instances.report, report, deadline=self._calls.deadline(context))
         expires, revision = await self._calls.run(work)

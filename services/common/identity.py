@@ -27,6 +27,9 @@ class Role(StrEnum):
     FEEDBACK = "feedback"
 
 
+_LOCAL: Final = "local:"
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who is calling.
@@ -38,6 +41,11 @@ class Principal:
 
     name: str
     roles: frozenset[Role]
+
+    @property
+    def certified_name(self) -> str:
+        """The name, if a certificate states it; empty: in a local trial, where callers give themselves any."""
+        return "" if self.name.startswith(_LOCAL) else self.name
 
 
 _EVERYONE: Final = frozenset(Role)
@@ -147,13 +155,13 @@ def require_role(principal: Principal, role: Role, to: str) -> None:
         )
 
 
-LOCAL: Final = Principal("local:user", _EVERYONE)
+LOCAL: Final = Principal(f"{_LOCAL}user", _EVERYONE)
 """The caller of a local trial when it does not say its name."""
 
 
 def local_principal(user: str) -> Principal:
     """`local:<user>`, with every role: for servers that listen on loopback without TLS."""
-    return Principal(f"local:{user}", _EVERYONE) if user else LOCAL
+    return Principal(f"{_LOCAL}{user}", _EVERYONE) if user else LOCAL
 
 
 def certificate_principal(uris: Iterable[str], trust_domain: str = "") -> Principal:

@@ -32,6 +32,7 @@ instances = Table(
     Column("digest", Text, nullable=False),
     Column("sequence", BigInteger, nullable=False, server_default="0"),
     Column("gone", Boolean, nullable=False, server_default=false()),
+    Column("owner", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("instance_id", name="instances_pk"),
     among("instances_kind", "kind", InstanceKind),
     Index("instances_by_kind", "kind", "instance_id"),

@@ -1,5 +1,6 @@
 """A Registry on a real database behind a real gRPC server."""
 
+import datetime as dt
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -7,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from crossfade.cli.certificates import make_certificates
 from registry.app import App
 from registry.settings import RegistrySettings
 from services.common.clock import Clock, SystemClock
-from tests.integration.registry.harness import Registry, Start
+from services.common.settings import TlsSettings
+from tests.integration.registry.harness import Registry, Secured, Start, plan
 from tests.support.cutting import Proxy
 
 
@@ -60,3 +63,27 @@ async def proxy(database: str) -> AsyncIterator[Proxy]:
     yield made
     await made.stop()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+async def secured(start: Start, tmp_path: Path) -> AsyncIterator[Secured]:
+    """One Registry with TLS, and a rollout."""
+    folder = tmp_path / "tls"
+    make_certificates(folder, [], dt.datetime.now(dt.UTC))
+
+    def files(name: str) -> TlsSettings:
+        return TlsSettings(
+            tls_certificate=folder / f"{name}.pem", tls_key=folder / f"{name}.key", tls_ca=folder / "ca.pem"
+        )
+
+    app = (await start(**files("registry").model_dump())).app
+    made = Secured(*(Registry(app, files(role)) for role in ("operator", "evaluator", "worker")))
+    await made.operator.create()
+    await made.operator.publish()
+    worker = made.worker.worker()
+    await worker.ready("v1")
+    await made.operator.publish(rollout=plan(500, 5000))
+    await worker.ready("v1", "v2", control="v1")
+    yield made
+    for one in (made.operator, made.evaluator, made.worker):
+        await one.channel.close()

@@ -227,4 +227,16 @@ class Registry:
         return (await self.stub.RecordAnalysis(request)).analysis_sequence
 
 
+@dataclass
+class Secured:
+    """A Registry with TLS, as callers of three roles reach it; v2 is under test."""
+
+    operator: Registry
+    evaluator: Registry
+    worker: Registry
+
+    async def rollout(self) -> resources_pb2.Rollout:
+        return await self.operator.rollout(1)
+
+
 Start = Callable[..., Awaitable[Registry]]

@@ -1,54 +1,14 @@
 """Processes act by what they have looked at: none of them passes for a person."""
 
-import datetime as dt
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from crossfade.cli.certificates import make_certificates
 from crossfade.registry.v1 import resources_pb2, service_pb2
-from services.common.settings import TlsSettings
-from tests.integration.registry.harness import Refusal, Registry, Start, new_id, plan, refused
+from tests.integration.registry.harness import Refusal, Registry, Secured, new_id, refused
 
 NAME = "models/m"
-
-
-@dataclass
-class Secured:
-    """A Registry with TLS, as callers of three roles reach it; v2 is under test."""
-
-    operator: Registry
-    evaluator: Registry
-    worker: Registry
-
-    async def rollout(self) -> resources_pb2.Rollout:
-        return await self.operator.rollout(1)
-
-
-@pytest.fixture
-async def secured(start: Start, tmp_path: Path) -> AsyncIterator[Secured]:
-    folder = tmp_path / "tls"
-    make_certificates(folder, [], dt.datetime.now(dt.UTC))
-
-    def files(name: str) -> TlsSettings:
-        return TlsSettings(
-            tls_certificate=folder / f"{name}.pem", tls_key=folder / f"{name}.key", tls_ca=folder / "ca.pem"
-        )
-
-    app = (await start(**files("registry").model_dump())).app
-    made = Secured(*(Registry(app, files(role)) for role in ("operator", "evaluator", "worker")))
-    await made.operator.create()
-    await made.operator.publish()
-    worker = made.worker.worker()
-    await worker.ready("v1")
-    await made.operator.publish(rollout=plan(500, 5000))
-    await worker.ready("v1", "v2", control="v1")
-    yield made
-    for one in (made.operator, made.evaluator, made.worker):
-        await one.channel.close()
 
 
 async def undo(registry: Registry, **more: Any) -> resources_pb2.Lane:

@@ -23,6 +23,7 @@ from registry.database.migrations.versions import (
     r0010_rare,
     r0011_heads,
     r0012_reports,
+    r0013_owners,
 )
 from registry.database.schema import REVISIONS, SchemaError, check, migrate, release
 from registry.database.tables import METADATA
@@ -128,6 +129,7 @@ def test_no_statement_that_cockroachdb_lacks() -> None:
         *r0010_rare.STATEMENTS,
         *r0011_heads.STATEMENTS,
         *r0012_reports.STATEMENTS,
+        *r0013_owners.STATEMENTS,
     ):
         assert re.match(
             r"\s*(CREATE (TABLE|(UNIQUE )?INDEX) IF NOT EXISTS|ALTER TABLE \w+ ADD COLUMN IF NOT EXISTS|"

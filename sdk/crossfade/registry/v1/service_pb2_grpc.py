@@ -436,7 +436,8 @@ class RegistryServiceServicer:
 
     def ReportInstance(self, request, context):
         """A process says that it lives and what it serves; a lease. Takes the role of the process's kind. Errors:
-        FAILED_PRECONDITION (INSTANCE_KIND: another kind of process has this id).
+        FAILED_PRECONDITION (INSTANCE_KIND: another kind of process has this id); PERMISSION_DENIED (INSTANCE_OWNER:
+        another principal reports this id, by its certificate; it is free once that has left or its lease has ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -125,7 +125,8 @@ class RegistryServiceStub:
     """
     ReportInstance: _grpc.UnaryUnaryMultiCallable[_service_pb2.ReportInstanceRequest, _service_pb2.ReportInstanceResponse]
     """A process says that it lives and what it serves; a lease. Takes the role of the process's kind. Errors:
-    FAILED_PRECONDITION (INSTANCE_KIND: another kind of process has this id).
+    FAILED_PRECONDITION (INSTANCE_KIND: another kind of process has this id); PERMISSION_DENIED (INSTANCE_OWNER:
+    another principal reports this id, by its certificate; it is free once that has left or its lease has ended).
     """
     ListInstances: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListInstancesRequest, _service_pb2.ListInstancesResponse]
     """The processes whose leases run."""
@@ -226,7 +227,8 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """
     ReportInstance: _aio.UnaryUnaryMultiCallable[_service_pb2.ReportInstanceRequest, _service_pb2.ReportInstanceResponse]  # type: ignore[assignment]
     """A process says that it lives and what it serves; a lease. Takes the role of the process's kind. Errors:
-    FAILED_PRECONDITION (INSTANCE_KIND: another kind of process has this id).
+    FAILED_PRECONDITION (INSTANCE_KIND: another kind of process has this id); PERMISSION_DENIED (INSTANCE_OWNER:
+    another principal reports this id, by its certificate; it is free once that has left or its lease has ended).
     """
     ListInstances: _aio.UnaryUnaryMultiCallable[_service_pb2.ListInstancesRequest, _service_pb2.ListInstancesResponse]  # type: ignore[assignment]
     """The processes whose leases run."""
@@ -510,7 +512,8 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.ReportInstanceResponse, _abc.Awaitable[_service_pb2.ReportInstanceResponse]]:
         """A process says that it lives and what it serves; a lease. Takes the role of the process's kind. Errors:
-        FAILED_PRECONDITION (INSTANCE_KIND: another kind of process has this id).
+        FAILED_PRECONDITION (INSTANCE_KIND: another kind of process has this id); PERMISSION_DENIED (INSTANCE_OWNER:
+        another principal reports this id, by its certificate; it is free once that has left or its lease has ended).
         """
 
     @_abc_1.abstractmethod
