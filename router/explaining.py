@@ -15,6 +15,8 @@ from router.routing import Route
 from router.split import ArmName
 from services.common.errors import InvalidArgumentError
 from services.common.feedback import TRAFFIC_NAMES, FeedbackBook
+from services.common.guard import current_principal
+from services.common.identity import SEE_PROCESSES, require_one
 from services.common.text import shown
 
 _Context = aio.ServicerContext
@@ -64,6 +66,9 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         del context
         if not request.model:
             raise InvalidArgumentError("FIELD_INVALID", "the request names no model: set model", field="model")
+        asking = current_principal()
+        if request.version:
+            require_one(asking, SEE_PROCESSES, "ask for the route of a pinned request")
         route = self._proxy.route(request.model, request.segment, request.key, request.version)
         return router_pb2.GetRouteResponse(
             version=route.target.version,
@@ -71,7 +76,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
             bucket=route.bucket,
             epoch=route.lane.epoch,
             revision=self._proxy.table.revision,
-            addresses=route.target.addresses,
+            addresses=() if asking.roles.isdisjoint(SEE_PROCESSES) else route.target.addresses,
             reason=_explain(route, request),
         )
 

@@ -26,12 +26,11 @@ from services.common.errors import (
     CrossfadeError,
     DeadlineExceededError,
     InvalidArgumentError,
-    PermissionDeniedError,
     ResourceExhaustedError,
     UnavailableError,
 )
 from services.common.guard import current_metadata, current_principal
-from services.common.identity import Role
+from services.common.identity import Role, require_role
 from services.common.statuses import code_of, details_of
 from services.common.stream_infer import StreamInfer, Write, problem_of
 from services.common.text import shown
@@ -151,8 +150,8 @@ class PredictHandlers:
                 "FIELD_INVALID", f"the request names no model: set model_name or {keys.MODEL}", field="model_name"
             )
         pin = said.get(keys.VERSION) or version
-        if pin and Role.TESTER not in current_principal().roles:
-            raise PermissionDeniedError("ROLE_MISSING", "a pinned call takes the role tester", roles=Role.TESTER)
+        if pin:
+            require_role(current_principal(), Role.TESTER, "pin a version")
         if not self._proxy.table.known:
             await self._proxy.first_table()
         route = self._proxy.route(model, said.get(keys.SEGMENT, ""), said.get(keys.KEY, ""), pin)

@@ -54,6 +54,9 @@ _PUBLISHERS: Final = frozenset({Role.PUBLISHER, Role.OPERATOR})
 _OPERATORS: Final = frozenset({Role.OPERATOR})
 _JUDGES: Final = frozenset({Role.OPERATOR, Role.EVALUATOR})
 _CALLERS: Final = frozenset({Role.CLIENT, Role.TESTER, Role.ROUTER})
+SEE_PROCESSES: Final = _READERS | {Role.TESTER}
+"""Who may ask what a pin gets, and is told where a version is served: a caller who chooses the version is to be known
+as one who does, since his calls are left out of the gates."""
 
 _REGISTRY: Final = "/crossfade.registry.v1.RegistryService/"
 _PREDICT: Final = "/crossfade.predict.v1.PredictionService/"
@@ -152,6 +155,19 @@ def require_role(principal: Principal, role: Role, to: str) -> None:
     if role not in principal.roles:
         raise PermissionDeniedError(
             "ROLE_MISSING", f"{principal.name} may not {to}; it takes the role {role}", roles=str(role)
+        )
+
+
+def require_one(principal: Principal, roles: frozenset[Role], to: str) -> None:
+    """Refuses a principal that has none of several roles that what it asks for takes.
+
+    Raises:
+        PermissionDeniedError: reason ROLE_MISSING.
+    """
+    if principal.roles.isdisjoint(roles):
+        wanted = ", ".join(sorted(roles))
+        raise PermissionDeniedError(
+            "ROLE_MISSING", f"{principal.name} may not {to}; it takes one of these roles: {wanted}", roles=wanted
         )
 
 

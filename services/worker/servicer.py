@@ -23,11 +23,11 @@ from services.common.errors import (
     UnavailableError,
 )
 from services.common.guard import current_metadata, current_principal
-from services.common.identity import Role
 from services.common.prediction_token import MAX_ROWS, NO_CLASS, TokenKeys
 from services.common.text import shown
 from services.worker.acceptance import Acceptance, accept_seconds, time_left
 from services.worker.call import Activity, Call
+from services.worker.callers import told
 from services.worker.counting import Counting
 from services.worker.domain import ServingKey
 from services.worker.lanes import LaneBook, Place
@@ -53,9 +53,6 @@ _NOT_TAKEN: Final = frozenset(
     )
 )
 """Outcomes of requests that were no input of the version's: wrong ones, and those that are sent again elsewhere."""
-
-_INTERNAL_KEYS: Final = frozenset({keys.TRAFFIC, keys.EPOCH, keys.COHORT, keys.CALLER})
-_KEYS: Final = _INTERNAL_KEYS | {keys.SEGMENT, "traceparent", "tracestate"}
 
 
 CountLabels = Callable[[predict_pb2.FeedbackRequest], Awaitable[predict_pb2.FeedbackResponse]]
@@ -158,9 +155,9 @@ class PredictServicer:
 
     def _admit(self, body: bytes) -> tuple[predict_pb2.PredictRequest, dict[str, str], Place]:
         request = parse_request(body)
-        metadata = self._metadata()
+        metadata = told(current_metadata(), request.model_version, current_principal())
         place = self._lanes.place(metadata, self._clock.now())
-        self._check_live(request, place)
+        self._check_live(request, metadata.get(keys.VERSION, ""), place)
         return request, metadata, place
 
     def _begin(self, metadata: dict[str, str], place: Place, context: "aio.ServicerContext[bytes, bytes]") -> Call:
@@ -241,13 +238,6 @@ class PredictServicer:
             self._overdue.discard(call)
             self._runner.release(request)
 
-    def _metadata(self) -> dict[str, str]:
-        """What the caller has sent along that means something here."""
-        found = {key: str(value) for key, value in current_metadata() if key in _KEYS}
-        if not found or found.keys().isdisjoint(_INTERNAL_KEYS) or Role.ROUTER in current_principal().roles:
-            return found
-        return {key: value for key, value in found.items() if key not in _INTERNAL_KEYS}
-
     def _take_long(self, call: Call) -> float | None:
         if call.expires <= self._clock.monotonic() and call.request is not None:
             self._runner.expire(call.request)
@@ -264,18 +254,18 @@ class PredictServicer:
                 "OUTPUT_NOT_FINITE", f"{self.key.model} {self.key.version} answered with NaN or an infinity"
             )
 
-    def _check_live(self, request: predict_pb2.PredictRequest, place: Place) -> None:
+    def _check_live(self, request: predict_pb2.PredictRequest, pin: str, place: Place) -> None:
         key = self.key
         if request.model_name not in ("", key.model):
             raise NotFoundError(
                 "MODEL_NOT_FOUND", f"this address serves {key.model}, not {shown(request.model_name)}; call the Router"
             )
-        pinned = request.model_version
-        if pinned not in ("", key.version) and not pinned.startswith("@"):
-            raise FailedPreconditionError(
-                "VERSION_NOT_LIVE",
-                f"this address serves {key.model} {key.version}, not {shown(pinned)}; call the Router",
-            )
+        for pinned in (request.model_version, pin):
+            if pinned not in ("", key.version) and not pinned.startswith("@"):
+                raise FailedPreconditionError(
+                    "VERSION_NOT_LIVE",
+                    f"this address serves {key.model} {key.version}, not {shown(pinned)}; call the Router",
+                )
         if place.refused:
             raise FailedPreconditionError(
                 "VERSION_NOT_LIVE", f"{key.model} {key.version} has failed and is not served any more"

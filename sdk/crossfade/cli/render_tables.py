@@ -162,6 +162,9 @@ def instances_table(instances: Sequence[Instance], now: float) -> Text:
     return text.join(text.columns(rows))
 
 
+_NO_ADDRESS: Final = "no address: nothing has it ready, or your role is not told where versions are served"
+
+
 def route_text(model: str, route: GetRouteResponse) -> str:
     """Which version a request would get, and why."""
     traffic = Traffic.Name(route.traffic).removeprefix("TRAFFIC_").lower()
@@ -170,7 +173,7 @@ def route_text(model: str, route: GetRouteResponse) -> str:
         (
             f"{model} {route.version} ({traffic}): {route.reason}",
             f"  {bucket}, epoch {route.epoch}, routes of revision {route.revision}",
-            f"  served at {', '.join(route.addresses) or 'no address: nothing has it ready'}",
+            f"  served at {', '.join(route.addresses) or _NO_ADDRESS}",
         )
     )
 

@@ -13,7 +13,9 @@ from google.protobuf import descriptor_pool
 from grpc import aio
 from torch import nn
 
+from crossfade import metadata as keys
 from crossfade.artifact import package
+from crossfade.common.v1.model_pb2 import TRAFFIC_PINNED as PINNED
 from crossfade.connection import MESSAGE_LIMIT
 from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
 from services.common.prediction_token import TokenKeys
@@ -149,6 +151,27 @@ async def test_a_model_that_raises(
     assert (failure.code, failure.reason, failure.accepted) == ("INTERNAL", "MODEL_RAISED", True)
     assert "IndexError" in failure.message
     assert len((await caller.predict(reference_rows(1))).raw_output_contents) == 1
+
+
+async def test_a_direct_call_that_names_the_version_is_pinned(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any, token_keys: Any
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts())))
+    app = await start_worker()
+    caller = await caller_of("v1")
+    request = predict_pb2.PredictRequest.FromString(request_of("scores", reference_rows(2)))
+    request.model_version = "v1"
+    raw = await caller.call(request.SerializeToString())
+    token = predict_pb2.PredictResponse.FromString(raw).parameters["crossfade_prediction_id"].string_param
+    assert TokenKeys.parse(token_keys.read_text()).verify(token).traffic == PINNED
+    elsewhere = await caller.failure_of(request_of("scores", reference_rows(1)), metadata=((keys.VERSION, "v9"),))
+    assert (elsewhere.code, elsewhere.reason) == ("FAILED_PRECONDITION", "VERSION_NOT_LIVE")
+    # By another name as well, and in no count that a gate reads.
+    await caller.call(request.SerializeToString(), "/inference.GRPCInferenceService/ModelInfer")
+    snapshots = await metrics(app.address)
+    for metric, expected in ((catalog.WORKER_DURATION, 2), (catalog.PREDICTION_COUNT, 4)):
+        assert counted(snapshots, metric, traffic="pinned") == counted(snapshots, metric) == expected
+    assert counted(snapshots, catalog.INFERENCE_DURATION, traffic="live") == 0
 
 
 async def test_bad_input_is_the_callers_fault(

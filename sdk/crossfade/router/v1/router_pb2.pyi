@@ -36,7 +36,7 @@ class GetRouteRequest(_message.Message):
     key: _builtins.str
     """The routing key. Default: none, so that the bucket is drawn at random."""
     version: _builtins.str
-    """A pin: a version, or "@stable", "@test", "@previous". Default: none."""
+    """A pin: a version, or "@stable", "@test", "@previous"; takes the role tester, or one that may read. Default: none."""
     def __init__(
         self,
         *,
@@ -80,7 +80,7 @@ class GetRouteResponse(_message.Message):
     """Why, in one sentence."""
     @_builtins.property
     def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Addresses that serve it."""
+        """Addresses that serve it; none where nobody does, and for those who have the role client alone."""
 
     def __init__(
         self,
