@@ -9,7 +9,7 @@ from typing import Final
 
 _MOST_PAUSES: Final = 4
 _PAYS: Final = 0.75
-"""A pause pays if it brings half as many rows as wait already."""
+"""A pause pays if it brings three quarters as many rows as wait already."""
 _WEIGHT: Final = 0.25
 _PROBE_EVERY: Final = 16
 """Batches from one try to another whether a pause would pay by now."""

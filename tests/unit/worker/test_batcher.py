@@ -53,6 +53,34 @@ def test_a_full_queue_refuses_but_one_request_is_always_let_in() -> None:
         batcher.add(ticket("more"))
 
 
+def test_as_many_rows_wait_as_may_and_no_more() -> None:
+    batcher: Batcher[str] = Batcher(max_rows=4, queue_rows=8)
+    batcher.add(ticket("first", 5))
+    with pytest.raises(QueueFullError, match="5 of 8 rows wait"):
+        batcher.add(ticket("large", 4))
+    batcher.add(ticket("fits", 3))
+    with pytest.raises(QueueFullError, match="8 of 8 rows wait"):
+        batcher.add(ticket("more"))
+
+
+def test_it_is_full_when_the_largest_batch_waits() -> None:
+    batcher: Batcher[str] = Batcher(max_rows=4, queue_rows=8)
+    batcher.add(ticket("a", 3))
+    assert not batcher.full
+    batcher.add(ticket("b"))
+    assert batcher.full
+    assert batcher.take(now=0.0).rows == 4
+    assert (batcher.full, len(batcher)) == (False, 0)
+
+
+def test_expired_ones_make_room() -> None:
+    batcher: Batcher[str] = Batcher(max_rows=4, queue_rows=4)
+    batcher.add(ticket("late", 4, deadline=5.0))
+    batcher.take(now=5.0)
+    assert batcher.waiting_rows == 0
+    batcher.add(ticket("next", 4))
+
+
 def test_cancelled_ones_make_room() -> None:
     batcher: Batcher[str] = Batcher(max_rows=4, queue_rows=2)
     first, second = ticket("first"), ticket("second")

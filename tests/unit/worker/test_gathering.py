@@ -47,6 +47,10 @@ def test_few_clients_pause_once_and_many_as_long_as_it_brings_much() -> None:
     assert settled([9, 9, 9, 9]) == 2
 
 
+def test_a_batch_pauses_four_times_at_most() -> None:
+    assert settled([2, 4, 8, 16, 32, 64]) == 4
+
+
 def test_what_waits_already_is_not_kept_waiting_for_little() -> None:
     assert settled([3, 3, 3, 3], rows=32) == 0
 

@@ -12,6 +12,12 @@ def test_a_batch_is_seen_to_run_on() -> None:
     assert running.look(104.5, 105.0) == 0.5
 
 
+def test_it_runs_for_two_usual_times_between_looks_at_most() -> None:
+    running = RunningTime(0.5, 100.0)
+    assert running.look(100.5, 100.5) == 0.0
+    assert running.look(100.5, 110.5) == pytest.approx(1.0)
+
+
 def test_while_the_machine_stands_still_nothing_runs() -> None:
     running = RunningTime(1.0, 100.0)
     assert running.look(100.5, 101.0) == 0.5

@@ -94,6 +94,13 @@ def test_a_version_that_two_lanes_want_is_held_once() -> None:
     assert decide(Snapshot(0.0, lanes, {KEY: Held("sha256:v1", Phase.READY, action.context)})) is None
 
 
+def test_lanes_of_another_model_say_nothing_of_a_version_of_the_same_name() -> None:
+    others = replace(lane(want("v1"), failed_versions=frozenset({"v1"})), model="n", segment="eu")
+    action = decide(Snapshot(0.0, (lane(want("v1")), others), {}))
+    assert isinstance(action, Fetch)
+    assert (action.key, action.context) == (KEY, TOLD)
+
+
 def test_a_new_epoch_is_told() -> None:
     action = decide(Snapshot(0.0, (lane(want("v1"), epoch=2),), {KEY: held(Phase.READY)}))
     assert action == Tell(KEY, Context((LaneContext("", 2, 10.0),)))
