@@ -111,6 +111,18 @@ def test_candidates_lie_beyond_the_line_and_inside_the_unit_interval() -> None:
     assert np.isnan(candidates(Side.HARM, Margin(0.5, 1.0), np.array([0.9]), np.array([0.9]))).all()
 
 
+def test_bets_are_on_multiples_of_the_lines_rate_and_on_steps_from_it() -> None:
+    known, alike, none = np.array(0.3), np.array(0.25), math.nan
+    harm = [0.375, 0.45, 0.6, 0.9, none, none, none, 0.31, 0.32, 0.33, 0.35, 0.4, 0.5]
+    assert candidates(Side.HARM, Margin(), known, alike) == pytest.approx(harm, nan_ok=True)
+    fine = [0.24, 0.2, 0.15, 0.1, 0.06, 0.03, 0.015, 0.29, 0.28, 0.27, 0.25, 0.2, 0.1, 0.25]
+    assert candidates(Side.NON_INFERIOR, Margin(), known, alike) == pytest.approx(fine)
+
+
+def test_a_rate_is_known_as_if_half_a_request_more_had_failed_and_half_had_not() -> None:
+    assert smoothed_rate([0, 9, 9], [0, 2, 9]) == pytest.approx([0.5, 0.25, 0.95])
+
+
 @pytest.mark.parametrize("side", list(Side))
 def test_prior_weights_are_one_per_candidate_and_sum_to_one(side: Side) -> None:
     weights = prior_weights(side)

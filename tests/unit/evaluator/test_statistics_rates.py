@@ -206,8 +206,8 @@ def test_folding_the_same_windows_gives_the_same_bits() -> None:
     assert fold() == fold()
 
 
-def test_a_restart_keeps_the_past_alone() -> None:
-    test = harm_test(ERRORS, 0.004, 1000, 5)
+@pytest.mark.parametrize("test", [harm_test(ERRORS, 0.004, 1000, 5), non_inferiority_test(ERRORS, 1000, 5)])
+def test_a_restart_keeps_the_past_alone(test: RateTest) -> None:
     after = update(test, RateWindows.of([(50, 20, 950, 5)]))
     again = restart(after)
     assert (again.log_e, again.max_log_e, again.process.looks) == (0.0, 0.0, 0)
