@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from evaluator.decide import Action, Circumstances, Decision, Phase, decide
+from evaluator.decide import Action, Circumstances, Decision, Phase, decide, find_violation
 from evaluator.distributions import DistributionGate
 from evaluator.gates import RateGate
 from evaluator.opening import GateState
 from evaluator.readiness import Served, Serving, Worker
-from evaluator.reports import Verdict
+from evaluator.reports import Evidence, Verdict, report_gates
 from evaluator.state import State, start
 from evaluator.statistics.counts import frozen
 from evaluator.statistics.rates import RateTest
@@ -141,6 +141,17 @@ def test_harm_that_was_reached_once_still_rolls_back(harmful: State) -> None:
     assert isinstance(calmer, RateTest)
     later = replace(harmful, gates=(replace(gate, harm=calmer), *harmful.gates[1:]))
     assert decide(later, at()).action is Action.ROLLBACK
+
+
+def test_of_several_harms_the_one_furthest_beyond_its_bar_is_said(harmful: State) -> None:
+    errors, other, *_ = report_gates(harmful, control_missing=False)
+    # The greater evidence needs not be the one that is most of what was needed.
+    errors = replace(errors, verdict=Verdict.FAIL, harm=Evidence(log_e=30.0, bar=20.0))
+    other = replace(other, verdict=Verdict.FAIL, harm=Evidence(log_e=10.0, bar=5.0))
+    for gates in ((errors, other), (other, errors)):
+        found = find_violation(harmful, gates)
+        assert found is not None
+        assert found.gate == other.gate
 
 
 def test_a_drift_in_both_arms_pauses(drifted: State) -> None:

@@ -71,5 +71,8 @@ def test_bad_matrices_and_rates_are_refused() -> None:
         wrong([[1, -2], [3, 4]])
     with pytest.raises(ValueError, match="rate"):
         f1_from_unlike(1.5)
-    with pytest.raises(ValueError, match="F1"):
-        unlike_margin(0.02, 1.5)
+    for f1 in (-0.1, 1.2):
+        with pytest.raises(ValueError, match="F1 must lie in"):
+            unlike_margin(0.02, f1)
+        with pytest.raises(ValueError, match="F1 must lie in"):
+            unlike_from_f1(f1)

@@ -22,6 +22,13 @@ def test_known_distances() -> None:
     assert float(jensen_shannon([1, 0], [0, 5])) == pytest.approx(1.0)
 
 
+def test_each_feature_has_a_distance_of_its_own() -> None:
+    for distance in (psi, jensen_shannon, largest_shift):
+        rows = [[500, 300, 200], [1, 2, 3]], [[300, 300, 400], [3, 2, 1]]
+        alone = [float(distance(first, second)) for first, second in zip(*rows, strict=True)]
+        assert distance(*rows) == pytest.approx(alone)
+
+
 def test_without_drift_psi_is_noise_of_a_known_size() -> None:
     rng = np.random.default_rng(1)
     reference, live = rng.multinomial(2000, [0.1] * 10, size=500), rng.multinomial(1000, [0.1] * 10, size=500)

@@ -159,7 +159,7 @@ def test_folding_the_same_counts_gives_the_same_bits() -> None:
 
 
 def test_bad_references_and_counts_are_refused() -> None:
-    for few in ([], [[1.0]]):
+    for few in ([], [[1.0]], [[1.0, 1.0], [1.0]]):
         with pytest.raises(ValueError, match="at least one feature"):
             DriftReference.of(few, 100)
     for row in ([0.0, 0.0], [1.0, -1.0], [math.nan, 1.0]):

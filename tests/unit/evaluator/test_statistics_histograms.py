@@ -33,13 +33,15 @@ def test_shifting_by_k_buckets_is_multiplying_by_the_ratio_to_the_k() -> None:
 
 
 def test_smoothing_keeps_the_mass_and_the_mean() -> None:
-    counts = np.zeros((2, 40))
-    counts[0, 20], counts[1, 39] = 10, 5
+    counts = np.zeros((3, 40))
+    counts[0, 20], counts[1, 39], counts[2, 0] = 10, 5, 5
     shape = smoothed(counts)
-    assert shape.sum(axis=-1) == pytest.approx([1.0, 1.0])
+    assert shape.sum(axis=-1) == pytest.approx([1.0, 1.0, 1.0])
     assert (shape[0] * np.arange(40)).sum() == pytest.approx(20.0)
     assert shape[0, 20] == pytest.approx(0.57, abs=0.01)
+    # What would be blurred beyond an end stays in the last bucket there.
     assert shape[1, 39] > 0.75
+    assert shape[2] == pytest.approx(shape[1, ::-1])
 
 
 def test_the_quantile_bucket_has_the_quantile_in_or_above_it() -> None:
@@ -64,7 +66,8 @@ def test_bounds_must_be_geometric() -> None:
     # As a histogram view writes them: rounded to microseconds.
     rounded = [round(5e-5 * 2 ** (i / 8), 9) for i in range(142)]
     assert geometric_ratio(rounded) == pytest.approx(2 ** (1 / 8), rel=1e-6)
-    for bounds in ([1.0, 2.0, 3.0, 4.0], [1.0], [2.0, 1.0], [0.0, 1.0], [1.0, math.inf]):
+    uneven = [1e-6, 2e-6, 3e-6, 4e-6]
+    for bounds in ([1.0, 2.0, 3.0, 4.0], uneven, [1.0], [2.0, 1.0], [2.0, 2.0], [0.0, 1.0], [1.0, math.inf]):
         with pytest.raises(ValueError, match=r"bounds must be|geometric bounds"):
             geometric_ratio(bounds)
 

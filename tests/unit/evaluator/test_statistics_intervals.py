@@ -98,6 +98,29 @@ def test_the_ratio_of_runtimes_is_found_within_batch_sizes() -> None:
     assert estimate.median_ratio() == pytest.approx(1.3, rel=0.08)
 
 
+def narrow(bucket: int, count: int) -> list[int]:
+    """So many runtimes, all in one bucket."""
+    return [count if number == bucket else 0 for number in range(8)]
+
+
+def test_the_ratio_of_medians_is_weighted_by_what_both_arms_have_of_a_batch_size() -> None:
+    # Two buckets apart of 10 and 10 batches, and none of 30 and 15: weights 5 and 10.
+    rows = [(1, narrow(5, 10), narrow(3, 10)), (32, narrow(7, 30), narrow(7, 15)), (64, narrow(7, 9), narrow(0, 0))]
+    estimate = RuntimeEstimate.empty(8, 2.0).plus(RuntimeWindows.of(8, rows))
+    assert estimate.median_ratio() == pytest.approx(2.0 ** (2.0 / 3.0))
+
+
+def test_the_arms_change_places() -> None:
+    wide = [0, 3, 3, 3, 3, 3, 0, 0]
+    found, turned = (
+        RuntimeEstimate.empty(8, 2.0).plus(RuntimeWindows.of(8, [(1, *arms)])).interval()
+        for arms in ((wide, narrow(2, 400)), (narrow(2, 400), wide))
+    )
+    assert (found.estimate, found.low, found.high) == pytest.approx(
+        (1.0 / turned.estimate, 1.0 / turned.high, 1.0 / turned.low)
+    )
+
+
 def test_quantiles_of_a_histogram() -> None:
     times = np.random.default_rng(2).lognormal(math.log(0.004), 0.5, 20_000)
     counts = np.array(histogram(times), dtype=float)

@@ -103,6 +103,17 @@ def test_no_count_is_too_large(count: float) -> None:
             assert math.isfinite(update(test, np.array(row, dtype=float)).log_e)
 
 
+def test_evidence_is_divided_by_how_alike_rows_are() -> None:
+    test = mean_safe_test(VALUES, 0.5)
+    alone, alike = (update(test, np.array([9.0, 5.0, 1.0]), effect).process.log_wealth[:-1] for effect in (1.0, 4.0))
+    before = test.process.log_wealth[:-1]
+    assert alike - before == pytest.approx((alone - before) / 4.0)
+
+
+def test_evidence_that_always_grows_alike_does_not_vary() -> None:
+    assert mean_growth(mean_safe_test(VALUES, 0.5), np.array([1.0, 0.0, 0.0])).variance == pytest.approx(0.0, abs=1e-12)
+
+
 def test_a_restart_forgets_the_evidence() -> None:
     test = update(mean_safe_test(VALUES, 0.5), np.array([50.0, 0.0, 0.0]))
     assert test.log_e > 1.0

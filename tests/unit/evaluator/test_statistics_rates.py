@@ -191,6 +191,14 @@ def test_windows_of_one_look_multiply() -> None:
     assert update(test, RateWindows.of(rows[::-1])).log_e == pytest.approx(together.log_e, rel=1e-12)
 
 
+def test_evidence_is_divided_by_how_alike_rows_are() -> None:
+    test = non_inferiority_test(QUALITY_FINE, 10_000, 800)
+    windows = RateWindows.of([(40, 3, 700, 50)])
+    alone, alike = (update(test, windows, effect).process.log_wealth[:-1] for effect in (1.0, 4.0))
+    before = test.process.log_wealth[:-1]
+    assert alike - before == pytest.approx((alone - before) / 4.0)
+
+
 def test_folding_the_same_windows_gives_the_same_bits() -> None:
     rng = np.random.default_rng(5)
     looks = [
