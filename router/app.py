@@ -164,6 +164,7 @@ class App:
         self._transport.connect(addresses)
         self._transport.name(named_addresses(lanes.values()))
         self.proxy.use(table)
+        self.book.follow({key: lane.epoch for key, lane in table.lanes.items()})
         self._routed.set()
         self._save(revision, lanes)
         self._later(self._settle())

@@ -125,22 +125,26 @@ class Meters:
         self._calls = {key: series for key, series in self._calls.items() if key[:2] in held}
 
     def _keep_epoch(self, lane: Lane) -> None:
-        epochs = self._epochs.setdefault((lane.model, lane.segment), [])
-        if lane.epoch in epochs:
+        known = self._epochs.get((lane.model, lane.segment), [])
+        if known[-1:] == [lane.epoch]:
             return
-        epochs.append(lane.epoch)
-        if len(epochs) > catalog.KEPT_EPOCHS:
-            oldest = epochs.pop(0)
-            self._store.drop(
-                lambda metric, attributes: (
-                    metric in _OF_EPOCHS
-                    and attributes["epoch"] == str(oldest)
-                    and attributes["model"] == lane.model
-                    and attributes["segment"] == lane.segment
-                )
+        # One that falls is of a database that was put back: the epochs above it never were, and will come anew.
+        kept = [*(epoch for epoch in known if epoch < lane.epoch), lane.epoch][-catalog.KEPT_EPOCHS :]
+        self._epochs[lane.model, lane.segment] = kept
+        for gone in set(known).difference(kept):
+            self._drop_epoch(lane, gone)
+
+    def _drop_epoch(self, lane: Lane, epoch: int) -> None:
+        self._store.drop(
+            lambda metric, attributes: (
+                metric in _OF_EPOCHS
+                and attributes["epoch"] == str(epoch)
+                and attributes["model"] == lane.model
+                and attributes["segment"] == lane.segment
             )
-            for known in (self._attempts, self._cohorts):
-                for key in [key for key in known if (key[0], key[3], key[5]) == (lane.model, lane.segment, oldest)]:
-                    del known[key]
-            for arm in ("test", "control", "stable"):
-                self._draws.pop((lane.model, lane.segment, arm, oldest), None)
+        )
+        for known in (self._attempts, self._cohorts):
+            for key in [key for key in known if (key[0], key[3], key[5]) == (lane.model, lane.segment, epoch)]:
+                del known[key]
+        for arm in ("test", "control", "stable"):
+            self._draws.pop((lane.model, lane.segment, arm, epoch), None)

@@ -4,7 +4,7 @@ Nothing is stored of a prediction: its token says which version answered, when, 
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -89,6 +89,7 @@ class FeedbackBook:
         self._pairs: OrderedDict[int, Prediction] = OrderedDict()
         self._most_pairs = pairs
         self._slices: dict[tuple[str, str], KeptSlices] = {}
+        self._epochs: dict[tuple[str, str], int] = {}
 
     @property
     def awaited(self) -> int:
@@ -102,6 +103,13 @@ class FeedbackBook:
             TokenError: the id is not one of ours.
         """
         return self._keys.verify(prediction_id).nonce
+
+    def follow(self, epochs: Mapping[tuple[str, str], int]) -> None:
+        """Takes over the epochs in force, by (model, segment); one that falls ends what was under higher ones."""
+        for lane, epoch in epochs.items():
+            if epoch < self._epochs.get(lane, 0) and lane in self._slices:
+                self._drop(lane, self._slices[lane].fall(epoch, self._clock.now()))
+        self._epochs.update(epochs)
 
     def pair(self, stable_id: str, test_id: str) -> None:
         """Remembers what the test version answered to the same request, until a label says who was right."""
@@ -220,15 +228,19 @@ class FeedbackBook:
         if here in kept:
             return True
         if gone := kept.add(here, prediction.time_ms / 1000, self._clock.now(), lambda: self._sizes(lane)):
-            names = frozenset(f"{epoch}.{number}" for epoch, number in gone)
-            self._store.drop(
-                lambda metric, attributes: (
-                    metric in _OF_SLICES
-                    and attributes["slice"] in names
-                    and (attributes["model"], attributes["segment"]) == lane
-                )
-            )
+            self._drop(lane, gone)
         return here in kept
+
+    def _drop(self, lane: tuple[str, str], slices: Iterable[Slice]) -> None:
+        """Drops the series of a lane's slices."""
+        names = frozenset(f"{epoch}.{number}" for epoch, number in slices)
+        self._store.drop(
+            lambda metric, attributes: (
+                metric in _OF_SLICES
+                and attributes["slice"] in names
+                and (attributes["model"], attributes["segment"]) == lane
+            )
+        )
 
     def _sizes(self, lane: tuple[str, str]) -> Counter[Slice]:
         """The room that the series of each slice take."""

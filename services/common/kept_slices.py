@@ -1,6 +1,7 @@
 """Which slices of a lane keep their labels' series: as many as there is room for, so that labels may come late."""
 
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Final
 
 from services.common.telemetry import catalog
@@ -28,6 +29,8 @@ class KeptSlices:
     def __init__(self) -> None:
         self._times: dict[Slice, float] = {}
         self._dropped: dict[bool, Slice] = {}
+        # What was routed before the lane's epoch fell, under a higher epoch than this, is over.
+        self._fallen_at, self._over_above = -inf, 0
 
     def __contains__(self, one: Slice) -> bool:
         return one in self._times
@@ -44,6 +47,8 @@ class KeptSlices:
         Returns:
             The slices that are dropped for it.
         """
+        if time <= self._fallen_at and one[0] > self._over_above:
+            return []
         ahead = self._is_ahead(time, now)
         if one <= self._dropped.get(ahead, (-1, -1)):
             return []
@@ -60,6 +65,27 @@ class KeptSlices:
             del self._times[oldest]
         if gone:
             self._dropped[ahead] = gone[-1]
+        return gone
+
+    def fall(self, epoch: int, now: float) -> list[Slice]:
+        """The lane's epoch is less than it was, since the Registry's database was put back to an earlier state.
+
+        Slices of the epochs that never were would pass for the newest, and push out all that come from now on.
+
+        Args:
+            epoch: the one in force from now on.
+            now: seconds since 1970.
+
+        Returns:
+            The slices of higher epochs, which are dropped; labels of what was routed in them are not counted any more.
+        """
+        gone = [one for one in self._times if one[0] > epoch]
+        for one in gone:
+            del self._times[one]
+        dropped = {ahead: one for ahead, one in self._dropped.items() if one[0] <= epoch}
+        # Which older slices had been dropped is not known any more, so that none of the past is taken that is not kept.
+        self._fallen_at, self._over_above = now, epoch if dropped == self._dropped else -1
+        self._dropped = dropped
         return gone
 
     @staticmethod

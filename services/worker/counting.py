@@ -43,6 +43,7 @@ class Counting:
         self._tallies: dict[Place, Tally] = {}
         self._batches: dict[tuple[Traffic, int], HistogramSeries] = {}
         self._slices: dict[str, list[tuple[int, int]]] = {}
+        self._newest: dict[str, int] = {}
         self._slots = {spec.name: slot for slot, spec in enumerate(manifest.signature.inputs)}
         self._widths = {spec.name: spec.width for spec in manifest.signature.inputs}
         self._dtypes = {spec.name: spec.dtype for spec in manifest.signature.inputs}
@@ -102,14 +103,28 @@ class Counting:
             counter.add(traffic, arrays[self._slots[counter.profile.input]])
 
     def keep_epochs(self, newest: Mapping[str, int]) -> None:
-        """Drops what belongs to older epochs than the last four of each segment; `newest` is the epoch in force."""
+        """Drops what belongs to older epochs than the last four of each segment; `newest` is the epoch in force.
 
-        def is_old(metric: Metric, attributes: Mapping[str, str]) -> bool:
-            if metric is not catalog.WORKER_DURATION:
+        Where that is less than it was, the Registry's database was put back: what was counted under epochs that never
+        were is dropped too. It would pass for the newest, and all that is counted from now on for old.
+        """
+        fallen = {segment: epoch for segment, epoch in newest.items() if epoch < self._newest.get(segment, 0)}
+        self._newest.update(newest)
+
+        def is_over(metric: Metric, attributes: Mapping[str, str]) -> bool:
+            if metric is not catalog.WORKER_DURATION and metric not in _OF_SLICES:
                 return False
-            return int(attributes["epoch"]) <= newest.get(attributes["segment"], 0) - catalog.KEPT_EPOCHS
+            segment = attributes["segment"]
+            if metric in _OF_SLICES:
+                return segment in fallen and int(attributes["slice"].partition(".")[0]) > fallen[segment]
+            epoch = int(attributes["epoch"])
+            if segment in fallen and epoch > fallen[segment]:
+                return True
+            return epoch <= newest.get(segment, 0) - catalog.KEPT_EPOCHS
 
-        self._store.drop(is_old)
+        self._store.drop(is_over)
+        for segment, epoch in fallen.items():
+            self._slices[segment] = [one for one in self._slices.get(segment, ()) if one[0] <= epoch]
         self._tallies.clear()
 
     def snapshot(self) -> list[Snapshot]:

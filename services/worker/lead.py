@@ -157,6 +157,9 @@ class Lead:
     def _tell(self, order: messages.Tell) -> None:
         self._followers.send(order)
         self._front_end.tell(order)
+        if self._book is not None:
+            model = self._config.key.model
+            self._book.follow({(model, lane.segment): lane.epoch for lane in order.context.lanes})
 
     async def _send_counts(self, number: int) -> None:
         self._writer.write(messages.pack_counts(number, await self._counts()))

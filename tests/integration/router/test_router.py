@@ -1,6 +1,7 @@
 """A Router on real gRPC between a client, Workers that do as told, and a Registry that comes and goes."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -423,6 +424,23 @@ async def test_feedback_counts_once_and_refuses_forgeries(house: House) -> None:
     summary = await house.client.report(observations)
     assert (summary.accepted, summary.duplicates, len(summary.refused)) == (1, 1, 2)
     assert "forged" in summary.refused[0]
+
+
+async def test_a_label_of_an_epoch_that_never_was_is_not_counted(house: House) -> None:
+    await house.routes(epoch=20)
+    keys, now = TokenKeys({1: bytes.fromhex(KEY)}, 1), int(time.time() * 1000)
+    before = [Prediction(nonce, now, 20, nonce, 1, "churn", "v1", "", (1,)) for nonce in (1, 2)]
+    after = Prediction(3, now + 60_000, 12, 3, 1, "churn", "v1", "", (1,))
+
+    async def accepted(prediction: Prediction) -> int:
+        observation = predict_pb2.Observation(prediction_id=keys.sign(prediction), row=0, label="churn")
+        return (await house.client.report([observation])).accepted
+
+    assert await accepted(before[0]) == 1
+    # The Registry's database was put back.
+    await house.routes(epoch=12)
+    assert await accepted(before[1]) == 0
+    assert await accepted(after) == 1
 
 
 async def test_two_routers_count_a_label_once(house: House, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from crossfade.predict.v1 import predict_pb2
 from services.common.prediction_token import TokenKeys
 from services.worker import messages
 from services.worker.credentials import Credentials
@@ -108,6 +109,36 @@ async def test_all_its_threads_keep_to_its_processors(versions: _Versions) -> No
     assert len(family) == 3
     threads = [thread.id for one in family for thread in one.threads()]
     assert [os.sched_getaffinity(thread) for thread in threads] == [{core}] * len(threads)
+
+
+async def test_where_its_lanes_epoch_falls_labels_of_higher_ones_are_too_late(versions: _Versions) -> None:
+    process = await versions.start("v1")
+    process.link.send(_TOLD)
+    reports = process.link.reports()
+    assert isinstance((await anext(reports))[0], messages.Ready)
+    reading = asyncio.ensure_future(anext(reports, None))
+    caller = Caller(versions.address("v1"))
+
+    async def prediction_id() -> str:
+        response = await caller.predict(reference_rows(1))
+        return response.parameters["crossfade_prediction_id"].string_param
+
+    async def status(prediction_id: str) -> str:
+        request = predict_pb2.FeedbackRequest()
+        request.observations.add(prediction_id=prediction_id, row=0, value=1.0)
+        body = await caller.call(request.SerializeToString(), "/crossfade.predict.v1.PredictionService/Feedback")
+        found = predict_pb2.FeedbackResponse.FromString(body).results[0].status
+        return predict_pb2.ObservationResult.Status.Name(found)
+
+    first, second = await prediction_id(), await prediction_id()
+    assert await status(first) == "STATUS_ACCEPTED"
+    process.link.send(messages.Tell(Context((LaneContext("", 3, 60.0),)), ()))
+    # Orders are taken in their order.
+    assert await process.link.counts(10.0) is not None
+    assert await status(second) == "STATUS_TOO_LATE"
+    assert await status(await prediction_id()) == "STATUS_ACCEPTED"
+    await caller.channel.close()
+    reading.cancel()
 
 
 async def test_a_profile_that_is_not_there_does_not_end_it(versions: _Versions) -> None:

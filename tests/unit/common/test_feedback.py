@@ -153,6 +153,25 @@ def test_the_latest_slices_are_kept() -> None:
     assert desk.book.label(desk.token(epoch=4, slice=0), 0, "churn").status is Status.ACCEPTED
 
 
+def test_where_the_epoch_of_a_lane_falls_labels_are_counted_on() -> None:
+    desk = Desk()
+    desk.book.follow({("churn", ""): 20, ("churn", "eu"): 20})
+    for number in range(MOST_SLICES + 4):
+        for segment in ("", "eu"):
+            assert desk.book.label(desk.token(epoch=20, slice=number, segment=segment), 0, "churn").status == "accepted"
+    old = desk.token(epoch=20, slice=MOST_SLICES)
+    desk.clock.advance(1.0)
+    # The Registry's database was put back to when the epoch of one lane was 12.
+    desk.book.follow({("churn", ""): 12, ("churn", "eu"): 20})
+    desk.clock.advance(1.0)
+    for number in range(MOST_SLICES, MOST_SLICES + 20):
+        assert desk.book.label(desk.token(epoch=12, slice=number), 0, "churn").status is Status.ACCEPTED
+    assert desk.book.label(old, 0, "churn").status is Status.TOO_LATE
+    counted = {attributes[4] for attributes in desk.counts() if attributes[3] == ""}
+    assert counted == {f"12.{number}" for number in range(MOST_SLICES, MOST_SLICES + 20)}
+    assert len(desk.counts()) == MOST_SLICES + 20
+
+
 def test_wrong_answers_may_be_labelled_hours_later_than_right_ones() -> None:
     desk, seconds = Desk(), 300.0
     waiting: list[str] = []

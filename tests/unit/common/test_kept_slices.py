@@ -24,8 +24,14 @@ class Lane:
         gone = self.kept.add(
             one, NOW + number * SECONDS, self.now, lambda: dict.fromkeys(self._known | {one}, self._room)
         )
-        self._known = (self._known | {one}).difference(gone)
+        self._known.difference_update(gone)
+        if one in self.kept:
+            self._known.add(one)
         return one in self.kept
+
+    def fall(self, epoch: int) -> None:
+        """The lane's epoch falls."""
+        self._known.difference_update(self.kept.fall(epoch, self.now))
 
     @property
     def slices(self) -> int:
@@ -83,3 +89,32 @@ def test_where_this_processs_clock_is_behind_labels_count_as_ever() -> None:
         assert lane.label(number)
         assert number < 60 or lane.label(number - 60)
         lane.now += SECONDS
+
+
+def test_where_the_epoch_falls_labels_count_as_ever_but_for_those_of_epochs_that_never_were() -> None:
+    lane = Lane(room=ROOM // 64)
+    assert lane.label(-100, epoch=12)
+    for number in range(-60, 1):
+        assert lane.label(number, epoch=20)
+    lane.fall(12)
+    assert lane.slices == 1
+    for number in range(1, 600):
+        lane.now += SECONDS
+        assert lane.label(number, epoch=12)
+        # What had been predicted before is labelled now; it would be the newest for ever.
+        assert not lane.label(number - 600, epoch=20)
+        assert number < 60 or lane.label(number - 59, epoch=12)
+    assert lane.slices == 64
+    # The same epoch comes again, and is another one.
+    assert lane.label(600, epoch=20)
+
+
+def test_what_was_dropped_before_the_epoch_fell_does_not_come_back() -> None:
+    for before in (12, 20):
+        lane = Lane(room=ROOM // 20)
+        for number in range(-100, -50):
+            lane.label(number, epoch=12)
+        for number in range(-50, 1):
+            lane.label(number, epoch=before)
+        lane.fall(11 if before == 12 else 12)
+        assert not lane.label(-90, epoch=12)

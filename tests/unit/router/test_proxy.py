@@ -532,6 +532,24 @@ async def test_series_of_old_epochs_are_dropped() -> None:
     assert epochs == {"3", "4", "5", "6"}
 
 
+async def test_where_an_epoch_falls_the_series_of_those_that_never_were_are_dropped() -> None:
+    house = House(lane(test=10_000, sticky=True, epoch=1))
+    for epoch in (3, 4, 5, 4):
+        house.proxy.use(Table(epoch, {("churn", ""): lane(test=10_000, sticky=True, epoch=epoch)}))
+        await house.predict(key="user-1")
+        await house.predict(key="user-1")
+    counts = {
+        (one.metric, one.attributes[-1]): sum(one.counts)
+        for one in house.store.snapshot()
+        if one.metric in {catalog.ATTEMPT_DURATION, catalog.COHORT_ATTEMPT}
+    }
+    assert counts == {
+        (metric, epoch): number
+        for metric in (catalog.ATTEMPT_DURATION, catalog.COHORT_ATTEMPT)
+        for epoch, number in (("3", 2), ("4", 4))
+    }
+
+
 def many(addresses: tuple[str, ...], test: int = 0) -> Lane:
     """A lane whose stable version has several processes."""
     one = lane(test=test)

@@ -114,6 +114,28 @@ def test_only_the_last_four_epochs_are_kept() -> None:
     assert sum(again["m", "v1", "live", "", "ok", "6"].counts) == 2
 
 
+def test_where_an_epoch_falls_what_comes_is_counted_and_what_never_was_is_dropped() -> None:
+    counts = counting()
+    counts.keep_epochs({"": 20, "eu": 20})
+    for segment in ("", "eu"):
+        for number in range(100, 120):
+            tally = counts.at(place(segment, epoch=20, slice_number=number))
+            tally.predicted([0, 0])
+            tally.call("ok", 0.001)
+    # The Registry's database was put back to when the epoch of one lane was 12.
+    counts.keep_epochs({"": 12, "eu": 20})
+    for number in range(120, 130):
+        tally = counts.at(place(epoch=12, slice_number=number))
+        tally.predicted([0, 0])
+        tally.call("ok", 0.001)
+    snapshots = counts.snapshot()
+    for metric in (catalog.PREDICTION_COUNT, catalog.PREDICTION_ALIKE):
+        slices = {key[4] for key in found(snapshots, metric) if key[3] == ""}
+        assert slices == {f"12.{number}" for number in range(120, 130)}
+        assert {key[4] for key in found(snapshots, metric) if key[3] == "eu"} == {f"20.{n}" for n in range(104, 120)}
+    assert {(key[3], key[5]) for key in found(snapshots, catalog.WORKER_DURATION)} == {("", "12"), ("eu", "20")}
+
+
 def test_inputs_of_live_and_control_by_both_profiles() -> None:
     counts = counting()
     other = profile(edge=0.9, name="a")
