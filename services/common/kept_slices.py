@@ -1,6 +1,6 @@
 """Which slices of a lane keep their labels' series: as many as there is room for, so that labels may come late."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Final
 
@@ -55,13 +55,8 @@ class KeptSlices:
         self._times[one] = time
         alike = sorted(known for known, when in self._times.items() if self._is_ahead(when, now) is ahead)
         room = sizes() if len(alike) > catalog.KEPT_SLICES else {}
-        taken = sum(room.get(known, 0) for known in alike)
-        gone: list[Slice] = []
-        for oldest in alike[: -catalog.KEPT_SLICES]:
-            if taken <= ROOM and len(alike) - len(gone) <= MOST_SLICES:
-                break
-            taken -= room.get(oldest, 0)
-            gone.append(oldest)
+        gone = beyond_room(alike, room)
+        for oldest in gone:
             del self._times[oldest]
         if gone:
             self._dropped[ahead] = gone[-1]
@@ -91,6 +86,23 @@ class KeptSlices:
     @staticmethod
     def _is_ahead(time: float, now: float) -> bool:
         return time - now > _AHEAD_SECONDS
+
+
+def beyond_room(slices: Sequence[Slice], room: Mapping[Slice, int]) -> list[Slice]:
+    """The slices of a lane that there is no room for.
+
+    Args:
+        slices: ascending.
+        room: what each takes.
+    """
+    taken = sum(room.get(known, 0) for known in slices)
+    gone: list[Slice] = []
+    for oldest in slices[: -catalog.KEPT_SLICES]:
+        if taken <= ROOM and len(slices) - len(gone) <= MOST_SLICES:
+            break
+        taken -= room.get(oldest, 0)
+        gone.append(oldest)
+    return gone
 
 
 def room_of(metric: catalog.Metric) -> int:
