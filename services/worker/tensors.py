@@ -112,8 +112,11 @@ class InputReader:
         arrays: list[Array] = []
         rows = 0
         for (name, datatype, inner, row_bytes, dtype), tensor, data in zip(self._plain, tensors, raw, strict=True):
+            # Callers choose how long it is, and all of it is copied.
+            if len(tensor.shape) != 1 + len(inner):
+                return None
             shape = tuple(tensor.shape)
-            rows = rows or (shape[0] if shape else 0)
+            rows = rows or shape[0]
             fits = rows > 0 and shape == (rows, *inner) and len(data) == rows * row_bytes
             if not fits or tensor.name != name or tensor.datatype != datatype or tensor.HasField("contents"):
                 return None
@@ -179,11 +182,12 @@ def _check_shape(
             f"input {spec.name!r} takes {spec.dtype}, not {shown(tensor.datatype)}",
             field=f"inputs[{position}].datatype",
         )
-    shape = tuple(tensor.shape)
-    if len(shape) != len(spec.shape) or shape[0] < 1 or shape[1:] != spec.shape[1:]:
+    shape = tuple(tensor.shape) if len(tensor.shape) == len(spec.shape) else ()
+    if not shape or shape[0] < 1 or shape[1:] != spec.shape[1:]:
         raise InvalidArgumentError(
             "INPUT_SHAPE",
-            f"input {spec.name!r} takes the shape {list(spec.shape)} (-1: the rows, at least 1), not [{listed(shape)}]",
+            f"input {spec.name!r} takes the shape {list(spec.shape)} (-1: the rows, at least 1), "
+            f"not [{listed(tensor.shape)}]",
             field=f"inputs[{position}].shape",
         )
     if rows and shape[0] != rows:

@@ -194,6 +194,18 @@ def test_what_is_wrong_is_said_in_few_words(change: Change, reason: str) -> None
     assert len(raised.value.message.encode()) < 1024
 
 
+def test_a_shape_of_millions_of_entries_is_refused_without_a_copy() -> None:
+    request, reader = raw_request(), InputReader(SIGNATURE)
+    request.inputs[0].shape.extend([1] * 1_000_000)
+    tracemalloc.start()
+    with pytest.raises(InvalidArgumentError, match="and 999982 more") as raised:
+        reader.read(request)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert raised.value.reason == "INPUT_SHAPE"
+    assert most < 1 << 20
+
+
 def test_half_precision_has_no_typed_contents() -> None:
     signature = Signature((TensorSpec("x", DType.FP16, (-1,)),), SIGNATURE.outputs)
     request = predict_pb2.PredictRequest()
