@@ -15,6 +15,7 @@ from services.common.telemetry.store import MetricStore
 from services.worker import messages
 from services.worker.exchange import Exchange, keep_own_side
 from services.worker.front_end import FrontEnd
+from services.worker.last_words import say_last
 from services.worker.process_config import ChildConfig
 
 
@@ -42,7 +43,8 @@ class _Follower:
         try:
             await self._follow(reader)
         except Exception as error:
-            self._writer.write(messages.pack(messages.Crashing(f"one of its front-ends could not serve: {error!r}")))
+            word = messages.Crashing(f"one of its front-ends could not serve: {error!r}")
+            await say_last(self._writer, messages.pack(word))
             raise
 
     async def _follow(self, reader: asyncio.StreamReader) -> None:
@@ -97,8 +99,7 @@ class _Follower:
         async def end() -> None:
             await front_end.drain(order)
             await front_end.stop()
-            self._writer.write(messages.pack_counts(0, front_end.snapshot()))
-            self._writer.close()
+            await say_last(self._writer, messages.pack_counts(0, front_end.snapshot()))
 
         before = self._ending
         if before is not None:

@@ -21,6 +21,7 @@ from services.worker.followers import Followers
 from services.worker.forks import Fork
 from services.worker.front_end import FrontEnd
 from services.worker.hanging import RunningTime
+from services.worker.last_words import say_last
 from services.worker.link import Link
 from services.worker.memory import own_bytes
 from services.worker.process_config import ChildConfig
@@ -108,8 +109,7 @@ class Lead:
             group.create_task(self._front_end.stop())
         if not self._writer.is_closing():
             # The last word: what the final requests added to the counts. The engine ends with this process.
-            self._writer.write(messages.pack_counts(0, await self._counts()))
-            self._writer.close()
+            await say_last(self._writer, messages.pack_counts(0, await self._counts()))
 
     async def _loaded(self) -> messages.Ready | None:
         """Waits for the engine to load and verify; None: the version cannot be served."""
@@ -121,8 +121,7 @@ class Lead:
         message = first[0]
         if isinstance(message, messages.Ready):
             return message
-        self._writer.write(messages.pack(message))
-        self._writer.close()
+        await say_last(self._writer, messages.pack(message))
         return None
 
     def _make_book(self, keys: TokenKeys) -> FeedbackBook:

@@ -1,6 +1,8 @@
 """The processes of one version, spoken to as the supervisor does."""
 
 import asyncio
+import contextlib
+import itertools
 import os
 import subprocess
 import sys
@@ -13,8 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
+from crossfade import metadata as keys_of
 from crossfade.predict.v1 import predict_pb2
 from services.common.prediction_token import TokenKeys
+from services.common.telemetry import catalog
 from services.worker import messages
 from services.worker.credentials import Credentials
 from services.worker.domain import Context, LaneContext, ServingKey, Traffic
@@ -155,6 +159,33 @@ async def test_why_it_cannot_serve_is_its_last_word(versions: _Versions, front_e
     word = await _first_word(process)
     assert isinstance(word, messages.Crashing)
     assert "could not serve: RuntimeError('Failed to bind to address 192.0.2.1:1" in word.message
+
+
+async def test_counts_that_its_pipe_does_not_hold_are_its_last_word_all_the_same(versions: _Versions) -> None:
+    segments, epochs, kinds = [f"s{n}" for n in range(16)], range(4, 12), list(Traffic)[:5]
+    process = await versions.start("v1", front_ends=1)
+    process.link.send(messages.Tell(Context(tuple(LaneContext(segment, 7, 60.0) for segment in segments)), ()))
+    reports = process.link.reports()
+    assert isinstance((await anext(reports))[0], messages.Ready)
+    caller = Caller(versions.address("v1"))
+    for segment, kind in itertools.product(segments, kinds):
+        await asyncio.gather(
+            *(
+                caller.predict(
+                    reference_rows(1),
+                    metadata=((keys_of.SEGMENT, segment), (keys_of.TRAFFIC, kind), (keys_of.EPOCH, str(epoch))),
+                )
+                for epoch in epochs
+            )
+        )
+    await caller.channel.close()
+    process.link.send(messages.Drain(0.0, 0.0))
+    # The supervisor does something else meanwhile; a process that did not wait for it would have ended.
+    with contextlib.suppress(psutil.TimeoutExpired, psutil.NoSuchProcess):
+        await asyncio.to_thread(psutil.Process(process.pid).wait, 1.0)
+    assert await anext(reports, None) is None
+    counts = [one for one in process.link.last_counts or () if one.metric is catalog.WORKER_DURATION]
+    assert sum(sum(one.counts) for one in counts) == len(segments) * len(epochs) * len(kinds)
 
 
 async def test_why_it_cannot_be_started_is_its_last_word(versions: _Versions, tmp_path: Path) -> None:
