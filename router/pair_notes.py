@@ -11,13 +11,12 @@ from typing import Final
 from grpc import aio
 
 from crossfade.router.v1 import router_pb2, router_pb2_grpc
-from router.peers import Peers
+from router.peers import FORWARD_SECONDS, Peers
 from services.common.feedback import FeedbackBook
 
 MOST_WAITING: Final = 1_000
 """Notes that wait for one Router, and the most that one request may hold."""
 _FLUSH_SECONDS: Final = 0.25
-_SEND_SECONDS: Final = 2.0
 
 
 class PairNotes:
@@ -58,7 +57,7 @@ class PairNotes:
             stub = router_pb2_grpc.RouterServiceStub(self._peers.channel(address))
         except (OSError, ValueError):
             return
-        call = stub.NotePairs(router_pb2.NotePairsRequest(pairs=pairs), timeout=_SEND_SECONDS)
+        call = stub.NotePairs(router_pb2.NotePairsRequest(pairs=pairs), timeout=FORWARD_SECONDS)
         try:
             await call
         except aio.AioRpcError:

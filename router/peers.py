@@ -18,7 +18,10 @@ from services.common.prediction_token import TokenError
 from services.common.settings import TlsSettings
 
 _LOOK_SECONDS = 5.0
-_FORWARD_SECONDS = 2.0
+FORWARD_SECONDS = 2.0
+"""Time of a call to another Router."""
+_CLOSE_SECONDS = FORWARD_SECONDS + 1.0
+"""Longer than any call: one that its channel's end cancels looks to its caller as if that one were cancelled."""
 
 
 class Peers:
@@ -63,14 +66,15 @@ class Peers:
                 # The Routers known stay known: their labels must not change hands because the Registry is away.
                 pass
             else:
-                await self._use({one.instance_id: one.address for one in answer.instances})
+                await self.use({one.instance_id: one.address for one in answer.instances})
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _use(self, addresses: dict[str, str]) -> None:
+    async def use(self, addresses: dict[str, str]) -> None:
+        """Takes over which Routers there are, by instance id; returns when calls to those that have gone have ended."""
         self._addresses = {instance: address for instance, address in addresses.items() if instance != self._me}
         for address in [known for known in self._channels if known not in self._addresses.values()]:
             # Whoever forwards over it at this moment may end.
-            await self._channels.pop(address).close(grace=_FORWARD_SECONDS)
+            await self._channels.pop(address).close(grace=_CLOSE_SECONDS)
 
     async def observe(self, request: predict_pb2.FeedbackRequest, *, forwarded: bool) -> predict_pb2.FeedbackResponse:
         """Counts a request's observations, here or where they belong; results come in the request's order."""
@@ -126,7 +130,7 @@ class Peers:
         except (OSError, ValueError) as error:
             self._log.warning("feedback counted here, for no channel to its Router", peer=address, reason=str(error))
             return feedback_rpc.answer(self._book, part)
-        call = stub.Feedback(part, timeout=_FORWARD_SECONDS, metadata=((keys.FORWARDED, "1"),))
+        call = stub.Feedback(part, timeout=FORWARD_SECONDS, metadata=((keys.FORWARDED, "1"),))
         try:
             answer: predict_pb2.FeedbackResponse = await call
         except aio.AioRpcError as error:

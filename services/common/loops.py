@@ -13,6 +13,8 @@ AGAIN_SECONDS: Final = 1.0
 async def begun_again(loop: Callable[[], Awaitable[None]], log: structlog.typing.FilteringBoundLogger) -> None:
     """Runs a loop to its end, and begins it again whenever an unexpected error has ended it.
 
+    A cancellation that was not asked for is such an error: a call says so whose channel was closed (grpc.aio).
+
     Args:
         loop: may be cancelled, or return.
         log: gets the errors.
@@ -20,6 +22,9 @@ async def begun_again(loop: Callable[[], Awaitable[None]], log: structlog.typing
     while True:
         try:
             return await loop()
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
             log.error("a loop failed and begins again", exc_info=error)
             await asyncio.sleep(AGAIN_SECONDS)

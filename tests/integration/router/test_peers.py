@@ -114,3 +114,53 @@ async def test_labels_whose_router_no_channel_reaches_are_counted_here(registry:
         for task in work:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
+
+
+class Hanging:
+    """A Router that answers once, and nothing after that."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def start(self) -> tuple[aio.Server, str]:
+        handler: Any = grpc.unary_unary_rpc_method_handler(
+            self._feedback,
+            request_deserializer=predict_pb2.FeedbackRequest.FromString,
+            response_serializer=predict_pb2.FeedbackResponse.SerializeToString,
+        )
+        server = aio.server(options=(("grpc.so_reuseport", 0),))
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("crossfade.predict.v1.PredictionService", {"Feedback": handler}),)
+        )
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        return server, f"127.0.0.1:{port}"
+
+    async def _feedback(self, request: predict_pb2.FeedbackRequest, _: Any) -> predict_pb2.FeedbackResponse:
+        self.asked += 1
+        if self.asked > 1:
+            await asyncio.get_running_loop().create_future()
+        return predict_pb2.FeedbackResponse(results=[predict_pb2.ObservationResult(status=ACCEPTED, reason="there")])
+
+
+async def test_a_router_that_goes_while_it_is_asked_cancels_nobody(registry: FakeRegistry) -> None:
+    server, address = await Hanging().start()
+    channel = aio.insecure_channel(registry.address)
+    peers = Peers("me", channel, book(), TlsSettings(), make_log("test", "critical"))
+    await peers.use({"other": address})
+    theirs = [token for token in tokens() if peers.address_of(token)][:2]
+
+    def observe(token: str) -> Any:
+        observation = predict_pb2.Observation(prediction_id=token, row=0, label="churn")
+        return peers.observe(predict_pb2.FeedbackRequest(observations=[observation]), forwarded=False)
+
+    assert (await observe(theirs[0])).results[0].reason == "there"
+    asking = asyncio.create_task(observe(theirs[1]))
+    # It begins its call, and its Router is gone in the next moment.
+    await asyncio.sleep(0)
+    await peers.use({})
+    result = (await asking).results[0]
+    assert (result.status, result.reason) == (ACCEPTED, "")
+    await peers.close()
+    await channel.close()
+    await server.stop(None)
