@@ -36,6 +36,10 @@ class NothingAnswersError(PredictError):
     """No Router answers at the address."""
 
 
+class NoTlsConnectionError(NothingAnswersError):
+    """Something answers at the address, and TLS keeps the client from it."""
+
+
 class ClientClosedError(RuntimeError):
     """A client was used after it was closed, or closed under a call."""
 

@@ -10,11 +10,12 @@ import grpc
 import numpy as np
 
 from crossfade import codec, metadata
-from crossfade.answers import ClientClosedError, NothingAnswersError, PredictError
+from crossfade.answers import ClientClosedError, NothingAnswersError, NoTlsConnectionError, PredictError
 from crossfade.codec import Array
 from crossfade.connection import USER_KEY, TlsFiles, checked_address, local_user
 from crossfade.errors import ErrorDetails, details_of
 from crossfade.predict.v1 import predict_pb2
+from crossfade.tls_faults import tls_fault
 
 DEFAULT_TIMEOUT: Final = 5.0
 """Seconds that a call may take."""
@@ -59,6 +60,9 @@ class Caller:
     def _error(self, error: grpc.RpcError) -> PredictError:
         details = details_of(error)
         if self._silent(error):
+            fault = tls_fault(details.message, self._address)
+            if fault:
+                return NoTlsConnectionError(details.code, "", fault)
             return NothingAnswersError(
                 details.code,
                 "",

@@ -17,6 +17,7 @@ from crossfade.answers import (
     ClientClosedError,
     FeedbackSummary,
     NothingAnswersError,
+    NoTlsConnectionError,
     PredictError,
     answer_of,
     batches,
@@ -36,6 +37,7 @@ __all__ = [
     "ClientClosedError",
     "FeedbackSummary",
     "Inputs",
+    "NoTlsConnectionError",
     "NothingAnswersError",
     "PredictError",
 ]

@@ -8,8 +8,7 @@ import grpc
 
 from crossfade.cli.field_words import in_options
 from crossfade.errors import ErrorDetails, details_of
-
-_TLS_WORDS = ("SSL", "TLS", "handshake", "certificate")
+from crossfade.tls_faults import tls_fault
 
 
 class ExitCode(IntEnum):
@@ -115,8 +114,9 @@ def command_error(error: grpc.RpcError, address: str, service: str) -> CommandEr
     if details.reason:
         return CommandError(in_options(details.message), facts=facts_of(details))
     if details.code is grpc.StatusCode.UNAVAILABLE:
-        if any(word in details.message for word in _TLS_WORDS):
-            return _no_handshake(details, address)
+        fault = tls_fault(details.message, address)
+        if fault:
+            return CommandError(fault, ExitCode.NOTHING_ANSWERS, facts_of(details))
         return NothingAnswersError(address, service)
     if details.code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return too_late(address, service)
@@ -145,12 +145,3 @@ def no_such_service(address: str, service: str) -> CommandError:
         f"{other_address(service)}",
         facts=Facts(grpc.StatusCode.UNIMPLEMENTED.name),
     )
-
-
-def _no_handshake(details: ErrorDetails, address: str) -> CommandError:
-    hint = (
-        "Do CROSSFADE_TLS_CERTIFICATE, CROSSFADE_TLS_KEY and CROSSFADE_TLS_CA name files of the same CA as the "
-        "server's?"
-    )
-    said = f"no TLS connection to {address}: {details.message}. {hint}"
-    return CommandError(said, ExitCode.NOTHING_ANSWERS, facts_of(details), hint)

@@ -14,9 +14,17 @@ from rich.text import Text
 from crossfade.cli import text
 from crossfade.cli.arrays import first_rows, fit, load_arrays
 from crossfade.cli.context import Session
-from crossfade.cli.errors import CommandError, Facts, NothingAnswersError, UsageError, no_such_service, too_late
+from crossfade.cli.errors import (
+    CommandError,
+    ExitCode,
+    Facts,
+    NothingAnswersError,
+    UsageError,
+    no_such_service,
+    too_late,
+)
 from crossfade.cli.registry_client import Registry, checked
-from crossfade.client import Answer, Client, PredictError
+from crossfade.client import Answer, Client, NoTlsConnectionError, PredictError
 from crossfade.client import NothingAnswersError as RouterAwayError
 from crossfade.codec import Array
 from crossfade.common.v1.model_pb2 import Signature
@@ -119,6 +127,8 @@ def call_error(error: PredictError, address: str, timeout: str = "") -> CommandE
         address: the Router's.
         timeout: the --timeout that it had; empty: the command has none.
     """
+    if isinstance(error, NoTlsConnectionError):
+        return CommandError(error.message, ExitCode.NOTHING_ANSWERS)
     if isinstance(error, RouterAwayError):
         return NothingAnswersError(address, "router")
     if error.code is grpc.StatusCode.UNIMPLEMENTED and not error.reason:
