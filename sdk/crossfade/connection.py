@@ -1,15 +1,19 @@
 """How users reach the services: addresses, TLS files and names, from arguments or the environment."""
 
 import getpass
+import math
 import os
 import re
 import ssl
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import grpc
+
+from crossfade.tls_check import TlsFileError, check_certificate
 
 MESSAGE_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of the largest message, in and out."""
@@ -30,17 +34,21 @@ _OTHER_TARGETS: Final = re.compile(r"(?:dns|ipv4|ipv6|unix|unix-abstract|vsock|x
 """How gRPC's targets of other kinds begin, as in unix:PATH and xds:///MODEL."""
 
 
-class TlsFileError(ValueError):
-    """A file is not what it is to be.
+@dataclass(frozen=True, slots=True)
+class TlsContents:
+    """What the files of mutual TLS hold, in PEM; they belong together.
 
-    Args:
-        file: which.
-        reason: what is wrong with it.
+    Attributes:
+        certificate: the chain.
+        key: its private key.
+        ca: certificates that peers are checked against.
+        ends: when the certificate does, in seconds since 1970-01-01 UTC; infinity: that is not known.
     """
 
-    def __init__(self, file: Path, reason: str) -> None:
-        super().__init__(f"{file} {reason}")
-        self.file = file
+    certificate: bytes
+    key: bytes = field(repr=False)
+    ca: bytes
+    ends: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +87,34 @@ class TlsFiles:
             OSError: a file cannot be read.
             TlsFileError: one is not what it is to be.
         """
-        certificate, key, ca = self.contents()
-        return grpc.ssl_channel_credentials(ca, key, certificate)
+        contents = self.contents()
+        return grpc.ssl_channel_credentials(contents.ca, contents.key, contents.certificate)
 
-    def contents(self) -> tuple[bytes, bytes, bytes]:
-        """Certificate, key and CA, which belong together.
+    def contents(self, now: float | None = None) -> TlsContents:
+        """What they hold.
 
         gRPC takes any files, and then says of every call that nothing answers.
 
+        Args:
+            now: seconds since 1970-01-01 UTC. Default: the system's.
+
         Raises:
             OSError: a file cannot be read.
-            TlsFileError: one is not what it is to be.
+            TlsFileError: one is not what it is to be, has expired, or is of another CA.
         """
-        certificate, key, ca = (file.read_bytes() for file in (self.certificate, self.key, self.ca))
+        read = self._read()
+        ends = self._check(read, time.time() if now is None else now)
+        if self._read() != read:
+            # What was looked at is not what would be used.
+            raise TlsFileError(self.certificate, "or what belongs to it is being replaced: try again")
+        return TlsContents(*read, ends)
+
+    def _read(self) -> tuple[bytes, bytes, bytes]:
+        return self.certificate.read_bytes(), self.key.read_bytes(), self.ca.read_bytes()
+
+    def _check(self, read: tuple[bytes, bytes, bytes], now: float) -> float:
+        """Answers when the certificate ends."""
+        certificate, key, ca = read
         for file, content, mark, what in (
             (self.certificate, certificate, b"-----BEGIN CERTIFICATE-----", "certificate"),
             (self.key, key, b"PRIVATE KEY-----", "private key"),
@@ -111,7 +134,8 @@ class TlsFiles:
             context.load_verify_locations(self.ca)
         except ssl.SSLError as error:
             raise TlsFileError(self.ca, f"holds a certificate that cannot be read ({error.reason})") from error
-        return certificate, key, ca
+        period = check_certificate(self.certificate, self.key, self.ca, now)
+        return math.inf if period is None else period.ends
 
 
 def checked_address(value: str, example: str) -> str:

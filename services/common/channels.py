@@ -1,17 +1,16 @@
 """Channels to other services: one set of options, TLS when the settings ask for it."""
 
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import grpc
 from grpc import aio
 
-from crossfade.connection import MESSAGE_LIMIT, TlsFileError, TlsFiles
+from crossfade.connection import MESSAGE_LIMIT, TlsContents, TlsFiles
+from crossfade.tls_check import TlsFileError
 from services.common.setting_files import unreadable
 from services.common.settings import TlsSettings
 
-TlsContents: TypeAlias = tuple[bytes, bytes, bytes]
-"""Certificate, key and CA in PEM, which belong together."""
 OPTIONS: Final = (
     ("grpc.max_send_message_length", MESSAGE_LIMIT),
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
@@ -41,8 +40,8 @@ def channel_credentials(tls: TlsSettings) -> grpc.ChannelCredentials:
     Raises:
         ValueError: there are none, or one cannot be read or is not what it is to be.
     """
-    certificate, key, ca = tls_contents(tls)
-    return grpc.ssl_channel_credentials(ca, key, certificate)
+    contents = tls_contents(tls)
+    return grpc.ssl_channel_credentials(contents.ca, contents.key, contents.certificate)
 
 
 def server_credentials(tls: TlsSettings) -> grpc.ServerCredentials:
@@ -70,8 +69,8 @@ def tls_contents(tls: TlsSettings) -> TlsContents:
 
 def credentials_of(contents: TlsContents) -> grpc.ServerCredentials:
     """The server's side of mutual TLS, of what was read."""
-    certificate, key, ca = contents
-    return grpc.ssl_server_credentials([(key, certificate)], ca, require_client_auth=True)
+    pairs = [(contents.key, contents.certificate)]
+    return grpc.ssl_server_credentials(pairs, contents.ca, require_client_auth=True)
 
 
 def _setting(tls: TlsSettings, file: Path | str) -> str:

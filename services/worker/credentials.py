@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from services.common.channels import TlsContents, tls_contents
+from crossfade.connection import TlsContents
+from services.common.channels import tls_contents
 from services.common.prediction_token import TokenKeys
 from services.common.setting_files import read_token_keys
 from services.worker.settings import WorkerSettings

@@ -30,7 +30,9 @@ APPS: Mapping[str, tuple[Any, Any]] = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("files")
-    make_certificates(made / "tls", [], dt.datetime.now(dt.UTC))
+    now = dt.datetime.now(dt.UTC)
+    for name, begin in (("tls", now), ("foreign", now), ("expired", now - dt.timedelta(days=400))):
+        make_certificates(made / name, [], begin)
     (made / "keys").write_text(f"1 {'ab' * 32}\n")
     (made / "bad").write_text("no such thing\n")
     (made / "raw").write_bytes(b"\xff\xfe\x00")
@@ -119,3 +121,14 @@ async def test_a_tls_file_that_cannot_be_used_is_named_with_its_setting(
     files = {"tls_certificate": "+/tls/router.pem", "tls_key": "+/tls/router.key", "tls_ca": "+/tls/ca.pem"}
     line = await said(name, folder, **(files | {setting: f"+/{file}"}))
     assert line.startswith(f"CROSSFADE_{setting.upper()}: +/{file} {complaint}")
+
+
+@pytest.mark.parametrize("name", APPS)
+async def test_a_certificate_that_nobody_would_take_is_named(folder: Path, name: str) -> None:
+    for ca, own, complaint in (
+        ("foreign", "tls", "is not signed by the CA in +/foreign/ca.pem: name files of one CA"),
+        ("expired", "expired", "has expired on "),
+    ):
+        files = {"certificate": f"+/{own}/router.pem", "key": f"+/{own}/router.key", "ca": f"+/{ca}/ca.pem"}
+        line = await said(name, folder, **{f"tls_{key}": file for key, file in files.items()})
+        assert line.startswith(f"CROSSFADE_TLS_CERTIFICATE: +/{own}/router.pem {complaint}")
