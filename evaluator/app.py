@@ -168,4 +168,4 @@ class App:
 
     async def _collect(self) -> Iterable[Snapshot]:
         self._meters.watched(self._loop.watched)
-        return self._store.snapshot()
+        return (*self._store.snapshot(), *self._server.series())

@@ -157,7 +157,7 @@ class App:
             service_pb2_grpc.add_RegistryServiceServicer_to_server(servicer, server)
             telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(telemetry, server)
 
-        self._server = Server(settings, self._log, _SERVICES, register)
+        self._server = Server(settings, self._log, _SERVICES, register, calls=False)
         self._page: MetricsPage | None = None
         self.address = self._server.address
         """host:port that it listens on."""
@@ -214,7 +214,7 @@ class App:
 
     async def _collect(self) -> Iterable[Snapshot]:
         self._meters.watching(self._hub.watchers, self._hub.latest)
-        return self._store.snapshot()
+        return (*self._store.snapshot(), *self._server.series())
 
     def _committed(self, revision: int) -> None:
         self._hub.committed(revision)

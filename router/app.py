@@ -220,4 +220,4 @@ class App:
 
     async def _collect(self) -> Iterable[Snapshot]:
         self._store.gauge(catalog.CONTROL_PLANE_AGE).set(self._clock.monotonic() - self._contact)
-        return self._store.snapshot()
+        return (*self._store.snapshot(), *self._server.series())

@@ -44,15 +44,6 @@ def channel_credentials(tls: TlsSettings) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(contents.ca, contents.key, contents.certificate)
 
 
-def server_credentials(tls: TlsSettings) -> grpc.ServerCredentials:
-    """The server's side of mutual TLS: clients without a certificate are refused.
-
-    Raises:
-        ValueError: there are none, or one cannot be read or is not what it is to be.
-    """
-    return credentials_of(tls_contents(tls))
-
-
 def tls_contents(tls: TlsSettings) -> TlsContents:
     """What the files hold.
 
@@ -65,12 +56,6 @@ def tls_contents(tls: TlsSettings) -> TlsContents:
         raise unreadable(_setting(tls, error.filename), error.filename, error) from error
     except TlsFileError as error:
         raise ValueError(f"{_setting(tls, error.file)}: {error}") from error
-
-
-def credentials_of(contents: TlsContents) -> grpc.ServerCredentials:
-    """The server's side of mutual TLS, of what was read."""
-    pairs = [(contents.key, contents.certificate)]
-    return grpc.ssl_server_credentials(pairs, contents.ca, require_client_auth=True)
 
 
 def _setting(tls: TlsSettings, file: Path | str) -> str:

@@ -18,9 +18,10 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from crossfade.connection import MESSAGE_LIMIT
 from services.common import guard
-from services.common.channels import server_credentials
 from services.common.health import Health
+from services.common.own_certificate import own_certificate
 from services.common.settings import ServiceSettings
+from services.common.telemetry.store import Snapshot
 
 Options = tuple[tuple[str, int], ...]
 
@@ -133,9 +134,11 @@ class Server:
         register: adds the servicers to the server.
         maximum_concurrent_rpcs: calls beyond it are refused with RESOURCE_EXHAUSTED; None: no bound.
         options: of its connections.
+        calls: whether the process calls other services.
 
     Raises:
         AddressError: the address is in use, exposed without TLS, or none.
+        ValueError: a TLS file cannot be used.
     """
 
     def __init__(
@@ -146,6 +149,8 @@ class Server:
         register: Callable[[aio.Server], Any],
         maximum_concurrent_rpcs: int | None = None,
         options: Options = OPTIONS,
+        *,
+        calls: bool = True,
     ) -> None:
         check_exposure(settings.listen, tls=settings.tls)
         check_free(settings.listen)
@@ -155,6 +160,9 @@ class Server:
         self._server = aio.server(options=options, maximum_concurrent_rpcs=maximum_concurrent_rpcs)
         guarded: Any = guard.GuardedServer(self._server, guard.Guard(guard.authentication(settings), log))
         register(guarded)
+        self.certificate = own_certificate(settings, log, calls=calls)
+        """What it shows to its callers; None: it is without TLS."""
+        self._watching: asyncio.Task[None] | None = None
         self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, guarded)
         # Their own helpers take what is no aio.Server for a server of threads.
@@ -162,8 +170,8 @@ class Server:
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(shown), guarded)
         if settings.channelz:
             channelz_pb2_grpc.add_ChannelzServicer_to_server(channelz.aio.ChannelzServicer(), guarded)
-        if settings.tls:
-            port = self._server.add_secure_port(settings.listen, server_credentials(settings))
+        if self.certificate is not None:
+            port = self._server.add_secure_port(settings.listen, self.certificate.credentials())
         else:
             port = self._server.add_insecure_port(settings.listen)
         host, _ = split_address(settings.listen)
@@ -189,6 +197,8 @@ class Server:
         """Starts to serve; health is NOT_SERVING until `set_serving`."""
         self.set_serving(False)
         await self._server.start()
+        if self.certificate is not None:
+            self._watching = asyncio.create_task(self.certificate.watch())
         self._log.info("serving", address=self.address)
 
     def set_serving(self, serving: bool, *services: str) -> None:
@@ -196,10 +206,17 @@ class Server:
         for service in services or ("", *self._services):
             self._health.set(service, serving=serving)
 
+    def series(self) -> list[Snapshot]:
+        """What it measures of itself."""
+        return [] if self.certificate is None else self.certificate.series()
+
     async def stop(self) -> None:
         """Takes no new calls and waits up to `drain_seconds` for those in flight."""
         self._health.end()
         await self._server.stop(self._settings.drain_seconds)
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
 
 
 async def run_until_signal(start: Callable[[], Awaitable[None]], stop: Callable[[], Awaitable[None]]) -> None:

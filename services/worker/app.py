@@ -132,4 +132,4 @@ class App:
         return instance_of(self.instance_id, self._advertised, self.supervisor.servings())
 
     async def _counts(self) -> list[Snapshot]:
-        return await self.supervisor.counts()
+        return [*await self.supervisor.counts(), *self._server.series()]

@@ -11,9 +11,9 @@ from grpc_health.v1 import health_pb2_grpc
 from crossfade.manifest import MANIFEST_FILE, Manifest, ManifestError, loads
 from crossfade.reference_profile import Profile
 from services.common import guard
-from services.common.channels import credentials_of
 from services.common.clock import SystemClock
 from services.common.health import Health
+from services.common.own_certificate import OwnCertificate
 from services.common.server import FOR_STREAMS, LONG_CALLS
 from services.common.stream_infer import StreamInfer
 from services.common.telemetry.logs import make_log
@@ -157,7 +157,8 @@ class FrontEnd:
         guarded.add_generic_rpc_handlers((self._servicer.handlers(), inference.handlers()))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, guarded)
         if self._config.credentials.tls is not None:
-            server.add_secure_port(self._config.address, credentials_of(self._config.credentials.tls))
+            own = OwnCertificate(settings, self._log, contents=self._config.credentials.tls)
+            server.add_secure_port(self._config.address, own.credentials())
         else:
             server.add_insecure_port(self._config.address)
         return server
