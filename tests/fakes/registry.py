@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import grpc
 from google.protobuf import timestamp_pb2
 from grpc import aio
 
@@ -25,6 +26,9 @@ else:
 class FakeRegistry(_Servicer):
     """Serves `WatchRoutes` from `set_lanes`, and keeps what `ReportInstance` is told.
 
+    Args:
+        credentials: of its TLS; None: it is without.
+
     Attributes:
         address: host:port, once started; kept across `stop` and `start`.
         instances: the latest report of each instance.
@@ -32,8 +36,9 @@ class FakeRegistry(_Servicer):
         sequences: the numbers of the reports, as they came.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, credentials: grpc.ServerCredentials | None = None) -> None:
         self.address = "127.0.0.1:0"
+        self._credentials = credentials
         self.instances: dict[str, resources_pb2.Instance] = {}
         self.left: list[str] = []
         self.sequences: list[int] = []
@@ -47,7 +52,10 @@ class FakeRegistry(_Servicer):
         self._server = aio.server(options=(("grpc.so_reuseport", 0),))
         servicer: Any = self
         service_pb2_grpc.add_RegistryServiceServicer_to_server(servicer, self._server)
-        port = self._server.add_insecure_port(self.address)
+        if self._credentials is None:
+            port = self._server.add_insecure_port(self.address)
+        else:
+            port = self._server.add_secure_port(self.address, self._credentials)
         self.address = f"127.0.0.1:{port}"
         await self._server.start()
 
