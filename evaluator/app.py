@@ -120,7 +120,7 @@ class App:
         """Serves, and begins to look."""
         await self._server.start()
         if self._settings.metrics_listen:
-            self._page = MetricsPage(self._settings, self._resource, self._collect)
+            self._page = MetricsPage(self._settings, self._resource, self._collect, self._log, self._server.certificate)
         runs = (self._lease.run, self._loop.run, self._monitor.run)
         self._tasks = [asyncio.create_task(run()) for run in runs]
         self._server.set_serving(True)

@@ -177,7 +177,7 @@ class App:
         self._tasks = [asyncio.create_task(self._keep(run)) for run in runs]
         await self._server.start()
         if self._settings.metrics_listen:
-            self._page = MetricsPage(self._settings, self._resource, self._collect)
+            self._page = MetricsPage(self._settings, self._resource, self._collect, self._log, self._server.certificate)
         self._server.set_serving(True)
 
     async def stop(self) -> None:

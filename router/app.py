@@ -124,7 +124,7 @@ class App:
                 self._log.info("serving the table on disk until the Registry answers", revision=saved.revision)
                 self._use(saved.revision, {(lane.model, lane.segment): lane for lane in saved.lanes})
         if self._settings.metrics_listen:
-            self._page = MetricsPage(self._settings, self._resource, self._collect)
+            self._page = MetricsPage(self._settings, self._resource, self._collect, self._log, self._server.certificate)
         loops = (self._watch.run, self._report, self.peers.run, self.notes.run, self._tell_contact)
         self._tasks = [asyncio.create_task(begun_again(loop, self._log)) for loop in loops]
 

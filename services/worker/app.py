@@ -93,7 +93,9 @@ class App:
             ports=Ports(host, advertised),
             on_change=self._lease.changed,
         )
-        self._page = MetricsPage(settings, resource, self._counts) if settings.metrics_listen else None
+        self._page: MetricsPage | None = None
+        if settings.metrics_listen:
+            self._page = MetricsPage(settings, resource, self._counts, self._log, self._server.certificate)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:

@@ -9,6 +9,7 @@ from grpc import aio
 
 from crossfade.telemetry.v1 import telemetry_pb2_grpc
 from services.common.settings import ServiceSettings
+from services.common.telemetry.logs import make_log
 from services.common.telemetry.otlp import Resource
 from services.common.telemetry.prometheus import MetricsPage
 from services.common.telemetry.servicer import TelemetryServicer
@@ -58,7 +59,7 @@ class PageServer:
         """Serves; what is counted is read on the running loop."""
         resource = Resource("crossfade-worker", self.instance.name, time.time_ns())
         settings = ServiceSettings(metrics_listen=self.address or "127.0.0.1:0")
-        self._page = MetricsPage(settings, resource, self._collect)
+        self._page = MetricsPage(settings, resource, self._collect, make_log("test", "error"))
         self.address = f"127.0.0.1:{self._page.port}"
 
     async def stop(self) -> None:

@@ -1,15 +1,13 @@
 """The Prometheus pages, in Prometheus's text format: all series that GetMetrics hands out, and those to operate by."""
 
 import asyncio
-import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from typing import Any, Final
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
+import structlog
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -19,8 +17,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from services.common.errors import CrossfadeError
-from services.common.identity import GET_METRICS, authorize, certificate_principal
+from services.common.own_certificate import OwnCertificate
 from services.common.server import AddressError, check_exposure, check_free, split_address
 from services.common.settings import ServiceSettings
 from services.common.telemetry import catalog
@@ -36,18 +33,17 @@ from services.common.telemetry.page_names import (
     page_name,
     says_created,
 )
+from services.common.telemetry.page_server import PageServer
 from services.common.telemetry.store import Snapshot
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 """A WSGI application (PEP 3333)."""
 
-_SILENCE_SECONDS: Final = 10.0
-"""For so long a scraper may say nothing."""
-_LONGEST_LINE: Final = 65_537
 ALL: Final = "/metrics"
 """The page with every series: what a Prometheus server needs that an Evaluator reads from."""
 OPERATIONS: Final = "/metrics/operations"
 """The page without evidence, whose length does not grow with classes, bins, cohorts, callers and slices."""
+_COLLECT_SECONDS: Final = 5.0
 
 
 def families(
@@ -140,41 +136,6 @@ class _Collector(Collector):
         return self._evidence or not metric.is_evidence
 
 
-def _for(settings: ServiceSettings, handler: type[WSGIRequestHandler]) -> type[WSGIRequestHandler]:
-    """A handler that waits so long, and answers those who may ask for metrics."""
-
-    class Handler(handler):  # type: ignore[misc, valid-type]
-        timeout = _SILENCE_SECONDS
-
-        def handle(self) -> None:
-            # Silent, or without a certificate: nobody is there to be told.
-            with suppress(OSError):
-                refusal = _refusal(self.connection, settings.trust_domain) if settings.tls else ""
-                if refusal:
-                    self._refuse(f"{refusal}\n".encode())
-                else:
-                    super().handle()
-
-        def _refuse(self, body: bytes) -> None:
-            # What was asked is read first: a connection that ends before would take the answer with it.
-            self.rfile.readline(_LONGEST_LINE)
-            head = f"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
-            self.wfile.write(head.encode() + body)
-
-    return Handler
-
-
-def _refusal(connection: ssl.SSLSocket, trust_domain: str) -> str:
-    """Why the other end may not have metrics; empty: it may."""
-    connection.do_handshake()
-    names: Any = (connection.getpeercert() or {}).get("subjectAltName", ())
-    try:
-        authorize(certificate_principal((name for kind, name in names if kind == "URI"), trust_domain), GET_METRICS)
-    except CrossfadeError as error:
-        return error.message
-    return ""
-
-
 def _pages(apps: Mapping[str, Application]) -> Application:
     """Serves each page under its path, and says which there are under any other."""
 
@@ -193,29 +154,38 @@ class MetricsPage:
     """An HTTP(S) server with the pages /metrics and /metrics/operations, on a thread of its own.
 
     Args:
-        settings: `metrics_listen`, and TLS: with it, scrapers need a client certificate of a role that may call
-            GetMetrics.
+        settings: `metrics_listen`, and of which trust domain scrapers are.
         resource: which process this is.
         collect: gives every series at this moment, on the event loop's thread.
+        log: gets what fails.
+        certificate: what it shows; scrapers then need a client certificate of a role that may call GetMetrics. None: it
+            is without TLS.
 
     Raises:
         AddressError: the address is in use, exposed without TLS, or none.
     """
 
     def __init__(
-        self, settings: ServiceSettings, resource: Resource, collect: Callable[[], Awaitable[Iterable[Snapshot]]]
+        self,
+        settings: ServiceSettings,
+        resource: Resource,
+        collect: Callable[[], Awaitable[Iterable[Snapshot]]],
+        log: structlog.typing.FilteringBoundLogger,
+        certificate: OwnCertificate | None = None,
     ) -> None:
         address = settings.metrics_listen
-        check_exposure(address, tls=settings.tls)
+        check_exposure(address, tls=certificate is not None)
         check_free(address)
-        host, port = split_address(address)
         loop = asyncio.get_running_loop()
 
         async def gather() -> list[Snapshot]:
             return list(await collect())
 
         def read() -> list[Snapshot]:
-            return asyncio.run_coroutine_threadsafe(gather(), loop).result(timeout=5)
+            try:
+                return asyncio.run_coroutine_threadsafe(gather(), loop).result(timeout=_COLLECT_SECONDS)
+            except TimeoutError as error:
+                raise RuntimeError(f"the series were not collected within {_COLLECT_SECONDS:g} s") from error
 
         apps: dict[str, Application] = {}
         for path, evidence in ((ALL, True), (OPERATIONS, False)):
@@ -223,33 +193,12 @@ class MetricsPage:
             registry.register(_Collector(resource, read, evidence=evidence))
             apps[path] = make_wsgi_app(registry)
         try:
-            self._server, self._thread = self._start(settings, port, host)
-        except (OSError, ssl.SSLError) as error:
+            self._server = PageServer(split_address(address), settings, certificate, log)
+        except OSError as error:
             raise AddressError(f"the metrics page cannot be served on {address}: {error}") from error
-        # The library's annotations do not know these.
-        server: Any = self._server
-        server.set_app(_pages(apps))
-        server.RequestHandlerClass = _for(settings, server.RequestHandlerClass)
-        if settings.tls:
-            # On the connection's own thread: whoever says nothing would keep everybody from the page, and the process
-            # from ending.
-            server.socket.do_handshake_on_connect = False
-
-    @staticmethod
-    def _start(settings: ServiceSettings, port: int, host: str) -> tuple[WSGIServer, threading.Thread]:
-        # The pages take its place at once: the library serves one under every path.
-        registry = CollectorRegistry()
-        if not settings.tls:
-            return start_http_server(port, host, registry)
-        return start_http_server(
-            port,
-            host,
-            registry,
-            certfile=str(settings.tls_certificate),
-            keyfile=str(settings.tls_key),
-            client_cafile=str(settings.tls_ca),
-            client_auth_required=True,
-        )
+        self._server.set_app(_pages(apps))
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics page", daemon=True)
+        self._thread.start()
 
     @property
     def port(self) -> int:

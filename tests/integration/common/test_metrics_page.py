@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from services.common.settings import ServiceSettings
 from services.common.telemetry import catalog
+from services.common.telemetry.logs import make_log
 from services.common.telemetry.otlp import Resource
 from services.common.telemetry.page_names import CREATED, page_name
 from services.common.telemetry.prometheus import ALL, OPERATIONS, MetricsPage
@@ -36,7 +37,8 @@ async def page() -> AsyncIterator[MetricsPage]:
     async def collect() -> list[Snapshot]:
         return store.snapshot()
 
-    made = MetricsPage(ServiceSettings(metrics_listen="127.0.0.1:0"), Resource("test", "1", 0), collect)
+    settings, log = ServiceSettings(metrics_listen="127.0.0.1:0"), make_log("test", "error")
+    made = MetricsPage(settings, Resource("test", "1", 0), collect, log)
     yield made
     await asyncio.to_thread(made.close)
 
