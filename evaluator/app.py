@@ -110,7 +110,7 @@ class App:
         self._resource = Resource(_SERVICE_NAME, self.instance_id, time.time_ns())
         self._telemetry = TelemetryServicer(self._resource, self._collect)
         self._lease = Lease(self._channel, self._describe, settings.lease_seconds, self._log)
-        self._server = Server(settings, self._log, _SERVICES, self._register)
+        self._server = Server(settings, self._log, _SERVICES, self._register, instance_id=self.instance_id)
         self.address = self._server.address
         self._advertised = self._server.advertised
         self._page: MetricsPage | None = None

@@ -25,6 +25,7 @@ from services.common.telemetry.page_names import (
     STARTED,
     TARGET_INFO,
     UPTIME,
+    VERSION,
     page_name,
     says_created,
 )
@@ -52,7 +53,7 @@ NAMES: Final = tuple(_PARTS)
 """The series that a look needs, by their names on the page."""
 _OWN: Final = frozenset({_BOUND, *(name for one in _WATCHED for name in (*one.attributes, one.spread) if name)})
 """Labels that the page gives to series; all others say which target was scraped."""
-_OF_RESOURCE: Final = frozenset({_NAME, INSTANCE, SERVICE, f"exported_{SERVICE}"})
+_OF_RESOURCE: Final = frozenset({_NAME, INSTANCE, SERVICE, f"exported_{SERVICE}", VERSION, f"exported_{VERSION}"})
 
 Target = frozenset[tuple[str, str]]
 """The labels of a target: job, instance, and those of the scrape configuration."""

@@ -51,7 +51,7 @@ _BACKGROUND_THREADS: Final = 2
 _WATCH_THREADS: Final = 2
 """Where watches begin is read by these alone: whoever begins many of them delays no sweep and no change of routes."""
 _RESTART_SECONDS: Final = 1.0
-_SERVICE_NAME: Final = "registry"
+_SERVICE_NAME: Final = "crossfade-registry"
 _SERVICES: Final = tuple(
     contract.DESCRIPTOR.services_by_name[name].full_name
     for contract, name in ((service_pb2, "RegistryService"), (telemetry_pb2, "TelemetryService"))
@@ -157,7 +157,7 @@ class App:
             service_pb2_grpc.add_RegistryServiceServicer_to_server(servicer, server)
             telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(telemetry, server)
 
-        self._server = Server(settings, self._log, _SERVICES, register, calls=False)
+        self._server = Server(settings, self._log, _SERVICES, register, calls=False, instance_id=instance_id)
         self._page: MetricsPage | None = None
         self.address = self._server.address
         """host:port that it listens on."""

@@ -103,6 +103,7 @@ class App:
             self._register,
             settings.maximum_concurrent_rpcs,
             LONG_CALLS,
+            instance_id=self.instance_id,
         )
         self.address = self._server.address
         self._advertised = self._server.advertised

@@ -2,7 +2,6 @@
 
 import random
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from registry.database.failures import DATABASE_ERRORS, Failure, classify, sqlstate
 from registry.database.tables import schema_release
+from services.common.release import release
 
 REVISIONS: Final = (
     "0001",
@@ -109,11 +109,6 @@ def migrate(engine: Engine) -> str:
                 raise SchemaError(_describe(error)) from error
         time.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311 - spreads those who migrate
     return REVISIONS[-1]
-
-
-def release() -> str:
-    """This release of crossfade."""
-    return metadata.version("crossfade-services")
 
 
 def _reading(engine: Engine) -> str | None:

@@ -20,6 +20,7 @@ from crossfade.connection import MESSAGE_LIMIT
 from services.common import guard
 from services.common.health import Health
 from services.common.own_certificate import own_certificate
+from services.common.release import release
 from services.common.settings import ServiceSettings
 from services.common.telemetry.store import Snapshot
 
@@ -135,6 +136,7 @@ class Server:
         maximum_concurrent_rpcs: calls beyond it are refused with RESOURCE_EXHAUSTED; None: no bound.
         options: of its connections.
         calls: whether the process calls other services.
+        instance_id: which start of which process; for the log.
 
     Raises:
         AddressError: the address is in use, exposed without TLS, or none.
@@ -151,12 +153,14 @@ class Server:
         options: Options = OPTIONS,
         *,
         calls: bool = True,
+        instance_id: str = "",
     ) -> None:
         check_exposure(settings.listen, tls=settings.tls)
         check_free(settings.listen)
         self._settings = settings
         self._log = log
         self._services = services
+        self._instance_id = instance_id
         self._server = aio.server(options=options, maximum_concurrent_rpcs=maximum_concurrent_rpcs)
         guarded: Any = guard.GuardedServer(self._server, guard.Guard(guard.authentication(settings), log))
         register(guarded)
@@ -199,7 +203,7 @@ class Server:
         await self._server.start()
         if self.certificate is not None:
             self._watching = asyncio.create_task(self.certificate.watch())
-        self._log.info("serving", address=self.address)
+        self._log.info("serving", address=self.address, release=release(), instance_id=self._instance_id)
 
     def set_serving(self, serving: bool, *services: str) -> None:
         """Sets what grpc.health.v1 answers, for the named services or for the whole server and each of its own."""

@@ -72,7 +72,7 @@ class App:
             servicer = TelemetryServicer(resource, self._counts)
             telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(servicer, server)
 
-        self._server = Server(settings, self._log, [_TELEMETRY], register)
+        self._server = Server(settings, self._log, [_TELEMETRY], register, instance_id=self.instance_id)
         self.address = self._server.address
         host, _ = split_address(settings.listen)
         self._advertised = self._server.advertised

@@ -6,12 +6,13 @@ Source: opentelemetry-proto 1.x, metrics/v1/metrics.proto. A spread counter beco
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1 import metrics_pb2 as otlp
 
+from services.common.release import release
 from services.common.telemetry import catalog, operations
 from services.common.telemetry.catalog import Kind, Metric
 from services.common.telemetry.store import Snapshot
@@ -33,11 +34,13 @@ class Resource:
         service: `crossfade-router`, `crossfade-worker`, …
         instance_id: which start of which process.
         start_time_ns: when it started, nanoseconds since 1970-01-01 UTC.
+        version: its release.
     """
 
     service: str
     instance_id: str
     start_time_ns: int
+    version: str = field(default_factory=release)
 
 
 class Encoder:
@@ -78,7 +81,11 @@ class Encoder:
         self._data = otlp.MetricsData()
         group = self._data.resource_metrics.add()
         group.resource.attributes.extend(
-            (_pair("service.name", self._resource.service), _pair("service.instance.id", self._resource.instance_id))
+            (
+                _pair("service.name", self._resource.service),
+                _pair("service.instance.id", self._resource.instance_id),
+                _pair("service.version", self._resource.version),
+            )
         )
         self._scope = group.scope_metrics.add()
         self._scope.scope.name = "crossfade"

@@ -12,6 +12,11 @@ TARGET_INFO: Final = "target_info"
 """A gauge of 1 on every page, whose labels are the resource's attributes."""
 SERVICE: Final = "service_name"
 """The label of target_info for `service.name`."""
+BUILD_INFO: Final = "crossfade_build_info"
+"""A gauge of 1 on every page, whose label is the release. Not in target_info yet: an Evaluator of 0.1.0 that reads from
+Prometheus takes each label there for one of the target."""
+VERSION: Final = "service_version"
+"""The label for `service.version`."""
 INSTANCE: Final = "service_instance_id"
 """The label of every series for `service.instance.id`: a target keeps its address when its process starts anew."""
 

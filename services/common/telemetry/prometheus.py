@@ -24,12 +24,14 @@ from services.common.telemetry import catalog
 from services.common.telemetry.catalog import Kind
 from services.common.telemetry.otlp import METRICS, Resource
 from services.common.telemetry.page_names import (
+    BUILD_INFO,
     CREATED,
     INSTANCE,
     SERVICE,
     STARTED,
     TARGET_INFO,
     UPTIME,
+    VERSION,
     page_name,
     says_created,
 )
@@ -63,6 +65,8 @@ def families(
     """
     described = {SERVICE: resource.service, INSTANCE: resource.instance_id}
     yield InfoMetricFamily(TARGET_INFO.removesuffix("_info"), "The process that this page is of.", value=described)
+    built = {VERSION: resource.version, INSTANCE: resource.instance_id}
+    yield InfoMetricFamily(BUILD_INFO.removesuffix("_info"), "The release of the process.", value=built)
     by_metric: dict[catalog.Metric, list[Snapshot]] = {metric: [] for metric in metrics}
     for snapshot in snapshots:
         by_metric.setdefault(snapshot.metric, []).append(snapshot)

@@ -18,6 +18,8 @@ from opentelemetry.trace import Link, SpanKind, TraceState
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import Attributes
 
+from services.common.release import release
+
 KEEP: Final = "crossfade.keep"
 """Span attribute: always record this one."""
 
@@ -64,7 +66,8 @@ class Tracing:
         if not endpoint:
             self.tracer: trace.Tracer = trace.NoOpTracer()
             return
-        resource = Resource.create({"service.name": service, "service.instance.id": instance_id})
+        named = {"service.name": service, "service.instance.id": instance_id, "service.version": release()}
+        resource = Resource.create(named)
         sampler = _KeepSampler(ParentBased(TraceIdRatioBased(ratio)))
         self._provider = TracerProvider(resource=resource, sampler=sampler)
         exporter = OTLPSpanExporter(endpoint=endpoint, insecure=endpoint.startswith("http://"))

@@ -8,8 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 
 import psutil
 import pytest
@@ -54,7 +56,9 @@ async def serving(database: str, **settings: str) -> AsyncIterator[tuple[asyncio
     try:
         async with asyncio.timeout(60):
             line = json.loads(await process.stderr.readline())
-        assert line["event"] == "serving"
+        assert (line["event"], line["service"]) == ("serving", "crossfade-registry")
+        assert line["release"] == version("crossfade-services")
+        assert uuid.UUID(line["instance_id"])
         yield process, line["address"]
     finally:
         if process.returncode is None:

@@ -25,8 +25,9 @@ from registry.database.migrations.versions import (
     r0012_reports,
     r0013_owners,
 )
-from registry.database.schema import REVISIONS, SchemaError, check, migrate, release
+from registry.database.schema import REVISIONS, SchemaError, check, migrate
 from registry.database.tables import METADATA
+from services.common.release import release
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from services.common.telemetry import catalog, otlp, prometheus
 from services.common.telemetry.otlp import Resource
 from services.common.telemetry.store import MetricStore, Snapshot, merge
 
-RESOURCE = Resource("crossfade-worker", "instance-1", 1_700_000_000_000_000_000)
+RESOURCE = Resource("crossfade-worker", "instance-1", 1_700_000_000_000_000_000, "7.0.0")
 
 
 BEGUN = 1_700_000_000_500_000_000
@@ -52,6 +52,8 @@ def test_otlp_gives_back_what_it_got() -> None:
         "instance-1",
         1_700_000_001_000_000_000,
     )
+    (sent,) = metrics_pb2.MetricsData.FromString(otlp.encode(RESOURCE, snapshots)).resource_metrics
+    assert {pair.key: pair.value.string_value for pair in sent.resource.attributes}["service.version"] == "7.0.0"
     spread = Snapshot(catalog.INPUT_COUNT, ("churn", "v1", "live", "age", "p1"), (3, 4), 0.0, ("0", "2"), BEGUN)
     others = [one for one in snapshots if one.metric not in {catalog.INPUT_COUNT, catalog.ROUTE_SHARE}]
     gauges = [replace(one, start_ns=0) for one in snapshots if one.metric is catalog.ROUTE_SHARE]
@@ -161,10 +163,13 @@ def test_the_page_says_since_when_series_count_that_are_of_no_split_and_no_label
 
 
 def test_every_series_of_the_prometheus_page_says_which_process_counted_it() -> None:
-    first, *others = prometheus.families(RESOURCE, filled().snapshot())
+    first, second, *others = prometheus.families(RESOURCE, filled().snapshot())
     (info,) = first.samples
     assert info.name == "target_info"
     assert info.labels == {"service_name": "crossfade-worker", "service_instance_id": "instance-1"}
+    (built,) = second.samples
+    assert built.name == "crossfade_build_info"
+    assert built.labels == {"service_version": "7.0.0", "service_instance_id": "instance-1"}
     assert len(others) == 6
     for family in others:
         assert family.samples

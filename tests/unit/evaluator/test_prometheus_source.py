@@ -378,6 +378,14 @@ async def test_other_labels_of_a_target_do_no_harm(scene: Scene) -> None:
     assert all(one.series for one in (await scene.read()).values())
 
 
+async def test_a_release_on_the_process_itself_does_no_harm(scene: Scene) -> None:
+    """A page of a later release may say it there."""
+    scene.scrape()
+    for labels in [one for one in scene.prometheus.kept if ("__name__", "target_info") in one]:
+        scene.prometheus.kept[(*labels, ("service_version", "9"))] = scene.prometheus.kept.pop(labels)
+    assert all(one.series for one in (await scene.read()).values())
+
+
 async def test_two_series_that_differ_in_nothing_are_no_evidence(scene: Scene) -> None:
     scene.scrape()
     name = "crossfade_feedback_count_total"
