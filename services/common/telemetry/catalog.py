@@ -216,14 +216,6 @@ FEEDBACK_ERROR: Final = Metric(
     (*_ARM, "segment", "slice"),
     ERROR_BOUNDS,
 )
-PREDICTION_VALUE_COUNT: Final = Metric(
-    "crossfade.prediction.value.count",
-    Kind.COUNTER,
-    "1",
-    "Predicted values of a regression by bin of the reference profile.",
-    (*_ARM,),
-    spread="bin",
-)
 COHORTS: Final = 50
 """Cohorts of routing keys: bucket b of a lane is in cohort b mod 50, so that every arm has some of each."""
 _COHORT_BOUNDS: Final = tuple(float(number) for number in range(COHORTS - 1))
