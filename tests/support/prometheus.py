@@ -40,6 +40,20 @@ def program() -> Path:
     return unpacked
 
 
+def promtool() -> Path:
+    """The program `promtool`, which comes with it.
+
+    Raises:
+        AbsentError: as of `program`.
+    """
+    if installed := shutil.which("promtool"):
+        return Path(installed)
+    beside = program().with_name("promtool")
+    if not beside.exists():
+        raise AbsentError(f"promtool does not lie beside {program()}")
+    return beside
+
+
 def _unpack(root: Path) -> None:
     if sys.platform != "linux" or not shutil.which("apt-get") or not shutil.which("dpkg"):
         raise AbsentError("Prometheus is not installed, and this is no Debian whose package could be used")

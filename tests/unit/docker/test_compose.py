@@ -128,7 +128,7 @@ def test_no_secret_stands_in_plain_text(containers: Containers, root: Path) -> N
 
 def test_only_loopback_of_the_host_is_published(containers: Containers) -> None:
     published = [port for one in containers.values() for port in one.get("ports", [])]
-    assert len(published) == 5
+    assert len(published) == 6
     assert all(port.startswith("127.0.0.1:") for port in published)
     assert "ports" not in containers["cockroach"]
 

@@ -1,6 +1,5 @@
 """prometheus.yaml: it scrapes every metrics page that compose.yaml opens, over mutual TLS."""
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 import yaml
 
 from services.common.telemetry.prometheus import OPERATIONS
+from tests.support.prometheus import AbsentError, promtool
 
 Jobs = dict[str, dict[str, Any]]
 
@@ -42,11 +42,18 @@ def test_it_shows_a_certificate_from_its_volume(jobs: Jobs, containers: dict[str
     assert "prometheus-credentials:/run/crossfade:ro" in containers["prometheus"]["volumes"]
 
 
+def test_its_rules_are_mounted_beside_it(root: Path, containers: dict[str, dict[str, Any]]) -> None:
+    files = yaml.safe_load((root / "docker/prometheus.yaml").read_text())["rule_files"]
+    assert files == ["alerts.yaml"]
+    for name in ("prometheus.yaml", *files):
+        assert f"./{name}:/etc/prometheus/{name}:ro" in containers["prometheus"]["volumes"]
+
+
 def test_promtool_accepts_it(root: Path) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed (Debian: apt-get install prometheus)")
-    command = [promtool, "check", "config", "--syntax-only", str(root / "docker/prometheus.yaml")]
+    try:
+        command = [str(promtool()), "check", "config", "--syntax-only", str(root / "docker/prometheus.yaml")]
+    except AbsentError as error:
+        pytest.skip(str(error))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "SUCCESS" in done.stdout
