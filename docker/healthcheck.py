@@ -1,7 +1,8 @@
 """Asks the service of this container whether it serves, over grpc.health.v1 with the service's own certificate.
 
-Ends with 0 when it does and with 1 and one line on stderr when it does not. It reads the service's settings from the
-environment: CROSSFADE_LISTEN, CROSSFADE_ADVERTISE and the TLS files.
+Ends with 0 when it does and with 1 and one line on stderr when it does not. With an argument it asks for that service
+of the server, as in `healthcheck.py crossfade.worker.versions`. It reads the service's settings from the environment:
+CROSSFADE_LISTEN, CROSSFADE_ADVERTISE and the TLS files.
 """
 
 import sys
@@ -19,8 +20,12 @@ _SECONDS: Final = 5.0
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read from a setting, nothing is bound
 
 
-def check(settings: ServiceSettings) -> str:
+def check(settings: ServiceSettings, service: str = "") -> str:
     """What is wrong with the service; empty when it serves.
+
+    Args:
+        settings: of the container.
+        service: of grpc.health.v1; empty: the server as a whole.
 
     Raises:
         ValueError: the settings name no port, or TLS by half, or a TLS file cannot be used.
@@ -32,11 +37,12 @@ def check(settings: ServiceSettings) -> str:
     target = f"[{host}]:{listen.port}" if ":" in (host or "") else f"{host}:{listen.port}"
     with _open(target, settings) as channel:
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=_SECONDS)
+            request = health_pb2.HealthCheckRequest(service=service)
+            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=_SECONDS)
         except grpc.RpcError as error:
             return f"{target} does not answer: {error.code().name}: {error.details()}"
     if answer.status != health_pb2.HealthCheckResponse.SERVING:
-        return f"{target} is {health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)}"
+        return f"{service or target} is {health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)}"
     return ""
 
 
@@ -52,7 +58,7 @@ def _open(target: str, settings: ServiceSettings) -> grpc.Channel:
 def main() -> int:
     """Checks once; answers the exit code."""
     try:
-        found = check(ServiceSettings())
+        found = check(ServiceSettings(), *sys.argv[1:2])
     except (ValueError, OSError) as error:
         found = start_error(error)
     if found:

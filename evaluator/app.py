@@ -33,6 +33,7 @@ from evaluator.spans import Spans
 from evaluator.traces import RouterTraces
 from services.common.channels import open_channel
 from services.common.clock import Clock, SystemClock
+from services.common.contact import REGISTRY_HEALTH, Contact, tell
 from services.common.lease import Lease
 from services.common.server import Server
 from services.common.telemetry.logs import make_log
@@ -89,6 +90,7 @@ class App:
             log=self._log,
             scrape_seconds=settings.scrape_seconds,
         )
+        self._contact = Contact(self._clock)
         self._questions = Questions(registry, self._source)
         self._loop = Loop(
             registry,
@@ -97,6 +99,7 @@ class App:
             clock=self._clock,
             log=self._log,
             poll_seconds=settings.poll_seconds,
+            contact=self._contact,
         )
         monitor = Monitor(
             registry,
@@ -121,7 +124,7 @@ class App:
         await self._server.start()
         if self._settings.metrics_listen:
             self._page = MetricsPage(self._settings, self._resource, self._collect, self._log, self._server.certificate)
-        runs = (self._lease.run, self._loop.run, self._monitor.run)
+        runs = (self._lease.run, self._loop.run, self._monitor.run, self._tell)
         self._tasks = [asyncio.create_task(run()) for run in runs]
         self._server.set_serving(True)
 
@@ -140,6 +143,9 @@ class App:
             await self._prometheus.close()
         await self._channel.close()
         self._tracing.close()
+
+    async def _tell(self) -> None:
+        await tell(self._server.set_serving, (REGISTRY_HEALTH, lambda: self._contact.heard))
 
     def _register(self, server: aio.Server) -> None:
         evaluator_pb2_grpc.add_EvaluatorServiceServicer_to_server(EvaluatorServicer(self._questions), server)
@@ -167,5 +173,5 @@ class App:
         )
 
     async def _collect(self) -> Iterable[Snapshot]:
-        self._meters.watched(self._loop.watched)
+        self._meters.watched(self._loop.watched, self._contact.age)
         return (*self._store.snapshot(), *self._server.series())

@@ -10,6 +10,7 @@ from evaluator.meters import Meters
 from evaluator.ports import EndedError, RefusedError, Registry, SupersededError, UnreachableError
 from evaluator.service import Evaluator
 from services.common.clock import Clock
+from services.common.contact import Contact
 
 _SOON: Final = 0.2
 """Seconds until a look that somebody else overtook is tried again, spread so that two Evaluators part."""
@@ -26,6 +27,7 @@ class Loop:
         clock: for how long they take.
         log: gets a line when the Registry is lost and when it is back.
         poll_seconds: time between two questions for live rollouts.
+        contact: is told when the Registry answers.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Loop:
         clock: Clock,
         log: structlog.typing.FilteringBoundLogger,
         poll_seconds: float,
+        contact: Contact,
     ) -> None:
         self._registry = registry
         self._evaluator = evaluator
@@ -44,6 +47,7 @@ class Loop:
         self._clock = clock
         self._log = log
         self._poll_seconds = poll_seconds
+        self._contact = contact
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._lost = False
 
@@ -51,11 +55,6 @@ class Loop:
     def watched(self) -> int:
         """Rollouts that are looked at."""
         return len(self._tasks)
-
-    @property
-    def connected(self) -> bool:
-        """Whether the Registry answered lately."""
-        return not self._lost
 
     async def run(self) -> None:
         """Looks until it is cancelled."""
@@ -81,6 +80,7 @@ class Loop:
         except Exception as error:  # noqa: BLE001 - whatever one answer holds, the looks must go on
             self._log.error("the live rollouts cannot be read", exc_info=error)
             return
+        self._contact.touch()
         if self._lost:
             self._log.info("the Registry is back")
         self._lost = False

@@ -134,6 +134,7 @@ class App:
             clock,
             self._log,
             poll_seconds=settings.webhook_poll_seconds,
+            on_backlog=self._meters.undelivered,
         )
         servicer = RegistryServicer(
             Calls(clock, self._foreground, settings.give_way_seconds),

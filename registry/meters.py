@@ -1,6 +1,7 @@
 """What the Registry counts of itself."""
 
 import asyncio
+from collections.abc import Mapping
 
 from services.common.telemetry import operations
 from services.common.telemetry.store import MetricStore
@@ -30,6 +31,12 @@ class Meters:
         self._store.histogram(operations.TRANSACTION_DURATION, outcome).record(seconds)
         if attempts > 1:
             self._store.counter(operations.RETRY_COUNT).add(attempts - 1)
+
+    def undelivered(self, events: Mapping[str, int]) -> None:
+        """Says how many events each webhook has yet to be told of."""
+        self._store.drop(lambda metric, _: metric is operations.UNDELIVERED)
+        for webhook, count in events.items():
+            self._store.gauge(operations.UNDELIVERED, webhook).set(count)
 
     def watching(self, watchers: int, revision: int) -> None:
         """Says how many watches there are, and where the routes stand."""

@@ -28,13 +28,14 @@ from router.table_file import TableFile
 from router.transport import GrpcTransport
 from services.common.channels import open_channel
 from services.common.clock import Clock, SystemClock
+from services.common.contact import LOST_SECONDS, REGISTRY_HEALTH, TELL_SECONDS
 from services.common.feedback import FeedbackBook
 from services.common.lease import Lease
 from services.common.loops import begun_again
 from services.common.server import FOR_STREAMS, LONG_CALLS, Server
 from services.common.setting_files import read_token_keys
 from services.common.stream_infer import StreamInfer
-from services.common.telemetry import catalog
+from services.common.telemetry import catalog, operations
 from services.common.telemetry.logs import make_log
 from services.common.telemetry.otlp import Resource
 from services.common.telemetry.prometheus import MetricsPage
@@ -45,9 +46,6 @@ from services.common.watch import Lanes, RouteWatch
 
 _SERVICES: Final = (PREDICTION_SERVICE, INFERENCE_SERVICE, "crossfade.router.v1.RouterService")
 _REFLECTED: Final = "crossfade.telemetry.v1.TelemetryService"
-_REGISTRY_HEALTH: Final = "crossfade.registry"
-_LOST_SECONDS: Final = 30.0
-_AGAIN_SECONDS: Final = 1.0
 _SERVICE_NAME: Final = "crossfade-router"
 
 
@@ -188,11 +186,11 @@ class App:
         """
         while True:
             now = self._clock.monotonic()
-            heard = now - self._contact < _LOST_SECONDS
-            self._server.set_serving(heard, _REGISTRY_HEALTH)
+            heard = now - self._contact < LOST_SECONDS
+            self._server.set_serving(heard, REGISTRY_HEALTH)
             if heard and self.proxy.table.keeps_too_long(now, self._heard_since):
                 self._use(self._watch.revision, self._watch.lanes)
-            await asyncio.sleep(_AGAIN_SECONDS)
+            await asyncio.sleep(TELL_SECONDS)
 
     async def _settle(self) -> None:
         self._server.set_serving(True)
@@ -208,7 +206,7 @@ class App:
 
     def _touch(self) -> None:
         now = self._clock.monotonic()
-        if now - self._contact >= _LOST_SECONDS:
+        if now - self._contact >= LOST_SECONDS:
             self._heard_since = now
         self._contact = now
 
@@ -220,5 +218,7 @@ class App:
         )
 
     async def _collect(self) -> Iterable[Snapshot]:
-        self._store.gauge(catalog.CONTROL_PLANE_AGE).set(self._clock.monotonic() - self._contact)
+        age = self._clock.monotonic() - self._contact
+        for metric in (catalog.CONTROL_PLANE_AGE, operations.CONTACT_AGE):
+            self._store.gauge(metric).set(age)
         return (*self._store.snapshot(), *self._server.series())

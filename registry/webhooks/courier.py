@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
@@ -11,6 +11,7 @@ import structlog
 from registry.domain.webhooks import REFUSALS, Turn, Webhook, pause_seconds, refused_seconds
 from registry.offload import Offload
 from registry.ports import Transaction
+from registry.service.webhooks import COUNTED
 from registry.webhooks.forms import Request, write
 from registry.webhooks.sender import RefusedError, SendError
 from services.common.clock import Clock
@@ -19,6 +20,8 @@ from services.common.errors import CrossfadeError
 _TURN_SECONDS: Final = 30.0
 """More than a request (12 s) and the transactions around it take: then it is another replica's turn."""
 _DEADLINE_SECONDS: Final = 8.0
+MEASURE_SECONDS: Final = 15.0
+"""Time between two counts of what is not delivered."""
 
 
 class Sender(Protocol):
@@ -38,6 +41,7 @@ class Courier:
         clock: the time that is signed, and deadlines.
         log: gets a line when a webhook stops and begins to take what it is sent.
         poll_seconds: time between two looks.
+        on_backlog: told by webhook how many events it has yet to be told of.
         uniform: draws pauses.
     """
 
@@ -50,6 +54,7 @@ class Courier:
         log: structlog.typing.FilteringBoundLogger,
         *,
         poll_seconds: float,
+        on_backlog: Callable[[Mapping[str, int]], None] = lambda _: None,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._webhooks = {webhook.name: webhook for webhook in webhooks}
@@ -59,6 +64,7 @@ class Courier:
         self._log = log
         self._poll_seconds = poll_seconds
         self._uniform = uniform
+        self._on_backlog = on_backlog
         self._failing: set[str] = set()
         # A thread each, so that no webhook waits for a receiver that says nothing to another.
         self._executor = ThreadPoolExecutor(max(1, len(self._webhooks)), thread_name_prefix="webhook")
@@ -66,8 +72,22 @@ class Courier:
     async def run(self) -> None:
         """Delivers until it is cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._measure())
             for webhook in self._webhooks.values():
                 group.create_task(self._serve(webhook))
+
+    async def _measure(self) -> None:
+        while True:
+            try:
+                await self.measure()
+            except CrossfadeError as error:
+                self._log.debug("undelivered events cannot be counted", reason=error.message)
+            await asyncio.sleep(MEASURE_SECONDS)
+
+    async def measure(self) -> None:
+        """Counts what is not delivered, up to a bound; also of webhooks that the settings do not name any more."""
+        counts = await self._offload.run(lambda tx: tx.outbox.undelivered(COUNTED), deadline=self._deadline())
+        self._on_backlog({**dict.fromkeys(self._webhooks, 0), **counts})
 
     async def _serve(self, webhook: Webhook) -> None:
         while True:

@@ -14,7 +14,7 @@ import structlog
 from crossfade.connection import TlsContents
 from services.common.channels import tls_contents
 from services.common.settings import TlsSettings
-from services.common.telemetry import catalog
+from services.common.telemetry import operations
 from services.common.telemetry.store import Snapshot
 
 _LOOK_SECONDS: Final = 60.0
@@ -96,7 +96,7 @@ class OwnCertificate:
     def series(self) -> list[Snapshot]:
         """When the certificate ends, as metrics."""
         return [
-            Snapshot(catalog.CERTIFICATE_EXPIRY, (use,), (), ends)
+            Snapshot(operations.CERTIFICATE_EXPIRY, (use,), (), ends)
             for use, ends in self._ends().items()
             if ends < math.inf
         ]

@@ -3,6 +3,7 @@
 import asyncio
 import time
 import uuid
+from typing import Final
 
 from grpc import aio
 
@@ -11,14 +12,16 @@ from crossfade.registry.v1 import resources_pb2
 from crossfade.telemetry.v1 import telemetry_pb2_grpc
 from services.common.channels import open_channel
 from services.common.clock import Clock, SystemClock
+from services.common.contact import REGISTRY_HEALTH, Contact, tell
 from services.common.lease import Lease
 from services.common.loops import begun_again
 from services.common.server import Server, is_loopback, split_address
+from services.common.telemetry import operations
 from services.common.telemetry.logs import make_log
 from services.common.telemetry.otlp import Resource
 from services.common.telemetry.prometheus import MetricsPage
 from services.common.telemetry.servicer import TelemetryServicer
-from services.common.telemetry.store import Snapshot
+from services.common.telemetry.store import MetricStore, Snapshot
 from services.common.watch import Lanes, RouteWatch
 from services.worker.cache import ArtifactCache
 from services.worker.credentials import read_credentials
@@ -31,6 +34,8 @@ from services.worker.supervisor import Supervisor
 from services.worker.trust import Trust
 
 _TELEMETRY = "crossfade.telemetry.v1.TelemetryService"
+VERSIONS_HEALTH: Final = "crossfade.worker.versions"
+"""The service of grpc.health.v1 by which a Worker says whether all is ready that the Registry wants of it."""
 _END_MARGIN_SECONDS = 15.0
 
 
@@ -79,19 +84,23 @@ class App:
         advertised, _ = split_address(self._advertised)
         self._channel = open_channel(settings.registry, settings)
         self._lease = Lease(self._channel, self._describe, settings.lease_seconds, self._log)
-        self._watch = RouteWatch(self._channel, self._on_routes, lambda: None, self._log)
+        clock = clock or SystemClock()
+        self._store = MetricStore()
+        self._contact = Contact(clock)
+        self._routed = False
+        self._watch = RouteWatch(self._channel, self._on_routes, self._contact.touch, self._log)
         self._forks = ForkServer(settings.threads, settings.load_seconds)
         self.supervisor = Supervisor(
             settings,
             self.instance_id,
-            clock=clock or SystemClock(),
+            clock=clock,
             log=self._log,
             cache=ArtifactCache(
                 settings.artifact_cache, settings.artifact_cache_bytes, trust, settings.allowed_sources
             ),
             forks=self._forks,
             ports=Ports(host, advertised),
-            on_change=self._lease.changed,
+            on_change=self._changed,
         )
         self._page: MetricsPage | None = None
         if settings.metrics_listen:
@@ -103,7 +112,7 @@ class App:
         self._forks.warm_up()
         await self._server.start()
         loop = asyncio.get_running_loop()
-        loops = (self.supervisor.run, self._watch.run, self._lease.run)
+        loops = (self.supervisor.run, self._watch.run, self._lease.run, self._tell)
         self._tasks = [loop.create_task(begun_again(work, self._log)) for work in loops]
         self._server.set_serving(True)
 
@@ -129,9 +138,23 @@ class App:
     def _on_routes(self, revision: int, lanes: Lanes) -> None:
         self._log.debug("routes", revision=revision)
         self.supervisor.follow(lanes_of(lanes.values()))
+        self._routed = True
+
+    def _changed(self) -> None:
+        self._lease.changed()
+        self._server.set_serving(self._complete(), VERSIONS_HEALTH)
+
+    def _complete(self) -> bool:
+        """Whether it is known what is wanted, and all of it is ready."""
+        return self._routed and self.supervisor.complete
+
+    async def _tell(self) -> None:
+        states = ((REGISTRY_HEALTH, lambda: self._contact.heard), (VERSIONS_HEALTH, self._complete))
+        await tell(self._server.set_serving, *states)
 
     def _describe(self) -> resources_pb2.Instance:
         return instance_of(self.instance_id, self._advertised, self.supervisor.servings())
 
     async def _counts(self) -> list[Snapshot]:
-        return [*await self.supervisor.counts(), *self._server.series()]
+        self._store.gauge(operations.CONTACT_AGE).set(self._contact.age)
+        return [*await self.supervisor.counts(), *self._store.snapshot(), *self._server.series()]

@@ -96,6 +96,7 @@ _SPECIAL: Final = """
 """
 # What the exporter writes itself, or makes of others.
 _MADE: Final = """
+    __and__ __iand__ __ilshift__ __ior__ __irshift__ __ixor__ __lshift__ __or__ __rshift__ __xor__
     _adaptive_avg_pool2d _adaptive_avg_pool3d _aminmax _assert_async _assert_scalar _assert_tensor_metadata
     _cdist_forward _conj _conj_physical _convolution _embedding_bag _euclidean_dist _fft_c2c _fft_c2r _fft_r2c
     _functional_assert_async _functional_assert_scalar _functional_sym_constrain_range

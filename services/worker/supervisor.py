@@ -24,7 +24,8 @@ from services.worker.domain import (
 )
 from services.worker.entries import Entry, Serving, serving_of
 from services.worker.folders import Folders
-from services.worker.plan import Abandon, Action, Drain, Fail, Fetch, Forget, Load, Phase, Tell, decide
+from services.worker.meters import Meters
+from services.worker.plan import Abandon, Action, Drain, Fail, Fetch, Forget, Load, Phase, Tell, decide, wanted_keys
 from services.worker.plan import Snapshot as PlanSnapshot
 from services.worker.ports import Ports
 from services.worker.process import ForkServer
@@ -78,6 +79,7 @@ class Supervisor:
         self._entries: dict[ServingKey, Entry] = {}
         self._folders = Folders(cache, settings.fetch_seconds)
         self._totals = Totals()
+        self._meters = Meters()
         self._stopping = False
         self._wake = asyncio.Event()
 
@@ -93,6 +95,11 @@ class Supervisor:
             serving_of(key, entry, self._ports.advertised_address, now) for key, entry in sorted(self._entries.items())
         ]
 
+    @property
+    def complete(self) -> bool:
+        """Whether all that is wanted is ready."""
+        return not self._stopping and self._wanted() <= self._ready_keys()
+
     def pids(self) -> dict[ServingKey, int]:
         """The process ids of what runs."""
         return {key: entry.process.pid for key, entry in self._entries.items() if entry.process is not None}
@@ -100,7 +107,7 @@ class Supervisor:
     async def counts(self) -> list[Snapshot]:
         """Every series of every process at this moment, added up with those of processes that have ended."""
         await asyncio.gather(*(self._poll(key, entry) for key, entry in list(self._entries.items())))
-        return self._totals.sum()
+        return [*self._totals.sum(), *self._meters.snapshot(self._wanted(), self._ready_keys())]
 
     async def run(self) -> None:
         """Keeps what runs as it is wanted, until `stop` has ended everything."""
@@ -151,6 +158,12 @@ class Supervisor:
         # A process may end while it is asked; what it has counted then is in the totals already.
         if counts is not None and entry.process is not None:
             self._totals.update(key, counts)
+
+    def _wanted(self) -> set[ServingKey]:
+        return set(wanted_keys(self._lanes))
+
+    def _ready_keys(self) -> set[ServingKey]:
+        return {key for key, entry in self._entries.items() if entry.phase is Phase.READY}
 
     def _reconcile(self) -> None:
         now = self._clock.monotonic()
@@ -213,6 +226,7 @@ class Supervisor:
         before = self._entries.get(key)
         if isinstance(action, Fetch):
             crashes = before.crashes if before else ()
+            self._meters.begun(key)
             entry = self._entries[key] = Entry(action.wanted.artifact.digest, action.context, crashes=crashes)
             entry.last_words = before.last_words if before else ""
             entry.task = loop.create_task(self._bring(key, entry, action.wanted))
@@ -323,6 +337,7 @@ class Supervisor:
             self._fail(key, entry, FailureCode(entry.code), entry.error)
         else:
             entry.phase = Phase.CRASHED
+            self._meters.crashed(key)
             entry.crashes = (*entry.crashes, self._clock.monotonic())[-10:]
             entry.last_words = last_words
             self._log.error("process crashed", serving=str(key), exit_code=exit_code, reason=last_words)
@@ -335,6 +350,7 @@ class Supervisor:
             self._remove(key, entry)
             return
         entry.phase = Phase.FAILED
+        self._meters.failed(key)
         entry.code, entry.error = code, message
         entry.retry_at = self._clock.monotonic() + RETRY_SECONDS if retry_at is None else retry_at
         self._log.error("version failed", serving=str(key), code=code, reason=message)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from services.worker.domain import LoadError
 from services.worker.operators import ATEN
 
-_ATEN: Final = re.compile(r"torch\.ops\.aten\.([a-zA-Z_0-9]+?)_?(\.(?!__)[a-zA-Z_0-9]+)?")
+_ATEN: Final = re.compile(r"torch\.ops\.aten\.([a-zA-Z_0-9]+)(\.(?!__)[a-zA-Z_0-9]+)?")
 _OPERATOR: Final = re.compile(
     # These two are written in Python over ATen.
     r"torch\.ops\.(prims|quantized_decomposed)\.(?!_|resize)[a-zA-Z_0-9]+(\.(?!__)[a-zA-Z_0-9]+)?"
@@ -89,7 +89,9 @@ def vet_graph(graph: Any) -> None:
 
 def _is_known(operator: str) -> bool:
     aten = _ATEN.fullmatch(operator)
-    return aten[1] in ATEN if aten else _OPERATOR.fullmatch(operator) is not None
+    if aten:
+        return aten[1] in ATEN or aten[1].removesuffix("_") in ATEN
+    return _OPERATOR.fullmatch(operator) is not None
 
 
 def vet_path(name: str) -> None:

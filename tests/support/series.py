@@ -16,13 +16,14 @@ _WORDS: Final = frozenset(
 )
 """Names of PromQL itself."""
 
+_OF_PROCESSES: Final = ("process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds")
 _GROUPING: Final = re.compile(r"\b(?:by|on)\s*\(([^)]*)\)")
 _SERIES: Final = re.compile(r"\b([a-z_]\w*)\s*(?:\{([^}]*)\})?")
 
 
 def exported() -> dict[str, frozenset[str]]:
     """Labels by name of each series that a service exports for those who run it."""
-    found = {"up": _OF_TARGETS}
+    found = dict.fromkeys(("up", *_OF_PROCESSES), _OF_TARGETS)
     for metric in METRICS.values():
         if not metric.is_evidence:
             for suffix in _SUFFIXES[metric.kind]:

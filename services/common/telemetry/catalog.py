@@ -323,15 +323,6 @@ CONTROL_PLANE_AGE: Final = Metric(
     (),
 )
 
-CERTIFICATE_EXPIRY: Final = Metric(
-    "crossfade.certificate.expiry",
-    Kind.GAUGE,
-    "s",
-    "When the process's own certificate ends, in seconds since 1970-01-01 UTC: what it shows to callers (serving), and "
-    "to those that it calls (calling).",
-    ("use",),
-)
-
 SPLIT_ATTRIBUTES: Final = frozenset({"epoch", "slice"})
 """Attributes within which the arms are compared: such series can be counted from zero whenever a process appears."""
 KEPT_EPOCHS: Final = 4

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import structlog
-from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -140,6 +140,17 @@ class _Collector(Collector):
         return self._evidence or not metric.is_evidence
 
 
+class _OfProcess(Collector):
+    """CPU, memory and open files of this process, as Prometheus's clients name them; not when it began."""
+
+    def __init__(self) -> None:
+        # Registered nowhere.
+        self._whole = ProcessCollector(registry=None)
+
+    def collect(self) -> Iterator[Metric]:
+        return (family for family in self._whole.collect() if family.name != STARTED)
+
+
 def _pages(apps: Mapping[str, Application]) -> Application:
     """Serves each page under its path, and says which there are under any other."""
 
@@ -193,7 +204,8 @@ class MetricsPage:
 
         apps: dict[str, Application] = {}
         for path, evidence in ((ALL, True), (OPERATIONS, False)):
-            registry = CollectorRegistry()
+            registry = CollectorRegistry(auto_describe=True)
+            registry.register(_OfProcess())
             registry.register(_Collector(resource, read, evidence=evidence))
             apps[path] = make_wsgi_app(registry)
         try:

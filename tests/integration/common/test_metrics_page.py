@@ -12,7 +12,7 @@ from services.common.settings import ServiceSettings
 from services.common.telemetry import catalog
 from services.common.telemetry.logs import make_log
 from services.common.telemetry.otlp import Resource
-from services.common.telemetry.page_names import CREATED, page_name
+from services.common.telemetry.page_names import BUILD_INFO, CREATED, page_name
 from services.common.telemetry.prometheus import ALL, OPERATIONS, MetricsPage
 from services.common.telemetry.store import MetricStore, Snapshot
 
@@ -67,11 +67,13 @@ async def test_the_page_to_operate_by_has_no_evidence(page: MetricsPage) -> None
         catalog.FEEDBACK_COUNT,
         catalog.SHADOW_PAIR_COUNT,
     }
-    assert names(short) == {page_name(metric) for metric in kept}
-    assert names(whole) == {page_name(metric) for metric in kept | gone}
+    assert names(short) == {BUILD_INFO, *(page_name(metric) for metric in kept)}
+    assert names(whole) == {BUILD_INFO, *(page_name(metric) for metric in kept | gone)}
     assert len(whole.splitlines()) > 2_000
-    assert len(short.splitlines()) < 100
-    assert "target_info" in short
+    assert len(short.splitlines()) < 150
+    for page_text in (whole, short):
+        assert "target_info" in page_text
+        assert "process_resident_memory_bytes " in page_text
 
 
 @pytest.mark.parametrize("path", [ALL, OPERATIONS])
@@ -86,6 +88,10 @@ async def test_a_series_can_be_asked_for_by_name(page: MetricsPage, path: str, w
     text = await fetch(page, f"{path}?name[]={wanted}")
     assert names(text) == found
     assert {line.partition("{")[0] for line in text.splitlines() if not line.startswith("#")} == {wanted}
+
+
+async def test_the_processs_own_series_can_be_asked_for_too(page: MetricsPage) -> None:
+    assert "process_open_fds " in await fetch(page, f"{OPERATIONS}?name[]=process_open_fds")
 
 
 async def test_another_path_says_which_pages_there_are(page: MetricsPage) -> None:

@@ -23,7 +23,7 @@ from services.common.channels import open_channel
 from services.common.own_certificate import OwnCertificate
 from services.common.server import Server
 from services.common.settings import ServiceSettings
-from services.common.telemetry import catalog, otlp
+from services.common.telemetry import operations, otlp
 from services.common.telemetry.logs import make_log
 from services.worker.app import App as Worker
 from services.worker.settings import WorkerSettings
@@ -138,7 +138,7 @@ async def test_every_service_exports_when_its_certificate_ends(folder: Path, dat
     try:
         async with open_channel(app.address, ServiceSettings(**files("viewer"))) as channel:
             stub: Any = telemetry_pb2_grpc.TelemetryServiceStub(channel)
-            request = telemetry_pb2.GetMetricsRequest(names=[catalog.CERTIFICATE_EXPIRY.name])
+            request = telemetry_pb2.GetMetricsRequest(names=[operations.CERTIFICATE_EXPIRY.name])
             answer = await stub.GetMetrics(request, timeout=10)
     finally:
         await app.stop()

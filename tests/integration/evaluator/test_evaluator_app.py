@@ -17,8 +17,15 @@ from crossfade.evaluator.v1 import evaluator_pb2, evaluator_pb2_grpc
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from evaluator.app import App
 from evaluator.settings import EvaluatorSettings
+from services.common.contact import REGISTRY_HEALTH
 from services.common.ports import free_port
+from services.common.telemetry import operations
 from services.common.telemetry.otlp import decode
+from tests.integration.evaluator.conftest import MakeScene
+from tests.integration.evaluator.scene import quick_terms
+from tests.support.health import serves
+from tests.support.wait import until_async
+from tests.support.worker import metrics
 
 
 @pytest.fixture
@@ -71,12 +78,22 @@ async def test_it_serves_and_hands_out_its_metrics_while_the_registry_is_away(ap
     health = health_pb2_grpc.HealthStub(channel)
     answer = await health.Check(health_pb2.HealthCheckRequest())
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    assert not await serves(app.address, REGISTRY_HEALTH)
     telemetry = telemetry_pb2_grpc.TelemetryServiceStub(channel)
     pull = decode((await telemetry.GetMetrics(telemetry_pb2.GetMetricsRequest())).metrics_data)
     assert (pull.service, pull.instance_id) == ("crossfade-evaluator", app.instance_id)
     url = f"http://{app._settings.metrics_listen}/metrics"
     page = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=5).read().decode())
+    assert f'crossfade_registry_contact_age_seconds{{service_instance_id="{app.instance_id}"}}' in page
     assert f'crossfade_rollouts_watched{{service_instance_id="{app.instance_id}"}} 0.0' in page
+
+
+async def test_it_says_when_it_hears_the_registry(scene: MakeScene) -> None:
+    made = await scene(quick_terms())
+    evaluator = await made.evaluate()
+    await until_async(lambda: serves(evaluator.address, REGISTRY_HEALTH))
+    (age,) = [one.total for one in await metrics(evaluator.address) if one.metric is operations.CONTACT_AGE]
+    assert 0.0 <= age < 5.0
 
 
 async def run(**environment: str) -> "asyncio.subprocess.Process":

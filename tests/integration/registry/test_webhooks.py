@@ -17,8 +17,10 @@ import pytest
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry.domain.webhooks import REFUSALS
+from services.common.telemetry import operations
 from tests.integration.registry.harness import Registry, Start, new_id
 from tests.support.wait import until, until_async
+from tests.support.worker import metrics
 
 SECRET = b"a secret of more than sixteen bytes"
 
@@ -398,3 +400,23 @@ async def test_an_event_that_cannot_be_sent_holds_up_no_other_model(
     left = "SELECT model, attempts > 0, error FROM outbox"
     broken = ("broken", True, "it could not be sent (DecodeError)")
     await until(lambda: shared_database.execute(left).fetchall() == [broken])
+
+
+async def test_what_is_not_delivered_is_a_gauge(start: Start, receiver: Receiver, tmp_path: Path) -> None:
+    receiver.status = 503
+    file = webhooks(
+        tmp_path,
+        {"name": "on-call", "url": receiver.url, "secret_file": secret(tmp_path)},
+        {"name": "other", "url": receiver.url, "secret_file": secret(tmp_path), "models": ["another"]},
+    )
+    registry = await start(webhooks=file, webhook_poll_seconds=0.05)
+    rollout = await registry.running()
+    await registry.rollback(rollout)
+    await until(lambda: receiver.got)
+    await registry.app._courier.measure()
+    found = {
+        one.attributes[0]: one.total
+        for one in await metrics(registry.app.address)
+        if one.metric is operations.UNDELIVERED
+    }
+    assert found == {"on-call": 1.0, "other": 0.0}

@@ -19,9 +19,12 @@ from grpc import aio
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from crossfade.manifest import DType, TensorSpec
-from services.common.telemetry import catalog
+from services.common.contact import REGISTRY_HEALTH
+from services.common.telemetry import catalog, operations
+from services.worker.app import VERSIONS_HEALTH
 from tests.fakes.models import expected_scores, golden_file, package_scores, reference_rows, rewrite, scores_of
 from tests.fakes.registry import FakeRegistry, lane, wanted
+from tests.support.health import serves
 from tests.support.wait import until, until_async
 from tests.support.worker import counted, metrics
 
@@ -402,3 +405,36 @@ async def test_queue_batch_and_inference_are_traced(
     assert by_name["inference"].parent_span_id == batch.span_id
     assert [link.span_id for link in batch.links] == [request.span_id]
     assert request.start_time_unix_nano <= batch.start_time_unix_nano <= batch.end_time_unix_nano
+
+
+async def test_a_worker_says_whether_all_is_ready_that_is_wanted_and_whether_it_hears_the_registry(
+    registry: FakeRegistry, start_worker: Any, artifacts: Any, want: Any
+) -> None:
+    app = await start_worker()
+    # Nothing is wanted.
+    await until_async(lambda: serves(app.address, VERSIONS_HEALTH))
+    await until_async(lambda: serves(app.address, REGISTRY_HEALTH))
+    broken = want(artifacts(), "v2")
+    broken.artifact.uri = "file:///nowhere"
+    await registry.set_lanes(lane("scores", want(artifacts())))
+    await until(lambda: registry.state("scores", "v1") == "READY", 60)
+    await until_async(lambda: serves(app.address, VERSIONS_HEALTH))
+    await registry.set_lanes(lane("scores", want(artifacts()), broken))
+
+    async def waits() -> bool:
+        return not await serves(app.address, VERSIONS_HEALTH)
+
+    await until_async(waits)
+    ready = {one.attributes: one.total for one in await metrics(app.address) if one.metric is operations.VERSION_READY}
+    assert ready == {("scores", "v1", "live"): 1.0, ("scores", "v2", "live"): 0.0}
+
+
+async def test_a_worker_that_does_not_know_what_is_wanted_does_not_say_that_it_is_ready(start_worker: Any) -> None:
+    app = await start_worker(registry="127.0.0.1:1")
+
+    async def says() -> bool:
+        with contextlib.suppress(aio.AioRpcError):
+            return not await serves(app.address, VERSIONS_HEALTH) and not await serves(app.address, REGISTRY_HEALTH)
+        return False
+
+    await until_async(says)

@@ -9,12 +9,13 @@ from services.common.telemetry import catalog, operations
 from services.common.telemetry.catalog import Kind, Metric
 
 ROOT: Final = Path(__file__).parents[3]
+_CERTIFICATES: Final = "services/common/own_certificate.py"
 SOURCES: Final = {
     # Where a service names what it counts; readers name them elsewhere.
-    "Registry": ("registry/meters.py",),
-    "Router": ("router/*.py", "services/common/feedback.py"),
-    "Worker": ("services/worker/*.py", "services/common/feedback.py"),
-    "Evaluator": ("evaluator/meters.py",),
+    "Registry": ("registry/meters.py", _CERTIFICATES),
+    "Router": ("router/**/*.py", "services/common/feedback.py", _CERTIFICATES),
+    "Worker": ("services/worker/**/*.py", "services/common/feedback.py", _CERTIFICATES),
+    "Evaluator": ("evaluator/meters.py", _CERTIFICATES),
 }
 
 

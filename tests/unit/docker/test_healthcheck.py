@@ -44,11 +44,12 @@ async def _serving(settings: ServiceSettings, *, healthy: bool) -> AsyncIterator
         await server.stop()
 
 
-async def _check(root: Path, **environment: object) -> tuple[int, str]:
+async def _check(root: Path, *arguments: str, **environment: object) -> tuple[int, str]:
     own = {key: value for key, value in os.environ.items() if not key.startswith("CROSSFADE_")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(root / "docker/healthcheck.py"),
+        *arguments,
         # In an image the packages are installed; a checkout has them beside.
         env={
             **own,
@@ -86,6 +87,23 @@ async def test_a_service_that_does_not_serve_yet_is_not_healthy(root: Path) -> N
     async with _serving(ServiceSettings(listen="127.0.0.1:0", drain_seconds=0), healthy=False) as port:
         code, said = await _check(root, CROSSFADE_LISTEN=f"127.0.0.1:{port}")
     assert (code, said) == (1, f"healthcheck: 127.0.0.1:{port} is NOT_SERVING\n")
+
+
+async def test_one_service_of_a_server_can_be_asked_for(root: Path) -> None:
+    settings = ServiceSettings(listen="127.0.0.1:0", drain_seconds=0)
+    server = Server(settings, make_log("health", "error"), [], lambda _: None)
+    await server.start()
+    try:
+        server.set_serving(True)
+        server.set_serving(False, "crossfade.worker.versions")
+        listen = server.address
+        assert await _check(root, CROSSFADE_LISTEN=listen) == (0, "")
+        found = await _check(root, "crossfade.worker.versions", CROSSFADE_LISTEN=listen)
+        assert found == (1, "healthcheck: crossfade.worker.versions is NOT_SERVING\n")
+        server.set_serving(True, "crossfade.worker.versions")
+        assert await _check(root, "crossfade.worker.versions", CROSSFADE_LISTEN=listen) == (0, "")
+    finally:
+        await server.stop()
 
 
 async def test_a_server_with_another_name_is_not_believed(root: Path, certificates: Path) -> None:

@@ -260,3 +260,36 @@ async def test_a_version_that_must_be_quiet_for_longer_than_it_may_drain_has_tim
     assert not process.killed
     made.clock.advance(10.0)
     await until(lambda: process.killed)
+
+
+async def figures(made: House) -> dict[str, float]:
+    """What is counted of v1, by the metric's last words."""
+    return {
+        one.metric.name.removeprefix("crossfade.worker."): one.total + sum(one.counts)
+        for one in await made.supervisor.counts()
+        if one.attributes == ("m", "v1", "live")
+    }
+
+
+async def test_it_says_and_counts_whether_all_is_ready_that_is_wanted(house: Any) -> None:
+    made = house()
+    assert made.supervisor.complete
+    made.want(made.publish("v1"))
+    assert not made.supervisor.complete
+    (await made.process()).say(READY)
+    await made.phase(Phase.READY)
+    assert made.supervisor.complete
+    # From 0 on, so that the first crash is an increase.
+    assert await figures(made) == {"version.ready": 1, "crash.count": 0, "load.failure.count": 0}
+    made.forks.started[0].end()
+    process = await made.process(2)
+    assert not made.supervisor.complete
+    assert await figures(made) == {"version.ready": 0, "crash.count": 1, "load.failure.count": 0}
+    process.say(FAILED)
+    process.end()
+    await made.phase(Phase.FAILED)
+    assert not made.supervisor.complete
+    assert await figures(made) == {"version.ready": 0, "crash.count": 1, "load.failure.count": 1}
+    made.want()
+    assert made.supervisor.complete
+    assert await figures(made) == {}
