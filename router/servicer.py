@@ -165,9 +165,9 @@ class PredictHandlers:
             answer = Answer(failed, route.target.version, route.target.traffic)
         except asyncio.CancelledError:
             gone = Answer(Reply("CANCELLED"), route.target.version, route.target.traffic)
-            self._spans.end(span, route, gone, started_ns, method)
+            self._spans.end(span, route, gone, started_ns, method, metadata)
             raise
-        self._spans.end(span, route, answer, started_ns, method)
+        self._spans.end(span, route, answer, started_ns, method, metadata)
         return answer
 
     async def _feedback(

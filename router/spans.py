@@ -1,8 +1,9 @@
 """The Router's spans: one per traced call, with the route it took."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+import grpc
 from opentelemetry import trace
 
 from router.call import FAILOVER, Answer, Metadata
@@ -14,6 +15,8 @@ from services.common.telemetry.tracing import KEEP, Tracing, extract, inject
 
 KEPT_PER_SECOND: Final = 50.0
 """Spans of the test arm and of failures that are kept whatever the sampling ratio."""
+_NUMBERS: Final[Mapping[str, int]] = {code.name: code.value[0] for code in grpc.StatusCode}
+"""As OpenTelemetry's conventions for gRPC have it."""
 
 
 class Spans:
@@ -42,28 +45,32 @@ class Spans:
             f"crossfade.router/{method}",
             context=extract(metadata),
             kind=trace.SpanKind.SERVER,
-            attributes={
-                "rpc.system": "grpc",
-                "crossfade.model": route.lane.model,
-                "crossfade.version": route.target.version,
-                "crossfade.arm": route.arm or "pinned",
-                "crossfade.epoch": route.lane.epoch,
-                "crossfade.bucket": route.bucket,
-                KEEP: route.arm is ArmName.TEST and self._keep(),
-            },
+            attributes=_attributes(route, keep=route.arm is ArmName.TEST and self._keep()),
         )
         return span, inject(trace.set_span_in_context(span))
 
-    def end(self, span: trace.Span, route: Route, answer: Answer, started_ns: int, method: str) -> None:
-        """Ends a call's span with its outcome; a failure that was not sampled gets a span after the fact."""
+    def end(
+        self,
+        span: trace.Span,
+        route: Route,
+        answer: Answer,
+        started_ns: int,
+        method: str,
+        metadata: Iterable[tuple[str, str | bytes]],
+    ) -> None:
+        """Ends a call's span with its outcome.
+
+        A failure that was not sampled gets a span after the fact, in its caller's trace where there is one.
+        """
         if not self._tracing.enabled:
             return
         if not answer.reply.ok and not span.is_recording() and self._keep():
             span = self._tracing.tracer.start_span(
                 f"crossfade.router/{method}",
+                context=extract(metadata),
                 kind=trace.SpanKind.SERVER,
                 start_time=started_ns,
-                attributes={"crossfade.model": route.lane.model, KEEP: True},
+                attributes=_attributes(route, keep=True),
             )
         if route.arm is ArmName.TEST and span.is_recording():
             lane, failed = route.lane, answer.traffic == FAILOVER or not answer.reply.ok
@@ -73,7 +80,7 @@ class Spans:
         span.set_attribute("crossfade.traffic", answer.traffic)
         if answer.parts:
             span.set_attribute("crossfade.parts", answer.parts)
-        span.set_attribute("rpc.grpc.status_code", answer.reply.code)
+        span.set_attribute("rpc.grpc.status_code", _NUMBERS.get(answer.reply.code, _NUMBERS["UNKNOWN"]))
         if not answer.reply.ok:
             span.set_status(trace.StatusCode.ERROR, answer.reply.message)
         span.end()
@@ -86,3 +93,15 @@ class Spans:
             return False
         self._tokens -= 1
         return True
+
+
+def _attributes(route: Route, *, keep: bool) -> dict[str, str | int | bool]:
+    return {
+        "rpc.system": "grpc",
+        "crossfade.model": route.lane.model,
+        "crossfade.version": route.target.version,
+        "crossfade.arm": route.arm or "pinned",
+        "crossfade.epoch": route.lane.epoch,
+        "crossfade.bucket": route.bucket,
+        KEEP: keep,
+    }

@@ -50,6 +50,11 @@ class _KeepSampler(Sampler):
         return f"Keep({self._rest.get_description()})"
 
 
+def sampler(ratio: float) -> Sampler:
+    """Records what says `crossfade.keep` and what a caller traces, and of the rest this share of traces, 0 to 1."""
+    return _KeepSampler(ParentBased(TraceIdRatioBased(ratio)))
+
+
 class Tracing:
     """The tracer of one process.
 
@@ -67,9 +72,7 @@ class Tracing:
             self.tracer: trace.Tracer = trace.NoOpTracer()
             return
         named = {"service.name": service, "service.instance.id": instance_id, "service.version": release()}
-        resource = Resource.create(named)
-        sampler = _KeepSampler(ParentBased(TraceIdRatioBased(ratio)))
-        self._provider = TracerProvider(resource=resource, sampler=sampler)
+        self._provider = TracerProvider(resource=Resource.create(named), sampler=sampler(ratio))
         exporter = OTLPSpanExporter(endpoint=endpoint, insecure=endpoint.startswith("http://"))
         self._provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1_000))
         self.tracer = self._provider.get_tracer("crossfade")
