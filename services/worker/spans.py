@@ -39,11 +39,11 @@ class Spans:
             context=parent,
             kind=SpanKind.SERVER,
             attributes={
-                "model": key.model,
-                "version": key.version,
-                "traffic": place.traffic.value,
-                "segment": place.segment,
-                "epoch": place.epoch,
+                "crossfade.model": key.model,
+                "crossfade.version": key.version,
+                "crossfade.traffic": place.traffic.value,
+                "crossfade.segment": place.segment,
+                "crossfade.epoch": place.epoch,
             },
         )
         return RequestSpan(self, span) if span.is_recording() else None
@@ -55,7 +55,7 @@ class Spans:
             "batch",
             context=requests[0].context,
             links=[Link(request.span.get_span_context()) for request in requests],
-            attributes={"rows": record.rows},
+            attributes={"crossfade.rows": record.rows},
             start_time=started,
         )
         inference = self._tracer.start_span("inference", context=trace.set_span_in_context(batch), start_time=started)
@@ -92,8 +92,8 @@ class RequestSpan:
     def end(self, outcome: str, parts: int | None = None) -> None:
         """Ends the request's span; `outcome` is `ok` or the gRPC code's name, `parts` how many a stream had."""
         if parts is not None:
-            self.span.set_attribute("parts", parts)
-        self.span.set_attribute("outcome", outcome)
+            self.span.set_attribute("crossfade.parts", parts)
+        self.span.set_attribute("crossfade.outcome", outcome)
         if outcome != "ok":
             self.span.set_status(StatusCode.ERROR, outcome)
         self.span.end()

@@ -404,6 +404,9 @@ async def test_queue_batch_and_inference_are_traced(
     assert by_name["queue"].parent_span_id == batch.parent_span_id == request.span_id
     assert by_name["inference"].parent_span_id == batch.span_id
     assert [link.span_id for link in batch.links] == [request.span_id]
+    named = {one.key: one.value for one in request.attributes}
+    assert (named["crossfade.model"].string_value, named["crossfade.version"].string_value) == ("scores", "v1")
+    assert set(named) == {f"crossfade.{key}" for key in ("model", "version", "traffic", "segment", "epoch", "outcome")}
     assert request.start_time_unix_nano <= batch.start_time_unix_nano <= batch.end_time_unix_nano
 
 

@@ -330,7 +330,7 @@ async def test_of_a_traced_stream_the_first_step_is_shown(registry: FakeRegistry
     by_name = {span.name: span for span in spans}
     assert sorted(span.name for span in spans) == ["batch", "inference", "queue", "worker.predict"]
     attributes = {one.key: one.value for one in by_name["worker.predict"].attributes}
-    assert (attributes["parts"].int_value, attributes["outcome"].string_value) == (5, "ok")
+    assert (attributes["crossfade.parts"].int_value, attributes["crossfade.outcome"].string_value) == (5, "ok")
 
 
 async def test_the_open_inference_protocols_streaming_method(served: Any, walks: Any) -> None:
