@@ -1,13 +1,20 @@
 """A decision as a span of the trace, with its evidence as attributes."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from opentelemetry import trace
 
 from evaluator.decide import Decision
 from evaluator.terms import Terms
+from services.common.telemetry.gate_attributes import gate_attributes
 from services.common.telemetry.tracing import KEEP
+
+_TRACE: Final = re.compile("[0-9a-f]{32}")
+_SPAN_BITS: Final = 2**64 - 1
+_SAMPLED: Final = trace.TraceFlags(trace.TraceFlags.SAMPLED)
 
 
 class Spans:
@@ -37,15 +44,21 @@ class Spans:
             "crossfade.gate": decision.gate,
         }
         for report in decision.gates:
-            prefix = f"crossfade.gates.{report.gate}"
-            attributes[f"{prefix}.verdict"] = report.verdict.value
-            attributes[f"{prefix}.test.n"] = report.test.n
-            attributes[f"{prefix}.test.estimate"] = report.test.estimate
-            attributes[f"{prefix}.baseline.n"] = report.baseline.n
-            attributes[f"{prefix}.baseline.estimate"] = report.baseline.estimate
-            attributes[f"{prefix}.harm.log_e"] = report.harm.log_e
-            attributes[f"{prefix}.harm.bar"] = report.harm.bar
-            attributes[f"{prefix}.safe.log_e"] = report.safe.log_e
-            attributes[f"{prefix}.safe.bar"] = report.safe.bar
-        with self._tracer.start_as_current_span(f"crossfade.evaluator {decision.action.value}", attributes=attributes):
+            attributes |= gate_attributes(report, report.verdict.name)
+        name = f"crossfade.evaluator {decision.action.value}"
+        with self._tracer.start_as_current_span(name, attributes=attributes, links=list(_links(decision.trace_ids))):
             yield
+
+
+def _links(trace_ids: Iterable[str]) -> Iterator[trace.Link]:
+    """Links to the traces that the outcome names.
+
+    A link is to a span, and only the trace is known: the span's id is made of the trace's. Viewers open the trace.
+    """
+    for trace_id in trace_ids:
+        # They come from other processes, and no decision may fail because of one.
+        if _TRACE.fullmatch(trace_id):
+            number = int(trace_id, 16)
+            at = trace.SpanContext(number, number & _SPAN_BITS or 1, is_remote=True, trace_flags=_SAMPLED)
+            if at.is_valid:
+                yield trace.Link(at)

@@ -11,6 +11,7 @@ from registry.service.webhooks import WebhookService
 from registry.servicer import answers, filters, pages, validation
 from registry.servicer.calls import Calls, Context
 from registry.servicer.policy_validation import refuse
+from registry.servicer.spans import Spans
 
 # Methods are named as in the contract.
 # ruff: noqa: N802
@@ -26,12 +27,14 @@ class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
         versions: VersionService,
         history: HistoryService,
         webhooks: WebhookService,
+        spans: Spans,
     ) -> None:
         self._calls = calls
         self._models = models
         self._versions = versions
         self._history = history
         self._webhooks = webhooks
+        self._spans = spans
 
     async def CreateModel(self, request: service_pb2.CreateModelRequest, context: Context) -> resources_pb2.Model:
         """Creates a model."""
@@ -107,7 +110,10 @@ class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
         work = partial(
             self._versions.publish, key, wanted, answers.pack_published, deadline=self._calls.deadline(context)
         )
-        return service_pb2.PublishVersionResponse.FromString(await self._calls.run(work))
+        with self._spans.transition("publish", context, model, version=version, segment=segment) as span:
+            published = service_pb2.PublishVersionResponse.FromString(await self._calls.run(work))
+            span.set_attribute("crossfade.version", published.version.name.rpartition("/")[2])
+        return published
 
     async def GetVersion(self, request: service_pb2.GetVersionRequest, context: Context) -> resources_pb2.Version:
         """A version, and what each Worker says of it."""

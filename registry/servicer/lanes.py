@@ -10,6 +10,7 @@ from registry.service.segments import SegmentService
 from registry.servicer import answers, validation
 from registry.servicer.acting import check_acting
 from registry.servicer.calls import Calls, Context
+from registry.servicer.spans import Spans
 
 # Methods are named as in the contract.
 # ruff: noqa: N802
@@ -18,10 +19,11 @@ from registry.servicer.calls import Calls, Context
 class LaneServicer(service_pb2_grpc.RegistryServiceServicer):
     """Lanes."""
 
-    def __init__(self, calls: Calls, lanes: LaneService, segments: SegmentService) -> None:
+    def __init__(self, calls: Calls, lanes: LaneService, segments: SegmentService, spans: Spans) -> None:
         self._calls = calls
         self._lanes = lanes
         self._segments = segments
+        self._spans = spans
 
     async def SetSegment(self, request: service_pb2.SetSegmentRequest, context: Context) -> resources_pb2.Lane:
         """Gives a segment a lane of its own."""
@@ -83,7 +85,8 @@ class LaneServicer(service_pb2_grpc.RegistryServiceServicer):
         reason = validation.text("reason", request.reason) or NO_REASON
         deadline = self._calls.deadline(context)
         work = partial(self._lanes.withdraw, key, name, reason, etag, answers.pack_version, deadline=deadline)
-        return resources_pb2.Version.FromString(await self._calls.run(work))
+        with self._spans.transition("withdraw", context, model, version=version, segment=name[2], reason=reason):
+            return resources_pb2.Version.FromString(await self._calls.run(work))
 
     async def UndoLane(self, request: service_pb2.UndoLaneRequest, context: Context) -> resources_pb2.Lane:
         """Makes an earlier version stable again."""
@@ -101,4 +104,9 @@ class LaneServicer(service_pb2_grpc.RegistryServiceServicer):
         check_acting("monitor_sequence", look, force=request.force)
         deadline = self._calls.deadline(context)
         work = partial(self._lanes.undo, key, lane, wanted, etag, look, answers.pack_lane, deadline=deadline)
-        return resources_pb2.Lane.FromString(await self._calls.act(work, look, deadline))
+        with self._spans.transition(
+            "undo", context, lane[0], segment=lane[1], monitor_sequence=look, reason=wanted.reason
+        ) as span:
+            undone = resources_pb2.Lane.FromString(await self._calls.act(work, look, deadline))
+            span.set_attribute("crossfade.stable_version", undone.stable_version)
+        return undone

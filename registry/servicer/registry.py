@@ -18,6 +18,7 @@ from registry.servicer.fleet import FleetServicer
 from registry.servicer.lanes import LaneServicer
 from registry.servicer.monitors import MonitorServicer
 from registry.servicer.rollouts import RolloutServicer
+from registry.servicer.spans import Spans
 from registry.watch_hub import WatchHub
 
 
@@ -41,8 +42,9 @@ class RegistryServicer(CatalogServicer, LaneServicer, RolloutServicer, FleetServ
         hub: WatchHub,
         tracer: trace.Tracer,
     ) -> None:
-        CatalogServicer.__init__(self, calls, models, versions, history, webhooks)
-        LaneServicer.__init__(self, calls, lanes, segments)
-        RolloutServicer.__init__(self, calls, rollouts, tracer)
+        spans = Spans(tracer)
+        CatalogServicer.__init__(self, calls, models, versions, history, webhooks, spans)
+        LaneServicer.__init__(self, calls, lanes, segments, spans)
+        RolloutServicer.__init__(self, calls, rollouts, spans)
         FleetServicer.__init__(self, calls, instances, looks, hub)
         MonitorServicer.__init__(self, calls, monitors)

@@ -1,13 +1,10 @@
 """RPCs of rollouts."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import TypeAlias
 
-from opentelemetry import trace
-
-from crossfade.common.v1 import analysis_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from registry import converters, views
 from registry.domain.records import Outcome, PauseReason, Rollout, Signature
@@ -17,8 +14,18 @@ from registry.servicer import filters, pages, validation
 from registry.servicer.acting import check_acting
 from registry.servicer.calls import Calls, Context
 from registry.servicer.policy_validation import check_spec
+from registry.servicer.spans import Spans, describe
 from services.common.policy.records import Meaning
-from services.common.telemetry.tracing import KEEP, extract
+
+_Transition: TypeAlias = (
+    service_pb2.AdvanceRolloutRequest
+    | service_pb2.PauseRolloutRequest
+    | service_pb2.ResumeRolloutRequest
+    | service_pb2.PromoteRolloutRequest
+    | service_pb2.RollbackRolloutRequest
+    | service_pb2.CancelRolloutRequest
+)
+"""Of a rollout that runs."""
 
 # Methods are named as in the contract.
 # ruff: noqa: N802
@@ -27,10 +34,10 @@ from services.common.telemetry.tracing import KEEP, extract
 class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
     """Rollouts and their transitions."""
 
-    def __init__(self, calls: Calls, rollouts: RolloutService, tracer: trace.Tracer) -> None:
+    def __init__(self, calls: Calls, rollouts: RolloutService, spans: Spans) -> None:
         self._calls = calls
         self._rollouts = rollouts
-        self._tracer = tracer
+        self._spans = spans
 
     async def StartRollout(self, request: service_pb2.StartRolloutRequest, context: Context) -> resources_pb2.Rollout:
         """Starts a rollout, or queues it."""
@@ -55,7 +62,10 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
             check=check,
             deadline=self._calls.deadline(context),
         )
-        return resources_pb2.Rollout.FromString(await self._calls.run(work))
+        with self._spans.transition("start", context, model, version=version, segment=segment) as span:
+            rollout = resources_pb2.Rollout.FromString(await self._calls.run(work))
+            describe(span, rollout)
+        return rollout
 
     async def GetRollout(self, request: service_pb2.GetRolloutRequest, context: Context) -> resources_pb2.Rollout:
         """A rollout."""
@@ -109,7 +119,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
             force=request.force,
             deadline=deadline,
         )
-        return resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence, deadline))
+        return await self._act("advance", request, context, work, deadline, request.outcome, request.reason)
 
     async def PauseRollout(self, request: service_pb2.PauseRolloutRequest, context: Context) -> resources_pb2.Rollout:
         """Stops the plan's clock."""
@@ -126,7 +136,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
             _pack,
             deadline=deadline,
         )
-        return resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence, deadline))
+        return await self._act("pause", request, context, work, deadline, reason=reason)
 
     async def ResumeRollout(self, request: service_pb2.ResumeRolloutRequest, context: Context) -> resources_pb2.Rollout:
         """Lets the plan go on."""
@@ -134,7 +144,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
         reason = validation.reason("reason", request.reason, request.analysis_sequence)
         deadline = self._calls.deadline(context)
         work = partial(self._rollouts.resume, key, _target(request), reason, _pack, deadline=deadline)
-        return resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence, deadline))
+        return await self._act("resume", request, context, work, deadline, reason=reason)
 
     async def ApproveRollout(
         self, request: service_pb2.ApproveRolloutRequest, context: Context
@@ -145,7 +155,10 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
         model, number = validation.rollout_name("name", request.name)
         target = Target(model, number, validation.etag(request.etag), 0)
         work = partial(self._rollouts.approve, key, target, reason, _pack, deadline=self._calls.deadline(context))
-        return resources_pb2.Rollout.FromString(await self._calls.run(work))
+        with self._spans.transition("approve", context, model, rollout=number, reason=reason) as span:
+            rollout = resources_pb2.Rollout.FromString(await self._calls.run(work))
+            describe(span, rollout)
+        return rollout
 
     async def PromoteRollout(
         self, request: service_pb2.PromoteRolloutRequest, context: Context
@@ -164,10 +177,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
             force=request.force,
             deadline=deadline,
         )
-        with self._span("promote", context, target, request.outcome) as span:
-            rollout = resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence, deadline))
-            _describe(span, rollout)
-        return rollout
+        return await self._act("promote", request, context, work, deadline, request.outcome)
 
     async def RollbackRollout(
         self, request: service_pb2.RollbackRolloutRequest, context: Context
@@ -178,10 +188,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
         outcome = _outcome(request)
         deadline = self._calls.deadline(context)
         work = partial(self._rollouts.rollback, key, target, outcome, _pack, deadline=deadline)
-        with self._span("rollback", context, target, request.outcome) as span:
-            rollout = resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence, deadline))
-            _describe(span, rollout)
-        return rollout
+        return await self._act("rollback", request, context, work, deadline, request.outcome)
 
     async def CancelRollout(self, request: service_pb2.CancelRolloutRequest, context: Context) -> resources_pb2.Rollout:
         """Ends a rollout without blame."""
@@ -196,57 +203,35 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
             inconclusive=request.inconclusive,
             deadline=deadline,
         )
-        return resources_pb2.Rollout.FromString(await self._calls.act(work, request.analysis_sequence, deadline))
+        return await self._act("cancel", request, context, work, deadline, request.outcome)
 
-    @contextmanager
-    def _span(
-        self, name: str, context: Context, target: Target, outcome: resources_pb2.Outcome
-    ) -> Iterator[trace.Span]:
-        """A span that is always kept, with the evidence as attributes."""
-        attributes: dict[str, str | int | float | bool] = {
-            KEEP: True,
-            "crossfade.model": target.model,
-            "crossfade.rollout": target.number,
-            "crossfade.analysis_sequence": target.analysis_sequence,
-            "crossfade.reason": outcome.reason,
-            "crossfade.code": outcome.code,
-            "crossfade.gate": outcome.gate,
-        }
-        for gate in outcome.summary.gates:
-            prefix = f"crossfade.gate.{gate.gate}."
-            attributes[prefix + "verdict"] = analysis_pb2.Verdict.Name(gate.verdict).removeprefix("VERDICT_")
-            attributes[prefix + "test"] = f"{gate.test.x}/{gate.test.n}"
-            attributes[prefix + "baseline"] = f"{gate.baseline.x}/{gate.baseline.n}"
-            attributes[prefix + "difference"] = gate.difference
-            attributes[prefix + "low"] = gate.low
-            attributes[prefix + "high"] = gate.high
-            attributes[prefix + "harm_log_e"] = gate.harm.log_e
-            attributes[prefix + "safe_log_e"] = gate.safe.log_e
-        metadata = context.invocation_metadata() or ()
-        parent = extract((str(key), value) for key, value in metadata)
-        with self._tracer.start_as_current_span(
-            f"registry.{name}", context=parent, kind=trace.SpanKind.SERVER, attributes=attributes
+    async def _act(
+        self,
+        name: str,
+        request: _Transition,
+        context: Context,
+        work: Callable[[], bytes],
+        deadline: float,
+        outcome: resources_pb2.Outcome | None = None,
+        reason: str = "",
+    ) -> resources_pb2.Rollout:
+        """Carries a transition out, which an Evaluator may have asked for, inside its span."""
+        target = _target(request)
+        with self._spans.transition(
+            name,
+            context,
+            target.model,
+            outcome,
+            rollout=target.number,
+            analysis_sequence=target.analysis_sequence,
+            reason=reason,
         ) as span:
-            yield span
+            rollout = resources_pb2.Rollout.FromString(await self._calls.act(work, target.analysis_sequence, deadline))
+            describe(span, rollout)
+        return rollout
 
 
-def _describe(span: trace.Span, rollout: resources_pb2.Rollout) -> None:
-    span.set_attribute("crossfade.version", rollout.version)
-    span.set_attribute("crossfade.stable_version", rollout.stable_version)
-    span.set_attribute("crossfade.segment", rollout.segment)
-    span.set_attribute("crossfade.actor", rollout.outcome.actor)
-
-
-def _target(
-    request: service_pb2.AdvanceRolloutRequest
-    | service_pb2.PauseRolloutRequest
-    | service_pb2.ResumeRolloutRequest
-    | service_pb2.PromoteRolloutRequest
-    | service_pb2.RollbackRolloutRequest
-    | service_pb2.CancelRolloutRequest,
-    *,
-    force: bool = False,
-) -> Target:
+def _target(request: _Transition, *, force: bool = False) -> Target:
     model, number = validation.rollout_name("name", request.name)
     sequence = validation.not_negative("analysis_sequence", request.analysis_sequence)
     check_acting("analysis_sequence", sequence, force=force)

@@ -21,6 +21,10 @@ class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
         self.spans: list[Span] = []
         self.address = ""
 
+    def named(self, name: str) -> list[Span]:
+        """Its spans of that name."""
+        return [span for span in self.spans if span.name == name]
+
     async def Export(  # noqa: N802 - the method's name in OTLP
         self, request: trace_service_pb2.ExportTraceServiceRequest, context: Any
     ) -> trace_service_pb2.ExportTraceServiceResponse:
@@ -41,6 +45,33 @@ async def receiver() -> AsyncIterator[Receiver]:
     await server.stop(None)
 
 
+async def test_every_transition_is_a_span(receiver: Receiver, start: Start) -> None:
+    registry = await start(otlp_endpoint=f"http://{receiver.address}")
+    rollout = await registry.running()
+
+    def at(one: resources_pb2.Rollout) -> dict[str, Any]:
+        return {"name": one.name, "etag": one.etag, "request_id": new_id()}
+
+    stub = registry.stub
+    rollout = await stub.PauseRollout(service_pb2.PauseRolloutRequest(**at(rollout), reason="lunch"))
+    rollout = await stub.ResumeRollout(service_pb2.ResumeRolloutRequest(**at(rollout)))
+    rollout = await stub.AdvanceRollout(service_pb2.AdvanceRolloutRequest(**at(rollout), force=True, reason="good"))
+    rollout = await registry.promote(rollout, force=True)
+    lane = (await registry.model()).lanes[0]
+    await stub.UndoLane(
+        service_pb2.UndoLaneRequest(model="models/m", etag=lane.etag, force=True, reason="bad", request_id=new_id())
+    )
+    wanted = ["publish", "publish", "pause", "resume", "advance", "promote", "undo"]
+    await until(lambda: len(receiver.spans) >= len(wanted))
+    found = sorted(receiver.spans, key=lambda span: span.start_time_unix_nano)
+    assert [span.name for span in found] == [f"registry.{name}" for name in wanted]
+    values = [{one.key: one.value.string_value for one in span.attributes} for span in found]
+    assert all(one["crossfade.model"] == "m" for one in values)
+    assert [one.get("crossfade.version", "") for one in values] == ["v1", "v2", "v2", "v2", "v2", "v2", ""]
+    assert [one.get("crossfade.state", "") for one in values[2:6]] == ["PAUSED", "RUNNING", "RUNNING", "PROMOTED"]
+    assert [values[place]["crossfade.reason"] for place in (2, 4, 6)] == ["lunch", "good", "bad"]
+
+
 async def test_a_rollback_is_a_span_with_its_evidence(receiver: Receiver, start: Start) -> None:
     registry = await start(otlp_endpoint=f"http://{receiver.address}")
     rollout = await registry.running()
@@ -58,14 +89,14 @@ async def test_a_rollback_is_a_span_with_its_evidence(receiver: Receiver, start:
         name=rollout.name, etag=rollout.etag, request_id=new_id(), outcome=outcome
     )
     await registry.stub.RollbackRollout(request, metadata=(("traceparent", traceparent),))
-    await until(lambda: receiver.spans)
-    (span,) = receiver.spans
-    assert span.name == "registry.rollback"
+    await until(lambda: receiver.named("registry.rollback"))
+    (span,) = receiver.named("registry.rollback")
     assert span.trace_id.hex() == "4bf92f3577b34da6a3ce929d0e0e4736"
     values = {one.key: one.value for one in span.attributes}
     assert values["crossfade.model"].string_value == "m"
     assert values["crossfade.version"].string_value == "v2"
     assert values["crossfade.code"].string_value == "VIOLATION"
     assert values["crossfade.gate.errors.verdict"].string_value == "FAIL"
-    assert values["crossfade.gate.errors.test"].string_value == "9/100"
+    arm = {key: values[f"crossfade.gate.errors.test.{key}"].int_value for key in ("n", "x")}
+    assert arm == {"n": 100, "x": 9}
     assert values["crossfade.gate.errors.difference"].double_value == 0.089
