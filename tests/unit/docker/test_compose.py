@@ -96,14 +96,20 @@ def test_the_two_workers_never_run_together(containers: Containers, root: Path) 
 
 
 def test_the_database_is_reached_by_certificate_alone(containers: Containers) -> None:
-    for name in ("registry", "migrate"):
+    for name, user, volume in (
+        ("registry", "crossfade", "database-client"),
+        ("migrate", "crossfade_migrate", "database-migrator"),
+    ):
         url = urlsplit(containers[name]["environment"]["CROSSFADE_DATABASE"])
         query = parse_qs(url.query, strict_parsing=True)
-        assert (url.hostname, url.port, url.username, url.password) == ("cockroach", 26257, "crossfade", None)
+        assert (url.hostname, url.port, url.username, url.password) == ("cockroach", 26257, user, None)
         assert query.pop("sslmode") == ["verify-full"]
         assert set(query) == {"sslrootcert", "sslcert", "sslkey"}
         assert all(values[0].startswith("/run/database/") for values in query.values())
-        assert ["database-client", "/run/database", "ro"] in _volumes(containers[name])
+        assert query["sslcert"] == [f"/run/database/client.{user}.crt"]
+        owned = [source for source, *_ in _volumes(containers[name]) if source.startswith("database-")]
+        # Whoever runs the Registry does not get the key of whoever may drop its tables.
+        assert owned == [volume]
     server = " ".join(containers["cockroach"]["command"])
     assert "--certs-dir=" in server
     assert "insecure" not in server
