@@ -88,10 +88,23 @@ def test_the_build_has_all_that_the_wheels_name(instructions: list[tuple[str, st
 
 def test_it_installs_its_own_extra_under_the_constraints(name: str, instructions: list[tuple[str, str]]) -> None:
     installs = [one for one in _arguments(instructions, "RUN") if "install --no-cache-dir" in one]
-    assert len(installs) == 1
-    assert re.findall(r"crossfade_services-\*\.whl\)\[([a-z,]+)\]", installs[0]) == [name]
-    assert "--constraint constraints.txt" in installs[0]
-    assert ("torch" in installs[0]) == (name == "worker")
+    assert len(installs) == 1 + (name == "worker")
+    assert re.findall(r"crossfade_services-\*\.whl\)\[([a-z,]+)\]", installs[-1]) == [name]
+    assert all(re.search(r"--constraint \S*constraints\.txt", one) for one in installs)
+    assert ("torch" in installs[-1]) == (name == "worker")
+
+
+def test_torch_has_a_layer_that_no_source_is_in(root: Path) -> None:
+    """Else each change of a line would download torch again, and push it."""
+    stages = (root / "docker/worker.Dockerfile").read_text().split("\nFROM ")[1:]
+    torch, _, final = stages
+    assert torch.startswith("python:${PYTHON_TAG} AS torch\n")
+    assert re.findall(r"^COPY (.*)", torch, re.MULTILINE) == ["constraints.txt ./"]
+    assert re.search(r'--extra-index-url "\$\{TORCH_INDEX\}" torch$', torch, re.MULTILINE)
+    copied = re.findall(r"^COPY (.*)", final, re.MULTILINE)
+    assert copied[0] == "--from=torch /opt/crossfade /opt/crossfade"
+    assert copied.index("--from=build /wheels /opt/wheels") > 0
+    assert "TORCH_INDEX" not in final
 
 
 def test_the_worker_takes_torch_by_argument(root: Path) -> None:
@@ -125,9 +138,10 @@ def test_it_exposes_the_ports_of_compose(
     assert _arguments(instructions, "EXPOSE") == [" ".join(ports)]
 
 
-def test_both_stages_start_from_one_pinned_image(instructions: list[tuple[str, str]]) -> None:
+def test_all_stages_start_from_one_pinned_image(name: str, instructions: list[tuple[str, str]]) -> None:
     stages = _arguments(instructions, "FROM")
-    assert stages == ["python:${PYTHON_TAG} AS build", "python:${PYTHON_TAG}"]
+    image = "python:${PYTHON_TAG}"
+    assert stages == [*([f"{image} AS torch"] if name == "worker" else []), f"{image} AS build", image]
     assert re.fullmatch(r"PYTHON_TAG=3\.\d+\.\d+-slim-[a-z]+", _arguments(instructions, "ARG")[0])
 
 
