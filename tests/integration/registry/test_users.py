@@ -79,8 +79,8 @@ class Server:
 
     def connect(self, user: str) -> "psycopg.Connection[tuple[Any, ...]]":
         """A connection of a user."""
-        url = make_url(self.url(user))
-        return psycopg.connect(dbname="crossfade", user=user, **{key: str(v) for key, v in url.query.items()})
+        query = {key: str(value) for key, value in make_url(self.url(user)).query.items()}
+        return psycopg.connect(psycopg.conninfo.make_conninfo(dbname="crossfade", user=user, **query))
 
 
 @pytest.fixture
