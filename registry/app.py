@@ -10,7 +10,7 @@ from typing import Final
 from grpc import aio
 from sqlalchemy.engine import Engine
 
-from crossfade.registry.v1 import service_pb2, service_pb2_grpc
+from crossfade.registry.v1 import service_pb2
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from registry.database import schema
 from registry.database.engine import open_engine, parse_url
@@ -155,7 +155,7 @@ class App:
         telemetry = TelemetryServicer(self._resource, self._collect)
 
         def register(server: aio.Server) -> None:
-            service_pb2_grpc.add_RegistryServiceServicer_to_server(servicer, server)
+            servicer.register(server)
             telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(telemetry, server)
 
         self._server = Server(settings, self._log, _SERVICES, register, calls=False, instance_id=instance_id)

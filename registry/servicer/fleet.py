@@ -82,10 +82,10 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
         )
         return service_pb2.ListAnalysesResponse(analyses=analyses, next_page_token=token)
 
-    async def WatchRoutes(
+    async def WatchRoutes(  # type: ignore[override]  # bytes already; see RegistryServicer.register
         self, request: service_pb2.WatchRoutesRequest, context: Context
-    ) -> AsyncIterator[service_pb2.WatchRoutesResponse]:
-        """Routes of all lanes, then every change."""
+    ) -> AsyncIterator[bytes]:
+        """Routes of all lanes, then every change: serialized crossfade.registry.v1.WatchRoutesResponse."""
         del context
         position = Position(validation.not_negative("start_revision", request.start_revision), request.start_mark)
         async with aclosing(self._hub.watch(position, current_principal().name)) as batches:

@@ -1,7 +1,12 @@
 """RegistryService: proto to domain and back, and nothing else."""
 
+from typing import Final
+
+import grpc
+from grpc import aio
 from opentelemetry import trace
 
+from crossfade.registry.v1 import service_pb2, service_pb2_grpc
 from registry.service.history import HistoryService
 from registry.service.instances import InstanceService
 from registry.service.lane_actions import LaneService
@@ -20,6 +25,8 @@ from registry.servicer.monitors import MonitorServicer
 from registry.servicer.rollouts import RolloutServicer
 from registry.servicer.spans import Spans
 from registry.watch_hub import WatchHub
+
+_SERVICE: Final = service_pb2.DESCRIPTOR.services_by_name["RegistryService"].full_name
 
 
 class RegistryServicer(CatalogServicer, LaneServicer, RolloutServicer, FleetServicer, MonitorServicer):
@@ -48,3 +55,11 @@ class RegistryServicer(CatalogServicer, LaneServicer, RolloutServicer, FleetServ
         RolloutServicer.__init__(self, calls, rollouts, spans)
         FleetServicer.__init__(self, calls, instances, looks, hub)
         MonitorServicer.__init__(self, calls, monitors)
+
+    def register(self, server: aio.Server) -> None:
+        """Adds every RPC to a server. WatchRoutes answers in bytes: its handler goes first, so that it is the one."""
+        watch: grpc.RpcMethodHandler[service_pb2.WatchRoutesRequest, bytes] = grpc.unary_stream_rpc_method_handler(
+            self.WatchRoutes, request_deserializer=service_pb2.WatchRoutesRequest.FromString
+        )
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, {"WatchRoutes": watch}),))
+        service_pb2_grpc.add_RegistryServiceServicer_to_server(self, server)
