@@ -20,7 +20,7 @@ from router.noted_traces import NotedTraces
 from router.pair_notes import PairNotes
 from router.peers import Peers
 from router.proxy import Proxy
-from router.routes import build_table, named_addresses
+from router.routes import TableMaker
 from router.servicer import INFERENCE_SERVICE, PREDICTION_SERVICE, PredictHandlers
 from router.settings import RouterSettings
 from router.spans import Spans
@@ -83,6 +83,7 @@ class App:
         self.peers = Peers(self.instance_id, self._registry, self.book, settings, self._log)
         self.notes = PairNotes(self.peers, self.book)
         self.proxy = Proxy(self._transport, Meters(self._store), self._clock, rng.random, self.notes.note)
+        self._tables = TableMaker()
         self._noted = NotedTraces()
         spans = Spans(self._tracing, self._clock, self._noted)
         self._streams = StreamInfer(self._log)
@@ -153,7 +154,7 @@ class App:
 
     def _use(self, revision: int, lanes: Lanes) -> None:
         now = self._clock.monotonic()
-        table = build_table(revision, lanes.values(), self.proxy.table, now, self._heard_since)
+        table = self._tables.make(revision, lanes.values(), self.proxy.table, now, self._heard_since)
         addresses = frozenset(
             address
             for lane in table.lanes.values()
@@ -161,7 +162,7 @@ class App:
             for address in where
         )
         self._transport.connect(addresses)
-        self._transport.name(named_addresses(lanes.values()))
+        self._transport.name(self._tables.named)
         self.proxy.use(table)
         self.book.follow({key: lane.epoch for key, lane in table.lanes.items()})
         self._routed.set()

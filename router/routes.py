@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from math import inf
+from typing import NamedTuple
 
 from crossfade.common.v1 import policy_pb2
 from crossfade.registry.v1 import resources_pb2
@@ -9,19 +10,53 @@ from router.split import ArmName, Split
 from router.table import PIN_PREVIOUS, PIN_STABLE, PIN_TEST, Lane, Table, Target, is_enough, keep_half
 
 
-def build_table(
-    revision: int, lanes: Iterable[resources_pb2.LaneRoutes], before: Table, now: float, heard_since: float
-) -> Table:
-    """The table of these lanes.
+class TableMaker:
+    """Makes tables. A lane whose routes are the same object as the last time is taken over.
 
-    Args:
-        revision: the routes' revision.
-        lanes: all lanes.
-        before: the table in force; it bounds how fast stable's addresses may vanish.
-        now: seconds of the monotonic clock.
-        heard_since: since when the Registry has been heard without a break.
+    Two hundred lanes whose versions have a thousand classes take 0.15 s of the event loop, and mostly one has changed.
     """
-    return Table(revision, {(lane.model, lane.segment): _lane(lane, before, now, heard_since) for lane in lanes})
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, str], _Made] = {}
+
+    @property
+    def named(self) -> frozenset[str]:
+        """Every process that the Registry names in the last table's routes; see `named_addresses`."""
+        return frozenset[str]().union(*(made.named for made in self._made.values()))
+
+    def make(
+        self,
+        revision: int,
+        lanes: Iterable[resources_pb2.LaneRoutes],
+        before: Table,
+        now: float,
+        heard_since: float,
+    ) -> Table:
+        """The table of these lanes.
+
+        Args:
+            revision: the routes' revision.
+            lanes: all lanes; whoever hands them over does not change them any more.
+            before: the table in force; it bounds how fast stable's addresses may vanish.
+            now: seconds of the monotonic clock.
+            heard_since: since when the Registry has been heard without a break.
+        """
+        made = dict[tuple[str, str], _Made]()
+        for routes in lanes:
+            key = (routes.model, routes.segment)
+            known = self._made.get(key)
+            # What is kept beyond the leases goes with time.
+            if known is None or known.routes is not routes or known.lane.kept_since != inf:
+                known = _Made(routes, _lane(routes, before, now, heard_since), named_addresses([routes]))
+            made[key] = known
+        self._made = made
+        return Table(revision, {key: one.lane for key, one in made.items()})
+
+
+class _Made(NamedTuple):
+    routes: resources_pb2.LaneRoutes
+    lane: Lane
+    named: frozenset[str]
 
 
 def named_addresses(lanes: Iterable[resources_pb2.LaneRoutes]) -> frozenset[str]:

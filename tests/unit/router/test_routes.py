@@ -3,27 +3,35 @@
 from collections.abc import Sequence
 
 from crossfade.registry.v1 import resources_pb2
-from router.routes import build_table
+from router.routes import TableMaker
 from router.split import Split
-from router.table import KEPT_SECONDS, Lane, Table, keep_half
+from router.table import KEPT_SECONDS, Lane, Table, Target, keep_half
 
 TWENTY = tuple(f"w:{number}" for number in range(20))
+
+
+def routes_of(model: str, addresses: Sequence[str]) -> resources_pb2.LaneRoutes:
+    endpoints = [resources_pb2.Endpoint(address=address) for address in addresses]
+    arm = resources_pb2.RouteArm(arm="stable", version="v1", share_bps=10_000, endpoints=endpoints)
+    return resources_pb2.LaneRoutes(model=model, arms=[arm])
 
 
 class Watch:
     """Tables, each built from the one before."""
 
     def __init__(self) -> None:
+        self.tables = TableMaker()
         self.table = Table()
         self.now = 1_000.0
         self.heard_since = 0.0
 
     def routes(self, addresses: Sequence[str]) -> tuple[str, ...]:
         """Stable's addresses of the next table."""
-        endpoints = [resources_pb2.Endpoint(address=address) for address in addresses]
-        arm = resources_pb2.RouteArm(arm="stable", version="v1", share_bps=10_000, endpoints=endpoints)
-        lane = resources_pb2.LaneRoutes(model="churn", arms=[arm])
-        self.table = build_table(self.table.revision + 1, [lane], self.table, self.now, self.heard_since)
+        return self.use(routes_of("churn", addresses))
+
+    def use(self, *lanes: resources_pb2.LaneRoutes) -> tuple[str, ...]:
+        """The same, of these lanes."""
+        self.table = self.tables.make(self.table.revision + 1, lanes, self.table, self.now, self.heard_since)
         stable = self.table.lanes["churn", ""].stable
         assert stable is not None
         return stable.addresses
@@ -101,3 +109,28 @@ def test_classes_are_those_of_the_models_own_version() -> None:
     table = Table(1, {("a", ""): lane("a", 0.0, v1=("no", "yes")), ("b", ""): lane("b", 0.0, v1=("x",), v2=("y",))})
     assert (table.classes("a", "v1"), table.classes("a", "v2")) == (("no", "yes"), None)
     assert (table.classes("b", "v1"), table.classes("b", "v2")) == (("x",), ("y",))
+
+
+def test_lanes_whose_routes_did_not_change_are_taken_over() -> None:
+    watch = Watch()
+    churn, fraud = routes_of("churn", TWENTY), routes_of("fraud", ("f:1",))
+    watch.use(churn, fraud)
+    before = watch.table.lanes
+    assert watch.tables.named == {*TWENTY, "f:1"}
+    watch.use(churn, routes_of("fraud", ("f:2",)))
+    after = watch.table.lanes
+    assert after["churn", ""] is before["churn", ""]
+    assert after["fraud", ""].stable == Target("v1", "live", ("f:2",))
+    assert watch.tables.named == {*TWENTY, "f:2"}
+    watch.use(churn)
+    assert list(watch.table.lanes) == [("churn", "")]
+    assert watch.tables.named == {*TWENTY}
+
+
+def test_what_is_kept_goes_with_time_though_the_routes_stay_the_same() -> None:
+    watch = Watch()
+    watch.routes(TWENTY)
+    few = routes_of("churn", TWENTY[:2])
+    assert watch.use(few) == TWENTY[:10]
+    watch.now += KEPT_SECONDS
+    assert watch.use(few) == TWENTY[:2]
