@@ -1,5 +1,6 @@
 """What the Router counts: an attempt per version, a call per caller."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from router.table import Lane, Table
@@ -38,6 +39,8 @@ _OF_EPOCHS: Final = frozenset(
 _Attempts = tuple[str, str, str, str, str, int]
 """Model, version, traffic, segment, outcome, epoch."""
 
+_Lanes = Mapping[tuple[str, str], Lane]
+
 
 class Meters:
     """The Router's series. Looked up once per arm and outcome, since a request should pay for its count alone."""
@@ -49,6 +52,7 @@ class Meters:
         self._calls: dict[tuple[str, str, str, str, str], HistogramSeries] = {}
         self._draws: dict[tuple[str, str, str, int], CounterSeries] = {}
         self._epochs: dict[tuple[str, str], list[int]] = {}
+        self._lanes: _Lanes = {}
 
     def attempt(self, lane: Lane, version: str, traffic: str, outcome: str, seconds: float, cohort: int = -1) -> None:
         """Counts an attempt that is charged to its version."""
@@ -96,30 +100,43 @@ class Meters:
 
     def table(self, table: Table) -> None:
         """Shows the shares in force, and drops what belongs to lanes, versions and epochs that are gone."""
-        self._store.drop(lambda metric, _: metric is catalog.ROUTE_SHARE)
-        for lane in table.lanes.values():
-            self._keep_epoch(lane)
-            shares = {"test": lane.split.test, "control": lane.split.control}
-            shares["stable"] = 10_000 - sum(shares.values())
-            for name, target in lane.arms.items():
-                gauge = self._store.gauge(catalog.ROUTE_SHARE, lane.model, target.version, name.value, lane.segment)
-                gauge.set(shares[name.value])
+        before, self._lanes = self._lanes, table.lanes
+        for key, lane in table.lanes.items():
+            if lane is not before.get(key):
+                self._keep_epoch(lane)
+                self._show(lane)
+        # To look through all series takes long where there are many, and mostly nothing has ended. What calls in flight
+        # count after that goes with what ends next.
+        shown, held = _shown(table.lanes), _held(table.lanes)
+        if _shown(before) - shown:
+            self._store.drop(lambda metric, at: metric is catalog.ROUTE_SHARE and tuple(at.values()) not in shown)
+        if before.keys() - table.lanes.keys() or _held(before) - held:
+            self._forget(table.lanes, held)
+
+    def _show(self, lane: Lane) -> None:
+        shares = {"test": lane.split.test, "control": lane.split.control}
+        shares["stable"] = 10_000 - sum(shares.values())
+        for name, target in lane.arms.items():
+            gauge = self._store.gauge(catalog.ROUTE_SHARE, lane.model, target.version, name.value, lane.segment)
+            gauge.set(shares[name.value])
+
+    def _forget(self, lanes: _Lanes, held: set[tuple[str, str]]) -> None:
+        """Drops what belongs to other lanes than these, and to other versions than those held."""
         # Series of labels stay with their version: they may come when the lane is gone.
         self._store.drop(
             lambda metric, attributes: (
-                metric in _OF_EPOCHS and (attributes["model"], attributes["segment"]) not in table.lanes
+                metric in _OF_EPOCHS and (attributes["model"], attributes["segment"]) not in lanes
             )
         )
-        self._epochs = {lane: epochs for lane, epochs in self._epochs.items() if lane in table.lanes}
-        self._draws = {key: series for key, series in self._draws.items() if key[:2] in table.lanes}
-        held = {(model, version) for (model, _), lane in table.lanes.items() for version in lane.classes}
+        self._epochs = {lane: epochs for lane, epochs in self._epochs.items() if lane in lanes}
+        self._draws = {key: series for key, series in self._draws.items() if key[:2] in lanes}
         self._store.drop(
             lambda metric, attributes: (
                 metric in _OF_VERSIONS and (attributes["model"], attributes["version"]) not in held
             )
         )
         self._attempts, self._cohorts = (
-            {key: series for key, series in known.items() if key[:2] in held and (key[0], key[3]) in table.lanes}
+            {key: series for key, series in known.items() if key[:2] in held and (key[0], key[3]) in lanes}
             for known in (self._attempts, self._cohorts)
         )
         self._calls = {key: series for key, series in self._calls.items() if key[:2] in held}
@@ -148,3 +165,17 @@ class Meters:
                 del known[key]
         for arm in ("test", "control", "stable"):
             self._draws.pop((lane.model, lane.segment, arm, epoch), None)
+
+
+def _shown(lanes: _Lanes) -> set[tuple[str, ...]]:
+    """What the series of shares are about, as they have it."""
+    return {
+        (lane.model, target.version, name.value, lane.segment)
+        for lane in lanes.values()
+        for name, target in lane.arms.items()
+    }
+
+
+def _held(lanes: _Lanes) -> set[tuple[str, str]]:
+    """Models and versions that Workers hold."""
+    return {(model, version) for (model, _), lane in lanes.items() for version in lane.classes}
