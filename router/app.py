@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 from grpc import aio
 
-from crossfade.registry.v1 import resources_pb2, service_pb2
+from crossfade.registry.v1 import resources_pb2
 from crossfade.router.v1 import router_pb2_grpc
 from crossfade.telemetry.v1 import telemetry_pb2_grpc
 from router.explaining import RouterServicer
@@ -166,14 +166,9 @@ class App:
         self.proxy.use(table)
         self.book.follow({key: lane.epoch for key, lane in table.lanes.items()})
         self._routed.set()
-        self._save(revision, lanes)
-        self._later(self._settle())
-
-    def _save(self, revision: int, lanes: Lanes) -> None:
         if self._table_file is not None:
-            self._table_file.keep(
-                service_pb2.WatchRoutesResponse(revision=revision, snapshot=True, lanes=lanes.values())
-            )
+            self._table_file.keep(revision, lanes.values())
+        self._later(self._settle())
 
     async def _report(self) -> None:
         """Takes a lease once there are routes: other Routers hand it labels from then on."""

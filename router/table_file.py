@@ -2,16 +2,18 @@
 
 import asyncio
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import structlog
 from google.protobuf.message import DecodeError
 
-from crossfade.registry.v1 import service_pb2
+from crossfade.registry.v1 import resources_pb2, service_pb2
+from services.common.route_message import route_message
 
 
 class TableFile:
-    """One file, written off the event loop: a slow disk must not keep calls waiting.
+    """One file, made and written off the event loop: neither many lanes nor a slow disk must keep calls waiting.
 
     Args:
         path: the file.
@@ -26,7 +28,7 @@ class TableFile:
             raise ValueError(f"CROSSFADE_TABLE_FILE: {path} is a folder: name a file, as {path / 'routes'}")
         self._path = path
         self._log = log
-        self._next: service_pb2.WatchRoutesResponse | None = None
+        self._next: tuple[int, Sequence[resources_pb2.LaneRoutes]] | None = None
         self._writing: asyncio.Task[None] | None = None
 
     def load(self) -> service_pb2.WatchRoutesResponse | None:
@@ -50,9 +52,14 @@ class TableFile:
         )
         return None
 
-    def keep(self, snapshot: service_pb2.WatchRoutesResponse) -> None:
-        """Has a snapshot written, after the one that is being written and instead of one that waits."""
-        self._next = snapshot
+    def keep(self, revision: int, lanes: Iterable[resources_pb2.LaneRoutes]) -> None:
+        """Has a snapshot written, after the one that is being written and instead of one that waits.
+
+        Args:
+            revision: the routes'.
+            lanes: all of them, which nobody changes any more.
+        """
+        self._next = (revision, tuple(lanes))
         if self._writing is None or self._writing.done():
             self._writing = asyncio.get_running_loop().create_task(self._write())
 
@@ -63,15 +70,17 @@ class TableFile:
 
     async def _write(self) -> None:
         while self._next is not None:
-            snapshot, self._next = self._next, None
+            (revision, lanes), self._next = self._next, None
             try:
-                await asyncio.to_thread(self._replace, snapshot.SerializeToString())
+                await asyncio.to_thread(self._replace, revision, lanes)
             except OSError as error:
                 # The table in memory serves on; only a restart without the Registry would miss this one.
                 self._log.error("the table cannot be kept on disk", file=str(self._path), reason=str(error))
 
-    def _replace(self, data: bytes) -> None:
+    def _replace(self, revision: int, lanes: Sequence[resources_pb2.LaneRoutes]) -> None:
         """Replaces the file in one step: a reader sees the old or the new table."""
+        # Lane by lane: the event loop gets its turns in between.
+        data = route_message((lane.SerializeToString() for lane in lanes), revision=revision, snapshot=True)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
         with temporary.open("wb") as file:
