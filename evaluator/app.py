@@ -35,6 +35,7 @@ from services.common.channels import open_channel
 from services.common.clock import Clock, SystemClock
 from services.common.contact import REGISTRY_HEALTH, Contact, tell
 from services.common.lease import Lease
+from services.common.loops import begun_again
 from services.common.server import Server
 from services.common.telemetry.logs import make_log
 from services.common.telemetry.otlp import Resource
@@ -125,7 +126,7 @@ class App:
         if self._settings.metrics_listen:
             self._page = MetricsPage(self._settings, self._resource, self._collect, self._log, self._server.certificate)
         runs = (self._lease.run, self._loop.run, self._monitor.run, self._tell)
-        self._tasks = [asyncio.create_task(run()) for run in runs]
+        self._tasks = [asyncio.create_task(begun_again(run, self._log)) for run in runs]
         self._server.set_serving(True)
 
     async def stop(self) -> None:

@@ -48,6 +48,9 @@ class MonitorLoop:
         except (UnreachableError, EndedError, RefusedError, SupersededError):
             # The loop over rollouts says so already.
             return
+        except Exception as error:  # noqa: BLE001 - whatever one answer holds, the looks must go on
+            self._log.error("the lanes cannot be read", exc_info=error)
+            return
         self._monitor.keep((model, lane.segment) for model, lane in lanes)
         limit = asyncio.Semaphore(_AT_ONCE)
 

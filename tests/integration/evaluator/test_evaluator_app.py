@@ -9,8 +9,10 @@ import urllib.request
 from collections.abc import AsyncIterator
 
 import pytest
+import structlog
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from structlog.testing import LogCapture
 
 from crossfade.common.v1 import policy_pb2
 from crossfade.evaluator.v1 import evaluator_pb2, evaluator_pb2_grpc
@@ -24,7 +26,7 @@ from services.common.telemetry.otlp import decode
 from tests.integration.evaluator.conftest import MakeScene
 from tests.integration.evaluator.scene import quick_terms
 from tests.support.health import serves
-from tests.support.wait import until_async
+from tests.support.wait import until, until_async
 from tests.support.worker import metrics
 
 
@@ -129,3 +131,25 @@ async def test_it_ends_in_order_at_sigterm() -> None:
         process.send_signal(signal.SIGTERM)
         await process.communicate()
     assert process.returncode == 0
+
+
+async def test_a_loop_that_has_ended_by_a_defect_begins_again() -> None:
+    """A channel that is closed cancels the calls under way, and with them whoever waits for one."""
+    connected = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        await reader.read()
+        writer.close()
+
+    lines = LogCapture()
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as registry:
+        port = registry.sockets[0].getsockname()[1]
+        settings = EvaluatorSettings(listen="127.0.0.1:0", registry=f"127.0.0.1:{port}", drain_seconds=0.1)
+        app = App(settings, log=structlog.wrap_logger(structlog.PrintLogger(), processors=[lines]))
+        await app.start()
+        await connected.wait()
+        await app._channel.close()
+        loops = ("a loop failed and begins again", "the live rollouts cannot be read", "the lanes cannot be read")
+        await until(lambda: {line["event"] for line in lines.entries} >= {*loops}, 10)
+        await app.stop()

@@ -46,12 +46,15 @@ class Kept:
     refusal: Exception | None = None
     skew: float = 0.0
     problem: Exception | None = None
+    """Of whoever looks at a lane."""
+    listing: Exception | None = None
+    """Of whoever asks for all lanes."""
     polls: int = 0
 
     async def lanes(self) -> Sequence[tuple[str, LaneView]]:
         self.polls += 1
-        if isinstance(self.problem, UnreachableError):
-            raise self.problem
+        if self.listing is not None:
+            raise self.listing
         return [("digits", self.lane)]
 
     async def version(self, model: str, version: str) -> VersionView:
@@ -290,6 +293,12 @@ async def test_the_loop_goes_on_whatever_a_look_meets() -> None:
         await until(lambda known=polls: scene.kept.polls > known + 2)  # type: ignore[misc]
         assert len(scene.kept.records) == 1
     scene.kept.problem = None
+    for problem in (UnreachableError("away"), ValueError("models/a/b is no model's name")):
+        scene.kept.listing = problem
+        polls = scene.kept.polls
+        await until(lambda known=polls: scene.kept.polls > known + 2)  # type: ignore[misc]
+        assert len(scene.kept.records) == 1
+    scene.kept.listing = None
     await until(lambda: len(scene.kept.records) > 1)
     assert not task.done()
     task.cancel()
