@@ -15,8 +15,9 @@ from grpc import aio
 from crossfade.connection import USER_KEY
 from crossfade.errors import DETAILS_KEY
 from services.common import statuses
-from services.common.errors import CrossfadeError, InternalError
+from services.common.errors import CrossfadeError, InternalError, PermissionDeniedError, UnauthenticatedError
 from services.common.identity import LOCAL, Principal, authorize, certificate_principal, local_principal
+from services.common.refusals import Refusals
 from services.common.settings import ServiceSettings
 
 _current: Final[contextvars.ContextVar[Principal]] = contextvars.ContextVar("principal", default=LOCAL)
@@ -67,12 +68,13 @@ class Guard:
 
     Args:
         authenticate: finds the principal of a call; raises a CrossfadeError when it cannot.
-        log: gets one line per refusal that nobody expected.
+        log: gets one line per failure that nobody expected, and per caller that is refused one a minute.
     """
 
     def __init__(self, authenticate: Authenticate, log: structlog.typing.FilteringBoundLogger) -> None:
         self._authenticate = authenticate
         self._log = log
+        self._refusals = Refusals(log)
 
     def guarded(self, handler: grpc.RpcMethodHandler[Any, Any], method: str) -> grpc.RpcMethodHandler[Any, Any]:
         """The handler of a method (its full name), reached only by those who may call it."""
@@ -92,8 +94,8 @@ class Guard:
         metadata: Metadata = context.invocation_metadata() or ()  # type: ignore[assignment]  # named tuples of the same
         _metadata.set(metadata)
         principal = self._authenticate(context, metadata)
-        authorize(principal, method)
         _current.set(principal)
+        authorize(principal, method)
 
     def _unary(self, behavior: Any, method: str) -> Any:
         async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> Any:
@@ -128,6 +130,10 @@ class Guard:
         if context.done() or context.cancelled():
             # The caller's deadline was faster than the answer: nobody is there to be told, and nothing is wrong here.
             raise error
+        if isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
+            # Whoever has no name has not been let in as anybody.
+            name = "" if isinstance(error, UnauthenticatedError) else current_principal().name
+            self._refusals.note(name, method, context.peer() or "", error)
         await abort(context, in_domain(error, method, self._log))
 
 
