@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from registry.app import App
+from registry.app import SERVICE_NAME, App
 from registry.database.engine import DatabaseUrlError
 from registry.database.schema import SchemaError
 from registry.migrating import migrate_database, require_database
@@ -11,13 +11,14 @@ from registry.settings import RegistrySettings
 from services.common.errors import CrossfadeError
 from services.common.server import AddressError, run_until_signal
 from services.common.start_errors import start_error
+from services.common.telemetry.logs import make_log
 
 _USAGE = "usage: python -m registry [migrate [--check]]"
 
 
 async def _serve(settings: RegistrySettings) -> None:
     app = App(settings)
-    await run_until_signal(app.start, app.stop)
+    await run_until_signal(app.start, app.stop, make_log(SERVICE_NAME, settings.log_level))
 
 
 def main(arguments: list[str]) -> int:

@@ -51,7 +51,7 @@ _BACKGROUND_THREADS: Final = 2
 _WATCH_THREADS: Final = 2
 """Where watches begin is read by these alone: whoever begins many of them delays no sweep and no change of routes."""
 _RESTART_SECONDS: Final = 1.0
-_SERVICE_NAME: Final = "crossfade-registry"
+SERVICE_NAME: Final = "crossfade-registry"
 _SERVICES: Final = tuple(
     contract.DESCRIPTOR.services_by_name[name].full_name
     for contract, name in ((service_pb2, "RegistryService"), (telemetry_pb2, "TelemetryService"))
@@ -87,10 +87,10 @@ class App:
     def __init__(self, settings: RegistrySettings, clock: Clock | None = None) -> None:
         clock = clock or SystemClock()
         self._settings = settings
-        self._log = make_log(_SERVICE_NAME, settings.log_level)
+        self._log = make_log(SERVICE_NAME, settings.log_level)
         self._engine = open_database(settings)
         instance_id = str(uuid.uuid4())
-        self._tracing = Tracing(_SERVICE_NAME, instance_id, settings.otlp_endpoint, settings.trace_ratio)
+        self._tracing = Tracing(SERVICE_NAME, instance_id, settings.otlp_endpoint, settings.trace_ratio)
         self._store = MetricStore()
         self._meters = Meters(self._store)
         webhooks = () if settings.webhooks is None else read_webhooks(settings.webhooks)
@@ -151,7 +151,7 @@ class App:
             hub=self._hub,
             tracer=self._tracing.tracer,
         )
-        self._resource = Resource(_SERVICE_NAME, instance_id, time.time_ns())
+        self._resource = Resource(SERVICE_NAME, instance_id, time.time_ns())
         telemetry = TelemetryServicer(self._resource, self._collect)
 
         def register(server: aio.Server) -> None:

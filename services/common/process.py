@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 from services.common.server import AddressError, run_until_signal
 from services.common.settings import ServiceSettings
 from services.common.start_errors import start_error
+from services.common.telemetry.logs import make_log
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 
@@ -32,8 +33,9 @@ def run(name: str, settings: type[SettingsT], make: Callable[[SettingsT], Applic
     """
 
     async def serve() -> None:
-        application = make(settings())
-        await run_until_signal(application.start, application.stop)
+        given = settings()
+        application = make(given)
+        await run_until_signal(application.start, application.stop, make_log(f"crossfade-{name}", given.log_level))
 
     try:
         asyncio.run(serve())

@@ -223,17 +223,28 @@ class Server:
             await asyncio.gather(self._watching, return_exceptions=True)
 
 
-async def run_until_signal(start: Callable[[], Awaitable[None]], stop: Callable[[], Awaitable[None]]) -> None:
-    """Starts, waits for SIGTERM or SIGINT, and stops."""
-    ended = asyncio.Event()
+async def run_until_signal(
+    start: Callable[[], Awaitable[None]],
+    stop: Callable[[], Awaitable[None]],
+    log: structlog.typing.FilteringBoundLogger,
+) -> None:
+    """Starts, waits for SIGTERM or SIGINT, and stops; says so in the log."""
     loop = asyncio.get_running_loop()
+    ended: asyncio.Future[float] = loop.create_future()
+
+    def end(number: signal.Signals) -> None:
+        if not ended.done():
+            log.info("ending", signal=number.name)
+            ended.set_result(loop.time())
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
+        loop.add_signal_handler(number, end, number)
     try:
         await start()
         # What imports and wiring left behind lives for ever, and need not be looked at again at each collection.
         gc.collect()
         gc.freeze()
-        await ended.wait()
+        await ended
     finally:
         await stop()
+    log.info("ended", seconds=round(loop.time() - ended.result(), 3))

@@ -25,8 +25,32 @@ def _add_trace_ids(
     return event
 
 
+class _Routed(logging.Handler):
+    """Writes the lines of libraries as those of the service."""
+
+    def __init__(self, log: structlog.typing.FilteringBoundLogger, level: int) -> None:
+        super().__init__(level)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes one."""
+        try:
+            more = {"exc_info": record.exc_info} if record.exc_info else {}
+            self._log.log(record.levelno, record.getMessage(), logger=record.name, **more)
+        except Exception:  # noqa: BLE001 - a line of a library must end nothing
+            self.handleError(record)
+
+
+def _route(log: structlog.typing.FilteringBoundLogger, level: int) -> None:
+    """Takes the lines of the standard library's loggers, warnings and worse; the latest log of a process has them."""
+    root = logging.getLogger()
+    for handler in [one for one in root.handlers if isinstance(one, _Routed)]:
+        root.removeHandler(handler)
+    root.addHandler(_Routed(log, max(level, logging.WARNING)))
+
+
 def make_log(service: str, level: str, file: TextIO | None = None) -> structlog.typing.FilteringBoundLogger:
-    """A logger that writes lines of `level` and above, each with the service's name.
+    """A logger that writes lines of `level` and above, each with the service's name, and those of libraries with it.
 
     Args:
         service: the service's name.
@@ -52,4 +76,6 @@ def make_log(service: str, level: str, file: TextIO | None = None) -> structlog.
         wrapper_class=structlog.make_filtering_bound_logger(number),
         service=service,
     )
-    return cast("structlog.typing.FilteringBoundLogger", logger)
+    log = cast("structlog.typing.FilteringBoundLogger", logger)
+    _route(log, number)
+    return log

@@ -1,9 +1,11 @@
 """A server as every service starts it: identity, exposure, errors, the metrics page, the drain."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import io
 import json
+import logging
 import socket
 import ssl
 import threading
@@ -151,6 +153,36 @@ async def test_a_line_about_a_call_has_the_ids_of_its_callers_trace(tmp_path: Pa
     await house.server.stop()
     (line,) = [json.loads(one) for one in lines.getvalue().splitlines() if "call failed" in one]
     assert (line["trace_id"], line["span_id"]) == (trace_id, "00f067aa0ba902b7")
+
+
+def test_the_lines_of_libraries_are_lines_of_the_service() -> None:
+    make_log("older", "info", io.StringIO())
+    lines = io.StringIO()
+    make_log("test", "info", lines)
+    try:
+        raise RuntimeError("broken")
+    except RuntimeError:
+        logging.getLogger("opentelemetry.sdk").exception("spans of %s are lost", "x")
+    logging.getLogger("asyncio").info("of no interest")
+    (line,) = map(json.loads, lines.getvalue().splitlines())
+    assert (line["service"], line["logger"], line["level"]) == ("test", "opentelemetry.sdk", "error")
+    assert line["event"] == "spans of x are lost"
+    assert line["exception"][0]["exc_value"] == "broken"
+
+
+async def test_who_is_refused_is_told_to_the_log_once_a_minute(folder: Path) -> None:
+    lines = io.StringIO()
+    house = House(files(folder, "router", drain_seconds=0.1), make_log("test", "warning", lines))
+    await house.server.start()
+    for who in ("client", "client", "publisher", "viewer"):
+        with contextlib.suppress(aio.AioRpcError):
+            await read(house, files(folder, who))
+    await house.server.stop()
+    told = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert [(line["event"], line["principal"], line["code"]) for line in told] == [
+        ("a caller is refused", f"spiffe://crossfade/{who}/{who}", "ROLE_MISSING") for who in ("client", "publisher")
+    ]
+    assert told[0]["method"].endswith("/GetMetrics")
 
 
 def test_a_logged_failure_shows_no_local_variables() -> None:

@@ -76,8 +76,13 @@ async def test_it_serves_in_little_memory_and_ends_on_sigterm(database: str) -> 
         memory = psutil.Process(process.pid).memory_info().rss / 1e6
         assert memory <= IDLE_MEGABYTES
         process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
         async with asyncio.timeout(20):
+            rest = [json.loads(line) async for line in process.stderr]
             assert await process.wait() == 0
+        first, last = rest[0], rest[-1]
+        assert (first["event"], first["signal"], first["service"]) == ("ending", "SIGTERM", "crossfade-registry")
+        assert (last["event"], 0 <= last["seconds"] < 20) == ("ended", True)
 
 
 async def test_what_was_acknowledged_survives_sigkill(database: str) -> None:
