@@ -36,7 +36,9 @@ class _Routed(logging.Handler):
         """Writes one."""
         try:
             more = {"exc_info": record.exc_info} if record.exc_info else {}
-            self._log.log(record.levelno, record.getMessage(), logger=record.name, **more)
+            self._log.log(
+                min(record.levelno // 10 * 10, logging.CRITICAL), record.getMessage(), logger=record.name, **more
+            )
         except Exception:  # noqa: BLE001 - a line of a library must end nothing
             self.handleError(record)
 
