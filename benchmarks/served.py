@@ -76,7 +76,16 @@ async def serve(
     key = ServingKey(name, "v1", Traffic.LIVE)
     credentials = read_credentials(settings)
     process = await forks.start(
-        ChildConfig(key, artifact.path, address, settings, "benchmark", time.monotonic(), credentials, cores)
+        ChildConfig(
+            key=key,
+            folder=artifact.path,
+            address=address,
+            settings=settings,
+            instance_id="benchmark",
+            ordered_at=time.monotonic(),
+            credentials=credentials,
+            cores=cores,
+        )
     )
     process.link.send(messages.Tell(Context((LaneContext("", 1, 300.0),)), ()))
     following = asyncio.create_task(_follow(process))

@@ -184,14 +184,14 @@ def _judge_labels(state: State, read: float) -> State:
         read: until when labels are known, seconds since 1970-01-01 UTC.
     """
     known = Known(
-        state.first_time,
-        read,
-        state.label_age,
-        state.step,
-        dict(state.steps),
-        state.epoch,
-        state.slice_seconds,
-        state.knows_lateness and not state.loses_labels,
+        begun=state.first_time,
+        read=read,
+        age=state.label_age,
+        step=state.step,
+        steps=dict(state.steps),
+        epoch=state.epoch,
+        length=state.slice_seconds,
+        lateness=state.knows_lateness and not state.loses_labels,
     )
     labels = take_labels(state.ledger, state.terms, known)
     # A number that is reported is neither right nor wrong, and none is late for being so.

@@ -165,7 +165,15 @@ class Evaluator:
         sequence = before.sequence + 1
         elapsed = rollout.elapsed(now)
         look = Look(
-            sequence, lane.epoch, lane.slice_seconds, rollout.step, judged, taken.window, lane.shares, now, elapsed
+            sequence=sequence,
+            epoch=lane.epoch,
+            slice_seconds=lane.slice_seconds,
+            step=rollout.step,
+            judged=judged,
+            window=taken.window,
+            shares=lane.shares,
+            time=now,
+            elapsed=elapsed,
         )
         state = fold(before, look)
         holds = list(_metric_holds(policy, taken, processes, now))
@@ -218,7 +226,14 @@ class Evaluator:
         cursor: Counts = ()
         async for page in self._registry.recorded(rollout.name, max(rollout.sequence - 1, 0)):
             cursor = page.cursor
-        look = Look(rollout.sequence + 1, lane.epoch, lane.slice_seconds, rollout.step, judged=False, window=())
+        look = Look(
+            sequence=rollout.sequence + 1,
+            epoch=lane.epoch,
+            slice_seconds=lane.slice_seconds,
+            step=rollout.step,
+            judged=False,
+            window=(),
+        )
         decision = Decision(Action.CANCEL, Verdict.INCONCLUSIVE, reason, "POLICY_INVALID")
         await self._registry.record(rollout.name, look, "", cursor, decision)
         await self._act(rollout, look.sequence, terms, decision)

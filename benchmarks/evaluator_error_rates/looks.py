@@ -99,4 +99,11 @@ def look(number: int, step: int, *, judged: bool, sequence: int, series: Sequenc
         InstanceCounts(f"worker-{place}", read_us, tuple(sorted(of, key=lambda one: one.key)))
         for place, of in enumerate(series)
     )
-    return Look(sequence, epoch(step), SLICE_LOOKS * LOOK_SECONDS, max(step, 0), judged, window)
+    return Look(
+        sequence=sequence,
+        epoch=epoch(step),
+        slice_seconds=SLICE_LOOKS * LOOK_SECONDS,
+        step=max(step, 0),
+        judged=judged,
+        window=window,
+    )

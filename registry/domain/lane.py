@@ -21,7 +21,7 @@ class Load:
     until: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
     """(model, segment) and what holds there.
 
@@ -64,4 +64,21 @@ class Lane:
 
 def empty_lane(model: str, segment: str, etag: str) -> Lane:
     """A lane to which nothing was published yet."""
-    return Lane(model, segment, "", None, False, "", "", 0, 0, 0, 0, IDLE_SLICE_SECONDS, Split(), 0, (), etag)
+    return Lane(
+        model=model,
+        segment=segment,
+        stable_version="",
+        stable_since=None,
+        stable_seen=False,
+        previous_version="",
+        handover_version="",
+        handover_offset=0,
+        live=0,
+        queued=0,
+        epoch=0,
+        slice_seconds=IDLE_SLICE_SECONDS,
+        split=Split(),
+        next_offset=0,
+        loaded=(),
+        etag=etag,
+    )

@@ -47,7 +47,7 @@ class Wanted:
     endpoints: tuple[Endpoint, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LaneRoutes:
     """Everything that Routers and Workers need to know of one lane.
 
@@ -76,7 +76,22 @@ class LaneRoutes:
 
 def removed_routes(lane: Lane) -> LaneRoutes:
     """What is said of a lane that is gone."""
-    return LaneRoutes(lane.model, lane.segment, 0, 0.0, Assignment.REQUEST, 0, (), (), (), 0, "", "", "", removed=True)
+    return LaneRoutes(
+        model=lane.model,
+        segment=lane.segment,
+        epoch=0,
+        slice_seconds=0.0,
+        assignment=Assignment.REQUEST,
+        bucket_offset=0,
+        arms=(),
+        wanted=(),
+        failed_versions=(),
+        rollout=0,
+        stable_version="",
+        test_version="",
+        previous_version="",
+        removed=True,
+    )
 
 
 def split_of(lane: Lane, live: Rollout | None, placements: Iterable[Placement]) -> Split:

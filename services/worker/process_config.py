@@ -8,7 +8,7 @@ from services.worker.domain import ServingKey
 from services.worker.settings import WorkerSettings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChildConfig:
     """What a process is started with.
 

@@ -312,14 +312,14 @@ class Supervisor:
             OSError: no port is free.
         """
         return ChildConfig(
-            key,
-            folder,
-            self._ports.listen_address(key),
-            self._settings,
-            self._instance_id,
-            self._clock.monotonic(),
-            read_credentials(self._settings),
-            cores,
+            key=key,
+            folder=folder,
+            address=self._ports.listen_address(key),
+            settings=self._settings,
+            instance_id=self._instance_id,
+            ordered_at=self._clock.monotonic(),
+            credentials=read_credentials(self._settings),
+            cores=cores,
         )
 
     def _ready(self, key: ServingKey, entry: Entry, report: LoadReport) -> None:

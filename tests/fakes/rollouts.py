@@ -121,15 +121,15 @@ class Trial:
         part = 0 if self.phase is Phase.WAITING else fleet.share
         shares = (0, part) if fleet.shadow else (part, min(part, 10_000 - part))
         look = Look(
-            len(self.looks) + 1,
-            fleet.epoch,
-            fleet.slice_seconds,
-            self.step,
-            judged,
-            taken.window,
-            shares,
-            fleet.now,
-            self._elapsed(),
+            sequence=len(self.looks) + 1,
+            epoch=fleet.epoch,
+            slice_seconds=fleet.slice_seconds,
+            step=self.step,
+            judged=judged,
+            window=taken.window,
+            shares=shares,
+            time=fleet.now,
+            elapsed=self._elapsed(),
         )
         self.cursor = taken.cursor
         self.looks.append(look)

@@ -41,7 +41,18 @@ def predict(
     from crossfade.cli.predicting import PredictOptions, predict_rows
     from crossfade.cli.streaming import predict_parts
 
-    options = PredictOptions(model, source, key, segment, version, rows, output, save, timeout, max_parts)
+    options = PredictOptions(
+        model=model,
+        source=source,
+        key=key,
+        segment=segment,
+        version=version,
+        rows=rows,
+        output=output,
+        save=save,
+        timeout=timeout,
+        max_parts=max_parts,
+    )
     if stream:
         predict_parts(session, options)
     elif max_parts is not None:

@@ -78,14 +78,14 @@ def profile(
     from crossfade.cli.profiling import ProfileOptions, profile_data
 
     options = ProfileOptions(
-        data,
-        to,
-        label,
-        tuple(features or ()),
-        tuple(exclude or ()),
-        tuple(categorical or ()),
-        tuple(codes or ()),
-        input_name,
+        data=data,
+        to=to,
+        label=label,
+        features=tuple(features or ()),
+        exclude=tuple(exclude or ()),
+        categorical=tuple(categorical or ()),
+        codes=tuple(codes or ()),
+        input=input_name,
         bins=bins,
         header=not no_header,
     )
@@ -129,19 +129,19 @@ def package(
     from crossfade.cli.packaging import PackageOptions, package_module
 
     options = PackageOptions(
-        module,
-        example,
-        to,
-        reference,
-        profile,
-        classes,
-        positive,
-        task,
-        features,
-        precision,
-        architecture,
-        config,
-        loop,
+        module=module,
+        example=example,
+        to=to,
+        reference=reference,
+        profile=profile,
+        classes=classes,
+        positive=positive,
+        task=task,
+        features=features,
+        precision=precision,
+        architecture=architecture,
+        config=config,
+        loop=loop,
         overwrite=overwrite,
     )
     package_module(session, options)

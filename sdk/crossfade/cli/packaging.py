@@ -26,7 +26,7 @@ _AS_OPTIONS: Final = {
 """What the packaging code says to those who call it from Python, in the command's words."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PackageOptions:
     """What is packaged, and how; see the command's help."""
 

@@ -34,7 +34,7 @@ _ROWS_SHOWN: Final = 20
 _COLUMNS_SHOWN: Final = 6
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PredictOptions:
     """What is asked, and where the answer goes; see the command's help."""
 

@@ -22,7 +22,7 @@ from crossfade.profiling.labelled_table import with_labels
 from crossfade.strict_json import FieldError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileOptions:
     """What is looked at, and how; see the command's help."""
 

@@ -56,7 +56,14 @@ class _Versions:
         settings = self._settings.model_copy(update={"front_ends": front_ends})
         address = address or self.ports.listen_address(key)
         config = ChildConfig(
-            key, folder or self._artifact, address, settings, "worker", time.monotonic(), self.credentials, cores
+            key=key,
+            folder=folder or self._artifact,
+            address=address,
+            settings=settings,
+            instance_id="worker",
+            ordered_at=time.monotonic(),
+            credentials=self.credentials,
+            cores=cores,
         )
         process = await self.forks.start(config)
         self.processes.append(process)
