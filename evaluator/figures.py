@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from evaluator.balance import BalanceGate
 from evaluator.cohorts import CohortGate
@@ -24,29 +25,45 @@ class ArmFigures:
     estimate: float = 0.0
 
 
-def figures_of(gate: GateState) -> tuple[ArmFigures, ArmFigures, float, float, float]:
-    """Test, baseline, and their difference with the limits of its interval; as in crossfade.common.v1.GateReport."""
+class Figures(NamedTuple):
+    """Both arms, and how far apart they are; as in crossfade.common.v1.GateReport.
+
+    Attributes:
+        difference: test against baseline, in the metric's own unit; 0: nothing is known of it.
+        low: lower limit of its interval; NaN: there is none yet.
+        high: upper limit, likewise.
+    """
+
+    test: ArmFigures
+    baseline: ArmFigures
+    difference: float
+    low: float
+    high: float
+
+
+def figures_of(gate: GateState) -> Figures:
+    """A gate's figures."""
     if isinstance(gate, EachClassGate):
         return figures_of(gate.shown)
     if isinstance(gate, DistributionGate):
         test_seconds, control_seconds = gate.medians()
         ratio = gate.seen.interval()
-        return (
-            ArmFigures(gate.test_n, 0, _zero(test_seconds)),
-            ArmFigures(gate.control_n, 0, _zero(control_seconds)),
-            _zero(ratio.estimate - 1.0),
-            ratio.low - 1.0,
-            ratio.high - 1.0,
+        return Figures(
+            test=ArmFigures(gate.test_n, 0, _zero(test_seconds)),
+            baseline=ArmFigures(gate.control_n, 0, _zero(control_seconds)),
+            difference=_zero(ratio.estimate - 1.0),
+            low=ratio.low - 1.0,
+            high=ratio.high - 1.0,
         )
     if isinstance(gate, RuntimeLimitGate):
         test_seconds, control_seconds = gate.seconds()
         beyond = gate.interval()
-        return (
-            ArmFigures(gate.test_n, 0, _zero(test_seconds)),
-            ArmFigures(gate.control_n, 0, _zero(control_seconds)),
-            _zero(beyond.estimate),
-            beyond.low,
-            beyond.high,
+        return Figures(
+            test=ArmFigures(gate.test_n, 0, _zero(test_seconds)),
+            baseline=ArmFigures(gate.control_n, 0, _zero(control_seconds)),
+            difference=_zero(beyond.estimate),
+            low=beyond.low,
+            high=beyond.high,
         )
     if isinstance(gate, PairedGate):
         return _of_pairs(gate)
@@ -61,20 +78,20 @@ def figures_of(gate: GateState) -> tuple[ArmFigures, ArmFigures, float, float, f
     )
     if shown is _as_it_is:
         difference, low, high = found.estimate, found.low, found.high
-    return (
-        ArmFigures(int(seen.n_test), int(seen.x_test), _zero(test_rate)),
-        ArmFigures(int(seen.n_stable), int(seen.x_stable), _zero(stable_rate)),
-        _zero(difference),
-        low,
-        high,
+    return Figures(
+        test=ArmFigures(int(seen.n_test), int(seen.x_test), _zero(test_rate)),
+        baseline=ArmFigures(int(seen.n_stable), int(seen.x_stable), _zero(stable_rate)),
+        difference=_zero(difference),
+        low=low,
+        high=high,
     )
 
 
-def _of_pairs(gate: PairedGate) -> tuple[ArmFigures, ArmFigures, float, float, float]:
+def _of_pairs(gate: PairedGate) -> Figures:
     """Both arms have the same rows."""
     n, found = gate.test_n, gate.interval()
-    arms = [ArmFigures(n, wrong, wrong / n if n else 0.0) for wrong in gate.wrong]
-    return arms[0], arms[1], _zero(found.estimate), found.low, found.high
+    test, baseline = (ArmFigures(n, wrong, wrong / n if n else 0.0) for wrong in gate.wrong)
+    return Figures(test, baseline, difference=_zero(found.estimate), low=found.low, high=found.high)
 
 
 def _as_it_is(rate: float) -> float:

@@ -136,17 +136,17 @@ def _report(state: State, gate: GateState, *, control_missing: bool) -> GateRepo
     required = _required(state, gate, control_missing=control_missing)
     # Nobody waits for a gate that promotion does not need.
     needed, seconds = _forecast(state, gate) if verdict is Verdict.CONTINUE and required else (0, 0.0)
-    test, baseline, difference, low, high = figures_of(gate)
+    figures = figures_of(gate)
     return GateReport(
         gate=gate.gate.name,
         metric=gate.gate.metric,
         verdict=verdict,
         required=required,
-        test=test,
-        baseline=baseline,
-        difference=difference,
-        low=low,
-        high=high,
+        test=figures.test,
+        baseline=figures.baseline,
+        difference=figures.difference,
+        low=figures.low,
+        high=figures.high,
         harm=harm,
         safe=safe,
         waits_for=waits_for(state, gate, needed, seconds) if verdict is Verdict.CONTINUE else "",
