@@ -115,51 +115,20 @@ def take(cursor: Counts, readings: Sequence[Reading], *, first: bool) -> Taken:
         first: no look was recorded before.
     """
     known = {instance.instance_id: instance for instance in cursor}
-    following = dict(known)
-    window: list[InstanceCounts] = []
-    problems: list[Problem] = []
     latest = max((instance.read_us for instance in cursor), default=0)
-    for read in sorted(readings, key=lambda one: one.instance_id):
-        before = known.get(read.instance_id)
-        complaint = _complaint(read)
-        reading, strange = (read, "") if complaint else _without_strange(read)
-        fell = "" if complaint else _backwards(reading, before)
-        series = {one.key: _finite(one) for one in reading.series or ()}
-        if fell and reading.reused_id:
-            problems.append(Problem(reading.instance_id, f"{fell}, and counts anew from here", lasting=False))
-            following[reading.instance_id] = InstanceCounts(reading.instance_id, reading.read_us, arrange(series))
-            continue
-        complaint = complaint or fell
-        if complaint:
-            problems.append(Problem(reading.instance_id, complaint, lasting=bool(reading.series)))
-            following.setdefault(reading.instance_id, InstanceCounts(reading.instance_id, 0))
-            continue
-        if strange:
-            problems.append(Problem(reading.instance_id, strange, lasting=True))
-        past = {one.key: one for one in before.series} if before else {}
-        new = _New(reading, before, latest, first=first)
-        counted = {
-            key: part
-            for key, one in series.items()
-            if (part := _difference(one, past.get(key), from_zero=key not in past and new.counts(one)))
-        }
-        window.append(InstanceCounts(reading.instance_id, reading.read_us, arrange(counted)))
-        # Of a child process that did not answer they may come back with all their counts.
-        splits = Splits(series)
-        kept = {key: one for key, one in past.items() if key not in series and not splits.outlive(*key)}
-        following[reading.instance_id] = InstanceCounts(reading.instance_id, reading.read_us, arrange(kept | series))
-    listed = {reading.instance_id: reading.read_us for reading in readings}
-    now = max(listed.values(), default=0)
-    for name in following.keys() - listed.keys():
-        heard = abs(following[name].read_us)
-        if heard <= 1:
-            # It was never read, or a release before this one forgot it, which did not say when.
-            following[name] = InstanceCounts.forget(name, now)
-        elif now - heard > NAMELESS_US:
-            del following[name]
-        elif now - heard > GONE_US:
-            following[name] = InstanceCounts.forget(name, heard)
-    return Taken(tuple(window), tuple(following[name] for name in sorted(following)), tuple(problems))
+    now = max((reading.read_us for reading in readings), default=0)
+    ordered = sorted(readings, key=lambda one: one.instance_id)
+    found = [_take_one(reading, known.get(reading.instance_id), latest, first=first) for reading in ordered]
+    following = {one.place.instance_id: one.place for one in found}
+    for name in known.keys() - following.keys():
+        place = _unlisted(known[name], now)
+        if place is not None:
+            following[name] = place
+    return Taken(
+        window=tuple(one.counted for one in found if one.counted is not None),
+        cursor=tuple(following[name] for name in sorted(following)),
+        problems=tuple(one.problem for one in found if one.problem is not None),
+    )
 
 
 def fresh_share(cursor: Counts, instances: Sequence[str], now: float, stale_after: float) -> float:
@@ -172,6 +141,76 @@ def fresh_share(cursor: Counts, instances: Sequence[str], now: float, stale_afte
 def largest(metric: str) -> int:
     """The largest number that a counter of this metric can have."""
     return _LARGEST_PRODUCT if metric in _PRODUCTS else LARGEST_COUNT
+
+
+@dataclass(frozen=True, slots=True)
+class _TakenOne:
+    """What one process's reading becomes.
+
+    Attributes:
+        place: its place in the next cursor.
+        counted: its counts in the window; None: it gave no evidence.
+        problem: why it gave none, or what of its counters was left out.
+    """
+
+    place: InstanceCounts
+    counted: InstanceCounts | None = None
+    problem: Problem | None = None
+
+
+def _take_one(read: Reading, before: InstanceCounts | None, latest: int, *, first: bool) -> _TakenOne:
+    """What the cursor and the window get of one process.
+
+    Args:
+        read: of the process.
+        before: its place in the cursor; None: it has none.
+        latest: when the look before read the last of all processes; 0: it read none.
+        first: there was none.
+    """
+    name = read.instance_id
+    complaint = _complaint(read)
+    if complaint:
+        return _no_evidence(read, before, complaint)
+    reading, strange = _without_strange(read)
+    series = {one.key: _finite(one) for one in reading.series or ()}
+    fell = _backwards(reading, before)
+    if fell and reading.reused_id:
+        anew = Problem(name, f"{fell}, and counts anew from here", lasting=False)
+        return _TakenOne(InstanceCounts(name, reading.read_us, arrange(series)), problem=anew)
+    if fell:
+        return _no_evidence(reading, before, fell)
+    past = {one.key: one for one in before.series} if before else {}
+    new = _New(reading, before, latest, first=first)
+    counted = {
+        key: part
+        for key, one in series.items()
+        if (part := _difference(one, past.get(key), from_zero=key not in past and new.counts(one)))
+    }
+    # Of a child process that did not answer they may come back with all their counts.
+    splits = Splits(series)
+    kept = {key: one for key, one in past.items() if key not in series and not splits.outlive(*key)}
+    return _TakenOne(
+        place=InstanceCounts(name, reading.read_us, arrange(kept | series)),
+        counted=InstanceCounts(name, reading.read_us, arrange(counted)),
+        problem=Problem(name, strange, lasting=True) if strange else None,
+    )
+
+
+def _no_evidence(reading: Reading, before: InstanceCounts | None, reason: str) -> _TakenOne:
+    """The cursor stays where it was, so that nothing is counted twice when the counters are back."""
+    problem = Problem(reading.instance_id, reason, lasting=bool(reading.series))
+    return _TakenOne(before or InstanceCounts(reading.instance_id, 0), problem=problem)
+
+
+def _unlisted(place: InstanceCounts, now: int) -> InstanceCounts | None:
+    """What the next cursor keeps of a process that is not listed at `now`; None: not even its name."""
+    heard = abs(place.read_us)
+    if heard <= 1:
+        # It was never read, or a release before this one forgot it, which did not say when.
+        return InstanceCounts.forget(place.instance_id, now)
+    if now - heard > NAMELESS_US:
+        return None
+    return InstanceCounts.forget(place.instance_id, heard) if now - heard > GONE_US else place
 
 
 def _complaint(reading: Reading) -> str:
