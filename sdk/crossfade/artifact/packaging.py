@@ -22,7 +22,7 @@ from crossfade.artifact.folder import (
     verify,
     write_golden,
 )
-from crossfade.artifact.meaning import MeaningError, class_shares, infer_meaning, predictions
+from crossfade.artifact.meaning import Meaning, MeaningError, class_shares, infer_meaning, predictions
 from crossfade.loop import Loop
 from crossfade.manifest import (
     MANIFEST_FILE,
@@ -38,10 +38,14 @@ from crossfade.manifest import (
 )
 from crossfade.profile import ProfileError, build_profile
 from crossfade.profiling.profile_file import ProfileFile, read_profile
+from crossfade.reference_profile import Profile
 from crossfade.strict_json import FieldError
 
 if TYPE_CHECKING:
     import torch
+
+    from crossfade.artifact.exporting import ExportableModel
+    from crossfade.artifact.tensors import Tensors
 
 DEFAULT_GOLDEN_ROWS = 8
 DEFAULT_MAX_BATCH = 1024
@@ -128,7 +132,10 @@ def package(
     from crossfade.artifact.tensors import TensorError, answered_rows
 
     runs_in = _precision(precision)
-    if reference is None and profile is None:
+    if profile is not None:
+        # Before the model is exported, which takes seconds.
+        _refuse_beside_profile(reference, features, categorical)
+    elif reference is None:
         _refuse_without_reference(
             feature_names=feature_names, features=features, categorical=categorical or None, profile_input=profile_input
         )
@@ -141,34 +148,30 @@ def package(
             meaning = infer_meaning(signature.outputs, task=task, labels=labels, classes=classes, positive=positive)
             golden_inputs = model.golden_inputs(golden)
             golden_outputs = model.checked_answer(golden_inputs)
-            if architecture is None:
-                kind, file_name = Kind.TORCH_EXPORT, PROGRAM_FILE
-                model.export(folder / file_name, golden_inputs, golden_outputs, max_batch)
-            else:
-                kind, file_name = Kind.SAFETENSORS, WEIGHTS_FILE
-                model.store_weights(folder / file_name, architecture, golden_inputs, golden_outputs, max_batch)
+            kind, file_name = _store_program(
+                model,
+                folder,
+                architecture,
+                golden_inputs=golden_inputs,
+                golden_outputs=golden_outputs,
+                max_batch=max_batch,
+            )
             golden_rows = answered_rows(golden_inputs, golden_outputs)
             write_golden(folder / GOLDEN_FILE, golden_rows)
             made = None
             if profile is not None:
-                if reference is not None or features is not None or categorical:
-                    raise ProfileError(
-                        "profile: it takes the place of reference, features and categorical: leave them out"
-                    )
                 file = profile if isinstance(profile, ProfileFile) else read_profile(Path(profile))
                 profiled = _profiled(signature, profile_input or file.input, loop)
                 made = fit_profile(file, profiled, meaning.classes, feature_names)
             elif reference is not None:
-                profiled = _profiled(signature, profile_input, loop)
-                rows = model.answer_reference(reference)
-                made = build_profile(
-                    profiled,
-                    rows.inputs[profiled.name],
-                    names=feature_names or _column_names(reference),
+                made = _profile_of_reference(
+                    model,
+                    reference,
+                    _profiled(signature, profile_input, loop),
+                    meaning,
+                    names=feature_names,
                     features=features,
                     categorical=categorical,
-                    classes=class_shares(meaning, rows.outputs),
-                    predictions=predictions(meaning, rows.outputs),
                 )
             manifest = Manifest(
                 format_version=kind.format_version,
@@ -205,11 +208,67 @@ def package(
     return verify(to)
 
 
+def _store_program(
+    model: "ExportableModel",
+    folder: Path,
+    architecture: Architecture | None,
+    *,
+    golden_inputs: "Tensors",
+    golden_outputs: "Tensors",
+    max_batch: int,
+) -> tuple[Kind, str]:
+    """Writes what Workers run: the exported program, or the weights alone; answers its kind and its file's name.
+
+    Raises:
+        ExportError: with what to change.
+        ArchitectureError: likewise.
+    """
+    if architecture is None:
+        model.export(folder / PROGRAM_FILE, golden_inputs, golden_outputs, max_batch)
+        return Kind.TORCH_EXPORT, PROGRAM_FILE
+    model.store_weights(folder / WEIGHTS_FILE, architecture, golden_inputs, golden_outputs, max_batch)
+    return Kind.SAFETENSORS, WEIGHTS_FILE
+
+
+def _profile_of_reference(
+    model: "ExportableModel",
+    reference: Inputs,
+    profiled: TensorSpec,
+    meaning: Meaning,
+    *,
+    names: Sequence[str] | None,
+    features: Sequence[int | str] | None,
+    categorical: Sequence[int | str],
+) -> Profile:
+    """What the training inputs, and the model's answers to them, look like.
+
+    Raises:
+        ProfileError: with what to change.
+    """
+    rows = model.answer_reference(reference)
+    return build_profile(
+        profiled,
+        rows.inputs[profiled.name],
+        names=names or _column_names(reference),
+        features=features,
+        categorical=categorical,
+        classes=class_shares(meaning, rows.outputs),
+        predictions=predictions(meaning, rows.outputs),
+    )
+
+
 def _precision(name: Precision | str) -> Precision:
     try:
         return Precision(name)
     except ValueError as error:
         raise PackageError(f"precision: {name!r} is not known: {', '.join(Precision)} are") from error
+
+
+def _refuse_beside_profile(
+    reference: Inputs | None, features: Sequence[int | str] | None, categorical: Sequence[int | str]
+) -> None:
+    if reference is not None or features is not None or categorical:
+        raise PackageError("profile: it takes the place of reference, features and categorical: leave them out")
 
 
 def _refuse_without_reference(**said: Any) -> None:

@@ -414,3 +414,12 @@ def test_what_is_said_of_a_profile_needs_one(tmp_path: Path) -> None:
         with pytest.raises(PackageError, match=f"^{next(iter(said))}: .* neither a reference nor a profile"):
             package(_classifier(), example=_ROWS, to=tmp_path / "m", **said)
     assert not (tmp_path / "m").exists()
+
+
+def test_what_a_profile_takes_the_place_of_is_refused_before_the_model_is_asked(tmp_path: Path) -> None:
+    asked: list[object] = []
+    module = Call(asked.append)
+    for said in ({"reference": _ROWS}, {"features": [0]}, {"categorical": [0]}):
+        with pytest.raises(PackageError, match=r"^profile: it takes the place of reference"):
+            package(module, example=_ROWS, to=tmp_path / "m", profile=tmp_path / "profile.json", **said)
+    assert not asked
