@@ -30,7 +30,7 @@ from registry.service.segments import SegmentService
 from registry.service.versions import VersionService
 from registry.service.webhooks import WebhookService
 from registry.servicer.calls import Calls
-from registry.servicer.registry import RegistryServicer
+from registry.servicer.registry import RegistryServicer, Services
 from registry.settings import RegistrySettings
 from registry.upkeep import Upkeep
 from registry.watch_hub import WatchHub
@@ -138,16 +138,18 @@ class App:
         )
         servicer = RegistryServicer(
             Calls(clock, self._foreground, settings.give_way_seconds),
-            models=ModelService(unit_of_work, mutations),
-            versions=VersionService(unit_of_work, mutations),
-            history=HistoryService(unit_of_work, clock),
-            lanes=lanes,
-            segments=SegmentService(mutations),
-            rollouts=RolloutService(unit_of_work, mutations),
-            looks=LookService(unit_of_work, mutations),
-            instances=instances,
-            monitors=MonitorService(unit_of_work, mutations),
-            webhooks=WebhookService(unit_of_work, webhooks),
+            Services(
+                models=ModelService(unit_of_work, mutations),
+                versions=VersionService(unit_of_work, mutations),
+                history=HistoryService(unit_of_work, clock),
+                lanes=lanes,
+                segments=SegmentService(mutations),
+                rollouts=RolloutService(unit_of_work, mutations),
+                looks=LookService(unit_of_work, mutations),
+                instances=instances,
+                monitors=MonitorService(unit_of_work, mutations),
+                webhooks=WebhookService(unit_of_work, webhooks),
+            ),
             hub=self._hub,
             tracer=self._tracing.tracer,
         )

@@ -1,5 +1,6 @@
 """RegistryService: proto to domain and back, and nothing else."""
 
+from dataclasses import dataclass
 from typing import Final
 
 import grpc
@@ -29,32 +30,34 @@ from registry.watch_hub import WatchHub
 _SERVICE: Final = service_pb2.DESCRIPTOR.services_by_name["RegistryService"].full_name
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the RPCs ask, a service for each kind of thing."""
+
+    models: ModelService
+    versions: VersionService
+    history: HistoryService
+    lanes: LaneService
+    segments: SegmentService
+    rollouts: RolloutService
+    looks: LookService
+    instances: InstanceService
+    monitors: MonitorService
+    webhooks: WebhookService
+
+
 class RegistryServicer(CatalogServicer, LaneServicer, RolloutServicer, FleetServicer, MonitorServicer):
     """Every RPC of the Registry."""
 
-    def __init__(
-        self,
-        calls: Calls,
-        *,
-        models: ModelService,
-        versions: VersionService,
-        history: HistoryService,
-        lanes: LaneService,
-        segments: SegmentService,
-        rollouts: RolloutService,
-        looks: LookService,
-        instances: InstanceService,
-        monitors: MonitorService,
-        webhooks: WebhookService,
-        hub: WatchHub,
-        tracer: trace.Tracer,
-    ) -> None:
+    def __init__(self, calls: Calls, services: Services, *, hub: WatchHub, tracer: trace.Tracer) -> None:
         spans = Spans(tracer)
-        CatalogServicer.__init__(self, calls, models, versions, history, webhooks, spans)
-        LaneServicer.__init__(self, calls, lanes, segments, spans)
-        RolloutServicer.__init__(self, calls, rollouts, spans)
-        FleetServicer.__init__(self, calls, instances, looks, hub)
-        MonitorServicer.__init__(self, calls, monitors)
+        CatalogServicer.__init__(
+            self, calls, services.models, services.versions, services.history, services.webhooks, spans
+        )
+        LaneServicer.__init__(self, calls, services.lanes, services.segments, spans)
+        RolloutServicer.__init__(self, calls, services.rollouts, spans)
+        FleetServicer.__init__(self, calls, services.instances, services.looks, hub)
+        MonitorServicer.__init__(self, calls, services.monitors)
 
     def register(self, server: aio.Server) -> None:
         """Adds every RPC to a server. WatchRoutes answers in bytes: its handler goes first, so that it is the one."""
