@@ -55,7 +55,7 @@ def lanes(parts: list[service_pb2.WatchRoutesResponse]) -> list[resources_pb2.La
     return [lane for part in parts for lane in part.lanes]
 
 
-async def test_they_come_in_parts(registry: Registry, shared_database: Connection) -> None:
+async def test_routes_of_many_lanes_come_in_parts(registry: Registry, shared_database: Connection) -> None:
     rows = await multiply(registry, shared_database)
     async with watching(registry) as watch:
         parts = await whole(watch)

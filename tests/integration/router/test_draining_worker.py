@@ -124,7 +124,7 @@ async def test_a_stream_cut_off_at_the_end_of_draining_is_charged_to_nobody(hous
     assert await house.charged() == {}
 
 
-async def test_nor_is_one_whose_worker_ends(house: House) -> None:
+async def test_a_stream_whose_worker_ends_is_charged_to_nobody(house: House) -> None:
     parts = await house.unread()
     house.worker.supervisor.stop()
     await until(lambda: house.registry.state("walk", "v1") == "DRAINING", 30)

@@ -136,7 +136,7 @@ async def test_a_caller_that_gives_up_its_label_harms_nobody(
         ("front-end", signal.SIGKILL, "one of its front-ends has ended"),
     ],
 )
-async def test_they_live_and_die_together_and_the_reason_is_told(
+async def test_front_ends_live_and_die_together_and_the_reason_is_told(
     registry: FakeRegistry,
     start_worker: Any,
     caller_of: Any,

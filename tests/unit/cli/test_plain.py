@@ -55,7 +55,7 @@ def test_tables_keep_their_styles_and_have_no_commands() -> None:
     assert out.getvalue() == "\x1b[31ma\N{REPLACEMENT CHARACTER}b\x1b[0m\x1b[32mc\x1b[0m\n"
 
 
-def test_so_does_a_picture_that_is_drawn_anew() -> None:
+def test_a_picture_that_is_drawn_anew_has_no_commands() -> None:
     console, out = terminal()
     with Live(Text(EVIL), console=console, auto_refresh=False) as live:
         live.update(Text(f"again {EVIL}"), refresh=True)

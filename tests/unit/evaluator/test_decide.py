@@ -98,7 +98,7 @@ def test_a_promotion_waits_for_a_person_where_one_is_asked(safe: State, harmful:
     assert decide(harmful, at(approval_missing=True)).action is Action.ROLLBACK
 
 
-def test_and_advance_before_it() -> None:
+def test_all_required_gates_passed_advance_before_the_last_step() -> None:
     made = trial(0, demo_terms(plan=demo_plan(1000, 5000)))
     while made.look().action is not Action.ADVANCE:
         assert made.outcome is None
@@ -188,7 +188,7 @@ def test_the_end_of_the_last_period_without_power_is_inconclusive(young: State) 
     assert "1,000,000 are needed to see a harm" in decision.reason
 
 
-def test_or_holds_or_rolls_back_as_the_policy_asks(young: State) -> None:
+def test_the_end_of_the_last_period_without_power_holds_or_rolls_back_as_the_policy_asks(young: State) -> None:
     thin = with_needs(young, 1e6)
     held = decide(with_period_end(thin, PeriodEnd.HOLD), at(elapsed=61.0))
     assert (held.action, held.verdict) == (Action.NONE, Verdict.CONTINUE)
@@ -211,7 +211,7 @@ def test_no_violation_in_a_period_with_power_promotes(labelled: State) -> None:
     assert decision.reason.startswith("no gate was violated in 60 s, in which a harm would have shown: ")
 
 
-def test_no_violation_goes_to_the_next_step_without_that_condition(labelled: State) -> None:
+def test_no_violation_goes_to_the_next_step_without_power_too(labelled: State) -> None:
     more = replace(labelled, terms=replace(labelled.terms, plan=demo_plan(1000, 5000)))
     decision = decide(with_needs(more, 1e6), at(elapsed=61.0))
     assert decision.action is Action.ADVANCE
@@ -265,13 +265,13 @@ def test_a_time_in_which_nobody_looked_ends_nothing(young: State, holds: tuple[s
     assert decide(away, at(elapsed=408.0, holds=holds)).action is action
 
 
-def test_nor_does_it_show_that_nothing_was_violated(labelled: State) -> None:
+def test_a_time_in_which_nobody_looked_does_not_show_that_nothing_was_violated(labelled: State) -> None:
     shown = with_needs(labelled, 10.0)
     assert decide(replace(shown, unlooked=50.0), at(elapsed=61.0)).action is Action.NONE
     assert decide(replace(shown, unlooked=50.0), at(elapsed=111.0)).action is Action.PROMOTE
 
 
-def test_nor_is_it_of_the_steps_shortest_time(safe: State) -> None:
+def test_a_time_in_which_nobody_looked_is_no_part_of_the_steps_shortest_time(safe: State) -> None:
     longer = replace(safe, terms=replace(safe.terms, plan=demo_plan(1000, min_duration=30.0)), unlooked=50.0)
     decision = decide(longer, at(elapsed=70.0))
     assert (decision.action, decision.verdict) == (Action.NONE, Verdict.PASS)
@@ -340,12 +340,12 @@ def test_a_version_that_loads_nowhere_is_rolled_back() -> None:
     assert decision.reason == "v2 could not be loaded by any of the 2 Workers that tried: out of memory"
 
 
-def test_not_while_one_worker_still_tries() -> None:
+def test_a_version_that_one_worker_cannot_load_is_not_rolled_back_while_another_still_tries() -> None:
     decision = failed(served(("a", Serving.FAILED, "LOAD_FAILED"), ("b", Serving.LOADING, "")))
     assert decision.action is Action.NONE
 
 
-def test_nor_until_every_worker_was_heard_or_had_time_to_speak() -> None:
+def test_a_version_is_not_rolled_back_until_every_worker_was_heard_or_had_time_to_speak() -> None:
     workers = (*served(("a", Serving.FAILED, "LOAD_FAILED")), Worker("b", ()))
     assert failed(workers, waited=5.0).action is Action.NONE
     assert failed(workers, waited=31.0).action is Action.ROLLBACK
@@ -363,13 +363,13 @@ def test_a_crash_that_stable_shares_is_not_blamed_on_the_version(young: State) -
     assert decide(young, at(workers=shared)).action is Action.NONE
 
 
-def test_nor_is_one_after_which_stable_was_started_again(young: State) -> None:
+def test_a_crash_after_which_stable_was_started_again_is_not_blamed_on_the_version(young: State) -> None:
     again = Served("v1", False, Serving.READY, "its process crashed 2 times", "CRASHED")
     shared = (Worker("a", (again, CONTROL, Served("v2", False, Serving.FAILED, "", "CRASHED"))),)
     assert decide(young, at(workers=shared)).action is Action.NONE
 
 
-def test_nor_is_one_where_stable_is_not_ready_either(young: State) -> None:
+def test_a_crash_where_stable_is_not_ready_either_is_not_blamed_on_the_version(young: State) -> None:
     # What failed to load there is tried again from time to time, and says nothing of its failure meanwhile.
     trying = Served("v1", False, Serving.LOADING)
     shared = (Worker("a", (trying, Served("v2", False, Serving.FAILED, "", "CRASHED"))),)

@@ -89,7 +89,7 @@ async def test_a_channel_that_cannot_be_opened_leaves_one_process_unread(problem
     await source.close()
 
 
-async def test_nor_does_it_hold_up_a_decision() -> None:
+async def test_a_channel_that_cannot_be_opened_holds_up_no_decision() -> None:
     def connect(address: str) -> aio.Channel:
         raise ValueError(address)
 

@@ -98,7 +98,7 @@ async def test_no_window_that_began_before_the_split_is_judged() -> None:
     assert "the split has just changed; counts are judged again in " in scene.ledger.decisions[before + 3].holds[0]
 
 
-async def test_nor_when_all_clocks_are_set_back_and_later_ones_are() -> None:
+async def test_when_all_clocks_are_set_back_only_windows_that_began_after_the_split_are_judged() -> None:
     scene, _, fleet = made(rate=20.0)
     evaluator = scene.evaluator()
     await scene.looks(evaluator, 10)

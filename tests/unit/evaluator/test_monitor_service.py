@@ -188,7 +188,7 @@ async def test_another_version_begins_anew() -> None:
     assert scene.kept.records[-1].decision.reason.startswith("learns what v2 is like")
 
 
-async def test_and_with_the_names_of_the_processes_that_are_there() -> None:
+async def test_another_version_begins_with_the_names_of_the_processes_that_are_there() -> None:
     scene = Scene()
     await scene.look(3)
     gone = tuple(InstanceCounts.forget(f"worker-{number}", 1) for number in range(2, 9))

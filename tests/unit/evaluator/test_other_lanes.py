@@ -52,7 +52,7 @@ def test_a_version_that_another_lane_keeps_warm_is_neither_promoted_nor_blamed_f
     assert made.outcome.reason.startswith("the period ended, and runtimes cannot be compared: ")
 
 
-def test_nor_is_a_slower_one_rolled_back_for_them_until_the_other_lane_is_quiet() -> None:
+def test_a_slower_version_that_another_lane_keeps_warm_is_rolled_back_when_that_lane_is_quiet() -> None:
     made = trial(2, demo_terms(TERMS.policy, demo_plan(2000, period=400.0), features=0), test=SLOW)
     busier(made, 10)
     assert made.outcome is None

@@ -86,7 +86,7 @@ def test_labels_that_depend_on_whether_stable_was_right_conclude_nothing(wrong: 
 
 
 @pytest.mark.parametrize(("wrong", "right"), [(0.3, 0.9), (1.0, 0.52)])
-def test_nor_do_they_pass_a_worse_version(wrong: float, right: float) -> None:
+def test_labels_that_depend_on_whether_stable_was_right_pass_no_worse_version(wrong: float, right: float) -> None:
     made = trial(0, terms(3000), Behaviour(wrong=0.11), paired=right, paired_wrong=wrong)
     for _ in range(60):
         made.look()

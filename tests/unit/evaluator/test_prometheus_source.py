@@ -430,7 +430,7 @@ def drop_slices(store: MetricStore, old: set[str]) -> None:
     store.drop(lambda metric, at: metric is catalog.PREDICTION_COUNT and at["slice"] in old)
 
 
-async def test_nor_are_slices_of_the_epoch_before_which_go_one_by_one_as_new_ones_come(scene: Scene) -> None:
+async def test_slices_of_the_epoch_before_which_go_one_by_one_are_not_waited_for(scene: Scene) -> None:
     """Of a Worker the oldest of sixteen slices goes when one more comes, whichever epoch it is of."""
     for one in scene.fleet.instances:
         one.store = MetricStore()

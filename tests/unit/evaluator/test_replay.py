@@ -92,7 +92,7 @@ async def test_looks_that_are_not_kept_any_more_cannot_be_replayed() -> None:
         await replay(made.fleet.terms, recorded(made))
 
 
-async def test_nor_those_whose_circumstances_nobody_recorded() -> None:
+async def test_looks_whose_circumstances_nobody_recorded_cannot_be_replayed() -> None:
     made = trial(0)
     made.run(4)
     made.decisions[2] = replace(made.decisions[2], at=None)

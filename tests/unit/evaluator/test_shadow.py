@@ -89,7 +89,7 @@ def test_a_version_that_answers_otherwise_too_often_is_rolled_back() -> None:
     assert "mirrored rows otherwise than v1; at most 5.00 % is allowed" in decision.reason
 
 
-def test_and_one_that_mostly_agrees_goes_on_and_needs_no_pairs_when_it_is_live() -> None:
+def test_a_version_that_mostly_agrees_goes_on_and_needs_no_pairs_when_it_is_live() -> None:
     made = trial(0, terms(3000, 1000, shadow=1, gates=disagreement(0.05)))
     decision = made.run(60)
     assert decision is not None

@@ -71,7 +71,7 @@ def test_a_process_that_was_seen_but_not_read_has_a_history() -> None:
     assert counted(third.window)["b"] == [(1,), (3,)]
 
 
-def test_so_has_one_that_started_before_the_look_before_and_was_not_listed_then() -> None:
+def test_a_process_that_started_before_the_look_before_and_was_not_listed_then_has_a_history() -> None:
     cursor = take((), [reading("a", at=1_000.0)], first=True).cursor
     found = [series(INFERENCE, 50_000), series(ATTEMPTS, 40, epoch="3")]
     for started, window in ((999.0, [(40,)]), (1_001.0, [(40,), (50_000,)]), (0.0, [(40,), (50_000,)])):
@@ -241,7 +241,7 @@ def test_after_a_day_the_name_of_a_process_that_is_gone_goes_too(read_us: int) -
     assert [one.instance_id for one in cursor] == ["b"]
 
 
-def test_of_one_that_is_listed_and_cannot_be_read_it_stays() -> None:
+def test_the_name_of_a_process_that_is_listed_and_cannot_be_read_stays() -> None:
     cursor = take((), [Reading("a", 1, None), reading("b")], first=True).cursor
     for at in (DAY, 3.0 * DAY):
         cursor = take(cursor, [Reading("a", round(at * 1e6), None), reading("b", at=at)], first=False).cursor

@@ -623,7 +623,7 @@ async def test_a_segments_lane_without_a_stable_version_leaves_its_requests_to_t
     assert (await House(lane(), own).predict(segment="eu")).version == "v9"
 
 
-async def test_so_do_its_pins_but_for_versions_that_only_it_holds() -> None:
+async def test_a_segments_lane_without_a_stable_version_answers_only_pins_of_versions_that_only_it_holds() -> None:
     empty = replace(lane(), segment="eu", arms={}, names={}, pins={"v7": ("seven:1",)})
     house = House(lane(), empty)
     for pin, version in (("@stable", "v1"), ("v2", "v2"), ("v7", "v7")):
