@@ -30,7 +30,7 @@ _EMPTY: Final = (
 
 
 class Expressions(Protocol):
-    """A Prometheus server."""
+    """What a Prometheus server answers to PromQL, as the queries of the user's own gates are written."""
 
     async def evaluate(self, expression: str, at: int, timeout: float) -> Sequence[RawSeries]:
         """What an expression gives at a time (milliseconds since 1970-01-01 UTC): one sample per series.

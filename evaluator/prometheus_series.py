@@ -40,7 +40,7 @@ class PrometheusError(Exception):
 
 
 class Queries(Protocol):
-    """A Prometheus server."""
+    """What a Prometheus server has scraped of the processes, series by series."""
 
     async def query(self, selection: Selection, timeout: float) -> Sequence[RawSeries]:
         """The samples of every series that matches, within `timeout` seconds.

@@ -40,7 +40,16 @@ def require_lane(tx: Transaction, model: str, segment: str, etag: str) -> Lane:
 
 
 class LaneService:
-    """Lanes."""
+    """What is done to a lane outside its rollouts: versions held for pinned calls, undone, taken back.
+
+    What callers ask for happens once per request id, and answers what `encode` makes of it. It raises, besides what
+    each method says: InvalidArgumentError REQUEST_ID_REUSED.
+
+    Args:
+        unit_of_work: what reads, and what nobody asked for, run in.
+        mutations: what changes run in.
+        clock: until when versions are held.
+    """
 
     def __init__(self, unit_of_work: UnitOfWork, mutations: Mutations, clock: Clock) -> None:
         self._unit_of_work = unit_of_work

@@ -40,7 +40,20 @@ _DONE: Final = {
 
 
 class RolloutService:
-    """Rollouts."""
+    """Starts rollouts, carries out what people and the Evaluator decide of them, and reads them.
+
+    Every change happens once per request id, and answers what `encode` makes of the rollout after it. All but `start`
+    raise:
+
+    - NotFoundError: MODEL_NOT_FOUND, ROLLOUT_NOT_FOUND, LANE_NOT_FOUND.
+    - AbortedError: ETAG_STALE, SEQUENCE_STALE; somebody was faster, or looked since.
+    - FailedPreconditionError: TRANSITION_ILLEGAL, and what each says of itself.
+    - InvalidArgumentError: REQUEST_ID_REUSED.
+
+    Args:
+        unit_of_work: what reads run in.
+        mutations: what changes run in.
+    """
 
     def __init__(self, unit_of_work: UnitOfWork, mutations: Mutations) -> None:
         self._unit_of_work = unit_of_work
@@ -96,7 +109,11 @@ class RolloutService:
     def advance(
         self, key: RequestKey, target: Target, outcome: Outcome, encode: Encode, *, force: bool, deadline: float
     ) -> bytes:
-        """Goes to the next step."""
+        """Goes to the next step; `force`: although too few Workers have the version ready.
+
+        Raises:
+            FailedPreconditionError: NOT_READY_ENOUGH.
+        """
         operation = RolloutOperation.ADVANCE
         outcome = _complete(outcome, operation, key, target)
 
@@ -112,7 +129,7 @@ class RolloutService:
     def pause(
         self, key: RequestKey, target: Target, reason: str, why: PauseReason, encode: Encode, *, deadline: float
     ) -> bytes:
-        """Stops the plan's clock."""
+        """Stops the plan's clock; the share in force stays."""
         return self._transition(
             key,
             target,
@@ -123,7 +140,7 @@ class RolloutService:
         )
 
     def resume(self, key: RequestKey, target: Target, reason: str, encode: Encode, *, deadline: float) -> bytes:
-        """Lets the plan go on."""
+        """Lets a paused plan go on; what a person paused, only a person."""
         automatic = target.analysis_sequence > 0
         return self._transition(
             key,
@@ -137,7 +154,11 @@ class RolloutService:
         )
 
     def approve(self, key: RequestKey, target: Target, reason: str, encode: Encode, *, deadline: float) -> bytes:
-        """A person agrees to the promotion."""
+        """A person agrees to the promotion, which is carried out once the version has passed.
+
+        Raises:
+            FailedPreconditionError: APPROVAL_UNASKED, APPROVAL_GIVEN.
+        """
         return self._transition(
             key,
             target,
@@ -152,7 +173,11 @@ class RolloutService:
     def promote(
         self, key: RequestKey, target: Target, outcome: Outcome, encode: Encode, *, force: bool, deadline: float
     ) -> bytes:
-        """Makes the version stable and deprecates the old one."""
+        """Makes the version stable and deprecates the old one; `force`: although too few Workers have it ready.
+
+        Raises:
+            FailedPreconditionError: NOT_READY_ENOUGH, APPROVAL_MISSING.
+        """
         operation = RolloutOperation.PROMOTE
         outcome = _complete(outcome, operation, key, target)
 
@@ -166,7 +191,7 @@ class RolloutService:
         )
 
     def rollback(self, key: RequestKey, target: Target, outcome: Outcome, encode: Encode, *, deadline: float) -> bytes:
-        """Marks the version FAILED."""
+        """Ends it, gives all requests back to the stable version, and marks its own FAILED."""
         operation = RolloutOperation.ROLLBACK
         outcome = _complete(outcome, operation, key, target)
         return self._transition(
@@ -188,7 +213,7 @@ class RolloutService:
         inconclusive: bool,
         deadline: float,
     ) -> bytes:
-        """Ends a rollout without blame."""
+        """Ends it without blame: its version is PENDING again; `inconclusive`: as one that showed nothing."""
         operation = RolloutOperation.CONCLUDE if inconclusive else RolloutOperation.CANCEL
         outcome = _complete(outcome, operation, key, target)
         return self._transition(

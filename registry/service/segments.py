@@ -18,7 +18,13 @@ from services.common.errors import FailedPreconditionError
 
 
 class SegmentService:
-    """Segments."""
+    """Gives segments lanes of their own and takes them away; each change happens once per request id.
+
+    Raises, besides what each method says: InvalidArgumentError REQUEST_ID_REUSED.
+
+    Args:
+        mutations: what changes run in.
+    """
 
     def __init__(self, mutations: Mutations) -> None:
         self._mutations = mutations

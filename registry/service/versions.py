@@ -89,7 +89,14 @@ def check_against_stable(tx: Transaction, stable: str, version: Version) -> None
 
 
 class VersionService:
-    """Versions."""
+    """Publishes versions, once per request id, and reads them with what Workers say of them.
+
+    Raises, besides what each method says: InvalidArgumentError REQUEST_ID_REUSED.
+
+    Args:
+        unit_of_work: what reads run in.
+        mutations: what publishing runs in.
+    """
 
     def __init__(self, unit_of_work: UnitOfWork, mutations: Mutations) -> None:
         self._unit_of_work = unit_of_work

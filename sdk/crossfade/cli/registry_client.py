@@ -47,7 +47,10 @@ def checked(value: str, what: str) -> str:
 
 
 class Registry:
-    """Asks a Registry.
+    """Asks a Registry, and has it change things.
+
+    Every method raises CommandError where the Registry cannot be reached, refuses, or knows nothing of what is named;
+    the message says what to do. One that is given an id raises UsageError where it can be none.
 
     Args:
         service: where it is.
@@ -67,7 +70,7 @@ class Registry:
         return self._service.call(self._stub.GetModel, request)
 
     def update_model(self, request: service_pb2.UpdateModelRequest) -> resources_pb2.Model:
-        """Changes a model."""
+        """Changes a model's description."""
         return self._service.call(self._stub.UpdateModel, request)
 
     def monitor(self, model: str, segment: str) -> resources_pb2.Monitor:
@@ -125,7 +128,7 @@ class Registry:
                 raise
 
     def publish(self, request: service_pb2.PublishVersionRequest) -> service_pb2.PublishVersionResponse:
-        """Publishes a version."""
+        """Publishes a version: stable at once as the lane's first, else with a rollout unless told not to."""
         return self._service.call(self._stub.PublishVersion, request)
 
     def version(self, model: str, version: str) -> resources_pb2.Version:
@@ -146,7 +149,7 @@ class Registry:
         return self._service.call(self._stub.LoadVersion, request)
 
     def withdraw(self, request: service_pb2.WithdrawVersionRequest) -> resources_pb2.Version:
-        """Takes a version back."""
+        """Takes a PENDING version back, which then cannot be started any more."""
         return self._service.call(self._stub.WithdrawVersion, request)
 
     def undo(self, request: service_pb2.UndoLaneRequest) -> resources_pb2.Lane:
@@ -154,7 +157,7 @@ class Registry:
         return self._service.call(self._stub.UndoLane, request)
 
     def start_rollout(self, request: service_pb2.StartRolloutRequest) -> resources_pb2.Rollout:
-        """Starts a rollout."""
+        """Starts the rollout of a PENDING version, or queues it behind the live one."""
         return self._service.call(self._stub.StartRollout, request)
 
     def rollout(self, name: str) -> resources_pb2.Rollout:
@@ -232,31 +235,31 @@ class Registry:
         return self._pages(self._stub.ListInstances, request, lambda answer: answer.instances)
 
     def advance(self, request: service_pb2.AdvanceRolloutRequest) -> resources_pb2.Rollout:
-        """Goes to the next step."""
+        """Takes a rollout to its next step before its time."""
         return self._service.call(self._stub.AdvanceRollout, request)
 
     def approve(self, request: service_pb2.ApproveRolloutRequest) -> resources_pb2.Rollout:
-        """Agrees to a promotion."""
+        """Agrees to the promotion of a version, for when it has passed."""
         return self._service.call(self._stub.ApproveRollout, request)
 
     def pause(self, request: service_pb2.PauseRolloutRequest) -> resources_pb2.Rollout:
-        """Pauses."""
+        """Stops a rollout's plan; its share stays."""
         return self._service.call(self._stub.PauseRollout, request)
 
     def resume(self, request: service_pb2.ResumeRolloutRequest) -> resources_pb2.Rollout:
-        """Resumes."""
+        """Lets a paused rollout go on."""
         return self._service.call(self._stub.ResumeRollout, request)
 
     def promote(self, request: service_pb2.PromoteRolloutRequest) -> resources_pb2.Rollout:
-        """Promotes."""
+        """Makes a rollout's version stable."""
         return self._service.call(self._stub.PromoteRollout, request)
 
     def roll_back(self, request: service_pb2.RollbackRolloutRequest) -> resources_pb2.Rollout:
-        """Rolls back."""
+        """Ends a rollout and marks its version FAILED."""
         return self._service.call(self._stub.RollbackRollout, request)
 
     def cancel(self, request: service_pb2.CancelRolloutRequest) -> resources_pb2.Rollout:
-        """Cancels."""
+        """Ends a rollout without blame."""
         return self._service.call(self._stub.CancelRollout, request)
 
     def _pages(

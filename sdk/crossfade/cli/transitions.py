@@ -1,4 +1,8 @@
-"""What a person does to a rollout, with its etag: what changed meanwhile is told, never overrun."""
+"""What a person does to a rollout, with its etag: what changed meanwhile is told, never overrun.
+
+Each finds the rollout, acts on it as it was read, and shows it as it is afterwards. It raises CommandError where there
+is none, where somebody changed it meanwhile, and where the Registry refuses: the message says what to do.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,7 +43,7 @@ class Target:
 
 
 def promote_rollout(session: Session, target: Target, *, force: bool) -> None:
-    """Promotes."""
+    """Makes the rollout's version stable at once; `force`: although too few Workers have it ready."""
 
     def act(registry: Registry, rollout: Rollout) -> Rollout:
         request = service_pb2.PromoteRolloutRequest(
@@ -59,7 +63,7 @@ def promote_rollout(session: Session, target: Target, *, force: bool) -> None:
 
 
 def approve_rollout(session: Session, target: Target) -> None:
-    """Agrees to a promotion."""
+    """Agrees to the promotion of a version that waits for a person, for when it has passed."""
 
     def act(registry: Registry, rollout: Rollout) -> Rollout:
         request = service_pb2.ApproveRolloutRequest(
@@ -74,7 +78,7 @@ def approve_rollout(session: Session, target: Target) -> None:
 
 
 def roll_back_rollout(session: Session, target: Target) -> None:
-    """Rolls back."""
+    """Gives all requests back to the stable version and marks the rollout's own FAILED."""
 
     def act(registry: Registry, rollout: Rollout) -> Rollout:
         request = service_pb2.RollbackRolloutRequest(
@@ -89,7 +93,7 @@ def roll_back_rollout(session: Session, target: Target) -> None:
 
 
 def pause_rollout(session: Session, target: Target) -> None:
-    """Pauses."""
+    """Stops the plan where it is; the share in force stays."""
 
     def act(registry: Registry, rollout: Rollout) -> Rollout:
         request = service_pb2.PauseRolloutRequest(
@@ -109,7 +113,7 @@ def pause_rollout(session: Session, target: Target) -> None:
 
 
 def resume_rollout(session: Session, target: Target) -> None:
-    """Resumes."""
+    """Lets a paused plan go on."""
 
     def act(registry: Registry, rollout: Rollout) -> Rollout:
         request = service_pb2.ResumeRolloutRequest(
@@ -124,7 +128,7 @@ def resume_rollout(session: Session, target: Target) -> None:
 
 
 def abort_rollout(session: Session, target: Target) -> None:
-    """Cancels."""
+    """Ends the rollout without blame: its version is PENDING again."""
 
     def act(registry: Registry, rollout: Rollout) -> Rollout:
         request = service_pb2.CancelRolloutRequest(
@@ -141,7 +145,7 @@ def abort_rollout(session: Session, target: Target) -> None:
 
 
 def advance_rollout(session: Session, target: Target, *, force: bool) -> None:
-    """Goes to the next step."""
+    """Goes to the next step before its time; `force`: although too few Workers have the version ready."""
 
     def act(registry: Registry, rollout: Rollout) -> Rollout:
         request = service_pb2.AdvanceRolloutRequest(
