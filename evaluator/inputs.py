@@ -2,12 +2,12 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 
 from evaluator.input_rows import BinRows, Table
-from evaluator.statistics import drift
+from evaluator.statistics import distances, drift
 from evaluator.statistics.counts import FloatArray, frozen
 from evaluator.statistics.design_effect import effects_of_bins, weights_of_past
 from evaluator.statistics.drift import DriftReference, DriftTest
@@ -47,6 +47,22 @@ class AlikeBins:
         return effects_of_bins(self.up_to, self.own, self.every) if self.own.any() else None
 
 
+class FeatureShift(NamedTuple):
+    """How far one feature's values have moved from their profile.
+
+    Attributes:
+        name: the feature's.
+        shift: largest shift of a cumulative share (Kolmogorov-Smirnov), 0 to 1.
+        psi: population stability index, nats; 0: too little was seen.
+        divergence: Jensen-Shannon, bits, 0 to 1; 0: too little was seen.
+    """
+
+    name: str
+    shift: float
+    psi: float = 0.0
+    divergence: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ArmInputs:
     """One arm's inputs.
@@ -80,11 +96,22 @@ class ArmInputs:
         """Largest shift of a cumulative share per feature, in the present phase; empty while it has no rows."""
         if not self.rows:
             return []
-        reference = self.test.reference.counts
-        expected = np.cumsum(reference / reference.sum(axis=-1, keepdims=True), axis=-1)
-        seen = np.cumsum(self.counts / np.maximum(self.counts.sum(axis=-1, keepdims=True), 1.0), axis=-1)
-        largest = np.where(self.counts.any(axis=-1), np.abs(seen - expected).max(axis=-1), 0.0)
+        largest = np.nan_to_num(distances.largest_shift(self.test.reference.counts, self.counts))
         return [(feature.name, float(shift)) for feature, shift in zip(self.profile.features, largest, strict=True)]
+
+    def most_moved(self, number: int) -> list[FeatureShift]:
+        """The features that moved most in the present phase, largest first; empty while it has no rows."""
+        largest = sorted(self.shifts(), key=lambda item: (-item[1], item[0]))[:number]
+        return [FeatureShift(name, shift, *self._distances(name)) for name, shift in largest]
+
+    def _distances(self, name: str) -> tuple[float, float]:
+        """PSI and Jensen-Shannon of one feature, by its own bins; 0 where too little was seen."""
+        row = next(row for row, feature in enumerate(self.profile.features) if feature.name == name)
+        bins = len(self.profile.features[row].proportions)
+        reference, seen = self.test.reference.counts[row, :bins], self.counts[row, :bins]
+        if seen.sum() < distances.ENOUGH_TO_SHOW:
+            return 0.0, 0.0
+        return float(distances.psi(reference, seen)), float(distances.jensen_shannon(reference, seen))
 
     def after(self, rows: BinRows, cap: float = math.inf, effects: FloatArray | None = None) -> "ArmInputs":
         """The arm's inputs after one look.

@@ -91,7 +91,10 @@ def _drift(drift: DriftReport) -> analysis_pb2.DriftReport:
         stable_rows=drift.stable_rows,
         test=_evidence(drift.test),
         stable=_evidence(drift.stable),
-        features=[analysis_pb2.FeatureDrift(feature=feature, shift=shift) for feature, shift in drift.features],
+        features=[
+            analysis_pb2.FeatureDrift(feature=one.name, shift=one.shift, psi=one.psi, jensen_shannon=one.divergence)
+            for one in drift.features
+        ],
     )
 
 

@@ -8,7 +8,7 @@ from evaluator.cohorts import CohortGate
 from evaluator.distributions import DistributionGate
 from evaluator.each_class import EachClassGate
 from evaluator.figures import ArmFigures, figures_of
-from evaluator.inputs import ArmInputs
+from evaluator.inputs import ArmInputs, FeatureShift
 from evaluator.opening import GateState
 from evaluator.state import State
 from evaluator.statistics.process import log_threshold
@@ -75,7 +75,7 @@ class DriftReport:
     stable_rows: int = 0
     test: Evidence = field(default_factory=Evidence)
     stable: Evidence = field(default_factory=Evidence)
-    features: tuple[tuple[str, float], ...] = ()
+    features: tuple[FeatureShift, ...] = ()
 
 
 _FEATURES_SHOWN = 5
@@ -94,11 +94,11 @@ def report_gates(state: State, *, control_missing: bool) -> tuple[GateReport, ..
 def report_inputs(state: State) -> DriftReport:
     """The inputs of both arms; an arm without a reference profile has no evidence."""
     test, stable = state.inputs.test, state.inputs.stable
-    shifts: dict[str, float] = {}
+    shifts: dict[str, FeatureShift] = {}
     for arm in (test, stable):
-        for feature, shift in arm.shifts() if arm is not None and state.watches_inputs else ():
-            shifts[feature] = max(shift, shifts.get(feature, 0.0))
-    largest = sorted(shifts.items(), key=lambda item: (-item[1], item[0]))[:_FEATURES_SHOWN]
+        for one in arm.most_moved(_FEATURES_SHOWN) if arm is not None and state.watches_inputs else ():
+            shifts[one.name] = max(one, shifts.get(one.name, one), key=lambda shift: shift.shift)
+    largest = sorted(shifts.values(), key=lambda one: (-one.shift, one.name))[:_FEATURES_SHOWN]
     return DriftReport(
         test_drifted=test is not None and test.test.drifted,
         stable_drifted=stable is not None and stable.test.drifted,

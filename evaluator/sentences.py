@@ -98,7 +98,7 @@ def unmeasured(state: State, bounds: Sequence[float]) -> str:
 
 def drifted(state: State, drift: DriftReport) -> str:
     """Why the plan stands."""
-    named = ", ".join(f"{feature} by {words.points(shift)}" for feature, shift in drift.features[:3] if shift > 0)
+    named = ", ".join(f"{one.name} by {words.points(one.shift)}" for one in drift.features[:3] if one.shift > 0)
     moved = f" (most: {named})" if named else ""
     return (
         f"inputs drifted in both arms{moved}: {state.terms.test} is not blamed, "

@@ -200,8 +200,7 @@ def _beyond(watch: Watch, one: Watched) -> str:
 
 
 def _most(arm: ArmInputs) -> str:
-    largest = sorted(arm.shifts(), key=lambda item: (-item[1], item[0]))[:3]
-    named = ", ".join(f"{name} by {words.points(shift)}" for name, shift in largest if shift > 0)
+    named = ", ".join(f"{one.name} by {words.points(one.shift)}" for one in arm.most_moved(3) if one.shift > 0)
     return f" (most: {named})" if named else ""
 
 
@@ -215,7 +214,9 @@ def _drift(watch: Watch) -> DriftReport:
     arm = watch.inputs
     if arm is None:
         return DriftReport()
-    largest = sorted(arm.shifts(), key=lambda item: (-item[1], item[0]))[:_SHOWN]
     return DriftReport(
-        stable_drifted=arm.test.drifted, stable_rows=arm.rows, stable=drift_evidence(arm), features=tuple(largest)
+        stable_drifted=arm.test.drifted,
+        stable_rows=arm.rows,
+        stable=drift_evidence(arm),
+        features=tuple(arm.most_moved(_SHOWN)),
     )

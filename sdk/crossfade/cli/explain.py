@@ -6,7 +6,7 @@ from crossfade.cli import text
 from crossfade.cli.gate_words import ALPHA_ROLLBACK, LABEL_METRICS, allowance, arms_sentence, difference, metric_of
 from crossfade.cli.hints import lane_command
 from crossfade.cli.overdue import overdue
-from crossfade.cli.render_gates import difference_text, drift_line, shadow_line
+from crossfade.cli.render_gates import difference_text, drift_details, drift_line, shadow_line
 from crossfade.cli.render_status import step_elapsed, step_period, step_shadow, step_share
 from crossfade.cli.rollout_options import own_policy, start_options
 from crossfade.cli.style import LIVE_STATES, rollout_word
@@ -67,7 +67,7 @@ def _ended(rollout: Rollout) -> list[str]:
     if deciding is not None:
         lines.append(_others(deciding, rollout))
     elif drift := drift_line(outcome.summary.drift, rollout.policy.drift_margin):
-        lines.append(f"{drift}.")
+        lines += [f"{drift}.", *drift_details(outcome.summary.drift)]
     if outcome.trace_ids:
         more = ", …" if len(outcome.trace_ids) > _TRACES else ""
         lines.append(f"Traces: {', '.join(outcome.trace_ids[:_TRACES])}{more}")
@@ -190,7 +190,7 @@ def _live(rollout: Rollout, analysis: Analysis | None, now: float) -> list[str]:
     summary = analysis.summary
     lines += [line for gate in _judged(summary, rollout) for line in _gate_lines(gate, rollout)]
     if drift := drift_line(summary.drift, rollout.policy.drift_margin):
-        lines.append(f"{drift}.")
+        lines += [f"{drift}.", *drift_details(summary.drift)]
     if said := shadow_line(summary.shadow):
         lines.append(f"{said}.")
     lines += [f"It holds: {hold.rstrip('.')}." for hold in summary.holds]

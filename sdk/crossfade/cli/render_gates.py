@@ -96,6 +96,15 @@ def drift_line(drift: DriftReport, margin: float = 0.0) -> str:
     return f"Inputs: {state}" + (f" ({moved}; {allowed} allowed)" if moved else "")
 
 
+def drift_details(drift: DriftReport) -> list[str]:
+    """`  age: shift 0.03, PSI 0.012, Jensen-Shannon 0.002 bits`, of those that moved most; empty: too few rows yet."""
+    return [
+        f"  {one.feature}: shift {one.shift:.2f}, PSI {one.psi:.3f}, Jensen-Shannon {one.jensen_shannon:.3f} bits"
+        for one in drift.features[:3]
+        if one.psi > 0
+    ]
+
+
 def shadow_line(shadow: ShadowReport) -> str:
     """`Shadow: 3.12 % of 12,031 mirrored rows were answered otherwise`; empty: none was compared."""
     if not shadow.rows:

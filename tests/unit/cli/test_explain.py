@@ -10,7 +10,7 @@ from crossfade.cli.gate_words import DEFAULT_HARM, allowance, arms_sentence, dif
 from crossfade.cli.render_gates import difference_text, gates_table
 from crossfade.cli.transitions import changed
 from crossfade.common.v1 import policy_pb2 as policy
-from crossfade.common.v1.analysis_pb2 import ArmCounts, GateReport
+from crossfade.common.v1.analysis_pb2 import ArmCounts, FeatureDrift, GateReport
 from crossfade.registry.v1 import resources_pb2 as resources
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import DEFAULT_HARM as EVALUATOR_HARM
@@ -44,6 +44,16 @@ def test_a_rollback_by_a_gate() -> None:
 
 def test_a_live_rollout() -> None:
     assert explain("churn", samples.rollout(), samples.live_analysis(), samples.NOW) == LIVE
+
+
+def test_how_far_inputs_moved_is_told_by_the_distances_that_people_know() -> None:
+    analysis = samples.live_analysis()
+    analysis.summary.drift.features[0].MergeFrom(FeatureDrift(psi=0.012, jensen_shannon=0.0021))
+    analysis.summary.drift.features.add(feature="city", shift=0.02)
+    text = explain("churn", samples.rollout(), analysis, samples.NOW)
+    assert "\n    age: shift 0.03, PSI 0.012, Jensen-Shannon 0.002 bits\n" in text
+    # Of this one too few rows were seen.
+    assert "city: " not in text
 
 
 def test_a_rollback_without_a_gate() -> None:

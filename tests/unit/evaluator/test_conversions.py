@@ -201,7 +201,7 @@ def test_only_series_that_concern_the_rollout_are_taken() -> None:
         (
             one.metric.removeprefix("crossfade."),
             one.values()["version"],
-            one.values()["traffic"],
+            one.values().get("traffic"),
             one.values().get("profile"),
         )
         for one in series_of(store.snapshot(), terms)

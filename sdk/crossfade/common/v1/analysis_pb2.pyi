@@ -512,19 +512,27 @@ class FeatureDrift(_message.Message):
 
     FEATURE_FIELD_NUMBER: _builtins.int
     SHIFT_FIELD_NUMBER: _builtins.int
+    PSI_FIELD_NUMBER: _builtins.int
+    JENSEN_SHANNON_FIELD_NUMBER: _builtins.int
     feature: _builtins.str
     """The feature's name in the reference profile."""
     shift: _builtins.float
-    """Largest shift of a cumulative proportion against the profile, 0 to 1."""
+    """Largest shift of a cumulative proportion against the profile (Kolmogorov-Smirnov), 0 to 1."""
+    psi: _builtins.float
+    """Population stability index against the profile, nats; shown, and not judged. 0: fewer than 1,000 rows were seen."""
+    jensen_shannon: _builtins.float
+    """Jensen-Shannon divergence from the profile, bits, 0 to 1; shown, and not judged. 0: as above."""
     def __init__(
         self,
         *,
         feature: _builtins.str = ...,
         shift: _builtins.float = ...,
+        psi: _builtins.float = ...,
+        jensen_shannon: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature", b"feature", "shift", b"shift"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature", b"feature", "jensen_shannon", b"jensen_shannon", "psi", b"psi", "shift", b"shift"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
