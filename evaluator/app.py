@@ -143,7 +143,7 @@ class App:
         if self._prometheus is not None:
             await self._prometheus.close()
         await self._channel.close()
-        self._tracing.close()
+        await self._tracing.close()
 
     async def _tell(self) -> None:
         await tell(self._server.set_serving, (REGISTRY_HEALTH, lambda: self._contact.heard))

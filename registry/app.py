@@ -199,7 +199,7 @@ class App:
         await asyncio.to_thread(self._watches.close)
         await asyncio.to_thread(self._background.close)
         self._engine.dispose()
-        self._tracing.close()
+        await self._tracing.close()
 
     async def _keep(self, run: Callable[[], Awaitable[None]]) -> None:
         while True:

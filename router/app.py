@@ -150,7 +150,7 @@ class App:
         await self.proxy.close()
         await self._transport.close()
         await self._registry.close()
-        self._tracing.close()
+        await self._tracing.close()
 
     def _use(self, revision: int, lanes: Lanes) -> None:
         now = self._clock.monotonic()

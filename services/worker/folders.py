@@ -4,10 +4,10 @@ import asyncio
 from functools import partial
 from pathlib import Path
 
+from services.common.threads import on_thread
 from services.worker.cache import ArtifactCache, Held
 from services.worker.domain import ArtifactRef, LoadError, ServingKey, WantedVersion
 from services.worker.signature import check_signature
-from services.worker.threads import on_thread
 
 
 class Folders:

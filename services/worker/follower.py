@@ -99,7 +99,11 @@ class _Follower:
         async def end() -> None:
             await front_end.drain(order)
             await front_end.stop()
-            await say_last(self._writer, messages.pack_counts(0, front_end.snapshot()))
+            if not self._writer.is_closing():
+                self._writer.write(messages.pack_counts(0, front_end.snapshot()))
+            # Only now: when the pipe ends, so does the first front-end, and this one with it.
+            await front_end.close_traces()
+            await say_last(self._writer)
 
         before = self._ending
         if before is not None:

@@ -132,7 +132,10 @@ class FrontEnd:
         await self._server.stop(seconds)
         ending.cancel()
         self._runner.close()
-        self._tracing.close()
+
+    async def close_traces(self) -> None:
+        """Sends the last spans; to be called when the counts are handed over, for it may take its time."""
+        await self._tracing.close()
 
     def _profile(self, folder: str) -> Profile | None:
         """The profile of another version's artifact; without it requests are answered all the same."""

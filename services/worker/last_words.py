@@ -8,14 +8,14 @@ SECONDS: Final = 2.0
 """A listener that has not taken it by then hears less; a Worker that ends gives its processes more time than this."""
 
 
-async def say_last(writer: asyncio.StreamWriter, frame: bytes, seconds: float = SECONDS) -> None:
+async def say_last(writer: asyncio.StreamWriter, frame: bytes = b"", seconds: float = SECONDS) -> None:
     """Writes a frame, closes the pipe, and waits until the other side has taken everything.
 
     A pipe holds some 200 KB; the rest would end with the event loop.
 
     Args:
         writer: of the pipe; on one that closes already nothing is written.
-        frame: what is said.
+        frame: what is said, besides what was said already.
         seconds: the longest wait.
     """
     if not writer.is_closing():

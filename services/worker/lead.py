@@ -110,6 +110,7 @@ class Lead:
         if not self._writer.is_closing():
             # The last word: what the final requests added to the counts. The engine ends with this process.
             await say_last(self._writer, messages.pack_counts(0, await self._counts()))
+        await self._front_end.close_traces()
 
     async def _loaded(self) -> messages.Ready | None:
         """Waits for the engine to load and verify; None: the version cannot be served."""

@@ -12,9 +12,9 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Final
 
+from services.common.threads import on_thread
 from services.worker.link import Link
 from services.worker.process_config import ChildConfig
-from services.worker.threads import on_thread
 
 _MODULE: Final = "services.worker.preload"
 _EXIT_SECONDS: Final = 5.0

@@ -4,6 +4,8 @@ With no endpoint every tracer is a no-op and a request pays nothing. Ordinary ca
 begins with `crossfade.keep` true (the test arm, a failure, a promotion) is always recorded.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -19,9 +21,12 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import Attributes
 
 from services.common.release import release
+from services.common.threads import on_thread
 
 KEEP: Final = "crossfade.keep"
 """Span attribute: always record this one."""
+CLOSE_SECONDS: Final = 2.0
+"""A receiver that has not taken the last spans by then does not get them: a process that ends has more to do."""
 
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 
@@ -72,15 +77,20 @@ class Tracing:
             self.tracer: trace.Tracer = trace.NoOpTracer()
             return
         named = {"service.name": service, "service.instance.id": instance_id, "service.version": release()}
-        self._provider = TracerProvider(resource=Resource.create(named), sampler=sampler(ratio))
+        self._provider = TracerProvider(resource=Resource.create(named), sampler=sampler(ratio), shutdown_on_exit=False)
         exporter = OTLPSpanExporter(endpoint=endpoint, insecure=endpoint.startswith("http://"))
         self._provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1_000))
         self.tracer = self._provider.get_tracer("crossfade")
 
-    def close(self) -> None:
-        """Sends what has not been sent."""
-        if self._provider is not None:
-            self._provider.shutdown()
+    async def close(self) -> None:
+        """Sends what has not been sent, for `CLOSE_SECONDS` at most."""
+        provider = self._provider
+        if provider is None:
+            return
+        # The SDK tries for up to 10 s, and would hold the event loop meanwhile.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await on_thread(lambda _: provider.shutdown(), "traces")
 
 
 def extract(metadata: Iterable[tuple[str, str | bytes]]) -> otel_context.Context:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from services.worker.threads import on_thread
+from services.common.threads import on_thread
 from tests.support.wait import until
 
 
