@@ -2,12 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 from google.protobuf import duration_pb2
 from grpc import aio
 
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
+
+_UNDER_WAY_SECONDS: Final = 2.0
+"""How long leaving waits for a report that is under way."""
 
 
 class Lease:
@@ -34,6 +38,7 @@ class Lease:
         self._changed = asyncio.Event()
         self._lost = False
         self._sequence = 0
+        self._reporting: asyncio.Task[bool] | None = None
 
     def changed(self) -> None:
         """Reports soon instead of at the next turn."""
@@ -43,7 +48,10 @@ class Lease:
         """Reports until it is cancelled."""
         while True:
             self._changed.clear()
-            ok = await self._report(leaving=False)
+            # Whoever cancels this one leaves next, and would overtake the report: the Registry carries out what it has
+            # begun, and a process that has left would be listed again until its lease ends.
+            self._reporting = asyncio.create_task(self._report(leaving=False))
+            ok = await asyncio.shield(self._reporting)
             try:
                 async with asyncio.timeout(self._seconds / 3 if ok else min(1.0, self._seconds / 3)):
                     await self._changed.wait()
@@ -51,7 +59,10 @@ class Lease:
                 continue
 
     async def leave(self) -> None:
-        """Ends the lease now."""
+        """Ends the lease, after the report that is under way."""
+        if self._reporting is not None:
+            await asyncio.wait({self._reporting}, timeout=_UNDER_WAY_SECONDS)
+            self._reporting.cancel()
         await self._report(leaving=True)
 
     async def _report(self, *, leaving: bool) -> bool:

@@ -1,10 +1,11 @@
 """A lease goes on, whatever becomes of one report."""
 
 import asyncio
+from typing import Any
 
 from grpc import aio
 
-from crossfade.registry.v1 import resources_pb2
+from crossfade.registry.v1 import resources_pb2, service_pb2
 from services.common.lease import Lease
 from services.common.telemetry.logs import make_log
 from tests.fakes.registry import FakeRegistry
@@ -51,4 +52,55 @@ async def test_reports_are_numbered_and_the_last_one_is_that_of_leaving() -> Non
         await lease.leave()
     assert registry.sequences == [1, 2, 3, 4, 5]
     assert registry.left == ["worker"]
+    await registry.stop()
+
+
+class Slow(FakeRegistry):
+    """Takes a report when the test says so, and says who leaves and who does not in the order of their coming."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+        self.go = asyncio.Event()
+        self.took: list[str] = []
+
+    async def ReportInstance(  # noqa: N802 - the method's name in the contract
+        self, request: service_pb2.ReportInstanceRequest, context: "aio.ServicerContext[Any, Any]"
+    ) -> service_pb2.ReportInstanceResponse:
+        """Takes it late, unless it leaves."""
+        if not request.leaving:
+            self.asked.set()
+            await self.go.wait()
+        self.took.append("leaving" if request.leaving else "report")
+        return await super().ReportInstance(request, context)
+
+
+async def leaving(registry: Slow, channel: aio.Channel) -> "asyncio.Task[None]":
+    """A process that leaves while its report is under way."""
+    lease = Lease(channel, lambda: resources_pb2.Instance(instance_id="w"), 60.0, make_log("test", "critical"))
+    running = asyncio.create_task(lease.run())
+    await registry.asked.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    return asyncio.create_task(lease.leave())
+
+
+async def test_who_leaves_does_not_overtake_its_own_report() -> None:
+    registry = Slow()
+    await registry.start()
+    async with asyncio.timeout(30), aio.insecure_channel(registry.address) as channel:
+        left = await leaving(registry, channel)
+        await asyncio.wait({left}, timeout=0.2)
+        registry.go.set()
+        await left
+    assert registry.took == ["report", "leaving"]
+    await registry.stop()
+
+
+async def test_a_registry_that_does_not_answer_is_left_all_the_same() -> None:
+    registry = Slow()
+    await registry.start()
+    async with asyncio.timeout(30), aio.insecure_channel(registry.address) as channel:
+        await (await leaving(registry, channel))
+    assert registry.took == ["leaving"]
     await registry.stop()

@@ -210,14 +210,14 @@ def test_only_series_that_concern_the_rollout_are_taken() -> None:
         ("attempt.duration", "v1", "control", None),
         ("attempt.duration", "v1", "live", None),
         ("attempt.duration", "v2", "live", None),
-        # Other lanes' requests that make a process busier whose batches are compared.
-        ("elsewhere", "v1", None, None),
-        ("elsewhere", "v2", None, None),
         ("inference.duration", "v1", "control", None),
         ("inference.duration", "v2", "live", None),
         ("input.count", "v1", "control", "p1"),
         ("input.count", "v1", "live", "p1"),
         ("input.count", "v2", "live", "p2"),
+        # Other lanes' requests that make a process busier whose batches are compared.
+        ("elsewhere", "v1", None, None),
+        ("elsewhere", "v2", None, None),
     ]  # fmt: skip
 
 
