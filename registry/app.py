@@ -193,7 +193,6 @@ class App:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        self._courier.close()
         # What runs waits for the database, and the loop has other things to do meanwhile.
         await asyncio.to_thread(self._foreground.close)
         await asyncio.to_thread(self._watches.close)

@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
 import structlog
@@ -16,6 +15,7 @@ from registry.webhooks.forms import Request, write
 from registry.webhooks.sender import RefusedError, SendError
 from services.common.clock import Clock
 from services.common.errors import CrossfadeError
+from services.common.threads import on_thread
 
 _TURN_SECONDS: Final = 30.0
 """More than a request (12 s) and the transactions around it take: then it is another replica's turn."""
@@ -66,8 +66,6 @@ class Courier:
         self._uniform = uniform
         self._on_backlog = on_backlog
         self._failing: set[str] = set()
-        # A thread each, so that no webhook waits for a receiver that says nothing to another.
-        self._executor = ThreadPoolExecutor(max(1, len(self._webhooks)), thread_name_prefix="webhook")
 
     async def run(self) -> None:
         """Delivers until it is cancelled."""
@@ -114,7 +112,9 @@ class Courier:
             return False
         try:
             request = write(webhook, turn.delivery, self._clock.now())
-            await asyncio.get_running_loop().run_in_executor(self._executor, self._sender.post, webhook.url, request)
+            # A receiver that says nothing keeps neither other webhooks waiting nor the process from ending: what is
+            # under way then is left to itself, and told again.
+            await on_thread(lambda _: self._sender.post(webhook.url, request), "webhook")
         except RefusedError as error:
             await self._refused(turn, str(error))
         except SendError as error:
@@ -171,10 +171,6 @@ class Courier:
             self._failing.add(name)
             self._log.warning("a webhook does not take what it is sent", webhook=name, error=error)
         await self._offload.run(note, deadline=self._deadline())
-
-    def close(self) -> None:
-        """Lets go of the threads; a request under way is waited for by nobody, and told again."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _deadline(self) -> float:
         return self._clock.monotonic() + _DEADLINE_SECONDS

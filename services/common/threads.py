@@ -1,7 +1,7 @@
 """Work on threads of its own that nobody waits for at the end.
 
-The event loop's executor has few threads, and Python waits for them before it ends: a read that hangs would keep
-processes from being started, and the Worker from ending.
+The threads of an executor, the event loop's or another, are few, and Python waits for them before it ends, whatever
+became of the executor: what hangs in one would keep the others' work from being done, and the process from ending.
 """
 
 import asyncio

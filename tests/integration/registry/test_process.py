@@ -12,6 +12,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 
 import psutil
 import pytest
@@ -83,6 +84,30 @@ async def test_it_serves_in_little_memory_and_ends_on_sigterm(database: str) -> 
         first, last = rest[0], rest[-1]
         assert (first["event"], first["signal"], first["service"]) == ("ending", "SIGTERM", "crossfade-registry")
         assert (last["event"], 0 <= last["seconds"] < 20) == ("ended", True)
+
+
+async def test_a_receiver_that_says_nothing_keeps_none_from_ending(database: str, tmp_path: Path) -> None:
+    """A request may wait for it for 10 s."""
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    file = tmp_path / "webhooks.toml"
+    settings = {"webhooks": str(file), "webhook_poll_seconds": "0.1", "drain_seconds": "0.1"}
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as receiver:
+        port = receiver.sockets[0].getsockname()[1]
+        file.write_text(f'[[webhook]]\nname = "w"\nurl = "http://127.0.0.1:{port}/"\nevents = ["MODEL_CREATED"]\n')
+        async with serving(database, **settings) as (process, address), aio.insecure_channel(address) as channel:
+            stub = service_pb2_grpc.RegistryServiceStub(channel)
+            await stub.CreateModel(service_pb2.CreateModelRequest(model_id="m", request_id=new_id()))
+            async with asyncio.timeout(20):
+                await asked.wait()
+            process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(6):
+                assert await process.wait() == 0
 
 
 async def test_what_was_acknowledged_survives_sigkill(database: str) -> None:
