@@ -122,14 +122,14 @@ class EvaluatorServicer(evaluator_pb2_grpc.EvaluatorServiceServicer):
             )
         found = await self._questions.forecast(
             ToCome(
-                model,
-                request.segment,
-                request.version,
-                policy_messages.policy_draft(request.policy),
-                policy_messages.plan_draft(request.plan),
-                _objective(request.objective),
-                {harm.gate: harm.by for harm in request.harms},
-                watch,
+                model=model,
+                segment=request.segment,
+                version=request.version,
+                policy=policy_messages.policy_draft(request.policy),
+                plan=policy_messages.plan_draft(request.plan),
+                objective=_objective(request.objective),
+                drops={harm.gate: harm.by for harm in request.harms},
+                watch=watch,
             )
         )
         if found.violations:

@@ -18,16 +18,16 @@ from registry.domain.states import RolloutState, VersionState
 def model_of(row: Row[Any]) -> Model:
     """A model."""
     return Model(
-        row.model,
-        row.description,
-        row.created,
-        row.next_version,
-        row.next_rollout,
-        row.event_sequence,
-        row.event_hash,
-        row.etag,
-        row.compacted_sequence,
-        row.compacted_hash,
+        model=row.model,
+        description=row.description,
+        created=row.created,
+        next_version=row.next_version,
+        next_rollout=row.next_rollout,
+        event_sequence=row.event_sequence,
+        event_hash=row.event_hash,
+        etag=row.etag,
+        compacted_sequence=row.compacted_sequence,
+        compacted_hash=row.compacted_hash,
     )
 
 

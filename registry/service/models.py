@@ -53,7 +53,16 @@ class ModelService:
                 raise AlreadyExistsError(
                     "MODEL_EXISTS", f"there is a model {model} already; publish versions of it, or choose another id"
                 )
-            made = Model(model, description, now, 1, 1, 0, "", "")
+            made = Model(
+                model=model,
+                description=description,
+                created=now,
+                next_version=1,
+                next_rollout=1,
+                event_sequence=0,
+                event_hash="",
+                etag="",
+            )
             lane = empty_lane(model, "", new_etag())
             opened = open_lane(tx, lane, now=now, actor=key.principal, new=True)
             created = EventDraft("MODEL_CREATED", reason=f"{model} was created.")
