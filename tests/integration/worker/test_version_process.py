@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -50,10 +51,11 @@ class _Versions:
         address: str = "",
         folder: Path | None = None,
         front_ends: int = 2,
+        otlp_endpoint: str = "",
         cores: frozenset[int] = frozenset(),
     ) -> VersionProcess:
         key = ServingKey("scores", version, Traffic.LIVE)
-        settings = self._settings.model_copy(update={"front_ends": front_ends})
+        settings = self._settings.model_copy(update={"front_ends": front_ends, "otlp_endpoint": otlp_endpoint})
         address = address or self.ports.listen_address(key)
         config = ChildConfig(
             key=key,
@@ -193,6 +195,28 @@ async def test_counts_that_its_pipe_does_not_hold_are_its_last_word_all_the_same
     assert await anext(reports, None) is None
     counts = [one for one in process.link.last_counts or () if one.metric is catalog.WORKER_DURATION]
     assert sum(sum(one.counts) for one in counts) == len(segments) * len(epochs) * len(kinds)
+
+
+async def test_a_receiver_of_traces_that_hangs_does_not_hold_its_last_counts(versions: _Versions) -> None:
+    with socket.socket() as hole:
+        # It takes connections, and says nothing.
+        hole.bind((_HOST, 0))
+        hole.listen()
+        process = await versions.start("v1", otlp_endpoint=f"http://{_HOST}:{hole.getsockname()[1]}")
+        process.link.send(_TOLD)
+        reports = process.link.reports()
+        assert isinstance((await anext(reports))[0], messages.Ready)
+        for _ in range(8):
+            # Each over a connection of its own, so that both front-ends have answered some.
+            caller = Caller(versions.address("v1"))
+            await caller.predict(reference_rows(1), metadata=(("traceparent", f"00-{'a' * 32}-{'b' * 16}-01"),))
+            await caller.channel.close()
+        process.link.send(messages.Drain(0.0, 0.0))
+        # The SDK would try for 7 to 10 s, and nothing else would be done meanwhile.
+        async with asyncio.timeout(6):
+            assert await anext(reports, None) is None
+    counts = [one for one in process.link.last_counts or () if one.metric is catalog.WORKER_DURATION]
+    assert sum(sum(one.counts) for one in counts) == 8
 
 
 async def test_why_it_cannot_be_started_is_its_last_word(versions: _Versions, tmp_path: Path) -> None:
