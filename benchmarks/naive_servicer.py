@@ -14,7 +14,7 @@ import torch
 
 from crossfade.artifact import verify
 from crossfade.predict.v1 import predict_pb2
-from services.worker.loader import load_program
+from services.worker.engine.loader import load_program
 
 
 class NaiveServicer:

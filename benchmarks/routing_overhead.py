@@ -27,8 +27,8 @@ from benchmarks.load import METHOD, Load
 from benchmarks.served import Way, free_address, package_net, request, serve, until_serving
 from benchmarks.turns import Rounds, paired, take_turns, typical
 from crossfade.registry.v1 import resources_pb2, service_pb2
-from services.worker.process import ForkServer
 from services.worker.settings import WorkerSettings
+from services.worker.supervisor.process import ForkServer
 
 _SECONDS: Final = 1
 _ROUNDS: Final = 25

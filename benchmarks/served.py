@@ -15,13 +15,13 @@ from crossfade.artifact import Artifact, package
 from crossfade.predict.v1 import predict_pb2
 from services.common.ports import free_port
 from services.common.telemetry import catalog
-from services.worker import messages
 from services.worker.credentials import read_credentials
 from services.worker.domain import Context, LaneContext, ServingKey, Traffic
-from services.worker.link import Link
-from services.worker.process import ForkServer, VersionProcess
+from services.worker.pipes import messages
+from services.worker.pipes.link import Link
 from services.worker.process_config import ChildConfig
 from services.worker.settings import WorkerSettings
+from services.worker.supervisor.process import ForkServer, VersionProcess
 
 
 @dataclass(frozen=True, slots=True)

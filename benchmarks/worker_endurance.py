@@ -18,8 +18,8 @@ from rich.table import Table
 from benchmarks import h2load, load
 from benchmarks.load import METHOD, family
 from benchmarks.served import Way, answered, package_net, request, serve, until_serving
-from services.worker.process import ForkServer
 from services.worker.settings import WorkerSettings
+from services.worker.supervisor.process import ForkServer
 
 _NET: Final = "deep"
 _CAPACITY_SECONDS: Final = 10.0

@@ -24,11 +24,11 @@ from benchmarks import nets
 from benchmarks.served import package_net, rows
 from crossfade.manifest import MANIFEST_FILE, Precision, loads
 from services.common.clock import SystemClock
-from services.worker.engine import MIXED, Begun, Engine, choose_device
-from services.worker.loader import load_program
+from services.worker.engine.engine import MIXED, Begun, Engine, choose_device
+from services.worker.engine.loader import load_program
+from services.worker.engine.verify import prepare
 from services.worker.settings import WorkerSettings
-from services.worker.tensors import Array
-from services.worker.verify import prepare
+from services.worker.shared_memory.tensors import Array
 
 _NETS: Final = ("mlp", "conv", "deep", "patches")
 _SIZES: Final = (1, 8, 64)

@@ -24,9 +24,9 @@ from benchmarks import h2load, load
 from benchmarks.load import METHOD, Load
 from benchmarks.served import Way, answered, package_net, request, serve, until_serving
 from crossfade.artifact import Artifact
-from services.worker.cores import share
-from services.worker.process import ForkServer
 from services.worker.settings import WorkerSettings
+from services.worker.supervisor.cores import share
+from services.worker.supervisor.process import ForkServer
 
 _QUIET, _FLOODED = "mlp", "deep"
 _PER_SECOND: Final = 100

@@ -29,8 +29,8 @@ from benchmarks.load import Load
 from benchmarks.served import Way, free_address, package_net, request, rows, serve, until_serving
 from benchmarks.turns import Rounds, paired, take_turns, typical
 from crossfade.artifact import Artifact
-from services.worker.process import ForkServer
 from services.worker.settings import WorkerSettings
+from services.worker.supervisor.process import ForkServer
 
 _METHOD: Final = "/inference.GRPCInferenceService/ModelInfer"
 _SECONDS: Final = 2

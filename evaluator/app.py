@@ -15,22 +15,22 @@ from crossfade.connection import USER_KEY
 from crossfade.evaluator.v1 import evaluator_pb2_grpc
 from crossfade.registry.v1 import resources_pb2
 from crossfade.telemetry.v1 import telemetry_pb2_grpc
-from evaluator.instances import InstanceSource
-from evaluator.loop import Loop
 from evaluator.meters import Meters
 from evaluator.monitor.loop import MonitorLoop
 from evaluator.monitor.service import Monitor
-from evaluator.own_metrics import OwnMetrics
-from evaluator.prometheus_access import access_of
-from evaluator.prometheus_http import PrometheusHttp
-from evaluator.prometheus_source import PrometheusSource
-from evaluator.questions import Questions
-from evaluator.registry_client import RegistryClient
-from evaluator.service import Evaluator
-from evaluator.servicer import EvaluatorServicer
+from evaluator.questions.questions import Questions
+from evaluator.rollouts.loop import Loop
+from evaluator.rollouts.service import Evaluator
+from evaluator.rollouts.spans import Spans
+from evaluator.rpc.registry_client import RegistryClient
+from evaluator.rpc.servicer import EvaluatorServicer
 from evaluator.settings import EvaluatorSettings
-from evaluator.spans import Spans
-from evaluator.traces import RouterTraces
+from evaluator.sources.instances import InstanceSource
+from evaluator.sources.own_metrics import OwnMetrics
+from evaluator.sources.prometheus_access import access_of
+from evaluator.sources.prometheus_http import PrometheusHttp
+from evaluator.sources.prometheus_source import PrometheusSource
+from evaluator.sources.traces import RouterTraces
 from services.common.channels import open_channel
 from services.common.clock import Clock, SystemClock
 from services.common.contact import REGISTRY_HEALTH, Contact, tell

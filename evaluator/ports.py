@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from evaluator.counts import Counts
-from evaluator.decide import Decision, Phase
-from evaluator.readiness import Served
-from evaluator.replay import Concluded
-from evaluator.state import Look
+from evaluator.evidence.state import Look
 from evaluator.terms import Profile, Terms
-from evaluator.windows import Reading
+from evaluator.verdict.concluded import Concluded
+from evaluator.verdict.decide import Decision, Phase
+from evaluator.verdict.readiness import Served
+from evaluator.window.counts import Counts
+from evaluator.window.windows import Reading
 from services.common.policy.drafts import PlanDraft, PolicyDraft
 from services.common.policy.records import Meaning, Objective
 

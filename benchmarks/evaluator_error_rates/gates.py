@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from evaluator.opening import agreeing_looks
+from evaluator.gates.opening import agreeing_looks
 from evaluator.statistics import rates
 from evaluator.statistics.bets import Margin
 from evaluator.statistics.confusion import unlike_margin

@@ -13,7 +13,7 @@ from numpy.random import Generator
 
 from benchmarks.evaluator_error_rates.gates import CLASSES, Bar
 from benchmarks.evaluator_error_rates.jobs import SEED, spread
-from evaluator.cohorts import CohortGate
+from evaluator.gates.cohorts import CohortGate
 from evaluator.statistics.cohorts import CohortCounts
 from evaluator.statistics.process import log_threshold
 from evaluator.statistics.schedule import LAST_LOOK

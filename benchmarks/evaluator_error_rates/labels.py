@@ -1,4 +1,4 @@
-"""Labels of many rollouts slice by slice, as `evaluator.ledger` keeps those of one: what the tests of each look take.
+"""Labels of many rollouts slice by slice, as `evaluator.evidence.ledger` keeps those of one: what each look takes.
 
 A test folds one such rollout by the product itself and finds the same evidence.
 """
@@ -13,7 +13,7 @@ from benchmarks.evaluator_error_rates.behaviour import IntArray
 from benchmarks.evaluator_error_rates.gates import bars, policy
 from benchmarks.evaluator_error_rates.judges import BoolArray
 from benchmarks.evaluator_error_rates.scenarios import LOOK_SECONDS, SLICE_LOOKS, Lags, Scenario
-from evaluator.maturity import ENOUGH_LAGS, USUAL_LABELS, shows_young
+from evaluator.gates.maturity import ENOUGH_LAGS, USUAL_LABELS, shows_young
 from evaluator.statistics.counts import FloatArray
 from evaluator.statistics.rates import RateWindows
 from services.common.policy.metrics import MetricKind
@@ -210,7 +210,7 @@ def lag_seconds(delay: int) -> float:
 
 
 def usual_lag(lags: FloatArray) -> FloatArray:
-    """`evaluator.fold.usual_lag` of (buckets, rollouts)."""
+    """`evaluator.evidence.fold.usual_lag` of (buckets, rollouts)."""
     cumulative = lags.cumsum(axis=0)
     bucket = np.minimum((cumulative >= USUAL_LABELS * cumulative[-1]).argmax(axis=0), len(LAG_BOUNDS) - 1)
     found: FloatArray = np.where(cumulative[-1] < ENOUGH_LAGS, 0.0, np.array(LAG_BOUNDS)[bucket])

@@ -16,11 +16,11 @@ from benchmarks.evaluator_error_rates.looks import STABLE, TEST
 from benchmarks.evaluator_error_rates.rollouts import Counted, count
 from benchmarks.evaluator_error_rates.runtimes import shape
 from benchmarks.evaluator_error_rates.scenarios import CONSTANT, INSTANCES, SLICE_LOOKS
-from evaluator.counts import Series
-from evaluator.decide import Circumstances, Phase, decide
-from evaluator.fold import fold
-from evaluator.state import Look, State, start
+from evaluator.evidence.fold import fold
+from evaluator.evidence.state import Look, State, start
 from evaluator.terms import Feature, Profile, Terms
+from evaluator.verdict.decide import Circumstances, Phase, decide
+from evaluator.window.counts import Series
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
 from services.common.policy.metrics import MetricKind

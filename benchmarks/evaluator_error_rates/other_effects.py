@@ -10,7 +10,7 @@ from benchmarks.evaluator_error_rates.bounds import kl, rate_bound
 from benchmarks.evaluator_error_rates.effects import ALPHA, PAST, STABLE, TEST, Found
 from benchmarks.evaluator_error_rates.gates import bars, line
 from benchmarks.evaluator_error_rates.judges import Rates, psi, z_test
-from evaluator.inputs import ALPHA as DRIFT_ALPHA
+from evaluator.evidence.inputs import ALPHA as DRIFT_ALPHA
 from evaluator.statistics import drift, rates
 from evaluator.statistics.bets import Margin
 from evaluator.statistics.counts import FloatArray
@@ -55,7 +55,7 @@ def judge_lost_class(rng: Generator, rollouts: int, looks: int) -> list[Found]:
 
 
 def any_class(test: RateTest) -> FloatArray:
-    """ln E that some class is worse, (rollouts), as `evaluator.each_class` averages its parts."""
+    """ln E that some class is worse, (rollouts), as `evaluator.gates.each_class` averages its parts."""
     return log_sum_exp(test.process.log_e) - math.log(test.process.log_e.shape[-1])
 
 

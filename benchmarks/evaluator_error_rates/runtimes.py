@@ -12,7 +12,7 @@ from numpy.random import Generator
 
 from benchmarks.evaluator_error_rates.gates import bars
 from benchmarks.evaluator_error_rates.scenarios import INSTANCES, WAITING_LOOKS, Conditions, Scenario
-from evaluator.distributions import RATIO
+from evaluator.gates.distributions import RATIO
 from evaluator.statistics import runtime
 from evaluator.statistics.bets import Side
 from evaluator.statistics.counts import FloatArray

@@ -12,7 +12,7 @@ from benchmarks.evaluator_error_rates.effects import ALPHA, TEST, Found
 from benchmarks.evaluator_error_rates.gates import bars, safe_bar
 from benchmarks.evaluator_error_rates.judges import PER_MINUTE, kayenta, mann_whitney
 from benchmarks.evaluator_error_rates.runtimes import shape
-from evaluator.distributions import RATIO
+from evaluator.gates.distributions import RATIO
 from evaluator.statistics import runtime
 from evaluator.statistics.counts import FloatArray
 from evaluator.statistics.histograms import RuntimeWindows, shifted

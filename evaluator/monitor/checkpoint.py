@@ -11,12 +11,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from evaluator.alike import Alike, Sums
-from evaluator.arms import BUCKETS, SliceKey
-from evaluator.inputs import AlikeBins, ArmInputs
-from evaluator.label_rows import NO_LAGS
-from evaluator.labels import ERROR_BUCKETS, VALUE_BUCKETS, Labels, OfClass, SliceCounts
-from evaluator.ledger import NOTHING, Ledger
+from evaluator.evidence.alike import Alike, Sums
+from evaluator.evidence.inputs import AlikeBins, ArmInputs
+from evaluator.evidence.ledger import NOTHING, Ledger
 from evaluator.monitor.past import Known, Past
 from evaluator.monitor.watch import Watch, answers_profile, open_watch, values_profile
 from evaluator.monitor.watched import Watched
@@ -25,6 +22,9 @@ from evaluator.statistics.means import MeanTest
 from evaluator.statistics.process import EProcess
 from evaluator.statistics.rates import RateTest
 from evaluator.terms import STATISTICS_VERSION, Terms
+from evaluator.window.arms import BUCKETS, SliceKey
+from evaluator.window.label_rows import NO_LAGS
+from evaluator.window.labels import ERROR_BUCKETS, VALUE_BUCKETS, Labels, OfClass, SliceCounts
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import DEFAULT_SAFE
 

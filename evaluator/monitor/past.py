@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 from scipy import stats
 
-from evaluator.arms import BUCKETS, RuntimeRow, added
-from evaluator.distributions import RATIO
-from evaluator.labels import VALUE_BUCKETS, Labels, RateRow
+from evaluator.gates.distributions import RATIO
 from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1
+from evaluator.window.arms import BUCKETS, RuntimeRow, added
+from evaluator.window.labels import VALUE_BUCKETS, Labels, RateRow
 from services.common.policy.metrics import LABEL_METRICS, MetricKind
 from services.common.policy.records import DEFAULT_SAFE
 from services.common.telemetry import catalog

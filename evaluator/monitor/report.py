@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from evaluator import words
-from evaluator.decide import Action, Decision
-from evaluator.distributions import RATIO
-from evaluator.figures import ArmFigures
-from evaluator.inputs import ArmInputs
+from evaluator.evidence.inputs import ArmInputs
+from evaluator.gates.distributions import RATIO
 from evaluator.monitor.past import ENOUGH
 from evaluator.monitor.watch import INPUTS, OUTPUTS, VALUES, Watch
 from evaluator.monitor.watched import ALPHA_ENDED, Watched
-from evaluator.reports import DriftReport, Evidence, GateReport, Verdict, drift_evidence
 from evaluator.statistics.confusion import f1_from_unlike
 from evaluator.statistics.process import log_threshold
-from evaluator.windows import Problem
+from evaluator.verdict.decide import Action, Decision
+from evaluator.verdict.figures import ArmFigures
+from evaluator.verdict.reports import DriftReport, Evidence, GateReport, Verdict, drift_evidence
+from evaluator.window.windows import Problem
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Limit
 from services.common.telemetry import catalog

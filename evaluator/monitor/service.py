@@ -10,12 +10,12 @@ from typing import Final
 
 import structlog
 
-from evaluator.counts import Counts, InstanceCounts
 from evaluator.monitor import checkpoint, report
 from evaluator.monitor.watch import INPUTS, after, open_watch
 from evaluator.ports import Lanes, LaneView, MetricsSource, MonitorRecord, MonitorView, RefusedError
 from evaluator.terms import Terms
-from evaluator.windows import Reading, take
+from evaluator.window.counts import Counts, InstanceCounts
+from evaluator.window.windows import Reading, take
 from services.common.clock import Clock
 from services.common.policy.defaults import complete_plan, complete_policy
 from services.common.policy.drafts import PlanDraft, PolicyDraft

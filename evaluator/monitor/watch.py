@@ -11,20 +11,20 @@ from typing import Final
 
 import numpy as np
 
-from evaluator.alike import Alike, answers_of
-from evaluator.arms import SliceKey, added, class_rows, error_rows, runtime_rows
-from evaluator.counts import Counts, read_time
-from evaluator.input_rows import BinRows, input_rows
-from evaluator.inputs import ALPHA, ArmInputs
-from evaluator.label_rows import NO_LAGS, Lags, label_lags, reported, slice_counts
-from evaluator.labels import Labels, RateRow
-from evaluator.ledger import Ledger
-from evaluator.maturity import usual_lag
+from evaluator.evidence.alike import Alike, answers_of
+from evaluator.evidence.inputs import ALPHA, ArmInputs
+from evaluator.evidence.ledger import Ledger
+from evaluator.gates.maturity import usual_lag
 from evaluator.monitor.past import ENOUGH, ENOUGH_ANSWERS, ENOUGH_VALUES, Past
 from evaluator.monitor.watched import Watched
 from evaluator.statistics.design_effect import requests_like
 from evaluator.statistics.process import look_cap
 from evaluator.terms import Feature, Profile, Terms
+from evaluator.window.arms import SliceKey, added, class_rows, error_rows, runtime_rows
+from evaluator.window.counts import Counts, read_time
+from evaluator.window.input_rows import BinRows, input_rows
+from evaluator.window.label_rows import NO_LAGS, Lags, label_lags, reported, slice_counts
+from evaluator.window.labels import Labels, RateRow
 from services.common.kept_slices import MOST_SLICES, ROOM, room_of
 from services.common.policy.metrics import LABEL_METRICS, MetricKind
 from services.common.policy.records import DEFAULT_SAFE

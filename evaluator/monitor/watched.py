@@ -7,14 +7,14 @@ from typing import Final
 
 import numpy as np
 
-from evaluator.arms import RuntimeRow
-from evaluator.labels import RateRow
 from evaluator.monitor.past import LONGEST, MIDDLE, SHORTEST, SIZES, Known
 from evaluator.statistics import means, rates
 from evaluator.statistics.bets import Margin
 from evaluator.statistics.means import MeanTest
 from evaluator.statistics.process import log_threshold
 from evaluator.statistics.rates import RateTest, RateWindows
+from evaluator.window.arms import RuntimeRow
+from evaluator.window.labels import RateRow
 from services.common.policy.metrics import MetricKind
 
 ALPHA_ENDED: Final = 0.05

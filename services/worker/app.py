@@ -23,15 +23,15 @@ from services.common.telemetry.prometheus import MetricsPage
 from services.common.telemetry.servicer import TelemetryServicer
 from services.common.telemetry.store import MetricStore, Snapshot
 from services.common.watch import Lanes, RouteWatch
-from services.worker.cache import ArtifactCache
+from services.worker.artifacts.cache import ArtifactCache
+from services.worker.artifacts.trust import Trust
 from services.worker.credentials import read_credentials
 from services.worker.gpus import check_device
-from services.worker.ports import Ports
-from services.worker.process import ForkServer
-from services.worker.routes import instance_of, lanes_of
 from services.worker.settings import WorkerSettings
-from services.worker.supervisor import Supervisor
-from services.worker.trust import Trust
+from services.worker.supervisor.ports import Ports
+from services.worker.supervisor.process import ForkServer
+from services.worker.supervisor.routes import instance_of, lanes_of
+from services.worker.supervisor.supervisor import Supervisor
 
 _TELEMETRY = "crossfade.telemetry.v1.TelemetryService"
 VERSIONS_HEALTH: Final = "crossfade.worker.versions"

@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from evaluator.arms import BUCKETS
-from evaluator.distributions import RATIO
-from evaluator.snapshots import series_of
+from evaluator.gates.distributions import RATIO
 from evaluator.terms import Feature, Profile, Terms
-from evaluator.windows import Reading
+from evaluator.window.arms import BUCKETS
+from evaluator.window.snapshots import series_of
+from evaluator.window.windows import Reading
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from evaluator.prometheus_series import PrometheusError, RawSeries, Selection
+from evaluator.sources.prometheus_series import PrometheusError, RawSeries, Selection
 from services.common.telemetry.otlp import Resource
 from services.common.telemetry.prometheus import families
 from services.common.telemetry.store import Snapshot

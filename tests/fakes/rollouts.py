@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from evaluator.counts import Counts
-from evaluator.decide import Action, Circumstances, Decision, Phase, decide
-from evaluator.fold import fold
-from evaluator.state import Look, State, start
+from evaluator.evidence.fold import fold
+from evaluator.evidence.state import Look, State, start
 from evaluator.terms import Terms
-from evaluator.windows import Reading, fresh_share, take
+from evaluator.verdict.decide import Action, Circumstances, Decision, Phase, decide
+from evaluator.window.counts import Counts
+from evaluator.window.windows import Reading, fresh_share, take
 from services.common.policy.defaults import complete_plan, complete_policy
 from services.common.policy.drafts import GateDraft, PlanDraft, PolicyDraft, StepDraft
 from services.common.policy.metrics import MetricKind

@@ -4,8 +4,8 @@ import asyncio
 import socket
 from typing import Any
 
-from services.worker import messages
-from services.worker.link import Link
+from services.worker.pipes import messages
+from services.worker.pipes.link import Link
 from services.worker.process_config import ChildConfig
 
 

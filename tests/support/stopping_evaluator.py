@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from evaluator.__main__ import main
-from evaluator.decide import Action, Decision
 from evaluator.ports import RolloutView
-from evaluator.registry_client import RegistryClient
+from evaluator.rpc.registry_client import RegistryClient
+from evaluator.verdict.decide import Action, Decision
 
 _GLANCE_SECONDS: Final = 0.01
 

@@ -12,8 +12,8 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from crossfade.cli.render_status import render_lane
-from crossfade.cli.views import LaneView
+from crossfade.cli.render.status import render_lane
+from crossfade.cli.render.views import LaneView
 from crossfade.registry.v1 import resources_pb2
 from examples.digits.demo.report import Report
 from examples.digits.demo.run import MODEL, View

@@ -5,15 +5,7 @@ from typing import Annotated
 
 import typer
 
-from crossfade.cli import (
-    commands_evaluator,
-    commands_lane,
-    commands_look,
-    commands_predict,
-    commands_publish,
-    commands_rollout,
-    commands_setup,
-)
+from crossfade.cli import commands
 from crossfade.cli.context import (
     EvaluatorOption,
     JsonOption,
@@ -38,16 +30,17 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     app.callback()(_options)
-    for commands in (
-        commands_publish,
-        commands_look,
-        commands_evaluator,
-        commands_rollout,
-        commands_lane,
-        commands_predict,
-        commands_setup,
+    # In the order in which the help lists them.
+    for group in (
+        commands.publish,
+        commands.look,
+        commands.evaluator,
+        commands.rollout,
+        commands.lane,
+        commands.predict,
+        commands.setup,
     ):
-        commands.register(app)
+        group.register(app)
     return app
 
 

@@ -17,11 +17,11 @@ from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from crossfade.router.v1 import router_pb2, router_pb2_grpc
 from crossfade.telemetry.v1 import telemetry_pb2_grpc
-from evaluator.instances import InstanceSource
-from evaluator.own_metrics import OwnMetrics
-from evaluator.questions import Questions
-from evaluator.registry_client import RegistryClient
-from evaluator.servicer import EvaluatorServicer
+from evaluator.questions.questions import Questions
+from evaluator.rpc.registry_client import RegistryClient
+from evaluator.rpc.servicer import EvaluatorServicer
+from evaluator.sources.instances import InstanceSource
+from evaluator.sources.own_metrics import OwnMetrics
 from registry.app import App
 from registry.settings import RegistrySettings
 from services.common.clock import SystemClock

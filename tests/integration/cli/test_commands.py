@@ -13,11 +13,11 @@ import numpy as np
 import psycopg
 import pytest
 
-from crossfade.cli import transitions
+from crossfade.cli.actions import transitions
+from crossfade.cli.actions.transitions import Target, pause_rollout
 from crossfade.cli.context import Options, Session
 from crossfade.cli.errors import CommandError
 from crossfade.cli.registry_client import Registry, request_id
-from crossfade.cli.transitions import Target, pause_rollout
 from crossfade.ledger import event_hash
 from crossfade.registry.v1 import resources_pb2
 from crossfade.registry.v1.resources_pb2 import Rollout

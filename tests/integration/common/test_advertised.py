@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crossfade.cli.certificates import make_certificates
+from crossfade.cli.actions.certificates import make_certificates
 from evaluator.app import App as EvaluatorApp
 from evaluator.settings import EvaluatorSettings
 from router.app import App as RouterApp

@@ -9,7 +9,7 @@ import pytest
 from grpc import aio
 
 from services.common.server import LONG_CALLS, OPTIONS, Options
-from services.worker import front_end
+from services.worker.front_end import front_end
 
 PARTS = 30
 PAUSE_SECONDS = 0.1

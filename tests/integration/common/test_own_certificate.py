@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from crossfade.cli.certificates import VALID_DAYS, make_certificates
+from crossfade.cli.actions.certificates import VALID_DAYS, make_certificates
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from evaluator.app import App as Evaluator
 from evaluator.settings import EvaluatorSettings

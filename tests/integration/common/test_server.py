@@ -23,7 +23,7 @@ from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from crossfade.cli.certificates import make_certificates
+from crossfade.cli.actions.certificates import make_certificates
 from crossfade.errors import details_of
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from services.common.channels import open_channel

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crossfade.cli.certificates import make_certificates
+from crossfade.cli.actions.certificates import make_certificates
 from evaluator.app import App as Evaluator
 from evaluator.settings import EvaluatorSettings
 from registry.app import App as Registry

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from crossfade.cli.certificates import make_certificates
+from crossfade.cli.actions.certificates import make_certificates
 from evaluator.ports import ProcessView
-from evaluator.prometheus_access import Access, access_of
-from evaluator.prometheus_http import PrometheusHttp, promql
-from evaluator.prometheus_series import PrometheusError, Selection
-from evaluator.prometheus_source import PrometheusSource
 from evaluator.settings import EvaluatorSettings
+from evaluator.sources.prometheus_access import Access, access_of
+from evaluator.sources.prometheus_http import PrometheusHttp, promql
+from evaluator.sources.prometheus_series import PrometheusError, Selection
+from evaluator.sources.prometheus_source import PrometheusSource
 from services.common.clock import SystemClock
 from services.common.ports import free_port
 from tests.fakes.prometheus_server import MATRIX, PrometheusServer

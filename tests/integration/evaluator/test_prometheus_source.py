@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from grpc import aio
 
-from evaluator.arms import ELSEWHERE, METRICS
-from evaluator.counts import Counts, InstanceCounts, Series
-from evaluator.instances import InstanceSource
 from evaluator.ports import ProcessView
-from evaluator.prometheus_access import Access
-from evaluator.prometheus_http import PrometheusHttp
-from evaluator.prometheus_source import PrometheusSource
+from evaluator.sources.instances import InstanceSource
+from evaluator.sources.prometheus_access import Access
+from evaluator.sources.prometheus_http import PrometheusHttp
+from evaluator.sources.prometheus_source import PrometheusSource
 from evaluator.terms import Terms
-from evaluator.windows import Reading, take
+from evaluator.window.arms import ELSEWHERE, METRICS
+from evaluator.window.counts import Counts, InstanceCounts, Series
+from evaluator.window.windows import Reading, take
 from services.common.clock import SystemClock
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Gate, GateMargin, Need

@@ -7,11 +7,11 @@ import pytest
 
 from crossfade.common.v1 import analysis_pb2, policy_pb2
 from crossfade.registry.v1 import resources_pb2
-from evaluator import proto_views
-from evaluator.decide import Action, Decision
-from evaluator.fold import fold_all
-from evaluator.registry_client import RegistryClient
-from evaluator.reports import Verdict
+from evaluator.evidence.fold import fold_all
+from evaluator.rpc import proto_views
+from evaluator.rpc.registry_client import RegistryClient
+from evaluator.verdict.decide import Action, Decision
+from evaluator.verdict.reports import Verdict
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import GateMargin, Limit, Objective

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crossfade.cli.certificates import make_certificates
+from crossfade.cli.actions.certificates import make_certificates
 from registry.app import App
 from registry.settings import RegistrySettings
 from services.common.clock import Clock, SystemClock

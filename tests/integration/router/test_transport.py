@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crossfade.cli.certificates import make_certificates
+from crossfade.cli.actions.certificates import make_certificates
 from router.transport import GrpcTransport
 from services.common.clock import SystemClock
 from services.common.settings import TlsSettings

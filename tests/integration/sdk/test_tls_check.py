@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from crossfade.cli.certificates import VALID_DAYS, make_certificates
+from crossfade.cli.actions.certificates import VALID_DAYS, make_certificates
 from crossfade.connection import TlsFiles
 from crossfade.key_files import private_pem
 from crossfade.tls_check import TlsFileError

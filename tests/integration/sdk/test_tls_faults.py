@@ -10,7 +10,7 @@ import grpc
 import numpy as np
 import pytest
 
-from crossfade.cli.certificates import make_certificates
+from crossfade.cli.actions.certificates import make_certificates
 from crossfade.cli.errors import NothingAnswersError, command_error
 from crossfade.client import Client, NoTlsConnectionError
 from crossfade.connection import TlsFiles, open_channel

@@ -19,13 +19,13 @@ from torch import nn
 from crossfade.artifact import package
 from crossfade.manifest import MANIFEST_FILE, Manifest, Precision, loads
 from services.common.clock import SystemClock
-from services.worker.cuda import limit_memory
 from services.worker.domain import LoadError
-from services.worker.engine import Begun, Engine
-from services.worker.loader import load_program
+from services.worker.engine.cuda import limit_memory
+from services.worker.engine.engine import Begun, Engine
+from services.worker.engine.loader import load_program
+from services.worker.engine.verify import prepare
 from services.worker.settings import WorkerSettings
-from services.worker.tensors import to_numbers
-from services.worker.verify import prepare
+from services.worker.shared_memory.tensors import to_numbers
 from tests.fakes.models import RAISES, Noting, expected_scores, reference_rows, scores_of
 from tests.fakes.registry import FakeRegistry, lane
 from tests.support.wait import until_async

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from crossfade.manifest import SIGNATURE_FILE
+from services.worker.artifacts.fetch import copy_artifact, fetch_signature
 from services.worker.domain import ArtifactRef, LoadError
-from services.worker.fetch import copy_artifact, fetch_signature
 from tests.fakes.models import Packaged, package_scores
 
 Serve = Callable[[type[BaseHTTPRequestHandler]], str]

@@ -9,13 +9,13 @@ from typing import Any
 from grpc import aio
 
 from crossfade.registry.v1 import resources_pb2
-from evaluator.arms import ATTEMPTS, INFERENCE, PREDICTIONS
-from evaluator.instances import InstanceSource
 from evaluator.ports import MetricsSource, ProcessView
-from evaluator.prometheus_access import Access
-from evaluator.prometheus_http import PrometheusHttp
-from evaluator.prometheus_source import PrometheusSource
-from evaluator.windows import Reading
+from evaluator.sources.instances import InstanceSource
+from evaluator.sources.prometheus_access import Access
+from evaluator.sources.prometheus_http import PrometheusHttp
+from evaluator.sources.prometheus_source import PrometheusSource
+from evaluator.window.arms import ATTEMPTS, INFERENCE, PREDICTIONS
+from evaluator.window.windows import Reading
 from router.app import App as Router
 from router.settings import RouterSettings
 from services.common.clock import SystemClock

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from crossfade.cli.certificates import make_certificates
+from crossfade.cli.actions.certificates import make_certificates
 from services.common.channels import open_channel
 from services.common.own_certificate import OwnCertificate
 from services.common.settings import TlsSettings

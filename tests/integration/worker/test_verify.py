@@ -11,11 +11,11 @@ from torch import nn
 from crossfade.artifact import package, read_golden
 from crossfade.manifest import MANIFEST_FILE, Precision, loads
 from services.common.clock import SystemClock
-from services.worker.engine import Engine
-from services.worker.golden import GoldenCheck
-from services.worker.loader import load_program
+from services.worker.engine.engine import Engine
+from services.worker.engine.golden import GoldenCheck
+from services.worker.engine.loader import load_program
+from services.worker.engine.verify import prepare
 from services.worker.settings import WorkerSettings
-from services.worker.verify import prepare
 from tests.fakes.models import Noting
 
 

@@ -20,13 +20,13 @@ from crossfade import metadata as keys_of
 from crossfade.predict.v1 import predict_pb2
 from services.common.prediction_token import TokenKeys
 from services.common.telemetry import catalog
-from services.worker import messages
 from services.worker.credentials import Credentials
 from services.worker.domain import Context, LaneContext, ServingKey, Traffic
-from services.worker.ports import Ports
-from services.worker.process import ForkServer, VersionProcess
+from services.worker.pipes import messages
 from services.worker.process_config import ChildConfig
 from services.worker.settings import WorkerSettings
+from services.worker.supervisor.ports import Ports
+from services.worker.supervisor.process import ForkServer, VersionProcess
 from tests.fakes.models import reference_rows
 from tests.integration.worker.conftest import Caller
 
@@ -258,7 +258,7 @@ asked = set()
 names = ("CUDA_VISIBLE_DEVICES", "PYTORCH_NVML_BASED_CUDA_CHECK")
 torch.cuda.is_available = lambda: asked.add(tuple(map(os.environ.get, names)))
 torch.cuda._lazy_init = lambda: asked.add("CUDA")
-import services.worker.preload
+import services.worker.version.preload
 
 print(asked, *map(os.environ.get, names))
 """

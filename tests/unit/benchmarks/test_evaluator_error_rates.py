@@ -19,16 +19,16 @@ from benchmarks.evaluator_error_rates.labels import STABLE, TEST, bad, slice_num
 from benchmarks.evaluator_error_rates.other_effects import any_class
 from benchmarks.evaluator_error_rates.rollouts import Counted, Rollouts
 from benchmarks.evaluator_error_rates.scenarios import Scenario
-from evaluator.counts import Series
-from evaluator.each_class import EachClassGate
-from evaluator.fold import fold
-from evaluator.state import State, start
+from evaluator.evidence.fold import fold
+from evaluator.evidence.state import State, start
+from evaluator.gates.each_class import EachClassGate
 from evaluator.statistics import confusion, rates
 from evaluator.statistics.bets import Margin, Side
 from evaluator.statistics.confusion import Confusion
 from evaluator.statistics.counts import FloatArray
 from evaluator.statistics.rates import RateWindows
 from evaluator.terms import Terms
+from evaluator.window.counts import Series
 from services.common.policy.metrics import LABEL_METRICS, MetricKind
 from services.common.policy.records import Plan, Step
 

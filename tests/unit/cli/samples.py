@@ -5,8 +5,8 @@ import math
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from crossfade.cli.traffic import LaneFigures, VersionFigures
-from crossfade.cli.views import LaneView, ModelView
+from crossfade.cli.render.traffic import LaneFigures, VersionFigures
+from crossfade.cli.render.views import LaneView, ModelView
 from crossfade.common.v1 import analysis_pb2 as analysis
 from crossfade.common.v1 import model_pb2 as model
 from crossfade.common.v1 import policy_pb2 as policy

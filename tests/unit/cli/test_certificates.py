@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from crossfade.cli.certificates import PEOPLE, SERVICES, CertificateError, make_certificates
+from crossfade.cli.actions.certificates import PEOPLE, SERVICES, CertificateError, make_certificates
 from services.common.identity import Role, certificate_principal
 
 NOW = dt.datetime(2026, 1, 31, tzinfo=dt.UTC)

@@ -4,11 +4,11 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from crossfade.cli.actions.transitions import changed
 from crossfade.cli.errors import NothingAnswersError, command_error
-from crossfade.cli.explain import explain
-from crossfade.cli.gate_words import DEFAULT_HARM, allowance, arms_sentence, difference, metric_of
-from crossfade.cli.render_gates import difference_text, gates_table
-from crossfade.cli.transitions import changed
+from crossfade.cli.render.explain import explain
+from crossfade.cli.render.gate_words import DEFAULT_HARM, allowance, arms_sentence, difference, metric_of
+from crossfade.cli.render.gates import difference_text, gates_table
 from crossfade.common.v1 import policy_pb2 as policy
 from crossfade.common.v1.analysis_pb2 import ArmCounts, FeatureDrift, GateReport
 from crossfade.registry.v1 import resources_pb2 as resources

@@ -3,7 +3,7 @@
 import pytest
 
 from crossfade.answers import FeedbackSummary
-from crossfade.cli.feeding import describe
+from crossfade.cli.actions.feeding import describe
 
 
 @pytest.mark.parametrize(

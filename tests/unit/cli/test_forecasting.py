@@ -5,9 +5,9 @@ import math
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from crossfade.cli.actions.forecasting import advice, forecast_lines, parse_drop
+from crossfade.cli.actions.replaying import replay_text
 from crossfade.cli.errors import UsageError
-from crossfade.cli.forecasting import advice, forecast_lines, parse_drop
-from crossfade.cli.replaying import replay_text
 from crossfade.common.v1 import analysis_pb2, policy_pb2
 from crossfade.evaluator.v1 import evaluator_pb2
 from crossfade.registry.v1.resources_pb2 import Rollout

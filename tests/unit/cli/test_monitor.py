@@ -3,9 +3,9 @@
 import dataclasses
 
 from crossfade.cli import text
-from crossfade.cli.jsons import view_json
-from crossfade.cli.render_monitor import render_monitor
-from crossfade.cli.render_status import render_models
+from crossfade.cli.render.jsons import view_json
+from crossfade.cli.render.monitor import render_monitor
+from crossfade.cli.render.status import render_models
 from crossfade.common.v1 import analysis_pb2, policy_pb2
 from crossfade.registry.v1 import resources_pb2 as resources
 from tests.unit.cli import samples

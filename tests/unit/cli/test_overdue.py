@@ -3,7 +3,7 @@
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from crossfade.cli.overdue import overdue
+from crossfade.cli.render.overdue import overdue
 from crossfade.common.v1 import analysis_pb2, policy_pb2
 from tests.unit.cli.samples import NOW, at, rollout
 

@@ -13,7 +13,7 @@ from crossfade.cli.context import Options, Session
 from crossfade.cli.ending import run, say_note
 from crossfade.cli.errors import CommandError
 from crossfade.cli.plain import plain
-from crossfade.cli.render_tables import models_table
+from crossfade.cli.render.tables import models_table
 from crossfade.cli.screen import PlainConsole
 from crossfade.registry.v1.resources_pb2 import Model
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from crossfade.cli.actions.policy_check import file_field, violation_lines
 from crossfade.cli.errors import UsageError
-from crossfade.cli.policy_check import file_field, violation_lines
-from crossfade.cli.rollout_options import rollout_spec, start_options, wait_seconds
+from crossfade.cli.options.rollout import rollout_spec, start_options, wait_seconds
 from crossfade.cli.when import parse_when
 from crossfade.common.v1 import policy_pb2 as policy
 from crossfade.evaluator.v1.evaluator_pb2 import Violation

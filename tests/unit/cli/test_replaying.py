@@ -1,6 +1,6 @@
 """`crossfade replay --itself`, by its exact text."""
 
-from crossfade.cli.replaying import itself_text
+from crossfade.cli.actions.replaying import itself_text
 from crossfade.common.v1 import analysis_pb2
 from crossfade.evaluator.v1 import evaluator_pb2
 from crossfade.registry.v1 import resources_pb2 as resources

@@ -2,11 +2,11 @@
 
 import dataclasses
 
-from crossfade.cli.jsons import view_json
-from crossfade.cli.render_status import render_models, rollout_line, split_of
-from crossfade.cli.render_tables import version_details
-from crossfade.cli.views import LaneView
-from crossfade.cli.watching import code_of
+from crossfade.cli.actions.watching import code_of
+from crossfade.cli.render.jsons import view_json
+from crossfade.cli.render.status import render_models, rollout_line, split_of
+from crossfade.cli.render.tables import version_details
+from crossfade.cli.render.views import LaneView
 from crossfade.common.v1 import model_pb2
 from crossfade.common.v1.analysis_pb2 import DriftReport, FeatureDrift, Summary
 from crossfade.common.v1.policy_pb2 import Step, TrafficPlan

@@ -8,12 +8,13 @@ import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from rich.text import Text
 
-from crossfade.cli import text, traffic
-from crossfade.cli.arrays import fit, load_arrays
+from crossfade.cli import text
+from crossfade.cli.actions.arrays import fit, load_arrays
+from crossfade.cli.actions.predicting import answer_text, predictions
 from crossfade.cli.errors import CommandError, UsageError
-from crossfade.cli.predicting import answer_text, predictions
-from crossfade.cli.render_gates import fraction
-from crossfade.cli.render_tables import load_sentences
+from crossfade.cli.render import traffic
+from crossfade.cli.render.gates import fraction
+from crossfade.cli.render.tables import load_sentences
 from crossfade.client import Answer
 from crossfade.common.v1.analysis_pb2 import Evidence
 from crossfade.common.v1.model_pb2 import Signature, TensorSpec

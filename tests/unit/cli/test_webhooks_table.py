@@ -1,6 +1,6 @@
 """What webhooks have yet to be told, as a person reads it."""
 
-from crossfade.cli.render_tables import webhooks_table
+from crossfade.cli.render.tables import webhooks_table
 from crossfade.registry.v1.resources_pb2 import Delivery, Event, Webhook
 
 NOW = 1_700_000_000.0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from crossfade.cli.certificates import SERVICES, make_certificates
+from crossfade.cli.actions.certificates import SERVICES, make_certificates
 from services.common.server import Server
 from services.common.settings import ServiceSettings
 from services.common.telemetry.logs import make_log

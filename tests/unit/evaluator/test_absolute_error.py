@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from evaluator.arms import FEEDBACK_ERROR
-from evaluator.counts import InstanceCounts, Series
-from evaluator.decide import Action
-from evaluator.distributions import RATIO, DistributionGate
-from evaluator.label_rows import slice_counts
-from evaluator.labels import Labels
+from evaluator.gates.distributions import RATIO, DistributionGate
 from evaluator.terms import Terms
+from evaluator.verdict.decide import Action
+from evaluator.window.arms import FEEDBACK_ERROR
+from evaluator.window.counts import InstanceCounts, Series
+from evaluator.window.label_rows import slice_counts
+from evaluator.window.labels import Labels
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
 from services.common.policy.metrics import MetricKind

@@ -9,17 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.random import Generator
 
-from evaluator.alike import Alike, AlikeAnswers, Sums
-from evaluator.arms import class_rows
-from evaluator.balance import BalanceGate
-from evaluator.counts import Counts, InstanceCounts, Series
-from evaluator.fold import fold
-from evaluator.gates import RateGate
-from evaluator.labels import Labels
-from evaluator.state import Look, start
+from evaluator.evidence.alike import Alike, AlikeAnswers, Sums
+from evaluator.evidence.fold import fold
+from evaluator.evidence.state import Look, start
+from evaluator.gates.balance import BalanceGate
+from evaluator.gates.rates import RateGate
 from evaluator.statistics.bets import Margin
 from evaluator.statistics.process import log_threshold
 from evaluator.statistics.rates import RateWindows, harm_test, update
+from evaluator.window.arms import class_rows
+from evaluator.window.counts import Counts, InstanceCounts, Series
+from evaluator.window.labels import Labels
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Gate, GateMargin, Need

@@ -7,14 +7,14 @@ import pytest
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from evaluator.counts import Counts, InstanceCounts, Series
-from evaluator.input_rows import BinRows, input_rows
-from evaluator.inputs import ALPHA, ArmInputs
+from evaluator.evidence.inputs import ALPHA, ArmInputs
 from evaluator.monitor import checkpoint
 from evaluator.monitor.watch import Watch, after, answers_profile, open_watch
 from evaluator.statistics.design_effect import effects_of_bins, weights_of_past
 from evaluator.statistics.process import look_cap
 from evaluator.terms import Feature, Profile
+from evaluator.window.counts import Counts, InstanceCounts, Series
+from evaluator.window.input_rows import BinRows, input_rows
 from tests.fakes.metrics import CLASSES
 from tests.fakes.rollouts import demo_terms
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from evaluator.arms import class_rows
-from evaluator.balance import BalanceGate
-from evaluator.counts import InstanceCounts, Series
-from evaluator.decide import Action
+from evaluator.gates.balance import BalanceGate
 from evaluator.terms import Terms
+from evaluator.verdict.decide import Action
+from evaluator.window.arms import class_rows
+from evaluator.window.counts import InstanceCounts, Series
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Gate, GateMargin, Need

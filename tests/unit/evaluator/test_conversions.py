@@ -2,12 +2,12 @@
 
 from crossfade.common.v1 import analysis_pb2, model_pb2, policy_pb2
 from crossfade.registry.v1 import resources_pb2
-from evaluator import proto_counts, proto_summary, proto_views
-from evaluator.counts import InstanceCounts, Series
-from evaluator.decide import Phase
-from evaluator.readiness import Served, Serving
-from evaluator.reports import Verdict
-from evaluator.snapshots import series_of
+from evaluator.rpc import proto_counts, proto_summary, proto_views
+from evaluator.verdict.decide import Phase
+from evaluator.verdict.readiness import Served, Serving
+from evaluator.verdict.reports import Verdict
+from evaluator.window.counts import InstanceCounts, Series
+from evaluator.window.snapshots import series_of
 from services.common.policy import messages as policy_messages
 from services.common.policy.defaults import complete_plan, complete_policy
 from services.common.policy.drafts import PlanDraft, PolicyDraft

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from evaluator.decide import Action, Circumstances, Decision, Phase, decide, find_violation
-from evaluator.distributions import DistributionGate
-from evaluator.gates import RateGate
-from evaluator.opening import GateState
-from evaluator.readiness import Served, Serving, Worker
-from evaluator.reports import Evidence, Verdict, report_gates
-from evaluator.state import State, start
+from evaluator.evidence.state import State, start
+from evaluator.gates.distributions import DistributionGate
+from evaluator.gates.opening import GateState
+from evaluator.gates.rates import RateGate
 from evaluator.statistics.counts import frozen
 from evaluator.statistics.rates import RateTest
+from evaluator.verdict.decide import Action, Circumstances, Decision, Phase, decide, find_violation
+from evaluator.verdict.readiness import Served, Serving, Worker
+from evaluator.verdict.reports import Evidence, Verdict, report_gates
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
 from services.common.policy.metrics import MetricKind

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from evaluator.decide import Action
-from evaluator.each_class import EachClassGate
-from evaluator.gates import RateGate
-from evaluator.labels import RateRow
-from evaluator.reports import report_gates
+from evaluator.gates.each_class import EachClassGate
+from evaluator.gates.rates import RateGate
 from evaluator.terms import Terms
+from evaluator.verdict.decide import Action
+from evaluator.verdict.reports import report_gates
+from evaluator.window.labels import RateRow
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import EACH_CLASS, MetricKind
 from services.common.policy.records import Gate, GateMargin, Need

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from evaluator.caller_rows import caller_rows
-from evaluator.counts import InstanceCounts, Series
-from evaluator.decide import Action
-from evaluator.reports import Verdict
+from evaluator.verdict.decide import Action
+from evaluator.verdict.reports import Verdict
+from evaluator.window.caller_rows import caller_rows
+from evaluator.window.counts import InstanceCounts, Series
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
 from services.common.policy.metrics import MetricKind

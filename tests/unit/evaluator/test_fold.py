@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from evaluator.arms import error_rows, runtime_rows
-from evaluator.counts import InstanceCounts, Series
-from evaluator.decide import Phase
-from evaluator.distributions import DistributionGate
-from evaluator.fold import fold, fold_all
-from evaluator.gates import RateGate
-from evaluator.label_rows import NO_LAGS, slice_counts
-from evaluator.labels import Labels, OfClass, SliceCounts
-from evaluator.ledger import Ledger
-from evaluator.state import Look, State, start
+from evaluator.evidence.fold import fold, fold_all
+from evaluator.evidence.ledger import Ledger
+from evaluator.evidence.state import Look, State, start
+from evaluator.gates.distributions import DistributionGate
+from evaluator.gates.rates import RateGate
 from evaluator.statistics.process import look_cap
+from evaluator.verdict.decide import Phase
+from evaluator.window.arms import error_rows, runtime_rows
+from evaluator.window.counts import InstanceCounts, Series
+from evaluator.window.label_rows import NO_LAGS, slice_counts
+from evaluator.window.labels import Labels, OfClass, SliceCounts
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import LabelMaturity, Plan, Step

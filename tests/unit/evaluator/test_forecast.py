@@ -6,10 +6,10 @@ from statistics import median
 
 import pytest
 
-from evaluator.forecast import StepForecast, forecast, longer
+from evaluator.questions.forecast import StepForecast, forecast, longer
+from evaluator.questions.traffic import Traffic
 from evaluator.terms import Terms
-from evaluator.traffic import Traffic
-from evaluator.windows import Reading
+from evaluator.window.windows import Reading
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import GateMargin, Limit, Objective

@@ -6,9 +6,9 @@ import pytest
 from grpc import aio
 
 from crossfade.telemetry.v1 import telemetry_pb2
-from evaluator.instances import InstanceSource
 from evaluator.ports import ProcessView
-from evaluator.traces import RouterTraces
+from evaluator.sources.instances import InstanceSource
+from evaluator.sources.traces import RouterTraces
 from services.common.telemetry import catalog, otlp
 from services.common.telemetry.store import MetricStore
 from tests.fakes.clock import ManualClock

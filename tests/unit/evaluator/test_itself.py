@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evaluator.counts import Counts, Series, arrange
-from evaluator.decide import Action
-from evaluator.itself import itself, judge_itself, relabelled
-from evaluator.replay import CompactedError, Concluded
-from evaluator.state import Look
+from evaluator.evidence.state import Look
+from evaluator.questions.aa_test import itself, judge_itself, relabelled
+from evaluator.questions.replay import CompactedError
+from evaluator.verdict.concluded import Concluded
+from evaluator.verdict.decide import Action
+from evaluator.window.counts import Counts, Series, arrange
 from tests.fakes.metrics import Behaviour, Fleet
 from tests.fakes.rollouts import Trial, demo_terms
 

@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evaluator.cohort_rows import cohort_attempts
-from evaluator.cohorts import CohortGate
-from evaluator.counts import Counts, InstanceCounts, Series
-from evaluator.decide import Action
-from evaluator.fold import fold, fold_all
-from evaluator.itself import relabelled
-from evaluator.reports import Verdict, report_gates
-from evaluator.state import State, start
+from evaluator.evidence.fold import fold, fold_all
+from evaluator.evidence.state import State, start
+from evaluator.gates.cohorts import CohortGate
+from evaluator.questions.aa_test import relabelled
 from evaluator.terms import Terms
+from evaluator.verdict.decide import Action
+from evaluator.verdict.reports import Verdict, report_gates
+from evaluator.window.cohort_rows import cohort_attempts
+from evaluator.window.counts import Counts, InstanceCounts, Series
 from services.common.policy.defaults import check_together, complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
 from services.common.policy.metrics import MetricKind

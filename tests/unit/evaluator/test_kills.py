@@ -7,15 +7,15 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from evaluator.arms import ATTEMPTS
-from evaluator.counts import Counts
-from evaluator.decide import Action, Decision
+from evaluator.evidence.state import Look
 from evaluator.ports import EndedError, LaneView, ProcessView, Recorded, RolloutView, SupersededError, VersionView
+from evaluator.questions.replay import replay
 from evaluator.reading_terms import TermsReader
-from evaluator.replay import replay
-from evaluator.state import Look
 from evaluator.terms import Terms
-from evaluator.windows import Reading
+from evaluator.verdict.decide import Action, Decision
+from evaluator.window.arms import ATTEMPTS
+from evaluator.window.counts import Counts
+from evaluator.window.windows import Reading
 from tests.unit.evaluator.test_service import NAME, Counters, Ledger, World, world
 
 PLACES = {

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from evaluator.decide import Action
 from evaluator.ports import ProcessView
-from evaluator.prometheus_source import PrometheusSource
+from evaluator.sources.prometheus_source import PrometheusSource
 from evaluator.terms import Terms
-from evaluator.windows import Reading
+from evaluator.verdict.decide import Action
+from evaluator.window.windows import Reading
 from services.common.policy.drafts import PlanDraft, StepDraft
 from tests.fakes.clock import ManualClock
 from tests.fakes.metrics import Behaviour, Fleet

@@ -2,10 +2,10 @@
 
 import pytest
 
-from evaluator.decide import Action, Decision
-from evaluator.gates import RateGate
-from evaluator.limits import RuntimeLimitGate
+from evaluator.gates.limits import RuntimeLimitGate
+from evaluator.gates.rates import RateGate
 from evaluator.terms import Terms
+from evaluator.verdict.decide import Action, Decision
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import GateMargin, Limit

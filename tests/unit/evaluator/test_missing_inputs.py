@@ -7,10 +7,10 @@ from crossfade.binner import Binner
 from crossfade.manifest import DType, TensorSpec
 from crossfade.profile import build_profile
 from crossfade.reference_profile import Profile
-from evaluator.input_rows import BinRows
-from evaluator.inputs import ArmInputs
+from evaluator.evidence.inputs import ArmInputs
 from evaluator.terms import Feature
 from evaluator.terms import Profile as Reference
+from evaluator.window.input_rows import BinRows
 
 
 def rows(rng: np.random.Generator, number: int, missing: float) -> NDArray[np.float64]:

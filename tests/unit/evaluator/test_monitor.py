@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from evaluator.counts import Counts, InstanceCounts
-from evaluator.distributions import RATIO
-from evaluator.labels import Labels, SliceCounts
-from evaluator.ledger import Ledger
+from evaluator.evidence.ledger import Ledger
+from evaluator.gates.distributions import RATIO
 from evaluator.monitor import checkpoint, report
 from evaluator.monitor.past import BOUNDS, MIDDLE, Known, Past
 from evaluator.monitor.watch import Watch, after, open_watch
-from evaluator.reports import GateReport, Verdict
 from evaluator.terms import Terms
-from evaluator.windows import Problem, take
+from evaluator.verdict.reports import GateReport, Verdict
+from evaluator.window.counts import Counts, InstanceCounts
+from evaluator.window.labels import Labels, SliceCounts
+from evaluator.window.windows import Problem, take
 from services.common.kept_slices import MOST_SLICES
 from services.common.policy.defaults import complete_plan, complete_policy
 from services.common.policy.drafts import PlanDraft, PolicyDraft

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from numpy.random import Generator
 
-from evaluator.alike import Alike, AlikeAnswers, Sums
-from evaluator.counts import Counts, InstanceCounts, Series
-from evaluator.labels import Labels
+from evaluator.evidence.alike import Alike, AlikeAnswers, Sums
 from evaluator.monitor.past import Past
 from evaluator.monitor.report import decision
 from evaluator.monitor.watch import Watch, after, open_watch
-from evaluator.snapshots import series_of
 from evaluator.terms import Terms
+from evaluator.window.counts import Counts, InstanceCounts, Series
+from evaluator.window.labels import Labels
+from evaluator.window.snapshots import series_of
 from services.common.policy.metrics import MetricKind
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore

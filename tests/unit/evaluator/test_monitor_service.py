@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import structlog
 
-from evaluator.counts import InstanceCounts
 from evaluator.monitor.loop import MonitorLoop
 from evaluator.monitor.service import Monitor
 from evaluator.ports import (
@@ -23,7 +22,8 @@ from evaluator.ports import (
     VersionView,
 )
 from evaluator.terms import Terms
-from evaluator.windows import Reading
+from evaluator.window.counts import InstanceCounts
+from evaluator.window.windows import Reading
 from services.common.policy.records import Meaning
 from tests.fakes.clock import ManualClock
 from tests.fakes.metrics import CLASSES, Behaviour, Fleet, reference

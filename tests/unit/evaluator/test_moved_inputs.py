@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from evaluator.input_rows import BinRows
-from evaluator.inputs import ArmInputs
+from evaluator.evidence.inputs import ArmInputs
 from evaluator.statistics.distances import ENOUGH_TO_SHOW
 from evaluator.terms import Feature, Profile
+from evaluator.window.input_rows import BinRows
 
 PROFILE = Profile("p1", 10_000, (Feature("age", (0.5, 0.5)), Feature("city", (0.25, 0.25, 0.25, 0.25))))
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from evaluator.arms import ELSEWHERE
-from evaluator.counts import InstanceCounts, Series
-from evaluator.decide import Action
-from evaluator.other_lanes import NO_OTHER_LANES
-from evaluator.snapshots import found_in
+from evaluator.verdict.decide import Action
+from evaluator.window.arms import ELSEWHERE
+from evaluator.window.counts import InstanceCounts, Series
+from evaluator.window.other_lanes import NO_OTHER_LANES
+from evaluator.window.snapshots import found_in
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import GateMargin, Limit

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from evaluator.counts import Counts
-from evaluator.fold import fold_all
-from evaluator.forecast import forecast
-from evaluator.gates import RateGate
-from evaluator.own_metrics import OwnMetrics
+from evaluator.evidence.fold import fold_all
+from evaluator.evidence.state import Look, start
+from evaluator.gates.rates import RateGate
 from evaluator.ports import ProcessView
-from evaluator.prometheus_series import PrometheusError, RawSeries
-from evaluator.state import Look, start
+from evaluator.questions.forecast import forecast
+from evaluator.questions.traffic import Traffic
+from evaluator.sources.own_metrics import OwnMetrics
+from evaluator.sources.prometheus_series import PrometheusError, RawSeries
 from evaluator.terms import Terms
-from evaluator.traffic import Traffic
-from evaluator.windows import Reading, take
+from evaluator.window.counts import Counts
+from evaluator.window.windows import Reading, take
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
 from services.common.policy.metrics import MetricKind, shown_in

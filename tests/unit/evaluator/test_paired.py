@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, multinomial
 
-from evaluator.decide import Action
-from evaluator.labels import Labels, SliceCounts
-from evaluator.ledger import Ledger
-from evaluator.maturity import is_fair, misleading
-from evaluator.paired import PairedGate
-from evaluator.reports import Verdict
+from evaluator.evidence.ledger import Ledger
+from evaluator.gates.maturity import is_fair, misleading
+from evaluator.gates.paired import PairedGate
 from evaluator.statistics import means
 from evaluator.statistics.process import log_threshold
 from evaluator.terms import Terms
+from evaluator.verdict.decide import Action
+from evaluator.verdict.reports import Verdict
+from evaluator.window.labels import Labels, SliceCounts
 from services.common.policy.defaults import check_together, complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
 from services.common.policy.metrics import MetricKind

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from evaluator.app import App
-from evaluator.prometheus_access import access_of
 from evaluator.settings import EvaluatorSettings
+from evaluator.sources.prometheus_access import access_of
 
 
 @pytest.mark.parametrize(

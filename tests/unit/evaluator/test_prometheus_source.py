@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from evaluator.counts import Counts
 from evaluator.ports import ProcessView
-from evaluator.prometheus_series import PrometheusError
-from evaluator.prometheus_source import PrometheusSource
+from evaluator.sources.prometheus_series import PrometheusError
+from evaluator.sources.prometheus_source import PrometheusSource
 from evaluator.terms import Terms
-from evaluator.windows import Reading, take
+from evaluator.window.counts import Counts
+from evaluator.window.windows import Reading, take
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
 from tests.fakes.clock import ManualClock

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from evaluator import proto_circumstances, proto_summary
-from evaluator.decide import Action, Circumstances, Phase
-from evaluator.readiness import Served, Serving, Worker
-from evaluator.replay import CompactedError, Concluded, UnknownCircumstancesError, replay
+from evaluator.questions.replay import CompactedError, UnknownCircumstancesError, replay
+from evaluator.rpc import proto_circumstances, proto_summary
+from evaluator.verdict.concluded import Concluded
+from evaluator.verdict.decide import Action, Circumstances, Phase
+from evaluator.verdict.readiness import Served, Serving, Worker
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import GateMargin

@@ -10,8 +10,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from evaluator.counts import Counts
-from evaluator.decide import Action, Decision, Phase
+from evaluator.evidence.state import Look
 from evaluator.meters import Meters
 from evaluator.ports import (
     EndedError,
@@ -23,14 +22,15 @@ from evaluator.ports import (
     SupersededError,
     VersionView,
 )
-from evaluator.readiness import Served, Serving
-from evaluator.replay import Concluded
-from evaluator.reports import Verdict
-from evaluator.service import Evaluator
-from evaluator.spans import Spans
-from evaluator.state import Look
+from evaluator.rollouts.service import Evaluator
+from evaluator.rollouts.spans import Spans
 from evaluator.terms import Terms
-from evaluator.windows import Reading
+from evaluator.verdict.concluded import Concluded
+from evaluator.verdict.decide import Action, Decision, Phase
+from evaluator.verdict.readiness import Served, Serving
+from evaluator.verdict.reports import Verdict
+from evaluator.window.counts import Counts
+from evaluator.window.windows import Reading
 from services.common.policy.drafts import GateDraft, PlanDraft, PolicyDraft, StepDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Meaning, PeriodEnd

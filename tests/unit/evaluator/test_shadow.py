@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from evaluator.counts import InstanceCounts, Series
-from evaluator.decide import Action
-from evaluator.pair_rows import pair_rows
 from evaluator.terms import Terms
+from evaluator.verdict.decide import Action
+from evaluator.window.counts import InstanceCounts, Series
+from evaluator.window.pair_rows import pair_rows
 from services.common.policy.defaults import check_together
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from evaluator.decide import Action, Phase
-from evaluator.gates import RateGate
+from evaluator.gates.rates import RateGate
 from evaluator.statistics.confusion import unlike_margin
 from evaluator.terms import Terms
+from evaluator.verdict.decide import Action, Phase
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import GateMargin

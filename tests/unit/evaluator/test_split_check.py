@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy.stats import multinomial
 
-from evaluator.decide import Action
-from evaluator.split_check import SplitCheck
+from evaluator.evidence.split_check import SplitCheck
 from evaluator.statistics.sample_ratio import ALPHA, is_broken, log_evidence
+from evaluator.verdict.decide import Action
 from tests.fakes.metrics import Fleet
 from tests.fakes.rollouts import Trial, demo_plan, demo_terms
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from evaluator.decide import Action, Circumstances, Phase, decide
-from evaluator.readiness import Served, Serving, Worker
 from evaluator.statistics.process import log_threshold
 from evaluator.statistics.rates import RateWindows, restart, superiority_test, update
 from evaluator.terms import Terms
+from evaluator.verdict.decide import Action, Circumstances, Phase, decide
+from evaluator.verdict.readiness import Served, Serving, Worker
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import GateMargin, Objective, PeriodEnd

@@ -10,9 +10,9 @@ from crossfade.common.v1 import policy_pb2
 from crossfade.evaluator.v1 import evaluator_pb2
 from crossfade.name_checks import LABEL_LIMIT
 from evaluator.ports import OwnSource, Registry
-from evaluator.questions import Forecasted, Other, Questions, ToCome
-from evaluator.replay import Replayed
-from evaluator.servicer import EvaluatorServicer
+from evaluator.questions.questions import Forecasted, Other, Questions, ToCome
+from evaluator.questions.replay import Replayed
+from evaluator.rpc.servicer import EvaluatorServicer
 from services.common.errors import InvalidArgumentError
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from evaluator.counts import Counts, InstanceCounts, Series
-from evaluator.windows import Reading, fresh_share, take
+from evaluator.window.counts import Counts, InstanceCounts, Series
+from evaluator.window.windows import Reading, fresh_share, take
 
 ATTEMPTS = "crossfade.attempt.duration"
 FEEDBACK = "crossfade.feedback.count"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from crossfade.cli.certificates import make_certificates
+from crossfade.cli.actions.certificates import make_certificates
 from registry.webhooks.forms import Request
 from registry.webhooks.sender import Addresses, HttpSender, RefusedError, SendError
 

@@ -7,7 +7,7 @@ import pytest
 from grpc import aio
 
 from crossfade import metadata as keys
-from services.worker.acceptance import Acceptance
+from services.worker.front_end.acceptance import Acceptance
 
 
 class SlowContext:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.worker.batcher import Batcher, QueueFullError, Ticket
+from services.worker.engine.batcher import Batcher, QueueFullError, Ticket
 
 
 def ticket(name: str, rows: int = 1, deadline: float = 100.0) -> Ticket[str]:

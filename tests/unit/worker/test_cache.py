@@ -14,7 +14,7 @@ import fsspec
 import pytest
 from fsspec.spec import AbstractFileSystem
 
-from services.worker.cache import ArtifactCache
+from services.worker.artifacts.cache import ArtifactCache
 from services.worker.domain import ArtifactRef, LoadError
 from tests.unit.worker.test_fetch import FILES, reference, write_manifest
 
@@ -100,7 +100,7 @@ def test_what_a_killed_process_left_is_removed_and_its_locks_are_gone(
     root, first, second = tmp_path / "cache", publish(1), publish(2)
     code = (
         "import os, pathlib, signal, sys\n"
-        "from services.worker.cache import ArtifactCache\n"
+        "from services.worker.artifacts.cache import ArtifactCache\n"
         "from services.worker.domain import ArtifactRef\n"
         "cache = ArtifactCache(pathlib.Path(sys.argv[1]))\n"
         "held = cache.fetch(ArtifactRef(sys.argv[2], sys.argv[3], 0))\n"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.worker.call import Call
+from services.worker.front_end.call import Call
 
 
 def call(**options: Any) -> Call:

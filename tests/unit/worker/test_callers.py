@@ -5,7 +5,7 @@ import pytest
 from crossfade import metadata as keys
 from services.common.errors import PermissionDeniedError
 from services.common.identity import Principal, Role, local_principal
-from services.worker.callers import told
+from services.worker.front_end.callers import told
 
 ROUTERS = ((keys.TRAFFIC, "control"), (keys.EPOCH, "7"), (keys.COHORT, "3"), (keys.CALLER, "eu"))
 OTHERS = ((keys.SEGMENT, "eu"), ("traceparent", "00-1-2-01"), ("user-agent", "grpc"))

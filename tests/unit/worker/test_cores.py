@@ -1,6 +1,6 @@
 """Each version gets processors that the fewest others have."""
 
-from services.worker.cores import share
+from services.worker.supervisor.cores import share
 
 CORES = range(4, 8)
 

@@ -10,12 +10,12 @@ from crossfade.reference_profile import Feature, FeatureKind, Profile
 from services.common.kept_slices import ROOM, room_of
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore, Snapshot
-from services.worker import messages
-from services.worker.counting import Counting
 from services.worker.domain import Context, FailureCode, Lane, LaneContext, ServingKey, Traffic
-from services.worker.lanes import Place
-from services.worker.tensors import to_stored
-from services.worker.totals import RETENTION_SECONDS, Totals
+from services.worker.front_end.counting import Counting
+from services.worker.front_end.lanes import Place
+from services.worker.pipes import messages
+from services.worker.shared_memory.tensors import to_stored
+from services.worker.supervisor.totals import RETENTION_SECONDS, Totals
 
 LIVE = Traffic.LIVE
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from crossfade.manifest import MANIFEST_FILE
-from services.worker.cache import ArtifactCache
+from services.worker.artifacts.cache import ArtifactCache
+from services.worker.artifacts.sources import check_source
 from services.worker.domain import ArtifactRef, LoadError
 from services.worker.settings import WorkerSettings
-from services.worker.sources import check_source
 
 FILES = {"program.pt2": b"not really a program" * 1000, "golden.npz": b"nor golden rows"}
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from services.worker.flat import flatten
+from services.worker.engine.flat import flatten
 
 
 class Branching(nn.Module):

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from crossfade.predict.v1 import predict_pb2
-from services.worker import messages
-from services.worker.followers import Followers
+from services.worker.pipes import messages
+from services.worker.version.followers import Followers
 
 LONG = 1 << 26
 

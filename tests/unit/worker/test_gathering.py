@@ -1,6 +1,6 @@
 """Pauses for larger batches: where they pay, and nowhere else."""
 
-from services.worker.gathering import Gathering
+from services.worker.engine.gathering import Gathering
 
 
 def pauses(gathering: Gathering, arrivals: list[int], *, rows: int = 1, shared: bool = True) -> int:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.worker.hanging import RunningTime
+from services.worker.version.hanging import RunningTime
 
 
 def test_a_batch_is_seen_to_run_on() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from services.worker.index_bounds import index_bounds
+from services.worker.engine.index_bounds import index_bounds
 
 
 class Tables(nn.Module):

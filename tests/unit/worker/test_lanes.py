@@ -4,7 +4,7 @@ import pytest
 
 from crossfade import metadata as keys
 from services.worker.domain import Context, LaneContext, ServingKey, Traffic
-from services.worker.lanes import LaneBook
+from services.worker.front_end.lanes import LaneBook
 
 
 def book() -> LaneBook:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 
-from services.worker.last_words import say_last
+from services.worker.pipes.last_words import say_last
 
 # More than a pipe and a reader hold.
 FRAME = bytes(4 << 20)

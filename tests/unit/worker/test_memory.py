@@ -3,7 +3,7 @@
 import os
 import signal
 
-from services.worker.memory import own_bytes
+from services.worker.version.memory import own_bytes
 
 
 def test_memory_that_is_shared_is_nobodys_own() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from services.worker.overdue import Overdue
+from services.worker.front_end.overdue import Overdue
 from tests.support.wait import until
 
 

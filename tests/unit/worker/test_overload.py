@@ -1,6 +1,6 @@
 """Priority goes down once, and not for a burst."""
 
-from services.worker.overload import REFUSALS, Overload
+from services.worker.front_end.overload import REFUSALS, Overload
 
 
 def test_it_yields_once_after_many_refusals() -> None:

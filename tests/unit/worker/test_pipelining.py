@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from services.worker.engine import EngineOutput
+from services.worker.engine.engine import EngineOutput
 from tests.support.wait import until
 from tests.unit.worker.test_runner import FAR, ask, doubled, failure, served, told_the_engine
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from services.worker.placement import place
+from services.worker.engine.placement import place
 
 META = torch.device("meta")
 

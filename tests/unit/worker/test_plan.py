@@ -17,7 +17,7 @@ from services.worker.domain import (
     Traffic,
     WantedVersion,
 )
-from services.worker.plan import (
+from services.worker.supervisor.plan import (
     CRASH_WINDOW_SECONDS,
     Abandon,
     Action,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from services.worker.domain import ServingKey, Traffic
-from services.worker.ports import RETENTION_SECONDS, Ports
+from services.worker.supervisor.ports import RETENTION_SECONDS, Ports
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from crossfade.manifest import DType, Signature, TensorSpec
 from services.common.errors import InternalError
-from services.worker.ranges import Ranges
+from services.worker.front_end.ranges import Ranges
 
 SIGNATURE = Signature(
     (TensorSpec("x", DType.FP32, (-1, 3)), TensorSpec("n", DType.INT8, (-1,))),

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.records import (
+from services.worker.shared_memory.records import (
     BatchAnswer,
     BatchFeed,
     Outcome,

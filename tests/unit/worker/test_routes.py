@@ -1,9 +1,9 @@
 """What a Worker reports of itself."""
 
 from services.worker.domain import ServingKey, Traffic
-from services.worker.entries import Serving
-from services.worker.plan import Phase
-from services.worker.routes import instance_of
+from services.worker.supervisor.entries import Serving
+from services.worker.supervisor.plan import Phase
+from services.worker.supervisor.routes import instance_of
 
 KEY = ServingKey("digits", "v1", Traffic.LIVE)
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.rows import RowRing
+from services.worker.shared_memory.rows import RowRing
 
 
 @given(st.integers(1, 40), st.lists(st.tuples(st.integers(1, 12), st.integers(0, 30)), max_size=200))

@@ -16,12 +16,12 @@ import torch
 from crossfade.manifest import DType, Signature, TensorSpec
 from services.common.clock import SystemClock
 from services.common.errors import CrossfadeError
-from services.worker.batcher import Batcher
-from services.worker.device import Device, Work
-from services.worker.engine import EngineOutput
-from services.worker.exchange import Exchange
-from services.worker.runner import Answer, Runner
-from services.worker.runs import Run
+from services.worker.engine.batcher import Batcher
+from services.worker.engine.device import Device, Work
+from services.worker.engine.engine import EngineOutput
+from services.worker.engine.runs import Run
+from services.worker.front_end.runner import Answer, Runner
+from services.worker.shared_memory.exchange import Exchange
 from tests.support.wait import until
 
 FAR = 1e12

@@ -4,9 +4,9 @@ import socket
 from functools import partial
 
 from crossfade.predict.v1 import predict_pb2
-from services.worker import messages
-from services.worker.followers import UNANSWERED_LOOKS, Followers
-from services.worker.link import Link
+from services.worker.pipes import messages
+from services.worker.pipes.link import Link
+from services.worker.version.followers import UNANSWERED_LOOKS, Followers
 from tests.support.wait import until
 
 

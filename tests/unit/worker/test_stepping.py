@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from services.worker.stepping import StepPlan, Steps
-from services.worker.tensors import Inputs
+from services.worker.front_end.stepping import StepPlan, Steps
+from services.worker.shared_memory.tensors import Inputs
 
 # Inputs: step (constant), total (fed by total). Outputs: total (sent), ended.
 PLAN = StepPlan(feeds={1: 0}, parts=(0,), until=1, max_parts=10)

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from services.common.telemetry.logs import make_log
-from services.worker import messages
-from services.worker.cache import ArtifactCache
+from services.worker.artifacts.cache import ArtifactCache
 from services.worker.domain import (
     FailureCode,
     Lane,
@@ -23,11 +22,12 @@ from services.worker.domain import (
     Traffic,
     WantedVersion,
 )
-from services.worker.entries import Serving
-from services.worker.plan import Phase
-from services.worker.ports import Ports
+from services.worker.pipes import messages
 from services.worker.settings import WorkerSettings
-from services.worker.supervisor import RETRY_SECONDS, UNANSWERED_POLLS, Supervisor
+from services.worker.supervisor.entries import Serving
+from services.worker.supervisor.plan import Phase
+from services.worker.supervisor.ports import Ports
+from services.worker.supervisor.supervisor import RETRY_SECONDS, UNANSWERED_POLLS, Supervisor
 from tests.fakes.clock import ManualClock
 from tests.fakes.version_process import FakeForks, FakeProcess
 from tests.support.wait import until

@@ -10,9 +10,9 @@ from crossfade.connection import MESSAGE_LIMIT
 from crossfade.manifest import DType, Signature, TensorSpec
 from crossfade.predict.v1 import predict_pb2
 from services.common.errors import InvalidArgumentError
-from services.worker.exchange import Exchange
-from services.worker.outputs import OutputWriter
-from services.worker.tensors import STORED, InputReader, parse_request, to_numbers, to_stored
+from services.worker.shared_memory.exchange import Exchange
+from services.worker.shared_memory.outputs import OutputWriter
+from services.worker.shared_memory.tensors import STORED, InputReader, parse_request, to_numbers, to_stored
 
 SIGNATURE = Signature(
     (TensorSpec("x", DType.FP32, (-1, 3)), TensorSpec("n", DType.INT8, (-1,))),

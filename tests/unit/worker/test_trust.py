@@ -9,10 +9,10 @@ import pytest
 from crossfade.manifest import SIGNATURE_FILE
 from crossfade.signing import make_signing_key, sign_artifact
 from services.worker.app import App
-from services.worker.cache import ArtifactCache
+from services.worker.artifacts.cache import ArtifactCache
+from services.worker.artifacts.trust import Trust
 from services.worker.domain import ArtifactRef, LoadError
 from services.worker.settings import WorkerSettings
-from services.worker.trust import Trust
 from tests.unit.worker.test_cache import publish
 
 __all__ = ["publish"]

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from services.worker.artifacts.operators import ATEN
+from services.worker.artifacts.vetting import vet
 from services.worker.domain import LoadError
-from services.worker.operators import ATEN
-from services.worker.vetting import vet
 
 Parts = dict[str, bytes]
 SYMBOL = "Symbol('s77', positive=True, integer=True)"

@@ -10,8 +10,8 @@ import pytest
 import safetensors.torch
 import torch
 
+from services.worker.artifacts.vetting_weights import MAX_HEADER_BYTES, MAX_TENSORS, vet_weights
 from services.worker.domain import LoadError
-from services.worker.vetting_weights import MAX_HEADER_BYTES, MAX_TENSORS, vet_weights
 
 
 def entry(start: int, stop: int, dtype: Any = "F32", shape: Any = None, **more: Any) -> dict[str, Any]:

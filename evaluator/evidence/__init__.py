@@ -1,0 +1,1 @@
+"""The evidence of a rollout: a pure fold over its recorded windows."""

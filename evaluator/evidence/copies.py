@@ -1,0 +1,59 @@
+"""What became of the requests that a SHADOW step mirrors."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+from evaluator.terms import Terms
+from evaluator.window.arms import copied
+from evaluator.window.counts import Counts
+from evaluator.window.pair_rows import pair_rows
+
+ENOUGH_MIRRORED: Final = 0.9
+"""Share of control's requests that must have been mirrored: those that are left out, at peaks above all, are others."""
+_ENOUGH: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Copies so far.
+
+    Attributes:
+        rows: mirrored rows whose answers were compared.
+        different: those that the test version answered otherwise.
+        sent: copies that the test version got in the present step.
+        originals: requests that control got in it.
+    """
+
+    rows: int = 0
+    different: int = 0
+    sent: int = 0
+    originals: int = 0
+
+    def plus(self, window: Counts, terms: Terms) -> "Copies":
+        """With a look's counts."""
+        pairs = pair_rows(window, terms)
+        sent, originals = copied(window, terms)
+        return Copies(
+            self.rows + sum(row[0] for row in pairs),
+            self.different + sum(row[1] for row in pairs),
+            self.sent + sent,
+            self.originals + originals,
+        )
+
+    def anew(self) -> "Copies":
+        """For a new step."""
+        return replace(self, sent=0, originals=0)
+
+    @property
+    def share(self) -> float:
+        """Share of control's requests that was mirrored; NaN: too few are known, or control does not run."""
+        return self.sent / self.originals if self.originals >= _ENOUGH else math.nan
+
+    @property
+    def too_few(self) -> bool:
+        """Whether so many requests were left out that what was mirrored may be others than control's."""
+        return self.share < ENOUGH_MIRRORED
+
+
+NO_COPIES: Final = Copies()

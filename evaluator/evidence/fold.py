@@ -1,0 +1,230 @@
+"""The evidence of a rollout as a pure fold over its recorded windows.
+
+The same windows under the same terms give the same state, bit for bit, whether folded one by one as they come or all
+at once after a restart.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import reduce
+from typing import Final
+
+from evaluator.evidence.label_looks import Known, judge_labels, take_labels, take_pairs
+from evaluator.evidence.ledger import Ledger
+from evaluator.evidence.state import Look, State, start
+from evaluator.evidence.telling import told
+from evaluator.evidence.window_looks import WindowRows, judge_window, learn_window
+from evaluator.gates.cohorts import CohortGate
+from evaluator.gates.opening import GateState, guarded
+from evaluator.terms import Terms
+from evaluator.window.arms import added
+from evaluator.window.counts import read_time
+from evaluator.window.input_rows import input_rows
+from evaluator.window.label_rows import caller_slices, label_lags, late_labels, slice_counts, value_slices
+from evaluator.window.pair_rows import pair_slices
+from services.common.policy.metrics import MetricKind
+
+MOST_MISSED: Final = 3.0
+"""Look intervals: of a longer time between two looks no more passes for watched."""
+_LEAST_GAP: Final = 2.0
+"""Seconds: a busy machine may be as late with a look, however short the intervals are."""
+
+
+def fold(state: State, look: Look) -> State:
+    """The state after one more look."""
+    now = max(read_time(look.window), state.time)
+    after = _enter(state, look, now)
+    labelled = slice_counts(look.window, state.terms)
+    right, wrong, stable_right, stable_wrong = map(added, state.lags, label_lags(look.window, state.terms))
+    after = replace(
+        after,
+        ledger=after.ledger.plus(labelled),
+        floors={
+            caller: after.floors.get(caller, Ledger(rests=after.ledger.rests)).plus(
+                caller_slices(look.window, state.terms, caller)
+            )
+            for caller in state.terms.callers
+        },
+        alike=after.alike.plus(look.window, state.terms, labelled.values()),
+        answers=after.answers.plus(look.window, state.terms) if state.terms.balances else after.answers,
+        values=after.values.plus(value_slices(look.window, state.terms)) if state.takes_values else after.values,
+        paired=after.paired.plus(pair_slices(look.window, state.terms)) if state.takes_pairs else after.paired,
+        lags=(right, wrong, stable_right, stable_wrong),
+        too_late=after.too_late + late_labels(look.window, state.terms),
+        late_before=after.late_before if state.sequence else sum(stable_wrong),
+        copies=after.copies.plus(look.window, state.terms),
+        others=after.others.plus(look.window, state.terms) if state.terms.compares_runtimes else after.others,
+        split=after.split.after(look.window, state.terms, look.epoch, look.shares),
+    )
+    after = _watch_inputs(after, look, state.time or now)
+    if look.judged:
+        after = _judge(after, look)
+        passed = now - (state.time or now)
+        return _reach(
+            replace(
+                after,
+                judged=after.judged + 1,
+                step_seconds=after.step_seconds + passed,
+                judged_seconds=after.judged_seconds + passed,
+            )
+        )
+    return _learn(after, look)
+
+
+def fold_all(terms: Terms, looks: Iterable[Look]) -> State:
+    """The state after all looks, oldest first."""
+    return reduce(fold, looks, start(terms))
+
+
+def _enter(state: State, look: Look, now: float) -> State:
+    """Takes note of the look's time, epoch and step; a new step begins with fresh evidence of non-inferiority."""
+    since = math.inf if look.epoch != state.epoch else state.epoch_since
+    step = min(look.step, len(state.terms.plan.steps) - 1)
+    new_step = step != state.step
+    gates = state.gates
+    if new_step:
+        gates = tuple(guarded(gate.restart(), state.terms, step) for gate in gates)
+    unlooked, behind = _unlooked(state, look, new_step=new_step)
+    if look.epoch != state.epoch:
+        gates = tuple(gate.enter(look.epoch) if isinstance(gate, CohortGate) else gate for gate in gates)
+    return replace(
+        state,
+        sequence=look.sequence,
+        # Where no process can be read a version is waited for all the same.
+        first_time=state.first_time or now or look.time,
+        time=now,
+        elapsed=look.elapsed,
+        unlooked=unlooked,
+        behind=behind,
+        epoch=look.epoch,
+        epoch_since=now if math.isinf(since) and look.window else since,
+        step=step,
+        steps={**state.steps, look.epoch: step},
+        slices={**state.slices, look.epoch: look.slice_seconds},
+        gates=gates,
+        copies=state.copies.anew() if new_step else state.copies,
+        step_seconds=0.0 if new_step else state.step_seconds,
+        judged_seconds=0.0 if new_step else state.judged_seconds,
+    )
+
+
+def _unlooked(state: State, look: Look, *, new_step: bool) -> tuple[float, float]:
+    """Seconds of the step's in which nobody looked, with those since the look before, and how far that one went back.
+
+    By how far the step's own time moved on from look to look: that leaves pauses out, and a clock that differs from the
+    Registry's or from another Evaluator's passes for time in which nobody looked, and never for time that was watched.
+    Where two Evaluators take turns whose clocks differ, the way back and the way forth are of the same time.
+    """
+    before, sofar, behind = (0.0, 0.0, 0.0) if new_step else (state.elapsed, state.unlooked, state.behind)
+    passed = look.elapsed - before
+    if passed < 0.0:
+        return sofar + passed, -passed
+    watched = max(MOST_MISSED * state.terms.policy.look_interval, _LEAST_GAP)
+    if passed <= watched:
+        return sofar, 0.0
+    return sofar + passed - min(max(passed - behind, 0.0), watched), 0.0
+
+
+def _watch_inputs(state: State, look: Look, before: float) -> State:
+    """Follows drift; while both arms' inputs are drifted quality rests, and afterwards "no worse" is shown anew."""
+    if not state.watches_inputs:
+        return state
+    inputs = state.inputs.after(*input_rows(look.window, state.terms))
+    was, drifted = state.inputs.drifted, inputs.drifted
+    if drifted and not was:
+        ledger, values, paired = (one.rest(before) for one in (state.ledger, state.values, state.paired))
+        floors = {caller: one.rest(before) for caller, one in state.floors.items()}
+        return replace(state, inputs=inputs, ledger=ledger, values=values, paired=paired, floors=floors)
+    if was and not drifted:
+        return replace(
+            state,
+            inputs=inputs,
+            ledger=state.ledger.wake(state.time),
+            values=state.values.wake(state.time),
+            paired=state.paired.wake(state.time),
+            floors={caller: one.wake(state.time) for caller, one in state.floors.items()},
+            gates=tuple(gate.restart() for gate in state.gates),
+            step_seconds=0.0,
+        )
+    return replace(state, inputs=inputs)
+
+
+def _learn(state: State, look: Look) -> State:
+    """Adds stable's counts and control's batches to the past from which bets are made."""
+    rows = WindowRows(look.window, state.terms, epoch=None)
+    return replace(state, gates=tuple(learn_window(gate, rows) for gate in state.gates))
+
+
+def _judge(state: State, look: Look) -> State:
+    rows = WindowRows(look.window, state.terms, look.epoch)
+    # By what the rows of one request say, what a gate needs is fixed too.
+    effect = state.alike.effect
+    state = replace(state, gates=tuple(told(gate, effect, state.answers) for gate in state.gates))
+    state = _freeze_needs(state)
+    resting, apart = state.resting, state.others.apart
+    gates = (judge_window(gate, rows, resting=resting, apart=apart) for gate in state.gates)
+    judged = replace(state, gates=tuple(gates))
+    # Each process was read at a moment of its own; labels are known as far as the one that was read first.
+    read = min((one.read_us for one in look.window), default=0) / 1e6 or state.time
+    return judged if state.resting else _judge_labels(judged, read)
+
+
+def _reach(state: State) -> State:
+    """Takes the look that gates under KEY assignment are due for, if one is."""
+    at = state.judged_seconds / state.terms.plan.steps[state.step].period
+    return replace(state, gates=tuple(gate.reach(at) if isinstance(gate, CohortGate) else gate for gate in state.gates))
+
+
+def _judge_labels(state: State, read: float) -> State:
+    """Labels and reported values, each from a ledger of its own.
+
+    Args:
+        state: with the look's labels.
+        read: until when labels are known, seconds since 1970-01-01 UTC.
+    """
+    known = Known(
+        begun=state.first_time,
+        read=read,
+        age=state.label_age,
+        step=state.step,
+        steps=dict(state.steps),
+        epoch=state.epoch,
+        length=state.slice_seconds,
+        lateness=state.knows_lateness and not state.loses_labels,
+    )
+    labels = take_labels(state.ledger, state.terms, known)
+    # A number that is reported is neither right nor wrong, and none is late for being so.
+    values = take_labels(state.values, state.terms, known._replace(lateness=not state.loses_labels))
+    paired = take_pairs(state.paired, state.terms, known)
+    floors = {caller: take_labels(ledger, state.terms, known) for caller, ledger in state.floors.items()}
+    taken = {MetricKind.VALUE: values, MetricKind.PAIRED_ACCURACY: paired}
+
+    def judged(gate: GateState) -> GateState:
+        found = floors[gate.gate.segment] if gate.gate.segment else taken.get(gate.gate.metric, labels)
+        return judge_labels(gate, found, state.terms)
+
+    return replace(
+        state,
+        gates=tuple(judged(gate) for gate in state.gates),
+        ledger=labels.ledger,
+        values=values.ledger,
+        paired=paired.ledger,
+        floors={caller: one.ledger for caller, one in floors.items()},
+        floor_coverage={caller: one.coverage for caller, one in floors.items()},
+        coverage=labels.coverage,
+        value_coverage=values.coverage,
+        paired_coverage=paired.coverage,
+    )
+
+
+def _freeze_needs(state: State) -> State:
+    """Fixes how many requests each gate needs to show a harm of its safe margin, from stable's past alone."""
+    step = state.terms.plan.steps[state.step]
+    return replace(
+        state,
+        gates=tuple(
+            gate.freeze(state.terms.policy.gate_alpha(gate.gate), state.terms.policy.power, step.share_bps / 10_000)
+            for gate in state.gates
+        ),
+    )

@@ -1,0 +1,169 @@
+"""The inputs of both arms against their reference profiles: P3 of each, and whether the world has changed."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple, Self
+
+import numpy as np
+
+from evaluator.statistics import distances, drift
+from evaluator.statistics.counts import FloatArray, frozen
+from evaluator.statistics.design_effect import effects_of_bins, weights_of_past
+from evaluator.statistics.drift import DriftReference, DriftTest
+from evaluator.terms import Profile, Terms
+from evaluator.window.input_rows import BinRows, Table
+
+ALPHA: Final = 0.01
+"""An arm alarms at 1/.01."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AlikeBins:
+    """One arm's rows by their requests, the older ones with less weight; each [features, bins].
+
+    Attributes:
+        up_to: rows in a bin or in one before it.
+        own: as in BinRows, and zeros where there were no requests of several rows.
+        every: likewise.
+    """
+
+    up_to: FloatArray
+    own: FloatArray
+    every: FloatArray
+
+    def plus(self, rows: BinRows) -> "AlikeBins":
+        """With one look's."""
+        weights = weights_of_past(self.up_to, self.own)[:, np.newaxis]
+        own, every = (_filled(table, self.own, rising=True) for table in (rows.own, rows.every))
+        return AlikeBins(
+            frozen(self.up_to * weights + _filled(rows.rows, self.up_to).cumsum(axis=-1)),
+            frozen(self.own * weights + own),
+            frozen(self.every * weights + every),
+        )
+
+    @property
+    def effects(self) -> FloatArray | None:
+        """The design effect per feature; None: every request had one row, or nothing is known."""
+        return effects_of_bins(self.up_to, self.own, self.every) if self.own.any() else None
+
+
+class FeatureShift(NamedTuple):
+    """How far one feature's values have moved from their profile.
+
+    Attributes:
+        name: the feature's.
+        shift: largest shift of a cumulative share (Kolmogorov-Smirnov), 0 to 1.
+        psi: population stability index, nats; 0: too little was seen.
+        divergence: Jensen-Shannon, bits, 0 to 1; 0: too little was seen.
+    """
+
+    name: str
+    shift: float
+    psi: float = 0.0
+    divergence: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArmInputs:
+    """One arm's inputs.
+
+    Attributes:
+        profile: what they are compared with.
+        test: the e-process of the present phase: "not drifted", or once drifted "still drifted".
+        counts: [features, bins] rows of the present phase, from the look that began it on.
+        alike: all rows by their requests.
+    """
+
+    profile: Profile
+    test: DriftTest
+    counts: FloatArray
+    alike: AlikeBins
+
+    @classmethod
+    def open(cls, profile: Profile, tolerance: float) -> Self:
+        """A fresh watch."""
+        rows = [feature.proportions for feature in profile.features]
+        reference = DriftReference.of(rows, profile.rows, tolerance, ALPHA)
+        zeros = frozen(np.zeros_like(reference.counts))
+        return cls(profile, drift.drift_test(reference), zeros, AlikeBins(zeros, zeros, zeros))
+
+    @property
+    def rows(self) -> int:
+        """Rows of the present phase."""
+        return int(self.counts.sum(axis=-1).max(initial=0.0))
+
+    def shifts(self) -> list[tuple[str, float]]:
+        """Largest shift of a cumulative share per feature, in the present phase; empty while it has no rows."""
+        if not self.rows:
+            return []
+        largest = np.nan_to_num(distances.largest_shift(self.test.reference.counts, self.counts))
+        return [(feature.name, float(shift)) for feature, shift in zip(self.profile.features, largest, strict=True)]
+
+    def most_moved(self, number: int) -> list[FeatureShift]:
+        """The features that moved most in the present phase, largest first; empty while it has no rows."""
+        largest = sorted(self.shifts(), key=lambda item: (-item[1], item[0]))[:number]
+        return [FeatureShift(name, shift, *self._distances(name)) for name, shift in largest]
+
+    def _distances(self, name: str) -> tuple[float, float]:
+        """PSI and Jensen-Shannon of one feature, by its own bins; 0 where too little was seen."""
+        row = next(row for row, feature in enumerate(self.profile.features) if feature.name == name)
+        bins = len(self.profile.features[row].proportions)
+        reference, seen = self.test.reference.counts[row, :bins], self.counts[row, :bins]
+        if seen.sum() < distances.ENOUGH_TO_SHOW:
+            return 0.0, 0.0
+        return float(distances.psi(reference, seen)), float(distances.jensen_shannon(reference, seen))
+
+    def after(self, rows: BinRows, cap: float = math.inf, effects: FloatArray | None = None) -> "ArmInputs":
+        """The arm's inputs after one look.
+
+        Args:
+            rows: by feature and bin, in the profile's order.
+            cap: the most by which this look may raise ln E towards an alarm.
+            effects: the design effect per feature; None: as the rows and their requests say.
+        """
+        alike = self.alike.plus(rows)
+        test = drift.update(self.test, rows.rows, cap, alike.effects if effects is None else effects)
+        # The look that raised the alarm shows the drift; what came before it would hide it.
+        before = self.counts if test.drifted is self.test.drifted else np.zeros_like(self.counts)
+        return replace(self, test=test, counts=frozen(before + _filled(rows.rows, before)), alike=alike)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """Both arms' inputs; None: the version was published without a reference profile."""
+
+    test: ArmInputs | None
+    stable: ArmInputs | None
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the inputs of both arms have drifted: then the world has changed, and no version is to blame."""
+        return all(arm is not None and arm.test.drifted for arm in (self.test, self.stable))
+
+    def after(self, test: BinRows, stable: BinRows) -> "Inputs":
+        """The inputs after one look."""
+        return Inputs(self.test and self.test.after(test), self.stable and self.stable.after(stable))
+
+
+def open_inputs(terms: Terms) -> Inputs:
+    """A fresh watch over both arms."""
+    margin = terms.policy.drift_margin
+    return Inputs(_open(terms.test_profile, margin), _open(terms.stable_profile, margin))
+
+
+def _open(profile: Profile | None, margin: float) -> ArmInputs | None:
+    return ArmInputs.open(profile, margin) if profile is not None and profile.features else None
+
+
+def _filled(rows: Table, like: FloatArray, *, rising: bool = False) -> FloatArray:
+    """A table of the shape of another, whose rows are longer where a feature has fewer bins than others.
+
+    Args:
+        rising: what is in a bin or in one before it is all that there is beyond the feature's bins, too.
+    """
+    filled = np.zeros_like(like)
+    for number, row in enumerate(rows):
+        filled[number, : len(row)] = row
+        if rising:
+            filled[number, len(row) :] = row[-1]
+    return filled

@@ -1,0 +1,154 @@
+"""Labels at one look: what is taken of them, and by which gates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from evaluator.evidence.ledger import Ledger, Length
+from evaluator.gates.cohorts import CohortGate
+from evaluator.gates.distributions import DistributionGate
+from evaluator.gates.each_class import EachClassGate
+from evaluator.gates.maturity import is_alike, is_fair, shows_young
+from evaluator.gates.opening import GateState
+from evaluator.gates.paired import PairedGate
+from evaluator.gates.rates import RateGate
+from evaluator.terms import Terms
+from evaluator.window.arms import SliceKey
+from evaluator.window.cohort_rows import cohort_labels
+from evaluator.window.labels import LabelPair, RateRow, error_distributions, label_rows
+from services.common.policy.metrics import CLASS_METRICS, LABEL_METRICS, MetricKind
+from services.common.telemetry import catalog
+
+
+class Known(NamedTuple):
+    """Until when labels are known, and since when they count.
+
+    Attributes:
+        begun: when the rollout's first look read, seconds since 1970-01-01 UTC.
+        read: when the process that was read first was.
+        age: seconds after which a slice's labels may be complete.
+        step: the present step.
+        steps: the step by epoch.
+        epoch: the present one.
+        length: seconds that a slice of an epoch lasts.
+        lateness: it is known how late labels of wrong answers come, without which nothing is mature.
+    """
+
+    begun: float
+    read: float
+    age: float
+    step: int
+    steps: dict[int, int]
+    epoch: int
+    length: Length
+    lateness: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a look takes of a ledger.
+
+    Attributes:
+        past: of slices without a test arm.
+        young: of slices of any age.
+        aged: of slices that are old enough.
+        mature: of slices of the present step that are old enough and covered.
+        coverage: share of the step's aged predictions with labels, test and stable; None: there are no such slices.
+        ledger: with all of it taken.
+    """
+
+    past: list[LabelPair]
+    young: list[LabelPair]
+    aged: list[LabelPair]
+    mature: list[LabelPair]
+    coverage: tuple[float, float] | None
+    ledger: Ledger
+
+
+def take_labels(ledger: Ledger, terms: Terms, known: Known) -> Taken:
+    """Harm may take every slice that shows it, "no worse" mature slices of the present step alone.
+
+    Args:
+        ledger: of labels, or of values.
+        terms: what the rollout is judged by.
+        known: until when they are known.
+    """
+    maturity = terms.policy.labels
+    past, young, ledger = ledger.take_young(known.length)
+    # Copies' answers reach nobody: their slices will never have labels.
+    keys = _aged(ledger, terms, known, shadow=False)
+    if terms.sticky:
+        # Counts by key add up over a split's whole life; another split's arms had other keys.
+        keys = [key for key in keys if key[0] == known.epoch]
+    aged, ledger = ledger.take_aged(keys) if is_alike(ledger.coverage(keys), maturity) else ([], ledger)
+    in_step = [key for key in keys if known.steps.get(key[0]) == known.step]
+    coverage = ledger.coverage(in_step) if in_step else None
+    mature: list[LabelPair] = []
+    if coverage is not None and known.lateness and is_alike(coverage, maturity):
+        mature, ledger = ledger.take_safe(in_step, maturity)
+    return Taken(past, young, aged, mature, coverage, ledger)
+
+
+def take_pairs(ledger: Ledger, terms: Terms, known: Known) -> Taken:
+    """Labels of mirrored rows, as long as those that have come say what all of them would.
+
+    Args:
+        ledger: of mirrored rows, both arms alike.
+        terms: what the rollout is judged by.
+        known: until when labels are known.
+    """
+    margins = [gate.harm.offset for gate in terms.policy.gates if gate.metric is MetricKind.PAIRED_ACCURACY]
+    keys = _aged(ledger, terms, known, shadow=True)
+    coverage = ledger.coverage(keys) if keys else None
+    if not (margins and known.lateness) or not is_fair(ledger.total(keys), min(margins), terms.policy.labels):
+        return Taken([], [], [], [], coverage, ledger)
+    aged, ledger = ledger.take_aged(keys)
+    in_step = [key for key in keys if known.steps.get(key[0]) == known.step]
+    mature, ledger = ledger.take_safe(in_step, terms.policy.labels)
+    return Taken([], [], aged, mature, coverage, ledger)
+
+
+def _aged(ledger: Ledger, terms: Terms, known: Known, *, shadow: bool) -> list[SliceKey]:
+    """Slices of SHADOW or of LIVE steps that are old enough."""
+    keys = ledger.aged(known.begun, known.read, known.age, known.length)
+    return [key for key in keys if terms.plan.steps[known.steps[key[0]]].shadow is shadow]
+
+
+def judge_labels(gate: GateState, taken: Taken, terms: Terms) -> GateState:
+    """The gate after a look's labels; one that is not judged by labels is as it was.
+
+    Args:
+        gate: before it.
+        taken: of the look.
+        terms: what the rollout is judged by.
+    """
+    if isinstance(gate, EachClassGate):
+        return gate.each(lambda part: _judged(part, taken, terms))
+    if isinstance(gate, PairedGate):
+        return gate.judge_harm(taken.aged).judge_safe(taken.mature)
+    if gate.gate.metric not in LABEL_METRICS:
+        return gate
+    if isinstance(gate, CohortGate):
+        # Of all of them, since those of wrong answers may come last, harm takes aged slices alone.
+        return gate.add(cohort_labels(taken.aged), cohort_labels(taken.mature))
+    if isinstance(gate, DistributionGate):
+        learnt = gate.learn(error_distributions(taken.past)).judge_harm(error_distributions(taken.aged))
+        return learnt.judge_safe(error_distributions(taken.mature))
+    return _judged(gate, taken, terms) if isinstance(gate, RateGate) else gate
+
+
+def place_of(gate: RateGate, terms: Terms) -> int:
+    """Where what the gate counts stands: its class among those that are watched, or the bound that is to be passed."""
+    if gate.gate.metric is MetricKind.VALUE:
+        return catalog.VALUE_BOUNDS.index(gate.gate.above)
+    return terms.classes.index(gate.gate.positive) if gate.gate.metric in CLASS_METRICS else 0
+
+
+def _judged(gate: RateGate, taken: Taken, terms: Terms) -> RateGate:
+    place, maturity = place_of(gate, terms), terms.policy.labels
+
+    def rows(pairs: Sequence[LabelPair]) -> list[RateRow]:
+        return label_rows(pairs, gate.gate.metric, place)
+
+    harmful = taken.young if shows_young(gate.gate, maturity) else taken.aged
+    return gate.learn(rows(taken.past)).judge_harm(rows(harmful)).judge_safe(rows(taken.mature))

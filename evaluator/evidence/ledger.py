@@ -1,0 +1,163 @@
+"""Labels by slice of routing time, and what of them has been taken in.
+
+Labels are compared within a slice only, and only once each: what comes later for a slice is added. Otherwise early
+labels of a young test arm would meet the settled labels of stable. What depends on one class alone may take slices of
+any age for harm; all else takes a slice when it is old enough, since labels of one class, or of wrong answers, may come
+later than others.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from evaluator.window.arms import SliceKey
+from evaluator.window.labels import LabelPair, Labels, SliceCounts
+from services.common.policy.records import LabelMaturity
+
+NOTHING: LabelPair = (Labels(), Labels())
+
+Length = Callable[[int], float | None]
+"""Seconds that a slice of an epoch lasts; None: the epoch is none of the rollout's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The slices of a rollout.
+
+    Attributes:
+        slices: all that was counted.
+        young_taken: labels that were taken whatever their slice's age.
+        aged_taken: labels that were taken when their slice was old enough.
+        safe_taken: labels that the tests of non-inferiority have taken.
+        rests: stretches of time (start, end) whose slices are left out, since the inputs had drifted.
+    """
+
+    slices: Mapping[SliceKey, SliceCounts] = field(default_factory=dict)
+    young_taken: Mapping[SliceKey, LabelPair] = field(default_factory=dict)
+    aged_taken: Mapping[SliceKey, LabelPair] = field(default_factory=dict)
+    safe_taken: Mapping[SliceKey, LabelPair] = field(default_factory=dict)
+    rests: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def resting(self) -> bool:
+        """Whether the inputs are drifted now."""
+        return bool(self.rests) and self.rests[-1][1] == math.inf
+
+    def plus(self, counted: Mapping[SliceKey, SliceCounts]) -> "Ledger":
+        """The ledger with a look's counts."""
+        slices = dict(self.slices)
+        for key, part in counted.items():
+            slices[key] = slices.get(key, SliceCounts()).plus(part)
+        return replace(self, slices=slices)
+
+    def rest(self, start: float) -> "Ledger":
+        """Leaves out the slices from `start` on."""
+        return replace(self, rests=(*self.rests, (start, math.inf)))
+
+    def wake(self, end: float) -> "Ledger":
+        """Takes in slices that begin after `end` again."""
+        return replace(self, rests=(*self.rests[:-1], (self.rests[-1][0], end)))
+
+    def take_young(self, length: Length) -> tuple[list[LabelPair], list[LabelPair], "Ledger"]:
+        """New labels of slices without a test arm, new labels of all others, and the ledger with both taken."""
+        taken = dict(self.young_taken)
+        past: list[LabelPair] = []
+        rows: list[LabelPair] = []
+        for key in sorted(self.slices):
+            counts = self.slices[key]
+            row = _beyond(counts, taken.get(key, NOTHING))
+            if not _any(row) or self._left_out(key, length):
+                continue
+            (rows if counts.test_predictions or counts.test.rows else past).append(row)
+            taken[key] = (counts.test, counts.stable)
+        return past, rows, replace(self, young_taken=taken)
+
+    def take_aged(self, keys: list[SliceKey]) -> tuple[list[LabelPair], "Ledger"]:
+        """New labels of those slices, and the ledger with them taken."""
+        taken = dict(self.aged_taken)
+        rows = self._take(keys, taken)
+        return rows, replace(self, aged_taken=taken)
+
+    def take_safe(self, keys: list[SliceKey], maturity: LabelMaturity) -> tuple[list[LabelPair], "Ledger"]:
+        """New labels of those slices that are covered enough, and the ledger with them taken."""
+        taken = dict(self.safe_taken)
+        rows = self._take([key for key in keys if _covered(self.slices[key], maturity)], taken)
+        return rows, replace(self, safe_taken=taken)
+
+    def aged(self, begun: float, now: float, age: float, length: Length) -> list[SliceKey]:
+        """The slices with a test arm that ended `age` seconds ago, so that labels may be complete.
+
+        One that would have ended before the rollout was `begun` was numbered by a Worker which had not heard of the
+        epoch's length of slices yet: nobody knows when it was.
+        """
+        keys = []
+        for key in sorted(self.slices):
+            seconds = length(key[0])
+            if seconds is None or not self.slices[key].test_predictions:
+                continue
+            end = (key[1] + 1) * seconds
+            if end >= begun and now - end >= age and not self._left_out(key, length):
+                keys.append(key)
+        return keys
+
+    def coverage(self, keys: list[SliceKey]) -> tuple[float, float]:
+        """Shares of the slices' predictions that have labels, test and stable; NaN where nothing was predicted."""
+        slices = [self.slices[key] for key in keys]
+        return (
+            _share(sum(one.test.rows for one in slices), sum(one.test_predictions for one in slices)),
+            _share(sum(one.stable.rows for one in slices), sum(one.stable_predictions for one in slices)),
+        )
+
+    def total(self, keys: list[SliceKey]) -> SliceCounts:
+        """All that was counted in the slices."""
+        total = SliceCounts()
+        for key in keys:
+            total = total.plus(self.slices[key])
+        return total
+
+    def labels(self) -> tuple[int, int]:
+        """All labels of the test arm and of the stable arm."""
+        return (
+            sum(counts.test.rows for counts in self.slices.values()),
+            sum(counts.stable.rows for counts in self.slices.values()),
+        )
+
+    def _take(self, keys: list[SliceKey], taken: dict[SliceKey, LabelPair]) -> list[LabelPair]:
+        """New labels of those slices, which are noted in `taken`."""
+        rows: list[LabelPair] = []
+        for key in keys:
+            counts = self.slices[key]
+            row = _beyond(counts, taken.get(key, NOTHING))
+            if _any(row):
+                rows.append(row)
+                taken[key] = (counts.test, counts.stable)
+        return rows
+
+    def _left_out(self, key: SliceKey, length: Length) -> bool:
+        seconds = length(key[0])
+        if seconds is None:
+            return False
+        begin, end = key[1] * seconds, (key[1] + 1) * seconds
+        return any(begin < until and end > since for since, until in self.rests)
+
+
+def _covered(counts: SliceCounts, maturity: LabelMaturity) -> bool:
+    return all(
+        labels >= maturity.min_coverage * predictions > 0
+        for labels, predictions in (
+            (counts.test.rows, counts.test_predictions),
+            (counts.stable.rows, counts.stable_predictions),
+        )
+    )
+
+
+def _share(labels: int, predictions: int) -> float:
+    return labels / predictions if predictions else math.nan
+
+
+def _beyond(counts: SliceCounts, taken: LabelPair) -> LabelPair:
+    return counts.test.beyond(taken[0]), counts.stable.beyond(taken[1])
+
+
+def _any(row: LabelPair) -> bool:
+    return any(labels.rows for labels in row)

@@ -1,0 +1,111 @@
+"""A window at one look: what it counts of each arm, and by which gates it is taken."""
+
+from functools import cached_property
+
+from evaluator.gates.balance import BalanceGate
+from evaluator.gates.cohorts import CohortGate
+from evaluator.gates.distributions import DistributionGate
+from evaluator.gates.limits import RuntimeLimitGate
+from evaluator.gates.opening import GateState
+from evaluator.gates.rates import RateGate
+from evaluator.statistics.cohorts import CohortCounts
+from evaluator.terms import Terms
+from evaluator.window.arms import BalanceRow, RuntimeRow, class_rows, error_rows, own_rows, runtime_rows
+from evaluator.window.caller_rows import caller_rows
+from evaluator.window.cohort_rows import cohort_attempts
+from evaluator.window.counts import Counts
+from evaluator.window.labels import RateRow
+from evaluator.window.pair_rows import pair_rows
+from services.common.policy.metrics import MetricKind
+
+
+class WindowRows:
+    """The rows that gates take of a window, each kind made once and only if it is asked for.
+
+    Args:
+        window: what was counted since the look before.
+        terms: which versions the arms are.
+        epoch: the split whose counts are compared; None: nothing is, and stable's alone are taken, of whatever split.
+    """
+
+    def __init__(self, window: Counts, terms: Terms, epoch: int | None) -> None:
+        self._window = window
+        self._terms = terms
+        self._epoch = epoch
+
+    def attempts(self, caller: str) -> list[RateRow]:
+        """Attempts and failed ones of callers in a segment; empty: of all callers."""
+        if caller:
+            return caller_rows(self._window, self._terms, self._epoch, caller)
+        return error_rows(self._window, self._terms, self._epoch)
+
+    @cached_property
+    def keyed(self) -> CohortCounts:
+        """Attempts and failed ones by the cohort of their key."""
+        return cohort_attempts(self._window, self._terms, -1 if self._epoch is None else self._epoch)
+
+    @cached_property
+    def batches(self) -> list[RuntimeRow]:
+        """Batches by runtime."""
+        return runtime_rows(self._window, self._terms)
+
+    @cached_property
+    def answers(self) -> list[BalanceRow]:
+        """Predictions by class."""
+        return class_rows(self._window, self._terms, self._epoch)
+
+    @cached_property
+    def pairs(self) -> list[RateRow]:
+        """Mirrored rows, and those that were answered otherwise."""
+        return pair_rows(self._window, self._terms)
+
+    def own(self, gate: str) -> list[RateRow]:
+        """Counts of the user's own."""
+        return own_rows(self._window, self._terms, gate, stable_only=self._epoch is None)
+
+
+def learn_window(gate: GateState, rows: WindowRows) -> GateState:
+    """The gate with what stable (or control) counted added to the past; one that learns by labels is as it was."""
+    match gate:
+        case DistributionGate() | RuntimeLimitGate() if gate.gate.metric is MetricKind.RUNTIME:
+            return gate.learn(rows.batches)
+        case BalanceGate():
+            return gate.learn(rows.answers)
+        case RateGate() if gate.gate.metric is MetricKind.ERRORS:
+            return gate.learn(rows.attempts(gate.gate.segment))
+        case RateGate() if gate.gate.metric is MetricKind.CUSTOM:
+            return gate.learn(rows.own(gate.gate.name))
+        case _:
+            return gate
+
+
+def judge_window(gate: GateState, rows: WindowRows, *, resting: bool, apart: bool = False) -> GateState:
+    """The gate after a window; one that is judged by labels is as it was.
+
+    Args:
+        gate: before it.
+        rows: the window's.
+        resting: the inputs of both arms are drifted, so that what the answers say is not judged.
+        apart: other lanes make one of the processes busier that runtimes are compared of.
+    """
+    match gate:
+        case DistributionGate() if gate.gate.metric is MetricKind.RUNTIME:
+            return gate.judge([] if apart else rows.batches)
+        case RuntimeLimitGate():
+            return gate.judge(rows.batches)
+        case BalanceGate():
+            return gate.judge([] if resting else rows.answers)
+        case RateGate() if gate.gate.metric is MetricKind.ERRORS:
+            return _judged(gate, rows.attempts(gate.gate.segment))
+        case CohortGate() if gate.gate.metric is MetricKind.ERRORS:
+            return gate.add(rows.keyed, rows.keyed)
+        case RateGate() if gate.gate.metric is MetricKind.CUSTOM:
+            return _judged(gate, rows.own(gate.gate.name))
+        case RateGate() if gate.gate.metric is MetricKind.DISAGREEMENT:
+            return _judged(gate, [] if resting else rows.pairs)
+        case _:
+            return gate
+
+
+def _judged(gate: RateGate, rows: list[RateRow]) -> RateGate:
+    return gate.judge_harm(rows).judge_safe(rows)

@@ -1,0 +1,143 @@
+"""A gate on a distribution over geometric buckets: runtimes of batches, or absolute errors of labelled rows."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from evaluator.statistics import runtime
+from evaluator.statistics.histograms import RuntimeWindows, geometric_ratio
+from evaluator.statistics.intervals import RuntimeEstimate, runtime_quantile
+from evaluator.statistics.power import needed, remaining, runtime_growth
+from evaluator.statistics.runtime import RuntimeTest
+from evaluator.window.arms import RuntimeRow
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Gate
+from services.common.telemetry import catalog
+
+RATIO: Final = geometric_ratio(catalog.INFERENCE_DURATION.bounds)
+"""Ratio of neighbouring bounds of crossfade.inference.duration and of crossfade.feedback.error."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DistributionGate:
+    """Evidence of a gate on runtimes or on absolute errors.
+
+    Of runtimes the rows are batches, within one batch size, and what they are compared with is control's. Of errors the
+    rows are labelled rows, all of one kind, and what they are compared with is stable's.
+
+    Attributes:
+        gate: what it watches.
+        harm: evidence that the test version is slower, or further off.
+        safe: evidence that it is not, since the step's start.
+        seen: both arms in all judged windows, for people's eyes.
+        step_n: rows of the test arm that `safe` has compared.
+        needs: as in RateGate, in rows.
+        bounds: of the buckets, in the metric's unit.
+    """
+
+    gate: Gate
+    harm: RuntimeTest
+    safe: RuntimeTest
+    seen: RuntimeEstimate
+    step_n: int = 0
+    needs: float | None = None
+    bounds: tuple[float, ...] = catalog.INFERENCE_DURATION.bounds
+
+    @property
+    def unmeasured(self) -> bool:
+        """Whether half of the errors that it compares with lie outside the bounds, where none are told apart."""
+        if self.gate.metric is not MetricKind.ABSOLUTE_ERROR:
+            return False
+        counts = self.harm.past.counts.sum(axis=0)
+        return bool(2.0 * max(counts[0], counts[-1]) > counts.sum())
+
+    @property
+    def test_n(self) -> int:
+        """Rows of the test arm that were judged."""
+        return int(self.seen.test.counts.sum())
+
+    @property
+    def control_n(self) -> int:
+        """Rows that they were compared with."""
+        return int(self.seen.control.counts.sum())
+
+    def judge(self, rows: Sequence[RuntimeRow]) -> "DistributionGate":
+        """The gate after one look, whose rows show both harm and safety."""
+        return self.judge_harm(rows).judge_safe(rows)
+
+    def judge_harm(self, rows: Sequence[RuntimeRow]) -> "DistributionGate":
+        """The gate after rows that harm is judged by."""
+        windows = RuntimeWindows.of(len(self.bounds) + 1, rows)
+        return replace(self, harm=runtime.update(self.harm, windows), seen=self.seen.plus(windows))
+
+    def judge_safe(self, rows: Sequence[RuntimeRow]) -> "DistributionGate":
+        """The gate after rows that non-inferiority is judged by."""
+        windows = RuntimeWindows.of(len(self.bounds) + 1, rows)
+        taken = sum(sum(test) for _, test, control in rows if any(control))
+        return replace(self, safe=runtime.update(self.safe, windows), step_n=self.step_n + taken)
+
+    def learn(self, rows: Sequence[RuntimeRow]) -> "DistributionGate":
+        """The gate with what it is compared with added to the past, and nothing judged."""
+        past = [(batch, control) for batch, _, control in rows]
+        return replace(self, harm=runtime.seed(self.harm, past), safe=runtime.seed(self.safe, past))
+
+    def restart(self) -> "DistributionGate":
+        """The gate with fresh evidence of non-inferiority."""
+        return replace(self, safe=runtime.restart(self.safe), step_n=0)
+
+    def freeze(self, alpha: float, power: float, share: float) -> "DistributionGate":
+        """The gate with `needs`, once the past says what it takes; it never changes afterwards."""
+        del share
+        if self.needs is not None or not self._knows(self.harm):
+            return self
+        if self.gate.better is not None:
+            return replace(self, needs=math.inf)
+        found = needed(self.harm.process, runtime_growth(self.harm, self.gate.safe.buckets), alpha, power)
+        return replace(self, needs=math.inf if found is None else float(found))
+
+    def remaining(self, alpha: float, share: float) -> int | None:
+        """Forecast: rows of the test arm until PASS if the versions are alike; None: unknown."""
+        del share
+        if self.gate.better is not None or not self._knows(self.safe):
+            return None
+        return remaining(self.safe.process, runtime_growth(self.safe, 0), alpha)
+
+    def past_median(self) -> float:
+        """The median so far of what it is compared with; NaN: nothing is known."""
+        return runtime_quantile(self.harm.past.counts.sum(axis=0), self.bounds, 0.5)
+
+    @staticmethod
+    def _knows(test: RuntimeTest) -> bool:
+        return bool(test.past.counts.sum() >= runtime.ENOUGH_PAST)
+
+    def medians(self) -> tuple[float, float]:
+        """Medians of both arms, the other's batch sizes weighted as test's; NaN where an arm has none."""
+        test, control = self.seen.test.counts, self.seen.control.counts
+        n_test, n_control = test.sum(axis=-1), control.sum(axis=-1)
+        both = (n_test > 0) & (n_control > 0)
+        weights = (n_test[both] / n_control[both])[:, np.newaxis]
+        return (
+            runtime_quantile(test[both].sum(axis=0), self.bounds, 0.5),
+            runtime_quantile((control[both] * weights).sum(axis=0), self.bounds, 0.5),
+        )
+
+
+def distribution_gate(gate: Gate, alpha: float, bounds: tuple[float, ...]) -> DistributionGate:
+    """A gate on a distribution without evidence.
+
+    Args:
+        gate: what it watches.
+        alpha: the probability with which it may roll back a version as good as stable.
+        bounds: of the buckets; geometric, by `RATIO`.
+    """
+    buckets, better = len(bounds) + 1, gate.better
+    return DistributionGate(
+        gate,
+        runtime.runtime_harm_test(buckets, RATIO, alpha, gate.harm.buckets),
+        runtime.runtime_non_inferiority_test(buckets, RATIO, gate.safe.buckets if better is None else -better.buckets),
+        RuntimeEstimate.empty(buckets, RATIO),
+        bounds=bounds,
+    )

@@ -1,0 +1,96 @@
+"""When labels may be complete: how late they come, and whether they reach both arms alike."""
+
+import math
+from itertools import accumulate
+from typing import Final
+
+from evaluator.window.label_rows import Lags
+from evaluator.window.labels import SliceCounts
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Gate, LabelMaturity
+from services.common.telemetry.catalog import LAG_BOUNDS
+
+USUAL_LABELS: Final = 0.99
+"""Share of the labels that `usual_lag` covers."""
+ENOUGH_LAGS: Final = 20
+MOST_LATE: Final = 0.02
+"""Share of a version's labels that may come too late to be counted: wrong answers' are often the late ones."""
+
+
+def usual_lag(lags: Lags) -> float:
+    """Seconds within which nearly all labels have come, rounded up to a bound; 0: there are too few to tell.
+
+    Labels that have not come yet are in none of the counts, so that early in a lane's life this is too little.
+    """
+    total = sum(lags)
+    if total < ENOUGH_LAGS:
+        return 0.0
+    bucket = next(number for number, sofar in enumerate(accumulate(lags)) if sofar >= USUAL_LABELS * total)
+    return LAG_BOUNDS[min(bucket, len(LAG_BOUNDS) - 1)]
+
+
+def is_alike(coverage: tuple[float, float], maturity: LabelMaturity) -> bool:
+    """Whether labels reach both arms alike; not where one of them has no predictions."""
+    return abs(coverage[0] - coverage[1]) <= maturity.max_coverage_gap
+
+
+def misleading(counted: SliceCounts) -> float:
+    """By how much the labels that came may make the test version seem worse or better on mirrored rows, as a rate.
+
+    Who labels a caller's answer has seen stable's alone. Where its wrong answers get labels later, or seldomer, than
+    its right ones, rows on which the test version is wrong alone are among the labelled ones more often than those on
+    which stable is: of versions alike by the share of rows on which they differ, times how much seldomer such rows have
+    labels than rows on which they agree. That is known to within its standard error, which is added; and whatever the
+    rows without labels are, they change no more than their own share.
+
+    Args:
+        counted: mirrored rows, some of them labelled.
+    """
+    noted, agreeing = counted.test_predictions, counted.agreeing
+    differing, labelled = noted - agreeing, counted.test.rows
+    if not labelled:
+        return math.inf
+    coverage = labelled / noted
+    most = max(1.0 - coverage, 0.0) / coverage
+    if not differing:
+        return 0.0
+    if not agreeing:
+        return most
+    share = differing / noted
+    gap = counted.test.agreeing / agreeing - (labelled - counted.test.agreeing) / differing
+    noise = math.sqrt(max(coverage * (1.0 - coverage), 0.0) * (1.0 / agreeing + 1.0 / differing))
+    return min(share * (abs(gap) + noise) / coverage, most)
+
+
+def is_fair(counted: SliceCounts, margin: float, maturity: LabelMaturity) -> bool:
+    """Whether labels of mirrored rows tell apart what they are to tell apart.
+
+    They may mislead by half of the margin or, where the versions are further apart, by half of what lies between them.
+
+    Args:
+        counted: the rows of all slices that are taken.
+        margin: as a rate.
+        maturity: how many labels there must be.
+    """
+    labelled = counted.test.rows
+    if not labelled >= maturity.min_coverage * counted.test_predictions > 0:
+        return False
+    apart = abs(counted.test.alone - counted.stable.alone) / labelled
+    return misleading(counted) <= max(margin, apart, _LEAST_MARGIN) / 2.0
+
+
+_LEAST_MARGIN: Final = 0.002
+
+
+def shows_young(gate: Gate, maturity: LabelMaturity) -> bool:
+    """Whether labels of a slice that is not old enough yet may show harm.
+
+    Not where a metric mixes classes, unless the policy says so: labels of one class often come first (a fraud is
+    reported, and all else is known to be none when nothing was), and then a version that is better in the other class
+    looks worse. Nor for how far rows were off, since large errors may be found out sooner. And not against a number,
+    since labels of wrong answers may come first.
+    """
+    aged = {MetricKind.F1, MetricKind.ABSOLUTE_ERROR, MetricKind.VALUE, MetricKind.PAIRED_ACCURACY}
+    if gate.limit is not None or gate.metric in aged:
+        return False
+    return gate.metric is not MetricKind.ACCURACY or maturity.judge_young

@@ -1,0 +1,177 @@
+"""A gate's evidence: the e-processes of harm and of non-inferiority, and the counts that people are shown."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from evaluator.statistics import rates
+from evaluator.statistics.bets import Margin, smoothed_rate
+from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1, unlike_margin
+from evaluator.statistics.intervals import RateEstimate
+from evaluator.statistics.power import needed, rate_growth, remaining
+from evaluator.statistics.rates import RateTest, RateWindows
+from evaluator.window.labels import RateRow
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import DEFAULT_SAFE, Gate, GateMargin
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RateGate:
+    """Evidence of a gate on two rates.
+
+    Attributes:
+        gate: what it watches.
+        harm: evidence that the test version is worse.
+        safe: evidence that it is no worse, since the step's start.
+        seen: both arms in all judged windows, for people's eyes.
+        step_n: attempts or labels of the test arm that `safe` has compared with stable's.
+        needs: attempts or labels of the test arm with which a harm of the safe margin would have shown; infinity: no
+            number is enough; None: not known yet.
+        alpha: the probability with which it may roll back a version as good as stable.
+        effect: of rows of one request that are alike: evidence of labels is divided by it.
+        drawn: whether the lines of its tests are what the policy asks for. F1 is no rate, and its margins become those
+            of one when stable's own F1 is known; nothing is judged before.
+    """
+
+    gate: Gate
+    harm: RateTest
+    safe: RateTest
+    alpha: float
+    seen: RateEstimate = field(default_factory=RateEstimate)
+    step_n: int = 0
+    needs: float | None = None
+    drawn: bool = True
+    effect: float = 1.0
+
+    @property
+    def test_n(self) -> int:
+        """Attempts or labels of the test arm that were judged."""
+        return int(self.seen.n_test)
+
+    @property
+    def limit_rate(self) -> float | None:
+        """The rate that is judged, at the gate's limit; None: it compares with stable."""
+        return None if self.gate.limit is None else _limit_rate(self.gate)
+
+    def learn(self, rows: Sequence[RateRow]) -> "RateGate":
+        """The gate with what stable counted added to the past, and nothing judged.
+
+        Not while its lines are still to be drawn by the past: these are rows of any age, and an F1 of which only the
+        labels of one class have come is not stable's.
+        """
+        if not rows or not self.drawn:
+            return self
+        windows = RateWindows.of([(0, 0, n, x) for _, _, n, x in rows])
+        return replace(self, harm=rates.update(self.harm, windows), safe=rates.update(self.safe, windows))
+
+    def knowing(self, n: int, x: int) -> "RateGate":
+        """The gate that takes stable to have counted x of n, and draws its lines by that: for forecasts."""
+        windows = RateWindows.of([(0, 0, n, x)])
+        known = replace(self, harm=rates.update(self.harm, windows), safe=rates.update(self.safe, windows))
+        return known.draw()
+
+    def judge_harm(self, rows: Sequence[RateRow]) -> "RateGate":
+        """The gate after rows that harm is judged by."""
+        gate = self.draw()
+        if not rows:
+            return gate
+        windows = RateWindows.of(rows)
+        harm = rates.update(gate.harm, windows, self.effect)
+        return replace(gate, harm=harm, seen=gate.seen.plus(windows, self.effect))
+
+    def judge_safe(self, rows: Sequence[RateRow]) -> "RateGate":
+        """The gate after rows that non-inferiority is judged by."""
+        gate = self.draw()
+        if not rows:
+            return gate
+        # Attempts that nothing was compared with show nothing, unless they are held against a number.
+        taken = self.step_n + sum(row[0] for row in rows if row[2] or self.gate.limit is not None)
+        return replace(gate, safe=rates.update(gate.safe, RateWindows.of(rows), self.effect), step_n=taken)
+
+    def restart(self) -> "RateGate":
+        """The gate with fresh evidence of non-inferiority."""
+        return replace(self, safe=rates.restart(self.safe), step_n=0)
+
+    def freeze(self, alpha: float, power: float, share: float) -> "RateGate":
+        """The gate with `needs`, once stable's past says what it takes; it never changes afterwards."""
+        if self.needs is not None or not self._knows(self.harm):
+            return self
+        if self.gate.better is not None:
+            return replace(self, needs=math.inf)
+        gate = self.draw()
+        stable = float(smoothed_rate(gate.harm.n_past, gate.harm.x_past))
+        line = min(gate.safe.margin.a + gate.safe.margin.b * stable, 1.0)
+        if self.gate.limit is not None:
+            line = min(_limit_rate(self.gate, DEFAULT_SAFE[self.gate.metric].offset), 1.0)
+        growth = rate_growth(gate.harm, line, stable, share)
+        found = needed(gate.harm.process, growth, alpha, power)
+        return replace(gate, needs=math.inf if found is None else float(found) * self.effect)
+
+    def remaining(self, alpha: float, share: float) -> int | None:
+        """Forecast: mature attempts or labels of the test arm until PASS; None: unknown.
+
+        If the versions are alike; where that shows nothing (a limit, an A/B test), if the version goes on as it was.
+        """
+        if not self._knows(self.safe):
+            return None
+        stable = float(smoothed_rate(self.safe.n_past, self.safe.x_past))
+        test = stable
+        if self.gate.limit is not None or self.gate.better is not None:
+            if self.seen.n_test:
+                test = float(smoothed_rate(self.seen.n_test, self.seen.x_test))
+            elif not self.safe.n_past:
+                return None
+        more = remaining(self.safe.process, rate_growth(self.safe, test, stable, share), alpha)
+        return None if more is None else math.ceil(more * self.effect)
+
+    @staticmethod
+    def _knows(test: RateTest) -> bool:
+        return test.margin.is_limit or bool(test.n_past >= rates.ENOUGH_PAST)
+
+    def draw(self) -> "RateGate":
+        """The gate with its lines drawn by stable's past, before the first bet and never again."""
+        if self.drawn or self.harm.n_past < rates.ENOUGH_PAST:
+            return self
+        f1 = f1_from_unlike(float(smoothed_rate(self.harm.n_past, self.harm.x_past)))
+        better = self.gate.better
+        harm = unlike_margin(self.gate.harm.offset, f1)
+        safe = unlike_margin(self.gate.safe.offset if better is None else -better.offset, f1)
+        return replace(
+            self,
+            harm=replace(self.harm, margin=Margin(harm)),
+            safe=replace(self.safe, margin=Margin(safe)),
+            drawn=True,
+        )
+
+
+def rate_gate(gate: Gate, alpha: float, agreeing: int = 3, promote: float = 0.05) -> RateGate:
+    """A gate on rates without evidence.
+
+    Args:
+        gate: what it watches.
+        alpha: the probability with which it may roll back a version as good as stable.
+        agreeing: looks that must agree on harm at least.
+        promote: the probability with which it passes a version at its margin.
+    """
+    if gate.limit is not None:
+        limit = Margin(_limit_rate(gate), 0.0)
+        return RateGate(
+            gate, rates.harm_test(limit, alpha, agreeing_looks=agreeing), rates.non_inferiority_test(limit), alpha
+        )
+    if gate.better is not None:
+        safe = rates.superiority_test(gate.better.offset, promote)
+    else:
+        safe = rates.non_inferiority_test(_line(gate.safe))
+    harm = rates.harm_test(_line(gate.harm), alpha, agreeing_looks=agreeing)
+    return RateGate(gate, harm, safe, alpha, drawn=gate.metric is not MetricKind.F1)
+
+
+def _line(margin: GateMargin) -> Margin:
+    return Margin(margin.offset, margin.factor)
+
+
+def _limit_rate(gate: Gate, beyond: float = 0.0) -> float:
+    """The rate that is judged, at a gate's limit or, in the metric's own unit, `beyond` it."""
+    assert gate.limit is not None  # noqa: S101 - for the type checker: callers have asked
+    rate = gate.limit.bad_rate() + beyond
+    return unlike_from_f1(max(1.0 - rate, 0.0)) if gate.metric is MetricKind.F1 else rate

@@ -1,0 +1,97 @@
+"""A/A: the judge judges itself. A recorded rollout's control arm against the rest of its stable version.
+
+Both are the same version, and its requests are drawn by chance. A judge that finds harm here is misled by something in
+the traffic (requests that come together, labels that reach the arms unlike), and would roll good versions back for it.
+Runtimes are left out, for control's are recorded alone: it is what they are compared with.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Final
+
+from evaluator.evidence.fold import fold
+from evaluator.evidence.state import State, start
+from evaluator.questions.replay import CompactedError, Moment, Replayed
+from evaluator.terms import Terms
+from evaluator.verdict.concluded import Concluded
+from evaluator.verdict.decide import Action, Decision, find_violation
+from evaluator.verdict.reports import GateReport, Verdict, report_gates
+from evaluator.window.arms import CONTROL, INFERENCE, LIVE
+from evaluator.window.counts import Counts, InstanceCounts, Series, arrange
+
+_CONTROL_NAME: Final = "{}'s control"
+
+
+def itself(terms: Terms) -> Terms:
+    """The terms under which a rollout's stable version is judged against itself."""
+    return replace(terms, test=_CONTROL_NAME.format(terms.stable), test_profile=terms.stable_profile)
+
+
+def relabelled(window: Counts, terms: Terms) -> Counts:
+    """A recorded window with stable's control arm as the version under test, and without the one that was.
+
+    Args:
+        window: as it was recorded.
+        terms: of `itself`.
+    """
+    return tuple(
+        InstanceCounts(
+            instance.instance_id,
+            instance.read_us,
+            arrange({one.key: one for series in instance.series if (one := _relabelled(series, terms)) is not None}),
+        )
+        for instance in window
+    )
+
+
+async def judge_itself(terms: Terms, recorded: AsyncIterator[Concluded]) -> Replayed:
+    """What the judge would have concluded of a stable version against itself.
+
+    Args:
+        terms: the rollout's.
+        recorded: every look of it, oldest first.
+
+    Raises:
+        CompactedError: they don't begin with the first, or one is missing.
+    """
+    state, found = start(itself(terms)), Replayed()
+    async for one in recorded:
+        if one.look.sequence != state.sequence + 1:
+            raise CompactedError
+        state = fold(state, replace(one.look, window=relabelled(one.look.window, state.terms)))
+        decision = _decision(state)
+        found = replace(found, looks=found.looks + 1, last=decision)
+        if decision.action is Action.ROLLBACK and not found.replayed:
+            moment = Moment(state.sequence, state.time, state.step, decision.action, decision.gate, decision.reason)
+            found = replace(found, replayed=(moment,))
+    return found
+
+
+def _decision(state: State) -> Decision:
+    gates = report_gates(state, control_missing=False)
+    found = find_violation(state, gates) or Decision(Action.NONE, Verdict.CONTINUE, _calm(state, gates))
+    return replace(found, gates=gates)
+
+
+def _calm(state: State, gates: tuple[GateReport, ...]) -> str:
+    judged = [one for one in gates if one.test.n and one.baseline.n and one.verdict is not Verdict.NONE]
+    if not judged:
+        return f"nothing was counted of {state.terms.test} that could be compared"
+    nearest = max(judged, key=lambda report: report.harm.log_e / report.harm.bar)
+    part = max(0.0, nearest.harm.log_e / nearest.harm.bar)
+    calm = f"no gate finds {state.terms.stable} worse than itself"
+    if not part:
+        return f"{calm}, and none has any evidence of it"
+    return f"{calm}; {nearest.gate} came nearest, to {part * 100:.0f} % of its bar"
+
+
+def _relabelled(one: Series, terms: Terms) -> Series | None:
+    at = one.values()
+    if at.get("version") != terms.stable:
+        return None
+    if at.get("traffic") != CONTROL:
+        return one
+    if one.metric == INFERENCE:
+        return None
+    moved = tuple(sorted((at | {"version": terms.test, "traffic": LIVE}).items()))
+    return replace(one, attributes=moved)

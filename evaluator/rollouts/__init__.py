@@ -1,0 +1,1 @@
+"""The loop that looks at the rollouts that run."""

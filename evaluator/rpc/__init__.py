@@ -1,0 +1,1 @@
+"""The gRPC service, the Registry as it is called, and messages to and from plain Python."""

@@ -1,0 +1,1 @@
+"""Where counts come from: the processes themselves, or a Prometheus server."""

@@ -1,0 +1,107 @@
+"""Counts from the processes themselves: GetMetrics of every Router and Worker."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc import aio
+
+from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
+from evaluator.ports import ProcessView
+from evaluator.terms import Terms
+from evaluator.window.arms import METRICS
+from evaluator.window.snapshots import found_in
+from evaluator.window.windows import Reading
+from services.common.clock import Clock
+from services.common.telemetry import otlp
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+class InstanceSource:
+    """Pulls metrics from processes, over one channel each.
+
+    Args:
+        connect: opens a channel to host:port.
+        clock: when a process was read.
+        metadata: goes with every call.
+    """
+
+    def __init__(self, connect: Callable[[str], aio.Channel], clock: Clock, metadata: Metadata) -> None:
+        self._connect = connect
+        self._clock = clock
+        self._metadata = metadata
+        self._channels: dict[str, aio.Channel] = {}
+        self._times: dict[tuple[str, str, str], int] = {}
+        self._readers: Counter[str] = Counter()
+
+    def age(self, terms: Terms) -> float:
+        """Seconds that counts may be old when they are read: a process answers with those of the moment."""
+        del terms
+        return 0.0
+
+    async def read(self, processes: Sequence[ProcessView], terms: Terms, timeout: float) -> Sequence[Reading]:
+        """Reads every process at once; those that fail within `timeout` seconds give a reading without series."""
+        await self._keep(processes)
+        return await asyncio.gather(*(self._read(process, terms, timeout) for process in processes))
+
+    async def _keep(self, processes: Sequence[ProcessView]) -> None:
+        """Closes the channels to all other processes, which have gone."""
+        addresses = {process.address for process in processes}
+        names = {process.instance_id for process in processes}
+        self._times = {key: time for key, time in self._times.items() if key[0] in names}
+        # Another rollout's look may still wait for an answer over one of them.
+        for address in [known for known in self._channels if known not in addresses and not self._readers[known]]:
+            await self._channels.pop(address).close()
+
+    async def close(self) -> None:
+        """Closes every channel."""
+        await self._keep(())
+
+    async def _read(self, process: ProcessView, terms: Terms, timeout: float) -> Reading:
+        channel = self._channels.get(process.address)
+        if channel is None:
+            try:
+                channel = self._channels[process.address] = self._connect(process.address)
+            except (OSError, ValueError) as error:
+                return self._nothing(process, f"no channel can be opened to its address {process.address!r}: {error}")
+        stub = telemetry_pb2_grpc.TelemetryServiceStub(channel)
+        request = telemetry_pb2.GetMetricsRequest(names=METRICS, model=terms.model)
+        call = stub.GetMetrics(request, timeout=timeout, metadata=self._metadata)
+        self._readers[process.address] += 1
+        try:
+            response = await call
+            pull = otlp.decode(response.metrics_data)
+        except aio.AioRpcError as error:
+            return self._nothing(process, _why(error))
+        except (DecodeError, ValueError) as error:
+            return self._nothing(process, f"its metrics cannot be read: {error}")
+        finally:
+            call.cancel()
+            self._readers[process.address] -= 1
+        if pull.instance_id and pull.instance_id != process.instance_id:
+            return self._nothing(process, "another process answers at its address")
+        key = (process.instance_id, terms.model, terms.segment)
+        if pull.time_ns and self._times.get(key) == pull.time_ns:
+            return self._nothing(process, "its metrics do not move on: they have the time of the look before")
+        self._times[key] = pull.time_ns
+        now = round(self._clock.now() * 1e6)
+        found = found_in(pull.snapshots, terms)
+        # By the process's own clock they have counted for so long; the Evaluator's may differ.
+        started = now - (pull.time_ns - pull.start_ns) // 1000 if pull.start_ns else 0
+        begun = {key: now - (pull.time_ns - start) // 1000 for key, start in found.start_ns.items()}
+        if len(set(begun.values())) == 1:
+            # A release before says of every series when its process started.
+            begun = {}
+        return Reading(process.instance_id, now, found.series, started_us=started, begun_us=begun)
+
+    def _nothing(self, process: ProcessView, why: str) -> Reading:
+        return Reading(process.instance_id, round(self._clock.now() * 1e6), None, why)
+
+
+def _why(error: aio.AioRpcError) -> str:
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return "it did not answer in time"
+    return f"it did not answer ({error.code().name}: {error.details()})"

@@ -1,0 +1,111 @@
+"""Where the Prometheus server is, and what the Evaluator shows it; checked before anything starts."""
+
+import base64
+import ipaddress
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from evaluator.settings import EvaluatorSettings
+from evaluator.sources.prometheus_series import PrometheusError
+
+_SETTING: Final = "CROSSFADE_EVALUATOR_PROMETHEUS"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A Prometheus server.
+
+    Attributes:
+        url: as it was given, for messages; there is no secret in it.
+        host: its name or address.
+        port: its port.
+        path: what stands before `/api/v1`, without a slash at its end.
+        tls: how an https:// server is checked; None: http.
+        user: for basic authentication; empty: the secret, if any, is a bearer token.
+        secret: file with the token or the password; None: neither is sent.
+    """
+
+    url: str
+    host: str
+    port: int
+    path: str = ""
+    tls: ssl.SSLContext | None = None
+    user: str = ""
+    secret: Path | None = None
+
+    def authorization(self) -> str:
+        """The header's value, empty: none; read each time, since such files are replaced.
+
+        Raises:
+            PrometheusError: the file cannot be read or is empty.
+        """
+        if self.secret is None:
+            return ""
+        try:
+            text = self.secret.read_text("utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise PrometheusError(f"the secret for Prometheus cannot be read from {self.secret}: {error}") from error
+        if not text.isprintable() or not text.isascii() or not text:
+            raise PrometheusError(f"{self.secret} holds no secret for Prometheus: write one line of ASCII into it")
+        if not self.user:
+            return f"Bearer {text}"
+        return "Basic " + base64.b64encode(f"{self.user}:{text}".encode()).decode("ascii")
+
+
+def access_of(settings: EvaluatorSettings) -> Access:
+    """The server that the settings name.
+
+    Raises:
+        ValueError: they contradict each other, would send a secret in the open, or name a certificate that cannot be
+            used.
+    """
+    url = settings.evaluator_prometheus.rstrip("/")
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    odd = port == -1 or parts.query or parts.fragment or parts.username is not None or not url.isascii()
+    if parts.scheme not in ("http", "https") or not parts.hostname or odd or any(map(str.isspace, url)):
+        raise ValueError(f"{_SETTING}: write http(s)://HOST:PORT, without a user; secrets come from files")
+    secret = settings.evaluator_prometheus_token_file or settings.evaluator_prometheus_password_file
+    if settings.evaluator_prometheus_token_file and settings.evaluator_prometheus_password_file:
+        raise ValueError(f"set {_SETTING}_TOKEN_FILE or {_SETTING}_PASSWORD_FILE, not both")
+    if bool(settings.evaluator_prometheus_user) != bool(settings.evaluator_prometheus_password_file):
+        raise ValueError(f"set {_SETTING}_USER and {_SETTING}_PASSWORD_FILE together, or neither")
+    secure = parts.scheme == "https"
+    if secret is not None and not secure and not _is_loopback(parts.hostname):
+        raise ValueError(f"{_SETTING}: a token or a password takes https://, or everybody on the way can read it")
+    return Access(
+        url=url,
+        host=parts.hostname,
+        port=port or (443 if secure else 80),
+        path=parts.path,
+        tls=_context(settings) if secure else None,
+        user=settings.evaluator_prometheus_user,
+        secret=secret,
+    )
+
+
+def _context(settings: EvaluatorSettings) -> ssl.SSLContext:
+    ca = settings.evaluator_prometheus_ca
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except ssl.SSLError as error:
+        raise ValueError(f"{_SETTING}_CA: {ca} holds no certificate in PEM form ({error.reason})") from error
+    except OSError as error:
+        raise ValueError(f"{_SETTING}_CA: {ca} cannot be read ({error.strerror})") from error
+    if settings.tls and settings.tls_certificate is not None:
+        # Sent to servers that ask for a certificate only.
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    return context
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

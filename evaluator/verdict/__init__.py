@@ -1,0 +1,1 @@
+"""What follows from the evidence, as an action and in words."""

@@ -1,0 +1,285 @@
+"""What follows from the evidence: a pure function from a rollout's state and its circumstances to one action.
+
+The rules, the first that applies: a version that cannot be served fails; harm rolls back at any time; a drift of the
+inputs in both arms pauses, and its end resumes; every required gate's PASS goes to the next step or promotes; the end
+of a step's period, of which only the time counts in which somebody looked, goes on if nothing was violated and a harm
+would have shown. No data is never success.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from evaluator.evidence.state import State
+from evaluator.gates.distributions import DistributionGate
+from evaluator.verdict import sentences
+from evaluator.verdict.readiness import PATIENCE, Worker, control_missing, find_failure, is_ready, obstacle
+from evaluator.verdict.reports import DriftReport, GateReport, Verdict, report_gates, report_inputs
+from evaluator.verdict.waits import unlike_processes
+from services.common.policy.metrics import MetricKind, shown_in
+from services.common.policy.records import PeriodEnd, Step
+
+_SUSPICION = 0.33
+"""Of a gate's bar: just what one look may bring."""
+
+
+class Phase(StrEnum):
+    """Where a rollout stands, as far as looks care."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    PAUSED_BY_PERSON = "paused_by_person"
+    PAUSED_BY_DRIFT = "paused_by_drift"
+
+    @property
+    def paused(self) -> bool:
+        """Whether the plan's clock stands."""
+        return self in {Phase.PAUSED_BY_PERSON, Phase.PAUSED_BY_DRIFT}
+
+
+class Action(StrEnum):
+    """What a look does about its conclusion."""
+
+    NONE = ""
+    PROMOTE = "promote"
+    ADVANCE = "advance"
+    PAUSE = "pause"
+    RESUME = "resume"
+    ROLLBACK = "rollback"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a look knows besides the evidence.
+
+    Attributes:
+        phase: where the rollout stands.
+        now: seconds since 1970-01-01 UTC.
+        elapsed: seconds that the step has run, without pauses.
+        workers: every Worker, and what it serves of the model.
+        holds: why nothing may be concluded in the version's favour, as sentence parts.
+        approval_missing: a person is to agree to the promotion, and nobody has yet.
+    """
+
+    phase: Phase
+    now: float
+    elapsed: float = 0.0
+    workers: tuple[Worker, ...] = ()
+    holds: tuple[str, ...] = ()
+    approval_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The conclusion of one look.
+
+    Attributes:
+        action: what follows.
+        verdict: on the rollout.
+        code: UPPER_SNAKE, for Outcome.code; empty: the rollout goes on.
+        reason: one sentence for people.
+        gate: the gate that decided; empty: none alone.
+        gates: every gate.
+        drift: the inputs.
+        at: the circumstances that it was concluded in; None: in none, for it rests on no evidence.
+        pairs: mirrored rows so far, those that the versions answered otherwise, and those with a label.
+        trace_ids: a few traces of the version, hex.
+    """
+
+    action: Action
+    verdict: Verdict
+    reason: str
+    code: str = ""
+    gate: str = ""
+    gates: tuple[GateReport, ...] = ()
+    drift: DriftReport = field(default_factory=DriftReport)
+    at: Circumstances | None = None
+    pairs: tuple[int, int, int] = (0, 0, 0)
+    trace_ids: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> tuple[str, ...]:
+        """What is in the way."""
+        return self.at.holds if self.at is not None else ()
+
+
+def decide(state: State, at: Circumstances) -> Decision:
+    """The conclusion of a look whose window `state` has taken in."""
+    found = _unservable(state, at)
+    gates = report_gates(state, control_missing=control_missing(at.workers, state.terms.stable))
+    drift = report_inputs(state)
+    if found is None and at.phase is Phase.WAITING:
+        found = _waiting(state, at)
+    if found is None and state.split.broken:
+        found = Decision(Action.CANCEL, Verdict.INCONCLUSIVE, sentences.broken_split(state), "SPLIT_BROKEN")
+    if found is None:
+        found = _judged(state, at, gates, drift)
+    return replace(
+        found,
+        gates=gates,
+        drift=drift,
+        at=at,
+        pairs=(state.copies.rows, state.copies.different, state.paired.labels()[0]),
+    )
+
+
+def find_violation(state: State, gates: Sequence[GateReport]) -> Decision | None:
+    """The rollback by the gate whose evidence of harm is furthest beyond its bar; None: no gate has enough."""
+    harmful = [report for report in gates if report.verdict is Verdict.FAIL]
+    if not harmful:
+        return None
+    worst = max(harmful, key=lambda report: report.harm.log_e / report.harm.bar)
+    return Decision(Action.ROLLBACK, Verdict.FAIL, sentences.harm(state, worst), "VIOLATION", worst.gate)
+
+
+def _unservable(state: State, at: Circumstances) -> Decision | None:
+    waited = at.now - state.first_time if state.first_time else 0.0
+    failure = find_failure(at.workers, state.terms.test, state.terms.stable, waited)
+    if failure is not None:
+        return Decision(Action.ROLLBACK, Verdict.FAIL, failure.reason, failure.code)
+    return None
+
+
+def _waiting(state: State, at: Circumstances) -> Decision:
+    test = state.terms.test
+    waited = at.now - state.first_time if state.first_time else 0.0
+    known = obstacle(at.workers, test)
+    why = f": {known}" if known else ""
+    if waited >= PATIENCE and not is_ready(at.workers, test):
+        reason = f"{test} was ready on no Worker within {PATIENCE / 60:.0f} min{why}"
+        return Decision(Action.CANCEL, Verdict.INCONCLUSIVE, reason, "NOT_READY")
+    if is_ready(at.workers, test):
+        stable = state.terms.stable
+        beside = f"{test} is ready; waits until {stable} carries all of the traffic and has a control process beside it"
+        return Decision(Action.NONE, Verdict.CONTINUE, beside)
+    return Decision(Action.NONE, Verdict.CONTINUE, f"waits until a Worker has {test} loaded, verified and warm{why}")
+
+
+def _judged(state: State, at: Circumstances, gates: Sequence[GateReport], drift: DriftReport) -> Decision:
+    violation = find_violation(state, gates)
+    if violation is not None:
+        return violation
+    if state.resting and at.phase is Phase.RUNNING:
+        return Decision(Action.PAUSE, Verdict.CONTINUE, sentences.drifted(state, drift))
+    if at.phase is Phase.PAUSED_BY_DRIFT:
+        if state.resting:
+            return Decision(Action.NONE, Verdict.CONTINUE, sentences.drifted(state, drift))
+        return Decision(Action.RESUME, Verdict.CONTINUE, "the drift of the inputs has ended")
+    if at.phase.paused:
+        return Decision(Action.NONE, Verdict.CONTINUE, "paused by a person; harm is still judged")
+    return _forward(state, at, gates)
+
+
+def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> Decision:
+    """Goes on, promotes, or says what it waits for."""
+    required = [report for report in gates if report.required]
+    open_gates = [report for report in required if report.verdict is not Verdict.PASS]
+    step = _step(state)
+    # What nobody looked at says nothing for or against the version, and shows no harm either.
+    watched = at.elapsed - state.unlooked
+    missing = _missing(state, required)
+    if missing:
+        if watched >= step.period:
+            return _end_of_period(state, f"the period ended, and {missing}")
+        return Decision(Action.NONE, Verdict.CONTINUE, f"waits: {missing}")
+    if at.holds:
+        # One failed scrape at the period's end is no reason to end the rollout; a version nobody can see is one.
+        if watched >= step.period + state.terms.policy.stale_after and open_gates:
+            return _end_of_period(state, f"the period ended, and {at.holds[0]}")
+        return Decision(Action.NONE, Verdict.CONTINUE, f"waits: {'; '.join(at.holds)}")
+    if required and not open_gates:
+        suspected = _suspected(state, gates)
+        if suspected is not None and watched < step.period:
+            return Decision(Action.NONE, Verdict.CONTINUE, sentences.suspected(state, suspected))
+        if watched >= step.min_duration:
+            return _go_on(state, at, sentences.safe(state, required), "SUPERIOR" if state.terms.superior else "SAFE")
+        left = step.min_duration - watched
+        return Decision(Action.NONE, Verdict.PASS, sentences.shortest_time(state, left))
+    if watched >= step.period:
+        if state.terms.superior:
+            # No violation is no victory: what an A/B test is held for must be shown.
+            return _end_of_period(state, sentences.no_winner(state, gates), "NO_WINNER")
+        return _period_over(state, at, required)
+    return Decision(Action.NONE, Verdict.CONTINUE, sentences.waits(open_gates))
+
+
+def _missing(state: State, required: Sequence[GateReport]) -> str:
+    """What nothing can be concluded without, as a sentence part; empty: it is there."""
+    if state.shadowed and state.copies.too_few:
+        return sentences.too_few_copies(state)
+    names = {report.gate for report in required}
+    for gate in state.gates:
+        if isinstance(gate, DistributionGate) and gate.unmeasured and gate.gate.name in names:
+            return sentences.unmeasured(state, gate.bounds)
+    if state.others.apart and any(_by_control(report) and report.verdict is not Verdict.PASS for report in required):
+        return f"runtimes cannot be compared: {unlike_processes(state)}"
+    return ""
+
+
+def _by_control(report: GateReport) -> bool:
+    return report.metric is MetricKind.RUNTIME and report.limit is None
+
+
+def _suspected(state: State, gates: Sequence[GateReport]) -> GateReport | None:
+    """The gate that one look more or two may roll back by; None: there is none.
+
+    Three looks have to agree on harm, and two may be enough to show that all else is safe.
+    """
+    standing = {gate.gate.name: gate.harm.log_e for gate in state.gates}
+    found = [
+        report
+        for report in gates
+        if report.verdict is not Verdict.NONE
+        and shown_in(report.metric, shadow=state.shadowed)
+        and standing[report.gate] >= report.harm.bar * _SUSPICION > 0
+    ]
+    return max(found, key=lambda report: standing[report.gate] / report.harm.bar, default=None)
+
+
+def _period_over(state: State, at: Circumstances, required: Sequence[GateReport]) -> Decision:
+    """No violation in the whole period: that counts where a harm would have shown."""
+    # What earlier steps have seen does not count: traffic may have stopped since, or labels.
+    seen = {gate.gate.name: gate.step_n for gate in state.gates}
+    needs = dict.fromkeys(seen, 1.0)
+    if _is_last(state):
+        needs = {gate.gate.name: math.inf if gate.needs is None else gate.needs for gate in state.gates}
+    thin = [report for report in required if seen[report.gate] < needs[report.gate]]
+    # Where only labels decide, copies show nothing but that they do no harm.
+    mirrored = state.shadowed and not required and state.copies.rows > 0
+    if mirrored or (required and not thin):
+        return _go_on(state, at, sentences.no_violation(state, required, shown=_is_last(state)), "NO_VIOLATION")
+    return _end_of_period(state, sentences.too_little(state, thin, seen, needs))
+
+
+def _go_on(state: State, at: Circumstances, reason: str, code: str) -> Decision:
+    if _is_last(state) and state.shadowed:
+        # What no caller has had cannot be promoted: its labels are unknown.
+        reason = sentences.shadow_passed(state, reason)
+        return Decision(Action.CANCEL, Verdict.INCONCLUSIVE, reason, "SHADOW_PASSED")
+    if _is_last(state):
+        if at.approval_missing:
+            return Decision(Action.NONE, Verdict.PASS, sentences.awaits_approval(state, reason))
+        return Decision(Action.PROMOTE, Verdict.PASS, reason, code)
+    return Decision(Action.ADVANCE, Verdict.PASS, reason, code)
+
+
+def _end_of_period(state: State, reason: str, code: str = "TOO_LITTLE_EVIDENCE") -> Decision:
+    """Too little evidence: what the policy wants then."""
+    match state.terms.policy.period_end:
+        case PeriodEnd.INCONCLUSIVE:
+            return Decision(Action.CANCEL, Verdict.INCONCLUSIVE, reason, code)
+        case PeriodEnd.ROLLBACK:
+            reason = f"{reason}; the policy asks for a rollback then"
+            return Decision(Action.ROLLBACK, Verdict.INCONCLUSIVE, reason, code)
+        case PeriodEnd.HOLD:
+            return Decision(Action.NONE, Verdict.CONTINUE, f"{reason}; it goes on, as the policy asks")
+
+
+def _step(state: State) -> Step:
+    return state.terms.plan.steps[state.step]
+
+
+def _is_last(state: State) -> bool:
+    return state.step == len(state.terms.plan.steps) - 1

@@ -1,0 +1,200 @@
+"""What a look says of every gate and of the inputs: what is recorded and what people read."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from evaluator.evidence.inputs import ArmInputs, FeatureShift
+from evaluator.evidence.state import State
+from evaluator.gates.balance import BalanceGate
+from evaluator.gates.cohorts import CohortGate
+from evaluator.gates.distributions import DistributionGate
+from evaluator.gates.each_class import EachClassGate
+from evaluator.gates.opening import GateState
+from evaluator.statistics.process import log_threshold
+from evaluator.verdict.figures import ArmFigures, figures_of
+from evaluator.verdict.waits import waits_for
+from services.common.policy.metrics import MetricKind, shown_in
+from services.common.policy.records import Limit, Need
+
+
+class Verdict(StrEnum):
+    """What a gate or a look concludes."""
+
+    NONE = ""
+    PASS = "pass"  # noqa: S105 - a verdict, no password
+    FAIL = "fail"
+    CONTINUE = "continue"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Log evidence, and the bar that decides."""
+
+    log_e: float = 0.0
+    bar: float = 0.0
+
+    @property
+    def enough(self) -> bool:
+        """Whether it has reached the bar."""
+        return self.log_e >= self.bar > 0
+
+
+@dataclass(frozen=True, slots=True)
+class GateReport:
+    """One gate at one look; fields as in crossfade.common.v1.GateReport, times in seconds."""
+
+    gate: str
+    metric: MetricKind
+    verdict: Verdict
+    required: bool
+    test: ArmFigures
+    baseline: ArmFigures
+    difference: float
+    low: float
+    high: float
+    harm: Evidence
+    safe: Evidence
+    waits_for: str = ""
+    needed: int = 0
+    needed_seconds: float = 0.0
+    positive: str = ""
+    limit: Limit | None = None
+    primary: bool = False
+    averages: tuple[float, float] | None = None
+    segment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReport:
+    """The inputs at one look; fields as in crossfade.common.v1.DriftReport."""
+
+    test_drifted: bool = False
+    stable_drifted: bool = False
+    test_rows: int = 0
+    stable_rows: int = 0
+    test: Evidence = field(default_factory=Evidence)
+    stable: Evidence = field(default_factory=Evidence)
+    features: tuple[FeatureShift, ...] = ()
+
+
+_FEATURES_SHOWN = 5
+
+
+def report_gates(state: State, *, control_missing: bool) -> tuple[GateReport, ...]:
+    """Every gate.
+
+    Args:
+        state: the evidence.
+        control_missing: no Worker can run the control process, so that runtimes are watched only.
+    """
+    return tuple(_report(state, gate, control_missing=control_missing) for gate in state.gates)
+
+
+def report_inputs(state: State) -> DriftReport:
+    """The inputs of both arms; an arm without a reference profile has no evidence."""
+    test, stable = state.inputs.test, state.inputs.stable
+    shifts: dict[str, FeatureShift] = {}
+    for arm in (test, stable):
+        for one in arm.most_moved(_FEATURES_SHOWN) if arm is not None and state.watches_inputs else ():
+            shifts[one.name] = max(one, shifts.get(one.name, one), key=lambda shift: shift.shift)
+    largest = sorted(shifts.values(), key=lambda one: (-one.shift, one.name))[:_FEATURES_SHOWN]
+    return DriftReport(
+        test_drifted=test is not None and test.test.drifted,
+        stable_drifted=stable is not None and stable.test.drifted,
+        test_rows=test.rows if test is not None else 0,
+        stable_rows=stable.rows if stable is not None else 0,
+        test=drift_evidence(test),
+        stable=drift_evidence(stable),
+        features=tuple(largest),
+    )
+
+
+def gets_labels(state: State) -> bool:
+    """Whether the lane gets labels: some were counted for its stable version in the recorded windows."""
+    return state.ledger.labels()[1] > 0
+
+
+def drift_evidence(arm: ArmInputs | None) -> Evidence:
+    """The evidence of a drift, or of its end; of an arm without a reference profile there is none."""
+    if arm is None:
+        return Evidence()
+    return Evidence(arm.test.log_e, log_threshold(arm.test.reference.alpha))
+
+
+def _report(state: State, gate: GateState, *, control_missing: bool) -> GateReport:
+    policy = state.terms.policy
+    harm = Evidence(gate.harm.max_log_e, log_threshold(policy.gate_alpha(gate.gate)))
+    safe = Evidence(gate.safe.log_e, log_threshold(policy.alpha_promote))
+    if state.terms.sticky and not isinstance(gate, CohortGate):
+        # One key's requests fail together: shown, and no evidence.
+        verdict = Verdict.NONE
+    elif harm.enough:
+        verdict = Verdict.FAIL
+    else:
+        verdict = Verdict.PASS if safe.enough else Verdict.CONTINUE
+    required = _required(state, gate, control_missing=control_missing)
+    # Nobody waits for a gate that promotion does not need.
+    needed, seconds = _forecast(state, gate) if verdict is Verdict.CONTINUE and required else (0, 0.0)
+    figures = figures_of(gate)
+    return GateReport(
+        gate=gate.gate.name,
+        metric=gate.gate.metric,
+        verdict=verdict,
+        required=required,
+        test=figures.test,
+        baseline=figures.baseline,
+        difference=figures.difference,
+        low=figures.low,
+        high=figures.high,
+        harm=harm,
+        safe=safe,
+        waits_for=waits_for(state, gate, needed, seconds) if verdict is Verdict.CONTINUE else "",
+        needed=needed,
+        needed_seconds=seconds,
+        positive=_positive(gate),
+        limit=gate.gate.limit,
+        primary=gate.gate.better is not None,
+        averages=gate.averages() if isinstance(gate, EachClassGate) else None,
+        segment=gate.gate.segment,
+    )
+
+
+def _positive(gate: GateState) -> str:
+    """The class that the figures are of."""
+    if isinstance(gate, BalanceGate):
+        return gate.most_moved().name if gate.test_n else ""
+    return gate.shown.gate.positive if isinstance(gate, EachClassGate) else gate.gate.positive
+
+
+def _required(state: State, gate: GateState, *, control_missing: bool) -> bool:
+    # What a version must be better in is no less wanted where it cannot be shown.
+    if _by_control(gate) and control_missing and gate.gate.better is None:
+        return False
+    if not shown_in(gate.gate.metric, shadow=state.shadowed):
+        return False
+    match gate.gate.need:
+        case Need.ALWAYS:
+            return True
+        case Need.WITH_LABELS:
+            return gets_labels(state)
+        case Need.NEVER:
+            return False
+
+
+def _by_control(gate: GateState) -> bool:
+    """Whether it compares with the control process, which has as much traffic as the test version."""
+    return isinstance(gate, DistributionGate) and gate.gate.metric is MetricKind.RUNTIME
+
+
+def _forecast(state: State, gate: GateState) -> tuple[int, float]:
+    """Attempts, labels or batches of the test arm until PASS, and seconds at the pace of this step; 0: unknown."""
+    step = state.terms.plan.steps[max(state.step, 0)]
+    if isinstance(gate, CohortGate):
+        ahead = gate.ahead(state.terms.policy.alpha_promote)
+        return (ahead.n, ahead.periods * step.period) if ahead is not None else (0, 0.0)
+    more = gate.remaining(state.terms.policy.alpha_promote, step.share_bps / 10_000)
+    if more is None:
+        return 0, 0.0
+    pace = gate.step_n / state.step_seconds if state.step_seconds > 0 else 0.0
+    return more, more / pace if pace > 0 else 0.0

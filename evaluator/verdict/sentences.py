@@ -1,0 +1,299 @@
+"""Reasons, as sentences for an on-call engineer: numbers of both arms, what is allowed, what it waits for."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from evaluator import words
+from evaluator.evidence.state import State
+from evaluator.gates.cohorts import CohortGate
+from evaluator.gates.distributions import RATIO
+from evaluator.verdict.reports import DriftReport, GateReport, Verdict
+from services.common.policy.metrics import BUCKET_METRICS, LABEL_METRICS, MetricKind
+from services.common.policy.records import Gate, GateMargin, Limit
+
+
+def harm(state: State, report: GateReport) -> str:
+    """Why the version is rolled back."""
+    return f"{_compared(state, report)}; {_allowed(report, _gate(state, report).harm)}"
+
+
+def safe(state: State, required: Sequence[GateReport]) -> str:
+    """Why the version passes."""
+    test, stable = state.terms.test, state.terms.stable
+    better: list[str] = []
+    alike: list[str] = []
+    limited: list[str] = []
+    for report in required:
+        if report.primary:
+            better.append(f"{test} is better than {stable} in {report.gate}: {_compared(state, report)}")
+        else:
+            part = f"{_compared(state, report)}, {_allowed(report, _gate(state, report).safe)}"
+            (alike if report.limit is None else limited).append(part)
+    no_worse = [f"{test} is no worse than {stable}: {'; '.join(alike)}"] if alike else []
+    within = [f"{test} keeps to what was asked for: {'; '.join(limited)}"] if limited else []
+    return ". ".join([*better, *no_worse, *within])
+
+
+def no_winner(state: State, reports: Sequence[GateReport]) -> str:
+    """Why an A/B test ends without a winner."""
+    primary = next(report for report in reports if report.primary)
+    test, stable = state.terms.test, state.terms.stable
+    if primary.verdict is Verdict.PASS:
+        open_gates = ", ".join(
+            report.gate for report in reports if report.required and report.verdict is not Verdict.PASS
+        )
+        return (
+            f"the period ended, and {test} is better in {primary.gate}, but {open_gates} is not shown to be safe: give "
+            "it more requests (a longer period, a larger share) or a wider safe margin"
+        )
+    return (
+        f"the period ended, and {test} was not shown to be better than {stable} in {primary.gate}: "
+        f"{_compared(state, primary)}"
+    )
+
+
+def no_violation(state: State, required: Sequence[GateReport], *, shown: bool) -> str:
+    """Why the end of a period passes the version.
+
+    Args:
+        state: the evidence.
+        required: the gates that promotion needs.
+        shown: each had the requests that a harm needs to show.
+    """
+    counted = "; ".join(_compared(state, report) for report in required)
+    period = words.duration(state.terms.plan.steps[state.step].period)
+    would = ", in which a harm would have shown" if shown else ""
+    return f"no gate was violated in {period}{would}: {counted}"
+
+
+def too_little(state: State, thin: Sequence[GateReport], seen: Mapping[str, int], needs: Mapping[str, float]) -> str:
+    """Why the end of a period passes nothing.
+
+    Args:
+        state: the evidence.
+        thin: the gates that had too little.
+        seen: attempts, batches or labels of the test version in this step, by gate.
+        needs: those that each gate needs; infinity: no number is known.
+    """
+    parts = []
+    for report in thin:
+        have = f"{report.gate} has {words.many(seen[report.gate], _noun(report))} of {state.terms.test} in this step"
+        need = needs[report.gate]
+        gate = next(one for one in state.gates if one.gate.name == report.gate)
+        if isinstance(gate, CohortGate) and (obstacle := gate.obstacle(state.terms.test, state.terms.stable)):
+            have = f"{have}, and needs {obstacle}"
+        parts.append(have if math.isinf(need) else f"{have}, and {words.count(need)} are needed to see a harm")
+    by_key = "; assigned by key, only what is shown to be no worse passes" if state.terms.sticky else ""
+    return f"the period ended with too little evidence: {'; '.join(parts)}{by_key}"
+
+
+def unmeasured(state: State, bounds: Sequence[float]) -> str:
+    """Why absolute errors outside the buckets' bounds pass nothing."""
+    return (
+        f"half of {state.terms.stable}'s absolute errors are below {bounds[0]:f} or above {bounds[-1]:,.0f}, where "
+        "none are told apart: let the model answer in another unit, or make the gate not required"
+    )
+
+
+def drifted(state: State, drift: DriftReport) -> str:
+    """Why the plan stands."""
+    named = ", ".join(f"{one.name} by {words.points(one.shift)}" for one in drift.features[:3] if one.shift > 0)
+    moved = f" (most: {named})" if named else ""
+    return (
+        f"inputs drifted in both arms{moved}: {state.terms.test} is not blamed, "
+        "and the plan goes on when the drift has ended"
+    )
+
+
+def suspected(state: State, report: GateReport) -> str:
+    """Why a version that has passed does not go on."""
+    return (
+        f"{state.terms.test} has passed, but may be doing harm: {_compared(state, report)}; "
+        f"it waits until {report.gate} has decided"
+    )
+
+
+def shortest_time(state: State, left: float) -> str:
+    """What a version that has passed waits for."""
+    return f"{state.terms.test} has passed and waits for the step's shortest time: {words.duration(left)} more"
+
+
+def shadow_passed(state: State, reason: str) -> str:
+    """Why a plan without a LIVE step ends."""
+    test, pairs, other = state.terms.test, state.copies.rows, state.copies.different
+    seen = f"; {words.many(pairs, 'mirrored row')}, {words.count(other)} answered otherwise" if pairs else ""
+    return f"{test} has passed in shadow ({reason}{seen}); its plan has no LIVE step, so it waits to be started live"
+
+
+def broken_split(state: State) -> str:
+    """Why a rollout whose requests are not split as it asks for ends."""
+    split, shadow = state.split, not state.split.shares[0]
+    got = f"{words.percent(split.test_share)} of {words.many(sum(split.counts), 'request')}"
+    wanted = words.percent((split.shares[1] if shadow else split.shares[0]) / 10_000)
+    arm = f"{state.terms.stable}'s control process" if shadow else state.terms.test
+    return (
+        f"the split is broken: {got} were drawn for {arm}, and its share is {wanted}, so what was counted is no "
+        "evidence; see whether every Router runs one release (crossfade instances), and start the rollout again"
+    )
+
+
+def too_few_copies(state: State) -> str:
+    """Why copies show nothing of a version."""
+    share, stable = words.percent(state.copies.share), state.terms.stable
+    return (
+        f"{share} of the requests that {stable}'s control process answered were mirrored, and those that were left out "
+        "may be others: crossfade.shadow.dropped.count says why"
+    )
+
+
+def awaits_approval(state: State, reason: str) -> str:
+    """What a version waits for that has passed and is to be promoted by a person's word."""
+    terms = state.terms
+    where = f" --segment {terms.segment}" if terms.segment else ""
+    return f"{terms.test} has passed ({reason}) and waits for a person to agree: crossfade approve {terms.model}{where}"
+
+
+def waits(reports: Sequence[GateReport]) -> str:
+    """What the rollout waits for."""
+    longest = max(reports, key=lambda report: (report.needed_seconds, report.needed), default=None)
+    if longest is None:
+        return "waits for the first evidence"
+    blind = [report for report in reports if report.waits_for and not report.needed]
+    chosen = blind[0] if blind else longest
+    return f"waits for {chosen.waits_for}" if chosen.waits_for else f"waits for {chosen.gate}"
+
+
+def _compared(state: State, report: GateReport) -> str:
+    callers = f"for callers in {report.segment} " if report.segment else ""
+    return callers + _both(state, report)
+
+
+def _both(state: State, report: GateReport) -> str:
+    test, stable = state.terms.test, state.terms.stable
+    match report.metric:
+        case MetricKind.RUNTIME if report.limit is not None:
+            part = report.limit.quantile
+            took = f"{100 * part:g} % of {test}'s batches took at most" if part else f"{test}'s batches took a mean of"
+            return f"{took} {words.runtime(report.test.estimate)} ({words.many(report.test.n, 'batch')})"
+        case MetricKind.RUNTIME:
+            return (
+                f"{test}'s batches took {words.runtime(report.test.estimate)} at the median and {stable}'s "
+                f"{words.runtime(report.baseline.estimate)} with the same traffic ({words.change(report.difference)})"
+            )
+        case MetricKind.CLASS_BALANCE:
+            return (
+                f"{test} answered {report.positive} for {words.percent(report.test.estimate)} of "
+                f"{words.many(report.test.n, 'row')} and {stable} for {words.percent(report.baseline.estimate)} of "
+                f"{words.count(report.baseline.n)}"
+            )
+        case MetricKind.DISAGREEMENT:
+            return (
+                f"{test} answered {words.percent(report.test.estimate)} of {words.many(report.test.n, 'mirrored row')} "
+                f"otherwise than {stable}"
+            )
+        case MetricKind.PAIRED_ACCURACY:
+            return (
+                f"{test} was wrong on {words.percent(report.test.estimate)} and {stable} on "
+                f"{words.percent(report.baseline.estimate)} of the same {words.many(report.test.n, 'mirrored row')}"
+            )
+        case MetricKind.CUSTOM:
+            return (
+                f"{words.percent(report.test.estimate)} of {words.many(report.test.n, 'count')} of {test} were bad and "
+                f"{words.percent(report.baseline.estimate)} of {words.count(report.baseline.n)} of {stable}"
+            )
+        case _ if report.metric in LABEL_METRICS:
+            return _labelled(test, stable, report)
+        case _:
+            return (
+                f"{test} failed {words.percent(report.test.estimate)} of {words.many(report.test.n, 'attempt')} and "
+                f"{stable} {words.percent(report.baseline.estimate)} of {words.count(report.baseline.n)}"
+            )
+
+
+def _labelled(test: str, stable: str, report: GateReport) -> str:
+    match report.metric:
+        case MetricKind.ABSOLUTE_ERROR:
+            return (
+                f"{test} was off by {report.test.estimate:.3g} at the median of "
+                f"{words.many(report.test.n, 'label')} and {stable} by {report.baseline.estimate:.3g} of "
+                f"{words.count(report.baseline.n)} of the same minutes ({words.change(report.difference)})"
+            )
+        case MetricKind.VALUE:
+            return (
+                f"{words.percent(1 - report.test.estimate)} of {words.many(report.test.n, 'value')} reported of {test} "
+                f"were good and {words.percent(1 - report.baseline.estimate)} of {words.count(report.baseline.n)} of "
+                f"{stable} in the same minutes"
+            )
+        case MetricKind.PRECISION:
+            return (
+                f"{test} was wrong in {words.percent(report.test.estimate)} of "
+                f"{words.many(report.test.n, 'answer')} {report.positive} and {stable} in "
+                f"{words.percent(report.baseline.estimate)} of {words.count(report.baseline.n)} of the same minutes"
+            )
+        case MetricKind.RECALL:
+            return (
+                f"{test} missed {words.percent(report.test.estimate)} of {words.many(report.test.n, 'row')} that are "
+                f"{report.positive} and {stable} {words.percent(report.baseline.estimate)} of "
+                f"{words.count(report.baseline.n)} of the same minutes"
+            )
+        case MetricKind.FALSE_POSITIVE_RATE:
+            return (
+                f"{test} took {words.percent(report.test.estimate)} of {words.many(report.test.n, 'other row')} for "
+                f"{report.positive} and {stable} {words.percent(report.baseline.estimate)} of "
+                f"{words.count(report.baseline.n)} of the same minutes"
+            )
+        case MetricKind.F1:
+            return (
+                f"{test}'s F1 for {report.positive} was {1 - report.test.estimate:.3f} over "
+                f"{words.many(report.test.n, 'row')} and {stable}'s {1 - report.baseline.estimate:.3f} over "
+                f"{words.count(report.baseline.n)} of the same minutes"
+            )
+        case _:
+            return (
+                f"{test} was wrong on {words.percent(report.test.estimate)} of {words.many(report.test.n, 'label')} "
+                f"and {stable} on {words.percent(report.baseline.estimate)} of {words.count(report.baseline.n)} "
+                "of the same minutes"
+            )
+
+
+def _allowed(report: GateReport, margin: GateMargin) -> str:
+    if report.limit is not None:
+        return limit(report.limit)
+    if report.metric in BUCKET_METRICS:
+        return f"{words.change(RATIO**margin.buckets - 1.0)} is allowed"
+    if report.metric in (MetricKind.F1, MetricKind.VALUE):
+        return f"{words.points(margin.offset)} less are allowed"
+    if report.metric is MetricKind.CLASS_BALANCE:
+        return f"{words.points(margin.offset)} more or less are allowed"
+    if margin.factor == 1:
+        return f"{words.points(margin.offset)} more are allowed"
+    return f"{words.percent(margin.offset + margin.factor * report.baseline.estimate)} is allowed"
+
+
+def limit(said: Limit) -> str:
+    """What a gate with a limit allows."""
+    if said.at_least is not None:
+        return f"at least {words.percent(said.at_least)} is asked for"
+    if said.at_most is not None:
+        return f"at most {words.percent(said.at_most)} is allowed"
+    of = f"{100 * said.quantile:g} % of them must take at most" if said.quantile else "a mean of at most"
+    return f"{of} {words.runtime(said.seconds or 0.0)}" + ("" if said.quantile else " is allowed")
+
+
+def _gate(state: State, report: GateReport) -> Gate:
+    return next(gate for gate in state.terms.policy.gates if gate.name == report.gate)
+
+
+_NOUNS: Final = {
+    MetricKind.ERRORS: "attempt",
+    MetricKind.RUNTIME: "batch",
+    MetricKind.CLASS_BALANCE: "prediction",
+    MetricKind.DISAGREEMENT: "mirrored row",
+    MetricKind.CUSTOM: "count",
+    MetricKind.PAIRED_ACCURACY: "labelled mirrored row",
+}
+
+
+def _noun(report: GateReport) -> str:
+    return _NOUNS.get(report.metric, "label")

@@ -1,0 +1,192 @@
+"""What a gate waits for, for people."""
+
+import math
+
+from evaluator import words
+from evaluator.evidence.ledger import Ledger
+from evaluator.evidence.state import State
+from evaluator.gates.cohorts import CohortGate
+from evaluator.gates.distributions import DistributionGate
+from evaluator.gates.each_class import EachClassGate
+from evaluator.gates.limits import RuntimeLimitGate
+from evaluator.gates.maturity import MOST_LATE, is_alike, is_fair, misleading
+from evaluator.gates.opening import GateState
+from evaluator.gates.paired import PairedGate
+from evaluator.statistics import rates, runtime
+from services.common.policy.metrics import LABEL_METRICS, MetricKind
+from services.common.policy.records import Gate
+
+_NOUNS = {
+    MetricKind.ERRORS: "attempt",
+    MetricKind.RUNTIME: "batch",
+    MetricKind.ACCURACY: "mature label",
+    MetricKind.ABSOLUTE_ERROR: "mature label",
+    MetricKind.VALUE: "mature value",
+    MetricKind.CUSTOM: "count",
+    MetricKind.PRECISION: "mature positive answer",
+    MetricKind.RECALL: "mature positive row",
+    MetricKind.FALSE_POSITIVE_RATE: "mature negative row",
+    MetricKind.F1: "mature positive row",
+    MetricKind.CLASS_BALANCE: "prediction",
+    MetricKind.DISAGREEMENT: "mirrored row",
+    MetricKind.PAIRED_ACCURACY: "labelled mirrored row",
+}
+
+
+def waits_for(state: State, gate: GateState, needed: int, seconds: float) -> str:
+    """What an undecided gate waits for, as a sentence part.
+
+    Args:
+        state: the evidence.
+        gate: the gate.
+        needed: forecast of the test arm's attempts, labels or batches; 0: unknown.
+        seconds: the same in time; 0: unknown.
+    """
+    terms = state.terms
+    noun = _NOUNS[gate.gate.metric]
+    if waits := _waits_for_maturity(state, gate.gate):
+        return waits
+    if (waits := _waits_for_processes(state, gate)) and (gate.test_n or state.others.apart):
+        return waits
+    if gate.test_n == 0:
+        callers = f" for callers in {gate.gate.segment}" if gate.gate.segment else ""
+        return f"{words.plural(noun)} of {terms.test}{callers}: none yet"
+    if isinstance(gate, EachClassGate):
+        return f"{waits_for(state, gate.awaited, needed, seconds)} (class {gate.awaited.gate.positive})"
+    if isinstance(gate, CohortGate):
+        return gate.obstacle(terms.test, terms.stable) or _waits_for_look(state, gate, seconds)
+    known, enough = 0.0, 0
+    if isinstance(gate, DistributionGate):
+        known, enough = float(gate.safe.past.counts.sum()), runtime.ENOUGH_PAST
+    elif not isinstance(gate, RuntimeLimitGate | PairedGate) and gate.gate.limit is None:
+        known, enough = float(gate.safe.n_past.min()), rates.ENOUGH_PAST
+    if known < enough:
+        return f"{words.many(round(enough - known), noun)} of {terms.stable}, to know what is usual"
+    if not needed:
+        return f"more {words.plural(noun)} of {terms.test}"
+    forecast = f"about {words.some(needed)} more {noun if needed == 1 else words.plural(noun)} of {terms.test}"
+    return f"{forecast}: {words.duration(seconds)} at this traffic" if seconds else forecast
+
+
+def _waits_for_processes(state: State, gate: GateState) -> str:
+    """What a gate waits for that compares two processes; empty: nothing, or it compares none."""
+    if not isinstance(gate, DistributionGate) or gate.gate.metric is not MetricKind.RUNTIME:
+        return ""
+    if state.others.apart:
+        return f"processes that are as busy: {unlike_processes(state)}"
+    noun = words.plural(_NOUNS[MetricKind.RUNTIME])
+    return "" if gate.control_n else f"{noun} of {state.terms.stable}'s control process: none yet"
+
+
+def unlike_processes(state: State) -> str:
+    """Why the batches of two processes cannot be compared, as a sentence part."""
+    terms, (test, control) = state.terms, state.others.shares
+    lanes = " and ".join(segment or "the default one" for segment in state.others.segments)
+    return (
+        f"{words.percent(test)} of the requests that {terms.test}'s process answers are of other lanes ({lanes}), and "
+        f"{words.percent(control)} of those of {terms.stable}'s control process, and the busier one is the faster; a "
+        "runtime gate with a limit does not compare them, and one that is not required holds nothing up"
+    )
+
+
+def _waits_for_look(state: State, gate: CohortGate, seconds: float) -> str:
+    left = gate.schedule.following * state.terms.plan.steps[max(state.step, 0)].period - state.judged_seconds
+    following = words.duration(max(left, 0.0))
+    if not round(seconds) > round(left):
+        return f"its next look, in {following}: by key there are few"
+    expected = f"its look in {words.duration(seconds)}, which should show it if keys go on coming as they do"
+    return f"{expected}; the next is in {following}"
+
+
+def _waits_for_maturity(state: State, gate: Gate) -> str:
+    """What the gate's labels are to be or to have; empty: nothing, or it is not judged by labels."""
+    if gate.metric is MetricKind.PAIRED_ACCURACY:
+        return _waits_for_pairs(state, gate)
+    return _waits_for_labels(state, gate) if gate.metric in LABEL_METRICS else ""
+
+
+def _waits_for_pairs(state: State, gate: Gate) -> str:
+    maturity, coverage, paired = state.terms.policy.labels, state.paired_coverage, state.paired
+    if state.resting:
+        return "the end of the drift of the inputs"
+    if not paired.labels()[0]:
+        return "labels of mirrored rows: none yet"
+    if coverage is None:
+        return _waits_for_age(state, paired, "labels of mirrored rows")
+    if not coverage[0] >= maturity.min_coverage:
+        return (
+            f"labels: those of {words.percent(coverage[0])} of the mirrored rows met both answers, and of "
+            f"{words.percent(maturity.min_coverage)} they are needed"
+        )
+    if not state.knows_lateness:
+        return _waits_for_lateness(state)
+    counted = paired.total(list(paired.slices))
+    if not is_fair(counted, gate.harm.offset, maturity):
+        return (
+            "labels that come alike whether the versions agree or differ: as they have come, a version may seem worse "
+            f"or better by {words.points(misleading(counted))}, and half of {words.points(gate.harm.offset)} is allowed"
+        )
+    return ""
+
+
+def _waits_for_age(state: State, ledger: Ledger, noun: str) -> str:
+    """Labels are taken a slice of routing time at a time, when it has ended and is old enough."""
+    seconds, age = state.slice_seconds(state.epoch), words.duration(state.label_age)
+    slices = [key for key, counts in ledger.slices.items() if key[0] == state.epoch and counts.test_predictions]
+    if seconds is None or not slices:
+        return f"{noun} to be {age} old"
+    left = (min(slices)[1] + 1) * seconds + state.label_age - state.time
+    if left <= 0.0:
+        return f"{noun} to be {age} old"
+    return f"{noun} to be {age} old, in slices of {words.duration(seconds)}: the first is in {words.duration(left)}"
+
+
+def _waits_for_lateness(state: State) -> str:
+    half = state.terms.plan.steps[max(state.step, 0)].period / 2.0
+    left = words.duration(max(half - state.judged_seconds, 0.0))
+    return f"labels that may be late: the lane is new to them, so half of the period is waited for ({left} more)"
+
+
+def _labels_of(state: State, gate: Gate) -> tuple[Ledger, tuple[float, float] | None, str]:
+    """What the gate is judged by, how much of it has come, and what people call it."""
+    if gate.metric is MetricKind.VALUE:
+        return state.values, state.value_coverage, "values"
+    if gate.segment:
+        floor = state.floors.get(gate.segment, Ledger())
+        return floor, state.floor_coverage.get(gate.segment), f"labels for callers in {gate.segment}"
+    return state.ledger, state.coverage, "labels"
+
+
+def _waits_for_labels(state: State, gate: Gate) -> str:
+    terms, maturity = state.terms, state.terms.policy.labels
+    ledger, coverage, noun = _labels_of(state, gate)
+    test_labels, stable_labels = ledger.labels()
+    if state.resting:
+        return "the end of the drift of the inputs"
+    for labels, version in ((stable_labels, terms.stable), (test_labels, terms.test)):
+        if not labels:
+            return f"{noun} of {version}: none yet"
+    if coverage is None:
+        return _waits_for_age(state, ledger, noun)
+    if state.loses_labels:
+        late = words.many(state.too_late, noun.split(" ", 1)[0].removesuffix("s"))
+        return (
+            f"{noun} that come in time: {late} of {terms.test} came too late to be counted, more than "
+            f"{words.percent(MOST_LATE)}, and those may be of its wrong answers; a longer period keeps them for longer"
+        )
+    if not state.knows_lateness and gate.metric is not MetricKind.VALUE:
+        return _waits_for_lateness(state)
+    shares = tuple(zip(coverage, (terms.test, terms.stable), strict=True))
+    for share, version in shares:
+        if math.isnan(share) or share < maturity.min_coverage:
+            return (
+                f"{noun}: {words.percent(share)} of {version}'s answers have one, "
+                f"{words.percent(maturity.min_coverage)} are needed"
+            )
+    if not is_alike(coverage, maturity):
+        return (
+            f"{noun} that reach both versions alike: {words.percent(coverage[0])} of {terms.test}'s answers have "
+            f"one and {words.percent(coverage[1])} of {terms.stable}'s; "
+            f"they may differ by {words.points(maturity.max_coverage_gap)}"
+        )
+    return ""

@@ -1,0 +1,79 @@
+"""What a window says of both arms' inputs, each by its own profile."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from operator import add
+from typing import Final
+
+from evaluator.terms import Profile, Terms
+from evaluator.window.arms import ALIKE_INPUTS, INPUTS, is_of, is_stable, is_test, series_of
+from evaluator.window.counts import Counts, Series
+from services.common.telemetry.catalog import ALIKE_PRODUCTS
+
+Table = list[list[int]]
+"""A number by feature and bin, in a profile's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class BinRows:
+    """One look's rows of one arm.
+
+    Attributes:
+        rows: in each bin.
+        own: over requests of several rows, k (k - 1) for the k rows in a bin or in one before it; empty: there were no
+            such requests, or nobody has counted them.
+        every: likewise k (n - 1) for the n rows of the request.
+    """
+
+    rows: Table
+    own: Table = field(default_factory=list)
+    every: Table = field(default_factory=list)
+
+
+def input_rows(window: Counts, terms: Terms) -> tuple[BinRows, BinRows]:
+    """Both arms' inputs, test and stable; what a profile does not know is left out."""
+    test, stable = _Arm(terms.test_profile), _Arm(terms.stable_profile)
+    for instance in window:
+        for one, at in series_of(instance, INPUTS, ALIKE_INPUTS):
+            if is_test(at, terms) and is_of(terms.test_profile, at):
+                test.add(one, at)
+            elif is_stable(at, terms) and is_of(terms.stable_profile, at):
+                stable.add(one, at)
+    return test.rows, stable.rows
+
+
+class _Arm:
+    """Adds up the series of an arm; a product of which there is no series stays empty."""
+
+    def __init__(self, profile: Profile | None) -> None:
+        self._profile = profile
+        self._tables: dict[str | None, dict[str, list[int]]] = {None: self._zeros()}
+
+    @property
+    def rows(self) -> BinRows:
+        own, every = (list(self._tables.get(product, {}).values()) for product in ALIKE_PRODUCTS)
+        return BinRows(list(self._tables[None].values()), own, every)
+
+    def add(self, one: Series, at: Mapping[str, str]) -> None:
+        product = at.get("product")
+        table = self._tables.get(product)
+        if table is None:
+            table = self._tables[product] = self._zeros()
+        row = table.get(at.get("feature", ""), [])
+        if one.labels == _LABELS[: len(row)]:
+            row[:] = map(add, row, one.counts)
+            return
+        for label, count in zip(one.labels, one.counts, strict=True):
+            number = _BINS.get(label, _MOST_BINS)
+            if number < len(row):
+                row[number] += count
+
+    def _zeros(self) -> dict[str, list[int]]:
+        features = self._profile.features if self._profile else ()
+        return {feature.name: [0] * len(feature.proportions) for feature in features}
+
+
+_MOST_BINS: Final = 1_024
+_LABELS: Final = tuple(str(number) for number in range(_MOST_BINS))
+_BINS: Final = {label: number for number, label in enumerate(_LABELS)}
+"""Bins by their labels: a look reads thousands of them, those of ten bins in their order."""

@@ -1,0 +1,138 @@
+"""What a window says of labels, and of numbers that callers reported: by slice of routing time, and by their lag."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from evaluator.terms import Terms
+from evaluator.window.arms import (
+    CALLER_FEEDBACK,
+    CALLER_PREDICTIONS,
+    COHORT_FEEDBACK,
+    FEEDBACK,
+    FEEDBACK_ERROR,
+    FEEDBACK_VALUE,
+    LAG,
+    LATE,
+    PREDICTIONS,
+    SliceKey,
+    added,
+    is_stable,
+    is_test,
+    parse_slice,
+    series_of,
+)
+from evaluator.window.counts import Counts, Series
+from evaluator.window.labels import ERROR_BUCKETS, VALUE_BUCKETS, Labels, OfClass, SliceCounts
+from services.common.telemetry import catalog
+
+Lags = tuple[int, ...]
+"""Labels by the buckets of crossfade.feedback.lag."""
+LabelLags = tuple[Lags, Lags, Lags, Lags]
+"""Those of right and of wrong answers of the test arm, and of right and of wrong ones of the stable arm."""
+NO_LAGS: Final[Lags] = (0,) * (len(catalog.FEEDBACK_LAG.bounds) + 1)
+
+
+def slice_counts(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
+    """Predictions and labels by slice, all processes together: a label's process is drawn by a hash, not by arm."""
+
+    def labels(one: Series, at: Mapping[str, str]) -> Labels:
+        if one.metric == COHORT_FEEDBACK:
+            return _by_cohort(one, at, "label")
+        return _labels(one, at, terms.classes) if one.metric == FEEDBACK else _numbers(one, ERROR_BUCKETS)
+
+    return _slices(window, terms, (FEEDBACK, FEEDBACK_ERROR, COHORT_FEEDBACK), labels)
+
+
+def value_slices(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
+    """Predictions and reported numbers by slice, all processes together; a labelled row is one with a number."""
+
+    def numbers(one: Series, at: Mapping[str, str]) -> Labels:
+        return _by_cohort(one, at, "value") if one.metric == COHORT_FEEDBACK else _numbers(one, VALUE_BUCKETS)
+
+    return _slices(window, terms, (FEEDBACK_VALUE, COHORT_FEEDBACK), numbers)
+
+
+def _slices(
+    window: Counts,
+    terms: Terms,
+    metrics: tuple[str, ...],
+    labels: Callable[[Series, Mapping[str, str]], Labels],
+    predictions: str = PREDICTIONS,
+    caller: str = "",
+) -> dict[SliceKey, SliceCounts]:
+    found: dict[SliceKey, SliceCounts] = {}
+    for instance in window:
+        for one, at in series_of(instance, predictions, *metrics):
+            key = parse_slice(at.get("slice", ""))
+            test, stable = is_test(at, terms), is_stable(at, terms)
+            if key is None or not (test or stable) or at.get("caller", "") != caller:
+                continue
+            if one.metric == predictions:
+                rows = sum(one.counts)
+                part = SliceCounts(test_predictions=rows) if test else SliceCounts(stable_predictions=rows)
+            else:
+                part = SliceCounts(test=labels(one, at)) if test else SliceCounts(stable=labels(one, at))
+            found[key] = found.get(key, SliceCounts()).plus(part)
+    return found
+
+
+def _numbers(one: Series, buckets: int) -> Labels:
+    """Labels that are numbers; none of a process that counts by other buckets, as one of another release may."""
+    return Labels(sum(one.counts), 0, (), one.counts) if len(one.counts) == buckets else Labels()
+
+
+def reported(window: Counts, terms: Terms) -> tuple[int, ...]:
+    """Numbers that were reported for the test arm by their buckets, all processes and slices together; empty: none."""
+    total: tuple[int, ...] = ()
+    for instance in window:
+        for one, at in series_of(instance, FEEDBACK_VALUE):
+            if is_test(at, terms) and len(one.counts) == VALUE_BUCKETS:
+                total = added(total, one.counts) if total else one.counts
+    return total
+
+
+def _by_cohort(one: Series, at: Mapping[str, str], observed: str) -> Labels:
+    """What is observed so by the cohort of its key, beside what is counted of it in all."""
+    if len(one.counts) != catalog.COHORTS or at.get("observed") != observed:
+        return Labels()
+    return Labels(good_by=one.counts) if at.get("good") == "true" else Labels(bad_by=one.counts)
+
+
+def caller_slices(window: Counts, terms: Terms, caller: str) -> dict[SliceKey, SliceCounts]:
+    """Predictions and labels by slice of callers in one segment, all processes together."""
+
+    def labels(one: Series, at: Mapping[str, str]) -> Labels:
+        rows = sum(one.counts)
+        return Labels(rows, 0 if at.get("correct") == "true" else rows)
+
+    return _slices(window, terms, (CALLER_FEEDBACK,), labels, CALLER_PREDICTIONS, caller)
+
+
+def label_lags(window: Counts, terms: Terms) -> LabelLags:
+    """Labels by their lag, all processes together; what is neither right nor wrong is with the right answers."""
+    found = dict.fromkeys(((arm, wrong) for arm in (True, False) for wrong in (False, True)), NO_LAGS)
+    for instance in window:
+        for one, at in series_of(instance, LAG):
+            test = is_test(at, terms)
+            if len(one.counts) == len(NO_LAGS) and (test or is_stable(at, terms)):
+                key = test, at.get("correct") == "false"
+                found[key] = added(found[key], one.counts)
+    return found[True, False], found[True, True], found[False, False], found[False, True]
+
+
+def late_labels(window: Counts, terms: Terms) -> int:
+    """Labels of the test arm that came too late to be counted, all processes together."""
+    return sum(sum(one.counts) for instance in window for one, at in series_of(instance, LATE) if is_test(at, terms))
+
+
+def _labels(one: Series, at: Mapping[str, str], classes: Sequence[str]) -> Labels:
+    """What a series of labels, spread by the actual class, says; without a predicted class, whether that was right."""
+    predicted, actual, rows = at.get("predicted"), one.by_label, sum(one.counts)
+    if predicted:
+        right = {predicted: actual.get(predicted, 0)}
+        taken = {predicted: rows}
+    else:
+        right = actual if at.get("correct") == "true" else {}
+        taken = right
+    counted = ((taken.get(name, 0), actual.get(name, 0), right.get(name, 0)) for name in classes)
+    return Labels(rows, rows - sum(right.values()), tuple(OfClass(*each) for each in counted))

@@ -1,0 +1,58 @@
+"""What a window says of mirrored requests: both versions' answers, and their labels."""
+
+from evaluator.terms import Terms
+from evaluator.window.arms import NOTED_PAIRS, PAIRED_LABELS, PAIRS, SHADOW, SliceKey, is_test, parse_slice, series_of
+from evaluator.window.counts import Counts
+from evaluator.window.labels import Labels, RateRow, SliceCounts
+
+_FAR = "far"
+"""Numbers that are far apart, as the Router says of a pair without classes."""
+
+
+def pair_rows(window: Counts, terms: Terms) -> list[RateRow]:
+    """Mirrored rows, and those that the versions answered otherwise; a row per process, with nothing of stable."""
+    rows = []
+    for instance in window:
+        n = x = 0
+        for one, at in series_of(instance, PAIRS):
+            if is_test(at, terms):
+                count = sum(one.counts)
+                n += count
+                x += 0 if _agree(at.get("stable", ""), at.get("test", ""), terms) else count
+        if n:
+            rows.append((n, x, 0, 0))
+    return rows
+
+
+def pair_slices(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
+    """Mirrored rows that take labels and those of them whose label met its pair, by slice, all processes together.
+
+    Both arms have the same rows, so that each slice counts as predicted for both what was mirrored.
+    """
+    found: dict[SliceKey, SliceCounts] = {}
+    for instance in window:
+        for one, at in series_of(instance, NOTED_PAIRS, PAIRED_LABELS):
+            key = parse_slice(at.get("slice", ""))
+            if key is None or not is_test(at, terms) or at.get("traffic") != SHADOW:
+                continue
+            rows, agree = sum(one.counts), at.get("agree") == "yes"
+            if one.metric == NOTED_PAIRS:
+                part = SliceCounts(rows, rows, agreeing=rows * agree)
+            else:
+                wrong = at.get("stable") == "wrong", at.get("test") == "wrong"
+                part = _labelled(rows, stable_wrong=wrong[0], test_wrong=wrong[1], agree=agree)
+            found[key] = found.get(key, SliceCounts()).plus(part)
+    return found
+
+
+def _labelled(rows: int, *, stable_wrong: bool, test_wrong: bool, agree: bool) -> SliceCounts:
+    test, stable = (
+        Labels(rows, rows * wrong, alone=rows * (wrong and not other), agreeing=rows * agree)
+        for wrong, other in ((test_wrong, stable_wrong), (stable_wrong, test_wrong))
+    )
+    return SliceCounts(test=test, stable=stable)
+
+
+def _agree(stable: str, test: str, terms: Terms) -> bool:
+    """Whether a pair's answers are the same class, or numbers as near as two trainings of one model give."""
+    return stable == test and (stable != _FAR or _FAR in terms.declared)

@@ -1,0 +1,266 @@
+"""Commands that bring versions in: profile, package, sign, publish, start, try."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crossfade.cli.commands.look import ModelArgument, SegmentOption
+from crossfade.cli.context import Session, command
+from crossfade.cli.errors import CommandError
+
+PlanOption = Annotated[
+    str, typer.Option("--plan", help="Shares step by step: 5%,25%, or 5%:10m,25%:1h, or shadow 20%,5%.")
+]
+ShareOption = Annotated[str, typer.Option("--share", help="Share of one step; default: 5%.")]
+PeriodOption = Annotated[str, typer.Option("--period", help="How long a step may take; default: 1h.")]
+PolicyOption = Annotated[str, typer.Option("--policy", help="Policy file (YAML); see crossfade policy check.")]
+AssignmentOption = Annotated[
+    str, typer.Option("--assignment", help="request: each is drawn by itself (default); key: sticky by routing key.")
+]
+ObjectiveOption = Annotated[
+    str,
+    typer.Option(
+        "--objective",
+        help="non-inferior: no worse than stable (default); superior: an A/B test, better in the primary gate.",
+    ),
+]
+ApprovalOption = Annotated[bool, typer.Option("--approval", help="Promote it only after crossfade approve.")]
+IncompatibleOption = Annotated[
+    bool, typer.Option("--allow-incompatible", help="Although its signature differs from the stable version's.")
+]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for the outcome; end with 0 only if it is a good one.")]
+TimeoutOption = Annotated[str, typer.Option("--timeout", help="Longest time of --wait.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    for function in (profile, package, sign):
+        app.command(function.__name__)(command(function))
+    for changing in (publish, start, try_):
+        app.command(changing.__name__.rstrip("_"))(command(changing, changes=True))
+
+
+def profile(
+    session: Session,
+    data: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Training data: .csv, .npy or .parquet.", show_default=False)
+    ],
+    to: Annotated[Path | None, typer.Option("--to", help="Write the reference profile here, for package.")] = None,
+    label: Annotated[
+        str, typer.Option("--label", help="The column of right answers, for class balance; or a .npy beside a .npy.")
+    ] = "",
+    features: Annotated[
+        list[str] | None,
+        typer.Option("--features", help="Columns to watch, 64 at most: age,income.", metavar="COLUMNS"),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", help="Columns that are no input of the model.", metavar="COLUMNS")
+    ] = None,
+    categorical: Annotated[
+        list[str] | None, typer.Option("--categorical", help="Columns of categories.", metavar="COLUMNS")
+    ] = None,
+    codes: Annotated[
+        list[str] | None,
+        typer.Option("--codes", help="A text column's texts, as the model's 0, 1, 2.", metavar="COLUMN=A,B,C"),
+    ] = None,
+    input_name: Annotated[
+        str, typer.Option("--input", help="The model's input that the columns are; default: its first of floats.")
+    ] = "",
+    bins: Annotated[bool, typer.Option("--bins", help="Show every bin, too.")] = False,
+    no_header: Annotated[bool, typer.Option("--no-header", help="The first line of a .csv is a row.")] = False,
+) -> None:
+    """Show what training data looks like, and make its reference profile.
+
+    Per feature: its bins, missing values, extremes; of the label: the class balance. Drift is measured against it.
+    Columns are said by name; by position, from 0, where the file has no names.
+    """
+    from crossfade.cli.actions.profiling import ProfileOptions, profile_data
+
+    options = ProfileOptions(
+        data=data,
+        to=to,
+        label=label,
+        features=tuple(features or ()),
+        exclude=tuple(exclude or ()),
+        categorical=tuple(categorical or ()),
+        codes=tuple(codes or ()),
+        input=input_name,
+        bins=bins,
+        header=not no_header,
+    )
+    profile_data(session, options)
+
+
+def package(
+    session: Session,
+    module: Annotated[str, typer.Argument(metavar="MODULE:NAME", help="path/to/file.py:name or package.module:name.")],
+    example: Annotated[Path, typer.Option("--example", help="Rows that show types and shapes (.npy or .npz).")],
+    to: Annotated[Path, typer.Option("--to", help="The artifact's new folder.")],
+    reference: Annotated[
+        Path | None, typer.Option("--reference", help="Training inputs, for drift (.npy or .npz).")
+    ] = None,
+    profile: Annotated[
+        Path | None, typer.Option("--profile", help="Instead of --reference: what crossfade profile --to wrote.")
+    ] = None,
+    classes: Annotated[str, typer.Option("--classes", help="Class names, in the scores' order: keep,churn.")] = "",
+    positive: Annotated[str, typer.Option("--positive", help="The class that precision and recall are about.")] = "",
+    task: Annotated[str, typer.Option("--task", help="classification, regression or other; default: inferred.")] = "",
+    features: Annotated[str, typer.Option("--features", help="Names of the input's columns: age,income.")] = "",
+    precision: Annotated[
+        str, typer.Option("--precision", help="What workers run it in: auto, fp32, bf16 or fp16.")
+    ] = "auto",
+    architecture: Annotated[
+        str, typer.Option("--architecture", help="Store the weights alone, for Workers that have this architecture.")
+    ] = "",
+    config: Annotated[
+        str, typer.Option("--config", help="What the architecture is built with, as JSON.", metavar="JSON")
+    ] = "",
+    loop: Annotated[
+        Path | None,
+        typer.Option("--loop", help="The module is one step of answers in parts: a .json with feeds, parts, …"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an artifact that stands there.")] = False,
+) -> None:
+    """Package a torch model as an artifact.
+
+    NAME is a torch.nn.Module, or a callable without arguments that returns one.
+    """
+    from crossfade.cli.actions.packaging import PackageOptions, package_module
+
+    options = PackageOptions(
+        module=module,
+        example=example,
+        to=to,
+        reference=reference,
+        profile=profile,
+        classes=classes,
+        positive=positive,
+        task=task,
+        features=features,
+        precision=precision,
+        architecture=architecture,
+        config=config,
+        loop=loop,
+        overwrite=overwrite,
+    )
+    package_module(session, options)
+
+
+def sign(
+    session: Session,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The packaged model.", show_default=False)],
+    key: Annotated[Path, typer.Option("--key", help="The private key (PEM); crossfade certs signing makes one.")],
+    password_file: Annotated[
+        Path | None, typer.Option("--password-file", help="The password of an encrypted key.")
+    ] = None,
+) -> None:
+    """Sign a packaged model, so that Workers which trust the key load it: writes DIR/model.sig (OpenSSF Model Signing).
+
+    It may be signed after it was published, and signed anew.
+    """
+    from crossfade.signing import SigningError, sign_artifact
+
+    try:
+        password = None if password_file is None else password_file.read_text(encoding="utf-8").strip()
+        signature = sign_artifact(folder, key, password)
+    except OSError as error:
+        raise CommandError(f"{password_file} cannot be read: {error.strerror}") from error
+    except SigningError as error:
+        raise CommandError(str(error)) from error
+    session.show({"signature": str(signature.resolve())}, lambda: f"{signature}: signed with {key}")
+
+
+def publish(
+    session: Session,
+    model: ModelArgument,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The artifact's folder.", show_default=False)],
+    version: Annotated[str, typer.Option("--version", help="Its id; default: the next vN.")] = "",
+    uri: Annotated[
+        str, typer.Option("--uri", help="Where workers fetch the same folder (s3://…); default: file://DIR.")
+    ] = "",
+    description: Annotated[str, typer.Option("--description", help="What changed.")] = "",
+    segment: SegmentOption = "",
+    plan: PlanOption = "",
+    share: ShareOption = "",
+    period: PeriodOption = "",
+    policy: PolicyOption = "",
+    assignment: AssignmentOption = "",
+    objective: ObjectiveOption = "",
+    approval: ApprovalOption = False,
+    without_rollout: Annotated[
+        bool, typer.Option("--without-rollout", help="Publish it as PENDING and start nothing.")
+    ] = False,
+    allow_incompatible: IncompatibleOption = False,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = "2h",
+) -> None:
+    """Publish a version.
+
+    The first of its lane is stable at once; later ones get a watched rollout. The model is made if there is none.
+    """
+    from crossfade.cli.actions.publishing import publish_version
+    from crossfade.cli.options.rollout import rollout_spec, wait_seconds
+    from crossfade.registry.v1.service_pb2 import PublishVersionRequest
+
+    spec = rollout_spec(plan, share, period, policy, assignment, objective=objective, approval=approval)
+    request = PublishVersionRequest(
+        version_id=version,
+        segment=segment,
+        # The Registry refuses a rollout beside without_rollout, even one that says nothing.
+        rollout=spec if spec.ByteSize() else None,
+        without_rollout=without_rollout,
+        allow_incompatible=allow_incompatible,
+    )
+    publish_version(session, model, folder, uri, description, request, wait_seconds(timeout, wait=wait))
+
+
+def start(
+    session: Session,
+    model: ModelArgument,
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="A PENDING version.", show_default=False)],
+    segment: SegmentOption = "",
+    plan: PlanOption = "",
+    share: ShareOption = "",
+    period: PeriodOption = "",
+    policy: PolicyOption = "",
+    assignment: AssignmentOption = "",
+    objective: ObjectiveOption = "",
+    approval: ApprovalOption = False,
+    allow_incompatible: IncompatibleOption = False,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = "2h",
+) -> None:
+    """Start the rollout of a version that is PENDING."""
+    from crossfade.cli.actions.publishing import start_rollout
+    from crossfade.cli.options.rollout import rollout_spec, wait_seconds
+
+    spec = rollout_spec(plan, share, period, policy, assignment, objective=objective, approval=approval)
+    start_rollout(
+        session,
+        model,
+        version,
+        segment,
+        spec,
+        allow_incompatible=allow_incompatible,
+        wait=wait_seconds(timeout, wait=wait),
+    )
+
+
+def try_(
+    session: Session,
+    model: ModelArgument,
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="A published version.", show_default=False)],
+    segment: SegmentOption = "",
+    ttl: Annotated[str, typer.Option("--ttl", help="For how long, 7d at most.")] = "1h",
+    off: Annotated[bool, typer.Option("--off", help="Let it go.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until a worker has it ready.")] = False,
+    timeout: TimeoutOption = "15m",
+) -> None:
+    """Load a version for pinned calls, without traffic."""
+    from crossfade.cli.actions.lane_actions import try_version
+    from crossfade.cli.options.rollout import seconds_of, wait_seconds
+
+    try_version(
+        session, model, version, segment, 0.0 if off else seconds_of(ttl, "--ttl"), wait_seconds(timeout, wait=wait)
+    )

@@ -1,0 +1,1 @@
+"""Artifacts: fetched, checked, kept, and vetted before torch reads them."""

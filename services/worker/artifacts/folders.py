@@ -1,0 +1,69 @@
+"""Where the artifacts of what is held lie on this machine."""
+
+import asyncio
+from functools import partial
+from pathlib import Path
+
+from services.common.threads import on_thread
+from services.worker.artifacts.cache import ArtifactCache, Held
+from services.worker.artifacts.signature import check_signature
+from services.worker.domain import ArtifactRef, LoadError, ServingKey, WantedVersion
+
+
+class Folders:
+    """Fetches artifacts, each once, and knows them by version until they are forgotten.
+
+    Args:
+        cache: fetches and keeps them.
+        limit_seconds: how long one fetch may take.
+    """
+
+    def __init__(self, cache: ArtifactCache, limit_seconds: float) -> None:
+        self._cache = cache
+        self._limit_seconds = limit_seconds
+        self._found: dict[tuple[str, str], Held] = {}
+        self._fetching: dict[str, asyncio.Lock] = {}
+
+    @property
+    def versions(self) -> frozenset[tuple[str, str]]:
+        """(model, version) of those that are here."""
+        return frozenset(self._found)
+
+    def of(self, model: str, version: str) -> Path | None:
+        """The folder of a version's artifact; None: it is not here."""
+        held = self._found.get((model, version))
+        return None if held is None else held.folder
+
+    def forget(self, model: str, version: str) -> None:
+        """Leaves a version's artifact to the cache."""
+        held = self._found.pop((model, version), None)
+        if held is not None:
+            held.close()
+
+    async def fetch(self, key: ServingKey, wanted: WantedVersion) -> Path:
+        """The folder of a version's artifact, which is fetched if it is not here.
+
+        Raises:
+            LoadError: it cannot be had, or is not what was published.
+            OSError: it cannot be stored.
+        """
+        artifact: ArtifactRef = wanted.artifact
+        try:
+            # LIVE and CONTROL of one version fetch it once. A read that hangs is left to its thread.
+            async with (
+                asyncio.timeout(self._limit_seconds),
+                self._fetching.setdefault(artifact.digest, asyncio.Lock()),
+            ):
+                held = await on_thread(partial(self._cache.fetch, artifact), "fetch")
+        except TimeoutError as error:
+            raise LoadError(
+                f"{artifact.uri} was not fetched within {self._limit_seconds:g} s", transient=True
+            ) from error
+        try:
+            check_signature(wanted.signature, held.manifest)
+        except LoadError:
+            held.close()
+            raise
+        self.forget(key.model, key.version)
+        self._found[key.model, key.version] = held
+        return held.folder

@@ -1,0 +1,37 @@
+"""The process that holds a version's program: loads, verifies, warms up, and runs batches for the front-ends.
+
+It has no server and no event loop, so that nothing contends with the program for the interpreter, and it alone touches
+the device.
+"""
+
+import gc
+import socket
+from collections.abc import Sequence
+
+from crossfade.manifest import Manifest
+from services.common.clock import SystemClock
+from services.worker.domain import LoadError
+from services.worker.engine.batcher import Batcher
+from services.worker.engine.device import Device, Work
+from services.worker.engine.verify import prepare
+from services.worker.pipes import messages
+from services.worker.process_config import ChildConfig
+from services.worker.shared_memory.exchange import Exchange
+
+
+def main(config: ChildConfig, manifest: Manifest, exchanges: Sequence[Exchange], pipe: socket.socket) -> None:
+    """Reports over `pipe` what came of loading, and serves until the front-ends have ended."""
+    for exchange in exchanges:
+        exchange.keep_engine_side()
+    clock = SystemClock()
+    try:
+        prepared = prepare(config.folder, manifest, config.settings, clock, config.ordered_at)
+    except LoadError as error:
+        pipe.sendall(messages.pack(messages.Failed(error.code, str(error))))
+        return
+    # What loading left behind lives for ever and need not be looked at again.
+    gc.collect()
+    gc.freeze()
+    pipe.sendall(messages.pack(messages.Ready(prepared.report, prepared.bounds)))
+    batcher: Batcher[Work] = Batcher(prepared.max_rows, config.settings.queue_rows)
+    Device(prepared.engine.begin, batcher, exchanges, clock, config.settings.pause_seconds).serve()

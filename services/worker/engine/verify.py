@@ -1,0 +1,170 @@
+"""What a version must show before it is called ready: its golden answers, finite, in every way that it will run."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from crossfade.architecture import ArchitectureError, find, package_of
+from crossfade.artifact import ArtifactError, read_golden
+from crossfade.manifest import Manifest, Precision
+from services.common.clock import Clock
+from services.common.text import first_line
+from services.worker.domain import FailureCode, LoadError, LoadReport
+from services.worker.engine.cuda import limit_memory
+from services.worker.engine.engine import TORCH, Engine, choose_device, mixed_precision
+from services.worker.engine.golden import GoldenCheck
+from services.worker.engine.index_bounds import index_bounds
+from services.worker.engine.loader import load_program
+from services.worker.engine.recording import Recorder
+from services.worker.engine.timing import Timer
+from services.worker.settings import WorkerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A version that is ready to serve.
+
+    Attributes:
+        engine: loaded, warm, set to the precision that it runs in.
+        max_rows: rows of its largest batch.
+        report: what was measured.
+        bounds: of each input's numbers; see `index_bounds`.
+    """
+
+    engine: Engine
+    max_rows: int
+    report: LoadReport
+    bounds: tuple[int, ...] = ()
+
+
+def prepare(folder: Path, manifest: Manifest, settings: WorkerSettings, clock: Clock, ordered_at: float) -> Prepared:
+    """Loads, verifies and warms a version.
+
+    Args:
+        folder: its artifact, whole and undamaged.
+        manifest: the artifact's.
+        settings: device, precision, batch limits, allowed architectures.
+        clock: times the batches.
+        ordered_at: when loading was ordered, by the monotonic clock.
+
+    Raises:
+        LoadError: it cannot be loaded, or does not answer as it did when it was packaged.
+    """
+    try:
+        device = choose_device(settings.device)
+        if device.type == "cuda":
+            _claim(device, settings.version_device_memory_bytes)
+        golden = read_golden(folder, manifest)
+        program = load_program(folder, manifest, settings.allowed_architectures)
+        bounds = index_bounds(program, [TORCH[spec.dtype] for spec in manifest.signature.inputs])
+        engine = Engine(program, manifest, device)
+        check = GoldenCheck(engine, golden, manifest)
+        recorder = Recorder(engine, check, wanted=device.type == "cuda" and settings.cuda_graphs)
+        prepared = _verified(engine, check, recorder, Timer(engine, check, recorder, clock), manifest, settings)
+        built = None
+        if manifest.architecture is not None:
+            built = f"{manifest.architecture.name} of {package_of(find(manifest.architecture.name))}"
+        taken = clock.monotonic() - ordered_at
+        report = replace(prepared.report, load_seconds=taken, architecture=built or "")
+        return replace(prepared, report=report, bounds=check.within(bounds))
+    except torch.OutOfMemoryError as error:
+        raise LoadError(f"the device's memory is too small for it: {first_line(error)}") from error
+    except torch.AcceleratorError as error:
+        raise LoadError(f"the device failed while it was loaded: {first_line(error)}") from error
+    except (ArtifactError, ArchitectureError, ValueError) as error:
+        raise LoadError(str(error)) from error
+
+
+def _claim(device: torch.device, limit: int) -> None:
+    """Takes the GPU into use, and of its memory no more than `limit` bytes unless that is 0."""
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call] # torch leaves it unannotated
+    except RuntimeError as error:
+        raise LoadError(f"the GPU cannot be used: {first_line(error)}; CROSSFADE_DEVICE=cpu does without") from error
+    if limit:
+        limit_memory(device, limit)
+
+
+def _verified(
+    engine: Engine,
+    check: GoldenCheck,
+    recorder: Recorder,
+    timer: Timer,
+    manifest: Manifest,
+    settings: WorkerSettings,
+) -> Prepared:
+    wanted = settings.precision if manifest.precision is Precision.AUTO else manifest.precision
+    limit = min(manifest.max_batch, settings.max_batch)
+    error = check.error(Precision.FP32, limit)
+    if not error <= 1:
+        raise LoadError(check.complaint(Precision.FP32, error), FailureCode.VERIFY_FAILED)
+    # The speed of a GPU counts where batches are large; a processor has most to do for the first of a batch's rows.
+    gpu = engine.device.type == "cuda"
+    rows = timer.largest(_sizes(limit), Precision.FP32, settings.batch_seconds) if gpu else 1
+    full = timer.served_seconds(rows, Precision.FP32)
+    trial = _Trial(0.0, 0.0, "full precision was asked for")
+    mixed = mixed_precision(engine.device, wanted)
+    if mixed is not None:
+        trial = _try_mixed(engine, check, timer, mixed, limit, rows)
+        if trial.agrees and wanted is Precision.AUTO and not timer.helps(mixed, rows, full, trial.seconds):
+            slower = f"{mixed} takes {trial.seconds * 1e3:.3f} ms instead of {full * 1e3:.3f} for a batch of {rows}"
+            trial = _Trial(trial.error, trial.seconds, f"full precision, since {slower}")
+    elif wanted is Precision.AUTO:
+        trial = _Trial(0.0, 0.0, "this processor has no instructions for bfloat16, which is tried if it is asked for")
+    engine.settle(mixed if mixed is not None and trial.agrees else Precision.FP32)
+    max_rows = timer.largest(_sizes(limit), engine.precision, settings.batch_seconds)
+    engine.reserve(max_rows)
+    recorded = recorder.settle([1, *_sizes(max_rows)])
+    report = LoadReport(
+        device=str(engine.device),
+        precision=engine.precision,
+        # Known when all is done.
+        load_seconds=0.0,
+        full_seconds=full,
+        mixed_seconds=trial.seconds,
+        timed_rows=rows,
+        golden_error=trial.error if trial.agrees else error,
+        mixed_error=trial.error,
+        precision_reason=trial.reason + recorded,
+    )
+    return Prepared(engine, max_rows, report)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """Mixed precision: its error over the tolerance, its runtime in seconds, what follows and why."""
+
+    error: float
+    seconds: float
+    reason: str
+    agrees: bool = False
+
+
+def _try_mixed(engine: Engine, check: GoldenCheck, timer: Timer, mixed: Precision, limit: int, rows: int) -> _Trial:
+    try:
+        error = check.error(mixed, limit)
+        seconds = timer.served_seconds(rows, mixed)
+    except LoadError as failure:
+        return _Trial(0.0, 0.0, f"full precision, since {failure}")
+    except torch.OutOfMemoryError:
+        engine.drop(mixed)
+        return _Trial(0.0, 0.0, f"full precision, since the device's memory is too small to try {mixed}")
+    if not error <= 1:
+        return _Trial(_finite_or_zero(error), seconds, f"full precision, since {check.complaint(mixed, error)}")
+    return _Trial(error, seconds, f"{mixed} agrees with the golden outputs ({error:.2g} of the tolerance)", agrees=True)
+
+
+def _finite_or_zero(error: float) -> float:
+    return error if np.isfinite(error) else 0.0
+
+
+def _sizes(limit: int) -> Iterator[int]:
+    rows = 2
+    while rows < limit:
+        yield rows
+        rows *= 2
+    if limit > 1:
+        yield limit

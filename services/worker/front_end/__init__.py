@@ -1,0 +1,1 @@
+"""A front-end of a version: takes requests, checks, counts and answers them."""

@@ -1,0 +1,303 @@
+"""A front-end's side of a version: hands requests to the engine, and answers when their batches have run."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from services.common.clock import Clock
+from services.common.errors import (
+    CrossfadeError,
+    DeadlineExceededError,
+    InternalError,
+    InvalidArgumentError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+from services.worker.shared_memory.exchange import Exchange
+from services.worker.shared_memory.records import BatchAnswer, BatchFeed, Outcome, RequestRecord, pack_request
+from services.worker.shared_memory.rows import RowRing
+from services.worker.shared_memory.tensors import Array
+
+
+class BatchRecord(NamedTuple):
+    """One batch that ran.
+
+    Attributes:
+        rows: how many rows.
+        started: when it began, by the monotonic clock.
+        seconds: how long it took on the device.
+        counted: this front-end counts it.
+        span: whatever `on_batch` answered for it.
+    """
+
+    rows: int
+    started: float
+    seconds: float
+    counted: bool
+    span: object = None
+
+
+class Answer(NamedTuple):
+    """What a request gets.
+
+    Attributes:
+        outputs: one array per output, [rows, ...]: views of memory that `Runner.release` gives to others.
+        finite: none of its rows holds NaN or an infinity.
+        classes: the predicted class of each row, by its index; empty unless the model is a classification.
+        queue_seconds: how long it waited for the device.
+        batch: the (last) batch that it was in.
+    """
+
+    outputs: Sequence[Array]
+    finite: bool
+    classes: list[int]
+    queue_seconds: float
+    batch: BatchRecord
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A request under way.
+
+    Attributes:
+        number: under which the engine knows it.
+        first: its first row in the shared memory.
+        rows: how many it has.
+        left: how many of them have not run yet; 0: the engine is done with it.
+        queued: when it was handed over, by the monotonic clock.
+        tag: handed to `on_batch`.
+        answer: what its caller waits for.
+        released: its caller needs its rows no more.
+    """
+
+    number: int
+    first: int
+    rows: int
+    left: int
+    queued: float
+    tag: object
+    answer: "asyncio.Future[Answer]"
+    released: bool = False
+
+
+OnBatch = Callable[[BatchRecord, Sequence[object]], object]
+
+
+class Runner:
+    """Hands requests over, on the running event loop.
+
+    Attributes:
+        exchange: what it shares with the engine.
+
+    Args:
+        exchange: likewise.
+        clock: measures.
+        classifies: answers have predicted classes.
+        on_batch: told of each batch that ran, with the tags of its requests; its answer goes into the record.
+        on_lost: called when the engine has ended, which nobody else can tell a front-end.
+        on_full: called for each request that is turned away because the queue is full.
+        check: raises for inputs that the program would raise for.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        clock: Clock,
+        *,
+        classifies: bool,
+        on_batch: OnBatch,
+        on_lost: Callable[[], None],
+        on_full: Callable[[], None] = lambda: None,
+        check: Callable[[Sequence[Array]], None] = lambda _: None,
+    ) -> None:
+        self.exchange = exchange
+        self._clock = clock
+        self._classifies = classifies
+        self._on_batch = on_batch
+        self._on_lost = on_lost
+        self._on_full = on_full
+        self._check = check
+        self._ring = RowRing(exchange.capacity)
+        self._feed = BatchFeed()
+        self._requests: dict[int, Request] = {}
+        self._rows = 0
+        self._number = 0
+        self._untold: list[bytes] = []
+        self._stuck = False
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(exchange.answers.reading, self._read)
+
+    @property
+    def largest(self) -> int:
+        """Rows of the largest request."""
+        return self.exchange.largest
+
+    @property
+    def waiting(self) -> int:
+        """Requests that the engine has not done with."""
+        return len(self._requests)
+
+    def fits(self, rows: int) -> bool:
+        """Whether there is room for a request of so many rows at this moment."""
+        return self._is_within_bound(rows) and self._ring.fits(rows)
+
+    def submit(self, inputs: Sequence[Array], rows: int, deadline: float, tag: object = None) -> Request:
+        """Hands a request over. Whoever does calls `release` in the end.
+
+        Args:
+            inputs: one array per input, [rows, ...].
+            rows: how many rows.
+            deadline: by the monotonic clock.
+            tag: handed to `on_batch`.
+
+        Raises:
+            InvalidArgumentError: INPUT_SHAPE, it has more rows than one answer can carry.
+            ResourceExhaustedError: QUEUE_FULL.
+            InternalError: MODEL_RAISED, as it would.
+            UnavailableError: the process ends.
+        """
+        if self._closed:
+            raise UnavailableError("DRAINING", "this process takes no more requests; send it again")
+        if rows > self.largest:
+            raise InvalidArgumentError(
+                "INPUT_SHAPE",
+                f"{rows} rows or their answer are larger than a message may be; send {self.largest} at most",
+                field="inputs[0].shape",
+            )
+        self._check(inputs)
+        first = self._ring.take(rows) if self._is_within_bound(rows) else None
+        if first is None:
+            self._on_full()
+            raise _full(f"{self._rows} rows wait or run")
+        self._rows += rows
+        for kept, array in zip(self.exchange.inputs, inputs, strict=True):
+            kept[first : first + rows] = array
+        self._number += 1
+        answer: asyncio.Future[Answer] = self._loop.create_future()
+        request = Request(self._number, first, rows, rows, self._clock.monotonic(), tag, answer)
+        self._requests[self._number] = request
+        self._tell(RequestRecord(self._number, first, rows, deadline))
+        return request
+
+    def release(self, request: Request) -> None:
+        """Says that nobody waits for a request, or reads its answer, any more."""
+        request.released = True
+        if not request.left:
+            self._ring.give_back(request.first)
+        elif not self._closed:
+            # The engine answers this too, and the rows are free from then on.
+            self._tell(RequestRecord(request.number, 0, 0, 0.0))
+
+    def expire(self, request: Request) -> None:
+        """Ends a request that nobody set a deadline for."""
+        _fail(
+            request,
+            DeadlineExceededError("DEADLINE_EXCEEDED", "no answer in the time that a call without a deadline gets"),
+        )
+
+    def close(self) -> None:
+        """Fails what waits, and lets the engine end."""
+        if self._closed:
+            return
+        self._closed = True
+        self._loop.remove_reader(self.exchange.answers.reading)
+        self._loop.remove_writer(self.exchange.requests.writing)
+        self.exchange.requests.close_writing()
+        for request in self._requests.values():
+            _fail(request, UnavailableError("DRAINING", "this process ended before the request's turn; send it again"))
+
+    def _is_within_bound(self, rows: int) -> bool:
+        return not self._rows or self._rows + rows <= self.exchange.bound
+
+    def _tell(self, record: RequestRecord) -> None:
+        """Tells the engine: at once when it has nothing else to do, and else of all that came in one turn of the loop.
+
+        So one alone is not delayed, and many cost one system call and one batch.
+        """
+        self._untold.append(pack_request(record))
+        if len(self._untold) > 1:
+            return
+        if len(self._requests) == 1:
+            self._flush()
+        else:
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        if self._closed:
+            return
+        pipe, data = self.exchange.requests, b"".join(self._untold)
+        self._untold.clear()
+        try:
+            written = pipe.write(data)
+        except BrokenPipeError:
+            # The engine has ended, which the other pipe tells too.
+            return
+        if written < len(data):
+            # It hangs, or nearly; whoever watches it must not hang too.
+            self._untold.append(data[written:])
+            self._loop.add_writer(pipe.writing, self._flush)
+        elif self._stuck:
+            self._loop.remove_writer(pipe.writing)
+        self._stuck = written < len(data)
+
+    def _read(self) -> None:
+        data = self.exchange.answers.read()
+        if data is None:
+            self._loop.remove_reader(self.exchange.answers.reading)
+            self._on_lost()
+            return
+        for batch in self._feed.feed(data):
+            self._finish(batch)
+
+    def _finish(self, batch: BatchAnswer) -> None:
+        requests = [self._requests[piece.number] for piece in batch.pieces]
+        record = BatchRecord(batch.rows, batch.started, batch.seconds, batch.counted)
+        ran = batch.outcome is Outcome.RAN
+        if ran:
+            span = self._on_batch(record, [request.tag for request in requests])
+            record = record if span is None else record._replace(span=span)
+        for request, piece in zip(requests, batch.pieces, strict=True):
+            request.left = request.left - piece.rows if ran else 0
+            if request.left:
+                continue
+            del self._requests[request.number]
+            self._rows -= request.rows
+            if request.released:
+                self._ring.give_back(request.first)
+            elif ran:
+                whole = batch.finite and piece.rows == request.rows
+                self._deliver(request, record, finite=whole or self._is_finite(request))
+            else:
+                _fail(request, _ERRORS[batch.outcome](batch.text))
+
+    def _is_finite(self, request: Request) -> bool:
+        return bool(self.exchange.finite[request.first : request.first + request.rows].all())
+
+    def _deliver(self, request: Request, record: BatchRecord, *, finite: bool) -> None:
+        if request.answer.done():
+            return
+        exchange = self.exchange
+        start, stop = request.first, request.first + request.rows
+        classes: list[int] = exchange.classes[start:stop].tolist() if self._classifies else []
+        outputs = [array[start:stop] for array in exchange.outputs]
+        request.answer.set_result(Answer(outputs, finite, classes, record.started - request.queued, record))
+
+
+def _full(found: str) -> ResourceExhaustedError:
+    return ResourceExhaustedError("QUEUE_FULL", f"the version's queue is full: {found}; send less")
+
+
+_ERRORS: Final[dict[Outcome, Callable[[str], CrossfadeError]]] = {
+    Outcome.RAISED: lambda text: InternalError("MODEL_RAISED", f"the model raised {text}"),
+    Outcome.EXHAUSTED: lambda text: ResourceExhaustedError("OUT_OF_MEMORY", f"{text}; send it again later"),
+    Outcome.EXPIRED: lambda _: DeadlineExceededError("DEADLINE_EXCEEDED", "the deadline passed in the version's queue"),
+    Outcome.CANCELLED: lambda _: UnavailableError("CANCELLED", "nobody waited for the answer"),
+    Outcome.FULL: _full,
+}
+
+
+def _fail(request: Request, error: Exception) -> None:
+    if not request.answer.done():
+        request.answer.set_exception(error)

@@ -1,0 +1,1 @@
+"""How the processes of a Worker speak with one another."""

@@ -1,0 +1,1 @@
+"""What front-ends and engine share: the rows of tensors, and records of who asked for which."""

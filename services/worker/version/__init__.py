@@ -1,0 +1,1 @@
+"""The processes of one version, from their start to their end."""
