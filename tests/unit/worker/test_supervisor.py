@@ -25,9 +25,10 @@ from services.worker.domain import (
 from services.worker.pipes import messages
 from services.worker.settings import WorkerSettings
 from services.worker.supervisor.entries import Serving
+from services.worker.supervisor.lives import RETRY_SECONDS
 from services.worker.supervisor.plan import Phase
 from services.worker.supervisor.ports import Ports
-from services.worker.supervisor.supervisor import RETRY_SECONDS, UNANSWERED_POLLS, Supervisor
+from services.worker.supervisor.supervisor import UNANSWERED_POLLS, Supervisor
 from tests.fakes.clock import ManualClock
 from tests.fakes.version_process import FakeForks, FakeProcess
 from tests.support.wait import until
