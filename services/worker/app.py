@@ -99,7 +99,7 @@ class App:
                 settings.artifact_cache, settings.artifact_cache_bytes, trust, settings.allowed_sources
             ),
             forks=self._forks,
-            ports=Ports(host, advertised),
+            ports=Ports(host, advertised, settings.allowed_ports),
             on_change=self._changed,
         )
         self._page: MetricsPage | None = None

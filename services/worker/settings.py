@@ -2,12 +2,15 @@
 
 import os
 from pathlib import Path
+from typing import Final
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from crossfade.architecture import NAME_PATTERN
 from crossfade.manifest import Precision
 from services.common.settings import ServiceSettings
+
+_HIGHEST_PORT: Final = 65_535
 
 
 class WorkerSettings(ServiceSettings):
@@ -31,6 +34,8 @@ class WorkerSettings(ServiceSettings):
         precision: what versions run in that do not say it themselves: `auto` (mixed precision on CUDA, and on
             processors with instructions for bfloat16, where it agrees and takes a tenth less time), `fp32`, `bf16` or
             `fp16`.
+        version_ports: ports that the versions' processes may listen on, as in `21000-21199`: each version and kind of
+            traffic takes one, and keeps it for 15 min after its end; unset: any free one.
         version_threads: CPU threads of one version's process; 0: the cores shared out, or as many as `version_cores`.
         version_cores: processors of one version and kind of traffic, which its processes alone run on while there are
             enough; what floods one version then costs the others nothing, and none can use what the others leave idle.
@@ -65,6 +70,7 @@ class WorkerSettings(ServiceSettings):
     token_keys: Path | None = None
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")
     precision: Precision = Precision.AUTO
+    version_ports: str = Field(default="", pattern=r"^([0-9]{1,5}-[0-9]{1,5})?$")
     version_threads: int = Field(default=0, ge=0)
     version_cores: int = Field(default=0, ge=0)
     max_batch: int = Field(default=64, ge=1, le=4096)
@@ -91,6 +97,23 @@ class WorkerSettings(ServiceSettings):
     def allowed_sources(self) -> tuple[str, ...]:
         """The addresses in `artifact_sources`."""
         return tuple(address.strip() for address in self.artifact_sources.split(",") if address.strip())
+
+    @field_validator("version_ports")
+    @classmethod
+    def _check_ports(cls, value: str) -> str:
+        if value:
+            first, last = map(int, value.split("-"))
+            if not 1 <= first <= last <= _HIGHEST_PORT:
+                raise ValueError(f"{value} is no range of ports: the first is 1 at least, and the last 65535 at most")
+        return value
+
+    @property
+    def allowed_ports(self) -> range | None:
+        """The ports in `version_ports`; None: any."""
+        if not self.version_ports:
+            return None
+        first, last = map(int, self.version_ports.split("-"))
+        return range(first, last + 1)
 
     @property
     def threads(self) -> int:

@@ -5,6 +5,7 @@ supervisor holds a socket that is bound to it and never listens, with SO_REUSEPO
 same user that sets it too can listen there.
 """
 
+import errno
 import socket
 from collections.abc import Collection
 from typing import Final
@@ -21,20 +22,30 @@ class Ports:
     Args:
         host: where the versions' processes listen.
         advertised: under what name others reach the host.
+        among: the ports that may be taken; None: any that the system gives.
     """
 
-    def __init__(self, host: str, advertised: str) -> None:
+    def __init__(self, host: str, advertised: str, among: range | None = None) -> None:
         self._host = host
         self._advertised = advertised
+        self._among = among
         self._sockets: dict[ServingKey, socket.socket] = {}
         self._unloaded: dict[ServingKey, float] = {}
 
     def listen_address(self, key: ServingKey) -> str:
-        """host:port that the process of `key` listens on; reserved at the first call."""
+        """host:port that the process of `key` listens on; reserved at the first call.
+
+        Raises:
+            OSError: no port is free.
+        """
         return _join(self._host, self._port(key))
 
     def advertised_address(self, key: ServingKey) -> str:
-        """host:port under which others reach it."""
+        """host:port under which others reach it.
+
+        Raises:
+            OSError: no port is free.
+        """
         return _join(self._advertised, self._port(key))
 
     def prune(self, held: Collection[ServingKey], now: float) -> None:
@@ -58,12 +69,25 @@ class Ports:
     def _port(self, key: ServingKey) -> int:
         reserved = self._sockets.get(key)
         if reserved is None:
-            reserved = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET, socket.SOCK_STREAM)
-            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            reserved.bind((self._host, 0))
-            self._sockets[key] = reserved
+            reserved = self._sockets[key] = self._reserve()
         port: int = reserved.getsockname()[1]
         return port
+
+    def _reserve(self) -> socket.socket:
+        for port in self._among or (0,):
+            reserved = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET, socket.SOCK_STREAM)
+            try:
+                reserved.bind((self._host, port))
+            except OSError as error:
+                reserved.close()
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                continue
+            # Shared only now: bound with it, a port could be that of another Worker of this machine.
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            return reserved
+        among = f" from {self._among[0]} to {self._among[-1]} (CROSSFADE_VERSION_PORTS)" if self._among else ""
+        raise OSError(errno.EADDRINUSE, f"no port of {self._host}{among} is free")
 
 
 def _join(host: str, port: int) -> str:

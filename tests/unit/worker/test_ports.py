@@ -4,8 +4,11 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from pydantic import ValidationError
 
+from services.common.ports import free_port
 from services.worker.domain import ServingKey, Traffic
+from services.worker.settings import WorkerSettings
 from services.worker.supervisor.ports import RETENTION_SECONDS, Ports
 
 
@@ -50,3 +53,24 @@ def test_a_version_that_comes_back_has_its_address(ports: Ports) -> None:
     ports.prune({}, 1.5 * RETENTION_SECONDS)
     assert ports.listen_address(key(1)) == address
     assert is_reserved(address)
+
+
+def test_versions_keep_to_the_ports_that_they_may_have() -> None:
+    first = free_port()
+    among = range(first, first + 3)
+    ports, others = Ports("127.0.0.1", "worker-1", among), Ports("127.0.0.1", "worker-2", among)
+    try:
+        taken = [one.listen_address(key(number)) for number, one in enumerate((ports, others, ports))]
+        assert len(set(taken)) == 3
+        assert {int(address.rpartition(":")[2]) for address in taken} == set(among)
+        with pytest.raises(OSError, match=rf"from {first} to {first + 2} \(CROSSFADE_VERSION_PORTS\) is free"):
+            others.listen_address(key(9))
+    finally:
+        ports.close()
+        others.close()
+
+
+@pytest.mark.parametrize("ports", ["21000", "2-1", "0-10", "70000-70001", "a-b"])
+def test_ranges_that_are_none_are_refused(ports: str) -> None:
+    with pytest.raises(ValidationError, match="version_ports"):
+        WorkerSettings(version_ports=ports)
