@@ -154,19 +154,6 @@ class RuntimeEstimate:
         )
         return Interval(*(self.ratio**buckets for buckets in (limits.estimate, limits.low, limits.high)))
 
-    def median_ratio(self) -> float:
-        """Return the ratio of the medians, test over control, NaN with no batch size seen in both arms.
-
-        It is the geometric mean over batch sizes, each by its weight n_c n_s/(n_c+n_s).
-        """
-        n_c, n_s = self.test.counts.sum(axis=-1), self.control.counts.sum(axis=-1)
-        seen = (n_c > 0) & (n_s > 0)
-        if not seen.any():
-            return math.nan
-        weights = n_c[seen] * n_s[seen] / (n_c[seen] + n_s[seen])
-        apart = _position(self.test.counts[seen], 0.5) - _position(self.control.counts[seen], 0.5)
-        return float(self.ratio ** ((weights * apart).sum() / weights.sum()))
-
 
 def mean_interval(counts: FloatArray, values: FloatArray, alpha: float = DEFAULT_ALPHA) -> Interval:
     """Return the mean of what was counted, with limits; counts, values: (buckets), values of order 1."""

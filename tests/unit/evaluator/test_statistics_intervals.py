@@ -70,7 +70,6 @@ def test_nothing_counted_is_nothing_known() -> None:
     assert math.isnan(RateEstimate().stable_rate)
     runtime = RuntimeEstimate.empty(BUCKETS, RATIO)
     assert math.isnan(runtime.interval().estimate)
-    assert math.isnan(runtime.median_ratio())
 
 
 def test_rates_of_a_trillion_requests_stay_inside_their_limits() -> None:
@@ -95,19 +94,11 @@ def test_the_ratio_of_runtimes_is_found_within_batch_sizes() -> None:
     assert found.low < 1.3 < found.high
     assert found.estimate == pytest.approx(1.3, rel=0.06)
     assert found.high / found.low < 1.2
-    assert estimate.median_ratio() == pytest.approx(1.3, rel=0.08)
 
 
 def narrow(bucket: int, count: int) -> list[int]:
     """So many runtimes, all in one bucket."""
     return [count if number == bucket else 0 for number in range(8)]
-
-
-def test_the_ratio_of_medians_is_weighted_by_what_both_arms_have_of_a_batch_size() -> None:
-    # Two buckets apart of 10 and 10 batches, and none of 30 and 15: weights 5 and 10.
-    rows = [(1, narrow(5, 10), narrow(3, 10)), (32, narrow(7, 30), narrow(7, 15)), (64, narrow(7, 9), narrow(0, 0))]
-    estimate = RuntimeEstimate.empty(8, 2.0).plus(RuntimeWindows.of(8, rows))
-    assert estimate.median_ratio() == pytest.approx(2.0 ** (2.0 / 3.0))
 
 
 def test_the_arms_change_places() -> None:
