@@ -34,7 +34,8 @@ class InstanceSource:
         self._clock = clock
         self._metadata = metadata
         self._channels: dict[str, aio.Channel] = {}
-        self._times: dict[tuple[str, str, str], int] = {}
+        # Of each process's last answer: its time, and when it came.
+        self._times: dict[tuple[str, str, str], tuple[int, float]] = {}
         self._readers: Counter[str] = Counter()
 
     def age(self, terms: Terms) -> float:
@@ -69,6 +70,7 @@ class InstanceSource:
                 return self._nothing(process, f"no channel can be opened to its address {process.address!r}: {error}")
         stub = telemetry_pb2_grpc.TelemetryServiceStub(channel)
         request = telemetry_pb2.GetMetricsRequest(names=METRICS, model=terms.model)
+        asked = self._clock.monotonic()
         call = stub.GetMetrics(request, timeout=timeout, metadata=self._metadata)
         self._readers[process.address] += 1
         try:
@@ -84,9 +86,11 @@ class InstanceSource:
         if pull.instance_id and pull.instance_id != process.instance_id:
             return self._nothing(process, "another process answers at its address")
         key = (process.instance_id, terms.model, terms.segment)
-        if pull.time_ns and self._times.get(key) == pull.time_ns:
+        time_ns, came = self._times.get(key, (0, 0.0))
+        # Who asks while another answer is written shares the next one with all who ask meanwhile.
+        if pull.time_ns and pull.time_ns == time_ns and asked >= came:
             return self._nothing(process, "its metrics do not move on: they have the time of the look before")
-        self._times[key] = pull.time_ns
+        self._times[key] = pull.time_ns, self._clock.monotonic()
         now = round(self._clock.now() * 1e6)
         found = found_in(pull.snapshots, terms)
         # By the process's own clock they have counted for so long; the Evaluator's may differ.

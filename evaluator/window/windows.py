@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from evaluator.window.arms import ELSEWHERE
 from evaluator.window.counts import Counts, InstanceCounts, Key, Series, arrange
 from evaluator.window.splits import Splits, split_of
 from services.common.telemetry import catalog
@@ -180,11 +181,15 @@ def _take_one(read: Reading, before: InstanceCounts | None, latest: int, *, firs
     if fell:
         return _no_evidence(reading, before, fell)
     past = {one.key: one for one in before.series} if before else {}
+    # Another lane may end while calls are under way, which count from zero again; that is no fault of the process.
+    beside = {key: one for key, one in series.items() if one.metric == ELSEWHERE and key in past}
+    restarted = {key for key, one in beside.items() if _went_back(one, past[key])}
     new = _New(reading, before, latest, first=first)
     counted = {
         key: part
         for key, one in series.items()
-        if (part := _difference(one, past.get(key), from_zero=key not in past and new.counts(one)))
+        if key not in restarted
+        and (part := _difference(one, past.get(key), from_zero=key not in past and new.counts(one)))
     }
     # Of a child process that did not answer they may come back with all their counts.
     splits = Splits(series)
@@ -252,7 +257,7 @@ def _backwards(reading: Reading, before: InstanceCounts | None) -> str:
     past = {one.key: one for one in before.series}
     for one in reading.series:
         known = past.get(one.key)
-        if known is not None and _went_back(one, known):
+        if known is not None and one.metric != ELSEWHERE and _went_back(one, known):
             return f"its counter {one.metric} went backwards"
     return ""
 
@@ -311,7 +316,8 @@ class _New:
             return one.metric in FIRST_READ_METRICS
         if self._forgotten:
             return False
-        if any(name in catalog.SPLIT_ATTRIBUTES for name, _ in one.attributes):
+        # The epoch of another lane may be as old as that lane.
+        if one.metric != ELSEWHERE and any(name in catalog.SPLIT_ATTRIBUTES for name, _ in one.attributes):
             return True
         begun = self._reading.begun_us.get(one.key, 0)
         if begun:

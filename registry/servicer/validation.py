@@ -177,6 +177,8 @@ def text(field: str, value: str, *, lines: bool = True) -> str:
     """
     if len(value) > _TEXT_LIMIT:
         raise refuse(field, f"has {len(value)} characters; at most {_TEXT_LIMIT} are kept")
+    # As files and forms of Windows have them.
+    value = value.replace("\r\n", "\n") if lines else value
     if control := control_character(value, lines=lines):
         raise refuse(field, f"has the control character {control}, on which terminals act that show it; leave it out")
     return value

@@ -20,8 +20,9 @@ from registry.database.tables.metadata import METADATA
 from registry.domain.webhooks import REFUSALS
 
 ASIDE: Final = f"refused >= {REFUSALS}"
-IN_TURN: Final = f"refused < {REFUSALS}"
 """Of an event for which the later ones of its model wait no longer."""
+IN_TURN: Final = f"refused < {REFUSALS}"
+"""Of one that they wait for."""
 
 events = Table(
     "events",

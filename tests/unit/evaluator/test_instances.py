@@ -1,5 +1,6 @@
 """Reading processes over channels, some of which cannot even be opened."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -13,6 +14,7 @@ from services.common.telemetry import catalog, otlp
 from services.common.telemetry.store import MetricStore
 from tests.fakes.clock import ManualClock
 from tests.fakes.rollouts import demo_terms
+from tests.support.wait import until
 
 
 class Answer:
@@ -94,3 +96,41 @@ async def test_a_channel_that_cannot_be_opened_holds_up_no_decision() -> None:
         raise ValueError(address)
 
     assert await RouterTraces(connect, ()).of(PROCESSES, demo_terms()) == ()
+
+
+class Waiting(Answer):
+    """One that is written for all who wait until they are let go."""
+
+    def __init__(self, written: asyncio.Event) -> None:
+        super().__init__((1,))
+        self._written = written
+
+    def __await__(self):  # type: ignore[no-untyped-def] # as above
+        yield from self._written.wait().__await__()
+        return (yield from super().__await__())  # type: ignore[no-untyped-call] # as above
+
+
+async def test_an_answer_that_two_share_who_asked_at_once_moves_on_for_both() -> None:
+    clock, written = ManualClock(), asyncio.Event()
+    asked: list[Waiting] = []
+
+    def ask(*_: object, **__: object) -> Waiting:
+        asked.append(Waiting(written))
+        return asked[-1]
+
+    class Shared(Channel):
+        """A channel to a process that writes one answer for all who wait."""
+
+        def unary_unary(self, *args: object, **options: object) -> Callable[..., Answer]:
+            del args, options
+            return ask
+
+    source = InstanceSource(lambda _: Shared(), clock, ())  # type: ignore[arg-type,return-value] # likewise
+    reading = [asyncio.create_task(source.read(PROCESSES[:1], demo_terms(), 1.0)) for _ in range(2)]
+    await until(lambda: len(asked) == 2)
+    clock.advance(1.0)
+    written.set()
+    assert [one.error for (one,) in await asyncio.gather(*reading)] == ["", ""]
+    (later,) = await source.read(PROCESSES[:1], demo_terms(), 1.0)
+    assert "do not move on" in later.error
+    await source.close()

@@ -2,9 +2,11 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
+from evaluator.window.arms import ELSEWHERE
 from evaluator.window.counts import Counts, InstanceCounts, Series
 from evaluator.window.windows import Reading, fresh_share, take
 
@@ -293,6 +295,35 @@ def test_labels_of_an_old_slice_that_are_late_are_not_counted_twice() -> None:
     cursor = take(cursor, [reading("a", *every[:4], *every[5:])], first=False).cursor
     back = take(cursor, [reading("a", *every)], first=False)
     assert counted(back.window) == {"a": []}
+
+
+def beside(count: int) -> Series:
+    """Requests of another lane at the version's process."""
+    return series(ELSEWHERE, count, epoch="7", segment="vip", version="v2")
+
+
+def test_another_lane_that_ends_and_is_heard_of_once_more_hides_no_evidence() -> None:
+    """Its series are dropped, and a call that was under way makes one anew."""
+    attempts = partial(series, ATTEMPTS, epoch="3", version="v2")
+    first = take((), [reading("a", attempts(10), beside(500))], first=True)
+    gone = take(first.cursor, [reading("a", attempts(20))], first=False)
+    again = take(gone.cursor, [reading("a", attempts(30), beside(1))], first=False)
+    assert (counted(again.window), again.problems) == ({"a": [(10,)]}, ())
+    later = take(again.cursor, [reading("a", attempts(40), beside(4))], first=False)
+    assert counted(later.window) == {"a": [(10,), (3,)]}
+
+
+def test_what_another_lane_has_had_before_it_was_read_is_history() -> None:
+    """Its epoch may be a week old: a series of one is new to who reads it first, and not young."""
+    began = round(0.5e6)
+    first = take((), [reading("a", series(ATTEMPTS, 10, epoch="3"))], first=True)
+    found = replace(
+        reading("a", series(ATTEMPTS, 20, epoch="3"), beside(200_000), at=60.0), begun_us={beside(0).key: began}
+    )
+    second = take(first.cursor, [replace(found, begun_us={beside(0).key: -round(1e12)})], first=False)
+    assert counted(second.window) == {"a": [(10,)]}
+    young = take(first.cursor, [replace(found, begun_us={beside(0).key: round(30e6)})], first=False)
+    assert counted(young.window) == {"a": [(10,), (200_000,)]}
 
 
 def test_windows_and_cursors_do_not_depend_on_the_order_of_readings() -> None:

@@ -268,6 +268,10 @@ def test_a_description_may_have_lines_and_tabs() -> None:
     validation.publication(described)
 
 
+def test_ends_of_lines_may_be_those_of_windows() -> None:
+    assert validation.text("reason", "worse\r\nthan before") == "worse\nthan before"
+
+
 def test_a_control_character_is_named() -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         validation.text("reason", "\x1b[1A")
