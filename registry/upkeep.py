@@ -70,10 +70,11 @@ class Upkeep:
         """One round of sweeping."""
         deadline = self._clock.monotonic() + _DEADLINE_SECONDS
         try:
-            try:
-                await self._offload.call(lambda: self._instances.sweep(deadline=deadline))
-            finally:
-                await self._offload.call(lambda: self._lanes.expire(deadline=deadline))
+            # One is no reason to leave the other out; a cancellation ends both.
+            failure = await self._try(partial(self._instances.sweep, deadline=deadline))
+            failure = await self._try(partial(self._lanes.expire, deadline=deadline)) or failure
+            if failure is not None:
+                raise failure
         except AbortedError as error:
             # Others were faster, so the database is there, and so were the leases.
             self._log.debug("upkeep is tried again", reason=error.message)
@@ -92,6 +93,13 @@ class Upkeep:
                 self._log.info("upkeep goes on")
             self._lost = False
         await self._on_database(not self._lost)
+
+    async def _try(self, work: Callable[[], object]) -> CrossfadeError | None:
+        try:
+            await self._offload.call(work)
+        except CrossfadeError as error:
+            return error
+        return None
 
     async def _forget(self) -> None:
         deadline = self._clock.monotonic() + _DEADLINE_SECONDS

@@ -1,0 +1,81 @@
+"""Upkeep goes on through failures, and ends when it is told to."""
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from registry.offload import Offload
+from registry.upkeep import Upkeep
+from services.common.errors import CrossfadeError, UnavailableError
+from services.common.telemetry.logs import make_log
+from tests.fakes.clock import ManualClock
+from tests.support.wait import until
+
+AWAY = UnavailableError("DATABASE_UNAVAILABLE", "the database does not answer")
+
+
+class House:
+    """Upkeep of things that fail as a test wants; the database is asked on a thread, as by the Registry."""
+
+    def __init__(self) -> None:
+        self.sweeping = threading.Event()
+        self.answer = threading.Event()
+        self.fails: dict[str, CrossfadeError] = {}
+        self.done: list[str] = []
+        self.answers: list[bool] = []
+        unused: Any = None
+        self.offload = Offload(unused, 2, "upkeep")
+        me: Any = self
+        self.upkeep = Upkeep(
+            me, me, unused, self.offload, ManualClock(), make_log("test", "critical"), self._heard, sweep_seconds=0.0
+        )
+
+    def sweep(self, *, deadline: float) -> None:
+        """Ends leases."""
+        self.sweeping.set()
+        assert self.answer.wait(30.0)
+        self._do("sweep", deadline)
+
+    def expire(self, *, deadline: float) -> None:
+        """Ends what was loaded for a while."""
+        self._do("expire", deadline)
+
+    def lost_sight(self) -> None:
+        """Nothing."""
+
+    def _do(self, what: str, deadline: float) -> None:
+        assert deadline > 0
+        self.done.append(what)
+        if what in self.fails:
+            raise self.fails[what]
+
+    async def _heard(self, answers: bool) -> None:
+        self.answers.append(answers)
+
+
+async def test_it_ends_while_the_database_is_away() -> None:
+    """Told to end amid a sweep, it must not take what the rest of the round meets for the end of the round."""
+    house = House()
+    house.fails = dict.fromkeys(("sweep", "expire"), AWAY)
+    running = asyncio.create_task(house.upkeep.run())
+    await until(house.sweeping.is_set)
+    running.cancel()
+    await asyncio.wait({running}, timeout=5.0)
+    house.answer.set()
+    assert running.cancelled()
+    house.offload.close()
+
+
+@pytest.mark.parametrize("fails", [("sweep",), ("expire",), ("sweep", "expire")])
+async def test_one_failure_leaves_the_other_work_to_be_done(fails: tuple[str, ...]) -> None:
+    house = House()
+    house.answer.set()
+    house.fails = dict.fromkeys(fails, AWAY)
+    await house.upkeep.once()
+    house.fails = {}
+    await house.upkeep.once()
+    assert house.done == ["sweep", "expire"] * 2
+    assert house.answers == [False, True]
+    house.offload.close()
