@@ -30,7 +30,7 @@ OPTIONS: Final = (
 USER_KEY: Final = "x-crossfade-user"
 """Metadata key by which a caller of a local trial says its name."""
 
-_OTHER_TARGETS: Final = re.compile(r"(?:dns|ipv4|ipv6|unix|unix-abstract|vsock|xds):\D")
+_OTHER_TARGETS: Final = re.compile(r"(?:ipv4|ipv6|unix|unix-abstract|vsock|xds|google-c2p):|dns:\D")
 """How gRPC's targets of other kinds begin, as in unix:PATH and xds:///MODEL."""
 
 

@@ -118,4 +118,5 @@ class WorkerSettings(ServiceSettings):
     @property
     def threads(self) -> int:
         """CPU threads of one version's process: stable, control and test share the cores unless it is set."""
-        return self.version_threads or self.version_cores or max(1, len(os.sched_getaffinity(0)) // 3)
+        cores = len(os.sched_getaffinity(0))
+        return self.version_threads or min(self.version_cores, cores) or max(1, cores // 3)

@@ -54,6 +54,7 @@ def families(
     now_ns: int | None = None,
     *,
     metrics: Iterable[catalog.Metric] = (),
+    whole: bool = True,
 ) -> Iterator[Metric]:
     """Snapshots as Prometheus families, after those of the process; every series says which process counted it.
 
@@ -62,9 +63,11 @@ def families(
         snapshots: its series.
         now_ns: the time, nanoseconds since 1970-01-01 UTC; None: the present.
         metrics: have a family even where they have no series.
+        whole: these are all of its series. By `target_info` an Evaluator knows a page that it can judge by.
     """
-    described = {SERVICE: resource.service, INSTANCE: resource.instance_id}
-    yield InfoMetricFamily(TARGET_INFO.removesuffix("_info"), "The process that this page is of.", value=described)
+    if whole:
+        described = {SERVICE: resource.service, INSTANCE: resource.instance_id}
+        yield InfoMetricFamily(TARGET_INFO.removesuffix("_info"), "The process that this page is of.", value=described)
     built = {VERSION: resource.version, INSTANCE: resource.instance_id}
     yield InfoMetricFamily(BUILD_INFO.removesuffix("_info"), "The release of the process.", value=built)
     by_metric: dict[catalog.Metric, list[Snapshot]] = {metric: [] for metric in metrics}
@@ -130,11 +133,12 @@ class _Collector(Collector):
         self._evidence = evidence
 
     def collect(self) -> Iterator[Metric]:
-        return families(self._resource, (one for one in self._read() if self._shows(one.metric)))
+        shown = (one for one in self._read() if self._shows(one.metric))
+        return families(self._resource, shown, whole=self._evidence)
 
     def describe(self) -> Iterator[Metric]:
         """Every family there may be, without series: by these the library finds what `?name[]=` asks for."""
-        return families(self._resource, (), metrics=filter(self._shows, METRICS.values()))
+        return families(self._resource, (), metrics=filter(self._shows, METRICS.values()), whole=self._evidence)
 
     def _shows(self, metric: catalog.Metric) -> bool:
         return self._evidence or not metric.is_evidence

@@ -27,53 +27,56 @@ _PUBLIC: Final = """
     copysign corrcoef cos cosh cosine_embedding_loss cosine_similarity count_nonzero cov cross cross_entropy_loss
     cummax cummin cumprod cumsum cumulative_trapezoid deg2rad det detach detach_copy diag diag_embed diagflat
     diagonal diagonal_copy diagonal_scatter diff digamma dim dist div divide dot dropout dsplit dstack einsum elu
-    embedding embedding_bag empty empty_like empty_permuted empty_strided eq equal erf erfc erfinv exp exp2 expand
-    expand_as expand_copy expm1 exponential eye fake_quantize_per_channel_affine fake_quantize_per_tensor_affine
-    feature_alpha_dropout feature_dropout fill fill_diagonal fix flatten flip fliplr flipud float_power floor
-    floor_divide fmax fmin fmod frac fractional_max_pool2d fractional_max_pool3d frexp frobenius_norm full full_like
-    gather gcd ge gelu geometric ger glu gradient greater greater_equal grid_sampler grid_sampler_2d grid_sampler_3d
-    group_norm gru gru_cell gt hamming_window hann_window hardshrink hardsigmoid hardswish hardtanh heaviside
-    hinge_embedding_loss histc histogram histogramdd hsplit hstack huber_loss hypot i0 igamma igammac im2col imag
-    index index_add index_copy index_fill index_put index_reduce index_select inner instance_norm inverse is_complex
-    is_conj is_contiguous is_floating_point is_neg is_nonzero is_same_size is_signed isclose isfinite isin isinf
-    isnan isneginf isposinf isreal istft item kaiser_window kl_div kron kthvalue l1_loss layer_norm lcm ldexp le
-    leaky_relu lerp less less_equal lgamma lift lift_fresh lift_fresh_copy linear linspace log log10 log1p log2
-    log_normal log_sigmoid log_sigmoid_forward log_softmax logaddexp logaddexp2 logcumsumexp logdet logical_and
-    logical_not logical_or logical_xor logit logspace logsumexp lstm lstm_cell lt lu_unpack mH mT
-    margin_ranking_loss masked_fill masked_scatter masked_select matmul matrix_H matrix_exp matrix_power max
-    max_pool1d max_pool2d max_pool2d_with_indices max_pool3d max_pool3d_with_indices max_unpool2d max_unpool3d
-    maximum mean median meshgrid min minimum mish mm mode moveaxis movedim mse_loss msort mul multi_margin_loss
-    multilabel_margin_loss multilabel_margin_loss_forward multinomial multiply mv mvlgamma nan_to_num nanmean
-    nanmedian nanquantile nansum narrow narrow_copy native_batch_norm native_channel_shuffle native_dropout
-    native_group_norm native_layer_norm ne neg negative new_empty new_empty_strided new_full new_ones new_zeros
-    nextafter nll_loss nll_loss2d nll_loss2d_forward nll_loss_forward nll_loss_nd nonzero nonzero_static norm
-    norm_except_dim normal normal_functional not_equal nuclear_norm numel numpy_T one_hot ones ones_like outer pad
-    pad_sequence pairwise_distance pdist permute permute_copy pinverse pixel_shuffle pixel_unshuffle poisson
-    poisson_nll_loss polar polygamma positive pow prelu prod put qr quantile rad2deg rand rand_like randint
-    randint_like randn randn_like random randperm range ravel real reciprocal reflection_pad1d reflection_pad2d
-    reflection_pad3d relu relu6 remainder renorm repeat repeat_interleave replication_pad1d replication_pad2d
-    replication_pad3d reshape reshape_as resolve_conj resolve_neg result_type rms_norm rnn_relu rnn_relu_cell
-    rnn_tanh rnn_tanh_cell roll rot90 round row_stack rrelu rrelu_with_noise rrelu_with_noise_functional rsqrt rsub
-    scalar_tensor scaled_dot_product_attention scatter scatter_add scatter_reduce searchsorted select select_copy
-    select_scatter selu sgn sigmoid sign signbit silu sin sinc sinh size slice slice_copy slice_inverse
-    slice_scatter slogdet smooth_l1_loss soft_margin_loss softmax softplus softshrink sort split split_copy
-    split_with_sizes split_with_sizes_copy sqrt square squeeze squeeze_copy stack std std_mean stft stride sub
-    subtract sum sum_to_size svd swapaxes swapdims sym_constrain_range sym_constrain_range_for_size
-    sym_is_contiguous sym_numel sym_size sym_storage_offset sym_stride t t_copy take take_along_dim tan tanh
-    tensor_split tensordot threshold tile to topk trace transpose transpose_copy trapezoid trapz tril tril_indices
-    triplet_margin_loss triu triu_indices true_divide trunc type_as unbind unbind_copy unflatten unfold unfold_copy
-    uniform unique_consecutive unique_dim unique_dim_consecutive unsafe_chunk unsafe_split unsafe_split_with_sizes
-    unsqueeze unsqueeze_copy upsample_bicubic2d upsample_bilinear2d upsample_linear1d upsample_nearest1d
-    upsample_nearest2d upsample_nearest3d upsample_trilinear3d vander var var_mean vdot view view_as view_as_complex
+    embedding embedding_bag embedding_renorm empty empty_like empty_permuted empty_strided eq equal erf erfc erfinv
+    exp exp2 expand expand_as expand_copy expm1 exponential eye fake_quantize_per_channel_affine
+    fake_quantize_per_channel_affine_cachemask fake_quantize_per_tensor_affine
+    fake_quantize_per_tensor_affine_cachemask feature_alpha_dropout feature_dropout fill fill_diagonal fix flatten
+    flip fliplr flipud float_power floor floor_divide fmax fmin fmod frac fractional_max_pool2d
+    fractional_max_pool3d frexp frobenius_norm full full_like gather gcd ge gelu geometric ger glu gradient greater
+    greater_equal grid_sampler grid_sampler_2d grid_sampler_3d group_norm gru gru_cell gt hamming_window hann_window
+    hardshrink hardsigmoid hardswish hardtanh heaviside hinge_embedding_loss histc histogram histogramdd hsplit
+    hstack huber_loss hypot i0 igamma igammac im2col imag index index_add index_copy index_fill index_put
+    index_reduce index_select inner instance_norm inverse is_complex is_conj is_contiguous is_floating_point is_neg
+    is_nonzero is_same_size is_signed isclose isfinite isin isinf isnan isneginf isposinf isreal istft item
+    kaiser_window kl_div kron kthvalue l1_loss layer_norm lcm ldexp le leaky_relu lerp less less_equal lgamma lift
+    lift_fresh lift_fresh_copy linear linspace log log10 log1p log2 log_normal log_sigmoid log_sigmoid_forward
+    log_softmax logaddexp logaddexp2 logcumsumexp logdet logical_and logical_not logical_or logical_xor logit
+    logspace logsumexp lstm lstm_cell lt lu_unpack lu_solve mH mT margin_ranking_loss masked_fill masked_scatter
+    masked_select matmul matrix_H matrix_exp matrix_power max max_pool1d max_pool1d_with_indices max_pool2d
+    max_pool2d_with_indices max_pool3d max_pool3d_with_indices max_unpool2d max_unpool3d maximum mean median
+    meshgrid min minimum mish mm mode moveaxis movedim mse_loss msort mul multi_margin_loss multilabel_margin_loss
+    multilabel_margin_loss_forward multinomial multiply mv mvlgamma nan_to_num nanmean nanmedian nanquantile nansum
+    narrow narrow_copy native_batch_norm native_channel_shuffle native_dropout native_group_norm native_layer_norm
+    ne neg negative new_empty new_empty_strided new_full new_ones new_zeros nextafter nll_loss nll_loss2d
+    nll_loss2d_forward nll_loss_forward nll_loss_nd nonzero nonzero_static norm norm_except_dim normal
+    normal_functional not_equal nuclear_norm numel numpy_T one_hot ones ones_like outer pad pad_sequence
+    pairwise_distance pdist permute permute_copy pinverse pixel_shuffle pixel_unshuffle poisson poisson_nll_loss
+    polar polygamma positive pow prelu prod put qr quantile rad2deg rand rand_like randint randint_like randn
+    randn_like random randperm range ravel real reciprocal reflection_pad1d reflection_pad2d reflection_pad3d relu
+    relu6 remainder renorm repeat repeat_interleave replication_pad1d replication_pad2d replication_pad3d reshape
+    reshape_as resolve_conj resolve_neg result_type rms_norm rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell roll
+    rot90 round row_stack rrelu rrelu_with_noise rrelu_with_noise_functional rsqrt rsub scalar_tensor
+    scaled_dot_product_attention scatter scatter_add scatter_reduce searchsorted select select_copy select_scatter
+    selu sgn sigmoid sign signbit silu sin sinc sinh size slice slice_copy slice_inverse slice_scatter slogdet
+    smooth_l1_loss soft_margin_loss softmax softplus softshrink sort split split_copy split_with_sizes
+    split_with_sizes_copy sqrt square squeeze squeeze_copy stack std std_mean stft stride sub subtract sum
+    sum_to_size svd swapaxes swapdims sym_constrain_range sym_constrain_range_for_size sym_is_contiguous sym_numel
+    sym_size sym_storage_offset sym_stride t t_copy take take_along_dim tan tanh tensor_split tensordot threshold
+    tile to topk trace transpose transpose_copy trapezoid trapz tril tril_indices triplet_margin_loss triu
+    triu_indices true_divide trunc type_as unbind unbind_copy unflatten unfold unfold_copy uniform
+    unique_consecutive unique_dim unique_dim_consecutive unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze
+    unsqueeze_copy upsample_bicubic2d upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d
+    upsample_nearest3d upsample_trilinear3d vander var var_mean vdot view view_as view_as_complex
     view_as_complex_copy view_as_real view_as_real_copy view_copy vsplit vstack where xlogy zero zeros zeros_like
 """
 _LINALG: Final = """
     linalg__powsum linalg_cholesky linalg_cholesky_ex linalg_cond linalg_cross linalg_det linalg_diagonal linalg_eig
-    linalg_eigh linalg_eigvals linalg_eigvalsh linalg_inv linalg_inv_ex linalg_ldl_factor linalg_ldl_factor_ex
-    linalg_lstsq linalg_lu linalg_lu_factor linalg_lu_factor_ex linalg_matmul linalg_matrix_exp linalg_matrix_norm
-    linalg_matrix_power linalg_matrix_rank linalg_multi_dot linalg_norm linalg_pinv linalg_qr linalg_slogdet
-    linalg_solve linalg_solve_ex linalg_solve_triangular linalg_svd linalg_svdvals linalg_tensorinv
-    linalg_tensorsolve linalg_vander linalg_vecdot linalg_vector_norm
+    linalg_eigh linalg_eigvals linalg_eigvalsh linalg_householder_product linalg_inv linalg_inv_ex linalg_ldl_factor
+    linalg_ldl_factor_ex linalg_ldl_solve linalg_lstsq linalg_lu linalg_lu_factor linalg_lu_factor_ex
+    linalg_lu_solve linalg_matmul linalg_matrix_exp linalg_matrix_norm linalg_matrix_power linalg_matrix_rank
+    linalg_multi_dot linalg_norm linalg_pinv linalg_qr linalg_slogdet linalg_solve linalg_solve_ex
+    linalg_solve_triangular linalg_svd linalg_svdvals linalg_tensorinv linalg_tensorsolve linalg_vander
+    linalg_vecdot linalg_vector_norm
 """
 _FFT: Final = """
     fft_fft fft_fft2 fft_fftfreq fft_fftn fft_fftshift fft_hfft fft_hfft2 fft_hfftn fft_ifft fft_ifft2 fft_ifftn

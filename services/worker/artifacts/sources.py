@@ -9,6 +9,8 @@ from services.worker.domain import LoadError
 SCHEMES: Final = frozenset({"file", "s3", "gs", "gcs", "az", "abfs", "http", "https"})
 """The schemes that Workers read."""
 
+_OF_AZURE: Final = frozenset({"az", "abfs"})
+
 
 def folder_of(uri: str) -> str:
     """The folder that an artifact's address names, without a slash at the end.
@@ -25,7 +27,9 @@ def folder_of(uri: str) -> str:
         raise LoadError(
             f"its address {uri!r} is not one that Workers read; publish it under {', '.join(sorted(SCHEMES))}"
         )
-    if parts.username is not None or parts.password is not None:
+    # Azure's addresses name the container there: abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH.
+    named = None if parts.scheme in _OF_AZURE else parts.username
+    if named is not None or parts.password is not None:
         # It is stored, shown and logged; and this one is not repeated.
         raise LoadError(
             "its address holds a user's name or password; publish it without, and give the Workers credentials of "

@@ -77,13 +77,16 @@ class Ports:
         for port in self._among or (0,):
             reserved = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET, socket.SOCK_STREAM)
             try:
+                # As any server: connections that its forerunner has closed are no hindrance (TIME_WAIT, ip(7)).
+                reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 reserved.bind((self._host, port))
             except OSError as error:
                 reserved.close()
                 if error.errno != errno.EADDRINUSE:
                     raise
                 continue
-            # Shared only now: bound with it, a port could be that of another Worker of this machine.
+            # Shared only now, and with this Worker's processes alone: bound so, a port could be another Worker's.
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
             reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             return reserved
         among = f" from {self._among[0]} to {self._among[-1]} (CROSSFADE_VERSION_PORTS)" if self._among else ""

@@ -116,7 +116,8 @@ def test_what_is_no_address_is_refused_at_once(kind: Any, address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["localhost:8500", "[::1]:8500", "dns:///router:8500", "unix:/run/router", "xds:///churn"]
+    "address",
+    ["localhost:8500", "[::1]:8500", "dns:///router:8500", "ipv4:10.0.0.1:8500", "unix:1.sock", "xds:///churn"],
 )
 def test_what_grpc_knows_is_an_address(address: str) -> None:
     Client(address).close()

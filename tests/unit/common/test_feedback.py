@@ -172,6 +172,17 @@ def test_where_the_epoch_of_a_lane_falls_labels_are_counted_on() -> None:
     assert len(desk.counts()) == MOST_SLICES + 20
 
 
+def test_labels_of_epochs_that_never_were_push_out_none_of_todays() -> None:
+    """A process that had no labels before the database was put back, or started since, knows the lane's epoch alone."""
+    desk = Desk()
+    desk.book.follow({("churn", ""): 12})
+    for number in range(MOST_SLICES + 4):
+        assert desk.book.label(desk.token(epoch=20, slice=number), 0, "churn").status is Status.TOO_LATE
+    assert desk.book.label(desk.token(epoch=12, slice=9), 0, "churn").status is Status.ACCEPTED
+    # Another process's routes may be newer than this one's.
+    assert desk.book.label(desk.token(epoch=14, slice=9), 0, "churn").status is Status.ACCEPTED
+
+
 def test_wrong_answers_may_be_labelled_hours_later_than_right_ones() -> None:
     desk, seconds = Desk(), 300.0
     waiting: list[str] = []

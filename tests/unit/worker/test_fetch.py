@@ -175,6 +175,7 @@ def test_addresses_that_workers_do_not_read(uri: str, tmp_path: Path) -> None:
         "http://169.254.169.254/latest/user-data?x=",
         "http://169.254.169.254/latest/user-data#",
         "https://me:secret@artifacts.example/v1",
+        "abfs://models:secret@account.dfs.core.windows.net/churn/v7",
         "https://artifacts.example/prod/../other/v1",
         "https://artifacts.example/prod/%2e%2e/other/v1",
         "http://[::1",
@@ -197,6 +198,8 @@ def test_addresses_that_lead_elsewhere(uri: str, tmp_path: Path) -> None:
         ("https://a.example/prod", "https://a.example/test/v1", False),
         ("s3://other, s3://models", "s3://models/churn/v1", True),
         ("", "https://anywhere.example/v1", True),
+        ("", "abfs://models@account.dfs.core.windows.net/churn/v7", True),
+        ("abfs://models@account.dfs.core.windows.net", "abfs://models@account.dfs.core.windows.net/churn/v7", True),
     ],
 )
 def test_addresses_that_this_worker_reads(*, allowed: str, uri: str, read: bool) -> None:

@@ -70,6 +70,19 @@ def test_versions_keep_to_the_ports_that_they_may_have() -> None:
         others.close()
 
 
+def test_a_port_whose_connections_were_just_closed_is_free() -> None:
+    first = free_port()
+    with socket.create_server(("127.0.0.1", first)) as server:
+        client = socket.create_connection(("127.0.0.1", first))
+        served, _ = server.accept()
+        # Who closes first has the connection in TIME_WAIT for a minute.
+        served.close()
+        client.close()
+    ports = Ports("127.0.0.1", "worker-1", range(first, first + 1))
+    assert ports.listen_address(key(1)) == f"127.0.0.1:{first}"
+    ports.close()
+
+
 @pytest.mark.parametrize("ports", ["21000", "2-1", "0-10", "70000-70001", "a-b"])
 def test_ranges_that_are_none_are_refused(ports: str) -> None:
     with pytest.raises(ValidationError, match="version_ports"):
