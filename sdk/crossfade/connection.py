@@ -90,20 +90,22 @@ class TlsFiles:
         contents = self.contents()
         return grpc.ssl_channel_credentials(contents.ca, contents.key, contents.certificate)
 
-    def contents(self, now: float | None = None) -> TlsContents:
+    def contents(self, now: float | None = None, *, one_ca: bool = False) -> TlsContents:
         """What they hold.
 
         gRPC takes any files, and then says of every call that nothing answers.
 
         Args:
             now: seconds since 1970-01-01 UTC. Default: the system's.
+            one_ca: whether the certificate is to be of a CA in `ca`. Services are known to each other by one file of
+                CAs; of a caller's certificate only the server can say which it takes.
 
         Raises:
             OSError: a file cannot be read.
-            TlsFileError: one is not what it is to be, has expired, or is of another CA.
+            TlsFileError: one is not what it is to be, has expired, or is of another CA where it is to be of this one.
         """
         read = self._read()
-        ends = self._check(read, time.time() if now is None else now)
+        ends = self._check(read, time.time() if now is None else now, one_ca=one_ca)
         if self._read() != read:
             # What was looked at is not what would be used.
             raise TlsFileError(self.certificate, "or what belongs to it is being replaced: try again")
@@ -112,7 +114,7 @@ class TlsFiles:
     def _read(self) -> tuple[bytes, bytes, bytes]:
         return self.certificate.read_bytes(), self.key.read_bytes(), self.ca.read_bytes()
 
-    def _check(self, read: tuple[bytes, bytes, bytes], now: float) -> float:
+    def _check(self, read: tuple[bytes, bytes, bytes], now: float, *, one_ca: bool) -> float:
         """Answers when the certificate ends."""
         certificate, key, ca = read
         for file, content, mark, what in (
@@ -134,7 +136,7 @@ class TlsFiles:
             context.load_verify_locations(self.ca)
         except ssl.SSLError as error:
             raise TlsFileError(self.ca, f"holds a certificate that cannot be read ({error.reason})") from error
-        period = check_certificate(self.certificate, self.key, self.ca, now)
+        period = check_certificate(self.certificate, self.key, self.ca, now, one_ca=one_ca)
         return math.inf if period is None else period.ends
 
 

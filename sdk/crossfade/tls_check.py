@@ -1,5 +1,5 @@
-"""Whether a certificate is of the CA that it stands beside, and of today: gRPC does not look, and says of every call
-that nothing answers.
+"""Whether a certificate is of today, and a service's of the CA that it stands beside: gRPC does not look, and says of
+every call that nothing answers.
 
 Sources: X.509 verification results and flags as OpenSSL numbers them (x509_vfy.h).
 """
@@ -41,27 +41,31 @@ class Period:
     ends: float
 
 
-def check_certificate(certificate: Path, key: Path, ca: Path, now: float) -> Period | None:
-    """Refuses a certificate that nobody who believes `ca` would take.
+def check_certificate(certificate: Path, key: Path, ca: Path, now: float, *, one_ca: bool) -> Period | None:
+    """Refuses a certificate that nobody would take.
 
     Args:
         certificate: PEM chain.
         key: its PEM private key; it has been found to be.
         ca: PEM certificates.
         now: seconds since 1970-01-01 UTC.
+        one_ca: whether the certificate is to be of `ca`. False: servers may know their callers by another.
 
     Returns:
         When it is valid; None: that cannot be found out here, and is for gRPC to say.
 
     Raises:
-        TlsFileError: it has expired, is not valid yet, or is not of this CA; or the CA has expired.
-        OSError: a file cannot be read.
+        TlsFileError: it has expired, is not valid yet, or is not of this CA where it is to be; or the CA has expired.
+        OSError: a file cannot be read; it does not say which.
         ssl.SSLError: a file cannot be used; see `TlsFiles.contents`, which looks first.
     """
     period, code = _period(certificate, key, ca, _NO_CHECK_TIME)
-    if period is None:
-        if code in _OTHER_ISSUER:
+    if code in _OTHER_ISSUER:
+        if one_ca:
             raise TlsFileError(certificate, f"is not signed by the CA in {ca}: name files of one CA")
+        # Who believes the certificate itself sees its days without knowing who signed it.
+        period, _ = _period(certificate, key, certificate, _NO_CHECK_TIME)
+    if period is None:
         return None
     if now >= period.ends:
         raise TlsFileError(certificate, f"has expired on {_date(period.ends)}: it needs to be issued anew")

@@ -51,7 +51,7 @@ def tls_contents(tls: TlsSettings) -> TlsContents:
         ValueError: there are none, or one cannot be read or is not what it is to be; the message names the setting too.
     """
     try:
-        return _files(tls).contents()
+        return _files(tls).contents(one_ca=True)
     except OSError as error:
         raise unreadable(_setting(tls, error.filename), error.filename, error) from error
     except TlsFileError as error:

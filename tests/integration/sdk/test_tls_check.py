@@ -47,17 +47,25 @@ def test_an_expired_certificate_is_refused_with_its_file(folder: Path, who: str)
 
 
 @pytest.mark.parametrize("who", ["router", "client"])
-def test_a_certificate_of_another_ca_is_refused_with_its_file(folder: Path, who: str) -> None:
+def test_a_certificate_of_another_ca_is_refused_with_its_file_where_one_is_meant(folder: Path, who: str) -> None:
     ca = folder / "foreign" / "ca.pem"
     files = TlsFiles(folder / "ours" / f"{who}.pem", folder / "ours" / f"{who}.key", ca)
     with pytest.raises(TlsFileError, match=rf"{who}\.pem is not signed by the CA in {ca}"):
-        files.contents()
+        files.contents(one_ca=True)
+
+
+def test_a_caller_may_be_of_another_ca_than_servers_and_its_days_are_seen(folder: Path) -> None:
+    files = TlsFiles(folder / "ours" / "client.pem", folder / "ours" / "client.key", folder / "foreign" / "ca.pem")
+    assert files.contents().ends == pytest.approx(NOW.timestamp() + VALID_DAYS * DAY, abs=2)
+    with pytest.raises(TlsFileError, match=r"client\.pem has expired on "):
+        files.contents(NOW.timestamp() + (VALID_DAYS + 1) * DAY)
 
 
 def test_of_several_cas_one_is_enough(folder: Path, tmp_path: Path) -> None:
     both = tmp_path / "both.pem"
     both.write_bytes((folder / "foreign" / "ca.pem").read_bytes() + (folder / "ours" / "ca.pem").read_bytes())
-    assert TlsFiles(folder / "ours" / "router.pem", folder / "ours" / "router.key", both).contents().ends < math.inf
+    files = TlsFiles(folder / "ours" / "router.pem", folder / "ours" / "router.key", both)
+    assert files.contents(one_ca=True).ends < math.inf
 
 
 class Issuer:
@@ -84,10 +92,15 @@ class Issuer:
         return builder.sign(self.key, hashes.SHA256())
 
     def files(
-        self, folder: Path, ca: "Issuer", usage: x509.ObjectIdentifier, chain: "Sequence[Issuer]" = ()
+        self,
+        folder: Path,
+        ca: "Issuer",
+        usage: x509.ObjectIdentifier,
+        chain: "Sequence[Issuer]" = (),
+        key: ec.EllipticCurvePrivateKey | None = None,
     ) -> TlsFiles:
         """The files of one that this one has signed."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf")])
         leaf = self.sign(name, key, 50.0, [(x509.ExtendedKeyUsage([usage]), False)])
         pem = serialization.Encoding.PEM
@@ -101,7 +114,10 @@ class Issuer:
 @pytest.mark.parametrize("usage", [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
 def test_one_purpose_is_enough(tmp_path: Path, usage: x509.ObjectIdentifier) -> None:
     issuer = Issuer()
-    assert issuer.files(tmp_path, issuer, usage).contents().ends == pytest.approx(time.time() + 50 * DAY, abs=60)
+    other = tmp_path / "other"
+    other.mkdir()
+    for files in (issuer.files(tmp_path, issuer, usage), issuer.files(other, Issuer(name="other"), usage)):
+        assert files.contents().ends == pytest.approx(time.time() + 50 * DAY, abs=60)
 
 
 def test_what_lies_between_is_believed_by_itself_and_in_the_chain(tmp_path: Path) -> None:
@@ -109,9 +125,10 @@ def test_what_lies_between_is_believed_by_itself_and_in_the_chain(tmp_path: Path
     root = Issuer(name="root")
     between = Issuer(above=root, name="between")
     for ca, chain in ((between, ()), (root, (between,))):
-        assert between.files(tmp_path, ca, ExtendedKeyUsageOID.CLIENT_AUTH, chain).contents().ends < math.inf
+        files = between.files(tmp_path, ca, ExtendedKeyUsageOID.CLIENT_AUTH, chain)
+        assert files.contents(one_ca=True).ends < math.inf
     with pytest.raises(TlsFileError, match="is not signed by the CA"):
-        between.files(tmp_path, root, ExtendedKeyUsageOID.CLIENT_AUTH).contents()
+        between.files(tmp_path, root, ExtendedKeyUsageOID.CLIENT_AUTH).contents(one_ca=True)
 
 
 def test_an_expired_ca_is_refused_with_its_file(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def said(address: str, tls: TlsFiles | None) -> str:
     [
         (("ours", "ours"), None, "does not take this connection: it wants TLS"),
         (("ours", "expired"), ("ours", "ours"), "does not take this connection: it wants TLS"),
+        (("ours", "ours"), ("foreign", "ours"), "does not take this connection: it wants TLS"),
         (("foreign", "ours"), ("ours", "ours"), "has a certificate that CROSSFADE_TLS_CA has not signed"),
     ],
 )
@@ -82,6 +83,18 @@ def test_a_name_that_the_certificate_lacks_is_said(server: grpc.Server, folder: 
     port = server.add_secure_port("127.0.0.2:0", credentials(folder, "ours", "ours"))
     server.start()
     assert "has a certificate without this name" in said(f"127.0.0.2:{port}", files(folder, "ours", "ours"))
+
+
+def test_a_server_may_know_its_callers_by_another_ca_than_its_own(server: grpc.Server, folder: Path) -> None:
+    port = server.add_secure_port("localhost:0", credentials(folder, "foreign", "ours"))
+    server.start()
+    with open_channel(f"localhost:{port}", files(folder, "ours", "foreign")) as channel:
+        call: Any = channel.unary_unary("/any/Method")
+        with pytest.raises(grpc.RpcError) as caught:
+            call(b"", timeout=10.0)
+    # The server has taken the connection; there is no such method.
+    answer: Any = caught.value
+    assert answer.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_a_server_without_tls_is_said(server: grpc.Server, folder: Path) -> None:
