@@ -101,15 +101,28 @@ class TlsFiles:
                 CAs; of a caller's certificate only the server can say which it takes.
 
         Raises:
-            OSError: a file cannot be read.
-            TlsFileError: one is not what it is to be, has expired, or is of another CA where it is to be of this one.
+            OSError: a file cannot be read; it says which.
+            TlsFileError: one is not what it is to be, has expired, is being replaced, or is of another CA where it is
+                to be of this one.
         """
         read = self._read()
-        ends = self._check(read, time.time() if now is None else now, one_ca=one_ca)
+        try:
+            ends = self._check(read, time.time() if now is None else now, one_ca=one_ca)
+        except ssl.SSLError as error:
+            # Others may have been put there since they were found to belong together.
+            raise TlsFileError(
+                self.certificate, f"makes no connection, or is being replaced at this moment ({error.reason})"
+            ) from error
+        except OSError as error:
+            # They were there to be read.
+            raise self._replaced() from error
         if self._read() != read:
             # What was looked at is not what would be used.
-            raise TlsFileError(self.certificate, "or what belongs to it is being replaced: try again")
+            raise self._replaced()
         return TlsContents(*read, ends)
+
+    def _replaced(self) -> TlsFileError:
+        return TlsFileError(self.certificate, "or what belongs to it is being replaced: try again")
 
     def _read(self) -> tuple[bytes, bytes, bytes]:
         return self.certificate.read_bytes(), self.key.read_bytes(), self.ca.read_bytes()

@@ -13,6 +13,7 @@ import structlog
 
 from crossfade.connection import TlsContents
 from services.common.channels import tls_contents
+from services.common.loops import begun_again
 from services.common.settings import TlsSettings
 from services.common.telemetry import operations
 from services.common.telemetry.store import Snapshot
@@ -117,6 +118,9 @@ class OwnCertificate:
 
     async def watch(self) -> None:
         """Looks at the files, and reminds, until it is cancelled."""
+        await begun_again(self._look, self._log)
+
+    async def _look(self) -> None:
         while True:
             await asyncio.to_thread(self.current)
             self.remind()

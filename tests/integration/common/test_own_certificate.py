@@ -10,8 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from crossfade.cli.actions.certificates import VALID_DAYS, make_certificates
+from crossfade.key_files import private_pem
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from evaluator.app import App as Evaluator
 from evaluator.settings import EvaluatorSettings
@@ -19,7 +24,7 @@ from registry.app import App as Registry
 from registry.settings import RegistrySettings
 from router.app import App as Router
 from router.settings import RouterSettings
-from services.common.channels import open_channel
+from services.common.channels import open_channel, tls_contents
 from services.common.own_certificate import OwnCertificate
 from services.common.server import Server
 from services.common.settings import ServiceSettings
@@ -93,6 +98,53 @@ def test_the_end_is_told_each_day_from_a_week_before(folder: Path, tmp_path: Pat
     assert told(-6.5) == []
     assert told(-5.8) == soon
     assert told(0.1) == [(use, "the certificate has ended") for use, _ in soon]
+
+
+def on_another_curve(folder: Path) -> None:
+    """Writes odd.pem and odd.key: they belong together, and no handshake knows their curve."""
+    key = ec.generate_private_key(ec.SECP256K1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "odd")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    made = builder.not_valid_before(NOW).not_valid_after(NOW + dt.timedelta(days=1)).sign(key, hashes.SHA256())
+    (folder / "odd.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "odd.key").write_bytes(private_pem(key))
+
+
+def test_files_that_no_handshake_takes_are_told_and_those_from_before_stay(folder: Path, tmp_path: Path) -> None:
+    files = Files(folder, tmp_path, "router")
+    lines = io.StringIO()
+    settings = ServiceSettings(**files.settings)
+    own = OwnCertificate(settings, make_log("test", "info", lines))
+    before = own.current()
+    on_another_curve(folder)
+    files.put("certificate", "odd.pem")
+    files.put("key", "odd.key")
+    assert own.current() is before
+    (line,) = map(json.loads, lines.getvalue().splitlines())
+    assert line["reason"].startswith(f"CROSSFADE_TLS_CERTIFICATE: {settings.tls_certificate} makes no connection")
+    with pytest.raises(ValueError, match=r"CROSSFADE_TLS_CERTIFICATE: .* makes no connection"):
+        tls_contents(settings)
+
+
+async def test_the_watch_goes_on_after_what_nobody_has_thought_of(folder: Path, tmp_path: Path) -> None:
+    lines = io.StringIO()
+    faults = [RuntimeError("the clock has stopped")]
+
+    def now() -> float:
+        if faults:
+            raise faults.pop()
+        return ENDS
+
+    settings = ServiceSettings(**Files(folder, tmp_path, "router").settings)
+    watching = asyncio.create_task(OwnCertificate(settings, make_log("test", "info", lines), now=now).watch())
+    async with asyncio.timeout(10):
+        while "the certificate has ended" not in lines.getvalue() and not watching.done():
+            await asyncio.sleep(0.01)
+    assert not watching.done()
+    assert "a loop failed and begins again" in lines.getvalue()
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
 
 
 def test_calls_to_others_keep_the_certificate_of_the_start(folder: Path, tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 import datetime as dt
 import math
+import shutil
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from pathlib import Path, PosixPath
 
 import pytest
 from cryptography import x509
@@ -66,6 +67,64 @@ def test_of_several_cas_one_is_enough(folder: Path, tmp_path: Path) -> None:
     both.write_bytes((folder / "foreign" / "ca.pem").read_bytes() + (folder / "ours" / "ca.pem").read_bytes())
     files = TlsFiles(folder / "ours" / "router.pem", folder / "ours" / "router.key", both)
     assert files.contents(one_ca=True).ends < math.inf
+
+
+class Watched(PosixPath):
+    """A file that somebody does something to when it is opened for the nth time."""
+
+    left = 0
+    act: Callable[[], object]
+
+    @staticmethod
+    def at(path: Path, number: int, act: Callable[[], object]) -> "Watched":
+        watched = Watched(path)
+        watched.left, watched.act = number, act
+        return watched
+
+    def __fspath__(self) -> str:
+        self.left -= 1
+        if self.left == 0:
+            self.act()
+        return super().__fspath__()
+
+
+OPENINGS = range(1, 8)
+"""Read, loaded, shown twice with both its ends, and read again: more than there are."""
+
+
+@pytest.mark.parametrize("number", OPENINGS)
+@pytest.mark.parametrize("gone", [False, True])
+def test_files_that_are_exchanged_amid_the_reading_are_refused_with_their_file(
+    folder: Path, tmp_path: Path, number: int, gone: bool
+) -> None:
+    for name in ("client.pem", "client.key"):
+        shutil.copy(folder / "ours" / name, tmp_path / name)
+    key = tmp_path / "client.key"
+
+    def act() -> None:
+        key.unlink()
+        if not gone:
+            shutil.copy(folder / "ours" / "router.key", key)
+
+    certificate = Watched.at(tmp_path / "client.pem", number, act)
+    files = TlsFiles(certificate, key, folder / "ours" / "ca.pem")
+    try:
+        contents = files.contents()
+    except TlsFileError as error:
+        assert error.file in {certificate, key}
+    except OSError as error:
+        assert error.filename == str(key)
+    else:
+        assert key.exists(), "what is gone was used"
+        assert contents.key == (folder / "ours" / "client.key").read_bytes()
+
+
+def test_a_curve_that_tls_does_not_know_is_refused_with_its_file(tmp_path: Path) -> None:
+    issuer = Issuer()
+    key = ec.generate_private_key(ec.SECP256K1())
+    files = issuer.files(tmp_path, issuer, ExtendedKeyUsageOID.CLIENT_AUTH, key=key)
+    with pytest.raises(TlsFileError, match=r"leaf\.pem makes no connection"):
+        files.contents()
 
 
 class Issuer:
