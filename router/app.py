@@ -26,7 +26,7 @@ from router.settings import RouterSettings
 from router.spans import Spans
 from router.table_file import TableFile
 from router.transport import GrpcTransport
-from services.common.channels import open_channel
+from services.common.channels import Channels
 from services.common.clock import Clock, SystemClock
 from services.common.contact import LOST_SECONDS, REGISTRY_HEALTH, TELL_SECONDS
 from services.common.feedback import FeedbackBook
@@ -75,12 +75,13 @@ class App:
         keys = read_token_keys(settings.token_keys)
         self._store = MetricStore()
         self._tracing = Tracing(_SERVICE_NAME, self.instance_id, settings.otlp_endpoint, settings.trace_ratio)
-        self._registry = open_channel(settings.registry, settings)
+        channels = Channels(settings, self._clock.now)
+        self._registry = channels.open(settings.registry)
         # Not for secrets: it spreads requests over arms and processes.
         rng = random.Random()  # noqa: S311
-        self._transport = GrpcTransport(settings, self._clock, rng, self._log)
+        self._transport = GrpcTransport(channels, self._clock, rng, self._log)
         self.book = FeedbackBook(keys, self._store, self._clock, self._classes)
-        self.peers = Peers(self.instance_id, self._registry, self.book, settings, self._log)
+        self.peers = Peers(self.instance_id, self._registry, self.book, channels, self._log)
         self.notes = PairNotes(self.peers, self.book)
         self.proxy = Proxy(self._transport, Meters(self._store), self._clock, rng.random, self.notes.note)
         self._tables = TableMaker()

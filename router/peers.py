@@ -12,10 +12,9 @@ from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from router.feedback import owner
 from services.common import feedback_rpc
-from services.common.channels import open_channel
+from services.common.channels import Channels
 from services.common.feedback import FeedbackBook
 from services.common.prediction_token import TokenError
-from services.common.settings import TlsSettings
 
 _LOOK_SECONDS = 5.0
 FORWARD_SECONDS = 2.0
@@ -31,7 +30,7 @@ class Peers:
         instance_id: this Router.
         registry: channel to the Registry.
         book: where this Router's own observations are counted.
-        tls: how to reach other Routers.
+        channels: how to reach other Routers.
         log: gets a line when another Router cannot be reached.
     """
 
@@ -40,13 +39,13 @@ class Peers:
         instance_id: str,
         registry: aio.Channel,
         book: FeedbackBook,
-        tls: TlsSettings,
+        channels: Channels,
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
         self._me = instance_id
         self._registry = service_pb2_grpc.RegistryServiceStub(registry)
         self._book = book
-        self._tls = tls
+        self._open = channels.open
         self._log = log
         self._addresses: dict[str, str] = {}
         self._channels: dict[str, aio.Channel] = {}
@@ -110,7 +109,7 @@ class Peers:
         """
         channel = self._channels.get(address)
         if channel is None:
-            channel = self._channels[address] = open_channel(address, self._tls)
+            channel = self._channels[address] = self._open(address)
         return channel
 
     def _owner(self, prediction_id: str) -> str:

@@ -13,9 +13,8 @@ from grpc import aio
 from crossfade import metadata as keys
 from crossfade.errors import details_of, raw_details
 from router.call import PREDICT, PREDICT_STREAM, UNAVAILABLE, Metadata, Reply
-from services.common.channels import open_channel
+from services.common.channels import Channels
 from services.common.clock import Clock
-from services.common.settings import TlsSettings
 
 _READY: Final = grpc.ChannelConnectivity.READY
 _SHUNNED_SECONDS: Final = 0.5
@@ -140,16 +139,16 @@ class GrpcTransport:
     Choosing the better of two random ones: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001.
 
     Args:
-        tls: how to reach Workers.
+        channels: how to reach Workers.
         clock: how long a refusal is remembered.
         rng: which two are compared.
         log: gets a line when a process cannot be tried.
     """
 
     def __init__(
-        self, tls: TlsSettings, clock: Clock, rng: random.Random, log: structlog.typing.FilteringBoundLogger
+        self, channels: Channels, clock: Clock, rng: random.Random, log: structlog.typing.FilteringBoundLogger
     ) -> None:
-        self._tls = tls
+        self._channels = channels
         self._clock = clock
         self._rng = rng
         self._log = log
@@ -252,7 +251,7 @@ class GrpcTransport:
     def _backend(self, address: str) -> _Backend:
         backend = self._backends.get(address)
         if backend is None:
-            backend = self._backends[address] = _Backend(lambda: open_channel(address, self._tls))
+            backend = self._backends[address] = _Backend(lambda: self._channels.open(address))
         return backend
 
     def _closed(self, address: str, backend: _Backend) -> Reply | None:

@@ -1,7 +1,9 @@
 """Channels to other services: one set of options, TLS when the settings ask for it."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import grpc
 from grpc import aio
@@ -26,12 +28,55 @@ OPTIONS: Final = (
     ("grpc.enable_retries", 0),
 )
 
+Stamp: TypeAlias = tuple[tuple[int, int, int], ...]
+"""Differs when files do: of each when it was written, which it is, and its bytes; empty: one is not there."""
+
+
+class Channels:
+    """Opens channels to other services; those opened while the TLS files are the same share their credentials.
+
+    A check of the files takes 10 ms of the event loop, and a Router may connect to hundreds of processes at once.
+
+    Args:
+        tls: how others are reached.
+        now: seconds since 1970-01-01 UTC.
+    """
+
+    def __init__(self, tls: TlsSettings, now: Callable[[], float] = time.time) -> None:
+        self._tls = tls
+        self._now = now
+        self._stamp: Stamp = ()
+        self._shared: grpc.ChannelCredentials | None = None
+        self._ends = 0.0
+
+    def open(self, address: str) -> aio.Channel:
+        """Opens a channel to host:port.
+
+        Raises:
+            ValueError: a TLS file cannot be read or is not what it is to be, as while they are being exchanged.
+        """
+        if self._tls.tls:
+            return aio.secure_channel(address, self.credentials(), options=OPTIONS)
+        return aio.insecure_channel(address, options=OPTIONS)
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """The client's side of mutual TLS, of what the files hold now.
+
+        Raises:
+            ValueError: there are none, or one cannot be read or is not what it is to be.
+        """
+        # Files that change after this look differ from it at the next.
+        stamp = files_stamp(self._tls)
+        if self._shared is None or not stamp or stamp != self._stamp or self._now() >= self._ends:
+            contents = tls_contents(self._tls)
+            self._shared = _credentials(contents)
+            self._stamp, self._ends = stamp, contents.ends
+        return self._shared
+
 
 def open_channel(address: str, tls: TlsSettings) -> aio.Channel:
     """Opens a channel to host:port."""
-    if tls.tls:
-        return aio.secure_channel(address, channel_credentials(tls), options=OPTIONS)
-    return aio.insecure_channel(address, options=OPTIONS)
+    return Channels(tls).open(address)
 
 
 def channel_credentials(tls: TlsSettings) -> grpc.ChannelCredentials:
@@ -40,8 +85,17 @@ def channel_credentials(tls: TlsSettings) -> grpc.ChannelCredentials:
     Raises:
         ValueError: there are none, or one cannot be read or is not what it is to be.
     """
-    contents = tls_contents(tls)
-    return grpc.ssl_channel_credentials(contents.ca, contents.key, contents.certificate)
+    return Channels(tls).credentials()
+
+
+def files_stamp(tls: TlsSettings) -> Stamp:
+    """How the TLS files stand."""
+    files = (tls.tls_certificate, tls.tls_key, tls.tls_ca)
+    try:
+        found = [file.stat() for file in files if file is not None]
+    except OSError:
+        return ()
+    return tuple((one.st_mtime_ns, one.st_ino, one.st_size) for one in found)
 
 
 def tls_contents(tls: TlsSettings) -> TlsContents:
@@ -56,6 +110,10 @@ def tls_contents(tls: TlsSettings) -> TlsContents:
         raise unreadable(_setting(tls, error.filename), error.filename, error) from error
     except TlsFileError as error:
         raise ValueError(f"{_setting(tls, error.file)}: {error}") from error
+
+
+def _credentials(contents: TlsContents) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(contents.ca, contents.key, contents.certificate)
 
 
 def _setting(tls: TlsSettings, file: Path | str) -> str:

@@ -6,13 +6,13 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
 import grpc
 import structlog
 
 from crossfade.connection import TlsContents
-from services.common.channels import tls_contents
+from services.common.channels import Stamp, files_stamp, tls_contents
 from services.common.loops import begun_again
 from services.common.settings import TlsSettings
 from services.common.telemetry import operations
@@ -21,8 +21,6 @@ from services.common.telemetry.store import Snapshot
 _LOOK_SECONDS: Final = 60.0
 _WARN_SECONDS: Final = 7 * 86_400.0
 _AGAIN_SECONDS: Final = 86_400.0
-
-_Stamp: TypeAlias = tuple[tuple[int, int, int], ...]
 
 
 class OwnCertificate:
@@ -55,9 +53,9 @@ class OwnCertificate:
         self._log = log
         self._now = now
         # What was read before may be older than the files.
-        self._seen: _Stamp = () if contents else self._stamp()
+        self._seen: Stamp = () if contents else files_stamp(settings)
         self._contents = contents or tls_contents(settings)
-        self._refused: _Stamp = ()
+        self._refused: Stamp = ()
         self._calls_until = self._contents.ends if calls else math.inf
         self._told = self._contents
         self._warned = {"serving": -math.inf, "calling": -math.inf}
@@ -75,7 +73,7 @@ class OwnCertificate:
     def current(self) -> TlsContents:
         """What the files hold; what they held before, while they do not belong together."""
         with self._lock:
-            stamp = self._stamp()
+            stamp = files_stamp(self._settings)
             if stamp == self._seen:
                 return self._contents
             try:
@@ -137,15 +135,6 @@ class OwnCertificate:
                 return None
             self._told = contents
         return _configuration(contents)
-
-    def _stamp(self) -> _Stamp:
-        """Differs when the files do; empty: one is not there."""
-        files = (self._settings.tls_certificate, self._settings.tls_key, self._settings.tls_ca)
-        try:
-            found = [file.stat() for file in files if file is not None]
-        except OSError:
-            return ()
-        return tuple((one.st_mtime_ns, one.st_ino, one.st_size) for one in found)
 
 
 def own_certificate(

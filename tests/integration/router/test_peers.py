@@ -13,6 +13,7 @@ from crossfade.predict.v1 import predict_pb2
 from crossfade.registry.v1 import resources_pb2
 from router.pair_notes import PairNotes
 from router.peers import Peers
+from services.common.channels import Channels
 from services.common.clock import SystemClock
 from services.common.feedback import FeedbackBook
 from services.common.prediction_token import Prediction, TokenKeys
@@ -82,7 +83,7 @@ def tokens() -> list[str]:
 
 async def test_all_owners_are_asked_at_once(registry: FakeRegistry) -> None:
     async with aio.insecure_channel(registry.address) as channel:
-        peers = Peers("me", channel, book(), TlsSettings(), make_log("test", "critical"))
+        peers = Peers("me", channel, book(), Channels(TlsSettings()), make_log("test", "critical"))
         looking = asyncio.create_task(peers.run())
         await until(lambda: peers.known == PEERS)
         observations = [predict_pb2.Observation(prediction_id=token, row=0, label="churn") for token in tokens()]
@@ -99,7 +100,7 @@ async def test_labels_whose_router_no_channel_reaches_are_counted_here(registry:
     tls = TlsSettings(tls_certificate=tmp_path / "c.pem", tls_key=tmp_path / "k.pem", tls_ca=tmp_path / "ca.pem")
     async with aio.insecure_channel(registry.address) as channel:
         here = book()
-        peers = Peers("me", channel, here, tls, make_log("test", "critical"))
+        peers = Peers("me", channel, here, Channels(tls), make_log("test", "critical"))
         notes = PairNotes(peers, here)
         work = [asyncio.create_task(peers.run()), asyncio.create_task(notes.run())]
         await until(lambda: peers.known == PEERS)
@@ -146,7 +147,7 @@ class Hanging:
 async def test_a_router_that_goes_while_it_is_asked_cancels_nobody(registry: FakeRegistry) -> None:
     server, address = await Hanging().start()
     channel = aio.insecure_channel(registry.address)
-    peers = Peers("me", channel, book(), TlsSettings(), make_log("test", "critical"))
+    peers = Peers("me", channel, book(), Channels(TlsSettings()), make_log("test", "critical"))
     await peers.use({"other": address})
     theirs = [token for token in tokens() if peers.address_of(token)][:2]
 

@@ -9,6 +9,7 @@ import pytest
 
 from crossfade.cli.actions.certificates import make_certificates
 from router.transport import GrpcTransport
+from services.common.channels import Channels
 from services.common.clock import SystemClock
 from services.common.settings import TlsSettings
 from services.common.telemetry.logs import make_log
@@ -20,7 +21,7 @@ PREDICT_SECONDS = 5.0
 
 
 def transport(tls: TlsSettings | None = None) -> GrpcTransport:
-    return GrpcTransport(tls or TlsSettings(), SystemClock(), random.Random(7), LOG)
+    return GrpcTransport(Channels(tls or TlsSettings()), SystemClock(), random.Random(7), LOG)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
