@@ -134,7 +134,7 @@ async def test_a_database_of_before_is_handed_over(server: Server) -> None:
     server.say(f"GRANT CREATE ON SCHEMA public TO {RUNNER}", "crossfade")
     migrate_database(RegistrySettings(database=server.url(RUNNER)), check_only=False)
     server.say(f"REVOKE CREATE ON SCHEMA public FROM {RUNNER}", "crossfade")
-    handing_over = PAGE.partition("as before there were two users")[2]
+    handing_over = PAGE.partition("the administrator says once:")[2]
     server.say(renamed(handing_over.partition("```sql\n")[2].partition("```")[0]), "crossfade")
     assert await use(server.url(RUNNER)) == ["models/m"]
     migrate_database(RegistrySettings(database=server.url(OWNER)), check_only=False)
