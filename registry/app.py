@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 from grpc import aio
@@ -38,6 +38,7 @@ from registry.webhooks.config import read_webhooks
 from registry.webhooks.courier import Courier
 from registry.webhooks.sender import HttpSender
 from services.common.clock import Clock, SystemClock
+from services.common.loops import begun_again
 from services.common.server import Server
 from services.common.setting_files import read_text
 from services.common.telemetry.logs import make_log
@@ -50,7 +51,6 @@ from services.common.telemetry.tracing import Tracing
 _BACKGROUND_THREADS: Final = 2
 _WATCH_THREADS: Final = 2
 """Where watches begin is read by these alone: whoever begins many of them delays no sweep and no change of routes."""
-_RESTART_SECONDS: Final = 1.0
 SERVICE_NAME: Final = "crossfade-registry"
 _SERVICES: Final = tuple(
     contract.DESCRIPTOR.services_by_name[name].full_name
@@ -177,7 +177,7 @@ class App:
         self._meters.open()
         await self._hub.open()
         runs = (self._hub.run, self.upkeep.run, self.upkeep.run_forgetting, self._courier.run)
-        self._tasks = [asyncio.create_task(self._keep(run)) for run in runs]
+        self._tasks = [asyncio.create_task(begun_again(run, self._log)) for run in runs]
         await self._server.start()
         if self._settings.metrics_listen:
             self._page = MetricsPage(self._settings, self._resource, self._collect, self._log, self._server.certificate)
@@ -199,14 +199,6 @@ class App:
         await asyncio.to_thread(self._background.close)
         self._engine.dispose()
         await self._tracing.close()
-
-    async def _keep(self, run: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            try:
-                await run()
-            except Exception as error:  # noqa: BLE001 - a loop that ended by a defect would be missed by nobody
-                self._log.error("a background task failed and starts again", exc_info=error)
-            await asyncio.sleep(_RESTART_SECONDS)
 
     async def _serve_while(self, answers: bool) -> None:
         """Says in health whether the database answers; calls are taken all the same, and told what to do."""
