@@ -28,7 +28,7 @@ from router.table_file import TableFile
 from router.transport import GrpcTransport
 from services.common.channels import Channels
 from services.common.clock import Clock, SystemClock
-from services.common.contact import LOST_SECONDS, REGISTRY_HEALTH, TELL_SECONDS
+from services.common.contact import LOST_SECONDS, REGISTRY_HEALTH, TELL_SECONDS, Contact
 from services.common.feedback import FeedbackBook
 from services.common.lease import Lease
 from services.common.loops import begun_again
@@ -91,10 +91,10 @@ class App:
         self._handlers = PredictHandlers(self.proxy, self.peers, spans, self._clock, self._streams)
         self._resource = Resource(_SERVICE_NAME, self.instance_id, time.time_ns())
         self._telemetry = TelemetryServicer(self._resource, self._collect)
-        self._watch = RouteWatch(self._registry, self._use, self._touch, self._log)
+        self._contact = Contact(self._clock)
+        self._watch = RouteWatch(self._registry, self._use, self._contact.touch, self._log)
         self._lease = Lease(self._registry, self._describe, settings.lease_seconds, self._log)
         self._table_file = TableFile(settings.table_file, self._log) if settings.table_file is not None else None
-        self._contact = self._heard_since = self._clock.monotonic()
         self._routed = asyncio.Event()
         self._server = Server(
             settings,
@@ -155,7 +155,7 @@ class App:
 
     def _use(self, revision: int, lanes: Lanes) -> None:
         now = self._clock.monotonic()
-        table = self._tables.make(revision, lanes.values(), self.proxy.table, now, self._heard_since)
+        table = self._tables.make(revision, lanes.values(), self.proxy.table, now, self._contact.since)
         addresses = frozenset(
             address
             for lane in table.lanes.values()
@@ -182,10 +182,10 @@ class App:
         Addresses that were kept against its word go when it has been heard for long.
         """
         while True:
-            now = self._clock.monotonic()
-            heard = now - self._contact < LOST_SECONDS
+            # By its age alone: one that has just begun was not heard yet, and is not taken for lost.
+            heard = self._contact.age < LOST_SECONDS
             self._server.set_serving(heard, REGISTRY_HEALTH)
-            if heard and self.proxy.table.keeps_too_long(now, self._heard_since):
+            if heard and self.proxy.table.keeps_too_long(self._clock.monotonic(), self._contact.since):
                 self._use(self._watch.revision, self._watch.lanes)
             await asyncio.sleep(TELL_SECONDS)
 
@@ -201,12 +201,6 @@ class App:
         self._housekeeping.add(task)
         task.add_done_callback(self._housekeeping.discard)
 
-    def _touch(self) -> None:
-        now = self._clock.monotonic()
-        if now - self._contact >= LOST_SECONDS:
-            self._heard_since = now
-        self._contact = now
-
     def _describe(self) -> resources_pb2.Instance:
         return resources_pb2.Instance(
             instance_id=self.instance_id,
@@ -215,7 +209,7 @@ class App:
         )
 
     async def _collect(self) -> Iterable[Snapshot]:
-        age = self._clock.monotonic() - self._contact
+        age = self._contact.age
         for metric in (catalog.CONTROL_PLANE_AGE, operations.CONTACT_AGE):
             self._store.gauge(metric).set(age)
         return (*self._store.snapshot(), *self._server.series())

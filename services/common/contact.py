@@ -23,13 +23,21 @@ class Contact:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._at = clock.monotonic()
+        self._at = self._since = clock.monotonic()
         self._ever = False
 
     def touch(self) -> None:
         """The Registry was heard."""
-        self._at = self._clock.monotonic()
+        now = self._clock.monotonic()
+        if now - self._at >= LOST_SECONDS:
+            self._since = now
+        self._at = now
         self._ever = True
+
+    @property
+    def since(self) -> float:
+        """Since when it was never lost, by the monotonic clock; the start, if it was not yet."""
+        return self._since
 
     @property
     def age(self) -> float:
