@@ -101,12 +101,11 @@ class ArmInputs:
 
     def most_moved(self, number: int) -> list[FeatureShift]:
         """The features that moved most in the present phase, largest first; empty while it has no rows."""
-        largest = sorted(self.shifts(), key=lambda item: (-item[1], item[0]))[:number]
-        return [FeatureShift(name, shift, *self._distances(name)) for name, shift in largest]
+        rows = [(-shift, name, row) for row, (name, shift) in enumerate(self.shifts())]
+        return [FeatureShift(name, -fall, *self._distances(row)) for fall, name, row in sorted(rows)[:number]]
 
-    def _distances(self, name: str) -> tuple[float, float]:
+    def _distances(self, row: int) -> tuple[float, float]:
         """PSI and Jensen-Shannon of one feature, by its own bins; 0 where too little was seen."""
-        row = next(row for row, feature in enumerate(self.profile.features) if feature.name == name)
         bins = len(self.profile.features[row].proportions)
         reference, seen = self.test.reference.counts[row, :bins], self.counts[row, :bins]
         if seen.sum() < distances.ENOUGH_TO_SHOW:

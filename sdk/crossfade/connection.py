@@ -50,6 +50,10 @@ class TlsContents:
     ca: bytes
     ends: float = math.inf
 
+    def channel_credentials(self) -> grpc.ChannelCredentials:
+        """The client's side of mutual TLS."""
+        return grpc.ssl_channel_credentials(self.ca, self.key, self.certificate)
+
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
@@ -87,8 +91,7 @@ class TlsFiles:
             OSError: a file cannot be read.
             TlsFileError: one is not what it is to be.
         """
-        contents = self.contents()
-        return grpc.ssl_channel_credentials(contents.ca, contents.key, contents.certificate)
+        return self.contents().channel_credentials()
 
     def contents(self, now: float | None = None, *, one_ca: bool = False) -> TlsContents:
         """What they hold.

@@ -69,7 +69,7 @@ class Channels:
         stamp = files_stamp(self._tls)
         if self._shared is None or not stamp or stamp != self._stamp or self._now() >= self._ends:
             contents = tls_contents(self._tls)
-            self._shared = _credentials(contents)
+            self._shared = contents.channel_credentials()
             self._stamp, self._ends = stamp, contents.ends
         return self._shared
 
@@ -110,10 +110,6 @@ def tls_contents(tls: TlsSettings) -> TlsContents:
         raise unreadable(_setting(tls, error.filename), error.filename, error) from error
     except TlsFileError as error:
         raise ValueError(f"{_setting(tls, error.file)}: {error}") from error
-
-
-def _credentials(contents: TlsContents) -> grpc.ChannelCredentials:
-    return grpc.ssl_channel_credentials(contents.ca, contents.key, contents.certificate)
 
 
 def _setting(tls: TlsSettings, file: Path | str) -> str:

@@ -20,8 +20,8 @@ from services.common.text import listed, shown
 _VALUE_BITS: Final = MAX_ROWS
 _WRONG_BITS: Final = 2 * MAX_ROWS
 _ROWS: Final = (1 << MAX_ROWS) - 1
-_EPOCHS_AHEAD: Final = 4
-"""So much newer than this process's may the routes be that a prediction was made by."""
+EPOCHS_AHEAD: Final = 4
+"""So much newer than this process's may the routes be that a request was sent by."""
 # Each has model, version, traffic, segment and slice as its first attributes.
 _OF_SLICES: Final = frozenset(
     {
@@ -227,7 +227,7 @@ class FeedbackBook:
         lane = (prediction.model, prediction.segment)
         # Others' routes may be somewhat newer. What is far ahead is of epochs that never were, before the Registry's
         # database was put back, and would pass for the newest.
-        if prediction.epoch > self._epochs.get(lane, prediction.epoch) + _EPOCHS_AHEAD:
+        if prediction.epoch > self._epochs.get(lane, prediction.epoch) + EPOCHS_AHEAD:
             return False
         kept = self._slices.setdefault(lane, KeptSlices())
         here = (prediction.epoch, prediction.slice)

@@ -91,32 +91,40 @@ class WorkerSettings(ServiceSettings):
     @property
     def allowed_architectures(self) -> frozenset[str]:
         """The names in `architectures`."""
-        return frozenset(name.strip() for name in self.architectures.split(",") if name)
+        return frozenset(_listed(self.architectures))
 
     @property
     def allowed_sources(self) -> tuple[str, ...]:
         """The addresses in `artifact_sources`."""
-        return tuple(address.strip() for address in self.artifact_sources.split(",") if address.strip())
+        return _listed(self.artifact_sources)
 
     @field_validator("version_ports")
     @classmethod
     def _check_ports(cls, value: str) -> str:
-        if value:
-            first, last = map(int, value.split("-"))
-            if not 1 <= first <= last <= _HIGHEST_PORT:
-                raise ValueError(f"{value} is no range of ports: the first is 1 at least, and the last 65535 at most")
+        _ports(value)
         return value
 
     @property
     def allowed_ports(self) -> range | None:
         """The ports in `version_ports`; None: any."""
-        if not self.version_ports:
-            return None
-        first, last = map(int, self.version_ports.split("-"))
-        return range(first, last + 1)
+        return _ports(self.version_ports)
 
     @property
     def threads(self) -> int:
         """CPU threads of one version's process: stable, control and test share the cores unless it is set."""
         cores = len(os.sched_getaffinity(0))
         return self.version_threads or min(self.version_cores, cores) or max(1, cores // 3)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    """What stands between commas."""
+    return tuple(one.strip() for one in text.split(",") if one.strip())
+
+
+def _ports(text: str) -> range | None:
+    if not text:
+        return None
+    first, last = map(int, text.split("-"))
+    if not 1 <= first <= last <= _HIGHEST_PORT:
+        raise ValueError(f"{text} is no range of ports: the first is 1 at least, and the last 65535 at most")
+    return range(first, last + 1)

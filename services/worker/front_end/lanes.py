@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from crossfade import metadata as keys
+from services.common.feedback import EPOCHS_AHEAD
 from services.common.telemetry import catalog
 from services.worker.domain import TRAFFIC_NUMBERS, Context, LaneContext, ServingKey, Traffic
 
@@ -13,7 +14,6 @@ DEFAULT_SLICE_SECONDS: Final = 300.0
 _SLICE_BITS: Final = 0xFFFFFFFF
 """A prediction token has 32 bits for the slice."""
 _EPOCHS_BEHIND: Final = 3
-_EPOCHS_AHEAD: Final = 4
 _KEPT_PLACES: Final = 1024
 _KINDS: Final = frozenset(Traffic)
 
@@ -95,7 +95,7 @@ class LaneBook:
     def _find(self, lane: LaneContext, traffic: str, number: int, stated: str, cohort: str, caller: str) -> Place:
         kind = Traffic(traffic) if traffic in _KINDS else self._key.traffic
         epoch = lane.epoch
-        if stated.isdecimal() and len(stated) < 19 and -_EPOCHS_BEHIND <= int(stated) - epoch <= _EPOCHS_AHEAD:
+        if stated.isdecimal() and len(stated) < 19 and -_EPOCHS_BEHIND <= int(stated) - epoch <= EPOCHS_AHEAD:
             # Router and Worker learn of a new split at different moments; the Router's word is what it acted on.
             epoch = int(stated)
         return Place(
