@@ -101,16 +101,18 @@ class ArmInputs:
 
     def most_moved(self, number: int) -> list[FeatureShift]:
         """The features that moved most in the present phase, largest first; empty while it has no rows."""
-        rows = [(-shift, name, row) for row, (name, shift) in enumerate(self.shifts())]
-        return [FeatureShift(name, -fall, *self._distances(row)) for fall, name, row in sorted(rows)[:number]]
+        moved = sorted((-shift, name, row) for row, (name, shift) in enumerate(self.shifts()))[:number]
+        far = self._distances([row for _, _, row in moved])
+        return [FeatureShift(name, -fall, *of) for (fall, name, _), of in zip(moved, far, strict=True)]
 
-    def _distances(self, row: int) -> tuple[float, float]:
-        """PSI and Jensen-Shannon of one feature, by its own bins; 0 where too little was seen."""
-        bins = len(self.profile.features[row].proportions)
-        reference, seen = self.test.reference.counts[row, :bins], self.counts[row, :bins]
-        if seen.sum() < distances.ENOUGH_TO_SHOW:
-            return 0.0, 0.0
-        return float(distances.psi(reference, seen)), float(distances.jensen_shannon(reference, seen))
+    def _distances(self, features: list[int]) -> list[tuple[float, float]]:
+        """PSI and Jensen-Shannon of features by their own bins; 0 where too little was seen."""
+        reference, seen = self.test.reference.counts[features], self.counts[features]
+        real = np.arange(seen.shape[-1]) < np.array(self.test.reference.bins)[features, np.newaxis]
+        enough = seen.sum(axis=-1) >= distances.ENOUGH_TO_SHOW
+        of_both = distances.psi(reference, seen, real), distances.jensen_shannon(reference, seen)
+        psi, divergence = (np.where(enough, values, 0.0).tolist() for values in of_both)
+        return list(zip(psi, divergence, strict=True))
 
     def after(self, rows: BinRows, cap: float = math.inf, effects: FloatArray | None = None) -> "ArmInputs":
         """The arm's inputs after one look.

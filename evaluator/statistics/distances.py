@@ -14,16 +14,20 @@ from evaluator.statistics.counts import FloatArray
 ENOUGH_TO_SHOW: Final = 1000
 
 
-def psi(reference: npt.ArrayLike, live: npt.ArrayLike) -> FloatArray:
+def psi(reference: npt.ArrayLike, live: npt.ArrayLike, real: npt.ArrayLike = True) -> FloatArray:
     """Return the population stability index sum (p-q) ln(p/q) over the last axis, in nats.
 
     reference, live: counts (..., bins), of any size. Half an observation is added to each bin, so that an
     empty one does not make it infinite; a histogram without observations has distance NaN, as in the two
     functions below.
+    real: (..., bins) false for a bin that its histogram does not have, in a row filled up with zeros.
     """
     first, second = _counts(reference), _counts(live)
-    p, q = _proportions(first + 0.5), _proportions(second + 0.5)
-    return _known(first, second, ((p - q) * np.log(p / q)).sum(axis=-1))
+    half = 0.5 * np.asarray(real)
+    p, q = _proportions(first + half), _proportions(second + half)
+    present = p > 0
+    ratio = np.where(present, p, 1.0) / np.where(present, q, 1.0)
+    return _known(first, second, ((p - q) * np.log(ratio)).sum(axis=-1))
 
 
 def jensen_shannon(reference: npt.ArrayLike, live: npt.ArrayLike) -> FloatArray:

@@ -29,6 +29,12 @@ def test_each_feature_has_a_distance_of_its_own() -> None:
         assert distance(*rows) == pytest.approx(alone)
 
 
+def test_bins_that_a_feature_does_not_have_count_for_nothing() -> None:
+    filled = [500, 300, 200, 0], [300, 300, 400, 0]
+    assert float(psi(*filled, [True, True, True, False])) == pytest.approx(float(psi(filled[0][:3], filled[1][:3])))
+    assert float(jensen_shannon(*filled)) == pytest.approx(float(jensen_shannon(filled[0][:3], filled[1][:3])))
+
+
 def test_without_drift_psi_is_noise_of_a_known_size() -> None:
     rng = np.random.default_rng(1)
     reference, live = rng.multinomial(2000, [0.1] * 10, size=500), rng.multinomial(1000, [0.1] * 10, size=500)
