@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
+import psycopg
 from rich.console import Console
 from rich.table import Table
 
@@ -65,6 +66,8 @@ async def _fill(database: str, versions: int, events: int) -> None:
     async with registry(database) as stub:
         await running(stub, "m")
     await asyncio.to_thread(grow, database, "m", versions=versions, events=events)
+    with psycopg.connect("postgresql://" + database.split("://", 1)[1], autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")
 
 
 async def _alternate(stubs: "dict[str, Stub]", call: Call) -> dict[str, list[float]]:

@@ -7,11 +7,12 @@ from typing import Final
 
 from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateIndex
 
 from registry.database.failures import DATABASE_ERRORS, Failure, classify, sqlstate
-from registry.database.tables import schema_release
+from registry.database.tables import METADATA, schema_release
 from services.common.release import release
 
 REVISIONS: Final = (
@@ -39,6 +40,11 @@ _ONE_ROW: Final = "DELETE FROM alembic_version WHERE version_num < (SELECT max(v
 _UNDEFINED_TABLE: Final = "42P01"
 _EXISTS: Final = frozenset({"42P07", "42710"})
 """Duplicate table and duplicate object: Alembic's own table has no IF NOT EXISTS."""
+_UNDERWAY: Final = frozenset({"42701", "55000"})
+"""Duplicate column, and object not in prerequisite state: CockroachDB answers so while another session adds the column.
+It goes on with that if the session ends."""
+_UNDERWAY_SECONDS: Final = 3600.0
+"""That a column or an index over many rows may take."""
 
 
 class SchemaError(Exception):
@@ -81,7 +87,9 @@ def migrate(engine: Engine) -> str:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    for attempt in range(1, _ATTEMPTS + 1):
+    attempt = 1
+    until = time.monotonic() + _UNDERWAY_SECONDS
+    while True:
         found = _reading(engine)
         if found not in (None, *REVISIONS):
             check(engine)
@@ -94,6 +102,7 @@ def migrate(engine: Engine) -> str:
                     connection.execute(text(_ONE_ROW))
                 config.attributes["connection"] = connection
                 command.upgrade(config, REVISIONS[-1])
+                _index(connection, until)
                 values = {"version": REVISIONS[-1], "release": release()}
                 statement = upsert(schema_release).values(id=1, **values)
                 connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
@@ -103,10 +112,12 @@ def migrate(engine: Engine) -> str:
             if attempt == _ATTEMPTS:
                 raise SchemaError(f"the migrations do not fit the database: {error}") from error
         except DATABASE_ERRORS as error:
-            # Somebody who migrates at the same moment was faster with a statement; the next try finds it done.
-            overtaken = classify(error) is Failure.RETRY or sqlstate(error) in _EXISTS
-            if not overtaken or attempt == _ATTEMPTS:
+            # Somebody who migrates at the same moment was faster with a statement; a later try finds it done.
+            if sqlstate(error) in _UNDERWAY and time.monotonic() < until:
+                attempt = 0
+            elif not (classify(error) is Failure.RETRY or sqlstate(error) in _EXISTS) or attempt == _ATTEMPTS:
                 raise SchemaError(_describe(error)) from error
+        attempt += 1
         time.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311 - spreads those who migrate
     return REVISIONS[-1]
 
@@ -120,6 +131,18 @@ def _reading(engine: Engine) -> str | None:
         if sqlstate(error) == _UNDEFINED_TABLE:
             return None
         raise SchemaError(_describe(error)) from error
+
+
+def _index(connection: Connection, until: float) -> None:
+    """Waits until every index is there: of one that another session builds yet, CockroachDB says that it exists."""
+    wanted = {str(index.name): index for table in METADATA.sorted_tables for index in table.indexes}
+    there = text("SELECT indexname FROM pg_indexes WHERE schemaname = current_schema()")
+    while missing := sorted(wanted.keys() - set(connection.scalars(there))):
+        if time.monotonic() > until:
+            raise SchemaError(f"the database builds the index {missing[0]} yet: run the migration again later")
+        for name in missing:
+            connection.execute(CreateIndex(wanted[name], if_not_exists=True))
+        time.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311 - spreads those who migrate
 
 
 def _release(engine: Engine) -> str:

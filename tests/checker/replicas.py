@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Final
 
 import grpc
-import psycopg
 from grpc import aio
 
 from crossfade.registry.v1 import service_pb2, service_pb2_grpc
 from services.common.ports import free_port
+from tests.support.sessions import sessions_of, until_quiet
 
 _CHANNEL: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -39,7 +39,7 @@ class Replicas:
     ) -> None:
         self._database = database
         self._folder = folder
-        self._given = "CROSSFADE_TEST_DATABASE" in os.environ
+        self._sessions = sessions_of(database)
         self._command = (sys.executable, "-m", module, *arguments)
         self.addresses = [f"127.0.0.1:{free_port()}" for _ in range(count)]
         self._processes: list[asyncio.subprocess.Process | None] = [None] * count
@@ -102,45 +102,14 @@ class Replicas:
         while True:
             for _ in range(rng.randint(2, 5)):
                 await asyncio.sleep(rng.uniform(0.2, every_seconds / 3))
-                self.cuts += await asyncio.to_thread(self._cut, rng.random())
+                self.cuts += await asyncio.to_thread(self._sessions.end, rng.random() / 2)
             # Whoever is killed is started again, even if this is cancelled in between.
             self._killing = asyncio.create_task(self.kill(rng.randrange(len(self.addresses))))
             await asyncio.shield(self._killing)
 
-    def _cut(self, share: float) -> int:
-        if self._given:
-            return 0
-        query = (
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND application_name = 'crossfade-registry' AND random() < %s"
-        )
-        with psycopg.connect(self._plain_url(), autocommit=True) as connection:
-            row = connection.execute(query, (share / 2,)).fetchone()
-        return int(row[0]) if row else 0
-
-    def _plain_url(self) -> str:
-        return "postgresql://" + self._database.split("://", 1)[1]
-
-    async def until_quiet(self, seconds: float = 40.0) -> None:
-        """Waits until the database carries nothing out any more: what a client gave up may come to its end yet."""
-        if self._given:
-            # Somebody else's server: what was given up ends with its connection, within its statements' time.
-            await asyncio.sleep(seconds)
-            return
-        # What is written moves the log on; the replicas' own polling does not, and is over in a moment.
-        query = (
-            "SELECT pg_current_wal_lsn(), (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-            "AND application_name = 'crossfade-registry' AND state <> 'idle' "
-            "AND xact_start < clock_timestamp() - interval '0.5 s')"
-        )
-        quiet, written = 0, None
-        async with asyncio.timeout(seconds):
-            with psycopg.connect(self._plain_url(), autocommit=True) as connection:
-                while quiet < 15:
-                    row = connection.execute(query).fetchone()
-                    quiet = quiet + 1 if row == (written, 0) else 0
-                    written = row[0] if row else None
-                    await asyncio.sleep(0.1)
+    async def until_quiet(self) -> None:
+        """Waits until the database carries nothing out any more."""
+        await until_quiet(self._sessions)
 
     async def stop(self) -> None:
         """Ends all."""

@@ -1,6 +1,5 @@
 """The checker: nothing wrong is found in the Registry, and what is wrong on purpose is found."""
 
-import os
 import re
 from collections.abc import Callable
 
@@ -17,7 +16,7 @@ async def test_thirty_clients_two_replicas_and_kills(database: str) -> None:
     report = await check(database, SECONDS, seed=0)
     assert report.found == []
     assert report.kills >= 5
-    assert report.cuts > 0 or "CROSSFADE_TEST_DATABASE" in os.environ
+    assert report.cuts > 0
     assert report.events > 300
 
 
@@ -25,9 +24,11 @@ async def test_thirty_clients_two_replicas_and_kills(database: str) -> None:
 @pytest.mark.parametrize(
     ("sabotage", "telling"),
     [
-        (
+        pytest.param(
             "isolation",
             "differ in|live rollouts|stable; by the ledger|second version|times in the ledger|internal error",
+            # A CockroachDB knows no weaker isolation, unless its operator allows one.
+            marks=pytest.mark.postgres_only,
         ),
         ("requests", "repeated was refused|times in the ledger"),
         ("ledger", "is missing|not the one that event"),

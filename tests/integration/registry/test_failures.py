@@ -14,6 +14,7 @@ from crossfade.registry.v1 import resources_pb2, service_pb2
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from tests.integration.registry.harness import Registry, Start, new_id, refused
 from tests.support.cutting import Proxy
+from tests.support.sessions import sessions_of
 from tests.support.wait import until_async
 
 
@@ -89,16 +90,10 @@ async def test_contention_that_does_not_end(start: Start) -> None:
     assert (await registry.rollout(1)).state == resources_pb2.ROLLOUT_STATE_RUNNING
 
 
-@pytest.mark.postgres_only
-async def test_connections_ended_by_the_database(start: Start, shared_database: psycopg.Connection[tuple[int]]) -> None:
+async def test_connections_ended_by_the_database(start: Start, database: str) -> None:
     registry = await start()
     await registry.running()
-    ended = shared_database.execute(
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    ).fetchone()
-    assert ended is not None
-    assert ended[0] > 0
+    assert sessions_of(database).end() > 0
     done = await registry.rollback(await registry.rollout(1))
     assert done.state == resources_pb2.ROLLOUT_STATE_ROLLED_BACK
 

@@ -1,6 +1,7 @@
 """What was production when: by time and by revision, after everything has changed."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import psycopg
 from google.protobuf import timestamp_pb2
@@ -165,7 +166,8 @@ async def test_before_the_history_of_an_older_database_nothing_is_said(
     # As the migration leaves a database that was there before it.
     shared_database.execute("DELETE FROM state_history")
     shared_database.execute(r0004_first_history.STATEMENT.encode())
-    shared_database.execute(b"UPDATE state_history SET noted = to_timestamp(%s)", (TUESDAY + 550,))
+    noted = datetime.fromtimestamp(TUESDAY + 550, UTC)
+    shared_database.execute(b"UPDATE state_history SET noted = %s", (noted,))
     for past in (model_at(registry, TUESDAY + 250), model_at(registry, revision=revisions["ROLLOUT_PROMOTED"])):
         refusal = await refused(past)
         assert (refusal.reason, "when the Registry was upgraded" in refusal.message) == ("HISTORY_UNKNOWN", True)

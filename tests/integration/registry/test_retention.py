@@ -146,11 +146,13 @@ async def test_a_round_forgets_more_than_one_batch(start: Start, database: str) 
     ]
     engine = open_engine(parse_url(database), 1)
     changes = [{"revision": number, "model": "m", "segment": "", "payload": b""} for number in range(1, 40_001)]
-    untold = {"model": "m", "webhook": "w", "event": b"", "attempts": 9, "refused": 0, "error": "HTTP 500"}
-    untaken = [{"sequence": number, "created": old, "due": old, **untold} for number in range(1, 30_001)]
+    untaken = """
+        INSERT INTO outbox (model, sequence, webhook, event, created, attempts, due, error, refused)
+        SELECT 'm', n, 'w', '', '2001-09-09', 9, '2001-09-09', 'HTTP 500', 0 FROM generate_series(1, 30000) AS n
+    """
     with engine.begin() as connection:
         connection.execute(insert(requests), rows)
-        connection.execute(insert(outbox), untaken)
+        connection.exec_driver_sql(untaken)
         connection.execute(insert(route_changes), changes)
         connection.execute(update(route_clock).values(revision=40_000))
     await forget(registry)

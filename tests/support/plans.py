@@ -1,0 +1,114 @@
+"""Where a database reads more than it is asked for, by the plans that it makes."""
+
+import re
+from collections.abc import Collection, Iterator
+from typing import Any, Protocol
+
+import psycopg
+from sqlalchemy import make_url
+
+_TABLE = re.compile(r"^[\s│]*table: (\w+)@", re.MULTILINE)
+_READ = re.compile(r"KV rows (?:read|decoded): ([\d,]+)")
+
+
+class Plans(Protocol):
+    """What one database does for a query."""
+
+    def analyze(self, tables: Collection[str]) -> None:
+        """Has the planner learn what the tables hold."""
+
+    def waste(self, statement: str, values: Any) -> Iterator[str]:
+        """Where it reads a table from end to end, or far more of it than it is asked for."""
+
+
+class PostgresPlans:
+    """Of a PostgreSQL, that reads no table as a whole if it need not.
+
+    Args:
+        url: the database's.
+        small: tables that may be read as a whole.
+        most: rows that a part of a query may read.
+    """
+
+    def __init__(self, url: str, small: Collection[str], most: int) -> None:
+        self._connection = psycopg.connect(_plain(url), autocommit=True, options="-c enable_seqscan=off")
+        self._small = small
+        self._most = most
+
+    def analyze(self, tables: Collection[str]) -> None:
+        """Has the planner learn what the tables hold."""
+        self._connection.execute(f"VACUUM ANALYZE {', '.join(tables)}".encode())
+
+    def waste(self, statement: str, values: Any) -> Iterator[str]:
+        """Where it reads a table from end to end, or far more of it than it is asked for."""
+        # What reads is carried out as well, and counted.
+        options = "ANALYZE, FORMAT JSON" if statement.startswith("SELECT") else "FORMAT JSON"
+        row = self._connection.execute(f"EXPLAIN ({options}) {statement}".encode(), values).fetchone()
+        assert row is not None
+        return postgres_waste(row[0][0]["Plan"], self._small, self._most)
+
+
+class CockroachPlans:
+    """Of a CockroachDB.
+
+    Args:
+        url: the database's.
+        small: tables that may be read as a whole.
+        most: rows that a part of a query may read.
+    """
+
+    def __init__(self, url: str, small: Collection[str], most: int) -> None:
+        # EXPLAIN ANALYZE takes no parameters: the client puts the values in.
+        self._connection = psycopg.connect(_plain(url), autocommit=True, cursor_factory=psycopg.ClientCursor)
+        self._small = small
+        self._most = most
+
+    def analyze(self, tables: Collection[str]) -> None:
+        """Has the planner learn what the tables hold."""
+        for table in tables:
+            self._connection.execute(f"ANALYZE {table}".encode())
+
+    def waste(self, statement: str, values: Any) -> Iterator[str]:
+        """Where it reads a table from end to end, or far more of it than it is asked for."""
+        analyze = "ANALYZE " if statement.startswith("SELECT") else ""
+        cursor = self._connection.execute(f"EXPLAIN {analyze}{statement}".encode(), values)
+        # Before the plan's rows there come, without a row, the columns that the query itself would have.
+        while cursor.nextset():
+            pass
+        return cockroach_waste("\n".join(str(line) for (line,) in cursor.fetchall()), self._small, self._most)
+
+
+def plans_of(url: str, small: Collection[str], most: int) -> Plans:
+    """The plans of the database that a URL names."""
+    with psycopg.connect(_plain(url), autocommit=True) as connection:
+        row = connection.execute("SELECT version()").fetchone()
+    return (CockroachPlans if "CockroachDB" in str(row) else PostgresPlans)(url, small, most)
+
+
+def postgres_waste(node: dict[str, Any], small: Collection[str], most: int) -> Iterator[str]:
+    """What is wasted by a node of a PostgreSQL's plan (FORMAT JSON) and by its parts."""
+    table = node.get("Relation Name", "")
+    if node["Node Type"] == "Seq Scan" and table not in small:
+        yield f"{table} is read from end to end"
+    rows = (node.get("Actual Rows", 0) + node.get("Rows Removed by Filter", 0)) * node.get("Actual Loops", 1)
+    if rows > most:
+        yield f"{node['Node Type']} of {table or 'all'} reads {rows} rows"
+    for part in node.get("Plans", ()):
+        yield from postgres_waste(part, small, most)
+
+
+def cockroach_waste(plan: str, small: Collection[str], most: int) -> Iterator[str]:
+    """What is wasted by the parts of a CockroachDB's plan, each with a bullet before it."""
+    _, *parts = plan.split("• ")
+    assert parts, f"no plan: {plan}"
+    for part in parts:
+        found = _TABLE.search(part)
+        table = found[1] if found else ""
+        if "spans: FULL SCAN" in part and table not in small:
+            yield f"{table} is read from end to end"
+        if (read := _READ.search(part)) and int(read[1].replace(",", "")) > most:
+            yield f"{part.split(maxsplit=1)[0]} of {table or 'all'} reads {read[1]} rows"
+
+
+def _plain(url: str) -> str:
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)

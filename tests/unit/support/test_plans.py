@@ -1,0 +1,38 @@
+"""A plan that reads more than it must is noticed, of either database."""
+
+from tests.support.plans import cockroach_waste, postgres_waste
+
+SMALL, MOST = {"clock"}, 1_000
+LIMITED = """\
+• limit
+│ count: 5
+│
+└── • scan
+      KV rows read: 5
+      table: events@events_pk
+      spans: [/'m'/4 - /'m']
+"""
+
+
+def test_a_table_that_is_read_from_end_to_end() -> None:
+    scan = {"Node Type": "Seq Scan", "Relation Name": "events"}
+    assert list(postgres_waste({"Node Type": "Limit", "Plans": [scan]}, SMALL, MOST)) == [
+        "events is read from end to end"
+    ]
+    whole = LIMITED.replace("[/'m'/4 - /'m']", "FULL SCAN")
+    assert list(cockroach_waste(whole, SMALL, MOST)) == ["events is read from end to end"]
+
+
+def test_many_rows_for_few() -> None:
+    many = {"Node Type": "Index Scan", "Relation Name": "events", "Actual Rows": 5, "Rows Removed by Filter": 20_000}
+    assert list(postgres_waste(many, SMALL, MOST)) == ["Index Scan of events reads 20005 rows"]
+    read = LIMITED.replace("read: 5", "read: 20,005")
+    assert list(cockroach_waste(read, SMALL, MOST)) == ["scan of events reads 20,005 rows"]
+
+
+def test_a_small_table_and_few_rows_are_no_waste() -> None:
+    scan = {"Node Type": "Seq Scan", "Relation Name": "clock", "Actual Rows": 1}
+    assert not list(postgres_waste(scan, SMALL, MOST))
+    clock = LIMITED.replace("events@events_pk", "clock@primary").replace("[/'m'/4 - /'m']", "FULL SCAN")
+    assert not list(cockroach_waste(clock, SMALL, MOST))
+    assert not list(cockroach_waste(LIMITED, SMALL, MOST))
