@@ -1,4 +1,8 @@
-"""Registries as processes on a PostgreSQL of their own, for benchmarks."""
+"""Registries as processes on a PostgreSQL of their own, for benchmarks.
+
+With CROSSFADE_BENCH_DATABASE (cockroachdb+psycopg://USER@HOST:26257/NAME), on the server of that URL instead: in a
+database of their own beside the one that it names.
+"""
 
 import asyncio
 import contextlib
@@ -6,7 +10,7 @@ import os
 import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -14,6 +18,7 @@ from typing import TypeAlias
 import grpc
 from grpc import aio
 
+from benchmarks.given_server import GivenServer
 from benchmarks.served import free_address
 from crossfade.common.v1 import model_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
@@ -41,14 +46,28 @@ class Registries:
 
 @contextlib.asynccontextmanager
 async def registries(count: int, module: str = "registry") -> AsyncIterator[Registries]:
-    """Starts a PostgreSQL that syncs to its disk, and so many replicas (or processes of another module)."""
-    with tempfile.TemporaryDirectory() as folder, Postgres(Path(folder) / "postgres") as server:
-        server.create_database("registry")
-        database = server.url("registry")
+    """Starts so many replicas (or processes of another module) on a database of their own."""
+    with _database() as database:
         migrate_database(RegistrySettings(database=database), check_only=False)
         async with contextlib.AsyncExitStack() as stack:
             stubs = [await stack.enter_async_context(registry(database, module)) for _ in range(count)]
             yield Registries(database, stubs)
+
+
+@contextlib.contextmanager
+def _database() -> Iterator[str]:
+    """The URL of an empty database, of a PostgreSQL that syncs to its disk if none is given."""
+    if url := os.environ.get("CROSSFADE_BENCH_DATABASE"):
+        given, name = GivenServer(url), f"bench_{uuid.uuid4().hex}"
+        given.create_database(name)
+        try:
+            yield given.url(name)
+        finally:
+            given.drop_database(name)
+        return
+    with tempfile.TemporaryDirectory() as folder, Postgres(Path(folder) / "postgres") as server:
+        server.create_database("registry")
+        yield server.url("registry")
 
 
 @contextlib.asynccontextmanager

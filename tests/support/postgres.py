@@ -11,8 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from benchmarks.given_server import GivenServer
 from services.local.postgres import Postgres
-from tests.support.given_server import GivenServer
 
 Server = Postgres | GivenServer
 

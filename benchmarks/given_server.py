@@ -1,4 +1,4 @@
-"""A database server that somebody else runs: what `make test-cockroach` is given."""
+"""A database server that somebody else runs, for tests (`make test-cockroach`) and for benchmarks."""
 
 import contextlib
 
