@@ -26,8 +26,12 @@ _RETRY: Final = frozenset({"40001", "40P01", "23505"})
 _LOST: Final = frozenset({"40003", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
 _UNAVAILABLE_CLASSES: Final = frozenset({"53", "58"})
 DISK_FULL: Final = "53100"
+NO_TABLES: Final = frozenset({"3D000", "42P01"})
+"""No such database, and no such table: seen after the start, when its operator has put another one in its place."""
+NO_RIGHTS: Final = "42501"
 _STATEMENT_TIMEOUT: Final = "57014"
 _READ_ONLY: Final = "25006"
+_UNAVAILABLE: Final = NO_TABLES | {NO_RIGHTS, _STATEMENT_TIMEOUT, _READ_ONLY}
 _CONNECTION_ERRORS: Final = (exc.OperationalError, exc.InterfaceError, pg.OperationalError, pg.InterfaceError)
 
 
@@ -51,7 +55,7 @@ def classify(error: Exception) -> Failure:
         return Failure.LOST if lost else Failure.DEFECT
     if state in _LOST or state.startswith("08"):
         return Failure.LOST
-    if state[:2] in _UNAVAILABLE_CLASSES or state in (_STATEMENT_TIMEOUT, _READ_ONLY):
+    if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE:
         return Failure.UNAVAILABLE
     return Failure.DEFECT
 

@@ -10,7 +10,16 @@ from typing import Final, TypeVar
 
 from sqlalchemy.engine import Engine
 
-from registry.database.failures import DATABASE_ERRORS, DISK_FULL, Failure, classify, sqlstate, taken
+from registry.database.failures import (
+    DATABASE_ERRORS,
+    DISK_FULL,
+    NO_RIGHTS,
+    NO_TABLES,
+    Failure,
+    classify,
+    sqlstate,
+    taken,
+)
 from registry.database.tables import events
 from registry.database.transaction import SqlTransaction
 from registry.domain.webhooks import Webhook
@@ -234,7 +243,13 @@ def _check_ledger(keys: set[str]) -> None:
 
 
 def _unavailable(state: str | None = None) -> UnavailableError:
-    what = "has no room left: make some, and go on" if state == DISK_FULL else "does not answer"
+    what = "does not answer"
+    if state == DISK_FULL:
+        what = "has no room left: make some, and go on"
+    elif state in NO_TABLES:
+        what = "has no tables of a Registry: its operator puts it back, or is to run `crossfade registry migrate`"
+    elif state == NO_RIGHTS:
+        what = "does not let the Registry's user read and write its tables: its operator is to grant that again"
     return UnavailableError(
         "DATABASE_UNAVAILABLE",
         f"the Registry's database {what}. Repeat the call with the same request_id: if it was carried out "

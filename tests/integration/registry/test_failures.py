@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
+from registry.database.engine import open_engine, parse_url
 from tests.integration.registry.harness import Registry, Start, new_id, refused
 from tests.support.cutting import Proxy
 from tests.support.sessions import sessions_of
@@ -96,6 +97,24 @@ async def test_connections_ended_by_the_database(start: Start, database: str) ->
     assert sessions_of(database).end() > 0
     done = await registry.rollback(await registry.rollout(1))
     assert done.state == resources_pb2.ROLLOUT_STATE_ROLLED_BACK
+
+
+async def test_a_database_that_is_taken_away(start: Start, own_database: str) -> None:
+    registry = await start(database=own_database)
+    await registry.create()
+    engine = open_engine(parse_url(own_database), 1)
+
+    def rename(name: str, other: str) -> None:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"ALTER TABLE {name} RENAME TO {other}")
+
+    rename("models", "models_before")
+    said = await refused(registry.create("n"))
+    assert (said.code, said.reason) == ("UNAVAILABLE", "DATABASE_UNAVAILABLE")
+    assert "has no tables of a Registry" in said.message
+    rename("models_before", "models")
+    await registry.create("n")
+    engine.dispose()
 
 
 async def test_database_that_does_not_answer(proxy: Proxy, start: Start, database: str) -> None:

@@ -27,7 +27,9 @@ from registry.database.unit_of_work import backoff
         (pg.TooManyConnections(), Failure.UNAVAILABLE),
         (pg.QueryCanceled(), Failure.UNAVAILABLE),
         (pg.CheckViolation(), Failure.DEFECT),
-        (pg.UndefinedTable(), Failure.DEFECT),
+        (pg.UndefinedTable(), Failure.UNAVAILABLE),
+        (pg.InsufficientPrivilege(), Failure.UNAVAILABLE),
+        (pg.UndefinedColumn(), Failure.DEFECT),
     ],
 )
 def test_classify(cause: psycopg.Error, failure: Failure) -> None:
