@@ -94,7 +94,9 @@ class App:
         self._store = MetricStore()
         self._meters = Meters(self._store)
         webhooks = () if settings.webhooks is None else read_webhooks(settings.webhooks)
-        unit_of_work = SqlUnitOfWork(self._engine, clock, self._committed, self._meters.transaction, webhooks=webhooks)
+        unit_of_work = SqlUnitOfWork(
+            self._engine, clock, self._committed, self._meters.transaction, self._riddle, webhooks=webhooks
+        )
         self._foreground = Offload(unit_of_work, settings.database_connections, "registry")
         self._background = Offload(unit_of_work, _BACKGROUND_THREADS, "upkeep")
         self._watches = Offload(unit_of_work, _WATCH_THREADS, "watches")
@@ -212,3 +214,6 @@ class App:
 
     def _committed(self, revision: int) -> None:
         self._hub.committed(revision)
+
+    def _riddle(self, said: str) -> None:
+        self._log.error("the database goes on failing, and gives no code for why", said=said)

@@ -23,7 +23,11 @@ class Failure(Enum):
 # Unique violations too: two transactions that found nothing and wrote the same key conflict by it before the database
 # notices that they could not be serialized. Another try sees the other's row and answers accordingly.
 _RETRY: Final = frozenset({"40001", "40P01", "23505"})
-_LOST: Final = frozenset({"40003", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
+UNCATEGORIZED: Final = "XXUUU"
+"""CockroachDB has no code for it. That comes where one of its nodes ends, or a session is cancelled, in the middle of a
+statement ("transport is closing", "context canceled"); what else it may be is in the log."""
+_NODE_LOST: Final = "58C01"
+_LOST: Final = frozenset({"40003", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04", UNCATEGORIZED, _NODE_LOST})
 _UNAVAILABLE_CLASSES: Final = frozenset({"53", "58"})
 DISK_FULL: Final = "53100"
 NO_TABLES: Final = frozenset({"3D000", "42P01"})
@@ -68,7 +72,7 @@ def taken(error: Exception) -> str:
     return f"{cause.diag.constraint_name}: {cause.diag.message_detail}"
 
 
-def sqlstate(error: Exception) -> str | None:
+def sqlstate(error: Exception | None) -> str | None:
     """What the server said, as a code of SQL; None: it said nothing."""
     cause = error.orig if isinstance(error, exc.DBAPIError) else error
     return cause.sqlstate if isinstance(cause, pg.Error) else None

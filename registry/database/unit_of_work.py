@@ -15,6 +15,7 @@ from registry.database.failures import (
     DISK_FULL,
     NO_RIGHTS,
     NO_TABLES,
+    UNCATEGORIZED,
     Failure,
     classify,
     sqlstate,
@@ -61,6 +62,7 @@ class SqlUnitOfWork:
         clock: measures the caller's time.
         on_revision: called after a commit that changed the routes, with their new revision.
         on_end: called after each transaction, with how it ended (ok, or the reason), its seconds and its attempts.
+        on_riddle: called where the database went on failing without a code for why, with what it said.
         webhooks: who is told of what transactions write.
         sleep: waits between attempts.
         uniform: draws the waiting time.
@@ -72,6 +74,7 @@ class SqlUnitOfWork:
         clock: Clock,
         on_revision: Callable[[int], None],
         on_end: Callable[[str, float, int], None] = lambda _outcome, _seconds, _attempts: None,
+        on_riddle: Callable[[str], None] = lambda _said: None,
         webhooks: Sequence[Webhook] = (),
         sleep: Callable[[float], None] = time.sleep,
         uniform: Callable[[float, float], float] = random.uniform,
@@ -83,6 +86,7 @@ class SqlUnitOfWork:
         self._webhooks = webhooks
         self._sleep = sleep
         self._uniform = uniform
+        self._on_riddle = on_riddle
         # Writers of one process take turns, for all of them write route_clock and only one could succeed. It is no
         # part of correctness: other processes do not know of it, and nobody waits for it longer than a moment.
         self._turn = threading.Lock()
@@ -149,6 +153,7 @@ class SqlUnitOfWork:
         exclusive: bool,
     ) -> T:
         failure = Failure.RETRY
+        cause: Exception | None = None
         keys = set[str]()
         for attempt in range(ATTEMPTS):
             if attempt:
@@ -163,7 +168,7 @@ class SqlUnitOfWork:
                 story.attempts += 1
                 return self._once(work, access)
             except DATABASE_ERRORS as error:
-                failure = classify(error)
+                failure, cause = classify(error), error
                 keys.add(taken(error))
                 if failure is Failure.DEFECT:
                     raise
@@ -173,7 +178,9 @@ class SqlUnitOfWork:
                 if my_turn:
                     self._turn.release()
         if failure is Failure.LOST:
-            raise _unavailable()
+            if sqlstate(cause) == UNCATEGORIZED:
+                self._on_riddle(str(cause))
+            raise _unavailable() from cause
         _check_ledger(keys)
         raise AbortedError(
             "CONTENTION",

@@ -46,14 +46,22 @@ async def test_publications_through_many_cuts(proxy: Proxy, start: Start, databa
     assert sorted(await registry.states()) == sorted(f"v{number}" for number in range(1, 13))
 
 
-def _fail_statements(registry: Registry, matching: str, times: int) -> list[str]:
-    """Makes the next `times` statements that contain a text fail with 40001; answers the list of those that did."""
+class Uncategorized(psycopg.InternalError):
+    """What CockroachDB answers where one of its nodes ends in the middle of a statement."""
+
+    sqlstate = "XXUUU"
+
+
+def _fail_statements(
+    registry: Registry, matching: str, times: int, kind: type[psycopg.Error] = psycopg.errors.SerializationFailure
+) -> list[str]:
+    """Makes the next `times` statements that contain a text fail; answers the list of those that did."""
     failed: list[str] = []
 
     def before(connection: object, cursor: object, statement: str, *rest: object) -> None:
         if matching in statement and len(failed) < times:
             failed.append(statement)
-            raise DBAPIError(statement, {}, psycopg.errors.SerializationFailure("injected"))
+            raise DBAPIError(statement, {}, kind("injected"))
 
     event.listen(registry.app._engine, "before_cursor_execute", before)
     return failed
@@ -79,6 +87,14 @@ async def test_serialization_failure_anywhere(start: Start, statement: str) -> N
     assert len(failed) == 3
     assert done.state == resources_pb2.ROLLOUT_STATE_ROLLED_BACK
     assert len(await registry.events()) == events + 1
+
+
+async def test_a_node_of_the_database_that_ends(start: Start) -> None:
+    registry = await start()
+    rollout = await registry.running()
+    _fail_statements(registry, "UPDATE rollouts", 1, Uncategorized)
+    done = await registry.rollback(rollout)
+    assert done.state == resources_pb2.ROLLOUT_STATE_ROLLED_BACK
 
 
 async def test_contention_that_does_not_end(start: Start) -> None:

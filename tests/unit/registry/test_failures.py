@@ -12,6 +12,12 @@ from registry.database.failures import Failure, classify
 from registry.database.unit_of_work import backoff
 
 
+class Uncategorized(psycopg.InternalError):
+    """What CockroachDB answers where one of its nodes ends in the middle of a statement."""
+
+    sqlstate = "XXUUU"
+
+
 @pytest.mark.parametrize(
     ("cause", "failure"),
     [
@@ -27,6 +33,8 @@ from registry.database.unit_of_work import backoff
         (pg.TooManyConnections(), Failure.UNAVAILABLE),
         (pg.QueryCanceled(), Failure.UNAVAILABLE),
         (pg.CheckViolation(), Failure.DEFECT),
+        (Uncategorized(), Failure.LOST),
+        (pg.InternalError_(), Failure.DEFECT),
         (pg.UndefinedTable(), Failure.UNAVAILABLE),
         (pg.InsufficientPrivilege(), Failure.UNAVAILABLE),
         (pg.UndefinedColumn(), Failure.DEFECT),

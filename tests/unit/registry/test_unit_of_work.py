@@ -2,7 +2,7 @@
 
 import itertools
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,7 +13,7 @@ from psycopg import errors as pg
 from sqlalchemy import Engine
 
 from registry.database.unit_of_work import ATTEMPTS, SqlUnitOfWork
-from services.common.errors import AbortedError, DeadlineExceededError, FailedPreconditionError
+from services.common.errors import AbortedError, DeadlineExceededError, FailedPreconditionError, UnavailableError
 from tests.fakes.clock import ManualClock
 
 
@@ -84,14 +84,33 @@ def event_taken(sequence: int) -> Taken:
     return Taken("events_pk", f"Key (model, sequence)=(m, {sequence}) already exists.")
 
 
-def run(failures: Iterable[psycopg.Error]) -> None:
+def run(failures: Iterable[psycopg.Error], on_riddle: Callable[[str], None] = lambda said: None) -> None:
     """Runs a transaction that fails in these ways, to its last attempt."""
     clock, engine = ManualClock(), Failing(failures)
-    unit = SqlUnitOfWork(cast("Engine", engine), clock, lambda revision: None, sleep=lambda seconds: None)
+    unit = SqlUnitOfWork(
+        cast("Engine", engine), clock, lambda revision: None, on_riddle=on_riddle, sleep=lambda seconds: None
+    )
     try:
         unit.run(lambda transaction: None, deadline=clock.monotonic() + 10.0)
     finally:
         assert engine.connections == ATTEMPTS
+
+
+class Uncategorized(psycopg.InternalError):
+    """What CockroachDB answers where one of its nodes ends in the middle of a statement."""
+
+    sqlstate = "XXUUU"
+
+
+def test_what_the_database_has_no_code_for_is_tried_again_and_told() -> None:
+    told: list[str] = []
+    with pytest.raises(UnavailableError) as caught:
+        run(itertools.repeat(Uncategorized("transport is closing")), told.append)
+    assert caught.value.reason == "DATABASE_UNAVAILABLE"
+    assert told == ["transport is closing"]
+    with pytest.raises(UnavailableError):
+        run(itertools.repeat(pg.AdminShutdown()), told.append)
+    assert len(told) == 1
 
 
 def test_an_event_that_stands_in_the_way_for_good_is_told_from_contention() -> None:
