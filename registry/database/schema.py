@@ -87,7 +87,7 @@ def migrate(engine: Engine) -> str:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    attempt = 1
+    overtaken = 0
     until = time.monotonic() + _UNDERWAY_SECONDS
     while True:
         found = _reading(engine)
@@ -109,15 +109,16 @@ def migrate(engine: Engine) -> str:
             break
         except CommandError as error:
             # Alembic met the rows of two that migrate; the next try begins with one.
-            if attempt == _ATTEMPTS:
+            overtaken += 1
+            if overtaken == _ATTEMPTS:
                 raise SchemaError(f"the migrations do not fit the database: {error}") from error
         except DATABASE_ERRORS as error:
             # Somebody who migrates at the same moment was faster with a statement; a later try finds it done.
-            if sqlstate(error) in _UNDERWAY and time.monotonic() < until:
-                attempt = 0
-            elif not (classify(error) is Failure.RETRY or sqlstate(error) in _EXISTS) or attempt == _ATTEMPTS:
-                raise SchemaError(_describe(error)) from error
-        attempt += 1
+            if not (sqlstate(error) in _UNDERWAY and time.monotonic() < until):
+                overtaken += 1
+                faster = classify(error) is Failure.RETRY or sqlstate(error) in _EXISTS
+                if not faster or overtaken == _ATTEMPTS:
+                    raise SchemaError(_describe(error)) from error
         time.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311 - spreads those who migrate
     return REVISIONS[-1]
 

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterator
 from typing import Any, Protocol
 
 import psycopg
-from sqlalchemy import make_url
+
+from tests.support.dsn import dsn, is_cockroach
 
 _TABLE = re.compile(r"^[\s│]*table: (\w+)@", re.MULTILINE)
 _READ = re.compile(r"KV rows (?:read|decoded): ([\d,]+)")
@@ -33,7 +34,7 @@ class PostgresPlans:
     """
 
     def __init__(self, url: str, small: Collection[str], most: int) -> None:
-        self._connection = psycopg.connect(_plain(url), autocommit=True, options="-c enable_seqscan=off")
+        self._connection = psycopg.connect(dsn(url), autocommit=True, options="-c enable_seqscan=off")
         self._small = small
         self._most = most
 
@@ -64,7 +65,7 @@ class CockroachPlans:
 
     def __init__(self, url: str, small: Collection[str], most: int) -> None:
         # EXPLAIN ANALYZE takes no parameters: the client puts the values in.
-        self._connection = psycopg.connect(_plain(url), autocommit=True, cursor_factory=psycopg.ClientCursor)
+        self._connection = psycopg.connect(dsn(url), autocommit=True, cursor_factory=psycopg.ClientCursor)
         self._small = small
         self._most = most
 
@@ -87,9 +88,7 @@ class CockroachPlans:
 
 def plans_of(url: str, small: Collection[str], most: int) -> Plans:
     """The plans of the database that a URL names."""
-    with psycopg.connect(_plain(url), autocommit=True) as connection:
-        row = connection.execute("SELECT version()").fetchone()
-    return (CockroachPlans if "CockroachDB" in str(row) else PostgresPlans)(url, small, most)
+    return (CockroachPlans if is_cockroach(url) else PostgresPlans)(url, small, most)
 
 
 def postgres_waste(node: dict[str, Any], small: Collection[str], most: int) -> Iterator[str]:
@@ -117,7 +116,3 @@ def cockroach_waste(plan: str, small: Collection[str], most: int) -> Iterator[st
                 yield f"{part.split(maxsplit=1)[0]} of {table or 'all'} reads {read[1]} rows"
         elif "spans: FULL SCAN" in part and table not in small:
             yield f"{table} is read from end to end"
-
-
-def _plain(url: str) -> str:
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)

@@ -5,7 +5,8 @@ import random
 from typing import Any, Protocol
 
 import psycopg
-from sqlalchemy import make_url
+
+from tests.support.dsn import dsn, is_cockroach
 
 _QUIET_POLLS = 15
 _POLL_SECONDS = 0.1
@@ -29,7 +30,7 @@ class PostgresSessions:
     """
 
     def __init__(self, url: str) -> None:
-        self._url = _plain(url)
+        self._url = dsn(url)
 
     def end(self, share: float = 1.0) -> int:
         """Ends each connection with the probability `share`; how many it ended."""
@@ -58,7 +59,7 @@ class CockroachSessions:
     """
 
     def __init__(self, url: str) -> None:
-        self._url = _plain(url)
+        self._url = dsn(url)
 
     def end(self, share: float = 1.0) -> int:
         """Ends each connection with the probability `share`; how many it ended."""
@@ -83,8 +84,7 @@ class CockroachSessions:
 
 def sessions_of(url: str) -> Sessions:
     """The sessions of the database that a URL names."""
-    (version,) = _one(_plain(url), "SELECT version()")
-    return CockroachSessions(url) if "CockroachDB" in version else PostgresSessions(url)
+    return (CockroachSessions if is_cockroach(url) else PostgresSessions)(url)
 
 
 async def until_quiet(sessions: Sessions, seconds: float = 40.0) -> None:
@@ -103,7 +103,3 @@ def _one(url: str, query: str, values: tuple[object, ...] = ()) -> tuple[Any, ..
         row = connection.execute(query.encode(), values).fetchone()
     assert row is not None
     return row
-
-
-def _plain(url: str) -> str:
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
