@@ -5,6 +5,8 @@ import contextlib
 import psycopg
 from sqlalchemy import make_url
 
+from benchmarks.dsn import dsn
+
 _CONNECT_SECONDS = 10
 
 
@@ -24,10 +26,8 @@ class GivenServer:
 
     def connect(self, database: str = "") -> psycopg.Connection[tuple[object, ...]]:
         """A connection; each statement is a transaction."""
-        url = self._url.set(drivername="postgresql", database=database or self._url.database)
-        return psycopg.connect(
-            url.render_as_string(hide_password=False), autocommit=True, connect_timeout=_CONNECT_SECONDS
-        )
+        url = self.url(database or self._url.database or "")
+        return psycopg.connect(dsn(url), autocommit=True, connect_timeout=_CONNECT_SECONDS)
 
     def create_database(self, name: str, template: str = "") -> None:
         """Makes a database; one with the present schema, where a template is named: CockroachDB copies none."""

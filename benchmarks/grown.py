@@ -4,6 +4,8 @@ from typing import Final
 
 import psycopg
 
+from benchmarks.dsn import dsn
+
 # Copies of rows that the Registry wrote itself, so that only what makes them differ stands here.
 _VERSIONS: Final = (
     """
@@ -81,6 +83,6 @@ def grow(database: str, model: str, *, versions: int, events: int) -> None:
         events: more of them.
     """
     values = {"model": model, "versions": versions, "events": events}
-    with psycopg.connect("postgresql://" + database.split("://", 1)[1], autocommit=True) as connection:
+    with psycopg.connect(dsn(database), autocommit=True) as connection:
         for statement in (*_VERSIONS, *_EVENTS):
             connection.execute(statement, values)

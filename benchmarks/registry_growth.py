@@ -19,6 +19,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.dsn import dsn
 from benchmarks.grown import grow
 from benchmarks.registries import Stub, new_id, registry, running
 from crossfade.registry.v1 import resources_pb2, service_pb2
@@ -65,8 +66,12 @@ async def _fill(database: str, versions: int, events: int) -> None:
     migrate_database(RegistrySettings(database=database), check_only=False)
     async with registry(database) as stub:
         await running(stub, "m")
-    await asyncio.to_thread(grow, database, "m", versions=versions, events=events)
-    with psycopg.connect("postgresql://" + database.split("://", 1)[1], autocommit=True) as connection:
+    await asyncio.to_thread(_grow, database, versions, events)
+
+
+def _grow(database: str, versions: int, events: int) -> None:
+    grow(database, "m", versions=versions, events=events)
+    with psycopg.connect(dsn(database), autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
 
 

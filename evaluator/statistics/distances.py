@@ -25,9 +25,7 @@ def psi(reference: npt.ArrayLike, live: npt.ArrayLike, real: npt.ArrayLike = Tru
     first, second = _counts(reference), _counts(live)
     half = 0.5 * np.asarray(real)
     p, q = _proportions(first + half), _proportions(second + half)
-    present = p > 0
-    ratio = np.where(present, p, 1.0) / np.where(present, q, 1.0)
-    return _known(first, second, ((p - q) * np.log(ratio)).sum(axis=-1))
+    return _known(first, second, ((p - q) * np.log(_ratios(p, q))).sum(axis=-1))
 
 
 def jensen_shannon(reference: npt.ArrayLike, live: npt.ArrayLike) -> FloatArray:
@@ -62,10 +60,15 @@ def _proportions(counts: FloatArray) -> FloatArray:
 
 
 def _relative_entropy(p: FloatArray, q: FloatArray) -> FloatArray:
-    present = p > 0
-    ratio = np.where(present, p, 1.0) / np.where(present, q, 1.0)
-    bits: FloatArray = (p * np.log2(ratio)).sum(axis=-1)
+    bits: FloatArray = (p * np.log2(_ratios(p, q))).sum(axis=-1)
     return bits
+
+
+def _ratios(p: FloatArray, q: FloatArray) -> FloatArray:
+    """p / q, and 1 where p is 0."""
+    present = p > 0
+    ratios: FloatArray = np.where(present, p, 1.0) / np.where(present, q, 1.0)
+    return ratios
 
 
 def _known(first: FloatArray, second: FloatArray, distance: FloatArray) -> FloatArray:

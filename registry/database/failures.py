@@ -30,7 +30,8 @@ _NODE_LOST: Final = "58C01"
 _LOST: Final = frozenset({"40003", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04", UNCATEGORIZED, _NODE_LOST})
 _UNAVAILABLE_CLASSES: Final = frozenset({"53", "58"})
 DISK_FULL: Final = "53100"
-NO_TABLES: Final = frozenset({"3D000", "42P01"})
+UNDEFINED_TABLE: Final = "42P01"
+NO_TABLES: Final = frozenset({"3D000", UNDEFINED_TABLE})
 """No such database, and no such table: seen after the start, when its operator has put another one in its place."""
 NO_RIGHTS: Final = "42501"
 _STATEMENT_TIMEOUT: Final = "57014"

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateIndex
 
-from registry.database.failures import DATABASE_ERRORS, Failure, classify, sqlstate
+from registry.database.failures import DATABASE_ERRORS, UNDEFINED_TABLE, Failure, classify, sqlstate
 from registry.database.tables import METADATA, schema_release
 from services.common.release import release
 
@@ -37,7 +37,6 @@ _PAUSE_SECONDS: Final = (0.05, 0.5)
 """Between attempts: two that migrate in step would meet at every statement."""
 # Two that migrate at the same moment can leave a row each. Revisions are in one line, so the newest one counts.
 _ONE_ROW: Final = "DELETE FROM alembic_version WHERE version_num < (SELECT max(version_num) FROM alembic_version)"
-_UNDEFINED_TABLE: Final = "42P01"
 _EXISTS: Final = frozenset({"42P07", "42710"})
 """Duplicate table and duplicate object: Alembic's own table has no IF NOT EXISTS."""
 _UNDERWAY: Final = frozenset({"42701", "55000"})
@@ -119,7 +118,7 @@ def migrate(engine: Engine) -> str:
                 faster = classify(error) is Failure.RETRY or sqlstate(error) in _EXISTS
                 if not faster or overtaken == _ATTEMPTS:
                     raise SchemaError(_describe(error)) from error
-        time.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311 - spreads those who migrate
+        _pause()
     return REVISIONS[-1]
 
 
@@ -129,7 +128,7 @@ def _reading(engine: Engine) -> str | None:
             found = connection.execute(text("SELECT max(version_num) FROM alembic_version")).scalar_one()
             return None if found is None else str(found)
     except DATABASE_ERRORS as error:
-        if sqlstate(error) == _UNDEFINED_TABLE:
+        if sqlstate(error) == UNDEFINED_TABLE:
             return None
         raise SchemaError(_describe(error)) from error
 
@@ -143,7 +142,11 @@ def _index(connection: Connection, until: float) -> None:
             raise SchemaError(f"the database builds the index {missing[0]} yet: run the migration again later")
         for name in missing:
             connection.execute(CreateIndex(wanted[name], if_not_exists=True))
-        time.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311 - spreads those who migrate
+        _pause()
+
+
+def _pause() -> None:
+    time.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311 - spreads those who migrate
 
 
 def _release(engine: Engine) -> str:

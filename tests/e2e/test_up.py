@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from benchmarks.dsn import dsn
 from crossfade.artifact import Artifact
 from crossfade.client import AsyncClient
 from services.common.ports import free_port
@@ -215,7 +216,7 @@ async def test_a_data_folder_of_a_newer_release_is_refused(tmp_path: Path) -> No
     await up.ready()
     assert await up.end(signal.SIGTERM) == 0
     with Postgres(data / "postgres") as postgres:
-        url = postgres.url("crossfade").replace("cockroachdb+psycopg", "postgresql")
+        url = dsn(postgres.url("crossfade"))
         with psycopg.connect(url) as connection:
             connection.execute("UPDATE alembic_version SET version_num = '9999'")
     again = Up(data, port)

@@ -1,11 +1,19 @@
-"""What CockroachDB refuses and PostgreSQL takes, of the statements that the Registry makes.
+"""What CockroachDB answers and PostgreSQL never does; what it refuses of the statements that the Registry makes.
 
 Source: CockroachDB, pkg/sql/opt/optbuilder, `getCTECols` and `checkMultipleMutations`.
 """
 
 import re
 
+import psycopg
+
 _PART = re.compile(r"\bAS\s*\(\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+(\w+)", re.IGNORECASE)
+
+
+class Uncategorized(psycopg.InternalError):
+    """Its answer where one of its nodes ends in the middle of a statement."""
+
+    sqlstate = "XXUUU"
 
 
 def refused_by_cockroach(statement: str) -> str:

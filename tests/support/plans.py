@@ -1,12 +1,13 @@
 """Where a database reads more than it is asked for, by the plans that it makes."""
 
+import contextlib
 import re
 from collections.abc import Collection, Iterator
 from typing import Any, Protocol
 
 import psycopg
 
-from tests.support.dsn import dsn, is_cockroach
+from benchmarks.dsn import dsn, is_cockroach
 
 _TABLE = re.compile(r"^[\s│]*table: (\w+)@", re.MULTILINE)
 _READ = re.compile(r"KV rows (?:read|decoded): ([\d,]+)")
@@ -34,19 +35,19 @@ class PostgresPlans:
     """
 
     def __init__(self, url: str, small: Collection[str], most: int) -> None:
-        self._connection = psycopg.connect(dsn(url), autocommit=True, options="-c enable_seqscan=off")
+        self.connection = psycopg.connect(dsn(url), autocommit=True, options="-c enable_seqscan=off")
         self._small = small
         self._most = most
 
     def analyze(self, tables: Collection[str]) -> None:
         """Has the planner learn what the tables hold."""
-        self._connection.execute(f"VACUUM ANALYZE {', '.join(tables)}".encode())
+        self.connection.execute(f"VACUUM ANALYZE {', '.join(tables)}".encode())
 
     def waste(self, statement: str, values: Any) -> Iterator[str]:
         """Where it reads a table from end to end, or far more of it than it is asked for."""
         # What reads is carried out as well, and counted.
         options = "ANALYZE, FORMAT JSON" if statement.startswith("SELECT") else "FORMAT JSON"
-        row = self._connection.execute(f"EXPLAIN ({options}) {statement}".encode(), values).fetchone()
+        row = self.connection.execute(f"EXPLAIN ({options}) {statement}".encode(), values).fetchone()
         assert row is not None
         return postgres_waste(row[0][0]["Plan"], self._small, self._most)
 
@@ -65,30 +66,33 @@ class CockroachPlans:
 
     def __init__(self, url: str, small: Collection[str], most: int) -> None:
         # EXPLAIN ANALYZE takes no parameters: the client puts the values in.
-        self._connection = psycopg.connect(dsn(url), autocommit=True, cursor_factory=psycopg.ClientCursor)
+        self.connection = psycopg.connect(dsn(url), autocommit=True, cursor_factory=psycopg.ClientCursor)
         self._small = small
         self._most = most
 
     def analyze(self, tables: Collection[str]) -> None:
         """Has the planner learn what the tables hold."""
         for table in tables:
-            self._connection.execute(f"ANALYZE {table}".encode())
+            self.connection.execute(f"ANALYZE {table}".encode())
 
     def waste(self, statement: str, values: Any) -> Iterator[str]:
         """Where it reads a table from end to end, or far more of it than it is asked for."""
         if _SEARCHES.search(statement):
             return iter(())
         analyze = "ANALYZE " if statement.startswith("SELECT") else ""
-        cursor = self._connection.execute(f"EXPLAIN {analyze}{statement}".encode(), values)
+        cursor = self.connection.execute(f"EXPLAIN {analyze}{statement}".encode(), values)
         # Before the plan's rows there come, without a row, the columns that the query itself would have.
         while cursor.nextset():
             pass
         return cockroach_waste("\n".join(str(line) for (line,) in cursor.fetchall()), self._small, self._most)
 
 
-def plans_of(url: str, small: Collection[str], most: int) -> Plans:
-    """The plans of the database that a URL names."""
-    return (CockroachPlans if is_cockroach(url) else PostgresPlans)(url, small, most)
+@contextlib.contextmanager
+def plans_of(url: str, small: Collection[str], most: int) -> Iterator[Plans]:
+    """The plans of the database that a URL names, over a connection of their own."""
+    plans = (CockroachPlans if is_cockroach(url) else PostgresPlans)(url, small, most)
+    with plans.connection:
+        yield plans
 
 
 def postgres_waste(node: dict[str, Any], small: Collection[str], most: int) -> Iterator[str]:

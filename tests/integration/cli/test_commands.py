@@ -15,6 +15,7 @@ import numpy as np
 import psycopg
 import pytest
 
+from benchmarks.dsn import dsn
 from crossfade.cli.actions import transitions
 from crossfade.cli.actions.transitions import Target, pause_rollout
 from crossfade.cli.context import Options, Session
@@ -260,7 +261,7 @@ def test_webhooks_are_listed_with_what_they_do_not_take(crossfade: Command, stac
     crossfade("publish", "untold", str(artifact))
     assert crossfade("webhooks").stdout == "nobody is told of events: the Registry's CROSSFADE_WEBHOOKS names no file\n"
     event = "INSERT INTO outbox VALUES ('untold', 1, 'chat', '', now(), 3, now() + interval '90 s', 'HTTP 503')"
-    with psycopg.connect(stack.database.replace("cockroachdb+psycopg", "postgresql"), autocommit=True) as connection:
+    with psycopg.connect(dsn(stack.database), autocommit=True) as connection:
         connection.execute(event)
         try:
             lines = crossfade("webhooks").stdout.splitlines()
@@ -314,7 +315,7 @@ def test_the_log_is_verified_and_one_altered_byte_or_removed_row_is_found(
     assert count >= 6
 
     def broken(change: str, back: str, sequence: int) -> str:
-        url = stack.database.replace("cockroachdb+psycopg", "postgresql")
+        url = dsn(stack.database)
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(change, {"model": running, "sequence": sequence})
             said = crossfade("events", running, "--verify", code=1).stderr
@@ -352,7 +353,7 @@ def test_an_event_put_in_at_the_end_is_found_and_holds_up_every_change(
         previous_hash=model.event_hash,
     )
     forged.hash = event_hash(forged)
-    url = stack.database.replace("cockroachdb+psycopg", "postgresql")
+    url = dsn(stack.database)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             """

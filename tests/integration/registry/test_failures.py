@@ -14,6 +14,7 @@ from crossfade.registry.v1 import resources_pb2, service_pb2
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from registry.database.engine import open_engine, parse_url
 from tests.integration.registry.harness import Registry, Start, new_id, refused
+from tests.support.cockroach import Uncategorized
 from tests.support.cutting import Proxy
 from tests.support.sessions import sessions_of
 from tests.support.wait import until_async
@@ -44,12 +45,6 @@ async def test_publications_through_many_cuts(proxy: Proxy, start: Start, databa
     types = [event.type for event in await registry.events()]
     assert types == ["MODEL_CREATED"] + ["VERSION_PUBLISHED"] * 12
     assert sorted(await registry.states()) == sorted(f"v{number}" for number in range(1, 13))
-
-
-class Uncategorized(psycopg.InternalError):
-    """What CockroachDB answers where one of its nodes ends in the middle of a statement."""
-
-    sqlstate = "XXUUU"
 
 
 def _fail_statements(

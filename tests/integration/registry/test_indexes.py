@@ -103,7 +103,8 @@ async def grown(own_database: str, start: Start) -> AsyncIterator[str]:
                 statement, {"event": resources_pb2.Event(model="m0", sequence=1).SerializeToString()}
             )
     engine.dispose()
-    plans_of(own_database, SMALL, MOST_ROWS).analyze(METADATA.tables)
+    with plans_of(own_database, SMALL, MOST_ROWS) as plans:
+        plans.analyze(METADATA.tables)
     yield own_database
 
 
@@ -190,11 +191,11 @@ async def test_every_query_has_an_index(grown: str, start: Start, queries: dict[
     await registry.app.stop()
     assert len(queries) > 60
     assert [statement for statement, _ in queries.values() if refused_by_cockroach(statement)] == []
-    plans = plans_of(grown, SMALL, MOST_ROWS)
-    wasteful = [
-        f"{why}: {statement} {values}"
-        for statement, values in queries.values()
-        if statement.split(maxsplit=1)[0].upper() in ("SELECT", "UPDATE", "DELETE", "INSERT")
-        for why in plans.waste(statement, values)
-    ]
+    with plans_of(grown, SMALL, MOST_ROWS) as plans:
+        wasteful = [
+            f"{why}: {statement} {values}"
+            for statement, values in queries.values()
+            if statement.split(maxsplit=1)[0].upper() in ("SELECT", "UPDATE", "DELETE", "INSERT")
+            for why in plans.waste(statement, values)
+        ]
     assert not wasteful, "\n".join(wasteful)

@@ -10,12 +10,7 @@ from sqlalchemy import exc
 from registry.database.engine import DatabaseUrlError, parse_url
 from registry.database.failures import Failure, classify
 from registry.database.unit_of_work import backoff
-
-
-class Uncategorized(psycopg.InternalError):
-    """What CockroachDB answers where one of its nodes ends in the middle of a statement."""
-
-    sqlstate = "XXUUU"
+from tests.support.cockroach import Uncategorized
 
 
 @pytest.mark.parametrize(

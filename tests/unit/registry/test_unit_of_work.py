@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from registry.database.unit_of_work import ATTEMPTS, SqlUnitOfWork
 from services.common.errors import AbortedError, DeadlineExceededError, FailedPreconditionError, UnavailableError
 from tests.fakes.clock import ManualClock
+from tests.support.cockroach import Uncategorized
 
 
 class Opened:
@@ -94,12 +95,6 @@ def run(failures: Iterable[psycopg.Error], on_riddle: Callable[[str], None] = la
         unit.run(lambda transaction: None, deadline=clock.monotonic() + 10.0)
     finally:
         assert engine.connections == ATTEMPTS
-
-
-class Uncategorized(psycopg.InternalError):
-    """What CockroachDB answers where one of its nodes ends in the middle of a statement."""
-
-    sqlstate = "XXUUU"
 
 
 def test_what_the_database_has_no_code_for_is_tried_again_and_told() -> None:
