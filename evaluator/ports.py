@@ -10,7 +10,7 @@ from evaluator.verdict.concluded import Concluded
 from evaluator.verdict.decide import Decision, Phase
 from evaluator.verdict.readiness import Served
 from evaluator.window.counts import Counts
-from evaluator.window.windows import Reading
+from evaluator.window.readings import Reading
 from services.common.policy.drafts import PlanDraft, PolicyDraft
 from services.common.policy.records import Meaning, Objective
 

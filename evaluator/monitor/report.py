@@ -16,7 +16,7 @@ from evaluator.statistics.process import log_threshold
 from evaluator.verdict.decide import Action, Decision
 from evaluator.verdict.figures import ArmFigures
 from evaluator.verdict.reports import DriftReport, Evidence, GateReport, Verdict, drift_evidence
-from evaluator.window.windows import Problem
+from evaluator.window.readings import Problem
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Limit
 from services.common.telemetry import catalog

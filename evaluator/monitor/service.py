@@ -15,7 +15,8 @@ from evaluator.monitor.watch import INPUTS, after, open_watch
 from evaluator.ports import Lanes, LaneView, MetricsSource, MonitorRecord, MonitorView, RefusedError
 from evaluator.terms import Terms
 from evaluator.window.counts import Counts, InstanceCounts
-from evaluator.window.windows import Reading, take
+from evaluator.window.readings import Reading
+from evaluator.window.windows import take
 from services.common.clock import Clock
 from services.common.policy.defaults import complete_plan, complete_policy
 from services.common.policy.drafts import PlanDraft, PolicyDraft

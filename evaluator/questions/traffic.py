@@ -20,7 +20,8 @@ from evaluator.window.arms import OWN_PROCESS, class_rows, error_rows, own_rows,
 from evaluator.window.counts import Counts, InstanceCounts, arrange
 from evaluator.window.label_rows import label_lags, slice_counts, value_slices
 from evaluator.window.labels import Labels, error_distributions
-from evaluator.window.windows import Reading, take
+from evaluator.window.readings import Reading
+from evaluator.window.windows import take
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Gate
 

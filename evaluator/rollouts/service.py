@@ -35,7 +35,8 @@ from evaluator.verdict.readiness import Worker
 from evaluator.verdict.reports import Verdict
 from evaluator.window.arms import OWN_PROCESS
 from evaluator.window.counts import Counts
-from evaluator.window.windows import Problem, Taken, fresh_share, take
+from evaluator.window.readings import Problem
+from evaluator.window.windows import Taken, fresh_share, take
 from services.common.clock import Clock
 from services.common.policy.records import Policy, Violation
 

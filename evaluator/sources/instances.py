@@ -12,8 +12,8 @@ from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from evaluator.ports import ProcessView
 from evaluator.terms import Terms
 from evaluator.window.arms import METRICS
+from evaluator.window.readings import Reading
 from evaluator.window.snapshots import found_in
-from evaluator.window.windows import Reading
 from services.common.clock import Clock
 from services.common.telemetry import otlp
 

@@ -15,7 +15,7 @@ from evaluator.sources.prometheus_series import PrometheusError, RawSeries
 from evaluator.terms import Terms
 from evaluator.window.arms import OWN_PROCESS, own_series
 from evaluator.window.counts import Series
-from evaluator.window.windows import LARGEST_COUNT, Reading
+from evaluator.window.readings import LARGEST_COUNT, Reading
 from services.common.clock import Clock
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Gate, Need

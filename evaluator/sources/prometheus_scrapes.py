@@ -14,8 +14,8 @@ from typing import Final
 from evaluator.sources.prometheus_series import RawSeries
 from evaluator.window.arms import METRICS
 from evaluator.window.counts import Key
+from evaluator.window.readings import largest
 from evaluator.window.splits import Splits
-from evaluator.window.windows import largest
 from services.common.telemetry import catalog
 from services.common.telemetry.catalog import Kind, Metric
 from services.common.telemetry.page_names import (

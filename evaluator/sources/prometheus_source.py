@@ -27,8 +27,8 @@ from evaluator.sources.prometheus_scrapes import (
 from evaluator.sources.prometheus_series import PrometheusError, Queries, RawSeries, Selection
 from evaluator.terms import Terms
 from evaluator.window.arms import CONTROL, LIVE, SHADOW
+from evaluator.window.readings import Reading
 from evaluator.window.snapshots import found_in
-from evaluator.window.windows import Reading
 from services.common.clock import Clock
 from services.common.telemetry.page_names import INSTANCE
 

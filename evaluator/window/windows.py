@@ -5,13 +5,13 @@ could not be read, counters that are no numbers that count, and counters that we
 where it was, so that nothing is counted twice when the counters are back.
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from evaluator.window.arms import ELSEWHERE
-from evaluator.window.counts import Counts, InstanceCounts, Key, Series, arrange
+from evaluator.window.counts import Counts, InstanceCounts, Series, arrange
+from evaluator.window.readings import Problem, Reading, complaint, finite, without_strange
 from evaluator.window.splits import Splits, split_of
 from services.common.telemetry import catalog
 
@@ -19,17 +19,9 @@ GONE_US: Final = 900_000_000
 """A process that nobody has listed for so long (15 min) has ended; its counts would weigh on every cursor for ever."""
 NAMELESS_US: Final = 86_400_000_000
 """So would the names of all that ever were: after a day nothing of a process comes back."""
-LARGEST_COUNT: Final = 2**53
-"""Beyond it a float no longer tells neighbouring counts apart; at a million rows a second that takes 285 years."""
 _BEFORE_US: Final = 5_000_000
 """A process's answer is of a moment before it is read, so that a series may have begun a little before the look before
 and not be in it. It was in no window then."""
-_LARGEST_PRODUCT: Final = 2**63 - 1
-"""Of sums of products, which are no counts: of a Worker with a hundred requests of 4,096 rows a second they are
-beyond 2^53 after two months, and nothing is taken from them but a ratio."""
-_PRODUCTS: Final = frozenset(
-    metric.name for metric in (catalog.FEEDBACK_ALIKE, catalog.INPUT_ALIKE, catalog.PREDICTION_ALIKE)
-)
 FIRST_READ_METRICS: Final = frozenset(
     metric.name
     for metric in (
@@ -44,45 +36,6 @@ FIRST_READ_METRICS: Final = frozenset(
     )
 )
 """Series of these are recorded from zero by a rollout's first look: they say whether labels come, and how late."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What one attempt to read a process gave.
-
-    Attributes:
-        instance_id: which process.
-        read_us: when, microseconds since 1970-01-01 UTC.
-        series: its cumulative counters; None: it could not be read.
-        error: why not, as a sentence part.
-        reused_id: another process may count under the same id, or has before. So what a counter has when it is new, or
-            after it fell, is history.
-        started_us: when its counters began, by the clock of `read_us`; 0: nobody knows.
-        begun_us: the same of single series, where it is known.
-    """
-
-    instance_id: str
-    read_us: int
-    series: tuple[Series, ...] | None
-    error: str = ""
-    reused_id: bool = False
-    started_us: int = 0
-    begun_us: Mapping[Key, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why a process gave no evidence at this look.
-
-    Attributes:
-        instance_id: which process.
-        reason: as a sentence part.
-        lasting: its counters cannot be right, so the next look may not help; False: they are gone or were not read.
-    """
-
-    instance_id: str
-    reason: str
-    lasting: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +92,6 @@ def fresh_share(cursor: Counts, instances: Sequence[str], now: float, stale_afte
     return fresh / len(instances) if instances else 0.0
 
 
-def largest(metric: str) -> int:
-    """The largest number that a counter of this metric can have."""
-    return _LARGEST_PRODUCT if metric in _PRODUCTS else LARGEST_COUNT
-
-
 @dataclass(frozen=True, slots=True)
 class _TakenOne:
     """What one process's reading becomes.
@@ -169,11 +117,11 @@ def _take_one(read: Reading, before: InstanceCounts | None, latest: int, *, firs
         first: there was none.
     """
     name = read.instance_id
-    complaint = _complaint(read)
-    if complaint:
-        return _no_evidence(read, before, complaint)
-    reading, strange = _without_strange(read)
-    series = {one.key: _finite(one) for one in reading.series or ()}
+    wrong = complaint(read)
+    if wrong:
+        return _no_evidence(read, before, wrong)
+    reading, strange = without_strange(read)
+    series = {one.key: finite(one) for one in reading.series or ()}
     fell = _backwards(reading, before)
     if fell and reading.reused_id:
         anew = Problem(name, f"{fell}, and counts anew from here", lasting=False)
@@ -216,36 +164,6 @@ def _unlisted(place: InstanceCounts, now: int) -> InstanceCounts | None:
     if now - heard > NAMELESS_US:
         return None
     return InstanceCounts.forget(place.instance_id, heard) if now - heard > GONE_US else place
-
-
-def _complaint(reading: Reading) -> str:
-    if reading.series is None:
-        return reading.error or "it did not answer"
-    if reading.series and all(map(_is_strange, reading.series)):
-        return "its counters are not numbers that count"
-    return ""
-
-
-def _without_strange(reading: Reading) -> tuple[Reading, str]:
-    """A reading without the metrics whose counts cannot be right, and what is left out, as a sentence part.
-
-    All of such a metric, since its series are compared with one another: failures without successes would be harm.
-    """
-    strange = {one.metric for one in reading.series or () if _is_strange(one)}
-    if reading.series is None or not strange:
-        return reading, ""
-    kept = tuple(one for one in reading.series if one.metric not in strange)
-    named = ", ".join(sorted(strange))
-    return replace(reading, series=kept), f"its counters {named} are not numbers that count, and are left out"
-
-
-def _finite(one: Series) -> Series:
-    """A series whose sum is a number: no gate rests on a sum, and one that is none is no reason to lose the counts."""
-    return one if math.isfinite(one.total) else replace(one, total=0.0)
-
-
-def _is_strange(one: Series) -> bool:
-    return any(not 0 <= count <= largest(one.metric) for count in one.counts)
 
 
 def _backwards(reading: Reading, before: InstanceCounts | None) -> str:

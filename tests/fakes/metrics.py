@@ -10,8 +10,8 @@ from numpy.random import Generator
 from evaluator.gates.distributions import RATIO
 from evaluator.terms import Feature, Profile, Terms
 from evaluator.window.arms import BUCKETS
+from evaluator.window.readings import Reading
 from evaluator.window.snapshots import series_of
-from evaluator.window.windows import Reading
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
 

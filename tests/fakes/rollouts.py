@@ -9,7 +9,8 @@ from evaluator.evidence.state import Look, State, start
 from evaluator.terms import Terms
 from evaluator.verdict.decide import Action, Circumstances, Decision, Phase, decide
 from evaluator.window.counts import Counts
-from evaluator.window.windows import Reading, fresh_share, take
+from evaluator.window.readings import Reading
+from evaluator.window.windows import fresh_share, take
 from services.common.policy.defaults import complete_plan, complete_policy
 from services.common.policy.drafts import GateDraft, PlanDraft, PolicyDraft, StepDraft
 from services.common.policy.metrics import MetricKind

@@ -17,7 +17,8 @@ from evaluator.sources.prometheus_source import PrometheusSource
 from evaluator.terms import Terms
 from evaluator.window.arms import ELSEWHERE, METRICS
 from evaluator.window.counts import Counts, InstanceCounts, Series
-from evaluator.window.windows import Reading, take
+from evaluator.window.readings import Reading
+from evaluator.window.windows import take
 from services.common.clock import SystemClock
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Gate, GateMargin, Need

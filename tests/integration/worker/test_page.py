@@ -15,7 +15,7 @@ from evaluator.sources.prometheus_access import Access
 from evaluator.sources.prometheus_http import PrometheusHttp
 from evaluator.sources.prometheus_source import PrometheusSource
 from evaluator.window.arms import ATTEMPTS, INFERENCE, PREDICTIONS
-from evaluator.window.windows import Reading
+from evaluator.window.readings import Reading
 from router.app import App as Router
 from router.settings import RouterSettings
 from services.common.clock import SystemClock

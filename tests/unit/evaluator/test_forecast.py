@@ -9,7 +9,7 @@ import pytest
 from evaluator.questions.forecast import StepForecast, forecast, longer
 from evaluator.questions.traffic import Traffic
 from evaluator.terms import Terms
-from evaluator.window.windows import Reading
+from evaluator.window.readings import Reading
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import GateMargin, Limit, Objective

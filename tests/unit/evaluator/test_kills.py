@@ -15,7 +15,7 @@ from evaluator.terms import Terms
 from evaluator.verdict.decide import Action, Decision
 from evaluator.window.arms import ATTEMPTS
 from evaluator.window.counts import Counts
-from evaluator.window.windows import Reading
+from evaluator.window.readings import Reading
 from tests.unit.evaluator.test_service import NAME, Counters, Ledger, World, world
 
 PLACES = {

@@ -9,7 +9,7 @@ from evaluator.ports import ProcessView
 from evaluator.sources.prometheus_source import PrometheusSource
 from evaluator.terms import Terms
 from evaluator.verdict.decide import Action
-from evaluator.window.windows import Reading
+from evaluator.window.readings import Reading
 from services.common.policy.drafts import PlanDraft, StepDraft
 from tests.fakes.clock import ManualClock
 from tests.fakes.metrics import Behaviour, Fleet

@@ -16,7 +16,8 @@ from evaluator.terms import Terms
 from evaluator.verdict.reports import GateReport, Verdict
 from evaluator.window.counts import Counts, InstanceCounts
 from evaluator.window.labels import Labels, SliceCounts
-from evaluator.window.windows import Problem, take
+from evaluator.window.readings import Problem
+from evaluator.window.windows import take
 from services.common.kept_slices import MOST_SLICES
 from services.common.policy.defaults import complete_plan, complete_policy
 from services.common.policy.drafts import PlanDraft, PolicyDraft

@@ -23,7 +23,7 @@ from evaluator.ports import (
 )
 from evaluator.terms import Terms
 from evaluator.window.counts import InstanceCounts
-from evaluator.window.windows import Reading
+from evaluator.window.readings import Reading
 from services.common.policy.records import Meaning
 from tests.fakes.clock import ManualClock
 from tests.fakes.metrics import CLASSES, Behaviour, Fleet, reference

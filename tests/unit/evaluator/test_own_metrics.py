@@ -16,7 +16,8 @@ from evaluator.sources.own_metrics import OwnMetrics
 from evaluator.sources.prometheus_series import PrometheusError, RawSeries
 from evaluator.terms import Terms
 from evaluator.window.counts import Counts
-from evaluator.window.windows import Reading, take
+from evaluator.window.readings import Reading
+from evaluator.window.windows import take
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
 from services.common.policy.metrics import MetricKind, shown_in

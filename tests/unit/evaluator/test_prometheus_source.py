@@ -12,7 +12,8 @@ from evaluator.sources.prometheus_series import PrometheusError
 from evaluator.sources.prometheus_source import PrometheusSource
 from evaluator.terms import Terms
 from evaluator.window.counts import Counts
-from evaluator.window.windows import Reading, take
+from evaluator.window.readings import Reading
+from evaluator.window.windows import take
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
 from tests.fakes.clock import ManualClock

@@ -30,7 +30,7 @@ from evaluator.verdict.decide import Action, Decision, Phase
 from evaluator.verdict.readiness import Served, Serving
 from evaluator.verdict.reports import Verdict
 from evaluator.window.counts import Counts
-from evaluator.window.windows import Reading
+from evaluator.window.readings import Reading
 from services.common.policy.drafts import GateDraft, PlanDraft, PolicyDraft, StepDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Meaning, PeriodEnd

@@ -8,7 +8,8 @@ import pytest
 
 from evaluator.window.arms import ELSEWHERE
 from evaluator.window.counts import Counts, InstanceCounts, Series
-from evaluator.window.windows import Reading, fresh_share, take
+from evaluator.window.readings import Reading
+from evaluator.window.windows import fresh_share, take
 
 ATTEMPTS = "crossfade.attempt.duration"
 FEEDBACK = "crossfade.feedback.count"

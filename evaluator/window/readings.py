@@ -1,0 +1,93 @@
+"""What an attempt to read a process gave, and whether its counters are numbers that count."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from evaluator.window.counts import Key, Series
+from services.common.telemetry import catalog
+
+LARGEST_COUNT: Final = 2**53
+"""Beyond it a float no longer tells neighbouring counts apart; at a million rows a second that takes 285 years."""
+_LARGEST_PRODUCT: Final = 2**63 - 1
+"""Of sums of products, which are no counts: of a Worker with a hundred requests of 4,096 rows a second they are
+beyond 2^53 after two months, and nothing is taken from them but a ratio."""
+_PRODUCTS: Final = frozenset(
+    metric.name for metric in (catalog.FEEDBACK_ALIKE, catalog.INPUT_ALIKE, catalog.PREDICTION_ALIKE)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one attempt to read a process gave.
+
+    Attributes:
+        instance_id: which process.
+        read_us: when, microseconds since 1970-01-01 UTC.
+        series: its cumulative counters; None: it could not be read.
+        error: why not, as a sentence part.
+        reused_id: another process may count under the same id, or has before. So what a counter has when it is new, or
+            after it fell, is history.
+        started_us: when its counters began, by the clock of `read_us`; 0: nobody knows.
+        begun_us: the same of single series, where it is known.
+    """
+
+    instance_id: str
+    read_us: int
+    series: tuple[Series, ...] | None
+    error: str = ""
+    reused_id: bool = False
+    started_us: int = 0
+    begun_us: Mapping[Key, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a process gave no evidence at this look.
+
+    Attributes:
+        instance_id: which process.
+        reason: as a sentence part.
+        lasting: its counters cannot be right, so the next look may not help; False: they are gone or were not read.
+    """
+
+    instance_id: str
+    reason: str
+    lasting: bool
+
+
+def largest(metric: str) -> int:
+    """The largest number that a counter of this metric can have."""
+    return _LARGEST_PRODUCT if metric in _PRODUCTS else LARGEST_COUNT
+
+
+def complaint(reading: Reading) -> str:
+    """Why a reading is no evidence at all, as a sentence part; empty: it is some."""
+    if reading.series is None:
+        return reading.error or "it did not answer"
+    if reading.series and all(map(_is_strange, reading.series)):
+        return "its counters are not numbers that count"
+    return ""
+
+
+def without_strange(reading: Reading) -> tuple[Reading, str]:
+    """A reading without the metrics whose counts cannot be right, and what is left out, as a sentence part.
+
+    All of such a metric, since its series are compared with one another: failures without successes would be harm.
+    """
+    strange = {one.metric for one in reading.series or () if _is_strange(one)}
+    if reading.series is None or not strange:
+        return reading, ""
+    kept = tuple(one for one in reading.series if one.metric not in strange)
+    named = ", ".join(sorted(strange))
+    return replace(reading, series=kept), f"its counters {named} are not numbers that count, and are left out"
+
+
+def finite(one: Series) -> Series:
+    """A series whose sum is a number: no gate rests on a sum, and one that is none is no reason to lose the counts."""
+    return one if math.isfinite(one.total) else replace(one, total=0.0)
+
+
+def _is_strange(one: Series) -> bool:
+    return any(not 0 <= count <= largest(one.metric) for count in one.counts)
