@@ -27,6 +27,7 @@ from services.worker.process_config import ChildConfig
 from services.worker.settings import WorkerSettings
 from services.worker.supervisor.ports import Ports
 from services.worker.supervisor.process import ForkServer, VersionProcess
+from services.worker.version.memory import own_bytes
 from tests.fakes.models import reference_rows
 from tests.integration.worker.conftest import Caller
 
@@ -248,6 +249,15 @@ async def test_a_fork_server_that_does_not_answer_is_replaced_and_its_forks_live
     await before.exit_code()
     # Whoever took it over need not have asked for its status.
     assert not psutil.pid_exists(before.pid) or psutil.Process(before.pid).status() == psutil.STATUS_ZOMBIE
+
+
+async def test_what_was_imported_for_all_versions_stays_shared(versions: _Versions) -> None:
+    process = await versions.start("v1")
+    process.link.send(_TOLD)
+    assert isinstance(await _first_word(process), messages.Ready)
+    # Of torch's objects alone a collection of garbage would copy 80 MB.
+    lead = psutil.Process(process.pid)
+    assert [own_bytes(one.pid) / 1e6 for one in (lead, *lead.children())] == pytest.approx([30.0] * 3, abs=30.0)
 
 
 _ASKED = """
