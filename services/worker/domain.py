@@ -136,6 +136,7 @@ class LoadReport:
     mixed_error: float
     precision_reason: str
     architecture: str = ""
+    max_rows: int = 0
 
 
 class FailureCode(StrEnum):

@@ -101,11 +101,18 @@ class GoldenCheck:
             worst = max(worst, float(ratio.max(initial=0.0)))
         return worst
 
-    def complaint(self, precision: Precision, error: float) -> str:
-        """What is wrong with the answers, as a sentence."""
+    def worst_batch(self, sizes: Sequence[int], precision: Precision) -> tuple[float, int]:
+        """The same of one batch of each size, of the worst of them: NaN before any number; and its rows."""
+        errors = [self.error_of(0, size, precision) for size in sizes]
+        worst = int(np.argmax(errors))
+        return errors[worst], sizes[worst]
+
+    def complaint(self, precision: Precision, error: float, rows: int = 0) -> str:
+        """What is wrong with the answers, as a sentence; `rows`: of the batch that showed it, where that is told."""
+        where = f"{precision}, in a batch of {rows}," if rows else f"{precision}"
         if np.isnan(error):
-            return f"its answers to the golden inputs hold NaN or infinities in {precision}"
+            return f"its answers to the golden inputs hold NaN or infinities in {where}".rstrip(",")
         return (
-            f"its answers to the golden inputs differ in {precision} by {error:.3g} times the tolerance "
+            f"its answers to the golden inputs differ in {where} by {error:.3g} times the tolerance "
             f"(rtol {self._tolerance.rtol:g}, atol {self._tolerance.atol:g})"
         )

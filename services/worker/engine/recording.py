@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from crossfade.manifest import Precision
@@ -61,11 +60,11 @@ class Recorder:
         # Each size has a graph for each of the batches that may be under way, and these take turns.
         proved = [size for size in sizes for _ in range(UNDER_WAY)]
         try:
-            error = float(np.max([self._check.error_of(0, size, self._engine.precision) for size in proved]))
+            error, rows = self._check.worst_batch(proved, self._engine.precision)
         except (LoadError, torch.OutOfMemoryError) as failure:
             self.forget()
             return f"; without CUDA graphs, since {first_line(failure)[:200]}"
         if not error <= 1:
             self.forget()
-            return f"; without CUDA graphs, since {self._check.complaint(self._engine.precision, error)}"
+            return f"; without CUDA graphs, since {self._check.complaint(self._engine.precision, error, rows)}"
         return f"; with CUDA graphs of up to {max(sizes)} rows"

@@ -112,10 +112,17 @@ def _verified(
         if trial.agrees and wanted is Precision.AUTO and not timer.helps(mixed, rows, full, trial.seconds):
             slower = f"{mixed} takes {trial.seconds * 1e3:.3f} ms instead of {full * 1e3:.3f} for a batch of {rows}"
             trial = _Trial(trial.error, trial.seconds, f"full precision, since {slower}")
+        if trial.agrees:
+            largest = timer.largest(_sizes(limit), mixed, settings.batch_seconds)
+            trial = trial.after(*check.worst_batch([1, *_sizes(largest)], mixed), check, mixed)
     elif wanted is Precision.AUTO:
         trial = _Trial(0.0, 0.0, "this processor has no instructions for bfloat16, which is tried if it is asked for")
     engine.settle(mixed if mixed is not None and trial.agrees else Precision.FP32)
     max_rows = timer.largest(_sizes(limit), engine.precision, settings.batch_seconds)
+    # Golden rows are few: what larger batches do to an answer, only larger batches show.
+    worst, batch = check.worst_batch([1, *_sizes(max_rows)], engine.precision)
+    if not worst <= 1:
+        raise LoadError(check.complaint(engine.precision, worst, batch), FailureCode.VERIFY_FAILED)
     engine.reserve(max_rows)
     recorded = recorder.settle([1, *_sizes(max_rows)])
     report = LoadReport(
@@ -126,8 +133,9 @@ def _verified(
         full_seconds=full,
         mixed_seconds=trial.seconds,
         timed_rows=rows,
-        golden_error=trial.error if trial.agrees else error,
-        mixed_error=trial.error,
+        golden_error=error if trial.agrees else max(error, worst),
+        mixed_error=max(trial.error, worst) if trial.agrees else trial.error,
+        max_rows=max_rows,
         precision_reason=trial.reason + recorded,
     )
     return Prepared(engine, max_rows, report)
@@ -142,6 +150,12 @@ class _Trial:
     reason: str
     agrees: bool = False
 
+    def after(self, error: float, rows: int, check: GoldenCheck, mixed: Precision) -> "_Trial":
+        """The trial after larger batches, the worst of which had `rows`."""
+        if error <= 1:
+            return replace(self, error=max(self.error, error))
+        return _Trial(_said(error), self.seconds, f"full precision, since {check.complaint(mixed, error, rows)}")
+
 
 def _try_mixed(engine: Engine, check: GoldenCheck, timer: Timer, mixed: Precision, limit: int, rows: int) -> _Trial:
     try:
@@ -153,12 +167,13 @@ def _try_mixed(engine: Engine, check: GoldenCheck, timer: Timer, mixed: Precisio
         engine.drop(mixed)
         return _Trial(0.0, 0.0, f"full precision, since the device's memory is too small to try {mixed}")
     if not error <= 1:
-        return _Trial(_finite_or_zero(error), seconds, f"full precision, since {check.complaint(mixed, error)}")
+        return _Trial(_said(error), seconds, f"full precision, since {check.complaint(mixed, error)}")
     return _Trial(error, seconds, f"{mixed} agrees with the golden outputs ({error:.2g} of the tolerance)", agrees=True)
 
 
-def _finite_or_zero(error: float) -> float:
-    return error if np.isfinite(error) else 0.0
+def _said(error: float) -> float:
+    """An error as a report has it: below 0 where no number says how large it is."""
+    return error if np.isfinite(error) else -1.0
 
 
 def _sizes(limit: int) -> Iterator[int]:

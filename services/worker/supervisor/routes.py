@@ -113,4 +113,5 @@ def _load_report(report: LoadReport) -> resources_pb2.LoadReport:
         mixed_error=report.mixed_error,
         precision_reason=fitting(report.precision_reason, MOST_SAID),
         architecture=report.architecture,
+        max_rows=report.max_rows,
     )

@@ -1,4 +1,4 @@
-"""Programs that write in place: to their inputs, and to what they hold."""
+"""What a version must show before it is ready; programs that write in place, to their inputs or to what they hold."""
 
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from torch import nn
 from crossfade.artifact import package, read_golden
 from crossfade.manifest import MANIFEST_FILE, Precision, loads
 from services.common.clock import SystemClock
+from services.worker.domain import FailureCode, LoadError
 from services.worker.engine.engine import Engine
 from services.worker.engine.golden import GoldenCheck
 from services.worker.engine.loader import load_program
@@ -94,3 +95,84 @@ def test_numbers_that_golden_rows_have_are_never_beyond(tmp_path: Path) -> None:
     check = GoldenCheck(prepared.engine, read_golden(tmp_path / "words", manifest), manifest)
     assert check.within((7,)) == (7,)
     assert check.within((6,)) == (0,)
+
+
+class SmallOnly(nn.Module):
+    """A map whose answers beyond the twentieth row of a batch are none, or far less exact in half precision.
+
+    Args:
+        none: they are NaN.
+    """
+
+    def __init__(self, *, none: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 1)
+        self.none = none
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[rows, 4] to [rows, 1]."""
+        beyond = (torch.arange(x.shape[0]) >= 20).unsqueeze(1)
+        exact = (x * self.linear.weight).sum(dim=1, keepdim=True) + self.linear.bias
+        rough = self.linear(x)
+        return torch.where(beyond, torch.nan if self.none else exact + 1e3 * (rough - exact), exact)
+
+
+def small_only(tmp_path: Path, *, none: bool) -> Any:
+    torch.manual_seed(0)
+    rows = np.random.default_rng(0).random((8, 4), dtype=np.float32)
+    return packaged(SmallOnly(none=none), rows, tmp_path / "small")
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
+def test_a_batch_larger_than_the_golden_rows_must_agree_too(tmp_path: Path, precision: Precision) -> None:
+    manifest = small_only(tmp_path, none=True)
+    settings = WorkerSettings(device="cpu", precision=precision)
+    with pytest.raises(LoadError, match=r"hold NaN or infinities in fp32, in a batch of 32") as failed:
+        prepare(tmp_path / "small", manifest, settings, SystemClock(), 0.0)
+    assert failed.value.code is FailureCode.VERIFY_FAILED
+    below = prepare(tmp_path / "small", manifest, settings.model_copy(update={"max_batch": 16}), SystemClock(), 0.0)
+    assert below.max_rows == below.report.max_rows == 16
+
+
+def test_mixed_precision_must_agree_in_large_batches(tmp_path: Path) -> None:
+    manifest = small_only(tmp_path, none=False)
+    settings = WorkerSettings(device="cpu", precision=Precision.BF16, batch_seconds=60.0)
+    report = prepare(tmp_path / "small", manifest, settings, SystemClock(), 0.0).report
+    assert report.precision == "fp32"
+    assert report.mixed_error > 1 > report.golden_error
+    assert report.precision_reason.startswith(
+        "full precision, since its answers to the golden inputs differ in bf16, in"
+    )
+    settings = settings.model_copy(update={"max_batch": 16})
+    assert prepare(tmp_path / "small", manifest, settings, SystemClock(), 0.0).report.precision == "bf16"
+
+
+def test_each_precision_has_an_error_of_its_own(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).random((8, 4), dtype=np.float32)
+    manifest = packaged(nn.Linear(4, 3), rows, tmp_path / "linear")
+    settings = WorkerSettings(device="cpu", precision=Precision.BF16)
+    report = prepare(tmp_path / "linear", manifest, settings, SystemClock(), 0.0).report
+    assert report.precision == "bf16"
+    assert report.golden_error < 1e-2 < report.mixed_error <= 1
+
+
+class Halved(nn.Module):
+    """A map that leaves what float16 holds, and comes back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[rows, 4] to [rows, 1]."""
+        large: torch.Tensor = self.linear(1e6 * x)
+        return large.float() / 1e6
+
+
+def test_an_error_that_no_number_says_is_below_zero(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).random((8, 4), dtype=np.float32)
+    manifest = packaged(Halved(), rows, tmp_path / "halved")
+    settings = WorkerSettings(device="cpu", precision=Precision.FP16)
+    report = prepare(tmp_path / "halved", manifest, settings, SystemClock(), 0.0).report
+    assert (report.precision, report.mixed_error) == ("fp32", -1.0)
+    assert "hold NaN or infinities in fp16" in report.precision_reason

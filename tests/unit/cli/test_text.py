@@ -191,10 +191,14 @@ def test_whether_mixed_precision_helped_is_answered_by_numbers() -> None:
         "runs in bf16 on cuda:0; ready after 2.5 s; golden outputs: largest difference 0.12 of the tolerance",
         (
             "mixed precision: one row in 1.0 ms, in full precision 2.1 ms (2.10 × as fast); "
-            "difference 0.3 of the tolerance"
+            "golden outputs: largest difference 0.3 of the tolerance"
         ),
         "why bf16: faster, and within the tolerance",
     ]
+    report.max_rows = 256
+    assert load_sentences(report)[0].startswith("runs in bf16 on cuda:0 in batches of up to 256 rows; ready after")
+    report.mixed_error = -1.0
+    assert load_sentences(report)[1].endswith("(2.10 × as fast); golden outputs: no agreement")
     report.timed_rows = 64
     assert load_sentences(report)[1].startswith("mixed precision: a batch of 64 in 1.0 ms, in full precision 2.1 ms")
     report.mixed_seconds = 0

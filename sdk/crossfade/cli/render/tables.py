@@ -249,8 +249,9 @@ def _readiness(instance: str, serving: Serving) -> list[Text]:
 
 def load_sentences(report: LoadReport) -> list[str]:
     """What was measured before a version was ready; whether mixed precision helped, in numbers."""
-    loaded = f"runs in {report.precision} on {report.device}; ready after {text.seconds(report.load_seconds)}"
-    golden = f"golden outputs: largest difference {report.golden_error:.2g} of the tolerance"
+    batches = f" in batches of up to {text.plural(report.max_rows, 'row')}" if report.max_rows else ""
+    loaded = f"runs in {report.precision} on {report.device}{batches}; ready after {text.seconds(report.load_seconds)}"
+    golden = f"golden outputs: {_difference(report.golden_error)}"
     sentences = [f"{loaded}; {golden}"]
     if report.architecture:
         sentences.append(f"weights for the architecture {report.architecture}")
@@ -260,10 +261,14 @@ def load_sentences(report: LoadReport) -> list[str]:
         faster = f"{gain:.2f} × as fast" if gain >= 1 else f"slower, {gain:.2f} × as fast"
         sentences.append(
             f"mixed precision: {batch} in {text.seconds(report.mixed_seconds)}, in full precision "
-            f"{text.seconds(report.full_seconds)} ({faster}); difference {report.mixed_error:.2g} of the tolerance"
+            f"{text.seconds(report.full_seconds)} ({faster}); golden outputs: {_difference(report.mixed_error)}"
         )
     else:
         sentences.append(f"{batch} in {text.seconds(report.full_seconds)}; mixed precision was not tried")
     if report.precision_reason:
         sentences.append(f"why {report.precision}: {report.precision_reason}")
     return sentences
+
+
+def _difference(error: float) -> str:
+    return "no agreement" if error < 0 else f"largest difference {error:.2g} of the tolerance"

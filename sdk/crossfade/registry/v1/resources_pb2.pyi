@@ -955,6 +955,7 @@ class LoadReport(_message.Message):
     PRECISION_REASON_FIELD_NUMBER: _builtins.int
     ARCHITECTURE_FIELD_NUMBER: _builtins.int
     TIMED_ROWS_FIELD_NUMBER: _builtins.int
+    MAX_ROWS_FIELD_NUMBER: _builtins.int
     device: _builtins.str
     """"cpu" or "cuda:0"."""
     precision: _builtins.str
@@ -966,9 +967,11 @@ class LoadReport(_message.Message):
     mixed_seconds: _builtins.float
     """The same in mixed precision; 0: not tried."""
     golden_error: _builtins.float
-    """Largest difference from the golden outputs, relative to the tolerance (1 is the limit), in what it runs in."""
+    """Largest difference from the golden outputs in full precision, relative to the tolerance (1 is the limit)."""
     mixed_error: _builtins.float
-    """The same in mixed precision; 0: not tried."""
+    """The same in mixed precision. 0: not tried. Below 0: no number says it, since answers held NaN or infinities, or
+    differed where the tolerance is nothing.
+    """
     precision_reason: _builtins.str
     """Why it runs in this precision."""
     architecture: _builtins.str
@@ -977,6 +980,10 @@ class LoadReport(_message.Message):
     """
     timed_rows: _builtins.int
     """Rows of the batch that was timed: on a GPU the largest that full precision manages in the time allowed. Default: 1."""
+    max_rows: _builtins.int
+    """Rows of the largest batch: of what the artifact and the Worker allow, as many as take no longer than the Worker's
+    CROSSFADE_BATCH_SECONDS. 0: unknown, of an earlier release.
+    """
     def __init__(
         self,
         *,
@@ -990,10 +997,11 @@ class LoadReport(_message.Message):
         precision_reason: _builtins.str = ...,
         architecture: _builtins.str = ...,
         timed_rows: _builtins.int = ...,
+        max_rows: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "device", b"device", "full_seconds", b"full_seconds", "golden_error", b"golden_error", "load_seconds", b"load_seconds", "mixed_error", b"mixed_error", "mixed_seconds", b"mixed_seconds", "precision", b"precision", "precision_reason", b"precision_reason", "timed_rows", b"timed_rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "device", b"device", "full_seconds", b"full_seconds", "golden_error", b"golden_error", "load_seconds", b"load_seconds", "max_rows", b"max_rows", "mixed_error", b"mixed_error", "mixed_seconds", b"mixed_seconds", "precision", b"precision", "precision_reason", b"precision_reason", "timed_rows", b"timed_rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
