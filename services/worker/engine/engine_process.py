@@ -4,12 +4,14 @@ It has no server and no event loop, so that nothing contends with the program fo
 the device.
 """
 
+import contextlib
 import gc
 import socket
 from collections.abc import Sequence
 
 from crossfade.manifest import Manifest
 from services.common.clock import SystemClock
+from services.common.text import first_line
 from services.worker.domain import LoadError
 from services.worker.engine.batcher import Batcher
 from services.worker.engine.device import Device, Work
@@ -20,7 +22,19 @@ from services.worker.shared_memory.exchange import Exchange
 
 
 def main(config: ChildConfig, manifest: Manifest, exchanges: Sequence[Exchange], pipe: socket.socket) -> None:
-    """Reports over `pipe` what came of loading, and serves until the front-ends have ended."""
+    """Reports over `pipe` what came of loading, and serves until the front-ends have ended.
+
+    Whatever ends it before is its last word there: a model may raise anything, and a GPU fail for good.
+    """
+    try:
+        _run(config, manifest, exchanges, pipe)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            pipe.sendall(messages.pack(messages.Crashing(f"{type(error).__name__}: {first_line(error)[:300]}")))
+        raise
+
+
+def _run(config: ChildConfig, manifest: Manifest, exchanges: Sequence[Exchange], pipe: socket.socket) -> None:
     for exchange in exchanges:
         exchange.keep_engine_side()
     clock = SystemClock()

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, Final, NoReturn
 
 from crossfade.manifest import Manifest
@@ -15,6 +15,7 @@ from services.common.feedback import FeedbackBook
 from services.common.prediction_token import TokenKeys
 from services.common.telemetry.logs import make_log
 from services.common.telemetry.store import MetricStore, Snapshot, merge
+from services.worker.domain import FailureCode
 from services.worker.front_end.front_end import FrontEnd
 from services.worker.pipes import messages
 from services.worker.pipes.forks import Fork
@@ -27,6 +28,8 @@ from services.worker.version.hanging import RunningTime
 from services.worker.version.memory import own_bytes
 
 _LOOK_SECONDS: Final = 1.0
+_LOAD_LOOK_SECONDS: Final = 0.2
+_LAST_WORDS_SECONDS: Final = 1.0
 
 
 class Lead:
@@ -57,6 +60,8 @@ class Lead:
         self._told: messages.Tell | None = None
         self._oriented = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._hearing: asyncio.Task[None] | None = None
+        self._last_words = ""
         self._writer: asyncio.StreamWriter
         self._front_end: FrontEnd
         self._followers: Followers
@@ -91,7 +96,7 @@ class Lead:
             bounds=ready.bounds,
             store=self._store,
             count_labels=self._label if self._book else None,
-            on_lost=self._lose_engine,
+            on_lost=lambda: self._start(self._lose_engine()),
         )
         self._serving = True
         # It may have been told again since.
@@ -114,16 +119,30 @@ class Lead:
 
     async def _loaded(self) -> messages.Ready | None:
         """Waits for the engine to load and verify; None: the version cannot be served."""
-        link = await Link.open(self._engine.pipe)
-        first = await anext(link.reports(), None)
-        link.close()
-        if first is None:
-            self._lose_engine()
-        message = first[0]
-        if isinstance(message, messages.Ready):
-            return message
-        await say_last(self._writer, messages.pack(message))
+        reports = (await Link.open(self._engine.pipe)).reports()
+        first = asyncio.ensure_future(anext(reports, None))
+        while not (excess := self._excess()) and not first.done():
+            await asyncio.wait({first}, timeout=_LOAD_LOOK_SECONDS)
+        if excess:
+            self._engine.end()
+            refusal = messages.Failed(FailureCode.LOAD_FAILED, f"while it was loaded {excess}")
+        else:
+            match await first:
+                case messages.Ready() as ready, _:
+                    self._hearing = asyncio.get_running_loop().create_task(self._hear_engine(reports))
+                    return ready
+                case messages.Failed() as refusal, _:
+                    pass
+                case other:
+                    self._last_words = _words(other[0] if other else None)
+                    await self._lose_engine()
+        await say_last(self._writer, messages.pack(refusal))
         return None
+
+    async def _hear_engine(self, reports: AsyncIterator[tuple[messages.Message, bytes]]) -> None:
+        """Keeps what the engine says last, until its pipe ends."""
+        async for message, _ in reports:
+            self._last_words = _words(message)
 
     def _make_book(self, keys: TokenKeys) -> FeedbackBook:
         key, classes = self._config.key, self._manifest.classes or ()
@@ -177,17 +196,20 @@ class Lead:
 
     async def _watch(self) -> None:
         """Ends a version whose program does not come back, or takes more memory than it may."""
-        limit, most = self._config.settings.hang_seconds, self._config.settings.version_memory_bytes
+        limit = self._config.settings.hang_seconds
         pause = min(_LOOK_SECONDS, limit / 4)
         running = RunningTime(pause, self._clock.monotonic())
         while True:
             await asyncio.sleep(pause)
             if running.look(float(self._exchange.busy_since[0]), self._clock.monotonic()) > limit:
                 self._engine.end()
-                self._crash(f"a batch ran for more than {limit:g} s, so that its model was taken to hang")
-            if most and (taken := self._engine_bytes()) > most:
+                self._crash(
+                    f"a batch ran for more than {limit:g} s (CROSSFADE_HANG_SECONDS), so that its model was taken to "
+                    "hang"
+                )
+            if excess := self._excess():
                 self._engine.end()
-                self._crash(f"its model took {taken / 1e6:.0f} MB of memory; it may take {most / 1e6:.0f} MB")
+                self._crash(excess)
 
     async def _watch_followers(self) -> None:
         """Ends a version one of whose front-ends stands still, and with it its share of the connections."""
@@ -195,15 +217,25 @@ class Lead:
             await asyncio.sleep(_LOOK_SECONDS)
             self._followers.look()
 
-    def _engine_bytes(self) -> int:
+    def _excess(self) -> str:
+        """What the engine has taken beyond its memory, as a sentence part; empty: nothing."""
+        most = self._config.settings.version_memory_bytes
         try:
-            return own_bytes(self._engine.pid)
+            taken = own_bytes(self._engine.pid) if most else 0
         except OSError:
-            # It is not there any more.
-            self._lose_engine()
+            # It is not there any more, which its pipe tells.
+            return ""
+        if taken <= most:
+            return ""
+        may = f"it may take {most / 1e6:.0f} MB (CROSSFADE_VERSION_MEMORY_BYTES)"
+        return f"its model took {taken / 1e6:.0f} MB of memory; {may}"
 
-    def _lose_engine(self) -> NoReturn:
-        self._crash(f"the process that runs its model {self._engine.end()}")
+    async def _lose_engine(self) -> NoReturn:
+        if self._hearing is not None:
+            await asyncio.wait({self._hearing}, timeout=_LAST_WORDS_SECONDS)
+        ended = self._engine.end()
+        cause = f": {self._last_words}" if self._last_words else ""
+        self._crash(f"the process that runs its model {ended}{cause}")
 
     def _crash(self, message: str) -> NoReturn:
         self._log.error("crashing", reason=message)
@@ -221,3 +253,7 @@ class Lead:
             # Without its supervisor's orders it must not go on; it is started again.
             self._log.error("order failed", exc_info=error)
             self._crash(f"an order failed: {error!r}")
+
+
+def _words(message: messages.Message | None) -> str:
+    return message.message if isinstance(message, messages.Crashing) else ""

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import signal
 from collections import Counter
 from collections.abc import Iterable
@@ -192,7 +191,9 @@ async def test_a_model_that_hangs_is_ended(
     await until(lambda: registry.state("scores", "v1") == "FAILED", 60)
     serving = registry.serving("scores", "v1")
     assert serving is not None
-    assert "a batch ran for more than 0.1 s, so that its model was taken to hang" in serving.error
+    assert (
+        "a batch ran for more than 0.1 s (CROSSFADE_HANG_SECONDS), so that its model was taken to hang" in serving.error
+    )
     assert registry.state("scores", "v0") == "READY"
 
 
@@ -214,18 +215,6 @@ async def test_a_machine_that_stood_still_had_no_model_that_hangs(
         process.resume()
     assert len(await asyncio.gather(*calls)) == 6
     assert engine.is_running()
-
-
-async def test_a_model_that_takes_too_much_memory_is_ended(
-    registry: FakeRegistry, start_worker: Any, artifacts: Any, want: Any
-) -> None:
-    await registry.set_lanes(lane("scores", want(artifacts(scale=3.0), "v0"), want(artifacts())))
-    await start_worker(version_memory_bytes=1_000_000)
-    await until(lambda: registry.state("scores", "v1") == "FAILED", 60)
-    serving = registry.serving("scores", "v1")
-    assert serving is not None
-    assert serving.error_code == "CRASHED"
-    assert re.search(r"its model took \d+ MB of memory; it may take 1 MB", serving.error)
 
 
 async def test_a_thousand_callers_that_give_up_leave_nothing_behind(
