@@ -32,6 +32,17 @@ TORCH: Final[dict[DType, torch.dtype]] = {
 }
 _BF16_INSTRUCTIONS: Final = ("avx512_bf16", "amx_bf16", "bf16")
 _FEW: Final = 64
+_OUT_OF_MEMORY: Final = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUSOLVER_STATUS_ALLOC_FAILED",
+    "CUSPARSE_STATUS_ALLOC_FAILED",
+    "CUFFT_ALLOC_FAILED",
+)
+"""What errors say that torch has no class of its own for: of the CPU's memory (c10/core/impl/alloc_cpu.cpp), of the
+driver's, and of what CUDA's libraries take for themselves."""
 MIXED: Final = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
 
 
@@ -293,12 +304,13 @@ def _finite(array: Array, dtype: DType) -> bool:
 
 def is_lost(error: Exception) -> bool:
     """Whether the device fails from here on whatever it is asked for, until its process ends (a CUDA error)."""
-    return isinstance(error, torch.AcceleratorError)
+    # Memory that the driver did not get for itself is such an error too, and leaves the device as it was
+    # (cudaErrorMemoryAllocation, CUDA Runtime API); should it not, the next one says so.
+    return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
 
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether the device's memory was too small for what was run, which may fit in smaller batches."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # torch has no class of its own for the memory of the CPU (c10/core/impl/alloc_cpu.cpp).
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(said in str(error) for said in _OUT_OF_MEMORY)

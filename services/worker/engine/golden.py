@@ -9,7 +9,7 @@ import torch
 from crossfade.artifact import AnsweredRows
 from crossfade.manifest import Manifest, Precision, Signature, Tolerance
 from services.worker.domain import FailureCode, LoadError
-from services.worker.engine.engine import Engine, EngineOutput
+from services.worker.engine.engine import Engine, EngineOutput, is_out_of_memory
 from services.worker.shared_memory.tensors import Array, to_numbers, to_stored
 
 SINGLE_ROWS: Final = 8
@@ -50,9 +50,11 @@ class GoldenCheck:
         rows = len(inputs[0])
         try:
             output = self._engine.run(inputs, precision)
-        except (torch.OutOfMemoryError, torch.AcceleratorError):
-            raise
         except Exception as error:
+            if is_out_of_memory(error):
+                raise torch.OutOfMemoryError(str(error)) from error
+            if isinstance(error, torch.AcceleratorError):
+                raise
             raise LoadError(
                 f"the program raised {type(error).__name__} on {rows} golden rows in {precision}: {error}",
                 FailureCode.VERIFY_FAILED,

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from services.worker.engine.batcher import Batcher
 from services.worker.engine.engine import EngineOutput, is_lost, is_out_of_memory
+from services.worker.engine.room import Room
 from services.worker.engine.stretches import Stretch, hand_out, joined, split
 from services.worker.shared_memory.records import Outcome
 from services.worker.shared_memory.tensors import Array
@@ -47,6 +48,7 @@ class Runs:
     def __init__(self, run: Run, batcher: Batcher[Any]) -> None:
         self._run = run
         self._batcher = batcher
+        self._room = Room(batcher.max_rows)
 
     def begin(self, where: Sequence[Stretch]) -> EngineOutput | Pending:
         """Begins a batch of these rows; what it raises shows in its outcome."""
@@ -74,17 +76,17 @@ class Runs:
                 return Outcome.RAISED, False, f"{type(error).__name__}: {str(error)[:300]}"
         else:
             hand_out(where, result)
+            self._batcher.max_rows = self._room.ran(rows, self._batcher.max_rows)
             return Outcome.RAN, result.finite is None, ""
         # Only here has what failed let go of its memory.
         return self._in_halves(where, rows)
 
     def _in_halves(self, where: Sequence[Stretch], rows: int) -> tuple[Outcome, bool, str]:
-        """Runs a batch that the device's memory is too small for in halves; batches stay that small from here on."""
+        """Runs a batch that the device's memory is too small for in halves; batches stay that small for a while."""
         if rows == 1:
             return Outcome.EXHAUSTED, False, "the device's memory is too small for one row at present"
-        half = rows // 2
-        self._batcher.max_rows = min(self._batcher.max_rows, half)
-        parts = [self.outcome(self.begin(part), part, part_rows) for part, part_rows in split(where, half, rows)]
+        self._batcher.max_rows = self._room.failed(rows, self._batcher.max_rows)
+        parts = [self.outcome(self.begin(part), part, part_rows) for part, part_rows in split(where, rows // 2, rows)]
         worst = max(parts, key=lambda part: part[0])
         return worst[0], all(finite for _, finite, _ in parts), worst[2]
 

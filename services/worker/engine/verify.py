@@ -14,7 +14,7 @@ from services.common.clock import Clock
 from services.common.text import first_line
 from services.worker.domain import FailureCode, LoadError, LoadReport
 from services.worker.engine.cuda import limit_memory
-from services.worker.engine.engine import TORCH, Engine, choose_device, mixed_precision
+from services.worker.engine.engine import TORCH, Engine, choose_device, is_out_of_memory, mixed_precision
 from services.worker.engine.golden import GoldenCheck
 from services.worker.engine.index_bounds import index_bounds
 from services.worker.engine.loader import load_program
@@ -70,9 +70,10 @@ def prepare(folder: Path, manifest: Manifest, settings: WorkerSettings, clock: C
         taken = clock.monotonic() - ordered_at
         report = replace(prepared.report, load_seconds=taken, architecture=built or "")
         return replace(prepared, report=report, bounds=check.within(bounds))
-    except torch.OutOfMemoryError as error:
-        raise LoadError(f"the device's memory is too small for it: {first_line(error)}") from error
-    except torch.AcceleratorError as error:
+    except (torch.OutOfMemoryError, torch.AcceleratorError) as error:
+        if is_out_of_memory(error):
+            advice = "make room on it, or allow more by CROSSFADE_VERSION_DEVICE_MEMORY_BYTES if that is set"
+            raise LoadError(f"the device's memory is too small for it: {first_line(error)}; {advice}") from error
         raise LoadError(f"the device failed while it was loaded: {first_line(error)}") from error
     except (ArtifactError, ArchitectureError, ValueError) as error:
         raise LoadError(str(error)) from error

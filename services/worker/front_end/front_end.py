@@ -90,7 +90,7 @@ class FrontEnd:
             classifies=manifest.scores is not None,
             on_batch=self._servicer.on_batch,
             on_lost=on_lost,
-            on_full=Overload().refused,
+            on_full=Overload(self._clock).refused,
             check=Ranges(manifest.signature, bounds).check,
         )
         self._servicer.attach(self._runner)

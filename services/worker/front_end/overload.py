@@ -4,8 +4,11 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+from services.common.clock import Clock
+
 REFUSALS: Final = 200
-"""A burst that a queue was too short for refuses fewer."""
+WINDOW_SECONDS: Final = 10.0
+"""A burst that a queue was too short for refuses fewer in the time."""
 _LOWER: Final = 10
 
 
@@ -18,15 +21,25 @@ class Overload:
     privileges the way back is barred, so that it comes with the first flood and lasts as long as the process.
 
     Args:
+        clock: says how long ago a refusal was.
         lower: lowers it.
     """
 
-    def __init__(self, lower: Callable[[], object] = lambda: os.nice(_LOWER)) -> None:
+    def __init__(self, clock: Clock, lower: Callable[[], object] = lambda: os.nice(_LOWER)) -> None:
+        self._clock = clock
         self._lower = lower
-        self._left = REFUSALS
+        self._lowered = False
+        self._since = 0.0
+        self._left = 0
 
     def refused(self) -> None:
         """A request was turned away, for the queue is full."""
+        if self._lowered:
+            return
+        now = self._clock.monotonic()
+        if now - self._since > WINDOW_SECONDS or not self._left:
+            self._since, self._left = now, REFUSALS
         self._left -= 1
         if not self._left:
+            self._lowered = True
             self._lower()

@@ -181,8 +181,6 @@ async def test_memory_counts_while_a_model_is_loaded(
     serving = registry.serving("scores", "v1")
     assert serving is not None
     assert serving.error_code == "LOAD_FAILED"
-    assert re.fullmatch(
-        r"while it was loaded its model took [23]\d\d MB of memory; it may take 200 MB \(CROSSFADE_VERSION_MEMORY_BYTES\)",
-        serving.error,
-    )
+    assert re.match(r"while it was loaded its model took [23]\d\d MB of memory; it may take 200 MB", serving.error)
+    assert serving.error.endswith("(CROSSFADE_VERSION_MEMORY_BYTES)")
     await until(lambda: registry.state("scores", "v0") == "READY", 60)
