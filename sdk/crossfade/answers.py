@@ -23,13 +23,15 @@ class PredictError(Exception):
         code: the gRPC code.
         reason: UPPER_SNAKE, for programs; empty: nothing answered.
         message: for people.
+        retry_seconds: of a full queue: about when the call may be made again; 0: nobody has said.
     """
 
-    def __init__(self, code: grpc.StatusCode, reason: str, message: str) -> None:
+    def __init__(self, code: grpc.StatusCode, reason: str, message: str, retry_seconds: float = 0.0) -> None:
         super().__init__(f"{code.name}: {message}" + (f" ({reason})" if reason else ""))
         self.code = code
         self.reason = reason
         self.message = message
+        self.retry_seconds = retry_seconds
 
 
 class NothingAnswersError(PredictError):

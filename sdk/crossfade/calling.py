@@ -69,7 +69,8 @@ class Caller:
                 f"nothing answers at {self._address}. Is `crossfade up` running, and is this the Router's address? "
                 f"({details.message})",
             )
-        return PredictError(details.code, details.reason, self._advice(details) or details.message)
+        said = self._advice(details) or details.message
+        return PredictError(details.code, details.reason, said, details.retry_seconds)
 
     def _advice(self, details: ErrorDetails) -> str:
         """What grpc's own words mean; empty: they are the service's, or say it themselves."""

@@ -22,6 +22,7 @@ class ErrorDetails:
         reason: UPPER_SNAKE, for programs; empty when the failure did not come from a service of Crossfade.
         metadata: facts for programs.
         field: path of the field that is wrong; empty: no single one.
+        retry_seconds: after about so long it may be sent again; 0: nobody has said.
     """
 
     code: grpc.StatusCode
@@ -29,6 +30,7 @@ class ErrorDetails:
     reason: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
     field: str = ""
+    retry_seconds: float = 0.0
 
 
 def raw_details(error: grpc.RpcError) -> bytes:
@@ -58,8 +60,11 @@ def details_of(error: grpc.RpcError) -> ErrorDetails:
     status = status_pb2.Status.FromString(raw)
     info = error_details_pb2.ErrorInfo()
     bad = error_details_pb2.BadRequest()
+    retry = error_details_pb2.RetryInfo()
     for detail in status.details:
         detail.Unpack(info)
         detail.Unpack(bad)
+        detail.Unpack(retry)
     path = bad.field_violations[0].field if bad.field_violations else ""
-    return ErrorDetails(code, status.message, info.reason, dict(info.metadata), path)
+    seconds = retry.retry_delay.ToNanoseconds() / 1e9
+    return ErrorDetails(code, status.message, info.reason, dict(info.metadata), path, seconds)

@@ -64,7 +64,15 @@ class PermissionDeniedError(CrossfadeError):
 
 
 class ResourceExhaustedError(CrossfadeError):
-    """A queue or a quota is full; try again later."""
+    """A queue or a quota is full; try again later.
+
+    Args:
+        retry_seconds: after about so long; 0: nobody knows.
+    """
+
+    def __init__(self, reason: str, message: str, *, retry_seconds: float = 0.0, **metadata: str) -> None:
+        super().__init__(reason, message, **metadata)
+        self.retry_seconds = retry_seconds
 
 
 class DeadlineExceededError(CrossfadeError):

@@ -58,6 +58,10 @@ def details_of(error: errors.CrossfadeError) -> bytes:
     if isinstance(error, errors.FailedPreconditionError):
         failure = error_details_pb2.PreconditionFailure.Violation(type=error.reason, description=said)
         details.append(error_details_pb2.PreconditionFailure(violations=[failure]))
+    if isinstance(error, errors.ResourceExhaustedError) and error.retry_seconds:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(round(error.retry_seconds * 1e9))
+        details.append(retry)
     code: int = code_of(error).value[0]
     status = status_pb2.Status(code=code, message=said)
     for detail in details:

@@ -14,6 +14,7 @@ from services.common.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
+from services.worker.front_end.pace import Pace
 from services.worker.shared_memory.exchange import Exchange
 from services.worker.shared_memory.records import BatchAnswer, BatchFeed, Outcome, RequestRecord, pack_request
 from services.worker.shared_memory.rows import RowRing
@@ -122,6 +123,7 @@ class Runner:
         self._feed = BatchFeed()
         self._requests: dict[int, Request] = {}
         self._rows = 0
+        self._pace = Pace()
         self._number = 0
         self._untold: list[bytes] = []
         self._stuck = False
@@ -170,7 +172,7 @@ class Runner:
         first = self._ring.take(rows) if self._is_within_bound(rows) else None
         if first is None:
             self._on_full()
-            raise _full(f"{self._rows} rows wait or run")
+            raise self._full(f"{self._rows} rows wait or run")
         self._rows += rows
         for kept, array in zip(self.exchange.inputs, inputs, strict=True):
             kept[first : first + rows] = array
@@ -256,6 +258,7 @@ class Runner:
         record = BatchRecord(batch.rows, batch.started, batch.seconds, batch.counted)
         ran = batch.outcome is Outcome.RAN
         if ran:
+            self._pace.ran(batch.rows, batch.seconds)
             span = self._on_batch(record, [request.tag for request in requests])
             record = record if span is None else record._replace(span=span)
         for request, piece in zip(requests, batch.pieces, strict=True):
@@ -270,7 +273,17 @@ class Runner:
                 whole = batch.finite and piece.rows == request.rows
                 self._deliver(request, record, finite=whole or self._is_finite(request))
             else:
-                _fail(request, _ERRORS[batch.outcome](batch.text))
+                _fail(request, self._error(batch))
+
+    def _error(self, batch: BatchAnswer) -> CrossfadeError:
+        return self._full(batch.text) if batch.outcome is Outcome.FULL else _ERRORS[batch.outcome](batch.text)
+
+    def _full(self, found: str) -> ResourceExhaustedError:
+        seconds = self._pace.seconds(self._rows)
+        advice = f"send it again after {seconds:.2g} s, and less at a time"
+        return ResourceExhaustedError(
+            "QUEUE_FULL", f"the version's queue is full: {found}; {advice}", retry_seconds=seconds
+        )
 
     def _is_finite(self, request: Request) -> bool:
         return bool(self.exchange.finite[request.first : request.first + request.rows].all())
@@ -285,16 +298,11 @@ class Runner:
         request.answer.set_result(Answer(outputs, finite, classes, record.started - request.queued, record))
 
 
-def _full(found: str) -> ResourceExhaustedError:
-    return ResourceExhaustedError("QUEUE_FULL", f"the version's queue is full: {found}; send less")
-
-
 _ERRORS: Final[dict[Outcome, Callable[[str], CrossfadeError]]] = {
     Outcome.RAISED: lambda text: InternalError("MODEL_RAISED", f"the model raised {text}"),
     Outcome.EXHAUSTED: lambda text: ResourceExhaustedError("OUT_OF_MEMORY", f"{text}; send it again later"),
     Outcome.EXPIRED: lambda _: DeadlineExceededError("DEADLINE_EXCEEDED", "the deadline passed in the version's queue"),
     Outcome.CANCELLED: lambda _: UnavailableError("CANCELLED", "nobody waited for the answer"),
-    Outcome.FULL: _full,
 }
 
 

@@ -17,6 +17,7 @@ from crossfade import metadata as keys
 from crossfade.artifact import package
 from crossfade.common.v1.model_pb2 import TRAFFIC_PINNED as PINNED
 from crossfade.connection import MESSAGE_LIMIT
+from crossfade.errors import details_of
 from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
 from services.common.prediction_token import TokenKeys
 from services.common.telemetry import catalog
@@ -251,6 +252,8 @@ async def test_a_full_queue_and_an_expired_deadline(
     for error in refused:
         failure = failure_of(error)
         assert (failure.code, failure.reason, failure.accepted) == ("RESOURCE_EXHAUSTED", "QUEUE_FULL", True)
+        # Of four rows that wait and one that runs, each of which takes about as long as one did alone.
+        assert 0.2 * min(durations) < details_of(error).retry_seconds < 20 * max(durations)
     snapshots = await metrics(app.address)
     answered = len(durations) + len(running) + len(results) - len(refused)
     assert counted(snapshots, catalog.WORKER_DURATION, outcome="ok") == answered

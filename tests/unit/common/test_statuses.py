@@ -10,6 +10,7 @@ from services.common.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
+    ResourceExhaustedError,
 )
 from services.common.statuses import details_of, message_of
 
@@ -21,6 +22,14 @@ def info_of(error: CrossfadeError) -> error_details_pb2.ErrorInfo:
     info = error_details_pb2.ErrorInfo()
     assert status_pb2.Status.FromString(details_of(error)).details[0].Unpack(info)
     return info
+
+
+def test_when_to_come_again_is_told_where_it_is_known() -> None:
+    retry = error_details_pb2.RetryInfo()
+    known = ResourceExhaustedError("QUEUE_FULL", "full", retry_seconds=0.25)
+    assert status_pb2.Status.FromString(details_of(known)).details[1].Unpack(retry)
+    assert retry.retry_delay.ToTimedelta().total_seconds() == 0.25
+    assert len(status_pb2.Status.FromString(details_of(ResourceExhaustedError("QUEUE_FULL", "full"))).details) == 1
 
 
 def test_facts_are_told_as_they_are() -> None:

@@ -15,7 +15,7 @@ import torch
 
 from crossfade.manifest import DType, Signature, TensorSpec
 from services.common.clock import SystemClock
-from services.common.errors import CrossfadeError
+from services.common.errors import CrossfadeError, ResourceExhaustedError
 from services.worker.engine.batcher import Batcher
 from services.worker.engine.device import Device, Work
 from services.worker.engine.engine import EngineOutput
@@ -358,6 +358,9 @@ async def test_what_waits_too_long_or_too_many_is_refused() -> None:
         # This front-end knows of three itself; what the engine alone can refuse is the next test's.
         full = await failure(ask(runner, [4.0]))
         assert full.reason == "QUEUE_FULL"
+        assert isinstance(full, ResourceExhaustedError)
+        # No batch has run yet.
+        assert full.retry_seconds == 0.1
         runner.release(cancelled)
         await told_the_engine()
         gate.go.set()
