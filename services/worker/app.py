@@ -89,7 +89,7 @@ class App:
         self._contact = Contact(clock)
         self._routed = False
         self._watch = RouteWatch(self._channel, self._on_routes, self._contact.touch, self._log)
-        self._forks = ForkServer(settings.threads, settings.load_seconds)
+        self._forks = ForkServer(settings.threads, settings.load_seconds, own=settings.version_threads > 0)
         self.supervisor = Supervisor(
             settings,
             self.instance_id,

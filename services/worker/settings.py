@@ -36,7 +36,8 @@ class WorkerSettings(ServiceSettings):
             `fp16`.
         version_ports: ports that the versions' processes may listen on, as in `21000-21199`: each version and kind of
             traffic takes one, and keeps it for 15 min after its end; unset: any free one.
-        version_threads: CPU threads of one version's process; 0: the cores shared out, or as many as `version_cores`.
+        version_threads: CPU threads of one version's process; 0: the cores shared out, or as many as `version_cores`,
+            unless OMP_NUM_THREADS is set.
         version_cores: processors of one version and kind of traffic, which its processes alone run on while there are
             enough; what floods one version then costs the others nothing, and none can use what the others leave idle.
             0: all run on all.

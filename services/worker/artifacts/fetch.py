@@ -24,6 +24,7 @@ _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _BLOCK: Final = 1 << 20
 _MOST_SIGNATURE_BYTES: Final = 1 << 20
 _GONE: Final = (404, 410)
+_AGAIN: Final = "put the published file back there, or publish what lies there as a new version"
 
 
 class DiffersError(LoadError):
@@ -122,7 +123,7 @@ def _copy_file(uri: str, size: int, sha256: str, target: Path | None, is_over: C
                 raise LoadError(f"{uri} was not fetched in time: {length} of {size} bytes came", transient=True)
             length += len(block)
             if length > size:
-                raise DiffersError(f"{uri} is longer than the {size} bytes that the manifest says")
+                raise DiffersError(f"{uri} is longer than the {size} bytes that the manifest says: {_AGAIN}")
             hasher.update(block)
             if file is not None and target is not None:
                 with _storing(target):
@@ -131,7 +132,9 @@ def _copy_file(uri: str, size: int, sha256: str, target: Path | None, is_over: C
         # As a download is whose connection was lost.
         raise DiffersError(f"{uri} is cut short: it has {length} of {size} bytes", transient=True)
     if hasher.hexdigest() != sha256:
-        raise DiffersError(f"{uri} was altered: its SHA-256 is {hasher.hexdigest()}, the manifest says {sha256}")
+        raise DiffersError(
+            f"{uri} was altered: its SHA-256 is {hasher.hexdigest()}, the manifest says {sha256}: {_AGAIN}"
+        )
 
 
 @contextlib.contextmanager

@@ -101,7 +101,7 @@ def _verified(
     limit = min(manifest.max_batch, settings.max_batch)
     error = check.error(Precision.FP32, limit)
     if not error <= 1:
-        raise LoadError(check.complaint(Precision.FP32, error), FailureCode.VERIFY_FAILED)
+        raise _refused(check.complaint(Precision.FP32, error), error)
     # The speed of a GPU counts where batches are large; a processor has most to do for the first of a batch's rows.
     gpu = engine.device.type == "cuda"
     rows = timer.largest(_sizes(limit), Precision.FP32, settings.batch_seconds) if gpu else 1
@@ -123,7 +123,7 @@ def _verified(
     # Golden rows are few: what larger batches do to an answer, only larger batches show.
     worst, batch = check.worst_batch([1, *_sizes(max_rows)], engine.precision)
     if not worst <= 1:
-        raise LoadError(check.complaint(engine.precision, worst, batch), FailureCode.VERIFY_FAILED)
+        raise _refused(check.complaint(engine.precision, worst, batch), worst)
     engine.reserve(max_rows)
     recorded = recorder.settle([1, *_sizes(max_rows)])
     report = LoadReport(
@@ -140,6 +140,13 @@ def _verified(
         precision_reason=trial.reason + recorded,
     )
     return Prepared(engine, max_rows, report)
+
+
+def _refused(complaint: str, error: float) -> LoadError:
+    advice = "package it again, with a tolerance that covers what a row's answer varies by from machine to machine"
+    if np.isnan(error):
+        advice = "a version must answer every golden row with finite numbers"
+    return LoadError(f"{complaint}; {advice}", FailureCode.VERIFY_FAILED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,9 @@ class Lives:
             if entry.process is not None and now >= entry.overdue_at:
                 if entry.phase is Phase.LOADING:
                     entry.code = FailureCode.LOAD_FAILED
-                    entry.error = f"it was not ready within {self._settings.load_seconds:g} s"
+                    entry.error = (
+                        f"it was not ready within {self._settings.load_seconds:g} s; CROSSFADE_LOAD_SECONDS allows more"
+                    )
                 entry.process.kill()
 
     def end_all(self) -> None:

@@ -158,7 +158,8 @@ def recent_crashes(crashes: tuple[float, ...], now: float) -> tuple[float, ...]:
 
 def crash_message(crashes: tuple[float, ...]) -> str:
     """What is said of a version with these recent crashes."""
-    return f"its process crashed {len(crashes)} times within {CRASH_WINDOW_SECONDS / 60:.0f} minutes"
+    minutes = CRASH_WINDOW_SECONDS / 60
+    return f"its process crashed {len(crashes)} times within {minutes:.0f} minutes (the Worker's log has each of them)"
 
 
 def wanted_keys(lanes: tuple[Lane, ...]) -> dict[ServingKey, WantedVersion]:

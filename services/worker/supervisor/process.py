@@ -27,9 +27,10 @@ class ForkServer:
     Args:
         threads: CPU threads of one process.
         limit_seconds: when it does not answer for so long, it is ended, and the next start begins another one.
+        own: `threads` goes before what the environment says to OpenMP and MKL.
     """
 
-    def __init__(self, threads: int, limit_seconds: float = 300.0) -> None:
+    def __init__(self, threads: int, limit_seconds: float = 300.0, *, own: bool = False) -> None:
         self._limit_seconds = limit_seconds
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([_MODULE])
@@ -40,6 +41,9 @@ class ForkServer:
             "OPENBLAS_NUM_THREADS": "1",
             "GRPC_ENABLE_FORK_SUPPORT": "0",
         }
+        if not own:
+            # What the user set there stays.
+            self._environment = {name: os.environ.get(name, value) for name, value in self._environment.items()}
         self._lock = asyncio.Lock()
 
     def warm_up(self) -> None:
@@ -106,14 +110,17 @@ def _run_child(config: ChildConfig, pipe: socket.socket) -> None:
 
 @contextlib.contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Sets variables for the fork server, which inherits them when it starts; those that the user set stay."""
-    added = {name: value for name, value in values.items() if name not in os.environ}
-    os.environ.update(added)
+    """Sets variables for the fork server, which inherits them when it starts."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        for name in added:
-            os.environ.pop(name, None)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 class VersionProcess:

@@ -126,7 +126,7 @@ def small_only(tmp_path: Path, *, none: bool) -> Any:
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
 def test_a_batch_larger_than_the_golden_rows_must_agree_too(tmp_path: Path, precision: Precision) -> None:
     manifest = small_only(tmp_path, none=True)
-    settings = WorkerSettings(device="cpu", precision=precision)
+    settings = WorkerSettings(device="cpu", precision=precision, batch_seconds=60.0)
     with pytest.raises(LoadError, match=r"hold NaN or infinities in fp32, in a batch of 32") as failed:
         prepare(tmp_path / "small", manifest, settings, SystemClock(), 0.0)
     assert failed.value.code is FailureCode.VERIFY_FAILED

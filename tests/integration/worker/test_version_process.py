@@ -26,7 +26,7 @@ from services.worker.pipes import messages
 from services.worker.process_config import ChildConfig
 from services.worker.settings import WorkerSettings
 from services.worker.supervisor.ports import Ports
-from services.worker.supervisor.process import ForkServer, VersionProcess
+from services.worker.supervisor.process import ForkServer, VersionProcess, _end_server
 from services.worker.version.memory import own_bytes
 from tests.fakes.models import reference_rows
 from tests.integration.worker.conftest import Caller
@@ -258,6 +258,22 @@ async def test_what_was_imported_for_all_versions_stays_shared(versions: _Versio
     # Of torch's objects alone a collection of garbage would copy 80 MB.
     lead = psutil.Process(process.pid)
     assert [own_bytes(one.pid) / 1e6 for one in (lead, *lead.children())] == pytest.approx([30.0] * 3, abs=30.0)
+
+
+async def test_threads_that_a_setting_asks_for_go_before_the_environment(
+    versions: _Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    said = []
+    for own in (False, True):
+        _end_server()
+        versions.forks = ForkServer(threads=3, own=own)
+        process = await versions.start(f"v{own:d}")
+        server = psutil.Process(process.pid).parent()
+        assert server is not None
+        said.append(server.environ()["OMP_NUM_THREADS"])
+    assert said == ["7", "3"]
+    assert os.environ["OMP_NUM_THREADS"] == "7"
 
 
 _ASKED = """

@@ -38,8 +38,8 @@ class PredictionServiceStub:
     def __new__(cls, channel: _aio.Channel) -> PredictionServiceAsyncStub: ...
     Predict: _grpc.UnaryUnaryMultiCallable[_predict_pb2.PredictRequest, _predict_pb2.PredictResponse]
     """Runs one version of a model on the given tensors. Errors: NOT_FOUND (unknown model or version),
-    INVALID_ARGUMENT (inputs do not fit the signature), RESOURCE_EXHAUSTED (queue full), DEADLINE_EXCEEDED,
-    UNAVAILABLE (nothing serves the model), INTERNAL (the model failed).
+    INVALID_ARGUMENT (inputs do not fit the signature), RESOURCE_EXHAUSTED (queue full; google.rpc.RetryInfo says when
+    to come again), DEADLINE_EXCEEDED, UNAVAILABLE (nothing serves the model), INTERNAL (the model failed).
     Of a model that answers in parts it runs the first step and answers all of its outputs; inputs that a step feeds and
     that the request does not give are zeros.
     """
@@ -59,8 +59,8 @@ class PredictionServiceAsyncStub(PredictionServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Predict: _aio.UnaryUnaryMultiCallable[_predict_pb2.PredictRequest, _predict_pb2.PredictResponse]  # type: ignore[assignment]
     """Runs one version of a model on the given tensors. Errors: NOT_FOUND (unknown model or version),
-    INVALID_ARGUMENT (inputs do not fit the signature), RESOURCE_EXHAUSTED (queue full), DEADLINE_EXCEEDED,
-    UNAVAILABLE (nothing serves the model), INTERNAL (the model failed).
+    INVALID_ARGUMENT (inputs do not fit the signature), RESOURCE_EXHAUSTED (queue full; google.rpc.RetryInfo says when
+    to come again), DEADLINE_EXCEEDED, UNAVAILABLE (nothing serves the model), INTERNAL (the model failed).
     Of a model that answers in parts it runs the first step and answers all of its outputs; inputs that a step feeds and
     that the request does not give are zeros.
     """
@@ -83,8 +83,8 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_predict_pb2.PredictResponse, _abc.Awaitable[_predict_pb2.PredictResponse]]:
         """Runs one version of a model on the given tensors. Errors: NOT_FOUND (unknown model or version),
-        INVALID_ARGUMENT (inputs do not fit the signature), RESOURCE_EXHAUSTED (queue full), DEADLINE_EXCEEDED,
-        UNAVAILABLE (nothing serves the model), INTERNAL (the model failed).
+        INVALID_ARGUMENT (inputs do not fit the signature), RESOURCE_EXHAUSTED (queue full; google.rpc.RetryInfo says when
+        to come again), DEADLINE_EXCEEDED, UNAVAILABLE (nothing serves the model), INTERNAL (the model failed).
         Of a model that answers in parts it runs the first step and answers all of its outputs; inputs that a step feeds and
         that the request does not give are zeros.
         """
