@@ -81,6 +81,13 @@ class Precision(StrEnum):
     FP16 = "fp16"
 
 
+class NanPolicy(StrEnum):
+    """What becomes of requests whose inputs hold NaN or infinities: the model answers them, or they are refused."""
+
+    PROPAGATE = "propagate"
+    RAISE = "raise"
+
+
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
     """One input or output tensor. The first of `shape` is -1, the batch; the others are fixed."""
@@ -162,7 +169,8 @@ class Manifest:
     score per class (logits or probabilities, [-1, classes]): the predicted class is its argmax. `classes`,
     `positive_class` and `scores` are null unless `task` is classification; `profile` is null where the model was
     packaged without reference data. `precision` is what the program is to run in; `auto` leaves it to the Worker.
-    `loop` declares the program as one step of a version that answers in parts; null: it answers at once.
+    `loop` declares the program as one step of a version that answers in parts; null: it answers at once. `nan_policy`
+    says whether requests with NaN or infinities are for the program.
     """
 
     format_version: int
@@ -184,6 +192,7 @@ class Manifest:
     architecture: Architecture | None = None
     by_name: bool = False
     loop: Loop | None = None
+    nan_policy: NanPolicy = NanPolicy.PROPAGATE
 
     def __post_init__(self) -> None:
         expected = self.kind.format_version

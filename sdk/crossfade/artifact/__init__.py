@@ -10,7 +10,7 @@ from crossfade.architecture import Architecture
 from crossfade.artifact.folder import AnsweredRows, Artifact, ArtifactError, read_golden, verify
 from crossfade.artifact.packaging import PackageError, package
 from crossfade.loop import Loop
-from crossfade.manifest import Task, Tolerance
+from crossfade.manifest import NanPolicy, Task, Tolerance
 
 __all__ = [
     "AnsweredRows",
@@ -18,6 +18,7 @@ __all__ = [
     "Artifact",
     "ArtifactError",
     "Loop",
+    "NanPolicy",
     "PackageError",
     "Task",
     "Tolerance",

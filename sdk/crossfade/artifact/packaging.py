@@ -2,8 +2,9 @@
 
 import importlib.metadata
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,23 +23,28 @@ from crossfade.artifact.folder import (
     verify,
     write_golden,
 )
-from crossfade.artifact.meaning import Meaning, MeaningError, class_shares, infer_meaning, predictions
+from crossfade.artifact.meaning import MeaningError, infer_meaning
+from crossfade.artifact.profiled import (
+    Inputs,
+    profile_of_reference,
+    profiled_input,
+    refuse_beside_profile,
+    refuse_without_reference,
+)
 from crossfade.loop import Loop
 from crossfade.manifest import (
     MANIFEST_FILE,
     Golden,
     Kind,
     Manifest,
+    NanPolicy,
     Precision,
-    Signature,
     Task,
-    TensorSpec,
     Tolerance,
     dumps,
 )
-from crossfade.profile import ProfileError, build_profile
+from crossfade.profile import ProfileError
 from crossfade.profiling.profile_file import ProfileFile, read_profile
-from crossfade.reference_profile import Profile
 from crossfade.strict_json import FieldError
 
 if TYPE_CHECKING:
@@ -50,8 +56,7 @@ if TYPE_CHECKING:
 DEFAULT_GOLDEN_ROWS = 8
 DEFAULT_MAX_BATCH = 1024
 
-# One array, tensor or table of rows, or a tuple, list or dict of several.
-Inputs = Any
+ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
 
 
 class PackageError(ArtifactError):
@@ -79,6 +84,7 @@ def package(
     tolerance: Tolerance | None = None,
     max_batch: int = DEFAULT_MAX_BATCH,
     precision: Precision | str = Precision.AUTO,
+    nan_policy: NanPolicy | str = NanPolicy.PROPAGATE,
     architecture: Architecture | None = None,
     loop: Loop | None = None,
     overwrite: bool = False,
@@ -117,6 +123,8 @@ def package(
         max_batch: upper bound of the batch dimension.
         precision: "fp32", "bf16" or "fp16" is what Workers run it in, if its answers agree with the golden ones; with
             "auto" each Worker decides.
+        nan_policy: "raise" has Workers refuse requests whose inputs hold NaN or infinities; with "propagate" the model
+            answers them, as one does that knows missing values.
         architecture: what builds a module that takes these weights: a name that an installed package declares in the
             group `crossfade.architectures`, and its config. Built here with the weights, it must answer like `module`.
         loop: `module` is one step of a model that answers in parts: what feeds the next step, and what is sent.
@@ -131,15 +139,19 @@ def package(
     from crossfade.artifact.exporting import ExportableModel, ExportError
     from crossfade.artifact.tensors import TensorError, answered_rows
 
-    runs_in = _precision(precision)
-    if profile is not None:
-        # Before the model is exported, which takes seconds.
-        _refuse_beside_profile(reference, features, categorical)
-    elif reference is None:
-        _refuse_without_reference(
-            feature_names=feature_names, features=features, categorical=categorical or None, profile_input=profile_input
-        )
+    runs_in = _chosen("precision", precision, Precision)
+    policy = _chosen("nan_policy", nan_policy, NanPolicy)
     try:
+        # Before the model is exported, which takes seconds.
+        if profile is not None:
+            refuse_beside_profile(reference, features, categorical)
+        elif reference is None:
+            refuse_without_reference(
+                feature_names=feature_names,
+                features=features,
+                categorical=categorical or None,
+                profile_input=profile_input,
+            )
         with staged(Path(to), overwrite=overwrite) as folder:
             model = ExportableModel(module, example, input_names, output_names)
             signature = model.signature
@@ -161,13 +173,13 @@ def package(
             made = None
             if profile is not None:
                 file = profile if isinstance(profile, ProfileFile) else read_profile(Path(profile))
-                profiled = _profiled(signature, profile_input or file.input, loop)
+                profiled = profiled_input(signature, profile_input or file.input, loop)
                 made = fit_profile(file, profiled, meaning.classes, feature_names)
             elif reference is not None:
-                made = _profile_of_reference(
+                made = profile_of_reference(
                     model,
                     reference,
-                    _profiled(signature, profile_input, loop),
+                    profiled_input(signature, profile_input, loop),
                     meaning,
                     names=feature_names,
                     features=features,
@@ -193,6 +205,7 @@ def package(
                 architecture=architecture,
                 by_name=architecture is not None and model.by_name,
                 loop=loop,
+                nan_policy=policy,
             )
             (folder / MANIFEST_FILE).write_bytes(dumps(manifest))
     except (
@@ -230,72 +243,11 @@ def _store_program(
     return Kind.SAFETENSORS, WEIGHTS_FILE
 
 
-def _profile_of_reference(
-    model: "ExportableModel",
-    reference: Inputs,
-    profiled: TensorSpec,
-    meaning: Meaning,
-    *,
-    names: Sequence[str] | None,
-    features: Sequence[int | str] | None,
-    categorical: Sequence[int | str],
-) -> Profile:
-    """What the training inputs, and the model's answers to them, look like.
-
-    Raises:
-        ProfileError: with what to change.
-    """
-    rows = model.answer_reference(reference)
-    return build_profile(
-        profiled,
-        rows.inputs[profiled.name],
-        names=names or _column_names(reference),
-        features=features,
-        categorical=categorical,
-        classes=class_shares(meaning, rows.outputs),
-        predictions=predictions(meaning, rows.outputs),
-    )
-
-
-def _precision(name: Precision | str) -> Precision:
+def _chosen(field: str, name: str, known: type[ChoiceT]) -> ChoiceT:
     try:
-        return Precision(name)
+        return known(name)
     except ValueError as error:
-        raise PackageError(f"precision: {name!r} is not known: {', '.join(Precision)} are") from error
-
-
-def _refuse_beside_profile(
-    reference: Inputs | None, features: Sequence[int | str] | None, categorical: Sequence[int | str]
-) -> None:
-    if reference is not None or features is not None or categorical:
-        raise PackageError("profile: it takes the place of reference, features and categorical: leave them out")
-
-
-def _refuse_without_reference(**said: Any) -> None:
-    for name, value in said.items():
-        if value is not None:
-            raise PackageError(
-                f"{name}: it is about the profile of training inputs, and there is neither a reference nor a profile: "
-                "give one, or leave it out"
-            )
-
-
-def _profiled(signature: Signature, name: str | None, loop: Loop | None) -> TensorSpec:
-    names = ", ".join(spec.name for spec in signature.inputs)
-    for spec in signature.inputs:
-        if spec.name == name:
-            return spec
-    if name is not None:
-        raise ProfileError(f"profile_input: {name!r} is not one of the inputs {names}")
-    # What callers give says more of them than state that begins as zeros.
-    fed = loop.feeds if loop is not None else ()
-    given = [spec for spec in signature.inputs if spec.name not in fed] or signature.inputs
-    return next((spec for spec in given if spec.dtype.is_float), given[0])
-
-
-def _column_names(reference: Inputs) -> Sequence[str] | None:
-    columns = getattr(reference, "columns", None)
-    return None if columns is None else [str(name) for name in columns]
+        raise PackageError(f"{field}: {name!r} is not known: {', '.join(known)} are") from error
 
 
 def _default_tolerance(outputs: Arrays) -> Tolerance:

@@ -20,6 +20,7 @@ from services.common.telemetry.logs import make_log
 from services.common.telemetry.store import MetricStore, Snapshot
 from services.common.telemetry.tracing import Tracing
 from services.worker.front_end.counting import Counting
+from services.worker.front_end.finite_inputs import FiniteInputs
 from services.worker.front_end.inference import InferenceServicer
 from services.worker.front_end.lanes import LaneBook
 from services.worker.front_end.overload import Overload
@@ -91,7 +92,10 @@ class FrontEnd:
             on_batch=self._servicer.on_batch,
             on_lost=on_lost,
             on_full=Overload(self._clock).refused,
-            check=Ranges(manifest.signature, bounds).check,
+            checks=(
+                FiniteInputs(manifest.signature, manifest.nan_policy).check,
+                Ranges(manifest.signature, bounds).check,
+            ),
         )
         self._servicer.attach(self._runner)
         self._streams = StreamInfer(self._log)

@@ -98,7 +98,7 @@ class Runner:
         on_batch: told of each batch that ran, with the tags of its requests; its answer goes into the record.
         on_lost: called when the engine has ended, which nobody else can tell a front-end.
         on_full: called for each request that is turned away because the queue is full.
-        check: raises for inputs that the program would raise for.
+        checks: raise for inputs that are not for the program.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Runner:
         on_batch: OnBatch,
         on_lost: Callable[[], None],
         on_full: Callable[[], None] = lambda: None,
-        check: Callable[[Sequence[Array]], None] = lambda _: None,
+        checks: Sequence[Callable[[Sequence[Array]], None]] = (),
     ) -> None:
         self.exchange = exchange
         self._clock = clock
@@ -118,7 +118,7 @@ class Runner:
         self._on_batch = on_batch
         self._on_lost = on_lost
         self._on_full = on_full
-        self._check = check
+        self._checks = checks
         self._ring = RowRing(exchange.capacity)
         self._feed = BatchFeed()
         self._requests: dict[int, Request] = {}
@@ -155,7 +155,7 @@ class Runner:
             tag: handed to `on_batch`.
 
         Raises:
-            InvalidArgumentError: INPUT_SHAPE, it has more rows than one answer can carry.
+            InvalidArgumentError: INPUT_SHAPE, it has more rows than one answer can carry; INPUT_NOT_FINITE.
             ResourceExhaustedError: QUEUE_FULL.
             InternalError: MODEL_RAISED, as it would.
             UnavailableError: the process ends.
@@ -168,7 +168,8 @@ class Runner:
                 f"{rows} rows or their answer are larger than a message may be; send {self.largest} at most",
                 field="inputs[0].shape",
             )
-        self._check(inputs)
+        for check in self._checks:
+            check(inputs)
         first = self._ring.take(rows) if self._is_within_bound(rows) else None
         if first is None:
             self._on_full()

@@ -97,6 +97,23 @@ async def test_only_requests_with_bad_rows_fail(
     assert counted(snapshots, catalog.PREDICTION_COUNT) == 40
 
 
+@pytest.mark.parametrize("what", [np.nan, np.inf, -np.inf])
+async def test_a_version_that_takes_no_nan_refuses_it_and_answers_the_others(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any, what: float
+) -> None:
+    # Scores of such a row would be no numbers either: the request is wrong, and not the version.
+    await registry.set_lanes(lane("scores", want(artifacts(nan_policy="raise"))))
+    app = await start_worker()
+    caller = await caller_of("v1")
+    good, bad = reference_rows(5), reference_rows(5)
+    bad[3, 2] = what
+    refused = await caller.failure(bad)
+    assert (refused.code, refused.reason) == ("INVALID_ARGUMENT", "INPUT_NOT_FINITE")
+    assert "input 'input' holds NaN or an infinity in row 3" in refused.message
+    np.testing.assert_allclose(scores_of(await caller.predict(good)), expected_scores(good), rtol=1e-5)
+    assert counted(await metrics(app.address), catalog.WORKER_DURATION, outcome="INVALID_ARGUMENT") == 1
+
+
 async def test_of_a_large_request_as_many_rows_are_counted_as_may_be_labelled(
     registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
 ) -> None:

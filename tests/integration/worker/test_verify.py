@@ -45,7 +45,7 @@ def ids(count: int) -> Any:
 
 def test_a_program_that_writes_to_its_inputs_is_timed_as_it_is_called(tmp_path: Path) -> None:
     manifest = packaged(Shifted(), ids(8), tmp_path / "shifted")
-    settings = WorkerSettings(device="cpu", precision=Precision.BF16)
+    settings = WorkerSettings(device="cpu", precision=Precision.BF16, batch_seconds=60.0)
     prepared = prepare(tmp_path / "shifted", manifest, settings, SystemClock(), 0.0)
     assert prepared.max_rows == 64
 

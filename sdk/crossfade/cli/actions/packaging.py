@@ -40,6 +40,7 @@ class PackageOptions:
     task: str
     features: str
     precision: str
+    nan_policy: str
     architecture: str
     config: str
     loop: Path | None
@@ -67,6 +68,7 @@ def package_module(session: Session, options: PackageOptions) -> None:
             task=options.task or None,
             feature_names=_names(options.features),
             precision=options.precision,
+            nan_policy=options.nan_policy,
             architecture=architecture,
             loop=_loop(options.loop),
             overwrite=options.overwrite,

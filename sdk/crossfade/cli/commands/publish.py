@@ -110,6 +110,9 @@ def package(
     precision: Annotated[
         str, typer.Option("--precision", help="What workers run it in: auto, fp32, bf16 or fp16.")
     ] = "auto",
+    nan_policy: Annotated[
+        str, typer.Option("--nan-policy", help="Of requests with NaN or infinities: propagate (to it) or raise.")
+    ] = "propagate",
     architecture: Annotated[
         str, typer.Option("--architecture", help="Store the weights alone, for Workers that have this architecture.")
     ] = "",
@@ -139,6 +142,7 @@ def package(
         task=task,
         features=features,
         precision=precision,
+        nan_policy=nan_policy,
         architecture=architecture,
         config=config,
         loop=loop,
