@@ -35,9 +35,9 @@ class Replayed:
     """How a rollout would have gone.
 
     Attributes:
-        looks: that were replayed.
+        looks: that were replayed: up to the one that would have ended it.
         parts_at: the first look whose conclusion differs from the recorded one; 0: none.
-        recorded: what was decided, where the action changes.
+        recorded: what was decided, where the action changes, to the recording's end.
         replayed: what would have been decided, where the action changes.
         last: the conclusion of the last look replayed; None: there was none.
     """
@@ -70,11 +70,14 @@ async def replay(terms: Terms, recorded: AsyncIterator[Concluded]) -> Replayed:
     """
     state = start(terms)
     found = Replayed()
+    ended = False
     async for one in recorded:
+        if ended:
+            found = replace(found, recorded=_noted(found.recorded, _recorded(one, one.look.step)))
+            continue
         state, found = _step(state, found, one)
         # The Registry may have refused a recorded one (too few Workers were ready): then the looks go on.
-        if found.last is not None and found.last.action in ENDING and found.last.action is not one.action:
-            break
+        ended = found.last is not None and found.last.action in ENDING and found.last.action is not one.action
     return found
 
 
@@ -86,19 +89,20 @@ def _step(state: State, found: Replayed, one: Concluded) -> tuple[State, Replaye
     state = fold(state, one.look)
     decision = decide(state, one.at)
     same = (decision.action, decision.gate, decision.reason) == (one.action, one.gate, one.reason)
-
-    def moment(action: Action, gate: str, reason: str) -> Moment:
-        assert one.at is not None  # noqa: S101 - for the type checker: seen above
-        return Moment(one.look.sequence, one.at.now, state.step, action, gate, reason)
-
+    would_be = Moment(one.look.sequence, one.at.now, state.step, decision.action, decision.gate, decision.reason)
     return state, replace(
         found,
         looks=found.looks + 1,
         parts_at=found.parts_at or (0 if same else one.look.sequence),
-        recorded=_noted(found.recorded, moment(one.action, one.gate, one.reason)),
-        replayed=_noted(found.replayed, moment(decision.action, decision.gate, decision.reason)),
+        recorded=_noted(found.recorded, _recorded(one, state.step)),
+        replayed=_noted(found.replayed, would_be),
         last=decision,
     )
+
+
+def _recorded(one: Concluded, step: int) -> Moment:
+    now = one.look.time if one.at is None else one.at.now
+    return Moment(one.look.sequence, now, step, one.action, one.gate, one.reason)
 
 
 def _noted(so_far: tuple[Moment, ...], moment: Moment) -> tuple[Moment, ...]:

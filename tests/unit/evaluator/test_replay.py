@@ -64,6 +64,10 @@ async def test_a_stricter_policy_rolls_back_what_was_promoted_and_says_when() ->
     assert (ending.action, ending.gate) == (Action.ROLLBACK, "accuracy"), ending.reason
     assert 0 < found.parts_at <= ending.sequence == found.looks < len(made.looks)
     assert made.started < ending.time <= made.fleet.now
+    # What was decided later is told all the same.
+    last = found.recorded[-1]
+    assert (last.action, last.sequence) == (Action.PROMOTE, len(made.looks))
+    assert ending.time < last.time <= made.fleet.now
 
 
 async def test_a_laxer_policy_promotes_earlier_and_nothing_is_said_of_what_came_after() -> None:

@@ -246,7 +246,7 @@ class ReplayResponse(_message.Message):
 
     @_builtins.property
     def recorded(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplayedDecision]:
-        """What was decided, one entry where the action changes."""
+        """What was decided to the rollout's end, one entry where the action changes."""
 
     @_builtins.property
     def replayed(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplayedDecision]:
