@@ -59,6 +59,17 @@ def test_patience_never_falls_below_the_schedulers_delays() -> None:
     assert patience.seconds(2.0) == LEAST_SECONDS
 
 
+def test_patience_is_by_the_slowest_hundredth_whichever_answers_they_were() -> None:
+    patience = Patience()
+    for number in range(512):
+        patience.record(0.5 if number < 5 else 0.010)
+    # Of 512 the five slowest are beyond the 99th percentile.
+    assert patience.seconds(8.0) == 0.040
+    for number in range(512):
+        patience.record(0.5 if number < 6 else 0.010)
+    assert patience.seconds(8.0) == 2.0
+
+
 def test_at_most_ten_retries_are_saved_up() -> None:
     budget = RetryBudget()
     for _ in range(1_000):

@@ -30,6 +30,18 @@ def test_what_a_process_breaks_off_at_its_end_is_nobodys(end: Reply, charged: bo
     assert (end.charged, end.lost) == (charged, lost)
 
 
+def test_only_a_worker_that_had_begun_says_that_the_program_failed() -> None:
+    raised = Reply("INTERNAL", begun=True, reason="MODEL_RAISED")
+    assert raised.of_program
+    assert not raised._replace(begun=False).of_program
+    assert not raised._replace(code="UNAVAILABLE").of_program
+    assert not raised._replace(reason="").of_program
+    assert raised.like(raised._replace(message="in other words"))
+    for other in (raised._replace(reason="OUTPUT_NOT_FINITE"), raised._replace(begun=False)):
+        assert not raised.like(other)
+        assert not other.like(raised)
+
+
 def test_every_place_of_the_routes_names_processes() -> None:
     def at(*addresses: str) -> list[resources_pb2.Endpoint]:
         return [resources_pb2.Endpoint(instance_id="w", address=address) for address in addresses]

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from crossfade.common.v1 import model_pb2, policy_pb2
 from crossfade.registry.v1 import resources_pb2
 from router.routes import TableMaker
-from router.split import Split
+from router.split import ArmName, Split
 from router.table import KEPT_SECONDS, Lane, Table, Target, keep_half
 
 TWENTY = tuple(f"w:{number}" for number in range(20))
@@ -94,6 +95,70 @@ def test_half_of_an_odd_number_is_rounded_up() -> None:
 
 def test_half_that_is_left_is_believed_and_is_what_the_next_half_is_of() -> None:
     assert keep_half(TWENTY[:10], TWENTY) == (TWENTY[:10], TWENTY[:10])
+
+
+def test_a_lane_is_made_of_all_that_its_routes_say() -> None:
+    def at(address: str) -> list[resources_pb2.Endpoint]:
+        return [resources_pb2.Endpoint(address=address)]
+
+    routes = resources_pb2.LaneRoutes(
+        model="churn",
+        segment="eu",
+        epoch=4,
+        assignment=policy_pb2.ASSIGNMENT_KEY,
+        bucket_offset=9_990,
+        arms=[
+            resources_pb2.RouteArm(arm="stable", version="v1", share_bps=9_870, endpoints=at("s:1")),
+            resources_pb2.RouteArm(arm="test", version="v2", share_bps=100, endpoints=at("t:1")),
+            resources_pb2.RouteArm(arm="control", version="v1", share_bps=30, endpoints=at("c:1")),
+        ],
+        wanted=[
+            resources_pb2.WantedVersion(
+                version="v2", endpoints=at("t:1"), signature=model_pb2.Signature(classes=["no", "yes"])
+            )
+        ],
+        stable_version="v1",
+        test_version="v2",
+        previous_version="v0",
+        shadow=resources_pb2.RouteArm(arm="shadow", version="v3", endpoints=at("m:1")),
+        watched_segments=["us"],
+    )
+    table = TableMaker().make(8, [routes], Table(), now=0.0, heard_since=0.0)
+    assert table == Table(
+        8,
+        {
+            ("churn", "eu"): Lane(
+                "churn",
+                "eu",
+                4,
+                True,
+                Split(9_990, 100, 30),
+                {
+                    ArmName.STABLE: Target("v1", "live", ("s:1",)),
+                    ArmName.TEST: Target("v2", "live", ("t:1",)),
+                    ArmName.CONTROL: Target("v1", "control", ("c:1",)),
+                },
+                pins={"v2": ("t:1",)},
+                names={"@stable": "v1", "@test": "v2", "@previous": "v0"},
+                classes={"v2": ("no", "yes")},
+                basis=("s:1",),
+                shadow=Target("v3", "shadow", ("m:1",)),
+                watched=frozenset({"us"}),
+            )
+        },
+    )
+
+
+def test_a_lane_whose_stable_version_is_gone_has_none_and_one_of_another_version_keeps_nothing() -> None:
+    watch = Watch()
+    watch.routes(TWENTY)
+    other = routes_of("churn", TWENTY[:2])
+    other.arms[0].version = "v2"
+    assert watch.use(other) == TWENTY[:2]
+    empty = resources_pb2.LaneRoutes(model="churn")
+    watch.table = watch.tables.make(3, [empty], watch.table, watch.now, watch.heard_since)
+    assert watch.table.lanes["churn", ""].stable is None
+    assert watch.table.lanes["churn", ""].split == Split(0, 0, 0)
 
 
 def lane(model: str, kept_since: float, **classes: tuple[str, ...]) -> Lane:

@@ -170,6 +170,20 @@ async def test_copies_are_the_first_to_go_when_much_is_to_be_done(monkeypatch: p
     await house.proxy.close()
 
 
+async def test_a_copy_has_as_much_time_as_its_caller_gave_from_when_it_leaves() -> None:
+    house = House(shadowed())
+
+    async def slow(sent: Sent) -> Reply:
+        await asyncio.sleep(0.1)
+        return Reply("OK", b"", begun=True)
+
+    house.transport.behaviors = {CONTROL: slow}
+    await house.predict(seconds=2.0)
+    await until(lambda: len(house.transport.sent) == 2)
+    assert 1.95 < house.transport.sent[-1].timeout <= 2.0
+    await house.proxy.close()
+
+
 async def test_large_requests_are_not_held() -> None:
     house = House(shadowed())
 

@@ -4,12 +4,15 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 
+import pytest
+
 from router.call import Reply
 from router.split import ArmName
-from router.table import Target
+from router.table import Table, Target
 from tests.fakes.transport import Sent, fail
 from tests.support.wait import until
-from tests.unit.router.test_proxy import CONTROL, House, gone, lane, many
+from tests.unit.router.test_proxy import CONTROL, STABLE, TEST, House, gone, lane, many, served_at
+from tests.unit.router.test_streams import Reader, stream
 
 EIGHT = tuple(f"w:{number}" for number in range(8))
 
@@ -90,6 +93,80 @@ async def test_one_that_comes_back_and_refuses_is_followed_by_the_next() -> None
     await until(lambda: house.transport.sent and house.transport.sent[-1].wait)
     house.transport.connected = {"w:5", "w:6"}
     assert (await call).reply.body == b"w:6"
+
+
+async def test_of_two_that_answer_at_the_same_moment_one_is_taken() -> None:
+    house, answering = House(lane()), asyncio.Event()
+
+    async def back(sent: Sent) -> Reply:
+        if not sent.wait:
+            return Reply("UNAVAILABLE")
+        await answering.wait()
+        return Reply("OK", sent.address.encode(), begun=True)
+
+    house.transport.behaviors |= {STABLE: back, "stable:2": back}
+    call = asyncio.create_task(house.predict())
+    await until(lambda: house.transport.sent and house.transport.sent[-1].wait)
+    house.proxy.use(Table(2, {("churn", ""): served_at(STABLE, "stable:2")}))
+    await until(lambda: asked(house)[-1] == "stable:2")
+    answering.set()
+    assert (await call).reply.body in {STABLE.encode(), b"stable:2"}
+
+
+async def test_of_two_streams_that_begin_at_the_same_moment_the_other_one_is_left() -> None:
+    house, answering = House(lane()), asyncio.Event()
+
+    async def back(sent: Sent) -> Reply:
+        if not sent.wait:
+            return Reply("UNAVAILABLE")
+        await answering.wait()
+        return Reply("OK", sent.address.encode(), begun=True)
+
+    house.transport.behaviors |= {STABLE: back, "stable:2": back}
+    reader = Reader()
+    call = asyncio.create_task(stream(house, reader))
+    await until(lambda: house.transport.sent and house.transport.sent[-1].wait)
+    house.proxy.use(Table(2, {("churn", ""): served_at(STABLE, "stable:2")}))
+    await until(lambda: asked(house)[-1] == "stable:2")
+    answering.set()
+    assert (await call).parts == 3
+    assert {address: rest.left for address, rest in house.transport.rests.items()} == {
+        address: address != reader.parts[0].decode() for address in (STABLE, "stable:2")
+    }
+
+
+async def test_a_version_that_is_not_live_any_more_when_its_process_is_back_is_asked_no_more() -> None:
+    house = House(lane())
+
+    async def back(sent: Sent) -> Reply:
+        return Reply("FAILED_PRECONDITION") if sent.wait else Reply("UNAVAILABLE")
+
+    house.transport.behaviors[STABLE] = back
+    assert (await house.predict(seconds=0.5)).reply.code == "FAILED_PRECONDITION"
+    assert asked(house) == [STABLE, STABLE]
+
+
+@pytest.mark.parametrize("leased", [(), (STABLE,)])
+async def test_news_that_name_no_other_process_have_none_asked_once_more(leased: tuple[str, ...]) -> None:
+    # Without a lease its process is kept in the arm alone.
+    house = House(replace(lane(), pins={"v1": leased}))
+    house.transport.behaviors[STABLE] = gone
+    call = asyncio.create_task(house.predict())
+    await until(lambda: house.transport.looking)
+    house.proxy.use(Table(2, {("churn", ""): lane(epoch=4)}))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert asked(house) == [STABLE, STABLE]
+    call.cancel()
+
+
+async def test_a_process_at_an_address_that_another_version_had_is_asked() -> None:
+    house = House(lane(test=1))
+    house.transport.behaviors[STABLE] = gone
+    call = asyncio.create_task(house.predict())
+    await until(lambda: house.transport.looking)
+    house.proxy.use(Table(2, {("churn", ""): served_at(STABLE, TEST)}))
+    assert (await asyncio.wait_for(call, 1.0)).reply.body in {STABLE.encode(), TEST.encode()}
 
 
 async def test_nobody_looks_for_processes_any_more_when_the_caller_has_left() -> None:

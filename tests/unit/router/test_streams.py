@@ -213,6 +213,42 @@ async def test_a_deadline_that_passes_between_parts_is_charged_whoever_sees_it_f
     assert house.attempts() == {("v2", "live", "DEADLINE_EXCEEDED"): 1}
 
 
+class Ending(Reader):
+    """A caller at whose second part the Router has no more time for streams."""
+
+    def __init__(self, house: House) -> None:
+        super().__init__()
+        self._house = house
+
+    async def write(self, part: bytes) -> None:
+        await super().write(part)
+        if len(self.parts) == 2:
+            self._house.proxy.end_streams()
+
+
+async def test_a_router_that_ends_breaks_off_a_stream_that_goes_on() -> None:
+    house = House(lane())
+    house.transport.rests[STABLE] = rest = FakeParts(2, WHOLE)
+    with pytest.raises(UnavailableError, match="after 2 parts") as caught:
+        await stream(house, Ending(house))
+    assert caught.value.reason == "DRAINING"
+    assert rest.left
+
+
+async def test_a_stream_that_is_whole_when_the_router_ends_is_answered() -> None:
+    house = House(lane())
+    house.transport.rests[STABLE] = FakeParts(1, WHOLE)
+    answer = await stream(house, Ending(house))
+    assert (answer.reply.ok, answer.parts) == (True, 2)
+    assert house.attempts() == {("v1", "live", "ok"): 1}
+
+
+async def test_a_pinned_stream_is_none_of_those_that_could_be_mirrored() -> None:
+    house = House(replace(lane(control=10_000), shadow=Target("v2", "shadow", (TEST,))))
+    await stream(house, Reader(), pin="v1")
+    assert not [one for one in house.store.snapshot() if one.metric is catalog.SHADOW_DROPPED_COUNT]
+
+
 async def test_streams_are_not_mirrored_and_that_is_said() -> None:
     shadowed = replace(lane(control=10_000), shadow=Target("v2", "shadow", (TEST,)))
     house = House(shadowed)
