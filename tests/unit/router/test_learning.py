@@ -58,6 +58,18 @@ async def test_nothing_is_remembered_of_a_version_that_has_left_the_lane() -> No
     assert house.attempts()["v2", "live", "RESOURCE_EXHAUSTED"] == 1
 
 
+async def test_how_long_a_version_takes_is_learnt_anew_when_it_comes_back() -> None:
+    house = House(lane())
+    for _ in range(64):
+        await house.predict()
+    house.proxy.use(Table(2, {("churn", ""): lane(epoch=4)}))
+    assert patience(house, "v1") < 1.0, "it has not left"
+    other = replace(lane(), arms={ArmName.STABLE: Target("v2", "live", (TEST,))})
+    house.proxy.use(Table(3, {("churn", ""): other}))
+    house.proxy.use(Table(4, {("churn", ""): lane()}))
+    assert patience(house, "v1") == 4.0
+
+
 async def test_a_version_that_is_cut_off_where_nothing_is_stable_is_said_not_to_be_served() -> None:
     house = House(replace(lane(test=10_000), arms={ArmName.TEST: Target("v2", "live", (TEST,))}))
     house.transport.behaviors[TEST] = fail("RESOURCE_EXHAUSTED")
