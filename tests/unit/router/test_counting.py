@@ -28,6 +28,7 @@ async def test_a_call_is_counted_as_its_caller_saw_it_by_who_answered_it_in_the_
     house.transport.behaviors[STABLE] = fail("RESOURCE_EXHAUSTED")
     await house.predict(pin="v1")
     counts = {key: sum(one.counts) for key, one in calls(house).items()}
+    assert all(0.0 <= one.total < 1.0 for one in calls(house).values())
     assert counts == {("v1", "failover", "ok"): 1, ("v1", "pinned", "RESOURCE_EXHAUSTED"): 1}
 
 

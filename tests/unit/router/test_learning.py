@@ -70,11 +70,14 @@ async def test_how_long_a_version_takes_is_learnt_anew_when_it_comes_back() -> N
     assert patience(house, "v1") == 4.0
 
 
-async def test_a_version_that_is_cut_off_where_nothing_is_stable_is_said_not_to_be_served() -> None:
+@pytest.mark.parametrize(("code", "reason"), [("RESOURCE_EXHAUSTED", ""), ("INTERNAL", "MODEL_RAISED")])
+async def test_a_version_that_is_cut_off_where_nothing_is_stable_is_said_not_to_be_served(
+    code: str, reason: str
+) -> None:
     house = House(replace(lane(test=10_000), arms={ArmName.TEST: Target("v2", "live", (TEST,))}))
-    house.transport.behaviors[TEST] = fail("RESOURCE_EXHAUSTED")
+    house.transport.behaviors[TEST] = fail(code, reason=reason)
     for _ in range(15):
-        assert (await house.predict()).reply.code == "RESOURCE_EXHAUSTED"
+        assert (await house.predict()).reply.code == code
     with pytest.raises(UnavailableError) as caught:
         await house.predict()
     assert caught.value.reason == "NOT_SERVING"

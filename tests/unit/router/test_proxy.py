@@ -216,9 +216,10 @@ async def test_unknown_model() -> None:
 
 async def test_a_lane_without_a_stable_version() -> None:
     empty = Lane("churn", "", 0, False, Split(0, 0, 0), {}, {}, {}, {})
-    with pytest.raises(FailedPreconditionError) as caught:
-        await House(empty).predict()
-    assert caught.value.reason == "NO_STABLE_VERSION"
+    for one, segment in ((empty, ""), (replace(empty, segment="eu"), "eu")):
+        with pytest.raises(FailedPreconditionError) as caught:
+            await House(one).predict(segment=segment)
+        assert caught.value.reason == "NO_STABLE_VERSION"
 
 
 async def test_nothing_serves_the_stable_version() -> None:
@@ -277,6 +278,20 @@ async def test_a_stable_version_that_has_failed_is_said_to_have_when_no_routes_c
     house.transport.behaviors[STABLE] = fail("FAILED_PRECONDITION", begun=False)
     answer = await house.predict(seconds=0.1)
     assert answer.reply.code == "FAILED_PRECONDITION"
+    # Nor are they waited for for long, or when the model is gone from them.
+    house.proxy.use(Table(2, {("churn", ""): lane(epoch=4)}))
+    call = asyncio.create_task(house.predict(seconds=30.0))
+    await until(lambda: len(house.transport.sent) == 2)
+    house.proxy.use(Table(3, {}))
+    assert (await asyncio.wait_for(call, 3.0)).reply.code == "FAILED_PRECONDITION"
+
+
+async def test_what_a_version_fails_at_with_the_words_of_one_that_is_not_live_is_no_refusal() -> None:
+    house = House(lane())
+    house.transport.behaviors[STABLE] = fail("FAILED_PRECONDITION")
+    answer = await asyncio.wait_for(house.predict(seconds=30.0), 0.5)
+    assert (answer.reply.code, answer.traffic) == ("FAILED_PRECONDITION", "live")
+    assert house.attempts() == {("v1", "live", "FAILED_PRECONDITION"): 1}
 
 
 async def test_a_full_queue_is_charged() -> None:
@@ -509,8 +524,10 @@ async def test_a_stream_that_breaks_at_a_later_step_is_the_versions() -> None:
     assert house.attempts()["v2", "live", "INTERNAL"] == 15
 
 
-async def test_a_caller_who_leaves_charges_nobody() -> None:
+async def test_a_caller_who_leaves_charges_nobody_and_is_no_error() -> None:
     house = House(lane(test=10_000))
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, error: errors.append(error))
     house.transport.behaviors[TEST] = hang()
     call = asyncio.create_task(house.predict(seconds=30.0))
     await until(lambda: house.transport.sent)
@@ -518,6 +535,8 @@ async def test_a_caller_who_leaves_charges_nobody() -> None:
     with pytest.raises(asyncio.CancelledError):
         await call
     await until(lambda: house.transport.cancelled == 1)
+    await asyncio.sleep(0)
+    assert not errors
     assert house.attempts() == {}
 
 

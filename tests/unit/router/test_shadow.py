@@ -122,13 +122,17 @@ async def test_what_is_pinned_and_what_is_the_callers_fault_is_not_mirrored() ->
     await house.proxy.close()
 
 
-async def test_what_stable_failed_at_is_mirrored_so_that_both_have_the_same_requests() -> None:
+@pytest.mark.parametrize("outcome", ["INTERNAL", "ok"])
+async def test_what_stable_failed_at_is_mirrored_so_that_both_have_the_same_requests(outcome: str) -> None:
     house = House(shadowed())
-    house.transport.behaviors = {CONTROL: fail("INTERNAL"), TEST: fail("INTERNAL")}
+    house.transport.behaviors[CONTROL] = fail("INTERNAL")
+    if outcome != "ok":
+        house.transport.behaviors[TEST] = fail(outcome)
     await house.predict()
-    await until(lambda: house.attempts().get(("v2", "shadow", "INTERNAL")) == 1)
+    await until(lambda: house.attempts().get(("v2", "shadow", outcome)) == 1 and not house.proxy._shadow.in_flight)
     assert house.attempts()["v1", "control", "INTERNAL"] == 1
-    assert counted(house, catalog.SHADOW_PAIR_COUNT) == {}
+    # There is no pair, and none was lost.
+    assert counted(house, catalog.SHADOW_PAIR_COUNT) == counted(house, catalog.SHADOW_DROPPED_COUNT) == {}
     await house.proxy.close()
 
 

@@ -160,6 +160,70 @@ async def test_news_that_name_no_other_process_have_none_asked_once_more(leased:
     call.cancel()
 
 
+async def test_a_call_goes_to_no_process_of_another_version() -> None:
+    house = House(lane(test=1))
+    house.transport.behaviors[STABLE] = gone
+    house.transport.connected = {TEST}
+    call = asyncio.create_task(house.predict())
+    await until(lambda: house.transport.looking)
+    # Time enough to ask the one that is connected.
+    await asyncio.sleep(0.05)
+    assert asked(house) == [STABLE, STABLE]
+    call.cancel()
+
+
+async def test_a_process_that_refused_before_is_asked_again_when_routes_lead_to_no_other() -> None:
+    house = House(served_at(STABLE, "stable:2"))
+    house.transport.behaviors |= {STABLE: gone, "stable:2": gone}
+    call = asyncio.create_task(house.predict())
+    await until(lambda: house.transport.looking)
+    del house.transport.behaviors["stable:2"]
+    house.proxy.use(Table(2, {("churn", ""): served_at("stable:2")}))
+    assert (await asyncio.wait_for(call, 1.0)).reply.body == b"stable:2"
+    assert asked(house) == [STABLE, "stable:2", STABLE, "stable:2"]
+
+
+async def test_a_process_is_waited_for_although_its_model_is_gone_from_the_routes() -> None:
+    house, back = House(lane()), asyncio.Event()
+
+    async def returns(sent: Sent) -> Reply:
+        if not sent.wait:
+            return Reply("UNAVAILABLE")
+        await back.wait()
+        return Reply("OK", b"back", begun=True)
+
+    house.transport.behaviors[STABLE] = returns
+    call = asyncio.create_task(house.predict())
+    await until(lambda: house.transport.looking)
+    house.proxy.use(Table(2, {}))
+    await asyncio.sleep(0)
+    back.set()
+    assert (await call).reply.body == b"back"
+
+
+async def test_a_process_that_is_back_and_takes_too_long_is_charged() -> None:
+    house = House(lane())
+
+    async def back(sent: Sent) -> Reply:
+        return Reply("DEADLINE_EXCEEDED", begun=True) if sent.wait else Reply("UNAVAILABLE")
+
+    house.transport.behaviors[STABLE] = back
+    assert (await house.predict()).reply.code == "DEADLINE_EXCEEDED"
+    assert house.attempts() == {("v1", "live", "DEADLINE_EXCEEDED"): 1}
+
+
+async def test_a_call_that_has_waited_leaves_nothing_that_waits() -> None:
+    house, mine = House(lane()), asyncio.all_tasks()
+
+    async def back(sent: Sent) -> Reply:
+        return Reply("OK", b"back", begun=True) if sent.wait else Reply("UNAVAILABLE")
+
+    house.transport.behaviors[STABLE] = back
+    for _ in range(5):
+        assert (await house.predict()).reply.ok
+    await until(lambda: asyncio.all_tasks() == mine)
+
+
 async def test_a_process_at_an_address_that_another_version_had_is_asked() -> None:
     house = House(lane(test=1))
     house.transport.behaviors[STABLE] = gone
