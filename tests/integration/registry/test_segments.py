@@ -51,6 +51,7 @@ async def test_its_rollouts_leave_the_default_lane_alone(registry: Registry) -> 
     await registry.create()
     await registry.publish()
     await set_segment(registry)
+    assert (await registry.events())[-1].reason == "Segment eu has v1 as a stable version of its own."
     published = await registry.publish(segment="eu", rollout=plan(500))
     worker = registry.worker()
     await worker.ready("v1", "v2", control="v1")
