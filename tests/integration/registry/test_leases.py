@@ -184,6 +184,20 @@ async def test_a_lease_expires(start: Start) -> None:
     assert await arms(registry) == {"stable": 2}
 
 
+async def test_a_report_that_comes_too_late_lets_no_lease_last_longer(start: Start) -> None:
+    clock = ManualClock()
+    registry = await ticking(start, clock)
+    await registry.create()
+    worker = registry.worker()
+    await worker.report(sequence=3)
+    clock.advance(10)
+    worker.set("v1", LOADING)
+    await worker.report(sequence=2)
+    clock.advance(5)
+    await registry.app.upkeep.once()
+    assert await listed(registry) == []
+
+
 async def test_no_lease_expires_before_the_registry_is_up_for_one(start: Start) -> None:
     clock = ManualClock()
     first = await ticking(start, clock)

@@ -130,6 +130,9 @@ async def test_publication_without_rollout(registry: Registry) -> None:
     published = await registry.publish(without_rollout=True)
     assert not published.HasField("rollout")
     assert await registry.states() == {"v1": "STABLE", "v2": "PENDING"}
+    # Nor is it said to have the one that another version has.
+    assert (await registry.publish(rollout=plan(500))).rollout.version == "v3"
+    assert not (await registry.publish(without_rollout=True)).HasField("rollout")
 
 
 async def test_stable_version_that_never_got_ready_is_replaced(registry: Registry) -> None:
