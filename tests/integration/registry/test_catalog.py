@@ -38,6 +38,8 @@ async def test_model_etag_follows_its_lanes(registry: Registry) -> None:
 async def test_versions(registry: Registry) -> None:
     await registry.create()
     published = [await registry.publish(version=version(description="First.")), await registry.publish(version_id="v3")]
+    said = [one.reason for one in await registry.events() if one.type == "VERSION_PUBLISHED"]
+    assert said == ["First.", "v3 was published."]
     # The next number is taken by a name that somebody chose.
     published.append(await registry.publish())
     assert [one.version.name.rpartition("/")[2] for one in published] == ["v1", "v3", "v4"]

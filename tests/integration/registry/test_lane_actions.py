@@ -72,6 +72,14 @@ async def test_undo_is_refused(registry: Registry, changes: dict[str, str], code
     assert (await registry.model()).lanes[0].stable_version == "v3"
 
 
+async def test_a_lane_whose_first_version_is_stable_has_nothing_to_go_back_to(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    said = await refused(undo(registry))
+    assert (said.code, said.reason) == ("FAILED_PRECONDITION", "TRANSITION_ILLEGAL")
+    assert "no version to go back to" in said.message
+
+
 async def test_undo_during_a_rollout(registry: Registry) -> None:
     await promoted(registry)
     await registry.publish(rollout=plan(500))

@@ -1,7 +1,7 @@
 """Forgetting: what stands in the way of one kind of things is in the way of no other."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
@@ -45,6 +45,17 @@ class Table:
 
 
 @dataclass
+class Works:
+    """Its transactions are carried out."""
+
+    tx: Old = field(default_factory=Old)
+
+    def run(self, work: Callable[[Any], Any], **_: Any) -> Any:
+        """Runs a transaction."""
+        return work(self.tx)
+
+
+@dataclass
 class FirstFails:
     """Its first transaction takes all the time that it has, and fails."""
 
@@ -74,3 +85,12 @@ def test_a_kind_that_cannot_be_forgotten_keeps_no_other(error: Exception) -> Non
     assert unit.tx.asked == ["routes", "outbox", "looks", "ledger"]
     assert forgotten.failures == (error,)
     assert forgotten.deliveries == 3
+
+
+@pytest.mark.parametrize(("what", "table"), [("deliveries", "outbox"), ("analyses", "looks"), ("events", "ledger")])
+def test_what_is_kept_for_ever_is_not_looked_for(what: str, table: str) -> None:
+    clock, unit = ManualClock(), Works()
+    kept = replace(KEPT, **{what: 0})
+    forgotten = RetentionService(cast("UnitOfWork", unit), clock, kept).forget(deadline=clock.monotonic() + 20.0)
+    assert unit.tx.asked == [one for one in ("requests", "routes", "outbox", "looks", "ledger") if one != table]
+    assert forgotten.deliveries == (0 if what == "deliveries" else 3)
