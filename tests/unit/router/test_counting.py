@@ -13,6 +13,7 @@ from services.common.telemetry import catalog
 from services.common.telemetry.store import Snapshot
 from tests.fakes.transport import Sent, fail, hang
 from tests.unit.router.test_proxy import STABLE, TEST, House, cohorts, lane
+from tests.unit.router.test_streams import Reader, stream
 
 
 def calls(house: House) -> dict[tuple[str, str, str], Snapshot]:
@@ -27,9 +28,15 @@ async def test_a_call_is_counted_as_its_caller_saw_it_by_who_answered_it_in_the_
     await house.predict()
     house.transport.behaviors[STABLE] = fail("RESOURCE_EXHAUSTED")
     await house.predict(pin="v1")
+    house.transport.behaviors.clear()
+    await stream(house, Reader())
     counts = {key: sum(one.counts) for key, one in calls(house).items()}
     assert all(0.0 <= one.total < 1.0 for one in calls(house).values())
-    assert counts == {("v1", "failover", "ok"): 1, ("v1", "pinned", "RESOURCE_EXHAUSTED"): 1}
+    assert counts == {
+        ("v1", "failover", "ok"): 1,
+        ("v1", "pinned", "RESOURCE_EXHAUSTED"): 1,
+        ("v2", "live", "ok"): 1,
+    }
 
 
 async def test_a_call_that_nobody_serves_is_counted_with_the_time_that_it_took() -> None:

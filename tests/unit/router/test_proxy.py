@@ -192,6 +192,8 @@ async def test_a_pin_to_what_no_worker_holds_says_what_can_be_reached(pin: str) 
     with pytest.raises(NotFoundError, match=r"now: v1, v2$") as caught:
         await House(lane()).predict(pin=pin)
     assert caught.value.reason == "VERSION_NOT_LOADED"
+    with pytest.raises(NotFoundError, match=r"now: none$"):
+        await House(replace(lane(), pins={})).predict(pin=pin)
 
 
 async def test_calls_before_the_first_table_wait_a_moment_for_it() -> None:

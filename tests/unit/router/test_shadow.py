@@ -163,6 +163,13 @@ async def test_few_pairs_wait_to_be_compared_and_those_beyond_are_dropped(monkey
         await house.predict()
         await until(lambda: not house.proxy._shadow.in_flight)
     assert counted(house, catalog.SHADOW_PAIR_COUNT) == {("keep", "churn"): 5}
+    # And no more than before.
+    free.clear()
+    house.proxy._shadow._pool.submit(free.wait)
+    for _ in range(3):
+        await house.predict()
+    await until(lambda: counted(house, catalog.SHADOW_DROPPED_COUNT) == {("busy",): 2})
+    free.set()
     await house.proxy.close()
 
 

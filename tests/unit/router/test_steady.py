@@ -183,7 +183,8 @@ async def test_a_process_that_refused_before_is_asked_again_when_routes_lead_to_
     assert asked(house) == [STABLE, "stable:2", STABLE, "stable:2"]
 
 
-async def test_a_process_is_waited_for_although_its_model_is_gone_from_the_routes() -> None:
+@pytest.mark.parametrize("known", [False, True])
+async def test_a_process_is_waited_for_although_the_routes_name_none_any_more(known: bool) -> None:
     house, back = House(lane()), asyncio.Event()
 
     async def returns(sent: Sent) -> Reply:
@@ -195,8 +196,9 @@ async def test_a_process_is_waited_for_although_its_model_is_gone_from_the_route
     house.transport.behaviors[STABLE] = returns
     call = asyncio.create_task(house.predict())
     await until(lambda: house.transport.looking)
-    house.proxy.use(Table(2, {}))
-    await asyncio.sleep(0)
+    house.proxy.use(Table(2, {("churn", ""): served_at()} if known else {}))
+    for _ in range(10):
+        await asyncio.sleep(0)
     back.set()
     assert (await call).reply.body == b"back"
 
