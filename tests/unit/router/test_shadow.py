@@ -10,9 +10,10 @@ import pytest
 
 from crossfade.predict.v1 import predict_pb2
 from router import proxy, shadow
-from router.call import Reply
+from router.call import Call, Reply
 from router.split import ArmName
 from router.table import Lane, Target
+from services.common.clock import SystemClock
 from services.common.telemetry import catalog
 from services.common.telemetry.catalog import Metric
 from tests.fakes.transport import Behavior, Sent, fail, hang
@@ -204,6 +205,10 @@ async def test_large_requests_are_not_held() -> None:
     house.transport.behaviors = {CONTROL: large}
     await house.predict()
     assert counted(house, catalog.SHADOW_DROPPED_COUNT) == {("large",): 1}
+    house.transport.behaviors.clear()
+    call = Call(b"x" * (shadow.MOST_BYTES + 1), SystemClock().monotonic() + 5.0)
+    await house.proxy.predict(call, house.proxy.route("churn", "", "", ""))
+    assert counted(house, catalog.SHADOW_DROPPED_COUNT) == {("large",): 2}
     await house.proxy.close()
 
 
