@@ -51,9 +51,11 @@ async def test_nothing_is_remembered_of_a_version_that_has_left_the_lane() -> No
         await house.predict()
     house.transport.behaviors[TEST] = fail("RESOURCE_EXHAUSTED")
     await house.predict()
-    assert ("v2", "live", "RESOURCE_EXHAUSTED") not in house.attempts(), "it is cut off"
-    house.proxy.use(Table(2, {("churn", ""): lane()}))
-    house.proxy.use(Table(3, {("churn", ""): lane(test=10_000)}))
+    house.proxy.use(Table(2, {("churn", ""): lane(test=10_000, epoch=4)}))
+    await house.predict()
+    assert ("v2", "live", "RESOURCE_EXHAUSTED") not in house.attempts(), "it is cut off, and stays so"
+    house.proxy.use(Table(3, {("churn", ""): lane()}))
+    house.proxy.use(Table(4, {("churn", ""): lane(test=10_000)}))
     await house.predict()
     assert house.attempts()["v2", "live", "RESOURCE_EXHAUSTED"] == 1
 

@@ -159,6 +159,7 @@ def test_a_lane_whose_stable_version_is_gone_has_none_and_one_of_another_version
     watch.table = watch.tables.make(3, [empty], watch.table, watch.now, watch.heard_since)
     assert watch.table.lanes["churn", ""].stable is None
     assert watch.table.lanes["churn", ""].split == Split(0, 0, 0)
+    assert watch.table.lanes["churn", ""].shadow is None
     assert watch.routes(TWENTY) == TWENTY
 
 

@@ -172,6 +172,25 @@ async def test_a_call_goes_to_no_process_of_another_version() -> None:
     call.cancel()
 
 
+async def test_of_the_processes_that_newer_routes_name_one_that_was_not_asked_is_asked() -> None:
+    house = House(served_at(STABLE, "stable:2"))
+    house.transport.behaviors |= {STABLE: gone, "stable:2": gone}
+    call = asyncio.create_task(house.predict())
+    await until(lambda: house.transport.looking)
+    house.proxy.use(Table(2, {("churn", ""): served_at("stable:2", "stable:3")}))
+    assert (await asyncio.wait_for(call, 1.0)).reply.body == b"stable:3"
+
+
+async def test_what_another_process_answers_for_control_by_newer_routes_is_judged_for_neither() -> None:
+    house = House(lane(test=1, control=9_999))
+    house.transport.behaviors |= {CONTROL: gone, STABLE: gone}
+    call = asyncio.create_task(house.predict())
+    await until(lambda: house.transport.looking)
+    house.proxy.use(Table(2, {("churn", ""): served_at("stable:2")}))
+    answer = await asyncio.wait_for(call, 1.0)
+    assert (answer.reply.body, answer.traffic) == (b"stable:2", "failover")
+
+
 async def test_a_process_that_refused_before_is_asked_again_when_routes_lead_to_no_other() -> None:
     house = House(served_at(STABLE, "stable:2"))
     house.transport.behaviors |= {STABLE: gone, "stable:2": gone}
@@ -203,15 +222,18 @@ async def test_a_process_is_waited_for_although_the_routes_name_none_any_more(kn
     assert (await call).reply.body == b"back"
 
 
-async def test_a_process_that_is_back_and_takes_too_long_is_charged() -> None:
+@pytest.mark.parametrize(
+    "reply", [Reply("DEADLINE_EXCEEDED", begun=True), Reply("RESOURCE_EXHAUSTED")], ids=["slow", "full"]
+)
+async def test_what_a_process_that_is_back_fails_at_is_charged(reply: Reply) -> None:
     house = House(lane())
 
     async def back(sent: Sent) -> Reply:
-        return Reply("DEADLINE_EXCEEDED", begun=True) if sent.wait else Reply("UNAVAILABLE")
+        return reply if sent.wait else Reply("UNAVAILABLE")
 
     house.transport.behaviors[STABLE] = back
-    assert (await house.predict()).reply.code == "DEADLINE_EXCEEDED"
-    assert house.attempts() == {("v1", "live", "DEADLINE_EXCEEDED"): 1}
+    assert (await house.predict()).reply.code == reply.code
+    assert house.attempts() == {("v1", "live", reply.code): 1}
 
 
 async def test_a_call_that_has_waited_leaves_nothing_that_waits() -> None:

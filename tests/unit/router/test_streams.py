@@ -1,6 +1,7 @@
 """Streams through the proxy: saved until the first part, charged when they have ended."""
 
 import asyncio
+import time
 from dataclasses import replace
 
 import pytest
@@ -118,6 +119,7 @@ async def test_a_router_that_ends_reads_nothing_to_its_end() -> None:
     assert (await stream(house, Reader(), seconds=0.15)).version == "v1"
     await until(lambda: rest.read_parts > 0)
     await house.proxy.close()
+    assert all(task.done() for task in asyncio.all_tasks() if task is not asyncio.current_task())
     read = rest.read_parts
     await asyncio.sleep(0.05)
     assert rest.read_parts == read
@@ -158,6 +160,25 @@ async def test_a_caller_that_leaves_before_the_first_part_does_too() -> None:
         await running
     await until(lambda: house.transport.cancelled == 1)
     assert house.attempts() == {}
+
+
+async def test_a_stream_whose_first_part_comes_when_the_callers_time_is_over_is_read_for_its_outcome() -> None:
+    house, begins = House(lane(test=10_000)), asyncio.Event()
+
+    async def late(_: object) -> Reply:
+        await begins.wait()
+        return Reply("OK", b"late", begun=True)
+
+    house.transport.behaviors[TEST] = late
+    house.transport.rests[TEST] = rest = FakeParts(3, BROKEN)
+    running = asyncio.create_task(stream(house, Reader(), seconds=0.1))
+    await until(lambda: house.transport.sent)
+    time.sleep(0.11)  # noqa: ASYNC251 - the loop is blocked beyond the caller's deadline
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    begins.set()
+    await until(lambda: house.attempts() == {("v2", "live", "INTERNAL"): 1})
+    assert rest.read_parts == 3
 
 
 async def test_a_slow_reader_is_waited_for_and_its_time_is_not_the_versions() -> None:
