@@ -1,0 +1,89 @@
+"""Which rule of the decision comes first where several apply, and at which moment a time is over."""
+
+from dataclasses import replace
+
+import pytest
+
+from evaluator.evidence.state import State, start
+from evaluator.verdict.decide import Action, Circumstances, Phase, decide
+from evaluator.verdict.readiness import PATIENCE, Served, Serving, Worker
+from evaluator.window.other_lanes import OtherLanes
+from services.common.policy.drafts import GateDraft
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Limit
+from tests.fakes.rollouts import DEMO_GATES, demo_plan, demo_policy, demo_terms, trial
+
+STABLE, CONTROL = Served("v1", False, Serving.READY), Served("v1", True, Serving.READY)
+READY = (Worker("w1", (STABLE, CONTROL, Served("v2", False, Serving.READY))),)
+CRASHED = (Worker("w1", (STABLE, CONTROL, Served("v2", False, Serving.FAILED, "", "CRASHED"))),)
+LOADING = (Worker("w1", (STABLE, CONTROL, Served("v2", False, Serving.LOADING))),)
+BUSIER = OtherLanes(100.0, 100.0, {"eu": 4_000.0})
+"""Another lane has the test version's process answer forty times as many requests."""
+
+
+def at(elapsed: float = 10.0, workers: tuple[Worker, ...] = READY, holds: tuple[str, ...] = ()) -> Circumstances:
+    return Circumstances(Phase.RUNNING, 1_000_100.0, elapsed, workers, holds)
+
+
+@pytest.fixture(scope="module")
+def young() -> State:
+    """One step, and too little evidence yet."""
+    made = trial(0, demo_terms(plan=demo_plan(1000)))
+    made.run(3)
+    return made.state
+
+
+@pytest.fixture(scope="module")
+def safe() -> State:
+    """One step, and every gate has passed."""
+    made = trial(0, demo_terms(plan=demo_plan(1000)))
+    made.run(30)
+    assert made.outcome is not None
+    assert made.outcome.action is Action.PROMOTE
+    return made.state
+
+
+def test_a_version_that_cannot_be_served_fails_however_requests_were_split(young: State) -> None:
+    broken = replace(young, split=replace(young.split, most=100.0))
+    assert decide(broken, at()).code == "SPLIT_BROKEN"
+    decision = decide(broken, at(workers=CRASHED))
+    assert (decision.action, decision.code) == (Action.ROLLBACK, "CRASHED")
+
+
+def test_a_rollout_that_nobody_has_looked_at_yet_has_waited_for_no_time() -> None:
+    unseen = start(demo_terms())
+    failed = Worker("w1", (Served("v2", False, Serving.FAILED, "no weights", "LOAD_FAILED"),))
+    for workers in (LOADING, (failed, Worker("w2", ()))):
+        decision = decide(unseen, Circumstances(Phase.WAITING, 1_000_000.0, 0.0, workers))
+        assert decision.action is Action.NONE
+
+
+def test_a_version_that_is_ready_nowhere_is_waited_for_until_the_time_is_over() -> None:
+    waiting = replace(start(demo_terms()), first_time=1_000_000.0)
+    for waited, action in ((PATIENCE - 1.0, Action.NONE), (PATIENCE, Action.CANCEL)):
+        assert decide(waiting, Circumstances(Phase.WAITING, 1_000_000.0 + waited, 0.0, LOADING)).action is action
+
+
+def test_a_hold_ends_no_rollout_whose_gates_have_all_passed(safe: State, young: State) -> None:
+    grace = 60.0 + safe.terms.policy.stale_after
+    stale = ("metrics are stale",)
+    assert decide(safe, at(10 * grace, holds=stale)).action is Action.NONE
+    assert decide(young, at(grace - 1.0, holds=stale)).action is Action.NONE
+    assert decide(young, at(grace, holds=stale)).action is Action.CANCEL
+
+
+def test_processes_that_are_unlike_hold_up_only_a_gate_that_compares_them_and_has_not_passed(
+    safe: State, young: State
+) -> None:
+    runtime = replace(young, others=BUSIER)
+    assert decide(runtime, at()).reason.startswith("waits: runtimes cannot be compared: ")
+    assert decide(runtime, at(59.0)).action is Action.NONE
+    assert decide(runtime, at(60.0)).action is Action.CANCEL
+    # Runtimes have passed, and errors have not.
+    errors = replace(safe, others=BUSIER, gates=(young.gates[0], *safe.gates[1:]))
+    assert decide(errors, at()).reason.startswith("waits for about ")
+    # Nothing is compared with a number but the version itself.
+    limit = GateDraft(MetricKind.RUNTIME, required=True, limit=Limit(seconds=0.02))
+    made = trial(0, demo_terms(demo_policy(gates=(DEMO_GATES[0], limit)), demo_plan(1000)))
+    made.run(1)
+    assert decide(replace(made.state, others=BUSIER), at()).reason.startswith("waits for ")
