@@ -40,7 +40,9 @@ def test_labels_are_alike_up_to_the_gap_and_not_where_an_arm_has_no_predictions(
     assert not is_alike((math.nan, 0.5), quarter)
 
 
-def mirrored(noted: int, agreeing: int, labelled: int, labelled_agreeing: int, alone: tuple[int, int] = (0, 0)) -> SliceCounts:
+def mirrored(
+    noted: int, agreeing: int, labelled: int, labelled_agreeing: int, alone: tuple[int, int] = (0, 0)
+) -> SliceCounts:
     """Mirrored rows; `alone`: those on which the test version, and on which stable, was wrong alone."""
     test, stable = (Labels(labelled, one, alone=one, agreeing=labelled_agreeing) for one in alone)
     return SliceCounts(noted, noted, test, stable, agreeing)
