@@ -41,9 +41,7 @@ def fold(state: State, look: Look) -> State:
         after,
         ledger=after.ledger.plus(labelled),
         floors={
-            caller: after.floors.get(caller, Ledger(rests=after.ledger.rests)).plus(
-                caller_slices(look.window, state.terms, caller)
-            )
+            caller: after.floors.get(caller, Ledger()).plus(caller_slices(look.window, state.terms, caller))
             for caller in state.terms.callers
         },
         alike=after.alike.plus(look.window, state.terms, labelled.values()),

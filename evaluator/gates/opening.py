@@ -83,7 +83,7 @@ def agreeing_looks(gate: Gate, terms: Terms, step: int) -> int:
     """
     if gate.metric not in LABEL_METRICS | {MetricKind.PAIRED_ACCURACY} or shows_young(gate, terms.policy.labels):
         return _AGREEING_LOOKS
-    slice_seconds = terms.plan.steps[max(step, 0)].period / SLICES_PER_PERIOD
+    slice_seconds = terms.plan.steps[step].period / SLICES_PER_PERIOD
     return min(_AGREEING_LOOKS, max(1, math.ceil(_AGREEING_LOOKS * terms.policy.look_interval / slice_seconds)))
 
 
