@@ -71,7 +71,7 @@ def guarded(gate: GateState, terms: Terms, step: int) -> GateState:
         return _guarded(gate, terms, step, gate.alpha)
     if isinstance(gate, PairedGate):
         return _guarded(gate, terms, step, terms.policy.gate_alpha(gate.gate))
-    if isinstance(gate, DistributionGate) and gate.gate.metric in LABEL_METRICS:
+    if isinstance(gate, DistributionGate):
         return _guarded(gate, terms, step, terms.policy.gate_alpha(gate.gate))
     return gate
 
@@ -84,7 +84,7 @@ def agreeing_looks(gate: Gate, terms: Terms, step: int) -> int:
     if gate.metric not in LABEL_METRICS | {MetricKind.PAIRED_ACCURACY} or shows_young(gate, terms.policy.labels):
         return _AGREEING_LOOKS
     slice_seconds = terms.plan.steps[step].period / SLICES_PER_PERIOD
-    return min(_AGREEING_LOOKS, max(1, math.ceil(_AGREEING_LOOKS * terms.policy.look_interval / slice_seconds)))
+    return min(_AGREEING_LOOKS, math.ceil(_AGREEING_LOOKS * terms.policy.look_interval / slice_seconds))
 
 
 def _guarded(gate: _Guarded, terms: Terms, step: int, alpha: float) -> _Guarded:
