@@ -74,6 +74,8 @@ def test_a_step_has_compared_something_once_a_look_could() -> None:
     few = opened().add(counts(100, 10, used=5), counts(100, 10, used=5)).reach(0.5)
     assert (few.looked, few.step_n, few.test_n) == (False, 0, 500)
     assert looked(few, 0.7).reach(0.8).looked
+    # It has, though those that come after another split cannot be compared yet.
+    assert looked().enter(3).reach(0.8).looked
 
 
 def test_the_worst_windows_are_spared_if_they_were_bad_for_the_test_arm_alone() -> None:
@@ -163,19 +165,14 @@ def test_a_look_that_will_show_it_is_foreseen_from_the_counts_so_far() -> None:
     assert opened().reach(0.01).ahead(0.05) is None
 
 
-@pytest.mark.parametrize(
-    "known",
-    [
-        # What a look has shown already needs no other look with enough of the error.
-        {"max_log_e": log_threshold(0.05)},
-        # Looks that had nothing to compare leave their part to the next.
-        {"saved": 0.9},
-    ],
-)
-def test_a_look_is_foreseen_sooner_by_what_is_shown_or_saved_already(known: dict[str, float]) -> None:
+# What a look has shown already needs no other one with enough of the error; and what looks that had nothing to compare
+# have saved is the next one's.
+@pytest.mark.parametrize(("shown", "saved"), [(log_threshold(0.05), 0.0), (0.0, 0.9)])
+def test_a_look_is_foreseen_sooner_by_what_is_shown_or_saved_already(shown: float, saved: float) -> None:
     few = counts(2, 0, 40, 4)
     gate = opened().add(few, few).reach(0.01)
-    ahead, sooner = gate.ahead(0.05), replace(gate, proof=replace(gate.proof, **known)).ahead(0.05)
+    ahead = gate.ahead(0.05)
+    sooner = replace(gate, proof=replace(gate.proof, max_log_e=shown, saved=saved)).ahead(0.05)
     assert ahead is not None
     assert sooner is not None
     assert sooner.periods < ahead.periods
