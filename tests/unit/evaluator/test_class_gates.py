@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from evaluator.gates.balance import BalanceGate
-from evaluator.gates.each_class import EachClassGate
+from evaluator.gates.each_class import EachClassGate, Together
 from evaluator.gates.paired import PairedGate
 from evaluator.gates.rates import RateGate
 from evaluator.statistics import means, power, rates
 from evaluator.statistics.bets import Margin
+from evaluator.statistics.counts import frozen
+from evaluator.statistics.process import EProcess
 from evaluator.window.labels import Labels, RateRow
 from services.common.policy.metrics import EACH_CLASS, MetricKind
 from services.common.policy.records import Gate, GateMargin, Need
@@ -76,6 +78,10 @@ def judged(gate: EachClassGate, *rows: RateRow) -> EachClassGate:
     return gate.each(judge)
 
 
+def some_harm(part: RateGate) -> EProcess:
+    return replace(part.harm.process, max_log_e=frozen(0.1))
+
+
 KNOWN, OFTEN, UNKNOWN = (0, 0, 400, 40), (0, 0, 400, 160), (0, 0, 3, 0)
 
 
@@ -117,6 +123,9 @@ def test_without_harm_the_class_is_shown_that_safety_waits_for() -> None:
     assert gate.harm.max_log_e == 0.0
     assert gate.shown.gate.positive == gate.awaited.gate.positive == "c1"
     assert gate.test_n == 0
+    # However little harm there is, the class that shows most of it is shown.
+    suspected = replace(gate.parts[0], harm=replace(gate.parts[0].harm, process=some_harm(gate.parts[0])))
+    assert replace(gate, parts=(suspected, gate.parts[1]), harm=Together(0.0, 0.1)).shown is suspected
     turned = judged(each(KNOWN, KNOWN), (0, 0, 400, 40), (3_000, 250, 4_000, 400))
     assert turned.shown.gate.positive == "c0"
 
@@ -173,8 +182,13 @@ def test_of_classes_that_stable_has_hardly_answered_nothing_is_known() -> None:
     assert enough.freeze(0.01, 0.95, 0.1).needs is not None
     assert enough.remaining(0.05, 0.1) is not None
     assert balance().harmed(0.0, 0.01, 0.95, 0.1) is None
-    never = replace(balance(), gate=of(MetricKind.CLASS_BALANCE, safe=0.0))
+    never = BalanceGate.open(of(MetricKind.CLASS_BALANCE, safe=0.0), 0.01, CLASSES).learn(
+        [((0, 0, 0), (200, 500, 300))]
+    )
     assert never.freeze(0.01, 0.95, 0.1).needs == math.inf
+    assert never.remaining(0.05, 0.1) is None
+    # A share that is nearly all cannot grow by the whole margin.
+    assert balance((970, 20, 10)).harmed(0.05, 0.01, 0.95, 0.1) is not None
 
 
 def test_the_slowest_class_says_how_many_predictions_are_left() -> None:

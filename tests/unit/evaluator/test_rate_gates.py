@@ -44,11 +44,20 @@ def test_what_a_rate_needs_is_known_by_stables_past_and_fixed_then() -> None:
     assert known.learn([(0, 0, 4_000, 2_000)]).freeze(0.01, 0.95, 0.1).needs == known.needs
     alike = replace(rate(gate), effect=3.0).freeze(0.01, 0.95, 0.1)
     assert alike.needs == pytest.approx(3.0 * (known.needs or 0.0))
+    assert replace(known, needs=7.0).freeze(0.01, 0.95, 0.1).needs == 7.0
     # What must be better is never promoted for having done no harm; what no number shows needs infinitely many.
-    assert rate(of(MetricKind.ACCURACY, better=GateMargin())).freeze(0.01, 0.95, 0.1).needs == math.inf
+    for offset in (0.0, 0.2):
+        better = rate(of(MetricKind.ACCURACY, better=GateMargin(offset=offset)))
+        assert better.freeze(0.01, 0.95, 0.1).needs == math.inf
     assert rate(of(MetricKind.ACCURACY, safe=0.01)).freeze(0.01, 0.95, 0.1).needs == math.inf
     # Bad at most always: it cannot be worse than that.
     assert rate(of(MetricKind.ACCURACY), (400, 400)).freeze(0.01, 0.95, 0.1).needs is not None
+
+
+def test_what_is_learnt_of_stable_is_no_evidence() -> None:
+    gate = rate(of(MetricKind.ERRORS)).learn([(9, 9, 400, 40)]).learn([(9, 9, 400, 300)])
+    assert (gate.harm.log_e, gate.harm.max_log_e, gate.safe.log_e, gate.test_n) == (0.0, 0.0, 0.0, 0)
+    assert float(gate.harm.n_past) == float(gate.safe.n_past) == 1_200.0
 
 
 def test_against_a_number_a_rate_needs_what_shows_it_beyond_by_the_default_margin() -> None:
@@ -75,7 +84,7 @@ def test_a_rate_is_foreseen_as_stables_and_against_a_number_or_to_be_better_as_i
     assert limited.remaining(0.05, 0.1) == foreseen(limited, stable, stable)
     seen = limited.judge_harm([(100, 5, 0, 0)])
     assert seen.remaining(0.05, 0.1) == foreseen(seen, 5.5 / 101, stable)
-    assert rate_gate(of(MetricKind.ACCURACY, limit=Limit(at_least=0.8)), 0.01).remaining(0.05, 0.1) is None
+    assert rate_gate(of(MetricKind.ACCURACY, limit=Limit(at_least=0.1)), 0.01).remaining(0.05, 0.1) is None
     better = rate(of(MetricKind.ACCURACY, better=GateMargin())).judge_harm([(100, 5, 0, 0)])
     assert better.remaining(0.05, 0.1) == foreseen(better, 5.5 / 101, stable)
 
@@ -95,6 +104,25 @@ def test_the_lines_of_f1_are_drawn_by_stables_own_and_nothing_is_learnt_before()
     assert gate.knowing(100, 9).drawn
     better = rate_gate(of(MetricKind.F1, better=GateMargin(offset=0.02)), 0.01).knowing(400, 40)
     assert better.safe.margin.a == pytest.approx(unlike_margin(-0.02, f1))
+
+
+def test_before_its_lines_are_drawn_an_f1_is_not_judged_and_its_first_labels_draw_them() -> None:
+    first, wrong = (50, 50, 100, 9), (50, 50, 100, 9)
+    gate = rate_gate(of(MetricKind.F1), 0.01).judge_harm([first])
+    assert (gate.drawn, gate.harm.log_e) == (False, 0.0)
+    gate = gate.judge_safe([first])
+    assert (gate.drawn, gate.safe.log_e) == (True, 0.0)
+    assert gate.judge_safe([wrong]).safe.log_e < 0.0
+    harmed = rate_gate(of(MetricKind.F1), 0.01).judge_harm([first]).judge_harm([wrong])
+    assert harmed.drawn
+    assert harmed.harm.log_e > 0.0
+
+
+def test_an_f1_that_may_be_as_low_as_nothing_can_be_asked_for() -> None:
+    gate = rate_gate(of(MetricKind.F1, limit=Limit(at_least=0.01)), 0.01)
+    assert gate.limit_rate is not None
+    assert 0.99 < gate.limit_rate < 1.0
+    assert gate.freeze(0.01, 0.95, 0.1).needs is not None
 
 
 BOUNDS = catalog.FEEDBACK_ERROR.bounds
@@ -152,10 +180,24 @@ def test_what_a_distribution_needs_is_known_by_its_past_and_fixed_then() -> None
     growth = power.runtime_growth(known.harm, 3)
     assert known.needs == power.needed(known.harm.process, growth, 0.01, 0.95)
     assert known.remaining(0.05, 0.1) == power.remaining(known.safe.process, power.runtime_growth(known.safe, 0), 0.05)
-    later = known.learn([(1, errors(), errors(b10=5_000, b70=5_000))])
-    assert later.freeze(0.01, 0.95, 0.1).needs == known.needs
+    assert replace(known, needs=7.0).freeze(0.01, 0.95, 0.1).needs == 7.0
     better = distribution(better=GateMargin(buckets=1)).learn([(1, errors(), errors(b40=500))])
     assert (better.freeze(0.01, 0.95, 0.1).needs, better.remaining(0.05, 0.1)) == (math.inf, None)
+
+
+def test_medians_are_of_the_sizes_that_both_arms_have_weighted_as_the_test_arms() -> None:
+    gate = distribution().judge(
+        [
+            (1, errors(b40=10), errors(b40=90)),
+            (8, errors(b60=30), errors(b60=10)),
+            (4, errors(), errors(b20=1_000)),
+            (2, errors(b80=1_000), errors()),
+        ]
+    )
+    for median in gate.medians():
+        assert BOUNDS[59] <= median <= BOUNDS[60]
+    nothing = distribution().judge([(4, errors(), errors(b20=9)), (2, errors(b80=9), errors())]).medians()
+    assert [math.isnan(one) for one in nothing] == [True, True]
 
 
 def test_the_median_is_of_what_it_compares_with() -> None:
