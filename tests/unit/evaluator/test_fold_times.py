@@ -12,6 +12,8 @@ from evaluator.window.label_rows import NO_LAGS
 from evaluator.window.labels import VALUE_BUCKETS
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Plan, Step
+from services.common.telemetry.catalog import LAG_BOUNDS
 from tests.fakes.rollouts import DEMO_GATES, Trial, demo_plan, demo_policy, demo_terms, trial
 
 TERMS = demo_terms(features=0)
@@ -103,6 +105,33 @@ def test_how_late_labels_come_is_known_by_stables_wrong_answers_of_before_the_ro
     state = look(state, window(1_029.0, lags("false", 500)))
     assert (state.late_before, state.knows_lateness) == (before, knows)
     assert look(state, window(1_030.0)).knows_lateness
+
+
+def test_half_of_the_present_steps_period_is_time_enough_to_learn_how_late_labels_come() -> None:
+    plan = Plan((Step(500, 0.0, 600.0), Step(1_000, 0.0, 60.0)))
+    state = start(demo_terms(demo_policy(min_age=None), plan, features=0))
+    assert not state.knows_lateness
+    judged = replace(state, judged_seconds=30.0)
+    assert not replace(judged, step=0).knows_lateness
+    assert replace(judged, step=1).knows_lateness
+    # Whoever says how old labels must be is taken at his word, and numbers are neither right nor wrong.
+    asked = start(demo_terms(demo_policy(min_age=5.0), plan, features=0))
+    assert asked.knows_lateness
+    numbers = replace(state, terms=replace(state.terms, declared=()))
+    assert numbers.knows_lateness
+
+
+def test_labels_are_as_old_as_they_have_taken_unless_an_age_was_asked_for() -> None:
+    slow = (0,) * 10 + (100,) + (0,) * (len(NO_LAGS) - 11)
+    for min_age, age in ((None, max(60.0, LAG_BOUNDS[10])), (5.0, 5.0)):
+        state = start(demo_terms(demo_policy(min_age=min_age), features=0))
+        assert replace(state, lags=(NO_LAGS, NO_LAGS, slow, NO_LAGS)).label_age == age
+
+
+def test_labels_of_mirrored_rows_are_taken_where_a_gate_is_on_them() -> None:
+    assert not start(demo_terms(demo_policy(gates=DEMO_GATES), features=0)).takes_pairs
+    assert start(demo_terms(demo_policy(gates=ALL_QUALITY), features=0)).takes_pairs
+    assert not start(demo_terms(features=0)).shadowed
 
 
 def of_slice(version: str) -> dict[str, str]:

@@ -134,6 +134,16 @@ def test_a_gate_may_be_at_the_ends_of_its_ranges_and_not_beyond(gate: GateDraft,
     assert wrong(draft) == [f"policy.gates[1].{field}" for field in fields]
 
 
+def test_a_policy_of_nothing_but_what_is_watched_asks_for_a_gate() -> None:
+    assert wrong(PolicyDraft(gates=(GateDraft(MetricKind.INPUT_DRIFT),))) == ["policy.gates"]
+
+
+def test_a_positive_class_of_a_version_whose_classes_are_not_known_is_judged_by_f1() -> None:
+    policy, violations = complete_policy(PolicyDraft(), Meaning("classification", positive="churns"))
+    assert not violations
+    assert [(gate.metric, gate.positive) for gate in policy.gates][2] == (MetricKind.F1, "churns")
+
+
 def test_balance_is_of_up_to_a_hundred_classes() -> None:
     balance = PolicyDraft(gates=(ERRORS, GateDraft(MetricKind.CLASS_BALANCE)))
     classes = tuple(f"c{number}" for number in range(101))
