@@ -90,8 +90,9 @@ def unlike_processes(state: State) -> str:
 
 
 def _waits_for_look(state: State, gate: CohortGate, seconds: float) -> str:
-    left = gate.schedule.following * state.terms.plan.steps[max(state.step, 0)].period - state.judged_seconds
-    following = words.duration(max(left, 0.0))
+    at = gate.schedule.following * state.terms.plan.steps[max(state.step, 0)].period
+    left = max(at - state.judged_seconds, 0.0)
+    following = words.duration(left)
     if not round(seconds) > round(left):
         return f"its next look, in {following}: by key there are few"
     expected = f"its look in {words.duration(seconds)}, which should show it if keys go on coming as they do"
@@ -158,7 +159,7 @@ def _labels_of(state: State, gate: Gate) -> tuple[Ledger, tuple[float, float] | 
 
 
 def _waits_for_labels(state: State, gate: Gate) -> str:
-    terms, maturity = state.terms, state.terms.policy.labels
+    terms = state.terms
     ledger, coverage, noun = _labels_of(state, gate)
     test_labels, stable_labels = ledger.labels()
     if state.resting:
@@ -176,9 +177,15 @@ def _waits_for_labels(state: State, gate: Gate) -> str:
         )
     if not state.knows_lateness and gate.metric is not MetricKind.VALUE:
         return _waits_for_lateness(state)
-    shares = tuple(zip(coverage, (terms.test, terms.stable), strict=True))
-    for share, version in shares:
-        if math.isnan(share) or share < maturity.min_coverage:
+    return _waits_for_coverage(state, coverage, noun)
+
+
+def _waits_for_coverage(state: State, coverage: tuple[float, float], noun: str) -> str:
+    terms, maturity = state.terms, state.terms.policy.labels
+    for share, version in zip(coverage, (terms.test, terms.stable), strict=True):
+        if math.isnan(share):
+            return f"answers of {version} to compare with: none in the same slices yet"
+        if share < maturity.min_coverage:
             return (
                 f"{noun}: {words.percent(share)} of {version}'s answers have one, "
                 f"{words.percent(maturity.min_coverage)} are needed"

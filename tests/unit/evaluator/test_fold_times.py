@@ -52,6 +52,12 @@ def test_only_the_time_before_a_judged_look_is_judged_and_a_new_step_has_had_non
     assert (state.step_seconds, state.judged_seconds) == (3.0, 3.0)
 
 
+def test_before_the_first_look_there_is_no_split_and_no_step() -> None:
+    unseen = start(TERMS)
+    assert (unseen.sequence, unseen.epoch, unseen.epoch_since, unseen.step) == (0, -1, 0.0, -1)
+    assert (unseen.first_time, unseen.time, unseen.judged) == (0.0, 0.0, 0)
+
+
 def test_the_first_look_of_all_has_no_time_before_it() -> None:
     state = look(start(TERMS), window(1_000.0))
     assert (state.judged, state.step_seconds, state.judged_seconds) == (1, 0.0, 0.0)

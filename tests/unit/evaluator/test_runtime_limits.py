@@ -8,6 +8,7 @@ import pytest
 
 from evaluator.gates.limits import ENOUGH_PAST, RATIO, RuntimeLimitGate
 from evaluator.statistics import means, power
+from evaluator.statistics.intervals import mean_interval
 from evaluator.window.arms import BUCKETS, RuntimeRow
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Gate, GateMargin, Limit, Need
@@ -116,7 +117,10 @@ def test_the_mean_is_shown_with_its_limits_as_a_part_of_the_number() -> None:
     assert test == pytest.approx(1.1 * middle)
     shown = gate.interval()
     assert shown.estimate == pytest.approx(test / LIMIT - 1.0)
-    assert -1.0 < shown.low < shown.estimate < shown.high < 1.0
+    middles = np.sqrt(np.array((BOUNDS[0] / 2, *BOUNDS)) * np.array((*BOUNDS, BOUNDS[-1])))
+    within = mean_interval(gate.test, middles / LIMIT)
+    assert (shown.low, shown.high) == pytest.approx((within.low - 1.0, within.high - 1.0))
+    assert shown.low < shown.estimate < shown.high
 
 
 def test_a_quantile_is_shown_between_those_that_it_may_be() -> None:
