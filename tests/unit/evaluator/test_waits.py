@@ -25,7 +25,7 @@ from evaluator.window.labels import Labels, SliceCounts
 from evaluator.window.other_lanes import OtherLanes
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
-from services.common.policy.records import Limit
+from services.common.policy.records import Limit, Plan, Step
 from services.common.telemetry.catalog import COHORTS
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms
 
@@ -119,8 +119,8 @@ def test_runtimes_wait_for_both_processes_and_for_what_is_usual() -> None:
             "processes that are as busy: 80.0 % of the requests that v2's process answers are of other lanes (the "
             "default one and eu), and 0.00 % of those of v1's control process"
         )
-    absolute = replace(state_of(GateDraft(MetricKind.ABSOLUTE_ERROR)), others=busier.others, ledger=LABELLED)
-    assert "as busy" not in waits(absolute)
+    absolute = state_of(GateDraft(MetricKind.ABSOLUTE_ERROR), ledger=LABELLED, coverage=(0.9, 0.9))
+    assert waits(replace(absolute, others=busier.others)) == "mature labels of v2: none yet"
 
 
 def test_shares_of_classes_wait_until_it_is_known_what_is_usual() -> None:
@@ -203,6 +203,16 @@ def test_in_a_lane_that_is_new_to_labels_half_of_the_period_is_waited_for(judged
     values = replace(labels, terms=state_of(VALUE, min_age=None).terms, gates=state_of(VALUE).gates)
     values = replace(values, values=LABELLED, value_coverage=(0.9, 0.9))
     assert waits(values) == "mature values of v2: none yet"
+
+
+def test_the_period_that_is_waited_for_is_the_present_steps() -> None:
+    plan = Plan((Step(500, 0.0, 600.0), Step(1_000, 0.0, 60.0)))
+    labels = state_of(ACCURACY, min_age=None, ledger=LABELLED, coverage=(0.9, 0.9))
+    labels = replace(labels, terms=replace(labels.terms, plan=plan), step=1)
+    assert waits(labels).endswith("half of the period is waited for (30 s more)")
+    keyed = state_of(ACCURACY, sticky=True)
+    keyed = replace(keyed, terms=replace(keyed.terms, plan=plan), step=1)
+    assert waits(keyed, by_key(1)) == "its next look, in 2 s: by key there are few"
 
 
 def test_values_and_labels_of_a_floor_are_waited_for_by_their_own_ledger() -> None:
