@@ -82,7 +82,7 @@ def find_failure(workers: Sequence[Worker], test: str, stable: str, waited: floa
             return Failure(
                 CRASHED, f"{test}'s process crashed twice while {stable}'s did not: {_sentence(served.error)}"
             )
-    all_failed = bool(tried) and all(served.state is Serving.FAILED for _, served in tried)
+    all_failed = all(served.state is Serving.FAILED for _, served in tried)
     # Crashes that stable shares are the machine's fault.
     unloadable = [served for _, served in tried if served.error_code != CRASHED]
     if all_failed and unloadable and (len(tried) == len(workers) or waited >= _ALL_HEARD):

@@ -4,14 +4,20 @@ from collections.abc import Mapping
 
 import pytest
 
-from evaluator.evidence.label_looks import Known, take_labels, take_pairs
+from evaluator.evidence.label_looks import Known, Taken, judge_labels, place_of, take_labels, take_pairs
 from evaluator.evidence.ledger import Ledger
+from evaluator.gates.cohorts import CohortGate
+from evaluator.gates.distributions import DistributionGate
+from evaluator.gates.each_class import EachClassGate
+from evaluator.gates.opening import GateState, open_gate
+from evaluator.gates.rates import RateGate
 from evaluator.terms import Terms
 from evaluator.window.arms import SliceKey
-from evaluator.window.labels import Labels, SliceCounts
+from evaluator.window.labels import ERROR_BUCKETS, VALUE_BUCKETS, Labels, OfClass, SliceCounts
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import GateMargin
+from services.common.telemetry.catalog import COHORTS, VALUE_BOUNDS
 from tests.fakes.rollouts import DEMO_GATES, demo_plan, demo_policy, demo_terms
 
 BEFORE, NOW, LATE = (1, 1), (2, 50), (2, 99)
@@ -76,8 +82,9 @@ def test_labels_that_do_not_reach_both_arms_alike_show_nothing() -> None:
 @pytest.mark.parametrize("sticky", [False, True])
 def test_by_key_only_slices_of_the_present_split_are_taken(sticky: bool) -> None:
     terms = demo_terms(plan=demo_plan(1000), sticky=sticky)
-    taken = take_labels(ledger({BEFORE: COVERED, NOW: COVERED}), terms, known({1: 0, 2: 0}, step=0))
-    assert len(taken.aged) == len(taken.mature) == (1 if sticky else 2)
+    one, two = counts(9, 90), counts(8, 80)
+    taken = take_labels(ledger({BEFORE: one, NOW: two}), terms, known({1: 0, 2: 0}, step=0))
+    assert taken.aged == taken.mature == taken_of(*([two] if sticky else [one, two]))
 
 
 SHADOWED = demo_plan(1000, 5000, shadow=1)
@@ -132,3 +139,89 @@ def test_pairs_of_a_step_before_show_harm_and_not_that_the_version_is_no_worse_i
     terms = demo_terms(demo_policy(gates=(ERRORS, paired("a", 0.02))), demo_plan(1000, 5000, shadow=2))
     taken = take_pairs(ledger({BEFORE: mirrored(), NOW: mirrored()}), terms, known())
     assert (len(taken.aged), len(taken.mature)) == (2, 1)
+
+
+def taken(past: Labels, young: Labels, aged: Labels, mature: Labels) -> Taken:
+    """What a look takes; of the past the stable arm alone, and of the others the same in both."""
+    both = [[(one, one)] for one in (young, aged, mature)]
+    return Taken([(Labels(), past)], both[0], both[1], both[2], (1.0, 1.0), Ledger())
+
+
+def gates(*drafts: GateDraft, sticky: bool = False, judge_young: bool = False) -> tuple[Terms, list[GateState]]:
+    policy = demo_policy(task="", gates=(ERRORS, *drafts), judge_young=judge_young)
+    terms = demo_terms(policy, features=0, sticky=sticky)
+    return terms, [gate for one in policy.gates if (gate := open_gate(one, terms)) is not None]
+
+
+ROWS = taken(Labels(1_000, 100), Labels(40), Labels(30), Labels(20))
+
+
+@pytest.mark.parametrize(
+    ("draft", "judge_young", "harm"),
+    [
+        (GateDraft(MetricKind.ACCURACY), False, 30),
+        (GateDraft(MetricKind.ACCURACY), True, 40),
+        (GateDraft(MetricKind.PAIRED_ACCURACY), True, 30),
+    ],
+)
+def test_harm_is_judged_by_what_may_show_it_and_no_worse_by_what_is_mature(
+    draft: GateDraft, judge_young: bool, harm: int
+) -> None:
+    terms, (errors, quality) = gates(draft, judge_young=judge_young)
+    after = judge_labels(quality, ROWS, terms)
+    assert (after.test_n, after.step_n) == (harm, 20)
+    if isinstance(after, RateGate):
+        assert float(after.harm.n_past) == 1_000.0 + harm
+    # Attempts are not labelled.
+    assert judge_labels(errors, ROWS, terms) is errors
+
+
+def test_labels_of_a_class_are_taken_by_the_gate_on_it_and_of_each_by_the_gate_on_all() -> None:
+    recall = GateDraft(MetricKind.RECALL, positive="7")
+    terms, (_, seven, every) = gates(recall, GateDraft(MetricKind.RECALL, "every", positive="*"))
+    assert terms.classes == ("3", "7")
+
+    def of(three: int, seven: int) -> Labels:
+        classes = tuple(OfClass(rows, rows, rows) for rows in (three, seven))
+        return Labels(three + seven, classes=classes)
+
+    found = taken(of(500, 500), of(4, 9), of(3, 8), of(2, 7))
+    after = judge_labels(seven, found, terms)
+    assert (after.test_n, after.step_n) == (9, 7)
+    each = judge_labels(every, found, terms)
+    assert isinstance(each, EachClassGate)
+    assert [(part.test_n, part.step_n) for part in each.parts] == [(4, 2), (9, 7)]
+
+
+def test_numbers_are_good_above_the_bound_of_their_gate() -> None:
+    bound = VALUE_BOUNDS[5]
+    terms, (_, value) = gates(GateDraft(MetricKind.VALUE, above=bound))
+    numbers = tuple(10 if bucket in {5, 6} else 0 for bucket in range(VALUE_BUCKETS))
+    one = Labels(20, errors=numbers)
+    after = judge_labels(value, taken(one, one, one, one), terms)
+    assert isinstance(after, RateGate)
+    assert place_of(after, terms) == 5
+    assert (after.seen.n_test, after.seen.x_test) == (20.0, 10.0)
+
+
+def test_absolute_errors_are_learnt_of_the_past_and_judged_when_they_are_old_enough() -> None:
+    terms, (_, error) = gates(GateDraft(MetricKind.ABSOLUTE_ERROR))
+
+    def of(rows: int) -> Labels:
+        return Labels(rows, errors=(0, 0, rows, *(0,) * (ERROR_BUCKETS - 3)))
+
+    after = judge_labels(error, taken(of(500), of(40), of(30), of(20)), terms)
+    assert isinstance(after, DistributionGate)
+    assert (after.test_n, after.step_n, after.control_n) == (30, 20, 30)
+    assert after.harm.past.counts.sum() == 530.0
+
+
+def test_by_key_harm_takes_aged_slices_by_cohort() -> None:
+    terms, (_, accuracy) = gates(GateDraft(MetricKind.ACCURACY), sticky=True)
+
+    def of(each: int) -> Labels:
+        return Labels(each * COHORTS, good_by=(each,) * COHORTS, bad_by=(0,) * COHORTS)
+
+    after = judge_labels(accuracy, taken(of(9), of(4), of(3), of(2)), terms)
+    assert isinstance(after, CohortGate)
+    assert (after.seen.n_test, after.mature.n_test) == (3.0 * COHORTS, 2.0 * COHORTS)

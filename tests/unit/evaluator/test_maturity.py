@@ -78,6 +78,7 @@ def test_where_versions_are_further_apart_half_of_that_may_mislead(alone: tuple[
     assert 0.0 < by < 100 / 900 / 2
     assert is_fair(mirrored(1_000, 800, 900, 720, alone), 0.0, MATURITY)
     assert not is_fair(mirrored(1_000, 800, 900, 720, (50, 50)), 0.0, MATURITY)
+    assert not is_fair(mirrored(1_000, 800, 900, 720, (51, 50)), 0.0, MATURITY)
 
 
 def test_without_a_margin_a_thousandth_may_mislead() -> None:
