@@ -107,6 +107,15 @@ def test_of_all_classes_the_one_that_lacks_most_of_what_it_needs_says_what_it_ne
     assert each(KNOWN, UNKNOWN).freeze(0.01, 0.95, 0.1).needs is None
 
 
+def test_all_classes_must_be_safe_and_begin_anew_together() -> None:
+    gate = judged(each(KNOWN, KNOWN), (3_000, 250, 4_000, 400), (300, 30, 400, 40))
+    first, second = (part.safe.log_e for part in gate.parts)
+    assert gate.safe.log_e == min(first, second) == second < first
+    after = gate.restart()
+    assert [(part.safe.log_e, part.step_n) for part in after.parts] == [(0.0, 0), (0.0, 0)]
+    assert [part.harm for part in after.parts] == [part.harm for part in gate.parts]
+
+
 def test_harm_of_a_class_that_was_shown_once_stays_the_greatest() -> None:
     gate = each(KNOWN, KNOWN)
     for _ in range(3):
@@ -198,6 +207,21 @@ def test_the_slowest_class_says_how_many_predictions_are_left() -> None:
     slowed = replace(gate, effects=np.array((1.0, 2.5, 1.0))).remaining(0.05, 0.1)
     assert slowed is not None
     assert 2.5 * (more - 1) < slowed <= math.ceil(2.5 * more)
+
+
+def test_the_share_that_is_least_sure_is_the_one_that_is_foreseen() -> None:
+    gate = balance((200, 500, 300))
+    process = gate.safe.process
+    lifted = np.array((3.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+    sure = replace(
+        process,
+        log_e=frozen(process.log_e + lifted),
+        max_log_e=frozen(process.max_log_e + lifted),
+        log_wealth=frozen(process.log_wealth + lifted[:, np.newaxis]),
+    )
+    after = replace(gate, safe=replace(gate.safe, process=sure)).remaining(0.05, 0.1)
+    # Then the second class is, as if it were the first.
+    assert after == balance((500, 200, 300)).remaining(0.05, 0.1) != gate.remaining(0.05, 0.1)
 
 
 @pytest.mark.parametrize(("test", "name"), [((10, 60, 30), "b"), ((10, 5, 85), "c"), ((5, 20, 75), "a")])

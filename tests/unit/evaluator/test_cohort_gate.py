@@ -96,7 +96,9 @@ def test_the_worst_windows_are_spared_if_they_were_bad_for_the_test_arm_alone() 
 
 
 def test_another_split_has_other_keys_and_what_was_shown_stays_shown() -> None:
-    gate = replace(looked(), epoch=2)
+    gate = replace(looked(opened().add(counts(10, 9), GOOD)), epoch=2)
+    assert gate.worst
+    assert gate.schedule == Schedule().due(0.5)[1]
     assert gate.enter(2) is gate
     after = gate.enter(3)
     assert (after.epoch, after.since, after.at) == (3, 0.5, 0.5)
@@ -118,7 +120,7 @@ def test_after_a_drift_no_worse_is_shown_anew_and_no_look_is_taken_twice() -> No
 def test_a_new_step_has_looks_of_its_own_and_nothing_saved() -> None:
     gate = looked(opened().reach(0.25), 0.5)
     assert gate.harm.saved > 0.0 or gate.proof.saved == 0.0
-    saved = replace(gate, harm=replace(gate.harm, saved=0.1), proof=replace(gate.proof, saved=0.2))
+    saved = replace(gate, since=0.3, harm=replace(gate.harm, saved=0.1), proof=replace(gate.proof, saved=0.2))
     after = saved.new_step(1)
     assert (after.harm, after.proof) == (replace(gate.harm, saved=0.0), replace(gate.proof, saved=0.0))
     assert (after.schedule, after.looked, after.at, after.since, after.spare) == (Schedule(), False, 0.0, 0.0, 0)
@@ -152,7 +154,7 @@ def test_a_look_that_will_show_it_is_foreseen_from_the_counts_so_far() -> None:
     ahead = gate.ahead(0.05)
     assert ahead is not None
     looks = gate.schedule.ahead(gate.at + 4.0)
-    assert ahead.periods in [time - gate.at for time, _ in looks]
+    assert ahead.periods == looks[0][0] - gate.at
     # As much more of the test arm as the time from its start to that look has more than the time so far.
     assert ahead.n == pytest.approx(4 * COHORTS * ahead.periods / gate.at, abs=1.0)
     # As many counts in a later stretch of the step come as fast, and so as soon.
@@ -161,6 +163,9 @@ def test_a_look_that_will_show_it_is_foreseen_from_the_counts_so_far() -> None:
     assert later.n == pytest.approx(4 * COHORTS * later.periods / 0.01, abs=1.0)
     # Nothing is known before anything was counted, nor of what is far beyond its line.
     assert opened().ahead(0.05) is None
+    limited = opened(replace(GATE, limit=Limit(at_most=0.2)))
+    assert limited.add(few, counts(10, 9)).reach(0.01).ahead(0.05) is None
+    assert limited.add(few, counts(10, 1)).reach(0.01).ahead(0.05) is not None
     assert opened().add(few, few).ahead(0.05) is None
     assert opened().reach(0.01).ahead(0.05) is None
 

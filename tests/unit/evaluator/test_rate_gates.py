@@ -8,7 +8,9 @@ import pytest
 from evaluator.gates.distributions import DistributionGate, distribution_gate
 from evaluator.gates.rates import RateGate, rate_gate
 from evaluator.statistics import power
+from evaluator.statistics.bets import Margin
 from evaluator.statistics.confusion import unlike_margin
+from evaluator.statistics.process import look_cap
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Gate, GateMargin, Limit, Need
 from services.common.telemetry import catalog
@@ -58,6 +60,28 @@ def test_what_is_learnt_of_stable_is_no_evidence() -> None:
     gate = rate(of(MetricKind.ERRORS)).learn([(9, 9, 400, 40)]).learn([(9, 9, 400, 300)])
     assert (gate.harm.log_e, gate.harm.max_log_e, gate.safe.log_e, gate.test_n) == (0.0, 0.0, 0.0, 0)
     assert float(gate.harm.n_past) == float(gate.safe.n_past) == 1_200.0
+    known = rate_gate(of(MetricKind.ERRORS), 0.01).knowing(400, 40).knowing(400, 300)
+    assert (known.harm.log_e, known.safe.log_e) == (0.0, 0.0)
+    assert float(known.harm.n_past) == float(known.safe.n_past) == 800.0
+
+
+def test_a_look_without_rows_changes_nothing() -> None:
+    gate = rate(of(MetricKind.ERRORS))
+    assert gate.learn([]) is gate.judge_harm([]) is gate.judge_safe([]) is gate
+
+
+@pytest.mark.parametrize("limit", [None, Limit(at_most=0.2)])
+def test_so_many_looks_must_agree_on_harm_as_were_asked_for(limit: Limit | None) -> None:
+    for agreeing in (1, 2, 3):
+        gate = rate_gate(of(MetricKind.ERRORS, limit=limit), 0.01, agreeing)
+        assert gate.harm.cap == look_cap(0.01, agreeing)
+        assert gate.limit_rate == (None if limit is None else 0.2)
+
+
+def test_what_must_be_better_is_held_against_less_than_stables_own() -> None:
+    assert rate_gate(of(MetricKind.ACCURACY, better=GateMargin(offset=0.02)), 0.01).safe.margin == Margin(-0.02)
+    assert distribution(better=GateMargin(buckets=2)).safe.margin == -2
+    assert distribution().safe.margin == 3
 
 
 def test_against_a_number_a_rate_needs_what_shows_it_beyond_by_the_default_margin() -> None:
@@ -110,6 +134,9 @@ def test_before_its_lines_are_drawn_an_f1_is_not_judged_and_its_first_labels_dra
     first, wrong = (50, 50, 100, 9), (50, 50, 100, 9)
     gate = rate_gate(of(MetricKind.F1), 0.01).judge_harm([first])
     assert (gate.drawn, gate.harm.log_e) == (False, 0.0)
+    frozen = gate.freeze(0.01, 0.95, 0.1)
+    assert frozen.drawn
+    assert frozen.needs is not None
     gate = gate.judge_safe([first])
     assert (gate.drawn, gate.safe.log_e) == (True, 0.0)
     assert gate.judge_safe([wrong]).safe.log_e < 0.0
@@ -149,6 +176,7 @@ def test_rows_that_nothing_was_compared_with_are_none_of_the_step() -> None:
     after = gate.restart()
     assert (after.test_n, after.step_n, after.safe.log_e) == (45, 0, 0.0)
     assert gate.safe.log_e != 0.0
+    assert gate.harm.log_e != 0.0
     assert after.harm is gate.harm
 
 
@@ -189,7 +217,7 @@ def test_medians_are_of_the_sizes_that_both_arms_have_weighted_as_the_test_arms(
     gate = distribution().judge(
         [
             (1, errors(b40=10), errors(b40=90)),
-            (8, errors(b60=30), errors(b60=10)),
+            (8, errors(b60=30, b90=1), errors(b60=10, b90=1)),
             (4, errors(), errors(b20=1_000)),
             (2, errors(b80=1_000), errors()),
         ]

@@ -8,7 +8,7 @@ import pytest
 
 from evaluator.gates.limits import ENOUGH_PAST, RATIO, RuntimeLimitGate
 from evaluator.statistics import means, power
-from evaluator.statistics.intervals import mean_interval
+from evaluator.statistics.intervals import mean_interval, runtime_quantile
 from evaluator.window.arms import BUCKETS, RuntimeRow
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Gate, GateMargin, Limit, Need
@@ -65,7 +65,8 @@ def test_batches_of_all_sizes_add_up_over_the_looks() -> None:
     assert (gate.test[30], gate.test[35], gate.test[20], gate.control[31]) == (6, 3, 1, 11)
     after = gate.restart()
     assert (after.test_n, after.step_n, after.safe.log_e) == (10, 0, 0.0)
-    assert gate.safe.log_e != 0.0
+    assert gate.safe.log_e > 0.0 > gate.harm.log_e
+    assert opened().judge([row(batches(b60=9))]).harm.log_e > 0.0
 
 
 def test_what_it_needs_is_known_by_controls_batches_and_fixed_then() -> None:
@@ -92,6 +93,7 @@ def test_a_harm_is_of_runtimes_that_spread_as_controls_do_and_lie_beyond_the_lim
     # What lies beyond the last bound is not told apart, and so shows no mean of that.
     late = opened(9.0).learn([row(batches(), batches(b20=99, **{f"b{BUCKETS - 1}": 1}))])
     assert late.harmed(0.1, 0.01, 0.95) is None
+    assert late.freeze(0.01, 0.95, 0.1).needs == math.inf
 
 
 def test_it_is_foreseen_by_its_own_batches_or_by_controls_while_it_has_none() -> None:
@@ -104,6 +106,10 @@ def test_it_is_foreseen_by_its_own_batches_or_by_controls_while_it_has_none() ->
     assert gate.remaining(0.05, 0.1) is None
     gate = gate.learn([row(batches(), batches(b39=3))])
     assert gate.remaining(0.05, 0.1) == foreseen(gate, 39)
+    # Those that were judged count as well.
+    judged = opened().judge([row(batches(), batches(b38=3))])
+    assert judged.remaining(0.05, 0.1) == foreseen(judged, 38)
+    assert judged.past_seconds() == pytest.approx(math.sqrt(BOUNDS[37] * BOUNDS[38]))
     gate = gate.judge([row(batches(b30=4))])
     assert gate.remaining(0.05, 0.1) == foreseen(gate, 30)
 
@@ -129,6 +135,10 @@ def test_a_quantile_is_shown_between_those_that_it_may_be() -> None:
     assert BOUNDS[39] <= test <= BOUNDS[44]
     assert math.isnan(control)
     assert shown.estimate == pytest.approx(test / LIMIT - 1.0)
+    below = mean_interval(gate.test, np.where(np.arange(BUCKETS) <= 40, 1.0, 0.0))
+    radius = max(below.high - below.estimate, below.estimate - below.low)
+    within = [runtime_quantile(gate.test, BOUNDS, 0.9 + off) / LIMIT - 1.0 for off in (-radius, radius)]
+    assert (shown.low, shown.high) == pytest.approx(tuple(within))
     # Of ten thousand batches it is known to within some hundredths.
     assert BOUNDS[38] / LIMIT - 1.0 < shown.low <= shown.estimate <= shown.high < BOUNDS[44] / LIMIT - 1.0
     assert shown.low < shown.high

@@ -134,4 +134,7 @@ def test_nothing_is_asked_of_a_lane_whose_requests_are_not_split() -> None:
 def test_of_a_shadow_step_the_share_is_that_of_the_requests_that_were_drawn_to_be_mirrored() -> None:
     check = SplitCheck().after(drawn(0, 300, 700), demo_terms(), 1, (0, 3000))
     assert check.test_share == 0.3
+    assert check.log_e == log_evidence((0, 300, 700), (0.0, 0.3, 0.7))
+    alone = SplitCheck().after(drawn(300, 0, 700), demo_terms(), 1, (3000, 0))
+    assert alone.log_e == check.log_e
     assert not check.broken
