@@ -117,6 +117,9 @@ def test_the_first_step_may_have_any_share_but_none_or_all() -> None:
         (GateDraft(MetricKind.ACCURACY, safe=GateMargin(offset=below(1.0))), []),
         (GateDraft(MetricKind.ACCURACY, safe=GateMargin(offset=1.0)), ["safe.offset"]),
         (GateDraft(MetricKind.ACCURACY, weight=math.inf), ["weight"]),
+        (GateDraft(MetricKind.ACCURACY, safe=GateMargin(math.inf, 0.1)), ["safe.factor"]),
+        (GateDraft(MetricKind.F1, safe=GateMargin(offset=0.03)), []),
+        (GateDraft(MetricKind.F1, safe=GateMargin(1.01, 0.03)), ["safe.factor"]),
         (GateDraft(MetricKind.RUNTIME, limit=Limit(seconds=1e-4)), []),
         (GateDraft(MetricKind.RUNTIME, limit=Limit(seconds=below(1e-4))), ["limit.duration"]),
         (GateDraft(MetricKind.RUNTIME, limit=Limit(seconds=9.0)), []),
@@ -149,6 +152,29 @@ def test_balance_is_of_up_to_a_hundred_classes() -> None:
     classes = tuple(f"c{number}" for number in range(101))
     assert wrong(balance, Meaning("classification", classes[:100])) == []
     assert wrong(balance, Meaning("classification", classes)) == ["policy.gates[1].positive_class"]
+
+
+def test_labels_are_counted_by_the_predicted_class_up_to_thirty_two_classes() -> None:
+    classes = tuple(f"c{number}" for number in range(33))
+    f1 = PolicyDraft(gates=(ERRORS, GateDraft(MetricKind.F1)))
+    for number, fields, metric in ((32, [], MetricKind.F1), (33, ["positive_class"], MetricKind.ACCURACY)):
+        meaning = Meaning("classification", classes[:number], "c0")
+        assert wrong(f1, meaning) == [f"policy.gates[1].{field}" for field in fields]
+        assert complete_policy(PolicyDraft(), meaning)[0].gates[2].metric is metric
+
+
+def test_of_many_classes_the_first_twenty_are_named() -> None:
+    for number, said in ((20, "c19, or '*'"), (21, "c19, …, or '*'")):
+        meaning = Meaning("classification", tuple(f"c{place}" for place in range(number)))
+        (violation,) = complete_policy(PolicyDraft(gates=(ERRORS, GateDraft(MetricKind.F1))), meaning)[1]
+        assert said in violation.description
+
+
+@pytest.mark.parametrize("margin", ["harm", "safe"])
+def test_a_gate_with_a_limit_has_neither_margin(margin: str) -> None:
+    margins = {margin: GateMargin(buckets=2)}
+    gate = GateDraft(MetricKind.RUNTIME, limit=Limit(seconds=0.02), **margins)  # type: ignore[arg-type] # fields by name
+    assert wrong(PolicyDraft(gates=(ERRORS, gate))) == ["policy.gates[1]"]
 
 
 def test_what_is_asked_for_is_what_a_gate_is_judged_by() -> None:
