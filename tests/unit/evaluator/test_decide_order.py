@@ -5,8 +5,12 @@ from dataclasses import replace
 import pytest
 
 from evaluator.evidence.state import State, start
-from evaluator.verdict.decide import Action, Circumstances, Phase, decide
+from evaluator.gates.rates import RateGate
+from evaluator.statistics.counts import frozen
+from evaluator.statistics.process import log_threshold
+from evaluator.verdict.decide import Action, Circumstances, Decision, Phase, decide
 from evaluator.verdict.readiness import PATIENCE, Served, Serving, Worker
+from evaluator.verdict.reports import Verdict
 from evaluator.window.other_lanes import OtherLanes
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
@@ -62,6 +66,38 @@ def test_a_version_that_is_ready_nowhere_is_waited_for_until_the_time_is_over() 
     waiting = replace(start(demo_terms()), first_time=1_000_000.0)
     for waited, action in ((PATIENCE - 1.0, Action.NONE), (PATIENCE, Action.CANCEL)):
         assert decide(waiting, Circumstances(Phase.WAITING, 1_000_000.0 + waited, 0.0, LOADING)).action is action
+
+
+def test_too_little_evidence_ends_a_rollout_when_its_period_is_over(young: State) -> None:
+    assert decide(young, at(59.9)).action is Action.NONE
+    assert decide(young, at(60.0)).action is Action.CANCEL
+
+
+@pytest.mark.parametrize(
+    ("part", "elapsed", "action"),
+    [
+        # One look may bring a third of what is needed, and another two may follow.
+        (0.34, 10.0, Action.NONE),
+        (0.32, 10.0, Action.PROMOTE),
+        # By the end of the period they would have.
+        (0.34, 59.9, Action.NONE),
+        (0.34, 60.0, Action.PROMOTE),
+    ],
+)
+def test_harm_that_a_look_or_two_may_show_is_waited_for_until_the_period_is_over(
+    safe: State, part: float, elapsed: float, action: Action
+) -> None:
+    gate = safe.gates[0]
+    assert isinstance(gate, RateGate)
+    standing = frozen(part * log_threshold(safe.terms.policy.gate_alpha(gate.gate)))
+    harm = replace(gate.harm, process=replace(gate.harm.process, log_e=standing, max_log_e=standing))
+    decision = decide(replace(safe, gates=(replace(gate, harm=harm), *safe.gates[1:])), at(elapsed))
+    assert decision.action is action
+    assert ("may be doing harm" in decision.reason) is (action is Action.NONE)
+
+
+def test_what_rests_on_no_evidence_holds_nothing() -> None:
+    assert Decision(Action.NONE, Verdict.CONTINUE, "").holds == ()
 
 
 def test_a_hold_ends_no_rollout_whose_gates_have_all_passed(safe: State, young: State) -> None:
