@@ -1,14 +1,11 @@
 """Use cases of rollouts: start, the transitions, and what is known of them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Final
 
-from registry.domain.lane_aggregate import LaneAggregate
 from registry.domain.records import Outcome, PauseReason, Rollout, Signature, Spec
-from registry.domain.serving import Placement
-from registry.domain.states import CLOCK_OPERATIONS, RolloutOperation, rollout_after
+from registry.domain.states import RolloutOperation
 from registry.filters import RolloutFilter
 from registry.ports import Page, RequestKey, Transaction, UnitOfWork
 from registry.service.lane_actions import require_lane
@@ -22,13 +19,9 @@ from registry.service.lanes import (
 )
 from registry.service.requests import Mutations
 from registry.service.segment_rules import begin_with_default, check_watched
-from registry.service.superseded import Superseded
-from registry.service.targets import Target, check_seen
+from registry.service.targets import Target
+from registry.service.transitions import Encode, Transitions, rollout_of
 from registry.service.versions import check_against_stable, require_version
-from services.common.errors import NotFoundError
-
-Encode = Callable[[Rollout], bytes]
-Change = Callable[[LaneAggregate, Rollout, Callable[[], Iterable[Placement]]], None]
 
 _DONE: Final = {
     RolloutOperation.PROMOTE: "promoted",
@@ -58,7 +51,7 @@ class RolloutService:
     def __init__(self, unit_of_work: UnitOfWork, mutations: Mutations) -> None:
         self._unit_of_work = unit_of_work
         self._mutations = mutations
-        self._superseded = Superseded()
+        self._transitions = Transitions(unit_of_work, mutations)
 
     def start(
         self,
@@ -102,7 +95,7 @@ class RolloutService:
                 check_against_stable(tx, aggregate.lane.stable_version, version)
             counted = replace(model, next_rollout=number + 1)
             commit(tx, (ModelChange(counted, model, (opened,)),), actor=key.principal, now=now)
-            return encode(_after(tx, aggregate, model_id, number))
+            return encode(rollout_of(tx, aggregate, model_id, number))
 
         return self._mutations.run(key, act, deadline=deadline)
 
@@ -117,7 +110,7 @@ class RolloutService:
         operation = RolloutOperation.ADVANCE
         outcome = _complete(outcome, operation, key, target)
 
-        return self._transition(
+        return self._transitions.run(
             key,
             target,
             operation,
@@ -130,7 +123,7 @@ class RolloutService:
         self, key: RequestKey, target: Target, reason: str, why: PauseReason, encode: Encode, *, deadline: float
     ) -> bytes:
         """Stops the plan's clock; the share in force stays."""
-        return self._transition(
+        return self._transitions.run(
             key,
             target,
             RolloutOperation.PAUSE,
@@ -142,7 +135,7 @@ class RolloutService:
     def resume(self, key: RequestKey, target: Target, reason: str, encode: Encode, *, deadline: float) -> bytes:
         """Lets a paused plan go on; what a person paused, only a person."""
         automatic = target.analysis_sequence > 0
-        return self._transition(
+        return self._transitions.run(
             key,
             target,
             RolloutOperation.RESUME,
@@ -159,7 +152,7 @@ class RolloutService:
         Raises:
             FailedPreconditionError: APPROVAL_UNASKED, APPROVAL_GIVEN.
         """
-        return self._transition(
+        return self._transitions.run(
             key,
             target,
             RolloutOperation.APPROVE,
@@ -181,7 +174,7 @@ class RolloutService:
         operation = RolloutOperation.PROMOTE
         outcome = _complete(outcome, operation, key, target)
 
-        return self._transition(
+        return self._transitions.run(
             key,
             target,
             operation,
@@ -194,7 +187,7 @@ class RolloutService:
         """Ends it, gives all requests back to the stable version, and marks its own FAILED."""
         operation = RolloutOperation.ROLLBACK
         outcome = _complete(outcome, operation, key, target)
-        return self._transition(
+        return self._transitions.run(
             key,
             target,
             operation,
@@ -216,7 +209,7 @@ class RolloutService:
         """Ends it without blame: its version is PENDING again; `inconclusive`: as one that showed nothing."""
         operation = RolloutOperation.CONCLUDE if inconclusive else RolloutOperation.CANCEL
         outcome = _complete(outcome, operation, key, target)
-        return self._transition(
+        return self._transitions.run(
             key,
             target,
             operation,
@@ -260,61 +253,6 @@ class RolloutService:
 
         return self._unit_of_work.run(read, deadline=deadline, read_only=True)
 
-    def _transition(
-        self,
-        key: RequestKey,
-        target: Target,
-        operation: RolloutOperation,
-        change: Change,
-        *,
-        encode: Encode,
-        deadline: float,
-    ) -> bytes:
-        sequence = target.analysis_sequence
-        after: Rollout | None = None
-        made = b""
-
-        def before() -> None:
-            nonlocal sequence
-            self._superseded.check(target)
-            # Looks are written all the time. An action that rests on none reads their number before and apart, for one
-            # that read it in its own transaction could not be serialized with them. Who is late is told at once, and
-            # does not stand in the way of those who are not.
-            if not sequence:
-                known = self._unit_of_work.ask(
-                    lambda tx: tx.lanes.whole_rollout(target.model, target.number), deadline=deadline
-                )
-                if known is not None:
-                    check_seen(known, target)
-                    sequence = known.analysis_sequence
-
-        def act(tx: Transaction, now: float) -> bytes:
-            nonlocal after, made
-            after = None
-            self._superseded.check(target)
-            seen = tx.lanes.of_rollout(target.model, target.number)
-            rollout = seen.rollout if seen is not None else require_rollout(tx, target.model, target.number)
-            if target.analysis_sequence:
-                (rollout,) = with_sequences(tx, [rollout])
-            check_seen(rollout, target)
-            rollout_after(rollout.title, rollout.state, operation)
-            if seen is None or seen.lane.removed:
-                raise NotFoundError("LANE_NOT_FOUND", f"{rollout.title} has no lane any more")
-            moves = operation not in CLOCK_OPERATIONS
-            opened = open_lane(tx, seen.lane, now=now, actor=key.principal, rollout=rollout, moves=moves)
-            change(opened.aggregate, rollout, partial(opened.placements, tx))
-            changed = ModelChange(seen.model, seen.model, (opened,))
-            commit(tx, (changed,), actor=key.principal, now=now, revision=seen.revision)
-            after = replace(_after(tx, opened.aggregate, target.model, target.number), analysis_sequence=sequence)
-            made = encode(after)
-            return made
-
-        answer = self._mutations.run(key, act, before=before, deadline=deadline)
-        # Not where it is the answer of an earlier call, and what this one made was rolled back.
-        if after is not None and answer is made:
-            self._superseded.note(target.etag, after)
-        return answer
-
 
 def _complete(outcome: Outcome, operation: RolloutOperation, key: RequestKey, target: Target) -> Outcome:
     """What the caller said, with who and on which look; where nothing was said, that a person did it."""
@@ -325,7 +263,3 @@ def _complete(outcome: Outcome, operation: RolloutOperation, key: RequestKey, ta
         actor=key.principal,
         analysis_sequence=target.analysis_sequence,
     )
-
-
-def _after(tx: Transaction, aggregate: LaneAggregate, model: str, number: int) -> Rollout:
-    return aggregate.of(number) or require_rollout(tx, model, number)
