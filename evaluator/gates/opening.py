@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from evaluator.gates.balance import BalanceGate
 from evaluator.gates.cohorts import CohortGate
@@ -16,15 +16,13 @@ from evaluator.statistics.process import look_cap
 from evaluator.terms import Terms
 from services.common.policy.metrics import CLASS_METRICS, EACH_CLASS, LABEL_METRICS, MetricKind, judged_by_key
 from services.common.policy.records import SLICES_PER_PERIOD, Gate
+from services.common.policy.timing import AGREEING_LOOKS
 from services.common.telemetry import catalog
 
 _Guarded = TypeVar("_Guarded", RateGate, DistributionGate, PairedGate)
 RequestGate = RateGate | DistributionGate | RuntimeLimitGate | BalanceGate | EachClassGate
 """What is judged by requests that are drawn each by itself."""
 GateState = RequestGate | CohortGate | PairedGate
-
-
-_AGREEING_LOOKS: Final = 3
 
 
 def open_gate(gate: Gate, terms: Terms) -> GateState | None:
@@ -82,9 +80,9 @@ def agreeing_looks(gate: Gate, terms: Terms, step: int) -> int:
     Three; but labels that wait for a slice's end come all at one look, and a slice may well be longer than three looks.
     """
     if gate.metric not in LABEL_METRICS | {MetricKind.PAIRED_ACCURACY} or shows_young(gate, terms.policy.labels):
-        return _AGREEING_LOOKS
+        return AGREEING_LOOKS
     slice_seconds = terms.plan.steps[step].period / SLICES_PER_PERIOD
-    return min(_AGREEING_LOOKS, math.ceil(_AGREEING_LOOKS * terms.policy.look_interval / slice_seconds))
+    return min(AGREEING_LOOKS, math.ceil(AGREEING_LOOKS * terms.policy.look_interval / slice_seconds))
 
 
 def _guarded(gate: _Guarded, terms: Terms, step: int, alpha: float) -> _Guarded:

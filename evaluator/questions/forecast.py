@@ -2,31 +2,36 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evaluator.gates.balance import BalanceGate
 from evaluator.gates.distributions import RATIO, DistributionGate
 from evaluator.gates.each_class import EachClassGate
 from evaluator.gates.limits import RuntimeLimitGate
-from evaluator.gates.opening import RequestGate, open_by_requests
+from evaluator.gates.maturity import ENOUGH_LAGS
+from evaluator.gates.opening import RequestGate, agreeing_looks, open_by_requests
 from evaluator.gates.rates import RateGate
 from evaluator.questions.traffic import Traffic
+from evaluator.questions.unwise import unwise
 from evaluator.statistics.bets import smoothed_rate
 from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1
 from evaluator.statistics.power import needed, rate_growth, remaining, runtime_growth
 from evaluator.terms import Terms
 from services.common.policy.metrics import LABEL_METRICS, MetricKind, shown_in
-from services.common.policy.records import DEFAULT_SAFE, SLICES_PER_PERIOD, Gate, Need, Step
+from services.common.policy.records import DEFAULT_SAFE, SLICES_PER_PERIOD, Gate, Need, Policy, Step
+from services.common.policy.timing import at_look, judged_from
 
+_HALF = 50
+"""Percent."""
 TYPICAL = 0.5
 """The power with which "about so many" is meant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """So many attempts, batches or labels of the test arm, and the seconds that they take; None: it never shows.
+    """So many attempts, batches or labels of the test arm, and the seconds until the look that has them.
 
-    Infinite seconds: there is no such traffic.
+    From the step's begin, with the time in which it settles. Infinite seconds: there is no such traffic.
     """
 
     n: int
@@ -63,9 +68,16 @@ class GateForecast:
 
 @dataclass(frozen=True, slots=True)
 class StepForecast:
-    """One step: what each gate needs, the seconds until all required ones are safe, and whether it ends in its period.
+    """One step.
 
-    Infinite seconds: they never are. left_out: its gates of which nothing is counted before a start, or could be read.
+    Attributes:
+        step: the step.
+        gates: what each gate needs.
+        seconds: from its begin until all required gates are safe; infinity: they never are.
+        concludes: it ends in its period.
+        left_out: its gates of which nothing is counted before a start, or could be read.
+        warnings: what is unwise about its times and margins, a sentence part each.
+        larger: a share in basis points with which it would end in its period; 0: it does, or no such share is known.
     """
 
     step: Step
@@ -73,6 +85,8 @@ class StepForecast:
     seconds: float
     concludes: bool
     left_out: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    larger: int = 0
 
 
 def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float]) -> tuple[StepForecast, ...]:
@@ -85,23 +99,48 @@ def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float]) -> tupl
     """
     steps = []
     for number, step in enumerate(terms.plan.steps):
-        shown = [gate for gate in terms.policy.gates if shown_in(gate.metric, shadow=step.shadow)]
-        gates = tuple(
-            _gate(terms, traffic, state, step, drops)
-            for gate in shown
-            if not _unseen(gate, traffic) and (state := open_by_requests(gate, terms)) is not None
-        )
         last = number == len(terms.plan.steps) - 1
-        # Whether a version is better enough to win in time nobody knows before.
-        required = [gate for gate in gates if gate.required and not gate.primary]
-        seconds = max((gate.safe.seconds if gate.safe else math.inf for gate in required), default=math.inf)
-        by_proof = max(seconds, step.min_duration) <= step.period
-        by_power = not terms.superior and all(_within(gate.enough, step.period, last=last) for gate in required)
-        unknown = any(_unseen(gate, traffic) and gate.need is Need.ALWAYS for gate in shown)
-        concludes = by_proof or by_power if required else unknown
-        left_out = tuple(gate.name for gate in shown if _unseen(gate, traffic))
-        steps.append(StepForecast(step, gates, seconds, concludes, left_out))
+        found = _step(terms, traffic, number, step, drops, last=last)
+        if not found.concludes:
+            # No larger share makes a split settle or labels age sooner, so that each share is forecast by itself.
+            found = replace(found, larger=_larger(terms, traffic, number, step, last=last))
+        steps.append(found)
     return tuple(steps)
+
+
+def _step(
+    terms: Terms, traffic: Traffic, number: int, step: Step, drops: Mapping[str, float], *, last: bool
+) -> StepForecast:
+    shown = [gate for gate in terms.policy.gates if shown_in(gate.metric, shadow=step.shadow)]
+    gates = tuple(
+        _gate(terms, traffic, state, number, step, drops)
+        for gate in shown
+        if not _unseen(gate, traffic) and (state := open_by_requests(gate, terms)) is not None
+    )
+    # Whether a version is better enough to win in time nobody knows before.
+    required = [gate for gate in gates if gate.required and not gate.primary]
+    seconds = max((gate.safe.seconds if gate.safe else math.inf for gate in required), default=math.inf)
+    by_proof = max(seconds, step.min_duration) <= step.period
+    by_power = not terms.superior and all(_within(gate.enough, step.period, last=last) for gate in required)
+    unknown = any(_unseen(gate, traffic) and gate.need is Need.ALWAYS for gate in shown)
+    concludes = by_proof or by_power if required else unknown
+    left_out = tuple(gate.name for gate in shown if _unseen(gate, traffic))
+    return StepForecast(step, gates, seconds, concludes, left_out, unwise(terms, step))
+
+
+def _larger(terms: Terms, traffic: Traffic, number: int, step: Step, *, last: bool) -> int:
+    """The smallest share in whole percent, up to half of the traffic, with which a step ends in its period; 0: none."""
+
+    def concludes(percent: int) -> bool:
+        return _step(terms, traffic, number, replace(step, share_bps=100 * percent), {}, last=last).concludes
+
+    low, high = step.share_bps // 100, _HALF
+    if low >= high or not concludes(high):
+        return 0
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if concludes(middle) else (middle, high)
+    return 100 * high
 
 
 def _unseen(gate: Gate, traffic: Traffic) -> bool:
@@ -118,29 +157,46 @@ def longer(step: StepForecast) -> float:
     return 1.3 * max(waits, default=math.inf)
 
 
-def _gate(terms: Terms, traffic: Traffic, opened: RequestGate, step: Step, drops: Mapping[str, float]) -> GateForecast:
+def _gate(
+    terms: Terms, traffic: Traffic, opened: RequestGate, number: int, step: Step, drops: Mapping[str, float]
+) -> GateForecast:
     policy, gate = terms.policy, opened.gate
     share = step.share_bps / 10_000
     state = traffic.informed(opened)
     alpha = policy.gate_alpha(gate)
-    labelled = gate.metric in LABEL_METRICS
-    # Labels count when their slice has ended and is old enough.
-    wait = max(policy.labels.min_age, traffic.label_lag) + step.period / SLICES_PER_PERIOD if labelled else 0.0
     pace = traffic.pace(state) * share
     drop = drops.get(gate.name, _allowed(state))
     frozen = state.freeze(alpha, policy.power, share)
+    aged, mature = _label_waits(terms, traffic, gate, step)
+    agreeing = agreeing_looks(gate, terms, number)
     return GateForecast(
         gate=gate.name,
         metric=gate.metric,
         positive=gate.positive,
         required=gate.need is Need.ALWAYS or (gate.need is Need.WITH_LABELS and traffic.labels.rows > 0),
         stable=_value(state),
-        safe=_amount(_shown(state, drop, policy.alpha_promote, share), pace, wait),
+        safe=_amount(policy, _shown(state, drop, policy.alpha_promote, share), pace, mature),
         drop=drop,
-        harm=_amount(_harmed(state, drop, alpha, share), pace, wait),
-        enough=_amount(frozen.needs, pace, wait),
+        harm=_amount(policy, _harmed(state, drop, alpha, share), pace, aged, agreeing),
+        enough=_amount(policy, frozen.needs, pace, mature),
         primary=gate.better is not None,
     )
+
+
+def _label_waits(terms: Terms, traffic: Traffic, gate: Gate, step: Step) -> tuple[float, float]:
+    """Seconds from a step's begin until counts show harm, and until they show "no worse", however many there are.
+
+    Requests count once the split has settled. Labels count when their slice has ended and is old enough, of whatever
+    part of the step; and in a lane that is new to them they show nothing to be safe before half of the period.
+    """
+    policy, settled = terms.policy, judged_from(terms.policy)
+    if gate.metric not in LABEL_METRICS:
+        return settled, settled
+    age = max(policy.labels.min_age, traffic.label_lag) if policy.labels.follows_lag else policy.labels.min_age
+    aged = age + step.period / SLICES_PER_PERIOD
+    late = policy.labels.follows_lag and terms.declared and gate.metric is not MetricKind.VALUE
+    unknown = late and traffic.late_labels < ENOUGH_LAGS
+    return aged, max(aged, settled + step.period / 2.0) if unknown else aged
 
 
 def _shown(gate: RequestGate, better: float, alpha: float, share: float) -> int | None:
@@ -157,10 +213,13 @@ def _shown(gate: RequestGate, better: float, alpha: float, share: float) -> int 
     return _times(remaining(gate.safe.process, growth, alpha), gate.effect)
 
 
-def _amount(n: float | None, pace: float, wait: float) -> Amount | None:
+def _amount(policy: Policy, n: float | None, pace: float, wait: float, agreeing: int = 1) -> Amount | None:
     if n is None or math.isinf(n):
         return None
-    return Amount(math.ceil(n), wait + (n / pace if pace > 0 else (math.inf if n else 0.0)))
+    counted = n / pace if pace > 0 else (math.inf if n else 0.0)
+    # What counts may all come at once, and still several looks have to agree.
+    agreed = (agreeing - 1) * policy.look_interval
+    return Amount(math.ceil(n), at_look(policy, wait + max(counted, agreed), agreeing))
 
 
 def _within(amount: Amount | None, period: float, *, last: bool) -> bool:

@@ -18,6 +18,7 @@ from services.common.errors import FailedPreconditionError, InvalidArgumentError
 from services.common.policy.drafts import PlanDraft, PolicyDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Objective, Violation
+from services.common.policy.timing import check_times
 
 _Answer = TypeVar("_Answer")
 _MOST_SLOWER: Final = 10.0
@@ -157,8 +158,9 @@ class Questions:
                 "NO_STABLE", f"{asked.model} has no stable version yet, so that there is no traffic to forecast from"
             )
         found = await self._reader.read(_rollout(asked, asked.version or lane.stable), lane.stable)
-        if found.violations:
-            return Forecasted(found.violations)
+        # Such a rollout would not be started; one that is live goes on to its end.
+        if violations := found.violations or check_times(found.terms.policy, found.terms.plan):
+            return Forecasted(violations)
         _check_drops(asked.drops, found.terms)
         both = await self._reader.read(_rollout(asked, lane.stable), lane.stable)
         traffic = await self._watch(both.terms, asked.watch)

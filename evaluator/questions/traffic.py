@@ -93,6 +93,12 @@ class Traffic:
         return max(map(usual_lag, label_lags(self.counted, self.terms)))
 
     @property
+    def late_labels(self) -> int:
+        """Labels of wrong answers whose lag is known."""
+        _, wrong, _, stable_wrong = label_lags(self.counted, self.terms)
+        return sum(wrong) + sum(stable_wrong)
+
+    @property
     def values(self) -> Labels:
         """All reported numbers so far."""
         total = Labels()

@@ -31,6 +31,8 @@ def _step(one: StepForecast) -> evaluator_pb2.StepForecast:
         concludes=one.concludes,
         longer_period=None if period > _LONGEST else times.duration(period),
         left_out=one.left_out,
+        larger_share_bps=one.larger,
+        warnings=one.warnings,
     )
 
 

@@ -17,6 +17,7 @@ from services.common.policy import messages as policy_messages
 from services.common.policy.defaults import check_together, complete_plan, complete_policy
 from services.common.policy.records import Meaning, Objective, Violation
 from services.common.policy.sizes import class_violations, harm_violations, size_violations
+from services.common.policy.timing import check_times
 from services.common.text import shown
 
 # Methods are named as in the contract.
@@ -60,7 +61,7 @@ class EvaluatorServicer(evaluator_pb2_grpc.EvaluatorServiceServicer):
         )
         plan, plan_violations = complete_plan(policy_messages.plan_draft(request.plan), objective)
         violations = (*policy_violations, *plan_violations, *check_together(policy, plan, sticky=sticky))
-        if violations:
+        if violations := violations or check_times(policy, plan):
             return evaluator_pb2.CheckPolicyResponse(violations=_violations(violations))
         return evaluator_pb2.CheckPolicyResponse(
             policy=policy_messages.policy_message(policy), plan=policy_messages.plan_message(plan)

@@ -83,7 +83,11 @@ def too_little(state: State, thin: Sequence[GateReport], seen: Mapping[str, int]
         gate = next(one for one in state.gates if one.gate.name == report.gate)
         if isinstance(gate, CohortGate) and (obstacle := gate.obstacle(state.terms.test, state.terms.stable)):
             have = f"{have}, and needs {obstacle}"
-        parts.append(have if math.isinf(need) else f"{have}, and {words.count(need)} are needed to see a harm")
+        if gate.gate.margins_meet and not isinstance(gate, CohortGate):
+            have = f"{have}, and its harm and safe margins (almost) meet, so that only proof passes it: make safe wider"
+        elif not math.isinf(need):
+            have = f"{have}, and {words.count(need)} are needed to see a harm"
+        parts.append(have)
     by_key = "; assigned by key, only what is shown to be no worse passes" if state.terms.sticky else ""
     return f"the period ended with too little evidence: {'; '.join(parts)}{by_key}"
 

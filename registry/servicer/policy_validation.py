@@ -10,6 +10,7 @@ from services.common.policy import messages
 from services.common.policy.defaults import check_together, complete_plan, complete_policy
 from services.common.policy.records import Meaning
 from services.common.policy.sizes import CLASSES_BYTES, size_violations
+from services.common.policy.timing import check_times
 from services.common.text import shown
 
 _DATATYPES: Final = frozenset(
@@ -154,5 +155,6 @@ def check_spec(field: str, spec: service_pb2.RolloutSpec, meaning: Meaning = NOT
     plan, wrong_plan = complete_plan(messages.plan_draft(spec.plan), objective)
     sticky = spec.assignment == policy_pb2.ASSIGNMENT_KEY
     policy, wrong_policy = complete_policy(messages.policy_draft(spec.policy), meaning, objective, sticky=sticky)
-    for violation in (*wrong_plan, *wrong_policy, *check_together(policy, plan, sticky=sticky)):
+    wrong = (*wrong_plan, *wrong_policy, *check_together(policy, plan, sticky=sticky))
+    for violation in wrong or check_times(policy, plan):
         raise refuse(f"{field}.{violation.field}", f"is wrong: {violation.description}")

@@ -4,7 +4,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from services.common.policy.metrics import LABEL_METRICS, PAIRED_METRICS, QUALITY_METRICS, MetricKind
+from services.common.policy.metrics import BUCKET_METRICS, LABEL_METRICS, PAIRED_METRICS, QUALITY_METRICS, MetricKind
+
+_MEETS: Final = 1.1
+"""Harm and safe meet where safe's offset is no more than so many times that of harm."""
 
 
 class Need(StrEnum):
@@ -107,6 +110,15 @@ class Gate:
     bad_query: str = ""
     total_query: str = ""
     segment: str = ""
+
+    @property
+    def margins_meet(self) -> bool:
+        """Whether nearly nothing lies between harm and safe, so that no number of requests shows a harm of `safe`."""
+        if self.limit is not None or self.better is not None or self.metric is MetricKind.INPUT_DRIFT:
+            return False
+        if self.metric in BUCKET_METRICS:
+            return self.safe.buckets <= self.harm.buckets
+        return self.safe.offset <= _MEETS * self.harm.offset
 
 
 @dataclass(frozen=True, slots=True)

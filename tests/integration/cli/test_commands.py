@@ -291,6 +291,11 @@ def test_lists_say_which(crossfade: Command, crossfade_json: Json, running: str)
 
 
 def test_what_is_refused_is_said_in_the_words_of_the_options(crossfade: Command, running: str, artifact: Path) -> None:
+    said = crossfade("publish", running, str(artifact), "--plan", "5%:10s", code=1).stderr
+    assert said.startswith(
+        "error: --plan, step 1: period is wrong: the step's period is 10s and settling 30s, and nothing is judged "
+    )
+    assert "write a period of 2m or more" in said
     said = crossfade("publish", running, str(artifact), "--plan", "5%:10m,1%", code=1).stderr
     assert said == (
         "error: --plan, step 2: share is wrong: 100 basis points (1 %) is less than the step before has, "
@@ -574,6 +579,9 @@ def test_policy_check(crossfade: Command, crossfade_json: Json, tmp_path: Path) 
     lines = crossfade("policy", "check", str(bad), code=1).stderr.splitlines()
     assert lines[0].startswith(f"error: {bad}:")
     assert any(f"{bad}:3: plan[1].share" in line for line in lines)
+    bad.write_text("plan:\n- share: 5%\n  period: 2h\nsettling: 3h\ngates:\n- {metric: errors, required: true}\n")
+    told = crossfade("policy", "check", str(bad), code=1).stderr
+    assert told.startswith(f"error: {bad}:3: plan[0].period: the step's period is 2h and settling 3h, and nothing is ")
     wrong.write_text("gates:\n- metric: speed\n")
     assert f"{wrong}:2: gates[0].metric: 'speed'" in crossfade("policy", "check", str(wrong), code=2).stderr
 

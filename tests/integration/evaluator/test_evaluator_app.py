@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import structlog
+from google.protobuf.duration_pb2 import Duration
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from structlog.testing import LogCapture
@@ -74,6 +75,11 @@ async def test_what_is_wrong_with_a_policy_is_named_with_its_path(channel: aio.C
     assert fields == ["policy.gates", "policy.power", "plan.steps[0].share_bps"]
     assert not answer.policy.gates
     assert "1 to 9999 basis points" in answer.violations[2].description
+    # What is possible by itself may contradict what else was asked for.
+    brief = policy_pb2.TrafficPlan(steps=[policy_pb2.Step(share_bps=500, period=Duration(seconds=10))])
+    (violation,) = (await stub.CheckPolicy(evaluator_pb2.CheckPolicyRequest(plan=brief, task="other"))).violations
+    assert violation.field == "plan.steps[0].period"
+    assert "the step's period is 10s and settling 30s" in violation.description
 
 
 async def test_it_serves_and_hands_out_its_metrics_while_the_registry_is_away(app: App, channel: aio.Channel) -> None:

@@ -108,7 +108,14 @@ async def test_a_forecast_is_of_the_traffic_that_flows(scene: MakeScene) -> None
     assert 0 < errors.harm.n < 2_000
     assert found.steps[0].concludes
     request.plan.steps[0].share_bps = request.plan.steps[1].share_bps = 1
-    assert not (await forecast(app, request)).steps[1].concludes
+    late = (await forecast(app, request)).steps[1]
+    assert not late.concludes
+    assert 1 < late.larger_share_bps <= 5_000
+    request.policy.settling.FromSeconds(3600)
+    assert [one.field for one in (await forecast(app, request)).violations] == [
+        "plan.steps[0].period",
+        "plan.steps[1].period",
+    ]
 
 
 @pytest.mark.parametrize(

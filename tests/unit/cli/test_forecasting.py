@@ -5,7 +5,7 @@ import math
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from crossfade.cli.actions.forecasting import advice, forecast_lines, parse_drop
+from crossfade.cli.actions.forecasting import advice, forecast_lines, parse_drop, plan_sentences
 from crossfade.cli.actions.replaying import replay_text
 from crossfade.cli.errors import UsageError
 from crossfade.common.v1 import analysis_pb2, policy_pb2
@@ -23,12 +23,15 @@ def gate(name: str, metric: policy_pb2.Metric.ValueType, **more: object) -> eval
     return evaluator_pb2.GateForecast(gate=name, metric=metric, **(fields | more))  # type: ignore[arg-type] # by name
 
 
-def step(*gates: evaluator_pb2.GateForecast, concludes: bool = True, longer: int = 0) -> evaluator_pb2.StepForecast:
+def step(
+    *gates: evaluator_pb2.GateForecast, concludes: bool = True, longer: int = 0, larger: int = 0
+) -> evaluator_pb2.StepForecast:
     return evaluator_pb2.StepForecast(
         step=policy_pb2.Step(share_bps=500, period=Duration(seconds=3600)),
         gates=gates,
         concludes=concludes,
         longer_period=Duration(seconds=longer) if longer else None,
+        larger_share_bps=larger,
     )
 
 
@@ -86,6 +89,48 @@ def test_what_is_not_forecast_is_named() -> None:
     assert str(forecast_lines("churn", shown)[-2]) == told
 
 
+def test_floors_are_named_at_a_start_too() -> None:
+    shown = answer(step(gate("errors", policy_pb2.METRIC_ERRORS)), step(gate("errors", policy_pb2.METRIC_ERRORS)))
+    assert plan_sentences(shown) == []
+    for one in shown.steps:
+        one.left_out.extend(["errors in eu", "accuracy in eu"])
+        one.warnings.append("the harm and safe margins of errors in eu (almost) meet")
+    told = [
+        "The harm and safe margins of errors in eu (almost) meet.",
+        "Not forecast, since nothing of it was counted: errors in eu, accuracy in eu",
+    ]
+    assert plan_sentences(shown) == told
+    shown.steps[1].concludes = False
+    late = "At the traffic seen now it cannot conclude in its period: no period is long enough; look at the gates' "
+    assert plan_sentences(shown) == [f"{late}margins.", *told]
+    # Without traffic nothing could be forecast, and nobody need be warned of that.
+    shown.attempts_per_second = 0
+    assert plan_sentences(shown) == told
+
+
+def test_a_share_is_for_a_plan_of_one_step() -> None:
+    late = step(gate("errors", policy_pb2.METRIC_ERRORS), concludes=False, longer=30_000, larger=4_200)
+    assert advice(late, steps=2) == "it needs --period 9h."
+
+
+def test_what_is_unwise_stands_in_the_forecast() -> None:
+    shown = answer(step(gate("errors", policy_pb2.METRIC_ERRORS)))
+    shown.steps[0].warnings.append("3 judged looks have to agree on harm")
+    assert str(forecast_lines("churn", shown)[-2]) == "  3 judged looks have to agree on harm."
+
+
+def test_when_floors_alone_decide_the_end_is_not_forecast() -> None:
+    shown = answer(step())
+    shown.steps[0].left_out.append("errors in eu")
+    assert str(forecast_lines("churn", shown)[-1]) == "  When it ends is not forecast: that is up to errors in eu."
+
+
+def test_the_shortest_time_of_a_step_is_waited_for() -> None:
+    shown = answer(step(gate("errors", policy_pb2.METRIC_ERRORS)))
+    shown.steps[0].step.min_duration.seconds = 1_200
+    assert str(forecast_lines("churn", shown)[-1]) == "  It ends after about 20 min, if the version is like v1."
+
+
 def test_a_shadow_step_is_called_one_and_counts_pairs() -> None:
     shown = answer(step(gate("disagreement limit", policy_pb2.METRIC_DISAGREEMENT, harm=amount(16, 1))))
     shown.steps[0].step.mode = policy_pb2.MODE_SHADOW
@@ -106,8 +151,12 @@ def test_an_ab_test_says_what_better_takes() -> None:
     ("late", "told"),
     [
         (
-            step(gate("errors", policy_pb2.METRIC_ERRORS), concludes=False, longer=30_000),
+            step(gate("errors", policy_pb2.METRIC_ERRORS), concludes=False, longer=30_000, larger=4_200),
             "it needs --period 9h, or --share 42%.",
+        ),
+        (
+            step(gate("errors", policy_pb2.METRIC_ERRORS), concludes=False, larger=4_200),
+            "no period is long enough with this share: it needs --share 42%.",
         ),
         (step(gate("errors", policy_pb2.METRIC_ERRORS), concludes=False, longer=300_000), "it needs --period 4d."),
         (step(gate("errors", policy_pb2.METRIC_ERRORS, safe=None), concludes=False), "no period is long enough"),

@@ -16,7 +16,7 @@ from evaluator.verdict.reports import Evidence, Verdict, report_gates
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
 from services.common.policy.metrics import MetricKind
-from services.common.policy.records import Meaning, PeriodEnd
+from services.common.policy.records import GateMargin, Meaning, PeriodEnd
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import DEMO_GATES, Trial, demo_plan, demo_policy, demo_terms, trial
 
@@ -209,6 +209,17 @@ def test_no_violation_in_a_period_with_power_promotes(labelled: State) -> None:
     decision = decide(with_needs(labelled, 10.0), at(elapsed=61.0))
     assert (decision.action, decision.code) == (Action.PROMOTE, "NO_VIOLATION")
     assert decision.reason.startswith("no gate was violated in 60 s, in which a harm would have shown: ")
+
+
+def test_margins_that_meet_are_to_be_changed_and_no_number_is_named() -> None:
+    tight = GateDraft(MetricKind.ERRORS, required=True, harm=GateMargin(1.1, 0.01), safe=GateMargin(1.5, 0.01))
+    made = trial(0, demo_terms(demo_policy(gates=(tight,), alpha_promote=1e-9), demo_plan(1000)))
+    decision = made.run(60)
+    assert decision is not None
+    assert decision.code == "TOO_LITTLE_EVIDENCE"
+    assert decision.reason.endswith(
+        "of v2 in this step, and its harm and safe margins (almost) meet, so that only proof passes it: make safe wider"
+    )
 
 
 def test_no_violation_goes_to_the_next_step_without_power_too(labelled: State) -> None:

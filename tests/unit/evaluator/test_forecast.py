@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from statistics import median
 
+import numpy as np
 import pytest
 
 from evaluator.questions.forecast import StepForecast, forecast, longer
@@ -13,8 +14,8 @@ from evaluator.window.readings import Reading
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import GateMargin, Limit, Objective
-from tests.fakes.metrics import CLASSES, Fleet
-from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
+from tests.fakes.metrics import CLASSES, Behaviour, Fleet
+from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms, trial
 
 ERRORS = GateDraft(MetricKind.ERRORS, required=True, safe=GateMargin(1.5, 0.01))
 
@@ -26,7 +27,9 @@ def readings(fleet: Fleet, terms: Terms) -> list[Reading]:
 def seen(terms: Terms, **fleet: float) -> Traffic:
     """A minute of a lane with one version, and ten seconds that are watched."""
     both = replace(terms, test=terms.stable, test_profile=None, stable_profile=None)
-    made = trial(3, terms, None, **fleet).fleet
+    stable = Behaviour(wrong=fleet.pop("wrong", 0.08))
+    made = Fleet(terms, np.random.default_rng(3), stable=stable, **fleet)  # type: ignore[arg-type] # numbers by name
+    Trial.begin(made)
     made.share = 0
     made.run(60.0, ticks=60)
     before = readings(made, both)
@@ -82,6 +85,73 @@ def test_what_a_harm_needs_is_about_what_rollbacks_take() -> None:
         assert made.run(120) is not None
         took.append(made.state.gates[0].test_n)
     assert gate.harm.n / 3 <= median(took) <= 3 * gate.harm.n
+
+
+@pytest.mark.parametrize(("look", "settling"), [(2.0, 60.0), (30.0, 0.0), (10.0, 25.0)])
+def test_a_step_ends_no_earlier_than_its_looks_are_judged(look: float, settling: float) -> None:
+    policy = demo_policy(gates=(ERRORS,), look_interval=look, settling=settling)
+    terms = demo_terms(policy, demo_plan(1000, period=240.0), features=0)
+    step = first(terms)
+    gate = step.gates[0]
+    assert gate.safe is not None
+    assert gate.harm is not None
+    assert gate.safe.seconds >= settling + look
+    # Three looks have to agree on harm.
+    assert gate.harm.seconds >= settling + 3 * look
+    made = trial(1, terms)
+    assert made.run(120) is not None
+    assert step.seconds == gate.safe.seconds == pytest.approx(made.seconds, abs=2.5 * look + 6.0)
+    assert made.seconds >= settling + look
+
+
+def test_a_plan_that_ends_before_it_is_judged_cannot_conclude() -> None:
+    policy = demo_policy(gates=(ERRORS,), look_interval=30.0, settling=30.0)
+    step = first(demo_terms(policy, demo_plan(5000, period=50.0), features=0))
+    assert not step.concludes
+    assert longer(step) > 60.0
+    # No share lets a split settle sooner.
+    assert step.larger == 0
+    (said,) = step.warnings
+    assert said.startswith("3 judged looks have to agree on harm, and the last of them may come 2 min after")
+    assert "give it 2m or more" in said
+
+
+def test_a_larger_share_is_named_only_where_it_would_do() -> None:
+    terms = demo_terms(demo_policy(gates=(ERRORS,)), demo_plan(50, period=60.0), features=0)
+    step = first(terms, rate=100.0)
+    assert not step.concludes
+    assert 100 < step.larger <= 5_000
+    plan = demo_plan(step.larger, period=60.0)
+    assert first(demo_terms(terms.policy, plan, features=0), rate=100.0).concludes
+    less = demo_plan(step.larger - 100, period=60.0)
+    assert not first(demo_terms(terms.policy, less, features=0), rate=100.0).concludes
+
+
+def test_labels_of_a_lane_that_is_new_to_them_wait_for_half_of_the_period() -> None:
+    gates = (GateDraft(MetricKind.ACCURACY, required=True, safe=GateMargin(1.0, 0.05)),)
+    terms = demo_terms(demo_policy(gates=gates, min_age=None), demo_plan(3000, period=600.0), features=0)
+    # Of its few wrong answers fewer than twenty have a label.
+    new, known = (first(terms, wrong=wrong).gates[0] for wrong in (0.0002, 0.08))
+    assert known.safe is not None
+    assert known.safe.seconds < 300.0
+    assert new.safe is not None
+    assert new.safe.seconds > 300.0
+
+
+def test_margins_that_meet_are_said_to() -> None:
+    gates = (
+        GateDraft(MetricKind.ERRORS, required=True, harm=GateMargin(1.1, 0.01), safe=GateMargin(1.5, 0.05)),
+        GateDraft(
+            MetricKind.ERRORS, segment="eu", required=True, harm=GateMargin(1.1, 0.01), safe=GateMargin(1.5, 0.01)
+        ),
+        GateDraft(MetricKind.RUNTIME, required=True, harm=GateMargin(buckets=3), safe=GateMargin(buckets=3)),
+    )
+    step = first(demo_terms(demo_policy(gates=gates), demo_plan(1000), features=0))
+    assert [one.split(",")[0] for one in step.warnings] == [
+        "the harm and safe margins of errors in eu (almost) meet where stable has next to none",
+        "the harm and safe margins of runtime (almost) meet",
+    ]
+    assert not first(demo_terms(features=0)).warnings
 
 
 def test_labels_wait_for_their_slice_and_their_age() -> None:

@@ -111,6 +111,9 @@ WRONG: list[tuple[str, Change]] = [
         "rollout.plan.steps[0].min_duration",
         lambda r: r.rollout.plan.steps[0].MergeFrom(policy_pb2.Step(period=seconds(10), min_duration=seconds(11))),
     ),
+    # Over before anything is judged.
+    ("rollout.plan.steps[1].period", lambda r: r.rollout.plan.steps[1].period.CopyFrom(seconds(10))),
+    ("rollout.plan.steps[0].period", lambda r: r.rollout.policy.settling.CopyFrom(seconds(3600))),
     ("rollout.policy.gates[0].metric", lambda r: r.rollout.policy.gates[0].ClearField("metric")),
     ("rollout.policy.gates[1].name", lambda r: setattr(r.rollout.policy.gates[1], "name", "errors")),
     ("rollout.policy.gates[0].weight", lambda r: setattr(r.rollout.policy.gates[0], "weight", math.nan)),

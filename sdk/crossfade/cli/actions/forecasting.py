@@ -28,7 +28,6 @@ from crossfade.names import model_name
 from crossfade.quantities import parse_rate, to_duration
 from crossfade.registry.v1.service_pb2 import RolloutSpec
 
-_HALF_BPS: Final = 5_000
 _HURRIED: Final = 2.0
 """Seconds for which a publication watches traffic."""
 _NOUNS: Final = {
@@ -47,6 +46,9 @@ _NO_FORECAST: Final = (
     "assigned by key. Once it runs, `crossfade status` says which look should show it; a forecast by request (without "
     "--assignment key) says what it takes at least."
 )
+
+
+_UNSEEN: Final = "Not forecast, since nothing of it was counted"
 
 
 def show_forecast(
@@ -79,19 +81,27 @@ def show_forecast(
     session.show(to_json(answer), lambda: text.join(forecast_lines(model, answer)))
 
 
-def plan_note(session: Session, model: str, segment: str, version: str, spec: RolloutSpec) -> str:
-    """What to say of a rollout that was just asked for; empty: it can conclude in its period, or nothing is known."""
+def plan_notes(session: Session, model: str, segment: str, version: str, spec: RolloutSpec) -> list[str]:
+    """What to say of a rollout that was just asked for; nothing: it can conclude in its period, or nothing is known."""
     if spec.assignment == ASSIGNMENT_KEY:
-        return _NO_FORECAST
+        return [_NO_FORECAST]
     try:
-        answer = _ask(session, _request(model, segment, version, spec, _HURRIED))
+        return plan_sentences(_ask(session, _request(model, segment, version, spec, _HURRIED)))
     except CommandError:
         # A publication is done; that nobody can forecast it is no reason to fail.
-        return ""
-    if not answer.attempts_per_second:
-        return ""
+        return []
+
+
+def plan_sentences(answer: evaluator_pb2.ForecastResponse) -> list[str]:
+    """What is to be known of a plan at once: that it cannot conclude, what is unwise, and what is not forecast."""
     late = next((step for step in answer.steps if not step.concludes), None)
-    return f"At the traffic seen now it cannot conclude in its period: {advice(late)}" if late is not None else ""
+    said = []
+    # Without traffic everything is late.
+    if late is not None and answer.attempts_per_second:
+        said.append(f"At the traffic seen now it cannot conclude in its period: {advice(late, len(answer.steps))}")
+    said += dict.fromkeys(_sentence(one) for step in answer.steps for one in step.warnings)
+    unseen = dict.fromkeys(name for step in answer.steps for name in step.left_out)
+    return [*said, f"{_UNSEEN}: {', '.join(unseen)}"] if unseen else said
 
 
 def parse_drop(written: str) -> evaluator_pb2.Harm:
@@ -127,11 +137,13 @@ def forecast_lines(model: str, answer: evaluator_pb2.ForecastResponse) -> list[T
         rows += [_row(gate) for gate in step.gates]
         lines += text.columns(rows, indent=2)
         if step.left_out:
-            lines.append(Text(f"  Not forecast, since nothing of it was counted: {', '.join(step.left_out)}"))
+            lines.append(Text(f"  {_UNSEEN}: {', '.join(step.left_out)}"))
+        lines += [Text(f"  {_sentence(one)}") for one in step.warnings]
         if step.concludes:
             lines.append(Text(f"  {_ending(step, answer.stable)}"))
         else:
-            lines.append(Text(f"  It cannot conclude in its period at this traffic: {advice(step)}"))
+            told = advice(step, len(answer.steps))
+            lines.append(Text(f"  It cannot conclude in its period at this traffic: {told}"))
     return lines
 
 
@@ -140,23 +152,35 @@ def _ending(step: evaluator_pb2.StepForecast, stable: str) -> str:
     if any(gate.primary for gate in step.gates):
         return f"It ends when the version is shown to be better, or after {text.span(period)}."
     needed = [gate.safe for gate in step.gates if gate.required]
+    if not needed and step.left_out:
+        return f"When it ends is not forecast: that is up to {', '.join(step.left_out)}."
     shown = all(amount.HasField("time") for amount in needed)
     longest = max((text.duration_seconds(amount.time) for amount in needed), default=period) if shown else period
+    longest = max(longest, text.duration_seconds(step.step.min_duration))
     about = "about" if not step.left_out else "at least about"
     return f"It ends after {about} {text.span(min(longest, period))}, if the version is like {stable}."
 
 
-def advice(step: evaluator_pb2.StepForecast) -> str:
-    """What would let a step conclude."""
+def _sentence(part: str) -> str:
+    return f"{part[0].upper()}{part[1:]}."
+
+
+def advice(step: evaluator_pb2.StepForecast, steps: int = 1) -> str:
+    """What would let a step conclude.
+
+    Args:
+        step: the step.
+        steps: of its plan; --share is for a plan of one.
+    """
     blind = [gate.gate for gate in step.gates if gate.required and not gate.primary and _lacks_traffic(gate)]
     if blind:
         return f"nothing that {', '.join(blind)} counts was seen."
+    share = text.share(step.larger_share_bps).replace(" ", "") if step.larger_share_bps and steps == 1 else ""
     if not step.HasField("longer_period"):
-        return "no period is long enough; look at the gates' margins."
-    longer, period = (text.duration_seconds(one) for one in (step.longer_period, step.step.period))
-    share = math.ceil(step.step.share_bps * longer / period / 100) * 100
-    more = f", or --share {text.share(share).replace(' ', '')}" if share <= _HALF_BPS else ""
-    return f"it needs --period {_written(longer)}{more}."
+        also = f" with this share: it needs --share {share}." if share else "; look at the gates' margins."
+        return f"no period is long enough{also}"
+    longer = text.duration_seconds(step.longer_period)
+    return f"it needs --period {written_up(longer)}" + (f", or --share {share}." if share else ".")
 
 
 def _lacks_traffic(gate: evaluator_pb2.GateForecast) -> bool:
@@ -164,7 +188,7 @@ def _lacks_traffic(gate: evaluator_pb2.GateForecast) -> bool:
     return not any(amount.HasField("time") for amount in amounts) if amounts else math.isnan(gate.stable)
 
 
-def _written(seconds: float) -> str:
+def written_up(seconds: float) -> str:
     """A period as the option takes it, rounded up."""
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds >= 2 * size:

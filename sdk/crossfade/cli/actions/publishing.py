@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from crossfade.artifact.folder import ArtifactError, verify
 from crossfade.cli import text
-from crossfade.cli.actions.forecasting import plan_note
+from crossfade.cli.actions.forecasting import plan_notes
 from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError
 from crossfade.cli.hints import lane_command
@@ -122,11 +122,10 @@ def start_rollout(
 
 
 def _note_plan(session: Session, model: str, segment: str, rollout: resources_pb2.Rollout, spec: RolloutSpec) -> None:
-    """Says so at once where a rollout that begins now cannot conclude in its period at the traffic seen."""
+    """Says at once of a rollout that begins now that it cannot conclude in time, and what is not known of that."""
     if session.options.json or rollout.state != resources_pb2.ROLLOUT_STATE_WAITING_READY:
         return
-    note = plan_note(session, model, segment, rollout.version, spec)
-    if note:
+    for note in plan_notes(session, model, segment, rollout.version, spec):
         session.note(note)
 
 

@@ -374,7 +374,7 @@ class Amount(_message.Message):
     """How many."""
     @_builtins.property
     def time(self) -> _duration_pb2.Duration:
-        """How long they take at the traffic seen. Unset: there is no such traffic."""
+        """From the step's begin until the look that has them, at the traffic seen. Unset: there is no such traffic."""
 
     def __init__(
         self,
@@ -467,8 +467,12 @@ class StepForecast(_message.Message):
     CONCLUDES_FIELD_NUMBER: _builtins.int
     LONGER_PERIOD_FIELD_NUMBER: _builtins.int
     LEFT_OUT_FIELD_NUMBER: _builtins.int
+    LARGER_SHARE_BPS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     concludes: _builtins.bool
     """It ends within its period, if the version is like stable."""
+    larger_share_bps: _builtins.int
+    """A share with which it would end in its period, in basis points. 0: none up to half of the requests is known, or it does."""
     @_builtins.property
     def step(self) -> _policy_pb2.Step:
         """The step, with its defaults."""
@@ -487,6 +491,10 @@ class StepForecast(_message.Message):
         (counts of your own, by PromQL).
         """
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is unwise about its times and its gates' margins, as sentence parts."""
+
     def __init__(
         self,
         *,
@@ -495,10 +503,12 @@ class StepForecast(_message.Message):
         concludes: _builtins.bool = ...,
         longer_period: _duration_pb2.Duration | None = ...,
         left_out: _abc.Iterable[_builtins.str] | None = ...,
+        larger_share_bps: _builtins.int = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["longer_period", b"longer_period", "step", b"step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concludes", b"concludes", "gates", b"gates", "left_out", b"left_out", "longer_period", b"longer_period", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concludes", b"concludes", "gates", b"gates", "larger_share_bps", b"larger_share_bps", "left_out", b"left_out", "longer_period", b"longer_period", "step", b"step", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
