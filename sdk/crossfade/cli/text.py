@@ -125,6 +125,12 @@ def duration_seconds(duration: Duration) -> float:
     return duration.seconds + duration.nanos / 1e9
 
 
+def whole_units(seconds: float) -> float:
+    """A duration that is easily written, no shorter: whole days, hours, minutes or seconds."""
+    size = next((size for size in (_DAY, _HOUR, _MINUTE) if seconds >= 2 * size), 1)
+    return size * math.ceil(seconds / size)
+
+
 def moment(stamp: Timestamp, zone: tzinfo | None = None) -> str:
     """`2026-01-31 14:05:09`, in the given zone; default: this machine's."""
     return datetime.fromtimestamp(unix(stamp), zone).strftime("%Y-%m-%d %H:%M:%S")

@@ -10,7 +10,7 @@ from crossfade.cli.render.explain import explain
 from crossfade.cli.render.gate_words import DEFAULT_HARM, allowance, arms_sentence, difference, metric_of
 from crossfade.cli.render.gates import difference_text, gates_table
 from crossfade.common.v1 import policy_pb2 as policy
-from crossfade.common.v1.analysis_pb2 import ArmCounts, FeatureDrift, GateReport
+from crossfade.common.v1.analysis_pb2 import VERDICT_CONTINUE, VERDICT_UNSPECIFIED, ArmCounts, FeatureDrift, GateReport
 from crossfade.registry.v1 import resources_pb2 as resources
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import DEFAULT_HARM as EVALUATOR_HARM
@@ -20,18 +20,27 @@ ROLLED_BACK = f"""\
 Rollout 8: v3 was ROLLED BACK 4 min 10 s after its start, by the evaluator, for accuracy.
   v3 was right on 82.5 % of 487 labels, v1 on 91.8 % of 9,602 of the same minutes.
   The difference is −9.2 points (95 % interval −13.8 … −4.7); the gate allows −0.5 points.
+  The evidence of harm reached the bar that rolls it back (110 % of it).
   A version as good as v1 would be rolled back wrongly in at most 1 of 100 rollouts.
   Callers saw no failure of v3: 487 attempts, none failed.
-  Other gates: errors safe, runtime safe. Inputs: no drift (largest: age, 0.03 of 0.10).
+  The other gates:
+    errors: safe. v3 failed 0.00 % of 487 attempts, v1 0.02 % of 9,800; −0.02 (−1.00 … +1.00) pt
+      evidence of harm: 0 % of what rolls it back; of being safe: all of what promotion needs
+    runtime: safe. v3 took 3.0 ms a batch at the median (480 batches), v1 3.0 ms (470); 0 % (−10 … +10) %
+      evidence of harm: 0 % of what rolls it back; of being safe: all of what promotion needs
+  Inputs: no drift (largest: age, 0.03 of 0.10).
   Traces: 4bf92f3577b34da6a3ce929d0e0e4736, {"a" * 32}, {"b" * 32}, …
   Next: crossfade versions show churn v3"""
 
 LIVE = """\
 Rollout 7: v2 is RUNNING at 5 % against v1, 4:12 of 1:00:00.
   errors: undecided. v2 failed 0.00 % of 5,120 attempts, v1 0.02 % of 97,300; −0.02 (−0.06 … +0.31) pt
+    evidence of harm: 2 % of what rolls it back; of being safe: 86 % of what promotion needs
     waits for about 900 more attempts of v2: 45 s at this traffic
   runtime: safe. v2 took 3.2 ms a batch at the median (4,800 batches), v1 3.1 ms (4,790); +2 % (−3 … +6) %
+    evidence of harm: 4 % of what rolls it back; of being safe: all of what promotion needs
   accuracy: undecided. v2 was right on 92.1 % of 1,204 labels, v1 on 91.8 % of 22,900; +0.3 (−1.4 … +2.1) pt
+    evidence of harm: 1 % of what rolls it back; of being safe: 71 % of what promotion needs
     waits for about 380 more mature labels of v2: 3 min at this traffic
   Inputs: no drift (largest: age, 0.03 of 0.10).
   At look 42: waits for about 380 more mature labels of v2: 3 min at this traffic.
@@ -100,11 +109,106 @@ def test_an_ab_test_is_tried_again_as_one_and_an_ended_rollout_waits_for_nothing
     ended.plan.steps[0].period.seconds = 5400
     ended.outcome.CopyFrom(resources.Outcome(reason="nobody won", code="NO_WINNER"))
     gate = ended.outcome.summary.gates.add(gate="errors", metric=policy.METRIC_ERRORS, required=True)
-    gate.waits_for = "its next look, in 3 min"
+    gate.verdict, gate.waits_for = VERDICT_CONTINUE, "its next look, in 3 min"
     text = explain("churn", ended, None, samples.NOW)
-    assert "crossfade start churn v2 --objective superior --assignment key --plan 50%:1h30m" in text
+    assert "crossfade start churn v2 --objective superior --assignment key --plan 50%:3h" in text
     assert "errors: undecided" in text
-    assert "next look" not in text
+    assert "waits for" not in text
+
+
+def thin(rollout: resources.Rollout, *gates: GateReport) -> resources.Rollout:
+    """It ended with too little evidence."""
+    rollout.state = resources.ROLLOUT_STATE_INCONCLUSIVE
+    rollout.end_time.CopyFrom(samples.at(12))
+    rollout.outcome.code, rollout.outcome.reason = "TOO_LITTLE_EVIDENCE", "the period ended with too little evidence"
+    rollout.outcome.summary.gates.extend(gates)
+    return rollout
+
+
+def open_gate(seconds: int, metric: policy.Metric.ValueType = policy.METRIC_ERRORS, n: int = 100) -> GateReport:
+    """A required gate that would have taken so many seconds more; 0: nobody knows."""
+    gate = samples.gate(
+        policy.Metric.Name(metric).removeprefix("METRIC_").lower(),
+        (n, 0, 0.0),
+        (9_000, 9, 0.001),
+        (-0.001, -0.01, 0.01),
+        0.0,
+        0.4,
+        f"about 900 more attempts of v2: {seconds} s at this traffic" if seconds else "labels of v2: none yet",
+    )
+    gate.metric, gate.needed, gate.needed_time.seconds = metric, 900 if seconds else 0, seconds
+    return gate
+
+
+def test_too_little_evidence_names_a_period_and_a_share_that_would_do() -> None:
+    ended = thin(samples.rollout(), open_gate(1_800), open_gate(900, policy.METRIC_RUNTIME))
+    told = explain("churn", ended, None, samples.NOW)
+    # An hour and a half, with some room; and with the share of a step that settles for a minute.
+    assert told.endswith(
+        "Next: crossfade versions show churn v2, or try again for as long as it takes at that traffic: "
+        "crossfade start churn v2 --plan 5%:1h57m; with the same period --share 10% would do"
+    )
+    assert "    it lacked about 900 more attempts of v2: 1800 s at that traffic\n" in told
+    assert "waits for" not in told
+
+
+def test_a_share_is_named_where_it_would_do() -> None:
+    half = samples.rollout()
+    half.plan.steps[0].share_bps = 4_000
+    several = samples.rollout()
+    several.plan.steps.add(share_bps=2_500).period.seconds = 600
+    for ended in (half, several):
+        assert "--share" not in explain("churn", thin(ended, open_gate(1_800)), None, samples.NOW)
+    labels = thin(samples.rollout(), open_gate(1_800, policy.METRIC_ACCURACY))
+    assert "--share" not in explain("churn", labels, None, samples.NOW)
+
+
+def test_the_step_that_was_too_short_gets_the_longer_period() -> None:
+    ended = samples.rollout()
+    ended.plan.steps.add(share_bps=2_500).period.seconds = 600
+    ended.step = 1
+    told = explain("churn", thin(ended, open_gate(300)), None, samples.NOW)
+    assert told.endswith("crossfade start churn v2 --plan 5%:1h,25%:20m")
+    # A file's plan may have what no option says.
+    ended.plan.steps[0].min_duration.seconds = 60
+    assert "start churn v2 --policy FILE --period 20m (FILE: " in explain("churn", ended, None, samples.NOW)
+
+
+def test_what_time_does_not_help_is_forecast_first() -> None:
+    ended = thin(samples.rollout(), open_gate(1_800), open_gate(0, policy.METRIC_ACCURACY))
+    ended.plan.steps[0].period.seconds = 60
+    assert explain("churn", ended, None, samples.NOW).endswith(
+        "or see what the plan must be, since the same one would end the same way (accuracy waited for labels of v2: "
+        "none yet): crossfade forecast churn --version v2 --plan 5%:1m"
+    )
+    ended.assignment = policy.ASSIGNMENT_KEY
+    assert "or try again for twice as long (accuracy waited" in explain("churn", ended, None, samples.NOW)
+    ended.outcome.summary.holds.append("metrics are stale")
+    assert "or once that is mended, try again: crossfade start" in explain("churn", ended, None, samples.NOW)
+
+
+def test_where_no_period_is_long_enough_the_plan_or_the_margins_change() -> None:
+    told = explain("churn", thin(samples.rollout(), open_gate(10**9)), None, samples.NOW)
+    assert told.endswith(
+        "or change the share or the margins (safe) of errors: no period is long enough at that traffic"
+    )
+
+
+def test_what_has_passed_in_shadow_is_started_live() -> None:
+    ended = thin(samples.rollout())
+    ended.outcome.code = "SHADOW_PASSED"
+    ended.plan.steps[0].mode = policy.MODE_SHADOW
+    assert explain("churn", ended, None, samples.NOW).endswith("or start it live: crossfade start churn v2 --plan 5%")
+
+
+def test_what_nobody_judges_has_no_evidence_and_what_is_watched_need_not_be_safe() -> None:
+    live = samples.live_analysis()
+    live.summary.gates[0].verdict = VERDICT_UNSPECIFIED
+    live.summary.gates[2].required = False
+    told = explain("churn", samples.rollout(), live, samples.NOW)
+    assert "  errors: not judged. v2 failed 0.00 % of 5,120 attempts, " in told
+    assert told.count("evidence of harm") == 2
+    assert "    evidence of harm: 1 % of what rolls it back\n" in told
 
 
 def test_it_is_tried_again_in_its_segment_with_its_own_policy_and_plan() -> None:

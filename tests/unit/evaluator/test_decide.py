@@ -213,7 +213,7 @@ def test_no_violation_in_a_period_with_power_promotes(labelled: State) -> None:
 
 def test_margins_that_meet_are_to_be_changed_and_no_number_is_named() -> None:
     tight = GateDraft(MetricKind.ERRORS, required=True, harm=GateMargin(1.1, 0.01), safe=GateMargin(1.5, 0.01))
-    made = trial(0, demo_terms(demo_policy(gates=(tight,), alpha_promote=1e-9), demo_plan(1000)))
+    made = trial(0, demo_terms(demo_policy(gates=(tight,), alpha_promote=1e-9), demo_plan(1000)), rate=20.0)
     decision = made.run(60)
     assert decision is not None
     assert decision.code == "TOO_LITTLE_EVIDENCE"

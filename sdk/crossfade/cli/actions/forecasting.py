@@ -25,7 +25,7 @@ from crossfade.common.v1.policy_pb2 import (
 )
 from crossfade.evaluator.v1 import evaluator_pb2, evaluator_pb2_grpc
 from crossfade.names import model_name
-from crossfade.quantities import parse_rate, to_duration
+from crossfade.quantities import format_duration, parse_rate, to_duration
 from crossfade.registry.v1.service_pb2 import RolloutSpec
 
 _HURRIED: Final = 2.0
@@ -179,21 +179,13 @@ def advice(step: evaluator_pb2.StepForecast, steps: int = 1) -> str:
     if not step.HasField("longer_period"):
         also = f" with this share: it needs --share {share}." if share else "; look at the gates' margins."
         return f"no period is long enough{also}"
-    longer = text.duration_seconds(step.longer_period)
-    return f"it needs --period {written_up(longer)}" + (f", or --share {share}." if share else ".")
+    longer = format_duration(text.whole_units(text.duration_seconds(step.longer_period)))
+    return f"it needs --period {longer}" + (f", or --share {share}." if share else ".")
 
 
 def _lacks_traffic(gate: evaluator_pb2.GateForecast) -> bool:
     amounts = [getattr(gate, name) for name in ("safe", "enough") if gate.HasField(name)]
     return not any(amount.HasField("time") for amount in amounts) if amounts else math.isnan(gate.stable)
-
-
-def written_up(seconds: float) -> str:
-    """A period as the option takes it, rounded up."""
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if seconds >= 2 * size:
-            return f"{math.ceil(seconds / size)}{unit}"
-    return f"{math.ceil(seconds)}s"
 
 
 def _row(gate: evaluator_pb2.GateForecast) -> list[str | Text]:

@@ -1,10 +1,10 @@
 """Why a rollout ended as it did, or what a live one waits for: from the Registry's messages alone. Pure."""
 
+import math
 from typing import Final
 
 from crossfade.cli import text
-from crossfade.cli.hints import lane_command
-from crossfade.cli.options.rollout import own_policy, start_options
+from crossfade.cli.render.gate_lines import gate_lines
 from crossfade.cli.render.gate_words import (
     ALPHA_ROLLBACK,
     LABEL_METRICS,
@@ -13,17 +13,16 @@ from crossfade.cli.render.gate_words import (
     difference,
     metric_of,
 )
-from crossfade.cli.render.gates import difference_text, drift_details, drift_line, shadow_line
+from crossfade.cli.render.gates import drift_details, drift_line, shadow_line
+from crossfade.cli.render.next_step import next_line
 from crossfade.cli.render.overdue import overdue
 from crossfade.cli.render.status import step_elapsed, step_period, step_shadow, step_share
 from crossfade.cli.render.style import LIVE_STATES, rollout_word
-from crossfade.common.v1.analysis_pb2 import VERDICT_FAIL, VERDICT_PASS, Analysis, GateReport, Summary
+from crossfade.common.v1.analysis_pb2 import VERDICT_FAIL, Analysis, GateReport, Summary
 from crossfade.common.v1.policy_pb2 import METRIC_ERRORS, METRIC_INPUT_DRIFT, METRIC_RUNTIME
 from crossfade.registry.v1.resources_pb2 import (
-    ROLLOUT_STATE_CANCELLED,
     ROLLOUT_STATE_INCONCLUSIVE,
     ROLLOUT_STATE_PAUSED,
-    ROLLOUT_STATE_PROMOTED,
     ROLLOUT_STATE_QUEUED,
     ROLLOUT_STATE_ROLLED_BACK,
     ROLLOUT_STATE_WAITING_READY,
@@ -32,7 +31,6 @@ from crossfade.registry.v1.resources_pb2 import (
 
 _TRACES: Final = 3
 _PERSON: Final = "PERSON"
-_POLICY: Final = " (FILE: its policy was one of its own, and is given again)"
 _NOT_BY_GATES: Final = {
     "LOAD_FAILED": "it could not be loaded",
     "CRASHED": "its process crashed",
@@ -54,7 +52,7 @@ def explain(model: str, rollout: Rollout, analysis: Analysis | None, now: float)
         now: seconds since 1970.
     """
     lines = _live(rollout, analysis, now) if rollout.state in LIVE_STATES else _ended(rollout)
-    first, *rest = [*lines, _next(model, rollout)]
+    first, *rest = [*lines, next_line(model, rollout)]
     return "\n".join([first, *(f"  {line}" for line in rest if line)])
 
 
@@ -65,15 +63,15 @@ def _ended(rollout: Rollout) -> list[str]:
     deciding = next((gate for gate in outcome.summary.gates if gate.gate == outcome.gate), None)
     if deciding is None:
         lines += [f"Reason: {reason.rstrip('.')}."] if reason else []
-        lines += [line for gate in _judged(outcome.summary, rollout) for line in _gate_lines(gate, rollout)]
+        lines += [line for gate in _judged(outcome.summary, rollout) for line in gate_lines(gate, rollout)]
     else:
         lines += _deciding(deciding, rollout)
     if said := shadow_line(outcome.summary.shadow):
         lines.append(f"{said}.")
     lines.append(_calls(rollout, outcome.summary))
     if deciding is not None:
-        lines.append(_others(deciding, rollout))
-    elif drift := drift_line(outcome.summary.drift, rollout.policy.drift_margin):
+        lines += _others(deciding, rollout)
+    if drift := drift_line(outcome.summary.drift, rollout.policy.drift_margin):
         lines += [f"{drift}.", *drift_details(outcome.summary.drift)]
     if outcome.trace_ids:
         more = ", …" if len(outcome.trace_ids) > _TRACES else ""
@@ -120,6 +118,10 @@ def _deciding(gate: GateReport, rollout: Rollout) -> list[str]:
         lines.append(
             f"{what} is {found.middle} {unit}{interval}" + (f"; the gate allows {allowed}." if allowed else ".")
         )
+    if gate.verdict == VERDICT_FAIL:
+        part = 100 * gate.harm.log_e / gate.harm.bar if gate.harm.bar > 0 else 0.0
+        over = f" ({part:.0f} % of it)" if math.isfinite(part) and part > 0 else ""
+        lines.append(f"The evidence of harm reached the bar that rolls it back{over}.")
     if rollout.state == ROLLOUT_STATE_ROLLED_BACK and rollout.outcome.code != _PERSON:
         alpha = rollout.policy.alpha_rollback or ALPHA_ROLLBACK
         good = "that keeps to it" if gate.HasField("limit") else f"as good as {stable}"
@@ -138,34 +140,14 @@ def _calls(rollout: Rollout, summary: Summary) -> str:
     return f"{failed}; those were tried again at {rollout.stable_version} where their deadlines left time."
 
 
-def _others(deciding: GateReport, rollout: Rollout) -> str:
-    summary = rollout.outcome.summary
-    others = [f"{gate.gate} {_standing(gate)}" for gate in _judged(summary, rollout) if gate.gate != deciding.gate]
-    drift = drift_line(summary.drift, rollout.policy.drift_margin)
-    parts = [f"Other gates: {', '.join(others)}."] if others else []
-    return " ".join([*parts, f"{drift}."] if drift else parts)
+def _others(deciding: GateReport, rollout: Rollout) -> list[str]:
+    others = [gate for gate in _judged(rollout.outcome.summary, rollout) if gate.gate != deciding.gate]
+    lines = [f"  {line}" for gate in others for line in gate_lines(gate, rollout)]
+    return ["The other gates:", *lines] if lines else []
 
 
 def _judged(summary: Summary, rollout: Rollout) -> list[GateReport]:
     return [gate for gate in summary.gates if metric_of(rollout.policy, gate) != METRIC_INPUT_DRIFT]
-
-
-def _standing(gate: GateReport) -> str:
-    passed = "better" if gate.primary else "safe"
-    return {VERDICT_PASS: passed, VERDICT_FAIL: "worse"}.get(gate.verdict, "undecided")
-
-
-def _gate_lines(gate: GateReport, rollout: Rollout) -> list[str]:
-    metric = metric_of(rollout.policy, gate)
-    watched = "" if gate.required else " (watched only)"
-    figures = arms_sentence(rollout.version, rollout.stable_version, gate, metric)
-    line = f"{gate.gate}: {_standing(gate)}{watched}. {figures}"
-    if difference(gate, metric) is not None:
-        line += f"; {difference_text(gate, metric)}"
-    # One that has ended waits for nothing any more.
-    undecided = gate.verdict not in (VERDICT_PASS, VERDICT_FAIL) and rollout.state in LIVE_STATES
-    waits = gate.waits_for and undecided
-    return [line, f"  waits for {gate.waits_for}"] if waits else [line]
 
 
 def _live(rollout: Rollout, analysis: Analysis | None, now: float) -> list[str]:
@@ -195,7 +177,7 @@ def _live(rollout: Rollout, analysis: Analysis | None, now: float) -> list[str]:
     if analysis is None:
         return [*lines, "The evaluator has not looked at it yet."]
     summary = analysis.summary
-    lines += [line for gate in _judged(summary, rollout) for line in _gate_lines(gate, rollout)]
+    lines += [line for gate in _judged(summary, rollout) for line in gate_lines(gate, rollout)]
     if drift := drift_line(summary.drift, rollout.policy.drift_margin):
         lines += [f"{drift}.", *drift_details(summary.drift)]
     if said := shadow_line(summary.shadow):
@@ -208,17 +190,3 @@ def _live(rollout: Rollout, analysis: Analysis | None, now: float) -> list[str]:
 
 def _said(part: str) -> str:
     return f"{part[0].upper()}{part[1:]}."
-
-
-def _next(model: str, rollout: Rollout) -> str:
-    show = f"Next: crossfade versions show {model} {rollout.version}"
-    match rollout.state:
-        case value if value in LIVE_STATES:
-            return f"Next: crossfade status {model} -w"
-        case value if value == ROLLOUT_STATE_PROMOTED:
-            return f"Next: crossfade status {model}"
-        case value if value in (ROLLOUT_STATE_INCONCLUSIVE, ROLLOUT_STATE_CANCELLED):
-            words = " ".join(["start", model, rollout.version, *start_options(rollout)])
-            return f"{show}, or try again: {lane_command(words, rollout.segment)}{_POLICY * own_policy(rollout)}"
-        case _:
-            return show
