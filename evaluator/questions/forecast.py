@@ -89,14 +89,19 @@ class StepForecast:
     larger: int = 0
 
 
-def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float]) -> tuple[StepForecast, ...]:
+def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float], age: float = 0.0) -> tuple[StepForecast, ...]:
     """What each step of a plan needs at the traffic seen.
 
     Args:
         terms: of the rollout to come.
         traffic: the lane's.
         drops: harms to forecast, by gate; of others the one that a safe margin allows.
+        age: seconds that counts may be old when they are read.
     """
+    if age:
+        # A window is judged that began when even such counts were of the split in force.
+        settling = max(terms.policy.settling, age + terms.policy.look_interval)
+        terms = replace(terms, policy=replace(terms.policy, settling=settling))
     steps = []
     for number, step in enumerate(terms.plan.steps):
         last = number == len(terms.plan.steps) - 1

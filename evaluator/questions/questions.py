@@ -164,7 +164,8 @@ class Questions:
         _check_drops(asked.drops, found.terms)
         both = await self._reader.read(_rollout(asked, lane.stable), lane.stable)
         traffic = await self._watch(both.terms, asked.watch)
-        return Forecasted((), lane.stable, traffic, forecast(found.terms, traffic, asked.drops))
+        steps = forecast(found.terms, traffic, asked.drops, self._source.age(found.terms))
+        return Forecasted((), lane.stable, traffic, steps)
 
     async def _watch(self, terms: Terms, seconds: float) -> Traffic:
         processes = await self._registry.processes()

@@ -104,6 +104,14 @@ def test_a_step_ends_no_earlier_than_its_looks_are_judged(look: float, settling:
     assert made.seconds >= settling + look
 
 
+def test_counts_that_come_late_are_judged_late() -> None:
+    terms = demo_terms(demo_policy(gates=(ERRORS,), look_interval=30.0), demo_plan(1000, period=240.0), features=0)
+    (now,), (late,) = (forecast(terms, seen(terms), {}, age) for age in (0.0, 90.0))
+    assert (now.seconds, late.seconds) == (60.0, 150.0)
+    assert "3 judged looks have to agree" not in "".join(now.warnings)
+    assert forecast(terms, seen(terms), {}, 200.0)[0].warnings
+
+
 def test_a_plan_that_ends_before_it_is_judged_cannot_conclude() -> None:
     policy = demo_policy(gates=(ERRORS,), look_interval=30.0, settling=30.0)
     step = first(demo_terms(policy, demo_plan(5000, period=50.0), features=0))
