@@ -91,7 +91,7 @@ def _label_violations(policy: Policy, plan: Plan) -> list[Violation]:
                 Violation(
                     "policy.labels.min_age",
                     f"labels count once they are {written(age)} old, and a step's period is {written(step.period)}, so "
-                    f"that {waiting[0]} can never be shown in it: write a shorter age or a period of "
+                    f"that {waiting[0]} can never be shown in it: write a shorter labels.min_age or a period of "
                     f"{written(rounded(2.0 * age))} or more, or do not require {waiting[0]}",
                 )
             )

@@ -150,6 +150,9 @@ def test_too_little_evidence_names_a_period_and_a_share_that_would_do() -> None:
     )
     assert "    it lacked about 900 more attempts of v2: 1800 s at that traffic\n" in told
     assert "waits for" not in told
+    # What was rolled back lacked nothing.
+    ended.state = resources.ROLLOUT_STATE_ROLLED_BACK
+    assert "lacked" not in explain("churn", ended, None, samples.NOW)
 
 
 def test_a_share_is_named_where_it_would_do() -> None:

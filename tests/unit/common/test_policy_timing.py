@@ -59,7 +59,7 @@ def test_labels_that_are_never_old_enough_are_refused_where_they_are_required() 
     assert found.field == "policy.labels.min_age"
     assert found.description == (
         "labels count once they are 2h old, and a step's period is 30m, so that accuracy can never be shown in it: "
-        "write a shorter age or a period of 4h or more, or do not require accuracy"
+        "write a shorter labels.min_age or a period of 4h or more, or do not require accuracy"
     )
     assert not checked(draft, 7_201.0)
     # A lane may get no labels, a gate may only be watched, and copies have none.

@@ -8,7 +8,7 @@ from crossfade.cli.render.gate_words import arms_sentence, difference, metric_of
 from crossfade.cli.render.gates import difference_text, fraction
 from crossfade.cli.render.style import LIVE_STATES
 from crossfade.common.v1.analysis_pb2 import VERDICT_FAIL, VERDICT_PASS, VERDICT_UNSPECIFIED, Evidence, GateReport
-from crossfade.registry.v1.resources_pb2 import Rollout
+from crossfade.registry.v1.resources_pb2 import ROLLOUT_STATE_INCONCLUSIVE, Rollout
 
 _FORECAST: Final = "about "
 """What a gate waits for begins so where only more of the same is wanted."""
@@ -72,5 +72,6 @@ def _waits_line(gate: GateReport, rollout: Rollout) -> str:
         return ""
     if rollout.state in LIVE_STATES:
         return f"waits for {gate.waits_for}"
-    # One that has ended waits for nothing any more; what it lacked is known where it was forecast.
-    return f"it lacked {gate.waits_for.replace('this traffic', 'that traffic')}" if lacked(gate) else ""
+    # One that has ended waits for nothing any more; what it lacked is told where that ended it.
+    thin = rollout.state == ROLLOUT_STATE_INCONCLUSIVE and lacked(gate) > 0.0
+    return f"it lacked {gate.waits_for.replace('this traffic', 'that traffic')}" if thin else ""
