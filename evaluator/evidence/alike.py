@@ -94,9 +94,15 @@ class Alike:
         rows = self.test.rows + self.stable.rows
         products = self.test.squares[0] + self.stable.squares[0]
         if requests_like(rows, products) < ENOUGH_REQUESTS:
-            return max(1.0, products / rows) if rows else 1.0
+            return self.together
         (test, test_alone), (stable, stable_alone) = self.test.variation, self.stable.variation
         return effect_of(test + stable, test_alone + stable_alone)
+
+    @property
+    def together(self) -> float:
+        """Labelled rows of a labelled row's own request: by so many together labels may come."""
+        rows = self.test.rows + self.stable.rows
+        return max(1.0, (self.test.squares[0] + self.stable.squares[0]) / rows) if rows else 1.0
 
     @property
     def careful(self) -> float:
@@ -104,7 +110,7 @@ class Alike:
         rows, wrong = self.test.rows + self.stable.rows, self.test.wrong + self.stable.wrong
         if 0 < wrong < rows or not rows:
             return self.effect
-        return max(1.0, (self.test.squares[0] + self.stable.squares[0]) / rows)
+        return self.together
 
 
 Classes = tuple[float, ...]

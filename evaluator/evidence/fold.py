@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import reduce
 from typing import Final
 
-from evaluator.evidence.label_looks import Known, judge_labels, take_labels, take_pairs
+from evaluator.evidence.label_looks import Known, judge_labels, mixing, take_labels, take_pairs
 from evaluator.evidence.ledger import Ledger
 from evaluator.evidence.state import Look, State, start
 from evaluator.evidence.telling import told
@@ -46,6 +46,7 @@ def fold(state: State, look: Look) -> State:
         },
         alike=after.alike.plus(look.window, state.terms, labelled.values()),
         answers=after.answers.plus(look.window, state.terms) if state.terms.balances else after.answers,
+        labelled=after.labelled.plus(look.window, state.terms) if state.mixes_answers else after.labelled,
         values=after.values.plus(value_slices(look.window, state.terms)) if state.takes_values else after.values,
         paired=after.paired.plus(pair_slices(look.window, state.terms)) if state.takes_pairs else after.paired,
         lags=(right, wrong, stable_right, stable_wrong),
@@ -190,12 +191,17 @@ def _judge_labels(state: State, read: float) -> State:
         epoch=state.epoch,
         length=state.slice_seconds,
         lateness=state.knows_lateness and not state.loses_labels,
+        answers=state.labelled,
+        effect=state.alike.together,
     )
-    labels = take_labels(state.ledger, state.terms, known)
+    labels = take_labels(state.ledger, state.terms, known, mixing(state.terms))
     # A number that is reported is neither right nor wrong, and none is late for being so.
     values = take_labels(state.values, state.terms, known._replace(lateness=not state.loses_labels))
     paired = take_pairs(state.paired, state.terms, known)
-    floors = {caller: take_labels(ledger, state.terms, known) for caller, ledger in state.floors.items()}
+    floors = {
+        caller: take_labels(ledger, state.terms, known, mixing(state.terms, caller))
+        for caller, ledger in state.floors.items()
+    }
     taken = {MetricKind.VALUE: values, MetricKind.PAIRED_ACCURACY: paired}
 
     def judged(gate: GateState) -> GateState:
@@ -211,6 +217,8 @@ def _judge_labels(state: State, read: float) -> State:
         floors={caller: one.ledger for caller, one in floors.items()},
         floor_coverage={caller: one.coverage for caller, one in floors.items()},
         coverage=labels.coverage,
+        apart=labels.apart,
+        floors_apart={caller: one.apart for caller, one in floors.items()},
         value_coverage=values.coverage,
         paired_coverage=paired.coverage,
     )

@@ -1,14 +1,15 @@
 """Labels at one look: what is taken of them, and by which gates."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from evaluator.evidence.answers import Answers, Apart
 from evaluator.evidence.ledger import Ledger, Length
 from evaluator.gates.cohorts import CohortGate
 from evaluator.gates.distributions import DistributionGate
 from evaluator.gates.each_class import EachClassGate
-from evaluator.gates.maturity import is_alike, is_fair, shows_young
+from evaluator.gates.maturity import is_alike, is_fair, is_misled, mixes, shows_young
 from evaluator.gates.opening import GateState
 from evaluator.gates.paired import PairedGate
 from evaluator.gates.rates import RateGate
@@ -17,6 +18,7 @@ from evaluator.window.arms import SliceKey
 from evaluator.window.cohort_rows import cohort_labels
 from evaluator.window.labels import LabelPair, RateRow, error_distributions, label_rows
 from services.common.policy.metrics import CLASS_METRICS, LABEL_METRICS, MetricKind
+from services.common.policy.records import Gate
 from services.common.telemetry import catalog
 
 
@@ -32,6 +34,8 @@ class Known(NamedTuple):
         epoch: the present one.
         length: seconds that a slice of an epoch lasts.
         lateness: it is known how late labels of wrong answers come, without which nothing is mature.
+        answers: by predicted class, where labels are of classes.
+        effect: rows of a request that may get their labels together.
     """
 
     begun: float
@@ -42,6 +46,8 @@ class Known(NamedTuple):
     epoch: int
     length: Length
     lateness: bool = True
+    answers: Answers = Answers()
+    effect: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,8 @@ class Taken:
         mature: of slices of the present step that are old enough and covered.
         coverage: share of the step's aged predictions with labels, test and stable; None: there are no such slices.
         ledger: with all of it taken.
+        apart: classes whose answers get labels unlike all others' in the step's aged slices.
+        by_gate: aged and mature labels of gates that wait until no class stands out; all others take those above.
     """
 
     past: list[LabelPair]
@@ -63,15 +71,22 @@ class Taken:
     mature: list[LabelPair]
     coverage: tuple[float, float] | None
     ledger: Ledger
+    apart: tuple[Apart, ...] = ()
+    by_gate: Mapping[str, tuple[list[LabelPair], list[LabelPair]]] = field(default_factory=dict)
+
+    def old_enough(self, gate: Gate) -> tuple[list[LabelPair], list[LabelPair]]:
+        """The aged and the mature labels that a gate takes."""
+        return self.by_gate.get(gate.name, (self.aged, self.mature))
 
 
-def take_labels(ledger: Ledger, terms: Terms, known: Known) -> Taken:
+def take_labels(ledger: Ledger, terms: Terms, known: Known, mixing: Sequence[Gate] = ()) -> Taken:
     """Harm may take every slice that shows it, "no worse" mature slices of the present step alone.
 
     Args:
         ledger: of labels, or of values.
         terms: what the rollout is judged by.
         known: until when they are known.
+        mixing: gates that are judged by the ledger and wait until labels reach the answers of all classes alike.
     """
     maturity = terms.policy.labels
     past, young, ledger = ledger.take_young(known.length)
@@ -80,13 +95,33 @@ def take_labels(ledger: Ledger, terms: Terms, known: Known) -> Taken:
     if terms.sticky:
         # Counts by key add up over a split's whole life; another split's arms had other keys.
         keys = [key for key in keys if key[0] == known.epoch]
-    aged, ledger = ledger.take_aged(keys) if is_alike(ledger.coverage(keys), maturity) else ([], ledger)
+    fair = is_alike(ledger.coverage(keys), maturity)
     in_step = [key for key in keys if known.steps.get(key[0]) == known.step]
     coverage = ledger.coverage(in_step) if in_step else None
-    mature: list[LabelPair] = []
-    if coverage is not None and known.lateness and is_alike(coverage, maturity):
-        mature, ledger = ledger.take_safe(in_step, maturity)
-    return Taken(past, young, aged, mature, coverage, ledger)
+    complete = coverage is not None and known.lateness and is_alike(coverage, maturity)
+    by_gate: dict[str, tuple[list[LabelPair], list[LabelPair]]] = {}
+    everywhere, here = (known.answers.apart(part, maturity, known.effect) if mixing else () for part in (keys, in_step))
+    for gate in mixing:
+        harmful: list[LabelPair] = []
+        mature: list[LabelPair] = []
+        if fair and not misled(gate, everywhere):
+            harmful, ledger = ledger.take_by(f"harm {gate.name}", keys)
+        if complete and not misled(gate, here):
+            mature, ledger = ledger.take_by(f"safe {gate.name}", ledger.covered(in_step, maturity))
+        by_gate[gate.name] = harmful, mature
+    aged, ledger = ledger.take_aged(keys) if fair else ([], ledger)
+    taken, ledger = ledger.take_safe(in_step, maturity) if complete else ([], ledger)
+    return Taken(past, young, aged, taken, coverage, ledger, here, by_gate)
+
+
+def mixing(terms: Terms, segment: str = "") -> tuple[Gate, ...]:
+    """The gates that mix answers of several classes, of callers in a segment alone or of all."""
+    return tuple(gate for gate in terms.policy.gates if mixes(gate) and gate.segment == segment)
+
+
+def misled(gate: Gate, apart: Sequence[Apart]) -> bool:
+    """Whether the gate waits until labels reach the answers of all classes alike."""
+    return any(is_misled(gate, one.name, one.moved) for one in apart)
 
 
 def take_pairs(ledger: Ledger, terms: Terms, known: Known) -> Taken:
@@ -130,7 +165,8 @@ def judge_labels(gate: GateState, taken: Taken, terms: Terms) -> GateState:
         return gate
     if isinstance(gate, CohortGate):
         # Of all of them, since those of wrong answers may come last, harm takes aged slices alone.
-        return gate.add(cohort_labels(taken.aged), cohort_labels(taken.mature))
+        aged, mature = taken.old_enough(gate.gate)
+        return gate.add(cohort_labels(aged), cohort_labels(mature))
     if isinstance(gate, DistributionGate):
         learnt = gate.learn(error_distributions(taken.past)).judge_harm(error_distributions(taken.aged))
         return learnt.judge_safe(error_distributions(taken.mature))
@@ -150,5 +186,9 @@ def _judged(gate: RateGate, taken: Taken, terms: Terms) -> RateGate:
     def rows(pairs: Sequence[LabelPair]) -> list[RateRow]:
         return label_rows(pairs, gate.gate.metric, place)
 
-    harmful = taken.young if shows_young(gate.gate, maturity) else taken.aged
-    return gate.learn(rows(taken.past)).judge_harm(rows(harmful)).judge_safe(rows(taken.mature))
+    aged, mature = taken.old_enough(gate.gate)
+    if shows_young(gate.gate, maturity):
+        # Of recall, say, labels of few classes blur what differs, and never turn it round; of accuracy they may.
+        turned = gate.gate.metric is MetricKind.ACCURACY and misled(gate.gate, taken.apart)
+        aged = [] if turned else taken.young
+    return gate.learn(rows(taken.past)).judge_harm(rows(aged)).judge_safe(rows(mature))

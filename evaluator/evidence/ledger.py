@@ -29,6 +29,7 @@ class Ledger:
         young_taken: labels that were taken whatever their slice's age.
         aged_taken: labels that were taken when their slice was old enough.
         safe_taken: labels that the tests of non-inferiority have taken.
+        taken_by: labels that gates have taken by themselves, which wait for what others do not.
         rests: stretches of time (start, end) whose slices are left out, since the inputs had drifted.
     """
 
@@ -36,6 +37,7 @@ class Ledger:
     young_taken: Mapping[SliceKey, LabelPair] = field(default_factory=dict)
     aged_taken: Mapping[SliceKey, LabelPair] = field(default_factory=dict)
     safe_taken: Mapping[SliceKey, LabelPair] = field(default_factory=dict)
+    taken_by: Mapping[str, Mapping[SliceKey, LabelPair]] = field(default_factory=dict)
     rests: tuple[tuple[float, float], ...] = ()
 
     @property
@@ -81,8 +83,18 @@ class Ledger:
     def take_safe(self, keys: list[SliceKey], maturity: LabelMaturity) -> tuple[list[LabelPair], "Ledger"]:
         """New labels of those slices that are covered enough, and the ledger with them taken."""
         taken = dict(self.safe_taken)
-        rows = self._take([key for key in keys if _covered(self.slices[key], maturity)], taken)
+        rows = self._take(self.covered(keys, maturity), taken)
         return rows, replace(self, safe_taken=taken)
+
+    def take_by(self, by: str, keys: list[SliceKey]) -> tuple[list[LabelPair], "Ledger"]:
+        """New labels of those slices for what takes them by itself, and the ledger with them taken."""
+        taken = dict(self.taken_by.get(by, {}))
+        rows = self._take(keys, taken)
+        return rows, replace(self, taken_by={**self.taken_by, by: taken})
+
+    def covered(self, keys: list[SliceKey], maturity: LabelMaturity) -> list[SliceKey]:
+        """Those of the slices that have labels of enough predictions."""
+        return [key for key in keys if _covered(self.slices[key], maturity)]
 
     def aged(self, begun: float, now: float, age: float, length: Length) -> list[SliceKey]:
         """The slices with a test arm that ended `age` seconds ago, so that labels may be complete.

@@ -4,17 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from evaluator.evidence.alike import Alike, AlikeAnswers
+from evaluator.evidence.answers import Answers, Apart
 from evaluator.evidence.copies import NO_COPIES, Copies
 from evaluator.evidence.inputs import Inputs, open_inputs
 from evaluator.evidence.ledger import Ledger
 from evaluator.evidence.split_check import Shares, SplitCheck
-from evaluator.gates.maturity import ENOUGH_LAGS, MOST_LATE, usual_lag
+from evaluator.gates.maturity import ENOUGH_LAGS, MOST_LATE, is_misled, mixes, usual_lag
 from evaluator.gates.opening import GateState, open_gate
 from evaluator.terms import Terms
 from evaluator.window.counts import Counts
 from evaluator.window.label_rows import NO_LAGS, LabelLags
 from evaluator.window.other_lanes import NO_OTHER_LANES, OtherLanes
 from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,9 @@ class State:
         ledger: labels by slice.
         values: numbers that callers reported, by slice; a row is one with a number.
         paired: labels that met both versions' answers to a mirrored row, by slice.
+        labelled: answers by slice and predicted class, and those among them with labels.
+        apart: classes whose answers get labels unlike all others' in the step's aged slices.
+        floors_apart: the same in those of callers by segment.
         floors: labels by slice of callers in the segments that gates watch by themselves, by segment.
         lags: labels by their lag.
         late_before: labels of stable's wrong answers that were counted before the first look.
@@ -99,6 +104,9 @@ class State:
     ledger: Ledger = field(default_factory=Ledger)
     values: Ledger = field(default_factory=Ledger)
     paired: Ledger = field(default_factory=Ledger)
+    labelled: Answers = field(default_factory=Answers)
+    apart: tuple[Apart, ...] = ()
+    floors_apart: Mapping[str, tuple[Apart, ...]] = field(default_factory=dict)
     floors: Mapping[str, Ledger] = field(default_factory=dict)
     lags: LabelLags = (NO_LAGS, NO_LAGS, NO_LAGS, NO_LAGS)
     late_before: int = 0
@@ -133,6 +141,16 @@ class State:
     def takes_values(self) -> bool:
         """Whether the policy has a gate for reported values."""
         return any(gate.metric is MetricKind.VALUE for gate in self.terms.policy.gates)
+
+    @property
+    def mixes_answers(self) -> bool:
+        """Whether the policy has a gate on labels that mixes answers of several classes."""
+        return any(map(mixes, self.terms.policy.gates))
+
+    def standing_out(self, gate: Gate) -> Apart | None:
+        """The class that stands out by how many labels its answers get, and may mislead the gate."""
+        apart = self.floors_apart.get(gate.segment, ()) if gate.segment else self.apart
+        return next((one for one in apart if is_misled(gate, one.name, one.moved)), None)
 
     @property
     def takes_pairs(self) -> bool:

@@ -6,8 +6,8 @@ from typing import Final
 
 from evaluator.window.label_rows import Lags
 from evaluator.window.labels import SliceCounts
-from services.common.policy.metrics import MetricKind
-from services.common.policy.records import Gate, LabelMaturity
+from services.common.policy.metrics import EACH_CLASS, MetricKind
+from services.common.policy.records import DEFAULT_SAFE, Gate, LabelMaturity
 from services.common.telemetry.catalog import LAG_BOUNDS
 
 USUAL_LABELS: Final = 0.99
@@ -32,6 +32,47 @@ def usual_lag(lags: Lags) -> float:
 def is_alike(coverage: tuple[float, float], maturity: LabelMaturity) -> bool:
     """Whether labels reach both arms alike; not where one of them has no predictions."""
     return abs(coverage[0] - coverage[1]) <= maturity.max_coverage_gap
+
+
+def is_apart(ratio: float, maturity: LabelMaturity) -> bool:
+    """Whether one predicted class has labels so much seldomer than the others, or oftener, that it matters.
+
+    It reaches both arms alike, so that it turns nothing round: what differs between the versions seems smaller by as
+    much. So twice the gap is allowed that the arms may have, as a part of the higher coverage; at 0.5 all is.
+
+    Args:
+        ratio: of the coverages.
+        maturity: how unlike they may be.
+    """
+    least = min(ratio, 1.0 / ratio) if ratio else 0.0
+    return least < 1.0 - 2.0 * maturity.max_coverage_gap
+
+
+def mixes(gate: Gate) -> bool:
+    """Whether what the gate judges is of answers of several classes: precision alone is of answers of one."""
+    return gate.metric in _MIXING
+
+
+def is_misled(gate: Gate, name: str, moved: float) -> bool:
+    """Whether a class that stands out by how many labels its answers get may mislead the gate.
+
+    A false-positive rate is of answers with its class against all others. Accuracy is misled by no more than what the
+    class has too many or too few of among the labels: a class that is hardly ever answered holds up nothing. Of recall
+    and F1 even such a class may have all that was missed.
+
+    Args:
+        gate: what it watches.
+        name: the class.
+        moved: by how much its share among labelled answers differs from its share among all.
+    """
+    if not mixes(gate):
+        return False
+    if gate.metric is MetricKind.FALSE_POSITIVE_RATE and gate.positive != EACH_CLASS:
+        return name == gate.positive
+    if gate.metric is not MetricKind.ACCURACY:
+        return True
+    margin = (DEFAULT_SAFE[gate.metric] if gate.limit is not None else gate.safe).offset
+    return moved > max(margin, _LEAST_MARGIN) / 2.0
 
 
 def misleading(counted: SliceCounts) -> float:
@@ -80,6 +121,7 @@ def is_fair(counted: SliceCounts, margin: float, maturity: LabelMaturity) -> boo
 
 
 _LEAST_MARGIN: Final = 0.002
+_MIXING: Final = frozenset({MetricKind.ACCURACY, MetricKind.RECALL, MetricKind.FALSE_POSITIVE_RATE, MetricKind.F1})
 
 
 def shows_young(gate: Gate, maturity: LabelMaturity) -> bool:

@@ -16,7 +16,7 @@ from evaluator.gates.distributions import DistributionGate
 from evaluator.verdict import sentences
 from evaluator.verdict.readiness import PATIENCE, Worker, control_missing, find_failure, is_ready, obstacle
 from evaluator.verdict.reports import DriftReport, GateReport, Verdict, report_gates, report_inputs
-from evaluator.verdict.waits import unlike_processes
+from evaluator.verdict.waits import unlike_answers, unlike_processes
 from services.common.policy.metrics import MetricKind, shown_in
 from services.common.policy.records import PeriodEnd, Step
 
@@ -213,6 +213,9 @@ def _missing(state: State, required: Sequence[GateReport]) -> str:
     for gate in state.gates:
         if isinstance(gate, DistributionGate) and gate.unmeasured and gate.gate.name in names:
             return sentences.unmeasured(state, gate.bounds)
+    for gate in state.gates:
+        if gate.gate.name in names and (unlike := unlike_answers(state, gate.gate)):
+            return f"labels do not reach the answers of all classes alike: {unlike}"
     if state.others.apart and any(_by_control(report) and report.verdict is not Verdict.PASS for report in required):
         return f"runtimes cannot be compared: {unlike_processes(state)}"
     return ""

@@ -132,7 +132,9 @@ def _report(state: State, gate: GateState, *, control_missing: bool) -> GateRepo
     elif harm.enough:
         verdict = Verdict.FAIL
     else:
-        verdict = Verdict.PASS if safe.enough else Verdict.CONTINUE
+        # What it has taken before a class stood out shows nothing any more.
+        shown = safe.enough and state.standing_out(gate.gate) is None
+        verdict = Verdict.PASS if shown else Verdict.CONTINUE
     required = _required(state, gate, control_missing=control_missing)
     # Nobody waits for a gate that promotion does not need.
     needed, seconds = _forecast(state, gate) if verdict is Verdict.CONTINUE and required else (0, 0.0)

@@ -158,6 +158,21 @@ def _labels_of(state: State, gate: Gate) -> tuple[Ledger, tuple[float, float] | 
     return state.ledger, state.coverage, "labels"
 
 
+def unlike_answers(state: State, gate: Gate) -> str:
+    """Which answers get labels unlike all others, and what to do, as a sentence part; empty: none of matter."""
+    one = state.standing_out(gate)
+    if one is None or not state.knows_lateness:
+        return ""
+    version, (share, rest) = (state.terms.test, state.terms.stable)[one.arm], one.coverage
+    others, sample = (f"its answers {one.others}", "both") if one.others else ("all its other answers", "all of them")
+    apart = 2.0 * state.terms.policy.labels.max_coverage_gap
+    return (
+        f"{words.percent(share)} of {version}'s answers {one.name} have a label and {words.percent(rest)} of {others}, "
+        f"where {words.percent(apart)} less than the higher is allowed; what was missed may be among those without: "
+        f"label a random sample of {sample}, or set labels.min_age where some labels come later"
+    )
+
+
 def _waits_for_labels(state: State, gate: Gate) -> str:
     terms = state.terms
     ledger, coverage, noun = _labels_of(state, gate)
@@ -177,11 +192,13 @@ def _waits_for_labels(state: State, gate: Gate) -> str:
         )
     if not state.knows_lateness and gate.metric is not MetricKind.VALUE:
         return _waits_for_lateness(state)
-    return _waits_for_coverage(state, coverage, noun)
+    return _waits_for_coverage(state, gate, coverage, noun)
 
 
-def _waits_for_coverage(state: State, coverage: tuple[float, float], noun: str) -> str:
+def _waits_for_coverage(state: State, gate: Gate, coverage: tuple[float, float], noun: str) -> str:
     terms, maturity = state.terms, state.terms.policy.labels
+    if unlike := unlike_answers(state, gate):
+        return f"{noun} that reach the answers of all classes alike: {unlike}"
     for share, version in zip(coverage, (terms.test, terms.stable), strict=True):
         if math.isnan(share):
             return f"answers of {version} to compare with: none in the same slices yet"

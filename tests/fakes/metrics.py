@@ -70,6 +70,7 @@ class Fleet:
         wrong_lag: how much later the label of a wrong answer comes.
         negative_lag: how much later the label of a row that is not of the class 3 comes.
         positives: share of the rows that are of the class 3; the others are of 7.
+        seldom: share of the answers 7 whose label comes, of those that would get one; all of the answers 3 do.
         shift: share of each feature's mass that has moved to its last bin; 0: no drift.
         test_shift: the same against the test version's profile; None: as all.
         now: seconds since 1970-01-01 UTC.
@@ -100,6 +101,7 @@ class Fleet:
     wrong_lag: float = 0.0
     negative_lag: float = 0.0
     positives: float = 0.0
+    seldom: float = 1.0
     shift: float = 0.0
     test_shift: float | None = None
     now: float = 1_000_000.0
@@ -211,7 +213,7 @@ class Fleet:
                 for _ in range(rows):
                     values.record(worth)
         asked = self.test_labelled if arm == "test" and self.test_labelled is not None else self.labelled
-        labelled = self.random.random(answered) < asked
+        labelled = self._labelled(asked, taken)
         due = self.now + self.random.exponential(self.lag, answered)
         if self.regression:
             errors = behaviour.off * np.exp(0.8 * self.random.standard_normal(answered))
@@ -225,6 +227,13 @@ class Fleet:
             (float(when), version, traffic, number_in_time, CLASSES[1 - int(said)], CLASSES[1 - int(is_)], self.now)
             for when, said, is_ in zip(due[labelled], taken[labelled], positive[labelled], strict=True)
         ]
+
+    def _labelled(self, asked: float, taken: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which answers get a label; `taken`: those that are 3."""
+        labelled = self.random.random(len(taken)) < asked
+        if self.seldom < 1.0:
+            labelled &= taken | (self.random.random(len(taken)) < self.seldom)
+        return labelled
 
     def _europeans(self, router: Instance, at: tuple[str, str, str], behaviour: Behaviour, requests: int) -> None:
         """Their failures and labels, which come at once; in all others' counts they are as everybody."""

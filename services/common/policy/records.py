@@ -128,7 +128,8 @@ class LabelMaturity:
     Attributes:
         min_coverage: smallest share of the predictions that have labels, in both arms.
         min_age: seconds since the slice's end; with `follows_lag` at least.
-        max_coverage_gap: largest difference of the two arms' coverage.
+        max_coverage_gap: largest difference of the two arms' coverage; twice that, as a part of the higher one, may the
+            coverages of predicted classes differ by within an arm.
         follows_lag: the age is also that at which nearly all labels had come so far. False: `min_age` was asked for.
         judge_young: accuracy's harm is judged by slices of any age too.
     """

@@ -16,7 +16,7 @@ def fresh(wrong: float, *, min_age: float | None) -> Trial:
         GateDraft(MetricKind.ACCURACY, required=True, harm=GateMargin(1.0, 0.02), safe=GateMargin(1.0, 0.03)),
     )
     terms = demo_terms(demo_policy(gates=gates, min_age=min_age), demo_plan(3000, period=240.0), features=0)
-    return trial(3, terms, Behaviour(wrong=wrong), wrong_lag=30.0)
+    return trial(3, terms, Behaviour(wrong=wrong, missed=wrong), wrong_lag=30.0, positives=0.5)
 
 
 def test_a_lane_that_is_new_to_labels_waits_for_late_ones_for_half_a_period() -> None:
