@@ -12,6 +12,7 @@ from typing import Final
 from services.common.clock import Clock
 from services.common.kept_slices import KeptSlices, Slice, room_of
 from services.common.labelled_rows import LabelledRows
+from services.common.late_rows import LateRows
 from services.common.prediction_token import MAX_ROWS, NO_CLASS, Prediction, TokenError, TokenKeys
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
@@ -70,6 +71,7 @@ class FeedbackBook:
         classes: gives a version's class names.
         remembered: predictions whose labelled rows are remembered; the oldest are forgotten first.
         pairs: mirrored requests whose second answer is remembered, likewise.
+        late: predictions whose labels came too late that are remembered, likewise.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class FeedbackBook:
         classes: Classes,
         remembered: int = 500_000,
         pairs: int = 50_000,
+        late: int = 50_000,
     ) -> None:
         self._keys = keys
         self._store = store
@@ -87,6 +90,8 @@ class FeedbackBook:
         self._classes = classes
         # Three bits per row, for a label, a number and a wrong label: a prediction has at most 64 rows that take them.
         self._rows = LabelledRows(remembered)
+        # Apart: old predictions, of which anybody may have kept many, push out none of today's.
+        self._late_rows = LateRows(late)
         # The first key of a dict is found past all that were deleted before it.
         self._pairs: OrderedDict[int, Prediction] = OrderedDict()
         self._most_pairs = pairs
@@ -138,7 +143,7 @@ class FeedbackBook:
             return prediction
         classes = self._classes(prediction.model, prediction.version)
         if classes is None:
-            return self._late(prediction)
+            return self._uncounted(prediction, row)
         if not classes:
             arm = f"{prediction.model} {prediction.version}"
             return Result(Status.REFUSED, f"{arm} has no classes: report a number for row {row}, not {shown(actual)}")
@@ -177,7 +182,7 @@ class FeedbackBook:
         if isinstance(prediction, Result):
             return prediction
         if self._classes(prediction.model, prediction.version) is None:
-            return self._late(prediction)
+            return self._uncounted(prediction, _VALUE_BITS + row)
         if not abs(value) < float("inf"):
             return Result(Status.REFUSED, f"{value} is not a finite number")
         refusal = self._remember(prediction, row, _VALUE_BITS)
@@ -207,19 +212,24 @@ class FeedbackBook:
 
     def _remember(self, prediction: Prediction, row: int, first: int = 0) -> Result | None:
         """Notes the row, among the bits from `first` on; a result when it does not count."""
-        rows = self._rows[prediction.nonce]
         bit = first + row
         # However old it is by now: what was counted once was in time.
-        if rows >> bit & 1:
-            self._store.counter(catalog.FEEDBACK_DUPLICATE_COUNT, *_arm(prediction)).add()
-            return Result(Status.DUPLICATE)
-        if not self._keep_slice(prediction):
-            return self._late(prediction)
-        self._rows[prediction.nonce] = rows | 1 << bit
+        if self._rows[prediction.nonce] >> bit & 1 or not self._keep_slice(prediction):
+            return self._uncounted(prediction, bit)
+        self._rows[prediction.nonce] |= 1 << bit
         return None
 
-    def _late(self, prediction: Prediction) -> Result:
-        self._store.counter(catalog.FEEDBACK_LATE_COUNT, *_arm(prediction), prediction.segment).add()
+    def _uncounted(self, prediction: Prediction, bit: int) -> Result:
+        """A label that does not count; late ones are counted as such once for each row."""
+        arm = (*_arm(prediction), prediction.segment)
+        if self._rows[prediction.nonce] >> bit & 1:
+            self._store.counter(catalog.FEEDBACK_DUPLICATE_COUNT, *_arm(prediction)).add()
+            return Result(Status.DUPLICATE)
+        first = self._late_rows.note(prediction.nonce, bit, prediction.time_ms, arm)
+        if first:
+            self._store.counter(catalog.FEEDBACK_LATE_COUNT, *arm).add()
+        else:
+            self._store.counter(catalog.FEEDBACK_DUPLICATE_COUNT, *_arm(prediction)).add()
         return Result(Status.TOO_LATE)
 
     def _keep_slice(self, prediction: Prediction) -> bool:

@@ -456,7 +456,9 @@ class LabelMaturity(_message.Message):
     min_coverage: _builtins.float
     """Smallest share of a slice's predictions that have labels, in both arms. 0 to 1. Default: 0.5."""
     max_coverage_gap: _builtins.float
-    """Largest difference of the two arms' coverage. 0 to 1. Default: 0.1."""
+    """Largest difference of the two arms' coverage. 0 to 1. Default: 0.1. Within an arm the coverages of two predicted classes
+    may differ by twice as much, as a part of the higher one: from 0.5 on by anything. (PRECISION takes no heed of it.)
+    """
     judge_young: _builtins.bool
     """For ACCURACY: harm is judged by labels of slices of any age too, which is faster. Only where labels of all classes come
     equally late: if those of one class come first, a version that is better in the others looks worse. (PRECISION, RECALL
