@@ -250,3 +250,20 @@ def test_a_class_misleads_what_mixes_its_answers_with_others(
 ) -> None:
     gate = Gate("it", metric, Need.ALWAYS, GateMargin(), GateMargin(offset=0.02), 0.1, positive)
     assert is_misled(gate, "a", moved) is misled
+
+
+def test_a_floor_for_callers_goes_by_all_of_the_lanes_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    gates = (
+        GateDraft(MetricKind.ERRORS, required=True, safe=GateMargin(1.5, 0.01)),
+        GateDraft(MetricKind.ACCURACY, required=True, segment="eu"),
+    )
+    terms = demo_terms(demo_policy(gates=gates, min_age=10.0), demo_plan(3000, period=240.0), features=0)
+    made = trial(0, terms, positives=0.5, seldom=0.1, labelled=0.9, european=0.5)
+    made.run(40)
+    report = made.decisions[-1].gates[1]
+    assert report.waits_for.startswith("labels for callers in eu that reach the answers of all classes alike: ")
+    assert made.state.gates[1].step_n == 0
+    blind(monkeypatch)
+    made = trial(0, terms, positives=0.5, seldom=0.1, labelled=0.9, european=0.5)
+    made.run(40)
+    assert made.state.gates[1].step_n > 0
