@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 
 from evaluator.statistics import runtime
-from evaluator.statistics.histograms import RuntimeWindows, geometric_ratio
+from evaluator.statistics.histograms import RuntimeWindows, at_least, geometric_ratio, quantile_bucket
 from evaluator.statistics.intervals import RuntimeEstimate, runtime_quantile
-from evaluator.statistics.power import needed, remaining, runtime_growth
+from evaluator.statistics.power import needed, remaining, runtime_growth, tail_growth
 from evaluator.statistics.runtime import RuntimeTest
 from evaluator.window.arms import RuntimeRow
 from services.common.policy.metrics import MetricKind
@@ -32,9 +32,11 @@ class DistributionGate:
         gate: what it watches.
         harm: evidence that the test version is slower, or further off.
         safe: evidence that it is not, since the step's start.
+        tail: of runtimes, evidence that it has hardly more batches beyond control's p99, likewise; None: nobody asks.
         seen: both arms in all judged windows, for people's eyes.
         step_n: rows of the test arm that `safe` has compared.
-        needs: as in RateGate, in rows.
+        needs: as in RateGate, in rows: to see a harm of the median, and one of the tail.
+        median_needs: the first of the two, which is enough where the tail is shown to be no heavier.
         bounds: of the buckets, in the metric's unit.
     """
 
@@ -44,6 +46,8 @@ class DistributionGate:
     seen: RuntimeEstimate
     step_n: int = 0
     needs: float | None = None
+    median_needs: float | None = None
+    tail: RuntimeTest | None = None
     bounds: tuple[float, ...] = catalog.INFERENCE_DURATION.bounds
 
     @property
@@ -77,16 +81,19 @@ class DistributionGate:
         """The gate after rows that non-inferiority is judged by."""
         windows = RuntimeWindows.of(len(self.bounds) + 1, rows)
         taken = sum(sum(test) for _, test, control in rows if any(control))
-        return replace(self, safe=runtime.update(self.safe, windows), step_n=self.step_n + taken)
+        tail = None if self.tail is None else runtime.update(self.tail, windows)
+        return replace(self, safe=runtime.update(self.safe, windows), tail=tail, step_n=self.step_n + taken)
 
     def learn(self, rows: Sequence[RuntimeRow]) -> "DistributionGate":
         """The gate with what it is compared with added to the past, and nothing judged."""
         past = [(batch, control) for batch, _, control in rows]
-        return replace(self, harm=runtime.seed(self.harm, past), safe=runtime.seed(self.safe, past))
+        tail = None if self.tail is None else runtime.seed(self.tail, past)
+        return replace(self, harm=runtime.seed(self.harm, past), safe=runtime.seed(self.safe, past), tail=tail)
 
     def restart(self) -> "DistributionGate":
         """The gate with fresh evidence of non-inferiority."""
-        return replace(self, safe=runtime.restart(self.safe), step_n=0)
+        tail = None if self.tail is None else runtime.restart(self.tail)
+        return replace(self, safe=runtime.restart(self.safe), tail=tail, step_n=0)
 
     def freeze(self, alpha: float, power: float, share: float) -> "DistributionGate":
         """The gate with `needs`, once the past says what it takes; it never changes afterwards."""
@@ -94,16 +101,31 @@ class DistributionGate:
         if self.needs is not None or not self._knows(self.harm):
             return self
         if self.gate.better is not None:
-            return replace(self, needs=math.inf)
-        found = needed(self.harm.process, runtime_growth(self.harm, self.gate.safe.buckets), alpha, power)
-        return replace(self, needs=math.inf if found is None else float(found))
+            return replace(self, needs=math.inf, median_needs=math.inf)
+        slower = runtime_growth(self.harm, self.gate.safe.buckets)
+        found = [needed(self.harm.process, slower, alpha, power)]
+        if self.tail is not None:
+            heavier = tail_growth(self.harm, self.gate.safe.buckets, self.gate.safe.offset)
+            found.append(needed(self.harm.process, heavier, alpha, power))
+        needs = [math.inf if one is None else float(one) for one in found]
+        return replace(self, needs=max(needs), median_needs=needs[0])
 
     def remaining(self, alpha: float, share: float) -> int | None:
         """Forecast: rows of the test arm until PASS if the versions are alike; None: unknown."""
         del share
         if self.gate.better is not None or not self._knows(self.safe):
             return None
-        return remaining(self.safe.process, runtime_growth(self.safe, 0), alpha)
+        left = [
+            remaining(test.process, runtime_growth(test, 0), alpha)
+            for test in (self.safe, self.tail)
+            if test is not None
+        ]
+        known = [one for one in left if one is not None]
+        return max(known) if len(known) == len(left) else None
+
+    def shows_tail(self, bar: float) -> bool:
+        """Whether the tail is shown to be no heavier, or nobody asks."""
+        return self.tail is None or self.tail.log_e >= bar
 
     def past_median(self) -> float:
         """The median so far of what it is compared with; NaN: nothing is known."""
@@ -113,16 +135,24 @@ class DistributionGate:
     def _knows(test: RuntimeTest) -> bool:
         return bool(test.past.counts.sum() >= runtime.ENOUGH_PAST)
 
-    def medians(self) -> tuple[float, float]:
-        """Medians of both arms, the other's batch sizes weighted as test's; NaN where an arm has none."""
+    def quantiles(self, quantile: float) -> tuple[float, float]:
+        """A quantile of both arms, the other's batch sizes weighted as test's; NaN where an arm has none."""
         test, control = self.seen.test.counts, self.seen.control.counts
         n_test, n_control = test.sum(axis=-1), control.sum(axis=-1)
         both = (n_test > 0) & (n_control > 0)
         weights = (n_test[both] / n_control[both])[:, np.newaxis]
         return (
-            runtime_quantile(test[both].sum(axis=0), self.bounds, 0.5),
-            runtime_quantile((control[both] * weights).sum(axis=0), self.bounds, 0.5),
+            runtime_quantile(test[both].sum(axis=0), self.bounds, quantile),
+            runtime_quantile((control[both] * weights).sum(axis=0), self.bounds, quantile),
         )
+
+    def beyond(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Batches of sizes that both arms have, and those beyond control's p99 of their size: of test, of control."""
+        test, control = self.seen.test.counts, self.seen.control.counts
+        both = (test.sum(axis=-1) > 0) & (control.sum(axis=-1) > 0)
+        cut = quantile_bucket(control[both], runtime.TAIL) + 1
+        arms = ((int(one.sum()), int(at_least(one, cut).sum())) for one in (test[both], control[both]))
+        return next(arms), next(arms)
 
 
 def distribution_gate(gate: Gate, alpha: float, bounds: tuple[float, ...]) -> DistributionGate:
@@ -133,11 +163,12 @@ def distribution_gate(gate: Gate, alpha: float, bounds: tuple[float, ...]) -> Di
         alpha: the probability with which it may roll back a version as good as stable.
         bounds: of the buckets; geometric, by `RATIO`.
     """
-    buckets, better = len(bounds) + 1, gate.better
+    buckets, better, safe = len(bounds) + 1, gate.better, gate.safe
     return DistributionGate(
         gate,
         runtime.runtime_harm_test(buckets, RATIO, alpha, gate.harm.buckets),
-        runtime.runtime_non_inferiority_test(buckets, RATIO, gate.safe.buckets if better is None else -better.buckets),
+        runtime.runtime_non_inferiority_test(buckets, RATIO, safe.buckets if better is None else -better.buckets),
         RuntimeEstimate.empty(buckets, RATIO),
+        tail=runtime.runtime_tail_test(buckets, RATIO, safe.buckets, safe.offset) if safe.offset else None,
         bounds=bounds,
     )

@@ -143,8 +143,11 @@ class Questions:
             violations = (*violations, Violation("plan.steps", f"{said}: {keeps}"))
         if violations:
             return Replayed(), violations
-        judge = judge_itself if other.itself else replay
-        replayed = await judge(found.terms, self._registry.concluded(name))
+        concluded = self._registry.concluded(name)
+        if other.itself:
+            replayed = await judge_itself(found.terms, concluded)
+        else:
+            replayed = await replay(found.terms, concluded, anew=other.policy is not None)
         if not replayed.looks:
             raise FailedPreconditionError(
                 "NOT_STARTED", f"nobody has looked at {name} yet, so that there is nothing to replay: crossfade status"

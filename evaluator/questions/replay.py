@@ -1,8 +1,9 @@
 """What another policy would have decided about a rollout, and when: its recorded looks, folded and decided again.
 
 Under the recorded policy the conclusions are the recorded ones, bit for bit, since they follow from the windows and the
-circumstances alone. Under another one they are what it would have concluded up to its first decision that ends the
-rollout; what was counted after that would have had other traffic.
+circumstances alone, by the rules that each look was concluded by. Under another one they are what it would conclude by
+the rules of this release, up to its first decision that ends the rollout; what was counted after that would have had
+other traffic.
 """
 
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ from evaluator.evidence.fold import fold
 from evaluator.evidence.state import State, start
 from evaluator.terms import Terms
 from evaluator.verdict.concluded import Concluded
-from evaluator.verdict.decide import Action, Decision, decide
+from evaluator.verdict.decide import RULES, Action, Decision, decide
 
 ENDING = frozenset({Action.PROMOTE, Action.ROLLBACK, Action.CANCEL})
 """What ends a rollout."""
@@ -57,12 +58,13 @@ class UnknownCircumstancesError(Exception):
     """A look was recorded without its circumstances."""
 
 
-async def replay(terms: Terms, recorded: AsyncIterator[Concluded]) -> Replayed:
+async def replay(terms: Terms, recorded: AsyncIterator[Concluded], *, anew: bool = False) -> Replayed:
     """Replays a rollout under some terms.
 
     Args:
         terms: to judge by.
         recorded: every look of the rollout, oldest first.
+        anew: by the rules of this release, and not by those that the looks were concluded by.
 
     Raises:
         CompactedError: they don't begin with the first, or one is missing.
@@ -75,6 +77,8 @@ async def replay(terms: Terms, recorded: AsyncIterator[Concluded]) -> Replayed:
         if ended:
             found = replace(found, recorded=_noted(found.recorded, _recorded(one, one.look.step)))
             continue
+        if anew and one.at is not None:
+            one = replace(one, at=replace(one.at, rules=RULES))  # noqa: PLW2901 - as it would be concluded today
         state, found = _step(state, found, one)
         # The Registry may have refused a recorded one (too few Workers were ready): then the looks go on.
         ended = found.last is not None and found.last.action in ENDING and found.last.action is not one.action

@@ -23,6 +23,7 @@ def to_proto(at: Circumstances) -> analysis_pb2.Circumstances:
         time=times.timestamp(round(at.now * 1e6)),
         elapsed_seconds=at.elapsed,
         approval_missing=at.approval_missing,
+        rules=at.rules,
         workers=[
             analysis_pb2.WorkerView(instance_id=worker.instance_id, served=[_served(one) for one in worker.served])
             for worker in at.workers
@@ -42,6 +43,7 @@ def from_proto(summary: analysis_pb2.Summary) -> Circumstances | None:
         workers=tuple(Worker(one.instance_id, tuple(map(_found, one.served))) for one in message.workers),
         holds=tuple(summary.holds),
         approval_missing=message.approval_missing,
+        rules=message.rules,
     )
 
 

@@ -68,7 +68,15 @@ def _gate(report: GateReport) -> analysis_pb2.GateReport:
         primary=report.primary,
         averages=_averages(report),
         segment=report.segment,
+        tail=_tail(report),
     )
+
+
+def _tail(report: GateReport) -> analysis_pb2.Tail | None:
+    if report.tail is None:
+        return None
+    tail = report.tail
+    return analysis_pb2.Tail(test=_arm(tail.test), baseline=_arm(tail.baseline), safe=_evidence(tail.safe))
 
 
 def _averages(report: GateReport) -> analysis_pb2.Averages | None:

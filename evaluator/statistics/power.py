@@ -18,7 +18,7 @@ from evaluator.statistics.counts import LARGEST_COUNT, FloatArray
 from evaluator.statistics.histograms import at_least, quantile_bucket, shifted
 from evaluator.statistics.process import EProcess, log_sum_exp, log_threshold
 from evaluator.statistics.rates import RateTest
-from evaluator.statistics.runtime import RuntimeTest
+from evaluator.statistics.runtime import TAIL, RuntimeTest, cut_of
 
 _DOUBLED: Final = 2.0 ** np.arange(54)
 """Requests at which a forecast is tried first: up to 2^53."""
@@ -65,12 +65,32 @@ def runtime_growth(test: RuntimeTest, slower: int, share: float = 0.5) -> Growth
     if test.side is Side.HARM:
         mean, square = _shape_moments(test, past, arm, share)
     else:
-        cut = quantile_bucket(past, test.quantile)
+        cut = cut_of(test, past)
         known = bets.smoothed_rate(n_past, at_least(past, cut))
         alike = bets.smoothed_rate(n_past, at_least(past, cut + test.margin))
         arms = at_least(arm, cut + test.margin) / n_past, at_least(past, cut) / n_past
         mean, variance = _rate_moments(test, known, alike, arms, share)
         square = variance + mean * mean
+    return _overall(n_past, mean, square)
+
+
+def tail_growth(test: RuntimeTest, margin: int, offset: float) -> Growth:
+    """Return the growth of a test of harm per batch of the test arm, whose tail is heavier by what safety allows.
+
+    margin, offset: as in `runtime.runtime_tail_test`. The control arm is taken to go on as in the test's past, which
+    must have an observation, and has as much traffic.
+    """
+    past = test.past.counts[test.past.counts.sum(axis=-1) > 0]
+    if not past.size:
+        raise ValueError("the runtime test has no past to forecast from; seed it with histograms")
+    n_past, last = past.sum(axis=-1), past.shape[-1] - 1
+    arm = past * (1.0 - offset)
+    arm[np.arange(len(past)), np.minimum(quantile_bucket(past, TAIL) + 1 + margin, last)] += offset * n_past
+    return _overall(n_past, *_shape_moments(test, past, arm, _HALF))
+
+
+def _overall(n_past: FloatArray, mean: FloatArray, square: FloatArray) -> Growth:
+    """Put the batch sizes' moments, (rows, J), together as often as they come."""
     weights = (n_past / n_past.sum())[:, np.newaxis]
     overall = (weights * mean).sum(axis=0)
     return Growth(overall, np.maximum((weights * square).sum(axis=0) - overall * overall, 0.0))
@@ -133,7 +153,7 @@ def _rate_moments(
     share: float,
 ) -> tuple[FloatArray, FloatArray]:
     """Return mean and variance, (rows, J), of log e per test request; a candidate that says nothing has 0 of both."""
-    margin = test.margin if isinstance(test, RateTest) else bets.Margin()
+    margin = test.margin if isinstance(test, RateTest) else bets.Margin(test.offset)
     rates = bets.candidates(test.side, margin, known, alike)
     speaks = ~np.isnan(rates)
     tc, ts = rates[speaks], np.broadcast_to(known[:, np.newaxis], rates.shape)[speaks]

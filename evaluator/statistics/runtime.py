@@ -2,8 +2,9 @@
 
 Harm: the null is that no batch size is slower than the control made slower by the margin, in stochastic
 order; the bets are those of `shapes`. Non-inferiority: with tau the control's quantile from the past, the
-null is P_test(Y > g**k * tau) >= P_control(Y > tau), k the margin in buckets of ratio g, by the bets of
-`bets`.
+null is P_test(Y > g**k * tau) >= P_control(Y > tau) + a, k the margin in buckets of ratio g, by the bets of
+`bets`. At the median a is 0. Of the tail, tau is the 99th percentile and a some points: without them an alike
+version would need thousands of batches, since both sides are 1 % at most.
 
 Batch sizes differ in their pasts and so in what is bet, but a candidate is one idea ("20 % slower") in all of
 them: its e-values multiply over the batch sizes and instances of a look, which are independent given the
@@ -27,6 +28,8 @@ from evaluator.statistics.process import EProcess, advance, look_cap, open_proce
 # Fewer batches of one size than these say too little of its histogram to bet on a shape.
 ENOUGH_PAST: Final = 30
 LATE_HARM: Final = 0.1
+TAIL: Final = 0.99
+"""The control's quantile from which on batches are of the tail."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +37,8 @@ class RuntimeTest:
     """The state of one P2 test, or of an array of them of shape `shape`: () but in simulations.
 
     ratio: that of the geometric bounds. margin: in buckets. quantile: that of tau, for non-inferiority. cap:
-    of one look, see `process.advance`.
+    of one look, see `process.advance`. offset: share of the batches by which the test version may have more
+    beyond tau; above 0 only of the tail.
     """
 
     side: Side
@@ -44,6 +48,7 @@ class RuntimeTest:
     cap: float
     past: Past
     process: EProcess
+    offset: float = 0.0
 
     @property
     def log_e(self) -> float:
@@ -87,6 +92,19 @@ def runtime_non_inferiority_test(
     process = open_process(weights, shape=shape)
     past = Past.empty(buckets, shape)
     return _checked(RuntimeTest(Side.NON_INFERIOR, ratio, margin, quantile, math.inf, past, process))
+
+
+def runtime_tail_test(
+    buckets: int, ratio: float, margin: int, offset: float, *, shape: tuple[int, ...] = ()
+) -> RuntimeTest:
+    """Return a fresh test of the tail's non-inferiority.
+
+    Its null: beyond the control's p99, made slower by `margin` buckets, the test version has more of its batches than
+    the control has beyond its p99, by `offset` or more.
+    """
+    test = runtime_non_inferiority_test(buckets, ratio, margin, TAIL, shape=shape)
+    process = open_process(bets.prior_weights(Side.NON_INFERIOR), shape=shape)
+    return _checked(replace(test, offset=offset, process=process))
 
 
 def seed(test: RuntimeTest, rows: Iterable[tuple[int, Sequence[int]]]) -> RuntimeTest:
@@ -149,7 +167,7 @@ def _log_bets_harm(
 def _log_bets_non_inferior(
     test: RuntimeTest, past: FloatArray, row_of: npt.NDArray[np.intp], arm: FloatArray, control: FloatArray
 ) -> FloatArray:
-    cut = quantile_bucket(past, test.quantile)
+    cut = cut_of(test, past)
     tail, slower_tail = at_least(past, cut), at_least(past, cut + test.margin)
     n_past = past.sum(axis=-1)
     stable_rate = bets.smoothed_rate(n_past, tail)[row_of]
@@ -158,12 +176,25 @@ def _log_bets_non_inferior(
     countable = (cut + test.margin < arm.shape[-1])[row_of]
     return bets.log_bets(
         Side.NON_INFERIOR,
-        Margin(),
+        Margin(test.offset),
         stable_rate,
         alike,
         test=(np.where(countable, arm.sum(axis=-1), 0.0), at_least(arm, (cut + test.margin)[row_of])),
         stable=(control.sum(axis=-1), at_least(control, cut[row_of])),
     )
+
+
+def cut_of(test: RuntimeTest, past: FloatArray) -> npt.NDArray[np.intp]:
+    """Return the first bucket beyond tau, per row of a test's `past` (rows, buckets).
+
+    At the median it is the bucket that holds tau, so that half of the past at least lies beyond. Of the tail it is the
+    next one, so that no more of the past lies beyond than there should. Batches are not told apart in the last, open
+    bucket: a tail that lies there is compared from as far up as a slower one can be told from it.
+    """
+    cut = quantile_bucket(past, test.quantile)
+    if not test.offset:
+        return cut
+    return np.asarray(np.minimum(cut + 1, past.shape[-1] - 1 - test.margin))
 
 
 def _checked(test: RuntimeTest) -> RuntimeTest:
@@ -172,6 +203,8 @@ def _checked(test: RuntimeTest) -> RuntimeTest:
     most = test.past.counts.shape[-1] - 1
     if not (0 if test.side is Side.HARM else -most) <= test.margin <= most:
         raise ValueError(f"margin must lie in 0 to {most} buckets, got {test.margin}")
+    if not 0.0 <= test.offset < 1.0:
+        raise ValueError(f"offset must be a share below 1, got {test.offset}")
     if not 0.0 < test.quantile < 1.0:
         raise ValueError(f"quantile must lie between 0 and 1, got {test.quantile}")
     return test

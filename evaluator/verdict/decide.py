@@ -13,6 +13,8 @@ from enum import StrEnum
 
 from evaluator.evidence.state import State
 from evaluator.gates.distributions import DistributionGate
+from evaluator.gates.opening import GateState
+from evaluator.statistics.process import log_threshold
 from evaluator.verdict import sentences
 from evaluator.verdict.readiness import PATIENCE, Worker, control_missing, find_failure, is_ready, obstacle
 from evaluator.verdict.reports import DriftReport, GateReport, Verdict, report_gates, report_inputs
@@ -20,6 +22,8 @@ from evaluator.verdict.waits import unlike_answers, unlike_processes
 from services.common.policy.metrics import MetricKind, shown_in
 from services.common.policy.records import PeriodEnd, Step
 
+RULES = 1
+"""By which rules a look concludes, recorded with it: 0 were those by which nothing was asked of the slowest batches."""
 _SUSPICION = 0.33
 """Of a gate's bar: just what one look may bring."""
 
@@ -61,6 +65,7 @@ class Circumstances:
         workers: every Worker, and what it serves of the model.
         holds: why nothing may be concluded in the version's favour, as sentence parts.
         approval_missing: a person is to agree to the promotion, and nobody has yet.
+        rules: by which it is concluded.
     """
 
     phase: Phase
@@ -69,6 +74,7 @@ class Circumstances:
     workers: tuple[Worker, ...] = ()
     holds: tuple[str, ...] = ()
     approval_missing: bool = False
+    rules: int = RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,8 @@ class Decision:
 
 def decide(state: State, at: Circumstances) -> Decision:
     """The conclusion of a look whose window `state` has taken in."""
+    if at.rules < RULES:
+        state = _without_tails(state)
     found = _unservable(state, at)
     gates = report_gates(state, control_missing=control_missing(at.workers, state.terms.stable))
     drift = report_inputs(state)
@@ -123,6 +131,12 @@ def decide(state: State, at: Circumstances) -> Decision:
         at=at,
         pairs=(state.copies.rows, state.copies.different, state.paired.labels()[0]),
     )
+
+
+def _without_tails(state: State) -> State:
+    """The evidence as looks saw it before the slowest batches were asked for: what they concluded stays as it was."""
+    gates = (replace(gate, tail=None) if isinstance(gate, DistributionGate) else gate for gate in state.gates)
+    return replace(state, gates=tuple(gates))
 
 
 def find_violation(state: State, gates: Sequence[GateReport]) -> Decision | None:
@@ -247,13 +261,22 @@ def _period_over(state: State, at: Circumstances, required: Sequence[GateReport]
     seen = {gate.gate.name: gate.step_n for gate in state.gates}
     needs = dict.fromkeys(seen, 1.0)
     if _is_last(state):
-        needs = {gate.gate.name: math.inf if gate.needs is None else gate.needs for gate in state.gates}
+        bar = log_threshold(state.terms.policy.alpha_promote)
+        needs = {gate.gate.name: _needs(gate, bar) for gate in state.gates}
     thin = [report for report in required if seen[report.gate] < needs[report.gate]]
     # Where only labels decide, copies show nothing but that they do no harm.
     mirrored = state.shadowed and not required and state.copies.rows > 0
     if mirrored or (required and not thin):
         return _go_on(state, at, sentences.no_violation(state, required, shown=_is_last(state)), "NO_VIOLATION")
     return _end_of_period(state, sentences.too_little(state, thin, seen, needs))
+
+
+def _needs(gate: GateState, bar: float) -> float:
+    """What a gate must have had for a harm to have shown; infinity: nobody knows."""
+    needs = gate.needs
+    if isinstance(gate, DistributionGate) and gate.shows_tail(bar):
+        needs = gate.median_needs
+    return math.inf if needs is None else needs
 
 
 def _go_on(state: State, at: Circumstances, reason: str, code: str) -> Decision:

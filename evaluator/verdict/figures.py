@@ -13,6 +13,7 @@ from evaluator.gates.opening import GateState
 from evaluator.gates.paired import PairedGate
 from evaluator.gates.rates import RateGate
 from evaluator.statistics.confusion import f1_from_unlike
+from evaluator.statistics.runtime import TAIL
 from services.common.policy.metrics import MetricKind
 
 
@@ -46,7 +47,7 @@ def figures_of(gate: GateState) -> Figures:
     if isinstance(gate, EachClassGate):
         return figures_of(gate.shown)
     if isinstance(gate, DistributionGate):
-        test_seconds, control_seconds = gate.medians()
+        test_seconds, control_seconds = gate.quantiles(0.5)
         ratio = gate.seen.interval()
         return Figures(
             test=ArmFigures(gate.test_n, 0, _zero(test_seconds)),
@@ -85,6 +86,13 @@ def figures_of(gate: GateState) -> Figures:
         low=low,
         high=high,
     )
+
+
+def tail_of(gate: DistributionGate) -> tuple[ArmFigures, ArmFigures]:
+    """Both arms' batches, those beyond control's p99, and seconds at the 99th percentile."""
+    found = zip(gate.beyond(), gate.quantiles(TAIL), strict=True)
+    test, baseline = (ArmFigures(n, x, _zero(seconds)) for (n, x), seconds in found)
+    return test, baseline
 
 
 def _of_pairs(gate: PairedGate) -> Figures:

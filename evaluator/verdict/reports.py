@@ -11,7 +11,7 @@ from evaluator.gates.distributions import DistributionGate
 from evaluator.gates.each_class import EachClassGate
 from evaluator.gates.opening import GateState
 from evaluator.statistics.process import log_threshold
-from evaluator.verdict.figures import ArmFigures, figures_of
+from evaluator.verdict.figures import ArmFigures, figures_of, tail_of
 from evaluator.verdict.waits import waits_for
 from services.common.policy.metrics import MetricKind, shown_in
 from services.common.policy.records import Limit, Need
@@ -41,6 +41,15 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class TailReport:
+    """The slowest batches of both arms; as in crossfade.common.v1.Tail."""
+
+    test: ArmFigures
+    baseline: ArmFigures
+    safe: Evidence
+
+
+@dataclass(frozen=True, slots=True)
 class GateReport:
     """One gate at one look; fields as in crossfade.common.v1.GateReport, times in seconds."""
 
@@ -63,6 +72,7 @@ class GateReport:
     primary: bool = False
     averages: tuple[float, float] | None = None
     segment: str = ""
+    tail: TailReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +136,7 @@ def _report(state: State, gate: GateState, *, control_missing: bool) -> GateRepo
     policy = state.terms.policy
     harm = Evidence(gate.harm.max_log_e, log_threshold(policy.gate_alpha(gate.gate)))
     safe = Evidence(gate.safe.log_e, log_threshold(policy.alpha_promote))
+    tail = _tail(gate, safe.bar)
     if state.terms.sticky and not isinstance(gate, CohortGate):
         # One key's requests fail together: shown, and no evidence.
         verdict = Verdict.NONE
@@ -134,7 +145,7 @@ def _report(state: State, gate: GateState, *, control_missing: bool) -> GateRepo
     else:
         # What it has taken before a class stood out shows nothing any more.
         shown = safe.enough and state.standing_out(gate.gate) is None
-        verdict = Verdict.PASS if shown else Verdict.CONTINUE
+        verdict = Verdict.PASS if shown and (tail is None or tail.safe.enough) else Verdict.CONTINUE
     required = _required(state, gate, control_missing=control_missing)
     # Nobody waits for a gate that promotion does not need.
     needed, seconds = _forecast(state, gate) if verdict is Verdict.CONTINUE and required else (0, 0.0)
@@ -159,7 +170,15 @@ def _report(state: State, gate: GateState, *, control_missing: bool) -> GateRepo
         primary=gate.gate.better is not None,
         averages=gate.averages() if isinstance(gate, EachClassGate) else None,
         segment=gate.gate.segment,
+        tail=tail,
     )
+
+
+def _tail(gate: GateState, bar: float) -> TailReport | None:
+    """The slowest batches, where they are asked for."""
+    if not isinstance(gate, DistributionGate) or gate.tail is None:
+        return None
+    return TailReport(*tail_of(gate), Evidence(gate.tail.log_e, bar))
 
 
 def _positive(gate: GateState) -> str:

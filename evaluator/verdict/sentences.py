@@ -39,7 +39,7 @@ def no_winner(state: State, reports: Sequence[GateReport]) -> str:
     """Why an A/B test ends without a winner."""
     primary = next(report for report in reports if report.primary)
     test, stable = state.terms.test, state.terms.stable
-    if primary.verdict is Verdict.PASS:
+    if primary.safe.enough:
         open_gates = ", ".join(
             report.gate for report in reports if report.required and report.verdict is not Verdict.PASS
         )
@@ -184,6 +184,7 @@ def _both(state: State, report: GateReport) -> str:
             return (
                 f"{test}'s batches took {words.runtime(report.test.estimate)} at the median and {stable}'s "
                 f"{words.runtime(report.baseline.estimate)} with the same traffic ({words.change(report.difference)})"
+                + _tail(report)
             )
         case MetricKind.CLASS_BALANCE:
             return (
@@ -213,6 +214,14 @@ def _both(state: State, report: GateReport) -> str:
                 f"{test} failed {words.percent(report.test.estimate)} of {words.many(report.test.n, 'attempt')} and "
                 f"{stable} {words.percent(report.baseline.estimate)} of {words.count(report.baseline.n)}"
             )
+
+
+def _tail(report: GateReport) -> str:
+    """What the slowest batches took; empty: nobody asks."""
+    if report.tail is None or not report.tail.test.n:
+        return ""
+    test, stable = (words.runtime(one.estimate) for one in (report.tail.test, report.tail.baseline))
+    return f", {test} and {stable} at the 99th percentile"
 
 
 def _labelled(test: str, stable: str, report: GateReport) -> str:

@@ -13,6 +13,7 @@ from evaluator.gates.maturity import MOST_LATE, is_alike, is_fair, misleading
 from evaluator.gates.opening import GateState
 from evaluator.gates.paired import PairedGate
 from evaluator.statistics import rates, runtime
+from evaluator.statistics.process import log_threshold
 from services.common.policy.metrics import LABEL_METRICS, MetricKind
 from services.common.policy.records import Gate
 
@@ -62,10 +63,19 @@ def waits_for(state: State, gate: GateState, needed: int, seconds: float) -> str
         known, enough = float(gate.safe.n_past.min()), rates.ENOUGH_PAST
     if known < enough:
         return f"{words.many(round(enough - known), noun)} of {terms.stable}, to know what is usual"
+    why = _to_show_the_tail(state, gate)
     if not needed:
-        return f"more {words.plural(noun)} of {terms.test}"
-    forecast = f"about {words.some(needed)} more {noun if needed == 1 else words.plural(noun)} of {terms.test}"
+        return f"more {words.plural(noun)} of {terms.test}{why}"
+    forecast = f"about {words.some(needed)} more {noun if needed == 1 else words.plural(noun)} of {terms.test}{why}"
     return f"{forecast}: {words.duration(seconds)} at this traffic" if seconds else forecast
+
+
+def _to_show_the_tail(state: State, gate: GateState) -> str:
+    """What for, where the median is shown to be no slower and only the slowest batches are waited for."""
+    bar = log_threshold(state.terms.policy.alpha_promote)
+    if not isinstance(gate, DistributionGate) or gate.safe.log_e < bar or gate.shows_tail(bar):
+        return ""
+    return f", to show that hardly more of them take long than of {state.terms.stable}'s"
 
 
 def _waits_for_processes(state: State, gate: GateState) -> str:

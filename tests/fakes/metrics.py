@@ -22,8 +22,8 @@ CLASSES = ("3", "7")
 @dataclass(slots=True)
 class Behaviour:
     """How a version answers: error rate, share of wrong answers (of positives missed), median seconds of a batch and
-    what each row adds to them, (of a regression) median absolute error, share of the callers that report engagement;
-    and rates of callers in the segment eu, None: as all."""
+    what each row adds to them, share of the batches that take ten times as long, (of a regression) median absolute
+    error, share of the callers that report engagement; and rates of callers in the segment eu, None: as all."""
 
     errors: float = 0.002
     wrong: float = 0.08
@@ -34,6 +34,7 @@ class Behaviour:
     european_errors: float | None = None
     european_wrong: float | None = None
     row_seconds: float = 0.0
+    slow_batches: float = 0.0
 
 
 @dataclass(slots=True)
@@ -87,6 +88,7 @@ class Fleet:
         european: share of the requests whose callers are in the segment eu, which gates may watch by itself.
         european_labelled: share of their answers that get a label; None: as all.
         batch: rows of every batch; 0: 1, 2 or 4.
+        slow: bucket of crossfade.attempt.duration that good answers fall into; failures are fast.
         reported: share of the answers for which callers report a number, 20 for engagement and 0 for none.
     """
 
@@ -119,6 +121,7 @@ class Fleet:
     european: float = 0.0
     european_labelled: float | None = None
     batch: int = 0
+    slow: int = 5
     routers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("router-1", worker=False),))
     workers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("worker-1", worker=True),))
     waiting: list[tuple[float, str, str, str, str, str, float]] = field(default_factory=list)
@@ -181,7 +184,7 @@ class Fleet:
         failed = int(self.random.binomial(requests, behaviour.errors))
         for outcome, number in (("ok", requests - failed), ("INTERNAL", failed)):
             calls = np.zeros(len(catalog.ATTEMPT_DURATION.bounds) + 1, dtype=np.int64)
-            calls[5] = number
+            calls[self.slow if outcome == "ok" else 5] = number
             if number:
                 labels = (self.terms.segment, outcome, str(self.epoch))
                 router.histogram(catalog.ATTEMPT_DURATION, calls, *at, *labels)
@@ -277,6 +280,8 @@ class Fleet:
             batches[:] = self.batch
         seconds = behaviour.seconds + behaviour.row_seconds * batches
         seconds = seconds * np.exp(0.2 * self.random.standard_normal(len(batches)))
+        if behaviour.slow_batches:
+            seconds = np.where(self.random.random(len(seconds)) < behaviour.slow_batches, 10.0 * seconds, seconds)
         buckets = np.clip(np.ceil(np.log(seconds / 50e-6) / np.log(RATIO)), 0, BUCKETS - 1).astype(int)
         for batch in (self.batch,) if self.batch else (1, 2, 4):
             inside = buckets[batches == batch]

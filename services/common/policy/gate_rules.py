@@ -78,9 +78,11 @@ def _sides_violations(path: str, draft: GateDraft, metric: MetricKind) -> list[V
     found: list[Violation] = []
     for side, margin in (("harm", draft.harm), ("safe", draft.safe)):
         if margin is not None:
-            found += _margin_violations(f"{path}.{side}", margin, metric)
+            found += _margin_violations(f"{path}.{side}", margin, metric, tail=side == "safe")
     harm, safe = draft.harm or DEFAULT_HARM[metric], draft.safe or DEFAULT_SAFE[metric]
-    if safe.buckets == 0 and safe.offset == 0 and safe.factor <= 1:
+    # A runtime's offset is of its slowest batches alone.
+    offset = 0.0 if metric is MetricKind.RUNTIME else safe.offset
+    if safe.buckets == 0 and offset == 0 and safe.factor <= 1:
         found.append(
             Violation(f"{path}.safe", "no data can show that a version is not worse by nothing: allow a margin")
         )
@@ -230,10 +232,13 @@ def _margin_words(margin: GateMargin) -> str:
     return f"factor {margin.factor:g} and offset {margin.offset:g}"
 
 
-def _margin_violations(path: str, margin: GateMargin, metric: MetricKind) -> list[Violation]:
+def _margin_violations(path: str, margin: GateMargin, metric: MetricKind, *, tail: bool = False) -> list[Violation]:
+    """What is wrong with a margin; `tail`: of a runtime it says something of the slowest batches too."""
     found: list[Violation] = []
     if metric in BUCKET_METRICS:
-        if margin.offset != 0 or margin.factor != 1:
+        if metric is MetricKind.RUNTIME and tail:
+            found += _offset_violations(path, margin)
+        if margin.factor != 1 or (margin.offset != 0 and not (metric is MetricKind.RUNTIME and tail)):
             found.append(Violation(path, f"the margin of {metric} is given in buckets (one is 9.05 %)"))
         if not 0 <= margin.buckets <= _MOST_BUCKETS:
             found.append(Violation(f"{path}.buckets", f"{margin.buckets} is out of range: 0 to {_MOST_BUCKETS}"))
@@ -246,8 +251,10 @@ def _margin_violations(path: str, margin: GateMargin, metric: MetricKind) -> lis
         found.append(Violation(f"{path}.factor", f"the margin of {metric} is an offset: 0.01 is one point"))
     if not (math.isfinite(margin.factor) and margin.factor >= 1):
         found.append(Violation(f"{path}.factor", f"{margin.factor:g} is out of range: at least 1"))
-    if not 0 <= margin.offset < 1:
-        found.append(
-            Violation(f"{path}.offset", f"{margin.offset:g} is out of range: 0 to 1, as a rate (0.01 is one point)")
-        )
-    return found
+    return found + _offset_violations(path, margin)
+
+
+def _offset_violations(path: str, margin: GateMargin) -> list[Violation]:
+    if 0 <= margin.offset < 1:
+        return []
+    return [Violation(f"{path}.offset", f"{margin.offset:g} is out of range: 0 to 1, as a rate (0.01 is one point)")]

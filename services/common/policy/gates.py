@@ -132,12 +132,16 @@ _UNJUDGED: Final = (
 
 def _gate(draft: GateDraft, metric: MetricKind, meaning: Meaning) -> Gate:
     better = (draft.better or GateMargin()) if draft.primary else None
+    safe = draft.safe or DEFAULT_SAFE[metric]
+    if metric is MetricKind.RUNTIME and not safe.offset:
+        # Whoever says how much slower batches may be at the median has said nothing of the slowest ones.
+        safe = replace(safe, offset=DEFAULT_SAFE[metric].offset)
     return Gate(
         name=_name(draft),
         metric=metric,
         need=Need.ALWAYS if draft.required or draft.primary else Need.NEVER,
         harm=draft.harm or DEFAULT_HARM[metric],
-        safe=draft.safe or DEFAULT_SAFE[metric],
+        safe=safe,
         share=0.0,
         positive=(draft.positive or meaning.positive) if metric in CLASS_METRICS else "",
         limit=draft.limit,

@@ -42,7 +42,8 @@ class GateMargin:
 
     Attributes:
         factor: multiplies stable's rate, at least 1.
-        offset: added to it, as a rate (0.01 is one point).
+        offset: added to it, as a rate (0.01 is one point). Of a runtime's safe margin: by how much the share of the
+            batches beyond stable's p99 and the buckets may be greater than stable's beyond its p99; 0: nobody asks.
         buckets: for runtimes and absolute errors, instead of both: buckets of the geometric histogram (one is 9.05 %).
     """
 
@@ -148,7 +149,7 @@ class Policy:
     Attributes:
         gates: at least one that promotion needs.
         look_interval: time between two looks.
-        settling: after a change of share, counts are recorded and not judged for this long.
+        settling: after a change of share, counts are recorded and not judged for this long at least.
         alpha_rollback: largest probability of rolling back a version as good as stable, over the whole rollout.
         alpha_promote: largest probability that one gate passes a version at its safe margin.
         period_end: what happens at the end of the last step's period without enough evidence.
@@ -218,7 +219,7 @@ DEFAULT_HARM: Final[dict[MetricKind, GateMargin]] = {
 """Beyond these the version is rolled back."""
 DEFAULT_SAFE: Final[dict[MetricKind, GateMargin]] = {
     MetricKind.ERRORS: GateMargin(factor=1.5, offset=0.0025),
-    MetricKind.RUNTIME: GateMargin(buckets=2),
+    MetricKind.RUNTIME: GateMargin(buckets=2, offset=0.02),
     MetricKind.INPUT_DRIFT: GateMargin(),
     **dict.fromkeys(LABEL_METRICS, GateMargin(offset=0.02)),
     MetricKind.ABSOLUTE_ERROR: GateMargin(buckets=2),

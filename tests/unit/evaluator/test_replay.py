@@ -8,7 +8,7 @@ import pytest
 from evaluator.questions.replay import CompactedError, UnknownCircumstancesError, replay
 from evaluator.rpc import proto_circumstances, proto_summary
 from evaluator.verdict.concluded import Concluded
-from evaluator.verdict.decide import Action, Circumstances, Phase
+from evaluator.verdict.decide import Action, Circumstances, Phase, decide
 from evaluator.verdict.readiness import Served, Serving, Worker
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
@@ -43,6 +43,28 @@ async def test_under_its_own_policy_every_conclusion_is_the_recorded_one(test: B
     assert proto_summary.to_proto(found.last).SerializeToString(deterministic=True) == proto_summary.to_proto(
         made.decisions[-1]
     ).SerializeToString(deterministic=True)
+
+
+async def test_looks_of_before_the_slowest_batches_were_asked_for_conclude_what_they_did() -> None:
+    made = trial(3)
+    made.fleet.batch = 4
+    concluded = [one async for one in recorded(made)]
+    while concluded[-1].action not in {Action.PROMOTE, Action.ADVANCE}:
+        at = made.look().at
+        assert at is not None
+        one = decide(made.state, replace(at, rules=0))
+        assert all(report.tail is None for report in one.gates)
+        concluded.append(Concluded(made.looks[-1], one.at, one.action, one.gate, one.reason))
+
+    async def old() -> AsyncIterator[Concluded]:
+        for one in concluded:
+            yield one
+
+    assert (await replay(made.fleet.terms, old())).parts_at == 0
+    by_present_rules = await replay(made.fleet.terms, old(), anew=True)
+    assert by_present_rules.parts_at > 0
+    assert by_present_rules.last is not None
+    assert any(report.tail is not None for report in by_present_rules.last.gates)
 
 
 async def test_a_stricter_policy_rolls_back_what_was_promoted_and_says_when() -> None:

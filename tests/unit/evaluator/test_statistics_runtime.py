@@ -16,9 +16,11 @@ from evaluator.statistics.process import log_threshold
 from evaluator.statistics.runtime import (
     ENOUGH_PAST,
     RuntimeTest,
+    cut_of,
     restart,
     runtime_harm_test,
     runtime_non_inferiority_test,
+    runtime_tail_test,
     seed,
     update,
 )
@@ -165,6 +167,28 @@ def test_a_version_like_the_stable_one_passes_in_time(deviation: float, most: fl
     times = lognormal(1.0, deviation)
     found = [batches_until(test, times, times, alpha=0.05, looks=200, seed_=run) for run in range(20)]
     assert np.mean(found) <= most
+
+
+@pytest.mark.parametrize("slow", [0.0, 0.03])
+def test_a_tail_passes_when_it_is_as_light_and_not_when_it_is_heavier(slow: float) -> None:
+    random, runs = np.random.default_rng(5), 200
+    test = runtime_tail_test(BUCKETS, RATIO, 2, 0.02, shape=(runs,))
+    passed = np.zeros(runs, dtype=bool)
+    for _ in range(30):
+        arms = []
+        for share in (slow, 0.0):
+            times = 0.002 * np.exp(0.35 * random.standard_normal((runs, 20)))
+            times = np.where(random.random((runs, 20)) < share, 10.0 * times, times)
+            arms.append([[histogram(one) for one in times]])
+        test = update(test, RuntimeWindows((1,), *(np.array(arm, dtype=np.float64) for arm in arms)))
+        passed |= test.process.log_e >= log_threshold(0.05)
+    assert passed.mean() >= 0.95 if slow == 0.0 else passed.mean() <= 0.06
+
+
+def test_a_tail_in_the_last_bucket_can_be_compared() -> None:
+    test = seed(runtime_tail_test(BUCKETS, RATIO, 2, 0.02), [(1, [0] * (BUCKETS - 1) + [200])])
+    cut = cut_of(test, test.past.counts)
+    assert int(cut[0]) == BUCKETS - 3
 
 
 def test_batch_sizes_and_instances_add_up_within_a_look() -> None:

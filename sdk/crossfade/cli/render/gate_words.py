@@ -102,7 +102,7 @@ def arms_sentence(test: str, stable: str, gate: GateReport, metric: Metric.Value
     if metric == METRIC_RUNTIME:
         return (
             f"{test} took {seconds(gate.test.estimate)} a batch at the median ({plural(n, 'batch', 'batches')}), "
-            f"{stable} {seconds(gate.baseline.estimate)} ({count(m)})"
+            f"{stable} {seconds(gate.baseline.estimate)} ({count(m)}){_tail(stable, gate)}"
         )
     if metric == METRIC_CLASS_BALANCE:
         return (
@@ -123,6 +123,15 @@ def arms_sentence(test: str, stable: str, gate: GateReport, metric: Metric.Value
         f"{test} failed {percent(gate.test.estimate)} of {plural(n, 'attempt')}, "
         f"{stable} {percent(gate.baseline.estimate)} of {count(m)}"
     )
+
+
+def _tail(stable: str, gate: GateReport) -> str:
+    """`; 3.12 % of them took longer than v1's p99 of their size, 0.91 % of v1's`; empty: nothing was asked of them."""
+    test, baseline = gate.tail.test, gate.tail.baseline
+    if not (test.n and baseline.n):
+        return ""
+    shares = [percent(arm.x / arm.n) for arm in (test, baseline)]
+    return f"; {shares[0]} of them took longer than {stable}'s p99 of their size, {shares[1]} of {stable}'s"
 
 
 def _averages(gate: GateReport) -> str:

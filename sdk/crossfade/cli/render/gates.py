@@ -6,7 +6,7 @@ from typing import Final
 from rich.text import Text
 
 from crossfade.cli.render.gate_words import difference, limit_text, metric_of, more_is_better
-from crossfade.cli.text import EMPTY, FULL, columns, count, percent, plural, seconds
+from crossfade.cli.text import EMPTY, FULL, columns, count, percent, plural, seconds, signed
 from crossfade.common.v1.analysis_pb2 import (
     VERDICT_FAIL,
     VERDICT_PASS,
@@ -35,7 +35,11 @@ def gates_table(summary: Summary, policy: Policy, indent: int = 0) -> list[Text]
     gates = [gate for gate in summary.gates if metric_of(policy, gate) != METRIC_INPUT_DRIFT]
     if not gates:
         return []
-    rows = [[Text(cell, "dim") for cell in _HEADER], *(_row(gate, metric_of(policy, gate)) for gate in gates)]
+    rows = [[Text(cell, "dim") for cell in _HEADER]]
+    for gate in gates:
+        rows.append(_row(gate, metric_of(policy, gate)))
+        if gate.HasField("tail"):
+            rows.append(_tail_row(gate))
     return columns(rows, indent=indent)
 
 
@@ -132,6 +136,24 @@ def _row(gate: GateReport, metric: Metric.ValueType) -> list[Text]:
         Text(difference_text(gate, metric)),
         harm_meter(gate),
         _safe(gate),
+    ]
+
+
+def _tail_row(gate: GateReport) -> list[Text]:
+    """The slowest batches, below the row of the median; harm is judged by all batches at once."""
+    test, baseline = gate.tail.test, gate.tail.baseline
+    more = "–"
+    if test.n and baseline.n:
+        more = f"{signed(100 * (test.x / test.n - baseline.x / baseline.n), 1)} pt beyond stable's p99"
+    shown = gate.tail.safe.log_e >= gate.tail.safe.bar > 0
+    safe = _meter(gate.tail.safe, _SAFE_WIDTH, "green", "safe" if shown else "")
+    return [
+        Text(f"  {gate.gate} p99"),
+        Text(seconds(baseline.estimate) if baseline.n else "–"),
+        Text(seconds(test.estimate) if test.n else "–"),
+        Text(more),
+        Text(""),
+        safe if gate.required else Text("watched", "dim"),
     ]
 
 

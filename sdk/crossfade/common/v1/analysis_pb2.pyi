@@ -393,6 +393,7 @@ class GateReport(_message.Message):
     PRIMARY_FIELD_NUMBER: _builtins.int
     AVERAGES_FIELD_NUMBER: _builtins.int
     SEGMENT_FIELD_NUMBER: _builtins.int
+    TAIL_FIELD_NUMBER: _builtins.int
     gate: _builtins.str
     """The gate's name in the policy."""
     verdict: Global___Verdict.ValueType
@@ -447,6 +448,10 @@ class GateReport(_message.Message):
         has not been seen yet.
         """
 
+    @_builtins.property
+    def tail(self) -> Global___Tail:
+        """For RUNTIME without a limit: the slowest batches. Unset: nothing was asked of them."""
+
     def __init__(
         self,
         *,
@@ -469,14 +474,51 @@ class GateReport(_message.Message):
         primary: _builtins.bool = ...,
         averages: Global___Averages | None = ...,
         segment: _builtins.str = ...,
+        tail: Global___Tail | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["averages", b"averages", "baseline", b"baseline", "harm", b"harm", "limit", b"limit", "needed_time", b"needed_time", "safe", b"safe", "test", b"test"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["averages", b"averages", "baseline", b"baseline", "harm", b"harm", "limit", b"limit", "needed_time", b"needed_time", "safe", b"safe", "tail", b"tail", "test", b"test"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["averages", b"averages", "baseline", b"baseline", "difference", b"difference", "gate", b"gate", "harm", b"harm", "high", b"high", "limit", b"limit", "low", b"low", "metric", b"metric", "needed", b"needed", "needed_time", b"needed_time", "positive_class", b"positive_class", "primary", b"primary", "required", b"required", "safe", b"safe", "segment", b"segment", "test", b"test", "verdict", b"verdict", "waits_for", b"waits_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["averages", b"averages", "baseline", b"baseline", "difference", b"difference", "gate", b"gate", "harm", b"harm", "high", b"high", "limit", b"limit", "low", b"low", "metric", b"metric", "needed", b"needed", "needed_time", b"needed_time", "positive_class", b"positive_class", "primary", b"primary", "required", b"required", "safe", b"safe", "segment", b"segment", "tail", b"tail", "test", b"test", "verdict", b"verdict", "waits_for", b"waits_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GateReport: _TypeAlias = GateReport  # noqa: Y015
+
+@_typing.final
+class Tail(_message.Message):
+    """The slowest batches of both arms: beyond the 99th percentile of control's batches of their size."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEST_FIELD_NUMBER: _builtins.int
+    BASELINE_FIELD_NUMBER: _builtins.int
+    SAFE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def test(self) -> Global___ArmCounts:
+        """n batches of the test arm, the x of them beyond, and the seconds at its own 99th percentile."""
+
+    @_builtins.property
+    def baseline(self) -> Global___ArmCounts:
+        """The same of control's."""
+
+    @_builtins.property
+    def safe(self) -> Global___Evidence:
+        """Evidence that the test version has hardly more of them."""
+
+    def __init__(
+        self,
+        *,
+        test: Global___ArmCounts | None = ...,
+        baseline: Global___ArmCounts | None = ...,
+        safe: Global___Evidence | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "safe", b"safe", "test", b"test"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "safe", b"safe", "test", b"test"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tail: _TypeAlias = Tail  # noqa: Y015
 
 @_typing.final
 class Averages(_message.Message):
@@ -673,12 +715,15 @@ class Circumstances(_message.Message):
     ELAPSED_SECONDS_FIELD_NUMBER: _builtins.int
     APPROVAL_MISSING_FIELD_NUMBER: _builtins.int
     WORKERS_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
     phase: Global___Phase.ValueType
     """Where the rollout stood."""
     elapsed_seconds: _builtins.float
     """Seconds that the step had run, without pauses."""
     approval_missing: _builtins.bool
     """A person was to agree to the promotion, and nobody had yet."""
+    rules: _builtins.int
+    """By which rules the look concluded. 0: of releases that asked nothing of the slowest batches."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was, by the Evaluator's clock."""
@@ -695,10 +740,11 @@ class Circumstances(_message.Message):
         elapsed_seconds: _builtins.float = ...,
         approval_missing: _builtins.bool = ...,
         workers: _abc.Iterable[Global___WorkerView] | None = ...,
+        rules: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_missing", b"approval_missing", "elapsed_seconds", b"elapsed_seconds", "phase", b"phase", "time", b"time", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_missing", b"approval_missing", "elapsed_seconds", b"elapsed_seconds", "phase", b"phase", "rules", b"rules", "time", b"time", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -288,10 +288,12 @@ class Margin(_message.Message):
     factor: _builtins.float
     """Multiplies stable's rate. At least 1; 0 means 1."""
     offset: _builtins.float
-    """Added to it, as a rate (0.01 is one point). 0 to 1."""
+    """Added to it, as a rate (0.01 is one point). 0 to 1. Of a runtime's safe margin: by how much the share of the batches
+    beyond stable's p99 and the buckets may be greater than the share of stable's beyond its p99. Default then: 0.02.
+    """
     buckets: _builtins.int
-    """For runtimes and absolute errors: buckets of the geometric histogram (one is 9.05 %), instead of factor and offset. 0 to
-    40.
+    """For runtimes and absolute errors: buckets of the geometric histogram (one is 9.05 %), instead of factor and offset (but
+    for a runtime's safe margin, which has an offset too). 0 to 40.
     """
     def __init__(
         self,
@@ -528,7 +530,9 @@ class Policy(_message.Message):
 
     @_builtins.property
     def settling(self) -> _duration_pb2.Duration:
-        """After a change of share, counts are recorded and not judged for this long. Default: 30 s."""
+        """After a change of share, counts are recorded and not judged for this long, or for twice the time within which 99.9 % of
+        stable's attempts end, if that is longer (up to half of the step's period). Default: 30 s.
+        """
 
     @_builtins.property
     def labels(self) -> Global___LabelMaturity:
