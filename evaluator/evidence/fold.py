@@ -12,6 +12,7 @@ from typing import Final
 
 from evaluator.evidence.label_looks import Known, judge_labels, mixing, take_labels, take_pairs
 from evaluator.evidence.ledger import Ledger
+from evaluator.evidence.settling import durations
 from evaluator.evidence.state import Look, State, start
 from evaluator.evidence.telling import told
 from evaluator.evidence.window_looks import WindowRows, judge_window, learn_window
@@ -53,6 +54,7 @@ def fold(state: State, look: Look) -> State:
         too_late=after.too_late + late_labels(look.window, state.terms),
         late_before=after.late_before if state.sequence else sum(stable_wrong),
         copies=after.copies.plus(look.window, state.terms),
+        durations=added(after.durations, durations(look.window, state.terms)),
         others=after.others.plus(look.window, state.terms) if state.terms.compares_runtimes else after.others,
         split=after.split.after(look.window, state.terms, look.epoch, look.shares),
     )

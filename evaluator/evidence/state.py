@@ -8,6 +8,7 @@ from evaluator.evidence.answers import Answers, Apart
 from evaluator.evidence.copies import NO_COPIES, Copies
 from evaluator.evidence.inputs import Inputs, open_inputs
 from evaluator.evidence.ledger import Ledger
+from evaluator.evidence.settling import NO_DURATIONS, settling
 from evaluator.evidence.split_check import Shares, SplitCheck
 from evaluator.gates.maturity import ENOUGH_LAGS, MOST_LATE, is_misled, mixes, usual_lag
 from evaluator.gates.opening import GateState, open_gate
@@ -88,6 +89,7 @@ class State:
         copies: of SHADOW steps.
         split: whether the arms get their shares.
         others: requests of other lanes at the processes that runtimes are compared of.
+        durations: stable's attempts by duration, by which counts settle after a change of share.
     """
 
     terms: Terms
@@ -126,6 +128,7 @@ class State:
     elapsed: float = 0.0
     unlooked: float = 0.0
     behind: float = 0.0
+    durations: tuple[int, ...] = NO_DURATIONS
 
     @property
     def shadowed(self) -> bool:
@@ -186,6 +189,11 @@ class State:
             return False
         counted = self.ledger.labels()[0] + self.values.labels()[0]
         return self.too_late > MOST_LATE * (self.too_late + counted)
+
+    def settling(self, step: int) -> float:
+        """Seconds after a change of share for which counts are recorded and not judged, in a step of the plan."""
+        steps = self.terms.plan.steps
+        return settling(self.terms.policy.settling, self.durations, steps[min(step, len(steps) - 1)].period)
 
     def slice_seconds(self, epoch: int) -> float | None:
         """Seconds that a slice of the epoch lasts; None: the epoch is none of the rollout's."""

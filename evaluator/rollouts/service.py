@@ -156,7 +156,8 @@ class Evaluator:
         seen_for = self._clock.monotonic() - known.epoch_since
         settled_for = max(0.0, now - before.epoch_since, seen_for) if before.epoch == lane.epoch else 0.0
         # The first window of an epoch begins in the one before.
-        settled = before.epoch == lane.epoch and settled_for >= policy.settling - _EARLY * policy.look_interval
+        settling = before.settling(max(rollout.step, 0))
+        settled = before.epoch == lane.epoch and settled_for >= settling - _EARLY * policy.look_interval
         # Counts that come late may be of before the split in force, which was first seen with counts of that age.
         age = self._source.age(terms)
         begin = _begin(known.cursor, taken.window)
@@ -179,8 +180,9 @@ class Evaluator:
         state = fold(before, look)
         holds = list(_metric_holds(policy, taken, processes, now))
         if not settled and rollout.phase is not Phase.WAITING:
-            left = words.duration(max(policy.settling, age) - settled_for)
-            holds.append(f"the split has just changed; counts are judged again in {left}")
+            left = words.duration(max(settling, age) - settled_for)
+            why = f", since slow answers of {terms.stable} come so late" if settling > policy.settling else ""
+            holds.append(f"the split has just changed; counts are judged again in {left}{why}")
         workers = _workers(processes, rollout.model)
         at = Circumstances(rollout.phase, now, elapsed, workers, tuple(holds), rollout.approval_missing)
         decision = decide(state, at)

@@ -117,7 +117,8 @@ class Trial:
             for one in fleet.instances
         ]
         taken = take(self.cursor, readings, first=not self.looks)
-        settled = self.state.epoch == fleet.epoch and fleet.now - self.state.epoch_since >= policy.settling
+        settled_for = fleet.now - self.state.epoch_since
+        settled = self.state.epoch == fleet.epoch and settled_for >= self.state.settling(self.step)
         judged = self.phase is not Phase.WAITING and settled and bool(taken.window)
         part = 0 if self.phase is Phase.WAITING else fleet.share
         shares = (0, part) if fleet.shadow else (part, min(part, 10_000 - part))

@@ -1,5 +1,6 @@
 """Looks through the ports: what is recorded, what is done, and what happens when something is in the way."""
 
+import bisect
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,6 +11,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from evaluator.evidence.settling import BOUNDS
 from evaluator.evidence.state import Look
 from evaluator.meters import Meters
 from evaluator.ports import (
@@ -359,6 +361,26 @@ async def test_a_change_of_the_split_is_not_judged_until_it_has_settled() -> Non
     await made.looks(evaluator, 3)
     assert [look.judged for look in made.ledger.looks] == [False, True, True, True, False, True, True]
     assert made.ledger.decisions[4].holds == ("the split has just changed; counts are judged again in 2 s",)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "settles"),
+    [(2.0, 4), (8.0, 16), (25.0, 30), (1e9, 30)],
+    ids=["fast", "slow", "half", "beyond the last"],
+)
+async def test_a_split_settles_twice_as_long_as_stables_slow_answers_take(seconds: float, settles: int) -> None:
+    """In half of the period (60 s) at most."""
+    made = world()
+    made.source.fleet.rate = 50.0
+    made.source.fleet.slow = bisect.bisect_right(BOUNDS, seconds) - 1 if seconds < BOUNDS[-1] else len(BOUNDS)
+    evaluator = made.evaluator()
+    await made.looks(evaluator, 4)
+    made.ledger.epoch = made.source.fleet.epoch = 2
+    await made.looks(evaluator, 20)
+    in_epoch = [look for look in made.ledger.looks if look.epoch == 2]
+    first = next(look for look in in_epoch if look.judged)
+    assert settles * 0.7 <= first.time - in_epoch[0].time <= settles + 2.0
+    assert "since slow answers of v1 come so late" in made.ledger.decisions[in_epoch[0].sequence - 1].holds[0]
 
 
 async def test_the_first_window_of_a_split_is_not_judged_however_short_it_settles() -> None:
