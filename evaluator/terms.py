@@ -87,6 +87,16 @@ class Terms:
         return any(gate.metric is MetricKind.RUNTIME and gate.limit is None for gate in self.policy.gates)
 
     @property
+    def compares_inputs(self) -> bool:
+        """Whether the inputs of both arms are counted by one profile, and each request is drawn by itself.
+
+        By key all requests of one user are in one arm, and one arm's inputs are others than the other's.
+        """
+        if self.sticky or self.stable in ("", self.test):
+            return False
+        return self.stable_profile is not None and bool(self.stable_profile.features)
+
+    @property
     def callers(self) -> tuple[str, ...]:
         """The segments of callers that gates watch by themselves."""
         return tuple(sorted({gate.segment for gate in self.policy.gates if gate.segment}))

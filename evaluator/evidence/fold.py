@@ -37,6 +37,7 @@ def fold(state: State, look: Look) -> State:
     now = max(read_time(look.window), state.time)
     after = _enter(state, look, now)
     labelled = slice_counts(look.window, state.terms)
+    judged = look.epoch if look.judged else None
     right, wrong, stable_right, stable_wrong = map(added, state.lags, label_lags(look.window, state.terms))
     after = replace(
         after,
@@ -57,6 +58,7 @@ def fold(state: State, look: Look) -> State:
         durations=added(after.durations, durations(look.window, state.terms)),
         others=after.others.plus(look.window, state.terms) if state.terms.compares_runtimes else after.others,
         split=after.split.after(look.window, state.terms, look.epoch, look.shares),
+        same_inputs=after.same_inputs and after.same_inputs.after(look.window, state.terms, judged),
     )
     after = _watch_inputs(after, look, state.time or now)
     if look.judged:

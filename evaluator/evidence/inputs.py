@@ -34,9 +34,9 @@ class AlikeBins:
     def plus(self, rows: BinRows) -> "AlikeBins":
         """With one look's."""
         weights = weights_of_past(self.up_to, self.own)[:, np.newaxis]
-        own, every = (_filled(table, self.own, rising=True) for table in (rows.own, rows.every))
+        own, every = (filled(table, self.own, rising=True) for table in (rows.own, rows.every))
         return AlikeBins(
-            frozen(self.up_to * weights + _filled(rows.rows, self.up_to).cumsum(axis=-1)),
+            frozen(self.up_to * weights + filled(rows.rows, self.up_to).cumsum(axis=-1)),
             frozen(self.own * weights + own),
             frozen(self.every * weights + every),
         )
@@ -126,7 +126,7 @@ class ArmInputs:
         test = drift.update(self.test, rows.rows, cap, alike.effects if effects is None else effects)
         # The look that raised the alarm shows the drift; what came before it would hide it.
         before = self.counts if test.drifted is self.test.drifted else np.zeros_like(self.counts)
-        return replace(self, test=test, counts=frozen(before + _filled(rows.rows, before)), alike=alike)
+        return replace(self, test=test, counts=frozen(before + filled(rows.rows, before)), alike=alike)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +156,7 @@ def _open(profile: Profile | None, margin: float) -> ArmInputs | None:
     return ArmInputs.open(profile, margin) if profile is not None and profile.features else None
 
 
-def _filled(rows: Table, like: FloatArray, *, rising: bool = False) -> FloatArray:
+def filled(rows: Table, like: FloatArray, *, rising: bool = False) -> FloatArray:
     """A table of the shape of another, whose rows are longer where a feature has fewer bins than others.
 
     Args:

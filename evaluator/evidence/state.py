@@ -8,6 +8,7 @@ from evaluator.evidence.answers import Answers, Apart
 from evaluator.evidence.copies import NO_COPIES, Copies
 from evaluator.evidence.inputs import Inputs, open_inputs
 from evaluator.evidence.ledger import Ledger
+from evaluator.evidence.same_inputs import SameInputs, open_same_inputs
 from evaluator.evidence.settling import NO_DURATIONS, settling
 from evaluator.evidence.split_check import Shares, SplitCheck
 from evaluator.gates.maturity import ENOUGH_LAGS, MOST_LATE, is_misled, mixes, usual_lag
@@ -88,6 +89,7 @@ class State:
         answers: predictions by their requests, if a gate is on them.
         copies: of SHADOW steps.
         split: whether the arms get their shares.
+        same_inputs: whether they get the same inputs; None: they are not compared.
         others: requests of other lanes at the processes that runtimes are compared of.
         durations: stable's attempts by duration, by which counts settle after a change of share.
     """
@@ -124,6 +126,7 @@ class State:
     answers: AlikeAnswers = field(default_factory=AlikeAnswers)
     copies: Copies = NO_COPIES
     split: SplitCheck = field(default_factory=SplitCheck)
+    same_inputs: SameInputs | None = None
     others: OtherLanes = NO_OTHER_LANES
     elapsed: float = 0.0
     unlooked: float = 0.0
@@ -216,4 +219,5 @@ def start(terms: Terms) -> State:
         slices={},
         gates=tuple(gate for gate in opened if gate is not None),
         inputs=open_inputs(terms),
+        same_inputs=open_same_inputs(terms),
     )

@@ -114,8 +114,8 @@ class PrometheusSource:
         await self._queries.close()
 
     async def _beside(self, places: Sequence[_Place], terms: Terms, end: float) -> Beside:
-        """What the processes had of other lanes, where runtimes are compared: a few lines each."""
-        if not places or not terms.compares_runtimes:
+        """What the processes had of other lanes, where runtimes or inputs are compared: a few lines each."""
+        if not places or not (terms.compares_runtimes or terms.compares_inputs):
             return {}
         names = [place.process.instance_id for place in places]
         wanted = selection(terms, names, *_span(places))

@@ -79,3 +79,18 @@ def effects_of_bins(up_to: FloatArray, own: FloatArray, every: FloatArray) -> Fl
     few = rows[:, 0] ** 2 < ENOUGH_REQUESTS * squares[:, 0]
     most = squares[:, 0] / np.maximum(rows[:, 0], 1.0)
     return frozen(np.maximum(np.where(few, most, together), 1.0))
+
+
+def effects_of_cuts(up_to: FloatArray, own: FloatArray, every: FloatArray) -> FloatArray:
+    """Return the design effect per cut, (features, bins - 1): its own, and no less than its feature's.
+
+    Arguments as in `effects_of_bins`. A rare value may come in bunches where the common ones don't.
+    """
+    rows = up_to[:, -1:]
+    squares = own[:, -1:] + rows
+    varied, alone = (part[:, :-1] for part in variations(up_to, own, every, np.maximum(rows, 1.0), squares))
+    apart = np.divide(varied, alone, out=np.ones(alone.shape), where=alone > 0.0)
+    most = np.maximum(squares / np.maximum(rows, 1.0), 1.0)
+    together = effects_of_bins(up_to, own, every)[:, np.newaxis]
+    # No rows vary by more than those that are the same in each request.
+    return frozen(np.maximum(np.minimum(apart, most), together))

@@ -15,7 +15,7 @@ from evaluator.evidence.state import State
 from evaluator.gates.distributions import DistributionGate
 from evaluator.gates.opening import GateState
 from evaluator.statistics.process import log_threshold
-from evaluator.verdict import sentences
+from evaluator.verdict import sentences, unlike_inputs
 from evaluator.verdict.readiness import PATIENCE, Worker, control_missing, find_failure, is_ready, obstacle
 from evaluator.verdict.reports import DriftReport, GateReport, Verdict, report_gates, report_inputs
 from evaluator.verdict.waits import unlike_answers, unlike_processes
@@ -122,6 +122,9 @@ def decide(state: State, at: Circumstances) -> Decision:
         found = _waiting(state, at)
     if found is None and state.split.broken:
         found = Decision(Action.CANCEL, Verdict.INCONCLUSIVE, sentences.broken_split(state), "SPLIT_BROKEN")
+    if found is None and state.same_inputs is not None and state.same_inputs.broken:
+        reason = unlike_inputs.broken(state.terms, state.same_inputs)
+        found = Decision(Action.CANCEL, Verdict.INCONCLUSIVE, reason, "SPLIT_BROKEN")
     if found is None:
         found = _judged(state, at, gates, drift)
     return replace(
@@ -204,9 +207,9 @@ def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> De
             return _end_of_period(state, f"the period ended, and {at.holds[0]}")
         return Decision(Action.NONE, Verdict.CONTINUE, f"waits: {'; '.join(at.holds)}")
     if required and not open_gates:
-        suspected = _suspected(state, gates)
-        if suspected is not None and watched < step.period:
-            return Decision(Action.NONE, Verdict.CONTINUE, sentences.suspected(state, suspected))
+        doubt = _doubt(state, gates)
+        if doubt and watched < step.period:
+            return Decision(Action.NONE, Verdict.CONTINUE, doubt)
         if watched >= step.min_duration:
             return _go_on(state, at, sentences.safe(state, required), "SUPERIOR" if state.terms.superior else "SAFE")
         left = step.min_duration - watched
@@ -237,6 +240,14 @@ def _missing(state: State, required: Sequence[GateReport]) -> str:
 
 def _by_control(report: GateReport) -> bool:
     return report.metric is MetricKind.RUNTIME and report.limit is None
+
+
+def _doubt(state: State, gates: Sequence[GateReport]) -> str:
+    """Why a version that has passed does not go on yet, as a sentence; empty: nothing speaks against it."""
+    suspected, same = _suspected(state, gates), state.same_inputs
+    if suspected is not None:
+        return sentences.suspected(state, suspected)
+    return unlike_inputs.suspected(state.terms, same) if same is not None and same.suspected else ""
 
 
 def _suspected(state: State, gates: Sequence[GateReport]) -> GateReport | None:

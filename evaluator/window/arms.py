@@ -12,6 +12,8 @@ LIVE: Final = "live"
 SHADOW: Final = "shadow"
 CONTROL: Final = "control"
 OK: Final = "ok"
+NOT_TAKEN: Final = frozenset({"INPUT_REFUSED", "RESOURCE_EXHAUSTED", "UNAVAILABLE"})
+"""Outcomes of attempts whose inputs a Worker does not count."""
 CALLERS_FAULTS: Final = frozenset({"INVALID_ARGUMENT", "CANCELLED", "UNAUTHENTICATED", "PERMISSION_DENIED"})
 """Outcomes that say nothing of a version: the request was wrong, forbidden or given up."""
 
@@ -64,6 +66,13 @@ METRICS: Final = (
 ELSEWHERE: Final = "elsewhere"
 """Attempts of other lanes at the processes that runtimes are compared of, as one count a lane and epoch."""
 
+SAME_INPUTS: Final = "inputs.same"
+"""The test arm's inputs by the stable version's profile: as crossfade.input.count or, with a product, as
+crossfade.input.alike. They have a name of their own so that windows which older releases recorded have none."""
+INPUTS_ELSEWHERE: Final = "elsewhere.inputs"
+"""Attempts of other lanes whose inputs are counted among either arm's, as one count a lane and epoch."""
+OF_OTHER_LANES: Final = frozenset({ELSEWHERE, INPUTS_ELSEWHERE})
+
 OWN: Final = "custom"
 """The metric of counts that a policy asks Prometheus for by queries of its own."""
 OWN_PROCESS: Final = "promql/"
@@ -77,7 +86,7 @@ BalanceRow = tuple[tuple[int, ...], tuple[int, ...]]
 
 RuntimeRow = tuple[int, tuple[int, ...], tuple[int, ...]]
 """A batch size, and the test's and the control's batches by runtime."""
-_OF_INPUTS: Final = frozenset({INPUTS, ALIKE_INPUTS})
+OF_INPUTS: Final = frozenset({INPUTS, ALIKE_INPUTS})
 _BY_COHORT: Final = frozenset({COHORT_ATTEMPTS, COHORT_FEEDBACK})
 _TESTED: Final = frozenset({LIVE, SHADOW})
 """What the test arm gets: in one step callers' requests, in another copies of them, and never both in one epoch."""
@@ -95,11 +104,11 @@ def concerns(one: Series, terms: Terms) -> bool:
     if (one.metric in _BY_COHORT and not terms.sticky) or (one.metric == ALIKE_ANSWERS and not terms.balances):
         return False
     if version == terms.test and traffic in _TESTED:
-        return one.metric not in _OF_INPUTS or is_of(terms.test_profile, at)
+        return one.metric not in OF_INPUTS or is_of(terms.test_profile, at)
     if version == terms.stable and traffic in {LIVE, CONTROL}:
         if one.metric == INFERENCE:
             return traffic == CONTROL
-        return one.metric not in _OF_INPUTS or is_of(terms.stable_profile, at)
+        return one.metric not in OF_INPUTS or is_of(terms.stable_profile, at)
     return False
 
 
@@ -191,6 +200,20 @@ def drawn(window: Counts, terms: Terms, epoch: int) -> tuple[int, int, int]:
             if at.get("epoch") == str(epoch) and at.get("segment") == terms.segment and at.get("arm") in found:
                 found[at["arm"]] += sum(one.counts)
     return found["test"], found["control"], found["stable"]
+
+
+def taken(window: Counts, terms: Terms, epoch: int) -> tuple[int, int]:
+    """Requests of an epoch whose inputs were counted of the test arm and of the stable one, all processes together."""
+    test = stable = 0
+    for instance in window:
+        for one, at in series_of(instance, ATTEMPTS):
+            if at.get("epoch") != str(epoch) or at.get("outcome") in NOT_TAKEN:
+                continue
+            if is_test(at, terms):
+                test += sum(one.counts)
+            elif is_stable(at, terms):
+                stable += sum(one.counts)
+    return test, stable
 
 
 def copied(window: Counts, terms: Terms) -> tuple[int, int]:

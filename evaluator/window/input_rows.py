@@ -6,7 +6,16 @@ from operator import add
 from typing import Final
 
 from evaluator.terms import Profile, Terms
-from evaluator.window.arms import ALIKE_INPUTS, INPUTS, is_of, is_stable, is_test, series_of
+from evaluator.window.arms import (
+    ALIKE_INPUTS,
+    INPUTS,
+    INPUTS_ELSEWHERE,
+    SAME_INPUTS,
+    is_of,
+    is_stable,
+    is_test,
+    series_of,
+)
 from evaluator.window.counts import Counts, Series
 from services.common.telemetry.catalog import ALIKE_PRODUCTS
 
@@ -40,6 +49,23 @@ def input_rows(window: Counts, terms: Terms) -> tuple[BinRows, BinRows]:
             elif is_stable(at, terms) and is_of(terms.stable_profile, at):
                 stable.add(one, at)
     return test.rows, stable.rows
+
+
+def same_rows(window: Counts, terms: Terms) -> tuple[BinRows, BinRows]:
+    """Both arms' inputs by the stable version's profile; none of the test arm's where nobody counts them by it."""
+    test, stable = _Arm(terms.stable_profile), _Arm(terms.stable_profile)
+    for instance in window:
+        for one, at in series_of(instance, SAME_INPUTS):
+            test.add(one, at)
+        for one, at in series_of(instance, INPUTS, ALIKE_INPUTS):
+            if is_stable(at, terms) and is_of(terms.stable_profile, at):
+                stable.add(one, at)
+    return test.rows, stable.rows
+
+
+def has_other_lanes(window: Counts) -> bool:
+    """Whether inputs of other lanes' requests were counted among either arm's."""
+    return any(any(one.counts) for instance in window for one, _ in series_of(instance, INPUTS_ELSEWHERE))
 
 
 class _Arm:

@@ -1,10 +1,23 @@
 """One process's snapshots as the series that a look takes: those that concern the rollout, few enough to record."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evaluator.terms import Terms
-from evaluator.window.arms import ATTEMPTS, CONTROL, ELSEWHERE, FEEDBACK, METRICS, concerns
+from evaluator.window.arms import (
+    ATTEMPTS,
+    CONTROL,
+    ELSEWHERE,
+    FEEDBACK,
+    INPUTS_ELSEWHERE,
+    LIVE,
+    METRICS,
+    OF_INPUTS,
+    SAME_INPUTS,
+    concerns,
+    is_of,
+    is_stable,
+)
 from evaluator.window.counts import Key, Series, arrange
 from services.common.telemetry.store import Snapshot
 
@@ -54,10 +67,14 @@ def _concerning(snapshots: Iterable[Snapshot], terms: Terms) -> Iterator[tuple[S
         if snapshot.metric.name == ATTEMPTS and at["segment"] != terms.segment:
             if _is_beside(at, terms):
                 yield _elsewhere(at, snapshot), snapshot.start_ns
+            if terms.compares_inputs and (_is_tried(at, terms) or is_stable(at, terms)):
+                yield _inputs_elsewhere(at, snapshot), snapshot.start_ns
             continue
         one = _label(at, snapshot) if snapshot.metric.name == FEEDBACK else _plain(at, snapshot)
         if concerns(one, terms):
             yield one, snapshot.start_ns
+        if one.metric in OF_INPUTS and _is_compared(at, terms):
+            yield _by_stable(one, at), snapshot.start_ns
 
 
 def _is_beside(at: Mapping[str, str], terms: Terms) -> bool:
@@ -71,6 +88,25 @@ def _is_beside(at: Mapping[str, str], terms: Terms) -> bool:
 def _elsewhere(at: Mapping[str, str], snapshot: Snapshot) -> Series:
     named = {name: at[name] for name in ("epoch", "segment", "version")}
     return Series(ELSEWHERE, tuple(sorted(named.items())), (sum(snapshot.counts),))
+
+
+def _is_tried(at: Mapping[str, str], terms: Terms) -> bool:
+    """Whether requests are drawn for the test version: copies are not."""
+    return at["version"] == terms.test and at["traffic"] == LIVE
+
+
+def _is_compared(at: Mapping[str, str], terms: Terms) -> bool:
+    return terms.compares_inputs and _is_tried(at, terms) and is_of(terms.stable_profile, at)
+
+
+def _inputs_elsewhere(at: Mapping[str, str], snapshot: Snapshot) -> Series:
+    named = {name: at[name] for name in ("epoch", "segment")}
+    return Series(INPUTS_ELSEWHERE, tuple(sorted(named.items())), (sum(snapshot.counts),))
+
+
+def _by_stable(one: Series, at: Mapping[str, str]) -> Series:
+    named = {name: at[name] for name in ("feature", "product") if name in at}
+    return replace(one, metric=SAME_INPUTS, attributes=tuple(sorted(named.items())))
 
 
 def _plain(at: Mapping[str, str], snapshot: Snapshot) -> Series:

@@ -74,6 +74,7 @@ class Fleet:
         seldom: share of the answers 7 whose label comes, of those that would get one; all of the answers 3 do.
         shift: share of each feature's mass that has moved to its last bin; 0: no drift.
         test_shift: the same against the test version's profile; None: as all.
+        test_others: the same of the test version's requests against stable's profile; None: as all.
         now: seconds since 1970-01-01 UTC.
         share: the test version's, in basis points.
         epoch: the lane's.
@@ -106,6 +107,7 @@ class Fleet:
     seldom: float = 1.0
     shift: float = 0.0
     test_shift: float | None = None
+    test_others: float | None = None
     now: float = 1_000_000.0
     share: int = 0
     epoch: int = 1
@@ -125,6 +127,11 @@ class Fleet:
     routers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("router-1", worker=False),))
     workers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("worker-1", worker=True),))
     waiting: list[tuple[float, str, str, str, str, str, float]] = field(default_factory=list)
+    apart: Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Chance of its own for what not all rollouts count, so that these go on as they went without it."""
+        (self.apart,) = self.random.spawn(1)
 
     @property
     def instances(self) -> tuple[Instance, ...]:
@@ -294,13 +301,21 @@ class Fleet:
         profile = self.terms.test_profile if test else self.terms.stable_profile
         if profile is None:
             return
+        shift = self.test_shift if test and self.test_shift is not None else self.shift
+        self._binned(worker, at, rows, profile, shift, self.random)
+        if test and self.terms.stable_profile not in (None, profile):
+            others = self.shift if self.test_others is None else self.test_others
+            self._binned(worker, at, rows, self.terms.stable_profile, others, self.apart)
+
+    def _binned(
+        self, worker: Instance, at: tuple[str, str, str], rows: int, profile: Profile, shift: float, random: Generator
+    ) -> None:
         for feature in profile.features:
-            shift = self.test_shift if test and self.test_shift is not None else self.shift
             chances = np.array(feature.proportions) * (1.0 - shift)
             chances[-1] += shift
             labels = tuple(str(number) for number in range(len(chances)))
             series = worker.store.spread(catalog.INPUT_COUNT, labels, *at, feature.name, profile.profile_id)
-            series.add(self.random.multinomial(rows, chances / chances.sum()).tolist())
+            series.add(random.multinomial(rows, chances / chances.sum()).tolist())
 
 
 def reference(profile_id: str, features: int, bins: int = 10, rows: int = 1500) -> Profile:

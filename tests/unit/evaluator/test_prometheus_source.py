@@ -238,21 +238,22 @@ async def test_a_million_million_counts_are_read_exactly(scene: Scene) -> None:
 async def test_other_segments_models_and_versions_are_left_out(scene: Scene) -> None:
     before = [one.read(scene.clock.now(), TERMS).series for one in scene.fleet.instances]
     store = scene.fleet.routers[0].store
-    for model, version, lane in (("faces", "v2", ""), ("digits", "v3", ""), ("digits", "v1", "eu")):
+    for model, version, lane in (("faces", "v2", ""), ("digits", "v3", ""), ("digits", "v3", "eu")):
         store.histogram(catalog.ATTEMPT_DURATION, model, version, "live", lane, "ok", "1").record(0.1)
     scene.scrape()
     assert [one.series for one in (await scene.read()).values()] == before
     store.histogram(catalog.ATTEMPT_DURATION, "digits", "v2", "live", "eu", "ok", "1").record(0.1)
     scene.wait(1.0)
     scene.scrape()
-    # Its process answers these as well.
+    # Its process answers these as well, and counts their inputs.
     others = [one for one in (await scene.read())["router-1"].series or () if one not in (before[0] or ())]
     assert [(one.metric, one.values(), one.counts) for one in others] == [
-        ("elsewhere", {"epoch": "1", "segment": "eu", "version": "v2"}, (1,))
+        ("elsewhere", {"epoch": "1", "segment": "eu", "version": "v2"}, (1,)),
+        ("elsewhere.inputs", {"epoch": "1", "segment": "eu"}, (1,)),
     ]
     there = await scene.read(replace(TERMS, segment="eu"))
     attempts = [one for one in there["router-1"].series or () if one.metric == catalog.ATTEMPT_DURATION.name]
-    assert [sum(one.counts) for one in attempts] == [1, 1]
+    assert [sum(one.counts) for one in attempts] == [1]
 
 
 async def windows(scene: Scene, cursor: Counts, *, first: bool = False) -> tuple[dict[str, int], Counts, list[str]]:
