@@ -1,19 +1,17 @@
-"""What calls answer: predictions, what became of feedback, and errors."""
+"""What calls answer: predictions and errors."""
 
-import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import grpc
-import numpy as np
 
 from crossfade import codec
 from crossfade.codec import Array
 from crossfade.predict.v1 import predict_pb2
 
-_FEEDBACK_BATCH: Final = 1_000
-"""Observations that one request may hold."""
+_ID_SHOWN: Final = 12
+"""Characters of a prediction id that an answer shows."""
 
 
 class PredictError(Exception):
@@ -57,7 +55,7 @@ class Answer:
         model: the model's id.
         version: the version that answered.
         outputs: arrays by output name, the batch as their first dimension.
-        prediction_id: what feedback refers to.
+        prediction_id: what feedback refers to, also in another process and days later; empty: it takes none.
         request_id: the request's id.
     """
 
@@ -72,26 +70,11 @@ class Answer:
         """The first output."""
         return next(iter(self.outputs.values()))
 
-
-@dataclass(frozen=True, slots=True)
-class FeedbackSummary:
-    """What became of observations.
-
-    Attributes:
-        accepted: counted.
-        labels: of those the class names, which gates on labels wait for.
-        values: of those the numbers, which no gate on labels counts.
-        duplicates: labelled before; counted once.
-        too_late: of a time that is no longer kept.
-        refused: reasons of those that were not counted, in order.
-    """
-
-    accepted: int
-    labels: int
-    values: int
-    duplicates: int
-    too_late: int
-    refused: tuple[str, ...]
+    def __repr__(self) -> str:
+        """Who answered and what; not the rows, which may be many."""
+        arrays = ", ".join(f"{name} {array.dtype} {list(array.shape)}" for name, array in self.outputs.items())
+        feedback = f"prediction_id {shortened(self.prediction_id, _ID_SHOWN)}" if self.prediction_id else "no feedback"
+        return f"<Answer of {self.model} {self.version}: {arrays or 'no outputs'}; {feedback}>"
 
 
 def answer_of(response: predict_pb2.PredictResponse) -> Answer:
@@ -105,87 +88,6 @@ def answer_of(response: predict_pb2.PredictResponse) -> Answer:
     )
 
 
-def observations_of(answer: Answer, observed: float | Sequence[Any] | Array) -> list[predict_pb2.Observation]:
-    """Texts are labels, numbers are values; None: nothing is known of that row. An entry may be a row of one.
-
-    Raises:
-        TypeError: an entry is neither a text nor a number.
-        ValueError: the answer has no prediction id, or there are more entries than it has rows, or one for several.
-    """
-    entries = _entries(observed)
-    rows = min((len(output) for output in answer.outputs.values()), default=len(entries))
-    if len(entries) > rows:
-        raise ValueError(f"there are {len(entries)} entries for {rows} rows: give one per row, None for nothing")
-    if entries is not observed and rows > 1:
-        raise ValueError(f"{observed!r} is one entry for {rows} rows: give a list with one per row, None for nothing")
-    observations = []
-    for row, entry in enumerate(entries):
-        one = _only(entry)
-        if one is None:
-            continue
-        if not answer.prediction_id:
-            raise ValueError(
-                "the answer has no prediction id: Workers without CROSSFADE_TOKEN_KEYS give none, and of a stream the "
-                "last part alone has one, for the whole"
-            )
-        if isinstance(one, str):
-            observations.append(predict_pb2.Observation(prediction_id=answer.prediction_id, row=row, label=one))
-        else:
-            value = _number(row, one)
-            observations.append(predict_pb2.Observation(prediction_id=answer.prediction_id, row=row, value=value))
-    return observations
-
-
-def _entries(observed: float | Sequence[Any] | Array) -> Sequence[Any] | Array:
-    """What was given, or the one entry that was given without a list; a text would be taken letter by letter."""
-    alone = isinstance(observed, str | float | int) or getattr(observed, "ndim", 1) == 0
-    return [observed] if alone else observed  # type: ignore[return-value]  # a number is always alone
-
-
-def _only(entry: Any) -> Any:
-    """The entry itself, also where it is a row of one: the outputs of most models have such rows."""
-    row = entry.tolist() if isinstance(entry, np.ndarray) else entry
-    return row[0] if isinstance(row, list | tuple) and len(row) == 1 else row
-
-
-def _number(row: int, one: Any) -> float:
-    # True would be the number 1, and was meant as a label.
-    if not isinstance(one, bool | np.bool_):
-        with contextlib.suppress(TypeError):
-            return float(one)
-    raise TypeError(
-        f"row {row}: {one!r} is neither a text nor a number: write a class by its name ('1'), a number as 1.0, and "
-        "None where nothing is known"
-    )
-
-
-def batches(observations: list[predict_pb2.Observation]) -> Iterable[predict_pb2.FeedbackRequest]:
-    """Requests of as many observations as one may hold."""
-    for start in range(0, len(observations), _FEEDBACK_BATCH):
-        yield predict_pb2.FeedbackRequest(observations=observations[start : start + _FEEDBACK_BATCH])
-
-
-def summarize(
-    observations: Sequence[predict_pb2.Observation], results: Sequence[predict_pb2.ObservationResult]
-) -> FeedbackSummary:
-    """What became of observations, in numbers.
-
-    Args:
-        observations: what was reported.
-        results: one for each, in their order.
-    """
-    status = predict_pb2.ObservationResult
-    counts = [one.status for one in results]
-    accepted = [
-        said.WhichOneof("observed")
-        for said, one in zip(observations, results, strict=False)
-        if one.status == status.STATUS_ACCEPTED
-    ]
-    return FeedbackSummary(
-        counts.count(status.STATUS_ACCEPTED),
-        accepted.count("label"),
-        accepted.count("value"),
-        counts.count(status.STATUS_DUPLICATE),
-        counts.count(status.STATUS_TOO_LATE),
-        tuple(one.reason for one in results if one.status == status.STATUS_REFUSED),
-    )
+def shortened(text: str, most: int = 80) -> str:
+    """The text's beginning, where it is long."""
+    return text if len(text) <= most else f"{text[:most]}…"

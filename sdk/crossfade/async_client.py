@@ -8,10 +8,11 @@ from typing import Any, Self
 
 import grpc
 
-from crossfade.answers import Answer, FeedbackSummary, answer_of, batches, observations_of, summarize
+from crossfade.answers import Answer, answer_of
 from crossfade.calling import DEFAULT_TIMEOUT, Caller, Inputs, pause, request_of
 from crossfade.codec import Array
 from crossfade.connection import TlsFiles, open_aio_channel
+from crossfade.observing import FeedbackSummary, batches, observations_of, summarize
 from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
 
 
@@ -107,16 +108,23 @@ class AsyncClient(Caller):
                 call.cancel()
             await asyncio.sleep(min(pause(), max(0.0, end - time.monotonic())))
 
-    async def feedback(self, answer: Answer, observed: float | Sequence[Any] | Array) -> FeedbackSummary:
+    async def feedback(
+        self,
+        answer: Answer | str,
+        observed: float | Sequence[Any] | Array,
+        *,
+        rows: int | Sequence[int] | Array | None = None,
+    ) -> FeedbackSummary:
         """Reports what turned out to be true; see `Client.feedback`.
 
         Raises:
             ClientClosedError: the client was closed.
             PredictError: the call failed.
-            TypeError: an entry is neither a text nor a number.
-            ValueError: the answer has no prediction id, or there are more entries than rows, or one for several rows.
+            TypeError: an entry is neither a text nor a number, or the answer neither an answer nor an id.
+            ValueError: there is no prediction id, or there are more entries than rows, or one for several rows, or
+                entries for rows beyond the 64th or other than there are.
         """
-        return await self.report(observations_of(answer, observed))
+        return await self.report(observations_of(answer, observed, rows))
 
     async def report(self, observations: Iterable[predict_pb2.Observation]) -> FeedbackSummary:
         """Reports observations of any predictions; see `Client.report`.

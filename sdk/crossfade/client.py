@@ -15,19 +15,16 @@ import grpc
 from crossfade.answers import (
     Answer,
     ClientClosedError,
-    FeedbackSummary,
     NothingAnswersError,
     NoTlsConnectionError,
     PredictError,
     answer_of,
-    batches,
-    observations_of,
-    summarize,
 )
 from crossfade.async_client import AsyncClient
 from crossfade.calling import DEFAULT_TIMEOUT, Caller, Inputs, pause, request_of
 from crossfade.codec import Array
 from crossfade.connection import TlsFiles, open_channel
+from crossfade.observing import FeedbackSummary, batches, observations_of, summarize
 from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
 
 __all__ = [
@@ -158,8 +155,17 @@ class Client(Caller):
                 call.cancel()
             time.sleep(min(pause(), max(0.0, end - time.monotonic())))
 
-    def feedback(self, answer: Answer, observed: float | Sequence[Any] | Array) -> FeedbackSummary:
+    def feedback(
+        self,
+        answer: Answer | str,
+        observed: float | Sequence[Any] | Array,
+        *,
+        rows: int | Sequence[int] | Array | None = None,
+    ) -> FeedbackSummary:
         """Reports what turned out to be true, one entry per row: a class name, a number, or None for nothing.
+
+        client.feedback(prediction_id, ["keep", None, "churn"])
+        client.feedback(prediction_id, "keep", rows=7)
 
         An array may have the shape [rows, 1]; one row's entry needs no list.
 
@@ -167,16 +173,24 @@ class Client(Caller):
         that `value` gates judge. So the number of a class is no label: write its name, as in
         `[names[number] for number in numbers]`. The summary counts labels and values apart.
 
+        The first 64 rows of a call take feedback: send at most 64 in each call where all are to be labelled.
+
+        Args:
+            answer: what `predict` returned, or its prediction_id, which may be stored and used by another process.
+            observed: one entry per row.
+            rows: the rows that the entries are about, from 0. Default: the first ones, in order.
+
         Raises:
             ClientClosedError: the client was closed.
             PredictError: the call failed.
-            TypeError: an entry is neither a text nor a number.
-            ValueError: the answer has no prediction id, or there are more entries than rows, or one for several rows.
+            TypeError: an entry is neither a text nor a number, or the answer neither an answer nor an id.
+            ValueError: there is no prediction id, or there are more entries than rows, or one for several rows, or
+                entries for rows beyond the 64th or other than there are.
         """
-        return self.report(observations_of(answer, observed))
+        return self.report(observations_of(answer, observed, rows))
 
     def report(self, observations: Iterable[predict_pb2.Observation]) -> FeedbackSummary:
-        """Reports observations of any predictions.
+        """Reports observations of any predictions, as messages of the protocol; see `feedback`.
 
         Raises:
             ClientClosedError: the client was closed.

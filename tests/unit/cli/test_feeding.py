@@ -2,8 +2,8 @@
 
 import pytest
 
-from crossfade.answers import FeedbackSummary
 from crossfade.cli.actions.feeding import describe
+from crossfade.observing import FeedbackSummary
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crossfade.answers import Answer, observations_of, summarize
+from crossfade.answers import Answer
+from crossfade.observing import MAX_LABELLED_ROWS, observations_of, summarize
+from crossfade.predict.v1 import predict_pb2
 from crossfade.predict.v1.predict_pb2 import ObservationResult
+from services.common.prediction_token import MAX_ROWS
 
 ANSWER = Answer("churn", "v1", {"score": np.zeros((3, 1), np.float32)}, "token", "request")
 ONE_ROW = Answer("churn", "v1", {"score": np.zeros((1, 1), np.float32)}, "token", "request")
@@ -63,3 +66,69 @@ def test_a_part_of_a_stream_says_that_the_last_one_takes_feedback() -> None:
     part = Answer("writer", "v1", {"character": np.zeros((1, 1), np.int64)}, "", "request")
     with pytest.raises(ValueError, match="of a stream the last part alone has one"):
         observations_of(part, ["a"])
+
+
+def test_labels_that_come_later_need_the_prediction_id_alone() -> None:
+    found = observations_of("token", ["keep", None, 2.5])
+    assert [(one.prediction_id, one.row, one.WhichOneof("observed")) for one in found] == [
+        ("token", 0, "label"),
+        ("token", 2, "value"),
+    ]
+    assert observations_of(ANSWER, ["keep"]) == observations_of(ANSWER.prediction_id, "keep")
+
+
+def test_entries_may_be_of_some_rows() -> None:
+    found = observations_of("token", ["keep", "churn"], rows=np.array([7, 2]))
+    assert [(one.row, one.label) for one in found] == [(7, "keep"), (2, "churn")]
+    (one,) = observations_of(ANSWER, "keep", rows=2)
+    assert (one.row, one.label) == (2, "keep")
+
+
+@pytest.mark.parametrize("answer", [None, 3, b"token", np.zeros(2), predict_pb2.PredictResponse()])
+def test_what_is_no_answer_is_refused_with_what_to_give(answer: Any) -> None:
+    with pytest.raises(TypeError, match="is neither an answer nor a prediction id: give what `predict` returned"):
+        observations_of(answer, ["keep"])
+
+
+def test_no_id_and_no_entries_are_mistakes() -> None:
+    with pytest.raises(ValueError, match="the prediction id is empty"):
+        observations_of("", ["keep"])
+    nothing: Any = None
+    with pytest.raises(TypeError, match="None is no entry"):
+        observations_of("token", nothing)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([0], "2 entries for 1 row numbers"),
+        ([1, 1], "name a row twice"),
+        ([0, 3], "there is no row 3: the answer has 3 rows"),
+        ([-1, 0], "there is no row -1"),
+    ],
+)
+def test_row_numbers_that_cannot_be_are_refused(rows: list[int], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        observations_of(ANSWER, ["keep", "churn"], rows)
+
+
+@pytest.mark.parametrize("row", [True, 1.0, "1", None])
+def test_a_row_is_a_whole_number(row: Any) -> None:
+    with pytest.raises(TypeError, match="is no whole number"):
+        observations_of(ANSWER, ["keep"], [row])
+
+
+@pytest.mark.parametrize("many", ["token", Answer("churn", "v1", {"score": np.zeros((100, 2))}, "token", "request")])
+def test_labels_of_rows_that_take_none_are_not_lost_in_silence(many: Answer | str) -> None:
+    assert MAX_LABELLED_ROWS == MAX_ROWS
+    with pytest.raises(ValueError, match=r"^row 64 takes no feedback: the first 64 rows of a call do\. Give None"):
+        observations_of(many, ["keep"] * 100)
+    with pytest.raises(ValueError, match="row 64 takes no feedback"):
+        observations_of(many, "keep", rows=64)
+    assert len(observations_of(many, ["keep"] * 64 + [None] * 36)) == 64
+
+
+def test_an_answer_is_shown_without_its_rows() -> None:
+    answer = Answer("churn", "v2", {"scores": np.zeros((1000, 2), np.float32)}, "a" * 200, "request")
+    assert repr(answer) == f"<Answer of churn v2: scores float32 [1000, 2]; prediction_id {'a' * 12}…>"
+    assert repr(Answer("churn", "v2", {}, "", "request")) == "<Answer of churn v2: no outputs; no feedback>"
