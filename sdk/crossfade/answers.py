@@ -22,14 +22,23 @@ class PredictError(Exception):
         reason: UPPER_SNAKE, for programs; empty: nothing answered.
         message: for people.
         retry_seconds: of a full queue: about when the call may be made again; 0: nobody has said.
+        metadata: facts for programs, as the service has sent them.
     """
 
-    def __init__(self, code: grpc.StatusCode, reason: str, message: str, retry_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        reason: str,
+        message: str,
+        retry_seconds: float = 0.0,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(f"{code.name}: {message}" + (f" ({reason})" if reason else ""))
         self.code = code
         self.reason = reason
         self.message = message
         self.retry_seconds = retry_seconds
+        self.metadata = dict(metadata or {})
 
 
 class NothingAnswersError(PredictError):

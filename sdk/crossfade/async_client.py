@@ -8,10 +8,11 @@ from typing import Any, Self
 
 import grpc
 
-from crossfade.answers import Answer, answer_of
-from crossfade.calling import DEFAULT_TIMEOUT, Caller, Inputs, pause, request_of
+from crossfade.answers import Answer, PredictError, answer_of
+from crossfade.calling import DEFAULT_TIMEOUT, Caller, pause
 from crossfade.codec import Array
 from crossfade.connection import TlsFiles, open_aio_channel
+from crossfade.input_types import Asked, Inputs
 from crossfade.observing import FeedbackSummary, batches, observations_of, summarize
 from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
 
@@ -57,10 +58,16 @@ class AsyncClient(Caller):
             TypeError: a name is no text, or the key neither a text nor a whole number.
             ValueError: a name or key is not printable ASCII.
         """
-        request = request_of(model, inputs, request_id=request_id)
+        asked = Asked(self._types, model, inputs, request_id=request_id)
         said = self._metadata(model, key, segment, version)
-        seconds = self._timeout if timeout is None else timeout
-        return answer_of(await self._ask(self._stub.Predict, request, seconds, said))
+        end = time.monotonic() + (self._timeout if timeout is None else timeout)
+        while True:
+            left = max(0.0, end - time.monotonic())
+            try:
+                return answer_of(await self._ask(self._stub.Predict, asked.message, left, said))
+            except PredictError as error:
+                if not asked.corrected(error.reason, error.metadata):
+                    raise
 
     def predict_stream(
         self,
@@ -82,17 +89,20 @@ class AsyncClient(Caller):
             TypeError: a name is no text, or the key neither a text nor a whole number.
             ValueError: a name or key is not printable ASCII.
         """
-        request = request_of(model, inputs, request_id=request_id, max_parts=max_parts)
+        asked = Asked(self._types, model, inputs, request_id=request_id, max_parts=max_parts)
         said = self._metadata(model, key, segment, version)
-        return self._parts(request, said, self._timeout if timeout is None else timeout)
+        return self._parts(asked, said, self._timeout if timeout is None else timeout)
 
-    async def _parts(self, request: Any, said: Any, seconds: float) -> AsyncGenerator[Answer, None]:
+    async def _parts(self, asked: Asked, said: Any, seconds: float) -> AsyncGenerator[Answer, None]:
         end = time.monotonic() + seconds
-        parts, first = 0, None
+        parts = 0
+        first: grpc.RpcError | None = None
         while True:
             self._require_open()
             left = max(0.0, end - time.monotonic())
-            call = self._stub.PredictStream(request, timeout=left, metadata=said, wait_for_ready=first is not None)
+            call = self._stub.PredictStream(
+                asked.message, timeout=left, metadata=said, wait_for_ready=first is not None
+            )
             try:
                 async for response in call:
                     parts += 1
@@ -102,7 +112,7 @@ class AsyncClient(Caller):
                 self._require_cancelled()
                 raise
             except grpc.aio.AioRpcError as error:
-                first = self._before_second(first, error, parts)
+                first = self._before_second(asked, first, error, parts)
             finally:
                 # grpc.aio never collects an abandoned call.
                 call.cancel()

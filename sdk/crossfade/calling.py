@@ -3,26 +3,20 @@
 import contextlib
 import operator
 import random
-from collections.abc import Mapping
 from typing import Final
 
 import grpc
-import numpy as np
 
-from crossfade import codec, metadata
+from crossfade import metadata
 from crossfade.answers import ClientClosedError, NothingAnswersError, NoTlsConnectionError, PredictError
-from crossfade.codec import Array
 from crossfade.connection import USER_KEY, TlsFiles, checked_address, local_user
 from crossfade.errors import ErrorDetails, details_of
-from crossfade.predict.v1 import predict_pb2
+from crossfade.input_types import Asked, InputTypes, advice
 from crossfade.tls_faults import tls_fault
 
 DEFAULT_TIMEOUT: Final = 5.0
 """Seconds that a call may take."""
 _PAUSE_SECONDS: Final = (0.05, 0.2)
-
-Inputs = Array | Mapping[str, Array]
-"""One array, for a model with one input (named "input"), or arrays by input name; the first dimension is the batch."""
 
 
 class Caller:
@@ -33,6 +27,7 @@ class Caller:
         self._tls = tls
         self._timeout = timeout
         self._closed = False
+        self._types = InputTypes()
         self._user = () if tls else ((USER_KEY, user or local_user()),)
 
     def _require_open(self) -> None:
@@ -70,7 +65,9 @@ class Caller:
                 f"({details.message})",
             )
         said = self._advice(details) or details.message
-        return PredictError(details.code, details.reason, said, details.retry_seconds)
+        if do := advice(details.reason, details.metadata):
+            said = f"{said}: {do}"
+        return PredictError(details.code, details.reason, said, details.retry_seconds, details.metadata)
 
     def _advice(self, details: ErrorDetails) -> str:
         """What grpc's own words mean; empty: they are the service's, or say it themselves."""
@@ -109,10 +106,13 @@ class Caller:
             f"the answer broke off after {parts} parts, for the process that gave it is gone; ask again",
         )
 
-    def _before_second(self, first: grpc.RpcError | None, error: grpc.RpcError, parts: int) -> grpc.RpcError:
-        """The error after which a stream is tried a second time.
+    def _before_second(
+        self, asked: Asked, first: grpc.RpcError | None, error: grpc.RpcError, parts: int
+    ) -> grpc.RpcError | None:
+        """The error after which a stream is tried a second time; None: there is none, the request was corrected.
 
         Args:
+            asked: the request.
             first: that of the try before; None: this was the first one.
             error: how this one ended.
             parts: how many parts it had.
@@ -122,6 +122,9 @@ class Caller:
             PredictError: it is not tried again.
         """
         self._require_open()
+        details = details_of(error)
+        if not parts and asked.corrected(details.reason, details.metadata):
+            return first
         if first is not None and not parts:
             raise self._second(first, error) from error
         if parts or not self._silent(error):
@@ -158,15 +161,3 @@ def _trace_metadata() -> tuple[tuple[str, str], ...]:
     carrier: dict[str, str] = {}
     propagate.inject(carrier)
     return tuple(carrier.items())
-
-
-def request_of(
-    model: str, inputs: Inputs, *, request_id: str = "", max_parts: int | None = None
-) -> predict_pb2.PredictRequest:
-    """The request of a call.
-
-    Raises:
-        TypeError: an array's element type is none of the protocol's.
-    """
-    arrays = inputs if isinstance(inputs, Mapping) else {"input": np.asarray(inputs)}
-    return codec.encode_request(model, arrays, request_id=request_id, max_parts=max_parts)

@@ -21,9 +21,10 @@ from crossfade.answers import (
     answer_of,
 )
 from crossfade.async_client import AsyncClient
-from crossfade.calling import DEFAULT_TIMEOUT, Caller, Inputs, pause, request_of
+from crossfade.calling import DEFAULT_TIMEOUT, Caller, pause
 from crossfade.codec import Array
 from crossfade.connection import TlsFiles, open_channel
+from crossfade.input_types import Asked, Inputs
 from crossfade.observing import FeedbackSummary, batches, observations_of, summarize
 from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
 
@@ -76,7 +77,8 @@ class Client(Caller):
 
         Args:
             model: the model's id.
-            inputs: one array, or arrays by input name; the first dimension is the batch.
+            inputs: one array, or arrays by input name; the first dimension is the batch. What numpy makes by default,
+                float64 and int64 (lists, too), becomes the type that the input takes; other types are sent as they are.
             key: routing key (user, session): under KEY assignment one key always gets one arm. A whole number is the
                 same key as its decimal text.
             segment: the caller's segment.
@@ -87,13 +89,19 @@ class Client(Caller):
         Raises:
             ClientClosedError: the client was closed.
             PredictError: the call failed; its reason says why.
-            TypeError: a name is no text, or the key neither a text nor a whole number.
+            TypeError: a name is no text, the key neither a text nor a whole number, or an array not of numbers.
             ValueError: a name or key is not printable ASCII.
         """
-        request = request_of(model, inputs, request_id=request_id)
+        asked = Asked(self._types, model, inputs, request_id=request_id)
         said = self._metadata(model, key, segment, version)
-        seconds = self._timeout if timeout is None else timeout
-        return answer_of(self._ask(self._stub.Predict, request, seconds, said))
+        end = time.monotonic() + (self._timeout if timeout is None else timeout)
+        while True:
+            left = max(0.0, end - time.monotonic())
+            try:
+                return answer_of(self._ask(self._stub.Predict, asked.message, left, said))
+            except PredictError as error:
+                if not asked.corrected(error.reason, error.metadata):
+                    raise
 
     def predict_stream(
         self,
@@ -133,24 +141,27 @@ class Client(Caller):
             TypeError: a name is no text, or the key neither a text nor a whole number.
             ValueError: a name or key is not printable ASCII.
         """
-        request = request_of(model, inputs, request_id=request_id, max_parts=max_parts)
+        asked = Asked(self._types, model, inputs, request_id=request_id, max_parts=max_parts)
         said = self._metadata(model, key, segment, version)
-        return self._parts(request, said, self._timeout if timeout is None else timeout)
+        return self._parts(asked, said, self._timeout if timeout is None else timeout)
 
-    def _parts(self, request: Any, said: Any, seconds: float) -> Generator[Answer, None, None]:
+    def _parts(self, asked: Asked, said: Any, seconds: float) -> Generator[Answer, None, None]:
         end = time.monotonic() + seconds
-        parts, first = 0, None
+        parts = 0
+        first: grpc.RpcError | None = None
         while True:
             self._require_open()
             left = max(0.0, end - time.monotonic())
-            call = self._stub.PredictStream(request, timeout=left, metadata=said, wait_for_ready=first is not None)
+            call = self._stub.PredictStream(
+                asked.message, timeout=left, metadata=said, wait_for_ready=first is not None
+            )
             try:
                 for response in call:
                     parts += 1
                     yield answer_of(response)
                 return
             except grpc.RpcError as error:
-                first = self._before_second(first, error, parts)
+                first = self._before_second(asked, first, error, parts)
             finally:
                 call.cancel()
             time.sleep(min(pause(), max(0.0, end - time.monotonic())))

@@ -181,6 +181,9 @@ def _check_shape(
             "INPUT_DTYPE",
             f"input {spec.name!r} takes {spec.dtype}, not {shown(tensor.datatype)}",
             field=f"inputs[{position}].datatype",
+            # Clients convert by these.
+            input=spec.name,
+            datatype=str(spec.dtype),
         )
     shape = tuple(tensor.shape) if len(tensor.shape) == len(spec.shape) else ()
     if not shape or shape[0] < 1 or shape[1:] != spec.shape[1:]:

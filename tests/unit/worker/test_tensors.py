@@ -134,6 +134,15 @@ def test_malformed_raw_requests(change: Change, reason: str, field: str) -> None
     assert (raised.value.reason, raised.value.field) == (reason, field)
 
 
+def test_a_wrong_type_is_told_to_programs_too() -> None:
+    """Clients convert by it."""
+    request = raw_request()
+    request.inputs[0].datatype = "FP64"
+    with pytest.raises(InvalidArgumentError) as raised:
+        InputReader(SIGNATURE).read(request)
+    assert raised.value.metadata == {"input": request.inputs[0].name, "datatype": "FP32"}
+
+
 def wrong_field(request: predict_pb2.PredictRequest) -> None:
     request.inputs[1].contents.ClearField("fp32_contents")
     request.inputs[1].contents.fp64_contents.extend([0.0] * 6)

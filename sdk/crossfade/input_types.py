@@ -1,0 +1,118 @@
+"""Inputs of numpy's own default types, float64 and int64, as the type that a model's input takes.
+
+A client does not know a model's signature, and asks nobody: the refusal of a first call says what the input takes.
+The call is made again with it, and later calls begin with it. Arrays of other types were chosen by somebody, and are
+sent as they are.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from crossfade import codec
+from crossfade.codec import DTYPES, Array
+from crossfade.predict.v1 import predict_pb2
+
+Inputs = npt.ArrayLike | Mapping[str, npt.ArrayLike]
+"""One array, for a model with one input (named "input"), or arrays by input name; the first dimension is the batch."""
+
+WRONG_TYPE: Final = "INPUT_DTYPE"
+"""The reason of a refusal for an input's type."""
+_DEFAULTS: Final = (np.dtype(np.float64), np.dtype(np.int64))
+
+
+class InputTypes:
+    """What the inputs of models take, by model and input, as far as refusals have said it. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], np.dtype[np.generic]] = {}
+
+    def fitted(self, model: str, name: str, array: Array) -> Array:
+        """The array as its input takes it; as it is, where that is not known, or the array cannot be it."""
+        wanted = self._known.get((model, name))
+        converted = None if wanted is None else _converted(array, wanted)
+        return array if converted is None else converted
+
+    def learn(self, model: str, name: str, wanted: np.dtype[np.generic]) -> None:
+        """Notes what an input takes; a later version's may differ, whose refusal then says so."""
+        self._known[model, name] = wanted
+
+
+class Asked:
+    """One call's request.
+
+    Attributes:
+        message: what is to be sent.
+
+    Args:
+        types: what earlier calls have learnt.
+        model: the model's id.
+        inputs: see `Client.predict`.
+        request_id: echoed in the answer.
+        max_parts: of a stream: so many parts at most.
+
+    Raises:
+        TypeError: an array's element type is none of the protocol's.
+    """
+
+    def __init__(
+        self, types: InputTypes, model: str, inputs: Inputs, *, request_id: str = "", max_parts: int | None = None
+    ) -> None:
+        named = inputs if isinstance(inputs, Mapping) else {"input": inputs}
+        self._given = {name: np.asarray(array) for name, array in named.items()}
+        self._types = types
+        self._model = model
+        self._request_id = request_id
+        self._max_parts = max_parts
+        # A refusal names one input, and the next try may reach a version that differs; but not for ever.
+        self._left = 2 * len(self._given)
+        self.message = self._encoded()
+
+    def corrected(self, reason: str, said: Mapping[str, str]) -> bool:
+        """Whether `message` now has what was refused in the type that its input takes.
+
+        Args:
+            reason: of the refusal.
+            said: its facts.
+        """
+        name, wanted = said.get("input", ""), DTYPES.get(said.get("datatype", ""))
+        if reason != WRONG_TYPE or wanted is None or name not in self._given or not self._left:
+            return False
+        if _converted(self._given[name], wanted) is None:
+            return False
+        self._left -= 1
+        self._types.learn(self._model, name, wanted)
+        self.message = self._encoded()
+        return True
+
+    def _encoded(self) -> predict_pb2.PredictRequest:
+        arrays = {name: self._types.fitted(self._model, name, array) for name, array in self._given.items()}
+        return codec.encode_request(self._model, arrays, request_id=self._request_id, max_parts=self._max_parts)
+
+
+def advice(reason: str, said: Mapping[str, str]) -> str:
+    """What to do about a refusal for an input's type; empty: it is another refusal, or does not say."""
+    wanted = DTYPES.get(said.get("datatype", "")) if reason == WRONG_TYPE else None
+    return "" if wanted is None else f"send {said.get('input') or 'it'} as X.astype({str(wanted)!r})"
+
+
+def _converted(array: Array, wanted: np.dtype[np.generic]) -> Array | None:
+    """The array in another type; None: it is of a type that somebody chose, or would become something else.
+
+    Floats are rounded to floats. Whole numbers must stay what they are.
+    """
+    if array.dtype == wanted:
+        return array
+    if array.dtype not in _DEFAULTS or wanted.kind not in ("f" if array.dtype.kind == "f" else "fiu"):
+        return None
+    # Whole numbers beyond a float's are no error, and infinities that were none are seen below.
+    with np.errstate(all="ignore"):
+        converted = array.astype(wanted)
+        kept = (
+            np.array_equal(np.isfinite(array), np.isfinite(converted))
+            if array.dtype.kind == "f"
+            else np.array_equal(converted.astype(array.dtype), array)
+        )
+    return converted if kept else None
