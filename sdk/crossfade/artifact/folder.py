@@ -30,6 +30,7 @@ WEIGHTS_FILE = "weights.safetensors"
 GOLDEN_FILE = "golden.npz"
 
 _INPUT, _OUTPUT = "inputs.", "outputs."
+_DIGEST_SHOWN = len("sha256:") + 12
 _NUMPY = {
     DType.BOOL: np.dtype(np.bool_),
     DType.UINT8: np.dtype(np.uint8),
@@ -62,6 +63,14 @@ class Artifact:
     digest: str
     size: int
     manifest: Manifest
+
+    def __repr__(self) -> str:
+        """Where it lies and what it is; not the manifest, which is long."""
+        classes = f" of {len(self.manifest.classes)} classes" if self.manifest.classes else ""
+        return (
+            f"<Artifact {self.path}: {self.manifest.task.value}{classes}, {self.size:,} bytes, "
+            f"{self.digest[:_DIGEST_SHOWN]}…>"
+        )
 
 
 @dataclass(frozen=True, slots=True)

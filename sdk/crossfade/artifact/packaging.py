@@ -218,6 +218,8 @@ def package(
         FieldError,
     ) as error:
         raise PackageError(str(error)) from error
+    except OSError as error:
+        raise PackageError(f"{to} can't be written: {error.strerror or error}; choose another folder") from error
     return verify(to)
 
 
