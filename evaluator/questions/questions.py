@@ -1,6 +1,7 @@
 """What people ask the Evaluator: how a rollout would go, and how it would have gone under another policy."""
 
 import asyncio
+import difflib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
@@ -16,8 +17,8 @@ from evaluator.verdict.decide import Phase
 from evaluator.window.readings import Reading
 from services.common.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError
 from services.common.policy.drafts import PlanDraft, PolicyDraft
-from services.common.policy.metrics import MetricKind
-from services.common.policy.records import Objective, Violation
+from services.common.policy.metrics import LABEL_METRICS, MetricKind
+from services.common.policy.records import Gate, Objective, Violation
 from services.common.policy.timing import check_times
 
 _Answer = TypeVar("_Answer")
@@ -228,14 +229,24 @@ def _rollout(asked: ToCome, version: str) -> RolloutView:
     )
 
 
+def _nearest(name: str, by: float, gates: Mapping[str, Gate]) -> str:
+    """What was probably meant: a gate written like it, or for one on labels the policy's own."""
+    near = difflib.get_close_matches(name, gates, 1)
+    if name in LABEL_METRICS:
+        near = [own for own, gate in gates.items() if gate.metric in LABEL_METRICS][:1] or near
+    return f"; write {near[0]}={by:g}" if near else ""
+
+
 def _check_drops(drops: Mapping[str, float], terms: Terms) -> None:
     gates = {gate.name: gate for gate in terms.policy.gates if gate.metric is not MetricKind.INPUT_DRIFT}
     for number, (name, by) in enumerate(drops.items()):
         field = f"harms[{number}]"
         if name not in gates:
-            known = ", ".join(gates)
+            known = ", ".join(gates) or "none"
             raise InvalidArgumentError(
-                "FIELD_INVALID", f"{field}.gate: the policy has no gate {name!r}, but {known}", field=f"{field}.gate"
+                "FIELD_INVALID",
+                f"{field}.gate: the policy has no gate {name!r}, but {known}{_nearest(name, by, gates)}",
+                field=f"{field}.gate",
             )
         most = _MOST_SLOWER if gates[name].metric is MetricKind.RUNTIME else 1.0
         if not 0.0 < by < most:

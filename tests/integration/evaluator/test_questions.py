@@ -127,6 +127,8 @@ async def test_a_forecast_is_of_the_traffic_that_flows(scene: MakeScene) -> None
         ({"version": "v9"}, "NOT_FOUND", "v9"),
         ({"watch": Duration(seconds=300)}, "INVALID_ARGUMENT", "1 s to 60 s"),
         ({"harms": [evaluator_pb2.Harm(gate="speed", by=0.1)]}, "INVALID_ARGUMENT", "no gate 'speed', but errors"),
+        ({"harms": [evaluator_pb2.Harm(gate="error", by=0.02)]}, "INVALID_ARGUMENT", "; write errors=0.02"),
+        ({"harms": [evaluator_pb2.Harm(gate="f1", by=0.02)]}, "INVALID_ARGUMENT", "; write accuracy=0.02"),
         ({"harms": [evaluator_pb2.Harm(gate="errors", by=1.5)]}, "INVALID_ARGUMENT", "above 0, below 1"),
     ],
 )

@@ -113,7 +113,7 @@ def parse_drop(written: str) -> evaluator_pb2.Harm:
     gate, equals, by = written.rpartition("=")
     try:
         if not (equals and gate):
-            raise ValueError("write a gate and how much worse: accuracy=0.02")
+            raise ValueError("write a gate and how much worse: f1=0.02")
         return evaluator_pb2.Harm(gate=gate.strip(), by=parse_rate(by))
     except ValueError as error:
         raise UsageError(f"--drop {written!r}: {error}") from error

@@ -28,7 +28,7 @@ def forecast(
     drop: Annotated[
         list[str] | None,
         typer.Option(
-            "--drop", help="A harm: accuracy=0.02, errors=1%, runtime=10%; may be repeated.", show_default=False
+            "--drop", help="A harm to a gate: f1=0.02, accuracy=0.02, errors=1%; may be repeated.", show_default=False
         ),
     ] = None,
     segment: SegmentOption = "",
