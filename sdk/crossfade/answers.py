@@ -64,7 +64,7 @@ class Answer:
         model: the model's id.
         version: the version that answered.
         outputs: arrays by output name, the batch as their first dimension.
-        prediction_id: what feedback refers to, also in another process and days later; empty: it takes none.
+        prediction_id: what feedback refers to, also hours later and in another process; empty: it takes none.
         request_id: the request's id.
     """
 
