@@ -21,6 +21,7 @@ from crossfade.artifact.tensors import (
     described,
     joined,
     name_inputs,
+    no_module,
     output_tensors,
     row_count,
     specs,
@@ -54,7 +55,7 @@ class ExportableModel:
     ) -> None:
         """Copy the module and let it answer the example. Raises ExportError where that can't be done."""
         if not isinstance(module, torch.nn.Module):
-            raise ExportError(f"module: it must be a torch.nn.Module, not {_kind_of(module)}")
+            raise ExportError(f"module: it must be a torch.nn.Module, not {no_module(module)}")
         try:
             self._module = copy.deepcopy(module).cpu().eval()
         except (RuntimeError, TypeError, NotImplementedError) as error:
@@ -203,7 +204,6 @@ class ExportableModel:
 
     def _tensors(self, rows: Any, what: str) -> Tensors:
         if isinstance(rows, list) and any(isinstance(row, list | tuple | int | float) for row in rows):
-            # A list holds the arrays of several inputs, and rows are none.
             raise ExportError(
                 f"{what}: a list of rows is no array: give an array [rows, ...]: numpy.asarray(X, 'float32'); a list "
                 "has one array for each of several inputs"
@@ -280,19 +280,6 @@ def _pickled_parts(path: Path) -> list[str]:
         listings = [name for name in archive.namelist() if name.endswith("_config.json")]
         entries = [json.loads(archive.read(name))["config"].items() for name in listings]
     return [name for listing in entries for name, entry in listing if entry["use_pickle"]]
-
-
-def _kind_of(given: object) -> str:
-    """What was given in a module's place, with what to give."""
-    if isinstance(given, type) and issubclass(given, torch.nn.Module):
-        return f"the class {given.__name__}: give an instance with its weights"
-    if isinstance(given, str | Path):
-        return f"a path ({str(given)!r}): load the model and give it"
-    if isinstance(given, Mapping):
-        return "a dict: load a state dict into its module and give that"
-    if hasattr(given, "predict"):
-        return f"a {type(given).__name__}: models of other libraries must be written as one"
-    return f"a {type(given).__name__}"
 
 
 def _export_problem(error: Exception) -> str:

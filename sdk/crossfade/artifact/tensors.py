@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,19 @@ def output_tensors(raw: Any) -> dict[str, torch.Tensor]:
         if value.layout != torch.strided:
             raise TensorError(f"output {name!r} is a sparse tensor: return to_dense() of it")
     return named
+
+
+def no_module(given: object) -> str:
+    """What was given in a module's place, with what to give."""
+    if isinstance(given, type) and issubclass(given, torch.nn.Module):
+        return f"the class {given.__name__}: give an instance with its weights"
+    if isinstance(given, str | Path):
+        return f"a path ({str(given)!r}): load the model and give it"
+    if isinstance(given, Mapping):
+        return "a dict: load a state dict into its module and give that"
+    if hasattr(given, "predict"):
+        return f"a {type(given).__name__}: models of other libraries must be written as one"
+    return f"a {type(given).__name__}"
 
 
 def specs(tensors: Tensors) -> tuple[TensorSpec, ...]:
