@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from evaluator.evidence.state import State
 from evaluator.gates.distributions import DistributionGate
-from evaluator.gates.opening import GateState
+from evaluator.gates.opening import GateState, agreeing_looks
 from evaluator.statistics.process import log_threshold
 from evaluator.verdict import sentences, unlike_inputs
 from evaluator.verdict.readiness import PATIENCE, Worker, control_missing, find_failure, is_ready, obstacle
@@ -277,6 +277,10 @@ def _period_over(state: State, at: Circumstances, required: Sequence[GateReport]
     thin = [report for report in required if seen[report.gate] < needs[report.gate]]
     # Where only labels decide, copies show nothing but that they do no harm.
     mirrored = state.shadowed and not required and state.copies.rows > 0
+    # What so few looks cannot find they have not found.
+    blind = [report for report in required if at.rules and state.judged < _agreeing(state, report)]
+    if blind and not thin:
+        return _end_of_period(state, sentences.too_few_looks(state, max(_agreeing(state, one) for one in blind)))
     if mirrored or (required and not thin):
         return _go_on(state, at, sentences.no_violation(state, required, shown=_is_last(state)), "NO_VIOLATION")
     return _end_of_period(state, sentences.too_little(state, thin, seen, needs))
@@ -288,6 +292,12 @@ def _needs(gate: GateState, bar: float) -> float:
     if isinstance(gate, DistributionGate) and gate.shows_tail(bar):
         needs = gate.median_needs
     return math.inf if needs is None else needs
+
+
+def _agreeing(state: State, report: GateReport) -> int:
+    """Looks that have to agree on harm of a gate."""
+    gate = next(one.gate for one in state.gates if one.gate.name == report.gate)
+    return agreeing_looks(gate, state.terms, state.step)
 
 
 def _go_on(state: State, at: Circumstances, reason: str, code: str) -> Decision:

@@ -92,6 +92,14 @@ def too_little(state: State, thin: Sequence[GateReport], seen: Mapping[str, int]
     return f"the period ended with too little evidence: {'; '.join(parts)}{by_key}"
 
 
+def too_few_looks(state: State, agreeing: int) -> str:
+    """Why a period in which no harm could have been found passes nothing; `agreeing`: looks that find one together."""
+    return (
+        f"the period ended after {words.many(state.judged, 'look')} that judged anything, and {agreeing} have to agree "
+        "on a harm, so that none could have shown: make the period longer, or look_interval shorter"
+    )
+
+
 def unmeasured(state: State, bounds: Sequence[float]) -> str:
     """Why absolute errors outside the buckets' bounds pass nothing."""
     return (

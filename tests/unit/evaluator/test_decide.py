@@ -211,6 +211,15 @@ def test_no_violation_in_a_period_with_power_promotes(labelled: State) -> None:
     assert decision.reason.startswith("no gate was violated in 60 s, in which a harm would have shown: ")
 
 
+def test_a_period_of_fewer_looks_than_must_agree_on_harm_promotes_nothing(labelled: State) -> None:
+    hurried = replace(with_needs(labelled, 10.0), judged=2)
+    decision = decide(hurried, at(elapsed=61.0))
+    assert (decision.action, decision.code) == (Action.CANCEL, "TOO_LITTLE_EVIDENCE")
+    assert "after 2 looks that judged anything, and 3 have to agree on a harm" in decision.reason
+    # As an older release concluded, whose look is replayed.
+    assert decide(hurried, replace(at(elapsed=61.0), rules=0)).code == "NO_VIOLATION"
+
+
 def test_margins_that_meet_are_to_be_changed_and_no_number_is_named() -> None:
     tight = GateDraft(MetricKind.ERRORS, required=True, harm=GateMargin(1.1, 0.01), safe=GateMargin(1.5, 0.01))
     made = trial(0, demo_terms(demo_policy(gates=(tight,), alpha_promote=1e-9), demo_plan(1000)), rate=20.0)

@@ -222,9 +222,9 @@ def test_medians_are_of_the_sizes_that_both_arms_have_weighted_as_the_test_arms(
             (2, errors(b80=1_000), errors()),
         ]
     )
-    for median in gate.medians():
+    for median in gate.quantiles(0.5):
         assert BOUNDS[59] <= median <= BOUNDS[60]
-    nothing = distribution().judge([(4, errors(), errors(b20=9)), (2, errors(b80=9), errors())]).medians()
+    nothing = distribution().judge([(4, errors(), errors(b20=9)), (2, errors(b80=9), errors())]).quantiles(0.5)
     assert [math.isnan(one) for one in nothing] == [True, True]
 
 
