@@ -23,7 +23,8 @@ from services.common.policy.metrics import MetricKind, shown_in
 from services.common.policy.records import PeriodEnd, Step
 
 RULES = 1
-"""By which rules a look concludes, recorded with it: 0 were those by which nothing was asked of the slowest batches."""
+"""By which rules a look concludes, recorded with it: 0 were those by which nothing was asked of the slowest batches,
+nor of how many looks a period had."""
 _SUSPICION = 0.33
 """Of a gate's bar: just what one look may bring."""
 
