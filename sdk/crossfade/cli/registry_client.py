@@ -184,7 +184,10 @@ class Registry:
         if lane.rollout:
             return self.rollout(lane.rollout)
         where = f" in the segment {segment!r}" if segment else ""
-        raise CommandError(f"no rollout of {model} lives{where}; {self._elsewhere(model, segment)}")
+        back = lane_command(f"undo {model}", segment)
+        undo = f"; {back} goes back from {lane.stable_version} to {lane.previous_version}"
+        elsewhere = self._elsewhere(model, segment) + (undo if lane.previous_version else "")
+        raise CommandError(f"no rollout of {model} lives{where}; {elsewhere}")
 
     def _elsewhere(self, model: str, segment: str) -> str:
         """Where rollouts of a model live while none does in this lane; else how there comes to be one."""

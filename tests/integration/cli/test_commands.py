@@ -109,7 +109,9 @@ def test_a_person_pauses_resumes_advances_and_promotes(crossfade: Command, runni
     said = crossfade("promote", running, "--reason", "it is good").stdout
     assert said == "v2 promoted: it is STABLE and gets every request; v1 is DEPRECATED\n"
     assert "it is good" in crossfade("rollouts", running).stdout
-    assert crossfade("promote", running, code=1).stderr.startswith(f"error: no rollout of {running} lives")
+    nothing = crossfade("promote", running, code=1).stderr
+    assert nothing.startswith(f"error: no rollout of {running} lives")
+    assert nothing.endswith(f"; crossfade undo {running} goes back from v2 to v1\n")
     ended = crossfade("rollback", running, "--rollout", "1", code=1)
     assert ended.stderr.startswith("error: ")
     assert crossfade("status", running, "--exit-code").exit_code == 0
@@ -138,6 +140,23 @@ def test_one_that_waits_is_aborted_and_the_live_one_goes_on(crossfade: Command, 
     said = crossfade("abort", running, "--rollout", "2").stdout
     assert said == "rollout 2 cancelled before it began: v3 is PENDING\n"
     assert "rollout 1 · 5 %" in crossfade("status", running).stdout
+
+
+def test_the_one_that_waited_begins_when_the_live_one_ends(crossfade: Command, running: str, artifact: Path) -> None:
+    crossfade("publish", running, str(artifact))
+    said = crossfade("abort", running).stdout
+    assert said == (
+        "rollout 1 cancelled: v2 is PENDING again; every request goes to v1; "
+        "rollout 2 of v3, which was queued, begins now\n"
+    )
+
+
+def test_a_rollout_of_copies_is_not_said_to_promote(crossfade: Command, running: str) -> None:
+    crossfade("abort", running)
+    said = crossfade("start", running, "v2", "--plan", "shadow 30%:5m").stdout
+    assert "Nobody gets its answers, so that it ends without a promotion. " in said
+    assert said.endswith(f"When it has passed: crossfade start {running} v2\n")
+    assert "promoted or rolled back" not in said
 
 
 def test_a_promotion_is_undone(crossfade: Command, stack: Stack, running: str) -> None:

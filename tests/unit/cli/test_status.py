@@ -64,6 +64,17 @@ def test_an_undone_lane_says_by_whom_and_why() -> None:
     assert view_json(view)["lanes"][0]["undone"]["type"] == "LANE_UNDONE"
 
 
+def test_what_is_not_shown_is_counted_and_what_undo_goes_back_to_is_shown() -> None:
+    lane = samples.lane()
+    lane.previous_version = "w0"
+    for number in reversed(range(9)):
+        lane.versions.add(version=f"w{number}", state=resources.VERSION_STATE_DEPRECATED, state_time=samples.at(90_000))
+    lines = render_models([dataclasses.replace(samples.view(), lanes=(LaneView(lane, samples.rolled_back()),))]).plain
+    shown = [line.split()[0] for line in lines.splitlines() if "DEPRECATED" in line]
+    assert shown == ["v0", "w8", "w7", "w6", "w0"]
+    assert " … and 5 more: crossfade versions churn" in lines.splitlines()
+
+
 def test_every_line_of_a_live_rollout_fits_the_width() -> None:
     assert max(map(len, render_models([samples.view()]).plain.splitlines())) <= 100
 

@@ -31,6 +31,7 @@ _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
 
 _POLL: Final = 0.5
+_SHADOW_PASSED: Final = "SHADOW_PASSED"
 _NOT_ROUTED: Final = frozenset({"MODEL_NOT_FOUND", "NO_STABLE_VERSION"})
 """What a Router says that has not heard of a publication yet."""
 
@@ -179,6 +180,9 @@ def rollout_sentence(model: str, rollout: resources_pb2.Rollout) -> str:
     share = _step_words(steps[0]) if steps else text.share(500)
     more = "" if len(steps) < 2 else ", then " + ", ".join(_step_words(step) for step in steps[1:])
     begins = f"rollout {number} gives it {share} of the requests{more}, as soon as a worker has it ready.\n"
+    if steps and all(step.mode == MODE_SHADOW for step in steps):
+        start = lane_command(f"start {model} {rollout.version}", rollout.segment)
+        return f"{begins}Nobody gets its answers, so that it ends without a promotion. When it has passed: {start}"
     if rollout.HasField("approval"):
         approve = lane_command(f"approve {model}", rollout.segment)
         return f"{begins}It is rolled back by itself, and promoted once you agree: {approve}"
@@ -221,6 +225,9 @@ def _rollout_progress(registry: Registry, name: str) -> Iterator[tuple[str, bool
         state = rollout_word(rollout.state)
         reason = rollout.outcome.reason or rollout.note
         sentence = f"rollout {number_of(rollout)}: {rollout.version} {state}" + (f": {reason}" if reason else "")
+        if rollout.outcome.code == _SHADOW_PASSED:
+            start = lane_command(f"start {rollout.name.split('/')[1]} {rollout.version}", rollout.segment)
+            yield f"{sentence.rstrip('.')}. Live requests: {start}", True
         if rollout.state not in LIVE_STATES and rollout.state != resources_pb2.ROLLOUT_STATE_PROMOTED:
             raise CommandError(sentence)
         yield sentence, rollout.state == resources_pb2.ROLLOUT_STATE_PROMOTED

@@ -14,7 +14,7 @@ from crossfade.cli.hints import lane_command
 from crossfade.cli.registry_client import Registry, number_of, request_id
 from crossfade.cli.render.jsons import to_json
 from crossfade.cli.render.status import step_shadow, step_share
-from crossfade.cli.render.style import rollout_word
+from crossfade.cli.render.style import LIVE_STATES, rollout_word
 from crossfade.registry.v1 import service_pb2
 from crossfade.registry.v1.resources_pb2 import PAUSE_REASON_PERSON, Outcome, Rollout
 
@@ -179,7 +179,21 @@ def _transition(
         if error.reason != "ETAG_STALE":
             raise
         raise error.saying(changed(target.model, before, registry.rollout(before.name))) from error
-    session.show(to_json(after), lambda: say(after))
+    session.show(to_json(after), lambda: say(after) + _following(registry, target.model, after))
+
+
+def _following(registry: Registry, model: str, ended: Rollout) -> str:
+    """What the lane does next: a queued rollout begins as soon as the one before it has ended."""
+    if ended.state in LIVE_STATES:
+        return ""
+    name = registry.lane(model, ended.segment).rollout
+    if not name:
+        return ""
+    begun = registry.rollout(name)
+    # Otherwise it is the one that goes on while this one waited.
+    if int(number_of(begun)) <= int(number_of(ended)):
+        return ""
+    return f"; rollout {number_of(begun)} of {begun.version}, which was queued, begins now"
 
 
 def changed(model: str, before: Rollout, after: Rollout) -> str:

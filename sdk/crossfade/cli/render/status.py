@@ -82,6 +82,8 @@ def render_lane(view: LaneView, workers: Sequence[Instance], model: str, now: fl
     lines = text.columns(rows, right=(2,), indent=1)
     at = next((number for number, one in enumerate(shown, 1) if live and one.version == live.version), len(lines))
     lines[at:at] = _rollout_lines(view, live, now)
+    if more := len(view.lane.versions) - len(shown):
+        lines.append(Text(f" … and {more} more: crossfade versions {model}", "dim"))
     if view.undone:
         since = text.span(now - text.unix(view.undone.time))
         lines.append(Text(f" undone {since} ago by {text.actor(view.undone.actor)}: {view.undone.reason}"))
@@ -161,7 +163,10 @@ def _shown(lane: Lane, split: dict[str, int]) -> list[LaneVersion]:
     main += [one for one in lane.versions if one.state == VERSION_STATE_TESTING]
     # A version's state can be one answer newer than the lane's own fields.
     main += [one for one in lane.versions if one not in main and one.version in split]
-    return main + [one for one in lane.versions if one not in main][:_OTHERS]
+    # What undo goes back to is shown, however long ago it was.
+    before = [one for one in lane.versions if one.version == lane.previous_version and one not in main]
+    others = [one for one in lane.versions if one not in main + before][: _OTHERS - len(before)]
+    return main + [one for one in lane.versions if one in others + before]
 
 
 def _version_row(
