@@ -13,6 +13,7 @@ from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 
 _BACKOFF_SECONDS: Final = 0.2
 _BACKOFF_LIMIT_SECONDS: Final = 5.0
+_LOST_TRIES: Final = 2
 _SILENCE_SECONDS: Final = 30.0
 """The Registry sends a sign of life every 10 s; after three missed ones the stream is taken for dead."""
 
@@ -42,6 +43,7 @@ class RouteWatch:
         self._on_contact = on_contact
         self._log = log
         self._failures = 0
+        self._lost = False
         self.revision = 0
         self._mark = ""
         self.lanes: Lanes = {}
@@ -54,15 +56,21 @@ class RouteWatch:
             except (aio.AioRpcError, TimeoutError) as error:
                 if isinstance(error, aio.AioRpcError) and error.code() is grpc.StatusCode.OUT_OF_RANGE:
                     self.revision, self._mark = 0, ""
-                if self._failures == 0:
-                    reason = error.details() if isinstance(error, aio.AioRpcError) else "no sign of life"
-                    self._log.warning("registry lost; the last routes stay in force", reason=reason)
                 self._failures += 1
+                self._say_lost(error)
             except Exception as error:  # noqa: BLE001 - whatever could not take the routes may be able to soon
                 self._failures += 1
                 self._log.error("the routes cannot be used; they are asked for again", exc_info=error)
             limit = min(_BACKOFF_LIMIT_SECONDS, _BACKOFF_SECONDS * 2 ** min(self._failures, 10))
             await asyncio.sleep(random.uniform(_BACKOFF_SECONDS / 2, limit))  # noqa: S311 - spreads the reconnects
+
+    def _say_lost(self, error: aio.AioRpcError | TimeoutError) -> None:
+        """Once, and not where a stream has ended that the next try takes up: servers end connections by their age."""
+        reason = "no sign of life" if isinstance(error, TimeoutError) else error.details()
+        if self._lost or (self._failures < _LOST_TRIES and isinstance(error, aio.AioRpcError)):
+            return
+        self._lost = True
+        self._log.warning("registry lost; the last routes stay in force", reason=reason)
 
     async def _follow(self) -> None:
         start = service_pb2.WatchRoutesRequest(start_revision=self.revision, start_mark=self._mark)
@@ -100,6 +108,7 @@ class RouteWatch:
             self._on_change(revision, dict(self.lanes))
         # Only now: what could not be used is sent again.
         self.revision, self._mark = revision, parts[-1].mark
-        if self._failures:
+        self._failures = 0
+        if self._lost:
+            self._lost = False
             self._log.info("routes are followed again", revision=revision)
-            self._failures = 0

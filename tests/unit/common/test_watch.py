@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import structlog
+import structlog.testing
 from grpc import aio
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
@@ -72,6 +73,25 @@ def message(
 ) -> service_pb2.WatchRoutesResponse:
     lanes = [resources_pb2.LaneRoutes(model=model) for model in models]
     return service_pb2.WatchRoutesResponse(revision=revision, mark=mark, lanes=lanes, snapshot=snapshot, more=more)
+
+
+async def test_a_connection_that_ends_by_its_age_is_no_loss() -> None:
+    first, second = message(1, "a", "m", snapshot=True), message(2, "b", "m")
+    with structlog.testing.capture_logs() as said:
+        async with following(Scripted([first], [second])) as (watch, _):
+            await until(lambda: watch.revision == 2)
+    assert said == []
+
+
+async def test_a_registry_that_does_not_come_back_is_told_once_and_so_is_its_return() -> None:
+    first, second = message(1, "a", "m", snapshot=True), message(2, "b", "m")
+    with structlog.testing.capture_logs() as said:
+        async with following(Scripted([first], [], [], [], [second])) as (watch, _):
+            await until(lambda: watch.revision == 2)
+    assert [(one["log_level"], one["event"]) for one in said] == [
+        ("warning", "registry lost; the last routes stay in force"),
+        ("info", "routes are followed again"),
+    ]
 
 
 async def test_parts_are_in_force_together() -> None:
