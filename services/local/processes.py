@@ -58,6 +58,7 @@ class ServiceProcess:
     def __init__(self, service: Service) -> None:
         self.service = service
         self._process: asyncio.subprocess.Process | None = None
+        self._log_begins = 0
 
     @property
     def pid(self) -> int:
@@ -74,6 +75,7 @@ class ServiceProcess:
         """Starts the process; does not wait for it."""
         self.service.log.parent.mkdir(parents=True, exist_ok=True)
         with self.service.log.open("ab") as log:
+            self._log_begins = log.tell()
             self._process = await asyncio.create_subprocess_exec(
                 *_LEASHED,
                 str(os.getpid()),
@@ -158,7 +160,8 @@ class ServiceProcess:
             await self._process.wait()
 
     def _last_lines(self) -> str:
-        lines = self.service.log.read_text(errors="replace").splitlines()
+        # Not what an earlier process had to say.
+        lines = self.service.log.read_bytes()[self._log_begins :].decode(errors="replace").splitlines()
         return "\n".join(lines[-_SHOWN_LINES:]) or "(it wrote nothing)"
 
 

@@ -13,9 +13,12 @@ _FIRST: Final = (
     (re.compile(r"\Asettings\.learn\b"), "--learn"),
     (re.compile(r"\Aend_time is not after start_time\b"), "--until is not after --since"),
     (re.compile(r"\A(watch|reason)(?=: | has )"), r"--\1"),
+    (re.compile(r"\Arollout says how"), "--plan, --policy, --approval and their like say how"),
 )
 """What a message begins with that speaks of one field."""
-_ANYWHERE: Final = re.compile(r"\b(?:allow_incompatible|cancel_rollout|request_id)\b")
+_ANYWHERE: Final = re.compile(
+    r"\b(?:allow_incompatible|cancel_rollout|request_id|without_rollout|(?<=repeat with )force)\b"
+)
 
 
 def in_options(message: str) -> str:
@@ -23,4 +26,5 @@ def in_options(message: str) -> str:
     message = _STEP.sub(lambda found: f"--plan, step {int(found[1]) + 1}: {found[2]}", message)
     for pattern, option in _FIRST:
         message = pattern.sub(option, message)
+    message = message.replace("promote, roll back or cancel that", "promote, rollback or abort it")
     return _ANYWHERE.sub(lambda found: f"--{found[0].replace('_', '-')}", message)

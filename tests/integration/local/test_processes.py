@@ -9,10 +9,11 @@ from pathlib import Path
 
 import grpc
 import psutil
+import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services.local import leash
-from services.local.processes import Service, ServiceProcess, run_once
+from services.local.processes import Service, ServiceProcess, StartError, run_once
 from tests.support.wait import until
 
 _STARTS = 40
@@ -52,6 +53,18 @@ async def test_a_service_that_cannot_be_started_again_at_once_is_started_later(t
     await until(lambda: len(said) == 3, 30)
     keeping.cancel()
     assert said[2] == said[0]
+
+
+async def test_a_start_that_fails_tells_its_own_words_and_none_of_an_earlier_one(tmp_path: Path) -> None:
+    log = tmp_path / "missing.log"
+    log.write_text("an earlier mistake\n")
+    process = ServiceProcess(Service("missing", "no_such_module", "127.0.0.1:1", log))
+    await process.start()
+    await process.wait()
+    with pytest.raises(StartError, match="No module named no_such_module") as failed:
+        await process.ready()
+    assert "an earlier mistake" not in str(failed.value)
+    assert log.read_text().startswith("an earlier mistake")
 
 
 async def test_a_run_that_is_given_up_leaves_no_process(tmp_path: Path) -> None:

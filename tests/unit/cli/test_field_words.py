@@ -18,6 +18,18 @@ from crossfade.cli.field_words import in_options
         ("settings.learn is 1s; use 1m to 31d", "--learn is 1s; use 1m to 31d"),
         ("repeat with cancel_rollout", "repeat with --cancel-rollout"),
         ("watch out", "watch out"),
+        (
+            "rollout says how a rollout is to be done, and without_rollout that there is none; drop one",
+            (
+                "--plan, --policy, --approval and their like say how a rollout is to be done, and --without-rollout "
+                "that there is none; drop one"
+            ),
+        ),
+        ("wait until more are ready, or repeat with force", "wait until more are ready, or repeat with --force"),
+        (
+            "its rollout is under way: promote, roll back or cancel that",
+            "its rollout is under way: promote, rollback or abort it",
+        ),
     ],
 )
 def test_fields_are_said_as_options(message: str, said: str) -> None:
