@@ -17,6 +17,9 @@ _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Why a file, or what standard output is, takes no more."""
 _WRONG_USAGE: Final[Any] = typer.BadParameter.__base__
 """What typer raises of arguments that it cannot read; of some of its releases it has no public name."""
+_TOO_MANY: Final = "Got unexpected extra argument"
+"""How what typer raises begins where more is said than a command takes."""
+_ON_ROLLOUTS: Final = frozenset({"approve", "promote", "rollback", "pause", "resume", "abort", "advance"})
 _FRAMEWORK: Final = (typer.Exit, typer.Abort, _WRONG_USAGE)
 """By these typer itself ends a command."""
 
@@ -87,10 +90,24 @@ def _usage(*, as_json: bool) -> Iterator[None]:
     try:
         yield
     except _WRONG_USAGE as error:
+        _say_what_is_taken(error)
         if not as_json:
             raise
         _say(UsageError(error.format_message()), as_json=True)
         raise typer.Exit(error.exit_code) from error
+
+
+def _say_what_is_taken(error: Any) -> None:
+    """Adds what the command takes where more was said; a version is said of a rollout easily."""
+    context = error.ctx
+    if context is None or not error.message.startswith(_TOO_MANY):
+        return
+    taken = [one.metavar or one.name.upper() for one in context.command.params if one.param_type_name == "argument"]
+    arguments = " ".join(taken) or "no argument"
+    said = f"{error.message.rstrip('.')}: {context.command_path} takes {arguments}"
+    if context.command.name in _ON_ROLLOUTS:
+        said += "; the live rollout's version is meant (--rollout N says another rollout)"
+    error.message = said
 
 
 def say_note(message: str, *, as_json: bool) -> None:

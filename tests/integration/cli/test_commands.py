@@ -142,13 +142,24 @@ def test_one_that_waits_is_aborted_and_the_live_one_goes_on(crossfade: Command, 
     assert "rollout 1 · 5 %" in crossfade("status", running).stdout
 
 
-def test_the_one_that_waited_begins_when_the_live_one_ends(crossfade: Command, running: str, artifact: Path) -> None:
-    crossfade("publish", running, str(artifact))
-    said = crossfade("abort", running).stdout
-    assert said == (
-        "rollout 1 cancelled: v2 is PENDING again; every request goes to v1; "
-        "rollout 2 of v3, which was queued, begins now\n"
-    )
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        ("abort", "rollout 1 cancelled: v2 is PENDING again; rollout 2 (v3) starts now\n"),
+        ("rollback", "v2 rolled back: it is FAILED; rollout 2 (v3) starts now\n"),
+        ("promote", "v2 promoted: it is STABLE; v1 is DEPRECATED; rollout 2 (v3) starts now\n"),
+    ],
+)
+def test_one_that_waited_starts_when_the_live_one_ends(
+    crossfade: Command, stack: Stack, artifact: Path, action: str, said: str
+) -> None:
+    model = f"followed-{action}"
+    crossfade("publish", model, str(artifact))
+    stack.report(model, "v1")
+    crossfade("publish", model, str(artifact))
+    stack.report(model, "v1", "v2")
+    crossfade("publish", model, str(artifact))
+    assert crossfade(action, model).stdout == said
 
 
 def test_a_rollout_of_copies_is_not_said_to_promote(crossfade: Command, running: str) -> None:
@@ -460,7 +471,7 @@ def test_a_stale_etag_tells_what_changed(crossfade: Command, stack: Stack, runni
         return registry.pause(request)
 
     with pytest.raises(CommandError, match=r"it was RUNNING at 5 % .*, it is PAUSED at 5 % \(somebody else\)"):
-        transitions._transition(session, Target(running, "", None, ""), pause_twice, str)
+        transitions._transition(session, Target(running, "", None, ""), pause_twice, lambda rollout, _: str(rollout))
     session.close()
 
 

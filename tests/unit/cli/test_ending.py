@@ -64,6 +64,14 @@ def test_nothing_answers() -> None:
         (("certs", "dev", "--json"), "Missing option '--to'."),
         (("--json", "up", "--set", "X=1"), "Invalid value for --set: 'X=1' is no setting: write CROSSFADE_…=VALUE"),
         (("up", "--json", "--port", "1"), "Invalid value for '--port': "),
+        (
+            ("promote", "churn", "v4", "--json"),
+            "Got unexpected extra argument(s) (v4): crossfade promote takes MODEL; the live rollout's version is meant",
+        ),
+        (
+            ("describe", "churn", "a", "b", "--json"),
+            "Got unexpected extra argument(s) (b): crossfade describe takes MODEL TEXT",
+        ),
         (("--json", "registry", "migrat"), "No such command 'migrat'. Did you mean 'migrate'?"),
     ],
 )

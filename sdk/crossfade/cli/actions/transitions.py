@@ -55,9 +55,10 @@ def promote_rollout(session: Session, target: Target, *, force: bool) -> None:
         )
         return registry.promote(request)
 
-    def say(rollout: Rollout) -> str:
+    def say(rollout: Rollout, starts: str) -> str:
         old = f"; {rollout.stable_version} is DEPRECATED" if rollout.stable_version else ""
-        return f"{rollout.version} promoted: it is STABLE and gets every request{old}"
+        gets = "" if starts else " and gets every request"
+        return f"{rollout.version} promoted: it is STABLE{gets}{old}{starts}"
 
     _transition(session, target, act, say)
 
@@ -71,7 +72,7 @@ def approve_rollout(session: Session, target: Target) -> None:
         )
         return registry.approve(request)
 
-    def say(rollout: Rollout) -> str:
+    def say(rollout: Rollout, _: str) -> str:
         return f"rollout {number_of(rollout)} approved: {rollout.version} is promoted when it has passed"
 
     _transition(session, target, act, say)
@@ -86,8 +87,8 @@ def roll_back_rollout(session: Session, target: Target) -> None:
         )
         return registry.roll_back(request)
 
-    def say(rollout: Rollout) -> str:
-        return f"{rollout.version} rolled back: it is FAILED{_to_stable(rollout)}"
+    def say(rollout: Rollout, starts: str) -> str:
+        return f"{rollout.version} rolled back: it is FAILED{starts or _to_stable(rollout)}"
 
     _transition(session, target, act, say)
 
@@ -105,7 +106,7 @@ def pause_rollout(session: Session, target: Target) -> None:
         )
         return registry.pause(request)
 
-    def say(rollout: Rollout) -> str:
+    def say(rollout: Rollout, _: str) -> str:
         resume = lane_command(f"resume {target.model}", rollout.segment)
         return f"rollout {number_of(rollout)} paused at {_share(rollout)}; {resume} lets it go on"
 
@@ -121,7 +122,7 @@ def resume_rollout(session: Session, target: Target) -> None:
         )
         return registry.resume(request)
 
-    def say(rollout: Rollout) -> str:
+    def say(rollout: Rollout, _: str) -> str:
         return f"rollout {number_of(rollout)} goes on at {_share(rollout)}"
 
     _transition(session, target, act, say)
@@ -136,10 +137,11 @@ def abort_rollout(session: Session, target: Target) -> None:
         )
         return registry.cancel(request)
 
-    def say(rollout: Rollout) -> str:
+    def say(rollout: Rollout, starts: str) -> str:
         if not rollout.HasField("start_time"):
             return f"rollout {number_of(rollout)} cancelled before it began: {rollout.version} is PENDING"
-        return f"rollout {number_of(rollout)} cancelled: {rollout.version} is PENDING again{_to_stable(rollout)}"
+        then = starts or _to_stable(rollout)
+        return f"rollout {number_of(rollout)} cancelled: {rollout.version} is PENDING again{then}"
 
     _transition(session, target, act, say)
 
@@ -158,7 +160,7 @@ def advance_rollout(session: Session, target: Target, *, force: bool) -> None:
         )
         return registry.advance(request)
 
-    def say(rollout: Rollout) -> str:
+    def say(rollout: Rollout, _: str) -> str:
         steps = f"step {rollout.step + 1} of {len(rollout.plan.steps)}"
         return f"rollout {number_of(rollout)}: {rollout.version} gets {text.share(step_share(rollout))} ({steps})"
 
@@ -169,7 +171,7 @@ def _transition(
     session: Session,
     target: Target,
     act: Callable[[Registry, Rollout], Rollout],
-    say: Callable[[Rollout], str],
+    say: Callable[[Rollout, str], str],
 ) -> None:
     registry = Registry(session.connect.registry())
     before = registry.find_rollout(target.model, target.segment, target.number)
@@ -179,21 +181,7 @@ def _transition(
         if error.reason != "ETAG_STALE":
             raise
         raise error.saying(changed(target.model, before, registry.rollout(before.name))) from error
-    session.show(to_json(after), lambda: say(after) + _following(registry, target.model, after))
-
-
-def _following(registry: Registry, model: str, ended: Rollout) -> str:
-    """What the lane does next: a queued rollout begins as soon as the one before it has ended."""
-    if ended.state in LIVE_STATES:
-        return ""
-    name = registry.lane(model, ended.segment).rollout
-    if not name:
-        return ""
-    begun = registry.rollout(name)
-    # Otherwise it is the one that goes on while this one waited.
-    if int(number_of(begun)) <= int(number_of(ended)):
-        return ""
-    return f"; rollout {number_of(begun)} of {begun.version}, which was queued, begins now"
+    session.show(to_json(after), lambda: say(after, _starts(registry, target.model, after)))
 
 
 def changed(model: str, before: Rollout, after: Rollout) -> str:
@@ -216,6 +204,21 @@ def _standing(rollout: Rollout) -> str:
     words = rollout_word(rollout.state) + (f" at {text.share(share)}" if share else "")
     reason = rollout.outcome.reason or rollout.note
     return f"{words} ({reason.rstrip('.')})" if reason else words
+
+
+def _starts(registry: Registry, model: str, ended: Rollout) -> str:
+    """What begins in the lane now that a rollout has ended: one that waited; empty: nothing."""
+    if ended.state in LIVE_STATES or not ended.HasField("start_time"):
+        return ""
+    try:
+        live = registry.lane(model, ended.segment).rollout
+        if not live or live == ended.name:
+            return ""
+        following = registry.rollout(live)
+    except CommandError:
+        # What was asked for is done all the same.
+        return ""
+    return f"; rollout {number_of(following)} ({following.version}) starts now"
 
 
 def _to_stable(rollout: Rollout) -> str:
