@@ -39,9 +39,9 @@ def test_the_commands_of_the_services_have_the_same_help(name: str) -> None:
 
 
 def test_ctrl_c_ends_a_watch_quietly(stack: Stack, artifact: Path) -> None:
-    published = CliRunner().invoke(build(), ["--registry", stack.registry, "publish", "watched", str(artifact)])
+    published = CliRunner().invoke(build(), ["--registry", stack.registry, "publish", "in-sight", str(artifact)])
     assert published.exit_code == 0, published.output
-    command = [sys.executable, "-m", "crossfade.cli", "status", "watched", "--watch", "--interval", "200ms"]
+    command = [sys.executable, "-m", "crossfade.cli", "status", "in-sight", "--watch", "--interval", "200ms"]
     environment = {**os.environ, "CROSSFADE_REGISTRY": stack.registry, "CROSSFADE_ROUTER": stack.router}
     with (
         obeyed(signal.SIGINT),
@@ -54,7 +54,7 @@ def test_ctrl_c_ends_a_watch_quietly(stack: Stack, artifact: Path) -> None:
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=20)
-    assert first.startswith("watched · ")
+    assert first.startswith("in-sight · ")
     assert (process.returncode, errors) == (130, "")
 
 
