@@ -18,7 +18,7 @@ from evaluator.statistics import distances, rates
 from evaluator.statistics.bets import Margin
 from evaluator.statistics.counts import FloatArray, frozen
 from evaluator.statistics.design_effect import effects_of_cuts
-from evaluator.statistics.process import log_sum_exp, log_threshold
+from evaluator.statistics.process import SUSPICION, log_sum_exp, log_threshold
 from evaluator.statistics.rates import RateTest, RateWindows
 from evaluator.statistics.sample_ratio import ALPHA
 from evaluator.terms import Profile, Terms
@@ -31,8 +31,6 @@ TOLERANCE: Final = 0.01
 once more."""
 PAST_KEPT: Final = 3_000
 """Rows of stable that bets are made from, at most: inputs change with the hour, in both arms alike."""
-SUSPICION: Final = 0.33
-"""Of the bar: just what one look may bring."""
 _KEPT: Final = 0.95
 """Weight of the looks before among the requests that were drawn and taken."""
 _MOST_APART: Final = 0.005

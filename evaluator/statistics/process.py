@@ -19,6 +19,7 @@ the plain mixture, both of which keep that:
 
 import math
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -101,6 +102,10 @@ def advance(process: EProcess, log_bets: FloatArray, cap: float = math.inf) -> E
         log_e=frozen(log_e),
         max_log_e=frozen(np.maximum(process.max_log_e, log_e)),
     )
+
+
+SUSPICION: Final = 0.33
+"""Of the bar that evidence is held against: just what one look may bring."""
 
 
 def log_threshold(alpha: float) -> float:

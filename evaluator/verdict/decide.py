@@ -14,7 +14,7 @@ from enum import StrEnum
 from evaluator.evidence.state import State
 from evaluator.gates.distributions import DistributionGate
 from evaluator.gates.opening import GateState, agreeing_looks
-from evaluator.statistics.process import log_threshold
+from evaluator.statistics.process import SUSPICION, log_threshold
 from evaluator.verdict import sentences, unlike_inputs
 from evaluator.verdict.readiness import PATIENCE, Worker, control_missing, find_failure, is_ready, obstacle
 from evaluator.verdict.reports import DriftReport, GateReport, Verdict, report_gates, report_inputs
@@ -25,8 +25,6 @@ from services.common.policy.records import PeriodEnd, Step
 RULES = 1
 """By which rules a look concludes, recorded with it: 0 were those by which nothing was asked of the slowest batches,
 nor of how many looks a period had."""
-_SUSPICION = 0.33
-"""Of a gate's bar: just what one look may bring."""
 
 
 class Phase(StrEnum):
@@ -262,7 +260,7 @@ def _suspected(state: State, gates: Sequence[GateReport]) -> GateReport | None:
         for report in gates
         if report.verdict is not Verdict.NONE
         and shown_in(report.metric, shadow=state.shadowed)
-        and standing[report.gate] >= report.harm.bar * _SUSPICION > 0
+        and standing[report.gate] >= report.harm.bar * SUSPICION > 0
     ]
     return max(found, key=lambda report: standing[report.gate] / report.harm.bar, default=None)
 
@@ -278,10 +276,12 @@ def _period_over(state: State, at: Circumstances, required: Sequence[GateReport]
     thin = [report for report in required if seen[report.gate] < needs[report.gate]]
     # Where only labels decide, copies show nothing but that they do no harm.
     mirrored = state.shadowed and not required and state.copies.rows > 0
+    names = {report.gate for report in required}
+    gates = (gate.gate for gate in state.gates if gate.gate.name in names)
+    agreeing = max((agreeing_looks(gate, state.terms, state.step) for gate in gates), default=0)
     # What so few looks cannot find they have not found.
-    blind = [report for report in required if at.rules and state.judged < _agreeing(state, report)]
-    if blind and not thin:
-        return _end_of_period(state, sentences.too_few_looks(state, max(_agreeing(state, one) for one in blind)))
+    if at.rules and not thin and state.judged < agreeing:
+        return _end_of_period(state, sentences.too_few_looks(state, agreeing))
     if mirrored or (required and not thin):
         return _go_on(state, at, sentences.no_violation(state, required, shown=_is_last(state)), "NO_VIOLATION")
     return _end_of_period(state, sentences.too_little(state, thin, seen, needs))
@@ -293,12 +293,6 @@ def _needs(gate: GateState, bar: float) -> float:
     if isinstance(gate, DistributionGate) and gate.shows_tail(bar):
         needs = gate.median_needs
     return math.inf if needs is None else needs
-
-
-def _agreeing(state: State, report: GateReport) -> int:
-    """Looks that have to agree on harm of a gate."""
-    gate = next(one.gate for one in state.gates if one.gate.name == report.gate)
-    return agreeing_looks(gate, state.terms, state.step)
 
 
 def _go_on(state: State, at: Circumstances, reason: str, code: str) -> Decision:

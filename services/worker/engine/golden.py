@@ -111,10 +111,10 @@ class GoldenCheck:
 
     def complaint(self, precision: Precision, error: float, rows: int = 0) -> str:
         """What is wrong with the answers, as a sentence; `rows`: of the batch that showed it, where that is told."""
-        where = f"{precision}, in a batch of {rows}," if rows else f"{precision}"
+        where, comma = (f"{precision}, in a batch of {rows}", ",") if rows else (f"{precision}", "")
         if np.isnan(error):
-            return f"its answers to the golden inputs hold NaN or infinities in {where}".removesuffix(",")
+            return f"its answers to the golden inputs hold NaN or infinities in {where}"
         return (
-            f"its answers to the golden inputs differ in {where} by {error:.3g} times the tolerance "
+            f"its answers to the golden inputs differ in {where}{comma} by {error:.3g} times the tolerance "
             f"(rtol {self._tolerance.rtol:g}, atol {self._tolerance.atol:g})"
         )

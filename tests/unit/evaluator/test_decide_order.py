@@ -16,9 +16,8 @@ from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Limit
 from tests.fakes.rollouts import DEMO_GATES, demo_plan, demo_policy, demo_terms, trial
+from tests.unit.evaluator.test_decide import CONTROL, READY, STABLE
 
-STABLE, CONTROL = Served("v1", False, Serving.READY), Served("v1", True, Serving.READY)
-READY = (Worker("w1", (STABLE, CONTROL, Served("v2", False, Serving.READY))),)
 CRASHED = (Worker("w1", (STABLE, CONTROL, Served("v2", False, Serving.FAILED, "", "CRASHED"))),)
 LOADING = (Worker("w1", (STABLE, CONTROL, Served("v2", False, Serving.LOADING))),)
 BUSIER = OtherLanes(100.0, 100.0, {"eu": 4_000.0})

@@ -95,7 +95,8 @@ async def test_one_that_comes_back_and_refuses_is_followed_by_the_next() -> None
     assert (await call).reply.body == b"w:6"
 
 
-async def test_of_two_that_answer_at_the_same_moment_one_is_taken() -> None:
+def coming_back() -> tuple[House, asyncio.Event]:
+    """Two processes that are away, and that answer once they are waited for and the event is set."""
     house, answering = House(lane()), asyncio.Event()
 
     async def back(sent: Sent) -> Reply:
@@ -105,6 +106,11 @@ async def test_of_two_that_answer_at_the_same_moment_one_is_taken() -> None:
         return Reply("OK", sent.address.encode(), begun=True)
 
     house.transport.behaviors |= {STABLE: back, "stable:2": back}
+    return house, answering
+
+
+async def test_of_two_that_answer_at_the_same_moment_one_is_taken() -> None:
+    house, answering = coming_back()
     call = asyncio.create_task(house.predict())
     await until(lambda: house.transport.sent and house.transport.sent[-1].wait)
     house.proxy.use(Table(2, {("churn", ""): served_at(STABLE, "stable:2")}))
@@ -114,15 +120,7 @@ async def test_of_two_that_answer_at_the_same_moment_one_is_taken() -> None:
 
 
 async def test_of_two_streams_that_begin_at_the_same_moment_the_other_one_is_left() -> None:
-    house, answering = House(lane()), asyncio.Event()
-
-    async def back(sent: Sent) -> Reply:
-        if not sent.wait:
-            return Reply("UNAVAILABLE")
-        await answering.wait()
-        return Reply("OK", sent.address.encode(), begun=True)
-
-    house.transport.behaviors |= {STABLE: back, "stable:2": back}
+    house, answering = coming_back()
     reader = Reader()
     call = asyncio.create_task(stream(house, reader))
     await until(lambda: house.transport.sent and house.transport.sent[-1].wait)

@@ -16,7 +16,7 @@ from crossfade.cli.render.jsons import to_json
 from crossfade.cli.render.style import LIVE_STATES, rollout_word
 from crossfade.common.v1.model_pb2 import TRAFFIC_LIVE
 from crossfade.common.v1.policy_pb2 import MODE_SHADOW, Step
-from crossfade.names import model_name, version_name
+from crossfade.names import model_name, parse_rollout, version_name
 from crossfade.publishing import version_of
 from crossfade.registry.v1 import resources_pb2
 from crossfade.registry.v1.service_pb2 import (
@@ -226,7 +226,7 @@ def _rollout_progress(registry: Registry, name: str) -> Iterator[tuple[str, bool
         reason = rollout.outcome.reason or rollout.note
         sentence = f"rollout {number_of(rollout)}: {rollout.version} {state}" + (f": {reason}" if reason else "")
         if rollout.outcome.code == _SHADOW_PASSED:
-            start = lane_command(f"start {rollout.name.split('/')[1]} {rollout.version}", rollout.segment)
+            start = lane_command(f"start {parse_rollout(name)[0]} {rollout.version}", rollout.segment)
             yield f"{sentence.rstrip('.')}. Live requests: {start}", True
         if rollout.state not in LIVE_STATES and rollout.state != resources_pb2.ROLLOUT_STATE_PROMOTED:
             raise CommandError(sentence)
