@@ -13,7 +13,8 @@ from benchmarks.evaluator_error_rates.behaviour import IntArray
 from benchmarks.evaluator_error_rates.gates import bars, policy
 from benchmarks.evaluator_error_rates.judges import BoolArray
 from benchmarks.evaluator_error_rates.scenarios import LOOK_SECONDS, SLICE_LOOKS, Lags, Scenario
-from evaluator.gates.maturity import ENOUGH_LAGS, USUAL_LABELS, shows_young
+from evaluator.evidence.lateness import ENOUGH_LAGS, USUAL
+from evaluator.gates.maturity import shows_young
 from evaluator.statistics.counts import FloatArray
 from evaluator.statistics.rates import RateWindows
 from services.common.policy.metrics import MetricKind
@@ -210,9 +211,9 @@ def lag_seconds(delay: int) -> float:
 
 
 def usual_lag(lags: FloatArray) -> FloatArray:
-    """`evaluator.evidence.fold.usual_lag` of (buckets, rollouts)."""
+    """`evaluator.evidence.lateness.usual_lag` of (buckets, rollouts)."""
     cumulative = lags.cumsum(axis=0)
-    bucket = np.minimum((cumulative >= USUAL_LABELS * cumulative[-1]).argmax(axis=0), len(LAG_BOUNDS) - 1)
+    bucket = np.minimum((cumulative >= USUAL * cumulative[-1]).argmax(axis=0), len(LAG_BOUNDS) - 1)
     found: FloatArray = np.where(cumulative[-1] < ENOUGH_LAGS, 0.0, np.array(LAG_BOUNDS)[bucket])
     return found
 

@@ -8,11 +8,11 @@ import numpy as np
 from benchmarks.evaluator_error_rates.gates import CLASSES
 from benchmarks.evaluator_error_rates.labels import FN, FP, TN, TP, lag_seconds, slice_number
 from benchmarks.evaluator_error_rates.scenarios import LOOK_SECONDS, SLICE_LOOKS
+from evaluator.evidence.lateness import NO_LAGS
 from evaluator.evidence.state import Look
 from evaluator.statistics.counts import FloatArray
 from evaluator.window.arms import BUCKETS
 from evaluator.window.counts import InstanceCounts, Series
-from evaluator.window.label_rows import NO_LAGS
 from services.common.telemetry import catalog
 
 TEST, STABLE = "v2", "v1"

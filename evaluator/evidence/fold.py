@@ -22,7 +22,7 @@ from evaluator.terms import Terms
 from evaluator.window.arms import added
 from evaluator.window.counts import read_time
 from evaluator.window.input_rows import input_rows
-from evaluator.window.label_rows import caller_slices, label_lags, late_labels, slice_counts, value_slices
+from evaluator.window.label_rows import caller_slices, late_labels, slice_counts, value_slices
 from evaluator.window.pair_rows import pair_slices
 from services.common.policy.metrics import MetricKind
 
@@ -38,7 +38,7 @@ def fold(state: State, look: Look) -> State:
     after = _enter(state, look, now)
     labelled = slice_counts(look.window, state.terms)
     judged = look.epoch if look.judged else None
-    right, wrong, stable_right, stable_wrong = map(added, state.lags, label_lags(look.window, state.terms))
+    lateness = state.lateness.plus(look.window, state.terms)
     after = replace(
         after,
         ledger=after.ledger.plus(labelled),
@@ -51,9 +51,9 @@ def fold(state: State, look: Look) -> State:
         labelled=after.labelled.plus(look.window, state.terms) if state.mixes_answers else after.labelled,
         values=after.values.plus(value_slices(look.window, state.terms)) if state.takes_values else after.values,
         paired=after.paired.plus(pair_slices(look.window, state.terms)) if state.takes_pairs else after.paired,
-        lags=(right, wrong, stable_right, stable_wrong),
+        lateness=lateness,
         too_late=after.too_late + late_labels(look.window, state.terms),
-        late_before=after.late_before if state.sequence else sum(stable_wrong),
+        late_before=after.late_before if state.sequence else lateness.wrong(test=False),
         copies=after.copies.plus(look.window, state.terms),
         durations=added(after.durations, durations(look.window, state.terms)),
         others=after.others.plus(look.window, state.terms) if state.terms.compares_runtimes else after.others,

@@ -7,15 +7,15 @@ from evaluator.evidence.alike import Alike, AlikeAnswers
 from evaluator.evidence.answers import Answers, Apart
 from evaluator.evidence.copies import NO_COPIES, Copies
 from evaluator.evidence.inputs import Inputs, open_inputs
+from evaluator.evidence.lateness import ENOUGH_LAGS, Lateness
 from evaluator.evidence.ledger import Ledger
 from evaluator.evidence.same_inputs import SameInputs, open_same_inputs
 from evaluator.evidence.settling import NO_DURATIONS, settling
 from evaluator.evidence.split_check import Shares, SplitCheck
-from evaluator.gates.maturity import ENOUGH_LAGS, MOST_LATE, is_misled, mixes, usual_lag
+from evaluator.gates.maturity import MOST_LATE, is_misled, mixes
 from evaluator.gates.opening import GateState, open_gate
 from evaluator.terms import Terms
 from evaluator.window.counts import Counts
-from evaluator.window.label_rows import NO_LAGS, LabelLags
 from evaluator.window.other_lanes import NO_OTHER_LANES, OtherLanes
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Gate
@@ -75,7 +75,7 @@ class State:
         apart: classes whose answers get labels unlike all others' in the step's aged slices.
         floors_apart: the same in those of callers by segment.
         floors: labels by slice of callers in the segments that gates watch by themselves, by segment.
-        lags: labels by their lag.
+        lateness: how late labels come.
         late_before: labels of stable's wrong answers that were counted before the first look.
         too_late: labels of the test arm that came too late to be counted.
         judged: looks that were judged.
@@ -112,7 +112,7 @@ class State:
     apart: tuple[Apart, ...] = ()
     floors_apart: Mapping[str, tuple[Apart, ...]] = field(default_factory=dict)
     floors: Mapping[str, Ledger] = field(default_factory=dict)
-    lags: LabelLags = (NO_LAGS, NO_LAGS, NO_LAGS, NO_LAGS)
+    lateness: Lateness = field(default_factory=Lateness)
     late_before: int = 0
     too_late: int = 0
     judged: int = 0
@@ -172,7 +172,7 @@ class State:
     def label_age(self) -> float:
         """Seconds after which a slice's labels may be complete: `min_age` or, by default, what labels have taken."""
         maturity = self.terms.policy.labels
-        return max(maturity.min_age, *map(usual_lag, self.lags)) if maturity.follows_lag else maturity.min_age
+        return max(maturity.min_age, self.lateness.usual) if maturity.follows_lag else maturity.min_age
 
     @property
     def knows_lateness(self) -> bool:

@@ -1,32 +1,14 @@
-"""When labels may be complete: how late they come, and whether they reach both arms alike."""
+"""When labels may be complete, and whether they reach both arms alike."""
 
 import math
-from itertools import accumulate
 from typing import Final
 
-from evaluator.window.label_rows import Lags
 from evaluator.window.labels import SliceCounts
 from services.common.policy.metrics import EACH_CLASS, MetricKind
 from services.common.policy.records import DEFAULT_SAFE, Gate, LabelMaturity
-from services.common.telemetry.catalog import LAG_BOUNDS
 
-USUAL_LABELS: Final = 0.99
-"""Share of the labels that `usual_lag` covers."""
-ENOUGH_LAGS: Final = 20
 MOST_LATE: Final = 0.02
 """Share of a version's labels that may come too late to be counted: wrong answers' are often the late ones."""
-
-
-def usual_lag(lags: Lags) -> float:
-    """Seconds within which nearly all labels have come, rounded up to a bound; 0: there are too few to tell.
-
-    Labels that have not come yet are in none of the counts, so that early in a lane's life this is too little.
-    """
-    total = sum(lags)
-    if total < ENOUGH_LAGS:
-        return 0.0
-    bucket = next(number for number, sofar in enumerate(accumulate(lags)) if sofar >= USUAL_LABELS * total)
-    return LAG_BOUNDS[min(bucket, len(LAG_BOUNDS) - 1)]
 
 
 def is_alike(coverage: tuple[float, float], maturity: LabelMaturity) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 
 from evaluator.evidence.alike import Alike, Sums
 from evaluator.evidence.inputs import AlikeBins, ArmInputs
+from evaluator.evidence.lateness import NO_LAGS, Lateness
 from evaluator.evidence.ledger import NOTHING, Ledger
 from evaluator.monitor.past import Known, Past
 from evaluator.monitor.watch import Watch, answers_profile, open_watch, values_profile
@@ -23,7 +24,6 @@ from evaluator.statistics.process import EProcess
 from evaluator.statistics.rates import RateTest
 from evaluator.terms import STATISTICS_VERSION, Terms
 from evaluator.window.arms import BUCKETS, SliceKey
-from evaluator.window.label_rows import NO_LAGS
 from evaluator.window.labels import ERROR_BUCKETS, VALUE_BUCKETS, Labels, OfClass, SliceCounts
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import DEFAULT_SAFE
@@ -41,7 +41,7 @@ def dump(watch: Watch) -> bytes:
         "slices": list(watch.slices.items()),
         "ledger": [[*key, *_counts(counts)] for key, counts in watch.ledger.slices.items()],
         "taken": [[*key, _labels(pair[0])] for key, pair in watch.ledger.aged_taken.items()],
-        "lags": watch.lags,
+        **_lateness(watch.lateness),
         "alike": [watch.alike.test.rows, watch.alike.test.wrong, watch.alike.test.squares],
         "past": {
             "attempts": watch.past.attempts,
@@ -84,7 +84,7 @@ def _load(said: Any, fresh: Watch) -> Watch:
         time=said["time"],
         slices=dict(said["slices"]),
         ledger=_ledger(said["ledger"], said["taken"]),
-        lags=(_sized(said["lags"][0], len(NO_LAGS)), _sized(said["lags"][1], len(NO_LAGS))),
+        lateness=_lateness_of(said),
         alike=_alike_of(said.get("alike")),
         past=Past(
             tuple(past["attempts"]),
@@ -118,6 +118,20 @@ def _load(said: Any, fresh: Watch) -> Watch:
     if inputs is not None and said["inputs"] is not None and same:
         inputs = _arm_of(inputs, said["inputs"])
     return replace(watch, watched=watched, inputs=inputs, outputs=outputs, values=values)
+
+
+def _lateness(lateness: Lateness) -> dict[str, Any]:
+    return {
+        "lags": [lateness.answers.get((True, wrong), NO_LAGS) for wrong in (False, True)],
+        "class_lags": {name: lags for (_, name), lags in lateness.classes.items()},
+    }
+
+
+def _lateness_of(said: Any) -> Lateness:
+    right, wrong = (_sized(lags, len(NO_LAGS)) for lags in said["lags"])
+    # Releases before this one did not count them.
+    classes = {(True, name): _sized(lags, len(NO_LAGS)) for name, lags in said.get("class_lags", {}).items()}
+    return Lateness({(True, False): right, (True, True): wrong}, classes)
 
 
 def _alike_of(said: Any) -> Alike:

@@ -13,17 +13,17 @@ import numpy as np
 
 from evaluator.evidence.alike import Alike, answers_of
 from evaluator.evidence.inputs import ALPHA, ArmInputs
+from evaluator.evidence.lateness import Lateness
 from evaluator.evidence.ledger import Ledger
-from evaluator.gates.maturity import usual_lag
 from evaluator.monitor.past import ENOUGH, ENOUGH_ANSWERS, ENOUGH_VALUES, Past
 from evaluator.monitor.watched import Watched
 from evaluator.statistics.design_effect import requests_like
 from evaluator.statistics.process import look_cap
 from evaluator.terms import Feature, Profile, Terms
-from evaluator.window.arms import SliceKey, added, class_rows, error_rows, runtime_rows
+from evaluator.window.arms import SliceKey, class_rows, error_rows, runtime_rows
 from evaluator.window.counts import Counts, read_time
 from evaluator.window.input_rows import BinRows, input_rows
-from evaluator.window.label_rows import NO_LAGS, Lags, label_lags, reported, slice_counts
+from evaluator.window.label_rows import reported, slice_counts
 from evaluator.window.labels import Labels, RateRow
 from services.common.kept_slices import MOST_SLICES, ROOM, room_of
 from services.common.policy.metrics import LABEL_METRICS, MetricKind
@@ -49,7 +49,7 @@ class Watch:
         time: when the latest look read.
         slices: length of the slices by epoch, in seconds.
         ledger: labels by slice.
-        lags: labels of right and of wrong answers by their lag.
+        lateness: how late labels come.
         alike: labelled rows by their requests.
         past: what was counted while it was learnt.
         watched: the metrics that are held against it, as far as it is known.
@@ -64,7 +64,7 @@ class Watch:
     time: float = 0.0
     slices: Mapping[int, float] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
-    lags: tuple[Lags, Lags] = (NO_LAGS, NO_LAGS)
+    lateness: Lateness = field(default_factory=Lateness)
     alike: Alike = field(default_factory=Alike)
     past: Past = field(default_factory=Past)
     watched: tuple[Watched, ...] = ()
@@ -109,7 +109,7 @@ class Watch:
     @property
     def label_age(self) -> float:
         """Seconds after which a slice's labels may be complete."""
-        return max(self.terms.policy.labels.min_age, *map(usual_lag, self.lags))
+        return max(self.terms.policy.labels.min_age, self.lateness.usual)
 
 
 def open_watch(terms: Terms, learn: float) -> Watch:
@@ -159,13 +159,12 @@ def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Wat
         slice_seconds: length of its slices.
     """
     terms, now = watch.terms, max(read_time(window), watch.time)
-    right, wrong, _, _ = label_lags(window, terms)
     watch = replace(
         watch,
         since=watch.since or now,
         time=now,
         slices={**watch.slices, epoch: slice_seconds},
-        lags=(added(watch.lags[0], right), added(watch.lags[1], wrong)),
+        lateness=watch.lateness.plus(window, terms),
     )
     labelled = slice_counts(window, terms)
     ledger = _recent(watch.ledger.plus(labelled), watch.waiting_slices)

@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from evaluator.evidence.lateness import ENOUGH_LAGS
 from evaluator.gates.balance import BalanceGate
 from evaluator.gates.distributions import RATIO, DistributionGate
 from evaluator.gates.each_class import EachClassGate
 from evaluator.gates.limits import RuntimeLimitGate
-from evaluator.gates.maturity import ENOUGH_LAGS
 from evaluator.gates.opening import RequestGate, agreeing_looks, open_by_requests
 from evaluator.gates.rates import RateGate
 from evaluator.questions.traffic import Traffic

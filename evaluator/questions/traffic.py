@@ -7,18 +7,18 @@ import numpy as np
 
 from evaluator.evidence.alike import Alike, AlikeAnswers
 from evaluator.evidence.label_looks import place_of
+from evaluator.evidence.lateness import Lateness
 from evaluator.evidence.telling import told
 from evaluator.gates.balance import BalanceGate
 from evaluator.gates.distributions import DistributionGate
 from evaluator.gates.each_class import EachClassGate
 from evaluator.gates.limits import RuntimeLimitGate
-from evaluator.gates.maturity import usual_lag
 from evaluator.gates.opening import RequestGate
 from evaluator.gates.rates import RateGate
 from evaluator.terms import Terms
 from evaluator.window.arms import OWN_PROCESS, class_rows, error_rows, own_rows, runtime_rows
 from evaluator.window.counts import Counts, InstanceCounts, arrange
-from evaluator.window.label_rows import label_lags, slice_counts, value_slices
+from evaluator.window.label_rows import slice_counts, value_slices
 from evaluator.window.labels import Labels, error_distributions
 from evaluator.window.readings import Reading
 from evaluator.window.windows import take
@@ -90,13 +90,17 @@ class Traffic:
     @property
     def label_lag(self) -> float:
         """Seconds within which nearly all labels have come; 0: unknown."""
-        return max(map(usual_lag, label_lags(self.counted, self.terms)))
+        return self._lateness.usual
 
     @property
     def late_labels(self) -> int:
         """Labels of wrong answers whose lag is known."""
-        _, wrong, _, stable_wrong = label_lags(self.counted, self.terms)
-        return sum(wrong) + sum(stable_wrong)
+        lateness = self._lateness
+        return lateness.wrong(test=True) + lateness.wrong(test=False)
+
+    @property
+    def _lateness(self) -> Lateness:
+        return Lateness().plus(self.counted, self.terms)
 
     @property
     def values(self) -> Labels:

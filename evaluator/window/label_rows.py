@@ -1,7 +1,6 @@
-"""What a window says of labels, and of numbers that callers reported: by slice of routing time, and by their lag."""
+"""What a window says of labels, and of numbers that callers reported, by slice of routing time."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
 
 from evaluator.terms import Terms
 from evaluator.window.arms import (
@@ -11,7 +10,6 @@ from evaluator.window.arms import (
     FEEDBACK,
     FEEDBACK_ERROR,
     FEEDBACK_VALUE,
-    LAG,
     LATE,
     PREDICTIONS,
     SliceKey,
@@ -24,12 +22,6 @@ from evaluator.window.arms import (
 from evaluator.window.counts import Counts, Series
 from evaluator.window.labels import ERROR_BUCKETS, VALUE_BUCKETS, Labels, OfClass, SliceCounts
 from services.common.telemetry import catalog
-
-Lags = tuple[int, ...]
-"""Labels by the buckets of crossfade.feedback.lag."""
-LabelLags = tuple[Lags, Lags, Lags, Lags]
-"""Those of right and of wrong answers of the test arm, and of right and of wrong ones of the stable arm."""
-NO_LAGS: Final[Lags] = (0,) * (len(catalog.FEEDBACK_LAG.bounds) + 1)
 
 
 def slice_counts(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
@@ -106,18 +98,6 @@ def caller_slices(window: Counts, terms: Terms, caller: str) -> dict[SliceKey, S
         return Labels(rows, 0 if at.get("correct") == "true" else rows)
 
     return _slices(window, terms, (CALLER_FEEDBACK,), labels, CALLER_PREDICTIONS, caller)
-
-
-def label_lags(window: Counts, terms: Terms) -> LabelLags:
-    """Labels by their lag, all processes together; what is neither right nor wrong is with the right answers."""
-    found = dict.fromkeys(((arm, wrong) for arm in (True, False) for wrong in (False, True)), NO_LAGS)
-    for instance in window:
-        for one, at in series_of(instance, LAG):
-            test = is_test(at, terms)
-            if len(one.counts) == len(NO_LAGS) and (test or is_stable(at, terms)):
-                key = test, at.get("correct") == "false"
-                found[key] = added(found[key], one.counts)
-    return found[True, False], found[True, True], found[False, False], found[False, True]
 
 
 def late_labels(window: Counts, terms: Terms) -> int:

@@ -173,7 +173,7 @@ class FeedbackBook:
             at = (*_arm(prediction), prediction.segment, _slice(prediction), prediction.caller, correct)
             self._store.counter(catalog.CALLER_FEEDBACK_COUNT, *at).add()
         self._count_pair(prediction, row, actual)
-        self._count_lag(prediction, correct)
+        self._count_lag(prediction, correct, actual if few else "")
         return Result(Status.ACCEPTED)
 
     def value(self, prediction_id: str, row: int, value: float) -> Result:
@@ -306,9 +306,9 @@ class FeedbackBook:
         number = prediction.classes[row] if row < len(prediction.classes) else NO_CLASS
         return classes[number] if number < len(classes) else ""
 
-    def _count_lag(self, prediction: Prediction, correct: str) -> None:
+    def _count_lag(self, prediction: Prediction, correct: str, actual: str = "") -> None:
         lag = max(0.0, self._clock.now() - prediction.time_ms / 1000)
-        self._store.histogram(catalog.FEEDBACK_LAG, *_arm(prediction), correct).record(lag)
+        self._store.histogram(catalog.FEEDBACK_LAG, *_arm(prediction), correct, actual).record(lag)
 
 
 _RIGHT: Final = {True: "right", False: "wrong"}

@@ -168,13 +168,13 @@ class Fleet:
             at = (*self._at(version, traffic), self.terms.segment, number)
             if self.regression:
                 self.routers[0].store.histogram(catalog.FEEDBACK_ERROR, *at).record(float(predicted))
-                self.routers[0].store.histogram(catalog.FEEDBACK_LAG, *self._at(version, traffic), "").record(
+                self.routers[0].store.histogram(catalog.FEEDBACK_LAG, *self._at(version, traffic), "", "").record(
                     when - served
                 )
                 continue
             correct = "true" if predicted == actual else "false"
             self.routers[0].store.counter(catalog.FEEDBACK_COUNT, *at, predicted, actual, correct).add()
-            lags = self.routers[0].store.histogram(catalog.FEEDBACK_LAG, *self._at(version, traffic), correct)
+            lags = self.routers[0].store.histogram(catalog.FEEDBACK_LAG, *self._at(version, traffic), correct, actual)
             lags.record(when - served)
 
     def _at(self, version: str, traffic: str) -> tuple[str, str, str]:

@@ -196,8 +196,8 @@ FEEDBACK_LAG: Final = Metric(
     "crossfade.feedback.lag",
     Kind.HISTOGRAM,
     "s",
-    "Time from prediction to label, of right and of wrong answers.",
-    (*_ARM, "correct"),
+    "Time from prediction to label, of right and of wrong answers, and by the actual class (of up to 32).",
+    (*_ARM, "correct", "actual"),
     LAG_BOUNDS,
 )
 FEEDBACK_VALUE: Final = Metric(

@@ -347,15 +347,15 @@ def test_a_row_takes_a_label_and_a_number() -> None:
     assert desk.book.value(token, 1, 3.0).status is Status.DUPLICATE
 
 
-def test_the_lag_of_wrong_answers_is_counted_apart() -> None:
+def test_the_lag_of_wrong_answers_and_of_each_class_is_counted_apart() -> None:
     desk = Desk()
     right, wrong = desk.token(), desk.token()
     classes = desk.book.label(right, 0, "churn"), None
     assert classes[0].status is Status.ACCEPTED
     desk.clock.advance(600.0)
     assert desk.book.label(wrong, 0, "keep").status is Status.ACCEPTED
-    lags = {one.attributes[-1]: one.total for one in desk.store.snapshot() if one.metric is catalog.FEEDBACK_LAG}
-    assert sorted(lags) == ["false", "true"]
+    lags = {one.attributes[3:]: one.total for one in desk.store.snapshot() if one.metric is catalog.FEEDBACK_LAG}
+    assert sorted(lags) == [("false", "keep"), ("true", "churn")]
     assert max(lags.values()) == 600.0
 
 

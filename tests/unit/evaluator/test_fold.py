@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from evaluator.evidence.fold import fold, fold_all
+from evaluator.evidence.lateness import NO_LAGS
 from evaluator.evidence.ledger import Ledger
 from evaluator.evidence.state import Look, State, start
 from evaluator.gates.distributions import DistributionGate
@@ -13,7 +14,7 @@ from evaluator.statistics.process import look_cap
 from evaluator.verdict.decide import Phase
 from evaluator.window.arms import error_rows, runtime_rows
 from evaluator.window.counts import InstanceCounts, Series
-from evaluator.window.label_rows import NO_LAGS, slice_counts
+from evaluator.window.label_rows import slice_counts
 from evaluator.window.labels import Labels, OfClass, SliceCounts
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind

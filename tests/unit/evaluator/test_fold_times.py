@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from evaluator.evidence.fold import fold, fold_all
+from evaluator.evidence.lateness import NO_LAGS, Lateness
 from evaluator.evidence.state import Look, State, start
 from evaluator.window.counts import Counts, InstanceCounts, Series
-from evaluator.window.label_rows import NO_LAGS
 from evaluator.window.labels import VALUE_BUCKETS
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
@@ -128,10 +128,10 @@ def test_half_of_the_present_steps_period_is_time_enough_to_learn_how_late_label
 
 
 def test_labels_are_as_old_as_they_have_taken_unless_an_age_was_asked_for() -> None:
-    slow = (0,) * 10 + (100,) + (0,) * (len(NO_LAGS) - 11)
+    slow = Lateness({(False, False): (0,) * 10 + (100,) + (0,) * (len(NO_LAGS) - 11)})
     for min_age, age in ((None, max(60.0, LAG_BOUNDS[10])), (5.0, 5.0)):
         state = start(demo_terms(demo_policy(min_age=min_age), features=0))
-        assert replace(state, lags=(NO_LAGS, NO_LAGS, slow, NO_LAGS)).label_age == age
+        assert replace(state, lateness=slow).label_age == age
 
 
 def test_labels_of_mirrored_rows_are_taken_where_a_gate_is_on_them() -> None:
@@ -240,8 +240,8 @@ def test_while_inputs_are_drifted_no_label_is_taken_of_slices_before_it_either()
 def test_all_looks_at_once_are_what_they_were_one_by_one() -> None:
     made = drifting()
     again = fold_all(made.fleet.terms, made.looks)
-    assert (again.lags, again.alike, again.split, again.copies) == (
-        made.state.lags,
+    assert (again.lateness, again.alike, again.split, again.copies) == (
+        made.state.lateness,
         made.state.alike,
         made.state.split,
         made.state.copies,

@@ -4,31 +4,12 @@ import math
 
 import pytest
 
-from evaluator.gates.maturity import is_alike, is_fair, misleading, shows_young, usual_lag
+from evaluator.gates.maturity import is_alike, is_fair, misleading, shows_young
 from evaluator.window.labels import Labels, SliceCounts
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Gate, GateMargin, LabelMaturity, Limit, Need
-from services.common.telemetry.catalog import LAG_BOUNDS
 
 MATURITY = LabelMaturity()
-
-
-def lags(**counts: int) -> tuple[int, ...]:
-    """Labels by their lag, of the buckets b0, b1, …"""
-    return tuple(counts.get(f"b{bucket}", 0) for bucket in range(len(LAG_BOUNDS) + 1))
-
-
-def test_ninety_nine_of_a_hundred_labels_say_how_long_they_take() -> None:
-    assert usual_lag(lags(b0=99, b5=1)) == LAG_BOUNDS[0]
-    assert usual_lag(lags(b0=98, b5=2)) == LAG_BOUNDS[5]
-    # What took longer than the last bound is said to have taken that.
-    last = {f"b{len(LAG_BOUNDS)}": 100}
-    assert usual_lag(lags(**last)) == LAG_BOUNDS[-1]
-
-
-def test_of_less_than_twenty_labels_it_is_not_known_how_long_they_take() -> None:
-    assert usual_lag(lags(b3=19)) == 0.0
-    assert usual_lag(lags(b3=20)) == LAG_BOUNDS[3]
 
 
 def test_labels_are_alike_up_to_the_gap_and_not_where_an_arm_has_no_predictions() -> None:
