@@ -73,6 +73,8 @@ def _tilts(past: FloatArray, shape: FloatArray, ratio: float) -> FloatArray:
     weights = shape[:, np.newaxis, :]
     scores = scores - (weights * scores).sum(axis=-1, keepdims=True)
     tilt = np.zeros((*scores.shape[:-1], 1))
+    # Where a few batches are far slower than all others, Newton's step overshoots, and then falls back below 0.
+    low, high = np.zeros_like(tilt), np.full_like(tilt, _STEEPEST)
     for _ in range(_NEWTON_STEPS):
         mass = _exponential(weights, tilt * scores)
         mean = (mass * scores).sum(axis=-1, keepdims=True)
@@ -81,8 +83,11 @@ def _tilts(past: FloatArray, shape: FloatArray, ratio: float) -> FloatArray:
         near = np.abs(short) < _NEAR
         if near.all():
             break
+        low, high = np.where(short > 0.0, tilt, low), np.where(short > 0.0, high, tilt)
+        newton = tilt + short / np.maximum(spread, 0.05)
+        following = np.where((newton > low) & (newton < high), newton, 0.5 * (low + high))
         # Each row stops on its own, so that no batch size's bet hangs on which others were seen in the look.
-        tilt = np.where(near, tilt, np.clip(tilt + short / np.maximum(spread, 0.05), 0.0, _STEEPEST))
+        tilt = np.where(near, tilt, following)
     exponents = tilt * scores
     greatest = exponents.max(axis=-1, keepdims=True)
     total = np.log((weights * np.exp(exponents - greatest)).sum(axis=-1, keepdims=True)) + greatest

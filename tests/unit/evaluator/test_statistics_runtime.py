@@ -11,7 +11,7 @@ from scipy.stats import binom, multinomial
 
 from evaluator.statistics import shapes
 from evaluator.statistics.bets import Side
-from evaluator.statistics.histograms import RuntimeWindows, shifted
+from evaluator.statistics.histograms import RuntimeWindows, shifted, smoothed
 from evaluator.statistics.process import log_threshold
 from evaluator.statistics.runtime import (
     ENOUGH_PAST,
@@ -106,6 +106,18 @@ def test_every_shape_bet_on_is_monotone(past: list[int]) -> None:
     assert logs.shape == (1, len(shapes.prior_weights()), 10)
     assert (np.diff(logs, axis=-1) >= -1e-12).all()
     assert np.isfinite(logs).all()
+
+
+@pytest.mark.parametrize("slow", [0, 3, 15, 60])
+def test_a_tilt_makes_the_past_slower_by_what_is_bet_even_where_a_few_batches_are_far_slower(slow: int) -> None:
+    ratio = 2.0**0.125
+    past = np.zeros((1, 60))
+    past[0, 8:17] = (2, 16, 40, 76, 82, 69, 34, 16, 2)
+    past[0, 34:40] = slow / 6.0
+    tilts = np.log((np.exp(shapes.log_ratios(past, ratio)[0, :5]) - 0.05) / 0.95)
+    shares, buckets = smoothed(past)[0], np.arange(60)
+    moved = (shares * np.exp(tilts) * buckets).sum(axis=-1) - (shares * buckets).sum()
+    assert moved == pytest.approx(np.log((1.05, 1.1, 1.2, 1.4, 1.8)) / math.log(ratio), abs=0.05)
 
 
 @pytest.mark.parametrize(

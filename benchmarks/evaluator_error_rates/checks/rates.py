@@ -1,44 +1,36 @@
-"""The product's values against the oracle's, and expectations under the null by exact enumeration."""
+"""P1: two rates, and one rate against a limit."""
 
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.random import Generator
 
-from benchmarks.evaluator_error_rates import oracle
-from benchmarks.evaluator_error_rates.oracle import Bets, Row
+from benchmarks.evaluator_error_rates.checks.checked import Checked
+from benchmarks.evaluator_error_rates.oracle import rates as oracle
+from benchmarks.evaluator_error_rates.oracle.rates import Bets, Row
 from evaluator.statistics import rates
 from evaluator.statistics.bets import Margin, Side
 from evaluator.statistics.rates import RateTest, RateWindows
 
-_MARGINS: Final = ((0.0, 1.0), (0.0005, 1.1), (0.0025, 1.5), (0.005, 1.0), (0.02, 1.0), (0.05, 1.0), (-0.02, 1.0))
+_MARGINS: Final = (
+    (0.0, 1.0),
+    (0.0005, 1.1),
+    (0.0025, 1.5),
+    (0.005, 1.0),
+    (0.02, 1.0),
+    (0.05, 1.0),
+    (-0.02, 1.0),
+    (0.05, 0.0),
+)
 _LOOKS: Final = 6
 # So small that the burst guard never binds: the oracle has none.
 _TINY: Final = 1e-300
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What came out.
-
-    Attributes:
-        compared: looks whose ln E was compared.
-        difference: the greatest one, in ln E.
-        enumerated: nulls over whose every outcome E was averaged.
-        expectation: the greatest average.
-    """
-
-    compared: int
-    difference: float
-    enumerated: int
-    expectation: float
-
-
-def greatest_difference(seed: int, cases: int) -> Checked:
+def check(seed: int, cases: int) -> Checked:
     """Random rollouts of some looks, of both sides and all margins."""
     rng = np.random.default_rng(seed)
     gaps: list[float] = []
@@ -49,8 +41,10 @@ def greatest_difference(seed: int, cases: int) -> Checked:
             known = past, int(rng.binomial(past, rate))
             looks = [_rows(rng, rate) for _ in range(_LOOKS)]
             gaps += _gaps((a, b), known, looks)
-    expectations = [_expectation(margin, stable) for margin in _MARGINS[:6] for stable in (0.01, 0.16, 0.5)]
-    return Checked(len(gaps), max(gaps), len(expectations), max(expectations))
+    expectations = [
+        _expectation(margin, stable) for margin in (*_MARGINS[:6], _MARGINS[-1]) for stable in (0.01, 0.16, 0.5)
+    ]
+    return Checked.of("rates", gaps, expectations)
 
 
 def _gaps(margin: tuple[float, float], past: Row | tuple[int, int], looks: Sequence[Sequence[Row]]) -> list[float]:

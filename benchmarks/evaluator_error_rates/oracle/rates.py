@@ -1,13 +1,9 @@
-"""The formulas once more, by themselves: pure Python, a projection by plain bisection, nothing of the product's.
-
-What is computed here is compared with the product's ln E, of every look of random rollouts. No public package can take
-this part: confseq 0.0.11 has mixtures for one sample's mean, savvi 0.3.1 one Dirichlet mixture over which arm the
-successes come from, for arms of equal rates and known shares. Neither has these bets or a margin, so that their values
-differ by design.
-"""
+"""Two rates against a line between them, the projection by plain bisection; or one rate against a limit."""
 
 import math
 from collections.abc import Callable, Sequence
+
+from benchmarks.evaluator_error_rates.oracle.mixture import log_mixture
 
 Row = tuple[int, int, int, int]
 """n and x of the test arm, n and x of the stable arm."""
@@ -37,7 +33,9 @@ Bets = Callable[[float, float, float], list[tuple[float, float]]]
 
 
 def project(a: float, b: float, tc: float, ts: float, w: float) -> tuple[float, float]:
-    """(c, s) on the line c = a + b*s that is nearest to (tc, ts), by bisection."""
+    """(c, s) on the line c = a + b*s that is nearest to (tc, ts), by bisection; b = 0: a limit of c alone."""
+    if not b:
+        return a, ts
 
     def slope(s: float) -> float:
         c = a + b * s
@@ -56,7 +54,7 @@ def project(a: float, b: float, tc: float, ts: float, w: float) -> tuple[float, 
 def log_bet(a: float, b: float, tc: float, ts: float, row: Row) -> float:
     """ln e of one bet on one window."""
     n_c, x_c, n_s, x_s = row
-    if math.isnan(tc) or not n_c or not n_s:
+    if math.isnan(tc) or not n_c or not (n_s or not b):
         return 0.0
     c, s = project(a, b, tc, ts, n_c / (n_c + n_s))
     return math.fsum(
@@ -70,26 +68,16 @@ def log_bet(a: float, b: float, tc: float, ts: float, row: Row) -> float:
 
 
 def log_e(bets: Bets, a: float, b: float, past: tuple[int, int], looks: Sequence[Sequence[Row]], late: float) -> float:
-    """ln E after all looks, without a cap.
-
-    late: the part of the wealth for bets that begin at look k = 2, 3..., of it 1/((k-1)k) each: what has not begun by
-    look t is 1/(t+1) of it.
-    """
+    """ln E after all looks, without a cap; `late` as in `log_mixture`."""
     n, x = past
     weights: list[float] = []
     gains: list[list[float]] = []
     for rows in looks:
-        if n >= _ENOUGH and any(row[0] and row[2] for row in rows):
+        said = any(row[0] for row in rows) if not b else n >= _ENOUGH and any(row[0] and row[2] for row in rows)
+        if said:
             ts = (x + 0.5) / (n + 1.0)
             made = bets(a, b, ts)
             weights = [weight for weight, _ in made]
             gains.append([math.fsum(log_bet(a, b, tc, ts, row) for row in rows) for _, tc in made])
         n, x = n + sum(row[2] for row in rows), x + sum(row[3] for row in rows)
-    seen = len(gains)
-    total = [late / (seen + 1.0)] if seen else [late]
-    for place, weight in enumerate(weights):
-        total += [
-            weight * part * math.exp(math.fsum(gain[place] for gain in gains[begin:]))
-            for begin, part in enumerate([1.0 - late, *(late / (k * (k + 1.0)) for k in range(1, seen + 1))])
-        ]
-    return math.log(math.fsum(total)) if seen else 0.0
+    return log_mixture(weights, gains, late) if gains else 0.0

@@ -1,0 +1,33 @@
+"""What came out of checking one kind of test."""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What came out.
+
+    Attributes:
+        kind: of the tests.
+        compared: looks whose ln E was compared.
+        difference: the greatest one, in ln E.
+        enumerated: nulls over whose every outcome E was averaged.
+        expectation: the greatest average.
+    """
+
+    kind: str
+    compared: int
+    difference: float
+    enumerated: int
+    expectation: float
+
+    @classmethod
+    def of(cls, kind: str, gaps: list[float], expectations: list[float]) -> "Checked":
+        """What differs, look by look, and the averages."""
+        return cls(kind, len(gaps), _greatest(gaps), len(expectations), _greatest(expectations))
+
+
+def _greatest(values: list[float]) -> float:
+    """Of numbers; infinite where one is none, which is greater than nothing."""
+    return max(math.inf if math.isnan(one) else one for one in values)

@@ -1,0 +1,145 @@
+"""P2: runtimes of both arms by batch size."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.random import Generator
+
+from benchmarks.evaluator_error_rates.checks.checked import Checked
+from benchmarks.evaluator_error_rates.checks.means import multinomial
+from benchmarks.evaluator_error_rates.oracle import runtimes as oracle
+from benchmarks.evaluator_error_rates.oracle.runtimes import Batches
+from evaluator.statistics import runtime, shapes
+from evaluator.statistics.histograms import RuntimeWindows, shifted
+from evaluator.statistics.runtime import RuntimeTest
+
+_BUCKETS: Final = 40
+_RATIO: Final = 2.0**0.125
+_LOOKS: Final = 5
+_SIZES: Final = (1, 8)
+_TINY: Final = 1e-300
+_OFF: Final = 0.011
+"""Buckets by which the mean of a tilt may be off."""
+_MARGINS: Final = (0, 1, 3)
+_SAFE: Final = ((1, 0.5, 0.0), (2, 0.5, 0.0), (3, runtime.TAIL, 0.02))
+"""Margins of non-inferiority in buckets, at which quantile, and by how large a share."""
+
+
+def check(seed: int, cases: int) -> Checked:
+    """Random looks of two batch sizes, the test version as fast, faster or slower; harm, median and tail."""
+    rng = np.random.default_rng([seed, 4])
+    gaps: list[float] = []
+    for _ in range(max(cases // 3, 1)):
+        past = {size: _histogram(rng, 400, 0) for size in _SIZES}
+        looks = [_look(rng) for _ in range(_LOOKS)]
+        for margin in _MARGINS:
+            gaps += _harm_gaps(margin, past, looks)
+        for margin, share, offset in _SAFE:
+            gaps += _safe_gaps((margin, share, offset), past, looks)
+    alike = (0.4, 0.35, 0.2, 0.05)
+    pairs = ((alike, alike), ((0.1, 0.2, 0.3, 0.4),) * 2, ((0.6, 0.3, 0.08, 0.02), alike))
+    return Checked.of("runtimes", gaps, [_expectation(*pair) for pair in pairs])
+
+
+def _look(rng: Generator) -> list[Batches]:
+    return [
+        (size, _histogram(rng, int(rng.integers(0, 60)), int(rng.choice([-2, 0, 3]))), _histogram(rng, 50, 0))
+        for size in _SIZES
+        for _ in range(int(rng.integers(1, 3)))
+    ]
+
+
+def _histogram(rng: Generator, batches: int, slower: int) -> list[int]:
+    """Runtimes that spread by some buckets, a few of them ten times as slow."""
+    buckets = rng.normal(12.0 + slower, 2.0, batches) + np.where(rng.random(batches) < 0.03, 26.0, 0.0)
+    whole = np.clip(buckets.round().astype(int), 0, _BUCKETS - 1)
+    return [int(count) for count in np.bincount(whole, minlength=_BUCKETS)]
+
+
+Past = dict[int, list[int]]
+
+
+def _opened(test: RuntimeTest, past: Past) -> RuntimeTest:
+    return runtime.seed(test, past.items())
+
+
+def _after(past: Past, looks: Sequence[Sequence[Batches]]) -> Past:
+    """Control's batches up to there."""
+    known = dict(past)
+    for size, _, control in itertools.chain(*looks):
+        known[size] = [a + int(b) for a, b in zip(known[size], control, strict=True)]
+    return known
+
+
+def _added(rows: Sequence[Sequence[float]]) -> list[float]:
+    return [math.fsum(each) for each in zip(*rows, strict=True)]
+
+
+def _harm_gaps(margin: int, past: Past, looks: list[list[Batches]]) -> list[float]:
+    test = _opened(runtime.runtime_harm_test(_BUCKETS, _RATIO, _TINY, margin), past)
+    gains: list[list[float]] = []
+    gaps = []
+    for number, look in enumerate(looks):
+        known = _after(past, looks[:number])
+        logs = {size: _alternatives(oracle.slower(known[size], margin)) for size in _SIZES}
+        rows = [oracle.harm_gains(known[row[0]], logs[row[0]], margin, row) for row in look]
+        if any(any(row) for row in rows):
+            gains.append(_added(rows))
+        test = runtime.update(test, RuntimeWindows.of(_BUCKETS, look))  # type: ignore[arg-type] # whole numbers
+        gaps.append(abs(test.log_e - oracle.harm_log_e(gains, runtime.LATE_HARM)))
+    return gaps
+
+
+def _alternatives(past: list[float]) -> list[list[float]]:
+    """ln r of every alternative, each tilt as steep as the product's; infinite where that is off."""
+    mixed = shapes.log_ratios(shifted(np.array([past]), 0), _RATIO)[0]
+    top = oracle.quantile(past, 0.999)
+    tilts = []
+    for place, slowdown in enumerate(oracle.SLOWDOWNS):
+        two = [math.log((math.exp(float(mixed[place, bucket])) - 0.05) / 0.95) for bucket in (top - 1, top)]
+        logs, off = oracle.tilt(past, _RATIO, slowdown, two[1] - two[0])
+        tilts.append(logs if abs(off) <= _OFF else [math.inf] * len(logs))
+    return [*tilts, *oracle.steps(past, _RATIO)]
+
+
+def _safe_gaps(line: tuple[int, float, float], past: Past, looks: list[list[Batches]]) -> list[float]:
+    margin, share, offset = line
+    fresh = (
+        runtime.runtime_tail_test(_BUCKETS, _RATIO, margin, offset)
+        if offset
+        else runtime.runtime_non_inferiority_test(_BUCKETS, _RATIO, margin, share)
+    )
+    test = _opened(fresh, past)
+    gains: list[list[float]] = []
+    gaps = []
+    for number, look in enumerate(looks):
+        known = _after(past, looks[:number])
+        rows = [oracle.safe_gains(known[row[0]], margin, row, share=share, offset=offset) for row in look]
+        if any(any(row) for row in rows):
+            gains.append(_added(rows))
+        test = runtime.update(test, RuntimeWindows.of(_BUCKETS, look))  # type: ignore[arg-type] # whole numbers
+        gaps.append(abs(test.log_e - oracle.safe_log_e(gains)))
+    return gaps
+
+
+def _expectation(test_shares: tuple[float, ...], control_shares: tuple[float, ...]) -> float:
+    """Two looks of every outcome of two batches and three of control's, in histograms of four buckets."""
+    arms = []
+    for shares, batches in ((test_shares, 2), (control_shares, 3)):
+        found = [one for one in itertools.product(range(batches + 1), repeat=4) if sum(one) == batches]
+        arms.append([(one, multinomial(one, shares)) for one in found])
+    looks = [(a, b, p * q) for (a, p), (b, q) in itertools.product(*arms)]
+    both = list(itertools.product(looks, repeat=2))
+    test = runtime.runtime_harm_test(4, 1.5, _TINY, 0, shape=(len(both),))
+    past = np.broadcast_to(np.array([12.0, 10.0, 6.0, 2.0]), (len(both), 4))
+    test = runtime.seed(test, [(1, past)])  # type: ignore[list-item] # of many rollouts at once
+    for number in (0, 1):
+        arm, control = (np.array([[pair[number][part] for pair in both]], dtype=np.float64) for part in (0, 1))
+        test = runtime.update(test, RuntimeWindows((1,), arm, control))
+    chances = [first[2] * second[2] for first, second in both]
+    return math.fsum(
+        chance * math.exp(log_e) for chance, log_e in zip(chances, test.process.log_e.tolist(), strict=True)
+    )

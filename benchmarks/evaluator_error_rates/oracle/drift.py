@@ -1,0 +1,76 @@
+"""The watch over one arm's inputs: the alarm, and the end of a drift."""
+
+import math
+from collections.abc import Sequence
+
+_INCREMENTS = (0.03, 0.08, 0.2)
+_RETREATS = (0.25, 0.5, 1.0)
+_RESERVE = 0.5
+
+Look = Sequence[Sequence[int]]
+"""Rows by bin, of each feature."""
+
+
+class Watch:
+    """One arm against a profile.
+
+    Args:
+        shares: of the profile, by bin, of each feature.
+        rows: that it was made of.
+        tolerance: by how much a feature may move.
+        alpha: probability of a false alarm.
+    """
+
+    def __init__(self, shares: Sequence[Sequence[float]], rows: int, tolerance: float, alpha: float) -> None:
+        self._shares = shares
+        self._distance = tolerance + math.sqrt(math.log(2.0 / alpha) / (2.0 * rows))
+        self._alpha = alpha
+        self._phase: list[Look] = []
+        self.drifted = False
+
+    def log_e(self, look: Look) -> float:
+        """ln E after one more look; at an alarm, and at a drift's end, the next phase begins and it is 0 again."""
+        if any(any(row) for row in look):
+            self._phase.append(look)
+        found = self._combined() if self._phase else 0.0
+        if found >= -math.log(self._alpha):
+            self.drifted = not self.drifted
+            self._phase = []
+            return 0.0
+        return found
+
+    def _combined(self) -> float:
+        features = [list(filter(None, self._sides(number))) for number in range(len(self._shares))]
+        tested = [sides for sides in features if sides]
+        if not tested:
+            return 0.0
+        if self.drifted:
+            return math.log(min(min(sides) for sides in tested))
+        return math.log(math.fsum(math.fsum(sides) / len(sides) for sides in tested) / len(tested))
+
+    def _sides(self, feature: int) -> list[float]:
+        """E of every cut and side of a feature that can be tested."""
+        shares = self._shares[feature]
+        found = []
+        for cut in range(1, len(shares)):
+            for side in (slice(0, cut), slice(cut, None)):
+                expected = math.fsum(shares[side]) / math.fsum(shares)
+                looks = [(sum(look[feature][side]), sum(look[feature])) for look in self._phase]
+                found.append(self._one(expected, looks))
+        return found
+
+    def _one(self, expected: float, looks: Sequence[tuple[int, int]]) -> float:
+        bound = expected + self._distance
+        if bound >= 1.0:
+            return 0.0
+        if self.drifted:
+            rates = [bound - min(self._distance * part, 0.5 * bound) for part in _RETREATS]
+        else:
+            rates = [bound + min(step, 0.5 * (1.0 - bound)) for step in _INCREMENTS]
+        seen = len(looks)
+        total = [_RESERVE / (seen + 1)]
+        for rate in rates:
+            gains = [x * math.log(rate / bound) + (n - x) * math.log((1 - rate) / (1 - bound)) for x, n in looks]
+            parts = [1.0 - _RESERVE, *(_RESERVE / (k * (k + 1)) for k in range(1, seen + 1))]
+            total += [part / len(rates) * math.exp(math.fsum(gains[begin:])) for begin, part in enumerate(parts)]
+        return math.fsum(total)
