@@ -54,6 +54,11 @@ class Size:
         return max(self.rollouts // 5, 1)
 
     @property
+    def of_inputs(self) -> int:
+        """Rollouts whose inputs are compared, of each scenario: one is folded at a time."""
+        return max(self.rollouts // 40, 1)
+
+    @property
     def sticky(self) -> int:
         """Rollouts by keys, as tests by request would judge them."""
         return max(self.rollouts // 10, 1)

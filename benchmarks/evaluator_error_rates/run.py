@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import beta
 
-from benchmarks.evaluator_error_rates import detection, keys, look_cost, plans, scenarios
+from benchmarks.evaluator_error_rates import detection, keys, look_cost, plans, same_inputs, scenarios
 from benchmarks.evaluator_error_rates.checks import every
 from benchmarks.evaluator_error_rates.effects import Found
 from benchmarks.evaluator_error_rates.gates import METRICS, RATE_METRICS, bars, policy, safe_bar
@@ -21,11 +21,13 @@ from benchmarks.evaluator_error_rates.jobs import SEED, Results, run_all
 from benchmarks.evaluator_error_rates.judges import BoolArray
 from benchmarks.evaluator_error_rates.keys import Outcome
 from benchmarks.evaluator_error_rates.plans import Size
+from evaluator.statistics import sample_ratio
 from evaluator.statistics.counts import FloatArray
+from evaluator.statistics.process import log_threshold
 from services.common.policy.metrics import MetricKind
 
 _QUICK: Final = Size(rollouts=200, looks=60)
-_PARTS: Final = ("oracle", "look", "detection", "errors", "keys")
+_PARTS: Final = ("oracle", "look", "detection", "errors", "keys", "inputs")
 _CONSOLE: Final = Console(width=160)
 
 
@@ -60,6 +62,8 @@ def main(arguments: Sequence[str] | None = ()) -> None:
         figures |= _show_errors(run_all(plans.error_jobs(size), asked.processes, say))
     if "keys" in parts:
         figures |= _show_keys(keys.measure(size.by_key, asked.processes, say))
+    if "inputs" in parts:
+        figures |= _show_inputs(same_inputs.measure(size.of_inputs, size.looks, asked.processes, say))
     figures["seconds"] = round(time.perf_counter() - began)
     print(json.dumps(figures))
 
@@ -178,6 +182,17 @@ def _show_keys(found: list[Outcome]) -> dict[str, object]:
         "by_key_false_rollback_of_broken": round(worst[keys.BROKEN, MetricKind.ERRORS], 5),
         "by_key_false_promotion": round(max(share for (kind, _), share in worst.items() if kind == keys.SAFE_EDGE), 4),
     }
+
+
+def _show_inputs(found: dict[str, FloatArray]) -> dict[str, object]:
+    table = Table("inputs of both arms, 20 features", "taken for others", "greatest ln E", "bar")
+    bar = log_threshold(sample_ratio.ALPHA)
+    for scenario, greatest in found.items():
+        table.add_row(scenario, f"{(greatest >= bar).mean():.2%}", f"{greatest.max():.1f}", f"{bar:.1f}")
+    _CONSOLE.print(table)
+    shares = {scenario: round(float((greatest >= bar).mean()), 5) for scenario, greatest in found.items()}
+    moved = shares.pop(same_inputs.MOVED)
+    return {"same_inputs_false_alarms": max(shares.values()), "same_inputs_moved_found": moved}
 
 
 def _any(greatest: dict[MetricKind, FloatArray]) -> BoolArray:

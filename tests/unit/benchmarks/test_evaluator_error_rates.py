@@ -246,4 +246,5 @@ def test_it_prints_one_json_object_last(capsys: pytest.CaptureFixture[str]) -> N
     assert figures["oracle_greatest_difference"] <= 1e-9
     assert set(figures["false_alarms"]) == {*figures["detection_ratio"], *figures["false_alarms"]}
     assert figures["rollouts"] == 10
+    assert (figures["same_inputs_false_alarms"], figures["same_inputs_moved_found"]) == (0.0, 1.0)
     assert plans.Size(10, 60).of_runtimes == 1
