@@ -69,9 +69,6 @@ ELSEWHERE: Final = "elsewhere"
 SAME_INPUTS: Final = "inputs.same"
 """The test arm's inputs by the stable version's profile: as crossfade.input.count or, with a product, as
 crossfade.input.alike. They have a name of their own so that windows which older releases recorded have none."""
-INPUTS_ELSEWHERE: Final = "elsewhere.inputs"
-"""Attempts of other lanes whose inputs are counted among either arm's, as one count a lane and epoch."""
-OF_OTHER_LANES: Final = frozenset({ELSEWHERE, INPUTS_ELSEWHERE})
 
 OWN: Final = "custom"
 """The metric of counts that a policy asks Prometheus for by queries of its own."""

@@ -9,7 +9,6 @@ from evaluator.terms import Profile, Terms
 from evaluator.window.arms import (
     ALIKE_INPUTS,
     INPUTS,
-    INPUTS_ELSEWHERE,
     SAME_INPUTS,
     is_of,
     is_stable,
@@ -61,11 +60,6 @@ def same_rows(window: Counts, terms: Terms) -> tuple[BinRows, BinRows]:
             if is_stable(at, terms) and is_of(terms.stable_profile, at):
                 stable.add(one, at)
     return test.rows, stable.rows
-
-
-def has_other_lanes(window: Counts) -> bool:
-    """Whether inputs of other lanes' requests were counted among either arm's."""
-    return any(any(one.counts) for instance in window for one, _ in series_of(instance, INPUTS_ELSEWHERE))
 
 
 class _Arm:

@@ -9,14 +9,12 @@ from evaluator.window.arms import (
     CONTROL,
     ELSEWHERE,
     FEEDBACK,
-    INPUTS_ELSEWHERE,
     LIVE,
     METRICS,
     OF_INPUTS,
     SAME_INPUTS,
     concerns,
     is_of,
-    is_stable,
 )
 from evaluator.window.counts import Key, Series, arrange
 from services.common.telemetry.store import Snapshot
@@ -67,8 +65,8 @@ def _concerning(snapshots: Iterable[Snapshot], terms: Terms) -> Iterator[tuple[S
         if snapshot.metric.name == ATTEMPTS and at["segment"] != terms.segment:
             if _is_beside(at, terms):
                 yield _elsewhere(at, snapshot), snapshot.start_ns
-            if terms.compares_inputs and (_is_tried(at, terms) or is_stable(at, terms)):
-                yield _inputs_elsewhere(at, snapshot), snapshot.start_ns
+            continue
+        if snapshot.metric.name in OF_INPUTS and at.pop("segment") != terms.segment:
             continue
         one = _label(at, snapshot) if snapshot.metric.name == FEEDBACK else _plain(at, snapshot)
         if concerns(one, terms):
@@ -90,18 +88,10 @@ def _elsewhere(at: Mapping[str, str], snapshot: Snapshot) -> Series:
     return Series(ELSEWHERE, tuple(sorted(named.items())), (sum(snapshot.counts),))
 
 
-def _is_tried(at: Mapping[str, str], terms: Terms) -> bool:
-    """Whether requests are drawn for the test version: copies are not."""
-    return at["version"] == terms.test and at["traffic"] == LIVE
-
-
 def _is_compared(at: Mapping[str, str], terms: Terms) -> bool:
-    return terms.compares_inputs and _is_tried(at, terms) and is_of(terms.stable_profile, at)
-
-
-def _inputs_elsewhere(at: Mapping[str, str], snapshot: Snapshot) -> Series:
-    named = {name: at[name] for name in ("epoch", "segment")}
-    return Series(INPUTS_ELSEWHERE, tuple(sorted(named.items())), (sum(snapshot.counts),))
+    """Whether requests are drawn for the test version (copies are not), and its inputs counted by stable's profile."""
+    drawn = at["version"] == terms.test and at["traffic"] == LIVE
+    return drawn and terms.compares_inputs and is_of(terms.stable_profile, at)
 
 
 def _by_stable(one: Series, at: Mapping[str, str]) -> Series:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from evaluator.window.arms import OF_OTHER_LANES
+from evaluator.window.arms import ELSEWHERE
 from evaluator.window.counts import Counts, InstanceCounts, Series, arrange
 from evaluator.window.readings import Problem, Reading, complaint, finite, without_strange
 from evaluator.window.splits import Splits, split_of
@@ -130,7 +130,7 @@ def _take_one(read: Reading, before: InstanceCounts | None, latest: int, *, firs
         return _no_evidence(reading, before, fell)
     past = {one.key: one for one in before.series} if before else {}
     # Another lane may end while calls are under way, which count from zero again; that is no fault of the process.
-    beside = {key: one for key, one in series.items() if one.metric in OF_OTHER_LANES and key in past}
+    beside = {key: one for key, one in series.items() if one.metric == ELSEWHERE and key in past}
     restarted = {key for key, one in beside.items() if _went_back(one, past[key])}
     new = _New(reading, before, latest, first=first)
     counted = {
@@ -175,7 +175,7 @@ def _backwards(reading: Reading, before: InstanceCounts | None) -> str:
     past = {one.key: one for one in before.series}
     for one in reading.series:
         known = past.get(one.key)
-        if known is not None and one.metric not in OF_OTHER_LANES and _went_back(one, known):
+        if known is not None and one.metric != ELSEWHERE and _went_back(one, known):
             return f"its counter {one.metric} went backwards"
     return ""
 
@@ -235,7 +235,7 @@ class _New:
         if self._forgotten:
             return False
         # The epoch of another lane may be as old as that lane.
-        if one.metric not in OF_OTHER_LANES and any(name in catalog.SPLIT_ATTRIBUTES for name, _ in one.attributes):
+        if one.metric != ELSEWHERE and any(name in catalog.SPLIT_ATTRIBUTES for name, _ in one.attributes):
             return True
         begun = self._reading.begun_us.get(one.key, 0)
         if begun:

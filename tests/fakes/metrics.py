@@ -314,7 +314,9 @@ class Fleet:
             chances = np.array(feature.proportions) * (1.0 - shift)
             chances[-1] += shift
             labels = tuple(str(number) for number in range(len(chances)))
-            series = worker.store.spread(catalog.INPUT_COUNT, labels, *at, feature.name, profile.profile_id)
+            series = worker.store.spread(
+                catalog.INPUT_COUNT, labels, *at, self.terms.segment, feature.name, profile.profile_id
+            )
             series.add(random.multinomial(rows, chances / chances.sum()).tolist())
 
 

@@ -289,7 +289,7 @@ INPUT_COUNT: Final = Metric(
     Kind.COUNTER,
     "1",
     "Rows of live traffic by feature and bin of a reference profile.",
-    (*_ARM, "feature", "profile"),
+    (*_ARM, "segment", "feature", "profile"),
     spread="bin",
 )
 INPUT_ALIKE: Final = Metric(
@@ -298,7 +298,7 @@ INPUT_ALIKE: Final = Metric(
     "1",
     "Over requests of several rows, sums of products of the rows up to a bin with these and with all, less the rows "
     "themselves: how alike the inputs of one request are.",
-    (*_ARM, "feature", "profile", "product"),
+    (*_ARM, "segment", "feature", "profile", "product"),
     spread="bin",
 )
 INPUT_INVALID_COUNT: Final = Metric(

@@ -88,19 +88,20 @@ class Counting:
             )
         series.record(seconds)
 
-    def inputs(self, traffic: Traffic, arrays: Sequence[npt.NDArray[Any]]) -> None:
+    def inputs(self, place: Place, arrays: Sequence[npt.NDArray[Any]]) -> None:
         """Counts the rows of a request of live, control or shadow traffic, by the profiles' bins.
 
         Args:
-            traffic: its kind.
+            place: its lane and kind of traffic.
             arrays: one per input of the signature, in its order, each [rows, ...].
         """
-        if traffic not in _COUNTED:
+        if place.traffic not in _COUNTED:
             return
+        kind = place.traffic, place.segment
         if self._own is not None:
-            self._own.add(traffic, arrays[self._slots[self._own.profile.input]])
+            self._own.add(kind, arrays[self._slots[self._own.profile.input]])
         for counter in self._compared:
-            counter.add(traffic, arrays[self._slots[counter.profile.input]])
+            counter.add(kind, arrays[self._slots[counter.profile.input]])
 
     def keep_epochs(self, newest: Mapping[str, int]) -> None:
         """Drops what belongs to older epochs than the last four of each segment; `newest` is the epoch in force.

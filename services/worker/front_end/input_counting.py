@@ -19,6 +19,10 @@ _BINNED_BYTES: Final = 4 << 20
 """Inputs are binned when as many rows or bytes of them wait."""
 
 
+Kind = tuple[Traffic, str]
+"""A kind of traffic, and the segment whose lane it is of."""
+
+
 class InputCounter:
     """Counts inputs of one type against one reference profile, and what no bin holds if `invalid`."""
 
@@ -32,68 +36,68 @@ class InputCounter:
         self._binner = Binner(profile.features)
         self._counts_invalid = invalid
         self._labels = [tuple(map(str, range(len(feature.proportions)))) for feature in profile.features]
-        self._waiting: dict[Traffic, list[npt.NDArray[Any]]] = {}
+        self._waiting: dict[Kind, list[npt.NDArray[Any]]] = {}
         self._rows = 0
         self._bytes = 0
-        self._series: dict[Traffic, list[SpreadSeries]] = {}
-        self._products: dict[Traffic, list[tuple[SpreadSeries, SpreadSeries]]] = {}
+        self._series: dict[Kind, list[SpreadSeries]] = {}
+        self._products: dict[Kind, list[tuple[SpreadSeries, SpreadSeries]]] = {}
         self._invalid: dict[tuple[Traffic, int, int], CounterSeries] = {}
 
-    def add(self, traffic: Traffic, rows: npt.NDArray[Any]) -> None:
-        self._waiting.setdefault(traffic, []).append(rows)
+    def add(self, kind: Kind, rows: npt.NDArray[Any]) -> None:
+        self._waiting.setdefault(kind, []).append(rows)
         self._rows += len(rows)
         self._bytes += rows.nbytes
         if self._rows >= _BINNED_ROWS or self._bytes >= _BINNED_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        for traffic, parts in self._waiting.items():
+        for kind, parts in self._waiting.items():
             small = [part for part in parts if len(part) <= _BINNED_ROWS]
             if all(len(part) == 1 for part in small):
                 if small:
                     # Requests of one row each cannot be alike among themselves.
-                    self._count(traffic, np.concatenate(small))
+                    self._count(kind, np.concatenate(small))
             else:
-                self._count_requests(traffic, small)
+                self._count_requests(kind, small)
             for part in parts:
                 if len(part) > _BINNED_ROWS:
-                    self._add_products(traffic, self._count(traffic, part)[np.newaxis])
+                    self._add_products(kind, self._count(kind, part)[np.newaxis])
         self._waiting.clear()
         self._rows = self._bytes = 0
 
-    def _count(self, traffic: Traffic, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    def _count(self, kind: Kind, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """Counts rows, and answers how many each bin has, [features, bins]."""
         counts = self._binner.count(self._numbers(rows))
-        self._add(traffic, counts.bins, counts.invalid)
+        self._add(kind, counts.bins, counts.invalid)
         return counts.bins
 
-    def _count_requests(self, traffic: Traffic, parts: list[npt.NDArray[Any]]) -> None:
+    def _count_requests(self, kind: Kind, parts: list[npt.NDArray[Any]]) -> None:
         sizes = np.array([len(part) for part in parts])
         counts = self._binner.count_parts(self._numbers(np.concatenate(parts)), sizes)
-        self._add(traffic, counts.bins.sum(axis=0), counts.invalid)
-        self._add_products(traffic, counts.bins[sizes > 1])
+        self._add(kind, counts.bins.sum(axis=0), counts.invalid)
+        self._add_products(kind, counts.bins[sizes > 1])
 
     def _numbers(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         # bfloat16 comes as its bits.
         return to_numbers(self._dtype, rows) if self._dtype is DType.BF16 else rows
 
-    def _add(self, traffic: Traffic, bins: npt.NDArray[np.int64], invalid: npt.NDArray[np.int64]) -> None:
-        series = self._series.get(traffic)
+    def _add(self, kind: Kind, bins: npt.NDArray[np.int64], invalid: npt.NDArray[np.int64]) -> None:
+        series = self._series.get(kind)
         if series is None:
-            series = self._series[traffic] = self._spreads(catalog.INPUT_COUNT, traffic)
+            series = self._series[kind] = self._spreads(catalog.INPUT_COUNT, kind)
         for one, labels, counts in zip(series, self._labels, bins, strict=True):
             one.add(counts[: len(labels)].tolist())
         if not self._counts_invalid:
             return
         for feature, reason in zip(*np.nonzero(invalid), strict=True):
-            self._invalid_series(traffic, int(feature), int(reason)).add(int(invalid[feature, reason]))
+            self._invalid_series(kind[0], int(feature), int(reason)).add(int(invalid[feature, reason]))
 
-    def _add_products(self, traffic: Traffic, bins: npt.NDArray[np.int64]) -> None:
+    def _add_products(self, kind: Kind, bins: npt.NDArray[np.int64]) -> None:
         """Adds what requests of several rows say of how alike these are; bins: [requests, features, bins]."""
-        series = self._products.get(traffic)
+        series = self._products.get(kind)
         if series is None:
-            both = [self._spreads(catalog.INPUT_ALIKE, traffic, product) for product in catalog.ALIKE_PRODUCTS]
-            series = self._products[traffic] = list(zip(*both, strict=True))
+            both = [self._spreads(catalog.INPUT_ALIKE, kind, product) for product in catalog.ALIKE_PRODUCTS]
+            series = self._products[kind] = list(zip(*both, strict=True))
         up_to = bins.cumsum(axis=-1)
         with_own = (up_to * (up_to - 1)).sum(axis=0)
         # Of all that are in a bin: a value that is missing may be in none.
@@ -102,9 +106,10 @@ class InputCounter:
             own.add(first[: len(labels)].tolist())
             every.add(second[: len(labels)].tolist())
 
-    def _spreads(self, metric: Metric, traffic: Traffic, *more: str) -> list[SpreadSeries]:
+    def _spreads(self, metric: Metric, kind: Kind, *more: str) -> list[SpreadSeries]:
         """A series per feature, over its bins."""
-        at = (*self._arm, traffic.value)
+        traffic, segment = kind
+        at = (*self._arm, traffic.value, segment)
         return [
             self._store.spread(metric, labels, *at, feature.name, self.profile.id, *more)
             for feature, labels in zip(self.profile.features, self._labels, strict=True)

@@ -202,7 +202,7 @@ class PredictServicer:
             if span is not None:
                 span.end(outcome, call.parts)
             if outcome not in _NOT_TAKEN:
-                self._counting.inputs(call.place.traffic, inputs.arrays)
+                self._counting.inputs(call.place, inputs.arrays)
 
     def _end(self, call: Call, outcome: str, begun: float) -> None:
         ended = self._clock.monotonic()

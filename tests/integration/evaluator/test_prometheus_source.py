@@ -91,7 +91,7 @@ class House:
         store.counter(catalog.CALLER_PREDICTION_COUNT, *LIVE, "", "1.1", "eu").add(MANY)
         store.spread(catalog.FEEDBACK_ALIKE, catalog.ALIKE_SUMS, *LIVE, "", "1.1").add((MANY, 3, 2))
         store.spread(catalog.PREDICTION_ALIKE, ("3", "7"), *LIVE, "", "1.1", "class").add((MANY, 3))
-        store.spread(catalog.INPUT_ALIKE, ("0", "1"), *LIVE, "f0", "p2", "class").add((MANY, 3))
+        store.spread(catalog.INPUT_ALIKE, ("0", "1"), *LIVE, "", "f0", "p2", "class").add((MANY, 3))
         store.counter(catalog.CALLER_ATTEMPT_COUNT, *LIVE, "", "ok", "1", "eu").add(MANY)
         store.counter(catalog.CALLER_FEEDBACK_COUNT, *LIVE, "", "1.1", "eu", "true").add(MANY)
         store.histogram(catalog.COHORT_ATTEMPT, *LIVE, "", "ok", "1").counts[49] += MANY

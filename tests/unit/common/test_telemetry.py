@@ -23,7 +23,7 @@ def filled(begun: int = BEGUN) -> MetricStore:
     for value in (40e-6, 50e-6, 51e-6, 0.003, 99.0):
         histogram.record(value)
     store.counter(catalog.FEEDBACK_COUNT, "churn", "v1", "live", "", "3.1", "keep", "keep", "true").add(5)
-    store.spread(catalog.INPUT_COUNT, ("0", "1", "2"), "churn", "v1", "live", "age", "p1").add([3, 0, 4])
+    store.spread(catalog.INPUT_COUNT, ("0", "1", "2"), "churn", "v1", "live", "", "age", "p1").add([3, 0, 4])
     store.gauge(catalog.ROUTE_SHARE, "churn", "v1", "stable", "").set(9_500)
     return store
 
@@ -54,7 +54,7 @@ def test_otlp_gives_back_what_it_got() -> None:
     )
     (sent,) = metrics_pb2.MetricsData.FromString(otlp.encode(RESOURCE, snapshots)).resource_metrics
     assert {pair.key: pair.value.string_value for pair in sent.resource.attributes}["service.version"] == "7.0.0"
-    spread = Snapshot(catalog.INPUT_COUNT, ("churn", "v1", "live", "age", "p1"), (3, 4), 0.0, ("0", "2"), BEGUN)
+    spread = Snapshot(catalog.INPUT_COUNT, ("churn", "v1", "live", "", "age", "p1"), (3, 4), 0.0, ("0", "2"), BEGUN)
     others = [one for one in snapshots if one.metric not in {catalog.INPUT_COUNT, catalog.ROUTE_SHARE}]
     gauges = [replace(one, start_ns=0) for one in snapshots if one.metric is catalog.ROUTE_SHARE]
     expected = [spread, *gauges, *others]
@@ -78,7 +78,7 @@ def test_other_bounds_are_refused() -> None:
 
 def test_snapshots_of_several_processes_add_up() -> None:
     one, other = filled(), filled()
-    other.spread(catalog.INPUT_COUNT, ("0", "1", "2"), "churn", "v1", "live", "age", "p1").add([0, 1, 0])
+    other.spread(catalog.INPUT_COUNT, ("0", "1", "2"), "churn", "v1", "live", "", "age", "p1").add([0, 1, 0])
     merged = {snapshot.metric: snapshot for snapshot in merge([*one.snapshot(), *other.snapshot()])}
     assert merged[catalog.FEEDBACK_COUNT].counts == (10,)
     assert merged[catalog.INPUT_COUNT].counts == (6, 1, 8)
@@ -101,12 +101,12 @@ def test_a_sum_counts_since_the_first_of_its_parts_did() -> None:
 def test_labels_that_have_counted_nothing_count_since_they_were_last_looked_at() -> None:
     times = iter(range(1, 100))
     store = MetricStore(lambda: next(times))
-    spread = store.spread(catalog.INPUT_COUNT, ("0", "1"), "churn", "v1", "live", "age", "p1")
+    spread = store.spread(catalog.INPUT_COUNT, ("0", "1"), "churn", "v1", "live", "", "age", "p1")
     store.snapshot()
     spread.add([1, 0])
     assert [one.start_ns for one in (*store.snapshot(), *store.snapshot())] == [2, 2]
     store.drop(lambda *_: True)
-    store.spread(catalog.INPUT_COUNT, ("0", "1"), "churn", "v1", "live", "age", "p1").add([1, 0])
+    store.spread(catalog.INPUT_COUNT, ("0", "1"), "churn", "v1", "live", "", "age", "p1").add([1, 0])
     assert [one.start_ns for one in store.snapshot()] == [5]
 
 

@@ -15,12 +15,10 @@ from evaluator.statistics.design_effect import effects_of_bins, effects_of_cuts
 from evaluator.terms import Feature, Profile
 from evaluator.verdict.decide import Action, Circumstances, Phase, decide
 from evaluator.verdict.unlike_inputs import broken
-from evaluator.window.arms import INPUTS_ELSEWHERE, SAME_INPUTS
+from evaluator.window.arms import SAME_INPUTS
 from evaluator.window.counts import Counts, InstanceCounts, Series
 from evaluator.window.input_rows import BinRows
-from evaluator.window.readings import Reading
 from evaluator.window.snapshots import series_of
-from evaluator.window.windows import take
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
 from tests.fakes.metrics import reference
@@ -258,16 +256,6 @@ def test_of_a_process_that_was_not_read_before_nothing_is_taken() -> None:
     assert same.after(window, terms, None).rows == (10, 40)
 
 
-def test_inputs_of_other_lanes_rest_for_two_looks() -> None:
-    terms, window = demo_terms(), inputs("v2", "live", [1] * BINS)
-    beside = (InstanceCounts("worker-1", 1, (Series(INPUTS_ELSEWHERE, (("epoch", "7"), ("segment", "eu")), (3,)),)),)
-    same, seen = opened(2), []
-    for one in (window, window, window + beside, window, window):
-        same = same.after(one, terms, 1)
-        seen.append(same.rows[0])
-    assert seen == [0, 10, 10, 10, 20]
-
-
 def attempts(test: int, refused: int, stable: int) -> Counts:
     """One look's requests, drawn one to ten."""
 
@@ -310,9 +298,10 @@ def test_the_test_arms_inputs_are_recorded_by_stables_profile_and_no_others() ->
         ("v2", "shadow", "p1"),
         ("v1", "live", "p1"),
     ):
-        at = ("digits", version, traffic, "pixel_0", profile)
-        store.spread(catalog.INPUT_COUNT, ("0", "1"), *at).add([3, 4])
-        store.spread(catalog.INPUT_ALIKE, ("0", "1"), *at, "rows").add([5, 6])
+        for segment in ("", "eu"):
+            at = ("digits", version, traffic, segment, "pixel_0", profile)
+            store.spread(catalog.INPUT_COUNT, ("0", "1"), *at).add([3, 4])
+            store.spread(catalog.INPUT_ALIKE, ("0", "1"), *at, "rows").add([5, 6])
     found = [one for one in series_of(store.snapshot(), demo_terms()) if one.metric == SAME_INPUTS]
     assert [(one.attributes, one.counts) for one in found] == [
         ((("feature", "pixel_0"),), (3, 4)),
@@ -321,32 +310,3 @@ def test_the_test_arms_inputs_are_recorded_by_stables_profile_and_no_others() ->
     assert not any(one.metric == SAME_INPUTS for one in series_of(store.snapshot(), demo_terms(sticky=True)))
     like = replace(demo_terms(), test_profile=reference("p1", 2))
     assert sum(one.metric == SAME_INPUTS for one in series_of(store.snapshot(), like)) == 2
-
-
-@pytest.mark.parametrize(
-    ("version", "traffic", "known"),
-    [
-        ("v1", "live", True),
-        ("v1", "control", True),
-        ("v2", "live", True),
-        ("v2", "shadow", False),
-        ("v3", "live", False),
-    ],
-)
-def test_requests_of_other_lanes_are_known_by_their_attempts(version: str, traffic: str, known: bool) -> None:
-    terms = demo_terms()
-    store = MetricStore()
-    store.histogram(catalog.ATTEMPT_DURATION, "digits", version, traffic, "eu", "ok", "7").record(0.1)
-    found = [one for one in series_of(store.snapshot(), terms) if one.metric == INPUTS_ELSEWHERE]
-    assert bool(found) is known
-
-
-def test_the_counts_of_another_lane_may_fall_without_harm() -> None:
-    def reading(count: int) -> Reading:
-        beside = Series(INPUTS_ELSEWHERE, (("epoch", "7"), ("segment", "eu")), (count,))
-        return Reading("router-1", 1_000_000 * (1 + count), (beside,))
-
-    cursor = take((), [reading(9)], first=True).cursor
-    taken = take(cursor, [reading(3)], first=False)
-    assert not taken.problems
-    assert take(taken.cursor, [reading(5)], first=False).window[0].series[0].counts == (2,)
