@@ -14,9 +14,10 @@ from router.proxy import Proxy
 from router.routing import Route
 from router.split import ArmName
 from services.common.errors import InvalidArgumentError
-from services.common.feedback import TRAFFIC_NAMES, FeedbackBook
+from services.common.feedback import FeedbackBook
 from services.common.guard import current_principal
 from services.common.identity import SEE_PROCESSES, require_one
+from services.common.mirrored_pairs import TRAFFIC_NAMES
 from services.common.text import shown
 
 _Context = aio.ServicerContext

@@ -19,7 +19,7 @@ from evaluator.statistics.counts import FloatArray
 from evaluator.statistics.rates import RateWindows
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import SLICES_PER_PERIOD
-from services.common.telemetry.catalog import LAG_BOUNDS
+from services.common.telemetry.bounds import LAG_BOUNDS
 
 TEST, STABLE = 0, 1
 TP, FN, FP, TN = range(4)

@@ -19,7 +19,7 @@ from evaluator.window.cohort_rows import cohort_labels
 from evaluator.window.labels import LabelPair, RateRow, error_distributions, label_rows
 from services.common.policy.metrics import CLASS_METRICS, LABEL_METRICS, MetricKind
 from services.common.policy.records import Gate
-from services.common.telemetry import catalog
+from services.common.telemetry.bounds import VALUE_BOUNDS
 
 
 class Known(NamedTuple):
@@ -176,7 +176,7 @@ def judge_labels(gate: GateState, taken: Taken, terms: Terms) -> GateState:
 def place_of(gate: RateGate, terms: Terms) -> int:
     """Where what the gate counts stands: its class among those that are watched, or the bound that is to be passed."""
     if gate.gate.metric is MetricKind.VALUE:
-        return catalog.VALUE_BOUNDS.index(gate.gate.above)
+        return VALUE_BOUNDS.index(gate.gate.above)
     return terms.classes.index(gate.gate.positive) if gate.gate.metric in CLASS_METRICS else 0
 
 

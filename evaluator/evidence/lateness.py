@@ -8,7 +8,7 @@ from typing import Final
 from evaluator.terms import Terms
 from evaluator.window.arms import LAG, added, is_stable, is_test, series_of
 from evaluator.window.counts import Counts
-from services.common.telemetry.catalog import LAG_BOUNDS
+from services.common.telemetry.bounds import LAG_BOUNDS
 
 USUAL: Final = 0.99
 """Share of the labels that have come at the usual lag."""

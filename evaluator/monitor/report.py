@@ -19,7 +19,7 @@ from evaluator.verdict.reports import DriftReport, Evidence, GateReport, Verdict
 from evaluator.window.readings import Problem
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Limit
-from services.common.telemetry import catalog
+from services.common.telemetry.bounds import ERROR_BOUNDS
 
 _SHOWN = 5
 _COUNTED: Final = {
@@ -183,9 +183,9 @@ def _beyond(watch: Watch, one: Watched) -> str:
             )
         case MetricKind.ABSOLUTE_ERROR:
             return (
-                f"{version} was off by more than {catalog.ERROR_BOUNDS[one.past.cut]:.3g} on {words.percent(seen)} of "
+                f"{version} was off by more than {ERROR_BOUNDS[one.past.cut]:.3g} on {words.percent(seen)} of "
                 f"{words.many(n, 'label')} lately; {words.percent(limit)} is allowed: half of its own past's were off "
-                f"by less than {catalog.ERROR_BOUNDS[one.past.cut] / RATIO**2:.3g}"
+                f"by less than {ERROR_BOUNDS[one.past.cut] / RATIO**2:.3g}"
             )
         case MetricKind.F1:
             return (

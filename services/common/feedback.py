@@ -3,8 +3,8 @@
 Nothing is stored of a prediction: its token says which version answered, when, and what it predicted.
 """
 
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -13,6 +13,7 @@ from services.common.clock import Clock
 from services.common.kept_slices import KeptSlices, Slice, room_of
 from services.common.labelled_rows import LabelledRows
 from services.common.late_rows import LateRows
+from services.common.mirrored_pairs import Classes, MirroredPairs, arm_of, slice_of
 from services.common.prediction_token import MAX_ROWS, NO_CLASS, Prediction, TokenError, TokenKeys
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
@@ -36,8 +37,6 @@ _OF_SLICES: Final = frozenset(
         catalog.SHADOW_NOTED_COUNT,
     }
 )
-TRAFFIC_NAMES: Final = ("", "live", "control", "shadow", "pinned", "failover", "reduced")
-"""Values of the attribute `traffic`, by the number of `crossfade.common.v1.Traffic`."""
 
 
 class Status(StrEnum):
@@ -55,10 +54,6 @@ class Result:
 
     status: Status
     reason: str = ""
-
-
-Classes = Callable[[str, str], Sequence[str] | None]
-"""Class names of (model, version); None: the version is not known here any more."""
 
 
 class FeedbackBook:
@@ -92,9 +87,7 @@ class FeedbackBook:
         self._rows = LabelledRows(remembered)
         # Apart: old predictions, of which anybody may have kept many, push out none of today's.
         self._late_rows = LateRows(late)
-        # The first key of a dict is found past all that were deleted before it.
-        self._pairs: OrderedDict[int, Prediction] = OrderedDict()
-        self._most_pairs = pairs
+        self._pairs = MirroredPairs(store, classes, pairs)
         self._slices: dict[tuple[str, str], KeptSlices] = {}
         self._epochs: dict[tuple[str, str], int] = {}
 
@@ -125,16 +118,8 @@ class FeedbackBook:
         except TokenError:
             # Of a Worker with other keys: its labels are refused as well.
             return
-        if stable.nonce in self._pairs or not self._keep_slice(stable):
-            return
-        self._pairs[stable.nonce] = test
-        if len(self._pairs) > self._most_pairs:
-            self._pairs.popitem(last=False)
-        for row in range(min(len(stable.classes), len(test.classes))):
-            agree = self._agree(stable, test, row)
-            if agree is not None:
-                at = (*_arm(test), stable.segment, _slice(stable), _YES[agree])
-                self._store.counter(catalog.SHADOW_NOTED_COUNT, *at).add()
+        if stable not in self._pairs and self._keep_slice(stable):
+            self._pairs.note(stable, test)
 
     def label(self, prediction_id: str, row: int, actual: str) -> Result:
         """Counts the true class of a row."""
@@ -160,9 +145,9 @@ class FeedbackBook:
         few = len(classes) <= catalog.PREDICTED_CLASSES
         self._store.counter(
             catalog.FEEDBACK_COUNT,
-            *_arm(prediction),
+            *arm_of(prediction),
             prediction.segment,
-            _slice(prediction),
+            slice_of(prediction),
             predicted if few else "",
             actual,
             correct,
@@ -170,9 +155,10 @@ class FeedbackBook:
         self._count_alike(prediction, row, wrong=predicted != actual)
         self._count_cohort(prediction, "label", correct)
         if prediction.caller:
-            at = (*_arm(prediction), prediction.segment, _slice(prediction), prediction.caller, correct)
+            at = (*arm_of(prediction), prediction.segment, slice_of(prediction), prediction.caller, correct)
             self._store.counter(catalog.CALLER_FEEDBACK_COUNT, *at).add()
-        self._count_pair(prediction, row, actual)
+        labelled = (self._rows[prediction.nonce] & _ROWS).bit_count()
+        self._pairs.label(prediction, row, actual, last=labelled == len(prediction.classes))
         self._count_lag(prediction, correct, actual if few else "")
         return Result(Status.ACCEPTED)
 
@@ -194,7 +180,7 @@ class FeedbackBook:
         # of one caller could make the sum infinite otherwise, and no scrape would take the series any more.
         most = metric.bounds[-1] * 2
         seen = max(-most, min(most, seen))
-        self._store.histogram(metric, *_arm(prediction), prediction.segment, _slice(prediction)).record(seen)
+        self._store.histogram(metric, *arm_of(prediction), prediction.segment, slice_of(prediction)).record(seen)
         if not prediction.numbers:
             self._count_cohort(prediction, "value", "true" if value > 0 else "false")
         self._count_lag(prediction, "")
@@ -221,15 +207,15 @@ class FeedbackBook:
 
     def _uncounted(self, prediction: Prediction, bit: int) -> Result:
         """A label that does not count; late ones are counted as such once for each row."""
-        arm = (*_arm(prediction), prediction.segment)
+        arm = (*arm_of(prediction), prediction.segment)
         if self._rows[prediction.nonce] >> bit & 1:
-            self._store.counter(catalog.FEEDBACK_DUPLICATE_COUNT, *_arm(prediction)).add()
+            self._store.counter(catalog.FEEDBACK_DUPLICATE_COUNT, *arm_of(prediction)).add()
             return Result(Status.DUPLICATE)
         first = self._late_rows.note(prediction.nonce, bit, prediction.time_ms, arm)
         if first:
             self._store.counter(catalog.FEEDBACK_LATE_COUNT, *arm).add()
         else:
-            self._store.counter(catalog.FEEDBACK_DUPLICATE_COUNT, *_arm(prediction)).add()
+            self._store.counter(catalog.FEEDBACK_DUPLICATE_COUNT, *arm_of(prediction)).add()
         return Result(Status.TOO_LATE)
 
     def _keep_slice(self, prediction: Prediction) -> bool:
@@ -275,49 +261,14 @@ class FeedbackBook:
         if wrong:
             self._rows[prediction.nonce] = known | 1 << (_WRONG_BITS + row)
         products = (2 * rows - 1, now * rows - before * (rows - 1), now * now - before * before)
-        at = (*_arm(prediction), prediction.segment, _slice(prediction))
+        at = (*arm_of(prediction), prediction.segment, slice_of(prediction))
         self._store.spread(catalog.FEEDBACK_ALIKE, catalog.ALIKE_SUMS, *at).add(products)
 
     def _count_cohort(self, prediction: Prediction, observed: str, good: str) -> None:
         if 0 <= prediction.cohort < catalog.COHORTS:
-            at = (*_arm(prediction), prediction.segment, _slice(prediction), observed, good)
+            at = (*arm_of(prediction), prediction.segment, slice_of(prediction), observed, good)
             self._store.histogram(catalog.COHORT_FEEDBACK, *at).record(prediction.cohort)
-
-    def _count_pair(self, prediction: Prediction, row: int, actual: str) -> None:
-        test = self._pairs.get(prediction.nonce)
-        agree = None if test is None else self._agree(prediction, test, row)
-        if test is None or agree is None:
-            return
-        right = (_RIGHT[self._class(one, row) == actual] for one in (prediction, test))
-        at = (*_arm(test), prediction.segment, _slice(prediction), _YES[agree], *right)
-        self._store.counter(catalog.SHADOW_LABEL_COUNT, *at).add()
-        if (self._rows[prediction.nonce] & _ROWS).bit_count() == len(prediction.classes):
-            # What has all of its labels leaves room for what waits.
-            del self._pairs[prediction.nonce]
-
-    def _agree(self, stable: Prediction, test: Prediction, row: int) -> bool | None:
-        """Whether both versions answered a row with the same class; None: one of them answered with none."""
-        classes = self._class(stable, row), self._class(test, row)
-        return classes[0] == classes[1] if all(classes) else None
-
-    def _class(self, prediction: Prediction, row: int) -> str:
-        """The class of a row by its name; empty: it has none, or its version is gone."""
-        classes = self._classes(prediction.model, prediction.version) or ()
-        number = prediction.classes[row] if row < len(prediction.classes) else NO_CLASS
-        return classes[number] if number < len(classes) else ""
 
     def _count_lag(self, prediction: Prediction, correct: str, actual: str = "") -> None:
         lag = max(0.0, self._clock.now() - prediction.time_ms / 1000)
-        self._store.histogram(catalog.FEEDBACK_LAG, *_arm(prediction), correct, actual).record(lag)
-
-
-_RIGHT: Final = {True: "right", False: "wrong"}
-_YES: Final = {True: "yes", False: "no"}
-
-
-def _arm(prediction: Prediction) -> tuple[str, str, str]:
-    return prediction.model, prediction.version, TRAFFIC_NAMES[prediction.traffic]
-
-
-def _slice(prediction: Prediction) -> str:
-    return f"{prediction.epoch}.{prediction.slice}"
+        self._store.histogram(catalog.FEEDBACK_LAG, *arm_of(prediction), correct, actual).record(lag)

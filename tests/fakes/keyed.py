@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.telemetry import catalog
+from services.common.telemetry.bounds import VALUE_BOUNDS
 from tests.fakes.metrics import CLASSES, Fleet, Instance, IntArray
 
 _BUCKETS = 10_000
@@ -78,7 +79,7 @@ class KeyedFleet(Fleet):
         if self.reported:
             numbers = self.random.binomial(answered, self.reported)
             engaged = self.random.binomial(numbers, behaviour.engaged)
-            zero = catalog.VALUE_BOUNDS.index(0.0)
+            zero = VALUE_BOUNDS.index(0.0)
             self._count(router, catalog.FEEDBACK_VALUE, in_slice, zero + 1, int(engaged.sum()))
             self._count(router, catalog.FEEDBACK_VALUE, in_slice, zero, int((numbers - engaged).sum()))
             for good, by_user in (("true", engaged), ("false", numbers - engaged)):

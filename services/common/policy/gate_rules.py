@@ -15,6 +15,7 @@ from services.common.policy.metrics import (
 )
 from services.common.policy.records import DEFAULT_HARM, DEFAULT_SAFE, GateMargin, Limit, Meaning, Objective, Violation
 from services.common.telemetry import catalog
+from services.common.telemetry.bounds import VALUE_BOUNDS
 
 CLASSIFICATION: Final = "classification"
 """The task whose answers are classes, and right or wrong."""
@@ -166,9 +167,9 @@ def _query_violations(path: str, draft: GateDraft, metric: MetricKind) -> list[V
 def _above_violations(path: str, draft: GateDraft, metric: MetricKind) -> list[Violation]:
     if metric is not MetricKind.VALUE:
         return [Violation(path, f"is for value, and this gate watches {metric}")] if draft.above else []
-    if draft.above in catalog.VALUE_BOUNDS:
+    if draft.above in VALUE_BOUNDS:
         return []
-    bounds = sorted(catalog.VALUE_BOUNDS, key=lambda bound: abs(bound - draft.above))[:2]
+    bounds = sorted(VALUE_BOUNDS, key=lambda bound: abs(bound - draft.above))[:2]
     near = " or ".join(f"{bound:g}" for bound in sorted(bounds))
     return [Violation(path, f"{draft.above:g} is none of the bounds that numbers are counted by: write {near}")]
 

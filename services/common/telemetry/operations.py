@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from services.common.telemetry.catalog import CALL_BOUNDS, Kind, Metric
+from services.common.telemetry.bounds import CALL_BOUNDS
+from services.common.telemetry.catalog import Kind, Metric
 
 _ARM: Final = ("model", "version", "traffic")
 

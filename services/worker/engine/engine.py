@@ -32,17 +32,6 @@ TORCH: Final[dict[DType, torch.dtype]] = {
 }
 _BF16_INSTRUCTIONS: Final = ("avx512_bf16", "amx_bf16", "bf16")
 _FEW: Final = 64
-_OUT_OF_MEMORY: Final = (
-    "DefaultCPUAllocator: can't allocate memory",
-    "CUDA error: out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "CUSOLVER_STATUS_ALLOC_FAILED",
-    "CUSPARSE_STATUS_ALLOC_FAILED",
-    "CUFFT_ALLOC_FAILED",
-)
-"""What errors say that torch has no class of its own for: of the CPU's memory (c10/core/impl/alloc_cpu.cpp), of the
-driver's, and of what CUDA's libraries take for themselves."""
 MIXED: Final = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
 
 
@@ -300,17 +289,3 @@ def _finite(array: Array, dtype: DType) -> bool:
         # A sum of so few values in double precision is finite unless one of them is not; FP64 alone could overflow.
         return math.isfinite(sum(array.ravel().tolist())) or (dtype is DType.FP64 and bool(np.isfinite(array).all()))
     return bool(np.isfinite(array).all())
-
-
-def is_lost(error: Exception) -> bool:
-    """Whether the device fails from here on whatever it is asked for, until its process ends (a CUDA error)."""
-    # Memory that the driver did not get for itself is such an error too, and leaves the device as it was
-    # (cudaErrorMemoryAllocation, CUDA Runtime API); should it not, the next one says so.
-    return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether the device's memory was too small for what was run, which may fit in smaller batches."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(said in str(error) for said in _OUT_OF_MEMORY)

@@ -9,7 +9,8 @@ import torch
 from crossfade.artifact import AnsweredRows
 from crossfade.manifest import Manifest, Precision, Signature, Tolerance
 from services.worker.domain import FailureCode, LoadError
-from services.worker.engine.engine import Engine, EngineOutput, is_out_of_memory
+from services.worker.engine.device_errors import is_out_of_memory
+from services.worker.engine.engine import Engine, EngineOutput
 from services.worker.shared_memory.tensors import Array, to_numbers, to_stored
 
 SINGLE_ROWS: Final = 8

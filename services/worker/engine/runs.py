@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from services.worker.engine.batcher import Batcher
-from services.worker.engine.engine import EngineOutput, is_lost, is_out_of_memory
+from services.worker.engine.device_errors import is_lost, is_out_of_memory
+from services.worker.engine.engine import EngineOutput
 from services.worker.engine.room import Room
 from services.worker.engine.stretches import Stretch, hand_out, joined, split
 from services.worker.shared_memory.records import Outcome

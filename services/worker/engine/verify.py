@@ -14,7 +14,8 @@ from services.common.clock import Clock
 from services.common.text import first_line
 from services.worker.domain import FailureCode, LoadError, LoadReport
 from services.worker.engine.cuda import limit_memory
-from services.worker.engine.engine import TORCH, Engine, choose_device, is_out_of_memory, mixed_precision
+from services.worker.engine.device_errors import is_out_of_memory
+from services.worker.engine.engine import TORCH, Engine, choose_device, mixed_precision
 from services.worker.engine.golden import GoldenCheck
 from services.worker.engine.index_bounds import index_bounds
 from services.worker.engine.loader import load_program

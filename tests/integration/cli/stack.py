@@ -26,6 +26,7 @@ from registry.app import App
 from registry.settings import RegistrySettings
 from services.common.clock import SystemClock
 from services.common.telemetry import catalog, otlp
+from services.common.telemetry.bounds import CALL_BOUNDS
 from services.common.telemetry.servicer import TelemetryServicer
 from services.common.telemetry.store import Snapshot
 
@@ -182,7 +183,7 @@ class Stack:
     async def _snapshots(self) -> list[Snapshot]:
         """Each reading has 50 calls more than the one before, of every model, all within a millisecond."""
         self._calls += 50
-        counts = (self._calls, *[0] * len(catalog.CALL_BOUNDS))
+        counts = (self._calls, *[0] * len(CALL_BOUNDS))
         models = {one.model for one in self._serving}
         return [
             Snapshot(metric, (model, "v1", "live", "", "ok", *more), counts, 1.0)

@@ -21,6 +21,7 @@ from crossfade.errors import details_of
 from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
 from services.common.prediction_token import TokenKeys
 from services.common.telemetry import catalog
+from services.common.telemetry.bounds import ERROR_BOUNDS
 from tests.fakes.models import RAISES, Packaged, expected_scores, reference_rows, request_of, scores_of
 from tests.fakes.registry import CONTROL, LIVE, FakeRegistry, lane
 from tests.support.wait import until
@@ -427,7 +428,7 @@ async def test_of_a_regression_truth_is_counted_by_how_far_it_was_off(
     assert [one.status for one in answer.results] == [predict_pb2.ObservationResult.STATUS_ACCEPTED] * 3
     snapshots = await metrics(app.address)
     (errors,) = (one for one in snapshots if one.metric is catalog.FEEDBACK_ERROR)
-    off = [catalog.ERROR_BOUNDS[place] for place, count in enumerate(errors.counts) if count]
-    assert off == pytest.approx([catalog.ERROR_BOUNDS[0], 0.25, 2.0], rel=0.1)
+    off = [ERROR_BOUNDS[place] for place, count in enumerate(errors.counts) if count]
+    assert off == pytest.approx([ERROR_BOUNDS[0], 0.25, 2.0], rel=0.1)
     # Predictions are counted too, so that the share of those with labels is known.
     assert counted(snapshots, catalog.PREDICTION_COUNT) == 3

@@ -20,6 +20,7 @@ from crossfade.common.v1.analysis_pb2 import Evidence
 from crossfade.common.v1.model_pb2 import Signature, TensorSpec
 from crossfade.registry.v1.resources_pb2 import LoadReport
 from services.common.telemetry import catalog, otlp
+from services.common.telemetry.bounds import CALL_BOUNDS
 from services.common.telemetry.store import Snapshot
 
 
@@ -72,7 +73,7 @@ def test_evidence_is_a_share_of_its_bar() -> None:
 
 
 def _attempts(version: str, kind: str, outcome: str, epoch: str, counts: dict[float, int]) -> Snapshot:
-    bounds = catalog.CALL_BOUNDS
+    bounds = CALL_BOUNDS
     buckets = [0] * (len(bounds) + 1)
     for seconds, count in counts.items():
         buckets[int(np.searchsorted(bounds, seconds))] += count
@@ -86,7 +87,7 @@ def _reading(seconds: float, snapshots: list[Snapshot]) -> traffic.Reading:
 
 
 def _calls(count: int, segment: str = "") -> Snapshot:
-    counts = (count, *[0] * len(catalog.CALL_BOUNDS))
+    counts = (count, *[0] * len(CALL_BOUNDS))
     return Snapshot(catalog.ROUTE_DURATION, ("churn", "v1", "live", segment, "ok"), counts, 1.0)
 
 
@@ -118,9 +119,7 @@ def test_a_router_that_began_anew_counts_from_zero() -> None:
 
 
 def test_a_version_that_is_unloaded_takes_its_counts_along_and_is_no_traffic() -> None:
-    old = Snapshot(
-        catalog.ROUTE_DURATION, ("churn", "v0", "live", "", "ok"), (9_000, *[0] * len(catalog.CALL_BOUNDS)), 1.0
-    )
+    old = Snapshot(catalog.ROUTE_DURATION, ("churn", "v0", "live", "", "ok"), (9_000, *[0] * len(CALL_BOUNDS)), 1.0)
     figures = traffic.lane_figures(_reading(0.0, [_calls(100), old]), _reading(1.0, [_calls(130)]), "", 1)
     assert figures.per_second == 30.0
 

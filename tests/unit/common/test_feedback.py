@@ -9,6 +9,7 @@ from services.common.feedback import FeedbackBook, Status
 from services.common.kept_slices import MOST_SLICES, ROOM
 from services.common.prediction_token import NO_CLASS, Prediction, TokenKeys
 from services.common.telemetry import catalog
+from services.common.telemetry.bounds import ERROR_BOUNDS
 from services.common.telemetry.store import MetricStore
 from tests.fakes.clock import ManualClock
 
@@ -326,8 +327,8 @@ def test_of_a_regression_it_counts_how_far_the_row_was_off() -> None:
     assert errors.attributes == ("churn", "v1", "live", "", "3.10")
     places = [place for place, count in enumerate(errors.counts) if count]
     # What was predicted as no number is off by as much as can be told.
-    assert places[-1] == len(catalog.ERROR_BOUNDS)
-    assert catalog.ERROR_BOUNDS[places[0] - 1] < 2.5 <= catalog.ERROR_BOUNDS[places[0]]
+    assert places[-1] == len(ERROR_BOUNDS)
+    assert ERROR_BOUNDS[places[0] - 1] < 2.5 <= ERROR_BOUNDS[places[0]]
 
 
 def test_a_regression_takes_numbers_and_says_so() -> None:

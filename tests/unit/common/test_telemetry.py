@@ -8,6 +8,7 @@ import pytest
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 
 from services.common.telemetry import catalog, otlp, prometheus
+from services.common.telemetry.bounds import CALL_BOUNDS, INFERENCE_BOUNDS
 from services.common.telemetry.otlp import Resource
 from services.common.telemetry.store import MetricStore, Snapshot, merge
 
@@ -29,11 +30,11 @@ def filled(begun: int = BEGUN) -> MetricStore:
 
 
 def test_bounds_are_geometric() -> None:
-    bounds = catalog.INFERENCE_BOUNDS
+    bounds = INFERENCE_BOUNDS
     assert bounds[0] == 50e-6
     assert bounds[-2] < 10.0 <= bounds[-1] * (1 + 1e-9)
     assert np.allclose(np.diff(np.log2(bounds)), 1 / 8)
-    assert np.allclose(np.diff(np.log2(catalog.CALL_BOUNDS)), 1 / 4)
+    assert np.allclose(np.diff(np.log2(CALL_BOUNDS)), 1 / 4)
 
 
 def test_a_value_at_a_bound_belongs_below_it() -> None:

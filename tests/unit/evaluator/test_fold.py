@@ -19,7 +19,7 @@ from evaluator.window.labels import Labels, OfClass, SliceCounts
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import LabelMaturity, Plan, Step
-from services.common.telemetry.catalog import LAG_BOUNDS
+from services.common.telemetry.bounds import LAG_BOUNDS
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
 

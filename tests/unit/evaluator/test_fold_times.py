@@ -13,7 +13,7 @@ from evaluator.window.labels import VALUE_BUCKETS
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Plan, Step
-from services.common.telemetry.catalog import LAG_BOUNDS
+from services.common.telemetry.bounds import LAG_BOUNDS
 from tests.fakes.rollouts import DEMO_GATES, Trial, demo_plan, demo_policy, demo_terms, trial
 
 TERMS = demo_terms(features=0)

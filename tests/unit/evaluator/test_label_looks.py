@@ -17,7 +17,8 @@ from evaluator.window.labels import ERROR_BUCKETS, VALUE_BUCKETS, Labels, OfClas
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import GateMargin
-from services.common.telemetry.catalog import COHORTS, VALUE_BOUNDS
+from services.common.telemetry.bounds import VALUE_BOUNDS
+from services.common.telemetry.catalog import COHORTS
 from tests.fakes.rollouts import DEMO_GATES, demo_plan, demo_policy, demo_terms
 
 BEFORE, NOW, LATE = (1, 1), (2, 50), (2, 99)

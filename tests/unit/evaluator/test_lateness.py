@@ -5,7 +5,7 @@ import pytest
 from evaluator.evidence.lateness import NO_LAGS, USUAL, Lateness, usual_lag
 from evaluator.terms import Terms
 from evaluator.window.counts import InstanceCounts, Series
-from services.common.telemetry.catalog import LAG_BOUNDS
+from services.common.telemetry.bounds import LAG_BOUNDS
 from tests.fakes.rollouts import demo_terms
 
 TERMS: Terms = demo_terms(features=0)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
-import structlog
 
 from evaluator.monitor.loop import MonitorLoop
 from evaluator.monitor.service import Monitor
@@ -25,12 +24,13 @@ from evaluator.terms import Terms
 from evaluator.window.counts import InstanceCounts
 from evaluator.window.readings import Reading
 from services.common.policy.records import Meaning
+from services.common.telemetry.logs import make_log
 from tests.fakes.clock import ManualClock
 from tests.fakes.metrics import CLASSES, Behaviour, Fleet, reference
 from tests.fakes.rollouts import demo_terms
 from tests.support.wait import until
 
-LOG = structlog.get_logger()
+LOG = make_log("evaluator", "critical")
 NEW = MonitorView(False, False, 300.0, "", 0, 0.0, b"", ())
 
 

@@ -15,6 +15,7 @@ from evaluator.window.counts import Counts
 from evaluator.window.readings import Reading
 from evaluator.window.windows import take
 from services.common.telemetry import catalog
+from services.common.telemetry.bounds import INFERENCE_BOUNDS
 from services.common.telemetry.store import MetricStore
 from tests.fakes.clock import ManualClock
 from tests.fakes.metrics import Fleet, Instance
@@ -191,7 +192,7 @@ async def test_a_sum_that_is_no_number_loses_no_counts(scene: Scene, value: floa
     assert (await scene.read())["worker-1"].series
 
 
-@pytest.mark.parametrize("label", [repr(catalog.INFERENCE_BOUNDS[40]), repr(catalog.INFERENCE_BOUNDS[0]), "+Inf"])
+@pytest.mark.parametrize("label", [repr(INFERENCE_BOUNDS[40]), repr(INFERENCE_BOUNDS[0]), "+Inf"])
 async def test_a_histogram_that_lacks_a_bucket_is_no_evidence(scene: Scene, label: str) -> None:
     scene.scrape(change=lambda _, labels, value: None if labels.get("le") == label else value)
     assert "lacks 1 of its" in why((await scene.read())["worker-1"])

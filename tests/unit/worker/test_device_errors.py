@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from services.worker.engine.engine import is_lost, is_out_of_memory
+from services.worker.engine.device_errors import is_lost, is_out_of_memory
 
 
 @pytest.mark.parametrize(
