@@ -1,6 +1,6 @@
 """What the Evaluator counts of itself."""
 
-from evaluator.verdict.decide import Action
+from evaluator.verdict.decision import Action
 from services.common.telemetry import operations
 from services.common.telemetry.store import MetricStore
 

@@ -7,7 +7,7 @@ from typing import Protocol
 from evaluator.evidence.state import Look
 from evaluator.terms import Profile, Terms
 from evaluator.verdict.concluded import Concluded
-from evaluator.verdict.decide import Decision, Phase
+from evaluator.verdict.decision import Decision, Phase
 from evaluator.verdict.readiness import Served
 from evaluator.window.counts import Counts
 from evaluator.window.readings import Reading

@@ -19,7 +19,8 @@ from benchmarks.evaluator_error_rates.scenarios import CONSTANT, INSTANCES, SLIC
 from evaluator.evidence.fold import fold
 from evaluator.evidence.state import Look, State, start
 from evaluator.terms import Feature, Profile, Terms
-from evaluator.verdict.decide import Circumstances, Phase, decide
+from evaluator.verdict.decide import decide
+from evaluator.verdict.decision import Circumstances, Phase
 from evaluator.window.counts import Series
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft

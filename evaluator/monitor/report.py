@@ -13,7 +13,7 @@ from evaluator.monitor.watch import INPUTS, OUTPUTS, VALUES, Watch
 from evaluator.monitor.watched import ALPHA_ENDED, Watched
 from evaluator.statistics.confusion import f1_from_unlike
 from evaluator.statistics.process import log_threshold
-from evaluator.verdict.decide import Action, Decision
+from evaluator.verdict.decision import Action, Decision
 from evaluator.verdict.figures import ArmFigures
 from evaluator.verdict.reports import DriftReport, Evidence, GateReport, Verdict, drift_evidence
 from evaluator.window.readings import Problem

@@ -14,7 +14,8 @@ from evaluator.evidence.state import State, start
 from evaluator.questions.replay import CompactedError, Moment, Replayed
 from evaluator.terms import Terms
 from evaluator.verdict.concluded import Concluded
-from evaluator.verdict.decide import Action, Decision, find_violation
+from evaluator.verdict.decide import find_violation
+from evaluator.verdict.decision import Action, Decision
 from evaluator.verdict.reports import GateReport, Verdict, report_gates
 from evaluator.window.arms import CONTROL, INFERENCE, LIVE
 from evaluator.window.counts import Counts, InstanceCounts, Series, arrange

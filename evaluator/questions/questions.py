@@ -13,7 +13,7 @@ from evaluator.questions.replay import CompactedError, Replayed, UnknownCircumst
 from evaluator.questions.traffic import Traffic, is_own
 from evaluator.reading_terms import TermsReader
 from evaluator.terms import Terms
-from evaluator.verdict.decide import Phase
+from evaluator.verdict.decision import Phase
 from evaluator.window.readings import Reading
 from services.common.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError
 from services.common.policy.drafts import PlanDraft, PolicyDraft

@@ -13,7 +13,8 @@ from evaluator.evidence.fold import fold
 from evaluator.evidence.state import State, start
 from evaluator.terms import Terms
 from evaluator.verdict.concluded import Concluded
-from evaluator.verdict.decide import RULES, Action, Decision, decide
+from evaluator.verdict.decide import decide
+from evaluator.verdict.decision import RULES, Action, Decision
 
 ENDING = frozenset({Action.PROMOTE, Action.ROLLBACK, Action.CANCEL})
 """What ends a rollout."""

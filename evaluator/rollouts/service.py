@@ -30,7 +30,8 @@ from evaluator.ports import (
 from evaluator.reading_terms import TermsReader
 from evaluator.rollouts.spans import Spans
 from evaluator.terms import Terms
-from evaluator.verdict.decide import Action, Circumstances, Decision, Phase, decide
+from evaluator.verdict.decide import decide
+from evaluator.verdict.decision import Action, Circumstances, Decision, Phase
 from evaluator.verdict.readiness import Worker
 from evaluator.verdict.reports import Verdict
 from evaluator.window.arms import OWN_PROCESS

@@ -8,7 +8,7 @@ from typing import Final
 from opentelemetry import trace
 
 from evaluator.terms import Terms
-from evaluator.verdict.decide import Decision
+from evaluator.verdict.decision import Decision
 from services.common.telemetry.gate_attributes import gate_attributes
 from services.common.telemetry.tracing import KEEP
 

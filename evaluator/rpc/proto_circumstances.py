@@ -3,7 +3,7 @@
 from typing import Final
 
 from crossfade.common.v1 import analysis_pb2
-from evaluator.verdict.decide import Circumstances, Phase
+from evaluator.verdict.decision import Circumstances, Phase
 from evaluator.verdict.readiness import Served, Serving, Worker
 from services.common import times
 

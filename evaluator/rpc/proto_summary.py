@@ -5,7 +5,7 @@ from typing import Final
 
 from crossfade.common.v1 import analysis_pb2
 from evaluator.rpc import proto_circumstances
-from evaluator.verdict.decide import Action, Decision
+from evaluator.verdict.decision import Action, Decision
 from evaluator.verdict.figures import ArmFigures
 from evaluator.verdict.reports import DriftReport, Evidence, GateReport, Verdict
 from services.common import times

@@ -12,7 +12,7 @@ from evaluator.ports import LaneView, MonitorView, ProcessView, RolloutView, Ver
 from evaluator.rpc import proto_circumstances, proto_counts, proto_summary
 from evaluator.terms import Feature, Profile
 from evaluator.verdict.concluded import Concluded
-from evaluator.verdict.decide import Action, Phase
+from evaluator.verdict.decision import Action, Phase
 from evaluator.verdict.readiness import Served, Serving
 from services.common import times
 from services.common.policy import messages as policy_messages

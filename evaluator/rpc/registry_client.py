@@ -26,7 +26,7 @@ from evaluator.ports import (
 )
 from evaluator.rpc import proto_counts, proto_summary, proto_views
 from evaluator.verdict.concluded import Concluded
-from evaluator.verdict.decide import Action, Decision
+from evaluator.verdict.decision import Action, Decision
 from evaluator.window.counts import Counts
 from services.common.text import fitting
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from evaluator.evidence.state import Look
-from evaluator.verdict.decide import Action, Circumstances
+from evaluator.verdict.decision import Action, Circumstances
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,106 +8,19 @@ would have shown. No data is never success.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 
 from evaluator.evidence.state import State
 from evaluator.gates.distributions import DistributionGate
 from evaluator.gates.opening import GateState, agreeing_looks
 from evaluator.statistics.process import SUSPICION, log_threshold
 from evaluator.verdict import sentences, unlike_inputs
-from evaluator.verdict.readiness import PATIENCE, Worker, control_missing, find_failure, is_ready, obstacle
+from evaluator.verdict.decision import RULES, Action, Circumstances, Decision, Phase
+from evaluator.verdict.readiness import PATIENCE, control_missing, find_failure, is_ready, obstacle
 from evaluator.verdict.reports import DriftReport, GateReport, Verdict, report_gates, report_inputs
 from evaluator.verdict.waits import unlike_answers, unlike_processes
 from services.common.policy.metrics import MetricKind, shown_in
 from services.common.policy.records import PeriodEnd, Step
-
-RULES = 1
-"""By which rules a look concludes, recorded with it: 0 were those by which nothing was asked of the slowest batches,
-nor of how many looks a period had."""
-
-
-class Phase(StrEnum):
-    """Where a rollout stands, as far as looks care."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    PAUSED_BY_PERSON = "paused_by_person"
-    PAUSED_BY_DRIFT = "paused_by_drift"
-
-    @property
-    def paused(self) -> bool:
-        """Whether the plan's clock stands."""
-        return self in {Phase.PAUSED_BY_PERSON, Phase.PAUSED_BY_DRIFT}
-
-
-class Action(StrEnum):
-    """What a look does about its conclusion."""
-
-    NONE = ""
-    PROMOTE = "promote"
-    ADVANCE = "advance"
-    PAUSE = "pause"
-    RESUME = "resume"
-    ROLLBACK = "rollback"
-    CANCEL = "cancel"
-
-
-@dataclass(frozen=True, slots=True)
-class Circumstances:
-    """What a look knows besides the evidence.
-
-    Attributes:
-        phase: where the rollout stands.
-        now: seconds since 1970-01-01 UTC.
-        elapsed: seconds that the step has run, without pauses.
-        workers: every Worker, and what it serves of the model.
-        holds: why nothing may be concluded in the version's favour, as sentence parts.
-        approval_missing: a person is to agree to the promotion, and nobody has yet.
-        rules: by which it is concluded.
-    """
-
-    phase: Phase
-    now: float
-    elapsed: float = 0.0
-    workers: tuple[Worker, ...] = ()
-    holds: tuple[str, ...] = ()
-    approval_missing: bool = False
-    rules: int = RULES
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The conclusion of one look.
-
-    Attributes:
-        action: what follows.
-        verdict: on the rollout.
-        code: UPPER_SNAKE, for Outcome.code; empty: the rollout goes on.
-        reason: one sentence for people.
-        gate: the gate that decided; empty: none alone.
-        gates: every gate.
-        drift: the inputs.
-        at: the circumstances that it was concluded in; None: in none, for it rests on no evidence.
-        pairs: mirrored rows so far, those that the versions answered otherwise, and those with a label.
-        trace_ids: a few traces of the version, hex.
-    """
-
-    action: Action
-    verdict: Verdict
-    reason: str
-    code: str = ""
-    gate: str = ""
-    gates: tuple[GateReport, ...] = ()
-    drift: DriftReport = field(default_factory=DriftReport)
-    at: Circumstances | None = None
-    pairs: tuple[int, int, int] = (0, 0, 0)
-    trace_ids: tuple[str, ...] = ()
-
-    @property
-    def holds(self) -> tuple[str, ...]:
-        """What is in the way."""
-        return self.at.holds if self.at is not None else ()
 
 
 def decide(state: State, at: Circumstances) -> Decision:

@@ -7,7 +7,8 @@ import numpy as np
 from evaluator.evidence.fold import fold
 from evaluator.evidence.state import Look, State, start
 from evaluator.terms import Terms
-from evaluator.verdict.decide import Action, Circumstances, Decision, Phase, decide
+from evaluator.verdict.decide import decide
+from evaluator.verdict.decision import Action, Circumstances, Decision, Phase
 from evaluator.window.counts import Counts
 from evaluator.window.readings import Reading
 from evaluator.window.windows import fresh_share, take

@@ -14,7 +14,7 @@ from typing import Final
 from evaluator.__main__ import main
 from evaluator.ports import RolloutView
 from evaluator.rpc.registry_client import RegistryClient
-from evaluator.verdict.decide import Action, Decision
+from evaluator.verdict.decision import Action, Decision
 
 _GLANCE_SECONDS: Final = 0.01
 

@@ -10,7 +10,7 @@ from crossfade.registry.v1 import resources_pb2
 from evaluator.evidence.fold import fold_all
 from evaluator.rpc import proto_views
 from evaluator.rpc.registry_client import RegistryClient
-from evaluator.verdict.decide import Action, Decision
+from evaluator.verdict.decision import Action, Decision
 from evaluator.verdict.reports import Verdict
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind

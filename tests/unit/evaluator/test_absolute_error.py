@@ -5,7 +5,7 @@ import pytest
 
 from evaluator.gates.distributions import RATIO, DistributionGate
 from evaluator.terms import Terms
-from evaluator.verdict.decide import Action
+from evaluator.verdict.decision import Action
 from evaluator.window.arms import FEEDBACK_ERROR
 from evaluator.window.counts import InstanceCounts, Series
 from evaluator.window.label_rows import slice_counts

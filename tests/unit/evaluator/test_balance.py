@@ -8,7 +8,7 @@ from scipy.stats import binom
 
 from evaluator.gates.balance import BalanceGate
 from evaluator.terms import Terms
-from evaluator.verdict.decide import Action
+from evaluator.verdict.decision import Action
 from evaluator.window.arms import class_rows
 from evaluator.window.counts import InstanceCounts, Series
 from services.common.policy.drafts import GateDraft

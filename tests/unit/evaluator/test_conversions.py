@@ -3,7 +3,7 @@
 from crossfade.common.v1 import analysis_pb2, model_pb2, policy_pb2
 from crossfade.registry.v1 import resources_pb2
 from evaluator.rpc import proto_counts, proto_summary, proto_views
-from evaluator.verdict.decide import Phase
+from evaluator.verdict.decision import Phase
 from evaluator.verdict.readiness import Served, Serving
 from evaluator.verdict.reports import Verdict
 from evaluator.window.counts import InstanceCounts, Series

@@ -10,7 +10,8 @@ from evaluator.gates.opening import GateState
 from evaluator.gates.rates import RateGate
 from evaluator.statistics.counts import frozen
 from evaluator.statistics.rates import RateTest
-from evaluator.verdict.decide import Action, Circumstances, Decision, Phase, decide, find_violation
+from evaluator.verdict.decide import decide, find_violation
+from evaluator.verdict.decision import Action, Circumstances, Decision, Phase
 from evaluator.verdict.readiness import Served, Serving, Worker
 from evaluator.verdict.reports import Evidence, Verdict, report_gates
 from services.common.policy.defaults import complete_policy

@@ -8,7 +8,8 @@ from evaluator.evidence.state import State, start
 from evaluator.gates.rates import RateGate
 from evaluator.statistics.counts import frozen
 from evaluator.statistics.process import log_threshold
-from evaluator.verdict.decide import Action, Circumstances, Decision, Phase, decide
+from evaluator.verdict.decide import decide
+from evaluator.verdict.decision import Action, Circumstances, Decision, Phase
 from evaluator.verdict.readiness import PATIENCE, Served, Serving, Worker
 from evaluator.verdict.reports import Verdict
 from evaluator.window.other_lanes import OtherLanes

@@ -11,7 +11,7 @@ from scipy.stats import binom
 from evaluator.gates.each_class import EachClassGate
 from evaluator.gates.rates import RateGate
 from evaluator.terms import Terms
-from evaluator.verdict.decide import Action
+from evaluator.verdict.decision import Action
 from evaluator.verdict.reports import report_gates
 from evaluator.window.labels import RateRow
 from services.common.policy.drafts import GateDraft

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from evaluator.verdict.decide import Action
+from evaluator.verdict.decision import Action
 from evaluator.verdict.reports import Verdict
 from evaluator.window.caller_rows import caller_rows
 from evaluator.window.counts import InstanceCounts, Series

@@ -11,7 +11,7 @@ from evaluator.evidence.state import Look, State, start
 from evaluator.gates.distributions import DistributionGate
 from evaluator.gates.rates import RateGate
 from evaluator.statistics.process import look_cap
-from evaluator.verdict.decide import Phase
+from evaluator.verdict.decision import Phase
 from evaluator.window.arms import error_rows, runtime_rows
 from evaluator.window.counts import InstanceCounts, Series
 from evaluator.window.label_rows import slice_counts

@@ -10,7 +10,7 @@ from evaluator.evidence.state import Look
 from evaluator.questions.aa_test import itself, judge_itself, relabelled
 from evaluator.questions.replay import CompactedError
 from evaluator.verdict.concluded import Concluded
-from evaluator.verdict.decide import Action
+from evaluator.verdict.decision import Action
 from evaluator.window.counts import Counts, Series, arrange
 from tests.fakes.metrics import Behaviour, Fleet
 from tests.fakes.rollouts import Trial, demo_terms

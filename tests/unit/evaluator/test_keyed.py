@@ -10,7 +10,7 @@ from evaluator.evidence.state import State, start
 from evaluator.gates.cohorts import CohortGate
 from evaluator.questions.aa_test import relabelled
 from evaluator.terms import Terms
-from evaluator.verdict.decide import Action
+from evaluator.verdict.decision import Action
 from evaluator.verdict.reports import Verdict, report_gates
 from evaluator.window.cohort_rows import cohort_attempts
 from evaluator.window.counts import Counts, InstanceCounts, Series

@@ -12,7 +12,7 @@ from evaluator.ports import EndedError, LaneView, ProcessView, Recorded, Rollout
 from evaluator.questions.replay import replay
 from evaluator.reading_terms import TermsReader
 from evaluator.terms import Terms
-from evaluator.verdict.decide import Action, Decision
+from evaluator.verdict.decision import Action, Decision
 from evaluator.window.arms import ATTEMPTS
 from evaluator.window.counts import Counts
 from evaluator.window.readings import Reading

@@ -8,7 +8,7 @@ import pytest
 from evaluator.ports import ProcessView
 from evaluator.sources.prometheus_source import PrometheusSource
 from evaluator.terms import Terms
-from evaluator.verdict.decide import Action
+from evaluator.verdict.decision import Action
 from evaluator.window.readings import Reading
 from services.common.policy.drafts import PlanDraft, StepDraft
 from tests.fakes.clock import ManualClock

@@ -1,6 +1,6 @@
 """A lane that is new to labels: those of wrong answers may come late, and nobody knows yet."""
 
-from evaluator.verdict.decide import Action, Decision
+from evaluator.verdict.decision import Action, Decision
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import GateMargin

@@ -5,7 +5,7 @@ import pytest
 from evaluator.gates.limits import RuntimeLimitGate
 from evaluator.gates.rates import RateGate
 from evaluator.terms import Terms
-from evaluator.verdict.decide import Action, Decision
+from evaluator.verdict.decision import Action, Decision
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import GateMargin, Limit

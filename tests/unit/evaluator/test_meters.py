@@ -1,7 +1,7 @@
 """What the Evaluator counts of itself."""
 
 from evaluator.meters import Meters
-from evaluator.verdict.decide import Action
+from evaluator.verdict.decision import Action
 from services.common.telemetry import operations
 from services.common.telemetry.store import MetricStore
 

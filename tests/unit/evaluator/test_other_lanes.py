@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from evaluator.verdict.decide import Action
+from evaluator.verdict.decision import Action
 from evaluator.window.arms import ELSEWHERE
 from evaluator.window.counts import InstanceCounts, Series
 from evaluator.window.other_lanes import NO_OTHER_LANES

@@ -14,7 +14,7 @@ from evaluator.gates.paired import PairedGate
 from evaluator.statistics import means
 from evaluator.statistics.process import log_threshold
 from evaluator.terms import Terms
-from evaluator.verdict.decide import Action
+from evaluator.verdict.decision import Action
 from evaluator.verdict.reports import Verdict
 from evaluator.window.labels import Labels, SliceCounts
 from services.common.policy.defaults import check_together, complete_policy

@@ -8,7 +8,8 @@ import pytest
 from evaluator.questions.replay import CompactedError, UnknownCircumstancesError, replay
 from evaluator.rpc import proto_circumstances, proto_summary
 from evaluator.verdict.concluded import Concluded
-from evaluator.verdict.decide import Action, Circumstances, Phase, decide
+from evaluator.verdict.decide import decide
+from evaluator.verdict.decision import Action, Circumstances, Phase
 from evaluator.verdict.readiness import Served, Serving, Worker
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind

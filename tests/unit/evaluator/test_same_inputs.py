@@ -13,7 +13,8 @@ from evaluator.evidence.same_inputs import SameInputs, Taken, open_same_inputs
 from evaluator.evidence.state import Look
 from evaluator.statistics.design_effect import effects_of_bins, effects_of_cuts
 from evaluator.terms import Feature, Profile
-from evaluator.verdict.decide import Action, Circumstances, Phase, decide
+from evaluator.verdict.decide import decide
+from evaluator.verdict.decision import Action, Circumstances, Phase
 from evaluator.verdict.unlike_inputs import broken
 from evaluator.window.arms import SAME_INPUTS
 from evaluator.window.counts import Counts, InstanceCounts, Series

@@ -9,7 +9,7 @@ from evaluator.evidence.answers import Answers, Apart
 from evaluator.evidence.fold import fold_all
 from evaluator.gates.maturity import is_apart, is_misled
 from evaluator.terms import Terms
-from evaluator.verdict.decide import Action, Decision
+from evaluator.verdict.decision import Action, Decision
 from evaluator.window.answer_rows import answered_slices
 from evaluator.window.counts import Counts, InstanceCounts
 from services.common.policy.drafts import GateDraft

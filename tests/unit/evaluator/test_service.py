@@ -28,7 +28,7 @@ from evaluator.rollouts.service import Evaluator
 from evaluator.rollouts.spans import Spans
 from evaluator.terms import Terms
 from evaluator.verdict.concluded import Concluded
-from evaluator.verdict.decide import Action, Decision, Phase
+from evaluator.verdict.decision import Action, Decision, Phase
 from evaluator.verdict.readiness import Served, Serving
 from evaluator.verdict.reports import Verdict
 from evaluator.window.counts import Counts

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from evaluator.terms import Terms
-from evaluator.verdict.decide import Action
+from evaluator.verdict.decision import Action
 from evaluator.window.counts import InstanceCounts, Series
 from evaluator.window.pair_rows import pair_rows
 from services.common.policy.defaults import check_together

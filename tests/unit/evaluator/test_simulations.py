@@ -6,7 +6,7 @@ import pytest
 from evaluator.gates.rates import RateGate
 from evaluator.statistics.confusion import unlike_margin
 from evaluator.terms import Terms
-from evaluator.verdict.decide import Action, Phase
+from evaluator.verdict.decision import Action, Phase
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import GateMargin

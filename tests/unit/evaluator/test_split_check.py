@@ -9,7 +9,7 @@ from scipy.stats import multinomial
 
 from evaluator.evidence.split_check import SplitCheck
 from evaluator.statistics.sample_ratio import ALPHA, is_broken, log_evidence
-from evaluator.verdict.decide import Action
+from evaluator.verdict.decision import Action
 from evaluator.window.counts import Counts, InstanceCounts, Series
 from services.common.telemetry import catalog
 from tests.fakes.metrics import Fleet

@@ -11,7 +11,8 @@ from scipy.stats import binom
 from evaluator.statistics.process import log_threshold
 from evaluator.statistics.rates import RateWindows, restart, superiority_test, update
 from evaluator.terms import Terms
-from evaluator.verdict.decide import Action, Circumstances, Phase, decide
+from evaluator.verdict.decide import decide
+from evaluator.verdict.decision import Action, Circumstances, Phase
 from evaluator.verdict.readiness import Served, Serving, Worker
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind

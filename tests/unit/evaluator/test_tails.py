@@ -3,7 +3,7 @@
 import pytest
 
 from evaluator.rpc import proto_summary
-from evaluator.verdict.decide import Action
+from evaluator.verdict.decision import Action
 from evaluator.verdict.reports import GateReport, Verdict
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluator.verdict.decide import Action
+from evaluator.verdict.decision import Action
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
 from services.common.policy.metrics import MetricKind
