@@ -7,15 +7,15 @@ from typing import Final
 from evaluator import words
 from evaluator.evidence.state import State
 from evaluator.gates.cohorts import CohortGate
-from evaluator.gates.distributions import RATIO
+from evaluator.verdict.comparisons import allowed, compared
 from evaluator.verdict.reports import DriftReport, GateReport, Verdict
-from services.common.policy.metrics import BUCKET_METRICS, LABEL_METRICS, MetricKind
-from services.common.policy.records import Gate, GateMargin, Limit
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Gate
 
 
 def harm(state: State, report: GateReport) -> str:
     """Why the version is rolled back."""
-    return f"{_compared(state, report)}; {_allowed(report, _gate(state, report).harm)}"
+    return f"{compared(state, report)}; {allowed(report, _gate(state, report).harm)}"
 
 
 def safe(state: State, required: Sequence[GateReport]) -> str:
@@ -26,9 +26,9 @@ def safe(state: State, required: Sequence[GateReport]) -> str:
     limited: list[str] = []
     for report in required:
         if report.primary:
-            better.append(f"{test} is better than {stable} in {report.gate}: {_compared(state, report)}")
+            better.append(f"{test} is better than {stable} in {report.gate}: {compared(state, report)}")
         else:
-            part = f"{_compared(state, report)}, {_allowed(report, _gate(state, report).safe)}"
+            part = f"{compared(state, report)}, {allowed(report, _gate(state, report).safe)}"
             (alike if report.limit is None else limited).append(part)
     no_worse = [f"{test} is no worse than {stable}: {'; '.join(alike)}"] if alike else []
     within = [f"{test} keeps to what was asked for: {'; '.join(limited)}"] if limited else []
@@ -49,7 +49,7 @@ def no_winner(state: State, reports: Sequence[GateReport]) -> str:
         )
     return (
         f"the period ended, and {test} was not shown to be better than {stable} in {primary.gate}: "
-        f"{_compared(state, primary)}"
+        f"{compared(state, primary)}"
     )
 
 
@@ -61,7 +61,7 @@ def no_violation(state: State, required: Sequence[GateReport], *, shown: bool) -
         required: the gates that promotion needs.
         shown: each had the requests that a harm needs to show.
     """
-    counted = "; ".join(_compared(state, report) for report in required)
+    counted = "; ".join(compared(state, report) for report in required)
     period = words.duration(state.terms.plan.steps[state.step].period)
     would = ", in which a harm would have shown" if shown else ""
     return f"no gate was violated in {period}{would}: {counted}"
@@ -121,7 +121,7 @@ def drifted(state: State, drift: DriftReport) -> str:
 def suspected(state: State, report: GateReport) -> str:
     """Why a version that has passed does not go on."""
     return (
-        f"{state.terms.test} has passed, but may be doing harm: {_compared(state, report)}; "
+        f"{state.terms.test} has passed, but may be doing harm: {compared(state, report)}; "
         f"it waits until {report.gate} has decided"
     )
 
@@ -174,132 +174,6 @@ def waits(reports: Sequence[GateReport]) -> str:
     blind = [report for report in reports if report.waits_for and not report.needed]
     chosen = blind[0] if blind else longest
     return f"waits for {chosen.waits_for}" if chosen.waits_for else f"waits for {chosen.gate}"
-
-
-def _compared(state: State, report: GateReport) -> str:
-    callers = f"for callers in {report.segment} " if report.segment else ""
-    return callers + _both(state, report)
-
-
-def _both(state: State, report: GateReport) -> str:
-    test, stable = state.terms.test, state.terms.stable
-    match report.metric:
-        case MetricKind.RUNTIME if report.limit is not None:
-            part = report.limit.quantile
-            took = f"{100 * part:g} % of {test}'s batches took at most" if part else f"{test}'s batches took a mean of"
-            return f"{took} {words.runtime(report.test.estimate)} ({words.many(report.test.n, 'batch')})"
-        case MetricKind.RUNTIME:
-            return (
-                f"{test}'s batches took {words.runtime(report.test.estimate)} at the median and {stable}'s "
-                f"{words.runtime(report.baseline.estimate)} with the same traffic ({words.change(report.difference)})"
-                + _tail(report)
-            )
-        case MetricKind.CLASS_BALANCE:
-            return (
-                f"{test} answered {report.positive} for {words.percent(report.test.estimate)} of "
-                f"{words.many(report.test.n, 'row')} and {stable} for {words.percent(report.baseline.estimate)} of "
-                f"{words.count(report.baseline.n)}"
-            )
-        case MetricKind.DISAGREEMENT:
-            return (
-                f"{test} answered {words.percent(report.test.estimate)} of {words.many(report.test.n, 'mirrored row')} "
-                f"otherwise than {stable}"
-            )
-        case MetricKind.PAIRED_ACCURACY:
-            return (
-                f"{test} was wrong on {words.percent(report.test.estimate)} and {stable} on "
-                f"{words.percent(report.baseline.estimate)} of the same {words.many(report.test.n, 'mirrored row')}"
-            )
-        case MetricKind.CUSTOM:
-            return (
-                f"{words.percent(report.test.estimate)} of {words.many(report.test.n, 'count')} of {test} were bad and "
-                f"{words.percent(report.baseline.estimate)} of {words.count(report.baseline.n)} of {stable}"
-            )
-        case _ if report.metric in LABEL_METRICS:
-            return _labelled(test, stable, report)
-        case _:
-            return (
-                f"{test} failed {words.percent(report.test.estimate)} of {words.many(report.test.n, 'attempt')} and "
-                f"{stable} {words.percent(report.baseline.estimate)} of {words.count(report.baseline.n)}"
-            )
-
-
-def _tail(report: GateReport) -> str:
-    """What the slowest batches took; empty: nobody asks."""
-    if report.tail is None or not report.tail.test.n:
-        return ""
-    test, stable = (words.runtime(one.estimate) for one in (report.tail.test, report.tail.baseline))
-    return f", {test} and {stable} at the 99th percentile"
-
-
-def _labelled(test: str, stable: str, report: GateReport) -> str:
-    match report.metric:
-        case MetricKind.ABSOLUTE_ERROR:
-            return (
-                f"{test} was off by {report.test.estimate:.3g} at the median of "
-                f"{words.many(report.test.n, 'label')} and {stable} by {report.baseline.estimate:.3g} of "
-                f"{words.count(report.baseline.n)} of the same minutes ({words.change(report.difference)})"
-            )
-        case MetricKind.VALUE:
-            return (
-                f"{words.percent(1 - report.test.estimate)} of {words.many(report.test.n, 'value')} reported of {test} "
-                f"were good and {words.percent(1 - report.baseline.estimate)} of {words.count(report.baseline.n)} of "
-                f"{stable} in the same minutes"
-            )
-        case MetricKind.PRECISION:
-            return (
-                f"{test} was wrong in {words.percent(report.test.estimate)} of "
-                f"{words.many(report.test.n, 'answer')} {report.positive} and {stable} in "
-                f"{words.percent(report.baseline.estimate)} of {words.count(report.baseline.n)} of the same minutes"
-            )
-        case MetricKind.RECALL:
-            return (
-                f"{test} missed {words.percent(report.test.estimate)} of {words.many(report.test.n, 'row')} that are "
-                f"{report.positive} and {stable} {words.percent(report.baseline.estimate)} of "
-                f"{words.count(report.baseline.n)} of the same minutes"
-            )
-        case MetricKind.FALSE_POSITIVE_RATE:
-            return (
-                f"{test} took {words.percent(report.test.estimate)} of {words.many(report.test.n, 'other row')} for "
-                f"{report.positive} and {stable} {words.percent(report.baseline.estimate)} of "
-                f"{words.count(report.baseline.n)} of the same minutes"
-            )
-        case MetricKind.F1:
-            return (
-                f"{test}'s F1 for {report.positive} was {1 - report.test.estimate:.3f} over "
-                f"{words.many(report.test.n, 'row')} and {stable}'s {1 - report.baseline.estimate:.3f} over "
-                f"{words.count(report.baseline.n)} of the same minutes"
-            )
-        case _:
-            return (
-                f"{test} was wrong on {words.percent(report.test.estimate)} of {words.many(report.test.n, 'label')} "
-                f"and {stable} on {words.percent(report.baseline.estimate)} of {words.count(report.baseline.n)} "
-                "of the same minutes"
-            )
-
-
-def _allowed(report: GateReport, margin: GateMargin) -> str:
-    if report.limit is not None:
-        return limit(report.limit)
-    if report.metric in BUCKET_METRICS:
-        return f"{words.change(RATIO**margin.buckets - 1.0)} is allowed"
-    if report.metric in (MetricKind.F1, MetricKind.VALUE):
-        return f"{words.points(margin.offset)} less are allowed"
-    if report.metric is MetricKind.CLASS_BALANCE:
-        return f"{words.points(margin.offset)} more or less are allowed"
-    if margin.factor == 1:
-        return f"{words.points(margin.offset)} more are allowed"
-    return f"{words.percent(margin.offset + margin.factor * report.baseline.estimate)} is allowed"
-
-
-def limit(said: Limit) -> str:
-    """What a gate with a limit allows."""
-    if said.at_least is not None:
-        return f"at least {words.percent(said.at_least)} is asked for"
-    if said.at_most is not None:
-        return f"at most {words.percent(said.at_most)} is allowed"
-    of = f"{100 * said.quantile:g} % of them must take at most" if said.quantile else "a mean of at most"
-    return f"{of} {words.runtime(said.seconds or 0.0)}" + ("" if said.quantile else " is allowed")
 
 
 def _gate(state: State, report: GateReport) -> Gate:
