@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from crossfade.names import lane_title
 from registry.domain.lane import Lane
 from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.monitors import Monitor, check_armed, disarmed
@@ -199,6 +200,9 @@ def _open(tx: Transaction, lane: Lane, version: str, actor: str, now: float) -> 
     if version and version not in opened.aggregate.states:
         require_version(tx, lane.model, version)
         raise NotFoundError(
-            "VERSION_NOT_FOUND", f"version {version} is not in the lane of segment {lane.segment!r}", version=version
+            "VERSION_NOT_FOUND",
+            f"version {version} is not in {lane_title(lane.segment)}; `crossfade versions {lane.model}` shows where "
+            "each is",
+            version=version,
         )
     return opened

@@ -45,6 +45,11 @@ def rollout_name(model: str, rollout: int) -> str:
     return f"models/{model}/rollouts/{rollout}"
 
 
+def lane_title(segment: str) -> str:
+    """What sentences call a lane: `the default lane`, `the lane of segment eu`."""
+    return f"the lane of segment {segment}" if segment else "the default lane"
+
+
 def parse_model(name: str) -> str:
     """The model's id in `models/{model}`.
 

@@ -1,6 +1,21 @@
 """Commands that a message tells to write next. Pure."""
 
 
+from collections.abc import Iterable
+
+from crossfade.names import lane_title
+
+
+def lane_list(segments: Iterable[str]) -> str:
+    """Lanes in a sentence, in their order: `the default lane and those of the segments eu, us`."""
+    known = list(segments)
+    named = [one for one in known if one]
+    if len(named) < 2:
+        return " and ".join(map(lane_title, known))
+    those = f"of the segments {', '.join(named)}"
+    return f"{lane_title('')} and those {those}" if "" in known else f"the lanes {those}"
+
+
 def lane_command(words: str, segment: str) -> str:
     """A command on one lane, so that it does not go to the default segment's by mistake.
 

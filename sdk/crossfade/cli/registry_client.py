@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol, TypeVar
 from crossfade import names
 from crossfade.cli.connect import Service, pages
 from crossfade.cli.errors import CommandError, UsageError
-from crossfade.cli.hints import lane_command
+from crossfade.cli.hints import lane_command, lane_list
 from crossfade.cli.text import last_part
 from crossfade.common.v1.analysis_pb2 import Analysis
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
@@ -102,8 +102,8 @@ class Registry:
                 return lane
         if not lanes:
             raise CommandError(f"{model} has no version yet: crossfade publish {model} DIR publishes the first")
-        known = ", ".join(repr(lane.segment) for lane in lanes)
-        raise CommandError(f"{model} has no lane for the segment {segment!r}; it has: {known}")
+        known = lane_list(lane.segment for lane in lanes)
+        raise CommandError(f"{model} has no lane for the segment {segment!r}; it has {known}")
 
     def lane_etag(self, model: str, segment: str) -> str:
         """A lane's etag; of a command that is said again the one that it had then, for the lane may be gone.
@@ -193,7 +193,7 @@ class Registry:
         """Where rollouts of a model live while none does in this lane; else how there comes to be one."""
         others = [lane.segment for lane in self.model(model).lanes if lane.rollout]
         if others:
-            named = ", ".join(f"--segment {one}" if one else "the default segment (no --segment)" for one in others)
+            named = ", ".join(f"--segment {one}" if one else "the default lane (no --segment)" for one in others)
             return f"one lives in another lane of it: {named}"
         start = lane_command(f"start {model} VERSION", segment)
         return f"crossfade rollouts {model} lists those that have ended, {start} starts one"

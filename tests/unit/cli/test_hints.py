@@ -1,0 +1,19 @@
+"""How lanes are named in sentences."""
+
+import pytest
+
+from crossfade.cli.hints import lane_list
+
+
+@pytest.mark.parametrize(
+    ("segments", "words"),
+    [
+        ([""], "the default lane"),
+        (["eu"], "the lane of segment eu"),
+        (["", "eu"], "the default lane and the lane of segment eu"),
+        (["", "eu", "us"], "the default lane and those of the segments eu, us"),
+        (["eu", "us"], "the lanes of the segments eu, us"),
+    ],
+)
+def test_lanes_are_listed_by_their_names(segments: list[str], words: str) -> None:
+    assert lane_list(segments) == words
