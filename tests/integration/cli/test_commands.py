@@ -236,7 +236,8 @@ def test_a_segment_has_a_lane_of_its_own(
     stack.report("parted", "v1")
     said = crossfade("segment", "set", "parted", "eu").stdout
     assert said == "segment eu of parted has its own lane: v1 is stable\n"
-    crossfade("publish", "parted", str(artifact), "--segment", "eu")
+    in_it = crossfade("publish", "parted", str(artifact), "--segment", "eu")
+    assert "had no lane" not in in_it.stderr
     stack.report("parted", "v1", "v2")
     crossfade("promote", "parted", "--segment", "eu")
     (model,) = [one for one in crossfade_json("models")["models"] if one["name"] == "models/parted"]
@@ -245,7 +246,33 @@ def test_a_segment_has_a_lane_of_its_own(
     assert crossfade("rollouts", "parted", "--segment", "").stdout.startswith("parted has had no rollout")
     said = crossfade("segment", "delete", "parted", "eu").stdout
     assert said == "the lane of segment eu is gone: its requests go to parted's default lane\n"
-    assert "has no lane for the segment 'eu'" in crossfade("segment", "delete", "parted", "eu", code=1).stderr
+    gone = crossfade("segment", "delete", "parted", "eu", code=1).stderr
+    assert gone == "error: parted has no lane for the segment 'eu'; it has the default lane\n"
+
+
+def test_a_segment_that_gets_a_lane_by_a_publication_is_named_beside_the_others(
+    crossfade: Command, artifact: Path
+) -> None:
+    crossfade("publish", "misspelt", str(artifact))
+    made = crossfade("publish", "misspelt", str(artifact), "--segment", "eu").stderr
+    assert made.splitlines()[0] == (
+        "segment eu had no lane, so misspelt has a new one now, beside the default lane. "
+        "If the segment is misspelt: crossfade segment delete misspelt eu --cancel-rollout"
+    )
+    rest = ("--without-rollout", "--json")
+    made = crossfade("publish", "misspelt", str(artifact), "--segment", "ue", *rest).stderr
+    assert json.loads(made)["note"].startswith(
+        "segment ue had no lane, so misspelt has a new one now, beside the default lane and the lane of segment eu. "
+    )
+    said = crossfade("withdraw", "misspelt", "v3", code=1).stderr
+    assert said == (
+        "error: version v3 is not in the default lane; `crossfade versions misspelt` shows where each is\n"
+    )
+    back = crossfade("segment", "delete", "misspelt", "ue")
+    assert back.stdout == "the lane of segment ue is gone: its requests go to misspelt's default lane\n"
+    assert crossfade("publish", "misspelt-too", str(artifact), "--segment", "eu").stderr.startswith(
+        "segment eu had no lane, so misspelt-too has a new one now"
+    )
 
 
 def test_what_is_to_be_written_next_stays_in_its_segment(crossfade: Command, stack: Stack, artifact: Path) -> None:

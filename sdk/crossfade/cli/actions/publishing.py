@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from crossfade.artifact.folder import ArtifactError, verify
 from crossfade.cli import text
 from crossfade.cli.actions.forecasting import plan_notes
+from crossfade.cli.actions.new_lane import note_new_lane, segments_of
 from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError
 from crossfade.cli.hints import lane_command
@@ -65,6 +66,7 @@ def publish_version(
     if request.version_id:
         checked(request.version_id, "version")
     request.version.CopyFrom(version_of(artifact, uri, description))
+    before = segments_of(registry, model, request.segment)
     request.request_id = request_id()
     try:
         answer = registry.publish(request)
@@ -76,6 +78,7 @@ def publish_version(
         answer = registry.publish(request)
     version = text.last_part(answer.version.name)
     session.show(to_json(answer), lambda: published(model, version, request.segment, answer))
+    note_new_lane(session, model, request.segment, before, live=answer.HasField("rollout"))
     architecture = artifact.manifest.architecture
     if architecture is not None and not session.options.json:
         session.note(
