@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple
 
-from crossfade.names import LONGEST_ID
+from crossfade.names import LONGEST_ID, is_id
 from router.call import FAILOVER, Draw
 from router.split import BUCKETS, ArmName, bucket_of, cohort_of
 from router.table import PIN_PREVIOUS, PIN_STABLE, PIN_TEST, Lane, Table, Target
@@ -128,13 +128,22 @@ def _addresses(lane: Lane, pin: str) -> tuple[str, ...]:
     return lane.pins.get(_version(lane, pin), ())
 
 
+def _how_to_hold(lane: Lane, version: str) -> str:
+    """What has Workers hold a version that no requests go to; empty: there is no version to name."""
+    if not is_id(version):
+        return ""
+    where = f" --segment {lane.segment}" if lane.segment else ""
+    return f". One that is published is held after `crossfade try {lane.model} {version}{where}`"
+
+
 def _pinned(lane: Lane, pin: str) -> Target:
     addresses = _addresses(lane, pin)
     if not addresses:
         held = listed(sorted(version for version, where in lane.pins.items() if where)) or "none"
         raise NotFoundError(
             "VERSION_NOT_LOADED",
-            f"no Worker holds {lane.model} {fitting(pin, LONGEST_ID)}; versions that a pin can reach now: {held}",
+            f"no Worker holds {lane.model} {fitting(pin, LONGEST_ID)}; versions that a pin can reach now: {held}"
+            + _how_to_hold(lane, _version(lane, pin)),
             model=lane.model,
             version=pin,
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import time
 from collections import Counter
 from dataclasses import replace
@@ -204,13 +205,24 @@ async def test_pins(pin: str, version: str) -> None:
     assert (answer.version, answer.traffic) == (version, "pinned")
 
 
-@pytest.mark.parametrize("pin", ["@previous", "v9"])
-async def test_a_pin_to_what_no_worker_holds_says_what_can_be_reached(pin: str) -> None:
-    with pytest.raises(NotFoundError, match=r"now: v1, v2$") as caught:
-        await House(lane()).predict(pin=pin)
+@pytest.mark.parametrize(
+    ("pin", "segment", "then"),
+    [
+        ("@previous", "", ". One that is published is held after `crossfade try churn v0`"),
+        ("a b", "", ""),
+        ("v9", "", ". One that is published is held after `crossfade try churn v9`"),
+        ("v9", "eu", ". One that is published is held after `crossfade try churn v9 --segment eu`"),
+    ],
+)
+async def test_a_pin_to_what_no_worker_holds_says_what_can_be_reached_and_what_loads_it(
+    pin: str, segment: str, then: str
+) -> None:
+    of_segment = replace(lane(), segment=segment)
+    with pytest.raises(NotFoundError, match=rf"now: v1, v2{re.escape(then)}$") as caught:
+        await House(of_segment).predict(pin=pin, segment=segment)
     assert caught.value.reason == "VERSION_NOT_LOADED"
-    with pytest.raises(NotFoundError, match=r"now: none$"):
-        await House(replace(lane(), pins={})).predict(pin=pin)
+    with pytest.raises(NotFoundError, match=rf"now: none{re.escape(then)}$"):
+        await House(replace(of_segment, pins={})).predict(pin=pin, segment=segment)
 
 
 async def test_calls_before_the_first_table_wait_a_moment_for_it() -> None:
