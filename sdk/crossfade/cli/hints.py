@@ -1,6 +1,5 @@
 """Commands that a message tells to write next. Pure."""
 
-
 from collections.abc import Iterable
 
 from crossfade.names import lane_title

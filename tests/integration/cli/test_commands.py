@@ -265,9 +265,7 @@ def test_a_segment_that_gets_a_lane_by_a_publication_is_named_beside_the_others(
         "segment ue had no lane, so misspelt has a new one now, beside the default lane and the lane of segment eu. "
     )
     said = crossfade("withdraw", "misspelt", "v3", code=1).stderr
-    assert said == (
-        "error: version v3 is not in the default lane; `crossfade versions misspelt` shows where each is\n"
-    )
+    assert said == ("error: version v3 is not in the default lane; `crossfade versions misspelt` shows where each is\n")
     back = crossfade("segment", "delete", "misspelt", "ue")
     assert back.stdout == "the lane of segment ue is gone: its requests go to misspelt's default lane\n"
     assert crossfade("publish", "misspelt-too", str(artifact), "--segment", "eu").stderr.startswith(
