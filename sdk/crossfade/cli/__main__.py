@@ -4,6 +4,8 @@ import os
 import signal
 import sys
 
+from crossfade.cli.narrow import tolerate
+
 # ExitCode stands in a module that loads gRPC, which a Ctrl-C must be able to end.
 _FAILED = 1
 _INTERRUPTED = 130
@@ -17,6 +19,7 @@ def main() -> None:
     if obeys:
         # Nothing has been done yet, so that nothing has to be put right.
         signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
+    tolerate(sys.stdout, sys.stderr)
     try:
         from crossfade.cli.app import build
     except ImportError as error:

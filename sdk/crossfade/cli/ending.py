@@ -11,10 +11,17 @@ import typer
 from typer.core import TyperGroup
 
 from crossfade.cli.errors import CommandError, ExitCode, UsageError
+from crossfade.cli.file_faults import file_fault
 from crossfade.cli.plain import json_line, plain
 
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Why a file, or what standard output is, takes no more."""
+_NO_TEXT: Final = "surrogates not allowed"
+"""What Python says of an argument's bytes that it could not read as text, once they are to be sent."""
+_OTHER_ENCODING: Final = (
+    "an argument has characters beyond the encoding that this shell has set; LC_ALL=C.UTF-8 before the command sets "
+    "one that has all"
+)
 _WRONG_USAGE: Final[Any] = typer.BadParameter.__base__
 """What typer raises of arguments that it cannot read; of some of its releases it has no public name."""
 _TOO_MANY: Final = "Got unexpected extra argument"
@@ -57,6 +64,12 @@ def run(action: Callable[[], None], *, as_json: bool) -> None:
             raise typer.Exit(ExitCode.FAILED) from error
         if debug or isinstance(error, _FRAMEWORK):
             raise
+        if isinstance(error, OSError) and (refused := file_fault(error)):
+            _say(CommandError(refused), as_json=as_json)
+            raise typer.Exit(ExitCode.FAILED) from error
+        if isinstance(error, UnicodeEncodeError) and error.reason == _NO_TEXT:
+            _say(UsageError(_OTHER_ENCODING), as_json=as_json)
+            raise typer.Exit(ExitCode.USAGE) from error
         fault = f"{type(error).__name__}: {error}. This is a fault of crossfade itself"
         _say(CommandError(f"{fault}; CROSSFADE_DEBUG=1 shows where it happened"), as_json=as_json)
         raise typer.Exit(ExitCode.FAILED) from error

@@ -74,6 +74,16 @@ def test_ctrl_c_while_it_loads_ends_it_quietly() -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
 
 
+def test_a_terminal_of_few_characters_gets_all_the_same(stack: Stack, artifact: Path) -> None:
+    published = CliRunner().invoke(build(), ["--registry", stack.registry, "publish", "narrow", str(artifact)])
+    assert published.exit_code == 0, published.output
+    command = [sys.executable, "-m", "crossfade.cli", "--registry", stack.registry, "status", "narrow"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert ended.stdout.startswith(b"narrow | ")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
 @pytest.mark.parametrize("more", [(), ("--json",)])
 def test_an_output_without_room_is_said_and_no_fault_of_the_command(stack: Stack, more: tuple[str, ...]) -> None:

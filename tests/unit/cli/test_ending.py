@@ -1,6 +1,8 @@
 """How a command ends: exit codes, and what is said on stderr, in words and as JSON."""
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -36,6 +38,13 @@ def error_of(result: Result) -> dict[str, Any]:
 def raising(error: BaseException) -> Callable[[], NoReturn]:
     def action() -> NoReturn:
         raise error
+
+    return action
+
+
+def encoding(text: str) -> Callable[[], None]:
+    def action() -> None:
+        text.encode()
 
     return action
 
@@ -128,3 +137,34 @@ def test_a_note_is_json_as_well(capsys: pytest.CaptureFixture[str]) -> None:
     Session(Options(json=True)).note("trying again")
     Session(Options()).note("trying again")
     assert capsys.readouterr().err == '{"note": "trying again"}\ntrying again\n'
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EACCES, "Permission denied; choose a place where you may read and write, or have its rights changed"),
+        (errno.EROFS, "Read-only file system; choose a place that can be written"),
+        (errno.EISDIR, "Is a directory; name a file and no folder"),
+        (errno.ENOENT, "No such file or directory; see how the path is written, and that its folder is there"),
+    ],
+)
+def test_what_the_operating_system_refuses_of_a_file_is_no_fault_of_the_command(
+    capsys: pytest.CaptureFixture[str], number: int, said: str
+) -> None:
+    with pytest.raises(typer.Exit) as caught:
+        run(raising(OSError(number, os.strerror(number), "/data/x")), as_json=False)
+    assert caught.value.exit_code == ExitCode.FAILED
+    assert capsys.readouterr().err == f"error: /data/x cannot be used: {said}\n"
+
+
+def test_what_no_file_was_named_for_is_a_fault_still(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit):
+        run(raising(OSError(errno.EACCES, "Permission denied")), as_json=False)
+    assert "This is a fault of crossfade itself" in capsys.readouterr().err
+
+
+def test_an_argument_that_is_no_text_here_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as caught:
+        run(encoding("Gr\udcc3"), as_json=False)
+    assert caught.value.exit_code == ExitCode.USAGE
+    assert "LC_ALL=C.UTF-8" in capsys.readouterr().err
