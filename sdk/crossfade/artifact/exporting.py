@@ -1,16 +1,15 @@
 """The torch side of packaging: run a module, export it with a dynamic batch, check the program, save it."""
 
 import copy
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import numpy as np
 import torch
 
 from crossfade.architecture import Architecture
+from crossfade.artifact.archive import UnwrittenError, pickled_parts, save_program
 from crossfade.artifact.building import write_weights
 from crossfade.artifact.folder import AnsweredRows
 from crossfade.artifact.tensors import (
@@ -124,7 +123,8 @@ class ExportableModel:
         autocast would fail wherever the module casts. Its example inputs would be stored as a pickle, and are
         someone's data.
 
-        Raises ExportError if the program can't be exported, answers otherwise, or can't be stored without pickle.
+        Raises ExportError if the program can't be exported, answers otherwise, or can't be stored without pickle, and
+        OSError if the file can't be written.
         """
         golden = _golden_rows(inputs, max_batch)
         batch = torch.export.Dim("batch", min=1, max=max_batch)
@@ -138,13 +138,15 @@ class ExportableModel:
                 )
             _erase_metadata_checks(program)
             program.example_inputs = None
-            torch.export.save(program, path)
+            save_program(program, path)
+        except UnwrittenError:
+            raise
         except Exception as error:
             # Tracing runs the user's code, which may raise anything.
             raise ExportError(_export_problem(error)) from error
         for count in (1, golden):
             _check_program(program, take(inputs, slice(count)), take(outputs, slice(count)))
-        if pickled := _pickled_parts(path):
+        if pickled := pickled_parts(path):
             raise ExportError(
                 f"{', '.join(pickled)} can only be stored as a pickle, which workers refuse: use plain tensors"
             )
@@ -272,14 +274,6 @@ def _erase_metadata_checks(program: torch.export.ExportedProgram) -> None:
                 if node.target is torch.ops.aten._assert_tensor_metadata.default:  # noqa: SLF001 - the op's name
                     part.graph.erase_node(node)
             part.recompile()
-
-
-def _pickled_parts(path: Path) -> list[str]:
-    """Names of the weights and constants in a .pt2 archive that torch stored as a pickle."""
-    with ZipFile(path) as archive:
-        listings = [name for name in archive.namelist() if name.endswith("_config.json")]
-        entries = [json.loads(archive.read(name))["config"].items() for name in listings]
-    return [name for listing in entries for name, entry in listing if entry["use_pickle"]]
 
 
 def _export_problem(error: Exception) -> str:
