@@ -105,8 +105,12 @@ def is_unspecified(address: str) -> bool:
         return False
 
 
-def check_free(address: str) -> None:
+def check_free(address: str, otherwise: str = "choose another port") -> None:
     """Refuses a port that another process listens on.
+
+    Args:
+        address: host:port.
+        otherwise: what can be done but for ending that process.
 
     Raises:
         AddressError: the port is in use, or the host is not this machine's.
@@ -120,7 +124,7 @@ def check_free(address: str) -> None:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise AddressError(
-                    f"port {port} on {host} is in use by another process: end it or choose another port"
+                    f"port {port} on {host} is in use by another process: end it or {otherwise}"
                 ) from error
             raise AddressError(f"cannot listen on {address}: {error.strerror}") from error
 

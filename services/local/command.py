@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from crossfade.cli.errors import CommandError
+from crossfade.cli.file_faults import file_fault
 from services.common.server import AddressError
 from services.local.folder import FolderInUseError
 from services.local.postgres_cluster import PostgresError
@@ -20,6 +21,8 @@ from services.local.stack import NAMES, Ports, Stack, StackOptions, StartError
 
 _CALLED: Final = ("registry", "router", "evaluator")
 """What the command calls; it knows the variables CROSSFADE_REGISTRY, CROSSFADE_ROUTER and CROSSFADE_EVALUATOR."""
+
+_OTHER_FOLDER: Final = "choose a folder that can be written, with --data"
 
 
 def up(
@@ -62,7 +65,9 @@ def up(
     )
     try:
         asyncio.run(_serve(options, as_json=as_json))
-    except (AddressError, FolderInUseError, PostgresError, StartError, OSError) as error:
+    except OSError as error:
+        raise CommandError(file_fault(error, _OTHER_FOLDER) or str(error)) from error
+    except (AddressError, FolderInUseError, PostgresError, StartError) as error:
         raise CommandError(str(error)) from error
 
 

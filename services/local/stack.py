@@ -18,6 +18,9 @@ _CLIENTS: Final = ("worker", "router", "evaluator")
 NAMES: Final = ("registry", *_CLIENTS)
 _MODULES: Final = {"registry": "registry", "worker": "services.worker", "router": "router", "evaluator": "evaluator"}
 _DATABASE: Final = "crossfade"
+_OTHER_PORTS: Final = (
+    "choose others with --port N, which gives the Router port N, and the others N − 100, N + 100 and N + 200"
+)
 _PORT_TRIES: Final = 10
 _PORT_SECONDS: Final = 0.5
 _DATABASE_SECONDS: Final = 1.0
@@ -128,7 +131,7 @@ class Stack:
                 return check_free(address)
             except AddressError:
                 await asyncio.sleep(_PORT_SECONDS)
-        return check_free(address)
+        return check_free(address, _OTHER_PORTS)
 
     async def _watch_database(self, postgres: Postgres) -> None:
         while postgres.running:

@@ -6,6 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from crossfade.cli.errors import CommandError
 from services.local.command import is_up, up
 from services.local.stack import Ports
 
@@ -53,3 +54,12 @@ def test_a_file_of_webhooks_that_is_not_there_is_refused(tmp_path: Path) -> None
     found = invoke("--webhooks", str(tmp_path / "nowhere.toml"))
     assert found.exit_code == 2
     assert "does not exist" in found.output
+
+
+def test_a_data_folder_that_cannot_be_one_is_named_with_the_option_that_says_another(tmp_path: Path) -> None:
+    taken = tmp_path / "file"
+    taken.touch()
+    for data, why in ((taken, "File exists"), (taken / "below", "Not a directory")):
+        found = invoke("--data", str(data)).exception
+        assert isinstance(found, CommandError)
+        assert found.message == f"{data} cannot be used: {why}; choose a folder that can be written, with --data"
