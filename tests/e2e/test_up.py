@@ -205,9 +205,7 @@ async def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", port)):
         up = Up(tmp_path / "data", port)
         assert await asyncio.to_thread(up.process.wait, 60) == 1
-    assert re.search(
-        rf"^error: port {port} on 127.0.0.1 is in use .* with --port N", up.said(), re.MULTILINE
-    )
+    assert re.search(rf"^error: port {port} on 127.0.0.1 is in use .* with --port N", up.said(), re.MULTILINE)
     assert "Traceback" not in up.said()
 
 

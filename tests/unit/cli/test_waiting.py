@@ -1,11 +1,13 @@
 """`publish --wait`: how a rollout's end is told."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from crossfade.cli.actions.publishing import _rollout_progress
-from crossfade.cli.errors import CommandError
+from crossfade.cli.actions.following import follow, load_left, rollout_left, rollout_progress
+from crossfade.cli.context import Options, Session
+from crossfade.cli.errors import CommandError, ExitCode
 from crossfade.registry.v1 import resources_pb2 as resources
 
 
@@ -22,7 +24,7 @@ class Told:
 
 def test_copies_that_have_passed_are_a_good_end_and_say_what_is_next() -> None:
     told: Any = Told(resources.ROLLOUT_STATE_INCONCLUSIVE, "SHADOW_PASSED", "v4 has passed in shadow.")
-    said, done = next(_rollout_progress(told, "models/churn/rollouts/4"))
+    said, done = next(rollout_progress(told, "models/churn/rollouts/4"))
     assert done
     assert said == "rollout 4: v4 INCONCLUSIVE: v4 has passed in shadow. Live requests: crossfade start churn v4"
 
@@ -30,4 +32,24 @@ def test_copies_that_have_passed_are_a_good_end_and_say_what_is_next() -> None:
 def test_too_little_evidence_is_an_error() -> None:
     told: Any = Told(resources.ROLLOUT_STATE_INCONCLUSIVE, "TOO_LITTLE_EVIDENCE", "the period ended")
     with pytest.raises(CommandError, match="v4 INCONCLUSIVE: the period ended"):
-        next(_rollout_progress(told, "models/churn/rollouts/4"))
+        next(rollout_progress(told, "models/churn/rollouts/4"))
+
+
+def impatient() -> Iterator[tuple[str, bool]]:
+    """Progress whose reader says Ctrl-C."""
+    yield "rollout 4: v4 RUNNING", False
+    raise KeyboardInterrupt
+
+
+def test_a_wait_that_is_interrupted_says_that_the_rollout_goes_on_and_what_follows_it() -> None:
+    rollout = resources.Rollout(name="models/churn/rollouts/4", version="v4", segment="eu")
+    with pytest.raises(CommandError) as caught:
+        follow(Session(Options()), "churn", impatient(), 60.0, rollout_left("churn", rollout))
+    assert caught.value.exit_code == ExitCode.INTERRUPTED
+    assert caught.value.message == (
+        "the wait is ended; rollout 4 goes on without it: crossfade status churn -w follows it, and crossfade abort "
+        "churn --rollout 4 --segment eu ends it"
+    )
+    assert load_left("churn", "v4") == (
+        "v4 is loaded all the same: crossfade versions show churn v4 says when it is ready"
+    )

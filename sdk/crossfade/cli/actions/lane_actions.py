@@ -1,7 +1,8 @@
 """What a person does to a model or a lane without a rollout, with its etag, so that no change is overrun."""
 
 from crossfade.cli import text
-from crossfade.cli.actions.publishing import act_on_lane, follow, load_progress
+from crossfade.cli.actions.following import follow, load_left, load_progress
+from crossfade.cli.actions.publishing import act_on_lane
 from crossfade.cli.context import Session
 from crossfade.cli.hints import lane_command
 from crossfade.cli.registry_client import Registry, checked, request_id
@@ -101,7 +102,7 @@ def try_version(session: Session, model: str, version: str, segment: str, second
     after = act_on_lane(model, registry.load, request, again="say it again")
     session.show(to_json(after), lambda: _loaded(model, version, segment, seconds))
     if seconds and wait is not None:
-        follow(session, model, load_progress(registry, model, version), wait)
+        follow(session, model, load_progress(registry, model, version), wait, load_left(model, version))
 
 
 def _loaded(model: str, version: str, segment: str, seconds: float) -> str:

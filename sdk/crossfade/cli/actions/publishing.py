@@ -1,12 +1,19 @@
 """What `publish` and `start` do, and how they say it."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from crossfade.artifact.folder import ArtifactError, verify
 from crossfade.cli import text
+from crossfade.cli.actions.following import (
+    follow,
+    load_left,
+    load_progress,
+    rollout_left,
+    rollout_progress,
+    route_progress,
+)
 from crossfade.cli.actions.forecasting import plan_notes
 from crossfade.cli.actions.new_lane import note_new_lane, segments_of
 from crossfade.cli.context import Session
@@ -14,10 +21,8 @@ from crossfade.cli.errors import CommandError
 from crossfade.cli.hints import lane_command
 from crossfade.cli.registry_client import Registry, checked, number_of, request_id
 from crossfade.cli.render.jsons import to_json
-from crossfade.cli.render.style import LIVE_STATES, rollout_word
-from crossfade.common.v1.model_pb2 import TRAFFIC_LIVE
 from crossfade.common.v1.policy_pb2 import MODE_SHADOW, Step
-from crossfade.names import model_name, parse_rollout, version_name
+from crossfade.names import model_name, version_name
 from crossfade.publishing import version_of
 from crossfade.registry.v1 import resources_pb2
 from crossfade.registry.v1.service_pb2 import (
@@ -26,15 +31,9 @@ from crossfade.registry.v1.service_pb2 import (
     RolloutSpec,
     StartRolloutRequest,
 )
-from crossfade.router.v1 import router_pb2, router_pb2_grpc
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
-
-_POLL: Final = 0.5
-_SHADOW_PASSED: Final = "SHADOW_PASSED"
-_NOT_ROUTED: Final = frozenset({"MODEL_NOT_FOUND", "NO_STABLE_VERSION"})
-"""What a Router says that has not heard of a publication yet."""
 
 
 def publish_version(
@@ -88,13 +87,15 @@ def publish_version(
     if answer.HasField("rollout"):
         _note_plan(session, model, request.segment, answer.rollout, request.rollout)
     if wait is not None:
+        left = load_left(model, version)
         if answer.HasField("rollout"):
-            progress = _rollout_progress(registry, answer.rollout.name)
+            progress = rollout_progress(registry, answer.rollout.name)
+            left = rollout_left(model, answer.rollout)
         elif _is_stable(answer, request.segment):
-            progress = _route_progress(session, registry, model, version, request.segment)
+            progress = route_progress(session, registry, model, version, request.segment)
         else:
             progress = load_progress(registry, model, version)
-        follow(session, model, progress, wait)
+        follow(session, model, progress, wait, left)
 
 
 def start_rollout(
@@ -122,7 +123,7 @@ def start_rollout(
     session.show(to_json(rollout), lambda: rollout_sentence(model, rollout))
     _note_plan(session, model, segment, rollout, spec)
     if wait is not None:
-        follow(session, model, _rollout_progress(registry, rollout.name), wait)
+        follow(session, model, rollout_progress(registry, rollout.name), wait, rollout_left(model, rollout))
 
 
 def _note_plan(session: Session, model: str, segment: str, rollout: resources_pb2.Rollout, spec: RolloutSpec) -> None:
@@ -199,84 +200,3 @@ def _step_words(step: Step) -> str:
 def _is_stable(answer: PublishVersionResponse, segment: str) -> bool:
     states = {one.segment: one.state for one in answer.version.states}
     return states.get(segment) == resources_pb2.VERSION_STATE_STABLE
-
-
-def follow(session: Session, model: str, progress: Iterator[tuple[str, bool]], seconds: float) -> None:
-    """Tells the progress until it is done.
-
-    Raises:
-        CommandError: the version was not promoted, cannot be loaded, or the time is over.
-    """
-    deadline = time.monotonic() + seconds
-    said = ""
-    for sentence, done in progress:
-        if sentence != said and not session.options.json:
-            session.note(sentence)
-            said = sentence
-        if done:
-            return
-        if time.monotonic() >= deadline:
-            raise CommandError(
-                f"not decided after {text.span(seconds)}: {sentence.rstrip('.')}; crossfade status {model} -w"
-            )
-        time.sleep(_POLL)
-
-
-def _rollout_progress(registry: Registry, name: str) -> Iterator[tuple[str, bool]]:
-    while True:
-        rollout = registry.rollout(name)
-        state = rollout_word(rollout.state)
-        reason = rollout.outcome.reason or rollout.note
-        sentence = f"rollout {number_of(rollout)}: {rollout.version} {state}" + (f": {reason}" if reason else "")
-        if rollout.outcome.code == _SHADOW_PASSED:
-            start = lane_command(f"start {parse_rollout(name)[0]} {rollout.version}", rollout.segment)
-            yield f"{sentence.rstrip('.')}. Live requests: {start}", True
-        if rollout.state not in LIVE_STATES and rollout.state != resources_pb2.ROLLOUT_STATE_PROMOTED:
-            raise CommandError(sentence)
-        yield sentence, rollout.state == resources_pb2.ROLLOUT_STATE_PROMOTED
-
-
-def load_progress(registry: Registry, model: str, version: str) -> Iterator[tuple[str, bool]]:
-    while True:
-        live = [
-            one.serving for one in registry.version(model, version).readiness if one.serving.traffic == TRAFFIC_LIVE
-        ]
-        ready = [one for one in live if one.state == resources_pb2.SERVING_STATE_READY]
-        failed = [one for one in live if one.state == resources_pb2.SERVING_STATE_FAILED]
-        if failed and len(failed) == len(live):
-            raise CommandError(f"{version} cannot be served: {failed[0].error_code}: {failed[0].error}")
-        if ready:
-            yield f"{version} is ready at {ready[0].address}", True
-        loading = f"{version} is being loaded" if live else f"{version} waits for a worker"
-        obstacle = next((one.error for one in live if one.error), "")
-        yield f"{loading}: {obstacle}" if obstacle else loading, False
-
-
-def _route_progress(
-    session: Session, registry: Registry, model: str, version: str, segment: str
-) -> Iterator[tuple[str, bool]]:
-    """As above, and then until the Router sends requests there, so that a Predict call may follow at once.
-
-    Raises:
-        CommandError: the version cannot be served, or no Router says that it is routed to.
-    """
-    for sentence, ready in load_progress(registry, model, version):
-        if ready:
-            break
-        yield sentence, False
-    router = session.connect.router()
-    stub = router_pb2_grpc.RouterServiceStub(router.channel)
-    request = router_pb2.GetRouteRequest(model=model, segment=segment)
-    while True:
-        try:
-            route = router.call(stub.GetRoute, request)
-        except CommandError as error:
-            said = f"{version} is ready; at the Router: {error.message}"
-            # Only one that answers, and is a moment behind the Registry, is waited for.
-            if error.reason not in _NOT_ROUTED:
-                raise error.saying(said) from error
-            yield said, False
-        else:
-            routed = route.version == version and bool(route.addresses)
-            where = f"answers at {router.address}" if routed else f"is ready; {router.address} does not route to it yet"
-            yield f"{version} {where}", routed
