@@ -60,6 +60,10 @@ class PolicyFileError(ValueError):
         self.problems = problems
 
 
+class PolicyUnreadError(PolicyFileError):
+    """A policy file cannot be read, whatever is in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyFile:
     """What a policy file says.
@@ -94,7 +98,8 @@ def load_policy(path: str | Path) -> PolicyFile:
     """Reads a policy file.
 
     Raises:
-        PolicyFileError: it cannot be read or used.
+        PolicyUnreadError: it cannot be read.
+        PolicyFileError: it cannot be used.
     """
     file = Path(path)
     try:
@@ -104,7 +109,7 @@ def load_policy(path: str | Path) -> PolicyFile:
             raise PolicyFileError(str(path), (Problem(1, "", f"it has more than {MAX_BYTES} bytes"),))
         text = raw.decode()
     except OSError as error:
-        raise PolicyFileError(str(path), (Problem(1, "", f"it cannot be read: {error.strerror}"),)) from error
+        raise PolicyUnreadError(str(path), (Problem(1, "", f"it cannot be read: {error.strerror}"),)) from error
     except UnicodeDecodeError as error:
         raise PolicyFileError(str(path), (Problem(1, "", f"it is not UTF-8 at byte {error.start}"),)) from error
     return parse_policy(text, str(path))

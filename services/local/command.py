@@ -37,9 +37,7 @@ def up(
     otlp: Annotated[str, typer.Option(help="OTLP receiver of traces, as http://localhost:4317.")] = "",
     webhooks: Annotated[
         Path | None,
-        typer.Option(
-            help="File of the webhooks that are told of outcomes (docs/registry.md).", exists=True, dir_okay=False
-        ),
+        typer.Option(help="File of the webhooks that are told of outcomes (docs/registry.md)."),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -56,6 +54,8 @@ def up(
     if otlp:
         environment["CROSSFADE_OTLP_ENDPOINT"] = otlp
     if webhooks is not None:
+        if not webhooks.is_file():
+            raise CommandError(f"--webhooks: there is no file {webhooks}")
         environment["CROSSFADE_WEBHOOKS"] = str(webhooks.resolve())
     options = StackOptions(
         folder=data,

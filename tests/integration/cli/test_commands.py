@@ -209,6 +209,24 @@ def test_what_is_not_there_is_said_with_the_command_that_lists_what_is(crossfade
     assert said == f"error: model {running} has no rollout 9; `crossfade rollouts {running}` lists them\n"
 
 
+def test_a_list_of_what_is_not_there_is_no_empty_list(crossfade: Command, artifact: Path) -> None:
+    crossfade("publish", "listed", str(artifact))
+    no_version = "error: model listed has no version v9; `crossfade versions listed` lists them\n"
+    no_lane = "error: listed has no lane for the segment 'eu'; it has the default lane\n"
+    for command in ("events", "rollouts"):
+        assert crossfade(command, "listed", "--version", "v9", code=1).stderr == no_version
+    for command in ("events", "rollouts", "versions"):
+        assert crossfade(command, "listed", "--segment", "eu", code=1).stderr == no_lane
+    assert "has no rollout 9" in crossfade("events", "listed", "--rollout", "9", code=1).stderr
+    assert crossfade("events", "listed", "--version", "v1", "--until", "1h").stdout == "no events\n"
+    assert crossfade("rollouts", "listed", "--version", "v1").stdout == (
+        "listed has had no such rollout: crossfade rollouts listed lists all\n"
+    )
+    assert crossfade("versions", "listed", "--state", "failed").stdout == (
+        "listed has no such version: crossfade versions listed lists all\n"
+    )
+
+
 def test_a_version_is_withdrawn(crossfade: Command, artifact: Path) -> None:
     crossfade("publish", "taken-back", str(artifact))
     crossfade("publish", "taken-back", str(artifact), "--without-rollout")
@@ -243,7 +261,9 @@ def test_a_segment_has_a_lane_of_its_own(
     (model,) = [one for one in crossfade_json("models")["models"] if one["name"] == "models/parted"]
     assert {lane["segment"]: lane["stable_version"] for lane in model["lanes"]} == {"": "v1", "eu": "v2"}
     assert crossfade("versions", "parted", "--segment", "eu", "--state", "stable").stdout.count("\nv") == 1
-    assert crossfade("rollouts", "parted", "--segment", "").stdout.startswith("parted has had no rollout")
+    assert crossfade("rollouts", "parted", "--segment", "").stdout == (
+        "parted has had no such rollout: crossfade rollouts parted lists all\n"
+    )
     said = crossfade("segment", "delete", "parted", "eu").stdout
     assert said == "the lane of segment eu is gone: its requests go to parted's default lane\n"
     gone = crossfade("segment", "delete", "parted", "eu", code=1).stderr
@@ -663,6 +683,9 @@ def test_policy_check(crossfade: Command, crossfade_json: Json, tmp_path: Path) 
         (("predict", "m", "--input", "/nowhere.npy", "--segment", "A_B!"), 2, "error: segment 'A_B!' is not an id"),
         (("route", "m", "--segment", "A_B!"), 2, "error: segment 'A_B!' is not an id"),
         (("predict", "m", "--input", "/nowhere.npy", "--version", "é", "--stream"), 2, "error: --version 'é' has"),
+        (("publish", "m", "/nowhere", "--policy", "/nowhere.yaml"), 1, "error: /nowhere.yaml:1: it cannot be read"),
+        (("policy", "check", "/nowhere.yaml"), 1, "error: /nowhere.yaml:1: it cannot be read: No such file"),
+        (("feedback", "/nowhere.json", "low"), 1, "error: /nowhere.json cannot be read"),
         (("feedback", "x.json", "1", "--row", "64"), 2, "Invalid value for '--row'"),
         (("package", "nothing", "--example", "x.npy", "--to", "y"), 2, "error: 'nothing' names no model"),
         (("package", "none.py:x", "--example", "x.npy", "--to", "y"), 1, "error: there is no file none.py"),

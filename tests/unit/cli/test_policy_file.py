@@ -11,7 +11,7 @@ from crossfade.cli.options.rollout import rollout_spec, start_options, wait_seco
 from crossfade.cli.when import parse_when
 from crossfade.common.v1 import policy_pb2 as policy
 from crossfade.evaluator.v1.evaluator_pb2 import Violation
-from crossfade.policy_file import PolicyFileError, load_policy, parse_policy
+from crossfade.policy_file import PolicyFileError, PolicyUnreadError, load_policy, parse_policy
 from crossfade.quantities import format_duration, parse_duration, parse_rate, parse_share, to_duration
 from crossfade.registry.v1.resources_pb2 import Rollout
 
@@ -94,8 +94,9 @@ def test_all_problems_are_told_at_once_in_the_order_of_lines() -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(PolicyFileError, match="it cannot be read: No such file"):
-        load_policy(tmp_path / "none.yaml")
+    for name, why in (("none.yaml", "No such file"), ("", "Is a directory")):
+        with pytest.raises(PolicyUnreadError, match=f"it cannot be read: {why}"):
+            load_policy(tmp_path / name)
     (tmp_path / "bytes.yaml").write_bytes(b"\xff")
     with pytest.raises(PolicyFileError, match="it is not UTF-8"):
         load_policy(tmp_path / "bytes.yaml")

@@ -8,10 +8,11 @@ from google.protobuf.json_format import MessageToDict
 
 from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError, UsageError
+from crossfade.cli.options.policy import given_policy
 from crossfade.cli.options.rollout import parse_assignment, parse_objective
 from crossfade.cli.render.jsons import to_json
 from crossfade.evaluator.v1 import evaluator_pb2, evaluator_pb2_grpc
-from crossfade.policy_file import PolicyFile, PolicyFileError, Problem, describe, load_policy
+from crossfade.policy_file import PolicyFile, Problem, describe
 
 _TASKS = ("classification", "regression", "other")
 
@@ -25,10 +26,7 @@ def check_policy(session: Session, path: Path, task: str, objective: str, assign
     """
     if task not in _TASKS:
         raise UsageError(f"--task {task!r} is none of {', '.join(_TASKS)}")
-    try:
-        file = load_policy(path)
-    except PolicyFileError as error:
-        raise UsageError(str(error)) from error
+    file = given_policy(path)
     evaluator = session.connect.evaluator()
     stub = evaluator_pb2_grpc.EvaluatorServiceStub(evaluator.channel)
     request = evaluator_pb2.CheckPolicyRequest(

@@ -8,14 +8,15 @@ from crossfade import names
 from crossfade.cli import text
 from crossfade.cli.actions.policy_check import violation_lines
 from crossfade.cli.context import Session
-from crossfade.cli.errors import CommandError, UsageError
+from crossfade.cli.errors import CommandError
+from crossfade.cli.options.policy import given_policy
 from crossfade.cli.options.rollout import parse_objective
 from crossfade.cli.registry_client import Registry, checked
 from crossfade.cli.render.gates import fraction
 from crossfade.cli.render.jsons import to_json
 from crossfade.common.v1 import analysis_pb2
 from crossfade.evaluator.v1 import evaluator_pb2, evaluator_pb2_grpc
-from crossfade.policy_file import PolicyFile, PolicyFileError, load_policy
+from crossfade.policy_file import PolicyFile
 from crossfade.registry.v1.resources_pb2 import Rollout
 
 _TIMEOUT: Final = 600.0
@@ -66,10 +67,7 @@ def replay_rollout(
     )
     file: PolicyFile | None = None
     if policy:
-        try:
-            file = load_policy(policy)
-        except PolicyFileError as error:
-            raise UsageError(str(error)) from error
+        file = given_policy(policy)
         request.policy.CopyFrom(file.policy)
         if file.plan.steps:
             request.plan.CopyFrom(file.plan)

@@ -75,6 +75,7 @@ def versions(
 
     One version: its state, its artifact, and what the workers measured before they called it ready.
     """
+    from crossfade.cli.actions.named import require_named
     from crossfade.cli.options.lists import version_list
     from crossfade.cli.registry_client import Registry
     from crossfade.cli.render.jsons import list_json, to_json
@@ -84,7 +85,10 @@ def versions(
     match what:
         case [model]:
             found = list(registry.versions(model, version_list(state or [], segment)))
-            session.show(list_json("versions", found), lambda: versions_table(model, found))
+            if not found:
+                require_named(registry, model, segment=segment)
+            chosen = bool(state) or segment is not None
+            session.show(list_json("versions", found), lambda: versions_table(model, found, chosen=chosen))
         case ["show", model, version]:
             one = registry.version(model, version)
             session.show(to_json(one), lambda: version_details(model, one))
@@ -101,14 +105,19 @@ def rollouts(
     number: Annotated[int, typer.Option("-n", min=1, help="At most so many.")] = 20,
 ) -> None:
     """List a model's rollouts, newest first."""
+    from crossfade.cli.actions.named import require_named
     from crossfade.cli.options.lists import rollout_list
     from crossfade.cli.registry_client import Registry
     from crossfade.cli.render.jsons import list_json
     from crossfade.cli.render.tables import rollouts_table
 
     only = rollout_list(state or [], version, segment)
-    found = list(Registry(session.connect.registry()).rollouts(model, only, limit=number))
-    session.show(list_json("rollouts", found), lambda: rollouts_table(model, found, time.time()))
+    registry = Registry(session.connect.registry())
+    found = list(registry.rollouts(model, only, limit=number))
+    if not found:
+        require_named(registry, model, version=version, segment=segment)
+    chosen = bool(state or version) or segment is not None
+    session.show(list_json("rollouts", found), lambda: rollouts_table(model, found, time.time(), chosen=chosen))
 
 
 def explain(
@@ -167,6 +176,7 @@ def events(
     import datetime as dt
 
     from crossfade import names
+    from crossfade.cli.actions.named import require_named
     from crossfade.cli.options.lists import event_list
     from crossfade.cli.registry_client import Registry
     from crossfade.cli.render.jsons import list_json
@@ -184,6 +194,8 @@ def events(
     if model is not None and rollout is not None:
         only.rollout = names.rollout_name(model, rollout)
     found = list(registry.events(model or "-", only, limit=number))
+    if model is not None and not found:
+        require_named(registry, model, version=version, rollout=rollout, segment=segment)
     found.reverse()
     session.show(list_json("events", found), lambda: events_table(found))
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from crossfade.cli.errors import UsageError
+from crossfade.cli.options.policy import given_policy
 from crossfade.common.v1.policy_pb2 import (
     ASSIGNMENT_KEY,
     ASSIGNMENT_REQUEST,
@@ -14,7 +15,6 @@ from crossfade.common.v1.policy_pb2 import (
     Step,
     TrafficPlan,
 )
-from crossfade.policy_file import PolicyFileError, load_policy
 from crossfade.quantities import format_duration, parse_duration, parse_share, to_duration
 from crossfade.registry.v1.resources_pb2 import Rollout
 from crossfade.registry.v1.service_pb2 import RolloutSpec
@@ -51,10 +51,7 @@ def rollout_spec(
         assignment=parse_assignment(assignment), objective=parse_objective(objective), approval_required=approval
     )
     if policy:
-        try:
-            file = load_policy(policy)
-        except PolicyFileError as error:
-            raise UsageError(str(error)) from error
+        file = given_policy(policy)
         spec.policy.CopyFrom(file.policy)
         spec.plan.CopyFrom(file.plan)
     if spec.plan.steps and not plan:

@@ -43,8 +43,12 @@ def models_table(models: Sequence[Model]) -> Text:
     return text.join(text.columns(rows, right=(3, 4)))
 
 
-def versions_table(model: str, versions: Sequence[Version], zone: tzinfo | None = None) -> Text:
-    """Versions, newest first."""
+def versions_table(
+    model: str, versions: Sequence[Version], zone: tzinfo | None = None, *, chosen: bool = False
+) -> Text:
+    """Versions, newest first; `chosen`: options have said which."""
+    if not versions and chosen:
+        return Text(f"{model} has no such version: crossfade versions {model} lists all")
     if not versions:
         return Text(f"{model} has no version yet: crossfade publish {model} DIR publishes the first")
     rows: list[list[str | Text]] = [_header("version", "state", "published", "by", "size", "description")]
@@ -85,8 +89,10 @@ def version_details(model: str, version: Version, zone: tzinfo | None = None) ->
     return text.join(lines)
 
 
-def rollouts_table(model: str, rollouts: Sequence[Rollout], now: float) -> Text:
-    """Rollouts, newest first."""
+def rollouts_table(model: str, rollouts: Sequence[Rollout], now: float, *, chosen: bool = False) -> Text:
+    """Rollouts, newest first; `chosen`: options have said which."""
+    if not rollouts and chosen:
+        return Text(f"{model} has had no such rollout: crossfade rollouts {model} lists all")
     if not rollouts:
         return Text(f"{model} has had no rollout: its first version became stable at once")
     rows: list[list[str | Text]] = [_header("rollout", "version", "against", "state", "share", "began", "took", "why")]
