@@ -109,7 +109,8 @@ class EvaluatorServicer(evaluator_pb2_grpc.EvaluatorServiceServicer):
             raise InvalidArgumentError("FIELD_INVALID", f"model: {error}", field="model") from error
         for field, value in (("segment", request.segment), ("version", request.version)):
             if value and not names.is_id(value):
-                raise InvalidArgumentError("FIELD_INVALID", f"{field}: {shown(value)} is not an id", field=field)
+                said = f"{field}: {shown(value)} is not an id: use {names.ID_RULE}"
+                raise InvalidArgumentError("FIELD_INVALID", said, field=field)
         too_much = (
             *size_violations(request.policy, request.plan),
             *harm_violations(len(request.harms), (harm.gate for harm in request.harms)),

@@ -81,11 +81,11 @@ def identifier(field: str, value: str) -> str:
 
 
 def model_identifier(field: str, value: str) -> str:
-    """A new model's id: lower case, for it stands in addresses (`xds:///MODEL`)."""
-    checked = identifier(field, value)
-    if checked != checked.lower():
-        raise refuse(field, f"{value!r} has upper-case letters; use lower-case ones")
-    return checked
+    """A new model's id."""
+    try:
+        return names.check_new_model(value, field)
+    except ValueError as error:
+        raise InvalidArgumentError("FIELD_INVALID", str(error), field=field) from error
 
 
 def model_name(field: str, value: str) -> str:

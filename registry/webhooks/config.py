@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from crossfade.names import check_id
+from crossfade.names import check_new_model
 from registry.domain.ledger import check_type
 from registry.domain.webhooks import DEFAULT_TYPES, Form, Webhook
 from services.common.setting_files import read_text
@@ -42,9 +42,7 @@ def _check_url(url: str) -> str:
 
 
 def _check_model(model: str) -> str:
-    if check_id(model, "model") != model.lower():
-        raise ValueError(f"{model!r} has upper-case letters, and no model's id has any; use lower-case ones")
-    return model
+    return check_new_model(model, "model")
 
 
 class _Entry(BaseModel):

@@ -5,6 +5,11 @@ from typing import Final
 
 LONGEST_ID: Final = 63
 """Characters of the longest id, each of one byte."""
+ID_RULE: Final = (
+    f"1 to {LONGEST_ID} letters, digits, '-', '_' and '.', beginning with a letter or a digit, and for a model "
+    "lower-case letters"
+)
+"""What an id is, as every message says it."""
 _ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_ID - 1}}}\Z")
 _MODEL = re.compile(r"models/([^/]+)\Z")
 _VERSION = re.compile(r"models/([^/]+)/versions/([^/]+)\Z")
@@ -17,17 +22,30 @@ def is_id(value: str) -> bool:
 
 
 def check_id(value: str, what: str) -> str:
-    """Answers `value` if it can be a model's or a version's id.
+    """Answers `value` if it can be an id; of a model that is there, its case is not looked at.
 
     Raises:
-        ValueError: it is not 1 to 63 letters, digits, '-', '_' and '.', beginning with a letter or a digit.
+        ValueError: it is none by ID_RULE.
     """
     if not is_id(value):
-        raise ValueError(
-            f"{what} {value!r} is not an id: use 1 to 63 letters, digits, '-', '_' and '.', "
-            "beginning with a letter or a digit"
-        )
+        raise ValueError(no_id(value, what))
     return value
+
+
+def check_new_model(value: str, what: str) -> str:
+    """Answers `value` if a model can be called so: lower case, for it stands in addresses (`xds:///MODEL`).
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not is_id(value) or value != value.lower():
+        raise ValueError(no_id(value, what))
+    return value
+
+
+def no_id(value: str, what: str) -> str:
+    """`version 'v 1' is not an id: use …`."""
+    return f"{what} {value!r} is not an id: use {ID_RULE}"
 
 
 def model_name(model: str) -> str:

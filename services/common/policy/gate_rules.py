@@ -1,9 +1,9 @@
 """What a gate may ask for: every rule that one gate can break by itself."""
 
 import math
-import re
 from typing import Final
 
+from crossfade.names import is_id, no_id
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import (
     BUCKET_METRICS,
@@ -22,7 +22,6 @@ CLASSIFICATION: Final = "classification"
 REGRESSION: Final = "regression"
 """The task whose answers are numbers, and off by so much."""
 
-_SEGMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _MOST_BUCKETS: Final = 40
 _LONGEST_QUERY: Final = 2_000
 _CLASSES_NAMED: Final = 20
@@ -180,8 +179,8 @@ def _segment_violations(path: str, draft: GateDraft, metric: MetricKind) -> list
     if metric not in SEGMENT_METRICS:
         allowed = " and ".join(sorted(SEGMENT_METRICS))
         return [Violation(path, f"{allowed} are counted by the caller's segment, and this gate watches {metric}")]
-    if not _SEGMENT.fullmatch(draft.segment):
-        return [Violation(path, f"{draft.segment!r} is no segment: it is 1 to 63 letters, digits, '-', '_' and '.'")]
+    if not is_id(draft.segment):
+        return [Violation(path, no_id(draft.segment, "segment"))]
     return [Violation(path, "the version must be better for all callers: drop segment")] if draft.primary else []
 
 

@@ -121,6 +121,6 @@ def test_what_is_not_counted_by_segment_is_refused() -> None:
     assert "accuracy and errors are counted by the caller's segment, and this gate watches runtime" in refused(runtime)
     primary = GateDraft(MetricKind.ACCURACY, segment="eu", primary=True)
     assert "for all callers" in refused(primary, objective=Objective.SUPERIOR)
-    assert "is no segment" in refused(replace(EU_ERRORS, segment="eu west"))
+    assert "segment 'eu west' is not an id: use 1 to 63 letters" in refused(replace(EU_ERRORS, segment="eu west"))
     by_key = GateDraft(MetricKind.ERRORS, segment="eu", required=True)
     assert "assigned by key" in refused(by_key, sticky=True)
