@@ -11,7 +11,9 @@ Json = Callable[..., Any]
 
 def test_a_lane_is_watched_otherwise_and_not_at_all(crossfade: Command, crossfade_json: Json, artifact: Path) -> None:
     crossfade("publish", "watched", str(artifact))
-    assert crossfade("monitor", "watched").stdout == "watched · no look yet: is an Evaluator running?\n"
+    assert crossfade("monitor", "watched").stdout == (
+        "watched · no look yet: no Evaluator has reported to the Registry (crossfade instances lists who has)\n"
+    )
     said = crossfade("monitor", "watched", "--undo", "--learn", "2h").stdout
     assert "a version's past is learnt for 2 h" in said
     assert "an alert makes the version before stable again, once" in said

@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import pytest
+
 from crossfade.cli import text
 from crossfade.cli.render.jsons import view_json
-from crossfade.cli.render.monitor import render_monitor
+from crossfade.cli.render.monitor import render_monitor, unseen
 from crossfade.cli.render.status import render_models
 from crossfade.common.v1 import analysis_pb2, policy_pb2
 from crossfade.registry.v1 import resources_pb2 as resources
@@ -73,12 +75,41 @@ def test_a_lane_in_which_nothing_stands_out() -> None:
 
 def test_a_lane_under_a_rollout_before_its_first_look_and_one_that_is_not_watched() -> None:
     assert drawn(monitor(), "8").startswith("churn · rollout 8 watches it now · look 431")
-    assert drawn(resources.Monitor()) == "churn · no look yet: is an Evaluator running?"
     assert drawn(resources.Monitor(sequence=9)) == "churn · no look since it was switched on"
     off = resources.Monitor(settings=resources.MonitorSettings(off=True))
     assert drawn(off) == "churn is not watched: crossfade monitor churn --on watches it again"
     off.segment = "eu"
     assert drawn(off) == "churn eu is not watched: crossfade monitor churn --on --segment eu watches it again"
+
+
+@pytest.mark.parametrize(
+    ("stable", "rollout", "evaluator", "said"),
+    [
+        (
+            "v1",
+            "",
+            True,
+            "no look yet: the first one comes within a minute, or within the Evaluator's CROSSFADE_MONITOR_SECONDS",
+        ),
+        (
+            "v1",
+            "",
+            False,
+            "no look yet: no Evaluator has reported to the Registry (crossfade instances lists who has)",
+        ),
+        (
+            "v1",
+            "8",
+            True,
+            "rollout 8 watches it now · no look yet: it is looked at without a rollout, so once that has ended",
+        ),
+        ("", "", True, "no look yet: nothing is stable in it"),
+    ],
+)
+def test_a_lane_before_its_first_look(stable: str, rollout: str, evaluator: bool, said: str) -> None:
+    first = unseen(stable, rollout, evaluator=evaluator)
+    lines = render_monitor(resources.Monitor(), "churn", rollout, samples.view().now, first)
+    assert text.join(lines).plain == f"churn · {said}"
 
 
 def test_drifted_inputs_are_said_once() -> None:

@@ -10,9 +10,9 @@ from crossfade.cli.errors import UsageError
 from crossfade.cli.options.rollout import seconds_of
 from crossfade.cli.registry_client import Registry, request_id
 from crossfade.cli.render.jsons import to_json
-from crossfade.cli.render.monitor import monitor_on, render_monitor
+from crossfade.cli.render.monitor import monitor_on, render_monitor, unseen
 from crossfade.names import model_name
-from crossfade.registry.v1.resources_pb2 import Monitor
+from crossfade.registry.v1.resources_pb2 import INSTANCE_KIND_EVALUATOR, Monitor
 from crossfade.registry.v1.service_pb2 import SetMonitorRequest
 
 
@@ -20,8 +20,13 @@ def show_monitor(session: Session, model: str, segment: str) -> None:
     """Shows a lane's monitor."""
     registry = Registry(session.connect.registry())
     found = registry.monitor(model, segment)
-    live = registry.lane(model, segment).rollout
-    session.show(to_json(found), lambda: text.join(render_monitor(found, model, text.last_part(live), time.time())))
+    lane = registry.lane(model, segment)
+    live = text.last_part(lane.rollout)
+    first = ""
+    if not found.sequence:
+        evaluators = registry.instances(INSTANCE_KIND_EVALUATOR)
+        first = unseen(lane.stable_version, live, evaluator=next(evaluators, None) is not None)
+    session.show(to_json(found), lambda: text.join(render_monitor(found, model, live, time.time(), first)))
 
 
 def change_monitor(

@@ -28,7 +28,24 @@ def monitor_on(model: str, segment: str) -> str:
     return lane_command(f"monitor {model} --on", segment)
 
 
-def render_monitor(monitor: Monitor, model: str, rollout: str, now: float) -> list[Text]:
+def unseen(stable: str, rollout: str, *, evaluator: bool) -> str:
+    """Why nothing was looked at yet, and when it will be.
+
+    Args:
+        stable: the lane's stable version; empty: none.
+        rollout: number of the live rollout; empty: none.
+        evaluator: one has a lease.
+    """
+    if rollout:
+        return "no look yet: it is looked at without a rollout, so once that has ended"
+    if not stable:
+        return "no look yet: nothing is stable in it"
+    if not evaluator:
+        return "no look yet: no Evaluator has reported to the Registry (crossfade instances lists who has)"
+    return "no look yet: the first one comes within a minute, or within the Evaluator's CROSSFADE_MONITOR_SECONDS"
+
+
+def render_monitor(monitor: Monitor, model: str, rollout: str, now: float, first: str = "") -> list[Text]:
     """A lane's monitor.
 
     Args:
@@ -36,6 +53,7 @@ def render_monitor(monitor: Monitor, model: str, rollout: str, now: float) -> li
         model: the model's id.
         rollout: number of the live rollout; empty: none.
         now: seconds since 1970.
+        first: what is said where there was no look yet.
     """
     name = f"{model} {monitor.segment}".rstrip()
     settings = monitor.settings
@@ -45,7 +63,7 @@ def render_monitor(monitor: Monitor, model: str, rollout: str, now: float) -> li
     if rollout:
         line.append(f"rollout {rollout} watches it now · ")
     if not monitor.sequence:
-        return [line + Text("no look yet: is an Evaluator running?")]
+        return [line + Text(first)]
     if not monitor.version:
         return [line + Text("no look since it was switched on")]
     line.append(f"look {monitor.sequence}, {text.span(now - text.unix(monitor.record_time))} ago, of {monitor.version}")
