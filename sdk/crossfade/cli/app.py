@@ -15,14 +15,14 @@ from crossfade.cli.context import (
     RouterOption,
     UserOption,
 )
-from crossfade.cli.ending import Commands
+from crossfade.cli.grouped import GroupedCommands
 
 
 def build() -> typer.Typer:
     """The command with all its commands."""
     app = typer.Typer(
         name="crossfade",
-        cls=Commands,
+        cls=GroupedCommands,
         add_completion=False,
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -30,7 +30,6 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     app.callback()(_options)
-    # In the order in which the help lists them.
     for group in (
         commands.publish,
         commands.look,
