@@ -15,6 +15,17 @@ def lane_list(segments: Iterable[str]) -> str:
     return f"{lane_title('')} and those {those}" if "" in known else f"the lanes {those}"
 
 
+def every_request(segment: str, segments: Iterable[str]) -> str:
+    """Whose requests are a lane's: `every request`, and of which lane where the model has several.
+
+    Args:
+        segment: the lane's; empty: the default one.
+        segments: of all lanes that the model has.
+    """
+    alone = not segment and not any(segments)
+    return "every request" if alone else f"every request of {lane_title(segment)}"
+
+
 def lane_command(words: str, segment: str) -> str:
     """A command on one lane, so that it does not go to the default segment's by mistake.
 

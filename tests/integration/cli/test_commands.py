@@ -257,13 +257,23 @@ def test_a_segment_has_a_lane_of_its_own(
     in_it = crossfade("publish", "parted", str(artifact), "--segment", "eu")
     assert "had no lane" not in in_it.stderr
     stack.report("parted", "v1", "v2")
-    crossfade("promote", "parted", "--segment", "eu")
-    (model,) = [one for one in crossfade_json("models")["models"] if one["name"] == "models/parted"]
-    assert {lane["segment"]: lane["stable_version"] for lane in model["lanes"]} == {"": "v1", "eu": "v2"}
-    assert crossfade("versions", "parted", "--segment", "eu", "--state", "stable").stdout.count("\nv") == 1
+    said = crossfade("promote", "parted", "--segment", "eu").stdout
+    assert said == "v2 promoted: it is STABLE and gets every request of the lane of segment eu; v1 is DEPRECATED\n"
+    stack.report("parted", "v1", "v2")
+    crossfade("publish", "parted", str(artifact), "--segment", "eu")
+    said = crossfade("undo", "parted", "--segment", "eu", "--cancel-rollout").stdout
+    assert said == "v1 is STABLE again and gets every request of the lane of segment eu; v2 is DEPRECATED\n"
+    crossfade("undo", "parted", "--segment", "eu", "--to", "v2")
     assert crossfade("rollouts", "parted", "--segment", "").stdout == (
         "parted has had no such rollout: crossfade rollouts parted lists all\n"
     )
+    crossfade("publish", "parted", str(artifact))
+    stack.report("parted", "v1", "v2", "v4")
+    said = crossfade("abort", "parted").stdout
+    assert said == "rollout 3 cancelled: v4 is PENDING again; every request of the default lane goes to v1\n"
+    (model,) = [one for one in crossfade_json("models")["models"] if one["name"] == "models/parted"]
+    assert {lane["segment"]: lane["stable_version"] for lane in model["lanes"]} == {"": "v1", "eu": "v2"}
+    assert crossfade("versions", "parted", "--segment", "eu", "--state", "stable").stdout.count("\nv") == 1
     said = crossfade("segment", "delete", "parted", "eu").stdout
     assert said == "the lane of segment eu is gone: its requests go to parted's default lane\n"
     gone = crossfade("segment", "delete", "parted", "eu", code=1).stderr

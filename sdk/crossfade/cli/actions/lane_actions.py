@@ -1,10 +1,12 @@
 """What a person does to a model or a lane without a rollout, with its etag, so that no change is overrun."""
 
+from collections.abc import Sequence
+
 from crossfade.cli import text
 from crossfade.cli.actions.following import follow, load_left, load_progress
 from crossfade.cli.actions.publishing import act_on_lane
 from crossfade.cli.context import Session
-from crossfade.cli.hints import lane_command
+from crossfade.cli.hints import every_request, lane_command
 from crossfade.cli.registry_client import Registry, checked, request_id
 from crossfade.cli.render.jsons import to_json
 from crossfade.names import model_name, version_name
@@ -73,11 +75,12 @@ def undo_lane(session: Session, model: str, request: UndoLaneRequest) -> None:
     """
     registry = Registry(session.connect.registry())
     before = registry.lane(model, request.segment)
+    segments = [one.segment for one in registry.model(model).lanes]
     request.model = model_name(model)
     request.etag = before.etag
     request.request_id = request_id()
     after = act_on_lane(model, registry.undo, request, again="say it again")
-    session.show(to_json(after), lambda: _undone(before, after, bad=request.bad))
+    session.show(to_json(after), lambda: _undone(before, after, segments, bad=request.bad))
 
 
 def try_version(session: Session, model: str, version: str, segment: str, seconds: float, wait: float | None) -> None:
@@ -128,8 +131,9 @@ def withdraw_version(session: Session, model: str, version: str, segment: str, r
     session.show(to_json(after), lambda: f"{version} is WITHDRAWN: it never gets requests here")
 
 
-def _undone(before: resources_pb2.Lane, after: resources_pb2.Lane, *, bad: bool) -> str:
+def _undone(before: resources_pb2.Lane, after: resources_pb2.Lane, segments: Sequence[str], *, bad: bool) -> str:
     state = "FAILED" if bad else "DEPRECATED"
     # When it is said again, the lane was as it is now already.
     old = after.previous_version if before.stable_version == after.stable_version else before.stable_version
-    return f"{after.stable_version} is STABLE again and gets every request" + (f"; {old} is {state}" if old else "")
+    gets = every_request(after.segment, segments)
+    return f"{after.stable_version} is STABLE again and gets {gets}" + (f"; {old} is {state}" if old else "")

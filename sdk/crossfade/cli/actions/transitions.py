@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from crossfade.cli import text
 from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError
-from crossfade.cli.hints import lane_command
+from crossfade.cli.hints import every_request, lane_command
 from crossfade.cli.registry_client import Registry, number_of, request_id
 from crossfade.cli.render.jsons import to_json
 from crossfade.cli.render.status import step_shadow, step_share
@@ -42,6 +42,24 @@ class Target:
         return Outcome(reason=self.reason or f"{done} by hand", code=_PERSON)
 
 
+@dataclass(frozen=True, slots=True)
+class _Then:
+    """What comes of a rollout's end.
+
+    Attributes:
+        requests: whose requests are the lane's: `every request`.
+        starts: what begins in the lane: one that waited; empty: nothing.
+    """
+
+    requests: str = ""
+    starts: str = ""
+
+    def to_stable(self, rollout: Rollout) -> str:
+        """Where the requests of a version go that is tested no more."""
+        stable = f"; {self.requests} goes to {rollout.stable_version}" if rollout.stable_version else ""
+        return self.starts or stable
+
+
 def promote_rollout(session: Session, target: Target, *, force: bool) -> None:
     """Makes the rollout's version stable at once; `force`: although too few Workers have it ready."""
 
@@ -55,10 +73,10 @@ def promote_rollout(session: Session, target: Target, *, force: bool) -> None:
         )
         return registry.promote(request)
 
-    def say(rollout: Rollout, starts: str) -> str:
+    def say(rollout: Rollout, then: _Then) -> str:
         old = f"; {rollout.stable_version} is DEPRECATED" if rollout.stable_version else ""
-        gets = "" if starts else " and gets every request"
-        return f"{rollout.version} promoted: it is STABLE{gets}{old}{starts}"
+        gets = "" if then.starts else f" and gets {then.requests}"
+        return f"{rollout.version} promoted: it is STABLE{gets}{old}{then.starts}"
 
     _transition(session, target, act, say)
 
@@ -72,7 +90,7 @@ def approve_rollout(session: Session, target: Target) -> None:
         )
         return registry.approve(request)
 
-    def say(rollout: Rollout, _: str) -> str:
+    def say(rollout: Rollout, _: _Then) -> str:
         return f"rollout {number_of(rollout)} approved: {rollout.version} is promoted when it has passed"
 
     _transition(session, target, act, say)
@@ -87,8 +105,8 @@ def roll_back_rollout(session: Session, target: Target) -> None:
         )
         return registry.roll_back(request)
 
-    def say(rollout: Rollout, starts: str) -> str:
-        return f"{rollout.version} rolled back: it is FAILED{starts or _to_stable(rollout)}"
+    def say(rollout: Rollout, then: _Then) -> str:
+        return f"{rollout.version} rolled back: it is FAILED{then.to_stable(rollout)}"
 
     _transition(session, target, act, say)
 
@@ -106,7 +124,7 @@ def pause_rollout(session: Session, target: Target) -> None:
         )
         return registry.pause(request)
 
-    def say(rollout: Rollout, _: str) -> str:
+    def say(rollout: Rollout, _: _Then) -> str:
         resume = lane_command(f"resume {target.model}", rollout.segment)
         return f"rollout {number_of(rollout)} paused at {_share(rollout)}; {resume} lets it go on"
 
@@ -122,7 +140,7 @@ def resume_rollout(session: Session, target: Target) -> None:
         )
         return registry.resume(request)
 
-    def say(rollout: Rollout, _: str) -> str:
+    def say(rollout: Rollout, _: _Then) -> str:
         return f"rollout {number_of(rollout)} goes on at {_share(rollout)}"
 
     _transition(session, target, act, say)
@@ -137,11 +155,10 @@ def abort_rollout(session: Session, target: Target) -> None:
         )
         return registry.cancel(request)
 
-    def say(rollout: Rollout, starts: str) -> str:
+    def say(rollout: Rollout, then: _Then) -> str:
         if not rollout.HasField("start_time"):
             return f"rollout {number_of(rollout)} cancelled before it began: {rollout.version} is PENDING"
-        then = starts or _to_stable(rollout)
-        return f"rollout {number_of(rollout)} cancelled: {rollout.version} is PENDING again{then}"
+        return f"rollout {number_of(rollout)} cancelled: {rollout.version} is PENDING again{then.to_stable(rollout)}"
 
     _transition(session, target, act, say)
 
@@ -160,7 +177,7 @@ def advance_rollout(session: Session, target: Target, *, force: bool) -> None:
         )
         return registry.advance(request)
 
-    def say(rollout: Rollout, _: str) -> str:
+    def say(rollout: Rollout, _: _Then) -> str:
         steps = f"step {rollout.step + 1} of {len(rollout.plan.steps)}"
         return f"rollout {number_of(rollout)}: {rollout.version} gets {text.share(step_share(rollout))} ({steps})"
 
@@ -171,7 +188,7 @@ def _transition(
     session: Session,
     target: Target,
     act: Callable[[Registry, Rollout], Rollout],
-    say: Callable[[Rollout, str], str],
+    say: Callable[[Rollout, _Then], str],
 ) -> None:
     registry = Registry(session.connect.registry())
     before = registry.find_rollout(target.model, target.segment, target.number)
@@ -181,7 +198,7 @@ def _transition(
         if error.reason != "ETAG_STALE":
             raise
         raise error.saying(changed(target.model, before, registry.rollout(before.name))) from error
-    session.show(to_json(after), lambda: say(after, _starts(registry, target.model, after)))
+    session.show(to_json(after), lambda: say(after, _then(registry, target.model, after)))
 
 
 def changed(model: str, before: Rollout, after: Rollout) -> str:
@@ -206,20 +223,18 @@ def _standing(rollout: Rollout) -> str:
     return f"{words} ({reason.rstrip('.')})" if reason else words
 
 
-def _starts(registry: Registry, model: str, ended: Rollout) -> str:
-    """What begins in the lane now that a rollout has ended: one that waited; empty: nothing."""
+def _then(registry: Registry, model: str, ended: Rollout) -> _Then:
+    """What the lane's requests do now that a rollout has ended, and what begins there."""
     if ended.state in LIVE_STATES or not ended.HasField("start_time"):
-        return ""
+        return _Then()
     try:
-        live = registry.lane(model, ended.segment).rollout
+        lanes = registry.model(model).lanes
+        requests = every_request(ended.segment, [lane.segment for lane in lanes])
+        live = next((lane.rollout for lane in lanes if lane.segment == ended.segment), "")
         if not live or live == ended.name:
-            return ""
+            return _Then(requests)
         following = registry.rollout(live)
     except CommandError:
         # What was asked for is done all the same.
-        return ""
-    return f"; rollout {number_of(following)} ({following.version}) starts now"
-
-
-def _to_stable(rollout: Rollout) -> str:
-    return f"; every request goes to {rollout.stable_version}" if rollout.stable_version else ""
+        return _Then(every_request(ended.segment, ()))
+    return _Then(requests, f"; rollout {number_of(following)} ({following.version}) starts now")
