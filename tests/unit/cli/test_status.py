@@ -2,12 +2,15 @@
 
 import dataclasses
 
+import pytest
+
 from crossfade.cli.actions.watching import code_of
 from crossfade.cli.render.jsons import view_json
 from crossfade.cli.render.status import render_models, rollout_line, split_of
 from crossfade.cli.render.tables import version_details
+from crossfade.cli.render.traffic import LaneFigures, VersionFigures
 from crossfade.cli.render.views import LaneView
-from crossfade.common.v1 import model_pb2
+from crossfade.common.v1 import model_pb2, policy_pb2
 from crossfade.common.v1.analysis_pb2 import DriftReport, FeatureDrift, Summary
 from crossfade.common.v1.policy_pb2 import Step, TrafficPlan
 from crossfade.registry.v1 import resources_pb2 as resources
@@ -195,3 +198,33 @@ def test_the_json_has_the_same_keys_with_and_without_a_rollout() -> None:
     assert view_json(view).keys() == view_json(bare).keys()
     assert view_json(view)["lanes"][0].keys() == view_json(bare)["lanes"][0].keys()
     assert view_json(view)["lanes"][0]["requests_per_second"] == 412.4
+
+
+def of_labels(metric: "policy_pb2.Metric.ValueType", pairs: dict[tuple[str, str], int]) -> str:
+    """What is shown of v1 while its rollout has a gate of this metric, about churn."""
+    look = samples.live_analysis()
+    look.summary.gates.add(gate="its", metric=metric, positive_class="churn")
+    figures = VersionFigures(1_000, 0, 0.003, 100, 90, pairs)
+    lane = LaneView(samples.lane(), samples.rollout(), look, figures=LaneFigures(1.0, {"v1": figures}))
+    first = render_models([dataclasses.replace(samples.view(), lanes=(lane,))]).plain.splitlines()[1]
+    return first.partition("errors 0.00 %  ")[2]
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        (policy_pb2.METRIC_F1, "F1 85.7 %"),
+        (policy_pb2.METRIC_PRECISION, "precision 75.0 %"),
+        (policy_pb2.METRIC_RECALL, "recall 100.0 %"),
+        (policy_pb2.METRIC_FALSE_POSITIVE_RATE, "false positives 14.3 %"),
+        (policy_pb2.METRIC_ACCURACY, "accuracy 90.0 %"),
+        (policy_pb2.METRIC_VALUE, "accuracy 90.0 %"),
+    ],
+)
+def test_labels_are_shown_in_the_measure_that_is_judged(metric: "policy_pb2.Metric.ValueType", said: str) -> None:
+    assert of_labels(metric, {("churn", "churn"): 30, ("churn", "keep"): 10, ("keep", "keep"): 60}) == said
+
+
+def test_of_many_classes_only_the_right_ones_are_known() -> None:
+    assert of_labels(policy_pb2.METRIC_F1, {("", "churn"): 40, ("", "keep"): 60}) == "accuracy 90.0 %"
+    assert of_labels(policy_pb2.METRIC_RECALL, {("keep", "keep"): 100}) == "accuracy 90.0 %"

@@ -109,6 +109,7 @@ def test_figures_of_the_split_in_force() -> None:
     assert figures.per_second == 25.0
     one = figures.versions["v1"]
     assert (one.attempts, one.failed, one.labelled, one.right) == (80, 20, 10, 9)
+    assert one.pairs == {("a", "a"): 9, ("a", "b"): 1}
     assert one.median == pytest.approx(0.003, rel=0.2)
     assert traffic.lane_figures(None, later, "", 9).versions["v1"].attempts == 1_080
 

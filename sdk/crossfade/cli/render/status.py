@@ -9,6 +9,7 @@ from rich.text import Text
 from crossfade.cli import text
 from crossfade.cli.hints import lane_command
 from crossfade.cli.render.gates import drift_line, gates_table, shadow_line, waiting_lines
+from crossfade.cli.render.label_figures import Measure, label_figures, measures
 from crossfade.cli.render.monitor import alert_lines
 from crossfade.cli.render.overdue import overdue
 from crossfade.cli.render.style import LIVE_STATES, rollout_word, trouble, version_word, word
@@ -180,22 +181,21 @@ def _version_row(
     basis_points = split[one.version]
     row += [Text(text.percent(basis_points / _WHOLE, 1)), Text(text.bar(basis_points / _WHOLE, _BAR_WIDTH))]
     figures = view.figures.versions.get(one.version) if view.figures else None
-    row += _figures(figures)
+    row += _figures(figures, measures(view))
     readiness = _readiness(model, one.version, workers)
     if readiness:
         row.append(Text(readiness, "yellow"))
     return row
 
 
-def _figures(figures: VersionFigures | None) -> list[Text]:
+def _figures(figures: VersionFigures | None, wanted: Sequence[Measure]) -> list[Text]:
     if figures is None or not figures.attempts:
         return [Text(), Text(), Text()]
     failed = figures.failed / figures.attempts
-    right = f"accuracy {text.percent(figures.right / figures.labelled, 1)}" if figures.labelled else ""
     return [
         Text(f"p50 {text.seconds(figures.median)}"),
         Text(f"errors {text.percent(failed)}", "red" if failed > _MANY_ERRORS else ""),
-        Text(right),
+        Text(label_figures(figures, wanted)),
     ]
 
 

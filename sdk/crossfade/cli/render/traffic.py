@@ -60,6 +60,8 @@ class VersionFigures:
         median: seconds of an attempt at the median; NaN: none.
         labelled: rows with a label.
         right: those that were predicted right.
+        pairs: rows with a label by the predicted and the true class; of a model with many classes the predicted is
+            empty.
     """
 
     attempts: int = 0
@@ -67,6 +69,7 @@ class VersionFigures:
     median: float = math.nan
     labelled: int = 0
     right: int = 0
+    pairs: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +167,15 @@ def _version_figures(attempts: Sequence[Series], labels: Sequence[Series]) -> Ve
         median=median(counts, bounds),
         labelled=_total(labels),
         right=_total(one for one in labels if one.attributes.get("correct") == "true"),
+        pairs=_pairs(labels),
     )
+
+
+def _pairs(labels: Iterable[Series]) -> dict[tuple[str, str], int]:
+    found: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for one in labels:
+        found[one.attributes.get("predicted", ""), one.attributes.get("actual", "")] += sum(one.counts)
+    return dict(found)
 
 
 def _total(series: Iterable[Series]) -> int:
