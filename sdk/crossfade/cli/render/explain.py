@@ -72,7 +72,7 @@ def _ended(rollout: Rollout) -> list[str]:
     if deciding is not None:
         lines += _others(deciding, rollout)
     if drift := drift_line(outcome.summary.drift, rollout.policy.drift_margin):
-        lines += [f"{drift}.", *drift_details(outcome.summary.drift)]
+        lines += [f"{drift}.", *drift_details(outcome.summary.drift, rollout.policy.drift_margin)]
     if outcome.trace_ids:
         more = ", …" if len(outcome.trace_ids) > _TRACES else ""
         lines.append(f"Traces: {', '.join(outcome.trace_ids[:_TRACES])}{more}")
@@ -179,7 +179,7 @@ def _live(rollout: Rollout, analysis: Analysis | None, now: float) -> list[str]:
     summary = analysis.summary
     lines += [line for gate in _judged(summary, rollout) for line in gate_lines(gate, rollout)]
     if drift := drift_line(summary.drift, rollout.policy.drift_margin):
-        lines += [f"{drift}.", *drift_details(summary.drift)]
+        lines += [f"{drift}.", *drift_details(summary.drift, rollout.policy.drift_margin)]
     if said := shadow_line(summary.shadow):
         lines.append(f"{said}.")
     lines += [f"It holds: {hold.rstrip('.')}." for hold in summary.holds]

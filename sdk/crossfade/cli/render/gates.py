@@ -12,6 +12,7 @@ from crossfade.common.v1.analysis_pb2 import (
     VERDICT_PASS,
     DriftReport,
     Evidence,
+    FeatureDrift,
     GateReport,
     ShadowReport,
     Summary,
@@ -22,6 +23,8 @@ ENOUGH_ROWS: Final = 1_000
 """Below as many rows the largest shift of many features is mostly noise."""
 DRIFT_MARGIN: Final = 0.1
 """The policy's drift_margin where it sets none."""
+_SHOWN: Final = 3
+"""Features that are named."""
 _HEADER: Final = ("gate", "stable", "test", "difference (95 % interval)", "harm", "safe")
 _HARM_WIDTH: Final = 5
 _SAFE_WIDTH: Final = 8
@@ -96,17 +99,34 @@ def drift_line(drift: DriftReport, margin: float = 0.0) -> str:
         # Rows of few requests are alike: what moved is no evidence before more have come.
         sure = "no drift" if largest.shift <= (margin or DRIFT_MARGIN) else "too few requests yet to tell a drift"
         return f"Inputs: {sure} ({most})"
-    moved = ", ".join(f"{one.feature} {one.shift:.2f}" for one in drift.features[:3])
-    return f"Inputs: {state}" + (f" ({moved}; {allowed} allowed)" if moved else "")
+    beyond, within = _parted(drift, margin)
+    if not beyond:
+        # What has drifted may be many small shifts, or be over while the evidence still says so.
+        return f"Inputs: {state}" + (f" (none of the largest is beyond {allowed})" if within else "")
+    moved = ", ".join(f"{one.feature} {one.shift:.2f}" for one in beyond[:_SHOWN])
+    moved += f" and {len(beyond) - _SHOWN} more" if len(beyond) > _SHOWN else ""
+    rest = f", and the next {'one' if len(within) == 1 else len(within)} within it" if within else ""
+    return f"Inputs: {state} ({moved}; {allowed} allowed{rest})"
 
 
-def drift_details(drift: DriftReport) -> list[str]:
-    """`  age: shift 0.03, PSI 0.012, Jensen-Shannon 0.002 bits`, of those that moved most; empty: too few rows yet."""
+def drift_details(drift: DriftReport, margin: float = 0.0) -> list[str]:
+    """`  age: shift 0.03, PSI 0.012, Jensen-Shannon 0.002 bits`, of those that moved most; empty: too few rows yet.
+
+    Where any is beyond the margin, of those alone.
+    """
+    beyond, within = _parted(drift, margin)
     return [
         f"  {one.feature}: shift {one.shift:.2f}, PSI {one.psi:.3f}, Jensen-Shannon {one.jensen_shannon:.3f} bits"
-        for one in drift.features[:3]
+        for one in (beyond or within)[:_SHOWN]
         if one.psi > 0
     ]
+
+
+def _parted(drift: DriftReport, margin: float) -> tuple[list[FeatureDrift], list[FeatureDrift]]:
+    """The features that moved beyond the margin and those within it, largest first; 0: the default margin."""
+    ordered = sorted(drift.features, key=lambda one: -one.shift)
+    beyond = [one for one in ordered if one.shift > (margin or DRIFT_MARGIN)]
+    return beyond, ordered[len(beyond) :]
 
 
 def shadow_line(shadow: ShadowReport) -> str:
