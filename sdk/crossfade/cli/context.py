@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from crossfade.cli.connect import Connections
 
 WIDTH: Final = 100
-"""Columns that tables are made for."""
+"""Columns that tables are made for, where there is no terminal to ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,8 @@ class Session:
         from crossfade.cli.screen import PlainConsole
 
         console = PlainConsole(no_color=self.options.no_color or None, highlight=False, markup=False, emoji=False)
-        console.width = min(WIDTH, console.width) if console.is_terminal else WIDTH
+        if not console.is_terminal:
+            console.width = WIDTH
         return console
 
     @functools.cached_property
@@ -112,12 +113,25 @@ class Session:
 
         return Connections(self.options)
 
-    def show(self, payload: object, text: "Callable[[], Text | str]") -> None:
-        """Prints the payload as JSON when that was asked for, else the text."""
+    def show(self, payload: object, text: "Callable[[], Text | str]", *, prose: bool = False) -> None:
+        """Prints the payload as JSON when that was asked for, else the text.
+
+        Args:
+            payload: for programs.
+            text: for people.
+            prose: long lines of it are broken between words on a terminal; a pipe gets them whole.
+        """
         if self.options.json:
             typer.echo(json_block(payload))
             return
         rendered = text()
+        # Colours may be asked for in a pipe as well.
+        if rendered and prose and self.console.file.isatty():
+            from rich.text import Text
+
+            from crossfade.cli.hanging import hung
+
+            rendered = hung(Text(rendered) if isinstance(rendered, str) else rendered, self.console.width)
         if rendered:
             self.print(rendered)
 

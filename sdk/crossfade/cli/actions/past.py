@@ -46,7 +46,7 @@ def show_changes(session: Session, model: str, number: int) -> None:
     only = ListEventsRequest(types=_CHANGES)
     found = list(Registry(session.connect.registry()).events(model, only, limit=number))
     found.reverse()
-    session.show(list_json("events", found), lambda: events_table(found))
+    session.show(list_json("events", found), lambda: events_table(found), prose=True)
 
 
 def past_text(model: str, when: str, past: Model, zone: dt.tzinfo | None = None) -> Text:

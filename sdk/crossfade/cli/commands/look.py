@@ -152,6 +152,7 @@ def explain(
     session.show(
         {"rollout": to_json(found), "analysis": to_json(analysis) if analysis else None},
         lambda: words.explain(model, found, analysis, time.time()),
+        prose=True,
     )
 
 
@@ -197,7 +198,7 @@ def events(
     if model is not None and not found:
         require_named(registry, model, version=version, rollout=rollout, segment=segment)
     found.reverse()
-    session.show(list_json("events", found), lambda: events_table(found))
+    session.show(list_json("events", found), lambda: events_table(found), prose=True)
 
 
 def webhooks(session: Session) -> None:
