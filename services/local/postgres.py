@@ -21,6 +21,7 @@ from typing import IO, Final, Self
 import psutil
 import psycopg
 
+from crossfade.cli.file_faults import file_fault
 from services.local.postgres_cluster import MAJOR, ROLE, PostgresError, ServerUser, environment, make_cluster
 
 _PORT: Final = 5432
@@ -92,7 +93,8 @@ class Postgres:
             self._await_ready()
         except OSError as error:
             self.stop()
-            raise PostgresError(f"the data folder {self._folder} cannot be used: {error}") from error
+            refused = file_fault(error, "choose another folder with --data, or have its rights changed")
+            raise PostgresError(refused or f"the data folder {self._folder} cannot be used: {error}") from error
         except BaseException:
             self.stop()
             raise

@@ -173,3 +173,12 @@ def test_it_runs_without_root(empty_folder: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "cockroachdb+psycopg://" in done.stdout
     assert gone(empty_folder)
+
+
+def test_a_folder_that_cannot_be_one_is_named_with_what_to_do(empty_folder: Path) -> None:
+    taken = empty_folder / "file"
+    taken.touch()
+    with pytest.raises(
+        PostgresError, match=rf"^{taken} cannot be used: File exists; choose another folder with --data"
+    ):
+        Postgres(taken).start()
