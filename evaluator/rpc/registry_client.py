@@ -85,7 +85,9 @@ class RegistryClient:
         request = service_pb2.GetModelRequest(name=names.model_name(model))
         lane = proto_views.lane(await self._call(self._stub.GetModel, request), segment)
         if lane is None:
-            raise EndedError(f"{model} has lost {names.lane_title(segment)}")
+            raise EndedError(
+                f"{model} has no lane for the segment {segment!r}; `crossfade status {model}` shows its lanes"
+            )
         return lane
 
     async def version(self, model: str, version: str) -> VersionView:
