@@ -16,8 +16,10 @@ from services.local.postgres import Postgres
 
 Server = Postgres | GivenServer
 
-_TEMPLATE = "crossfade_template"
-_SHARED = "crossfade_test"
+# A server that was given is one for all processes that run tests.
+_PROCESS = os.environ.get("PYTEST_XDIST_WORKER", "")
+_TEMPLATE = f"crossfade_template{_PROCESS}"
+_SHARED = f"crossfade_test{_PROCESS}"
 _KEPT = {"schema_release", "route_clock"}
 
 
