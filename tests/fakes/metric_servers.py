@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from grpc import aio
 
@@ -17,13 +18,26 @@ from services.common.telemetry.store import Snapshot
 from tests.fakes.metrics import Instance
 
 
+class Answer(NamedTuple):
+    """The counts that a process has served, and of which moment, in seconds since 1970-01-01 UTC."""
+
+    time: float
+    snapshots: tuple[Snapshot, ...]
+
+
 @dataclass(slots=True)
 class MetricServer:
-    """A process's TelemetryService on a port of its own."""
+    """A process's TelemetryService on a port of its own.
+
+    Attributes:
+        instance: whose counters it serves.
+        address: where; empty: anywhere.
+        answers: what it has served, oldest first.
+    """
 
     instance: Instance
     address: str = ""
-    served: int = 0
+    answers: list[Answer] = field(default_factory=list)
     _server: aio.Server | None = None
 
     async def start(self) -> None:
@@ -43,8 +57,9 @@ class MetricServer:
             await self._server.stop(None)
 
     async def _collect(self) -> Iterable[Snapshot]:
-        self.served += 1
-        return self.instance.store.snapshot()
+        snapshots = self.instance.store.snapshot()
+        self.answers.append(Answer(time.time(), tuple(snapshots)))
+        return snapshots
 
 
 @dataclass(slots=True)

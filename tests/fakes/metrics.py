@@ -8,12 +8,15 @@ import numpy.typing as npt
 from numpy.random import Generator
 
 from evaluator.gates.distributions import RATIO
-from evaluator.terms import Feature, Profile, Terms
+from evaluator.terms import Terms
 from evaluator.window.arms import BUCKETS
 from evaluator.window.readings import Reading
 from evaluator.window.snapshots import series_of
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
+from tests.fakes.inputs import count_inputs
+from tests.fakes.late_labels import Label, LateLabels
+from tests.fakes.pairs import count_paired_labels, count_pairs
 
 IntArray = npt.NDArray[np.int64]
 CLASSES = ("3", "7")
@@ -65,6 +68,7 @@ class Fleet:
         rate: requests per second.
         test: how the test version answers.
         stable: how the stable version answers.
+        control: how its control process answers; None: as all of stable.
         labelled: share of the answers that get a label.
         test_labelled: the same of the test version's; None: as all.
         lag: mean seconds until the label comes.
@@ -91,6 +95,10 @@ class Fleet:
         batch: rows of every batch; 0: 1, 2 or 4.
         slow: bucket of crossfade.attempt.duration that good answers fall into; failures are fast.
         reported: share of the answers for which callers report a number, 20 for engagement and 0 for none.
+        routers: processes that count attempts and labels.
+        workers: processes that count answers, inputs and batches.
+        labels: those that have not come yet.
+        apart: chance for what not all rollouts count.
     """
 
     terms: Terms
@@ -98,6 +106,7 @@ class Fleet:
     rate: float = 400.0
     test: Behaviour = field(default_factory=Behaviour)
     stable: Behaviour = field(default_factory=Behaviour)
+    control: Behaviour | None = None
     labelled: float = 0.9
     test_labelled: float | None = None
     lag: float = 1.0
@@ -126,7 +135,7 @@ class Fleet:
     slow: int = 5
     routers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("router-1", worker=False),))
     workers: tuple[Instance, ...] = field(default_factory=lambda: (Instance("worker-1", worker=True),))
-    waiting: list[tuple[float, str, str, str, str, str, float]] = field(default_factory=list)
+    labels: LateLabels = field(default_factory=LateLabels)
     apart: Generator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -162,20 +171,7 @@ class Fleet:
         for arm, part in zip(("test", "control", "stable"), parts, strict=True):
             if part:
                 self._serve(arm, part)
-        due = [item for item in self.waiting if item[0] <= self.now]
-        self.waiting = [item for item in self.waiting if item[0] > self.now]
-        for when, version, traffic, number, predicted, actual, served in due:
-            at = (*self._at(version, traffic), self.terms.segment, number)
-            if self.regression:
-                self.routers[0].store.histogram(catalog.FEEDBACK_ERROR, *at).record(float(predicted))
-                self.routers[0].store.histogram(catalog.FEEDBACK_LAG, *self._at(version, traffic), "", "").record(
-                    when - served
-                )
-                continue
-            correct = "true" if predicted == actual else "false"
-            self.routers[0].store.counter(catalog.FEEDBACK_COUNT, *at, predicted, actual, correct).add()
-            lags = self.routers[0].store.histogram(catalog.FEEDBACK_LAG, *self._at(version, traffic), correct, actual)
-            lags.record(when - served)
+        self.labels.count(self.routers[0].store, self.terms, self.now, regression=self.regression)
 
     def _at(self, version: str, traffic: str) -> tuple[str, str, str]:
         return self.terms.model, version, traffic
@@ -184,7 +180,7 @@ class Fleet:
         version = self.terms.test if arm == "test" else self.terms.stable
         mirrored = arm == "test" and self.shadow
         traffic = "control" if arm == "control" else "shadow" if mirrored else "live"
-        behaviour = self.test if arm == "test" else self.stable
+        behaviour = {"test": self.test, "control": self.control or self.stable}.get(arm, self.stable)
         router = self.routers[int(self.random.integers(len(self.routers)))]
         worker = self.workers[int(self.random.integers(len(self.workers)))]
         at = self._at(version, traffic)
@@ -209,10 +205,11 @@ class Fleet:
         worker.store.spread(catalog.PREDICTION_COUNT, CLASSES, *at, self.terms.segment, number_in_time).add(counts)
         self._inputs(worker, at, answered)
         if mirrored:
-            other = int(self.random.binomial(answered, self.different))
-            for pair, rows in ((("3", "3"), answered - other), (("3", "7"), other)):
-                router.store.counter(catalog.SHADOW_PAIR_COUNT, *at, self.terms.segment, *pair).add(rows)
-            self._paired_labels(router, (*at, self.terms.segment, number_in_time), answered)
+            count_pairs(router.store, (*at, self.terms.segment), answered, self.different, self.random)
+            wrongs = (self.stable.wrong, self.test.wrong)
+            paired = (self.paired, self.paired if self.paired_wrong is None else self.paired_wrong)
+            in_slice = (*at, self.terms.segment, number_in_time)
+            count_paired_labels(router.store, in_slice, answered, wrongs, paired, self.random)
             return
         if self.reported:
             numbers = self.random.random(answered) < self.reported
@@ -227,16 +224,20 @@ class Fleet:
         due = self.now + self.random.exponential(self.lag, answered)
         if self.regression:
             errors = behaviour.off * np.exp(0.8 * self.random.standard_normal(answered))
-            self.waiting += [
-                (float(when), version, traffic, number_in_time, f"{error}", "", self.now)
+            self.labels.wait(
+                Label(float(when), self.now, version, traffic, number_in_time, f"{error}")
                 for when, error in zip(due[labelled], errors[labelled], strict=True)
-            ]
+            )
             return
         due = due + self.wrong_lag * wrong + self.negative_lag * ~positive
-        self.waiting += [
-            (float(when), version, traffic, number_in_time, CLASSES[1 - int(said)], CLASSES[1 - int(is_)], self.now)
+        self.labels.wait(
+            Label(
+                *(float(when), self.now, version, traffic, number_in_time),
+                CLASSES[1 - int(said)],
+                CLASSES[1 - int(is_)],
+            )
             for when, said, is_ in zip(due[labelled], taken[labelled], positive[labelled], strict=True)
-        ]
+        )
 
     def _labelled(self, asked: float, taken: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Which answers get a label; `taken`: those that are 3."""
@@ -265,22 +266,6 @@ class Fleet:
         for correct, rows in (("true", labelled - missed), ("false", missed)):
             router.store.counter(catalog.CALLER_FEEDBACK_COUNT, *in_slice, correct).add(rows)
 
-    def _paired_labels(self, router: Instance, in_slice: tuple[str, ...], answered: int) -> None:
-        """Nine rows of ten are as hard for one version as for the other. There are two classes."""
-        hard = self.random.random(answered)
-        other = np.where(self.random.random(answered) < 0.9, hard, self.random.random(answered))
-        stable, test = hard < self.stable.wrong, other < self.test.wrong
-        rarely = self.paired if self.paired_wrong is None else self.paired_wrong
-        labelled = self.random.random(answered) < np.where(stable, rarely, self.paired)
-        for stable_wrong in (False, True):
-            for test_wrong in (False, True):
-                rows = (stable == stable_wrong) & (test == test_wrong)
-                agree = "yes" if stable_wrong == test_wrong else "no"
-                words = ("wrong" if one else "right" for one in (stable_wrong, test_wrong))
-                router.store.counter(catalog.SHADOW_NOTED_COUNT, *in_slice, agree).add(int(rows.sum()))
-                at = (*in_slice, agree, *words)
-                router.store.counter(catalog.SHADOW_LABEL_COUNT, *at).add(int((rows & labelled).sum()))
-
     def _batches(self, worker: Instance, at: tuple[str, str, str], behaviour: Behaviour, requests: int) -> None:
         batches = 2 ** self.random.integers(0, 3, max(1, requests // 2))
         if self.batch:
@@ -301,26 +286,9 @@ class Fleet:
         profile = self.terms.test_profile if test else self.terms.stable_profile
         if profile is None:
             return
+        in_segment = (*at, self.terms.segment)
         shift = self.test_shift if test and self.test_shift is not None else self.shift
-        self._binned(worker, at, rows, profile, shift, self.random)
+        count_inputs(worker.store, in_segment, rows, profile, shift, self.random)
         if test and self.terms.stable_profile not in (None, profile):
             others = self.shift if self.test_others is None else self.test_others
-            self._binned(worker, at, rows, self.terms.stable_profile, others, self.apart)
-
-    def _binned(
-        self, worker: Instance, at: tuple[str, str, str], rows: int, profile: Profile, shift: float, random: Generator
-    ) -> None:
-        for feature in profile.features:
-            chances = np.array(feature.proportions) * (1.0 - shift)
-            chances[-1] += shift
-            labels = tuple(str(number) for number in range(len(chances)))
-            series = worker.store.spread(
-                catalog.INPUT_COUNT, labels, *at, self.terms.segment, feature.name, profile.profile_id
-            )
-            series.add(random.multinomial(rows, chances / chances.sum()).tolist())
-
-
-def reference(profile_id: str, features: int, bins: int = 10, rows: int = 1500) -> Profile:
-    """A reference profile with bins of equal mass."""
-    shares = tuple(1.0 / bins for _ in range(bins))
-    return Profile(profile_id, rows, tuple(Feature(f"pixel_{number}", shares) for number in range(features)))
+            count_inputs(worker.store, in_segment, rows, self.terms.stable_profile, others, self.apart)

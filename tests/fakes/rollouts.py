@@ -16,7 +16,8 @@ from services.common.policy.defaults import complete_plan, complete_policy
 from services.common.policy.drafts import GateDraft, PlanDraft, PolicyDraft, StepDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import SLICES_PER_PERIOD, GateMargin, Meaning, Objective, Plan, Policy
-from tests.fakes.metrics import CLASSES, Behaviour, Fleet, reference
+from tests.fakes.inputs import reference
+from tests.fakes.metrics import CLASSES, Behaviour, Fleet
 
 DEMO_GATES = (
     GateDraft(MetricKind.ERRORS, required=True, safe=GateMargin(1.5, 0.01)),

@@ -18,7 +18,7 @@ from evaluator.settings import EvaluatorSettings
 from evaluator.terms import Profile, Terms
 from services.common.policy.drafts import GateDraft
 from services.common.policy.messages import plan_message, policy_message
-from services.common.policy.records import Objective
+from services.common.policy.records import Objective, PeriodEnd
 from tests.fakes.metric_servers import MetricServer
 from tests.fakes.metrics import Fleet, Instance
 from tests.fakes.rollouts import DEMO_GATES, demo_plan, demo_policy, demo_terms
@@ -40,6 +40,7 @@ def quick_terms(
     objective: Objective = Objective.NON_INFERIOR,
     stale_after: float = 1.0,
     alpha_promote: float = 0.05,
+    period_end: PeriodEnd = PeriodEnd.INCONCLUSIVE,
 ) -> Terms:
     """Looks of a quarter of a second, for traffic of thousands a second."""
     policy = demo_policy(
@@ -50,6 +51,7 @@ def quick_terms(
         min_age=0.2,
         stale_after=stale_after,
         alpha_promote=alpha_promote,
+        period_end=period_end,
     )
     return demo_terms(policy, demo_plan(*(shares or (1000, 5000)), period=period), features=3)
 
@@ -69,6 +71,7 @@ class Scene:
 
     Attributes:
         goes_on: there is traffic after a promotion, too.
+        approved: a version is promoted only once a person has agreed.
     """
 
     registry: str
@@ -78,6 +81,7 @@ class Scene:
     evaluators: list[App] = field(default_factory=list)
     serving: dict[tuple[str, int], resources_pb2.Serving] = field(default_factory=dict)
     goes_on: bool = False
+    approved: bool = False
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -115,16 +119,29 @@ class Scene:
         signature = model_pb2.Signature(inputs=[tensor], outputs=[scores], task="classification", classes=("3", "7"))
         artifact = model_pb2.Artifact(uri="file:///models/digits", digest="sha256:" + "a" * 64, size_bytes=10)
         version = resources_pb2.Version(artifact=artifact, signature=signature, profile=_profile(profile))
+        policy = policy_message(self.terms.policy)
+        if self.terms.policy.period_end is PeriodEnd.INCONCLUSIVE:
+            # What most policies leave out.
+            policy.ClearField("period_end")
         rollout = service_pb2.RolloutSpec(
             plan=plan_message(self.terms.plan),
-            policy=policy_message(self.terms.policy),
+            policy=policy,
             objective=_OBJECTIVES[self.terms.policy.objective],
+            approval_required=self.approved,
         )
         await self.stub.PublishVersion(
             service_pb2.PublishVersionRequest(
                 parent=f"models/{MODEL}", version=version, rollout=rollout, request_id=str(uuid.uuid4())
             )
         )
+
+    async def approve(self) -> None:
+        """Agrees to v2's promotion."""
+        rollout = await self.rollout()
+        request = service_pb2.ApproveRolloutRequest(
+            name=rollout.name, etag=rollout.etag, reason="all was seen", request_id=str(uuid.uuid4())
+        )
+        await self.stub.ApproveRollout(request)
 
     def ready(
         self,

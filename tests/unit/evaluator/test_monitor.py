@@ -23,7 +23,8 @@ from services.common.policy.defaults import complete_plan, complete_policy
 from services.common.policy.drafts import PlanDraft, PolicyDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Meaning
-from tests.fakes.metrics import CLASSES, Behaviour, Fleet, reference
+from tests.fakes.inputs import reference
+from tests.fakes.metrics import CLASSES, Behaviour, Fleet
 from tests.fakes.rollouts import demo_terms
 
 LOOK = 30.0

@@ -26,7 +26,8 @@ from evaluator.window.readings import Reading
 from services.common.policy.records import Meaning
 from services.common.telemetry.logs import make_log
 from tests.fakes.clock import ManualClock
-from tests.fakes.metrics import CLASSES, Behaviour, Fleet, reference
+from tests.fakes.inputs import reference
+from tests.fakes.metrics import CLASSES, Behaviour, Fleet
 from tests.fakes.rollouts import demo_terms
 from tests.support.wait import until
 

@@ -22,7 +22,7 @@ from evaluator.window.input_rows import BinRows
 from evaluator.window.snapshots import series_of
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
-from tests.fakes.metrics import reference
+from tests.fakes.inputs import reference
 from tests.fakes.rollouts import Trial, demo_plan, demo_terms, trial
 
 BINS = 10

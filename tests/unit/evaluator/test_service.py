@@ -39,7 +39,8 @@ from services.common.policy.records import Meaning, PeriodEnd
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
 from tests.fakes.clock import ManualClock
-from tests.fakes.metrics import Behaviour, Fleet, reference
+from tests.fakes.inputs import reference
+from tests.fakes.metrics import Behaviour, Fleet
 from tests.fakes.rollouts import DEMO_GATES, demo_terms
 
 NAME = "models/digits/rollouts/1"

@@ -1,0 +1,61 @@
+"""Labels that are under way, and how they are counted once they have come."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from evaluator.terms import Terms
+from services.common.telemetry import catalog
+from services.common.telemetry.store import MetricStore
+
+
+class Label(NamedTuple):
+    """Of one row.
+
+    Attributes:
+        due: when it comes.
+        served: when the row was answered.
+        version: that answered it.
+        traffic: in which it was.
+        slice: in which it was.
+        predicted: the class that was answered; of a regression, by how much the answer was off.
+        actual: the class that is right.
+    """
+
+    due: float
+    served: float
+    version: str
+    traffic: str
+    slice: str
+    predicted: str
+    actual: str = ""
+
+
+@dataclass(slots=True)
+class LateLabels:
+    """Labels that have not come yet."""
+
+    _waiting: list[Label] = field(default_factory=list)
+
+    def wait(self, labels: Iterable[Label]) -> None:
+        """They come when they are due."""
+        self._waiting += labels
+
+    def count(self, store: MetricStore, terms: Terms, now: float, *, regression: bool) -> None:
+        """Counts those that are due, and forgets them."""
+        due = [label for label in self._waiting if label.due <= now]
+        self._waiting = [label for label in self._waiting if label.due > now]
+        for label in due:
+            _count(store, terms, label, regression=regression)
+
+
+def _count(store: MetricStore, terms: Terms, label: Label, *, regression: bool) -> None:
+    of = (terms.model, label.version, label.traffic)
+    in_slice = (*of, terms.segment, label.slice)
+    if regression:
+        store.histogram(catalog.FEEDBACK_ERROR, *in_slice).record(float(label.predicted))
+        store.histogram(catalog.FEEDBACK_LAG, *of, "", "").record(label.due - label.served)
+        return
+    correct = "true" if label.predicted == label.actual else "false"
+    store.counter(catalog.FEEDBACK_COUNT, *in_slice, label.predicted, label.actual, correct).add()
+    store.histogram(catalog.FEEDBACK_LAG, *of, correct, label.actual).record(label.due - label.served)
