@@ -12,6 +12,7 @@ from crossfade.answers import Answer, PredictError, answer_of
 from crossfade.calling import DEFAULT_TIMEOUT, Caller, pause
 from crossfade.codec import Array
 from crossfade.connection import TlsFiles, open_aio_channel
+from crossfade.describing import model_metadata
 from crossfade.input_types import Asked, Inputs
 from crossfade.observing import FeedbackSummary, batches, observations_of, summarize
 from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
@@ -38,6 +39,7 @@ class AsyncClient(Caller):
         self._channel = open_aio_channel(address, self._tls)
         # The stub's type depends on the channel's, which mypy-protobuf sees at its construction alone.
         self._stub: Any = predict_pb2_grpc.PredictionServiceStub(self._channel)
+        self._describe = model_metadata(self._channel)
 
     async def predict(
         self,
@@ -135,6 +137,16 @@ class AsyncClient(Caller):
                 entries for rows beyond the 64th or other than there are.
         """
         return await self.report(observations_of(answer, observed, rows))
+
+    async def classes(self, model: str, *, version: str = "") -> tuple[str, ...]:
+        """The names of a model's classes; see `Client.classes`.
+
+        Raises:
+            ClientClosedError: the client was closed.
+            PredictError: the call failed; its reason says why.
+        """
+        request = predict_pb2.ModelMetadataRequest(name=model, version=version)
+        return tuple((await self._ask(self._describe, request, self._timeout, self._user)).classes)
 
     async def report(self, observations: Iterable[predict_pb2.Observation]) -> FeedbackSummary:
         """Reports observations of any predictions; see `Client.report`.

@@ -24,6 +24,7 @@ from crossfade.async_client import AsyncClient
 from crossfade.calling import DEFAULT_TIMEOUT, Caller, pause
 from crossfade.codec import Array
 from crossfade.connection import TlsFiles, open_channel
+from crossfade.describing import model_metadata
 from crossfade.input_types import Asked, Inputs
 from crossfade.observing import FeedbackSummary, batches, observations_of, summarize
 from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
@@ -61,6 +62,7 @@ class Client(Caller):
         super().__init__(address, tls or TlsFiles.from_environment(), timeout, user)
         self._channel = open_channel(address, self._tls)
         self._stub = predict_pb2_grpc.PredictionServiceStub(self._channel)
+        self._describe = model_metadata(self._channel)
 
     def predict(
         self,
@@ -199,6 +201,26 @@ class Client(Caller):
                 entries for rows beyond the 64th or other than there are.
         """
         return self.report(observations_of(answer, observed, rows))
+
+    def classes(self, model: str, *, version: str = "") -> tuple[str, ...]:
+        """The names of a model's classes, in the order of the columns of its scores.
+
+        names = client.classes("churn")
+        [names[column] for column in answer.output.argmax(axis=1)]
+
+        Args:
+            model: the model's id.
+            version: such as an answer's `version`. Default: the stable one.
+
+        Returns:
+            none, where the model is no classification.
+
+        Raises:
+            ClientClosedError: the client was closed.
+            PredictError: the call failed; its reason says why.
+        """
+        request = predict_pb2.ModelMetadataRequest(name=model, version=version)
+        return tuple(self._ask(self._describe, request, self._timeout, self._user).classes)
 
     def report(self, observations: Iterable[predict_pb2.Observation]) -> FeedbackSummary:
         """Reports observations of any predictions, as messages of the protocol; see `feedback`.

@@ -122,4 +122,4 @@ class FakeWorker:
     async def _metadata(
         self, request: predict_pb2.ModelMetadataRequest, _: "aio.ServicerContext[Any, Any]"
     ) -> predict_pb2.ModelMetadataResponse:
-        return predict_pb2.ModelMetadataResponse(name=request.name, versions=[self.version])
+        return predict_pb2.ModelMetadataResponse(name=request.name, versions=[self.version], classes=["keep", "churn"])

@@ -29,7 +29,7 @@ class Objective(StrEnum):
 
 
 class PeriodEnd(StrEnum):
-    """What happens when the last step's period ends and the evidence is too thin to promote."""
+    """What happens when a step's period ends and the evidence is too thin to go on."""
 
     INCONCLUSIVE = "inconclusive"
     HOLD = "hold"
@@ -152,7 +152,7 @@ class Policy:
         settling: after a change of share, counts are recorded and not judged for this long at least.
         alpha_rollback: largest probability of rolling back a version as good as stable, over the whole rollout.
         alpha_promote: largest probability that one gate passes a version at its safe margin.
-        period_end: what happens at the end of the last step's period without enough evidence.
+        period_end: what happens at the end of a step's period without enough evidence.
         power: that the period's end must have had to promote without proof.
         labels: when labels count for "no worse".
         drift_margin: shift of a cumulative proportion that counts as drift.

@@ -69,7 +69,7 @@ class InferenceServicer:
     async def model_metadata(
         self, request: predict_pb2.ModelMetadataRequest, context: Any
     ) -> predict_pb2.ModelMetadataResponse:
-        """ModelMetadata: the version's signature."""
+        """ModelMetadata: the version's signature, and its classes."""
         del context
         if request.name != self._key.model or request.version not in ("", self._key.version):
             raise NotFoundError(
@@ -84,6 +84,7 @@ class InferenceServicer:
             platform=f"pytorch_{self._predict.manifest.kind}",
             inputs=_tensors(signature.inputs),
             outputs=_tensors(signature.outputs),
+            classes=self._predict.manifest.classes or (),
         )
 
     async def model_stream_infer(

@@ -152,6 +152,16 @@ async def test_the_open_inference_protocols_own_names_work(house: House) -> None
         assert list((await call("ModelMetadata", model, predict_pb2.ModelMetadataResponse)).versions) == ["v1"]
 
 
+async def test_a_client_asks_for_the_names_of_a_models_classes(house: House) -> None:
+    await house.routes()
+    assert await house.client.classes("churn") == ("keep", "churn")
+    with Client(house.app.address) as blocking:
+        assert await asyncio.to_thread(blocking.classes, "churn", version="v2") == ("keep", "churn")
+        with pytest.raises(PredictError) as refused:
+            await asyncio.to_thread(blocking.classes, "chrun")
+    assert refused.value.reason == "MODEL_NOT_FOUND"
+
+
 async def test_a_callers_own_traffic_headers_are_not_believed(house: House) -> None:
     await house.routes()
     async with aio.insecure_channel(house.app.address) as channel:

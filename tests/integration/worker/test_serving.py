@@ -22,7 +22,7 @@ from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
 from services.common.prediction_token import TokenKeys
 from services.common.telemetry import catalog
 from services.common.telemetry.bounds import ERROR_BOUNDS
-from tests.fakes.models import RAISES, Packaged, expected_scores, reference_rows, request_of, scores_of
+from tests.fakes.models import CLASSES, RAISES, Packaged, expected_scores, reference_rows, request_of, scores_of
 from tests.fakes.registry import CONTROL, LIVE, FakeRegistry, lane
 from tests.support.wait import until
 from tests.support.worker import counted, failure_of, metrics
@@ -240,6 +240,7 @@ async def test_the_open_inference_protocol_under_its_own_name(
     described = predict_pb2.ModelMetadataResponse.FromString(await caller.call(body, service + "ModelMetadata"))
     assert (described.name, list(described.versions)) == ("scores", ["v1"])
     assert [(one.name, one.datatype, list(one.shape)) for one in described.inputs] == [("input", "FP32", [-1, 4])]
+    assert list(described.classes) == list(CLASSES)
     with pytest.raises(KeyError):
         descriptor_pool.Default().FindFileContainingSymbol("inference.GRPCInferenceService")
 

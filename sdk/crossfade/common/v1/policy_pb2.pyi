@@ -116,7 +116,7 @@ class _PeriodEndEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PeriodEnd.V
     """The version is rolled back."""
 
 class PeriodEnd(_PeriodEnd, metaclass=_PeriodEndEnumTypeWrapper):
-    """What happens when the last step's period ends and the evidence is too thin to promote."""
+    """What happens when a step's period ends and the evidence is too thin to go on."""
 
 PERIOD_END_UNSPECIFIED: PeriodEnd.ValueType  # 0
 """Not said: INCONCLUSIVE."""
@@ -510,7 +510,7 @@ class Policy(_message.Message):
     alpha_promote: _builtins.float
     """Largest probability that one gate passes a version at its safe margin. Default: 0.05."""
     period_end: Global___PeriodEnd.ValueType
-    """What happens at the end of the last step's period without enough evidence. Default: INCONCLUSIVE."""
+    """What happens at the end of a step's period without enough evidence. Default: INCONCLUSIVE."""
     power: _builtins.float
     """Power that the period's end must have had to promote without proof. 0.5 to 1. Default: 0.95."""
     drift_margin: _builtins.float
