@@ -20,6 +20,8 @@ _BUCKETS: Final = 40
 _RATIO: Final = 2.0**0.125
 _LOOKS: Final = 5
 _SIZES: Final = (1, 8)
+_APART: Final = (16.0, 26.0)
+"""Buckets by which the slow batches are slower than the others."""
 _TINY: Final = 1e-300
 _OFF: Final = 0.011
 """Buckets by which the mean of a tilt may be off."""
@@ -53,8 +55,12 @@ def _look(rng: Generator) -> list[Batches]:
 
 
 def _histogram(rng: Generator, batches: int, slower: int) -> list[int]:
-    """Runtimes that spread by some buckets, a few of them ten times as slow."""
-    buckets = rng.normal(12.0 + slower, 2.0, batches) + np.where(rng.random(batches) < 0.03, 26.0, 0.0)
+    """Runtimes that spread by some buckets, a few of them four or ten times as slow.
+
+    The tail of those ten times as slow lies in the last buckets, where it is compared from further up.
+    """
+    apart = rng.choice(_APART)
+    buckets = rng.normal(12.0 + slower, 2.0, batches) + np.where(rng.random(batches) < 0.03, apart, 0.0)
     whole = np.clip(buckets.round().astype(int), 0, _BUCKETS - 1)
     return [int(count) for count in np.bincount(whole, minlength=_BUCKETS)]
 
