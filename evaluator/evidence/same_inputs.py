@@ -24,7 +24,7 @@ from evaluator.statistics.sample_ratio import ALPHA
 from evaluator.terms import Profile, Terms
 from evaluator.window.arms import drawn, taken
 from evaluator.window.counts import Counts
-from evaluator.window.input_rows import BinRows, Table, same_rows
+from evaluator.window.input_rows import BinRows, Table, has_other_lanes, same_rows
 
 TOLERANCE: Final = 0.01
 """Of a cumulative share. It moves a rate by no more, and leaves room for what is counted of one arm a moment later, or
@@ -83,6 +83,7 @@ class SameInputs:
         alike: both arms' rows by their requests.
         seen: [features, bins] rows of the test arm and of the stable one that were compared.
         read: the processes that the look before read.
+        others: requests of other lanes were counted by the look before, which an older release recorded.
         taken: requests by the arm that was drawn, and those that it took.
     """
 
@@ -91,6 +92,7 @@ class SameInputs:
     alike: AlikeBins
     seen: tuple[FloatArray, FloatArray]
     read: frozenset[str] = frozenset()
+    others: bool = False
     taken: Taken = Taken()
 
     @property
@@ -112,19 +114,23 @@ class SameInputs:
     def after(self, window: Counts, terms: Terms, epoch: int | None) -> "SameInputs":
         """The inputs after one look.
 
-        Of a process that the look before did not read the counts are of a longer time than all others'.
+        Of a process that the look before did not read the counts are of a longer time than all others'. What a release
+        recorded that did not count inputs by lane says nothing where other lanes had requests, which are counted a
+        moment later than they are read, or earlier.
 
         Args:
             window: what was counted since the look before.
             terms: which versions the arms are.
             epoch: the split whose requests are compared; None: none are.
         """
+        others = has_other_lanes(window)
         following = replace(
             self,
             read=frozenset(one.instance_id for one in window),
+            others=others,
             taken=Taken() if epoch is None else self.taken.plus(window, terms, epoch),
         )
-        if epoch is None or following.taken.apart:
+        if epoch is None or others or self.others or following.taken.apart:
             return following
         test, stable = same_rows(tuple(one for one in window if one.instance_id in self.read), terms)
         return following.compared(test, stable)

@@ -69,6 +69,9 @@ ELSEWHERE: Final = "elsewhere"
 SAME_INPUTS: Final = "inputs.same"
 """The test arm's inputs by the stable version's profile: as crossfade.input.count or, with a product, as
 crossfade.input.alike. They have a name of their own so that windows which older releases recorded have none."""
+INPUTS_ELSEWHERE: Final = "elsewhere.inputs"
+"""Attempts of other lanes, in windows of the releases that did not count inputs by lane: these are among either arm's.
+Nothing counts them any more."""
 
 OWN: Final = "custom"
 """The metric of counts that a policy asks Prometheus for by queries of its own."""

@@ -9,6 +9,7 @@ from evaluator.terms import Profile, Terms
 from evaluator.window.arms import (
     ALIKE_INPUTS,
     INPUTS,
+    INPUTS_ELSEWHERE,
     SAME_INPUTS,
     is_of,
     is_stable,
@@ -60,6 +61,11 @@ def same_rows(window: Counts, terms: Terms) -> tuple[BinRows, BinRows]:
             if is_stable(at, terms) and is_of(terms.stable_profile, at):
                 stable.add(one, at)
     return test.rows, stable.rows
+
+
+def has_other_lanes(window: Counts) -> bool:
+    """Whether a release before this one counted inputs of other lanes' requests among either arm's."""
+    return any(any(one.counts) for instance in window for one, _ in series_of(instance, INPUTS_ELSEWHERE))
 
 
 class _Arm:

@@ -16,7 +16,7 @@ from evaluator.terms import Feature, Profile
 from evaluator.verdict.decide import decide
 from evaluator.verdict.decision import Action, Circumstances, Phase
 from evaluator.verdict.unlike_inputs import broken
-from evaluator.window.arms import SAME_INPUTS
+from evaluator.window.arms import INPUTS_ELSEWHERE, SAME_INPUTS
 from evaluator.window.counts import Counts, InstanceCounts, Series
 from evaluator.window.input_rows import BinRows
 from evaluator.window.snapshots import series_of
@@ -255,6 +255,16 @@ def test_of_a_process_that_was_not_read_before_nothing_is_taken() -> None:
     same = same.after(window, terms, 1)
     assert same.rows == (10, 40)
     assert same.after(window, terms, None).rows == (10, 40)
+
+
+def test_what_a_release_recorded_that_mixed_the_lanes_inputs_rests_for_two_looks() -> None:
+    terms, window = demo_terms(), inputs("v2", "live", [1] * BINS)
+    beside = (InstanceCounts("worker-1", 1, (Series(INPUTS_ELSEWHERE, (("epoch", "7"), ("segment", "eu")), (3,)),)),)
+    same, seen = opened(2), []
+    for one in (window, window, window + beside, window, window):
+        same = same.after(one, terms, 1)
+        seen.append(same.rows[0])
+    assert seen == [0, 10, 10, 10, 20]
 
 
 def attempts(test: int, refused: int, stable: int) -> Counts:
