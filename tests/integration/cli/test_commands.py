@@ -127,6 +127,13 @@ def test_a_rollback_is_explained_and_has_its_exit_code(crossfade: Command, runni
     assert lines[1:] == ["  Reason: wrong labels.", f"  Next: crossfade versions show {running} v2"]
 
 
+def test_a_version_that_no_worker_has_is_rolled_back_as_well(crossfade: Command, stack: Stack, artifact: Path) -> None:
+    crossfade("publish", "unheld", str(artifact))
+    stack.report("unheld", "v1")
+    crossfade("publish", "unheld", str(artifact))
+    assert crossfade("rollback", "unheld").stdout == "v2 rolled back: it is FAILED; every request goes to v1\n"
+
+
 def test_an_aborted_version_can_be_started_again(crossfade: Command, running: str) -> None:
     said = crossfade("abort", running).stdout
     assert said == "rollout 1 cancelled: v2 is PENDING again; every request goes to v1\n"

@@ -225,7 +225,7 @@ def _standing(rollout: Rollout) -> str:
 
 def _then(registry: Registry, model: str, ended: Rollout) -> _Then:
     """What the lane's requests do now that a rollout has ended, and what begins there."""
-    if ended.state in LIVE_STATES or not ended.HasField("start_time"):
+    if ended.state in LIVE_STATES:
         return _Then()
     try:
         lanes = registry.model(model).lanes
