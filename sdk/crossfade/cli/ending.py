@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -125,12 +126,17 @@ def _say_what_is_taken(error: Any) -> None:
 
 def say_note(message: str, *, as_json: bool) -> None:
     """Says on stderr what is no failure."""
-    typer.echo(json_line({"note": message}) if as_json else plain(message), err=True)
+    _tell(json_line({"note": message}) if as_json else plain(message))
 
 
 def _say(error: CommandError, *, as_json: bool) -> None:
     if as_json:
         told = {"exit_code": int(error.exit_code), "message": error.message, "hint": error.hint}
-        typer.echo(json_line({"error": told | asdict(error.facts)}), err=True)
+        _tell(json_line({"error": told | asdict(error.facts)}))
     else:
-        typer.echo(plain(f"error: {error.message}"), err=True)
+        _tell(plain(f"error: {error.message}"))
+
+
+def _tell(line: str) -> None:
+    # With err=True, typer writes UTF-8 where stderr is ASCII.
+    typer.echo(line, file=sys.stderr)

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from crossfade.cli.ending import say_note
 from crossfade.cli.narrow import tolerate
 
 
@@ -28,3 +29,13 @@ def test_characters_that_are_lacking_are_written_as_something_like_them(encoding
 def test_what_is_no_stream_of_text_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     tolerate(sys.stdout)
+
+
+def test_notes_are_written_in_the_streams_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    stream = io.TextIOWrapper(written, encoding="ascii")
+    tolerate(stream)
+    monkeypatch.setattr(sys, "stderr", stream)
+    say_note("N − 100 …", as_json=False)
+    stream.flush()
+    assert written.getvalue() == b"N - 100 ~\n"
