@@ -200,10 +200,11 @@ def test_the_json_has_the_same_keys_with_and_without_a_rollout() -> None:
     assert view_json(view)["lanes"][0]["requests_per_second"] == 412.4
 
 
-def of_labels(metric: "policy_pb2.Metric.ValueType", pairs: dict[tuple[str, str], int]) -> str:
-    """What is shown of v1 while its rollout has a gate of this metric, about churn."""
+def of_labels(metric: "policy_pb2.Metric.ValueType", pairs: dict[tuple[str, str], int], *classes: str) -> str:
+    """What is shown of v1 while its rollout has a gate of this metric, about churn or about each of the classes."""
     look = samples.live_analysis()
-    look.summary.gates.add(gate="its", metric=metric, positive_class="churn")
+    for positive in classes or ("churn",):
+        look.summary.gates.add(gate=f"its-{positive}", metric=metric, positive_class=positive)
     figures = VersionFigures(1_000, 0, 0.003, 100, 90, pairs)
     lane = LaneView(samples.lane(), samples.rollout(), look, figures=LaneFigures(1.0, {"v1": figures}))
     first = render_models([dataclasses.replace(samples.view(), lanes=(lane,))]).plain.splitlines()[1]
@@ -223,6 +224,12 @@ def of_labels(metric: "policy_pb2.Metric.ValueType", pairs: dict[tuple[str, str]
 )
 def test_labels_are_shown_in_the_measure_that_is_judged(metric: "policy_pb2.Metric.ValueType", said: str) -> None:
     assert of_labels(metric, {("churn", "churn"): 30, ("churn", "keep"): 10, ("keep", "keep"): 60}) == said
+
+
+def test_what_is_measured_of_several_classes_names_them() -> None:
+    pairs = {("churn", "churn"): 30, ("churn", "keep"): 10, ("keep", "keep"): 60}
+    said = of_labels(policy_pb2.METRIC_RECALL, pairs, "churn", "keep")
+    assert said == "recall (churn) 100.0 %  recall (keep) 85.7 %"
 
 
 def test_of_many_classes_only_the_right_ones_are_known() -> None:
