@@ -25,7 +25,7 @@ class Profile:
     """A version's reference profile.
 
     Attributes:
-        profile_id: the value of `profile` in crossfade.input.count.
+        profile_id: the value of `profile` in crossfade.lane.input.count.
         rows: rows of the reference.
         features: those that drift can be seen in: of two bins or more.
     """

@@ -19,6 +19,7 @@ _OF_VERSIONS: Final = frozenset(
         catalog.FEEDBACK_COUNT,
         catalog.FEEDBACK_DUPLICATE_COUNT,
         catalog.FEEDBACK_ERROR,
+        catalog.FEEDBACK_CLASS_LAG,
         catalog.FEEDBACK_LAG,
         catalog.FEEDBACK_LATE_COUNT,
         catalog.FEEDBACK_VALUE,

@@ -6,7 +6,7 @@ from itertools import accumulate
 from typing import Final
 
 from evaluator.terms import Terms
-from evaluator.window.arms import LAG, added, is_stable, is_test, series_of
+from evaluator.window.arms import CLASS_LAG, LAG, added, is_stable, is_test, series_of
 from evaluator.window.counts import Counts
 from services.common.telemetry.bounds import LAG_BOUNDS
 
@@ -19,7 +19,7 @@ ENOUGH_LAGS: Final = 20
 """Of fewer labels it is not known how late they come."""
 
 Lags = tuple[int, ...]
-"""Labels by the buckets of crossfade.feedback.lag."""
+"""Labels by the buckets of crossfade.feedback.lag and of crossfade.feedback.class.lag."""
 NO_LAGS: Final[Lags] = (0,) * (len(LAG_BOUNDS) + 1)
 
 
@@ -41,14 +41,16 @@ class Lateness:
         """With a look's labels, all processes together."""
         answers, classes = dict(self.answers), dict(self.classes)
         for instance in window:
-            for one, at in series_of(instance, LAG):
+            for one, at in series_of(instance, LAG, CLASS_LAG):
                 test = is_test(at, terms)
                 if len(one.counts) != len(NO_LAGS) or not (test or is_stable(at, terms)):
                     continue
-                answered = test, at.get("correct") == "false"
-                answers[answered] = added(answers.get(answered, NO_LAGS), one.counts)
-                if name := at.get("actual", ""):
-                    classes[test, name] = added(classes.get((test, name), NO_LAGS), one.counts)
+                if one.metric == CLASS_LAG:
+                    name = test, at.get("actual", "")
+                    classes[name] = added(classes.get(name, NO_LAGS), one.counts)
+                else:
+                    answered = test, at.get("correct") == "false"
+                    answers[answered] = added(answers.get(answered, NO_LAGS), one.counts)
         return Lateness(answers, classes)
 
     @property

@@ -86,7 +86,7 @@ class RegistryClient:
         lane = proto_views.lane(await self._call(self._stub.GetModel, request), segment)
         if lane is None:
             raise EndedError(
-                f"{model} has no lane for the segment {segment!r}; `crossfade status {model}` shows its lanes"
+                f"{model} does not have {names.lane_title(segment)}; `crossfade status {model}` shows its lanes"
             )
         return lane
 

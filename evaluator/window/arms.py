@@ -25,7 +25,10 @@ FEEDBACK_ERROR: Final = catalog.FEEDBACK_ERROR.name
 FEEDBACK_VALUE: Final = catalog.FEEDBACK_VALUE.name
 INPUTS: Final = catalog.INPUT_COUNT.name
 ALIKE_INPUTS: Final = catalog.INPUT_ALIKE.name
+FORMER_INPUTS: Final = ("crossfade.input.count", "crossfade.input.alike")
+"""The same in windows of the releases that did not count inputs by lane."""
 LAG: Final = catalog.FEEDBACK_LAG.name
+CLASS_LAG: Final = catalog.FEEDBACK_CLASS_LAG.name
 LATE: Final = catalog.FEEDBACK_LATE_COUNT.name
 DRAWN: Final = catalog.ROUTE_COUNT.name
 PAIRS: Final = catalog.SHADOW_PAIR_COUNT.name
@@ -46,6 +49,7 @@ METRICS: Final = (
     CALLER_ATTEMPTS,
     CALLER_FEEDBACK,
     CALLER_PREDICTIONS,
+    CLASS_LAG,
     COHORT_ATTEMPTS,
     COHORT_FEEDBACK,
     DRAWN,
@@ -67,8 +71,8 @@ ELSEWHERE: Final = "elsewhere"
 """Attempts of other lanes at the processes that runtimes are compared of, as one count a lane and epoch."""
 
 SAME_INPUTS: Final = "inputs.same"
-"""The test arm's inputs by the stable version's profile: as crossfade.input.count or, with a product, as
-crossfade.input.alike. They have a name of their own so that windows which older releases recorded have none."""
+"""The test arm's inputs by the stable version's profile: as crossfade.lane.input.count or, with a product, as
+crossfade.lane.input.alike. They have a name of their own so that windows which older releases recorded have none."""
 INPUTS_ELSEWHERE: Final = "elsewhere.inputs"
 """Attempts of other lanes, in windows of the releases that did not count inputs by lane: these are among either arm's.
 Nothing counts them any more."""

@@ -8,6 +8,7 @@ from typing import Final
 from evaluator.terms import Profile, Terms
 from evaluator.window.arms import (
     ALIKE_INPUTS,
+    FORMER_INPUTS,
     INPUTS,
     INPUTS_ELSEWHERE,
     SAME_INPUTS,
@@ -43,7 +44,7 @@ def input_rows(window: Counts, terms: Terms) -> tuple[BinRows, BinRows]:
     """Both arms' inputs, test and stable; what a profile does not know is left out."""
     test, stable = _Arm(terms.test_profile), _Arm(terms.stable_profile)
     for instance in window:
-        for one, at in series_of(instance, INPUTS, ALIKE_INPUTS):
+        for one, at in series_of(instance, INPUTS, ALIKE_INPUTS, *FORMER_INPUTS):
             if is_test(at, terms) and is_of(terms.test_profile, at):
                 test.add(one, at)
             elif is_stable(at, terms) and is_of(terms.stable_profile, at):
@@ -57,7 +58,7 @@ def same_rows(window: Counts, terms: Terms) -> tuple[BinRows, BinRows]:
     for instance in window:
         for one, at in series_of(instance, SAME_INPUTS):
             test.add(one, at)
-        for one, at in series_of(instance, INPUTS, ALIKE_INPUTS):
+        for one, at in series_of(instance, INPUTS, ALIKE_INPUTS, *FORMER_INPUTS):
             if is_stable(at, terms) and is_of(terms.stable_profile, at):
                 stable.add(one, at)
     return test.rows, stable.rows

@@ -29,6 +29,7 @@ FIRST_READ_METRICS: Final = frozenset(
         catalog.FEEDBACK_ALIKE,
         catalog.FEEDBACK_COUNT,
         catalog.FEEDBACK_ERROR,
+        catalog.FEEDBACK_CLASS_LAG,
         catalog.FEEDBACK_LAG,
         catalog.FEEDBACK_VALUE,
         catalog.PREDICTION_ALIKE,

@@ -271,4 +271,6 @@ class FeedbackBook:
 
     def _count_lag(self, prediction: Prediction, correct: str, actual: str = "") -> None:
         lag = max(0.0, self._clock.now() - prediction.time_ms / 1000)
-        self._store.histogram(catalog.FEEDBACK_LAG, *arm_of(prediction), correct, actual).record(lag)
+        self._store.histogram(catalog.FEEDBACK_LAG, *arm_of(prediction), correct).record(lag)
+        if actual:
+            self._store.histogram(catalog.FEEDBACK_CLASS_LAG, *arm_of(prediction), actual).record(lag)

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from crossfade.cli.errors import CommandError
-from crossfade.cli.file_faults import file_fault
+from crossfade.cli.file_faults import folder_fault
 from services.common.server import AddressError
 from services.local.folder import FolderInUseError
 from services.local.postgres_cluster import PostgresError
@@ -55,7 +55,7 @@ def up(
         environment["CROSSFADE_OTLP_ENDPOINT"] = otlp
     if webhooks is not None:
         if not webhooks.is_file():
-            raise CommandError(f"--webhooks: there is no file {webhooks}")
+            raise CommandError(f"--webhooks: {webhooks} is no file")
         environment["CROSSFADE_WEBHOOKS"] = str(webhooks.resolve())
     options = StackOptions(
         folder=data,
@@ -66,7 +66,7 @@ def up(
     try:
         asyncio.run(_serve(options, as_json=as_json))
     except OSError as error:
-        raise CommandError(file_fault(error, _OTHER_FOLDER) or str(error)) from error
+        raise CommandError(folder_fault(error, data, _OTHER_FOLDER) or str(error)) from error
     except (AddressError, FolderInUseError, PostgresError, StartError) as error:
         raise CommandError(str(error)) from error
 

@@ -21,7 +21,7 @@ from typing import IO, Final, Self
 import psutil
 import psycopg
 
-from crossfade.cli.file_faults import file_fault
+from crossfade.cli.file_faults import folder_fault
 from services.local.postgres_cluster import MAJOR, ROLE, PostgresError, ServerUser, environment, make_cluster
 
 _PORT: Final = 5432
@@ -93,7 +93,7 @@ class Postgres:
             self._await_ready()
         except OSError as error:
             self.stop()
-            refused = file_fault(error, "choose another folder with --data, or have its rights changed")
+            refused = folder_fault(error, self._folder, "choose another folder with --data, or have its rights changed")
             raise PostgresError(refused or f"the data folder {self._folder} cannot be used: {error}") from error
         except BaseException:
             self.stop()

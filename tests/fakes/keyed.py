@@ -74,7 +74,8 @@ class KeyedFleet(Fleet):
             rows = int(by_user.sum())
             predicted = CLASSES[1] if correct == "true" else CLASSES[0]
             router.store.counter(catalog.FEEDBACK_COUNT, *in_slice, predicted, CLASSES[1], correct).add(rows)
-            self._count(router, catalog.FEEDBACK_LAG, (*at, correct, CLASSES[1]), 4, rows)
+            self._count(router, catalog.FEEDBACK_LAG, (*at, correct), 4, rows)
+            self._count(router, catalog.FEEDBACK_CLASS_LAG, (*at, CLASSES[1]), 4, rows)
             self._by_cohort(router, catalog.COHORT_FEEDBACK, (*in_slice, "label", correct), by_user)
         if self.reported:
             numbers = self.random.binomial(answered, self.reported)

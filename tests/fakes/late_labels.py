@@ -54,8 +54,9 @@ def _count(store: MetricStore, terms: Terms, label: Label, *, regression: bool) 
     in_slice = (*of, terms.segment, label.slice)
     if regression:
         store.histogram(catalog.FEEDBACK_ERROR, *in_slice).record(float(label.predicted))
-        store.histogram(catalog.FEEDBACK_LAG, *of, "", "").record(label.due - label.served)
+        store.histogram(catalog.FEEDBACK_LAG, *of, "").record(label.due - label.served)
         return
     correct = "true" if label.predicted == label.actual else "false"
     store.counter(catalog.FEEDBACK_COUNT, *in_slice, label.predicted, label.actual, correct).add()
-    store.histogram(catalog.FEEDBACK_LAG, *of, correct, label.actual).record(label.due - label.served)
+    store.histogram(catalog.FEEDBACK_LAG, *of, correct).record(label.due - label.served)
+    store.histogram(catalog.FEEDBACK_CLASS_LAG, *of, label.actual).record(label.due - label.served)

@@ -41,8 +41,9 @@ def _gaps(rng: np.random.Generator, shares: tuple[tuple[float, ...], ...], rows:
     for number in range(_LOOKS):
         now = moved if _LOOKS // 4 <= number < _LOOKS // 2 else shares
         look = [rng.multinomial(int(rng.integers(0, 120)), one).tolist() for one in now]
-        test = drift.update(test, look)
-        expected = watch.log_e(look)
+        effects = rng.choice([1.0, 1.5, 4.0], len(shares))
+        test = drift.update(test, look, effects=effects)
+        expected = watch.log_e(look, effects.tolist())
         gaps.append(abs(test.log_e - expected) if test.drifted == watch.drifted else math.inf)
     return gaps
 

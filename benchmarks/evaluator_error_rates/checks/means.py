@@ -1,4 +1,4 @@
-"""P2 and P1 against a number: means of histograms, and mirrored rows."""
+"""Means of histograms against a number; of three values those of mirrored rows."""
 
 import itertools
 import math
@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmarks.evaluator_error_rates.checks.checked import Checked
 from benchmarks.evaluator_error_rates.oracle import means as oracle
+from benchmarks.evaluator_error_rates.oracle.mixture import LATE
 from evaluator.statistics import means
 from evaluator.statistics.means import MeanTest
 
@@ -40,7 +41,7 @@ def _tests(values: tuple[float, ...], limit: float, alpha: float) -> tuple[MeanT
 
 def _gaps(values: tuple[float, ...], limit: float, looks: list[list[int]]) -> list[float]:
     gaps = []
-    for test, harm, late in zip(_tests(values, limit, _TINY), (True, False), (means.LATE_HARM, 0.0), strict=True):
+    for test, harm, late in zip(_tests(values, limit, _TINY), (True, False), (LATE, 0.0), strict=True):
         now = test
         for number, counts in enumerate(looks, start=1):
             now = means.update(now, np.array(counts))

@@ -10,6 +10,7 @@ from numpy.random import Generator
 
 from benchmarks.evaluator_error_rates.checks.checked import Checked
 from benchmarks.evaluator_error_rates.oracle import rates as oracle
+from benchmarks.evaluator_error_rates.oracle.mixture import LATE
 from benchmarks.evaluator_error_rates.oracle.rates import Bets, Row
 from evaluator.statistics import rates
 from evaluator.statistics.bets import Margin, Side
@@ -51,7 +52,7 @@ def _gaps(margin: tuple[float, float], past: Row | tuple[int, int], looks: Seque
     gaps = []
     n, x = past[0], past[1]
     sides: tuple[tuple[RateTest, Bets, float], ...] = (
-        (rates.harm_test(Margin(*margin), _TINY, n, x), oracle.harm_bets, rates.LATE_HARM),
+        (rates.harm_test(Margin(*margin), _TINY, n, x), oracle.harm_bets, LATE),
         (rates.non_inferiority_test(Margin(*margin), n, x), oracle.safe_bets, 0.0),
     )
     for fresh, bets, late in sides:

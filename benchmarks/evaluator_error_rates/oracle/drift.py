@@ -25,13 +25,18 @@ class Watch:
         self._shares = shares
         self._distance = tolerance + math.sqrt(math.log(2.0 / alpha) / (2.0 * rows))
         self._alpha = alpha
-        self._phase: list[Look] = []
+        self._phase: list[tuple[Look, Sequence[float]]] = []
         self.drifted = False
 
-    def log_e(self, look: Look) -> float:
-        """ln E after one more look; at an alarm, and at a drift's end, the next phase begins and it is 0 again."""
+    def log_e(self, look: Look, effects: Sequence[float]) -> float:
+        """ln E after one more look; at an alarm, and at a drift's end, the next phase begins and it is 0 again.
+
+        Args:
+            look: its rows.
+            effects: how many times the variance of independent rows each feature's is.
+        """
         if any(any(row) for row in look):
-            self._phase.append(look)
+            self._phase.append((look, effects))
         found = self._combined() if self._phase else 0.0
         if found >= -math.log(self._alpha):
             self.drifted = not self.drifted
@@ -55,11 +60,11 @@ class Watch:
         for cut in range(1, len(shares)):
             for side in (slice(0, cut), slice(cut, None)):
                 expected = math.fsum(shares[side]) / math.fsum(shares)
-                looks = [(sum(look[feature][side]), sum(look[feature])) for look in self._phase]
+                looks = [(sum(at[feature][side]), sum(at[feature]), by[feature]) for at, by in self._phase]
                 found.append(self._one(expected, looks))
         return found
 
-    def _one(self, expected: float, looks: Sequence[tuple[int, int]]) -> float:
+    def _one(self, expected: float, looks: Sequence[tuple[int, int, float]]) -> float:
         bound = expected + self._distance
         if bound >= 1.0:
             return 0.0
@@ -70,7 +75,8 @@ class Watch:
         seen = len(looks)
         total = [_RESERVE / (seen + 1)]
         for rate in rates:
-            gains = [x * math.log(rate / bound) + (n - x) * math.log((1 - rate) / (1 - bound)) for x, n in looks]
+            won, lost = math.log(rate / bound), math.log((1 - rate) / (1 - bound))
+            gains = [(x * won + (n - x) * lost) / by for x, n, by in looks]
             parts = [1.0 - _RESERVE, *(_RESERVE / (k * (k + 1)) for k in range(1, seen + 1))]
             total += [part / len(rates) * math.exp(math.fsum(gains[begin:])) for begin, part in enumerate(parts)]
         return math.fsum(total)

@@ -2,6 +2,10 @@
 
 import math
 from collections.abc import Sequence
+from typing import Final
+
+LATE: Final = 0.1
+"""The part of the wealth that a test of harm keeps for harm that begins late."""
 
 
 def log_mixture(weights: Sequence[float], gains: Sequence[Sequence[float]], late: float) -> float:

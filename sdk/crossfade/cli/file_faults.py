@@ -1,6 +1,8 @@
 """What the operating system refuses of a file, and what is done about it. Pure."""
 
 import errno
+import os
+from pathlib import Path
 from typing import Final
 
 _RIGHTS: Final = "choose a place where you may read and write, or have its rights changed"
@@ -20,6 +22,13 @@ _ADVICE: Final = {
     errno.ENAMETOOLONG: "choose a shorter path",
     errno.ELOOP: "a link leads back to itself: choose another path",
 }
+
+
+def folder_fault(error: OSError, folder: Path, advice: str) -> str:
+    """As `file_fault`, with advice that holds for the folder, what is in it and where it is to be made alone."""
+    path = Path(os.fsdecode(error.filename)) if error.filename is not None else None
+    concerned = path is not None and (path.is_relative_to(folder) or folder.is_relative_to(path))
+    return file_fault(error, advice if concerned else "")
 
 
 def file_fault(error: OSError, advice: str = "") -> str:

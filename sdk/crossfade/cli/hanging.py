@@ -36,7 +36,7 @@ def _broken(line: Text, width: int) -> list[Text]:
         parts.append(Text(lead) + head)
         rest = rest[len(rest.plain) - len(rest.plain.lstrip(" ")) :]
         lead = " " * indent
-    return [*parts, Text(lead) + rest]
+    return [*parts, Text(lead) + rest] if rest.plain or not parts else parts
 
 
 def _indent(plain: str, width: int) -> int:

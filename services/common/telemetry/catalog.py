@@ -46,7 +46,7 @@ class Metric:
         return bool(self.spread) or self.bounds == _COHORT_BOUNDS or not _OF_EVIDENCE.isdisjoint(self.attributes)
 
 
-_OF_EVIDENCE: Final = frozenset({"slice", "caller", "stable", "test"})
+_OF_EVIDENCE: Final = frozenset({"slice", "caller", "stable", "test", "actual"})
 """Attributes with as many values as there are slices, callers or classes (of a mirrored request's two answers)."""
 
 
@@ -168,8 +168,16 @@ FEEDBACK_LAG: Final = Metric(
     "crossfade.feedback.lag",
     Kind.HISTOGRAM,
     "s",
-    "Time from prediction to label, of right and of wrong answers, and by the actual class (of up to 32).",
-    (*_ARM, "correct", "actual"),
+    "Time from prediction to label, of right and of wrong answers.",
+    (*_ARM, "correct"),
+    LAG_BOUNDS,
+)
+FEEDBACK_CLASS_LAG: Final = Metric(
+    "crossfade.feedback.class.lag",
+    Kind.HISTOGRAM,
+    "s",
+    "Time from prediction to label by the actual class, of a model with up to 32.",
+    (*_ARM, "actual"),
     LAG_BOUNDS,
 )
 FEEDBACK_VALUE: Final = Metric(
@@ -257,7 +265,7 @@ SHADOW_DROPPED_COUNT: Final = Metric(
     (*_ARM, "segment", "reason"),
 )
 INPUT_COUNT: Final = Metric(
-    "crossfade.input.count",
+    "crossfade.lane.input.count",
     Kind.COUNTER,
     "1",
     "Rows of live traffic by feature and bin of a reference profile.",
@@ -265,7 +273,7 @@ INPUT_COUNT: Final = Metric(
     spread="bin",
 )
 INPUT_ALIKE: Final = Metric(
-    "crossfade.input.alike",
+    "crossfade.lane.input.alike",
     Kind.COUNTER,
     "1",
     "Over requests of several rows, sums of products of the rows up to a bin with these and with all, less the rows "

@@ -123,7 +123,7 @@ async def test_a_forecast_is_of_the_traffic_that_flows(scene: MakeScene) -> None
     [
         ({"model": "digits"}, "INVALID_ARGUMENT", "write models/MODEL"),
         ({"model": "models/nobody"}, "NOT_FOUND", "nobody"),
-        ({"segment": "eu"}, "NOT_FOUND", "no lane for the segment 'eu'; `crossfade status digits`"),
+        ({"segment": "eu"}, "NOT_FOUND", "digits does not have the lane of segment eu; `crossfade status digits`"),
         ({"version": "v9"}, "NOT_FOUND", "v9"),
         ({"watch": Duration(seconds=300)}, "INVALID_ARGUMENT", "1 s to 60 s"),
         ({"harms": [evaluator_pb2.Harm(gate="speed", by=0.1)]}, "INVALID_ARGUMENT", "no gate 'speed', but errors"),

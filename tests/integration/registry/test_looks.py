@@ -45,7 +45,9 @@ async def test_large_looks_come_in_pages_that_a_message_holds(registry: Registry
         stub = service_pb2_grpc.RegistryServiceStub(channel)
         for sequence in range(1, 11):
             analysis = analysis_pb2.Analysis(rollout=rollout.name, sequence=sequence, epoch=1)
-            analysis.window.instances.add(instance_id="i").series.add(metric="crossfade.input.alike", counts=counts)
+            analysis.window.instances.add(instance_id="i").series.add(
+                metric="crossfade.lane.input.alike", counts=counts
+            )
             await stub.RecordAnalysis(service_pb2.RecordAnalysisRequest(analysis=analysis, request_id=new_id()))
         request, found = service_pb2.ListAnalysesRequest(parent=rollout.name, page_size=10), list[int]()
         while True:

@@ -56,3 +56,7 @@ def test_a_pipe_gets_lines_whole(stream: io.StringIO, lines: int, monkeypatch: p
     monkeypatch.setenv("TERM", "xterm")
     Session(Options()).show({}, lambda: SENTENCE, prose=True)
     assert stream.getvalue().count("\n") == lines
+
+
+def test_spaces_at_a_lines_end_make_no_empty_line() -> None:
+    assert hung(Text("one two three    \nfour"), 13).plain == "one two three\nfour"

@@ -355,9 +355,10 @@ def test_the_lag_of_wrong_answers_and_of_each_class_is_counted_apart() -> None:
     assert classes[0].status is Status.ACCEPTED
     desk.clock.advance(600.0)
     assert desk.book.label(wrong, 0, "keep").status is Status.ACCEPTED
-    lags = {one.attributes[3:]: one.total for one in desk.store.snapshot() if one.metric is catalog.FEEDBACK_LAG}
-    assert sorted(lags) == [("false", "keep"), ("true", "churn")]
-    assert max(lags.values()) == 600.0
+    for metric, apart in ((catalog.FEEDBACK_LAG, ["false", "true"]), (catalog.FEEDBACK_CLASS_LAG, ["churn", "keep"])):
+        lags = {one.attributes[3]: one.total for one in desk.store.snapshot() if one.metric is metric}
+        assert sorted(lags) == apart
+        assert max(lags.values()) == 600.0
 
 
 def test_under_key_assignment_labels_and_numbers_count_by_cohort_too() -> None:

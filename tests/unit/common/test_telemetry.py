@@ -143,7 +143,7 @@ def test_the_prometheus_page_has_cumulative_buckets() -> None:
     assert buckets[0].value == 2
     assert buckets[-1].labels["le"] == "+Inf"
     assert buckets[-1].value == 5
-    assert families["crossfade_input_count"].samples[2].labels["bin"] == "2"
+    assert families["crossfade_lane_input_count"].samples[2].labels["bin"] == "2"
     assert [families[name].samples[0].value for name in ("process_start_time_seconds", "process_uptime_seconds")] == [
         1_700_000_000.0,
         90.0,

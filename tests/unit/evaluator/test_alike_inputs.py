@@ -135,14 +135,14 @@ def test_a_feature_of_rows_apart_is_judged_by_each_of_them() -> None:
     assert arms[1].alike.effects is None
 
 
-def window(bins: NDArray[np.int64], version: str, profile: str) -> Counts:
+def window(bins: NDArray[np.int64], version: str, profile: str, named: str = "lane.input") -> Counts:
     """What a Worker counts of one feature."""
     at = {"feature": "pixel_0", "profile": profile, "traffic": "live", "version": version}
     labels, made = tuple(map(str, range(BINS))), []
     for metric, counts, more in (
-        ("crossfade.input.count", bins.sum(axis=0), {}),
+        (f"crossfade.{named}.count", bins.sum(axis=0), {}),
         *(
-            ("crossfade.input.alike", one, {"product": name})
+            (f"crossfade.{named}.alike", one, {"product": name})
             for name, one in zip(("class", "rows"), products(bins), strict=True)
         ),
     ):
@@ -151,10 +151,12 @@ def window(bins: NDArray[np.int64], version: str, profile: str) -> Counts:
     return (InstanceCounts("worker-1", 1, tuple(made)),)
 
 
-def test_a_window_tells_rows_from_products_and_one_arm_from_the_other() -> None:
+@pytest.mark.parametrize("named", ["lane.input", "input"])
+def test_a_window_tells_rows_from_products_and_one_arm_from_the_other(named: str) -> None:
+    # Releases before this one recorded them under another name.
     bins, terms = requests(np.random.default_rng(7), 40, 0.5), demo_terms()
     assert terms.test_profile is not None
-    test, stable = input_rows(window(bins, terms.test, terms.test_profile.profile_id), terms)
+    test, stable = input_rows(window(bins, terms.test, terms.test_profile.profile_id, named), terms)
     own, every = products(bins)
     assert test.rows[0] == bins.sum(axis=0).tolist()
     assert test.own[0] == own.tolist()

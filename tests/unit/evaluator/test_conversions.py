@@ -24,7 +24,7 @@ COUNTS = (
         1_700_000_000_123_456,
         (
             Series("crossfade.attempt.duration", (("epoch", "2"), ("version", "v2")), (0, 3, 1), 0.1 + 0.2),
-            Series("crossfade.input.count", (("feature", "x"),), (4, 2**52), labels=("0", "9")),
+            Series("crossfade.lane.input.count", (("feature", "x"),), (4, 2**52), labels=("0", "9")),
         ),
     ),
     InstanceCounts("b", 0),
@@ -38,7 +38,9 @@ def test_counts_survive_the_way_through_the_registry_bit_for_bit() -> None:
 
 def test_where_many_processes_are_read_each_name_is_written_once() -> None:
     features = tuple(
-        Series("crossfade.input.count", (("feature", f"f{number:02}"), ("version", "v2")), (1, 2), labels=("0", "1"))
+        Series(
+            "crossfade.lane.input.count", (("feature", f"f{number:02}"), ("version", "v2")), (1, 2), labels=("0", "1")
+        )
         for number in range(64)
     )
     fleet = tuple(InstanceCounts(f"worker-{number:03}", 1_700_000_000_000_000, features) for number in range(100))
@@ -213,13 +215,13 @@ def test_only_series_that_concern_the_rollout_are_taken() -> None:
         ("attempt.duration", "v2", "live", None),
         ("inference.duration", "v1", "control", None),
         ("inference.duration", "v2", "live", None),
-        ("input.count", "v1", "control", "p1"),
-        ("input.count", "v1", "live", "p1"),
-        ("input.count", "v2", "live", "p2"),
+        ("lane.input.count", "v1", "control", "p1"),
+        ("lane.input.count", "v1", "live", "p1"),
+        ("lane.input.count", "v2", "live", "p2"),
         # Other lanes' requests that make a process busier whose batches are compared.
         ("elsewhere", "v1", None, None),
         ("elsewhere", "v2", None, None),
-        # Those whose inputs are counted among either arm's, and the test arm's inputs by stable's profile.
+        # The test arm's inputs by stable's profile.
         ("inputs.same", None, None, None),
     ]  # fmt: skip
 

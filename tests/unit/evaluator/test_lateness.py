@@ -29,9 +29,13 @@ def test_of_less_than_twenty_labels_it_is_not_known_how_long_they_take() -> None
     assert usual_lag(lags(b3=20), USUAL) == LAG_BOUNDS[3]
 
 
-def series(counts: tuple[int, ...], version: str = "v1", **at: str) -> Series:
+def series(counts: tuple[int, ...], version: str = "v1", metric: str = "lag", **at: str) -> Series:
     attributes = {"model": "m", "version": version, "traffic": "live", **at}
-    return Series("crossfade.feedback.lag", tuple(sorted(attributes.items())), counts)
+    return Series(f"crossfade.feedback.{metric}", tuple(sorted(attributes.items())), counts)
+
+
+def of_class(name: str, counts: tuple[int, ...], version: str = "v1") -> Series:
+    return series(counts, version, "class.lag", actual=name)
 
 
 def counted(*found: Series) -> Lateness:
@@ -40,30 +44,30 @@ def counted(*found: Series) -> Lateness:
 
 def test_a_rare_class_whose_labels_all_come_late_is_waited_for() -> None:
     # 0.3 % of the labels, right nearly always: neither of all labels nor of the wrong ones would one see it.
-    soon, late = series(lags(b7=10_000), correct="true", actual="ok"), lags(b14=30)
-    assert counted(soon, series(late, correct="true", actual="fraud")).usual == LAG_BOUNDS[14]
-    assert counted(soon, series(late, "v2", correct="true", actual="fraud")).usual == LAG_BOUNDS[14]
-    # A process of a release before this one does not say of which class a label is.
-    assert counted(soon, series(late, correct="true")).usual == LAG_BOUNDS[7]
+    soon = series(lags(b7=10_000, b14=30), correct="true"), of_class("ok", lags(b7=10_000))
+    late = lags(b14=30)
+    assert counted(*soon, of_class("fraud", late)).usual == LAG_BOUNDS[14]
+    assert counted(*soon, of_class("fraud", late, "v2")).usual == LAG_BOUNDS[14]
+    # A process of a release before this one does not count them by class.
+    assert counted(*soon).usual == LAG_BOUNDS[7]
 
 
 @pytest.mark.parametrize(("rows", "bucket"), [(19, 7), (20, 14)])
 def test_of_a_class_too_twenty_labels_must_have_come(rows: int, bucket: int) -> None:
-    soon = series(lags(b7=10_000), correct="true", actual="ok")
-    late = series(lags(b14=rows), correct="true", actual="fraud")
-    assert counted(soon, late).usual == LAG_BOUNDS[bucket]
+    soon = of_class("ok", lags(b7=10_000))
+    assert counted(soon, of_class("fraud", lags(b14=rows))).usual == LAG_BOUNDS[bucket]
 
 
 def test_a_classs_stragglers_are_not_waited_for() -> None:
-    soon = series(lags(b7=10_000), correct="true", actual="ok")
-    assert counted(soon, series(lags(b7=95, b14=5), correct="true", actual="fraud")).usual == LAG_BOUNDS[7]
-    assert counted(soon, series(lags(b7=94, b14=6), correct="true", actual="fraud")).usual == LAG_BOUNDS[14]
+    soon = of_class("ok", lags(b7=10_000))
+    assert counted(soon, of_class("fraud", lags(b7=95, b14=5))).usual == LAG_BOUNDS[7]
+    assert counted(soon, of_class("fraud", lags(b7=94, b14=6))).usual == LAG_BOUNDS[14]
 
 
-def test_right_and_wrong_answers_of_a_class_are_one_count_and_versions_are_two() -> None:
-    right = series(lags(b14=10), correct="true", actual="fraud")
-    assert counted(right, series(lags(b14=10), correct="false", actual="fraud")).usual == LAG_BOUNDS[14]
-    assert counted(right, series(lags(b14=10), "v2", correct="true", actual="fraud")).usual == 0.0
+def test_the_versions_labels_of_a_class_are_two_counts() -> None:
+    ten = lags(b14=10)
+    assert counted(of_class("fraud", ten), of_class("fraud", ten)).usual == LAG_BOUNDS[14]
+    assert counted(of_class("fraud", ten), of_class("fraud", ten, "v2")).usual == 0.0
 
 
 def test_looks_add_up_and_processes_with_other_buckets_and_versions_count_nothing() -> None:
@@ -72,6 +76,7 @@ def test_looks_add_up_and_processes_with_other_buckets_and_versions_count_nothin
         series((20,), correct="false"),
         series(lags(b9=100), "v9", correct="false"),
         series(lags(b9=100), correct="false", traffic="pinned"),
+        of_class("fraud", lags(b9=100), "v9"),
     )
     lateness = Lateness().plus((ten,), TERMS).plus((ten, InstanceCounts("worker", 1, others)), TERMS)
     assert (lateness.wrong(test=False), lateness.wrong(test=True)) == (20, 0)

@@ -168,7 +168,7 @@ BAD = {"nan": math.nan, "inf": math.inf, "negative": -1.0, "fraction": 2.5, "hug
 @pytest.mark.parametrize("value", BAD.values(), ids=BAD)
 @pytest.mark.parametrize(
     "name",
-    ["crossfade_attempt_duration_seconds_bucket", "crossfade_input_count_total", "crossfade_feedback_count_total"],
+    ["crossfade_attempt_duration_seconds_bucket", "crossfade_lane_input_count_total", "crossfade_feedback_count_total"],
 )
 async def test_counts_that_are_no_numbers_that_count_are_no_evidence(scene: Scene, name: str, value: float) -> None:
     scene.scrape(change=lambda sample, _, good: value if sample == name else good)
@@ -246,11 +246,10 @@ async def test_other_segments_models_and_versions_are_left_out(scene: Scene) -> 
     store.histogram(catalog.ATTEMPT_DURATION, "digits", "v2", "live", "eu", "ok", "1").record(0.1)
     scene.wait(1.0)
     scene.scrape()
-    # Its process answers these as well, and counts their inputs.
+    # Its process answers these as well.
     others = [one for one in (await scene.read())["router-1"].series or () if one not in (before[0] or ())]
     assert [(one.metric, one.values(), one.counts) for one in others] == [
         ("elsewhere", {"epoch": "1", "segment": "eu", "version": "v2"}, (1,)),
-        ("elsewhere.inputs", {"epoch": "1", "segment": "eu"}, (1,)),
     ]
     there = await scene.read(replace(TERMS, segment="eu"))
     attempts = [one for one in there["router-1"].series or () if one.metric == catalog.ATTEMPT_DURATION.name]

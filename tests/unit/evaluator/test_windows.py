@@ -14,7 +14,7 @@ from evaluator.window.windows import fresh_share, take
 ATTEMPTS = "crossfade.attempt.duration"
 FEEDBACK = "crossfade.feedback.count"
 INFERENCE = "crossfade.inference.duration"
-INPUTS = "crossfade.input.count"
+INPUTS = "crossfade.lane.input.count"
 
 
 def series(metric: str, *counts: int, labels: tuple[str, ...] = (), total: float = 0.0, **at: str) -> Series:
@@ -50,9 +50,9 @@ def test_every_count_is_in_exactly_one_window() -> None:
 
 
 def test_how_alike_rows_are_may_be_beyond_what_counts() -> None:
-    alike = series("crossfade.input.alike", 2**60, labels=("0",), product="rows")
+    alike = series("crossfade.lane.input.alike", 2**60, labels=("0",), product="rows")
     first = take((), [reading("a", alike)], first=True)
-    grown = series("crossfade.input.alike", 2**60 + 2**30, labels=("0",), product="rows")
+    grown = series("crossfade.lane.input.alike", 2**60 + 2**30, labels=("0",), product="rows")
     second = take(first.cursor, [reading("a", grown)], first=False)
     assert (counted(second.window), second.problems) == ({"a": [(2**30,)]}, ())
     assert take((), [reading("a", series(INPUTS, 2**60))], first=True).problems

@@ -199,7 +199,7 @@ class FeatureProfile(_message.Message):
 
     @_builtins.property
     def proportions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Share of the training rows per bin; they add up to 1. The index is the `bin` of crossfade.input.count. Where rows of
+        """Share of the training rows per bin; they add up to 1. The index is the `bin` of crossfade.lane.input.count. Where rows of
         training had no value (NaN), one more bin than those of values is there, the last, and is theirs.
         """
 
@@ -230,7 +230,7 @@ class ReferenceProfile(_message.Message):
     FEATURES_FIELD_NUMBER: _builtins.int
     CLASS_PROPORTIONS_FIELD_NUMBER: _builtins.int
     profile_id: _builtins.str
-    """Digest of its content; the `profile` of crossfade.input.count."""
+    """Digest of its content; the `profile` of crossfade.lane.input.count."""
     rows: _builtins.int
     """Training rows behind it."""
     @_builtins.property
