@@ -16,7 +16,7 @@ DATA = Path("/srv/crossfade/data")
         ("/srv/crossfade/data", True),
         ("/srv/crossfade/data/postgres/PG_VERSION", True),
         ("/srv/crossfade", True),
-        ("/tmp/socket", False),
+        ("/run/crossfade/socket", False),
         ("/usr/lib/postgresql/bin/initdb", False),
     ],
 )
