@@ -51,9 +51,10 @@ def test_a_port_that_leaves_none_for_the_others_is_refused(port: str) -> None:
 
 
 def test_a_file_of_webhooks_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    found = invoke("--webhooks", str(tmp_path / "nowhere.toml")).exception
-    assert isinstance(found, CommandError)
-    assert (found.exit_code, found.message) == (1, f"--webhooks: there is no file {tmp_path / 'nowhere.toml'}")
+    for where in (tmp_path / "nowhere.toml", tmp_path):
+        found = invoke("--webhooks", str(where)).exception
+        assert isinstance(found, CommandError)
+        assert (found.exit_code, found.message) == (1, f"--webhooks: {where} is no file")
 
 
 def test_a_data_folder_that_cannot_be_one_is_named_with_the_option_that_says_another(tmp_path: Path) -> None:
