@@ -20,8 +20,9 @@ def points(rate: float) -> str:
 
 
 def change(ratio: float) -> str:
-    """A relative difference, as `+32 %`."""
-    return f"{100.0 * ratio:+.0f} %".replace("-", "−")
+    """A relative difference, as `+32 %`, `−2 %` or `0 %`."""
+    percent = f"{100.0 * ratio:+.0f}"
+    return f"{'0' if float(percent) == 0 else percent} %".replace("-", "−")
 
 
 def runtime(seconds: float) -> str:

@@ -43,3 +43,4 @@ def test_counts_forecasts_and_nouns() -> None:
     assert words.many(12, "batch") == "12 batches"
     assert words.many(2, "label") == "2 labels"
     assert words.change(-0.02) == "−2 %"
+    assert words.change(-0.002) == words.change(0.002) == "0 %"
