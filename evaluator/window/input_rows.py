@@ -7,10 +7,9 @@ from typing import Final
 
 from evaluator.terms import Profile, Terms
 from evaluator.window.arms import (
-    ALIKE_INPUTS,
     FORMER_INPUTS,
-    INPUTS,
     INPUTS_ELSEWHERE,
+    OF_INPUTS,
     SAME_INPUTS,
     is_of,
     is_stable,
@@ -22,6 +21,8 @@ from services.common.telemetry.catalog import ALIKE_PRODUCTS
 
 Table = list[list[int]]
 """A number by feature and bin, in a profile's order."""
+_OWN: Final = (*OF_INPUTS, *FORMER_INPUTS)
+"""Inputs by a version's own profile, whichever release recorded them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def input_rows(window: Counts, terms: Terms) -> tuple[BinRows, BinRows]:
     """Both arms' inputs, test and stable; what a profile does not know is left out."""
     test, stable = _Arm(terms.test_profile), _Arm(terms.stable_profile)
     for instance in window:
-        for one, at in series_of(instance, INPUTS, ALIKE_INPUTS, *FORMER_INPUTS):
+        for one, at in series_of(instance, *_OWN):
             if is_test(at, terms) and is_of(terms.test_profile, at):
                 test.add(one, at)
             elif is_stable(at, terms) and is_of(terms.stable_profile, at):
@@ -58,7 +59,7 @@ def same_rows(window: Counts, terms: Terms) -> tuple[BinRows, BinRows]:
     for instance in window:
         for one, at in series_of(instance, SAME_INPUTS):
             test.add(one, at)
-        for one, at in series_of(instance, INPUTS, ALIKE_INPUTS, *FORMER_INPUTS):
+        for one, at in series_of(instance, *_OWN):
             if is_stable(at, terms) and is_of(terms.stable_profile, at):
                 stable.add(one, at)
     return test.rows, stable.rows

@@ -2,6 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from typing import Final
+
+TINY: Final = 1e-300
+"""A level so small that the burst guard never binds: the oracle has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.evaluator_error_rates.checks.checked import Checked
+from benchmarks.evaluator_error_rates.checks.checked import TINY, Checked
 from benchmarks.evaluator_error_rates.oracle import means as oracle
 from benchmarks.evaluator_error_rates.oracle.mixture import LATE
 from evaluator.statistics import means
@@ -15,7 +15,6 @@ from evaluator.statistics.means import MeanTest
 _VALUES: Final = ((0.0, 1.0), (0.0, 0.5, 1.0), (0.0, 0.01, 0.02, 0.05, 0.2, 1.0))
 _LIMITS: Final = (0.02, 0.1, 0.52)
 _LOOKS: Final = 6
-_TINY: Final = 1e-300
 
 
 def check(seed: int, cases: int) -> Checked:
@@ -41,7 +40,7 @@ def _tests(values: tuple[float, ...], limit: float, alpha: float) -> tuple[MeanT
 
 def _gaps(values: tuple[float, ...], limit: float, looks: list[list[int]]) -> list[float]:
     gaps = []
-    for test, harm, late in zip(_tests(values, limit, _TINY), (True, False), (LATE, 0.0), strict=True):
+    for test, harm, late in zip(_tests(values, limit, TINY), (True, False), (LATE, 0.0), strict=True):
         now = test
         for number, counts in enumerate(looks, start=1):
             now = means.update(now, np.array(counts))

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.random import Generator
 
-from benchmarks.evaluator_error_rates.checks.checked import Checked
+from benchmarks.evaluator_error_rates.checks.checked import TINY, Checked
 from benchmarks.evaluator_error_rates.oracle import rates as oracle
 from benchmarks.evaluator_error_rates.oracle.mixture import LATE
 from benchmarks.evaluator_error_rates.oracle.rates import Bets, Row
@@ -27,8 +27,6 @@ _MARGINS: Final = (
     (0.05, 0.0),
 )
 _LOOKS: Final = 6
-# So small that the burst guard never binds: the oracle has none.
-_TINY: Final = 1e-300
 
 
 def check(seed: int, cases: int) -> Checked:
@@ -52,7 +50,7 @@ def _gaps(margin: tuple[float, float], past: Row | tuple[int, int], looks: Seque
     gaps = []
     n, x = past[0], past[1]
     sides: tuple[tuple[RateTest, Bets, float], ...] = (
-        (rates.harm_test(Margin(*margin), _TINY, n, x), oracle.harm_bets, LATE),
+        (rates.harm_test(Margin(*margin), TINY, n, x), oracle.harm_bets, LATE),
         (rates.non_inferiority_test(Margin(*margin), n, x), oracle.safe_bets, 0.0),
     )
     for fresh, bets, late in sides:

@@ -2,13 +2,13 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
 from numpy.random import Generator
 
-from benchmarks.evaluator_error_rates.checks.checked import Checked
+from benchmarks.evaluator_error_rates.checks.checked import TINY, Checked
 from benchmarks.evaluator_error_rates.checks.means import multinomial
 from benchmarks.evaluator_error_rates.oracle import runtimes as oracle
 from benchmarks.evaluator_error_rates.oracle.mixture import LATE
@@ -23,7 +23,6 @@ _LOOKS: Final = 5
 _SIZES: Final = (1, 8)
 _APART: Final = (16.0, 26.0)
 """Buckets by which the slow batches are slower than the others."""
-_TINY: Final = 1e-300
 _OFF: Final = 0.011
 """Buckets by which the mean of a tilt may be off."""
 _MARGINS: Final = (0, 1, 3)
@@ -69,10 +68,6 @@ def _histogram(rng: Generator, batches: int, slower: int) -> list[int]:
 Past = dict[int, list[int]]
 
 
-def _opened(test: RuntimeTest, past: Past) -> RuntimeTest:
-    return runtime.seed(test, past.items())
-
-
 def _after(past: Past, looks: Sequence[Sequence[Batches]]) -> Past:
     """Control's batches up to there."""
     known = dict(past)
@@ -81,23 +76,16 @@ def _after(past: Past, looks: Sequence[Sequence[Batches]]) -> Past:
     return known
 
 
-def _added(rows: Sequence[Sequence[float]]) -> list[float]:
-    return [math.fsum(each) for each in zip(*rows, strict=True)]
+Gains = Sequence[Sequence[float]]
 
 
 def _harm_gaps(margin: int, past: Past, looks: list[list[Batches]]) -> list[float]:
-    test = _opened(runtime.runtime_harm_test(_BUCKETS, _RATIO, _TINY, margin), past)
-    gains: list[list[float]] = []
-    gaps = []
-    for number, look in enumerate(looks):
-        known = _after(past, looks[:number])
+    def gains(known: Past) -> Callable[[Batches], list[float]]:
         logs = {size: _alternatives(oracle.slower(known[size], margin)) for size in _SIZES}
-        rows = [oracle.harm_gains(known[row[0]], logs[row[0]], margin, row) for row in look]
-        if any(any(row) for row in rows):
-            gains.append(_added(rows))
-        test = runtime.update(test, RuntimeWindows.of(_BUCKETS, look))  # type: ignore[arg-type] # whole numbers
-        gaps.append(abs(test.log_e - oracle.harm_log_e(gains, LATE)))
-    return gaps
+        return lambda row: oracle.harm_gains(known[row[0]], logs[row[0]], margin, row)
+
+    fresh = runtime.runtime_harm_test(_BUCKETS, _RATIO, TINY, margin)
+    return _gaps(fresh, past, looks, gains, lambda found: oracle.harm_log_e(found, LATE))
 
 
 def _alternatives(past: list[float]) -> list[list[float]]:
@@ -114,21 +102,35 @@ def _alternatives(past: list[float]) -> list[list[float]]:
 
 def _safe_gaps(line: tuple[int, float, float], past: Past, looks: list[list[Batches]]) -> list[float]:
     margin, share, offset = line
+
+    def gains(known: Past) -> Callable[[Batches], list[float]]:
+        return lambda row: oracle.safe_gains(known[row[0]], margin, row, share=share, offset=offset)
+
     fresh = (
         runtime.runtime_tail_test(_BUCKETS, _RATIO, margin, offset)
         if offset
         else runtime.runtime_non_inferiority_test(_BUCKETS, _RATIO, margin, share)
     )
-    test = _opened(fresh, past)
-    gains: list[list[float]] = []
+    return _gaps(fresh, past, looks, gains, oracle.safe_log_e)
+
+
+def _gaps(
+    fresh: RuntimeTest,
+    past: Past,
+    looks: list[list[Batches]],
+    gains: Callable[[Past], Callable[[Batches], list[float]]],
+    log_e: Callable[[Gains], float],
+) -> list[float]:
+    """What a test differs by from the oracle, look by look; gains: of a window, by what was known before its look."""
+    test = runtime.seed(fresh, past.items())
+    seen: list[list[float]] = []
     gaps = []
     for number, look in enumerate(looks):
-        known = _after(past, looks[:number])
-        rows = [oracle.safe_gains(known[row[0]], margin, row, share=share, offset=offset) for row in look]
+        rows = list(map(gains(_after(past, looks[:number])), look))
         if any(any(row) for row in rows):
-            gains.append(_added(rows))
+            seen.append([math.fsum(each) for each in zip(*rows, strict=True)])
         test = runtime.update(test, RuntimeWindows.of(_BUCKETS, look))  # type: ignore[arg-type] # whole numbers
-        gaps.append(abs(test.log_e - oracle.safe_log_e(gains)))
+        gaps.append(abs(test.log_e - log_e(seen)))
     return gaps
 
 
@@ -140,7 +142,7 @@ def _expectation(test_shares: tuple[float, ...], control_shares: tuple[float, ..
         arms.append([(one, multinomial(one, shares)) for one in found])
     looks = [(a, b, p * q) for (a, p), (b, q) in itertools.product(*arms)]
     both = list(itertools.product(looks, repeat=2))
-    test = runtime.runtime_harm_test(4, 1.5, _TINY, 0, shape=(len(both),))
+    test = runtime.runtime_harm_test(4, 1.5, TINY, 0, shape=(len(both),))
     past = np.broadcast_to(np.array([12.0, 10.0, 6.0, 2.0]), (len(both), 4))
     test = runtime.seed(test, [(1, past)])  # type: ignore[list-item] # of many rollouts at once
     for number in (0, 1):

