@@ -232,6 +232,17 @@ def test_what_is_measured_of_several_classes_names_them() -> None:
     assert said == "recall (churn) 100.0 %  recall (keep) 85.7 %"
 
 
+def test_what_is_measured_of_each_class_names_the_one_that_is_shown() -> None:
+    look = samples.live_analysis()
+    look.summary.gates.add(gate="recall", metric=policy_pb2.METRIC_RECALL, positive_class="keep")
+    rollout = samples.rollout()
+    rollout.policy.gates.add(metric=policy_pb2.METRIC_RECALL, positive_class="*")
+    figures = VersionFigures(1_000, 0, 0.003, 100, 90, {("churn", "keep"): 10, ("keep", "keep"): 60})
+    lane = LaneView(samples.lane(), rollout, look, figures=LaneFigures(1.0, {"v1": figures}))
+    first = render_models([dataclasses.replace(samples.view(), lanes=(lane,))]).plain.splitlines()[1]
+    assert first.endswith("recall (keep) 85.7 %")
+
+
 def test_of_many_classes_only_the_right_ones_are_known() -> None:
     assert of_labels(policy_pb2.METRIC_F1, {("", "churn"): 40, ("", "keep"): 60}) == "accuracy 90.0 %"
     assert of_labels(policy_pb2.METRIC_RECALL, {("keep", "keep"): 100}) == "accuracy 90.0 %"

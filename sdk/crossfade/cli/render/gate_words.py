@@ -66,7 +66,7 @@ def metric_of(policy: Policy, gate: GateReport) -> Metric.ValueType:
     """What a gate watches: as it says or, in the looks of older releases, as the policy or its name says."""
     if gate.metric:
         return gate.metric
-    asked = _asked(policy, gate.gate)
+    asked = asked_for(policy, gate.gate)
     return asked.metric if asked else _NAMES.get(gate.gate, METRIC_UNSPECIFIED)
 
 
@@ -212,7 +212,7 @@ def allowance(policy: Policy, gate: GateReport, metric: Metric.ValueType) -> str
     """
     if gate.HasField("limit"):
         return limit_text(gate.limit)
-    asked = _asked(policy, gate.gate)
+    asked = asked_for(policy, gate.gate)
     margin = asked.harm if asked and asked.HasField("harm") else DEFAULT_HARM.get(metric)
     if margin is None:
         return ""
@@ -223,7 +223,8 @@ def allowance(policy: Policy, gate: GateReport, metric: Metric.ValueType) -> str
     return f"{sign}{100 * more:.3g} points"
 
 
-def _asked(policy: Policy, name: str) -> Gate | None:
+def asked_for(policy: Policy, name: str) -> Gate | None:
+    """The policy's gate of that name; None: it names none so, as where the defaults are judged."""
     for gate in policy.gates:
         default = Metric.Name(gate.metric).removeprefix("METRIC_").lower()
         if gate.HasField("limit"):

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
-from crossfade.cli.render.gate_words import metric_of
+from crossfade.cli.render.gate_words import asked_for, metric_of
 from crossfade.cli.render.traffic import VersionFigures
 from crossfade.cli.render.views import LaneView
 from crossfade.cli.text import percent
+from crossfade.common.v1.analysis_pb2 import GateReport
 from crossfade.common.v1.policy_pb2 import (
     METRIC_F1,
     METRIC_FALSE_POSITIVE_RATE,
@@ -24,8 +25,21 @@ _NAMES: Final = {
     METRIC_FALSE_POSITIVE_RATE: "false positives",
 }
 
-Measure = tuple["Metric.ValueType", str]
-"""A metric, and the class that it is about."""
+_EACH_CLASS: Final = "*"
+
+
+class Measure(NamedTuple):
+    """What a gate measures of the labels.
+
+    Attributes:
+        metric: a metric.
+        positive: the class that it is about.
+        chosen: the gate is on every class, of which it shows now this one and now another.
+    """
+
+    metric: "Metric.ValueType"
+    positive: str
+    chosen: bool = False
 
 
 def measures(view: LaneView) -> list[Measure]:
@@ -39,18 +53,23 @@ def measures(view: LaneView) -> list[Measure]:
     summaries += [view.monitor.summary] if view.monitor else []
     gates = next((one.gates for one in summaries if one.gates), ())
     # A gate of some callers alone is about other labels.
-    found = ((metric_of(policy, gate), gate.positive_class) for gate in gates if not gate.segment)
-    return list(dict.fromkeys(one for one in found if one[0] in _NAMES))
+    found = (_measure(policy, gate) for gate in gates if not gate.segment)
+    return list(dict.fromkeys(one for one in found if one.metric in _NAMES))
 
 
 def label_figures(figures: VersionFigures, wanted: Iterable[Measure]) -> str:
-    """`F1 91.8 %`, `recall (fraud) 80.0 %` where several classes are measured so; empty: there is no label yet."""
+    """`F1 91.8 %`, `recall (fraud) 80.0 %` where it may be of another class; empty: there is no label yet."""
     if not figures.labelled:
         return ""
     every = list(wanted)
-    several = {metric for metric, count in Counter(metric for metric, _ in every).items() if count > 1}
-    known = [_said(figures, metric, positive, named=metric in several) for metric, positive in every]
+    several = {metric for metric, count in Counter(one.metric for one in every).items() if count > 1}
+    known = [_said(figures, one.metric, one.positive, named=one.chosen or one.metric in several) for one in every]
     return "  ".join(filter(None, known)) or f"accuracy {percent(figures.right / figures.labelled, 1)}"
+
+
+def _measure(policy: Policy, gate: GateReport) -> Measure:
+    asked = asked_for(policy, gate.gate)
+    return Measure(metric_of(policy, gate), gate.positive_class, bool(asked and asked.positive_class == _EACH_CLASS))
 
 
 def _said(figures: VersionFigures, metric: "Metric.ValueType", positive: str, *, named: bool) -> str:
