@@ -4,7 +4,7 @@ A request pays a few microseconds: series are looked up once and kept, inputs ar
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final
 
 import numpy.typing as npt
@@ -17,10 +17,12 @@ from services.common.telemetry.store import CounterSeries, HistogramSeries, Metr
 from services.worker.domain import Traffic
 from services.worker.front_end.input_counting import InputCounter
 from services.worker.front_end.lanes import Place
+from services.worker.front_end.left_lanes import LeftLanes
 
 OTHER: Final = "other"
 _KEPT_TALLIES: Final = 1024
 _OF_SLICES: Final = frozenset({catalog.PREDICTION_COUNT, catalog.CALLER_PREDICTION_COUNT, catalog.PREDICTION_ALIKE})
+_OF_LANES: Final = _OF_SLICES | {catalog.WORKER_DURATION, catalog.INPUT_COUNT, catalog.INPUT_ALIKE}
 _COUNTED: Final = frozenset({Traffic.LIVE, Traffic.CONTROL, Traffic.SHADOW})
 
 
@@ -44,6 +46,8 @@ class Counting:
         self._batches: dict[tuple[Traffic, int], HistogramSeries] = {}
         self._slices: dict[str, list[tuple[int, int]]] = {}
         self._newest: dict[str, int] = {}
+        self._segments: set[str] = set()
+        self._left = LeftLanes()
         self._slots = {spec.name: slot for slot, spec in enumerate(manifest.signature.inputs)}
         self._widths = {spec.name: spec.width for spec in manifest.signature.inputs}
         self._dtypes = {spec.name: spec.dtype for spec in manifest.signature.inputs}
@@ -73,6 +77,7 @@ class Counting:
         if tally is None:
             if len(self._tallies) >= _KEPT_TALLIES:
                 self._tallies.clear()
+            self._segments.add(place.segment)
             keeps = self._keep_slice(place.segment, (place.epoch, place.slice_number))
             tally = self._tallies[place] = Tally(self._store, self._arm, place, self._classes if keeps else ())
         return tally
@@ -128,12 +133,34 @@ class Counting:
             self._slices[segment] = [one for one in self._slices.get(segment, ()) if one[0] <= epoch]
         self._tallies.clear()
 
+    def keep_lanes(self, held: Container[str], now: float) -> None:
+        """Drops what belongs to lanes that the version left a while ago.
+
+        Args:
+            held: segments of those that it is in.
+            now: seconds, on a clock that only goes forward.
+        """
+        over = self._left.over(self._segments, held, now)
+        if not over:
+            return
+        for counter in self._counters:
+            counter.forget(over)
+        self._store.drop(lambda metric, attributes: metric in _OF_LANES and attributes["segment"] in over)
+        for segment in over:
+            self._slices.pop(segment, None)
+            self._newest.pop(segment, None)
+        self._segments -= over
+        self._tallies.clear()
+
     def snapshot(self) -> list[Snapshot]:
         """Every series at this moment."""
-        for counter in (self._own, *self._compared):
-            if counter is not None:
-                counter.flush()
+        for counter in self._counters:
+            counter.flush()
         return self._store.snapshot()
+
+    @property
+    def _counters(self) -> list[InputCounter]:
+        return [*self._compared] if self._own is None else [self._own, *self._compared]
 
     def _keep_slice(self, segment: str, here: tuple[int, int]) -> bool:
         """Whether a slice is kept; a newer one than all pushes the oldest out, with its series."""

@@ -117,6 +117,7 @@ class FrontEnd:
 
     def snapshot(self) -> list[Snapshot]:
         """Everything it has counted."""
+        self._counting.keep_lanes(self._lanes.segments, self._clock.monotonic())
         return self._counting.snapshot()
 
     async def drain(self, order: messages.Drain) -> None:

@@ -1,5 +1,6 @@
 """Counting a version's inputs by feature and bin, and how alike those of one request are."""
 
+from collections.abc import Collection
 from typing import Any, Final
 
 import numpy as np
@@ -64,6 +65,13 @@ class InputCounter:
                     self._add_products(kind, self._count(kind, part)[np.newaxis])
         self._waiting.clear()
         self._rows = self._bytes = 0
+
+    def forget(self, segments: Collection[str]) -> None:
+        """Counts in those segments by new series from now on; whoever keeps the series drops the old ones."""
+        self.flush()
+        for series in (self._series, self._products):
+            for kind in [one for one in series if one[1] in segments]:
+                del series[kind]
 
     def _count(self, kind: Kind, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """Counts rows, and answers how many each bin has, [features, bins]."""

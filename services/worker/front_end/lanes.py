@@ -73,6 +73,11 @@ class LaneBook:
         """The epoch in force of each segment."""
         return {segment: lane.epoch for segment, lane in self._lanes.items()}
 
+    @property
+    def segments(self) -> frozenset[str]:
+        """Segments that requests are counted in."""
+        return frozenset((*self._lanes, self._default.segment))
+
     def place(self, metadata: Mapping[str, str], now: float) -> Place:
         """Where a request with this metadata is counted. `now`: seconds since 1970.
 
