@@ -49,7 +49,7 @@ class WorkerSettings(ServiceSettings):
         pause_seconds: how long the engine pauses at a time for a larger batch, where that pays; 0: never.
         hang_seconds: a batch that runs longer than this is taken to hang, and its version's process to have crashed.
         version_memory_bytes: a version whose engine takes more of the machine's memory for itself is ended, and started
-            again; 0: no bound.
+            again; unset: half of what the machine or the container has; 0: no bound.
         version_device_memory_bytes: of a GPU's memory for one version; one that needs more to load has failed, and one
             that needs more to run gets smaller batches; 0: no bound.
         cuda_graphs: on a GPU record each version for every size of batch, so that a batch is one launch.
@@ -80,7 +80,7 @@ class WorkerSettings(ServiceSettings):
     front_ends: int = Field(default=2, ge=1, le=32)
     pause_seconds: float = Field(default=0.0004, ge=0, le=0.1)
     hang_seconds: float = Field(default=30.0, gt=0)
-    version_memory_bytes: int = Field(default=0, ge=0)
+    version_memory_bytes: int | None = Field(default=None, ge=0)
     version_device_memory_bytes: int = Field(default=0, ge=0)
     cuda_graphs: bool = True
     quiet_seconds: float = Field(default=1.0, ge=0)

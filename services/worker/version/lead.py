@@ -25,7 +25,7 @@ from services.worker.process_config import ChildConfig
 from services.worker.shared_memory.exchange import Exchange
 from services.worker.version.followers import Followers
 from services.worker.version.hanging import RunningTime
-from services.worker.version.memory import own_bytes
+from services.worker.version.memory import Bound, own_bytes
 
 _LOOK_SECONDS: Final = 1.0
 _LOAD_LOOK_SECONDS: Final = 0.2
@@ -54,6 +54,7 @@ class Lead:
         self._clock = SystemClock()
         self._log = make_log("crossfade-worker", config.settings.log_level).bind(serving=str(config.key))
         self._store = MetricStore()
+        self._memory = Bound.of(config.settings.version_memory_bytes)
         keys = config.credentials.token_keys
         self._book = self._make_book(keys) if keys else None
         self._ended = asyncio.Event()
@@ -219,15 +220,15 @@ class Lead:
 
     def _excess(self) -> str:
         """What the engine has taken beyond its memory, as a sentence part; empty: nothing."""
-        most = self._config.settings.version_memory_bytes
+        most, why = self._memory
         try:
-            taken = own_bytes(self._engine.pid) if most else 0
+            taken = own_bytes(self._engine.pid, most) if most else 0
         except OSError:
             # It is not there any more, which its pipe tells.
             return ""
         if taken <= most:
             return ""
-        may = f"it may take {most / 1e6:.0f} MB (CROSSFADE_VERSION_MEMORY_BYTES)"
+        may = f"it may take {most / 1e6:.0f} MB ({why})"
         return f"its model took {taken / 1e6:.0f} MB of memory; {may}"
 
     async def _lose_engine(self) -> NoReturn:

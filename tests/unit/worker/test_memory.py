@@ -3,7 +3,10 @@
 import os
 import signal
 
-from services.worker.version.memory import own_bytes
+import pytest
+
+from services.worker.version.machine_memory import usable_bytes
+from services.worker.version.memory import Bound, own_bytes
 
 
 def test_memory_that_is_shared_is_nobodys_own() -> None:
@@ -20,3 +23,15 @@ def test_memory_that_is_shared_is_nobodys_own() -> None:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     assert len(kept) == 50_000_000
+
+
+def test_of_a_process_within_its_bound_all_that_it_holds_is_told() -> None:
+    own = own_bytes(os.getpid())
+    assert own_bytes(os.getpid(), 1 << 50) > own
+    assert own_bytes(os.getpid(), 1) == pytest.approx(own, rel=0.05)
+
+
+def test_a_version_may_take_half_of_what_there_is_unless_a_bound_is_set() -> None:
+    assert Bound.of(None).most == usable_bytes() // 2
+    assert Bound.of(0) == (0, "CROSSFADE_VERSION_MEMORY_BYTES")
+    assert Bound.of(300_000_000).most == 300_000_000
