@@ -10,12 +10,19 @@ from typing import Any, Final
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from grpc import aio
 
 from crossfade.connection import USER_KEY
 from crossfade.errors import DETAILS_KEY
 from services.common import statuses
-from services.common.errors import CrossfadeError, InternalError, PermissionDeniedError, UnauthenticatedError
+from services.common.errors import (
+    CrossfadeError,
+    InternalError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 from services.common.identity import LOCAL, Principal, authorize, certificate_principal, local_principal
 from services.common.refusals import Refusals
 from services.common.settings import ServiceSettings
@@ -23,6 +30,7 @@ from services.common.settings import ServiceSettings
 _current: Final[contextvars.ContextVar[Principal]] = contextvars.ContextVar("principal", default=LOCAL)
 
 Metadata = Sequence[tuple[str, str | bytes]]
+Read = Callable[[Any], Any]
 Authenticate = Callable[["aio.ServicerContext[Any, Any]", Metadata], Principal]
 
 _metadata: Final[contextvars.ContextVar[Metadata]] = contextvars.ContextVar("metadata", default=())
@@ -61,6 +69,31 @@ def authentication(settings: ServiceSettings) -> Authenticate:
     return authenticate_certificates(settings.trust_domain) if settings.tls else authenticate_local
 
 
+def _as_it_is(request: Any) -> Any:
+    return request
+
+
+def _reader(deserialize: Read | None, method: str) -> Read:
+    """Reads a method's request.
+
+    Raises:
+        InvalidArgumentError: MESSAGE_MALFORMED, when it reads.
+    """
+    if deserialize is None:
+        return _as_it_is
+
+    def read(body: Any) -> Any:
+        try:
+            return deserialize(body)
+        except DecodeError as error:
+            raise InvalidArgumentError(
+                "MESSAGE_MALFORMED",
+                f"the body's {len(body)} bytes are no request of {method}; see protos/ for what it takes",
+            ) from error
+
+    return read
+
+
 class Guard:
     """Authenticates, authorizes and turns domain errors into statuses with details.
 
@@ -78,14 +111,14 @@ class Guard:
 
     def guarded(self, handler: grpc.RpcMethodHandler[Any, Any], method: str) -> grpc.RpcMethodHandler[Any, Any]:
         """The handler of a method (its full name), reached only by those who may call it."""
-        codecs = {
-            "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
-        }
+        written = {"response_serializer": handler.response_serializer}
+        # One request is read behind the guard: grpc answers bytes that it cannot read with UNKNOWN, and logs each.
+        read = _reader(handler.request_deserializer, method)
         if handler.unary_unary is not None:
-            return grpc.unary_unary_rpc_method_handler(self._unary(handler.unary_unary, method), **codecs)
+            return grpc.unary_unary_rpc_method_handler(self._unary(handler.unary_unary, method, read), **written)
         if handler.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(self._stream(handler.unary_stream, method), **codecs)
+            return grpc.unary_stream_rpc_method_handler(self._stream(handler.unary_stream, method, read), **written)
+        codecs = {"request_deserializer": handler.request_deserializer, **written}
         if handler.stream_stream is not None:
             return grpc.stream_stream_rpc_method_handler(self._stream(handler.stream_stream, method), **codecs)
         return grpc.stream_unary_rpc_method_handler(self._unary(handler.stream_unary, method), **codecs)
@@ -97,11 +130,11 @@ class Guard:
         _current.set(principal)
         authorize(principal, method)
 
-    def _unary(self, behavior: Any, method: str) -> Any:
+    def _unary(self, behavior: Any, method: str, read: Read = _as_it_is) -> Any:
         async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> Any:
             try:
                 self._enter(method, context)
-                return await behavior(request, context)
+                return await behavior(read(request), context)
             except aio.AbortError:
                 raise
             except Exception as error:  # noqa: BLE001 - the one place where every failure becomes a status
@@ -109,15 +142,15 @@ class Guard:
 
         return call
 
-    def _stream(self, behavior: Any, method: str) -> Any:
+    def _stream(self, behavior: Any, method: str, read: Read = _as_it_is) -> Any:
         # A handler either yields its answers or is a coroutine that writes them (the Worker's streams).
         if not inspect.isasyncgenfunction(behavior):
-            return self._unary(behavior, method)
+            return self._unary(behavior, method, read)
 
         async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             try:
                 self._enter(method, context)
-                async for response in behavior(request, context):
+                async for response in behavior(read(request), context):
                     yield response
             except aio.AbortError:
                 raise
