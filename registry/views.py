@@ -5,6 +5,7 @@ from typing import Final
 
 from crossfade import names
 from crossfade.common.v1 import model_pb2, policy_pb2
+from crossfade.enum_names import enum_name
 from crossfade.registry.v1 import resources_pb2
 from registry.cleaning import clean
 from registry.converters import (
@@ -176,7 +177,7 @@ def serving_from_proto(message: resources_pb2.Serving) -> Serving:
         version=message.version,
         traffic=Traffic.CONTROL if message.traffic == model_pb2.TRAFFIC_CONTROL else Traffic.LIVE,
         address=message.address,
-        state=ServingState(resources_pb2.ServingState.Name(message.state).removeprefix("SERVING_STATE_")),
+        state=ServingState(enum_name(resources_pb2.ServingState.DESCRIPTOR, message.state)),
         error=fitting(message.error, _ERROR_KEPT),
         error_code=fitting(message.error_code, _ERROR_KEPT),
         load_report=pack(report) if message.HasField("load_report") else b"",

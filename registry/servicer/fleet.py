@@ -5,6 +5,7 @@ from contextlib import aclosing
 from functools import partial
 
 from crossfade.common.v1 import analysis_pb2
+from crossfade.enum_names import enum_name
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from registry import converters, views
 from registry.cleaning import clean
@@ -104,7 +105,7 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
         """A process says that it lives and what it serves."""
         ttl = fleet_validation.report(request)
         instance = request.instance
-        kind = resources_pb2.InstanceKind.Name(instance.kind).removeprefix("INSTANCE_KIND_")
+        kind = enum_name(resources_pb2.InstanceKind.DESCRIPTOR, instance.kind)
         require_role(current_principal(), Role(kind.lower()), f"report a {kind}")
         report = Report(
             instance_id=instance.instance_id,

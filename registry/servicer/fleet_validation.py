@@ -7,6 +7,7 @@ from typing import Final
 from google.protobuf import duration_pb2
 
 from crossfade.common.v1 import model_pb2
+from crossfade.enum_names import enum_name
 from crossfade.quantities import format_duration
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry.servicer import validation
@@ -21,7 +22,7 @@ def instance_kind(value: resources_pb2.InstanceKind.ValueType) -> str:
     """A kind of processes; empty is every kind."""
     if value not in resources_pb2.InstanceKind.values():
         raise refuse("kind", "is unknown; use ROUTER, WORKER or EVALUATOR, or none for all")
-    return resources_pb2.InstanceKind.Name(value).removeprefix("INSTANCE_KIND_") if value else ""
+    return enum_name(resources_pb2.InstanceKind.DESCRIPTOR, value) if value else ""
 
 
 def report(request: service_pb2.ReportInstanceRequest) -> float:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from opentelemetry import trace
 
 from crossfade.common.v1 import analysis_pb2
+from crossfade.enum_names import enum_name
 from crossfade.registry.v1 import resources_pb2
 from registry.servicer.calls import Context
 from services.common.telemetry.gate_attributes import gate_attributes
@@ -45,8 +46,7 @@ class Spans:
             attributes = {"code": outcome.code, "gate": outcome.gate, **attributes}
             attributes["reason"] = attributes.get("reason") or outcome.reason
             for gate in outcome.summary.gates:
-                verdict = analysis_pb2.Verdict.Name(gate.verdict).removeprefix("VERDICT_")
-                known |= gate_attributes(gate, verdict)
+                known |= gate_attributes(gate, enum_name(analysis_pb2.Verdict.DESCRIPTOR, gate.verdict))
         known |= {f"crossfade.{key}": value for key, value in attributes.items() if value != ""}
         parent = extract((str(key), value) for key, value in context.invocation_metadata() or ())
         with self._tracer.start_as_current_span(
@@ -60,5 +60,5 @@ def describe(span: trace.Span, rollout: resources_pb2.Rollout) -> None:
     span.set_attribute("crossfade.version", rollout.version)
     span.set_attribute("crossfade.stable_version", rollout.stable_version)
     span.set_attribute("crossfade.segment", rollout.segment)
-    span.set_attribute("crossfade.state", resources_pb2.RolloutState.Name(rollout.state).removeprefix("ROLLOUT_STATE_"))
+    span.set_attribute("crossfade.state", enum_name(resources_pb2.RolloutState.DESCRIPTOR, rollout.state))
     span.set_attribute("crossfade.actor", rollout.outcome.actor)

@@ -9,6 +9,7 @@ from google.protobuf import timestamp_pb2
 
 from crossfade import names
 from crossfade.common.v1 import analysis_pb2
+from crossfade.enum_names import enum_name
 from crossfade.quantities import format_duration
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry import converters
@@ -275,8 +276,7 @@ def pause_reason(value: resources_pb2.PauseReason.ValueType) -> str:
     """Why a rollout is to be paused; the default is PERSON."""
     if value not in resources_pb2.PauseReason.values():
         raise refuse("pause_reason", "is unknown; use PERSON or INPUT_DRIFT")
-    name = resources_pb2.PauseReason.Name(value or resources_pb2.PAUSE_REASON_PERSON)
-    return name.removeprefix("PAUSE_REASON_")
+    return enum_name(resources_pb2.PauseReason.DESCRIPTOR, value or resources_pb2.PAUSE_REASON_PERSON)
 
 
 def analysis(message: analysis_pb2.Analysis) -> tuple[str, int]:

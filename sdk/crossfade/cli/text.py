@@ -151,11 +151,6 @@ def last_part(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def enum_word(name: str, prefix: str) -> str:
-    """`ROLLOUT_STATE_ROLLED_BACK` as `ROLLED BACK`."""
-    return name.removeprefix(prefix).replace("_", " ")
-
-
 def plural(number: int, one: str, many: str = "") -> str:
     """`1 worker`, `2 workers`."""
     return f"{count(number)} {one if number == 1 else many or one + 's'}"

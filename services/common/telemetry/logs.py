@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from typing import TextIO, cast
+from typing import Final, TextIO, cast
 
 import structlog
 from opentelemetry import trace
@@ -23,6 +23,11 @@ def _add_trace_ids(
         event["trace_id"] = format(context.trace_id, "032x")
         event["span_id"] = format(context.span_id, "016x")
     return event
+
+
+_OF_HEADERS: Final = ("opentelemetry.trace.propagation.tracecontext", "opentelemetry.trace.span")
+"""Loggers of what is wrong with a caller's trace context: no news of this process, of which callers could make any
+number of lines; and a line looks for its trace in those very headers."""
 
 
 class _Routed(logging.Handler):
@@ -49,6 +54,8 @@ def _route(log: structlog.typing.FilteringBoundLogger, level: int) -> None:
     for handler in [one for one in root.handlers if isinstance(one, _Routed)]:
         root.removeHandler(handler)
     root.addHandler(_Routed(log, max(level, logging.WARNING)))
+    for name in _OF_HEADERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def make_log(service: str, level: str, file: TextIO | None = None) -> structlog.typing.FilteringBoundLogger:

@@ -82,7 +82,9 @@ async def test_a_rollback_is_a_span_with_its_evidence(receiver: Receiver, start:
         baseline=analysis_pb2.ArmCounts(n=1900, x=2),
         difference=0.089,
     )
-    summary = analysis_pb2.Summary(verdict=analysis_pb2.VERDICT_FAIL, gates=[gate])
+    # An Evaluator of a newer release may say what this one has no name for.
+    newer = analysis_pb2.GateReport(gate="newer", verdict=99)  # type: ignore[arg-type]
+    summary = analysis_pb2.Summary(verdict=analysis_pb2.VERDICT_FAIL, gates=[gate, newer])
     outcome = resources_pb2.Outcome(reason="Errors.", code="VIOLATION", gate="errors", summary=summary)
     traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     request = service_pb2.RollbackRolloutRequest(
@@ -97,6 +99,7 @@ async def test_a_rollback_is_a_span_with_its_evidence(receiver: Receiver, start:
     assert values["crossfade.version"].string_value == "v2"
     assert values["crossfade.code"].string_value == "VIOLATION"
     assert values["crossfade.gate.errors.verdict"].string_value == "FAIL"
+    assert values["crossfade.gate.newer.verdict"].string_value == "99"
     arm = {key: values[f"crossfade.gate.errors.test.{key}"].int_value for key in ("n", "x")}
     assert arm == {"n": 100, "x": 9}
     assert values["crossfade.gate.errors.difference"].double_value == 0.089

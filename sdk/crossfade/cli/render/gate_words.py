@@ -29,6 +29,7 @@ from crossfade.common.v1.policy_pb2 import (
     Metric,
     Policy,
 )
+from crossfade.enum_names import enum_name
 
 ALPHA_ROLLBACK: Final = 0.01
 """The policy's alpha_rollback where it sets none."""
@@ -226,7 +227,7 @@ def allowance(policy: Policy, gate: GateReport, metric: Metric.ValueType) -> str
 def asked_for(policy: Policy, name: str) -> Gate | None:
     """The policy's gate of that name; None: it names none so, as where the defaults are judged."""
     for gate in policy.gates:
-        default = Metric.Name(gate.metric).removeprefix("METRIC_").lower()
+        default = enum_name(Metric.DESCRIPTOR, gate.metric).lower()
         if gate.HasField("limit"):
             default += " limit"
         if gate.segment:

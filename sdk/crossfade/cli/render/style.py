@@ -5,7 +5,7 @@ from typing import Final
 
 from rich.text import Text
 
-from crossfade.cli.text import enum_word
+from crossfade.enum_names import enum_name
 from crossfade.registry.v1.resources_pb2 import RolloutState, Serving, ServingState, VersionState
 
 _COLOURS: Final[Mapping[str, str]] = {
@@ -40,19 +40,23 @@ def word(text: str) -> Text:
     return Text(text, _COLOURS.get(text, ""))
 
 
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
+
+
 def version_word(state: VersionState.ValueType) -> str:
     """`STABLE`."""
-    return enum_word(VersionState.Name(state), "VERSION_STATE_")
+    return _spaced(enum_name(VersionState.DESCRIPTOR, state))
 
 
 def rollout_word(state: RolloutState.ValueType) -> str:
     """`ROLLED BACK`."""
-    return enum_word(RolloutState.Name(state), "ROLLOUT_STATE_")
+    return _spaced(enum_name(RolloutState.DESCRIPTOR, state))
 
 
 def serving_word(state: ServingState.ValueType) -> str:
     """`READY`."""
-    return enum_word(ServingState.Name(state), "SERVING_STATE_")
+    return _spaced(enum_name(ServingState.DESCRIPTOR, state))
 
 
 def trouble(serving: Serving) -> str:

@@ -9,6 +9,7 @@ from rich.text import Text
 from crossfade.cli import text
 from crossfade.cli.render.style import LIVE_STATES, rollout_word, serving_word, trouble, version_word, word
 from crossfade.common.v1.model_pb2 import Signature, TensorSpec, Traffic
+from crossfade.enum_names import enum_name
 from crossfade.registry.v1.resources_pb2 import (
     INSTANCE_KIND_WORKER,
     Event,
@@ -159,7 +160,7 @@ def instances_table(instances: Sequence[Instance], now: float) -> Text:
         return Text("no process has reported to the Registry")
     rows: list[list[str | Text]] = [_header("kind", "address", "instance", "reported", "serves")]
     for instance in instances:
-        kind = InstanceKind.Name(instance.kind).removeprefix("INSTANCE_KIND_").lower()
+        kind = enum_name(InstanceKind.DESCRIPTOR, instance.kind).lower()
         reported = f"{text.span(now - text.unix(instance.report_time))} ago" if instance.HasField("report_time") else ""
         serves = [_serving(one) for one in instance.serving]
         nothing = "nothing yet" if instance.kind == INSTANCE_KIND_WORKER else ""
@@ -173,7 +174,7 @@ _NO_ADDRESS: Final = "no address: nothing has it ready, or your role is not told
 
 def route_text(model: str, route: GetRouteResponse) -> str:
     """Which version a request would get, and why."""
-    traffic = Traffic.Name(route.traffic).removeprefix("TRAFFIC_").lower()
+    traffic = enum_name(Traffic.DESCRIPTOR, route.traffic).lower()
     bucket = f"bucket {route.bucket}" if route.bucket >= 0 else "pinned"
     return "\n".join(
         (
@@ -233,7 +234,7 @@ def _tensor(spec: TensorSpec) -> str:
 
 
 def _serving(serving: Serving) -> Text:
-    traffic = Traffic.Name(serving.traffic).removeprefix("TRAFFIC_").lower()
+    traffic = enum_name(Traffic.DESCRIPTOR, serving.traffic).lower()
     line = Text(f"{serving.model} {serving.version} {traffic} ") + word(serving_word(serving.state))
     if serving.error:
         line.append(f" {trouble(serving)}")
@@ -241,7 +242,7 @@ def _serving(serving: Serving) -> Text:
 
 
 def _readiness(instance: str, serving: Serving) -> list[Text]:
-    traffic = Traffic.Name(serving.traffic).removeprefix("TRAFFIC_").lower()
+    traffic = enum_name(Traffic.DESCRIPTOR, serving.traffic).lower()
     line = Text(f" worker {instance[:8]} ({traffic}) ") + word(serving_word(serving.state))
     if serving.address:
         line.append(f" at {serving.address}")
