@@ -16,6 +16,9 @@ INPUT_REFUSED: Final = "INPUT_REFUSED"
 FAILOVER: Final = "failover"
 """Traffic of stable's answers for the test version."""
 
+PINNED: Final = "pinned"
+"""Traffic of calls that ask for a version themselves."""
+
 PREDICT: Final = "/crossfade.predict.v1.PredictionService/Predict"
 PREDICT_STREAM: Final = "/crossfade.predict.v1.PredictionService/PredictStream"
 

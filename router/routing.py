@@ -1,9 +1,10 @@
 """Which version a call goes to: pins, segments, buckets."""
 
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from crossfade.names import LONGEST_ID, is_id
-from router.call import FAILOVER, Draw
+from router.call import FAILOVER, PINNED, Draw
 from router.split import BUCKETS, ArmName, bucket_of, cohort_of
 from router.table import PIN_PREVIOUS, PIN_STABLE, PIN_TEST, Lane, Table, Target
 from services.common.errors import FailedPreconditionError, NotFoundError, UnavailableError
@@ -92,6 +93,9 @@ def choose(table: Table, model: str, segment: str, key: str, pin: str, draw: Dra
 def elsewhere(table: Table, lane: Lane, target: Target, address: str) -> tuple[Lane, Target] | None:
     """Where a version is served by now besides a process that is waited for, if newer routes say so.
 
+    Where it is not served at all any more (its lane is gone, or another version is stable there by now), the call is
+    for the lane's stable version: it has asked for none, unless it is pinned.
+
     Args:
         table: in force.
         lane: the call's, of an older table perhaps.
@@ -100,7 +104,7 @@ def elsewhere(table: Table, lane: Lane, target: Target, address: str) -> tuple[L
 
     Returns:
         The newer lane, and processes that the call's did not name; any that there are when no route leads to the
-        address any more. None: no such.
+        address any more, those of the stable version as for a failover. None: no such.
     """
     newer = table.lane(lane.model, lane.segment)
     if newer is None or newer is lane:
@@ -110,6 +114,9 @@ def elsewhere(table: Table, lane: Lane, target: Target, address: str) -> tuple[L
     found = tuple(one for one in held if one not in known)
     if not found and address not in _named(newer, target.version):
         found = held
+    stable = newer.stable
+    if not held and target.traffic != PINNED and stable is not None and stable.version != target.version:
+        return newer, replace(stable, traffic=FAILOVER)
     # What control's process was to answer is judged for neither when another one answers.
     traffic = FAILOVER if target.traffic == "control" else target.traffic
     return (newer, Target(target.version, traffic, found)) if found else None
@@ -147,4 +154,4 @@ def _pinned(lane: Lane, pin: str) -> Target:
             model=lane.model,
             version=pin,
         )
-    return Target(_version(lane, pin), "pinned", addresses)
+    return Target(_version(lane, pin), PINNED, addresses)
