@@ -14,7 +14,6 @@ import math
 from typing import Final
 
 import numpy as np
-from scipy.stats import hypergeom
 
 from evaluator.statistics.bets import Margin, Side, log_bets
 from evaluator.statistics.counts import FloatArray
@@ -25,7 +24,6 @@ _DEVIATIONS: Final = 12.0
 _MOST_OUTCOMES: Final = 4_000
 """A window with more of them says so much that there is nothing to fill up; it is bet on as it is."""
 _HALVINGS: Final = 60
-_MOST: Final = 50.0
 _ROUNDING: Final = 1e-9
 """A wealth that is truncated where it decides is to decide in spite of rounding."""
 
@@ -52,8 +50,7 @@ def boosted_bets(process: EProcess, threshold: float, stable_rate: FloatArray, w
     if as_it_is:
         return np.asarray(logs[-1])
     after = log_sum_exp(process.log_wealth[:-1] + logs)
-    chances = hypergeom.logpmf(outcomes, int(n_test + n_stable), int(bad), int(n_test))
-    boost = _boost(after[:-1], chances, before, threshold)
+    boost = _boost(after[:-1], _log_chances(outcomes, n_test, n_stable, bad), before, threshold)
     excess = max(0.0, boost + float(after[-1]) - threshold * (1.0 + _ROUNDING))
     return np.asarray(logs[-1] + boost - excess)
 
@@ -69,9 +66,23 @@ def _outcomes(n_test: float, n_stable: float, bad: float) -> FloatArray:
     return np.arange(low, high + 1.0)
 
 
+def _log_chances(outcomes: FloatArray, n_test: float, n_stable: float, bad: float) -> FloatArray:
+    """ln of each outcome's probability, by the ratios of neighbours.
+
+    Factorials of millions have logarithms so great that a difference of them has lost a probability's last digits.
+    """
+    fewer = outcomes[:-1]
+    ratios = (n_test - fewer) * (bad - fewer) / ((fewer + 1.0) * (n_stable - bad + fewer + 1.0))
+    logs = np.append(0.0, np.cumsum(np.log(ratios)))
+    return logs - log_sum_exp(logs)
+
+
 def _boost(after: FloatArray, chances: FloatArray, before: float, threshold: float) -> float:
-    """ln b, by bisection: the truncated expectation rises in b."""
-    low, high = -_MOST, _MOST
+    """ln b, by bisection: the truncated expectation rises in b.
+
+    It is no more than the wealth before where no outcome has more than that, and what decides where each has that.
+    """
+    low, high = before - float(after.max()), threshold - float(after.min())
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
         expected = float(log_sum_exp(chances + np.minimum(middle + after, threshold)))

@@ -217,7 +217,9 @@ def _score(counts: CohortCounts, margin: Margin, side: Side | None) -> _Score | 
     if side is not None and (difference > 0.0) is (side is Side.HARM):
         share = counts.n_test / (counts.n_test + counts.n_stable)
         rates = (np.array([smoothed_rate(counts.n_test, counts.x_test)]), np.array([stable.smoothed]))
-        nearest_stable, nearest = project(side, margin, *rates, np.array([share]))
+        # Of few requests the smoothed rates may lie on the line's other side.
+        beyond = Side.HARM if rates[0][0] > margin.rate(rates[1])[0] else Side.NON_INFERIOR
+        nearest_stable, nearest = project(beyond, margin, *rates, np.array([share]))
         floors = (
             effect * float(nearest[0] * (1.0 - nearest[0])) / counts.n_test,
             effect * float(nearest_stable[0] * (1.0 - nearest_stable[0])) / counts.n_stable,

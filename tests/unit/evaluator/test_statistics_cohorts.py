@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.random import Generator
+from scipy.optimize import brentq
 from scipy.stats import t as student
 
 from evaluator.statistics.bets import Margin, Side
@@ -51,6 +52,32 @@ def test_the_evidence_is_that_of_two_ratios() -> None:
     assert 0.8 * expected < found.log_e <= expected
     assert seen.interval().estimate == pytest.approx(test - stable)
     assert seen.interval().low < test - stable < seen.interval().high
+
+
+def test_the_nearest_point_of_the_line_lies_between_rates_that_smoothing_has_put_on_its_other_side() -> None:
+    test, stable = (np.full(COHORTS, n) for n in (20.0, 16_000.0))
+    failed = np.full(COHORTS, 15_679.0)
+    n_test, n_stable, margin = 20 * COHORTS, 16_000 * COHORTS, 0.02
+    tc, ts = (n_test + 0.5) / (n_test + 1), (failed.sum() + 0.5) / (n_stable + 1)
+    difference = 1.0 - margin - failed.sum() / n_stable
+    assert difference > 0.0 > tc - margin - ts
+    share = n_test / (n_test + n_stable)
+
+    def slope(s: float) -> float:
+        c = s + margin
+        return float(share * (c - tc) / (c * (1 - c)) + (1 - share) * (s - ts) / (s * (1 - s)))
+
+    nearest = brentq(slope, tc - margin, ts, xtol=1e-15)
+    both = [
+        max(rate * (1 - rate) / n, line * (1 - line) / n)
+        for rate, line, n in (
+            (tc, nearest + margin, n_test),
+            (ts, nearest, n_stable),
+        )
+    ]
+    freedom = (COHORTS - 1) * sum(both) ** 2 / sum(one**2 for one in both)
+    found = evidence(CohortTest(Side.HARM, Margin(margin)), CohortCounts(test, test, stable, failed))
+    assert found == pytest.approx(-student.logsf(difference / math.sqrt(sum(both)), freedom), rel=1e-7)
 
 
 @pytest.mark.parametrize("alike", [5.0, 50.0, 5_000.0])

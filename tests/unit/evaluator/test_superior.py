@@ -192,6 +192,31 @@ def test_boosted_windows_of_any_size_stay_finite(row: tuple[int, int, int, int])
         assert test.log_e <= log_threshold(ALPHA) * (1 + 1e-6) or row[0] == 10**12
 
 
+@pytest.mark.parametrize(
+    ("before", "row"),
+    [
+        ((), (10**7, 10**7, 900)),
+        # A window decides with far more than that takes; all wealth is then on bets that are ruined by versions alike.
+        (((2_000, 1_000, 2_000, 1_900), (1, 1, 9, 9)), (5_000, 5_000, 9_500)),
+    ],
+)
+def test_wealth_is_filled_up_in_large_windows_and_after_great_losses(
+    before: tuple[tuple[int, int, int, int], ...], row: tuple[int, int, int]
+) -> None:
+    opened = update(superiority_test(0.0, ALPHA), RateWindows.of([(0, 0, 400, 380)]))
+    for window in before:
+        opened = update(opened, RateWindows.of([window]))
+    assert opened.log_e < log_threshold(ALPHA)
+    n_test, n_stable, bad = row
+    all_ways, expected = math.comb(n_test + n_stable, bad), 0.0
+    middle = bad * n_test // (n_test + n_stable)
+    for x in range(middle - 130, middle + 131):
+        chance = math.comb(n_test, x) * math.comb(n_stable, bad - x) / all_ways
+        after = update(opened, RateWindows.of([(n_test, x, n_stable, bad - x)]))
+        expected += chance * min(math.exp(after.log_e), 1.0 / ALPHA)
+    assert expected == pytest.approx(math.exp(opened.log_e), rel=1e-9)
+
+
 def test_rows_of_one_request_that_are_alike_are_not_boosted() -> None:
     opened = update(superiority_test(0.0, ALPHA), RateWindows.of([(0, 0, 400, 40)]))
     row = RateWindows.of([(100, 5, 100, 12)])
