@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 TINY: Final = 1e-300
-"""A level so small that the burst guard never binds: the oracle has none."""
+"""A level so small that the burst guard never binds, where it is not what is checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +16,9 @@ class Checked:
         kind: of the tests.
         compared: looks whose ln E was compared.
         difference: the greatest one, in ln E.
-        enumerated: nulls over whose every outcome E was averaged.
-        expectation: the greatest average.
+        enumerated: nulls over whose every outcome E was averaged; by key, those whose law was integrated over looks.
+        expectation: the greatest average; by key, how many times alpha the probability is that a look ever has
+            1/alpha, and what looks spend together.
     """
 
     kind: str

@@ -5,6 +5,7 @@ import math
 from typing import Final
 
 import numpy as np
+from numpy.random import Generator
 
 from benchmarks.evaluator_error_rates.checks.checked import Checked
 from benchmarks.evaluator_error_rates.checks.means import multinomial
@@ -33,16 +34,22 @@ def check(seed: int, cases: int) -> Checked:
     return Checked.of("drift", gaps, expectations)
 
 
-def _gaps(rng: np.random.Generator, shares: tuple[tuple[float, ...], ...], rows: int) -> list[float]:
+def capped_gaps(rng: Generator, cap: float) -> list[float]:
+    """The same of a watch of which a look may bring only so much."""
+    shares, rows = _PROFILES[int(rng.integers(len(_PROFILES)))]
+    return _gaps(rng, shares, rows, cap)
+
+
+def _gaps(rng: Generator, shares: tuple[tuple[float, ...], ...], rows: int, cap: float = math.inf) -> list[float]:
     test = drift.drift_test(DriftReference.of(shares, rows, _TOLERANCE, _ALPHA))
-    watch = Watch(shares, rows, _TOLERANCE, _ALPHA)
+    watch = Watch(shares, rows, _TOLERANCE, _ALPHA, cap)
     moved = [rng.dirichlet(np.ones(len(one))) for one in shares]
     gaps = []
     for number in range(_LOOKS):
         now = moved if _LOOKS // 4 <= number < _LOOKS // 2 else shares
         look = [rng.multinomial(int(rng.integers(0, 120)), one).tolist() for one in now]
         effects = rng.choice([1.0, 1.5, 4.0], len(shares))
-        test = drift.update(test, look, effects=effects)
+        test = drift.update(test, look, cap, effects)
         expected = watch.log_e(look, effects.tolist())
         gaps.append(abs(test.log_e - expected) if test.drifted == watch.drifted else math.inf)
     return gaps

@@ -11,6 +11,7 @@ from numpy.random import Generator
 from benchmarks.evaluator_error_rates.checks.checked import TINY, Checked
 from benchmarks.evaluator_error_rates.checks.means import multinomial
 from benchmarks.evaluator_error_rates.oracle import runtimes as oracle
+from benchmarks.evaluator_error_rates.oracle.caps import capped_log_es
 from benchmarks.evaluator_error_rates.oracle.mixture import LATE
 from benchmarks.evaluator_error_rates.oracle.runtimes import Batches
 from evaluator.statistics import runtime, shapes
@@ -44,6 +45,19 @@ def check(seed: int, cases: int) -> Checked:
     alike = (0.4, 0.35, 0.2, 0.05)
     pairs = ((alike, alike), ((0.1, 0.2, 0.3, 0.4),) * 2, ((0.6, 0.3, 0.08, 0.02), alike))
     return Checked.of("runtimes", gaps, [_expectation(*pair) for pair in pairs])
+
+
+def capped_gaps(rng: Generator, alpha: float, agreeing: int, cap: float) -> list[float]:
+    """Of harm with the burst guard of that level and so many looks; cap: in ln E, what it is to be."""
+    past = {size: _histogram(rng, 400, 0) for size in _SIZES}
+    looks = [_look(rng) for _ in range(_LOOKS)]
+    fresh = runtime.runtime_harm_test(_BUCKETS, _RATIO, alpha, 0, agreeing_looks=agreeing)
+    weights = oracle.harm_weights()
+
+    def log_e(found: Gains) -> float:
+        return capped_log_es(weights, found, LATE, cap)[0][-1] if found else 0.0
+
+    return _gaps(fresh, past, looks, _harm_gains(0), log_e)
 
 
 def _look(rng: Generator) -> list[Batches]:
@@ -80,12 +94,16 @@ Gains = Sequence[Sequence[float]]
 
 
 def _harm_gaps(margin: int, past: Past, looks: list[list[Batches]]) -> list[float]:
+    fresh = runtime.runtime_harm_test(_BUCKETS, _RATIO, TINY, margin)
+    return _gaps(fresh, past, looks, _harm_gains(margin), lambda found: oracle.harm_log_e(found, LATE))
+
+
+def _harm_gains(margin: int) -> Callable[[Past], Callable[[Batches], list[float]]]:
     def gains(known: Past) -> Callable[[Batches], list[float]]:
         logs = {size: _alternatives(oracle.slower(known[size], margin)) for size in _SIZES}
         return lambda row: oracle.harm_gains(known[row[0]], logs[row[0]], margin, row)
 
-    fresh = runtime.runtime_harm_test(_BUCKETS, _RATIO, TINY, margin)
-    return _gaps(fresh, past, looks, gains, lambda found: oracle.harm_log_e(found, LATE))
+    return gains
 
 
 def _alternatives(past: list[float]) -> list[list[float]]:

@@ -1,4 +1,8 @@
-"""The watch over one arm's inputs: the alarm, and the end of a drift."""
+"""The watch over one arm's inputs: the alarm, and the end of a drift.
+
+What a look brought beyond its cap is given away by the bets that have begun or begin with the next look; what waits for
+later ones keeps its wealth.
+"""
 
 import math
 from collections.abc import Sequence
@@ -21,13 +25,19 @@ class Watch:
         rows: that it was made of.
         tolerance: by how much a feature may move.
         alpha: probability of a false alarm.
+        cap: by how much one look may raise ln E towards an alarm, from where it was or from 0.
     """
 
-    def __init__(self, shares: Sequence[Sequence[float]], rows: int, tolerance: float, alpha: float) -> None:
+    def __init__(
+        self, shares: Sequence[Sequence[float]], rows: int, tolerance: float, alpha: float, cap: float = math.inf
+    ) -> None:
         self._shares = shares
         self._distance = tolerance + math.sqrt(math.log(2.0 / alpha) / (2.0 * rows))
         self._alpha = alpha
+        self._cap = cap
         self._phase: list[tuple[Look, Sequence[float]]] = []
+        self._given: list[float] = []
+        self._before = 0.0
         self.drifted = False
 
     def log_e(self, look: Look, effects: Sequence[float]) -> float:
@@ -39,12 +49,19 @@ class Watch:
         """
         if any(any(row) for row in look):
             self._phase.append((look, effects))
+            self._given.append(0.0)
+        elif self._phase:
+            return self._before
         found = self._combined() if self._phase else 0.0
+        excess = found - max(self._before, 0.0) - self._cap
+        if excess > 0.0 and not self.drifted:
+            self._given[-1] = excess
+            found -= excess
+        self._before = found
         if found >= -math.log(self._alpha):
             self.drifted = not self.drifted
-            self._phase = []
-            return 0.0
-        return found
+            self._phase, self._given, self._before = [], [], 0.0
+        return self._before
 
     def _combined(self) -> float:
         features = [list(filter(None, self._sides(number))) for number in range(len(self._shares))]
@@ -78,4 +95,4 @@ class Watch:
             [(x * math.log(rate / bound) + (n - x) * math.log((1 - rate) / (1 - bound))) / by for rate in rates]
             for x, n, by in looks
         ]
-        return math.exp(log_mixture([1.0] * len(rates), gains, _RESERVE))
+        return math.exp(log_mixture([1.0] * len(rates), gains, _RESERVE, self._given))

@@ -67,17 +67,27 @@ def log_bet(a: float, b: float, tc: float, ts: float, row: Row) -> float:
     )
 
 
-def log_e(bets: Bets, a: float, b: float, past: tuple[int, int], looks: Sequence[Sequence[Row]], late: float) -> float:
-    """ln E after all looks, without a cap; `late` as in `log_mixture`."""
+Gains = tuple[list[float], list[list[float]]]
+"""The bets' weights, and ln e of each of them, look by look; only of looks that said something."""
+
+
+def gains(bets: Bets, a: float, b: float, past: tuple[int, int], looks: Sequence[Sequence[Row]]) -> Gains:
+    """What each bet gained."""
     n, x = past
     weights: list[float] = []
-    gains: list[list[float]] = []
+    found: list[list[float]] = []
     for rows in looks:
         said = any(row[0] for row in rows) if not b else n >= _ENOUGH and any(row[0] and row[2] for row in rows)
         if said:
             ts = (x + 0.5) / (n + 1.0)
             made = bets(a, b, ts)
             weights = [weight for weight, _ in made]
-            gains.append([math.fsum(log_bet(a, b, tc, ts, row) for row in rows) for _, tc in made])
+            found.append([math.fsum(log_bet(a, b, tc, ts, row) for row in rows) for _, tc in made])
         n, x = n + sum(row[2] for row in rows), x + sum(row[3] for row in rows)
-    return log_mixture(weights, gains, late) if gains else 0.0
+    return weights, found
+
+
+def log_e(bets: Bets, a: float, b: float, past: tuple[int, int], looks: Sequence[Sequence[Row]], late: float) -> float:
+    """ln E after all looks, without a cap; `late` as in `log_mixture`."""
+    weights, found = gains(bets, a, b, past, looks)
+    return log_mixture(weights, found, late)

@@ -104,10 +104,15 @@ def harm_gains(past: Histogram, logs: Sequence[Histogram], margin: int, row: Bat
     return gains
 
 
-def harm_log_e(gains: Sequence[Sequence[float]], late: float) -> float:
-    """ln E after looks in which the alternatives gained so much: half of the weight on tilts, half on steps."""
+def harm_weights() -> list[float]:
+    """Of the alternatives: half of it on tilts, half on steps."""
     tilts, others = len(SLOWDOWNS), 9
-    return log_mixture([0.5 / tilts] * tilts + [0.5 / others] * others, gains, late)
+    return [0.5 / tilts] * tilts + [0.5 / others] * others
+
+
+def harm_log_e(gains: Sequence[Sequence[float]], late: float) -> float:
+    """ln E after looks in which the alternatives gained so much."""
+    return log_mixture(harm_weights(), gains, late)
 
 
 def safe_gains(past: Histogram, margin: int, row: Batches, *, share: float, offset: float) -> list[float]:
