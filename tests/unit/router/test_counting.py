@@ -12,7 +12,7 @@ from services.common.errors import UnavailableError
 from services.common.telemetry import catalog
 from services.common.telemetry.store import Snapshot
 from tests.fakes.transport import Sent, fail, hang
-from tests.unit.router.test_proxy import STABLE, TEST, House, cohorts, lane
+from tests.unit.router.house import STABLE, TEST, House, cohorts, lane
 from tests.unit.router.test_streams import Reader, stream
 
 

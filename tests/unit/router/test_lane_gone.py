@@ -8,7 +8,7 @@ import pytest
 from router.split import ArmName
 from router.table import Table, Target
 from tests.support.wait import until
-from tests.unit.router.test_proxy import STABLE, House, gone, lane
+from tests.unit.router.house import STABLE, House, gone, lane
 
 OTHER = Target("v9", "live", ("other:1",))
 

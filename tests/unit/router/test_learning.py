@@ -12,7 +12,7 @@ from services.common.clock import SystemClock
 from services.common.errors import UnavailableError
 from tests.fakes.transport import Sent, fail
 from tests.support.wait import until
-from tests.unit.router.test_proxy import STABLE, TEST, House, lane
+from tests.unit.router.house import STABLE, TEST, House, lane
 
 
 def patience(house: House, version: str) -> float:

@@ -18,7 +18,7 @@ from services.common.telemetry import catalog
 from services.common.telemetry.catalog import Metric
 from tests.fakes.transport import Behavior, Sent, fail, hang
 from tests.support.wait import until
-from tests.unit.router.test_proxy import CONTROL, TEST, House, lane
+from tests.unit.router.house import CONTROL, TEST, House, lane
 
 
 def shadowed(control: int = 10_000) -> Lane:

@@ -13,7 +13,7 @@ from router.noted_traces import NotedTraces
 from router.spans import Spans
 from services.common.telemetry.tracing import sampler
 from tests.fakes.clock import ManualClock
-from tests.unit.router.test_proxy import House, lane
+from tests.unit.router.house import House, lane
 
 CALLERS = "4bf92f3577b34da6a3ce929d0e0e4736"
 

@@ -11,7 +11,7 @@ from router.split import ArmName
 from router.table import Table, Target
 from tests.fakes.transport import Sent, fail
 from tests.support.wait import until
-from tests.unit.router.test_proxy import CONTROL, STABLE, TEST, House, gone, lane, many, served_at
+from tests.unit.router.house import CONTROL, STABLE, TEST, House, gone, lane, many, served_at
 from tests.unit.router.test_streams import Reader, stream
 
 EIGHT = tuple(f"w:{number}" for number in range(8))

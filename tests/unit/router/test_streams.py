@@ -14,7 +14,7 @@ from services.common.errors import UnavailableError
 from services.common.telemetry import catalog
 from tests.fakes.transport import FakeParts, fail, hang
 from tests.support.wait import until
-from tests.unit.router.test_proxy import STABLE, TEST, House, lane
+from tests.unit.router.house import STABLE, TEST, House, lane
 
 WHOLE = Reply("OK", begun=True)
 BROKEN = Reply("INTERNAL", message="the model raised", begun=True)
