@@ -15,6 +15,7 @@ from tests.integration.cli.stack import Stack
 from tests.support.postgres import Server
 
 Command = Callable[..., Result]
+Json = Callable[..., Any]
 
 _MODULE = """
 import torch
@@ -63,7 +64,7 @@ def crossfade(stack: Stack) -> Command:
 
 
 @pytest.fixture
-def crossfade_json(crossfade: Command) -> Callable[..., Any]:
+def crossfade_json(crossfade: Command) -> Json:
     """Runs the command with --json and reads what it prints."""
     return lambda *arguments, code=0: json.loads(crossfade(*arguments, "--json", code=code).stdout)
 
@@ -88,3 +89,14 @@ def artifact(sources: Path) -> Path:
     assert result.exit_code == 0, result.output
     assert "classification, 4 features watched for drift" in result.stdout
     return sources / "m-1"
+
+
+@pytest.fixture
+def running(crossfade: Command, stack: Stack, artifact: Path, request: pytest.FixtureRequest) -> str:
+    """A model whose v2 is tested against v1."""
+    model = str(request.node.name).replace("_", "-")[:60]
+    crossfade("publish", model, str(artifact))
+    stack.report(model, "v1")
+    crossfade("publish", model, str(artifact), "--plan", "5%,50%", "--period", "10m")
+    stack.report(model, "v1", "v2")
+    return model

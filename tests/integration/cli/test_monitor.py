@@ -1,12 +1,8 @@
 """How a lane is watched, by the command."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from tests.integration.cli.conftest import Command
-
-Json = Callable[..., Any]
+from tests.integration.cli.conftest import Command, Json
 
 
 def test_a_lane_is_watched_otherwise_and_not_at_all(crossfade: Command, crossfade_json: Json, artifact: Path) -> None:

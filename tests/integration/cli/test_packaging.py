@@ -1,4 +1,4 @@
-"""What `package` says when it refuses: in the options of the command, not in Python's arguments."""
+"""What `package` makes of a module, and what it says when it refuses: in the options of the command."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from crossfade.cli.app import build
+from tests.integration.cli.conftest import Command
 
 MODELS = """
 from torch import nn
@@ -65,3 +66,33 @@ def test_names_of_columns_need_a_reference(folder: Path) -> None:
     assert said.startswith("error: --features: it is about the profile of training inputs, and there is neither a ")
     reference = ("--reference", str(folder / "rows.npy"))
     assert "--features: 2 names for the 3 columns" in refusal(folder, "scores", "--features", "a,b", *reference)
+
+
+def test_what_is_no_module(crossfade: Command, sources: Path) -> None:
+    rest = ("--example", str(sources / "rows.npy"), "--to", str(sources / "never"))
+    assert "is a int, neither" in crossfade("package", f"{sources / 'model.py'}:number", *rest, code=1).stderr
+    assert "has no 'absent'" in crossfade("package", f"{sources / 'model.py'}:absent", *rest, code=1).stderr
+
+
+def test_one_step_of_a_model_that_answers_in_parts_is_packaged(
+    crossfade: Command, sources: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "decay.py").write_text(
+        "from torch import Tensor, nn\n\n\n"
+        "class Decay(nn.Module):\n"
+        "    def forward(self, rows: Tensor) -> dict[str, Tensor]:\n"
+        "        return {'rows': rows * 0.5, 'size': rows.sum(dim=1, keepdim=True)}\n"
+    )
+    loop = tmp_path / "loop.json"
+    loop.write_text('{"feeds": {"input": "rows"}, "parts": ["size"], "max_parts": 9}')
+    rows = str(sources / "rows.npy")
+    call = ("package", f"{tmp_path / 'decay.py'}:Decay", "--example", rows, "--loop", str(loop))
+    crossfade(*call, "--to", str(tmp_path / "decay"))
+    crossfade("publish", "decay", str(tmp_path / "decay"))
+    shown = crossfade("versions", "show", "decay", "v1").stdout
+    assert "size, step by step (crossfade predict --stream)" in shown
+    loop.write_text('{"feeds": {"input": "rows"}, "parts": ["size"]}')
+    refused = crossfade(*call, "--to", str(tmp_path / "again"), code=2)
+    assert "max_parts: missing" in refused.stderr
+    assert '"feeds": {"INPUT": "OUTPUT"}' in refused.stderr
+    assert "cannot be read" in crossfade(*call[:-1], "/nowhere.json", "--to", str(tmp_path / "again"), code=1).stderr

@@ -1,16 +1,12 @@
 """`crossfade profile`, and the way of what it writes: package, publish, versions show."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.integration.cli.conftest import Command
-
-Json = Callable[..., Any]
+from tests.integration.cli.conftest import Command, Json
 
 
 @pytest.fixture(scope="module")
