@@ -1,10 +1,8 @@
 """A version of which many processes have stopped, and none of its calls waits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import pytest
 
 from crossfade.registry.v1 import resources_pb2
 from router.app import App
@@ -12,16 +10,8 @@ from router.settings import RouterSettings
 from router.table import KEPT_SECONDS
 from tests.fakes.clock import ManualClock
 from tests.fakes.worker import FakeWorker
-from tests.integration.router.test_router import ROWS, House
+from tests.integration.router.house import ROWS, House
 from tests.support.wait import until
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    built = House(tmp_path)
-    await built.start()
-    yield built
-    await built.stop()
 
 
 def routes(workers: Sequence[FakeWorker], *more: resources_pb2.LaneRoutes) -> tuple[resources_pb2.LaneRoutes, ...]:

@@ -14,7 +14,7 @@ from grpc import aio
 from crossfade.client import PredictError
 from crossfade.errors import details_of
 from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
-from tests.integration.router.test_router import ROWS, House
+from tests.integration.router.house import ROWS, House
 from tests.support.wait import until, until_async
 
 INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
