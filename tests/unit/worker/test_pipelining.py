@@ -12,7 +12,7 @@ import torch
 
 from services.worker.engine.engine import EngineOutput
 from tests.support.wait import until
-from tests.unit.worker.test_runner import FAR, ask, doubled, failure, served, told_the_engine
+from tests.unit.worker.served import FAR, ask, doubled, failure, served, told_the_engine
 
 
 class Chip:
