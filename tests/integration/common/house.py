@@ -1,0 +1,61 @@
+"""A server with one service, and what calls it."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import structlog
+from grpc import aio
+
+from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
+from services.common.channels import open_channel
+from services.common.server import Server
+from services.common.settings import ServiceSettings
+from services.common.telemetry import catalog
+from services.common.telemetry.logs import make_log
+from services.common.telemetry.otlp import Resource
+from services.common.telemetry.servicer import TelemetryServicer
+from services.common.telemetry.store import MetricStore, Snapshot
+
+LOG = make_log("test", "critical")
+RESOURCE = Resource("test", "1", 0)
+
+
+class House:
+    """A server with one service, and what it counts."""
+
+    def __init__(self, settings: ServiceSettings, log: structlog.typing.FilteringBoundLogger = LOG) -> None:
+        self.store = MetricStore()
+        self.store.histogram(catalog.ROUTE_DURATION, "churn", "v1", "live", "", "ok").record(0.003)
+        self.error: Exception | None = None
+        self.release = asyncio.Event()
+        self.release.set()
+        telemetry = TelemetryServicer(RESOURCE, self.collect)
+
+        def register(server: aio.Server) -> None:
+            telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(telemetry, server)
+
+        self.server = Server(settings, log, ("crossfade.telemetry.v1.TelemetryService",), register)
+
+    async def collect(self) -> list[Snapshot]:
+        await self.release.wait()
+        if self.error is not None:
+            raise self.error
+        return self.store.snapshot()
+
+
+async def read(house: House, settings: ServiceSettings) -> telemetry_pb2.GetMetricsResponse:
+    async with open_channel(house.server.address, settings) as channel:
+        stub: Any = telemetry_pb2_grpc.TelemetryServiceStub(channel)
+        answer: telemetry_pb2.GetMetricsResponse = await stub.GetMetrics(telemetry_pb2.GetMetricsRequest(), timeout=5)
+        return answer
+
+
+def files(folder: Path, who: str, ca: str = "dev", **more: Any) -> ServiceSettings:
+    return ServiceSettings(
+        listen="127.0.0.1:0",
+        tls_certificate=folder / ca / f"{who}.pem",
+        tls_key=folder / ca / f"{who}.key",
+        tls_ca=folder / ca / "ca.pem",
+        **more,
+    )

@@ -1,0 +1,73 @@
+"""Lines of the log: of calls, of libraries, of who is refused."""
+
+import contextlib
+import io
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpc import aio
+
+from services.common.settings import ServiceSettings
+from services.common.telemetry.logs import make_log
+from tests.integration.common.house import House, files, read
+
+
+async def test_a_line_about_a_call_has_the_ids_of_its_callers_trace(tmp_path: Path) -> None:
+    lines = io.StringIO()
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    house = House(ServiceSettings(listen="127.0.0.1:0", drain_seconds=0.1), make_log("test", "info", lines))
+    house.error = RuntimeError("broken")
+    await house.server.start()
+    async with aio.insecure_channel(house.server.address) as channel:
+        call: Any = channel.unary_unary("/crossfade.telemetry.v1.TelemetryService/GetMetrics")
+        with pytest.raises(aio.AioRpcError):
+            await call(b"", metadata=(("traceparent", f"00-{trace_id}-00f067aa0ba902b7-01"),), timeout=5)
+    await house.server.stop()
+    (line,) = [json.loads(one) for one in lines.getvalue().splitlines() if "call failed" in one]
+    assert (line["trace_id"], line["span_id"]) == (trace_id, "00f067aa0ba902b7")
+
+
+def test_the_lines_of_libraries_are_lines_of_the_service() -> None:
+    make_log("older", "info", io.StringIO())
+    lines = io.StringIO()
+    make_log("test", "info", lines)
+    try:
+        raise RuntimeError("broken")
+    except RuntimeError:
+        logging.getLogger("opentelemetry.sdk").exception("spans of %s are lost", "x")
+    logging.getLogger("asyncio").info("of no interest")
+    (line,) = map(json.loads, lines.getvalue().splitlines())
+    assert (line["service"], line["logger"], line["level"]) == ("test", "opentelemetry.sdk", "error")
+    assert line["event"] == "spans of x are lost"
+    assert line["exception"][0]["exc_value"] == "broken"
+
+
+async def test_who_is_refused_is_told_to_the_log_once_a_minute(folder: Path) -> None:
+    lines = io.StringIO()
+    house = House(files(folder, "router", drain_seconds=0.1), make_log("test", "warning", lines))
+    await house.server.start()
+    for who in ("client", "client", "publisher", "viewer"):
+        with contextlib.suppress(aio.AioRpcError):
+            await read(house, files(folder, who))
+    await house.server.stop()
+    told = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert [(line["event"], line["principal"], line["code"]) for line in told] == [
+        ("a caller is refused", f"spiffe://crossfade/{who}/{who}", "ROLE_MISSING") for who in ("client", "publisher")
+    ]
+    assert told[0]["method"].endswith("/GetMetrics")
+
+
+def test_a_logged_failure_shows_no_local_variables() -> None:
+    def fail(password: str) -> None:
+        raise RuntimeError("no connection")
+
+    lines = io.StringIO()
+    try:
+        fail("hunter2")
+    except RuntimeError as error:
+        make_log("test", "info", lines).error("call failed", exc_info=error)
+    assert "no connection" in lines.getvalue()
+    assert "hunter2" not in lines.getvalue()
