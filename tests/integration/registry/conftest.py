@@ -3,7 +3,7 @@
 import datetime as dt
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from registry.settings import RegistrySettings
 from services.common.clock import Clock, SystemClock
 from services.common.settings import TlsSettings
 from tests.integration.registry.harness import Registry, Secured, Start, plan
+from tests.integration.registry.webhook_receiver import Receiver
 from tests.support.cutting import Proxy
 
 
@@ -87,3 +88,11 @@ async def secured(start: Start, tmp_path: Path) -> AsyncIterator[Secured]:
     yield made
     for one in (made.operator, made.evaluator, made.worker):
         await one.channel.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver that takes everything."""
+    made = Receiver()
+    yield made
+    made.close()

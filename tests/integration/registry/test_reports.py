@@ -1,0 +1,164 @@
+"""Reports of processes: what they say, in which order they count, and what the routes make of them."""
+
+from collections.abc import Iterable
+
+import psycopg
+
+from crossfade.registry.v1 import resources_pb2, service_pb2
+from tests.fakes.clock import ManualClock
+from tests.integration.registry.harness import CONTROL, FAILED, LIVE, LOADING, READY, Registry, Start, new_id, refused
+from tests.integration.registry.leased import arms, listed, ticking
+
+
+async def test_whatever_a_program_says_when_it_fails_its_worker_reports(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    worker = registry.worker()
+    worker.set("v1", FAILED, error_code="LOAD_FAILED")
+    worker.serving["v1", LIVE].error = "shapes \0 differ, " * 1_000
+    await worker.report()
+    (seen,) = (await registry.stub.ListInstances(service_pb2.ListInstancesRequest())).instances
+    assert seen.serving[0].error.startswith("shapes \N{REPLACEMENT CHARACTER} differ")
+    assert len(seen.serving[0].error) == 2_000
+
+
+async def test_instances_are_listed(registry: Registry) -> None:
+    await registry.create()
+    worker = registry.worker()
+    worker.set("v1", READY)
+    answer = await worker.report(ttl=30.0)
+    router = resources_pb2.Instance(
+        instance_id=new_id(), kind=resources_pb2.INSTANCE_KIND_ROUTER, address="127.0.0.1:8500"
+    )
+    await registry.stub.ReportInstance(service_pb2.ReportInstanceRequest(instance=router))
+    found = await listed(registry)
+    assert [one.kind for one in found] == [resources_pb2.INSTANCE_KIND_ROUTER, resources_pb2.INSTANCE_KIND_WORKER]
+    assert found[1].serving == _list(worker.serving.values())
+    assert found[1].expire_time == answer.expire_time
+    assert found[1].expire_time.ToSeconds() - found[1].report_time.ToSeconds() in (30, 31)
+    assert len(await listed(registry, resources_pb2.INSTANCE_KIND_ROUTER)) == 1
+    page = await registry.stub.ListInstances(service_pb2.ListInstancesRequest(page_size=1))
+    rest = await registry.stub.ListInstances(
+        service_pb2.ListInstancesRequest(page_size=1, page_token=page.next_page_token)
+    )
+    assert [page.instances[0], rest.instances[0]] == found
+    wrong = service_pb2.ReportInstanceRequest(instance=router)
+    wrong.instance.instance_id = "router"
+    assert (await refused(registry.stub.ReportInstance(wrong))).field == "instance.instance_id"
+
+
+def _list(values: Iterable[resources_pb2.Serving]) -> list[resources_pb2.Serving]:
+    return sorted(values, key=lambda one: (one.model, one.version, one.traffic))
+
+
+async def test_a_process_is_what_it_was_first(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    worker = registry.worker()
+    await worker.ready("v1")
+    router = resources_pb2.Instance(
+        instance_id=worker.instance_id, kind=resources_pb2.INSTANCE_KIND_ROUTER, address="127.0.0.1:1"
+    )
+    for leaving in (True, False):
+        request = service_pb2.ReportInstanceRequest(instance=router, leaving=leaving)
+        assert (await refused(registry.stub.ReportInstance(request))).reason == "INSTANCE_KIND"
+    assert (await arms(registry)) == {"stable": 1}
+    router.instance_id = new_id()
+    router.serving.extend(worker.serving.values())
+    request = service_pb2.ReportInstanceRequest(instance=router)
+    assert (await refused(registry.stub.ReportInstance(request))).field == "instance.serving"
+
+
+async def test_leaving_ends_the_lease_at_once(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    worker = registry.worker()
+    await worker.ready("v1")
+    assert await arms(registry) == {"stable": 1}
+    await worker.report(leaving=True)
+    assert await listed(registry) == []
+    assert await arms(registry) == {"stable": 0}
+
+
+async def test_a_report_that_was_on_its_way_for_long_undoes_no_later_one(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    worker = registry.worker()
+    worker.set("v1", READY)
+    await worker.report(sequence=1)
+    worker.set("v1", FAILED, error_code="LOAD_FAILED")
+    await worker.report(sequence=3)
+    worker.set("v1", READY)
+    for sequence in (1, 2):
+        late = await worker.report(sequence=sequence)
+        assert late.revision
+        assert await arms(registry) == {"stable": 0}
+    (seen,) = await listed(registry)
+    assert [one.state for one in seen.serving] == [FAILED]
+    await worker.report(sequence=4)
+    assert await arms(registry) == {"stable": 1}
+    # Renewals count as well: what the fifth said was not so any more when the sixth said what the fourth had.
+    await worker.report(sequence=6)
+    worker.set("v1", FAILED, error_code="LOAD_FAILED")
+    await worker.report(sequence=5)
+    assert await arms(registry) == {"stable": 1}
+    assert (await refused(worker.report(sequence=-1))).field == "sequence"
+
+
+async def test_reports_without_a_number_are_taken_as_they_come(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    worker = registry.worker()
+    worker.set("v1", READY)
+    await worker.report(sequence=7)
+    worker.set("v1", FAILED, error_code="LOAD_FAILED")
+    await worker.report()
+    assert await arms(registry) == {"stable": 0}
+    await worker.report(leaving=True)
+    worker.set("v1", READY)
+    await worker.report()
+    assert await arms(registry) == {"stable": 1}
+
+
+async def test_one_that_has_left_is_not_taken_back_by_a_late_report_and_is_forgotten_in_the_end(
+    start: Start, shared_database: "psycopg.Connection[tuple[object, ...]]"
+) -> None:
+    clock = ManualClock()
+    registry = await ticking(start, clock)
+    await registry.create()
+    await registry.publish()
+    worker = registry.worker()
+    worker.set("v1", READY)
+    await worker.report(sequence=1)
+    await worker.report(sequence=3, leaving=True)
+    await worker.report(sequence=2)
+    assert await listed(registry) == []
+    assert await arms(registry) == {"stable": 0}
+    kept = "SELECT count(*) FROM instances"
+    assert shared_database.execute(kept).fetchone() == (1,)
+    await registry.app.upkeep.once()
+    clock.advance(15)
+    await registry.app.upkeep.once()
+    assert shared_database.execute(kept).fetchone() == (0,)
+
+
+async def test_shares_follow_the_workers(registry: Registry) -> None:
+    rollout = await registry.running()
+    epoch = (await registry.model()).lanes[0].epoch
+    for _ in range(29):
+        await registry.worker().ready("v1")
+    after = await registry.rollout(1)
+    # 1 of 30 Workers carries the test version: 3.33 %.
+    assert after.effective_share_bps == 333
+    assert after.etag == rollout.etag
+    assert (await registry.model()).lanes[0].epoch > epoch
+
+
+async def test_control_process_that_goes_away_leaves_the_share(registry: Registry) -> None:
+    await registry.running()
+    worker = registry.worker()
+    await worker.ready("v1", "v2", control="v1")
+    assert (await arms(registry))["control"] == 2
+    worker.set("v1", LOADING, CONTROL)
+    await worker.report()
+    assert (await arms(registry))["control"] == 1
