@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 from grpc import aio
 
+from crossfade.artifact import Loop
 from crossfade.predict.v1 import predict_pb2
 from services.worker.app import App
 from services.worker.settings import WorkerSettings
+from tests.fakes.looping import LOOP, Walk, package_walk
 from tests.fakes.models import Packaged, Rows, package_scores, request_of
-from tests.fakes.registry import LIVE, FakeRegistry, wanted
+from tests.fakes.registry import LIVE, FakeRegistry, lane, wanted
+from tests.integration.worker.streams import Streams
 from tests.support.wait import until
 from tests.support.worker import Failure, failure_of
 
@@ -148,3 +151,33 @@ async def caller_of(registry: FakeRegistry) -> AsyncIterator[Callable[..., Any]]
     yield get
     for caller in callers:
         await caller.channel.close()
+
+
+@pytest.fixture(scope="session")
+def walks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Packaged]:
+    """Packages a walk once per set of options."""
+    made: dict[str, Packaged] = {}
+    root = tmp_path_factory.mktemp("walks")
+
+    def get(loop: Loop = LOOP, **options: Any) -> Packaged:
+        name = repr((loop, sorted(options.items())))
+        if name not in made:
+            made[name] = package_walk(root / str(len(made)), Walk(**options), loop)
+        return made[name]
+
+    return get
+
+
+@pytest.fixture
+async def served(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, want: Any
+) -> AsyncIterator[Callable[..., Any]]:
+    """Serves a walk; answers the Worker, a caller of it, and its streams."""
+
+    async def serve(packaged: Packaged, **options: Any) -> Any:
+        await registry.set_lanes(lane("walk", want(packaged)))
+        app = await start_worker(**options)
+        caller = await caller_of("v1", "walk")
+        return app, caller, Streams(caller.channel)
+
+    yield serve

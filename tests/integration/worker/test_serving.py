@@ -1,7 +1,6 @@
 """From routes to right answers and clear refusals, with real models, processes and RPCs."""
 
 import asyncio
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from google.protobuf import descriptor_pool
 from grpc import aio
 from torch import nn
 
@@ -18,22 +16,12 @@ from crossfade.artifact import package
 from crossfade.common.v1.model_pb2 import TRAFFIC_PINNED as PINNED
 from crossfade.connection import MESSAGE_LIMIT
 from crossfade.errors import details_of
-from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
+from crossfade.predict.v1 import predict_pb2
 from services.common.prediction_token import TokenKeys
 from services.common.telemetry import catalog
-from services.common.telemetry.bounds import ERROR_BOUNDS
-from tests.fakes.models import CLASSES, RAISES, Packaged, expected_scores, reference_rows, request_of, scores_of
-from tests.fakes.registry import CONTROL, LIVE, FakeRegistry, lane
-from tests.support.wait import until
+from tests.fakes.models import RAISES, Packaged, expected_scores, reference_rows, request_of, scores_of
+from tests.fakes.registry import LIVE, FakeRegistry, lane
 from tests.support.worker import counted, failure_of, metrics
-
-
-class Total(nn.Module):
-    """A regression: the sum of a row."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[rows, 4] to [rows, 1]."""
-        return x.sum(dim=1, keepdim=True)
 
 
 async def test_loads_reports_and_answers(
@@ -113,17 +101,6 @@ async def test_a_version_that_takes_no_nan_refuses_it_and_answers_the_others(
     assert "input 'input' holds NaN or an infinity in row 3" in refused.message
     np.testing.assert_allclose(scores_of(await caller.predict(good)), expected_scores(good), rtol=1e-5)
     assert counted(await metrics(app.address), catalog.WORKER_DURATION, outcome="INVALID_ARGUMENT") == 1
-
-
-async def test_of_a_large_request_as_many_rows_are_counted_as_may_be_labelled(
-    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
-) -> None:
-    await registry.set_lanes(lane("scores", want(artifacts())))
-    app = await start_worker()
-    caller = await caller_of("v1")
-    await caller.predict(reference_rows(100))
-    await caller.predict(reference_rows(3))
-    assert counted(await metrics(app.address), catalog.PREDICTION_COUNT) == 64 + 3
 
 
 class Words(nn.Module):
@@ -216,35 +193,6 @@ async def test_bad_input_is_the_callers_fault(
     assert counted(await metrics(app.address), catalog.WORKER_DURATION) == 0
 
 
-async def test_the_open_inference_protocol_under_its_own_name(
-    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
-) -> None:
-    await registry.set_lanes(lane("scores", want(artifacts())))
-    await start_worker()
-    caller = await caller_of("v1")
-    service = "/inference.GRPCInferenceService/"
-    rows = reference_rows(3)
-    answer = await caller.call(request_of("scores", rows), service + "ModelInfer")
-    scores = scores_of(predict_pb2.PredictResponse.FromString(answer))
-    np.testing.assert_allclose(scores, expected_scores(rows), rtol=1e-5)
-    live = predict_pb2.ServerLiveResponse.FromString(await caller.call(b"", service + "ServerLive"))
-    ready = predict_pb2.ServerReadyResponse.FromString(await caller.call(b"", service + "ServerReady"))
-    assert (live.live, ready.ready) == (True, True)
-    for name, expected in (("scores", True), ("other", False)):
-        body = predict_pb2.ModelReadyRequest(name=name).SerializeToString()
-        model = predict_pb2.ModelReadyResponse.FromString(await caller.call(body, service + "ModelReady"))
-        assert model.ready is expected
-    server = predict_pb2.ServerMetadataResponse.FromString(await caller.call(b"", service + "ServerMetadata"))
-    assert server.name == "crossfade"
-    body = predict_pb2.ModelMetadataRequest(name="scores").SerializeToString()
-    described = predict_pb2.ModelMetadataResponse.FromString(await caller.call(body, service + "ModelMetadata"))
-    assert (described.name, list(described.versions)) == ("scores", ["v1"])
-    assert [(one.name, one.datatype, list(one.shape)) for one in described.inputs] == [("input", "FP32", [-1, 4])]
-    assert list(described.classes) == list(CLASSES)
-    with pytest.raises(KeyError):
-        descriptor_pool.Default().FindFileContainingSymbol("inference.GRPCInferenceService")
-
-
 async def test_a_full_queue_and_an_expired_deadline(
     registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
 ) -> None:
@@ -281,155 +229,3 @@ async def test_a_full_queue_and_an_expired_deadline(
     # What was refused counts where it goes next.
     features = len(packaged.artifact.manifest.profile.features)
     assert counted(snapshots, catalog.INPUT_COUNT) == (answered + 1) * features
-
-
-async def test_what_the_router_says_of_a_request_is_counted(
-    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
-) -> None:
-    test = artifacts(scale=2.0)
-    stable = want(artifacts(), "v1", traffic=(LIVE, CONTROL))
-    await registry.set_lanes(lane("scores", stable, want(test, "v2"), epoch=5, test="v2", slice_seconds=1e6))
-    app = await start_worker()
-    live, control, tested = (
-        await caller_of("v1"),
-        await caller_of("v1", traffic=CONTROL),
-        await caller_of("v2"),
-    )
-    addresses = {str(one.address) for instance in registry.instances.values() for one in instance.serving}
-    assert len(addresses) == 3
-    rows = reference_rows(4)
-    await live.predict(rows)
-    await live.predict(rows, metadata=(("x-crossfade-traffic", "failover"), ("x-crossfade-epoch", "4")))
-    await live.predict(rows, metadata=(("x-crossfade-traffic", "nonsense"), ("x-crossfade-epoch", "9999")))
-    await control.predict(rows)
-    await tested.predict(rows, metadata=(("x-crossfade-segment", "unknown"),))
-    snapshots = await metrics(app.address)
-    calls = {
-        (dict(zip(one.metric.attributes, one.attributes, strict=True))["version"], *one.attributes[2:]): sum(one.counts)
-        for one in snapshots
-        if one.metric is catalog.WORKER_DURATION
-    }
-    assert calls == {
-        ("v1", "live", "", "ok", "5"): 2,
-        ("v1", "failover", "", "ok", "4"): 1,
-        ("v1", "control", "", "ok", "5"): 1,
-        ("v2", "live", "", "ok", "5"): 1,
-    }
-    own = test.artifact.manifest.profile
-    stables = artifacts().artifact.manifest.profile
-    features = len(own.features)
-    assert counted(snapshots, catalog.INPUT_COUNT, version="v1", traffic="live") == 8 * features
-    assert counted(snapshots, catalog.INPUT_COUNT, version="v1", traffic="failover") == 0
-    assert counted(snapshots, catalog.INPUT_COUNT, version="v1", traffic="control") == 4 * features
-    for profile in (own, stables):
-        assert counted(snapshots, catalog.INPUT_COUNT, version="v2", profile=profile.id) == 4 * features
-
-
-async def test_labels_come_late(
-    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
-) -> None:
-    await registry.set_lanes(lane("scores", want(artifacts())))
-    app = await start_worker()
-    caller = await caller_of("v1")
-    token = (await caller.predict(reference_rows(2))).parameters["crossfade_prediction_id"].string_param
-    request = predict_pb2.FeedbackRequest()
-    for row, label in ((0, "high"), (0, "high"), (1, "low"), (1, "nothing")):
-        request.observations.add(prediction_id=token, row=row, label=label)
-    request.observations.add(prediction_id=token[:-2] + "xx", row=0, label="high")
-    body = await caller.call(request.SerializeToString(), "/crossfade.predict.v1.PredictionService/Feedback")
-    results = predict_pb2.FeedbackResponse.FromString(body).results
-    names = [predict_pb2.ObservationResult.Status.Name(one.status).removeprefix("STATUS_") for one in results]
-    assert names == ["ACCEPTED", "DUPLICATE", "ACCEPTED", "REFUSED", "REFUSED"]
-    snapshots = await metrics(app.address)
-    assert counted(snapshots, catalog.FEEDBACK_COUNT, correct="true") == 1
-    assert counted(snapshots, catalog.FEEDBACK_COUNT, actual="low", predicted="high") == 1
-
-
-async def test_a_version_that_failed_is_refused_and_leaves(
-    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
-) -> None:
-    stable = want(artifacts(), "v1")
-    await registry.set_lanes(lane("scores", stable, want(artifacts(scale=2.0), "v2"), test="v2"))
-    app = await start_worker(quiet_seconds=1.0)
-    caller = await caller_of("v2")
-    await caller.predict(reference_rows(1))
-    pid = {key.version: pid for key, pid in app.supervisor.pids().items()}["v2"]
-    await registry.set_lanes(lane("scores", stable, failed=["v2"]))
-    await until(lambda: registry.state("scores", "v2") == "DRAINING")
-    failure = await caller.failure(reference_rows(1))
-    assert (failure.code, failure.reason, failure.accepted) == ("FAILED_PRECONDITION", "VERSION_NOT_LIVE", False)
-    await until(lambda: registry.state("scores", "v2") == "")
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
-    await until(lambda: registry.state("scores", "v1") == "READY", 60)
-
-
-async def test_draining_loses_no_request(
-    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
-) -> None:
-    await registry.set_lanes(lane("scores", want(artifacts())))
-    await start_worker(drain_seconds=1.0)
-    caller = await caller_of("v1")
-    rows = reference_rows(1)
-    outcomes: list[str] = []
-
-    async def drive() -> None:
-        # As long as it is answered: this caller, unlike a Router, never learns that the version has gone.
-        while not outcomes or outcomes[-1] == "ok":
-            try:
-                await caller.predict(rows)
-            except aio.AioRpcError as error:
-                outcomes.append(error.code().name)
-                assert not dict(error.initial_metadata() or ())
-            else:
-                outcomes.append("ok")
-
-    driving = [asyncio.create_task(drive()) for _ in range(8)]
-    await until(lambda: len(outcomes) > 100)
-    await registry.set_lanes()
-    await asyncio.wait_for(asyncio.gather(*driving), 20)
-    assert set(outcomes) == {"ok", "UNAVAILABLE"}
-    assert outcomes.count("UNAVAILABLE") <= len(driving)
-    await until(lambda: registry.state("scores", "v1") == "")
-
-
-async def test_the_registry_goes_away(
-    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
-) -> None:
-    await registry.set_lanes(lane("scores", want(artifacts())))
-    await start_worker(lease_seconds=1.0)
-    caller = await caller_of("v1")
-    await registry.stop()
-    for _ in range(20):
-        await caller.predict(reference_rows(1))
-    registry.instances.clear()
-    await registry.start()
-    await until(lambda: registry.state("scores", "v1") == "READY")
-    await registry.set_lanes(lane("scores", want(artifacts()), want(artifacts(scale=2.0), "v2"), test="v2"))
-    await until(lambda: registry.state("scores", "v2") == "READY", 60)
-
-
-async def test_of_a_regression_truth_is_counted_by_how_far_it_was_off(
-    registry: FakeRegistry, start_worker: Any, caller_of: Any, tmp_path: Any, want: Any
-) -> None:
-    rows = reference_rows(16)
-    made = Packaged(package(Total(), example=rows, reference=rows, task="regression", to=tmp_path / "total"))
-    await registry.set_lanes(lane("scores", want(made)))
-    app = await start_worker()
-    caller = await caller_of("v1")
-    response = await caller.predict(rows[:3])
-    predicted = scores_of(response)[:, 0]
-    token = response.parameters["crossfade_prediction_id"].string_param
-    truths = [predicted[0] + 2.0, predicted[1], predicted[2] - 0.25]
-    observations = [
-        predict_pb2.Observation(prediction_id=token, row=row, value=float(truth)) for row, truth in enumerate(truths)
-    ]
-    stub = predict_pb2_grpc.PredictionServiceStub(caller.channel)
-    answer = await stub.Feedback(predict_pb2.FeedbackRequest(observations=observations))
-    assert [one.status for one in answer.results] == [predict_pb2.ObservationResult.STATUS_ACCEPTED] * 3
-    snapshots = await metrics(app.address)
-    (errors,) = (one for one in snapshots if one.metric is catalog.FEEDBACK_ERROR)
-    off = [ERROR_BOUNDS[place] for place, count in enumerate(errors.counts) if count]
-    assert off == pytest.approx([ERROR_BOUNDS[0], 0.25, 2.0], rel=0.1)
-    # Predictions are counted too, so that the share of those with labels is known.
-    assert counted(snapshots, catalog.PREDICTION_COUNT) == 3
