@@ -17,7 +17,7 @@ from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Limit
 from tests.fakes.rollouts import DEMO_GATES, demo_plan, demo_policy, demo_terms, trial
-from tests.unit.evaluator.test_decide import CONTROL, READY, STABLE
+from tests.unit.evaluator.circumstances import CONTROL, READY, STABLE
 
 CRASHED = (Worker("w1", (STABLE, CONTROL, Served("v2", False, Serving.FAILED, "", "CRASHED"))),)
 LOADING = (Worker("w1", (STABLE, CONTROL, Served("v2", False, Serving.LOADING))),)
