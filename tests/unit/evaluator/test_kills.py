@@ -16,7 +16,7 @@ from evaluator.verdict.decision import Action, Decision
 from evaluator.window.arms import ATTEMPTS
 from evaluator.window.counts import Counts
 from evaluator.window.readings import Reading
-from tests.unit.evaluator.test_service import NAME, Counters, Ledger, World, world
+from tests.unit.evaluator.world import NAME, Counters, Ledger, World, world
 
 PLACES = {
     "rollout",

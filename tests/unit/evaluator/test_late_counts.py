@@ -15,7 +15,7 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.metrics import Behaviour, Fleet
 from tests.fakes.prometheus import FakePrometheus
 from tests.fakes.rollouts import demo_plan, demo_terms, trial
-from tests.unit.evaluator.test_service import DRAFT, NAME, Counters, World, world
+from tests.unit.evaluator.world import DRAFT, NAME, Counters, World, world
 
 STALE = 10.0
 
