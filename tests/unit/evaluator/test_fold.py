@@ -6,36 +6,19 @@ import pytest
 
 from evaluator.evidence.fold import fold, fold_all
 from evaluator.evidence.lateness import NO_LAGS
-from evaluator.evidence.ledger import Ledger
 from evaluator.evidence.state import Look, State, start
 from evaluator.gates.distributions import DistributionGate
 from evaluator.gates.rates import RateGate
 from evaluator.statistics.process import look_cap
 from evaluator.verdict.decision import Phase
-from evaluator.window.arms import error_rows, runtime_rows
-from evaluator.window.counts import InstanceCounts, Series
-from evaluator.window.label_rows import slice_counts
-from evaluator.window.labels import Labels, OfClass, SliceCounts
+from evaluator.window.counts import Series
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
-from services.common.policy.records import LabelMaturity, Plan, Step
+from services.common.policy.records import Plan, Step
 from services.common.telemetry.bounds import LAG_BOUNDS
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
-
-ATTEMPTS = "crossfade.attempt.duration"
-
-
-def series(metric: str, *counts: int, labels: tuple[str, ...] = (), **at: str) -> Series:
-    return Series(metric, tuple(sorted(at.items())), counts, 0.0, labels)
-
-
-def window(*found: Series, at: float = 100.0, name: str = "a") -> tuple[InstanceCounts, ...]:
-    return (InstanceCounts(name, round(at * 1e6), tuple(sorted(found, key=lambda one: one.key))),)
-
-
-def attempt(version: str, traffic: str, outcome: str, count: int, epoch: int = 2) -> Series:
-    return series(ATTEMPTS, count, version=version, traffic=traffic, outcome=outcome, epoch=str(epoch), segment="")
+from tests.unit.evaluator.counted import attempt, series, window
 
 
 def evidence(state: State) -> list[object]:
@@ -81,83 +64,6 @@ def test_of_a_long_time_between_two_looks_three_intervals_pass_for_watched(
     assert state.unlooked == unlooked
     # The next step's time begins anew.
     assert fold(state, Look(state.sequence + 1, 3, 5.0, 1, judged=False, window=(), elapsed=1.0)).unlooked == 0.0
-
-
-def test_errors_are_of_the_looks_epoch_and_not_of_the_callers() -> None:
-    terms = demo_terms(features=0)
-    found = (
-        attempt("v2", "live", "ok", 90),
-        attempt("v2", "live", "INTERNAL", 7),
-        attempt("v2", "live", "DEADLINE_EXCEEDED", 2),
-        # What only the test version calls wrong.
-        attempt("v2", "live", "INPUT_REFUSED", 1),
-        attempt("v2", "live", "INVALID_ARGUMENT", 50),
-        attempt("v2", "pinned", "INTERNAL", 50),
-        attempt("v2", "live", "INTERNAL", 50, epoch=1),
-        attempt("v1", "live", "ok", 800),
-        attempt("v1", "control", "UNAVAILABLE", 10),
-        attempt("v1", "failover", "INTERNAL", 50),
-        attempt("v0", "live", "INTERNAL", 50),
-    )
-    assert error_rows(window(*found), terms, 2) == [(100, 10, 810, 10)]
-
-
-def test_each_process_gives_a_window_of_its_own() -> None:
-    both = window(attempt("v2", "live", "ok", 5), attempt("v1", "live", "ok", 50)) + window(
-        attempt("v2", "live", "ok", 6), attempt("v1", "live", "ok", 60), name="b"
-    )
-    assert error_rows(both, demo_terms(features=0), 2) == [(5, 0, 50, 0), (6, 0, 60, 0)]
-
-
-def test_runtimes_are_compared_with_control_within_a_batch_size() -> None:
-    buckets = [0] * 143
-    buckets[3] = 4
-    found = [
-        series(
-            "crossfade.inference.duration", *buckets, version=version, traffic=traffic, batch=batch, precision=precision
-        )
-        for version, traffic, batch, precision in (
-            ("v2", "live", "1", "fp32"),
-            ("v2", "live", "1", "bf16"),
-            ("v1", "control", "8", "fp32"),
-            ("v1", "live", "1", "fp32"),
-        )
-    ]
-    rows = runtime_rows(window(*found), demo_terms(features=0))
-    assert [(batch, sum(test), sum(control)) for batch, test, control in rows] == [(1, 8, 0), (8, 0, 4)]
-
-
-def test_labels_are_counted_within_their_slice() -> None:
-    test = {"version": "v2", "traffic": "live", "segment": "", "slice": "2.5"}
-    stable = {"version": "v1", "segment": "", "slice": "2.6", "predicted": ""}
-    found = (
-        series("crossfade.prediction.count", 3, 7, labels=("3", "7"), **test),
-        series("crossfade.feedback.count", 1, 4, labels=("3", "7"), predicted="7", **test),
-        series("crossfade.feedback.count", 6, labels=("3",), traffic="control", correct="true", **stable),
-        series("crossfade.feedback.count", 2, labels=("3",), traffic="live", correct="false", **stable),
-    )
-    assert slice_counts(window(*found), demo_terms(features=0)) == {
-        (2, 5): SliceCounts(test_predictions=10, test=Labels(5, 1)),
-        (2, 6): SliceCounts(stable=Labels(8, 2)),
-    }
-
-
-def test_labels_are_counted_by_the_classes_that_gates_watch() -> None:
-    policy = demo_policy(gates=(GateDraft(MetricKind.RECALL, required=True, positive="3"),))
-    test = {"version": "v2", "traffic": "live", "segment": "", "slice": "2.5"}
-    stable = {"version": "v1", "traffic": "live", "segment": "", "slice": "2.5"}
-    found = (
-        series("crossfade.feedback.count", 1, 4, labels=("3", "7"), predicted="7", **test),
-        series("crossfade.feedback.count", 6, 2, labels=("3", "7"), predicted="3", **test),
-        # A model of many classes: its labels do not say what was predicted, only whether that was right.
-        series("crossfade.feedback.count", 5, 9, labels=("3", "7"), predicted="", correct="true", **stable),
-        series("crossfade.feedback.count", 3, labels=("3",), predicted="", correct="false", **stable),
-    )
-    counted = slice_counts(window(*found), demo_terms(policy, features=0))[2, 5]
-    assert counted.test == Labels(13, 3, (OfClass(predicted=8, actual=7, both=6),))
-    assert counted.test.bad(MetricKind.RECALL, 0) == (7, 1)
-    assert counted.stable.bad(MetricKind.RECALL, 0) == (8, 3)
-    assert counted.stable.bad(MetricKind.ACCURACY, 0) == (17, 3)
 
 
 def test_what_is_not_judged_is_no_evidence_but_teaches_what_is_usual() -> None:
@@ -222,39 +128,6 @@ def test_what_may_not_be_young_shows_harm_when_it_is_old_enough_in_a_later_step_
     assert not before
     assert {made.fleet.epoch - 1, made.fleet.epoch} >= epochs
     assert made.fleet.epoch - 1 in epochs
-
-
-def test_labels_that_come_later_to_one_arm_hold_safety() -> None:
-    labelled = {(2, 1): SliceCounts(100, 1000, Labels(95, 5), Labels(600, 60))}
-    ledger = Ledger().plus(labelled)
-    keys = ledger.aged(0.0, 1e9, 60.0, lambda epoch: 10.0)
-    assert ledger.coverage(keys) == (0.95, 0.6)
-
-
-def test_a_slice_is_taken_once_and_only_its_new_labels_later() -> None:
-    ledger = Ledger().plus({(2, 1): SliceCounts(100, 1000, Labels(60, 5), Labels(600, 60))})
-    rows, ledger = ledger.take_safe([(2, 1)], LabelMaturity())
-    assert rows == [(Labels(60, 5), Labels(600, 60))]
-    ledger = ledger.plus({(2, 1): SliceCounts(0, 0, Labels(3, 1), Labels(0, 0))})
-    rows, ledger = ledger.take_safe([(2, 1)], LabelMaturity())
-    assert rows == [(Labels(3, 1), Labels())]
-    assert ledger.take_safe([(2, 1)], LabelMaturity())[0] == []
-
-
-def test_a_slice_with_too_few_labels_waits() -> None:
-    ledger = Ledger().plus({(2, 1): SliceCounts(100, 1000, Labels(49, 5), Labels(600, 60))})
-    assert ledger.take_safe([(2, 1)], LabelMaturity())[0] == []
-
-
-def test_slices_of_a_drift_are_left_out_for_good() -> None:
-    counts = {(2, number): SliceCounts(10, 100, Labels(10, 1), Labels(100, 10)) for number in range(6)}
-    ledger = Ledger().plus(counts).rest(25.0)
-    assert ledger.resting
-    ledger = ledger.wake(35.0)
-    assert not ledger.resting
-    _, rows, ledger = ledger.take_young(lambda epoch: 10.0)
-    assert len(rows) == 4
-    assert set(ledger.young_taken) == {(2, 0), (2, 1), (2, 4), (2, 5)}
 
 
 def test_a_drift_in_both_arms_rests_quality_and_restarts_safety() -> None:

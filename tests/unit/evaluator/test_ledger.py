@@ -110,3 +110,36 @@ def test_a_drift_leaves_out_the_slices_that_it_touches_and_no_others() -> None:
 def test_of_slices_whose_time_is_unknown_none_is_left_out_of_the_past() -> None:
     found = ledger((3, 1), of=counts(0, 100, (0, 90))).rest(0.0)
     assert found.take_young(ten_seconds)[0] == [(Labels(), Labels(90))]
+
+
+def test_labels_that_come_later_to_one_arm_hold_safety() -> None:
+    labelled = {(2, 1): SliceCounts(100, 1000, Labels(95, 5), Labels(600, 60))}
+    ledger = Ledger().plus(labelled)
+    keys = ledger.aged(0.0, 1e9, 60.0, lambda epoch: 10.0)
+    assert ledger.coverage(keys) == (0.95, 0.6)
+
+
+def test_a_slice_is_taken_once_and_only_its_new_labels_later() -> None:
+    ledger = Ledger().plus({(2, 1): SliceCounts(100, 1000, Labels(60, 5), Labels(600, 60))})
+    rows, ledger = ledger.take_safe([(2, 1)], LabelMaturity())
+    assert rows == [(Labels(60, 5), Labels(600, 60))]
+    ledger = ledger.plus({(2, 1): SliceCounts(0, 0, Labels(3, 1), Labels(0, 0))})
+    rows, ledger = ledger.take_safe([(2, 1)], LabelMaturity())
+    assert rows == [(Labels(3, 1), Labels())]
+    assert ledger.take_safe([(2, 1)], LabelMaturity())[0] == []
+
+
+def test_a_slice_with_too_few_labels_waits() -> None:
+    ledger = Ledger().plus({(2, 1): SliceCounts(100, 1000, Labels(49, 5), Labels(600, 60))})
+    assert ledger.take_safe([(2, 1)], LabelMaturity())[0] == []
+
+
+def test_slices_of_a_drift_are_left_out_for_good() -> None:
+    counts = {(2, number): SliceCounts(10, 100, Labels(10, 1), Labels(100, 10)) for number in range(6)}
+    ledger = Ledger().plus(counts).rest(25.0)
+    assert ledger.resting
+    ledger = ledger.wake(35.0)
+    assert not ledger.resting
+    _, rows, ledger = ledger.take_young(lambda epoch: 10.0)
+    assert len(rows) == 4
+    assert set(ledger.young_taken) == {(2, 0), (2, 1), (2, 4), (2, 5)}

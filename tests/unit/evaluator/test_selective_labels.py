@@ -17,7 +17,7 @@ from services.common.policy.metrics import EACH_CLASS, MetricKind
 from services.common.policy.records import Gate, GateMargin, LabelMaturity, Limit, Need
 from tests.fakes.metrics import CLASSES, Behaviour
 from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms, trial
-from tests.unit.evaluator.test_fold import series, window
+from tests.unit.evaluator.counted import series, window
 
 
 def one_gate(metric: MetricKind, positive: str = "", **changes: object) -> Terms:
