@@ -3,7 +3,7 @@
 import numpy as np
 
 from services.common.telemetry import catalog
-from tests.unit.worker.test_counts import counting, found, place
+from tests.unit.worker.counted import counting, found, place
 
 OF_LANES = (
     catalog.WORKER_DURATION,
