@@ -5,7 +5,17 @@ from itertools import count
 
 from registry.domain.lane import empty_lane
 from registry.domain.lane_aggregate import LaneAggregate
-from registry.domain.records import Artifact, Assignment, Objective, Outcome, Signature, Spec, Step, TensorSpec, Version
+from registry.domain.records import (
+    Artifact,
+    Assignment,
+    Objective,
+    Outcome,
+    Signature,
+    Spec,
+    Step,
+    TensorSpec,
+    Version,
+)
 from registry.domain.serving import Placement, Serving, ServingState, Traffic
 
 START = 1_700_000_000.0
@@ -81,3 +91,7 @@ def both() -> list[Placement]:
 def states(lane: LaneAggregate) -> dict[str, str]:
     """The states of a lane's versions."""
     return {name: str(one.state) for name, one in lane.states.items()}
+
+
+def types(lane: LaneAggregate) -> list[str]:
+    return [event.type for event in lane.events]

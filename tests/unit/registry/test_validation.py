@@ -1,4 +1,4 @@
-"""What is refused whatever the state, and which field is named."""
+"""Publications, names and texts that are refused whatever the state, and which field is named."""
 
 import math
 import uuid
@@ -9,9 +9,9 @@ from google.protobuf import duration_pb2
 
 from crossfade.common.v1 import model_pb2, policy_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
-from registry import converters, views
+from registry import converters
 from registry.domain.records import Assignment, Step
-from registry.servicer import fleet_validation, validation
+from registry.servicer import validation
 from registry.servicer.policy_validation import SIGNATURE_BYTES, check_spec
 from services.common.errors import InvalidArgumentError
 
@@ -54,8 +54,6 @@ def seconds(value: float) -> duration_pb2.Duration:
 
 
 WIDE_HARM = policy_pb2.Gate(metric=policy_pb2.METRIC_ACCURACY, harm=policy_pb2.Margin(offset=0.05))
-
-
 Change = Callable[[service_pb2.PublishVersionRequest], object]
 
 
@@ -64,6 +62,7 @@ def _described(text: str) -> Change:
 
 
 OF_NO_CLASS = policy_pb2.Gate(metric=policy_pb2.METRIC_RECALL, required=True, positive_class="none of them")
+
 WRONG: list[tuple[str, Change]] = [
     ("version.artifact.uri", lambda r: r.version.artifact.ClearField("uri")),
     ("version.artifact.digest", lambda r: setattr(r.version.artifact, "digest", "sha256:ab")),
@@ -216,55 +215,6 @@ def test_page_sizes() -> None:
             validation.page_size(wrong)
 
 
-def instance(**changes: object) -> service_pb2.ReportInstanceRequest:
-    made = resources_pb2.Instance(instance_id=str(uuid.uuid4()), kind=resources_pb2.INSTANCE_KIND_WORKER, address="h:1")
-    made.MergeFrom(resources_pb2.Instance(**changes))  # type: ignore[arg-type]  # fields, by name
-    return service_pb2.ReportInstanceRequest(instance=made)
-
-
-READY = resources_pb2.Serving(
-    model="m",
-    version="v1",
-    traffic=model_pb2.TRAFFIC_LIVE,
-    address="h:2",
-    state=resources_pb2.SERVING_STATE_READY,
-)
-SHADOWED, STATELESS, HOMELESS = (resources_pb2.Serving() for _ in range(3))
-for one in (SHADOWED, STATELESS, HOMELESS):
-    one.CopyFrom(READY)
-SHADOWED.traffic = model_pb2.TRAFFIC_SHADOW
-STATELESS.ClearField("state")
-HOMELESS.ClearField("address")
-
-
-@pytest.mark.parametrize(
-    ("field", "report"),
-    [
-        ("instance.instance_id", instance(instance_id="w1")),
-        ("instance.kind", instance(kind=9)),
-        ("instance.address", instance(address="nowhere")),
-        ("instance.serving[0].traffic", instance(serving=[SHADOWED])),
-        ("instance.serving[0].state", instance(serving=[STATELESS])),
-        ("instance.serving[0].address", instance(serving=[HOMELESS])),
-        ("instance.serving[1]", instance(serving=[READY, READY])),
-    ],
-)
-def test_wrong_reports(field: str, report: service_pb2.ReportInstanceRequest) -> None:
-    with pytest.raises(InvalidArgumentError) as caught:
-        fleet_validation.report(report)
-    assert caught.value.field == field
-
-
-def test_lease_lengths() -> None:
-    report = instance(serving=[READY])
-    assert fleet_validation.report(report) == 15.0
-    report.ttl.FromMilliseconds(1500)
-    assert fleet_validation.report(report) == 1.5
-    report.ttl.FromSeconds(601)
-    with pytest.raises(InvalidArgumentError):
-        fleet_validation.report(report)
-
-
 def test_a_description_may_have_lines_and_tabs() -> None:
     described = request()
     described.version.description = "trained on May's data:\n\trows\t9"
@@ -291,21 +241,3 @@ def test_what_a_process_says_by_a_look_is_cleaned_and_a_person_is_refused() -> N
     with pytest.raises(InvalidArgumentError) as caught:
         validation.outcome("outcome", outcome, 0)
     assert caught.value.field == "outcome.reason"
-
-
-def test_what_a_worker_says_is_kept_without_control_characters() -> None:
-    report = resources_pb2.LoadReport(device="cpu\x1b", precision_reason="\x9bA")
-    said = resources_pb2.Serving(
-        state=resources_pb2.SERVING_STATE_FAILED, error="a\x1b[2K\nb", error_code="E\x7f", load_report=report
-    )
-    kept = views.serving_to_proto(views.serving_from_proto(said))
-    assert (kept.error, kept.error_code) == ("a�[2K\nb", "E�")
-    assert (kept.load_report.device, kept.load_report.precision_reason) == ("cpu�", "�A")
-
-
-def test_an_address_has_no_control_characters() -> None:
-    made = instance()
-    made.instance.address = "worker\x1b[2K:8600"
-    with pytest.raises(InvalidArgumentError) as caught:
-        fleet_validation.report(made)
-    assert caught.value.field == "instance.address"
