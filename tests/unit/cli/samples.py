@@ -13,6 +13,22 @@ from crossfade.common.v1 import policy_pb2 as policy
 from crossfade.registry.v1 import resources_pb2 as resources
 
 NOW = 1_800_000_000.0
+POLICY_FILE = """\
+plan:
+  - share: 5%
+    min_duration: 10s
+    period: 1h30m
+  - share_bps: 5000
+look_interval: 2s
+gates:
+  - metric: errors
+    required: true
+    harm: {factor: 1.1, offset: 0.05%}
+  - metric: METRIC_RUNTIME
+    safe: {buckets: 2}
+period_end: hold
+labels: {min_coverage: 0.5}
+"""
 
 
 def at(seconds_ago: float) -> Timestamp:
