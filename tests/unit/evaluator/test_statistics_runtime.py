@@ -1,60 +1,28 @@
+"""Runtimes: expectation by exact enumeration, what adds up, and numbers that stay finite."""
+
 import itertools
 import math
-from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom, multinomial
+from scipy.stats import multinomial
 
 from evaluator.statistics import shapes
 from evaluator.statistics.bets import Side
 from evaluator.statistics.histograms import RuntimeWindows, shifted, smoothed
-from evaluator.statistics.process import log_threshold
 from evaluator.statistics.runtime import (
     ENOUGH_PAST,
     RuntimeTest,
-    cut_of,
     restart,
     runtime_harm_test,
     runtime_non_inferiority_test,
-    runtime_tail_test,
     seed,
     update,
 )
-
-RATIO = 2 ** (1 / 8)
-BOUNDS = 0.5e-3 * RATIO ** np.arange(60)
-BUCKETS = len(BOUNDS) + 1
-Times = Callable[[np.random.Generator, int], npt.NDArray[np.float64]]
-
-
-def histogram(times: npt.NDArray[np.float64]) -> list[int]:
-    counts = np.bincount(np.searchsorted(BOUNDS, times, side="left"), minlength=BUCKETS)
-    return [int(count) for count in counts]
-
-
-def lognormal(factor: float = 1.0, deviation: float = 0.35) -> Times:
-    return lambda rng, n: factor * rng.lognormal(math.log(0.003), deviation, n)
-
-
-def with_past(test: RuntimeTest, times: Times, n: int = 2000) -> RuntimeTest:
-    return seed(test, [(1, histogram(times(np.random.default_rng(1), n)))])
-
-
-def batches_until(
-    test: RuntimeTest, test_times: Times, control_times: Times, *, alpha: float, looks: int, seed_: int
-) -> float:
-    """Return the test arm's batches at the first crossing, 10 a look in each arm; infinity without one."""
-    rng = np.random.default_rng(seed_)
-    for look in range(looks):
-        row = 1, histogram(test_times(rng, 10)), histogram(control_times(rng, 10))
-        test = update(test, RuntimeWindows.of(BUCKETS, [row]))
-        if test.log_e >= log_threshold(alpha):
-            return 10.0 * (look + 1)
-    return math.inf
+from tests.unit.evaluator.runtimes import BUCKETS, RATIO, histogram, lognormal, with_past
 
 
 def outcomes(observations: int, buckets: int) -> npt.NDArray[np.float64]:
@@ -120,89 +88,6 @@ def test_a_tilt_makes_the_past_slower_by_what_is_bet_even_where_a_few_batches_ar
     assert moved == pytest.approx(np.log((1.05, 1.1, 1.2, 1.4, 1.8)) / math.log(ratio), abs=0.05)
 
 
-@pytest.mark.parametrize(
-    ("factor", "margin", "times"),
-    # `times`: of the two-sample bound for known log-normal times that spread over 35 %.
-    [(1.1, 0, 1.7), (1.3, 0, 2.2), (1.3, 1, 2.0), (2.0, 1, 4.0)],
-)
-def test_a_slower_version_is_found_within_a_small_multiple_of_the_bound(
-    factor: float, margin: int, times: float
-) -> None:
-    beyond = math.log(factor) - margin * math.log(RATIO)
-    bound = math.log(100) / (beyond**2 / (4 * 0.35**2))
-    test = with_past(runtime_harm_test(BUCKETS, RATIO, 0.01, margin, agreeing_looks=1), lognormal())
-    found = [batches_until(test, lognormal(factor), lognormal(), alpha=0.01, looks=200, seed_=run) for run in range(20)]
-    assert np.mean(found) <= times * bound
-
-
-def test_a_slow_path_taken_by_few_batches_is_found() -> None:
-    def slow_path(rng: np.random.Generator, n: int) -> npt.NDArray[np.float64]:
-        return lognormal()(rng, n) * np.where(rng.random(n) < 0.03, 10.0, 1.0)
-
-    test = with_past(runtime_harm_test(BUCKETS, RATIO, 0.01, agreeing_looks=1), lognormal())
-    found = [batches_until(test, slow_path, lognormal(), alpha=0.01, looks=200, seed_=run) for run in range(10)]
-    # ln(100) by the divergence of the two-sample mixture, about .021 per batch.
-    assert np.mean(found) <= 3 * 219
-
-
-@pytest.mark.parametrize("deviation", [0.02, 0.35])
-def test_a_version_slower_by_the_margin_is_rarely_rolled_back(deviation: float) -> None:
-    test = with_past(runtime_harm_test(BUCKETS, RATIO, 0.05, agreeing_looks=1), lognormal(1.0, deviation))
-    slower, control = lognormal(RATIO, deviation), lognormal(1.0, deviation)
-    found = [batches_until(test, slower, control, alpha=0.05, looks=25, seed_=run) for run in range(25)]
-    assert np.isfinite(found).sum() <= binom.ppf(0.999, 25, 0.05)
-
-
-@pytest.mark.parametrize("deviation", [0.02, 0.35])
-def test_a_version_slower_by_two_buckets_is_rarely_promoted(deviation: float) -> None:
-    test = with_past(runtime_non_inferiority_test(BUCKETS, RATIO), lognormal(1.0, deviation))
-    slower, control = lognormal(RATIO**2, deviation), lognormal(1.0, deviation)
-    found = [batches_until(test, slower, control, alpha=0.05, looks=40, seed_=run) for run in range(40)]
-    assert np.isfinite(found).sum() <= binom.ppf(0.999, 40, 0.05)
-
-
-def test_an_incident_that_slows_both_arms_blames_nobody() -> None:
-    test = with_past(runtime_harm_test(BUCKETS, RATIO, 0.01, margin=0, agreeing_looks=1), lognormal())
-    rng = np.random.default_rng(8)
-    for look in range(120):
-        host = 3.0 if 60 <= look < 80 else 1.0
-        n_test = (2, 10, 50)[look // 40]
-        row = 1, histogram(lognormal(host)(rng, n_test)), histogram(lognormal(host)(rng, n_test))
-        test = update(test, RuntimeWindows.of(BUCKETS, [row]))
-    assert test.max_log_e < log_threshold(0.01)
-
-
-@pytest.mark.parametrize(("deviation", "most"), [(0.0, 20.0), (0.05, 20.0), (0.35, 150.0)])
-def test_a_version_like_the_stable_one_passes_in_time(deviation: float, most: float) -> None:
-    # With no spread at all every batch lies in one bucket, whose edges are all there is to cut at.
-    test = with_past(runtime_non_inferiority_test(BUCKETS, RATIO), lognormal(1.0, deviation))
-    times = lognormal(1.0, deviation)
-    found = [batches_until(test, times, times, alpha=0.05, looks=200, seed_=run) for run in range(20)]
-    assert np.mean(found) <= most
-
-
-@pytest.mark.parametrize("slow", [0.0, 0.03])
-def test_a_tail_passes_when_it_is_as_light_and_not_when_it_is_heavier(slow: float) -> None:
-    random, runs = np.random.default_rng(5), 200
-    test = runtime_tail_test(BUCKETS, RATIO, 2, 0.02, shape=(runs,))
-    passed = np.zeros(runs, dtype=bool)
-    for _ in range(30):
-        arms = []
-        for share in (slow, 0.0):
-            times = 0.002 * np.exp(0.35 * random.standard_normal((runs, 20)))
-            times = np.where(random.random((runs, 20)) < share, 10.0 * times, times)
-            arms.append([[histogram(one) for one in times]])
-        test = update(test, RuntimeWindows((1,), *(np.array(arm, dtype=np.float64) for arm in arms)))
-        passed |= test.process.log_e >= log_threshold(0.05)
-    assert passed.mean() >= 0.95 if slow == 0.0 else passed.mean() <= 0.06
-
-
-def test_a_tail_in_the_last_bucket_can_be_compared() -> None:
-    test = seed(runtime_tail_test(BUCKETS, RATIO, 2, 0.02), [(1, [0] * (BUCKETS - 1) + [200])])
-    cut = cut_of(test, test.past.counts)
-    assert int(cut[0]) == BUCKETS - 3
-
-
 def test_batch_sizes_and_instances_add_up_within_a_look() -> None:
     rng = np.random.default_rng(2)
     control = {batch: lognormal(batch**0.5) for batch in (1, 8)}
@@ -218,15 +103,6 @@ def test_batch_sizes_and_instances_add_up_within_a_look() -> None:
     gains = sum(one.process.log_wealth[:-1] - before for one in one_by_one)
     assert together.process.log_wealth[:-1] == pytest.approx(before + gains)
     assert together.past.counts.sum() == 1000 + 30
-
-
-def test_one_burst_of_slow_batches_is_not_enough() -> None:
-    test = with_past(runtime_harm_test(BUCKETS, RATIO, 0.003), lognormal())
-    rng = np.random.default_rng(9)
-    for look in (1, 2, 3):
-        row = 1, histogram(lognormal(50.0)(rng, 200)), histogram(lognormal()(rng, 200))
-        test = update(test, RuntimeWindows.of(BUCKETS, [row]))
-        assert (test.max_log_e >= log_threshold(0.003)) == (look == 3)
 
 
 @pytest.mark.parametrize("test", [runtime_harm_test(5, 2.0, 0.01), runtime_non_inferiority_test(5, 2.0)])
