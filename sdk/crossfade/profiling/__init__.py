@@ -7,11 +7,12 @@ The rows are read in chunks, once. Counts, missing values, extremes and class ba
 are exact up to 200,000 rows, and above that those of a sample of so many, drawn evenly with a fixed seed.
 """
 
+from crossfade.profiling.opening import open_table
 from crossfade.profiling.profile_file import ProfileFile, profile_file, read_profile, write_profile
 from crossfade.profiling.selection import Wishes
 from crossfade.profiling.summarising import summarise
 from crossfade.profiling.summary import Summary
-from crossfade.profiling.tables import TableError, open_table
+from crossfade.profiling.tables import TableError
 
 __all__ = [
     "ProfileFile",

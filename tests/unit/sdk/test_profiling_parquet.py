@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from crossfade.profiling import Wishes, summarise
-from crossfade.profiling.tables import TableError, open_table
+from crossfade.profiling.opening import open_table
+from crossfade.profiling.tables import TableError
 
 needs_pyarrow = pytest.mark.skipif(
     importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed: pip install 'crossfade[profile]'"

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from crossfade.profiling.tables import CHUNK_CELLS, Numbers, Table, TableError, Texts, open_table
+from crossfade.profiling.opening import open_table
+from crossfade.profiling.tables import CHUNK_CELLS, Numbers, Table, TableError, Texts
 
 
 def known(cells: Numbers | Texts) -> list[Any]:
