@@ -93,7 +93,8 @@ def mapped(path: Path) -> NDArray[Any]:
     """
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:
+        # Of a broken head numpy may make anything: TokenError, OverflowError, TypeError.
         if "Python objects" in str(error):
             raise TableError(
                 f"{path} holds Python objects, which are never loaded, since that can run code from the file: save "

@@ -3,7 +3,6 @@
 import io
 import json
 import sys
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -34,14 +33,26 @@ def load_arrays(source: str) -> dict[str, Array]:
     except OSError as error:
         raise CommandError(f"{name} cannot be read: {error.strerror}") from error
     try:
-        if raw.startswith(_NPY_MAGIC):
-            return {"": np.load(io.BytesIO(raw), allow_pickle=False)}
-        if raw.startswith(_ZIP_MAGIC):
-            with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
-                return {key: archive[key] for key in archive.files}
-        return _from_json(json.loads(raw))
-    except (ValueError, zipfile.BadZipFile) as error:
+        return _stored(raw) if raw.startswith((_NPY_MAGIC, _ZIP_MAGIC)) else _from_json(json.loads(raw))
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{name} holds no arrays (.npy, .npz or JSON): {error}") from error
+
+
+def _stored(raw: bytes) -> dict[str, Array]:
+    """Arrays as numpy stores them.
+
+    Raises:
+        ValueError: they are broken.
+    """
+    try:
+        found = np.load(io.BytesIO(raw), allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return {"": found}
+        with found as archive:
+            return {key: archive[key] for key in archive.files}
+    except Exception as error:
+        # Of a broken head numpy may make anything: TokenError, OverflowError, BadZipFile, MemoryError.
+        raise ValueError(str(error)) from error
 
 
 def fit(arrays: Mapping[str, Array], signature: Signature | None) -> dict[str, Array]:
