@@ -133,6 +133,8 @@ def parse_policy(text: str, source: str = "policy.yaml") -> PolicyFile:
         raise PolicyFileError(source, (Problem(line, "", f"no YAML: {error.problem or error}"),)) from error
     except yaml.YAMLError as error:
         raise PolicyFileError(source, (Problem(1, "", f"no YAML: {error}"),)) from error
+    except RecursionError as error:
+        raise PolicyFileError(source, (Problem(1, "", "no policy: lists within lists without end"),)) from error
     reader = _Reader()
     policy, plan = Policy(), TrafficPlan()
     if root is not None:

@@ -119,3 +119,9 @@ labels: {judge_young: true}
 def test_two_numbers_of_one_limit_are_refused_with_their_line() -> None:
     with pytest.raises(PolicyFileError, match=r"policy.yaml:2: gates\[0\].limit.at_most: .*at_least"):
         parse_policy("gates:\n  - {metric: errors, limit: {at_least: 0.9, at_most: 0.1}}\n")
+
+
+@pytest.mark.parametrize("text", ["[" * 50_000, "{" * 50_000, "- " * 50_000], ids=["lists", "mappings", "entries"])
+def test_lists_within_lists_without_end_are_no_policy(text: str) -> None:
+    with pytest.raises(PolicyFileError, match="without end"):
+        parse_policy(text)
