@@ -94,9 +94,6 @@ class Sender:
         outcome = resources_pb2.Outcome(reason="r", code="X", gate="errors", summary=self.look.summary)
         version = resources_pb2.Version()
         version.CopyFrom(version_of(self._house.artifacts["v2"]))
-        following = analysis_pb2.Analysis()
-        following.CopyFrom(self.look)
-        following.sequence += 1
         on_lane: dict[str, Any] = {"segment": lane.segment, "etag": lane.etag, "request_id": _new(), "reason": "r"}
         service = service_pb2
         registry: dict[str, Message] = {
@@ -125,7 +122,8 @@ class Sender:
             "PromoteRollout": service.PromoteRolloutRequest(outcome=outcome, **act),
             "RollbackRollout": service.RollbackRolloutRequest(outcome=outcome, **act),
             "CancelRollout": service.CancelRolloutRequest(outcome=outcome, **act),
-            "RecordAnalysis": service.RecordAnalysisRequest(analysis=following, request_id=_new()),
+            # Of a look that is recorded already: the next one would be the evidence that an Evaluator goes on from.
+            "RecordAnalysis": service.RecordAnalysisRequest(analysis=self.look, request_id=_new()),
             "SetMonitor": service.SetMonitorRequest(model="models/sign", reason="r", request_id=_new()),
         }
         found = [("registry", ours + method, request) for method, request in registry.items()]
