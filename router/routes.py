@@ -107,6 +107,7 @@ def _lane(routes: resources_pb2.LaneRoutes, before: Table, now: float, heard_sin
         kept_since=kept_since,
         shadow=_shadow(routes.shadow) if routes.HasField("shadow") else None,
         watched=frozenset(routes.watched_segments),
+        failed=frozenset(routes.failed_versions),
     )
 
 

@@ -136,11 +136,14 @@ def _addresses(lane: Lane, pin: str) -> tuple[str, ...]:
 
 
 def _how_to_hold(lane: Lane, version: str) -> str:
-    """What has Workers hold a version that no requests go to; empty: there is no version to name."""
+    """What has Workers hold a version that no requests go to, or why none may; empty: there is no version to name."""
     if not is_id(version):
         return ""
+    if version in lane.failed:
+        return f". {version} is FAILED in this lane, and no request may reach it"
     where = f" --segment {lane.segment}" if lane.segment else ""
-    return f". One that is published is held after `crossfade try {lane.model} {version}{where}`"
+    held = f"A published one is held after `crossfade try {lane.model} {version}{where}`"
+    return f". {held}, unless it is FAILED or WITHDRAWN"
 
 
 def _pinned(lane: Lane, pin: str) -> Target:

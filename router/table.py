@@ -47,6 +47,7 @@ class Lane:
         kept_since: when they did, seconds of the monotonic clock; inf: they did not.
         shadow: what gets a copy of the requests in control's buckets; None: nothing does.
         watched: segments of callers that gates watch by themselves.
+        failed: versions that no request may reach in this lane; of many, those that failed last.
     """
 
     model: str
@@ -62,6 +63,7 @@ class Lane:
     kept_since: float = inf
     shadow: Target | None = None
     watched: frozenset[str] = frozenset()
+    failed: frozenset[str] = frozenset()
 
     def arm(self, bucket: int) -> tuple[ArmName, Target | None]:
         """Where the request of a bucket goes; an arm that nobody serves leaves its buckets to stable."""

@@ -64,16 +64,25 @@ async def test_pins(pin: str, version: str) -> None:
 @pytest.mark.parametrize(
     ("pin", "segment", "then"),
     [
-        ("@previous", "", ". One that is published is held after `crossfade try churn v0`"),
+        (
+            "@previous",
+            "",
+            ". A published one is held after `crossfade try churn v0`, unless it is FAILED or WITHDRAWN",
+        ),
         ("a b", "", ""),
-        ("v9", "", ". One that is published is held after `crossfade try churn v9`"),
-        ("v9", "eu", ". One that is published is held after `crossfade try churn v9 --segment eu`"),
+        ("v3", "", ". v3 is FAILED in this lane, and no request may reach it"),
+        ("v9", "", ". A published one is held after `crossfade try churn v9`, unless it is FAILED or WITHDRAWN"),
+        (
+            "v9",
+            "eu",
+            ". A published one is held after `crossfade try churn v9 --segment eu`, unless it is FAILED or WITHDRAWN",
+        ),
     ],
 )
 async def test_a_pin_to_what_no_worker_holds_says_what_can_be_reached_and_what_loads_it(
     pin: str, segment: str, then: str
 ) -> None:
-    of_segment = replace(lane(), segment=segment)
+    of_segment = replace(lane(), segment=segment, failed=frozenset({"v3"}))
     with pytest.raises(NotFoundError, match=rf"now: v1, v2{re.escape(then)}$") as caught:
         await House(of_segment).predict(pin=pin, segment=segment)
     assert caught.value.reason == "VERSION_NOT_LOADED"

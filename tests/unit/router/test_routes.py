@@ -201,3 +201,11 @@ def test_what_is_kept_goes_with_time_though_the_routes_stay_the_same() -> None:
     assert watch.use(few) == TWENTY[:10]
     watch.now += KEPT_SECONDS
     assert watch.use(few) == TWENTY[:2]
+
+
+def test_the_versions_that_no_request_may_reach_are_the_lanes_failed_ones() -> None:
+    routes = routes_of("churn", TWENTY)
+    routes.failed_versions.extend(["v3", "v2"])
+    watch = Watch()
+    watch.use(routes)
+    assert watch.table.lanes["churn", ""].failed == {"v2", "v3"}
