@@ -26,7 +26,13 @@ class DataFolder:
         self.cache = self.path / "artifacts"
         self.routes = self.path / "routes.pb"
         self.logs = self.path / "logs"
+        self._lock_file = self.path / "lock"
         self._lock: int | None = None
+
+    @property
+    def was_used(self) -> bool:
+        """Whether a `crossfade up` has run on the folder, or still does."""
+        return self._lock_file.exists()
 
     def __enter__(self) -> Self:
         """Locks the folder and makes what is missing.
@@ -36,7 +42,7 @@ class DataFolder:
             OSError: it cannot be written.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        self._lock = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

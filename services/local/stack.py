@@ -105,9 +105,13 @@ class Stack:
         await self.stop()
 
     async def _start(self) -> None:
-        self._exits.enter_context(self._folder)
-        for name in NAMES:
-            await self._until_free(self._options.ports.address(name))
+        # Another stack on the folder says more than its ports do; but a refusal leaves no folder where there was none.
+        if self._folder.was_used:
+            self._exits.enter_context(self._folder)
+            await self._until_all_free()
+        else:
+            await self._until_all_free()
+            self._exits.enter_context(self._folder)
         postgres = Postgres(self._folder.database)
         self._exits.push_async_callback(asyncio.to_thread, postgres.stop)
         await asyncio.to_thread(postgres.start)
@@ -118,6 +122,10 @@ class Stack:
         await run_once(services["registry"], "migrate")
         await self._run(services["registry"])
         await asyncio.gather(*(self._run(services[name]) for name in _CLIENTS))
+
+    async def _until_all_free(self) -> None:
+        for name in NAMES:
+            await self._until_free(self._options.ports.address(name))
 
     @staticmethod
     async def _until_free(address: str) -> None:

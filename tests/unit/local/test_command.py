@@ -1,5 +1,7 @@
 """`crossfade up`: what is refused before anything starts."""
 
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,9 @@ import typer
 from typer.testing import CliRunner, Result
 
 from crossfade.cli.errors import CommandError
+from services.local import stack
 from services.local.command import is_up, up
+from services.local.folder import DataFolder
 from services.local.stack import Ports
 
 
@@ -64,3 +68,38 @@ def test_a_data_folder_that_cannot_be_one_is_named_with_the_option_that_says_ano
         found = invoke("--data", str(data)).exception
         assert isinstance(found, CommandError)
         assert found.message == f"{data} cannot be used: {why}; choose a folder that can be written, with --data"
+
+
+@pytest.fixture
+def taken_port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A Router's port that another process has, and that nobody waits for."""
+    monkeypatch.setattr(stack, "_PORT_SECONDS", 0.0)
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = int(other.getsockname()[1])
+            if 101 <= port <= 65_335 and all(_free(port + step) for step in (-100, 100, 200)):
+                yield port
+                return
+
+
+def _free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_a_port_in_use_leaves_no_folder_where_there_was_none(tmp_path: Path, taken_port: int) -> None:
+    data = tmp_path / "new" / "data"
+    found = invoke("--data", str(data), "--port", str(taken_port)).exception
+    assert isinstance(found, CommandError)
+    assert found.message.startswith(f"port {taken_port} on 127.0.0.1 is in use by another process")
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_stack_on_the_folder_is_named_before_its_ports_are(tmp_path: Path, taken_port: int) -> None:
+    with DataFolder(tmp_path):
+        found = invoke("--data", str(tmp_path), "--port", str(taken_port)).exception
+    assert isinstance(found, CommandError)
+    assert found.message.startswith(f"another `crossfade up` runs on {tmp_path}: end it, or choose another folder")
