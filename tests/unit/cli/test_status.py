@@ -67,6 +67,30 @@ def test_an_undone_lane_says_by_whom_and_why() -> None:
     assert view_json(view)["lanes"][0]["undone"]["type"] == "LANE_UNDONE"
 
 
+def test_an_undo_without_a_reason_says_by_whom_alone() -> None:
+    lane = samples.lane()
+    lane.rollout = ""
+    undone = resources.Event(type="LANE_UNDONE", time=samples.at(300), actor="local:ada", reason="No reason was given.")
+    view = dataclasses.replace(samples.view(), lanes=(LaneView(lane, samples.rolled_back(), undone=undone),))
+    assert render_models([view]).plain.splitlines()[-1] == " undone 5 min ago by ada"
+
+
+@pytest.mark.parametrize(
+    ("per_second", "said"), [(0.0, "no calls now"), (2.04, "2.0 req/s"), (10.0, "10 req/s"), (1_234.5, "1,234 req/s")]
+)
+def test_a_lane_that_nobody_calls_now_is_said_to_be_quiet_and_shows_what_was_counted(
+    per_second: float, said: str
+) -> None:
+    lane = samples.view().lanes[0]
+    assert lane.figures is not None
+    figures = dataclasses.replace(lane.figures, per_second=per_second)
+    view = dataclasses.replace(samples.view(), lanes=(dataclasses.replace(lane, figures=figures),))
+    lines = render_models([view]).plain.splitlines()
+    assert lines[0] == f"churn · {said} · changed 14 s ago by evaluator"
+    assert "p50 3.1 ms  errors 0.02 %" in lines[1]
+    assert view_json(view)["lanes"][0]["requests_per_second"] == per_second
+
+
 def test_what_is_not_shown_is_counted_and_what_undo_goes_back_to_is_shown() -> None:
     lane = samples.lane()
     lane.previous_version = "w0"

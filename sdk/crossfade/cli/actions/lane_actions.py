@@ -1,6 +1,7 @@
 """What a person does to a model or a lane without a rollout, with its etag, so that no change is overrun."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from crossfade.cli import text
 from crossfade.cli.actions.following import follow, load_left, load_progress
@@ -19,6 +20,8 @@ from crossfade.registry.v1.service_pb2 import (
     UpdateModelRequest,
     WithdrawVersionRequest,
 )
+
+_NO_REASON: Final = "no reason was given: --reason TEXT says one, which status and events then show"
 
 
 def describe_model(session: Session, model: str, description: str) -> None:
@@ -81,6 +84,8 @@ def undo_lane(session: Session, model: str, request: UndoLaneRequest) -> None:
     request.request_id = request_id()
     after = act_on_lane(model, registry.undo, request, again="say it again")
     session.show(to_json(after), lambda: _undone(before, after, segments, bad=request.bad))
+    if not request.reason and not session.options.json:
+        session.note(_NO_REASON)
 
 
 def try_version(session: Session, model: str, version: str, segment: str, seconds: float, wait: float | None) -> None:

@@ -29,6 +29,7 @@ from crossfade.registry.v1.resources_pb2 import (
     SERVING_STATE_READY,
     VERSION_STATE_STABLE,
     VERSION_STATE_TESTING,
+    Event,
     Instance,
     Lane,
     LaneVersion,
@@ -40,6 +41,8 @@ _OTHERS: Final = 5
 _INDENT: Final = 5
 _WHOLE: Final = 10_000
 _MANY_ERRORS: Final = 0.01
+_NO_REASON: Final = "No reason was given."
+"""What the Registry keeps as the reason of what a person did without one."""
 
 
 def render_models(views: Sequence[ModelView]) -> Text:
@@ -86,8 +89,7 @@ def render_lane(view: LaneView, workers: Sequence[Instance], model: str, now: fl
     if more := len(view.lane.versions) - len(shown):
         lines.append(Text(f" … and {more} more: crossfade versions {model}", "dim"))
     if view.undone:
-        since = text.span(now - text.unix(view.undone.time))
-        lines.append(Text(f" undone {since} ago by {text.actor(view.undone.actor)}: {view.undone.reason}"))
+        lines.append(_undone_line(view.undone, now))
     return lines + (alert_lines(view.monitor.alerts, now) if view.monitor else [])
 
 
@@ -151,12 +153,18 @@ def _heading(view: ModelView, lane: LaneView) -> Text:
     if lane.lane.segment:
         line.append(f" · segment {lane.lane.segment}")
     if lane.figures and math.isfinite(lane.figures.per_second):
-        rate = lane.figures.per_second
-        line.append(f" · {rate:,.0f} req/s" if rate >= 10 or rate == 0 else f" · {rate:.1f} req/s")
+        line.append(f" · {_rate(lane.figures.per_second)}")
     if view.changed:
         since = text.span(view.now - text.unix(view.changed.time))
         line.append(f" · changed {since} ago by {text.actor(view.changed.actor)}")
     return line
+
+
+def _rate(per_second: float) -> str:
+    """Of this moment, while the figures beside it are of the whole split: a quiet lane is not said to have 0 req/s."""
+    if per_second == 0:
+        return "no calls now"
+    return f"{per_second:,.0f} req/s" if per_second >= 10 else f"{per_second:.1f} req/s"
 
 
 def _shown(lane: Lane, split: dict[str, int]) -> list[LaneVersion]:
@@ -269,6 +277,11 @@ def _pause(rollout: Rollout) -> str:
     said = f": {rollout.note}" if rollout.note else ""
     model, _ = parse_rollout(rollout.name)
     return f"paused by a person{said}; {lane_command(f'resume {model}', rollout.segment)} lets it go on"
+
+
+def _undone_line(undone: Event, now: float) -> Text:
+    why = "" if undone.reason == _NO_REASON else f": {undone.reason}"
+    return Text(f" undone {text.span(now - text.unix(undone.time))} ago by {text.actor(undone.actor)}{why}")
 
 
 def _ended_line(rollout: Rollout, now: float) -> Text:
