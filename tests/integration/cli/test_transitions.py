@@ -122,6 +122,8 @@ def test_a_version_is_tried_by_pinned_calls_alone(crossfade: Command, stack: Sta
     )
     assert said.stderr.startswith("v2 is ready at ")
     assert crossfade("try", "tried", "v2", "--off").stdout == "v2 is let go\n"
+    not_held = "v2 was not held by `crossfade try`; nothing has changed\n"
+    assert crossfade("try", "tried", "v2", "--off").stdout == not_held
     assert "--ttl" in crossfade("try", "tried", "v2", "--ttl", "soon", code=2).stderr
     crossfade("segment", "set", "tried", "gold", "--force")
     said = crossfade("try", "tried", "v1", "--segment", "gold")

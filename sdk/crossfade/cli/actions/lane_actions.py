@@ -108,14 +108,16 @@ def try_version(session: Session, model: str, version: str, segment: str, second
     )
     request.ttl.FromMilliseconds(round(seconds * 1000))
     after = act_on_lane(model, registry.load, request, again="say it again")
-    session.show(to_json(after), lambda: _loaded(model, version, segment, seconds))
+    # A lane in which nothing was changed keeps its etag.
+    changed = after.etag != request.etag
+    session.show(to_json(after), lambda: _loaded(model, version, segment, seconds, changed=changed))
     if seconds and wait is not None:
         follow(session, model, load_progress(registry, model, version), wait, load_left(model, version))
 
 
-def _loaded(model: str, version: str, segment: str, seconds: float) -> str:
+def _loaded(model: str, version: str, segment: str, seconds: float, *, changed: bool) -> str:
     if not seconds:
-        return f"{version} is let go"
+        return f"{version} is let go" if changed else f"{version} was not held by `crossfade try`; nothing has changed"
     return (
         f"{version} is loaded for {text.span(seconds)} and gets no traffic; a pinned call reaches it:\n"
         + lane_command(f"predict {model} -i ROWS --version {version}", segment)
