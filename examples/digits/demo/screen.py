@@ -9,13 +9,14 @@ from typing import Final
 from rich.console import Console, Group
 from rich.live import Live
 from rich.syntax import Syntax
-from rich.table import Table
 from rich.text import Text
 
+from crossfade.cli.hanging import hung
 from crossfade.cli.render.status import render_lane
 from crossfade.cli.render.views import LaneView
+from crossfade.cli.text import columns, join
 from crossfade.registry.v1 import resources_pb2
-from examples.digits.demo.report import Report
+from examples.digits.demo.report import Report, VersionReport
 from examples.digits.demo.run import MODEL, View
 from examples.digits.demo.traffic import Traffic
 
@@ -71,20 +72,7 @@ class Screen:
 
     def table(self, report: Report) -> None:
         """The end: what became of each version."""
-        table = Table(title=f"seed {report.seed}: {report.seconds:.0f} s", title_justify="left")
-        for heading in ("version", "outcome", "requests", "seconds", "why"):
-            table.add_column(heading, justify="right" if heading in ("requests", "seconds") else "left")
-        for one in report.versions:
-            outcome = Text(one.outcome, "green" if one.as_expected else "red")
-            table.add_row(one.version, outcome, f"{one.test_requests:,}", f"{one.seconds:.0f}", one.reason)
-        self._console.print(table)
-        tally = report.tally
-        calls = (
-            f"Predict: {tally.sent:,} calls sent, {tally.failed} failed, {tally.lost} lost; {tally.labels:,} labels."
-        )
-        self._console.print(calls, *tally.failures, sep="\n")
-        verdict = "Every outcome was the expected one." if report.ok else "NOT every outcome was the expected one."
-        self._console.print(Text(verdict, "bold green" if report.ok else "bold red"))
+        self._console.print(summary(report, self._console.width), soft_wrap=True)
 
     @property
     def _tty(self) -> bool:
@@ -106,6 +94,45 @@ class Screen:
             tally = self._traffic.tally
             lines += [Text(), Text(f"{tally.sent:,} calls · {tally.failed} failed · {tally.labels:,} labels", "dim")]
         return Group(*lines, Text(), *self._events)
+
+
+def summary(report: Report, width: int) -> Text:
+    """The end: a table of the versions, the reasons below it, the calls and the verdict.
+
+    Args:
+        report: what happened.
+        width: columns; reasons are longer than most terminals are wide.
+    """
+    heading: list[str | Text] = ["version", "outcome", "requests", "seconds"]
+    rows: list[list[str | Text]] = [
+        [
+            one.version,
+            Text(one.outcome, "green" if one.as_expected else "red"),
+            f"{one.test_requests:,}",
+            f"{one.seconds:.0f}",
+        ]
+        for one in report.versions
+    ]
+    tally = report.tally
+    lines = [
+        Text(f"seed {report.seed}: {report.seconds:.0f} s", "italic"),
+        *columns([heading, *rows], right=(2, 3)),
+        Text(),
+        *(hung(Text(_why(one)), width) for one in report.versions),
+        Text(),
+        Text(f"Predict: {tally.sent:,} calls sent, {tally.failed} failed, {tally.lost} lost; {tally.labels:,} labels."),
+        *map(Text, tally.failures),
+        Text("Every outcome was the expected one.", "bold green")
+        if report.ok
+        else Text("NOT every outcome was the expected one.", "bold red"),
+    ]
+    return join(lines)
+
+
+def _why(one: VersionReport) -> str:
+    """The reason, which mostly begins with its version already."""
+    named = one.reason.startswith((f"{one.version} ", f"{one.version}'s "))
+    return one.reason if named else f"{one.version}: {one.reason}"
 
 
 def _event(view: View) -> str:
