@@ -10,6 +10,13 @@ def test_policy_check(crossfade: Command, crossfade_json: Json, tmp_path: Path) 
     good.write_text("look_interval: 2s\n")
     assert "can be used; with every default:\n\nplan:\n- " in crossfade("policy", "check", str(good)).stdout
     assert crossfade_json("policy", "check", str(good))["policy"]["look_interval"] == "2s"
+    # What is printed is a policy file that says the same.
+    told = crossfade("policy", "check", str(good)).stdout.partition("\n\n")[2]
+    good.write_text(told)
+    assert crossfade("policy", "check", str(good)).stdout.partition("\n\n")[2] == told
+    assert told.startswith("plan:\n- {share: 5%, mode: live, min_duration: 0s, period: 1h}\ngates:\n- name: errors\n")
+    assert "  metric: errors\n  required: true\n" in told
+    assert "look_interval: 2s\nsettling: 30s\n" in told
     good.write_text("# nothing yet\n")
     said = crossfade("policy", "check", str(good)).stdout
     assert said.startswith(f"{good} says nothing, and so is the default policy:\n\nplan:\n- ")

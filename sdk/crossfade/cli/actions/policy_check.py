@@ -4,8 +4,6 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from google.protobuf.json_format import MessageToDict
-
 from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError, UsageError
 from crossfade.cli.options.policy import given_policy
@@ -13,6 +11,7 @@ from crossfade.cli.options.rollout import parse_assignment, parse_objective
 from crossfade.cli.render.jsons import to_json
 from crossfade.evaluator.v1 import evaluator_pb2, evaluator_pb2_grpc
 from crossfade.policy_file import PolicyFile, Problem, describe
+from crossfade.policy_words import write_policy
 
 _TASKS = ("classification", "regression", "other")
 
@@ -43,7 +42,7 @@ def check_policy(session: Session, path: Path, task: str, objective: str, assign
         raise CommandError("\n".join([*violation_lines(file, answer.violations), f"(checked for --task {task})"]))
     says = bool(file.policy.ByteSize() or file.plan.ByteSize())
     can = "can be used; with every default:" if says else "says nothing, and so is the default policy:"
-    session.show(to_json(answer), lambda: f"{path} {can}\n\n{as_yaml(answer)}")
+    session.show(to_json(answer), lambda: f"{path} {can}\n\n{write_policy(answer.policy, answer.plan).rstrip()}")
 
 
 def violation_lines(file: PolicyFile, violations: Iterable[evaluator_pb2.Violation]) -> list[str]:
@@ -58,13 +57,3 @@ def violation_lines(file: PolicyFile, violations: Iterable[evaluator_pb2.Violati
 def file_field(field: str) -> str:
     """A contract's field as the file writes it: `policy.gates[1].harm` as `gates[1].harm`."""
     return re.sub(r"^plan\.steps\b", "plan", field.removeprefix("policy."))
-
-
-def as_yaml(answer: evaluator_pb2.CheckPolicyResponse) -> str:
-    """A policy file's text with every default filled in."""
-    import yaml
-
-    plan = MessageToDict(answer.plan, preserving_proto_field_name=True)
-    policy = MessageToDict(answer.policy, preserving_proto_field_name=True)
-    document = {"plan": plan.get("steps", []), **policy}
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100).rstrip()
