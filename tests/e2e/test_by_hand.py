@@ -69,6 +69,8 @@ async def test_a_version_is_tried_by_pinned_calls_then_promoted_and_undone_witho
     assert len(load.versions) == calls
     # What was found bad is let go, and no pin reaches it any more.
     await until_async(lambda: _is_gone(house), seconds=30)
+    with pytest.raises(PredictError, match="v2 is FAILED in this lane, and no request may reach it"):
+        await house.client.predict(MODEL, rows(1), version="v2")
 
 
 async def _is_gone(house: House) -> bool:
