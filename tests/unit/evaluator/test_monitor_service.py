@@ -177,12 +177,13 @@ async def test_the_loop_goes_on_whatever_a_look_meets() -> None:
         scene.clock.advance(30.0)
         await until(lambda known=polls: scene.kept.polls > known + 2)  # type: ignore[misc]
         assert len(scene.kept.records) == 1
-    scene.kept.problem = None
     for problem in (UnreachableError("away"), ValueError("models/a/b is no model's name")):
         scene.kept.listing = problem
         polls = scene.kept.polls
         await until(lambda known=polls: scene.kept.polls > known + 2)  # type: ignore[misc]
         assert len(scene.kept.records) == 1
+        # No look is under way any more that was begun before the lanes could not be read.
+        scene.kept.problem = None
     scene.kept.listing = None
     await until(lambda: len(scene.kept.records) > 1)
     assert not task.done()
