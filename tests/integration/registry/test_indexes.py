@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import timestamp_pb2
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.engine import Engine
 
 from benchmarks.grown import grow
@@ -74,11 +74,15 @@ OF_A_MODELS_EVENTS: list[dict[str, Any]] = [{"types": ENDINGS}, {"segment": "eu"
 
 
 @pytest.fixture
-def queries() -> Iterator[dict[str, Query]]:
+def queries(own_database: str) -> Iterator[dict[str, Query]]:
     """What is asked of the database, by its text and its values: of a rare one the plan may be another."""
     found: dict[str, Query] = {}
+    own = make_url(own_database).database
 
-    def note(_connection: Any, _cursor: Any, statement: str, values: Any, _context: Any, many: bool) -> None:
+    def note(connection: Any, _cursor: Any, statement: str, values: Any, _context: Any, many: bool) -> None:
+        # Other tests' services may run in this process, on databases of their own.
+        if connection.engine.url.database != own:
+            return
         one = values[0] if many else values
         found.setdefault(f"{statement} {one}", (statement, one))
 
