@@ -22,6 +22,7 @@ from sklearn.datasets import load_diabetes
 from torch import Tensor, nn
 
 from crossfade.artifact import Artifact, package
+from examples.training import reproducible
 
 Version = Literal["v1", "v2", "v3"]
 VERSIONS: Final[tuple[Version, ...]] = get_args(Version)
@@ -71,7 +72,7 @@ def train(version: Version, seed: int) -> nn.Module:
         rows = rows.copy()
         rows[:, FEATURES.index("blood_pressure")] /= _MMHG_PER_KPA
     features, wanted = torch.from_numpy(rows), torch.from_numpy(targets)
-    with torch.random.fork_rng(devices=[]):
+    with reproducible():
         torch.manual_seed(seed)
         model = Progression(features, wanted)
         optimiser = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.5)

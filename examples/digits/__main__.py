@@ -12,6 +12,7 @@ from torch import nn
 from crossfade.manifest import MANIFEST_FILE
 from examples.digits.data import Images, Labels, held_out
 from examples.digits.train import VERSIONS, package_module, train_versions
+from examples.training import one_thread
 
 _TIMED_RUNS = 300
 
@@ -47,18 +48,13 @@ def _scores(module: nn.Module, images: Images, labels: Labels) -> tuple[float, f
 
 def _seconds_per_image(module: nn.Module, images: Images) -> float:
     """Median time of a batch of one, with one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.inference_mode():
-            times = []
-            for row in range(_TIMED_RUNS):
-                image = torch.from_numpy(images[row : row + 1])
-                begun = time.perf_counter()
-                module(image)
-                times.append(time.perf_counter() - begun)
-    finally:
-        torch.set_num_threads(threads)
+    with one_thread(), torch.inference_mode():
+        times = []
+        for row in range(_TIMED_RUNS):
+            image = torch.from_numpy(images[row : row + 1])
+            begun = time.perf_counter()
+            module(image)
+            times.append(time.perf_counter() - begun)
     return float(np.median(times))
 
 

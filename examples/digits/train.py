@@ -10,8 +10,7 @@ v6  good: v2, trained a little longer.
 """
 
 import copy
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from crossfade.artifact import Artifact, package
 from examples.digits.data import CLASSES, PIXEL_NAMES, Digits, digits
 from examples.digits.models import Committee, DigitNet
+from examples.training import reproducible
 
 VersionName = Literal["v1", "v2", "v3", "v4", "v5", "v6"]
 VERSIONS: tuple[VersionName, ...] = get_args(VersionName)
@@ -34,14 +34,14 @@ _FAINT_SHARE = 0.15
 
 def train_version(name: VersionName, seed: int) -> nn.Module:
     """Train one version, and those it was trained on from."""
-    with _reproducible():
+    with reproducible():
         return _train(name, seed, digits(seed), {})
 
 
 def train_versions(seed: int) -> dict[VersionName, nn.Module]:
     """Train all versions; the same as `train_version` for each, in less time."""
     trained: dict[VersionName, nn.Module] = {}
-    with _reproducible():
+    with reproducible():
         data = digits(seed)
         for name in VERSIONS:
             trained[name] = _train(name, seed, data, trained)
@@ -117,15 +117,3 @@ def _fit(model: nn.Module, images: Tensor, labels: Tensor, *, epochs: int, rate:
             optimiser.step()
             schedule.step()
     return model.eval()
-
-
-@contextmanager
-def _reproducible() -> Iterator[None]:
-    """One thread, since sums depend on how they are divided, and torch's random state left as it was."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        torch.set_num_threads(threads)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crossfade.artifact import Artifact, package
+from examples.training import reproducible
 
 Version = Literal["v1", "v2", "v3"]
 VERSIONS: Final[tuple[Version, ...]] = get_args(Version)
@@ -91,7 +92,7 @@ def train(version: Version, seed: int) -> nn.Module:
         text, labels = text[: len(text) // 5], labels[: len(labels) // 5]
     codes = torch.from_numpy(encode([line.strip() for line in text] if version == "v3" else text))
     wanted = torch.from_numpy(labels)
-    with torch.random.fork_rng(devices=[]):
+    with reproducible():
         torch.manual_seed(seed)
         model = Lines()
         optimiser = torch.optim.AdamW(model.parameters(), lr=0.005)

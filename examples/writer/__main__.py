@@ -14,7 +14,6 @@ import argparse
 import ast
 import sysconfig
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crossfade.artifact import Artifact, Loop, package
+from examples.training import reproducible
 
 Version = Literal["v1", "v2", "v3"]
 VERSIONS: Final[tuple[Version, ...]] = get_args(Version)
@@ -137,7 +137,7 @@ def train(version: Version, seed: int) -> Writer:
     """Trains a version; all that is random follows from the seed."""
     text = lines(seed)[_HELD_OUT:]
     window, wanted = windows([line.lower() for line in text] if version == "v3" else text)
-    with torch.random.fork_rng(devices=[]), _one_thread():
+    with reproducible():
         torch.manual_seed(seed)
         model = Writer()
         optimiser = torch.optim.AdamW(model.parameters(), lr=0.005)
@@ -163,17 +163,6 @@ def package_version(module: nn.Module, seed: int, to: Path) -> Artifact:
         "window": rng.integers(32, 127, (len(text), _WINDOW)),
     }
     return package(module, example=example, task="other", loop=LOOP, to=to, overwrite=True)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """So small a model is trained fastest by one, most of all where others want the processors too."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def surprise(module: Writer, seed: int) -> float:

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from crossfade.artifact import verify
 from crossfade.manifest import DType, Task
 from examples.diabetes import __main__ as regression
 from examples.prose import __main__ as text
+from examples.writer import __main__ as writer
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -34,3 +36,17 @@ def test_their_artifacts_are_whole(module: Any, tmp_path: Path, capsys: pytest.C
     else:
         assert {(manifest.task, manifest.classes) for manifest in manifests} == {(Task.CLASSIFICATION, text.CLASSES)}
         assert {manifest.signature.inputs[0].dtype for manifest in manifests} == {DType.INT64}
+
+
+@pytest.mark.parametrize("module", [regression, text, writer])
+def test_the_same_seed_gives_the_same_version_with_however_many_threads(module: Any) -> None:
+    threads = torch.get_num_threads()
+    try:
+        trained = []
+        for number in (1, 4):
+            torch.set_num_threads(number)
+            trained.append(module.train("v1", 0).state_dict())
+            assert torch.get_num_threads() == number
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])
