@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import random
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from grpc import aio
@@ -77,6 +78,7 @@ class App:
     Args:
         settings: where to listen, which database.
         clock: the time.
+        uniform: draws the pauses between attempts at a webhook.
 
     Raises:
         AddressError: it cannot listen where it was told to.
@@ -84,7 +86,13 @@ class App:
         WebhookFileError: the file of webhooks cannot be used.
     """
 
-    def __init__(self, settings: RegistrySettings, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: RegistrySettings,
+        clock: Clock | None = None,
+        *,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
         clock = clock or SystemClock()
         self._settings = settings
         self._log = make_log(SERVICE_NAME, settings.log_level)
@@ -137,6 +145,7 @@ class App:
             self._log,
             poll_seconds=settings.webhook_poll_seconds,
             on_backlog=self._meters.undelivered,
+            uniform=uniform,
         )
         servicer = RegistryServicer(
             Calls(clock, self._foreground, settings.give_way_seconds),

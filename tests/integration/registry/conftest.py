@@ -1,9 +1,10 @@
 """A Registry on a real database behind a real gRPC server."""
 
 import datetime as dt
+import random
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,9 @@ async def start(database: str) -> AsyncIterator[Start]:
     """Starts Registries on one database; they end with the test."""
     started: list[Registry] = []
 
-    async def make(clock: Clock | None = None, **changes: object) -> Registry:
+    async def make(
+        clock: Clock | None = None, uniform: Callable[[float, float], float] = random.uniform, **changes: object
+    ) -> Registry:
         values = {
             "listen": "127.0.0.1:0",
             "database": database,
@@ -36,7 +39,8 @@ async def start(database: str) -> AsyncIterator[Start]:
             "watch_poll_seconds": 0.02,
             **changes,
         }
-        app = App(RegistrySettings(**values), clock or SystemClock())  # type: ignore[arg-type]  # settings, by name
+        settings = RegistrySettings(**values)  # type: ignore[arg-type]  # settings, by name
+        app = App(settings, clock or SystemClock(), uniform=uniform)
         await app.start()
         registry = Registry(app)
         started.append(registry)

@@ -1,7 +1,9 @@
 """A receiver of webhooks, and what a Registry says of them."""
 
 import json
+import random
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,15 @@ class Receiver:
     Attributes:
         status: what it answers.
         refuses: ids of events that it answers with 400.
+        answers: while it is not set, nobody gets an answer.
         got: (headers, body) of every request, in their order.
     """
 
     def __init__(self) -> None:
         self.status = 204
         self.refuses: set[str] = set()
+        self.answers = threading.Event()
+        self.answers.set()
         self.got: list[tuple[dict[str, str], bytes]] = []
         outer = self
 
@@ -29,6 +34,7 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 outer.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                outer.answers.wait(10)
                 told = json.loads(body)
                 self.send_response(400 if told.get("id") in outer.refuses else outer.status)
                 self.send_header("content-length", "0")
@@ -43,12 +49,18 @@ class Receiver:
 
     def close(self) -> None:
         """Ends it."""
+        self.answers.set()
         self._server.shutdown()
         self._server.server_close()
 
     def events(self) -> list[dict[str, Any]]:
         """The CloudEvents that it got."""
         return [json.loads(body) for _, body in self.got]
+
+
+def pauses(first: float) -> Callable[[float, float], float]:
+    """Draws the pauses between attempts: the first is of so many seconds at most, the others are as much shorter."""
+    return lambda low, high: random.uniform(low, high) * first / 5.0
 
 
 def webhooks(folder: Path, *entries: dict[str, Any]) -> Path:
