@@ -9,7 +9,6 @@ import pytest
 from router.call import Reply
 from router.split import ArmName
 from router.table import Target
-from services.common.clock import SystemClock
 from services.common.telemetry import catalog
 from tests.fakes.transport import Sent, fail, hang
 from tests.support.wait import until
@@ -95,11 +94,19 @@ async def test_a_refusal_that_comes_late_is_charged_as_well() -> None:
 
 async def test_a_slow_test_version_costs_the_caller_half_of_its_time_and_its_timeout_is_recorded() -> None:
     house = House(lane(test=10_000))
-    house.transport.behaviors[TEST] = hang()
-    started = SystemClock().monotonic()
+    over = asyncio.Event()
+
+    async def slow(_: Sent) -> Reply:
+        await over.wait()
+        return Reply("DEADLINE_EXCEEDED")
+
+    house.transport.behaviors[TEST] = slow
     answer = await house.predict(seconds=0.4)
     assert answer.version == "v1"
-    assert SystemClock().monotonic() - started < 0.35
+    assert 0.0 < house.transport.sent[-1].timeout <= 0.2
+    # Nobody has waited for it.
+    assert ("v2", "live", "DEADLINE_EXCEEDED") not in house.attempts()
+    over.set()
     await until(lambda: ("v2", "live", "DEADLINE_EXCEEDED") in house.attempts())
     assert house.attempts()["v1", "failover", "ok"] == 1
 
