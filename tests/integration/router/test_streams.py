@@ -1,9 +1,7 @@
 """Streams through a Router on real gRPC, from Workers that do as told."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -20,36 +18,27 @@ from tests.support.wait import until, until_async
 INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 
 
-@pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[House]:
-    """A Router, its Registry and two Workers."""
-    built = House(tmp_path)
-    await built.start()
-    yield built
-    await built.stop()
-
-
 async def versions(house: House, **options: Any) -> list[str]:
     """Who sent each part."""
     return [part.version async for part in house.client.predict_stream("churn", ROWS, **options)]
 
 
-async def test_bytes_of_each_part_go_through(served: House) -> None:
-    await served.routes()
-    async with aio.insecure_channel(served.app.address) as channel:
+async def test_bytes_of_each_part_go_through(house: House) -> None:
+    await house.routes()
+    async with aio.insecure_channel(house.app.address) as channel:
         stub: Any = predict_pb2_grpc.PredictionServiceStub(channel)
         request = predict_pb2.PredictRequest(model_name="churn", id="42", raw_input_contents=[b"\0\1\2"])
         parts = [part async for part in stub.PredictStream(request, timeout=5)]
     assert [(part.model_version, part.id, part.raw_output_contents[0]) for part in parts] == [
         ("v1", "42", b"\0\1\2")
     ] * 3
-    assert served.stable.calls[0]["x-crossfade-traffic"] == "live"
-    assert await served.attempts() == {("v1", "live", "ok"): 1}
+    assert house.stable.calls[0]["x-crossfade-traffic"] == "live"
+    assert await house.attempts() == {("v1", "live", "ok"): 1}
 
 
-async def test_the_open_inference_protocols_streaming_method(served: House) -> None:
-    await served.routes(test_share=10_000)
-    async with aio.insecure_channel(served.app.address) as channel:
+async def test_the_open_inference_protocols_streaming_method(house: House) -> None:
+    await house.routes(test_share=10_000)
+    async with aio.insecure_channel(house.app.address) as channel:
         infer: Any = channel.stream_stream(INFER)
         call = infer(timeout=10)
 
@@ -61,19 +50,19 @@ async def test_the_open_inference_protocols_streaming_method(served: House) -> N
 
         assert [one.infer_response.model_version for one in await answers("churn", 3)] == ["v2"] * 3
         assert (await answers("chrun", 1))[0].error_message.startswith("[NOT_FOUND] no model 'chrun'")
-        served.test.behavior = "break"
+        house.test.behavior = "break"
         broken = await answers("churn", 3)
         assert [one.infer_response.raw_output_contents[:] for one in broken[:2]] == [[b"x" * 40_000]] * 2
         assert broken[2].error_message == "[INTERNAL] the model raised in step 3"
-        served.test.behavior = "fail"
+        house.test.behavior = "fail"
         assert [one.infer_response.model_version for one in await answers("churn", 3)] == ["v1"] * 3
         await call.done_writing()
         assert await call.read() is aio.EOF
 
 
-async def test_requests_of_one_stream_are_carried_at_once(served: House) -> None:
-    await served.routes()
-    async with aio.insecure_channel(served.app.address) as channel:
+async def test_requests_of_one_stream_are_carried_at_once(house: House) -> None:
+    await house.routes()
+    async with aio.insecure_channel(house.app.address) as channel:
         infer: Any = channel.stream_stream(INFER)
         call = infer(timeout=10)
 
@@ -84,171 +73,171 @@ async def test_requests_of_one_stream_are_carried_at_once(served: House) -> None
             read = [predict_pb2.ModelStreamInferResponse.FromString(await call.read()) for _ in range(parts)]
             return [one.infer_response.id for one in read]
 
-        served.stable.behavior = "hang"
+        house.stable.behavior = "hang"
         await ask("slow")
-        await until(lambda: len(served.stable.calls) == 1)
-        served.stable.behavior = "answer"
+        await until(lambda: len(house.stable.calls) == 1)
+        house.stable.behavior = "answer"
         await ask("quick")
         assert await ids(3) == ["quick"] * 3
         await ask("wrong", "chrun")
         assert await ids(1) == ["wrong"]
         call.cancel()
     # One was answered, and of the other its caller has left.
-    assert await served.attempts() == {("v1", "live", "ok"): 1}
+    assert await house.attempts() == {("v1", "live", "ok"): 1}
 
 
-async def test_an_idle_stream_holds_no_router_that_ends(served: House) -> None:
-    await served.stop_router()
-    await served.start_router(drain_seconds=60.0)
-    await served.routes()
-    served.stable.behavior = "go on"
-    async with aio.insecure_channel(served.app.address) as channel:
+async def test_an_idle_stream_holds_no_router_that_ends(house: House) -> None:
+    await house.stop_router()
+    await house.start_router(drain_seconds=60.0)
+    await house.routes()
+    house.stable.behavior = "go on"
+    async with aio.insecure_channel(house.app.address) as channel:
         infer: Any = channel.stream_stream(INFER)
         idle, busy = infer(timeout=100), infer(timeout=100)
         await idle.initial_metadata()
         await busy.write(predict_pb2.PredictRequest(model_name="churn").SerializeToString())
         await busy.read()
-        stopping = asyncio.create_task(served.stop_router())
+        stopping = asyncio.create_task(house.stop_router())
         with pytest.raises(aio.AioRpcError) as raised:
             await asyncio.wait_for(idle.read(), 10)
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
         assert details_of(raised.value).reason == "DRAINING"
         # What is under way goes on.
-        sent = served.stable.sent
-        while served.stable.sent < sent + 20:
+        sent = house.stable.sent
+        while house.stable.sent < sent + 20:
             assert isinstance(await busy.read(), bytes)
         busy.cancel()
         await asyncio.wait_for(stopping, 10)
-    await served.start_router()
+    await house.start_router()
 
 
-async def test_a_stream_may_be_pinned(served: House) -> None:
-    await served.routes()
-    assert await versions(served, version="@test") == ["v2"] * 3
-    assert await served.attempts() == {("v2", "pinned", "ok"): 1}
+async def test_a_stream_may_be_pinned(house: House) -> None:
+    await house.routes()
+    assert await versions(house, version="@test") == ["v2"] * 3
+    assert await house.attempts() == {("v2", "pinned", "ok"): 1}
 
 
-async def test_failover_before_the_first_part(served: House) -> None:
-    await served.routes(test_share=10_000)
-    served.test.behavior = "fail"
-    assert await versions(served) == ["v1"] * 3
-    served.test.behavior = "refuse"
-    assert await versions(served) == ["v1"] * 3
-    assert await served.attempts() == {("v2", "live", "INTERNAL"): 1, ("v1", "failover", "ok"): 2}
+async def test_failover_before_the_first_part(house: House) -> None:
+    await house.routes(test_share=10_000)
+    house.test.behavior = "fail"
+    assert await versions(house) == ["v1"] * 3
+    house.test.behavior = "refuse"
+    assert await versions(house) == ["v1"] * 3
+    assert await house.attempts() == {("v2", "live", "INTERNAL"): 1, ("v1", "failover", "ok"): 2}
 
 
-async def test_a_stream_that_only_the_test_version_calls_wrong_is_stables_and_charged(served: House) -> None:
-    await served.routes(test_share=10_000)
-    served.test.behavior = "bad input"
-    assert await versions(served) == ["v1"] * 3
-    assert await served.attempts() == {("v2", "live", "INPUT_REFUSED"): 1, ("v1", "failover", "ok"): 1}
+async def test_a_stream_that_only_the_test_version_calls_wrong_is_stables_and_charged(house: House) -> None:
+    await house.routes(test_share=10_000)
+    house.test.behavior = "bad input"
+    assert await versions(house) == ["v1"] * 3
+    assert await house.attempts() == {("v2", "live", "INPUT_REFUSED"): 1, ("v1", "failover", "ok"): 1}
 
 
-async def test_a_failure_that_comes_before_its_acceptance_is_charged(served: House) -> None:
-    await served.routes(test_share=10_000)
-    served.test.behavior = "fail at once"
-    assert await versions(served) == ["v1"] * 3
-    assert await served.attempts() == {("v2", "live", "INTERNAL"): 1, ("v1", "failover", "ok"): 1}
+async def test_a_failure_that_comes_before_its_acceptance_is_charged(house: House) -> None:
+    await house.routes(test_share=10_000)
+    house.test.behavior = "fail at once"
+    assert await versions(house) == ["v1"] * 3
+    assert await house.attempts() == {("v2", "live", "INTERNAL"): 1, ("v1", "failover", "ok"): 1}
 
 
-async def test_a_stream_that_breaks_is_charged_and_its_caller_is_told(served: House) -> None:
-    await served.routes(test_share=10_000)
-    served.test.behavior = "break"
+async def test_a_stream_that_breaks_is_charged_and_its_caller_is_told(house: House) -> None:
+    await house.routes(test_share=10_000)
+    house.test.behavior = "break"
     received = 0
     with pytest.raises(PredictError, match="the model raised in step 3") as raised:
-        async for part in served.client.predict_stream("churn", ROWS):
+        async for part in house.client.predict_stream("churn", ROWS):
             assert part.version == "v2"
             received += 1
     assert (raised.value.code, received) == (grpc.StatusCode.INTERNAL, 2)
-    assert await served.attempts() == {("v2", "live", "INTERNAL"): 1}
+    assert await house.attempts() == {("v2", "live", "INTERNAL"): 1}
 
 
-async def test_a_process_killed_in_the_middle_is_said_so(served: House) -> None:
-    await served.routes(test_share=10_000)
-    served.test.behavior = "go on"
+async def test_a_process_killed_in_the_middle_is_said_so(house: House) -> None:
+    await house.routes(test_share=10_000)
+    house.test.behavior = "go on"
     received = 0
     with pytest.raises(PredictError) as raised:
-        async for _ in served.client.predict_stream("churn", ROWS):
+        async for _ in house.client.predict_stream("churn", ROWS):
             received += 1
             if received == 5:
-                await served.test.stop()
+                await house.test.stop()
     assert (raised.value.code, raised.value.reason) == (grpc.StatusCode.UNAVAILABLE, "STREAM_BROKEN")
     assert "v2 broke off after" in raised.value.message
-    assert await served.attempts() == {("v2", "live", "UNAVAILABLE"): 1}
+    assert await house.attempts() == {("v2", "live", "UNAVAILABLE"): 1}
 
 
-async def test_a_caller_that_leaves_is_told_to_the_worker(served: House) -> None:
-    await served.routes()
-    served.stable.behavior = "go on"
-    async with aclosing(served.client.predict_stream("churn", ROWS)) as parts:
+async def test_a_caller_that_leaves_is_told_to_the_worker(house: House) -> None:
+    await house.routes()
+    house.stable.behavior = "go on"
+    async with aclosing(house.client.predict_stream("churn", ROWS)) as parts:
         async for _ in parts:
-            if served.stable.sent > 5:
+            if house.stable.sent > 5:
                 break
-    await until(lambda: served.stable.left == 1)
-    sent = served.stable.sent
-    served.stable.behavior = "answer"
-    assert await versions(served) == ["v1"] * 3
-    assert served.stable.sent == sent + 3
-    assert await served.attempts() == {("v1", "live", "ok"): 1}
+    await until(lambda: house.stable.left == 1)
+    sent = house.stable.sent
+    house.stable.behavior = "answer"
+    assert await versions(house) == ["v1"] * 3
+    assert house.stable.sent == sent + 3
+    assert await house.attempts() == {("v1", "live", "ok"): 1}
 
 
-async def test_a_slow_reader_slows_its_worker_and_nobody_else(served: House) -> None:
-    await served.routes()
-    served.stable.behavior = "go on"
+async def test_a_slow_reader_slows_its_worker_and_nobody_else(house: House) -> None:
+    await house.routes()
+    house.stable.behavior = "go on"
     wide = np.zeros((1, 100_000), np.float32)
-    async with aclosing(served.client.predict_stream("churn", wide, timeout=30.0)) as parts:
+    async with aclosing(house.client.predict_stream("churn", wide, timeout=30.0)) as parts:
         await anext(parts)
         last = -1
 
         async def stands_still() -> bool:
             nonlocal last
-            before, last = last, served.stable.sent
+            before, last = last, house.stable.sent
             return before == last
 
         # What the windows of two connections hold is sent: some hundred parts of 0.4 MB would be a whole minute's.
         await until_async(stands_still)
-        served.stable.behavior = "answer"
-        assert (await served.client.predict("churn", ROWS)).version == "v1"
+        house.stable.behavior = "answer"
+        assert (await house.client.predict("churn", ROWS)).version == "v1"
         assert last < 100
 
 
-async def test_a_deadline_between_parts(served: House) -> None:
-    await served.routes()
-    served.stable.behavior = "go on"
+async def test_a_deadline_between_parts(house: House) -> None:
+    await house.routes()
+    house.stable.behavior = "go on"
     with pytest.raises(PredictError) as raised:
-        async for _ in served.client.predict_stream("churn", ROWS, timeout=0.4):
+        async for _ in house.client.predict_stream("churn", ROWS, timeout=0.4):
             pass
     assert raised.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
 
     async def charged() -> bool:
-        return (await served.attempts()).get(("v1", "live", "DEADLINE_EXCEEDED")) == 1
+        return (await house.attempts()).get(("v1", "live", "DEADLINE_EXCEEDED")) == 1
 
     await until_async(charged)
 
 
-async def test_a_router_that_ends_lets_short_streams_end_and_tells_long_ones(served: House) -> None:
-    await served.routes()
-    served.stable.behavior = "go on"
-    client, received = served.client, 0
+async def test_a_router_that_ends_lets_short_streams_end_and_tells_long_ones(house: House) -> None:
+    await house.routes()
+    house.stable.behavior = "go on"
+    client, received = house.client, 0
     stopping = None
     with pytest.raises(PredictError) as raised:
         async for _ in client.predict_stream("churn", ROWS, timeout=30.0):
             received += 1
             if received == 3:
-                stopping = asyncio.create_task(served.app.stop())
+                stopping = asyncio.create_task(house.app.stop())
     assert (raised.value.code, raised.value.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
     assert f"after {received} parts" in raised.value.message
     assert stopping is not None
     await stopping
-    await until(lambda: served.stable.left == 1)
+    await until(lambda: house.stable.left == 1)
     await client.close()
-    await served.start_router()
+    await house.start_router()
 
 
-async def test_what_is_refused_at_the_door(served: House) -> None:
-    await served.routes()
+async def test_what_is_refused_at_the_door(house: House) -> None:
+    await house.routes()
     with pytest.raises(PredictError, match="crossfade models"):
-        [part async for part in served.client.predict_stream("chrun", ROWS)]
+        [part async for part in house.client.predict_stream("chrun", ROWS)]
     with pytest.raises(PredictError) as raised:
-        [part async for part in served.client.predict_stream("churn", ROWS, version="v9")]
+        [part async for part in house.client.predict_stream("churn", ROWS, version="v9")]
     assert raised.value.reason == "VERSION_NOT_LOADED"

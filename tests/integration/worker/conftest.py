@@ -14,6 +14,7 @@ from services.worker.app import App
 from services.worker.settings import WorkerSettings
 from tests.fakes.looping import LOOP, Walk, package_walk
 from tests.fakes.models import Packaged, Rows, package_scores, request_of
+from tests.fakes.otlp_receiver import OtlpReceiver
 from tests.fakes.registry import LIVE, FakeRegistry, lane, wanted
 from tests.integration.worker.streams import Streams
 from tests.support.wait import until
@@ -55,6 +56,15 @@ async def registry() -> AsyncIterator[FakeRegistry]:
     await fake.start()
     yield fake
     await fake.stop()
+
+
+@pytest.fixture
+async def otlp_receiver() -> AsyncIterator[OtlpReceiver]:
+    """A receiver of a Worker's spans."""
+    made = OtlpReceiver()
+    await made.start()
+    yield made
+    await made.stop()
 
 
 @pytest.fixture

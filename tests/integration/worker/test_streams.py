@@ -13,9 +13,9 @@ from services.common.prediction_token import TokenKeys
 from services.common.telemetry import catalog
 from tests.fakes.looping import LOOP, NEVER, seen_in, walk_request, walked
 from tests.fakes.models import expected_scores, reference_rows, request_of, scores_of
+from tests.fakes.otlp_receiver import OtlpReceiver
 from tests.fakes.registry import FakeRegistry, lane
 from tests.integration.worker.streams import STREAM, Streams, begins, rest_of
-from tests.integration.worker.traced import trace_receiver
 from tests.support.wait import until
 from tests.support.worker import counted, metrics
 
@@ -129,14 +129,14 @@ async def test_a_failure_says_by_itself_that_its_stream_was_accepted(served: Any
         assert ("x-crossfade-accepted" in dict(raised.value.trailing_metadata() or ())) is accepted
 
 
-async def test_of_a_traced_stream_the_first_step_is_shown(registry: FakeRegistry, served: Any, walks: Any) -> None:
-    async with trace_receiver() as (endpoint, spans):
-        _, caller, _ = await served(walks(), otlp_endpoint=endpoint)
-        stream: Any = caller.channel.unary_stream(STREAM)
-        traceparent = f"00-{'ab' * 16}-{'cd' * 8}-01"
-        call = stream(walk_request(begins(1), [5]), timeout=10, metadata=(("traceparent", traceparent),))
-        assert await rest_of(call) == 5
-        await until(lambda: len(spans) >= 4)
+async def test_of_a_traced_stream_the_first_step_is_shown(otlp_receiver: OtlpReceiver, served: Any, walks: Any) -> None:
+    _, caller, _ = await served(walks(), otlp_endpoint=otlp_receiver.endpoint)
+    stream: Any = caller.channel.unary_stream(STREAM)
+    traceparent = f"00-{'ab' * 16}-{'cd' * 8}-01"
+    call = stream(walk_request(begins(1), [5]), timeout=10, metadata=(("traceparent", traceparent),))
+    assert await rest_of(call) == 5
+    await until(lambda: len(otlp_receiver.spans) >= 4)
+    spans = [span for _, span in otlp_receiver.spans]
     by_name = {span.name: span for span in spans}
     assert sorted(span.name for span in spans) == ["batch", "inference", "queue", "worker.predict"]
     attributes = {one.key: one.value for one in by_name["worker.predict"].attributes}

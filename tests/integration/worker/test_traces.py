@@ -3,24 +3,29 @@
 from typing import Any
 
 from tests.fakes.models import reference_rows
+from tests.fakes.otlp_receiver import OtlpReceiver
 from tests.fakes.registry import FakeRegistry, lane
-from tests.integration.worker.traced import trace_receiver
 from tests.support.wait import until
 
 
 async def test_queue_batch_and_inference_are_traced(
-    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+    otlp_receiver: OtlpReceiver,
+    registry: FakeRegistry,
+    start_worker: Any,
+    caller_of: Any,
+    artifacts: Any,
+    want: Any,
 ) -> None:
-    async with trace_receiver() as (endpoint, spans):
-        await registry.set_lanes(lane("scores", want(artifacts())))
-        await start_worker(otlp_endpoint=endpoint)
-        caller = await caller_of("v1")
-        trace_id, parent = "ab" * 16, "cd" * 8
-        for flags in ("00", "01"):
-            traceparent = f"00-{trace_id}-{parent}-{flags}"
-            await caller.predict(reference_rows(1), metadata=(("traceparent", traceparent),))
-        await caller.predict(reference_rows(1))
-        await until(lambda: len(spans) >= 4)
+    await registry.set_lanes(lane("scores", want(artifacts())))
+    await start_worker(otlp_endpoint=otlp_receiver.endpoint)
+    caller = await caller_of("v1")
+    trace_id, parent = "ab" * 16, "cd" * 8
+    for flags in ("00", "01"):
+        traceparent = f"00-{trace_id}-{parent}-{flags}"
+        await caller.predict(reference_rows(1), metadata=(("traceparent", traceparent),))
+    await caller.predict(reference_rows(1))
+    await until(lambda: len(otlp_receiver.spans) >= 4)
+    spans = [span for _, span in otlp_receiver.spans]
     by_name = {span.name: span for span in spans}
     assert sorted(span.name for span in spans) == ["batch", "inference", "queue", "worker.predict"]
     request, batch = by_name["worker.predict"], by_name["batch"]
