@@ -231,11 +231,13 @@ class Stack:
             address="127.0.0.1:8600",
             serving=self._serving,
         )
-        router = resources_pb2.Instance(
-            instance_id=ROUTER, kind=resources_pb2.INSTANCE_KIND_ROUTER, address=self.router
-        )
-        for instance in (worker, router):
-            self._stub.ReportInstance(service_pb2.ReportInstanceRequest(instance=instance))
+        self._stub.ReportInstance(service_pb2.ReportInstanceRequest(instance=worker))
+        self.report_router(self.router)
+
+    def report_router(self, address: str) -> None:
+        """The Router, at an address."""
+        router = resources_pb2.Instance(instance_id=ROUTER, kind=resources_pb2.INSTANCE_KIND_ROUTER, address=address)
+        self._stub.ReportInstance(service_pb2.ReportInstanceRequest(instance=router))
 
     def close(self) -> None:
         """Ends everything."""

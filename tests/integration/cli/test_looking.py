@@ -28,8 +28,14 @@ def test_status_of_a_live_rollout(crossfade: Command, crossfade_json: Json, runn
 
 def test_status_goes_on_without_a_router(crossfade: Command, stack: Stack, artifact: Path) -> None:
     crossfade("publish", "alone", str(artifact))
-    said = crossfade("status", "alone").stdout
+    nobody = "127.0.0.1:1"
+    stack.report_router(nobody)
+    try:
+        said = crossfade("status", "alone", "--router", nobody).stdout
+    finally:
+        stack.report_router(stack.router)
     assert " v1  STABLE  100.0 %  ████████████████████" in said
+    assert f" note: no Router could be read ({nobody}), so requests, runtimes and errors are not shown" in said
 
 
 def test_what_was_production_when(crossfade: Command, crossfade_json: Json, stack: Stack, running: str) -> None:

@@ -1,13 +1,11 @@
 """Evidence as a fold over recorded windows: the same windows give the same state, bit for bit."""
 
-from dataclasses import replace
-
 import pytest
 
 from evaluator.evidence.fold import fold, fold_all
 from evaluator.evidence.lateness import NO_LAGS
 from evaluator.evidence.state import Look, State, start
-from evaluator.gates.distributions import DistributionGate
+from evaluator.gates.opening import GateState
 from evaluator.gates.rates import RateGate
 from evaluator.statistics.process import look_cap
 from evaluator.verdict.decision import Phase
@@ -23,13 +21,17 @@ from tests.unit.evaluator.counted import attempt, series, window
 
 def evidence(state: State) -> list[object]:
     """What a state says, every float to its last bit."""
-    numbers: list[object] = [
-        float(value).hex() for gate in state.gates for value in (gate.harm.log_e, gate.harm.max_log_e, gate.safe.log_e)
-    ]
+    numbers: list[object] = [one for gate in state.gates for one in gate_evidence(gate)]
     for arm in (state.inputs.test, state.inputs.stable):
         numbers += [float(arm.test.log_e).hex(), arm.counts.tobytes()] if arm else []
     taken = (state.ledger.young_taken, state.ledger.aged_taken, state.ledger.safe_taken)
     return [*numbers, dict(state.ledger.slices), *map(dict, taken)]
+
+
+def gate_evidence(gate: GateState) -> list[object]:
+    """What a gate says, every float to its last bit, and of how much."""
+    numbers = [float(value).hex() for value in (gate.harm.log_e, gate.harm.max_log_e, gate.safe.log_e)]
+    return [*numbers, gate.test_n, gate.step_n]
 
 
 def test_folding_all_looks_at_once_gives_what_folding_them_one_by_one_gave() -> None:
@@ -188,15 +190,20 @@ def test_no_counts_and_very_many_leave_every_number_finite(count: int) -> None:
 
 
 def test_gates_that_are_not_of_a_metric_keep_their_evidence() -> None:
-    state = start(demo_terms(features=0))
-    found = window(attempt("v2", "live", "ok", 50), attempt("v1", "live", "ok", 500))
-    after = fold(
-        fold(state, Look(1, 2, 5.0, 0, judged=True, window=found)), Look(2, 2, 5.0, 0, judged=True, window=found)
+    made = trial(3, demo_terms(plan=demo_plan(1000), features=0))
+    made.run(10)
+    before, fleet = made.state, made.fleet
+    found = window(
+        attempt("v2", "live", "ok", 50, fleet.epoch), attempt("v1", "live", "ok", 500, fleet.epoch), at=fleet.now
     )
-    runtime = after.gates[1]
-    assert isinstance(runtime, DistributionGate)
-    assert runtime.test_n == 0
-    assert replace(after, gates=()).judged == 2
+    after = fold(before, Look(before.sequence + 1, fleet.epoch, fleet.slice_seconds, 0, judged=True, window=found))
+    assert after.judged == before.judged + 1
+    errors, *others = zip(before.gates, after.gates, strict=True)
+    assert errors[1].test_n == errors[0].test_n + 50
+    for was, gate in others:
+        assert was.test_n > 0
+        assert was.harm.log_e != 0.0
+        assert gate_evidence(gate) == gate_evidence(was)
 
 
 def test_a_slice_is_as_old_as_the_labels_of_wrong_answers_take_however_few_they_are() -> None:

@@ -9,7 +9,7 @@ from router.call import Reply
 from router.table import Table
 from tests.fakes.transport import Sent, fail, hang
 from tests.support.wait import until
-from tests.unit.router.house import STABLE, House, gone, lane, many, served_at
+from tests.unit.router.house import STABLE, House, cohorts, gone, lane, many, served_at
 
 
 async def test_a_call_that_a_process_refused_as_it_ended_goes_on_to_one_that_newer_routes_name() -> None:
@@ -83,3 +83,5 @@ async def test_a_caller_that_leaves_while_it_waits_leaves_no_attempt() -> None:
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
     await until(lambda: house.transport.cancelled == 2)
+    assert house.attempts() == {}
+    assert cohorts(house) == {}

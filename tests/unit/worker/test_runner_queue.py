@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import select
 
 import numpy as np
 import pytest
@@ -70,14 +71,16 @@ async def test_a_front_end_that_ends_takes_no_others_answers_along() -> None:
 async def test_a_full_pipe_keeps_nobody_from_watching() -> None:
     gate = Gate()
     async with served(gate, max_rows=64) as (runner,):
-        fcntl.fcntl(runner.exchange.requests.writing, fcntl.F_SETPIPE_SZ, 4096)
+        pipe = runner.exchange.requests.writing
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
         first = asyncio.create_task(ask(runner, [0.0]))
         await gate.until_begun()
         waiting = [asyncio.create_task(ask(runner, [float(number)])) for number in range(900)]
         # Far more than the pipe holds, and the loop goes on.
         for _ in range(10):
             await asyncio.sleep(0)
-        assert not gate.go.is_set()
+        assert select.select([], [pipe], [], 0)[1] == []
+        assert runner.waiting == 1 + len(waiting)
         gate.go.set()
         answers = await asyncio.gather(first, *waiting)
     assert [answer.outputs[0].item() for answer in answers] == [0.0, *(2.0 * number for number in range(900))]
