@@ -119,9 +119,14 @@ async def test_ends_in_order_when_it_is_told(registry: FakeRegistry, artifacts: 
         "CROSSFADE_QUIET_SECONDS": "0.1",
     }
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.worker", env=environment)
-    await until(lambda: registry.state("scores", "v1") == "READY", 40)
-    process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.wait(), 15) == 0
+    try:
+        await until(lambda: registry.state("scores", "v1") == "READY", 40)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 15) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     assert registry.left == list(registry.instances)
 
 
