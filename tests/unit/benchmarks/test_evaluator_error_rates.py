@@ -239,6 +239,7 @@ def test_slices_are_those_of_routing_time() -> None:
     assert set(RATE_METRICS) > LABEL_METRICS - {MetricKind.ABSOLUTE_ERROR, MetricKind.VALUE}
 
 
+@pytest.mark.timeout(300)
 def test_it_prints_one_json_object_last(capsys: pytest.CaptureFixture[str]) -> None:
     run.main(["--quick", "--rollouts", "10", "--looks", "60", "--processes", "1"])
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
