@@ -40,9 +40,7 @@ def test_policy_check_by_key(crossfade: Command, tmp_path: Path) -> None:
     assert "neither request nor key" in crossfade("policy", "check", str(policy), "--assignment", "user", code=2).stderr
 
 
-def test_a_forecast_says_what_a_rollout_needs(
-    crossfade: Command, crossfade_json: Json, running: str, tmp_path: Path
-) -> None:
+def test_a_forecast_says_what_a_rollout_needs(crossfade: Command, crossfade_json: Json, running: str) -> None:
     said = crossfade("forecast", running, "--watch", "1s", "--drop", "errors=2%").stdout.splitlines()
     assert said[0].startswith(f"{running} · ")
     assert " requests/s, 0 labels/s of v1, watched for " in said[0]

@@ -15,7 +15,7 @@ from services.common.telemetry.logs import make_log
 from tests.integration.common.house import House, files, read
 
 
-async def test_a_line_about_a_call_has_the_ids_of_its_callers_trace(tmp_path: Path) -> None:
+async def test_a_line_about_a_call_has_the_ids_of_its_callers_trace() -> None:
     lines = io.StringIO()
     trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
     house = House(ServiceSettings(listen="127.0.0.1:0", drain_seconds=0.1), make_log("test", "info", lines))

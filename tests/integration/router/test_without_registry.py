@@ -40,7 +40,7 @@ async def test_a_router_that_starts_while_the_registry_is_away_serves_its_last_t
     assert (await house.client.predict("churn", ROWS)).version == "v1"
 
 
-async def test_a_router_without_routes_says_so_instead_of_knowing_no_model(house: House, tmp_path: Path) -> None:
+async def test_a_router_without_routes_says_so_instead_of_knowing_no_model(house: House) -> None:
     await house.stop_router()
     await house.registry.stop()
     house.registry.instances.clear()

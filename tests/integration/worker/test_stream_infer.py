@@ -17,7 +17,6 @@ from tests.support.worker import counted, failure_of, metrics
 
 async def test_the_open_inference_protocols_streaming_method(served: Any, walks: Any) -> None:
     app, caller, _ = await served(walks())
-    start = begins(1)
     infer: Any = caller.channel.stream_stream(INFER)
     call = infer(timeout=30)
 

@@ -168,7 +168,7 @@ def test_no_data_never_goes_on() -> None:
             assert decision.action in {Action.NONE, Action.CANCEL}
 
 
-def test_without_labels_a_required_accuracy_waits(safe: State) -> None:
+def test_without_labels_a_required_accuracy_waits() -> None:
     made = trial(0, demo_terms(plan=demo_plan(1000)), labelled=0.0)
     made.run(20)
     decision = made.decisions[-1]

@@ -174,7 +174,7 @@ async def test_few_pairs_wait_to_be_compared_and_those_beyond_are_dropped(monkey
     await house.proxy.close()
 
 
-async def test_copies_are_the_first_to_go_when_much_is_to_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_copies_are_the_first_to_go_when_much_is_to_be_done() -> None:
     house = House(shadowed())
     house.proxy._calls = proxy.MOST_CALLS + 1
     assert (await house.predict()).reply.ok
