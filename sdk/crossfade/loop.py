@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from crossfade.strict_json import refuse, require
-
-if TYPE_CHECKING:
-    from crossfade.manifest import TensorSpec
+from crossfade.tensor_spec import TensorSpec
 
 MAX_PARTS: Final = 1_000_000
 """The most steps that a version may declare."""
@@ -46,7 +44,7 @@ class Loop:
         """Inputs that are fed with what is not sent."""
         return tuple(sorted(name for name, source in self.feeds.items() if source not in self.parts))
 
-    def check(self, inputs: "Sequence[TensorSpec]", outputs: "Sequence[TensorSpec]") -> None:
+    def check(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
         """Refuses a loop that the program's tensors do not fit.
 
         Raises:

@@ -6,21 +6,20 @@ missing, unknown or of another type is refused with its path, e.g. `profile.feat
 """
 
 import hashlib
-import math
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from crossfade.architecture import Architecture
 from crossfade.loop import Loop
-from crossfade.name_checks import check_label, check_tensor_name, check_unique
+from crossfade.name_checks import check_label, check_unique
 from crossfade.reference_profile import Profile
 from crossfade.strict_json import FieldError, decode, encode, parse, refuse, require
+from crossfade.tensor_spec import BATCH, Signature
 
 MANIFEST_FILE = "model.json"
 SIGNATURE_FILE = "model.sig"
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
-BATCH = -1
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -28,25 +27,6 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 class ManifestError(ValueError):
     """The manifest can't be used; the message names the field and what is wrong with it."""
-
-
-class DType(StrEnum):
-    """Element types, by their Open Inference Protocol names."""
-
-    BOOL = "BOOL"
-    UINT8 = "UINT8"
-    INT8 = "INT8"
-    INT16 = "INT16"
-    INT32 = "INT32"
-    INT64 = "INT64"
-    FP16 = "FP16"
-    BF16 = "BF16"
-    FP32 = "FP32"
-    FP64 = "FP64"
-
-    @property
-    def is_float(self) -> bool:
-        return self in {DType.FP16, DType.BF16, DType.FP32, DType.FP64}
 
 
 class Task(StrEnum):
@@ -86,38 +66,6 @@ class NanPolicy(StrEnum):
 
     PROPAGATE = "propagate"
     RAISE = "raise"
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """One input or output tensor. The first of `shape` is -1, the batch; the others are fixed."""
-
-    name: str
-    dtype: DType
-    shape: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        check_tensor_name("name", self.name)
-        require(self.shape[:1] == (BATCH,), "shape", "must begin with -1, the batch dimension")
-        require(all(size > 0 for size in self.shape[1:]), "shape", "sizes after the batch must be positive")
-
-    @property
-    def width(self) -> int:
-        """Number of elements in one row."""
-        return math.prod(self.shape[1:])
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """Inputs, in the order in which the program takes them, and outputs, in the order in which it returns them."""
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-
-    def __post_init__(self) -> None:
-        for field, specs in (("inputs", self.inputs), ("outputs", self.outputs)):
-            require(specs, field, "must not be empty")
-            check_unique(field, (spec.name for spec in specs))
 
 
 @dataclass(frozen=True, slots=True)

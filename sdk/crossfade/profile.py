@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossfade.binner import LARGEST, Values
-from crossfade.manifest import TensorSpec
 from crossfade.reference_profile import MAX_FEATURES, Feature, FeatureKind, Profile
+from crossfade.tensor_spec import TensorSpec
 
 DEFAULT_BINS = 10
 MAX_CATEGORIES = 64

@@ -2,9 +2,10 @@
 
 from crossfade.artifact.folder import Artifact
 from crossfade.common.v1 import model_pb2
-from crossfade.manifest import Manifest, TensorSpec
+from crossfade.manifest import Manifest
 from crossfade.reference_profile import Profile
 from crossfade.registry.v1 import resources_pb2
+from crossfade.tensor_spec import TensorSpec
 
 
 def version_of(artifact: Artifact, uri: str = "", description: str = "") -> resources_pb2.Version:

@@ -27,7 +27,7 @@ from crossfade.artifact.tensors import (
     take,
     to_tensor,
 )
-from crossfade.manifest import Signature
+from crossfade.tensor_spec import Signature
 
 MAX_REFERENCE_ROWS = 20_000
 _REFERENCE_BATCH = 256

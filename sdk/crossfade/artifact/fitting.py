@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossfade.artifact.folder import numpy_dtype
-from crossfade.manifest import DType, TensorSpec
 from crossfade.profile import ProfileError, column_names
 from crossfade.profiling.profile_file import Names, ProfileFile
 from crossfade.reference_profile import Feature, FeatureKind, Profile
 from crossfade.strict_json import FieldError
+from crossfade.tensor_spec import DType, TensorSpec
 
 
 def fit_profile(

@@ -13,17 +13,8 @@ from zipfile import ZIP_STORED, ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from crossfade.manifest import (
-    MANIFEST_FILE,
-    MAX_MANIFEST_BYTES,
-    DType,
-    FileEntry,
-    Manifest,
-    ManifestError,
-    TensorSpec,
-    digest,
-    loads,
-)
+from crossfade.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, FileEntry, Manifest, ManifestError, digest, loads
+from crossfade.tensor_spec import DType, TensorSpec
 
 PROGRAM_FILE = "program.pt2"
 WEIGHTS_FILE = "weights.safetensors"

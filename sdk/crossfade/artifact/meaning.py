@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crossfade.manifest import Task, TensorSpec
+from crossfade.manifest import Task
+from crossfade.tensor_spec import TensorSpec
 
 
 class MeaningError(ValueError):

@@ -32,17 +32,7 @@ from crossfade.artifact.profiled import (
     refuse_without_reference,
 )
 from crossfade.loop import Loop
-from crossfade.manifest import (
-    MANIFEST_FILE,
-    Golden,
-    Kind,
-    Manifest,
-    NanPolicy,
-    Precision,
-    Task,
-    Tolerance,
-    dumps,
-)
+from crossfade.manifest import MANIFEST_FILE, Golden, Kind, Manifest, NanPolicy, Precision, Task, Tolerance, dumps
 from crossfade.profile import ProfileError
 from crossfade.profiling.profile_file import ProfileFile, read_profile
 from crossfade.strict_json import FieldError

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from crossfade.artifact.meaning import Meaning, class_shares, predictions
 from crossfade.loop import Loop
-from crossfade.manifest import Signature, TensorSpec
 from crossfade.profile import ProfileError, build_profile
 from crossfade.reference_profile import Profile
+from crossfade.tensor_spec import Signature, TensorSpec
 
 if TYPE_CHECKING:
     from crossfade.artifact.exporting import ExportableModel

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from crossfade.artifact.folder import AnsweredRows, Arrays
-from crossfade.manifest import BATCH, DType, TensorSpec
+from crossfade.tensor_spec import BATCH, DType, TensorSpec
 
 _DTYPES = {
     torch.bool: DType.BOOL,

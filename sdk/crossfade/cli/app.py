@@ -6,15 +6,8 @@ from typing import Annotated
 import typer
 
 from crossfade.cli import commands
-from crossfade.cli.context import (
-    EvaluatorOption,
-    JsonOption,
-    NoColorOption,
-    Options,
-    RegistryOption,
-    RouterOption,
-    UserOption,
-)
+from crossfade.cli.common import Options
+from crossfade.cli.context import EvaluatorOption, JsonOption, NoColorOption, RegistryOption, RouterOption, UserOption
 from crossfade.cli.grouped import GroupedCommands
 
 

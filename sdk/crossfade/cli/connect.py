@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 import grpc
 
-from crossfade.cli.context import Options, address
+from crossfade.cli.common import Options, address
 from crossfade.cli.errors import CommandError, UsageError, command_error
 from crossfade.cli.repeating import Repeat, given_up, interrupted, no_answer, pauses, said_before, was_sent
 from crossfade.connection import USER_KEY, TlsFiles, local_user, open_channel

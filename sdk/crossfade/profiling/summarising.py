@@ -6,7 +6,6 @@ from typing import Final
 
 import numpy as np
 
-from crossfade.manifest import DType, TensorSpec
 from crossfade.profile import (
     MIN_REFERENCE_ROWS,
     ProfileError,
@@ -21,6 +20,7 @@ from crossfade.profiling.selection import Selection, Wishes, select
 from crossfade.profiling.summary import FeatureSummary, LabelSummary, LeftOut, Summary
 from crossfade.profiling.tables import Table
 from crossfade.reference_profile import MAX_FEATURES, FeatureKind, Profile
+from crossfade.tensor_spec import DType, TensorSpec
 
 MAX_CLASSES: Final = 1_000
 """A label with more values is no class."""

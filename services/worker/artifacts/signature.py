@@ -1,6 +1,7 @@
 """The signature that the Registry holds against the one in the artifact's manifest."""
 
-from crossfade.manifest import Manifest, TensorSpec
+from crossfade.manifest import Manifest
+from crossfade.tensor_spec import TensorSpec
 from services.worker.domain import LoadError, SignatureRef, TensorRef
 
 

@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import torch
 
-from crossfade.manifest import DType, Manifest, Precision
+from crossfade.manifest import Manifest, Precision
+from crossfade.tensor_spec import DType
 from services.worker.engine.cuda import Running, Slot, Streams
 from services.worker.engine.flat import Forward, flatten
 from services.worker.engine.memory_of_graphs import writes_to_inputs

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from crossfade.artifact import AnsweredRows
-from crossfade.manifest import Manifest, Precision, Signature, Tolerance
+from crossfade.manifest import Manifest, Precision, Tolerance
+from crossfade.tensor_spec import Signature
 from services.worker.domain import FailureCode, LoadError
 from services.worker.engine.device_errors import is_out_of_memory
 from services.worker.engine.engine import Engine, EngineOutput

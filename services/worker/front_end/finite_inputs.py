@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from crossfade.manifest import DType, NanPolicy, Signature
+from crossfade.manifest import NanPolicy
+from crossfade.tensor_spec import DType, Signature
 from services.common.errors import InvalidArgumentError
 from services.worker.shared_memory.tensors import Array, to_numbers
 

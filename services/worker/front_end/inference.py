@@ -14,8 +14,8 @@ import grpc
 from google.protobuf.message import Message
 from grpc import aio
 
-from crossfade.manifest import TensorSpec
 from crossfade.predict.v1 import predict_pb2
+from crossfade.tensor_spec import TensorSpec
 from services.common.errors import NotFoundError
 from services.common.stream_infer import StreamInfer, Write
 from services.common.text import shown

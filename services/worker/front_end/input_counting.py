@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from crossfade.binner import INVALID_REASONS, Binner
-from crossfade.manifest import DType
 from crossfade.reference_profile import Profile
+from crossfade.tensor_spec import DType
 from services.common.telemetry import catalog
 from services.common.telemetry.catalog import Metric
 from services.common.telemetry.store import CounterSeries, MetricStore, SpreadSeries

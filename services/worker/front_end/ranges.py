@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from crossfade.manifest import Signature
+from crossfade.tensor_spec import Signature
 from services.common.errors import InternalError
 from services.worker.shared_memory.tensors import Array
 

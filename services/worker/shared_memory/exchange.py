@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crossfade.connection import MESSAGE_LIMIT
-from crossfade.manifest import Signature, TensorSpec
+from crossfade.tensor_spec import Signature, TensorSpec
 from services.worker.shared_memory.outputs import room_for_rows
 from services.worker.shared_memory.tensors import STORED, Array, row_bytes
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from crossfade.connection import MESSAGE_LIMIT
-from crossfade.manifest import Signature, TensorSpec
 from crossfade.metadata import FINAL_RESPONSE, PREDICTION_ID
 from crossfade.predict.v1 import predict_pb2
+from crossfade.tensor_spec import Signature, TensorSpec
 from services.common.errors import InvalidArgumentError
 from services.common.text import listed, shown
 from services.common.varint import varint

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
-from crossfade.manifest import DType, Signature, TensorSpec
 from crossfade.predict.v1 import predict_pb2
+from crossfade.tensor_spec import DType, Signature, TensorSpec
 from services.common.errors import InvalidArgumentError
 from services.common.text import listed, shown
 

@@ -6,7 +6,8 @@ import pytest
 
 from crossfade.cli.actions import transitions
 from crossfade.cli.actions.transitions import Target, pause_rollout
-from crossfade.cli.context import Options, Session
+from crossfade.cli.common import Options
+from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError
 from crossfade.cli.registry_client import Registry, request_id
 from crossfade.registry.v1.resources_pb2 import Rollout

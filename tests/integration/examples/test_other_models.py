@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from crossfade.artifact import verify
-from crossfade.manifest import DType, Task
+from crossfade.manifest import Task
+from crossfade.tensor_spec import DType
 from examples.diabetes import __main__ as regression
 from examples.prose import __main__ as text
 from examples.writer import __main__ as writer

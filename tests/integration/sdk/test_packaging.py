@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crossfade.artifact import Tolerance, package, read_golden, verify
-from crossfade.manifest import DType, Task, TensorSpec
+from crossfade.manifest import Task
+from crossfade.tensor_spec import DType, TensorSpec
 from tests.integration.sdk.modules import ROWS, Casting, classifier
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crossfade.manifest import DType, TensorSpec
+from crossfade.tensor_spec import DType, TensorSpec
 from tests.fakes.models import expected_scores, golden_file, reference_rows, rewrite
 from tests.fakes.registry import FakeRegistry, lane, wanted
 from tests.support.wait import until

@@ -11,7 +11,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from crossfade.cli.app import build
-from crossfade.cli.context import Options, Session
+from crossfade.cli.common import Options
+from crossfade.cli.context import Session
 from crossfade.cli.ending import run
 from crossfade.cli.errors import CommandError, ExitCode, Facts, UsageError
 

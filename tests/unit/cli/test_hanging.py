@@ -6,7 +6,8 @@ import sys
 import pytest
 from rich.text import Text
 
-from crossfade.cli.context import Options, Session
+from crossfade.cli.common import Options
+from crossfade.cli.context import Session
 from crossfade.cli.hanging import hung
 
 SENTENCE = "  v3 had an F1 of 82.5 % on 487 labelled answers, v1 91.8 % on 9,602 of the same minutes."

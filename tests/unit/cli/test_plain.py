@@ -9,7 +9,8 @@ import pytest
 from rich.live import Live
 from rich.text import Text
 
-from crossfade.cli.context import Options, Session
+from crossfade.cli.common import Options
+from crossfade.cli.context import Session
 from crossfade.cli.ending import run, say_note
 from crossfade.cli.errors import CommandError
 from crossfade.cli.plain import plain

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from crossfade.cli.actions.following import follow, load_left, rollout_left, rollout_progress
-from crossfade.cli.context import Options, Session
+from crossfade.cli.common import Options
+from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError, ExitCode
 from crossfade.registry.v1 import resources_pb2 as resources
 

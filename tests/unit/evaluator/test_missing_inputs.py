@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossfade.binner import Binner
-from crossfade.manifest import DType, TensorSpec
 from crossfade.profile import build_profile
 from crossfade.reference_profile import Profile
+from crossfade.tensor_spec import DType, TensorSpec
 from evaluator.evidence.inputs import ArmInputs
 from evaluator.terms import Feature
 from evaluator.terms import Profile as Reference

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossfade.binner import INVALID_REASONS
-from crossfade.manifest import DType, TensorSpec
 from crossfade.profile import build_profile
 from crossfade.reference_profile import Feature
+from crossfade.tensor_spec import DType, TensorSpec
 
 NAN, INF, RANGE = (INVALID_REASONS.index(reason) for reason in ("nan", "inf", "range"))
 

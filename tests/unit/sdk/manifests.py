@@ -6,19 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from crossfade.architecture import Architecture
-from crossfade.manifest import (
-    DType,
-    FileEntry,
-    Golden,
-    Kind,
-    Manifest,
-    Signature,
-    Task,
-    TensorSpec,
-    Tolerance,
-    dumps,
-)
+from crossfade.manifest import FileEntry, Golden, Kind, Manifest, Task, Tolerance, dumps
 from crossfade.reference_profile import Feature, FeatureKind, Profile
+from crossfade.tensor_spec import DType, Signature, TensorSpec
 
 Change = Callable[[dict[str, Any]], None]
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from crossfade.artifact.meaning import Meaning, MeaningError, class_shares, infer_meaning, predictions
-from crossfade.manifest import DType, Task, TensorSpec
+from crossfade.manifest import Task
+from crossfade.tensor_spec import DType, TensorSpec
 
 
 def _output(*shape: int, name: str = "output", dtype: DType = DType.FP32) -> TensorSpec:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from crossfade.artifact.folder import AnsweredRows, ArtifactError, read_golden, write_golden
-from crossfade.manifest import DType, FileEntry, Golden, Kind, Manifest, Signature, Task, TensorSpec, Tolerance
+from crossfade.manifest import FileEntry, Golden, Kind, Manifest, Task, Tolerance
+from crossfade.tensor_spec import DType, Signature, TensorSpec
 
 ROWS = 4
 MANIFEST = Manifest(

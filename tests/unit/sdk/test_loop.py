@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from crossfade.loop import Loop
-from crossfade.manifest import DType, TensorSpec
 from crossfade.strict_json import FieldError, decode, encode, parse
+from crossfade.tensor_spec import DType, TensorSpec
 
 INPUTS = (TensorSpec("token", DType.INT64, (-1, 1)), TensorSpec("hidden", DType.FP32, (-1, 8)))
 OUTPUTS = (

@@ -7,14 +7,7 @@ import sys
 
 import pytest
 
-from crossfade.manifest import (
-    ManifestError,
-    Precision,
-    Task,
-    digest,
-    dumps,
-    loads,
-)
+from crossfade.manifest import ManifestError, Precision, Task, digest, dumps, loads
 from tests.unit.sdk.manifests import example, example_weights, written
 
 

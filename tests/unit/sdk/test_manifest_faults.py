@@ -9,12 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossfade.manifest import (
-    MAX_MANIFEST_BYTES,
-    ManifestError,
-    dumps,
-    loads,
-)
+from crossfade.manifest import MAX_MANIFEST_BYTES, ManifestError, dumps, loads
 from crossfade.reference_profile import Feature, FeatureKind, Profile
 from tests.unit.sdk.manifests import Change, deleting, example, example_weights, setting, written
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from crossfade.binner import Binner, bin_rows
-from crossfade.manifest import DType
 from crossfade.profile import ProfileError, build_profile
 from crossfade.reference_profile import FeatureKind
+from crossfade.tensor_spec import DType
 from tests.unit.sdk.columns import INF, NAN, RANGE, column, spec
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from crossfade.artifact.fitting import fit_profile
 from crossfade.binner import bin_rows
-from crossfade.manifest import DType, TensorSpec
 from crossfade.profile import ProfileError
 from crossfade.profiling import ProfileFile, Wishes, open_table, profile_file, read_profile, summarise, write_profile
 from crossfade.profiling.profile_file import Names
 from crossfade.reference_profile import Feature, FeatureKind, Profile
+from crossfade.tensor_spec import DType, TensorSpec
 
 _AGE = Feature("age", 0, FeatureKind.NUMERIC, (30.0, 50.0), (0.3, 0.4, 0.2, 0.1), 0.0, 90.0)
 _PLAN = Feature("plan", 2, FeatureKind.CATEGORICAL, (0.1, 7.0), (0.6, 0.4, 0.0), None, None)

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossfade.manifest import DType, TensorSpec
 from crossfade.profile import ProfileError, build_profile
 from crossfade.profiling import Wishes
 from crossfade.profiling.gathering import Bounds
 from crossfade.profiling.sampling import RowSample
 from crossfade.profiling.summary import Bin
 from crossfade.reference_profile import FeatureKind
+from crossfade.tensor_spec import DType, TensorSpec
 from tests.unit.sdk.summaries import column, of_array, of_csv, only
 
 

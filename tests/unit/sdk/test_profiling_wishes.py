@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from crossfade.manifest import DType, TensorSpec
 from crossfade.profile import ProfileError, build_profile
 from crossfade.profiling import TableError, Wishes, open_table, summarise
 from crossfade.profiling.labelled_table import with_labels
 from crossfade.strict_json import FieldError
+from crossfade.tensor_spec import DType, TensorSpec
 from tests.unit.sdk.summaries import column, of_array, of_csv, only
 
 

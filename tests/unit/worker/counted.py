@@ -1,7 +1,8 @@
 """A process's counts, and the place that they are of."""
 
-from crossfade.manifest import DType, FileEntry, Golden, Kind, Manifest, Signature, Task, TensorSpec, Tolerance
+from crossfade.manifest import FileEntry, Golden, Kind, Manifest, Task, Tolerance
 from crossfade.reference_profile import Feature, FeatureKind, Profile
+from crossfade.tensor_spec import DType, Signature, TensorSpec
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore, Snapshot
 from services.worker.domain import Traffic

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from crossfade.manifest import DType, Signature, TensorSpec
 from crossfade.predict.v1 import predict_pb2
+from crossfade.tensor_spec import DType, Signature, TensorSpec
 
 SIGNATURE = Signature(
     (TensorSpec("x", DType.FP32, (-1, 3)), TensorSpec("n", DType.INT8, (-1,))),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crossfade.manifest import DType, Signature, TensorSpec
+from crossfade.tensor_spec import DType, Signature, TensorSpec
 from services.common.clock import SystemClock
 from services.common.errors import CrossfadeError
 from services.worker.engine.batcher import Batcher

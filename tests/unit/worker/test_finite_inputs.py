@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from crossfade.manifest import DType, NanPolicy, Signature, TensorSpec
+from crossfade.manifest import NanPolicy
+from crossfade.tensor_spec import DType, Signature, TensorSpec
 from services.common.errors import InvalidArgumentError
 from services.worker.front_end.finite_inputs import FiniteInputs
 

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from crossfade.manifest import DType, Signature, TensorSpec
 from crossfade.reference_profile import Feature, FeatureKind, Profile
+from crossfade.tensor_spec import DType, Signature, TensorSpec
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore
 from services.worker.domain import Traffic

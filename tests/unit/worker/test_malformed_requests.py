@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from crossfade.manifest import DType, Signature, TensorSpec
 from crossfade.predict.v1 import predict_pb2
+from crossfade.tensor_spec import DType, Signature, TensorSpec
 from services.common.errors import InvalidArgumentError
 from services.worker.shared_memory.tensors import InputReader, parse_request
 from tests.unit.worker.open_inference import SIGNATURE, raw_request, typed_request

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from crossfade.connection import MESSAGE_LIMIT
-from crossfade.manifest import DType, Signature, TensorSpec
 from crossfade.predict.v1 import predict_pb2
+from crossfade.tensor_spec import DType, Signature, TensorSpec
 from services.common.errors import InvalidArgumentError
 from services.worker.shared_memory.exchange import Exchange
 from services.worker.shared_memory.outputs import OutputWriter

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossfade.manifest import DType, Signature, TensorSpec
+from crossfade.tensor_spec import DType, Signature, TensorSpec
 from services.common.clock import SystemClock
 from services.common.errors import CrossfadeError
 from services.worker.engine.engine import EngineOutput

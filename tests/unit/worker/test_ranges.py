@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crossfade.manifest import DType, Signature, TensorSpec
+from crossfade.tensor_spec import DType, Signature, TensorSpec
 from services.common.errors import InternalError
 from services.worker.front_end.ranges import Ranges
 

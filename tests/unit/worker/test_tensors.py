@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from crossfade.manifest import DType, Signature, TensorSpec
 from crossfade.predict.v1 import predict_pb2
+from crossfade.tensor_spec import DType, Signature, TensorSpec
 from services.common.errors import InvalidArgumentError
 from services.worker.shared_memory.tensors import STORED, InputReader, parse_request, to_numbers, to_stored
 from tests.unit.worker.open_inference import SIGNATURE, N, X, raw_request, typed_request

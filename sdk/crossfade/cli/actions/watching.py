@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import typer
 
 from crossfade.cli.actions.snapshot import Gatherer
-from crossfade.cli.context import Session, address
+from crossfade.cli.common import address
+from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError, ExitCode, UsageError
 from crossfade.cli.plain import json_line
 from crossfade.cli.registry_client import Registry

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from crossfade.cli.commands.publish import AssignmentOption, ObjectiveOption
-from crossfade.cli.context import Options, Session, command
+from crossfade.cli.common import Options
+from crossfade.cli.context import Session, command
 from crossfade.cli.ending import asks_for_json, run
 from crossfade.cli.errors import CommandError
 
