@@ -39,6 +39,7 @@ class Callers:
         self.sent = 0
         self.answered: Counter[str] = Counter()
         self.failures: list[str] = []
+        self._under_way = "before the first rollout"
 
     async def run(self) -> None:
         """Calls and reports until `stop`, then waits for the calls in flight."""
@@ -56,6 +57,10 @@ class Callers:
             await asyncio.wait(self._calls)
         await reporting
 
+    def note(self, what: str) -> None:
+        """Says what is under way, for those that fail meanwhile."""
+        self._under_way = what
+
     def stop(self) -> None:
         """Lets `run` end."""
         self._stopping.set()
@@ -63,14 +68,17 @@ class Callers:
     async def _call(self, number: int) -> None:
         row = number % _ROWS
         segment = self.segments[number % len(self.segments)]
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             asked = self._rows[row : row + 1]
             answer = await self._client.predict(MODEL, asked, segment=segment, timeout=_TIMEOUT)
         except PredictError as error:
-            self.failures.append(f"{error.reason}: {error}")
+            where = f"to {segment or 'the default segment'} after {loop.time() - began:.2f} s, {self._under_way}"
+            self.failures.append(f"{where}: {error}")
             return
         self.answered[answer.version] += 1
-        self._due.append((asyncio.get_running_loop().time() + _LABEL_LAG, answer.prediction_id, self._labels[row]))
+        self._due.append((loop.time() + _LABEL_LAG, answer.prediction_id, self._labels[row]))
 
     async def _report(self) -> None:
         while not self._stopping.is_set():

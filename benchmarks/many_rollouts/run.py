@@ -96,11 +96,13 @@ class Run:
         if one.segment:
             await self._set_segment(one.segment)
         began = time.monotonic()
+        self._callers.note(f"{one.version} is published ({one.kind})")
         published = await self._publish(one)
         if victim:
             await self._kill(published.rollout.name, victim)
         ended = await self._until_ended(published.rollout.name)
         self._seconds.append(time.monotonic() - began)
+        self._callers.note(f"{one.version} has ended")
         state = _STATES.Name(ended.state).removeprefix("ROLLOUT_STATE_")
         if ended.state != _EXPECTED[one.kind]:
             self._wrong.append(f"{one.version} ({one.kind}): {state}: {ended.outcome.reason or ended.note}")

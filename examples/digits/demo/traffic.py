@@ -97,12 +97,14 @@ class Traffic:
 
     async def _call(self, row: int, lag: float) -> None:
         images = self._shifted if self.drifting else self._images
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             answer = await self._client.predict(self._model, images[row : row + 1], timeout=_TIMEOUT_SECONDS)
         except PredictError as error:
             self.tally.failed += 1
             if len(self.tally.failures) < _SHOWN_FAILURES:
-                self.tally.failures.append(str(error))
+                self.tally.failures.append(f"after {loop.time() - began:.2f} s: {error}")
             return
         self.tally.answered[answer.version] += 1
         self._remember(answer, row, lag)
