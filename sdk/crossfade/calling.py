@@ -132,9 +132,14 @@ class Caller:
         return error
 
     def _second(self, first: grpc.RpcError, second: grpc.RpcError) -> PredictError:
-        """The error of a call that was tried twice: waiting in vain for a connection is no timeout of the model's."""
+        """The error of a call that was tried twice: waiting in vain for a connection is no timeout of the model's.
+
+        A call that was cancelled had been taken: by a Router that ends, or whose own clock of the call's deadline was
+        faster than the caller's.
+        """
         waited = details_of(second).code is grpc.StatusCode.DEADLINE_EXCEEDED
-        return self._error(first if waited else second)
+        unheard = details_of(first).code is grpc.StatusCode.UNAVAILABLE
+        return self._error(first if waited and unheard else second)
 
 
 def pause() -> float:
