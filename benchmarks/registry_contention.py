@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.registries import Registries, new_id, registries, running
+from crossfade.enum_names import enum_name
 from crossfade.errors import details_of
 from crossfade.registry.v1 import resources_pb2, service_pb2
 
@@ -133,7 +134,7 @@ async def _toggle(stub: Any, model: str, reason: str, known: dict[str, Seen], ta
 
 
 def _seen(rollout: resources_pb2.Rollout) -> Seen:
-    return Seen(resources_pb2.RolloutState.Name(rollout.state).removeprefix("ROLLOUT_STATE_"), rollout.etag)
+    return Seen(enum_name(resources_pb2.RolloutState.DESCRIPTOR, rollout.state), rollout.etag)
 
 
 async def _reasons(started: Registries, models: list[str]) -> Counter[str]:

@@ -4,18 +4,18 @@ from pathlib import Path
 
 import grpc
 import psutil
-from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from sqlalchemy import create_engine, text
 
+from benchmarks.load import family
+from crossfade.cli.render.traffic import decode
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 
 
 def of_process(name: str, pid: int) -> dict[str, float]:
     """Memory that a service and its children hold by themselves, MB; their threads, open files and number."""
-    family = [psutil.Process(pid)]
-    family += family[0].children(recursive=True)
-    found = {"mb": 0.0, "threads": 0.0, "files": 0.0, "processes": float(len(family))}
-    for one in family:
+    processes = family((pid,))
+    found = {"mb": 0.0, "threads": 0.0, "files": 0.0, "processes": float(len(processes))}
+    for one in processes:
         try:
             found["mb"] += one.memory_full_info().uss / 1e6
             found["threads"] += one.num_threads()
@@ -30,11 +30,7 @@ async def of_metrics(name: str, address: str) -> dict[str, float]:
     async with grpc.aio.insecure_channel(address) as channel:
         stub = telemetry_pb2_grpc.TelemetryServiceStub(channel)
         answer = await stub.GetMetrics(telemetry_pb2.GetMetricsRequest())
-    series = 0
-    for group in MetricsData.FromString(answer.metrics_data).resource_metrics:
-        for scope in group.scope_metrics:
-            series += sum(len(one.histogram.data_points) + len(one.sum.data_points) for one in scope.metrics)
-    return {f"{name}_series": float(series)}
+    return {f"{name}_series": float(len(decode(answer.metrics_data)))}
 
 
 def of_database(url: str) -> dict[str, float]:

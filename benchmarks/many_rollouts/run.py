@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Container
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from benchmarks.many_rollouts.versions import Kind, Turn, packaged, rows
 from benchmarks.registries import new_id
 from crossfade.answers import PredictError
 from crossfade.client import AsyncClient
+from crossfade.enum_names import enum_name
 from crossfade.policy_file import parse_policy
 from crossfade.publishing import version_of
 from crossfade.registry.v1 import resources_pb2, service_pb2
@@ -100,29 +102,27 @@ class Run:
         published = await self._publish(one)
         if victim:
             await self._kill(published.rollout.name, victim)
-        ended = await self._until_ended(published.rollout.name)
+        ended = await self._until(published.rollout.name, _ENDED)
         self._seconds.append(time.monotonic() - began)
         self._callers.note(f"{one.version} has ended")
-        state = _STATES.Name(ended.state).removeprefix("ROLLOUT_STATE_")
+        state = enum_name(_STATES.DESCRIPTOR, ended.state)
         if ended.state != _EXPECTED[one.kind]:
             self._wrong.append(f"{one.version} ({one.kind}): {state}: {ended.outcome.reason or ended.note}")
         print(f"{one.version} {one.segment} {one.kind} {state} {self._seconds[-1]:.1f} s {victim}", flush=True)
         if one.segment:
             await self._delete_segment(one.segment)
 
-    async def _until_ended(self, name: str) -> resources_pb2.Rollout:
+    async def _until(self, name: str, states: Container[int]) -> resources_pb2.Rollout:
+        """The rollout when it has one of the states, or as it is when there is no more time."""
         rollout = resources_pb2.Rollout()
         until = time.monotonic() + _LIMIT_SECONDS
-        while rollout.state not in _ENDED and time.monotonic() < until:
+        while rollout.state not in states and time.monotonic() < until:
             await asyncio.sleep(_POLL)
             rollout = await self._asked("GetRollout", service_pb2.GetRolloutRequest(name=name))
         return rollout
 
     async def _kill(self, name: str, victim: str) -> None:
-        rollout = resources_pb2.Rollout()
-        while rollout.state not in (_STATES.ROLLOUT_STATE_RUNNING, *_ENDED):
-            await asyncio.sleep(_POLL)
-            rollout = await self._asked("GetRollout", service_pb2.GetRolloutRequest(name=name))
+        await self._until(name, {_STATES.ROLLOUT_STATE_RUNNING, *_ENDED})
         os.kill(self._stack.processes[victim].pid, signal.SIGKILL)
         self._kills += 1
 

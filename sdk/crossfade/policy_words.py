@@ -7,6 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from crossfade.common.v1.policy_pb2 import Policy, Step, TrafficPlan
+from crossfade.enum_names import enum_name
 from crossfade.quantities import format_duration, parse_duration, to_duration
 
 _WIDTH: Final = 100
@@ -56,10 +57,7 @@ def _value(field: Any, value: Any) -> Any:
 
 def _word(kind: Any, number: int) -> str | int:
     """`errors` for METRIC_ERRORS; what this release does not know stays a number."""
-    if number not in kind.values_by_number:
-        return number
-    prefix = kind.values[0].name.removesuffix("UNSPECIFIED")
-    return str(kind.values_by_number[number].name).removeprefix(prefix).lower()
+    return enum_name(kind, number).lower() if number in kind.values_by_number else number
 
 
 def _duration(value: Duration) -> str:

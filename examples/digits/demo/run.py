@@ -11,6 +11,7 @@ import grpc
 
 from crossfade.artifact import Artifact
 from crossfade.common.v1 import analysis_pb2
+from crossfade.enum_names import enum_name
 from crossfade.names import model_name
 from crossfade.publishing import version_of
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
@@ -109,9 +110,8 @@ class Run:
         await self._refresh(None)
         lanes = self.view.model.lanes if self.view.model is not None else ()
         states = {one.version: one.state for lane in lanes for one in lane.versions}
-        return resources_pb2.VersionState.Name(
-            states.get(version, resources_pb2.VERSION_STATE_UNSPECIFIED)
-        ).removeprefix("VERSION_STATE_")
+        state = states.get(version, resources_pb2.VERSION_STATE_UNSPECIFIED)
+        return enum_name(resources_pb2.VersionState.DESCRIPTOR, state)
 
     async def _first_is_ready(self) -> bool:
         name = f"{model_name(MODEL)}/versions/{FIRST.version}"
@@ -146,7 +146,7 @@ class Run:
     async def _conclude(
         self, chapter: Chapter, rollout: resources_pb2.Rollout, paused: bool, started: float, before: int
     ) -> VersionReport:
-        outcome = _STATES.Name(rollout.state).removeprefix("ROLLOUT_STATE_")
+        outcome = enum_name(_STATES.DESCRIPTOR, rollout.state)
         states = (await self._version_state(chapter.version), await self._version_state(rollout.stable_version))
         as_expected = (outcome, rollout.outcome.gate, paused, states) == (
             chapter.outcome,

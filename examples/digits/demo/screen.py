@@ -15,6 +15,7 @@ from crossfade.cli.hanging import hung
 from crossfade.cli.render.status import render_lane
 from crossfade.cli.render.views import LaneView
 from crossfade.cli.text import columns, join
+from crossfade.enum_names import enum_name
 from crossfade.registry.v1 import resources_pb2
 from examples.digits.demo.report import Report, VersionReport
 from examples.digits.demo.run import MODEL, View
@@ -139,7 +140,7 @@ def _event(view: View) -> str:
     rollout = view.rollout
     if rollout is None or rollout.version != view.chapter.version:
         return f"{view.chapter.version} is published: {view.chapter.about}"
-    state = resources_pb2.RolloutState.Name(rollout.state).removeprefix("ROLLOUT_STATE_")
+    state = enum_name(resources_pb2.RolloutState.DESCRIPTOR, rollout.state)
     share = f"{rollout.effective_share_bps / 100:g} %"
     reason = rollout.outcome.reason or rollout.note
     live = state in ("RUNNING", "PAUSED")

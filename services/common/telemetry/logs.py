@@ -10,6 +10,10 @@ from opentelemetry import trace
 from services.common.guard import current_metadata
 from services.common.telemetry.tracing import extract
 
+_OF_HEADERS: Final = ("opentelemetry.trace.propagation.tracecontext", "opentelemetry.trace.span")
+"""Loggers of what is wrong with a caller's trace context: no news of this process, of which callers could make any
+number of lines; and a line looks for its trace in those very headers."""
+
 
 def _add_trace_ids(
     logger: structlog.typing.WrappedLogger, name: str, event: structlog.typing.EventDict
@@ -23,11 +27,6 @@ def _add_trace_ids(
         event["trace_id"] = format(context.trace_id, "032x")
         event["span_id"] = format(context.span_id, "016x")
     return event
-
-
-_OF_HEADERS: Final = ("opentelemetry.trace.propagation.tracecontext", "opentelemetry.trace.span")
-"""Loggers of what is wrong with a caller's trace context: no news of this process, of which callers could make any
-number of lines; and a line looks for its trace in those very headers."""
 
 
 class _Routed(logging.Handler):
