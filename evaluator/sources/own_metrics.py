@@ -15,10 +15,11 @@ from evaluator.sources.prometheus_series import PrometheusError, RawSeries
 from evaluator.terms import Terms
 from evaluator.window.arms import OWN_PROCESS, own_series
 from evaluator.window.counts import Series
-from evaluator.window.readings import LARGEST_COUNT, Reading
+from evaluator.window.readings import Reading
 from services.common.clock import Clock
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Gate, Need
+from services.common.telemetry.largest import LARGEST_COUNT
 
 _VERSION: Final = "version"
 _DIGEST: Final = 12

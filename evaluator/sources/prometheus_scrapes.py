@@ -14,10 +14,10 @@ from typing import Final
 from evaluator.sources.prometheus_series import RawSeries
 from evaluator.window.arms import METRICS
 from evaluator.window.counts import Key
-from evaluator.window.readings import largest
 from evaluator.window.splits import Splits
 from services.common.telemetry import catalog
 from services.common.telemetry.catalog import Kind, Metric
+from services.common.telemetry.largest import largest
 from services.common.telemetry.page_names import (
     CREATED,
     INSTANCE,

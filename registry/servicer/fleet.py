@@ -13,7 +13,7 @@ from registry.domain.serving import InstanceKind
 from registry.ports import Look, Position
 from registry.service.instances import InstanceService, Report
 from registry.service.looks import LookService
-from registry.servicer import fleet_validation, pages, validation
+from registry.servicer import fleet_validation, look_validation, pages, validation
 from registry.servicer.calls import Calls, Context
 from registry.servicer.parts import Snapshots, parts
 from registry.watch_hub import WatchHub
@@ -39,7 +39,7 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
     ) -> service_pb2.RecordAnalysisResponse:
         """Records one look."""
         key = self._calls.key("RecordAnalysis", request, request.request_id)
-        model, number = validation.analysis(request.analysis)
+        model, number = look_validation.analysis(request.analysis)
         kept = analysis_pb2.Analysis()
         kept.CopyFrom(request.analysis)
         kept.ClearField("cursor")

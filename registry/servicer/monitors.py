@@ -8,7 +8,7 @@ from registry import converters
 from registry.cleaning import clean
 from registry.domain.monitors import Alert, Monitor, MonitorLook
 from registry.service.monitors import MonitorService
-from registry.servicer import monitor_validation, validation
+from registry.servicer import look_validation, monitor_validation, validation
 from registry.servicer.calls import Calls, Context
 
 # Methods are named as in the contract.
@@ -49,6 +49,7 @@ class MonitorServicer(service_pb2_grpc.RegistryServiceServicer):
         key = self._calls.key("RecordMonitor", request, request.request_id)
         said = request.monitor
         lane = (validation.model_name("monitor.model", said.model), validation.segment("monitor.segment", said.segment))
+        look_validation.counts("monitor.cursor", said.cursor)
         clean(said.summary)
         look = MonitorLook(
             version=validation.identifier("monitor.version", said.version),

@@ -8,7 +8,6 @@ from typing import Final, TypeVar
 from google.protobuf import timestamp_pb2
 
 from crossfade import names
-from crossfade.common.v1 import analysis_pb2
 from crossfade.enum_names import enum_name
 from crossfade.quantities import format_duration
 from crossfade.registry.v1 import resources_pb2, service_pb2
@@ -277,13 +276,3 @@ def pause_reason(value: resources_pb2.PauseReason.ValueType) -> str:
     if value not in resources_pb2.PauseReason.values():
         raise refuse("pause_reason", "is unknown; use PERSON or INPUT_DRIFT")
     return enum_name(resources_pb2.PauseReason.DESCRIPTOR, value or resources_pb2.PAUSE_REASON_PERSON)
-
-
-def analysis(message: analysis_pb2.Analysis) -> tuple[str, int]:
-    """Checks a look; answers its rollout."""
-    name = rollout_name("analysis.rollout", message.rollout)
-    if message.sequence < 1:
-        raise refuse("analysis.sequence", f"is {message.sequence}; the first look is 1, and each is one more")
-    not_negative("analysis.step", message.step)
-    not_negative("analysis.epoch", message.epoch)
-    return name

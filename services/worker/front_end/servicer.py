@@ -6,7 +6,6 @@ from math import inf
 from typing import Any, Final, TypeVar
 
 import grpc
-from google.protobuf.message import DecodeError
 from grpc import aio
 
 from crossfade import metadata as keys
@@ -18,7 +17,6 @@ from services.common.errors import (
     CrossfadeError,
     FailedPreconditionError,
     InternalError,
-    InvalidArgumentError,
     NotFoundError,
     UnavailableError,
 )
@@ -273,30 +271,27 @@ class PredictServicer:
         if self.activity.closing:
             raise UnavailableError("DRAINING", "this process ends; send the request again")
 
-    async def feedback(self, body: bytes, context: "aio.ServicerContext[bytes, bytes]") -> bytes:
+    async def feedback(
+        self, request: predict_pb2.FeedbackRequest, context: aio.ServicerContext[Any, Any]
+    ) -> predict_pb2.FeedbackResponse:
         """Feedback for predictions of this process's version."""
         del context
         if self._feedback is None:
             raise FailedPreconditionError(
                 "FEEDBACK_OFF", "this Worker has no token keys: set CROSSFADE_TOKEN_KEYS, or send feedback to a Router"
             )
-        try:
-            request = predict_pb2.FeedbackRequest.FromString(body)
-        except DecodeError as error:
-            raise InvalidArgumentError(
-                "MESSAGE_MALFORMED", f"the body's {len(body)} bytes are no FeedbackRequest"
-            ) from error
         feedback_rpc.check(request)
-        return (await self._feedback(request)).SerializeToString()
+        return await self._feedback(request)
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The methods of crossfade.predict.v1.PredictionService."""
-        methods: dict[str, Callable[[bytes, Any], Awaitable[bytes]]] = {
-            "Predict": self.predict,
-            "Feedback": self.feedback,
-        }
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()
+            "Predict": grpc.unary_unary_rpc_method_handler(self.predict),
+            "PredictStream": grpc.unary_stream_rpc_method_handler(self.predict_stream),
+            "Feedback": grpc.unary_unary_rpc_method_handler(
+                self.feedback,
+                request_deserializer=predict_pb2.FeedbackRequest.FromString,
+                response_serializer=predict_pb2.FeedbackResponse.SerializeToString,
+            ),
         }
-        handlers["PredictStream"] = grpc.unary_stream_rpc_method_handler(self.predict_stream)
         return grpc.method_handlers_generic_handler("crossfade.predict.v1.PredictionService", handlers)

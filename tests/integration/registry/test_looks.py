@@ -45,9 +45,7 @@ async def test_large_looks_come_in_pages_that_a_message_holds(registry: Registry
         stub = service_pb2_grpc.RegistryServiceStub(channel)
         for sequence in range(1, 11):
             analysis = analysis_pb2.Analysis(rollout=rollout.name, sequence=sequence, epoch=1)
-            analysis.window.instances.add(instance_id="i").series.add(
-                metric="crossfade.lane.input.alike", counts=counts
-            )
+            analysis.window.instances.add(instance_id="i").series.add(metric="of.the.users.own", counts=counts)
             await stub.RecordAnalysis(service_pb2.RecordAnalysisRequest(analysis=analysis, request_id=new_id()))
         request, found = service_pb2.ListAnalysesRequest(parent=rollout.name, page_size=10), list[int]()
         while True:
@@ -57,6 +55,18 @@ async def test_large_looks_come_in_pages_that_a_message_holds(registry: Registry
             if not request.page_token:
                 break
     assert found == list(range(1, 11))
+
+
+async def test_counts_that_nobody_could_read_are_not_recorded(registry: Registry) -> None:
+    rollout = await registry.running()
+    analysis = analysis_pb2.Analysis(rollout=rollout.name, sequence=1, epoch=1)
+    analysis.window.instances.add(instance_id="i").series.add(key=3, counts=[1])
+    said = await refused(
+        registry.stub.RecordAnalysis(service_pb2.RecordAnalysisRequest(analysis=analysis, request_id=new_id()))
+    )
+    assert (said.code, said.reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
+    assert said.field == "analysis.window.instances[0].series[0].key"
+    assert await registry.look(rollout, 1) == 1
 
 
 async def test_no_look_yet(registry: Registry) -> None:

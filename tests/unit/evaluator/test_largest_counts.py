@@ -7,7 +7,7 @@ from evaluator.evidence.state import Look, start
 from evaluator.verdict.decide import decide
 from evaluator.verdict.decision import Circumstances, Phase
 from evaluator.window.counts import Series
-from evaluator.window.readings import LARGEST_COUNT
+from services.common.telemetry.largest import LARGEST_COUNT
 from tests.fakes.rollouts import demo_terms
 from tests.unit.evaluator.counted import attempt, series, window
 

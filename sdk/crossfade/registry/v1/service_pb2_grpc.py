@@ -377,7 +377,8 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RecordAnalysis(self, request, context):
-        """Records one look. Errors: ABORTED (another look took this sequence), FAILED_PRECONDITION (rollout ended).
+        """Records one look. Errors: ABORTED (another look took this sequence), FAILED_PRECONDITION (rollout ended),
+        INVALID_ARGUMENT (counts that nobody could read later).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -104,7 +104,9 @@ class RegistryServiceStub:
     CancelRollout: _grpc.UnaryUnaryMultiCallable[_service_pb2.CancelRolloutRequest, _resources_pb2.Rollout]
     """Ends the rollout without blaming the version, which is PENDING again."""
     RecordAnalysis: _grpc.UnaryUnaryMultiCallable[_service_pb2.RecordAnalysisRequest, _service_pb2.RecordAnalysisResponse]
-    """Records one look. Errors: ABORTED (another look took this sequence), FAILED_PRECONDITION (rollout ended)."""
+    """Records one look. Errors: ABORTED (another look took this sequence), FAILED_PRECONDITION (rollout ended),
+    INVALID_ARGUMENT (counts that nobody could read later).
+    """
     ListAnalyses: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListAnalysesRequest, _service_pb2.ListAnalysesResponse]
     """Recorded looks of a rollout, oldest first."""
     GetMonitor: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetMonitorRequest, _resources_pb2.Monitor]
@@ -206,7 +208,9 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     CancelRollout: _aio.UnaryUnaryMultiCallable[_service_pb2.CancelRolloutRequest, _resources_pb2.Rollout]  # type: ignore[assignment]
     """Ends the rollout without blaming the version, which is PENDING again."""
     RecordAnalysis: _aio.UnaryUnaryMultiCallable[_service_pb2.RecordAnalysisRequest, _service_pb2.RecordAnalysisResponse]  # type: ignore[assignment]
-    """Records one look. Errors: ABORTED (another look took this sequence), FAILED_PRECONDITION (rollout ended)."""
+    """Records one look. Errors: ABORTED (another look took this sequence), FAILED_PRECONDITION (rollout ended),
+    INVALID_ARGUMENT (counts that nobody could read later).
+    """
     ListAnalyses: _aio.UnaryUnaryMultiCallable[_service_pb2.ListAnalysesRequest, _service_pb2.ListAnalysesResponse]  # type: ignore[assignment]
     """Recorded looks of a rollout, oldest first."""
     GetMonitor: _aio.UnaryUnaryMultiCallable[_service_pb2.GetMonitorRequest, _resources_pb2.Monitor]  # type: ignore[assignment]
@@ -443,7 +447,9 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.RecordAnalysisRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.RecordAnalysisResponse, _abc.Awaitable[_service_pb2.RecordAnalysisResponse]]:
-        """Records one look. Errors: ABORTED (another look took this sequence), FAILED_PRECONDITION (rollout ended)."""
+        """Records one look. Errors: ABORTED (another look took this sequence), FAILED_PRECONDITION (rollout ended),
+        INVALID_ARGUMENT (counts that nobody could read later).
+        """
 
     @_abc_1.abstractmethod
     def ListAnalyses(
