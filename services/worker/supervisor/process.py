@@ -7,7 +7,7 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Final
@@ -87,14 +87,30 @@ class ForkServer:
     def _start(self, config: ChildConfig, pipe: socket.socket) -> ForkServerProcess:
         process = self._context.Process(target=_run_child, args=(config, pipe), name=str(config.key), daemon=True)
         with _environment(self._environment):
+            forkserver.ensure_running()
+            # The fork is a part of the load, and not to be paid for by versions on other processors.
+            _run_server_on(config.cores or os.sched_getaffinity(0))
             process.start()
         return process
 
 
-def _end_server() -> None:
-    """Ends the fork server, whose forks live on; multiprocessing begins another one when it finds it ended."""
+def _server() -> int | None:
     # There is no public way.
     pid: int | None = vars(forkserver._forkserver)["_forkserver_pid"]  # noqa: SLF001
+    return pid
+
+
+def _run_server_on(cores: Collection[int]) -> None:
+    """Has the fork server run on these processors, and what it forks from the beginning."""
+    pid = _server()
+    if pid is not None:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(pid, cores)
+
+
+def _end_server() -> None:
+    """Ends the fork server, whose forks live on; multiprocessing begins another one when it finds it ended."""
+    pid = _server()
     if pid is not None:
         os.kill(pid, signal.SIGKILL)
         # Not taken from multiprocessing, which asks for it.

@@ -125,6 +125,16 @@ async def test_all_its_threads_keep_to_its_processors(versions: _Versions) -> No
     assert [os.sched_getaffinity(thread) for thread in threads] == [{core}] * len(threads)
 
 
+async def test_its_fork_is_made_on_its_processors_too(versions: _Versions) -> None:
+    (core, *_) = every = os.sched_getaffinity(0)
+    process = await versions.start("v1", cores=frozenset({core}))
+    forking = psutil.Process(process.pid).parent()
+    assert forking is not None
+    assert os.sched_getaffinity(forking.pid) == {core}
+    await versions.start("v2")
+    assert os.sched_getaffinity(forking.pid) == every
+
+
 async def test_where_its_lanes_epoch_falls_labels_of_higher_ones_are_too_late(versions: _Versions) -> None:
     process = await versions.start("v1")
     process.link.send(_TOLD)
