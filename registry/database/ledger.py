@@ -1,8 +1,9 @@
 """The audit log."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
+from google.protobuf.message import DecodeError
 from sqlalchemy import ARRAY, ColumnElement, Row, Select, Text, delete, func, literal, select, true, tuple_
 
 from crossfade.registry.v1 import resources_pb2
@@ -10,7 +11,11 @@ from registry import converters
 from registry.database.session import Session
 from registry.database.tables import events, lanes, models
 from registry.domain.ledger import Event, EventDraft
+from registry.domain.records import Outcome
 from registry.filters import EventFilter
+
+UNREADABLE: Final = "UNREADABLE"
+"""Code of an outcome that is none any more; the event's hash is of what was written, so that it does not fit."""
 
 
 class SqlLedger:
@@ -110,9 +115,7 @@ def _values(event: Event) -> dict[str, Any]:
 
 
 def _event(row: Row[Any]) -> Event:
-    outcome = None
-    if row.outcome is not None:
-        outcome = converters.outcome_from_proto(resources_pb2.Outcome.FromString(row.outcome))
+    outcome = None if row.outcome is None else _outcome(row.outcome)
     draft = EventDraft(row.type, row.segment, row.version, row.rollout, row.reason, outcome)
     return Event(
         model=row.model,
@@ -124,3 +127,11 @@ def _event(row: Row[Any]) -> Event:
         hash=row.hash,
         previous_hash=row.previous_hash,
     )
+
+
+def _outcome(stored: bytes) -> Outcome:
+    """The outcome of an event. What somebody has altered may not be readable any more: others are, and it is told."""
+    try:
+        return converters.outcome_from_proto(resources_pb2.Outcome.FromString(stored))
+    except DecodeError:
+        return Outcome("What is stored here cannot be read: it was altered after it was written.", UNREADABLE)
