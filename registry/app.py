@@ -14,6 +14,7 @@ from sqlalchemy.engine import Engine
 from crossfade.registry.v1 import service_pb2
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from registry.database import schema
+from registry.database.clock import ClockKeeper, DatabaseClock, database_time
 from registry.database.engine import open_engine, parse_url
 from registry.database.unit_of_work import SqlUnitOfWork
 from registry.meters import Meters
@@ -77,7 +78,8 @@ class App:
 
     Args:
         settings: where to listen, which database.
-        clock: the time.
+        clock: the time. Default: the database's.
+        machine: keeps the database's time between two looks at it.
         uniform: draws the pauses between attempts at a webhook.
 
     Raises:
@@ -91,12 +93,14 @@ class App:
         settings: RegistrySettings,
         clock: Clock | None = None,
         *,
+        machine: Clock | None = None,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        clock = clock or SystemClock()
         self._settings = settings
         self._log = make_log(SERVICE_NAME, settings.log_level)
         self._engine = open_database(settings)
+        of_database = DatabaseClock(lambda: database_time(self._engine), machine or SystemClock())
+        clock = clock or of_database
         instance_id = str(uuid.uuid4())
         self._tracing = Tracing(SERVICE_NAME, instance_id, settings.otlp_endpoint, settings.trace_ratio)
         self._store = MetricStore()
@@ -108,6 +112,7 @@ class App:
         self._foreground = Offload(unit_of_work, settings.database_connections, "registry")
         self._background = Offload(unit_of_work, _BACKGROUND_THREADS, "upkeep")
         self._watches = Offload(unit_of_work, _WATCH_THREADS, "watches")
+        self._keeper = ClockKeeper(of_database, self._background, self._log)
         self._hub = WatchHub(
             self._background,
             self._watches,
@@ -185,9 +190,11 @@ class App:
             SchemaError: the database's schema is not this release's, or it does not answer.
         """
         await self._background.call(lambda: schema.check(self._engine))
+        if not await self._keeper.once():
+            raise schema.SchemaError("the database has gone away while this Registry started: start it again")
         self._meters.open()
         await self._hub.open()
-        runs = (self._hub.run, self.upkeep.run, self.upkeep.run_forgetting, self._courier.run)
+        runs = (self._keeper.run, self._hub.run, self.upkeep.run, self.upkeep.run_forgetting, self._courier.run)
         self._tasks = [asyncio.create_task(begun_again(run, self._log)) for run in runs]
         await self._server.start()
         if self._settings.metrics_listen:

@@ -12,7 +12,7 @@ import pytest
 from crossfade.cli.actions.certificates import make_certificates
 from registry.app import App
 from registry.settings import RegistrySettings
-from services.common.clock import Clock, SystemClock
+from services.common.clock import Clock
 from services.common.settings import TlsSettings
 from tests.integration.registry.harness import Registry, Secured, Start, plan
 from tests.integration.registry.webhook_receiver import Receiver
@@ -25,7 +25,11 @@ async def start(database: str) -> AsyncIterator[Start]:
     started: list[Registry] = []
 
     async def make(
-        clock: Clock | None = None, uniform: Callable[[float, float], float] = random.uniform, **changes: object
+        clock: Clock | None = None,
+        *,
+        machine: Clock | None = None,
+        uniform: Callable[[float, float], float] = random.uniform,
+        **changes: object,
     ) -> Registry:
         values = {
             "listen": "127.0.0.1:0",
@@ -40,7 +44,7 @@ async def start(database: str) -> AsyncIterator[Start]:
             **changes,
         }
         settings = RegistrySettings(**values)  # type: ignore[arg-type]  # settings, by name
-        app = App(settings, clock or SystemClock(), uniform=uniform)
+        app = App(settings, clock, machine=machine, uniform=uniform)
         await app.start()
         registry = Registry(app)
         started.append(registry)

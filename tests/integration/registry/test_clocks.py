@@ -1,0 +1,79 @@
+"""Replicas on machines whose clocks are minutes apart: all write the database's time."""
+
+import time
+
+from google.protobuf import duration_pb2
+
+from crossfade.registry.v1 import service_pb2
+from services.common.clock import SystemClock
+from tests.integration.registry.harness import Registry, Start, new_id
+from tests.support.wait import until_async
+
+MINUTES = 300.0
+
+
+class Apart(SystemClock):
+    """A machine's clock that is wrong."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def now(self) -> float:
+        return time.time() + self._seconds
+
+
+async def replicas(start: Start) -> tuple[Registry, Registry]:
+    """One behind and one ahead."""
+    return await start(machine=Apart(-MINUTES)), await start(machine=Apart(MINUTES))
+
+
+async def test_events_have_the_time_at_which_they_were(start: Start) -> None:
+    behind, ahead = await replicas(start)
+    before = time.time()
+    rollout = await behind.running()
+    await ahead.rollback(rollout)
+    times = [event.time.ToMicroseconds() / 1e6 for event in await ahead.events()]
+    assert times == sorted(times)
+    assert before - 1.0 < times[0] <= times[-1] < time.time() + 1.0
+
+
+async def test_a_version_that_is_loaded_for_a_while_is_held_as_long(start: Start) -> None:
+    behind, ahead = await replicas(start)
+    await behind.running()
+    await behind.publish(without_rollout=True)
+
+    async def load(registry: Registry, seconds: int) -> None:
+        request = service_pb2.LoadVersionRequest(
+            name="models/m/versions/v3",
+            ttl=duration_pb2.Duration(seconds=seconds),
+            etag=(await registry.model()).lanes[0].etag,
+            request_id=new_id(),
+        )
+        await registry.stub.LoadVersion(request)
+
+    async def unloaded() -> bool:
+        return any(event.type == "VERSION_UNLOADED" for event in await behind.events())
+
+    for registry in (behind, ahead):
+        await load(registry, 240)
+        for replica in (behind, ahead):
+            await replica.app.upkeep.once()
+        assert not await unloaded()
+    await load(ahead, 1)
+    await until_async(unloaded)
+
+
+async def test_a_pause_lasts_as_long_as_it_lasted(start: Start) -> None:
+    behind, ahead = await replicas(start)
+    for first, second in ((behind, ahead), (ahead, behind)):
+        model = "m" if first is behind else "n"
+        rollout = await behind.running(model)
+        began = time.time()
+        paused = await first.stub.PauseRollout(
+            service_pb2.PauseRolloutRequest(name=rollout.name, etag=rollout.etag, request_id=new_id())
+        )
+        resumed = await second.stub.ResumeRollout(
+            service_pb2.ResumeRolloutRequest(name=rollout.name, etag=paused.etag, request_id=new_id())
+        )
+        lasted = resumed.step_paused.ToMicroseconds() / 1e6
+        assert 0.0 <= lasted <= time.time() - began + 0.1
