@@ -85,7 +85,7 @@ async def fill(registry: Registry, database: "psycopg.Connection[tuple[object, .
         database.execute("UPDATE rollouts SET outcome = %s", (large,))
     if table == "analyses":
         analysis = analysis_pb2.Analysis(rollout=rollout.name, sequence=1, epoch=1)
-        series = analysis.window.instances.add(instance_id="i").series.add(metric="crossfade.lane.input.alike")
+        series = analysis.window.instances.add(instance_id="i").series.add(metric="of.the.users.own")
         series.counts.extend([2**40] * (OCTETS // 6))
         await registry.stub.RecordAnalysis(service_pb2.RecordAnalysisRequest(analysis=analysis, request_id=new_id()))
 
