@@ -4,10 +4,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from google.protobuf import timestamp_pb2
+from google.protobuf import duration_pb2, field_mask_pb2, timestamp_pb2
 from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.engine import Engine
 
@@ -16,14 +16,17 @@ from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry.database.tables import METADATA
 from registry.service.webhooks import COUNTED
 from tests.integration.registry.harness import Registry, Start, new_id, plan
+from tests.integration.registry.watching import watching
 from tests.support.cockroach import refused_by_cockroach
 from tests.support.plans import plans_of
-from tests.support.wait import until
+from tests.support.wait import until, until_async
 
 SMALL = {"route_clock", "schema_release", "alembic_version", "instances"}
 """Tables of one row, and one with a row for each process that runs: all of them are wanted."""
 MOST_ROWS = 1_000
 """That a query reads of 2,000 versions and 20,000 events."""
+EXPLAINED = {"SELECT", "INSERT", "UPDATE", "DELETE", "WITH"}
+ABOUT_A_SESSION = {"SET", "SHOW"}
 Query = tuple[str, Any]
 
 DEPRECATED, PROMOTED = resources_pb2.VERSION_STATE_DEPRECATED, resources_pb2.ROLLOUT_STATE_PROMOTED
@@ -41,6 +44,7 @@ OF_ROLLOUTS: list[dict[str, Any]] = [
     {"segment": ""},
     {"segment": "eu"},
 ]
+OF_ANALYSES: list[dict[str, Any]] = [{}, {"latest_only": True}, {"summaries_only": True, "after_sequence": 1}]
 ENDINGS = ["ROLLOUT_PROMOTED", "ROLLOUT_ROLLED_BACK", "ROLLOUT_INCONCLUSIVE", "ROLLOUT_CANCELLED"]
 OF_EVENTS: list[dict[str, Any]] = [
     {},
@@ -112,9 +116,24 @@ async def grown(own_database: str, start: Start) -> AsyncIterator[str]:
     yield own_database
 
 
+class Noting:
+    """A stub that notes the names of the RPCs that are called."""
+
+    def __init__(self, stub: Any) -> None:
+        self._stub = stub
+        self.called: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.called.add(name)
+        return getattr(self._stub, name)
+
+
 async def use(registry: Registry) -> None:
     """Calls each RPC, lists with each filter."""
     stub, name = registry.stub, "models/m"
+    await registry.create("another")
+    described = resources_pb2.Model(name=name, description="what it is for")
+    await stub.UpdateModel(service_pb2.UpdateModelRequest(model=described, request_id=new_id()))
     now = timestamp_pb2.Timestamp()
     now.GetCurrentTime()
     await stub.ListModels(service_pb2.ListModelsRequest())
@@ -135,6 +154,8 @@ async def use(registry: Registry) -> None:
     listed = (await stub.ListWebhooks(service_pb2.ListWebhooksRequest())).webhooks
     assert [one.undelivered for one in listed] == [COUNTED, 5]
     await change(registry)
+    await start_and_end(registry)
+    await watch(registry)
 
 
 async def pages(call: Any, request: Any, field: str) -> None:
@@ -148,7 +169,7 @@ async def pages(call: Any, request: Any, field: str) -> None:
 
 
 async def change(registry: Registry) -> None:
-    """Each kind of transition once."""
+    """What leads to another stable version, and back."""
     stub, name = registry.stub, "models/m"
     worker = registry.worker()
     await worker.ready("v1", "v2", control="v1")
@@ -158,7 +179,13 @@ async def change(registry: Registry) -> None:
         watched = resources_pb2.Monitor(model=name, version="v1", sequence=sequence)
         await stub.RecordMonitor(service_pb2.RecordMonitorRequest(monitor=watched, request_id=new_id()))
     await stub.GetMonitor(service_pb2.GetMonitorRequest(model=name))
-    await stub.ListAnalyses(service_pb2.ListAnalysesRequest(parent=rollout.name))
+    off = resources_pb2.MonitorSettings(off=True)
+    mask = field_mask_pb2.FieldMask(paths=["off"])
+    await stub.SetMonitor(
+        service_pb2.SetMonitorRequest(model=name, settings=off, update_mask=mask, request_id=new_id())
+    )
+    for wanted in OF_ANALYSES:
+        await stub.ListAnalyses(service_pb2.ListAnalysesRequest(parent=rollout.name, **wanted))
     for verb in ("Pause", "Resume", "Advance"):
         request = getattr(service_pb2, f"{verb}RolloutRequest")(
             name=rollout.name, etag=rollout.etag, request_id=new_id()
@@ -171,14 +198,70 @@ async def change(registry: Registry) -> None:
     lane = (await registry.model()).lanes[0]
     undo = service_pb2.UndoLaneRequest(model=name, etag=lane.etag, request_id=new_id(), bad=True, force=True)
     lane = await stub.UndoLane(undo)
-    await registry.publish(rollout=plan(500), version_id="late")
-    await worker.ready("late")
-    model = await registry.model()
-    await stub.SetSegment(service_pb2.SetSegmentRequest(model=name, segment="eu", etag=model.etag, request_id=new_id()))
-    watch = stub.WatchRoutes(service_pb2.WatchRoutesRequest())
-    await watch.read()
-    watch.cancel()
     await worker.report(leaving=True)
+
+
+async def start_and_end(registry: Registry) -> None:
+    """What comes into a lane, and out of it again: segments, versions loaded by hand, rollouts that end."""
+    stub, name = registry.stub, "models/m"
+    worker = registry.worker()
+    model = await registry.model()
+    wanted = service_pb2.SetSegmentRequest(model=name, segment="eu", etag=model.etag, request_id=new_id())
+    lane = await stub.SetSegment(wanted)
+    await stub.DeleteSegment(
+        service_pb2.DeleteSegmentRequest(model=name, segment="eu", etag=lane.etag, request_id=new_id())
+    )
+    asked = plan(500)
+    asked.approval_required = True
+    published = await registry.publish(rollout=asked, version_id="bad")
+    await worker.ready("v1", "bad", control="v1")
+    rollout = await stub.GetRollout(service_pb2.GetRolloutRequest(name=published.rollout.name))
+    rollout = await stub.ApproveRollout(
+        service_pb2.ApproveRolloutRequest(name=rollout.name, etag=rollout.etag, request_id=new_id())
+    )
+    await registry.rollback(rollout)
+    await registry.publish(version_id="late", without_rollout=True)
+    late = f"{name}/versions/late"
+    for ttl in (60, 0, 1):
+        held = service_pb2.LoadVersionRequest(
+            name=late, etag=await etag(registry), ttl=duration_pb2.Duration(seconds=ttl), request_id=new_id()
+        )
+        await stub.LoadVersion(held)
+    await until_async(lambda: let_go(registry))
+    begin = service_pb2.StartRolloutRequest(
+        version=late, rollout=plan(500), etag=await etag(registry), request_id=new_id()
+    )
+    rollout = await stub.StartRollout(begin)
+    await stub.CancelRollout(
+        service_pb2.CancelRolloutRequest(name=rollout.name, etag=rollout.etag, request_id=new_id())
+    )
+    await stub.WithdrawVersion(
+        service_pb2.WithdrawVersionRequest(name=late, etag=await etag(registry), request_id=new_id())
+    )
+    await worker.report(leaving=True)
+
+
+async def etag(registry: Registry) -> str:
+    """The default lane's."""
+    return (await registry.model()).lanes[0].etag
+
+
+async def let_go(registry: Registry) -> bool:
+    """Whether nothing is loaded by hand any more."""
+    return not (await registry.model()).lanes[0].loaded
+
+
+async def watch(registry: Registry) -> None:
+    """From the beginning, and from where it was left."""
+    async with watching(registry) as first:
+        seen = await first.next()
+    async with watching(registry, seen.revision - 5) as resumed:
+        await resumed.until(seen.revision)
+
+
+def word(statement: str) -> str:
+    """The first one."""
+    return statement.split(maxsplit=1)[0].upper()
 
 
 @pytest.mark.timeout(120)
@@ -188,18 +271,22 @@ async def test_every_query_has_an_index(grown: str, start: Start, queries: dict[
     registry = await start(
         database=grown, event_days=0.001, analysis_days=0.001, webhooks=file, webhook_poll_seconds=0.05
     )
+    registry.stub = noting = cast("Any", Noting(registry.stub))
     await use(registry)
+    service = service_pb2.DESCRIPTOR.services_by_name["RegistryService"]
+    assert {method.name for method in service.methods} - noting.called == set()
     await until(lambda: any(statement.startswith("UPDATE outbox") for statement in queries))
     forgotten = await asyncio.to_thread(registry.app.retention.forget, deadline=time.monotonic() + 60)
     assert forgotten.failures == ()
     await registry.app.stop()
-    assert len(queries) > 60
+    assert {word(statement) for statement, _ in queries.values()} <= EXPLAINED | ABOUT_A_SESSION
+    assert len(queries) > 300
     assert [statement for statement, _ in queries.values() if refused_by_cockroach(statement)] == []
     with plans_of(grown, SMALL, MOST_ROWS) as plans:
         wasteful = [
             f"{why}: {statement} {values}"
             for statement, values in queries.values()
-            if statement.split(maxsplit=1)[0].upper() in ("SELECT", "UPDATE", "DELETE", "INSERT")
+            if word(statement) in EXPLAINED
             for why in plans.waste(statement, values)
         ]
     assert not wasteful, "\n".join(wasteful)
