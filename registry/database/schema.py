@@ -64,9 +64,12 @@ def check(engine: Engine) -> None:
             f"the database has schema {found or 'none'} and this release needs {REVISIONS[-1]}: "
             "run `crossfade registry migrate` (or `python -m registry migrate`)"
         )
+    wrote, this = _release(engine), release()
+    # Two builds of one release may know different schemas.
+    newer = f"the later build of {this}" if wrote == this else wrote
     raise SchemaError(
-        f"the database has schema {found}, which crossfade {_release(engine)} wrote; this is crossfade "
-        f"{release()} and knows schemas up to {REVISIONS[-1]}: upgrade crossfade"
+        f"the database has schema {found} and this Registry, of crossfade {this}, knows none after {REVISIONS[-1]}: "
+        f"upgrade crossfade to what migrated the database, {newer}"
     )
 
 
@@ -152,9 +155,9 @@ def _pause() -> None:
 def _release(engine: Engine) -> str:
     try:
         with engine.connect() as connection:
-            return connection.execute(select(schema_release.c.release)).scalar_one_or_none() or "of an unknown release"
+            return connection.execute(select(schema_release.c.release)).scalar_one_or_none() or "a release unknown here"
     except DATABASE_ERRORS:
-        return "of an unknown release"
+        return "a release unknown here"
 
 
 def _describe(error: Exception) -> str:

@@ -1,7 +1,6 @@
 """Schemas: migrated, refused when older or newer, and the same as the tables that the code knows."""
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,17 +15,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
 from registry.database.engine import open_engine, parse_url
-from registry.database.migrations.versions import (
-    r0001_tables,
-    r0003_history,
-    r0006_indexes,
-    r0008_receivers,
-    r0009_marks,
-    r0010_rare,
-    r0011_heads,
-    r0012_reports,
-    r0013_owners,
-)
+from registry.database.migrations.versions import r0001_tables, r0003_history
 from registry.database.schema import REVISIONS, SchemaError, check, migrate
 from registry.database.tables import METADATA
 from services.common.release import release
@@ -69,13 +58,18 @@ def test_an_older_schema_is_refused(migrated: Engine) -> None:
 
 def test_a_newer_schema_is_refused(migrated: Engine) -> None:
     execute(migrated, "UPDATE alembic_version SET version_num = '9999'")
-    execute(migrated, "UPDATE schema_release SET release = '7.0.0'")
-    for refuse in (check, migrate):
-        with pytest.raises(
-            SchemaError, match=r"schema 9999, which crossfade 7\.0\.0 wrote.*upgrade crossfade"
-        ) as error:
-            refuse(migrated)
-        assert release() in str(error.value)
+    newest = REVISIONS[-1]
+    # Two builds of one release may know different schemas.
+    for wrote, said in (("7.0.0", "7.0.0"), (release(), f"the later build of {release()}")):
+        with migrated.begin() as connection:
+            connection.execute(text("UPDATE schema_release SET release = :wrote"), {"wrote": wrote})
+        for refuse in (check, migrate):
+            with pytest.raises(SchemaError) as error:
+                refuse(migrated)
+            assert str(error.value) == (
+                f"the database has schema 9999 and this Registry, of crossfade {release()}, knows none after {newest}: "
+                f"upgrade crossfade to what migrated the database, {said}"
+            )
 
 
 def test_a_migration_may_take_longer_than_any_statement_of_a_registry(empty: Engine) -> None:
@@ -140,27 +134,6 @@ def test_the_schema_is_the_one_of_the_tables(database: str) -> None:
         found = compare_metadata(context, METADATA)
     engine.dispose()
     assert found == []
-
-
-def test_no_statement_that_cockroachdb_lacks() -> None:
-    for statement in (
-        *r0001_tables.STATEMENTS,
-        *r0003_history.STATEMENTS,
-        *r0006_indexes.STATEMENTS,
-        *r0008_receivers.STATEMENTS,
-        r0009_marks.STATEMENT,
-        *r0010_rare.STATEMENTS,
-        *r0011_heads.STATEMENTS,
-        *r0012_reports.STATEMENTS,
-        *r0013_owners.STATEMENTS,
-    ):
-        assert re.match(
-            r"\s*(CREATE (TABLE|(UNIQUE )?INDEX) IF NOT EXISTS|ALTER TABLE \w+ ADD COLUMN IF NOT EXISTS|"
-            r"DROP INDEX IF EXISTS)",
-            statement,
-        )
-        assert statement.count(";") == 0
-        assert not re.search(r"\bSERIAL\b|SEQUENCE |\bENUM\b|DEFERRABLE|nextval", statement)
 
 
 def test_lanes_are_guarded_by_the_database_too(migrated: Engine) -> None:
