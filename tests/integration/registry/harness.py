@@ -146,9 +146,11 @@ class FakeWorker:
 class Registry:
     """A running Registry and short forms of its calls."""
 
-    def __init__(self, app: App, tls: TlsSettings | None = None) -> None:
+    def __init__(self, app: App, tls: TlsSettings | None = None, channel: aio.Channel | None = None) -> None:
         self.app = app
-        if tls is None:
+        if channel is not None:
+            self.channel = channel
+        elif tls is None:
             self.channel = aio.insecure_channel(app.address, options=OPTIONS)
         else:
             self.channel = aio.secure_channel(app.address, channel_credentials(tls), options=OPTIONS)

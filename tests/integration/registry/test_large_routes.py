@@ -3,16 +3,23 @@
 import asyncio
 
 import psycopg
+import pytest
 import structlog
+from grpc import aio
 
-from crossfade.connection import MESSAGE_LIMIT
+from crossfade.connection import MESSAGE_LIMIT, OPTIONS
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from services.common.watch import RouteWatch
 from tests.integration.registry.harness import Registry
 from tests.integration.registry.watching import Watcher, watching
+from tests.support.counting import counting
 from tests.support.wait import until
 
 LANES = 700
+OPEN_SINCE = b"""
+    SELECT pid, state, query FROM pg_stat_activity WHERE datname = current_database()
+    AND application_name = 'crossfade-registry' AND xact_start < %s
+"""
 Connection = psycopg.Connection[tuple[object, ...]]
 
 
@@ -94,3 +101,35 @@ async def test_routers_and_workers_get_them(registry: Registry, shared_database:
     await until(lambda: len(told) > 1, 30)
     task.cancel()
     assert told == [(revision, LANES + 1), (revision + 1, LANES + 1)]
+
+
+@pytest.mark.postgres_only
+async def test_a_watcher_that_does_not_read_holds_nobody_up(registry: Registry, shared_database: Connection) -> None:
+    """It is sent no more than fits on the way; the rest waits, and no transaction with it."""
+    changed = (await multiply(registry, shared_database))[: LANES // 2]
+    size = sum(len(payload) for *_, payload in changed)
+    (first,) = (int(str(value)) for (value,) in shared_database.execute("SELECT revision FROM route_clock").fetchall())
+    async with (
+        counting(registry.app.address) as way,
+        aio.insecure_channel(way.address, options=OPTIONS) as channel,
+        watching(Registry(registry.app, channel=channel), start=first - 1) as idle,
+        watching(registry, start=first - 1) as watch,
+    ):
+        await idle.begun()
+        last = (await watch.next()).revision
+        assert last == first
+        for number in range(4):
+            moment = shared_database.execute("SELECT clock_timestamp()").fetchone()
+            change_all(shared_database, changed, last + 1)
+            async with asyncio.timeout(5):
+                assert [(await whole(watch))[-1].revision] == [last + 1]
+                # And what is written by the Registry itself.
+                await registry.create(f"n{number}")
+                assert [(await whole(watch))[-1].revision] == [last + 2]
+            last += 2
+        # What had begun before the last changes were made has ended.
+        assert shared_database.execute(OPEN_SINCE, moment).fetchall() == []
+        assert way.passed < size
+        found = [(await whole(idle))[-1].revision for _ in range(first, last + 1)]
+        assert found == list(range(first, last + 1))
+        assert way.passed > 4 * size

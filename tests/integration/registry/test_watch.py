@@ -134,17 +134,6 @@ async def test_watch_ends_when_the_registry_does(start: Start) -> None:
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_watcher_that_does_not_read_holds_nobody_up(start: Start) -> None:
-    registry = await start()
-    async with watching(registry) as idle, watching(registry) as watch:
-        assert (await idle.next()).snapshot
-        await watch.next()
-        for number in range(20):
-            await registry.create(f"m{number}")
-        assert len(await watch.until(20)) == 20
-        assert [response.revision for response in await idle.until(20)] == list(range(1, 21))
-
-
 @pytest.mark.timeout(180)
 async def test_a_thousand_watchers_get_each_change_once_and_in_order(start: Start) -> None:
     replicas = [await start(), await start()]

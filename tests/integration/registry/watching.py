@@ -29,6 +29,10 @@ class Watcher:
     ) -> None:
         self._call = call
 
+    async def begun(self) -> None:
+        """Waits until the Registry has something for it; nothing is read."""
+        await self._call.initial_metadata()
+
     async def next(self, seconds: float = 5) -> service_pb2.WatchRoutesResponse:
         """The next message."""
         async with asyncio.timeout(seconds):
