@@ -1,4 +1,4 @@
-"""The database is killed, or its disk is full: nothing wrong is acknowledged, and all goes on by itself."""
+"""The database is killed, or refuses a statement for want of room: nothing wrong is acknowledged, and all goes on."""
 
 import os
 import shutil
@@ -93,7 +93,9 @@ async def test_a_database_that_is_killed_and_started_again(
     verify(await registry.model(), reversed(await registry.events()))
 
 
-async def test_a_full_disk(start: Start, shared_database: "psycopg.Connection[tuple[object, ...]]") -> None:
+async def test_a_statement_that_finds_no_room(
+    start: Start, shared_database: "psycopg.Connection[tuple[object, ...]]"
+) -> None:
     registry = await start()
     rollout = await registry.running()
     before = await registry.events()
