@@ -10,6 +10,7 @@ from pathlib import Path
 from crossfade.registry.v1 import resources_pb2
 from services.common.telemetry import operations
 from tests.integration.registry.harness import Start
+from tests.integration.registry.test_monitors import ERRORS, look
 from tests.integration.registry.webhook_receiver import Receiver, all_told, listed, webhooks
 from tests.support.wait import until, until_async
 from tests.support.worker import metrics
@@ -50,6 +51,27 @@ async def test_an_outcome_is_told_as_a_signed_cloud_event(start: Start, receiver
     await until_async(lambda: all_told(registry))
     # What nobody asked to be told of was not: publications, starts, readiness.
     assert len(receiver.got) == 1
+
+
+async def test_what_stands_out_in_a_lane_without_a_rollout_is_told_and_so_is_its_end(
+    start: Start, receiver: Receiver, tmp_path: Path
+) -> None:
+    file = webhooks(tmp_path, {"name": "on-call", "url": receiver.url})
+    registry = await start(webhooks=file, webhook_poll_seconds=0.05)
+    await registry.create()
+    await registry.publish()
+    await look(registry, 1)
+    await look(registry, 2, ERRORS)
+    # It is there still, and nobody is told again.
+    await look(registry, 3, ERRORS)
+    await look(registry, 4)
+    await until_async(lambda: all_told(registry))
+    assert [(one["type"], one["data"]["version"], one["data"]["reason"]) for one in receiver.events()] == [
+        ("crossfade.alert.raised.v1", "v1", ERRORS.reason),
+        ("crossfade.alert.ended.v1", "v1", f"It has ended: {ERRORS.reason}"),
+    ]
+    raised = (await registry.events())[-2]
+    assert receiver.events()[0]["data"]["hash"] == raised.hash
 
 
 async def test_slack_gets_a_line(start: Start, receiver: Receiver, tmp_path: Path) -> None:
