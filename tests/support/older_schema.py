@@ -16,8 +16,8 @@ from registry.database.engine import open_engine, parse_url
 _OF_MIGRATIONS = {"alembic_version", "schema_release"}
 _COLUMNS = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()"
 _KEYS = (
-    "SELECT k.table_name, k.column_name FROM information_schema.key_column_usage k "
-    "JOIN information_schema.table_constraints c USING (constraint_schema, constraint_name) "
+    "SELECT table_name, column_name FROM information_schema.key_column_usage k "
+    "JOIN information_schema.table_constraints c USING (constraint_schema, table_name, constraint_name) "
     "WHERE c.constraint_type = 'PRIMARY KEY' AND k.table_schema = current_schema()"
 )
 
