@@ -1,32 +1,21 @@
 """Clients that ask for valid and invalid things at random, and write down what they were told."""
 
 import asyncio
-import random
 import time
-import uuid
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
 
-from crossfade.common.v1 import model_pb2, policy_pb2
+from crossfade.common.v1 import model_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
-from tests.checker.journal import Entry, Told
+from tests.checker.caller import TIMEOUT
+from tests.checker.journal import Told, seconds_of
 from tests.checker.replicas import Replicas
+from tests.checker.rollout_client import RolloutClient
 
-_UNSURE: Final = frozenset(
-    {
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.CANCELLED,
-        grpc.StatusCode.UNKNOWN,
-        grpc.StatusCode.INTERNAL,
-    }
-)
-_ATTEMPTS: Final = 4
-_TIMEOUT: Final = 4.0
-
+SEGMENT: Final = "eu"
 SIGNATURE: Final = model_pb2.Signature(
     inputs=[model_pb2.TensorSpec(name="x", datatype="FP32", shape=[-1, 4])],
     outputs=[model_pb2.TensorSpec(name="y", datatype="FP32", shape=[-1, 2])],
@@ -36,13 +25,7 @@ SIGNATURE: Final = model_pb2.Signature(
 ARTIFACT: Final = model_pb2.Artifact(uri="file:///models/m", digest="sha256:" + "a" * 64, size_bytes=1)
 
 
-def plan() -> service_pb2.RolloutSpec:
-    """Two steps."""
-    steps = [policy_pb2.Step(share_bps=share, period=Duration(seconds=3600)) for share in (500, 5000)]
-    return service_pb2.RolloutSpec(plan=policy_pb2.TrafficPlan(steps=steps))
-
-
-class Client:
+class Client(RolloutClient):
     """One client.
 
     Args:
@@ -53,14 +36,11 @@ class Client:
     """
 
     def __init__(self, number: int, replicas: Replicas, models: list[str], seed: int) -> None:
-        self._number = number
-        self._replicas = replicas
+        super().__init__(number, replicas, seed)
         self._models = models
-        self._rng = random.Random(f"{seed}/{number}")
         self._seen: dict[str, resources_pb2.Model] = {}
-        self._count = 0
-        self.journal: list[Entry] = []
-        self.found: list[str] = []
+        self._own: list[tuple[str, str, str]] = []
+        """Versions (model, segment, id) that nobody else loads, and it has not yet."""
 
     async def run(self, until: float) -> None:
         """Asks until a moment of the monotonic clock."""
@@ -78,119 +58,64 @@ class Client:
         # Now and then it acts on what it saw long ago.
         if model not in self._seen or self._rng.random() < 0.8:
             request = service_pb2.GetModelRequest(name=f"models/{model}")
-            self._seen[model] = await self._stub().GetModel(request, timeout=_TIMEOUT)
+            self._seen[model] = await self._stub().GetModel(request, timeout=TIMEOUT)
         return self._seen[model]
 
     def _lane(self, model: resources_pb2.Model) -> resources_pb2.Lane:
         return self._rng.choice([lane for lane in model.lanes for _ in range(1 if lane.segment else 4)])
 
-    async def _rollout(self, model: str, lane: resources_pb2.Lane) -> resources_pb2.Rollout:
-        # The live one, or any: what has ended must not move.
-        name = lane.rollout if lane.rollout and self._rng.random() < 0.9 else f"models/{model}/rollouts/1"
-        found: resources_pb2.Rollout = await self._stub().GetRollout(
-            service_pb2.GetRolloutRequest(name=name), timeout=_TIMEOUT
-        )
-        return found
+    async def create(self, model: str, lane: resources_pb2.Lane) -> None:
+        """A model that nobody does anything with."""
+        del model, lane
+        marker = self.marker()
+        await self.operate("CreateModel", marker, marker, service_pb2.CreateModelRequest(model_id=marker))
 
-    def _stub(self) -> Any:
-        return self._rng.choice(self._replicas.stubs)
-
-    def _one_in(self, number: int) -> bool:
-        return self._rng.randrange(number) == 0
-
-    def _etag(self, etag: str) -> str:
-        return "never" if self._one_in(20) else etag
-
-    def _of(self, lane: resources_pb2.Lane, state: str) -> str:
-        wanted = resources_pb2.VersionState.Value(f"VERSION_STATE_{state}")
-        known = [one.version for one in lane.versions if one.state == wanted]
-        every = [one.version for one in lane.versions] or ["v1"]
-        return self._rng.choice(known if known and not self._one_in(10) else every)
-
-    def marker(self) -> str:
-        """A word for one operation's event."""
-        self._count += 1
-        return f"op-{self._number}-{self._count}"
-
-    async def operate(self, kind: str, model: str, marker: str, request: Any) -> None:
-        """Sends a mutation, again and again under its id while it is not known what became of it."""
-        request.request_id = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
-        began, unsure, told, code, answer = time.monotonic(), False, Told.UNKNOWN, "", None
-        for attempt in range(_ATTEMPTS):
-            hasty = attempt == 0 and self._one_in(15)
-            timeout = self._rng.uniform(0.005, 0.06) if hasty else _TIMEOUT
-            try:
-                answer = await getattr(self._stub(), kind)(request, timeout=timeout)
-                told = Told.OK
-                break
-            except grpc.aio.AioRpcError as error:
-                code = error.code().name
-                if error.code() is grpc.StatusCode.INTERNAL:
-                    self.found.append(f"{kind} of {model} ({marker}): {error.details()}")
-                if error.code() not in _UNSURE:
-                    told = Told.UNKNOWN if unsure else Told.REFUSED
-                    break
-                unsure = True
-                await asyncio.sleep(self._rng.uniform(0.0, 0.1))
-        if marker:
-            self.journal.append(Entry(model, kind, marker, began, time.monotonic(), told, code))
-        if told is Told.OK and self._one_in(4):
-            await self._again(kind, model, marker, request, answer)
-
-    async def _again(self, kind: str, model: str, marker: str, request: Any, answer: Any) -> None:
-        """The same request once more: the same answer, word for word."""
-        try:
-            again = await getattr(self._stub(), kind)(request, timeout=_TIMEOUT)
-        except grpc.aio.AioRpcError as error:
-            if error.code() not in _UNSURE:
-                self.found.append(f"{kind} of {model} ({marker}) repeated was refused: {error.details()}")
-            return
-        if again != answer:
-            self.found.append(f"{kind} of {model} ({marker}) repeated had another answer")
+    async def update(self, model: str, lane: resources_pb2.Lane) -> None:
+        """Another description, which its event does not say: the answer names the event."""
+        del lane
+        marker = self.marker()
+        etag = "" if self._one_in(2) else self._etag(self._seen[model].etag)
+        wanted = resources_pb2.Model(name=f"models/{model}", description=marker, etag=etag)
+        await self.operate("UpdateModel", model, marker, service_pb2.UpdateModelRequest(model=wanted))
 
     async def publish(self, model: str, lane: resources_pb2.Lane) -> None:
         """A new version, its id chosen by the client or by the Registry."""
         marker = self.marker()
         version = resources_pb2.Version(artifact=ARTIFACT, signature=SIGNATURE, description=marker)
-        without = self._one_in(3)
+        without, chosen = self._one_in(2), self._one_in(2)
         request = service_pb2.PublishVersionRequest(
             parent=f"models/{model}",
             version=version,
-            version_id=marker if self._one_in(2) else "",
+            version_id=marker if chosen else "",
             segment=lane.segment,
             without_rollout=without,
-            rollout=None if without else plan(),
+            rollout=None if without else self.plan(marker),
         )
-        await self.operate("PublishVersion", model, marker, request)
+        told = await self.operate("PublishVersion", model, marker, request)
+        if chosen and told is Told.OK:
+            self._own.append((model, lane.segment, marker))
 
-    async def start(self, model: str, lane: resources_pb2.Lane) -> None:
-        """A rollout; its event has a reason of its own, so that nothing is written down."""
-        request = service_pb2.StartRolloutRequest(
-            version=f"models/{model}/versions/{self._of(lane, 'PENDING')}",
-            segment=lane.segment,
-            rollout=plan(),
-            etag=self._etag(lane.etag),
+    async def load(self, model: str, lane: resources_pb2.Lane) -> None:
+        """A version of its own is held for pinned calls, and let go by itself or by whoever had it loaded."""
+        own = [one for one in self._own if one[:2] == (model, lane.segment)]
+        if not own:
+            return
+        chosen = self._rng.choice(own[-5:])
+        self._own.remove(chosen)
+        version, by_hand = chosen[2], self._one_in(2)
+        ttl = Duration(seconds=3600 if by_hand else self._rng.randint(1, 3))
+        request = service_pb2.LoadVersionRequest(
+            name=f"models/{model}/versions/{version}", segment=lane.segment, ttl=ttl, etag=self._etag(lane.etag)
         )
-        await self.operate("StartRollout", model, "", request)
-
-    async def move(self, model: str, lane: resources_pb2.Lane) -> None:
-        """A transition of a rollout."""
-        rollout = await self._rollout(model, lane)
-        marker = self.marker()
-        common: dict[str, Any] = {"name": rollout.name, "etag": self._etag(rollout.etag)}
-        outcome = resources_pb2.Outcome(reason=marker)
-        force = not self._one_in(3)
-        kind, request = self._rng.choice(
-            (
-                ("PauseRollout", service_pb2.PauseRolloutRequest(**common, reason=marker)),
-                ("ResumeRollout", service_pb2.ResumeRolloutRequest(**common, reason=marker)),
-                ("AdvanceRollout", service_pb2.AdvanceRolloutRequest(**common, reason=marker, force=force)),
-                ("PromoteRollout", service_pb2.PromoteRolloutRequest(**common, outcome=outcome, force=force)),
-                ("RollbackRollout", service_pb2.RollbackRolloutRequest(**common, outcome=outcome)),
-                ("CancelRollout", service_pb2.CancelRolloutRequest(**common, outcome=outcome)),
-            )
-        )
-        await self.operate(kind, model, marker, request)
+        await self.operate("LoadVersion", model, f"loaded {version}", request)
+        if not by_hand:
+            return
+        now = await self._stub().GetModel(service_pb2.GetModelRequest(name=f"models/{model}"), timeout=TIMEOUT)
+        for found in now.lanes:
+            if found.segment == lane.segment:
+                held = version in {one.version for one in found.loaded}
+                request.ttl.seconds, request.etag = 0, found.etag
+                await self.operate("LoadVersion", model, f"let go {version}", request, times=int(held))
 
     async def undo(self, model: str, lane: resources_pb2.Lane) -> None:
         """Back to an earlier version."""
@@ -198,9 +123,9 @@ class Client:
         request = service_pb2.UndoLaneRequest(
             model=f"models/{model}",
             segment=lane.segment,
-            version=self._of(lane, "DEPRECATED") if self._one_in(2) else "",
+            version="" if lane.previous_version and self._one_in(2) else self._of(lane, "DEPRECATED"),
             bad=self._one_in(4),
-            cancel_rollout=self._one_in(2),
+            cancel_rollout=not self._one_in(4),
             force=True,
             reason=marker,
             etag=self._etag(lane.etag),
@@ -219,35 +144,70 @@ class Client:
         await self.operate("WithdrawVersion", model, marker, request)
 
     async def set_segment(self, model: str, lane: resources_pb2.Lane) -> None:
-        """The segment gets a lane; one that has it already gets no event, so that nothing is written down."""
+        """The segment gets a lane; where it has one with a stable version, nothing is to be done."""
         del lane
+        marker, seen = self.marker(), self._seen[model]
+        there = any(one.segment == SEGMENT and one.stable_version for one in seen.lanes)
         request = service_pb2.SetSegmentRequest(
-            model=f"models/{model}", segment="eu", etag=self._etag(self._seen[model].etag)
+            model=f"models/{model}", segment=SEGMENT, reason=marker, etag=self._etag(seen.etag)
         )
-        await self.operate("SetSegment", model, "", request)
+        await self.operate("SetSegment", model, marker, request, times=int(not there))
 
     async def delete_segment(self, model: str, lane: resources_pb2.Lane) -> None:
         """The segment's lane is taken away."""
+        lane = next((one for one in self._seen[model].lanes if one.segment), lane)
         if not lane.segment:
             return
         marker = self.marker()
         request = service_pb2.DeleteSegmentRequest(
             model=f"models/{model}",
-            segment="eu",
-            cancel_rollout=self._one_in(2),
+            segment=SEGMENT,
+            cancel_rollout=not self._one_in(3),
             reason=marker,
             etag=self._etag(lane.etag),
         )
         await self.operate("DeleteSegment", model, marker, request)
 
+    async def set_monitor(self, model: str, lane: resources_pb2.Lane) -> None:
+        """The lane is watched in another way."""
+        marker = self.marker()
+        settings = resources_pb2.MonitorSettings(
+            off=self._one_in(4), undo=self._one_in(2), learn=Duration(seconds=seconds_of(marker))
+        )
+        request = service_pb2.SetMonitorRequest(
+            model=f"models/{model}", segment=lane.segment, settings=settings, reason=marker
+        )
+        await self.operate("SetMonitor", model, marker, request)
+
+    async def watch_lane(self, model: str, lane: resources_pb2.Lane) -> None:
+        """A look at the lane, at which something stands out that did not before."""
+        name = f"models/{model}"
+        request = service_pb2.GetMonitorRequest(model=name, segment=lane.segment)
+        known = await self._stub().GetMonitor(request, timeout=TIMEOUT)
+        marker = self.marker()
+        monitor = resources_pb2.Monitor(
+            model=name,
+            segment=lane.segment,
+            version=lane.stable_version or "v1",
+            sequence=known.sequence + 1,
+            alerts=[resources_pb2.Alert(gate=marker, reason=marker)],
+        )
+        await self.operate("RecordMonitor", model, marker, service_pb2.RecordMonitorRequest(monitor=monitor))
+
 
 _Operation = Callable[[Client, str, resources_pb2.Lane], Awaitable[None]]
 _OPERATIONS: Final[tuple[_Operation, ...]] = (
     *(Client.publish,) * 4,
-    *(Client.start,) * 3,
-    *(Client.move,) * 9,
-    *(Client.undo,) * 2,
-    Client.withdraw,
-    Client.set_segment,
-    Client.delete_segment,
+    *(Client.start,) * 4,
+    *(Client.move,) * 28,
+    *(Client.look,) * 4,
+    *(Client.load,) * 4,
+    *(Client.undo,) * 4,
+    *(Client.withdraw,) * 2,
+    *(Client.set_segment,) * 3,
+    *(Client.delete_segment,) * 2,
+    *(Client.watch_lane,) * 2,
+    Client.set_monitor,
+    Client.update,
+    Client.create,
 )

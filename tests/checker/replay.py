@@ -1,14 +1,17 @@
 """The ledger read again from its beginning: what the tables must hold, and whether it was lawful all the way."""
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from crossfade.names import parse_rollout
 from crossfade.registry.v1 import resources_pb2
 
 _LIVE = frozenset({"WAITING_READY", "RUNNING", "PAUSED"})
 _OF_THE_MODEL = frozenset({"MODEL_CREATED", "MODEL_UPDATED", "EVENTS_COMPACTED"})
-_NO_STATE = frozenset({"VERSION_LOADED", "VERSION_UNLOADED", "ROLLOUT_APPROVED"})
+_OF_MONITORS = frozenset({"MONITOR_CHANGED", "ALERT_RAISED", "ALERT_ENDED"})
+_REFUSED = frozenset({"FAILED", "WITHDRAWN"})
 _MOVES = {
     "ROLLOUT_QUEUED": "QUEUED",
     "ROLLOUT_STARTED": "WAITING_READY",
@@ -32,12 +35,18 @@ class LaneState:
     Attributes:
         versions: states by version.
         rollouts: states by number.
+        approved: rollouts that a person agreed to.
+        loaded: versions that are held for pinned calls.
         removed: its segment was deleted.
     """
 
     versions: dict[str, str] = field(default_factory=dict)
     rollouts: dict[int, str] = field(default_factory=dict)
+    approved: set[int] = field(default_factory=set)
+    loaded: set[str] = field(default_factory=set)
     removed: bool = False
+    _revisions: list[int] = field(default_factory=list)
+    _course: list[tuple[str, int]] = field(default_factory=list)
 
     @property
     def stable(self) -> list[str]:
@@ -48,6 +57,16 @@ class LaneState:
     def live(self) -> list[int]:
         """The rollouts that are live: one at most, if all is well."""
         return [number for number, state in self.rollouts.items() if state in _LIVE]
+
+    def note(self, revision: int) -> None:
+        """Remembers what is stable and live from this revision on."""
+        self._revisions.append(revision)
+        self._course.append((next(iter(self.stable), ""), next(iter(self.live), 0)))
+
+    def at(self, revision: int) -> tuple[str, int]:
+        """The version that was stable as of a revision, and the rollout that was live; empty and 0: none."""
+        place = bisect_right(self._revisions, revision)
+        return self._course[place - 1] if place else ("", 0)
 
 
 class Replay:
@@ -76,22 +95,30 @@ class Replay:
                 lane.versions[event.version] = "TESTING"
         elif event.type in _ENDS:
             self._end(lane, event, number)
-        elif event.type not in _NO_STATE:
+        elif event.type == "ROLLOUT_APPROVED":
+            lane.approved.add(number)
+        elif event.type not in _OF_MONITORS:
             self._change(lane, event)
+        lane.loaded = {version for version in lane.loaded if lane.versions.get(version) not in _REFUSED}
+        lane.note(event.revision)
         self._check(lane, event)
 
     def _change(self, lane: LaneState, event: resources_pb2.Event) -> None:
         """What happens to versions without a rollout."""
         lane.removed = event.type == "SEGMENT_DELETED"
         match event.type:
+            case "VERSION_LOADED":
+                lane.loaded.add(event.version)
+            case "VERSION_UNLOADED":
+                lane.loaded.discard(event.version)
             case "VERSION_PUBLISHED":
                 lane.versions[event.version] = "PENDING"
             case "VERSION_WITHDRAWN":
                 lane.versions[event.version] = "WITHDRAWN"
-            case "SEGMENT_DELETED" if event.version:
-                lane.versions[event.version] = "DEPRECATED"
             case "SEGMENT_DELETED":
-                pass
+                lane.loaded.clear()
+                if event.version:
+                    lane.versions[event.version] = "DEPRECATED"
             case "VERSION_STABLE" | "SEGMENT_SET":
                 self._become_stable(lane, event, "")
             case "LANE_UNDONE":
@@ -124,7 +151,7 @@ class Replay:
 
 
 def differences(model: resources_pb2.Model, replay: Replay) -> list[str]:
-    """What the tables hold otherwise than the ledger says."""
+    """What a replica answers otherwise than the ledger says."""
     found = []
     names = resources_pb2.VersionState
     present = {segment for segment, lane in replay.lanes.items() if not lane.removed}
@@ -133,16 +160,21 @@ def differences(model: resources_pb2.Model, replay: Replay) -> list[str]:
     if listed - {""} != present - {""}:
         found.append(f"{model.name} has the lanes {sorted(listed)}; by the ledger {sorted(present)}")
     for lane in model.lanes:
-        known = replay.lanes.get(lane.segment, LaneState())
+        where, known = f"{model.name}/{lane.segment}", replay.lanes.get(lane.segment, LaneState())
         states = {one.version: names.Name(one.state).removeprefix("VERSION_STATE_") for one in lane.versions}
         expected = {version: state for version, state in known.versions.items() if version in states}
-        if states != expected:
-            wrong = {version: (state, expected.get(version)) for version, state in states.items()}
-            wrong = {version: pair for version, pair in wrong.items() if pair[0] != pair[1]}
-            found.append(f"{model.name}/{lane.segment}: (table, ledger) differ in {wrong}")
+        found += otherwise(f"{where} as answered", states, expected)
         if [lane.stable_version] != (known.stable or [""]):
-            found.append(f"{model.name}/{lane.segment} has {lane.stable_version} stable; by the ledger {known.stable}")
+            found.append(f"{where} has {lane.stable_version} stable; by the ledger {known.stable}")
         live = [parse_rollout(lane.rollout)[1]] if lane.rollout else []
         if live != known.live:
-            found.append(f"{model.name}/{lane.segment} has the live rollouts {live}; by the ledger {known.live}")
+            found.append(f"{where} has the live rollouts {live}; by the ledger {known.live}")
     return found
+
+
+def otherwise(where: str, here: Mapping[Any, str], ledger: Mapping[Any, str]) -> list[str]:
+    """What is here in another state than by the ledger, or is lacking on either side."""
+    wrong = {
+        one: (here.get(one), ledger.get(one)) for one in sorted({*here, *ledger}) if here.get(one) != ledger.get(one)
+    }
+    return [f"{where}: (found, by the ledger) differ in {wrong}"] if wrong else []

@@ -60,6 +60,7 @@ class Replicas:
             "CROSSFADE_DATABASE": self._database,
             "CROSSFADE_LISTEN": self.addresses[index],
             "CROSSFADE_DATABASE_CONNECTIONS": "8",
+            "CROSSFADE_GIVE_WAY_SECONDS": "0.05",
             "CROSSFADE_LOG_LEVEL": "warning",
         }
         with (self._folder / f"registry-{index}.log").open("ab") as log:

@@ -11,22 +11,27 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
-
-from crossfade.common.v1 import model_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from tests.checker.clients import Client
-from tests.checker.journal import Entry
+from tests.checker.replay import Replay
 from tests.checker.replicas import Replicas
+from tests.checker.tables import read_tables
 from tests.checker.verdict import find
+from tests.checker.watched import find_watched
+from tests.checker.watchers import Watcher
+from tests.checker.workers import report_ready
 
 MODELS = ["a", "b", "c"]
 CLIENTS = 30
+WATCHERS = 4
+WORKERS = 2
+CAUGHT_UP_SECONDS = 20.0
+"""For watches, when nothing is written any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +41,18 @@ class Report:
     Attributes:
         found: everything that is against the rules.
         told: how many operations ended how.
-        events: how many there are in the ledgers.
+        types: how many events of which type there are in the ledgers.
+        revisions: of the routes.
+        resumed: how often a watch was resumed.
         kills: of replicas.
         cuts: of database connections.
     """
 
     found: list[str]
     told: Counter[str]
-    events: int
+    types: Counter[str]
+    revisions: int
+    resumed: int
     kills: int
     cuts: int
 
@@ -56,90 +65,83 @@ async def check(
         replicas = Replicas(database, Path(folder), module=module, arguments=arguments)
         try:
             await replicas.start()
-            return await _check(replicas, seconds, seed)
+            return await _check(replicas, database, seconds, seed)
         finally:
             await replicas.stop()
 
 
-async def _check(replicas: Replicas, seconds: float, seed: int) -> Report:
+async def _check(replicas: Replicas, database: str, seconds: float, seed: int) -> Report:
     for model in MODELS:
         request = service_pb2.CreateModelRequest(model_id=model, request_id=str(uuid.uuid4()))
         await replicas.stubs[0].CreateModel(request)
     clients = [Client(number, replicas, MODELS, seed) for number in range(CLIENTS)]
+    watchers = [Watcher(number, replicas, seed) for number in range(WATCHERS)]
+    watches = [asyncio.create_task(watcher.run()) for watcher in watchers]
     until = time.monotonic() + seconds
     troubles = [
         asyncio.create_task(replicas.harass(random.Random(seed), every_seconds=3.0)),
-        asyncio.create_task(_report_ready(replicas, random.Random(seed + 1))),
+        *(asyncio.create_task(report_ready(replicas, MODELS, f"{seed}/{worker}")) for worker in range(WORKERS)),
     ]
     await asyncio.gather(*(client.run(until) for client in clients))
-    for task in troubles:
-        task.cancel()
-    await asyncio.gather(*troubles, return_exceptions=True)
+    await _end(troubles)
     await replicas.until_all_answer()
     await replicas.until_quiet()
-    journal: list[Entry] = [entry for client in clients for entry in client.journal]
+    tables = await asyncio.to_thread(read_tables, database)
+    await asyncio.gather(*(watcher.until(tables.revision, CAUGHT_UP_SECONDS) for watcher in watchers))
+    await _end(watches)
+    journal = [entry for client in clients for entry in client.journal]
     found = [one for client in clients for one in client.found]
-    total = 0
+    types: Counter[str] = Counter()
     for stub in replicas.stubs:
         models, events = await _read(stub)
-        found += find(models, events, journal)
-        total = sum(map(len, events.values()))
-    told = Counter(f"{entry.kind} {entry.told}" for entry in journal)
-    return Report(list(dict.fromkeys(found)), told, total, replicas.kills, replicas.cuts)
+        replays = {name: Replay(ledger) for name, ledger in events.items()}
+        found += find(models, events, tables, replays, journal)
+        found += find_watched(watchers, tables, replays)
+        types = Counter(event.type for ledger in events.values() for event in ledger)
+    return Report(
+        found=list(dict.fromkeys(found)),
+        told=Counter(f"{entry.kind} {entry.told}" for entry in journal),
+        types=types,
+        revisions=tables.revision,
+        resumed=sum(watcher.resumed for watcher in watchers),
+        kills=replicas.kills,
+        cuts=replicas.cuts,
+    )
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancels them; what went wrong in one is no secret."""
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            raise outcome
 
 
 async def _read(stub: Any) -> tuple[dict[str, resources_pb2.Model], dict[str, list[resources_pb2.Event]]]:
-    models: dict[str, resources_pb2.Model] = {}
-    events: dict[str, list[resources_pb2.Event]] = {}
-    for name in MODELS:
-        models[name] = await stub.GetModel(service_pb2.GetModelRequest(name=f"models/{name}"))
-        events[name] = []
-        request = service_pb2.ListEventsRequest(parent=f"models/{name}", page_size=1000)
-        while True:
-            page = await stub.ListEvents(request)
-            events[name] += page.events
-            request.page_token = page.next_page_token
-            if not request.page_token:
-                break
-        events[name].reverse()
-    return models, events
-
-
-async def _report_ready(replicas: Replicas, rng: random.Random) -> None:
-    """A Worker that has every version that is wanted, so that rollouts begin."""
-    instance_id = str(uuid.UUID(int=rng.getrandbits(128), version=4))
+    models = {one.name.removeprefix("models/"): one async for one in _models(stub)}
+    events: dict[str, list[resources_pb2.Event]] = {name: [] for name in models}
+    request = service_pb2.ListEventsRequest(parent="models/-", page_size=1000)
     while True:
-        try:
-            stub = rng.choice(replicas.stubs)
-            serving = []
-            for name in MODELS:
-                model = await stub.GetModel(service_pb2.GetModelRequest(name=f"models/{name}"), timeout=2)
-                serving += [_ready(name, version) for version in _held(model)]
-            instance = resources_pb2.Instance(
-                instance_id=instance_id,
-                kind=resources_pb2.INSTANCE_KIND_WORKER,
-                address="127.0.0.1:1",
-                serving=serving,
-            )
-            await stub.ReportInstance(service_pb2.ReportInstanceRequest(instance=instance), timeout=2)
-        except grpc.RpcError:
-            pass
-        await asyncio.sleep(0.3)
+        page = await stub.ListEvents(request)
+        for event in page.events:
+            events[event.model].append(event)
+        request.page_token = page.next_page_token
+        if not request.page_token:
+            break
+    return models, {name: sorted(ledger, key=lambda event: event.sequence) for name, ledger in events.items()}
 
 
-def _held(model: resources_pb2.Model) -> Sequence[str]:
-    busy = (resources_pb2.VERSION_STATE_TESTING, resources_pb2.VERSION_STATE_STABLE)
-    return sorted({one.version for lane in model.lanes for one in lane.versions if one.state in busy})
-
-
-def _ready(model: str, version: str) -> resources_pb2.Serving:
-    return resources_pb2.Serving(
-        model=model,
-        version=version,
-        traffic=model_pb2.TRAFFIC_LIVE,
-        address="127.0.0.1:1",
-        state=resources_pb2.SERVING_STATE_READY,
-    )
+async def _models(stub: Any) -> AsyncIterator[resources_pb2.Model]:
+    request = service_pb2.ListModelsRequest(page_size=1000)
+    while True:
+        page = await stub.ListModels(request)
+        for model in page.models:
+            yield model
+        request.page_token = page.next_page_token
+        if not request.page_token:
+            return
 
 
 def main() -> None:
@@ -152,9 +154,10 @@ def main() -> None:
     given = parser.parse_args()
     module, arguments = ("tests.checker.sabotaged", (given.sabotage,)) if given.sabotage else ("registry", ())
     report = asyncio.run(check(given.database, given.seconds, given.seed, module=module, arguments=arguments))
-    sys.stdout.write(f"{report.events} events, {report.kills} kills, {report.cuts} connections cut" + "\n")
-    for told, count in sorted(report.told.items()):
-        sys.stdout.write(f"  {told}: {count}" + "\n")
+    sys.stdout.write(f"{report.types.total()} events, {report.revisions} revisions, {report.resumed} watches resumed\n")
+    sys.stdout.write(f"{report.kills} kills, {report.cuts} connections cut\n")
+    for what, count in (*sorted(report.told.items()), *sorted(report.types.items())):
+        sys.stdout.write(f"  {what}: {count}\n")
     for one in report.found[:50]:
         sys.stdout.write(f"FOUND {one}\n")
     if report.found:

@@ -1,11 +1,11 @@
-"""`python -m tests.checker.sabotaged isolation|requests|ledger`: a Registry made wrong on purpose.
+"""`python -m tests.checker.sabotaged isolation|requests|ledger|states|clock|watches`: a Registry made wrong on purpose.
 
 A checker that finds nothing in these would prove nothing about the real one.
 """
 
 import random
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,10 +18,15 @@ from registry.database.engine import open_engine
 from registry.database.lanes import SqlLanes
 from registry.database.ledger import SqlLedger, _values
 from registry.database.requests import SqlRequests
+from registry.database.routes import SqlRouteLog
 from registry.database.rows import lane_values, rollout_values
 from registry.database.tables import events, lanes, models, rollouts
 from registry.database.unit_of_work import SqlUnitOfWork
 from registry.domain.ledger import Event, event_hash
+from registry.domain.records import VersionInLane
+from registry.domain.routes import LaneRoutes
+from registry.domain.states import VersionState
+from registry.watch_hub import Batch, WatchHub
 
 
 def isolation() -> None:
@@ -94,6 +99,49 @@ def ledger() -> None:
     SqlLedger.append = append  # type: ignore[method-assign]
 
 
+def states() -> None:
+    """One row in fifty of what nobody looks at again is not written."""
+    put = SqlLanes.put_states
+    rng = random.Random(0)
+    missed = (VersionState.PENDING, VersionState.WITHDRAWN, VersionState.DEPRECATED, VersionState.FAILED)
+
+    def put_states(self: SqlLanes, model: str, segment: str, states: Iterable[VersionInLane]) -> None:
+        kept = [state for state in states if state.state not in missed or rng.random() > 0.02]
+        put(self, model, segment, kept)
+
+    SqlLanes.put_states = put_states  # type: ignore[method-assign]
+
+
+def clock() -> None:
+    """What changes no routes states the revision that its process saw last, and not the latest."""
+    write = SqlRouteLog.write
+    seen = 0
+
+    def written(self: SqlRouteLog, routes: Sequence[LaneRoutes]) -> int:
+        nonlocal seen
+        revision = write(self, routes)
+        if self.written:
+            seen = revision
+        return seen or revision
+
+    SqlRouteLog.write = written  # type: ignore[method-assign]
+
+
+def watches() -> None:
+    """One revision in fifty does not reach those who watch."""
+    remember = WatchHub._remember
+    rng = random.Random(0)
+
+    def forgetful(self: WatchHub, batches: Sequence[Batch]) -> None:
+        remember(self, batches)
+        if rng.random() < 0.02:
+            self._batches.pop()
+
+    WatchHub._remember = forgetful  # type: ignore[method-assign]
+
+
+_SABOTAGES = {one.__name__: one for one in (isolation, requests, ledger, states, clock, watches)}
+
 if __name__ == "__main__":
-    {"isolation": isolation, "requests": requests, "ledger": ledger}[sys.argv[1]]()
+    _SABOTAGES[sys.argv[1]]()
     sys.exit(main([]))
