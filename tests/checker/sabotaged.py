@@ -1,4 +1,4 @@
-"""`python -m tests.checker.sabotaged isolation|requests|ledger|states|clock|watches`: a Registry made wrong on purpose.
+"""`python -m tests.checker.sabotaged NAME…`: a Registry made wrong on purpose, in one way or in several.
 
 A checker that finds nothing in these would prove nothing about the real one.
 """
@@ -50,7 +50,8 @@ def isolation() -> None:
 
     def save_model(self: SqlCatalog, model: Any, before: Any) -> None:
         del before
-        values = {"next_version": model.next_version, "next_rollout": model.next_rollout, "etag": model.etag}
+        written = ("description", "next_version", "next_rollout", "etag")
+        values = {name: getattr(model, name) for name in written}
         self._session.execute(update(models).where(models.c.model == model.model).values(**values))
 
     def append(self: SqlLedger, added: Iterable[Event]) -> None:
@@ -100,13 +101,13 @@ def ledger() -> None:
 
 
 def states() -> None:
-    """One row in fifty of what nobody looks at again is not written."""
+    """One state in ten of those that a lane may have often is not written."""
     put = SqlLanes.put_states
     rng = random.Random(0)
     missed = (VersionState.PENDING, VersionState.WITHDRAWN, VersionState.DEPRECATED, VersionState.FAILED)
 
     def put_states(self: SqlLanes, model: str, segment: str, states: Iterable[VersionInLane]) -> None:
-        kept = [state for state in states if state.state not in missed or rng.random() > 0.02]
+        kept = [state for state in states if state.state not in missed or rng.random() > 0.1]
         put(self, model, segment, kept)
 
     SqlLanes.put_states = put_states  # type: ignore[method-assign]
@@ -143,5 +144,6 @@ def watches() -> None:
 _SABOTAGES = {one.__name__: one for one in (isolation, requests, ledger, states, clock, watches)}
 
 if __name__ == "__main__":
-    _SABOTAGES[sys.argv[1]]()
+    for name in sys.argv[1:]:
+        _SABOTAGES[name]()
     sys.exit(main([]))
