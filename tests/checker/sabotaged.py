@@ -114,16 +114,12 @@ def states() -> None:
 
 
 def clock() -> None:
-    """What changes no routes states the revision that its process saw last, and not the latest."""
+    """What changes no routes states a revision from a while ago."""
     write = SqlRouteLog.write
-    seen = 0
 
     def written(self: SqlRouteLog, routes: Sequence[LaneRoutes]) -> int:
-        nonlocal seen
         revision = write(self, routes)
-        if self.written:
-            seen = revision
-        return seen or revision
+        return revision if self.written else max(0, revision - 3)
 
     SqlRouteLog.write = written  # type: ignore[method-assign]
 
