@@ -75,7 +75,7 @@ async def _check(replicas: Replicas, database: str, seconds: float, seed: int) -
         request = service_pb2.CreateModelRequest(model_id=model, request_id=str(uuid.uuid4()))
         await replicas.stubs[0].CreateModel(request)
     clients = [Client(number, replicas, MODELS, seed) for number in range(CLIENTS)]
-    watchers = [Watcher(number, replicas, seed) for number in range(WATCHERS)]
+    watchers = [Watcher(number, replicas.stubs, seed) for number in range(WATCHERS)]
     watches = [asyncio.create_task(watcher.run()) for watcher in watchers]
     until = time.monotonic() + seconds
     troubles = [

@@ -2,19 +2,24 @@
 
 import asyncio
 import random
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 import grpc
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
-from tests.checker.replicas import Replicas
 from tests.checker.tables import Lane
 
-_Routes = dict[Lane, resources_pb2.LaneRoutes]
+Routes = dict[Lane, resources_pb2.LaneRoutes]
 _BREAKS: Final = 150
 """One message in so many is the last that it reads of a watch."""
 _BEGINS: Final = 5
 """One watch in so many begins anew."""
+
+
+def in_force(routes: Routes, changes: Routes) -> Routes:
+    """The routes after changes."""
+    return {lane: one for lane, one in (routes | changes).items() if not one.removed}
 
 
 class Watcher:
@@ -22,34 +27,36 @@ class Watcher:
 
     Args:
         number: its number, which seeds what it does.
-        replicas: whom it asks.
+        stubs: of the replicas.
         seed: of the run.
 
     Attributes:
         revision: where it stands.
         lanes: the routes in force, as far as it knows.
         changes: what came by each revision.
+        begun: the revisions with which it began, and all routes then.
         resumed: how often it went on where it had stopped.
         found: what was against the rules.
     """
 
-    def __init__(self, number: int, replicas: Replicas, seed: int) -> None:
+    def __init__(self, number: int, stubs: Sequence[Any], seed: int) -> None:
         self._name = f"watcher {number}"
-        self._replicas = replicas
+        self._stubs = stubs
         self._rng = random.Random(f"{seed}/watcher/{number}")
         self._mark = ""
         self._seen = 0
         self._parts: list[resources_pb2.LaneRoutes] = []
         self.revision = 0
-        self.lanes: _Routes = {}
-        self.changes: dict[int, _Routes] = {}
+        self.lanes: Routes = {}
+        self.changes: dict[int, Routes] = {}
+        self.begun: list[tuple[int, Routes]] = []
         self.resumed = 0
         self.found: list[str] = []
 
     async def run(self) -> None:
         """Watches until it is cancelled."""
         while True:
-            stub = self._rng.choice(self._replicas.stubs)
+            stub = self._rng.choice(self._stubs)
             if self._one_in(_BEGINS):
                 self.revision, self._mark, self.lanes = 0, "", {}
             self.resumed += self.revision > 0
@@ -87,14 +94,14 @@ class Watcher:
             # Nobody is given what the database is past already.
             if message.revision < self._seen:
                 self.found.append(f"{self._name} knew {self._seen} and began anew with {message.revision}")
+            self.begun.append((message.revision, routes))
         elif message.revision != self.revision + 1:
             self.found.append(f"{self._name} got revision {message.revision} after {self.revision}")
         else:
             known = self.changes.setdefault(message.revision, routes)
             if known != routes:
                 self.found.append(f"{self._name} got revision {message.revision} twice, and otherwise")
-        self.lanes |= routes
-        self.lanes = {lane: one for lane, one in self.lanes.items() if not one.removed}
+        self.lanes = in_force(self.lanes, routes)
         self.revision, self._mark = message.revision, message.mark
         self._seen = max(self._seen, self.revision)
 
