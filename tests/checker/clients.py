@@ -1,7 +1,6 @@
 """Clients that ask for valid and invalid things at random, and write down what they were told."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -15,6 +14,28 @@ from tests.checker.journal import Told, seconds_of
 from tests.checker.replicas import Replicas
 from tests.checker.rollout_client import RolloutClient
 
+KINDS: Final = (
+    "AdvanceRollout",
+    "ApproveRollout",
+    "CancelRollout",
+    "CreateModel",
+    "DeleteSegment",
+    "LoadVersion",
+    "PauseRollout",
+    "PromoteRollout",
+    "PublishVersion",
+    "RecordAnalysis",
+    "RecordMonitor",
+    "ResumeRollout",
+    "RollbackRollout",
+    "SetMonitor",
+    "SetSegment",
+    "StartRollout",
+    "UndoLane",
+    "UpdateModel",
+    "WithdrawVersion",
+)
+"""What they ask for: every RPC that changes something, but for reports of processes."""
 SEGMENT: Final = "eu"
 SIGNATURE: Final = model_pb2.Signature(
     inputs=[model_pb2.TensorSpec(name="x", datatype="FP32", shape=[-1, 4])],
@@ -42,9 +63,9 @@ class Client(RolloutClient):
         self._own: list[tuple[str, str, str]] = []
         """Versions (model, segment, id) that nobody else loads, and it has not yet."""
 
-    async def run(self, until: float) -> None:
-        """Asks until a moment of the monotonic clock."""
-        while time.monotonic() < until:
+    async def run(self, over: Callable[[], bool]) -> None:
+        """Asks until it is over."""
+        while not over():
             model = self._rng.choice(self._models)
             wanted = self._rng.choice(_OPERATIONS)
             try:

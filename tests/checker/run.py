@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
-from tests.checker.clients import Client
+from tests.checker.clients import KINDS, Client
+from tests.checker.journal import Told
 from tests.checker.replay import Replay
 from tests.checker.replicas import Replicas
 from tests.checker.tables import read_tables
@@ -40,7 +41,7 @@ class Report:
 
     Attributes:
         found: everything that is against the rules.
-        told: how many operations ended how.
+        told: how many operations ended how, of those that had something to do.
         types: how many events of which type there are in the ledgers.
         revisions: of the routes.
         resumed: how often a watch was resumed.
@@ -58,31 +59,47 @@ class Report:
 
 
 async def check(
-    database: str, seconds: float, seed: int, *, module: str = "registry", arguments: tuple[str, ...] = ()
+    database: str,
+    seconds: float,
+    seed: int,
+    *,
+    each: int = 0,
+    longest: float = 0.0,
+    module: str = "registry",
+    arguments: tuple[str, ...] = (),
 ) -> Report:
-    """Lets clients loose on replicas that are killed, and holds the outcome against the rules."""
+    """Lets clients loose on replicas that are killed, and holds the outcome against the rules.
+
+    Args:
+        database: URL.
+        seconds: for how long.
+        seed: of what they do.
+        each: they go on until every kind of operation has succeeded so often, if it takes longer.
+        longest: seconds after which they do not, since it was too long.
+        module: what runs as a replica.
+        arguments: of the module.
+    """
     with tempfile.TemporaryDirectory(prefix="checker-") as folder:
         replicas = Replicas(database, Path(folder), module=module, arguments=arguments)
         try:
             await replicas.start()
-            return await _check(replicas, database, seconds, seed)
+            return await _check(replicas, database, seed, _Bounds(time.monotonic(), seconds, each, longest))
         finally:
             await replicas.stop()
 
 
-async def _check(replicas: Replicas, database: str, seconds: float, seed: int) -> Report:
+async def _check(replicas: Replicas, database: str, seed: int, bounds: "_Bounds") -> Report:
     for model in MODELS:
         request = service_pb2.CreateModelRequest(model_id=model, request_id=str(uuid.uuid4()))
         await replicas.stubs[0].CreateModel(request)
     clients = [Client(number, replicas, MODELS, seed) for number in range(CLIENTS)]
     watchers = [Watcher(number, replicas.stubs, seed) for number in range(WATCHERS)]
     watches = [asyncio.create_task(watcher.run()) for watcher in watchers]
-    until = time.monotonic() + seconds
     troubles = [
         asyncio.create_task(replicas.harass(random.Random(seed), every_seconds=3.0)),
         *(asyncio.create_task(report_ready(replicas, MODELS, f"{seed}/{worker}")) for worker in range(WORKERS)),
     ]
-    await asyncio.gather(*(client.run(until) for client in clients))
+    await asyncio.gather(*(client.run(lambda: bounds.over(clients)) for client in clients))
     await _end(troubles)
     await replicas.until_all_answer()
     await replicas.until_quiet()
@@ -100,13 +117,36 @@ async def _check(replicas: Replicas, database: str, seconds: float, seed: int) -
         types = Counter(event.type for ledger in events.values() for event in ledger)
     return Report(
         found=list(dict.fromkeys(found)),
-        told=Counter(f"{entry.kind} {entry.told}" for entry in journal),
+        told=_told(clients),
         types=types,
         revisions=tables.revision,
         resumed=sum(watcher.resumed for watcher in watchers),
         kills=replicas.kills,
         cuts=replicas.cuts,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """When a run is over; see `check`."""
+
+    began: float
+    seconds: float
+    each: int
+    longest: float
+
+    def over(self, clients: Iterable[Client]) -> bool:
+        """Whether it is."""
+        passed = time.monotonic() - self.began
+        if passed < self.seconds or passed >= self.longest:
+            return passed >= self.seconds
+        told = _told(clients)
+        return all(told[f"{kind} {Told.OK}"] >= self.each for kind in KINDS)
+
+
+def _told(clients: Iterable[Client]) -> Counter[str]:
+    entries = (entry for client in clients for entry in client.journal if entry.times)
+    return Counter(f"{entry.kind} {entry.told}" for entry in entries)
 
 
 async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:

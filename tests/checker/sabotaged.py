@@ -101,13 +101,13 @@ def ledger() -> None:
 
 
 def states() -> None:
-    """One state in ten of those that a lane may have often is not written."""
+    """One state in four of those that a lane may have often is not written."""
     put = SqlLanes.put_states
     rng = random.Random(0)
     missed = (VersionState.PENDING, VersionState.WITHDRAWN, VersionState.DEPRECATED, VersionState.FAILED)
 
     def put_states(self: SqlLanes, model: str, segment: str, states: Iterable[VersionInLane]) -> None:
-        kept = [state for state in states if state.state not in missed or rng.random() > 0.1]
+        kept = [state for state in states if state.state not in missed or rng.random() > 0.25]
         put(self, model, segment, kept)
 
     SqlLanes.put_states = put_states  # type: ignore[method-assign]
@@ -125,13 +125,13 @@ def clock() -> None:
 
 
 def watches() -> None:
-    """One revision in fifty does not reach those who watch."""
+    """One revision in ten does not reach those who watch."""
     remember = WatchHub._remember
     rng = random.Random(0)
 
     def forgetful(self: WatchHub, batches: Sequence[Batch]) -> None:
         remember(self, batches)
-        if rng.random() < 0.02:
+        if rng.random() < 0.1:
             self._batches.pop()
 
     WatchHub._remember = forgetful  # type: ignore[method-assign]

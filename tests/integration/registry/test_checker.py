@@ -5,39 +5,20 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from tests.checker.clients import KINDS
 from tests.checker.journal import Told
 from tests.checker.run import check
 
 SECONDS = 60.0
 SABOTAGED_SECONDS = 15.0
-FEW = 3
-KINDS = (
-    "AdvanceRollout",
-    "ApproveRollout",
-    "CancelRollout",
-    "CreateModel",
-    "DeleteSegment",
-    "LoadVersion",
-    "PauseRollout",
-    "PromoteRollout",
-    "PublishVersion",
-    "RecordAnalysis",
-    "RecordMonitor",
-    "ResumeRollout",
-    "RollbackRollout",
-    "SetMonitor",
-    "SetSegment",
-    "StartRollout",
-    "UndoLane",
-    "UpdateModel",
-    "WithdrawVersion",
-)
-"""Every RPC that changes something, but for reports of processes."""
+FEW = 5
+LONGEST_SECONDS = 180.0
+"""On a machine that is busy with something else, so that every kind of operation succeeds as often."""
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 async def test_thirty_clients_two_replicas_and_kills(database: str) -> None:
-    report = await check(database, SECONDS, seed=0)
+    report = await check(database, SECONDS, seed=0, each=FEW, longest=LONGEST_SECONDS)
     assert report.found == []
     assert report.kills >= 5
     assert report.cuts > 0
