@@ -103,14 +103,20 @@ async def _check(replicas: Replicas, database: str, seed: int, bounds: "_Bounds"
     await _end(troubles)
     await replicas.until_all_answer()
     await replicas.until_quiet()
-    tables = await asyncio.to_thread(read_tables, database)
-    await asyncio.gather(*(watcher.until(tables.revision, CAUGHT_UP_SECONDS) for watcher in watchers))
-    await _end(watches)
+    while True:
+        tables = await asyncio.to_thread(read_tables, database)
+        await asyncio.gather(*(watcher.until(tables.revision, CAUGHT_UP_SECONDS) for watcher in watchers))
+        await _end(watches)
+        answers = [await _read(stub) for stub in replicas.stubs]
+        after = await asyncio.to_thread(read_tables, database)
+        if (after.revision, after.events) == (tables.revision, tables.events):
+            break
+        # What a client had loaded for seconds was let go meanwhile, so that not all of it is as of one moment.
+        watches = [asyncio.create_task(watcher.run()) for watcher in watchers]
     journal = [entry for client in clients for entry in client.journal]
     found = [one for client in clients for one in client.found]
     types: Counter[str] = Counter()
-    for stub in replicas.stubs:
-        models, events = await _read(stub)
+    for models, events in answers:
         replays = {name: Replay(ledger) for name, ledger in events.items()}
         found += find(models, events, tables, replays, journal)
         found += find_watched(watchers, tables, replays)

@@ -50,6 +50,7 @@ class Tables:
         routes: in force.
         changes: of the routes, by revision and lane.
         revision: the latest.
+        events: how many there are in all ledgers.
     """
 
     states: dict[Lane, dict[str, str]] = field(default_factory=dict)
@@ -64,6 +65,7 @@ class Tables:
     routes: dict[Lane, resources_pb2.LaneRoutes] = field(default_factory=dict)
     changes: dict[int, dict[Lane, resources_pb2.LaneRoutes]] = field(default_factory=dict)
     revision: int = 0
+    events: int = 0
 
 
 def read_tables(database: str) -> Tables:
@@ -78,7 +80,9 @@ def read_tables(database: str) -> Tables:
         _read_lanes(rows, found)
         _read_rollouts(rows, found)
         _read_routes(rows, found)
-        found.descriptions = dict(rows("SELECT model, description FROM models"))
+        for model, description, sequence in rows("SELECT model, description, event_sequence FROM models"):
+            found.descriptions[model] = description
+            found.events += sequence
     return found
 
 

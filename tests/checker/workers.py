@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 
 from crossfade.common.v1 import model_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
@@ -13,6 +14,8 @@ from tests.checker.replicas import Replicas
 
 _BUSY = (resources_pb2.VERSION_STATE_TESTING, resources_pb2.VERSION_STATE_STABLE)
 _PAUSE_SECONDS = 0.25
+_TTL = Duration(seconds=600)
+"""Past the end of the run, for what is proven then is not to change any more."""
 _READY = resources_pb2.SERVING_STATE_READY
 _LOADING = resources_pb2.SERVING_STATE_LOADING
 
@@ -38,7 +41,7 @@ async def report_ready(replicas: Replicas, models: Iterable[str], seed: str) -> 
                 address="127.0.0.1:1",
                 serving=serving,
             )
-            request = service_pb2.ReportInstanceRequest(instance=instance, sequence=sequence)
+            request = service_pb2.ReportInstanceRequest(instance=instance, sequence=sequence, ttl=_TTL)
             await stub.ReportInstance(request, timeout=2)
         except grpc.RpcError:
             pass
