@@ -19,6 +19,8 @@ from tests.integration.registry.webhook_receiver import webhooks
 from tests.support.older_schema import OlderRelease, migrate_to
 from tests.support.wait import until_async
 
+pytestmark = pytest.mark.postgres_only
+
 OF_MIGRATIONS = re.compile(r"\balembic_version\b|\bschema_release\b|^\s*(select|SELECT|SHOW|SET)\b")
 CREATED = re.compile(r"\s*CREATE TABLE IF NOT EXISTS (\w+)")
 INDEX = re.compile(r"\s*CREATE (?P<unique>UNIQUE )?INDEX IF NOT EXISTS \w+\s+ON (?P<table>\w+)")
