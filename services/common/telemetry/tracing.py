@@ -11,7 +11,6 @@ from typing import Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -76,6 +75,9 @@ class Tracing:
         if not endpoint:
             self.tracer: trace.Tracer = trace.NoOpTracer()
             return
+        # 4 MB that a process without traces does without.
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
         named = {"service.name": service, "service.instance.id": instance_id, "service.version": release()}
         self._provider = TracerProvider(resource=Resource.create(named), sampler=sampler(ratio), shutdown_on_exit=False)
         exporter = OTLPSpanExporter(endpoint=endpoint, insecure=endpoint.startswith("http://"))

@@ -12,6 +12,7 @@ import os
 import warnings
 from collections.abc import Iterator
 
+import opentelemetry.exporter.otlp.proto.grpc.trace_exporter  # noqa: F401 - at need, each fork would import it
 import torch
 
 from services.worker.version import child
