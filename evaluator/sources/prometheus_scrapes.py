@@ -16,7 +16,7 @@ from evaluator.window.arms import METRICS
 from evaluator.window.counts import Key
 from evaluator.window.splits import Splits
 from services.common.telemetry import catalog
-from services.common.telemetry.catalog import Kind, Metric
+from services.common.telemetry.catalog import Kind, Metric, declared
 from services.common.telemetry.largest import largest
 from services.common.telemetry.page_names import (
     CREATED,
@@ -39,7 +39,7 @@ COMPARED: Final = 3
 _NAME: Final = "__name__"
 _BOUND: Final = "le"
 _BUCKET, _SUM, _COUNT, _BEGUN = "bucket", "sum", "count", "begun"
-_WATCHED: Final = tuple(one for one in vars(catalog).values() if isinstance(one, Metric) and one.name in METRICS)
+_WATCHED: Final = tuple(one for one in declared(catalog) if one.name in METRICS)
 _PARTS: Final[Mapping[str, tuple[Metric, str]]] = {
     f"{page_name(metric)}_{suffix}": (metric, part)
     for metric in _WATCHED

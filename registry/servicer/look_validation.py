@@ -1,5 +1,6 @@
 """What a recorded look must be: its counts are the evidence that everybody reads later, and no other will come."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from crossfade.common.v1 import analysis_pb2
@@ -8,7 +9,7 @@ from registry.servicer.policy_validation import refuse
 from services.common.telemetry import catalog
 from services.common.telemetry.largest import largest
 
-_SPREAD: Final = frozenset(one.name for one in vars(catalog).values() if isinstance(one, catalog.Metric) and one.spread)
+_SPREAD: Final = frozenset(one.name for one in catalog.declared(catalog) if one.spread)
 _LABELLED: Final = _SPREAD | {catalog.FEEDBACK_COUNT.name}
 """Metrics of which each count has a label; rows that were labelled are recorded by their actual class."""
 
@@ -36,21 +37,22 @@ def counts(field: str, message: analysis_pb2.Counts) -> None:
         InvalidArgumentError: FIELD_INVALID, a series names a key that is not there, has another number of counts than
             of labels, or a number that no process can have counted.
     """
-    keys = message.keys
     for place, instance in enumerate(message.instances):
         for number, one in enumerate(instance.series):
-            if not one.key:
-                said: analysis_pb2.SeriesKey | analysis_pb2.SeriesCounts = one
-            elif one.key <= len(keys):
-                said = keys[one.key - 1]
-            else:
-                where = f"{field}.instances[{place}].series[{number}].key"
-                raise refuse(where, f"is {one.key}; {field} has {len(keys)} keys")
-            labels, found = len(said.labels), len(one.counts)
-            if labels != found and (labels or said.metric in _LABELLED):
-                where = f"{field}.instances[{place}].series[{number}].counts"
-                raise refuse(where, f"are {found} for {labels} labels: there is one for each")
-            most = largest(said.metric)
-            if max(one.counts, default=0) > most:
-                where = f"{field}.instances[{place}].series[{number}].counts"
-                raise refuse(where, f"have {max(one.counts)}; no process counts beyond {most}")
+            if wrong := _wrong(field, one, message.keys):
+                part, complaint = wrong
+                raise refuse(f"{field}.instances[{place}].series[{number}].{part}", complaint)
+
+
+def _wrong(
+    field: str, one: analysis_pb2.SeriesCounts, keys: Sequence[analysis_pb2.SeriesKey]
+) -> tuple[str, str] | None:
+    """The part of a series that cannot be read, and why not; None: all can."""
+    if one.key > len(keys):
+        return "key", f"is {one.key}; {field} has {len(keys)} keys"
+    said = keys[one.key - 1] if one.key else one
+    labels, found = len(said.labels), len(one.counts)
+    if labels != found and (labels or said.metric in _LABELLED):
+        return "counts", f"are {found} for {labels} labels: there is one for each"
+    highest, most = max(one.counts, default=0), largest(said.metric)
+    return ("counts", f"have {highest}; no process counts beyond {most}") if highest > most else None

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from types import ModuleType
 from typing import Final
 
 from services.common.telemetry.bounds import CALL_BOUNDS, ERROR_BOUNDS, INFERENCE_BOUNDS, LAG_BOUNDS, VALUE_BOUNDS
@@ -44,6 +45,11 @@ class Metric:
         Those who run the services have no use for them, and reading them all takes long.
         """
         return bool(self.spread) or self.bounds == _COHORT_BOUNDS or not _OF_EVIDENCE.isdisjoint(self.attributes)
+
+
+def declared(module: ModuleType) -> tuple[Metric, ...]:
+    """The metrics that a module names, in its order."""
+    return tuple(one for one in vars(module).values() if isinstance(one, Metric))
 
 
 _OF_EVIDENCE: Final = frozenset({"slice", "caller", "stable", "test", "actual"})

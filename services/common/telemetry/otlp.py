@@ -14,13 +14,11 @@ from opentelemetry.proto.metrics.v1 import metrics_pb2 as otlp
 
 from services.common.release import release
 from services.common.telemetry import catalog, operations
-from services.common.telemetry.catalog import Kind, Metric
+from services.common.telemetry.catalog import Kind, Metric, declared
 from services.common.telemetry.store import Snapshot
 
 _CUMULATIVE: Final = otlp.AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
-METRICS: Final[Mapping[str, Metric]] = {
-    one.name: one for module in (catalog, operations) for one in vars(module).values() if isinstance(one, Metric)
-}
+METRICS: Final[Mapping[str, Metric]] = {one.name: one for module in (catalog, operations) for one in declared(module)}
 """Every metric by its name."""
 _SERIES_PER_PART: Final = 250
 """After so many series they are serialized, which takes some 1 ms for so many: nothing else runs meanwhile."""
