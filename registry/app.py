@@ -207,6 +207,7 @@ class App:
         await self._server.stop()
         if self._page is not None:
             await asyncio.to_thread(self._page.close)
+        await self._courier.close()
         for task in self._tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -1,6 +1,7 @@
 """Delivers what is in the outbox: at least once, each webhook by itself, so that a dead one delays no other."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
@@ -20,6 +21,10 @@ from services.common.threads import on_thread
 _TURN_SECONDS: Final = 30.0
 """More than a request (12 s) and the transactions around it take: then it is another replica's turn."""
 _DEADLINE_SECONDS: Final = 8.0
+_LAST_SECONDS: Final = 1.0
+"""For a request that is under way at the end: most receivers answer sooner, and would be told twice otherwise."""
+_CLOSING_SECONDS: Final = 3.0
+"""For that and the transaction after it, which a database that is away would never end."""
 MEASURE_SECONDS: Final = 15.0
 """Time between two counts of what is not delivered."""
 
@@ -29,6 +34,10 @@ class Sender(Protocol):
 
     def post(self, url: str, request: Request) -> None:
         """Raises SendError unless it was taken, RefusedError if it will never be."""
+
+
+class _ClosedError(Exception):
+    """It was closed before a receiver has answered."""
 
 
 class Courier:
@@ -66,21 +75,45 @@ class Courier:
         self._uniform = uniform
         self._on_backlog = on_backlog
         self._failing: set[str] = set()
+        self._closing = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._ended.set()
 
     async def run(self) -> None:
-        """Delivers until it is cancelled."""
+        """Delivers until it is closed or cancelled."""
+        self._ended.clear()
+        try:
+            await self._run()
+        finally:
+            self._ended.set()
+
+    async def close(self) -> None:
+        """Begins nothing more, and waits a moment for what is under way, so that other replicas go on at once.
+
+        A webhook's turn would be theirs only when it has ended by itself.
+        """
+        self._closing.set()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), _CLOSING_SECONDS)
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._measure())
             for webhook in self._webhooks.values():
                 group.create_task(self._serve(webhook))
 
     async def _measure(self) -> None:
-        while True:
+        while not self._closing.is_set():
             try:
                 await self.measure()
             except CrossfadeError as error:
                 self._log.debug("undelivered events cannot be counted", reason=error.message)
-            await asyncio.sleep(MEASURE_SECONDS)
+            await self._wait(MEASURE_SECONDS)
+
+    async def _wait(self, seconds: float) -> None:
+        """Until it is closed, or for so long."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
 
     async def measure(self) -> None:
         """Counts what is not delivered, up to a bound; also of webhooks that the settings do not name any more."""
@@ -88,7 +121,7 @@ class Courier:
         self._on_backlog({**dict.fromkeys(self._webhooks, 0), **counts})
 
     async def _serve(self, webhook: Webhook) -> None:
-        while True:
+        while not self._closing.is_set():
             try:
                 busy = await self.deliver(webhook)
             except CrossfadeError as error:
@@ -101,7 +134,7 @@ class Courier:
                 )
                 busy = False
             if not busy:
-                await asyncio.sleep(self._poll_seconds)
+                await self._wait(self._poll_seconds)
 
     async def deliver(self, webhook: Webhook) -> bool:
         """Tells a webhook what is next; answers whether there was anything."""
@@ -112,13 +145,13 @@ class Courier:
             return False
         try:
             request = write(webhook, turn.delivery, self._clock.now())
-            # A receiver that says nothing keeps neither other webhooks waiting nor the process from ending: what is
-            # under way then is left to itself, and told again.
-            await on_thread(lambda _: self._sender.post(webhook.url, request), "webhook")
+            await self._post(webhook, request)
         except RefusedError as error:
             await self._refused(turn, str(error))
         except SendError as error:
             await self._failed(turn, str(error))
+        except _ClosedError:
+            await self._given_back(turn)
         except Exception as error:
             # A defect, and not to be met by the same event each time.
             await self._failed(turn, f"it could not be sent ({type(error).__name__})")
@@ -126,6 +159,27 @@ class Courier:
         else:
             await self._taken(turn)
         return True
+
+    async def _post(self, webhook: Webhook, request: Request) -> None:
+        # A receiver that says nothing keeps neither other webhooks waiting nor the process from ending: what is under
+        # way then is left to itself, and told again.
+        posting = asyncio.create_task(on_thread(lambda _: self._sender.post(webhook.url, request), "webhook"))
+        closing = asyncio.create_task(self._closing.wait())
+        try:
+            await asyncio.wait((posting, closing), return_when=asyncio.FIRST_COMPLETED)
+            if not posting.done():
+                await asyncio.wait((posting,), timeout=_LAST_SECONDS)
+            if not posting.done():
+                raise _ClosedError
+            posting.result()
+        finally:
+            posting.cancel()
+            closing.cancel()
+
+    async def _given_back(self, turn: Turn) -> None:
+        """The next replica is to tell it; nobody knows how it went."""
+        failures = turn.failures
+        await self._offload.run(lambda tx: tx.outbox.end_turn(turn, failures=failures), deadline=self._deadline())
 
     async def _taken(self, turn: Turn) -> None:
         def note(tx: Transaction) -> None:

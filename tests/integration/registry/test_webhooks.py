@@ -115,6 +115,36 @@ async def test_what_was_written_is_told_by_another_replica(start: Start, receive
     assert receiver.events()[-1]["type"] == "crossfade.rollout.promoted.v1"
 
 
+async def test_a_replica_that_stops_hears_what_it_has_asked(start: Start, receiver: Receiver, tmp_path: Path) -> None:
+    file = webhooks(tmp_path, {"name": "on-call", "url": receiver.url})
+    receiver.answers.clear()
+    first = await start(webhooks=file, webhook_poll_seconds=0.05)
+    await first.promote(await first.running())
+    await until(lambda: receiver.got)
+    stopping = asyncio.create_task(first.app.stop())
+    await until(first.app._courier._closing.is_set)
+    receiver.answers.set()
+    await stopping
+    second = await start(webhooks=file, webhook_poll_seconds=0.05)
+    assert await all_told(second)
+    assert len(receiver.got) == 1
+
+
+async def test_a_replica_that_stops_leaves_its_turn_to_others(start: Start, receiver: Receiver, tmp_path: Path) -> None:
+    file = webhooks(tmp_path, {"name": "on-call", "url": receiver.url})
+    receiver.answers.clear()
+    first = await start(webhooks=file, webhook_poll_seconds=0.05)
+    await first.promote(await first.running())
+    await until(lambda: receiver.got)
+    # It is not answered, and not noted as one that has failed.
+    await first.app.stop()
+    receiver.answers.set()
+    second = await start(webhooks=file, webhook_poll_seconds=0.05)
+    # A turn that nobody gives back ends after 30 s.
+    await until_async(lambda: all_told(second), seconds=10)
+    assert [one["type"] for one in receiver.events()] == ["crossfade.rollout.promoted.v1"] * 2
+
+
 async def test_two_replicas_tell_each_event_once(start: Start, receiver: Receiver, tmp_path: Path) -> None:
     file = webhooks(tmp_path, {"name": "on-call", "url": receiver.url, "events": ["VERSION_PUBLISHED"]})
     replicas = [await start(webhooks=file, webhook_poll_seconds=0.02) for _ in range(2)]
