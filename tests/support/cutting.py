@@ -1,4 +1,4 @@
-"""A proxy before a database that cuts connections at COMMIT."""
+"""A TCP proxy before a database that cuts connections at COMMIT."""
 
 import asyncio
 import contextlib
@@ -17,12 +17,9 @@ class Proxy:
         cuts: how many were.
     """
 
-    def __init__(self, database: str, folder: Path) -> None:
-        url = make_url(database)
-        self._address = (url.host or "", url.port or 26257)
-        self._socket = Path(str(url.query["host"])) / f".s.PGSQL.{url.query['port']}" if "host" in url.query else None
-        # Listens under the same name as the database's own socket.
-        self._path = folder / f".s.PGSQL.{url.query.get('port', 5432)}"
+    def __init__(self, database: str) -> None:
+        self._database = make_url(database)
+        self._port = 0
         self.cut = ""
         self.marker = b""
         self.times = 1
@@ -32,14 +29,12 @@ class Proxy:
 
     def retarget(self, database: str) -> None:
         """Goes on before another server, as one that was started again."""
-        url = make_url(database)
-        self._socket = Path(str(url.query["host"])) / f".s.PGSQL.{url.query['port']}"
+        self._database = make_url(database)
 
     def url(self, database: str) -> str:
         """The database's URL through this proxy."""
-        folder, port = self._path.parent, self._path.name.rpartition(".")[2]
-        url = make_url(database).set(host=None, port=None).update_query_dict({"host": str(folder), "port": port})
-        return url.render_as_string(hide_password=False)
+        url = make_url(database).difference_update_query(("host", "port"))
+        return url.set(host="127.0.0.1", port=self._port).render_as_string(hide_password=False)
 
     def arm(self, cut: str, marker: str = "", times: int = 1) -> None:
         """Cuts from now on."""
@@ -47,7 +42,8 @@ class Proxy:
 
     async def start(self) -> None:
         """Listens."""
-        self._server = await asyncio.start_unix_server(self._accept, self._path)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Ends, with every connection."""
@@ -92,9 +88,10 @@ class Proxy:
                 back.close()
 
     async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if self._socket is None:
-            return await asyncio.open_connection(*self._address)
-        return await asyncio.open_unix_connection(self._socket)
+        query = self._database.query
+        if "host" not in query:
+            return await asyncio.open_connection(self._database.host, self._database.port)
+        return await asyncio.open_unix_connection(Path(str(query["host"])) / f".s.PGSQL.{query['port']}")
 
     @staticmethod
     async def _answer(far: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:

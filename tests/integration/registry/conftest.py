@@ -2,8 +2,6 @@
 
 import datetime as dt
 import random
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -65,13 +63,10 @@ async def registry(start: Start) -> Registry:
 @pytest.fixture
 async def proxy(database: str) -> AsyncIterator[Proxy]:
     """Stands before the database, and cuts nothing yet."""
-    # A socket's path has a hundred characters at most.
-    folder = Path(tempfile.mkdtemp(prefix="cut-", dir="/tmp"))
-    made = Proxy(database, folder)
+    made = Proxy(database)
     await made.start()
     yield made
     await made.stop()
-    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -47,8 +47,7 @@ async def disk() -> AsyncIterator[SmallDisk]:
 @pytest.fixture
 async def toggling(disk: SmallDisk, start: Start) -> AsyncIterator["Toggling"]:
     """A rollout at a Registry whose database has an address that outlives the server's."""
-    folder = Path(tempfile.mkdtemp(prefix="cut-", dir="/tmp"))
-    proxy = Proxy(disk.url, folder)
+    proxy = Proxy(disk.url)
     disk.on_start = proxy.retarget
     await proxy.start()
     registry = await start(database=proxy.url(disk.url))
@@ -56,7 +55,6 @@ async def toggling(disk: SmallDisk, start: Start) -> AsyncIterator["Toggling"]:
     yield Toggling(registry)
     await registry.app.stop()
     await proxy.stop()
-    shutil.rmtree(folder)
 
 
 @dataclass

@@ -1,9 +1,7 @@
 """The database is killed, or refuses a statement for want of room: nothing wrong is acknowledged, and all goes on."""
 
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -33,12 +31,10 @@ async def durable(tmp_path: Path) -> AsyncIterator[tuple[Postgres, Proxy]]:
     engine = open_engine(parse_url(server.url("kept")), 1)
     migrate(engine)
     engine.dispose()
-    folder = Path(tempfile.mkdtemp(prefix="cut-", dir="/tmp"))
-    proxy = Proxy(server.url("kept"), folder)
+    proxy = Proxy(server.url("kept"))
     await proxy.start()
     yield server, proxy
     await proxy.stop()
-    shutil.rmtree(folder)
     server.stop()
 
 
