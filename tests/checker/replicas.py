@@ -1,6 +1,7 @@
 """Registries as processes on one database, killed and started again, their database connections cut."""
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import grpc
+import psycopg
 from grpc import aio
 
 from crossfade.registry.v1 import service_pb2, service_pb2_grpc
@@ -103,7 +105,9 @@ class Replicas:
         while True:
             for _ in range(rng.randint(2, 5)):
                 await asyncio.sleep(rng.uniform(0.2, every_seconds / 3))
-                self.cuts += await asyncio.to_thread(self._sessions.end, rng.random() / 2)
+                # The database may be harassed as well, by others.
+                with contextlib.suppress(psycopg.OperationalError):
+                    self.cuts += await asyncio.to_thread(self._sessions.end, rng.random() / 2)
             # Whoever is killed is started again, even if this is cancelled in between.
             self._killing = asyncio.create_task(self.kill(rng.randrange(len(self.addresses))))
             await asyncio.shield(self._killing)

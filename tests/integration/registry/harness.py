@@ -100,6 +100,7 @@ class FakeWorker:
     stub: "service_pb2_grpc.RegistryServiceAsyncStub"
     model: str
     instance_id: str = field(default_factory=new_id)
+    ttl: float = 15.0
     serving: dict[tuple[str, int], resources_pb2.Serving] = field(default_factory=dict)
 
     def set(
@@ -123,14 +124,14 @@ class FakeWorker:
         )
 
     async def report(
-        self, *, ttl: float = 15.0, leaving: bool = False, sequence: int = 0
+        self, *, ttl: float = 0.0, leaving: bool = False, sequence: int = 0
     ) -> service_pb2.ReportInstanceResponse:
         """Reports, as the `sequence`th time; 0: as one that does not number its reports."""
         instance = resources_pb2.Instance(
             instance_id=self.instance_id, kind=WORKER, address="127.0.0.1:8600", serving=self.serving.values()
         )
         duration = duration_pb2.Duration()
-        duration.FromMilliseconds(int(ttl * 1000))
+        duration.FromMilliseconds(int((ttl or self.ttl) * 1000))
         request = service_pb2.ReportInstanceRequest(instance=instance, ttl=duration, leaving=leaving, sequence=sequence)
         return await self.stub.ReportInstance(request)
 
@@ -193,6 +194,8 @@ class Registry:
         await self.create(model)
         await self.publish(model)
         worker = self.worker(model)
+        # It outlives the test, however slow the machine is.
+        worker.ttl = 600.0
         await worker.ready("v1")
         published = await self.publish(model, rollout=spec or plan(500, 5000))
         await worker.ready("v1", "v2", control="v1")

@@ -9,7 +9,7 @@ from google.protobuf import field_mask_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from tests.integration.registry.harness import Registry, Start, new_id, refused
 
-MOMENT = 3.0
+MOMENT = 5.0
 """Seconds: much longer than an action takes on a machine that does other things as well."""
 
 Act = Callable[[Registry, resources_pb2.Rollout, int], Awaitable[resources_pb2.Rollout]]
