@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from google.protobuf import timestamp_pb2
 
 from crossfade import names
+from crossfade.addresses import check_address
 from crossfade.enum_names import enum_name
 from crossfade.quantities import format_duration
 from crossfade.registry.v1 import resources_pb2, service_pb2
@@ -216,6 +217,10 @@ def publication(request: service_pb2.PublishVersionRequest) -> None:
     if not artifact.uri:
         raise refuse("version.artifact.uri", "is required: where model.json lies, as in file:///models/churn-1")
     text("version.artifact.uri", artifact.uri, lines=False)
+    try:
+        check_address(artifact.uri)
+    except ValueError as error:
+        raise refuse("version.artifact.uri", str(error)) from error
     if not _DIGEST.match(artifact.digest):
         raise refuse("version.artifact.digest", f"{artifact.digest!r} is not sha256: and 64 hexadecimal digits")
     if artifact.size_bytes <= 0:

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from crossfade.addresses import check_address
 from services.worker.domain import LoadError
 
 SCHEMES: Final = frozenset({"file", "s3", "gs", "gcs", "az", "abfs", "http", "https"})
 """The schemes that Workers read."""
-
-_OF_AZURE: Final = frozenset({"az", "abfs"})
 
 
 def folder_of(uri: str) -> str:
@@ -19,25 +18,15 @@ def folder_of(uri: str) -> str:
         LoadError: it could lead elsewhere than it says, or is of a scheme that Workers do not read.
     """
     try:
-        parts = urlsplit(uri)
+        check_address(uri)
     except ValueError as error:
-        raise LoadError(f"its address is none: {error}") from error
+        raise LoadError(f"its address {error}") from error
+    scheme = urlsplit(uri).scheme
     # fsspec chains file systems at "::", which would read through a scheme that is not allowed.
-    if parts.scheme not in SCHEMES or "::" in uri:
+    if scheme not in SCHEMES or "::" in uri:
         raise LoadError(
             f"its address {uri!r} is not one that Workers read; publish it under {', '.join(sorted(SCHEMES))}"
         )
-    # Azure's addresses name the container there: abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH.
-    named = None if parts.scheme in _OF_AZURE else parts.username
-    if named is not None or parts.password is not None:
-        # It is stored, shown and logged; and this one is not repeated.
-        raise LoadError(
-            "its address holds a user's name or password; publish it without, and give the Workers credentials of "
-            "their own"
-        )
-    # Behind either, the names of the artifact's files would be no part of the path.
-    if parts.scheme != "file" and ("?" in uri or "#" in uri):
-        raise LoadError(f"its address {uri!r} holds a query or a fragment; publish a folder's address")
     return uri.rstrip("/")
 
 

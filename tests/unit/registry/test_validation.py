@@ -84,6 +84,8 @@ WRONG: list[tuple[str, Change]] = [
     ("version.description", lambda r: setattr(r.version, "description", "x" * 4001)),
     ("version.description", lambda r: setattr(r.version, "description", "a\0b")),
     ("version.artifact.uri", lambda r: setattr(r.version.artifact, "uri", "file:///\0")),
+    ("version.artifact.uri", lambda r: setattr(r.version.artifact, "uri", "https://me:secret@host/v1")),
+    ("version.artifact.uri", lambda r: setattr(r.version.artifact, "uri", "https://host/v1?sig=secret")),
     ("version.artifact.uri", lambda r: setattr(r.version.artifact, "uri", "file:///a\nb")),
     ("version.artifact.uri", lambda r: setattr(r.version.artifact, "uri", "file:///\x9b1A")),
     *(("version.description", _described(f"a{control}b")) for control in "\x08\r\x1b\x7f\x85\x9b"),
