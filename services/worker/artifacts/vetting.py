@@ -27,9 +27,9 @@ _GRAPH: Final = "models/model.json"
 _CONFIGS: Final = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
 _SAMPLES: Final = "data/sample_inputs/model.pt"
 _READ: Final = (_GRAPH, _SAMPLES, *_CONFIGS)
+_TENSOR: Final = re.compile(r"data/weights/weight_[0-9]+|data/constants/tensor_[0-9]+")
 _PLAIN: Final = re.compile(
-    r"data/weights/weight_[0-9]+|data/constants/tensor_[0-9]+"
-    r"|archive_format|archive_version|version|byteorder|\.data/version|\.data/serialization_id|\.format_version"
+    r"archive_format|archive_version|version|byteorder|\.data/version|\.data/serialization_id|\.format_version"
     r"|\.storage_alignment"
 )
 
@@ -60,7 +60,7 @@ def vet(path: Path) -> None:
     """
     try:
         with ZipFile(path) as archive:
-            found = _Archive(archive, _members(archive))
+            found = _Archive(archive, _members(archive, path.stat().st_size))
             _vet(found)
             _compare(found, torch._C.PyTorchFileReader(str(path)))  # noqa: SLF001 - torch has no public one
     except LoadError:
@@ -78,7 +78,7 @@ def _compare(archive: _Archive, reader: Any) -> None:
         raise LoadError("the program's archive can be read in two ways, so that it could hide what runs code")
 
 
-def _members(archive: ZipFile) -> dict[str, ZipInfo]:
+def _members(archive: ZipFile, size: int) -> dict[str, ZipInfo]:
     infos = archive.infolist()
     if not infos or len(infos) > MAX_MEMBERS:
         raise LoadError(f"the program's archive has {len(infos)} parts; 1 to {MAX_MEMBERS} are read")
@@ -92,12 +92,15 @@ def _members(archive: ZipFile) -> dict[str, ZipInfo]:
             # torch stores without compression; a compressed part could unfold to any size.
             raise LoadError(f"the program's part {name!r} is compressed")
         members[name] = info
+    length = sum(info.file_size for info in infos)
+    if length > size:
+        raise LoadError(f"the program's parts have {length} bytes together and its file {size}: they lie in each other")
     return members
 
 
 def _vet(archive: _Archive) -> None:
     for name in archive.members:
-        if name not in _READ and not _PLAIN.fullmatch(name):
+        if name not in _READ and not (_PLAIN.fullmatch(name) or _TENSOR.fullmatch(name)):
             raise LoadError(
                 f"the program's archive holds {name!r}, which could run code or is unknown; "
                 "package the model again without custom objects or compiled parts"
@@ -106,7 +109,7 @@ def _vet(archive: _Archive) -> None:
         if name not in archive.members:
             raise LoadError(f"the program's archive lacks {name!r}: was it made by torch.export.save?")
     for name in _CONFIGS:
-        _vet_tensors(archive.read_json(name), name)
+        _vet_tensors(archive, name)
     if archive.members[_SAMPLES].file_size:
         raise LoadError(
             f"the program holds sample inputs ({_SAMPLES}), which are pickled and could run code; "
@@ -115,11 +118,26 @@ def _vet(archive: _Archive) -> None:
     vet_graph(archive.read_json(_GRAPH))
 
 
-def _vet_tensors(config: Any, name: str) -> None:
+def _vet_tensors(archive: _Archive, name: str) -> None:
+    config = archive.read_json(name)
     entries = config.get("config") if isinstance(config, dict) else None
     if not isinstance(entries, dict):
         raise LoadError(f"the program's {name} has no list of tensors")
+    folder = name.rpartition("/")[0]
     for entry, payload in entries.items():
         if not isinstance(payload, dict) or payload.get("use_pickle") is not False:
             raise LoadError(f"the program's tensor {entry!r} is pickled, which could run code")
         vet_path(entry)
+        part = f"{folder}/{payload.get('path_name')}"
+        # By its name torch takes a part for a tensor or for a pickled object, whatever `use_pickle` says.
+        if part not in archive.members or not _TENSOR.fullmatch(part):
+            raise LoadError(f"the program's tensor {entry!r} lies in {part!r}, which is no part of it with a tensor")
+        if not archive.members[part].file_size and not _is_empty(payload):
+            raise LoadError(f"the program's tensor {entry!r} has no bytes in {part!r}, which torch would fill up")
+
+
+def _is_empty(payload: dict[str, Any]) -> bool:
+    """Whether a tensor's shape has no elements."""
+    meta = payload.get("tensor_meta")
+    sizes = meta.get("sizes") if isinstance(meta, dict) else None
+    return isinstance(sizes, list) and {"as_int": 0} in sizes

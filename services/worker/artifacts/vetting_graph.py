@@ -5,13 +5,13 @@ up by name anywhere under `torch`, and imports the modules that its containers n
 texts is one that its field takes; a field that is not known here may hold words alone.
 """
 
-import ast
 import json
 import re
 from collections.abc import Iterator
 from typing import Any, Final
 
 from services.worker.artifacts.operators import ATEN
+from services.worker.artifacts.vetting_expressions import SYMBOL, vet_expression
 from services.worker.domain import LoadError
 
 _ATEN: Final = re.compile(r"torch\.ops\.aten\.([a-zA-Z_0-9]+)(\.(?!__)[a-zA-Z_0-9]+)?")
@@ -23,33 +23,10 @@ _OPERATOR: Final = re.compile(
     r"|_operator\.(add|sub|mul|truediv|floordiv|mod|pow|neg|pos|eq|ne|lt|le|gt|ge|and_|or_|getitem)"
     r"|math\.(ceil|floor|trunc|sqrt)"
 )
+_RANGES: Final = "range_constraints"
 _UNCHECKED: Final = "unsafe"
 """The argument by which operators leave out their checks."""
 _FALSE: Final = {"as_bool": False}
-_FUNCTION: Final = re.compile(
-    r"Symbol|Integer|Float|Rational|Add|Mul|Pow|Mod|Max|Min|Abs|Eq|Ne|Lt|Le|Gt|Ge|And|Or|Not|Equality"
-    r"|Unequality|StrictLessThan|LessThan|StrictGreaterThan|GreaterThan|FloorDiv|ModularIndexing|Where"
-    r"|PythonMod|CleanDiv|CeilToInt|FloorToInt|CeilDiv|LShift|RShift|PowByNatural|FloatPow|FloatTrueDiv"
-    r"|IntTrueDiv|TruncToFloat|TruncToInt|RoundToInt|RoundDecimal|ToFloat|Identity"
-    r"|IsNonOverlappingAndDenseIndicator|true|false|oo|int_oo"
-)
-_NODES: Final = (
-    ast.Expression,
-    ast.Call,
-    ast.Name,
-    ast.Load,
-    ast.Constant,
-    ast.keyword,
-    ast.BinOp,
-    ast.UnaryOp,
-    ast.Compare,
-    ast.operator,
-    ast.unaryop,
-    ast.cmpop,
-)
-_SYMBOL: Final = re.compile(r"(s|u|f|zf|zuf)[0-9]+")
-_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?")
-_MAX_EXPRESSION: Final = 2_000
 _NAMES: Final = frozenset({"name", "as_name", "forward_arg_names"})
 """Names of values and arguments, which stand in source as they are."""
 _PATHS: Final = ("_name", "fqn")
@@ -72,19 +49,27 @@ def vet_graph(graph: Any) -> None:
     Raises:
         LoadError: it holds what could run code; the message names it.
     """
-    for argument in _objects(graph):
-        if argument.get("name") == _UNCHECKED and argument.get("arg", _FALSE) != _FALSE:
-            raise LoadError(f"the program asks for {_UNCHECKED!r} of an operator, which then checks no indices")
+    for one in _objects(graph):
+        _vet_object(one)
     for key, text in _texts(graph):
         if key in ("target", "as_operator"):
             if not _is_known(text):
                 raise LoadError(f"the program calls {text!r}, which is none of the operators that Workers run")
         elif key == "expr_str":
-            _vet_expression(text)
+            vet_expression(text)
         elif key in _CONTAINERS:
             _vet_containers(text)
         elif not _is_harmless_text(key, text):
             raise LoadError(f"the program's {key!r} is {text[:80]!r}, which could run code")
+
+
+def _vet_object(one: dict[str, Any]) -> None:
+    if one.get("name") == _UNCHECKED and one.get("arg", _FALSE) != _FALSE:
+        raise LoadError(f"the program asks for {_UNCHECKED!r} of an operator, which then checks no indices")
+    ranges = one.get(_RANGES)
+    for symbol in ranges if isinstance(ranges, dict) else ():
+        if not SYMBOL.fullmatch(symbol):
+            raise LoadError(f"the program's {_RANGES!r} has {symbol[:80]!r}, which is no symbol that torch makes")
 
 
 def _is_known(operator: str) -> bool:
@@ -155,24 +140,3 @@ def _vet_containers(text: str) -> None:
             f"the program's inputs or outputs are packed as {text[:80]!r}, which could run code; package the model "
             "again with tuples, lists and dicts of tensors"
         ) from error
-
-
-def _vet_expression(text: str) -> None:
-    # sympy evaluates the text as Python, so only calls of sympy's own constructors get through.
-    try:
-        nodes = list(ast.walk(ast.parse(text, mode="eval"))) if len(text) <= _MAX_EXPRESSION else []
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        nodes = []
-    if not nodes or not all(_harmless(node) for node in nodes):
-        raise LoadError(f"the program has the symbolic expression {text[:80]!r}, which could run code")
-
-
-def _harmless(node: ast.AST) -> bool:
-    match node:
-        case ast.Name(id=name):
-            return _FUNCTION.fullmatch(name) is not None or _SYMBOL.fullmatch(name) is not None
-        case ast.Constant(value=str(text)):
-            return _SYMBOL.fullmatch(text) is not None or _NUMBER.fullmatch(text) is not None
-        case ast.Call(func=function):
-            return isinstance(function, ast.Name)
-    return isinstance(node, _NODES)

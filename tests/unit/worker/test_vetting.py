@@ -20,7 +20,20 @@ def test_a_plain_program_passes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "expression",
-    [SYMBOL, "Integer(4)", "Mul(Integer(2), Symbol('s0'))", "FloorDiv(s77, 2)", "2*s77 + 1", "Max(1, u0)", "s77 >= 2"],
+    [
+        SYMBOL,
+        "Integer(4)",
+        "Mul(Integer(2), Symbol('s0'))",
+        "FloorDiv(s77, 2)",
+        "2*s77 + 1",
+        "Max(1, u0)",
+        "s77 >= 2",
+        "(2*s77 + 1)**2",
+        "Pow(Symbol('s77'), Rational(-1, 2))",
+        "FloatPow(ToFloat(s77), Float('0.5', precision=53))",
+        "Pow(s77, 3, evaluate=False)",
+        "RShift(s77, 1)",
+    ],
 )
 def test_expressions_over_symbols_pass(tmp_path: Path, expression: str) -> None:
     vet(write(tmp_path / "program.pt2", program(expression=expression)))
@@ -42,11 +55,42 @@ def test_expressions_over_symbols_pass(tmp_path: Path, expression: str) -> None:
         "",
         "(" * 3000,
         "s77 := 1",
+        "u999999999999999",
+        "CeilToInt(Float('1e999999999'))",
+        "9" * 100,
     ],
 )
 def test_expressions_that_are_code(tmp_path: Path, expression: str) -> None:
     with pytest.raises(LoadError, match="symbolic expression"):
         vet(write(tmp_path / "program.pt2", program(expression=expression)))
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "9**9**9**9",
+        "((9**99)**99)**99",
+        "Pow(Integer(9), Pow(Integer(9), Integer(99)))",
+        "PowByNatural(9, s77)",
+        "2**(s77 - s77 + 9**9)",
+        "LShift(1, 999999999)",
+        "1 << 999999999",
+        "FloatPow(2.0, -999999999)",
+        "Pow(2, exp=999999999)",
+        "RoundDecimal(1.5, -999999999)",
+        "Float('0.1', 999999999)",
+        "Float('0.1', precision=999999999)",
+    ],
+)
+def test_expressions_that_sympy_would_compute_for_ever(tmp_path: Path, expression: str) -> None:
+    with pytest.raises(LoadError, match="could take for ever"):
+        vet(write(tmp_path / "program.pt2", program(expression=expression)))
+
+
+@pytest.mark.parametrize("symbol", ["u999999999999999", "u1; exit()", ""])
+def test_symbols_up_to_which_torch_would_count(tmp_path: Path, symbol: str) -> None:
+    with pytest.raises(LoadError, match="no symbol that torch makes"):
+        vet(write(tmp_path / "program.pt2", with_graph(range_constraints={symbol: {"min_val": 0, "max_val": 4}})))
 
 
 @pytest.mark.parametrize(

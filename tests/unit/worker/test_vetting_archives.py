@@ -1,5 +1,6 @@
 """Stored programs whose archives hold more than they say are refused before torch reads them."""
 
+import copy
 import json
 import struct
 import zipfile
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from services.worker.artifacts.vetting import vet
 from services.worker.domain import LoadError
@@ -102,6 +104,52 @@ def test_archives_with_other_parts(tmp_path: Path, change: Callable[[Parts], Any
 def test_a_compressed_part(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match="compressed"):
         vet(write(tmp_path / "program.pt2", program(), zipfile.ZIP_DEFLATED))
+
+
+def test_parts_that_share_their_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "program.pt2"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in program().items():
+            archive.writestr(f"program/{name}", data)
+        archive.writestr("program/data/weights/weight_1", b"\0" * 10_000)
+        for number in range(2, 100):
+            part = copy.copy(archive.getinfo("program/data/weights/weight_1"))
+            part.filename = f"program/data/weights/weight_{number}"
+            archive.filelist.append(part)
+    with pytest.raises(LoadError, match="lie in each other"):
+        vet(path)
+
+
+@pytest.mark.parametrize(
+    ("part", "sizes", "words"),
+    [
+        ("opaque_0", [{"as_int": 4}], "no part of it with a tensor"),
+        ("../constants/tensor_0", [{"as_int": 4}], "no part of it with a tensor"),
+        ("weight_9", [{"as_int": 4}], "no part of it with a tensor"),
+        ("weight_1", [{"as_int": 10**12}], "torch would fill up"),
+        ("weight_1", None, "torch would fill up"),
+    ],
+)
+def test_tensors_that_lie_nowhere(tmp_path: Path, part: str, sizes: object, words: str) -> None:
+    tensors = {"config": {"w": {"path_name": part, "use_pickle": False, "tensor_meta": {"sizes": sizes}}}}
+    parts = program() | {
+        "data/weights/weight_1": b"",
+        "data/weights/model_weights_config.json": json.dumps(tensors).encode(),
+    }
+    with pytest.raises(LoadError, match=words):
+        vet(write(tmp_path / "program.pt2", parts))
+
+
+def test_a_tensor_without_elements(tmp_path: Path) -> None:
+    path = tmp_path / "program.pt2"
+    empty = torch.nn.Module()
+    empty.register_buffer("nothing", torch.zeros(0, 3))
+    empty.register_buffer("number", torch.tensor(2.0))
+    empty.forward = lambda x: x * empty.number + empty.nothing.sum()  # type: ignore[operator]
+    exported = torch.export.export(empty, (torch.zeros(2),))
+    exported._example_inputs = None
+    torch.export.save(exported, path)
+    vet(path)
 
 
 def test_no_archive_at_all(tmp_path: Path) -> None:
