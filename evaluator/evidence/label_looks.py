@@ -16,7 +16,7 @@ from evaluator.gates.rates import RateGate
 from evaluator.terms import Terms
 from evaluator.window.arms import SliceKey
 from evaluator.window.cohort_rows import cohort_labels
-from evaluator.window.labels import LabelPair, RateRow, error_distributions, label_rows
+from evaluator.window.labels import LabelPair, RateRow, error_distributions, label_rows, rows_of_class
 from services.common.policy.metrics import CLASS_METRICS, LABEL_METRICS, MetricKind
 from services.common.policy.records import Gate
 from services.common.telemetry.bounds import VALUE_BOUNDS
@@ -191,4 +191,8 @@ def _judged(gate: RateGate, taken: Taken, terms: Terms) -> RateGate:
         # Of recall, say, labels of few classes blur what differs, and never turn it round; of accuracy they may.
         turned = gate.gate.metric is MetricKind.ACCURACY and misled(gate.gate, taken.apart)
         aged = [] if turned else taken.young
-    return gate.learn(rows(taken.past)).judge_harm(rows(aged)).judge_safe(rows(mature))
+    learnt = gate.learn(rows(taken.past))
+    if gate.gate.metric not in CLASS_METRICS:
+        return learnt.judge_harm(rows(aged)).judge_safe(rows(mature))
+    harmed = learnt.judge_harm(rows(aged), rows_of_class(aged, place))
+    return harmed.judge_safe(rows(mature), rows_of_class(mature, place))

@@ -14,6 +14,9 @@ from evaluator.window.labels import RateRow
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import DEFAULT_SAFE, Gate, GateMargin
 
+OfArms = tuple[int, int]
+"""Of the test and of the stable arm."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RateGate:
@@ -29,6 +32,8 @@ class RateGate:
             number is enough; None: not known yet.
         alpha: the probability with which it may roll back a version as good as stable.
         effect: of rows of one request that are alike: evidence of labels is divided by it.
+        seen_class: labelled rows of the gate's class among those that `harm` took, of the test and of the stable arm.
+        step_class: likewise among those that `safe` took since the step's start.
         drawn: whether the lines of its tests are what the policy asks for. F1 is no rate, and its margins become those
             of one when stable's own F1 is known; nothing is judged before.
     """
@@ -42,6 +47,8 @@ class RateGate:
     needs: float | None = None
     drawn: bool = True
     effect: float = 1.0
+    seen_class: OfArms = (0, 0)
+    step_class: OfArms = (0, 0)
 
     @property
     def test_n(self) -> int:
@@ -70,27 +77,29 @@ class RateGate:
         known = replace(self, harm=rates.update(self.harm, windows), safe=rates.update(self.safe, windows))
         return known.draw()
 
-    def judge_harm(self, rows: Sequence[RateRow]) -> "RateGate":
-        """The gate after rows that harm is judged by."""
+    def judge_harm(self, rows: Sequence[RateRow], of_class: OfArms = (0, 0)) -> "RateGate":
+        """The gate after rows that harm is judged by; `of_class`: how many labels of them are of its class."""
         gate = self.draw()
         if not rows:
             return gate
         windows = RateWindows.of(rows)
         harm = rates.update(gate.harm, windows, self.effect)
-        return replace(gate, harm=harm, seen=gate.seen.plus(windows, self.effect))
+        known = _plus(self.seen_class, of_class)
+        return replace(gate, harm=harm, seen=gate.seen.plus(windows, self.effect), seen_class=known)
 
-    def judge_safe(self, rows: Sequence[RateRow]) -> "RateGate":
-        """The gate after rows that non-inferiority is judged by."""
+    def judge_safe(self, rows: Sequence[RateRow], of_class: OfArms = (0, 0)) -> "RateGate":
+        """The gate after rows that non-inferiority is judged by; `of_class`: as in `judge_harm`."""
         gate = self.draw()
         if not rows:
             return gate
         # Attempts that nothing was compared with show nothing, unless they are held against a number.
         taken = self.step_n + sum(row[0] for row in rows if row[2] or self.gate.limit is not None)
-        return replace(gate, safe=rates.update(gate.safe, RateWindows.of(rows), self.effect), step_n=taken)
+        safe, known = rates.update(gate.safe, RateWindows.of(rows), self.effect), _plus(self.step_class, of_class)
+        return replace(gate, safe=safe, step_n=taken, step_class=known)
 
     def restart(self) -> "RateGate":
         """The gate with fresh evidence of non-inferiority."""
-        return replace(self, safe=rates.restart(self.safe), step_n=0)
+        return replace(self, safe=rates.restart(self.safe), step_n=0, step_class=(0, 0))
 
     def freeze(self, alpha: float, power: float, share: float) -> "RateGate":
         """The gate with `needs`, once stable's past says what it takes; it never changes afterwards."""
@@ -164,6 +173,10 @@ def rate_gate(gate: Gate, alpha: float, agreeing: int = 3, promote: float = 0.05
         safe = rates.non_inferiority_test(_line(gate.safe))
     harm = rates.harm_test(_line(gate.harm), alpha, agreeing_looks=agreeing)
     return RateGate(gate, harm, safe, alpha, drawn=gate.metric is not MetricKind.F1)
+
+
+def _plus(one: OfArms, other: OfArms) -> OfArms:
+    return one[0] + other[0], one[1] + other[1]
 
 
 def _line(margin: GateMargin) -> Margin:

@@ -15,20 +15,25 @@ from evaluator.gates.distributions import DistributionGate
 from evaluator.gates.opening import GateState, agreeing_looks
 from evaluator.statistics.process import SUSPICION, log_threshold
 from evaluator.verdict import sentences, unlike_inputs
-from evaluator.verdict.decision import RULES, Action, Circumstances, Decision, Phase
+from evaluator.verdict.decision import Action, Circumstances, Decision, Phase
 from evaluator.verdict.readiness import PATIENCE, control_missing, find_failure, is_ready, obstacle
 from evaluator.verdict.reports import DriftReport, GateReport, Verdict, report_gates, report_inputs
+from evaluator.verdict.unshown import unshown
 from evaluator.verdict.waits import unlike_answers, unlike_processes
 from services.common.policy.metrics import MetricKind, shown_in
 from services.common.policy.records import PeriodEnd, Step
 
+_TAILS, _BY_CLASS = 1, 2
+"""The first rules by which the slowest batches, and labels of a gate's class, were asked for."""
+
 
 def decide(state: State, at: Circumstances) -> Decision:
     """The conclusion of a look whose window `state` has taken in."""
-    if at.rules < RULES:
+    if at.rules < _TAILS:
         state = _without_tails(state)
     found = _unservable(state, at)
-    gates = report_gates(state, control_missing=control_missing(at.workers, state.terms.stable))
+    alone = control_missing(at.workers, state.terms.stable)
+    gates = report_gates(state, control_missing=alone, by_class=at.rules >= _BY_CLASS)
     drift = report_inputs(state)
     if found is None and at.phase is Phase.WAITING:
         found = _waiting(state, at)
@@ -108,7 +113,7 @@ def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> De
     step = _step(state)
     # What nobody looked at says nothing for or against the version, and shows no harm either.
     watched = at.elapsed - state.unlooked
-    missing = _missing(state, required)
+    missing = _missing(state, at, required)
     if missing:
         if watched >= step.period:
             return _end_of_period(state, f"the period ended, and {missing}")
@@ -134,7 +139,7 @@ def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> De
     return Decision(Action.NONE, Verdict.CONTINUE, sentences.waits(open_gates))
 
 
-def _missing(state: State, required: Sequence[GateReport]) -> str:
+def _missing(state: State, at: Circumstances, required: Sequence[GateReport]) -> str:
     """What nothing can be concluded without, as a sentence part; empty: it is there."""
     if state.shadowed and state.copies.too_few:
         return sentences.too_few_copies(state)
@@ -145,6 +150,11 @@ def _missing(state: State, required: Sequence[GateReport]) -> str:
     for gate in state.gates:
         if gate.gate.name in names and (unlike := unlike_answers(state, gate.gate)):
             return f"labels do not reach the answers of all classes alike: {unlike}"
+    if at.rules >= _BY_CLASS and _is_last(state):
+        # The steps before are over when their periods are, where nothing was violated.
+        lacks = (unshown(state, gate) for gate in state.gates if gate.gate.name in names)
+        if found := next(filter(None, lacks), ""):
+            return f"no {found}"
     if state.others.apart and any(_by_control(report) and report.verdict is not Verdict.PASS for report in required):
         return f"runtimes cannot be compared: {unlike_processes(state)}"
     return ""
@@ -193,7 +203,7 @@ def _period_over(state: State, at: Circumstances, required: Sequence[GateReport]
     gates = (gate.gate for gate in state.gates if gate.gate.name in names)
     agreeing = max((agreeing_looks(gate, state.terms, state.step) for gate in gates), default=0)
     # What so few looks cannot find they have not found.
-    if at.rules and not thin and state.judged < agreeing:
+    if at.rules >= _TAILS and not thin and state.judged < agreeing:
         return _end_of_period(state, sentences.too_few_looks(state, agreeing))
     if mirrored or (required and not thin):
         return _go_on(state, at, sentences.no_violation(state, required, shown=_is_last(state)), "NO_VIOLATION")

@@ -6,9 +6,9 @@ from enum import StrEnum
 from evaluator.verdict.readiness import Worker
 from evaluator.verdict.reports import DriftReport, GateReport, Verdict
 
-RULES = 1
-"""By which rules a look concludes, recorded with it: 0 were those by which nothing was asked of the slowest batches,
-nor of how many looks a period had."""
+RULES = 2
+"""By which rules a look concludes, recorded with it: by 0 nothing was asked of the slowest batches, nor of how many
+looks a period had, and by 0 and 1 nothing of how many labels were of a gate's class."""
 
 
 class Phase(StrEnum):

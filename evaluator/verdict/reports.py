@@ -12,6 +12,7 @@ from evaluator.gates.each_class import EachClassGate
 from evaluator.gates.opening import GateState
 from evaluator.statistics.process import log_threshold
 from evaluator.verdict.figures import ArmFigures, figures_of, tail_of
+from evaluator.verdict.unshown import shows_harm, unshown
 from evaluator.verdict.waits import waits_for
 from services.common.policy.metrics import MetricKind, shown_in
 from services.common.policy.records import Limit, Need
@@ -91,14 +92,15 @@ class DriftReport:
 _FEATURES_SHOWN = 5
 
 
-def report_gates(state: State, *, control_missing: bool) -> tuple[GateReport, ...]:
+def report_gates(state: State, *, control_missing: bool, by_class: bool = True) -> tuple[GateReport, ...]:
     """Every gate.
 
     Args:
         state: the evidence.
         control_missing: no Worker can run the control process, so that runtimes are watched only.
+        by_class: gates on one class must have seen rows of it.
     """
-    return tuple(_report(state, gate, control_missing=control_missing) for gate in state.gates)
+    return tuple(_report(state, gate, control_missing=control_missing, by_class=by_class) for gate in state.gates)
 
 
 def report_inputs(state: State) -> DriftReport:
@@ -132,7 +134,7 @@ def drift_evidence(arm: ArmInputs | None) -> Evidence:
     return Evidence(arm.test.log_e, log_threshold(arm.test.reference.alpha))
 
 
-def _report(state: State, gate: GateState, *, control_missing: bool) -> GateReport:
+def _report(state: State, gate: GateState, *, control_missing: bool, by_class: bool) -> GateReport:
     policy = state.terms.policy
     harm = Evidence(gate.harm.max_log_e, log_threshold(policy.gate_alpha(gate.gate)))
     safe = Evidence(gate.safe.log_e, log_threshold(policy.alpha_promote))
@@ -140,11 +142,12 @@ def _report(state: State, gate: GateState, *, control_missing: bool) -> GateRepo
     if state.terms.sticky and not isinstance(gate, CohortGate):
         # One key's requests fail together: shown, and no evidence.
         verdict = Verdict.NONE
-    elif harm.enough:
+    elif harm.enough and (shows_harm(gate) or not by_class):
         verdict = Verdict.FAIL
     else:
         # What it has taken before a class stood out shows nothing any more.
         shown = safe.enough and state.standing_out(gate.gate) is None
+        shown = shown and not (by_class and unshown(state, gate))
         verdict = Verdict.PASS if shown and (tail is None or tail.safe.enough) else Verdict.CONTINUE
     required = _required(state, gate, control_missing=control_missing)
     # Nobody waits for a gate that promotion does not need.

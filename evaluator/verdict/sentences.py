@@ -74,7 +74,7 @@ def too_little(state: State, thin: Sequence[GateReport], seen: Mapping[str, int]
         state: the evidence.
         thin: the gates that had too little.
         seen: attempts, batches or labels of the test version in this step, by gate.
-        needs: those that each gate needs; infinity: no number is known.
+        needs: those that each gate needs; infinity: no number is known; 1: any, before the last step.
     """
     parts = []
     for report in thin:
@@ -85,7 +85,7 @@ def too_little(state: State, thin: Sequence[GateReport], seen: Mapping[str, int]
             have = f"{have}, and needs {obstacle}"
         if gate.gate.margins_meet and not isinstance(gate, CohortGate):
             have = f"{have}, and its harm and safe margins (almost) meet, so that only proof passes it: make safe wider"
-        elif not math.isinf(need):
+        elif 1.0 < need < math.inf:
             have = f"{have}, and {words.count(need)} are needed to see a harm"
         parts.append(have)
     by_key = "; assigned by key, only what is shown to be no worse passes" if state.terms.sticky else ""

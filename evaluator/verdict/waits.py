@@ -14,6 +14,7 @@ from evaluator.gates.opening import GateState
 from evaluator.gates.paired import PairedGate
 from evaluator.statistics import rates, runtime
 from evaluator.statistics.process import log_threshold
+from evaluator.verdict.unshown import unshown
 from services.common.policy.metrics import LABEL_METRICS, MetricKind
 from services.common.policy.records import Gate
 
@@ -45,7 +46,7 @@ def waits_for(state: State, gate: GateState, needed: int, seconds: float) -> str
     """
     terms = state.terms
     noun = _NOUNS[gate.gate.metric]
-    if waits := _waits_for_maturity(state, gate.gate):
+    if waits := _waits_for_maturity(state, gate.gate) or (unshown(state, gate) if gate.test_n else ""):
         return waits
     if (waits := _waits_for_processes(state, gate)) and (gate.test_n or state.others.apart):
         return waits

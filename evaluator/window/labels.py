@@ -148,3 +148,9 @@ def error_distributions(pairs: Iterable[LabelPair]) -> list[tuple[int, tuple[int
 def label_rows(pairs: Iterable[LabelPair], metric: MetricKind, place: int) -> list[RateRow]:
     """What a gate's tests take of labels; the arguments are those of `Labels.bad`."""
     return [(*test.bad(metric, place), *stable.bad(metric, place)) for test, stable in pairs]
+
+
+def rows_of_class(pairs: Iterable[LabelPair], place: int) -> tuple[int, int]:
+    """Labelled rows of one class in the test and in the stable arm; the class is the one at `place`."""
+    found = [[arm.classes[place].actual if arm.classes else 0 for arm in pair] for pair in pairs]
+    return sum(test for test, _ in found), sum(stable for _, stable in found)

@@ -13,6 +13,9 @@ from examples.digits.__main__ import main
 from examples.digits.data import BRIGHTEST, CLASSES, Images, digits, drift, held_out
 from examples.digits.train import VERSIONS, package_version, train_version
 
+# All versions are trained, which on a busy machine takes minutes.
+pytestmark = pytest.mark.timeout(600)
+
 _SEED = 4
 
 Run = Callable[[Tensor], tuple[Tensor]]

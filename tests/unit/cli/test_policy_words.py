@@ -87,7 +87,7 @@ def steps(draw: st.DrawFn) -> policy.Step:
 
 
 @example(policy.Policy(power=-0.0, settling=Duration(seconds=_LONGEST - 1, nanos=123_000_000)), [])
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(messages(policy.Policy), st.lists(steps(), max_size=3))
 def test_what_is_written_is_read_as_the_same(said: policy.Policy, plan: list[policy.Step]) -> None:
     text = write_policy(said, policy.TrafficPlan(steps=plan))

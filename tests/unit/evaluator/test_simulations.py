@@ -193,19 +193,25 @@ def test_metrics_that_are_gone_never_promote(missing: str) -> None:
 
 def test_no_traffic_never_promotes() -> None:
     made = trial(2, rate=0.0)
-    made.run(200)
+    decision = made.run(200)
+    assert decision is not None
+    assert (decision.action, decision.code) == (Action.CANCEL, "TOO_LITTLE_EVIDENCE")
+    assert "needed to see a harm" not in decision.reason
     assert not any(one.action in {Action.PROMOTE, Action.ADVANCE} for one in made.decisions)
 
 
 def test_no_labels_never_promote_where_accuracy_is_required() -> None:
     made = trial(3, labelled=0.0)
-    made.run(200)
+    decision = made.run(200)
+    assert decision is not None
+    assert (decision.action, decision.code) == (Action.CANCEL, "TOO_LITTLE_EVIDENCE")
     assert not any(one.action in {Action.PROMOTE, Action.ADVANCE} for one in made.decisions)
 
 
 def test_labels_that_reach_the_arms_unlike_never_promote() -> None:
     made = trial(4, test_labelled=0.6)
-    made.run(25)
+    decision = made.run(25)
+    assert decision is None or (decision.action, decision.code) == (Action.CANCEL, "TOO_LITTLE_EVIDENCE")
     assert not any(one.action in {Action.PROMOTE, Action.ADVANCE} for one in made.decisions)
     accuracy = next(report for report in made.decisions[-1].gates if report.gate == "accuracy")
     assert accuracy.waits_for.startswith("labels that reach both versions alike: ")

@@ -46,7 +46,7 @@ def test_no_bet_has_an_expectation_above_one_in_its_null(
     assert expectations.max(initial=0.0) <= 1.0 + 1e-9
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(
     side=st.sampled_from(list(Side)),
     a=st.floats(-0.2, 0.3),
@@ -133,7 +133,7 @@ def test_prior_weights_are_one_per_candidate_and_sum_to_one(side: Side) -> None:
 COUNT = st.one_of(st.integers(0, 3), st.integers(0, 10**12))
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(
     side=st.sampled_from(list(Side)),
     margin=st.sampled_from(MARGINS),
@@ -152,7 +152,7 @@ def test_every_count_gives_a_finite_bet(
         assert (found == 0.0).all()
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 @given(
     margin=st.sampled_from(MARGINS),
     stable_rate=st.floats(0.001, 0.6),

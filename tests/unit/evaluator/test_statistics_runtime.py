@@ -129,7 +129,7 @@ def test_a_cut_beyond_the_last_bucket_promotes_nobody() -> None:
 COUNTS = st.lists(st.one_of(st.integers(0, 3), st.integers(0, 10**12)), min_size=6, max_size=6)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(past=COUNTS, rows=st.lists(st.tuples(st.sampled_from([1, 2, 64]), COUNTS, COUNTS), max_size=3))
 def test_log_e_is_finite_whatever_is_counted(past: list[int], rows: list[tuple[int, list[int], list[int]]]) -> None:
     for fresh in (runtime_harm_test(6, RATIO, 0.01), runtime_non_inferiority_test(6, RATIO)):

@@ -300,4 +300,4 @@ class LaneMachine(RuleBasedStateMachine):
 
 
 TestLane = LaneMachine.TestCase
-TestLane.settings = settings(max_examples=300, stateful_step_count=50, deadline=None, derandomize=True)
+TestLane.settings = settings(max_examples=300, stateful_step_count=50, derandomize=True)

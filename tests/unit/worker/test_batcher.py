@@ -112,7 +112,7 @@ OPERATIONS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(operations=OPERATIONS, max_rows=st.integers(1, 6), queue_rows=st.integers(1, 20))
 def test_every_row_runs_once_or_is_accounted_for(
     operations: list[tuple[str, int, int]], max_rows: int, queue_rows: int

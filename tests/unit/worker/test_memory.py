@@ -14,7 +14,7 @@ import os, signal
 from services.worker.version.memory import own_bytes
 
 before = own_bytes(os.getpid())
-kept = bytearray(os.urandom(50_000_000))
+kept = os.urandom(50_000_000)
 own = own_bytes(os.getpid())
 pid = os.fork()
 if pid == 0:

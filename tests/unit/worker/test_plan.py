@@ -253,7 +253,7 @@ def carried_out(snapshot: Snapshot, action: Action) -> Snapshot:
     return replace(snapshot, held=after)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(snapshot=snapshots())
 def test_deciding_and_doing_comes_to_rest_with_nothing_unwanted_running(snapshot: Snapshot) -> None:
     for _ in range(100):
