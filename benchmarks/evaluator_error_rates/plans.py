@@ -68,6 +68,17 @@ class Size:
         """Rollouts by keys, as they are judged: each draws its users one by one."""
         return max(self.rollouts // 5, 1)
 
+    def counts(self) -> dict[str, int]:
+        """Rollouts of each kind, for whoever reads the figures alone."""
+        return {
+            "rates": self.rollouts,
+            "runtimes": self.of_runtimes,
+            "at_margins": self.at_margins,
+            "detection": self.of_detection,
+            "inputs": self.of_inputs,
+            "by_key": self.by_key,
+        }
+
 
 def rates_of(scenario: str) -> str:
     """The scenario whose rates a row is made of."""

@@ -246,6 +246,6 @@ def test_it_prints_one_json_object_last(capsys: pytest.CaptureFixture[str]) -> N
     assert {"false_rollback", "false_promotion", "look_ms", "detection_ratio", "by_key_false_rollback"} <= set(figures)
     assert figures["oracle_greatest_difference"] <= 1e-9
     assert set(figures["false_alarms"]) == {*figures["detection_ratio"], *figures["false_alarms"]}
-    assert figures["rollouts"] == 10
+    assert figures["rollouts"]["rates"] == 10
     assert (figures["same_inputs_false_alarms"], figures["same_inputs_moved_found"]) == (0.0, 1.0)
     assert plans.Size(10, 60).of_runtimes == 1
