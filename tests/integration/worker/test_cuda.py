@@ -218,6 +218,8 @@ def test_a_version_is_prepared_with_graphs_in_the_precision_that_helps(folder: P
     prepared = prepare(folder, manifest, WorkerSettings(device="cuda"), SystemClock(), 0.0)
     assert prepared.report.device == "cuda:0"
     assert "with CUDA graphs of up to" in prepared.report.precision_reason
+    alone = prepare(folder, manifest, WorkerSettings(device="cuda", max_batch=1), SystemClock(), 0.0)
+    assert alone.report.precision_reason.endswith("with CUDA graphs of up to 1 rows")
     plain = prepare(folder, manifest, WorkerSettings(device="cuda", cuda_graphs=False), SystemClock(), 0.0)
     assert "CUDA graphs" not in plain.report.precision_reason
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from crossfade.artifact import package, read_golden
+from crossfade.artifact.archive import save_program
 from crossfade.manifest import MANIFEST_FILE, Precision, loads
 from services.common.clock import SystemClock
 from services.worker.domain import FailureCode, LoadError
@@ -145,6 +146,79 @@ def test_mixed_precision_must_agree_in_large_batches(tmp_path: Path) -> None:
     )
     settings = settings.model_copy(update={"max_batch": 16})
     assert prepare(tmp_path / "small", manifest, settings, SystemClock(), 0.0).report.precision == "bf16"
+
+
+class AloneOnly(nn.Module):
+    """A map whose answer to a row alone is none, or far less exact in half precision.
+
+    Args:
+        none: it is NaN.
+        later: only once there was a batch of more than twenty rows; otherwise at once, but not where a row begins
+            with 0.
+    """
+
+    def __init__(self, *, none: bool, later: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 1)
+        self.most: torch.Tensor
+        self.register_buffer("most", torch.zeros(()))
+        self.none, self.later = none, later
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[rows, 4] to [rows, 1]."""
+        rows = torch.ones_like(x[:, 0]).sum()
+        self.most.copy_(torch.maximum(self.most, rows))
+        alone = (rows == 1) & ((self.most > 20) if self.later else (x[:, :1] > 0))
+        exact = (x * self.linear.weight).sum(dim=1, keepdim=True) + self.linear.bias
+        rough = self.linear(x)
+        return torch.where(alone, torch.nan if self.none else exact + 1e3 * (rough - exact), exact)
+
+
+def alone_only(tmp_path: Path, *, none: bool, later: bool) -> Any:
+    """The program of `AloneOnly` in an artifact of what is right: `package` refuses one that shows it at once."""
+    torch.manual_seed(0)
+    rows = np.random.default_rng(0).random((8, 4), dtype=np.float32)
+    # Batches of other sizes begin with the first golden row: of one, that row is all.
+    rows[0, 0] = 0
+    module = AloneOnly(none=none, later=later)
+    right = nn.Linear(4, 1)
+    right.load_state_dict(module.linear.state_dict())
+    manifest = packaged(right, rows, tmp_path / "alone")
+    batch = torch.export.Dim("batch", min=1, max=manifest.max_batch)
+    program = torch.export.export(module, (torch.from_numpy(rows[:3]),), dynamic_shapes=({0: batch},))
+    program.example_inputs = None
+    save_program(program, tmp_path / "alone" / manifest.program)
+    return manifest
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
+@pytest.mark.parametrize(("later", "where"), [(False, "in fp32; "), (True, "in fp32, in a batch of 1; ")])
+def test_a_row_alone_must_be_answered_as_in_a_batch(
+    tmp_path: Path, precision: Precision, later: bool, where: str
+) -> None:
+    manifest = alone_only(tmp_path, none=True, later=later)
+    settings = WorkerSettings(device="cpu", precision=precision, batch_seconds=60.0)
+    with pytest.raises(LoadError, match=f"hold NaN or infinities {where}") as failed:
+        prepare(tmp_path / "alone", manifest, settings, SystemClock(), 0.0)
+    assert failed.value.code is FailureCode.VERIFY_FAILED
+
+
+@pytest.mark.parametrize(("later", "where"), [(False, "in bf16 by"), (True, "in bf16, in a batch of 1, by")])
+def test_mixed_precision_must_agree_for_a_row_alone(tmp_path: Path, later: bool, where: str) -> None:
+    manifest = alone_only(tmp_path, none=False, later=later)
+    settings = WorkerSettings(device="cpu", precision=Precision.BF16, batch_seconds=60.0)
+    report = prepare(tmp_path / "alone", manifest, settings, SystemClock(), 0.0).report
+    assert report.precision == "fp32"
+    assert report.mixed_error > 1 > report.golden_error
+    assert report.precision_reason.startswith(f"full precision, since its answers to the golden inputs differ {where}")
+
+
+def test_a_version_may_run_row_by_row(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).random((8, 4), dtype=np.float32)
+    manifest = packaged(nn.Linear(4, 3), rows, tmp_path / "linear")
+    settings = WorkerSettings(device="cpu", precision=Precision.BF16, max_batch=1)
+    prepared = prepare(tmp_path / "linear", manifest, settings, SystemClock(), 0.0)
+    assert (prepared.max_rows, prepared.report.precision) == (1, "bf16")
 
 
 def test_each_precision_has_an_error_of_its_own(tmp_path: Path) -> None:
