@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from grpc import aio
 from tests.fakes.models import reference_rows
 from tests.fakes.registry import FakeRegistry, lane
 from tests.support.wait import until
+from tests.support.worker import failure_of
 
 
 async def test_a_version_that_failed_is_refused_and_leaves(
@@ -35,28 +37,34 @@ async def test_draining_loses_no_request(
     registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
 ) -> None:
     await registry.set_lanes(lane("scores", want(artifacts())))
-    await start_worker(drain_seconds=1.0)
+    await start_worker(drain_seconds=2.0)
     caller = await caller_of("v1")
     rows = reference_rows(1)
-    outcomes: list[str] = []
+    # What the Registry had been told when a request began, and what came of it.
+    outcomes: Counter[tuple[str, str]] = Counter()
+    under_way: Counter[str] = Counter()
 
     async def drive() -> None:
         # As long as it is answered: this caller, unlike a Router, never learns that the version has gone.
-        while not outcomes or outcomes[-1] == "ok":
+        while True:
+            state = registry.state("scores", "v1")
             try:
                 await caller.predict(rows)
             except aio.AioRpcError as error:
-                outcomes.append(error.code().name)
-                assert not dict(error.initial_metadata() or ())
-            else:
-                outcomes.append("ok")
+                outcomes[state, failure_of(error).code] += 1
+                assert not failure_of(error).accepted
+                return
+            outcomes[state, "ok"] += 1
+            under_way[state] += state != registry.state("scores", "v1")
 
     driving = [asyncio.create_task(drive()) for _ in range(8)]
-    await until(lambda: len(outcomes) > 100)
+    await until(lambda: outcomes["READY", "ok"] > 100)
     await registry.set_lanes()
-    await asyncio.wait_for(asyncio.gather(*driving), 20)
-    assert set(outcomes) == {"ok", "UNAVAILABLE"}
-    assert outcomes.count("UNAVAILABLE") <= len(driving)
+    await asyncio.wait_for(asyncio.gather(*driving), 30)
+    # Whoever calls it when it says that it leaves is answered, and so is who has not learnt of it yet.
+    assert {code for state, code in outcomes if state == "READY"} == {"ok"}
+    assert outcomes["DRAINING", "ok"] > 0
+    assert under_way["READY"] == len(driving)
     await until(lambda: registry.state("scores", "v1") == "")
 
 
