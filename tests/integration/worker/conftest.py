@@ -1,22 +1,27 @@
 """A Worker with real processes, beside a Registry that the test writes."""
 
 import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from grpc import aio
 
-from crossfade.artifact import Loop
+from crossfade.artifact import Architecture, Loop, package
+from crossfade.artifact.building import build
 from crossfade.predict.v1 import predict_pb2
 from services.worker.app import App
 from services.worker.settings import WorkerSettings
 from tests.fakes.looping import LOOP, Walk, package_walk
-from tests.fakes.models import Packaged, Rows, package_scores, request_of
+from tests.fakes.models import CLASSES, Packaged, Rows, package_scores, reference_rows, request_of
 from tests.fakes.otlp_receiver import OtlpReceiver
 from tests.fakes.registry import LIVE, FakeRegistry, lane, wanted
+from tests.integration.worker.ending import HOUSE
 from tests.integration.worker.streams import Streams
+from tests.support.installing import install
 from tests.support.wait import until
 from tests.support.worker import Failure, failure_of
 
@@ -191,3 +196,25 @@ async def served(
         return app, caller, Streams(caller.channel)
 
     yield serve
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package that ends its process when it is told to; its folder."""
+    folder = install(tmp_path / "house", "house_nets", {"linear": "house_nets:Linear"}, HOUSE)
+    monkeypatch.syspath_prepend(str(folder))
+    # Another test's package of the same name may be imported.
+    monkeypatch.delitem(sys.modules, "house_nets", raising=False)
+    return folder
+
+
+@pytest.fixture
+def linear(house: Path, tmp_path: Path) -> Packaged:
+    """Its weights."""
+    del house
+    torch.manual_seed(4)
+    module, rows = build(Architecture("linear")), reference_rows()
+    of = Architecture("linear")
+    return Packaged(
+        package(module, architecture=of, to=tmp_path / "linear", example=rows[:16], reference=rows, classes=CLASSES)
+    )

@@ -1,92 +1,17 @@
 """Models of other people's code that end their process, hang or take all memory: the others go on."""
 
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-import torch
 from grpc import aio
 
-from crossfade.artifact import Architecture, package
-from crossfade.artifact.building import build
-from tests.fakes.models import CLASSES, Packaged, reference_rows
+from tests.fakes.models import Packaged, reference_rows
 from tests.fakes.registry import FakeRegistry, lane
-from tests.support.installing import install
+from tests.integration.worker.ending import EXIT, INTERRUPT, LEAK, LEAK_BYTES, LOOP, SEGFAULT, SLEEP, SYSTEM_EXIT, told
 from tests.support.wait import until
-
-EXIT, SYSTEM_EXIT, SEGFAULT, INTERRUPT, LEAK, SLEEP, LOOP = (float(number) for number in range(50, 57))
-LEAK_BYTES = 20_000_000
-
-HOUSE = f"""
-import ctypes, os, sys, time
-from pathlib import Path
-
-from torch import nn
-
-kept = []
-
-
-class Linear(nn.Linear):
-    def __init__(self):
-        super().__init__(4, 3)
-        beside = Path(__file__)
-        if beside.with_name("exits").exists():
-            os._exit(0)
-        if beside.with_name("swells").exists():
-            kept.append(b"1" * 300_000_000)
-            time.sleep(600)
-
-    def forward(self, rows):
-        match float(rows[0, 0]):
-            case {EXIT}:
-                os._exit(0)
-            case {SYSTEM_EXIT}:
-                sys.exit("no licence")
-            case {SEGFAULT}:
-                ctypes.string_at(0)
-            case {INTERRUPT}:
-                raise KeyboardInterrupt
-            case {LEAK}:
-                kept.append(b"1" * {LEAK_BYTES})
-            case {SLEEP}:
-                time.sleep(600)
-            case {LOOP}:
-                while True:
-                    pass
-        return super().forward(rows)
-"""
-
-
-@pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package that ends its process when it is told to; its folder."""
-    folder = install(tmp_path / "house", "house_nets", {"linear": "house_nets:Linear"}, HOUSE)
-    monkeypatch.syspath_prepend(str(folder))
-    # Another test's package of the same name may be imported.
-    monkeypatch.delitem(sys.modules, "house_nets", raising=False)
-    return folder
-
-
-@pytest.fixture
-def linear(house: Path, tmp_path: Path) -> Packaged:
-    """Its weights."""
-    del house
-    torch.manual_seed(4)
-    module, rows = build(Architecture("linear")), reference_rows()
-    of = Architecture("linear")
-    return Packaged(
-        package(module, architecture=of, to=tmp_path / "linear", example=rows[:16], reference=rows, classes=CLASSES)
-    )
-
-
-def told(what: float) -> Any:
-    """A row that the model does that for."""
-    row = reference_rows(1)
-    row[0, 0] = what
-    return row
 
 
 @pytest.mark.parametrize(
