@@ -1,48 +1,27 @@
 """`python -m tests.support.small_disk FOLDER MEGABYTES`: a PostgreSQL on a disk of its own, which can be full.
 
-The disk is a file system in memory. It is mounted in a name space of this process's own, so that anybody may do it
-whom the system lets have one (user_namespaces(7)), and nothing is left of it when the process ends. Others see it
-below /proc. Like a server's supervisor it starts PostgreSQL again when that has ended. Prints a line with the URL of
-the database "kept" at each start, and ends with its standard input.
+Like a server's supervisor it starts PostgreSQL again when that has ended. Prints a line with the URL of the database
+"kept" at each start, and ends with its standard input.
 """
 
 import asyncio
 import json
-import os
 import select
 import subprocess
 import sys
-from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 from sqlalchemy import make_url
 
 from services.local.postgres import Postgres
 from services.local.postgres_cluster import PostgresError
-
-_FILLING: Final = "filling"
-_BLOCK: Final = bytes(65536)
+from tests.support.own_disk import OwnDisk, mounting
 
 
-class NoDiskError(Exception):
-    """This system lets us have no file system of our own; the message says what it said."""
-
-
-def _apart() -> list[str]:
-    """What goes before a command so that it may mount what it likes, and nobody else sees it."""
-    if os.geteuid() == 0:
-        return ["unshare", "--mount"]
-    return ["unshare", "--user", "--map-current-user", "--keep-caps", "--mount"]
-
-
-def _mount(folder: Path, megabytes: int) -> list[str]:
-    return ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=755", "crossfade-small", str(folder)]
-
-
-class SmallDisk:
+class SmallDisk(OwnDisk):
     """A PostgreSQL on a small disk.
 
     Args:
@@ -56,9 +35,7 @@ class SmallDisk:
     """
 
     def __init__(self, folder: Path, megabytes: int) -> None:
-        self._folder = folder
-        self._megabytes = megabytes
-        self._process: asyncio.subprocess.Process | None = None
+        super().__init__(folder, megabytes)
         self._listening: asyncio.Task[None] | None = None
         self.started = 0
         self.url = ""
@@ -70,54 +47,21 @@ class SmallDisk:
         Raises:
             NoDiskError: the system lets us have none.
         """
-        try:
-            trial = [*_apart(), *_mount(self._folder, 1)]
-            done = await asyncio.to_thread(subprocess.run, trial, capture_output=True, text=True, check=False)
-        except FileNotFoundError as error:
-            raise NoDiskError(str(error)) from error
-        if done.returncode:
-            raise NoDiskError(done.stderr.strip())
-        command = [*_apart(), sys.executable, "-m", __name__, str(self._folder), str(self._megabytes)]
-        self._process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
-        try:
-            if not await self._hear():
-                raise RuntimeError(f"no PostgreSQL came up in {self._folder}; what is wrong stands above")
-        except BaseException:
-            await self.__aexit__()
-            raise
+        await super().__aenter__()
         self._listening = asyncio.create_task(self._listen())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        await self._process.wait()
+        await super().__aexit__()
         if self._listening is not None:
             await self._listening
 
-    def fill(self, left: int = 0) -> None:
-        """Leaves so many bytes."""
-        with (self._seen() / _FILLING).open("ab", buffering=0) as file:
-            with suppress(OSError):
-                while True:
-                    file.write(_BLOCK)
-            file.truncate(file.tell() - left)
-
-    def make_room(self) -> None:
-        """Takes away what filled it."""
-        (self._seen() / _FILLING).unlink()
-
-    def _seen(self, path: str = "") -> Path:
-        """A path of the process's, as it is seen from outside."""
-        assert self._process is not None
-        return Path(f"/proc/{self._process.pid}/root{path or self._folder}")
+    def _command(self) -> list[str]:
+        return [sys.executable, "-m", __name__, str(self._folder), str(self._megabytes)]
 
     async def _hear(self) -> bool:
         """Whether it has said where PostgreSQL is."""
-        assert self._process is not None
-        assert self._process.stdout is not None
-        line = await self._process.stdout.readline()
+        line = await self._line()
         if not line:
             return False
         inside = make_url(json.loads(line)["url"])
@@ -133,7 +77,7 @@ class SmallDisk:
 
 def main(folder: Path, megabytes: int) -> None:
     """Keeps PostgreSQL running until standard input ends."""
-    subprocess.run(_mount(folder, megabytes), check=True)
+    subprocess.run(mounting(folder, megabytes), check=True)
     # Of the log there are two files, so that a full disk soon stops that as well.
     server = Postgres(folder / "postgres", {"min_wal_size": "32MB", "max_wal_size": "32MB"})
     _start(server)

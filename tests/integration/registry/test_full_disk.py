@@ -18,7 +18,8 @@ from registry.database.engine import open_engine, parse_url
 from registry.database.schema import migrate
 from tests.integration.registry.harness import Refusal, Registry, Start, new_id, refusal
 from tests.support.cutting import Proxy
-from tests.support.small_disk import NoDiskError, SmallDisk
+from tests.support.own_disk import NoDiskError
+from tests.support.small_disk import SmallDisk
 from tests.support.wait import until_async
 
 pytestmark = pytest.mark.postgres_only
