@@ -1,8 +1,10 @@
-"""A clock that stands until a test moves it."""
+"""Clocks that a test moves."""
+
+import time
 
 
 class ManualClock:
-    """Time in a test's hand.
+    """Time in a test's hand: it stands until it is moved.
 
     Args:
         start: seconds since 1970-01-01 UTC at which it stands.
@@ -27,3 +29,22 @@ class ManualClock:
     def set(self, seconds: float) -> None:
         """Sets it by so many seconds, as NTP does."""
         self._set += seconds
+
+
+class RunningClock:
+    """The machine's clock, which a test moves on, so that nobody has to wait."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def now(self) -> float:
+        """Seconds since 1970-01-01 UTC."""
+        return time.time() + self._ahead
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards."""
+        return time.monotonic() + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        """Moves it on."""
+        self._ahead += seconds

@@ -13,6 +13,7 @@ from grpc import aio
 from crossfade.artifact import Architecture, Loop, package
 from crossfade.artifact.building import build
 from crossfade.predict.v1 import predict_pb2
+from services.common.clock import Clock
 from services.worker.app import App
 from services.worker.settings import WorkerSettings
 from tests.fakes.looping import LOOP, Walk, package_walk
@@ -85,7 +86,7 @@ async def start_worker(registry: FakeRegistry, tmp_path: Path, token_keys: Path)
     """Starts Workers; they are stopped at the end."""
     apps: list[App] = []
 
-    async def start(**options: Any) -> App:
+    async def start(clock: Clock | None = None, **options: Any) -> App:
         values = {
             "listen": "127.0.0.1:0",
             "registry": registry.address,
@@ -102,7 +103,7 @@ async def start_worker(registry: FakeRegistry, tmp_path: Path, token_keys: Path)
             "lease_seconds": 3.0,
             **options,
         }
-        app = App(WorkerSettings(**values))
+        app = App(WorkerSettings(**values), clock)
         apps.append(app)
         await app.start()
         return app

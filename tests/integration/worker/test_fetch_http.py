@@ -1,11 +1,8 @@
 """Artifacts from HTTP servers of many kinds: whole, or refused with what went wrong."""
 
-import threading
+import contextlib
 from collections.abc import Callable, Iterator
-from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,67 +10,9 @@ from crossfade.manifest import SIGNATURE_FILE
 from services.worker.artifacts.fetch import copy_artifact, fetch_signature
 from services.worker.domain import ArtifactRef, LoadError
 from tests.fakes.models import Packaged, package_scores
+from tests.support.http_site import Chunks, CutOff, Failing, Files, Site, moved
 
-Serve = Callable[[type[BaseHTTPRequestHandler]], str]
-
-
-class Files(SimpleHTTPRequestHandler):
-    """Whole files, with their lengths."""
-
-    def log_message(self, *args: Any) -> None:
-        """Nothing."""
-
-
-class Chunks(Files):
-    """Files in chunks of 10,000 bytes, and no word of their length; no HEAD."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_HEAD(self) -> None:
-        """Refuses."""
-        self.send_error(405)
-
-    def do_GET(self) -> None:
-        """A file."""
-        path = Path(self.translate_path(self.path))
-        if not path.is_file():
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        data = path.read_bytes()
-        for part in (data[at : at + 10_000] for at in range(0, len(data), 10_000)):
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
-        self.wfile.write(b"0\r\n\r\n")
-
-
-class CutOff(Files):
-    """Half of each file."""
-
-    def copyfile(self, source: Any, outputfile: Any) -> None:
-        """Half of it."""
-        data = source.read()
-        outputfile.write(data[: len(data) // 2])
-
-
-class Failing(Files):
-    """Is out of order."""
-
-    def do_HEAD(self) -> None:
-        """Fails."""
-        self.send_error(503)
-
-    def do_GET(self) -> None:
-        """Fails."""
-        self.send_error(503)
-
-
-class Server(ThreadingHTTPServer):
-    """Says nothing of clients that have read enough."""
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing."""
+Serve = Callable[[type[Files]], str]
 
 
 @pytest.fixture(scope="module")
@@ -85,19 +24,12 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Packaged:
 @pytest.fixture
 def serve(packaged: Packaged) -> Iterator[Serve]:
     """Starts servers of the folder; answers the artifact's address."""
-    servers: list[Server] = []
+    with contextlib.ExitStack() as servers:
 
-    def start(handler: type[BaseHTTPRequestHandler]) -> str:
-        folder = str(packaged.artifact.path.parent)
-        server = Server(("127.0.0.1", 0), partial(handler, directory=folder))  # type: ignore[call-arg] # Files take it
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}/scores%20v1"
+        def start(handler: type[Files]) -> str:
+            return servers.enter_context(Site(packaged.artifact.path.parent, handler)).address + "/scores%20v1"
 
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+        yield start
 
 
 def fetched(uri: str, packaged: Packaged, target: Path) -> list[Path]:
@@ -115,9 +47,7 @@ def refusal(uri: str, packaged: Packaged, target: Path) -> str:
 
 
 @pytest.mark.parametrize("handler", [Files, Chunks])
-def test_every_byte_arrives(
-    handler: type[BaseHTTPRequestHandler], serve: Serve, packaged: Packaged, tmp_path: Path
-) -> None:
+def test_every_byte_arrives(handler: type[Files], serve: Serve, packaged: Packaged, tmp_path: Path) -> None:
     uri = serve(handler)
     assert packaged.artifact.size > 12 << 20
     there = {path.name: path.read_bytes() for path in packaged.artifact.path.iterdir()}
@@ -136,36 +66,24 @@ def test_every_byte_arrives(
 
 def test_what_went_wrong_is_said(serve: Serve, packaged: Packaged, tmp_path: Path) -> None:
     assert refusal(serve(Files) + "0", packaged, tmp_path / "a") == "does not exist"
-    assert "could not be fetched: ClientPayloadError" in refusal(serve(CutOff), packaged, tmp_path / "b")
+    uri = serve(CutOff)
+    assert refusal(uri, packaged, tmp_path / "b").startswith(
+        f"{uri}/program.pt2 could not be fetched: ClientPayloadError"
+    )
+    assert (tmp_path / "b" / "program.pt2").stat().st_size > 1 << 20
     assert "could not be fetched: ClientResponseError: 503" in refusal(serve(Failing), packaged, tmp_path / "c")
     assert "Cannot connect to host" in refusal("http://127.0.0.1:9/scores%20v1", packaged, tmp_path / "d")
 
 
 def test_redirects_are_not_followed(serve: Serve, packaged: Packaged, tmp_path: Path) -> None:
     elsewhere = serve(Files)
-
-    class Elsewhere(Files):
-        """Sends to another server."""
-
-        def do_GET(self) -> None:
-            """Sends there."""
-            self.send_response(302)
-            self.send_header("Location", f"{elsewhere}/model.json")
-            self.end_headers()
-
-        def do_HEAD(self) -> None:
-            """Sends there."""
-            self.do_GET()
-
-    uri = serve(Elsewhere)
+    uri = serve(moved(f"{elsewhere}/model.json"))
     refused = refusal(uri, packaged, tmp_path / "here")
     assert refused.startswith("answers that the file is elsewhere")
 
 
 @pytest.mark.parametrize("handler", [Failing, None])
-def test_a_server_that_fails_is_no_missing_signature(
-    handler: type[BaseHTTPRequestHandler] | None, serve: Serve
-) -> None:
+def test_a_server_that_fails_is_no_missing_signature(handler: type[Files] | None, serve: Serve) -> None:
     uri = serve(handler) if handler else "http://127.0.0.1:9/scores%20v1"
     with pytest.raises(LoadError, match="could not be fetched"):
         fetch_signature(uri)
