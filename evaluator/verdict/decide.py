@@ -152,9 +152,9 @@ def _missing(state: State, at: Circumstances, required: Sequence[GateReport]) ->
             return f"labels do not reach the answers of all classes alike: {unlike}"
     if at.rules >= _BY_CLASS and _is_last(state):
         # The steps before are over when their periods are, where nothing was violated.
-        lacks = (unshown(state, gate) for gate in state.gates if gate.gate.name in names)
-        if found := next(filter(None, lacks), ""):
-            return f"no {found}"
+        for gate in state.gates:
+            if gate.gate.name in names and (lacks := unshown(state, gate)):
+                return f"{gate.gate.name} lacks {lacks}"
     if state.others.apart and any(_by_control(report) and report.verdict is not Verdict.PASS for report in required):
         return f"runtimes cannot be compared: {unlike_processes(state)}"
     return ""

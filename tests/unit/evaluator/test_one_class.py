@@ -65,8 +65,8 @@ def test_where_rows_of_the_class_come_a_good_version_is_promoted_and_a_bad_one_i
 def test_what_is_waited_for_is_told() -> None:
     made, decision = outcome(GATES[0], Behaviour(), 0.0)
     assert decision.reason == (
-        "the period ended, and no labels of rows that are 3: 0 of v2's and 0 of v1's, and 10 of each are needed, since "
-        "without any a bad version has the same F1"
+        "the period ended, and f1 lacks labels of rows that are 3: 0 of v2's and 0 of v1's, and 10 of each are needed, "
+        "since without any a bad version has the same F1"
     )
     f1 = next(report for report in made.decisions[-1].gates if report.gate == "f1")
     assert f1.waits_for.startswith("labels of rows that are 3: 0 of v2's")
@@ -80,4 +80,4 @@ def test_a_margin_that_no_version_could_break_shows_nothing() -> None:
     decision = made.run(80)
     assert decision is not None
     assert decision.action is Action.CANCEL, decision.reason
-    assert "a margin that could be broken: v1's F1 for 3 is " in decision.reason
+    assert "f1 lacks a margin that could be broken: v1's F1 for 3 is " in decision.reason
