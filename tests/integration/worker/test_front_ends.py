@@ -215,24 +215,3 @@ async def test_a_machine_that_stood_still_had_no_model_that_hangs(
         process.resume()
     assert len(await asyncio.gather(*calls)) == 6
     assert engine.is_running()
-
-
-async def test_a_thousand_callers_that_give_up_leave_nothing_behind(
-    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
-) -> None:
-    await registry.set_lanes(lane("scores", want(artifacts())))
-    app = await start_worker(queue_rows=64)
-    caller = await caller_of("v1")
-    call: aio.UnaryUnaryMultiCallable[bytes, bytes] = caller.channel.unary_unary(PREDICT)
-    body = request_of("scores", reference_rows(4))
-    for _ in range(20):
-        running = [call(body, timeout=10) for _ in range(50)]
-        await asyncio.sleep(0)
-        for one in running:
-            one.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-    # Had one of them kept its rows, 64 would not fit at once any more.
-    answers = await asyncio.gather(*(caller.predict(reference_rows(4)) for _ in range(16)))
-    assert len(answers) == 16
-    engine, _ = processes_of(app)
-    assert engine.is_running()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import select
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,6 +12,9 @@ import pytest
 from services.common.errors import CrossfadeError, ResourceExhaustedError
 from tests.support.wait import until
 from tests.unit.worker.served import FAR, Gate, ask, failure, served, told_the_engine
+
+KEPT_BYTES = 100_000
+"""Of a thousand together: less than their Requests alone would take."""
 
 
 async def test_what_waits_too_long_or_too_many_is_refused() -> None:
@@ -95,11 +99,15 @@ async def test_a_thousand_cancelled_requests_leave_nothing_behind() -> None:
             runner.release(runner.submit([np.zeros((2, 1))], 2, FAR))
         gate.go.set()
         await first
+        tracemalloc.start()
         for _ in range(1000):
             with contextlib.suppress(CrossfadeError):
                 runner.release(runner.submit([np.zeros((1, 1))], 1, FAR))
             await asyncio.sleep(0)
         await until(lambda: runner.waiting == 0)
+        kept, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert kept < KEPT_BYTES
         assert len((await ask(runner, [1.0] * 4)).classes) == 4
 
 
