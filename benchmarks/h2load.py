@@ -1,6 +1,7 @@
 """Closed-loop load by h2load (Debian package nghttp2-client): a client in C that leaves the server to be the limit."""
 
 import asyncio
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -42,19 +43,42 @@ async def paced(address: str, method: str, body: bytes, per_second: int, seconds
     return await _logged(("-c", "1", "-m", str(_MOST_STREAMS), f"--rps={per_second}"), (address, method, body), seconds)
 
 
-async def offer(address: str, method: str, body: bytes, per_second: float, seconds: int, niceness: int = 0) -> None:
+async def offer(
+    address: str,
+    method: str,
+    body: bytes,
+    per_second: float,
+    seconds: int,
+    *,
+    connections: int = _CONNECTIONS,
+    niceness: int = 0,
+) -> int:
     """Calls `method` so often, whatever comes of it; as long as no connection has a thousand calls under way.
 
-    `niceness`: of the client (nice(1)), where it stands for one on a machine of its own.
+    Args:
+        address: host:port.
+        method: full name of a unary RPC.
+        body: the request.
+        per_second: over all connections.
+        seconds: how long.
+        connections: how many.
+        niceness: of the client (nice(1)), where it stands for one on a machine of its own.
+
+    Returns:
+        How many calls it has sent.
     """
     with tempfile.TemporaryDirectory() as folder:
         command = [
             *("nice", "-n", str(niceness)),
-            *("h2load", "-c", str(_CONNECTIONS), "-m", str(_MOST_STREAMS), f"--rps={per_second / _CONNECTIONS:.0f}"),
+            *("h2load", "-c", str(connections), "-m", str(_MOST_STREAMS), f"--rps={per_second / connections:.0f}"),
             *("-D", str(seconds), *_request(Path(folder), address, method, body)),
         ]
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
-        await process.wait()
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        said, _ = await process.communicate()
+    found = re.search(rb"(\d+) started", said)
+    if found is None:
+        raise RuntimeError(f"h2load said nothing of its calls: {said.decode()}")
+    return int(found[1])
 
 
 async def _logged(pace: Sequence[str], call: tuple[str, str, bytes], seconds: int) -> Load:

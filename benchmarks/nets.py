@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SHAPES: Final = {"mlp": (256,), "conv": (1, 28, 28), "deep": (256,), "patches": (64, 48)}
+SHAPES: Final = {"mlp": (256,), "conv": (1, 28, 28), "deep": (256,), "wide": (256,), "patches": (64, 48)}
 """Shape of one row of input."""
 CLASSES: Final = 10
 
@@ -16,7 +16,8 @@ def make(name: str) -> nn.Module:
 
     Args:
         name: `mlp` (256-512-512-10); `conv`: two convolutions and a linear layer; `deep`: six layers of 1,024, which
-            take a processor some milliseconds a row; or `patches`: a transformer over 64 patches of an image.
+            take a processor some milliseconds a row; `wide`: six of 2,048, four times as many; or `patches`: a
+            transformer over 64 patches of an image.
     """
     torch.manual_seed(0)
     if name == "patches":
@@ -26,9 +27,10 @@ def make(name: str) -> nn.Module:
     if name == "mlp":
         layers = [nn.Linear(256, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, CLASSES)]
         return nn.Sequential(*layers).eval()
-    if name == "deep":
-        inner = [layer for _ in range(5) for layer in (nn.Linear(1024, 1024), nn.ReLU())]
-        return nn.Sequential(nn.Linear(256, 1024), nn.ReLU(), *inner, nn.Linear(1024, CLASSES)).eval()
+    if name in ("deep", "wide"):
+        width = 1024 if name == "deep" else 2048
+        inner = [layer for _ in range(5) for layer in (nn.Linear(width, width), nn.ReLU())]
+        return nn.Sequential(nn.Linear(256, width), nn.ReLU(), *inner, nn.Linear(width, CLASSES)).eval()
     return nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1),
         nn.ReLU(),
