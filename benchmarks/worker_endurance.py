@@ -39,8 +39,11 @@ _OUTCOMES: Final = ("ok", "RESOURCE_EXHAUSTED", "CANCELLED", "DEADLINE_EXCEEDED"
 _LEAST_TIMES: Final = 5.0
 """What arrives at least, of the capacity: else it was no overload."""
 _LEAST_GOODPUT: Final = 0.9
-_MOST_GROWTH_MB: Final = 30.0
-"""Of three processes; their readings go up and down by 20 MB. 600 bytes of each cancelled call would be more."""
+_MOST_OVERLOAD_MB: Final = 60.0
+"""Of three processes. What a flood leaves hanging on them goes up and down by half as much; of 75,000 calls in the
+later half, 800 bytes of each would be more."""
+_MOST_CANCELLED_MB: Final = 30.0
+"""600 bytes of each of the later half would be more; readings go up and down by 20 MB."""
 
 
 def main() -> None:
@@ -72,9 +75,9 @@ def missed(result: Mapping[str, float]) -> list[str]:
     bounds = (
         ("arrived_times", result["arrived_times"] >= _LEAST_TIMES, f"at least {_LEAST_TIMES}"),
         ("goodput", result["goodput"] >= _LEAST_GOODPUT, f"at least {_LEAST_GOODPUT}"),
-        ("overload_memory_mb", result["overload_memory_mb"] <= _MOST_GROWTH_MB, f"at most {_MOST_GROWTH_MB}"),
+        ("overload_memory_mb", result["overload_memory_mb"] <= _MOST_OVERLOAD_MB, f"at most {_MOST_OVERLOAD_MB}"),
         ("cancelled", result["cancelled"] >= _CANCELLED, f"at least {_CANCELLED}"),
-        ("cancelled_memory_mb", result["cancelled_memory_mb"] <= _MOST_GROWTH_MB, f"at most {_MOST_GROWTH_MB}"),
+        ("cancelled_memory_mb", result["cancelled_memory_mb"] <= _MOST_CANCELLED_MB, f"at most {_MOST_CANCELLED_MB}"),
         ("failed_afterwards", result["failed_afterwards"] == 0, "0"),
     )
     return [f"{name} is {result[name]}, and was to be {bound}" for name, met, bound in bounds if not met]

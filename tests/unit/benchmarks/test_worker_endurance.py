@@ -23,7 +23,7 @@ def test_a_good_run_misses_nothing() -> None:
     [
         ("arrived_times", 1.06),
         ("goodput", 0.6),
-        ("overload_memory_mb", 60.0),
+        ("overload_memory_mb", 74.0),
         ("cancelled", 16_000.0),
         # A kilobyte of each of the later half of the calls.
         ("cancelled_memory_mb", 50.0),
