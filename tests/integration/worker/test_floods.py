@@ -24,10 +24,10 @@ from tests.support.worker import counted, metrics
 SLOW: Final = 1200
 """Work of a batch, some 0.1 s of a processor: all but the first few calls of many wait."""
 QUEUE: Final = 256
-AT_ONCE: Final = 250
+AT_ONCE: Final = 125
 GIVEN_UP: Final = 4_000
-GROWTH_MB: Final = 15.0
-"""Half of what the later 3,000 of them would add up to if 10 kB of each were kept. Without, it moves by some MB."""
+GROWTH_MB: Final = 3.0
+"""If 10 kB of each were kept, those of the middle third would add up to 13. Without, there is none."""
 LOWEST_PRIORITY: Final = 19
 
 
@@ -64,6 +64,7 @@ async def give_up(caller: Caller) -> None:
     await asyncio.gather(*(one.code() for one in running))
 
 
+@pytest.mark.timeout(360)
 async def test_thousands_of_callers_that_give_up_leave_nothing_behind(
     registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
 ) -> None:
@@ -79,10 +80,10 @@ async def test_thousands_of_callers_that_give_up_leave_nothing_behind(
         return (await outcomes(app))["CANCELLED"] >= GIVEN_UP
 
     # A few of each round are answered first.
-    await until_async(enough_were_counted, 120)
-    # The first thousand fill what is kept for the next ones.
-    warm = 1_000 // AT_ONCE
-    assert min(readings[-3:]) - min(readings[warm - 3 : warm]) < GROWTH_MB
+    await until_async(enough_were_counted, 240)
+    # What calls under way take goes up and down: the least of the last third is held against the most of the first.
+    third = len(readings) // 3
+    assert min(readings[-third:]) - max(readings[:third]) < GROWTH_MB
 
     async def is_empty() -> bool:
         # The last ones may be in a batch yet.
