@@ -192,6 +192,7 @@ def balance_alarms(*, known: bool) -> int:
     return alarms
 
 
+@pytest.mark.timeout(360)
 def test_predictions_that_are_alike_move_no_balance_if_it_is_known() -> None:
     assert balance_alarms(known=False) > 15
     assert balance_alarms(known=True) <= 3
