@@ -63,7 +63,9 @@ class MonitorLoop:
     async def _look(self, model: str, lane: LaneView) -> None:
         try:
             await self._monitor.look(model, lane)
-        except (UnreachableError, EndedError, SupersededError) as error:
+        except SupersededError as error:
+            self._log.debug("somebody else was faster", model=model, segment=lane.segment, reason=str(error))
+        except (UnreachableError, EndedError) as error:
             self._log.debug("a look at a lane came to nothing", model=model, segment=lane.segment, reason=str(error))
         except Exception as error:  # noqa: BLE001 - whatever one lane holds, the others must be looked at
             self._log.error("a lane cannot be watched", model=model, segment=lane.segment, exc_info=error)

@@ -97,6 +97,7 @@ class Monitor:
             cursor=taken.cursor,
         )
         await self._registry.record_monitor(model, lane.segment, record)
+        self._log.debug("looked", model=model, segment=lane.segment, sequence=record.sequence)
         for alert in standing:
             self._log.info("stands out", model=model, segment=lane.segment, gate=alert.gate, reason=alert.reason)
         # What the answers are like of inputs that no version was made for is no version's fault.
