@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import structlog
 from google.protobuf import duration_pb2
 from grpc import aio
 
@@ -174,11 +175,27 @@ class Scene:
             request = service_pb2.ReportInstanceRequest(instance=instance, ttl=duration_pb2.Duration(seconds=30))
             await self.stub.ReportInstance(request)
 
-    async def evaluate(self, prometheus: str = "", monitor_seconds: float = 60.0, *, own_only: bool = False) -> App:
-        """Starts an Evaluator, which reads the processes itself or through a Prometheus server."""
+    async def evaluate(
+        self,
+        prometheus: str = "",
+        monitor_seconds: float = 60.0,
+        *,
+        own_only: bool = False,
+        registry: str = "",
+        log: structlog.typing.FilteringBoundLogger | None = None,
+    ) -> App:
+        """Starts an Evaluator, which reads the processes itself or through a Prometheus server.
+
+        Args:
+            prometheus: the server's address; empty: none.
+            monitor_seconds: time between two looks at a lane without a rollout.
+            own_only: the server has the user's own metrics alone.
+            registry: by which address it reaches the Registry; empty: the Registry's own.
+            log: where its lines go.
+        """
         settings = EvaluatorSettings(
             listen="127.0.0.1:0",
-            registry=self.registry,
+            registry=registry or self.registry,
             poll_seconds=0.1,
             drain_seconds=0.5,
             log_level="error",
@@ -186,7 +203,7 @@ class Scene:
             evaluator_prometheus_own_only=own_only,
             monitor_seconds=monitor_seconds,
         )
-        app = App(settings)
+        app = App(settings, log=log)
         self.evaluators.append(app)
         await app.start()
         return app

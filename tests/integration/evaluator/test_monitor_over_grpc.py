@@ -9,7 +9,9 @@ from google.protobuf import duration_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from tests.fakes.metrics import Behaviour
 from tests.integration.evaluator.conftest import MakeScene
+from tests.integration.evaluator.journal import Journal
 from tests.integration.evaluator.scene import MODEL, Scene, quick_terms
+from tests.support.delaying import delaying
 
 NAME = f"models/{MODEL}"
 
@@ -31,19 +33,25 @@ async def until(scene: Scene, wanted: Callable[[resources_pb2.Monitor], object])
 async def test_two_evaluators_tell_of_a_failing_version_once_and_of_its_end(scene: MakeScene) -> None:
     made = await scene(quick_terms())
     await set_monitor(made)
-    for _ in range(2):
-        await made.evaluate(monitor_seconds=0.25)
-    learnt = await until(made, lambda found: len(found.summary.gates) == 3)
-    assert {report.gate for report in learnt.summary.gates} == {"errors", "runtime", "outputs"}
-    assert (learnt.version, len(learnt.alerts)) == ("v1", 0)
-    made.fleet.stable = Behaviour(errors=0.2)
-    found = await until(made, lambda found: found.alerts)
-    assert found.alerts[0].gate == "errors"
-    assert found.summary.reason == found.alerts[0].reason
-    made.fleet.stable = Behaviour()
-    await until(made, lambda found: not found.alerts)
+    near, far = Journal("model"), Journal("model")
+    async with delaying(made.registry, 0.03) as way:
+        # Alone it records, and beside one that is nearer to the Registry it comes too late.
+        await made.evaluate(monitor_seconds=0.25, registry=way, log=far.log)
+        await until(made, lambda _: far.looks)
+        await made.evaluate(monitor_seconds=0.25, log=near.log)
+        learnt = await until(made, lambda found: len(found.summary.gates) == 3 and near.looks and far.overtaken)
+        assert {report.gate for report in learnt.summary.gates} == {"errors", "runtime", "outputs"}
+        assert (learnt.version, len(learnt.alerts)) == ("v1", 0)
+        late = far.overtaken
+        made.fleet.stable = Behaviour(errors=0.2)
+        found = await until(made, lambda found: found.alerts)
+        assert found.alerts[0].gate == "errors"
+        assert found.summary.reason == found.alerts[0].reason
+        made.fleet.stable = Behaviour()
+        await until(made, lambda found: not found.alerts and far.overtaken > late)
     kinds = [event.type for event in await made.events() if event.type.startswith("ALERT")]
     assert kinds == ["ALERT_ENDED", "ALERT_RAISED"]
+    assert not set(near.looks) & set(far.looks)
 
 
 async def test_an_alert_undoes_a_lane_that_asks_for_it_once(scene: MakeScene) -> None:
