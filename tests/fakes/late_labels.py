@@ -43,10 +43,14 @@ class LateLabels:
 
     def count(self, store: MetricStore, terms: Terms, now: float, *, regression: bool) -> None:
         """Counts those that are due, and forgets them."""
+        for label in self.take(now):
+            _count(store, terms, label, regression=regression)
+
+    def take(self, now: float) -> list[Label]:
+        """Takes out those that are due."""
         due = [label for label in self._waiting if label.due <= now]
         self._waiting = [label for label in self._waiting if label.due > now]
-        for label in due:
-            _count(store, terms, label, regression=regression)
+        return due
 
 
 def _count(store: MetricStore, terms: Terms, label: Label, *, regression: bool) -> None:
