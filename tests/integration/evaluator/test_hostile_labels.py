@@ -110,6 +110,9 @@ async def test_labels_that_are_repeated_and_forged_at_a_router_turn_no_verdict_r
         sending.cancel()
         await asyncio.wait([sending])
         await router.stop()
+        if not sending.cancelled():
+            # What ended it says why the rollout did not end as it should.
+            sending.result()
     accepted = sum(one.accepted for one in callers.summaries)
     assert 1_000 < judged(looks[-1], router.instance_id) <= accepted <= callers.labels.sent
     assert callers.labels.repeated == dict.fromkeys(claims, FIRST_REPEATS)
