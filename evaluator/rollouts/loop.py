@@ -1,6 +1,7 @@
 """Looks at every live rollout, again and again: thin, and each look can be repeated or lost without harm."""
 
 import asyncio
+import contextlib
 import random
 from typing import Final
 
@@ -49,12 +50,13 @@ class Loop:
         self._poll_seconds = poll_seconds
         self._contact = contact
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._over: dict[str, asyncio.Event] = {}
         self._lost = False
 
     @property
     def watched(self) -> int:
         """Rollouts that are looked at."""
-        return len(self._tasks)
+        return sum(not over.is_set() for over in self._over.values())
 
     async def run(self) -> None:
         """Looks until it is cancelled."""
@@ -68,6 +70,7 @@ class Loop:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._tasks.clear()
+            self._over.clear()
 
     async def _poll(self) -> None:
         try:
@@ -85,19 +88,26 @@ class Loop:
             self._log.info("the Registry is back")
         self._lost = False
         for name in self._tasks.keys() - live:
-            self._tasks.pop(name).cancel()
-            self._evaluator.forget(name)
+            # The look under way may be the one that has ended it, and counts what it decided when it hears so.
+            self._over[name].set()
         for name in [name for name, task in self._tasks.items() if task.done()]:
-            # Nothing is meant to end it but us.
-            self._log.error("the looks at a rollout had ended; they begin again", rollout=name)
-            del self._tasks[name]
+            if not self._over[name].is_set():
+                # Nothing is meant to end it but us.
+                self._log.error("the looks at a rollout had ended; they begin again", rollout=name)
+            del self._tasks[name], self._over[name]
         for name in live - self._tasks.keys():
-            self._tasks[name] = asyncio.create_task(self._watch(name), name=name)
+            self._over[name] = over = asyncio.Event()
+            self._tasks[name] = asyncio.create_task(self._watch(name, over), name=name)
 
-    async def _watch(self, name: str) -> None:
-        while True:
-            wait = await self._look(name)
-            await asyncio.sleep(wait or random.uniform(_SOON / 2, _SOON))  # noqa: S311 - spreads the looks
+    async def _watch(self, name: str, over: asyncio.Event) -> None:
+        try:
+            while not over.is_set():
+                soon = random.uniform(_SOON / 2, _SOON)  # noqa: S311 - spreads the looks
+                wait = await self._look(name) or soon
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(over.wait(), wait)
+        finally:
+            self._evaluator.forget(name)
 
     async def _look(self, name: str) -> float:
         begin = self._clock.monotonic()
