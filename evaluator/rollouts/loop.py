@@ -1,7 +1,6 @@
 """Looks at every live rollout, again and again: thin, and each look can be repeated or lost without harm."""
 
 import asyncio
-import contextlib
 import random
 from typing import Final
 
@@ -12,6 +11,7 @@ from evaluator.ports import EndedError, RefusedError, Registry, SupersededError,
 from evaluator.rollouts.service import Evaluator
 from services.common.clock import Clock
 from services.common.contact import Contact
+from services.common.loops import wait_at_most
 
 _SOON: Final = 0.2
 """Seconds until a look that somebody else overtook is tried again, spread so that two Evaluators part."""
@@ -104,8 +104,7 @@ class Loop:
             while not over.is_set():
                 soon = random.uniform(_SOON / 2, _SOON)  # noqa: S311 - spreads the looks
                 wait = await self._look(name) or soon
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(over.wait(), wait)
+                await wait_at_most(wait, over)
         finally:
             self._evaluator.forget(name)
 

@@ -1,7 +1,6 @@
 """Delivers what is in the outbox: at least once, each webhook by itself, so that a dead one delays no other."""
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
@@ -16,6 +15,7 @@ from registry.webhooks.forms import Request, write
 from registry.webhooks.sender import RefusedError, SendError
 from services.common.clock import Clock
 from services.common.errors import CrossfadeError
+from services.common.loops import wait_at_most
 from services.common.threads import on_thread
 
 _TURN_SECONDS: Final = 30.0
@@ -93,8 +93,7 @@ class Courier:
         A webhook's turn would be theirs only when it has ended by itself.
         """
         self._closing.set()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), _CLOSING_SECONDS)
+        await wait_at_most(_CLOSING_SECONDS, self._ended)
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -108,12 +107,7 @@ class Courier:
                 await self.measure()
             except CrossfadeError as error:
                 self._log.debug("undelivered events cannot be counted", reason=error.message)
-            await self._wait(MEASURE_SECONDS)
-
-    async def _wait(self, seconds: float) -> None:
-        """Until it is closed, or for so long."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), seconds)
+            await wait_at_most(MEASURE_SECONDS, self._closing)
 
     async def measure(self) -> None:
         """Counts what is not delivered, up to a bound; also of webhooks that the settings do not name any more."""
@@ -134,7 +128,7 @@ class Courier:
                 )
                 busy = False
             if not busy:
-                await self._wait(self._poll_seconds)
+                await wait_at_most(self._poll_seconds, self._closing)
 
     async def deliver(self, webhook: Webhook) -> bool:
         """Tells a webhook what is next; answers whether there was anything."""
@@ -178,8 +172,7 @@ class Courier:
 
     async def _given_back(self, turn: Turn) -> None:
         """The next replica is to tell it; nobody knows how it went."""
-        failures = turn.failures
-        await self._offload.run(lambda tx: tx.outbox.end_turn(turn, failures=failures), deadline=self._deadline())
+        await self._offload.run(lambda tx: tx.outbox.end_turn(turn, failures=turn.failures), deadline=self._deadline())
 
     async def _taken(self, turn: Turn) -> None:
         def note(tx: Transaction) -> None:

@@ -1,6 +1,7 @@
-"""Loops that must go on, whatever happens in them."""
+"""Loops that must go on, whatever happens in them, until they are told to end."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -28,3 +29,9 @@ async def begun_again(loop: Callable[[], Awaitable[None]], log: structlog.typing
                 raise
             log.error("a loop failed and begins again", exc_info=error)
             await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def wait_at_most(seconds: float, event: asyncio.Event) -> None:
+    """Waits until an event is set, or for so long."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)

@@ -107,8 +107,8 @@ def _size(number: ast.expr) -> float:
 
 def _few_digits(node: ast.AST) -> bool:
     match node:
-        case ast.Call(func=ast.Name(id="Float"), args=[_, *others], keywords=named):
-            return all(_size(one) <= _DIGITS for one in (*others, *(keyword.value for keyword in named)))
+        case ast.Call(func=ast.Name(id="Float"), args=[_, *others]):
+            return all(_size(one) <= _DIGITS for one in others)
         case ast.keyword(value=ast.Constant(value=value)):
             return isinstance(value, bool) or (isinstance(value, int) and value <= _DIGITS)
         case ast.keyword():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crossfade.registry.v1 import resources_pb2
 from services.common.telemetry import operations
-from tests.integration.registry.harness import Start
+from tests.integration.registry.harness import Registry, Start
 from tests.integration.registry.test_monitors import ERRORS, look
 from tests.integration.registry.webhook_receiver import Receiver, all_told, listed, webhooks
 from tests.support.wait import until, until_async
@@ -115,12 +115,18 @@ async def test_what_was_written_is_told_by_another_replica(start: Start, receive
     assert receiver.events()[-1]["type"] == "crossfade.rollout.promoted.v1"
 
 
+async def asking(start: Start, receiver: Receiver, file: Path) -> Registry:
+    """A replica that has told of a promotion, and has no answer."""
+    receiver.answers.clear()
+    registry = await start(webhooks=file, webhook_poll_seconds=0.05)
+    await registry.promote(await registry.running())
+    await until(lambda: receiver.got)
+    return registry
+
+
 async def test_a_replica_that_stops_hears_what_it_has_asked(start: Start, receiver: Receiver, tmp_path: Path) -> None:
     file = webhooks(tmp_path, {"name": "on-call", "url": receiver.url})
-    receiver.answers.clear()
-    first = await start(webhooks=file, webhook_poll_seconds=0.05)
-    await first.promote(await first.running())
-    await until(lambda: receiver.got)
+    first = await asking(start, receiver, file)
     stopping = asyncio.create_task(first.app.stop())
     await until(first.app._courier._closing.is_set)
     receiver.answers.set()
@@ -132,10 +138,7 @@ async def test_a_replica_that_stops_hears_what_it_has_asked(start: Start, receiv
 
 async def test_a_replica_that_stops_leaves_its_turn_to_others(start: Start, receiver: Receiver, tmp_path: Path) -> None:
     file = webhooks(tmp_path, {"name": "on-call", "url": receiver.url})
-    receiver.answers.clear()
-    first = await start(webhooks=file, webhook_poll_seconds=0.05)
-    await first.promote(await first.running())
-    await until(lambda: receiver.got)
+    first = await asking(start, receiver, file)
     # It is not answered, and not noted as one that has failed.
     await first.app.stop()
     receiver.answers.set()
