@@ -37,7 +37,6 @@ class RateEffect:
         metric: whose gate judges it.
         test, stable: the arms' rates.
         events: share of the requests that the metric counts.
-        threshold: Flagger's; None: it has none for such a metric.
         f1: of stable, for the gate's line.
     """
 
@@ -46,13 +45,17 @@ class RateEffect:
     test: float
     stable: float
     events: float = 1.0
-    threshold: float | None = None
     f1: float = 0.0
 
     @property
     def margin(self) -> Margin:
         """The gate's line of harm."""
         return line(bars()[self.metric].gate.harm, self.metric, self.f1)
+
+    @property
+    def threshold(self) -> float:
+        """Flagger's: the middle of both rates, which nobody knows before."""
+        return 0.5 * (self.test + self.stable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ def rate_effects() -> tuple[RateEffect, ...]:
     f1 = float(usual.f1)
     unlike, worse = (1.0 - value / (2.0 - value) for value in (f1, f1 - 0.02))
     return (
-        RateEffect("errors .5 -> 2 %", MetricKind.ERRORS, 0.02, 0.005, threshold=0.01),
+        RateEffect("errors .5 -> 2 %", MetricKind.ERRORS, 0.02, 0.005),
         RateEffect("accuracy 92 -> 89 %", MetricKind.ACCURACY, 0.11, 0.08),
         RateEffect(
             "F1 -2 points", MetricKind.F1, worse, unlike, events=float(usual.positives + usual.false_positive), f1=f1
@@ -132,10 +135,8 @@ def judge_rates(rng: Generator, effect: RateEffect, rollouts: int, looks: int) -
         ("z-test at .05, each look", z_test),
         ("Kayenta-like, every 5 min", kayenta_rates),
         ("mSPRT, alpha .01", lambda seen: msprt(seen, effect.test - effect.stable)),
+        ("Flagger-like, 5 failed checks", lambda seen: flagger(seen, effect.threshold)),
     ]
-    threshold = effect.threshold
-    if threshold is not None:
-        others.append(("Flagger-like, 5 failed checks", lambda seen: flagger(seen, threshold)))
     return found + [Found(way, judge(harmed), judge(alike)) for way, judge in others]
 
 

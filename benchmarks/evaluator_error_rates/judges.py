@@ -16,8 +16,10 @@ BoolArray = npt.NDArray[np.bool_]
 PER_MINUTE: Final = 12
 _MINUTES: Final = 5
 _CHECKS: Final = 5
-_ONE_SIDED: Final = 1.6449
+ONE_SIDED: Final = 1.6449
 """Quantile of the normal distribution at .95."""
+ENOUGH_FOR_NORMAL: Final = 50
+"""Observations of an arm from which on a mixture SPRT is asked: it is valid for many only."""
 _KAYENTA: Final = 2.3263
 """At .99: a confidence interval of 98 %."""
 _TOLERANCE: Final = 0.25
@@ -39,7 +41,7 @@ def first_look(crossed: BoolArray) -> FloatArray:
     return found
 
 
-def z_test(seen: Rates, quantile: float = _ONE_SIDED) -> FloatArray:
+def z_test(seen: Rates, quantile: float = ONE_SIDED) -> FloatArray:
     """A z-test of the sums at every look, at .05 on the side of harm."""
     n_test, x_test, n_stable, x_stable = _sums(seen)
     pooled = (x_test + x_stable) / np.maximum(n_test + n_stable, 1.0)
@@ -52,23 +54,32 @@ def z_test(seen: Rates, quantile: float = _ONE_SIDED) -> FloatArray:
 def msprt(seen: Rates, scale: float, alpha: float = 0.01) -> FloatArray:
     """The mixture SPRT of Johari, Koomen, Pekelis and Walsh for a difference of means.
 
-    A normal prior of deviation `scale` on the difference, and the pooled variance; it starts at 50 requests of an arm,
-    since it is valid for many only. It rejects on the side of harm.
+    A normal prior of deviation `scale` on the difference, and the pooled variance. It rejects on the side of harm.
     """
     n_test, x_test, n_stable, x_stable = _sums(seen)
     pooled = (x_test + x_stable + 0.5) / (n_test + n_stable + 1.0)
     variance = pooled * (1.0 - pooled) * (1.0 / np.maximum(n_test, 1.0) + 1.0 / np.maximum(n_stable, 1.0))
     gap = x_test / np.maximum(n_test, 1.0) - x_stable / np.maximum(n_stable, 1.0)
+    return first_look(beyond_mixture(gap, variance, scale, alpha) & (n_test >= ENOUGH_FOR_NORMAL))
+
+
+def beyond_mixture(gap: FloatArray, variance: FloatArray, scale: float, alpha: float = 0.01) -> BoolArray:
+    """Whether a normal mixture of deviation `scale` rejects, on the side of harm, a gap of this variance."""
     total = variance + scale * scale
     log_ratio = 0.5 * np.log(variance / total) + gap * gap * scale * scale / (2.0 * variance * total)
-    return first_look((log_ratio >= -np.log(alpha)) & (gap > 0) & (n_test >= 50))
+    rejects: BoolArray = (log_ratio >= -np.log(alpha)) & (gap > 0)
+    return rejects
 
 
 def flagger(seen: Rates, threshold: float) -> FloatArray:
     """Flagger's rule: where the test arm's own rate over 60 s is above a threshold, a check has failed; five end it."""
     n, x = (_per_minute(counts) for counts in (seen.n_test, seen.x_test))
-    failed = (x > threshold * n).cumsum(axis=0)
-    return first_look(failed >= _CHECKS) * PER_MINUTE
+    return checked(x > threshold * n)
+
+
+def checked(failed: BoolArray) -> FloatArray:
+    """The look at which the fifth check has failed, of checks (minutes, rollouts)."""
+    return first_look(failed.cumsum(axis=0) >= _CHECKS) * PER_MINUTE
 
 
 def kayenta_rates(seen: Rates) -> FloatArray:
@@ -96,25 +107,6 @@ def kayenta(test: FloatArray, stable: FloatArray) -> FloatArray:
         harmful = (placed[lowest] > _TOLERANCE * np.abs(placed[half])) & np.isinf(first)
         first[harmful] = minutes * PER_MINUTE
     return first
-
-
-def mann_whitney(test: FloatArray, control: FloatArray) -> BoolArray:
-    """Whether a Mann-Whitney test of two histograms (rollouts, buckets) finds test slower, at .05 on that side."""
-    n, m = test.sum(axis=-1), control.sum(axis=-1)
-    below = control.cumsum(axis=-1) - control
-    wins = (test * (below + 0.5 * control)).sum(axis=-1)
-    ties = ((test + control) ** 3 - (test + control)).sum(axis=-1)
-    both = n + m
-    spread = np.sqrt(n * m / 12.0 * (both + 1.0 - ties / np.maximum(both * (both - 1.0), 1.0)))
-    slower: BoolArray = wins - 0.5 * n * m > _ONE_SIDED * spread
-    return slower
-
-
-def psi(live: FloatArray, reference: FloatArray) -> FloatArray:
-    """Population stability index of counts (..., bins) against proportions (bins); half a row in empty bins."""
-    seen = (live + 0.5) / (live + 0.5).sum(axis=-1, keepdims=True)
-    index: FloatArray = ((seen - reference) * np.log(seen / reference)).sum(axis=-1)
-    return index
 
 
 def _sums(seen: Rates) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:

@@ -39,14 +39,14 @@ class Size:
     looks: int = 720
 
     @property
-    def of_runtimes(self) -> int:
-        """Rollouts whose runtimes are judged: a histogram's bets cost thirty times as much as a rate's."""
-        return max(self.rollouts // 8, 1)
-
-    @property
     def at_margins(self) -> int:
         """Rollouts of each gate at a margin."""
         return max(self.rollouts // 5, 1)
+
+    @property
+    def against_stable(self) -> int:
+        """Rollouts whose runtimes are compared as nobody should: nearly all are rolled back."""
+        return max(self.rollouts // 80, 1)
 
     @property
     def of_detection(self) -> int:
@@ -71,8 +71,7 @@ class Size:
     def counts(self) -> dict[str, int]:
         """Rollouts of each kind, for whoever reads the figures alone."""
         return {
-            "rates": self.rollouts,
-            "runtimes": self.of_runtimes,
+            "alike": self.rollouts,
             "at_margins": self.at_margins,
             "detection": self.of_detection,
             "inputs": self.of_inputs,
@@ -98,9 +97,9 @@ def error_jobs(size: Size) -> list[Job]:
         if scenario.name not in _RATES_AS:
             made.append(Job(group, scenario, Side.HARM, RATE_METRICS, size.rollouts, size.looks))
         if scenario.name not in _RUNTIME_AS:
-            made.append(Job(group, scenario, Side.HARM, _RUNTIME, size.of_runtimes, size.looks))
+            made.append(Job(group, scenario, Side.HARM, _RUNTIME, size.rollouts, size.looks))
     for metric in METRICS:
-        count = size.at_margins if metric is not MetricKind.RUNTIME else max(size.of_runtimes // 2, 1)
+        count = size.at_margins
         group = AT_EDGE, scenarios.INCIDENTS.name
         made.append(Job(group, scenarios.INCIDENTS, Side.HARM, (metric,), count, size.looks, worse=True))
         late = (scenarios.LATE_CONSTANT, scenarios.LATE_FIRST) if metric in LABEL_METRICS else ()
@@ -110,6 +109,6 @@ def error_jobs(size: Size) -> list[Job]:
             group = WRONG_PROMOTION, scenario.name
             made.append(Job(group, scenario, Side.NON_INFERIOR, (metric,), count, size.looks, worse=True))
     made.append(Job((STICKY, STICKY), scenarios.STICKY, Side.HARM, RATE_METRICS, size.sticky, size.looks))
-    few = max(size.of_runtimes // 10, 1)
+    few = size.against_stable
     made.append(Job((WARM, WARM), scenarios.COLD, Side.HARM, _RUNTIME, few, min(size.looks, 60), against_stable=True))
     return made

@@ -45,6 +45,6 @@ def judge(rng: Generator, effect: RateEffect, rollouts: int, looks: int) -> list
         ("z-test at .05, each look", z_test(seen)),
         ("Kayenta-like, every 5 min", kayenta_rates(seen)),
         ("mSPRT, alpha .01", msprt(seen, effect.test - effect.stable)),
-        ("Flagger-like, 5 failed checks", flagger(seen, effect.threshold or 1.0)),
+        ("Flagger-like, 5 failed checks", flagger(seen, effect.threshold)),
     )
     return [Found(way, never, found) for way, found in ways]

@@ -7,10 +7,10 @@ from typing import Final
 import numpy as np
 from numpy.random import Generator
 
+from benchmarks.evaluator_error_rates import runtime_judges
 from benchmarks.evaluator_error_rates.bounds import histogram_bound
 from benchmarks.evaluator_error_rates.effects import ALPHA, TEST, Found
 from benchmarks.evaluator_error_rates.gates import bars, safe_bar
-from benchmarks.evaluator_error_rates.judges import PER_MINUTE, kayenta, mann_whitney
 from benchmarks.evaluator_error_rates.runtimes import shape
 from evaluator.gates.distributions import RATIO
 from evaluator.statistics import runtime
@@ -22,8 +22,6 @@ from services.common.policy.metrics import MetricKind
 
 BUCKETS: Final = 64
 _PAST: Final = 2_000
-_SECONDS: Final = RATIO ** np.arange(BUCKETS)
-"""A batch's time by its bucket, in any unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ def judge(rng: Generator, effect: Slower, rollouts: int, looks: int) -> list[Fou
         harmed = _first(rng, fresh, slow, log_threshold(alpha), looks)
         alike = _first(rng, fresh, usual, log_threshold(alpha), looks)
         found.append(Found(way, harmed, alike, bound))
-    judged, misjudged = (_others(rng, arm, rollouts, looks) for arm in (slow, usual))
+    judged, misjudged = (runtime_judges.others(rng, (arm, usual), slow, rollouts, looks, TEST) for arm in (slow, usual))
     return found + [Found(way, judged[way], misjudged[way]) for way in judged]
 
 
@@ -91,27 +89,6 @@ def _first(rng: Generator, fresh: RuntimeTest, arm: FloatArray, bar: float, look
         if np.isfinite(found).all():
             break
     return found
-
-
-def _others(rng: Generator, arm: FloatArray, rollouts: int, looks: int) -> dict[str, FloatArray]:
-    """Mann-Whitney of all batches at each look, and Kayenta's judge on the mean time of each minute."""
-    sums = np.zeros((2, rollouts, BUCKETS))
-    ranked = np.full(rollouts, np.inf)
-    minutes: list[FloatArray] = []
-    minute = np.zeros((2, rollouts, BUCKETS))
-    for look in range(looks):
-        counts = np.array([rng.multinomial(TEST, probabilities, rollouts) for probabilities in (arm, shape(BUCKETS))])
-        sums += counts
-        minute += counts
-        ranked[np.isinf(ranked) & mann_whitney(sums[0], sums[1])] = look + 1.0
-        if (look + 1) % PER_MINUTE == 0:
-            minutes.append((minute @ _SECONDS) / minute.sum(axis=-1))
-            minute = np.zeros(minute.shape)
-    points = np.array(minutes).reshape(-1, 2, rollouts)
-    return {
-        "Mann-Whitney at .05, each look": ranked,
-        "Kayenta-like, every 5 min": kayenta(points[:, 0], points[:, 1]),
-    }
 
 
 def _rises(one: FloatArray, other: FloatArray) -> bool:
