@@ -21,6 +21,11 @@ test-cockroach: $(VENV)/ready ## the Registry's tests on a CockroachDB of yours 
 	@test -n "$(URL)" || { echo "say which: make test-cockroach URL=cockroachdb+psycopg://root@127.0.0.1:26257/defaultdb"; exit 2; }
 	CROSSFADE_TEST_DATABASE='$(URL)' $(BIN)/python -m pytest tests/integration/registry -m 'not postgres_only'
 
+test-upgrade: $(VENV)/ready ## upgrade from an earlier release under load, service by service, and back (BEFORE=REVISION)
+	@test -n "$(BEFORE)" || { echo "say from which: make test-upgrade BEFORE=v0.1.0"; exit 2; }
+	@rm -rf $(VENV)/before && mkdir $(VENV)/before && git archive $(BEFORE) | tar -x -C $(VENV)/before
+	CROSSFADE_TEST_RELEASE_BEFORE='$(CURDIR)/$(VENV)/before' $(BIN)/python -m pytest tests/e2e/test_upgrade.py
+
 lint: $(VENV)/ready verify-proto ## ruff, mypy --strict, import rules, contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

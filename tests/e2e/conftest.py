@@ -93,37 +93,35 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Artifact
     }
 
 
-class House:
-    """A stack with its users.
+class Users:
+    """Those who publish versions, and who call the model.
 
     Args:
-        stack: the running services.
-        ports: where they listen.
+        registry: its address.
+        router: its address.
         artifacts: by version.
     """
 
-    def __init__(self, stack: Stack, ports: Ports, artifacts: Mapping[str, Artifact]) -> None:
-        self.stack = stack
-        self.ports = ports
+    def __init__(self, registry: str, router: str, artifacts: Mapping[str, Artifact]) -> None:
         self.artifacts = artifacts
-        self._channel = grpc.aio.insecure_channel(ports.address("registry"))
+        self._channel = grpc.aio.insecure_channel(registry)
         self.registry: Any = service_pb2_grpc.RegistryServiceStub(self._channel)
-        self.client = AsyncClient(ports.address("router"), timeout=10.0)
+        self.client = AsyncClient(router, timeout=10.0)
 
     async def create(self, model: str = MODEL) -> None:
         """Creates the model."""
         await self.registry.CreateModel(service_pb2.CreateModelRequest(model_id=model, request_id=str(uuid.uuid4())))
 
     async def publish(
-        self, version: str, model: str = MODEL, policy: str = QUICK, *, ab_test: bool = False
+        self, version: str, model: str = MODEL, policy: str = QUICK, *, artifact: str = "", ab_test: bool = False
     ) -> service_pb2.PublishVersionResponse:
-        """Publishes a version under a policy; `ab_test`: by key, and it must be better."""
+        """Publishes a version under a policy; artifact: of another one; ab_test: by key, and it must be better."""
         document = parse_policy(policy)
         answer: service_pb2.PublishVersionResponse = await self.registry.PublishVersion(
             service_pb2.PublishVersionRequest(
                 parent=f"models/{model}",
                 version_id=version,
-                version=version_of(self.artifacts[version]),
+                version=version_of(self.artifacts[artifact or version]),
                 rollout=service_pb2.RolloutSpec(
                     plan=document.plan,
                     policy=document.policy,
@@ -164,6 +162,21 @@ class House:
         """Closes the users' channels."""
         await self.client.close()
         await self._channel.close()
+
+
+class House(Users):
+    """A stack with its users.
+
+    Args:
+        stack: the running services.
+        ports: where they listen.
+        artifacts: by version.
+    """
+
+    def __init__(self, stack: Stack, ports: Ports, artifacts: Mapping[str, Artifact]) -> None:
+        super().__init__(ports.address("registry"), ports.address("router"), artifacts)
+        self.stack = stack
+        self.ports = ports
 
 
 class Load:
