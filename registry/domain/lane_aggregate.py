@@ -127,8 +127,9 @@ class LaneAggregate(LaneRollouts):
         if not version:
             raise FailedPreconditionError(
                 "TRANSITION_ILLEGAL",
-                "the lane has no version to go back to; name one that was stable before and is DEPRECATED "
-                f"(`crossfade versions {self.lane.model}` shows), or publish a good one: what is FAILED stays so",
+                "the lane has no version to go back to: it was undone, or has had no other; name one that was stable "
+                f"before and is DEPRECATED (`crossfade versions {self.lane.model}` shows), or publish a good one: what "
+                "is FAILED stays so",
             )
         version_after(version, self.states[version].state, VersionOperation.RESTORE)
         placements = tuple(placements)
@@ -153,7 +154,8 @@ class LaneAggregate(LaneRollouts):
             stable_version=version,
             stable_since=self._now,
             stable_seen=True,
-            previous_version="" if wanted.bad else old,
+            # Two who undo the same thing, of whom one may be a monitor, must not bring it back.
+            previous_version="",
             handover_version="" if carrier == version else carrier,
             handover_offset=self.lane.next_offset,
         )
@@ -161,5 +163,7 @@ class LaneAggregate(LaneRollouts):
             # It waited behind the one that was cancelled, and is compared with what is stable now.
             waits = self._waiting_note(self.live.version)
             self.live = self._keep(replace(self.live, stable_version=version, note=waits))
-        outcome = Outcome(wanted.reason, "UNDONE_AS_BAD" if wanted.bad else "UNDONE", actor=self._actor)
+        became = f"{old} is {self.states[old].state}: " if old else ""
+        code = "UNDONE_AS_BAD" if wanted.bad else "UNDONE"
+        outcome = Outcome(f"{became}{wanted.reason}", code, actor=self._actor)
         self._event("LANE_UNDONE", version, reason=wanted.reason, outcome=outcome)

@@ -158,13 +158,15 @@ class LaneChanges:
             )
             self._activate(waiting)
 
-    def _supersede(self, by: str) -> None:
+    def _supersede(self, by: str) -> str:
+        """Ends the rollout that waits, for a newer version waits in its place; what its publisher is to know of it."""
         if self.queued is None:
-            return
+            return ""
         waiting = self.queued
         state = rollout_after(waiting.title, waiting.state, RolloutOperation.SUPERSEDE)
         outcome = Outcome(reason=f"{by} was published before it began.", code="SUPERSEDED", actor=self._actor)
         self._end(waiting, state, outcome, "ROLLOUT_CANCELLED")
+        return f" Rollout {waiting.number} ({waiting.version}), which waited before it, is {state}."
 
     def _check_ready(self, placements: Iterable[Placement], version: str, share_bps: int) -> None:
         placements = tuple(placements)
@@ -174,7 +176,8 @@ class LaneChanges:
             raise FailedPreconditionError(
                 "NOT_READY_ENOUGH",
                 f"{version} is ready on {ready} Worker(s) and {carrier} on {stable}, too few for "
-                f"{percent(share_bps)} of the traffic; wait until more are ready, or repeat with force",
+                f"{percent(share_bps)} of the traffic; wait until more are ready (`crossfade try {self.lane.model} "
+                f"{version}` has it loaded where it is not), or repeat with force",
                 ready=str(ready),
                 stable_ready=str(stable),
             )

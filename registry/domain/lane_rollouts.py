@@ -61,8 +61,7 @@ class LaneRollouts(LaneChanges):
             etag=self._new_etag(),
         )
         if self.live is not None:
-            self._supersede(version)
-            rollout = replace(rollout, note=self._queue_note(version))
+            rollout = replace(rollout, note=self._queue_note(version) + self._supersede(version))
             self.queued = self._keep(rollout)
             self._lane(queued=number)
             self._event("ROLLOUT_QUEUED", version, number, rollout.note)

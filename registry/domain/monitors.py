@@ -117,8 +117,11 @@ def changed(before: Monitor, settings: MonitorSettings, reason: str) -> tuple[Mo
 
 def dropped(before: Monitor) -> tuple[Monitor, tuple[EventDraft, ...]]:
     """The monitor of a lane that is taken away: one that comes back is watched as any new one is."""
-    events = tuple(_told_end(before, alert, "Its lane was taken away") for alert in before.alerts)
-    return _forgetful(replace(before, settings=MonitorSettings())), events
+    events = [_told_end(before, alert, "Its lane was taken away") for alert in before.alerts]
+    if before.settings != MonitorSettings():
+        reason = "Its lane was taken away; one that comes back is watched as any new one is."
+        events.append(EventDraft("MONITOR_CHANGED", before.segment, before.version, reason=reason))
+    return _forgetful(replace(before, settings=MonitorSettings())), tuple(events)
 
 
 def _forgetful(monitor: Monitor) -> Monitor:
@@ -127,9 +130,13 @@ def _forgetful(monitor: Monitor) -> Monitor:
     return replace(monitor, sequence=number, version="", summary=b"", alerts=(), evidence=b"", cursor=b"")
 
 
-def disarmed(before: Monitor) -> Monitor:
+def disarmed(before: Monitor) -> tuple[Monitor, tuple[EventDraft, ...]]:
     """The monitor after its lane was undone: it undoes nothing until somebody asks for it again."""
-    return replace(before, settings=replace(before.settings, undo=False))
+    settings = replace(before.settings, undo=False)
+    reason = "The lane was undone; no alert undoes it again until that is asked for anew."
+    return replace(before, settings=settings), (
+        EventDraft("MONITOR_CHANGED", before.segment, before.version, reason=reason),
+    )
 
 
 def check_armed(monitor: Monitor, look: int) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 from crossfade.names import lane_title
 from registry.domain.lane import Lane
 from registry.domain.lane_changes import REGISTRY_ACTOR
+from registry.domain.ledger import EventDraft
 from registry.domain.monitors import Monitor, check_armed, disarmed
 from registry.domain.records import Undo
 from registry.ports import RequestKey, Stale, Transaction, UnitOfWork
@@ -136,8 +137,8 @@ class LaneService:
             if version and version not in (found.stable_version, found.previous_version):
                 placements += tuple(tx.fleet.placements_of(model_id, (version,)))
             opened.aggregate.undo(wanted, placements)
-            commit_lane(tx, opened, actor=key.principal, now=now)
-            _disarm(tx, monitor)
+            told = _disarm(tx, monitor)
+            commit_lane(tx, opened, actor=key.principal, now=now, events=told)
             return encode(lane_view(tx, opened.aggregate.lane))
 
         return self._mutations.run(key, act, deadline=deadline)
@@ -184,10 +185,14 @@ def _expire(model: str, segment: str, now: float, tx: Transaction) -> None:
         commit_lane(tx, opened, actor=REGISTRY_ACTOR, now=now)
 
 
-def _disarm(tx: Transaction, monitor: Monitor | None) -> None:
+def _disarm(tx: Transaction, monitor: Monitor | None) -> tuple[EventDraft, ...]:
     """Two versions must not take turns because a monitor undoes what was undone."""
-    if monitor is not None and monitor.settings.undo and not tx.monitors.save(disarmed(monitor), monitor):
+    if monitor is None or not monitor.settings.undo:
+        return ()
+    after, events = disarmed(monitor)
+    if not tx.monitors.save(after, monitor):
         raise Stale
+    return events
 
 
 def _open(tx: Transaction, lane: Lane, version: str, actor: str, now: float) -> OpenLane:

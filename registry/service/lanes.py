@@ -202,10 +202,12 @@ def commit(
     return [_record(tx, change, actor=actor, now=now, revision=revision) for change in changes]
 
 
-def commit_lane(tx: Transaction, opened: OpenLane, *, actor: str, now: float) -> Model:
-    """Writes what changed in one lane; answers its model with its new etag and ledger."""
+def commit_lane(
+    tx: Transaction, opened: OpenLane, *, actor: str, now: float, events: tuple[EventDraft, ...] = ()
+) -> Model:
+    """Writes what changed in one lane, and `events` before its own; answers its model with its new etag and ledger."""
     model = require_model(tx, opened.aggregate.lane.model)
-    (model,) = commit(tx, (ModelChange(model, model, (opened,)),), actor=actor, now=now)
+    (model,) = commit(tx, (ModelChange(model, model, (opened,), events),), actor=actor, now=now)
     return model
 
 

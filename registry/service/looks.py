@@ -25,6 +25,7 @@ class LookService:
 
         # Read before and apart: a look that read the rollout's row in its own transaction could not be serialized with
         # an action that reads the latest look's number and writes that row, and the action would be the one to wait.
+        # The price: one that is on its way while its rollout ends may be recorded all the same. It decides nothing.
         rollout = self._unit_of_work.run(
             lambda tx: with_sequences(tx, [require_rollout(tx, model, number)])[0],
             deadline=deadline,

@@ -15,6 +15,9 @@ class Superseded:
 
     An etag is never used again. Whoever comes with one of these is too late, whatever else has happened since, and when
     many want to change one rollout at once all but one of them are. They need not wait for their turn to hear it.
+
+    Only a database that was put back to an earlier state has such an etag again, which it tells by the mark of its
+    routes' latest revision, or by that etag itself: whoever learns of it lets this `forget`.
     """
 
     def __init__(self) -> None:

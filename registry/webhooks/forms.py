@@ -76,6 +76,8 @@ def slack_text(event: resources_pb2.Event) -> str:
     known = _DONE.get(event.type, "*{model}* {version}: " + event.type.replace("_", " ").lower())
     said = known.format(model=event.model, version=event.version)
     where = f" in segment {event.segment}" if event.segment else ""
-    reason = event.reason.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # Of an undone lane the outcome also says what became of the version that was stable.
+    why = event.outcome.reason if event.type == "LANE_UNDONE" and event.outcome.reason else event.reason
+    reason = why.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     rollout = f" (rollout {event.rollout.rpartition('/')[2]})" if event.rollout else ""
     return f"{said}{where}{rollout}: {reason}"

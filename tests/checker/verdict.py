@@ -143,7 +143,9 @@ def _looks(tables: Tables) -> Iterator[str]:
 def _monitors(events: Mapping[str, Events], tables: Tables) -> Iterator[str]:
     """A lane is watched as was said last."""
     for model, ledger in events.items():
-        latest = {event.segment: event for event in ledger if event.type in ("MONITOR_CHANGED", "SEGMENT_DELETED")}
+        said = (event for event in ledger if event.type in ("MONITOR_CHANGED", "SEGMENT_DELETED"))
+        # An undo says as well that no alert undoes it again; how long is learnt stays as it was.
+        latest = {event.segment: event for event in said if not event.reason.startswith("The lane was undone;")}
         for segment, event in latest.items():
             learning = tables.learning.get((model, segment))
             if event.type == "MONITOR_CHANGED" and learning != seconds_of(event.reason):

@@ -19,6 +19,16 @@ _FIRST: Final = (
 _ANYWHERE: Final = re.compile(
     r"\b(?:allow_incompatible|cancel_rollout|request_id|without_rollout|(?<=repeat with )force)\b"
 )
+_ACTIONS: Final = (
+    ("promote, roll back or cancel that", "promote, rollback or abort it"),
+    ("cancel that, then withdraw it", "abort that, then withdraw it"),
+    ("cancel that to start it in another way", "abort that to start it in another way"),
+    ("is live; cancel it, or repeat", "is live; abort it, or repeat"),
+)
+"""What a message tells to do, and the commands that do it."""
+_POSSIBLE: Final = re.compile(r"(?<=possible now: )[a-z ,]+")
+_COMMANDS: Final = {"roll back": "rollback", "cancel": "abort"}
+_NO_COMMAND: Final = "end as inconclusive"
 
 
 def in_options(message: str) -> str:
@@ -26,5 +36,12 @@ def in_options(message: str) -> str:
     message = _STEP.sub(lambda found: f"--plan, step {int(found[1]) + 1}: {found[2]}", message)
     for pattern, option in _FIRST:
         message = pattern.sub(option, message)
-    message = message.replace("promote, roll back or cancel that", "promote, rollback or abort it")
+    for said, command in _ACTIONS:
+        message = message.replace(said, command)
+    message = _POSSIBLE.sub(_commands, message)
     return _ANYWHERE.sub(lambda found: f"--{found[0].replace('_', '-')}", message)
+
+
+def _commands(possible: re.Match[str]) -> str:
+    actions = (one for one in possible[0].split(", ") if one != _NO_COMMAND)
+    return ", ".join(_COMMANDS.get(one, one) for one in actions)

@@ -32,10 +32,11 @@ async def test_undo_is_one_transaction_of_states_routes_and_an_event(registry: R
     await promoted(registry)
     before = (await registry.model()).lanes[0]
     lane = await undo(registry, reason="Callers complain.")
-    assert (lane.stable_version, lane.previous_version, lane.epoch) == ("v2", "v3", before.epoch + 1)
+    assert (lane.stable_version, lane.previous_version, lane.epoch) == ("v2", "", before.epoch + 1)
     assert await registry.states() == {"v1": "DEPRECATED", "v2": "STABLE", "v3": "DEPRECATED"}
     event = (await registry.events())[-1]
     assert (event.type, event.reason, event.actor) == ("LANE_UNDONE", "Callers complain.", "local:user")
+    assert event.outcome.reason == "v3 is DEPRECATED: Callers complain."
     watch = registry.stub.WatchRoutes(service_pb2.WatchRoutesRequest())
     async for answer in watch:
         (routes,) = answer.lanes

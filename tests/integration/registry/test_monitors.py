@@ -195,6 +195,11 @@ async def test_an_undo_sets_the_wish_for_another_one_back(registry: Registry) ->
     await registry.stub.UndoLane(undo)
     assert (await registry.model()).lanes[0].stable_version == "v1"
     assert not (await monitor(registry)).settings.undo
+    told = (await registry.events())[-2:]
+    assert [(event.type, event.reason) for event in told] == [
+        ("MONITOR_CHANGED", "The lane was undone; no alert undoes it again until that is asked for anew."),
+        ("LANE_UNDONE", "No reason was given."),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -236,7 +241,10 @@ async def test_a_monitor_ends_with_its_segments_lane(registry: Registry) -> None
     await registry.stub.SetMonitor(settings)
     await look(registry, 1, ERRORS, segment="eu")
     await delete_segment(registry)
-    assert (await told(registry))[-1] == ("ALERT_ENDED", f"Its lane was taken away: {ERRORS.reason}")
+    assert (await told(registry))[-2:] == [
+        ("ALERT_ENDED", f"Its lane was taken away: {ERRORS.reason}"),
+        ("MONITOR_CHANGED", "Its lane was taken away; one that comes back is watched as any new one is."),
+    ]
     await set_segment(registry)
     found = await monitor(registry, segment="eu")
     assert (found.settings.undo, list(found.alerts)) == (False, [])

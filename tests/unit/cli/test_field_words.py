@@ -30,6 +30,15 @@ from crossfade.cli.field_words import in_options
             "its rollout is under way: promote, roll back or cancel that",
             "its rollout is under way: promote, rollback or abort it",
         ),
+        ("v3 waits as rollout 4; cancel that, then withdraw it", "v3 waits as rollout 4; abort that, then withdraw it"),
+        (
+            "rollout 4 (v3) is live; cancel it, or repeat with force",
+            "rollout 4 (v3) is live; abort it, or repeat with --force",
+        ),
+        (
+            "it is not possible to advance it; possible now: resume, roll back, end as inconclusive, cancel",
+            "it is not possible to advance it; possible now: resume, rollback, abort",
+        ),
     ],
 )
 def test_fields_are_said_as_options(message: str, said: str) -> None:

@@ -98,7 +98,10 @@ def test_a_newer_publication_waits_and_supersedes() -> None:
     assert lane.queued is not None
     assert lane.queued.note == "v3 waits for rollout 1 (v2, 50 %) and starts by itself."
     lane.add("v4")
-    lane.start("v4", spec(500), 3)
+    fourth = lane.start("v4", spec(500), 3)
+    assert fourth.note == (
+        "v4 waits for rollout 1 (v2, 50 %) and starts by itself. Rollout 2 (v3), which waited before it, is CANCELLED."
+    )
     superseded = lane.changed_rollouts[2]
     assert superseded.state is RolloutState.CANCELLED
     assert superseded.outcome is not None

@@ -104,7 +104,10 @@ def test_one_that_is_off_has_no_alerts_and_forgets_what_it_knew() -> None:
 def test_a_lane_that_comes_back_is_watched_as_any_new_one() -> None:
     after, events = dropped(ALARMED)
     assert after == Monitor("m", "eu", sequence=4, recorded=900.0)
-    assert told(events) == [("ALERT_ENDED", "v1", f"Its lane was taken away: {ERRORS.reason}")]
+    assert told(events) == [
+        ("ALERT_ENDED", "v1", f"Its lane was taken away: {ERRORS.reason}"),
+        ("MONITOR_CHANGED", "v1", "Its lane was taken away; one that comes back is watched as any new one is."),
+    ]
     assert dropped(Monitor("m", "")) == (Monitor("m", ""), ())
 
 
@@ -121,4 +124,7 @@ def test_an_undo_rests_on_the_latest_look_and_on_a_monitor_that_is_to_undo() -> 
 
 
 def test_a_monitor_that_has_undone_a_lane_undoes_nothing_more() -> None:
-    assert disarmed(ALARMED) == replace(ALARMED, settings=MonitorSettings())
+    after, (event,) = disarmed(ALARMED)
+    assert after == replace(ALARMED, settings=MonitorSettings())
+    assert (event.type, event.segment, event.version) == ("MONITOR_CHANGED", ALARMED.segment, ALARMED.version)
+    assert event.reason == "The lane was undone; no alert undoes it again until that is asked for anew."

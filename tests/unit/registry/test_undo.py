@@ -28,11 +28,20 @@ def test_undo_goes_back_to_the_version_before() -> None:
     lane = promoted_lane()
     lane.undo(undo(), both())
     assert states(lane) == {"v1": "STABLE", "v2": "DEPRECATED"}
-    assert (lane.lane.stable_version, lane.lane.previous_version, lane.lane.stable_seen) == ("v1", "v2", True)
+    assert (lane.lane.stable_version, lane.lane.previous_version, lane.lane.stable_seen) == ("v1", "", True)
     assert (lane.events[-1].type, lane.events[-1].reason) == ("LANE_UNDONE", "Callers complain.")
-    assert lane.events[-1].outcome == Outcome("Callers complain.", "UNDONE", actor="local:ana")
-    # And back again.
+    assert lane.events[-1].outcome == Outcome("v2 is DEPRECATED: Callers complain.", "UNDONE", actor="local:ana")
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_who_undoes_what_was_just_undone_brings_it_back_by_its_name_alone(bad: bool) -> None:
+    lane = promoted_lane()
     lane.undo(undo(), both())
+    with pytest.raises(FailedPreconditionError, match="no version to go back to: it was undone") as caught:
+        lane.undo(undo(bad=bad), both())
+    assert caught.value.reason == "TRANSITION_ILLEGAL"
+    assert states(lane) == {"v1": "STABLE", "v2": "DEPRECATED"}
+    lane.undo(undo("v2"), both())
     assert states(lane) == {"v1": "DEPRECATED", "v2": "STABLE"}
 
 
@@ -41,8 +50,8 @@ def test_undo_of_a_bad_version_is_final() -> None:
     lane.undo(undo(bad=True), both())
     assert states(lane) == {"v1": "STABLE", "v2": "FAILED"}
     assert (lane.lane.previous_version, lane.lane.handover_version) == ("", "")
-    assert lane.events[-1].outcome == Outcome("Callers complain.", "UNDONE_AS_BAD", actor="local:ana")
-    with pytest.raises(FailedPreconditionError, match=r"no version to go back to; .* FAILED stays so"):
+    assert lane.events[-1].outcome == Outcome("v2 is FAILED: Callers complain.", "UNDONE_AS_BAD", actor="local:ana")
+    with pytest.raises(FailedPreconditionError, match=r"no version to go back to: .* FAILED stays so"):
         lane.undo(undo(), both())
     # However few Workers have it: waiting for more would not help.
     for ready in (both(), []):
@@ -56,6 +65,7 @@ def test_undo_waits_for_workers_unless_forced_and_the_present_one_carries_on_mea
     with pytest.raises(FailedPreconditionError) as caught:
         lane.undo(undo(), only_new)
     assert caught.value.reason == "NOT_READY_ENOUGH"
+    assert "`crossfade try m v1` has it loaded" in caught.value.message
     lane.undo(undo(force=True), only_new)
     assert (lane.lane.stable_version, lane.lane.handover_version) == ("v1", "v2")
 

@@ -73,6 +73,8 @@ def test_a_version_is_the_subject_where_there_is_no_rollout() -> None:
     assert json.loads(request.body)["subject"] == "models/m/versions/v1"
     assert (request.headers["webhook-id"], request.headers["webhook-timestamp"]) == ("m/7", "5")
     assert slack_text(message) == ":rewind: *m* went back to v1: Bad."
+    message.outcome.reason = "v2 is FAILED: Bad."
+    assert slack_text(message) == ":rewind: *m* went back to v1: v2 is FAILED: Bad."
 
 
 def test_slack_has_words_for_every_type() -> None:

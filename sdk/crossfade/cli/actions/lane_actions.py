@@ -140,7 +140,10 @@ def withdraw_version(session: Session, model: str, version: str, segment: str, r
 
 def _undone(before: resources_pb2.Lane, after: resources_pb2.Lane, segments: Sequence[str], *, bad: bool) -> str:
     state = "FAILED" if bad else "DEPRECATED"
-    # When it is said again, the lane was as it is now already.
-    old = after.previous_version if before.stable_version == after.stable_version else before.stable_version
+    old = before.stable_version
+    if old == after.stable_version:
+        # It is said again: the lane was as it is now already, and the version before left at that moment.
+        left = (one for one in after.versions if one.version != old and one.state_time == after.stable_since)
+        old = next((one.version for one in left), "")
     gets = every_request(after.segment, segments)
     return f"{after.stable_version} is STABLE again and gets {gets}" + (f"; {old} is {state}" if old else "")

@@ -54,6 +54,9 @@ def past_text(model: str, when: str, past: Model, zone: dt.tzinfo | None = None)
     lines = [Text(f"{model} {when}", "bold")]
     for lane in past.lanes:
         segment = f" ({lane.segment})" if lane.segment else ""
+        if lane.segment and not lane.stable_version:
+            lines.append(Text(f" stable{segment}: no lane of its own; its calls go to the default one"))
+            continue
         since = f" since {text.moment(lane.stable_since, zone)}" if lane.HasField("stable_since") else ""
         lines.append(Text(f" stable{segment}: {lane.stable_version or 'none'}{since}"))
         if lane.rollout:

@@ -119,7 +119,9 @@ def events_table(events: Iterable[Event], zone: tzinfo | None = None) -> Text:
         rollout = f"rollout {text.last_part(event.rollout)}" if event.rollout else ""
         about = " ".join(part for part in (event.model, event.version, event.segment and f"({event.segment})") if part)
         kind = event.type.replace("_", " ").lower()
-        rows.append([text.moment(event.time, zone), about, rollout, kind, text.actor(event.actor), event.reason])
+        # Of an undone lane the outcome also says what became of the version that was stable.
+        why = event.outcome.reason if event.type == "LANE_UNDONE" and event.outcome.reason else event.reason
+        rows.append([text.moment(event.time, zone), about, rollout, kind, text.actor(event.actor), why])
     return text.join(text.columns(rows)) if rows else Text("no events")
 
 
