@@ -160,7 +160,7 @@ class App:
                 history=HistoryService(unit_of_work, clock),
                 lanes=lanes,
                 segments=SegmentService(mutations),
-                rollouts=RolloutService(unit_of_work, mutations),
+                rollouts=RolloutService(unit_of_work, mutations, clock),
                 looks=LookService(unit_of_work, mutations),
                 instances=instances,
                 monitors=MonitorService(unit_of_work, mutations),

@@ -16,13 +16,15 @@ from services.common.errors import FailedPreconditionError
 class LaneAggregate(LaneRollouts):
     """The operations of a lane, by the state machine's rules."""
 
-    def settle_in(self, version: str, reason: str, *, seen: bool = True) -> None:
+    def settle_in(self, version: str, reason: str, *, seen: bool = True, handover: tuple[str, int] = ("", 0)) -> None:
         """Gives a segment's new lane its stable version, one that other lanes know.
 
         Args:
             version: the version.
             reason: why.
             seen: some Worker has had it ready.
+            handover: the version that still carries the lane's callers while this one is loaded, and the first bucket
+                of this one's range meanwhile; empty: none.
 
         Raises:
             FailedPreconditionError: the version has failed or was withdrawn in this segment before.
@@ -31,7 +33,15 @@ class LaneAggregate(LaneRollouts):
         known = self.states[version].state
         operation = VersionOperation.RESTORE if known is VersionState.DEPRECATED else VersionOperation.ESTABLISH
         self._move(version, operation)
-        self._lane(stable_version=version, stable_since=self._now, stable_seen=seen, removed=False)
+        carrier, offset = handover
+        self._lane(
+            stable_version=version,
+            stable_since=self._now,
+            stable_seen=seen,
+            handover_version=carrier,
+            handover_offset=offset,
+            removed=False,
+        )
         self._event("SEGMENT_SET", version, reason=reason)
 
     def remove(self, reason: str, *, cancel_rollout: bool) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from services.common.errors import FailedPreconditionError
+from services.common.errors import AbortedError, FailedPreconditionError
 
 T = TypeVar("T")
 
@@ -12,13 +12,13 @@ def for_each(things: Iterable[T], work: Callable[[T], object]) -> None:
     """Does the work for each.
 
     Raises:
-        FailedPreconditionError: that of the first which could not be done, when all others are.
+        FailedPreconditionError, AbortedError: that of the first which could not be done, when all others are.
     """
-    failure: FailedPreconditionError | None = None
+    failure: FailedPreconditionError | AbortedError | None = None
     for thing in things:
         try:
             work(thing)
-        except FailedPreconditionError as error:
+        except (FailedPreconditionError, AbortedError) as error:
             failure = failure or error
     if failure is not None:
         raise failure

@@ -21,7 +21,7 @@ from registry.domain.routes import (
 )
 from registry.domain.serving import Placement
 from registry.domain.signature import differences
-from registry.domain.states import OPEN_STATES, RolloutState
+from registry.domain.states import OPEN_STATES, RolloutState, VersionState
 from registry.ports import Transaction
 from services.common.errors import NotFoundError
 
@@ -248,11 +248,15 @@ def _settle(tx: Transaction, opened: OpenLane) -> LaneRoutes | None:
     lane = aggregate.lane
     if lane.removed:
         return removed_routes(lane)
+    states = {version: state.state for version, state in aggregate.states.items()}
+    if lane.handover_version:
+        # What carries a segment's callers on from the default lane was never a version of theirs.
+        states.setdefault(lane.handover_version, VersionState.DEPRECATED)
     return routes_of(
         lane,
         aggregate.live,
         versions=tx.catalog.versions_by_id(lane.model, held),
-        states={version: state.state for version, state in aggregate.states.items()},
+        states=states,
         failed=tx.lanes.failed(lane.model, lane.segment, FAILED_LISTED),
         placements=placements,
     )

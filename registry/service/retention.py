@@ -9,6 +9,7 @@ from typing import Final
 from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.ledger import EventDraft
 from registry.ports import Transaction, UnitOfWork
+from registry.service.each import for_each
 from registry.service.lanes import ModelChange, commit, require_model
 from services.common.clock import Clock
 
@@ -114,8 +115,12 @@ class RetentionService:
         aged = self._unit_of_work.run(
             lambda tx: tx.ledger.aged(before, _FEWEST_EVENTS, _MODELS), deadline=deadline, read_only=True
         )
-        for model in aged:
-            self._unit_of_work.run(partial(self._compact, model, before), deadline=deadline, exclusive=True)
+        for_each(
+            aged,
+            lambda model: self._unit_of_work.run(
+                partial(self._compact, model, before), deadline=deadline, exclusive=True
+            ),
+        )
 
     def _compact(self, name: str, before: float, tx: Transaction) -> None:
         """Removes the beginning of a model's ledger; the hash of its end stays, from which the chain goes on."""

@@ -22,6 +22,7 @@ from registry.service.segment_rules import begin_with_default, check_watched
 from registry.service.targets import Target
 from registry.service.transitions import Encode, Transitions, rollout_of
 from registry.service.versions import check_against_stable, require_version
+from services.common.clock import Clock
 
 _DONE: Final = {
     RolloutOperation.PROMOTE: "promoted",
@@ -48,10 +49,10 @@ class RolloutService:
         mutations: what changes run in.
     """
 
-    def __init__(self, unit_of_work: UnitOfWork, mutations: Mutations) -> None:
+    def __init__(self, unit_of_work: UnitOfWork, mutations: Mutations, clock: Clock) -> None:
         self._unit_of_work = unit_of_work
         self._mutations = mutations
-        self._transitions = Transitions(unit_of_work, mutations)
+        self._transitions = Transitions(unit_of_work, mutations, clock)
 
     def start(
         self,

@@ -1,5 +1,6 @@
 """By which lane a segment's requests come, and what that asks of a version that begins there."""
 
+from registry.domain.lane import Lane
 from registry.domain.records import Spec
 from registry.domain.states import REFUSED_STATES
 from registry.ports import Transaction
@@ -29,7 +30,19 @@ def begin_with_default(tx: Transaction, opened: OpenLane) -> None:
         )
     aggregate.states.update(known)
     reason = f"Segment {segment} begins with {stable}, which its requests have had so far."
-    aggregate.settle_in(stable, reason, seen=default.stable_seen)
+    aggregate.settle_in(stable, reason, seen=default.stable_seen, handover=carried_on(tx, default, segment))
+
+
+def carried_on(tx: Transaction, default: Lane, segment: str) -> tuple[str, int]:
+    """What still carries the default lane's callers while its stable version is loaded, as `settle_in` takes it.
+
+    They would lose it at once in a lane of their own. One that has failed for these callers carries nothing.
+    """
+    version = default.handover_version
+    known, _ = tx.lanes.states(default.model, segment, [version]) if version else ({}, 0)
+    if version in known and known[version].state in REFUSED_STATES:
+        return "", 0
+    return version, default.handover_offset
 
 
 def check_watched(tx: Transaction, model: str, segment: str, spec: Spec) -> None:

@@ -12,7 +12,7 @@ from registry.service.lane_actions import require_lane
 from registry.service.lanes import ModelChange, commit, commit_lane, open_lane, open_or_make_lane, require_model
 from registry.service.models import LaneView, ModelView, check_model_seen, lane_view, model_view
 from registry.service.requests import Mutations
-from registry.service.segment_rules import check_unwatched
+from registry.service.segment_rules import carried_on, check_unwatched
 from registry.service.versions import check_against_stable, require_version
 from services.common.errors import FailedPreconditionError
 
@@ -72,7 +72,9 @@ class SegmentService:
                 check_unwatched(tx, model_id, segment)
             opened = open_or_make_lane(tx, model_id, segment, now=now, actor=key.principal, version=wanted)
             reason_given = reason or f"Segment {segment} has {wanted} as a stable version of its own."
-            opened.aggregate.settle_in(wanted, reason_given, seen=default is None or default.stable_seen)
+            carrier = ("", 0) if default is None else carried_on(tx, default, segment)
+            seen = default is None or default.stable_seen
+            opened.aggregate.settle_in(wanted, reason_given, seen=seen, handover=carrier)
             commit_lane(tx, opened, actor=key.principal, now=now)
             return encode(lane_view(tx, opened.aggregate.lane))
 

@@ -6,8 +6,12 @@ from typing import Final
 
 from registry.domain.records import Rollout
 from registry.service.targets import Target, check_seen
+from services.common.clock import Clock
 
 KEPT: Final = 1_000
+TRUSTED_SECONDS: Final = 1.0
+"""After the latest change of the rollout that is known. No database is put back and answers again so soon."""
+_NOTHING: Final[tuple[float, Rollout | None]] = 0.0, None
 
 
 class Superseded:
@@ -16,18 +20,22 @@ class Superseded:
     An etag is never used again. Whoever comes with one of these is too late, whatever else has happened since, and when
     many want to change one rollout at once all but one of them are. They need not wait for their turn to hear it.
 
-    Only a database that was put back to an earlier state has such an etag again, which it tells by the mark of its
-    routes' latest revision, or by that etag itself: whoever learns of it lets this `forget`.
+    Only a database that was put back to an earlier state has such an etag again. So what is known counts for a moment
+    alone, in which those come who lost to the one that was faster, and later ones ask the database.
+
+    Args:
+        clock: measures that moment.
     """
 
-    def __init__(self) -> None:
-        self._after: OrderedDict[str, Rollout] = OrderedDict()
+    def __init__(self, clock: Clock) -> None:
+        self._after: OrderedDict[str, tuple[float, Rollout]] = OrderedDict()
         self._lock = threading.Lock()
+        self._clock = clock
 
     def note(self, etag: str, after: Rollout) -> None:
         """Keeps what a rollout with this etag became, once that is committed."""
         with self._lock:
-            self._after[etag] = after
+            self._after[etag] = self._clock.monotonic(), after
             if len(self._after) > KEPT:
                 self._after.popitem(last=False)
 
@@ -37,9 +45,10 @@ class Superseded:
         Raises:
             AbortedError: ETAG_STALE.
         """
+        oldest = self._clock.monotonic() - TRUSTED_SECONDS
         with self._lock:
-            newest = self._after.get(target.etag)
+            noted, newest = self._after.get(target.etag, _NOTHING)
             while newest is not None and newest.etag in self._after:
-                newest = self._after[newest.etag]
-        if newest is not None:
+                noted, newest = self._after[newest.etag]
+        if newest is not None and noted >= oldest:
             check_seen(newest, target)

@@ -13,6 +13,7 @@ from registry.service.lanes import ModelChange, commit, open_lane, require_rollo
 from registry.service.requests import Mutations
 from registry.service.superseded import Superseded
 from registry.service.targets import Target, check_seen
+from services.common.clock import Clock
 from services.common.errors import NotFoundError
 
 Encode = Callable[[Rollout], bytes]
@@ -25,12 +26,13 @@ class Transitions:
     Args:
         unit_of_work: what reads run in.
         mutations: what changes run in.
+        clock: for how long is trusted what this process remembers.
     """
 
-    def __init__(self, unit_of_work: UnitOfWork, mutations: Mutations) -> None:
+    def __init__(self, unit_of_work: UnitOfWork, mutations: Mutations, clock: Clock) -> None:
         self._unit_of_work = unit_of_work
         self._mutations = mutations
-        self._superseded = Superseded()
+        self._superseded = Superseded(clock)
 
     def run(
         self,

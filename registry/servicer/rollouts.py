@@ -125,7 +125,7 @@ class RolloutServicer(service_pb2_grpc.RegistryServiceServicer):
         """Stops the plan's clock."""
         key = self._calls.key("PauseRollout", request, request.request_id)
         reason = validation.reason("reason", request.reason, request.analysis_sequence)
-        why = validation.pause_reason(request.pause_reason)
+        why = validation.pause_reason(request.pause_reason, request.analysis_sequence)
         deadline = self._calls.deadline(context)
         work = partial(
             self._rollouts.pause,

@@ -276,8 +276,15 @@ def outcome(field: str, message: resources_pb2.Outcome, look: int) -> resources_
     return kept
 
 
-def pause_reason(value: resources_pb2.PauseReason.ValueType) -> str:
-    """Why a rollout is to be paused; the default is PERSON."""
+def pause_reason(value: resources_pb2.PauseReason.ValueType, look: int) -> str:
+    """Why a rollout is to be paused; the default is PERSON, and where it rests on a look INPUT_DRIFT.
+
+    Raises:
+        InvalidArgumentError: FIELD_INVALID.
+    """
     if value not in resources_pb2.PauseReason.values():
         raise refuse("pause_reason", "is unknown; use PERSON or INPUT_DRIFT")
-    return enum_name(resources_pb2.PauseReason.DESCRIPTOR, value or resources_pb2.PAUSE_REASON_PERSON)
+    if look and value == resources_pb2.PAUSE_REASON_PERSON:
+        raise refuse("pause_reason", "is PERSON, who rests on no look: use INPUT_DRIFT, or no analysis_sequence")
+    usual = resources_pb2.PAUSE_REASON_INPUT_DRIFT if look else resources_pb2.PAUSE_REASON_PERSON
+    return enum_name(resources_pb2.PauseReason.DESCRIPTOR, value or usual)

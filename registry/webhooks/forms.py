@@ -64,7 +64,7 @@ def cloud_event(event: resources_pb2.Event) -> dict[str, object]:
         "id": f"{event.model}/{event.sequence}",
         "source": f"/crossfade/models/{event.model}",
         "type": f"crossfade.{event.type.lower().replace('_', '.', 1)}.v1",
-        "subject": event.rollout or f"models/{event.model}/versions/{event.version}",
+        "subject": event.rollout or "/versions/".join(filter(None, (f"models/{event.model}", event.version))),
         "time": event.time.ToJsonString(),
         "datacontenttype": "application/json",
         "data": MessageToDict(event, preserving_proto_field_name=True),
@@ -73,7 +73,8 @@ def cloud_event(event: resources_pb2.Event) -> dict[str, object]:
 
 def slack_text(event: resources_pb2.Event) -> str:
     """An event as a line of Slack's markup."""
-    known = _DONE.get(event.type, "*{model}* {version}: " + event.type.replace("_", " ").lower())
+    about = "*{model}* {version}: " if event.version else "*{model}*: "
+    known = _DONE.get(event.type, about + event.type.replace("_", " ").lower())
     said = known.format(model=event.model, version=event.version)
     where = f" in segment {event.segment}" if event.segment else ""
     # Of an undone lane the outcome also says what became of the version that was stable.

@@ -61,6 +61,8 @@ class RolloutClient(Caller):
         # As an Evaluator does, by the latest look.
         if kind != "ApproveRollout" and self._one_in(5):
             request.analysis_sequence = rollout.analysis_sequence
+            if kind == "PauseRollout":
+                request.pause_reason = resources_pb2.PAUSE_REASON_INPUT_DRIFT
         await self.operate(kind, model, marker, request)
 
     def _transition(self, kind: str, marker: str, rollout: resources_pb2.Rollout) -> Any:

@@ -81,6 +81,23 @@ async def _meet(one: Registry, other: Registry, rollout: resources_pb2.Rollout, 
     assert told.metadata["etag"] == person.etag
 
 
+async def test_a_pause_that_rests_on_a_look_is_none_that_only_a_person_ends(registry: Registry) -> None:
+    rollout = await registry.running()
+    await registry.look(rollout, 1)
+    by_person = service_pb2.PauseRolloutRequest(
+        name=rollout.name,
+        etag=rollout.etag,
+        pause_reason=resources_pb2.PAUSE_REASON_PERSON,
+        analysis_sequence=1,
+        request_id=new_id(),
+    )
+    told = await refused(registry.stub.PauseRollout(by_person))
+    assert (told.code, told.reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
+    paused = await _pause(registry, rollout, 1)
+    assert paused.pause_reason == resources_pb2.PAUSE_REASON_INPUT_DRIFT
+    assert (await _resume(registry, paused, 1)).state == resources_pb2.ROLLOUT_STATE_RUNNING
+
+
 async def test_the_persons_action_is_carried_out(start: Start) -> None:
     one, other = [await start(give_way_seconds=MOMENT) for _ in range(2)]
     pairs = [(automatic, manual, False) for automatic in RUNNING for manual in RUNNING]

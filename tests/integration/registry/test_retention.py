@@ -30,11 +30,11 @@ async def looks(registry: Registry, number: int) -> list[int]:
     return [one.sequence for one in (await registry.stub.ListAnalyses(request)).analyses]
 
 
-async def describe(registry: Registry, times: int) -> None:
+async def describe(registry: Registry, times: int, model: str = "m") -> None:
     """Makes events."""
     for number in range(times):
         request = service_pb2.UpdateModelRequest(request_id=new_id())
-        request.model.name, request.model.description = "models/m", f"text {number}"
+        request.model.name, request.model.description = f"models/{model}", f"text {number}"
         await registry.stub.UpdateModel(request)
 
 

@@ -8,6 +8,7 @@ from registry.service import superseded
 from registry.service.superseded import Superseded
 from registry.service.targets import Target
 from services.common.errors import AbortedError
+from tests.fakes.clock import ManualClock
 
 
 def rollout(etag: str, state: RolloutState = RolloutState.RUNNING) -> Rollout:
@@ -19,15 +20,23 @@ def target(etag: str) -> Target:
     return Target("m", 1, etag, 0)
 
 
-def test_an_etag_that_nobody_has_replaced_passes() -> None:
-    known = Superseded()
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def known(clock: ManualClock) -> Superseded:
+    return Superseded(clock)
+
+
+def test_an_etag_that_nobody_has_replaced_passes(known: Superseded) -> None:
     known.note("a", rollout("b"))
     known.check(target("b"))
     known.check(target("from another replica"))
 
 
-def test_a_late_caller_hears_what_is_the_case_by_now() -> None:
-    known = Superseded()
+def test_a_late_caller_hears_what_is_the_case_by_now(known: Superseded) -> None:
     known.note("a", rollout("b", RolloutState.PAUSED))
     known.note("b", rollout("c"))
     with pytest.raises(AbortedError, match="it is RUNNING") as caught:
@@ -36,10 +45,24 @@ def test_a_late_caller_hears_what_is_the_case_by_now() -> None:
     assert caught.value.metadata["etag"] == "c"
 
 
-def test_it_forgets_the_oldest() -> None:
-    known = Superseded()
+def test_it_forgets_the_oldest(known: Superseded) -> None:
     for number in range(superseded.KEPT + 1):
         known.note(f"{number}", rollout(f"{number + 1}"))
     known.check(target("0"))
     with pytest.raises(AbortedError):
         known.check(target("1"))
+
+
+def test_what_is_known_counts_for_a_moment_for_a_database_may_have_been_put_back(
+    known: Superseded, clock: ManualClock
+) -> None:
+    known.note("a", rollout("b", RolloutState.PAUSED))
+    clock.advance(superseded.TRUSTED_SECONDS)
+    with pytest.raises(AbortedError):
+        known.check(target("a"))
+    clock.advance(0.1)
+    known.check(target("a"))
+    # Of a chain of changes its latest says how long.
+    known.note("b", rollout("c"))
+    with pytest.raises(AbortedError, match="it is RUNNING"):
+        known.check(target("a"))

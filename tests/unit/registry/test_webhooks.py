@@ -10,7 +10,7 @@ from crossfade.registry.v1 import resources_pb2
 from registry.domain.ledger import Event, EventDraft, EventType
 from registry.domain.webhooks import DEFAULT_TYPES, Delivery, Form, Webhook, pause_seconds, refused_seconds
 from registry.webhooks.config import WebhookFileError, read_webhooks
-from registry.webhooks.forms import sign, slack_text, write
+from registry.webhooks.forms import cloud_event, sign, slack_text, write
 
 
 def hook(form: Form = Form.CLOUDEVENTS, secret: bytes = b"", **more: frozenset[str]) -> Webhook:
@@ -75,6 +75,12 @@ def test_a_version_is_the_subject_where_there_is_no_rollout() -> None:
     assert slack_text(message) == ":rewind: *m* went back to v1: Bad."
     message.outcome.reason = "v2 is FAILED: Bad."
     assert slack_text(message) == ":rewind: *m* went back to v1: v2 is FAILED: Bad."
+
+
+def test_a_model_is_the_subject_of_what_is_of_no_version() -> None:
+    message = resources_pb2.Event(model="m", sequence=1, type="MODEL_CREATED", reason="Who leaves.")
+    assert cloud_event(message)["subject"] == "models/m"
+    assert slack_text(message) == "*m*: model created: Who leaves."
 
 
 def test_slack_has_words_for_every_type() -> None:

@@ -845,7 +845,7 @@ class PauseRolloutRequest(_message.Message):
     reason: _builtins.str
     """Why, in one sentence."""
     pause_reason: _resources_pb2.PauseReason.ValueType
-    """Default: PERSON."""
+    """Default: PERSON, and of what rests on a look INPUT_DRIFT."""
     analysis_sequence: _builtins.int
     """The look it rests on; ABORTED when it is no longer the latest. 0: none, a person asks: takes the role operator."""
     request_id: _builtins.str
