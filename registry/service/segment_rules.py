@@ -61,7 +61,9 @@ def check_watched(tx: Transaction, model: str, segment: str, spec: Spec) -> None
                 f"callers alone; drop the gate, or start the rollout in the default segment or in segment {watched}",
                 segment=watched,
             )
-        if tx.lanes.lane(model, watched) is not None:
+        lane = tx.lanes.lane(model, watched)
+        # Callers of a lane in which nothing is stable come by the default one.
+        if lane is not None and lane.stable_version:
             raise FailedPreconditionError(
                 "SEGMENT_ELSEWHERE",
                 f"a gate watches callers in segment {watched}, which has a lane of its own: nothing of theirs comes by "

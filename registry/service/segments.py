@@ -140,7 +140,7 @@ def _check_serves(tx: Transaction, version: Version) -> None:
         raise FailedPreconditionError(
             "NOT_READY_ENOUGH",
             f"{version.version} is ready on no Worker: load it first (`crossfade try {version.model} {version.version} "
-            "--wait`), or repeat with force",
+            "--wait`, in the lane that has it), or repeat with force",
         )
     check_against_stable(tx, stable, version)
 

@@ -88,3 +88,9 @@ def test_an_event_put_in_at_the_end_is_found_and_holds_up_every_change(
         connection.execute("DELETE FROM events WHERE hash = %s", (forged.hash,))
     crossfade("describe", running, "Who leaves.")
     crossfade("events", running, "--verify")
+
+
+def test_whole_logs_are_verified_or_none(crossfade: Command, running: str) -> None:
+    for chosen in (["--type", "rollout-started"], ["--segment", ""], ["--since", "1h"], ["--rollout", "1"]):
+        said = crossfade("events", running, "--verify", *chosen, code=2).stderr
+        assert "--verify checks whole logs" in said

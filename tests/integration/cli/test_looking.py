@@ -56,6 +56,18 @@ def test_what_was_production_when(crossfade: Command, crossfade_json: Json, stac
     assert "one of them" in crossfade("history", running, "--at", "1h", "--revision", "3", code=2).stderr
 
 
+def test_lists_say_that_they_leave_older_ones_out(crossfade: Command, crossfade_json: Json, running: str) -> None:
+    crossfade("promote", running)
+    for command in ("events", "history"):
+        whole = crossfade(command, running).stdout.splitlines()
+        assert "left out" not in whole[0]
+        count = len(whole)
+        assert crossfade(command, running, "-n", str(count)).stdout.splitlines() == whole
+        first, *shown = crossfade(command, running, "-n", str(count - 1)).stdout.splitlines()
+        assert (first, shown) == (f"(older ones are left out: -n {4 * (count - 1)} shows more)", whole[1:])
+        assert len(crossfade_json(command, running, "-n", str(count - 1))["events"]) == count - 1
+
+
 def test_lists_say_which(crossfade: Command, crossfade_json: Json, running: str) -> None:
     crossfade("rollback", running)
     assert [one["type"] for one in crossfade_json("events", running, "--type", "rollout-rolled-back")["events"]] == [

@@ -247,6 +247,10 @@ async def test_a_gate_on_callers_who_have_a_lane_of_their_own_is_refused(registr
     refusal = await refused(registry.publish(segment="eu", rollout=floor))
     assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "SEGMENT_ELSEWHERE")
     assert (await registry.publish(rollout=floor)).rollout.name
+    # By a lane in which nothing is stable comes nobody.
+    await registry.publish(segment="fr", without_rollout=True)
+    floor.policy.gates[1].segment = "fr"
+    assert (await registry.publish(rollout=floor)).rollout.name
 
 
 @pytest.mark.parametrize("waits", [False, True])

@@ -11,7 +11,7 @@ from crossfade.cli.errors import UsageError
 from crossfade.cli.registry_client import Registry, checked
 from crossfade.cli.render.jsons import list_json, to_json
 from crossfade.cli.render.style import version_word, word
-from crossfade.cli.render.tables import events_table
+from crossfade.cli.render.tables import cut_off, events_table
 from crossfade.cli.when import parse_when
 from crossfade.names import model_name
 from crossfade.registry.v1.resources_pb2 import Model
@@ -44,9 +44,9 @@ def show_moment(session: Session, model: str, at: str, revision: int) -> None:
 def show_changes(session: Session, model: str, number: int) -> None:
     """The changes of what is stable, the newest last."""
     only = ListEventsRequest(types=_CHANGES)
-    found = list(Registry(session.connect.registry()).events(model, only, limit=number))
-    found.reverse()
-    session.show(list_json("events", found), lambda: events_table(found), prose=True)
+    newest = list(Registry(session.connect.registry()).events(model, only, limit=number + 1))
+    found = newest[number - 1 :: -1]
+    session.show(list_json("events", found), lambda: cut_off(events_table(found), len(newest), number), prose=True)
 
 
 def past_text(model: str, when: str, past: Model, zone: dt.tzinfo | None = None) -> Text:

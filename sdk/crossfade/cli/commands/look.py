@@ -109,15 +109,21 @@ def rollouts(
     from crossfade.cli.options.lists import rollout_list
     from crossfade.cli.registry_client import Registry
     from crossfade.cli.render.jsons import list_json
-    from crossfade.cli.render.tables import rollouts_table
+    from crossfade.cli.render.tables import cut_off, rollouts_table
 
     only = rollout_list(state or [], version, segment)
     registry = Registry(session.connect.registry())
-    found = list(registry.rollouts(model, only, limit=number))
-    if not found:
+    newest = list(registry.rollouts(model, only, limit=number + 1))
+    if not newest:
         require_named(registry, model, version=version, segment=segment)
     chosen = bool(state or version) or segment is not None
-    session.show(list_json("rollouts", found), lambda: rollouts_table(model, found, time.time(), chosen=chosen))
+    found = newest[:number]
+    session.show(
+        list_json("rollouts", found),
+        lambda: cut_off(
+            rollouts_table(model, found, time.time(), chosen=chosen), len(newest), number, newest_first=True
+        ),
+    )
 
 
 def explain(
@@ -181,12 +187,16 @@ def events(
     from crossfade.cli.options.lists import event_list
     from crossfade.cli.registry_client import Registry
     from crossfade.cli.render.jsons import list_json
-    from crossfade.cli.render.tables import events_table
+    from crossfade.cli.render.tables import cut_off, events_table
 
     if rollout is not None and model is None:
         raise UsageError("--rollout takes a model: crossfade events MODEL --rollout N")
     registry = Registry(session.connect.registry())
     if verify:
+        if rollout is not None or version or segment is not None or kind or since or until:
+            raise UsageError(
+                "--verify checks whole logs, from their first event to the last: drop what chooses among them"
+            )
         from crossfade.cli.actions.verifying import verify_events
 
         verify_events(session, registry, model)
@@ -194,11 +204,11 @@ def events(
     only = event_list(kind or [], version, segment, since, until, dt.datetime.now().astimezone())
     if model is not None and rollout is not None:
         only.rollout = names.rollout_name(model, rollout)
-    found = list(registry.events(model or "-", only, limit=number))
-    if model is not None and not found:
+    newest = list(registry.events(model or "-", only, limit=number + 1))
+    if model is not None and not newest:
         require_named(registry, model, version=version, rollout=rollout, segment=segment)
-    found.reverse()
-    session.show(list_json("events", found), lambda: events_table(found), prose=True)
+    found = newest[number - 1 :: -1]
+    session.show(list_json("events", found), lambda: cut_off(events_table(found), len(newest), number), prose=True)
 
 
 def webhooks(session: Session) -> None:

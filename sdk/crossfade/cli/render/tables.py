@@ -125,6 +125,14 @@ def events_table(events: Iterable[Event], zone: tzinfo | None = None) -> Text:
     return text.join(text.columns(rows)) if rows else Text("no events")
 
 
+def cut_off(table: Text, found: int, number: int, *, newest_first: bool = False) -> Text:
+    """A table of `number` lines with what tells that more were found, which are older, where they would stand."""
+    if found <= number:
+        return table
+    note = Text(f"(older ones are left out: -n {4 * number} shows more)", "dim")
+    return text.join([table, note] if newest_first else [note, table])
+
+
 def webhooks_table(webhooks: Sequence[Webhook], now: float) -> Text:
     """Webhooks, and below each what it does not take."""
     if not webhooks:
