@@ -96,7 +96,7 @@ class ModelService:
         def act(tx: Transaction, now: float) -> bytes:
             before = require_model(tx, model)
             if etag:
-                check_model_seen(before, etag)
+                check_model_seen(tx, before, etag)
             if description is None or description == before.description:
                 return encode(model_view(tx, before))
             changed = replace(before, description=description)
@@ -139,18 +139,21 @@ class ModelService:
         return self._unit_of_work.run(read, deadline=deadline, read_only=True)
 
 
-def check_model_seen(model: Model, etag: str) -> None:
-    """Refuses a change whose caller has not seen the model as it is.
+def check_model_seen(tx: Transaction, model: Model, etag: str) -> None:
+    """Refuses a change whose caller has not seen the model as it is, and says what happened to it last.
 
     Raises:
         AbortedError: ETAG_STALE.
     """
-    if etag != model.etag:
-        raise AbortedError(
-            "ETAG_STALE",
-            f"{model.model} or one of its lanes has changed; read it and decide again",
-            etag=model.etag,
-        )
+    if etag == model.etag:
+        return
+    latest = next(iter(tx.ledger.page(model.model, None, 1, EventFilter())), None)
+    what = "" if latest is None else f": {latest.draft.type.lower().replace('_', ' ')}, {latest.draft.reason!r}"
+    raise AbortedError(
+        "ETAG_STALE",
+        f"{model.model} or one of its lanes has changed since you read it{what}; read it again and decide again",
+        etag=model.etag,
+    )
 
 
 def lane_view(tx: Transaction, lane: Lane) -> LaneView:

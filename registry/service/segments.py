@@ -58,7 +58,7 @@ class SegmentService:
         model_id, segment = name
 
         def act(tx: Transaction, now: float) -> bytes:
-            check_model_seen(require_model(tx, model_id), etag)
+            check_model_seen(tx, require_model(tx, model_id), etag)
             default = None if version else _default(tx, model_id)
             wanted = version if default is None else default.stable_version
             named = require_version(tx, model_id, wanted)

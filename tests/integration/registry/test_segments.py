@@ -79,7 +79,9 @@ async def test_refusals_of_set(registry: Registry) -> None:
     assert (await refused(set_segment(registry))).reason == "NO_STABLE_VERSION"
     assert (await refused(set_segment(registry, version="v9"))).reason == "VERSION_NOT_FOUND"
     assert (await refused(set_segment(registry, segment=""))).field == "segment"
-    assert (await refused(set_segment(registry, etag="old"))).reason == "ETAG_STALE"
+    refusal = await refused(set_segment(registry, etag="old"))
+    assert refusal.reason == "ETAG_STALE"
+    assert "m or one of its lanes has changed since you read it: model created, " in refusal.message
     assert (await refused(set_segment(registry, etag=""))).reason == "ETAG_MISSING"
 
 
