@@ -51,6 +51,24 @@ def test_an_event_put_in_at_the_end_is_found() -> None:
         verify(model, reversed(events), lambda: other)
 
 
+@pytest.mark.parametrize(
+    ("sequence", "said"),
+    [
+        (2, "event 2 of m is not the one that event 3 follows"),
+        (4, "event 4 of m is not the one that the model names last"),
+    ],
+)
+def test_an_event_that_was_altered_together_with_its_hash_is_found(sequence: int, said: str) -> None:
+    events = chain(4)
+    model = head(events)
+    altered = events[sequence - 1]
+    altered.reason = "It never was."
+    altered.hash = event_hash(altered)
+    for again in (None, lambda: model):
+        with pytest.raises(LedgerError, match=said):
+            verify(model, reversed(events), again)
+
+
 def test_a_beginning_that_was_not_compacted_is_missed() -> None:
     whole = chain(6)
     said = f"Events 1 to 2 are older than 400 days and were removed; the last of them has the hash {whole[1].hash}."
