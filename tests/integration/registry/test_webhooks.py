@@ -7,9 +7,9 @@ import hmac
 import json
 from pathlib import Path
 
-from crossfade.registry.v1 import resources_pb2
+from crossfade.registry.v1 import resources_pb2, service_pb2
 from services.common.telemetry import operations
-from tests.integration.registry.harness import Registry, Start
+from tests.integration.registry.harness import Registry, Start, new_id, plan
 from tests.integration.registry.test_monitors import ERRORS, look
 from tests.integration.registry.webhook_receiver import Receiver, all_told, listed, webhooks
 from tests.support.wait import until, until_async
@@ -72,6 +72,24 @@ async def test_what_stands_out_in_a_lane_without_a_rollout_is_told_and_so_is_its
     ]
     raised = (await registry.events())[-2]
     assert receiver.events()[0]["data"]["hash"] == raised.hash
+
+
+async def test_of_all_that_one_operation_does_each_is_told(start: Start, receiver: Receiver, tmp_path: Path) -> None:
+    file = webhooks(tmp_path, {"name": "on-call", "url": receiver.url})
+    registry = await start(webhooks=file, webhook_poll_seconds=0.05)
+    await registry.promote(await registry.running())
+    await registry.publish(rollout=plan(500))
+    etag = (await registry.model()).lanes[0].etag
+    request = service_pb2.UndoLaneRequest(
+        model="models/m", etag=etag, cancel_rollout=True, force=True, request_id=new_id()
+    )
+    await registry.stub.UndoLane(request)
+    await until_async(lambda: all_told(registry))
+    cancelled, undone = (await registry.events())[-2:]
+    assert [(one["data"]["type"], one["data"]["hash"]) for one in receiver.events()[1:]] == [
+        ("ROLLOUT_CANCELLED", cancelled.hash),
+        ("LANE_UNDONE", undone.hash),
+    ]
 
 
 async def test_slack_gets_a_line(start: Start, receiver: Receiver, tmp_path: Path) -> None:

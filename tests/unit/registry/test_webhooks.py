@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -18,8 +19,8 @@ def hook(form: Form = Form.CLOUDEVENTS, secret: bytes = b"", **more: frozenset[s
     return Webhook("w", "https://example.com/x", form, secret, **values)
 
 
-def event(kind: EventType = "ROLLOUT_PROMOTED", model: str = "m") -> Event:
-    draft = EventDraft(kind, "", "v2", 3, "It is better.")
+def event(kind: EventType = "ROLLOUT_PROMOTED", model: str = "m", segment: str = "") -> Event:
+    draft = EventDraft(kind, segment, "v2", 3, "It is better.")
     return Event(model, 7, draft, 1.0, "local:ana", 9, "h", "p")
 
 
@@ -33,6 +34,13 @@ def test_who_wants_what() -> None:
     assert hook(models=frozenset({"m"})).wants(event())
     assert not hook(models=frozenset({"n"})).wants(event())
     assert hook(types=frozenset({"ROLLOUT_STARTED"})).wants(event("ROLLOUT_STARTED"))
+
+
+@pytest.mark.parametrize("kind", get_args(EventType))
+@pytest.mark.parametrize("segment", ["", "eu"])
+def test_whoever_names_no_types_wants_all_outcomes_in_every_segment(kind: EventType, segment: str) -> None:
+    assert hook().wants(event(kind, segment=segment)) == (kind in DEFAULT_TYPES)
+    assert hook(types=frozenset({kind})).wants(event(kind, segment=segment))
 
 
 def test_pauses_double_from_seconds_to_an_hour() -> None:
