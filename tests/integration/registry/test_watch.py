@@ -99,7 +99,7 @@ async def test_resume(start: Start) -> None:
         assert (await watch.next()).revision == 6
 
 
-@pytest.mark.parametrize("start_revision", [1, 99])
+@pytest.mark.parametrize("start_revision", [1, 2, 99])
 async def test_revisions_that_are_not_there(start: Start, start_revision: int) -> None:
     registry = await start(route_changes_kept=3)
     for number in range(6):
