@@ -11,9 +11,10 @@ import structlog
 
 from registry.ports import KeptChanges, Position, RouteChange
 from registry.servicer.parts import Snapshots
-from registry.watch_hub import Batch, Database, WatchHub
+from registry.watch_hub import _REMEMBERED, Batch, Database, WatchHub
 from services.common.errors import OutOfRangeError, ResourceExhaustedError
 from tests.fakes.clock import ManualClock
+from tests.support.wait import until
 
 T = TypeVar("T")
 
@@ -186,6 +187,25 @@ async def test_nobody_has_more_watches_than_are_allowed() -> None:
         assert hub.watchers == 101
         await watches[0].aclose()
         await anext(hub.watch(Position(0), "ana"))
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_watch_further_behind_than_the_hub_remembers_gets_each_change(begun: bool) -> None:
+    log = Log("ab")
+    hub = hub_of(log)
+    await hub.open()
+    async with asyncio.timeout(20), running(hub):
+        watch = hub.watch(Position(1), "ana")
+        if begun:
+            assert (await anext(watch)).position == Position(2, "b")
+        # It reads nothing meanwhile.
+        while len(log.history) < 3 * _REMEMBERED:
+            log.history += "cdefghijkl" * 7
+            await until(lambda: hub.latest == len(log.history))
+        found = list[Position]()
+        while not found or found[-1].revision < len(log.history):
+            found.append((await anext(watch)).position)
+    assert found == [Position(number, letter) for number, letter in enumerate(log.history, 1)][1 + begun :]
 
 
 async def test_between_two_snapshots_the_loop_does_all_else() -> None:
