@@ -1,15 +1,19 @@
 """Replicas on machines whose clocks are minutes apart: all write the database's time."""
 
 import time
+from pathlib import Path
 
+import pytest
 from google.protobuf import duration_pb2
 
 from crossfade.registry.v1 import service_pb2
 from services.common.clock import SystemClock
-from tests.integration.registry.harness import Registry, Start, new_id
+from tests.integration.registry.harness import Registry, Start, new_id, refused
+from tests.integration.registry.test_history import model_at
+from tests.integration.registry.webhook_receiver import Receiver, all_told, webhooks
 from tests.support.wait import until_async
 
-MINUTES = 300.0
+MINUTES = 600.0
 
 
 class Apart(SystemClock):
@@ -77,3 +81,27 @@ async def test_a_pause_lasts_as_long_as_it_lasted(start: Start) -> None:
         )
         lasted = resumed.step_paused.ToMicroseconds() / 1e6
         assert 0.0 <= lasted <= time.time() - began + 0.1
+
+
+@pytest.mark.parametrize("wrong", [-MINUTES, MINUTES])
+async def test_a_webhook_is_told_at_once_and_the_time_at_which_it_was(
+    start: Start, receiver: Receiver, tmp_path: Path, wrong: float
+) -> None:
+    file = webhooks(tmp_path, {"name": "on-call", "url": receiver.url})
+    registry = await start(machine=Apart(wrong), webhooks=file, webhook_poll_seconds=0.05)
+    before = time.time()
+    await registry.rollback(await registry.running())
+    await until_async(lambda: all_told(registry))
+    ((headers, _),) = receiver.got
+    assert before - 1.0 < int(headers["webhook-timestamp"]) < time.time() + 1.0
+
+
+async def test_what_has_not_come_yet_is_no_history(start: Start) -> None:
+    behind, ahead = await replicas(start)
+    await behind.create()
+    now = time.time()
+    for registry in (behind, ahead):
+        # A caller's own clock may be some minutes ahead.
+        assert (await model_at(registry, now + MINUTES / 3)).name == "models/m"
+        early = await refused(model_at(registry, now + MINUTES))
+        assert (early.reason, early.message) == ("HISTORY_UNKNOWN", "that moment has not come yet")

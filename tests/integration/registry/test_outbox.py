@@ -5,10 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 from sqlalchemy.engine import Engine
 from sqlalchemy.event import listen, remove
 
 from registry.database.engine import open_engine, parse_url
+from registry.database.transaction import SqlTransaction
 from registry.database.unit_of_work import SqlUnitOfWork
 from registry.domain.ledger import Event, EventDraft
 from registry.domain.records import Model
@@ -99,6 +101,24 @@ def test_the_order_is_the_ledgers_whatever_the_clocks_of_replicas(run: Run) -> N
     add(run, ("m", 3))
     assert [deliver(run) for _ in range(3)] == [("m", 1), ("m", 2), ("m", 3)]
     assert none_to_take(run)
+
+
+def test_what_is_due_when_is_of_the_databases_clock_alone(run: Run) -> None:
+    add(run, ("m", 1))
+
+    def dues(tx: Transaction) -> list[float]:
+        """How long after the transaction's own moment, which no other clock can name."""
+        assert isinstance(tx, SqlTransaction)
+        now = tx._session.execute(select(func.now())).scalar_one().timestamp()
+        turn = tx.outbox.take_turn("hook", HOUR)
+        assert turn is not None
+        tx.outbox.postpone(turn.delivery, 2 * HOUR)
+        (postponed,) = tx.outbox.oldest("hook", 9)
+        tx.outbox.end_turn(turn, pause=3 * HOUR)
+        (paused,) = tx.outbox.oldest("hook", 9)
+        return [due - now for due in (turn.until, postponed.due, paused.due)]
+
+    assert run(dues) == pytest.approx([HOUR, 2 * HOUR, 3 * HOUR], abs=2e-6)
 
 
 def test_a_turn_is_one_replicas_until_it_ends(run: Run) -> None:
