@@ -9,7 +9,8 @@ from google.protobuf import timestamp_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry.database.migrations.versions import r0004_first_history
 from tests.fakes.clock import ManualClock
-from tests.integration.registry.harness import Registry, Start, new_id, plan, refused
+from tests.integration.registry.harness import FAILED, Registry, Start, new_id, plan, refused
+from tests.integration.registry.test_segments import lane_of, set_segment
 
 TUESDAY = 1_732_000_000.0
 
@@ -119,6 +120,35 @@ async def test_a_deleted_segment_is_in_the_past_still(start: Start) -> None:
     assert {one.segment: one.stable_version for one in past.lanes} == {"": "v1", "eu": "v1"}
     now = await model_at(registry, revision=revision + 1)
     assert {one.segment: one.stable_version for one in now.lanes} == {"": "v1", "eu": ""}
+
+
+async def test_what_changes_in_two_lanes_at_once_is_kept_of_both(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    worker = registry.worker()
+    worker.set("v1", FAILED, error_code="LOAD_FAILED")
+    await worker.report()
+    await set_segment(registry)
+    await registry.publish(rollout=plan(500))
+    request = service_pb2.StartRolloutRequest(
+        version="models/m/versions/v2",
+        segment="eu",
+        rollout=plan(500),
+        etag=(await lane_of(registry)).etag,
+        request_id=new_id(),
+    )
+    await registry.stub.StartRollout(request)
+    # No Worker ever had v1 ready, so that v2 takes its place in both.
+    await worker.ready("v2")
+    first, second = (await registry.events())[-2:]
+    assert (first.type, second.type) == ("ROLLOUT_PROMOTED", "ROLLOUT_PROMOTED")
+    assert (first.segment, second.segment, first.revision) == ("", "eu", second.revision)
+    for revision, known in (
+        (first.revision - 1, {"v1": "STABLE", "v2": "TESTING"}),
+        (first.revision, {"v1": "DEPRECATED", "v2": "STABLE"}),
+    ):
+        past = await model_at(registry, revision=revision)
+        assert {lane.segment: states(lane) for lane in past.lanes} == {"": known, "eu": known}
 
 
 async def test_refusals(start: Start) -> None:
