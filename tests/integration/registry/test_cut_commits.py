@@ -14,6 +14,22 @@ from tests.support.cutting import Proxy
 
 CUTS = 1_000
 SEGMENT = "eu"
+CHANGE_NOTHING = {
+    "GetModel",
+    "GetMonitor",
+    "GetRollout",
+    "GetVersion",
+    "ListAnalyses",
+    "ListEvents",
+    "ListInstances",
+    "ListModels",
+    "ListRollouts",
+    "ListVersions",
+    "ListWebhooks",
+    "WatchRoutes",
+}
+REPORT = "ReportInstance"
+"""Processes do, under no request's id; see test_cut_upkeep.py."""
 
 
 class Round:
@@ -122,6 +138,11 @@ class Round:
             (seen.sequence, [one.gate for one in seen.alerts]),
             await self._registry.states(self._id),
         ]
+
+
+def test_every_call_that_changes_something_is_made() -> None:
+    methods = service_pb2.DESCRIPTOR.services_by_name["RegistryService"].methods
+    assert sorted(method.name for method in methods) == sorted((*KINDS, *CHANGE_NOTHING, REPORT))
 
 
 @pytest.mark.timeout(600)
