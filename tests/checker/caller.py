@@ -25,6 +25,8 @@ _ATTEMPTS: Final = 5
 _PAUSE_SECONDS: Final = 0.1
 """Between the first two attempts; each later pause is twice as long: a replica takes a second or two to come back."""
 TIMEOUT: Final = 4.0
+_NEVER: Final = "never"
+"""An etag that nothing ever had."""
 
 
 class Caller:
@@ -51,7 +53,7 @@ class Caller:
         return self._rng.randrange(number) == 0
 
     def _etag(self, etag: str) -> str:
-        return "never" if self._one_in(20) else etag
+        return _NEVER if self._one_in(20) else etag
 
     def _of(self, lane: resources_pb2.Lane, state: str) -> str:
         wanted = resources_pb2.VersionState.Value(f"VERSION_STATE_{state}")
@@ -92,6 +94,10 @@ class Caller:
                     break
                 unsure = True
                 await asyncio.sleep(self._rng.uniform(0.0, _PAUSE_SECONDS * 2**attempt))
+        if _rests_on_nothing(request):
+            times = 0
+            if told is Told.OK:
+                self.found.append(f"{kind} of {model} ({marker}) was carried out, with an etag that nothing ever had")
         event = answer.event_sequence if kind == "UpdateModel" and answer is not None else 0
         self.journal.append(Entry(model, kind, marker, began, time.monotonic(), told, code, times, event))
         if told is Told.OK and self._one_in(4):
@@ -108,3 +114,9 @@ class Caller:
             return
         if again != answer:
             self.found.append(f"{kind} of {model} ({marker}) repeated had another answer")
+
+
+def _rests_on_nothing(request: Any) -> bool:
+    """Whether the state that its caller says it has seen never was."""
+    seen = request.model if isinstance(request, service_pb2.UpdateModelRequest) else request
+    return getattr(seen, "etag", "") == _NEVER

@@ -26,6 +26,23 @@ _ENDS = {
     "ROLLOUT_INCONCLUSIVE": "INCONCLUSIVE",
     "ROLLOUT_CANCELLED": "CANCELLED",
 }
+_RUN = frozenset({"RUNNING", "PAUSED"})
+_BEFORE = {
+    "ROLLOUT_QUEUED": frozenset({""}),
+    "ROLLOUT_STARTED": frozenset({"", "QUEUED"}),
+    "ROLLOUT_RUNNING": frozenset({"WAITING_READY"}),
+    "ROLLOUT_ADVANCED": frozenset({"RUNNING"}),
+    "ROLLOUT_PAUSED": _RUN,
+    "ROLLOUT_RESUMED": frozenset({"PAUSED"}),
+    "ROLLOUT_APPROVED": _LIVE | {"QUEUED"},
+    "ROLLOUT_PROMOTED": _RUN,
+    "ROLLOUT_ROLLED_BACK": _LIVE,
+    "ROLLOUT_INCONCLUSIVE": _LIVE,
+    "ROLLOUT_CANCELLED": _LIVE | {"QUEUED"},
+}
+"""The states in which a rollout may be before an event of its own; empty: it is not there yet."""
+_NEVER_READY = "STABLE_NEVER_READY"
+"""The outcome of a promotion without a trial: nothing could be compared."""
 
 
 @dataclass
@@ -89,6 +106,7 @@ class Replay:
             return
         lane = self.lanes.setdefault(event.segment, LaneState())
         number = parse_rollout(event.rollout)[1] if event.rollout else 0
+        self._check_before(lane, event, number)
         if event.type in _MOVES:
             lane.rollouts[number] = _MOVES[event.type]
             if event.type == "ROLLOUT_STARTED":
@@ -143,6 +161,18 @@ class Replay:
             else:
                 lane.versions[old] = old_state
         lane.versions[event.version] = "STABLE"
+
+    def _check_before(self, lane: LaneState, event: resources_pb2.Event, number: int) -> None:
+        lawful = _BEFORE.get(event.type)
+        if lawful is None:
+            return
+        if event.type == "ROLLOUT_PROMOTED" and event.outcome.code == _NEVER_READY:
+            lawful = frozenset({"WAITING_READY"})
+        before, said = lane.rollouts.get(number, ""), f"event {event.sequence} of {event.model} is {event.type}"
+        if before not in lawful:
+            self.found.append(f"{said} of rollout {number}, which was {before or 'not there'}")
+        if event.type == "ROLLOUT_APPROVED" and number in lane.approved:
+            self.found.append(f"{said} of rollout {number}, which was approved")
 
     def _check(self, lane: LaneState, event: resources_pb2.Event) -> None:
         for what, those in (("stable versions", lane.stable), ("live rollouts", lane.live)):

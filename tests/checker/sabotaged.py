@@ -22,10 +22,12 @@ from registry.database.routes import SqlRouteLog
 from registry.database.rows import lane_values, rollout_values
 from registry.database.tables import events, lanes, models, rollouts
 from registry.database.unit_of_work import SqlUnitOfWork
-from registry.domain.ledger import Event, event_hash
+from registry.domain.lane_changes import LaneChanges
+from registry.domain.ledger import Event, EventType, event_hash
 from registry.domain.records import VersionInLane
 from registry.domain.routes import LaneRoutes
 from registry.domain.states import VersionState
+from registry.service import superseded, transitions
 from registry.watch_hub import Batch, WatchHub
 
 
@@ -136,7 +138,35 @@ def watches() -> None:
     WatchHub._remember = forgetful  # type: ignore[method-assign]
 
 
-_SABOTAGES = {one.__name__: one for one in (isolation, requests, ledger, states, clock, watches)}
+def etags() -> None:
+    """Nobody asks what the caller of a transition has seen."""
+    for module in (transitions, superseded):
+        setattr(module, "check_seen", lambda *_: None)  # noqa: B010 - it is no name that others should take from there
+
+
+def _begun(times: int) -> None:
+    """The beginning of one rollout in three is told so often."""
+    tell = LaneChanges._event
+    written = count(1)
+
+    def told(self: LaneChanges, kind: EventType, *values: Any, **named: Any) -> None:
+        for _ in range(1 if kind != "ROLLOUT_RUNNING" or next(written) % 3 else times):
+            tell(self, kind, *values, **named)
+
+    LaneChanges._event = told  # type: ignore[method-assign]
+
+
+def twice() -> None:
+    """The beginning of one rollout in three is told twice."""
+    _begun(2)
+
+
+def untold() -> None:
+    """The beginning of one rollout in three is not told."""
+    _begun(0)
+
+
+_SABOTAGES = {one.__name__: one for one in (isolation, requests, ledger, states, clock, watches, etags, twice, untold)}
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:

@@ -43,6 +43,11 @@ async def test_thirty_clients_two_replicas_and_kills(database: str) -> None:
             "states": r"differ in .*\(None, '[A-Z]+'\)",
             "clock": "began after .* and is revision",
         },
+        {
+            "etags": "an etag that nothing ever had",
+            "twice": "ROLLOUT_RUNNING of rollout [0-9]+, which was RUNNING",
+            "untold": "ROLLOUT_[A-Z]+ of rollout [0-9]+, which was WAITING_READY",
+        },
     ],
     ids=" and ".join,
 )

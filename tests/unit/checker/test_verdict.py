@@ -1,5 +1,8 @@
 """What the checker says of evidence that is wrong in one place."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
@@ -114,6 +117,51 @@ def test_operations_that_were_told_otherwise() -> None:
     nothing_to_do = entry("op-1-1", 0, 1, "SetSegment", times=0)
     assert not findings(tables, ledger, *TWO, nothing_to_do)
     assert findings(tables, ledger, TWO[0]) == ["nobody asked for the rollout op-0-2"]
+
+
+def moved(*types: str, code: str = "") -> list[str]:
+    """What is found in a ledger in which these events of one rollout follow one another."""
+    outcome = resources_pb2.Outcome(code=code)
+    values: dict[str, Any] = {"version": "v2", "rollout": "models/m/rollouts/1", "outcome": outcome}
+    return Replay(event(number, number, type=one, **values) for number, one in enumerate(types, 1)).found
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        ("QUEUED", "APPROVED", "STARTED", "RUNNING", "ADVANCED", "ADVANCED", "PROMOTED"),
+        ("STARTED", "RUNNING", "PAUSED", "PAUSED", "RESUMED", "ROLLED_BACK"),
+        ("STARTED", "RUNNING", "APPROVED", "PAUSED", "PROMOTED"),
+        ("STARTED", "INCONCLUSIVE"),
+        ("QUEUED", "CANCELLED"),
+    ],
+)
+def test_a_rollout_that_moves_as_it_may(types: Sequence[str]) -> None:
+    assert moved(*(f"ROLLOUT_{one}" for one in types)) == []
+
+
+@pytest.mark.parametrize(
+    ("types", "found"),
+    [
+        (("STARTED", "RUNNING", "RUNNING"), "event 3 of m is ROLLOUT_RUNNING of rollout 1, which was RUNNING"),
+        (("STARTED", "ADVANCED"), "event 2 of m is ROLLOUT_ADVANCED of rollout 1, which was WAITING_READY"),
+        (("STARTED", "PAUSED"), "event 2 of m is ROLLOUT_PAUSED of rollout 1, which was WAITING_READY"),
+        (("STARTED", "PROMOTED"), "event 2 of m is ROLLOUT_PROMOTED of rollout 1, which was WAITING_READY"),
+        (("RUNNING",), "event 1 of m is ROLLOUT_RUNNING of rollout 1, which was not there"),
+        (("STARTED", "STARTED"), "event 2 of m is ROLLOUT_STARTED of rollout 1, which was WAITING_READY"),
+        (("STARTED", "CANCELLED", "CANCELLED"), "event 3 of m is ROLLOUT_CANCELLED of rollout 1, which was CANCELLED"),
+        (("QUEUED", "ROLLED_BACK"), "event 2 of m is ROLLOUT_ROLLED_BACK of rollout 1, which was QUEUED"),
+        (("QUEUED", "APPROVED", "APPROVED"), "event 3 of m is ROLLOUT_APPROVED of rollout 1, which was approved"),
+    ],
+)
+def test_a_move_that_does_not_fit_the_state_before_it(types: Sequence[str], found: str) -> None:
+    assert moved(*(f"ROLLOUT_{one}" for one in types)) == [found]
+
+
+def test_a_promotion_without_a_trial() -> None:
+    started, running, promoted = "ROLLOUT_STARTED", "ROLLOUT_RUNNING", "ROLLOUT_PROMOTED"
+    assert moved(started, promoted, code="STABLE_NEVER_READY") == []
+    assert len(moved(started, running, promoted, code="STABLE_NEVER_READY")) == 1
 
 
 def test_what_the_ledger_says_as_of_a_revision() -> None:
