@@ -63,8 +63,11 @@ async def test_what_was_loaded_for_a_while_is_let_go_once(proxy: Proxy, start: S
         request_id=new_id(),
     )
     await registry.stub.LoadVersion(request)
+    clock.advance(4)
+    await registry.app.upkeep.once()
     before = await whole(registry)
-    clock.advance(10)
+    assert before[-1] == "VERSION_LOADED"
+    clock.advance(6)
     proxy.arm(cut, "VERSION_UNLOADED")
     await registry.app.upkeep.once()
     assert proxy.cuts == 1

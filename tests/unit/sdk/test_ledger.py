@@ -81,3 +81,12 @@ def test_a_beginning_that_was_not_compacted_is_missed() -> None:
     never = head(whole, compacted_sequence=2, compacted_hash=whole[1].hash)
     with pytest.raises(LedgerError, match="no EVENTS_COMPACTED says"):
         verify(never, reversed(whole[2:]))
+
+
+def test_what_is_kept_follows_what_was_compacted_last() -> None:
+    whole, other = chain(4), "f" * 64
+    said = f"Events 1 to 2 are older than 400 days and were removed; the last of them has the hash {other}."
+    events = [*whole, *chain(1, after=4, previous=whole[-1].hash, type="EVENTS_COMPACTED", reason=said)]
+    model = head(events, compacted_sequence=2, compacted_hash=other)
+    with pytest.raises(LedgerError, match="event 3 of m does not follow the one that was compacted last"):
+        verify(model, reversed(events[2:]))
