@@ -21,6 +21,7 @@ from crossfade.names import check_new_model
 from registry.domain.ledger import check_type
 from registry.domain.webhooks import DEFAULT_TYPES, Form, Webhook
 from services.common.setting_files import read_text
+from services.common.start_errors import in_own_words
 
 _SHORTEST_SECRET: Final = 16
 _ENCODED: Final = b"whsec_"
@@ -106,8 +107,8 @@ def read_webhooks(path: Path) -> tuple[Webhook, ...]:
         raise WebhookFileError(f"{_SETTING}: {path}: {error}") from error
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        said = first["msg"]
+        where = _where(first["loc"])
+        said = in_own_words(first["msg"])
         if first["type"] == "extra_forbidden":
             said = f"is unknown; a file has [[webhook]] entries of {', '.join(_Entry.model_fields)}"
         raise WebhookFileError(f"{_SETTING}: {path}: {where}: {said}") from error
@@ -116,3 +117,12 @@ def read_webhooks(path: Path) -> tuple[Webhook, ...]:
     if twice:
         raise WebhookFileError(f"{_SETTING}: {path}: there are two webhooks {twice[0]}; give each a name of its own")
     return tuple(entry.webhook() for entry in entries)
+
+
+def _where(place: tuple[int | str, ...]) -> str:
+    """A place in the file: of an entry its number, from 1, as people count them."""
+    match place:
+        case ["webhook", int(entry), *fields]:
+            return ", ".join([f"[[webhook]] number {entry + 1}", *map(str, fields)])
+        case _:
+            return ".".join(map(str, place))

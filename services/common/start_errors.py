@@ -1,8 +1,10 @@
 """What keeps a process from starting, in one line that names the setting."""
 
+from typing import Final
+
 from pydantic import ValidationError
 
-_PREFIX = "Value error, "
+_PREFIX: Final = "Value error, "
 
 
 def start_error(error: Exception) -> str:
@@ -15,6 +17,11 @@ def start_error(error: Exception) -> str:
         return " ".join(str(error).split())
     # Its own text takes several lines, says what was given, which may be a secret, and points to pydantic's pages.
     return "; ".join(
-        f"CROSSFADE_{'_'.join(map(str, one['loc'])).upper()}: {one['msg'].removeprefix(_PREFIX)}"
+        f"CROSSFADE_{'_'.join(map(str, one['loc'])).upper()}: {in_own_words(one['msg'])}"
         for one in error.errors(include_url=False, include_input=False)
     )
+
+
+def in_own_words(message: str) -> str:
+    """What a validator said, without what pydantic says before it."""
+    return message.removeprefix(_PREFIX)

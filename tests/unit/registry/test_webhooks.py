@@ -118,12 +118,12 @@ def test_the_file(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("[[webhook", "Expected"),
-        ('[[webhook]]\nname = "a"', "webhook.0.url: Field required"),
+        ('[[webhook]]\nname = "a"', r"\[\[webhook\]\] number 1, url: Field required"),
         ('[[webhook]]\nname = "a"\nurl = "ftp://x"', "write https://HOST/PATH, in ASCII"),
         ('[[webhook]]\nname = "a"\nurl = "https://me:pw@x/y"', "without a user"),
         ('[[webhook]]\nname = "a"\nurl = "https://x/a b"', "without blanks"),
-        ('[[webhook]]\nname = "a"\nurl = "https://x:99999/y"', "webhook.0.url"),
-        ('[[webhook]]\nname = "A b"\nurl = "https://x"', "webhook.0.name"),
+        ('[[webhook]]\nname = "a"\nurl = "https://x:99999/y"', r"number 1, url: (?!Value error)"),
+        ('[[webhook]]\nname = "A b"\nurl = "https://x"', "number 1, name: "),
         ('[[webhook]]\nname = "a"\nurl = "https://x"\nform = "teams"', "cloudevents"),
         (
             '[[webhook]]\nname = "a"\nurl = "https://x"\nevents = ["ROLLOUT_ROLLBACK"]',
@@ -133,7 +133,7 @@ def test_the_file(tmp_path: Path) -> None:
         ('[[webhook]]\nname = "a"\nurl = "https://x"\nmodels = ["Churn"]', "lower-case"),
         (
             '[[webhook]]\nname = "a"\nurl = "https://x"\ncolour = "red"',
-            "webhook.0.colour: is unknown; a file has .* of name, url",
+            "number 1, colour: is unknown; a file has .* of name, url",
         ),
         ('[[webhook]]\nname = "a"\nurl = "https://x"\n' * 2, "there are two webhooks a"),
         ('[[webhook]]\nname = "a"\nurl = "https://x"\nsecret_file = "SHORT"', "at least 16"),
