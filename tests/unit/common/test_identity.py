@@ -10,6 +10,51 @@ from crossfade.telemetry.v1 import telemetry_pb2
 from services.common.errors import PermissionDeniedError, UnauthenticatedError
 from services.common.identity import ALLOWED, Principal, Role, authorize, certificate_principal, local_principal
 
+# What the Registry's contract is to allow, once more: V a viewer, P a publisher, O an operator, E the Evaluator,
+# R a Router, W a Worker.
+REGISTRY = {
+    "CreateModel": "PO",
+    "GetModel": "VPOERW",
+    "ListModels": "VPOERW",
+    "UpdateModel": "PO",
+    "SetSegment": "O",
+    "DeleteSegment": "O",
+    "PublishVersion": "PO",
+    "GetVersion": "VPOERW",
+    "ListVersions": "VPOERW",
+    "LoadVersion": "PO",
+    "WithdrawVersion": "PO",
+    "UndoLane": "OE",
+    "StartRollout": "PO",
+    "GetRollout": "VPOERW",
+    "ListRollouts": "VPOERW",
+    "AdvanceRollout": "OE",
+    "PauseRollout": "OE",
+    "ResumeRollout": "OE",
+    "ApproveRollout": "O",
+    "PromoteRollout": "OE",
+    "RollbackRollout": "OE",
+    "CancelRollout": "OE",
+    "RecordAnalysis": "E",
+    "ListAnalyses": "VPOERW",
+    "GetMonitor": "VPOERW",
+    "SetMonitor": "O",
+    "RecordMonitor": "E",
+    "ListEvents": "VPOERW",
+    "ListWebhooks": "VPOERW",
+    "WatchRoutes": "VOERW",
+    "ReportInstance": "ERW",
+    "ListInstances": "VPOERW",
+}
+LETTERS = {
+    Role.VIEWER: "V",
+    Role.PUBLISHER: "P",
+    Role.OPERATOR: "O",
+    Role.EVALUATOR: "E",
+    Role.ROUTER: "R",
+    Role.WORKER: "W",
+}
+
 
 def test_every_rpc_of_the_contracts_is_in_the_table() -> None:
     files = (service_pb2, predict_pb2, router_pb2, evaluator_pb2, telemetry_pb2)
@@ -51,6 +96,26 @@ def test_registry_roles(role: Role, method: str, allowed: bool) -> None:
     else:
         with pytest.raises(PermissionDeniedError, match=method):
             authorize(principal, name)
+
+
+def test_every_rpc_of_the_registry_says_here_who_may_call_it() -> None:
+    (service,) = service_pb2.DESCRIPTOR.services_by_name.values()
+    assert {method.name for method in service.methods} == REGISTRY.keys()
+
+
+@pytest.mark.parametrize("method", REGISTRY)
+def test_an_rpc_of_the_registry_is_for_these_roles_and_no_others(method: str) -> None:
+    def may(role: Role) -> bool:
+        try:
+            authorize(
+                Principal("spiffe://crossfade/x/y", frozenset({role})),
+                f"/crossfade.registry.v1.RegistryService/{method}",
+            )
+        except PermissionDeniedError:
+            return False
+        return True
+
+    assert {role for role in Role if may(role)} == {role for role, one in LETTERS.items() if one in REGISTRY[method]}
 
 
 def test_a_certificate_says_its_role_and_name() -> None:

@@ -38,6 +38,22 @@ def test_pause_takes_time_off_the_step() -> None:
     assert (later.live.state, later.live.step_paused, later.live.paused) == (RolloutState.RUNNING, 40.0, None)
 
 
+def test_every_pause_of_a_step_takes_time_off_it() -> None:
+    lane = running_lane(500)
+    for pause, resume in ((10, 50), (60, 85)):
+        for moment, paused in ((pause, True), (resume, False)):
+            assert lane.live is not None
+            lane = LaneAggregate(
+                lane.lane, (lane.live,), lane.states, now=START + moment, actor="local:ana", new_etag=lambda: "e"
+            )
+            if paused:
+                lane.pause("", PauseReason.PERSON)
+            else:
+                lane.resume("", automatic=False)
+    assert lane.live is not None
+    assert (lane.live.step_started, lane.live.step_paused) == (START, 40.0 + 25.0)
+
+
 def test_pauses_are_told_with_their_reason() -> None:
     lane = running_lane(500)
     for pause, resume in (("Let me look.", "Fine."), ("", "")):

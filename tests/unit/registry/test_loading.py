@@ -74,6 +74,15 @@ def test_what_has_failed_cannot_be_loaded_and_what_fails_is_let_go() -> None:
         lane.load("v2", START + 60)
 
 
+def test_what_was_withdrawn_cannot_be_loaded() -> None:
+    lane = stable_lane()
+    lane.add("v2")
+    lane.withdraw("v2", "Wrong data.")
+    with pytest.raises(FailedPreconditionError, match="v2 is WITHDRAWN in this lane, and no request may reach it"):
+        lane.load("v2", START + 60)
+    assert lane.lane.loaded == ()
+
+
 def test_only_so_many_versions_are_loaded_by_hand() -> None:
     lane = stable_lane()
     for number in range(2, 8):

@@ -19,9 +19,10 @@ class Old:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.bounds: dict[str, float] = {}
 
     def __getattr__(self, table: str) -> "Table":
-        return Table(table, self.asked)
+        return Table(table, self.asked, self.bounds)
 
 
 @dataclass
@@ -30,17 +31,20 @@ class Table:
 
     name: str
     asked: list[str]
+    bounds: dict[str, float]
 
-    def purge(self, *_: Any) -> int:
+    def purge(self, bound: float, *_: Any) -> int:
         """Forgets three rows."""
         self.asked.append(self.name)
+        self.bounds[self.name] = bound
         return 3
 
     compact = purge
 
-    def aged(self, *_: Any) -> list[str]:
+    def aged(self, bound: float, *_: Any) -> list[str]:
         """No model has many old events."""
         self.asked.append(self.name)
+        self.bounds[self.name] = bound
         return []
 
 
@@ -94,3 +98,12 @@ def test_what_is_kept_for_ever_is_not_looked_for(what: str, table: str) -> None:
     forgotten = RetentionService(cast("UnitOfWork", unit), clock, kept).forget(deadline=clock.monotonic() + 20.0)
     assert unit.tx.asked == [one for one in ("requests", "routes", "outbox", "looks", "ledger") if one != table]
     assert forgotten.deliveries == (0 if what == "deliveries" else 3)
+
+
+def test_each_kind_is_kept_for_as_long_as_is_said_of_it() -> None:
+    clock, unit = ManualClock(), Works()
+    kept = Kept(events=5.0, analyses=4.0, requests=3.0, deliveries=2.0, route_changes=1)
+    RetentionService(cast("UnitOfWork", unit), clock, kept).forget(deadline=clock.monotonic() + 20.0)
+    days = {table: (clock.now() - bound) / 86_400.0 for table, bound in unit.tx.bounds.items() if table != "routes"}
+    assert days == {"requests": 3.0, "outbox": 2.0, "looks": 4.0, "ledger": 5.0}
+    assert unit.tx.bounds["routes"] == 1

@@ -8,7 +8,7 @@ import pytest
 
 from registry.offload import Offload
 from registry.upkeep import Upkeep
-from services.common.errors import CrossfadeError, UnavailableError
+from services.common.errors import AbortedError, CrossfadeError, FailedPreconditionError, UnavailableError
 from services.common.telemetry.logs import make_log
 from tests.fakes.clock import ManualClock
 from tests.support.wait import until
@@ -25,6 +25,7 @@ class House:
         self.fails: dict[str, CrossfadeError] = {}
         self.done: list[str] = []
         self.answers: list[bool] = []
+        self.times_lost = 0
         unused: Any = None
         self.offload = Offload(unused, 2, "upkeep")
         me: Any = self
@@ -43,7 +44,8 @@ class House:
         self._do("expire", deadline)
 
     def lost_sight(self) -> None:
-        """Nothing."""
+        """Nobody knows for how long reports could not be written."""
+        self.times_lost += 1
 
     def _do(self, what: str, deadline: float) -> None:
         assert deadline > 0
@@ -78,4 +80,26 @@ async def test_one_failure_leaves_the_other_work_to_be_done(fails: tuple[str, ..
     await house.upkeep.once()
     assert house.done == ["sweep", "expire"] * 2
     assert house.answers == [False, True]
+    house.offload.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (AWAY, 1),
+        (AbortedError("CHANGED", "others were faster"), 0),
+        (FailedPreconditionError("LEDGER_DAMAGED", "one model is held up"), 0),
+    ],
+)
+async def test_leases_get_their_length_anew_after_the_database_was_away_and_only_then(
+    error: CrossfadeError, lost: int
+) -> None:
+    house = House()
+    house.answer.set()
+    house.fails = {"sweep": error}
+    await house.upkeep.once()
+    assert (house.times_lost, house.answers) == (lost, [not lost])
+    house.fails = {}
+    await house.upkeep.once()
+    assert (house.times_lost, house.answers[-1]) == (lost, True)
     house.offload.close()

@@ -243,3 +243,25 @@ def test_what_a_process_says_by_a_look_is_cleaned_and_a_person_is_refused() -> N
     with pytest.raises(InvalidArgumentError) as caught:
         validation.outcome("outcome", outcome, 0)
     assert caught.value.field == "outcome.reason"
+
+
+@pytest.mark.parametrize(("ttl", "held"), [(None, 3600.0), (0, 0), (1, 1), (7 * 86_400, 7 * 86_400)])
+def test_for_how_long_a_version_may_be_held(ttl: int | None, held: float) -> None:
+    asked = service_pb2.LoadVersionRequest(ttl=None if ttl is None else seconds(ttl))
+    assert validation.load_seconds(asked) == held
+
+
+@pytest.mark.parametrize(
+    "ttl",
+    [
+        duration_pb2.Duration(seconds=-1),
+        duration_pb2.Duration(nanos=-1_000),
+        seconds(0.5),
+        duration_pb2.Duration(seconds=7 * 86_400, nanos=1_000),
+    ],
+    ids=["negative", "a fraction below zero", "half a second", "more than a week"],
+)
+def test_for_how_long_no_version_is_held(ttl: duration_pb2.Duration) -> None:
+    with pytest.raises(InvalidArgumentError, match="use 1s to 7d, or 0s") as caught:
+        validation.load_seconds(service_pb2.LoadVersionRequest(ttl=ttl))
+    assert caught.value.field == "ttl"

@@ -43,6 +43,19 @@ def test_whoever_names_no_types_wants_all_outcomes_in_every_segment(kind: EventT
     assert hook(types=frozenset({kind})).wants(event(kind, segment=segment))
 
 
+def test_of_what_a_webhook_is_told_that_does_not_choose() -> None:
+    assert {
+        "ROLLOUT_PROMOTED",
+        "ROLLOUT_ROLLED_BACK",
+        "ROLLOUT_INCONCLUSIVE",
+        "ROLLOUT_CANCELLED",
+        "LANE_UNDONE",
+        "ROLLOUT_PAUSED",
+        "ALERT_RAISED",
+        "ALERT_ENDED",
+    } == DEFAULT_TYPES
+
+
 def test_pauses_double_from_seconds_to_an_hour() -> None:
     longest = [pause_seconds(attempts, lambda _, high: high) for attempts in (1, 2, 3, 10, 11, 1000)]
     assert longest == [5.0, 10.0, 20.0, 2560.0, 3600.0, 3600.0]
