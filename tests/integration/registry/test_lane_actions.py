@@ -5,7 +5,8 @@ import time
 import pytest
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
-from tests.integration.registry.harness import Registry, new_id, plan, refused
+from tests.fakes.clock import ManualClock
+from tests.integration.registry.harness import Registry, Start, new_id, plan, refused
 from tests.support.wait import until_async
 
 
@@ -109,6 +110,36 @@ async def test_a_withdrawn_version_is_never_tested(registry: Registry) -> None:
     assert (await registry.events())[-1].type == "VERSION_WITHDRAWN"
 
 
+async def test_a_lane_that_has_changed_is_read_again_before_a_version_is_withdrawn(registry: Registry) -> None:
+    await registry.create()
+    for pending in (False, True, True):
+        await registry.publish(without_rollout=pending)
+    read = (await registry.model()).lanes[0].etag
+
+    async def withdraw(version: str) -> None:
+        name = f"models/m/versions/{version}"
+        request = service_pb2.WithdrawVersionRequest(name=name, etag=read, request_id=new_id())
+        await registry.stub.WithdrawVersion(request)
+
+    await withdraw("v2")
+    said = await refused(withdraw("v3"))
+    assert (said.code, said.reason) == ("ABORTED", "ETAG_STALE")
+    assert await registry.states() == {"v1": "STABLE", "v2": "WITHDRAWN", "v3": "PENDING"}
+
+
+async def test_a_version_is_withdrawn_in_the_segment_that_is_named(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    published = await registry.publish(segment="eu", without_rollout=True)
+    (lane,) = [lane for lane in (await registry.model()).lanes if lane.segment == "eu"]
+    request = service_pb2.WithdrawVersionRequest(
+        name=published.version.name, segment="eu", etag=lane.etag, request_id=new_id()
+    )
+    withdrawn = await registry.stub.WithdrawVersion(request)
+    assert [(one.segment, one.state) for one in withdrawn.states] == [("eu", resources_pb2.VERSION_STATE_WITHDRAWN)]
+    assert [(event.type, event.segment) for event in (await registry.events())[-1:]] == [("VERSION_WITHDRAWN", "eu")]
+
+
 async def load(registry: Registry, seconds: float | None, **changes: object) -> resources_pb2.Lane:
     """Loads v2 by hand."""
     lane = (await registry.model()).lanes[0]
@@ -150,9 +181,24 @@ async def test_a_version_is_loaded_for_a_while_and_let_go(registry: Registry) ->
     assert (await load(registry, 0)).loaded == []
 
 
+async def test_of_several_versions_each_is_let_go_at_its_own_time(start: Start) -> None:
+    clock = ManualClock()
+    registry = await start(clock, sweep_seconds=60.0)
+    await registry.create()
+    await registry.publish()
+    for version, seconds in (("v2", 600), ("v3", 60), ("v4", 300)):
+        await registry.publish(without_rollout=True)
+        await load(registry, seconds, name=f"models/m/versions/{version}")
+    for passes, left in ((59, ["v2", "v3", "v4"]), (1, ["v2", "v4"]), (240, ["v2"]), (300, [])):
+        clock.advance(passes)
+        await registry.app.upkeep.once()
+        assert [one.version for one in (await registry.model()).lanes[0].loaded] == left
+
+
 @pytest.mark.parametrize(
     ("seconds", "changes", "code", "reason"),
     [
+        (-1.0, {}, "INVALID_ARGUMENT", "FIELD_INVALID"),
         (0.5, {}, "INVALID_ARGUMENT", "FIELD_INVALID"),
         (8 * 86_400.0, {}, "INVALID_ARGUMENT", "FIELD_INVALID"),
         (60.0, {"name": "models/m/versions/v9"}, "NOT_FOUND", "VERSION_NOT_FOUND"),

@@ -109,6 +109,34 @@ async def test_events_by_lane_version_type_and_time(registry: Registry) -> None:
     assert 0 < len(before) < len(every)
 
 
+async def test_events_of_one_version_and_of_some_types(registry: Registry) -> None:
+    await filled(registry)
+    types = ["VERSION_PUBLISHED", "ROLLOUT_STARTED"]
+    assert await events(registry, version="v2", types=types) == types
+    assert await events(registry, version="v3", types=types) == ["VERSION_PUBLISHED"]
+
+
+async def test_events_of_all_models_by_type_and_by_a_rollout(registry: Registry) -> None:
+    await registry.running("a")
+    await registry.running("b")
+
+    async def told(**wanted: object) -> list[tuple[str, str]]:
+        request = service_pb2.ListEventsRequest(parent="models/-", **wanted)  # type: ignore[arg-type]  # by name
+        return [(one.model, one.type) for one in (await registry.stub.ListEvents(request)).events][::-1]
+
+    assert await told(types=["MODEL_CREATED", "ROLLOUT_STARTED"]) == [
+        ("a", "MODEL_CREATED"),
+        ("a", "ROLLOUT_STARTED"),
+        ("b", "MODEL_CREATED"),
+        ("b", "ROLLOUT_STARTED"),
+    ]
+    # Each model numbers its rollouts by itself.
+    for model in ("a", "b"):
+        of_rollout = [(model, one.type) for one in await registry.events(model) if one.rollout]
+        assert of_rollout
+        assert await told(rollout=f"models/{model}/rollouts/1") == of_rollout
+
+
 async def test_a_page_holds_for_its_filter(registry: Registry) -> None:
     await filled(registry)
     request = service_pb2.ListVersionsRequest(parent="models/m", segment="", page_size=2)

@@ -28,6 +28,8 @@ async def test_looks_are_kept_in_order(registry: Registry) -> None:
     assert [one.sequence for one in (await looks(registry, after_sequence=1)).analyses] == [2, 3]
     (latest,) = (await looks(registry, latest_only=True)).analyses
     assert latest == found[2]
+    assert list((await looks(registry, latest_only=True, after_sequence=2)).analyses) == [latest]
+    assert not (await looks(registry, latest_only=True, after_sequence=3)).analyses
     bare = (await looks(registry, summaries_only=True)).analyses
     assert not any(one.HasField("window") or one.HasField("cursor") for one in bare)
     page = await looks(registry, page_size=2)

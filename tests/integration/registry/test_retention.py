@@ -3,6 +3,7 @@
 import asyncio
 
 import grpc
+import psycopg
 import pytest
 from grpc import aio
 from sqlalchemy import func, insert, select, update
@@ -86,7 +87,9 @@ async def test_more_than_was_compacted_is_missed(start: Start) -> None:
         verify(model, reversed([forged, *kept[1:]]))
 
 
-async def test_looks_go_after_their_rollout_has_ended(start: Start) -> None:
+async def test_looks_go_after_their_rollout_has_ended(
+    start: Start, shared_database: "psycopg.Connection[tuple[object, ...]]"
+) -> None:
     clock = ManualClock()
     registry = await start(clock, analysis_days=30.0)
     rollout = await registry.running()
@@ -98,9 +101,13 @@ async def test_looks_go_after_their_rollout_has_ended(start: Start) -> None:
     await registry.rollback(await registry.rollout(1))
     await forget(registry)
     assert await looks(registry, 1) == [1, 2, 3]
+    # What a look counts from is of no use without the look.
+    cursors = b"SELECT length(cursor) > 0 FROM rollout_looks"
+    assert shared_database.execute(cursors).fetchall() == [(True,)]
     clock.advance(31 * DAY)
     await forget(registry)
     assert await looks(registry, 1) == []
+    assert shared_database.execute(cursors).fetchall() == [(False,)]
     ended = await registry.rollout(1)
     assert (ended.analysis_sequence, ended.outcome.code) == (3, "PERSON")
 

@@ -114,6 +114,18 @@ async def test_deleted_its_requests_belong_to_the_default_lane(registry: Registr
         assert (await refused(call)).reason == "LANE_NOT_FOUND"
 
 
+async def test_a_lane_that_has_changed_is_read_again_before_it_is_taken_away(registry: Registry) -> None:
+    await registry.create()
+    await registry.publish()
+    read = (await set_segment(registry)).etag
+    await registry.stub.LoadVersion(
+        service_pb2.LoadVersionRequest(name="models/m/versions/v1", segment="eu", etag=read, request_id=new_id())
+    )
+    said = await refused(delete_segment(registry, etag=read))
+    assert (said.code, said.reason) == ("ABORTED", "ETAG_STALE")
+    assert (await lane_of(registry)).stable_version == "v1"
+
+
 async def test_a_live_rollout_is_ended_first_and_only_if_asked(registry: Registry) -> None:
     await registry.create()
     await registry.publish()
