@@ -36,6 +36,14 @@ def test_a_segment_has_a_lane_of_its_own(
     assert crossfade("versions", "parted", "--segment", "eu", "--state", "stable").stdout.count("\nv") == 1
     said = crossfade("segment", "delete", "parted", "eu").stdout
     assert said == "the lane of segment eu is gone: its requests go to parted's default lane\n"
+    changes = crossfade_json("history", "parted")["events"]
+    assert [one["type"] for one in changes if one.get("segment") == "eu"] == [
+        "SEGMENT_SET",
+        "ROLLOUT_PROMOTED",
+        "LANE_UNDONE",
+        "LANE_UNDONE",
+        "SEGMENT_DELETED",
+    ]
     gone = crossfade("segment", "delete", "parted", "eu", code=1).stderr
     assert gone == "error: parted has no lane for the segment 'eu'; it has the default lane\n"
 
@@ -82,3 +90,22 @@ def test_what_is_to_be_written_next_stays_in_its_segment(crossfade: Command, sta
     assert "crossfade start tumour VERSION --segment eu starts one" in said
     said = crossfade("monitor", "tumour", "--segment", "eu", "--off").stdout
     assert said == "tumour eu is not watched any more: crossfade monitor tumour --on --segment eu watches it again\n"
+
+
+def test_a_version_is_tried_and_withdrawn_in_a_segment(
+    crossfade: Command, crossfade_json: Json, stack: Stack, artifact: Path
+) -> None:
+    crossfade("publish", "tried", str(artifact))
+    stack.report("tried", "v1")
+    crossfade("segment", "set", "tried", "eu")
+    crossfade("publish", "tried", str(artifact), "--segment", "eu", "--without-rollout")
+    said = crossfade("try", "tried", "v2", "--segment", "eu").stdout
+    assert said.endswith("crossfade predict tried -i ROWS --version v2 --segment eu\n")
+    (model,) = [one for one in crossfade_json("models")["models"] if one["name"] == "models/tried"]
+    loaded = {lane["segment"]: [one["version"] for one in lane.get("loaded", [])] for lane in model["lanes"]}
+    assert loaded == {"": [], "eu": ["v2"]}
+    assert crossfade("try", "tried", "v2", "--segment", "eu", "--off").stdout == "v2 is let go\n"
+    said = crossfade("withdraw", "tried", "v2", "--segment", "eu").stdout
+    assert said == "v2 is WITHDRAWN: it never gets requests here\n"
+    (withdrawn,) = crossfade_json("versions", "tried", "--segment", "eu", "--state", "withdrawn")["versions"]
+    assert withdrawn["name"] == "models/tried/versions/v2"
