@@ -95,17 +95,17 @@ def test_what_is_to_be_written_next_stays_in_its_segment(crossfade: Command, sta
 def test_a_version_is_tried_and_withdrawn_in_a_segment(
     crossfade: Command, crossfade_json: Json, stack: Stack, artifact: Path
 ) -> None:
-    crossfade("publish", "tried", str(artifact))
-    stack.report("tried", "v1")
-    crossfade("segment", "set", "tried", "eu")
-    crossfade("publish", "tried", str(artifact), "--segment", "eu", "--without-rollout")
-    said = crossfade("try", "tried", "v2", "--segment", "eu").stdout
-    assert said.endswith("crossfade predict tried -i ROWS --version v2 --segment eu\n")
-    (model,) = [one for one in crossfade_json("models")["models"] if one["name"] == "models/tried"]
+    crossfade("publish", "tried-there", str(artifact))
+    stack.report("tried-there", "v1")
+    crossfade("segment", "set", "tried-there", "eu")
+    crossfade("publish", "tried-there", str(artifact), "--segment", "eu", "--without-rollout")
+    said = crossfade("try", "tried-there", "v2", "--segment", "eu").stdout
+    assert said.endswith("crossfade predict tried-there -i ROWS --version v2 --segment eu\n")
+    (model,) = [one for one in crossfade_json("models")["models"] if one["name"] == "models/tried-there"]
     loaded = {lane["segment"]: [one["version"] for one in lane.get("loaded", [])] for lane in model["lanes"]}
     assert loaded == {"": [], "eu": ["v2"]}
-    assert crossfade("try", "tried", "v2", "--segment", "eu", "--off").stdout == "v2 is let go\n"
-    said = crossfade("withdraw", "tried", "v2", "--segment", "eu").stdout
+    assert crossfade("try", "tried-there", "v2", "--segment", "eu", "--off").stdout == "v2 is let go\n"
+    said = crossfade("withdraw", "tried-there", "v2", "--segment", "eu").stdout
     assert said == "v2 is WITHDRAWN: it never gets requests here\n"
-    (withdrawn,) = crossfade_json("versions", "tried", "--segment", "eu", "--state", "withdrawn")["versions"]
-    assert withdrawn["name"] == "models/tried/versions/v2"
+    (withdrawn,) = crossfade_json("versions", "tried-there", "--segment", "eu", "--state", "withdrawn")["versions"]
+    assert withdrawn["name"] == "models/tried-there/versions/v2"
