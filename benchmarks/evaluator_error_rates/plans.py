@@ -99,16 +99,15 @@ def error_jobs(size: Size) -> list[Job]:
         if scenario.name not in _RUNTIME_AS:
             made.append(Job(group, scenario, Side.HARM, _RUNTIME, size.rollouts, size.looks))
     for metric in METRICS:
-        count = size.at_margins
         group = AT_EDGE, scenarios.INCIDENTS.name
-        made.append(Job(group, scenarios.INCIDENTS, Side.HARM, (metric,), count, size.looks, worse=True))
+        made.append(Job(group, scenarios.INCIDENTS, Side.HARM, (metric,), size.at_margins, size.looks, worse=True))
         late = (scenarios.LATE_CONSTANT, scenarios.LATE_FIRST) if metric in LABEL_METRICS else ()
         if metric is MetricKind.ACCURACY:
             late = (*late, scenarios.LATE_RARE)
         for scenario in (scenarios.CONSTANT, scenarios.INCIDENTS, *late):
             group = WRONG_PROMOTION, scenario.name
-            made.append(Job(group, scenario, Side.NON_INFERIOR, (metric,), count, size.looks, worse=True))
+            made.append(Job(group, scenario, Side.NON_INFERIOR, (metric,), size.at_margins, size.looks, worse=True))
     made.append(Job((STICKY, STICKY), scenarios.STICKY, Side.HARM, RATE_METRICS, size.sticky, size.looks))
-    few = size.against_stable
-    made.append(Job((WARM, WARM), scenarios.COLD, Side.HARM, _RUNTIME, few, min(size.looks, 60), against_stable=True))
+    few, looks = size.against_stable, min(size.looks, 60)
+    made.append(Job((WARM, WARM), scenarios.COLD, Side.HARM, _RUNTIME, few, looks, against_stable=True))
     return made

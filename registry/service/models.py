@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from crossfade.event_words import kind
 from registry.domain.lane import Lane, empty_lane
 from registry.domain.ledger import Event, EventDraft
 from registry.domain.records import Model, VersionInLane
@@ -148,7 +149,7 @@ def check_model_seen(tx: Transaction, model: Model, etag: str) -> None:
     if etag == model.etag:
         return
     latest = next(iter(tx.ledger.page(model.model, None, 1, EventFilter())), None)
-    what = "" if latest is None else f": {latest.draft.type.lower().replace('_', ' ')}, {latest.draft.reason!r}"
+    what = "" if latest is None else f": {kind(latest.draft.type)}, {latest.draft.reason!r}"
     raise AbortedError(
         "ETAG_STALE",
         f"{model.model} or one of its lanes has changed since you read it{what}; read it again and decide again",

@@ -47,6 +47,7 @@ class RolloutService:
     Args:
         unit_of_work: what reads run in.
         mutations: what changes run in.
+        clock: for how long is trusted what this process remembers of them.
     """
 
     def __init__(self, unit_of_work: UnitOfWork, mutations: Mutations, clock: Clock) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 
 from google.protobuf.json_format import MessageToDict
 
+from crossfade import event_words
 from crossfade.registry.v1 import resources_pb2
 from registry.domain.webhooks import Delivery, Form, Webhook
 
@@ -74,11 +75,9 @@ def cloud_event(event: resources_pb2.Event) -> dict[str, object]:
 def slack_text(event: resources_pb2.Event) -> str:
     """An event as a line of Slack's markup."""
     about = "*{model}* {version}: " if event.version else "*{model}*: "
-    known = _DONE.get(event.type, about + event.type.replace("_", " ").lower())
+    known = _DONE.get(event.type, about + event_words.kind(event.type))
     said = known.format(model=event.model, version=event.version)
     where = f" in segment {event.segment}" if event.segment else ""
-    # Of an undone lane the outcome also says what became of the version that was stable.
-    why = event.outcome.reason if event.type == "LANE_UNDONE" and event.outcome.reason else event.reason
-    reason = why.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    reason = event_words.why(event).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     rollout = f" (rollout {event.rollout.rpartition('/')[2]})" if event.rollout else ""
     return f"{said}{where}{rollout}: {reason}"

@@ -16,7 +16,8 @@ from services.local.processes import Service, ServiceProcess, StartError, run_on
 
 _CLIENTS: Final = ("worker", "router", "evaluator")
 NAMES: Final = ("registry", *_CLIENTS)
-_MODULES: Final = {"registry": "registry", "worker": "services.worker", "router": "router", "evaluator": "evaluator"}
+MODULES: Final = {"registry": "registry", "worker": "services.worker", "router": "router", "evaluator": "evaluator"}
+"""What `python -m` runs of each service."""
 _DATABASE: Final = "crossfade"
 _OTHER_PORTS: Final = (
     "choose others with --port N, which gives the Router port N, and the others N − 100, N + 100 and N + 200"
@@ -166,7 +167,7 @@ class Stack:
             "CROSSFADE_TABLE_FILE": str(self._folder.routes),
             **self._options.environment,
         }
-        return Service(name, _MODULES[name], ports.address(name), self._folder.logs / f"{name}.log", environment)
+        return Service(name, MODULES[name], ports.address(name), self._folder.logs / f"{name}.log", environment)
 
     async def stop(self) -> None:
         """Ends the services, last started first, then PostgreSQL."""

@@ -22,6 +22,14 @@ from services.local.stack import Ports, Stack, StackOptions
 from tests.support.wait import until_async
 
 MODEL = "sign"
+PROMOTED = resources_pb2.ROLLOUT_STATE_PROMOTED
+ROLLED_BACK = resources_pb2.ROLLOUT_STATE_ROLLED_BACK
+ENDED = (
+    PROMOTED,
+    ROLLED_BACK,
+    resources_pb2.ROLLOUT_STATE_INCONCLUSIVE,
+    resources_pb2.ROLLOUT_STATE_CANCELLED,
+)
 
 QUICK = """
 plan:

@@ -7,16 +7,7 @@ import numpy as np
 import pytest
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
-from tests.e2e.conftest import AB_TEST, PAIRED, SHADOW, House, Load, rows
-
-PROMOTED = resources_pb2.ROLLOUT_STATE_PROMOTED
-ROLLED_BACK = resources_pb2.ROLLOUT_STATE_ROLLED_BACK
-ENDED = (
-    PROMOTED,
-    ROLLED_BACK,
-    resources_pb2.ROLLOUT_STATE_INCONCLUSIVE,
-    resources_pb2.ROLLOUT_STATE_CANCELLED,
-)
+from tests.e2e.conftest import AB_TEST, ENDED, PAIRED, PROMOTED, ROLLED_BACK, SHADOW, House, Load, rows
 
 
 @pytest.mark.timeout(300)

@@ -15,28 +15,20 @@ from crossfade.registry.v1 import resources_pb2, service_pb2
 from services.common.ports import free_port
 from services.local.postgres import Postgres
 from services.local.processes import Service, ServiceProcess, run_once
-from tests.e2e.conftest import MODEL, QUICK, Load, Users, rows
+from services.local.stack import MODULES
+from tests.e2e.conftest import ENDED, MODEL, PROMOTED, QUICK, ROLLED_BACK, Load, Users, rows
 from tests.support.wait import until_async
 
 BEFORE: Final = os.environ.get("CROSSFADE_TEST_RELEASE_BEFORE", "")
 
 pytestmark = pytest.mark.skipif(not BEFORE, reason="needs the release before: make test-upgrade BEFORE=REVISION")
 
-_MODULES: Final = {"registry": "registry", "router": "router", "worker": "services.worker", "evaluator": "evaluator"}
 _RATE: Final = 60
 _POLICY: Final = f"""{QUICK}
   - {{metric: accuracy, required: true, harm: {{offset: 0.05}}, safe: {{offset: 0.2}}}}
 labels: {{min_age: 1s}}
 """
 _RUNNING = resources_pb2.ROLLOUT_STATE_RUNNING
-_PROMOTED = resources_pb2.ROLLOUT_STATE_PROMOTED
-_ROLLED_BACK = resources_pb2.ROLLOUT_STATE_ROLLED_BACK
-_ENDED = (
-    _PROMOTED,
-    _ROLLED_BACK,
-    resources_pb2.ROLLOUT_STATE_INCONCLUSIVE,
-    resources_pb2.ROLLOUT_STATE_CANCELLED,
-)
 
 
 class LabelledLoad(Load):
@@ -128,7 +120,7 @@ class Fleet:
             environment |= {"PYTHONPATH": f"{BEFORE}:{BEFORE}/sdk", "PYTHONSAFEPATH": "1"}
         release = "before" if before else "this"
         log = self._folder / f"{name}-{release}-{address}.log"
-        return Service(name, _MODULES[name], address, log, environment)
+        return Service(name, MODULES[name], address, log, environment)
 
 
 class Callers:
@@ -162,7 +154,7 @@ class Callers:
 
     async def end(self, rollout: str) -> tuple[int, str]:
         """The rollout's last state, and the gate that ended it."""
-        ended = await self.users.until_state(rollout, *_ENDED, seconds=180)
+        ended = await self.users.until_state(rollout, *ENDED, seconds=180)
         return ended.state, ended.outcome.gate
 
     async def stop(self) -> None:
@@ -223,30 +215,30 @@ async def test_services_are_upgraded_one_by_one_under_load_and_taken_back(fleet:
     rollout = await callers.begin("v2", "v2")
     await fleet.migrate()
     await fleet.replace(registries[0])
-    assert await callers.end(rollout) == (_PROMOTED, "")
+    assert await callers.end(rollout) == (PROMOTED, "")
     rollout = await callers.begin("v3", "v3")
     await fleet.replace(registries[1])
-    assert await callers.end(rollout) == (_ROLLED_BACK, "errors")
+    assert await callers.end(rollout) == (ROLLED_BACK, "errors")
 
     await callers.go_to(await fleet.start("router"))
     await router.stop()
     rollout = await callers.begin("v4", "v1")
     worker = await fleet.relieve(worker, callers.users)
-    assert await callers.end(rollout) == (_PROMOTED, "")
+    assert await callers.end(rollout) == (PROMOTED, "")
 
     # The Evaluator's place is taken in the middle.
     rollout = await callers.begin("v5", "v4")
     evaluator = await fleet.replace(evaluator)
-    assert await callers.end(rollout) == (_ROLLED_BACK, "accuracy")
+    assert await callers.end(rollout) == (ROLLED_BACK, "accuracy")
     rollout = await callers.begin("v6", "v2")
-    assert await callers.end(rollout) == (_PROMOTED, "")
+    assert await callers.end(rollout) == (PROMOTED, "")
 
     # And back again, but for the Registry.
     rollout = await callers.begin("v7", "v1")
     await fleet.replace(evaluator, before=True)
     await fleet.relieve(worker, callers.users, before=True)
     await callers.go_to(await fleet.start("router", before=True))
-    assert await callers.end(rollout) == (_PROMOTED, "")
+    assert await callers.end(rollout) == (PROMOTED, "")
 
     await callers.stop()
     assert [str(error) for load in callers.loads for error in load.errors] == []

@@ -202,6 +202,16 @@ class Registry:
         number = int(published.rollout.name.rpartition("/")[2])
         return await self.rollout(number, model)
 
+    async def routes(self) -> list[resources_pb2.LaneRoutes]:
+        """All lanes' routes, as a new watch gets them."""
+        watch = self.stub.WatchRoutes(service_pb2.WatchRoutesRequest())
+        try:
+            first = await watch.read()
+            assert isinstance(first, service_pb2.WatchRoutesResponse)
+            return list(first.lanes)
+        finally:
+            watch.cancel()
+
     async def events(self, model: str = "m") -> list[resources_pb2.Event]:
         """The model's events, oldest first."""
         response = await self.stub.ListEvents(service_pb2.ListEventsRequest(parent=f"models/{model}", page_size=1000))

@@ -12,13 +12,8 @@ async def listed(registry: Registry, kind: int = 0) -> list[resources_pb2.Instan
 
 async def arms(registry: Registry) -> dict[str, int]:
     """The arms' addresses, counted."""
-    call = registry.stub.WatchRoutes(service_pb2.WatchRoutesRequest())
-    try:
-        response = await call.read()
-        assert isinstance(response, service_pb2.WatchRoutesResponse)
-        return {arm.arm: len(arm.endpoints) for arm in response.lanes[0].arms}
-    finally:
-        call.cancel()
+    lanes = await registry.routes()
+    return {arm.arm: len(arm.endpoints) for arm in lanes[0].arms}
 
 
 async def ticking(start: Start, clock: ManualClock, **changes: object) -> Registry:

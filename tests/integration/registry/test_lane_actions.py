@@ -38,12 +38,8 @@ async def test_undo_is_one_transaction_of_states_routes_and_an_event(registry: R
     event = (await registry.events())[-1]
     assert (event.type, event.reason, event.actor) == ("LANE_UNDONE", "Callers complain.", "local:user")
     assert event.outcome.reason == "v3 is DEPRECATED: Callers complain."
-    watch = registry.stub.WatchRoutes(service_pb2.WatchRoutesRequest())
-    async for answer in watch:
-        (routes,) = answer.lanes
-        assert [(arm.arm, arm.version, arm.share_bps) for arm in routes.arms] == [("stable", "v2", 10_000)]
-        break
-    watch.cancel()
+    (routes,) = await registry.routes()
+    assert [(arm.arm, arm.version, arm.share_bps) for arm in routes.arms] == [("stable", "v2", 10_000)]
 
 
 async def test_undo_to_any_earlier_version_and_of_a_bad_one(registry: Registry) -> None:
@@ -152,11 +148,8 @@ async def load(registry: Registry, seconds: float | None, **changes: object) -> 
 
 async def wanted(registry: Registry) -> dict[str, int]:
     """The versions that Workers are to hold, and how many addresses each has."""
-    watch = registry.stub.WatchRoutes(service_pb2.WatchRoutesRequest())
-    async for answer in watch:
-        watch.cancel()
-        return {one.version: len(one.endpoints) for one in answer.lanes[0].wanted}
-    raise AssertionError("no routes")
+    lanes = await registry.routes()
+    return {one.version: len(one.endpoints) for one in lanes[0].wanted}
 
 
 async def test_a_version_is_loaded_for_a_while_and_let_go(registry: Registry) -> None:

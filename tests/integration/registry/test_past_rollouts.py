@@ -1,10 +1,9 @@
 """By which of its rollouts a version was tested at a moment, whether an event still says so or not."""
 
-import asyncio
-
 from crossfade.registry.v1 import service_pb2
 from tests.fakes.clock import ManualClock
 from tests.integration.registry.harness import Registry, Start, new_id, plan
+from tests.integration.registry.test_retention import DAY, describe, forget
 
 TUESDAY = 1_732_000_000.0
 
@@ -56,11 +55,8 @@ async def test_after_the_events_of_its_rollouts_were_forgotten(start: Start) -> 
     clock = ManualClock(TUESDAY)
     registry = await start(clock, sweep_seconds=60.0, event_days=30.0)
     await live_twice(registry, clock)
-    for number in range(100):
-        change = service_pb2.UpdateModelRequest(request_id=new_id())
-        change.model.name, change.model.description = "models/m", f"text {number}"
-        await registry.stub.UpdateModel(change)
-    clock.advance(40 * 86_400.0)
-    await asyncio.to_thread(registry.app.retention.forget, deadline=float("inf"))
+    await describe(registry, 100)
+    clock.advance(40 * DAY)
+    await forget(registry)
     assert [event.type for event in await registry.events()] == ["EVENTS_COMPACTED"]
     await check(registry)

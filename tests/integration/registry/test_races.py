@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 import grpc
 from grpc import aio
 
-from crossfade.registry.v1 import resources_pb2, service_pb2
+from crossfade.registry.v1 import resources_pb2
 from tests.integration.registry.harness import Registry, Start, refusal
 
 
@@ -70,12 +70,6 @@ async def test_readiness_from_all_sides(start: Start) -> None:
 
 
 async def _endpoints(registry: Registry) -> set[str]:
-    call = registry.stub.WatchRoutes(service_pb2.WatchRoutesRequest())
-    try:
-        response = await call.read()
-        assert isinstance(response, service_pb2.WatchRoutesResponse)
-        (lane,) = response.lanes
-        (test,) = [arm for arm in lane.arms if arm.arm == "test"]
-        return {endpoint.instance_id for endpoint in test.endpoints}
-    finally:
-        call.cancel()
+    (lane,) = await registry.routes()
+    (test,) = [arm for arm in lane.arms if arm.arm == "test"]
+    return {endpoint.instance_id for endpoint in test.endpoints}

@@ -9,11 +9,8 @@ from tests.integration.registry.test_segments import lane_of, set_segment
 
 async def arms(registry: Registry, segment: str) -> list[tuple[str, int]]:
     """Versions of a segment's routes, each with the number of Workers that have it."""
-    watch = registry.stub.WatchRoutes(service_pb2.WatchRoutesRequest())
-    first = await watch.read()
-    watch.cancel()
-    assert isinstance(first, service_pb2.WatchRoutesResponse)
-    return [(arm.version, len(arm.endpoints)) for lane in first.lanes if lane.segment == segment for arm in lane.arms]
+    lanes = [lane for lane in await registry.routes() if lane.segment == segment]
+    return [(arm.version, len(arm.endpoints)) for lane in lanes for arm in lane.arms]
 
 
 @pytest.mark.parametrize("published", [False, True])

@@ -29,11 +29,7 @@ async def delete_segment(registry: Registry, segment: str = "eu", **changes: obj
 
 async def routes(registry: Registry) -> dict[str, resources_pb2.RouteArm]:
     """The stable arm of each segment in the routes' snapshot."""
-    watch = registry.stub.WatchRoutes(service_pb2.WatchRoutesRequest())
-    first = await watch.read()
-    watch.cancel()
-    assert isinstance(first, service_pb2.WatchRoutesResponse)
-    return {lane.segment: lane.arms[-1] for lane in first.lanes if lane.arms}
+    return {lane.segment: lane.arms[-1] for lane in await registry.routes() if lane.arms}
 
 
 async def test_a_segment_begins_with_the_default_lanes_stable_version(registry: Registry) -> None:

@@ -1,6 +1,7 @@
 """What was production when: a model as of a moment, and the changes of what is stable."""
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Final
 
 from rich.text import Text
@@ -14,7 +15,7 @@ from crossfade.cli.render.style import version_word, word
 from crossfade.cli.render.tables import cut_off, events_table
 from crossfade.cli.when import parse_when
 from crossfade.names import model_name
-from crossfade.registry.v1.resources_pb2 import Model
+from crossfade.registry.v1.resources_pb2 import Event, Model
 from crossfade.registry.v1.service_pb2 import GetModelRequest, ListEventsRequest
 
 _CHANGES: Final = ("VERSION_STABLE", "ROLLOUT_PROMOTED", "LANE_UNDONE", "SEGMENT_SET", "SEGMENT_DELETED")
@@ -44,7 +45,11 @@ def show_moment(session: Session, model: str, at: str, revision: int) -> None:
 def show_changes(session: Session, model: str, number: int) -> None:
     """The changes of what is stable, the newest last."""
     only = ListEventsRequest(types=_CHANGES)
-    newest = list(Registry(session.connect.registry()).events(model, only, limit=number + 1))
+    show_events(session, list(Registry(session.connect.registry()).events(model, only, limit=number + 1)), number)
+
+
+def show_events(session: Session, newest: Sequence[Event], number: int) -> None:
+    """The `number` newest of these events, which begin with the newest, that one last; one more tells of older ones."""
     found = newest[number - 1 :: -1]
     session.show(list_json("events", found), lambda: cut_off(events_table(found), len(newest), number), prose=True)
 

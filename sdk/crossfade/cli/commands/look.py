@@ -184,10 +184,9 @@ def events(
 
     from crossfade import names
     from crossfade.cli.actions.named import require_named
+    from crossfade.cli.actions.past import show_events
     from crossfade.cli.options.lists import event_list
     from crossfade.cli.registry_client import Registry
-    from crossfade.cli.render.jsons import list_json
-    from crossfade.cli.render.tables import cut_off, events_table
 
     if rollout is not None and model is None:
         raise UsageError("--rollout takes a model: crossfade events MODEL --rollout N")
@@ -207,8 +206,7 @@ def events(
     newest = list(registry.events(model or "-", only, limit=number + 1))
     if model is not None and not newest:
         require_named(registry, model, version=version, rollout=rollout, segment=segment)
-    found = newest[number - 1 :: -1]
-    session.show(list_json("events", found), lambda: cut_off(events_table(found), len(newest), number), prose=True)
+    show_events(session, newest, number)
 
 
 def webhooks(session: Session) -> None:

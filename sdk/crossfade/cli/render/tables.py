@@ -6,6 +6,7 @@ from typing import Final
 
 from rich.text import Text
 
+from crossfade import event_words
 from crossfade.cli import text
 from crossfade.cli.render.style import LIVE_STATES, rollout_word, serving_word, trouble, version_word, word
 from crossfade.common.v1.model_pb2 import Signature, TensorSpec, Traffic
@@ -118,9 +119,7 @@ def events_table(events: Iterable[Event], zone: tzinfo | None = None) -> Text:
     for event in events:
         rollout = f"rollout {text.last_part(event.rollout)}" if event.rollout else ""
         about = " ".join(part for part in (event.model, event.version, event.segment and f"({event.segment})") if part)
-        kind = event.type.replace("_", " ").lower()
-        # Of an undone lane the outcome also says what became of the version that was stable.
-        why = event.outcome.reason if event.type == "LANE_UNDONE" and event.outcome.reason else event.reason
+        kind, why = event_words.kind(event.type), event_words.why(event)
         rows.append([text.moment(event.time, zone), about, rollout, kind, text.actor(event.actor), why])
     return text.join(text.columns(rows)) if rows else Text("no events")
 
@@ -149,7 +148,7 @@ def webhooks_table(webhooks: Sequence[Webhook], now: float) -> Text:
         waiting: list[list[str | Text]] = [
             [
                 f"{one.event.model} {one.event.sequence}",
-                one.event.type.replace("_", " ").lower(),
+                event_words.kind(one.event.type),
                 f"tried {text.plural(one.attempts, 'time')}" if one.attempts else "not tried yet",
                 # Of those whose time has come one is tried at a time, and of one that is away one in each pause.
                 f"again in {text.span(max(0.0, text.unix(one.next_time) - now))} or later"
