@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     try:
         settings = RegistrySettings()
         if arguments:
-            sys.stdout.write(migrate_database(settings, check_only="--check" in arguments) + "\n")
+            sys.stdout.write(migrate_database(settings, check_only="--check" in arguments).sentence + "\n")
         else:
             require_database(settings)
             asyncio.run(_serve(settings))

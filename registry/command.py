@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from crossfade.cli.errors import CommandError
+from crossfade.cli.plain import json_block
 from registry.database.engine import DatabaseUrlError
 from registry.database.schema import SchemaError
 from registry.migrating import migrate_database
@@ -27,13 +28,20 @@ def _registry() -> None:
 
 @app.command()
 def migrate(
+    ctx: typer.Context,
     check: Annotated[bool, typer.Option("--check", help="Change nothing; end with 1 unless it fits.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     """Bring the database's schema to this release's.
 
     It may be stopped and run again at any point, and beside others.
     """
     try:
-        typer.echo(migrate_database(RegistrySettings(), check_only=check))
+        found = migrate_database(RegistrySettings(), check_only=check)
     except (DatabaseUrlError, SchemaError, ValueError, OSError) as error:
         raise CommandError(start_error(error)) from error
+    # `crossfade --json registry migrate` says the same as `crossfade registry migrate --json`.
+    if as_json or getattr(ctx.find_root().obj, "json", False):
+        typer.echo(json_block({"schema": found.schema, "changed": not check}))
+    else:
+        typer.echo(found.sentence)

@@ -1,5 +1,7 @@
 """Bringing the database of the settings to this release's schema, or only looking."""
 
+from dataclasses import dataclass
+
 from registry.app import open_database
 from registry.database import schema
 from registry.database.engine import DatabaseUrlError
@@ -16,19 +18,30 @@ def require_database(settings: RegistrySettings) -> None:
         raise DatabaseUrlError("CROSSFADE_DATABASE is not set: write cockroachdb+psycopg://USER@HOST:26257/DATABASE")
 
 
-def migrate_database(settings: RegistrySettings, *, check_only: bool) -> str:
-    """Migrates, or with `check_only` refuses a schema that is not this release's; answers a sentence.
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """The schema that a database has, and how people are told."""
+
+    schema: str
+    sentence: str
+
+
+def migrate_database(settings: RegistrySettings, *, check_only: bool) -> Migrated:
+    """Migrates, or with `check_only` refuses a schema that is not this release's.
 
     Raises:
         DatabaseUrlError: the settings name no database of ours.
-        SchemaError: the schema is another one and is not to be changed, it is newer, or the database does not answer.
+        SchemaError: the schema is another one and is not to be changed, it is newer or another application's, or the
+            database does not answer.
     """
     require_database(settings)
     engine = open_database(settings)
     try:
         if check_only:
             schema.check(engine)
-            return f"the database has schema {schema.REVISIONS[-1]}, which this release needs"
-        return f"the database has schema {schema.migrate(engine)}"
+            needed = schema.REVISIONS[-1]
+            return Migrated(needed, f"the database has schema {needed}, which this release needs")
+        found = schema.migrate(engine)
+        return Migrated(found, f"the database has schema {found}")
     finally:
         engine.dispose()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Integer, Row, Select, bindparam, false, insert, literal, select, true, tuple_
+from sqlalchemy import Integer, Row, Select, bindparam, false, func, insert, literal, select, true, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from registry.database.blocks import in_blocks
@@ -101,6 +101,12 @@ class SqlLanes:
         for row in self._session.execute(query.order_by(lanes.c.model, lanes.c.segment)):
             found.setdefault(row.model, []).append(lane_of(row))
         return found
+
+    def segments(self, model: str, limit: int) -> int:
+        """How many segments have lanes of their own; `limit`: so many or more."""
+        own = select(lanes.c.segment).where(lanes.c.model == model, lanes.c.segment > "", lanes.c.removed == false())
+        counted = select(func.count()).select_from(own.limit(limit).subquery())
+        return int(self._session.execute(counted).scalar_one())
 
     def expiring(self, now: float, limit: int) -> list[tuple[str, str]]:
         """Lanes (model, segment) that hold a version for longer than was asked."""

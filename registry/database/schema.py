@@ -35,6 +35,7 @@ REVISIONS: Final = (
 _ATTEMPTS: Final = 10
 _PAUSE_SECONDS: Final = (0.05, 0.5)
 """Between attempts: two that migrate in step would meet at every statement."""
+_VERSIONS: Final = "alembic_version"
 # Two that migrate at the same moment can leave a row each. Revisions are in one line, so the newest one counts.
 _ONE_ROW: Final = "DELETE FROM alembic_version WHERE version_num < (SELECT max(version_num) FROM alembic_version)"
 _EXISTS: Final = frozenset({"42P07", "42710"})
@@ -59,6 +60,7 @@ def check(engine: Engine) -> None:
     found = _reading(engine)
     if found == REVISIONS[-1]:
         return
+    _refuse_others(engine, found)
     if found in (None, *REVISIONS):
         raise SchemaError(
             f"the database has schema {found or 'none'} and this release needs {REVISIONS[-1]}: "
@@ -93,6 +95,7 @@ def migrate(engine: Engine) -> str:
     until = time.monotonic() + _UNDERWAY_SECONDS
     while True:
         found = _reading(engine)
+        _refuse_others(engine, found)
         if found not in (None, *REVISIONS):
             check(engine)
         try:
@@ -136,6 +139,36 @@ def _reading(engine: Engine) -> str | None:
         raise SchemaError(_describe(error)) from error
 
 
+def _refuse_others(engine: Engine, found: str | None) -> None:
+    """Refuses a database in which another application has tables of the Registry's names.
+
+    `CREATE TABLE IF NOT EXISTS` takes them for its own. Alembic's own table comes before all of the Registry's, and the
+    row in it after the first of them, so that a migration that was stopped anywhere has left them in that order, and so
+    has another that runs at this moment.
+
+    Args:
+        engine: of the database.
+        found: the schema that it has by Alembic's table.
+    """
+    named = text("SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = current_schema()")
+    try:
+        with engine.connect() as connection:
+            there = set(connection.scalars(named))
+    except DATABASE_ERRORS as error:
+        raise SchemaError(_describe(error)) from error
+    same = sorted(there & set(METADATA.tables))
+    if found is not None and schema_release.name not in same:
+        raise SchemaError(
+            f"the database is another application's, with schema {found} (its table {_VERSIONS} says so): give the "
+            "Registry a database of its own"
+        )
+    if same and _VERSIONS not in there:
+        raise SchemaError(
+            f"the database has another application's tables under names that the Registry uses ({', '.join(same)}): "
+            "give the Registry a database of its own"
+        )
+
+
 def _index(connection: Connection, until: float) -> None:
     """Waits until every index is there: of one that another session builds yet, CockroachDB says that it exists."""
     wanted = {str(index.name): index for table in METADATA.sorted_tables for index in table.indexes}
@@ -164,5 +197,11 @@ def _describe(error: Exception) -> str:
     cause = str(error.orig) if isinstance(error, DBAPIError) else str(error)
     first = cause.strip().partition("\n")[0]
     if classify(error) is Failure.LOST:
+        _, fatal, refused = first.rpartition("FATAL:")
+        if fatal:
+            return (
+                f"the database's server refuses ({refused.strip()}): check CROSSFADE_DATABASE; a database and its user "
+                "are made before the migration (docs/deployment.md)"
+            )
         return f"the database does not answer ({first}): check CROSSFADE_DATABASE and that the server runs"
     return f"the database refused ({first})"

@@ -244,7 +244,7 @@ def _check_ledger(keys: set[str]) -> None:
         raise FailedPreconditionError(
             "LEDGER_BROKEN",
             "a model's next event cannot be written, for the table events has one in its place that no Registry "
-            f"wrote ({key}). `crossfade events MODEL --verify` says what is wrong with the ledger; nothing of "
+            f"wrote ({key}). `crossfade events verify MODEL` says what is wrong with the ledger; nothing of "
             "this model can be changed until that event is taken out of the database",
         )
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from registry.domain.lane import MOST_LOADED, Load
-from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.lane_rollouts import LaneRollouts
 from registry.domain.records import Outcome, Undo
 from registry.domain.serving import Placement
@@ -64,13 +63,14 @@ class LaneAggregate(LaneRollouts):
         stable = self.lane.stable_version
         if stable:
             self._move(stable, VersionOperation.DEPRECATE)
+        for load in self.lane.loaded:
+            self._unload(load.version, f"The lane of segment {self.lane.segment} was deleted.")
         self._lane(
             stable_version="",
             stable_since=None,
             stable_seen=False,
             previous_version="",
             handover_version="",
-            loaded=(),
             removed=True,
         )
         self._event("SEGMENT_DELETED", stable, reason=reason)
@@ -107,9 +107,7 @@ class LaneAggregate(LaneRollouts):
         """Lets go what was loaded for long enough."""
         for load in self.lane.loaded:
             if load.until <= self._now:
-                self._unload(load.version)
-                reason = f"{load.version} was held for as long as was asked."
-                self._event("VERSION_UNLOADED", load.version, reason=reason, actor=REGISTRY_ACTOR)
+                self._unload(load.version, f"{load.version} was held for as long as was asked.")
 
     def withdraw(self, version: str, reason: str) -> None:
         """Takes a PENDING version back.

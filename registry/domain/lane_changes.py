@@ -204,12 +204,14 @@ class LaneChanges:
         state = version_after(version, self.states[version].state, operation)
         self._put(VersionInLane(version, state, self._now))
         if state in REFUSED_STATES:
-            self._unload(version)
+            self._unload(version, f"{version} is {state}, and no request may reach it.")
 
-    def _unload(self, version: str) -> None:
+    def _unload(self, version: str, why: str) -> None:
+        """Lets go of a version that is held for pinned calls, if it is."""
         kept = tuple(load for load in self.lane.loaded if load.version != version)
         if kept != self.lane.loaded:
             self._lane(loaded=kept)
+            self._event("VERSION_UNLOADED", version, reason=why, actor=REGISTRY_ACTOR)
 
     def _put(self, one: VersionInLane) -> None:
         self.states[one.version] = self.changed_states[one.version] = one

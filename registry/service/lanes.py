@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from registry.domain import ledger as domain_ledger
-from registry.domain.lane import Lane, empty_lane
+from registry.domain.lane import Lane
 from registry.domain.lane_aggregate import LaneAggregate
 from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.ledger import EventDraft
@@ -157,13 +157,6 @@ def open_lane(
     aggregate = LaneAggregate(lane, rollouts, states, now=now, actor=actor, new_etag=new_etag)
     read = {rollout.number: rollout for rollout in rollouts}
     return OpenLane(aggregate, None if new else lane, read, readiness, served)
-
-
-def open_or_make_lane(tx: Transaction, model: str, segment: str, *, now: float, actor: str, version: str) -> OpenLane:
-    """The lane of a segment, one that was taken away as well, or a new one where there never was one."""
-    known = tx.lanes.lane(model, segment, removed_too=True)
-    lane = known or empty_lane(model, segment, new_etag())
-    return open_lane(tx, lane, now=now, actor=actor, version=version, new=known is None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,33 @@
 """By which lane a segment's requests come, and what that asks of a version that begins there."""
 
-from registry.domain.lane import Lane
+from typing import Final
+
+from registry.domain.lane import Lane, empty_lane
 from registry.domain.records import Spec
 from registry.domain.states import REFUSED_STATES
 from registry.ports import Transaction
-from registry.service.lanes import OpenLane
+from registry.service.lanes import OpenLane, new_etag, open_lane
 from services.common.errors import FailedPreconditionError
+
+MOST_SEGMENTS: Final = 1_000
+"""Segments of a model with lanes of their own: every Router and every Worker is told of each."""
+
+
+def open_or_make_lane(tx: Transaction, model: str, segment: str, *, now: float, actor: str, version: str) -> OpenLane:
+    """The lane of a segment, one that was taken away as well, or a new one where there never was one.
+
+    Raises:
+        FailedPreconditionError: TOO_MANY_SEGMENTS.
+    """
+    known = tx.lanes.lane(model, segment, removed_too=True)
+    if segment and (known is None or known.removed) and tx.lanes.segments(model, MOST_SEGMENTS) >= MOST_SEGMENTS:
+        raise FailedPreconditionError(
+            "TOO_MANY_SEGMENTS",
+            f"{model} has {MOST_SEGMENTS} segments with lanes of their own, the most that it may have; take away one "
+            f"that is not needed (`crossfade segment delete {model} SEGMENT`)",
+        )
+    lane = known or empty_lane(model, segment, new_etag())
+    return open_lane(tx, lane, now=now, actor=actor, version=version, new=known is None)
 
 
 def begin_with_default(tx: Transaction, opened: OpenLane) -> None:
@@ -43,6 +65,37 @@ def carried_on(tx: Transaction, default: Lane, segment: str) -> tuple[str, int]:
     if version in known and known[version].state in REFUSED_STATES:
         return "", 0
     return version, default.handover_offset
+
+
+def check_handed_back(tx: Transaction, lane: Lane) -> None:
+    """Refuses to hand a segment's callers to a default lane that has nothing for them, or what is refused to them.
+
+    Raises:
+        FailedPreconditionError: NO_STABLE_VERSION, VERSION_REFUSED.
+    """
+    if not lane.stable_version:
+        # They come by the default lane already.
+        return
+    default = tx.lanes.lane(lane.model, "")
+    if default is None or not default.stable_version:
+        raise FailedPreconditionError(
+            "NO_STABLE_VERSION",
+            f"the default lane of {lane.model} has no stable version, and the callers in segment {lane.segment} would "
+            "be served by nothing; publish one to it first, or repeat with force",
+        )
+    tested = [one.version for one in tx.lanes.rollouts(lane.model, (default.live,))]
+    given = {default.stable_version, default.handover_version, *tested} - {""}
+    known, _ = tx.lanes.states(lane.model, lane.segment, sorted(given))
+    for version in sorted(given & known.keys()):
+        state = known[version].state
+        if state in REFUSED_STATES:
+            raise FailedPreconditionError(
+                "VERSION_REFUSED",
+                f"{version} is {state} in segment {lane.segment}, and the segment's callers would get it from the "
+                "default lane; give that lane another one first, or repeat with force",
+                version=version,
+                state=state,
+            )
 
 
 def check_watched(tx: Transaction, model: str, segment: str, spec: Spec) -> None:

@@ -9,10 +9,10 @@ from registry.domain.records import Version
 from registry.domain.serving import ready_workers
 from registry.ports import RequestKey, Stale, Transaction
 from registry.service.lane_actions import require_lane
-from registry.service.lanes import ModelChange, commit, commit_lane, open_lane, open_or_make_lane, require_model
+from registry.service.lanes import ModelChange, commit, commit_lane, open_lane, require_model
 from registry.service.models import LaneView, ModelView, check_model_seen, lane_view, model_view
 from registry.service.requests import Mutations
-from registry.service.segment_rules import carried_on, check_unwatched
+from registry.service.segment_rules import carried_on, check_handed_back, check_unwatched, open_or_make_lane
 from registry.service.versions import check_against_stable, require_version
 from services.common.errors import FailedPreconditionError
 
@@ -89,6 +89,7 @@ class SegmentService:
         encode: Callable[[ModelView], bytes],
         *,
         cancel_rollout: bool,
+        force: bool,
         deadline: float,
     ) -> bytes:
         """Takes a segment's lane away.
@@ -96,16 +97,20 @@ class SegmentService:
         Args:
             name: model and segment.
             etag: the lane's.
+            cancel_rollout: its rollouts end first.
+            force: although the default lane has nothing for the segment's callers, or what is FAILED for them.
 
         Raises:
             NotFoundError: MODEL_NOT_FOUND, LANE_NOT_FOUND.
             AbortedError: ETAG_STALE.
-            FailedPreconditionError: ROLLOUT_LIVE.
+            FailedPreconditionError: ROLLOUT_LIVE, NO_STABLE_VERSION, VERSION_REFUSED.
         """
         model_id, segment = name
 
         def act(tx: Transaction, now: float) -> bytes:
             lane = require_lane(tx, model_id, segment, etag)
+            if not force:
+                check_handed_back(tx, lane)
             opened = open_lane(tx, lane, now=now, actor=key.principal)
             opened.aggregate.remove(reason or NO_REASON, cancel_rollout=cancel_rollout)
             monitor = tx.monitors.find(model_id, segment)

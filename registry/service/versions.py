@@ -10,9 +10,9 @@ from registry.domain.signature import check_compatible
 from registry.domain.states import VersionState
 from registry.filters import VersionFilter
 from registry.ports import Page, RequestKey, Transaction, UnitOfWork
-from registry.service.lanes import ModelChange, commit, open_or_make_lane, require_model
+from registry.service.lanes import ModelChange, commit, require_model
 from registry.service.requests import Mutations
-from registry.service.segment_rules import begin_with_default, check_unwatched, check_watched
+from registry.service.segment_rules import begin_with_default, check_unwatched, check_watched, open_or_make_lane
 from services.common.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 
 

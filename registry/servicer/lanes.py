@@ -59,6 +59,7 @@ class LaneServicer(service_pb2_grpc.RegistryServiceServicer):
             validation.etag(request.etag),
             answers.pack_model,
             cancel_rollout=request.cancel_rollout,
+            force=request.force,
             deadline=self._calls.deadline(context),
         )
         return resources_pb2.Model.FromString(await self._calls.run(work))

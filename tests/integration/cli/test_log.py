@@ -16,7 +16,8 @@ def test_the_log_is_verified_and_one_altered_byte_or_removed_row_is_found(
     crossfade: Command, stack: Stack, running: str
 ) -> None:
     crossfade("rollback", running)
-    said = crossfade("events", running, "--verify").stdout
+    said = crossfade("events", "verify", running).stdout
+    assert said == crossfade("events", running, "--verify").stdout
     count = int(said.split(": ")[1].split()[0])
     assert count >= 6
 
@@ -25,6 +26,7 @@ def test_the_log_is_verified_and_one_altered_byte_or_removed_row_is_found(
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(change, {"model": running, "sequence": sequence})
             said = crossfade("events", running, "--verify", code=1).stderr
+            assert crossfade("events", "verify", code=1).stderr == said
             connection.execute(back, {"model": running, "sequence": sequence})
         crossfade("events", running, "--verify")
         return said
@@ -84,10 +86,14 @@ def test_an_event_put_in_at_the_end_is_found_and_holds_up_every_change(
         assert f"event {forged.sequence} of {running} was put in" in said
         said = crossfade("describe", running, "Who leaves.", code=1).stderr
         assert re.search(rf"Key \(model, ?sequence\)=\('?{running}'?, ?{forged.sequence}\) already exists", said)
-        assert "`crossfade events MODEL --verify` says what is wrong" in said
+        assert "`crossfade events verify MODEL` says what is wrong" in said
         connection.execute("DELETE FROM events WHERE hash = %s", (forged.hash,))
     crossfade("describe", running, "Who leaves.")
     crossfade("events", running, "--verify")
+
+
+def test_the_events_of_one_model_are_asked_for_at_a_time(crossfade: Command, running: str) -> None:
+    assert "drop other, or name no model" in crossfade("events", running, "other", code=2).stderr
 
 
 def test_whole_logs_are_verified_or_none(crossfade: Command, running: str) -> None:

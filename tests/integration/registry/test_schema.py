@@ -155,3 +155,36 @@ def test_a_database_that_is_not_there() -> None:
     with pytest.raises(SchemaError, match=r"does not answer .*CROSSFADE_DATABASE"):
         check(engine)
     engine.dispose()
+
+
+def test_another_applications_tables_are_left_alone(empty: Engine) -> None:
+    execute(empty, "CREATE TABLE models (id INT PRIMARY KEY)")
+    for refuse in (check, migrate):
+        with pytest.raises(
+            SchemaError, match=r"another application's tables .*\(models\): give the Registry a database"
+        ):
+            refuse(empty)
+    with empty.connect() as connection:
+        there = text("SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = current_schema()")
+        assert list(connection.scalars(there)) == ["models"]
+
+
+@pytest.mark.parametrize("revision", ["8c1f0e5d2b7a", "0001"])
+def test_a_database_that_another_application_migrates_is_left_alone(empty: Engine, revision: str) -> None:
+    execute(empty, "CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
+    execute(empty, f"INSERT INTO alembic_version VALUES ('{revision}')")
+    for refuse in (check, migrate):
+        with pytest.raises(SchemaError, match=f"is another application's, with schema {revision} .* of its own"):
+            refuse(empty)
+
+
+@pytest.mark.postgres_only
+def test_a_database_that_nobody_made_is_no_silence_of_the_server(empty_database: str) -> None:
+    # Others than PostgreSQL may let in whoever names a database that is not there.
+    engine = open_engine(parse_url(empty_database).set(database="nobody_made_it"), 1)
+    for refuse in (check, migrate):
+        with pytest.raises(
+            SchemaError, match=r'server refuses \(database "nobody_made_it" does not exist\): .*migration'
+        ):
+            refuse(engine)
+    engine.dispose()

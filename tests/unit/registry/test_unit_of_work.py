@@ -109,7 +109,7 @@ def test_what_the_database_has_no_code_for_is_tried_again_and_told() -> None:
 
 
 def test_an_event_that_stands_in_the_way_for_good_is_told_from_contention() -> None:
-    with pytest.raises(FailedPreconditionError, match=r"\(m, 7\) already exists.*events MODEL --verify") as caught:
+    with pytest.raises(FailedPreconditionError, match=r"\(m, 7\) already exists.*events verify MODEL") as caught:
         run(event_taken(7) for _ in itertools.count())
     assert caught.value.reason == "LEDGER_BROKEN"
 

@@ -51,13 +51,14 @@ def give_segment(session: Session, model: str, segment: str, version: str, reaso
     )
 
 
-def drop_segment(session: Session, model: str, segment: str, reason: str, *, cancel_rollout: bool) -> None:
+def drop_segment(session: Session, model: str, segment: str, reason: str, *, cancel_rollout: bool, force: bool) -> None:
     """Takes a segment's lane away."""
     registry = Registry(session.connect.registry())
     request = DeleteSegmentRequest(
         model=model_name(model),
         segment=checked(segment, "segment"),
         cancel_rollout=cancel_rollout,
+        force=force,
         reason=reason,
         etag=registry.lane_etag(model, segment),
         request_id=request_id(),

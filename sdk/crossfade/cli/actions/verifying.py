@@ -1,4 +1,4 @@
-"""`crossfade events --verify`."""
+"""`crossfade events verify`."""
 
 from crossfade.cli import text
 from crossfade.cli.context import Session

@@ -59,6 +59,9 @@ def delete_segment(
     segment: SegmentArgument,
     cancel_rollout: CancelOption = False,
     reason: ReasonOption = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Although the default lane has nothing for them, or what has failed here.")
+    ] = False,
 ) -> None:
     """Take a segment's lane away.
 
@@ -66,7 +69,7 @@ def delete_segment(
     """
     from crossfade.cli.actions.lane_actions import drop_segment
 
-    drop_segment(session, model, segment, reason, cancel_rollout=cancel_rollout)
+    drop_segment(session, model, segment, reason, cancel_rollout=cancel_rollout, force=force)
 
 
 def undo(

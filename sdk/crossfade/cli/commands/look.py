@@ -1,7 +1,7 @@
 """Commands that only look: status, models, versions, rollouts, explain, events, webhooks, instances, route."""
 
 import time
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -20,6 +20,8 @@ SegmentOption = Annotated[str, typer.Option("--segment", help="The lane's segmen
 RolloutOption = Annotated[
     int | None, typer.Option("--rollout", min=1, help="The rollout's number; default: the lane's live one.")
 ]
+_VERIFY: Final = "verify"
+"""In the place of a model: the log is checked. A model of that name has its events among those of every model."""
 
 
 def register(app: typer.Typer) -> None:
@@ -165,8 +167,9 @@ def explain(
 def events(
     session: Session,
     model: Annotated[
-        str | None, typer.Argument(metavar="MODEL", help="Default: every model.", show_default=False)
+        str | None, typer.Argument(metavar="[verify] [MODEL]", help="Default: every model.", show_default=False)
     ] = None,
+    verified: Annotated[str | None, typer.Argument(hidden=True)] = None,
     rollout: Annotated[int | None, typer.Option("--rollout", min=1, help="Only this rollout's.")] = None,
     version: OfVersionOption = "",
     segment: EverySegmentOption = None,
@@ -179,7 +182,10 @@ def events(
     number: Annotated[int, typer.Option("-n", min=1, help="At most so many.")] = 50,
     verify: Annotated[bool, typer.Option("--verify", help="Check that nothing was altered or removed.")] = False,
 ) -> None:
-    """Show who did what, when and why; the newest last."""
+    """Show who did what, when and why; the newest last.
+
+    `crossfade events verify` is `crossfade events --verify`.
+    """
     import datetime as dt
 
     from crossfade import names
@@ -188,7 +194,11 @@ def events(
     from crossfade.cli.options.lists import event_list
     from crossfade.cli.registry_client import Registry
 
-    if rollout is not None and model is None:
+    if model == _VERIFY:
+        model, verify = verified, True
+    elif verified is not None:
+        raise UsageError(f"one model's events at a time: drop {verified}, or name no model")
+    if rollout is not None and model is None and not verify:
         raise UsageError("--rollout takes a model: crossfade events MODEL --rollout N")
     registry = Registry(session.connect.registry())
     if verify:

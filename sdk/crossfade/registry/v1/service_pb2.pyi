@@ -184,6 +184,7 @@ class DeleteSegmentRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """"models/{model}"."""
     segment: _builtins.str
@@ -196,6 +197,8 @@ class DeleteSegmentRequest(_message.Message):
     """The lane's etag; required."""
     request_id: _builtins.str
     """A UUID made by the caller; required."""
+    force: _builtins.bool
+    """True: although the default lane has no stable version, or one that has FAILED or was WITHDRAWN in this segment."""
     def __init__(
         self,
         *,
@@ -205,10 +208,11 @@ class DeleteSegmentRequest(_message.Message):
         reason: _builtins.str = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        force: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_rollout", b"cancel_rollout", "etag", b"etag", "model", b"model", "reason", b"reason", "request_id", b"request_id", "segment", b"segment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_rollout", b"cancel_rollout", "etag", b"etag", "force", b"force", "model", b"model", "reason", b"reason", "request_id", b"request_id", "segment", b"segment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

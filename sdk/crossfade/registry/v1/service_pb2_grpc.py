@@ -243,7 +243,8 @@ class RegistryServiceServicer:
     def SetSegment(self, request, context):
         """Gives a segment a lane of its own, with a stable version of its own; does nothing where it has this one already.
         Errors: NOT_FOUND (model or version), FAILED_PRECONDITION (it has another stable version, the version has failed in
-        it, there is none to begin with, or a gate of an open rollout of the default lane watches its callers).
+        it, there is none to begin with, the model has 1,000 such segments, or a gate of an open rollout of the default lane
+        watches its callers).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -251,7 +252,7 @@ class RegistryServiceServicer:
 
     def DeleteSegment(self, request, context):
         """Takes a segment's lane away: its requests go to the default lane again. Errors: NOT_FOUND, FAILED_PRECONDITION (a
-        rollout is live in it).
+        rollout is live in it, or what the default lane has is refused in it, or nothing).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

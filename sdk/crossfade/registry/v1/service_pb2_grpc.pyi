@@ -51,11 +51,12 @@ class RegistryServiceStub:
     SetSegment: _grpc.UnaryUnaryMultiCallable[_service_pb2.SetSegmentRequest, _resources_pb2.Lane]
     """Gives a segment a lane of its own, with a stable version of its own; does nothing where it has this one already.
     Errors: NOT_FOUND (model or version), FAILED_PRECONDITION (it has another stable version, the version has failed in
-    it, there is none to begin with, or a gate of an open rollout of the default lane watches its callers).
+    it, there is none to begin with, the model has 1,000 such segments, or a gate of an open rollout of the default lane
+    watches its callers).
     """
     DeleteSegment: _grpc.UnaryUnaryMultiCallable[_service_pb2.DeleteSegmentRequest, _resources_pb2.Model]
     """Takes a segment's lane away: its requests go to the default lane again. Errors: NOT_FOUND, FAILED_PRECONDITION (a
-    rollout is live in it).
+    rollout is live in it, or what the default lane has is refused in it, or nothing).
     """
     PublishVersion: _grpc.UnaryUnaryMultiCallable[_service_pb2.PublishVersionRequest, _service_pb2.PublishVersionResponse]
     """Publishes a version: stable at once as the lane's first, otherwise under a rollout unless told not to. Errors:
@@ -155,11 +156,12 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     SetSegment: _aio.UnaryUnaryMultiCallable[_service_pb2.SetSegmentRequest, _resources_pb2.Lane]  # type: ignore[assignment]
     """Gives a segment a lane of its own, with a stable version of its own; does nothing where it has this one already.
     Errors: NOT_FOUND (model or version), FAILED_PRECONDITION (it has another stable version, the version has failed in
-    it, there is none to begin with, or a gate of an open rollout of the default lane watches its callers).
+    it, there is none to begin with, the model has 1,000 such segments, or a gate of an open rollout of the default lane
+    watches its callers).
     """
     DeleteSegment: _aio.UnaryUnaryMultiCallable[_service_pb2.DeleteSegmentRequest, _resources_pb2.Model]  # type: ignore[assignment]
     """Takes a segment's lane away: its requests go to the default lane again. Errors: NOT_FOUND, FAILED_PRECONDITION (a
-    rollout is live in it).
+    rollout is live in it, or what the default lane has is refused in it, or nothing).
     """
     PublishVersion: _aio.UnaryUnaryMultiCallable[_service_pb2.PublishVersionRequest, _service_pb2.PublishVersionResponse]  # type: ignore[assignment]
     """Publishes a version: stable at once as the lane's first, otherwise under a rollout unless told not to. Errors:
@@ -286,7 +288,8 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_resources_pb2.Lane, _abc.Awaitable[_resources_pb2.Lane]]:
         """Gives a segment a lane of its own, with a stable version of its own; does nothing where it has this one already.
         Errors: NOT_FOUND (model or version), FAILED_PRECONDITION (it has another stable version, the version has failed in
-        it, there is none to begin with, or a gate of an open rollout of the default lane watches its callers).
+        it, there is none to begin with, the model has 1,000 such segments, or a gate of an open rollout of the default lane
+        watches its callers).
         """
 
     @_abc_1.abstractmethod
@@ -296,7 +299,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Model, _abc.Awaitable[_resources_pb2.Model]]:
         """Takes a segment's lane away: its requests go to the default lane again. Errors: NOT_FOUND, FAILED_PRECONDITION (a
-        rollout is live in it).
+        rollout is live in it, or what the default lane has is refused in it, or nothing).
         """
 
     @_abc_1.abstractmethod
