@@ -172,7 +172,8 @@ def test_another_applications_tables_are_left_alone(empty: Engine) -> None:
 @pytest.mark.parametrize("revision", ["8c1f0e5d2b7a", "0001"])
 def test_a_database_that_another_application_migrates_is_left_alone(empty: Engine, revision: str) -> None:
     execute(empty, "CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
-    execute(empty, f"INSERT INTO alembic_version VALUES ('{revision}')")
+    with empty.begin() as connection:
+        connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": revision})
     for refuse in (check, migrate):
         with pytest.raises(SchemaError, match=f"is another application's, with schema {revision} .* of its own"):
             refuse(empty)

@@ -93,3 +93,23 @@ def test_only_so_many_versions_are_loaded_by_hand() -> None:
         lane.load("v7", START + 60)
     assert caught.value.reason == "TOO_MANY_LOADED"
     lane.load("v6", START + 90)
+
+
+@pytest.mark.parametrize("how", ["withdrawn", "rolled back", "lane deleted"])
+def test_a_version_that_may_have_no_requests_any_more_is_let_go_and_that_is_told(how: str) -> None:
+    if how == "rolled back":
+        lane, version, why = running_lane(500), "v2", "v2 is FAILED, and no request may reach it."
+        lane.load(version, START + 60)
+        lane.rollback(OUTCOME)
+    else:
+        lane, version, why = stable_lane(), "v3", "v3 is WITHDRAWN, and no request may reach it."
+        lane.add(version)
+        lane.load(version, START + 60)
+        if how == "withdrawn":
+            lane.withdraw(version, "Wrong data.")
+        else:
+            why = "The lane of segment  was deleted."
+            lane.remove("Not needed.", cancel_rollout=False)
+    assert lane.lane.loaded == ()
+    told = [(event.version, event.reason, event.actor) for event in lane.events if event.type == "VERSION_UNLOADED"]
+    assert told == [(version, why, "registry")]
