@@ -168,6 +168,7 @@ class App:
             ),
             hub=self._hub,
             tracer=self._tracing.tracer,
+            log=self._log,
         )
         self._resource = Resource(SERVICE_NAME, instance_id, time.time_ns())
         telemetry = TelemetryServicer(self._resource, self._collect)

@@ -140,11 +140,43 @@ class SqlOutbox:
         noted = {"attempts": delivery.attempts, "refused": delivery.refused, "error": delivery.error}
         self._session.execute(update(outbox).where(_is(delivery)).values(due=_after(seconds), **noted))
 
+    def hurry(self, webhook: str, seconds: float) -> None:
+        """Lets all that a webhook has yet to be told be due, and its pause end after so many seconds at the latest.
+
+        Args:
+            webhook: its name.
+            seconds: no less than a turn: nobody else takes one that has begun.
+        """
+        late = (outbox.c.webhook == webhook) & (outbox.c.due > func.now())
+        # Of what waits in turn, nothing but the first event of each model was ever tried.
+        first = tuple_(outbox.c.model, outbox.c.sequence).in_(select(_FIRST.c.model, _FIRST.c.sequence))
+        for some in (first, text(ASIDE)):
+            self._session.execute(update(outbox).where(late, some).values(due=func.now()), at(webhook=webhook))
+        sooner = func.least(receivers.c.due, _after(seconds), type_=Moment())
+        self._session.execute(update(receivers).where(receivers.c.webhook == webhook).values(due=sooner, failures=0))
+
+    def drop(self, webhook: str, model: str, before: float | None, limit: int) -> int:
+        """Forgets what a webhook has yet to be told, the oldest first, at most `limit` of it; answers how much.
+
+        Args:
+            webhook: its name.
+            model: only of this one; empty: of all.
+            before: only what happened before this moment, seconds since 1970.
+            limit: at most so many events.
+        """
+        which = [outbox.c.webhook == webhook]
+        which += [outbox.c.model == model] if model else []
+        which += [outbox.c.created < before] if before is not None else []
+        return self._forget(and_(*which), limit)
+
     def purge(self, before: float, limit: int) -> int:
         """Forgets what nobody took since before a moment, at most `limit` of it; answers how much."""
+        return self._forget(outbox.c.created < before, limit)
+
+    def _forget(self, which: ColumnElement[bool], limit: int) -> int:
         key = (outbox.c.model, outbox.c.sequence, outbox.c.webhook)
-        old = select(*key).where(outbox.c.created < before).order_by(outbox.c.created).limit(limit)
-        statement = delete(outbox).where(tuple_(*key).in_(old)).returning(outbox.c.sequence)
+        oldest = select(*key).where(which).order_by(outbox.c.created).limit(limit)
+        statement = delete(outbox).where(tuple_(*key).in_(oldest)).returning(outbox.c.sequence)
         return len(self._session.execute(statement).all())
 
     def undelivered(self, limit: int) -> dict[str, int]:

@@ -14,6 +14,8 @@ OUTCOMES: Final = frozenset(
 ALERTS: Final = frozenset({"ROLLOUT_PAUSED", RAISED, ENDED})
 DEFAULT_TYPES: Final = OUTCOMES | ALERTS
 """Types of events that a webhook is told of unless it says otherwise: outcomes, and alerts."""
+TURN_SECONDS: Final = 30.0
+"""More than a request (12 s) and the transactions around it take: then it is another replica's turn."""
 REFUSALS: Final = 5
 """An event that was refused so often holds up the later ones of its model no longer."""
 _FIRST_SECONDS: Final = 5.0

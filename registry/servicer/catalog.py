@@ -7,7 +7,6 @@ from registry import converters, views
 from registry.service.history import HistoryService
 from registry.service.models import ModelService
 from registry.service.versions import Publication, VersionService
-from registry.service.webhooks import WebhookService
 from registry.servicer import answers, filters, pages, validation
 from registry.servicer.calls import Calls, Context
 from registry.servicer.policy_validation import refuse
@@ -26,14 +25,12 @@ class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
         models: ModelService,
         versions: VersionService,
         history: HistoryService,
-        webhooks: WebhookService,
         spans: Spans,
     ) -> None:
         self._calls = calls
         self._models = models
         self._versions = versions
         self._history = history
-        self._webhooks = webhooks
         self._spans = spans
 
     async def CreateModel(self, request: service_pb2.CreateModelRequest, context: Context) -> resources_pb2.Model:
@@ -142,14 +139,6 @@ class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
             cut_short=found.cut_short,
         )
         return service_pb2.ListVersionsResponse(versions=versions, next_page_token=token)
-
-    async def ListWebhooks(
-        self, request: service_pb2.ListWebhooksRequest, context: Context
-    ) -> service_pb2.ListWebhooksResponse:
-        """The webhooks, and what each has yet to be told."""
-        del request
-        found = await self._calls.run(partial(self._webhooks.all, deadline=self._calls.deadline(context)))
-        return service_pb2.ListWebhooksResponse(webhooks=[answers.webhook(view) for view in found])
 
     async def ListEvents(
         self, request: service_pb2.ListEventsRequest, context: Context

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import grpc
+import structlog
 from grpc import aio
 from opentelemetry import trace
 
@@ -25,6 +26,7 @@ from registry.servicer.lanes import LaneServicer
 from registry.servicer.monitors import MonitorServicer
 from registry.servicer.rollouts import RolloutServicer
 from registry.servicer.spans import Spans
+from registry.servicer.webhooks import WebhookServicer
 from registry.watch_hub import WatchHub
 
 _SERVICE: Final = service_pb2.DESCRIPTOR.services_by_name["RegistryService"].full_name
@@ -46,18 +48,25 @@ class Services:
     webhooks: WebhookService
 
 
-class RegistryServicer(CatalogServicer, LaneServicer, RolloutServicer, FleetServicer, MonitorServicer):
+class RegistryServicer(CatalogServicer, LaneServicer, RolloutServicer, FleetServicer, MonitorServicer, WebhookServicer):
     """Every RPC of the Registry."""
 
-    def __init__(self, calls: Calls, services: Services, *, hub: WatchHub, tracer: trace.Tracer) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        services: Services,
+        *,
+        hub: WatchHub,
+        tracer: trace.Tracer,
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
         spans = Spans(tracer)
-        CatalogServicer.__init__(
-            self, calls, services.models, services.versions, services.history, services.webhooks, spans
-        )
+        CatalogServicer.__init__(self, calls, services.models, services.versions, services.history, spans)
         LaneServicer.__init__(self, calls, services.lanes, services.segments, spans)
         RolloutServicer.__init__(self, calls, services.rollouts, spans)
         FleetServicer.__init__(self, calls, services.instances, services.looks, hub)
         MonitorServicer.__init__(self, calls, services.monitors)
+        WebhookServicer.__init__(self, calls, services.webhooks, log)
 
     def register(self, server: aio.Server) -> None:
         """Adds every RPC to a server. WatchRoutes answers in bytes: its handler goes first, so that it is the one."""

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from registry.domain.webhooks import REFUSALS, Turn, Webhook, pause_seconds, refused_seconds
+from registry.domain.webhooks import REFUSALS, TURN_SECONDS, Turn, Webhook, pause_seconds, refused_seconds
 from registry.offload import Offload
 from registry.ports import Transaction
 from registry.service.webhooks import COUNTED
@@ -18,8 +18,6 @@ from services.common.errors import CrossfadeError
 from services.common.loops import wait_at_most
 from services.common.threads import on_thread
 
-_TURN_SECONDS: Final = 30.0
-"""More than a request (12 s) and the transactions around it take: then it is another replica's turn."""
 _DEADLINE_SECONDS: Final = 8.0
 _LAST_SECONDS: Final = 1.0
 """For a request that is under way at the end: most receivers answer sooner, and would be told twice otherwise."""
@@ -133,7 +131,7 @@ class Courier:
     async def deliver(self, webhook: Webhook) -> bool:
         """Tells a webhook what is next; answers whether there was anything."""
         turn = await self._offload.run(
-            lambda tx: tx.outbox.take_turn(webhook.name, _TURN_SECONDS), deadline=self._deadline()
+            lambda tx: tx.outbox.take_turn(webhook.name, TURN_SECONDS), deadline=self._deadline()
         )
         if turn is None:
             return False

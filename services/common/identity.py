@@ -93,6 +93,8 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = {
     _REGISTRY + "RecordMonitor": frozenset({Role.EVALUATOR}),
     _REGISTRY + "ListEvents": _READERS,
     _REGISTRY + "ListWebhooks": _READERS,
+    _REGISTRY + "RetryWebhook": _OPERATORS,
+    _REGISTRY + "DropDeliveries": _OPERATORS,
     _REGISTRY + "WatchRoutes": frozenset({Role.VIEWER, Role.OPERATOR, Role.ROUTER, Role.WORKER, Role.EVALUATOR}),
     _REGISTRY + "ReportInstance": frozenset({Role.ROUTER, Role.WORKER, Role.EVALUATOR}),
     _REGISTRY + "ListInstances": _READERS,

@@ -30,6 +30,7 @@ def build() -> typer.Typer:
         commands.rollout,
         commands.lane,
         commands.predict,
+        commands.webhooks,
         commands.setup,
     ):
         group.register(app)

@@ -125,7 +125,12 @@ def command(function: Callable[..., None], *, changes: bool = False) -> Callable
     def wrapper(ctx: typer.Context, **given: Any) -> None:
         base = ctx.find_root().obj
         common = {name: given.pop(name) for name in options}
-        session = Session((base if isinstance(base, Options) else Options()).changed(common))
+        said = (base if isinstance(base, Options) else Options()).changed(common)
+        if ctx.invoked_subcommand is not None:
+            # The command of a group that is one by itself: what was said before the other one is meant for that.
+            ctx.find_root().obj = said
+            return
+        session = Session(said)
         try:
             run(functools.partial(function, session, **given), as_json=session.options.json)
         finally:

@@ -230,6 +230,18 @@ class Registry:
         """The webhooks, and what each has yet to be told."""
         return list(self._service.call(self._stub.ListWebhooks, service_pb2.ListWebhooksRequest()).webhooks)
 
+    def retry_webhook(self, name: str) -> resources_pb2.Webhook:
+        """Has what a webhook has yet to be told tried soon."""
+        return self._service.call(self._stub.RetryWebhook, service_pb2.RetryWebhookRequest(name=name))
+
+    def drop_deliveries(self, request: service_pb2.DropDeliveriesRequest) -> int:
+        """Forgets what a webhook has yet to be told; answers how many events."""
+        dropped, more = 0, True
+        while more:
+            answer = self._service.call(self._stub.DropDeliveries, request)
+            dropped, more = dropped + answer.dropped, answer.more
+        return dropped
+
     def instances(
         self, kind: resources_pb2.InstanceKind.ValueType = resources_pb2.INSTANCE_KIND_UNSPECIFIED
     ) -> Iterator[resources_pb2.Instance]:

@@ -1,5 +1,6 @@
 """What the command shows and lists: status, events, rollouts, versions, history, routes."""
 
+import json
 from pathlib import Path
 
 import psycopg
@@ -153,3 +154,18 @@ def test_webhooks_are_listed_with_what_they_do_not_take(crossfade: Command, stac
     assert lines[2] == "chat has yet to be told"
     assert "tried 3 times" in lines[3]
     assert lines[3].endswith("HTTP 503")
+
+
+def test_what_a_webhook_does_not_take_is_forgotten_on_request(crossfade: Command, stack: Stack, artifact: Path) -> None:
+    crossfade("publish", "forgotten", str(artifact))
+    event = "INSERT INTO outbox VALUES ('forgotten', %s, 'gone', '', now() - interval '3 h', 3, now(), 'HTTP 503')"
+    with psycopg.connect(dsn(stack.database), autocommit=True) as connection:
+        for sequence in (1, 2):
+            connection.execute(event, (sequence,))
+    said = crossfade("webhooks", "retry", "gone", code=1).stderr
+    assert "there is no webhook gone; the settings name: none" in said
+    assert crossfade("webhooks", "drop", "gone", "--model", "other").stdout == "gone is not told of 0 events\n"
+    assert crossfade("webhooks", "drop", "gone", "--before", "4h").stdout == "gone is not told of 0 events\n"
+    assert json.loads(crossfade("webhooks", "--json", "drop", "gone", "--before", "2h").stdout) == {"dropped": 2}
+    assert json.loads(crossfade("webhooks", "--json").stdout) == {"webhooks": []}
+    assert "there is no webhook gone; there are: none" in crossfade("webhooks", "drop", "gone", code=1).stderr

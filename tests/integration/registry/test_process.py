@@ -173,6 +173,12 @@ def test_by_the_crossfade_command(empty_database: str) -> None:
     assert (refused.returncode, refused.stderr.startswith("error: the database has schema none")) == (1, True)
     assert crossfade().stdout == f"the database has schema {REVISIONS[-1]}\n"
     assert crossfade("--check").returncode == 0
+    told = crossfade("--check", "--json").stdout
+    assert json.loads(told) == {"schema": REVISIONS[-1], "changed": False}
+    before = [sys.executable, "-m", "crossfade.cli", "--json", "registry", "migrate"]
+    environment = os.environ | {"CROSSFADE_DATABASE": empty_database}
+    told = subprocess.run(before, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert json.loads(told) == {"schema": REVISIONS[-1], "changed": True}
 
 
 def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, **settings: str) -> str:

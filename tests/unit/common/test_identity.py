@@ -42,6 +42,8 @@ REGISTRY = {
     "RecordMonitor": "E",
     "ListEvents": "VPOERW",
     "ListWebhooks": "VPOERW",
+    "RetryWebhook": "O",
+    "DropDeliveries": "O",
     "WatchRoutes": "VOERW",
     "ReportInstance": "ERW",
     "ListInstances": "VPOERW",

@@ -1,4 +1,4 @@
-"""Commands that only look: status, models, versions, rollouts, explain, events, webhooks, instances, route."""
+"""Commands that only look: status, models, versions, rollouts, explain, events, instances, route."""
 
 import time
 from typing import Annotated, Final
@@ -26,7 +26,7 @@ _VERIFY: Final = "verify"
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for function in (status, models, versions, rollouts, explain, events, webhooks, instances, route):
+    for function in (status, models, versions, rollouts, explain, events, instances, route):
         app.command(function.__name__)(command(function))
 
 
@@ -217,16 +217,6 @@ def events(
     if model is not None and not newest:
         require_named(registry, model, version=version, rollout=rollout, segment=segment)
     show_events(session, newest, number)
-
-
-def webhooks(session: Session) -> None:
-    """List who is told of events over HTTP, and what they do not take."""
-    from crossfade.cli.registry_client import Registry
-    from crossfade.cli.render.jsons import list_json
-    from crossfade.cli.render.tables import webhooks_table
-
-    found = Registry(session.connect.registry()).webhooks()
-    session.show(list_json("webhooks", found), lambda: webhooks_table(found, time.time()))
 
 
 def instances(session: Session) -> None:

@@ -186,6 +186,16 @@ class RegistryServiceStub:
                 request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListWebhooksRequest.SerializeToString,
                 response_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListWebhooksResponse.FromString,
                 _registered_method=True)
+        self.RetryWebhook = channel.unary_unary(
+                '/crossfade.registry.v1.RegistryService/RetryWebhook',
+                request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.RetryWebhookRequest.SerializeToString,
+                response_deserializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Webhook.FromString,
+                _registered_method=True)
+        self.DropDeliveries = channel.unary_unary(
+                '/crossfade.registry.v1.RegistryService/DropDeliveries',
+                request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.DropDeliveriesRequest.SerializeToString,
+                response_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.DropDeliveriesResponse.FromString,
+                _registered_method=True)
         self.WatchRoutes = channel.unary_stream(
                 '/crossfade.registry.v1.RegistryService/WatchRoutes',
                 request_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.WatchRoutesRequest.SerializeToString,
@@ -428,6 +438,22 @@ class RegistryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryWebhook(self, request, context):
+        """Ends the pauses of a webhook whose receiver is well again, and of all that it has yet to be told: that is tried
+        within half a minute. Said twice it does the same. Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DropDeliveries(self, request, context):
+        """Forgets events that a webhook has yet to be told of; in the audit log they stay. Errors: NOT_FOUND (nothing waits
+        for a webhook of this name, and the settings name none).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchRoutes(self, request, context):
         """Routes of all lanes, then every change. Errors: OUT_OF_RANGE (REVISION_COMPACTED, HISTORY_CHANGED: start again from
         0), RESOURCE_EXHAUSTED (TOO_MANY_WATCHES: callers of one name have at most CROSSFADE_WATCHES_PER_PRINCIPAL, 5,000).
@@ -599,6 +625,16 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.ListWebhooks,
                     request_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListWebhooksRequest.FromString,
                     response_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.ListWebhooksResponse.SerializeToString,
+            ),
+            'RetryWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryWebhook,
+                    request_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.RetryWebhookRequest.FromString,
+                    response_serializer=crossfade_dot_registry_dot_v1_dot_resources__pb2.Webhook.SerializeToString,
+            ),
+            'DropDeliveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.DropDeliveries,
+                    request_deserializer=crossfade_dot_registry_dot_v1_dot_service__pb2.DropDeliveriesRequest.FromString,
+                    response_serializer=crossfade_dot_registry_dot_v1_dot_service__pb2.DropDeliveriesResponse.SerializeToString,
             ),
             'WatchRoutes': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchRoutes,
@@ -1405,6 +1441,60 @@ class RegistryService:
             '/crossfade.registry.v1.RegistryService/ListWebhooks',
             crossfade_dot_registry_dot_v1_dot_service__pb2.ListWebhooksRequest.SerializeToString,
             crossfade_dot_registry_dot_v1_dot_service__pb2.ListWebhooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossfade.registry.v1.RegistryService/RetryWebhook',
+            crossfade_dot_registry_dot_v1_dot_service__pb2.RetryWebhookRequest.SerializeToString,
+            crossfade_dot_registry_dot_v1_dot_resources__pb2.Webhook.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DropDeliveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossfade.registry.v1.RegistryService/DropDeliveries',
+            crossfade_dot_registry_dot_v1_dot_service__pb2.DropDeliveriesRequest.SerializeToString,
+            crossfade_dot_registry_dot_v1_dot_service__pb2.DropDeliveriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -122,6 +122,14 @@ class RegistryServiceStub:
     """The audit log, newest first."""
     ListWebhooks: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListWebhooksRequest, _service_pb2.ListWebhooksResponse]
     """The webhooks, and what each has yet to be told."""
+    RetryWebhook: _grpc.UnaryUnaryMultiCallable[_service_pb2.RetryWebhookRequest, _resources_pb2.Webhook]
+    """Ends the pauses of a webhook whose receiver is well again, and of all that it has yet to be told: that is tried
+    within half a minute. Said twice it does the same. Errors: NOT_FOUND.
+    """
+    DropDeliveries: _grpc.UnaryUnaryMultiCallable[_service_pb2.DropDeliveriesRequest, _service_pb2.DropDeliveriesResponse]
+    """Forgets events that a webhook has yet to be told of; in the audit log they stay. Errors: NOT_FOUND (nothing waits
+    for a webhook of this name, and the settings name none).
+    """
     WatchRoutes: _grpc.UnaryStreamMultiCallable[_service_pb2.WatchRoutesRequest, _service_pb2.WatchRoutesResponse]
     """Routes of all lanes, then every change. Errors: OUT_OF_RANGE (REVISION_COMPACTED, HISTORY_CHANGED: start again from
     0), RESOURCE_EXHAUSTED (TOO_MANY_WATCHES: callers of one name have at most CROSSFADE_WATCHES_PER_PRINCIPAL, 5,000).
@@ -227,6 +235,14 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """The audit log, newest first."""
     ListWebhooks: _aio.UnaryUnaryMultiCallable[_service_pb2.ListWebhooksRequest, _service_pb2.ListWebhooksResponse]  # type: ignore[assignment]
     """The webhooks, and what each has yet to be told."""
+    RetryWebhook: _aio.UnaryUnaryMultiCallable[_service_pb2.RetryWebhookRequest, _resources_pb2.Webhook]  # type: ignore[assignment]
+    """Ends the pauses of a webhook whose receiver is well again, and of all that it has yet to be told: that is tried
+    within half a minute. Said twice it does the same. Errors: NOT_FOUND.
+    """
+    DropDeliveries: _aio.UnaryUnaryMultiCallable[_service_pb2.DropDeliveriesRequest, _service_pb2.DropDeliveriesResponse]  # type: ignore[assignment]
+    """Forgets events that a webhook has yet to be told of; in the audit log they stay. Errors: NOT_FOUND (nothing waits
+    for a webhook of this name, and the settings name none).
+    """
     WatchRoutes: _aio.UnaryStreamMultiCallable[_service_pb2.WatchRoutesRequest, _service_pb2.WatchRoutesResponse]  # type: ignore[assignment]
     """Routes of all lanes, then every change. Errors: OUT_OF_RANGE (REVISION_COMPACTED, HISTORY_CHANGED: start again from
     0), RESOURCE_EXHAUSTED (TOO_MANY_WATCHES: callers of one name have at most CROSSFADE_WATCHES_PER_PRINCIPAL, 5,000).
@@ -503,6 +519,26 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.ListWebhooksResponse, _abc.Awaitable[_service_pb2.ListWebhooksResponse]]:
         """The webhooks, and what each has yet to be told."""
+
+    @_abc_1.abstractmethod
+    def RetryWebhook(
+        self,
+        request: _service_pb2.RetryWebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_resources_pb2.Webhook, _abc.Awaitable[_resources_pb2.Webhook]]:
+        """Ends the pauses of a webhook whose receiver is well again, and of all that it has yet to be told: that is tried
+        within half a minute. Said twice it does the same. Errors: NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def DropDeliveries(
+        self,
+        request: _service_pb2.DropDeliveriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.DropDeliveriesResponse, _abc.Awaitable[_service_pb2.DropDeliveriesResponse]]:
+        """Forgets events that a webhook has yet to be told of; in the audit log they stay. Errors: NOT_FOUND (nothing waits
+        for a webhook of this name, and the settings name none).
+        """
 
     @_abc_1.abstractmethod
     def WatchRoutes(
