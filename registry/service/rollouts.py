@@ -257,11 +257,11 @@ class RolloutService:
 
 
 def _complete(outcome: Outcome, operation: RolloutOperation, key: RequestKey, target: Target) -> Outcome:
-    """What the caller said, with who and on which look; where nothing was said, that a person did it."""
+    """What the caller said, with who and on which look; where nothing was said, whether a person or a look asked."""
     return replace(
         outcome,
         reason=outcome.reason or f"It was {_DONE[operation]} by {key.principal}.",
-        code=outcome.code or "PERSON",
+        code=outcome.code or ("LOOK" if target.analysis_sequence else "PERSON"),
         actor=key.principal,
         analysis_sequence=target.analysis_sequence,
     )

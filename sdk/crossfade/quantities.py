@@ -34,14 +34,19 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """A duration as `parse_duration` reads it, to the millisecond: `1h30m`, `31d`, `0.5s`."""
-    left = round(seconds * 1000)
-    parts = []
+    """A duration as `parse_duration` reads it, to the millisecond: `1h30m`, `31d`, `0.5s`.
+
+    What is none is written as well, for errors: `-1h`, and what is shorter as `1e-06s`.
+    """
+    left = round(abs(seconds) * 1000)
+    if seconds and not left:
+        return f"{seconds:g}s"
+    parts = ["-"] if seconds < 0 else []
     for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000)):
         number, left = divmod(left, size)
         if number:
             parts.append(f"{number}{unit}")
-    if left or not parts:
+    if left or parts in ([], ["-"]):
         parts.append(f"{left / 1000:g}s")
     return "".join(parts)
 

@@ -108,3 +108,10 @@ def test_rates() -> None:
 def test_durations_are_written_as_they_are_read(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
     assert parse_duration(text) == pytest.approx(seconds, abs=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(-1, "-1s"), (-5400, "-1h30m"), (-86_401.5, "-1d1.5s"), (1e-6, "1e-06s")]
+)
+def test_what_is_no_duration_is_written_for_errors_too(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
