@@ -5,9 +5,12 @@ from collections.abc import Collection
 from itertools import islice
 from typing import Final
 
-_CONTROL: Final = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f]")
-"""C0 without tab and newline, DEL and C1 (ECMA-48): terminals act on them wherever they are shown."""
-_ONE_LINE: Final = re.compile("[\0-\x1f\x7f-\x9f]")
+_TURNING: Final = "\u202a-\u202e\u2066-\u2069"
+"""Embeddings, overrides and isolates (UAX #9): they turn the order round in which people read what stands beside them
+(Boucher and Anderson, "Trojan Source", 2021). The marks that right-to-left scripts are written with turn nothing."""
+_CONTROL: Final = re.compile(f"[\0-\x08\x0b-\x1f\x7f-\x9f{_TURNING}]")
+"""And C0 without tab and newline, DEL and C1 (ECMA-48): terminals act on them wherever they are shown."""
+_ONE_LINE: Final = re.compile(f"[\0-\x1f\x7f-\x9f{_TURNING}]")
 
 _SHOWN_CHARACTERS: Final = 64
 _LISTED: Final = 20

@@ -41,6 +41,13 @@ def test_each_control_character_but_line_feed_and_tab_is_replaced_one_for_one() 
     assert plain("Zürich, 東京") == "Zürich, 東京"
 
 
+def test_what_turns_the_order_of_reading_is_replaced_and_marks_of_right_to_left_scripts_are_not() -> None:
+    turning = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+    assert plain(turning) == "\N{REPLACEMENT CHARACTER}" * len(turning)
+    written = "שלום\u200f, مرحبا\u061c"
+    assert plain(written) == written
+
+
 def test_tables_keep_their_styles_and_have_no_commands() -> None:
     console, out = terminal()
     console.print(models_table([Model(name="models/churn", description=EVIL)]))

@@ -88,7 +88,7 @@ WRONG: list[tuple[str, Change]] = [
     ("version.artifact.uri", lambda r: setattr(r.version.artifact, "uri", "https://host/v1?sig=secret")),
     ("version.artifact.uri", lambda r: setattr(r.version.artifact, "uri", "file:///a\nb")),
     ("version.artifact.uri", lambda r: setattr(r.version.artifact, "uri", "file:///\x9b1A")),
-    *(("version.description", _described(f"a{control}b")) for control in "\x08\r\x1b\x7f\x85\x9b"),
+    *(("version.description", _described(f"a{control}b")) for control in "\x08\r\x1b\x7f\x85\x9b\u202e\u2066"),
     ("version.signature.classes", lambda r: r.version.signature.classes.append("y\x1b[31mes")),
     ("version.signature.classes", lambda r: r.version.signature.classes.append("x" * 129)),
     ("version.signature.classes", lambda r: r.version.signature.classes.append("")),
