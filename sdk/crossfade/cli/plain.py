@@ -1,8 +1,8 @@
 """What may reach a terminal. Pure.
 
 Descriptions, reasons, classes and errors were written by others. A terminal takes some characters in them for commands
-(ECMA-48): to move the cursor, to set its title, to fill the clipboard (xterm's OSC 52). By some it turns the order round
-in which what stands beside them is read (UAX #9: embeddings, overrides, isolates).
+(ECMA-48): to move the cursor, to set its title, to fill the clipboard (xterm's OSC 52). Some turn the order round in
+which what stands beside them is read (UAX #9: embeddings, overrides, isolates).
 """
 
 import json

@@ -109,3 +109,14 @@ def test_a_version_is_tried_and_withdrawn_in_a_segment(
     assert said == "v2 is WITHDRAWN: it never gets requests here\n"
     (withdrawn,) = crossfade_json("versions", "tried-there", "--segment", "eu", "--state", "withdrawn")["versions"]
     assert withdrawn["name"] == "models/tried-there/versions/v2"
+
+
+def test_a_segment_whose_callers_would_be_served_by_nothing_is_deleted_by_force(
+    crossfade: Command, artifact: Path
+) -> None:
+    crossfade("publish", "only", str(artifact), "--without-rollout")
+    crossfade("segment", "set", "only", "eu", "--version", "v1", "--force")
+    said = crossfade("segment", "delete", "only", "eu", code=1).stderr
+    assert "the default lane of only has no stable version, and the callers in segment eu would be served" in said
+    said = crossfade("segment", "delete", "only", "eu", "--force").stdout
+    assert said == "the lane of segment eu is gone: its requests go to only's default lane\n"

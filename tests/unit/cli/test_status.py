@@ -67,6 +67,19 @@ def test_an_undone_lane_says_by_whom_and_why() -> None:
     assert view_json(view)["lanes"][0]["undone"]["type"] == "LANE_UNDONE"
 
 
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [("Bad.", "v2 is FAILED: Bad."), ("No reason was given.", "v2 is FAILED")],
+)
+def test_an_undone_lane_says_what_became_of_the_version_before(reason: str, said: str) -> None:
+    lane = samples.lane()
+    lane.rollout = ""
+    undone = resources.Event(type="LANE_UNDONE", time=samples.at(300), actor="local:ana", reason=reason)
+    undone.outcome.reason = f"v2 is FAILED: {reason}"
+    view = dataclasses.replace(samples.view(), lanes=(LaneView(lane, samples.rolled_back(), undone=undone),))
+    assert render_models([view]).plain.splitlines()[-1] == f" undone 5 min ago by ana: {said}"
+
+
 def test_an_undo_without_a_reason_says_by_whom_alone() -> None:
     lane = samples.lane()
     lane.rollout = ""

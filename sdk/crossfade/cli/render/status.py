@@ -6,6 +6,7 @@ from typing import Final
 
 from rich.text import Text
 
+from crossfade import event_words
 from crossfade.cli import text
 from crossfade.cli.hints import lane_command
 from crossfade.cli.render.gates import drift_line, gates_table, shadow_line, waiting_lines
@@ -280,7 +281,10 @@ def _pause(rollout: Rollout) -> str:
 
 
 def _undone_line(undone: Event, now: float) -> Text:
-    why = "" if undone.reason == _NO_REASON else f": {undone.reason}"
+    said = event_words.why(undone)
+    if undone.reason == _NO_REASON:
+        said = said.removesuffix(_NO_REASON).removesuffix(": ")
+    why = f": {said}" if said else ""
     return Text(f" undone {text.span(now - text.unix(undone.time))} ago by {text.actor(undone.actor)}{why}")
 
 
