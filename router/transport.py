@@ -12,7 +12,8 @@ from grpc import aio
 
 from crossfade import metadata as keys
 from crossfade.errors import details_of, raw_details
-from router.call import PREDICT, PREDICT_STREAM, UNAVAILABLE, Metadata, Reply
+from router.call import DEADLINE_EXCEEDED, PREDICT, PREDICT_STREAM, UNAVAILABLE, Metadata, Reply
+from router.silences import Silences
 from services.common.channels import Channels
 from services.common.clock import Clock
 
@@ -142,7 +143,7 @@ class GrpcTransport:
         channels: how to reach Workers.
         clock: how long a refusal is remembered.
         rng: which two are compared.
-        log: gets a line when a process cannot be tried.
+        log: gets a line when a process cannot be tried, or gives no answer.
     """
 
     def __init__(
@@ -152,6 +153,7 @@ class GrpcTransport:
         self._clock = clock
         self._rng = rng
         self._log = log
+        self._silences = Silences(log, clock)
         self._backends: dict[str, _Backend] = {}
         self._used: frozenset[str] = frozenset()
 
@@ -199,7 +201,16 @@ class GrpcTransport:
         try:
             return Reply("OK", await call, begun=True)
         except aio.AioRpcError as error:
-            return backend.failure(error, self._clock, backend.was_told(begun, self._clock.monotonic()))
+            now = self._clock.monotonic()
+            reply = backend.failure(error, self._clock, backend.was_told(begun, now))
+            if reply.code == DEADLINE_EXCEEDED:
+                self._silent(address, backend, now - begun, accepted=reply.begun, waited=wait)
+            return reply
+        except asyncio.CancelledError:
+            # A busy loop lets the caller's deadline cancel the handler before the attempt's own timeout ends it.
+            if (seconds := self._clock.monotonic() - begun) >= timeout:
+                self._silent(address, backend, seconds, accepted=None, waited=wait)
+            raise
         finally:
             backend.in_flight -= 1
             # grpc.aio never collects an abandoned call; one that has ended costs 13 µs to cancel.
@@ -247,6 +258,16 @@ class GrpcTransport:
         for backend in self._backends.values():
             await backend.close()
         self._backends.clear()
+
+    def _silent(self, address: str, backend: _Backend, seconds: float, *, accepted: bool | None, waited: bool) -> None:
+        self._silences.note(
+            address,
+            seconds,
+            accepted=accepted,
+            connected=backend.connected,
+            waited=waited,
+            in_flight=backend.in_flight,
+        )
 
     def _backend(self, address: str) -> _Backend:
         backend = self._backends.get(address)

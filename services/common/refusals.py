@@ -2,15 +2,11 @@
 
 import time
 from collections.abc import Callable
-from typing import Final
 
 import structlog
 
 from services.common.errors import CrossfadeError
-
-_AGAIN_SECONDS: Final = 60.0
-_KEPT: Final = 1_000
-"""Lines a minute, whoever calls."""
+from services.common.rarely import Rarely
 
 
 class Refusals:
@@ -23,8 +19,7 @@ class Refusals:
 
     def __init__(self, log: structlog.typing.FilteringBoundLogger, now: Callable[[], float] = time.monotonic) -> None:
         self._log = log
-        self._now = now
-        self._told: dict[tuple[str, str], tuple[float, int]] = {}
+        self._lines = Rarely(now)
 
     def note(self, principal: str, method: str, peer: str, error: CrossfadeError) -> None:
         """Says that a call was refused, and how many more were since the line before.
@@ -35,16 +30,9 @@ class Refusals:
             peer: from where, as gRPC writes it.
             error: what it was told.
         """
-        now = self._now()
-        told, more = self._told.get((principal, method), (-_AGAIN_SECONDS + now, 0))
-        if now - told < _AGAIN_SECONDS:
-            self._told[principal, method] = (told, more + 1)
+        not_logged = self._lines.due((principal, method))
+        if not_logged is None:
             return
-        if len(self._told) >= _KEPT:
-            self._told = {key: one for key, one in self._told.items() if now - one[0] < _AGAIN_SECONDS}
-        if len(self._told) >= _KEPT:
-            return
-        self._told[principal, method] = (now, 0)
         self._log.warning(
             "a caller is refused",
             principal=principal,
@@ -52,5 +40,5 @@ class Refusals:
             peer=peer,
             code=error.reason,
             reason=error.message,
-            not_logged=more,
+            not_logged=not_logged,
         )

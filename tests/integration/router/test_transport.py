@@ -6,6 +6,8 @@ import random
 from pathlib import Path
 
 import pytest
+import structlog
+from structlog.testing import LogCapture
 
 from crossfade.cli.actions.certificates import make_certificates
 from router.transport import GrpcTransport
@@ -20,8 +22,8 @@ LOG = make_log("test", "critical")
 PREDICT_SECONDS = 5.0
 
 
-def transport(tls: TlsSettings | None = None) -> GrpcTransport:
-    return GrpcTransport(Channels(tls or TlsSettings()), SystemClock(), random.Random(7), LOG)
+def transport(tls: TlsSettings | None = None, log: structlog.typing.FilteringBoundLogger = LOG) -> GrpcTransport:
+    return GrpcTransport(Channels(tls or TlsSettings()), SystemClock(), random.Random(7), log)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -53,6 +55,30 @@ async def test_a_failure_of_the_program_has_the_reason_that_its_worker_gives() -
     assert (reply.code, reply.reason, reply.of_program) == ("INTERNAL", "MODEL_RAISED", True)
     await sender.close()
     await worker.stop()
+
+
+async def test_an_attempt_that_gets_no_answer_is_in_the_log_with_where_it_was() -> None:
+    lines = LogCapture()
+    log = structlog.wrap_logger(structlog.PrintLogger(), processors=[lines])
+    sender, worker = transport(log=log), FakeWorker("v1")
+    await worker.start()
+    worker.behavior = "hang"
+    assert (await sender.send(worker.address, b"", (), 1.1, wait=False)).code == "DEADLINE_EXCEEDED"
+    (line,) = lines.entries
+    assert line["event"] == "an attempt got no answer in its time"
+    assert (line["address"], line["accepted"], line["connected"], line["in_flight"]) == (worker.address, True, True, 1)
+    assert line["seconds"] >= 1.1
+    await worker.stop()
+    # Where nobody listens, it is a connection that was waited for.
+    assert (await sender.send("127.0.0.1:1", b"", (), 1.1, wait=True)).code == "DEADLINE_EXCEEDED"
+    waited = lines.entries[-1]
+    assert (waited["address"], waited["accepted"], waited["connected"], waited["waited"]) == (
+        "127.0.0.1:1",
+        False,
+        False,
+        True,
+    )
+    await sender.close()
 
 
 async def test_the_channels_of_the_latest_table_stay_open_whichever_table_is_settled_last() -> None:

@@ -36,4 +36,4 @@ def test_many_callers_are_a_thousand_lines_a_minute() -> None:
     assert len(lines.entries) == 1_000
     clock.advance(61)
     refusals.note("ana", "/a", "ipv4:1", ERROR)
-    assert (len(lines.entries), len(refusals._told)) == (1_001, 1)
+    assert (len(lines.entries), len(refusals._lines._told)) == (1_001, 1)
