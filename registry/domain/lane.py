@@ -9,6 +9,8 @@ IDLE_SLICE_SECONDS: Final = 300.0
 """Slice length without a rollout: a twelfth of a step's default period."""
 
 
+HELD_UNDONE_SECONDS: Final = 3600.0
+"""How long what was undone stays loaded."""
 MOST_LOADED: Final = 5
 """Versions that may be loaded by hand at a time: each takes its memory on every Worker."""
 

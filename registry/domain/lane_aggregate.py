@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from registry.domain.lane import MOST_LOADED, Load
+from registry.domain.lane import HELD_UNDONE_SECONDS, MOST_LOADED, Load
+from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.lane_rollouts import LaneRollouts
 from registry.domain.records import Outcome, Undo
 from registry.domain.serving import Placement
@@ -171,7 +172,23 @@ class LaneAggregate(LaneRollouts):
             # It waited behind the one that was cancelled, and is compared with what is stable now.
             waits = self._waiting_note(self.live.version)
             self.live = self._keep(replace(self.live, stable_version=version, note=waits))
+        if old and not wanted.bad:
+            self._hold_undone(old)
         became = f"{old} is {self.states[old].state}: " if old else ""
         code = "UNDONE_AS_BAD" if wanted.bad else "UNDONE"
         outcome = Outcome(f"{became}{wanted.reason}", code, actor=self._actor)
         self._event("LANE_UNDONE", version, reason=wanted.reason, outcome=outcome)
+
+    def _hold_undone(self, version: str) -> None:
+        """Has Workers hold what was undone for a while: a mistaken undo is then taken back at once.
+
+        Where too many are loaded by hand already it is loaded at need, as any other.
+        """
+        until = self._now + HELD_UNDONE_SECONDS
+        known = {load.version: load.until for load in self.lane.loaded}
+        if known.get(version, 0.0) >= until or len(known.keys() - {version}) >= MOST_LOADED:
+            return
+        others = tuple(load for load in self.lane.loaded if load.version != version)
+        self._lane(loaded=(*others, Load(version, until)))
+        reason = f"{version} was undone, and is held for an hour so that it could come back at once."
+        self._event("VERSION_LOADED", version, reason=reason, actor=REGISTRY_ACTOR)

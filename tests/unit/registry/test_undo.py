@@ -10,7 +10,7 @@ from registry.domain.routes import held_versions
 from registry.domain.serving import ServingState, Traffic
 from registry.domain.states import RolloutState, VersionState
 from services.common.errors import FailedPreconditionError
-from tests.unit.registry.lanes import OUTCOME, both, placed, running_lane, spec, stable_lane, states
+from tests.unit.registry.lanes import OUTCOME, START, both, placed, running_lane, spec, stable_lane, states
 
 
 def undo(version: str = "", *, bad: bool = False, cancel_rollout: bool = False, force: bool = False) -> Undo:
@@ -45,9 +45,33 @@ def test_who_undoes_what_was_just_undone_brings_it_back_by_its_name_alone(bad: b
     assert states(lane) == {"v1": "DEPRECATED", "v2": "STABLE"}
 
 
+def test_what_was_undone_stays_loaded_for_an_hour_so_that_it_could_come_back() -> None:
+    lane = promoted_lane()
+    lane.undo(undo(), both())
+    assert [(load.version, load.until) for load in lane.lane.loaded] == [("v2", START + 3600.0)]
+    assert held_versions(lane.lane, lane.live) == ("v1", "v2")
+    loaded = lane.events[-2]
+    assert (loaded.type, loaded.version, loaded.actor) == ("VERSION_LOADED", "v2", "registry")
+    # No shorter than somebody has asked for.
+    lane = promoted_lane()
+    lane.load("v2", START + 7200.0)
+    lane.undo(undo(), both())
+    assert [(load.version, load.until) for load in lane.lane.loaded] == [("v2", START + 7200.0)]
+
+
+def test_what_was_undone_takes_no_place_of_what_is_loaded_by_hand() -> None:
+    lane = promoted_lane()
+    for number in range(3, 8):
+        lane.add(f"v{number}")
+        lane.load(f"v{number}", START + 60.0)
+    lane.undo(undo(), both())
+    assert [load.version for load in lane.lane.loaded] == ["v3", "v4", "v5", "v6", "v7"]
+
+
 def test_undo_of_a_bad_version_is_final() -> None:
     lane = promoted_lane()
     lane.undo(undo(bad=True), both())
+    assert lane.lane.loaded == ()
     assert states(lane) == {"v1": "STABLE", "v2": "FAILED"}
     assert (lane.lane.previous_version, lane.lane.handover_version) == ("", "")
     assert lane.events[-1].outcome == Outcome("v2 is FAILED: Callers complain.", "UNDONE_AS_BAD", actor="local:ana")
