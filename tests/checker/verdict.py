@@ -77,7 +77,7 @@ def _traces(events: Mapping[str, Events], tables: Tables, journal: Iterable[Entr
         match event.type:
             case "MODEL_CREATED":
                 found[event.model].append(event)
-            case "VERSION_LOADED":
+            case "VERSION_LOADED" if event.actor != "registry":
                 found[f"loaded {event.version}"].append(event)
             case "VERSION_UNLOADED" if event.actor != "registry":
                 found[f"let go {event.version}"].append(event)

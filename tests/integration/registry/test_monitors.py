@@ -195,11 +195,12 @@ async def test_an_undo_sets_the_wish_for_another_one_back(registry: Registry) ->
     await registry.stub.UndoLane(undo)
     assert (await registry.model()).lanes[0].stable_version == "v1"
     assert not (await monitor(registry)).settings.undo
-    told = (await registry.events())[-2:]
-    assert [(event.type, event.reason) for event in told] == [
+    changed, held, undone = (await registry.events())[-3:]
+    assert [(event.type, event.reason) for event in (changed, undone)] == [
         ("MONITOR_CHANGED", "The lane was undone; no alert undoes it again until that is asked for anew."),
         ("LANE_UNDONE", "No reason was given."),
     ]
+    assert (held.type, held.version) == ("VERSION_LOADED", "v2")
 
 
 @pytest.mark.parametrize(
