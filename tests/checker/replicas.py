@@ -1,4 +1,4 @@
-"""Registries as processes on one database, killed and started again, their database connections cut."""
+"""Registries as processes on one database: killed and started again, their connections cut, their database crashed."""
 
 import asyncio
 import contextlib
@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,8 @@ _CHANNEL: Final = (
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.use_local_subchannel_pool", 1),
 )
+_CRASHES: Final = 5
+"""One trouble in so many is the database's, the others are a replica's."""
 
 
 class Replicas:
@@ -34,10 +37,17 @@ class Replicas:
         count: how many.
         module: what runs; another one than the Registry's own sabotages it.
         arguments: of the module.
+        crash: crashes the database and starts it again; None: it is none of ours.
     """
 
     def __init__(
-        self, database: str, folder: Path, count: int = 2, module: str = "registry", arguments: tuple[str, ...] = ()
+        self,
+        database: str,
+        folder: Path,
+        count: int = 2,
+        module: str = "registry",
+        arguments: tuple[str, ...] = (),
+        crash: Callable[[], None] | None = None,
     ) -> None:
         self._database = database
         self._folder = folder
@@ -47,9 +57,11 @@ class Replicas:
         self._processes: list[asyncio.subprocess.Process | None] = [None] * count
         self._channels = [aio.insecure_channel(address, options=_CHANNEL) for address in self.addresses]
         self.stubs = [service_pb2_grpc.RegistryServiceStub(channel) for channel in self._channels]
-        self._killing: asyncio.Task[None] | None = None
+        self._crash = crash
+        self._ending: asyncio.Task[None] | None = None
         self.kills = 0
         self.cuts = 0
+        self.crashes = 0
 
     async def start(self) -> None:
         """Starts all, and waits until they answer."""
@@ -73,8 +85,8 @@ class Replicas:
     async def until_all_answer(self, seconds: float = 60.0) -> None:
         """Waits until each of them answers."""
         async with asyncio.timeout(seconds):
-            if self._killing is not None:
-                await self._killing
+            if self._ending is not None:
+                await self._ending
             for stub in self.stubs:
                 while True:
                     try:
@@ -100,17 +112,29 @@ class Replicas:
             if process is not None and process.returncode is not None:
                 await self._start(index)
 
+    async def _end_database(self, crash: Callable[[], None]) -> None:
+        """Crashes the database, and starts those again that have ended since it did not answer them at their start."""
+        await asyncio.to_thread(crash)
+        self.crashes += 1
+        await self._revive()
+
     async def harass(self, rng: random.Random, every_seconds: float) -> None:
-        """Kills one now and then, and cuts database connections in between, until it is cancelled."""
+        """Kills one now and then, or the database, and cuts connections in between, until it is cancelled."""
+        troubles = 0
         while True:
             for _ in range(rng.randint(2, 5)):
                 await asyncio.sleep(rng.uniform(0.2, every_seconds / 3))
                 # The database may be harassed as well, by others.
                 with contextlib.suppress(psycopg.OperationalError):
                     self.cuts += await asyncio.to_thread(self._sessions.end, rng.random() / 2)
-            # Whoever is killed is started again, even if this is cancelled in between.
-            self._killing = asyncio.create_task(self.kill(rng.randrange(len(self.addresses))))
-            await asyncio.shield(self._killing)
+            troubles += 1
+            if self._crash is not None and troubles % _CRASHES == 0:
+                ending = self._end_database(self._crash)
+            else:
+                ending = self.kill(rng.randrange(len(self.addresses)))
+            # Who is ended is started again, even if this is cancelled in between.
+            self._ending = asyncio.create_task(ending)
+            await asyncio.shield(self._ending)
 
     async def until_quiet(self) -> None:
         """Waits until the database carries nothing out any more."""

@@ -11,7 +11,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ class Report:
         resumed: how often a watch was resumed.
         kills: of replicas.
         cuts: of database connections.
+        crashes: of the database.
     """
 
     found: list[str]
@@ -56,6 +57,7 @@ class Report:
     resumed: int
     kills: int
     cuts: int
+    crashes: int
 
 
 async def check(
@@ -67,8 +69,9 @@ async def check(
     longest: float = 0.0,
     module: str = "registry",
     arguments: tuple[str, ...] = (),
+    crash: Callable[[], None] | None = None,
 ) -> Report:
-    """Lets clients loose on replicas that are killed, and holds the outcome against the rules.
+    """Lets clients loose on replicas that are killed, as a database may be, and holds the outcome against the rules.
 
     Args:
         database: URL.
@@ -78,9 +81,10 @@ async def check(
         longest: seconds after which they do not, since it was too long.
         module: what runs as a replica.
         arguments: of the module.
+        crash: crashes the database and starts it again; None: it is left alone.
     """
     with tempfile.TemporaryDirectory(prefix="checker-") as folder:
-        replicas = Replicas(database, Path(folder), module=module, arguments=arguments)
+        replicas = Replicas(database, Path(folder), module=module, arguments=arguments, crash=crash)
         try:
             await replicas.start()
             return await _check(replicas, database, seed, _Bounds(time.monotonic(), seconds, each, longest))
@@ -129,6 +133,7 @@ async def _check(replicas: Replicas, database: str, seed: int, bounds: "_Bounds"
         resumed=sum(watcher.resumed for watcher in watchers),
         kills=replicas.kills,
         cuts=replicas.cuts,
+        crashes=replicas.crashes,
     )
 
 

@@ -1,13 +1,20 @@
 """The checker: nothing wrong is found in the Registry, and what is wrong on purpose is found."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from registry.database.engine import open_engine, parse_url
+from registry.database.schema import migrate
+from services.local.postgres import Postgres
 from tests.checker.clients import KINDS
 from tests.checker.journal import Told
 from tests.checker.run import check
+from tests.support.crashing import CrashingPostgres
+from tests.support.postgres import Server
 
 SECONDS = 60.0
 SABOTAGED_SECONDS = 15.0
@@ -16,12 +23,35 @@ LONGEST_SECONDS = 180.0
 """On a machine that is busy with something else, so that every kind of operation succeeds as often."""
 
 
+@dataclass(frozen=True, slots=True)
+class Harassed:
+    """The URL of a database, and what crashes it; None: the server was given, and is left alone."""
+
+    url: str
+    crash: Callable[[], None] | None
+
+
+@pytest.fixture
+def harassed(postgres: Server, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harassed]:
+    """One that keeps what it has acknowledged, as those of other tests do not."""
+    if not isinstance(postgres, Postgres):
+        yield Harassed(request.getfixturevalue("database"), None)
+        return
+    with CrashingPostgres(tmp_path / "postgres") as server:
+        server.create_database("kept")
+        engine = open_engine(parse_url(server.url("kept")), 1)
+        migrate(engine)
+        engine.dispose()
+        yield Harassed(server.url("kept"), server.crash)
+
+
 @pytest.mark.timeout(400)
-async def test_thirty_clients_two_replicas_and_kills(database: str) -> None:
-    report = await check(database, SECONDS, seed=0, each=FEW, longest=LONGEST_SECONDS)
+async def test_thirty_clients_two_replicas_and_kills(harassed: Harassed) -> None:
+    report = await check(harassed.url, SECONDS, seed=0, each=FEW, longest=LONGEST_SECONDS, crash=harassed.crash)
     assert report.found == []
     assert report.kills >= 5
     assert report.cuts > 0
+    assert report.crashes >= 2 or harassed.crash is None
     assert report.resumed >= 5
     rare = [kind for kind in KINDS if report.told[f"{kind} {Told.OK}"] < FEW]
     assert not rare, f"{rare} hardly ever succeeded: {report.told}"
