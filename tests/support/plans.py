@@ -1,9 +1,10 @@
 """Where a database reads more than it is asked for, by the plans that it makes."""
 
 import contextlib
+import itertools
 import re
-from collections.abc import Collection, Iterator
-from typing import Any, Protocol
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, Self
 
 import psycopg
 
@@ -11,8 +12,16 @@ from benchmarks.dsn import dsn, is_cockroach
 
 _TABLE = re.compile(r"^[\s│]*table: (\w+)@", re.MULTILINE)
 _READ = re.compile(r"KV rows (?:read|decoded): ([\d,]+)")
+_INSERTS = re.compile(r"\bINSERT INTO\b")
 _SEARCHES = re.compile(r"DESC\s+LIMIT|\bAS heads\b")
 """Lists, newest first, and what a receiver with a backlog is told next."""
+
+_COLUMNS = b"""
+    SELECT class.relname, array_agg(pg_get_indexdef(indexrelid, place::int, false) ORDER BY place)
+    FROM pg_index JOIN pg_class AS class ON class.oid = indexrelid, generate_series(1, indnkeyatts) AS place
+    WHERE relnamespace = 'public'::regnamespace GROUP BY class.relname
+"""
+"""The columns of each index, in order."""
 
 
 class Plans(Protocol):
@@ -23,6 +32,9 @@ class Plans(Protocol):
 
     def waste(self, statement: str, values: Any) -> Iterator[str]:
         """Where it reads a table from end to end, or far more of it than it is asked for."""
+
+    def detours(self, statement: str, values: Any) -> Iterator[str]:
+        """Where it goes through an index for columns that others come before, of which it knows nothing."""
 
 
 class PostgresPlans:
@@ -36,8 +48,15 @@ class PostgresPlans:
 
     def __init__(self, url: str, small: Collection[str], most: int) -> None:
         self.connection = psycopg.connect(dsn(url), autocommit=True, options="-c enable_seqscan=off")
+        self._columns: dict[str, list[str]] = dict(self.connection.execute(_COLUMNS).fetchall())
         self._small = small
         self._most = most
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.connection.close()
 
     def analyze(self, tables: Collection[str]) -> None:
         """Has the planner learn what the tables hold."""
@@ -45,11 +64,31 @@ class PostgresPlans:
 
     def waste(self, statement: str, values: Any) -> Iterator[str]:
         """Where it reads a table from end to end, or far more of it than it is asked for."""
-        # What reads is carried out as well, and counted.
-        options = "ANALYZE, FORMAT JSON" if statement.startswith("SELECT") else "FORMAT JSON"
-        row = self.connection.execute(f"EXPLAIN ({options}) {statement}".encode(), values).fetchone()
+        # Carried out as well, and counted, for a way round an index that is missing is no reading from end to end. What
+        # puts rows in would meet those that it has put in, and finds its place by the table's keys.
+        inserts = _INSERTS.search(statement)
+        options = "FORMAT JSON" if inserts else "ANALYZE, FORMAT JSON"
+        with self.connection.transaction(force_rollback=True):
+            row = self.connection.execute(f"EXPLAIN ({options}) {statement}".encode(), values).fetchone()
         assert row is not None
         return postgres_waste(row[0][0]["Plan"], self._small, self._most)
+
+    def detours(self, statement: str, values: Any) -> Iterator[str]:
+        """Where it goes through an index for columns that others come before, of which it knows nothing.
+
+        PostgreSQL counts no row that it leaves out so.
+        """
+        row = self.connection.execute(f"EXPLAIN (FORMAT JSON) {statement}".encode(), values).fetchone()
+        assert row is not None
+        return postgres_detours(row[0][0]["Plan"], self._columns)
+
+    @contextlib.contextmanager
+    def without(self, indexes: Iterable[str]) -> Iterator[None]:
+        """As it would be if these were not there."""
+        with self.connection.transaction(force_rollback=True):
+            for index in indexes:
+                self.connection.execute(f"DROP INDEX {index}".encode())
+            yield
 
 
 class CockroachPlans:
@@ -86,6 +125,11 @@ class CockroachPlans:
             pass
         return cockroach_waste("\n".join(str(line) for (line,) in cursor.fetchall()), self._small, self._most)
 
+    def detours(self, statement: str, values: Any) -> Iterator[str]:
+        """None: it reads such an index from end to end, which is waste."""
+        del statement, values
+        return iter(())
+
 
 @contextlib.contextmanager
 def plans_of(url: str, small: Collection[str], most: int) -> Iterator[Plans]:
@@ -105,6 +149,22 @@ def postgres_waste(node: dict[str, Any], small: Collection[str], most: int) -> I
         yield f"{node['Node Type']} of {table or 'all'} reads {rows} rows"
     for part in node.get("Plans", ()):
         yield from postgres_waste(part, small, most)
+
+
+def postgres_detours(node: dict[str, Any], columns: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Where a node of a PostgreSQL's plan, or a part of it, gives an index columns without those before them.
+
+    Args:
+        node: FORMAT JSON.
+        columns: of each index.
+    """
+    if condition := node.get("Index Cond"):
+        index = node["Index Name"]
+        given = [bool(re.search(rf"(?<![\w.']){column}(?!\w)", condition)) for column in columns[index]]
+        if given != sorted(given, reverse=True):
+            yield f"{index} is gone through for {', '.join(itertools.compress(columns[index], given))}"
+    for part in node.get("Plans", ()):
+        yield from postgres_detours(part, columns)
 
 
 def cockroach_waste(plan: str, small: Collection[str], most: int) -> Iterator[str]:

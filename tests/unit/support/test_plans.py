@@ -1,6 +1,6 @@
 """A plan that reads more than it must is noticed, of either database."""
 
-from tests.support.plans import cockroach_waste, postgres_waste
+from tests.support.plans import cockroach_waste, postgres_detours, postgres_waste
 
 SMALL, MOST = {"clock"}, 1_000
 LIMITED = """\
@@ -37,3 +37,17 @@ def test_a_small_table_and_few_rows_are_no_waste() -> None:
     few = LIMITED.replace("[/'m'/4 - /'m']", "FULL SCAN")
     for plan in (few, LIMITED):
         assert not list(cockroach_waste(plan, SMALL, MOST))
+
+
+def test_an_index_that_is_gone_through_for_its_later_columns() -> None:
+    columns = {"events_by_time": ['"time"', "model", "sequence"]}
+
+    def detours(condition: str) -> list[str]:
+        scan = {"Node Type": "Index Scan", "Index Name": "events_by_time", "Index Cond": condition}
+        return list(postgres_detours({"Node Type": "Limit", "Plans": [scan]}, columns))
+
+    assert detours("((model = 'm'::text) AND (sequence = 5))") == ["events_by_time is gone through for model, sequence"]
+    assert detours('(("time" < now()) AND (sequence = 5))') == ['events_by_time is gone through for "time", sequence']
+    assert not detours("(ROW(\"time\", model, sequence) < ROW(now(), 'm'::text, 5))")
+    assert not detours('("time" = old."time")')
+    assert detours("(model = 'time'::text)") == ["events_by_time is gone through for model"]
