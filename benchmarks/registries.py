@@ -99,27 +99,38 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
+async def publish(stub: "Stub", model: str) -> service_pb2.PublishVersionResponse:
+    """A version of a model, the next one by its number."""
+    artifact = model_pb2.Artifact(uri="file:///m", digest="sha256:" + "a" * 64, size_bytes=1)
+    version = resources_pb2.Version(artifact=artifact, signature=_SIGNATURE)
+    request = service_pb2.PublishVersionRequest(parent=f"models/{model}", version=version, request_id=new_id())
+    return await stub.PublishVersion(request)
+
+
+async def report_ready(stub: "Stub", model: str, worker: str, *versions: str, control: str = "") -> None:
+    """A Worker of this id has versions ready, and one of them as a control process as well."""
+    kinds = [(version, model_pb2.TRAFFIC_LIVE) for version in versions]
+    kinds += [(control, model_pb2.TRAFFIC_CONTROL)] if control else []
+    serving = [
+        resources_pb2.Serving(
+            model=model, version=name, traffic=kind, address="127.0.0.1:1", state=resources_pb2.SERVING_STATE_READY
+        )
+        for name, kind in kinds
+    ]
+    instance = resources_pb2.Instance(
+        instance_id=worker, kind=resources_pb2.INSTANCE_KIND_WORKER, address="127.0.0.1:1", serving=serving
+    )
+    request = service_pb2.ReportInstanceRequest(instance=instance)
+    request.ttl.seconds = 600
+    await stub.ReportInstance(request)
+
+
 async def running(stub: "Stub", model: str) -> resources_pb2.Rollout:
     """A model with v1 stable and v2 under test."""
     await stub.CreateModel(service_pb2.CreateModelRequest(model_id=model, request_id=new_id()))
     worker = new_id()
-    for number in (1, 2):
-        artifact = model_pb2.Artifact(uri="file:///m", digest="sha256:" + "a" * 64, size_bytes=1)
-        version = resources_pb2.Version(artifact=artifact, signature=_SIGNATURE)
-        await stub.PublishVersion(
-            service_pb2.PublishVersionRequest(parent=f"models/{model}", version=version, request_id=new_id())
-        )
-        kinds = [("v1", model_pb2.TRAFFIC_LIVE), ("v2", model_pb2.TRAFFIC_LIVE), ("v1", model_pb2.TRAFFIC_CONTROL)]
-        serving = [
-            resources_pb2.Serving(
-                model=model, version=name, traffic=kind, address="127.0.0.1:1", state=resources_pb2.SERVING_STATE_READY
-            )
-            for name, kind in kinds[: number * 2 - 1]
-        ]
-        instance = resources_pb2.Instance(
-            instance_id=worker, kind=resources_pb2.INSTANCE_KIND_WORKER, address="127.0.0.1:1", serving=serving
-        )
-        request = service_pb2.ReportInstanceRequest(instance=instance)
-        request.ttl.seconds = 600
-        await stub.ReportInstance(request)
+    await publish(stub, model)
+    await report_ready(stub, model, worker, "v1")
+    await publish(stub, model)
+    await report_ready(stub, model, worker, "v1", "v2", control="v1")
     return await stub.GetRollout(service_pb2.GetRolloutRequest(name=f"models/{model}/rollouts/1"))
