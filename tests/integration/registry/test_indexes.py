@@ -29,11 +29,12 @@ MOST_ROWS = 1_000
 WEBHOOKS = ("dead", "sick")
 EITHER = {"state_history_by_state_noted", "state_history_by_state_revision"}
 """Of a lane whose versions came into a state seldom, either tells all of these changes, and they are put in order."""
-UNCOUNTED = ("lane_versions_", "readiness_", "state_history_")
+UNCOUNTED = ("events_pk", "lane_versions_", "readiness_", "route_changes_", "state_history_")
 """Of what is looked up there PostgreSQL says little: a few rows, found by going through all of a model or of a Worker.
 
 Of other tables it may do so with good reason: a list over all models, a receiver that most rows are for.
 """
+FORGOTTEN = {"analyses", "events", "outbox", "requests", "route_changes"}
 EXPLAINED = {"SELECT", "INSERT", "UPDATE", "DELETE", "WITH"}
 ABOUT_A_SESSION = {"SET", "SHOW"}
 Query = tuple[str, Any]
@@ -268,6 +269,8 @@ async def asked(grown: str, start: Start, queries: dict[str, Query], tmp_path: P
     forgotten = await asyncio.to_thread(registry.app.retention.forget, deadline=time.monotonic() + 60)
     assert forgotten.failures == ()
     await registry.app.stop()
+    removed = {statement.split(maxsplit=3)[2] for statement, _ in queries.values() if word(statement) == "DELETE"}
+    assert removed >= FORGOTTEN
     grow_old(grown)
     with plans_of(grown, SMALL, MOST_ROWS) as plans:
         plans.analyze(["outbox"])

@@ -10,6 +10,9 @@ from crossfade.registry.v1 import resources_pb2
 _EVENTS: Final = (
     # A type that was common once and is not any more, as a planner does not know.
     "UPDATE events SET type = 'ROLLOUT_PROMOTED' WHERE sequence BETWEEN 1001 AND 5000",
+    # The beginning was forgotten before.
+    "DELETE FROM events WHERE sequence <= 1000",
+    "UPDATE models SET compacted_sequence = 1000 WHERE model = 'm'",
 )
 _BACKLOG: Final = (
     """
