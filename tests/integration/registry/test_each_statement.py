@@ -1,8 +1,8 @@
 """A serialization failure at each statement and COMMIT, of every call that changes something: one effect, or none."""
 
 import asyncio
+import itertools
 from collections.abc import Iterator
-from itertools import count
 from typing import Any
 
 import grpc
@@ -18,6 +18,7 @@ from tests.integration.registry.mutating import MUTATING, rpc_of
 from tests.integration.registry.test_cut_commits import CHANGE_NOTHING
 from tests.support.serialization import COMMIT, Serialization, serialization
 
+AT_A_TIME = 8
 FEWEST = 3
 """Places at which a call may fail: it reads or writes, keeps its answer, and ends with COMMIT."""
 QUIET: dict[str, Any] = {"sweep_seconds": 60}
@@ -54,7 +55,7 @@ async def replays(registry: Registry, call: str, request: Any, answer: Any, shar
 @pytest.fixture
 async def registry(start: Start) -> Registry:
     """A Registry in whose tables nothing happens by itself."""
-    return await start(**QUIET, database_connections=len(MUTATING))
+    return await start(**QUIET, database_connections=AT_A_TIME)
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ async def test_a_failure_at_any_place_leaves_one_effect(
     registry: Registry, failing: Serialization, shared_database: Connection, call: str
 ) -> None:
     expected: Effect | None = None
-    for place in count():
+    for place in itertools.count():
         model = f"round-{place}"
         failing.refuse(0)
         request = await prepared(registry, call, model)
@@ -112,12 +113,17 @@ async def test_a_failure_at_each_commit_has_no_effect_and_says_so(
     requests = {call: await prepared(registry, call, f"m-{number}") for number, call in enumerate(MUTATING)}
     before = read(shared_database)
     failing.refuse_commits()
-    told = await asyncio.gather(
-        *(ask(registry, call, request) for call, request in requests.items()), return_exceptions=True
-    )
+    # All at a time would have to wait for one another for longer than a call may take.
+    few = asyncio.Semaphore(AT_A_TIME)
+
+    async def told(call: str, request: Any) -> Any:
+        async with few:
+            return await ask(registry, call, request)
+
+    answers = await asyncio.gather(*itertools.starmap(told, requests.items()), return_exceptions=True)
     refused = failing.refused
     failing.refuse(0)
-    for call, error in zip(requests, told, strict=True):
+    for call, error in zip(requests, answers, strict=True):
         assert isinstance(error, aio.AioRpcError), call
         assert (error.code(), refusal(error).reason) == (grpc.StatusCode.ABORTED, "CONTENTION"), call
     assert refused == ATTEMPTS * len(MUTATING)
@@ -137,7 +143,7 @@ async def test_what_is_refused_for_a_reason_is_refused_for_it(
     """A call that nothing comes of says why, whatever could not be serialized on the way."""
     rollout = await registry.running()
     stale = resources_pb2.Rollout(name=rollout.name, etag="stale")
-    for place in count(1):
+    for place in itertools.count(1):
         before = read(shared_database)
         failing.refuse(place)
         with pytest.raises(aio.AioRpcError) as caught:

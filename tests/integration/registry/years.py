@@ -58,9 +58,7 @@ _STATES: Final = (
     # Most of what failed has left no trace but a few versions, of long ago.
     "UPDATE lane_versions SET state = 'DEPRECATED' WHERE state = 'FAILED' AND version NOT LIKE '%%000'",
     # What is stable and under test has been for long, while others came and went.
-    """
-    UPDATE state_history SET noted = noted - interval '2 d' WHERE sequence < 1000
-    """,
+    "UPDATE state_history SET noted = noted - interval '2 d' WHERE sequence < 1000",
 )
 _FLEET: Final = (
     """
