@@ -148,10 +148,12 @@ class SqlOutbox:
             seconds: no less than a turn: nobody else takes one that has begun.
         """
         late = (outbox.c.webhook == webhook) & (outbox.c.due > func.now())
+        # Not all at one moment: what is due next is found by an index, and of thousands due at once it tells none.
+        since = func.least(outbox.c.created, func.now(), type_=Moment())
         # Of what waits in turn, nothing but the first event of each model was ever tried.
         first = tuple_(outbox.c.model, outbox.c.sequence).in_(select(_FIRST.c.model, _FIRST.c.sequence))
         for some in (first, text(ASIDE)):
-            self._session.execute(update(outbox).where(late, some).values(due=func.now()), at(webhook=webhook))
+            self._session.execute(update(outbox).where(late, some).values(due=since), at(webhook=webhook))
         sooner = func.least(receivers.c.due, _after(seconds), type_=Moment())
         self._session.execute(update(receivers).where(receivers.c.webhook == webhook).values(due=sooner, failures=0))
 

@@ -109,7 +109,7 @@ def test_a_promotion_is_undone(crossfade: Command, stack: Stack, running: str) -
     nothing = crossfade("undo", running, code=1).stderr
     assert "no version to go back to" in nothing
     assert f"crossfade versions {running}" in nothing
-    assert crossfade("status", running).stdout.splitlines()[-1].endswith(" ago by ana")
+    assert crossfade("status", running).stdout.splitlines()[-1].endswith(" ago by ana: v1 is FAILED")
 
 
 def test_a_version_is_tried_by_pinned_calls_alone(crossfade: Command, stack: Stack, artifact: Path) -> None:

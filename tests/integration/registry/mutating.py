@@ -10,6 +10,7 @@ from crossfade.registry.v1 import resources_pb2, service_pb2
 from tests.integration.registry.harness import CONTROL, READY, WORKER, Registry, new_id, plan, version
 
 SEGMENT: Final = "eu"
+WEBHOOK: Final = "dead"
 
 Prepare = Callable[[Registry, str], Awaitable[Any]]
 """Makes what a call needs, of the model of this id; answers the request, that was not sent yet."""
@@ -186,6 +187,11 @@ async def leave(registry: Registry, model: str) -> Any:
     return report_of(one, leaving=True)
 
 
+async def drop_deliveries(registry: Registry, model: str) -> Any:
+    await registry.rollback(await registry.running(model))
+    return service_pb2.DropDeliveriesRequest(webhook=WEBHOOK, model=name(model))
+
+
 def report_of(one: Any, **values: Any) -> Any:
     """What a Worker says next."""
     instance = resources_pb2.Instance(
@@ -218,6 +224,7 @@ MUTATING: Final[dict[str, Prepare]] = {
     "RecordAnalysis": record_look,
     "SetMonitor": set_monitor,
     "RecordMonitor": record_monitor,
+    "DropDeliveries": drop_deliveries,
     "ReportInstance": report_ready,
     "ReportInstance of one that leaves": leave,
 }

@@ -137,6 +137,10 @@ async def use(registry: Registry) -> None:
     await stub.ListInstances(service_pb2.ListInstancesRequest())
     listed = (await stub.ListWebhooks(service_pb2.ListWebhooksRequest())).webhooks
     assert [one.undelivered for one in listed] == [COUNTED, COUNTED, 5]
+    for webhook in WEBHOOKS:
+        await stub.RetryWebhook(service_pb2.RetryWebhookRequest(name=webhook))
+    for which in ({}, {"before": now}, {"model": "models/m7"}, {"model": "models/m7", "before": now}):
+        await stub.DropDeliveries(service_pb2.DropDeliveriesRequest(webhook=WEBHOOKS[0], **which))
     await change(registry)
     await start_and_end(registry)
     await watch(registry)

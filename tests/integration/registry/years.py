@@ -34,7 +34,8 @@ _BACKLOG: Final = (
     # All were refused too often, and none is due.
     """
     INSERT INTO outbox (model, sequence, webhook, event, created, attempts, due, error, refused)
-    SELECT 'm' || (n %% 100)::text, div(n, 100), 'sick', %(event)s, now(), 5, now() + interval '1 d', '', 5
+    SELECT 'm' || (n %% 100)::text, div(n, 100), 'sick', %(event)s, now() - (20000 - n) * interval '1 ms', 5,
+           now() + interval '1 d', '', 5
     FROM generate_series(0, 19999) AS n
     """,
 )
