@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from registry.ports import Position, Transaction
+from registry.ports import Transaction
+from registry.repositories import Position
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from typing import Final, Protocol, TypeVar
 
 import structlog
 
-from registry.ports import KeptChanges, Position, RouteChange, Transaction
+from registry.ports import Transaction
+from registry.repositories import KeptChanges, Position, RouteChange
 from registry.shared_snapshot import SharedSnapshot
 from services.common.clock import Clock
 from services.common.errors import CrossfadeError, OutOfRangeError, ResourceExhaustedError, UnavailableError

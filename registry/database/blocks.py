@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
-from registry.ports import Page
+from registry.repositories import Page
 from registry.sizes import FITTING_BYTES
 
 _FIRST_ROWS: Final = 8

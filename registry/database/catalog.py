@@ -15,7 +15,7 @@ from registry.database.tables import lane_versions, models, profiles, versions
 from registry.domain.records import Artifact, Model, Version
 from registry.domain.states import VersionState
 from registry.filters import VersionFilter
-from registry.ports import Page
+from registry.repositories import Page
 
 _MODEL: Final = select(models).where(given(models.c.model))
 _VERSIONS: Final = select(versions).where(given(versions.c.model), given_any(versions.c.version))

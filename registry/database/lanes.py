@@ -35,7 +35,7 @@ from registry.domain.records import Rollout, VersionInLane
 from registry.domain.serving import Placement
 from registry.domain.states import OPEN_STATES, VersionState
 from registry.filters import RolloutFilter
-from registry.ports import Page, Seen
+from registry.repositories import Page, Seen
 
 _LANE: Final = select(lanes).where(given(lanes.c.model, lanes.c.segment))
 _STATES: Final = (

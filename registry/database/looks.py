@@ -10,7 +10,7 @@ from registry.database.blocks import in_blocks
 from registry.database.columns import at, given
 from registry.database.session import Session
 from registry.database.tables import analyses, rollout_looks, rollouts
-from registry.ports import Look, Page
+from registry.repositories import Look, Page
 
 _RECORD: Final = (
     update(rollout_looks)

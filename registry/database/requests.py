@@ -7,7 +7,7 @@ from sqlalchemy import delete, select, tuple_
 from registry.database.columns import at, given
 from registry.database.session import Session
 from registry.database.tables import requests
-from registry.ports import Answer, RequestKey
+from registry.repositories import Answer, RequestKey
 
 _KEY: Final = (requests.c.principal, requests.c.rpc, requests.c.request_id)
 _FIND: Final = select(requests.c.digest, requests.c.answer).where(given(*_KEY))

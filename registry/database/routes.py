@@ -13,7 +13,7 @@ from registry.database.columns import at, given
 from registry.database.session import Session
 from registry.database.tables import lane_routes, route_changes, route_clock
 from registry.domain.routes import LaneRoutes
-from registry.ports import KeptChanges, Position, RouteChange
+from registry.repositories import KeptChanges, Position, RouteChange
 
 _REVISION: Final = select(route_clock.c.revision)
 # The revision in the same statement, since most transitions change no routes and need it all the same.

@@ -10,7 +10,8 @@ from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.ledger import EventDraft
 from registry.domain.monitors import Monitor, check_armed, disarmed
 from registry.domain.records import Undo
-from registry.ports import RequestKey, Stale, Transaction, UnitOfWork
+from registry.ports import Stale, Transaction, UnitOfWork
+from registry.repositories import RequestKey
 from registry.service.each import for_each
 from registry.service.lanes import OpenLane, commit_lane, find_lane, open_lane
 from registry.service.models import LaneView, lane_view

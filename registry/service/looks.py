@@ -1,7 +1,8 @@
 """Use cases of recorded looks."""
 
 from registry.domain.states import LIVE_STATES
-from registry.ports import Look, Page, RequestKey, Transaction, UnitOfWork
+from registry.ports import Transaction, UnitOfWork
+from registry.repositories import Look, Page, RequestKey
 from registry.service.lanes import require_rollout, with_sequences
 from registry.service.requests import Mutations
 from services.common.errors import AbortedError, FailedPreconditionError

@@ -8,7 +8,8 @@ from registry.domain.lane import Lane, empty_lane
 from registry.domain.ledger import Event, EventDraft
 from registry.domain.records import Model, VersionInLane
 from registry.filters import EventFilter
-from registry.ports import RequestKey, Transaction, UnitOfWork
+from registry.ports import Transaction, UnitOfWork
+from registry.repositories import RequestKey
 from registry.service.lanes import ModelChange, commit, new_etag, open_lane, require_model
 from registry.service.requests import Mutations
 from services.common.errors import AbortedError, AlreadyExistsError

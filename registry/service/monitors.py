@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from registry.domain.ledger import EventDraft
 from registry.domain.monitors import Monitor, MonitorLook, MonitorSettings, after_look, changed
-from registry.ports import RequestKey, Stale, Transaction, UnitOfWork
+from registry.ports import Stale, Transaction, UnitOfWork
+from registry.repositories import RequestKey
 from registry.service.lanes import ModelChange, commit, find_lane, require_model
 from registry.service.requests import Mutations
 from services.common.errors import AbortedError

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from registry.ports import DoneBefore, RequestKey, Stale, Transaction, UnitOfWork
+from registry.ports import DoneBefore, Stale, Transaction, UnitOfWork
+from registry.repositories import RequestKey
 from services.common.clock import Clock
 from services.common.errors import AbortedError, CrossfadeError, InvalidArgumentError
 

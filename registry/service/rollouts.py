@@ -7,7 +7,8 @@ from typing import Final
 from registry.domain.records import Outcome, PauseReason, Rollout, Signature, Spec
 from registry.domain.states import RolloutOperation
 from registry.filters import RolloutFilter
-from registry.ports import Page, RequestKey, Transaction, UnitOfWork
+from registry.ports import Transaction, UnitOfWork
+from registry.repositories import Page, RequestKey
 from registry.service.lane_actions import require_lane
 from registry.service.lanes import (
     ModelChange,

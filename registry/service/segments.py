@@ -7,7 +7,8 @@ from registry.domain.ledger import NO_REASON, EventDraft
 from registry.domain.monitors import dropped
 from registry.domain.records import Version
 from registry.domain.serving import ready_workers
-from registry.ports import RequestKey, Stale, Transaction
+from registry.ports import Stale, Transaction
+from registry.repositories import RequestKey
 from registry.service.lane_actions import require_lane
 from registry.service.lanes import ModelChange, commit, commit_lane, open_lane, require_model
 from registry.service.models import LaneView, ModelView, check_model_seen, lane_view, model_view

@@ -8,7 +8,8 @@ from registry.domain.lane_aggregate import LaneAggregate
 from registry.domain.records import Rollout
 from registry.domain.serving import Placement
 from registry.domain.states import CLOCK_OPERATIONS, RolloutOperation, rollout_after
-from registry.ports import RequestKey, Transaction, UnitOfWork
+from registry.ports import Transaction, UnitOfWork
+from registry.repositories import RequestKey
 from registry.service.lanes import ModelChange, commit, open_lane, require_rollout, with_sequences
 from registry.service.requests import Mutations
 from registry.service.superseded import Superseded

@@ -9,7 +9,8 @@ from registry.domain.serving import Placement
 from registry.domain.signature import check_compatible
 from registry.domain.states import VersionState
 from registry.filters import VersionFilter
-from registry.ports import Page, RequestKey, Transaction, UnitOfWork
+from registry.ports import Transaction, UnitOfWork
+from registry.repositories import Page, RequestKey
 from registry.service.lanes import ModelChange, commit, require_model
 from registry.service.requests import Mutations
 from registry.service.segment_rules import begin_with_default, check_unwatched, check_watched, open_or_make_lane

@@ -10,7 +10,7 @@ from grpc import aio
 
 from registry.converters import pack
 from registry.offload import Offload
-from registry.ports import RequestKey
+from registry.repositories import RequestKey
 from registry.servicer import validation
 from services.common.clock import Clock
 from services.common.guard import current_principal

@@ -10,7 +10,7 @@ from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from registry import converters, views
 from registry.cleaning import clean
 from registry.domain.serving import InstanceKind
-from registry.ports import Look, Position
+from registry.repositories import Look, Position
 from registry.service.instances import InstanceService, Report
 from registry.service.looks import LookService
 from registry.servicer import fleet_validation, look_validation, pages, validation

@@ -7,7 +7,7 @@ for each watch anew.
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 
-from registry.ports import Position
+from registry.repositories import Position
 from registry.sizes import fitting
 from registry.watch_hub import Batch
 from services.common.route_message import route_message

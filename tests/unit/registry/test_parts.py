@@ -3,7 +3,7 @@
 import pytest
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
-from registry.ports import Position
+from registry.repositories import Position
 from registry.servicer.parts import parts
 from registry.sizes import FITTING_BYTES
 from registry.watch_hub import Batch

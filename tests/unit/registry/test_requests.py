@@ -5,7 +5,8 @@ from typing import Any, cast
 
 import pytest
 
-from registry.ports import Answer, DoneBefore, RequestKey, Stale, Transaction, UnitOfWork
+from registry.ports import DoneBefore, Stale, Transaction, UnitOfWork
+from registry.repositories import Answer, RequestKey
 from registry.service.requests import Mutations
 from services.common.errors import AbortedError, InvalidArgumentError
 from tests.fakes.clock import ManualClock

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pytest
 import structlog
 
-from registry.ports import KeptChanges, Position, RouteChange
+from registry.repositories import KeptChanges, Position, RouteChange
 from registry.servicer.parts import Snapshots
 from registry.watch_hub import _REMEMBERED, Batch, Database, WatchHub
 from services.common.errors import OutOfRangeError, ResourceExhaustedError
