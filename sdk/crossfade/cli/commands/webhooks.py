@@ -49,7 +49,10 @@ def drop(
     model: Annotated[str, typer.Option("--model", help="Only this model's events.")] = "",
     before: Annotated[str, typer.Option("--before", help="Only older ones: 2026-11-24 14:00, 14:00 or 2h.")] = "",
 ) -> None:
-    """Forget what a webhook has yet to be told; `crossfade events` has it still."""
+    """Forget what a webhook has yet to be told.
+
+    `crossfade events` has it still.
+    """
     import datetime as dt
 
     from crossfade import names
