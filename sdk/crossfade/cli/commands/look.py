@@ -166,10 +166,12 @@ def explain(
 
 def events(
     session: Session,
-    model: Annotated[
-        str | None, typer.Argument(metavar="[verify] [MODEL]", help="Default: every model.", show_default=False)
+    first: Annotated[
+        str | None, typer.Argument(metavar=_VERIFY, help="Check that nothing was altered or removed.")
     ] = None,
-    verified: Annotated[str | None, typer.Argument(hidden=True)] = None,
+    second: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="Default: every model.", show_default=False)
+    ] = None,
     rollout: Annotated[int | None, typer.Option("--rollout", min=1, help="Only this rollout's.")] = None,
     version: OfVersionOption = "",
     segment: EverySegmentOption = None,
@@ -180,12 +182,9 @@ def events(
     since: Annotated[str, typer.Option("--since", help="2026-11-24 14:00, 14:00 (today) or 2h (ago).")] = "",
     until: Annotated[str, typer.Option("--until", help="Before this moment.")] = "",
     number: Annotated[int, typer.Option("-n", min=1, help="At most so many.")] = 50,
-    verify: Annotated[bool, typer.Option("--verify", help="Check that nothing was altered or removed.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="As the word verify.")] = False,
 ) -> None:
-    """Show who did what, when and why; the newest last.
-
-    `crossfade events verify` is `crossfade events --verify`.
-    """
+    """Show who did what, when and why; the newest last."""
     import datetime as dt
 
     from crossfade import names
@@ -194,10 +193,10 @@ def events(
     from crossfade.cli.options.lists import event_list
     from crossfade.cli.registry_client import Registry
 
-    if model == _VERIFY:
-        model, verify = verified, True
-    elif verified is not None:
-        raise UsageError(f"one model's events at a time: drop {verified}, or name no model")
+    model = second if first == _VERIFY else first
+    verify = verify or first == _VERIFY
+    if second is not None and model is not second:
+        raise UsageError(f"one model's events at a time: drop {second}, or name no model")
     if rollout is not None and model is None and not verify:
         raise UsageError("--rollout takes a model: crossfade events MODEL --rollout N")
     registry = Registry(session.connect.registry())
