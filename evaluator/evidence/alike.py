@@ -22,9 +22,8 @@ from evaluator.statistics.design_effect import (
     variations,
     weight_of_past,
 )
-from evaluator.terms import Terms
-from evaluator.window.arms import ALIKE, ALIKE_ANSWERS, PREDICTIONS, is_stable, is_test, series_of
-from evaluator.window.counts import Counts
+from evaluator.window.arm_counts import ArmCounts
+from evaluator.window.arms import ALIKE, ALIKE_ANSWERS, PREDICTIONS
 from evaluator.window.labels import Labels, SliceCounts
 from services.common.telemetry.catalog import ALIKE_PRODUCTS, ALIKE_SUMS
 
@@ -71,18 +70,19 @@ class Alike:
     test: Sums = Sums()
     stable: Sums = Sums()
 
-    def plus(self, window: Counts, terms: Terms, counted: Iterable[SliceCounts]) -> "Alike":
-        """With a look's counts, of which `counted` are the labels."""
-        slices = list(counted)
+    def plus(self, counted: ArmCounts, labels: Iterable[SliceCounts]) -> "Alike":
+        """With a look's counts, and its labels by slice."""
+        slices = list(labels)
         squares = {True: (0, 0, 0), False: (0, 0, 0)}
-        for instance in window:
-            for one, at in series_of(instance, ALIKE):
-                test = is_test(at, terms)
+        for process in counted.processes:
+            for one, at, is_test, is_stable in process.of(ALIKE):
                 # Older Routers count them of no slice, and so of other labels than those beside them.
-                if "slice" in at and (test or is_stable(at, terms)):
+                if "slice" in at and (is_test or is_stable):
                     sums = one.by_label
-                    a, b, c = (known + sums.get(name, 0) for known, name in zip(squares[test], ALIKE_SUMS, strict=True))
-                    squares[test] = (a, b, c)
+                    a, b, c = (
+                        known + sums.get(name, 0) for known, name in zip(squares[is_test], ALIKE_SUMS, strict=True)
+                    )
+                    squares[is_test] = (a, b, c)
         return Alike(
             self.test.plus((one.test for one in slices), squares[True]),
             self.stable.plus((one.stable for one in slices), squares[False]),
@@ -149,9 +149,9 @@ class AlikeAnswers:
     test: Answered = field(default_factory=Answered)
     stable: Answered = field(default_factory=Answered)
 
-    def plus(self, window: Counts, terms: Terms) -> "AlikeAnswers":
+    def plus(self, counted: ArmCounts) -> "AlikeAnswers":
         """With a look's counts."""
-        test, stable = answers_of(window, terms)
+        test, stable = answers_of(counted)
         return AlikeAnswers(self.test.plus(test), self.stable.plus(stable))
 
     def effects(self, classes: int) -> FloatArray:
@@ -180,18 +180,18 @@ class AlikeAnswers:
         return effects
 
 
-def answers_of(window: Counts, terms: Terms) -> tuple[Answered, Answered]:
+def answers_of(counted: ArmCounts) -> tuple[Answered, Answered]:
     """What a look counts of the predictions of the test and of the stable arm, by class."""
-    nothing = (0,) * (len(terms.declared) + 1)
+    nothing = (0,) * (len(counted.terms.declared) + 1)
     found = [[nothing] * 3, [nothing] * 3]
     places: dict[str | None, int] = {product: place for place, product in enumerate((None, *ALIKE_PRODUCTS))}
-    for instance in window:
-        for one, at in (*series_of(instance, PREDICTIONS), *series_of(instance, ALIKE_ANSWERS)):
-            arm = 0 if is_test(at, terms) else 1 if is_stable(at, terms) else None
+    for process in counted.processes:
+        for one, at, is_test, is_stable in process.of(PREDICTIONS, ALIKE_ANSWERS):
+            arm = 0 if is_test else 1 if is_stable else None
             place = places.get(at.get("product"))
             if arm is not None and place is not None:
                 by_class = one.by_label
-                counts = [by_class.get(name, 0) for name in terms.declared]
+                counts = [by_class.get(name, 0) for name in counted.terms.declared]
                 more = (*counts, sum(one.counts) - sum(counts))
                 found[arm][place] = tuple(map(add, found[arm][place], more))
     test, stable = (Answered(*tables) for tables in found)

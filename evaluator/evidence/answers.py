@@ -12,10 +12,9 @@ from typing import NamedTuple
 from evaluator.gates.maturity import is_apart
 from evaluator.statistics.process import log_threshold
 from evaluator.statistics.selection import Selection, Stratum, selection
-from evaluator.terms import Terms
 from evaluator.window.answer_rows import NO_ANSWERS, Answered, ArmsByAnswer, ByAnswer, answered_slices, together
+from evaluator.window.arm_counts import ArmCounts
 from evaluator.window.arms import SliceKey
-from evaluator.window.counts import Counts
 from services.common.policy.records import LabelMaturity
 
 _ALPHA = 0.01
@@ -52,10 +51,10 @@ class Answers:
 
     slices: Mapping[SliceKey, ArmsByAnswer] = field(default_factory=dict)
 
-    def plus(self, window: Counts, terms: Terms) -> "Answers":
+    def plus(self, counted: ArmCounts) -> "Answers":
         """With a look's counts."""
         slices = dict(self.slices)
-        for key, more in answered_slices(window, terms).items():
+        for key, more in answered_slices(counted).items():
             slices[key] = together(slices.get(key, NO_ANSWERS), more)
         return replace(self, slices=slices)
 

@@ -4,9 +4,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
-from evaluator.terms import Terms
-from evaluator.window.arms import copied
-from evaluator.window.counts import Counts
+from evaluator.window.arm_counts import ArmCounts
+from evaluator.window.arm_rows import copied
 from evaluator.window.pair_rows import pair_rows
 
 ENOUGH_MIRRORED: Final = 0.9
@@ -30,10 +29,10 @@ class Copies:
     sent: int = 0
     originals: int = 0
 
-    def plus(self, window: Counts, terms: Terms) -> "Copies":
+    def plus(self, counted: ArmCounts) -> "Copies":
         """With a look's counts."""
-        pairs = pair_rows(window, terms)
-        sent, originals = copied(window, terms)
+        pairs = pair_rows(counted)
+        sent, originals = copied(counted)
         return Copies(
             self.rows + sum(row[0] for row in pairs),
             self.different + sum(row[1] for row in pairs),

@@ -19,6 +19,7 @@ from evaluator.evidence.window_looks import WindowRows, judge_window, learn_wind
 from evaluator.gates.cohorts import CohortGate
 from evaluator.gates.opening import GateState, guarded
 from evaluator.terms import Terms
+from evaluator.window.arm_counts import ArmCounts
 from evaluator.window.arms import added
 from evaluator.window.counts import read_time
 from evaluator.window.input_rows import input_rows
@@ -36,33 +37,34 @@ def fold(state: State, look: Look) -> State:
     """The state after one more look."""
     now = max(read_time(look.window), state.time)
     after = _enter(state, look, now)
-    labelled = slice_counts(look.window, state.terms)
+    counted = ArmCounts(look.window, state.terms)
+    labelled = slice_counts(counted)
     judged = look.epoch if look.judged else None
-    lateness = state.lateness.plus(look.window, state.terms)
+    lateness = state.lateness.plus(counted)
     after = replace(
         after,
         ledger=after.ledger.plus(labelled),
         floors={
-            caller: after.floors.get(caller, Ledger()).plus(caller_slices(look.window, state.terms, caller))
+            caller: after.floors.get(caller, Ledger()).plus(caller_slices(counted, caller))
             for caller in state.terms.callers
         },
-        alike=after.alike.plus(look.window, state.terms, labelled.values()),
-        answers=after.answers.plus(look.window, state.terms) if state.terms.balances else after.answers,
-        labelled=after.labelled.plus(look.window, state.terms) if state.mixes_answers else after.labelled,
-        values=after.values.plus(value_slices(look.window, state.terms)) if state.takes_values else after.values,
-        paired=after.paired.plus(pair_slices(look.window, state.terms)) if state.takes_pairs else after.paired,
+        alike=after.alike.plus(counted, labelled.values()),
+        answers=after.answers.plus(counted) if state.terms.balances else after.answers,
+        labelled=after.labelled.plus(counted) if state.mixes_answers else after.labelled,
+        values=after.values.plus(value_slices(counted)) if state.takes_values else after.values,
+        paired=after.paired.plus(pair_slices(counted)) if state.takes_pairs else after.paired,
         lateness=lateness,
-        too_late=after.too_late + late_labels(look.window, state.terms),
+        too_late=after.too_late + late_labels(counted),
         late_before=after.late_before if state.sequence else lateness.wrong(test=False),
-        copies=after.copies.plus(look.window, state.terms),
-        durations=added(after.durations, durations(look.window, state.terms)),
-        others=after.others.plus(look.window, state.terms) if state.terms.compares_runtimes else after.others,
-        split=after.split.after(look.window, state.terms, look.epoch, look.shares),
-        same_inputs=after.same_inputs and after.same_inputs.after(look.window, state.terms, judged),
+        copies=after.copies.plus(counted),
+        durations=added(after.durations, durations(counted)),
+        others=after.others.plus(counted) if state.terms.compares_runtimes else after.others,
+        split=after.split.after(counted, look.epoch, look.shares),
+        same_inputs=after.same_inputs and after.same_inputs.after(counted, judged),
     )
-    after = _watch_inputs(after, look, state.time or now)
+    after = _watch_inputs(after, counted, state.time or now)
     if look.judged:
-        after = _judge(after, look)
+        after = _judge(after, look, counted)
         passed = now - (state.time or now)
         return _reach(
             replace(
@@ -72,7 +74,7 @@ def fold(state: State, look: Look) -> State:
                 judged_seconds=after.judged_seconds + passed,
             )
         )
-    return _learn(after, look)
+    return _learn(after, counted)
 
 
 def fold_all(terms: Terms, looks: Iterable[Look]) -> State:
@@ -129,11 +131,11 @@ def _unlooked(state: State, look: Look, *, new_step: bool) -> tuple[float, float
     return sofar + passed - min(max(passed - behind, 0.0), watched), 0.0
 
 
-def _watch_inputs(state: State, look: Look, before: float) -> State:
+def _watch_inputs(state: State, counted: ArmCounts, before: float) -> State:
     """Follows drift; while both arms' inputs are drifted quality rests, and afterwards "no worse" is shown anew."""
     if not state.watches_inputs:
         return state
-    inputs = state.inputs.after(*input_rows(look.window, state.terms))
+    inputs = state.inputs.after(*input_rows(counted))
     was, drifted = state.inputs.drifted, inputs.drifted
     if drifted and not was:
         ledger, values, paired = (one.rest(before) for one in (state.ledger, state.values, state.paired))
@@ -153,14 +155,14 @@ def _watch_inputs(state: State, look: Look, before: float) -> State:
     return replace(state, inputs=inputs)
 
 
-def _learn(state: State, look: Look) -> State:
+def _learn(state: State, counted: ArmCounts) -> State:
     """Adds stable's counts and control's batches to the past from which bets are made."""
-    rows = WindowRows(look.window, state.terms, epoch=None)
+    rows = WindowRows(counted, epoch=None)
     return replace(state, gates=tuple(learn_window(gate, rows) for gate in state.gates))
 
 
-def _judge(state: State, look: Look) -> State:
-    rows = WindowRows(look.window, state.terms, look.epoch)
+def _judge(state: State, look: Look, counted: ArmCounts) -> State:
+    rows = WindowRows(counted, look.epoch)
     # By what the rows of one request say, what a gate needs is fixed too.
     effect = state.alike.effect
     state = replace(state, gates=tuple(told(gate, effect, state.answers) for gate in state.gates))

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Final
 
-from evaluator.terms import Terms
-from evaluator.window.arms import CLASS_LAG, LAG, added, is_stable, is_test, series_of
-from evaluator.window.counts import Counts
+from evaluator.window.arm_counts import ArmCounts
+from evaluator.window.arms import CLASS_LAG, LAG, added
 from services.common.telemetry.bounds import LAG_BOUNDS
 
 USUAL: Final = 0.99
@@ -37,19 +36,18 @@ class Lateness:
     answers: Mapping[tuple[bool, bool], Lags] = field(default_factory=dict)
     classes: Mapping[tuple[bool, str], Lags] = field(default_factory=dict)
 
-    def plus(self, window: Counts, terms: Terms) -> "Lateness":
+    def plus(self, counted: ArmCounts) -> "Lateness":
         """With a look's labels, all processes together."""
         answers, classes = dict(self.answers), dict(self.classes)
-        for instance in window:
-            for one, at in series_of(instance, LAG, CLASS_LAG):
-                test = is_test(at, terms)
-                if len(one.counts) != len(NO_LAGS) or not (test or is_stable(at, terms)):
+        for process in counted.processes:
+            for one, at, is_test, is_stable in process.of(LAG, CLASS_LAG):
+                if len(one.counts) != len(NO_LAGS) or not (is_test or is_stable):
                     continue
                 if one.metric == CLASS_LAG:
-                    name = test, at.get("actual", "")
+                    name = is_test, at.get("actual", "")
                     classes[name] = added(classes.get(name, NO_LAGS), one.counts)
                 else:
-                    answered = test, at.get("correct") == "false"
+                    answered = is_test, at.get("correct") == "false"
                     answers[answered] = added(answers.get(answered, NO_LAGS), one.counts)
         return Lateness(answers, classes)
 

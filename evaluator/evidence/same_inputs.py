@@ -22,8 +22,8 @@ from evaluator.statistics.process import SUSPICION, log_sum_exp, log_threshold
 from evaluator.statistics.rates import RateTest, RateWindows
 from evaluator.statistics.sample_ratio import ALPHA
 from evaluator.terms import Profile, Terms
-from evaluator.window.arms import drawn, taken
-from evaluator.window.counts import Counts
+from evaluator.window.arm_counts import ArmCounts
+from evaluator.window.arm_rows import drawn, taken
 from evaluator.window.input_rows import BinRows, Table, has_other_lanes, same_rows
 
 TOLERANCE: Final = 0.01
@@ -46,10 +46,10 @@ class Taken:
     test: tuple[float, float] = (0.0, 0.0)
     stable: tuple[float, float] = (0.0, 0.0)
 
-    def plus(self, window: Counts, terms: Terms, epoch: int) -> "Taken":
+    def plus(self, counted: ArmCounts, epoch: int) -> "Taken":
         """With a look's counts."""
-        test, control, stable = drawn(window, terms, epoch)
-        by_test, by_stable = taken(window, terms, epoch)
+        test, control, stable = drawn(counted, epoch)
+        by_test, by_stable = taken(counted, epoch)
         return Taken(_later(self.test, test, by_test), _later(self.stable, control + stable, by_stable))
 
     @property
@@ -111,7 +111,7 @@ class SameInputs:
         test, stable = (int(counts.sum(axis=-1).max(initial=0.0)) for counts in self.seen)
         return test, stable
 
-    def after(self, window: Counts, terms: Terms, epoch: int | None) -> "SameInputs":
+    def after(self, counted: ArmCounts, epoch: int | None) -> "SameInputs":
         """The inputs after one look.
 
         Of a process that the look before did not read the counts are of a longer time than all others'. What a release
@@ -119,20 +119,19 @@ class SameInputs:
         moment later than they are read, or earlier.
 
         Args:
-            window: what was counted since the look before.
-            terms: which versions the arms are.
+            counted: since the look before.
             epoch: the split whose requests are compared; None: none are.
         """
-        others = has_other_lanes(window)
+        others = has_other_lanes(counted)
         following = replace(
             self,
-            read=frozenset(one.instance_id for one in window),
+            read=frozenset(one.instance_id for one in counted.processes),
             others=others,
-            taken=Taken() if epoch is None else self.taken.plus(window, terms, epoch),
+            taken=Taken() if epoch is None else self.taken.plus(counted, epoch),
         )
         if epoch is None or others or self.others or following.taken.apart:
             return following
-        test, stable = same_rows(tuple(one for one in window if one.instance_id in self.read), terms)
+        test, stable = same_rows(counted, self.read)
         return following.compared(test, stable)
 
     def compared(self, test: BinRows, stable: BinRows) -> "SameInputs":

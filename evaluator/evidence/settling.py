@@ -4,9 +4,8 @@ from typing import Final
 
 import numpy as np
 
-from evaluator.terms import Terms
-from evaluator.window.arms import ATTEMPTS, CALLERS_FAULTS, added, is_stable, series_of
-from evaluator.window.counts import Counts
+from evaluator.window.arm_counts import ArmCounts
+from evaluator.window.arms import ATTEMPTS, CALLERS_FAULTS, added
 from services.common.telemetry import catalog
 
 BOUNDS: Final = catalog.ATTEMPT_DURATION.bounds
@@ -18,12 +17,12 @@ _OPEN: Final = 5.0 * BOUNDS[-1]
 """Seconds that an attempt beyond the last bound is taken to last: nobody counts how long, and few wait longer."""
 
 
-def durations(window: Counts, terms: Terms) -> tuple[int, ...]:
+def durations(counted: ArmCounts) -> tuple[int, ...]:
     """Stable's attempts of a window by duration, of whatever split, without those that say nothing of a version."""
     total = NO_DURATIONS
-    for instance in window:
-        for one, at in series_of(instance, ATTEMPTS):
-            if is_stable(at, terms) and at.get("outcome", "") not in CALLERS_FAULTS and len(one.counts) == len(total):
+    for process in counted.processes:
+        for one, at, _, is_stable in process.of(ATTEMPTS):
+            if is_stable and at.get("outcome", "") not in CALLERS_FAULTS and len(one.counts) == len(total):
                 total = added(total, one.counts)
     return total
 

@@ -4,9 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from evaluator.statistics.sample_ratio import is_broken, log_evidence
-from evaluator.terms import Terms
-from evaluator.window.arms import drawn
-from evaluator.window.counts import Counts
+from evaluator.window.arm_counts import ArmCounts
+from evaluator.window.arm_rows import drawn
 
 Shares = tuple[int, int]
 """Of the test and of the control arm, in basis points; stable has the rest."""
@@ -42,19 +41,18 @@ class SplitCheck:
         total = sum(self.counts)
         return (self.counts[0] or self.counts[1]) / total if total else 0.0
 
-    def after(self, window: Counts, terms: Terms, epoch: int, shares: Shares) -> "SplitCheck":
+    def after(self, counted: ArmCounts, epoch: int, shares: Shares) -> "SplitCheck":
         """The check after one look.
 
         Args:
-            window: what was counted since the look before.
-            terms: whose lane.
+            counted: since the look before.
             epoch: the split in force.
             shares: of that split; both zero: nothing is split.
         """
         check = self
         if (epoch, shares) != (self.epoch, self.shares):
             check = replace(self, epoch=epoch, shares=shares, counts=(0, 0, 0), before=self.log_e)
-        test, control, stable = (a + b for a, b in zip(check.counts, drawn(window, terms, epoch), strict=True))
+        test, control, stable = (a + b for a, b in zip(check.counts, drawn(counted, epoch), strict=True))
         check = replace(check, counts=(test, control, stable))
         return replace(check, most=max(check.most, check.log_e))
 

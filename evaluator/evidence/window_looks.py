@@ -9,11 +9,11 @@ from evaluator.gates.limits import RuntimeLimitGate
 from evaluator.gates.opening import GateState
 from evaluator.gates.rates import RateGate
 from evaluator.statistics.cohorts import CohortCounts
-from evaluator.terms import Terms
-from evaluator.window.arms import BalanceRow, RuntimeRow, class_rows, error_rows, own_rows, runtime_rows
+from evaluator.window.arm_counts import ArmCounts
+from evaluator.window.arm_rows import class_rows, error_rows, own_rows, runtime_rows
+from evaluator.window.arms import BalanceRow, RuntimeRow
 from evaluator.window.caller_rows import caller_rows
 from evaluator.window.cohort_rows import cohort_attempts
-from evaluator.window.counts import Counts
 from evaluator.window.labels import RateRow
 from evaluator.window.pair_rows import pair_rows
 from services.common.policy.metrics import MetricKind
@@ -23,45 +23,43 @@ class WindowRows:
     """The rows that gates take of a window, each kind made once and only if it is asked for.
 
     Args:
-        window: what was counted since the look before.
-        terms: which versions the arms are.
+        counted: since the look before.
         epoch: the split whose counts are compared; None: nothing is, and stable's alone are taken, of whatever split.
     """
 
-    def __init__(self, window: Counts, terms: Terms, epoch: int | None) -> None:
-        self._window = window
-        self._terms = terms
+    def __init__(self, counted: ArmCounts, epoch: int | None) -> None:
+        self._counted = counted
         self._epoch = epoch
 
     def attempts(self, caller: str) -> list[RateRow]:
         """Attempts and failed ones of callers in a segment; empty: of all callers."""
         if caller:
-            return caller_rows(self._window, self._terms, self._epoch, caller)
-        return error_rows(self._window, self._terms, self._epoch)
+            return caller_rows(self._counted, self._epoch, caller)
+        return error_rows(self._counted, self._epoch)
 
     @cached_property
     def keyed(self) -> CohortCounts:
         """Attempts and failed ones by the cohort of their key."""
-        return cohort_attempts(self._window, self._terms, -1 if self._epoch is None else self._epoch)
+        return cohort_attempts(self._counted, -1 if self._epoch is None else self._epoch)
 
     @cached_property
     def batches(self) -> list[RuntimeRow]:
         """Batches by runtime."""
-        return runtime_rows(self._window, self._terms)
+        return runtime_rows(self._counted)
 
     @cached_property
     def answers(self) -> list[BalanceRow]:
         """Predictions by class."""
-        return class_rows(self._window, self._terms, self._epoch)
+        return class_rows(self._counted, self._epoch)
 
     @cached_property
     def pairs(self) -> list[RateRow]:
         """Mirrored rows, and those that were answered otherwise."""
-        return pair_rows(self._window, self._terms)
+        return pair_rows(self._counted)
 
     def own(self, gate: str) -> list[RateRow]:
         """Counts of the user's own."""
-        return own_rows(self._window, self._terms, gate, stable_only=self._epoch is None)
+        return own_rows(self._counted, gate, stable_only=self._epoch is None)
 
 
 def learn_window(gate: GateState, rows: WindowRows) -> GateState:

@@ -20,7 +20,9 @@ from evaluator.monitor.watched import Watched
 from evaluator.statistics.design_effect import requests_like
 from evaluator.statistics.process import look_cap
 from evaluator.terms import Feature, Profile, Terms
-from evaluator.window.arms import SliceKey, class_rows, error_rows, runtime_rows
+from evaluator.window.arm_counts import ArmCounts
+from evaluator.window.arm_rows import class_rows, error_rows, runtime_rows
+from evaluator.window.arms import SliceKey
 from evaluator.window.counts import Counts, read_time
 from evaluator.window.input_rows import BinRows, input_rows
 from evaluator.window.label_rows import reported, slice_counts
@@ -158,30 +160,30 @@ def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Wat
         epoch: the lane's split in force.
         slice_seconds: length of its slices.
     """
-    terms, now = watch.terms, max(read_time(window), watch.time)
+    counted, now = ArmCounts(window, watch.terms), max(read_time(window), watch.time)
     watch = replace(
         watch,
         since=watch.since or now,
         time=now,
         slices={**watch.slices, epoch: slice_seconds},
-        lateness=watch.lateness.plus(window, terms),
+        lateness=watch.lateness.plus(counted),
     )
-    labelled = slice_counts(window, terms)
+    labelled = slice_counts(counted)
     ledger = _recent(watch.ledger.plus(labelled), watch.waiting_slices)
-    watch = replace(watch, ledger=ledger, alike=watch.alike.plus(window, terms, labelled.values()))
+    watch = replace(watch, ledger=ledger, alike=watch.alike.plus(counted, labelled.values()))
     if watch.inputs is not None:
-        watch = replace(watch, inputs=watch.inputs.after(input_rows(window, terms)[0], _CAP))
+        watch = replace(watch, inputs=watch.inputs.after(input_rows(counted)[0], _CAP))
     keys = watch.ledger.aged(watch.since, now, watch.label_age, watch.slices.get)
     taken, ledger = watch.ledger.take_aged(keys)
     watch = replace(watch, ledger=ledger)
-    errors, batches = error_rows(window, terms, epoch), runtime_rows(window, terms)
+    errors, batches = error_rows(counted, epoch), runtime_rows(counted)
     labels = [test for test, _ in taken]
-    answers, values = _answers(window, terms, epoch), reported(window, terms)
+    answers, values = _answers(counted, epoch), reported(counted)
     if watch.resting:
         labels, answers, values = [], dict.fromkeys(answers, 0), ()
     watch = _judged(watch, errors, batches, labels)
     if watch.outputs is not None and any(answers.values()):
-        rows = _against_others(watch.outputs.profile, window, terms, answers)
+        rows = _against_others(watch.outputs.profile, counted, answers)
         watch = replace(watch, outputs=watch.outputs.after(rows, _CAP))
     if watch.values is not None and values:
         bins = [int(count) for count in _binned(values, watch.past.values)]
@@ -195,7 +197,7 @@ def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Wat
         [] if known & LABEL_METRICS else labels,
         {} if watch.outputs is not None else answers,
         () if watch.values is not None else values,
-        0 if watch.outputs is not None or watch.resting else int(sum(answers_of(window, terms)[0].every)),
+        0 if watch.outputs is not None or watch.resting else int(sum(answers_of(counted)[0].every)),
         now,
     )
     return _drawn(replace(watch, past=past))
@@ -222,10 +224,10 @@ def _judged(
     return replace(watch, watched=tuple(watched))
 
 
-def _against_others(profile: Profile, window: Counts, terms: Terms, answers: Mapping[str, int]) -> BinRows:
+def _against_others(profile: Profile, counted: ArmCounts, answers: Mapping[str, int]) -> BinRows:
     """Predicted rows of each class against those of all others, in two bins, and by their requests."""
-    seen, names = answers_of(window, terms)[0], [feature.name for feature in profile.features]
-    own, every = (dict(zip(terms.declared, map(int, sums), strict=False)) for sums in (seen.own, seen.every))
+    seen, names = answers_of(counted)[0], [feature.name for feature in profile.features]
+    own, every = (dict(zip(counted.terms.declared, map(int, sums), strict=False)) for sums in (seen.own, seen.every))
     rows, together = sum(answers.values()), int(sum(seen.every))
     return BinRows(
         [[answers.get(name, 0), rows - answers.get(name, 0)] for name in names],
@@ -263,12 +265,12 @@ def _drawn(watch: Watch) -> Watch:
     return replace(watch, watched=(*watch.watched, *more), outputs=outputs, values=values)
 
 
-def _answers(window: Counts, terms: Terms, epoch: int) -> dict[str, int]:
+def _answers(counted: ArmCounts, epoch: int) -> dict[str, int]:
     """Predicted rows by class."""
-    total = [0] * len(terms.declared)
-    for test, _ in class_rows(window, terms, epoch):
+    total = [0] * len(counted.terms.declared)
+    for test, _ in class_rows(counted, epoch):
         total = [one + other for one, other in zip(total, test, strict=True)]
-    return dict(zip(terms.declared, total, strict=True))
+    return dict(zip(counted.terms.declared, total, strict=True))
 
 
 def _recent(ledger: Ledger, least: int) -> Ledger:

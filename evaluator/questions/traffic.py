@@ -16,7 +16,9 @@ from evaluator.gates.limits import RuntimeLimitGate
 from evaluator.gates.opening import RequestGate
 from evaluator.gates.rates import RateGate
 from evaluator.terms import Terms
-from evaluator.window.arms import OWN_PROCESS, class_rows, error_rows, own_rows, runtime_rows
+from evaluator.window.arm_counts import ArmCounts
+from evaluator.window.arm_rows import class_rows, error_rows, own_rows, runtime_rows
+from evaluator.window.arms import OWN_PROCESS
 from evaluator.window.counts import Counts, InstanceCounts, arrange
 from evaluator.window.label_rows import slice_counts, value_slices
 from evaluator.window.labels import Labels, error_distributions
@@ -78,9 +80,9 @@ class Traffic:
         """Attempts per second."""
         return self._per_second(_attempts)
 
-    def _per_second(self, count: Callable[[Counts, Terms], int]) -> float:
+    def _per_second(self, count: Callable[[ArmCounts], int]) -> float:
         """What the processes count, each by its own time between its readings."""
-        return sum(count((one,), self.terms) / self.spans[one.instance_id] for one in self.recent)
+        return sum(count(ArmCounts((one,), self.terms)) / self.spans[one.instance_id] for one in self.recent)
 
     @property
     def labels_per_second(self) -> float:
@@ -93,6 +95,10 @@ class Traffic:
         return self._lateness.usual
 
     @property
+    def _arms(self) -> ArmCounts:
+        return ArmCounts(self.counted, self.terms)
+
+    @property
     def late_labels(self) -> int:
         """Labels of wrong answers whose lag is known."""
         lateness = self._lateness
@@ -100,13 +106,13 @@ class Traffic:
 
     @property
     def _lateness(self) -> Lateness:
-        return Lateness().plus(self.counted, self.terms)
+        return Lateness().plus(self._arms)
 
     @property
     def values(self) -> Labels:
         """All reported numbers so far."""
         total = Labels()
-        for counts in value_slices(self.counted, self.terms).values():
+        for counts in value_slices(self._arms).values():
             total = total.plus(counts.test).plus(counts.stable)
         return total
 
@@ -114,14 +120,14 @@ class Traffic:
     def labels(self) -> Labels:
         """All labels so far."""
         total = Labels()
-        for counts in slice_counts(self.counted, self.terms).values():
+        for counts in slice_counts(self._arms).values():
             total = total.plus(counts.test).plus(counts.stable)
         return total
 
     def informed(self, gate: RequestGate) -> RequestGate:
         """The gate that knows what is usual, and how alike the rows of one request are."""
-        labels = Alike().plus(self.counted, self.terms, slice_counts(self.counted, self.terms).values())
-        return told(self._informed(gate), labels.effect, AlikeAnswers().plus(self.counted, self.terms))
+        labels = Alike().plus(self._arms, slice_counts(self._arms).values())
+        return told(self._informed(gate), labels.effect, AlikeAnswers().plus(self._arms))
 
     def _informed(self, gate: RequestGate) -> RequestGate:
         if isinstance(gate, EachClassGate):
@@ -129,16 +135,16 @@ class Traffic:
         if gate.gate.metric is MetricKind.DISAGREEMENT:
             return gate
         if isinstance(gate, BalanceGate):
-            return gate.learn(class_rows(self.counted, self.terms, None))
+            return gate.learn(class_rows(self._arms, None))
         if isinstance(gate, DistributionGate) and gate.gate.metric is MetricKind.ABSOLUTE_ERROR:
             return gate.learn(error_distributions([(Labels(), self.labels)]))
         if isinstance(gate, DistributionGate | RuntimeLimitGate):
             return gate.learn([(batch, live, _sum(live, control)) for batch, live, control in self._batches()])
         if gate.gate.metric is MetricKind.ERRORS:
-            rows = error_rows(self.counted, self.terms, None)
+            rows = error_rows(self._arms, None)
             return gate.knowing(sum(row[2] for row in rows), sum(row[3] for row in rows))
         if gate.gate.metric is MetricKind.CUSTOM:
-            return gate.knowing(*_own(self.counted, self.terms, gate.gate.name))
+            return gate.knowing(*_own(self._arms, gate.gate.name))
         assert isinstance(gate, RateGate)  # noqa: S101 - for the type checker: all others have been told
         return self._informed_by_labels(gate)
 
@@ -155,10 +161,10 @@ class Traffic:
         if gate.gate.metric is MetricKind.ERRORS:
             return self.attempts_per_second
         if gate.gate.metric is MetricKind.CUSTOM:
-            return self._per_second(lambda window, terms: _own(window, terms, gate.gate.name)[0])
+            return self._per_second(lambda counted: _own(counted, gate.gate.name)[0])
         assert isinstance(gate, RateGate)  # noqa: S101 - for the type checker: all others have been asked
         if gate.gate.metric is MetricKind.VALUE:
-            predictions = _predictions(self.counted, self.terms)
+            predictions = _predictions(self._arms)
             return self._predictions_per_second * (min(self.values.rows / predictions, 1.0) if predictions else 0.0)
         labels = self.labels
         part = labels.bad(gate.gate.metric, place_of(gate, self.terms)).n / labels.rows if labels.rows else 0.0
@@ -170,7 +176,7 @@ class Traffic:
 
     @property
     def _labels_per_prediction(self) -> float:
-        predictions = _predictions(self.counted, self.terms)
+        predictions = _predictions(self._arms)
         return min(self.labels.rows / predictions, 1.0) if predictions else 0.0
 
     def _informed_by_labels(self, gate: RateGate) -> RateGate:
@@ -179,19 +185,19 @@ class Traffic:
         return gate.knowing(n, x)
 
     def _batches(self) -> list[tuple[int, tuple[int, ...], tuple[int, ...]]]:
-        return runtime_rows(self.counted, self.terms)
+        return runtime_rows(self._arms)
 
 
-def _of_batches(window: Counts, terms: Terms) -> int:
-    return sum(sum(live) + sum(control) for _, live, control in runtime_rows(window, terms))
+def _of_batches(counted: ArmCounts) -> int:
+    return sum(sum(live) + sum(control) for _, live, control in runtime_rows(counted))
 
 
-def _attempts(window: Counts, terms: Terms) -> int:
-    return sum(row[2] for row in error_rows(window, terms, None))
+def _attempts(counted: ArmCounts) -> int:
+    return sum(row[2] for row in error_rows(counted, None))
 
 
-def _predictions(window: Counts, terms: Terms) -> int:
-    return sum(one.test_predictions + one.stable_predictions for one in slice_counts(window, terms).values())
+def _predictions(counted: ArmCounts) -> int:
+    return sum(one.test_predictions + one.stable_predictions for one in slice_counts(counted).values())
 
 
 def is_own(one: Reading | InstanceCounts) -> bool:
@@ -199,9 +205,9 @@ def is_own(one: Reading | InstanceCounts) -> bool:
     return one.instance_id.startswith(OWN_PROCESS)
 
 
-def _own(window: Counts, terms: Terms, gate: str) -> tuple[int, int]:
+def _own(counted: ArmCounts, gate: str) -> tuple[int, int]:
     """n and x of the user's own counts; both arms are the stable version."""
-    rows = own_rows(window, terms, gate, stable_only=False)
+    rows = own_rows(counted, gate, stable_only=False)
     return sum(row[0] + row[2] for row in rows), sum(row[1] + row[3] for row in rows)
 
 

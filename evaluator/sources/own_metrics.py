@@ -13,7 +13,8 @@ from typing import Final, Protocol
 from evaluator.ports import MetricsSource, ProcessView
 from evaluator.sources.prometheus_series import PrometheusError, RawSeries
 from evaluator.terms import Terms
-from evaluator.window.arms import OWN_PROCESS, own_series
+from evaluator.window.arm_rows import own_series
+from evaluator.window.arms import OWN_PROCESS
 from evaluator.window.counts import Series
 from evaluator.window.readings import Reading
 from services.common.clock import Clock

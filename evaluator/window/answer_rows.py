@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from evaluator.terms import Terms
-from evaluator.window.arms import FEEDBACK, PREDICTIONS, SliceKey, is_stable, is_test, parse_slice, series_of
-from evaluator.window.counts import Counts
+from evaluator.window.arm_counts import ArmCounts
+from evaluator.window.arms import FEEDBACK, PREDICTIONS, SliceKey, parse_slice
 
 
 class Answered(NamedTuple):
@@ -22,20 +21,19 @@ ArmsByAnswer = tuple[ByAnswer, ByAnswer]
 NO_ANSWERS: ArmsByAnswer = ({}, {})
 
 
-def answered_slices(window: Counts, terms: Terms) -> dict[SliceKey, ArmsByAnswer]:
+def answered_slices(counted: ArmCounts) -> dict[SliceKey, ArmsByAnswer]:
     """Answers by slice, all processes together.
 
     Of a model with more than 32 classes labels are not counted by the predicted class, and none of its answers has one
     here.
     """
     found: dict[SliceKey, tuple[dict[str, Answered], dict[str, Answered]]] = {}
-    for instance in window:
-        for one, at in series_of(instance, PREDICTIONS, FEEDBACK):
+    for process in counted.processes:
+        for one, at, is_test, is_stable in process.of(PREDICTIONS, FEEDBACK):
             key = parse_slice(at.get("slice", ""))
-            test = is_test(at, terms)
-            if key is None or not (test or is_stable(at, terms)):
+            if key is None or not (is_test or is_stable):
                 continue
-            arm = found.setdefault(key, ({}, {}))[0 if test else 1]
+            arm = found.setdefault(key, ({}, {}))[0 if is_test else 1]
             if one.metric == PREDICTIONS:
                 for name, rows in one.by_label.items():
                     _add(arm, name, rows=rows)

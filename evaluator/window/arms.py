@@ -1,11 +1,10 @@
-"""What a window says of each arm: the rows that the gates' tests take, each from one process."""
+"""The arms, the metrics that say something of them, and what of a process concerns a rollout."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from evaluator.terms import Profile, Terms
-from evaluator.window.counts import Counts, InstanceCounts, Series
-from evaluator.window.labels import RateRow
+from evaluator.window.counts import Series
 from services.common.telemetry import catalog
 
 LIVE: Final = "live"
@@ -92,8 +91,10 @@ RuntimeRow = tuple[int, tuple[int, ...], tuple[int, ...]]
 """A batch size, and the test's and the control's batches by runtime."""
 OF_INPUTS: Final = frozenset({INPUTS, ALIKE_INPUTS})
 _BY_COHORT: Final = frozenset({COHORT_ATTEMPTS, COHORT_FEEDBACK})
-_TESTED: Final = frozenset({LIVE, SHADOW})
+TESTED: Final = frozenset({LIVE, SHADOW})
 """What the test arm gets: in one step callers' requests, in another copies of them, and never both in one epoch."""
+COMPARED: Final = frozenset({LIVE, CONTROL})
+"""What the stable arm gets."""
 
 
 def concerns(one: Series, terms: Terms) -> bool:
@@ -107,129 +108,13 @@ def concerns(one: Series, terms: Terms) -> bool:
         return False
     if (one.metric in _BY_COHORT and not terms.sticky) or (one.metric == ALIKE_ANSWERS and not terms.balances):
         return False
-    if version == terms.test and traffic in _TESTED:
+    if version == terms.test and traffic in TESTED:
         return one.metric not in OF_INPUTS or is_of(terms.test_profile, at)
-    if version == terms.stable and traffic in {LIVE, CONTROL}:
+    if version == terms.stable and traffic in COMPARED:
         if one.metric == INFERENCE:
             return traffic == CONTROL
         return one.metric not in OF_INPUTS or is_of(terms.stable_profile, at)
     return False
-
-
-def error_rows(window: Counts, terms: Terms, epoch: int | None) -> list[RateRow]:
-    """Attempts and failed ones, a row per process; epoch None: of stable alone, in whatever epoch."""
-    rows = []
-    for instance in window:
-        n_test = x_test = n_stable = x_stable = 0
-        for one, at in series_of(instance, ATTEMPTS):
-            outcome = at.get("outcome", "")
-            if outcome in CALLERS_FAULTS or (epoch is not None and at.get("epoch") != str(epoch)):
-                continue
-            n = sum(one.counts)
-            x = 0 if outcome == OK else n
-            if is_test(at, terms) and epoch is not None:
-                n_test, x_test = n_test + n, x_test + x
-            elif is_stable(at, terms):
-                n_stable, x_stable = n_stable + n, x_stable + x
-        if n_test or n_stable:
-            rows.append((n_test, x_test, n_stable, x_stable))
-    return rows
-
-
-def runtime_rows(window: Counts, terms: Terms) -> list[RuntimeRow]:
-    """Batches by runtime, a row per process and batch size; precisions are added up."""
-    rows: list[RuntimeRow] = []
-    nothing = (0,) * BUCKETS
-    for instance in window:
-        arms: dict[int, list[tuple[int, ...]]] = {}
-        for one, at in series_of(instance, INFERENCE):
-            batch = at.get("batch", "")
-            if not batch.isdigit() or int(batch) < 1 or len(one.counts) != BUCKETS:
-                continue
-            pair = arms.setdefault(int(batch), [nothing, nothing])
-            if is_test(at, terms):
-                pair[0] = one.counts if pair[0] is nothing else added(pair[0], one.counts)
-            elif at.get("version") == terms.stable and at.get("traffic") == CONTROL:
-                pair[1] = one.counts if pair[1] is nothing else added(pair[1], one.counts)
-        rows += [(batch, arms[batch][0], arms[batch][1]) for batch in sorted(arms)]
-    return rows
-
-
-def class_rows(window: Counts, terms: Terms, epoch: int | None) -> list[BalanceRow]:
-    """Predictions by class, a row per process; epoch None: of stable alone, in whatever epoch."""
-    if not terms.declared:
-        return []
-    rows: list[BalanceRow] = []
-    for instance in window:
-        test = stable = (0,) * len(terms.declared)
-        for one, at in series_of(instance, PREDICTIONS):
-            key = parse_slice(at.get("slice", ""))
-            if key is None or (epoch is not None and key[0] != epoch):
-                continue
-            by_class = one.by_label
-            counts = tuple(by_class.get(name, 0) for name in terms.declared)
-            if is_test(at, terms) and epoch is not None:
-                test = added(test, counts)
-            elif is_stable(at, terms):
-                stable = added(stable, counts)
-        if any(test) or any(stable):
-            rows.append((test, stable))
-    return rows
-
-
-def own_series(gate: str, version: str, n: int, x: int) -> Series:
-    """Counts of the user's own: n of a version, and the x among them that are bad."""
-    return Series(OWN, (("gate", gate), ("traffic", LIVE), ("version", version)), (x, n - x))
-
-
-def own_rows(window: Counts, terms: Terms, gate: str, *, stable_only: bool) -> list[RateRow]:
-    """Counts of the user's own, and the bad ones among them, a row per set of labels."""
-    rows = []
-    for instance in window:
-        arms = {True: (0, 0), False: (0, 0)}
-        for one, at in series_of(instance, OWN):
-            if at.get("gate") == gate and (is_test(at, terms) or is_stable(at, terms)):
-                arms[is_test(at, terms)] = (sum(one.counts), one.counts[0])
-        test = (0, 0) if stable_only else arms[True]
-        if test[0] or arms[False][0]:
-            rows.append((*test, *arms[False]))
-    return rows
-
-
-def drawn(window: Counts, terms: Terms, epoch: int) -> tuple[int, int, int]:
-    """Requests of an epoch that were drawn for test, control and stable, all processes together."""
-    found = {"test": 0, "control": 0, "stable": 0}
-    for instance in window:
-        for one, at in series_of(instance, DRAWN):
-            if at.get("epoch") == str(epoch) and at.get("segment") == terms.segment and at.get("arm") in found:
-                found[at["arm"]] += sum(one.counts)
-    return found["test"], found["control"], found["stable"]
-
-
-def taken(window: Counts, terms: Terms, epoch: int) -> tuple[int, int]:
-    """Requests of an epoch whose inputs were counted of the test arm and of the stable one, all processes together."""
-    test = stable = 0
-    for instance in window:
-        for one, at in series_of(instance, ATTEMPTS):
-            if at.get("epoch") != str(epoch) or at.get("outcome") in NOT_TAKEN:
-                continue
-            if is_test(at, terms):
-                test += sum(one.counts)
-            elif is_stable(at, terms):
-                stable += sum(one.counts)
-    return test, stable
-
-
-def copied(window: Counts, terms: Terms) -> tuple[int, int]:
-    """Copies that the test version got, and requests that control got, all processes together."""
-    sent = originals = 0
-    for instance in window:
-        for one, at in series_of(instance, ATTEMPTS):
-            if is_test(at, terms) and at.get("traffic") == SHADOW:
-                sent += sum(one.counts)
-            elif is_stable(at, terms) and at.get("traffic") == CONTROL:
-                originals += sum(one.counts)
-    return sent, originals
 
 
 def parse_slice(value: str) -> SliceKey | None:
@@ -240,18 +125,6 @@ def parse_slice(value: str) -> SliceKey | None:
 
 BUCKETS: Final = len(catalog.INFERENCE_DURATION.bounds) + 1
 """Buckets of crossfade.inference.duration."""
-
-
-def series_of(instance: InstanceCounts, *metrics: str) -> Iterable[tuple[Series, dict[str, str]]]:
-    return ((one, one.values()) for one in instance.series if one.metric in metrics)
-
-
-def is_test(at: Mapping[str, str], terms: Terms) -> bool:
-    return at.get("version") == terms.test and at.get("traffic") in _TESTED
-
-
-def is_stable(at: Mapping[str, str], terms: Terms) -> bool:
-    return at.get("version") == terms.stable and at.get("traffic") in {LIVE, CONTROL}
 
 
 def is_of(profile: Profile | None, at: Mapping[str, str]) -> bool:

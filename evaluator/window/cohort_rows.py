@@ -6,23 +6,22 @@ from typing import Final
 import numpy as np
 
 from evaluator.statistics.cohorts import CohortCounts
-from evaluator.terms import Terms
-from evaluator.window.arms import CALLERS_FAULTS, COHORT_ATTEMPTS, OK, is_stable, is_test, series_of
-from evaluator.window.counts import Counts
+from evaluator.window.arm_counts import ArmCounts
+from evaluator.window.arms import CALLERS_FAULTS, COHORT_ATTEMPTS, OK
 from evaluator.window.labels import LabelPair
 from services.common.telemetry.catalog import COHORTS
 
 
-def cohort_attempts(window: Counts, terms: Terms, epoch: int) -> CohortCounts:
+def cohort_attempts(counted: ArmCounts, epoch: int) -> CohortCounts:
     """Attempts of an epoch and failed ones, all processes together: a key's requests come by all of them."""
     table = np.zeros((4, COHORTS))
-    for instance in window:
-        for one, at in series_of(instance, COHORT_ATTEMPTS):
+    for process in counted.processes:
+        for one, at, is_test, is_stable in process.of(COHORT_ATTEMPTS):
             outcome = at.get("outcome", "")
             if outcome in CALLERS_FAULTS or at.get("epoch") != str(epoch) or len(one.counts) != COHORTS:
                 continue
-            first = 0 if is_test(at, terms) else 2
-            if first == 2 and not is_stable(at, terms):
+            first = 0 if is_test else 2
+            if first == 2 and not is_stable:
                 continue
             table[first] += one.counts
             if outcome != OK:

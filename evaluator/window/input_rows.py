@@ -1,22 +1,20 @@
 """What a window says of both arms' inputs, each by its own profile."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from operator import add
 from typing import Final
 
-from evaluator.terms import Profile, Terms
+from evaluator.terms import Profile
+from evaluator.window.arm_counts import ArmCounts
 from evaluator.window.arms import (
     FORMER_INPUTS,
     INPUTS_ELSEWHERE,
     OF_INPUTS,
     SAME_INPUTS,
     is_of,
-    is_stable,
-    is_test,
-    series_of,
 )
-from evaluator.window.counts import Counts, Series
+from evaluator.window.counts import Series
 from services.common.telemetry.catalog import ALIKE_PRODUCTS
 
 Table = list[list[int]]
@@ -41,33 +39,42 @@ class BinRows:
     every: Table = field(default_factory=list)
 
 
-def input_rows(window: Counts, terms: Terms) -> tuple[BinRows, BinRows]:
+def input_rows(counted: ArmCounts) -> tuple[BinRows, BinRows]:
     """Both arms' inputs, test and stable; what a profile does not know is left out."""
-    test, stable = _Arm(terms.test_profile), _Arm(terms.stable_profile)
-    for instance in window:
-        for one, at in series_of(instance, *_OWN):
-            if is_test(at, terms) and is_of(terms.test_profile, at):
+    profiles = counted.terms.test_profile, counted.terms.stable_profile
+    test, stable = map(_Arm, profiles)
+    for process in counted.processes:
+        for one, at, is_test, is_stable in process.of(*_OWN):
+            if is_test and is_of(profiles[0], at):
                 test.add(one, at)
-            elif is_stable(at, terms) and is_of(terms.stable_profile, at):
+            elif is_stable and is_of(profiles[1], at):
                 stable.add(one, at)
     return test.rows, stable.rows
 
 
-def same_rows(window: Counts, terms: Terms) -> tuple[BinRows, BinRows]:
-    """Both arms' inputs by the stable version's profile; none of the test arm's where nobody counts them by it."""
-    test, stable = _Arm(terms.stable_profile), _Arm(terms.stable_profile)
-    for instance in window:
-        for one, at in series_of(instance, SAME_INPUTS):
+def same_rows(counted: ArmCounts, instances: Container[str]) -> tuple[BinRows, BinRows]:
+    """Both arms' inputs by the stable version's profile; none of the test arm's where nobody counts them by it.
+
+    Args:
+        counted: of the look.
+        instances: whose counts are compared.
+    """
+    profile = counted.terms.stable_profile
+    test, stable = _Arm(profile), _Arm(profile)
+    for process in counted.processes:
+        if process.instance_id not in instances:
+            continue
+        for one, at, _, _ in process.of(SAME_INPUTS):
             test.add(one, at)
-        for one, at in series_of(instance, *_OWN):
-            if is_stable(at, terms) and is_of(terms.stable_profile, at):
+        for one, at, _, is_stable in process.of(*_OWN):
+            if is_stable and is_of(profile, at):
                 stable.add(one, at)
     return test.rows, stable.rows
 
 
-def has_other_lanes(window: Counts) -> bool:
+def has_other_lanes(counted: ArmCounts) -> bool:
     """Whether a release before this one counted inputs of other lanes' requests among either arm's."""
-    return any(any(one.counts) for instance in window for one, _ in series_of(instance, INPUTS_ELSEWHERE))
+    return any(any(one.series.counts) for process in counted.processes for one in process.of(INPUTS_ELSEWHERE))
 
 
 class _Arm:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from evaluator.terms import Terms
+from evaluator.window.arm_counts import ArmCounts
 from evaluator.window.arms import (
     CALLER_FEEDBACK,
     CALLER_PREDICTIONS,
@@ -14,56 +14,52 @@ from evaluator.window.arms import (
     PREDICTIONS,
     SliceKey,
     added,
-    is_stable,
-    is_test,
     parse_slice,
-    series_of,
 )
-from evaluator.window.counts import Counts, Series
+from evaluator.window.counts import Series
 from evaluator.window.labels import ERROR_BUCKETS, VALUE_BUCKETS, Labels, OfClass, SliceCounts
 from services.common.telemetry import catalog
 
 
-def slice_counts(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
+def slice_counts(counted: ArmCounts) -> dict[SliceKey, SliceCounts]:
     """Predictions and labels by slice, all processes together: a label's process is drawn by a hash, not by arm."""
+    classes = counted.terms.classes
 
     def labels(one: Series, at: Mapping[str, str]) -> Labels:
         if one.metric == COHORT_FEEDBACK:
             return _by_cohort(one, at, "label")
-        return _labels(one, at, terms.classes) if one.metric == FEEDBACK else _numbers(one, ERROR_BUCKETS)
+        return _labels(one, at, classes) if one.metric == FEEDBACK else _numbers(one, ERROR_BUCKETS)
 
-    return _slices(window, terms, (FEEDBACK, FEEDBACK_ERROR, COHORT_FEEDBACK), labels)
+    return _slices(counted, (FEEDBACK, FEEDBACK_ERROR, COHORT_FEEDBACK), labels)
 
 
-def value_slices(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
+def value_slices(counted: ArmCounts) -> dict[SliceKey, SliceCounts]:
     """Predictions and reported numbers by slice, all processes together; a labelled row is one with a number."""
 
     def numbers(one: Series, at: Mapping[str, str]) -> Labels:
         return _by_cohort(one, at, "value") if one.metric == COHORT_FEEDBACK else _numbers(one, VALUE_BUCKETS)
 
-    return _slices(window, terms, (FEEDBACK_VALUE, COHORT_FEEDBACK), numbers)
+    return _slices(counted, (FEEDBACK_VALUE, COHORT_FEEDBACK), numbers)
 
 
 def _slices(
-    window: Counts,
-    terms: Terms,
+    counted: ArmCounts,
     metrics: tuple[str, ...],
     labels: Callable[[Series, Mapping[str, str]], Labels],
     predictions: str = PREDICTIONS,
     caller: str = "",
 ) -> dict[SliceKey, SliceCounts]:
     found: dict[SliceKey, SliceCounts] = {}
-    for instance in window:
-        for one, at in series_of(instance, predictions, *metrics):
+    for process in counted.processes:
+        for one, at, is_test, is_stable in process.of(predictions, *metrics):
             key = parse_slice(at.get("slice", ""))
-            test, stable = is_test(at, terms), is_stable(at, terms)
-            if key is None or not (test or stable) or at.get("caller", "") != caller:
+            if key is None or not (is_test or is_stable) or at.get("caller", "") != caller:
                 continue
             if one.metric == predictions:
                 rows = sum(one.counts)
-                part = SliceCounts(test_predictions=rows) if test else SliceCounts(stable_predictions=rows)
+                part = SliceCounts(test_predictions=rows) if is_test else SliceCounts(stable_predictions=rows)
             else:
-                part = SliceCounts(test=labels(one, at)) if test else SliceCounts(stable=labels(one, at))
+                part = SliceCounts(test=labels(one, at)) if is_test else SliceCounts(stable=labels(one, at))
             found[key] = found.get(key, SliceCounts()).plus(part)
     return found
 
@@ -73,12 +69,12 @@ def _numbers(one: Series, buckets: int) -> Labels:
     return Labels(sum(one.counts), 0, (), one.counts) if len(one.counts) == buckets else Labels()
 
 
-def reported(window: Counts, terms: Terms) -> tuple[int, ...]:
+def reported(counted: ArmCounts) -> tuple[int, ...]:
     """Numbers that were reported for the test arm by their buckets, all processes and slices together; empty: none."""
     total: tuple[int, ...] = ()
-    for instance in window:
-        for one, at in series_of(instance, FEEDBACK_VALUE):
-            if is_test(at, terms) and len(one.counts) == VALUE_BUCKETS:
+    for process in counted.processes:
+        for one, _, is_test, _ in process.of(FEEDBACK_VALUE):
+            if is_test and len(one.counts) == VALUE_BUCKETS:
                 total = added(total, one.counts) if total else one.counts
     return total
 
@@ -90,19 +86,19 @@ def _by_cohort(one: Series, at: Mapping[str, str], observed: str) -> Labels:
     return Labels(good_by=one.counts) if at.get("good") == "true" else Labels(bad_by=one.counts)
 
 
-def caller_slices(window: Counts, terms: Terms, caller: str) -> dict[SliceKey, SliceCounts]:
+def caller_slices(counted: ArmCounts, caller: str) -> dict[SliceKey, SliceCounts]:
     """Predictions and labels by slice of callers in one segment, all processes together."""
 
     def labels(one: Series, at: Mapping[str, str]) -> Labels:
         rows = sum(one.counts)
         return Labels(rows, 0 if at.get("correct") == "true" else rows)
 
-    return _slices(window, terms, (CALLER_FEEDBACK,), labels, CALLER_PREDICTIONS, caller)
+    return _slices(counted, (CALLER_FEEDBACK,), labels, CALLER_PREDICTIONS, caller)
 
 
-def late_labels(window: Counts, terms: Terms) -> int:
+def late_labels(counted: ArmCounts) -> int:
     """Labels of the test arm that came too late to be counted, all processes together."""
-    return sum(sum(one.counts) for instance in window for one, at in series_of(instance, LATE) if is_test(at, terms))
+    return sum(sum(one.series.counts) for process in counted.processes for one in process.of(LATE) if one.test)
 
 
 def _labels(one: Series, at: Mapping[str, str], classes: Sequence[str]) -> Labels:

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from evaluator.terms import Terms
-from evaluator.window.arms import ATTEMPTS, CONTROL, ELSEWHERE, is_stable, is_test, series_of
-from evaluator.window.counts import Counts
+from evaluator.window.arm_counts import ArmCounts
+from evaluator.window.arms import ATTEMPTS, CONTROL, ELSEWHERE
 
 MOST_ELSEWHERE: Final = 0.05
 """Of its own lane's requests, what one process may have of other lanes more than the other. With a twentieth more
@@ -39,18 +38,18 @@ class OtherLanes:
     test_elsewhere: Mapping[str, float] = field(default_factory=dict)
     control_elsewhere: Mapping[str, float] = field(default_factory=dict)
 
-    def plus(self, window: Counts, terms: Terms) -> "OtherLanes":
+    def plus(self, counted: ArmCounts) -> "OtherLanes":
         """With a look's counts."""
         test = control = 0
         elsewhere: tuple[dict[str, int], dict[str, int]] = ({}, {})
-        for instance in window:
-            for one, at in series_of(instance, ATTEMPTS):
-                if is_test(at, terms):
+        for process in counted.processes:
+            for one, at, is_test, is_stable in process.of(ATTEMPTS):
+                if is_test:
                     test += sum(one.counts)
-                elif is_stable(at, terms) and at.get("traffic") == CONTROL:
+                elif is_stable and at.get("traffic") == CONTROL:
                     control += sum(one.counts)
-            for one, at in series_of(instance, ELSEWHERE):
-                found = elsewhere[at.get("version") != terms.test]
+            for one, at, _, _ in process.of(ELSEWHERE):
+                found = elsewhere[at.get("version") != counted.terms.test]
                 segment = at.get("segment", "")
                 found[segment] = found.get(segment, 0) + sum(one.counts)
         # What came before the rollout's own requests is in no proportion to them.

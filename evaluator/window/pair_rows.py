@@ -1,39 +1,39 @@
 """What a window says of mirrored requests: both versions' answers, and their labels."""
 
 from evaluator.terms import Terms
-from evaluator.window.arms import NOTED_PAIRS, PAIRED_LABELS, PAIRS, SHADOW, SliceKey, is_test, parse_slice, series_of
-from evaluator.window.counts import Counts
+from evaluator.window.arm_counts import ArmCounts
+from evaluator.window.arms import NOTED_PAIRS, PAIRED_LABELS, PAIRS, SHADOW, SliceKey, parse_slice
 from evaluator.window.labels import Labels, RateRow, SliceCounts
 
 _FAR = "far"
 """Numbers that are far apart, as the Router says of a pair without classes."""
 
 
-def pair_rows(window: Counts, terms: Terms) -> list[RateRow]:
+def pair_rows(counted: ArmCounts) -> list[RateRow]:
     """Mirrored rows, and those that the versions answered otherwise; a row per process, with nothing of stable."""
     rows = []
-    for instance in window:
+    for process in counted.processes:
         n = x = 0
-        for one, at in series_of(instance, PAIRS):
-            if is_test(at, terms):
+        for one, at, is_test, _ in process.of(PAIRS):
+            if is_test:
                 count = sum(one.counts)
                 n += count
-                x += 0 if _agree(at.get("stable", ""), at.get("test", ""), terms) else count
+                x += 0 if _agree(at.get("stable", ""), at.get("test", ""), counted.terms) else count
         if n:
             rows.append((n, x, 0, 0))
     return rows
 
 
-def pair_slices(window: Counts, terms: Terms) -> dict[SliceKey, SliceCounts]:
+def pair_slices(counted: ArmCounts) -> dict[SliceKey, SliceCounts]:
     """Mirrored rows that take labels and those of them whose label met its pair, by slice, all processes together.
 
     Both arms have the same rows, so that each slice counts as predicted for both what was mirrored.
     """
     found: dict[SliceKey, SliceCounts] = {}
-    for instance in window:
-        for one, at in series_of(instance, NOTED_PAIRS, PAIRED_LABELS):
+    for process in counted.processes:
+        for one, at, is_test, _ in process.of(NOTED_PAIRS, PAIRED_LABELS):
             key = parse_slice(at.get("slice", ""))
-            if key is None or not is_test(at, terms) or at.get("traffic") != SHADOW:
+            if key is None or not is_test or at.get("traffic") != SHADOW:
                 continue
             rows, agree = sum(one.counts), at.get("agree") == "yes"
             if one.metric == NOTED_PAIRS:

@@ -6,6 +6,7 @@ import pytest
 from evaluator.gates.distributions import RATIO, DistributionGate
 from evaluator.terms import Terms
 from evaluator.verdict.decision import Action
+from evaluator.window.arm_counts import ArmCounts
 from evaluator.window.arms import FEEDBACK_ERROR
 from evaluator.window.counts import InstanceCounts, Series
 from evaluator.window.label_rows import slice_counts
@@ -97,7 +98,7 @@ def test_numbers_are_neither_right_nor_wrong() -> None:
 
 def test_errors_by_other_buckets_are_left_out() -> None:
     series = Series(FEEDBACK_ERROR, (("slice", "1.0"), ("traffic", "live"), ("version", "v2")), (5,) * 40)
-    (counts,) = slice_counts((InstanceCounts("router", 1, (series,)),), regression_terms()).values()
+    (counts,) = slice_counts(ArmCounts((InstanceCounts("router", 1, (series,)),), regression_terms())).values()
     assert counts.test.rows == 0
 
 

@@ -17,7 +17,8 @@ from evaluator.gates.rates import RateGate
 from evaluator.statistics.bets import Margin
 from evaluator.statistics.process import log_threshold
 from evaluator.statistics.rates import RateWindows, harm_test, update
-from evaluator.window.arms import class_rows
+from evaluator.window.arm_counts import ArmCounts
+from evaluator.window.arm_rows import class_rows
 from evaluator.window.counts import Counts, InstanceCounts, Series
 from evaluator.window.labels import Labels
 from services.common.policy.drafts import GateDraft
@@ -56,7 +57,7 @@ def test_without_products_as_of_older_routers_nothing_is_known() -> None:
 def test_few_requests_are_taken_to_be_as_alike_as_they_can_be() -> None:
     assert Alike(Sums(10, 5, (100, 50, 50)), Sums()).effect == 10.0
     assert Alike(Sums(10, 5, (10, 5, 5)), Sums()).effect == 1.0
-    one = AlikeAnswers().plus(window(np.random.default_rng(5), 64, 0.0, 1, 2), CLASSED).effects(3)
+    one = AlikeAnswers().plus(ArmCounts(window(np.random.default_rng(5), 64, 0.0, 1, 2), CLASSED)).effects(3)
     assert one.tolist() == [64.0, 64.0, 64.0]
 
 
@@ -83,9 +84,9 @@ def test_rows_that_begin_to_be_alike_are_known_at_once() -> None:
         known = Alike(stable=known.stable.plus([Labels(n, x)], squares))
     assert known.effect > 40.0
     single = answers(rng, "v1", 20_000, 1, 0.0)
-    seen = AlikeAnswers().plus((InstanceCounts("worker-1", 1, single),), CLASSED)
+    seen = AlikeAnswers().plus(ArmCounts((InstanceCounts("worker-1", 1, single),), CLASSED))
     for _ in range(10):
-        seen = seen.plus((InstanceCounts("worker-1", 1, answers(rng, "v1", 20, 64, 1.0)),), CLASSED)
+        seen = seen.plus(ArmCounts((InstanceCounts("worker-1", 1, answers(rng, "v1", 20, 64, 1.0)),), CLASSED))
     assert seen.effects(3).min() > 40.0
 
 
@@ -158,7 +159,9 @@ CLASSED = replace(demo_terms(demo_policy(gates=(BALANCE,)), features=0), declare
 
 @pytest.mark.parametrize(("rows", "alike", "effect"), [(1, 0.0, 1.0), (8, 0.0, 1.0), (8, 1.0, 8.0), (64, 0.3, 19.9)])
 def test_the_effect_of_predictions_is_how_many_rows_say_what_one_would(rows: int, alike: float, effect: float) -> None:
-    found = AlikeAnswers().plus(window(np.random.default_rng(3), rows, alike, 500, 9_500), CLASSED).effects(3)
+    found = (
+        AlikeAnswers().plus(ArmCounts(window(np.random.default_rng(3), rows, alike, 500, 9_500), CLASSED)).effects(3)
+    )
     assert found == pytest.approx(np.full(3, effect), rel=0.15)
 
 
@@ -166,7 +169,7 @@ def test_of_a_class_with_few_predictions_the_effect_is_that_of_all() -> None:
     rare = (Series("crossfade.prediction.count", _at(), (900, 890, 10), labels=NAMES),)
     own = Series("crossfade.prediction.alike", _at(product="class"), (9_000, 8_900, 4_000), labels=NAMES)
     every = Series("crossfade.prediction.alike", _at(product="rows"), (13_500, 13_350, 150), labels=NAMES)
-    found = AlikeAnswers().plus((InstanceCounts("worker-1", 1, (*rare, own, every)),), CLASSED).effects(3)
+    found = AlikeAnswers().plus(ArmCounts((InstanceCounts("worker-1", 1, (*rare, own, every)),), CLASSED)).effects(3)
     assert found[2] < 15.0
     assert found[0] == pytest.approx(found[1], rel=0.1)
     assert AlikeAnswers().effects(3).tolist() == [1.0, 1.0, 1.0]
@@ -184,10 +187,10 @@ def balance_alarms(*, known: bool) -> int:
         judged, seen = BalanceGate.open(gate, 0.01, NAMES).learn([((0, 0, 0), (600, 300, 100))]), AlikeAnswers()
         for _ in range(60):
             counts = window(rng, 64, 0.3, test=3, stable=30)
-            seen = seen.plus(counts, CLASSED)
+            seen = seen.plus(ArmCounts(counts, CLASSED))
             if known:
                 judged = replace(judged, effects=seen.effects(3))
-            judged = judged.judge(class_rows(counts, CLASSED, 1))
+            judged = judged.judge(class_rows(ArmCounts(counts, CLASSED), 1))
         alarms += judged.harm.max_log_e >= log_threshold(0.01)
     return alarms
 
@@ -201,8 +204,8 @@ def test_predictions_that_are_alike_move_no_balance_if_it_is_known() -> None:
 def test_predictions_of_no_declared_class_belong_to_their_requests() -> None:
     rng = np.random.default_rng(6)
     whole = window(rng, 64, 0.3, 500, 5_000)
-    known = AlikeAnswers().plus(whole, replace(CLASSED, declared=("a", "b"))).effects(2)
-    assert known == pytest.approx(AlikeAnswers().plus(whole, CLASSED).effects(3)[:2], rel=0.01)
+    known = AlikeAnswers().plus(ArmCounts(whole, replace(CLASSED, declared=("a", "b")))).effects(2)
+    assert known == pytest.approx(AlikeAnswers().plus(ArmCounts(whole, CLASSED)).effects(3)[:2], rel=0.01)
 
 
 def test_what_the_balance_needs_is_fixed_by_how_alike_predictions_are() -> None:

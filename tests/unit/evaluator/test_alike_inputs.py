@@ -13,6 +13,7 @@ from evaluator.monitor.watch import Watch, after, answers_profile, open_watch
 from evaluator.statistics.design_effect import effects_of_bins, weights_of_past
 from evaluator.statistics.process import look_cap
 from evaluator.terms import Feature, Profile
+from evaluator.window.arm_counts import ArmCounts
 from evaluator.window.counts import Counts, InstanceCounts, Series
 from evaluator.window.input_rows import BinRows, input_rows
 from tests.fakes.metrics import CLASSES
@@ -156,7 +157,7 @@ def test_a_window_tells_rows_from_products_and_one_arm_from_the_other(named: str
     # Releases before this one recorded them under another name.
     bins, terms = requests(np.random.default_rng(7), 40, 0.5), demo_terms()
     assert terms.test_profile is not None
-    test, stable = input_rows(window(bins, terms.test, terms.test_profile.profile_id, named), terms)
+    test, stable = input_rows(ArmCounts(window(bins, terms.test, terms.test_profile.profile_id, named), terms))
     own, every = products(bins)
     assert test.rows[0] == bins.sum(axis=0).tolist()
     assert test.own[0] == own.tolist()
@@ -179,7 +180,7 @@ def test_a_watched_lane_goes_on_with_what_is_known_of_its_requests() -> None:
     assert terms.test_profile is not None
     fresh = open_watch(terms, 60.0)
     assert fresh.inputs is not None
-    rows, _ = input_rows(window(requests(rng, 40, 0.5), terms.test, terms.test_profile.profile_id), terms)
+    rows, _ = input_rows(ArmCounts(window(requests(rng, 40, 0.5), terms.test, terms.test_profile.profile_id), terms))
     kept = checkpoint.load(checkpoint.dump(_with(fresh, fresh.inputs.after(rows))), terms, 60.0)
     assert kept.inputs is not None
     assert checkpoint.dump(kept) == checkpoint.dump(_with(fresh, fresh.inputs.after(rows)))

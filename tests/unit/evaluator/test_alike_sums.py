@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from evaluator.evidence.alike import Alike, AlikeAnswers, Answered, Sums, answers_of
+from evaluator.window.arm_counts import ArmCounts
 from evaluator.window.counts import Counts, InstanceCounts, Series
 from evaluator.window.labels import Labels, SliceCounts
 from services.common.telemetry import catalog
@@ -50,7 +51,7 @@ def test_each_arm_has_the_sums_of_its_own_slices() -> None:
         alike("v3", 900, 900, 900, slice="2.1"),
     )
     counted = [SliceCounts(9, 90, Labels(8, 1), Labels(10, 2)), SliceCounts(9, 90, Labels(8, 1), Labels(6, 1))]
-    after = Alike().plus(found, TERMS, iter(counted))
+    after = Alike().plus(ArmCounts(found, TERMS), iter(counted))
     assert after.test == Sums(16.0, 2.0, (128.0, 16.0, 2.0))
     assert after.stable == Sums(16.0, 3.0, (136.0, 26.0, 6.0))
 
@@ -96,7 +97,7 @@ def test_predictions_are_told_from_their_products_and_one_arm_from_the_other() -
         answers("v1", 4, 5, 6, product="class"),
         answers("v3", 9_000, 0, 0),
     )
-    test, stable = answers_of(found, TERMS)
+    test, stable = answers_of(ArmCounts(found, TERMS))
     assert test == Answered((10, 14, 4), (50, 70, 20), (51, 71, 21))
     assert stable == Answered((11, 22, 33), (4, 5, 6), (0, 0, 0))
 

@@ -9,7 +9,8 @@ from scipy.stats import binom
 from evaluator.gates.balance import BalanceGate
 from evaluator.terms import Terms
 from evaluator.verdict.decision import Action
-from evaluator.window.arms import class_rows
+from evaluator.window.arm_counts import ArmCounts
+from evaluator.window.arm_rows import class_rows
 from evaluator.window.counts import InstanceCounts, Series
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
@@ -100,5 +101,5 @@ def test_answers_are_counted_by_process_and_epoch() -> None:
         InstanceCounts("a", 1, (predictions("v1", "4.1", 5, 6), predictions("v2", "4.1", 1, 2))),
         InstanceCounts("b", 1, (predictions("v1", "3.9", 7, 8), predictions("v2", "3.9", 3, 4))),
     )
-    assert class_rows(window, balanced(), epoch=4) == [((1, 2), (5, 6))]
-    assert class_rows(window, balanced(), epoch=None) == [((0, 0), (5, 6)), ((0, 0), (7, 8))]
+    assert class_rows(ArmCounts(window, balanced()), epoch=4) == [((1, 2), (5, 6))]
+    assert class_rows(ArmCounts(window, balanced()), epoch=None) == [((0, 0), (5, 6)), ((0, 0), (7, 8))]

@@ -3,6 +3,7 @@
 import math
 
 from evaluator.evidence.copies import NO_COPIES, Copies
+from evaluator.window.arm_counts import ArmCounts
 from evaluator.window.counts import Counts, InstanceCounts, Series
 from services.common.telemetry import catalog
 from tests.fakes.rollouts import demo_terms
@@ -22,7 +23,9 @@ def window(sent: int, originals: int, pairs: tuple[int, int] = (0, 0)) -> Counts
 
 def test_copies_add_up_over_looks_and_processes() -> None:
     terms = demo_terms(features=0)
-    copies = NO_COPIES.plus(window(90, 100, (80, 10)) + window(45, 50, (40, 5)), terms).plus(window(9, 10), terms)
+    copies = NO_COPIES.plus(ArmCounts(window(90, 100, (80, 10)) + window(45, 50, (40, 5)), terms)).plus(
+        ArmCounts(window(9, 10), terms)
+    )
     assert copies == Copies(rows=135, different=15, sent=144, originals=160)
     assert copies.share == 0.9
 

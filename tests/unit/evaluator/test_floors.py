@@ -6,6 +6,7 @@ import pytest
 
 from evaluator.verdict.decision import Action
 from evaluator.verdict.reports import Verdict
+from evaluator.window.arm_counts import ArmCounts
 from evaluator.window.caller_rows import caller_rows
 from evaluator.window.counts import InstanceCounts, Series
 from services.common.policy.defaults import complete_policy
@@ -103,9 +104,9 @@ def test_only_the_segments_own_counts_are_taken() -> None:
         series(5, version="v1", traffic="control", outcome="DEADLINE_EXCEEDED"),
     )
     window = (InstanceCounts("router-1", 1, counted),)
-    assert caller_rows(window, terms, 2, "eu") == [(13, 3, 55, 5)]
-    assert caller_rows(window, terms, None, "eu") == [(0, 0, 55, 5)]
-    assert caller_rows(window, terms, 3, "eu") == []
+    assert caller_rows(ArmCounts(window, terms), 2, "eu") == [(13, 3, 55, 5)]
+    assert caller_rows(ArmCounts(window, terms), None, "eu") == [(0, 0, 55, 5)]
+    assert caller_rows(ArmCounts(window, terms), 3, "eu") == []
 
 
 def refused(gate: GateDraft, *, objective: Objective = Objective.NON_INFERIOR, sticky: bool = False) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from evaluator.evidence.fold import fold, fold_all
 from evaluator.verdict.reports import Verdict
+from evaluator.window.arm_counts import ArmCounts
 from evaluator.window.cohort_rows import cohort_attempts
 from evaluator.window.counts import Counts, InstanceCounts, Series
 from services.common.policy.drafts import GateDraft
@@ -111,6 +112,6 @@ def test_what_another_release_counts_otherwise_is_left_out() -> None:
     def window(*counts: int) -> Counts:
         return (InstanceCounts("router-1", 1, (Series("crossfade.cohort.attempt", at, counts),)),)
 
-    assert cohort_attempts(window(*range(COHORTS)), terms, 2).n_test == sum(range(COHORTS))
-    assert cohort_attempts(window(*range(COHORTS)), terms, 3).n_test == 0
-    assert cohort_attempts(window(1, 2, 3), terms, 2).n_test == 0
+    assert cohort_attempts(ArmCounts(window(*range(COHORTS)), terms), 2).n_test == sum(range(COHORTS))
+    assert cohort_attempts(ArmCounts(window(*range(COHORTS)), terms), 3).n_test == 0
+    assert cohort_attempts(ArmCounts(window(1, 2, 3), terms), 2).n_test == 0

@@ -4,6 +4,7 @@ import pytest
 
 from evaluator.evidence.lateness import NO_LAGS, USUAL, Lateness, usual_lag
 from evaluator.terms import Terms
+from evaluator.window.arm_counts import ArmCounts
 from evaluator.window.counts import InstanceCounts, Series
 from services.common.telemetry.bounds import LAG_BOUNDS
 from tests.fakes.rollouts import demo_terms
@@ -39,7 +40,7 @@ def of_class(name: str, counts: tuple[int, ...], version: str = "v1") -> Series:
 
 
 def counted(*found: Series) -> Lateness:
-    return Lateness().plus((InstanceCounts("router", 1, found),), TERMS)
+    return Lateness().plus(ArmCounts((InstanceCounts("router", 1, found),), TERMS))
 
 
 def test_a_rare_class_whose_labels_all_come_late_is_waited_for() -> None:
@@ -78,7 +79,9 @@ def test_looks_add_up_and_processes_with_other_buckets_and_versions_count_nothin
         series(lags(b9=100), correct="false", traffic="pinned"),
         of_class("fraud", lags(b9=100), "v9"),
     )
-    lateness = Lateness().plus((ten,), TERMS).plus((ten, InstanceCounts("worker", 1, others)), TERMS)
+    lateness = (
+        Lateness().plus(ArmCounts((ten,), TERMS)).plus(ArmCounts((ten, InstanceCounts("worker", 1, others)), TERMS))
+    )
     assert (lateness.wrong(test=False), lateness.wrong(test=True)) == (20, 0)
     assert lateness.usual == LAG_BOUNDS[3]
     assert Lateness().usual == 0.0

@@ -11,6 +11,7 @@ from evaluator.monitor.past import Past
 from evaluator.monitor.report import decision
 from evaluator.monitor.watch import Watch, after, open_watch
 from evaluator.terms import Terms
+from evaluator.window.arm_counts import ArmCounts
 from evaluator.window.counts import Counts, InstanceCounts, Series
 from evaluator.window.labels import Labels
 from evaluator.window.snapshots import series_of
@@ -60,7 +61,7 @@ def test_a_lane_that_is_watched_is_told_how_alike_its_answers_are() -> None:
         store.spread(catalog.PREDICTION_ALIKE, CLASSES, *of_version, product).add([ROWS * (ROWS - 1), 0])
     terms = replace(demo_terms(features=0), stable="")
     read = (InstanceCounts("worker-1", 1, series_of(store.snapshot(), terms)),)
-    seen = AlikeAnswers().plus(read, terms)
+    seen = AlikeAnswers().plus(ArmCounts(read, terms))
     assert seen.test.own == seen.test.every == (ROWS * (ROWS - 1), 0, 0)
     rollout = replace(terms, stable="v1")
     assert not any(one.metric == catalog.PREDICTION_ALIKE.name for one in series_of(store.snapshot(), rollout))

@@ -12,6 +12,7 @@ from evaluator.evidence.state import Look
 from evaluator.verdict.decide import decide
 from evaluator.verdict.decision import Action, Circumstances, Phase
 from evaluator.verdict.unlike_inputs import broken
+from evaluator.window.arm_counts import ArmCounts
 from evaluator.window.arms import INPUTS_ELSEWHERE, SAME_INPUTS
 from evaluator.window.counts import Counts, InstanceCounts, Series
 from evaluator.window.input_rows import BinRows
@@ -127,13 +128,13 @@ def inputs(version: str, traffic: str, counts: list[int], profile: str = "p1", i
 def test_of_a_process_that_was_not_read_before_nothing_is_taken() -> None:
     terms = demo_terms()
     window = inputs("v2", "live", [1] * BINS) + inputs("v1", "live", [2] * BINS, instance="worker-2")
-    same = opened(2).after(window[1:], terms, 1)
+    same = opened(2).after(ArmCounts(window[1:], terms), 1)
     assert same.rows == (0, 0)
-    same = same.after(window, terms, 1)
+    same = same.after(ArmCounts(window, terms), 1)
     assert same.rows == (0, 20)
-    same = same.after(window, terms, 1)
+    same = same.after(ArmCounts(window, terms), 1)
     assert same.rows == (10, 40)
-    assert same.after(window, terms, None).rows == (10, 40)
+    assert same.after(ArmCounts(window, terms), None).rows == (10, 40)
 
 
 def test_what_a_release_recorded_that_mixed_the_lanes_inputs_rests_for_two_looks() -> None:
@@ -141,7 +142,7 @@ def test_what_a_release_recorded_that_mixed_the_lanes_inputs_rests_for_two_looks
     beside = (InstanceCounts("worker-1", 1, (Series(INPUTS_ELSEWHERE, (("epoch", "7"), ("segment", "eu")), (3,)),)),)
     same, seen = opened(2), []
     for one in (window, window, window + beside, window, window):
-        same = same.after(one, terms, 1)
+        same = same.after(ArmCounts(one, terms), 1)
         seen.append(same.rows[0])
     assert seen == [0, 10, 10, 10, 20]
 
@@ -174,7 +175,7 @@ def test_where_one_arm_refuses_requests_the_others_are_not_compared(refused: int
     terms, same = demo_terms(), opened(2)
     window = attempts(400, refused, 4_000) + inputs("v2", "live", [1] * BINS)
     for _ in range(10):
-        same = same.after(window, terms, 1)
+        same = same.after(ArmCounts(window, terms), 1)
     assert same.taken.apart == apart
     assert same.rows[0] == (0 if apart else 90)
     assert not Taken().apart

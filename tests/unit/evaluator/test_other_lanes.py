@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from evaluator.verdict.decision import Action
+from evaluator.window.arm_counts import ArmCounts
 from evaluator.window.arms import ELSEWHERE
 from evaluator.window.counts import InstanceCounts, Series
 from evaluator.window.other_lanes import NO_OTHER_LANES
@@ -92,8 +93,8 @@ def test_where_both_processes_are_as_much_busier_they_are_compared() -> None:
         )
         for number, at in enumerate(attempts)
     )
-    assert not NO_OTHER_LANES.plus(window, TERMS).apart
-    assert NO_OTHER_LANES.plus(window[:1], TERMS).apart
+    assert not NO_OTHER_LANES.plus(ArmCounts(window, TERMS)).apart
+    assert NO_OTHER_LANES.plus(ArmCounts(window[:1], TERMS)).apart
     assert not NO_OTHER_LANES.apart
 
 
@@ -103,9 +104,9 @@ def test_what_other_lanes_had_before_the_start_is_in_no_proportion_to_the_rollou
     attempts = [Series(catalog.ATTEMPT_DURATION.name, at, (100,)) for at in own]
     others = NO_OTHER_LANES
     for _ in range(20):
-        others = others.plus((InstanceCounts("router-1", 1, (beside,)),), TERMS)
+        others = others.plus(ArmCounts((InstanceCounts("router-1", 1, (beside,)),), TERMS))
         assert others.apart
-    others = others.plus((InstanceCounts("router-1", 1, (*attempts, beside)),), TERMS)
+    others = others.plus(ArmCounts((InstanceCounts("router-1", 1, (*attempts, beside)),), TERMS))
     assert not others.apart
     assert others.shares == (4 / 104, 0.0)
 

@@ -11,6 +11,7 @@ from evaluator.gates.maturity import is_apart, is_misled
 from evaluator.terms import Terms
 from evaluator.verdict.decision import Action, Decision
 from evaluator.window.answer_rows import answered_slices
+from evaluator.window.arm_counts import ArmCounts
 from evaluator.window.counts import Counts, InstanceCounts
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import EACH_CLASS, MetricKind
@@ -193,7 +194,7 @@ def test_answers_are_counted_by_slice_and_predicted_class() -> None:
         series("crossfade.feedback.count", 9, labels=("3",), predicted="3", **(at | {"traffic": "pinned"})),
     )
     both = window(*found) + window(found[2], name="b")
-    assert answered_slices(both, demo_terms(features=0)) == {
+    assert answered_slices(ArmCounts(both, demo_terms(features=0))) == {
         (2, 5): ({"3": (3, 0), "7": (7, 10)}, {"3": (30, 2)}),
     }
 
@@ -210,7 +211,7 @@ def test_a_class_stands_out_materially_and_beyond_chance() -> None:
             series("crossfade.feedback.count", rows, labels=("a",), predicted=name, **at)
             for name, rows in zip("abc", labels, strict=True)
         ]
-        return Answers().plus(window(*counted), terms).apart([(2, 5), (2, 6)], maturity, effect)
+        return Answers().plus(ArmCounts(window(*counted), terms)).apart([(2, 5), (2, 6)], maturity, effect)
 
     assert apart((50, 1000, 1000)) == apart((40, 1000, 1000)) == apart((50, 1000, 1190)) == ()
     (one,) = apart((100, 1000, 1000))

@@ -6,6 +6,7 @@ import pytest
 
 from evaluator.terms import Terms
 from evaluator.verdict.decision import Action
+from evaluator.window.arm_counts import ArmCounts
 from evaluator.window.counts import InstanceCounts, Series
 from evaluator.window.pair_rows import pair_rows
 from services.common.policy.defaults import check_together
@@ -102,7 +103,7 @@ def test_numbers_that_are_near_agree() -> None:
         return Series("crossfade.shadow.pair.count", at, (rows,))
 
     found = (pairs("equal", "equal", 5), pairs("near", "near", 4), pairs("far", "far", 3), pairs("a", "b", 2))
-    assert pair_rows((InstanceCounts("router", 1, found),), demo_terms(features=0)) == [(14, 5, 0, 0)]
+    assert pair_rows(ArmCounts((InstanceCounts("router", 1, found),), demo_terms(features=0))) == [(14, 5, 0, 0)]
 
 
 @pytest.mark.parametrize("required", [True, False])
@@ -128,8 +129,8 @@ def test_copies_that_are_left_out_at_peaks_show_nothing() -> None:
 def test_a_class_that_is_called_far_is_a_class() -> None:
     at = (("segment", ""), ("stable", "far"), ("test", "far"), ("traffic", "shadow"), ("version", "v2"))
     window = (InstanceCounts("router", 1, (Series("crossfade.shadow.pair.count", at, (7,)),)),)
-    assert pair_rows(window, demo_terms(features=0)) == [(7, 7, 0, 0)]
-    assert pair_rows(window, replace(demo_terms(features=0), declared=("near", "far"))) == [(7, 0, 0, 0)]
+    assert pair_rows(ArmCounts(window, demo_terms(features=0))) == [(7, 7, 0, 0)]
+    assert pair_rows(ArmCounts(window, replace(demo_terms(features=0), declared=("near", "far")))) == [(7, 0, 0, 0)]
 
 
 def test_a_policy_and_a_plan_must_fit() -> None:

@@ -10,6 +10,7 @@ from scipy.stats import multinomial
 from evaluator.evidence.split_check import SplitCheck
 from evaluator.statistics.sample_ratio import ALPHA, is_broken, log_evidence
 from evaluator.verdict.decision import Action
+from evaluator.window.arm_counts import ArmCounts
 from evaluator.window.counts import Counts, InstanceCounts, Series
 from services.common.telemetry import catalog
 from tests.fakes.metrics import Fleet
@@ -77,7 +78,7 @@ def test_a_broken_split_ends_the_rollout_and_blames_nobody() -> None:
 
 def test_evidence_goes_on_through_the_steps() -> None:
     check = SplitCheck(1, (500, 500), (25, 50, 925))
-    after = check.after((), demo_terms(), 2, (5000, 5000))
+    after = check.after(ArmCounts((), demo_terms()), 2, (5000, 5000))
     assert after.before == check.log_e
     assert after.counts == (0, 0, 0)
     assert after.log_e == check.log_e
@@ -98,7 +99,7 @@ def test_requests_of_an_epoch_add_up_and_those_of_another_or_of_another_lane_are
     terms, shares = demo_terms(), (500, 500)
     check = SplitCheck()
     for window in (drawn(5, 6, 90), drawn(1, 2, 3, epoch=2), drawn(10, 20, 30, segment="eu"), drawn(7, 5, 87)):
-        check = check.after(window, terms, 1, shares)
+        check = check.after(ArmCounts(window, terms), 1, shares)
     assert check.counts == (12, 11, 177)
     assert check.log_e == log_evidence((12, 11, 177), (0.05, 0.05, 0.9))
     assert check.test_share == 12 / 200
@@ -106,8 +107,8 @@ def test_requests_of_an_epoch_add_up_and_those_of_another_or_of_another_lane_are
 
 def test_other_shares_in_the_same_epoch_are_another_split() -> None:
     terms = demo_terms()
-    check = SplitCheck().after(drawn(50, 50, 900), terms, 1, (500, 500))
-    after = check.after(drawn(100, 100, 800), terms, 1, (1000, 1000))
+    check = SplitCheck().after(ArmCounts(drawn(50, 50, 900), terms), 1, (500, 500))
+    after = check.after(ArmCounts(drawn(100, 100, 800), terms), 1, (1000, 1000))
     assert after.counts == (100, 100, 800)
     assert after.before == check.log_e
     assert after.log_e == check.log_e + log_evidence((100, 100, 800), (0.1, 0.1, 0.8))
@@ -115,26 +116,26 @@ def test_other_shares_in_the_same_epoch_are_another_split() -> None:
 
 def test_what_was_broken_once_stays_broken() -> None:
     terms = demo_terms()
-    check = SplitCheck().after(drawn(0, 300, 700), terms, 1, (500, 500))
+    check = SplitCheck().after(ArmCounts(drawn(0, 300, 700), terms), 1, (500, 500))
     assert check.broken
     assert check.most == check.log_e
     # By and by the shares come right again.
-    after = check.after(drawn(50_000, 50_000, 900_000), terms, 1, (500, 500))
+    after = check.after(ArmCounts(drawn(50_000, 50_000, 900_000), terms), 1, (500, 500))
     assert after.log_e < check.log_e
     assert after.broken
     assert after.most == check.most
 
 
 def test_nothing_is_asked_of_a_lane_whose_requests_are_not_split() -> None:
-    check = SplitCheck(before=1.5, most=2.0).after(drawn(0, 0, 1_000), demo_terms(), 1, (0, 0))
+    check = SplitCheck(before=1.5, most=2.0).after(ArmCounts(drawn(0, 0, 1_000), demo_terms()), 1, (0, 0))
     assert (check.log_e, check.most, check.broken) == (1.5, 2.0, False)
     assert SplitCheck().test_share == 0.0
 
 
 def test_of_a_shadow_step_the_share_is_that_of_the_requests_that_were_drawn_to_be_mirrored() -> None:
-    check = SplitCheck().after(drawn(0, 300, 700), demo_terms(), 1, (0, 3000))
+    check = SplitCheck().after(ArmCounts(drawn(0, 300, 700), demo_terms()), 1, (0, 3000))
     assert check.test_share == 0.3
     assert check.log_e == log_evidence((0, 300, 700), (0.0, 0.3, 0.7))
-    alone = SplitCheck().after(drawn(300, 0, 700), demo_terms(), 1, (3000, 0))
+    alone = SplitCheck().after(ArmCounts(drawn(300, 0, 700), demo_terms()), 1, (3000, 0))
     assert alone.log_e == check.log_e
     assert not check.broken

@@ -10,7 +10,9 @@ from evaluator.gates.limits import RuntimeLimitGate
 from evaluator.gates.opening import GateState, open_gate
 from evaluator.gates.rates import RateGate
 from evaluator.terms import Terms
-from evaluator.window.arms import BUCKETS, own_series
+from evaluator.window.arm_counts import ArmCounts
+from evaluator.window.arm_rows import own_series
+from evaluator.window.arms import BUCKETS
 from evaluator.window.counts import Counts, InstanceCounts, Series
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
@@ -78,7 +80,7 @@ JUDGED = {
 
 
 def judged(*, resting: bool = False, apart: bool = False) -> dict[str, int]:
-    rows, gates = WindowRows(window(), TERMS, 2), opened(TERMS)
+    rows, gates = WindowRows(ArmCounts(window(), TERMS), 2), opened(TERMS)
     after = {name: judge_window(gate, rows, resting=resting, apart=apart) for name, gate in gates.items()}
     for name in ("accuracy", "absolute_error", "value"):
         assert after[name] is gates[name]
@@ -101,7 +103,7 @@ def test_processes_that_are_unlike_are_not_compared_and_held_against_a_number_al
 
 
 def test_what_is_not_judged_teaches_what_is_usual_of_stable_in_whatever_split() -> None:
-    rows, gates = WindowRows(window(), TERMS, None), opened(TERMS)
+    rows, gates = WindowRows(ArmCounts(window(), TERMS), None), opened(TERMS)
     after = {name: learn_window(gate, rows) for name, gate in gates.items()}
     past = {}
     for name, gate in after.items():
@@ -134,7 +136,7 @@ def test_by_key_errors_are_taken_by_cohorts_and_labels_are_not_taken_of_a_window
     terms = demo_terms(demo_policy(gates=(GATES[0], GATES[7], GATES[9])), features=0, sticky=True)
     at = {"version": "v2", "traffic": "live", "epoch": "2"}
     keyed = [series(catalog.COHORT_ATTEMPT, *(3,) * catalog.COHORTS, good=good, **at) for good in ("true", "false")]
-    rows = WindowRows((InstanceCounts("router-1", 1, tuple(keyed)),), terms, 2)
+    rows = WindowRows(ArmCounts((InstanceCounts("router-1", 1, tuple(keyed)),), terms), 2)
     for name, before in opened(terms).items():
         assert isinstance(before, CohortGate)
         gate = before.enter(2)

@@ -1,6 +1,7 @@
 """What is counted in a window, arm by arm: attempts, runtimes, labels."""
 
-from evaluator.window.arms import error_rows, runtime_rows
+from evaluator.window.arm_counts import ArmCounts
+from evaluator.window.arm_rows import error_rows, runtime_rows
 from evaluator.window.label_rows import slice_counts
 from evaluator.window.labels import Labels, OfClass, SliceCounts
 from services.common.policy.drafts import GateDraft
@@ -25,14 +26,14 @@ def test_errors_are_of_the_looks_epoch_and_not_of_the_callers() -> None:
         attempt("v1", "failover", "INTERNAL", 50),
         attempt("v0", "live", "INTERNAL", 50),
     )
-    assert error_rows(window(*found), terms, 2) == [(100, 10, 810, 10)]
+    assert error_rows(ArmCounts(window(*found), terms), 2) == [(100, 10, 810, 10)]
 
 
 def test_each_process_gives_a_window_of_its_own() -> None:
     both = window(attempt("v2", "live", "ok", 5), attempt("v1", "live", "ok", 50)) + window(
         attempt("v2", "live", "ok", 6), attempt("v1", "live", "ok", 60), name="b"
     )
-    assert error_rows(both, demo_terms(features=0), 2) == [(5, 0, 50, 0), (6, 0, 60, 0)]
+    assert error_rows(ArmCounts(both, demo_terms(features=0)), 2) == [(5, 0, 50, 0), (6, 0, 60, 0)]
 
 
 def test_runtimes_are_compared_with_control_within_a_batch_size() -> None:
@@ -49,7 +50,7 @@ def test_runtimes_are_compared_with_control_within_a_batch_size() -> None:
             ("v1", "live", "1", "fp32"),
         )
     ]
-    rows = runtime_rows(window(*found), demo_terms(features=0))
+    rows = runtime_rows(ArmCounts(window(*found), demo_terms(features=0)))
     assert [(batch, sum(test), sum(control)) for batch, test, control in rows] == [(1, 8, 0), (8, 0, 4)]
 
 
@@ -62,7 +63,7 @@ def test_labels_are_counted_within_their_slice() -> None:
         series("crossfade.feedback.count", 6, labels=("3",), traffic="control", correct="true", **stable),
         series("crossfade.feedback.count", 2, labels=("3",), traffic="live", correct="false", **stable),
     )
-    assert slice_counts(window(*found), demo_terms(features=0)) == {
+    assert slice_counts(ArmCounts(window(*found), demo_terms(features=0))) == {
         (2, 5): SliceCounts(test_predictions=10, test=Labels(5, 1)),
         (2, 6): SliceCounts(stable=Labels(8, 2)),
     }
@@ -79,7 +80,7 @@ def test_labels_are_counted_by_the_classes_that_gates_watch() -> None:
         series("crossfade.feedback.count", 5, 9, labels=("3", "7"), predicted="", correct="true", **stable),
         series("crossfade.feedback.count", 3, labels=("3",), predicted="", correct="false", **stable),
     )
-    counted = slice_counts(window(*found), demo_terms(policy, features=0))[2, 5]
+    counted = slice_counts(ArmCounts(window(*found), demo_terms(policy, features=0)))[2, 5]
     assert counted.test == Labels(13, 3, (OfClass(predicted=8, actual=7, both=6),))
     assert counted.test.bad(MetricKind.RECALL, 0) == (7, 1)
     assert counted.stable.bad(MetricKind.RECALL, 0) == (8, 3)

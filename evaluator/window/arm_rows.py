@@ -1,0 +1,140 @@
+"""What a window says of each arm: the rows that the gates' tests take, each from one process."""
+
+from evaluator.window.arm_counts import ArmCounts
+from evaluator.window.arms import (
+    ATTEMPTS,
+    BUCKETS,
+    CALLERS_FAULTS,
+    CONTROL,
+    DRAWN,
+    INFERENCE,
+    LIVE,
+    NOT_TAKEN,
+    OK,
+    OWN,
+    PREDICTIONS,
+    SHADOW,
+    BalanceRow,
+    RuntimeRow,
+    added,
+    parse_slice,
+)
+from evaluator.window.counts import Series
+from evaluator.window.labels import RateRow
+
+
+def error_rows(counted: ArmCounts, epoch: int | None) -> list[RateRow]:
+    """Attempts and failed ones, a row per process; epoch None: of stable alone, in whatever epoch."""
+    rows = []
+    for process in counted.processes:
+        n_test = x_test = n_stable = x_stable = 0
+        for one, at, is_test, is_stable in process.of(ATTEMPTS):
+            outcome = at.get("outcome", "")
+            if outcome in CALLERS_FAULTS or (epoch is not None and at.get("epoch") != str(epoch)):
+                continue
+            n = sum(one.counts)
+            x = 0 if outcome == OK else n
+            if is_test and epoch is not None:
+                n_test, x_test = n_test + n, x_test + x
+            elif is_stable:
+                n_stable, x_stable = n_stable + n, x_stable + x
+        if n_test or n_stable:
+            rows.append((n_test, x_test, n_stable, x_stable))
+    return rows
+
+
+def runtime_rows(counted: ArmCounts) -> list[RuntimeRow]:
+    """Batches by runtime, a row per process and batch size; precisions are added up."""
+    rows: list[RuntimeRow] = []
+    nothing = (0,) * BUCKETS
+    for process in counted.processes:
+        arms: dict[int, list[tuple[int, ...]]] = {}
+        for one, at, is_test, _ in process.of(INFERENCE):
+            batch = at.get("batch", "")
+            if not batch.isdigit() or int(batch) < 1 or len(one.counts) != BUCKETS:
+                continue
+            pair = arms.setdefault(int(batch), [nothing, nothing])
+            if is_test:
+                pair[0] = one.counts if pair[0] is nothing else added(pair[0], one.counts)
+            elif at.get("version") == counted.terms.stable and at.get("traffic") == CONTROL:
+                pair[1] = one.counts if pair[1] is nothing else added(pair[1], one.counts)
+        rows += [(batch, arms[batch][0], arms[batch][1]) for batch in sorted(arms)]
+    return rows
+
+
+def class_rows(counted: ArmCounts, epoch: int | None) -> list[BalanceRow]:
+    """Predictions by class, a row per process; epoch None: of stable alone, in whatever epoch."""
+    declared = counted.terms.declared
+    if not declared:
+        return []
+    rows: list[BalanceRow] = []
+    for process in counted.processes:
+        test = stable = (0,) * len(declared)
+        for one, at, is_test, is_stable in process.of(PREDICTIONS):
+            key = parse_slice(at.get("slice", ""))
+            if key is None or (epoch is not None and key[0] != epoch):
+                continue
+            by_class = one.by_label
+            counts = tuple(by_class.get(name, 0) for name in declared)
+            if is_test and epoch is not None:
+                test = added(test, counts)
+            elif is_stable:
+                stable = added(stable, counts)
+        if any(test) or any(stable):
+            rows.append((test, stable))
+    return rows
+
+
+def own_series(gate: str, version: str, n: int, x: int) -> Series:
+    """Counts of the user's own: n of a version, and the x among them that are bad."""
+    return Series(OWN, (("gate", gate), ("traffic", LIVE), ("version", version)), (x, n - x))
+
+
+def own_rows(counted: ArmCounts, gate: str, *, stable_only: bool) -> list[RateRow]:
+    """Counts of the user's own, and the bad ones among them, a row per set of labels."""
+    rows = []
+    for process in counted.processes:
+        arms = {True: (0, 0), False: (0, 0)}
+        for one, at, is_test, is_stable in process.of(OWN):
+            if at.get("gate") == gate and (is_test or is_stable):
+                arms[is_test] = (sum(one.counts), one.counts[0])
+        test = (0, 0) if stable_only else arms[True]
+        if test[0] or arms[False][0]:
+            rows.append((*test, *arms[False]))
+    return rows
+
+
+def drawn(counted: ArmCounts, epoch: int) -> tuple[int, int, int]:
+    """Requests of an epoch that were drawn for test, control and stable, all processes together."""
+    found = {"test": 0, "control": 0, "stable": 0}
+    for process in counted.processes:
+        for one, at, _, _ in process.of(DRAWN):
+            if at.get("epoch") == str(epoch) and at.get("segment") == counted.terms.segment and at.get("arm") in found:
+                found[at["arm"]] += sum(one.counts)
+    return found["test"], found["control"], found["stable"]
+
+
+def taken(counted: ArmCounts, epoch: int) -> tuple[int, int]:
+    """Requests of an epoch whose inputs were counted of the test arm and of the stable one, all processes together."""
+    test = stable = 0
+    for process in counted.processes:
+        for one, at, is_test, is_stable in process.of(ATTEMPTS):
+            if at.get("epoch") != str(epoch) or at.get("outcome") in NOT_TAKEN:
+                continue
+            if is_test:
+                test += sum(one.counts)
+            elif is_stable:
+                stable += sum(one.counts)
+    return test, stable
+
+
+def copied(counted: ArmCounts) -> tuple[int, int]:
+    """Copies that the test version got, and requests that control got, all processes together."""
+    sent = originals = 0
+    for process in counted.processes:
+        for one, at, is_test, is_stable in process.of(ATTEMPTS):
+            if is_test and at.get("traffic") == SHADOW:
+                sent += sum(one.counts)
+            elif is_stable and at.get("traffic") == CONTROL:
+                originals += sum(one.counts)
+    return sent, originals
