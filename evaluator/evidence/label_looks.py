@@ -100,7 +100,10 @@ def take_labels(ledger: Ledger, terms: Terms, known: Known, mixing: Sequence[Gat
     coverage = ledger.coverage(in_step) if in_step else None
     complete = coverage is not None and known.lateness and is_alike(coverage, maturity)
     by_gate: dict[str, tuple[list[LabelPair], list[LabelPair]]] = {}
-    everywhere, here = (known.answers.apart(part, maturity, known.effect) if mixing else () for part in (keys, in_step))
+    everywhere = known.answers.apart(keys, maturity, known.effect) if mixing else ()
+    here = everywhere
+    if mixing and in_step != keys:
+        here = known.answers.apart(in_step, maturity, known.effect)
     for gate in mixing:
         harmful: list[LabelPair] = []
         mature: list[LabelPair] = []

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from evaluator.window.arms import SliceKey
-from evaluator.window.labels import LabelPair, Labels, SliceCounts
+from evaluator.window.labels import NO_LABELS, LabelPair, SliceCounts, add_slice
 from services.common.policy.records import LabelMaturity
 
-NOTHING: LabelPair = (Labels(), Labels())
+NOTHING: LabelPair = (NO_LABELS, NO_LABELS)
 
 Length = Callable[[int], float | None]
 """Seconds that a slice of an epoch lasts; None: the epoch is none of the rollout's."""
@@ -49,7 +49,7 @@ class Ledger:
         """The ledger with a look's counts."""
         slices = dict(self.slices)
         for key, part in counted.items():
-            slices[key] = slices.get(key, SliceCounts()).plus(part)
+            add_slice(slices, key, part)
         return replace(self, slices=slices)
 
     def rest(self, start: float) -> "Ledger":
@@ -68,29 +68,30 @@ class Ledger:
         for key in sorted(self.slices):
             counts = self.slices[key]
             row = _beyond(counts, taken.get(key, NOTHING))
-            if not _any(row) or self._left_out(key, length):
+            if row is None or self._left_out(key, length):
                 continue
             (rows if counts.test_predictions or counts.test.rows else past).append(row)
             taken[key] = (counts.test, counts.stable)
-        return past, rows, replace(self, young_taken=taken)
+        return past, rows, replace(self, young_taken=taken) if past or rows else self
 
     def take_aged(self, keys: list[SliceKey]) -> tuple[list[LabelPair], "Ledger"]:
         """New labels of those slices, and the ledger with them taken."""
         taken = dict(self.aged_taken)
         rows = self._take(keys, taken)
-        return rows, replace(self, aged_taken=taken)
+        return rows, replace(self, aged_taken=taken) if rows else self
 
     def take_safe(self, keys: list[SliceKey], maturity: LabelMaturity) -> tuple[list[LabelPair], "Ledger"]:
         """New labels of those slices that are covered enough, and the ledger with them taken."""
         taken = dict(self.safe_taken)
         rows = self._take(self.covered(keys, maturity), taken)
-        return rows, replace(self, safe_taken=taken)
+        return rows, replace(self, safe_taken=taken) if rows else self
 
     def take_by(self, by: str, keys: list[SliceKey]) -> tuple[list[LabelPair], "Ledger"]:
         """New labels of those slices for what takes them by itself, and the ledger with them taken."""
         taken = dict(self.taken_by.get(by, {}))
         rows = self._take(keys, taken)
-        return rows, replace(self, taken_by={**self.taken_by, by: taken})
+        known = by in self.taken_by and not rows
+        return rows, self if known else replace(self, taken_by={**self.taken_by, by: taken})
 
     def covered(self, keys: list[SliceKey], maturity: LabelMaturity) -> list[SliceKey]:
         """Those of the slices that have labels of enough predictions."""
@@ -140,7 +141,7 @@ class Ledger:
         for key in keys:
             counts = self.slices[key]
             row = _beyond(counts, taken.get(key, NOTHING))
-            if _any(row):
+            if row is not None:
                 rows.append(row)
                 taken[key] = (counts.test, counts.stable)
         return rows
@@ -167,9 +168,10 @@ def _share(labels: int, predictions: int) -> float:
     return labels / predictions if predictions else math.nan
 
 
-def _beyond(counts: SliceCounts, taken: LabelPair) -> LabelPair:
-    return counts.test.beyond(taken[0]), counts.stable.beyond(taken[1])
-
-
-def _any(row: LabelPair) -> bool:
-    return any(labels.rows for labels in row)
+def _beyond(counts: SliceCounts, taken: LabelPair) -> LabelPair | None:
+    """Labels that were not taken yet; None: there are none in either arm."""
+    # Most slices are as they were when they were taken last.
+    if counts.test is taken[0] and counts.stable is taken[1]:
+        return None
+    row = counts.test.beyond(taken[0]), counts.stable.beyond(taken[1])
+    return row if row[0].rows or row[1].rows else None

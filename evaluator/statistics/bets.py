@@ -103,7 +103,12 @@ def superiority_weights() -> FloatArray:
 def smoothed_rate(n: npt.ArrayLike, x: npt.ArrayLike) -> FloatArray:
     """Return (x + 1/2)/(n + 1), kept strictly inside (0, 1)."""
     rate = (np.asarray(x, dtype=np.float64) + 0.5) / (np.asarray(n, dtype=np.float64) + 1.0)
-    return np.clip(rate, _SMALLEST_RATE, 1.0 - _SMALLEST_RATE)
+    return _between(rate, _SMALLEST_RATE, 1.0 - _SMALLEST_RATE)
+
+
+def smoothed(n: float, x: float) -> float:
+    """Return `smoothed_rate` of one pair of counts."""
+    return min(max((x + 0.5) / (n + 1.0), _SMALLEST_RATE), 1.0 - _SMALLEST_RATE)
 
 
 def candidates(side: Side, margin: Margin, stable_rate: FloatArray, alike: FloatArray) -> FloatArray:

@@ -24,6 +24,23 @@ def checked_counts(name: str, values: npt.ArrayLike) -> FloatArray:
     return frozen(counts)
 
 
+def checked_parts(n: FloatArray, x: FloatArray, m: FloatArray, y: FloatArray) -> FloatArray:
+    """Return n, x, m and y, where x are part of n and y of m, as one read-only float64 array (4, *shape).
+
+    Raises ValueError as `checked_counts`, and where a part is greater than its whole.
+    """
+    try:
+        table = np.array((n, x, m, y), dtype=np.float64)
+    except (TypeError, ValueError):
+        table = checked_counts("counts", [n, x, m, y])
+    wholes, parts = table[::2], table[1::2]
+    if not ((parts >= 0) & (parts <= wholes) & (wholes <= LARGEST_COUNT)).all() or (table != np.floor(table)).any():
+        table = checked_counts("counts", table)
+        check_part("x_test", table[1], "n_test", table[0])
+        check_part("x_stable", table[3], "n_stable", table[2])
+    return frozen(table)
+
+
 def check_part(part_name: str, part: FloatArray, whole_name: str, whole: FloatArray) -> None:
     """Raise ValueError where `part` is greater than `whole` (both checked, of equal shape)."""
     if part.shape != whole.shape:

@@ -19,7 +19,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from evaluator.statistics.bets import smoothed_rate
+from evaluator.statistics.bets import smoothed
 from evaluator.statistics.counts import FloatArray, frozen
 from evaluator.statistics.histograms import Past, RuntimeWindows
 from evaluator.statistics.process import log_threshold
@@ -71,23 +71,20 @@ class RateEstimate:
     def plus(self, windows: RateWindows, effect: float = 1.0) -> Self:
         """Return the estimate with one look's windows, of shape (windows), taken in; effect: as in `rates.update`."""
         n_c, x_c, n_s, x_s = windows.n_test, windows.x_test, windows.n_stable, windows.x_stable
-        totals = replace(
-            self,
-            n_test=self.n_test + float(n_c.sum()),
-            x_test=self.x_test + float(x_c.sum()),
-            n_stable=self.n_stable + float(n_s.sum()),
-            x_stable=self.x_stable + float(x_s.sum()),
-        )
+        n_test, x_test, n_stable, x_stable = windows.totals.tolist()
+        n_test, x_test = self.n_test + n_test, self.x_test + x_test
+        n_stable, x_stable = self.n_stable + n_stable, self.x_stable + x_stable
         both = np.maximum(n_c + n_s, 1.0)
+        of_test, of_stable = n_c / both, n_s / both
         weight = self.weight + float((n_c * n_s / both).sum())
-        difference = self.difference + float((x_c * (n_s / both) - x_s * (n_c / both)).sum())
+        difference = self.difference + float((x_c * of_stable - x_s * of_test).sum())
         # The window's own rate, since an incident makes its outcomes vary more than the whole stretch's do.
-        usual = smoothed_rate(totals.n_stable, totals.x_stable)
+        usual = smoothed(n_stable, x_stable)
         stable_rate = (x_s + _PRIOR * usual) / (n_s + _PRIOR)
-        test_rate = np.clip(stable_rate + difference / max(weight, 1.0), 0.0, 1.0)
+        test_rate = np.minimum(np.maximum(stable_rate + difference / max(weight, 1.0), 0.0), 1.0)
         spread = n_s * test_rate * (1.0 - test_rate) + n_c * stable_rate * (1.0 - stable_rate)
-        variance = self.variance + effect * float((n_c / both * n_s / both * spread).sum())
-        return replace(totals, weight=weight, difference=difference, variance=variance)
+        variance = self.variance + effect * float((of_test * n_s / both * spread).sum())
+        return type(self)(n_test, x_test, n_stable, x_stable, weight, difference, variance)
 
     def interval(self, alpha: float = DEFAULT_ALPHA) -> Interval:
         """Return the difference test minus stable with limits in [-1, 1]."""
@@ -98,7 +95,7 @@ class RateEstimate:
 
         The variance at the mean rate is no less than the windows' own, which differ in their rates (concavity).
         """
-        rate = float(smoothed_rate(self.n_test, self.x_test))
+        rate = smoothed(self.n_test, self.x_test)
         excess = self.x_test - self.n_test * limit
         return _interval(
             excess, self.n_test, self.n_test * rate * (1.0 - rate), rho=_RATE_RHO, alpha=alpha, furthest=1.0

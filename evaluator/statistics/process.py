@@ -95,13 +95,8 @@ def advance(process: EProcess, log_bets: FloatArray, cap: float = math.inf) -> E
     wealth[..., :-1] = np.logaddexp(wealth[..., :-1], reserve - math.log1p(looks) + process.log_weights)
     wealth[..., -1] += math.log(looks / (looks + 1))
     log_e = log_e - excess
-    return replace(
-        process,
-        log_wealth=frozen(wealth),
-        looks=looks,
-        log_e=frozen(log_e),
-        max_log_e=frozen(np.maximum(process.max_log_e, log_e)),
-    )
+    most = np.maximum(process.max_log_e, log_e)
+    return EProcess(process.log_weights, process.reserve, frozen(wealth), looks, frozen(log_e), frozen(most))
 
 
 SUSPICION: Final = 0.33

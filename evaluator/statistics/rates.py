@@ -10,7 +10,7 @@ differ although the versions are alike, while within each window they do not.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 import numpy as np
@@ -18,13 +18,16 @@ import numpy.typing as npt
 
 from evaluator.statistics.bets import Margin, Side, log_bets, prior_weights, smoothed_rate, superiority_weights
 from evaluator.statistics.boost import boosted_bets
-from evaluator.statistics.counts import FloatArray, check_part, checked_counts, frozen
+from evaluator.statistics.counts import FloatArray, check_part, checked_counts, checked_parts, frozen
 from evaluator.statistics.process import EProcess, advance, log_threshold, look_cap, open_process, reset
 
 # Bets made from a handful of requests are far off and lose more than the wait for a hundred costs.
 ENOUGH_PAST: Final = 100
 # The share of a harm test's wealth kept for harm that begins late: it costs 1 % more requests at the start.
 LATE_HARM: Final = 0.1
+
+
+_COLUMNS: Final = ("n_test", "x_test", "n_stable", "x_stable")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,20 +42,19 @@ class RateWindows:
     x_test: FloatArray
     n_stable: FloatArray
     x_stable: FloatArray
+    totals: FloatArray = field(init=False, repr=False)
+    """(4, *shape) the same over all windows."""
 
     def __post_init__(self) -> None:
-        names = ("n_test", "x_test", "n_stable", "x_stable")
-        table = checked_counts("counts", [getattr(self, name) for name in names])
-        check_part("x_test", table[1], "n_test", table[0])
-        check_part("x_stable", table[3], "n_stable", table[2])
-        for name, row in zip(names, table, strict=True):
+        table = checked_parts(self.n_test, self.x_test, self.n_stable, self.x_stable)
+        for name, row in zip(_COLUMNS, table, strict=True):
             object.__setattr__(self, name, row)
+        object.__setattr__(self, "totals", frozen(table.sum(axis=1)))
 
     @classmethod
     def of(cls, rows: Iterable[tuple[int, int, int, int]]) -> Self:
         """Return the windows of rows (n_test, x_test, n_stable, x_stable), in an order that does not vary."""
-        table = np.array(list(rows), dtype=np.float64).reshape(-1, 4)
-        return cls(table[:, 0], table[:, 1], table[:, 2], table[:, 3])
+        return cls(*np.array(list(rows), dtype=np.float64).reshape(-1, 4).T)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,12 +169,8 @@ def update(test: RateTest, windows: RateWindows, effect: float | FloatArray = 1.
         by_rate = bets.sum(axis=0) / np.asarray(effect)[..., np.newaxis]
         # Of any of several rates all candidates share one wealth.
         process = advance(process, by_rate.reshape(*process.log_e.shape, -1), test.cap)
-    return replace(
-        test,
-        n_past=frozen(test.n_past + windows.n_stable.sum(axis=0)),
-        x_past=frozen(test.x_past + windows.x_stable.sum(axis=0)),
-        process=process,
-    )
+    n_past, x_past = frozen(test.n_past + windows.totals[2]), frozen(test.x_past + windows.totals[3])
+    return RateTest(test.side, test.margin, test.cap, n_past, x_past, process, test.boost)
 
 
 def _boosted(test: RateTest, windows: RateWindows, informative: npt.NDArray[np.bool_]) -> EProcess:

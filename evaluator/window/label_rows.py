@@ -17,7 +17,7 @@ from evaluator.window.arms import (
     parse_slice,
 )
 from evaluator.window.counts import Series
-from evaluator.window.labels import ERROR_BUCKETS, VALUE_BUCKETS, Labels, OfClass, SliceCounts
+from evaluator.window.labels import ERROR_BUCKETS, NO_LABELS, VALUE_BUCKETS, Labels, OfClass, SliceCounts, add_slice
 from services.common.telemetry import catalog
 
 
@@ -60,13 +60,13 @@ def _slices(
                 part = SliceCounts(test_predictions=rows) if is_test else SliceCounts(stable_predictions=rows)
             else:
                 part = SliceCounts(test=labels(one, at)) if is_test else SliceCounts(stable=labels(one, at))
-            found[key] = found.get(key, SliceCounts()).plus(part)
+            add_slice(found, key, part)
     return found
 
 
 def _numbers(one: Series, buckets: int) -> Labels:
     """Labels that are numbers; none of a process that counts by other buckets, as one of another release may."""
-    return Labels(sum(one.counts), 0, (), one.counts) if len(one.counts) == buckets else Labels()
+    return Labels(sum(one.counts), 0, (), one.counts) if len(one.counts) == buckets else NO_LABELS
 
 
 def reported(counted: ArmCounts) -> tuple[int, ...]:
@@ -82,7 +82,7 @@ def reported(counted: ArmCounts) -> tuple[int, ...]:
 def _by_cohort(one: Series, at: Mapping[str, str], observed: str) -> Labels:
     """What is observed so by the cohort of its key, beside what is counted of it in all."""
     if len(one.counts) != catalog.COHORTS or at.get("observed") != observed:
-        return Labels()
+        return NO_LABELS
     return Labels(good_by=one.counts) if at.get("good") == "true" else Labels(bad_by=one.counts)
 
 

@@ -6,6 +6,7 @@ from itertools import zip_longest
 from typing import Final, NamedTuple
 
 from evaluator.statistics.confusion import BadOf, Confusion, false_alarms, imprecision, missed, unlike
+from evaluator.window.arms import SliceKey
 from services.common.policy.metrics import MetricKind
 from services.common.telemetry import catalog
 
@@ -53,11 +54,14 @@ class Labels:
 
     def plus(self, other: "Labels") -> "Labels":
         """The sum of both."""
+        # What one series says is of one arm of its slice, so that most sums are with nothing.
+        if other is NO_LABELS or self is NO_LABELS:
+            return self if other is NO_LABELS else other
         return self._with(other, 1)
 
     def beyond(self, taken: "Labels") -> "Labels":
         """What was counted since `taken`."""
-        return self._with(taken, -1)
+        return self if taken is NO_LABELS else self._with(taken, -1)
 
     def _with(self, other: "Labels", sign: int) -> "Labels":
         pairs = zip_longest(self.classes, other.classes, fillvalue=OfClass())
@@ -112,6 +116,7 @@ def _with(one: tuple[int, ...], other: tuple[int, ...], sign: int) -> tuple[int,
     return tuple(a + sign * b for a, b in zip_longest(one, other, fillvalue=0))
 
 
+NO_LABELS: Final = Labels()
 LabelPair = tuple[Labels, Labels]
 """Labels of the test arm and of the stable arm."""
 
@@ -122,8 +127,8 @@ class SliceCounts:
 
     test_predictions: int = 0
     stable_predictions: int = 0
-    test: Labels = Labels()
-    stable: Labels = Labels()
+    test: Labels = NO_LABELS
+    stable: Labels = NO_LABELS
     agreeing: int = 0
 
     def plus(self, other: "SliceCounts") -> "SliceCounts":
@@ -135,6 +140,12 @@ class SliceCounts:
             self.stable.plus(other.stable),
             self.agreeing + other.agreeing,
         )
+
+
+def add_slice(slices: dict[SliceKey, SliceCounts], key: SliceKey, more: SliceCounts) -> None:
+    """Adds what was counted of a slice to what is known of it."""
+    known = slices.get(key)
+    slices[key] = more if known is None else known.plus(more)
 
 
 def error_distributions(pairs: Iterable[LabelPair]) -> list[tuple[int, tuple[int, ...], tuple[int, ...]]]:

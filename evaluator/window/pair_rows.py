@@ -3,7 +3,7 @@
 from evaluator.terms import Terms
 from evaluator.window.arm_counts import ArmCounts
 from evaluator.window.arms import NOTED_PAIRS, PAIRED_LABELS, PAIRS, SHADOW, SliceKey, parse_slice
-from evaluator.window.labels import Labels, RateRow, SliceCounts
+from evaluator.window.labels import Labels, RateRow, SliceCounts, add_slice
 
 _FAR = "far"
 """Numbers that are far apart, as the Router says of a pair without classes."""
@@ -41,7 +41,7 @@ def pair_slices(counted: ArmCounts) -> dict[SliceKey, SliceCounts]:
             else:
                 wrong = at.get("stable") == "wrong", at.get("test") == "wrong"
                 part = _labelled(rows, stable_wrong=wrong[0], test_wrong=wrong[1], agree=agree)
-            found[key] = found.get(key, SliceCounts()).plus(part)
+            add_slice(found, key, part)
     return found
 
 
