@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import reduce
 from typing import Final
 
-from evaluator.evidence.label_looks import Known, judge_labels, mixing, take_labels, take_pairs
+from evaluator.evidence.label_looks import Known, Taken, judge_labels, mixing, take_labels, take_pairs
 from evaluator.evidence.ledger import Ledger
 from evaluator.evidence.settling import durations
 from evaluator.evidence.state import Look, State, start
@@ -210,13 +210,12 @@ def _judge_labels(state: State, read: float) -> State:
     }
     taken = {MetricKind.VALUE: values, MetricKind.PAIRED_ACCURACY: paired}
 
-    def judged(gate: GateState) -> GateState:
-        found = floors[gate.gate.segment] if gate.gate.segment else taken.get(gate.gate.metric, labels)
-        return judge_labels(gate, found, state.terms)
+    def of(gate: GateState) -> Taken:
+        return floors[gate.gate.segment] if gate.gate.segment else taken.get(gate.gate.metric, labels)
 
     return replace(
         state,
-        gates=tuple(judged(gate) for gate in state.gates),
+        gates=tuple(judge_labels(state.gates, [of(gate) for gate in state.gates], state.terms)),
         ledger=labels.ledger,
         values=values.ledger,
         paired=paired.ledger,

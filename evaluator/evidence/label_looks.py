@@ -12,11 +12,11 @@ from evaluator.gates.each_class import EachClassGate
 from evaluator.gates.maturity import is_alike, is_fair, is_misled, mixes, shows_young
 from evaluator.gates.opening import GateState
 from evaluator.gates.paired import PairedGate
-from evaluator.gates.rates import RateGate
+from evaluator.gates.rates import GateRows, RateGate, judge_harm_each, judge_safe_each
 from evaluator.terms import Terms
 from evaluator.window.arms import SliceKey
 from evaluator.window.cohort_rows import cohort_labels
-from evaluator.window.labels import LabelPair, RateRow, error_distributions, label_rows, rows_of_class
+from evaluator.window.labels import LabelPair, error_distributions, label_rows, rows_of_class
 from services.common.policy.metrics import CLASS_METRICS, LABEL_METRICS, MetricKind
 from services.common.policy.records import Gate
 from services.common.telemetry.bounds import VALUE_BOUNDS
@@ -152,16 +152,34 @@ def _aged(ledger: Ledger, terms: Terms, known: Known, *, shadow: bool) -> list[S
     return [key for key in keys if terms.plan.steps[known.steps[key[0]]].shadow is shadow]
 
 
-def judge_labels(gate: GateState, taken: Taken, terms: Terms) -> GateState:
-    """The gate after a look's labels; one that is not judged by labels is as it was.
+def judge_labels(gates: Sequence[GateState], taken: Sequence[Taken], terms: Terms) -> list[GateState]:
+    """Gates after a look's labels; one that is not judged by labels is as it was.
 
     Args:
-        gate: before it.
-        taken: of the look.
+        gates: before it.
+        taken: of the look, for each gate.
         terms: what the rollout is judged by.
     """
+    parts = [_parts(gate) for gate in gates]
+    of_parts = [found for own, found in zip(parts, taken, strict=True) for _ in own]
+    judged = iter(_judged([part for own in parts for part in own], of_parts, terms))
+    after: list[GateState] = []
+    for gate, own, found in zip(gates, parts, taken, strict=True):
+        if isinstance(gate, EachClassGate):
+            after.append(gate.having([next(judged) for _ in own]))
+        else:
+            after.append(next(judged) if own else _judged_alone(gate, found))
+    return after
+
+
+def _parts(gate: GateState) -> tuple[RateGate, ...]:
+    """The gates on rates of labels that it is, or consists of."""
     if isinstance(gate, EachClassGate):
-        return gate.each(lambda part: _judged(part, taken, terms))
+        return gate.parts
+    return (gate,) if isinstance(gate, RateGate) and gate.gate.metric in LABEL_METRICS else ()
+
+
+def _judged_alone(gate: GateState, taken: Taken) -> GateState:
     if isinstance(gate, PairedGate):
         return gate.judge_harm(taken.aged).judge_safe(taken.mature)
     if gate.gate.metric not in LABEL_METRICS:
@@ -173,7 +191,7 @@ def judge_labels(gate: GateState, taken: Taken, terms: Terms) -> GateState:
     if isinstance(gate, DistributionGate):
         learnt = gate.learn(error_distributions(taken.past)).judge_harm(error_distributions(taken.aged))
         return learnt.judge_safe(error_distributions(taken.mature))
-    return _judged(gate, taken, terms) if isinstance(gate, RateGate) else gate
+    return gate
 
 
 def place_of(gate: RateGate, terms: Terms) -> int:
@@ -183,19 +201,25 @@ def place_of(gate: RateGate, terms: Terms) -> int:
     return terms.classes.index(gate.gate.positive) if gate.gate.metric in CLASS_METRICS else 0
 
 
-def _judged(gate: RateGate, taken: Taken, terms: Terms) -> RateGate:
-    place, maturity = place_of(gate, terms), terms.policy.labels
+def _judged(gates: Sequence[RateGate], taken: Sequence[Taken], terms: Terms) -> list[RateGate]:
+    """Gates on rates of labels after a look's, of which each takes its own."""
+    learnt: list[RateGate] = []
+    harmful: list[GateRows] = []
+    safe: list[GateRows] = []
+    for gate, found in zip(gates, taken, strict=True):
+        place = place_of(gate, terms)
+        aged, mature = found.old_enough(gate.gate)
+        if shows_young(gate.gate, terms.policy.labels):
+            # Of recall, say, labels of few classes blur what differs, and never turn it round; of accuracy they may.
+            turned = gate.gate.metric is MetricKind.ACCURACY and misled(gate.gate, found.apart)
+            aged = [] if turned else found.young
+        learnt.append(gate.learn(label_rows(found.past, gate.gate.metric, place)))
+        harmful.append(_rows(gate.gate, aged, place))
+        safe.append(_rows(gate.gate, mature, place))
+    return judge_safe_each(judge_harm_each(learnt, harmful), safe)
 
-    def rows(pairs: Sequence[LabelPair]) -> list[RateRow]:
-        return label_rows(pairs, gate.gate.metric, place)
 
-    aged, mature = taken.old_enough(gate.gate)
-    if shows_young(gate.gate, maturity):
-        # Of recall, say, labels of few classes blur what differs, and never turn it round; of accuracy they may.
-        turned = gate.gate.metric is MetricKind.ACCURACY and misled(gate.gate, taken.apart)
-        aged = [] if turned else taken.young
-    learnt = gate.learn(rows(taken.past))
-    if gate.gate.metric not in CLASS_METRICS:
-        return learnt.judge_harm(rows(aged)).judge_safe(rows(mature))
-    harmed = learnt.judge_harm(rows(aged), rows_of_class(aged, place))
-    return harmed.judge_safe(rows(mature), rows_of_class(mature, place))
+def _rows(gate: Gate, pairs: Sequence[LabelPair], place: int) -> GateRows:
+    """What a gate takes of labels."""
+    rows = label_rows(pairs, gate.metric, place)
+    return GateRows(rows, rows_of_class(pairs, place)) if gate.metric in CLASS_METRICS else GateRows(rows)

@@ -99,9 +99,12 @@ class EachClassGate:
 
     def each(self, change: Callable[[RateGate], RateGate]) -> "EachClassGate":
         """The gate after a change of each part."""
-        parts = tuple(change(part) for part in self.parts)
+        return self.having([change(part) for part in self.parts])
+
+    def having(self, parts: Sequence[RateGate]) -> "EachClassGate":
+        """The gate after a change of its parts."""
         log_e = float(log_sum_exp(np.array([part.harm.log_e for part in parts]))) - math.log(len(parts))
-        return replace(self, parts=parts, harm=Together(log_e, max(self.harm.max_log_e, log_e)))
+        return replace(self, parts=tuple(parts), harm=Together(log_e, max(self.harm.max_log_e, log_e)))
 
     def restart(self) -> "EachClassGate":
         """The gate with fresh evidence of non-inferiority."""

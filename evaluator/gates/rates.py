@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from evaluator.statistics import rates
 from evaluator.statistics.bets import Margin, smoothed_rate
@@ -10,6 +11,7 @@ from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1, unlik
 from evaluator.statistics.intervals import RateEstimate
 from evaluator.statistics.power import needed, rate_growth, remaining
 from evaluator.statistics.rates import RateTest, RateWindows
+from evaluator.statistics.side_by_side import Judged, update_each
 from evaluator.window.labels import RateRow
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import DEFAULT_SAFE, Gate, GateMargin
@@ -79,23 +81,11 @@ class RateGate:
 
     def judge_harm(self, rows: Sequence[RateRow], of_class: OfArms = (0, 0)) -> "RateGate":
         """The gate after rows that harm is judged by; `of_class`: how many labels of them are of its class."""
-        gate = self.draw()
-        if not rows:
-            return gate
-        windows = RateWindows.of(rows)
-        harm = rates.update(gate.harm, windows, self.effect)
-        known = _plus(self.seen_class, of_class)
-        return replace(gate, harm=harm, seen=gate.seen.plus(windows, self.effect), seen_class=known)
+        return judge_harm_each([self], [GateRows(rows, of_class)])[0]
 
     def judge_safe(self, rows: Sequence[RateRow], of_class: OfArms = (0, 0)) -> "RateGate":
         """The gate after rows that non-inferiority is judged by; `of_class`: as in `judge_harm`."""
-        gate = self.draw()
-        if not rows:
-            return gate
-        # Attempts that nothing was compared with show nothing, unless they are held against a number.
-        taken = self.step_n + sum(row[0] for row in rows if row[2] or self.gate.limit is not None)
-        safe, known = rates.update(gate.safe, RateWindows.of(rows), self.effect), _plus(self.step_class, of_class)
-        return replace(gate, safe=safe, step_n=taken, step_class=known)
+        return judge_safe_each([self], [GateRows(rows, of_class)])[0]
 
     def restart(self) -> "RateGate":
         """The gate with fresh evidence of non-inferiority."""
@@ -151,6 +141,38 @@ class RateGate:
             safe=replace(self.safe, margin=Margin(safe)),
             drawn=True,
         )
+
+
+class GateRows(NamedTuple):
+    """What a gate takes at a look: its rows, and how many labels of them are of its class."""
+
+    rows: Sequence[RateRow] = ()
+    of_class: OfArms = (0, 0)
+
+
+def judge_harm_each(gates: Sequence[RateGate], taken: Sequence[GateRows]) -> list[RateGate]:
+    """Gates after the rows that each one's harm is judged by."""
+    after = [gate.draw() for gate in gates]
+    judging = [(place, RateWindows.of(one.rows)) for place, one in enumerate(taken) if one.rows]
+    tests = update_each([Judged(after[place].harm, windows, after[place].effect) for place, windows in judging])
+    for (place, windows), harm in zip(judging, tests, strict=True):
+        gate = after[place]
+        known = _plus(gate.seen_class, taken[place].of_class)
+        after[place] = replace(gate, harm=harm, seen=gate.seen.plus(windows, gate.effect), seen_class=known)
+    return after
+
+
+def judge_safe_each(gates: Sequence[RateGate], taken: Sequence[GateRows]) -> list[RateGate]:
+    """Gates after the rows that each one's non-inferiority is judged by."""
+    after = [gate.draw() for gate in gates]
+    judging = [place for place, one in enumerate(taken) if one.rows]
+    judged = [Judged(after[place].safe, RateWindows.of(taken[place].rows), after[place].effect) for place in judging]
+    for place, safe in zip(judging, update_each(judged), strict=True):
+        gate, (rows, of_class) = after[place], taken[place]
+        # Attempts that nothing was compared with show nothing, unless they are held against a number.
+        step_n = gate.step_n + sum(row[0] for row in rows if row[2] or gate.gate.limit is not None)
+        after[place] = replace(gate, safe=safe, step_n=step_n, step_class=_plus(gate.step_class, of_class))
+    return after
 
 
 def rate_gate(gate: Gate, alpha: float, agreeing: int = 3, promote: float = 0.05) -> RateGate:

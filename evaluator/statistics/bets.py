@@ -13,9 +13,10 @@ Gruenwald, arXiv:2203.09785.)
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -73,8 +74,35 @@ class Margin:
         """Whether the line is the same for every rate of the stable arm, which then is no evidence."""
         return self.b == 0.0
 
+    @property
+    def curved(self) -> bool:
+        """Whether projections onto the line take a search."""
+        return not self.is_limit and (self.a != 0.0 or self.b != 1.0)
+
     def rate(self, stable_rate: FloatArray) -> FloatArray:
         """Return the line's rate for the test arm at `stable_rate`; it may lie outside [0, 1]."""
+        return self.a + self.b * stable_rate
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Margins:
+    """The lines of several tests that bet side by side, each (tests): neither limits nor equality."""
+
+    a: FloatArray
+    b: FloatArray
+
+    @classmethod
+    def of(cls, margins: Sequence[Margin]) -> Self:
+        """Return the lines of margins that are `curved`."""
+        return cls(np.array([one.a for one in margins]), np.array([one.b for one in margins]))
+
+    @property
+    def is_limit(self) -> bool:
+        """None of them is one."""
+        return False
+
+    def rate(self, stable_rate: FloatArray) -> FloatArray:
+        """Return each line's rate for the test arm at its test's `stable_rate`, (..., tests)."""
         return self.a + self.b * stable_rate
 
 
@@ -111,7 +139,7 @@ def smoothed(n: float, x: float) -> float:
     return min(max((x + 0.5) / (n + 1.0), _SMALLEST_RATE), 1.0 - _SMALLEST_RATE)
 
 
-def candidates(side: Side, margin: Margin, stable_rate: FloatArray, alike: FloatArray) -> FloatArray:
+def candidates(side: Side, margin: Margin | Margins, stable_rate: FloatArray, alike: FloatArray) -> FloatArray:
     """Return the test arm's rates bet on, (*shape, J); NaN where a candidate does not lie beyond the line.
 
     stable_rate, alike: (*shape), in (0, 1). `alike` is the test arm's rate if the versions are alike: the
@@ -135,29 +163,45 @@ def project(
     """Return (s, c), the stable and the test arm's rates at the projection of both rates onto the line.
 
     The arguments broadcast; each candidate lies beyond the line (`candidates` without its NaN); share =
-    n_c/(n_c+n_s) lies in (0, 1). The root of a cubic is enclosed in a bracket and found by Newton's method,
-    with a bisection wherever Newton's step would leave the bracket.
+    n_c/(n_c+n_s) lies in (0, 1).
     """
-    a, b = margin.a, margin.b
     if margin.is_limit:
         stable, _ = np.broadcast_arrays(stable_rate, test_rate)
-        return stable, np.full(stable.shape, a)
-    if a == 0.0 and b == 1.0:
+        return stable, np.full(stable.shape, margin.a)
+    if not margin.curved:
         both = share * test_rate + (1.0 - share) * stable_rate
         return both, both
+    return _search(side, (margin.a, margin.b), test_rate, stable_rate, share)
+
+
+def _search(
+    side: Side,
+    line: tuple[float, float] | tuple[FloatArray, FloatArray],
+    test_rate: FloatArray,
+    stable_rate: FloatArray,
+    share: FloatArray,
+    of: npt.NDArray[np.intp] | None = None,
+) -> tuple[FloatArray, FloatArray]:
+    """Return (s, c) as `project`: the root of a cubic, enclosed in a bracket and found by Newton's method.
+
+    A bisection takes its place wherever Newton's step would leave the bracket. line: a and b. of: the test of each
+    candidate, where there are several; the search of each ends by itself, so that no test's bets hang on another's.
+    """
+    a, b = line
     touching = (test_rate - a) / b
-    lowest, highest = max(0.0, -a / b), min(1.0, (1.0 - a) / b)
+    lowest, highest = np.maximum(0.0, -a / b), np.minimum(1.0, (1.0 - a) / b)
     if side is Side.HARM:
         low, high = np.maximum(stable_rate, lowest), np.minimum(touching, highest)
     else:
         low, high = np.maximum(touching, lowest), np.minimum(stable_rate, highest)
     test_weight, stable_weight = share * b, 1.0 - share
     # Newton starts where the two arms' Fisher information at the line would put a straight problem's answer.
-    line = _between(margin.rate(stable_rate), _SMALLEST_RATE, 1.0 - _SMALLEST_RATE)
-    test_information = share * b * b / (line * (1.0 - line))
+    nearest = _between(a + b * stable_rate, _SMALLEST_RATE, 1.0 - _SMALLEST_RATE)
+    test_information = share * b * b / (nearest * (1.0 - nearest))
     stable_information = (1.0 - share) / (stable_rate * (1.0 - stable_rate))
     start = (test_information * touching + stable_information * stable_rate) / (test_information + stable_information)
     s = _between(start, low, high)
+    searching = None if of is None else np.ones(int(of.max()) + 1, dtype=np.bool_)
     for _ in range(_MOST_STEPS):
         c = a + b * s
         test_gap, stable_gap = c - test_rate, s - stable_rate
@@ -171,11 +215,19 @@ def project(
         newton = s - value / (slope if slope.all() else np.where(slope == 0.0, 1.0, slope))
         inside = (newton >= low) & (newton <= high)
         following = newton if inside.all() else np.where(inside, newton, 0.5 * (low + high))
-        moved = np.abs(following - s)
-        s = following
-        if (moved <= _PRECISION * np.minimum(stable_spread, test_spread)).all():
+        found = np.abs(following - s) <= _PRECISION * np.minimum(stable_spread, test_spread)
+        if of is None or searching is None:
+            s = following
+            if found.all():
+                break
+            continue
+        s = np.where(searching[of], following, s)
+        still = np.zeros_like(searching)
+        still[of[~found]] = True
+        searching = searching & still
+        if not searching.any():
             break
-    return _between(s, *_INSIDE), _between(margin.rate(s), *_INSIDE)
+    return _between(s, *_INSIDE), _between(a + b * s, *_INSIDE)
 
 
 def _between(values: FloatArray, low: float | FloatArray, high: float | FloatArray) -> FloatArray:
@@ -186,7 +238,7 @@ def _between(values: FloatArray, low: float | FloatArray, high: float | FloatArr
 
 def log_bets(
     side: Side,
-    margin: Margin,
+    margin: Margin | Margins,
     stable_rate: FloatArray,
     alike: FloatArray,
     *,
@@ -196,7 +248,7 @@ def log_bets(
     """Return ln e per candidate, (*shape, J), zero where a window or a candidate says nothing.
 
     stable_rate, alike: as in `candidates`, known before the windows. test, stable: (n, x) of the windows,
-    each (*shape).
+    each (*shape). margin: of them all, or those of several tests, which are the last axis of the shape.
     """
     rates = candidates(side, margin, stable_rate, alike)
     informative = (test[0] > 0) & (margin.is_limit | (stable[0] > 0))
@@ -205,7 +257,12 @@ def log_bets(
     if speaks.any():
         tc = (logs + rates)[speaks]
         ts, n_c, x_c, n_s, x_s = ((logs + values[..., np.newaxis])[speaks] for values in (stable_rate, *test, *stable))
-        s, c = project(side, margin, tc, ts, n_c / (n_c + n_s))
+        share = n_c / (n_c + n_s)
+        if isinstance(margin, Margins):
+            of = np.broadcast_to(np.arange(len(margin.a))[:, np.newaxis], speaks.shape)[speaks]
+            s, c = _search(side, (margin.a[of], margin.b[of]), tc, ts, share, of)
+        else:
+            s, c = project(side, margin, tc, ts, share)
         logs[speaks] = _log_ratio(n_c, x_c, tc, c) + _log_ratio(n_s, x_s, ts, s)
     return logs
 

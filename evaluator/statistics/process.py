@@ -18,6 +18,7 @@ the plain mixture, both of which keep that:
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -97,6 +98,30 @@ def advance(process: EProcess, log_bets: FloatArray, cap: float = math.inf) -> E
     log_e = log_e - excess
     most = np.maximum(process.max_log_e, log_e)
     return EProcess(process.log_weights, process.reserve, frozen(wealth), looks, frozen(log_e), frozen(most))
+
+
+def advance_each(processes: Sequence[EProcess], log_bets: FloatArray, caps: Sequence[float]) -> list[EProcess]:
+    """Return processes, each of shape () and of as many candidates, after one look: as `advance` of each by itself.
+
+    log_bets: (processes, J). caps: as `cap`, of each.
+    """
+    looks = [process.looks + 1 for process in processes]
+    wealth = np.array([process.log_wealth for process in processes])
+    wealth[:, :-1] += log_bets
+    log_e = log_sum_exp(wealth)
+    before, most = (np.array(each) for each in zip(*((one.log_e, one.max_log_e) for one in processes), strict=True))
+    excess = np.maximum(log_e - np.maximum(before, 0.0) - np.array(caps), 0.0)
+    wealth -= excess[:, np.newaxis]
+    reserve = wealth[:, -1:] - np.array([[math.log1p(number)] for number in looks])
+    weights = np.array([process.log_weights for process in processes])
+    wealth[:, :-1] = np.logaddexp(wealth[:, :-1], reserve + weights)
+    wealth[:, -1] += [math.log(number / (number + 1)) for number in looks]
+    log_e = log_e - excess
+    most = np.maximum(most, log_e)
+    return [
+        EProcess(one.log_weights, one.reserve, frozen(wealth[row]), looks[row], frozen(log_e[row]), frozen(most[row]))
+        for row, one in enumerate(processes)
+    ]
 
 
 SUSPICION: Final = 0.33

@@ -169,12 +169,12 @@ def test_harm_is_judged_by_what_may_show_it_and_no_worse_by_what_is_mature(
     draft: GateDraft, judge_young: bool, harm: int
 ) -> None:
     terms, (errors, quality) = gates(draft, judge_young=judge_young)
-    after = judge_labels(quality, ROWS, terms)
+    after = judge_labels([quality], [ROWS], terms)[0]
     assert (after.test_n, after.step_n) == (harm, 20)
     if isinstance(after, RateGate):
         assert float(after.harm.n_past) == 1_000.0 + harm
     # Attempts are not labelled.
-    assert judge_labels(errors, ROWS, terms) is errors
+    assert judge_labels([errors], [ROWS], terms)[0] is errors
 
 
 def test_labels_of_a_class_are_taken_by_the_gate_on_it_and_of_each_by_the_gate_on_all() -> None:
@@ -187,9 +187,9 @@ def test_labels_of_a_class_are_taken_by_the_gate_on_it_and_of_each_by_the_gate_o
         return Labels(three + seven, classes=classes)
 
     found = taken(of(500, 500), of(4, 9), of(3, 8), of(2, 7))
-    after = judge_labels(seven, found, terms)
+    after = judge_labels([seven], [found], terms)[0]
     assert (after.test_n, after.step_n) == (9, 7)
-    each = judge_labels(every, found, terms)
+    each = judge_labels([every], [found], terms)[0]
     assert isinstance(each, EachClassGate)
     assert [(part.test_n, part.step_n) for part in each.parts] == [(4, 2), (9, 7)]
 
@@ -199,7 +199,7 @@ def test_numbers_are_good_above_the_bound_of_their_gate() -> None:
     terms, (_, value) = gates(GateDraft(MetricKind.VALUE, above=bound))
     numbers = tuple(10 if bucket in {5, 6} else 0 for bucket in range(VALUE_BUCKETS))
     one = Labels(20, errors=numbers)
-    after = judge_labels(value, taken(one, one, one, one), terms)
+    after = judge_labels([value], [taken(one, one, one, one)], terms)[0]
     assert isinstance(after, RateGate)
     assert place_of(after, terms) == 5
     assert (after.seen.n_test, after.seen.x_test) == (20.0, 10.0)
@@ -211,7 +211,7 @@ def test_absolute_errors_are_learnt_of_the_past_and_judged_when_they_are_old_eno
     def of(rows: int) -> Labels:
         return Labels(rows, errors=(0, 0, rows, *(0,) * (ERROR_BUCKETS - 3)))
 
-    after = judge_labels(error, taken(of(500), of(40), of(30), of(20)), terms)
+    after = judge_labels([error], [taken(of(500), of(40), of(30), of(20))], terms)[0]
     assert isinstance(after, DistributionGate)
     assert (after.test_n, after.step_n, after.control_n) == (30, 20, 30)
     assert after.harm.past.counts.sum() == 530.0
@@ -223,6 +223,6 @@ def test_by_key_harm_takes_aged_slices_by_cohort() -> None:
     def of(each: int) -> Labels:
         return Labels(each * COHORTS, good_by=(each,) * COHORTS, bad_by=(0,) * COHORTS)
 
-    after = judge_labels(accuracy, taken(of(9), of(4), of(3), of(2)), terms)
+    after = judge_labels([accuracy], [taken(of(9), of(4), of(3), of(2))], terms)[0]
     assert isinstance(after, CohortGate)
     assert (after.seen.n_test, after.mature.n_test) == (3.0 * COHORTS, 2.0 * COHORTS)
