@@ -5,7 +5,7 @@ at once after a restart.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import Final
@@ -165,27 +165,28 @@ def _judge(state: State, look: Look, counted: ArmCounts) -> State:
     rows = WindowRows(counted, look.epoch)
     # By what the rows of one request say, what a gate needs is fixed too.
     effect = state.alike.effect
-    state = replace(state, gates=tuple(told(gate, effect, state.answers) for gate in state.gates))
-    state = _freeze_needs(state)
+    informed = _freeze_needs(state, [told(gate, effect, state.answers) for gate in state.gates])
     resting, apart = state.resting, state.others.apart
-    gates = (judge_window(gate, rows, resting=resting, apart=apart) for gate in state.gates)
-    judged = replace(state, gates=tuple(gates))
+    judged = [judge_window(gate, rows, resting=resting, apart=apart) for gate in informed]
     # Each process was read at a moment of its own; labels are known as far as the one that was read first.
     read = min((one.read_us for one in look.window), default=0) / 1e6 or state.time
-    return judged if state.resting else _judge_labels(judged, read)
+    return replace(state, gates=tuple(judged)) if resting else _judge_labels(state, judged, read)
 
 
 def _reach(state: State) -> State:
     """Takes the look that gates under KEY assignment are due for, if one is."""
+    if not state.terms.sticky:
+        return state
     at = state.judged_seconds / state.terms.plan.steps[state.step].period
     return replace(state, gates=tuple(gate.reach(at) if isinstance(gate, CohortGate) else gate for gate in state.gates))
 
 
-def _judge_labels(state: State, read: float) -> State:
+def _judge_labels(state: State, gates: Sequence[GateState], read: float) -> State:
     """Labels and reported values, each from a ledger of its own.
 
     Args:
         state: with the look's labels.
+        gates: after the look's window.
         read: until when labels are known, seconds since 1970-01-01 UTC.
     """
     known = Known(
@@ -215,7 +216,7 @@ def _judge_labels(state: State, read: float) -> State:
 
     return replace(
         state,
-        gates=tuple(judge_labels(state.gates, [of(gate) for gate in state.gates], state.terms)),
+        gates=tuple(judge_labels(gates, [of(gate) for gate in gates], state.terms)),
         ledger=labels.ledger,
         values=values.ledger,
         paired=paired.ledger,
@@ -229,13 +230,7 @@ def _judge_labels(state: State, read: float) -> State:
     )
 
 
-def _freeze_needs(state: State) -> State:
+def _freeze_needs(state: State, gates: Iterable[GateState]) -> list[GateState]:
     """Fixes how many requests each gate needs to show a harm of its safe margin, from stable's past alone."""
-    step = state.terms.plan.steps[state.step]
-    return replace(
-        state,
-        gates=tuple(
-            gate.freeze(state.terms.policy.gate_alpha(gate.gate), state.terms.policy.power, step.share_bps / 10_000)
-            for gate in state.gates
-        ),
-    )
+    policy, share = state.terms.policy, state.terms.plan.steps[state.step].share_bps / 10_000
+    return [gate.freeze(policy.gate_alpha(gate.gate), policy.power, share) for gate in gates]

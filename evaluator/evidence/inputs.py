@@ -34,12 +34,11 @@ class AlikeBins:
     def plus(self, rows: BinRows) -> "AlikeBins":
         """With one look's."""
         weights = weights_of_past(self.up_to, self.own)[:, np.newaxis]
+        up_to = frozen(self.up_to * weights + filled(rows.rows, self.up_to).cumsum(axis=-1))
+        if not (rows.own or rows.every or self.own.any() or self.every.any()):
+            return AlikeBins(up_to, self.own, self.every)
         own, every = (filled(table, self.own, rising=True) for table in (rows.own, rows.every))
-        return AlikeBins(
-            frozen(self.up_to * weights + filled(rows.rows, self.up_to).cumsum(axis=-1)),
-            frozen(self.own * weights + own),
-            frozen(self.every * weights + every),
-        )
+        return AlikeBins(up_to, frozen(self.own * weights + own), frozen(self.every * weights + every))
 
     @property
     def effects(self) -> FloatArray | None:
@@ -162,6 +161,8 @@ def filled(rows: Table, like: FloatArray, *, rising: bool = False) -> FloatArray
     Args:
         rising: what is in a bin or in one before it is all that there is beyond the feature's bins, too.
     """
+    if len(rows) == len(like) and all(len(row) == like.shape[1] for row in rows):
+        return np.array(rows, dtype=np.float64)
     filled = np.zeros_like(like)
     for number, row in enumerate(rows):
         filled[number, : len(row)] = row

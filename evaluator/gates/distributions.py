@@ -70,30 +70,29 @@ class DistributionGate:
 
     def judge(self, rows: Sequence[RuntimeRow]) -> "DistributionGate":
         """The gate after one look, whose rows show both harm and safety."""
-        return self.judge_harm(rows).judge_safe(rows)
+        windows = RuntimeWindows.of(len(self.bounds) + 1, rows)
+        harm, *safe = runtime.update_each((self.harm, *_safe_tests(self)), windows)
+        return _shown(_harmed(self, harm, windows), safe, windows)
 
     def judge_harm(self, rows: Sequence[RuntimeRow]) -> "DistributionGate":
         """The gate after rows that harm is judged by."""
         windows = RuntimeWindows.of(len(self.bounds) + 1, rows)
-        return replace(self, harm=runtime.update(self.harm, windows), seen=self.seen.plus(windows))
+        return _harmed(self, runtime.update(self.harm, windows), windows)
 
     def judge_safe(self, rows: Sequence[RuntimeRow]) -> "DistributionGate":
         """The gate after rows that non-inferiority is judged by."""
         windows = RuntimeWindows.of(len(self.bounds) + 1, rows)
-        taken = sum(sum(test) for _, test, control in rows if any(control))
-        tail = None if self.tail is None else runtime.update(self.tail, windows)
-        return replace(self, safe=runtime.update(self.safe, windows), tail=tail, step_n=self.step_n + taken)
+        return _shown(self, runtime.update_each(_safe_tests(self), windows), windows)
 
     def learn(self, rows: Sequence[RuntimeRow]) -> "DistributionGate":
         """The gate with what it is compared with added to the past, and nothing judged."""
         past = [(batch, control) for batch, _, control in rows]
-        tail = None if self.tail is None else runtime.seed(self.tail, past)
-        return replace(self, harm=runtime.seed(self.harm, past), safe=runtime.seed(self.safe, past), tail=tail)
+        harm, *safe = runtime.seed_each((self.harm, *_safe_tests(self)), past)
+        return _with_safe(replace(self, harm=harm), safe, self.step_n)
 
     def restart(self) -> "DistributionGate":
         """The gate with fresh evidence of non-inferiority."""
-        tail = None if self.tail is None else runtime.restart(self.tail)
-        return replace(self, safe=runtime.restart(self.safe), tail=tail, step_n=0)
+        return _with_safe(self, [runtime.restart(test) for test in _safe_tests(self)], 0)
 
     def freeze(self, alpha: float, power: float, share: float) -> "DistributionGate":
         """The gate with `needs`, once the past says what it takes; it never changes afterwards."""
@@ -163,12 +162,28 @@ def distribution_gate(gate: Gate, alpha: float, bounds: tuple[float, ...]) -> Di
         alpha: the probability with which it may roll back a version as good as stable.
         bounds: of the buckets; geometric, by `RATIO`.
     """
-    buckets, better, safe = len(bounds) + 1, gate.better, gate.safe
-    return DistributionGate(
-        gate,
-        runtime.runtime_harm_test(buckets, RATIO, alpha, gate.harm.buckets),
-        runtime.runtime_non_inferiority_test(buckets, RATIO, safe.buckets if better is None else -better.buckets),
-        RuntimeEstimate.empty(buckets, RATIO),
-        tail=runtime.runtime_tail_test(buckets, RATIO, safe.buckets, safe.offset) if safe.offset else None,
-        bounds=bounds,
-    )
+    buckets, better, margin = len(bounds) + 1, gate.better, gate.safe
+    harm = runtime.runtime_harm_test(buckets, RATIO, alpha, gate.harm.buckets)
+    safe = runtime.runtime_non_inferiority_test(buckets, RATIO, margin.buckets if better is None else -better.buckets)
+    tail = runtime.runtime_tail_test(buckets, RATIO, margin.buckets, margin.offset) if margin.offset else None
+    # As long as they judge the same they have one past.
+    safe, tail = replace(safe, past=harm.past), tail and replace(tail, past=harm.past)
+    return DistributionGate(gate, harm, safe, RuntimeEstimate.empty(buckets, RATIO), tail=tail, bounds=bounds)
+
+
+def _safe_tests(gate: DistributionGate) -> tuple[RuntimeTest, ...]:
+    return (gate.safe,) if gate.tail is None else (gate.safe, gate.tail)
+
+
+def _harmed(gate: DistributionGate, harm: RuntimeTest, windows: RuntimeWindows) -> DistributionGate:
+    return replace(gate, harm=harm, seen=gate.seen.plus(windows))
+
+
+def _shown(gate: DistributionGate, tests: Sequence[RuntimeTest], windows: RuntimeWindows) -> DistributionGate:
+    compared = int(windows.n_test[windows.n_control > 0].sum())
+    return _with_safe(gate, tests, gate.step_n + compared)
+
+
+def _with_safe(gate: DistributionGate, tests: Sequence[RuntimeTest], step_n: int) -> DistributionGate:
+    safe, *tail = tests
+    return replace(gate, safe=safe, tail=tail[0] if tail else None, step_n=step_n)

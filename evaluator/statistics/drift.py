@@ -217,6 +217,8 @@ def _counts(reference: DriftReference, rows: Sequence[Sequence[int]] | FloatArra
 def _filled(rows: Sequence[Sequence[float]] | FloatArray, bins: int) -> FloatArray:
     if isinstance(rows, np.ndarray):
         return rows
+    if all(len(row) == bins for row in rows):
+        return np.array(rows, dtype=np.float64)
     table = np.zeros((len(rows), bins))
     for feature, row in enumerate(rows):
         table[feature, : len(row)] = row

@@ -8,11 +8,12 @@ of harm.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from evaluator.statistics.counts import FloatArray, checked_counts, frozen
 
@@ -32,6 +33,9 @@ class RuntimeWindows:
     batches: tuple[int, ...]
     test: FloatArray
     control: FloatArray
+    n_test: FloatArray = field(init=False, repr=False)
+    n_control: FloatArray = field(init=False, repr=False)
+    """(rows, *shape) the sums over the buckets."""
 
     def __post_init__(self) -> None:
         test = checked_counts("test", self.test)
@@ -45,6 +49,8 @@ class RuntimeWindows:
             raise ValueError(f"batch sizes must be at least 1, got {min(self.batches)}")
         object.__setattr__(self, "test", test)
         object.__setattr__(self, "control", control)
+        object.__setattr__(self, "n_test", frozen(test.sum(axis=-1)))
+        object.__setattr__(self, "n_control", frozen(control.sum(axis=-1)))
 
     @classmethod
     def of(cls, buckets: int, rows: Iterable[tuple[int, Sequence[int], Sequence[int]]]) -> Self:
@@ -125,12 +131,13 @@ def smoothed(counts: FloatArray) -> FloatArray:
 
     The blur stands for what the past has not seen yet, and is light enough in its tails to be tilted.
     """
-    offsets = np.arange(-_REACH, _REACH + 1)
-    kernel = np.exp(-0.5 * (offsets / _SMOOTHING) ** 2)
+    kernel = np.exp(-0.5 * (np.arange(-_REACH, _REACH + 1) / _SMOOTHING) ** 2)
     rows, buckets = counts.shape
-    padded = np.zeros((rows, buckets + 2 * _REACH))
-    for offset, weight in enumerate(kernel / kernel.sum()):
-        padded[:, offset : offset + buckets] += weight * counts
+    wide = np.zeros((rows, buckets + 4 * _REACH))
+    wide[:, 2 * _REACH : -2 * _REACH] = counts
+    # What each bucket gets of its neighbours, from the one furthest above it on.
+    neighbours = sliding_window_view(wide, kernel.size, axis=1)[..., ::-1]
+    padded = (np.moveaxis(neighbours, -1, 0) * (kernel / kernel.sum())[:, np.newaxis, np.newaxis]).sum(axis=0)
     blurred = padded[:, _REACH:-_REACH]
     blurred[:, 0] += padded[:, :_REACH].sum(axis=-1)
     blurred[:, -1] += padded[:, -_REACH:].sum(axis=-1)

@@ -129,7 +129,7 @@ class RuntimeEstimate:
         test = self.test.knowing(windows.batches).plus(windows.batches, windows.test)
         control = self.control.knowing(windows.batches).plus(windows.batches, windows.control)
         rows = test.rows(windows.batches)
-        n_c, n_s = windows.test.sum(axis=-1), windows.control.sum(axis=-1)
+        n_c, n_s = windows.n_test, windows.n_control
         both = np.maximum(n_c + n_s, 1.0)
         numbers = np.arange(windows.test.shape[1], dtype=np.float64)
         sum_c, sum_s = (windows.test * numbers).sum(axis=-1), (windows.control * numbers).sum(axis=-1)

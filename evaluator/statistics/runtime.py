@@ -12,9 +12,9 @@ past. The price of not knowing the right candidate is then paid once and not onc
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,9 @@ ENOUGH_PAST: Final = 30
 LATE_HARM: Final = 0.1
 TAIL: Final = 0.99
 """The control's quantile from which on batches are of the tail."""
+
+
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,13 +116,32 @@ def seed(test: RuntimeTest, rows: Iterable[tuple[int, Sequence[int]]]) -> Runtim
     The past is where bets come from: histograms of a process under another load, such as the stable version's
     while it had all of the traffic, make poor ones.
     """
-    past = test.past
+    return seed_each([test], rows)[0]
+
+
+def seed_each(tests: Sequence[RuntimeTest], rows: Iterable[tuple[int, Sequence[int]]]) -> list[RuntimeTest]:
+    """Return tests with rows added to the past of each; where they have one past they go on with one."""
+    known = list(rows)
+    pasts = _of_each_past(tests, lambda past: _plus(past, known))
+    return [replace(test, past=past) for test, past in zip(tests, pasts, strict=True)]
+
+
+def _plus(past: Past, rows: Sequence[tuple[int, Sequence[int]]]) -> Past:
     for batch, row in rows:
         counts = checked_counts("past", [row])
         if counts.shape[1:] != past.counts.shape[1:]:
             raise ValueError(f"past must have {_by(past.counts)} buckets, got {_by(counts)}")
         past = past.knowing([batch]).plus([batch], counts)
-    return replace(test, past=past)
+    return past
+
+
+def _of_each_past(tests: Sequence[RuntimeTest], make: Callable[[Past], _Made]) -> list[_Made]:
+    """Return what is made of each test's past, made once of a past that several have."""
+    made: list[tuple[Past, _Made]] = []
+    for test in tests:
+        known = next((one for past, one in made if past is test.past), None)
+        made.append((test.past, make(test.past) if known is None else known))
+    return [one for _, one in made]
 
 
 def restart(test: RuntimeTest) -> RuntimeTest:
@@ -128,40 +150,81 @@ def restart(test: RuntimeTest) -> RuntimeTest:
     return replace(test, process=open_process(np.exp(process.log_weights), process.reserve, process.log_e.shape))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Judged:
+    """The windows of one look as far as a past can judge them: the same for all tests that have this past.
+
+    after: the past with the look's. informative: (rows, *shape) which windows are evidence; of
+    these test and control, (informative, buckets), are the counts, and histograms[row_of] the past's.
+    """
+
+    after: Past
+    informative: npt.NDArray[np.bool_]
+    test: FloatArray
+    control: FloatArray
+    histograms: FloatArray
+    row_of: npt.NDArray[np.intp]
+
+
+def _judged_by(past: Past, windows: RuntimeWindows) -> _Judged:
+    """Return the windows as a past judges them. Raises ValueError for windows of other buckets."""
+    if windows.test.shape[1:] != past.counts.shape[1:]:
+        raise ValueError(f"windows must have {_by(past.counts)} buckets, got {_by(windows.test)}")
+    known = past.knowing(windows.batches)
+    rows = known.rows(windows.batches)
+    enough = known.counts.sum(axis=-1)[rows] >= ENOUGH_PAST
+    informative = enough & (windows.n_test > 0) & (windows.n_control > 0)
+    # Of each past that windows are judged by the bets are made once.
+    cells = np.arange(known.counts[..., 0].size).reshape(known.counts.shape[:-1])[rows]
+    used, row_of = np.unique(cells[informative], return_inverse=True)
+    return _Judged(
+        known.plus(windows.batches, windows.control),
+        informative,
+        windows.test[informative],
+        windows.control[informative],
+        known.counts.reshape(-1, known.counts.shape[-1])[used],
+        row_of,
+    )
+
+
 def update(test: RuntimeTest, windows: RuntimeWindows) -> RuntimeTest:
     """Return the test after one look's windows.
 
     A window without batches in one arm is no evidence, but what it has of the control arm joins the past.
     """
-    if windows.test.shape[1:] != test.past.counts.shape[1:]:
-        raise ValueError(f"windows must have {_by(test.past.counts)} buckets, got {_by(windows.test)}")
-    past = test.past.knowing(windows.batches)
-    rows = past.rows(windows.batches)
-    enough = past.counts.sum(axis=-1)[rows] >= ENOUGH_PAST
-    informative = enough & (windows.test.sum(axis=-1) > 0) & (windows.control.sum(axis=-1) > 0)
+    return update_each([test], windows)[0]
+
+
+def update_each(tests: Sequence[RuntimeTest], windows: RuntimeWindows) -> list[RuntimeTest]:
+    """Return tests after one look's windows; where they have one past they go on with one."""
+    judged = _of_each_past(tests, lambda past: _judged_by(past, windows))
+    return [_update(test, one) for test, one in zip(tests, judged, strict=True)]
+
+
+def _update(test: RuntimeTest, judged: _Judged) -> RuntimeTest:
     process = test.process
-    if informative.any():
-        # Of each past that windows are judged by the bets are made once.
-        cells = np.arange(past.counts[..., 0].size).reshape(past.counts.shape[:-1])[rows]
-        used, row_of = np.unique(cells[informative], return_inverse=True)
-        histograms = past.counts.reshape(-1, past.counts.shape[-1])[used]
+    if judged.informative.any():
         judge = _log_bets_harm if test.side is Side.HARM else _log_bets_non_inferior
-        log_e = np.zeros((*informative.shape, test.process.log_weights.size))
-        log_e[informative] = judge(test, histograms, row_of, windows.test[informative], windows.control[informative])
+        log_e = np.zeros((*judged.informative.shape, process.log_weights.size))
+        log_e[judged.informative] = judge(test, judged.histograms, judged.row_of, judged.test, judged.control)
         process = advance(process, log_e.sum(axis=0), test.cap)
-    return replace(test, past=past.plus(windows.batches, windows.control), process=process)
+    return replace(test, past=judged.after, process=process)
 
 
 def _log_bets_harm(
     test: RuntimeTest, past: FloatArray, row_of: npt.NDArray[np.intp], arm: FloatArray, control: FloatArray
 ) -> FloatArray:
-    logs = shapes.log_ratios(shifted(past, test.margin), test.ratio)[row_of]
     slower = shifted(control, test.margin)
     n_test, n_control = arm.sum(axis=-1), slower.sum(axis=-1)
     both = n_test + n_control
+    # Most buckets are empty at a look, and say nothing.
+    counted = np.flatnonzero((arm + slower).any(axis=0))
+    logs = shapes.log_ratios(shifted(past, test.margin), test.ratio, counted)[row_of]
     log_test, log_control = shapes.log_evidence(logs, n_test / both, n_control / both)
-    log_e: FloatArray = (arm[:, np.newaxis] * log_test + slower[:, np.newaxis] * log_control).sum(axis=-1)
-    return log_e
+    log_e = np.zeros((*logs.shape[:-1], arm.shape[-1]))
+    log_e[..., counted] = arm[:, np.newaxis, counted] * log_test + slower[:, np.newaxis, counted] * log_control
+    total: FloatArray = log_e.sum(axis=-1)
+    return total
 
 
 def _log_bets_non_inferior(

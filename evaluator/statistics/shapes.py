@@ -14,6 +14,7 @@ import math
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluator.statistics.counts import FloatArray
 from evaluator.statistics.histograms import quantile_bucket, smoothed
@@ -33,6 +34,7 @@ _TAIL: Final = 0.001
 _NEWTON_STEPS: Final = 12
 # In buckets: which alternatives are bet on need not be exact, only fixed by the past.
 _NEAR: Final = 0.01
+_ALL: Final = slice(None)
 _STEEPEST: Final = 40.0
 
 
@@ -42,13 +44,14 @@ def prior_weights() -> FloatArray:
     return np.concatenate((np.full(tilts, 0.5 / tilts), np.full(steps, 0.5 / steps)))
 
 
-def log_ratios(past: FloatArray, ratio: float) -> FloatArray:
+def log_ratios(past: FloatArray, ratio: float, buckets: npt.NDArray[np.intp] | slice = _ALL) -> FloatArray:
     """Return ln r, (rows, J, buckets), for the control's past.
 
-    past: (rows, buckets) counts, each row with an observation. ratio: that of the geometric bounds.
+    past: (rows, buckets) counts, each row with an observation. ratio: that of the geometric bounds. buckets: of which
+    it is asked.
     """
     shape = smoothed(past)
-    logs = np.concatenate((_tilts(past, shape, ratio), _steps(past, shape, ratio)), axis=1)
+    logs = np.concatenate((_tilts(past, shape, ratio), _steps(past, shape, ratio)), axis=1)[..., buckets]
     mixed: FloatArray = np.logaddexp(logs + math.log1p(-_PLAIN), math.log(_PLAIN))
     return mixed
 
