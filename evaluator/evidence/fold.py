@@ -167,7 +167,7 @@ def _judge(state: State, look: Look, counted: ArmCounts) -> State:
     effect = state.alike.effect
     informed = _freeze_needs(state, [told(gate, effect, state.answers) for gate in state.gates])
     resting, apart = state.resting, state.others.apart
-    judged = [judge_window(gate, rows, resting=resting, apart=apart) for gate in informed]
+    judged = judge_window(informed, rows, resting=resting, apart=apart)
     # Each process was read at a moment of its own; labels are known as far as the one that was read first.
     read = min((one.read_us for one in look.window), default=0) / 1e6 or state.time
     return replace(state, gates=tuple(judged)) if resting else _judge_labels(state, judged, read)

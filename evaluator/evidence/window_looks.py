@@ -1,10 +1,12 @@
 """A window at one look: what it counts of each arm, and by which gates it is taken."""
 
+from collections.abc import Sequence
 from functools import cached_property
 
 from evaluator.gates.balance import BalanceGate
 from evaluator.gates.cohorts import CohortGate
 from evaluator.gates.distributions import DistributionGate
+from evaluator.gates.judging import Judging, judge_each
 from evaluator.gates.limits import RuntimeLimitGate
 from evaluator.gates.opening import GateState
 from evaluator.gates.rates import RateGate
@@ -77,33 +79,47 @@ def learn_window(gate: GateState, rows: WindowRows) -> GateState:
             return gate
 
 
-def judge_window(gate: GateState, rows: WindowRows, *, resting: bool, apart: bool = False) -> GateState:
-    """The gate after a window; one that is judged by labels is as it was.
+def judge_window(
+    gates: Sequence[GateState], rows: WindowRows, *, resting: bool, apart: bool = False
+) -> list[GateState]:
+    """Gates after a window; one that is judged by labels is as it was.
 
     Args:
-        gate: before it.
+        gates: before it.
         rows: the window's.
         resting: the inputs of both arms are drifted, so that what the answers say is not judged.
         apart: other lanes make one of the processes busier that runtimes are compared of.
     """
+    judging = [_judging(gate, rows, resting=resting) for gate in gates]
+    tests = iter(judge_each([one for one in judging if one is not None]))
+    return [
+        _judge_alone(gate, rows, apart=apart) if one is None else one.after(*next(tests))
+        for gate, one in zip(gates, judging, strict=True)
+    ]
+
+
+def _judging(gate: GateState, rows: WindowRows, *, resting: bool) -> Judging[RateGate] | Judging[BalanceGate] | None:
+    """A gate on rates of the window, before it; None: it is none, or there are no rows."""
+    match gate:
+        case BalanceGate():
+            return gate.judging([] if resting else rows.answers)
+        case RateGate() if gate.gate.metric is MetricKind.ERRORS:
+            return gate.judging(rows.attempts(gate.gate.segment))
+        case RateGate() if gate.gate.metric is MetricKind.CUSTOM:
+            return gate.judging(rows.own(gate.gate.name))
+        case RateGate() if gate.gate.metric is MetricKind.DISAGREEMENT:
+            return gate.judging([] if resting else rows.pairs)
+        case _:
+            return None
+
+
+def _judge_alone(gate: GateState, rows: WindowRows, *, apart: bool) -> GateState:
     match gate:
         case DistributionGate() if gate.gate.metric is MetricKind.RUNTIME:
             return gate.judge([] if apart else rows.batches)
         case RuntimeLimitGate():
             return gate.judge(rows.batches)
-        case BalanceGate():
-            return gate.judge([] if resting else rows.answers)
-        case RateGate() if gate.gate.metric is MetricKind.ERRORS:
-            return _judged(gate, rows.attempts(gate.gate.segment))
         case CohortGate() if gate.gate.metric is MetricKind.ERRORS:
             return gate.add(rows.keyed, rows.keyed)
-        case RateGate() if gate.gate.metric is MetricKind.CUSTOM:
-            return _judged(gate, rows.own(gate.gate.name))
-        case RateGate() if gate.gate.metric is MetricKind.DISAGREEMENT:
-            return _judged(gate, [] if resting else rows.pairs)
         case _:
             return gate
-
-
-def _judged(gate: RateGate, rows: list[RateRow]) -> RateGate:
-    return gate.judge_harm(rows).judge_safe(rows)

@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from evaluator.gates.judging import Judging, judge_each
 from evaluator.statistics import rates
 from evaluator.statistics.bets import Margin, smoothed_rate
 from evaluator.statistics.counts import FloatArray
 from evaluator.statistics.intervals import Interval, RateEstimate
 from evaluator.statistics.power import needed, rate_growth, remaining
 from evaluator.statistics.rates import RateTest, RateWindows
+from evaluator.statistics.side_by_side import Judged
 from evaluator.window.arms import BalanceRow
 from services.common.policy.records import Gate
 
@@ -75,22 +77,26 @@ class BalanceGate:
 
     def judge(self, rows: Sequence[BalanceRow]) -> "BalanceGate":
         """The gate after one look."""
+        judging = self.judging(rows)
+        return self if judging is None else judging.after(*judge_each([judging])[0])
+
+    def judging(self, rows: Sequence[BalanceRow]) -> "Judging[BalanceGate] | None":
+        """Both tests before a look; None: there are no rows."""
         if not rows:
-            return self
+            return None
         windows = _windows(rows)
-        seen = (
-            one.plus(RateWindows(*(part[:, place] for part in _parts(windows))), float(self.effects[place]))
-            for place, one in enumerate(self.seen)
-        )
+
+        def after(harm: RateTest, safe: RateTest) -> BalanceGate:
+            seen = (
+                one.plus(RateWindows(*(part[:, place] for part in _parts(windows))), float(self.effects[place]))
+                for place, one in enumerate(self.seen)
+            )
+            step_n = self.step_n + sum(sum(test) for test, stable in rows if any(stable))
+            return replace(self, harm=harm, safe=safe, seen=tuple(seen), step_n=step_n)
+
         # What is none of a class varies as the class does.
         both = np.concatenate((self.effects, self.effects))
-        return replace(
-            self,
-            harm=rates.update(self.harm, windows, both),
-            safe=rates.update(self.safe, windows, both),
-            seen=tuple(seen),
-            step_n=self.step_n + sum(sum(test) for test, stable in rows if any(stable)),
-        )
+        return Judging(Judged(self.harm, windows, both), Judged(self.safe, windows, both), after)
 
     def learn(self, rows: Sequence[BalanceRow]) -> "BalanceGate":
         """The gate with stable's predictions added to the past, and nothing judged."""

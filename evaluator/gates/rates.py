@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from evaluator.gates.judging import Judging
 from evaluator.statistics import rates
 from evaluator.statistics.bets import Margin, smoothed_rate
 from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1, unlike_margin
@@ -78,6 +79,17 @@ class RateGate:
         windows = RateWindows.of([(0, 0, n, x)])
         known = replace(self, harm=rates.update(self.harm, windows), safe=rates.update(self.safe, windows))
         return known.draw()
+
+    def judging(self, rows: Sequence[RateRow]) -> "Judging[RateGate] | None":
+        """Both tests before rows that show harm and safety alike; None: there are no rows."""
+        if not rows:
+            return None
+        gate, windows = self.draw(), RateWindows.of(rows)
+
+        def after(harm: RateTest, safe: RateTest) -> RateGate:
+            return _shown(_harmed(gate, harm, windows), safe, GateRows(rows))
+
+        return Judging(Judged(gate.harm, windows, gate.effect), Judged(gate.safe, windows, gate.effect), after)
 
     def judge_harm(self, rows: Sequence[RateRow], of_class: OfArms = (0, 0)) -> "RateGate":
         """The gate after rows that harm is judged by; `of_class`: how many labels of them are of its class."""
@@ -156,9 +168,7 @@ def judge_harm_each(gates: Sequence[RateGate], taken: Sequence[GateRows]) -> lis
     judging = [(place, RateWindows.of(one.rows)) for place, one in enumerate(taken) if one.rows]
     tests = update_each([Judged(after[place].harm, windows, after[place].effect) for place, windows in judging])
     for (place, windows), harm in zip(judging, tests, strict=True):
-        gate = after[place]
-        known = _plus(gate.seen_class, taken[place].of_class)
-        after[place] = replace(gate, harm=harm, seen=gate.seen.plus(windows, gate.effect), seen_class=known)
+        after[place] = _harmed(after[place], harm, windows, taken[place].of_class)
     return after
 
 
@@ -168,11 +178,19 @@ def judge_safe_each(gates: Sequence[RateGate], taken: Sequence[GateRows]) -> lis
     judging = [place for place, one in enumerate(taken) if one.rows]
     judged = [Judged(after[place].safe, RateWindows.of(taken[place].rows), after[place].effect) for place in judging]
     for place, safe in zip(judging, update_each(judged), strict=True):
-        gate, (rows, of_class) = after[place], taken[place]
-        # Attempts that nothing was compared with show nothing, unless they are held against a number.
-        step_n = gate.step_n + sum(row[0] for row in rows if row[2] or gate.gate.limit is not None)
-        after[place] = replace(gate, safe=safe, step_n=step_n, step_class=_plus(gate.step_class, of_class))
+        after[place] = _shown(after[place], safe, taken[place])
     return after
+
+
+def _harmed(gate: RateGate, harm: RateTest, windows: RateWindows, of_class: OfArms = (0, 0)) -> RateGate:
+    known = _plus(gate.seen_class, of_class)
+    return replace(gate, harm=harm, seen=gate.seen.plus(windows, gate.effect), seen_class=known)
+
+
+def _shown(gate: RateGate, safe: RateTest, taken: GateRows) -> RateGate:
+    # Attempts that nothing was compared with show nothing, unless they are held against a number.
+    step_n = gate.step_n + sum(row[0] for row in taken.rows if row[2] or gate.gate.limit is not None)
+    return replace(gate, safe=safe, step_n=step_n, step_class=_plus(gate.step_class, taken.of_class))
 
 
 def rate_gate(gate: Gate, alpha: float, agreeing: int = 3, promote: float = 0.05) -> RateGate:

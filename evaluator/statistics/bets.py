@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluator.statistics.counts import FloatArray
+from evaluator.statistics.projection import SMALLEST_RATE, between, search
 
 _RATIOS: Final = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
 _STEPS: Final = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
@@ -30,14 +31,6 @@ _STEPS: Final = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
 # same. With all alike a rise from .5 to 2 % took 1.44 times the requests that any test needs, and takes 1.33 times so.
 _RATIO_WEIGHTS: Final = (0.5, 1.0, 2.0, 3.0, 1.0, 0.25, 0.125)
 _STEP_WEIGHTS: Final = (2.0, 3.0, 2.0, 1.0, 0.25, 0.125)
-# A rate of exactly 0 or 1 would bet everything on never seeing the other outcome.
-_SMALLEST_RATE: Final = 1e-12
-# A window of 10^12 requests against one of a few puts the projection next to the corner.
-_INSIDE: Final = (1e-15, 1.0 - 1e-15)
-_MOST_STEPS: Final = 200
-# An error r of s, relative, raises ln E[e] by n*s*r^2/2 at most: by 5e-5 at n = 10^12. Newton's last step is
-# far below.
-_PRECISION: Final = 1e-8
 
 
 class Side(StrEnum):
@@ -101,6 +94,11 @@ class Margins:
         """None of them is one."""
         return False
 
+    @property
+    def curved(self) -> bool:
+        """All of them are."""
+        return True
+
     def rate(self, stable_rate: FloatArray) -> FloatArray:
         """Return each line's rate for the test arm at its test's `stable_rate`, (..., tests)."""
         return self.a + self.b * stable_rate
@@ -131,12 +129,12 @@ def superiority_weights() -> FloatArray:
 def smoothed_rate(n: npt.ArrayLike, x: npt.ArrayLike) -> FloatArray:
     """Return (x + 1/2)/(n + 1), kept strictly inside (0, 1)."""
     rate = (np.asarray(x, dtype=np.float64) + 0.5) / (np.asarray(n, dtype=np.float64) + 1.0)
-    return _between(rate, _SMALLEST_RATE, 1.0 - _SMALLEST_RATE)
+    return between(rate, SMALLEST_RATE, 1.0 - SMALLEST_RATE)
 
 
 def smoothed(n: float, x: float) -> float:
     """Return `smoothed_rate` of one pair of counts."""
-    return min(max((x + 0.5) / (n + 1.0), _SMALLEST_RATE), 1.0 - _SMALLEST_RATE)
+    return min(max((x + 0.5) / (n + 1.0), SMALLEST_RATE), 1.0 - SMALLEST_RATE)
 
 
 def candidates(side: Side, margin: Margin | Margins, stable_rate: FloatArray, alike: FloatArray) -> FloatArray:
@@ -153,7 +151,7 @@ def candidates(side: Side, margin: Margin | Margins, stable_rate: FloatArray, al
     else:
         rates = np.concatenate((line / ratios, line - steps, alike[..., np.newaxis]), axis=-1)
         beyond = rates < line
-    inside = (rates > _SMALLEST_RATE) & (rates < 1.0 - _SMALLEST_RATE)
+    inside = (rates > SMALLEST_RATE) & (rates < 1.0 - SMALLEST_RATE)
     return np.where(beyond & inside, rates, np.nan)
 
 
@@ -171,79 +169,64 @@ def project(
     if not margin.curved:
         both = share * test_rate + (1.0 - share) * stable_rate
         return both, both
-    return _search(side, (margin.a, margin.b), test_rate, stable_rate, share)
+    bracket = _bracket(side, margin.a, margin.b, test_rate, stable_rate)
+    return search((margin.a, margin.b), bracket, test_rate, stable_rate, share)
 
 
-def _search(
-    side: Side,
-    line: tuple[float, float] | tuple[FloatArray, FloatArray],
-    test_rate: FloatArray,
-    stable_rate: FloatArray,
-    share: FloatArray,
-    of: npt.NDArray[np.intp] | None = None,
-) -> tuple[FloatArray, FloatArray]:
-    """Return (s, c) as `project`: the root of a cubic, enclosed in a bracket and found by Newton's method.
+@dataclass(frozen=True, slots=True, eq=False)
+class Wager:
+    """What is bet on at a look, of which (*shape) are windows.
 
-    A bisection takes its place wherever Newton's step would leave the bracket. line: a and b. of: the test of each
-    candidate, where there are several; the search of each ends by itself, so that no test's bets hang on another's.
+    stable_rate, alike: as in `candidates`, known before the windows. test, stable: (n, x) of each, both (*shape).
+    margin: of them all, or those of several tests, which are the last axis of the shape.
     """
-    a, b = line
-    touching = (test_rate - a) / b
-    lowest, highest = np.maximum(0.0, -a / b), np.minimum(1.0, (1.0 - a) / b)
-    if side is Side.HARM:
-        low, high = np.maximum(stable_rate, lowest), np.minimum(touching, highest)
-    else:
-        low, high = np.maximum(touching, lowest), np.minimum(stable_rate, highest)
-    test_weight, stable_weight = share * b, 1.0 - share
-    # Newton starts where the two arms' Fisher information at the line would put a straight problem's answer.
-    nearest = _between(a + b * stable_rate, _SMALLEST_RATE, 1.0 - _SMALLEST_RATE)
-    test_information = share * b * b / (nearest * (1.0 - nearest))
-    stable_information = (1.0 - share) / (stable_rate * (1.0 - stable_rate))
-    start = (test_information * touching + stable_information * stable_rate) / (test_information + stable_information)
-    s = _between(start, low, high)
-    searching = None if of is None else np.ones(int(of.max()) + 1, dtype=np.bool_)
-    for _ in range(_MOST_STEPS):
-        c = a + b * s
-        test_gap, stable_gap = c - test_rate, s - stable_rate
-        test_spread, stable_spread = c * (1.0 - c), s * (1.0 - s)
-        value = test_weight * test_gap * stable_spread + stable_weight * stable_gap * test_spread
-        slope = test_weight * (b * stable_spread + test_gap * (1.0 - 2.0 * s)) + stable_weight * (
-            test_spread + stable_gap * b * (1.0 - 2.0 * c)
+
+    side: Side
+    margin: Margin | Margins
+    stable_rate: FloatArray
+    alike: FloatArray
+    test: tuple[FloatArray, FloatArray]
+    stable: tuple[FloatArray, FloatArray]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Spoken:
+    """Of a wager what says something: `speaks`, (*shape, J), tells which, and all others are of these alone."""
+
+    wager: Wager
+    speaks: npt.NDArray[np.bool_]
+    test_rate: FloatArray
+    stable_rate: FloatArray
+    test: tuple[FloatArray, FloatArray]
+    stable: tuple[FloatArray, FloatArray]
+
+    @classmethod
+    def of(cls, wager: Wager) -> Self:
+        """Return what says something."""
+        rates = candidates(wager.side, wager.margin, wager.stable_rate, wager.alike)
+        informative = (wager.test[0] > 0) & (wager.margin.is_limit | (wager.stable[0] > 0))
+        speaks = ~np.isnan(rates) & informative[..., np.newaxis]
+        zeros = np.zeros(speaks.shape)
+        ts, n_c, x_c, n_s, x_s = (
+            (zeros + values[..., np.newaxis])[speaks] for values in (wager.stable_rate, *wager.test, *wager.stable)
         )
-        below = value < 0.0
-        low, high = np.where(below, s, low), np.where(below, high, s)
-        newton = s - value / (slope if _all(slope) else np.where(slope == 0.0, 1.0, slope))
-        inside = (newton >= low) & (newton <= high)
-        following = newton if _all(inside) else np.where(inside, newton, 0.5 * (low + high))
-        found = np.abs(following - s) <= _PRECISION * np.minimum(stable_spread, test_spread)
-        if of is None or searching is None:
-            s = following
-            if _all(found):
-                break
-            continue
-        s = np.where(searching[of], following, s)
-        still = np.zeros_like(searching)
-        still[of[~found]] = True
-        searching = searching & still
-        if not searching.any():
-            break
-    return _between(s, *_INSIDE), _between(a + b * s, *_INSIDE)
+        return cls(wager, speaks, (zeros + rates)[speaks], ts, (n_c, x_c), (n_s, x_s))
 
+    @property
+    def share(self) -> FloatArray:
+        """The test arm's share of the window's requests."""
+        return self.test[0] / (self.test[0] + self.stable[0])
 
-def _between(values: FloatArray, low: float | FloatArray, high: float | FloatArray) -> FloatArray:
-    """np.clip, which takes five times as long on a dozen values."""
-    within: FloatArray = np.minimum(np.maximum(values, low), high)
-    return within
-
-
-def _all(values: npt.NDArray[np.bool_] | FloatArray) -> bool:
-    """values.all(), which takes five times as long on a few dozens."""
-    return bool(np.count_nonzero(values) == values.size)
+    def log_bets(self, s: FloatArray, c: FloatArray) -> FloatArray:
+        """Return ln e per candidate, (*shape, J), by the projections onto the line."""
+        logs = np.zeros(self.speaks.shape)
+        logs[self.speaks] = _log_ratio(*self.test, self.test_rate, c) + _log_ratio(*self.stable, self.stable_rate, s)
+        return logs
 
 
 def log_bets(
     side: Side,
-    margin: Margin | Margins,
+    margin: Margin,
     stable_rate: FloatArray,
     alike: FloatArray,
     *,
@@ -252,24 +235,66 @@ def log_bets(
 ) -> FloatArray:
     """Return ln e per candidate, (*shape, J), zero where a window or a candidate says nothing.
 
-    stable_rate, alike: as in `candidates`, known before the windows. test, stable: (n, x) of the windows,
-    each (*shape). margin: of them all, or those of several tests, which are the last axis of the shape.
+    Arguments as in `Wager`.
     """
-    rates = candidates(side, margin, stable_rate, alike)
-    informative = (test[0] > 0) & (margin.is_limit | (stable[0] > 0))
-    speaks = ~np.isnan(rates) & informative[..., np.newaxis]
-    logs = np.zeros(speaks.shape)
-    if speaks.any():
-        tc = (logs + rates)[speaks]
-        ts, n_c, x_c, n_s, x_s = ((logs + values[..., np.newaxis])[speaks] for values in (stable_rate, *test, *stable))
-        share = n_c / (n_c + n_s)
-        if isinstance(margin, Margins):
-            of = np.broadcast_to(np.arange(len(margin.a))[:, np.newaxis], speaks.shape)[speaks]
-            s, c = _search(side, (margin.a[of], margin.b[of]), tc, ts, share, of)
+    return log_bets_each([Wager(side, margin, stable_rate, alike, test, stable)])[0]
+
+
+def log_bets_each(wagers: Sequence[Wager]) -> list[FloatArray]:
+    """Return `log_bets` of each wager; what takes a search is searched for side by side."""
+    spoken = [_Spoken.of(wager) for wager in wagers]
+    searched = iter(_search_each([one for one in spoken if one.wager.margin.curved and one.test_rate.size]))
+    logs = []
+    for one in spoken:
+        if not one.test_rate.size:
+            logs.append(np.zeros(one.speaks.shape))
+        elif isinstance(one.wager.margin, Margins) or one.wager.margin.curved:
+            logs.append(one.log_bets(*next(searched)))
         else:
-            s, c = project(side, margin, tc, ts, share)
-        logs[speaks] = _log_ratio(n_c, x_c, tc, c) + _log_ratio(n_s, x_s, ts, s)
+            s, c = project(one.wager.side, one.wager.margin, one.test_rate, one.stable_rate, one.share)
+            logs.append(one.log_bets(s, c))
     return logs
+
+
+def _search_each(spoken: Sequence[_Spoken]) -> list[tuple[FloatArray, FloatArray]]:
+    """Return (s, c) of what each says; no one's search hangs on another's."""
+    if len(spoken) == 1 and isinstance(margin := spoken[0].wager.margin, Margin):
+        return [project(spoken[0].wager.side, margin, spoken[0].test_rate, spoken[0].stable_rate, spoken[0].share)]
+    parts: list[tuple[FloatArray, ...]] = []
+    numbers: list[npt.NDArray[np.intp]] = []
+    sofar = 0
+    for one in spoken:
+        a, b, of, tests = _lines(one)
+        bracket = _bracket(one.wager.side, a, b, one.test_rate, one.stable_rate)
+        parts.append((a, b, *bracket, one.test_rate, one.stable_rate, one.share))
+        numbers.append(of + sofar)
+        sofar += tests
+    if not parts:
+        return []
+    a, b, touching, low, high, test_rate, stable_rate, share = map(np.concatenate, zip(*parts, strict=True))
+    s, c = search((a, b), (touching, low, high), test_rate, stable_rate, share, np.concatenate(numbers))
+    ends = np.cumsum([one.test_rate.size for one in spoken])[:-1]
+    return list(zip(np.split(s, ends), np.split(c, ends), strict=True))
+
+
+def _lines(one: _Spoken) -> tuple[FloatArray, FloatArray, npt.NDArray[np.intp], int]:
+    """Return a and b of what says something, the test that each is of, and how many tests there are."""
+    margin, size = one.wager.margin, one.test_rate.size
+    if isinstance(margin, Margin):
+        return np.full(size, margin.a), np.full(size, margin.b), np.zeros(size, dtype=np.intp), 1
+    of = np.broadcast_to(np.arange(len(margin.a))[:, np.newaxis], one.speaks.shape)[one.speaks]
+    return margin.a[of], margin.b[of], of, len(margin.a)
+
+
+def _bracket(
+    side: Side, a: float | FloatArray, b: float | FloatArray, test_rate: FloatArray, stable_rate: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return where the test arm's rate touches the line, and the limits of s."""
+    touching = (test_rate - a) / b
+    lowest, highest = np.maximum(0.0, -a / b), np.minimum(1.0, (1.0 - a) / b)
+    if side is Side.HARM:
+        return touching, np.maximum(stable_rate, lowest), np.minimum(touching, highest)
+    return touching, np.maximum(touching, lowest), np.minimum(stable_rate, highest)
 
 
 def _log_ratio(n: FloatArray, x: FloatArray, rate: FloatArray, null_rate: FloatArray) -> FloatArray:

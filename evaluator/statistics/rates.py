@@ -16,7 +16,15 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from evaluator.statistics.bets import Margin, Side, log_bets, prior_weights, smoothed_rate, superiority_weights
+from evaluator.statistics.bets import (
+    Margin,
+    Side,
+    Wager,
+    log_bets_each,
+    prior_weights,
+    smoothed_rate,
+    superiority_weights,
+)
 from evaluator.statistics.boost import boosted_bets
 from evaluator.statistics.counts import FloatArray, check_part, checked_counts, checked_parts, frozen
 from evaluator.statistics.process import EProcess, advance, log_threshold, look_cap, open_process, reset
@@ -148,27 +156,41 @@ def update(test: RateTest, windows: RateWindows, effect: float | FloatArray = 1.
     A window without requests in one arm is no evidence, but what it has of the stable arm joins the past. Against a
     limit (`Margin.is_limit`) the test arm's requests are enough.
     """
-    process = test.process
+    informative = informative_windows(test, windows)
+    if not informative.any():
+        return after_look(test, windows, test.process)
+    alone = not isinstance(effect, np.ndarray) and effect == 1.0
+    if test.boost and test.margin == Margin() and alone:
+        return after_look(test, windows, _boosted(test, windows, informative))
+    (bets,) = log_bets_each([wager_of(test, windows, informative)])
+    return after_look(test, windows, after_bets(test, bets, effect))
+
+
+def informative_windows(test: RateTest, windows: RateWindows) -> npt.NDArray[np.bool_]:
+    """Return which windows are evidence, (windows, *shape). Raises ValueError for windows of another shape."""
     if windows.n_test.shape[1:] != test.n_past.shape:
         raise ValueError(f"windows must have shape (windows, *{test.n_past.shape}), got {windows.n_test.shape}")
     comparable = (windows.n_stable > 0) & (test.n_past >= ENOUGH_PAST)
-    informative = (windows.n_test > 0) & (test.margin.is_limit | comparable)
-    alone = not isinstance(effect, np.ndarray) and effect == 1.0
-    if informative.any() and test.boost and test.margin == Margin() and alone:
-        process = _boosted(test, windows, informative)
-    elif informative.any():
-        stable_rate = smoothed_rate(test.n_past, test.x_past)
-        bets = log_bets(
-            test.side,
-            test.margin,
-            stable_rate,
-            stable_rate,
-            test=(np.where(informative, windows.n_test, 0.0), windows.x_test),
-            stable=(windows.n_stable, windows.x_stable),
-        )
-        by_rate = bets.sum(axis=0) / np.asarray(effect)[..., np.newaxis]
-        # Of any of several rates all candidates share one wealth.
-        process = advance(process, by_rate.reshape(*process.log_e.shape, -1), test.cap)
+    informative: npt.NDArray[np.bool_] = (windows.n_test > 0) & (test.margin.is_limit | comparable)
+    return informative
+
+
+def wager_of(test: RateTest, windows: RateWindows, informative: npt.NDArray[np.bool_]) -> Wager:
+    """Return what the test bets on the windows."""
+    known = smoothed_rate(test.n_past, test.x_past)
+    n_test = np.where(informative, windows.n_test, 0.0)
+    return Wager(test.side, test.margin, known, known, (n_test, windows.x_test), (windows.n_stable, windows.x_stable))
+
+
+def after_bets(test: RateTest, bets: FloatArray, effect: float | FloatArray) -> EProcess:
+    """Return the test's process after bets on windows, (windows, *shape, J)."""
+    by_rate = bets.sum(axis=0) / np.asarray(effect)[..., np.newaxis]
+    # Of any of several rates all candidates share one wealth.
+    return advance(test.process, by_rate.reshape(*test.process.log_e.shape, -1), test.cap)
+
+
+def after_look(test: RateTest, windows: RateWindows, process: EProcess) -> RateTest:
+    """Return the test with the windows in its past, and its process after them."""
     n_past, x_past = frozen(test.n_past + windows.totals[2]), frozen(test.x_past + windows.totals[3])
     return RateTest(test.side, test.margin, test.cap, n_past, x_past, process, test.boost)
 

@@ -1,7 +1,7 @@
 """Tests of rates at one look side by side: the same bets as each makes by itself, in one computation.
 
-A rollout's gates judge their labels at the same look, each on a few rows: an array of a dozen numbers takes numpy as
-long as one of a hundred. Each test's own numbers are what they would be alone, to the last bit.
+A rollout's gates are judged at the same look, each by a few rows: an array of a dozen numbers takes numpy as long as
+one of a hundred. Each test's own numbers are what they would be alone, to the last bit.
 """
 
 from collections.abc import Sequence
@@ -9,10 +9,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evaluator.statistics.bets import Margins, Side, log_bets, smoothed_rate
-from evaluator.statistics.counts import frozen
-from evaluator.statistics.process import advance_each
-from evaluator.statistics.rates import ENOUGH_PAST, RateTest, RateWindows, update
+from evaluator.statistics.bets import Margins, Side, Wager, log_bets_each, smoothed_rate
+from evaluator.statistics.counts import FloatArray
+from evaluator.statistics.process import EProcess, advance_each
+from evaluator.statistics.rates import (
+    ENOUGH_PAST,
+    RateTest,
+    RateWindows,
+    after_bets,
+    after_look,
+    informative_windows,
+    update,
+    wager_of,
+)
 
 
 class Judged(NamedTuple):
@@ -20,58 +29,77 @@ class Judged(NamedTuple):
 
     test: RateTest
     windows: RateWindows
-    effect: float = 1.0
+    effect: float | FloatArray = 1.0
 
 
 def update_each(judged: Sequence[Judged]) -> list[RateTest]:
     """Return the tests after one look's windows."""
-    after: dict[int, RateTest] = {}
-    together: dict[tuple[Side, int], list[int]] = {}
-    for place, one in enumerate(judged):
-        if _bets_alike(one.test):
-            together.setdefault((one.test.side, len(one.windows.n_test)), []).append(place)
-        else:
-            after[place] = update(*one)
-    for places in together.values():
-        alike = [judged[place] for place in places]
-        found = _update_together(alike) if len(alike) > 1 else [update(*alike[0])]
-        after.update(zip(places, found, strict=True))
-    return [after[place] for place in range(len(judged))]
-
-
-def _bets_alike(test: RateTest) -> bool:
-    return test.margin.curved and not test.boost and test.n_past.shape == test.process.log_e.shape == ()
-
-
-def _update_together(judged: Sequence[Judged]) -> list[RateTest]:
-    """Return tests of one side, each of one rate and of as many windows, after a look."""
-    tests = [one.test for one in judged]
-    n_test, x_test, n_stable, x_stable = np.array(
-        [(one.n_test, one.x_test, one.n_stable, one.x_stable) for _, one, _ in judged]
-    ).transpose(1, 2, 0)
-    n_past, x_past = np.array([(test.n_past, test.x_past) for test in tests]).T
-    informative = (n_test > 0) & (n_stable > 0) & (n_past >= ENOUGH_PAST)
-    known = smoothed_rate(n_past, x_past)
-    bets = log_bets(
-        tests[0].side,
-        Margins.of([test.margin for test in tests]),
-        known,
-        known,
-        test=(np.where(informative, n_test, 0.0), x_test),
-        stable=(n_stable, x_stable),
-    )
-    # A test of which no window says anything is as it was but for its past.
-    moved = np.flatnonzero(informative.any(axis=0))
-    by_test = (bets.sum(axis=0) / np.array([[one.effect] for one in judged]))[moved]
-    processes = [test.process for test in tests]
-    if moved.size:
-        caps = [tests[place].cap for place in moved]
-        advanced = advance_each([processes[place] for place in moved], by_test, caps)
-        for place, process in zip(moved, advanced, strict=True):
-            processes[place] = process
+    betting = [one for one in (_Betting.of(alike) for alike in _groups(judged)) if one is not None]
+    processes: dict[int, EProcess] = {}
+    for one, bets in zip(betting, log_bets_each([one.wager for one in betting]), strict=True):
+        processes.update(one.after(bets))
     return [
-        RateTest(test.side, test.margin, test.cap, frozen(n), frozen(x), process)
-        for test, n, x, process in zip(
-            tests, n_past + n_stable.sum(axis=0), x_past + x_stable.sum(axis=0), processes, strict=True
-        )
+        after_look(one.test, one.windows, processes.get(place, one.test.process)) if _bets(one.test) else update(*one)
+        for place, one in enumerate(judged)
     ]
+
+
+def _bets(test: RateTest) -> bool:
+    """Whether its bets take a search, which is what is saved."""
+    return test.margin.curved and not test.boost
+
+
+Places = list[tuple[int, Judged]]
+"""Tests, and where they stand among all."""
+
+
+def _groups(judged: Sequence[Judged]) -> list[Places]:
+    """Return tests of one rate, one side and as many windows together, and all others alone."""
+    alone: list[Places] = []
+    together: dict[tuple[Side, int], Places] = {}
+    for place, one in enumerate(judged):
+        if not _bets(one.test):
+            continue
+        if one.test.n_past.shape == ():
+            together.setdefault((one.test.side, len(one.windows.n_test)), []).append((place, one))
+        else:
+            alone.append([(place, one)])
+    return [*together.values(), *alone]
+
+
+class _Betting(NamedTuple):
+    """Tests for which some window is evidence, and what they bet on it."""
+
+    tests: Places
+    wager: Wager
+
+    @classmethod
+    def of(cls, alike: Places) -> "_Betting | None":
+        """Return the tests of a group that bet; None: none does."""
+        if len(alike) == 1:
+            _, (test, windows, _) = alike[0]
+            informative = informative_windows(test, windows)
+            return cls(alike, wager_of(test, windows, informative)) if informative.any() else None
+        table = np.array(
+            [(one.n_test, one.x_test, one.n_stable, one.x_stable) for _, (_, one, _) in alike], dtype=np.float64
+        )
+        pasts = np.array([(test.n_past, test.x_past) for _, (test, _, _) in alike])
+        informative = (table[:, 0] > 0) & (table[:, 2] > 0) & (pasts[:, :1] >= ENOUGH_PAST)
+        moved = np.flatnonzero(informative.any(axis=1))
+        if not moved.size:
+            return None
+        tests = [alike[number] for number in moved]
+        n_test, x_test, n_stable, x_stable = table[moved].transpose(1, 2, 0)
+        known = smoothed_rate(*pasts[moved].T)
+        margins = Margins.of([one.test.margin for _, one in tests])
+        of_test = np.where(informative[moved].T, n_test, 0.0), x_test
+        return cls(tests, Wager(tests[0][1].test.side, margins, known, known, of_test, (n_stable, x_stable)))
+
+    def after(self, bets: FloatArray) -> dict[int, EProcess]:
+        """Return the processes after the bets."""
+        places, judged = zip(*self.tests, strict=True)
+        if not isinstance(self.wager.margin, Margins):
+            return {places[0]: after_bets(judged[0].test, bets, judged[0].effect)}
+        by_test = bets.sum(axis=0) / np.array([[one.effect] for one in judged])
+        processes = [one.test.process for one in judged]
+        return dict(zip(places, advance_each(processes, by_test, [one.test.cap for one in judged]), strict=True))

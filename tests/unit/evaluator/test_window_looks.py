@@ -81,7 +81,7 @@ JUDGED = {
 
 def judged(*, resting: bool = False, apart: bool = False) -> dict[str, int]:
     rows, gates = WindowRows(ArmCounts(window(), TERMS), 2), opened(TERMS)
-    after = {name: judge_window(gate, rows, resting=resting, apart=apart) for name, gate in gates.items()}
+    after = {name: judge_window([gate], rows, resting=resting, apart=apart)[0] for name, gate in gates.items()}
     for name in ("accuracy", "absolute_error", "value"):
         assert after[name] is gates[name]
     for gate in after.values():
@@ -140,7 +140,7 @@ def test_by_key_errors_are_taken_by_cohorts_and_labels_are_not_taken_of_a_window
     for name, before in opened(terms).items():
         assert isinstance(before, CohortGate)
         gate = before.enter(2)
-        after = judge_window(gate, rows, resting=False)
+        after = judge_window([gate], rows, resting=False)[0]
         assert after.test_n == (6 * catalog.COHORTS if name == "errors" else 0)
         assert (after is gate) is (name != "errors")
         assert learn_window(gate, rows) is gate
