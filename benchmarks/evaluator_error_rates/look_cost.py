@@ -57,15 +57,15 @@ _GATES: Final = (
 
 _PARTS: Final = (
     ("fold", ("fold.py", "fold")),
-    ("- tests of rates", ("rates.py", "update")),
-    ("- tests of runtimes", ("runtime.py", "update")),
+    ("- tests of rates", ("side_by_side.py", "update_each")),
+    ("- tests of runtimes", ("runtime.py", "update_each")),
     ("- inputs", ("fold.py", "_watch_inputs")),
     ("- rows of labels by slice", ("label_rows.py", "slice_counts")),
-    ("- rows of runtimes", ("arms.py", "runtime_rows")),
+    ("- rows of runtimes", ("arm_rows.py", "runtime_rows")),
     ("- estimates for people", ("intervals.py", "plus")),
     ("decide", ("decide.py", "decide")),
     ("- forecasts", ("reports.py", "_forecast")),
-    ("projections onto lines, in tests and forecasts", ("bets.py", "project")),
+    ("projections onto lines, in tests and forecasts", ("projection.py", "search")),
 )
 
 

@@ -31,10 +31,10 @@ class AlikeBins:
     own: FloatArray
     every: FloatArray
 
-    def plus(self, rows: BinRows) -> "AlikeBins":
-        """With one look's."""
+    def plus(self, counts: FloatArray, rows: BinRows) -> "AlikeBins":
+        """With one look's, whose rows are `counts`, [features, bins]."""
         weights = weights_of_past(self.up_to, self.own)[:, np.newaxis]
-        up_to = frozen(self.up_to * weights + filled(rows.rows, self.up_to).cumsum(axis=-1))
+        up_to = frozen(self.up_to * weights + counts.cumsum(axis=-1))
         if not (rows.own or rows.every or self.own.any() or self.every.any()):
             return AlikeBins(up_to, self.own, self.every)
         own, every = (filled(table, self.own, rising=True) for table in (rows.own, rows.every))
@@ -121,11 +121,12 @@ class ArmInputs:
             cap: the most by which this look may raise ln E towards an alarm.
             effects: the design effect per feature; None: as the rows and their requests say.
         """
-        alike = self.alike.plus(rows)
-        test = drift.update(self.test, rows.rows, cap, alike.effects if effects is None else effects)
+        counts = filled(rows.rows, self.counts)
+        alike = self.alike.plus(counts, rows)
+        test = drift.update(self.test, counts, cap, alike.effects if effects is None else effects)
         # The look that raised the alarm shows the drift; what came before it would hide it.
         before = self.counts if test.drifted is self.test.drifted else np.zeros_like(self.counts)
-        return replace(self, test=test, counts=frozen(before + filled(rows.rows, before)), alike=alike)
+        return replace(self, test=test, counts=frozen(before + counts), alike=alike)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

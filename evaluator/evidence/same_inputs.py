@@ -136,13 +136,9 @@ class SameInputs:
 
     def compared(self, test: BinRows, stable: BinRows) -> "SameInputs":
         """With one look's rows of both arms."""
-        both = BinRows(
-            _sum(test.rows, stable.rows),
-            _sum(test.own, stable.own),
-            _sum(test.every, stable.every),
-        )
-        alike = self.alike.plus(both)
         first, second = filled(test.rows, self.seen[0]), filled(stable.rows, self.seen[1])
+        both = BinRows([], _sum(test.own, stable.own), _sum(test.every, stable.every))
+        alike = self.alike.plus(first + second, both)
         cuts = _cuts(self.profile)
         effects = effects_of_cuts(alike.up_to, alike.own, alike.every)[cuts]
         effects = np.concatenate((effects, effects))
