@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -83,21 +83,13 @@ class Margins:
 
     a: FloatArray
     b: FloatArray
+    is_limit: ClassVar[bool] = False
+    curved: ClassVar[bool] = True
 
     @classmethod
     def of(cls, margins: Sequence[Margin]) -> Self:
         """Return the lines of margins that are `curved`."""
         return cls(np.array([one.a for one in margins]), np.array([one.b for one in margins]))
-
-    @property
-    def is_limit(self) -> bool:
-        """None of them is one."""
-        return False
-
-    @property
-    def curved(self) -> bool:
-        """All of them are."""
-        return True
 
     def rate(self, stable_rate: FloatArray) -> FloatArray:
         """Return each line's rate for the test arm at its test's `stable_rate`, (..., tests)."""

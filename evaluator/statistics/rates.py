@@ -84,7 +84,8 @@ class RateTest:
     @property
     def log_e(self) -> float:
         """ln E at the last look: what non-inferiority is read from (of several rates the least: all must show it)."""
-        return float(self.process.log_e.min())
+        log_e = self.process.log_e
+        return float(log_e.min() if log_e.ndim else log_e)
 
     @property
     def max_log_e(self) -> float:
