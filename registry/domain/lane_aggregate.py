@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from registry.domain.lane import HELD_UNDONE_SECONDS, MOST_LOADED, Load
+from registry.domain.lane import HELD_UNDONE_SECONDS, MOST_LOADED
 from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.lane_rollouts import LaneRollouts
 from registry.domain.records import Outcome, Undo
@@ -82,11 +82,8 @@ class LaneAggregate(LaneRollouts):
         Raises:
             FailedPreconditionError: the version has failed or was withdrawn, or too many are loaded.
         """
-        others = tuple(load for load in self.lane.loaded if load.version != version)
         if until <= self._now:
-            if others != self.lane.loaded:
-                self._lane(loaded=others)
-                self._event("VERSION_UNLOADED", version, reason=f"{version} is no longer held for pinned calls.")
+            self._unload(version, f"{version} is no longer held for pinned calls.", actor="")
             return
         state = self.states[version].state
         if state in REFUSED_STATES:
@@ -95,14 +92,14 @@ class LaneAggregate(LaneRollouts):
                 f"version {version} is {state} in this lane, and no request may reach it",
                 state=state,
             )
+        others = self._loaded_besides(version)
         if len(others) >= MOST_LOADED:
             held = ", ".join(load.version for load in others)
             raise FailedPreconditionError(
                 "TOO_MANY_LOADED",
                 f"{len(others)} versions are loaded by hand already ({held}); let one of them go first",
             )
-        self._lane(loaded=(*others, Load(version, until)))
-        self._event("VERSION_LOADED", version, reason=f"{version} is held for pinned calls and gets no traffic.")
+        self._load(version, until, f"{version} is held for pinned calls and gets no traffic.")
 
     def expire_loads(self) -> None:
         """Lets go what was loaded for long enough."""
@@ -185,10 +182,8 @@ class LaneAggregate(LaneRollouts):
         Where too many are loaded by hand already it is loaded at need, as any other.
         """
         until = self._now + HELD_UNDONE_SECONDS
-        known = {load.version: load.until for load in self.lane.loaded}
-        if known.get(version, 0.0) >= until or len(known.keys() - {version}) >= MOST_LOADED:
+        longer = any(load.version == version and load.until >= until for load in self.lane.loaded)
+        if longer or len(self._loaded_besides(version)) >= MOST_LOADED:
             return
-        others = tuple(load for load in self.lane.loaded if load.version != version)
-        self._lane(loaded=(*others, Load(version, until)))
-        reason = f"{version} was undone, and is held for an hour so that it could come back at once."
-        self._event("VERSION_LOADED", version, reason=reason, actor=REGISTRY_ACTOR)
+        why = f"{version} was undone, and is held for an hour so that it could come back at once."
+        self._load(version, until, why, actor=REGISTRY_ACTOR)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from registry.domain.lane import IDLE_SLICE_SECONDS, Lane
+from registry.domain.lane import IDLE_SLICE_SECONDS, Lane, Load
 from registry.domain.ledger import EventDraft, EventType
 from registry.domain.records import Outcome, Rollout, VersionInLane, percent
 from registry.domain.serving import Placement, ready_workers
@@ -206,12 +206,20 @@ class LaneChanges:
         if state in REFUSED_STATES:
             self._unload(version, f"{version} is {state}, and no request may reach it.")
 
-    def _unload(self, version: str, why: str) -> None:
+    def _loaded_besides(self, version: str) -> tuple[Load, ...]:
+        return tuple(load for load in self.lane.loaded if load.version != version)
+
+    def _load(self, version: str, until: float, why: str, actor: str = "") -> None:
+        """Has a version held for pinned calls until a moment, in seconds since 1970."""
+        self._lane(loaded=(*self._loaded_besides(version), Load(version, until)))
+        self._event("VERSION_LOADED", version, reason=why, actor=actor)
+
+    def _unload(self, version: str, why: str, actor: str = REGISTRY_ACTOR) -> None:
         """Lets go of a version that is held for pinned calls, if it is."""
-        kept = tuple(load for load in self.lane.loaded if load.version != version)
+        kept = self._loaded_besides(version)
         if kept != self.lane.loaded:
             self._lane(loaded=kept)
-            self._event("VERSION_UNLOADED", version, reason=why, actor=REGISTRY_ACTOR)
+            self._event("VERSION_UNLOADED", version, reason=why, actor=actor)
 
     def _put(self, one: VersionInLane) -> None:
         self.states[one.version] = self.changed_states[one.version] = one

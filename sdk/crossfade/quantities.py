@@ -41,14 +41,14 @@ def format_duration(seconds: float) -> str:
     left = round(abs(seconds) * 1000)
     if seconds and not left:
         return f"{seconds:g}s"
-    parts = ["-"] if seconds < 0 else []
+    parts = []
     for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000)):
         number, left = divmod(left, size)
         if number:
             parts.append(f"{number}{unit}")
-    if left or parts in ([], ["-"]):
+    if left or not parts:
         parts.append(f"{left / 1000:g}s")
-    return "".join(parts)
+    return ("-" if seconds < 0 else "") + "".join(parts)
 
 
 def parse_share(text: str) -> int:
