@@ -87,16 +87,14 @@ def advance(process: EProcess, log_bets: FloatArray, cap: float = math.inf) -> E
     negative.
     """
     looks = process.looks + 1
-    wealth = process.log_wealth.copy()
-    wealth[..., :-1] += log_bets
-    log_e = log_sum_exp(wealth)
-    excess = np.maximum(log_e - np.maximum(process.log_e, 0.0) - cap, 0.0)
-    wealth -= excess[..., np.newaxis]
-    reserve = wealth[..., -1:]
-    wealth[..., :-1] = np.logaddexp(wealth[..., :-1], reserve - math.log1p(looks) + process.log_weights)
-    wealth[..., -1] += math.log(looks / (looks + 1))
-    log_e = log_e - excess
-    most = np.maximum(process.max_log_e, log_e)
+    wealth, log_e, most = _after(
+        process.log_wealth.copy(),
+        log_bets,
+        (process.log_e, process.max_log_e),
+        cap,
+        process.log_weights,
+        (math.log1p(looks), math.log(looks / (looks + 1))),
+    )
     return EProcess(process.log_weights, process.reserve, frozen(wealth), looks, frozen(log_e), frozen(most))
 
 
@@ -106,22 +104,46 @@ def advance_each(processes: Sequence[EProcess], log_bets: FloatArray, caps: Sequ
     log_bets: (processes, J). caps: as `cap`, of each.
     """
     looks = [process.looks + 1 for process in processes]
-    wealth = np.array([process.log_wealth for process in processes])
-    wealth[:, :-1] += log_bets
-    log_e = log_sum_exp(wealth)
     before, most = (np.array(each) for each in zip(*((one.log_e, one.max_log_e) for one in processes), strict=True))
-    excess = np.maximum(log_e - np.maximum(before, 0.0) - np.array(caps), 0.0)
-    wealth -= excess[:, np.newaxis]
-    reserve = wealth[:, -1:] - np.array([[math.log1p(number)] for number in looks])
-    weights = np.array([process.log_weights for process in processes])
-    wealth[:, :-1] = np.logaddexp(wealth[:, :-1], reserve + weights)
-    wealth[:, -1] += [math.log(number / (number + 1)) for number in looks]
-    log_e = log_e - excess
-    most = np.maximum(most, log_e)
+    wealth, log_e, most = _after(
+        np.array([process.log_wealth for process in processes]),
+        log_bets,
+        (before, most),
+        np.array(caps),
+        np.array([process.log_weights for process in processes]),
+        (
+            np.array([[math.log1p(number)] for number in looks]),
+            np.array([math.log(number / (number + 1)) for number in looks]),
+        ),
+    )
     return [
         EProcess(one.log_weights, one.reserve, frozen(wealth[row]), looks[row], frozen(log_e[row]), frozen(most[row]))
         for row, one in enumerate(processes)
     ]
+
+
+def _after(
+    wealth: FloatArray,
+    log_bets: FloatArray,
+    before: tuple[FloatArray, FloatArray],
+    cap: float | FloatArray,
+    log_weights: FloatArray,
+    parts: tuple[float, float] | tuple[FloatArray, FloatArray],
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return ln wealth, ln E and the greatest ln E after one look.
+
+    wealth: before it, and written to. before: ln E and the greatest ln E. parts: minus ln of what part of the reserve
+    moves to the candidates, and ln of what part stays.
+    """
+    wealth[..., :-1] += log_bets
+    log_e = log_sum_exp(wealth)
+    excess = np.maximum(log_e - np.maximum(before[0], 0.0) - cap, 0.0)
+    wealth -= excess[..., np.newaxis]
+    moved, left = parts
+    wealth[..., :-1] = np.logaddexp(wealth[..., :-1], wealth[..., -1:] - moved + log_weights)
+    wealth[..., -1] += left
+    log_e = log_e - excess
+    return wealth, log_e, np.maximum(before[1], log_e)
 
 
 SUSPICION: Final = 0.33
