@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = ()) -> None:
     figures: dict[str, object] = {"seed": SEED, "rollouts": size.counts(), "looks": size.looks}
     parts = asked.part or _PARTS
     if "oracle" in parts:
-        figures |= _show_oracle(3 if asked.quick else 60)
+        figures |= _show_oracle(1 if asked.quick else 60)
     if "look" in parts:
         figures |= _show_look_cost(10 if asked.quick else 1_000)
     if "detection" in parts:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import zip_longest
+from operator import add, sub
 from typing import Final, NamedTuple
 
 from evaluator.statistics.confusion import BadOf, Confusion, false_alarms, imprecision, missed, unlike
@@ -113,6 +114,8 @@ def _with(one: tuple[int, ...], other: tuple[int, ...], sign: int) -> tuple[int,
     # Most have neither: a look adds up hundreds of labels' counts.
     if not other:
         return one
+    if len(one) == len(other):
+        return tuple(map(add if sign > 0 else sub, one, other))
     return tuple(a + sign * b for a, b in zip_longest(one, other, fillvalue=0))
 
 

@@ -75,4 +75,7 @@ def finite(one: Series) -> Series:
 
 
 def _is_strange(one: Series) -> bool:
-    return any(not 0 <= count <= largest(one.metric) for count in one.counts)
+    if one.counts and not (min(one.counts) >= 0 and max(one.counts) <= largest(one.metric)):
+        return True
+    # min and max may pass over one that is no number, a sum cannot.
+    return math.isnan(sum(one.counts))

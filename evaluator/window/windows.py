@@ -7,6 +7,7 @@ where it was, so that nothing is counted twice when the counters are back.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import lt, sub
 from typing import Final
 
 from evaluator.window.arms import ELSEWHERE
@@ -185,7 +186,10 @@ def _went_back(one: Series, past: Series) -> bool:
     if one.labels != past.labels:
         counts = one.by_label
         return any(counts.get(label, 0) < count for label, count in past.by_label.items())
-    return len(one.counts) != len(past.counts) or any(a < b for a, b in zip(one.counts, past.counts, strict=True))
+    # Most have not changed, and those that have are hundreds of counts.
+    if one.counts == past.counts:
+        return False
+    return len(one.counts) != len(past.counts) or any(map(lt, one.counts, past.counts))
 
 
 def _difference(one: Series, past: Series | None, *, from_zero: bool) -> Series | None:
@@ -194,13 +198,15 @@ def _difference(one: Series, past: Series | None, *, from_zero: bool) -> Series 
         return None
     if past is None:
         return one if any(one.counts) else None
+    if one.counts == past.counts and one.labels == past.labels:
+        return None
     if one.labels:
         before = past.by_label
         changes = ((label, count - before.get(label, 0)) for label, count in zip(one.labels, one.counts, strict=True))
         grown = {label: count for label, count in changes if count}
         return Series(one.metric, one.attributes, tuple(grown.values()), labels=tuple(grown)) if grown else None
-    counts = tuple(a - b for a, b in zip(one.counts, past.counts, strict=True))
-    return Series(one.metric, one.attributes, counts, one.total - past.total) if any(counts) else None
+    counts = tuple(map(sub, one.counts, past.counts))
+    return Series(one.metric, one.attributes, counts, one.total - past.total)
 
 
 class _New:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 from evaluator.terms import Terms
@@ -33,13 +34,14 @@ class Label(NamedTuple):
 
 @dataclass(slots=True)
 class LateLabels:
-    """Labels that have not come yet."""
+    """Labels that have not come yet, as a heap: those of hours may wait."""
 
     _waiting: list[Label] = field(default_factory=list)
 
     def wait(self, labels: Iterable[Label]) -> None:
         """They come when they are due."""
-        self._waiting += labels
+        for label in labels:
+            heappush(self._waiting, label)
 
     def count(self, store: MetricStore, terms: Terms, now: float, *, regression: bool) -> None:
         """Counts those that are due, and forgets them."""
@@ -48,8 +50,9 @@ class LateLabels:
 
     def take(self, now: float) -> list[Label]:
         """Takes out those that are due."""
-        due = [label for label in self._waiting if label.due <= now]
-        self._waiting = [label for label in self._waiting if label.due > now]
+        due = []
+        while self._waiting and self._waiting[0].due <= now:
+            due.append(heappop(self._waiting))
         return due
 
 

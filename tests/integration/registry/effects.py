@@ -12,8 +12,8 @@ from registry.database.columns import Moment
 from registry.database.tables import METADATA
 
 Connection = psycopg.Connection[Any]
-Row = tuple[str, tuple[tuple[str, Any], ...]]
-"""Of a table: its columns and what they hold."""
+Row = tuple[str, tuple[Any, ...]]
+"""Of a table: what its columns hold."""
 Rows = Counter[Row]
 Effect = tuple[Rows, Rows]
 """Rows that are gone, and rows that are new: one that was changed is both."""
@@ -36,22 +36,25 @@ def effect(before: Rows, after: Rows, model: str) -> Effect:
 
 
 def _rows(connection: Connection, table: str) -> Iterator[Row]:
-    columns = [column.name for column in METADATA.tables[table].columns]
-    query = f"SELECT {', '.join(columns)} FROM {table}"  # noqa: S608 - our own names
-    for row in connection.execute(query.encode()):
-        yield table, tuple(zip(columns, row, strict=True))
+    query = f"SELECT {', '.join(_names(table))} FROM {table}"  # noqa: S608 - our own names
+    return ((table, row) for row in connection.execute(query.encode()))
+
+
+def _names(table: str) -> list[str]:
+    return [column.name for column in METADATA.tables[table].columns]
 
 
 def _revision(rows: Rows) -> int:
-    ((_, columns),) = (row for row in rows if row[0] == "route_clock")
-    return int(dict(columns)["revision"])
+    (values,) = (values for table, values in rows if table == "route_clock")
+    return int(values[_names("route_clock").index("revision")])
 
 
 def _told(rows: Rows, model: str, base: int) -> Rows:
     told: Rows = Counter()
-    for (table, columns), times in rows.items():
-        known = METADATA.tables[table].columns
-        told[table, tuple((name, _word(known[name], value, model, base)) for name, value in columns)] += times
+    for (table, values), times in rows.items():
+        columns = METADATA.tables[table].columns
+        pairs = zip(columns, values, strict=True)
+        told[table, tuple((column.name, _word(column, value, model, base)) for column, value in pairs)] += times
     return told
 
 

@@ -31,7 +31,11 @@ def monitor_terms(positive: str = "") -> Terms:
 
 @dataclass
 class Lane:
-    """A lane under traffic, looked at every half minute."""
+    """A lane under traffic, looked at every half minute.
+
+    Attributes:
+        kept: another Evaluator goes on with what was kept, after every tenth look.
+    """
 
     seed: int = 1
     terms: Terms = field(default_factory=monitor_terms)
@@ -54,11 +58,11 @@ class Lane:
 
     def run(self, seconds: float) -> None:
         """Lets traffic flow and looks at it; notes each change of what stands out."""
-        for _ in range(round(seconds / LOOK)):
+        for look in range(round(seconds / LOOK)):
             self.fleet.run(LOOK)
             window = self._take(first=False)
             self.watch = after(self.watch, window, self.fleet.epoch, self.fleet.slice_seconds)
-            if self.kept:
+            if self.kept and look % 10 == 9:
                 self.watch = checkpoint.load(checkpoint.dump(self.watch), self.terms, LEARN)
             assert report.decision(self.watch).reason
             standing = sorted(alert.gate for alert in report.alerts(self.watch))

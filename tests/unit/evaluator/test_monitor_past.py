@@ -55,8 +55,8 @@ def test_what_was_hardly_counted_is_not_held_against_anything() -> None:
 
 def test_slices_for_which_nothing_comes_any_more_are_let_go() -> None:
     lane = learnt()
-    lane.fleet.rate, lane.fleet.slice_seconds = 1.0, 30.0
-    lane.run(5 * 3600)
+    lane.fleet.rate, lane.fleet.slice_seconds = 1.0, 15.0
+    lane.run(2.5 * 3600)
     assert len(lane.watch.ledger.slices) == MOST_SLICES
     assert lane.watch.ledger.aged_taken.keys() <= lane.watch.ledger.slices.keys()
     assert len(checkpoint.dump(lane.watch)) < 100_000
