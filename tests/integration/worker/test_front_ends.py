@@ -18,7 +18,7 @@ from services.common.telemetry import catalog
 from tests.fakes.models import expected_scores, reference_rows, request_of, scores_of
 from tests.fakes.registry import FakeRegistry, lane
 from tests.integration.worker.conftest import PREDICT, Caller
-from tests.support.wait import until
+from tests.support.wait import until, until_async
 from tests.support.worker import counted, metrics
 
 CONNECTIONS = 12
@@ -37,11 +37,25 @@ def have_ended(processes: Iterable[psutil.Process]) -> bool:
 
 
 def connections_to(registry: FakeRegistry) -> list[aio.Channel]:
-    """Channels to v1 with a connection each: together they reach every front-end."""
+    """Channels to v1 with a connection each: together they nearly always reach every front-end."""
     serving = registry.serving("scores", "v1")
     assert serving is not None
     options = (("grpc.use_local_subchannel_pool", 1),)
     return [aio.insecure_channel(serving.address, options=options) for _ in range(CONNECTIONS)]
+
+
+async def connections_to_all(registry: FakeRegistry, followers: list[psutil.Process]) -> list[aio.Channel]:
+    """The same, until every front-end has one: to which the kernel gives it is chance."""
+    channels: list[aio.Channel] = []
+
+    async def reached() -> bool:
+        more = connections_to(registry)
+        channels.extend(more)
+        await asyncio.gather(*(channel.channel_ready() for channel in more))
+        return all(any(one.raddr for one in process.net_connections("tcp")) for process in followers)
+
+    await until_async(reached)
+    return channels
 
 
 async def test_all_front_ends_answer_and_are_counted_as_one(
@@ -50,7 +64,9 @@ async def test_all_front_ends_answer_and_are_counted_as_one(
     await registry.set_lanes(lane("scores", want(artifacts()), epoch=7))
     app = await start_worker(front_ends=3)
     await caller_of("v1")
-    channels = connections_to(registry)
+    _, followers = processes_of(app)
+    assert len(followers) == 2
+    channels = await connections_to_all(registry, followers)
     rows = reference_rows(3)
 
     async def ask(channel: aio.Channel) -> None:
@@ -60,12 +76,8 @@ async def test_all_front_ends_answer_and_are_counted_as_one(
             np.testing.assert_allclose(scores_of(answer), expected_scores(rows), rtol=1e-5)
 
     await asyncio.gather(*map(ask, channels))
-    served_by = Counter(one.pid for one in psutil.net_connections() if one.laddr and one.raddr and one.pid)
-    _, followers = processes_of(app)
-    assert len(followers) == 2
-    assert sum(served_by[one.pid] > 0 for one in followers) == 2
     snapshots = await metrics(app.address)
-    calls = CONNECTIONS * 10
+    calls = len(channels) * 10
     assert counted(snapshots, catalog.WORKER_DURATION, outcome="ok", epoch="7") == calls
     assert counted(snapshots, catalog.QUEUE_DURATION) == calls
     assert counted(snapshots, catalog.PREDICTION_COUNT) == 3 * calls
