@@ -112,7 +112,7 @@ class Attempts:
         except asyncio.CancelledError:
             # A busy loop lets the caller's deadline cancel the handler before the attempt's own timeout ends it: both
             # arms' timeouts are counted all the same.
-            if self.is_over(call) and not wait:
+            if self.is_over(call) and not wait and self.transport.reaches(address):
                 self._record(lane, target, call, DEADLINE_EXCEEDED, self._clock.monotonic() - started)
             raise
         seconds = self._clock.monotonic() - started

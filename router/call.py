@@ -68,6 +68,7 @@ class Reply(NamedTuple):
         rest: what follows `body`, of a stream that has begun.
         seconds: how long it took, of a request that the version calls wrong.
         reason: the Worker's, of a failure with code INTERNAL (`MODEL_RAISED`, `OUTPUT_NOT_FINITE`); empty: none.
+        unsent: its time was over before there was a connection, so that the process has heard nothing of it.
     """
 
     code: str
@@ -79,6 +80,7 @@ class Reply(NamedTuple):
     rest: Parts | None = None
     seconds: float = 0.0
     reason: str = ""
+    unsent: bool = False
 
     @property
     def ok(self) -> bool:
@@ -91,9 +93,10 @@ class Reply(NamedTuple):
 
         A refusal by a process that never began (drained, not live, gone) is charged to nobody, and what is wrong with
         the request is its sender's, unless stable accepts it (`INPUT_REFUSED`); so is nothing that a process broke off
-        because it was told to end. A timeout at the caller's deadline and a full queue are charged.
+        because it was told to end, or has heard nothing of for want of a connection. A timeout at the caller's deadline
+        and a full queue are charged.
         """
-        if self.code == INVALID_ARGUMENT or self.drained:
+        if self.code == INVALID_ARGUMENT or self.drained or self.unsent:
             return False
         return self.begun or self.code in (OK, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED)
 
@@ -142,6 +145,9 @@ class Transport(Protocol):
 
     def pick(self, addresses: tuple[str, ...], avoid: str = "") -> str:
         """The address that the next attempt should go to, another than `avoid` if there is one."""
+
+    def reaches(self, address: str) -> bool:
+        """Whether a connection to it stands."""
 
     def shuns(self, address: str) -> bool:
         """Whether the process is asked last: it refused a moment ago, or seems to be gone."""

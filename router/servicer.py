@@ -22,6 +22,7 @@ from router.routing import Route, check_known
 from router.spans import Spans
 from router.wire import LongNameError, MalformedError, first_fields
 from services.common.clock import Clock
+from services.common.deadlines import seconds_left
 from services.common.errors import (
     CrossfadeError,
     DeadlineExceededError,
@@ -155,7 +156,7 @@ class PredictHandlers:
         if not self._proxy.table.known:
             await self._proxy.first_table()
         route = self._proxy.route(model, said.get(keys.SEGMENT, ""), said.get(keys.KEY, ""), pin)
-        left = context.time_remaining()
+        left = seconds_left(context)
         deadline = self._clock.monotonic() + (_DEFAULT_SECONDS if left is None else left)
         span, trace = self._spans.begin(route, metadata, method)
         try:
@@ -209,7 +210,7 @@ class PredictHandlers:
         except DecodeError as error:
             raise InvalidArgumentError("MESSAGE_MALFORMED", "the request is no ModelMetadataRequest") from error
         route = self._proxy.route(request.name, "", "", request.version or "@stable")
-        left = context.time_remaining() or _DEFAULT_SECONDS
+        left = seconds_left(context) or _DEFAULT_SECONDS
         reply = await self._proxy.ask(route, "/inference.GRPCInferenceService/ModelMetadata", body, left)
         if not reply.ok:
             await _abort(context, Answer(reply, route.target.version, route.target.traffic))

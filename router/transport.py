@@ -86,6 +86,7 @@ class _Backend:
             begun=begun,
             dismissed=dismissed,
             reason=reason,
+            unsent=code is grpc.StatusCode.DEADLINE_EXCEEDED and not begun and not self.connected,
         )
 
 
@@ -135,9 +136,11 @@ class _Stream:
 
 
 class GrpcTransport:
-    """Sends attempts; prefers processes that did not refuse lately, and of two the one with less in flight.
+    """Sends attempts; prefers processes that did not refuse lately, are connected, and of two have less in flight.
 
-    Choosing the better of two random ones: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001.
+    What is sent before there is a connection waits for one: for seconds, while a name is resolved that no resolver
+    answers for, or where packets are dropped. Choosing the better of two random ones: Mitzenmacher, "The Power of Two
+    Choices in Randomized Load Balancing", 2001.
 
     Args:
         channels: how to reach Workers.
@@ -163,10 +166,16 @@ class GrpcTransport:
             return addresses[0]
         others = [address for address in addresses if address != avoid] or list(addresses)
         fit = [address for address in others if not self.shuns(address)] or others
-        if len(fit) == 1:
-            return fit[0]
-        one, other = self._rng.sample(fit, 2)
+        there = [address for address in fit if self.reaches(address)] or fit
+        if len(there) == 1:
+            return there[0]
+        one, other = self._rng.sample(there, 2)
         return one if self._backend(one).in_flight <= self._backend(other).in_flight else other
+
+    def reaches(self, address: str) -> bool:
+        """Whether a connection to it stands; if none does, one is tried."""
+        backend = self._backend(address)
+        return self._closed(address, backend) is None and backend.connected
 
     def shuns(self, address: str) -> bool:
         """Whether it is asked last.

@@ -13,6 +13,7 @@ from registry.offload import Offload
 from registry.repositories import RequestKey
 from registry.servicer import validation
 from services.common.clock import Clock
+from services.common.deadlines import seconds_left
 from services.common.guard import current_principal
 
 Context = aio.ServicerContext[Any, Any]
@@ -55,7 +56,7 @@ class Calls:
 
     def deadline(self, context: Context) -> float:
         """When the caller stops waiting, on the clock's monotonic scale; 30 s from now at the latest."""
-        remaining = context.time_remaining()
+        remaining = seconds_left(context)
         return self._clock.monotonic() + min(_LONGEST_SECONDS if remaining is None else remaining, _LONGEST_SECONDS)
 
     @staticmethod

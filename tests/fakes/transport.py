@@ -78,7 +78,8 @@ class FakeTransport:
 
     Attributes:
         shunned: the addresses that it is said to shun.
-        connected: those that it is said to be connected to.
+        connected: those that it is said to be connected to again.
+        unreached: those that it is said to have no connection to.
         looking: how many wait for one that is back.
     """
 
@@ -88,11 +89,16 @@ class FakeTransport:
     cancelled: int = 0
     shunned: set[str] = field(default_factory=set)
     connected: set[str] = field(default_factory=set)
+    unreached: set[str] = field(default_factory=set)
     looking: int = 0
 
     def pick(self, addresses: tuple[str, ...], avoid: str = "") -> str:
         """The first address that is not to be avoided."""
         return next((address for address in addresses if address != avoid), addresses[0])
+
+    def reaches(self, address: str) -> bool:
+        """Whether the test has not said otherwise."""
+        return address not in self.unreached
 
     def shuns(self, address: str) -> bool:
         """Whether the test says so."""

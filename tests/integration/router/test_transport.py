@@ -3,6 +3,8 @@
 import asyncio
 import datetime as dt
 import random
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,34 @@ async def test_an_attempt_that_gets_no_answer_is_in_the_log_with_where_it_was() 
         False,
         True,
     )
+    await sender.close()
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of one that takes connections and says nothing: no connection of gRPC's ever stands."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+async def test_while_one_process_is_reached_none_that_is_not_is_asked(silent: str) -> None:
+    sender, worker = transport(), FakeWorker("v1")
+    await worker.start()
+    addresses = (silent, worker.address)
+    sender.connect(frozenset(addresses))
+    sender.name(frozenset(addresses))
+    await until(lambda: sender.reaches(worker.address))
+    assert not sender.shuns(silent)
+    assert {sender.pick(addresses) for _ in range(100)} == {worker.address}
+    await sender.close()
+    await worker.stop()
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_what_no_connection_has_carried_is_charged_to_nobody(silent: str, streamed: bool) -> None:
+    sender = transport()
+    reply = await (sender.open if streamed else sender.send)(silent, b"", (), 0.3, wait=False)
+    assert (reply.code, reply.unsent, reply.charged) == ("DEADLINE_EXCEEDED", True, False)
     await sender.close()
 
 

@@ -155,6 +155,20 @@ async def test_a_deadline_that_cancels_the_handler_is_charged_in_both_arms_alike
     assert 0.05 < late.total < 5.0
 
 
+async def test_a_deadline_that_cancels_what_no_connection_has_carried_is_charged_to_nobody() -> None:
+    house = House(lane())
+    house.transport.behaviors[STABLE] = hang()
+    house.transport.unreached.add(STABLE)
+    call = asyncio.create_task(house.predict(seconds=0.1))
+    await until(lambda: house.transport.sent)
+    time.sleep(0.11)  # noqa: ASYNC251 - the loop is blocked beyond the caller's deadline
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert house.transport.cancelled == 1
+    assert house.attempts() == {}
+
+
 async def test_controls_requests_go_to_stables_process_when_its_own_is_gone() -> None:
     house = House(lane(test=1, control=9_999))
     house.transport.behaviors[CONTROL] = fail("UNAVAILABLE", begun=False)

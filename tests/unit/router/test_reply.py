@@ -20,6 +20,9 @@ from router.routes import named_addresses
         (Reply("INTERNAL", begun=True, dismissed=True), True, False),
         (Reply("DEADLINE_EXCEEDED", begun=True, dismissed=True), True, False),
         (Reply("OK", begun=True, dismissed=True), True, False),
+        # Time that was over before there was a connection says nothing of the version.
+        (Reply("DEADLINE_EXCEEDED"), True, False),
+        (Reply("DEADLINE_EXCEEDED", unsent=True), False, False),
         # Its own words say it without the Registry's.
         (Reply("UNAVAILABLE", details=b"its own words", begun=True), False, False),
         # One that had not begun is refused as ever.

@@ -1,0 +1,32 @@
+"""For how long a caller waits, as far as gRPC tells it."""
+
+import math
+from typing import Final, Protocol
+
+_LEAST_GRAIN: Final = 0.001
+_DIGITS: Final = 2
+"""After the first."""
+
+
+class Told(Protocol):
+    """What a handler is told of its call."""
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the deadline that arrived with the call; None: none did."""
+
+
+def seconds_left(context: Told) -> float | None:
+    """How long the caller waits at least, in seconds; None: it has set no deadline.
+
+    On its way a timeout is rounded up, by gRPC's core to three digits (`timeout_encoding.cc`): one of 10.01 s arrives
+    as 10.1 s. Who answers only by then has nobody left to answer.
+    """
+    left = context.time_remaining()
+    return None if left is None else max(0.0, left - _grain(left))
+
+
+def _grain(seconds: float) -> float:
+    """By how much so long a timeout may have been rounded."""
+    if seconds <= 1.0:
+        return _LEAST_GRAIN
+    return float(10.0 ** (math.floor(math.log10(seconds)) - _DIGITS))
