@@ -3,43 +3,23 @@
 The users have other names here: `crossfade` is this server's administrator.
 """
 
-import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from crossfade.registry.v1 import service_pb2
-from registry.app import App
 from registry.migrating import migrate_database
 from registry.settings import RegistrySettings
 from services.local.postgres import Postgres
-from tests.integration.registry.harness import Registry
+from tests.integration.registry.users import FORBIDDEN, OWNER, PAGE, RUNNER, block, renamed, use
 
 pytestmark = pytest.mark.postgres_only
-
-PAGE: Final = (Path(__file__).parents[3] / "docs/deployment.md").read_text()
-OWNER, RUNNER = "owner", "runner"
-LIST: Final = service_pb2.ListModelsRequest()
-
-
-def block(after: str, language: str) -> str:
-    """The code block of the page that follows these words."""
-    _, found, rest = PAGE.partition(after)
-    assert found, after
-    return rest.partition(f"```{language}\n")[2].partition("```")[0]
-
-
-def renamed(sql: str) -> str:
-    """With this test's names of users; the database keeps its own."""
-    users = re.sub(r"\bcrossfade_migrate\b", OWNER, sql)
-    return re.sub(r"(?<!DATABASE )(?<!\\connect )\bcrossfade\b", RUNNER, users)
 
 
 class Server:
@@ -99,32 +79,11 @@ def server() -> Iterator[Server]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-async def use(url: str) -> list[str]:
-    """A Registry publishes a version; answers the models that it has."""
-    app = App(RegistrySettings(listen="127.0.0.1:0", database=url, log_level="error", drain_seconds=0.5))
-    await app.start()
-    registry = Registry(app)
-    try:
-        models = (await registry.stub.ListModels(LIST)).models
-        if not models:
-            await registry.create()
-            await registry.publish()
-        return [model.name for model in (await registry.stub.ListModels(LIST)).models]
-    finally:
-        await registry.channel.close()
-        await app.stop()
-
-
 async def test_the_running_registry_can_change_rows_and_no_table(server: Server) -> None:
     migrate_database(RegistrySettings(database=server.url(OWNER)), check_only=False)
     assert await use(server.url(RUNNER)) == ["models/m"]
     with server.connect(RUNNER) as connection:
-        for statement in (
-            "DROP TABLE events",
-            "ALTER TABLE models ADD COLUMN other TEXT",
-            "CREATE TABLE other (id INTEGER)",
-            "TRUNCATE events",
-        ):
+        for statement in FORBIDDEN:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(statement)
             connection.rollback()
