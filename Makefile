@@ -14,8 +14,8 @@ help: ## list the targets
 demo: $(VENV)/ready ## six versions of a model, live, on real data (SEED=n changes the seed)
 	$(BIN)/python -m examples.digits.demo --seed $(SEED)
 
-test: $(VENV)/ready ## every test: unit, integration, e2e, two at a time
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+test: $(VENV)/ready ## every test: unit, integration, e2e, three at a time
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 test-cockroach: $(VENV)/ready ## the Registry's tests on a CockroachDB of yours (URL=cockroachdb+psycopg://USER@HOST:26257/NAME)
 	@test -n "$(URL)" || { echo "say which: make test-cockroach URL=cockroachdb+psycopg://root@127.0.0.1:26257/defaultdb"; exit 2; }

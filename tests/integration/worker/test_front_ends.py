@@ -193,7 +193,7 @@ async def test_a_model_that_hangs_is_ended(
     registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
 ) -> None:
     # Each of its batches takes longer than is allowed, which at loading is nobody's concern.
-    await registry.set_lanes(lane("scores", want(artifacts(scale=3.0), "v0"), want(artifacts(work=2500))))
+    await registry.set_lanes(lane("scores", want(artifacts(scale=3.0), "v0"), want(artifacts(work=2000))))
     await start_worker(hang_seconds=0.1, max_batch=1, device="cpu")
     for _ in range(2):
         caller = await caller_of("v1")
@@ -212,7 +212,7 @@ async def test_a_model_that_hangs_is_ended(
 async def test_a_machine_that_stood_still_had_no_model_that_hangs(
     registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
 ) -> None:
-    await registry.set_lanes(lane("scores", want(artifacts(work=2500))))
+    await registry.set_lanes(lane("scores", want(artifacts(work=1500))))
     app = await start_worker(hang_seconds=4, max_batch=1, front_ends=2)
     caller = await caller_of("v1")
     (pid,) = app.supervisor.pids().values()
