@@ -289,7 +289,8 @@ def harm(plans: Plans, query: Query) -> Iterator[str]:
     yield from (one for one in plans.detours(*query) if one.startswith(UNCOUNTED))
 
 
-@pytest.mark.timeout(120)
+# To fill the tables takes long on a CockroachDB and a busy machine.
+@pytest.mark.timeout(400)
 async def test_every_query_has_an_index(grown: str, asked: list[Query]) -> None:
     assert [statement for statement, _ in asked if refused_by_cockroach(statement)] == []
     with plans_of(grown, SMALL, MOST_ROWS) as plans:
