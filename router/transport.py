@@ -166,11 +166,9 @@ class GrpcTransport:
             return addresses[0]
         others = [address for address in addresses if address != avoid] or list(addresses)
         fit = [address for address in others if not self.shuns(address)] or others
-        there = [address for address in fit if self.reaches(address)] or fit
-        if len(there) == 1:
-            return there[0]
-        one, other = self._rng.sample(there, 2)
-        return one if self._backend(one).in_flight <= self._backend(other).in_flight else other
+        two = self._rng.sample(fit, min(2, len(fit)))
+        there = [one for one in two if self.reaches(one)] or [one for one in fit if self.reaches(one)] or two
+        return min(there, key=lambda one: self._backend(one).in_flight)
 
     def reaches(self, address: str) -> bool:
         """Whether a connection to it stands; if none does, one is tried."""
