@@ -6,6 +6,8 @@ from typing import Final, Protocol
 _LEAST_GRAIN: Final = 0.001
 _DIGITS: Final = 2
 """After the first."""
+_TRANSIT_SECONDS: Final = 0.01
+"""A caller's own deadline passes sooner here than ours, which began when its request arrived."""
 
 
 class Told(Protocol):
@@ -23,6 +25,16 @@ def seconds_left(context: Told) -> float | None:
     """
     left = context.time_remaining()
     return None if left is None else max(0.0, left - _grain(left))
+
+
+def ended_by_deadline(left: float, waited: float) -> bool:
+    """Whether a handler is cancelled since its caller's deadline has passed, and not since the caller gave up before.
+
+    Args:
+        left: seconds until the deadline that arrived.
+        waited: seconds since it arrived.
+    """
+    return left <= _TRANSIT_SECONDS + _grain(left + waited)
 
 
 def _grain(seconds: float) -> float:

@@ -13,6 +13,7 @@ from crossfade.manifest import Manifest
 from crossfade.predict.v1 import predict_pb2
 from services.common import feedback_rpc, statuses
 from services.common.clock import Clock
+from services.common.deadlines import ended_by_deadline
 from services.common.errors import (
     CrossfadeError,
     FailedPreconditionError,
@@ -38,9 +39,6 @@ from services.worker.shared_memory.outputs import OutputWriter
 from services.worker.shared_memory.tensors import InputReader, Inputs, parse_request
 
 ResultT = TypeVar("ResultT")
-
-_TRANSIT_SECONDS: Final = 0.01
-"""A caller's own deadline passes sooner here than ours, which began when its request arrived."""
 
 _NOT_TAKEN: Final = frozenset(
     code.name
@@ -185,9 +183,8 @@ class PredictServicer:
         except asyncio.CancelledError:
             # grpc cancels the handler at the caller's deadline as well as when the caller gives up. One that has not
             # read what it got was not kept waiting.
-            remaining = context.time_remaining()
-            late = remaining is not None and remaining <= _TRANSIT_SECONDS
-            late = late and not call.is_readers(begun, self._clock.monotonic())
+            now, left = self._clock.monotonic(), context.time_remaining()
+            late = left is not None and ended_by_deadline(left, now - begun) and not call.is_readers(begun, now)
             outcome = (grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED).name
             raise
         except Exception:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.deadlines import seconds_left
+from services.common.deadlines import ended_by_deadline, seconds_left
 
 
 @dataclass
@@ -39,6 +39,14 @@ def test_nobody_is_thought_to_wait_for_longer_than_he_does(milliseconds: int, wa
     assert left is not None
     assert left <= milliseconds / 1000 + 1e-9
     assert left >= (milliseconds / 1000 - way) * 0.98 - 0.002
+
+
+@pytest.mark.parametrize("milliseconds", [500, 1501, 10_010, 100_100])
+def test_who_is_cancelled_at_the_deadline_is_told_from_who_gave_up(milliseconds: int) -> None:
+    told = arrived(milliseconds)
+    waited = milliseconds / 1000 - 0.002
+    assert ended_by_deadline(told - waited, waited)
+    assert not ended_by_deadline(told - 0.9 * waited, 0.9 * waited)
 
 
 def test_whoever_has_set_no_deadline_has_none() -> None:
