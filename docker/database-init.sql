@@ -11,7 +11,7 @@ USE crossfade;
 REVOKE CREATE ON SCHEMA public FROM public;
 GRANT CREATE, USAGE ON SCHEMA public TO crossfade_migrate;
 GRANT USAGE ON SCHEMA public TO crossfade;
--- Nobody but crossfade_migrate and administrators make tables there. Named, crossfade_migrate would be refused by releases
--- (22.1) in which an administrator says this of roles alone that it is a member of.
+-- Nobody but crossfade_migrate and administrators make tables there. Named, crossfade_migrate would be refused by
+-- releases (22.1) in which an administrator says this of roles alone that it is a member of.
 ALTER DEFAULT PRIVILEGES FOR ALL ROLES IN SCHEMA public
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO crossfade;

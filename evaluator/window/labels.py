@@ -1,8 +1,8 @@
 """Labels of a slice in both arms, and what each quality metric counts of them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import starmap, zip_longest
 from operator import add, sub
 from typing import Final, NamedTuple
 
@@ -16,6 +16,8 @@ ERROR_BUCKETS: Final = len(catalog.FEEDBACK_ERROR.bounds) + 1
 VALUE_BUCKETS: Final = len(catalog.FEEDBACK_VALUE.bounds) + 1
 """Buckets of crossfade.feedback.value."""
 
+Change = Callable[[int, int], int]
+"""What becomes of two counts: `add` or `sub`."""
 RateRow = tuple[int, int, int, int]
 """n and x of the test arm, n and x of the stable arm."""
 
@@ -58,24 +60,23 @@ class Labels:
         # What one series says is of one arm of its slice, so that most sums are with nothing.
         if other is NO_LABELS or self is NO_LABELS:
             return self if other is NO_LABELS else other
-        return self._with(other, 1)
+        return self._with(other, add)
 
     def beyond(self, taken: "Labels") -> "Labels":
         """What was counted since `taken`."""
-        return self if taken is NO_LABELS else self._with(taken, -1)
+        return self if taken is NO_LABELS else self._with(taken, sub)
 
-    def _with(self, other: "Labels", sign: int) -> "Labels":
+    def _with(self, other: "Labels", change: Change) -> "Labels":
         pairs = zip_longest(self.classes, other.classes, fillvalue=OfClass())
-        classes = tuple(OfClass(*(a + sign * b for a, b in zip(*pair, strict=True))) for pair in pairs)
         return Labels(
-            self.rows + sign * other.rows,
-            self.wrong + sign * other.wrong,
-            classes,
-            _with(self.errors, other.errors, sign),
-            _with(self.good_by, other.good_by, sign),
-            _with(self.bad_by, other.bad_by, sign),
-            self.alone + sign * other.alone,
-            self.agreeing + sign * other.agreeing,
+            change(self.rows, other.rows),
+            change(self.wrong, other.wrong),
+            tuple(OfClass(*map(change, *pair)) for pair in pairs),
+            _with(self.errors, other.errors, change),
+            _with(self.good_by, other.good_by, change),
+            _with(self.bad_by, other.bad_by, change),
+            change(self.alone, other.alone),
+            change(self.agreeing, other.agreeing),
         )
 
     def bad(self, metric: MetricKind, place: int) -> BadOf:
@@ -110,13 +111,11 @@ class Labels:
                 raise ValueError(f"{metric} is not judged by labels")
 
 
-def _with(one: tuple[int, ...], other: tuple[int, ...], sign: int) -> tuple[int, ...]:
+def _with(one: tuple[int, ...], other: tuple[int, ...], change: Change) -> tuple[int, ...]:
     # Most have neither: a look adds up hundreds of labels' counts.
     if not other:
         return one
-    if len(one) == len(other):
-        return tuple(map(add if sign > 0 else sub, one, other))
-    return tuple(a + sign * b for a, b in zip_longest(one, other, fillvalue=0))
+    return tuple(starmap(change, zip_longest(one, other, fillvalue=0)))
 
 
 NO_LABELS: Final = Labels()

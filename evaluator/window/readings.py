@@ -75,7 +75,8 @@ def finite(one: Series) -> Series:
 
 
 def _is_strange(one: Series) -> bool:
-    if one.counts and not (min(one.counts) >= 0 and max(one.counts) <= largest(one.metric)):
-        return True
+    if not one.counts:
+        return False
+    within = min(one.counts) >= 0 and max(one.counts) <= largest(one.metric)
     # min and max may pass over one that is no number, a sum cannot.
-    return math.isnan(sum(one.counts))
+    return not within or math.isnan(sum(one.counts))

@@ -7,6 +7,7 @@ where it was, so that nothing is counted twice when the counters are back.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from operator import lt, sub
 from typing import Final
 
@@ -186,7 +187,7 @@ def _went_back(one: Series, past: Series) -> bool:
     if one.labels != past.labels:
         counts = one.by_label
         return any(counts.get(label, 0) < count for label, count in past.by_label.items())
-    # Most have not changed, and those that have are hundreds of counts.
+    # Most have not changed, and they have hundreds of counts.
     if one.counts == past.counts:
         return False
     return len(one.counts) != len(past.counts) or any(map(lt, one.counts, past.counts))
@@ -205,7 +206,7 @@ def _difference(one: Series, past: Series | None, *, from_zero: bool) -> Series 
         changes = ((label, count - before.get(label, 0)) for label, count in zip(one.labels, one.counts, strict=True))
         grown = {label: count for label, count in changes if count}
         return Series(one.metric, one.attributes, tuple(grown.values()), labels=tuple(grown)) if grown else None
-    counts = tuple(map(sub, one.counts, past.counts))
+    counts = tuple(starmap(sub, zip(one.counts, past.counts, strict=True)))
     return Series(one.metric, one.attributes, counts, one.total - past.total)
 
 

@@ -12,6 +12,7 @@ from crossfade.predict.v1 import predict_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from crossfade.router.v1 import router_pb2
 from crossfade.telemetry.v1 import telemetry_pb2
+from tests.support.rpcs import SAME_AGAIN
 
 FILES = (
     analysis_pb2,
@@ -25,8 +26,6 @@ FILES = (
     telemetry_pb2,
 )
 READS = ("Get", "List", "Watch", "Report", "Check")
-SAME_AGAIN = {"DropDeliveries", "RetryWebhook"}
-"""What is asked for twice is done once, whoever asks."""
 
 
 def descriptors() -> Iterator[FileDescriptor]:

@@ -11,6 +11,7 @@ from crossfade.registry.v1 import resources_pb2, service_pb2
 from tests.checker.clients import KINDS
 from tests.integration.registry.harness import Registry, Start, new_id, plan, version
 from tests.support.cutting import Proxy
+from tests.support.rpcs import SAME_AGAIN
 
 CUTS = 1_000
 SEGMENT = "eu"
@@ -30,8 +31,6 @@ CHANGE_NOTHING = {
 }
 REPORT = "ReportInstance"
 """Processes do, under no request's id; see test_cut_upkeep.py."""
-SAME_AGAIN = {"DropDeliveries", "RetryWebhook"}
-"""They do the same however often they are asked for, and have no request's id."""
 
 
 class Round:

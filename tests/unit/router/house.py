@@ -1,8 +1,13 @@
 """A proxy on a fake transport, and the lanes that it is given."""
 
+import asyncio
 import random
+import time
 from collections import Counter
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from router.call import Answer, Call, Reply
 from router.meters import Meters
@@ -93,3 +98,11 @@ def served_at(*addresses: str, test: int = 0) -> Lane:
 async def gone(sent: Sent) -> Reply:
     """A process that has gone for good: whoever waits for it waits in vain."""
     return await hang()(sent) if sent.wait else Reply("UNAVAILABLE")
+
+
+async def overrun(call: asyncio.Task[Any]) -> None:
+    """Blocks the loop beyond the call's deadline of 0.1 s, which then cancels its handler."""
+    time.sleep(0.11)  # noqa: ASYNC251
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call

@@ -1,7 +1,6 @@
 """A stable version that fails, or whose processes end: waited for, asked again, and charged."""
 
 import asyncio
-import time
 from dataclasses import replace
 
 from router.call import Reply
@@ -9,7 +8,7 @@ from router.split import ArmName
 from router.table import Table, Target
 from tests.fakes.transport import Sent, fail
 from tests.support.wait import until
-from tests.unit.router.house import STABLE, House, gone, lane, many
+from tests.unit.router.house import STABLE, House, gone, lane, many, overrun
 
 
 async def test_a_stable_version_that_has_failed_is_left_as_soon_as_the_routes_say_so() -> None:
@@ -159,8 +158,6 @@ async def test_a_deadline_that_cancels_a_call_which_waits_for_a_process_is_charg
     house.transport.behaviors[STABLE] = gone
     call = asyncio.create_task(house.predict(seconds=0.1))
     await until(lambda: house.transport.sent and house.transport.sent[-1].wait)
-    time.sleep(0.11)  # noqa: ASYNC251 - the loop is blocked beyond the caller's deadline
-    call.cancel()
-    await asyncio.gather(call, return_exceptions=True)
+    await overrun(call)
     await until(lambda: house.transport.cancelled == 1)
     assert house.attempts() == {}

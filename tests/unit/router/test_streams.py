@@ -1,7 +1,6 @@
 """Streams through the proxy: saved until the first part, charged when they have ended."""
 
 import asyncio
-import time
 from dataclasses import replace
 
 import pytest
@@ -14,7 +13,7 @@ from services.common.errors import UnavailableError
 from services.common.telemetry import catalog
 from tests.fakes.transport import FakeParts, fail, hang
 from tests.support.wait import until
-from tests.unit.router.house import STABLE, TEST, House, lane
+from tests.unit.router.house import STABLE, TEST, House, lane, overrun
 
 WHOLE = Reply("OK", begun=True)
 BROKEN = Reply("INTERNAL", message="the model raised", begun=True)
@@ -173,9 +172,7 @@ async def test_a_stream_whose_first_part_comes_when_the_callers_time_is_over_is_
     house.transport.rests[TEST] = rest = FakeParts(3, BROKEN)
     running = asyncio.create_task(stream(house, Reader(), seconds=0.1))
     await until(lambda: house.transport.sent)
-    time.sleep(0.11)  # noqa: ASYNC251 - the loop is blocked beyond the caller's deadline
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await overrun(running)
     begins.set()
     await until(lambda: house.attempts() == {("v2", "live", "INTERNAL"): 1})
     assert rest.read_parts == 3
