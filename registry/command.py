@@ -42,6 +42,6 @@ def migrate(
         raise CommandError(start_error(error)) from error
     # `crossfade --json registry migrate` says the same as `crossfade registry migrate --json`.
     if as_json or getattr(ctx.find_root().obj, "json", False):
-        typer.echo(json_block({"schema": found.schema, "changed": not check}))
+        typer.echo(json_block({"schema": found.schema, "changed": found.changed}))
     else:
         typer.echo(found.sentence)

@@ -20,9 +20,16 @@ def require_database(settings: RegistrySettings) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """The schema that a database has, and how people are told."""
+    """The schema that a database has, and how people are told.
+
+    Attributes:
+        schema: its revision.
+        changed: it had another one, so that the release before does not start on it any more.
+        sentence: for people.
+    """
 
     schema: str
+    changed: bool
     sentence: str
 
 
@@ -35,13 +42,15 @@ def migrate_database(settings: RegistrySettings, *, check_only: bool) -> Migrate
             database does not answer.
     """
     require_database(settings)
+    needed = schema.REVISIONS[-1]
     engine = open_database(settings)
     try:
         if check_only:
             schema.check(engine)
-            needed = schema.REVISIONS[-1]
-            return Migrated(needed, f"the database has schema {needed}, which this release needs")
-        found = schema.migrate(engine)
-        return Migrated(found, f"the database has schema {found}")
+            return Migrated(needed, False, f"the database has schema {needed}, which this release needs")
+        before = schema.migrate(engine)
+        if before == needed:
+            return Migrated(needed, False, f"the database has schema {needed}, as before")
+        return Migrated(needed, True, f"the database has schema {needed}, and had {before or 'none'}")
     finally:
         engine.dispose()

@@ -75,11 +75,11 @@ def check(engine: Engine) -> None:
     )
 
 
-def migrate(engine: Engine) -> str:
+def migrate(engine: Engine) -> str | None:
     """Brings the schema to this release's; safe to run again after it was stopped anywhere, and beside others.
 
     Returns:
-        The schema's revision after it.
+        The schema's revision before it; None: it had none.
 
     Raises:
         SchemaError: the schema is newer than this release, or the database does not answer.
@@ -93,6 +93,7 @@ def migrate(engine: Engine) -> str:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     overtaken = 0
     until = time.monotonic() + _UNDERWAY_SECONDS
+    before = _reading(engine)
     while True:
         found = _reading(engine)
         _refuse_others(engine, found)
@@ -125,7 +126,7 @@ def migrate(engine: Engine) -> str:
                 if not faster or overtaken == _ATTEMPTS:
                     raise SchemaError(_describe(error)) from error
         _pause()
-    return REVISIONS[-1]
+    return before
 
 
 def _reading(engine: Engine) -> str | None:

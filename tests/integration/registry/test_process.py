@@ -151,7 +151,9 @@ def test_migrate(empty_database: str) -> None:
     assert (before.returncode, before.stderr.count("\n")) == (1, 1)
     assert "run `crossfade registry migrate` (or `python -m registry migrate`)" in before.stderr
     done = run("migrate", database=empty_database)
-    assert (done.returncode, done.stdout) == (0, f"the database has schema {REVISIONS[-1]}\n")
+    assert (done.returncode, done.stdout) == (0, f"the database has schema {REVISIONS[-1]}, and had none\n")
+    again = run("migrate", database=empty_database)
+    assert (again.returncode, again.stdout) == (0, f"the database has schema {REVISIONS[-1]}, as before\n")
 
 
 def test_a_check_changes_nothing(empty_database: str) -> None:
@@ -171,14 +173,15 @@ def test_by_the_crossfade_command(empty_database: str) -> None:
 
     refused = crossfade("--check")
     assert (refused.returncode, refused.stderr.startswith("error: the database has schema none")) == (1, True)
-    assert crossfade().stdout == f"the database has schema {REVISIONS[-1]}\n"
+    assert json.loads(crossfade("--json").stdout) == {"schema": REVISIONS[-1], "changed": True}
+    assert crossfade().stdout == f"the database has schema {REVISIONS[-1]}, as before\n"
     assert crossfade("--check").returncode == 0
     told = crossfade("--check", "--json").stdout
     assert json.loads(told) == {"schema": REVISIONS[-1], "changed": False}
     before = [sys.executable, "-m", "crossfade.cli", "--json", "registry", "migrate"]
     environment = os.environ | {"CROSSFADE_DATABASE": empty_database}
     told = subprocess.run(before, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
-    assert json.loads(told) == {"schema": REVISIONS[-1], "changed": True}
+    assert json.loads(told) == {"schema": REVISIONS[-1], "changed": False}
 
 
 def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, **settings: str) -> str:
