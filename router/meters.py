@@ -37,6 +37,9 @@ _OF_EPOCHS: Final = frozenset(
 )
 """What is dropped with the split that it is about."""
 
+_OF_LANES: Final = _OF_EPOCHS | {catalog.ROUTE_DURATION, catalog.SHADOW_PAIR_COUNT, catalog.SHADOW_DROPPED_COUNT}
+"""What is dropped with the lane that it is about."""
+
 _Attempts = tuple[str, str, str, str, str, int]
 """Model, version, traffic, segment, outcome, epoch."""
 
@@ -123,11 +126,9 @@ class Meters:
 
     def _forget(self, lanes: _Lanes, held: set[tuple[str, str]]) -> None:
         """Drops what belongs to other lanes than these, and to other versions than those held."""
-        # Series of labels stay with their version: they may come when the lane is gone.
+        # Series of labels stay for a while, as these may come when the lane is gone: `FeedbackBook.follow`.
         self._store.drop(
-            lambda metric, attributes: (
-                metric in _OF_EPOCHS and (attributes["model"], attributes["segment"]) not in lanes
-            )
+            lambda metric, attributes: metric in _OF_LANES and (attributes["model"], attributes["segment"]) not in lanes
         )
         self._epochs = {lane: epochs for lane, epochs in self._epochs.items() if lane in lanes}
         self._draws = {key: series for key, series in self._draws.items() if key[:2] in lanes}
@@ -140,7 +141,9 @@ class Meters:
             {key: series for key, series in known.items() if key[:2] in held and (key[0], key[3]) in lanes}
             for known in (self._attempts, self._cohorts)
         )
-        self._calls = {key: series for key, series in self._calls.items() if key[:2] in held}
+        self._calls = {
+            key: series for key, series in self._calls.items() if key[:2] in held and (key[0], key[3]) in lanes
+        }
 
     def _keep_epoch(self, lane: Lane) -> None:
         known = self._epochs.get((lane.model, lane.segment), [])

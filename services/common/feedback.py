@@ -4,7 +4,7 @@ Nothing is stored of a prediction: its token says which version answered, when, 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -13,6 +13,7 @@ from services.common.clock import Clock
 from services.common.kept_slices import KeptSlices, Slice, room_of
 from services.common.labelled_rows import LabelledRows
 from services.common.late_rows import LateRows
+from services.common.left_lanes import LeftLanes
 from services.common.mirrored_pairs import Classes, MirroredPairs, arm_of, slice_of
 from services.common.prediction_token import MAX_ROWS, NO_CLASS, Prediction, TokenError, TokenKeys
 from services.common.telemetry import catalog
@@ -37,6 +38,7 @@ _OF_SLICES: Final = frozenset(
         catalog.SHADOW_NOTED_COUNT,
     }
 )
+_OF_LANES: Final = _OF_SLICES | {catalog.FEEDBACK_LATE_COUNT}
 
 
 class Status(StrEnum):
@@ -90,6 +92,7 @@ class FeedbackBook:
         self._pairs = MirroredPairs(store, classes, pairs)
         self._slices: dict[tuple[str, str], KeptSlices] = {}
         self._epochs: dict[tuple[str, str], int] = {}
+        self._left = LeftLanes[tuple[str, str]]()
 
     @property
     def awaited(self) -> int:
@@ -105,11 +108,17 @@ class FeedbackBook:
         return self._keys.verify(prediction_id).nonce
 
     def follow(self, epochs: Mapping[tuple[str, str], int]) -> None:
-        """Takes over the epochs in force, by (model, segment); one that falls ends what was under higher ones."""
+        """Takes over the epochs in force, by (model, segment); one that falls ends what was under higher ones.
+
+        Lanes that are gone are forgotten after a while: their version may stay for months, and segments come and go.
+        """
         for lane, epoch in epochs.items():
             if epoch < self._epochs.get(lane, 0) and lane in self._slices:
                 self._drop(lane, self._slices[lane].fall(epoch, self._clock.now()))
         self._epochs.update(epochs)
+        over = self._left.over(self._epochs.keys() | self._slices.keys(), epochs, self._clock.monotonic())
+        if over:
+            self._forget(over)
 
     def pair(self, stable_id: str, test_id: str) -> None:
         """Remembers what the test version answered to the same request, until a label says who was right."""
@@ -242,6 +251,15 @@ class FeedbackBook:
                 and attributes["slice"] in names
                 and (attributes["model"], attributes["segment"]) == lane
             )
+        )
+
+    def _forget(self, lanes: Collection[tuple[str, str]]) -> None:
+        """Drops what is known of these lanes, and what was counted in them."""
+        for lane in lanes:
+            self._epochs.pop(lane, None)
+            self._slices.pop(lane, None)
+        self._store.drop(
+            lambda metric, attributes: metric in _OF_LANES and (attributes["model"], attributes["segment"]) in lanes
         )
 
     def _sizes(self, lane: tuple[str, str]) -> Counter[Slice]:

@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from crossfade.manifest import Manifest
 from crossfade.reference_profile import Profile
+from services.common.left_lanes import LeftLanes
 from services.common.telemetry import catalog
 from services.common.telemetry.catalog import Metric
 from services.common.telemetry.store import CounterSeries, HistogramSeries, MetricStore, Snapshot, SpreadSeries
 from services.worker.domain import Traffic
 from services.worker.front_end.input_counting import InputCounter
 from services.worker.front_end.lanes import Place
-from services.worker.front_end.left_lanes import LeftLanes
 
 OTHER: Final = "other"
 _KEPT_TALLIES: Final = 1024
@@ -47,7 +47,7 @@ class Counting:
         self._slices: dict[str, list[tuple[int, int]]] = {}
         self._newest: dict[str, int] = {}
         self._segments: set[str] = set()
-        self._left = LeftLanes()
+        self._left = LeftLanes[str]()
         self._slots = {spec.name: slot for slot, spec in enumerate(manifest.signature.inputs)}
         self._widths = {spec.name: spec.width for spec in manifest.signature.inputs}
         self._dtypes = {spec.name: spec.dtype for spec in manifest.signature.inputs}

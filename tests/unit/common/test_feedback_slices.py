@@ -83,3 +83,28 @@ def test_cohorts_go_with_their_slice() -> None:
     kept = {one.attributes[4] for one in desk.store.snapshot() if one.metric is catalog.COHORT_FEEDBACK}
     assert "3.0" not in kept
     assert kept == {attributes[4] for attributes in desk.counts()}
+
+
+def test_lanes_that_are_gone_are_forgotten_after_a_while() -> None:
+    """A stable version may stay for months while segments come and go, and what they counted was kept with it."""
+    desk = Desk()
+    rest = {("churn", ""): 3}
+    for number in range(20):
+        segment = f"s{number}"
+        desk.book.follow({**rest, ("churn", segment): 3})
+        assert desk.book.label(desk.token(segment=segment), 0, "churn").status is Status.ACCEPTED
+        assert desk.book.label(desk.token(segment=segment, version="v0"), 0, "churn").status is Status.TOO_LATE
+        desk.book.follow(rest)
+        # It was predicted while the lane was there.
+        assert desk.book.label(desk.token(segment=segment), 0, "churn").status is Status.ACCEPTED
+        desk.clock.advance(100.0)
+    assert desk.book.label(desk.token(), 0, "churn").status is Status.ACCEPTED
+    desk.book.follow(rest)
+    kept = {f"s{number}" for number in range(12, 20)}
+    metrics = (catalog.FEEDBACK_COUNT, catalog.FEEDBACK_ALIKE, catalog.FEEDBACK_LATE_COUNT)
+    told = {metric: {one.attributes[3] for one in desk.store.snapshot() if one.metric is metric} for metric in metrics}
+    assert told == {metrics[0]: {"", *kept}, metrics[1]: {"", *kept}, metrics[2]: kept}
+    # One that comes back is counted from nothing.
+    desk.book.follow({**rest, ("churn", "s0"): 4})
+    assert desk.book.label(desk.token(segment="s0", epoch=4), 0, "churn").status is Status.ACCEPTED
+    assert {key[3]: count for key, count in desk.counts().items()}["s0"] == 1

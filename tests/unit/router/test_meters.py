@@ -95,6 +95,34 @@ def test_series_go_with_their_version_and_their_lane() -> None:
     assert scene.of(catalog.ATTEMPT_DURATION) == {("churn", "v1"), ("fraud", "v7")}
 
 
+def test_series_of_a_segments_lane_go_with_it_though_its_version_stays() -> None:
+    """A stable version may stay for months while segments come and go."""
+    default = lane("churn", "v1")
+    scene = Scene(default)
+    segments = [replace(default, segment=f"s{number}") for number in range(3)]
+    of_lanes = (catalog.ROUTE_DURATION, catalog.SHADOW_PAIR_COUNT, catalog.SHADOW_DROPPED_COUNT)
+
+    def call(one: Lane) -> None:
+        scene.meters.call(one, "v1", "live", "ok", 0.1)
+        scene.meters.pair(one, "v1", "no", "yes", 1)
+        scene.meters.dropped(one, "v1", "busy")
+
+    def told() -> list[dict[str, int]]:
+        found = scene.store.snapshot()
+        return [{one.attributes[3]: sum(one.counts) for one in found if one.metric is metric} for metric in of_lanes]
+
+    call(default)
+    for one in segments:
+        scene.use(default, one)
+        call(one)
+        scene.use(default)
+    assert told() == [{"": 1}] * 3
+    # And are counted from nothing when it comes back.
+    scene.use(default, segments[0])
+    call(segments[0])
+    assert told() == [{"": 1, "s0": 1}] * 3
+
+
 def test_series_are_looked_through_only_when_something_has_ended() -> None:
     """Thousands of series took 20 ms of the event loop at each change of one lane's addresses."""
     churn, fraud = lane("churn", "v1"), lane("fraud", "v7")
