@@ -1,6 +1,7 @@
 """Where the artifacts of what is held lie on this machine."""
 
 import asyncio
+import weakref
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,8 @@ class Folders:
         self._cache = cache
         self._limit_seconds = limit_seconds
         self._found: dict[tuple[str, str], Held] = {}
-        self._fetching: dict[str, asyncio.Lock] = {}
+        # Of each digest while somebody fetches it: a Worker sees artifacts without end.
+        self._fetching = weakref.WeakValueDictionary[str, asyncio.Lock]()
 
     @property
     def versions(self) -> frozenset[tuple[str, str]]:
