@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, delete, insert, literal, select, tuple_, update
+from sqlalchemy import Row, bindparam, delete, insert, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from registry.database.blocks import in_blocks
@@ -18,9 +18,10 @@ _RECORD: Final = (
     .returning(rollout_looks.c.sequence)
 )
 _ADD: Final = insert(analyses)
-_SEQUENCES: Final = select(rollout_looks.c.model, rollout_looks.c.rollout, rollout_looks.c.sequence).where(
-    tuple_(rollout_looks.c.model, rollout_looks.c.rollout).in_(bindparam("rollouts", expanding=True))
-)
+# As values: with literals a statement is kept compiled for each number of rollouts, and all of these with it.
+_OF_ROLLOUTS: Final = tuple_(rollout_looks.c.model, rollout_looks.c.rollout).in_(bindparam("rollouts", expanding=True))
+_SEQUENCES: Final = select(rollout_looks.c.model, rollout_looks.c.rollout, rollout_looks.c.sequence).where(_OF_ROLLOUTS)
+_DROP_CURSORS: Final = update(rollout_looks).where(_OF_ROLLOUTS).values(cursor=b"")
 
 
 class SqlLooks:
@@ -106,7 +107,5 @@ class SqlLooks:
         statement = delete(analyses).where(tuple_(*key).in_(old)).returning(analyses.c.model, analyses.c.rollout)
         gone = [(row.model, row.rollout) for row in self._session.execute(statement)]
         if gone:
-            wanted = [tuple_(literal(model), literal(rollout)) for model, rollout in sorted(set(gone))]
-            of_rollout = tuple_(rollout_looks.c.model, rollout_looks.c.rollout)
-            self._session.execute(update(rollout_looks).where(of_rollout.in_(wanted)).values(cursor=b""))
+            self._session.execute(_DROP_CURSORS, {"rollouts": sorted(set(gone))})
         return len(gone)

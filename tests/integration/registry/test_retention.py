@@ -1,12 +1,14 @@
 """What is old is forgotten; the chain holds all the same, and what is live is kept whatever its age."""
 
 import asyncio
+from typing import Any
 
 import grpc
 import psycopg
 import pytest
 from grpc import aio
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import event, func, insert, select, update
+from sqlalchemy.engine.interfaces import CacheStats
 
 from crossfade.ledger import LedgerError, verify
 from crossfade.registry.v1 import service_pb2
@@ -110,6 +112,28 @@ async def test_looks_go_after_their_rollout_has_ended(
     assert shared_database.execute(cursors).fetchall() == [(False,)]
     ended = await registry.rollout(1)
     assert (ended.analysis_sequence, ended.outcome.code) == (3, "PERSON")
+
+
+async def test_looks_of_however_many_rollouts_are_forgotten_by_one_statement(start: Start) -> None:
+    """One was kept compiled for each number of rollouts: after 200 rounds with some hundreds each, 330 MB."""
+    clock = ManualClock()
+    registry = await start(clock, analysis_days=30.0)
+    compiled: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, _values: Any, context: Any, _many: bool) -> None:
+        if context.cache_hit is CacheStats.CACHE_MISS:
+            compiled.append(statement)
+
+    for most in (1, 2, 3):
+        for number in range(most):
+            model = f"m{most}-{number}"
+            await registry.look(await registry.running(model), 1)
+            await registry.rollback(await registry.rollout(1, model))
+        clock.advance(31 * DAY)
+        event.listen(registry.app._engine, "before_cursor_execute", note)
+        await forget(registry)
+        event.remove(registry.app._engine, "before_cursor_execute", note)
+        assert sum("UPDATE rollout_looks" in statement for statement in compiled) == 1
 
 
 async def test_for_ever(start: Start) -> None:
