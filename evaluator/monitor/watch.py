@@ -49,7 +49,7 @@ class Watch:
         learn: seconds for which its past is learnt.
         since: when the first look read, seconds since 1970-01-01 UTC; 0: none has.
         time: when the latest look read.
-        slices: length of the slices by epoch, in seconds.
+        slices: length of the slices by epoch, in seconds: of those that the ledger has, and of the one in force.
         ledger: labels by slice.
         lateness: how late labels come.
         alike: labelled rows by their requests.
@@ -170,7 +170,10 @@ def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Wat
     )
     labelled = slice_counts(counted)
     ledger = _recent(watch.ledger.plus(labelled), watch.waiting_slices)
-    watch = replace(watch, ledger=ledger, alike=watch.alike.plus(counted, labelled.values()))
+    # A version that stays stable sees epochs without end: each rollout beside it that comes to nothing leaves one.
+    epochs = {epoch, *(key[0] for key in ledger.slices)}
+    slices = {one: seconds for one, seconds in watch.slices.items() if one in epochs}
+    watch = replace(watch, slices=slices, ledger=ledger, alike=watch.alike.plus(counted, labelled.values()))
     if watch.inputs is not None:
         watch = replace(watch, inputs=watch.inputs.after(input_rows(counted)[0], _CAP))
     keys = watch.ledger.aged(watch.since, now, watch.label_age, watch.slices.get)

@@ -97,3 +97,13 @@ def test_a_mean_is_known_to_within_its_own_error_only() -> None:
     assert few.value == pytest.approx(many.value)
     assert many.limit == pytest.approx(many.value * RATIO**5, rel=0.05)
     assert few.limit > 1.4 * many.limit
+
+
+def test_epochs_of_which_no_slice_is_kept_are_let_go() -> None:
+    """Each rollout that comes to nothing leaves an epoch, and a version may stay stable for a thousand of them."""
+    window: Counts = (InstanceCounts("worker-1", 1),)
+    watch = replace(open_watch(TERMS, 1.0), ledger=Ledger({(7, 3): SliceCounts(9, 0, Labels())}))
+    for epoch in range(1, 1_000):
+        watch = after(watch, window, epoch, 300.0)
+    assert watch.ledger.slices.keys() == {(7, 3)}
+    assert watch.slices == {7: 300.0, 999: 300.0}
