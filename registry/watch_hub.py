@@ -9,15 +9,15 @@ have numbers that others had. Their marks differ, so that it shows here and when
 """
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from itertools import groupby
 from typing import Final, Protocol, TypeVar
 
 import structlog
 
 from registry.ports import Transaction
+from registry.remembered_changes import Batch, RememberedChanges
 from registry.repositories import KeptChanges, Position, RouteChange
 from registry.shared_snapshot import SharedSnapshot
 from services.common.clock import Clock
@@ -25,7 +25,6 @@ from services.common.errors import CrossfadeError, OutOfRangeError, ResourceExha
 
 T = TypeVar("T")
 
-_REMEMBERED: Final = 2_000
 _BATCH: Final = 500
 _READ_SECONDS: Final = 10.0
 _BACKOFF_SECONDS: Final = 0.5
@@ -35,21 +34,6 @@ class Database(Protocol):
     """Runs a transaction off the event loop."""
 
     async def run(self, work: Callable[[Transaction], T], *, deadline: float, read_only: bool) -> T: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Changes of one revision.
-
-    Attributes:
-        position: where a watch stands after them.
-        snapshot: these are all lanes.
-        lanes: serialized crossfade.registry.v1.LaneRoutes; none: a sign of life.
-    """
-
-    position: Position
-    snapshot: bool
-    lanes: tuple[bytes, ...]
 
 
 class WatchHub:
@@ -84,9 +68,7 @@ class WatchHub:
         self._heartbeat_seconds = heartbeat_seconds
         self._watches_per_principal = watches_per_principal
         self._snapshot = SharedSnapshot(self._read_for_watch)
-        self._batches: deque[Batch] = deque(maxlen=_REMEMBERED)
-        self._begin = self._end = Position(0)
-        """The changes after the one up to the other are remembered."""
+        self._remembered = RememberedChanges()
         self.latest = 0
         """The latest revision that this process has heard of."""
         self._closed = False
@@ -191,24 +173,18 @@ class WatchHub:
 
     async def _after(self, position: Position) -> list[Batch]:
         """What is known after a position; from memory if that is within it, and of the same history."""
-        if not self._begin.revision <= position.revision <= self._end.revision:
+        if not self._remembered.has(position):
             kept, batches = await self._read_for_watch(_changes_after(position))
             _check(position, kept)
             return batches
-        found, known = list[Batch](), self._begin
-        for batch in reversed(self._batches):
-            if batch.position.revision <= position.revision:
-                known = batch.position
-                break
-            found.append(batch)
+        known, found = self._remembered.after(position)
         if position.mark and position.mark != known.mark:
             raise _changed(position)
-        found.reverse()
         return found
 
     async def _catch_up(self) -> None:
         while True:
-            end = self._end
+            end = self._remembered.end
             kept, batches = await self._read(_changes_after(end))
             changed = kept.latest < end.revision or (end.revision > kept.oldest and kept.mark != end.mark)
             if changed:
@@ -223,21 +199,13 @@ class WatchHub:
                 # Not what follows, or compacted before we read it: what is remembered would have a hole.
                 self._begin_at(await self._read(lambda tx: tx.routes.latest()))
             else:
-                self._remember(batches)
+                self._remembered.add(batches)
+                self.latest = max(self.latest, self._remembered.end.revision)
             self._tell()
-
-    def _remember(self, batches: Sequence[Batch]) -> None:
-        for batch in batches:
-            if len(self._batches) == _REMEMBERED:
-                self._begin = self._batches[0].position
-            self._batches.append(batch)
-            self._end = batch.position
-        self.latest = max(self.latest, self._end.revision)
 
     def _begin_at(self, position: Position) -> None:
         """Remembers nothing up to there."""
-        self._batches.clear()
-        self._begin = self._end = position
+        self._remembered.begin_at(position)
         self.latest = position.revision
 
     async def _read(self, work: Callable[[Transaction], T]) -> T:
@@ -257,7 +225,8 @@ def _changes_after(position: Position) -> Callable[[Transaction], tuple[KeptChan
 
     def read(tx: Transaction) -> tuple[KeptChanges, list[Batch]]:
         kept = tx.routes.kept(position.revision)
-        changes = tx.routes.changes(position.revision, _BATCH) if kept.latest > position.revision else []
+        limit = min(_BATCH, kept.latest - position.revision)
+        changes = tx.routes.changes(position.revision, limit) if limit > 0 else []
         batches = [
             Batch(where, snapshot=False, lanes=tuple(change.payload for change in group))
             for where, group in groupby(changes, key=_position)

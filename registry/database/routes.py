@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from registry import converters
@@ -14,6 +14,7 @@ from registry.database.session import Session
 from registry.database.tables import lane_routes, route_changes, route_clock
 from registry.domain.routes import LaneRoutes
 from registry.repositories import KeptChanges, Position, RouteChange
+from registry.sizes import fitting
 
 _REVISION: Final = select(route_clock.c.revision)
 # The revision in the same statement, since most transitions change no routes and need it all the same.
@@ -29,6 +30,21 @@ _KEPT: Final = select(
     route_clock.c.compacted,
     route_clock.c.revision,
     _MARK.where(given(route_changes.c.revision)).scalar_subquery(),
+)
+_WITHIN: Final = and_(
+    route_changes.c.revision > bindparam("after", type_=route_changes.c.revision.type),
+    route_changes.c.revision <= bindparam("up_to", type_=route_changes.c.revision.type),
+)
+_CHANGES: Final = (
+    select(route_changes.c.revision, route_changes.c.mark, route_changes.c.payload)
+    .where(_WITHIN)
+    .order_by(route_changes.c.revision, route_changes.c.model, route_changes.c.segment)
+)
+_OCTETS: Final = (
+    select(route_changes.c.revision, func.sum(func.octet_length(route_changes.c.payload)).label("octets"))
+    .where(_WITHIN)
+    .group_by(route_changes.c.revision)
+    .order_by(route_changes.c.revision)
 )
 _TICK: Final = update(route_clock).values(revision=route_clock.c.revision + 1).returning(route_clock.c.revision)
 _CHANGE: Final = insert(route_changes)
@@ -94,13 +110,18 @@ class SqlRouteLog:
         return self.latest(), [bytes(payload) for payload in rows.scalars()]
 
     def changes(self, after: int, limit: int) -> list[RouteChange]:
-        """Changes after a revision, in order, those of one revision always together."""
-        query = (
-            select(route_changes.c.revision, route_changes.c.mark, route_changes.c.payload)
-            .where(route_changes.c.revision > after, route_changes.c.revision <= after + limit)
-            .order_by(route_changes.c.revision, route_changes.c.model, route_changes.c.segment)
-        )
-        rows = self._session.execute(query)
+        """Changes after a revision, in order, those of one revision always together.
+
+        Args:
+            after: the revision.
+            limit: of so many revisions at most; of fewer where they are large, but of one at least: a watch holds them
+                until it has sent them.
+        """
+        within = {"after": after, "up_to": after + limit}
+        if limit > 1:
+            sizes = fitting(self._session.execute(_OCTETS, within), lambda row: int(row.octets))
+            within["up_to"] = sizes[-1].revision if sizes else after
+        rows = self._session.execute(_CHANGES, within)
         return [RouteChange(Position(row.revision, row.mark), bytes(row.payload)) for row in rows]
 
     def compact(self, keep: int, most: int) -> int:

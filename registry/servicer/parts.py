@@ -7,9 +7,9 @@ for each watch anew.
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 
+from registry.remembered_changes import Batch
 from registry.repositories import Position
 from registry.sizes import fitting
-from registry.watch_hub import Batch
 from services.common.route_message import route_message
 
 _BEGINNING = Position(0)

@@ -27,8 +27,8 @@ from registry.domain.ledger import Event, EventType, event_hash
 from registry.domain.records import VersionInLane
 from registry.domain.routes import LaneRoutes
 from registry.domain.states import VersionState
+from registry.remembered_changes import Batch, RememberedChanges
 from registry.service import superseded, transitions
-from registry.watch_hub import Batch, WatchHub
 
 
 def isolation() -> None:
@@ -127,15 +127,15 @@ def clock() -> None:
 
 def watches() -> None:
     """One revision in five does not reach those who watch."""
-    remember = WatchHub._remember
+    add = RememberedChanges.add
     read = count(1)
 
-    def forgetful(self: WatchHub, batches: Sequence[Batch]) -> None:
-        remember(self, batches)
+    def forgetful(self: RememberedChanges, batches: Iterable[Batch]) -> None:
+        add(self, batches)
         if next(read) % 5 == 0:
             self._batches.pop()
 
-    WatchHub._remember = forgetful  # type: ignore[method-assign]
+    RememberedChanges.add = forgetful  # type: ignore[method-assign]
 
 
 def etags() -> None:

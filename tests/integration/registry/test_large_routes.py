@@ -9,6 +9,10 @@ from grpc import aio
 
 from crossfade.connection import MESSAGE_LIMIT, OPTIONS
 from crossfade.registry.v1 import resources_pb2, service_pb2
+from registry.database.engine import open_engine, parse_url
+from registry.database.routes import SqlRouteLog
+from registry.database.session import Session
+from registry.sizes import FITTING_BYTES
 from services.common.watch import RouteWatch
 from tests.integration.registry.harness import Registry
 from tests.integration.registry.watching import Watcher, watching
@@ -134,3 +138,28 @@ async def test_a_watcher_that_does_not_read_holds_nobody_up(registry: Registry, 
         found = [(await whole(idle))[-1].revision for _ in range(first, last + 1)]
         assert found == list(range(first, last + 1))
         assert way.passed > 4 * size
+
+
+async def test_no_more_of_large_changes_is_read_at_a_time_than_fits(
+    registry: Registry, shared_database: Connection, database: str
+) -> None:
+    """Whoever is behind by hundreds of them would have a Registry hold gigabytes until they are sent."""
+    rows = await multiply(registry, shared_database)
+    (begin,) = (int(str(value)) for (value,) in shared_database.execute("SELECT revision FROM route_clock").fetchall())
+    few = rows[: LANES // 50]
+    for number in range(1, 101):
+        change_all(shared_database, few if number > 50 else rows[:1], begin + number)
+    engine = open_engine(parse_url(database), 1)
+    with engine.connect() as connection:
+        routes, at, reads = SqlRouteLog(Session(connection)), begin, 0
+        while at < begin + 100:
+            found = routes.changes(at, 500 if reads % 2 else begin + 100 - at)
+            revisions = list(dict.fromkeys(one.position.revision for one in found))
+            assert revisions == list(range(at + 1, at + 1 + len(revisions)))
+            size = sum(len(one.payload) for one in found)
+            assert size < FITTING_BYTES
+            at, reads = revisions[-1], reads + 1
+            # All lanes of the last one are there.
+            assert sum(one.position.revision == at for one in found) == (len(few) if at > begin + 50 else 1)
+    engine.dispose()
+    assert 1 < reads < 8

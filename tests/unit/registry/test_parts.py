@@ -3,10 +3,10 @@
 import pytest
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
+from registry.remembered_changes import Batch
 from registry.repositories import Position
 from registry.servicer.parts import parts
 from registry.sizes import FITTING_BYTES
-from registry.watch_hub import Batch
 
 
 def lane(model: str, classes: int = 0) -> resources_pb2.LaneRoutes:

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import pytest
 import structlog
 
+from registry.remembered_changes import MOST, Batch
 from registry.repositories import KeptChanges, Position, RouteChange
 from registry.servicer.parts import Snapshots
-from registry.watch_hub import _REMEMBERED, Batch, Database, WatchHub
+from registry.watch_hub import Database, WatchHub
 from services.common.errors import OutOfRangeError, ResourceExhaustedError
 from tests.fakes.clock import ManualClock
 from tests.support.wait import until
@@ -199,7 +200,7 @@ async def test_a_watch_further_behind_than_the_hub_remembers_gets_each_change(be
         if begun:
             assert (await anext(watch)).position == Position(2, "b")
         # It reads nothing meanwhile.
-        while len(log.history) < 3 * _REMEMBERED:
+        while len(log.history) < 3 * MOST:
             log.history += "cdefghijkl" * 7
             await until(lambda: hub.latest == len(log.history))
         found = list[Position]()
