@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from services.common.kept_slices import Slice, beyond_room, room_of
+from services.common.left_lanes import LeftLanes
 from services.common.telemetry import catalog
 from services.common.telemetry.store import Snapshot, merge
 from services.worker.domain import Lane, ServingKey
@@ -39,6 +40,8 @@ class Totals:
         self._ended: dict[ServingKey, Sequence[Snapshot]] = {}
         self._unloaded: dict[tuple[str, str], float] = {}
         self._epochs: dict[tuple[str, str], int] = {}
+        self._counted: set[tuple[str, str]] = set()
+        self._left = LeftLanes[tuple[str, str]]()
 
     def update(self, key: ServingKey, snapshots: Sequence[Snapshot]) -> None:
         """Notes what a running process has counted since its start."""
@@ -47,6 +50,7 @@ class Totals:
     def ended(self, key: ServingKey) -> None:
         """Adds what a process had counted when it was last heard to what its forerunners counted."""
         latest = self._latest.pop(key, ())
+        self._counted.update(lane for one in latest if (lane := _lane_of(one)) is not None)
         self._ended[key] = merge((*self._ended.get(key, ()), *latest))
 
     def sum(self) -> list[Snapshot]:
@@ -58,7 +62,7 @@ class Totals:
         return merge(parts)
 
     def prune(self, loaded: Iterable[ServingKey], lanes: Iterable[Lane], now: float) -> None:
-        """Forgets versions that have been unloaded for long, and old epochs and slices of ended processes.
+        """Forgets versions unloaded for long; and of ended processes lanes that are gone, old epochs and slices.
 
         A process keeps so many slices, and so are they kept of all that have ended, but for those that one which runs
         counts in: what it has counted since would be less than what was seen.
@@ -76,6 +80,10 @@ class Totals:
         gone = {version: since for version, since in self._unloaded.items() if version not in held}
         self._unloaded = {version: since for version, since in gone.items() if now - since < RETENTION_SECONDS}
         epochs = {(lane.model, lane.segment): lane.epoch for lane in lanes}
+        if left := self._left.over(self._counted, epochs, now):
+            self._counted -= left
+            ended = self._ended.items()
+            self._ended = {key: [one for one in kept if _lane_of(one) not in left] for key, kept in ended}
         # Epochs above one that falls never were: the Registry's database was put back.
         fallen = {lane: epoch for lane, epoch in epochs.items() if epoch < self._epochs.get(lane, 0)}
         self._epochs = epochs
@@ -83,6 +91,13 @@ class Totals:
             young = [one for one in kept if _is_young(one, epochs, fallen)]
             over = _over(young, self._latest.get(key, ()))
             self._ended[key] = [one for one in young if _slice_of(one) not in over]
+
+
+def _lane_of(snapshot: Snapshot) -> tuple[str, str] | None:
+    """The lane that a series belongs to; None: to none."""
+    if snapshot.metric.attributes[3:4] != ("segment",):
+        return None
+    return snapshot.attributes[0], snapshot.attributes[3]
 
 
 def _is_young(snapshot: Snapshot, epochs: Mapping[tuple[str, str], int], fallen: Mapping[tuple[str, str], int]) -> bool:

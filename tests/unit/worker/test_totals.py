@@ -1,11 +1,15 @@
 """How counts cross the pipe, and how the supervisor adds them up."""
 
 import asyncio
+from collections import defaultdict
+from dataclasses import replace
+
+import numpy as np
 
 from services.common.kept_slices import ROOM, room_of
 from services.common.telemetry import catalog
 from services.common.telemetry.store import MetricStore, Snapshot
-from services.worker.domain import Context, FailureCode, Lane, LaneContext, ServingKey
+from services.worker.domain import Context, FailureCode, Lane, LaneContext, ServingKey, Traffic
 from services.worker.pipes import messages
 from services.worker.supervisor.totals import RETENTION_SECONDS, Totals
 from tests.unit.worker.counted import LIVE, counting, found, place
@@ -118,6 +122,27 @@ def test_what_is_counted_in_does_not_fall_with_those_that_have_ended() -> None:
     totals.prune([key], [lane(epoch=1)], 0.0)
     assert slices_of(totals, catalog.PREDICTION_COUNT) == {"1.4": 2} | {f"1.{number}": 1 for number in range(24, 40)}
     assert slices_of(totals, catalog.PREDICTION_COUNT, "eu") == {"1.0": 1, "1.1": 1, "1.2": 1}
+
+
+def test_of_lanes_that_are_gone_those_that_have_ended_tell_for_a_while() -> None:
+    """A version may be stable for months, and have a process for control in each segment that comes and goes."""
+    totals, key = Totals(), ServingKey("m", "v1", Traffic.CONTROL)
+    segments = ["", *(f"s{number}" for number in range(20))]
+    lanes = [replace(lane(1), segment=segment) for segment in segments]
+    for number, segment in enumerate(segments):
+        counts = counting()
+        counts.at(place(segment)).call("ok", 0.001)
+        counts.inputs(place(segment), [np.zeros((2, 2), np.float32)])
+        totals.update(key, counts.snapshot() + slice_counts(range(2), range(2), segment))
+        totals.ended(key)
+        totals.prune([key], [lanes[0], lanes[number]], 100.0 * number)
+    totals.prune([key], lanes[:1], 2_100.0)
+    told: defaultdict[catalog.Metric, set[str]] = defaultdict(set)
+    for one in totals.sum():
+        told[one.metric].add(one.attributes[3])
+    assert told.keys() >= {catalog.INPUT_COUNT, catalog.PREDICTION_COUNT, catalog.FEEDBACK_COUNT}
+    # That of the eleventh is gone for 900 s.
+    assert all(left == {"", *segments[12:]} for left in told.values())
 
 
 def test_where_an_epoch_falls_those_that_have_ended_have_not_counted_in_what_never_was() -> None:
