@@ -83,6 +83,9 @@ class InstanceSource:
         finally:
             call.cancel()
             self._readers[process.address] -= 1
+            # Where processes get new addresses, there is no end of those that have gone.
+            if not self._readers[process.address]:
+                del self._readers[process.address]
         if pull.instance_id and pull.instance_id != process.instance_id:
             return self._nothing(process, "another process answers at its address")
         key = (process.instance_id, terms.model, terms.segment)

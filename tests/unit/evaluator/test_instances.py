@@ -63,6 +63,16 @@ async def test_a_process_started_by_the_evaluators_clock_when_its_own_says_how_l
     await source.close()
 
 
+async def test_nothing_stays_of_processes_that_have_gone() -> None:
+    source = InstanceSource(lambda _: Channel(), ManualClock(), ())  # type: ignore[arg-type,return-value] # likewise
+    for number in range(20):
+        processes = [ProcessView(f"router-{one}", f"10.0.0.{one}:1", False) for one in (number, number + 1)]
+        await source.read(processes, demo_terms(), 1.0)
+    assert source._channels.keys() == {"10.0.0.19:1", "10.0.0.20:1"}
+    assert not source._readers.keys()
+    await source.close()
+
+
 @pytest.mark.parametrize(("starts", "ages"), [((1, 31, 59), [60.0, 30.0, 2.0]), ((1, 1), [])], ids=["each", "before"])
 async def test_each_series_says_since_when_it_counts_and_a_release_before_says_it_of_the_process(
     starts: tuple[int, ...], ages: list[float]
