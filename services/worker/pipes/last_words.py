@@ -8,6 +8,17 @@ SECONDS: Final = 2.0
 """A listener that has not taken it by then hears less; a Worker that ends gives its processes more time than this."""
 
 
+def say(writer: asyncio.StreamWriter, frame: bytes) -> None:
+    """Writes a frame, if nothing was said last yet: whoever is asked for something at that moment may answer later.
+
+    Args:
+        writer: of the pipe; uvloop's takes nothing once it closes.
+        frame: what is said.
+    """
+    if not writer.is_closing():
+        writer.write(frame)
+
+
 async def say_last(writer: asyncio.StreamWriter, frame: bytes = b"", seconds: float = SECONDS) -> None:
     """Writes a frame, closes the pipe, and waits until the other side has taken everything.
 

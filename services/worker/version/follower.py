@@ -14,7 +14,7 @@ from crossfade.predict.v1 import predict_pb2
 from services.common.telemetry.store import MetricStore
 from services.worker.front_end.front_end import FrontEnd
 from services.worker.pipes import messages
-from services.worker.pipes.last_words import say_last
+from services.worker.pipes.last_words import say, say_last
 from services.worker.process_config import ChildConfig
 from services.worker.shared_memory.exchange import Exchange, keep_own_side
 
@@ -60,7 +60,7 @@ class _Follower:
                 case messages.Tell() if front_end:
                     front_end.tell(message)
                 case messages.Count(number) if front_end:
-                    self._writer.write(messages.pack_counts(number, front_end.snapshot()))
+                    say(self._writer, messages.pack_counts(number, front_end.snapshot()))
                 case messages.Labelled(number, problem):
                     answer = self._labels.pop(number)
                     # Its caller may have given up meanwhile; the label counts all the same.
@@ -99,8 +99,7 @@ class _Follower:
         async def end() -> None:
             await front_end.drain(order)
             await front_end.stop()
-            if not self._writer.is_closing():
-                self._writer.write(messages.pack_counts(0, front_end.snapshot()))
+            say(self._writer, messages.pack_counts(0, front_end.snapshot()))
             # Only now: when the pipe ends, so does the first front-end, and this one with it.
             await front_end.close_traces()
             await say_last(self._writer)

@@ -19,7 +19,7 @@ from services.worker.domain import FailureCode
 from services.worker.front_end.front_end import FrontEnd
 from services.worker.pipes import messages
 from services.worker.pipes.forks import Fork
-from services.worker.pipes.last_words import say_last
+from services.worker.pipes.last_words import say, say_last
 from services.worker.pipes.link import Link
 from services.worker.process_config import ChildConfig
 from services.worker.shared_memory.exchange import Exchange
@@ -182,7 +182,7 @@ class Lead:
             self._book.follow({(model, lane.segment): lane.epoch for lane in order.context.lanes})
 
     async def _send_counts(self, number: int) -> None:
-        self._writer.write(messages.pack_counts(number, await self._counts()))
+        say(self._writer, messages.pack_counts(number, await self._counts()))
 
     async def _counts(self) -> list[Snapshot]:
         """What all front-ends have counted."""
@@ -240,7 +240,7 @@ class Lead:
 
     def _crash(self, message: str) -> NoReturn:
         self._log.error("crashing", reason=message)
-        self._writer.write(messages.pack(messages.Crashing(message)))
+        say(self._writer, messages.pack(messages.Crashing(message)))
         os._exit(1)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
