@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import grpc
 
@@ -40,6 +40,10 @@ class PredictError(Exception):
         self.retry_seconds = retry_seconds
         self.metadata = dict(metadata or {})
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, as multiprocessing and Celery hand it to another process, it stays what it is."""
+        return type(self), (self.code, self.reason, self.message, self.retry_seconds, self.metadata)
+
 
 class NothingAnswersError(PredictError):
     """No Router answers at the address."""
@@ -54,6 +58,10 @@ class ClientClosedError(RuntimeError):
 
     def __init__(self) -> None:
         super().__init__("the client is closed: make another one, or close it after its last call")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """It is pickled without its message, which it makes itself."""
+        return type(self), ()
 
 
 @dataclass(frozen=True, slots=True)

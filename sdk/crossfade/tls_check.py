@@ -31,6 +31,11 @@ class TlsFileError(ValueError):
     def __init__(self, file: Path, reason: str) -> None:
         super().__init__(f"{file} {reason}")
         self.file = file
+        self._reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, as multiprocessing hands it to another process, it stays what it is."""
+        return type(self), (self.file, self._reason)
 
 
 @dataclass(frozen=True, slots=True)
