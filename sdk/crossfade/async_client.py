@@ -10,16 +10,16 @@ import grpc
 
 from crossfade.answers import Answer, PredictError, answer_of
 from crossfade.calling import DEFAULT_TIMEOUT, Caller, pause
+from crossfade.channels import LoopChannels
 from crossfade.codec import Array
-from crossfade.connection import TlsFiles, open_aio_channel
-from crossfade.describing import model_metadata
+from crossfade.connection import TlsFiles
 from crossfade.input_types import Asked, Inputs
 from crossfade.observing import FeedbackSummary, batches, observations_of, summarize
-from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
+from crossfade.predict.v1 import predict_pb2
 
 
 class AsyncClient(Caller):
-    """`crossfade.client.Client` for asyncio.
+    """`crossfade.client.Client` for asyncio. Loops may share it, as those of several threads; each has a channel.
 
     Args:
         address: host:port.
@@ -36,10 +36,7 @@ class AsyncClient(Caller):
         self, address: str, *, tls: TlsFiles | None = None, timeout: float = DEFAULT_TIMEOUT, user: str = ""
     ) -> None:
         super().__init__(address, tls or TlsFiles.from_environment(), timeout, user)
-        self._channel = open_aio_channel(address, self._tls)
-        # The stub's type depends on the channel's, which mypy-protobuf sees at its construction alone.
-        self._stub: Any = predict_pb2_grpc.PredictionServiceStub(self._channel)
-        self._describe = model_metadata(self._channel)
+        self._channels: LoopChannels = LoopChannels(self._address, self._tls)
 
     async def predict(
         self,
@@ -56,6 +53,7 @@ class AsyncClient(Caller):
 
         Raises:
             ClientClosedError: the client was closed.
+            ClientForkedError: this process was forked while its parent made calls, and gRPC does not work in it.
             PredictError: the call failed; its reason says why.
             TypeError: a name is no text, or the key neither a text nor a whole number.
             ValueError: a name or key is not printable ASCII.
@@ -66,7 +64,7 @@ class AsyncClient(Caller):
         while True:
             left = max(0.0, end - time.monotonic())
             try:
-                return answer_of(await self._ask(self._stub.Predict, asked.message, left, said))
+                return answer_of(await self._ask(self._channels.get().stub.Predict, asked.message, left, said))
             except PredictError as error:
                 if not asked.corrected(error.reason, error.metadata):
                     raise
@@ -87,6 +85,7 @@ class AsyncClient(Caller):
 
         Raises:
             ClientClosedError: the client was closed.
+            ClientForkedError: this process was forked while its parent made calls, and gRPC does not work in it.
             PredictError: the call failed; its reason says why.
             TypeError: a name is no text, or the key neither a text nor a whole number.
             ValueError: a name or key is not printable ASCII.
@@ -100,11 +99,9 @@ class AsyncClient(Caller):
         parts = 0
         first: grpc.RpcError | None = None
         while True:
-            self._require_open()
+            method = self._channels.get().stub.PredictStream
             left = max(0.0, end - time.monotonic())
-            call = self._stub.PredictStream(
-                asked.message, timeout=left, metadata=said, wait_for_ready=first is not None
-            )
+            call = method(asked.message, timeout=left, metadata=said, wait_for_ready=first is not None)
             try:
                 async for response in call:
                     parts += 1
@@ -131,6 +128,7 @@ class AsyncClient(Caller):
 
         Raises:
             ClientClosedError: the client was closed.
+            ClientForkedError: this process was forked while its parent made calls, and gRPC does not work in it.
             PredictError: the call failed.
             TypeError: an entry is neither a text nor a number, or the answer neither an answer nor an id.
             ValueError: there is no prediction id, or there are more entries than rows, or one for several rows, or
@@ -143,22 +141,24 @@ class AsyncClient(Caller):
 
         Raises:
             ClientClosedError: the client was closed.
+            ClientForkedError: this process was forked while its parent made calls, and gRPC does not work in it.
             PredictError: the call failed; its reason says why.
         """
         request = predict_pb2.ModelMetadataRequest(name=model, version=version)
-        return tuple((await self._ask(self._describe, request, self._timeout, self._user)).classes)
+        return tuple((await self._ask(self._channels.get().describe, request, self._timeout, self._user)).classes)
 
     async def report(self, observations: Iterable[predict_pb2.Observation]) -> FeedbackSummary:
         """Reports observations of any predictions; see `Client.report`.
 
         Raises:
             ClientClosedError: the client was closed.
+            ClientForkedError: this process was forked while its parent made calls, and gRPC does not work in it.
             PredictError: a call failed; observations of the calls before it are counted.
         """
         said = list(observations)
         results: list[predict_pb2.ObservationResult] = []
         for request in batches(said):
-            answer = await self._ask(self._stub.Feedback, request, self._timeout, self._user)
+            answer = await self._ask(self._channels.get().stub.Feedback, request, self._timeout, self._user)
             results.extend(answer.results)
         return summarize(said, results)
 
@@ -179,7 +179,7 @@ class AsyncClient(Caller):
             raise self._second(first, error) from error
 
     async def _call(self, method: Any, request: Any, seconds: float, said: Any, *, wait: bool) -> Any:
-        self._require_open()
+        self._channels.require_open()
         call = method(request, timeout=seconds, metadata=said, wait_for_ready=wait)
         try:
             return await call
@@ -198,12 +198,11 @@ class AsyncClient(Caller):
         """
         task = asyncio.current_task()
         if task is None or not task.cancelling():
-            self._require_open()
+            self._channels.require_open()
 
     async def close(self) -> None:
-        """Closes the channel."""
-        self._closed = True
-        await self._channel.close()
+        """Closes the channels of all loops."""
+        await self._channels.close()
 
     async def __aenter__(self) -> Self:
         return self

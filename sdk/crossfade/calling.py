@@ -1,14 +1,17 @@
 """What both clients share: requests, metadata, errors, and when a call is tried again."""
 
 import contextlib
+import functools
 import operator
 import random
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import grpc
 
-from crossfade import metadata
-from crossfade.answers import ClientClosedError, NothingAnswersError, NoTlsConnectionError, PredictError
+from crossfade import forks, metadata
+from crossfade.answers import NothingAnswersError, NoTlsConnectionError, PredictError
+from crossfade.channels import AnyChannels
 from crossfade.connection import USER_KEY, TlsFiles, checked_address, local_user
 from crossfade.errors import ErrorDetails, details_of
 from crossfade.input_types import Asked, InputTypes, advice
@@ -22,22 +25,28 @@ _PAUSE_SECONDS: Final = (0.05, 0.2)
 class Caller:
     """One client, whether its calls block or are awaited."""
 
+    _channels: AnyChannels
+
     def __init__(self, address: str, tls: TlsFiles | None, timeout: float, user: str) -> None:
         self._address = checked_address(address, "localhost:8500")
-        self._tls = tls
+        # Read now, so that what is wrong with a file is said where the client is made; and a server may have given up
+        # the right to read them when it makes its first call.
+        self._tls = None if tls is None else tls.contents()
         self._timeout = timeout
-        self._closed = False
         self._types = InputTypes()
         self._user = () if tls else ((USER_KEY, user or local_user()),)
+        self._made_with: dict[str, Any] = {"tls": tls, "timeout": timeout, "user": user}
 
-    def _require_open(self) -> None:
-        """Before each attempt: the two clients' channels have different errors, and gRPC's words.
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, as for a process that multiprocessing spawns, it is a client of its own of the same Router there.
+
+        The TLS files are read there anew, so that no key is in the pickle.
 
         Raises:
             ClientClosedError: the client was closed.
         """
-        if self._closed:
-            raise ClientClosedError
+        self._channels.require_open()
+        return functools.partial(type(self), **self._made_with), (self._address,)
 
     def _metadata(self, model: str, key: str | int, segment: str, version: str) -> tuple[tuple[str, str], ...]:
         key = _key_text(key)
@@ -50,7 +59,10 @@ class Caller:
                     f"{name.removeprefix('x-crossfade-')} {value!r} has characters beyond printable ASCII, which "
                     "metadata cannot carry: send a hash or an encoding of it"
                 )
-        return (*((name, value) for name, value in said.items() if value), *self._user, *_trace_metadata())
+        trace: dict[str, str] = {}
+        if inject := _inject():
+            inject(trace)
+        return (*((name, value) for name, value in said.items() if value), *self._user, *trace.items())
 
     def _error(self, error: grpc.RpcError) -> PredictError:
         details = details_of(error)
@@ -121,7 +133,7 @@ class Caller:
             ClientClosedError: the client was closed.
             PredictError: it is not tried again.
         """
-        self._require_open()
+        self._channels.require_open()
         details = details_of(error)
         if not parts and asked.corrected(details.reason, details.metadata):
             return first
@@ -157,12 +169,12 @@ def _key_text(key: str | int) -> str:
     raise TypeError(f"key {key!r} is neither a text nor a whole number: leave it out for none")
 
 
-def _trace_metadata() -> tuple[tuple[str, str], ...]:
-    """The current span's W3C trace context, when the application uses OpenTelemetry."""
-    try:
+@functools.cache
+def _inject() -> Callable[[dict[str, str]], None] | None:
+    """What writes the current span's W3C trace context, where OpenTelemetry is installed."""
+    # A child that is forked amid an import waits for its lock for ever.
+    with forks.calling(), contextlib.suppress(ImportError):
         from opentelemetry import propagate
-    except ImportError:
-        return ()
-    carrier: dict[str, str] = {}
-    propagate.inject(carrier)
-    return tuple(carrier.items())
+
+        return propagate.inject
+    return None

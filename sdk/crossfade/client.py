@@ -22,18 +22,20 @@ from crossfade.answers import (
 )
 from crossfade.async_client import AsyncClient
 from crossfade.calling import DEFAULT_TIMEOUT, Caller, pause
+from crossfade.channels import Channels
 from crossfade.codec import Array
-from crossfade.connection import TlsFiles, open_channel
-from crossfade.describing import model_metadata
+from crossfade.connection import TlsFiles
+from crossfade.forks import ClientForkedError
 from crossfade.input_types import Asked, Inputs
 from crossfade.observing import FeedbackSummary, batches, observations_of, summarize
-from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
+from crossfade.predict.v1 import predict_pb2
 
 __all__ = [
     "Answer",
     "AsyncClient",
     "Client",
     "ClientClosedError",
+    "ClientForkedError",
     "FeedbackSummary",
     "Inputs",
     "NoTlsConnectionError",
@@ -43,7 +45,7 @@ __all__ = [
 
 
 class Client(Caller):
-    """Calls models through a Router (or a Worker). Threads may share it.
+    """Calls models through a Router (or a Worker). Threads may share it; a process that is forked opens a channel anew.
 
     Args:
         address: host:port.
@@ -60,9 +62,7 @@ class Client(Caller):
         self, address: str, *, tls: TlsFiles | None = None, timeout: float = DEFAULT_TIMEOUT, user: str = ""
     ) -> None:
         super().__init__(address, tls or TlsFiles.from_environment(), timeout, user)
-        self._channel = open_channel(address, self._tls)
-        self._stub = predict_pb2_grpc.PredictionServiceStub(self._channel)
-        self._describe = model_metadata(self._channel)
+        self._channels: Channels = Channels(self._address, self._tls)
 
     def predict(
         self,
@@ -90,6 +90,7 @@ class Client(Caller):
 
         Raises:
             ClientClosedError: the client was closed.
+            ClientForkedError: this process was forked while its parent made calls, and gRPC does not work in it.
             PredictError: the call failed; its reason says why.
             TypeError: a name is no text, the key neither a text nor a whole number, or an array not of numbers.
             ValueError: a name or key is not printable ASCII.
@@ -100,7 +101,7 @@ class Client(Caller):
         while True:
             left = max(0.0, end - time.monotonic())
             try:
-                return answer_of(self._ask(self._stub.Predict, asked.message, left, said))
+                return answer_of(self._ask(self._channels.get().stub.Predict, asked.message, left, said))
             except PredictError as error:
                 if not asked.corrected(error.reason, error.metadata):
                     raise
@@ -138,6 +139,7 @@ class Client(Caller):
 
         Raises:
             ClientClosedError: the client was closed.
+            ClientForkedError: this process was forked while its parent made calls, and gRPC does not work in it.
             PredictError: the call failed; its reason says why. Parts that came before are whole. A stream that has
                 begun cannot be saved: ask again.
             TypeError: a name is no text, or the key neither a text nor a whole number.
@@ -152,20 +154,19 @@ class Client(Caller):
         parts = 0
         first: grpc.RpcError | None = None
         while True:
-            self._require_open()
+            method = self._channels.get().stub.PredictStream
             left = max(0.0, end - time.monotonic())
-            call = self._stub.PredictStream(
-                asked.message, timeout=left, metadata=said, wait_for_ready=first is not None
-            )
-            try:
-                for response in call:
-                    parts += 1
-                    yield answer_of(response)
-                return
-            except grpc.RpcError as error:
-                first = self._before_second(asked, first, error, parts)
-            finally:
-                call.cancel()
+            with self._channels.calling():
+                call = method(asked.message, timeout=left, metadata=said, wait_for_ready=first is not None)
+                try:
+                    for response in call:
+                        parts += 1
+                        yield answer_of(response)
+                    return
+                except grpc.RpcError as error:
+                    first = self._before_second(asked, first, error, parts)
+                finally:
+                    call.cancel()
             time.sleep(min(pause(), max(0.0, end - time.monotonic())))
 
     def feedback(
@@ -195,6 +196,7 @@ class Client(Caller):
 
         Raises:
             ClientClosedError: the client was closed.
+            ClientForkedError: this process was forked while its parent made calls, and gRPC does not work in it.
             PredictError: the call failed.
             TypeError: an entry is neither a text nor a number, or the answer neither an answer nor an id.
             ValueError: there is no prediction id, or there are more entries than rows, or one for several rows, or
@@ -217,46 +219,48 @@ class Client(Caller):
 
         Raises:
             ClientClosedError: the client was closed.
+            ClientForkedError: this process was forked while its parent made calls, and gRPC does not work in it.
             PredictError: the call failed; its reason says why.
         """
         request = predict_pb2.ModelMetadataRequest(name=model, version=version)
-        return tuple(self._ask(self._describe, request, self._timeout, self._user).classes)
+        return tuple(self._ask(self._channels.get().describe, request, self._timeout, self._user).classes)
 
     def report(self, observations: Iterable[predict_pb2.Observation]) -> FeedbackSummary:
         """Reports observations of any predictions, as messages of the protocol; see `feedback`.
 
         Raises:
             ClientClosedError: the client was closed.
+            ClientForkedError: this process was forked while its parent made calls, and gRPC does not work in it.
             PredictError: a call failed; observations of the calls before it are counted.
         """
         said = list(observations)
         results: list[predict_pb2.ObservationResult] = []
         for request in batches(said):
-            results.extend(self._ask(self._stub.Feedback, request, self._timeout, self._user).results)
+            results.extend(self._ask(self._channels.get().stub.Feedback, request, self._timeout, self._user).results)
         return summarize(said, results)
 
     def _ask(self, method: Any, request: Any, seconds: float, said: Any) -> Any:
         """What is answered, by the second attempt where nothing has answered the first."""
-        self._require_open()
         end = time.monotonic() + seconds
         try:
-            return method(request, timeout=seconds, metadata=said)
+            with self._channels.calling():
+                return method(request, timeout=seconds, metadata=said)
         except grpc.RpcError as error:
             if not self._silent(error):
                 raise self._error(error) from error
             first = error
         time.sleep(min(pause(), max(0.0, end - time.monotonic())))
-        self._require_open()
+        self._channels.require_open()
         left = max(0.0, end - time.monotonic())
         try:
-            return method(request, timeout=left, metadata=said, wait_for_ready=True)
+            with self._channels.calling():
+                return method(request, timeout=left, metadata=said, wait_for_ready=True)
         except grpc.RpcError as error:
             raise self._second(first, error) from error
 
     def close(self) -> None:
         """Closes the channel."""
-        self._closed = True
-        self._channel.close()
+        self._channels.close()
 
     def __enter__(self) -> Self:
         return self

@@ -175,18 +175,22 @@ def checked_address(value: str, example: str) -> str:
     return value
 
 
-def open_channel(address: str, tls: TlsFiles | None) -> grpc.Channel:
+def open_channel(address: str, tls: TlsFiles | TlsContents | None) -> grpc.Channel:
     """A channel to host:port."""
     if tls is None:
         return grpc.insecure_channel(address, options=OPTIONS)
-    return grpc.secure_channel(address, tls.credentials(), options=OPTIONS)
+    return grpc.secure_channel(address, _credentials(tls), options=OPTIONS)
 
 
-def open_aio_channel(address: str, tls: TlsFiles | None) -> grpc.aio.Channel:
-    """A channel to host:port for asyncio."""
+def open_aio_channel(address: str, tls: TlsFiles | TlsContents | None) -> grpc.aio.Channel:
+    """A channel to host:port for the running loop of asyncio."""
     if tls is None:
         return grpc.aio.insecure_channel(address, options=OPTIONS)
-    return grpc.aio.secure_channel(address, tls.credentials(), options=OPTIONS)
+    return grpc.aio.secure_channel(address, _credentials(tls), options=OPTIONS)
+
+
+def _credentials(tls: TlsFiles | TlsContents) -> grpc.ChannelCredentials:
+    return tls.channel_credentials() if isinstance(tls, TlsContents) else tls.credentials()
 
 
 def local_user() -> str:
