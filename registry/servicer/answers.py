@@ -37,7 +37,8 @@ def webhook(view: WebhookView) -> resources_pb2.Webhook:
     answer = resources_pb2.Webhook(name=view.name, undelivered=view.undelivered)
     if view.webhook is not None:
         parts = urlsplit(view.webhook.url)
-        answer.host = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+        # There is no user in it, and an address of IPv6 keeps its brackets.
+        answer.host = f"{parts.scheme}://{parts.netloc}"
         answer.form = view.webhook.form
         answer.models.extend(sorted(view.webhook.models))
         answer.types.extend(sorted(view.webhook.types))

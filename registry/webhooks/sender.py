@@ -139,9 +139,10 @@ def _shake_hands(sock: ssl.SSLSocket) -> None:
 
 
 def _connection(parts: SplitResult, tls: ssl.SSLContext | None) -> http.client.HTTPConnection:
+    # Without a port it takes the end of an IPv6 address for one.
     if tls is None:
-        return http.client.HTTPConnection(parts.hostname or "", parts.port)
-    return http.client.HTTPSConnection(parts.hostname or "", parts.port, context=tls)
+        return http.client.HTTPConnection(parts.hostname or "", parts.port or http.client.HTTP_PORT)
+    return http.client.HTTPSConnection(parts.hostname or "", parts.port or http.client.HTTPS_PORT, context=tls)
 
 
 def _tls() -> ssl.SSLContext:

@@ -36,6 +36,11 @@ async def test_a_dead_receiver_delays_nobody_and_is_told_once_it_lives(
     assert "secret-path" not in str(hook)
 
 
+async def test_a_receiver_is_shown_by_its_address_of_ipv6(start: Start, tmp_path: Path) -> None:
+    registry = await start(webhooks=webhooks(tmp_path, {"name": "sixth", "url": "http://[2001:db8::1]:9000/hook"}))
+    assert (await listed(registry))["sixth"].host == "http://[2001:db8::1]:9000"
+
+
 async def test_a_receiver_that_refuses_is_asked_again_and_gets_everything(
     start: Start, receiver: Receiver, tmp_path: Path
 ) -> None:

@@ -1,9 +1,11 @@
 """Webhooks: the file, the forms, the pauses."""
 
 import json
+import ssl
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -12,6 +14,7 @@ from registry.domain.ledger import Event, EventDraft, EventType
 from registry.domain.webhooks import DEFAULT_TYPES, Delivery, Form, Webhook, pause_seconds, refused_seconds
 from registry.webhooks.config import WebhookFileError, read_webhooks
 from registry.webhooks.forms import cloud_event, sign, slack_text, write
+from registry.webhooks.sender import _connection
 
 
 def hook(form: Form = Form.CLOUDEVENTS, secret: bytes = b"", **more: frozenset[str]) -> Webhook:
@@ -163,3 +166,18 @@ def test_what_is_no_such_file(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(WebhookFileError, match=said) as error:
         read_webhooks(file)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("http://[2001:db8::1]/hook", ("2001:db8::1", 80)),
+        ("http://[2001:db8::1]:9000/hook", ("2001:db8::1", 9000)),
+        ("https://[2001:db8::1]/hook", ("2001:db8::1", 443)),
+        ("https://example.com/hook", ("example.com", 443)),
+    ],
+)
+def test_the_end_of_an_address_is_no_port(url: str, place: tuple[str, int]) -> None:
+    tls = ssl.create_default_context() if url.startswith("https") else None
+    connection = _connection(urlsplit(url), tls)
+    assert (connection.host, connection.port) == place
