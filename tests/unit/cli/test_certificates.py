@@ -34,7 +34,7 @@ def _uris(certificate: x509.Certificate) -> list[str]:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-@pytest.mark.parametrize("host", ["localhost", "router", "127.0.0.1", "10.0.0.7"])
+@pytest.mark.parametrize("host", ["localhost", "router", "127.0.0.1", "::1", "10.0.0.7"])
 def test_servers_are_verified_under_every_name(folder: Path, name: str, host: str) -> None:
     store = Store([_load(folder, "ca")])
     try:

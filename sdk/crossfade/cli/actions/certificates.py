@@ -46,7 +46,7 @@ def make_certificates(folder: Path, hosts: Sequence[str], now: dt.datetime) -> l
 
     Args:
         folder: made if there is none.
-        hosts: names and addresses of the servers besides localhost and 127.0.0.1.
+        hosts: names and addresses of the servers besides localhost, 127.0.0.1 and ::1.
         now: when they begin to be valid.
 
     Raises:
@@ -76,8 +76,8 @@ def make_certificates(folder: Path, hosts: Sequence[str], now: dt.datetime) -> l
 
 
 def _names(hosts: Iterable[str]) -> tuple[x509.GeneralName, ...]:
-    names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    for host in hosts:
+    names: list[x509.GeneralName] = [x509.DNSName("localhost")]
+    for host in ("127.0.0.1", "::1", *hosts):
         try:
             name: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
         except ValueError as error:
