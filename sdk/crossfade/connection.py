@@ -1,6 +1,7 @@
 """How users reach the services: addresses, TLS files and names, from arguments or the environment."""
 
 import getpass
+import ipaddress
 import math
 import os
 import re
@@ -32,6 +33,7 @@ USER_KEY: Final = "x-crossfade-user"
 
 _OTHER_TARGETS: Final = re.compile(r"(?:ipv4|ipv6|unix|unix-abstract|vsock|xds|google-c2p):|dns:\D")
 """How gRPC's targets of other kinds begin, as in unix:PATH and xds:///MODEL."""
+_HOST_AND_PORT: Final = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^:/\[\]]*)):(?P<port>[0-9]{1,5})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,28 @@ class TlsFiles:
         return math.inf if period is None else period.ends
 
 
+def host_and_port(value: str) -> tuple[str, int] | None:
+    """Host and port of HOST:PORT, or of [ADDRESS]:PORT with an address of IPv6; None: it has another form."""
+    found = _HOST_AND_PORT.fullmatch(value)
+    if found is None:
+        return None
+    host, port = found["name"] or "", int(found["port"])
+    if found["v6"] is not None:
+        host = found["v6"]
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            return None
+    return (host, port) if port < 65_536 else None
+
+
+def no_address(value: str, example: str) -> str:
+    """What is said of a value that is none: how to write one."""
+    # Without brackets nobody can tell the address from the port, and gRPC takes 443 for it.
+    brackets = ", and an address of IPv6 in brackets, as in [::1]:8500" if value.count(":") > 1 else ""
+    return f"{value!r} is not an address: write HOST:PORT, as in {example}{brackets}"
+
+
 def checked_address(value: str, example: str) -> str:
     """Answers a value that can be host:port, or another target that gRPC knows.
 
@@ -168,10 +192,9 @@ def checked_address(value: str, example: str) -> str:
     Raises:
         ValueError: it cannot.
     """
-    host, colon, port = value.rpartition(":")
-    fits = host and "/" not in host and colon and port.isdigit() and 0 < int(port) < 65_536
-    if not (fits or _OTHER_TARGETS.match(value)):
-        raise ValueError(f"{value!r} is not an address: write HOST:PORT, as in {example}")
+    found = host_and_port(value)
+    if not (found is not None and all(found)) and not _OTHER_TARGETS.match(value):
+        raise ValueError(no_address(value, example))
     return value
 
 

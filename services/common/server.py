@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from crossfade.connection import MESSAGE_LIMIT
+from crossfade.connection import MESSAGE_LIMIT, host_and_port, no_address
 from services.common import guard
 from services.common.health import Health
 from services.common.own_certificate import own_certificate
@@ -60,10 +60,10 @@ def split_address(address: str) -> tuple[str, int]:
     Raises:
         AddressError: it has another form.
     """
-    host, separator, port = address.rpartition(":")
-    if not separator or not port.isdigit() or int(port) > 65535:
-        raise AddressError(f"{address!r} is not an address: write HOST:PORT, as in 127.0.0.1:8500")
-    return host.strip("[]"), int(port)
+    found = host_and_port(address)
+    if found is None:
+        raise AddressError(no_address(address, "127.0.0.1:8500"))
+    return found
 
 
 def is_loopback(address: str) -> bool:
@@ -93,12 +93,12 @@ def check_exposure(address: str, *, tls: bool) -> None:
 
 
 def is_unspecified(address: str) -> bool:
-    """Whether it stands for all of the machine's own addresses: whoever dials it reaches itself.
-
-    Raises:
-        AddressError: it is no address.
-    """
-    host, _ = split_address(address)
+    """Whether it stands for all of the machine's own addresses: whoever dials it reaches itself."""
+    found = host_and_port(address)
+    if found is None:
+        # Another target that gRPC knows.
+        return False
+    host, _ = found
     try:
         return not host or ipaddress.ip_address(host).is_unspecified
     except ValueError:

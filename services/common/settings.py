@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from crossfade.connection import checked_address
+from crossfade.connection import checked_address, host_and_port, no_address
 
 
 class TlsSettings(BaseSettings):
@@ -72,10 +72,8 @@ class ServiceSettings(TlsSettings):
     @field_validator("listen", "metrics_listen")
     @classmethod
     def _place(cls, value: str, info: ValidationInfo) -> str:
-        host, colon, port = value.rpartition(":")
-        fits = "/" not in host and colon and port.isdecimal() and int(port) < 65_536
-        if not fits and (value or info.field_name == "listen"):
-            raise ValueError(f"{value!r} is not an address: write HOST:PORT, as in 127.0.0.1:8500")
+        if host_and_port(value) is None and (value or info.field_name == "listen"):
+            raise ValueError(no_address(value, "127.0.0.1:8500"))
         return value
 
     @field_validator("registry")

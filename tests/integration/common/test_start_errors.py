@@ -92,6 +92,13 @@ async def test_a_file_that_cannot_be_used_is_named_with_its_setting(
         ({"registry": "registry"}, "CROSSFADE_REGISTRY: 'registry' is not an address: write HOST:PORT"),
         ({"listen": "http://127.0.0.1:0"}, "CROSSFADE_LISTEN: 'http://127.0.0.1:0' is not an address: write HOST:PORT"),
         ({"listen": ""}, "CROSSFADE_LISTEN: '' is not an address: write HOST:PORT"),
+        (
+            {"listen": "::1:0"},
+            "CROSSFADE_LISTEN: '::1:0' is not an address: write HOST:PORT, as in 127.0.0.1:8500, and an address of",
+        ),
+        ({"listen": "[::1:0"}, "CROSSFADE_LISTEN: '[::1:0' is not an address: write HOST:PORT"),
+        ({"listen": "[localhost]:0"}, "CROSSFADE_LISTEN: '[localhost]:0' is not an address: write HOST:PORT"),
+        ({"registry": "::1:8400"}, "CROSSFADE_REGISTRY: '::1:8400' is not an address: write HOST:PORT"),
         ({"metrics_listen": "9500"}, "CROSSFADE_METRICS_LISTEN: '9500' is not an address: write HOST:PORT"),
         ({"advertise": "me"}, "CROSSFADE_ADVERTISE: 'me' is not an address: write HOST:PORT"),
         ({"otlp_endpoint": "jaeger:4317"}, "CROSSFADE_OTLP_ENDPOINT: 'jaeger:4317' is no URL: write http://HOST:4317"),

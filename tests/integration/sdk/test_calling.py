@@ -65,9 +65,18 @@ async def test_what_a_router_refuses_is_not_asked_again(house: House) -> None:
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
-@pytest.mark.parametrize("address", ["localhost", "http://localhost:8500", "localhost:http", "localhost:0", ""])
+@pytest.mark.parametrize(
+    "address", ["localhost", "http://localhost:8500", "localhost:http", "localhost:0", "", "[::1]", "[localhost]:8500"]
+)
 def test_what_is_no_address_is_refused_at_once(kind: Any, address: str) -> None:
     with pytest.raises(ValueError, match="is not an address: write HOST:PORT, as in localhost:8500"):
+        kind(address)
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize("address", ["::1", "::1:8500", "2001:db8::1:8500"])
+def test_an_address_of_ipv6_wants_brackets(kind: Any, address: str) -> None:
+    with pytest.raises(ValueError, match=r"and an address of IPv6 in brackets, as in \[::1\]:8500"):
         kind(address)
 
 
