@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from services.common.descriptors import raise_limit
 from services.common.server import AddressError, run_until_signal
 from services.common.settings import ServiceSettings
 from services.common.start_errors import start_error
@@ -33,6 +34,7 @@ def run(name: str, settings: type[SettingsT], make: Callable[[SettingsT], Applic
     """
 
     async def serve() -> None:
+        raise_limit()
         given = settings()
         application = make(given)
         await run_until_signal(application.start, application.stop, make_log(f"crossfade-{name}", given.log_level))

@@ -18,7 +18,9 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from crossfade.connection import MESSAGE_LIMIT, host_and_port, no_address
 from services.common import guard
+from services.common.descriptors import Descriptors
 from services.common.health import Health
+from services.common.loops import begun_again
 from services.common.own_certificate import own_certificate
 from services.common.release import release
 from services.common.settings import ServiceSettings
@@ -170,7 +172,8 @@ class Server:
         register(guarded)
         self.certificate = own_certificate(settings, log, calls=calls)
         """What it shows to its callers; None: it is without TLS."""
-        self._watching: asyncio.Task[None] | None = None
+        self._descriptors = Descriptors(log)
+        self._watching: list[asyncio.Task[None]] = []
         self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, guarded)
         # Their own helpers take what is no aio.Server for a server of threads.
@@ -205,8 +208,9 @@ class Server:
         """Starts to serve; health is NOT_SERVING until `set_serving`."""
         self.set_serving(False)
         await self._server.start()
+        self._watching.append(asyncio.create_task(begun_again(self._descriptors.watch, self._log)))
         if self.certificate is not None:
-            self._watching = asyncio.create_task(self.certificate.watch())
+            self._watching.append(asyncio.create_task(self.certificate.watch()))
         self._log.info("serving", address=self.address, release=release(), instance_id=self._instance_id)
 
     def set_serving(self, serving: bool, *services: str) -> None:
@@ -222,9 +226,9 @@ class Server:
         """Takes no new calls and waits up to `drain_seconds` for those in flight."""
         self._health.end()
         await self._server.stop(self._settings.drain_seconds)
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+        for watching in self._watching:
+            watching.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
 
 
 async def run_until_signal(

@@ -3,6 +3,7 @@
 import socket
 import ssl
 import sys
+import time
 from contextlib import suppress
 from socketserver import ThreadingMixIn
 from types import TracebackType
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _SILENCE_SECONDS: Final = 10.0
 """For so long a scraper may say nothing."""
+_PAUSE_SECONDS: Final = 0.5
 _LONGEST_LINE: Final = 65_536
 
 _Failure = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
@@ -62,7 +64,12 @@ class PageServer(ThreadingMixIn, WSGIServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Takes a connection."""
-        connection, address = super().get_request()
+        try:
+            connection, address = super().get_request()
+        except OSError:
+            # There may be no file descriptor for it, and it would be asked for again at once, without an end.
+            time.sleep(_PAUSE_SECONDS)
+            raise
         try:
             context = self._today()
             if context is not None:

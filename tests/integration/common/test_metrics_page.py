@@ -1,6 +1,7 @@
 """The pages of a process: all of its series, and those without evidence, few even for a model of many classes."""
 
 import asyncio
+import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from services.common.telemetry import catalog
 from services.common.telemetry.logs import make_log
 from services.common.telemetry.otlp import Resource
 from services.common.telemetry.page_names import BUILD_INFO, CREATED, page_name
+from services.common.telemetry.page_server import PageServer
 from services.common.telemetry.prometheus import ALL, OPERATIONS, MetricsPage
 from services.common.telemetry.store import MetricStore, Snapshot
 
@@ -100,3 +102,13 @@ async def test_another_path_says_which_pages_there_are(page: MetricsPage) -> Non
         await fetch(page, "/metrics/operation")
     assert caught.value.code == 404
     assert caught.value.read().decode() == "there is no such page: ask for /metrics or /metrics/operations\n"
+
+
+def test_a_connection_that_cannot_be_taken_is_not_asked_for_without_a_pause() -> None:
+    with PageServer(("127.0.0.1", 0), ServiceSettings(), None, make_log("test", "error")) as server:
+        # So it raises at once, as where no file descriptor is left.
+        server.socket.setblocking(False)
+        began = time.monotonic()
+        with pytest.raises(OSError, match="unavailable"):
+            server.get_request()
+        assert time.monotonic() - began > 0.4
