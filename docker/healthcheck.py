@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from crossfade.proxies import NO_PROXY
 from services.common.channels import channel_credentials
 from services.common.settings import ServiceSettings
 from services.common.start_errors import start_error
@@ -48,10 +49,10 @@ def check(settings: ServiceSettings, service: str = "") -> str:
 
 def _open(target: str, settings: ServiceSettings) -> grpc.Channel:
     if not settings.tls:
-        return grpc.insecure_channel(target)
+        return grpc.insecure_channel(target, options=NO_PROXY)
     # The certificate is for the name by which others reach the service, not for loopback.
     name = urlsplit(f"//{settings.advertise or settings.listen}").hostname
-    options = (("grpc.ssl_target_name_override", name),)
+    options = (("grpc.ssl_target_name_override", name), *NO_PROXY)
     return grpc.secure_channel(target, channel_credentials(settings), options=options)
 
 

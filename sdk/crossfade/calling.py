@@ -15,6 +15,7 @@ from crossfade.channels import AnyChannels
 from crossfade.connection import USER_KEY, TlsFiles, checked_address, local_user
 from crossfade.errors import ErrorDetails, details_of
 from crossfade.input_types import Asked, InputTypes, advice
+from crossfade.proxies import proxy_hint
 from crossfade.tls_faults import tls_fault
 
 DEFAULT_TIMEOUT: Final = 5.0
@@ -70,12 +71,9 @@ class Caller:
             fault = tls_fault(details.message, self._address)
             if fault:
                 return NoTlsConnectionError(details.code, "", fault)
-            return NothingAnswersError(
-                details.code,
-                "",
-                f"nothing answers at {self._address}. Is `crossfade up` running, and is this the Router's address? "
-                f"({details.message})",
-            )
+            hint = proxy_hint(self._address) or "Is `crossfade up` running, and is this the Router's address?"
+            said = f"nothing answers at {self._address}. {hint} ({details.message})"
+            return NothingAnswersError(details.code, "", said)
         said = self._advice(details) or details.message
         if do := advice(details.reason, details.metadata):
             said = f"{said}: {do}"

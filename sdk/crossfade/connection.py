@@ -14,6 +14,7 @@ from typing import Final
 
 import grpc
 
+from crossfade.proxies import proxy_options
 from crossfade.tls_check import TlsFileError, check_certificate
 
 MESSAGE_LIMIT: Final = 16 * 1024 * 1024
@@ -201,15 +202,19 @@ def checked_address(value: str, example: str) -> str:
 def open_channel(address: str, tls: TlsFiles | TlsContents | None) -> grpc.Channel:
     """A channel to host:port."""
     if tls is None:
-        return grpc.insecure_channel(address, options=OPTIONS)
-    return grpc.secure_channel(address, _credentials(tls), options=OPTIONS)
+        return grpc.insecure_channel(address, options=_options(address))
+    return grpc.secure_channel(address, _credentials(tls), options=_options(address))
 
 
 def open_aio_channel(address: str, tls: TlsFiles | TlsContents | None) -> grpc.aio.Channel:
     """A channel to host:port for the running loop of asyncio."""
     if tls is None:
-        return grpc.aio.insecure_channel(address, options=OPTIONS)
-    return grpc.aio.secure_channel(address, _credentials(tls), options=OPTIONS)
+        return grpc.aio.insecure_channel(address, options=_options(address))
+    return grpc.aio.secure_channel(address, _credentials(tls), options=_options(address))
+
+
+def _options(address: str) -> tuple[tuple[str, int], ...]:
+    return OPTIONS + proxy_options(address)
 
 
 def _credentials(tls: TlsFiles | TlsContents) -> grpc.ChannelCredentials:

@@ -9,6 +9,7 @@ import grpc
 from grpc import aio
 
 from crossfade.connection import MESSAGE_LIMIT, TlsContents, TlsFiles
+from crossfade.proxies import NO_PROXY
 from crossfade.tls_check import TlsFileError
 from services.common.setting_files import unreadable
 from services.common.settings import TlsSettings
@@ -26,6 +27,8 @@ OPTIONS: Final = (
     # a Worker whose machine is gone waits so long before the Router asks the next one.
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.enable_retries", 0),
+    # Services reach one another directly: a proxy that the environment names for other programs is none of theirs.
+    *NO_PROXY,
 )
 
 Stamp: TypeAlias = tuple[tuple[int, int, int], ...]

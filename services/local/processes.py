@@ -12,6 +12,7 @@ from typing import Final
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from crossfade.proxies import NO_PROXY
 from services.local import leash
 
 _POLL_SECONDS: Final = 0.05
@@ -95,7 +96,7 @@ class ServiceProcess:
         Raises:
             StartError: it ended, or was not ready in a minute.
         """
-        async with grpc.aio.insecure_channel(self.service.address) as channel:
+        async with grpc.aio.insecure_channel(self.service.address, options=NO_PROXY) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             for _ in range(int(_START_SECONDS / _POLL_SECONDS)):
                 if self.exit_code is not None:

@@ -10,11 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import grpc
 from rich.console import Console
 
 from crossfade.artifact import Artifact
 from crossfade.client import AsyncClient
+from crossfade.connection import open_aio_channel
 from crossfade.policy_file import load_policy
 from crossfade.registry.v1 import service_pb2
 from examples.digits.data import held_out
@@ -63,7 +63,7 @@ async def _play(seed: int, rate: float, ports: Ports, artifacts: Mapping[str, Ar
     spec = service_pb2.RolloutSpec(plan=document.plan, policy=document.policy)
     started = time.monotonic()
     async with (
-        grpc.aio.insecure_channel(ports.address("registry")) as registry,
+        open_aio_channel(ports.address("registry"), None) as registry,
         AsyncClient(ports.address("router")) as client,
     ):
         traffic = Traffic(client, MODEL, held_out(seed), rate, seed)

@@ -8,6 +8,7 @@ import grpc
 
 from crossfade.cli.field_words import in_options
 from crossfade.errors import ErrorDetails, details_of
+from crossfade.proxies import proxy_hint
 from crossfade.tls_faults import tls_fault
 
 
@@ -92,7 +93,7 @@ class NothingAnswersError(CommandError):
     """
 
     def __init__(self, address: str, service: str) -> None:
-        hint = f"Is `crossfade up` running? {other_address(service)}"
+        hint = proxy_hint(address) or f"Is `crossfade up` running? {other_address(service)}"
         facts = Facts(grpc.StatusCode.UNAVAILABLE.name)
         super().__init__(f"nothing answers at {address}. {hint}", ExitCode.NOTHING_ANSWERS, facts, hint)
 

@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from services.common.channels import open_channel
+from services.common.ports import free_port
 from services.common.server import AddressError, Server, split_address
 from services.common.settings import ServiceSettings
 from tests.integration.common.house import LOG, House, read
@@ -83,6 +84,15 @@ async def test_health_follows_the_service(local: House) -> None:
             local.server.set_serving(serving)
             answer = await stub.Check(health_pb2.HealthCheckRequest())
             assert health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status) == status
+
+
+async def test_services_reach_one_another_without_the_proxy_of_the_environment(
+    local: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    async with open_channel(local.server.address, ServiceSettings()) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        await stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
 
 
 async def test_many_calls_over_one_connection_are_all_answered(local: House) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from crossfade.client import AsyncClient, Client, ClientClosedError, NothingAnswersError, PredictError
 from crossfade.predict.v1 import predict_pb2
+from services.common.ports import free_port
 from tests.integration.sdk.answering import House
 
 ROWS = np.zeros((1, 2), dtype=np.float32)
@@ -135,3 +136,23 @@ async def test_a_call_under_which_its_client_is_closed_says_so() -> None:
                 await call
         for connection, _ in connections:
             connection.close()
+
+
+async def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    await house.start()
+    async with AsyncClient(house.address) as client:
+        assert (await client.predict("churn", ROWS)).version == "v1"
+    with Client(house.address) as blocking:
+        assert (await asyncio.to_thread(blocking.predict, "churn", ROWS)).version == "v1"
+
+
+async def test_a_proxy_that_is_in_the_way_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    async with AsyncClient("router.invalid:8500", timeout=1.0) as client:
+        with pytest.raises(
+            NothingAnswersError, match=r"the proxy that http_proxy names: add router.invalid to no_prox"
+        ):
+            await client.predict("churn", ROWS)

@@ -78,6 +78,8 @@ async def test_a_service_behind_tls_is_healthy(root: Path, certificates: Path, n
             root,
             CROSSFADE_LISTEN=f"0.0.0.0:{port}",
             CROSSFADE_ADVERTISE=f"{name}:8500",
+            # As Docker's client sets it in each container where its own settings name one.
+            http_proxy="http://127.0.0.1:1",
             **_tls(certificates, name),
         )
     assert found == (0, "")
