@@ -195,7 +195,8 @@ class Postgres:
         """Ends a server that outlived its parent and its guard; removes the traces of one that did not."""
         pid_file = self._data / "postmaster.pid"
         try:
-            pid = int(pid_file.read_text().splitlines()[0])
+            # Its next line is the folder, in bytes of any encoding.
+            pid = int(pid_file.read_bytes().splitlines()[0])
         except (FileNotFoundError, IndexError, ValueError):
             return
         try:

@@ -122,7 +122,9 @@ def make_cluster(folder: Path, password_file: Path, programs: Path, user: Server
             ],
             check=False,
             capture_output=True,
-            text=True,
+            # It names the folder, whose name may be beyond what the terminal's encoding has.
+            encoding="utf-8",
+            errors="replace",
             env=environment(),
             cwd="/",
         )

@@ -79,7 +79,7 @@ def _prediction_id(prediction: str) -> str:
 
 def _lines(file: Path) -> list[str]:
     try:
-        return [line.strip() or _UNKNOWN for line in file.read_text().splitlines()]
+        return [line.strip() or _UNKNOWN for line in file.read_text(encoding="utf-8").splitlines()]
     except OSError as error:
         raise CommandError(f"{file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
