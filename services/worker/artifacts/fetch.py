@@ -4,6 +4,7 @@ An artifact's digest is the SHA-256 of its manifest, which lists size and SHA-25
 """
 
 import contextlib
+import errno
 import hashlib
 import re
 from collections.abc import Callable, Iterator
@@ -213,8 +214,7 @@ def _storing(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise LoadError(
-            f"{target} cannot be written ({error.strerror}): make room there, or set CROSSFADE_ARTIFACT_CACHE to a "
-            "folder on another disk",
-            transient=True,
-        ) from error
+        advice = "make room there, or set CROSSFADE_ARTIFACT_CACHE to a folder on another disk"
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            advice = "the Worker needs more file descriptors than it may have (ulimit -n)"
+        raise LoadError(f"{target} cannot be written ({error.strerror}): {advice}", transient=True) from error

@@ -1,5 +1,6 @@
 """Artifacts into the cache: whole and unaltered, or refused with what differs."""
 
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ import pytest
 
 from crossfade.manifest import MANIFEST_FILE
 from services.worker.artifacts.cache import ArtifactCache
+from services.worker.artifacts.fetch import _storing
 from services.worker.artifacts.sources import check_source
 from services.worker.domain import ArtifactRef, LoadError
 from services.worker.settings import WorkerSettings
@@ -241,3 +243,10 @@ def test_what_is_not_read_in_time_stays_in_the_cache(tmp_path: Path, source: Pat
         cache.fetch(reference(source), lambda: True)
     assert caught.value.transient
     assert cache.fetch(reference(source)).folder == folder
+
+
+def test_who_has_no_file_descriptor_left_is_not_told_to_make_room(tmp_path: Path) -> None:
+    full = OSError(errno.EMFILE, "Too many open files")
+    told = r"Too many open files.: the Worker needs more file descriptors .*ulimit -n"
+    with pytest.raises(LoadError, match=told), _storing(tmp_path / "program.pt2"):
+        raise full
