@@ -8,10 +8,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import reduce
-from typing import Final
 
 from evaluator.evidence.label_looks import Known, Taken, judge_labels, mixing, take_labels, take_pairs
 from evaluator.evidence.ledger import Ledger
+from evaluator.evidence.passing import leap
 from evaluator.evidence.settling import durations
 from evaluator.evidence.state import Look, State, start
 from evaluator.evidence.telling import told
@@ -27,32 +27,29 @@ from evaluator.window.label_rows import caller_slices, late_labels, slice_counts
 from evaluator.window.pair_rows import pair_slices
 from services.common.policy.metrics import MetricKind
 
-MOST_MISSED: Final = 3.0
-"""Look intervals: of a longer time between two looks no more passes for watched."""
-_LEAST_GAP: Final = 2.0
-"""Seconds: a busy machine may be as late with a look, however short the intervals are."""
-
 
 def fold(state: State, look: Look) -> State:
     """The state after one more look."""
-    now = max(read_time(look.window), state.time)
+    now = _read(state, look)
     after = _enter(state, look, now)
+    # What has come since the look before was predicted after it, whatever the Worker's clock said.
+    since = state.steady if state.time else -math.inf
     counted = ArmCounts(look.window, state.terms)
     labelled = slice_counts(counted)
     judged = look.epoch if look.judged else None
     lateness = state.lateness.plus(counted)
     after = replace(
         after,
-        ledger=after.ledger.plus(labelled),
+        ledger=after.ledger.plus(labelled, since),
         floors={
-            caller: after.floors.get(caller, Ledger()).plus(caller_slices(counted, caller))
+            caller: after.floors.get(caller, Ledger()).plus(caller_slices(counted, caller), since)
             for caller in state.terms.callers
         },
         alike=after.alike.plus(counted, labelled.values()),
         answers=after.answers.plus(counted) if state.terms.balances else after.answers,
         labelled=after.labelled.plus(counted) if state.mixes_answers else after.labelled,
-        values=after.values.plus(value_slices(counted)) if state.takes_values else after.values,
-        paired=after.paired.plus(pair_slices(counted)) if state.takes_pairs else after.paired,
+        values=after.values.plus(value_slices(counted), since) if state.takes_values else after.values,
+        paired=after.paired.plus(pair_slices(counted), since) if state.takes_pairs else after.paired,
         lateness=lateness,
         too_late=after.too_late + late_labels(counted),
         late_before=after.late_before if state.sequence else lateness.wrong(test=False),
@@ -65,7 +62,7 @@ def fold(state: State, look: Look) -> State:
     after = _watch_inputs(after, counted, state.time or now)
     if look.judged:
         after = _judge(after, look, counted)
-        passed = now - (state.time or now)
+        passed = max(after.steady - state.steady, 0.0) if state.time else 0.0
         return _reach(
             replace(
                 after,
@@ -82,6 +79,12 @@ def fold_all(terms: Terms, looks: Iterable[Look]) -> State:
     return reduce(fold, looks, start(terms))
 
 
+def _read(state: State, look: Look) -> float:
+    """When the look read. One that could not read all processes turns no time back; a clock that was set back does."""
+    read = read_time(look.window)
+    return state.time if not read or 0.0 <= state.time - read <= state.most_watched else read
+
+
 def _enter(state: State, look: Look, now: float) -> State:
     """Takes note of the look's time, epoch and step; a new step begins with fresh evidence of non-inferiority."""
     since = math.inf if look.epoch != state.epoch else state.epoch_since
@@ -91,6 +94,8 @@ def _enter(state: State, look: Look, now: float) -> State:
     if new_step:
         gates = tuple(guarded(gate.restart(), state.terms, step) for gate in gates)
     unlooked, behind = _unlooked(state, look, new_step=new_step)
+    # By what it read where it did: a clock may be set between that and the look's end.
+    passing = state.passing.to(read_time(look.window) or look.time, state.most_watched)
     if look.epoch != state.epoch:
         gates = tuple(gate.enter(look.epoch) if isinstance(gate, CohortGate) else gate for gate in gates)
     return replace(
@@ -99,11 +104,12 @@ def _enter(state: State, look: Look, now: float) -> State:
         # Where no process can be read a version is waited for all the same.
         first_time=state.first_time or now or look.time,
         time=now,
+        passing=passing,
         elapsed=look.elapsed,
         unlooked=unlooked,
         behind=behind,
         epoch=look.epoch,
-        epoch_since=now if math.isinf(since) and look.window else since,
+        epoch_since=passing.steady(now) if math.isinf(since) and look.window else since,
         step=step,
         steps={**state.steps, look.epoch: step},
         slices={**state.slices, look.epoch: look.slice_seconds},
@@ -119,16 +125,10 @@ def _unlooked(state: State, look: Look, *, new_step: bool) -> tuple[float, float
 
     By how far the step's own time moved on from look to look: that leaves pauses out, and a clock that differs from the
     Registry's or from another Evaluator's passes for time in which nobody looked, and never for time that was watched.
-    Where two Evaluators take turns whose clocks differ, the way back and the way forth are of the same time.
     """
     before, sofar, behind = (0.0, 0.0, 0.0) if new_step else (state.elapsed, state.unlooked, state.behind)
-    passed = look.elapsed - before
-    if passed < 0.0:
-        return sofar + passed, -passed
-    watched = max(MOST_MISSED * state.terms.policy.look_interval, _LEAST_GAP)
-    if passed <= watched:
-        return sofar, 0.0
-    return sofar + passed - min(max(passed - behind, 0.0), watched), 0.0
+    leapt, behind = leap(look.elapsed - before, behind, state.most_watched)
+    return sofar + leapt, behind
 
 
 def _watch_inputs(state: State, counted: ArmCounts, before: float) -> State:
@@ -190,8 +190,9 @@ def _judge_labels(state: State, gates: Sequence[GateState], read: float) -> Stat
         read: until when labels are known, seconds since 1970-01-01 UTC.
     """
     known = Known(
-        begun=state.first_time,
+        begun=state.begun,
         read=read,
+        steady=state.steady - max(state.time - read, 0.0),
         age=state.label_age,
         step=state.step,
         steps=dict(state.steps),

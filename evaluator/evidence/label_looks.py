@@ -1,5 +1,6 @@
 """Labels at one look: what is taken of them, and by which gates."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -36,6 +37,7 @@ class Known(NamedTuple):
         lateness: it is known how late labels of wrong answers come, without which nothing is mature.
         answers: by predicted class, where labels are of classes.
         effect: rows of a request that may get their labels together.
+        steady: `read` on the scale of what was watched.
     """
 
     begun: float
@@ -48,6 +50,7 @@ class Known(NamedTuple):
     lateness: bool = True
     answers: Answers = Answers()
     effect: float = 1.0
+    steady: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,7 @@ def take_pairs(ledger: Ledger, terms: Terms, known: Known) -> Taken:
 
 def _aged(ledger: Ledger, terms: Terms, known: Known, *, shadow: bool) -> list[SliceKey]:
     """Slices of SHADOW or of LIVE steps that are old enough."""
-    keys = ledger.aged(known.begun, known.read, known.age, known.length)
+    keys = ledger.aged(known.begun, known.read, known.age, known.length, known.steady)
     return [key for key in keys if terms.plan.steps[known.steps[key[0]]].shadow is shadow]
 
 

@@ -31,6 +31,7 @@ class Ledger:
         safe_taken: labels that the tests of non-inferiority have taken.
         taken_by: labels that gates have taken by themselves, which wait for what others do not.
         rests: stretches of time (start, end) whose slices are left out, since the inputs had drifted.
+        fed: since when the latest predictions of a slice may have been made, on the scale of what was watched.
     """
 
     slices: Mapping[SliceKey, SliceCounts] = field(default_factory=dict)
@@ -39,18 +40,21 @@ class Ledger:
     safe_taken: Mapping[SliceKey, LabelPair] = field(default_factory=dict)
     taken_by: Mapping[str, Mapping[SliceKey, LabelPair]] = field(default_factory=dict)
     rests: tuple[tuple[float, float], ...] = ()
+    fed: Mapping[SliceKey, float] = field(default_factory=dict)
 
     @property
     def resting(self) -> bool:
         """Whether the inputs are drifted now."""
         return bool(self.rests) and self.rests[-1][1] == math.inf
 
-    def plus(self, counted: Mapping[SliceKey, SliceCounts]) -> "Ledger":
-        """The ledger with a look's counts."""
-        slices = dict(self.slices)
+    def plus(self, counted: Mapping[SliceKey, SliceCounts], since: float = -math.inf) -> "Ledger":
+        """The ledger with a look's counts, which were made since a moment on the scale of what was watched."""
+        slices, fed = dict(self.slices), dict(self.fed)
         for key, part in counted.items():
             add_slice(slices, key, part)
-        return replace(self, slices=slices)
+            if part.test_predictions or part.stable_predictions:
+                fed[key] = since
+        return replace(self, slices=slices, fed=fed)
 
     def rest(self, start: float) -> "Ledger":
         """Leaves out the slices from `start` on."""
@@ -97,8 +101,12 @@ class Ledger:
         """Those of the slices that have labels of enough predictions."""
         return [key for key in keys if _covered(self.slices[key], maturity)]
 
-    def aged(self, begun: float, now: float, age: float, length: Length) -> list[SliceKey]:
+    def aged(self, begun: float, now: float, age: float, length: Length, steady: float = math.inf) -> list[SliceKey]:
         """The slices with a test arm that ended `age` seconds ago, so that labels may be complete.
+
+        They are numbered by Workers' clocks. One that is set back, or an Evaluator's that is set forward, would make a
+        slice old that still gets predictions, so none may have come for as long either; `steady` is `now` on the scale
+        of what was watched.
 
         One that would have ended before the rollout was `begun` was numbered by a Worker which had not heard of the
         epoch's length of slices yet: nobody knows when it was.
@@ -109,7 +117,8 @@ class Ledger:
             if seconds is None or not self.slices[key].test_predictions:
                 continue
             end = (key[1] + 1) * seconds
-            if end >= begun and now - end >= age and not self._left_out(key, length):
+            old = now - end >= age and steady - self.fed.get(key, -math.inf) >= age
+            if end >= begun and old and not self._left_out(key, length):
                 keys.append(key)
         return keys
 

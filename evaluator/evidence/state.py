@@ -9,6 +9,7 @@ from evaluator.evidence.copies import NO_COPIES, Copies
 from evaluator.evidence.inputs import Inputs, open_inputs
 from evaluator.evidence.lateness import ENOUGH_LAGS, Lateness
 from evaluator.evidence.ledger import Ledger
+from evaluator.evidence.passing import NOT_LOOKED, Passing, most_watched
 from evaluator.evidence.same_inputs import SameInputs, open_same_inputs
 from evaluator.evidence.settling import NO_DURATIONS, settling
 from evaluator.evidence.split_check import Shares, SplitCheck
@@ -58,11 +59,12 @@ class State:
         first_time: when the first look read or, where there was nothing to read, was; seconds since 1970-01-01 UTC; 0:
             there was none.
         time: when the latest look read.
+        passing: the looks' times, and what of the way between them was watched.
         elapsed: the latest look's.
         unlooked: seconds of it in which nobody looked; below 0 where the clocks of those who looked went back.
         behind: seconds by which the latest look's clock went back; 0: it did not.
         epoch: the latest look's epoch; -1: none.
-        epoch_since: when a look first read counts in that epoch; infinity: none has.
+        epoch_since: when a look first read counts in that epoch, on the steady scale; infinity: none has.
         step: the latest look's step; -1: none.
         steps: the step by epoch, the latest one where shares did not change.
         slices: the length of slices by epoch.
@@ -128,6 +130,7 @@ class State:
     split: SplitCheck = field(default_factory=SplitCheck)
     same_inputs: SameInputs | None = None
     others: OtherLanes = NO_OTHER_LANES
+    passing: Passing = NOT_LOOKED
     elapsed: float = 0.0
     unlooked: float = 0.0
     behind: float = 0.0
@@ -173,6 +176,26 @@ class State:
         """Seconds after which a slice's labels may be complete: `min_age` or, by default, what labels have taken."""
         maturity = self.terms.policy.labels
         return max(maturity.min_age, self.lateness.usual) if maturity.follows_lag else maturity.min_age
+
+    @property
+    def steady(self) -> float:
+        """When the latest look read, on the scale of what was watched."""
+        return self.passing.steady(self.time)
+
+    @property
+    def begun(self) -> float:
+        """When the first look was, by the clocks of the looks since: its own may have been ahead."""
+        return self.first_time + min(self.passing.leapt, 0.0)
+
+    @property
+    def waited(self) -> float:
+        """Seconds since the first look that somebody watched; 0: there was none."""
+        return self.passing.steady(self.passing.latest) - self.first_time if self.first_time else 0.0
+
+    @property
+    def most_watched(self) -> float:
+        """Seconds between two looks that pass for watched."""
+        return most_watched(self.terms.policy.look_interval)
 
     @property
     def knows_lateness(self) -> bool:

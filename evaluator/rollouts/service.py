@@ -155,14 +155,17 @@ class Evaluator:
         policy = terms.policy
         # A clock that was set back, or is behind another Evaluator's: count from when the epoch was seen.
         seen_for = self._clock.monotonic() - known.epoch_since
-        settled_for = max(0.0, now - before.epoch_since, seen_for) if before.epoch == lane.epoch else 0.0
+        # One that was set forward is ahead of no more than was watched.
+        steady = before.passing.to(now, before.most_watched).steady(now)
+        settled_for = max(0.0, steady - before.epoch_since, seen_for) if before.epoch == lane.epoch else 0.0
         # The first window of an epoch begins in the one before.
         settling = before.settling(max(rollout.step, 0))
         settled = before.epoch == lane.epoch and settled_for >= settling - _EARLY * policy.look_interval
         # Counts that come late may be of before the split in force, which was first seen with counts of that age.
         age = self._source.age(terms)
         begin = _begin(known.cursor, taken.window)
-        after = max(begin - before.epoch_since, seen_for - (now - begin) if begin <= now else -math.inf)
+        since_begin = before.passing.steady(begin) - before.epoch_since
+        after = max(since_begin, seen_for - (now - begin) if begin <= now else -math.inf)
         settled = settled and (not age or after >= age)
         judged = rollout.phase is not Phase.WAITING and settled and bool(taken.window)
         sequence = before.sequence + 1

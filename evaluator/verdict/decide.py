@@ -23,8 +23,9 @@ from evaluator.verdict.waits import unlike_answers, unlike_processes
 from services.common.policy.metrics import MetricKind, shown_in
 from services.common.policy.records import PeriodEnd, Step
 
-_TAILS, _BY_CLASS = 1, 2
-"""The first rules by which the slowest batches, and labels of a gate's class, were asked for."""
+_TAILS, _BY_CLASS, _WATCHED = 1, 2, 3
+"""The first rules by which the slowest batches, and labels of a gate's class, were asked for, and by which a clock that
+was set made no wait any longer."""
 
 
 def decide(state: State, at: Circumstances) -> Decision:
@@ -69,16 +70,23 @@ def find_violation(state: State, gates: Sequence[GateReport]) -> Decision | None
 
 
 def _unservable(state: State, at: Circumstances) -> Decision | None:
-    waited = at.now - state.first_time if state.first_time else 0.0
+    waited = _waited(state, at)
     failure = find_failure(at.workers, state.terms.test, state.terms.stable, waited)
     if failure is not None:
         return Decision(Action.ROLLBACK, Verdict.FAIL, failure.reason, failure.code)
     return None
 
 
+def _waited(state: State, at: Circumstances) -> float:
+    """Seconds since the rollout's first look."""
+    if at.rules >= _WATCHED:
+        return state.waited
+    return at.now - state.first_time if state.first_time else 0.0
+
+
 def _waiting(state: State, at: Circumstances) -> Decision:
     test = state.terms.test
-    waited = at.now - state.first_time if state.first_time else 0.0
+    waited = _waited(state, at)
     known = obstacle(at.workers, test)
     why = f": {known}" if known else ""
     if waited >= PATIENCE and not is_ready(at.workers, test):

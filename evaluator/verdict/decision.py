@@ -6,9 +6,10 @@ from enum import StrEnum
 from evaluator.verdict.readiness import Worker
 from evaluator.verdict.reports import DriftReport, GateReport, Verdict
 
-RULES = 2
+RULES = 3
 """By which rules a look concludes, recorded with it: by 0 nothing was asked of the slowest batches, nor of how many
-looks a period had, and by 0 and 1 nothing of how many labels were of a gate's class."""
+looks a period had; by 0 and 1 nothing of how many labels were of a gate's class; and by all before 3 what a clock was
+set forward passed for time that was waited."""
 
 
 class Phase(StrEnum):

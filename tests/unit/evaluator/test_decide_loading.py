@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from evaluator.evidence.passing import Passing
 from evaluator.evidence.state import State, start
 from evaluator.verdict.decide import decide
 from evaluator.verdict.decision import Action, Circumstances, Decision, Phase
@@ -19,8 +20,9 @@ def served(*states: tuple[str, Serving, str]) -> tuple[Worker, ...]:
 
 
 def failed(workers: tuple[Worker, ...], waited: float = 100.0) -> Decision:
-    state = replace(start(demo_terms()), first_time=1_000_000.0)
-    return decide(state, Circumstances(Phase.WAITING, 1_000_000.0 + waited, 0.0, workers))
+    now = 1_000_000.0 + waited
+    state = replace(start(demo_terms()), first_time=1_000_000.0, passing=Passing(now))
+    return decide(state, Circumstances(Phase.WAITING, now, 0.0, workers))
 
 
 def test_a_version_that_loads_nowhere_is_rolled_back() -> None:

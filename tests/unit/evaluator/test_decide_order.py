@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from evaluator.evidence.passing import Passing
 from evaluator.evidence.state import State, start
 from evaluator.gates.rates import RateGate
 from evaluator.statistics.counts import frozen
@@ -63,9 +64,10 @@ def test_a_rollout_that_nobody_has_looked_at_yet_has_waited_for_no_time() -> Non
 
 
 def test_a_version_that_is_ready_nowhere_is_waited_for_until_the_time_is_over() -> None:
-    waiting = replace(start(demo_terms()), first_time=1_000_000.0)
     for waited, action in ((PATIENCE - 1.0, Action.NONE), (PATIENCE, Action.CANCEL)):
-        assert decide(waiting, Circumstances(Phase.WAITING, 1_000_000.0 + waited, 0.0, LOADING)).action is action
+        now = 1_000_000.0 + waited
+        waiting = replace(start(demo_terms()), first_time=1_000_000.0, passing=Passing(now))
+        assert decide(waiting, Circumstances(Phase.WAITING, now, 0.0, LOADING)).action is action
 
 
 def test_too_little_evidence_ends_a_rollout_when_its_period_is_over(young: State) -> None:

@@ -243,7 +243,7 @@ def test_the_burst_guard_is_of_the_step(
 
 def test_labels_are_known_as_far_as_the_process_that_was_read_first() -> None:
     """A Worker read just now says nothing of the labels that a Router had when it was read 40 s ago."""
-    terms = demo_terms(demo_policy(min_age=30.0), features=0)
+    terms = demo_terms(demo_policy(min_age=30.0, look_interval=30.0), features=0)
     state = fold(start(terms), Look(1, 1, 10.0, 0, False, window(at=1_000.0)))
     labels = {"segment": "", "slice": "1.101", "traffic": "live"}
     counted = (

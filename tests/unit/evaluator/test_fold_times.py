@@ -16,7 +16,7 @@ from services.common.policy.records import Plan, Step
 from services.common.telemetry.bounds import LAG_BOUNDS
 from tests.fakes.rollouts import DEMO_GATES, Trial, demo_plan, demo_policy, demo_terms, trial
 
-TERMS = demo_terms(features=0)
+TERMS = demo_terms(demo_policy(look_interval=10.0), features=0)
 
 
 def window(seconds: float, *found: Series, name: str = "router-1") -> Counts:
@@ -103,7 +103,7 @@ def lags(correct: str, rows: int, version: str = "v1") -> Series:
 
 @pytest.mark.parametrize(("before", "knows"), [(19, False), (20, True)])
 def test_how_late_labels_come_is_known_by_stables_wrong_answers_of_before_the_rollout(before: int, knows: bool) -> None:
-    terms = demo_terms(demo_policy(min_age=None), demo_plan(1000, period=60.0), features=0)
+    terms = demo_terms(demo_policy(min_age=None, look_interval=30.0), demo_plan(1000, period=60.0), features=0)
     others = (lags("true", 500), lags("false", 500, "v2"))
     state = look(start(terms), window(1_000.0, lags("false", before), *others), judged=False)
     assert (state.late_before, state.knows_lateness) == (before, knows)
@@ -115,7 +115,7 @@ def test_how_late_labels_come_is_known_by_stables_wrong_answers_of_before_the_ro
 
 def test_half_of_the_present_steps_period_is_time_enough_to_learn_how_late_labels_come() -> None:
     plan = Plan((Step(500, 0.0, 600.0), Step(1_000, 0.0, 60.0)))
-    state = start(demo_terms(demo_policy(min_age=None), plan, features=0))
+    state = start(demo_terms(demo_policy(min_age=None, look_interval=30.0), plan, features=0))
     assert not state.knows_lateness
     judged = replace(state, judged_seconds=30.0)
     assert not replace(judged, step=0).knows_lateness
@@ -158,7 +158,9 @@ def labels(version: str, rows: int) -> Series:
 
 def test_a_lane_that_is_new_to_labels_waits_for_late_ones_and_not_for_late_numbers() -> None:
     gates = (GateDraft(MetricKind.ACCURACY, required=True), GateDraft(MetricKind.VALUE, required=True))
-    terms = demo_terms(demo_policy(gates=gates, min_age=None), demo_plan(1000, period=3_600.0), features=0)
+    terms = demo_terms(
+        demo_policy(gates=gates, min_age=None, look_interval=50.0), demo_plan(1000, period=3_600.0), features=0
+    )
     counted = [make(*of) for make in (predictions, values, labels) for of in (("v2", 100), ("v1", 900))]
     state = look(look(start(terms), window(1_000.0)), window(1_100.0, *counted))
     assert not state.knows_lateness
@@ -169,7 +171,9 @@ def test_a_lane_that_is_new_to_labels_waits_for_late_ones_and_not_for_late_numbe
 
 def test_labels_that_come_too_late_hold_labels_and_numbers_alike() -> None:
     gates = (GateDraft(MetricKind.ACCURACY, required=True), GateDraft(MetricKind.VALUE, required=True))
-    terms = demo_terms(demo_policy(gates=gates, min_age=60.0), demo_plan(1000, period=3_600.0), features=0)
+    terms = demo_terms(
+        demo_policy(gates=gates, min_age=60.0, look_interval=50.0), demo_plan(1000, period=3_600.0), features=0
+    )
     counted = [make(*of) for make in (predictions, values, labels) for of in (("v2", 100), ("v1", 900))]
     for late, taken in ((19, 100), (20, 0)):
         lost = series("feedback.late.count", late, version="v2", traffic="live", segment="")

@@ -11,7 +11,7 @@ from tests.unit.evaluator.world import DRAFT, NAME, world
 
 
 async def test_where_nothing_runs_a_version_is_waited_for_as_long_as_anywhere_and_no_longer() -> None:
-    made = world(phase=Phase.WAITING, stable="", step_start=0.0)
+    made = world(phase=Phase.WAITING, stable="", step_start=0.0, policy=replace(DRAFT, look_interval=30.0))
     made.ledger.serving, made.source.fleet.routers, made.source.fleet.workers = None, (), ()
     for minutes in range(15):
         made.clock.advance(60.0)

@@ -103,15 +103,17 @@ class Counters:
     fleet: Fleet
     silent: frozenset[str] = frozenset()
     late: float = 0.0
+    ahead: float = 0.0
+    """Seconds by which the Evaluator's clock is ahead of the fleet's."""
 
     def age(self, terms: Terms) -> float:
         return self.late
 
     async def read(self, processes: Sequence[ProcessView], terms: Terms, timeout: float) -> Sequence[Reading]:
         return [
-            Reading(one.name, round(self.fleet.now * 1e6), None, "it did not answer in time")
+            Reading(one.name, round((self.fleet.now + self.ahead) * 1e6), None, "it did not answer in time")
             if one.name in self.silent
-            else one.read(self.fleet.now, terms)
+            else one.read(self.fleet.now + self.ahead, terms)
             for one in self.fleet.instances
         ]
 
@@ -156,6 +158,11 @@ class World:
     def flow(self, seconds: float = 2.0) -> None:
         self.clock.advance(seconds)
         self.source.fleet.run(seconds)
+
+    def set_clock(self, seconds: float) -> None:
+        """Sets the Evaluator's clock by so many seconds."""
+        self.clock.set(seconds)
+        self.source.ahead += seconds
 
     async def looks(self, evaluator: Evaluator, count: int) -> None:
         """Looks until something is done, `count` times at most."""
