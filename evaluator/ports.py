@@ -60,11 +60,15 @@ class RolloutView:
     unknown: tuple[str, ...] = ()
 
     def elapsed(self, now: float) -> float:
-        """Seconds that the present step has run, without pauses; 0 before the first step."""
+        """Seconds that the present step has run, without pauses; 0 before the first step.
+
+        Below 0 where the Registry's clock was ahead when it began or paused: how it moves on from look to look is true
+        all the same, and to stand at 0 would be to stand until the clocks agree.
+        """
         if not self.step_start:
             return 0.0
         paused = now - self.pause_start if self.pause_start else 0.0
-        return max(0.0, now - self.step_start - self.step_paused - paused)
+        return now - self.step_start - self.step_paused - paused
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from evaluator.verdict.decide import decide
 from evaluator.verdict.decision import Action, Circumstances, Phase
 from evaluator.verdict.readiness import Serving
 from evaluator.window.counts import Counts
+from services.common.policy.drafts import PlanDraft, StepDraft
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms
 from tests.unit.evaluator.counted import series, window
@@ -110,6 +111,16 @@ def test_looks_of_before_conclude_as_they_did() -> None:
     state = replace(start(LABELLED), first_time=1_000.0, passing=Passing(1_060.0 + HOUR, HOUR - MOST))
     at = Circumstances(Phase.WAITING, 1_060.0 + HOUR)
     assert (decide(state, at).action, decide(state, replace(at, rules=2)).action) == (Action.NONE, Action.CANCEL)
+
+
+@pytest.mark.parametrize("ahead", [HOUR, YEARS, -DAY])
+async def test_a_step_that_began_or_paused_by_another_clock_of_the_registrys_goes_on(ahead: float) -> None:
+    plan = PlanDraft((StepDraft(5000, 20.0, 60.0),))
+    for begun in ({"step_start": 1_000_000.0 + ahead}, {"step_paused": ahead}):
+        made = world(plan=plan, **begun)
+        await made.looks(made.evaluator(), 60)
+        assert [one.action for one in made.ledger.acted] == [Action.PROMOTE], begun
+        assert 7 <= len(made.ledger.looks) <= 35
 
 
 @pytest.mark.parametrize("seconds", [HOUR, YEARS, -HOUR, -999_000.0])

@@ -719,7 +719,7 @@ class Circumstances(_message.Message):
     phase: Global___Phase.ValueType
     """Where the rollout stood."""
     elapsed_seconds: _builtins.float
-    """Seconds that the step had run, without pauses."""
+    """Seconds that the step had run, without pauses. Below 0 where the Registry's clock was ahead when it began or paused."""
     approval_missing: _builtins.bool
     """A person was to agree to the promotion, and nobody had yet."""
     rules: _builtins.int
