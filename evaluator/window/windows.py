@@ -6,7 +6,7 @@ where it was, so that nothing is counted twice when the counters are back.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import starmap
 from operator import lt, sub
 from typing import Final
@@ -89,9 +89,12 @@ def take(cursor: Counts, readings: Sequence[Reading], *, first: bool) -> Taken:
 
 
 def fresh_share(cursor: Counts, instances: Sequence[str], now: float, stale_after: float) -> float:
-    """Share of the processes that were read within the last `stale_after` seconds, 0 to 1; 0 when there are none."""
+    """Share of the processes that were read within the last `stale_after` seconds, 0 to 1; 0 when there are none.
+
+    What was read as long after `now` was so by a clock that was set back since: nobody knows when.
+    """
     read = {instance.instance_id: instance.read_us / 1e6 for instance in cursor}
-    fresh = sum(1 for name in instances if now - read.get(name, 0.0) <= stale_after)
+    fresh = sum(1 for name in instances if abs(now - read.get(name, 0.0)) <= stale_after)
     return fresh / len(instances) if instances else 0.0
 
 
@@ -164,6 +167,9 @@ def _unlisted(place: InstanceCounts, now: int) -> InstanceCounts | None:
     if heard <= 1:
         # It was never read, or a release before this one forgot it, which did not say when.
         return InstanceCounts.forget(place.instance_id, now)
+    if heard > now > 0:
+        # By a clock that was set back since, or another Evaluator's: it would be kept until that time comes.
+        return replace(place, read_us=now if place.read_us > 0 else -now)
     if now - heard > NAMELESS_US:
         return None
     return InstanceCounts.forget(place.instance_id, heard) if now - heard > GONE_US else place

@@ -157,3 +157,14 @@ def test_freshness_is_the_share_of_processes_read_lately() -> None:
     assert fresh_share(cursor, ["a", "b", "c", "d"], now=110.0, stale_after=30.0) == 0.25
     assert fresh_share(cursor, ["a"], now=110.0, stale_after=30.0) == 1.0
     assert fresh_share(cursor, [], now=110.0, stale_after=30.0) == 0.0
+
+
+def test_what_was_read_by_a_clock_that_was_ahead_is_neither_fresh_nor_kept_until_that_time_comes() -> None:
+    (ahead,) = take((), [reading("a", series(INFERENCE, 5), at=10 * DAY)], first=True).cursor
+    cursor: Counts = (ahead,)
+    assert fresh_share(cursor, ["a"], now=100.0, stale_after=90.0) == 0.0
+    assert fresh_share(cursor, ["a"], now=10 * DAY - 60.0, stale_after=90.0) == 1.0
+    for at, held in ((100.0, 1), (1_000.0, 1), (1_001.0, 0)):
+        cursor = take(cursor, [reading("b", series(INFERENCE, 6), at=at)], first=False).cursor
+        assert [one.instance_id for one in cursor] == ["a", "b"]
+        assert len(cursor[0].series) == held
