@@ -29,6 +29,7 @@ from registry.service.requests import Mutations
 from registry.service.retention import RetentionService
 from registry.service.rollouts import RolloutService
 from registry.service.segments import SegmentService
+from registry.service.undisturbed import Undisturbed
 from registry.service.versions import VersionService
 from registry.service.webhooks import WebhookService
 from registry.servicer.calls import Calls
@@ -100,6 +101,7 @@ class App:
         self._log = make_log(SERVICE_NAME, settings.log_level)
         self._engine = open_database(settings)
         of_database = DatabaseClock(lambda: database_time(self._engine), machine or SystemClock())
+        machine = machine or clock or SystemClock()
         clock = clock or of_database
         instance_id = str(uuid.uuid4())
         self._tracing = Tracing(SERVICE_NAME, instance_id, settings.otlp_endpoint, settings.trace_ratio)
@@ -131,11 +133,12 @@ class App:
             revision=lambda: self._hub.latest,
         )
         lanes = LaneService(unit_of_work, mutations, clock)
-        self.retention = RetentionService(unit_of_work, clock, settings.kept)
+        self.retention = RetentionService(unit_of_work, clock, settings.kept, machine)
         self.upkeep = Upkeep(
             instances,
             lanes,
             self.retention,
+            Undisturbed((clock, machine)),
             self._background,
             clock,
             self._log,

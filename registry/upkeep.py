@@ -11,11 +11,14 @@ from registry.offload import Offload
 from registry.service.instances import InstanceService
 from registry.service.lane_actions import LaneService
 from registry.service.retention import RetentionService
+from registry.service.undisturbed import Undisturbed
 from services.common.clock import Clock
 from services.common.errors import AbortedError, CrossfadeError, FailedPreconditionError
 
 _DEADLINE_SECONDS: Final = 20.0
 _FORGET_SECONDS: Final = 60.0
+_UNDISTURBED_SECONDS: Final = 3600.0
+"""For so long the clocks have gone on before anything is forgotten."""
 
 
 class Upkeep:
@@ -25,6 +28,7 @@ class Upkeep:
         instances: knows which leases expire.
         lanes: knows which versions were loaded for a while.
         retention: knows what is old.
+        undisturbed: knows for how long the clocks were not set by which it is.
         offload: runs the transactions.
         clock: the time.
         log: gets a line when the database is lost and found.
@@ -37,6 +41,7 @@ class Upkeep:
         instances: InstanceService,
         lanes: LaneService,
         retention: RetentionService,
+        undisturbed: Undisturbed,
         offload: Offload,
         clock: Clock,
         log: structlog.typing.FilteringBoundLogger,
@@ -47,6 +52,7 @@ class Upkeep:
         self._instances = instances
         self._lanes = lanes
         self._retention = retention
+        self._undisturbed = undisturbed
         self._offload = offload
         self._clock = clock
         self._log = log
@@ -63,7 +69,7 @@ class Upkeep:
     async def run_forgetting(self) -> None:
         """Forgets until it is cancelled: apart, since leases do not wait for it."""
         while True:
-            await self._forget()
+            await self.forget()
             await asyncio.sleep(_FORGET_SECONDS)
 
     async def once(self) -> None:
@@ -101,9 +107,11 @@ class Upkeep:
             return error
         return None
 
-    async def _forget(self) -> None:
+    async def forget(self) -> None:
+        """One round of forgetting."""
         deadline = self._clock.monotonic() + _DEADLINE_SECONDS
-        forgotten = await self._offload.call(partial(self._retention.forget, deadline=deadline))
+        sure = self._undisturbed.seconds >= _UNDISTURBED_SECONDS
+        forgotten = await self._offload.call(partial(self._retention.forget, deadline=deadline, by_age=sure))
         for error in forgotten.failures:
             if isinstance(error, CrossfadeError):
                 self._log.info("less was forgotten than could be; the next round goes on", reason=error.message)

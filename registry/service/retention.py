@@ -59,33 +59,26 @@ class RetentionService:
 
     Args:
         unit_of_work: runs the transactions.
-        clock: what is old.
+        clock: what is old, and when it was removed.
         kept: for how long.
+        machine: what is not old by this one either stays, for the other may be years ahead.
     """
 
-    def __init__(self, unit_of_work: UnitOfWork, clock: Clock, kept: Kept) -> None:
+    def __init__(self, unit_of_work: UnitOfWork, clock: Clock, kept: Kept, machine: Clock) -> None:
         self._unit_of_work = unit_of_work
         self._clock = clock
         self._kept = kept
+        self._machine = machine
 
-    def forget(self, *, deadline: float) -> Forgotten:
-        """Forgets of everything that is old enough a few batches."""
-        kept = self._kept
+    def forget(self, *, deadline: float, by_age: bool = True) -> Forgotten:
+        """Forgets of everything that is old enough a few batches.
+
+        Args:
+            deadline: on the clock's monotonic scale.
+            by_age: False: it is not sure what time it is, so that only what is one of too many goes.
+        """
         dropped: list[int] = []
-        steps: list[Callable[[float], None]] = [
-            lambda end: self._purge(lambda tx: tx.requests.purge(self._before(kept.requests), _BATCH), end),
-            lambda end: self._purge(lambda tx: tx.routes.compact(kept.route_changes, _BATCH), end, exclusive=True),
-        ]
-        if kept.deliveries:
-            steps.append(
-                lambda end: self._purge(
-                    lambda tx: tx.outbox.purge(self._before(kept.deliveries), _BATCH), end, dropped.append
-                )
-            )
-        if kept.analyses:
-            steps.append(lambda end: self._purge(lambda tx: tx.looks.purge(self._before(kept.analyses), _BATCH), end))
-        if kept.events:
-            steps.append(lambda end: self._forget_events(self._before(kept.events), end))
+        steps = [self._compact_routes, *(self._steps_by_age(dropped.append) if by_age else ())]
         failures = []
         for place, step in enumerate(steps):
             now = self._clock.monotonic()
@@ -95,6 +88,24 @@ class RetentionService:
             except Exception as error:  # noqa: BLE001 - told to the caller, after the others had their turn
                 failures.append(error)
         return Forgotten(sum(dropped), tuple(failures))
+
+    def _compact_routes(self, deadline: float) -> None:
+        self._purge(lambda tx: tx.routes.compact(self._kept.route_changes, _BATCH), deadline, exclusive=True)
+
+    def _steps_by_age(self, count: Callable[[int], None]) -> list[Callable[[float], None]]:
+        kept = self._kept
+        steps: list[Callable[[float], None]] = [
+            lambda end: self._purge(lambda tx: tx.requests.purge(self._before(kept.requests), _BATCH), end)
+        ]
+        if kept.deliveries:
+            steps.append(
+                lambda end: self._purge(lambda tx: tx.outbox.purge(self._before(kept.deliveries), _BATCH), end, count)
+            )
+        if kept.analyses:
+            steps.append(lambda end: self._purge(lambda tx: tx.looks.purge(self._before(kept.analyses), _BATCH), end))
+        if kept.events:
+            steps.append(lambda end: self._forget_events(self._before(kept.events), end))
+        return steps
 
     def _purge(
         self,
@@ -141,4 +152,4 @@ class RetentionService:
         tx.ledger.remove(name, last.sequence)
 
     def _before(self, days: float) -> float:
-        return self._clock.now() - days * _DAY_SECONDS
+        return min(self._clock.now(), self._machine.now()) - days * _DAY_SECONDS

@@ -30,7 +30,15 @@ class House:
         self.offload = Offload(unused, 2, "upkeep")
         me: Any = self
         self.upkeep = Upkeep(
-            me, me, unused, self.offload, ManualClock(), make_log("test", "critical"), self._heard, sweep_seconds=0.0
+            me,
+            me,
+            unused,
+            unused,
+            self.offload,
+            ManualClock(),
+            make_log("test", "critical"),
+            self._heard,
+            sweep_seconds=0.0,
         )
 
     def sweep(self, *, deadline: float) -> None:
