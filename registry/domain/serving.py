@@ -3,6 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
+
+_APART_SECONDS: Final = 300.0
+"""By so much the clocks of two replicas may differ."""
 
 
 class InstanceKind(StrEnum):
@@ -129,7 +133,8 @@ def settle(
         if old is None:
             placements.append(Placement(instance_id, serving, serving.state is ServingState.READY, now))
             continue
-        since = old.since if old.serving.state is serving.state else now
+        # What lies ahead was written by a clock that was set back since.
+        since = min(old.since, now) if old.serving.state is serving.state else now
         until = since + debounce
         if serving.state is ServingState.LOADING and old.ready and now < until:
             # The address is kept, for the process comes back where it was.
@@ -139,6 +144,14 @@ def settle(
         else:
             placements.append(Placement(instance_id, serving, serving.state is ServingState.READY, since))
     return tuple(placements), recheck
+
+
+def is_due(recheck: float | None, now: float, debounce: float) -> bool:
+    """Whether a loss of readiness has to be looked at again.
+
+    None is put off by much more than `debounce`, but by a clock that was set back since.
+    """
+    return recheck is not None and not now < recheck <= now + debounce + _APART_SECONDS
 
 
 def ready_workers(placements: Iterable[Placement], version: str) -> int:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from registry.domain.lane_changes import REGISTRY_ACTOR
-from registry.domain.serving import Instance, InstanceKind, Lease, Placement, Serving, settle
+from registry.domain.serving import Instance, InstanceKind, Lease, Placement, Serving, is_due, settle
 from registry.ports import Transaction, UnitOfWork
 from registry.service.each import for_each
 from registry.service.lanes import ModelChange, commit, open_lane, require_model
@@ -136,7 +136,7 @@ class InstanceService:
         now = round(self._clock.now(), 6)
         leases = self._unit_of_work.run(lambda tx: tx.fleet.leases(), deadline=deadline, read_only=True)
         ended = self._leases.ended(leases)
-        pending = [one.instance_id for one in leases if one.recheck is not None and one.recheck <= now]
+        pending = [one.instance_id for one in leases if is_due(one.recheck, now, self._debounce)]
         due = list(dict.fromkeys((*ended, *pending)))[:_SWEEP_BATCH]
         read = {one.instance_id: one for one in leases}
 
@@ -153,7 +153,7 @@ class InstanceService:
             return
         if ended and instance.reported == read.reported:
             self._remove(tx, read.instance_id, now)
-        elif instance.recheck is not None and instance.recheck <= now:
+        elif is_due(instance.recheck, now, self._debounce):
             placements = tx.fleet.placements_on((read.instance_id,))
             self._take(tx, instance, [one.serving for one in placements], now)
 

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from registry.domain.serving import Placement, Serving, ServingState, Traffic, settle
+import pytest
+
+from registry.domain.serving import Placement, Serving, ServingState, Traffic, is_due, settle
 
 NOW = 1_000.0
 
@@ -33,6 +35,20 @@ def test_a_restart_keeps_readiness_for_a_while() -> None:
     assert (on.ready, recheck) == (False, None)
     back, _ = step(on, ServingState.READY, NOW + 15)
     assert back.ready
+
+
+@pytest.mark.parametrize("back", [600.0, 86_400.0])
+def test_a_restart_keeps_readiness_no_longer_when_the_clock_is_set_back(back: float) -> None:
+    ready, _ = step(None, ServingState.READY, NOW)
+    restarting, recheck = step(ready, ServingState.LOADING, NOW)
+    now = NOW - back
+    assert is_due(recheck, now, 3.0)
+    still, recheck = step(restarting, ServingState.LOADING, now)
+    assert (still.ready, recheck) == (True, now + 3.0)
+    assert not is_due(recheck, now + 2.0, 3.0)
+    assert is_due(recheck, now + 3.0, 3.0)
+    lost, _ = step(still, ServingState.LOADING, now + 3.0)
+    assert not lost.ready
 
 
 def test_a_quick_restart_changes_nothing() -> None:
