@@ -29,7 +29,7 @@ from registry.database.columns import Moment, at, given
 from registry.database.session import Session
 from registry.database.tables import ASIDE, IN_TURN, models, outbox, receivers
 from registry.domain.ledger import Event
-from registry.domain.webhooks import Delivery, Turn, Webhook
+from registry.domain.webhooks import LONGEST_REFUSED_SECONDS, LONGEST_SECONDS, Delivery, Turn, Webhook
 
 _DUE: Final = (
     select(outbox)
@@ -147,15 +147,25 @@ class SqlOutbox:
             webhook: its name.
             seconds: no less than a turn: nobody else takes one that has begun.
         """
-        late = (outbox.c.webhook == webhook) & (outbox.c.due > func.now())
+        self._let_be_due(webhook, func.now(), func.now())
+        sooner = func.least(receivers.c.due, _after(seconds), type_=Moment())
+        self._session.execute(update(receivers).where(receivers.c.webhook == webhook).values(due=sooner, failures=0))
+
+    def recall(self, webhook: str) -> None:
+        """Lets be due what waits for longer than any pause lasts: it was put off by a clock that was ahead."""
+        self._let_be_due(webhook, _after(LONGEST_SECONDS), _after(LONGEST_REFUSED_SECONDS))
+        ahead = (receivers.c.webhook == webhook) & (receivers.c.due > _after(LONGEST_SECONDS))
+        self._session.execute(update(receivers).where(ahead).values(due=func.now()))
+
+    def _let_be_due(self, webhook: str, in_turn: ColumnElement[Any], aside: ColumnElement[Any]) -> None:
+        """What waits until later than these moments, in its turn or aside, is due from now on."""
         # Not all at one moment: what is due next is found by an index, and of thousands due at once it tells none.
         since = func.least(outbox.c.created, func.now(), type_=Moment())
         # Of what waits in turn, nothing but the first event of each model was ever tried.
         first = tuple_(outbox.c.model, outbox.c.sequence).in_(select(_FIRST.c.model, _FIRST.c.sequence))
-        for some in (first, text(ASIDE)):
+        for some, moment in ((first, in_turn), (text(ASIDE), aside)):
+            late = (outbox.c.webhook == webhook) & (outbox.c.due > moment)
             self._session.execute(update(outbox).where(late, some).values(due=since), at(webhook=webhook))
-        sooner = func.least(receivers.c.due, _after(seconds), type_=Moment())
-        self._session.execute(update(receivers).where(receivers.c.webhook == webhook).values(due=sooner, failures=0))
 
     def drop(self, webhook: str, model: str, before: float | None, limit: int) -> int:
         """Forgets what a webhook has yet to be told, the oldest first, at most `limit` of it; answers how much.

@@ -19,8 +19,9 @@ TURN_SECONDS: Final = 30.0
 REFUSALS: Final = 5
 """An event that was refused so often holds up the later ones of its model no longer."""
 _FIRST_SECONDS: Final = 5.0
-_LONGEST_SECONDS: Final = 3600.0
-_LONGEST_REFUSED_SECONDS: Final = 86_400.0
+LONGEST_SECONDS: Final = 3600.0
+"""No pause of a webhook lasts longer."""
+LONGEST_REFUSED_SECONDS: Final = 86_400.0
 """A receiver that refuses what it is sent may have thousands of events to refuse, each of them again and again."""
 
 
@@ -106,12 +107,12 @@ class Turn:
 
 def pause_seconds(failures: int, uniform: Callable[[float, float], float]) -> float:
     """Seconds until the next attempt after so many that failed: doubled from 5 s to 1 h, with jitter of a half."""
-    return _pause(failures, _LONGEST_SECONDS, uniform)
+    return _pause(failures, LONGEST_SECONDS, uniform)
 
 
 def refused_seconds(refusals: int, uniform: Callable[[float, float], float]) -> float:
     """Seconds until the next attempt after so many that were refused: doubled from 5 s to 1 d, jitter of a half."""
-    return _pause(refusals, _LONGEST_REFUSED_SECONDS, uniform)
+    return _pause(refusals, LONGEST_REFUSED_SECONDS, uniform)
 
 
 def _pause(times: int, longest: float, uniform: Callable[[float, float], float]) -> float:

@@ -121,6 +121,27 @@ def test_what_is_due_when_is_of_the_databases_clock_alone(run: Run) -> None:
     assert run(dues) == pytest.approx([HOUR, 2 * HOUR, 3 * HOUR], abs=2e-6)
 
 
+YEARS = 315_360_000.0
+
+
+def test_what_was_put_off_by_a_clock_that_was_years_ahead_is_due_again(run: Run) -> None:
+    add(run, ("m", 1), ("n", 1))
+    assert refuse(run, REFUSALS, YEARS) == ("m", 1)
+    fail(run, take(run), YEARS)
+    assert none_to_take(run)
+    run(lambda tx: tx.outbox.recall("hook"))
+    assert sorted(deliver(run) for _ in range(2)) == [("m", 1), ("n", 1)]
+
+
+def test_a_pause_that_may_be_is_left(run: Run) -> None:
+    add(run, ("m", 1), ("n", 1))
+    assert refuse(run, REFUSALS, 23 * HOUR) == ("m", 1)
+    fail(run, take(run), 0.9 * HOUR)
+    run(lambda tx: tx.outbox.recall("hook"))
+    assert none_to_take(run)
+    assert sum(one.due > SystemClock.now() + 0.8 * HOUR for one in listed(run)) == 2
+
+
 def test_a_turn_is_one_replicas_until_it_ends(run: Run) -> None:
     add(run, ("m", 1), ("n", 1))
     first = take(run)

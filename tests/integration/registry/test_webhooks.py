@@ -5,9 +5,14 @@ import base64
 import hashlib
 import hmac
 import json
+import time
 from pathlib import Path
 
+from sqlalchemy import insert, update
+
 from crossfade.registry.v1 import resources_pb2, service_pb2
+from registry.database.engine import open_engine, parse_url
+from registry.database.tables import outbox, receivers
 from services.common.telemetry import operations
 from tests.integration.registry.harness import Registry, Start, new_id, plan
 from tests.integration.registry.test_monitors import ERRORS, look
@@ -206,3 +211,21 @@ async def test_what_is_not_delivered_is_a_gauge(start: Start, receiver: Receiver
         if one.metric is operations.UNDELIVERED
     }
     assert found == {"on-call": 1.0, "other": 0.0}
+
+
+async def test_a_webhook_that_paused_by_a_clock_that_was_ahead_is_told_when_it_is_right_again(
+    start: Start, receiver: Receiver, tmp_path: Path, database: str
+) -> None:
+    file = webhooks(tmp_path, {"name": "on-call", "url": receiver.url, "secret_file": secret(tmp_path)})
+    registry = await start(webhooks=file, webhook_poll_seconds=0.05)
+    engine, then = open_engine(parse_url(database), 1), time.time() + 315_360_000.0
+    with engine.begin() as connection:
+        connection.execute(insert(receivers).values(webhook="on-call", due=then, failures=0))
+    rollout = await registry.running()
+    await registry.rollback(rollout)
+    with engine.begin() as connection:
+        connection.execute(update(outbox).values(due=then, created=then))
+    engine.dispose()
+    assert not receiver.got
+    await registry.app._courier.measure()
+    await until(lambda: receiver.got)
