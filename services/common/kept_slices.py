@@ -14,6 +14,8 @@ ROOM: Final = 1_024
 _BUCKETS_PER_SERIES: Final = 64
 """A histogram takes the room of one series more for so many buckets: those of absolute errors have 320."""
 _AHEAD_SECONDS: Final = 10.0
+_MOST_MARKS: Final = 16
+_MARKS_APART_SECONDS: Final = 3600.0
 
 Slice = tuple[int, int]
 """Epoch, and number of the slice."""
@@ -28,7 +30,8 @@ class KeptSlices:
 
     def __init__(self) -> None:
         self._times: dict[Slice, float] = {}
-        self._dropped: dict[bool, Slice] = {}
+        # By whether it was ahead when it was dropped: when it was routed, and the slice.
+        self._dropped: dict[bool, list[tuple[float, Slice]]] = {}
         # What was routed before the lane's epoch fell, under a higher epoch than this, is over.
         self._fallen_at, self._over_above = -inf, 0
 
@@ -50,16 +53,16 @@ class KeptSlices:
         if time <= self._fallen_at and one[0] > self._over_above:
             return []
         ahead = self._is_ahead(time, now)
-        if one <= self._dropped.get(ahead, (-1, -1)):
+        if one <= self._mark(now, ahead=ahead):
             return []
         self._times[one] = time
         alike = sorted(known for known, when in self._times.items() if self._is_ahead(when, now) is ahead)
         room = sizes() if len(alike) > catalog.KEPT_SLICES else {}
         gone = beyond_room(alike, room)
+        if gone:
+            self._note(ahead, self._times[gone[-1]], gone[-1])
         for oldest in gone:
             del self._times[oldest]
-        if gone:
-            self._dropped[ahead] = gone[-1]
         return gone
 
     def fall(self, epoch: int, now: float) -> list[Slice]:
@@ -77,11 +80,27 @@ class KeptSlices:
         gone = [one for one in self._times if one[0] > epoch]
         for one in gone:
             del self._times[one]
-        dropped = {ahead: one for ahead, one in self._dropped.items() if one[0] <= epoch}
+        dropped = {ahead: [mark for mark in marks if mark[1][0] <= epoch] for ahead, marks in self._dropped.items()}
         # Which older slices had been dropped is not known any more, so that none of the past is taken that is not kept.
         self._fallen_at, self._over_above = now, epoch if dropped == self._dropped else -1
         self._dropped = dropped
         return gone
+
+    def _mark(self, now: float, *, ahead: bool) -> Slice:
+        """The newest slice that was dropped.
+
+        One that was present then and lies in the future now was so by a clock that was set back since: it would keep
+        out all that comes until that time. It counts again when the clock does.
+        """
+        marks = self._dropped.get(ahead, ())
+        return max((one for time, one in marks if ahead or not self._is_ahead(time, now)), default=(-1, -1))
+
+    def _note(self, ahead: bool, time: float, one: Slice) -> None:
+        """Notes the newest slice that was dropped, and keeps those of hours ago: this one may be by a wrong clock."""
+        marks = self._dropped.setdefault(ahead, [])
+        if marks and abs(time - marks[-1][0]) < _MARKS_APART_SECONDS:
+            time, one = max(marks.pop(), (time, one))
+        self._dropped[ahead] = [*marks, (time, one)][-_MOST_MARKS:]
 
     @staticmethod
     def _is_ahead(time: float, now: float) -> bool:

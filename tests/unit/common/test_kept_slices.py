@@ -118,3 +118,37 @@ def test_what_was_dropped_before_the_epoch_fell_does_not_come_back() -> None:
             lane.label(number, epoch=before)
         lane.fall(11 if before == 12 else 12)
         assert not lane.label(-90, epoch=12)
+
+
+DAY = int(86_400 / SECONDS)
+
+
+def test_after_this_clock_was_ahead_present_slices_are_kept_again() -> None:
+    lane = Lane(room=ROOM // 64)
+    for number in range(-100, 0):
+        assert lane.label(number)
+    # This process and the Workers are a day ahead for a while, for longer than there is room.
+    lane.now = NOW + DAY * SECONDS
+    for number in range(100):
+        assert lane.label(DAY + number)
+        lane.now += SECONDS
+    lane.now = NOW
+    for number in range(100):
+        assert lane.label(number)
+        lane.now += SECONDS
+    # What was dropped before does not come back.
+    assert not lane.label(-80)
+    assert lane.slices <= 2 * 64
+
+
+def test_what_was_dropped_does_not_come_back_after_this_clock_was_behind() -> None:
+    lane = Lane(room=ROOM // 64)
+    for number in range(-100, 0):
+        assert lane.label(number)
+    lane.now = NOW - 2 * DAY * SECONDS
+    for number in range(10):
+        assert lane.label(number)
+    lane.now = NOW + 10 * SECONDS
+    for number in range(10, 20):
+        assert lane.label(number)
+    assert not lane.label(-80)
