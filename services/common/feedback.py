@@ -25,6 +25,8 @@ _WRONG_BITS: Final = 2 * MAX_ROWS
 _ROWS: Final = (1 << MAX_ROWS) - 1
 EPOCHS_AHEAD: Final = 4
 """So much newer than this process's may the routes be that a request was sent by."""
+_APART_SECONDS: Final = 10.0
+"""By so much a prediction may seem to be made after its label."""
 # Each has model, version, traffic, segment and slice as its first attributes.
 _OF_SLICES: Final = frozenset(
     {
@@ -288,7 +290,12 @@ class FeedbackBook:
             self._store.histogram(catalog.COHORT_FEEDBACK, *at).record(prediction.cohort)
 
     def _count_lag(self, prediction: Prediction, correct: str, actual: str = "") -> None:
-        lag = max(0.0, self._clock.now() - prediction.time_ms / 1000)
+        lag = self._clock.now() - prediction.time_ms / 1000
+        if lag < -_APART_SECONDS:
+            # The Worker's clock is ahead, or this one's was set back. If this label was called quick, nobody would wait
+            # for those that are late.
+            return
+        lag = max(0.0, lag)
         self._store.histogram(catalog.FEEDBACK_LAG, *arm_of(prediction), correct).record(lag)
         if actual:
             self._store.histogram(catalog.FEEDBACK_CLASS_LAG, *arm_of(prediction), actual).record(lag)

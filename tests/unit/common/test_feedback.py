@@ -208,3 +208,15 @@ def test_products_of_a_requests_rows_are_what_their_labels_come_to_in_whatever_o
     assert alike(desk) == {"rows_rows": 9 + 1, "wrong_rows": 6 + 1, "wrong_wrong": 4 + 1}
     desk.book.value(first, 0, 1.0)
     assert alike(desk)["rows_rows"] == 10
+
+
+def test_how_late_a_label_is_is_not_known_when_a_clock_was_set_back() -> None:
+    desk = Desk()
+    tokens = [desk.token() for _ in range(3)]
+    for token, back in zip(tokens, (-3_600.0, -9.0, 9.0), strict=True):
+        desk.clock.set(back)
+        assert desk.book.label(token, 0, "churn").status is Status.ACCEPTED
+        desk.clock.set(-back)
+    (lags,) = [one for one in desk.store.snapshot() if one.metric is catalog.FEEDBACK_LAG]
+    assert (sum(lags.counts), lags.total) == (2, 9.0)
+    assert sum(desk.counts().values()) == 3
