@@ -1,7 +1,6 @@
 """The Evaluator's wiring."""
 
 import asyncio
-import time
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
@@ -32,7 +31,7 @@ from evaluator.sources.prometheus_http import PrometheusHttp
 from evaluator.sources.prometheus_source import PrometheusSource
 from evaluator.sources.traces import RouterTraces
 from services.common.channels import open_channel
-from services.common.clock import Clock, SystemClock
+from services.common.clock import Clock, SystemClock, steady_ns
 from services.common.contact import REGISTRY_HEALTH, Contact, tell
 from services.common.lease import Lease
 from services.common.loops import begun_again
@@ -111,7 +110,7 @@ class App:
             scrape_seconds=settings.scrape_seconds,
         )
         self._monitor = MonitorLoop(registry, monitor, log=self._log, interval=settings.monitor_seconds)
-        self._resource = Resource(_SERVICE_NAME, self.instance_id, time.time_ns())
+        self._resource = Resource(_SERVICE_NAME, self.instance_id, steady_ns())
         self._telemetry = TelemetryServicer(self._resource, self._collect)
         self._lease = Lease(self._channel, self._describe, settings.lease_seconds, self._log)
         self._server = Server(settings, self._log, _SERVICES, self._register, instance_id=self.instance_id)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import random
-import time
 import uuid
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -40,7 +39,7 @@ from registry.watch_hub import WatchHub
 from registry.webhooks.config import read_webhooks
 from registry.webhooks.courier import Courier
 from registry.webhooks.sender import HttpSender
-from services.common.clock import Clock, SystemClock
+from services.common.clock import Clock, SystemClock, steady_ns
 from services.common.loops import begun_again
 from services.common.server import Server
 from services.common.setting_files import read_text
@@ -173,7 +172,7 @@ class App:
             tracer=self._tracing.tracer,
             log=self._log,
         )
-        self._resource = Resource(SERVICE_NAME, instance_id, time.time_ns())
+        self._resource = Resource(SERVICE_NAME, instance_id, steady_ns())
         telemetry = TelemetryServicer(self._resource, self._collect)
 
         def register(server: aio.Server) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 import uuid
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
@@ -27,7 +26,7 @@ from router.spans import Spans
 from router.table_file import TableFile
 from router.transport import GrpcTransport
 from services.common.channels import Channels
-from services.common.clock import Clock, SystemClock
+from services.common.clock import Clock, SystemClock, steady_ns
 from services.common.contact import LOST_SECONDS, REGISTRY_HEALTH, TELL_SECONDS, Contact
 from services.common.feedback import FeedbackBook
 from services.common.lease import Lease
@@ -89,7 +88,7 @@ class App:
         spans = Spans(self._tracing, self._clock, self._noted)
         self._streams = StreamInfer(self._log)
         self._handlers = PredictHandlers(self.proxy, self.peers, spans, self._clock, self._streams)
-        self._resource = Resource(_SERVICE_NAME, self.instance_id, time.time_ns())
+        self._resource = Resource(_SERVICE_NAME, self.instance_id, steady_ns())
         self._telemetry = TelemetryServicer(self._resource, self._collect)
         self._contact = Contact(self._clock)
         self._watch = RouteWatch(self._registry, self._use, self._contact.touch, self._log)

@@ -1,7 +1,6 @@
 """The Worker's wiring: supervisor, routes, lease, telemetry."""
 
 import asyncio
-import time
 import uuid
 from typing import Final
 
@@ -11,7 +10,7 @@ from crossfade.architecture import ArchitectureError, find
 from crossfade.registry.v1 import resources_pb2
 from crossfade.telemetry.v1 import telemetry_pb2_grpc
 from services.common.channels import open_channel
-from services.common.clock import Clock, SystemClock
+from services.common.clock import Clock, SystemClock, steady_ns
 from services.common.contact import REGISTRY_HEALTH, Contact, tell
 from services.common.lease import Lease
 from services.common.loops import begun_again
@@ -71,7 +70,7 @@ class App:
                 # Versions that do without it are served all the same.
                 self._log.warning("an allowed architecture cannot be built", reason=str(error))
         self.instance_id = str(uuid.uuid4())
-        resource = Resource("crossfade-worker", self.instance_id, time.time_ns())
+        resource = Resource("crossfade-worker", self.instance_id, steady_ns())
 
         def register(server: aio.Server) -> None:
             servicer = TelemetryServicer(resource, self._counts)

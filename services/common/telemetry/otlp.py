@@ -3,7 +3,6 @@
 Source: opentelemetry-proto 1.x, metrics/v1/metrics.proto. A spread counter becomes a data point per counted label.
 """
 
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Final
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1 import metrics_pb2 as otlp
 
+from services.common.clock import steady_ns
 from services.common.release import release
 from services.common.telemetry import catalog, operations
 from services.common.telemetry.catalog import Kind, Metric, declared
@@ -98,7 +98,7 @@ class Encoder:
 
 def encode(resource: Resource, snapshots: Iterable[Snapshot], now_ns: int | None = None) -> bytes:
     """Serializes snapshots as one `MetricsData`."""
-    encoder = Encoder(resource, time.time_ns() if now_ns is None else now_ns)
+    encoder = Encoder(resource, steady_ns() if now_ns is None else now_ns)
     for snapshot in snapshots:
         encoder.add(snapshot)
     return encoder.result()

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from services.common.clock import steady_ns
 from services.common.own_certificate import OwnCertificate
 from services.common.server import AddressError, check_exposure, check_free, split_address
 from services.common.settings import ServiceSettings
@@ -73,7 +73,7 @@ def families(
     by_metric: dict[catalog.Metric, list[Snapshot]] = {metric: [] for metric in metrics}
     for snapshot in snapshots:
         by_metric.setdefault(snapshot.metric, []).append(snapshot)
-    yield from _of_process(resource, time.time_ns() if now_ns is None else now_ns)
+    yield from _of_process(resource, steady_ns() if now_ns is None else now_ns)
     for metric, series in by_metric.items():
         yield _family(metric, series, resource.instance_id)
 

@@ -8,13 +8,13 @@ kept: each answer's counts are of a moment after its request, as the Evaluator r
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 from grpc import aio
 
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
+from services.common.clock import steady_ns
 from services.common.telemetry import otlp
 from services.common.telemetry.store import Snapshot
 
@@ -103,7 +103,7 @@ class TelemetryServicer(telemetry_pb2_grpc.TelemetryServiceServicer):
     async def _round(self, asked: dict[_Wanted, _Waiting]) -> None:
         try:
             snapshots = list(await self._collect())
-            moment = time.time_ns()
+            moment = steady_ns()
             for wanted, waiting in asked.items():
                 if waiting.callers:
                     waiting.answer.set_result(await self._encoded(snapshots, moment, wanted, waiting))

@@ -5,12 +5,12 @@ unloaded versions are dropped. What leaves the process is OpenTelemetry all the 
 One thread (the event loop's) writes and reads.
 """
 
-import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from services.common.clock import steady_ns
 from services.common.telemetry.catalog import Kind, Metric
 
 
@@ -102,7 +102,7 @@ class MetricStore:
         now_ns: the time, nanoseconds since 1970-01-01 UTC.
     """
 
-    def __init__(self, now_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, now_ns: Callable[[], int] = steady_ns) -> None:
         self._now_ns = now_ns
         self._series: dict[tuple[Metric, tuple[str, ...]], Series] = {}
         self._start_ns: dict[tuple[Metric, tuple[str, ...]], int] = {}
