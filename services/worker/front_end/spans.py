@@ -27,7 +27,7 @@ class Spans:
     def __init__(self, tracing: Tracing, clock: Clock) -> None:
         self.enabled = tracing.enabled
         self._tracer = tracing.tracer
-        self._offset = clock.now() - clock.monotonic()
+        self._clock = clock
 
     def request(self, metadata: Mapping[str, str], key: ServingKey, place: Place) -> "RequestSpan | None":
         """The span of a request; None when its caller does not trace it."""
@@ -50,7 +50,7 @@ class Spans:
 
     def batch(self, record: BatchRecord, requests: "Sequence[RequestSpan]") -> Span:
         """The span of a batch, linked to its traced requests, with the inference in it."""
-        started, ended = self.nanoseconds(record.started), self.nanoseconds(record.started + record.seconds)
+        started, ended = self._nanoseconds(record.started, record.started + record.seconds)
         batch = self._tracer.start_span(
             "batch",
             context=requests[0].context,
@@ -65,14 +65,14 @@ class Spans:
 
     def write(self, name: str, parent: Span, start: float, end: float, links: Sequence[Link]) -> None:
         """Writes a span between two moments of the monotonic clock."""
-        span = self._tracer.start_span(
-            name, context=trace.set_span_in_context(parent), links=links, start_time=self.nanoseconds(start)
-        )
-        span.end(self.nanoseconds(end))
+        started, ended = self._nanoseconds(start, end)
+        span = self._tracer.start_span(name, context=trace.set_span_in_context(parent), links=links, start_time=started)
+        span.end(ended)
 
-    def nanoseconds(self, monotonic: float) -> int:
-        """A moment of the monotonic clock as nanoseconds since 1970."""
-        return int((monotonic + self._offset) * 1e9)
+    def _nanoseconds(self, start: float, end: float) -> tuple[int, int]:
+        """Two moments of the monotonic clock as nanoseconds since 1970, by the clock as it is set now."""
+        offset = self._clock.now() - self._clock.monotonic()
+        return int((start + offset) * 1e9), int((end + offset) * 1e9)
 
 
 class RequestSpan:
