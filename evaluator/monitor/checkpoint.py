@@ -38,8 +38,10 @@ def dump(watch: Watch) -> bytes:
         "statistics": STATISTICS_VERSION,
         "since": watch.since,
         "time": watch.time,
+        "leapt": watch.leapt,
         "slices": list(watch.slices.items()),
         "ledger": [[*key, *_counts(counts)] for key, counts in watch.ledger.slices.items()],
+        "fed": [[*key, since] for key, since in watch.ledger.fed.items() if since > 0.0],
         "taken": [[*key, _labels(pair[0])] for key, pair in watch.ledger.aged_taken.items()],
         **_lateness(watch.lateness),
         "alike": [watch.alike.test.rows, watch.alike.test.wrong, watch.alike.test.squares],
@@ -82,8 +84,10 @@ def _load(said: Any, fresh: Watch) -> Watch:
         fresh,
         since=said["since"],
         time=said["time"],
+        # Releases before this one wrote neither this nor since when a slice's latest predictions may be.
+        leapt=said.get("leapt", 0.0),
         slices=dict(said["slices"]),
-        ledger=_ledger(said["ledger"], said["taken"]),
+        ledger=_ledger(said["ledger"], said["taken"], said.get("fed", ())),
         lateness=_lateness_of(said),
         alike=_alike_of(said.get("alike")),
         past=Past(
@@ -180,13 +184,13 @@ def _dense(said: Any, size: int) -> tuple[int, ...]:
     return tuple(counts)
 
 
-def _ledger(slices: Any, taken: Any) -> Ledger:
+def _ledger(slices: Any, taken: Any, fed: Any) -> Ledger:
     known: dict[SliceKey, SliceCounts] = {
         (epoch, number): SliceCounts(test_predictions=predictions, test=_labels_of(labels))
         for epoch, number, predictions, labels in slices
     }
     pairs = {(epoch, number): (_labels_of(labels), NOTHING[1]) for epoch, number, labels in taken}
-    return Ledger(slices=known, aged_taken=pairs)
+    return Ledger(slices=known, aged_taken=pairs, fed={(epoch, number): since for epoch, number, since in fed})
 
 
 def _watched(one: Watched) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def decision(watch: Watch, problems: Sequence[Problem] = (), gap: float = 0.0) -
     if standing:
         reason = "; ".join(alert.reason for alert in standing)
     elif watch.learning:
-        left = watch.learn - (watch.time - watch.since) if watch.since else watch.learn
+        left = watch.learn - (watch.steady - watch.since) if watch.since else watch.learn
         reason = f"learns what {watch.terms.test} is like, for {words.duration(left)} more"
     else:
         reason = f"nothing stands out in {watch.terms.test}{_unwatched(watch)}"

@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from evaluator.monitor import checkpoint, report
-from evaluator.monitor.watch import INPUTS, after, open_watch
+from evaluator.monitor.watch import INPUTS, after, missed, open_watch
 from evaluator.ports import Lanes, LaneView, MetricsSource, MonitorRecord, MonitorView, RefusedError
 from evaluator.terms import Terms
 from evaluator.window.counts import Counts, InstanceCounts
@@ -85,7 +85,9 @@ class Monitor:
         # Of processes that are gone no count of a version that has just become stable is in the way of being new.
         cursor = known.cursor if same else ()
         taken = take(_forgotten(cursor, readings) if begun else cursor, readings, first=begun)
-        if not begun:
+        if begun:
+            watch = missed(watch, max((one.read_us for one in readings), default=0) / 1e6 or watch.time)
+        else:
             watch = after(watch, taken.window, lane.epoch, lane.slice_seconds)
         standing = report.alerts(watch)
         record = MonitorRecord(

@@ -49,6 +49,7 @@ class Watch:
         learn: seconds for which its past is learnt.
         since: when the first look read, seconds since 1970-01-01 UTC; 0: none has.
         time: when the latest look read.
+        leapt: seconds since the first look in which nobody looked; below 0 where clocks were set back.
         slices: length of the slices by epoch, in seconds: of those that the ledger has, and of the one in force.
         ledger: labels by slice.
         lateness: how late labels come.
@@ -64,6 +65,7 @@ class Watch:
     learn: float
     since: float = 0.0
     time: float = 0.0
+    leapt: float = 0.0
     slices: Mapping[int, float] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     lateness: Lateness = field(default_factory=Lateness)
@@ -75,9 +77,14 @@ class Watch:
     values: ArmInputs | None = None
 
     @property
+    def steady(self) -> float:
+        """When the latest look read, on the scale of what was watched."""
+        return self.time - self.leapt
+
+    @property
     def learning(self) -> bool:
         """Whether the past is still learnt."""
-        return not self.since or self.time - self.since < self.learn
+        return not self.since or self.steady - self.since < self.learn
 
     @property
     def unwatched_sizes(self) -> list[int]:
@@ -87,7 +94,7 @@ class Watch:
 
     def learns_size(self, size: int) -> bool:
         """Whether the past of a batch size is still learnt, for as long as all else was from when it was first seen."""
-        return self.time - self.past.begun[size] < self.learn
+        return self.steady - self.past.begun[size] < self.learn
 
     @property
     def resting(self) -> bool:
@@ -160,23 +167,25 @@ def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Wat
         epoch: the lane's split in force.
         slice_seconds: length of its slices.
     """
-    counted, now = ArmCounts(window, watch.terms), max(read_time(window), watch.time)
+    counted, now, before = ArmCounts(window, watch.terms), read_time(window) or watch.time, watch.steady
     watch = replace(
         watch,
         since=watch.since or now,
         time=now,
+        leapt=watch.leapt + min(now - watch.time, 0.0) if watch.time else 0.0,
         slices={**watch.slices, epoch: slice_seconds},
         lateness=watch.lateness.plus(counted),
     )
     labelled = slice_counts(counted)
-    ledger = _recent(watch.ledger.plus(labelled), watch.waiting_slices)
+    ledger = _recent(watch.ledger.plus(labelled, before), watch.waiting_slices)
     # A version that stays stable sees epochs without end: each rollout beside it that comes to nothing leaves one.
     epochs = {epoch, *(key[0] for key in ledger.slices)}
     slices = {one: seconds for one, seconds in watch.slices.items() if one in epochs}
     watch = replace(watch, slices=slices, ledger=ledger, alike=watch.alike.plus(counted, labelled.values()))
     if watch.inputs is not None:
         watch = replace(watch, inputs=watch.inputs.after(input_rows(counted)[0], _CAP))
-    keys = watch.ledger.aged(watch.since, now, watch.label_age, watch.slices.get)
+    begun = watch.since + min(watch.leapt, 0.0)
+    keys = watch.ledger.aged(begun, now, watch.label_age, watch.slices.get, watch.steady)
     taken, ledger = watch.ledger.take_aged(keys)
     watch = replace(watch, ledger=ledger)
     errors, batches = error_rows(counted, epoch), runtime_rows(counted)
@@ -201,9 +210,14 @@ def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Wat
         {} if watch.outputs is not None else answers,
         () if watch.values is not None else values,
         0 if watch.outputs is not None or watch.resting else int(sum(answers_of(counted)[0].every)),
-        now,
+        watch.steady,
     )
     return _drawn(replace(watch, past=past))
+
+
+def missed(watch: Watch, now: float) -> Watch:
+    """The watch when nobody looked for a while, or a clock was set: what lies before `now` is no time of its own."""
+    return replace(watch, time=now, leapt=watch.leapt + now - watch.time) if watch.time else watch
 
 
 def _judged(
@@ -292,6 +306,7 @@ def _recent(ledger: Ledger, least: int) -> Ledger:
     return replace(
         ledger,
         slices={key: counts for key, counts in ledger.slices.items() if key in keys},
+        fed={key: since for key, since in ledger.fed.items() if key in keys},
         aged_taken={key: pair for key, pair in ledger.aged_taken.items() if key in keys},
     )
 

@@ -90,6 +90,8 @@ class Source:
 
     fleet: Fleet
     away: set[str] = field(default_factory=set)
+    ahead: float = 0.0
+    """Seconds by which the Evaluator's clock is ahead of the fleet's."""
 
     def age(self, terms: Terms) -> float:
         del terms
@@ -97,7 +99,7 @@ class Source:
 
     async def read(self, processes: Sequence[ProcessView], terms: Terms, timeout: float) -> Sequence[Reading]:
         del processes, timeout
-        found = [one.read(self.fleet.now, terms) for one in self.fleet.instances]
+        found = [one.read(self.fleet.now + self.ahead, terms) for one in self.fleet.instances]
         away = {one.instance_id: replace(one, series=None, error="it did not answer") for one in found}
         return [away[one.instance_id] if one.instance_id in self.away else one for one in found]
 
@@ -118,6 +120,11 @@ class Scene:
         self.kept = Kept(self.clock)
         self.source = Source(self.fleet)
         self.monitor = Monitor(self.kept, self.source, clock=self.clock, log=LOG, interval=30.0, scrape_seconds=2.0)
+
+    def set_clock(self, seconds: float) -> None:
+        """Sets the Evaluator's clock by so many seconds."""
+        self.clock.set(seconds)
+        self.source.ahead += seconds
 
     async def look(self, times: int = 1, seconds: float = 30.0) -> None:
         for _ in range(times):

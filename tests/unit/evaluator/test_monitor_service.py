@@ -132,6 +132,22 @@ async def test_after_a_clock_that_was_ahead_a_lane_is_watched_all_the_same() -> 
     assert [gate for gate, _ in scene.kept.records[-1].alerts] == ["errors"]
 
 
+@pytest.mark.parametrize("seconds", [3_600.0, 315_360_000.0, -86_400.0, -1_699_000_000.0])
+async def test_a_clock_that_is_set_is_no_time_in_which_anything_was_learnt(seconds: float) -> None:
+    scene = Scene()
+    scene.kept.view = replace(NEW, learn=600.0)
+    await scene.look(4)
+    scene.set_clock(seconds)
+    await scene.look(4)
+    scene.set_clock(-seconds)
+    await scene.look(4)
+    assert all("learns what v1 is like" in record.decision.reason for record in scene.kept.records)
+    await scene.look(20)
+    scene.fleet.stable = Behaviour(errors=0.1)
+    await scene.look(6)
+    assert [gate for gate, _ in scene.kept.records[-1].alerts] == ["errors"]
+
+
 async def test_while_inputs_are_drifted_only_errors_and_runtimes_undo() -> None:
     scene = Scene()
     scene.kept.view = replace(NEW, undo=True)
