@@ -30,9 +30,9 @@ from registry.database.tables import (
     route_clock,
     versions,
 )
-from registry.domain.lane import Lane
+from registry.domain.lane import LONGEST_LOAD_SECONDS, Lane
 from registry.domain.records import Rollout, VersionInLane
-from registry.domain.serving import Placement
+from registry.domain.serving import APART_SECONDS, Placement
 from registry.domain.states import OPEN_STATES, VersionState
 from registry.filters import RolloutFilter
 from registry.repositories import Page, Seen
@@ -109,9 +109,14 @@ class SqlLanes:
         return int(self._session.execute(counted).scalar_one())
 
     def expiring(self, now: float, limit: int) -> list[tuple[str, str]]:
-        """Lanes (model, segment) that hold a version for longer than was asked."""
-        query = select(lanes.c.model, lanes.c.segment).where(lanes.c.loaded_until <= now).limit(limit)
-        return [(row.model, row.segment) for row in self._session.execute(query)]
+        """Lanes (model, segment) that hold a version for longer than was asked, or than can be asked."""
+        latest = now + LONGEST_LOAD_SECONDS + APART_SECONDS
+        found: list[tuple[str, str]] = []
+        # One after the other, for each of which an index tells the rows.
+        for due in (lanes.c.loaded_until <= now, lanes.c.loaded_until > latest):
+            query = select(lanes.c.model, lanes.c.segment).where(due).limit(limit - len(found))
+            found += [(row.model, row.segment) for row in self._session.execute(query)]
+        return found
 
     def add_lane(self, lane: Lane) -> None:
         """Writes a new lane."""

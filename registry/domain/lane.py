@@ -11,6 +11,8 @@ IDLE_SLICE_SECONDS: Final = 300.0
 
 HELD_UNDONE_SECONDS: Final = 3600.0
 """How long what was undone stays loaded."""
+LONGEST_LOAD_SECONDS: Final = 7 * 86_400.0
+"""For so long a version can be loaded by hand."""
 MOST_LOADED: Final = 5
 """Versions that may be loaded by hand at a time: each takes its memory on every Worker."""
 

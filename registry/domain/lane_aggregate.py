@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from registry.domain.lane import HELD_UNDONE_SECONDS, MOST_LOADED
+from registry.domain.lane import HELD_UNDONE_SECONDS, LONGEST_LOAD_SECONDS, MOST_LOADED
 from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.lane_rollouts import LaneRollouts
 from registry.domain.records import Outcome, Undo
-from registry.domain.serving import Placement
+from registry.domain.serving import APART_SECONDS, Placement
 from registry.domain.split import BUCKETS
 from registry.domain.states import REFUSED_STATES, VersionOperation, VersionState, version_after
 from services.common.errors import FailedPreconditionError
@@ -103,9 +103,16 @@ class LaneAggregate(LaneRollouts):
 
     def expire_loads(self) -> None:
         """Lets go what was loaded for long enough."""
+        longest = self._now + LONGEST_LOAD_SECONDS
         for load in self.lane.loaded:
             if load.until <= self._now:
                 self._unload(load.version, f"{load.version} was held for as long as was asked.")
+            elif load.until > longest + APART_SECONDS:
+                # Nobody can ask for that: it was asked for by a clock that was ahead. For how long nobody knows.
+                why = (
+                    f"{load.version} was to be held until a time that a clock had put too late, and is held for a week."
+                )
+                self._load(load.version, longest, why, actor=REGISTRY_ACTOR)
 
     def withdraw(self, version: str, reason: str) -> None:
         """Takes a PENDING version back.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-_APART_SECONDS: Final = 300.0
+APART_SECONDS: Final = 300.0
 """By so much the clocks of two replicas may differ."""
 
 
@@ -151,7 +151,7 @@ def is_due(recheck: float | None, now: float, debounce: float) -> bool:
 
     None is put off by much more than `debounce`, but by a clock that was set back since.
     """
-    return recheck is not None and not now < recheck <= now + debounce + _APART_SECONDS
+    return recheck is not None and not now < recheck <= now + debounce + APART_SECONDS
 
 
 def ready_workers(placements: Iterable[Placement], version: str) -> int:

@@ -15,6 +15,7 @@ from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry import converters
 from registry.cleaning import clean
 from registry.domain.history import Moment
+from registry.domain.lane import LONGEST_LOAD_SECONDS
 from registry.servicer.policy_validation import check_profile, check_signature, check_spec, refuse
 from services.common.errors import InvalidArgumentError
 from services.common.policy.records import Meaning
@@ -30,7 +31,6 @@ _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _TRACE: Final = re.compile(r"[0-9a-f]{32}")
 _MOST_TRACES: Final = 20
 _LOAD_DEFAULT: Final = 3600.0
-_LOAD_LIMIT: Final = 7 * 86_400.0
 LATEST_SECONDS: Final = 7_000 * 365 * 86_400.0
 """Since 1970: later times are no times."""
 
@@ -245,10 +245,11 @@ def load_seconds(request: service_pb2.LoadVersionRequest) -> float:
     if not request.HasField("ttl"):
         return _LOAD_DEFAULT
     seconds = converters.seconds_of(request.ttl)
-    if seconds != 0 and not 1 <= seconds <= _LOAD_LIMIT:
+    if seconds != 0 and not 1 <= seconds <= LONGEST_LOAD_SECONDS:
         raise refuse(
             "ttl",
-            f"is {format_duration(seconds)}; use 1s to {format_duration(_LOAD_LIMIT)}, or 0s to let the version go",
+            f"is {format_duration(seconds)}; use 1s to {format_duration(LONGEST_LOAD_SECONDS)}, "
+            "or 0s to let the version go",
         )
     return seconds
 

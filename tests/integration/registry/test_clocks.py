@@ -8,6 +8,7 @@ from google.protobuf import duration_pb2
 
 from crossfade.registry.v1 import service_pb2
 from services.common.clock import SystemClock
+from tests.fakes.clock import ManualClock
 from tests.integration.registry.harness import Registry, Start, new_id, refused
 from tests.integration.registry.test_history import model_at
 from tests.integration.registry.webhook_receiver import Receiver, all_told, webhooks
@@ -65,6 +66,24 @@ async def test_a_version_that_is_loaded_for_a_while_is_held_as_long(start: Start
         assert not await unloaded()
     await load(ahead, 1)
     await until_async(unloaded)
+
+
+async def test_what_was_loaded_while_the_clock_was_years_ahead_is_held_for_a_week(start: Start) -> None:
+    clock = ManualClock()
+    registry = await start(clock, sweep_seconds=60.0)
+    await registry.running()
+    await registry.publish(without_rollout=True)
+    clock.set(315_360_000.0)
+    await registry.stub.LoadVersion(
+        service_pb2.LoadVersionRequest(
+            name="models/m/versions/v3", etag=(await registry.model()).lanes[0].etag, request_id=new_id()
+        )
+    )
+    clock.set(-315_360_000.0)
+    for _ in range(2):
+        await registry.app.upkeep.once()
+        (loaded,) = (await registry.model()).lanes[0].loaded
+        assert loaded.expire_time.seconds == int(clock.now()) + 7 * 86_400
 
 
 async def test_a_pause_lasts_as_long_as_it_lasted(start: Start) -> None:

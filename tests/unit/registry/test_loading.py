@@ -48,6 +48,17 @@ def test_a_loaded_version_is_held_until_its_time_and_counts_for_nothing_else() -
     assert (lane.lane, len(lane.events)) == (before, told)
 
 
+def test_what_was_loaded_by_a_clock_that_was_years_ahead_is_held_for_a_week() -> None:
+    lane = stable_lane()
+    lane.add("v2")
+    lane.load("v2", START + 315_360_000)
+    later = LaneAggregate(lane.lane, (), lane.states, now=START + 5, actor="registry", new_etag=lambda: "e")
+    for _ in range(2):
+        later.expire_loads()
+        assert [load.until for load in later.lane.loaded] == [START + 5 + 7 * 86_400]
+    assert [event.type for event in later.events] == ["VERSION_LOADED"]
+
+
 def test_what_is_held_and_what_is_let_go_is_told() -> None:
     lane = stable_lane()
     lane.add("v2")
