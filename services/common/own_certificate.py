@@ -109,7 +109,8 @@ class OwnCertificate:
             "that are valid for longer",
         }
         for use, ends in self._ends().items():
-            if ends - now < _WARN_SECONDS and now - self._warned[use] >= _AGAIN_SECONDS:
+            # A clock that was set back since would remind nobody until it comes to where it was.
+            if ends - now < _WARN_SECONDS and abs(now - self._warned[use]) >= _AGAIN_SECONDS:
                 self._warned[use] = now
                 event = "the certificate has ended" if now >= ends else "the certificate ends soon"
                 self._log.warning(event, use=use, ends=_date(ends), advice=advice[use])

@@ -98,6 +98,10 @@ def test_the_end_is_told_each_day_from_a_week_before(folder: Path, tmp_path: Pat
     assert told(-6.5) == []
     assert told(-5.8) == soon
     assert told(0.1) == [(use, "the certificate has ended") for use, _ in soon]
+    # The clock is years ahead for a while.
+    assert told(3_650) == [(use, "the certificate has ended") for use, _ in soon]
+    assert told(-4) == soon
+    assert told(-3.5) == []
 
 
 def on_another_curve(folder: Path) -> None:
