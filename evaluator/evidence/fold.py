@@ -94,8 +94,8 @@ def _enter(state: State, look: Look, now: float) -> State:
     if new_step:
         gates = tuple(guarded(gate.restart(), state.terms, step) for gate in gates)
     unlooked, behind = _unlooked(state, look, new_step=new_step)
-    # By what it read where it did: a clock may be set between that and the look's end.
-    passing = state.passing.to(read_time(look.window) or look.time, state.most_watched)
+    # By what it read only where it does not say when it was: Prometheus may be asked more often than it scrapes.
+    passing = state.passing.to(look.time or read_time(look.window), state.most_watched)
     if look.epoch != state.epoch:
         gates = tuple(gate.enter(look.epoch) if isinstance(gate, CohortGate) else gate for gate in gates)
     return replace(
@@ -109,7 +109,7 @@ def _enter(state: State, look: Look, now: float) -> State:
         unlooked=unlooked,
         behind=behind,
         epoch=look.epoch,
-        epoch_since=passing.steady(now) if math.isinf(since) and look.window else since,
+        epoch_since=passing.of_read(now, state.most_watched) if math.isinf(since) and look.window else since,
         step=step,
         steps={**state.steps, look.epoch: step},
         slices={**state.slices, look.epoch: look.slice_seconds},

@@ -53,7 +53,7 @@ class Passing:
     def to(self, now: float, most: float) -> "Passing":
         """After a look at `now`; 0: it has no time.
 
-        A little way back is none: processes are read one after the other.
+        A little way back is none: a clock that is set by so little only stands.
 
         Args:
             now: seconds since 1970-01-01 UTC.
@@ -69,6 +69,18 @@ class Passing:
     def stands(self, now: float, most: float) -> bool:
         """Whether a look at `now` is hardly before the latest one, so that time stands."""
         return 0.0 < self.latest - now <= most
+
+    @property
+    def now(self) -> float:
+        """The latest look on the scale of what was watched."""
+        return self.steady(self.latest)
+
+    def of_read(self, time: float, most: float) -> float:
+        """When the latest look's processes were read, on that scale.
+
+        A look may read what is older than itself, by no more than it seems; a clock may also have been set between.
+        """
+        return self.now - min(max(self.latest - time, 0.0), most)
 
     def steady(self, time: float) -> float:
         """A time of the latest look's on the scale of what was watched, on which differences count."""

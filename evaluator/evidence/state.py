@@ -180,7 +180,7 @@ class State:
     @property
     def steady(self) -> float:
         """When the latest look read, on the scale of what was watched."""
-        return self.passing.steady(self.time)
+        return self.passing.of_read(self.time or self.passing.latest, self.most_watched)
 
     @property
     def begun(self) -> float:
@@ -190,7 +190,7 @@ class State:
     @property
     def waited(self) -> float:
         """Seconds since the first look that somebody watched; 0: there was none."""
-        return self.passing.steady(self.passing.latest) - self.first_time if self.first_time else 0.0
+        return self.passing.now - self.first_time if self.first_time else 0.0
 
     @property
     def most_watched(self) -> float:

@@ -87,6 +87,27 @@ def test_time_goes_on_after_a_clock_was_ahead_for_a_while() -> None:
     assert (state.time, state.passing.leapt) == (1_900.0, -30.0)
 
 
+def test_time_passes_at_its_pace_where_looks_are_more_often_than_scrapes() -> None:
+    terms = demo_terms(demo_policy(min_age=300.0, look_interval=2.0), demo_plan(1000, period=3_600.0), features=0)
+    state = start(terms)
+    for number in range(400):
+        at = 1_000.0 + 2.0 * number
+        read = tuple(replace(one, read_us=round((at - at % 15.0) * 1e6)) for one in labelled(102)[:1])
+        counts = read if number == 20 else tuple(replace(one, series=()) for one in read)
+        state = fold(state, Look(number + 1, 1, 10.0, 0, number > 0, counts, time=at))
+        assert state.judged_seconds == pytest.approx(2.0 * number, abs=15.0)
+        assert shown(state) == (50 if 2.0 * number > 355.0 else 0) or 335.0 < 2.0 * number <= 355.0
+
+
+def test_a_clock_that_is_set_while_a_look_reads_passes_for_no_more_than_a_few_looks() -> None:
+    state = look(first(), 1_030.0, labelled(102))
+    read = tuple(replace(one, read_us=1_060_000_000) for one in window(at=1.0))
+    state = fold(state, Look(state.sequence + 1, 1, 10.0, 0, True, read, time=1_060.0 + HOUR))
+    state = looks(state, 1_090.0 + HOUR, 2)
+    assert state.judged_seconds <= 120.0 + 2 * MOST
+    assert shown(state) == 0
+
+
 def test_two_evaluators_whose_clocks_differ_take_turns_and_time_passes_once() -> None:
     state = first()
     for number in range(1, 41):
