@@ -45,6 +45,8 @@ class Counting:
         self._tallies: dict[Place, Tally] = {}
         self._batches: dict[tuple[Traffic, int], HistogramSeries] = {}
         self._slices: dict[str, list[tuple[int, int]]] = {}
+        # The slice in which the latest request of each segment came.
+        self._present: dict[str, tuple[int, int]] = {}
         self._newest: dict[str, int] = {}
         self._segments: set[str] = set()
         self._left = LeftLanes[str]()
@@ -70,6 +72,11 @@ class Counting:
     def _fits(self, profile: Profile) -> bool:
         width = self._widths.get(profile.input)
         return width is not None and all(feature.index < width for feature in profile.features)
+
+    def arrived(self, place: Place) -> "Tally":
+        """What a request that came just now is counted by: its slice is the present one."""
+        self._present[place.segment] = place.epoch, place.slice_number
+        return self.at(place)
 
     def at(self, place: Place) -> "Tally":
         """What requests in this place are counted by."""
@@ -148,6 +155,7 @@ class Counting:
         self._store.drop(lambda metric, attributes: metric in _OF_LANES and attributes["segment"] in over)
         for segment in over:
             self._slices.pop(segment, None)
+            self._present.pop(segment, None)
             self._newest.pop(segment, None)
         self._segments -= over
         self._tallies.clear()
@@ -163,16 +171,23 @@ class Counting:
         return [*self._compared] if self._own is None else [self._own, *self._compared]
 
     def _keep_slice(self, segment: str, here: tuple[int, int]) -> bool:
-        """Whether a slice is kept; a newer one than all pushes the oldest out, with its series."""
+        """Whether a slice is kept; a newer one than all pushes the oldest out, with its series.
+
+        Those that lie in the future were counted by a clock that was set back since. They have room of their own, for
+        they would be the newest until that time comes, and keep all others out.
+        """
         kept = self._slices.setdefault(segment, [])
         if here in kept:
             return True
-        if len(kept) == catalog.KEPT_SLICES and here < kept[0]:
+        epoch, number = self._present.get(segment, max(kept, default=here))
+        past = [one for one in kept if one[0] != epoch or one[1] <= number]
+        if len(past) >= catalog.KEPT_SLICES and here < past[0]:
             return False
         kept.append(here)
         kept.sort()
-        if len(kept) > catalog.KEPT_SLICES:
-            epoch, number = kept.pop(0)
+        if len(past) >= catalog.KEPT_SLICES:
+            epoch, number = past[0]
+            kept.remove(past[0])
             name = f"{epoch}.{number}"
             self._store.drop(
                 lambda metric, attributes: (

@@ -159,7 +159,7 @@ class PredictServicer:
     def _begin(self, metadata: dict[str, str], place: Place, context: "aio.ServicerContext[bytes, bytes]") -> Call:
         span = self._spans.request(metadata, self.key, place) if self._spans.enabled else None
         self.activity.in_flight += 1
-        return Call(place, self._counting.at(place), span, Acceptance(context))
+        return Call(place, self._counting.arrived(place), span, Acceptance(context))
 
     async def _counted(
         self,

@@ -38,6 +38,16 @@ def test_predictions_by_slice_keep_the_last_sixteen() -> None:
     assert dict(zip(one.labels, one.counts, strict=True)) == {"low": 1, "middle": 0, "high": 2, "other": 1}
 
 
+def test_present_slices_are_kept_after_the_clock_was_ahead() -> None:
+    counts = counting()
+    for number in (*range(100, 120), *range(1_000, 1_020), *range(120, 140)):
+        counts.arrived(place(slice_number=number)).predicted([0])
+    # One that came long ago is answered only now.
+    counts.at(place(slice_number=90)).predicted([0])
+    kept = {key[4] for key in found(counts.snapshot(), catalog.PREDICTION_COUNT)}
+    assert kept == {f"1.{number}" for number in (*range(1_004, 1_020), *range(124, 140))}
+
+
 def test_products_of_predictions_say_how_alike_the_rows_of_a_request_are() -> None:
     counts = counting()
     requests = [[0], [0, 0, 1], [2, 2], [1, 7]]
