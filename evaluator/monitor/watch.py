@@ -16,18 +16,18 @@ from evaluator.evidence.inputs import ALPHA, ArmInputs
 from evaluator.evidence.lateness import Lateness
 from evaluator.evidence.ledger import Ledger
 from evaluator.monitor.past import ENOUGH, ENOUGH_ANSWERS, ENOUGH_VALUES, Past
+from evaluator.monitor.recent import recent
 from evaluator.monitor.watched import Watched
 from evaluator.statistics.design_effect import requests_like
 from evaluator.statistics.process import look_cap
 from evaluator.terms import Feature, Profile, Terms
 from evaluator.window.arm_counts import ArmCounts
 from evaluator.window.arm_rows import class_rows, error_rows, runtime_rows
-from evaluator.window.arms import SliceKey
 from evaluator.window.counts import Counts, read_time
 from evaluator.window.input_rows import BinRows, input_rows
 from evaluator.window.label_rows import reported, slice_counts
 from evaluator.window.labels import Labels, RateRow
-from services.common.kept_slices import MOST_SLICES, ROOM, room_of
+from services.common.kept_slices import MOST_SLICES
 from services.common.policy.metrics import LABEL_METRICS, MetricKind
 from services.common.policy.records import DEFAULT_SAFE
 from services.common.telemetry import catalog
@@ -177,7 +177,7 @@ def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Wat
         lateness=watch.lateness.plus(counted),
     )
     labelled = slice_counts(counted)
-    ledger = _recent(watch.ledger.plus(labelled, before), watch.waiting_slices)
+    ledger = recent(watch.ledger.plus(labelled, before), watch.waiting_slices)
     # A version that stays stable sees epochs without end: each rollout beside it that comes to nothing leaves one.
     epochs = {epoch, *(key[0] for key in ledger.slices)}
     slices = {one: seconds for one, seconds in watch.slices.items() if one in epochs}
@@ -288,31 +288,3 @@ def _answers(counted: ArmCounts, epoch: int) -> dict[str, int]:
     for test, _ in class_rows(counted, epoch):
         total = [one + other for one, other in zip(total, test, strict=True)]
     return dict(zip(counted.terms.declared, total, strict=True))
-
-
-def _recent(ledger: Ledger, least: int) -> Ledger:
-    """The ledger without slices whose labels no Router has room for any more; it keeps `least` of them at least.
-
-    How late labels come is not known before they have come. One that finds its slice gone counts nowhere, and those of
-    wrong answers are often the late ones: the past would be better than the version is.
-    """
-    keys: set[SliceKey] = set()
-    taken = 0
-    for key in sorted(ledger.slices, reverse=True):
-        taken += _least_room(ledger.slices[key].test)
-        if len(keys) >= least and (taken > ROOM or len(keys) >= MOST_SLICES):
-            break
-        keys.add(key)
-    return replace(
-        ledger,
-        slices={key: counts for key, counts in ledger.slices.items() if key in keys},
-        fed={key: since for key, since in ledger.fed.items() if key in keys},
-        aged_taken={key: pair for key, pair in ledger.aged_taken.items() if key in keys},
-    )
-
-
-def _least_room(labels: Labels) -> int:
-    """The room that a slice's labels take in a Router at least: which classes they are of is not kept here."""
-    if any(labels.errors):
-        return room_of(catalog.FEEDBACK_ERROR)
-    return bool(labels.wrong) + (labels.rows > labels.wrong)
