@@ -62,6 +62,7 @@ class Lead:
         self._oriented = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._hearing: asyncio.Task[None] | None = None
+        self._link: Link | None = None
         self._last_words = ""
         self._writer: asyncio.StreamWriter
         self._front_end: FrontEnd
@@ -76,6 +77,9 @@ class Lead:
         except Exception as error:  # noqa: BLE001 - whatever it was, it is said
             self._log.error("serving failed", exc_info=error)
             self._crash(f"it could not serve: {error!r}")
+        finally:
+            if self._link is not None:
+                self._link.close()
 
     async def _serve(self, reader: asyncio.StreamReader) -> None:
         self._start(self._follow(reader))
@@ -120,7 +124,8 @@ class Lead:
 
     async def _loaded(self) -> messages.Ready | None:
         """Waits for the engine to load and verify; None: the version cannot be served."""
-        reports = (await Link.open(self._engine.pipe)).reports()
+        self._link = await Link.open(self._engine.pipe)
+        reports = self._link.reports()
         first = asyncio.ensure_future(anext(reports, None))
         while not (excess := self._excess()) and not first.done():
             await asyncio.wait({first}, timeout=_LOAD_LOOK_SECONDS)

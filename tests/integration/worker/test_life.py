@@ -117,8 +117,14 @@ async def test_ends_in_order_when_it_is_told(registry: FakeRegistry, artifacts: 
         "CROSSFADE_REGISTRY": registry.address,
         "CROSSFADE_ARTIFACT_CACHE": str(tmp_path / "cache"),
         "CROSSFADE_QUIET_SECONDS": "0.1",
+        # Whatever is left open as a process ends is an error.
+        "PYTHONWARNINGS": "error::ResourceWarning",
     }
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.worker", env=environment)
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "services.worker", env=environment, stderr=file
+        )
     try:
         await until(lambda: registry.state("scores", "v1") == "READY", 40)
         process.send_signal(signal.SIGTERM)
@@ -128,6 +134,7 @@ async def test_ends_in_order_when_it_is_told(registry: FakeRegistry, artifacts: 
             process.kill()
             await process.wait()
     assert registry.left == list(registry.instances)
+    assert "Traceback" not in log.read_text()
 
 
 async def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
