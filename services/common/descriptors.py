@@ -21,6 +21,8 @@ _FEW: Final = 0.9
 _ENOUGH: Final = 65_536
 """No more are asked for: some systems name billions, or refuse to give what they name."""
 _OPEN: Final = "/dev/fd"
+OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
+"""Numbers of the errors where a process, or the machine, has none left."""
 
 
 def raise_limit() -> None:
@@ -42,7 +44,7 @@ def used() -> int:
         return len(os.listdir(_OPEN))  # noqa: PTH208 - a path for each is not needed
     except OSError as error:
         # To look takes one, too.
-        return limit() if error.errno in (errno.EMFILE, errno.ENFILE) else 0
+        return limit() if error.errno in OUT_OF_DESCRIPTORS else 0
 
 
 class Descriptors:

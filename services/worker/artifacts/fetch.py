@@ -4,7 +4,6 @@ An artifact's digest is the SHA-256 of its manifest, which lists size and SHA-25
 """
 
 import contextlib
-import errno
 import hashlib
 import re
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from urllib.parse import unquote
 import fsspec
 
 from crossfade.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, SIGNATURE_FILE, Manifest, ManifestError, digest, loads
+from services.common.descriptors import OUT_OF_DESCRIPTORS
 from services.worker.artifacts.sources import folder_of
 from services.worker.domain import ArtifactRef, LoadError
 
@@ -215,6 +215,6 @@ def _storing(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         advice = "make room there, or set CROSSFADE_ARTIFACT_CACHE to a folder on another disk"
-        if error.errno in (errno.EMFILE, errno.ENFILE):
+        if error.errno in OUT_OF_DESCRIPTORS:
             advice = "the Worker needs more file descriptors than it may have (ulimit -n)"
         raise LoadError(f"{target} cannot be written ({error.strerror}): {advice}", transient=True) from error
