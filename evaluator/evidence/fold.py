@@ -11,7 +11,7 @@ from functools import reduce
 
 from evaluator.evidence.label_looks import Known, Taken, judge_labels, mixing, take_labels, take_pairs
 from evaluator.evidence.ledger import Ledger
-from evaluator.evidence.passing import leap
+from evaluator.evidence.passing import leap, stands
 from evaluator.evidence.settling import durations
 from evaluator.evidence.state import Look, State, start
 from evaluator.evidence.telling import told
@@ -82,7 +82,7 @@ def fold_all(terms: Terms, looks: Iterable[Look]) -> State:
 def _read(state: State, look: Look) -> float:
     """When the look read. One that could not read all processes turns no time back; a clock that was set back does."""
     read = read_time(look.window)
-    return state.time if not read or 0.0 <= state.time - read <= state.most_watched else read
+    return state.time if not read or stands(read, state.time, state.most_watched) else read
 
 
 def _enter(state: State, look: Look, now: float) -> State:

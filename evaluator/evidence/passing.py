@@ -19,6 +19,11 @@ def most_watched(look_interval: float) -> float:
     return max(MOST_MISSED * look_interval, _LEAST_GAP)
 
 
+def stands(now: float, latest: float, most: float) -> bool:
+    """Whether `now` is hardly before the latest time, so that time stands: a clock that is set back goes further."""
+    return 0.0 < latest - now <= most
+
+
 def leap(passed: float, behind: float, most: float) -> tuple[float, float]:
     """What of the way between two looks nobody watched, and how far the clock went back.
 
@@ -59,16 +64,12 @@ class Passing:
             now: seconds since 1970-01-01 UTC.
             most: seconds that pass for watched.
         """
-        if not now or self.stands(now, most):
+        if not now or stands(now, self.latest, most):
             return self
         if not self.latest:
             return Passing(now)
         leapt, behind = leap(now - self.latest, self.behind, most)
         return Passing(now, self.leapt + leapt, behind)
-
-    def stands(self, now: float, most: float) -> bool:
-        """Whether a look at `now` is hardly before the latest one, so that time stands."""
-        return 0.0 < self.latest - now <= most
 
     @property
     def now(self) -> float:

@@ -1,13 +1,13 @@
 """Where the Prometheus server is, and what the Evaluator shows it; checked before anything starts."""
 
 import base64
-import ipaddress
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from crossfade.hosts import is_loopback_host
 from evaluator.settings import EvaluatorSettings
 from evaluator.sources.prometheus_series import PrometheusError
 
@@ -77,7 +77,7 @@ def access_of(settings: EvaluatorSettings) -> Access:
     if bool(settings.evaluator_prometheus_user) != bool(settings.evaluator_prometheus_password_file):
         raise ValueError(f"set {_SETTING}_USER and {_SETTING}_PASSWORD_FILE together, or neither")
     secure = parts.scheme == "https"
-    if secret is not None and not secure and not _is_loopback(parts.hostname):
+    if secret is not None and not secure and not is_loopback_host(parts.hostname):
         raise ValueError(f"{_SETTING}: a token or a password takes https://, or everybody on the way can read it")
     return Access(
         url=url,
@@ -102,10 +102,3 @@ def _context(settings: EvaluatorSettings) -> ssl.SSLContext:
         # Sent to servers that ask for a certificate only.
         context.load_cert_chain(settings.tls_certificate, settings.tls_key)
     return context
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

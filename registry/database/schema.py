@@ -93,9 +93,8 @@ def migrate(engine: Engine) -> str | None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     overtaken = 0
     until = time.monotonic() + _UNDERWAY_SECONDS
-    before = _reading(engine)
+    found = before = _reading(engine)
     while True:
-        found = _reading(engine)
         _refuse_others(engine, found)
         if found not in (None, *REVISIONS):
             check(engine)
@@ -126,6 +125,7 @@ def migrate(engine: Engine) -> str | None:
                 if not faster or overtaken == _ATTEMPTS:
                     raise SchemaError(_describe(error)) from error
         _pause()
+        found = _reading(engine)
     return before
 
 

@@ -111,7 +111,8 @@ class Courier:
         """Counts what is not delivered, up to a bound; also of webhooks that the settings do not name any more."""
         counts = await self._offload.run(lambda tx: tx.outbox.undelivered(COUNTED), deadline=self._deadline())
         self._on_backlog({**dict.fromkeys(self._webhooks, 0), **counts})
-        await self._offload.run(lambda tx: _recall(tx, counts), deadline=self._deadline())
+        if counts:
+            await self._offload.run(lambda tx: _recall(tx, counts), deadline=self._deadline())
 
     async def _serve(self, webhook: Webhook) -> None:
         while not self._closing.is_set():

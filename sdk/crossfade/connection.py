@@ -1,7 +1,6 @@
 """How users reach the services: addresses, TLS files and names, from arguments or the environment."""
 
 import getpass
-import ipaddress
 import math
 import os
 import re
@@ -14,6 +13,7 @@ from typing import Final
 
 import grpc
 
+from crossfade.hosts import host_and_port, no_address
 from crossfade.proxies import proxy_options
 from crossfade.tls_check import TlsFileError, check_certificate
 
@@ -34,7 +34,6 @@ USER_KEY: Final = "x-crossfade-user"
 
 _OTHER_TARGETS: Final = re.compile(r"(?:ipv4|ipv6|unix|unix-abstract|vsock|xds|google-c2p):|dns:\D")
 """How gRPC's targets of other kinds begin, as in unix:PATH and xds:///MODEL."""
-_HOST_AND_PORT: Final = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^:/\[\]]*)):(?P<port>[0-9]{1,5})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,28 +156,6 @@ class TlsFiles:
             raise TlsFileError(self.ca, f"holds a certificate that cannot be read ({error.reason})") from error
         period = check_certificate(self.certificate, self.key, self.ca, now, one_ca=one_ca)
         return math.inf if period is None else period.ends
-
-
-def host_and_port(value: str) -> tuple[str, int] | None:
-    """Host and port of HOST:PORT, or of [ADDRESS]:PORT with an address of IPv6; None: it has another form."""
-    found = _HOST_AND_PORT.fullmatch(value)
-    if found is None:
-        return None
-    host, port = found["name"] or "", int(found["port"])
-    if found["v6"] is not None:
-        host = found["v6"]
-        try:
-            ipaddress.IPv6Address(host)
-        except ValueError:
-            return None
-    return (host, port) if port < 65_536 else None
-
-
-def no_address(value: str, example: str) -> str:
-    """What is said of a value that is none: how to write one."""
-    # Without brackets nobody can tell the address from the port, and gRPC takes 443 for it.
-    brackets = ", and an address of IPv6 in brackets, as in [::1]:8500" if value.count(":") > 1 else ""
-    return f"{value!r} is not an address: write HOST:PORT, as in {example}{brackets}"
 
 
 def checked_address(value: str, example: str) -> str:

@@ -1,10 +1,11 @@
 """HTTP proxies, which gRPC takes from the environment for every address, this machine's own among them."""
 
-import ipaddress
 import os
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
+
+from crossfade.hosts import is_loopback_host
 
 NO_PROXY: Final = (("grpc.enable_http_proxy", 0),)
 """Options of a channel that goes straight to its address."""
@@ -15,14 +16,14 @@ _EXCEPTIONS: Final = ("no_grpc_proxy", "no_proxy")
 
 def proxy_options(address: str) -> tuple[tuple[str, int], ...]:
     """Options of a channel of a user's: no proxy reaches this machine's own loopback."""
-    return NO_PROXY if _is_loopback(_host(address)) else ()
+    return NO_PROXY if is_loopback_host(_host(address)) else ()
 
 
 def proxy_hint(address: str, environment: Mapping[str, str] = os.environ) -> str:
     """What to look at where nothing answers at an address that is called by a proxy; empty: it is called without."""
     host = _host(address)
     variable = next((name for name in _VARIABLES if environment.get(name)), "")
-    if not variable or not host or _is_loopback(host):
+    if not variable or not host or is_loopback_host(host):
         return ""
     exceptions = next((environment[name] for name in _EXCEPTIONS if environment.get(name)), "")
     if any(host.endswith(one) for one in map(str.strip, exceptions.split(",")) if one):
@@ -38,10 +39,3 @@ def _host(address: str) -> str:
         return urlsplit(f"//{address.removeprefix('dns:').rpartition('/')[2]}").hostname or ""
     except ValueError:
         return ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

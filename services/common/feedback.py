@@ -10,10 +10,10 @@ from enum import StrEnum
 from typing import Final
 
 from services.common.clock import Clock
-from services.common.kept_slices import KeptSlices, Slice, room_of
+from services.common.kept_slices import KeptSlices, Slice, is_ahead, room_of
 from services.common.labelled_rows import LabelledRows
 from services.common.late_rows import LateRows
-from services.common.left_lanes import LeftLanes
+from services.common.left import LANE_SECONDS, Left
 from services.common.mirrored_pairs import Classes, MirroredPairs, arm_of, slice_of
 from services.common.prediction_token import MAX_ROWS, NO_CLASS, Prediction, TokenError, TokenKeys
 from services.common.telemetry import catalog
@@ -25,8 +25,6 @@ _WRONG_BITS: Final = 2 * MAX_ROWS
 _ROWS: Final = (1 << MAX_ROWS) - 1
 EPOCHS_AHEAD: Final = 4
 """So much newer than this process's may the routes be that a request was sent by."""
-_APART_SECONDS: Final = 10.0
-"""By so much a prediction may seem to be made after its label."""
 # Each has model, version, traffic, segment and slice as its first attributes.
 _OF_SLICES: Final = frozenset(
     {
@@ -94,7 +92,7 @@ class FeedbackBook:
         self._pairs = MirroredPairs(store, classes, pairs)
         self._slices: dict[tuple[str, str], KeptSlices] = {}
         self._epochs: dict[tuple[str, str], int] = {}
-        self._left = LeftLanes[tuple[str, str]]()
+        self._left = Left[tuple[str, str]](LANE_SECONDS)
 
     @property
     def awaited(self) -> int:
@@ -290,12 +288,12 @@ class FeedbackBook:
             self._store.histogram(catalog.COHORT_FEEDBACK, *at).record(prediction.cohort)
 
     def _count_lag(self, prediction: Prediction, correct: str, actual: str = "") -> None:
-        lag = self._clock.now() - prediction.time_ms / 1000
-        if lag < -_APART_SECONDS:
+        made, now = prediction.time_ms / 1000, self._clock.now()
+        if is_ahead(made, now):
             # The Worker's clock is ahead, or this one's was set back. If this label was called quick, nobody would wait
             # for those that are late.
             return
-        lag = max(0.0, lag)
+        lag = max(0.0, now - made)
         self._store.histogram(catalog.FEEDBACK_LAG, *arm_of(prediction), correct).record(lag)
         if actual:
             self._store.histogram(catalog.FEEDBACK_CLASS_LAG, *arm_of(prediction), actual).record(lag)

@@ -14,11 +14,17 @@ ROOM: Final = 1_024
 _BUCKETS_PER_SERIES: Final = 64
 """A histogram takes the room of one series more for so many buckets: those of absolute errors have 320."""
 _AHEAD_SECONDS: Final = 10.0
+"""By so much the clocks of a Worker and of who counts its labels may differ."""
 _MOST_MARKS: Final = 16
 _MARKS_APART_SECONDS: Final = 3600.0
 
 Slice = tuple[int, int]
 """Epoch, and number of the slice."""
+
+
+def is_ahead(time: float, now: float) -> bool:
+    """Whether a time is by a clock that is ahead, or `now` by one that was set back."""
+    return time - now > _AHEAD_SECONDS
 
 
 class KeptSlices:
@@ -52,11 +58,11 @@ class KeptSlices:
         """
         if time <= self._fallen_at and one[0] > self._over_above:
             return []
-        ahead = self._is_ahead(time, now)
+        ahead = is_ahead(time, now)
         if one <= self._mark(now, ahead=ahead):
             return []
         self._times[one] = time
-        alike = sorted(known for known, when in self._times.items() if self._is_ahead(when, now) is ahead)
+        alike = sorted(known for known, when in self._times.items() if is_ahead(when, now) is ahead)
         room = sizes() if len(alike) > catalog.KEPT_SLICES else {}
         gone = beyond_room(alike, room)
         if gone:
@@ -93,7 +99,7 @@ class KeptSlices:
         out all that comes until that time. It counts again when the clock does.
         """
         marks = self._dropped.get(ahead, ())
-        return max((one for time, one in marks if ahead or not self._is_ahead(time, now)), default=(-1, -1))
+        return max((one for time, one in marks if ahead or not is_ahead(time, now)), default=(-1, -1))
 
     def _note(self, ahead: bool, time: float, one: Slice) -> None:
         """Notes the newest slice that was dropped, and keeps those of hours ago: this one may be by a wrong clock."""
@@ -101,10 +107,6 @@ class KeptSlices:
         if marks and abs(time - marks[-1][0]) < _MARKS_APART_SECONDS:
             time, one = max(marks.pop(), (time, one))
         self._dropped[ahead] = [*marks, (time, one)][-_MOST_MARKS:]
-
-    @staticmethod
-    def _is_ahead(time: float, now: float) -> bool:
-        return time - now > _AHEAD_SECONDS
 
 
 def beyond_room(slices: Sequence[Slice], room: Mapping[Slice, int]) -> list[Slice]:

@@ -16,7 +16,8 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from crossfade.connection import MESSAGE_LIMIT, host_and_port, no_address
+from crossfade.connection import MESSAGE_LIMIT
+from crossfade.hosts import host_and_port, is_loopback_host, no_address
 from services.common import guard
 from services.common.descriptors import Descriptors
 from services.common.health import Health
@@ -75,10 +76,7 @@ def is_loopback(address: str) -> bool:
         AddressError: it is no address.
     """
     host, _ = split_address(address)
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback_host(host)
 
 
 def check_exposure(address: str, *, tls: bool) -> None:

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from crossfade.connection import checked_address, host_and_port, no_address
+from crossfade.connection import checked_address
+from crossfade.hosts import host_and_port, no_address
 
 
 class TlsSettings(BaseSettings):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from crossfade.manifest import Manifest
 from crossfade.reference_profile import Profile
-from services.common.left_lanes import LeftLanes
+from services.common.left import LANE_SECONDS, Left
 from services.common.telemetry import catalog
 from services.common.telemetry.catalog import Metric
 from services.common.telemetry.store import CounterSeries, HistogramSeries, MetricStore, Snapshot, SpreadSeries
@@ -49,7 +49,7 @@ class Counting:
         self._present: dict[str, tuple[int, int]] = {}
         self._newest: dict[str, int] = {}
         self._segments: set[str] = set()
-        self._left = LeftLanes[str]()
+        self._left = Left[str](LANE_SECONDS)
         self._slots = {spec.name: slot for slot, spec in enumerate(manifest.signature.inputs)}
         self._widths = {spec.name: spec.width for spec in manifest.signature.inputs}
         self._dtypes = {spec.name: spec.dtype for spec in manifest.signature.inputs}

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Collection
 from typing import Final
 
+from services.common.left import Left
 from services.worker.domain import ServingKey
 
 RETENTION_SECONDS: Final = 900.0
@@ -30,7 +31,7 @@ class Ports:
         self._advertised = advertised
         self._among = among
         self._sockets: dict[ServingKey, socket.socket] = {}
-        self._unloaded: dict[ServingKey, float] = {}
+        self._unloaded = Left[ServingKey](RETENTION_SECONDS)
 
     def listen_address(self, key: ServingKey) -> str:
         """host:port that the process of `key` listens on; reserved at the first call.
@@ -55,9 +56,7 @@ class Ports:
             held: what is held at present.
             now: seconds of the monotonic clock.
         """
-        left = (key for key in self._sockets if key not in held)
-        self._unloaded = {key: self._unloaded.get(key, now) for key in left}
-        for key in [key for key, since in self._unloaded.items() if now - since >= RETENTION_SECONDS]:
+        for key in self._unloaded.over(self._sockets, held, now):
             self._sockets.pop(key).close()
 
     def close(self) -> None:

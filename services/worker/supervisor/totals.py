@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from services.common.kept_slices import Slice, beyond_room, room_of
-from services.common.left_lanes import LeftLanes
+from services.common.left import LANE_SECONDS, Left
 from services.common.telemetry import catalog
 from services.common.telemetry.store import Snapshot, merge
 from services.worker.domain import Lane, ServingKey
@@ -38,10 +38,10 @@ class Totals:
     def __init__(self) -> None:
         self._latest: dict[ServingKey, Sequence[Snapshot]] = {}
         self._ended: dict[ServingKey, Sequence[Snapshot]] = {}
-        self._unloaded: dict[tuple[str, str], float] = {}
+        self._unloaded = Left[tuple[str, str]](RETENTION_SECONDS)
         self._epochs: dict[tuple[str, str], int] = {}
         self._counted: set[tuple[str, str]] = set()
-        self._left = LeftLanes[tuple[str, str]]()
+        self._left = Left[tuple[str, str]](LANE_SECONDS)
 
     def update(self, key: ServingKey, snapshots: Sequence[Snapshot]) -> None:
         """Notes what a running process has counted since its start."""
@@ -73,12 +73,8 @@ class Totals:
             now: seconds of the monotonic clock.
         """
         held = {(key.model, key.version) for key in loaded}
-        for version in {(key.model, key.version) for key in self._ended} - held:
-            since = self._unloaded.setdefault(version, now)
-            if now - since >= RETENTION_SECONDS:
-                self._ended = {key: kept for key, kept in self._ended.items() if (key.model, key.version) != version}
-        gone = {version: since for version, since in self._unloaded.items() if version not in held}
-        self._unloaded = {version: since for version, since in gone.items() if now - since < RETENTION_SECONDS}
+        gone = self._unloaded.over([(key.model, key.version) for key in self._ended], held, now)
+        self._ended = {key: kept for key, kept in self._ended.items() if (key.model, key.version) not in gone}
         epochs = {(lane.model, lane.segment): lane.epoch for lane in lanes}
         if left := self._left.over(self._counted, epochs, now):
             self._counted -= left
