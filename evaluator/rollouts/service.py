@@ -38,7 +38,7 @@ from evaluator.window.arms import OWN_PROCESS
 from evaluator.window.counts import Counts
 from evaluator.window.readings import Problem
 from evaluator.window.windows import Taken, fresh_share, take
-from services.common.clock import Clock
+from services.common.clock import Clock, recordable
 from services.common.policy.records import Policy, Violation
 
 _EARLY: Final = 0.1
@@ -151,7 +151,8 @@ class Evaluator:
     ) -> None:
         """Folds the window in, decides, records, acts."""
         assert rollout.phase is not None  # noqa: S101 - for the type checker: look() has left otherwise
-        before, terms, now = known.state, known.state.terms, self._clock.now()
+        # As it will be recorded: another Evaluator, or a replay, concludes the same from it to every bit.
+        before, terms, now = known.state, known.state.terms, recordable(self._clock.now())
         policy = terms.policy
         # A clock that was set back, or is behind another Evaluator's: count from when the epoch was seen.
         seen_for = self._clock.monotonic() - known.epoch_since

@@ -22,6 +22,11 @@ class SystemClock:
     monotonic = staticmethod(time.monotonic)
 
 
+def recordable(seconds: float) -> float:
+    """A time to the microsecond, as messages and databases keep it: who concludes from it must see what they will."""
+    return round(seconds * 1e6) / 1e6
+
+
 # Those who fork have the same.
 _BEGAN_NS: Final = time.time_ns() - time.monotonic_ns()
 

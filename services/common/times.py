@@ -29,5 +29,5 @@ def microseconds(message: Timestamp) -> int:
 
 
 def unix_seconds(message: Timestamp) -> float:
-    """A Timestamp in seconds since 1970-01-01 UTC."""
-    return message.seconds + message.nanos / 1e9
+    """A Timestamp in seconds since 1970-01-01 UTC, to the microsecond."""
+    return microseconds(message) / 1e6

@@ -2,11 +2,13 @@
 
 import pytest
 
+from crossfade.common.v1 import analysis_pb2
 from evaluator.ports import (
     EndedError,
     RefusedError,
     SupersededError,
 )
+from evaluator.rpc import proto_summary, proto_views
 from evaluator.verdict.decision import Action, Phase
 from services.common.telemetry import catalog
 from tests.fakes.clock import ManualClock
@@ -74,6 +76,20 @@ async def test_a_restarted_evaluator_decides_as_one_that_never_ended() -> None:
         await killed.looks(killed.evaluator(), 1)
     assert killed.ledger.looks == steady.ledger.looks
     assert repr(killed.ledger.decisions) == repr(steady.ledger.decisions)
+
+
+async def test_a_look_at_any_moment_is_recorded_as_it_was_concluded() -> None:
+    made = world()
+    evaluator = made.evaluator()
+    for _ in range(8):
+        made.flow(2.0 + 1.7e-7)
+        await evaluator.look(NAME)
+    assert [look.judged for look in made.ledger.looks[-2:]] == [True, True]
+    for look, decision in zip(made.ledger.looks, made.ledger.decisions, strict=True):
+        message = analysis_pb2.Analysis(sequence=look.sequence, summary=proto_summary.to_proto(decision))
+        concluded = proto_views.concluded(message)
+        assert (concluded.look.time, concluded.look.elapsed) == (look.time, look.elapsed)
+        assert concluded.at == decision.at
 
 
 async def test_an_evaluator_takes_in_what_another_one_recorded() -> None:
