@@ -19,6 +19,12 @@ def points(rate: float) -> str:
     return f"{text} point{'' if text == '1' else 's'}"
 
 
+def allowed(rate: float, direction: str) -> str:
+    """A margin of rates, as `1 point more is allowed` or `3 points less are allowed`."""
+    margin = points(rate)
+    return f"{margin} {direction} {'are' if margin.endswith('s') else 'is'} allowed"
+
+
 def change(ratio: float) -> str:
     """A relative difference, as `+32 %`, `−2 %` or `0 %`."""
     percent = f"{100.0 * ratio:+.0f}"

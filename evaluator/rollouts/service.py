@@ -28,18 +28,17 @@ from evaluator.ports import (
     Traces,
 )
 from evaluator.reading_terms import TermsReader
+from evaluator.rollouts.holds import metric_holds
 from evaluator.rollouts.spans import Spans
 from evaluator.terms import Terms
 from evaluator.verdict.decide import decide
 from evaluator.verdict.decision import Action, Circumstances, Decision, Phase
 from evaluator.verdict.readiness import Worker
 from evaluator.verdict.reports import Verdict
-from evaluator.window.arms import OWN_PROCESS
 from evaluator.window.counts import Counts
-from evaluator.window.readings import Problem
-from evaluator.window.windows import Taken, fresh_share, take
+from evaluator.window.windows import Taken, take
 from services.common.clock import Clock, recordable
-from services.common.policy.records import Policy, Violation
+from services.common.policy.records import Violation
 
 _EARLY: Final = 0.1
 """Part of the look interval by which a look may come early."""
@@ -183,7 +182,7 @@ class Evaluator:
             elapsed=elapsed,
         )
         state = fold(before, look)
-        holds = list(_metric_holds(policy, taken, processes, now))
+        holds = list(metric_holds(policy, taken, processes, now))
         if not settled and rollout.phase is not Phase.WAITING:
             left = words.duration(max(settling, age) - settled_for)
             why = f", since slow answers of {terms.stable} come so late" if settling > policy.settling else ""
@@ -275,28 +274,6 @@ class Evaluator:
         while len(self._known) > _MOST_ROLLOUTS:
             self._known.popitem(last=False)
         return known
-
-
-def _metric_holds(policy: Policy, taken: Taken, processes: Sequence[ProcessView], now: float) -> list[str]:
-    """Why the metrics allow no conclusion in the version's favour."""
-    if not processes:
-        return ["no Router and no Worker has a running lease, so there are no metrics"]
-    holds = [f"{problem.instance_id}: {problem.reason}" for problem in taken.problems if _holds(problem)]
-    names = [process.instance_id for process in processes]
-    share = fresh_share(taken.cursor, names, now, policy.stale_after)
-    if share < policy.fresh_instances:
-        first = next(iter(taken.problems), None)
-        why = f" ({first.instance_id}: {first.reason})" if first is not None else ""
-        holds.append(
-            f"metrics of {words.percent(share)} of the processes are younger than "
-            f"{words.duration(policy.stale_after)}, and {words.percent(policy.fresh_instances)} are needed{why}"
-        )
-    return holds
-
-
-def _holds(problem: Problem) -> bool:
-    """What is not read is missed among the fresh processes; of counts of the user's own nothing else says that."""
-    return problem.lasting or problem.instance_id.startswith(OWN_PROCESS)
 
 
 def _begin(cursor: Counts, window: Counts) -> float:

@@ -118,11 +118,11 @@ def allowed(report: GateReport, margin: GateMargin) -> str:
     if report.metric in BUCKET_METRICS:
         return f"{words.change(RATIO**margin.buckets - 1.0)} is allowed"
     if report.metric in (MetricKind.F1, MetricKind.VALUE):
-        return f"{words.points(margin.offset)} less are allowed"
+        return words.allowed(margin.offset, "less")
     if report.metric is MetricKind.CLASS_BALANCE:
-        return f"{words.points(margin.offset)} more or less are allowed"
+        return words.allowed(margin.offset, "more or less")
     if margin.factor == 1:
-        return f"{words.points(margin.offset)} more are allowed"
+        return words.allowed(margin.offset, "more")
     return f"{words.percent(margin.offset + margin.factor * report.baseline.estimate)} is allowed"
 
 

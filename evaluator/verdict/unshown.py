@@ -46,7 +46,7 @@ def unshown(state: State, gate: GateState) -> str:
             value = words.percent(_value(part))
             return (
                 f"a margin that could be broken: {stable}'s {_NAMES[part.gate.metric]} for {name} is {value}, and "
-                f"{words.points(part.gate.safe.offset)} less are allowed; set a smaller one, or a limit"
+                f"{words.allowed(part.gate.safe.offset, 'less')}; set a smaller one, or a limit"
             )
     return ""
 

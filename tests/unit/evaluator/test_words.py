@@ -19,6 +19,11 @@ def test_points(rate: float, text: str) -> None:
     assert words.points(rate) == text
 
 
+def test_one_point_is_allowed_and_several_are() -> None:
+    assert words.allowed(0.01, "more") == "1 point more is allowed"
+    assert words.allowed(0.005, "more or less") == "0.5 points more or less are allowed"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.00034, "340 µs"), (0.0031, "3.1 ms"), (1.2, "1.2 s"), (math.nan, "unknown")]
 )
