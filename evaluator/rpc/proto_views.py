@@ -12,8 +12,9 @@ from evaluator.ports import LaneView, MonitorView, ProcessView, RolloutView, Ver
 from evaluator.rpc import proto_circumstances, proto_counts, proto_summary
 from evaluator.terms import Feature, Profile
 from evaluator.verdict.concluded import Concluded
-from evaluator.verdict.decision import Action, Phase
+from evaluator.verdict.decision import Action, Decision, Phase
 from evaluator.verdict.readiness import Served, Serving
+from evaluator.window.counts import Counts
 from services.common import times
 from services.common.policy import messages as policy_messages
 from services.common.policy.records import Meaning
@@ -99,6 +100,26 @@ def look(message: analysis_pb2.Analysis) -> Look:
         shares=(message.test_share_bps, message.control_share_bps),
         time=_time(at.time, present=at.HasField("time")),
         elapsed=at.elapsed_seconds,
+    )
+
+
+def analysis(
+    rollout_name: str, look: Look, policy_hash: str, cursor: Counts, decision: Decision
+) -> analysis_pb2.Analysis:
+    """A look as it is recorded, with the counts that the next one goes on from: `look` and `concluded` undo it."""
+    return analysis_pb2.Analysis(
+        rollout=rollout_name,
+        sequence=look.sequence,
+        epoch=look.epoch,
+        slice_seconds=look.slice_seconds,
+        test_share_bps=look.shares[0],
+        control_share_bps=look.shares[1],
+        step=look.step,
+        judged=look.judged,
+        policy_hash=policy_hash,
+        window=proto_counts.to_proto(look.window),
+        cursor=proto_counts.to_proto(cursor),
+        summary=proto_summary.to_proto(decision),
     )
 
 

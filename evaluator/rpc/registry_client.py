@@ -121,20 +121,7 @@ class RegistryClient:
 
     async def record(self, name: str, look: Look, policy_hash: str, cursor: Counts, decision: Decision) -> None:
         """Records a look."""
-        analysis = analysis_pb2.Analysis(
-            rollout=name,
-            sequence=look.sequence,
-            epoch=look.epoch,
-            slice_seconds=look.slice_seconds,
-            test_share_bps=look.shares[0],
-            control_share_bps=look.shares[1],
-            step=look.step,
-            judged=look.judged,
-            policy_hash=policy_hash,
-            window=proto_counts.to_proto(look.window),
-            cursor=proto_counts.to_proto(cursor),
-            summary=proto_summary.to_proto(decision),
-        )
+        analysis = proto_views.analysis(name, look, policy_hash, cursor, decision)
         request = service_pb2.RecordAnalysisRequest(analysis=analysis, request_id=_request_id())
         try:
             await self._call(self._stub.RecordAnalysis, request)

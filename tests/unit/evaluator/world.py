@@ -9,6 +9,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from crossfade.common.v1 import analysis_pb2
 from evaluator.evidence.state import Look
 from evaluator.meters import Meters
 from evaluator.ports import (
@@ -21,6 +22,7 @@ from evaluator.ports import (
 )
 from evaluator.rollouts.service import Evaluator
 from evaluator.rollouts.spans import Spans
+from evaluator.rpc import proto_counts, proto_views
 from evaluator.terms import Terms
 from evaluator.verdict.concluded import Concluded
 from evaluator.verdict.decision import Decision, Phase
@@ -41,13 +43,14 @@ DRAFT = PolicyDraft(gates=DEMO_GATES, look_interval=2.0, settling=2.0, min_age=1
 
 @dataclass
 class Ledger:
-    """A Registry in memory, by the port."""
+    """A Registry in memory, by the port. What it gives is what it has as messages, as the real one."""
 
     view: RolloutView
     epoch: int = 1
     stable: str = "v1"
     serving: Serving | None = Serving.READY
     looks: list[Look] = field(default_factory=list)
+    analyses: list[bytes] = field(default_factory=list)
     cursor: Counts = ()
     decisions: list[Decision] = field(default_factory=list)
     acted: list[Decision] = field(default_factory=list)
@@ -66,12 +69,13 @@ class Ledger:
         return VersionView(Meaning("classification"), reference({"v1": "p1", "v2": "p2"}[version], 2))
 
     async def recorded(self, name: str, after: int) -> AsyncIterator[Recorded]:
-        for number in range(after, len(self.looks), 3):
-            yield Recorded(tuple(self.looks[number : number + 3]), self.cursor)
+        for number in range(after, len(self.analyses), 3):
+            page = [analysis_pb2.Analysis.FromString(one) for one in self.analyses[number : number + 3]]
+            yield Recorded(tuple(map(proto_views.look, page)), proto_counts.from_proto(page[-1].cursor))
 
     async def concluded(self, name: str) -> AsyncIterator[Concluded]:
-        for look, one in zip(self.looks, self.decisions, strict=True):
-            yield Concluded(look, one.at, one.action, one.gate, one.reason)
+        for one in self.analyses:
+            yield proto_views.concluded(analysis_pb2.Analysis.FromString(one))
 
     async def processes(self) -> Sequence[ProcessView]:
         if self.serving is None:
@@ -85,7 +89,11 @@ class Ledger:
     async def record(self, name: str, look: Look, policy_hash: str, cursor: Counts, decision: Decision) -> None:
         if look.sequence != len(self.looks) + 1:
             raise SupersededError("taken")
+        analysis = proto_views.analysis(name, look, policy_hash, cursor, decision)
+        # Who goes on from memory and who goes on from this must conclude the same.
+        assert proto_views.look(analysis) == look
         self.looks.append(look)
+        self.analyses.append(analysis.SerializeToString())
         self.cursor = cursor
         self.decisions.append(decision)
         self.view = replace(self.view, sequence=look.sequence)
@@ -174,7 +182,8 @@ class World:
 
 
 def world(**changes: object) -> World:
-    clock = ManualClock(1_000_000.0)
+    # No clock stops at whole microseconds.
+    clock = ManualClock(1_000_000.000_000_4)
     fleet = Fleet(demo_terms(), np.random.default_rng(3), now=clock.now(), share=5000, epoch=1, slice_seconds=5.0)
     view = RolloutView(
         name=NAME,
