@@ -132,6 +132,10 @@ def _event(row: Row[Any]) -> Event:
 def _outcome(stored: bytes) -> Outcome:
     """The outcome of an event. What somebody has altered may not be readable any more: others are, and it is told."""
     try:
-        return converters.outcome_from_proto(resources_pb2.Outcome.FromString(stored))
+        message = resources_pb2.Outcome.FromString(stored)
     except DecodeError:
+        message = None
+    # An altered byte may be read as what stood there (each number but 0 is true), and then the hash would fit.
+    if message is None or converters.pack(message) != stored:
         return Outcome("What is stored here cannot be read: it was altered after it was written.", UNREADABLE)
+    return converters.outcome_from_proto(message)

@@ -35,7 +35,8 @@ def show_moment(session: Session, model: str, at: str, revision: int) -> None:
     request = GetModelRequest(name=model_name(checked(model, "model")), revision=revision)
     when = f"at revision {revision}"
     if at:
-        moment = parse_when(at, "--at", dt.datetime.now().astimezone())
+        # In this machine's zone, as every time below it, however it was written.
+        moment = parse_when(at, "--at", dt.datetime.now().astimezone()).astimezone()
         request.read_time.FromDatetime(moment)
         when = f"at {moment:%Y-%m-%d %H:%M:%S %Z}"
     found = Registry(session.connect.registry()).past_model(request)
