@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import Row, bindparam, insert, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from registry.database.blocks import in_blocks
 from registry.database.columns import at, given
+from registry.database.oldest import remove_oldest
 from registry.database.session import Session
 from registry.database.tables import analyses, rollout_looks, rollouts
 from registry.repositories import Look, Page
@@ -96,16 +97,20 @@ class SqlLooks:
         Returns:
             How many looks, at most `limit`.
         """
-        key = (analyses.c.model, analyses.c.rollout, analyses.c.sequence)
-        old = (
-            select(*key)
+        recorded = analyses.c.recorded
+        whose = (analyses.c.model, analyses.c.rollout)
+        oldest = (
+            select(recorded, *whose)
             .join(rollouts, (rollouts.c.model == analyses.c.model) & (rollouts.c.number == analyses.c.rollout))
-            .where(analyses.c.recorded < before, rollouts.c.ended < before)
-            .order_by(analyses.c.recorded)
+            .where(recorded < before, rollouts.c.ended < before)
+            .order_by(recorded)
             .limit(limit)
         )
-        statement = delete(analyses).where(tuple_(*key).in_(old)).returning(analyses.c.model, analyses.c.rollout)
-        gone = [(row.model, row.rollout) for row in self._session.execute(statement)]
-        if gone:
-            self._session.execute(_DROP_CURSORS, {"rollouts": sorted(set(gone))})
+        found = self._session.execute(oldest).all()
+        ended = sorted({(row.model, row.rollout) for row in found})
+        if not ended:
+            return 0
+        times = [row.recorded for row in found]
+        gone = remove_oldest(self._session, recorded, times, tuple_(*whose).in_(ended), whose)
+        self._session.execute(_DROP_CURSORS, {"rollouts": ended})
         return len(gone)

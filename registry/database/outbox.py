@@ -26,6 +26,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from registry import converters, views
 from registry.database.columns import Moment, at, given
+from registry.database.oldest import remove_oldest
 from registry.database.session import Session
 from registry.database.tables import ASIDE, IN_TURN, models, outbox, receivers
 from registry.domain.ledger import Event
@@ -186,10 +187,9 @@ class SqlOutbox:
         return self._forget(outbox.c.created < before, limit)
 
     def _forget(self, which: ColumnElement[bool], limit: int) -> int:
-        key = (outbox.c.model, outbox.c.sequence, outbox.c.webhook)
-        oldest = select(*key).where(which).order_by(outbox.c.created).limit(limit)
-        statement = delete(outbox).where(tuple_(*key).in_(oldest)).returning(outbox.c.sequence)
-        return len(self._session.execute(statement).all())
+        oldest = select(outbox.c.created).where(which).order_by(outbox.c.created).limit(limit)
+        times = self._session.execute(oldest).scalars().all()
+        return len(remove_oldest(self._session, outbox.c.created, times, which, (outbox.c.sequence,)))
 
     def undelivered(self, limit: int) -> dict[str, int]:
         """How much each webhook has yet to be told, if anything; counted up to `limit`, for it may be millions."""

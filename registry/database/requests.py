@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from sqlalchemy import delete, select, tuple_
+from sqlalchemy import select
 
 from registry.database.columns import at, given
+from registry.database.oldest import remove_oldest
 from registry.database.session import Session
 from registry.database.tables import requests
 from registry.repositories import Answer, RequestKey
@@ -39,6 +40,7 @@ class SqlRequests:
 
     def purge(self, before: float, limit: int) -> int:
         """Forgets answers older than a moment, at most `limit` of them; answers how many."""
-        old = select(*_KEY).where(requests.c.created < before).order_by(requests.c.created).limit(limit)
-        statement = delete(requests).where(tuple_(*_KEY).in_(old)).returning(requests.c.request_id)
-        return len(self._session.execute(statement).all())
+        created = requests.c.created
+        oldest = select(created).where(created < before).order_by(created).limit(limit)
+        times = self._session.execute(oldest).scalars().all()
+        return len(remove_oldest(self._session, created, times, created < before, (requests.c.request_id,)))

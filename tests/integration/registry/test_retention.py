@@ -7,13 +7,15 @@ import grpc
 import psycopg
 import pytest
 from grpc import aio
+from psycopg import sql
 from sqlalchemy import event, func, insert, select, update
 from sqlalchemy.engine.interfaces import CacheStats
 
+from benchmarks.dsn import dsn
 from crossfade.ledger import LedgerError, verify
 from crossfade.registry.v1 import service_pb2
 from registry.database.engine import open_engine, parse_url
-from registry.database.tables import outbox, requests, route_changes, route_clock
+from registry.database.tables import analyses, outbox, requests, route_changes, route_clock
 from tests.fakes.clock import ManualClock
 from tests.integration.registry.harness import Registry, Start, new_id
 from tests.support.wait import until_async
@@ -213,3 +215,37 @@ async def test_many_models_with_few_old_events_hide_none_with_many(start: Start)
     clock.advance(60 * DAY)
     await forget(registry)
     assert (await registry.model()).compacted_sequence > 0
+
+
+@pytest.mark.postgres_only
+@pytest.mark.parametrize("together", [True, False], ids=["of one moment", "one after the other"])
+async def test_much_is_forgotten_that_came_since_the_database_took_a_table_for_empty(
+    start: Start, database: str, together: bool
+) -> None:
+    registry = await start()
+    await registry.running()
+    moment = "timestamptz '2001-09-09'" + ("" if together else " + n * interval '1 s'")
+    rows = {
+        outbox: "(model, sequence, webhook, event, created, attempts, due, error, refused) "
+        f"SELECT 'm', n, 'w', '', {moment}, 9, '2001-09-09', 'HTTP 500', 0",
+        requests: "(principal, rpc, request_id, digest, answer, created) "
+        f"SELECT 'p', 'RecordMonitor', n::text, '', '', {moment}",
+        analyses: f"(model, rollout, sequence, recorded, payload) SELECT 'm', 1, n, {moment}, ''",
+    }
+    with psycopg.connect(dsn(database), autocommit=True) as connection:
+        connection.execute("UPDATE rollouts SET ended = '2001-09-10'")
+        for table, what in rows.items():
+            connection.execute(f"ALTER TABLE {table.name} SET (autovacuum_enabled = false)".encode())
+            connection.execute(f"INSERT INTO {table.name} {what} FROM generate_series(1, 30000) AS n".encode())
+            # The last row keeps the pages, which are nearly empty from now on, as far as is known.
+            last = sql.SQL("DELETE FROM {0} WHERE ctid <> (SELECT max(ctid) FROM {0})")
+            for statement in (last, sql.SQL("VACUUM ANALYZE {}"), sql.SQL("DELETE FROM {}")):
+                connection.execute(statement.format(sql.Identifier(table.name)))
+            connection.execute(f"INSERT INTO {table.name} {what} FROM generate_series(1, 30000) AS n".encode())
+    until = registry.app.upkeep._clock.monotonic() + 60.0
+    assert (await asyncio.to_thread(registry.app.retention.forget, deadline=until)).failures == ()
+    engine = open_engine(parse_url(database), 1)
+    with engine.connect() as connected:
+        counted = (select(func.count()).select_from(table) for table in rows)
+        assert [connected.execute(query).scalar_one() for query in counted] == [10_000] * len(rows)
+    engine.dispose()
