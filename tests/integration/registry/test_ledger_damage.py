@@ -29,7 +29,9 @@ async def broken(registry: Registry) -> str:
 async def test_whichever_byte_of_the_evidence_is_altered_the_event_is_named(registry: Registry, database: str) -> None:
     rollout = await registry.running()
     await registry.look(rollout, 1)
-    evidence = analysis_pb2.Summary(gates=[analysis_pb2.GateReport(gate="errors", difference=0.02, needed=300, required=True)])
+    evidence = analysis_pb2.Summary(
+        gates=[analysis_pb2.GateReport(gate="errors", difference=0.02, needed=300, required=True)]
+    )
     outcome = resources_pb2.Outcome(reason="It fails.", code="VIOLATION", gate="errors", summary=evidence)
     await registry.rollback(rollout, outcome=outcome, analysis_sequence=1)
     (last,) = [one for one in await registry.events() if one.type == "ROLLOUT_ROLLED_BACK"]

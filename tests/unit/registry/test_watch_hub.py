@@ -23,8 +23,9 @@ T = TypeVar("T")
 class Log:
     """Routes in memory; each change is one letter, and its revision's mark."""
 
-    def __init__(self, history: str) -> None:
+    def __init__(self, history: str, oldest: int = 0) -> None:
         self.history = history
+        self.oldest = oldest
         self.snapshots = 0
         """How many were read."""
         self.answers = asyncio.Event()
@@ -35,8 +36,9 @@ class Log:
         return Position(len(self.history), self.history[-1:])
 
     def kept(self, revision: int) -> KeptChanges:
-        """All of them."""
-        return KeptChanges(0, len(self.history), self.history[:revision][revision - 1 : revision])
+        """Those after the oldest, which were not compacted."""
+        mark = self.history[:revision][revision - 1 : revision] if revision > self.oldest else ""
+        return KeptChanges(self.oldest, len(self.history), mark)
 
     def snapshot(self) -> tuple[Position, list[bytes]]:
         """The letters."""
@@ -96,6 +98,17 @@ async def test_a_watch_that_is_ahead_of_the_hub_when_the_database_goes_back(late
             with pytest.raises(OutOfRangeError) as caught:
                 await anext(watch)
     assert caught.value.reason == "HISTORY_CHANGED"
+
+
+async def test_a_watch_whose_revision_was_compacted_hears_of_no_other_history() -> None:
+    # Of the last one that was compacted nobody knows any more whether it is the one that the watch has seen.
+    hub = hub_of(Log("abcde", oldest=2))
+    await hub.open()
+    for number, reason in ((1, "REVISION_COMPACTED"), (2, "REVISION_COMPACTED"), (3, "HISTORY_CHANGED")):
+        with pytest.raises(OutOfRangeError) as caught:
+            await anext(hub.watch(Position(number, "another"), "ana"))
+        assert caught.value.reason == reason
+    assert (await anext(hub.watch(Position(2), "ana"))).lanes == (b"c",)
 
 
 async def test_a_watch_that_is_ahead_of_the_hub_goes_on() -> None:
