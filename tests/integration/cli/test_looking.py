@@ -1,5 +1,6 @@
 """What the command shows and lists: status, events, rollouts, versions, history, routes."""
 
+import datetime as dt
 import json
 from pathlib import Path
 
@@ -51,6 +52,11 @@ def test_what_was_production_when(crossfade: Command, crossfade_json: Json, stac
     assert past[2] == " tested: rollout 1"
     now = crossfade("history", running, "--at", "0s").stdout.splitlines()
     assert now[1].startswith(" stable: v2 since ")
+    # However a moment is written, it is told in the zone of the other times.
+    here = dt.datetime.now().astimezone().replace(microsecond=0)
+    there = here.astimezone(dt.timezone(dt.timedelta(hours=9, minutes=30)))
+    told = crossfade("history", running, "--at", there.isoformat()).stdout.splitlines()
+    assert told[0] == f"{running} at {here:%Y-%m-%d %H:%M:%S %Z}"
     assert "was created after that moment" in crossfade("history", running, "--at", "2020-01-01", code=1).stderr
     for no_moment in ("Tuesday", "0001-01-01"):
         assert "is no moment" in crossfade("history", running, "--at", no_moment, code=2).stderr
