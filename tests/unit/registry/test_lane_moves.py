@@ -105,7 +105,10 @@ def test_a_version_waits_once() -> None:
         lane.start("v2", spec(500), 3)
 
 
-@pytest.mark.parametrize(("ready", "stable", "allowed"), [(0, 1, False), (1, 2, False), (1, 1, True), (2, 3, True)])
+@pytest.mark.parametrize(
+    ("ready", "stable", "allowed"),
+    [(0, 0, False), (0, 1, False), (1, 0, True), (1, 2, False), (1, 1, True), (2, 3, True)],
+)
 def test_advance_asks_for_workers(ready: int, stable: int, *, allowed: bool) -> None:
     lane = running_lane(500, 6000)
     placements = [

@@ -1,6 +1,7 @@
 """Undoing a lane: what becomes stable again, and what carries the traffic meanwhile."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -86,10 +87,10 @@ def test_undo_of_a_bad_version_is_final() -> None:
 def test_undo_waits_for_workers_unless_forced_and_the_present_one_carries_on_meanwhile() -> None:
     lane = promoted_lane()
     only_new = placed("v2", "w1")
-    # However bad the present one is: with the other one there would be no answers at all.
-    for bad in (False, True):
+    # However bad the present one is, and although no Worker may have that either: there would be no answers at all.
+    for bad, placements in product((False, True), (only_new, [])):
         with pytest.raises(FailedPreconditionError) as caught:
-            lane.undo(undo(bad=bad), only_new)
+            lane.undo(undo(bad=bad), placements)
         assert caught.value.reason == "NOT_READY_ENOUGH"
         assert "`crossfade try m v1` has it loaded" in caught.value.message
     lane.undo(undo(force=True), only_new)
