@@ -133,9 +133,8 @@ def update_paths(request: service_pb2.UpdateModelRequest) -> frozenset[str]:
     unknown = sorted(paths - {"description", "*"})
     if unknown:
         raise refuse("update_mask", f"names {', '.join(unknown)}; description is all of a model that can be changed")
-    if not request.HasField("update_mask"):
-        return frozenset({"description"} if request.model.description else ())
-    return frozenset({"description"} if paths else ())
+    # A mask that names nothing is none (AIP-134): clients that always send one must not be told that all went well.
+    return frozenset({"description"} if paths or request.model.description else ())
 
 
 def moment(request: service_pb2.GetModelRequest) -> Moment | None:

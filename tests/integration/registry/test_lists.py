@@ -183,6 +183,8 @@ async def test_a_model_is_described(registry: Registry) -> None:
     for call in (update(registry, description="Who leaves."), update(registry), update(registry, [])):
         assert (await call).description == "Who leaves."
     assert len(await registry.events()) == count
+    # A mask that names nothing is none.
+    assert (await update(registry, [], description="Who stays.")).description == "Who stays."
     assert (await update(registry, ["*"])).description == ""
 
 
