@@ -11,10 +11,19 @@ import pytest
 
 from crossfade.registry.v1 import resources_pb2
 from registry.domain.ledger import Event, EventDraft, EventType
-from registry.domain.webhooks import DEFAULT_TYPES, Delivery, Form, Webhook, pause_seconds, refused_seconds
+from registry.domain.webhooks import (
+    DEFAULT_TYPES,
+    TURN_SECONDS,
+    Delivery,
+    Form,
+    Webhook,
+    pause_seconds,
+    refused_seconds,
+)
+from registry.webhooks import courier
 from registry.webhooks.config import WebhookFileError, read_webhooks
 from registry.webhooks.forms import cloud_event, sign, slack_text, write
-from registry.webhooks.sender import _connection
+from registry.webhooks.sender import POST_SECONDS, _connection
 
 
 def hook(form: Form = Form.CLOUDEVENTS, secret: bytes = b"", **more: frozenset[str]) -> Webhook:
@@ -29,6 +38,11 @@ def event(kind: EventType = "ROLLOUT_PROMOTED", model: str = "m", segment: str =
 
 def delivery(message: resources_pb2.Event) -> Delivery:
     return Delivery("m", 7, "w", message.SerializeToString(), 1.0, 1, 0, 2.0, "")
+
+
+def test_a_turn_lasts_longer_than_a_request_and_the_transaction_after_it() -> None:
+    # Otherwise another replica would tell the same while this one still does.
+    assert TURN_SECONDS > POST_SECONDS + courier._DEADLINE_SECONDS
 
 
 def test_who_wants_what() -> None:
