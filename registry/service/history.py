@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from registry.domain.history import Moment, PastLane, StateChange, states_after
@@ -64,9 +65,13 @@ def _model_at(tx: Transaction, name: str, moment: Moment, now: float) -> PastMod
             "tell what was before",
         )
     if not moment.revision and moment.time > now + _CLOCKS_APART_SECONDS:
-        raise OutOfRangeError("HISTORY_UNKNOWN", "that moment has not come yet")
+        raise OutOfRangeError("HISTORY_UNKNOWN", "that moment has not come yet; without one you see the present")
     if not moment.revision and moment.time < model.created:
-        raise OutOfRangeError("HISTORY_UNKNOWN", f"model {name} was created after that moment")
+        created = datetime.fromtimestamp(model.created, UTC)
+        raise OutOfRangeError(
+            "HISTORY_UNKNOWN",
+            f"model {name} was created after that moment, at {created:%Y-%m-%d %H:%M:%S} UTC; ask for a later one",
+        )
     lanes = [lane for segment in tx.history.segments(name) if (lane := _lane_at(tx, name, segment, moment))]
     if moment.revision and not lanes:
         _check_created(tx, name, moment.revision)

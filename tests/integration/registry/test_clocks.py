@@ -123,4 +123,5 @@ async def test_what_has_not_come_yet_is_no_history(start: Start) -> None:
         # A caller's own clock may be some minutes ahead.
         assert (await model_at(registry, now + MINUTES / 3)).name == "models/m"
         early = await refused(model_at(registry, now + MINUTES))
-        assert (early.reason, early.message) == ("HISTORY_UNKNOWN", "that moment has not come yet")
+        said = "that moment has not come yet; without one you see the present"
+        assert (early.reason, early.message) == ("HISTORY_UNKNOWN", said)

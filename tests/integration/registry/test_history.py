@@ -155,6 +155,7 @@ async def test_refusals(start: Start) -> None:
     registry, revisions = await lived(start)
     early = await refused(model_at(registry, TUESDAY - 1))
     assert (early.code, early.reason) == ("OUT_OF_RANGE", "HISTORY_UNKNOWN")
+    assert early.message.endswith("created after that moment, at 2024-11-19 07:06:40 UTC; ask for a later one")
     late = await refused(model_at(registry, revision=revisions["LANE_UNDONE"] + 100))
     assert (late.code, late.reason) == ("OUT_OF_RANGE", "HISTORY_UNKNOWN")
     assert (await refused(model_at(registry, TUESDAY, revision=3))).field == "revision"
