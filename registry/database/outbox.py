@@ -180,16 +180,17 @@ class SqlOutbox:
         which = [outbox.c.webhook == webhook]
         which += [outbox.c.model == model] if model else []
         which += [outbox.c.created < before] if before is not None else []
-        return self._forget(and_(*which), limit)
+        key = (outbox.c.model, outbox.c.sequence, outbox.c.webhook)
+        oldest = select(*key).where(*which).order_by(outbox.c.created).limit(limit)
+        statement = delete(outbox).where(tuple_(*key).in_(oldest)).returning(outbox.c.sequence)
+        return len(self._session.execute(statement).all())
 
     def purge(self, before: float, limit: int) -> int:
         """Forgets what nobody took since before a moment, at most `limit` of it; answers how much."""
-        return self._forget(outbox.c.created < before, limit)
-
-    def _forget(self, which: ColumnElement[bool], limit: int) -> int:
-        oldest = select(outbox.c.created).where(which).order_by(outbox.c.created).limit(limit)
+        created = outbox.c.created
+        oldest = select(created).where(created < before).order_by(created).limit(limit)
         times = self._session.execute(oldest).scalars().all()
-        return len(remove_oldest(self._session, outbox.c.created, times, which, (outbox.c.sequence,)))
+        return len(remove_oldest(self._session, created, times, created < before, (outbox.c.sequence,)))
 
     def undelivered(self, limit: int) -> dict[str, int]:
         """How much each webhook has yet to be told, if anything; counted up to `limit`, for it may be millions."""
