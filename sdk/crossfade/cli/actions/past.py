@@ -21,20 +21,20 @@ from crossfade.registry.v1.service_pb2 import GetModelRequest, ListEventsRequest
 _CHANGES: Final = ("VERSION_STABLE", "ROLLOUT_PROMOTED", "LANE_UNDONE", "SEGMENT_SET", "SEGMENT_DELETED")
 
 
-def show_moment(session: Session, model: str, at: str, revision: int) -> None:
+def show_moment(session: Session, model: str, at: str | None, revision: int) -> None:
     """A model as of a moment.
 
     Args:
         session: the command's run.
         model: the model's id.
-        at: the moment, as `parse_when` reads it; empty: the revision's.
+        at: the moment, as `parse_when` reads it; None: the revision's.
         revision: of the routes; 0: the moment's.
     """
-    if at and revision:
+    if at is not None and revision:
         raise UsageError("--at and --revision both say when: give one of them")
     request = GetModelRequest(name=model_name(checked(model, "model")), revision=revision)
     when = f"at revision {revision}"
-    if at:
+    if at is not None:
         # In this machine's zone, as every time below it, however it was written.
         moment = parse_when(at, "--at", dt.datetime.now().astimezone()).astimezone()
         request.read_time.FromDatetime(moment)

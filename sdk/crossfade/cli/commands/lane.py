@@ -108,7 +108,9 @@ def withdraw(
 def history(
     session: Session,
     model: ModelArgument,
-    at: Annotated[str, typer.Option("--at", help="2026-11-24 14:00, 14:00 (today) or 2h (ago).")] = "",
+    at: Annotated[
+        str | None, typer.Option("--at", help="2026-11-24 14:00, 14:00 (today) or 2h (ago).", show_default=False)
+    ] = None,
     revision: Annotated[int, typer.Option("--revision", min=0, help="Of the routes, instead of a time.")] = 0,
     number: Annotated[int, typer.Option("-n", min=1, help="At most so many changes.")] = 20,
 ) -> None:
@@ -118,7 +120,8 @@ def history(
     """
     from crossfade.cli.actions.past import show_changes, show_moment
 
-    if at or revision:
+    # An empty moment, as of a script's variable that is not set, is not the same as none.
+    if at is not None or revision:
         show_moment(session, model, at, revision)
     else:
         show_changes(session, model, number)
