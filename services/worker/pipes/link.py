@@ -8,6 +8,7 @@ from typing import Self
 
 from services.common.telemetry.store import Snapshot
 from services.worker.pipes import messages
+from services.worker.pipes.outgoing import Outgoing
 
 
 class Link:
@@ -18,9 +19,10 @@ class Link:
         heard: how often it has said what it has counted.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, outgoing: Outgoing) -> None:
         self._reader = reader
         self._writer = writer
+        self._outgoing = outgoing
         self._number = 0
         self._waiting: dict[int, asyncio.Future[list[Snapshot] | None]] = {}
         self._over = False
@@ -38,12 +40,12 @@ class Link:
     @classmethod
     async def open(cls, pipe: socket.socket) -> Self:
         """A link over a connected socket."""
-        return cls(*await asyncio.open_connection(sock=pipe))
+        reader, writer = await asyncio.open_connection(sock=pipe)
+        return cls(reader, writer, Outgoing(pipe))
 
     def send(self, message: messages.Message, binary: bytes = b"") -> None:
         """Sends an order; one to a process that has gone is lost."""
-        if not self._writer.is_closing():
-            self._writer.write(messages.pack(message, binary))
+        self._outgoing.write(messages.pack(message, binary))
 
     async def counts(self, timeout_seconds: float) -> list[Snapshot] | None:
         """What it has counted since its start; None when it does not answer in time."""
@@ -72,9 +74,12 @@ class Link:
                 else:
                     yield message, binary
         self._give_up()
+        # Whoever has ended hears nothing.
+        self.close()
 
     def close(self) -> None:
         """Ends the pipe."""
+        self._outgoing.close()
         self._writer.close()
 
     def _counted(self, message: messages.Counts, binary: bytes) -> None:
