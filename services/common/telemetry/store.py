@@ -6,12 +6,17 @@ One thread (the event loop's) writes and reads.
 """
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from services.common.clock import steady_ns
 from services.common.telemetry.catalog import Kind, Metric
+
+_FEW_LABELS: Final = 128
+"""A spread counter of more labels keeps and tells those alone that it has counted: there may be 10,000 of them, in a
+series for each slice, and most are never counted in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +28,7 @@ class Snapshot:
         attributes: attribute values, in the order of `metric.attributes`.
         counts: a histogram's counts per bucket (one more than its bounds), a counter's one count, or one per label.
         total: a histogram's sum, or a gauge's value.
-        labels: what the counts of a spread counter stand for.
+        labels: what the counts of a spread counter stand for; those of many labels have counted ones only.
         start_ns: since when it counts, nanoseconds since 1970-01-01 UTC; 0: nobody knows.
     """
 
@@ -65,17 +70,41 @@ class CounterSeries:
 
 
 class SpreadSeries:
-    """One count per label."""
+    """One count per label.
+
+    Attributes:
+        labels: all of them.
+        counts: by the label's number.
+    """
 
     __slots__ = ("counts", "labels")
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
-        self.counts = [0] * len(self.labels)
+        few = len(self.labels) <= _FEW_LABELS
+        self.counts: list[int] | defaultdict[int, int] = [0] * len(self.labels) if few else defaultdict(int)
 
     def add(self, counts: Sequence[int]) -> None:
         """Adds as many counts as there are labels."""
-        self.counts = [a + b for a, b in zip(self.counts, counts, strict=True)]
+        if isinstance(self.counts, list):
+            self.counts = [a + b for a, b in zip(self.counts, counts, strict=True)]
+            return
+        for number, (_, count) in enumerate(zip(self.labels, counts, strict=True)):
+            if count:
+                self.counts[number] += count
+
+    @property
+    def counted(self) -> bool:
+        """Whether it has counted anything."""
+        return any(self.counts if isinstance(self.counts, list) else self.counts.values())
+
+    def told(self) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """Labels, and the count of each."""
+        if isinstance(self.counts, list):
+            return self.labels, tuple(self.counts)
+        # A series has a label, if it has counted nothing.
+        counted = {number: count for number, count in self.counts.items() if count} or {0: 0}
+        return tuple([self.labels[number] for number in counted]), tuple(counted.values())
 
 
 class GaugeSeries:
@@ -151,7 +180,7 @@ class MetricStore:
         """Every series at this moment."""
         now = self._now_ns()
         for key, series in self._series.items():
-            if isinstance(series, SpreadSeries) and not any(series.counts):
+            if isinstance(series, SpreadSeries) and not series.counted:
                 # Labels that have counted nothing are told to nobody, so that its first count comes after this.
                 self._start_ns[key] = now
         return [_freeze(*key, series, self._start_ns[key]) for key, series in self._series.items()]
@@ -164,7 +193,8 @@ def _freeze(metric: Metric, values: tuple[str, ...], series: Series, start_ns: i
         case CounterSeries():
             return Snapshot(metric, values, (series.value,), start_ns=start_ns)
         case SpreadSeries():
-            return Snapshot(metric, values, tuple(series.counts), labels=series.labels, start_ns=start_ns)
+            labels, counts = series.told()
+            return Snapshot(metric, values, counts, labels=labels, start_ns=start_ns)
         case GaugeSeries():
             return Snapshot(metric, values, (), series.value, start_ns=start_ns)
 

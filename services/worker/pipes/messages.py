@@ -89,18 +89,21 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One series of `Counts`: how many counts it has in the frame's bytes."""
+    """One series of `Counts`: how many counts it has in the frame's bytes, and whether each has a label."""
 
     metric: str
     attributes: tuple[str, ...]
-    labels: tuple[str, ...]
     size: int
+    labelled: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """From the process: its series; the frame's bytes hold all counts, then since when each one counts (int64), then
-    each one's total (float64)."""
+    """From the process: its series; the frame's bytes hold all counts, then the number of each label, then since when
+    each series counts (int64), then each one's total (float64), then the labels (JSON).
+
+    Thousands of classes stand in each of a version's series, so their names are there once, and not decoded one by one.
+    """
 
     number: int
     series: tuple[Series, ...]
@@ -166,16 +169,19 @@ async def read(reader: asyncio.StreamReader) -> tuple[Message, bytes] | None:
 
 def pack_counts(number: int, snapshots: Sequence[Snapshot]) -> bytes:
     """The frame of `Counts`."""
-    counts = array("q")
+    counts, labels = array("q"), array("q")
+    numbers: dict[str, int] = {}
     for snapshot in snapshots:
         counts.extend(snapshot.counts)
-    counts.extend(snapshot.start_ns for snapshot in snapshots)
+        labels.extend([numbers.setdefault(label, len(numbers)) for label in snapshot.labels])
+    starts = array("q", [snapshot.start_ns for snapshot in snapshots])
     totals = array("d", [snapshot.total for snapshot in snapshots])
     series = tuple(
-        Series(snapshot.metric.name, snapshot.attributes, snapshot.labels, len(snapshot.counts))
+        Series(snapshot.metric.name, snapshot.attributes, len(snapshot.counts), bool(snapshot.labels))
         for snapshot in snapshots
     )
-    return pack(Counts(number, series), counts.tobytes() + totals.tobytes())
+    parts = (counts.tobytes(), labels.tobytes(), starts.tobytes(), totals.tobytes(), json.dumps([*numbers]).encode())
+    return pack(Counts(number, series), b"".join(parts))
 
 
 def unpack_counts(message: Counts, binary: bytes) -> list[Snapshot]:
@@ -184,19 +190,33 @@ def unpack_counts(message: Counts, binary: bytes) -> list[Snapshot]:
     Raises:
         ValueError: the bytes do not belong to the series, or a metric is unknown.
     """
-    size = sum(series.size for series in message.series)
-    if len(binary) != 8 * (size + 2 * len(message.series)):
+    counted = sum(series.size for series in message.series)
+    labelled = sum(series.size for series in message.series if series.labelled)
+    whole = 8 * (counted + labelled + len(message.series))
+    end = whole + 8 * len(message.series)
+    if len(binary) < end:
         raise ValueError(f"{len(binary)} bytes of counts for {len(message.series)} series")
-    end = 8 * (size + len(message.series))
-    counts = array("q", binary[:end])
-    totals = array("d", binary[end:])
+    numbers = array("q", binary[:whole])
+    totals = array("d", binary[whole:end])
+    known = _labels(binary[end:], numbers[counted : counted + labelled])
     snapshots = []
-    position = 0
-    for series, start, total in zip(message.series, counts[size:], totals, strict=True):
+    position = label = 0
+    for series, start, total in zip(message.series, numbers[counted + labelled :], totals, strict=True):
         metric = METRICS.get(series.metric)
         if metric is None:
             raise ValueError(f"an unknown metric {series.metric!r}")
-        part = tuple(counts[position : position + series.size])
-        snapshots.append(Snapshot(metric, series.attributes, part, total, series.labels, start))
+        part = tuple(numbers[position : position + series.size])
+        labels = tuple(known[label : label + series.size]) if series.labelled else ()
+        snapshots.append(Snapshot(metric, series.attributes, part, total, labels, start))
         position += series.size
+        label += len(labels)
     return snapshots
+
+
+def _labels(text: bytes, numbers: Sequence[int]) -> list[str]:
+    """The labels that stand under these numbers."""
+    table = json.loads(text)
+    fits = isinstance(table, list) and all(isinstance(one, str) for one in table)
+    if not fits or any(not 0 <= number < len(table) for number in numbers):
+        raise ValueError("labels that are none, or are not there")
+    return [table[number] for number in numbers]
