@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from crossfade.strict_json import require
 
@@ -24,6 +24,11 @@ def is_label(name: str) -> bool:
 def check_label(field: str, name: str) -> None:
     """Raise FieldError for `field` unless `name` can be shown."""
     require(is_label(name), field, f"{name!r} must have 1 to {LABEL_LIMIT} printable characters")
+
+
+def some(names: Sequence[str], most: int = 8) -> str:
+    """The first of the names, as a message has them: a model may have thousands of classes."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 def check_unique(field: str, names: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossfade.artifact.folder import numpy_dtype
+from crossfade.name_checks import some
 from crossfade.profile import ProfileError, column_names
 from crossfade.profiling.profile_file import Names, ProfileFile
 from crossfade.reference_profile import Feature, FeatureKind, Profile
@@ -139,6 +140,4 @@ def _class_shares(file: ProfileFile, classes: Sequence[str] | None) -> dict[str,
         return {name: shares.get(number, 0.0) for number, name in zip(numbers, classes, strict=True)}
     foreign = [name for name in shares if name not in classes]
     unknown = next((name for name in foreign if name not in numbers), foreign[0])
-    raise ProfileError(
-        f"profile: the label has the class {unknown!r}, which the model does not have ({', '.join(classes)})"
-    )
+    raise ProfileError(f"profile: the label has the class {unknown!r}, which the model does not have ({some(classes)})")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crossfade.manifest import Task
+from crossfade.name_checks import some
 from crossfade.tensor_spec import TensorSpec
 
 
@@ -60,7 +61,7 @@ def infer_meaning(
     if known.dtype.kind in "iu" and known.size and not 0 <= known[0] <= known[-1] < len(names):
         raise MeaningError(f"labels: {known[0]} to {known[-1]} are no numbers of the {len(names)} classes")
     if positive is not None and positive not in names:
-        raise MeaningError(f"positive: {positive!r} is not one of the classes {', '.join(names)}")
+        raise MeaningError(f"positive: {positive!r} is not one of the classes {some(names)}")
     return Meaning(task, names, positive, scores.name)
 
 

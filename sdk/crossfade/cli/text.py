@@ -31,7 +31,12 @@ def percent(rate: float, digits: int = 2) -> str:
 def shares(parts: Sequence[tuple[str, float]], most: int = 8) -> str:
     """`keep 80.6 %, churn 19.4 %`; what is beyond the first `most` is counted."""
     shown = ", ".join(f"{name} {percent(rate, 1)}" for name, rate in parts[:most])
-    return shown + (f", and {len(parts) - most} more" if len(parts) > most else "")
+    return shown + (f", and {count(len(parts) - most)} more" if len(parts) > most else "")
+
+
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """`cat, dog`; what is beyond the first `most` is counted, for a model may have thousands of classes."""
+    return ", ".join(names[:most]) + (f", and {count(len(names) - most)} more" if len(names) > most else "")
 
 
 def number(value: float) -> str:

@@ -199,6 +199,16 @@ def test_what_keeps_a_worker_from_loading_a_version_is_said() -> None:
     assert f"\n   {said}" in version_details("churn", version).plain
 
 
+def test_of_thousands_of_classes_some_are_named_and_the_others_counted() -> None:
+    version = resources.Version(name="models/churn/versions/v2")
+    version.signature.classes.extend(f"c{number}" for number in range(10_000))
+    version.profile.class_proportions.extend([1e-4] * 10_000)
+    shown = version_details("churn", version).plain
+    assert "c18, c19, and 9,980 more\n" in shown
+    assert "c7 0.0 %, and 9,992 more" in shown
+    assert len(shown) < 1_000
+
+
 def test_a_share_that_workers_cannot_carry_and_the_step_are_said() -> None:
     one = samples.rollout()
     one.plan.CopyFrom(TrafficPlan(steps=[Step(share_bps=500), Step(share_bps=5_000)]))

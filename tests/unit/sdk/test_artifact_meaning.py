@@ -59,6 +59,7 @@ def test_what_was_not_said_is_inferred(outputs: list[TensorSpec], said: dict[str
         (_output(3), {"labels": [1, 2, 3]}, "1 to 3 are no numbers of the 3 classes"),
         (_output(3), {"labels": [-1, 1]}, "-1 to 1 are no numbers of the 3 classes"),
         (_output(2), {"positive": "churn"}, "'churn' is not one of the classes 0, 1"),
+        (_output(9_000), {"positive": "no"}, "'no' is not one of the classes 0, 1, 2, 3, 4, 5, 6, 7, …"),
         (_output(2), {"task": "clustering"}, "'clustering' is not one of classification, regression, other"),
         (_output(1), {"task": "regression", "classes": ["a"]}, "belong to a classification"),
     ],

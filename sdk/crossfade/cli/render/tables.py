@@ -214,7 +214,7 @@ def _signature(signature: Signature) -> list[list[str | Text]]:
     ]
     if signature.classes:
         positive = f" (positive: {signature.positive_class})" if signature.positive_class else ""
-        rows.append(["classes", ", ".join(signature.classes) + positive])
+        rows.append(["classes", text.listed(signature.classes) + positive])
     if signature.parts:
         rows.append(["parts", f"{', '.join(signature.parts)}, step by step (crossfade predict --stream)"])
     return rows
