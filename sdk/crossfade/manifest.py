@@ -7,6 +7,7 @@ missing, unknown or of another type is refused with its path, e.g. `profile.feat
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -81,14 +82,25 @@ class Golden:
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """Outputs agree where abs(got - expected) <= atol + rtol * abs(expected)."""
+    """Outputs agree where abs(got - expected) <= atol + rtol * abs(expected).
+
+    `atol_of` has the atol of those outputs, by name, whose values are of another size: what is a rounding error of a
+    price is more than any probability beside it.
+    """
 
     rtol: float
     atol: float
+    atol_of: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         require(self.rtol >= 0, "rtol", "must not be negative")
         require(self.atol >= 0, "atol", "must not be negative")
+        for name, atol in (self.atol_of or {}).items():
+            require(atol >= 0, f"atol_of.{name}", "must not be negative")
+
+    def for_output(self, name: str) -> float:
+        """The atol of one output."""
+        return (self.atol_of or {}).get(name, self.atol)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +167,7 @@ class Manifest:
         self._check_architecture()
         self._check_classes()
         self._check_profile()
+        self._check_tolerance()
         if self.loop is not None:
             self.loop.check(self.signature.inputs, self.signature.outputs)
 
@@ -182,6 +195,11 @@ class Manifest:
         require(scores, "scores", f"{self.scores!r} is not one of the outputs")
         expected = (BATCH, len(self.classes))
         require(scores[0].shape == expected, "scores", f"its shape must be {list(expected)}, one column per class")
+
+    def _check_tolerance(self) -> None:
+        outputs = {spec.name for spec in self.signature.outputs}
+        for name in self.tolerance.atol_of or ():
+            require(name in outputs, f"tolerance.atol_of.{name}", "is not one of the outputs")
 
     def _check_profile(self) -> None:
         if self.profile is None:

@@ -109,7 +109,7 @@ def package(
             input; `features` and `categorical` were chosen when it was made.
         golden: how many rows of `example` become golden rows, or the golden rows themselves.
         tolerance: how far answers may be from the golden ones, in mixed precision too; by default 1 % of each
-            value plus 1 % of the largest.
+            value plus 1 % of the largest of the same output.
         max_batch: upper bound of the batch dimension.
         precision: "fp32", "bf16" or "fp16" is what Workers run it in, if its answers agree with the golden ones; with
             "auto" each Worker decides.
@@ -243,5 +243,11 @@ def _chosen(field: str, name: str, known: type[ChoiceT]) -> ChoiceT:
 
 
 def _default_tolerance(outputs: Arrays) -> Tolerance:
-    largest = max(float(np.abs(output.astype(np.float64)).max(initial=0)) for output in outputs.values())
-    return Tolerance(rtol=0.01, atol=float(f"{0.01 * largest:.2g}"))
+    atols = {
+        name: float(f"{0.01 * np.abs(output.astype(np.float64)).max(initial=0):.2g}")
+        for name, output in outputs.items()
+    }
+    largest = max(atols.values())
+    # Of an output that was all zeros nobody knows how large it gets.
+    others = {name: atol for name, atol in atols.items() if 0 < atol < largest}
+    return Tolerance(rtol=0.01, atol=largest, atol_of=others or None)

@@ -9,6 +9,7 @@ import torch
 from crossfade.artifact import AnsweredRows
 from crossfade.manifest import Manifest, Precision, Tolerance
 from crossfade.tensor_spec import Signature
+from services.common.text import listed
 from services.worker.domain import FailureCode, LoadError
 from services.worker.engine.device_errors import is_out_of_memory
 from services.worker.engine.engine import Engine, EngineOutput
@@ -21,6 +22,9 @@ SINGLE_ROWS: Final = 8
 class GoldenCheck:
     """The golden rows of one artifact, run by an engine.
 
+    Attributes:
+        rows: how many there are.
+
     Raises:
         LoadError: VERIFY_FAILED, the golden outputs hold NaN or infinities.
     """
@@ -30,7 +34,7 @@ class GoldenCheck:
         self._engine = engine
         self._signature = signature
         self._tolerance: Tolerance = manifest.tolerance
-        self._rows = golden.count
+        self.rows = golden.count
         self._inputs: list[Array] = [to_stored(spec.dtype, golden.inputs[spec.name]) for spec in signature.inputs]
         self._expected = [golden.outputs[spec.name].astype(np.float64) for spec in signature.outputs]
         if not all(np.isfinite(expected).all() for expected in self._expected):
@@ -38,7 +42,7 @@ class GoldenCheck:
 
     def inputs(self, start: int, stop: int) -> list[Array]:
         """Golden rows, one array per input; `stop` may lie beyond the last row, which then are repeated."""
-        index = np.arange(start, stop) % self._rows
+        index = np.arange(start, stop) % self.rows
         return [array[index] for array in self._inputs]
 
     def run(self, inputs: list[Array], precision: Precision) -> EngineOutput:
@@ -81,8 +85,8 @@ class GoldenCheck:
     def error(self, precision: Precision, limit: int) -> float:
         """Largest difference from the golden outputs over the tolerance, in batches of `limit` and one by one."""
         worst = 0.0
-        spans = [(start, min(start + limit, self._rows)) for start in range(0, self._rows, limit)]
-        spans += [(row, row + 1) for row in range(min(SINGLE_ROWS, self._rows))]
+        spans = [(start, min(start + limit, self.rows)) for start in range(0, self.rows, limit)]
+        spans += [(row, row + 1) for row in range(min(SINGLE_ROWS, self.rows))]
         for start, stop in spans:
             error = self.error_of(start, stop, precision)
             if np.isnan(error):
@@ -95,11 +99,11 @@ class GoldenCheck:
         output = self.run(self.inputs(start, stop), precision)
         if output.finite is not None:
             return float("nan")
-        index, worst = np.arange(start, stop) % self._rows, 0.0
+        index, worst = np.arange(start, stop) % self.rows, 0.0
         for array, spec, expected in zip(output.arrays, self._signature.outputs, self._expected, strict=True):
             wanted = expected[index]
             difference = np.abs(to_numbers(spec.dtype, array) - wanted)
-            allowed = self._tolerance.atol + self._tolerance.rtol * np.abs(wanted)
+            allowed = self._tolerance.for_output(spec.name) + self._tolerance.rtol * np.abs(wanted)
             # No difference is right even where none is allowed.
             ratio = np.divide(difference, allowed, out=np.where(difference > 0, np.inf, 0.0), where=allowed > 0)
             worst = max(worst, float(ratio.max(initial=0.0)))
@@ -118,5 +122,10 @@ class GoldenCheck:
             return f"its answers to the golden inputs hold NaN or infinities in {where}"
         return (
             f"its answers to the golden inputs differ in {where}{comma} by {error:.3g} times the tolerance "
-            f"(rtol {self._tolerance.rtol:g}, atol {self._tolerance.atol:g})"
+            f"(rtol {self._tolerance.rtol:g}, atol {self._tolerance.atol:g}{self._others()})"
         )
+
+    def _others(self) -> str:
+        """The atol of the outputs that have one of their own, as a sentence part."""
+        others = [f"{name}'s {atol:g}" for name, atol in (self._tolerance.atol_of or {}).items()]
+        return f"; {listed(others)}" if others else ""

@@ -125,7 +125,7 @@ def _verified(
     # Golden rows are few: what larger batches do to an answer, only larger batches show.
     worst, batch = check.worst_batch([1, *_sizes(max_rows)], engine.precision)
     if not worst <= 1:
-        raise _refused(check.complaint(engine.precision, worst, batch), worst)
+        raise _refused(check.complaint(engine.precision, worst, batch), worst, batch > check.rows)
     engine.reserve(max_rows)
     recorded = recorder.settle([1, *_sizes(max_rows)])
     report = LoadReport(
@@ -144,8 +144,11 @@ def _verified(
     return Prepared(engine, max_rows, report)
 
 
-def _refused(complaint: str, error: float) -> LoadError:
+def _refused(complaint: str, error: float, larger: bool = False) -> LoadError:
+    """`larger`: only a batch of more than the golden rows shows it, which alone were looked at in packaging."""
     advice = "package it again, with a tolerance that covers what a row's answer varies by from machine to machine"
+    if larger:
+        advice = f"compute each row by itself, so that no other row of its batch changes its answer; or {advice}"
     if np.isnan(error):
         advice = "a version must answer every golden row with finite numbers"
     return LoadError(f"{complaint}; {advice}", FailureCode.VERIFY_FAILED)

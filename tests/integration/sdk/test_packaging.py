@@ -82,6 +82,25 @@ def test_the_tolerance_can_be_chosen(tmp_path: Path) -> None:
     assert artifact.manifest.tolerance == Tolerance(rtol=0.1, atol=0.2)
 
 
+class Sized(nn.Module):
+    """Outputs of several sizes, one of which is nothing."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """[rows, 4] to four of [rows, 4]."""
+        kept = x.clamp(-1, 1)
+        return {"unit": kept, "large": 1000 * kept, "same": 1000 * kept, "none": 0 * kept}
+
+
+def test_each_output_has_a_tolerance_of_its_own_size(tmp_path: Path) -> None:
+    rows = np.tile(np.array([[1, -1, 0.5, 0]], np.float32), (8, 1))
+    artifact = package(Sized(), example=rows, to=tmp_path / "m")
+    # It reads what it wrote; how large an output gets that was nothing is not known.
+    assert artifact.manifest.tolerance == Tolerance(rtol=0.01, atol=10.0, atol_of={"unit": 0.01})
+    # As releases before read it.
+    package(nn.Identity(), example=rows, to=tmp_path / "one")
+    assert b"atol_of" not in (tmp_path / "one" / "model.json").read_bytes()
+
+
 def test_several_inputs_by_name_become_positions_and_a_dict_becomes_named_outputs(tmp_path: Path) -> None:
     # In another order than forward's parameters, and float64 as numpy makes it.
     example = {"code": np.arange(20) % 5, "amounts": np.ones((20, 4))}

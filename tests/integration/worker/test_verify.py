@@ -1,5 +1,6 @@
 """What a version must show before it is ready; programs that write in place, to their inputs or to what they hold."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from crossfade.artifact import package, read_golden
+from crossfade.artifact import Tolerance, package, read_golden
 from crossfade.artifact.archive import save_program
 from crossfade.manifest import MANIFEST_FILE, Precision, loads
 from services.common.clock import SystemClock
@@ -98,6 +99,36 @@ def test_numbers_that_golden_rows_have_are_never_beyond(tmp_path: Path) -> None:
     assert check.within((6,)) == (0,)
 
 
+class Priced(nn.Module):
+    """A large number, and a small one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chance = nn.Linear(2, 1)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """[rows, 2] to [rows] and [rows, 1]."""
+        return {"price": 1e6 * (1 + x.sum(dim=1)), "chance": self.chance(x).sigmoid()}
+
+
+def test_an_output_is_held_to_its_own_size_whatever_stands_beside_it(tmp_path: Path) -> None:
+    """By 1 % of a price each probability agreed with each other one."""
+    rows = np.random.default_rng(0).random((8, 2), dtype=np.float32)
+    manifest = packaged(Priced(), rows, tmp_path / "priced")
+    engine = Engine(load_program(tmp_path / "priced", manifest), manifest, torch.device("cpu"))
+    golden = read_golden(tmp_path / "priced", manifest)
+    check = GoldenCheck(engine, golden, manifest)
+    assert check.error(Precision.FP32, 8) < 0.01
+    outputs = {**golden.outputs, "chance": golden.outputs["chance"] + np.float32(0.1)}
+    other = GoldenCheck(engine, replace(golden, outputs=outputs), manifest)
+    error = other.error(Precision.FP32, 8)
+    assert error > 5
+    assert "; chance's 0.00" in other.complaint(Precision.FP32, error)
+    # What somebody has chosen is for all outputs.
+    chosen = replace(manifest, tolerance=Tolerance(rtol=0.0, atol=1.0))
+    assert GoldenCheck(engine, replace(golden, outputs=outputs), chosen).error(Precision.FP32, 8) < 1
+
+
 class SmallOnly(nn.Module):
     """A map whose answers beyond the twentieth row of a batch are none, or far less exact in half precision.
 
@@ -133,6 +164,21 @@ def test_a_batch_larger_than_the_golden_rows_must_agree_too(tmp_path: Path, prec
     assert failed.value.code is FailureCode.VERIFY_FAILED
     below = prepare(tmp_path / "small", manifest, settings.model_copy(update={"max_batch": 16}), SystemClock(), 0.0)
     assert below.max_rows == below.report.max_rows == 16
+
+
+class Late(nn.Module):
+    """Doubles its input, and the rows beyond the twentieth twice."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[rows, 4] to [rows, 4]."""
+        return x * (2 + 2 * (torch.arange(x.shape[0]) >= 20)).unsqueeze(1)
+
+
+def test_where_larger_batches_answer_otherwise_the_rows_are_said_to_be_the_reason(tmp_path: Path) -> None:
+    manifest = packaged(Late(), np.ones((8, 4), np.float32), tmp_path / "late")
+    settings = WorkerSettings(device="cpu", precision=Precision.FP32, batch_seconds=60.0)
+    with pytest.raises(LoadError, match=r"in a batch of 32, by .*; compute each row by itself"):
+        prepare(tmp_path / "late", manifest, settings, SystemClock(), 0.0)
 
 
 def test_mixed_precision_must_agree_in_large_batches(tmp_path: Path) -> None:
