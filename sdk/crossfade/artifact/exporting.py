@@ -23,6 +23,7 @@ from crossfade.artifact.tensors import (
     no_module,
     output_tensors,
     row_count,
+    row_unlike,
     specs,
     take,
     to_tensor,
@@ -98,12 +99,21 @@ class ExportableModel:
         if not agree(self._answer(inputs), outputs):
             raise ExportError("the module answers the same rows differently each time: remove what is random in it")
         alone = [self._answer(take(inputs, slice(row, row + 1))) for row in range(row_count(inputs))]
-        if not agree(joined(alone), outputs):
+        if not agree(joined(alone), outputs) or self._heeds_others(inputs, outputs):
             raise ExportError(
                 "the answer for a row depends on the other rows of its batch: workers put rows of many callers into"
                 " one batch, so compute each row by itself (nothing over dimension 0)"
             )
         return outputs
+
+    def _heeds_others(self, inputs: Tensors, outputs: Tensors) -> bool:
+        """Whether rows are answered otherwise beside one unlike them: a single one shows nothing of that by itself."""
+        try:
+            beside = self._answer(joined([inputs, row_unlike(inputs)]))
+        except ExportError:
+            # Nobody has promised that such a row is answered.
+            return False
+        return not agree(take(beside, slice(row_count(inputs))), outputs)
 
     def answer_reference(self, reference: Any) -> AnsweredRows:
         """At most MAX_REFERENCE_ROWS of the reference, drawn evenly with a fixed seed, and the module's answers."""
@@ -180,7 +190,7 @@ class ExportableModel:
                 raw = run(**copies) if self.by_name else run(*copies.values())
         except Exception as error:
             # The user's code may raise anything.
-            raise ExportError(f"{what} fails on its inputs: {_first_line(error)}") from error
+            raise ExportError(f"{what} fails on its inputs: {_first_line(error)}{_advice(error)}") from error
         outputs = output_tensors(raw)
         if self._output_names is None:
             return outputs
@@ -280,13 +290,21 @@ def _export_problem(error: Exception) -> str:
     text = str(error)
     if isinstance(error, TensorError):
         return text
-    if "Constraints violated" in text or "specialized" in text:
+    if any(words in text for words in ("Constraints violated", "specialized", "is invalid for input of size")):
         advice = "the code fixes the number of rows: use -1 or x.shape[0] in shapes, and no loop over rows"
     elif "data-dependent" in text:
         advice = "forward() branches on the values of a tensor: use torch.where instead of if"
     else:
         advice = "forward() must consist of torch operations that can be traced: no numpy, files or print of values"
     return f"torch.export refused the module: {_first_line(error)}. Probably {advice}"
+
+
+def _advice(error: Exception) -> str:
+    """What to do about a failure that says so little of it, as a sentence part."""
+    text = str(error).lower()
+    if "cuda" not in text:
+        return ""
+    return "; it is packaged on the CPU: make constants buffers (register_buffer), or make them on the input's device"
 
 
 def _first_line(error: Exception) -> str:

@@ -69,6 +69,8 @@ def to_tensor(value: Any, what: str, float_dtype: torch.dtype | None) -> torch.T
         # numpy makes float64 of nearly everything; modules rarely compute in it.
         if tensor.dtype == torch.float64 and float_dtype is not None:
             tensor = tensor.to(float_dtype)
+    if tensor.is_nested:
+        raise TensorError(f"{what} is a nested tensor: pad its rows to one shape (to_padded_tensor)")
     if tensor.layout != torch.strided:
         raise TensorError(f"{what} is a sparse tensor: give to_dense() of it")
     if tensor.dim() == 0:
@@ -88,7 +90,12 @@ def output_tensors(raw: Any) -> dict[str, torch.Tensor]:
         raise TensorError(f"forward() returned a {type(raw).__name__}: return a tensor, or a tuple or dict of tensors")
     for name, value in named.items():
         if not isinstance(value, torch.Tensor):
-            raise TensorError(f"output {name!r} is a {type(value).__name__}, not a tensor")
+            raise TensorError(
+                f"output {name!r} is a {type(value).__name__}, not a tensor: return a flat tuple or dict of tensors, "
+                "and nothing else"
+            )
+        if value.is_nested:
+            raise TensorError(f"output {name!r} is a nested tensor: return its rows padded to one shape")
         if value.layout != torch.strided:
             raise TensorError(f"output {name!r} is a sparse tensor: return to_dense() of it")
     return named
@@ -112,6 +119,8 @@ def specs(tensors: Tensors) -> tuple[TensorSpec, ...]:
     for name, tensor in tensors.items():
         if tensor.dtype not in _DTYPES:
             raise TensorError(f"{name!r} has the type {tensor.dtype}; known are {', '.join(DType)}")
+        if 0 in tensor.shape[1:]:
+            raise TensorError(f"{name!r} has the shape {list(tensor.shape)}, and so no elements in a row: leave it out")
     return tuple(
         TensorSpec(name, _DTYPES[tensor.dtype], (BATCH, *tensor.shape[1:])) for name, tensor in tensors.items()
     )
@@ -142,6 +151,11 @@ def take(tensors: Tensors, rows: slice) -> Tensors:
 def joined(parts: Sequence[Tensors]) -> Tensors:
     """The rows of all parts, one after the other."""
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def row_unlike(tensors: Tensors) -> Tensors:
+    """A row that differs everywhere from the first one, of numbers that each type and nearly each table has."""
+    return {name: torch.where(tensor[:1] == 0, 1, 0).to(tensor.dtype) for name, tensor in tensors.items()}
 
 
 def agree(got: Tensors, expected: Tensors) -> bool:

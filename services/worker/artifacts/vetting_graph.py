@@ -54,7 +54,10 @@ def vet_graph(graph: Any) -> None:
     for key, text in _texts(graph):
         if key in ("target", "as_operator"):
             if not _is_known(text):
-                raise LoadError(f"the program calls {text!r}, which is none of the operators that Workers run")
+                raise LoadError(
+                    f"the program calls {text!r}, which is none of the operators that Workers run: do without it, or "
+                    "package the model as weights for an architecture"
+                )
         elif key == "expr_str":
             vet_expression(text)
         elif key in _CONTAINERS:

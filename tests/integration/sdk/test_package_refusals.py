@@ -34,6 +34,7 @@ def _subclass(values: Tensor) -> Tensor:
     [
         (Call(lambda x: x if x.abs().sum() > 0 else -x), "data-dependent .* use torch.where instead of if"),
         (Call(lambda x: torch.stack([row * 2 for row in x])), "the code fixes the number of rows"),
+        (Call(lambda x: x.view(8, 4) if torch.compiler.is_exporting() else x), "the code fixes the number of rows"),
         (Call(lambda x: torch.from_numpy(x.numpy() * 2)), r"torch.export refused the module: \.numpy\(\)"),
         (Call(lambda x: x.softmax(dim=0)), "depends on the other rows of its batch"),
         (Call(lambda x: x + torch.rand_like(x)), "differently each time"),
@@ -42,7 +43,10 @@ def _subclass(values: Tensor) -> Tensor:
         (Call(lambda x: x.repeat(2, 1)), r"the shape \[4, 4\] for 2 rows"),
         (Call(lambda x: (x - 1e9).log()), "NaN or infinite for the golden rows 0, 1, 2, 3, 4, 5, 6, 7"),
         (Call(lambda x: x @ torch.ones(5, 5)), "the module fails on its inputs: mat1 and mat2"),
-        (Call(lambda x: x.tolist()), "output 'output_0' is a list, not a tensor"),
+        (Call(lambda x: x.tolist()), "output 'output_0' is a list, not a tensor: return a flat tuple or dict"),
+        (Call(lambda x: x + torch.ones(4, device="cuda")), r"packaged on the CPU: make constants buffers"),
+        (Call(lambda x: torch.nested.nested_tensor([*x])), "is a nested tensor: return its rows padded"),
+        (Call(lambda x: (x, x[:, :0])), r"'output_1' has the shape \[2, 0\], and so no elements in a row"),
         (Call(lambda x: "no tensor"), r"forward\(\) returned a str"),
         (Call(lambda x: x.to_sparse()), "is a sparse tensor"),
         (Call(lambda x: x.to(torch.complex64)), "has the type torch.complex64"),
@@ -54,6 +58,34 @@ def test_a_module_that_cannot_be_served_is_refused(module: nn.Module, message: s
         package(module, example=ROWS, to=tmp_path / "m")
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.0])
+@pytest.mark.parametrize("function", [lambda x: x - x.mean(dim=0), lambda x: x.softmax(dim=0), lambda x: x + len(x)])
+def test_one_row_shows_that_others_change_its_answer(
+    function: Callable[[Tensor], Tensor], scale: float, tmp_path: Path
+) -> None:
+    """Such a version was served, and answered each caller by what others sent at that moment."""
+    for example, golden in ((ROWS[:1], 8), (ROWS, 1), (np.repeat(ROWS[:1], 8, axis=0), 8)):
+        with pytest.raises(PackageError, match="depends on the other rows of its batch"):
+            package(Call(function), example=scale * example, golden=golden, to=tmp_path / "m")
+
+
+def test_a_module_that_answers_no_row_but_those_of_its_kind_is_packaged(tmp_path: Path) -> None:
+    class Ruled(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            """[rows, 4] to [rows, 4]."""
+            if not torch.compiler.is_exporting() and (x == 0).any():
+                raise ValueError("no row of ours")
+            return 2 * x
+
+    assert package(Ruled(), example=ROWS[:1], to=tmp_path / "m").manifest.golden.rows == 1
+
+
+def test_a_nested_tensor_is_refused(tmp_path: Path) -> None:
+    rows = torch.nested.nested_tensor([torch.ones(2, 4), torch.ones(3, 4)])
+    with pytest.raises(PackageError, match="input 'input' is a nested tensor: pad its rows"):
+        package(classifier(), example=rows, to=tmp_path / "m")
 
 
 def test_weights_that_need_a_pickle_are_refused(tmp_path: Path) -> None:
