@@ -11,7 +11,7 @@ from grpc import aio
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from evaluator.ports import ProcessView
 from evaluator.terms import Terms
-from evaluator.window.arms import METRICS
+from evaluator.window.arms import read_of
 from evaluator.window.readings import Reading
 from evaluator.window.snapshots import found_in
 from services.common.clock import Clock
@@ -69,7 +69,7 @@ class InstanceSource:
             except (OSError, ValueError) as error:
                 return self._nothing(process, f"no channel can be opened to its address {process.address!r}: {error}")
         stub = telemetry_pb2_grpc.TelemetryServiceStub(channel)
-        request = telemetry_pb2.GetMetricsRequest(names=METRICS, model=terms.model)
+        request = telemetry_pb2.GetMetricsRequest(names=read_of(terms), model=terms.model)
         asked = self._clock.monotonic()
         call = stub.GetMetrics(request, timeout=timeout, metadata=self._metadata)
         self._readers[process.address] += 1

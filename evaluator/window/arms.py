@@ -65,6 +65,13 @@ METRICS: Final = (
     PREDICTIONS,
 )
 """All that a look reads."""
+_BUT_ALIKE_ANSWERS: Final = tuple(one for one in METRICS if one != ALIKE_ANSWERS)
+
+
+def read_of(terms: Terms) -> tuple[str, ...]:
+    """The metrics that a look reads of a process: of many classes what no gate needs would be most of its answer."""
+    return METRICS if terms.balances else _BUT_ALIKE_ANSWERS
+
 
 ELSEWHERE: Final = "elsewhere"
 """Attempts of other lanes at the processes that runtimes are compared of, as one count a lane and epoch."""

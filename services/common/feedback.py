@@ -158,7 +158,7 @@ class FeedbackBook:
             prediction.segment,
             slice_of(prediction),
             predicted if few else "",
-            actual,
+            actual if len(classes) <= catalog.COUNTED_CLASSES else "",
             correct,
         ).add()
         self._count_alike(prediction, row, wrong=predicted != actual)

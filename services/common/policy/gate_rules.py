@@ -217,7 +217,11 @@ def _class_violations(
         return [Violation(path, f"{many}: use accuracy")] if len(meaning.classes) > _MOST_BALANCED else []
     if meaning.most_classes > catalog.PREDICTED_CLASSES and metric is not MetricKind.RECALL:
         counted = f"labels are counted by the predicted class up to {catalog.PREDICTED_CLASSES} classes, and there are"
-        return [Violation(path, f"{counted} {meaning.most_classes}: use recall or accuracy")]
+        recall = "recall or " if meaning.most_classes <= catalog.COUNTED_CLASSES else ""
+        return [Violation(path, f"{counted} {meaning.most_classes}: use {recall}accuracy")]
+    if meaning.most_classes > catalog.COUNTED_CLASSES:
+        counted = f"labels are counted by their class up to {catalog.COUNTED_CLASSES:,} classes, and there are"
+        return [Violation(path, f"{counted} {meaning.most_classes:,}: use accuracy")]
     positive = draft.positive or meaning.positive
     if positive == EACH_CLASS or positive in declared:
         return []

@@ -124,7 +124,7 @@ PREDICTION_COUNT: Final = Metric(
     "crossfade.prediction.count",
     Kind.COUNTER,
     "1",
-    "Predicted rows by class: of each answer those that its prediction id states, at most 64.",
+    "Predicted rows by class (up to 1,000 classes): of each answer those that its prediction id states, at most 64.",
     (*_ARM, "segment", "slice"),
     spread="class",
 )
@@ -138,13 +138,16 @@ PREDICTION_ALIKE: Final = Metric(
     (*_ARM, "segment", "slice", "product"),
     spread="class",
 )
+COUNTED_CLASSES: Final = 1_000
+"""Rows and labels of a model with more classes are not counted by the class: of 10,000 a version's counts would take
+47 MB in 16 slices, and an Evaluator could not read them any more."""
 PREDICTED_CLASSES: Final = 32
 """Labels of a model with up to as many classes are counted by the predicted class too."""
 FEEDBACK_COUNT: Final = Metric(
     "crossfade.feedback.count",
     Kind.COUNTER,
     "1",
-    "Labelled rows: predicted (up to 32 classes) and actual class, and whether they agree.",
+    "Labelled rows: predicted (up to 32 classes) and actual class (up to 1,000), and whether they agree.",
     (*_ARM, "segment", "slice", "predicted", "actual", "correct"),
 )
 ALIKE_SUMS: Final = ("rows_rows", "wrong_rows", "wrong_wrong")

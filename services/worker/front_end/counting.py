@@ -41,7 +41,8 @@ class Counting:
         self._store = store
         self._arm = (model, version)
         self._precision = precision
-        self._classes = (*(manifest.classes or ()), OTHER)
+        named = manifest.classes or ()
+        self._classes = (*(named if len(named) <= catalog.COUNTED_CLASSES else ()), OTHER)
         self._tallies: dict[Place, Tally] = {}
         self._batches: dict[tuple[Traffic, int], HistogramSeries] = {}
         self._slices: dict[str, list[tuple[int, int]]] = {}

@@ -13,6 +13,7 @@ CLASSES = {
     ("churn", "v2"): ("keep", "churn"),
     ("price", "v1"): (),
     ("wide", "v1"): tuple(f"c{n}" for n in range(40)),
+    ("words", "v1"): tuple(f"c{n}" for n in range(catalog.COUNTED_CLASSES + 1)),
 }
 
 

@@ -29,6 +29,15 @@ def test_above_32_classes_the_predicted_class_is_left_out() -> None:
     assert desk.counts() == {("wide", "v1", "live", "", "3.10", "", "c7", "false"): 1}
 
 
+def test_above_1000_classes_labels_are_counted_by_whether_they_agree_alone() -> None:
+    desk = Desk()
+    token = desk.token(model="words", classes=(999, 1_000))
+    assert desk.book.label(token, 0, "c999").status is Status.ACCEPTED
+    assert desk.book.label(token, 1, "c999").status is Status.ACCEPTED
+    arm = ("words", "v1", "live", "", "3.10", "", "")
+    assert desk.counts() == {(*arm, "true"): 1, (*arm, "false"): 1}
+
+
 def test_a_label_sent_twice_counts_once() -> None:
     desk = Desk()
     token = desk.token()

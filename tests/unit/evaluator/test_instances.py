@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from grpc import aio
@@ -43,10 +44,16 @@ class Channel:
 
     def __init__(self, *starts: int) -> None:
         self._starts = starts or (1,)
+        self.asked: frozenset[str] = frozenset()
 
     def unary_unary(self, *args: object, **options: object) -> Callable[..., Answer]:
         del args, options
-        return lambda *_, **__: Answer(self._starts)
+
+        def answer(request: telemetry_pb2.GetMetricsRequest, **_: object) -> Answer:
+            self.asked = frozenset(request.names)
+            return Answer(self._starts)
+
+        return answer
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -144,3 +151,17 @@ async def test_an_answer_that_two_share_who_asked_at_once_moves_on_for_both() ->
     (later,) = await source.read(PROCESSES[:1], demo_terms(), 1.0)
     assert "do not move on" in later.error
     await source.close()
+
+
+async def test_how_alike_predictions_are_is_asked_where_classes_are_judged_alone() -> None:
+    """Of many classes it is two thirds of what a Worker says."""
+    channel = Channel()
+    source = InstanceSource(lambda _: channel, ManualClock(), ())  # type: ignore[arg-type,return-value] # enough of one
+    rollout = demo_terms()
+    alike = {catalog.PREDICTION_ALIKE.name}
+    await source.read(PROCESSES[:1], rollout, 1.0)
+    assert catalog.PREDICTION_COUNT.name in channel.asked
+    assert not channel.asked & alike
+    # A lane that is watched.
+    await source.read(PROCESSES[:1], replace(rollout, stable=""), 1.0)
+    assert channel.asked & alike

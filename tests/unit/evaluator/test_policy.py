@@ -166,6 +166,7 @@ def test_the_hash_changes_with_whatever_changes_the_judgement() -> None:
 
 CHURN = Meaning("classification", ("stays", "churns"), "churns")
 CENTURY = Meaning("classification", tuple(f"c{number}" for number in range(101)))
+WORDS = Meaning("classification", tuple(f"c{number}" for number in range(1_001)), "c0")
 MANY = Meaning("classification", tuple(f"c{number}" for number in range(33)), "c0")
 
 
@@ -200,6 +201,12 @@ def test_gates_on_labels_share_one_part_of_the_rollback_error() -> None:
         (GateDraft(MetricKind.F1, required=True), Meaning("classification", ("a", "b")), "no positive class: .* a, b"),
         (GateDraft(MetricKind.F1, required=True), MANY, "up to 32 classes, and there are 33: use recall"),
         (GateDraft(MetricKind.F1, required=True), replace(CHURN, stable_classes=40), "there are 40: use recall"),
+        (GateDraft(MetricKind.F1, required=True), WORDS, "up to 32 classes, and there are 1001: use accuracy"),
+        (
+            GateDraft(MetricKind.RECALL, required=True, positive="c7"),
+            WORDS,
+            "up to 1,000 classes, and there are 1,001: use accuracy",
+        ),
         (GateDraft(MetricKind.F1, required=True), Meaning("regression"), "the model's task is regression"),
         (GateDraft(MetricKind.ERRORS, required=True, positive="a"), CHURN, "this gate watches errors"),
         (GateDraft(MetricKind.CLASS_BALANCE, required=True), Meaning("regression"), "the model's task is regression"),
