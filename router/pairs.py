@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
+from crossfade import bfloat16, codec
 from crossfade.metadata import PREDICTION_ID
 from crossfade.predict.v1 import predict_pb2
 from services.common.telemetry import catalog
@@ -27,6 +28,8 @@ _DTYPES: Final = {
     "FP64": "<f8",
     "FP32": "<f4",
     "FP16": "<f2",
+    # By its bits.
+    codec.BF16: "<u2",
     "INT64": "<i8",
     "INT32": "<i4",
     "INT16": "<i2",
@@ -125,4 +128,6 @@ def _first_output(response: predict_pb2.PredictResponse) -> FloatArray | None:
         values = np.frombuffer(response.raw_output_contents[0], dtype=dtype).reshape(tuple(output.shape))
     except ValueError:
         return None
+    if output.datatype == codec.BF16:
+        values = bfloat16.from_bits(values)
     return values.astype(np.float64).reshape(output.shape[0], -1)

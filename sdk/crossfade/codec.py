@@ -1,12 +1,12 @@
 """numpy arrays to Predict messages and back, in the Open Inference Protocol's types."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from crossfade import metadata
+from crossfade import bfloat16, metadata
 from crossfade.predict.v1 import predict_pb2
 
 Array = npt.NDArray[Any]
@@ -23,6 +23,8 @@ DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "FP64": np.dtype("<f8"),
 }
 """Element types of tensors, by their names in the Open Inference Protocol."""
+BF16: Final = "BF16"
+"""The one that numpy lacks: float32 holds its numbers here."""
 
 _NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
 _CONTENTS: Final = {
@@ -44,6 +46,7 @@ def encode_request(
     version: str = "",
     request_id: str = "",
     max_parts: int | None = None,
+    bf16: Collection[str] = (),
 ) -> predict_pb2.PredictRequest:
     """A Predict request with the arrays as raw contents.
 
@@ -53,6 +56,7 @@ def encode_request(
         version: a pin; empty: none.
         request_id: echoed in the answer.
         max_parts: how many parts PredictStream is to answer at most; None: as many as the version has.
+        bf16: inputs whose numbers are sent as bfloat16, rounded.
 
     Raises:
         TypeError: an array's element type is none of the protocol's.
@@ -61,6 +65,10 @@ def encode_request(
     if max_parts is not None:
         request.parameters[metadata.MAX_PARTS].int64_param = max_parts
     for name, array in inputs.items():
+        if name in bf16:
+            request.inputs.add(name=name, datatype=BF16, shape=array.shape)
+            request.raw_input_contents.append(bfloat16.to_bits(array).astype("<u2").tobytes())
+            continue
         datatype = _NAMES.get(array.dtype.newbyteorder("<") if array.dtype.byteorder == ">" else array.dtype)
         if datatype is None:
             raise TypeError(f"input {name!r} has the type {array.dtype}; use one of {', '.join(map(str, _NAMES))}")
@@ -78,6 +86,10 @@ def decode_outputs(response: predict_pb2.PredictResponse) -> dict[str, Array]:
     """
     outputs: dict[str, Array] = {}
     for number, output in enumerate(response.outputs):
+        if output.datatype == BF16 and number < len(response.raw_output_contents):
+            bits = np.frombuffer(response.raw_output_contents[number], "<u2")
+            outputs[output.name] = bfloat16.from_bits(bits).reshape(tuple(output.shape))
+            continue
         dtype = DTYPES.get(output.datatype)
         if dtype is None:
             raise ValueError(f"output {output.name!r} has the type {output.datatype}, which numpy does not know")

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from crossfade import codec
-from crossfade.codec import DTYPES, Array
+from crossfade import bfloat16, codec
+from crossfade.codec import BF16, DTYPES, Array
 from crossfade.predict.v1 import predict_pb2
 
 Inputs = npt.ArrayLike | Mapping[str, npt.ArrayLike]
@@ -27,16 +27,17 @@ class InputTypes:
     """What the inputs of models take, by model and input, as far as refusals have said it. Threads may share it."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], np.dtype[np.generic]] = {}
+        self._known: dict[tuple[str, str], str] = {}
 
-    def fitted(self, model: str, name: str, array: Array) -> Array:
-        """The array as its input takes it; as it is, where that is not known, or the array cannot be it."""
-        wanted = self._known.get((model, name))
-        converted = None if wanted is None else _converted(array, wanted)
-        return array if converted is None else converted
+    def fitted(self, model: str, name: str, array: Array) -> tuple[Array, bool]:
+        """The array as its input takes it, and whether that is bfloat16; as it is, where it cannot be it, or what that
+        is is not known."""
+        wanted = self._known.get((model, name), "")
+        converted = _converted(array, wanted)
+        return (array, False) if converted is None else (converted, wanted == BF16)
 
-    def learn(self, model: str, name: str, wanted: np.dtype[np.generic]) -> None:
-        """Notes what an input takes; a later version's may differ, whose refusal then says so."""
+    def learn(self, model: str, name: str, wanted: str) -> None:
+        """Notes the type that an input takes; a later version's may differ, whose refusal then says so."""
         self._known[model, name] = wanted
 
 
@@ -77,8 +78,8 @@ class Asked:
             reason: of the refusal.
             said: its facts.
         """
-        name, wanted = said.get("input", ""), DTYPES.get(said.get("datatype", ""))
-        if reason != WRONG_TYPE or wanted is None or name not in self._given or not self._left:
+        name, wanted = said.get("input", ""), said.get("datatype", "")
+        if reason != WRONG_TYPE or name not in self._given or not self._left:
             return False
         if _converted(self._given[name], wanted) is None:
             return False
@@ -88,28 +89,41 @@ class Asked:
         return True
 
     def _encoded(self) -> predict_pb2.PredictRequest:
-        arrays = {name: self._types.fitted(self._model, name, array) for name, array in self._given.items()}
-        return codec.encode_request(self._model, arrays, request_id=self._request_id, max_parts=self._max_parts)
+        fitted = {name: self._types.fitted(self._model, name, array) for name, array in self._given.items()}
+        return codec.encode_request(
+            self._model,
+            {name: array for name, (array, _) in fitted.items()},
+            request_id=self._request_id,
+            max_parts=self._max_parts,
+            bf16=[name for name, (_, short) in fitted.items() if short],
+        )
 
 
 def advice(reason: str, said: Mapping[str, str]) -> str:
     """What to do about a refusal for an input's type; empty: it is another refusal, or does not say."""
-    wanted = DTYPES.get(said.get("datatype", "")) if reason == WRONG_TYPE else None
+    datatype = said.get("datatype", "") if reason == WRONG_TYPE else ""
+    # The client makes bfloat16 of it.
+    wanted = DTYPES.get("FP32" if datatype == BF16 else datatype)
     return "" if wanted is None else f"send {said.get('input') or 'it'} as X.astype({str(wanted)!r})"
 
 
-def _converted(array: Array, wanted: np.dtype[np.generic]) -> Array | None:
+def _converted(array: Array, datatype: str) -> Array | None:
     """The array in another type; None: it is of a type that somebody chose, or would become something else.
 
     Floats are rounded to floats. Whole numbers must stay what they are.
     """
-    if array.dtype == wanted:
+    wanted = np.dtype(np.float32) if datatype == BF16 else DTYPES.get(datatype)
+    if wanted is None:
+        return None
+    if array.dtype == wanted and datatype != BF16:
         return array
-    if array.dtype not in _DEFAULTS or wanted.kind not in ("f" if array.dtype.kind == "f" else "fiu"):
+    # Without bfloat16 in numpy nobody can choose it: float32 is the type that is nearest to it.
+    chosen = array.dtype not in _DEFAULTS and not (datatype == BF16 and array.dtype == wanted)
+    if chosen or wanted.kind not in ("f" if array.dtype.kind == "f" else "fiu"):
         return None
     # Whole numbers beyond a float's are no error, and infinities that were none are seen below.
     with np.errstate(all="ignore"):
-        converted = array.astype(wanted)
+        converted = bfloat16.from_bits(bfloat16.to_bits(array)) if datatype == BF16 else array.astype(wanted)
         kept = (
             np.array_equal(np.isfinite(array), np.isfinite(converted))
             if array.dtype.kind == "f"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crossfade import bfloat16
 from crossfade.artifact.folder import numpy_dtype
 from crossfade.name_checks import some
 from crossfade.profile import ProfileError, column_names
@@ -114,10 +115,7 @@ def _check_whole(feature: Feature, spec: TensorSpec, edges: NDArray[np.float64])
 
 def _rounded(values: NDArray[np.float64], dtype: DType) -> NDArray[np.float64]:
     if dtype is DType.BF16:
-        # To the nearest number of eight significant bits, ties to even.
-        bits = values.astype(np.float32).view(np.uint32)
-        kept = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
-        return kept.astype(np.uint32).view(np.float32).astype(np.float64)
+        return bfloat16.from_bits(bfloat16.to_bits(values)).astype(np.float64)
     with np.errstate(over="ignore"):
         return values.astype(numpy_dtype(dtype)).astype(np.float64)
 

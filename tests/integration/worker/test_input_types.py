@@ -1,14 +1,18 @@
 """What a client sends in numpy's default types reaches a model that takes others."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
+from crossfade.artifact import package
 from crossfade.client import AsyncClient, Client, PredictError
 from crossfade.input_types import Asked
-from tests.fakes.models import expected_scores, reference_rows
+from tests.fakes.models import Packaged, expected_scores, reference_rows
 from tests.fakes.registry import FakeRegistry, lane
 
 
@@ -57,3 +61,32 @@ async def test_float64_lists_and_whole_numbers_are_answered(
     async with AsyncClient(serving.address) as client:
         parts = [part async for part in client.predict_stream("scores", rows.tolist())]
         np.testing.assert_allclose(parts[0].output, expected_scores(rows), rtol=1e-5)
+
+
+async def test_a_model_in_bfloat16_is_called_by_floats_and_answers_in_floats(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, want: Any, reasons: list[str], tmp_path: Path
+) -> None:
+    """numpy has no such type, so that nobody could call it."""
+    rows = np.random.default_rng(0).normal(size=(4, 3))
+    torch.manual_seed(0)
+    module = nn.Linear(3, 2).bfloat16()
+    packaged = Packaged(package(module, example=rows, reference=rows.repeat(5, axis=0), to=tmp_path / "short"))
+    await registry.set_lanes(lane("scores", want(packaged)))
+    await start_worker()
+    await caller_of("v1")
+    serving = registry.serving("scores", "v1")
+    assert serving is not None
+    with torch.no_grad():
+        expected = module(torch.from_numpy(rows).bfloat16()).float().numpy()
+
+    def blocking() -> None:
+        with Client(serving.address) as client:
+            for given in (rows, rows.tolist(), rows.astype(np.float32)):
+                output = client.predict("scores", given).output
+                assert output.dtype == np.float32
+                np.testing.assert_allclose(output, expected, rtol=0.01, atol=0.01)
+            assert reasons == ["INPUT_DTYPE"]
+            with pytest.raises(PredictError, match=r"takes BF16, not 'FP16': send input as X\.astype\('float32'\)"):
+                client.predict("scores", rows.astype(np.float16))
+
+    await asyncio.to_thread(blocking)

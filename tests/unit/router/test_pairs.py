@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from crossfade import bfloat16
 from crossfade.predict.v1 import predict_pb2
 from router.pairs import compare
 from services.common.telemetry import catalog
@@ -89,3 +90,13 @@ def test_the_prediction_ids_of_both_answers_are_read() -> None:
     one.parameters["crossfade_prediction_id"].string_param = "the-id"
     assert compare(one.SerializeToString(), answer([[1.0]]), (), ()).ids == ("the-id", "")
     assert compare(b"\xff\xff", one.SerializeToString(), (), ()).ids == ("", "the-id")
+
+
+def test_answers_in_bfloat16_are_compared_too() -> None:
+    def short(*values: float) -> bytes:
+        response = predict_pb2.PredictResponse(raw_output_contents=[bfloat16.to_bits(np.array(values)).tobytes()])
+        response.outputs.add(name="y", datatype="BF16", shape=(len(values), 1))
+        return response.SerializeToString()
+
+    compared = compare(short(1.0, 2.0, -3.0), short(1.0, 2.015625, 3.0), (), ())
+    assert compared.pairs == {("equal", "equal"): 1, ("near", "near"): 1, ("far", "far"): 1}

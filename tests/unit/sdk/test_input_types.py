@@ -24,6 +24,9 @@ def sent(asked: Asked) -> list[str]:
         ([[1, 2]], "FP64"),
         ([[1, 2]], "INT32"),
         ([[1, 2]], "UINT8"),
+        ([[0.1, np.nan, np.inf]], "BF16"),
+        (np.array([[0.1]], np.float32), "BF16"),
+        ([[1, 2]], "BF16"),
     ],
 )
 def test_numpys_defaults_become_what_the_input_takes(given: Any, takes: str) -> None:
@@ -44,9 +47,11 @@ def test_numpys_defaults_become_what_the_input_takes(given: Any, takes: str) -> 
         (np.array([[1e6]]), "FP16"),
         (np.array([[2**24 + 1]]), "FP32"),
         (np.array([[300]]), "UINT8"),
+        (np.array([[257]]), "BF16"),
+        (np.array([[1e39]]), "BF16"),
+        (np.array([[0.5]], np.float16), "BF16"),
         (np.array([[1]]), "BOOL"),
         (np.array([[True]]), "FP32"),
-        (np.array([[0.5]]), "BF16"),
         (np.array([[0.5]]), ""),
     ],
 )
@@ -88,5 +93,6 @@ def test_a_version_that_takes_another_type_is_followed_and_not_for_ever() -> Non
 
 def test_the_advice_names_the_input_and_the_type() -> None:
     assert advice("INPUT_DTYPE", FP32) == "send input as X.astype('float32')"
-    assert advice("INPUT_DTYPE", FP32 | {"datatype": "BF16"}) == ""
+    assert advice("INPUT_DTYPE", FP32 | {"datatype": "BF16"}) == "send input as X.astype('float32')"
+    assert advice("INPUT_DTYPE", FP32 | {"datatype": "BYTES"}) == ""
     assert advice("INPUT_SHAPE", FP32) == ""
