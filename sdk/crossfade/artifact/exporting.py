@@ -11,9 +11,9 @@ import torch
 from crossfade.architecture import Architecture
 from crossfade.artifact.archive import UnwrittenError, pickled_parts, save_program
 from crossfade.artifact.building import write_weights
+from crossfade.artifact.export_faults import advice, export_problem, first_line
 from crossfade.artifact.folder import AnsweredRows
 from crossfade.artifact.tensors import (
-    TensorError,
     Tensors,
     agree,
     answered_rows,
@@ -56,10 +56,14 @@ class ExportableModel:
         """Copy the module and let it answer the example. Raises ExportError where that can't be done."""
         if not isinstance(module, torch.nn.Module):
             raise ExportError(f"module: it must be a torch.nn.Module, not {no_module(module)}")
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ExportError(
+                "module: it is in TorchScript, which can't be exported: give the module that it was made of"
+            )
         try:
             self._module = copy.deepcopy(module).cpu().eval()
         except (RuntimeError, TypeError, NotImplementedError) as error:
-            raise ExportError(f"the module can't be copied: {_first_line(error)}") from error
+            raise ExportError(f"the module can't be copied: {first_line(error)}") from error
         self.by_name = isinstance(example, Mapping)
         self._input_names = name_inputs(module, example, input_names)
         self._output_names = output_names
@@ -153,7 +157,7 @@ class ExportableModel:
             raise
         except Exception as error:
             # Tracing runs the user's code, which may raise anything.
-            raise ExportError(_export_problem(error)) from error
+            raise ExportError(export_problem(error)) from error
         for count in (1, golden):
             _check_program(program, take(inputs, slice(count)), take(outputs, slice(count)))
         if pickled := pickled_parts(path):
@@ -190,7 +194,7 @@ class ExportableModel:
                 raw = run(**copies) if self.by_name else run(*copies.values())
         except Exception as error:
             # The user's code may raise anything.
-            raise ExportError(f"{what} fails on its inputs: {_first_line(error)}{_advice(error)}") from error
+            raise ExportError(f"{what} fails on its inputs: {first_line(error)}{advice(error)}") from error
         outputs = output_tensors(raw)
         if self._output_names is None:
             return outputs
@@ -269,7 +273,7 @@ def _check_program(program: torch.export.ExportedProgram, inputs: Tensors, outpu
         with torch.no_grad():
             answer = program.module()(*(tensor.clone() for tensor in inputs.values()))
     except (RuntimeError, AssertionError) as error:
-        raise ExportError(f"{what} fails: {_first_line(error)}") from error
+        raise ExportError(f"{what} fails: {first_line(error)}") from error
     if not agree(dict(zip(outputs, answer, strict=True)), outputs):
         raise ExportError(
             f"{what} answers differently from the module: forward() must not depend on Python state or on the values"
@@ -284,29 +288,3 @@ def _erase_metadata_checks(program: torch.export.ExportedProgram) -> None:
                 if node.target is torch.ops.aten._assert_tensor_metadata.default:  # noqa: SLF001 - the op's name
                     part.graph.erase_node(node)
             part.recompile()
-
-
-def _export_problem(error: Exception) -> str:
-    text = str(error)
-    if isinstance(error, TensorError):
-        return text
-    if any(words in text for words in ("Constraints violated", "specialized", "is invalid for input of size")):
-        advice = "the code fixes the number of rows: use -1 or x.shape[0] in shapes, and no loop over rows"
-    elif "data-dependent" in text:
-        advice = "forward() branches on the values of a tensor: use torch.where instead of if"
-    else:
-        advice = "forward() must consist of torch operations that can be traced: no numpy, files or print of values"
-    return f"torch.export refused the module: {_first_line(error)}. Probably {advice}"
-
-
-def _advice(error: Exception) -> str:
-    """What to do about a failure that says so little of it, as a sentence part."""
-    text = str(error).lower()
-    if "cuda" not in text:
-        return ""
-    return "; it is packaged on the CPU: make constants buffers (register_buffer), or make them on the input's device"
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300].rstrip(".")

@@ -220,6 +220,10 @@ def _replace(to: Path, temporary: Path) -> None:
     except OSError:
         replaced.rename(to)
         raise
+    if replaced.is_symlink():
+        # What it led to is somebody's.
+        replaced.unlink()
+        return
     shutil.rmtree(replaced)
 
 

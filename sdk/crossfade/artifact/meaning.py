@@ -1,5 +1,6 @@
 """What a model's outputs mean: its task, its class names and the output that holds a score per class."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,9 +45,16 @@ def infer_meaning(
         MeaningError: the outputs have no column per class, or the positive class is not one of the classes.
     """
     known = _label_values(labels)
+    # An encoder's own are an array.
+    classes = None if classes is None else tuple(str(name) for name in classes)
     named = classes is not None or positive is not None
     if task is None:
         task = Task.CLASSIFICATION if named or known.dtype.kind in "iubUS" else _task_of(outputs)
+        if task is Task.OTHER and known.size:
+            raise MeaningError(
+                "labels: floats say no classes: give whole numbers (labels.astype(int)) or the classes' names; for "
+                'numbers that are no classes leave them out, and pass task="regression" or task="other"'
+            )
     elif task not in set(Task):
         raise MeaningError(f"task: {task!r} is not one of {', '.join(Task)}")
     task = Task(task)
@@ -57,7 +65,7 @@ def infer_meaning(
     if classes is None and known.dtype.kind in "US":
         classes = tuple(str(name) for name in known)
     scores = _scores(outputs, classes)
-    names = tuple(str(name) for name in classes or range(scores.shape[1]))
+    names = classes or tuple(str(number) for number in range(scores.shape[1]))
     if known.dtype.kind in "iu" and known.size and not 0 <= known[0] <= known[-1] < len(names):
         raise MeaningError(f"labels: {known[0]} to {known[-1]} are no numbers of the {len(names)} classes")
     if positive is not None and positive not in names:
@@ -70,8 +78,19 @@ def _label_values(labels: ArrayLike | None) -> NDArray[np.generic]:
         return np.zeros(0)
     values = np.asarray(labels)
     if values.dtype == np.object_:
+        if any(map(_is_missing, values.ravel())):
+            raise MeaningError("labels: some are missing: leave those rows out")
         values = values.astype(np.str_)
     return np.unique(values)
+
+
+def _is_missing(label: object) -> bool:
+    # pandas has values of its own for it, which are neither true nor false.
+    return (
+        label is None
+        or type(label).__name__ in {"NAType", "NaTType"}
+        or (isinstance(label, float) and math.isnan(label))
+    )
 
 
 def _task_of(outputs: Sequence[TensorSpec]) -> Task:

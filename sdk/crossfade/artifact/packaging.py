@@ -19,6 +19,7 @@ from crossfade.artifact.folder import (
     Artifact,
     ArtifactError,
     file_entry,
+    numpy_dtype,
     staged,
     verify,
     write_golden,
@@ -31,11 +32,13 @@ from crossfade.artifact.profiled import (
     refuse_beside_profile,
     refuse_without_reference,
 )
+from crossfade.connection import MESSAGE_LIMIT
 from crossfade.loop import Loop
 from crossfade.manifest import MANIFEST_FILE, Golden, Kind, Manifest, NanPolicy, Precision, Task, Tolerance, dumps
 from crossfade.profile import ProfileError
 from crossfade.profiling.profile_file import ProfileFile, read_profile
 from crossfade.strict_json import FieldError
+from crossfade.tensor_spec import DType, Signature
 
 if TYPE_CHECKING:
     import torch
@@ -147,6 +150,7 @@ def package(
             signature = model.signature
             if loop is not None:
                 loop.check(signature.inputs, signature.outputs)
+            _check_room(signature, loop)
             meaning = infer_meaning(signature.outputs, task=task, labels=labels, classes=classes, positive=positive)
             golden_inputs = model.golden_inputs(golden)
             golden_outputs = model.checked_answer(golden_inputs)
@@ -233,6 +237,22 @@ def _store_program(
         return Kind.TORCH_EXPORT, PROGRAM_FILE
     model.store_weights(folder / WEIGHTS_FILE, architecture, golden_inputs, golden_outputs, max_batch)
     return Kind.SAFETENSORS, WEIGHTS_FILE
+
+
+def _check_room(signature: Signature, loop: Loop | None) -> None:
+    """Refuses rows that no call could carry, which the first one would find out."""
+    # What feeds itself is not sent. A caller may ask for one output alone.
+    given = [spec for spec in signature.inputs if loop is None or spec.name not in loop.feeds]
+    sent = {
+        f"the output {spec.name!r}": [spec] for spec in signature.outputs if loop is None or spec.name in loop.parts
+    }
+    for what, specs in {"the inputs": given, **sent}.items():
+        size = sum(spec.width * (2 if spec.dtype is DType.BF16 else numpy_dtype(spec.dtype).itemsize) for spec in specs)
+        if size > MESSAGE_LIMIT:
+            raise PackageError(
+                f"a row of {what} has {size:,} bytes, and a call carries {MESSAGE_LIMIT:,}: make it smaller (uint8 or "
+                "float16 instead of float32, or fewer elements)"
+            )
 
 
 def _chosen(field: str, name: str, known: type[ChoiceT]) -> ChoiceT:

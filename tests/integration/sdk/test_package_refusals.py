@@ -82,6 +82,35 @@ def test_a_module_that_answers_no_row_but_those_of_its_kind_is_packaged(tmp_path
     assert package(Ruled(), example=ROWS[:1], to=tmp_path / "m").manifest.golden.rows == 1
 
 
+@pytest.mark.parametrize(
+    ("module", "example", "message"),
+    [
+        (torch.jit.script(nn.Linear(4, 3)), ROWS, "it is in TorchScript, which can't be exported: give the module"),
+        (
+            torch.export.export(nn.Linear(4, 3), (torch.ones(3, 4),)).module(),
+            ROWS,
+            "Guard failed.*; it was exported for one shape: export it with a dynamic batch",
+        ),
+        (nn.Linear(4, 3), np.ones((8, 4), np.int64), r"same dtype.*; give each input in the type that it takes"),
+        (nn.Flatten(), np.ones((2, 2049, 2048), np.float32), "a row of the inputs has 16,785,408 bytes, and a call"),
+        (Call(lambda x: x[:, :1].expand(-1, 5_000_000)), ROWS[:2], "a row of the output 'output' has 20,000,000 bytes"),
+    ],
+)
+def test_what_nobody_could_call_is_refused(module: nn.Module, example: object, message: str, tmp_path: Path) -> None:
+    with pytest.raises(PackageError, match=message):
+        package(module, example=example, to=tmp_path / "m")
+
+
+def test_a_link_is_replaced_and_what_it_led_to_is_left(tmp_path: Path) -> None:
+    """The folder was there, and an error said that it could not be written."""
+    first = package(classifier(), example=ROWS, to=tmp_path / "first")
+    (tmp_path / "latest").symlink_to(first.path)
+    second = package(nn.Linear(4, 3), example=ROWS, to=tmp_path / "latest", overwrite=True)
+    assert verify(tmp_path / "latest").digest == second.digest
+    assert verify(tmp_path / "first").digest == first.digest
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "latest"]
+
+
 def test_a_nested_tensor_is_refused(tmp_path: Path) -> None:
     rows = torch.nested.nested_tensor([torch.ones(2, 4), torch.ones(3, 4)])
     with pytest.raises(PackageError, match="input 'input' is a nested tensor: pad its rows"):

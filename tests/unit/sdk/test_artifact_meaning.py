@@ -22,6 +22,8 @@ def _infer(*outputs: TensorSpec, **said: Any) -> Meaning:
         ([_output(3)], {"labels": [0, 2, 1]}, Meaning(Task.CLASSIFICATION, ("0", "1", "2"), None, "output")),
         ([_output(2)], {"labels": [True, False]}, Meaning(Task.CLASSIFICATION, ("0", "1"), None, "output")),
         ([_output(2)], {"labels": ["b", "a", "b"]}, Meaning(Task.CLASSIFICATION, ("a", "b"), None, "output")),
+        ([_output(2)], {"classes": np.array(["b", "a"])}, Meaning(Task.CLASSIFICATION, ("b", "a"), None, "output")),
+        ([_output(1)], {"labels": [0.5, 0.7]}, Meaning(Task.REGRESSION, None, None, None)),
         (
             [_output(2)],
             {"labels": np.array(["b", "a"], dtype=object)},
@@ -57,6 +59,9 @@ def test_what_was_not_said_is_inferred(outputs: list[TensorSpec], said: dict[str
         (_output(3), {"classes": ["a", "b"]}, "with 2 columns, one per class"),
         (_output(3, dtype=DType.INT64), {"labels": [0, 1, 2]}, "an output of floats"),
         (_output(3), {"labels": [1, 2, 3]}, "1 to 3 are no numbers of the 3 classes"),
+        (_output(3), {"labels": [0.0, 2.0]}, "floats say no classes: give whole numbers"),
+        (_output(2), {"labels": np.array(["a", None], dtype=object)}, "labels: some are missing: leave those rows out"),
+        (_output(2), {"labels": np.array(["a", np.nan], dtype=object)}, "labels: some are missing"),
         (_output(3), {"labels": [-1, 1]}, "-1 to 1 are no numbers of the 3 classes"),
         (_output(2), {"positive": "churn"}, "'churn' is not one of the classes 0, 1"),
         (_output(9_000), {"positive": "no"}, "'no' is not one of the classes 0, 1, 2, 3, 4, 5, 6, 7, …"),
