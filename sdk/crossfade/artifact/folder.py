@@ -87,6 +87,8 @@ def verify(path: str | Path) -> Artifact:
     """
     folder = Path(path)
     manifest_path = folder / MANIFEST_FILE
+    if folder.is_file():
+        raise ArtifactError(f"{folder} is a file: give the folder that crossfade.artifact.package() made")
     try:
         with manifest_path.open("rb") as file:
             data = file.read(MAX_MANIFEST_BYTES + 1)
@@ -185,7 +187,8 @@ def _golden(path: Path, arrays: Mapping[str, Any], prefix: str, spec: TensorSpec
     if not isinstance(array, np.ndarray) or (array.dtype, array.shape) != expected:
         found = "nothing" if not isinstance(array, np.ndarray) else f"{array.dtype} {list(array.shape)}"
         raise ArtifactError(
-            f"{path}: {prefix}{spec.name} must be {expected[0]} {list(expected[1])}, but the file has {found}"
+            f"{path}: {prefix}{spec.name} must be {expected[0]} {list(expected[1])}, but the file has {found}: the "
+            "manifest was written for other rows; package the model again"
         )
     return array
 

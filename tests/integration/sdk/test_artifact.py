@@ -38,6 +38,8 @@ def test_an_altered_or_truncated_or_missing_file_is_refused(folder: Path, name: 
 def test_a_folder_without_a_manifest_or_with_another_format_is_refused(folder: Path) -> None:
     with pytest.raises(ArtifactError, match=r"is no artifact: model\.json can't be read"):
         verify(folder.parent)
+    with pytest.raises(ArtifactError, match=r"model\.json is a file: give the folder that"):
+        verify(folder / "model.json")
     manifest = json.loads((folder / "model.json").read_bytes())
     (folder / "model.json").write_text(json.dumps({**manifest, "format_version": 3}))
     with pytest.raises(ArtifactError, match="upgrade crossfade"):

@@ -77,6 +77,10 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         (stored(X), "can't be read"),
         (archive({"inputs.x": b"x" * 48, "outputs.y.npy": stored(Y)}), "the file has nothing"),
         (archive({"inputs.x.npy": b"no array", "outputs.y.npy": stored(Y)}), "the file has nothing"),
+        (
+            archive({"inputs.x.npy": stored(X[:, :2])}),
+            r"float32 \[4, 2\]: the manifest was .*; package the model again",
+        ),
         (archive({"inputs.x.npy": headed(b"(" * 5_000)}), "can't be read"),
         (
             archive({"inputs.x.npy": headed(b"{'descr':'<f4','fortran_order':False,'shape':(1<<60,)}\n")}),
