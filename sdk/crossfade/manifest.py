@@ -21,6 +21,8 @@ from crossfade.tensor_spec import BATCH, Signature
 MANIFEST_FILE = "model.json"
 SIGNATURE_FILE = "model.sig"
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+MAX_CLASSES = 65_535
+"""An answer's prediction id says the class of each row by a number of 16 bits, of which one stands for none."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -186,6 +188,8 @@ class Manifest:
         if self.classes is None:
             refuse("classes", "a classification needs its class names")
         require(len(self.classes) > 1, "classes", "at least two are needed")
+        several = f'there are {len(self.classes):,}, and at most {MAX_CLASSES:,} are told apart: use task="other"'
+        require(len(self.classes) <= MAX_CLASSES, "classes", several)
         for name in self.classes:
             check_label("classes", name)
         check_unique("classes", self.classes)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.testing._internal.two_tensor import TwoTensor
 
 from crossfade.artifact import PackageError, package, verify
+from crossfade.manifest import MAX_CLASSES
+from services.common.prediction_token import NO_CLASS
 from tests.integration.sdk.modules import ROWS, Casting, classifier
 
 
@@ -99,6 +101,15 @@ def test_a_module_that_answers_no_row_but_those_of_its_kind_is_packaged(tmp_path
 def test_what_nobody_could_call_is_refused(module: nn.Module, example: object, message: str, tmp_path: Path) -> None:
     with pytest.raises(PackageError, match=message):
         package(module, example=example, to=tmp_path / "m")
+
+
+def test_more_classes_than_a_prediction_id_tells_apart_are_refused(tmp_path: Path) -> None:
+    """Requests that were answered with one beyond failed."""
+    assert MAX_CLASSES == NO_CLASS
+    classes = [str(number) for number in range(MAX_CLASSES + 1)]
+    module = Call(lambda x: x[:, :1].expand(-1, MAX_CLASSES + 1))
+    with pytest.raises(PackageError, match='there are 65,536, and at most 65,535 are told apart: use task="other"'):
+        package(module, example=ROWS, classes=classes, to=tmp_path / "m")
 
 
 def test_a_link_is_replaced_and_what_it_led_to_is_left(tmp_path: Path) -> None:
