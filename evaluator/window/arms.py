@@ -69,8 +69,13 @@ _BUT_ALIKE_ANSWERS: Final = tuple(one for one in METRICS if one != ALIKE_ANSWERS
 
 
 def read_of(terms: Terms) -> tuple[str, ...]:
-    """The metrics that a look reads of a process: of many classes what no gate needs would be most of its answer."""
-    return METRICS if terms.balances else _BUT_ALIKE_ANSWERS
+    """The metrics that a look reads of a process.
+
+    How alike the predictions of a request are would be most of an answer about many classes. Of so few that another
+    policy could judge them it is read, and recorded, for a replay by that one.
+    """
+    judged = terms.balances or len(terms.declared) <= catalog.BALANCED_CLASSES
+    return METRICS if judged else _BUT_ALIKE_ANSWERS
 
 
 ELSEWHERE: Final = "elsewhere"

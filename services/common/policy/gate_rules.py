@@ -25,7 +25,6 @@ REGRESSION: Final = "regression"
 _MOST_BUCKETS: Final = 40
 _LONGEST_QUERY: Final = 2_000
 _CLASSES_NAMED: Final = 20
-_MOST_BALANCED: Final = 100
 _SHORTEST_LIMIT: Final = 1e-4
 _LONGEST_LIMIT: Final = 9.0
 """Seconds; runtimes beyond 10 s are not told apart."""
@@ -213,8 +212,8 @@ def _class_violations(
     if not meaning.classes:
         return [Violation(path, f"{metric} is for a version that declares classes, and this one has none")]
     if metric is MetricKind.CLASS_BALANCE:
-        many = f"{metric} is for up to {_MOST_BALANCED} classes, and the model has {len(meaning.classes)}"
-        return [Violation(path, f"{many}: use accuracy")] if len(meaning.classes) > _MOST_BALANCED else []
+        many = f"{metric} is for up to {catalog.BALANCED_CLASSES} classes, and the model has {len(meaning.classes)}"
+        return [Violation(path, f"{many}: use accuracy")] if len(meaning.classes) > catalog.BALANCED_CLASSES else []
     if meaning.most_classes > catalog.PREDICTED_CLASSES and metric is not MetricKind.RECALL:
         counted = f"labels are counted by the predicted class up to {catalog.PREDICTED_CLASSES} classes, and there are"
         recall = "recall or " if meaning.most_classes <= catalog.COUNTED_CLASSES else ""

@@ -141,6 +141,8 @@ PREDICTION_ALIKE: Final = Metric(
 COUNTED_CLASSES: Final = 1_000
 """Rows and labels of a model with more classes are not counted by the class: of 10,000 a version's counts would take
 47 MB in 16 slices, and an Evaluator could not read them any more."""
+BALANCED_CLASSES: Final = 100
+"""How often each class is predicted is judged of a model with up to as many."""
 PREDICTED_CLASSES: Final = 32
 """Labels of a model with up to as many classes are counted by the predicted class too."""
 FEEDBACK_COUNT: Final = Metric(

@@ -153,15 +153,18 @@ async def test_an_answer_that_two_share_who_asked_at_once_moves_on_for_both() ->
     await source.close()
 
 
-async def test_how_alike_predictions_are_is_asked_where_classes_are_judged_alone() -> None:
+async def test_how_alike_predictions_are_is_asked_where_classes_can_be_judged_alone() -> None:
     """Of many classes it is two thirds of what a Worker says."""
     channel = Channel()
     source = InstanceSource(lambda _: channel, ManualClock(), ())  # type: ignore[arg-type,return-value] # enough of one
-    rollout = demo_terms()
+    few = demo_terms()
+    rollout = replace(few, declared=tuple(str(number) for number in range(catalog.BALANCED_CLASSES + 1)))
     alike = {catalog.PREDICTION_ALIKE.name}
     await source.read(PROCESSES[:1], rollout, 1.0)
     assert catalog.PREDICTION_COUNT.name in channel.asked
     assert not channel.asked & alike
-    # A lane that is watched.
-    await source.read(PROCESSES[:1], replace(rollout, stable=""), 1.0)
-    assert channel.asked & alike
+    # A lane that is watched, and a rollout that may be replayed by a policy with such a gate.
+    for terms in (replace(rollout, stable=""), few):
+        channel.asked = frozenset()
+        await source.read(PROCESSES[:1], terms, 1.0)
+        assert channel.asked & alike
