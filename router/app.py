@@ -154,14 +154,8 @@ class App:
 
     def _use(self, revision: int, lanes: Lanes) -> None:
         now = self._clock.monotonic()
-        table = self._tables.make(revision, lanes.values(), self.proxy.table, now, self._contact.since)
-        addresses = frozenset(
-            address
-            for lane in table.lanes.values()
-            for where in (*(arm.addresses for arm in lane.arms.values()), *lane.pins.values())
-            for address in where
-        )
-        self._transport.connect(addresses)
+        table = self._tables.make(revision, lanes, self.proxy.table, now, self._contact.since)
+        self._transport.connect(self._tables.reached)
         self._transport.name(self._tables.named)
         self.proxy.use(table)
         self.book.follow({key: lane.epoch for key, lane in table.lanes.items()})
@@ -207,7 +201,9 @@ class App:
             address=self._advertised,
         )
 
-    async def _collect(self) -> Iterable[Snapshot]:
+    async def _collect(self, model: str = "") -> Iterable[Snapshot]:
+        if model:
+            return self._store.snapshot(model)
         age = self._contact.age
         for metric in (catalog.CONTROL_PLANE_AGE, operations.CONTACT_AGE):
             self._store.gauge(metric).set(age)

@@ -19,7 +19,7 @@ from router.call import (
 from router.meters import Meters
 from router.patience import Patience
 from router.streams import Rest
-from router.table import Lane, Target
+from router.table import Lane, Table, Target
 from services.common.clock import Clock
 from services.common.errors import UnavailableError
 
@@ -45,10 +45,10 @@ class Attempts:
         # How long a whole answer takes says nothing of how long the first part of one does.
         self._patience: dict[bool, dict[LaneVersion, Patience]] = {False: {}, True: {}}
 
-    def retain(self, live: Collection[LaneVersion]) -> None:
-        """Forgets what was learnt of other versions."""
+    def retain(self, table: Table) -> None:
+        """Forgets what was learnt of versions that have no arm any more."""
         for streamed, known in self._patience.items():
-            self._patience[streamed] = {key: patience for key, patience in known.items() if key in live}
+            self._patience[streamed] = {key: patience for key, patience in known.items() if table.has(*key)}
 
     def patience(self, lane: Lane, version: str, call: Call) -> Patience:
         """How long the version takes to answer such a call, or to begin to."""

@@ -1,11 +1,11 @@
 """The breakers of all versions under test, and which failures they are told of."""
 
 import asyncio
-from collections.abc import Collection
 
 from router.attempts import LaneVersion
 from router.breaker import Admission, Breaker
 from router.call import Reply
+from router.table import Table
 from services.common.clock import Clock
 
 
@@ -27,9 +27,9 @@ class Breakers:
             found = self._known[key] = Breaker()
         return found
 
-    def retain(self, live: Collection[LaneVersion]) -> None:
-        """Forgets those of other versions."""
-        self._known = {key: breaker for key, breaker in self._known.items() if key in live}
+    def retain(self, table: Table) -> None:
+        """Forgets those of versions that have no arm any more."""
+        self._known = {key: breaker for key, breaker in self._known.items() if table.has(*key)}
 
     def admit(self, breaker: Breaker, draw: float) -> Admission:
         """Decides on a request at this moment."""

@@ -1,6 +1,6 @@
 """What the Router counts: an attempt per version, a call per caller."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from router.table import Lane, Table
@@ -43,8 +43,6 @@ _OF_LANES: Final = _OF_EPOCHS | {catalog.ROUTE_DURATION, catalog.SHADOW_PAIR_COU
 _Attempts = tuple[str, str, str, str, str, int]
 """Model, version, traffic, segment, outcome, epoch."""
 
-_Lanes = Mapping[tuple[str, str], Lane]
-
 
 class Meters:
     """The Router's series. Looked up once per arm and outcome, since a request should pay for its count alone."""
@@ -56,7 +54,7 @@ class Meters:
         self._calls: dict[tuple[str, str, str, str, str], HistogramSeries] = {}
         self._draws: dict[tuple[str, str, str, int], CounterSeries] = {}
         self._epochs: dict[tuple[str, str], list[int]] = {}
-        self._lanes: _Lanes = {}
+        self._table = Table()
 
     def attempt(self, lane: Lane, version: str, traffic: str, outcome: str, seconds: float, cohort: int = -1) -> None:
         """Counts an attempt that is charged to its version."""
@@ -104,18 +102,21 @@ class Meters:
 
     def table(self, table: Table) -> None:
         """Shows the shares in force, and drops what belongs to lanes, versions and epochs that are gone."""
-        before, self._lanes = self._lanes, table.lanes
-        for key, lane in table.lanes.items():
-            if lane is not before.get(key):
-                self._keep_epoch(lane)
-                self._show(lane)
+        before, self._table = self._table, table
+        left = table.left_of(before)
+        new = before.left_of(table)
+        for lane in new:
+            self._keep_epoch(lane)
+            self._show(lane)
         # To look through all series takes long where there are many, and mostly nothing has ended. What calls in flight
-        # count after that goes with what ends next.
-        shown, held = _shown(table.lanes), _held(table.lanes)
-        if _shown(before) - shown:
-            self._store.drop(lambda metric, at: metric is catalog.ROUTE_SHARE and tuple(at.values()) not in shown)
-        if before.keys() - table.lanes.keys() or _held(before) - held:
-            self._forget(table.lanes, held)
+        # count after that goes with what ends next of their model.
+        if gone := _shown(left) - _shown(new):
+            models = {values[0] for values in gone}
+            self._store.drop(lambda metric, at: metric is catalog.ROUTE_SHARE and tuple(at.values()) in gone, models)
+        if any((lane.model, lane.segment) not in table.lanes for lane in left) or any(
+            (lane.model, version) not in table.held for lane in left for version in lane.classes
+        ):
+            self._forget(table, {lane.model for lane in left})
 
     def _show(self, lane: Lane) -> None:
         shares = {"test": lane.split.test, "control": lane.split.control}
@@ -124,19 +125,19 @@ class Meters:
             gauge = self._store.gauge(catalog.ROUTE_SHARE, lane.model, target.version, name.value, lane.segment)
             gauge.set(shares[name.value])
 
-    def _forget(self, lanes: _Lanes, held: set[tuple[str, str]]) -> None:
-        """Drops what belongs to other lanes than these, and to other versions than those held."""
+    def _forget(self, table: Table, models: Collection[str]) -> None:
+        """Drops what of these models belongs to other lanes than the table's, and to other versions than it holds."""
+        lanes, held = table.lanes, table.held
         # Series of labels stay for a while, as these may come when the lane is gone: `FeedbackBook.follow`.
         self._store.drop(
-            lambda metric, attributes: metric in _OF_LANES and (attributes["model"], attributes["segment"]) not in lanes
+            lambda metric, attributes: (
+                (metric in _OF_LANES and (attributes["model"], attributes["segment"]) not in lanes)
+                or (metric in _OF_VERSIONS and (attributes["model"], attributes["version"]) not in held)
+            ),
+            models,
         )
         self._epochs = {lane: epochs for lane, epochs in self._epochs.items() if lane in lanes}
         self._draws = {key: series for key, series in self._draws.items() if key[:2] in lanes}
-        self._store.drop(
-            lambda metric, attributes: (
-                metric in _OF_VERSIONS and (attributes["model"], attributes["version"]) not in held
-            )
-        )
         self._attempts, self._cohorts = (
             {key: series for key, series in known.items() if key[:2] in held and (key[0], key[3]) in lanes}
             for known in (self._attempts, self._cohorts)
@@ -162,7 +163,8 @@ class Meters:
                 and attributes["epoch"] == str(epoch)
                 and attributes["model"] == lane.model
                 and attributes["segment"] == lane.segment
-            )
+            ),
+            (lane.model,),
         )
         for known in (self._attempts, self._cohorts):
             for key in [key for key in known if (key[0], key[3], key[5]) == (lane.model, lane.segment, epoch)]:
@@ -171,15 +173,8 @@ class Meters:
             self._draws.pop((lane.model, lane.segment, arm, epoch), None)
 
 
-def _shown(lanes: _Lanes) -> set[tuple[str, ...]]:
+def _shown(lanes: Iterable[Lane]) -> set[tuple[str, ...]]:
     """What the series of shares are about, as they have it."""
     return {
-        (lane.model, target.version, name.value, lane.segment)
-        for lane in lanes.values()
-        for name, target in lane.arms.items()
+        (lane.model, target.version, name.value, lane.segment) for lane in lanes for name, target in lane.arms.items()
     }
-
-
-def _held(lanes: _Lanes) -> set[tuple[str, str]]:
-    """Models and versions that Workers hold."""
-    return {(model, version) for (model, _), lane in lanes.items() for version in lane.classes}

@@ -73,12 +73,12 @@ class Proxy:
 
     def use(self, table: Table) -> None:
         """Puts a table in force; calls in flight end along the one before."""
+        left = table.left_of(self.table)
         self._tables.use(table)
-        live = {
-            (lane.model, lane.segment, target.version) for lane in table.lanes.values() for target in lane.arms.values()
-        }
-        self._breakers.retain(live)
-        self._attempts.retain(live)
+        # To look through all takes long where there are many, and mostly nothing has ended.
+        if any(not table.has(lane.model, lane.segment, arm.version) for lane in left for arm in lane.arms.values()):
+            self._breakers.retain(table)
+            self._attempts.retain(table)
         self._meters.table(table)
 
     async def first_table(self) -> None:

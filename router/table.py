@@ -10,6 +10,9 @@ from router.split import ArmName, Split
 PIN_STABLE: Final = "@stable"
 PIN_TEST: Final = "@test"
 PIN_PREVIOUS: Final = "@previous"
+Key = tuple[str, str]
+"""Of a lane: model and segment."""
+
 KEPT_SECONDS: Final = 300.0
 """How long addresses without a lease are kept while the Registry is heard: Workers report three times in 15 s."""
 
@@ -78,6 +81,16 @@ class Lane:
         """The stable arm."""
         return self.arms.get(ArmName.STABLE)
 
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Every process that its calls may go to."""
+        found = (*(arm.addresses for arm in self.arms.values()), *self.pins.values())
+        return frozenset(address for addresses in found for address in addresses)
+
+    def has(self, version: str) -> bool:
+        """Whether the version has an arm in it."""
+        return any(target.version == version for target in self.arms.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -87,11 +100,23 @@ class Table:
         revision: the routes' revision.
         lanes: by model and segment.
         known: false before there was any table: which models there are is not known.
+        held: class names of every (model, version) that some lane holds; left out: as the lanes say.
     """
 
     revision: int = 0
-    lanes: Mapping[tuple[str, str], Lane] = field(default_factory=dict)
+    lanes: Mapping[Key, Lane] = field(default_factory=dict)
     known: bool = True
+    held: Mapping[Key, tuple[str, ...]] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        """Gathers what the lanes hold where that is left out."""
+        if not self.held:
+            found = {
+                (lane.model, version): classes
+                for lane in self.lanes.values()
+                for version, classes in lane.classes.items()
+            }
+            object.__setattr__(self, "held", found)
 
     def lane(self, model: str, segment: str) -> Lane | None:
         """The lane of a segment; requests of a segment without a lane of its own belong to the default lane."""
@@ -102,12 +127,18 @@ class Table:
         """Whether some lane's addresses were kept for long enough; see `is_enough`."""
         return any(is_enough(lane.kept_since, now, heard_since) for lane in self.lanes.values())
 
+    def left_of(self, before: "Table") -> list[Lane]:
+        """The lanes of a table before that are gone, or are others now."""
+        return [lane for key, lane in before.lanes.items() if self.lanes.get(key) is not lane]
+
+    def has(self, model: str, segment: str, version: str) -> bool:
+        """Whether a lane has an arm of a version."""
+        lane = self.lanes.get((model, segment))
+        return lane is not None and lane.has(version)
+
     def classes(self, model: str, version: str) -> tuple[str, ...] | None:
-        """The class names of a version that some lane holds; None: no lane does."""
-        for (name, _), lane in self.lanes.items():
-            if name == model and version in lane.classes:
-                return lane.classes[version]
-        return None
+        """The class names of a version that some lane holds; None: no lane does. Asked for each label."""
+        return self.held.get((model, version))
 
 
 def is_enough(kept_since: float, now: float, heard_since: float) -> bool:

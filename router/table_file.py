@@ -4,30 +4,42 @@ import asyncio
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
 import structlog
 from google.protobuf.message import DecodeError
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
+from services.common.loops import wait_at_most
 from services.common.route_message import route_message
+
+PAUSE_SECONDS: Final = 1.0
 
 
 class TableFile:
     """One file, made and written off the event loop: neither many lanes nor a slow disk must keep calls waiting.
 
+    All lanes are written each time, and a fleet of Workers that starts changes them many times a second: so there is a
+    pause after each time, and the file may be as much older than the table.
+
     Args:
         path: the file.
         log: gets a line when it cannot be read or written.
+        pause_seconds: between two times that it is written.
 
     Raises:
         ValueError: the path is a folder's.
     """
 
-    def __init__(self, path: Path, log: structlog.typing.FilteringBoundLogger) -> None:
+    def __init__(
+        self, path: Path, log: structlog.typing.FilteringBoundLogger, pause_seconds: float = PAUSE_SECONDS
+    ) -> None:
         if path.is_dir():
             raise ValueError(f"CROSSFADE_TABLE_FILE: {path} is a folder: name a file, as {path / 'routes'}")
         self._path = path
         self._log = log
+        self._pause_seconds = pause_seconds
+        self._closing = asyncio.Event()
         self._next: tuple[int, Sequence[resources_pb2.LaneRoutes]] | None = None
         self._writing: asyncio.Task[None] | None = None
 
@@ -65,6 +77,7 @@ class TableFile:
 
     async def close(self) -> None:
         """Waits until the newest snapshot is on disk."""
+        self._closing.set()
         if self._writing is not None:
             await self._writing
 
@@ -76,6 +89,7 @@ class TableFile:
             except OSError as error:
                 # The table in memory serves on; only a restart without the Registry would miss this one.
                 self._log.error("the table cannot be kept on disk", file=str(self._path), reason=str(error))
+            await wait_at_most(self._pause_seconds, self._closing)
 
     def _replace(self, revision: int, lanes: Sequence[resources_pb2.LaneRoutes]) -> None:
         """Replaces the file in one step: a reader sees the old or the new table."""

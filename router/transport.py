@@ -30,7 +30,7 @@ the same time, and either may be first."""
 class _Backend:
     """One Worker process. Its channel is opened at need: while certificates are being replaced it may not be."""
 
-    __slots__ = ("_channel", "_open", "dismissed", "in_flight", "named", "predict", "shunned_until", "stream")
+    __slots__ = ("_channel", "_open", "dismissed", "in_flight", "predict", "shunned_until", "stream")
 
     predict: "aio.UnaryUnaryMultiCallable[bytes, bytes]"
     stream: "aio.UnaryStreamMultiCallable[bytes, bytes]"
@@ -40,7 +40,6 @@ class _Backend:
         self._channel: aio.Channel | None = None
         self.in_flight = 0
         self.shunned_until = 0.0
-        self.named = False
         self.dismissed = -inf
 
     @property
@@ -158,7 +157,8 @@ class GrpcTransport:
         self._log = log
         self._silences = Silences(log, clock)
         self._backends: dict[str, _Backend] = {}
-        self._used: frozenset[str] = frozenset()
+        self._used = frozenset[str]()
+        self._named = frozenset[str]()
 
     def pick(self, addresses: tuple[str, ...], avoid: str = "") -> str:
         """The address that the next attempt should go to, another than `avoid` if there is one."""
@@ -183,7 +183,7 @@ class GrpcTransport:
         backend = self._backend(address)
         if backend.shunned_until > self._clock.monotonic():
             return True
-        return not backend.named and not backend.connected
+        return address not in self._named and not backend.connected
 
     async def arrival(self, awaited: str, others: Collection[str]) -> str:
         """Waits until one of the others is connected while the awaited one is not, and says which."""
@@ -238,22 +238,21 @@ class GrpcTransport:
 
     def connect(self, addresses: frozenset[str]) -> None:
         """Connects to the table's processes ahead of need; to one that cannot be tried now, at need."""
-        self._used = addresses
-        for address in addresses:
+        new, self._used = addresses - self._used, addresses
+        for address in new:
             backend = self._backend(address)
             if self._closed(address, backend) is None:
                 backend.channel.get_state(try_to_connect=True)
 
     def name(self, addresses: frozenset[str]) -> None:
         """Notes which processes the Registry names: one that it ceases to name is told to end, or is gone."""
-        for address, backend in self._backends.items():
-            if backend.named and address not in addresses:
-                backend.dismissed = self._clock.monotonic()
-            backend.named = address in addresses
+        gone, self._named = self._named - addresses, addresses
+        for address in gone & self._backends.keys():
+            self._backends[address].dismissed = self._clock.monotonic()
 
     async def retain(self) -> None:
         """Closes the channels to processes that the latest table does not name and no attempt uses."""
-        for address in tuple(self._backends):
+        for address in self._backends.keys() - self._used:
             # While one is closed, another table may come, and an attempt begin.
             backend = self._backends.get(address)
             if backend is not None and address not in self._used and backend.in_flight == 0:

@@ -121,6 +121,7 @@ class GaugeSeries:
 
 
 Series = HistogramSeries | CounterSeries | SpreadSeries | GaugeSeries
+_Key = tuple[Metric, tuple[str, ...]]
 _SeriesT = TypeVar("_SeriesT", HistogramSeries, CounterSeries, SpreadSeries, GaugeSeries)
 
 
@@ -133,8 +134,10 @@ class MetricStore:
 
     def __init__(self, now_ns: Callable[[], int] = steady_ns) -> None:
         self._now_ns = now_ns
-        self._series: dict[tuple[Metric, tuple[str, ...]], Series] = {}
-        self._start_ns: dict[tuple[Metric, tuple[str, ...]], int] = {}
+        self._series: dict[_Key, Series] = {}
+        self._start_ns: dict[_Key, int] = {}
+        # By model; "": those of none. A process may count for thousands, and is asked for one at a time.
+        self._keys: dict[str, dict[_Key, None]] = {}
 
     def histogram(self, metric: Metric, *attributes: str) -> HistogramSeries:
         """The histogram with these attribute values; made when it is new."""
@@ -162,28 +165,53 @@ class MetricStore:
                 raise ValueError(f"{metric.name} takes {metric.attributes}, not {attributes}")
             series = self._series[key] = make()
             self._start_ns[key] = self._now_ns()
+            self._keys.setdefault(_model_of(key), {})[key] = None
         if not isinstance(series, kind):
             raise TypeError(f"{metric.name} is not a {kind.__name__}")
         return series
 
-    def drop(self, unwanted: Callable[[Metric, Mapping[str, str]], bool]) -> None:
-        """Forgets the series for which `unwanted(metric, attributes)` is true."""
-        for metric, values in list(self._series):
+    def drop(self, unwanted: Callable[[Metric, Mapping[str, str]], bool], models: Iterable[str] | None = None) -> None:
+        """Forgets the series for which `unwanted(metric, attributes)` is true.
+
+        Args:
+            unwanted: which.
+            models: only those of these models are looked at; None: all are.
+        """
+        for key in self._of(models):
+            metric, values = key
             if unwanted(metric, dict(zip(metric.attributes, values, strict=True))):
-                del self._series[metric, values], self._start_ns[metric, values]
+                del self._series[key], self._start_ns[key]
+                model = _model_of(key)
+                del self._keys[model][key]
+                if not self._keys[model]:
+                    del self._keys[model]
 
     def series(self) -> Iterable[tuple[Metric, tuple[str, ...]]]:
         """Metric and attribute values of every series."""
         return self._series.keys()
 
-    def snapshot(self) -> list[Snapshot]:
-        """Every series at this moment."""
+    def snapshot(self, model: str = "") -> list[Snapshot]:
+        """Every series at this moment, or every one of a model."""
         now = self._now_ns()
-        for key, series in self._series.items():
+        keys = self._of(None if not model else (model,))
+        for key in keys:
+            series = self._series[key]
             if isinstance(series, SpreadSeries) and not series.counted:
                 # Labels that have counted nothing are told to nobody, so that its first count comes after this.
                 self._start_ns[key] = now
-        return [_freeze(*key, series, self._start_ns[key]) for key, series in self._series.items()]
+        return [_freeze(*key, self._series[key], self._start_ns[key]) for key in keys]
+
+    def _of(self, models: Iterable[str] | None) -> list[_Key]:
+        """The series of these models; None: all of them."""
+        if models is None:
+            return list(self._series)
+        return [key for model in models for key in self._keys.get(model, ())]
+
+
+def _model_of(key: _Key) -> str:
+    metric, values = key
+    # Every metric that is of a model has it first.
+    return values[0] if metric.attributes[:1] == ("model",) else ""
 
 
 def _freeze(metric: Metric, values: tuple[str, ...], series: Series, start_ns: int) -> Snapshot:

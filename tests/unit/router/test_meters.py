@@ -32,10 +32,10 @@ class Counting(MetricStore):
 
     looks = 0
 
-    def drop(self, unwanted):  # type: ignore[no-untyped-def]
+    def drop(self, unwanted, models=None):  # type: ignore[no-untyped-def]
         """As it is."""
         self.looks += 1
-        super().drop(unwanted)
+        super().drop(unwanted, models)
 
 
 class Scene:

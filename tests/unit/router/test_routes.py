@@ -32,7 +32,8 @@ class Watch:
 
     def use(self, *lanes: resources_pb2.LaneRoutes) -> tuple[str, ...]:
         """The same, of these lanes."""
-        self.table = self.tables.make(self.table.revision + 1, lanes, self.table, self.now, self.heard_since)
+        routes = {(one.model, one.segment): one for one in lanes}
+        self.table = self.tables.make(self.table.revision + 1, routes, self.table, self.now, self.heard_since)
         stable = self.table.lanes["churn", ""].stable
         assert stable is not None
         return stable.addresses
@@ -123,7 +124,7 @@ def test_a_lane_is_made_of_all_that_its_routes_say() -> None:
         shadow=resources_pb2.RouteArm(arm="shadow", version="v3", endpoints=at("m:1")),
         watched_segments=["us"],
     )
-    table = TableMaker().make(8, [routes], Table(), now=0.0, heard_since=0.0)
+    table = TableMaker().make(8, {("churn", "eu"): routes}, Table(), now=0.0, heard_since=0.0)
     assert table == Table(
         8,
         {
@@ -156,7 +157,7 @@ def test_a_lane_whose_stable_version_is_gone_has_none_and_one_of_another_version
     other.arms[0].version = "v2"
     assert watch.use(other) == TWENTY[:2]
     empty = resources_pb2.LaneRoutes(model="churn")
-    watch.table = watch.tables.make(3, [empty], watch.table, watch.now, watch.heard_since)
+    watch.table = watch.tables.make(3, {("churn", ""): empty}, watch.table, watch.now, watch.heard_since)
     assert watch.table.lanes["churn", ""].stable is None
     assert watch.table.lanes["churn", ""].split == Split(0, 0, 0)
     assert watch.table.lanes["churn", ""].shadow is None

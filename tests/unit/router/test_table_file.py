@@ -1,6 +1,8 @@
 """The table on disk: what cannot be used is said, and stops nothing."""
 
+import asyncio
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -10,6 +12,7 @@ from structlog.testing import LogCapture
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from router.table_file import TableFile
+from tests.support.wait import until
 
 
 @pytest.fixture
@@ -83,3 +86,37 @@ async def test_the_event_loop_serializes_no_routes(tmp_path: Path, lines: LogCap
     await file.close()
     assert len(routes.threads) == 1
     assert threading.get_ident() not in routes.threads
+
+
+async def test_a_storm_of_changes_is_written_at_its_begin_and_at_its_end(tmp_path: Path, lines: LogCapture) -> None:
+    """Each time all lanes are written, by a process that carries calls."""
+    path = tmp_path / "routes"
+    written = list[int]()
+
+    class Noted(TableFile):
+        def _replace(self, revision: int, lanes: Sequence[resources_pb2.LaneRoutes]) -> None:
+            super()._replace(revision, lanes)
+            written.append(revision)
+
+    file = Noted(path, structlog.wrap_logger(structlog.PrintLogger(), processors=[lines]), pause_seconds=3600.0)
+    file.keep(1, [cast("resources_pb2.LaneRoutes", routes)])
+    await file.close()
+    assert len(routes.threads) == 1
+    assert threading.get_ident() not in routes.threads
+
+
+async def test_a_storm_of_changes_is_written_at_its_begin_and_at_its_end(tmp_path: Path, lines: LogCapture) -> None:
+    """Each time all lanes are written, by a process that carries calls."""
+    path = tmp_path / "routes"
+    file = TableFile(path, structlog.wrap_logger(structlog.PrintLogger(), processors=[lines]), pause_seconds=3600.0)
+    written = list[int]()
+    replace = file._replace
+    file._replace = lambda revision, lanes: (written.append(revision), replace(revision, lanes))[1]  # type: ignore[method-assign]
+    file.keep(1, [resources_pb2.LaneRoutes(model="churn")])
+    await until(lambda: written == [1])
+    for revision in range(2, 100):
+        file.keep(revision, [resources_pb2.LaneRoutes(model="churn")])
+        await asyncio.sleep(0)
+    await file.close()
+    assert written == [1, 99]
+    assert service_pb2.WatchRoutesResponse.FromString(path.read_bytes()).revision == 99
