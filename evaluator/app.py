@@ -172,6 +172,7 @@ class App:
             address=self._advertised,
         )
 
-    async def _collect(self) -> Iterable[Snapshot]:
+    async def _collect(self, model: str = "") -> Iterable[Snapshot]:
+        del model
         self._meters.watched(self._loop.watched, self._contact.age)
         return (*self._store.snapshot(), *self._server.series())

@@ -228,7 +228,8 @@ class App:
             self._serving = answers
             self._server.set_serving(answers)
 
-    async def _collect(self) -> Iterable[Snapshot]:
+    async def _collect(self, model: str = "") -> Iterable[Snapshot]:
+        del model
         self._meters.watching(self._hub.watchers, self._hub.latest)
         return (*self._store.snapshot(), *self._server.series())
 

@@ -154,6 +154,8 @@ class App:
     def _describe(self) -> resources_pb2.Instance:
         return instance_of(self.instance_id, self._advertised, self.supervisor.servings())
 
-    async def _counts(self) -> list[Snapshot]:
+    async def _counts(self, model: str = "") -> list[Snapshot]:
+        if model:
+            return await self.supervisor.counts(model)
         self._store.gauge(operations.CONTACT_AGE).set(self._contact.age)
         return [*await self.supervisor.counts(), *self._store.snapshot(), *self._server.series()]

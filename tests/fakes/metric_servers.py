@@ -56,7 +56,8 @@ class MetricServer:
         if self._server is not None:
             await self._server.stop(None)
 
-    async def _collect(self) -> Iterable[Snapshot]:
+    async def _collect(self, model: str = "") -> Iterable[Snapshot]:
+        del model
         snapshots = self.instance.store.snapshot()
         self.answers.append(Answer(time.time(), tuple(snapshots)))
         return snapshots

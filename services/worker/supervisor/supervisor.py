@@ -105,10 +105,16 @@ class Supervisor:
         """The process ids of what runs."""
         return {key: entry.process.pid for key, entry in self._entries.items() if entry.process is not None}
 
-    async def counts(self) -> list[Snapshot]:
-        """Every series of every process at this moment, added up with those of processes that have ended."""
-        await asyncio.gather(*(self._poll(key, entry) for key, entry in list(self._entries.items())))
-        return [*self._lives.totals.sum(), *self._lives.meters.snapshot(self._wanted(), self._ready_keys())]
+    async def counts(self, model: str = "") -> list[Snapshot]:
+        """Every series of every process at this moment, added up with those of processes that have ended.
+
+        Args:
+            model: only of this model's processes; "": of all.
+        """
+        entries = [(key, entry) for key, entry in self._entries.items() if model in ("", key.model)]
+        await asyncio.gather(*(self._poll(key, entry) for key, entry in entries))
+        states = self._lives.meters.snapshot(self._wanted(), self._ready_keys())
+        return [*self._lives.totals.sum(model), *(one for one in states if model in ("", one.attributes[0]))]
 
     async def run(self) -> None:
         """Keeps what runs as it is wanted, until `stop` has ended everything."""

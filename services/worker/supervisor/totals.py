@@ -53,12 +53,13 @@ class Totals:
         self._counted.update(lane for one in latest if (lane := _lane_of(one)) is not None)
         self._ended[key] = merge((*self._ended.get(key, ()), *latest))
 
-    def sum(self) -> list[Snapshot]:
-        """Every series, added up."""
+    def sum(self, model: str = "") -> list[Snapshot]:
+        """Every series, or every one of a model, added up."""
         parts: list[Snapshot] = []
         for by_key in (self._ended, self._latest):
-            for snapshots in by_key.values():
-                parts.extend(snapshots)
+            for key, snapshots in by_key.items():
+                if model in ("", key.model):
+                    parts.extend(snapshots)
         return merge(parts)
 
     def prune(self, loaded: Iterable[ServingKey], lanes: Iterable[Lane], now: float) -> None:

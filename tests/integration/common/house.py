@@ -37,7 +37,8 @@ class House:
 
         self.server = Server(settings, log, ("crossfade.telemetry.v1.TelemetryService",), register)
 
-    async def collect(self) -> list[Snapshot]:
+    async def collect(self, model: str = "") -> list[Snapshot]:
+        del model
         await self.release.wait()
         if self.error is not None:
             raise self.error

@@ -25,7 +25,8 @@ SETTINGS = ServiceSettings(listen="127.0.0.1:0")
 async def address() -> AsyncIterator[str]:
     store = MetricStore()
 
-    async def collect() -> list[Snapshot]:
+    async def collect(model: str = "") -> list[Snapshot]:
+        del model
         return store.snapshot()
 
     def register(server: aio.Server) -> None:

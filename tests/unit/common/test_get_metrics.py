@@ -21,6 +21,7 @@ class House:
     def __init__(self, series: int = SERIES) -> None:
         self.store = MetricStore()
         self.frozen = 0
+        self.read_series = 0
         self.gate = asyncio.Event()
         self.gate.set()
         self.error: Exception | None = None
@@ -29,12 +30,14 @@ class House:
                 self.store.histogram(catalog.ATTEMPT_DURATION, f"m{number}", "v1", "live", "", outcome, "1")
         self.servicer = TelemetryServicer(Resource("crossfade-router", "r-1", 1), self.collect)
 
-    async def collect(self) -> Iterable[Snapshot]:
+    async def collect(self, model: str = "") -> Iterable[Snapshot]:
         self.frozen += 1
         await self.gate.wait()
         if self.error is not None:
             raise self.error
-        return self.store.snapshot()
+        found = self.store.snapshot(model)
+        self.read_series += len(found)
+        return found
 
     def count(self, number: int = 0) -> None:
         for outcome in ("ok", "INTERNAL"):
@@ -127,3 +130,15 @@ async def test_a_failure_reaches_all_who_wait_and_the_next_one_is_tried_anew() -
         async with asyncio.timeout(0):
             await house.read()
     assert len((await house.read()).snapshots) == 2
+
+
+async def test_of_a_model_its_own_series_are_read_and_no_others_unless_somebody_asks_for_all() -> None:
+    house = House()
+    assert {one.attributes[0] for one in (await house.read("m7")).snapshots} == {"m7"}
+    assert house.read_series == 2
+    both = await asyncio.gather(house.read("m7"), house.read("m8"), house.read("none"))
+    assert [len(one.snapshots) for one in both] == [2, 2, 0]
+    assert house.read_series == 6
+    whole, one = await asyncio.gather(house.read(), house.read("m7"))
+    assert (len(whole.snapshots), len(one.snapshots)) == (SERIES * 2, 2)
+    assert house.read_series == 6 + SERIES * 2
