@@ -99,19 +99,6 @@ async def test_a_storm_of_changes_is_written_at_its_begin_and_at_its_end(tmp_pat
             written.append(revision)
 
     file = Noted(path, structlog.wrap_logger(structlog.PrintLogger(), processors=[lines]), pause_seconds=3600.0)
-    file.keep(1, [cast("resources_pb2.LaneRoutes", routes)])
-    await file.close()
-    assert len(routes.threads) == 1
-    assert threading.get_ident() not in routes.threads
-
-
-async def test_a_storm_of_changes_is_written_at_its_begin_and_at_its_end(tmp_path: Path, lines: LogCapture) -> None:
-    """Each time all lanes are written, by a process that carries calls."""
-    path = tmp_path / "routes"
-    file = TableFile(path, structlog.wrap_logger(structlog.PrintLogger(), processors=[lines]), pause_seconds=3600.0)
-    written = list[int]()
-    replace = file._replace
-    file._replace = lambda revision, lanes: (written.append(revision), replace(revision, lanes))[1]  # type: ignore[method-assign]
     file.keep(1, [resources_pb2.LaneRoutes(model="churn")])
     await until(lambda: written == [1])
     for revision in range(2, 100):
