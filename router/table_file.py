@@ -97,8 +97,13 @@ class TableFile:
         data = route_message((lane.SerializeToString() for lane in lanes), revision=revision, snapshot=True)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._path)
+        except OSError:
+            # Half a table would keep a full disk full, and each start of a Router would leave another.
+            temporary.unlink(missing_ok=True)
+            raise

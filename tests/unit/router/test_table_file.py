@@ -1,6 +1,8 @@
 """The table on disk: what cannot be used is said, and stops nothing."""
 
 import asyncio
+import errno
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,3 +109,22 @@ async def test_a_storm_of_changes_is_written_at_its_begin_and_at_its_end(tmp_pat
     await file.close()
     assert written == [1, 99]
     assert service_pb2.WatchRoutesResponse.FromString(path.read_bytes()).revision == 99
+
+
+async def test_a_full_disk_is_left_as_it_was(
+    tmp_path: Path, lines: LogCapture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written of a table would keep it full."""
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "routes"
+    path.write_bytes(b"before")
+    monkeypatch.setattr(os, "fsync", full)
+    file = table_file(path, lines)
+    file.keep(1, [resources_pb2.LaneRoutes(model="churn")])
+    await file.close()
+    assert [line["event"] for line in lines.entries] == ["the table cannot be kept on disk"]
+    assert os.listdir(tmp_path) == ["routes"]  # noqa: PTH208 - no path is wanted
+    assert path.read_bytes() == b"before"
