@@ -109,7 +109,8 @@ class App:
             interval=settings.monitor_seconds,
             scrape_seconds=settings.scrape_seconds,
         )
-        self._monitor = MonitorLoop(registry, monitor, log=self._log, interval=settings.monitor_seconds)
+        interval = settings.monitor_seconds
+        self._monitor = MonitorLoop(registry, monitor, clock=self._clock, log=self._log, interval=interval)
         self._resource = Resource(_SERVICE_NAME, self.instance_id, steady_ns())
         self._telemetry = TelemetryServicer(self._resource, self._collect)
         self._lease = Lease(self._channel, self._describe, settings.lease_seconds, self._log)

@@ -13,6 +13,7 @@ import structlog
 from evaluator.monitor import checkpoint, report
 from evaluator.monitor.watch import INPUTS, after, missed, open_watch
 from evaluator.ports import Lanes, LaneView, MetricsSource, MonitorRecord, MonitorView, RefusedError
+from evaluator.processes import concerned
 from evaluator.terms import Terms
 from evaluator.window.counts import Counts, InstanceCounts
 from evaluator.window.readings import Reading
@@ -26,7 +27,7 @@ _EARLY: Final = 0.1
 """Part of the interval by which a look may come early."""
 _WHATEVER_COMES: Final = frozenset({MetricKind.ERRORS.value, MetricKind.RUNTIME.value})
 """Gates by which a version is judged whatever its inputs are."""
-_GAP: Final = 3.0
+MOST_APART: Final = 3.0
 """Intervals after which a look has missed too much: what was counted meanwhile is of another split, perhaps."""
 
 
@@ -59,6 +60,7 @@ class Monitor:
         self._interval = interval
         self._scrape_seconds = scrape_seconds
         self._seen: dict[tuple[str, str], tuple[int, float]] = {}
+        self._due: dict[tuple[str, str], float] = {}
 
     async def look(self, model: str, lane: LaneView) -> None:
         """Looks at a lane, if a look is due.
@@ -68,22 +70,29 @@ class Monitor:
             SupersededError: another Evaluator was faster, or the lane has changed.
             UnreachableError: the Registry is away.
         """
-        if not lane.stable or lane.rollout:
+        here = model, lane.segment
+        if not lane.stable or lane.rollout or self._clock.monotonic() < self._due.get(here, -math.inf):
             return
         known = await self._registry.monitor(model, lane.segment)
-        passed = self._passed((model, lane.segment), known)
-        if known.off or passed < self._interval * (1.0 - _EARLY):
+        passed = self._passed(here, known)
+        apart = self._interval * (1.0 - _EARLY)
+        if known.off:
+            return
+        # Until then there is nothing to ask for: of thousands of lanes most were looked at a moment ago.
+        if passed < apart:
+            self._due[here] = self._clock.monotonic() + apart - passed
             return
         terms = await self._terms(model, lane)
-        readings = await self._source.read(await self._registry.processes(), terms, self._scrape_seconds)
         same = known.version == lane.stable
+        # Of processes that are gone no count of a version that has just become stable is in the way of being new.
+        cursor = known.cursor if same else ()
+        processes = concerned(await self._registry.processes(), model, cursor, self._clock.now())
+        readings = await self._source.read(processes, terms, self._scrape_seconds)
         # The evidence of a version that was stable before is of another time, and so are the counts.
         watch = checkpoint.load(known.evidence, terms, known.learn) if same else open_watch(terms, known.learn)
         read = _read_time(known) if same else 0.0
         gap = passed if read else math.inf
-        begun = gap > _GAP * self._interval
-        # Of processes that are gone no count of a version that has just become stable is in the way of being new.
-        cursor = known.cursor if same else ()
+        begun = gap > MOST_APART * self._interval
         taken = take(_forgotten(cursor, readings) if begun else cursor, readings, first=begun)
         if begun:
             watch = missed(watch, max((one.read_us for one in readings), default=0) / 1e6 or watch.time)
@@ -99,6 +108,8 @@ class Monitor:
             cursor=taken.cursor,
         )
         await self._registry.record_monitor(model, lane.segment, record)
+        seen = self._clock.monotonic()
+        self._seen[here], self._due[here] = (record.sequence, seen), seen + apart
         self._log.debug("looked", model=model, segment=lane.segment, sequence=record.sequence)
         for alert in standing:
             self._log.info("stands out", model=model, segment=lane.segment, gate=alert.gate, reason=alert.reason)
@@ -112,6 +123,7 @@ class Monitor:
         """Forgets what was seen of all other lanes, (model, segment)."""
         there = set(lanes)
         self._seen = {lane: seen for lane, seen in self._seen.items() if lane in there}
+        self._due = {lane: due for lane, due in self._due.items() if lane in there}
 
     async def _undo(self, model: str, lane: LaneView, sequence: int, reason: str) -> None:
         """Also one that was not carried out at an earlier look: as long as there is an alert it is asked for."""

@@ -27,6 +27,7 @@ from evaluator.ports import (
     SupersededError,
     Traces,
 )
+from evaluator.processes import concerned
 from evaluator.reading_terms import TermsReader
 from evaluator.rollouts.holds import metric_holds
 from evaluator.rollouts.spans import Spans
@@ -140,15 +141,22 @@ class Evaluator:
             return interval - passed
         processes = await self._registry.processes()
         timeout = min(self._scrape_seconds, max(interval / 2, 0.5))
-        readings = await self._source.read(processes, terms, timeout)
+        read = concerned(processes, rollout.model, known.cursor, self._clock.now())
+        readings = await self._source.read(read, terms, timeout)
         taken = take(known.cursor, readings, first=known.state.sequence == 0)
-        await self._conclude(rollout, lane, known, taken, processes)
+        await self._conclude(rollout, lane, known, taken, processes, read)
         return interval
 
     async def _conclude(
-        self, rollout: RolloutView, lane: LaneView, known: _Known, taken: Taken, processes: Sequence[ProcessView]
+        self,
+        rollout: RolloutView,
+        lane: LaneView,
+        known: _Known,
+        taken: Taken,
+        processes: Sequence[ProcessView],
+        read: Sequence[ProcessView],
     ) -> None:
-        """Folds the window in, decides, records, acts."""
+        """Folds the window in, decides, records, acts; `read`: the processes that were, of all."""
         assert rollout.phase is not None  # noqa: S101 - for the type checker: look() has left otherwise
         # As it will be recorded: another Evaluator, or a replay, concludes the same from it to every bit.
         before, terms, now = known.state, known.state.terms, recordable(self._clock.now())
@@ -182,7 +190,7 @@ class Evaluator:
             elapsed=elapsed,
         )
         state = fold(before, look)
-        holds = list(metric_holds(policy, taken, processes, now))
+        holds = list(metric_holds(policy, taken, read, now))
         if not settled and rollout.phase is not Phase.WAITING:
             left = words.duration(max(settling, age) - settled_for)
             why = f", since slow answers of {terms.stable} come so late" if settling > policy.settling else ""

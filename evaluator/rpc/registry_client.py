@@ -25,6 +25,7 @@ from evaluator.ports import (
     VersionView,
 )
 from evaluator.rpc import proto_counts, proto_summary, proto_views
+from evaluator.rpc.shared import Shared
 from evaluator.verdict.concluded import Concluded
 from evaluator.verdict.decision import Action, Decision
 from evaluator.window.counts import Counts
@@ -38,6 +39,9 @@ _PageT = TypeVar("_PageT", bound="_Page")
 _LOOKS_PER_PAGE: Final = 10
 """A window of 20 Workers with 64 features each has about a megabyte."""
 _PAGE: Final = 1_000
+_LISTED_SECONDS: Final = 1.0
+"""All looks of a moment share one list of the processes: that of 200 Workers with 20 models each takes the Registry
+0.1 s, and 2,000 lanes are looked at each minute."""
 _LONGEST: Final = 4_000
 """Characters of a reason that the Registry takes."""
 
@@ -69,6 +73,7 @@ class RegistryClient:
         self._stub = service_pb2_grpc.RegistryServiceStub(channel)
         self._metadata = metadata
         self._timeout = timeout
+        self._processes = Shared(self._list_processes, _LISTED_SECONDS)
 
     async def live_rollouts(self) -> Sequence[RolloutView]:
         """Rollouts that have not ended."""
@@ -114,7 +119,10 @@ class RegistryClient:
                 yield page.analyses
 
     async def processes(self) -> Sequence[ProcessView]:
-        """Routers and Workers whose leases run."""
+        """Routers and Workers whose leases run, as of a second ago at most."""
+        return await self._processes.get()
+
+    async def _list_processes(self) -> Sequence[ProcessView]:
         pages = self._pages(self._stub.ListInstances, service_pb2.ListInstancesRequest(page_size=_PAGE))
         views = [proto_views.process(message) async for page in pages for message in page.instances]
         return [view for view in views if view is not None]

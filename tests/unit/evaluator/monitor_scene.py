@@ -119,7 +119,11 @@ class Scene:
         self.fleet.now = self.clock.now()
         self.kept = Kept(self.clock)
         self.source = Source(self.fleet)
-        self.monitor = Monitor(self.kept, self.source, clock=self.clock, log=LOG, interval=30.0, scrape_seconds=2.0)
+        self.monitor = self.watching(self.kept)
+
+    def watching(self, kept: Kept) -> Monitor:
+        """A monitor of that Registry's lanes."""
+        return Monitor(kept, self.source, clock=self.clock, log=LOG, interval=30.0, scrape_seconds=2.0)
 
     def set_clock(self, seconds: float) -> None:
         """Sets the Evaluator's clock by so many seconds."""

@@ -184,7 +184,7 @@ async def test_nothing_is_recorded_of_a_lane_that_is_not_to_be_watched_or_before
 
 async def test_the_loop_goes_on_whatever_a_look_meets() -> None:
     scene = Scene()
-    loop = MonitorLoop(scene.kept, scene.monitor, log=LOG, interval=0.01)
+    loop = MonitorLoop(scene.kept, scene.monitor, clock=scene.clock, log=LOG, interval=0.01)
     task = asyncio.create_task(loop.run())
     await until(lambda: len(scene.kept.records) == 1)
     for problem in (UnreachableError("away"), ValueError("a defect")):
