@@ -92,30 +92,42 @@ class InstanceService:
         """The database was away: nobody could report, so every lease gets its full length from now on."""
         self._leases.begin_again()
 
-    def report(self, report: Report, *, deadline: float) -> tuple[float, int]:
-        """Takes a report, unless a later one of the same process was taken before.
+    def renew(self, report: Report, *, deadline: float) -> tuple[float, int] | None:
+        """Renews the lease of a process that reports what it has reported before: one statement.
 
         Returns:
-            When the lease ends (seconds since 1970), and the routes' revision.
+            When the lease ends (seconds since 1970), and the routes' revision; None: it reports something else.
+        """
+        if report.leaving:
+            return None
+        now = round(self._clock.now(), 6)
+        instance = _instance(report, now, now + report.ttl, report.digest)
+        renewed = self._unit_of_work.run(lambda tx: tx.fleet.renew(instance), deadline=deadline)
+        return self._noted(instance) if renewed else None
+
+    def change(self, report: Report, *, deadline: float) -> tuple[float, int]:
+        """Takes a report that says something new, unless a later one of the same process was taken before.
+
+        Returns:
+            As `renew`.
 
         Raises:
             FailedPreconditionError: INSTANCE_KIND.
             PermissionDeniedError: INSTANCE_OWNER.
         """
         now = round(self._clock.now(), 6)
-        expires = now + report.ttl
         if report.leaving:
             self._unit_of_work.run(lambda tx: self._leave(tx, report, now), deadline=deadline, exclusive=True)
             return now, self._revision()
-        instance = _instance(report, now, expires, report.digest)
-        renewed = self._unit_of_work.run(lambda tx: tx.fleet.renew(instance), deadline=deadline)
-        if not renewed:
-            renewed = self._unit_of_work.run(
-                lambda tx: self._change(tx, instance, report.serving, now), deadline=deadline, exclusive=True
-            )
-        if renewed:
-            self._leases.note(report.instance_id, now)
-        return expires, self._revision()
+        instance = _instance(report, now, now + report.ttl, report.digest)
+        taken = self._unit_of_work.run(
+            lambda tx: self._change(tx, instance, report.serving, now), deadline=deadline, exclusive=True
+        )
+        return self._noted(instance) if taken else (instance.expires, self._revision())
+
+    def _noted(self, instance: Instance) -> tuple[float, int]:
+        self._leases.note(instance.instance_id, instance.reported)
+        return instance.expires, self._revision()
 
     def page(
         self, kind: InstanceKind | None, after: tuple[str, str] | None, limit: int, *, deadline: float

@@ -1,5 +1,6 @@
 """RPCs of instances, routes and recorded looks."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
@@ -33,6 +34,7 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
         self._looks = looks
         self._hub = hub
         self._snapshots = Snapshots()
+        self._changing = asyncio.Lock()
 
     async def RecordAnalysis(
         self, request: service_pb2.RecordAnalysisRequest, context: Context
@@ -117,9 +119,19 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
             sequence=validation.not_negative("sequence", request.sequence),
             owner=current_principal().certified_name,
         )
-        work = partial(self._instances.report, report, deadline=self._calls.deadline(context))
-        expires, revision = await self._calls.run(work)
+        deadline = self._calls.deadline(context)
+        known = await self._calls.run(partial(self._instances.renew, report, deadline=deadline))
+        if known is None:
+            # Whoever stops waiting does not end what has begun, and must not let the next one begin beside it.
+            known = await asyncio.shield(asyncio.ensure_future(self._change(report, deadline)))
+        expires, revision = known
         return service_pb2.ReportInstanceResponse(expire_time=converters.timestamp(expires), revision=revision)
+
+    async def _change(self, report: Report, deadline: float) -> tuple[float, int]:
+        """Takes what has changed, one report at a time: more of them could not be written at once, and would wait on
+        threads on which others' leases are renewed."""
+        async with self._changing:
+            return await self._calls.run(partial(self._instances.change, report, deadline=deadline))
 
     async def ListInstances(
         self, request: service_pb2.ListInstancesRequest, context: Context

@@ -1,13 +1,18 @@
 """Reports of processes: what they say, in which order they count, and what the routes make of them."""
 
+import asyncio
+import threading
 from collections.abc import Iterable
 
 import psycopg
+import pytest
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
+from registry.service.instances import InstanceService, Report
 from tests.fakes.clock import ManualClock
 from tests.integration.registry.harness import CONTROL, FAILED, LIVE, LOADING, READY, Registry, Start, new_id, refused
 from tests.integration.registry.leased import arms, listed, ticking
+from tests.support.wait import until
 
 
 async def test_whatever_a_program_says_when_it_fails_its_worker_reports(registry: Registry) -> None:
@@ -162,3 +167,46 @@ async def test_control_process_that_goes_away_leaves_the_share(registry: Registr
     worker.set("v1", LOADING, CONTROL)
     await worker.report()
     assert (await arms(registry))["control"] == 1
+
+
+async def test_leases_are_renewed_while_a_fleet_that_starts_reports(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two hundred Workers that start at once took all threads, and the leases of those that serve ran out."""
+    await registry.create()
+    await registry.publish()
+    serves = registry.worker()
+    await serves.ready("v1")
+    go_on, lock = threading.Event(), threading.Lock()
+    running, most = 0, 0
+    change = InstanceService.change
+
+    def slow(self: InstanceService, report: Report, *, deadline: float) -> tuple[float, int]:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        try:
+            go_on.wait(60)
+            return change(self, report, deadline=deadline)
+        finally:
+            with lock:
+                running -= 1
+
+    monkeypatch.setattr(InstanceService, "change", slow)
+    starting = [registry.worker() for _ in range(40)]
+    for one in starting:
+        one.set("v1")
+    reports = [asyncio.ensure_future(one.report()) for one in starting]
+    await until(lambda: running)
+    try:
+        for _ in range(3):
+            await asyncio.wait_for(serves.report(), 20)
+        # Whoever gives up does not let the next one begin beside what has begun.
+        reports[0].cancel()
+        await asyncio.gather(reports[0], return_exceptions=True)
+        await asyncio.wait_for(serves.report(), 20)
+    finally:
+        go_on.set()
+    await asyncio.gather(*reports[1:])
+    assert most == 1
