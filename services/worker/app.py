@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from functools import cache
 from typing import Final
 
 from grpc import aio
@@ -87,6 +88,8 @@ class App:
         self._store = MetricStore()
         self._contact = Contact(clock)
         self._routed = False
+        self._mine: Lanes = {}
+        self._has_model = cache(settings.has_model)
         self._watch = RouteWatch(self._channel, self._on_routes, self._contact.touch, self._log)
         self._forks = ForkServer(settings.threads, settings.load_seconds, own=settings.version_threads > 0)
         self.supervisor = Supervisor(
@@ -136,7 +139,12 @@ class App:
 
     def _on_routes(self, revision: int, lanes: Lanes) -> None:
         self._log.debug("routes", revision=revision)
-        self.supervisor.follow(lanes_of(lanes.values()))
+        mine = {lane: routes for lane, routes in lanes.items() if self._has_model(lane[0])}
+        # Most changes are of others' models, of which there may be thousands.
+        same = self._mine.keys() == mine.keys() and all(self._mine[lane] is routes for lane, routes in mine.items())
+        if not (self._routed and same):
+            self._mine = mine
+            self.supervisor.follow(lanes_of(mine.values()))
         self._routed = True
 
     def _changed(self) -> None:

@@ -11,6 +11,8 @@ from crossfade.manifest import Precision
 from services.common.settings import ServiceSettings
 
 _HIGHEST_PORT: Final = 65_535
+_MODELS: Final = r"(?:[a-z0-9][a-z0-9._-]*\*?|\*)"
+"""The name of a model, or how names begin."""
 
 
 class WorkerSettings(ServiceSettings):
@@ -18,6 +20,8 @@ class WorkerSettings(ServiceSettings):
 
     Attributes:
         listen: host:port of the supervisor; the versions' processes listen on free ports of the same host.
+        models: names, as in `churn, fraud-*` with `*` for whatever follows, of the models whose versions are loaded
+            here; unset: all. Each model wants a Worker that has it, or better two.
         artifact_cache: folder of fetched artifacts, by digest; safe to delete while no Worker runs.
         artifact_cache_bytes: beyond it, artifacts that no version needs are removed when another comes, first those
             used least recently; 0: no bound.
@@ -62,6 +66,7 @@ class WorkerSettings(ServiceSettings):
     """
 
     listen: str = "127.0.0.1:8600"
+    models: str = Field(default="", pattern=rf"^({_MODELS}(, *{_MODELS})*)?$")
     artifact_cache: Path = Path(".crossfade/artifacts")
     artifact_cache_bytes: int = Field(default=20 << 30, ge=0)
     artifact_sources: str = ""
@@ -88,6 +93,11 @@ class WorkerSettings(ServiceSettings):
     load_seconds: float = Field(default=300.0, gt=0)
     parallel_loads: int = Field(default=1, ge=1)
     poll_seconds: float = Field(default=1.0, gt=0)
+
+    def has_model(self, model: str) -> bool:
+        """Whether a model's versions are loaded here."""
+        names = _listed(self.models)
+        return not names or any(model.startswith(name[:-1]) if name.endswith("*") else model == name for name in names)
 
     @property
     def allowed_architectures(self) -> frozenset[str]:
