@@ -30,7 +30,7 @@ from evaluator.sources.prometheus_access import access_of
 from evaluator.sources.prometheus_http import PrometheusHttp
 from evaluator.sources.prometheus_source import PrometheusSource
 from evaluator.sources.traces import RouterTraces
-from services.common.channels import open_channel
+from services.common.channels import Channels
 from services.common.clock import Clock, SystemClock, steady_ns
 from services.common.contact import REGISTRY_HEALTH, Contact, tell
 from services.common.lease import Lease
@@ -75,7 +75,8 @@ class App:
         self._store = MetricStore()
         self._meters = Meters(self._store)
         self._tracing = Tracing(_SERVICE_NAME, self.instance_id, settings.otlp_endpoint, settings.trace_ratio)
-        self._channel = open_channel(settings.registry, settings)
+        self._channels = Channels(settings, self._clock.now)
+        self._channel = self._channels.open(settings.registry)
         registry = RegistryClient(self._channel, self._metadata, settings.registry_seconds)
         self._prometheus = PrometheusHttp(access_of(settings)) if settings.evaluator_prometheus else None
         self._processes = self._open_source()
@@ -158,7 +159,7 @@ class App:
         return InstanceSource(self._connect, self._clock, self._identity())
 
     def _connect(self, address: str) -> aio.Channel:
-        return open_channel(address, self._settings)
+        return self._channels.open(address)
 
     def _identity(self) -> tuple[tuple[str, str], ...]:
         return () if self._settings.tls else ((USER_KEY, _USER),)

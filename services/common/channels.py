@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -11,6 +13,7 @@ from grpc import aio
 from crossfade.connection import MESSAGE_LIMIT, TlsContents, TlsFiles
 from crossfade.proxies import NO_PROXY
 from crossfade.tls_check import TlsFileError
+from services.common.renewed_channel import RenewedChannel
 from services.common.setting_files import unreadable
 from services.common.settings import TlsSettings
 
@@ -31,23 +34,33 @@ OPTIONS: Final = (
     *NO_PROXY,
 )
 
+_LOOK_SECONDS: Final = 1.0
+
 Stamp: TypeAlias = tuple[tuple[int, int, int], ...]
 """Differs when files do: of each when it was written, which it is, and its bytes; empty: one is not there."""
 
 
 class Channels:
-    """Opens channels to other services; those opened while the TLS files are the same share their credentials.
+    """Opens channels to other services; they share their credentials, those of the TLS files as they are.
 
     A check of the files takes 10 ms of the event loop, and a Router may connect to hundreds of processes at once.
 
     Args:
         tls: how others are reached.
         now: seconds since 1970-01-01 UTC.
+        steady: seconds that never run backwards.
     """
 
-    def __init__(self, tls: TlsSettings, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        tls: TlsSettings,
+        now: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._tls = tls
         self._now = now
+        self._steady = steady
+        self._look_at = 0.0
         self._stamp: Stamp = ()
         self._shared: grpc.ChannelCredentials | None = None
         self._ends = 0.0
@@ -56,11 +69,30 @@ class Channels:
         """Opens a channel to host:port.
 
         Raises:
-            ValueError: a TLS file cannot be read or is not what it is to be, as while they are being exchanged.
+            ValueError: a TLS file cannot be read or is not what it is to be, and what was there before is none or has
+                ended.
         """
         if self._tls.tls:
-            return aio.secure_channel(address, self.credentials(), options=OPTIONS)
+            if self._shared is None or self._now() >= self._ends:
+                self.credentials()
+            return RenewedChannel(partial(aio.secure_channel, address, options=OPTIONS), self.latest)
         return aio.insecure_channel(address, options=OPTIONS)
+
+    def latest(self) -> grpc.ChannelCredentials:
+        """The client's side of mutual TLS: what the files held when they could last be used, looked at each second.
+
+        Raises:
+            ValueError: they never could.
+        """
+        if self._shared is None:
+            return self.credentials()
+        now = self._steady()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_SECONDS
+            # The process's own server says what is wrong with them: `OwnCertificate`.
+            with suppress(OSError, ValueError):
+                self.credentials()
+        return self._shared
 
     def credentials(self) -> grpc.ChannelCredentials:
         """The client's side of mutual TLS, of what the files hold now.

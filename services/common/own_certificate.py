@@ -26,8 +26,7 @@ _AGAIN_SECONDS: Final = 86_400.0
 class OwnCertificate:
     """What a process shows to its callers, and to those that it calls.
 
-    New connections of callers get what the files hold then. The channels to others keep what they were opened with,
-    which gRPC has no way to exchange, until the process starts anew.
+    New connections get what the files hold then, those of callers and those to others alike (`RenewedChannel`).
 
     Args:
         settings: the files.
@@ -56,9 +55,9 @@ class OwnCertificate:
         self._seen: Stamp = () if contents else files_stamp(settings)
         self._contents = contents or tls_contents(settings)
         self._refused: Stamp = ()
-        self._calls_until = self._contents.ends if calls else math.inf
+        self._uses = ("serving", "calling") if calls else ("serving",)
         self._told = self._contents
-        self._warned = {"serving": -math.inf, "calling": -math.inf}
+        self._warned = -math.inf
         # gRPC's threads ask, the metrics page's, and the event loop.
         self._lock = threading.Lock()
 
@@ -94,26 +93,25 @@ class OwnCertificate:
 
     def series(self) -> list[Snapshot]:
         """When the certificate ends, as metrics."""
-        return [
-            Snapshot(operations.CERTIFICATE_EXPIRY, (use,), (), ends)
-            for use, ends in self._ends().items()
-            if ends < math.inf
-        ]
+        ends = self._contents.ends
+        return (
+            []
+            if math.isinf(ends)
+            else [Snapshot(operations.CERTIFICATE_EXPIRY, (use,), (), ends) for use in self._uses]
+        )
 
     def remind(self) -> None:
         """Warns each day from a week before the end on."""
-        now = self._now()
-        advice = {
-            "serving": "replace the files of CROSSFADE_TLS_CERTIFICATE and CROSSFADE_TLS_KEY",
-            "calling": "calls to other services show the certificate of the start: start this process anew, with files "
-            "that are valid for longer",
-        }
-        for use, ends in self._ends().items():
-            # A clock that was set back since would remind nobody until it comes to where it was.
-            if ends - now < _WARN_SECONDS and abs(now - self._warned[use]) >= _AGAIN_SECONDS:
-                self._warned[use] = now
-                event = "the certificate has ended" if now >= ends else "the certificate ends soon"
-                self._log.warning(event, use=use, ends=_date(ends), advice=advice[use])
+        now, ends = self._now(), self._contents.ends
+        # A clock that was set back since would remind nobody until it comes to where it was.
+        if ends - now < _WARN_SECONDS and abs(now - self._warned) >= _AGAIN_SECONDS:
+            self._warned = now
+            self._log.warning(
+                "the certificate has ended" if now >= ends else "the certificate ends soon",
+                ends=_date(ends),
+                advice="replace the files of CROSSFADE_TLS_CERTIFICATE and CROSSFADE_TLS_KEY: new connections, of "
+                "callers and to others, use what they hold, and nothing has to be started anew",
+            )
 
     async def watch(self) -> None:
         """Looks at the files, and reminds, until it is cancelled."""
@@ -124,9 +122,6 @@ class OwnCertificate:
             await asyncio.to_thread(self.current)
             self.remind()
             await asyncio.sleep(_LOOK_SECONDS)
-
-    def _ends(self) -> dict[str, float]:
-        return {"serving": self._contents.ends, "calling": self._calls_until}
 
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
         """For gRPC, at each new connection; None: nothing is new."""

@@ -84,22 +84,22 @@ def test_the_end_is_told_each_day_from_a_week_before(folder: Path, tmp_path: Pat
     settings = ServiceSettings(**Files(folder, tmp_path, "router").settings)
     own = OwnCertificate(settings, make_log("test", "info", lines), now=clock.now)
 
-    def told(days: float) -> list[tuple[str, str]]:
+    def told(days: float) -> list[str]:
         """What is new in the log so many days after the certificate's end."""
         clock.advance(ENDS + days * DAY - clock.now())
         lines.truncate(0)
         lines.seek(0)
         own.remind()
-        return [(line["use"], line["event"]) for line in map(json.loads, lines.getvalue().splitlines())]
+        return [line["event"] for line in map(json.loads, lines.getvalue().splitlines())]
 
-    soon = [("serving", "the certificate ends soon"), ("calling", "the certificate ends soon")]
+    soon, over = ["the certificate ends soon"], ["the certificate has ended"]
     assert told(-8) == []
     assert told(-6.9) == soon
     assert told(-6.5) == []
     assert told(-5.8) == soon
-    assert told(0.1) == [(use, "the certificate has ended") for use, _ in soon]
+    assert told(0.1) == over
     # The clock is years ahead for a while.
-    assert told(3_650) == [(use, "the certificate has ended") for use, _ in soon]
+    assert told(3_650) == over
     assert told(-4) == soon
     assert told(-3.5) == []
 
@@ -151,7 +151,7 @@ async def test_the_watch_goes_on_after_what_nobody_has_thought_of(folder: Path, 
         await watching
 
 
-def test_calls_to_others_keep_the_certificate_of_the_start(folder: Path, tmp_path: Path) -> None:
+def test_new_files_count_for_what_is_shown_to_callers_and_to_others(folder: Path, tmp_path: Path) -> None:
     make_certificates(tmp_path / "older", [], NOW - dt.timedelta(days=360))
     files = Files(tmp_path / "older", tmp_path, "router")
     own = OwnCertificate(ServiceSettings(**files.settings), make_log("test", "critical"))
@@ -163,7 +163,7 @@ def test_calls_to_others_keep_the_certificate_of_the_start(folder: Path, tmp_pat
     ends = {series.attributes: series.total for series in own.series()}
     assert ends == {
         ("serving",): pytest.approx(ENDS, abs=2),
-        ("calling",): pytest.approx(ENDS - 360 * DAY, abs=2),
+        ("calling",): pytest.approx(ENDS, abs=2),
     }
     assert [series.attributes for series in alone.series()] == [("serving",)]
 
