@@ -167,9 +167,10 @@ class Registry:
     def rollouts(
         self, model: str, only: service_pb2.ListRolloutsRequest | None = None, *, limit: int | None = None
     ) -> Iterator[resources_pb2.Rollout]:
-        """Rollouts of a model, newest first; `only` says which."""
+        """Rollouts of a model, newest first; `only` says which; model "-": of all models."""
         request = only or service_pb2.ListRolloutsRequest()
-        request.parent, request.page_size = names.model_name(checked(model, "model")), min(_PAGE, limit or _PAGE)
+        request.parent = names.model_name(model if model == "-" else checked(model, "model"))
+        request.page_size = min(_PAGE, limit or _PAGE)
         return self._pages(self._stub.ListRollouts, request, lambda answer: answer.rollouts, limit)
 
     def find_rollout(self, model: str, segment: str, number: int | None) -> resources_pb2.Rollout:

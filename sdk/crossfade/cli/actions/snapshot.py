@@ -1,7 +1,8 @@
 """What `status` shows, gathered from the Registry and the Routers."""
 
 import time
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from crossfade.cli.connect import Connections
@@ -9,12 +10,15 @@ from crossfade.cli.errors import CommandError
 from crossfade.cli.registry_client import Registry
 from crossfade.cli.render.traffic import METRICS, Reading, Series, decode, lane_figures
 from crossfade.cli.render.views import LaneView, ModelView
+from crossfade.cli.text import last_part
+from crossfade.names import parse_rollout
 from crossfade.registry.v1.resources_pb2 import (
     INSTANCE_KIND_ROUTER,
     INSTANCE_KIND_WORKER,
     ROLLOUT_STATE_QUEUED,
     Event,
     Lane,
+    Model,
     Monitor,
     Rollout,
 )
@@ -47,24 +51,39 @@ class Gatherer:
             CommandError: the Registry does not answer, or does not know the model.
         """
         registry = Registry(self.connections.registry())
-        found = registry.model(model)
+        return self._views(registry, [registry.model(model)], model)[0]
+
+    def views(self, found: Sequence[Model]) -> list[ModelView]:
+        """Models at this moment. What they have in common is asked for once, however many they are.
+
+        Raises:
+            CommandError: the Registry does not answer.
+        """
+        return self._views(Registry(self.connections.registry()), found, "")
+
+    def _views(self, registry: Registry, found: Sequence[Model], only: str) -> list[ModelView]:
+        """Views of models; `only`: the one that they are; empty: several."""
         instances = tuple(registry.instances())
         routers = [one.address for one in instances if one.kind == INSTANCE_KIND_ROUTER]
-        earlier, later = self._readings(model, routers)
-        waiting = {
-            rollout.segment: rollout
-            for rollout in registry.rollouts(model, ListRolloutsRequest(live_only=True))
+        workers = tuple(one for one in instances if one.kind == INSTANCE_KIND_WORKER)
+        earlier, later = self._readings(only, routers)
+        queued = {
+            (parse_rollout(rollout.name)[0], rollout.segment): rollout
+            for rollout in registry.rollouts(only or "-", ListRolloutsRequest(live_only=True))
             if rollout.state == ROLLOUT_STATE_QUEUED
         }
-        lanes = tuple(_lane(registry, model, lane, waiting, earlier, later) for lane in found.lanes)
-        return ModelView(
-            found,
-            lanes,
-            tuple(one for one in instances if one.kind == INSTANCE_KIND_WORKER),
-            next(registry.events(model, limit=1), None),
-            time.time(),
-            () if later else (_no_router(routers, self.router),),
-        )
+        warnings = () if later else (_no_router(routers, self.router),)
+        before, after = _by_model(earlier), _by_model(later)
+        views = []
+        for one in found:
+            model = last_part(one.name)
+            readings = before.get(model, _nothing(earlier)), after.get(model, _nothing(later))
+            lanes = tuple(
+                _lane(registry, model, lane, queued.get((model, lane.segment)), *readings) for lane in one.lanes
+            )
+            changed = next(registry.events(model, limit=1), None)
+            views.append(ModelView(one, lanes, workers, changed, time.time(), warnings))
+        return views
 
     def _readings(self, model: str, routers: list[str]) -> tuple[Reading | None, Reading | None]:
         earlier = self._before.get(model) or self._read(model, routers)
@@ -107,7 +126,7 @@ def _lane(
     registry: Registry,
     model: str,
     lane: Lane,
-    waiting: Mapping[str, Rollout],
+    queued: Rollout | None,
     earlier: Reading | None,
     later: Reading | None,
 ) -> LaneView:
@@ -117,11 +136,27 @@ def _lane(
         lane,
         rollout,
         registry.latest_analysis(rollout.name) if live and rollout else None,
-        waiting.get(lane.segment),
+        queued,
         lane_figures(earlier, later, lane.segment, lane.epoch) if later else None,
         _monitor(registry, model, lane),
         None if live else _undone(registry, model, lane),
     )
+
+
+def _by_model(reading: Reading | None) -> Mapping[str, Reading]:
+    """A reading of many models, model by model."""
+    if reading is None:
+        return {}
+    series: defaultdict[str, defaultdict[str, list[Series]]] = defaultdict(lambda: defaultdict(list))
+    for address, found in reading.series.items():
+        for one in found:
+            series[one.attributes.get("model", "")][address].append(one)
+    return {model: Reading(reading.seconds, of_model) for model, of_model in series.items()}
+
+
+def _nothing(reading: Reading | None) -> Reading | None:
+    """The same, of a model of which nothing was counted."""
+    return reading and Reading(reading.seconds, dict.fromkeys(reading.series, ()))
 
 
 def _undone(registry: Registry, model: str, lane: Lane) -> Event | None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 
 import typer
+from rich.text import Text
 
 from crossfade.cli.actions.snapshot import Gatherer
 from crossfade.cli.common import address
@@ -12,10 +13,9 @@ from crossfade.cli.errors import CommandError, ExitCode, UsageError
 from crossfade.cli.plain import json_line
 from crossfade.cli.registry_client import Registry
 from crossfade.cli.render.jsons import view_json
-from crossfade.cli.render.status import render_models
+from crossfade.cli.render.status import MOST_MODELS, left_out, render_models
 from crossfade.cli.render.style import LIVE_STATES
 from crossfade.cli.render.views import ModelView
-from crossfade.cli.text import last_part
 from crossfade.quantities import parse_duration
 from crossfade.registry.v1.resources_pb2 import ROLLOUT_STATE_ROLLED_BACK
 
@@ -34,13 +34,14 @@ def show_status(session: Session, model: str | None, *, watch: bool, interval: s
     except ValueError as error:
         raise UsageError(f"--interval: {error}") from error
     gatherer = Gatherer(session.connect, address(session.options.router, "router"))
-    views = _views(session, gatherer, model)
+    looks = _Looks(session, gatherer, model, whole=exit_code or session.options.json)
+    views = looks.look()
     if not watch:
-        session.show(_json(views, model), lambda: render_models(views))
+        session.show(_json(views, model), looks.picture)
     elif session.options.json or not session.console.is_terminal:
-        views = _print_again(session, gatherer, model, views, pause, until_ended=exit_code)
+        views = _print_again(session, looks, pause, until_ended=exit_code)
     else:
-        views = _redraw(session, gatherer, model, views, pause, until_ended=exit_code)
+        views = _redraw(session, looks, pause, until_ended=exit_code)
     if exit_code:
         raise typer.Exit(code_of(views))
 
@@ -53,61 +54,77 @@ def code_of(views: Sequence[ModelView]) -> ExitCode:
     return ExitCode.ROLLED_BACK if ROLLOUT_STATE_ROLLED_BACK in states else ExitCode.DONE
 
 
-def _views(session: Session, gatherer: Gatherer, model: str | None) -> list[ModelView]:
-    if model is not None:
-        return [gatherer.view(model)]
-    found = list(Registry(session.connect.registry()).models())
-    return [gatherer.view(last_part(one.name)) for one in found]
+class _Looks:
+    """Looks at a model, or at all.
+
+    Args:
+        session: the command's.
+        gatherer: looks.
+        model: which; None: all.
+        whole: each of all, however many they are. Otherwise, of more than a screen has room for, those that change.
+    """
+
+    def __init__(self, session: Session, gatherer: Gatherer, model: str | None, *, whole: bool) -> None:
+        self._session = session
+        self._gatherer = gatherer
+        self.model = model
+        self._whole = whole
+        self.views: list[ModelView] = []
+        self._left_out = ""
+
+    def look(self) -> list[ModelView]:
+        """The next one.
+
+        Raises:
+            CommandError: the Registry does not answer, or does not know the model.
+        """
+        if self.model is not None:
+            self.views = [self._gatherer.view(self.model)]
+            return self.views
+        found = list(Registry(self._session.connect.registry()).models())
+        shown = found
+        if not self._whole and len(found) > MOST_MODELS:
+            shown = [one for one in found if any(lane.rollout for lane in one.lanes)][:MOST_MODELS]
+        self._left_out = left_out(len(found) - len(shown), len(shown) == MOST_MODELS)
+        self.views = self._gatherer.views(shown)
+        return self.views
+
+    def picture(self) -> Text:
+        """The latest one as it is shown."""
+        return render_models(self.views, self._left_out)
 
 
 def _json(views: Sequence[ModelView], model: str | None) -> object:
     return view_json(views[0]) if model is not None else {"models": [view_json(view) for view in views]}
 
 
-def _print_again(
-    session: Session,
-    gatherer: Gatherer,
-    model: str | None,
-    views: list[ModelView],
-    pause: float,
-    *,
-    until_ended: bool,
-) -> list[ModelView]:
+def _print_again(session: Session, looks: _Looks, pause: float, *, until_ended: bool) -> list[ModelView]:
     """One JSON line, or one block of plain lines, per look."""
     while True:
         if session.options.json:
-            typer.echo(json_line(_json(views, model)))
+            typer.echo(json_line(_json(looks.views, looks.model)))
         else:
-            session.print(render_models(views), end="\n\n")
-        if until_ended and code_of(views) is not ExitCode.ROLLING_OUT:
-            return views
+            session.print(looks.picture(), end="\n\n")
+        if until_ended and code_of(looks.views) is not ExitCode.ROLLING_OUT:
+            return looks.views
         time.sleep(pause)
         try:
-            views = _views(session, gatherer, model)
+            looks.look()
         except CommandError as error:
             session.note(f"{error.message}; trying again")
 
 
-def _redraw(
-    session: Session,
-    gatherer: Gatherer,
-    model: str | None,
-    views: list[ModelView],
-    pause: float,
-    *,
-    until_ended: bool,
-) -> list[ModelView]:
+def _redraw(session: Session, looks: _Looks, pause: float, *, until_ended: bool) -> list[ModelView]:
     """One picture on the terminal, drawn anew at each look."""
     from rich.live import Live
-    from rich.text import Text
 
-    with Live(render_models(views), console=session.console, auto_refresh=False) as live:
-        while not (until_ended and code_of(views) is not ExitCode.ROLLING_OUT):
+    with Live(looks.picture(), console=session.console, auto_refresh=False) as live:
+        while not (until_ended and code_of(looks.views) is not ExitCode.ROLLING_OUT):
             time.sleep(pause)
             try:
-                views = _views(session, gatherer, model)
-                picture = render_models(views)
+                looks.look()
+                picture = looks.picture()
             except CommandError as error:
-                picture = render_models(views) + Text(f"\n {error.message}; trying again", "yellow")
+                picture = looks.picture() + Text(f"\n {error.message}; trying again", "yellow")
             live.update(picture, refresh=True)
-    return views
+    return looks.views

@@ -46,12 +46,32 @@ _NO_REASON: Final = "No reason was given."
 """What the Registry keeps as the reason of what a person did without one."""
 
 
-def render_models(views: Sequence[ModelView]) -> Text:
-    """All models, one after the other."""
-    if not views:
+MOST_MODELS: Final = 50
+"""Models that are all shown; of more, those with a rollout alone, and no more than these."""
+
+
+def render_models(views: Sequence[ModelView], more: str = "") -> Text:
+    """All models, one after the other, and what is said of those that are left out."""
+    if not views and not more:
         return Text("no models yet: crossfade publish MODEL DIR publishes the first version of one")
     blocks = [render_model(view) for view in views]
+    if more:
+        blocks.append(Text(more))
     return Text("\n\n").join(blocks)
+
+
+def left_out(models: int, any_more: bool) -> str:
+    """What is said of models that are not shown.
+
+    Args:
+        models: how many.
+        any_more: there may be rollouts among them.
+    """
+    if not models:
+        return ""
+    which = text.plural(models, "model") + ("" if any_more else " without a rollout")
+    be, them = ("is", "it") if models == 1 else ("are", "them")
+    return f"{which} {be} left out: crossfade models lists {them}, crossfade status MODEL shows one"
 
 
 def render_model(view: ModelView) -> Text:
