@@ -234,7 +234,7 @@ async def run_until_signal(
     stop: Callable[[], Awaitable[None]],
     log: structlog.typing.FilteringBoundLogger,
 ) -> None:
-    """Starts, waits for SIGTERM or SIGINT, and stops; says so in the log."""
+    """Starts, waits for SIGTERM, SIGINT, or SIGHUP (its terminal is closed), and stops; says so in the log."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[float] = loop.create_future()
 
@@ -243,8 +243,10 @@ async def run_until_signal(
             log.info("ending", signal=number.name)
             ended.set_result(loop.time())
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end, number)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # nohup has its program ignore the end of the terminal.
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, end, number)
     try:
         await start()
         # What imports and wiring left behind lives for ever, and need not be looked at again at each collection.

@@ -2,7 +2,7 @@
 
 
 def main() -> None:
-    """Runs until SIGTERM or SIGINT."""
+    """Runs until SIGTERM, SIGINT or SIGHUP."""
     # Imported here because the versions' processes import this module again, and need none of it.
     from services.common.process import run
     from services.worker.app import App

@@ -46,8 +46,9 @@ def _run(config: ChildConfig, pipe: socket.socket) -> None:
     if config.cores:
         # Inherited by all that is forked and started from here on.
         os.sched_setaffinity(0, config.cores)
-    # Ctrl-C reaches the whole process group; the supervisor alone decides what it means.
+    # Ctrl-C and the end of a terminal reach the whole process group; the supervisor alone decides what they mean.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     manifest = read_manifest(config.folder)
     try:
         exchanges = _exchanges(config, manifest)
