@@ -64,7 +64,7 @@ class AsyncClient(Caller):
         while True:
             left = max(0.0, end - time.monotonic())
             try:
-                return answer_of(await self._ask(self._channels.get().stub.Predict, asked.message, left, said))
+                return answer_of(await self._ask(self._channels.get(left).stub.Predict, asked.message, left, said))
             except PredictError as error:
                 if not asked.corrected(error.reason, error.metadata):
                     raise
@@ -99,8 +99,8 @@ class AsyncClient(Caller):
         parts = 0
         first: grpc.RpcError | None = None
         while True:
-            method = self._channels.get().stub.PredictStream
             left = max(0.0, end - time.monotonic())
+            method = self._channels.get(left).stub.PredictStream
             call = method(asked.message, timeout=left, metadata=said, wait_for_ready=first is not None)
             try:
                 async for response in call:
@@ -145,7 +145,9 @@ class AsyncClient(Caller):
             PredictError: the call failed; its reason says why.
         """
         request = predict_pb2.ModelMetadataRequest(name=model, version=version)
-        return tuple((await self._ask(self._channels.get().describe, request, self._timeout, self._user)).classes)
+        return tuple(
+            (await self._ask(self._channels.get(self._timeout).describe, request, self._timeout, self._user)).classes
+        )
 
     async def report(self, observations: Iterable[predict_pb2.Observation]) -> FeedbackSummary:
         """Reports observations of any predictions; see `Client.report`.
@@ -158,7 +160,9 @@ class AsyncClient(Caller):
         said = list(observations)
         results: list[predict_pb2.ObservationResult] = []
         for request in batches(said):
-            answer = await self._ask(self._channels.get().stub.Feedback, request, self._timeout, self._user)
+            answer = await self._ask(
+                self._channels.get(self._timeout).stub.Feedback, request, self._timeout, self._user
+            )
             results.extend(answer.results)
         return summarize(said, results)
 

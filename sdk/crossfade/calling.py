@@ -16,6 +16,7 @@ from crossfade.connection import USER_KEY, TlsFiles, checked_address, local_user
 from crossfade.errors import ErrorDetails, details_of
 from crossfade.input_types import Asked, InputTypes, advice
 from crossfade.proxies import proxy_hint
+from crossfade.shown_files import ShownFiles
 from crossfade.tls_faults import tls_fault
 
 DEFAULT_TIMEOUT: Final = 5.0
@@ -31,8 +32,8 @@ class Caller:
     def __init__(self, address: str, tls: TlsFiles | None, timeout: float, user: str) -> None:
         self._address = checked_address(address, "localhost:8500")
         # Read now, so that what is wrong with a file is said where the client is made; and a server may have given up
-        # the right to read them when it makes its first call.
-        self._tls = None if tls is None else tls.contents()
+        # the right to read them when it makes its first call: then this is what it shows.
+        self._tls = None if tls is None else ShownFiles(tls)
         self._timeout = timeout
         self._types = InputTypes()
         self._user = () if tls else ((USER_KEY, user or local_user()),)

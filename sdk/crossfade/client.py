@@ -101,7 +101,7 @@ class Client(Caller):
         while True:
             left = max(0.0, end - time.monotonic())
             try:
-                return answer_of(self._ask(self._channels.get().stub.Predict, asked.message, left, said))
+                return answer_of(self._ask(self._channels.get(left).stub.Predict, asked.message, left, said))
             except PredictError as error:
                 if not asked.corrected(error.reason, error.metadata):
                     raise
@@ -154,8 +154,8 @@ class Client(Caller):
         parts = 0
         first: grpc.RpcError | None = None
         while True:
-            method = self._channels.get().stub.PredictStream
             left = max(0.0, end - time.monotonic())
+            method = self._channels.get(left).stub.PredictStream
             with self._channels.calling():
                 call = method(asked.message, timeout=left, metadata=said, wait_for_ready=first is not None)
                 try:
@@ -223,7 +223,7 @@ class Client(Caller):
             PredictError: the call failed; its reason says why.
         """
         request = predict_pb2.ModelMetadataRequest(name=model, version=version)
-        return tuple(self._ask(self._channels.get().describe, request, self._timeout, self._user).classes)
+        return tuple(self._ask(self._channels.get(self._timeout).describe, request, self._timeout, self._user).classes)
 
     def report(self, observations: Iterable[predict_pb2.Observation]) -> FeedbackSummary:
         """Reports observations of any predictions, as messages of the protocol; see `feedback`.
@@ -236,7 +236,9 @@ class Client(Caller):
         said = list(observations)
         results: list[predict_pb2.ObservationResult] = []
         for request in batches(said):
-            results.extend(self._ask(self._channels.get().stub.Feedback, request, self._timeout, self._user).results)
+            results.extend(
+                self._ask(self._channels.get(self._timeout).stub.Feedback, request, self._timeout, self._user).results
+            )
         return summarize(said, results)
 
     def _ask(self, method: Any, request: Any, seconds: float, said: Any) -> Any:

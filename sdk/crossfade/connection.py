@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import grpc
 
@@ -34,6 +34,10 @@ USER_KEY: Final = "x-crossfade-user"
 
 _OTHER_TARGETS: Final = re.compile(r"(?:ipv4|ipv6|unix|unix-abstract|vsock|xds|google-c2p):|dns:\D")
 """How gRPC's targets of other kinds begin, as in unix:PATH and xds:///MODEL."""
+
+
+Stamp: TypeAlias = tuple[tuple[int, int, int], ...]
+"""Differs when files do: of each when it was written, which it is, and its bytes; empty: one is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,14 @@ class TlsFiles:
             # What was looked at is not what would be used.
             raise self._replaced()
         return TlsContents(*read, ends)
+
+    def stamp(self) -> Stamp:
+        """How they stand."""
+        try:
+            found = [file.stat() for file in (self.certificate, self.key, self.ca)]
+        except OSError:
+            return ()
+        return tuple((one.st_mtime_ns, one.st_ino, one.st_size) for one in found)
 
     def _replaced(self) -> TlsFileError:
         return TlsFileError(self.certificate, "or what belongs to it is being replaced: try again")

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import grpc
 from grpc import aio
 
-from crossfade.connection import MESSAGE_LIMIT, TlsContents, TlsFiles
+from crossfade.connection import MESSAGE_LIMIT, Stamp, TlsContents, TlsFiles
 from crossfade.proxies import NO_PROXY
 from crossfade.tls_check import TlsFileError
 from services.common.renewed_channel import RenewedChannel
@@ -35,9 +35,6 @@ OPTIONS: Final = (
 )
 
 _LOOK_SECONDS: Final = 1.0
-
-Stamp: TypeAlias = tuple[tuple[int, int, int], ...]
-"""Differs when files do: of each when it was written, which it is, and its bytes; empty: one is not there."""
 
 
 class Channels:
@@ -101,7 +98,7 @@ class Channels:
             ValueError: there are none, or one cannot be read or is not what it is to be.
         """
         # Files that change after this look differ from it at the next.
-        stamp = files_stamp(self._tls)
+        stamp = tls_files(self._tls).stamp()
         if self._shared is None or not stamp or stamp != self._stamp or self._now() >= self._ends:
             contents = tls_contents(self._tls)
             self._shared = contents.channel_credentials()
@@ -123,16 +120,6 @@ def channel_credentials(tls: TlsSettings) -> grpc.ChannelCredentials:
     return Channels(tls).credentials()
 
 
-def files_stamp(tls: TlsSettings) -> Stamp:
-    """How the TLS files stand."""
-    files = (tls.tls_certificate, tls.tls_key, tls.tls_ca)
-    try:
-        found = [file.stat() for file in files if file is not None]
-    except OSError:
-        return ()
-    return tuple((one.st_mtime_ns, one.st_ino, one.st_size) for one in found)
-
-
 def tls_contents(tls: TlsSettings) -> TlsContents:
     """What the files hold.
 
@@ -140,7 +127,7 @@ def tls_contents(tls: TlsSettings) -> TlsContents:
         ValueError: there are none, or one cannot be read or is not what it is to be; the message names the setting too.
     """
     try:
-        return _files(tls).contents(one_ca=True)
+        return tls_files(tls).contents(one_ca=True)
     except OSError as error:
         raise unreadable(_setting(tls, error.filename), error.filename, error) from error
     except TlsFileError as error:
@@ -153,7 +140,12 @@ def _setting(tls: TlsSettings, file: Path | str) -> str:
     return "CROSSFADE_" + next((name for name in names if getattr(tls, name) == Path(file)), "tls").upper()
 
 
-def _files(tls: TlsSettings) -> TlsFiles:
+def tls_files(tls: TlsSettings) -> TlsFiles:
+    """The files.
+
+    Raises:
+        ValueError: there are none.
+    """
     if tls.tls_ca is None or tls.tls_key is None or tls.tls_certificate is None:
         raise ValueError("no TLS files are set")
     return TlsFiles(tls.tls_certificate, tls.tls_key, tls.tls_ca)

@@ -11,8 +11,8 @@ from typing import Final
 import grpc
 import structlog
 
-from crossfade.connection import TlsContents
-from services.common.channels import Stamp, files_stamp, tls_contents
+from crossfade.connection import Stamp, TlsContents
+from services.common.channels import tls_contents, tls_files
 from services.common.loops import begun_again
 from services.common.settings import TlsSettings
 from services.common.telemetry import operations
@@ -52,7 +52,7 @@ class OwnCertificate:
         self._log = log
         self._now = now
         # What was read before may be older than the files.
-        self._seen: Stamp = () if contents else files_stamp(settings)
+        self._seen: Stamp = () if contents else tls_files(settings).stamp()
         self._contents = contents or tls_contents(settings)
         self._refused: Stamp = ()
         self._uses = ("serving", "calling") if calls else ("serving",)
@@ -72,7 +72,7 @@ class OwnCertificate:
     def current(self) -> TlsContents:
         """What the files hold; what they held before, while they do not belong together."""
         with self._lock:
-            stamp = files_stamp(self._settings)
+            stamp = tls_files(self._settings).stamp()
             if stamp == self._seen:
                 return self._contents
             try:
