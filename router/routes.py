@@ -7,7 +7,18 @@ from typing import NamedTuple
 from crossfade.common.v1 import policy_pb2
 from crossfade.registry.v1 import resources_pb2
 from router.split import ArmName, Split
-from router.table import PIN_PREVIOUS, PIN_STABLE, PIN_TEST, Key, Lane, Table, Target, is_enough, keep_half
+from router.table import (
+    PIN_PREVIOUS,
+    PIN_STABLE,
+    PIN_TEST,
+    Key,
+    Lane,
+    ModelVersion,
+    Table,
+    Target,
+    is_enough,
+    keep_half,
+)
 from router.uses import Uses
 
 
@@ -24,9 +35,9 @@ class TableMaker:
         self._kept: set[Key] = set()
         self._named = Uses[str]()
         self._reached = Uses[str]()
-        self._held = Uses[Key]()
+        self._held = Uses[ModelVersion]()
         self._lanes: dict[Key, Lane] = {}
-        self._classes: dict[Key, tuple[str, ...]] = {}
+        self._classes: dict[ModelVersion, tuple[str, ...]] = {}
 
     @property
     def named(self) -> frozenset[str]:

@@ -12,6 +12,8 @@ PIN_TEST: Final = "@test"
 PIN_PREVIOUS: Final = "@previous"
 Key = tuple[str, str]
 """Of a lane: model and segment."""
+ModelVersion = tuple[str, str]
+"""Model and version."""
 
 KEPT_SECONDS: Final = 300.0
 """How long addresses without a lease are kept while the Registry is heard: Workers report three times in 15 s."""
@@ -106,7 +108,7 @@ class Table:
     revision: int = 0
     lanes: Mapping[Key, Lane] = field(default_factory=dict)
     known: bool = True
-    held: Mapping[Key, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    held: Mapping[ModelVersion, tuple[str, ...]] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         """Gathers what the lanes hold where that is left out."""

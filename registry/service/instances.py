@@ -13,7 +13,7 @@ from registry.ports import Transaction, UnitOfWork
 from registry.service.each import for_each
 from registry.service.lanes import ModelChange, commit, open_lane, require_model
 from registry.service.leases import LeaseWatch
-from services.common.clock import Clock
+from services.common.clock import Clock, recordable
 from services.common.errors import FailedPreconditionError, PermissionDeniedError
 
 _SWEEP_BATCH: Final = 100
@@ -100,7 +100,7 @@ class InstanceService:
         """
         if report.leaving:
             return None
-        now = round(self._clock.now(), 6)
+        now = recordable(self._clock.now())
         instance = _instance(report, now, now + report.ttl, report.digest)
         renewed = self._unit_of_work.run(lambda tx: tx.fleet.renew(instance), deadline=deadline)
         return self._noted(instance) if renewed else None
@@ -115,7 +115,7 @@ class InstanceService:
             FailedPreconditionError: INSTANCE_KIND.
             PermissionDeniedError: INSTANCE_OWNER.
         """
-        now = round(self._clock.now(), 6)
+        now = recordable(self._clock.now())
         if report.leaving:
             self._unit_of_work.run(lambda tx: self._leave(tx, report, now), deadline=deadline, exclusive=True)
             return now, self._revision()
@@ -145,7 +145,7 @@ class InstanceService:
 
     def sweep(self, *, deadline: float) -> int:
         """Ends leases and settles readiness that was pending; answers how many instances it looked at."""
-        now = round(self._clock.now(), 6)
+        now = recordable(self._clock.now())
         leases = self._unit_of_work.run(lambda tx: tx.fleet.leases(), deadline=deadline, read_only=True)
         ended = self._leases.ended(leases)
         pending = [one.instance_id for one in leases if is_due(one.recheck, now, self._debounce)]

@@ -17,7 +17,7 @@ from registry.service.lanes import OpenLane, commit_lane, find_lane, open_lane
 from registry.service.models import LaneView, lane_view
 from registry.service.requests import Mutations
 from registry.service.versions import VersionView, require_version
-from services.common.clock import Clock
+from services.common.clock import Clock, recordable
 from services.common.errors import AbortedError, NotFoundError
 
 _BATCH: Final = 100
@@ -93,7 +93,7 @@ class LaneService:
 
     def expire(self, *, deadline: float) -> int:
         """Lets go what was loaded for long enough; answers in how many lanes."""
-        now = round(self._clock.now(), 6)
+        now = recordable(self._clock.now())
         due = self._unit_of_work.run(lambda tx: tx.lanes.expiring(now, _BATCH), deadline=deadline, read_only=True)
 
         def expire(lane: tuple[str, str]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from registry.ports import DoneBefore, Stale, Transaction, UnitOfWork
 from registry.repositories import RequestKey
-from services.common.clock import Clock
+from services.common.clock import Clock, recordable
 from services.common.errors import AbortedError, CrossfadeError, InvalidArgumentError
 
 Act = Callable[[Transaction, float], bytes]
@@ -58,7 +58,7 @@ class Mutations:
         """
 
         def work(tx: Transaction) -> bytes:
-            now = round(self._clock.now(), 6)
+            now = recordable(self._clock.now())
             try:
                 payload = act(tx, now)
                 tx.requests.put(key, payload, now)

@@ -11,7 +11,7 @@ from registry.domain.ledger import EventDraft
 from registry.ports import Transaction, UnitOfWork
 from registry.service.each import for_each
 from registry.service.lanes import ModelChange, commit, require_model
-from services.common.clock import Clock
+from services.common.clock import Clock, recordable
 
 _DAY_SECONDS: Final = 86_400.0
 _BATCH: Final = 1_000
@@ -147,7 +147,7 @@ class RetentionService:
             f"the last of them has the hash {last.hash}."
         )
         event = EventDraft("EVENTS_COMPACTED", reason=reason)
-        now = round(self._clock.now(), 6)
+        now = recordable(self._clock.now())
         commit(tx, (ModelChange(changed, model, (), (event,)),), actor=REGISTRY_ACTOR, now=now)
         tx.ledger.remove(name, last.sequence)
 

@@ -123,7 +123,7 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
         known = await self._calls.run(partial(self._instances.renew, report, deadline=deadline))
         if known is None:
             # Whoever stops waiting does not end what has begun, and must not let the next one begin beside it.
-            known = await asyncio.shield(asyncio.ensure_future(self._change(report, deadline)))
+            known = await asyncio.shield(self._change(report, deadline))
         expires, revision = known
         return service_pb2.ReportInstanceResponse(expire_time=converters.timestamp(expires), revision=revision)
 

@@ -24,7 +24,7 @@ class SystemClock:
 
 def recordable(seconds: float) -> float:
     """A time to the microsecond, as messages and databases keep it: who concludes from it must see what they will."""
-    return round(seconds * 1e6) / 1e6
+    return round(seconds, 6)
 
 
 # Those who fork have the same.

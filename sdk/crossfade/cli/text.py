@@ -30,8 +30,7 @@ def percent(rate: float, digits: int = 2) -> str:
 
 def shares(parts: Sequence[tuple[str, float]], most: int = 8) -> str:
     """`keep 80.6 %, churn 19.4 %`; what is beyond the first `most` is counted."""
-    shown = ", ".join(f"{name} {percent(rate, 1)}" for name, rate in parts[:most])
-    return shown + (f", and {count(len(parts) - most)} more" if len(parts) > most else "")
+    return listed([f"{name} {percent(rate, 1)}" for name, rate in parts], most)
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:
