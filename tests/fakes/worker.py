@@ -83,15 +83,17 @@ class FakeWorker:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not live here any more")
         if self.behavior == "bad input":
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no such input")
+        accepted = ((keys.ACCEPTED, "1"),)
+        # As Workers do: a stream's caller may see the failure before the initial metadata, and then has none.
+        context.set_trailing_metadata(accepted)
         if self.behavior == "fail at once":
-            # A stream's caller may see the failure before the initial metadata, and then has none.
-            await context.abort(grpc.StatusCode.INTERNAL, "the model raised", ((keys.ACCEPTED, "1"),))
-        await context.send_initial_metadata(((keys.ACCEPTED, "1"),))
+            await context.abort(grpc.StatusCode.INTERNAL, "the model raised")
+        await context.send_initial_metadata(accepted)
         if self.behavior == "hang":
             await asyncio.sleep(60)
         if self.behavior == "fail":
             raised = InternalError("MODEL_RAISED", "the model raised")
-            trailer = ((DETAILS_KEY, details_of(raised)),)
+            trailer = (*accepted, (DETAILS_KEY, details_of(raised)))
             await context.abort(grpc.StatusCode.INTERNAL, raised.message, trailer)
         return predict_pb2.PredictResponse(
             model_name=request.model_name,
