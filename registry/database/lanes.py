@@ -31,9 +31,9 @@ from registry.database.tables import (
     versions,
 )
 from registry.domain.lane import LONGEST_LOAD_SECONDS, Lane
-from registry.domain.records import Rollout, VersionInLane
+from registry.domain.records import Rollout, Standing, VersionInLane
 from registry.domain.serving import APART_SECONDS, Placement
-from registry.domain.states import OPEN_STATES, VersionState
+from registry.domain.states import OPEN_STATES, RolloutState, VersionState
 from registry.filters import RolloutFilter
 from registry.repositories import Page, Seen
 
@@ -62,13 +62,19 @@ _PUT_STATE: Final = _NEW_STATE.on_conflict_do_update(
     set_={"state": _NEW_STATE.excluded.state, "since": _NEW_STATE.excluded.since},
 )
 _ROLLOUTS: Final = select(rollouts).where(given(rollouts.c.model), given_any(rollouts.c.number))
+_WITH_LOOKS: Final = rollouts.join(
+    rollout_looks,
+    (rollout_looks.c.model == rollouts.c.model) & (rollout_looks.c.rollout == rollouts.c.number),
+    isouter=True,
+)
 _WHOLE_ROLLOUT: Final = (
     select(rollouts, rollout_looks.c.sequence)
-    .join(
-        rollout_looks,
-        (rollout_looks.c.model == rollouts.c.model) & (rollout_looks.c.rollout == rollouts.c.number),
-        isouter=True,
-    )
+    .select_from(_WITH_LOOKS)
+    .where(given(rollouts.c.model, rollouts.c.number))
+)
+_STANDING: Final = (
+    select(rollouts.c.version, rollouts.c.state, rollouts.c.note, rollouts.c.etag, rollout_looks.c.sequence)
+    .select_from(_WITH_LOOKS)
     .where(given(rollouts.c.model, rollouts.c.number))
 )
 _revision = select(route_clock.c.revision).scalar_subquery().label("revision")
@@ -195,6 +201,13 @@ class SqlLanes:
         """A rollout with the number of its latest look, by one question; None: there is none."""
         row = self._session.execute(_WHOLE_ROLLOUT, at(model=model, number=number)).one_or_none()
         return None if row is None else replace(rollout_of(row), analysis_sequence=row.sequence or 0)
+
+    def standing(self, model: str, number: int) -> Standing | None:
+        """Where a rollout stands, with the number of its latest look; None: there is none."""
+        row = self._session.execute(_STANDING, at(model=model, number=number)).one_or_none()
+        if row is None:
+            return None
+        return Standing(number, row.version, RolloutState(row.state), row.note, row.etag, row.sequence or 0)
 
     def of_rollout(self, model: str, number: int) -> Seen | None:
         """A rollout that is about to be changed, with its lane and its model; None: there is no such rollout.

@@ -1,7 +1,8 @@
 """Rows of the tables as what the domain works with, and back."""
 
 import json
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from sqlalchemy import Row
 
@@ -9,10 +10,24 @@ from crossfade.common.v1 import policy_pb2
 from crossfade.registry.v1 import resources_pb2
 from registry import converters
 from registry.domain.lane import Lane, Load
-from registry.domain.records import Approval, Assignment, Model, Objective, PauseReason, Rollout, Spec, VersionInLane
+from registry.domain.records import (
+    Approval,
+    Assignment,
+    Model,
+    Objective,
+    PauseReason,
+    Rollout,
+    Spec,
+    Step,
+    VersionInLane,
+)
 from registry.domain.serving import Placement, Serving, ServingState, Traffic
 from registry.domain.split import Split
 from registry.domain.states import RolloutState, VersionState
+
+_READ: Final = 256
+"""Plans and policies that are remembered as they were read. A rollout's never change, and to read them took a fifth of
+a transition's time."""
 
 
 def model_of(row: Row[Any]) -> Model:
@@ -123,13 +138,13 @@ def rollout_of(row: Row[Any]) -> Rollout:
         stable_version=row.stable_version,
         state=RolloutState(row.state),
         spec=Spec(
-            converters.plan_from_proto(policy_pb2.TrafficPlan.FromString(row.plan)),
+            _plan(row.plan),
             bytes(row.policy),
             Objective(row.objective),
             Assignment(row.assignment),
             row.allow_incompatible,
             row.approval_required,
-            converters.watched_segments(policy_pb2.Policy.FromString(row.policy)),
+            _watched(row.policy),
         ),
         created=row.created,
         creator=row.creator,
@@ -190,3 +205,13 @@ def progress_values(rollout: Rollout) -> dict[str, Any]:
         "approved": None if approval is None else approval.time,
         "approval_reason": "" if approval is None else approval.reason,
     }
+
+
+@lru_cache(maxsize=_READ)
+def _plan(plan: bytes) -> tuple[Step, ...]:
+    return converters.plan_from_proto(policy_pb2.TrafficPlan.FromString(plan))
+
+
+@lru_cache(maxsize=_READ)
+def _watched(policy: bytes) -> tuple[str, ...]:
+    return converters.watched_segments(policy_pb2.Policy.FromString(policy))

@@ -260,7 +260,7 @@ class Rollout:
     @property
     def title(self) -> str:
         """What messages call it."""
-        return f"rollout {self.number} ({self.version})"
+        return rollout_title(self.number, self.version)
 
     @property
     def approval_missing(self) -> bool:
@@ -276,6 +276,28 @@ class Rollout:
     def now(self) -> Step:
         """The step in force."""
         return self.spec.plan[self.step]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a rollout stands: what those are told who have not seen it so. Its attributes are as the rollout's."""
+
+    number: int
+    version: str
+    state: RolloutState
+    note: str
+    etag: str
+    analysis_sequence: int
+
+    @property
+    def title(self) -> str:
+        """What messages call the rollout."""
+        return rollout_title(self.number, self.version)
+
+
+def rollout_title(number: int, version: str) -> str:
+    """What messages call a rollout."""
+    return f"rollout {number} ({version})"
 
 
 def percent(share_bps: int) -> str:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from registry.domain.records import Rollout
+from registry.domain.records import Rollout, Standing
 from services.common.errors import AbortedError
 
 
@@ -21,7 +21,7 @@ class Target:
     analysis_sequence: int
 
 
-def check_seen(rollout: Rollout, target: Target) -> None:
+def check_seen(rollout: Rollout | Standing, target: Target) -> None:
     """Refuses a transition whose caller has not seen the rollout as it is.
 
     Raises:

@@ -70,7 +70,7 @@ class Transitions:
             # does not stand in the way of those who are not.
             if not sequence:
                 known = self._unit_of_work.ask(
-                    lambda tx: tx.lanes.whole_rollout(target.model, target.number), deadline=deadline
+                    lambda tx: tx.lanes.standing(target.model, target.number), deadline=deadline
                 )
                 if known is not None:
                     check_seen(known, target)
