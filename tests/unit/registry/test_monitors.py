@@ -111,6 +111,15 @@ def test_a_lane_that_comes_back_is_watched_as_any_new_one() -> None:
     assert dropped(Monitor("m", "")) == (Monitor("m", ""), ())
 
 
+@pytest.mark.parametrize(
+    "settings", [MonitorSettings(off=True), MonitorSettings(undo=True), MonitorSettings(learn=60.0)]
+)
+def test_each_setting_of_a_lane_that_is_taken_away_is_forgotten(settings: MonitorSettings) -> None:
+    after, events = dropped(Monitor("m", "eu", settings))
+    assert after == Monitor("m", "eu")
+    assert [event.type for event in events] == ["MONITOR_CHANGED"]
+
+
 def test_an_undo_rests_on_the_latest_look_and_on_a_monitor_that_is_to_undo() -> None:
     check_armed(ALARMED, 3)
     for number in (2, 4):
