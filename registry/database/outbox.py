@@ -180,17 +180,11 @@ class SqlOutbox:
         which = [outbox.c.webhook == webhook]
         which += [outbox.c.model == model] if model else []
         which += [outbox.c.created < before] if before is not None else []
-        key = (outbox.c.model, outbox.c.sequence, outbox.c.webhook)
-        oldest = select(*key).where(*which).order_by(outbox.c.created).limit(limit)
-        statement = delete(outbox).where(tuple_(*key).in_(oldest)).returning(outbox.c.sequence)
-        return len(self._session.execute(statement).all())
+        return self._remove_oldest(and_(*which), limit)
 
     def purge(self, before: float, limit: int) -> int:
         """Forgets what nobody took since before a moment, at most `limit` of it; answers how much."""
-        created = outbox.c.created
-        oldest = select(created).where(created < before).order_by(created).limit(limit)
-        times = self._session.execute(oldest).scalars().all()
-        return len(remove_oldest(self._session, created, times, created < before, (outbox.c.sequence,)))
+        return self._remove_oldest(outbox.c.created < before, limit)
 
     def undelivered(self, limit: int) -> dict[str, int]:
         """How much each webhook has yet to be told, if anything; counted up to `limit`, for it may be millions."""
@@ -211,6 +205,11 @@ class SqlOutbox:
             .order_by(outbox.c.created, outbox.c.model, outbox.c.sequence)
         )
         return [_delivery(row) for row in self._session.execute(query.limit(limit))]
+
+    def _remove_oldest(self, which: ColumnElement[bool], limit: int) -> int:
+        created = outbox.c.created
+        times = self._session.execute(select(created).where(which).order_by(created).limit(limit)).scalars().all()
+        return len(remove_oldest(self._session, created, times, which, (outbox.c.sequence,)))
 
 
 def _after(seconds: float) -> ColumnElement[Any]:
