@@ -14,6 +14,8 @@ from services.common.loops import wait_at_most
 from services.common.route_message import route_message
 
 PAUSE_SECONDS: Final = 1.0
+_LONGER: Final = 6
+"""How often the pause is doubled at most: a disk that is full stays so for a while."""
 
 
 class TableFile:
@@ -82,14 +84,28 @@ class TableFile:
             await self._writing
 
     async def _write(self) -> None:
+        failures = 0
         while self._next is not None:
-            (revision, lanes), self._next = self._next, None
+            kept, self._next = self._next, None
             try:
-                await asyncio.to_thread(self._replace, revision, lanes)
+                await asyncio.to_thread(self._replace, *kept)
             except OSError as error:
                 # The table in memory serves on; only a restart without the Registry would miss this one.
-                self._log.error("the table cannot be kept on disk", file=str(self._path), reason=str(error))
-            await wait_at_most(self._pause_seconds, self._closing)
+                if not failures:
+                    self._log.error(
+                        "the table cannot be kept on disk; it is tried again",
+                        file=str(self._path),
+                        reason=str(error),
+                    )
+                failures += 1
+                # What is not to be written while this Router ends is not written by it any more.
+                if self._next is None and not self._closing.is_set():
+                    self._next = kept
+            else:
+                if failures:
+                    self._log.info("the table is kept on disk again", file=str(self._path))
+                failures = 0
+            await wait_at_most(self._pause_seconds * 2.0 ** min(failures, _LONGER), self._closing)
 
     def _replace(self, revision: int, lanes: Sequence[resources_pb2.LaneRoutes]) -> None:
         """Replaces the file in one step: a reader sees the old or the new table."""

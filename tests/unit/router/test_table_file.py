@@ -125,6 +125,48 @@ async def test_a_full_disk_is_left_as_it_was(
     file = table_file(path, lines)
     file.keep(1, [resources_pb2.LaneRoutes(model="churn")])
     await file.close()
-    assert [line["event"] for line in lines.entries] == ["the table cannot be kept on disk"]
+    assert [line["event"] for line in lines.entries] == ["the table cannot be kept on disk; it is tried again"]
     assert os.listdir(tmp_path) == ["routes"]  # noqa: PTH208 - no path is wanted
     assert path.read_bytes() == b"before"
+
+
+async def test_a_table_that_could_not_be_written_is_tried_again(tmp_path: Path, lines: LogCapture) -> None:
+    """Routes may not change for weeks, and a Router that starts meanwhile without the Registry would have old ones."""
+    tries = list[int]()
+
+    class Full(TableFile):
+        def _replace(self, revision: int, lanes: Sequence[resources_pb2.LaneRoutes]) -> None:
+            tries.append(revision)
+            if len(tries) < 4:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            super()._replace(revision, lanes)
+
+    path = tmp_path / "routes"
+    file = Full(path, structlog.wrap_logger(structlog.PrintLogger(), processors=[lines]), pause_seconds=0.01)
+    file.keep(7, [resources_pb2.LaneRoutes(model="churn")])
+    await until(lambda: len(lines.entries) == 2)
+    await file.close()
+    assert tries == [7] * 4
+    assert [line["event"] for line in lines.entries] == [
+        "the table cannot be kept on disk; it is tried again",
+        "the table is kept on disk again",
+    ]
+    assert service_pb2.WatchRoutesResponse.FromString(path.read_bytes()).revision == 7
+
+
+async def test_a_newer_table_is_tried_instead(tmp_path: Path, lines: LogCapture) -> None:
+    tries = list[int]()
+
+    class Full(TableFile):
+        def _replace(self, revision: int, lanes: Sequence[resources_pb2.LaneRoutes]) -> None:
+            tries.append(revision)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    log = structlog.wrap_logger(structlog.PrintLogger(), processors=[lines])
+    file = Full(tmp_path / "routes", log, pause_seconds=0.01)
+    file.keep(1, ())
+    await until(lambda: len(tries) == 2)
+    file.keep(2, ())
+    await until(lambda: tries[-1] == 2)
+    await file.close()
+    assert tries == sorted(tries)
