@@ -1,7 +1,6 @@
 """Where the Prometheus server is, and what the Evaluator shows it; checked before anything starts."""
 
 import base64
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 from crossfade.hosts import is_loopback_host
 from evaluator.settings import EvaluatorSettings
 from evaluator.sources.prometheus_series import PrometheusError
+from evaluator.sources.prometheus_tls import PrometheusTls
 
 _SETTING: Final = "CROSSFADE_EVALUATOR_PROMETHEUS"
 
@@ -32,7 +32,7 @@ class Access:
     host: str
     port: int
     path: str = ""
-    tls: ssl.SSLContext | None = None
+    tls: PrometheusTls | None = None
     user: str = ""
     secret: Path | None = None
 
@@ -84,21 +84,13 @@ def access_of(settings: EvaluatorSettings) -> Access:
         host=parts.hostname,
         port=port or (443 if secure else 80),
         path=parts.path,
-        tls=_context(settings) if secure else None,
+        tls=_tls(settings) if secure else None,
         user=settings.evaluator_prometheus_user,
         secret=secret,
     )
 
 
-def _context(settings: EvaluatorSettings) -> ssl.SSLContext:
-    ca = settings.evaluator_prometheus_ca
-    try:
-        context = ssl.create_default_context(cafile=ca)
-    except ssl.SSLError as error:
-        raise ValueError(f"{_SETTING}_CA: {ca} holds no certificate in PEM form ({error.reason})") from error
-    except OSError as error:
-        raise ValueError(f"{_SETTING}_CA: {ca} cannot be read ({error.strerror})") from error
-    if settings.tls and settings.tls_certificate is not None:
-        # Sent to servers that ask for a certificate only.
-        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
-    return context
+def _tls(settings: EvaluatorSettings) -> PrometheusTls:
+    # Whoever has no certificate for others has none for it.
+    shown = (settings.tls_certificate, settings.tls_key) if settings.tls else ()
+    return PrometheusTls(settings.evaluator_prometheus_ca, *shown)

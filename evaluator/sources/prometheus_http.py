@@ -91,7 +91,7 @@ class PrometheusHttp:
         connection = (
             http.client.HTTPConnection(access.host, access.port, timeout=left)
             if access.tls is None
-            else http.client.HTTPSConnection(access.host, access.port, timeout=left, context=access.tls)
+            else http.client.HTTPSConnection(access.host, access.port, timeout=left, context=access.tls.context())
         )
         try:
             connection.request("POST", f"{access.path}/api/v1/query", urlencode(form), headers)

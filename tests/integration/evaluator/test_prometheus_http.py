@@ -1,6 +1,7 @@
 """A Prometheus server in trouble: every look goes on without evidence, and says what to do."""
 
 import datetime as dt
+import shutil
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -244,6 +245,42 @@ async def test_the_server_is_checked_and_shown_a_certificate(tmp_path: Path) -> 
             await client.query(PAGES, 10.0)
         await client.close()
     finally:
+        server.stop()
+
+
+async def test_files_that_are_exchanged_are_used_at_the_next_connection(tmp_path: Path) -> None:
+    now = dt.datetime.now(dt.UTC)
+    before, after, files = tmp_path / "before", tmp_path / "after", tmp_path / "files"
+    for folder in (before, after):
+        make_certificates(folder, [], now)
+    shutil.copytree(before, files)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(after / "ca.pem"))
+    context.load_cert_chain(after / "router.pem", after / "router.key")
+    context.verify_mode = ssl.CERT_REQUIRED
+    server = PrometheusServer()
+    server.start(context)
+    settings = EvaluatorSettings(
+        evaluator_prometheus=f"https://localhost:{server.port}",
+        evaluator_prometheus_ca=files / "ca.pem",
+        tls_certificate=files / "evaluator.pem",
+        tls_key=files / "evaluator.key",
+        tls_ca=files / "ca.pem",
+    )
+    client = PrometheusHttp(access_of(settings))
+    try:
+        with pytest.raises(PrometheusError, match="certificate verify failed"):
+            await client.query(PAGES, 10.0)
+        for name in ("ca.pem", "evaluator.pem"):
+            shutil.copy(after / name, files / name)
+        # The key is still that of before, so that these are not used yet.
+        with pytest.raises(PrometheusError, match="certificate verify failed"):
+            await client.query(PAGES, 10.0)
+        shutil.copy(after / "evaluator.key", files / "evaluator.key")
+        assert await client.query(PAGES, 10.0) == []
+        (files / "ca.pem").unlink()
+        assert await client.query(PAGES, 10.0) == []
+    finally:
+        await client.close()
         server.stop()
 
 
