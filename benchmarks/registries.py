@@ -134,3 +134,12 @@ async def running(stub: "Stub", model: str) -> resources_pb2.Rollout:
     await publish(stub, model)
     await report_ready(stub, model, worker, "v1", "v2", control="v1")
     return await stub.GetRollout(service_pb2.GetRolloutRequest(name=f"models/{model}/rollouts/1"))
+
+
+async def pause_or_resume(stub: "Stub", name: str) -> None:
+    """Reads a rollout, and pauses it if it runs; resumes it otherwise."""
+    rollout = await stub.GetRollout(service_pb2.GetRolloutRequest(name=name))
+    if rollout.state == resources_pb2.ROLLOUT_STATE_RUNNING:
+        await stub.PauseRollout(service_pb2.PauseRolloutRequest(name=name, etag=rollout.etag, request_id=new_id()))
+    else:
+        await stub.ResumeRollout(service_pb2.ResumeRolloutRequest(name=name, etag=rollout.etag, request_id=new_id()))

@@ -12,7 +12,6 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +19,11 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import watching
+from benchmarks.alternating import ROUNDS, WARM_UP, Call, alternate
 from benchmarks.dsn import dsn
 from benchmarks.grown import grow
-from benchmarks.registries import Stub, new_id, publish, registry, report_ready, running
+from benchmarks.registries import Stub, new_id, pause_or_resume, publish, registry, report_ready, running
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry.migrating import migrate_database
 from registry.settings import RegistrySettings
@@ -30,14 +31,9 @@ from services.local.postgres import Postgres
 
 _SIZES: Final = {"young": (10, 1_000), "old": (10_000, 1_000_000)}
 """Versions and events."""
-_ROUNDS: Final = 200
-_WARM_UP: Final = 10
 _ID: Final = "m"
 _MODEL: Final = f"models/{_ID}"
 _ROLLOUT: Final = f"{_MODEL}/rollouts/1"
-_RESUMED_CHANGES: Final = 10
-
-Call = Callable[[Stub], Awaitable[object]]
 
 
 def main() -> None:
@@ -52,7 +48,7 @@ async def _measure() -> None:
             await _fill(server.url(name), versions, events)
         async with contextlib.AsyncExitStack() as stack:
             stubs = {name: await stack.enter_async_context(registry(server.url(name))) for name in _SIZES}
-            seconds = {name: await _alternate(stubs, call) for name, call in _CALLS.items()}
+            seconds = {name: await alternate(stubs, call) for name, call in _CALLS.items()}
             seconds |= await _move(stubs)
     table = Table(
         "call", *(f"{versions:,} versions, {events:,} events: ms" for versions, events in _SIZES.values()), "x"
@@ -79,19 +75,6 @@ def _grow(database: str, versions: int, events: int) -> None:
         connection.execute("VACUUM ANALYZE")
 
 
-async def _alternate(stubs: "dict[str, Stub]", call: Call) -> dict[str, list[float]]:
-    taken: dict[str, list[float]] = {name: [] for name in stubs}
-    for stub in stubs.values():
-        for _ in range(_WARM_UP):
-            await call(stub)
-    for turn in range(_ROUNDS):
-        for name in sorted(stubs, reverse=turn % 2 == 1):
-            began = time.perf_counter()
-            await call(stubs[name])
-            taken[name].append(time.perf_counter() - began)
-    return taken
-
-
 async def _move(stubs: "dict[str, Stub]") -> dict[str, dict[str, list[float]]]:
     """Rollouts that move versions: how long their publications, their promotions and their rollbacks take."""
     taken: dict[str, dict[str, list[float]]] = {
@@ -100,7 +83,7 @@ async def _move(stubs: "dict[str, Stub]") -> dict[str, dict[str, list[float]]]:
     lanes = {name: _Lane(stub) for name, stub in stubs.items()}
     for lane in lanes.values():
         await lane.free()
-    for turn in range(-_WARM_UP, _ROUNDS):
+    for turn in range(-WARM_UP, ROUNDS):
         for ending in ("promote", "rollback"):
             for name in sorted(stubs, reverse=turn % 2 == 1):
                 published, ended = await lanes[name].cycle(ending)
@@ -172,30 +155,11 @@ async def _list_events(stub: Stub) -> None:
 
 
 async def _transition(stub: Stub) -> None:
-    rollout = await stub.GetRollout(service_pb2.GetRolloutRequest(name=_ROLLOUT))
-    if rollout.state == resources_pb2.ROLLOUT_STATE_RUNNING:
-        pause = service_pb2.PauseRolloutRequest(name=_ROLLOUT, etag=rollout.etag, request_id=new_id())
-        await stub.PauseRollout(pause)
-    else:
-        resume = service_pb2.ResumeRolloutRequest(name=_ROLLOUT, etag=rollout.etag, request_id=new_id())
-        await stub.ResumeRollout(resume)
+    await pause_or_resume(stub, _ROLLOUT)
 
 
 async def _resume(stub: Stub) -> None:
-    """Takes up a watch ten changes behind the latest."""
-    latest = await _revision(stub)
-    watch = stub.WatchRoutes(service_pb2.WatchRoutesRequest(start_revision=latest - _RESUMED_CHANGES))
-    async for response in watch:
-        if response.revision >= latest:
-            break
-    watch.cancel()
-
-
-async def _revision(stub: Stub) -> int:
-    watch = stub.WatchRoutes(service_pb2.WatchRoutesRequest())
-    first = await anext(aiter(watch))
-    watch.cancel()
-    return first.revision
+    await watching.resume(stub, await watching.revision(stub))
 
 
 _CALLS: Final[dict[str, Call]] = {
