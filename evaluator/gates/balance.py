@@ -40,6 +40,7 @@ class BalanceGate:
         step_n: predictions of the test arm that `safe` has compared with stable's.
         needs: as in RateGate, in predictions.
         effects: (K) the design effect of each class's predictions: evidence of the class is divided by it.
+        step_stable: predictions of stable's that `step_n` was compared with.
     """
 
     gate: Gate
@@ -50,6 +51,7 @@ class BalanceGate:
     effects: FloatArray
     step_n: int = 0
     needs: float | None = None
+    step_stable: int = 0
 
     @classmethod
     def open(cls, gate: Gate, alpha: float, classes: tuple[str, ...]) -> "BalanceGate":
@@ -92,7 +94,8 @@ class BalanceGate:
                 for place, one in enumerate(self.seen)
             )
             step_n = self.step_n + sum(sum(test) for test, stable in rows if any(stable))
-            return replace(self, harm=harm, safe=safe, seen=tuple(seen), step_n=step_n)
+            step_stable = self.step_stable + sum(sum(stable) for test, stable in rows if any(test))
+            return replace(self, harm=harm, safe=safe, seen=tuple(seen), step_n=step_n, step_stable=step_stable)
 
         # What is none of a class varies as the class does.
         both = np.concatenate((self.effects, self.effects))
@@ -107,7 +110,7 @@ class BalanceGate:
 
     def restart(self) -> "BalanceGate":
         """The gate with fresh evidence that nothing moved."""
-        return replace(self, safe=rates.restart(self.safe), step_n=0)
+        return replace(self, safe=rates.restart(self.safe), step_n=0, step_stable=0)
 
     def freeze(self, alpha: float, power: float, share: float) -> "BalanceGate":
         """The gate with `needs`, once stable's past says what it takes; it never changes afterwards."""
@@ -115,6 +118,13 @@ class BalanceGate:
             return self
         found = self.harmed(self.gate.safe.offset, alpha, power, share)
         return replace(self, needs=math.inf if found is None else float(found) * self.effect)
+
+    def renew(self, alpha: float, power: float) -> "BalanceGate":
+        """The gate with more `needs`, where the classes' shares or the step's ask for more than at the start."""
+        if self.needs is None or not (self.step_n and self.step_stable):
+            return self
+        found = self.harmed(self.gate.safe.offset, alpha, power, self.step_n / (self.step_n + self.step_stable))
+        return replace(self, needs=max(self.needs, math.inf if found is None else float(found) * self.effect))
 
     def harmed(self, moved: float, alpha: float, power: float, share: float) -> int | None:
         """Predictions with which a share that has moved by so much rolls back; None: never."""

@@ -17,6 +17,8 @@ from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Gate
 from services.common.telemetry import catalog
 
+_HALF: Final = 0.5
+"""The test version's part where control has as much traffic as it has."""
 RATIO: Final = geometric_ratio(catalog.INFERENCE_DURATION.bounds)
 """Ratio of neighbouring bounds of crossfade.inference.duration and of crossfade.feedback.error."""
 
@@ -38,6 +40,7 @@ class DistributionGate:
         needs: as in RateGate, in rows: to see a harm of the median, and one of the tail.
         median_needs: the first of the two, which is enough where the tail is shown to be no heavier.
         bounds: of the buckets, in the metric's unit.
+        step_control: rows that `step_n` was compared with.
     """
 
     gate: Gate
@@ -49,6 +52,7 @@ class DistributionGate:
     median_needs: float | None = None
     tail: RuntimeTest | None = None
     bounds: tuple[float, ...] = catalog.INFERENCE_DURATION.bounds
+    step_control: int = 0
 
     @property
     def unmeasured(self) -> bool:
@@ -88,11 +92,11 @@ class DistributionGate:
         """The gate with what it is compared with added to the past, and nothing judged."""
         past = [(batch, control) for batch, _, control in rows]
         harm, *safe = runtime.seed_each((self.harm, *_safe_tests(self)), past)
-        return _with_safe(replace(self, harm=harm), safe, self.step_n)
+        return _with_safe(replace(self, harm=harm), safe, (self.step_n, self.step_control))
 
     def restart(self) -> "DistributionGate":
         """The gate with fresh evidence of non-inferiority."""
-        return _with_safe(self, [runtime.restart(test) for test in _safe_tests(self)], 0)
+        return _with_safe(self, [runtime.restart(test) for test in _safe_tests(self)], (0, 0))
 
     def freeze(self, alpha: float, power: float, share: float) -> "DistributionGate":
         """The gate with `needs`, once the past says what it takes; it never changes afterwards."""
@@ -101,13 +105,33 @@ class DistributionGate:
             return self
         if self.gate.better is not None:
             return replace(self, needs=math.inf, median_needs=math.inf)
-        slower = runtime_growth(self.harm, self.gate.safe.buckets)
-        found = [needed(self.harm.process, slower, alpha, power)]
-        if self.tail is not None:
-            heavier = tail_growth(self.harm, self.gate.safe.buckets, self.gate.safe.offset)
-            found.append(needed(self.harm.process, heavier, alpha, power))
-        needs = [math.inf if one is None else float(one) for one in found]
+        needs = self._needed(alpha, power, _HALF)
         return replace(self, needs=max(needs), median_needs=needs[0])
+
+    def renew(self, alpha: float, power: float) -> "DistributionGate":
+        """The gate with more `needs`, where this step asks for more than was fixed at the start.
+
+        What is compared with may vary otherwise by now, and a step with most of the traffic leaves control less than
+        the test version has.
+        """
+        if self.needs is None or self.median_needs is None or self.gate.better is not None or not self.step_control:
+            return self
+        share = self.step_n / (self.step_n + self.step_control)
+        needs = self._needed(alpha, power, max(share, _HALF))
+        return replace(self, needs=max(self.needs, *needs), median_needs=max(self.median_needs, needs[0]))
+
+    def _needed(self, alpha: float, power: float, share: float) -> list[float]:
+        """Rows with which a harm of the median shows and, if somebody asks for it, of the tail; infinity: none do.
+
+        Args:
+            alpha, power: of the test.
+            share: the test arm's part of both arms.
+        """
+        growths = [runtime_growth(self.harm, self.gate.safe.buckets, share)]
+        if self.tail is not None:
+            growths.append(tail_growth(self.harm, self.gate.safe.buckets, self.gate.safe.offset, share))
+        found = [needed(self.harm.process, growth, alpha, power) for growth in growths]
+        return [math.inf if one is None else float(one) for one in found]
 
     def remaining(self, alpha: float, share: float) -> int | None:
         """Forecast: rows of the test arm until PASS if the versions are alike; None: unknown."""
@@ -181,9 +205,10 @@ def _harmed(gate: DistributionGate, harm: RuntimeTest, windows: RuntimeWindows) 
 
 def _shown(gate: DistributionGate, tests: Sequence[RuntimeTest], windows: RuntimeWindows) -> DistributionGate:
     compared = int(windows.n_test[windows.n_control > 0].sum())
-    return _with_safe(gate, tests, gate.step_n + compared)
+    control = int(windows.n_control[windows.n_test > 0].sum())
+    return _with_safe(gate, tests, (gate.step_n + compared, gate.step_control + control))
 
 
-def _with_safe(gate: DistributionGate, tests: Sequence[RuntimeTest], step_n: int) -> DistributionGate:
+def _with_safe(gate: DistributionGate, tests: Sequence[RuntimeTest], step: tuple[int, int]) -> DistributionGate:
     safe, *tail = tests
-    return replace(gate, safe=safe, tail=tail[0] if tail else None, step_n=step_n)
+    return replace(gate, safe=safe, tail=tail[0] if tail else None, step_n=step[0], step_control=step[1])

@@ -114,6 +114,10 @@ class EachClassGate:
         """The gate with `needs` of each part, once stable's past says what it takes."""
         return self.each(lambda part: part.freeze(alpha / len(self.parts), power, share))
 
+    def renew(self, alpha: float, power: float) -> "EachClassGate":
+        """The gate with more `needs` of the parts for which this step asks for more."""
+        return self.each(lambda part: part.renew(alpha / len(self.parts), power))
+
     def remaining(self, alpha: float, share: float) -> int | None:
         """Forecast: of the class that waits longest; None: unknown."""
         found = [part.remaining(alpha, share) for part in self.parts]

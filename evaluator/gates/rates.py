@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from evaluator.gates.judging import Judging
 from evaluator.statistics import rates
-from evaluator.statistics.bets import Margin, smoothed_rate
+from evaluator.statistics.bets import Margin, smoothed, smoothed_rate
 from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1, unlike_margin
 from evaluator.statistics.intervals import RateEstimate
 from evaluator.statistics.power import needed, rate_growth, remaining
@@ -37,6 +37,7 @@ class RateGate:
         effect: of rows of one request that are alike: evidence of labels is divided by it.
         seen_class: labelled rows of the gate's class among those that `harm` took, of the test and of the stable arm.
         step_class: likewise among those that `safe` took since the step's start.
+        step_stable: what `step_n` was compared with: all of stable's, and those of them that failed or were wrong.
         drawn: whether the lines of its tests are what the policy asks for. F1 is no rate, and its margins become those
             of one when stable's own F1 is known; nothing is judged before.
     """
@@ -52,6 +53,7 @@ class RateGate:
     effect: float = 1.0
     seen_class: OfArms = (0, 0)
     step_class: OfArms = (0, 0)
+    step_stable: OfArms = (0, 0)
 
     @property
     def test_n(self) -> int:
@@ -101,7 +103,7 @@ class RateGate:
 
     def restart(self) -> "RateGate":
         """The gate with fresh evidence of non-inferiority."""
-        return replace(self, safe=rates.restart(self.safe), step_n=0, step_class=(0, 0))
+        return replace(self, safe=rates.restart(self.safe), step_n=0, step_class=(0, 0), step_stable=(0, 0))
 
     def freeze(self, alpha: float, power: float, share: float) -> "RateGate":
         """The gate with `needs`, once stable's past says what it takes; it never changes afterwards."""
@@ -111,12 +113,22 @@ class RateGate:
             return replace(self, needs=math.inf)
         gate = self.draw()
         stable = float(smoothed_rate(gate.harm.n_past, gate.harm.x_past))
-        line = min(gate.safe.margin.a + gate.safe.margin.b * stable, 1.0)
-        if self.gate.limit is not None:
-            line = min(_limit_rate(self.gate, DEFAULT_SAFE[self.gate.metric].offset), 1.0)
-        growth = rate_growth(gate.harm, line, stable, share)
-        found = needed(gate.harm.process, growth, alpha, power)
-        return replace(gate, needs=math.inf if found is None else float(found) * self.effect)
+        return replace(gate, needs=_shows_harm(gate, (alpha, power), share, stable, stable))
+
+    def renew(self, alpha: float, power: float) -> "RateGate":
+        """The gate with more `needs`, where a harm takes more to show in this step than was fixed at the start.
+
+        Stable's rate may have been an incident's then, and the step may have another share. It never becomes less: what
+        was seen makes nothing easier to pass.
+        """
+        n, x = self.step_stable
+        if self.needs is None or self.gate.limit is not None or self.gate.better is not None or not (n and self.step_n):
+            return self
+        # Bets were made by stable's whole past, and have learnt the step's rate by and by: as in its middle.
+        n_past, x_past = float(self.harm.n_past) - n / 2.0, float(self.harm.x_past) - x / 2.0
+        known = smoothed(max(n_past, 0.0), min(max(x_past, 0.0), max(n_past, 0.0)))
+        share = self.step_n / (self.step_n + n)
+        return replace(self, needs=max(self.needs, _shows_harm(self, (alpha, power), share, smoothed(n, x), known)))
 
     def remaining(self, alpha: float, share: float) -> int | None:
         """Forecast: mature attempts or labels of the test arm until PASS; None: unknown.
@@ -155,6 +167,23 @@ class RateGate:
         )
 
 
+def _shows_harm(gate: RateGate, test: tuple[float, float], share: float, stable: float, known: float) -> float:
+    """Attempts or labels with which a harm of the safe margin shows; infinity: no number is enough.
+
+    Args:
+        gate: with its lines drawn.
+        test: its alpha and its power.
+        share: the test arm's part of both arms.
+        stable: its rate.
+        known: the same as the bets take it to be.
+    """
+    line = min(gate.safe.margin.a + gate.safe.margin.b * stable, 1.0)
+    if gate.gate.limit is not None:
+        line = min(_limit_rate(gate.gate, DEFAULT_SAFE[gate.gate.metric].offset), 1.0)
+    found = needed(gate.harm.process, rate_growth(gate.harm, line, stable, share, known), *test)
+    return math.inf if found is None else float(found) * gate.effect
+
+
 class GateRows(NamedTuple):
     """What a gate takes at a look: its rows, and how many labels of them are of its class."""
 
@@ -190,7 +219,10 @@ def _harmed(gate: RateGate, harm: RateTest, windows: RateWindows, of_class: OfAr
 def _shown(gate: RateGate, safe: RateTest, taken: GateRows) -> RateGate:
     # Attempts that nothing was compared with show nothing, unless they are held against a number.
     step_n = gate.step_n + sum(row[0] for row in taken.rows if row[2] or gate.gate.limit is not None)
-    return replace(gate, safe=safe, step_n=step_n, step_class=_plus(gate.step_class, taken.of_class))
+    compared = [row for row in taken.rows if row[0]]
+    step_stable = _plus(gate.step_stable, (sum(row[2] for row in compared), sum(row[3] for row in compared)))
+    known = _plus(gate.step_class, taken.of_class)
+    return replace(gate, safe=safe, step_n=step_n, step_class=known, step_stable=step_stable)
 
 
 def rate_gate(gate: Gate, alpha: float, agreeing: int = 3, promote: float = 0.05) -> RateGate:

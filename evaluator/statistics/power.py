@@ -35,18 +35,20 @@ class Growth:
     variance: FloatArray
 
 
-def rate_growth(test: RateTest, test_rate: float, stable_rate: float, share: float) -> Growth:
-    """Return the growth of a rate test where the arms' rates are as given, and known to the bets.
+def rate_growth(
+    test: RateTest, test_rate: float, stable_rate: float, share: float, known: float | None = None
+) -> Growth:
+    """Return the growth of a rate test where the arms' rates are as given.
 
-    share: the test arm's part of the requests of both arms, in (0, 1). Raises ValueError outside these
-    ranges.
+    share: the test arm's part of the requests of both arms, in (0, 1). known: stable's rate as the bets take
+    it to be; None: as it is. Raises ValueError outside these ranges.
     """
     _check_share(share)
     if not (0.0 <= test_rate <= 1.0 and 0.0 <= stable_rate <= 1.0):
         raise ValueError(f"rates must lie in [0, 1], got {test_rate} and {stable_rate}")
     arms = np.array([test_rate]), np.array([stable_rate])
-    known = np.clip(arms[1], 1e-12, 1.0 - 1e-12)
-    mean, variance = _rate_moments(test, known, known, arms, share)
+    bet_on = np.clip(arms[1] if known is None else np.array([known]), 1e-12, 1.0 - 1e-12)
+    mean, variance = _rate_moments(test, bet_on, bet_on, arms, share)
     return Growth(mean[0], variance[0])
 
 
@@ -74,19 +76,20 @@ def runtime_growth(test: RuntimeTest, slower: int, share: float = 0.5) -> Growth
     return _overall(n_past, mean, square)
 
 
-def tail_growth(test: RuntimeTest, margin: int, offset: float) -> Growth:
+def tail_growth(test: RuntimeTest, margin: int, offset: float, share: float = 0.5) -> Growth:
     """Return the growth of a test of harm per batch of the test arm, whose tail is heavier by what safety allows.
 
     margin, offset: as in `runtime.runtime_tail_test`. The control arm is taken to go on as in the test's past, which
-    must have an observation, and has as much traffic.
+    must have an observation. share: as in `runtime_growth`.
     """
+    _check_share(share)
     past = test.past.counts[test.past.counts.sum(axis=-1) > 0]
     if not past.size:
         raise ValueError("the runtime test has no past to forecast from; seed it with histograms")
     n_past, last = past.sum(axis=-1), past.shape[-1] - 1
     arm = past * (1.0 - offset)
     arm[np.arange(len(past)), np.minimum(quantile_bucket(past, TAIL) + 1 + margin, last)] += offset * n_past
-    return _overall(n_past, *_shape_moments(test, past, arm, _HALF))
+    return _overall(n_past, *_shape_moments(test, past, arm, share))
 
 
 def _overall(n_past: FloatArray, mean: FloatArray, square: FloatArray) -> Growth:

@@ -11,8 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from evaluator.evidence.state import State
+from evaluator.gates.balance import BalanceGate
 from evaluator.gates.distributions import DistributionGate
+from evaluator.gates.each_class import EachClassGate
 from evaluator.gates.opening import GateState, agreeing_looks
+from evaluator.gates.rates import RateGate
 from evaluator.statistics.process import SUSPICION, log_threshold
 from evaluator.verdict import sentences, unlike_inputs
 from evaluator.verdict.decision import Action, Circumstances, Decision, Phase
@@ -23,9 +26,9 @@ from evaluator.verdict.waits import unlike_answers, unlike_processes
 from services.common.policy.metrics import MetricKind, shown_in
 from services.common.policy.records import PeriodEnd, Step
 
-_TAILS, _BY_CLASS, _WATCHED = 1, 2, 3
-"""The first rules by which the slowest batches, and labels of a gate's class, were asked for, and by which a clock that
-was set made no wait any longer."""
+_TAILS, _BY_CLASS, _WATCHED, _RENEWED = 1, 2, 3, 4
+"""The first rules by which the slowest batches, and labels of a gate's class, were asked for, by which a clock that was
+set made no wait any longer, and by which the last step asks for what shows a harm in it."""
 
 
 def decide(state: State, at: Circumstances) -> Decision:
@@ -199,11 +202,12 @@ def _suspected(state: State, gates: Sequence[GateReport]) -> GateReport | None:
 def _period_over(state: State, at: Circumstances, required: Sequence[GateReport]) -> Decision:
     """No violation in the whole period: that counts where a harm would have shown."""
     # What earlier steps have seen does not count: traffic may have stopped since, or labels.
-    seen = {gate.gate.name: gate.step_n for gate in state.gates}
+    judges = _renewed(state) if at.rules >= _RENEWED and _is_last(state) else state.gates
+    seen = {gate.gate.name: gate.step_n for gate in judges}
     needs = dict.fromkeys(seen, 1.0)
     if _is_last(state):
         bar = log_threshold(state.terms.policy.alpha_promote)
-        needs = {gate.gate.name: _needs(gate, bar) for gate in state.gates}
+        needs = {gate.gate.name: _needs(gate, bar) for gate in judges}
     thin = [report for report in required if seen[report.gate] < needs[report.gate]]
     # Where only labels decide, copies show nothing but that they do no harm.
     mirrored = state.shadowed and not required and state.copies.rows > 0
@@ -216,6 +220,17 @@ def _period_over(state: State, at: Circumstances, required: Sequence[GateReport]
     if mirrored or (required and not thin):
         return _go_on(state, at, sentences.no_violation(state, required, shown=_is_last(state)), "NO_VIOLATION")
     return _end_of_period(state, sentences.too_little(state, thin, seen, needs))
+
+
+def _renewed(state: State) -> tuple[GateState, ...]:
+    """The gates with what a harm takes to show in this step, where that is more than at the rollout's start."""
+    policy = state.terms.policy
+    return tuple(
+        gate.renew(policy.gate_alpha(gate.gate), policy.power)
+        if isinstance(gate, RateGate | EachClassGate | BalanceGate | DistributionGate)
+        else gate
+        for gate in state.gates
+    )
 
 
 def _needs(gate: GateState, bar: float) -> float:

@@ -7,10 +7,14 @@ from typing import Final
 from evaluator import words
 from evaluator.evidence.state import State
 from evaluator.gates.cohorts import CohortGate
+from evaluator.gates.opening import GateState
 from evaluator.verdict.comparisons import allowed, compared
 from evaluator.verdict.reports import DriftReport, GateReport, Verdict
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Gate
+
+_MUCH: Final = 1.2
+"""Times as many as at the start: what is less is what a longer look at the same rate brings."""
 
 
 def harm(state: State, report: GateReport) -> str:
@@ -86,10 +90,17 @@ def too_little(state: State, thin: Sequence[GateReport], seen: Mapping[str, int]
         if gate.gate.margins_meet and not isinstance(gate, CohortGate):
             have = f"{have}, and its harm and safe margins (almost) meet, so that only proof passes it: make safe wider"
         elif 1.0 < need < math.inf:
-            have = f"{have}, and {words.count(need)} are needed to see a harm"
+            have = f"{have}, and {words.count(need)} are needed to see a harm{_at_first(gate, need)}"
         parts.append(have)
     by_key = "; assigned by key, only what is shown to be no worse passes" if state.terms.sticky else ""
     return f"the period ended with too little evidence: {'; '.join(parts)}{by_key}"
+
+
+def _at_first(gate: GateState, need: float) -> str:
+    """That a harm takes more to show than it seemed to at the start, as it does after an incident's end."""
+    if not gate.needs or need < _MUCH * gate.needs:
+        return ""
+    return f" as things are ({words.count(gate.needs)} as they were at the start)"
 
 
 def too_few_looks(state: State, agreeing: int) -> str:
