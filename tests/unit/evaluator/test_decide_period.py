@@ -28,8 +28,11 @@ def with_needs(state: State, needs: float) -> State:
 
 
 def needing(gate: GateState, needs: float | None) -> GateState:
-    assert isinstance(gate, RateGate | DistributionGate)
-    return replace(gate, needs=needs)
+    # Nor does this step ask for more, of which nothing is known then.
+    if isinstance(gate, RateGate):
+        return replace(gate, needs=needs, step_stable=(0, 0))
+    assert isinstance(gate, DistributionGate)
+    return replace(gate, needs=needs, step_control=0)
 
 
 def test_the_end_of_the_last_period_without_power_is_inconclusive(young: State) -> None:
