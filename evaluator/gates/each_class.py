@@ -114,6 +114,11 @@ class EachClassGate:
         """The gate with `needs` of each part, once stable's past says what it takes."""
         return self.each(lambda part: part.freeze(alpha / len(self.parts), power, share))
 
+    @property
+    def unsafe(self) -> bool:
+        """Whether the version stands beyond its safe margin for some class, by all that was counted in this step."""
+        return any(part.unsafe for part in self.parts)
+
     def renew(self, alpha: float, power: float) -> "EachClassGate":
         """The gate with more `needs` of the parts for which this step asks for more."""
         return self.each(lambda part: part.renew(alpha / len(self.parts), power))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from evaluator.gates.judging import Judging
+from evaluator.gates.step_counts import NO_COUNTS, StepCounts
 from evaluator.statistics import rates
 from evaluator.statistics.bets import Margin, smoothed, smoothed_rate
 from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1, unlike_margin
@@ -37,7 +38,7 @@ class RateGate:
         effect: of rows of one request that are alike: evidence of labels is divided by it.
         seen_class: labelled rows of the gate's class among those that `harm` took, of the test and of the stable arm.
         step_class: likewise among those that `safe` took since the step's start.
-        step_stable: what `step_n` was compared with: all of stable's, and those of them that failed or were wrong.
+        step: what `safe` has taken of both arms since the step's start.
         drawn: whether the lines of its tests are what the policy asks for. F1 is no rate, and its margins become those
             of one when stable's own F1 is known; nothing is judged before.
     """
@@ -53,7 +54,7 @@ class RateGate:
     effect: float = 1.0
     seen_class: OfArms = (0, 0)
     step_class: OfArms = (0, 0)
-    step_stable: OfArms = (0, 0)
+    step: StepCounts = NO_COUNTS
 
     @property
     def test_n(self) -> int:
@@ -103,7 +104,7 @@ class RateGate:
 
     def restart(self) -> "RateGate":
         """The gate with fresh evidence of non-inferiority."""
-        return replace(self, safe=rates.restart(self.safe), step_n=0, step_class=(0, 0), step_stable=(0, 0))
+        return replace(self, safe=rates.restart(self.safe), step_n=0, step_class=(0, 0), step=NO_COUNTS)
 
     def freeze(self, alpha: float, power: float, share: float) -> "RateGate":
         """The gate with `needs`, once stable's past says what it takes; it never changes afterwards."""
@@ -121,7 +122,7 @@ class RateGate:
         Stable's rate may have been an incident's then, and the step may have another share. It never becomes less: what
         was seen makes nothing easier to pass.
         """
-        n, x = self.step_stable
+        n, x = self.step.n_stable, self.step.x_stable
         if self.needs is None or self.gate.limit is not None or self.gate.better is not None or not (n and self.step_n):
             return self
         # Bets were made by stable's whole past, and have learnt the step's rate by and by: as in its middle.
@@ -129,6 +130,17 @@ class RateGate:
         known = smoothed(max(n_past, 0.0), min(max(x_past, 0.0), max(n_past, 0.0)))
         share = self.step_n / (self.step_n + n)
         return replace(self, needs=max(self.needs, _shows_harm(self, (alpha, power), share, smoothed(n, x), known)))
+
+    @property
+    def unsafe(self) -> bool:
+        """Whether the version stands beyond its safe margin by all that was counted in this step.
+
+        The e-processes are of versions that are worse in every window. One that is worse in some by far, and as good in
+        between, is no more than a third of the way to its bar after each of them, and loses that again.
+        """
+        if self.gate.limit is not None:
+            return self.step.exceeds(_limit_rate(self.gate, DEFAULT_SAFE[self.gate.metric].offset))
+        return self.step.is_beyond(self.safe.margin.a, self.safe.margin.b)
 
     def remaining(self, alpha: float, share: float) -> int | None:
         """Forecast: mature attempts or labels of the test arm until PASS; None: unknown.
@@ -219,10 +231,8 @@ def _harmed(gate: RateGate, harm: RateTest, windows: RateWindows, of_class: OfAr
 def _shown(gate: RateGate, safe: RateTest, taken: GateRows) -> RateGate:
     # Attempts that nothing was compared with show nothing, unless they are held against a number.
     step_n = gate.step_n + sum(row[0] for row in taken.rows if row[2] or gate.gate.limit is not None)
-    compared = [row for row in taken.rows if row[0]]
-    step_stable = _plus(gate.step_stable, (sum(row[2] for row in compared), sum(row[3] for row in compared)))
-    known = _plus(gate.step_class, taken.of_class)
-    return replace(gate, safe=safe, step_n=step_n, step_class=known, step_stable=step_stable)
+    known, step = _plus(gate.step_class, taken.of_class), gate.step.plus(taken.rows)
+    return replace(gate, safe=safe, step_n=step_n, step_class=known, step=step)
 
 
 def rate_gate(gate: Gate, alpha: float, agreeing: int = 3, promote: float = 0.05) -> RateGate:

@@ -28,7 +28,7 @@ from services.common.policy.records import PeriodEnd, Step
 
 _TAILS, _BY_CLASS, _WATCHED, _RENEWED = 1, 2, 3, 4
 """The first rules by which the slowest batches, and labels of a gate's class, were asked for, by which a clock that was
-set made no wait any longer, and by which the last step asks for what shows a harm in it."""
+set made no wait any longer, and by which the last step asks for what shows a harm in it, and for none in sum."""
 
 
 def decide(state: State, at: Circumstances) -> Decision:
@@ -217,9 +217,17 @@ def _period_over(state: State, at: Circumstances, required: Sequence[GateReport]
     # What so few looks cannot find they have not found.
     if at.rules >= _TAILS and not thin and state.judged < agreeing:
         return _end_of_period(state, sentences.too_few_looks(state, agreeing))
+    if at.rules >= _RENEWED and _is_last(state) and not thin and (unsafe := _unsafe(state, required)):
+        return _end_of_period(state, sentences.unsafe(state, unsafe))
     if mirrored or (required and not thin):
         return _go_on(state, at, sentences.no_violation(state, required, shown=_is_last(state)), "NO_VIOLATION")
     return _end_of_period(state, sentences.too_little(state, thin, seen, needs))
+
+
+def _unsafe(state: State, required: Sequence[GateReport]) -> list[GateReport]:
+    """The gates beyond whose safe margin the version stands after all, though no three looks agreed on a harm."""
+    beyond = {gate.gate.name for gate in state.gates if isinstance(gate, RateGate | EachClassGate) and gate.unsafe}
+    return [report for report in required if report.gate in beyond]
 
 
 def _renewed(state: State) -> tuple[GateState, ...]:

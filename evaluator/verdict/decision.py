@@ -10,7 +10,7 @@ RULES = 4
 """By which rules a look concludes, recorded with it: by 0 nothing was asked of the slowest batches, nor of how many
 looks a period had; by 0 and 1 nothing of how many labels were of a gate's class; by all before 3 what a clock was
 set forward passed for time that was waited; and by all before 4 what the last period's end asks for was what the first
-judged look had found, whatever stable's rate and the share have been since."""
+judged look had found, whatever stable's rate and the share have been since, and nothing was asked of the sums."""
 
 
 class Phase(StrEnum):

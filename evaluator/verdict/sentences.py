@@ -12,6 +12,7 @@ from evaluator.verdict.comparisons import allowed, compared
 from evaluator.verdict.reports import DriftReport, GateReport, Verdict
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Gate
+from services.common.policy.timing import AGREEING_LOOKS
 
 _MUCH: Final = 1.2
 """Times as many as at the start: what is less is what a longer look at the same rate brings."""
@@ -101,6 +102,15 @@ def _at_first(gate: GateState, need: float) -> str:
     if not gate.needs or need < _MUCH * gate.needs:
         return ""
     return f" as things are ({words.count(gate.needs)} as they were at the start)"
+
+
+def unsafe(state: State, reports: Sequence[GateReport]) -> str:
+    """Why the end of a period passes no version that failed in bursts; `reports`: of the gates that they are of."""
+    parts = (f"{compared(state, report)}; {allowed(report, _gate(state, report).safe)}" for report in reports)
+    return (
+        f"the period ended, and no {AGREEING_LOOKS} looks agreed on a harm, but in sum {state.terms.test} is not safe: "
+        f"{', and '.join(parts)}"
+    )
 
 
 def too_few_looks(state: State, agreeing: int) -> str:

@@ -8,6 +8,7 @@ from evaluator.evidence.state import State
 from evaluator.gates.distributions import DistributionGate
 from evaluator.gates.opening import GateState
 from evaluator.gates.rates import RateGate
+from evaluator.gates.step_counts import StepCounts
 from evaluator.verdict.decide import decide
 from evaluator.verdict.decision import Action
 from evaluator.verdict.reports import Verdict
@@ -30,7 +31,7 @@ def with_needs(state: State, needs: float) -> State:
 def needing(gate: GateState, needs: float | None) -> GateState:
     # Nor does this step ask for more, of which nothing is known then.
     if isinstance(gate, RateGate):
-        return replace(gate, needs=needs, step_stable=(0, 0))
+        return replace(gate, needs=needs, step=StepCounts())
     assert isinstance(gate, DistributionGate)
     return replace(gate, needs=needs, step_control=0)
 

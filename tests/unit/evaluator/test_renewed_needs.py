@@ -10,6 +10,7 @@ from evaluator.gates.balance import BalanceGate
 from evaluator.gates.distributions import DistributionGate, distribution_gate
 from evaluator.gates.each_class import EachClassGate
 from evaluator.gates.rates import RateGate, rate_gate
+from evaluator.gates.step_counts import StepCounts
 from evaluator.verdict.decide import decide
 from evaluator.verdict.decision import Action
 from services.common.policy.drafts import GateDraft
@@ -91,7 +92,7 @@ def test_what_is_needed_goes_by_the_steps_share_and_by_rows_that_are_alike() -> 
     alike = replace(both(gate, (400, 40, 3_600, 360)), effect=3.0).renew(0.01, 0.95)
     assert alike.needs == pytest.approx(3.0 * (gate.needs or 0.0), rel=0.05)
     # A step begins anew, and what nothing was compared with says nothing.
-    assert halves.restart().step_stable == (0, 0)
+    assert halves.restart().step == StepCounts()
     assert both(gate, (0, 0, 4_000, 4_000)).renew(0.01, 0.95).needs == gate.needs
 
 

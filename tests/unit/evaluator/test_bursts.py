@@ -1,0 +1,80 @@
+"""Versions that fail for a while, are as good as stable for longer, and fail again."""
+
+from dataclasses import replace
+
+import pytest
+
+from evaluator.gates.each_class import EachClassGate
+from evaluator.gates.rates import rate_gate
+from evaluator.gates.step_counts import StepCounts
+from evaluator.verdict.decide import decide
+from evaluator.verdict.decision import Action
+from services.common.policy.drafts import GateDraft
+from services.common.policy.metrics import EACH_CLASS, MetricKind
+from services.common.policy.records import Gate, GateMargin, Limit, Need
+from tests.fakes.metrics import Behaviour
+from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms, trial
+
+USUAL = Behaviour(errors=0.005)
+
+
+def bursts(seed: int, every: int, looks: int) -> Trial:
+    """A version that fails everything at so many looks of each `every`, from the third on."""
+    terms = demo_terms(
+        demo_policy(gates=(GateDraft(MetricKind.ERRORS, required=True),)), demo_plan(1000, period=240.0), features=0
+    )
+    made = trial(seed, terms, test=USUAL, rate=1_200.0)
+    made.fleet.stable = USUAL
+    for number in range(140):
+        made.fleet.test = replace(USUAL, errors=1.0) if number >= 2 and (number - 2) % every < looks else USUAL
+        made.look()
+        if made.outcome is not None:
+            return made
+    raise AssertionError
+
+
+@pytest.mark.parametrize(("every", "looks"), [(20, 2), (20, 1), (40, 1)])
+def test_a_version_that_fails_in_bursts_is_not_promoted_for_want_of_three_looks_that_agree(
+    every: int, looks: int
+) -> None:
+    """Of all that it was asked it fails 3 to 10 %, stable .5 %."""
+    made = bursts(0, every, looks)
+    decision = made.outcome
+    assert decision is not None
+    assert decision.at is not None
+    assert (decision.action, decision.code) == (Action.CANCEL, "TOO_LITTLE_EVIDENCE"), decision.reason
+    assert "no 3 looks agreed on a harm, but in sum v2 is not safe: v2 failed " in decision.reason
+    assert "is allowed" in decision.reason
+    # What an older release concluded is replayed as it was.
+    assert decide(made.state, replace(decision.at, rules=3)).code == "NO_VIOLATION"
+
+
+def test_in_sum_only_windows_are_compared() -> None:
+    """Where the share rises while both fail more, the test arm has more of the bad time than stable."""
+    calm, incident = (50, 0, 950, 0), (500, 100, 500, 100)
+    counted = StepCounts().plus([calm, incident])
+    assert counted.x_test / counted.n_test > 2.0 * counted.stable_rate
+    assert not counted.is_beyond(0.001, 1.0)
+    assert counted.plus([(500, 110, 500, 100)]).is_beyond(0.001, 1.0)
+    assert counted.plus([(0, 0, 9_000, 0)]) == counted
+    assert StepCounts().plus([(100, 3, 0, 0)]).exceeds(0.02)
+    assert not StepCounts().plus([(100, 2, 0, 0)]).exceeds(0.02)
+    assert not StepCounts().exceeds(0.02)
+
+
+def test_of_each_class_one_that_is_not_safe_is_enough() -> None:
+    margins = GateMargin(offset=0.005), GateMargin(offset=0.02)
+    gate = Gate("recall", MetricKind.RECALL, Need.ALWAYS, *margins, 1.0, positive=EACH_CLASS)
+    both = EachClassGate.open(gate, 0.01, ("3", "7"), 3)
+    good, bad = [(1_000, 100, 9_000, 900)], [(1_000, 130, 9_000, 900)]
+    assert not both.each(lambda part: part.judge_safe(good)).unsafe
+    three, seven = both.parts
+    assert both.having([three.judge_safe(good), seven.judge_safe(bad)]).unsafe
+    assert not both.having([three.judge_safe(good), seven.judge_safe(bad).restart()]).unsafe
+
+
+def test_what_is_held_against_a_number_may_be_beyond_it_by_as_much_as_has_to_show() -> None:
+    margins = GateMargin(offset=0.005), GateMargin(offset=0.02)
+    gate = Gate("wrong", MetricKind.ACCURACY, Need.ALWAYS, *margins, 1.0, limit=Limit(at_least=0.9))
+    assert not rate_gate(gate, 0.01).judge_safe([(1_000, 119, 0, 0)]).unsafe
+    assert rate_gate(gate, 0.01).judge_safe([(1_000, 121, 0, 0)]).unsafe
