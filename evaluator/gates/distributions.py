@@ -146,6 +146,24 @@ class DistributionGate:
         known = [one for one in left if one is not None]
         return max(known) if len(known) == len(left) else None
 
+    @property
+    def unsafe(self) -> bool:
+        """Whether the version stands beyond its safe margin by all that was judged, as in `RateGate`."""
+        return self.gate.better is None and any(map(self._is_beyond, _safe_tests(self)))
+
+    def _is_beyond(self, asked: RuntimeTest) -> bool:
+        """Whether more rows are beyond what a test of "no worse" asks for, the other's sizes weighted as test's."""
+        test, control = self.seen.test.counts, self.seen.control.counts
+        n_test, n_control = test.sum(axis=-1), control.sum(axis=-1)
+        both = (n_test > 0) & (n_control > 0)
+        if not both.any():
+            return False
+        cut = runtime.cut_of(asked, control[both])
+        last = test.shape[-1] - 1
+        slow = at_least(test[both], np.minimum(cut + asked.margin, last)).sum()
+        usual = (at_least(control[both], cut) * (n_test[both] / n_control[both])).sum()
+        return bool(slow > usual + asked.offset * n_test[both].sum())
+
     def shows_tail(self, bar: float) -> bool:
         """Whether the tail is shown to be no heavier, or nobody asks."""
         return self.tail is None or self.tail.log_e >= bar

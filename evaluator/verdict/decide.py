@@ -226,7 +226,8 @@ def _period_over(state: State, at: Circumstances, required: Sequence[GateReport]
 
 def _unsafe(state: State, required: Sequence[GateReport]) -> list[GateReport]:
     """The gates beyond whose safe margin the version stands after all, though no three looks agreed on a harm."""
-    beyond = {gate.gate.name for gate in state.gates if isinstance(gate, RateGate | EachClassGate) and gate.unsafe}
+    summed = RateGate | EachClassGate | DistributionGate
+    beyond = {gate.gate.name for gate in state.gates if isinstance(gate, summed) and gate.unsafe}
     return [report for report in required if report.gate in beyond]
 
 

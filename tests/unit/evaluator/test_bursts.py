@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from evaluator.gates.distributions import distribution_gate
 from evaluator.gates.each_class import EachClassGate
 from evaluator.gates.rates import rate_gate
 from evaluator.gates.step_counts import StepCounts
@@ -12,6 +13,7 @@ from evaluator.verdict.decision import Action
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import EACH_CLASS, MetricKind
 from services.common.policy.records import Gate, GateMargin, Limit, Need
+from services.common.telemetry import catalog
 from tests.fakes.metrics import Behaviour
 from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms, trial
 
@@ -47,6 +49,51 @@ def test_a_version_that_fails_in_bursts_is_not_promoted_for_want_of_three_looks_
     assert "is allowed" in decision.reason
     # What an older release concluded is replayed as it was.
     assert decide(made.state, replace(decision.at, rules=3)).code == "NO_VIOLATION"
+
+
+def test_a_version_that_is_slow_in_bursts_is_not_promoted_either() -> None:
+    """Of its batches one in ten takes ten times as long, all of them at two looks of twenty."""
+    terms = demo_terms(demo_policy(gates=(GateDraft(MetricKind.RUNTIME, required=True),)), demo_plan(1000), features=0)
+    made = trial(0, replace(terms, plan=demo_plan(1000, period=240.0)), rate=600.0)
+    for number in range(140):
+        made.fleet.test = Behaviour(seconds=0.02 if 2 <= number % 20 < 4 else 0.002)
+        if made.look().action is not Action.NONE:
+            break
+    decision = made.outcome
+    assert decision is not None
+    assert decision.at is not None
+    assert (decision.action, decision.code) == (Action.CANCEL, "TOO_LITTLE_EVIDENCE"), decision.reason
+    assert "in sum v2 is not safe: v2's batches took " in decision.reason
+    assert decide(made.state, replace(decision.at, rules=3)).code == "NO_VIOLATION"
+
+
+def histogram(*buckets: int) -> tuple[int, ...]:
+    counts = [0] * (len(catalog.INFERENCE_DURATION.bounds) + 1)
+    for bucket in buckets:
+        counts[bucket] += 100
+    return tuple(counts)
+
+
+@pytest.mark.parametrize(
+    ("test", "unsafe"),
+    [
+        ((40,) * 100, False),
+        # Slower by more than the margin of two buckets, and by as much.
+        ((43,) * 100, True),
+        ((42,) * 100, False),
+        # Two points more of the batches may be among the slowest.
+        ((40,) * 98 + (60,) * 2, False),
+        ((40,) * 97 + (60,) * 3, True),
+    ],
+)
+def test_of_runtimes_the_median_and_the_slowest_are_summed(test: tuple[int, ...], unsafe: bool) -> None:
+    margins = GateMargin(buckets=1), GateMargin(buckets=2, offset=0.02)
+    gate = Gate("runtime", MetricKind.RUNTIME, Need.ALWAYS, *margins, 1.0)
+    opened = distribution_gate(gate, 0.01, catalog.INFERENCE_DURATION.bounds)
+    assert not opened.unsafe
+    # Control's batches of another size are none to compare with.
+    rows = [(1, histogram(*test), histogram(*(40,) * 50)), (2, histogram(90), histogram())]
+    assert opened.judge(rows).unsafe is unsafe
 
 
 def test_in_sum_only_windows_are_compared() -> None:
