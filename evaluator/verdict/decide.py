@@ -218,7 +218,7 @@ def _period_over(state: State, at: Circumstances, required: Sequence[GateReport]
     if at.rules >= _TAILS and not thin and state.judged < agreeing:
         return _end_of_period(state, sentences.too_few_looks(state, agreeing))
     if at.rules >= _RENEWED and _is_last(state) and not thin and (unsafe := _unsafe(state, required)):
-        return _end_of_period(state, sentences.unsafe(state, unsafe))
+        return _end_of_period(state, sentences.unsafe(state, unsafe), "NOT_SAFE")
     if mirrored or (required and not thin):
         return _go_on(state, at, sentences.no_violation(state, required, shown=_is_last(state)), "NO_VIOLATION")
     return _end_of_period(state, sentences.too_little(state, thin, seen, needs))

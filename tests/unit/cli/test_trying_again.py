@@ -93,3 +93,11 @@ def test_what_has_passed_in_shadow_is_started_live() -> None:
     ended.outcome.code = "SHADOW_PASSED"
     ended.plan.steps[0].mode = policy.MODE_SHADOW
     assert explain("churn", ended, None, samples.NOW).endswith("or start it live: crossfade start churn v2 --plan 5%")
+
+
+def test_a_version_that_was_not_safe_in_sum_is_not_tried_again_with_more_of_the_same() -> None:
+    ended = thin(samples.rollout(), open_gate(1_800))
+    ended.outcome.code, ended.outcome.reason = "NOT_SAFE", "in sum v2 is not safe"
+    told = explain("churn", ended, None, samples.NOW)
+    assert told.endswith("Next: crossfade versions show churn v2")
+    assert ": in sum it was not safe." in told

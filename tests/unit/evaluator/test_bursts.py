@@ -44,7 +44,7 @@ def test_a_version_that_fails_in_bursts_is_not_promoted_for_want_of_three_looks_
     decision = made.outcome
     assert decision is not None
     assert decision.at is not None
-    assert (decision.action, decision.code) == (Action.CANCEL, "TOO_LITTLE_EVIDENCE"), decision.reason
+    assert (decision.action, decision.code) == (Action.CANCEL, "NOT_SAFE"), decision.reason
     assert "no 3 looks agreed on a harm, but in sum v2 is not safe: v2 failed " in decision.reason
     assert "is allowed" in decision.reason
     # What an older release concluded is replayed as it was.
@@ -62,7 +62,7 @@ def test_a_version_that_is_slow_in_bursts_is_not_promoted_either() -> None:
     decision = made.outcome
     assert decision is not None
     assert decision.at is not None
-    assert (decision.action, decision.code) == (Action.CANCEL, "TOO_LITTLE_EVIDENCE"), decision.reason
+    assert (decision.action, decision.code) == (Action.CANCEL, "NOT_SAFE"), decision.reason
     assert "in sum v2 is not safe: v2's batches took " in decision.reason
     assert decide(made.state, replace(decision.at, rules=3)).code == "NO_VIOLATION"
 

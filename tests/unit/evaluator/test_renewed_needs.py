@@ -88,7 +88,7 @@ def test_what_is_needed_never_becomes_less() -> None:
 def test_what_is_needed_goes_by_the_steps_share_and_by_rows_that_are_alike() -> None:
     gate = frozen(of(MetricKind.ERRORS))
     halves = both(gate, (4_000, 400, 4_000, 400)).renew(0.01, 0.95)
-    assert halves.needs == pytest.approx(frozen(of(MetricKind.ERRORS)).renew(0.01, 0.95).needs * 1.8, rel=0.1)
+    assert halves.needs == pytest.approx((frozen(of(MetricKind.ERRORS)).renew(0.01, 0.95).needs or 0.0) * 1.8, rel=0.1)
     alike = replace(both(gate, (400, 40, 3_600, 360)), effect=3.0).renew(0.01, 0.95)
     assert alike.needs == pytest.approx(3.0 * (gate.needs or 0.0), rel=0.05)
     # A step begins anew, and what nothing was compared with says nothing.

@@ -38,6 +38,7 @@ _NOT_BY_GATES: Final = {
     "SUPERSEDED": "a newer version was published",
     "TOO_LITTLE_EVIDENCE": "there was too little evidence",
     "NO_WINNER": "it did not win",
+    "NOT_SAFE": "in sum it was not safe",
     "SHADOW_PASSED": "it passed in shadow, and its plan has no LIVE step",
 }
 

@@ -23,6 +23,8 @@ from crossfade.registry.v1.resources_pb2 import (
 _POLICY: Final = " (FILE: its policy was one of its own, and is given again)"
 _THIN: Final = frozenset({"TOO_LITTLE_EVIDENCE", "NO_WINNER"})
 """Outcomes of a period that was too short or of a share that was too small."""
+_NOT_SAFE: Final = "NOT_SAFE"
+"""A version that was found to be worse after all, though never at three looks together."""
 _ROOM: Final = 1.3
 _HALF_BPS: Final = 5_000
 _LONGEST: Final = 366 * 86_400.0
@@ -38,6 +40,9 @@ def next_line(model: str, rollout: Rollout) -> str:
             return f"Next: crossfade status {model} -w"
         case value if value == ROLLOUT_STATE_PROMOTED:
             return f"Next: crossfade status {model}"
+        case value if value == ROLLOUT_STATE_INCONCLUSIVE and rollout.outcome.code == _NOT_SAFE:
+            # More of the same would end in the same way.
+            return show
         case value if value in (ROLLOUT_STATE_INCONCLUSIVE, ROLLOUT_STATE_CANCELLED):
             return f"{show}, or {_again(model, rollout)}"
         case _:

@@ -665,7 +665,7 @@ class Outcome(_message.Message):
     """The reason in one sentence."""
     code: _builtins.str
     """UPPER_SNAKE: VIOLATION, NO_VIOLATION, SAFE, LOAD_FAILED, CRASHED, NOT_READY, TOO_LITTLE_EVIDENCE, SPLIT_BROKEN, POLICY_INVALID,
-    SUPERSEDED, STABLE_NEVER_READY, SIGNATURE_INCOMPATIBLE, SEGMENT_DELETED, PERSON, LOOK (it rests on a look, and its
+    NOT_SAFE, SUPERSEDED, STABLE_NEVER_READY, SIGNATURE_INCOMPATIBLE, SEGMENT_DELETED, PERSON, LOOK (it rests on a look, and its
     Evaluator gave no code); of an undone lane UNDONE, or UNDONE_AS_BAD when the version before is FAILED.
     """
     gate: _builtins.str
