@@ -138,6 +138,8 @@ class RateGate:
         The e-processes are of versions that are worse in every window. One that is worse in some by far, and as good in
         between, is no more than a third of the way to its bar after each of them, and loses that again.
         """
+        if self.gate.better is not None:
+            return False
         if self.gate.limit is not None:
             return self.step.exceeds(_limit_rate(self.gate, DEFAULT_SAFE[self.gate.metric].offset))
         return self.step.is_beyond(self.safe.margin.a, self.safe.margin.b)

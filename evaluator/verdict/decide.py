@@ -135,19 +135,27 @@ def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> De
             return _end_of_period(state, f"the period ended, and {at.holds[0]}")
         return Decision(Action.NONE, Verdict.CONTINUE, f"waits: {'; '.join(at.holds)}")
     if required and not open_gates:
-        doubt = _doubt(state, gates)
-        if doubt and watched < step.period:
-            return Decision(Action.NONE, Verdict.CONTINUE, doubt)
-        if watched >= step.min_duration:
-            return _go_on(state, at, sentences.safe(state, required), "SUPERIOR" if state.terms.superior else "SAFE")
-        left = step.min_duration - watched
-        return Decision(Action.NONE, Verdict.PASS, sentences.shortest_time(state, left))
+        return _passed(state, at, gates, required)
     if watched >= step.period:
         if state.terms.superior:
             # No violation is no victory: what an A/B test is held for must be shown.
             return _end_of_period(state, sentences.no_winner(state, gates), "NO_WINNER")
         return _period_over(state, at, required)
     return Decision(Action.NONE, Verdict.CONTINUE, sentences.waits(open_gates))
+
+
+def _passed(state: State, at: Circumstances, gates: Sequence[GateReport], required: Sequence[GateReport]) -> Decision:
+    """Every required gate is safe by its evidence: goes on, unless something speaks against it."""
+    step, watched = _step(state), at.elapsed - state.unlooked
+    unsafe = _unsafe(state, required) if at.rules >= _RENEWED else []
+    doubt = sentences.not_in_sum(state, unsafe) if unsafe else _doubt(state, gates)
+    if doubt and watched < step.period:
+        return Decision(Action.NONE, Verdict.CONTINUE, doubt)
+    if unsafe and _is_last(state):
+        return _end_of_period(state, sentences.unsafe(state, unsafe), "NOT_SAFE")
+    if watched >= step.min_duration:
+        return _go_on(state, at, sentences.safe(state, required), "SUPERIOR" if state.terms.superior else "SAFE")
+    return Decision(Action.NONE, Verdict.PASS, sentences.shortest_time(state, step.min_duration - watched))
 
 
 def _missing(state: State, at: Circumstances, required: Sequence[GateReport]) -> str:

@@ -106,11 +106,13 @@ def _at_first(gate: GateState, need: float) -> str:
 
 def unsafe(state: State, reports: Sequence[GateReport]) -> str:
     """Why the end of a period passes no version that failed in bursts; `reports`: of the gates that they are of."""
+    return f"the period ended, and no {AGREEING_LOOKS} looks agreed on a harm, but {not_in_sum(state, reports)}"
+
+
+def not_in_sum(state: State, reports: Sequence[GateReport]) -> str:
+    """That a version is not safe by all that was judged, whatever its gates' evidence says by now."""
     parts = (f"{compared(state, report)}; {allowed(report, _gate(state, report).safe)}" for report in reports)
-    return (
-        f"the period ended, and no {AGREEING_LOOKS} looks agreed on a harm, but in sum {state.terms.test} is not safe: "
-        f"{', and '.join(parts)}"
-    )
+    return f"in sum {state.terms.test} is not safe: {', and '.join(parts)}"
 
 
 def too_few_looks(state: State, agreeing: int) -> str:

@@ -10,6 +10,7 @@ from evaluator.gates.rates import rate_gate
 from evaluator.gates.step_counts import StepCounts
 from evaluator.verdict.decide import decide
 from evaluator.verdict.decision import Action
+from evaluator.verdict.reports import Verdict
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import EACH_CLASS, MetricKind
 from services.common.policy.records import Gate, GateMargin, Limit, Need
@@ -65,6 +66,22 @@ def test_a_version_that_is_slow_in_bursts_is_not_promoted_either() -> None:
     assert (decision.action, decision.code) == (Action.CANCEL, "NOT_SAFE"), decision.reason
     assert "in sum v2 is not safe: v2's batches took " in decision.reason
     assert decide(made.state, replace(decision.at, rules=3)).code == "NO_VIOLATION"
+
+
+def test_what_has_passed_between_two_bursts_waits_while_it_is_not_safe_in_sum() -> None:
+    terms = demo_terms(demo_policy(gates=(GateDraft(MetricKind.RUNTIME, required=True),)), features=0)
+    made = trial(2, replace(terms, plan=demo_plan(1000, period=80.0)), rate=600.0)
+    for number in range(60):
+        made.fleet.test = Behaviour(seconds=0.02 if number >= 4 and (number - 4) % 10 == 0 else 0.002)
+        if made.look().action is not Action.NONE:
+            break
+    waited = [one for one in made.decisions if one.reason.startswith("in sum v2 is not safe: v2's batches took ")]
+    assert waited
+    assert waited[0].at is not None
+    assert all(gate.verdict is Verdict.PASS for gate in waited[0].gates)
+    decision = made.outcome
+    assert decision is not None
+    assert (decision.action, decision.code) == (Action.CANCEL, "NOT_SAFE"), decision.reason
 
 
 def histogram(*buckets: int) -> tuple[int, ...]:
