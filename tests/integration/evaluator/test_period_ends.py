@@ -26,7 +26,9 @@ GATES = (
 )
 TOO_LITTLE = re.compile(
     r"the period ended with too little evidence: (?:errors .+; )?"
-    r"accuracy has [\d,]+ labels of v2 in this step, and [\d,]+ are needed to see a harm(.*)"
+    r"accuracy has [\d,]+ labels of v2 in this step, and [\d,]+ are needed to see a harm"
+    # Of the hundred labels by which it was fixed at first some say that fewer would do.
+    r"(?: as things are \([\d,]+ as they were at the start\))?(.*)"
 )
 ASKED_FOR = {
     PeriodEnd.ROLLBACK: "; the policy asks for a rollback then",

@@ -142,3 +142,6 @@ def test_what_is_held_against_a_number_may_be_beyond_it_by_as_much_as_has_to_sho
     gate = Gate("wrong", MetricKind.ACCURACY, Need.ALWAYS, *margins, 1.0, limit=Limit(at_least=0.9))
     assert not rate_gate(gate, 0.01).judge_safe([(1_000, 119, 0, 0)]).unsafe
     assert rate_gate(gate, 0.01).judge_safe([(1_000, 121, 0, 0)]).unsafe
+    # What must be better is held to evidence of that alone.
+    better = Gate("wrong", MetricKind.ACCURACY, Need.ALWAYS, *margins, 1.0, better=GateMargin(offset=0.0))
+    assert not rate_gate(better, 0.01).judge_safe([(1_000, 500, 9_000, 900)]).unsafe
