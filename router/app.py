@@ -20,11 +20,12 @@ from router.pair_notes import PairNotes
 from router.peers import Peers
 from router.proxy import Proxy
 from router.routes import TableMaker
-from router.servicer import INFERENCE_SERVICE, PREDICTION_SERVICE, PredictHandlers
+from router.servicer import PREDICTION_SERVICE, PredictHandlers
 from router.settings import RouterSettings
 from router.spans import Spans
 from router.table_file import TableFile
 from router.transport import GrpcTransport
+from services.common import open_inference
 from services.common.channels import Channels
 from services.common.clock import Clock, SystemClock, steady_ns
 from services.common.contact import LOST_SECONDS, REGISTRY_HEALTH, TELL_SECONDS, Contact
@@ -43,7 +44,7 @@ from services.common.telemetry.store import MetricStore, Snapshot
 from services.common.telemetry.tracing import Tracing
 from services.common.watch import Lanes, RouteWatch
 
-_SERVICES: Final = (PREDICTION_SERVICE, INFERENCE_SERVICE, "crossfade.router.v1.RouterService")
+_SERVICES: Final = (PREDICTION_SERVICE, open_inference.SERVICE, "crossfade.router.v1.RouterService")
 _REFLECTED: Final = "crossfade.telemetry.v1.TelemetryService"
 _SERVICE_NAME: Final = "crossfade-router"
 

@@ -21,6 +21,7 @@ from router.proxy import Proxy
 from router.routing import Route, check_known
 from router.spans import Spans
 from router.wire import LongNameError, MalformedError, first_fields
+from services.common import open_inference
 from services.common.clock import Clock
 from services.common.deadlines import seconds_left
 from services.common.errors import (
@@ -40,7 +41,6 @@ _DEFAULT_SECONDS: Final = 30.0
 """Time of a call without a deadline."""
 
 PREDICTION_SERVICE: Final = "crossfade.predict.v1.PredictionService"
-INFERENCE_SERVICE: Final = "inference.GRPCInferenceService"
 
 _Context = aio.ServicerContext
 
@@ -88,7 +88,7 @@ class PredictHandlers:
         server.add_generic_rpc_handlers(
             (
                 grpc.method_handlers_generic_handler(PREDICTION_SERVICE, ours),
-                grpc.method_handlers_generic_handler(INFERENCE_SERVICE, theirs),
+                grpc.method_handlers_generic_handler(open_inference.SERVICE, theirs),
             )
         )
 

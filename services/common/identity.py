@@ -117,6 +117,7 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = {
     GET_METRICS: frozenset({Role.VIEWER, Role.OPERATOR, Role.EVALUATOR, Role.WORKER}),
     "/grpc.health.v1.Health/Check": _EVERYONE,
     "/grpc.health.v1.Health/Watch": _EVERYONE,
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": _EVERYONE,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _EVERYONE,
     "/grpc.channelz.v1.Channelz/GetTopChannels": _OPERATORS,
     "/grpc.channelz.v1.Channelz/GetServers": _OPERATORS,

@@ -14,11 +14,10 @@ from grpc import aio
 from grpc_channelz.v1 import channelz, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from crossfade.connection import MESSAGE_LIMIT
 from crossfade.hosts import host_and_port, is_loopback_host, no_address
-from services.common import guard
+from services.common import guard, reflection
 from services.common.descriptors import Descriptors
 from services.common.health import Health
 from services.common.loops import begun_again
@@ -174,9 +173,7 @@ class Server:
         self._watching: list[asyncio.Task[None]] = []
         self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, guarded)
-        # Their own helpers take what is no aio.Server for a server of threads.
-        shown = (*services, SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(shown), guarded)
+        guarded.add_generic_rpc_handlers(reflection.handlers((*services, SERVICE_NAME)))
         if settings.channelz:
             channelz_pb2_grpc.add_ChannelzServicer_to_server(channelz.aio.ChannelzServicer(), guarded)
         if self.certificate is not None:

@@ -22,9 +22,14 @@ RESOURCE = Resource("test", "1", 0)
 
 
 class House:
-    """A server with one service, and what it counts."""
+    """A server with one service, and what it counts; and further ones that it names."""
 
-    def __init__(self, settings: ServiceSettings, log: structlog.typing.FilteringBoundLogger = LOG) -> None:
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        log: structlog.typing.FilteringBoundLogger = LOG,
+        services: tuple[str, ...] = (),
+    ) -> None:
         self.store = MetricStore()
         self.store.histogram(catalog.ROUTE_DURATION, "churn", "v1", "live", "", "ok").record(0.003)
         self.error: Exception | None = None
@@ -35,7 +40,7 @@ class House:
         def register(server: aio.Server) -> None:
             telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(telemetry, server)
 
-        self.server = Server(settings, log, ("crossfade.telemetry.v1.TelemetryService",), register)
+        self.server = Server(settings, log, ("crossfade.telemetry.v1.TelemetryService", *services), register)
 
     async def collect(self, model: str = "") -> list[Snapshot]:
         del model

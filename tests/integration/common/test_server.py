@@ -5,12 +5,14 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import descriptor_pool
 from grpc import aio
 from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
+from services.common import open_inference
 from services.common.channels import open_channel
 from services.common.ports import free_port
 from services.common.server import AddressError, Server, split_address
@@ -58,13 +60,38 @@ async def test_health_of_a_service_that_is_none_is_not_found(local: House) -> No
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_reflection_names_the_services(local: House) -> None:
-    async with aio.insecure_channel(local.server.address) as channel:
-        stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
-        call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
-        answer = await call.read()
-        assert "crossfade.telemetry.v1.TelemetryService" in {one.name for one in answer.list_services_response.service}
+@pytest.mark.parametrize("release", ["v1", "v1alpha"])
+async def test_reflection_describes_each_service_that_it_names(release: str) -> None:
+    # What dynamic clients do, and clients with a window: they list the services, and load each of them.
+    house = House(ServiceSettings(listen="127.0.0.1:0", drain_seconds=0.1), services=(open_inference.SERVICE,))
+    await house.server.start()
+    async with aio.insecure_channel(house.server.address) as channel:
+        reflect: Any = channel.stream_stream(
+            f"/grpc.reflection.{release}.ServerReflection/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        call = reflect()
+        await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+        named = [one.name for one in (await call.read()).list_services_response.service]
+        assert named == [
+            "crossfade.telemetry.v1.TelemetryService",
+            "grpc.health.v1.Health",
+            "grpc.reflection.v1.ServerReflection",
+            "grpc.reflection.v1alpha.ServerReflection",
+            "inference.GRPCInferenceService",
+        ]
+        # The details of errors are read by what reflection says of them, too.
+        for symbol in (*named, "google.rpc.ErrorInfo"):
+            await call.write(reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol))
+            answer = await call.read()
+            assert not answer.HasField("error_response"), symbol
+            pool = descriptor_pool.DescriptorPool()
+            for file in reversed(answer.file_descriptor_response.file_descriptor_proto):
+                pool.AddSerializedFile(file)
+            assert pool.FindFileContainingSymbol(symbol)
         call.cancel()
+    await house.server.stop()
 
 
 async def test_channelz_is_served_where_it_is_wanted() -> None:
