@@ -38,7 +38,10 @@ OPTIONS: Final[Options] = (
     ("grpc.max_concurrent_streams", 10_000),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
+    # Clients in other languages ping every 10 s, also between calls. Of one that pings more often than it may the
+    # connection is closed, and what is under way there fails with RESOURCE_EXHAUSTED.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_connection_age_ms", 30 * 60_000),
     ("grpc.max_connection_age_grace_ms", 60_000),
     ("grpc.server_handshake_timeout_ms", 10_000),

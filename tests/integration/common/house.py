@@ -9,7 +9,7 @@ from grpc import aio
 
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from services.common.channels import open_channel
-from services.common.server import Server
+from services.common.server import OPTIONS, Options, Server
 from services.common.settings import ServiceSettings
 from services.common.telemetry import catalog
 from services.common.telemetry.logs import make_log
@@ -29,6 +29,7 @@ class House:
         settings: ServiceSettings,
         log: structlog.typing.FilteringBoundLogger = LOG,
         services: tuple[str, ...] = (),
+        options: Options = OPTIONS,
     ) -> None:
         self.store = MetricStore()
         self.store.histogram(catalog.ROUTE_DURATION, "churn", "v1", "live", "", "ok").record(0.003)
@@ -40,7 +41,9 @@ class House:
         def register(server: aio.Server) -> None:
             telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(telemetry, server)
 
-        self.server = Server(settings, log, ("crossfade.telemetry.v1.TelemetryService", *services), register)
+        self.server = Server(
+            settings, log, ("crossfade.telemetry.v1.TelemetryService", *services), register, None, options
+        )
 
     async def collect(self, model: str = "") -> list[Snapshot]:
         del model
