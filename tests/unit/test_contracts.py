@@ -39,6 +39,15 @@ def test_package_directory_and_import_path_are_one() -> None:
         assert importlib.import_module(file.name.removesuffix(".proto").replace("/", ".") + "_pb2")
 
 
+def test_code_for_other_languages_lies_where_its_package_says() -> None:
+    # protoc makes nothing for Go of a file that does not say where, and for Java one class that holds all others.
+    for file in descriptors():
+        options = file.GetOptions()
+        folder = file.package.replace(".", "/")
+        assert options.go_package == f"{folder};{''.join(file.package.split('.')[-2:])}"
+        assert options.java_multiple_files
+
+
 def test_no_symbol_of_the_open_inference_protocol_enters_the_pool() -> None:
     assert all(file.package.startswith("crossfade.") for file in descriptors())
 

@@ -871,7 +871,7 @@ class ModelMetadataResponse(_message.Message):
     name: _builtins.str
     """The model."""
     platform: _builtins.str
-    """"pytorch_torch_export"."""
+    """"pytorch_torch.export"."""
     @_builtins.property
     def versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The versions that can be called."""

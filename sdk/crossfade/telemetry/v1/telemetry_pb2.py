@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&crossfade/telemetry/v1/telemetry.proto\x12\x16\x63rossfade.telemetry.v1\"1\n\x11GetMetricsRequest\x12\r\n\x05names\x18\x01 \x03(\t\x12\r\n\x05model\x18\x02 \x01(\t\"*\n\x12GetMetricsResponse\x12\x14\n\x0cmetrics_data\x18\x01 \x01(\x0c\x32w\n\x10TelemetryService\x12\x63\n\nGetMetrics\x12).crossfade.telemetry.v1.GetMetricsRequest\x1a*.crossfade.telemetry.v1.GetMetricsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&crossfade/telemetry/v1/telemetry.proto\x12\x16\x63rossfade.telemetry.v1\"1\n\x11GetMetricsRequest\x12\r\n\x05names\x18\x01 \x03(\t\x12\r\n\x05model\x18\x02 \x01(\t\"*\n\x12GetMetricsResponse\x12\x14\n\x0cmetrics_data\x18\x01 \x01(\x0c\x32w\n\x10TelemetryService\x12\x63\n\nGetMetrics\x12).crossfade.telemetry.v1.GetMetricsRequest\x1a*.crossfade.telemetry.v1.GetMetricsResponseB&P\x01Z\"crossfade/telemetry/v1;telemetryv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'crossfade.telemetry.v1.telemetry_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'P\001Z\"crossfade/telemetry/v1;telemetryv1'
   _globals['_GETMETRICSREQUEST']._serialized_start=66
   _globals['_GETMETRICSREQUEST']._serialized_end=115
   _globals['_GETMETRICSRESPONSE']._serialized_start=117
