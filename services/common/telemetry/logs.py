@@ -13,6 +13,11 @@ from services.common.telemetry.tracing import extract
 _OF_HEADERS: Final = ("opentelemetry.trace.propagation.tracecontext", "opentelemetry.trace.span")
 """Loggers of what is wrong with a caller's trace context: no news of this process, of which callers could make any
 number of lines; and a line looks for its trace in those very headers."""
+_OF_GRPC: Final = "grpc._cython.cygrpc"
+"""Logger of what grpc itself fails at, and of metadata that is no UTF-8."""
+_NO_UTF8: Final = "Invalid encoding on %s"
+"""Clients in other languages send what was given them; it is taken for Latin-1. No news of this process either, with a
+traceback for each value of each call, and with the value, which may be a user's name."""
 
 
 def _add_trace_ids(
@@ -55,6 +60,12 @@ def _route(log: structlog.typing.FilteringBoundLogger, level: int) -> None:
     root.addHandler(_Routed(log, max(level, logging.WARNING)))
     for name in _OF_HEADERS:
         logging.getLogger(name).setLevel(logging.ERROR)
+    # There it is once, however many logs the process makes.
+    logging.getLogger(_OF_GRPC).addFilter(_of_this_process)
+
+
+def _of_this_process(record: logging.LogRecord) -> bool:
+    return record.msg != _NO_UTF8
 
 
 def make_log(service: str, level: str, file: TextIO | None = None) -> structlog.typing.FilteringBoundLogger:

@@ -1,5 +1,6 @@
 """Lines of the log: of calls, of libraries, of who is refused."""
 
+import asyncio
 import contextlib
 import io
 import json
@@ -13,6 +14,7 @@ from grpc import aio
 from services.common.settings import ServiceSettings
 from services.common.telemetry.logs import make_log
 from tests.integration.common.house import House, files, read
+from tests.support import http2
 
 
 async def test_a_line_about_a_call_has_the_ids_of_its_callers_trace() -> None:
@@ -58,6 +60,25 @@ async def test_who_is_refused_is_told_to_the_log_once_a_minute(folder: Path) -> 
         ("a caller is refused", f"spiffe://crossfade/{who}/{who}", "ROLE_MISSING") for who in ("client", "publisher")
     ]
     assert told[0]["method"].endswith("/GetMetrics")
+
+
+async def test_metadata_that_is_no_utf_8_makes_no_line() -> None:
+    # grpc-go sends a text as the bytes that it is, in Latin-1, say.
+    lines = io.StringIO()
+    house = House(ServiceSettings(listen="127.0.0.1:0", drain_seconds=0.1), make_log("test", "info", lines))
+    await house.server.start()
+    host, _, port = house.server.address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(http2.BEGIN + http2.call("/grpc.health.v1.Health/Check", {"x-crossfade-key": b"caf\xe9"}))
+    async with asyncio.timeout(10):
+        while (await http2.read(reader))[0] != http2.DATA:
+            pass
+    writer.close()
+    await writer.wait_closed()
+    await house.server.stop()
+    logging.getLogger("grpc._cython.cygrpc").error("another thing")
+    said = [json.loads(line)["event"] for line in lines.getvalue().splitlines()]
+    assert said == ["serving", "another thing"]
 
 
 def test_a_logged_failure_shows_no_local_variables() -> None:
