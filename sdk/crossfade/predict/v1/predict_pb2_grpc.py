@@ -59,7 +59,8 @@ class PredictionServiceServicer:
     def Predict(self, request, context):
         """Runs one version of a model on the given tensors. Errors: NOT_FOUND (unknown model or version),
         INVALID_ARGUMENT (inputs do not fit the signature), RESOURCE_EXHAUSTED (queue full; google.rpc.RetryInfo says when
-        to come again), DEADLINE_EXCEEDED, UNAVAILABLE (nothing serves the model), INTERNAL (the model failed).
+        to come again), DEADLINE_EXCEEDED, UNAVAILABLE (nothing serves the model), INTERNAL (the model failed). Of a call that
+        had arrived and was not begun when its server ended, grpc says CANCELLED: ask again, as after UNAVAILABLE.
         Of a model that answers in parts it runs the first step and answers all of its outputs; inputs that a step feeds and
         that the request does not give are zeros.
         """

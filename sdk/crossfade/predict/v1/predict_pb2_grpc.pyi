@@ -39,7 +39,8 @@ class PredictionServiceStub:
     Predict: _grpc.UnaryUnaryMultiCallable[_predict_pb2.PredictRequest, _predict_pb2.PredictResponse]
     """Runs one version of a model on the given tensors. Errors: NOT_FOUND (unknown model or version),
     INVALID_ARGUMENT (inputs do not fit the signature), RESOURCE_EXHAUSTED (queue full; google.rpc.RetryInfo says when
-    to come again), DEADLINE_EXCEEDED, UNAVAILABLE (nothing serves the model), INTERNAL (the model failed).
+    to come again), DEADLINE_EXCEEDED, UNAVAILABLE (nothing serves the model), INTERNAL (the model failed). Of a call that
+    had arrived and was not begun when its server ended, grpc says CANCELLED: ask again, as after UNAVAILABLE.
     Of a model that answers in parts it runs the first step and answers all of its outputs; inputs that a step feeds and
     that the request does not give are zeros.
     """
@@ -60,7 +61,8 @@ class PredictionServiceAsyncStub(PredictionServiceStub):
     Predict: _aio.UnaryUnaryMultiCallable[_predict_pb2.PredictRequest, _predict_pb2.PredictResponse]  # type: ignore[assignment]
     """Runs one version of a model on the given tensors. Errors: NOT_FOUND (unknown model or version),
     INVALID_ARGUMENT (inputs do not fit the signature), RESOURCE_EXHAUSTED (queue full; google.rpc.RetryInfo says when
-    to come again), DEADLINE_EXCEEDED, UNAVAILABLE (nothing serves the model), INTERNAL (the model failed).
+    to come again), DEADLINE_EXCEEDED, UNAVAILABLE (nothing serves the model), INTERNAL (the model failed). Of a call that
+    had arrived and was not begun when its server ended, grpc says CANCELLED: ask again, as after UNAVAILABLE.
     Of a model that answers in parts it runs the first step and answers all of its outputs; inputs that a step feeds and
     that the request does not give are zeros.
     """
@@ -84,7 +86,8 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_predict_pb2.PredictResponse, _abc.Awaitable[_predict_pb2.PredictResponse]]:
         """Runs one version of a model on the given tensors. Errors: NOT_FOUND (unknown model or version),
         INVALID_ARGUMENT (inputs do not fit the signature), RESOURCE_EXHAUSTED (queue full; google.rpc.RetryInfo says when
-        to come again), DEADLINE_EXCEEDED, UNAVAILABLE (nothing serves the model), INTERNAL (the model failed).
+        to come again), DEADLINE_EXCEEDED, UNAVAILABLE (nothing serves the model), INTERNAL (the model failed). Of a call that
+        had arrived and was not begun when its server ended, grpc says CANCELLED: ask again, as after UNAVAILABLE.
         Of a model that answers in parts it runs the first step and answers all of its outputs; inputs that a step feeds and
         that the request does not give are zeros.
         """
