@@ -12,7 +12,6 @@ from google.protobuf.message import DecodeError
 from grpc import aio
 
 from crossfade import metadata as keys
-from crossfade.errors import DETAILS_KEY
 from crossfade.names import LONGEST_ID
 from crossfade.predict.v1 import predict_pb2
 from router.call import Answer, Call, Reply
@@ -33,7 +32,7 @@ from services.common.errors import (
 )
 from services.common.guard import current_metadata, current_principal
 from services.common.identity import Role, require_role
-from services.common.statuses import code_of, details_of
+from services.common.statuses import code_of, details_of, trailer_of
 from services.common.stream_infer import StreamInfer, Write, problem_of
 from services.common.text import shown
 
@@ -222,7 +221,7 @@ async def _abort(context: _Context[bytes, bytes], answer: Answer) -> None:
     own = _own_words(answer)
     if own is not None:
         raise own
-    trailer = ((DETAILS_KEY, reply.details),) if reply.details else ()
+    trailer = trailer_of(reply.details) if reply.details else ()
     await context.abort(grpc.StatusCode[reply.code], reply.message, trailer)
 
 

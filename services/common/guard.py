@@ -14,7 +14,6 @@ from google.protobuf.message import DecodeError
 from grpc import aio
 
 from crossfade.connection import USER_KEY
-from crossfade.errors import DETAILS_KEY
 from services.common import statuses
 from services.common.errors import (
     CrossfadeError,
@@ -229,5 +228,5 @@ def in_domain(error: Exception, method: str, log: structlog.typing.FilteringBoun
 
 async def abort(context: aio.ServicerContext[Any, Any], error: CrossfadeError) -> None:
     """Ends a call with the error's status and details, beside what its handler has for the trailer."""
-    trailer = (*(context.trailing_metadata() or ()), (DETAILS_KEY, statuses.details_of(error)))
+    trailer = (*(context.trailing_metadata() or ()), *statuses.trailer_of(statuses.details_of(error)))
     await context.abort(statuses.code_of(error), statuses.message_of(error), trailer)

@@ -6,10 +6,15 @@ import grpc
 from google.protobuf import any_pb2, message
 from google.rpc import error_details_pb2, status_pb2
 
+from crossfade.errors import DETAILS_KEY
 from services.common import errors
 from services.common.text import fitting_bytes
 
 DOMAIN = "crossfade"
+RETRY_KEY: Final = "grpc-retry-pushback-ms"
+"""Trailer by which a client that is configured to retry, and reads no details, learns when. Source: gRFC A6,
+https://github.com/grpc/proposal/blob/master/A6-client-retries.md."""
+_RETRY_TYPE: Final = error_details_pb2.RetryInfo.DESCRIPTOR.full_name.encode()
 _MESSAGE_BYTES: Final = 1024
 """Bytes of the longest message. It is in the trailer up to three times, once with three bytes for each that is no
 printable ASCII, and grpc's clients take 8 KiB of metadata: with more the code and the reason would be lost as well."""
@@ -69,6 +74,17 @@ def details_of(error: errors.CrossfadeError) -> bytes:
         packed.Pack(detail)
         status.details.append(packed)
     return bytes(status.SerializeToString())
+
+
+def trailer_of(details: bytes) -> tuple[tuple[str, str | bytes], ...]:
+    """The trailer of a failure with such details, a serialized google.rpc.Status."""
+    retry = error_details_pb2.RetryInfo()
+    # Few failures say when to come again, and only of those the details are read.
+    said = _RETRY_TYPE in details and any(
+        detail.Unpack(retry) for detail in status_pb2.Status.FromString(details).details
+    )
+    again = ((RETRY_KEY, str(retry.retry_delay.ToMilliseconds())),) if said else ()
+    return ((DETAILS_KEY, details), *again)
 
 
 def _facts(error: errors.CrossfadeError) -> dict[str, str]:

@@ -10,10 +10,10 @@ from grpc import aio
 from crossfade import metadata as keys
 from crossfade.errors import DETAILS_KEY
 from crossfade.predict.v1 import predict_pb2
-from services.common.errors import InternalError
+from services.common.errors import InternalError, ResourceExhaustedError
 from services.common.statuses import details_of
 
-Behavior = Literal["answer", "fail", "fail at once", "refuse", "hang", "bad input", "break", "go on"]
+Behavior = Literal["answer", "fail", "fail at once", "refuse", "hang", "bad input", "full", "break", "go on"]
 NEVER_ENDING: Final = 1_000_000
 
 
@@ -83,6 +83,9 @@ class FakeWorker:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not live here any more")
         if self.behavior == "bad input":
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no such input")
+        if self.behavior == "full":
+            full = ResourceExhaustedError("QUEUE_FULL", "the queue is full", retry_seconds=0.25)
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, full.message, ((DETAILS_KEY, details_of(full)),))
         accepted = ((keys.ACCEPTED, "1"),)
         # As Workers do: a stream's caller may see the failure before the initial metadata, and then has none.
         context.set_trailing_metadata(accepted)

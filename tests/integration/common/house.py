@@ -34,6 +34,8 @@ class House:
         self.store = MetricStore()
         self.store.histogram(catalog.ROUTE_DURATION, "churn", "v1", "live", "", "ok").record(0.003)
         self.error: Exception | None = None
+        self.errors: list[Exception] = []
+        """What the next calls end with, each one of them."""
         self.release = asyncio.Event()
         self.release.set()
         telemetry = TelemetryServicer(RESOURCE, self.collect)
@@ -48,6 +50,8 @@ class House:
     async def collect(self, model: str = "") -> list[Snapshot]:
         del model
         await self.release.wait()
+        if self.errors:
+            raise self.errors.pop(0)
         if self.error is not None:
             raise self.error
         return self.store.snapshot()

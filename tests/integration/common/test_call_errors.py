@@ -1,11 +1,14 @@
 """What a caller is told of an error."""
 
+import json
+from typing import Any
+
 import grpc
 import pytest
 from grpc import aio
 
 from crossfade.errors import details_of
-from services.common.errors import FailedPreconditionError, InvalidArgumentError
+from services.common.errors import FailedPreconditionError, InvalidArgumentError, ResourceExhaustedError
 from services.common.settings import ServiceSettings
 from tests.integration.common.house import House, read
 
@@ -17,6 +20,25 @@ async def test_a_domain_error_becomes_a_status_with_details(local: House) -> Non
     details = details_of(caught.value)
     assert (details.code, details.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "NOT_READY_ENOUGH")
     assert (details.message, details.metadata) == ("wait for a Worker", {"ready": "0"})
+
+
+async def test_retries_by_a_service_config_come_again_when_they_are_told_to(local: House) -> None:
+    local.errors = [ResourceExhaustedError("QUEUE_FULL", "full", retry_seconds=0.05)]
+    retries = {
+        "name": [{}],
+        "retryPolicy": {
+            "maxAttempts": 2,
+            "initialBackoff": "60s",
+            "maxBackoff": "60s",
+            "backoffMultiplier": 1,
+            "retryableStatusCodes": ["RESOURCE_EXHAUSTED"],
+        },
+    }
+    options = (("grpc.service_config", json.dumps({"methodConfig": [retries]})),)
+    async with aio.insecure_channel(local.server.address, options) as channel:
+        call: Any = channel.unary_unary("/crossfade.telemetry.v1.TelemetryService/GetMetrics")
+        assert await call(b"", timeout=10)
+    assert local.errors == []
 
 
 @pytest.mark.parametrize("filler", ["x", "\x01", "€", "😀", "%", "\ud800"])

@@ -99,6 +99,18 @@ async def test_unknown_models_and_bad_input_are_said_clearly(house: House) -> No
     assert bad.value.code is grpc.StatusCode.INVALID_ARGUMENT
 
 
+async def test_retries_of_other_languages_are_told_when_a_queue_is_full(house: House) -> None:
+    await house.routes()
+    house.stable.behavior = "full"
+    async with aio.insecure_channel(house.app.address) as channel:
+        call: Any = channel.unary_unary("/crossfade.predict.v1.PredictionService/Predict")
+        with pytest.raises(aio.AioRpcError) as caught:
+            await call(predict_pb2.PredictRequest(model_name="churn").SerializeToString(), timeout=5)
+    trailer = dict(caught.value.trailing_metadata() or ())
+    assert trailer["grpc-retry-pushback-ms"] == "250"
+    assert (details_of(caught.value).reason, details_of(caught.value).retry_seconds) == ("QUEUE_FULL", 0.25)
+
+
 async def test_names_that_metadata_cannot_carry_are_said_before_the_call(house: House) -> None:
     with pytest.raises(ValueError, match="printable ASCII"):
         await house.client.predict("churn", ROWS, key="müller")

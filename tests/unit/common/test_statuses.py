@@ -5,6 +5,7 @@ import base64
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
+from crossfade.errors import DETAILS_KEY
 from services.common.errors import (
     CrossfadeError,
     FailedPreconditionError,
@@ -12,7 +13,7 @@ from services.common.errors import (
     NotFoundError,
     ResourceExhaustedError,
 )
-from services.common.statuses import details_of, message_of
+from services.common.statuses import RETRY_KEY, details_of, message_of, trailer_of
 
 _METADATA_LIMIT = 8192
 _WIDE = "\N{HIRAGANA LETTER A}" * 1_000_000
@@ -30,6 +31,14 @@ def test_when_to_come_again_is_told_where_it_is_known() -> None:
     assert status_pb2.Status.FromString(details_of(known)).details[1].Unpack(retry)
     assert retry.retry_delay.ToTimedelta().total_seconds() == 0.25
     assert len(status_pb2.Status.FromString(details_of(ResourceExhaustedError("QUEUE_FULL", "full"))).details) == 1
+
+
+def test_when_to_come_again_is_told_to_retries_that_read_no_details() -> None:
+    known = details_of(ResourceExhaustedError("QUEUE_FULL", "full", retry_seconds=0.25))
+    assert trailer_of(known) == ((DETAILS_KEY, known), (RETRY_KEY, "250"))
+    # The words of a caller make none.
+    for error in (ResourceExhaustedError("QUEUE_FULL", "full"), NotFoundError("NOT_FOUND", "google.rpc.RetryInfo")):
+        assert trailer_of(details_of(error)) == ((DETAILS_KEY, details_of(error)),)
 
 
 def test_facts_are_told_as_they_are() -> None:
