@@ -8,14 +8,14 @@ from collections import deque
 from enum import StrEnum
 from typing import Final
 
+from services.common.telemetry.catalog import PROBED
+
 WINDOW: Final = 20
 """Attempts that are looked at."""
 TRIP_FAILURES: Final = 15
 """Failures among them that open the breaker."""
 OPEN_SECONDS: Final = 10.0
 """How long it stays open."""
-PROBE: Final = 0.01
-"""Share of the requests that it lets through while open."""
 
 
 class Admission(StrEnum):
@@ -42,7 +42,7 @@ class Breaker:
         """
         if now >= self._open_until:
             return Admission.LIVE
-        return Admission.REDUCED if draw < PROBE else Admission.REFUSED
+        return Admission.REDUCED if draw < PROBED else Admission.REFUSED
 
     def record(self, now: float, *, failed: bool) -> None:
         """Notes an attempt's outcome; probes do not count."""

@@ -12,7 +12,7 @@ from evaluator.gates.opening import GateState
 from evaluator.gates.rates import RateGate
 from evaluator.statistics.cohorts import CohortCounts
 from evaluator.window.arm_counts import ArmCounts
-from evaluator.window.arm_rows import class_rows, error_rows, own_rows, runtime_rows
+from evaluator.window.arm_rows import class_rows, error_rows, own_rows, runtime_rows, with_kept_back
 from evaluator.window.arms import BalanceRow, RuntimeRow
 from evaluator.window.caller_rows import caller_rows
 from evaluator.window.cohort_rows import cohort_attempts
@@ -38,6 +38,10 @@ class WindowRows:
         if caller:
             return caller_rows(self._counted, self._epoch, caller)
         return error_rows(self._counted, self._epoch)
+
+    def attempts_in_sum(self, caller: str) -> list[RateRow]:
+        """The same with what breakers kept from the test version; who their callers were is not known."""
+        return self.attempts(caller) if caller else with_kept_back(self._counted, self._epoch)
 
     @cached_property
     def keyed(self) -> CohortCounts:
@@ -104,7 +108,8 @@ def _judging(gate: GateState, rows: WindowRows, *, resting: bool) -> Judging[Rat
         case BalanceGate():
             return gate.judging([] if resting else rows.answers)
         case RateGate() if gate.gate.metric is MetricKind.ERRORS:
-            return gate.judging(rows.attempts(gate.gate.segment))
+            segment = gate.gate.segment
+            return gate.judging(rows.attempts(segment), rows.attempts_in_sum(segment))
         case RateGate() if gate.gate.metric is MetricKind.CUSTOM:
             return gate.judging(rows.own(gate.gate.name))
         case RateGate() if gate.gate.metric is MetricKind.DISAGREEMENT:

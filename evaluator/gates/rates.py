@@ -38,7 +38,8 @@ class RateGate:
         effect: of rows of one request that are alike: evidence of labels is divided by it.
         seen_class: labelled rows of the gate's class among those that `harm` took, of the test and of the stable arm.
         step_class: likewise among those that `safe` took since the step's start.
-        step: what `safe` has taken of both arms since the step's start.
+        step: what both arms had since the step's start: what `safe` has taken, and what was kept back.
+        kept_back: requests of those that Routers' breakers kept from the test version, and how many would have failed.
         drawn: whether the lines of its tests are what the policy asks for. F1 is no rate, and its margins become those
             of one when stable's own F1 is known; nothing is judged before.
     """
@@ -55,6 +56,7 @@ class RateGate:
     seen_class: OfArms = (0, 0)
     step_class: OfArms = (0, 0)
     step: StepCounts = NO_COUNTS
+    kept_back: tuple[int, int] = (0, 0)
 
     @property
     def test_n(self) -> int:
@@ -83,14 +85,19 @@ class RateGate:
         known = replace(self, harm=rates.update(self.harm, windows), safe=rates.update(self.safe, windows))
         return known.draw()
 
-    def judging(self, rows: Sequence[RateRow]) -> "Judging[RateGate] | None":
-        """Both tests before rows that show harm and safety alike; None: there are no rows."""
+    def judging(self, rows: Sequence[RateRow], in_sum: Sequence[RateRow] | None = None) -> "Judging[RateGate] | None":
+        """Both tests before rows that show harm and safety alike; None: there are no rows.
+
+        Args:
+            rows: what is tested.
+            in_sum: what is added up; None: the same.
+        """
         if not rows:
             return None
         gate, windows = self.draw(), RateWindows.of(rows)
 
         def after(harm: RateTest, safe: RateTest) -> RateGate:
-            return _shown(_harmed(gate, harm, windows), safe, GateRows(rows))
+            return _shown(_harmed(gate, harm, windows), safe, GateRows(rows, in_sum=in_sum))
 
         return Judging(Judged(gate.harm, windows, gate.effect), Judged(gate.safe, windows, gate.effect), after)
 
@@ -104,7 +111,9 @@ class RateGate:
 
     def restart(self) -> "RateGate":
         """The gate with fresh evidence of non-inferiority."""
-        return replace(self, safe=rates.restart(self.safe), step_n=0, step_class=(0, 0), step=NO_COUNTS)
+        return replace(
+            self, safe=rates.restart(self.safe), step_n=0, step_class=(0, 0), step=NO_COUNTS, kept_back=(0, 0)
+        )
 
     def freeze(self, alpha: float, power: float, share: float) -> "RateGate":
         """The gate with `needs`, once stable's past says what it takes; it never changes afterwards."""
@@ -199,10 +208,11 @@ def _shows_harm(gate: RateGate, test: tuple[float, float], share: float, stable:
 
 
 class GateRows(NamedTuple):
-    """What a gate takes at a look: its rows, and how many labels of them are of its class."""
+    """What a gate takes at a look: its rows, how many labels of them are of its class, and what of it is added up."""
 
     rows: Sequence[RateRow] = ()
     of_class: OfArms = (0, 0)
+    in_sum: Sequence[RateRow] | None = None
 
 
 def judge_harm_each(gates: Sequence[RateGate], taken: Sequence[GateRows]) -> list[RateGate]:
@@ -233,8 +243,12 @@ def _harmed(gate: RateGate, harm: RateTest, windows: RateWindows, of_class: OfAr
 def _shown(gate: RateGate, safe: RateTest, taken: GateRows) -> RateGate:
     # Attempts that nothing was compared with show nothing, unless they are held against a number.
     step_n = gate.step_n + sum(row[0] for row in taken.rows if row[2] or gate.gate.limit is not None)
-    known, step = _plus(gate.step_class, taken.of_class), gate.step.plus(taken.rows)
-    return replace(gate, safe=safe, step_n=step_n, step_class=known, step=step)
+    known = _plus(gate.step_class, taken.of_class)
+    if taken.in_sum is None:
+        return replace(gate, safe=safe, step_n=step_n, step_class=known, step=gate.step.plus(taken.rows))
+    kept = tuple(sum(row[of] for row in taken.in_sum) - sum(row[of] for row in taken.rows) for of in (0, 1))
+    step, kept_back = gate.step.plus(taken.in_sum), (gate.kept_back[0] + kept[0], gate.kept_back[1] + kept[1])
+    return replace(gate, safe=safe, step_n=step_n, step_class=known, step=step, kept_back=kept_back)
 
 
 def rate_gate(gate: Gate, alpha: float, agreeing: int = 3, promote: float = 0.05) -> RateGate:

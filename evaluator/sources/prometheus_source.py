@@ -26,7 +26,7 @@ from evaluator.sources.prometheus_scrapes import (
 )
 from evaluator.sources.prometheus_series import PrometheusError, Queries, RawSeries, Selection
 from evaluator.terms import Terms
-from evaluator.window.arms import CONTROL, LIVE, SHADOW
+from evaluator.window.arms import CONTROL, LIVE, REDUCED, SHADOW
 from evaluator.window.readings import Reading
 from evaluator.window.snapshots import found_in
 from services.common.clock import Clock
@@ -127,7 +127,7 @@ class PrometheusSource:
         labels = {
             "model": (terms.model,),
             "version": (terms.test, terms.stable, ""),
-            "traffic": (LIVE, CONTROL, SHADOW, ""),
+            "traffic": (LIVE, CONTROL, SHADOW, REDUCED, ""),
             "segment": (terms.segment, ""),
             INSTANCE: [place.process.instance_id for place in places],
         }

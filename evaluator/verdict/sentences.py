@@ -8,6 +8,7 @@ from evaluator import words
 from evaluator.evidence.state import State
 from evaluator.gates.cohorts import CohortGate
 from evaluator.gates.opening import GateState
+from evaluator.gates.rates import RateGate
 from evaluator.verdict.comparisons import allowed, compared
 from evaluator.verdict.reports import DriftReport, GateReport, Verdict
 from services.common.policy.metrics import MetricKind
@@ -90,18 +91,20 @@ def too_little(state: State, thin: Sequence[GateReport], seen: Mapping[str, int]
             have = f"{have}, and needs {obstacle}"
         if gate.gate.margins_meet and not isinstance(gate, CohortGate):
             have = f"{have}, and its harm and safe margins (almost) meet, so that only proof passes it: make safe wider"
-        elif 1.0 < need < math.inf:
-            have = f"{have}, and {words.count(need)} are needed to see a harm{_at_first(gate, need)}"
+        elif need > 1.0:
+            have = f"{have}{_needed(gate, need)}"
         parts.append(have)
     by_key = "; assigned by key, only what is shown to be no worse passes" if state.terms.sticky else ""
     return f"the period ended with too little evidence: {'; '.join(parts)}{by_key}"
 
 
-def _at_first(gate: GateState, need: float) -> str:
-    """That a harm takes more to show than it seemed to at the start, as it does after an incident's end."""
-    if not gate.needs or need < _MUCH * gate.needs:
-        return ""
-    return f" as things are ({words.count(gate.needs)} as they were at the start)"
+def _needed(gate: GateState, need: float) -> str:
+    """What a harm takes to show, which may be more than it seemed to at the start, as after an incident's end."""
+    first = gate.needs if gate.needs and need >= _MUCH * gate.needs and gate.needs < math.inf else None
+    known = "" if first is None else f" as things are ({words.count(first)} as they were at the start)"
+    if need < math.inf:
+        return f", and {words.count(need)} are needed to see a harm{known}"
+    return known and f", and no number is enough to see a harm{known}"
 
 
 def unsafe(state: State, reports: Sequence[GateReport]) -> str:
@@ -111,8 +114,24 @@ def unsafe(state: State, reports: Sequence[GateReport]) -> str:
 
 def not_in_sum(state: State, reports: Sequence[GateReport]) -> str:
     """That a version is not safe by all that was judged, whatever its gates' evidence says by now."""
-    parts = (f"{compared(state, report)}; {allowed(report, _gate(state, report).safe)}" for report in reports)
+    parts = (
+        f"{compared(state, report)}{_kept_back(state, report)}; {allowed(report, _gate(state, report).safe)}"
+        for report in reports
+    )
     return f"in sum {state.terms.test} is not safe: {', and '.join(parts)}"
+
+
+def _kept_back(state: State, report: GateReport) -> str:
+    """What breakers kept from the version while it failed, which is in the sum and in no other count."""
+    gate = next(one for one in state.gates if one.gate.name == report.gate)
+    kept, failed = gate.kept_back if isinstance(gate, RateGate) else (0, 0)
+    if not kept:
+        return ""
+    test = state.terms.test
+    return (
+        f", and by its probes {test} would have failed {words.count(failed)} of {words.count(kept)} further requests, "
+        f"which Routers kept from it while it failed"
+    )
 
 
 def too_few_looks(state: State, agreeing: int) -> str:

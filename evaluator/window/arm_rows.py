@@ -1,6 +1,6 @@
 """What a window says of each arm: the rows that the gates' tests take, each from one process."""
 
-from evaluator.window.arm_counts import ArmCounts
+from evaluator.window.arm_counts import ArmCounts, ProcessSeries
 from evaluator.window.arms import (
     ATTEMPTS,
     BUCKETS,
@@ -13,6 +13,7 @@ from evaluator.window.arms import (
     OK,
     OWN,
     PREDICTIONS,
+    REDUCED,
     SHADOW,
     BalanceRow,
     RuntimeRow,
@@ -21,26 +22,61 @@ from evaluator.window.arms import (
 )
 from evaluator.window.counts import Series
 from evaluator.window.labels import RateRow
+from services.common.telemetry import catalog
 
 
 def error_rows(counted: ArmCounts, epoch: int | None) -> list[RateRow]:
     """Attempts and failed ones, a row per process; epoch None: of stable alone, in whatever epoch."""
+    rows = (_errors(process, epoch) for process in counted.processes)
+    return [row for row in rows if row[0] or row[2]]
+
+
+def with_kept_back(counted: ArmCounts, epoch: int | None) -> list[RateRow]:
+    """As `error_rows`, with the requests that Routers' breakers kept from the test version, as their probes tell.
+
+    A breaker lets every hundredth request through while it is open, so that each such attempt stands for a hundred, but
+    for no more than were drawn for the test arm and did not come to it: where looks are short it is rather too little.
+    (By key no draws are counted.)
+    """
     rows = []
     for process in counted.processes:
-        n_test = x_test = n_stable = x_stable = 0
-        for one, at, is_test, is_stable in process.of(ATTEMPTS):
-            outcome = at.get("outcome", "")
-            if outcome in CALLERS_FAULTS or (epoch is not None and at.get("epoch") != str(epoch)):
-                continue
-            n = sum(one.counts)
-            x = 0 if outcome == OK else n
-            if is_test and epoch is not None:
-                n_test, x_test = n_test + n, x_test + x
-            elif is_stable:
-                n_stable, x_stable = n_stable + n, x_stable + x
+        n_test, x_test, n_stable, x_stable = _errors(process, epoch)
+        n, failed = (0, 0) if epoch is None else _probes(process, counted.terms.test, epoch)
+        if n:
+            requests = _drawn(process, counted.terms.segment, str(epoch))["test"]
+            kept = round(n / catalog.PROBED)
+            kept = min(kept, max(requests - n_test, n)) if requests else kept
+            n_test, x_test = n_test + kept, x_test + round(kept * failed / n)
         if n_test or n_stable:
             rows.append((n_test, x_test, n_stable, x_stable))
     return rows
+
+
+def _errors(process: ProcessSeries, epoch: int | None) -> RateRow:
+    n_test = x_test = n_stable = x_stable = 0
+    for one, at, is_test, is_stable in process.of(ATTEMPTS):
+        outcome = at.get("outcome", "")
+        if outcome in CALLERS_FAULTS or (epoch is not None and at.get("epoch") != str(epoch)):
+            continue
+        n = sum(one.counts)
+        x = 0 if outcome == OK else n
+        if is_test and epoch is not None:
+            n_test, x_test = n_test + n, x_test + x
+        elif is_stable:
+            n_stable, x_stable = n_stable + n, x_stable + x
+    return n_test, x_test, n_stable, x_stable
+
+
+def _probes(process: ProcessSeries, version: str, epoch: int) -> tuple[int, int]:
+    """Attempts that open breakers let through to the test version, and those of them that failed."""
+    n = failed = 0
+    for one, at, _, _ in process.of(ATTEMPTS):
+        outcome = at.get("outcome", "")
+        of_test = at.get("traffic") == REDUCED and at.get("version") == version
+        if of_test and at.get("epoch") == str(epoch) and outcome not in CALLERS_FAULTS:
+            n += sum(one.counts)
+            failed += 0 if outcome == OK else sum(one.counts)
+    return n, failed
 
 
 def runtime_rows(counted: ArmCounts) -> list[RuntimeRow]:
@@ -106,12 +142,17 @@ def own_rows(counted: ArmCounts, gate: str, *, stable_only: bool) -> list[RateRo
 
 def drawn(counted: ArmCounts, epoch: int) -> tuple[int, int, int]:
     """Requests of an epoch that were drawn for test, control and stable, all processes together."""
+    found = [_drawn(process, counted.terms.segment, str(epoch)) for process in counted.processes]
+    test, control, stable = (sum(one[arm] for one in found) for arm in ("test", "control", "stable"))
+    return test, control, stable
+
+
+def _drawn(process: ProcessSeries, segment: str, epoch: str) -> dict[str, int]:
     found = {"test": 0, "control": 0, "stable": 0}
-    for process in counted.processes:
-        for one, at, _, _ in process.of(DRAWN):
-            if at.get("epoch") == str(epoch) and at.get("segment") == counted.terms.segment and at.get("arm") in found:
-                found[at["arm"]] += sum(one.counts)
-    return found["test"], found["control"], found["stable"]
+    for one, at, _, _ in process.of(DRAWN):
+        if at.get("epoch") == epoch and at.get("segment") == segment and at.get("arm") in found:
+            found[at["arm"]] += sum(one.counts)
+    return found
 
 
 def taken(counted: ArmCounts, epoch: int) -> tuple[int, int]:

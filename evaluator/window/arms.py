@@ -10,6 +10,8 @@ from services.common.telemetry import catalog
 LIVE: Final = "live"
 SHADOW: Final = "shadow"
 CONTROL: Final = "control"
+REDUCED: Final = "reduced"
+"""Of the test version, while a Router's breaker keeps most requests from it."""
 OK: Final = "ok"
 NOT_TAKEN: Final = frozenset({"INPUT_REFUSED", "RESOURCE_EXHAUSTED", "UNAVAILABLE"})
 """Outcomes of attempts whose inputs a Worker does not count."""
@@ -120,6 +122,8 @@ def concerns(one: Series, terms: Terms) -> bool:
         return False
     if (one.metric in _BY_COHORT and not terms.sticky) or (one.metric == ALIKE_ANSWERS and not terms.balances):
         return False
+    if version == terms.test and traffic == REDUCED:
+        return one.metric == ATTEMPTS
     if version == terms.test and traffic in TESTED:
         return one.metric not in OF_INPUTS or is_of(terms.test_profile, at)
     if version == terms.stable and traffic in COMPARED:

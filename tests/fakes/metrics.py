@@ -87,6 +87,7 @@ class Fleet:
         different: share of the mirrored rows that it answers otherwise.
         mirrored: share of control's requests that it gets a copy of.
         regression: answers are numbers, and off by so much.
+        cut: a Router's breaker is open: one in a hundred of the requests drawn for the test version comes to it.
         lost: share of the requests drawn for the test arm that are not counted as drawn: a broken split.
         paired: share of the mirrored rows whose label meets both answers; 0: none.
         paired_wrong: the same of those on which stable is wrong; None: as all.
@@ -126,6 +127,7 @@ class Fleet:
     mirrored: float = 1.0
     regression: bool = False
     reported: float = 0.0
+    cut: bool = False
     lost: float = 0.0
     paired: float = 0.0
     paired_wrong: float | None = None
@@ -169,7 +171,9 @@ class Fleet:
             at_epoch = (self.terms.model, self.terms.segment, arm, str(self.epoch))
             self.routers[0].store.counter(catalog.ROUTE_COUNT, *at_epoch).add(round(count * kept))
         for arm, part in zip(("test", "control", "stable"), parts, strict=True):
-            if part:
+            if part and arm == "test" and self.cut:
+                self._probe(part)
+            elif part:
                 self._serve(arm, part)
         self.labels.count(self.routers[0].store, self.terms, self.now, regression=self.regression)
 
@@ -184,13 +188,7 @@ class Fleet:
         router = self.routers[int(self.random.integers(len(self.routers)))]
         worker = self.workers[int(self.random.integers(len(self.workers)))]
         at = self._at(version, traffic)
-        failed = int(self.random.binomial(requests, behaviour.errors))
-        for outcome, number in (("ok", requests - failed), ("INTERNAL", failed)):
-            calls = np.zeros(len(catalog.ATTEMPT_DURATION.bounds) + 1, dtype=np.int64)
-            calls[self.slow if outcome == "ok" else 5] = number
-            if number:
-                labels = (self.terms.segment, outcome, str(self.epoch))
-                router.histogram(catalog.ATTEMPT_DURATION, calls, *at, *labels)
+        failed = self._attempts(router, at, behaviour, requests)
         self._batches(worker, at, behaviour, requests)
         answered = requests - failed
         self._europeans(router, at, behaviour, requests)
@@ -238,6 +236,22 @@ class Fleet:
             )
             for when, said, is_ in zip(due[labelled], taken[labelled], positive[labelled], strict=True)
         )
+
+    def _probe(self, drawn: int) -> None:
+        """What an open breaker lets through; the rest is stable's, and counted for nobody."""
+        probes = int(self.random.binomial(drawn, catalog.PROBED))
+        self._attempts(self.routers[0], self._at(self.terms.test, "reduced"), self.test, probes)
+
+    def _attempts(self, router: Instance, at: tuple[str, str, str], behaviour: Behaviour, requests: int) -> int:
+        """Counts attempts, and answers how many failed."""
+        failed = int(self.random.binomial(requests, behaviour.errors))
+        for outcome, number in (("ok", requests - failed), ("INTERNAL", failed)):
+            calls = np.zeros(len(catalog.ATTEMPT_DURATION.bounds) + 1, dtype=np.int64)
+            calls[self.slow if outcome == "ok" else 5] = number
+            if number:
+                labels = (self.terms.segment, outcome, str(self.epoch))
+                router.histogram(catalog.ATTEMPT_DURATION, calls, *at, *labels)
+        return failed
 
     def _labelled(self, asked: float, taken: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Which answers get a label; `taken`: those that are 3."""

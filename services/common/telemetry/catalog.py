@@ -66,6 +66,9 @@ ATTEMPT_DURATION: Final = Metric(
     (*_ARM, "segment", "outcome", "epoch"),
     CALL_BOUNDS,
 )
+PROBED: Final = 0.01
+"""Part of the requests drawn for a test version that its Router's breaker, while open, lets through: those attempts are
+counted with traffic `reduced`."""
 ROUTE_DURATION: Final = Metric(
     "crossfade.route.duration",
     Kind.HISTOGRAM,

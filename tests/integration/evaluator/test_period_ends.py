@@ -26,8 +26,9 @@ GATES = (
 )
 TOO_LITTLE = re.compile(
     r"the period ended with too little evidence: (?:errors .+; )?"
-    r"accuracy has [\d,]+ labels of v2 in this step, and [\d,]+ are needed to see a harm"
-    # Of the hundred labels by which it was fixed at first some say that fewer would do.
+    r"accuracy has [\d,]+ labels of v2 in this step, and (?:[\d,]+ are needed|no number is enough) to see a harm"
+    # Of the hundred labels by which it was fixed at first some say that fewer would do, and of so few in this step some
+    # that none would.
     r"(?: as things are \([\d,]+ as they were at the start\))?(.*)"
 )
 ASKED_FOR = {

@@ -1,5 +1,6 @@
 """Versions that fail for a while, are as good as stable for longer, and fail again."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -21,15 +22,18 @@ from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms, tria
 USUAL = Behaviour(errors=0.005)
 
 
-def bursts(seed: int, every: int, looks: int) -> Trial:
-    """A version that fails everything at so many looks of each `every`, from the third on."""
+def bursts(seed: int, every: int, looks: int, *, cut: bool = False) -> Trial:
+    """A version that fails everything at so many looks of each `every`, from the third on; `cut`: so that Routers'
+    breakers keep its requests from it."""
     terms = demo_terms(
         demo_policy(gates=(GateDraft(MetricKind.ERRORS, required=True),)), demo_plan(1000, period=240.0), features=0
     )
     made = trial(seed, terms, test=USUAL, rate=1_200.0)
     made.fleet.stable = USUAL
     for number in range(140):
-        made.fleet.test = replace(USUAL, errors=1.0) if number >= 2 and (number - 2) % every < looks else USUAL
+        failing = number >= 2 and (number - 2) % every < looks
+        made.fleet.test = replace(USUAL, errors=1.0) if failing else USUAL
+        made.fleet.cut = failing and cut
         made.look()
         if made.outcome is not None:
             return made
@@ -50,6 +54,22 @@ def test_a_version_that_fails_in_bursts_is_not_promoted_for_want_of_three_looks_
     assert "is allowed" in decision.reason
     # What an older release concluded is replayed as it was.
     assert decide(made.state, replace(decision.at, rules=3)).code == "NO_VIOLATION"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_breakers_keep_from_a_version_while_it_fails_is_in_the_sum(seed: int) -> None:
+    """Of what came to it the version fails as much as stable; of what was drawn for it, a tenth more."""
+    made = bursts(seed, 20, 2, cut=True)
+    decision = made.outcome
+    assert decision is not None
+    assert (decision.action, decision.code) == (Action.CANCEL, "NOT_SAFE"), decision.reason
+    found = re.search(
+        r"v2 failed 0\.\d+ % .* and by its probes v2 would have failed ([\d,]+) of \1 further requests, which Routers "
+        r"kept from it while it failed; ",
+        decision.reason,
+    )
+    assert found is not None, decision.reason
+    assert 1_000 < int(found[1].replace(",", "")) <= 3_200
 
 
 def test_a_version_that_is_slow_in_bursts_is_not_promoted_either() -> None:

@@ -1,5 +1,6 @@
 """Rules of the decision at the end of a period."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from evaluator.gates.distributions import DistributionGate
 from evaluator.gates.opening import GateState
 from evaluator.gates.rates import RateGate
 from evaluator.gates.step_counts import StepCounts
+from evaluator.verdict import sentences
 from evaluator.verdict.decide import decide
 from evaluator.verdict.decision import Action
 from evaluator.verdict.reports import Verdict
@@ -41,6 +43,25 @@ def test_the_end_of_the_last_period_without_power_is_inconclusive(young: State) 
     assert (decision.action, decision.verdict) == (Action.CANCEL, Verdict.INCONCLUSIVE)
     assert decision.code == "TOO_LITTLE_EVIDENCE"
     assert "1,000,000 are needed to see a harm" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("first", "need", "said"),
+    [
+        (1_909.0, math.inf, ", and no number is enough to see a harm as things are (1,909 as they were at the start)"),
+        (1_909.0, 2_598.0, ", and 2,598 are needed to see a harm as things are (1,909 as they were at the start)"),
+        (1_909.0, 1_910.0, ", and 1,910 are needed to see a harm"),
+        (math.inf, math.inf, ""),
+        (None, math.inf, ""),
+    ],
+)
+def test_what_a_harm_takes_is_said_as_it_is_and_as_it_was(
+    young: State, first: float | None, need: float, said: str
+) -> None:
+    gates = tuple(needing(gate, first) for gate in young.gates)
+    report = decide(young, at(elapsed=61.0)).gates[0]
+    reason = sentences.too_little(replace(young, gates=gates), [report], {report.gate: 5}, {report.gate: need})
+    assert reason == f"the period ended with too little evidence: {report.gate} has 5 attempts of v2 in this step{said}"
 
 
 def test_the_end_of_the_last_period_without_power_holds_or_rolls_back_as_the_policy_asks(young: State) -> None:

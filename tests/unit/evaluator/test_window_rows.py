@@ -1,7 +1,8 @@
 """What is counted in a window, arm by arm: attempts, runtimes, labels."""
 
 from evaluator.window.arm_counts import ArmCounts
-from evaluator.window.arm_rows import error_rows, runtime_rows
+from evaluator.window.arm_rows import error_rows, runtime_rows, with_kept_back
+from evaluator.window.counts import Series
 from evaluator.window.label_rows import slice_counts
 from evaluator.window.labels import Labels, OfClass, SliceCounts
 from services.common.policy.drafts import GateDraft
@@ -27,6 +28,34 @@ def test_errors_are_of_the_looks_epoch_and_not_of_the_callers() -> None:
         attempt("v0", "live", "INTERNAL", 50),
     )
     assert error_rows(ArmCounts(window(*found), terms), 2) == [(100, 10, 810, 10)]
+
+
+def drawn(arm: str, count: int, epoch: int = 2) -> Series:
+    return series("crossfade.route.count", count, segment="", arm=arm, epoch=str(epoch))
+
+
+def test_probes_stand_for_what_breakers_kept_from_the_version() -> None:
+    terms = demo_terms(features=0)
+    cut = window(
+        attempt("v2", "live", "ok", 100),
+        attempt("v2", "reduced", "INTERNAL", 3),
+        attempt("v2", "reduced", "ok", 1),
+        # Of another split, of another version, and what is their callers' fault.
+        attempt("v2", "reduced", "INTERNAL", 9, epoch=1),
+        attempt("v1", "reduced", "INTERNAL", 9),
+        attempt("v2", "reduced", "INVALID_ARGUMENT", 9),
+        attempt("v1", "live", "ok", 1_000),
+        drawn("test", 460),
+        drawn("test", 9_000, epoch=1),
+        drawn("stable", 1_000),
+    )
+    # In the second process everything was kept from it, and draws are not counted in a lane by key.
+    other = window(attempt("v2", "reduced", "INTERNAL", 2), attempt("v1", "live", "ok", 50), name="b")
+    counted = ArmCounts(cut + other, terms)
+    assert with_kept_back(counted, 2) == [(460, 270, 1_000, 0), (200, 200, 50, 0)]
+    # What is tested, and what is known of stable before, is as it was.
+    assert error_rows(counted, 2) == [(100, 0, 1_000, 0), (0, 0, 50, 0)]
+    assert with_kept_back(counted, None) == error_rows(counted, None)
 
 
 def test_each_process_gives_a_window_of_its_own() -> None:
