@@ -82,6 +82,8 @@ class House:
         store = self.fleet.routers[0].store
         store.counter(catalog.FEEDBACK_COUNT, *LIVE, "", "1.1", "3", "7", "false").add(MANY)
         store.histogram(catalog.ATTEMPT_DURATION, *LIVE, "", "UNKNOWN", "1").counts[7] += MANY
+        # What an open breaker lets through.
+        store.histogram(catalog.ATTEMPT_DURATION, *LIVE[:2], "reduced", "", "INTERNAL", "1").counts[7] += MANY
         store.histogram(catalog.FEEDBACK_ERROR, *LIVE, "", "1.1").counts[99] += MANY
         store.histogram(catalog.FEEDBACK_VALUE, *LIVE, "", "1.1").counts[99] += MANY
         store.counter(catalog.SHADOW_PAIR_COUNT, *LIVE[:2], "shadow", "", "3", "7").add(MANY)
@@ -179,8 +181,9 @@ async def test_windows_are_those_of_the_processes_themselves(house: House, real_
         await source.close()
         await direct.close()
     assert rows > 3 * MANY
-    metrics = {series.metric for one in cursors[0] for series in one.series}
-    assert metrics == set(METRICS)
+    found = [series for one in cursors[0] for series in one.series]
+    assert {series.metric for series in found} == set(METRICS)
+    assert {series.values().get("traffic", "") for series in found} >= {"live", "control", "shadow", "reduced"}
 
 
 async def test_requests_of_other_lanes_are_those_of_the_processes_themselves(
