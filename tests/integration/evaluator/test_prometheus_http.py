@@ -220,21 +220,31 @@ async def test_a_user_with_a_password(server: PrometheusServer, tmp_path: Path) 
     assert server.asked[0].headers["authorization"] == "Basic YWRhOm9wZW4gc2VzYW1l"
 
 
-async def test_the_server_is_checked_and_shown_a_certificate(tmp_path: Path) -> None:
-    folder = tmp_path / "tls"
-    make_certificates(folder, [], dt.datetime.now(dt.UTC))
+def guarded_server(folder: Path) -> PrometheusServer:
+    """One that asks for a certificate of the folder's CA."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(folder / "ca.pem"))
     context.load_cert_chain(folder / "router.pem", folder / "router.key")
     context.verify_mode = ssl.CERT_REQUIRED
     server = PrometheusServer()
     server.start(context)
-    known = EvaluatorSettings(
+    return server
+
+
+def known_to(server: PrometheusServer, folder: Path) -> EvaluatorSettings:
+    """An Evaluator with the folder's certificates."""
+    return EvaluatorSettings(
         evaluator_prometheus=f"https://localhost:{server.port}",
         evaluator_prometheus_ca=folder / "ca.pem",
         tls_certificate=folder / "evaluator.pem",
         tls_key=folder / "evaluator.key",
         tls_ca=folder / "ca.pem",
     )
+
+
+async def test_the_server_is_checked_and_shown_a_certificate(tmp_path: Path) -> None:
+    make_certificates(tmp_path, [], dt.datetime.now(dt.UTC))
+    server = guarded_server(tmp_path)
+    known = known_to(server, tmp_path)
     stranger = known.model_copy(update={"evaluator_prometheus_ca": None})
     try:
         client = PrometheusHttp(access_of(known))
@@ -249,24 +259,12 @@ async def test_the_server_is_checked_and_shown_a_certificate(tmp_path: Path) -> 
 
 
 async def test_files_that_are_exchanged_are_used_at_the_next_connection(tmp_path: Path) -> None:
-    now = dt.datetime.now(dt.UTC)
     before, after, files = tmp_path / "before", tmp_path / "after", tmp_path / "files"
     for folder in (before, after):
-        make_certificates(folder, [], now)
+        make_certificates(folder, [], dt.datetime.now(dt.UTC))
     shutil.copytree(before, files)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(after / "ca.pem"))
-    context.load_cert_chain(after / "router.pem", after / "router.key")
-    context.verify_mode = ssl.CERT_REQUIRED
-    server = PrometheusServer()
-    server.start(context)
-    settings = EvaluatorSettings(
-        evaluator_prometheus=f"https://localhost:{server.port}",
-        evaluator_prometheus_ca=files / "ca.pem",
-        tls_certificate=files / "evaluator.pem",
-        tls_key=files / "evaluator.key",
-        tls_ca=files / "ca.pem",
-    )
-    client = PrometheusHttp(access_of(settings))
+    server = guarded_server(after)
+    client = PrometheusHttp(access_of(known_to(server, files)))
     try:
         with pytest.raises(PrometheusError, match="certificate verify failed"):
             await client.query(PAGES, 10.0)
