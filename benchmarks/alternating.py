@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from benchmarks.registries import Stub
 
-ROUNDS = 200
-WARM_UP = 10
+ROUNDS: Final = 200
+WARM_UP: Final = 10
 
 Call = Callable[[Stub], Awaitable[object]]
 """What is timed, of one of them."""

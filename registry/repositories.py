@@ -8,10 +8,10 @@ from registry.domain.history import Moment, StateChange
 from registry.domain.lane import Lane
 from registry.domain.ledger import Event
 from registry.domain.monitors import Monitor
-from registry.domain.records import Model, Rollout, Standing, Version, VersionInLane
+from registry.domain.records import Model, Rollout, Version, VersionInLane, rollout_title
 from registry.domain.routes import LaneRoutes
 from registry.domain.serving import Instance, InstanceKind, Lease, Placement
-from registry.domain.states import VersionState
+from registry.domain.states import RolloutState, VersionState
 from registry.domain.webhooks import Delivery, Turn
 from registry.filters import EventFilter, RolloutFilter, VersionFilter
 
@@ -119,6 +119,23 @@ class Seen:
     lane: Lane
     model: Model
     revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a rollout stands: what those are told who have not seen it so. Its attributes are as the rollout's."""
+
+    number: int
+    version: str
+    state: RolloutState
+    note: str
+    etag: str
+    analysis_sequence: int
+
+    @property
+    def title(self) -> str:
+        """What messages call the rollout."""
+        return rollout_title(self.number, self.version)
 
 
 class Catalog(Protocol):

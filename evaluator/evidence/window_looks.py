@@ -12,7 +12,7 @@ from evaluator.gates.opening import GateState
 from evaluator.gates.rates import RateGate
 from evaluator.statistics.cohorts import CohortCounts
 from evaluator.window.arm_counts import ArmCounts
-from evaluator.window.arm_rows import class_rows, error_rows, own_rows, runtime_rows, with_kept_back
+from evaluator.window.arm_rows import class_rows, error_rows, is_kept_back, own_rows, runtime_rows, with_kept_back
 from evaluator.window.arms import BalanceRow, RuntimeRow
 from evaluator.window.caller_rows import caller_rows
 from evaluator.window.cohort_rows import cohort_attempts
@@ -39,9 +39,11 @@ class WindowRows:
             return caller_rows(self._counted, self._epoch, caller)
         return error_rows(self._counted, self._epoch)
 
-    def attempts_in_sum(self, caller: str) -> list[RateRow]:
-        """The same with what breakers kept from the test version; who their callers were is not known."""
-        return self.attempts(caller) if caller else with_kept_back(self._counted, self._epoch)
+    def attempts_in_sum(self, caller: str) -> list[RateRow] | None:
+        """The same with what breakers kept from the test version, whose callers nobody knows; None: that is nothing."""
+        if caller or not is_kept_back(self._counted, self._epoch):
+            return None
+        return with_kept_back(self._counted, self._epoch)
 
     @cached_property
     def keyed(self) -> CohortCounts:

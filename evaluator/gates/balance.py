@@ -116,15 +116,19 @@ class BalanceGate:
         """The gate with `needs`, once stable's past says what it takes; it never changes afterwards."""
         if self.needs is not None or self.harm.n_past[0] < rates.ENOUGH_PAST:
             return self
-        found = self.harmed(self.gate.safe.offset, alpha, power, share)
-        return replace(self, needs=math.inf if found is None else float(found) * self.effect)
+        return replace(self, needs=self._needed(alpha, power, share))
 
     def renew(self, alpha: float, power: float) -> "BalanceGate":
         """The gate with more `needs`, where the classes' shares or the step's ask for more than at the start."""
         if self.needs is None or not (self.step_n and self.step_stable):
             return self
-        found = self.harmed(self.gate.safe.offset, alpha, power, self.step_n / (self.step_n + self.step_stable))
-        return replace(self, needs=max(self.needs, math.inf if found is None else float(found) * self.effect))
+        needs = self._needed(alpha, power, self.step_n / (self.step_n + self.step_stable))
+        return replace(self, needs=max(self.needs, needs))
+
+    def _needed(self, alpha: float, power: float, share: float) -> float:
+        """Predictions with which a move of the safe margin shows; infinity: no number is enough."""
+        found = self.harmed(self.gate.safe.offset, alpha, power, share)
+        return math.inf if found is None else float(found) * self.effect
 
     def harmed(self, moved: float, alpha: float, power: float, share: float) -> int | None:
         """Predictions with which a share that has moved by so much rolls back; None: never."""

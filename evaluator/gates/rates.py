@@ -246,8 +246,8 @@ def _shown(gate: RateGate, safe: RateTest, taken: GateRows) -> RateGate:
     known = _plus(gate.step_class, taken.of_class)
     if taken.in_sum is None:
         return replace(gate, safe=safe, step_n=step_n, step_class=known, step=gate.step.plus(taken.rows))
-    kept = tuple(sum(row[of] for row in taken.in_sum) - sum(row[of] for row in taken.rows) for of in (0, 1))
-    step, kept_back = gate.step.plus(taken.in_sum), (gate.kept_back[0] + kept[0], gate.kept_back[1] + kept[1])
+    n, failed = (sum(row[of] for row in taken.in_sum) - sum(row[of] for row in taken.rows) for of in (0, 1))
+    step, kept_back = gate.step.plus(taken.in_sum), _plus(gate.kept_back, (n, failed))
     return replace(gate, safe=safe, step_n=step_n, step_class=known, step=step, kept_back=kept_back)
 
 

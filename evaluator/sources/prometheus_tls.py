@@ -2,11 +2,13 @@
 
 import ssl
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from crossfade.connection import stamp_of
+
 CA_SETTING: Final = "CROSSFADE_EVALUATOR_PROMETHEUS_CA"
-_Stamp = tuple[tuple[int, int, int], ...]
 
 
 class PrometheusTls:
@@ -28,32 +30,22 @@ class PrometheusTls:
         self._ca = ca
         self._certificate = certificate
         self._key = key
+        self._files = tuple(file for file in (ca, certificate, key) if file is not None)
         self._lock = threading.Lock()
         # Files that change after this look differ from it at the next.
-        self._stamp = self._look()
+        self._stamp = stamp_of(self._files)
         self._context = self._read()
 
     def context(self) -> ssl.SSLContext:
         """For the next connection; it may be asked for from any thread."""
         with self._lock:
-            stamp = self._look()
+            stamp = stamp_of(self._files)
             if stamp and stamp != self._stamp:
-                try:
+                # What cannot be used is looked at again at the next connection.
+                with suppress(OSError, ValueError):
                     self._context = self._read()
                     self._stamp = stamp
-                except (OSError, ValueError):
-                    # They are looked at again at the next connection.
-                    pass
             return self._context
-
-    def _look(self) -> _Stamp:
-        """How the files stand; empty: one of them is not there."""
-        files = (file for file in (self._ca, self._certificate, self._key) if file is not None)
-        try:
-            found = [file.stat() for file in files]
-        except OSError:
-            return ()
-        return tuple((one.st_mtime_ns, one.st_ino, one.st_size) for one in found)
 
     def _read(self) -> ssl.SSLContext:
         try:

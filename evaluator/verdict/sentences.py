@@ -86,7 +86,7 @@ def too_little(state: State, thin: Sequence[GateReport], seen: Mapping[str, int]
     for report in thin:
         have = f"{report.gate} has {words.many(seen[report.gate], _noun(report))} of {state.terms.test} in this step"
         need = needs[report.gate]
-        gate = next(one for one in state.gates if one.gate.name == report.gate)
+        gate = _evidence(state, report)
         if isinstance(gate, CohortGate) and (obstacle := gate.obstacle(state.terms.test, state.terms.stable)):
             have = f"{have}, and needs {obstacle}"
         if gate.gate.margins_meet and not isinstance(gate, CohortGate):
@@ -123,14 +123,14 @@ def not_in_sum(state: State, reports: Sequence[GateReport]) -> str:
 
 def _kept_back(state: State, report: GateReport) -> str:
     """What breakers kept from the version while it failed, which is in the sum and in no other count."""
-    gate = next(one for one in state.gates if one.gate.name == report.gate)
+    gate = _evidence(state, report)
     kept, failed = gate.kept_back if isinstance(gate, RateGate) else (0, 0)
     if not kept:
         return ""
     test = state.terms.test
     return (
         f", and by its probes {test} would have failed {words.count(failed)} of {words.count(kept)} further requests, "
-        f"which Routers kept from it while it failed"
+        "which Routers kept from it while it failed"
     )
 
 
@@ -234,3 +234,7 @@ _NOUNS: Final = {
 
 def _noun(report: GateReport) -> str:
     return _NOUNS.get(report.metric, "label")
+
+
+def _evidence(state: State, report: GateReport) -> GateState:
+    return next(gate for gate in state.gates if gate.gate.name == report.gate)

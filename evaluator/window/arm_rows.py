@@ -1,5 +1,7 @@
 """What a window says of each arm: the rows that the gates' tests take, each from one process."""
 
+from collections.abc import Mapping
+
 from evaluator.window.arm_counts import ArmCounts, ProcessSeries
 from evaluator.window.arms import (
     ATTEMPTS,
@@ -52,14 +54,18 @@ def with_kept_back(counted: ArmCounts, epoch: int | None) -> list[RateRow]:
     return rows
 
 
+def is_kept_back(counted: ArmCounts, epoch: int | None) -> bool:
+    """Whether Routers' breakers kept anything from the test version, as far as probes tell."""
+    return epoch is not None and any(_probes(one, counted.terms.test, epoch)[0] for one in counted.processes)
+
+
 def _errors(process: ProcessSeries, epoch: int | None) -> RateRow:
     n_test = x_test = n_stable = x_stable = 0
     for one, at, is_test, is_stable in process.of(ATTEMPTS):
-        outcome = at.get("outcome", "")
-        if outcome in CALLERS_FAULTS or (epoch is not None and at.get("epoch") != str(epoch)):
+        if not _speaks(at, epoch):
             continue
         n = sum(one.counts)
-        x = 0 if outcome == OK else n
+        x = 0 if at.get("outcome") == OK else n
         if is_test and epoch is not None:
             n_test, x_test = n_test + n, x_test + x
         elif is_stable:
@@ -67,15 +73,18 @@ def _errors(process: ProcessSeries, epoch: int | None) -> RateRow:
     return n_test, x_test, n_stable, x_stable
 
 
+def _speaks(at: Mapping[str, str], epoch: int | None) -> bool:
+    """Whether attempts are of the epoch, and say anything of a version; epoch None: of any."""
+    return at.get("outcome", "") not in CALLERS_FAULTS and (epoch is None or at.get("epoch") == str(epoch))
+
+
 def _probes(process: ProcessSeries, version: str, epoch: int) -> tuple[int, int]:
     """Attempts that open breakers let through to the test version, and those of them that failed."""
     n = failed = 0
     for one, at, _, _ in process.of(ATTEMPTS):
-        outcome = at.get("outcome", "")
-        of_test = at.get("traffic") == REDUCED and at.get("version") == version
-        if of_test and at.get("epoch") == str(epoch) and outcome not in CALLERS_FAULTS:
+        if at.get("traffic") == REDUCED and at.get("version") == version and _speaks(at, epoch):
             n += sum(one.counts)
-            failed += 0 if outcome == OK else sum(one.counts)
+            failed += 0 if at.get("outcome") == OK else sum(one.counts)
     return n, failed
 
 

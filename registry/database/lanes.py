@@ -31,11 +31,11 @@ from registry.database.tables import (
     versions,
 )
 from registry.domain.lane import LONGEST_LOAD_SECONDS, Lane
-from registry.domain.records import Rollout, Standing, VersionInLane
+from registry.domain.records import Rollout, VersionInLane
 from registry.domain.serving import APART_SECONDS, Placement
 from registry.domain.states import OPEN_STATES, RolloutState, VersionState
 from registry.filters import RolloutFilter
-from registry.repositories import Page, Seen
+from registry.repositories import Page, Seen, Standing
 
 _LANE: Final = select(lanes).where(given(lanes.c.model, lanes.c.segment))
 _STATES: Final = (

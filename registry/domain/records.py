@@ -278,23 +278,6 @@ class Rollout:
         return self.spec.plan[self.step]
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a rollout stands: what those are told who have not seen it so. Its attributes are as the rollout's."""
-
-    number: int
-    version: str
-    state: RolloutState
-    note: str
-    etag: str
-    analysis_sequence: int
-
-    @property
-    def title(self) -> str:
-        """What messages call the rollout."""
-        return rollout_title(self.number, self.version)
-
-
 def rollout_title(number: int, version: str) -> str:
     """What messages call a rollout."""
     return f"rollout {number} ({version})"

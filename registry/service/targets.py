@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from registry.domain.records import Rollout, Standing
+from registry.domain.records import Rollout
+from registry.repositories import Standing
 from services.common.errors import AbortedError
 
 

@@ -6,7 +6,7 @@ import os
 import re
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -38,6 +38,15 @@ _OTHER_TARGETS: Final = re.compile(r"(?:ipv4|ipv6|unix|unix-abstract|vsock|xds|g
 
 Stamp: TypeAlias = tuple[tuple[int, int, int], ...]
 """Differs when files do: of each when it was written, which it is, and its bytes; empty: one is not there."""
+
+
+def stamp_of(files: Iterable[Path]) -> Stamp:
+    """How files stand, in their order."""
+    try:
+        found = [file.stat() for file in files]
+    except OSError:
+        return ()
+    return tuple((one.st_mtime_ns, one.st_ino, one.st_size) for one in found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +141,7 @@ class TlsFiles:
 
     def stamp(self) -> Stamp:
         """How they stand."""
-        try:
-            found = [file.stat() for file in (self.certificate, self.key, self.ca)]
-        except OSError:
-            return ()
-        return tuple((one.st_mtime_ns, one.st_ino, one.st_size) for one in found)
+        return stamp_of((self.certificate, self.key, self.ca))
 
     def _replaced(self) -> TlsFileError:
         return TlsFileError(self.certificate, "or what belongs to it is being replaced: try again")
