@@ -6,18 +6,22 @@ has none of its parent's threads, and not ask CUDA for anything.
 """
 
 import contextlib
+import ctypes
 import gc
 import io
 import os
 import warnings
 from collections.abc import Iterator
+from typing import Final
 
 import opentelemetry.exporter.otlp.proto.grpc.trace_exporter  # noqa: F401 - at need, each fork would import it
 import torch
 
 from services.worker.version import child
+from services.worker.version.harmless import is_harmless
 
 __all__ = ["child"]
+_BY_NVML: Final = "PYTORCH_NVML_BASED_CUDA_CHECK"
 
 
 def _read_one_program() -> None:
@@ -37,27 +41,33 @@ def _read_one_program() -> None:
 
 
 @contextlib.contextmanager
-def _without_gpus() -> Iterator[None]:
-    """Torch asks for GPUs whenever it reads a program, and once CUDA has been asked, no fork can use one any more.
-
-    Asked this way it answers by itself that there are none ("CUDA semantics", "Poison fork in multiprocessing").
-    """
-    hiding = {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
-    before = {name: os.environ.get(name) for name in hiding}
-    os.environ.update(hiding)
+def _asking_nvml() -> Iterator[None]:
+    """Torch asks for GPUs whenever it reads a program; so it asks NVML, where there is one, which harms no fork."""
+    before = os.environ.get(_BY_NVML)
+    os.environ[_BY_NVML] = "1"
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        if before is None:
+            del os.environ[_BY_NVML]
+        else:
+            os.environ[_BY_NVML] = before
 
 
-with warnings.catch_warnings(), _without_gpus():
+def _count_gpus() -> int:
+    """How many this process can use; the driver tells, for what torch has counted it remembers in forks too."""
+    count = getattr(torch._C, "_cuda_getDeviceCount", None)  # noqa: SLF001 - what is public may ask NVML instead
+    # A build of torch without CUDA cannot count them.
+    if count is None or not count():
+        return 0
+    return int(count()) if ctypes.CDLL("libcuda.so.1").cuInit(0) == 0 else 0
+
+
+with warnings.catch_warnings(), _asking_nvml():
     warnings.simplefilter("ignore")
-    _read_one_program()
+    # Otherwise each fork reads its program without, and takes those seconds longer: better than no GPU.
+    if is_harmless(_read_one_program, _count_gpus):
+        _read_one_program()
 # A collection writes to every object that it looks at, and so copies what forks share (gc.freeze): torch's took each
 # engine 0.3 s and 80 MB.
 gc.collect()

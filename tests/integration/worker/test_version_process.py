@@ -5,8 +5,6 @@ import contextlib
 import itertools
 import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -284,26 +282,3 @@ async def test_threads_that_a_setting_asks_for_go_before_the_environment(
         said.append(server.environ()["OMP_NUM_THREADS"])
     assert said == ["7", "3"]
     assert os.environ["OMP_NUM_THREADS"] == "7"
-
-
-_ASKED = """
-import os
-import torch.cuda
-
-asked = set()
-names = ("CUDA_VISIBLE_DEVICES", "PYTORCH_NVML_BASED_CUDA_CHECK")
-torch.cuda.is_available = lambda: asked.add(tuple(map(os.environ.get, names)))
-torch.cuda._lazy_init = lambda: asked.add("CUDA")
-import services.worker.version.preload
-
-print(asked, *map(os.environ.get, names))
-"""
-
-
-def test_what_the_fork_server_imports_leaves_gpus_to_its_forks() -> None:
-    # Without devices to be seen, and by the check that does not ask CUDA, torch asks neither CUDA nor NVML.
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "MIG-1"}
-    environment.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
-    command = [sys.executable, "-W", "ignore", "-c", _ASKED]
-    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
-    assert done.stdout == "{('', '1')} MIG-1 None\n", done.stderr
