@@ -57,6 +57,9 @@ class WorkerSettings(ServiceSettings):
         version_device_memory_bytes: of a GPU's memory for one version; one that needs more to load has failed, and one
             that needs more to run gets smaller batches; 0: no bound.
         cuda_graphs: on a GPU record each version for every size of batch, so that a batch is one launch.
+        compile_programs: have AOTInductor compile each exported program at its load, and run what that gives where it
+            answers alike and takes a tenth less time; a load takes a C++ compiler beside the Worker then, and from some
+            seconds to minutes more.
         quiet_seconds: a version that is no longer wanted ends when no request came for so long.
         fetch_seconds: a fetch that takes longer is given up, and tried again later.
         load_seconds: a load that takes longer has failed, from the start of its process on; a start that takes longer
@@ -88,6 +91,7 @@ class WorkerSettings(ServiceSettings):
     version_memory_bytes: int | None = Field(default=None, ge=0)
     version_device_memory_bytes: int = Field(default=0, ge=0)
     cuda_graphs: bool = True
+    compile_programs: bool = False
     quiet_seconds: float = Field(default=1.0, ge=0)
     fetch_seconds: float = Field(default=1800.0, gt=0)
     load_seconds: float = Field(default=300.0, gt=0)

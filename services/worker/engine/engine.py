@@ -186,6 +186,16 @@ class Engine:
             self._streams.keep_in_turn()
         self.precision, self._module = precision, None
 
+    def take(self, forward: Forward) -> Forward:
+        """Runs this program in the settled precision from here on; gives back what ran before."""
+        before, self._forwards[self.precision] = self._forwards[self.precision], forward
+        return before
+
+    @property
+    def keeps_nothing(self) -> bool:
+        """Whether the program writes neither to what it is given nor to what it holds; asked until it is settled."""
+        return not (self._copies or self.writes_to_itself)
+
     @property
     def writes_to_itself(self) -> bool:
         """Whether a batch so far has written to what the program holds; asked until it is settled."""

@@ -1,7 +1,7 @@
 """The only file that reads a stored program, or stored weights."""
 
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import safetensors.torch
@@ -16,6 +16,7 @@ from services.common.text import first_line
 from services.worker.artifacts import vetting
 from services.worker.artifacts.vetting_weights import vet_weights
 from services.worker.domain import LoadError
+from services.worker.engine.flat import Forward
 
 
 def load_program(folder: Path, manifest: Manifest, architectures: Collection[str] = ()) -> torch.nn.Module:
@@ -95,6 +96,23 @@ def _load_exported(path: Path, manifest: Manifest) -> torch.fx.GraphModule:
         ) from error
     _simplify(module, len(manifest.signature.inputs), len(manifest.signature.outputs))
     return module
+
+
+def load_compiled(path: Path, device: torch.device) -> Forward:
+    """A program as AOTInductor compiled it; native code, so only what this version's own compiler has just written.
+
+    Args:
+        path: the package; not read again.
+        device: what it was compiled for.
+    """
+    package = torch._inductor.aoti_load_package(  # noqa: SLF001, TID251 - documented so; the one place
+        # Otherwise it waits for an earlier batch in a way that no CUDA graph can hold.
+        str(path),
+        run_single_threaded=True,
+        device_index=device.index if device.index is not None else -1,
+    )
+    run: Callable[[list[torch.Tensor]], list[torch.Tensor]] = package.loader.run
+    return lambda *inputs: run(list(inputs))
 
 
 def _simplify(module: torch.fx.GraphModule, inputs: int, outputs: int) -> None:

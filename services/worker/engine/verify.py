@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from crossfade.manifest import Manifest, Precision
 from services.common.clock import Clock
 from services.common.text import first_line
 from services.worker.domain import FailureCode, LoadError, LoadReport
+from services.worker.engine.compiling import Compiler, compile_program
 from services.worker.engine.cuda import limit_memory
 from services.worker.engine.device_errors import is_out_of_memory
 from services.worker.engine.engine import TORCH, Engine, choose_device, mixed_precision
@@ -64,7 +66,11 @@ def prepare(folder: Path, manifest: Manifest, settings: WorkerSettings, clock: C
         engine = Engine(program, manifest, device)
         check = GoldenCheck(engine, golden, manifest)
         recorder = Recorder(engine, check, wanted=device.type == "cuda" and settings.cuda_graphs)
-        prepared = _verified(engine, check, recorder, Timer(engine, check, recorder, clock), manifest, settings)
+        timer = Timer(engine, check, recorder, clock)
+        compiler = Compiler(
+            engine, check, timer, settings, partial(compile_program, folder, engine, settings.load_seconds / 2)
+        )
+        prepared = _verified(engine, check, recorder, timer, compiler, manifest, settings)
         built = None
         if manifest.architecture is not None:
             built = f"{manifest.architecture.name} of {package_of(find(manifest.architecture.name))}"
@@ -95,6 +101,7 @@ def _verified(
     check: GoldenCheck,
     recorder: Recorder,
     timer: Timer,
+    compiler: Compiler,
     manifest: Manifest,
     settings: WorkerSettings,
 ) -> Prepared:
@@ -120,8 +127,9 @@ def _verified(
             trial = trial.after(*check.worst_batch([1, *_sizes(largest)], mixed), check, mixed)
     elif wanted is Precision.AUTO:
         trial = _Trial(0.0, 0.0, "this processor has no instructions for bfloat16, which is tried if it is asked for")
+    may_compile = engine.keeps_nothing
     engine.settle(mixed if mixed is not None and trial.agrees else Precision.FP32)
-    max_rows = timer.largest(_sizes(limit), engine.precision, settings.batch_seconds)
+    max_rows, compiled = compiler.settle(list(_sizes(limit)), may=may_compile)
     # Golden rows are few: what larger batches do to an answer, only larger batches show.
     worst, batch = check.worst_batch([1, *_sizes(max_rows)], engine.precision)
     if not worst <= 1:
@@ -139,7 +147,7 @@ def _verified(
         golden_error=error if trial.agrees else max(error, worst),
         mixed_error=max(trial.error, worst) if trial.agrees else trial.error,
         max_rows=max_rows,
-        precision_reason=trial.reason + recorded,
+        precision_reason=trial.reason + compiled + recorded,
     )
     return Prepared(engine, max_rows, report)
 

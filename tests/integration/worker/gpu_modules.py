@@ -1,5 +1,8 @@
-"""Modules of many kinds, as a GPU meets them."""
+"""Modules of many kinds, as a GPU or a compiler meets them."""
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import nn
 
@@ -67,3 +70,14 @@ class Wide(nn.Module):
         """[rows, 32] to [rows]."""
         wide = x[:, :1, None] + torch.zeros(1, 8192, 8192)
         return wide.amax(dim=(1, 2)) + x.sum(dim=1)
+
+
+def drawn(name: str, count: int, seed: int = 0) -> tuple[Any, ...]:
+    """Rows for one of those modules, one array per input."""
+    draw = np.random.default_rng(seed)
+    if name == "attention":
+        return (draw.integers(0, 100, (count, 16)),)
+    if name == "recurrent":
+        series, scale = draw.standard_normal((count, 2, 12)), draw.random((count, 1))
+        return series.astype(np.float32), scale.astype(np.float32)
+    return (draw.standard_normal((count, 3, 58, 58)).astype(np.float32),)

@@ -6,6 +6,7 @@
 import asyncio
 import contextlib
 import gc
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from services.worker.settings import WorkerSettings
 from services.worker.shared_memory.tensors import to_numbers
 from tests.fakes.models import RAISES, Noting, expected_scores, reference_rows, scores_of
 from tests.fakes.registry import FakeRegistry, lane
-from tests.integration.worker.gpu_modules import Attention, Images, Recurrent, Sparse, Wide
+from tests.integration.worker.gpu_modules import Attention, Images, Recurrent, Sparse, Wide, drawn
 from tests.support.wait import until_async
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
@@ -89,17 +90,6 @@ def noted(count: int, seed: int = 0) -> Any:
     return np.random.default_rng(seed).standard_normal((count, 4096), dtype=np.float32)
 
 
-def drawn(name: str, count: int, seed: int = 0) -> tuple[Any, ...]:
-    """Rows for one of those modules, one array per input."""
-    draw = np.random.default_rng(seed)
-    if name == "attention":
-        return (draw.integers(0, 100, (count, 16)),)
-    if name == "recurrent":
-        series, scale = draw.standard_normal((count, 2, 12)), draw.random((count, 1))
-        return series.astype(np.float32), scale.astype(np.float32)
-    return (draw.standard_normal((count, 3, 58, 58)).astype(np.float32),)
-
-
 @pytest.mark.parametrize(
     ("name", "module"), [("attention", Attention()), ("recurrent", Recurrent()), ("images", Images())]
 )
@@ -128,6 +118,24 @@ def test_models_of_many_kinds_answer_as_on_the_cpu(
         if before is not None:
             agrees(*before)
         before = begun, given
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="this machine has no C++ compiler (g++)")
+@pytest.mark.parametrize(("name", "module"), [("recurrent", Recurrent()), ("images", Images())])
+def test_what_is_compiled_is_recorded_and_answers_as_on_the_cpu(tmp_path: Path, name: str, module: nn.Module) -> None:
+    package(module, example=drawn(name, 8), task="other", to=tmp_path / name)
+    manifest = loads((tmp_path / name / MANIFEST_FILE).read_bytes())
+    _, cpu = engines(tmp_path / name, manifest)
+    settings = WorkerSettings(device="cuda", compile_programs=True, batch_seconds=1.0)
+    prepared = prepare(tmp_path / name, manifest, settings, SystemClock(), 0.0)
+    # Whether it was faster is the device's to say.
+    assert "times as fast in batches of 64; with CUDA graphs of up to 64 rows" in prepared.report.precision_reason
+    for seed in range(20):
+        given = drawn(name, 1 + 7 * seed % 64, seed)
+        found, wanted = prepared.engine.run(given).arrays, cpu.run(given).arrays
+        for one, other, spec in zip(found, wanted, manifest.signature.outputs, strict=True):
+            here, there = (to_numbers(spec.dtype, array) for array in (one, other))
+            np.testing.assert_allclose(here, there, rtol=0.5, atol=5e-2)
 
 
 def test_mixed_precision_is_taken_where_the_largest_batch_takes_less_time(tmp_path: Path) -> None:

@@ -1,0 +1,156 @@
+"""Programs as native code: the same answers, no faster than they are, and nothing of an artifact's in their source."""
+
+import io
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.fx import GraphModule
+
+from crossfade.artifact import package
+from crossfade.manifest import MANIFEST_FILE, Manifest, Precision, loads
+from services.common.clock import SystemClock
+from services.worker.domain import LoadError
+from services.worker.engine.compiler import with_own_names
+from services.worker.engine.compiling import compile_program
+from services.worker.engine.engine import Engine
+from services.worker.engine.flat import Forward
+from services.worker.engine.loader import load_program
+from services.worker.engine.verify import prepare
+from services.worker.settings import WorkerSettings
+from tests.fakes.models import Noting, expected_scores, reference_rows, scores_of
+from tests.fakes.registry import FakeRegistry, lane
+from tests.integration.worker.gpu_modules import Attention, Images, Recurrent, drawn
+
+pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="this machine has no C++ compiler (g++)")
+CPU = torch.device("cpu")
+
+
+def packaged(to: Path, module: nn.Module, example: Any, **more: Any) -> Manifest:
+    package(module, example=example, task="other", to=to, **more)
+    return loads((to / MANIFEST_FILE).read_bytes())
+
+
+def compiled(
+    folder: Path, manifest: Manifest, precision: Precision = Precision.FP32, *, seconds: float = 90.0
+) -> tuple[Engine, Forward]:
+    """An engine, and its program as native code for batches of 16 rows."""
+    engine = Engine(load_program(folder, manifest), manifest, CPU)
+    engine.settle(precision)
+    return engine, compile_program(folder, engine, seconds, 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "precision", "near"),
+    [
+        ("attention", Attention(), Precision.FP32, 1e-4),
+        ("recurrent", Recurrent(), Precision.FP32, 1e-2),
+        ("images", Images(), Precision.BF16, 5e-2),
+    ],
+)
+def test_what_is_compiled_answers_as_the_program_does(
+    tmp_path: Path, name: str, module: nn.Module, precision: Precision, near: float
+) -> None:
+    manifest = packaged(tmp_path / name, module, drawn(name, 8))
+    engine, forward = compiled(tmp_path / name, manifest, precision)
+    engine.take(forward)
+    plain = Engine(load_program(tmp_path / name, manifest), manifest, CPU)
+    for count in (1, 3, 8, 13, 16):
+        given = drawn(name, count, count)
+        for here, there in zip(engine.run(given).arrays, plain.run(given, precision).arrays, strict=True):
+            assert here.shape == there.shape
+            found, wanted = (one.view(np.int16) if one.dtype.kind == "V" else one for one in (here, there))
+            np.testing.assert_allclose(found, wanted, rtol=near, atol=near)
+
+
+def linear(to: Path) -> Manifest:
+    return packaged(to, nn.Linear(4, 2), reference_rows(8)[:, :4])
+
+
+def test_without_a_compiler_or_time_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = linear(tmp_path / "linear")
+    with pytest.raises(LoadError, match=r"that took longer than 0\.1 s, half of CROSSFADE_LOAD_SECONDS"):
+        compiled(tmp_path / "linear", manifest, seconds=0.1)
+    # One that is there, and compiles nothing.
+    monkeypatch.setenv("CXX", "false")
+    with pytest.raises(LoadError, match="Error"):
+        compiled(tmp_path / "linear", manifest)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(LoadError, match=r"there is no C\+\+ compiler: install g\+\+ beside the Worker"):
+        compiled(tmp_path / "linear", manifest)
+
+
+def test_what_keeps_something_from_batch_to_batch_is_not_compiled(tmp_path: Path) -> None:
+    rows = np.zeros((8, 16), np.float32)
+    manifest = packaged(tmp_path / "noting", Noting(16), rows)
+    settings = WorkerSettings(device="cpu", precision=Precision.FP32, compile_programs=True)
+    report = prepare(tmp_path / "noting", manifest, settings, SystemClock(), 0.0).report
+    assert "; not compiled, since it writes to what it holds or is given" in report.precision_reason
+
+
+def hostile(text: str) -> GraphModule:
+    """A program in which every name and note is that text."""
+    exported = torch.export.export(nn.Linear(4, 2), (torch.zeros(2, 4),)).module(check_guards=False)
+    assert isinstance(exported, GraphModule)
+    for number, node in enumerate(exported.graph.nodes):
+        node.meta = {"stack_trace": text, "nn_module_stack": {text: (text, text)}, "source_fn_stack": [(text, text)]}
+        if node.op == "get_attr":
+            value = exported.get_parameter(str(node.target))
+            node.target = f"{text}{number}"
+            setattr(exported, node.target, value)
+        elif node.op == "placeholder":
+            node.name, node.target = text, text
+    return exported
+
+
+def test_no_name_of_the_authors_gets_into_the_source(tmp_path: Path) -> None:
+    text = 'EVIL"); system("EVIL"); /* EVIL */ //\nEVIL'
+    copy = with_own_names(hostile(text))
+    exported = torch.export.export(copy, (torch.zeros(2, 4),), strict=False)
+    to = tmp_path / "program.pt2"
+    torch._inductor.aoti_compile_and_package(exported, package_path=str(to))
+    sources = zipfile.ZipFile(io.BytesIO(to.read_bytes()))
+    assert any(name.endswith(".cpp") for name in sources.namelist())
+    for name in sources.namelist():
+        assert b"EVIL" not in sources.read(name), name
+        assert "EVIL" not in name
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda node: {"args": (*node.args, 'floor"); system("x')}, "holds the text"),
+        (lambda node: {"args": (*node.args, object())}, "gives an operator a object"),
+        (lambda node: {"kwargs": {'a") system("': 1}}, "holds the text"),
+        (lambda _: {"target": print}, "calls"),
+        (lambda _: {"target": eval}, "calls"),
+    ],
+)
+def test_a_graph_that_is_not_all_torchs_is_not_compiled(change: Any, why: str) -> None:
+    program = torch.export.export(nn.Linear(4, 2), (torch.zeros(2, 4),)).module(check_guards=False)
+    assert isinstance(program, GraphModule)
+    node = next(node for node in program.graph.nodes if node.op == "call_function" and "linear" in str(node.target))
+    for name, value in change(node).items():
+        setattr(node, name, value)
+    with pytest.raises(LoadError, match=why):
+        with_own_names(program)
+
+
+async def test_a_worker_serves_what_was_compiled(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts())))
+    await start_worker(device="cpu", precision="fp32", compile_programs=True)
+    caller = await caller_of("v1")
+    rows = reference_rows(5)
+    np.testing.assert_allclose(scores_of(await caller.predict(rows)), expected_scores(rows), rtol=1e-4, atol=1e-4)
+    serving = registry.serving("scores", "v1")
+    assert serving is not None
+    reason = serving.load_report.precision_reason
+    # Whether it was faster is the machine's to say.
+    assert "times as fast in batches of 1" in reason, reason
