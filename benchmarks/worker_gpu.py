@@ -45,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each way's turn")
+    parser.add_argument("--compile", action="store_true", help="have programs compiled (CROSSFADE_COMPILE_PROGRAMS)")
     asked = parser.parse_args()
     device = choose_device(asked.device)
     # As a version has them that shares a processor with others.
@@ -59,7 +60,9 @@ def main() -> None:
             manifest = loads((artifact.path / MANIFEST_FILE).read_bytes())
             eager, recorded = (Engine(load_program(artifact.path, manifest), manifest, device) for _ in range(2))
             recorded.record(_SIZES)
-            settings = WorkerSettings(device=str(device), batch_seconds=1.0)
+            settings = WorkerSettings(
+                device=str(device), batch_seconds=1.0, compile_programs=asked.compile, artifact_cache=Path(folder)
+            )
             settled = prepare(artifact.path, manifest, settings, SystemClock(), time.monotonic())
             for size in _SIZES:
                 ways = _ways(eager, recorded, settled.engine, name, size)

@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--front-ends", type=int, nargs="+", default=[2])
     parser.add_argument("--nets", nargs="+", default=list(_NETS))
+    parser.add_argument("--compile", action="store_true", help="have programs compiled (CROSSFADE_COMPILE_PROGRAMS)")
     parser.add_argument("--seconds", type=int, default=2, help="of each figure")
     asked = parser.parse_args()
     if not h2load.available():
@@ -47,7 +48,12 @@ def main() -> None:
             artifact = package_net(Path(folder) / name, name)
             for front_ends in asked.front_ends:
                 settings = WorkerSettings(
-                    device=asked.device, front_ends=front_ends, token_keys=Path(folder) / "keys", batch_seconds=1.0
+                    device=asked.device,
+                    front_ends=front_ends,
+                    token_keys=Path(folder) / "keys",
+                    batch_seconds=1.0,
+                    compile_programs=asked.compile,
+                    artifact_cache=Path(folder),
                 )
                 found = asyncio.run(_measure(forks, artifact, settings, name, asked.seconds))
                 for in_flight, one in zip(_IN_FLIGHT, found, strict=True):

@@ -28,6 +28,11 @@ FROM python:${PYTHON_TAG}
 ARG STORE_PACKAGES=""
 # Packages of architectures that weights may be for (CROSSFADE_ARCHITECTURES).
 ARG ARCHITECTURE_PACKAGES=""
+# Debian packages of a compiler for CROSSFADE_COMPILE_PROGRAMS, as in "g++".
+ARG COMPILER_PACKAGES=""
+RUN if [ -n "${COMPILER_PACKAGES}" ]; then \
+      apt-get update && apt-get install -y --no-install-recommends ${COMPILER_PACKAGES} && rm -rf /var/lib/apt/lists/*; \
+    fi
 COPY --from=torch /opt/crossfade /opt/crossfade
 COPY constraints.txt /opt/
 COPY --from=build /wheels /opt/wheels

@@ -115,7 +115,7 @@ class ArtifactCache:
                 "sign it with `crossfade sign`",
                 transient=True,
             )
-        temporary, lock = self._begin()
+        temporary, lock = _begin(self._root)
         try:
             (temporary / SIGNATURE_FILE).write_bytes(data)
             # Whoever reads it reads the old one or the new one.
@@ -148,7 +148,7 @@ class ArtifactCache:
     def _bring(self, folder: Path, artifact: ArtifactRef, is_over: Callable[[], bool]) -> Held:
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._make_room(artifact.size)
-        temporary, lock = self._begin()
+        temporary, lock = _begin(self._root)
         try:
             manifest = copy_artifact(artifact.uri, artifact, temporary, is_over)
             there = self._put(temporary, folder, artifact, is_over)
@@ -176,15 +176,6 @@ class ArtifactCache:
             if held is not None:
                 return held
         raise LoadError(f"the artifact could not be stored in {folder}", transient=True)
-
-    def _begin(self) -> tuple[Path, int]:
-        """A folder to fill, locked: nobody takes it for left behind."""
-        for _ in range(_ATTEMPTS):
-            made = Path(tempfile.mkdtemp(prefix=_COMING, dir=self._root))
-            lock = _lock(made, fcntl.LOCK_SH)
-            if lock is not None:
-                return made, lock
-        raise LoadError(f"folders made in {self._root} are removed by somebody at once", transient=True)
 
     def _make_room(self, size: int) -> None:
         """Removes what processes that were killed have left, and what was used least recently while room is wanted."""
@@ -222,6 +213,32 @@ class ArtifactCache:
         with contextlib.suppress(FileNotFoundError):
             folder.rename(place)
         shutil.rmtree(place, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def scratch_folder(root: Path) -> Iterator[Path]:
+    """A folder in the cache for what is needed for a while; if this process is killed, the cache removes it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    made, lock = _begin(root)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        os.close(lock)
+
+
+def _begin(root: Path) -> tuple[Path, int]:
+    """A folder to fill, locked: nobody takes it for left behind."""
+    for _ in range(_ATTEMPTS):
+        made = Path(tempfile.mkdtemp(prefix=_COMING, dir=root))
+        lock = _lock(made, fcntl.LOCK_SH)
+        if lock is not None:
+            return made, lock
+    raise LoadError(f"folders made in {root} are removed by somebody at once", transient=True)
 
 
 def _signature_of(folder: Path) -> Path:

@@ -27,8 +27,12 @@ from services.worker.engine.loader import load_program
 from services.worker.engine.placement import place
 from services.worker.pipes.forks import end_with
 
-_CONFIG: Final = {"aot_inductor.use_runtime_constant_folding": True}
-"""What depends on weights alone, their casts above all, is computed once and not at each batch."""
+_CONFIG: Final = {
+    # What depends on weights alone, their casts above all, is computed once and not at each batch.
+    "aot_inductor.use_runtime_constant_folding": True,
+    # There is one program to compile, and no other that would use them.
+    "aot_inductor.precompile_headers": False,
+}
 _EXAMPLE_ROWS: Final = 8
 _WORD: Final = re.compile(r"[a-z0-9_]*")
 _NAMESPACES: Final = ("aten", "prims")

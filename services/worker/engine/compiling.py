@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ from typing import Final
 import torch
 
 from services.common.text import first_line
+from services.worker.artifacts.cache import scratch_folder
 from services.worker.domain import LoadError
 from services.worker.engine.engine import Engine
 from services.worker.engine.flat import Forward
@@ -21,6 +21,7 @@ from services.worker.engine.golden import GoldenCheck
 from services.worker.engine.loader import load_compiled
 from services.worker.engine.timing import Timer
 from services.worker.settings import WorkerSettings
+from services.worker.shared_memory.tensors import Array
 
 _HELPS: Final = 0.9
 """It has to take so much of the time at the most, in the geometric mean over the smallest and the largest batch."""
@@ -108,13 +109,16 @@ class Compiler:
         return least[0] / least[1]
 
 
-def compile_program(folder: Path, engine: Engine, seconds: float, rows: int) -> Forward:
+def compile_program(
+    folder: Path, engine: Engine, settings: WorkerSettings, example: Sequence[Array], rows: int
+) -> Forward:
     """A program as native code, made by a process of its own: a compiler's memory and threads are no version's.
 
     Args:
         folder: the artifact.
         engine: settled; says the device and the precision.
-        seconds: how long it may take.
+        settings: how long a load may take, and where there is room for it.
+        example: inputs that it answers.
         rows: of the largest batch.
 
     Raises:
@@ -122,12 +126,13 @@ def compile_program(folder: Path, engine: Engine, seconds: float, rows: int) -> 
     """
     if shutil.which(os.environ.get("CXX", "g++")) is None:
         raise LoadError("there is no C++ compiler: install g++ beside the Worker, or say in CXX what to call")
+    seconds = settings.load_seconds / 2
     try:
-        with tempfile.TemporaryDirectory(prefix="crossfade-compiled-") as own:
-            to = Path(own) / "program.pt2"
+        with scratch_folder(settings.artifact_cache.absolute()) as own:
+            to = own / "program.pt2"
             job = {
                 "parent": os.getpid(),
-                "folder": str(folder),
+                "folder": str(folder.absolute()),
                 "device": str(engine.device),
                 "precision": engine.precision,
                 "threads": torch.get_num_threads(),
@@ -135,7 +140,7 @@ def compile_program(folder: Path, engine: Engine, seconds: float, rows: int) -> 
                 "to": str(to),
             }
             # Its caches go with it, and no process of its own outlives it.
-            variables = {"TORCHINDUCTOR_CACHE_DIR": str(Path(own) / "cache"), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+            variables = {"TORCHINDUCTOR_CACHE_DIR": str(own / "cache"), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
             done = subprocess.run(
                 ["nice", "-n", str(_NICE), sys.executable, "-m", _MODULE],
                 input=json.dumps(job),
@@ -148,7 +153,7 @@ def compile_program(folder: Path, engine: Engine, seconds: float, rows: int) -> 
             if done.returncode:
                 lines = done.stderr.strip().splitlines() or [f"its compiler ended with exit code {done.returncode}"]
                 raise LoadError(done.stdout.strip() or lines[-1])
-            return load_compiled(to, engine.device)
+            return load_compiled(to, engine.device, engine.tensors(example))
     except subprocess.TimeoutExpired:
         raise LoadError(f"that took longer than {seconds:g} s, half of CROSSFADE_LOAD_SECONDS") from None
     except (OSError, RuntimeError) as failure:

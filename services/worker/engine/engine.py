@@ -4,7 +4,6 @@ The same code on CUDA and on the CPU: a CPU has no copies to overlap and runs in
 """
 
 import contextlib
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -14,6 +13,7 @@ import torch
 from crossfade.manifest import Manifest, Precision
 from crossfade.tensor_spec import DType
 from services.worker.engine.cuda import Running, Slot, Streams
+from services.worker.engine.finite import is_finite
 from services.worker.engine.flat import Forward, flatten
 from services.worker.engine.memory_of_graphs import writes_to_inputs
 from services.worker.engine.placement import place
@@ -32,7 +32,6 @@ TORCH: Final[dict[DType, torch.dtype]] = {
     DType.FP64: torch.float64,
 }
 _BF16_INSTRUCTIONS: Final = ("avx512_bf16", "amx_bf16", "bf16")
-_FEW: Final = 64
 MIXED: Final = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
 
 
@@ -186,6 +185,10 @@ class Engine:
             self._streams.keep_in_turn()
         self.precision, self._module = precision, None
 
+    def tensors(self, inputs: Sequence[Array]) -> list[torch.Tensor]:
+        """One batch's inputs on the device, as the program takes them."""
+        return [self._tensor(array, slot).to(self.device) for slot, array in enumerate(inputs)]
+
     def take(self, forward: Forward) -> Forward:
         """Runs this program in the settled precision from here on; gives back what ran before."""
         before, self._forwards[self.precision] = self._forwards[self.precision], forward
@@ -225,7 +228,7 @@ class Engine:
         return tuple([self._array(output, slot) for slot, output in enumerate(outputs)])
 
     def _output(self, arrays: tuple[Array, ...]) -> EngineOutput:
-        if all(_finite(arrays[i], dtype) for i, dtype in self._floats):
+        if all(is_finite(arrays[i], dtype) for i, dtype in self._floats):
             return EngineOutput(arrays, None, self._predicted(arrays))
         return EngineOutput(arrays, self._finite_rows(arrays), self._predicted(arrays))
 
@@ -240,7 +243,7 @@ class Engine:
     def _finite_rows(self, arrays: tuple[Array, ...]) -> Array:
         finite = np.ones(len(arrays[0]), np.bool_)
         for slot, dtype in self._floats:
-            finite &= [_finite(row, dtype) for row in arrays[slot]]
+            finite &= [is_finite(row, dtype) for row in arrays[slot]]
         return finite
 
     def _autocast(self, precision: Precision) -> contextlib.AbstractContextManager[Any]:
@@ -290,13 +293,3 @@ def _writes(module: torch.nn.Module) -> int:
     held = [*module.parameters(), *module.buffers()]
     held += [one for part in module.modules() for one in vars(part).values() if isinstance(one, torch.Tensor)]
     return sum(one._version for one in held if not one.is_inference())  # noqa: SLF001 - nothing public tells
-
-
-def _finite(array: Array, dtype: DType) -> bool:
-    if dtype is DType.BF16:
-        # An exponent of all ones is NaN or an infinity (IEEE 754).
-        return not bool(((array & 0x7F80) == 0x7F80).any())
-    if array.size <= _FEW:
-        # A sum of so few values in double precision is finite unless one of them is not; FP64 alone could overflow.
-        return math.isfinite(sum(array.ravel().tolist())) or (dtype is DType.FP64 and bool(np.isfinite(array).all()))
-    return bool(np.isfinite(array).all())

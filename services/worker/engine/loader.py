@@ -1,8 +1,10 @@
 """The only file that reads a stored program, or stored weights."""
 
 import io
-from collections.abc import Callable, Collection, Sequence
+import zipfile
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -98,20 +100,31 @@ def _load_exported(path: Path, manifest: Manifest) -> torch.fx.GraphModule:
     return module
 
 
-def load_compiled(path: Path, device: torch.device) -> Forward:
+def load_compiled(path: Path, device: torch.device, example: Sequence[torch.Tensor]) -> Forward:
     """A program as AOTInductor compiled it; native code, so only what this version's own compiler has just written.
 
+    torch's own loader unpacks it into /tmp, where a process that is killed leaves it, and where many machines allow no
+    native code.
+
     Args:
-        path: the package; not read again.
+        path: the package; it is unpacked beside it, and neither is needed any more afterwards.
         device: what it was compiled for.
+        example: inputs, on the device: the kernels for a GPU are read at the first run.
+
+    Raises:
+        RuntimeError: it cannot be loaded or run.
     """
-    package = torch._inductor.aoti_load_package(  # noqa: SLF001, TID251 - documented so; the one place
-        # Otherwise it waits for an earlier batch in a way that no CUDA graph can hold.
-        str(path),
-        run_single_threaded=True,
-        device_index=device.index if device.index is not None else -1,
-    )
-    run: Callable[[list[torch.Tensor]], list[torch.Tensor]] = package.loader.run
+    folder = path.with_suffix(".unpacked")
+    with zipfile.ZipFile(path) as package:
+        package.extractall(folder)
+    (library,) = folder.rglob("*.wrapper.so")
+    runners: Any = torch._C._aoti  # noqa: SLF001 - what torch's own loader calls
+    if device.type == "cuda":
+        # The last one: without what makes threads wait for one another, which no CUDA graph can hold.
+        run = runners.AOTIModelContainerRunnerCuda(str(library), 1, str(device), str(library.parent), True).run
+    else:
+        run = runners.AOTIModelContainerRunnerCpu(str(library), 1).run
+    run(list(example))
     return lambda *inputs: run(list(inputs))
 
 

@@ -67,9 +67,8 @@ def prepare(folder: Path, manifest: Manifest, settings: WorkerSettings, clock: C
         check = GoldenCheck(engine, golden, manifest)
         recorder = Recorder(engine, check, wanted=device.type == "cuda" and settings.cuda_graphs)
         timer = Timer(engine, check, recorder, clock)
-        compiler = Compiler(
-            engine, check, timer, settings, partial(compile_program, folder, engine, settings.load_seconds / 2)
-        )
+        compiled = partial(compile_program, folder, engine, settings, check.inputs(0, 1))
+        compiler = Compiler(engine, check, timer, settings, compiled)
         prepared = _verified(engine, check, recorder, timer, compiler, manifest, settings)
         built = None
         if manifest.architecture is not None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
-from crossfade.artifact import package
+from crossfade.artifact import package, read_golden
 from crossfade.manifest import MANIFEST_FILE, Manifest, Precision, loads
 from services.common.clock import SystemClock
 from services.worker.domain import LoadError
@@ -37,12 +37,18 @@ def packaged(to: Path, module: nn.Module, example: Any, **more: Any) -> Manifest
 
 
 def compiled(
-    folder: Path, manifest: Manifest, precision: Precision = Precision.FP32, *, seconds: float = 90.0
+    folder: Path, manifest: Manifest, precision: Precision = Precision.FP32, *, seconds: float = 180.0
 ) -> tuple[Engine, Forward]:
     """An engine, and its program as native code for batches of 16 rows."""
     engine = Engine(load_program(folder, manifest), manifest, CPU)
     engine.settle(precision)
-    return engine, compile_program(folder, engine, seconds, 16)
+    cache = folder.parent / "cache"
+    settings = WorkerSettings(artifact_cache=cache, load_seconds=seconds)
+    example = [array[:1] for array in read_golden(folder, manifest).inputs.values()]
+    try:
+        return engine, compile_program(folder, engine, settings, example, 16)
+    finally:
+        assert list(cache.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -75,7 +81,7 @@ def linear(to: Path) -> Manifest:
 def test_without_a_compiler_or_time_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = linear(tmp_path / "linear")
     with pytest.raises(LoadError, match=r"that took longer than 0\.1 s, half of CROSSFADE_LOAD_SECONDS"):
-        compiled(tmp_path / "linear", manifest, seconds=0.1)
+        compiled(tmp_path / "linear", manifest, seconds=0.2)
     # One that is there, and compiles nothing.
     monkeypatch.setenv("CXX", "false")
     with pytest.raises(LoadError, match="Error"):
@@ -88,7 +94,7 @@ def test_without_a_compiler_or_time_there_is_none(tmp_path: Path, monkeypatch: p
 def test_what_keeps_something_from_batch_to_batch_is_not_compiled(tmp_path: Path) -> None:
     rows = np.zeros((8, 16), np.float32)
     manifest = packaged(tmp_path / "noting", Noting(16), rows)
-    settings = WorkerSettings(device="cpu", precision=Precision.FP32, compile_programs=True)
+    settings = WorkerSettings(device="cpu", precision=Precision.FP32, compile_programs=True, artifact_cache=tmp_path)
     report = prepare(tmp_path / "noting", manifest, settings, SystemClock(), 0.0).report
     assert "; not compiled, since it writes to what it holds or is given" in report.precision_reason
 

@@ -126,7 +126,7 @@ def test_what_is_compiled_is_recorded_and_answers_as_on_the_cpu(tmp_path: Path, 
     package(module, example=drawn(name, 8), task="other", to=tmp_path / name)
     manifest = loads((tmp_path / name / MANIFEST_FILE).read_bytes())
     _, cpu = engines(tmp_path / name, manifest)
-    settings = WorkerSettings(device="cuda", compile_programs=True, batch_seconds=1.0)
+    settings = WorkerSettings(device="cuda", compile_programs=True, batch_seconds=1.0, artifact_cache=tmp_path)
     prepared = prepare(tmp_path / name, manifest, settings, SystemClock(), 0.0)
     # Whether it was faster is the device's to say.
     assert "times as fast in batches of 64; with CUDA graphs of up to 64 rows" in prepared.report.precision_reason

@@ -78,7 +78,7 @@ async def test_a_model_that_leaks_is_ended_at_its_limit(
     registry: FakeRegistry, start_worker: Any, caller_of: Any, want: Any, linear: Packaged
 ) -> None:
     await registry.set_lanes(lane("scores", want(linear)))
-    await start_worker(architectures="linear", version_memory_bytes=300_000_000)
+    await start_worker(device="cpu", architectures="linear", version_memory_bytes=300_000_000)
     caller = await caller_of("v1")
     answered = 0
     with pytest.raises(aio.AioRpcError) as ended:
@@ -101,7 +101,7 @@ async def test_memory_counts_while_a_model_is_loaded(
 ) -> None:
     (house / "swells").touch()
     await registry.set_lanes(lane("scores", want(artifacts(scale=3.0), "v0"), want(linear)))
-    await start_worker(architectures="linear", version_memory_bytes=200_000_000)
+    await start_worker(device="cpu", architectures="linear", version_memory_bytes=200_000_000)
     await until(lambda: registry.state("scores", "v1") == "FAILED", 60)
     serving = registry.serving("scores", "v1")
     assert serving is not None

@@ -97,13 +97,13 @@ def test_what_a_killed_process_left_is_removed_and_its_locks_are_gone(
     root, first, second = tmp_path / "cache", publish(1), publish(2)
     code = (
         "import os, pathlib, signal, sys\n"
-        "from services.worker.artifacts.cache import ArtifactCache\n"
+        "from services.worker.artifacts.cache import ArtifactCache, scratch_folder\n"
         "from services.worker.domain import ArtifactRef\n"
         "cache = ArtifactCache(pathlib.Path(sys.argv[1]))\n"
         "held = cache.fetch(ArtifactRef(sys.argv[2], sys.argv[3], 0))\n"
-        "left = cache._begin()\n"
-        "(left[0] / 'program.pt2').write_bytes(b'half')\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
+        "with scratch_folder(pathlib.Path(sys.argv[1])) as left:\n"
+        "    (left / 'program.pt2').write_bytes(b'half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     command = [sys.executable, "-c", code, str(root), first.uri, first.digest]
     assert subprocess.run(command, check=False, timeout=60).returncode < 0
