@@ -10,7 +10,6 @@ import errno
 import fcntl
 import os
 import shutil
-import tempfile
 import uuid
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -20,13 +19,13 @@ from typing import Final
 
 from crossfade.manifest import SIGNATURE_FILE, Manifest
 from services.worker.artifacts.fetch import DiffersError, check_reference, copy_artifact, fetch_signature
+from services.worker.artifacts.locked import ATTEMPTS, COMING, begin, is_alone, is_at, lock_folder
 from services.worker.artifacts.sources import check_source
 from services.worker.artifacts.trust import Trust
 from services.worker.domain import ArtifactRef, LoadError
 
 _FETCHED: Final = "sha256"
-_COMING, _GOING = ".fetch-", ".gone-"
-_ATTEMPTS: Final = 5
+_GOING: Final = ".gone-"
 
 
 class Held:
@@ -115,7 +114,7 @@ class ArtifactCache:
                 "sign it with `crossfade sign`",
                 transient=True,
             )
-        temporary, lock = _begin(self._root)
+        temporary, lock = begin(self._root)
         try:
             (temporary / SIGNATURE_FILE).write_bytes(data)
             # Whoever reads it reads the old one or the new one.
@@ -129,7 +128,7 @@ class ArtifactCache:
         self, folder: Path, artifact: ArtifactRef, is_over: Callable[[], bool], *, replaced: bool = False
     ) -> Held | None:
         """What is there undamaged; what is damaged goes if nobody uses it, or if a good copy is about to replace it."""
-        lock = _lock(folder, fcntl.LOCK_SH)
+        lock = lock_folder(folder, fcntl.LOCK_SH)
         if lock is None:
             return None
         with contextlib.ExitStack() as unlocking:
@@ -138,7 +137,7 @@ class ArtifactCache:
                 manifest = copy_artifact(folder.as_uri(), artifact, None, is_over)
             except DiffersError:
                 # Another Worker may have seen the damage too, and have a good copy in its place by now.
-                if (replaced or _is_alone(lock)) and _is_at(folder, lock):
+                if (replaced or is_alone(lock)) and is_at(folder, lock):
                     self._discard(folder)
                 return None
             os.utime(folder)
@@ -148,7 +147,7 @@ class ArtifactCache:
     def _bring(self, folder: Path, artifact: ArtifactRef, is_over: Callable[[], bool]) -> Held:
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._make_room(artifact.size)
-        temporary, lock = _begin(self._root)
+        temporary, lock = begin(self._root)
         try:
             manifest = copy_artifact(artifact.uri, artifact, temporary, is_over)
             there = self._put(temporary, folder, artifact, is_over)
@@ -164,7 +163,7 @@ class ArtifactCache:
 
     def _put(self, good: Path, folder: Path, artifact: ArtifactRef, is_over: Callable[[], bool]) -> Held | None:
         """Moves a good copy to its place, if need be to that of a damaged one; another good one there is answered."""
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             try:
                 good.rename(folder)
             except OSError as error:
@@ -179,8 +178,8 @@ class ArtifactCache:
 
     def _make_room(self, size: int) -> None:
         """Removes what processes that were killed have left, and what was used least recently while room is wanted."""
-        for left in (*self._root.glob(f"{_COMING}*"), *self._root.glob(f"{_GOING}*")):
-            lock = _lock(left, fcntl.LOCK_EX)
+        for left in (*self._root.glob(f"{COMING}*"), *self._root.glob(f"{_GOING}*")):
+            lock = lock_folder(left, fcntl.LOCK_EX)
             if lock is not None:
                 shutil.rmtree(left, ignore_errors=True)
                 os.close(lock)
@@ -190,7 +189,7 @@ class ArtifactCache:
         for one in kept:
             if free >= size and (not self._most_bytes or total + size <= self._most_bytes):
                 return
-            lock = _lock(one.folder, fcntl.LOCK_EX)
+            lock = lock_folder(one.folder, fcntl.LOCK_EX)
             if lock is not None:
                 try:
                     self._discard(one.folder)
@@ -215,68 +214,6 @@ class ArtifactCache:
         shutil.rmtree(place, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def scratch_folder(root: Path) -> Iterator[Path]:
-    """A folder in the cache for what is needed for a while; if this process is killed, the cache removes it.
-
-    Raises:
-        OSError: it cannot be made.
-    """
-    root.mkdir(parents=True, exist_ok=True)
-    made, lock = _begin(root)
-    try:
-        yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-        os.close(lock)
-
-
-def _begin(root: Path) -> tuple[Path, int]:
-    """A folder to fill, locked: nobody takes it for left behind."""
-    for _ in range(_ATTEMPTS):
-        made = Path(tempfile.mkdtemp(prefix=_COMING, dir=root))
-        lock = _lock(made, fcntl.LOCK_SH)
-        if lock is not None:
-            return made, lock
-    raise LoadError(f"folders made in {root} are removed by somebody at once", transient=True)
-
-
 def _signature_of(folder: Path) -> Path:
     """Beside the folder: what lies in it is what is signed."""
     return folder.with_name(f"{folder.name}.sig")
-
-
-def _lock(folder: Path, kind: int) -> int | None:
-    """A lock on a folder; None: it is not there, or others have it."""
-    try:
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    with contextlib.ExitStack() as closing:
-        closing.callback(os.close, lock)
-        try:
-            fcntl.flock(lock, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return None
-        # It may have been taken away before the lock was there.
-        if not _is_at(folder, lock):
-            return None
-        closing.pop_all()
-        return lock
-
-
-def _is_alone(lock: int) -> bool:
-    """Whether nobody else uses what is locked; if so, nobody can from now on."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_at(folder: Path, lock: int) -> bool:
-    """Whether the folder of this name is the one that is locked."""
-    try:
-        return os.path.samestat(os.fstat(lock), folder.stat())
-    except FileNotFoundError:
-        return False

@@ -13,7 +13,7 @@ from typing import Final
 import torch
 
 from services.common.text import first_line
-from services.worker.artifacts.cache import scratch_folder
+from services.worker.artifacts.locked import scratch_folder
 from services.worker.domain import LoadError
 from services.worker.engine.engine import Engine
 from services.worker.engine.flat import Forward

@@ -1,12 +1,18 @@
 """Programs as native code: the same answers, no faster than they are, and nothing of an artifact's in their source."""
 
+import asyncio
+import contextlib
+import fcntl
 import io
+import os
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch import nn
@@ -15,6 +21,7 @@ from torch.fx import GraphModule
 from crossfade.artifact import package, read_golden
 from crossfade.manifest import MANIFEST_FILE, Manifest, Precision, loads
 from services.common.clock import SystemClock
+from services.worker.artifacts.locked import lock_folder
 from services.worker.domain import LoadError
 from services.worker.engine.compiler import with_own_names
 from services.worker.engine.compiling import compile_program
@@ -26,6 +33,7 @@ from services.worker.settings import WorkerSettings
 from tests.fakes.models import Noting, expected_scores, reference_rows, scores_of
 from tests.fakes.registry import FakeRegistry, lane
 from tests.integration.worker.gpu_modules import Attention, Images, Recurrent, drawn
+from tests.support.wait import until
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="this machine has no C++ compiler (g++)")
 CPU = torch.device("cpu")
@@ -89,6 +97,42 @@ def test_without_a_compiler_or_time_there_is_none(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(LoadError, match=r"there is no C\+\+ compiler: install g\+\+ beside the Worker"):
         compiled(tmp_path / "linear", manifest)
+
+
+_COMPILES = """
+import sys
+from pathlib import Path
+from tests.integration.worker.test_compiled import compiled
+from crossfade.manifest import MANIFEST_FILE, loads
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    compiled(folder, loads((folder / MANIFEST_FILE).read_bytes()))
+"""
+
+
+async def test_a_compiler_ends_with_the_process_that_it_works_for(tmp_path: Path) -> None:
+    linear(tmp_path / "linear")
+    command = [sys.executable, "-c", _COMPILES, str(tmp_path / "linear")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    process = await asyncio.create_subprocess_exec(*command, env=environment)
+    of_it = psutil.Process(process.pid)
+
+    at_work: list[psutil.Process] = []
+
+    def compiles() -> bool:
+        with contextlib.suppress(psutil.Error):
+            # By then it has read its job, and so is bound to the process.
+            at_work[:] = [one for one in of_it.children() if one.memory_info().rss > 150e6]
+        return bool(at_work)
+
+    await until(compiles, 60)
+    process.kill()
+    await process.wait()
+    await until(lambda: not at_work[0].is_running() or at_work[0].status() == psutil.STATUS_ZOMBIE, 10)
+    # What it has left is nobody's, and goes when the cache wants room.
+    (left,) = (tmp_path / "cache").iterdir()
+    assert lock_folder(left, fcntl.LOCK_EX) is not None
 
 
 def test_what_keeps_something_from_batch_to_batch_is_not_compiled(tmp_path: Path) -> None:

@@ -97,7 +97,8 @@ def test_what_a_killed_process_left_is_removed_and_its_locks_are_gone(
     root, first, second = tmp_path / "cache", publish(1), publish(2)
     code = (
         "import os, pathlib, signal, sys\n"
-        "from services.worker.artifacts.cache import ArtifactCache, scratch_folder\n"
+        "from services.worker.artifacts.cache import ArtifactCache\n"
+        "from services.worker.artifacts.locked import scratch_folder\n"
         "from services.worker.domain import ArtifactRef\n"
         "cache = ArtifactCache(pathlib.Path(sys.argv[1]))\n"
         "held = cache.fetch(ArtifactRef(sys.argv[2], sys.argv[3], 0))\n"
