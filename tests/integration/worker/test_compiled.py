@@ -158,7 +158,8 @@ def hostile(text: str) -> GraphModule:
     return exported
 
 
-def test_no_name_of_the_authors_gets_into_the_source(tmp_path: Path) -> None:
+def test_no_name_of_the_authors_gets_into_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     text = 'EVIL"); system("EVIL"); /* EVIL */ //\nEVIL'
     copy = with_own_names(hostile(text))
     exported = torch.export.export(copy, (torch.zeros(2, 4),), strict=False)
