@@ -8,8 +8,12 @@ copied node by node under names made here and traced anew, so that all else in i
 import contextlib
 import json
 import operator
+import os
 import re
+import select
+import signal
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -24,8 +28,8 @@ from services.worker.domain import LoadError
 from services.worker.engine.engine import MIXED, TORCH
 from services.worker.engine.flat import attribute
 from services.worker.engine.loader import load_program
+from services.worker.engine.native_operators import NATIVE, WHOLE_NUMBERS
 from services.worker.engine.placement import place
-from services.worker.pipes.forks import end_with
 
 _CONFIG: Final = {
     # What depends on weights alone, their casts above all, is computed once and not at each batch.
@@ -35,23 +39,31 @@ _CONFIG: Final = {
 }
 _EXAMPLE_ROWS: Final = 8
 _WORD: Final = re.compile(r"[a-z0-9_]*")
-_NAMESPACES: Final = ("aten", "prims")
+_EQUATION: Final = re.compile(r"[A-Za-z,.> -]*")
 _PLAIN: Final = (int, float, complex, torch.dtype, torch.device, torch.layout, torch.memory_format)
 
 
 def main() -> int:
     """Compiles as the job says, and says on its stdout what went wrong, if something did."""
     job = json.load(sys.stdin)
-    end_with(job["parent"])
+    threading.Thread(target=_end_with, args=(job["parent"],), name="parent", daemon=True).start()
     answers = sys.stdout
     # What compilers print is nobody's.
     with contextlib.redirect_stdout(sys.stderr):
         try:
             _compile(job)
         except Exception as error:  # noqa: BLE001 - the version runs without, and says why
-            answers.write(f"{type(error).__name__}: {first_line(error)[:200]}")
+            kind = "" if isinstance(error, LoadError) else f"{type(error).__name__}: "
+            answers.write(f"{kind}{first_line(error)[:200]}")
             return 1
     return 0
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process and all that it has started, a compiler of C++ among them, when its parent has ended."""
+    with contextlib.suppress(ProcessLookupError):
+        select.select([os.pidfd_open(parent)], [], [])
+    os.killpg(os.getpid(), signal.SIGKILL)
 
 
 def _compile(job: dict[str, Any]) -> None:
@@ -114,28 +126,32 @@ def with_own_names(module: GraphModule) -> GraphModule:
             copies[node] = graph.get_attr(name)
         elif node.op == "output":
             graph.output(_copied(node.args[0], copies))
-        elif _is_torchs(node.target):
+        elif _is_native(node.target):
+            words = _EQUATION if node.target is torch.ops.aten.einsum.default else _WORD
             copies[node] = graph.call_function(
-                node.target, _copied(node.args, copies), {_word(k): _copied(v, copies) for k, v in node.kwargs.items()}
+                node.target,
+                _copied(node.args, copies, words),
+                {_word(k): _copied(v, copies) for k, v in node.kwargs.items()},
             )
         else:
-            raise LoadError(f"the program's graph calls {str(node.target)[:60]!r}")
+            raise LoadError(f"the program calls {str(node.target)[:60]}, which is none of what is compiled")
     return GraphModule(held, graph)
 
 
-def _is_torchs(target: Any) -> bool:
-    """Whether it is an operator of torch's, or one of Python's on numbers of rows."""
+def _is_native(target: Any) -> bool:
+    """Whether it is an operator that is compiled, or one of Python's on numbers of rows."""
     if isinstance(target, torch._ops.OpOverload):  # noqa: SLF001 - torch has no public name for it
-        return target.namespace in _NAMESPACES
-    return getattr(operator, getattr(target, "__name__", ""), None) is target
+        namespace, name, overload = str(target).split(".")
+        return namespace == "aten" and name.removesuffix("_") in NATIVE and f"{name}.{overload}" not in WHOLE_NUMBERS
+    return target in (operator.getitem, operator.mul)
 
 
-def _copied(argument: Any, copies: Mapping[Node, Node]) -> Any:
+def _copied(argument: Any, copies: Mapping[Node, Node], words: re.Pattern[str] = _WORD) -> Any:
     def copied(leaf: Any) -> Any:
         if isinstance(leaf, Node):
             return copies[leaf]
         if isinstance(leaf, str):
-            return _word(leaf)
+            return _word(leaf, words)
         if leaf is None or isinstance(leaf, _PLAIN):
             return leaf
         raise LoadError(f"the program's graph gives an operator a {type(leaf).__name__}")
@@ -143,9 +159,9 @@ def _copied(argument: Any, copies: Mapping[Node, Node]) -> Any:
     return map_aggregate(argument, copied)
 
 
-def _word(text: str) -> str:
+def _word(text: str, words: re.Pattern[str] = _WORD) -> str:
     """A text that can end no string of a source, such as the name of a way to round."""
-    if _WORD.fullmatch(text) is None:
+    if words.fullmatch(text) is None:
         raise LoadError(f"the program's graph holds the text {text[:60]!r}")
     return text
 

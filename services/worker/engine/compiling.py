@@ -1,9 +1,11 @@
 """A version's program as native code, where that is asked for, can be had, answers alike and takes less time."""
 
+import contextlib
 import json
 import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -139,23 +141,42 @@ def compile_program(
                 "rows": rows,
                 "to": str(to),
             }
-            # Its caches go with it, and no process of its own outlives it.
-            variables = {"TORCHINDUCTOR_CACHE_DIR": str(own / "cache"), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
-            done = subprocess.run(
-                ["nice", "-n", str(_NICE), sys.executable, "-m", _MODULE],
-                input=json.dumps(job),
-                env=os.environ | variables,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=seconds,
-            )
-            if done.returncode:
-                lines = done.stderr.strip().splitlines() or [f"its compiler ended with exit code {done.returncode}"]
-                raise LoadError(done.stdout.strip() or lines[-1])
+            _run(job, own / "cache", seconds)
             return load_compiled(to, engine.device, engine.tensors(example))
-    except subprocess.TimeoutExpired:
-        raise LoadError(f"that took longer than {seconds:g} s, half of CROSSFADE_LOAD_SECONDS") from None
-    except (OSError, RuntimeError) as failure:
-        # No room on the disk, or none for native code (a folder that is mounted without).
+    except (LoadError, torch.AcceleratorError):
+        raise
+    except Exception as failure:
+        # Whatever it is, no room on the disk, or none for native code (a folder that is mounted without): it is no
+        # reason for the version not to run.
         raise LoadError(f"{type(failure).__name__}: {first_line(failure)}") from failure
+
+
+def _run(job: dict[str, object], cache: Path, seconds: float) -> None:
+    """Has a process do a job, with all that it starts in a group of its own, and leaves none of it behind.
+
+    Raises:
+        LoadError: it could not, or not in time.
+    """
+    # Its caches go with it.
+    variables = {"TORCHINDUCTOR_CACHE_DIR": str(cache), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+    with subprocess.Popen(
+        ["nice", "-n", str(_NICE), sys.executable, "-m", _MODULE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | variables,
+        text=True,
+        errors="replace",
+        process_group=0,
+    ) as process:
+        try:
+            said, complaints = process.communicate(json.dumps(job), timeout=seconds)
+        except BaseException as failure:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if not isinstance(failure, subprocess.TimeoutExpired):
+                raise
+            raise LoadError(f"that took longer than {seconds:g} s, half of CROSSFADE_LOAD_SECONDS") from None
+    if process.returncode:
+        lines = complaints.strip().splitlines() or [f"its compiler ended with exit code {process.returncode}"]
+        raise LoadError(said.strip() or lines[-1])

@@ -44,7 +44,7 @@ def fork(work: Callable[[socket.socket], None]) -> Fork:
         ours.close()
         # Whoever ends a whole group of processes means the parent, which ends in order and this one with it.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        end_with(parent)
+        _end_with(parent)
         work(theirs)
         code = 0
     except BaseException:  # noqa: BLE001 - the parent's stack is in this process too, and must not go on here
@@ -55,7 +55,7 @@ def fork(work: Callable[[socket.socket], None]) -> Fork:
         os._exit(code)
 
 
-def end_with(parent: int) -> None:
+def _end_with(parent: int) -> None:
     """Has the kernel kill this process when the thread ends that forked it (prctl(2), PR_SET_PDEATHSIG)."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

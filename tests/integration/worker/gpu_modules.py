@@ -39,6 +39,20 @@ class Recurrent(nn.Module):
         return self.head(hidden[0]) * scale, hidden[0].to(torch.bfloat16)
 
 
+class Mixing(nn.Module):
+    """Two inputs and two outputs, the second in bfloat16; attention over the steps of a series."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.layer = nn.Linear(2, 16), nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, series: torch.Tensor, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """[rows, 2, 12] and [rows, 1] to [rows, 3] and [rows, 16]."""
+        hidden = self.layer(self.wide(series.transpose(1, 2))).mean(dim=1)
+        return self.head(hidden) * scale, hidden.to(torch.bfloat16)
+
+
 class Images(nn.Module):
     """Convolutions over images of 40 KiB each."""
 
@@ -77,7 +91,7 @@ def drawn(name: str, count: int, seed: int = 0) -> tuple[Any, ...]:
     draw = np.random.default_rng(seed)
     if name == "attention":
         return (draw.integers(0, 100, (count, 16)),)
-    if name == "recurrent":
+    if name in ("recurrent", "mixing"):
         series, scale = draw.standard_normal((count, 2, 12)), draw.random((count, 1))
         return series.astype(np.float32), scale.astype(np.float32)
     return (draw.standard_normal((count, 3, 58, 58)).astype(np.float32),)

@@ -29,7 +29,7 @@ from services.worker.settings import WorkerSettings
 from services.worker.shared_memory.tensors import to_numbers
 from tests.fakes.models import RAISES, Noting, expected_scores, reference_rows, scores_of
 from tests.fakes.registry import FakeRegistry, lane
-from tests.integration.worker.gpu_modules import Attention, Images, Recurrent, Sparse, Wide, drawn
+from tests.integration.worker.gpu_modules import Attention, Images, Mixing, Recurrent, Sparse, Wide, drawn
 from tests.support.wait import until_async
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
@@ -121,7 +121,7 @@ def test_models_of_many_kinds_answer_as_on_the_cpu(
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="this machine has no C++ compiler (g++)")
-@pytest.mark.parametrize(("name", "module"), [("recurrent", Recurrent()), ("images", Images())])
+@pytest.mark.parametrize(("name", "module"), [("mixing", Mixing()), ("images", Images())])
 def test_what_is_compiled_is_recorded_and_answers_as_on_the_cpu(tmp_path: Path, name: str, module: nn.Module) -> None:
     package(module, example=drawn(name, 8), task="other", to=tmp_path / name)
     manifest = loads((tmp_path / name / MANIFEST_FILE).read_bytes())
