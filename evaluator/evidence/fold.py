@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import reduce
 
-from evaluator.evidence.label_looks import Known, Taken, judge_labels, mixing, take_labels, take_pairs
+from evaluator.evidence.label_looks import Known, Taken, judge_labels, take_labels, take_pairs
 from evaluator.evidence.ledger import Ledger
 from evaluator.evidence.passing import leap, stands
+from evaluator.evidence.reach import label_gates
 from evaluator.evidence.settling import durations
 from evaluator.evidence.state import Look, State, start
 from evaluator.evidence.telling import told
@@ -202,12 +203,14 @@ def _judge_labels(state: State, gates: Sequence[GateState], read: float) -> Stat
         answers=state.labelled,
         effect=state.alike.together,
     )
-    labels = take_labels(state.ledger, state.terms, known, mixing(state.terms))
+    gates_of = state.terms.policy.gates
+    labels = take_labels(state.ledger, state.terms, known, label_gates(gates_of))
     # A number that is reported is neither right nor wrong, and none is late for being so.
-    values = take_labels(state.values, state.terms, known._replace(lateness=not state.loses_labels))
+    numbers = known._replace(lateness=not state.loses_labels)
+    values = take_labels(state.values, state.terms, numbers, label_gates(gates_of, values=True))
     paired = take_pairs(state.paired, state.terms, known)
     floors = {
-        caller: take_labels(ledger, state.terms, known, mixing(state.terms, caller))
+        caller: take_labels(ledger, state.terms, known, label_gates(gates_of, caller))
         for caller, ledger in state.floors.items()
     }
     taken = {MetricKind.VALUE: values, MetricKind.PAIRED_ACCURACY: paired}
@@ -228,6 +231,9 @@ def _judge_labels(state: State, gates: Sequence[GateState], read: float) -> Stat
         floors_apart={caller: one.apart for caller, one in floors.items()},
         value_coverage=values.coverage,
         paired_coverage=paired.coverage,
+        reach=labels.reach,
+        value_reach=values.reach,
+        floor_reach={caller: one.reach for caller, one in floors.items()},
     )
 
 

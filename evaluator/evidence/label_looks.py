@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from evaluator.evidence.answers import Answers, Apart
 from evaluator.evidence.ledger import Ledger, Length
+from evaluator.evidence.reach import ALIKE, Reach, reach
 from evaluator.gates.cohorts import CohortGate
 from evaluator.gates.distributions import DistributionGate
 from evaluator.gates.each_class import EachClassGate
-from evaluator.gates.maturity import is_alike, is_fair, is_misled, mixes, shows_young
+from evaluator.gates.maturity import ANY_GAP, is_alike, is_fair, is_misled, mixes, shows_young
 from evaluator.gates.opening import GateState
 from evaluator.gates.paired import PairedGate
 from evaluator.gates.rates import GateRows, RateGate, judge_harm_each, judge_safe_each
@@ -66,6 +67,7 @@ class Taken:
         ledger: with all of it taken.
         apart: classes whose answers get labels unlike all others' in the step's aged slices.
         by_gate: aged and mature labels of gates that wait until no class stands out; all others take those above.
+        reach: how labels reach both arms in the step's aged slices.
     """
 
     past: list[LabelPair]
@@ -76,20 +78,22 @@ class Taken:
     ledger: Ledger
     apart: tuple[Apart, ...] = ()
     by_gate: Mapping[str, tuple[list[LabelPair], list[LabelPair]]] = field(default_factory=dict)
+    reach: Reach = ALIKE
 
     def old_enough(self, gate: Gate) -> tuple[list[LabelPair], list[LabelPair]]:
         """The aged and the mature labels that a gate takes."""
         return self.by_gate.get(gate.name, (self.aged, self.mature))
 
 
-def take_labels(ledger: Ledger, terms: Terms, known: Known, mixing: Sequence[Gate] = ()) -> Taken:
+def take_labels(ledger: Ledger, terms: Terms, known: Known, gates: Sequence[Gate] = ()) -> Taken:
     """Harm may take every slice that shows it, "no worse" mature slices of the present step alone.
 
     Args:
         ledger: of labels, or of values.
         terms: what the rollout is judged by.
         known: until when they are known.
-        mixing: gates that are judged by the ledger and wait until labels reach the answers of all classes alike.
+        gates: those that are judged by the ledger. They wait until labels reach both arms alike and, where they mix
+            answers of several classes, those of all classes.
     """
     maturity = terms.policy.labels
     past, young, ledger = ledger.take_young(known.length)
@@ -103,6 +107,10 @@ def take_labels(ledger: Ledger, terms: Terms, known: Known, mixing: Sequence[Gat
     coverage = ledger.coverage(in_step) if in_step else None
     complete = coverage is not None and known.lateness and is_alike(coverage, maturity)
     by_gate: dict[str, tuple[list[LabelPair], list[LabelPair]]] = {}
+    # By key the arms' users differ, and so may what they label.
+    unasked = terms.sticky or maturity.max_coverage_gap >= ANY_GAP
+    arms, arms_here = (ALIKE if unasked else reach(ledger, of, known.effect) for of in (keys, in_step))
+    mixing = [gate for gate in gates if mixes(gate)]
     everywhere = known.answers.apart(keys, maturity, known.effect) if mixing else ()
     here = everywhere
     if mixing and in_step != keys:
@@ -110,19 +118,15 @@ def take_labels(ledger: Ledger, terms: Terms, known: Known, mixing: Sequence[Gat
     for gate in mixing:
         harmful: list[LabelPair] = []
         mature: list[LabelPair] = []
-        if fair and not misled(gate, everywhere):
+        if fair and not misled(gate, everywhere) and not arms.blames(gate):
             harmful, ledger = ledger.take_by(f"harm {gate.name}", keys)
-        if complete and not misled(gate, here):
+        if complete and not misled(gate, here) and not arms_here.flatters(gate):
             mature, ledger = ledger.take_by(f"safe {gate.name}", ledger.covered(in_step, maturity))
         by_gate[gate.name] = harmful, mature
     aged, ledger = ledger.take_aged(keys) if fair else ([], ledger)
+    complete = complete and not any(arms_here.flatters(gate) for gate in gates if not mixes(gate))
     taken, ledger = ledger.take_safe(in_step, maturity) if complete else ([], ledger)
-    return Taken(past, young, aged, taken, coverage, ledger, here, by_gate)
-
-
-def mixing(terms: Terms, segment: str = "") -> tuple[Gate, ...]:
-    """The gates that mix answers of several classes, of callers in a segment alone or of all."""
-    return tuple(gate for gate in terms.policy.gates if mixes(gate) and gate.segment == segment)
+    return Taken(past, young, aged, taken, coverage, ledger, here, by_gate, arms_here)
 
 
 def misled(gate: Gate, apart: Sequence[Apart]) -> bool:

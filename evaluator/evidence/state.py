@@ -10,6 +10,7 @@ from evaluator.evidence.inputs import Inputs, open_inputs
 from evaluator.evidence.lateness import ENOUGH_LAGS, Lateness
 from evaluator.evidence.ledger import Ledger
 from evaluator.evidence.passing import NOT_LOOKED, Passing, most_watched
+from evaluator.evidence.reach import ALIKE, Reach
 from evaluator.evidence.same_inputs import SameInputs, open_same_inputs
 from evaluator.evidence.settling import NO_DURATIONS, settling
 from evaluator.evidence.split_check import Shares, SplitCheck
@@ -18,7 +19,7 @@ from evaluator.gates.opening import GateState, open_gate
 from evaluator.terms import Terms
 from evaluator.window.counts import Counts
 from evaluator.window.other_lanes import NO_OTHER_LANES, OtherLanes
-from services.common.policy.metrics import MetricKind
+from services.common.policy.metrics import LABEL_METRICS, MetricKind
 from services.common.policy.records import Gate
 
 
@@ -87,6 +88,9 @@ class State:
         value_coverage: the same of reported values.
         paired_coverage: the same of mirrored rows.
         floor_coverage: the same by segment.
+        reach: how labels reach both arms in the step's aged slices.
+        value_reach: the same of reported values.
+        floor_reach: the same of labels by segment.
         alike: labelled rows by their requests.
         answers: predictions by their requests, if a gate is on them.
         copies: of SHADOW steps.
@@ -124,6 +128,9 @@ class State:
     value_coverage: tuple[float, float] | None = None
     paired_coverage: tuple[float, float] | None = None
     floor_coverage: Mapping[str, tuple[float, float] | None] = field(default_factory=dict)
+    reach: Reach = ALIKE
+    value_reach: Reach = ALIKE
+    floor_reach: Mapping[str, Reach] = field(default_factory=dict)
     alike: Alike = field(default_factory=Alike)
     answers: AlikeAnswers = field(default_factory=AlikeAnswers)
     copies: Copies = NO_COPIES
@@ -160,6 +167,14 @@ class State:
         """The class that stands out by how many labels its answers get, and may mislead the gate."""
         apart = self.floors_apart.get(gate.segment, ()) if gate.segment else self.apart
         return next((one for one in apart if is_misled(gate, one.name, one.moved)), None)
+
+    def flattered(self, gate: Gate) -> Reach | None:
+        """How labels reach both arms, where that may make the version seem better to the gate than it is."""
+        if gate.metric not in LABEL_METRICS:
+            return None
+        of_labels = self.value_reach if gate.metric is MetricKind.VALUE else self.reach
+        found = self.floor_reach.get(gate.segment, ALIKE) if gate.segment else of_labels
+        return found if found.flatters(gate) else None
 
     @property
     def takes_pairs(self) -> bool:

@@ -10,6 +10,9 @@ from services.common.policy.records import DEFAULT_SAFE, Gate, LabelMaturity
 MOST_LATE: Final = 0.02
 """Share of a version's labels that may come too late to be counted: wrong answers' are often the late ones."""
 
+ANY_GAP: Final = 0.5
+"""From this `max_coverage_gap` on nothing is asked of how labels reach classes or, up to it, arms."""
+
 
 def is_alike(coverage: tuple[float, float], maturity: LabelMaturity) -> bool:
     """Whether labels reach both arms alike; not where one of them has no predictions."""
@@ -55,6 +58,55 @@ def is_misled(gate: Gate, name: str, moved: float) -> bool:
         return True
     margin = (DEFAULT_SAFE[gate.metric] if gate.limit is not None else gate.safe).offset
     return moved > max(margin, _LEAST_MARGIN) / 2.0
+
+
+def flattering(ratio: float, wrong: float) -> float:
+    """By how much a version may seem better than it is, as a rate, where labels do not reach both arms alike.
+
+    All that it lacks may be wrong answers. What stable lacks may be right ones, by which it seems worse by as large a
+    part of what it has wrong.
+
+    Args:
+        ratio: how often the test arm's answers have labels, over how often stable's have.
+        wrong: the larger share of wrong ones that either arm has.
+    """
+    return _lacking(ratio) if ratio < 1.0 else _lacking(ratio) * wrong
+
+
+def blaming(ratio: float, wrong: float) -> float:
+    """By how much it may seem worse than it is, likewise: stable may lack wrong answers, and the version right ones."""
+    return _lacking(ratio) if ratio > 1.0 else _lacking(ratio) * wrong
+
+
+def _lacking(ratio: float) -> float:
+    """Share of the labels that the arm would have which has fewer, were it as the other."""
+    return 1.0 - (min(ratio, 1.0 / ratio) if ratio else 0.0)
+
+
+def may_mislead(gate: Gate, by: float, apart: float, *, harm: bool = False) -> bool:
+    """Whether labels that do not reach both arms alike may mislead a gate by more than it can bear.
+
+    They may by half of its margin. Where the versions are further apart, a harm (and that a version is better) shows
+    all the same if they may by no more than half of what lies between them.
+
+    Args:
+        gate: what it watches.
+        by: how much that is, as a rate.
+        apart: by how much the versions differ, as far as is known.
+        harm: it is harm that is to be shown.
+    """
+    if harm:
+        return by > max(gate.harm.offset, apart, _LEAST_MARGIN) / 2.0
+    if gate.better is not None:
+        return by > max(apart, _LEAST_MARGIN) / 2.0
+    return by > max(allowed_margin(gate), _LEAST_MARGIN) / 2.0
+
+
+def allowed_margin(gate: Gate) -> float:
+    """What a gate's labels may be off by before a version is worse by too much, as a rate."""
+    if gate.limit is not None or not gate.safe.offset:
+        return DEFAULT_SAFE[MetricKind.ACCURACY].offset
+    return gate.safe.offset
 
 
 def misleading(counted: SliceCounts) -> float:

@@ -31,11 +31,14 @@ class Selection(NamedTuple):
         ratio: how often rows of the kind have labels, over how often all others have; 1: alike, or nothing is known.
         moved: by how much the kind's share among labelled rows differs from its share among all rows.
         log_e: log evidence that labels are not drawn without regard to the kind.
+        errors: how many standard errors the labelled rows of the kind are from what is expected of them, by this look
+            alone: no evidence where looks are many, but for what a later look may undo.
     """
 
     ratio: float
     moved: float
     log_e: float
+    errors: float = 0.0
 
 
 def selection(strata: Iterable[Stratum], effect: float = 1.0) -> Selection:
@@ -62,4 +65,5 @@ def selection(strata: Iterable[Stratum], effect: float = 1.0) -> Selection:
     spread = _SPREAD * effect
     whole = variance * effect + spread
     log_e = 0.5 * math.log(spread / whole) + 0.5 * beyond * beyond / whole
-    return Selection(ratio, abs(beyond) / labelled, log_e)
+    errors = abs(beyond) / math.sqrt(variance * effect) if variance else 0.0
+    return Selection(ratio, abs(beyond) / labelled, log_e, errors)

@@ -22,13 +22,14 @@ from evaluator.verdict.decision import Action, Circumstances, Decision, Phase
 from evaluator.verdict.readiness import PATIENCE, control_missing, find_failure, is_ready, obstacle
 from evaluator.verdict.reports import DriftReport, GateReport, Verdict, report_gates, report_inputs
 from evaluator.verdict.unshown import unshown
-from evaluator.verdict.waits import unlike_answers, unlike_processes
+from evaluator.verdict.waits import unlike_labels, unlike_processes
 from services.common.policy.metrics import MetricKind, shown_in
 from services.common.policy.records import PeriodEnd, Step
 
-_TAILS, _BY_CLASS, _WATCHED, _RENEWED = 1, 2, 3, 4
+_TAILS, _BY_CLASS, _WATCHED, _RENEWED, _BY_ARM = 1, 2, 3, 4, 5
 """The first rules by which the slowest batches, and labels of a gate's class, were asked for, by which a clock that was
-set made no wait any longer, and by which the last step asks for what shows a harm in it, and for none in sum."""
+set made no wait any longer, by which the last step asks for what shows a harm in it, and for none in sum, and by which
+labels have to reach both arms alike."""
 
 
 def decide(state: State, at: Circumstances) -> Decision:
@@ -37,7 +38,7 @@ def decide(state: State, at: Circumstances) -> Decision:
         state = _without_tails(state)
     found = _unservable(state, at)
     alone = control_missing(at.workers, state.terms.stable)
-    gates = report_gates(state, control_missing=alone, by_class=at.rules >= _BY_CLASS)
+    gates = report_gates(state, control_missing=alone, by_class=at.rules >= _BY_CLASS, by_arm=at.rules >= _BY_ARM)
     drift = report_inputs(state)
     if found is None and at.phase is Phase.WAITING:
         found = _waiting(state, at)
@@ -166,9 +167,9 @@ def _missing(state: State, at: Circumstances, required: Sequence[GateReport]) ->
     for gate in state.gates:
         if isinstance(gate, DistributionGate) and gate.unmeasured and gate.gate.name in names:
             return sentences.unmeasured(state, gate.bounds)
-    for gate in state.gates:
-        if gate.gate.name in names and (unlike := unlike_answers(state, gate.gate)):
-            return f"labels do not reach the answers of all classes alike: {unlike}"
+    # While predictions of some process are not known, it is not known either how many answers lack a label.
+    if unlike := unlike_labels(state, names, by_arm=at.rules >= _BY_ARM and not at.holds):
+        return unlike
     if at.rules >= _BY_CLASS and _is_last(state):
         # The steps before are over when their periods are, where nothing was violated.
         for gate in state.gates:

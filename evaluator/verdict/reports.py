@@ -92,15 +92,20 @@ class DriftReport:
 _FEATURES_SHOWN = 5
 
 
-def report_gates(state: State, *, control_missing: bool, by_class: bool = True) -> tuple[GateReport, ...]:
+def report_gates(
+    state: State, *, control_missing: bool, by_class: bool = True, by_arm: bool = True
+) -> tuple[GateReport, ...]:
     """Every gate.
 
     Args:
         state: the evidence.
         control_missing: no Worker can run the control process, so that runtimes are watched only.
         by_class: gates on one class must have seen rows of it.
+        by_arm: labels must reach both arms alike, beyond chance and materially.
     """
-    return tuple(_report(state, gate, control_missing=control_missing, by_class=by_class) for gate in state.gates)
+    return tuple(
+        _report(state, gate, control_missing=control_missing, by_class=by_class, by_arm=by_arm) for gate in state.gates
+    )
 
 
 def report_inputs(state: State) -> DriftReport:
@@ -134,7 +139,7 @@ def drift_evidence(arm: ArmInputs | None) -> Evidence:
     return Evidence(arm.test.log_e, log_threshold(arm.test.reference.alpha))
 
 
-def _report(state: State, gate: GateState, *, control_missing: bool, by_class: bool) -> GateReport:
+def _report(state: State, gate: GateState, *, control_missing: bool, by_class: bool, by_arm: bool) -> GateReport:
     policy = state.terms.policy
     harm = Evidence(gate.harm.max_log_e, log_threshold(policy.gate_alpha(gate.gate)))
     safe = Evidence(gate.safe.log_e, log_threshold(policy.alpha_promote))
@@ -145,8 +150,9 @@ def _report(state: State, gate: GateState, *, control_missing: bool, by_class: b
     elif harm.enough and (shows_harm(gate) or not by_class):
         verdict = Verdict.FAIL
     else:
-        # What it has taken before a class stood out shows nothing any more.
+        # What it has taken before a class stood out, or an arm lacked labels, shows nothing any more.
         shown = safe.enough and state.standing_out(gate.gate) is None
+        shown = shown and not (by_arm and state.flattered(gate.gate))
         shown = shown and not (by_class and unshown(state, gate))
         verdict = Verdict.PASS if shown and (tail is None or tail.safe.enough) else Verdict.CONTINUE
     required = _required(state, gate, control_missing=control_missing)

@@ -1,6 +1,7 @@
 """What a gate waits for, for people."""
 
 import math
+from collections.abc import Container
 
 from evaluator import words
 from evaluator.evidence.ledger import Ledger
@@ -184,6 +185,36 @@ def unlike_answers(state: State, gate: Gate) -> str:
     )
 
 
+def unlike_arms(state: State, gate: Gate) -> str:
+    """Which version's answers lack labels, what that may hide, and what to do, as a sentence part; or ""."""
+    found, (_, coverage, _) = state.flattered(gate), _labels_of(state, gate)
+    if found is None or coverage is None:
+        return ""
+    test, stable = state.terms.test, state.terms.stable
+    poor, lacks = (test, "wrong") if found.ratio < 1.0 else (stable, "right")
+    return (
+        f"{words.percent(coverage[0])} of {test}'s answers have one and {words.percent(coverage[1])} of {stable}'s, "
+        f"which chance hardly brings; what {poor} lacks may be of its {lacks} answers, and so much is beyond half of "
+        f"what {gate.name} allows: label a random sample of both, or set labels.min_age where some labels come later"
+    )
+
+
+def unlike_labels(state: State, names: Container[str], *, by_arm: bool) -> str:
+    """Whose answers lack labels, by which one of the named gates may be misled, as a sentence part; empty: nobody's.
+
+    Args:
+        state: the evidence.
+        names: of gates.
+        by_arm: labels have to reach both arms alike as well as the answers of all classes.
+    """
+    for gate in (gate.gate for gate in state.gates if gate.gate.name in names):
+        if unlike := unlike_answers(state, gate):
+            return f"labels do not reach the answers of all classes alike: {unlike}"
+        if by_arm and (unlike := unlike_arms(state, gate)):
+            return f"labels do not reach both versions alike: {unlike}"
+    return ""
+
+
 def _waits_for_labels(state: State, gate: Gate) -> str:
     terms = state.terms
     ledger, coverage, noun = _labels_of(state, gate)
@@ -224,4 +255,6 @@ def _waits_for_coverage(state: State, gate: Gate, coverage: tuple[float, float],
             f"one and {words.percent(coverage[1])} of {terms.stable}'s; "
             f"they may differ by {words.points(maturity.max_coverage_gap)}"
         )
+    if unlike := unlike_arms(state, gate):
+        return f"{noun} that reach both versions alike: {unlike}"
     return ""

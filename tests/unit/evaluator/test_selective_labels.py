@@ -7,6 +7,7 @@ import pytest
 
 from evaluator.evidence.answers import Answers, Apart
 from evaluator.evidence.fold import fold_all
+from evaluator.evidence.reach import ALIKE
 from evaluator.gates.maturity import is_apart, is_misled
 from evaluator.terms import Terms
 from evaluator.verdict.decision import Action, Decision
@@ -39,8 +40,9 @@ WORSE = Behaviour(missed=0.15)
 
 
 def blind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Coverage is one number per arm."""
+    """Coverage is one number per arm, and what lies between the arms' is looked at no further."""
     monkeypatch.setattr(Answers, "apart", lambda *_: ())
+    monkeypatch.setattr("evaluator.evidence.label_looks.reach", lambda *_: ALIKE)
 
 
 def test_a_version_that_misses_more_is_not_promoted_by_labels_of_what_it_found(monkeypatch: pytest.MonkeyPatch) -> None:

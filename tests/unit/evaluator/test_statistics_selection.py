@@ -32,7 +32,7 @@ def test_strata_with_labels_in_unlike_shares_say_nothing_by_their_mix() -> None:
     "strata", [[], [Stratum(0, 0, 0, 0)], [Stratum(50, 0, 20, 0)], [Stratum(20, 30, 0, 0)], [Stratum(1, 0, 1, 0)]]
 )
 def test_where_there_are_no_labels_or_no_others_nothing_is_known(strata: list[Stratum]) -> None:
-    assert selection(strata) == (1.0, 0.0, 0.0)
+    assert selection(strata) == (1.0, 0.0, 0.0, 0.0)
 
 
 def test_labels_of_predictions_that_went_with_their_process_count_as_all_of_a_stratum() -> None:
@@ -66,3 +66,11 @@ def test_rows_of_a_request_that_get_their_labels_together_count_as_few() -> None
         together += selection([one], 16.0).log_e >= log_threshold(0.01)
     assert alone > 20
     assert together <= 2
+
+
+def test_standard_errors_are_those_of_one_look() -> None:
+    # Of 200 rows half have labels: of either kind 50 are expected, and the variance is 200/4 · 1/4 · 200/199.
+    seen = selection([Stratum(100, 100, 60, 40)])
+    assert seen.errors == pytest.approx(10.0 / math.sqrt(100 * 100 * 100 * 100 / (200**2 * 199)))
+    assert selection([Stratum(100, 100, 60, 40)], effect=4.0).errors == pytest.approx(seen.errors / 2.0)
+    assert selection([Stratum(100, 100, 100, 100)]).errors == 0.0

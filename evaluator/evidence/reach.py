@@ -1,0 +1,86 @@
+"""Whether labels reach both arms alike.
+
+Requests are drawn for the arms by chance, so that nothing but what was answered can make labels of one arm come
+seldomer than those of the other. If those that are lacking are of wrong answers, a worse version looks better.
+"""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from evaluator.evidence.ledger import Ledger
+from evaluator.gates.maturity import blaming, flattering, may_mislead
+from evaluator.statistics.selection import Stratum, selection
+from evaluator.window.arms import SliceKey
+from evaluator.window.labels import SliceCounts
+from services.common.policy.metrics import LABEL_METRICS, MetricKind
+from services.common.policy.records import Gate
+
+_BEYOND_CHANCE: Final = 2.0
+"""Standard errors, by one look: who waits for a difference that was chance goes on when later labels say so. Evidence
+that is valid at every look would come too late, since a version may pass by a few hundred labels."""
+
+
+class Reach(NamedTuple):
+    """How labels reach the answers of both arms, slice by slice.
+
+    Attributes:
+        ratio: how often the test arm's answers have labels, over how often stable's have; 1: alike, or not known.
+        wrong: shares of both arms' labelled rows that were predicted wrong.
+        unlike: it is beyond chance.
+    """
+
+    ratio: float = 1.0
+    wrong: tuple[float, float] = (0.0, 0.0)
+    unlike: bool = False
+
+    def flatters(self, gate: Gate) -> bool:
+        """Whether what lacks a label may make the version seem so much better to the gate that it matters."""
+        return self.unlike and may_mislead(gate, flattering(self.ratio, self._worst(gate)), self._apart(gate))
+
+    def blames(self, gate: Gate) -> bool:
+        """Whether it may make the version seem so much worse. Only accuracy's harm waits for it."""
+        blamed = gate.metric is MetricKind.ACCURACY and self.unlike
+        return blamed and may_mislead(gate, blaming(self.ratio, self._worst(gate)), self._apart(gate), harm=True)
+
+    def _worst(self, gate: Gate) -> float:
+        """The largest share of bad rows that is known; of other metrics than accuracy it is not."""
+        return max(self.wrong) if gate.metric is MetricKind.ACCURACY else 1.0
+
+    def _apart(self, gate: Gate) -> float:
+        return abs(self.wrong[0] - self.wrong[1]) if gate.metric is MetricKind.ACCURACY else 0.0
+
+
+ALIKE: Final = Reach()
+
+
+def reach(ledger: Ledger, keys: Iterable[SliceKey], effect: float) -> Reach:
+    """How labels reach both arms in those slices.
+
+    Args:
+        ledger: of labels, or of values.
+        keys: slices that are old enough.
+        effect: rows of a request that may get their labels together.
+    """
+    # Of a slice with more labels than predictions some process could not be read: what it predicted is not known.
+    slices = [one for one in map(ledger.slices.__getitem__, keys) if _is_whole(one)]
+    strata = [Stratum(one.test_predictions, one.stable_predictions, one.test.rows, one.stable.rows) for one in slices]
+    seen = selection(strata, effect)
+    wrong = [
+        (sum(labels.wrong for labels in arm), sum(labels.rows for labels in arm))
+        for arm in ([one.test for one in slices], [one.stable for one in slices])
+    ]
+    test, stable = (x / n if n else 0.0 for x, n in wrong)
+    return Reach(seen.ratio, (test, stable), seen.errors >= _BEYOND_CHANCE)
+
+
+def _is_whole(one: SliceCounts) -> bool:
+    return one.test.rows <= one.test_predictions and one.stable.rows <= one.stable_predictions
+
+
+def label_gates(gates: Iterable[Gate], segment: str = "", *, values: bool = False) -> tuple[Gate, ...]:
+    """The gates that are judged by labels of callers in a segment or of all, or by reported values."""
+    return tuple(
+        gate
+        for gate in gates
+        if gate.metric in LABEL_METRICS and gate.segment == segment and (gate.metric is MetricKind.VALUE) is values
+    )
