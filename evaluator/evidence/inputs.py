@@ -1,6 +1,7 @@
 """The inputs of both arms against their reference profiles: P3 of each, and whether the world has changed."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Self
 
@@ -79,8 +80,8 @@ class ArmInputs:
     alike: AlikeBins
 
     @classmethod
-    def open(cls, profile: Profile, tolerance: float) -> Self:
-        """A fresh watch."""
+    def open(cls, profile: Profile, tolerance: float | Sequence[float]) -> Self:
+        """A fresh watch; `tolerance` of all features, or of each."""
         rows = [feature.proportions for feature in profile.features]
         reference = DriftReference.of(rows, profile.rows, tolerance, ALPHA)
         zeros = frozen(np.zeros_like(reference.counts))

@@ -6,7 +6,7 @@ statistics than this release's is not taken over; the past that was learnt is.
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import numpy as np
@@ -15,8 +15,9 @@ from evaluator.evidence.alike import Alike, Sums
 from evaluator.evidence.inputs import AlikeBins, ArmInputs
 from evaluator.evidence.lateness import NO_LAGS, Lateness
 from evaluator.evidence.ledger import NOTHING, Ledger
+from evaluator.monitor.outputs import Swings, answers_profile
 from evaluator.monitor.past import Known, Past
-from evaluator.monitor.watch import Watch, answers_profile, open_watch, values_profile
+from evaluator.monitor.watch import Watch, open_watch, values_profile
 from evaluator.monitor.watched import Watched
 from evaluator.statistics.counts import FloatArray, frozen
 from evaluator.statistics.means import MeanTest
@@ -53,6 +54,7 @@ def dump(watch: Watch) -> bytes:
             "together": watch.past.together,
             "values": _sparse(watch.past.values),
         },
+        "swings": asdict(watch.swings),
         "watched": [_watched(one) for one in watch.watched],
         "inputs": None if watch.inputs is None else _arm(watch.inputs),
         "outputs": None if watch.outputs is None else _arm(watch.outputs),
@@ -101,6 +103,7 @@ def _load(said: Any, fresh: Watch) -> Watch:
             past.get("together", 0),
             _dense(past.get("values", ()), VALUE_BUCKETS),
         ),
+        swings=Swings(**said.get("swings", {})),
     )
     same = said["statistics"] == STATISTICS_VERSION
     # A release after this one may have watched more.
@@ -112,7 +115,7 @@ def _load(said: Any, fresh: Watch) -> Watch:
     inputs, outputs = watch.inputs, None
     if said["outputs"] is not None:
         profile = answers_profile(watch.past.answers, watch.past.together)
-        outputs = ArmInputs.open(profile, DEFAULT_SAFE[MetricKind.CLASS_BALANCE].offset)
+        outputs = ArmInputs.open(profile, watch.swings.tolerances(watch.past.answers))
         outputs = _arm_of(outputs, said["outputs"]) if same else outputs
     values = None
     if said.get("values") is not None:

@@ -8,8 +8,9 @@ from typing import Final
 from evaluator import words
 from evaluator.evidence.inputs import ArmInputs
 from evaluator.gates.distributions import RATIO
+from evaluator.monitor.outputs import OUTPUTS
 from evaluator.monitor.past import ENOUGH
-from evaluator.monitor.watch import INPUTS, OUTPUTS, VALUES, Watch
+from evaluator.monitor.watch import INPUTS, VALUES, Watch
 from evaluator.monitor.watched import ALPHA_ENDED, Watched
 from evaluator.statistics.confusion import f1_from_unlike
 from evaluator.statistics.process import log_threshold
@@ -135,7 +136,10 @@ def _distributions(watch: Watch) -> list[GateReport]:
 
 
 def _distribution(name: str, metric: MetricKind, arm: ArmInputs) -> GateReport:
-    shift, allowed = max((shift for _, shift in arm.shifts()), default=0.0), float(arm.test.reference.bounds.max())
+    # Of what is nearest to what is allowed of it, or furthest beyond.
+    bounds = arm.test.reference.bounds.tolist()
+    of_each = [(shift, bound) for (_, shift), bound in zip(arm.shifts(), bounds, strict=False)]
+    shift, allowed = max(of_each, key=lambda one: one[0] - one[1], default=(0.0, max(bounds)))
     drifted, evidence = arm.test.drifted, drift_evidence(arm)
     return GateReport(
         gate=name,

@@ -15,10 +15,10 @@ from evaluator.evidence.alike import Alike, answers_of
 from evaluator.evidence.inputs import ALPHA, ArmInputs
 from evaluator.evidence.lateness import Lateness
 from evaluator.evidence.ledger import Ledger
+from evaluator.monitor.outputs import STRETCHES, Swings, answers_profile
 from evaluator.monitor.past import ENOUGH, ENOUGH_ANSWERS, ENOUGH_VALUES, Past
 from evaluator.monitor.recent import recent
 from evaluator.monitor.watched import Watched
-from evaluator.statistics.design_effect import requests_like
 from evaluator.statistics.process import look_cap
 from evaluator.terms import Feature, Profile, Terms
 from evaluator.window.arm_counts import ArmCounts
@@ -34,7 +34,6 @@ from services.common.telemetry import catalog
 
 _CAP: Final = look_cap(ALPHA)
 """Three looks have to agree on a drift, so that no batch job raises an alert."""
-OUTPUTS: Final = "outputs"
 INPUTS: Final = "inputs"
 VALUES: Final = "value"
 _PARTS: Final = 10
@@ -58,6 +57,7 @@ class Watch:
         watched: the metrics that are held against it, as far as it is known.
         inputs: against the reference profile; None: it has none.
         outputs: shares of the classes against the past's; None: not yet, or it has no classes.
+        swings: how far these shares swung while the past was learnt.
         values: numbers that callers report against the past's; None: not yet, or they report none.
     """
 
@@ -75,6 +75,7 @@ class Watch:
     inputs: ArmInputs | None = None
     outputs: ArmInputs | None = None
     values: ArmInputs | None = None
+    swings: Swings = field(default_factory=Swings)
 
     @property
     def steady(self) -> float:
@@ -127,19 +128,6 @@ def open_watch(terms: Terms, learn: float) -> Watch:
     has_inputs = profile is not None and profile.features
     inputs = ArmInputs.open(profile, terms.policy.drift_margin) if profile is not None and has_inputs else None
     return Watch(terms, learn, inputs=inputs)
-
-
-def answers_profile(answers: Mapping[str, int], together: int = 0) -> Profile:
-    """Each class against all others, as features of two bins; known as if all rows of a request had one class.
-
-    Args:
-        answers: predicted rows by class, at least one.
-        together: as in Past.
-    """
-    rows = sum(answers.values())
-    shares = {name: count / rows for name, count in answers.items()}
-    known = max(int(requests_like(rows, rows + together)), 1)
-    return Profile(OUTPUTS, known, tuple(Feature(name, (share, 1.0 - share)) for name, share in shares.items()))
 
 
 def values_profile(values: Sequence[int]) -> Profile:
@@ -203,13 +191,17 @@ def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Wat
         watch = replace(watch, values=watch.values.after(BinRows([bins]), _CAP, effects))
     # What the judged metrics have counted is no past of theirs; of the others the past goes on until it is enough.
     known, sizes = {one.metric for one in watch.watched}, {one.size for one in watch.watched}
+    together = 0 if watch.outputs is not None or watch.resting else int(sum(answers_of(counted)[0].every))
+    if watch.outputs is None:
+        swings = watch.swings.plus(answers, together, watch.steady, watch.learn / STRETCHES)
+        watch = replace(watch, swings=swings)
     past = watch.past.plus(
         [] if MetricKind.ERRORS in known else errors,
         [row for row in batches if row[0] not in sizes],
         [] if known & LABEL_METRICS else labels,
         {} if watch.outputs is not None else answers,
         () if watch.values is not None else values,
-        0 if watch.outputs is not None or watch.resting else int(sum(answers_of(counted)[0].every)),
+        together,
         watch.steady,
     )
     return _drawn(replace(watch, past=past))
@@ -273,7 +265,7 @@ def _drawn(watch: Watch) -> Watch:
     if outputs is None and len(answers) > 1 and any(answers.values()):
         profile = answers_profile(answers, watch.past.together)
         if profile.rows >= ENOUGH_ANSWERS:
-            outputs = ArmInputs.open(profile, DEFAULT_SAFE[MetricKind.CLASS_BALANCE].offset)
+            outputs = ArmInputs.open(profile, watch.swings.tolerances(answers))
     values = watch.values
     if values is None and sum(watch.past.values) >= ENOUGH_VALUES:
         profile = values_profile(watch.past.values)

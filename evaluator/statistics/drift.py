@@ -59,13 +59,14 @@ class DriftReference:
         cls,
         rows: Sequence[Sequence[float]],
         observations: int | Sequence[int],
-        tolerance: float = DEFAULT_TOLERANCE,
+        tolerance: float | Sequence[float] = DEFAULT_TOLERANCE,
         alpha: float = DEFAULT_ALPHA,
     ) -> Self:
         """Return the reference of `rows`, one per feature, of counts or proportions per bin.
 
-        observations: the reference's size, of all features or of each. Raises ValueError where a row has
-        fewer than two bins or sums to zero, a size is below 1, or tolerance or alpha lies outside (0, 1).
+        observations, tolerance: the reference's size, and what is tolerated, of all features or of each. Raises
+        ValueError where a row has fewer than two bins or sums to zero, a size is below 1, or tolerance or alpha lies
+        outside (0, 1).
         """
         if not rows or any(len(row) < 2 for row in rows):
             raise ValueError("a reference needs at least one feature, and two bins for each")
@@ -75,10 +76,11 @@ class DriftReference:
         sizes = np.broadcast_to(np.asarray(observations, dtype=np.float64), (len(rows),))
         if not (sizes >= 1).all():
             raise ValueError(f"a reference needs at least 1 observation per feature, got {sizes.min()}")
-        if not 0.0 < tolerance < 1.0:
+        allowed = np.broadcast_to(np.asarray(tolerance, dtype=np.float64), (len(rows),))
+        if not ((allowed > 0.0) & (allowed < 1.0)).all():
             raise ValueError(f"tolerance must lie between 0 and 1, got {tolerance}")
         log_threshold(alpha)
-        bounds = tolerance + np.sqrt(math.log(2.0 / alpha) / (2.0 * sizes))
+        bounds = allowed + np.sqrt(math.log(2.0 / alpha) / (2.0 * sizes))
         below = np.cumsum(table / table.sum(axis=-1, keepdims=True), axis=-1)[:, :-1]
         expected = np.stack((below, 1.0 - below), axis=-1)
         bound = expected + bounds[:, np.newaxis, np.newaxis]

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from evaluator.evidence.inputs import ALPHA, ArmInputs
 from evaluator.monitor import checkpoint
-from evaluator.monitor.watch import Watch, after, answers_profile, open_watch
+from evaluator.monitor.outputs import answers_profile
+from evaluator.monitor.watch import Watch, after, open_watch
 from evaluator.statistics.design_effect import effects_of_bins, weights_of_past
 from evaluator.statistics.process import look_cap
 from evaluator.terms import Feature, Profile
