@@ -18,6 +18,8 @@ from services.common.policy.records import Gate
 _BEYOND_CHANCE: Final = 2.0
 """Standard errors, by one look: who waits for a difference that was chance goes on when later labels say so. Evidence
 that is valid at every look would come too late, since a version may pass by a few hundred labels."""
+_FEW: Final = 5.0
+"""Labels that an arm lacks beyond its expectation: fewer are none to speak of, and too few to know their chance."""
 
 
 class Reach(NamedTuple):
@@ -70,7 +72,8 @@ def reach(ledger: Ledger, keys: Iterable[SliceKey], effect: float) -> Reach:
         for arm in ([one.test for one in slices], [one.stable for one in slices])
     ]
     test, stable = (x / n if n else 0.0 for x, n in wrong)
-    return Reach(seen.ratio, (test, stable), seen.errors >= _BEYOND_CHANCE)
+    lacking = seen.moved * sum(n for _, n in wrong)
+    return Reach(seen.ratio, (test, stable), seen.errors >= _BEYOND_CHANCE and lacking >= _FEW)
 
 
 def _is_whole(one: SliceCounts) -> bool:

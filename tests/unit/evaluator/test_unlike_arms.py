@@ -125,6 +125,9 @@ def test_how_labels_reach_the_arms_is_known_slice_by_slice() -> None:
     assert (found.wrong, found.unlike) == ((0.02, 0.0), True)
     # Where ten rows of a request get their labels together they are as many as by chance.
     assert not reach(fewer, fewer.slices, 10.0).unlike
+    # Of some ten labels nobody knows what is chance.
+    few = slices((27, 23, 22, 22))
+    assert not reach(few, few.slices, 1.0).unlike
     # A process that could not be read has predictions that nobody knows of.
     unread = slices((1_000, 900, 1_000, 1_001), wrong=17)
     assert reach(unread, unread.slices, 1.0) == reach(Ledger(), [], 1.0) == ALIKE
