@@ -96,22 +96,35 @@ def judge_window(
         resting: the inputs of both arms are drifted, so that what the answers say is not judged.
         apart: other lanes make one of the processes busier that runtimes are compared of.
     """
-    judging = [_judging(gate, rows, resting=resting) for gate in gates]
+    gathered = [_gathered(gate, rows) for gate in gates]
+    judging = [_judging(gate, rows, callers, resting=resting) for gate, callers in gathered]
     tests = iter(judge_each([one for one in judging if one is not None]))
     return [
         _judge_alone(gate, rows, apart=apart) if one is None else one.after(*next(tests))
-        for gate, one in zip(gates, judging, strict=True)
+        for (gate, _), one in zip(gathered, judging, strict=True)
     ]
 
 
-def _judging(gate: GateState, rows: WindowRows, *, resting: bool) -> Judging[RateGate] | Judging[BalanceGate] | None:
+def _gathered(gate: GateState, rows: WindowRows) -> tuple[GateState, list[RateRow]]:
+    """The gate and, of callers in a segment, who may be few, the attempts that it can compare by now."""
+    if isinstance(gate, RateGate) and gate.gate.metric is MetricKind.ERRORS and gate.gate.segment:
+        return gate.gathering(rows.attempts(gate.gate.segment))
+    return gate, []
+
+
+def _judging(
+    gate: GateState, rows: WindowRows, callers: list[RateRow], *, resting: bool
+) -> Judging[RateGate] | Judging[BalanceGate] | None:
     """A gate on rates of the window, before it; None: it is none, or there are no rows."""
     match gate:
         case BalanceGate():
             return gate.judging([] if resting else rows.answers)
         case RateGate() if gate.gate.metric is MetricKind.ERRORS:
-            segment = gate.gate.segment
-            return gate.judging(rows.attempts(segment), rows.attempts_in_sum(segment))
+            return (
+                gate.judging(callers)
+                if gate.gate.segment
+                else gate.judging(rows.attempts(""), rows.attempts_in_sum(""))
+            )
         case RateGate() if gate.gate.metric is MetricKind.CUSTOM:
             return gate.judging(rows.own(gate.gate.name))
         case RateGate() if gate.gate.metric is MetricKind.DISAGREEMENT:

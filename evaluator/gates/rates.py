@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from evaluator.gates.few import NOBODY, gathered
 from evaluator.gates.judging import Judging
 from evaluator.gates.step_counts import NO_COUNTS, StepCounts
 from evaluator.statistics import rates
@@ -40,6 +41,7 @@ class RateGate:
         step_class: likewise among those that `safe` took since the step's start.
         step: what both arms had since the step's start: what `safe` has taken, and what was kept back.
         kept_back: requests of those that Routers' breakers kept from the test version, and how many would have failed.
+        alone: what windows without one of the arms have counted, which waits for the other arm's.
         drawn: whether the lines of its tests are what the policy asks for. F1 is no rate, and its margins become those
             of one when stable's own F1 is known; nothing is judged before.
     """
@@ -57,6 +59,7 @@ class RateGate:
     step_class: OfArms = (0, 0)
     step: StepCounts = NO_COUNTS
     kept_back: tuple[int, int] = (0, 0)
+    alone: RateRow = NOBODY
 
     @property
     def test_n(self) -> int:
@@ -101,6 +104,13 @@ class RateGate:
 
         return Judging(Judged(gate.harm, windows, gate.effect), Judged(gate.safe, windows, gate.effect), after)
 
+    def gathering(self, rows: Sequence[RateRow]) -> tuple["RateGate", list[RateRow]]:
+        """The gate, and those rows that it can compare, together with what waited for them."""
+        if self.gate.limit is not None:
+            return self, list(rows)
+        both, alone = gathered(self.alone, rows)
+        return replace(self, alone=alone), both
+
     def judge_harm(self, rows: Sequence[RateRow], of_class: OfArms = (0, 0)) -> "RateGate":
         """The gate after rows that harm is judged by; `of_class`: how many labels of them are of its class."""
         return judge_harm_each([self], [GateRows(rows, of_class)])[0]
@@ -111,9 +121,8 @@ class RateGate:
 
     def restart(self) -> "RateGate":
         """The gate with fresh evidence of non-inferiority."""
-        return replace(
-            self, safe=rates.restart(self.safe), step_n=0, step_class=(0, 0), step=NO_COUNTS, kept_back=(0, 0)
-        )
+        fresh = replace(self, safe=rates.restart(self.safe), step_n=0, step_class=(0, 0), step=NO_COUNTS)
+        return replace(fresh, kept_back=(0, 0), alone=NOBODY)
 
     def freeze(self, alpha: float, power: float, share: float) -> "RateGate":
         """The gate with `needs`, once stable's past says what it takes; it never changes afterwards."""
