@@ -1,6 +1,7 @@
 """A gate where requests are assigned by key: compared by cohorts of keys, at few looks."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -44,6 +45,7 @@ class CohortGate:
             all keys of its arm at once, which no comparison of keys can tell from a bad version.
         seen: what people are shown and harm is judged by, since the step's start.
         worst: of its windows, the `spare` ones with the most excess in the test arm, the worst first.
+        best: of an A/B test's windows, as many with the least excess: they say nothing of its being better either.
         mature: what non-inferiority is judged by, since then.
         now: ln(1/p) of what is mature, by itself; None: there is none.
         looked: a look of this step had something to judge.
@@ -59,6 +61,7 @@ class CohortGate:
     spare: int = 0
     seen: CohortCounts = field(default=_NOTHING)
     worst: tuple[CohortCounts, ...] = ()
+    best: tuple[CohortCounts, ...] = ()
     mature: CohortCounts = field(default=_NOTHING)
     now: float | None = None
     looked: bool = False
@@ -134,7 +137,11 @@ class CohortGate:
         """The gate with what a window, or the labels of a look, counted."""
         worst = sorted((*self.worst, seen), key=lambda one: one.excess, reverse=True)[: self.spare]
         bad = tuple(one for one in worst if one.excess > 0.0)
-        return replace(self, seen=self.seen.plus(seen), worst=bad, mature=self.mature.plus(mature))
+        good: tuple[CohortCounts, ...] = ()
+        if self.gate.better is not None:
+            best = sorted((*self.best, mature), key=lambda one: one.excess)[: self.spare]
+            good = tuple(one for one in best if one.excess < 0.0)
+        return replace(self, seen=self.seen.plus(seen), worst=bad, best=good, mature=self.mature.plus(mature))
 
     def reach(self, at: float) -> "CohortGate":
         """The gate after a judged window, and after the look that is due, if one is.
@@ -143,17 +150,15 @@ class CohortGate:
             at: how much of the step's period was judged, in parts of it.
         """
         part, schedule = self.schedule.due(at)
-        now = cohorts.evidence(self.proof, self.mature)
+        proving = _without(self.mature, self.best)
+        now = cohorts.evidence(self.proof, proving)
         gate = replace(self, now=now, schedule=schedule, at=at)
         if not part:
             return gate
-        judged = self.seen
-        for one in self.worst:
-            judged = judged.minus(one)
         return replace(
             gate,
-            harm=cohorts.look(self.harm, judged, part),
-            proof=cohorts.look(self.proof, self.mature, part),
+            harm=cohorts.look(self.harm, _without(self.seen, self.worst), part),
+            proof=cohorts.look(self.proof, proving, part),
             looked=self.looked or now is not None,
         )
 
@@ -165,11 +170,13 @@ class CohortGate:
         if epoch == self.epoch:
             return self
         harm = replace(self.harm, log_e=0.0)
-        return replace(self, harm=harm, seen=_NOTHING, worst=(), mature=_NOTHING, now=None, epoch=epoch, since=self.at)
+        return replace(
+            self, harm=harm, seen=_NOTHING, worst=(), best=(), mature=_NOTHING, now=None, epoch=epoch, since=self.at
+        )
 
     def restart(self) -> "CohortGate":
         """The gate with fresh evidence of non-inferiority; the looks that were taken stay taken."""
-        return replace(self, proof=cohorts.restart(self.proof), mature=_NOTHING, now=None, since=self.at)
+        return replace(self, proof=cohorts.restart(self.proof), best=(), mature=_NOTHING, now=None, since=self.at)
 
     def new_step(self, agreeing: int) -> "CohortGate":
         """The gate with the looks of another step before it; `agreeing` as in `open`."""
@@ -212,3 +219,9 @@ class CohortGate:
             return None
         first = int(passing[0])
         return Ahead(math.ceil(self.mature.n_test * (times[first] - 1.0)), looks[first][0] - self.at)
+
+
+def _without(counts: CohortCounts, windows: Iterable[CohortCounts]) -> CohortCounts:
+    for one in windows:
+        counts = counts.minus(one)
+    return counts

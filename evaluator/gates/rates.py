@@ -266,7 +266,7 @@ def rate_gate(gate: Gate, alpha: float, agreeing: int = 3, promote: float = 0.05
     Args:
         gate: what it watches.
         alpha: the probability with which it may roll back a version as good as stable.
-        agreeing: looks that must agree on harm at least.
+        agreeing: looks that must agree on harm at least, and on a winner.
         promote: the probability with which it passes a version at its margin.
     """
     if gate.limit is not None:
@@ -275,7 +275,7 @@ def rate_gate(gate: Gate, alpha: float, agreeing: int = 3, promote: float = 0.05
             gate, rates.harm_test(limit, alpha, agreeing_looks=agreeing), rates.non_inferiority_test(limit), alpha
         )
     if gate.better is not None:
-        safe = rates.superiority_test(gate.better.offset, promote)
+        safe = rates.superiority_test(gate.better.offset, promote, agreeing_looks=agreeing)
     else:
         safe = rates.non_inferiority_test(_line(gate.safe))
     harm = rates.harm_test(_line(gate.harm), alpha, agreeing_looks=agreeing)

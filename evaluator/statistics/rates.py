@@ -131,16 +131,18 @@ def non_inferiority_test(margin: Margin, n_past: npt.ArrayLike = 0, x_past: npt.
     return _test(Side.NON_INFERIOR, margin, math.inf, n_past, x_past, reserve=0.0)
 
 
-def superiority_test(better: float, alpha: float) -> RateTest:
+def superiority_test(better: float, alpha: float, *, agreeing_looks: int = 0) -> RateTest:
     """Return a fresh test of superiority, null theta_c >= theta_s - better, `better` in rate and >= 0.
 
     The bet that both versions are alike, on which half of a non-inferiority test's wealth is, could not win here.
 
-    alpha: the level at which it decides; without a margin it is boosted up to it.
+    alpha: the level at which it decides; without a margin it is boosted up to it. agreeing_looks: no fewer reach it, as
+    of harm; 0: one may, however much of it is an incident of the stable arm's.
     """
     test = non_inferiority_test(Margin(-better))
     boost = log_threshold(alpha) if better == 0.0 else 0.0
-    return replace(test, process=open_process(superiority_weights()), boost=boost)
+    cap = look_cap(alpha, agreeing_looks) if agreeing_looks else test.cap
+    return replace(test, process=open_process(superiority_weights()), boost=boost, cap=cap)
 
 
 def restart(test: RateTest) -> RateTest:
