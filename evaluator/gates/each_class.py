@@ -89,6 +89,11 @@ class EachClassGate:
         return self._thinnest.step_n
 
     @property
+    def thinnest(self) -> str:
+        """The class that lacks most."""
+        return self._thinnest.gate.positive
+
+    @property
     def needs(self) -> float | None:
         """What that class needs; None: it is not known yet of some class."""
         return None if any(part.needs is None for part in self.parts) else self._thinnest.needs

@@ -7,6 +7,7 @@ from typing import Final
 from evaluator import words
 from evaluator.evidence.state import State
 from evaluator.gates.cohorts import CohortGate
+from evaluator.gates.each_class import EachClassGate
 from evaluator.gates.opening import GateState
 from evaluator.gates.rates import RateGate
 from evaluator.verdict.comparisons import allowed, compared
@@ -87,6 +88,8 @@ def too_little(state: State, thin: Sequence[GateReport], seen: Mapping[str, int]
         have = f"{report.gate} has {words.many(seen[report.gate], _noun(report))} of {state.terms.test} in this step"
         need = needs[report.gate]
         gate = _evidence(state, report)
+        if isinstance(gate, EachClassGate):
+            have = f"{have} that count for class {gate.thinnest}"
         if isinstance(gate, CohortGate) and (obstacle := gate.obstacle(state.terms.test, state.terms.stable)):
             have = f"{have}, and needs {obstacle}"
         if gate.gate.margins_meet and not isinstance(gate, CohortGate):

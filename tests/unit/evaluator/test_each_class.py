@@ -125,3 +125,12 @@ def test_the_average_over_the_classes_is_shown_and_hides_what_is_lost() -> None:
     f1 = judged(f1, {"a": (100, 20, 400, 40), "b": (100, 10, 400, 40)})
     # F1 = 2J/(1+J) of J = 0.8 and 0.9.
     assert f1.averages()[0] == pytest.approx((1.6 / 1.8 + 1.8 / 1.9) / 2)
+
+
+def test_a_period_without_a_class_says_which_it_was() -> None:
+    gates = (GateDraft(MetricKind.RECALL, required=True, positive=EACH_CLASS),)
+    made = trial(0, demo_terms(demo_policy(gates=gates), demo_plan(5000, period=60.0), features=0))
+    made.run(60)
+    assert made.outcome is not None
+    # There are thousands of labels, and all are of the other class.
+    assert "recall has 0 labels of v2 in this step that count for class 3" in made.outcome.reason
