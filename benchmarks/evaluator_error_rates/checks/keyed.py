@@ -54,7 +54,7 @@ def _gaps(
     product = CohortGate.open(gate, steps, agreeing).enter(1)
     # Harm is looked for in all steps, which share the error; that it is safe each step has to show anew.
     sides = Side(worse, harm=True, part=1.0 / steps), Side(fine, harm=False, part=1.0)
-    wanted = KeyedGate(COHORTS, *sides, agreeing - 1)
+    wanted = KeyedGate(COHORTS, *sides, agreeing - 1, winner=better is not None)
     gaps = []
     for step, at in itertools.product((1, 2), sorted(rng.uniform(0.0, _PERIOD, _WINDOWS).tolist())):
         happened = rng.random()

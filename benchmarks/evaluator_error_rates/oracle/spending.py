@@ -66,12 +66,14 @@ class KeyedGate:
         harm: evidence of harm, judged without the `spare` windows that were worst for the test arm.
         safe: evidence of none, judged by all windows.
         spare: so many windows say nothing of harm.
+        winner: `safe` is evidence of "better", which the `spare` windows that were worst for stable say nothing of.
     """
 
     cohorts: int
     harm: Side
     safe: Side
     spare: int
+    winner: bool = False
     seen: list[Counted] = field(default_factory=list)
     mature: list[Counted] = field(default_factory=list)
     taken: int = 0
@@ -81,18 +83,14 @@ class KeyedGate:
         """A window that ends at such a part of the period; looks that are due together are one."""
         self.seen.append(one)
         self.mature.append(one)
-        self.present = log_one_in_p(total(self.mature, self.cohorts), *self.safe.line, harm=False)
+        shows = without_the_worst(self.mature, self.spare, sign=-1) if self.winner else self.mature
+        self.present = log_one_in_p(total(shows, self.cohorts), *self.safe.line, harm=False)
         due = list(itertools.takewhile(lambda number: look(number)[0] <= at, itertools.count(self.taken + 1)))
         if due:
             self.taken = due[-1]
             part = float(sum(look(number)[1] for number in due))
-            self.harm.judge(total(self._without_the_worst(), self.cohorts), part)
-            self.safe.judge(total(self.mature, self.cohorts), part)
-
-    def _without_the_worst(self) -> list[Counted]:
-        order = sorted(range(len(self.seen)), key=lambda place: -self.seen[place].excess)
-        left_out = {place for place in order[: self.spare] if self.seen[place].excess > 0.0}
-        return [one for place, one in enumerate(self.seen) if place not in left_out]
+            self.harm.judge(total(without_the_worst(self.seen, self.spare), self.cohorts), part)
+            self.safe.judge(total(shows, self.cohorts), part)
 
     def other_split(self) -> None:
         """What was counted was of other keys; what it has shown stays."""
@@ -110,3 +108,10 @@ class KeyedGate:
     def shown(self) -> float:
         """ln E that it is safe: at the best look, as far as the present counts agree."""
         return 0.0 if self.present is None else min(self.safe.best, self.present)
+
+
+def without_the_worst(windows: list[Counted], spare: int, sign: int = 1) -> list[Counted]:
+    """All but the `spare` windows that were worst for the test arm; sign: -1 for those that were worst for stable."""
+    order = sorted(range(len(windows)), key=lambda place: -sign * windows[place].excess)
+    left_out = {place for place in order[:spare] if sign * windows[place].excess > 0.0}
+    return [one for place, one in enumerate(windows) if place not in left_out]
