@@ -15,9 +15,10 @@ from evaluator.window.labels import SliceCounts
 from services.common.policy.metrics import LABEL_METRICS, MetricKind
 from services.common.policy.records import Gate
 
-_BEYOND_CHANCE: Final = 2.0
-"""Standard errors, by one look: who waits for a difference that was chance goes on when later labels say so. Evidence
-that is valid at every look would come too late, since a version may pass by a few hundred labels."""
+_BEYOND_CHANCE: Final = 3.0
+"""Standard errors, by one look: of versions alike one of a thousand looks finds it, and if that is a period's last one,
+an hour is lost. Evidence that is valid at every look would come too late, since a version may pass by a few hundred
+labels."""
 _FEW: Final = 5.0
 """Labels that an arm lacks beyond its expectation: fewer are none to speak of, and too few to know their chance."""
 

@@ -140,7 +140,7 @@ def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> De
     if watched >= step.period:
         if state.terms.superior:
             # No violation is no victory: what an A/B test is held for must be shown.
-            return _end_of_period(state, sentences.no_winner(state, gates), "NO_WINNER")
+            return _end_of_period(state, _without_winner(state, at, gates), "NO_WINNER")
         return _period_over(state, at, required)
     return Decision(Action.NONE, Verdict.CONTINUE, sentences.waits(open_gates))
 
@@ -168,7 +168,8 @@ def _missing(state: State, at: Circumstances, required: Sequence[GateReport]) ->
         if isinstance(gate, DistributionGate) and gate.unmeasured and gate.gate.name in names:
             return sentences.unmeasured(state, gate.bounds)
     # While predictions of some process are not known, it is not known either how many answers lack a label.
-    if unlike := unlike_labels(state, names, by_arm=at.rules >= _BY_ARM and not at.holds):
+    by_arm = at.rules >= _BY_ARM and not at.holds and not state.terms.superior
+    if unlike := unlike_labels(state, names, by_arm=by_arm):
         return unlike
     if at.rules >= _BY_CLASS and _is_last(state):
         # The steps before are over when their periods are, where nothing was violated.
@@ -178,6 +179,12 @@ def _missing(state: State, at: Circumstances, required: Sequence[GateReport]) ->
     if state.others.apart and any(_by_control(report) and report.verdict is not Verdict.PASS for report in required):
         return f"runtimes cannot be compared: {unlike_processes(state)}"
     return ""
+
+
+def _without_winner(state: State, at: Circumstances, gates: Sequence[GateReport]) -> str:
+    """Why an A/B test ends without a winner, as a sentence. Of versions alike, a few labels are all between them."""
+    unlike = unlike_labels(state, {one.gate for one in gates if one.required}, by_arm=at.rules >= _BY_ARM)
+    return f"{sentences.no_winner(state, gates)}; {unlike}" if unlike else sentences.no_winner(state, gates)
 
 
 def _by_control(report: GateReport) -> bool:

@@ -86,7 +86,9 @@ async def test_labels_come_late(
     request = predict_pb2.FeedbackRequest()
     for row, label in ((0, "high"), (0, "high"), (1, "low"), (1, "nothing")):
         request.observations.add(prediction_id=token, row=row, label=label)
-    request.observations.add(prediction_id=token[:-2] + "xx", row=0, label="high")
+    # Not at the end, whose last letter has bits that are nobody's.
+    forged = token[:-4] + ("A" if token[-4] != "A" else "B") + token[-3:]
+    request.observations.add(prediction_id=forged, row=0, label="high")
     body = await caller.call(request.SerializeToString(), "/crossfade.predict.v1.PredictionService/Feedback")
     results = predict_pb2.FeedbackResponse.FromString(body).results
     names = [predict_pb2.ObservationResult.Status.Name(one.status).removeprefix("STATUS_") for one in results]

@@ -16,7 +16,7 @@ from evaluator.verdict.decision import Action, Decision
 from evaluator.window.labels import Labels, SliceCounts
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
-from services.common.policy.records import Gate, GateMargin, Limit, Need
+from services.common.policy.records import Gate, GateMargin, Limit, Need, Objective
 from tests.fakes.late_labels import Label, LateLabels
 from tests.fakes.metrics import Behaviour, Fleet
 from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms
@@ -72,6 +72,18 @@ def test_a_worse_version_whose_wrong_answers_lack_labels_is_not_promoted(monkeyp
         assert (decide_by(decision, 4), decide_by(decision, 5) != "") == ("", True)
     blind(monkeypatch)
     assert run(0, lacking, worse).action is Action.PROMOTE
+
+
+def test_an_ab_test_has_no_winner_by_labels_that_one_arm_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    gates = (GateDraft(MetricKind.ERRORS, required=True), GateDraft(MetricKind.ACCURACY, primary=True))
+    policy = demo_policy(gates=gates, objective=Objective.SUPERIOR, min_age=4.0)
+    terms = demo_terms(policy, demo_plan(5000, period=240.0), features=0)
+    lacking, worse = {("v2", False): 0.4}, Behaviour(wrong=0.1, missed=0.1)
+    decision = run(0, lacking, worse, terms)
+    assert (decision.action, decision.code) == (Action.CANCEL, "NO_WINNER"), decision.reason
+    assert "; labels do not reach both versions alike: " in decision.reason
+    blind(monkeypatch)
+    assert run(0, lacking, worse, terms).action is Action.PROMOTE
 
 
 def decide_by(decision: Decision, rules: int) -> str:
