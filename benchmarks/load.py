@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 
 METHOD: Final = "/crossfade.predict.v1.PredictionService/Predict"
+MODEL_INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
 
 
 @dataclass(frozen=True, slots=True)

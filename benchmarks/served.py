@@ -63,6 +63,13 @@ def request(name: str = "mlp") -> bytes:
     return message.SerializeToString()
 
 
+def token_keys(folder: Path) -> Path:
+    """A file in that folder with a key for prediction ids, as a setting names one."""
+    path = folder / "keys"
+    path.write_text("1 " + "5a" * 32 + "\n")
+    return path
+
+
 @contextlib.asynccontextmanager
 async def serve(
     forks: ForkServer,

@@ -17,13 +17,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import h2load
-from benchmarks.load import Load
-from benchmarks.served import Way, package_net, request, serve, until_serving
+from benchmarks.load import MODEL_INFER, Load
+from benchmarks.served import package_net, request, serve, token_keys, until_serving
 from crossfade.artifact import Artifact
 from services.worker.settings import WorkerSettings
 from services.worker.supervisor.process import ForkServer
 
-_METHOD: Final = "/inference.GRPCInferenceService/ModelInfer"
 _IN_FLIGHT: Final = (1, 64, 256)
 _NETS: Final = ("mlp", "patches")
 
@@ -43,14 +42,14 @@ def main() -> None:
     table = Table("network", "front-ends", "in flight", "calls/s", "p50 ms", "p99 ms", "CPU µs/call", "failed")
     result: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "keys").write_text("1 " + "5a" * 32 + "\n")
+        keys = token_keys(Path(folder))
         for name in asked.nets:
             artifact = package_net(Path(folder) / name, name)
             for front_ends in asked.front_ends:
                 settings = WorkerSettings(
                     device=asked.device,
                     front_ends=front_ends,
-                    token_keys=Path(folder) / "keys",
+                    token_keys=keys,
                     batch_seconds=1.0,
                     compile_programs=asked.compile,
                     artifact_cache=Path(folder),
@@ -70,11 +69,8 @@ async def _measure(
 ) -> Sequence[Load]:
     async with serve(forks, artifact, settings, name) as way:
         await until_serving(way.address)
-        return [await _measured(way, name, in_flight, seconds) for in_flight in _IN_FLIGHT]
-
-
-async def _measured(way: Way, name: str, in_flight: int, seconds: int) -> Load:
-    return await h2load.measure(way.address, _METHOD, request(name), in_flight, seconds, [way.pid])
+        call = way.address, MODEL_INFER, request(name)
+        return [await h2load.measure(*call, in_flight, seconds, [way.pid]) for in_flight in _IN_FLIGHT]
 
 
 if __name__ == "__main__":

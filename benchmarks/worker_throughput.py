@@ -25,14 +25,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import h2load, load, nets, rival
-from benchmarks.load import Load
-from benchmarks.served import Way, free_address, package_net, request, rows, serve, until_serving
+from benchmarks.load import MODEL_INFER, Load
+from benchmarks.served import Way, free_address, package_net, request, rows, serve, token_keys, until_serving
 from benchmarks.turns import Rounds, paired, take_turns, typical
 from crossfade.artifact import Artifact
 from services.worker.settings import WorkerSettings
 from services.worker.supervisor.process import ForkServer
 
-_METHOD: Final = "/inference.GRPCInferenceService/ModelInfer"
 _SECONDS: Final = 2
 _ROUNDS: Final = 7
 _IN_FLIGHT: Final = (1, 8, 64)
@@ -52,7 +51,6 @@ def main() -> None:
         for name in _NETS:
             own = Path(folder) / name
             own.mkdir()
-            (own / "keys").write_text("1 " + "5a" * 32 + "\n")
             artifact = package_net(own / "artifact", name)
             found[name] = asyncio.run(_measure(forks, name, artifact, own))
     for name, loads in found.items():
@@ -61,7 +59,7 @@ def main() -> None:
 
 
 async def _measure(forks: ForkServer, name: str, artifact: Artifact, folder: Path) -> Found:
-    settings = WorkerSettings(version_threads=1, token_keys=folder / "keys")
+    settings = WorkerSettings(version_threads=1, token_keys=token_keys(folder))
     async with contextlib.AsyncExitStack() as stack:
         ways = {
             "naive": await stack.enter_async_context(_naive(artifact)),
@@ -79,14 +77,14 @@ async def _measure(forks: ForkServer, name: str, artifact: Artifact, folder: Pat
 
 async def _measured(way: Way, name: str, in_flight: int) -> Load:
     measure = h2load.measure if h2load.available() else load.measure
-    return await measure(way.address, _METHOD, request(name), in_flight, _SECONDS, [way.pid])
+    return await measure(way.address, MODEL_INFER, request(name), in_flight, _SECONDS, [way.pid])
 
 
 async def _until_answering(way: Way, name: str) -> None:
     """Waits until the model behind a server answers: h2load would not see that it does not."""
     await until_serving(way.address)
     async with grpc.aio.insecure_channel(way.address) as channel, asyncio.timeout(60):
-        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_METHOD)
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(MODEL_INFER)
         while True:
             try:
                 await call(request(name), timeout=10)

@@ -108,8 +108,9 @@ def take_labels(ledger: Ledger, terms: Terms, known: Known, gates: Sequence[Gate
     complete = coverage is not None and known.lateness and is_alike(coverage, maturity)
     by_gate: dict[str, tuple[list[LabelPair], list[LabelPair]]] = {}
     # By key the arms' users differ, and so may what they label.
-    unasked = terms.sticky or maturity.max_coverage_gap >= ANY_GAP
-    arms, arms_here = (ALIKE if unasked else reach(ledger, of, known.effect) for of in (keys, in_step))
+    asked = gates and not terms.sticky and maturity.max_coverage_gap < ANY_GAP
+    arms = reach(ledger, keys, known.effect) if asked else ALIKE
+    arms_here = reach(ledger, in_step, known.effect) if asked and in_step != keys else arms
     mixing = [gate for gate in gates if mixes(gate)]
     everywhere = known.answers.apart(keys, maturity, known.effect) if mixing else ()
     here = everywhere

@@ -39,11 +39,9 @@ class WindowRows:
             return caller_rows(self._counted, self._epoch, caller)
         return error_rows(self._counted, self._epoch)
 
-    def attempts_in_sum(self, caller: str) -> list[RateRow] | None:
-        """The same with what breakers kept from the test version, whose callers nobody knows; None: that is nothing."""
-        if caller or not is_kept_back(self._counted, self._epoch):
-            return None
-        return with_kept_back(self._counted, self._epoch)
+    def attempts_in_sum(self) -> list[RateRow] | None:
+        """Of all callers, with what breakers kept from the test version; None: that is nothing."""
+        return with_kept_back(self._counted, self._epoch) if is_kept_back(self._counted, self._epoch) else None
 
     @cached_property
     def keyed(self) -> CohortCounts:
@@ -97,7 +95,7 @@ def judge_window(
         apart: other lanes make one of the processes busier that runtimes are compared of.
     """
     gathered = [_gathered(gate, rows) for gate in gates]
-    judging = [_judging(gate, rows, callers, resting=resting) for gate, callers in gathered]
+    judging = [_judging(gate, rows, attempts, resting=resting) for gate, attempts in gathered]
     tests = iter(judge_each([one for one in judging if one is not None]))
     return [
         _judge_alone(gate, rows, apart=apart) if one is None else one.after(*next(tests))
@@ -106,25 +104,23 @@ def judge_window(
 
 
 def _gathered(gate: GateState, rows: WindowRows) -> tuple[GateState, list[RateRow]]:
-    """The gate and, of callers in a segment, who may be few, the attempts that it can compare by now."""
-    if isinstance(gate, RateGate) and gate.gate.metric is MetricKind.ERRORS and gate.gate.segment:
-        return gate.gathering(rows.attempts(gate.gate.segment))
-    return gate, []
+    """The gate and, if it is on errors, the attempts that it can compare by now: callers in a segment may be few."""
+    if not isinstance(gate, RateGate) or gate.gate.metric is not MetricKind.ERRORS:
+        return gate, []
+    attempts = rows.attempts(gate.gate.segment)
+    return gate.gathering(attempts) if gate.gate.segment else (gate, attempts)
 
 
 def _judging(
-    gate: GateState, rows: WindowRows, callers: list[RateRow], *, resting: bool
+    gate: GateState, rows: WindowRows, attempts: list[RateRow], *, resting: bool
 ) -> Judging[RateGate] | Judging[BalanceGate] | None:
     """A gate on rates of the window, before it; None: it is none, or there are no rows."""
     match gate:
         case BalanceGate():
             return gate.judging([] if resting else rows.answers)
         case RateGate() if gate.gate.metric is MetricKind.ERRORS:
-            return (
-                gate.judging(callers)
-                if gate.gate.segment
-                else gate.judging(rows.attempts(""), rows.attempts_in_sum(""))
-            )
+            # Of what breakers kept back nobody knows the callers.
+            return gate.judging(attempts, None if gate.gate.segment else rows.attempts_in_sum())
         case RateGate() if gate.gate.metric is MetricKind.CUSTOM:
             return gate.judging(rows.own(gate.gate.name))
         case RateGate() if gate.gate.metric is MetricKind.DISAGREEMENT:

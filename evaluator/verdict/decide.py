@@ -184,7 +184,7 @@ def _missing(state: State, at: Circumstances, required: Sequence[GateReport]) ->
 def _without_winner(state: State, at: Circumstances, gates: Sequence[GateReport]) -> str:
     """Why an A/B test ends without a winner, as a sentence. Of versions alike, a few labels are all between them."""
     unlike = unlike_labels(state, {one.gate for one in gates if one.required}, by_arm=at.rules >= _BY_ARM)
-    return f"{sentences.no_winner(state, gates)}; {unlike}" if unlike else sentences.no_winner(state, gates)
+    return "; ".join(filter(None, (sentences.no_winner(state, gates), unlike)))
 
 
 def _by_control(report: GateReport) -> bool:

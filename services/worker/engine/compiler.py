@@ -142,7 +142,8 @@ def _is_native(target: Any) -> bool:
     """Whether it is an operator that is compiled, or one of Python's on numbers of rows."""
     if isinstance(target, torch._ops.OpOverload):  # noqa: SLF001 - torch has no public name for it
         namespace, name, overload = str(target).split(".")
-        return namespace == "aten" and name.removesuffix("_") in NATIVE and f"{name}.{overload}" not in WHOLE_NUMBERS
+        plain = name.removesuffix("_")
+        return namespace == "aten" and plain in NATIVE and f"{plain}.{overload}" not in WHOLE_NUMBERS
     return target in (operator.getitem, operator.mul)
 
 

@@ -38,5 +38,5 @@ _SHAPING: Final = """
 
 NATIVE: Final = frozenset(" ".join((_POINTWISE, _REDUCING, _LAYERS, _SHAPING)).split())
 """Names under `torch.ops.aten`, without overload, and without the `_` of those that work in place."""
-WHOLE_NUMBERS: Final = frozenset({"div.Tensor_mode", "div.Scalar_mode", "div_.Tensor_mode", "div_.Scalar_mode"})
+WHOLE_NUMBERS: Final = frozenset({"div.Tensor_mode", "div.Scalar_mode"})
 """Overloads of these that are left out: what divides whole numbers by 0 raises."""

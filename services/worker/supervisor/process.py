@@ -7,11 +7,12 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Final
 
+from services.common.environment import environment
 from services.common.threads import on_thread
 from services.worker.pipes.link import Link
 from services.worker.process_config import ChildConfig
@@ -48,7 +49,7 @@ class ForkServer:
 
     def warm_up(self) -> None:
         """Starts the server itself, which imports torch meanwhile; the first `start` does it otherwise."""
-        with _environment(self._environment):
+        with environment(self._environment):
             forkserver.ensure_running()
 
     async def start(self, config: ChildConfig) -> "VersionProcess":
@@ -86,7 +87,7 @@ class ForkServer:
 
     def _start(self, config: ChildConfig, pipe: socket.socket) -> ForkServerProcess:
         process = self._context.Process(target=_run_child, args=(config, pipe), name=str(config.key), daemon=True)
-        with _environment(self._environment):
+        with environment(self._environment):
             forkserver.ensure_running()
             # The fork is a part of the load, and not to be paid for by versions on other processors.
             _run_server_on(config.cores or os.sched_getaffinity(0))
@@ -122,21 +123,6 @@ def _run_child(config: ChildConfig, pipe: socket.socket) -> None:
     from services.worker.version.child import main
 
     main(config, pipe)
-
-
-@contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Sets variables for the fork server, which inherits them when it starts."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 class VersionProcess:

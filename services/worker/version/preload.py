@@ -5,23 +5,22 @@ first reading, which takes 2.5 s, so one is written and read here. It must leave
 has none of its parent's threads, and not ask CUDA for anything.
 """
 
-import contextlib
 import ctypes
 import gc
 import io
-import os
 import warnings
-from collections.abc import Iterator
 from typing import Final
 
 import opentelemetry.exporter.otlp.proto.grpc.trace_exporter  # noqa: F401 - at need, each fork would import it
 import torch
 
+from services.common.environment import environment
 from services.worker.version import child
 from services.worker.version.harmless import is_harmless
 
 __all__ = ["child"]
-_BY_NVML: Final = "PYTORCH_NVML_BASED_CUDA_CHECK"
+_ASKING_NVML: Final = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+"""Torch asks for GPUs whenever it reads a program; so it asks NVML, where there is one, which harms no fork."""
 
 
 def _read_one_program() -> None:
@@ -40,20 +39,6 @@ def _read_one_program() -> None:
     torch.set_num_threads(threads)
 
 
-@contextlib.contextmanager
-def _asking_nvml() -> Iterator[None]:
-    """Torch asks for GPUs whenever it reads a program; so it asks NVML, where there is one, which harms no fork."""
-    before = os.environ.get(_BY_NVML)
-    os.environ[_BY_NVML] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_BY_NVML]
-        else:
-            os.environ[_BY_NVML] = before
-
-
 def _count_gpus() -> int:
     """How many this process can use; the driver tells, for what torch has counted it remembers in forks too."""
     count = getattr(torch._C, "_cuda_getDeviceCount", None)  # noqa: SLF001 - what is public may ask NVML instead
@@ -63,7 +48,7 @@ def _count_gpus() -> int:
     return int(count()) if ctypes.CDLL("libcuda.so.1").cuInit(0) == 0 else 0
 
 
-with warnings.catch_warnings(), _asking_nvml():
+with warnings.catch_warnings(), environment(_ASKING_NVML):
     warnings.simplefilter("ignore")
     # Otherwise each fork reads its program without, and takes those seconds longer: better than no GPU.
     if is_harmless(_read_one_program, _count_gpus):

@@ -14,6 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services.local import leash
 from services.local.processes import Service, ServiceProcess, StartError, run_once
+from tests.support.processes import is_alive
 from tests.support.wait import until
 
 _STARTS = 40
@@ -101,7 +102,7 @@ async def test_a_child_ends_when_its_parent_is_killed() -> None:
     await until(lambda: len(child.cmdline()) == 3)
     parent.send_signal(signal.SIGKILL)
     await parent.wait()
-    await until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    await until(lambda: not is_alive(child))
 
 
 async def test_a_child_of_a_parent_that_is_gone_does_not_start() -> None:

@@ -34,6 +34,7 @@ from services.worker.settings import WorkerSettings
 from tests.fakes.models import CLASSES, Noting, Packaged, reference_rows, scores_of
 from tests.fakes.registry import FakeRegistry, lane
 from tests.integration.worker.gpu_modules import Attention, Images, Mixing, Recurrent, drawn
+from tests.support.processes import is_alive
 from tests.support.wait import until
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="this machine has no C++ compiler (g++)")
@@ -91,7 +92,7 @@ def test_without_a_compiler_or_time_there_is_none(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("CXX", str(slow(tmp_path)))
     with pytest.raises(LoadError, match=r"that took longer than 10 s, half of CROSSFADE_LOAD_SECONDS"):
         compiled(tmp_path / "linear", manifest, seconds=20.0)
-    assert not [one for one in psutil.process_iter() if alive(one) and str(slow(tmp_path)) in named(one)]
+    assert not [one for one in psutil.process_iter() if is_alive(one) and str(slow(tmp_path)) in named(one)]
     # One that is there, and compiles nothing.
     monkeypatch.setenv("CXX", "false")
     with pytest.raises(LoadError, match="Error"):
@@ -127,12 +128,6 @@ def named(process: psutil.Process) -> str:
     return ""
 
 
-def alive(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    return False
-
-
 async def test_a_compiler_ends_with_the_process_that_it_works_for(tmp_path: Path) -> None:
     linear(tmp_path / "linear")
     command = [sys.executable, "-c", _COMPILES, str(tmp_path / "linear")]
@@ -150,7 +145,7 @@ async def test_a_compiler_ends_with_the_process_that_it_works_for(tmp_path: Path
     await until(compiles, 60)
     process.kill()
     await process.wait()
-    await until(lambda: not any(map(alive, at_work)), 10)
+    await until(lambda: not any(map(is_alive, at_work)), 10)
     # What it has left is nobody's, and goes when the cache wants room.
     (left,) = (tmp_path / "cache").iterdir()
     assert lock_folder(left, fcntl.LOCK_EX) is not None

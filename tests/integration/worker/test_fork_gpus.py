@@ -33,7 +33,7 @@ ctypes.CDLL = lambda name, *a, **k: (
 import services.worker.version.preload as preload
 from services.worker.version.harmless import _in_fork
 
-print(first, "torch._export.serde.serialize" in sys.modules, _in_fork(preload._count_gpus), *preload.os.environ.get(
+print(first, "torch._export.serde.serialize" in sys.modules, _in_fork(preload._count_gpus), *os.environ.get(
     "PYTORCH_NVML_BASED_CUDA_CHECK", "-"))
 """
 _TRIED = """

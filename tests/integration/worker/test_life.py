@@ -15,6 +15,7 @@ from grpc import aio
 from services.common.telemetry import catalog
 from tests.fakes.models import reference_rows
 from tests.fakes.registry import FakeRegistry, lane
+from tests.support.processes import is_alive
 from tests.support.wait import until, until_async
 from tests.support.worker import counted, metrics
 
@@ -106,7 +107,7 @@ async def test_no_process_outlives_its_supervisor(
     finally:
         process.send_signal(signal.SIGKILL)
         await process.wait()
-    await until(lambda: not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in family), 15)
+    await until(lambda: not any(map(is_alive, family)), 15)
 
 
 async def test_ends_in_order_when_it_is_told(registry: FakeRegistry, artifacts: Any, want: Any, tmp_path: Path) -> None:
