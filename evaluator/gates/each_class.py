@@ -124,6 +124,10 @@ class EachClassGate:
         """Whether the version stands beyond its safe margin for some class, by all that was counted in this step."""
         return any(part.unsafe for part in self.parts)
 
+    def is_near_margin(self, alpha: float) -> bool:
+        """Whether one test at level alpha does not show the version to be safe, for some class: no error is shared."""
+        return any(part.is_near_margin(alpha) for part in self.parts)
+
     def renew(self, alpha: float, power: float) -> "EachClassGate":
         """The gate with more `needs` of the parts for which this step asks for more."""
         return self.each(lambda part: part.renew(alpha / len(self.parts), power))

@@ -7,17 +7,18 @@ from typing import NamedTuple
 
 from evaluator.gates.few import NOBODY, gathered
 from evaluator.gates.judging import Judging
+from evaluator.gates.lines import limit_rate, line, safe_limit
 from evaluator.gates.step_counts import NO_COUNTS, StepCounts
 from evaluator.statistics import rates
 from evaluator.statistics.bets import Margin, smoothed, smoothed_rate
-from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1, unlike_margin
+from evaluator.statistics.confusion import f1_from_unlike, unlike_margin
 from evaluator.statistics.intervals import RateEstimate
 from evaluator.statistics.power import needed, rate_growth, remaining
 from evaluator.statistics.rates import RateTest, RateWindows
 from evaluator.statistics.side_by_side import Judged, update_each
 from evaluator.window.labels import RateRow
 from services.common.policy.metrics import MetricKind
-from services.common.policy.records import DEFAULT_SAFE, Gate, GateMargin
+from services.common.policy.records import Gate
 
 OfArms = tuple[int, int]
 """Of the test and of the stable arm."""
@@ -69,7 +70,7 @@ class RateGate:
     @property
     def limit_rate(self) -> float | None:
         """The rate that is judged, at the gate's limit; None: it compares with stable."""
-        return None if self.gate.limit is None else _limit_rate(self.gate)
+        return None if self.gate.limit is None else limit_rate(self.gate)
 
     def learn(self, rows: Sequence[RateRow]) -> "RateGate":
         """The gate with what stable counted added to the past, and nothing judged.
@@ -159,8 +160,16 @@ class RateGate:
         if self.gate.better is not None:
             return False
         if self.gate.limit is not None:
-            return self.step.exceeds(_limit_rate(self.gate, DEFAULT_SAFE[self.gate.metric].offset))
+            return self.step.exceeds(safe_limit(self.gate))
         return self.step.is_beyond(self.safe.margin.a, self.safe.margin.b)
+
+    def is_near_margin(self, alpha: float) -> bool:
+        """Whether one test at level alpha of all that was counted in this step does not show the version to be safe."""
+        if self.gate.better is not None:
+            return False
+        if self.gate.limit is not None:
+            return self.step.is_near_limit(safe_limit(self.gate), alpha, self.effect)
+        return self.step.is_near(self.safe.margin.a, self.safe.margin.b, alpha, self.effect)
 
     def remaining(self, alpha: float, share: float) -> int | None:
         """Forecast: mature attempts or labels of the test arm until PASS; None: unknown.
@@ -209,10 +218,10 @@ def _shows_harm(gate: RateGate, test: tuple[float, float], share: float, stable:
         stable: its rate.
         known: the same as the bets take it to be.
     """
-    line = min(gate.safe.margin.a + gate.safe.margin.b * stable, 1.0)
+    worse = min(gate.safe.margin.a + gate.safe.margin.b * stable, 1.0)
     if gate.gate.limit is not None:
-        line = min(_limit_rate(gate.gate, DEFAULT_SAFE[gate.gate.metric].offset), 1.0)
-    found = needed(gate.harm.process, rate_growth(gate.harm, line, stable, share, known), *test)
+        worse = min(safe_limit(gate.gate), 1.0)
+    found = needed(gate.harm.process, rate_growth(gate.harm, worse, stable, share, known), *test)
     return math.inf if found is None else float(found) * gate.effect
 
 
@@ -270,28 +279,17 @@ def rate_gate(gate: Gate, alpha: float, agreeing: int = 3, promote: float = 0.05
         promote: the probability with which it passes a version at its margin.
     """
     if gate.limit is not None:
-        limit = Margin(_limit_rate(gate), 0.0)
+        limit = Margin(limit_rate(gate), 0.0)
         return RateGate(
             gate, rates.harm_test(limit, alpha, agreeing_looks=agreeing), rates.non_inferiority_test(limit), alpha
         )
     if gate.better is not None:
         safe = rates.superiority_test(gate.better.offset, promote, agreeing_looks=agreeing)
     else:
-        safe = rates.non_inferiority_test(_line(gate.safe))
-    harm = rates.harm_test(_line(gate.harm), alpha, agreeing_looks=agreeing)
+        safe = rates.non_inferiority_test(line(gate.safe))
+    harm = rates.harm_test(line(gate.harm), alpha, agreeing_looks=agreeing)
     return RateGate(gate, harm, safe, alpha, drawn=gate.metric is not MetricKind.F1)
 
 
 def _plus(one: OfArms, other: OfArms) -> OfArms:
     return one[0] + other[0], one[1] + other[1]
-
-
-def _line(margin: GateMargin) -> Margin:
-    return Margin(margin.offset, margin.factor)
-
-
-def _limit_rate(gate: Gate, beyond: float = 0.0) -> float:
-    """The rate that is judged, at a gate's limit or, in the metric's own unit, `beyond` it."""
-    assert gate.limit is not None  # noqa: S101 - for the type checker: callers have asked
-    rate = gate.limit.bad_rate() + beyond
-    return unlike_from_f1(max(1.0 - rate, 0.0)) if gate.metric is MetricKind.F1 else rate

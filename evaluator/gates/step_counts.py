@@ -1,8 +1,11 @@
 """What a gate on rates has counted since its step began: by which the end of the period judges it once more."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
+
+from scipy.special import ndtri
 
 from evaluator.window.labels import RateRow
 
@@ -25,6 +28,8 @@ class StepCounts:
     x_stable: int = 0
     weight: float = 0.0
     difference: float = 0.0
+    variance_test: float = 0.0
+    variance_stable: float = 0.0
 
     @property
     def stable_rate(self) -> float:
@@ -35,13 +40,18 @@ class StepCounts:
         """With a look's windows."""
         n_test, x_test, n_stable, x_stable = self.n_test, self.x_test, self.n_stable, self.x_stable
         weight, difference = self.weight, self.difference
+        variance_test, variance_stable = self.variance_test, self.variance_stable
         for n_c, x_c, n_s, x_s in rows:
             if not n_c:
                 continue
             n_test, x_test, n_stable, x_stable = n_test + n_c, x_test + x_c, n_stable + n_s, x_stable + x_s
-            weight += n_c * n_s / (n_c + n_s)
+            own = n_c * n_s / (n_c + n_s)
+            weight += own
             difference += (x_c * n_s - x_s * n_c) / (n_c + n_s)
-        return StepCounts(n_test, x_test, n_stable, x_stable, weight, difference)
+            both = _variance(n_c + n_s, x_c + x_s)
+            variance_test += own * own * (_variance(n_c, x_c) if n_c > 1 else both) / n_c
+            variance_stable += own * own * (_variance(n_s, x_s) if n_s > 1 else both) / n_s if n_s else 0.0
+        return StepCounts(n_test, x_test, n_stable, x_stable, weight, difference, variance_test, variance_stable)
 
     def exceeds(self, limit: float) -> bool:
         """Whether the test arm's rate is beyond a number."""
@@ -50,6 +60,36 @@ class StepCounts:
     def is_beyond(self, offset: float, factor: float) -> bool:
         """Whether it is beyond the line offset + factor * stable's rate."""
         return self.difference > (offset + (factor - 1.0) * self.stable_rate) * self.weight
+
+    def is_near(self, offset: float, factor: float, alpha: float, effect: float) -> bool:
+        """Whether "beyond that line" cannot be rejected at level alpha, by one test of all that was counted.
+
+        That is for the end of a period, a time that nobody chose by what was seen. Windows whose rates were other than
+        usual weigh what they weigh; no bet on the past was lost by them.
+
+        Args:
+            offset: of the line.
+            factor: likewise.
+            alpha: the level.
+            effect: of rows of one request that are alike, on the variance.
+        """
+        beyond = self.difference - (offset + (factor - 1.0) * self.stable_rate) * self.weight
+        variance = (self.variance_test + factor * factor * self.variance_stable) * effect
+        return beyond + _deviations(alpha) * math.sqrt(variance) > 0.0
+
+    def is_near_limit(self, limit: float, alpha: float, effect: float) -> bool:
+        """Likewise of a number that the test arm's rate is held against."""
+        deviation = math.sqrt(self.n_test * limit * (1.0 - limit) * effect) if 0.0 < limit < 1.0 else 0.0
+        return self.x_test - limit * self.n_test + _deviations(alpha) * deviation > 0.0
+
+
+def _variance(n: int, x: int) -> float:
+    """Of one row, from n > 1 of which x were bad, without bias."""
+    return x * (n - x) / (n * (n - 1)) if n > 1 else 0.0
+
+
+def _deviations(alpha: float) -> float:
+    return -float(ndtri(alpha))
 
 
 NO_COUNTS: Final = StepCounts()

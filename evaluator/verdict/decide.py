@@ -6,30 +6,27 @@ of a step's period, of which only the time counts in which somebody looked, goes
 would have shown. No data is never success.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from evaluator.evidence.state import State
-from evaluator.gates.balance import BalanceGate
 from evaluator.gates.distributions import DistributionGate
-from evaluator.gates.each_class import EachClassGate
-from evaluator.gates.opening import GateState, agreeing_looks
-from evaluator.gates.rates import RateGate
+from evaluator.gates.opening import agreeing_looks
 from evaluator.statistics.process import SUSPICION, log_threshold
 from evaluator.verdict import sentences, unlike_inputs
 from evaluator.verdict.decision import Action, Circumstances, Decision, Phase
+from evaluator.verdict.period_end import end_of_period, gates_near_margin, needs_of, renewed, unsafe_gates
 from evaluator.verdict.readiness import PATIENCE, control_missing, find_failure, is_ready, obstacle
 from evaluator.verdict.reports import DriftReport, GateReport, Verdict, report_gates, report_inputs
 from evaluator.verdict.unshown import unshown
 from evaluator.verdict.waits import unlike_labels, unlike_processes
 from services.common.policy.metrics import MetricKind, shown_in
-from services.common.policy.records import PeriodEnd, Step
+from services.common.policy.records import Step
 
-_TAILS, _BY_CLASS, _WATCHED, _RENEWED, _BY_ARM = 1, 2, 3, 4, 5
+_TAILS, _BY_CLASS, _WATCHED, _RENEWED, _BY_ARM, _TESTED = 1, 2, 3, 4, 5, 6
 """The first rules by which the slowest batches, and labels of a gate's class, were asked for, by which a clock that was
 set made no wait any longer, by which the last step asks for what shows a harm in it, and for none in sum, and by which
-labels have to reach both arms alike."""
+labels have to reach both arms alike, and by which the last period's end tests the sums once."""
 
 
 def decide(state: State, at: Circumstances) -> Decision:
@@ -128,19 +125,19 @@ def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> De
     missing = _missing(state, at, required)
     if missing:
         if watched >= step.period:
-            return _end_of_period(state, f"the period ended, and {missing}")
+            return end_of_period(state, f"the period ended, and {missing}")
         return Decision(Action.NONE, Verdict.CONTINUE, f"waits: {missing}")
     if at.holds:
         # One failed scrape at the period's end is no reason to end the rollout; a version nobody can see is one.
         if watched >= step.period + state.terms.policy.stale_after and open_gates:
-            return _end_of_period(state, f"the period ended, and {at.holds[0]}")
+            return end_of_period(state, f"the period ended, and {at.holds[0]}")
         return Decision(Action.NONE, Verdict.CONTINUE, f"waits: {'; '.join(at.holds)}")
     if required and not open_gates:
         return _passed(state, at, gates, required)
     if watched >= step.period:
         if state.terms.superior:
             # No violation is no victory: what an A/B test is held for must be shown.
-            return _end_of_period(state, _without_winner(state, at, gates), "NO_WINNER")
+            return end_of_period(state, _without_winner(state, at, gates), "NO_WINNER")
         return _period_over(state, at, required)
     return Decision(Action.NONE, Verdict.CONTINUE, sentences.waits(open_gates))
 
@@ -148,12 +145,12 @@ def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> De
 def _passed(state: State, at: Circumstances, gates: Sequence[GateReport], required: Sequence[GateReport]) -> Decision:
     """Every required gate is safe by its evidence: goes on, unless something speaks against it."""
     step, watched = _step(state), at.elapsed - state.unlooked
-    unsafe = _unsafe(state, required) if at.rules >= _RENEWED else []
+    unsafe = unsafe_gates(state, required) if at.rules >= _RENEWED else []
     doubt = sentences.not_in_sum(state, unsafe) if unsafe else _doubt(state, gates)
     if doubt and watched < step.period:
         return Decision(Action.NONE, Verdict.CONTINUE, doubt)
     if unsafe and _is_last(state):
-        return _end_of_period(state, sentences.unsafe(state, unsafe), "NOT_SAFE")
+        return end_of_period(state, sentences.unsafe(state, unsafe), "NOT_SAFE")
     if watched >= step.min_duration:
         return _go_on(state, at, sentences.safe(state, required), "SUPERIOR" if state.terms.superior else "SAFE")
     return Decision(Action.NONE, Verdict.PASS, sentences.shortest_time(state, step.min_duration - watched))
@@ -218,12 +215,12 @@ def _suspected(state: State, gates: Sequence[GateReport]) -> GateReport | None:
 def _period_over(state: State, at: Circumstances, required: Sequence[GateReport]) -> Decision:
     """No violation in the whole period: that counts where a harm would have shown."""
     # What earlier steps have seen does not count: traffic may have stopped since, or labels.
-    judges = _renewed(state) if at.rules >= _RENEWED and _is_last(state) else state.gates
+    judges = renewed(state) if at.rules >= _RENEWED and _is_last(state) else state.gates
     seen = {gate.gate.name: gate.step_n for gate in judges}
     needs = dict.fromkeys(seen, 1.0)
     if _is_last(state):
         bar = log_threshold(state.terms.policy.alpha_promote)
-        needs = {gate.gate.name: _needs(gate, bar) for gate in judges}
+        needs = {gate.gate.name: needs_of(gate, bar) for gate in judges}
     thin = [report for report in required if seen[report.gate] < needs[report.gate]]
     # Where only labels decide, copies show nothing but that they do no harm.
     mirrored = state.shadowed and not required and state.copies.rows > 0
@@ -232,38 +229,14 @@ def _period_over(state: State, at: Circumstances, required: Sequence[GateReport]
     agreeing = max((agreeing_looks(gate, state.terms, state.step) for gate in gates), default=0)
     # What so few looks cannot find they have not found.
     if at.rules >= _TAILS and not thin and state.judged < agreeing:
-        return _end_of_period(state, sentences.too_few_looks(state, agreeing))
-    if at.rules >= _RENEWED and _is_last(state) and not thin and (unsafe := _unsafe(state, required)):
-        return _end_of_period(state, sentences.unsafe(state, unsafe), "NOT_SAFE")
+        return end_of_period(state, sentences.too_few_looks(state, agreeing))
+    if at.rules >= _RENEWED and _is_last(state) and not thin and (unsafe := unsafe_gates(state, required)):
+        return end_of_period(state, sentences.unsafe(state, unsafe), "NOT_SAFE")
+    if at.rules >= _TESTED and _is_last(state) and not thin and (near := gates_near_margin(state, required)):
+        return end_of_period(state, sentences.near_margin(state, near))
     if mirrored or (required and not thin):
         return _go_on(state, at, sentences.no_violation(state, required, shown=_is_last(state)), "NO_VIOLATION")
-    return _end_of_period(state, sentences.too_little(state, thin, seen, needs))
-
-
-def _unsafe(state: State, required: Sequence[GateReport]) -> list[GateReport]:
-    """The gates beyond whose safe margin the version stands after all, though no three looks agreed on a harm."""
-    summed = RateGate | EachClassGate | DistributionGate
-    beyond = {gate.gate.name for gate in state.gates if isinstance(gate, summed) and gate.unsafe}
-    return [report for report in required if report.gate in beyond]
-
-
-def _renewed(state: State) -> tuple[GateState, ...]:
-    """The gates with what a harm takes to show in this step, where that is more than at the rollout's start."""
-    policy = state.terms.policy
-    return tuple(
-        gate.renew(policy.gate_alpha(gate.gate), policy.power)
-        if isinstance(gate, RateGate | EachClassGate | BalanceGate | DistributionGate)
-        else gate
-        for gate in state.gates
-    )
-
-
-def _needs(gate: GateState, bar: float) -> float:
-    """What a gate must have had for a harm to have shown; infinity: nobody knows."""
-    needs = gate.needs
-    if isinstance(gate, DistributionGate) and gate.shows_tail(bar):
-        needs = gate.median_needs
-    return math.inf if needs is None else needs
+    return end_of_period(state, sentences.too_little(state, thin, seen, needs))
 
 
 def _go_on(state: State, at: Circumstances, reason: str, code: str) -> Decision:
@@ -276,18 +249,6 @@ def _go_on(state: State, at: Circumstances, reason: str, code: str) -> Decision:
             return Decision(Action.NONE, Verdict.PASS, sentences.awaits_approval(state, reason))
         return Decision(Action.PROMOTE, Verdict.PASS, reason, code)
     return Decision(Action.ADVANCE, Verdict.PASS, reason, code)
-
-
-def _end_of_period(state: State, reason: str, code: str = "TOO_LITTLE_EVIDENCE") -> Decision:
-    """Too little evidence: what the policy wants then."""
-    match state.terms.policy.period_end:
-        case PeriodEnd.INCONCLUSIVE:
-            return Decision(Action.CANCEL, Verdict.INCONCLUSIVE, reason, code)
-        case PeriodEnd.ROLLBACK:
-            reason = f"{reason}; the policy asks for a rollback then"
-            return Decision(Action.ROLLBACK, Verdict.INCONCLUSIVE, reason, code)
-        case PeriodEnd.HOLD:
-            return Decision(Action.NONE, Verdict.CONTINUE, f"{reason}; it goes on, as the policy asks")
 
 
 def _step(state: State) -> Step:

@@ -115,6 +115,12 @@ def unsafe(state: State, reports: Sequence[GateReport]) -> str:
     return f"the period ended, and no {AGREEING_LOOKS} looks agreed on a harm, but {not_in_sum(state, reports)}"
 
 
+def near_margin(state: State, reports: Sequence[GateReport]) -> str:
+    """Why the end of a period passes no version that is within its safe margin by chance, perhaps."""
+    parts = (f"{compared(state, report)}; {allowed(report, _gate(state, report).safe)}" for report in reports)
+    return f"the period ended, and {state.terms.test} is too near to what is allowed: {', and '.join(parts)}"
+
+
 def not_in_sum(state: State, reports: Sequence[GateReport]) -> str:
     """That a version is not safe by all that was judged, whatever its gates' evidence says by now."""
     parts = (
