@@ -6,7 +6,7 @@ statistics than this release's is not taken over; the past that was learnt is.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -15,19 +15,20 @@ from evaluator.evidence.alike import Alike, Sums
 from evaluator.evidence.inputs import AlikeBins, ArmInputs
 from evaluator.evidence.lateness import NO_LAGS, Lateness
 from evaluator.evidence.ledger import NOTHING, Ledger
-from evaluator.monitor.outputs import Swings, answers_profile
-from evaluator.monitor.past import Known, Past
-from evaluator.monitor.watch import Watch, open_watch, values_profile
+from evaluator.monitor.learnt import dump_labels, dump_learnt, load_labels, load_learnt
+from evaluator.monitor.outputs import answers_profile, answers_tolerances
+from evaluator.monitor.past import Known
+from evaluator.monitor.values import values_profile, values_tolerance
+from evaluator.monitor.watch import Watch, open_watch
 from evaluator.monitor.watched import Watched
 from evaluator.statistics.counts import FloatArray, frozen
 from evaluator.statistics.means import MeanTest
 from evaluator.statistics.process import EProcess
 from evaluator.statistics.rates import RateTest
 from evaluator.terms import STATISTICS_VERSION, Terms
-from evaluator.window.arms import BUCKETS, SliceKey
-from evaluator.window.labels import ERROR_BUCKETS, VALUE_BUCKETS, Labels, OfClass, SliceCounts
+from evaluator.window.arms import SliceKey
+from evaluator.window.labels import SliceCounts
 from services.common.policy.metrics import MetricKind
-from services.common.policy.records import DEFAULT_SAFE
 
 FORMAT: Final = 1
 
@@ -43,18 +44,10 @@ def dump(watch: Watch) -> bytes:
         "slices": list(watch.slices.items()),
         "ledger": [[*key, *_counts(counts)] for key, counts in watch.ledger.slices.items()],
         "fed": [[*key, since] for key, since in watch.ledger.fed.items() if since > 0.0],
-        "taken": [[*key, _labels(pair[0])] for key, pair in watch.ledger.aged_taken.items()],
+        "taken": [[*key, dump_labels(pair[0])] for key, pair in watch.ledger.aged_taken.items()],
         **_lateness(watch.lateness),
         "alike": [watch.alike.test.rows, watch.alike.test.wrong, watch.alike.test.squares],
-        "past": {
-            "attempts": watch.past.attempts,
-            "sizes": [[size, watch.past.begun[size], _sparse(of)] for size, of in sorted(watch.past.batches.items())],
-            "labels": _labels(watch.past.labels),
-            "answers": dict(watch.past.answers),
-            "together": watch.past.together,
-            "values": _sparse(watch.past.values),
-        },
-        "swings": asdict(watch.swings),
+        **dump_learnt(watch),
         "watched": [_watched(one) for one in watch.watched],
         "inputs": None if watch.inputs is None else _arm(watch.inputs),
         "outputs": None if watch.outputs is None else _arm(watch.outputs),
@@ -81,7 +74,8 @@ def load(payload: bytes, terms: Terms, learn: float) -> Watch:
 
 
 def _load(said: Any, fresh: Watch) -> Watch:
-    terms, past = fresh.terms, said["past"]
+    terms = fresh.terms
+    past, swings, value_swings, peaks = load_learnt(said)
     watch = replace(
         fresh,
         since=said["since"],
@@ -92,18 +86,10 @@ def _load(said: Any, fresh: Watch) -> Watch:
         ledger=_ledger(said["ledger"], said["taken"], said.get("fed", ())),
         lateness=_lateness_of(said),
         alike=_alike_of(said.get("alike")),
-        past=Past(
-            tuple(past["attempts"]),
-            # Releases before this one wrote the batches of all sizes in one, which nothing can be held against.
-            {size: _dense(of, BUCKETS) for size, _, of in past.get("sizes", ())},
-            {size: begun for size, begun, _ in past.get("sizes", ())},
-            _labels_of(past["labels"]),
-            past["answers"],
-            # What releases before this one wrote has none of these.
-            past.get("together", 0),
-            _dense(past.get("values", ()), VALUE_BUCKETS),
-        ),
-        swings=Swings(**said.get("swings", {})),
+        past=past,
+        swings=swings,
+        value_swings=value_swings,
+        peaks=peaks,
     )
     same = said["statistics"] == STATISTICS_VERSION
     # A release after this one may have watched more.
@@ -115,12 +101,12 @@ def _load(said: Any, fresh: Watch) -> Watch:
     inputs, outputs = watch.inputs, None
     if said["outputs"] is not None:
         profile = answers_profile(watch.past.answers, watch.past.together)
-        outputs = ArmInputs.open(profile, watch.swings.tolerances(watch.past.answers))
+        outputs = ArmInputs.open(profile, answers_tolerances(watch.past.answers, watch.swings))
         outputs = _arm_of(outputs, said["outputs"]) if same else outputs
     values = None
     if said.get("values") is not None:
         profile = values_profile(watch.past.values)
-        values = ArmInputs.open(profile, DEFAULT_SAFE[MetricKind.CLASS_BALANCE].offset)
+        values = ArmInputs.open(profile, values_tolerance(watch.past.values, watch.value_swings))
         values = _arm_of(values, said["values"]) if same else values
     if inputs is not None and said["inputs"] is not None and same:
         inputs = _arm_of(inputs, said["inputs"])
@@ -150,23 +136,7 @@ def _alike_of(said: Any) -> Alike:
 
 
 def _counts(counts: SliceCounts) -> list[Any]:
-    return [counts.test_predictions, _labels(counts.test)]
-
-
-def _labels(labels: Labels) -> list[Any]:
-    errors = [_sparse(labels.errors)] if labels.errors else []
-    return [labels.rows, labels.wrong, labels.classes, *errors]
-
-
-def _labels_of(said: Any) -> Labels:
-    rows, wrong, classes, *errors = said
-    off = _dense(errors[0], ERROR_BUCKETS) if errors else ()
-    return Labels(rows, wrong, tuple(OfClass(*each) for each in classes), off)
-
-
-def _sparse(counts: Sequence[int]) -> list[tuple[int, int]]:
-    """The counts that are not 0, each behind its place: nearly all of a histogram's are."""
-    return [(place, count) for place, count in enumerate(counts) if count]
+    return [counts.test_predictions, dump_labels(counts.test)]
 
 
 def _sized(counts: Sequence[int], size: int) -> tuple[int, ...]:
@@ -180,19 +150,12 @@ def _sized(counts: Sequence[int], size: int) -> tuple[int, ...]:
     return tuple(counts)
 
 
-def _dense(said: Any, size: int) -> tuple[int, ...]:
-    counts = [0] * size
-    for place, count in said:
-        counts[place] = count
-    return tuple(counts)
-
-
 def _ledger(slices: Any, taken: Any, fed: Any) -> Ledger:
     known: dict[SliceKey, SliceCounts] = {
-        (epoch, number): SliceCounts(test_predictions=predictions, test=_labels_of(labels))
+        (epoch, number): SliceCounts(test_predictions=predictions, test=load_labels(labels))
         for epoch, number, predictions, labels in slices
     }
-    pairs = {(epoch, number): (_labels_of(labels), NOTHING[1]) for epoch, number, labels in taken}
+    pairs = {(epoch, number): (load_labels(labels), NOTHING[1]) for epoch, number, labels in taken}
     return Ledger(slices=known, aged_taken=pairs, fed={(epoch, number): since for epoch, number, since in fed})
 
 
@@ -201,6 +164,7 @@ def _watched(one: Watched) -> dict[str, Any]:
         "metric": one.metric.value,
         "size": one.size,
         "past": [one.past.n, one.past.value, one.past.limit, *([one.past.cut] if one.past.cut else [])],
+        "peak": one.past.peak,
         "alert": one.alert,
         "recent": one.recent,
         "harm": _process(one.harm.process),
@@ -211,7 +175,9 @@ def _watched(one: Watched) -> dict[str, Any]:
 def _watched_of(said: Any, terms: Terms, *, same: bool) -> Watched:
     metric = MetricKind(said["metric"])
     alpha = next(terms.policy.gate_alpha(gate) for gate in terms.policy.gates if gate.metric is metric)
-    one = Watched.open(metric, alpha, Known(*said["past"]), said.get("size", 0))
+    # Releases before this one knew of no peaks.
+    past = replace(Known(*said["past"]), peak=said.get("peak", 0.0))
+    one = Watched.open(metric, alpha, past, said.get("size", 0))
     if not same:
         return one
     recent = tuple((n, value) for n, value in said["recent"])

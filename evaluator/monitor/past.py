@@ -26,9 +26,6 @@ ENOUGH: Final = {
 """Attempts, batches of one size or labelled rows that a past must have before anything is held against it."""
 SIZES: Final = 16
 """Batch sizes that are watched, each by itself: 1, 2, 4 and on to 32,768 rows."""
-ENOUGH_ANSWERS: Final = 1_000
-ENOUGH_VALUES: Final = 1_000
-"""Numbers that callers reported."""
 SLOWER_BUCKETS: Final = 5
 """What is allowed of the mean runtime beyond the past's: 54 %. It depends on load, and a day's load varies."""
 _CONFIDENCE: Final = 0.995
@@ -41,7 +38,7 @@ SHORTEST: Final = np.array((0.0, *BOUNDS))
 LONGEST: Final = np.array((*BOUNDS, BOUNDS[-1]))
 """Seconds that a batch of each bucket took at most; what is slower than the last bound counts as that."""
 _NO_BATCHES: Final = (0,) * BUCKETS
-_WATCHED_SIZES: Final = frozenset(1 << power for power in range(SIZES))
+WATCHED_SIZES: Final = frozenset(1 << power for power in range(SIZES))
 MIDDLE: Final = np.sqrt(np.maximum(SHORTEST, BOUNDS[0] / 2) * LONGEST)
 
 
@@ -54,12 +51,14 @@ class Known:
         value: a rate of what is bad, or mean seconds.
         limit: what is allowed from then on, in the same unit.
         cut: for absolute errors, the last bucket of crossfade.feedback.error that is not bad.
+        peak: what it was at its worst, where that is beyond chance and the limit begins at it; 0: it did not swing so.
     """
 
     n: int
     value: float
     limit: float
     cut: int = 0
+    peak: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ class Past:
         for row in errors:
             n, x = n + row[0], x + row[1]
         for size, of_version, _ in batches:
-            if any(of_version) and size in _WATCHED_SIZES:
+            if any(of_version) and size in WATCHED_SIZES:
                 slower[size] = added(slower.get(size, _NO_BATCHES), of_version)
                 begun.setdefault(size, time)
         for more in labels:
@@ -121,44 +120,50 @@ class Past:
         n, _ = self._bad(metric)
         return int(n / effect) if metric in LABEL_METRICS else n
 
-    def known(self, metric: MetricKind, effect: float = 1.0) -> Known | None:
+    def known(self, metric: MetricKind, effect: float = 1.0, peak: float = 0.0) -> Known | None:
         """A figure, and what it allows; None: too little was counted, or the metric is not watched so (runtimes).
 
         Args:
             metric: whose.
             effect: of labelled rows of one request that are alike: they say as much as so many times fewer.
+            peak: what it was at its worst; of absolute errors the mean bucket.
         """
         unlike = metric not in ENOUGH or metric is MetricKind.RUNTIME
         if unlike or self.counted(metric, effect) < ENOUGH[metric]:
             return None
         if metric is MetricKind.ABSOLUTE_ERROR:
-            return self._known_errors(effect)
+            return self._known_errors(effect, peak)
         n, x = self._bad(metric)
         # The rate itself is known to within its own error only: what is allowed begins at the upper end of that.
-        highest = _highest(n, x, effect if metric in LABEL_METRICS else 1.0)
+        highest, peak = _begins(_highest(n, x, effect if metric in LABEL_METRICS else 1.0), peak)
         margin = DEFAULT_SAFE[metric]
         if metric is MetricKind.F1:
             limit = unlike_from_f1(max(f1_from_unlike(highest) - margin.offset, 0.0))
         else:
             limit = margin.factor * highest + margin.offset
-        return Known(n, x / n, limit) if limit < _HIGHEST_RATE else None
+        return Known(n, x / n, limit, peak=peak) if limit < _HIGHEST_RATE else None
 
     def _bad(self, metric: MetricKind) -> tuple[int, int]:
         return self.attempts if metric is MetricKind.ERRORS else self.labels.bad(metric, 0)
 
-    def _known_errors(self, effect: float) -> Known | None:
-        """That no more than half of the rows are off by more than the median, and two buckets beyond it."""
+    def _known_errors(self, effect: float, peak: float) -> Known | None:
+        """That no more than half of the rows are off by more than the median, and two buckets beyond it.
+
+        Buckets are geometric: errors that are larger by day by a factor lie so many buckets further on.
+        """
         counts = np.array(self.labels.errors)
         n, sofar = int(counts.sum()), counts.cumsum()
         median = int(np.argmax(2 * sofar >= n))
-        cut = median + DEFAULT_SAFE[MetricKind.ABSOLUTE_ERROR].buckets
+        mean = float((counts * np.arange(len(counts))).sum()) / n
+        further = math.ceil(max(peak - mean, 0.0))
+        cut = median + further + DEFAULT_SAFE[MetricKind.ABSOLUTE_ERROR].buckets
         if cut >= len(counts) - 1 or not median:
             return None
         beyond = n - int(sofar[median])
         return Known(n, beyond / n, _highest(n, beyond, effect), cut)
 
-    def known_runtime(self, size: int) -> Known | None:
-        """The mean runtime of batches of a size, and what it allows; None: as of `known`."""
+    def known_runtime(self, size: int, peak: float = 0.0) -> Known | None:
+        """The mean runtime of batches of a size, and what it allows; None, peak: as of `known`."""
         counts = np.array(self.batches.get(size, _NO_BATCHES))
         n = int(counts.sum())
         if n < ENOUGH[MetricKind.RUNTIME]:
@@ -166,11 +171,16 @@ class Past:
         mean = float((counts * MIDDLE).sum() / n)
         variance = float((counts * (MIDDLE - mean) ** 2).sum() / n)
         # As with rates: a few slow batches decide a mean, and there may have been too few of them in the past.
-        highest = mean + float(stats.norm.ppf(_CONFIDENCE)) * math.sqrt(variance / n)
+        highest, peak = _begins(mean + float(stats.norm.ppf(_CONFIDENCE)) * math.sqrt(variance / n), peak)
         limit = highest * RATIO**SLOWER_BUCKETS
-        return Known(n, mean, limit) if limit < _LONGEST_MEAN else None
+        return Known(n, mean, limit, peak=peak) if limit < _LONGEST_MEAN else None
 
 
 def _highest(n: int, x: int, effect: float) -> float:
     """The upper end of the rate's interval."""
     return float(stats.beta.ppf(_CONFIDENCE, x / effect + 1.0, (n - x) / effect)) if x < n else 1.0
+
+
+def _begins(highest: float, peak: float) -> tuple[float, float]:
+    """What the limit begins at, and the peak if that is it."""
+    return (peak, peak) if peak > highest else (highest, 0.0)

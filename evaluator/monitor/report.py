@@ -10,7 +10,8 @@ from evaluator.evidence.inputs import ArmInputs
 from evaluator.gates.distributions import RATIO
 from evaluator.monitor.outputs import OUTPUTS
 from evaluator.monitor.past import ENOUGH
-from evaluator.monitor.watch import INPUTS, VALUES, Watch
+from evaluator.monitor.values import VALUES
+from evaluator.monitor.watch import INPUTS, Watch
 from evaluator.monitor.watched import ALPHA_ENDED, Watched
 from evaluator.statistics.confusion import f1_from_unlike
 from evaluator.statistics.process import log_threshold
@@ -173,17 +174,18 @@ def _limit(metric: MetricKind, value: float) -> Limit:
 def _beyond(watch: Watch, one: Watched) -> str:
     version, (n, value) = watch.terms.test, one.seen
     seen, past, limit = (_shown(one.metric, each) for each in (value, one.past.value, one.past.limit))
+    worst = _worst(one)
     match one.metric:
         case MetricKind.RUNTIME:
             return (
                 f"{version}'s batches of {'1 row' if one.size == 1 else f'up to {one.size} rows'} took a mean of "
                 f"{words.runtime(seen)} lately ({words.many(n, 'batch')}); "
-                f"at most {words.runtime(limit)} is allowed by its own past of {words.runtime(past)}"
+                f"at most {words.runtime(limit)} is allowed by its own past of {words.runtime(past)}{worst}"
             )
         case MetricKind.ERRORS:
             return (
                 f"{version} failed {words.percent(seen)} of {words.many(n, 'attempt')} lately; "
-                f"{words.percent(limit)} is allowed by its own past of {words.percent(past)}"
+                f"{words.percent(limit)} is allowed by its own past of {words.percent(past)}{worst}"
             )
         case MetricKind.ABSOLUTE_ERROR:
             return (
@@ -194,13 +196,28 @@ def _beyond(watch: Watch, one: Watched) -> str:
         case MetricKind.F1:
             return (
                 f"{version}'s F1 was {1 - seen:.3f} lately ({words.many(n, 'row')}); "
-                f"at least {1 - limit:.3f} is asked for by its own past of {1 - past:.3f}"
+                f"at least {1 - limit:.3f} is asked for by its own past of {1 - past:.3f}{worst}"
             )
         case _:
             return (
                 f"{version} was wrong on {words.percent(seen)} of {words.many(n, 'label')} lately; "
-                f"{words.percent(limit)} is allowed by its own past of {words.percent(past)}"
+                f"{words.percent(limit)} is allowed by its own past of {words.percent(past)}{worst}"
             )
+
+
+def _worst(one: Watched) -> str:
+    """What the limit begins at, where that is the peak of a past that swung."""
+    if not one.past.peak:
+        return ""
+    peak = _shown(one.metric, one.past.peak)
+    match one.metric:
+        case MetricKind.RUNTIME:
+            said = words.runtime(peak)
+        case MetricKind.F1:
+            said = f"{1 - peak:.3f}"
+        case _:
+            said = words.percent(peak)
+    return f" ({said} at its worst)"
 
 
 def _most(arm: ArmInputs) -> str:

@@ -5,7 +5,7 @@ is held against what that past allows; and inputs against the reference profile 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -15,28 +15,29 @@ from evaluator.evidence.alike import Alike, answers_of
 from evaluator.evidence.inputs import ALPHA, ArmInputs
 from evaluator.evidence.lateness import Lateness
 from evaluator.evidence.ledger import Ledger
-from evaluator.monitor.outputs import STRETCHES, Swings, answers_profile
-from evaluator.monitor.past import ENOUGH, ENOUGH_ANSWERS, ENOUGH_VALUES, Past
+from evaluator.monitor.outputs import answers_profile, answers_tolerances
+from evaluator.monitor.past import ENOUGH, Past
+from evaluator.monitor.peaks import Key, Peak, moments_of, peaks_after
 from evaluator.monitor.recent import recent
+from evaluator.monitor.swings import ENOUGH_ROWS, Swings, stretch_of
+from evaluator.monitor.values import binned, up_to, values_profile, values_tolerance
 from evaluator.monitor.watched import Watched
 from evaluator.statistics.process import look_cap
-from evaluator.terms import Feature, Profile, Terms
+from evaluator.terms import Profile, Terms
 from evaluator.window.arm_counts import ArmCounts
 from evaluator.window.arm_rows import class_rows, error_rows, runtime_rows
+from evaluator.window.arms import RuntimeRow
 from evaluator.window.counts import Counts, read_time
 from evaluator.window.input_rows import BinRows, input_rows
 from evaluator.window.label_rows import reported, slice_counts
 from evaluator.window.labels import Labels, RateRow
 from services.common.kept_slices import MOST_SLICES
 from services.common.policy.metrics import LABEL_METRICS, MetricKind
-from services.common.policy.records import DEFAULT_SAFE
 from services.common.telemetry import catalog
 
 _CAP: Final = look_cap(ALPHA)
 """Three looks have to agree on a drift, so that no batch job raises an alert."""
 INPUTS: Final = "inputs"
-VALUES: Final = "value"
-_PARTS: Final = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +58,9 @@ class Watch:
         watched: the metrics that are held against it, as far as it is known.
         inputs: against the reference profile; None: it has none.
         outputs: shares of the classes against the past's; None: not yet, or it has no classes.
-        swings: how far these shares swung while the past was learnt.
+        swings: how far shares of classes swung while the past was learnt.
+        value_swings: how far shares of these numbers did.
+        peaks: how bad what is judged by a rate or a mean was at its worst meanwhile.
         values: numbers that callers report against the past's; None: not yet, or they report none.
     """
 
@@ -76,6 +79,8 @@ class Watch:
     outputs: ArmInputs | None = None
     values: ArmInputs | None = None
     swings: Swings = field(default_factory=Swings)
+    value_swings: Swings = field(default_factory=Swings)
+    peaks: Mapping[Key, Peak] = field(default_factory=dict)
 
     @property
     def steady(self) -> float:
@@ -130,22 +135,6 @@ def open_watch(terms: Terms, learn: float) -> Watch:
     return Watch(terms, learn, inputs=inputs)
 
 
-def values_profile(values: Sequence[int]) -> Profile:
-    """Reported numbers as one feature, whose bins are ten parts of the past's or, where many are alike, fewer."""
-    return Profile(VALUES, sum(values), (Feature(VALUES, _binned(values, values)),))
-
-
-def _binned(values: Sequence[int], past: Sequence[int]) -> tuple[float, ...]:
-    """Numbers by the bins that the past's make."""
-    total, bins, filled = sum(past), [0.0], 0
-    for count, usual in zip(values, past, strict=True):
-        bins[-1] += count
-        filled += usual
-        if filled * _PARTS >= total * len(bins) and filled < total:
-            bins.append(0.0)
-    return tuple(bins)
-
-
 def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Watch:
     """The watch after one look.
 
@@ -186,25 +175,11 @@ def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Wat
         rows = _against_others(watch.outputs.profile, counted, answers)
         watch = replace(watch, outputs=watch.outputs.after(rows, _CAP))
     if watch.values is not None and values:
-        bins = [int(count) for count in _binned(values, watch.past.values)]
+        bins = [int(count) for count in binned(values, watch.past.values)]
         effects = np.array([watch.alike.effect])
         watch = replace(watch, values=watch.values.after(BinRows([bins]), _CAP, effects))
-    # What the judged metrics have counted is no past of theirs; of the others the past goes on until it is enough.
-    known, sizes = {one.metric for one in watch.watched}, {one.size for one in watch.watched}
-    together = 0 if watch.outputs is not None or watch.resting else int(sum(answers_of(counted)[0].every))
-    if watch.outputs is None:
-        swings = watch.swings.plus(answers, together, watch.steady, watch.learn / STRETCHES)
-        watch = replace(watch, swings=swings)
-    past = watch.past.plus(
-        [] if MetricKind.ERRORS in known else errors,
-        [row for row in batches if row[0] not in sizes],
-        [] if known & LABEL_METRICS else labels,
-        {} if watch.outputs is not None else answers,
-        () if watch.values is not None else values,
-        together,
-        watch.steady,
-    )
-    return _drawn(replace(watch, past=past))
+    together = 0 if watch.resting else int(sum(answers_of(counted)[0].every))
+    return _drawn(_learnt(watch, errors, batches, labels, answers, values, together))
 
 
 def missed(watch: Watch, now: float) -> Watch:
@@ -215,7 +190,7 @@ def missed(watch: Watch, now: float) -> Watch:
 def _judged(
     watch: Watch,
     errors: list[RateRow],
-    batches: list[tuple[int, tuple[int, ...], tuple[int, ...]]],
+    batches: list[RuntimeRow],
     labels: list[Labels],
 ) -> Watch:
     watched = []
@@ -231,6 +206,37 @@ def _judged(
             bad = [each.bad(one.metric, 0) for each in labels]
             watched.append(one.after_rates([(counts.n, counts.x, 0, 0) for counts in bad], watch.alike.effect))
     return replace(watch, watched=tuple(watched))
+
+
+def _learnt(
+    watch: Watch,
+    errors: list[RateRow],
+    batches: list[RuntimeRow],
+    labels: list[Labels],
+    answers: dict[str, int],
+    values: tuple[int, ...],
+    together: int,
+) -> Watch:
+    """The watch with what its past is like, and how far that swings.
+
+    What the judged metrics have counted is no past of theirs; of the others the past goes on until it is enough.
+    """
+    known, sizes = {one.metric for one in watch.watched}, {one.size for one in watch.watched}
+    errors = [] if MetricKind.ERRORS in known else errors
+    batches = [row for row in batches if row[0] not in sizes]
+    labels = [] if known & LABEL_METRICS else labels
+    answers, together = ({}, 0) if watch.outputs is not None else (answers, together)
+    values = () if watch.values is not None else values
+    steady, stretch, alike = watch.steady, stretch_of(watch.learn), watch.alike.careful
+    asked = [gate.metric for gate in watch.terms.policy.gates if gate.metric in ENOUGH]
+    swings, value_swings = watch.swings, watch.value_swings
+    return replace(
+        watch,
+        past=watch.past.plus(errors, batches, labels, answers, values, together, steady),
+        swings=swings.plus(answers, sum(answers.values()), together, steady, stretch) if answers else swings,
+        value_swings=value_swings.plus(up_to(values), sum(values), 0, steady, stretch) if values else value_swings,
+        peaks=peaks_after(watch.peaks, moments_of(asked, errors, batches, labels), steady, stretch, alike),
+    )
 
 
 def _against_others(profile: Profile, counted: ArmCounts, answers: Mapping[str, int]) -> BinRows:
@@ -253,24 +259,26 @@ def _drawn(watch: Watch) -> Watch:
     more = []
     for gate in watch.terms.policy.gates:
         alpha = watch.terms.policy.gate_alpha(gate)
-        known = watch.past.known(gate.metric, watch.alike.careful) if gate.metric in unwatched else None
+        peak = watch.peaks.get((gate.metric, 0), Peak()).usual
+        known = watch.past.known(gate.metric, watch.alike.careful, peak) if gate.metric in unwatched else None
         if known is not None:
             more.append(Watched.open(gate.metric, alpha, known))
         for size in watch.unwatched_sizes if gate.metric is MetricKind.RUNTIME else ():
-            known = None if watch.learns_size(size) else watch.past.known_runtime(size)
+            peak = watch.peaks.get((gate.metric, size), Peak()).usual
+            known = None if watch.learns_size(size) else watch.past.known_runtime(size, peak)
             if known is not None:
                 more.append(Watched.open(gate.metric, alpha, known, size))
     outputs = watch.outputs
     answers = watch.past.answers
     if outputs is None and len(answers) > 1 and any(answers.values()):
         profile = answers_profile(answers, watch.past.together)
-        if profile.rows >= ENOUGH_ANSWERS:
-            outputs = ArmInputs.open(profile, watch.swings.tolerances(answers))
+        if profile.rows >= ENOUGH_ROWS:
+            outputs = ArmInputs.open(profile, answers_tolerances(answers, watch.swings))
     values = watch.values
-    if values is None and sum(watch.past.values) >= ENOUGH_VALUES:
+    if values is None and sum(watch.past.values) >= ENOUGH_ROWS:
         profile = values_profile(watch.past.values)
         if len(profile.features[0].proportions) > 1:
-            values = ArmInputs.open(profile, DEFAULT_SAFE[MetricKind.CLASS_BALANCE].offset)
+            values = ArmInputs.open(profile, values_tolerance(watch.past.values, watch.value_swings))
     return replace(watch, watched=(*watch.watched, *more), outputs=outputs, values=values)
 
 

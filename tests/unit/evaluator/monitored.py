@@ -84,3 +84,12 @@ def learnt(seed: int = 1, **changes: object) -> Lane:
     }
     assert lane.watch.outputs is not None
     return lane
+
+
+def regression_lane(seed: int = 1) -> Lane:
+    """A lane whose labels are numbers."""
+    policy, _ = complete_policy(PolicyDraft(), Meaning("regression"))
+    plan, _ = complete_plan(PlanDraft())
+    lane = Lane(seed, Terms("digits", "", "v1", "", policy, plan), kept=True)
+    lane.fleet.regression = True
+    return lane

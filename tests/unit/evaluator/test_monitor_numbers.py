@@ -1,22 +1,15 @@
 """Numbers that callers report, and errors of a regression, in a lane without a rollout."""
 
 from evaluator.monitor import report
-from evaluator.terms import Terms
 from evaluator.verdict.reports import GateReport, Verdict
-from services.common.policy.defaults import complete_plan, complete_policy
-from services.common.policy.drafts import PlanDraft, PolicyDraft
 from services.common.policy.metrics import MetricKind
-from services.common.policy.records import Meaning
 from tests.fakes.metrics import Behaviour
-from tests.unit.evaluator.monitored import LEARN, Lane, learnt
+from tests.unit.evaluator.monitored import LEARN, Lane, learnt, regression_lane
 
 
-def regression(seed: int = 1) -> Lane:
+def regression() -> Lane:
     """A lane whose labels are numbers, and whose past is known."""
-    policy, _ = complete_policy(PolicyDraft(), Meaning("regression"))
-    plan, _ = complete_plan(PlanDraft())
-    lane = Lane(seed, Terms("digits", "", "v1", "", policy, plan), kept=True)
-    lane.fleet.regression = True
+    lane = regression_lane()
     lane.run(2 * LEARN)
     assert {one.metric for one in lane.watch.watched} == {
         MetricKind.ERRORS,
